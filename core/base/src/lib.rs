@@ -1,0 +1,17 @@
+//! Floor 0: what every other room may stand on.
+//!
+//! Bounded containers, byte cursors, units, checksums, and the *host* a sans-IO engine runs on (a clock,
+//! a way to start a task, a way to run a blocking job elsewhere). Nothing here has heard of mail, of a
+//! disk or of a socket, and nothing here reads the wall clock or the operating system's randomness: that is
+//! what lets one seed replay the whole world (`core/sim`).
+#![forbid(unsafe_code)]
+
+pub mod bounded;
+pub mod cursor;
+pub mod hash;
+pub mod host;
+pub mod units;
+
+pub use bounded::{BoundedQueue, Full};
+pub use hash::BodyName;
+pub use host::{Host, LocalTask, Time};
