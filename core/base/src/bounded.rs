@@ -17,7 +17,10 @@ impl<T> BoundedQueue<T> {
     /// An empty queue with room for `items_max` items (at least one).
     pub fn new(items_max: usize) -> Self {
         assert!(items_max > 0);
-        Self { items: VecDeque::new(), items_max }
+        Self {
+            items: VecDeque::new(),
+            items_max,
+        }
     }
 
     /// Adds `item` at the back, or gives it back when the queue is full.

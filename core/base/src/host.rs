@@ -48,7 +48,10 @@ pub fn sleep_us(host: &dyn Host, us: u64) -> LocalTask {
 }
 
 /// Runs `work` as a blocking job and resolves with its result.
-pub async fn job<T: Send + 'static>(host: &dyn Host, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn job<T: Send + 'static>(
+    host: &dyn Host,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let (sender, receiver) = oneshot();
     host.post(Box::new(move || sender.send(work())));
     receiver.await.expect("a posted job runs to its end")
@@ -56,8 +59,16 @@ pub async fn job<T: Send + 'static>(host: &dyn Host, work: impl FnOnce() -> T + 
 
 /// A value that crosses threads once.
 pub fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Mutex::new(Slot { state: State::Waiting, waker: None }));
-    (Sender { shared: Some(shared.clone()) }, Receiver { shared })
+    let shared = Arc::new(Mutex::new(Slot {
+        state: State::Waiting,
+        waker: None,
+    }));
+    (
+        Sender {
+            shared: Some(shared.clone()),
+        },
+        Receiver { shared },
+    )
 }
 
 struct Slot<T> {
@@ -157,7 +168,10 @@ impl Bell {
 
     /// Resolves at the next `ring` after this call.
     pub fn wait(&self) -> BellWait {
-        BellWait { bell: self.clone(), from: self.shared.borrow().rings }
+        BellWait {
+            bell: self.clone(),
+            from: self.shared.borrow().rings,
+        }
     }
 }
 
@@ -175,7 +189,11 @@ impl Future for BellWait {
             return Poll::Ready(());
         }
         // Bounded by the tasks that wait: a task polled again replaces its own waker.
-        if !state.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+        if !state
+            .waiting
+            .iter()
+            .any(|waker| waker.will_wake(context.waker()))
+        {
             state.waiting.push(context.waker().clone());
         }
         Poll::Pending

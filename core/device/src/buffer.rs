@@ -25,7 +25,10 @@ impl Buffer {
     /// Wraps memory mapped elsewhere (huge pages). Its length must be a multiple of `BLOCK_BYTES`.
     pub fn from_map(map: MmapMut) -> Buffer {
         assert!(!map.is_empty() && map.len().is_multiple_of(BLOCK_BYTES));
-        Buffer { map, registered: None }
+        Buffer {
+            map,
+            registered: None,
+        }
     }
 
     pub fn registered(&self) -> Option<u16> {

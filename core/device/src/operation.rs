@@ -15,7 +15,12 @@ use crate::buffer::Buffer;
 pub enum Op {
     /// Writes `data[range]` at `at`. With `durable`, completion means the bytes survive a power cut
     /// (RWF_DSYNC); without it only a later `Flush` makes them durable.
-    Write { at: u64, data: Arc<Buffer>, range: Range<usize>, durable: bool },
+    Write {
+        at: u64,
+        data: Arc<Buffer>,
+        range: Range<usize>,
+        durable: bool,
+    },
     /// Fills `into[..bytes]` from `at`.
     Read { at: u64, into: Buffer, bytes: usize },
     /// Makes every completed write of this device durable.

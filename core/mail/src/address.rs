@@ -21,7 +21,10 @@ impl Address {
             && !domain.is_empty()
             && domain.len() <= DOMAIN_BYTES_MAX
             && !local.chars().chain(domain.chars()).any(char::is_control);
-        ok.then(|| Address { local: local.into(), domain: domain.to_lowercase().into() })
+        ok.then(|| Address {
+            local: local.into(),
+            domain: domain.to_lowercase().into(),
+        })
     }
     pub fn local(&self) -> &str {
         &self.local

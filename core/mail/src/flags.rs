@@ -36,7 +36,9 @@ impl Keyword {
     pub fn parse(text: &str) -> Option<Keyword> {
         let ok = !text.is_empty()
             && text.len() <= KEYWORD_BYTES_MAX
-            && text.bytes().all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte));
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte));
         ok.then(|| Keyword(text.into()))
     }
     pub fn as_str(&self) -> &str {

@@ -21,6 +21,9 @@ pub struct InternalDate {
 
 impl InternalDate {
     pub fn utc(unix_seconds: i64) -> Self {
-        Self { unix_seconds, zone_minutes: 0 }
+        Self {
+            unix_seconds,
+            zone_minutes: 0,
+        }
     }
 }

@@ -156,7 +156,12 @@ pub struct Settings {
 
 impl Mailboxes {
     /// Replays what is newer than the projection and starts the upkeep task (checkpoints, reclaim).
-    pub async fn open(io: device::Io, store: Store, replay: store::Replay, settings: Settings) -> Result<Mailboxes, MailboxFault> {
+    pub async fn open(
+        io: device::Io,
+        store: Store,
+        replay: store::Replay,
+        settings: Settings,
+    ) -> Result<Mailboxes, MailboxFault> {
         unimplemented!()
     }
     pub fn store(&self) -> &Store {
@@ -174,16 +179,29 @@ impl Mailboxes {
         unimplemented!()
     }
     /// Creates the account with INBOX and the usual folders (Drafts, Sent, Junk, Trash, Archive with their special use, subscribed).
-    pub async fn add_account(&self, address: &Address, password_hash: &str, quota_bytes: u64) -> Result<AccountId, MailboxFault> {
+    pub async fn add_account(
+        &self,
+        address: &Address,
+        password_hash: &str,
+        quota_bytes: u64,
+    ) -> Result<AccountId, MailboxFault> {
         unimplemented!()
     }
     pub async fn remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
         unimplemented!()
     }
-    pub async fn set_password_hash(&self, account: AccountId, password_hash: &str) -> Result<(), MailboxFault> {
+    pub async fn set_password_hash(
+        &self,
+        account: AccountId,
+        password_hash: &str,
+    ) -> Result<(), MailboxFault> {
         unimplemented!()
     }
-    pub async fn set_quota(&self, account: AccountId, quota_bytes: u64) -> Result<(), MailboxFault> {
+    pub async fn set_quota(
+        &self,
+        account: AccountId,
+        quota_bytes: u64,
+    ) -> Result<(), MailboxFault> {
         unimplemented!()
     }
     /// By `Address::key`. `local+detail@domain` finds `local@domain` when no such account exists itself (RFC 5233).
@@ -191,7 +209,11 @@ impl Mailboxes {
         unimplemented!()
     }
     /// In address order, at most `count_max`, after `after`.
-    pub async fn accounts(&self, after: Option<&str>, count_max: usize) -> Result<Vec<Account>, MailboxFault> {
+    pub async fn accounts(
+        &self,
+        after: Option<&str>,
+        count_max: usize,
+    ) -> Result<Vec<Account>, MailboxFault> {
         unimplemented!()
     }
     /// Rises with every directory change: caches of `account` elsewhere are good while it stands still.
@@ -207,17 +229,32 @@ impl Mailboxes {
         unimplemented!()
     }
     /// Creates missing parents too.
-    pub async fn create(&self, account: AccountId, name: &str, special_use: Option<SpecialUse>) -> Result<MailboxId, MailboxFault> {
+    pub async fn create(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<MailboxId, MailboxFault> {
         unimplemented!()
     }
     pub async fn delete(&self, account: AccountId, name: &str) -> Result<(), MailboxFault> {
         unimplemented!()
     }
     /// RFC 3501 §6.3.5, children and INBOX's special case included.
-    pub async fn rename(&self, account: AccountId, from: &str, to: &str) -> Result<(), MailboxFault> {
+    pub async fn rename(
+        &self,
+        account: AccountId,
+        from: &str,
+        to: &str,
+    ) -> Result<(), MailboxFault> {
         unimplemented!()
     }
-    pub async fn subscribe(&self, account: AccountId, name: &str, subscribed: bool) -> Result<(), MailboxFault> {
+    pub async fn subscribe(
+        &self,
+        account: AccountId,
+        name: &str,
+        subscribed: bool,
+    ) -> Result<(), MailboxFault> {
         unimplemented!()
     }
     /// Subscribed names, those of deleted mailboxes included (RFC 3501 §6.3.9).
@@ -236,23 +273,47 @@ impl Mailboxes {
     pub async fn view(&self, mailbox: MailboxId) -> Result<View, MailboxFault> {
         unimplemented!()
     }
-    pub async fn changes(&self, mailbox: MailboxId, after: ModSeq) -> Result<Changes, MailboxFault> {
+    pub async fn changes(
+        &self,
+        mailbox: MailboxId,
+        after: ModSeq,
+    ) -> Result<Changes, MailboxFault> {
         unimplemented!()
     }
     /// Answers the messages that exist, at their state after the change.
-    pub async fn flag(&self, mailbox: MailboxId, uids: &[Uid], change: FlagChange, flags: &Flags) -> Result<Vec<Message>, MailboxFault> {
+    pub async fn flag(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: FlagChange,
+        flags: &Flags,
+    ) -> Result<Vec<Message>, MailboxFault> {
         unimplemented!()
     }
     /// All of `uids` that exist, or none: (source, its new UID), ascending by source.
-    pub async fn copy(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+    pub async fn copy(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
         unimplemented!()
     }
     /// RFC 6851: copy and expunge as one durable step.
-    pub async fn r#move(&self, from: MailboxId, uids: &[Uid], to: MailboxId) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+    pub async fn r#move(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
         unimplemented!()
     }
     /// Removes those of `uids` that are \Deleted now; answers which.
-    pub async fn expunge(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>, MailboxFault> {
+    pub async fn expunge(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<Vec<Uid>, MailboxFault> {
         unimplemented!()
     }
     pub async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, MailboxFault>> {

@@ -5,8 +5,8 @@
 use base::BodyName;
 use bytes::Bytes;
 use device::Io;
-use volume::{RecordAddress, Volume};
 pub use volume::{Lsn, ReadFault};
+use volume::{RecordAddress, Volume};
 
 /// What a record is, to the layer above; 0–127 are that layer's, 128–255 the store's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +109,11 @@ pub struct Settings {
 
 impl Store {
     /// Opens the log and the projection of an open volume. The caller then replays `replay` to its end before any `append`.
-    pub async fn open(io: Io, volume: Volume, settings: Settings) -> Result<(Store, Replay), StoreFault> {
+    pub async fn open(
+        io: Io,
+        volume: Volume,
+        settings: Settings,
+    ) -> Result<(Store, Replay), StoreFault> {
         unimplemented!()
     }
     pub fn volume(&self) -> &Volume {
@@ -124,7 +128,11 @@ impl Store {
     }
     /// As `append`, but `applied` runs on this thread at the moment of durability, in log order, before any waiter is woken: the layer above
     /// applies its change there, so that its memory is always f(log prefix) and `applied_lsn` needs no guess.
-    pub async fn append_then(&self, group: Group, applied: Box<dyn FnOnce(&Committed)>) -> Result<Committed, StoreFault> {
+    pub async fn append_then(
+        &self,
+        group: Group,
+        applied: Box<dyn FnOnce(&Committed)>,
+    ) -> Result<Committed, StoreFault> {
         unimplemented!()
     }
 
@@ -144,7 +152,13 @@ impl Store {
         unimplemented!()
     }
     /// Rows with `from <= key < to`, in order, at most `rows_max`.
-    pub async fn range(&self, table: Table, from: Vec<u8>, to: Vec<u8>, rows_max: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreFault> {
+    pub async fn range(
+        &self,
+        table: Table,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        rows_max: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreFault> {
         unimplemented!()
     }
     /// Durably replaces rows so that the projection equals f(log prefix up to the group applied last). Call with everything that changed since
@@ -174,10 +188,19 @@ impl Replay {
 /// What reclaim asks of the layer above. Mark and sweep: the layer above knows which bodies and records still count.
 pub trait Tenant {
     /// Every body reference that lies in one of `segments` and is still wanted, from memory and projection together (one pass).
-    fn live_bodies<'a>(&'a self, segments: &'a [volume::SegmentIndex]) -> LocalFuture<'a, Result<Vec<BodyRef>, StoreFault>>;
+    fn live_bodies<'a>(
+        &'a self,
+        segments: &'a [volume::SegmentIndex],
+    ) -> LocalFuture<'a, Result<Vec<BodyRef>, StoreFault>>;
     /// The bodies were copied; make every reference point to the new place (appends records of its own and waits for them).
-    fn moved<'a>(&'a self, pairs: Vec<(BodyRef, BodyRef)>) -> LocalFuture<'a, Result<(), StoreFault>>;
+    fn moved<'a>(
+        &'a self,
+        pairs: Vec<(BodyRef, BodyRef)>,
+    ) -> LocalFuture<'a, Result<(), StoreFault>>;
     /// `records` are about to disappear from the log: append whatever is needed so that the log alone still gives the same state (snapshots).
-    fn carry_forward<'a>(&'a self, records: Vec<(Lsn, Record)>) -> LocalFuture<'a, Result<(), StoreFault>>;
+    fn carry_forward<'a>(
+        &'a self,
+        records: Vec<(Lsn, Record)>,
+    ) -> LocalFuture<'a, Result<(), StoreFault>>;
 }
 pub type LocalFuture<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + 'a>>;

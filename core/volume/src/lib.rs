@@ -99,7 +99,11 @@ pub enum WitnessFault {
 /// Read and compare-and-set, durable when it returns. May block for one small file's fsync: membership changes are rare.
 pub trait Witness {
     fn read(&self, volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault>;
-    fn replace(&self, expected: Option<&WitnessRecord>, new: &WitnessRecord) -> Result<(), WitnessFault>;
+    fn replace(
+        &self,
+        expected: Option<&WitnessRecord>,
+        new: &WitnessRecord,
+    ) -> Result<(), WitnessFault>;
 }
 
 #[derive(Debug, Clone)]
@@ -156,12 +160,23 @@ pub struct Checkpoint {
 
 impl Volume {
     /// Formats blank devices (refuses anything that is not blank unless `force`) as the legs of a new volume.
-    pub async fn create(io: &Io, legs: &[DeviceIndex], settings: &Settings, witness: &dyn Witness, seed: u64) -> Result<VolumeId, OpenRefusal> {
+    pub async fn create(
+        io: &Io,
+        legs: &[DeviceIndex],
+        settings: &Settings,
+        witness: &dyn Witness,
+        seed: u64,
+    ) -> Result<VolumeId, OpenRefusal> {
         unimplemented!()
     }
     /// Opens, raises the term, recovers the log's tail, normalises the legs. Legs that are absent, stale or blank are
     /// left out and reported. Afterwards `walk` from the checkpoint gives the store what it must replay.
-    pub async fn open(io: &Io, legs: &[DeviceIndex], settings: &Settings, witness: std::rc::Rc<dyn Witness>) -> Result<Volume, OpenRefusal> {
+    pub async fn open(
+        io: &Io,
+        legs: &[DeviceIndex],
+        settings: &Settings,
+        witness: std::rc::Rc<dyn Witness>,
+    ) -> Result<Volume, OpenRefusal> {
         unimplemented!()
     }
     pub fn id(&self) -> VolumeId {
@@ -204,7 +219,10 @@ impl Volume {
         unimplemented!()
     }
     /// All batches of one sealed segment, in order.
-    pub async fn walk_segment(&self, segment: SegmentIndex) -> Result<Vec<(BatchAddress, Bytes)>, ReadFault> {
+    pub async fn walk_segment(
+        &self,
+        segment: SegmentIndex,
+    ) -> Result<Vec<(BatchAddress, Bytes)>, ReadFault> {
         unimplemented!()
     }
     /// Gives a sealed segment back (generation + 1) after the caller's checkpoint no longer needs it. The volume keeps it until no leg needs it for resync.

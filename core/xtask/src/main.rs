@@ -1,1 +1,107 @@
-fn main() {}
+//! The developer's verbs: `cargo xtask setup|check|test|sim|fuzz|bench`.
+//!
+//! Everything that a person or a CI machine does to this repository starts here, so that there is one
+//! command to learn and one place to read what it does. What must hold: a verb that fails says which step failed
+//! and exits 1; a verb never succeeds by leaving something out silently (what was left out is printed); the last
+//! line of `test` is `N passed, N failed`, so that any runner can read the result.
+//!
+//! Start reading at `suite.rs` (what `test` runs, in order); `house.rs` is the tidy test that holds the tree to
+//! its own rules; `setup.rs` installs Debian packages and nothing else.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod house;
+mod licences;
+mod setup;
+mod shell;
+mod suite;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The developer's verbs of Ringpost"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install the Debian packages that are missing (apt-get; says the command when it may not)
+    Setup {
+        /// Also what `bench` compares with: Postfix, Dovecot, fio. No system daemon is started
+        #[arg(long)]
+        peers: bool,
+        /// Also cargo-deny, compiled from its crate (takes minutes)
+        #[arg(long)]
+        deny: bool,
+    },
+    /// Format, clippy, licences and the house rules; no test is run
+    Check,
+    /// Everything: setup, check, unit tests, simulator, fuzz smoke, real processes
+    Test {
+        /// Only these steps (check, unit, sim, fuzz, real)
+        #[arg(long, value_name = "STEP")]
+        only: Vec<String>,
+    },
+    /// Run the simulator; what follows is handed to it (`--seeds N`, `--seed S`, …)
+    Sim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Run the fuzzers; what follows is handed to them
+    Fuzz {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Measure ours and the peers in one run; what follows is handed to the bench program (`--quick`, names, `--help`)
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let root = root();
+    let outcome = match arguments.verb {
+        Verb::Setup { peers, deny } => setup::run(peers, deny),
+        Verb::Check => suite::check(&root),
+        Verb::Test { only } => suite::test(&root, &only),
+        Verb::Sim { rest } => shell::cargo(
+            &root,
+            &["run", "--quiet", "--release", "-p", "sim", "--"],
+            &rest,
+        ),
+        Verb::Fuzz { rest } => shell::cargo(
+            &root,
+            &["run", "--quiet", "--release", "-p", "fuzz", "--"],
+            &rest,
+        ),
+        Verb::Bench { rest } => bench::run(&root, &rest),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository: two floors above this crate's manifest.
+fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .ancestors()
+        .nth(2)
+        .expect("core/xtask lies two floors below the root")
+        .to_path_buf()
+}

@@ -57,7 +57,10 @@ impl Connection {
         unimplemented!()
     }
     /// Handshake as server. Whatever plaintext was received and not yet consumed must be thrown away by the caller first (RFC 3207 §4.2).
-    pub async fn start_tls(&mut self, config: &Arc<rustls::ServerConfig>) -> Result<(), ConnectionFault> {
+    pub async fn start_tls(
+        &mut self,
+        config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
         unimplemented!()
     }
     /// Sends what is left, TLS close_notify, FIN; waits a bounded moment.

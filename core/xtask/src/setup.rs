@@ -1,0 +1,224 @@
+//! Debian packages by name, when a program they bring is missing.
+//!
+//! What must hold: no daemon of the system is started or reconfigured. Packages are installed non-interactively with a
+//! `policy-rc.d` that forbids service starts for the duration (and is put back afterwards), Postfix with "No configuration".
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::shell;
+
+/// A Debian package, and the file that shows it is there.
+struct Package {
+    name: &'static str,
+    proof: &'static str,
+}
+
+/// What the tests use: clients that we did not write.
+const FOR_TESTS: &[Package] = &[
+    Package {
+        name: "curl",
+        proof: "curl",
+    },
+    Package {
+        name: "python3",
+        proof: "python3",
+    },
+    Package {
+        name: "swaks",
+        proof: "swaks",
+    },
+];
+
+/// What the bench compares with.
+const FOR_BENCH: &[Package] = &[
+    Package {
+        name: "fio",
+        proof: "fio",
+    },
+    Package {
+        name: "postfix",
+        proof: "/usr/lib/postfix/sbin/master",
+    },
+    Package {
+        name: "dovecot-core",
+        proof: "dovecot",
+    },
+    Package {
+        name: "dovecot-imapd",
+        proof: "/usr/lib/dovecot/imap",
+    },
+    Package {
+        name: "dovecot-lmtpd",
+        proof: "/usr/lib/dovecot/lmtp",
+    },
+];
+
+/// Installs what is missing. `Err` is one sentence with the command to run when we may not run it.
+pub fn run(peers: bool, deny: bool) -> Result<(), String> {
+    let wanted = FOR_TESTS.iter().chain(if peers { FOR_BENCH } else { &[] });
+    let missing: Vec<&str> = wanted
+        .filter(|package| !present(package.proof))
+        .map(|package| package.name)
+        .collect();
+    if missing.is_empty() {
+        eprintln!("setup: every Debian package is there");
+    } else {
+        install(&missing)?;
+    }
+    if deny && !shell::found("cargo-deny") {
+        shell::run(Command::new(shell::cargo_path()).args(["install", "--locked", "cargo-deny"]))?;
+    }
+    Ok(())
+}
+
+fn present(proof: &str) -> bool {
+    if proof.starts_with('/') {
+        Path::new(proof).exists()
+    } else {
+        shell::found(proof)
+    }
+}
+
+fn install(names: &[&str]) -> Result<(), String> {
+    let by_hand = format!(
+        "apt-get install --no-install-recommends {}",
+        names.join(" ")
+    );
+    if !shell::found("apt-get") {
+        return Err(format!(
+            "missing: {}; this is no Debian, install them your way",
+            names.join(", ")
+        ));
+    }
+    let prefix: &[&str] = if is_root() {
+        &[]
+    } else if can_sudo() {
+        &["sudo", "-n"]
+    } else {
+        return Err(format!(
+            "missing: {}; run as root: {by_hand}",
+            names.join(", ")
+        ));
+    };
+    let apt = |arguments: &[&str]| {
+        let words: Vec<&str> = prefix
+            .iter()
+            .copied()
+            .chain(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"])
+            .chain(arguments.iter().copied())
+            .collect();
+        shell::run(Command::new(words[0]).args(&words[1..]))
+    };
+    let daemons: Vec<&str> = ["postfix", "dovecot"]
+        .into_iter()
+        .filter(|daemon| names.iter().any(|name| name.starts_with(daemon)))
+        .collect();
+    let _quiet = if is_root() {
+        Some(NoServices::begin()?)
+    } else {
+        None
+    };
+    if names.contains(&"postfix") {
+        answer_postfix(prefix)?;
+    }
+    let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    arguments.extend(names);
+    // A fresh machine has old package lists: try, refresh, try again.
+    if apt(&arguments).is_err() {
+        apt(&["update", "-q"])?;
+        apt(&arguments).map_err(|error| format!("{error}; by hand: {by_hand}"))?;
+    }
+    // Installed just now, for us alone: they must not start with the next boot of the machine either.
+    if !daemons.is_empty() && shell::found("systemctl") {
+        let words: Vec<&str> = prefix
+            .iter()
+            .copied()
+            .chain(["systemctl", "disable", "--quiet"])
+            .chain(daemons)
+            .collect();
+        shell::run(Command::new(words[0]).args(&words[1..]))?;
+    }
+    Ok(())
+}
+
+fn is_root() -> bool {
+    // The owner of our own /proc entry is our effective user.
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+fn can_sudo() -> bool {
+    Command::new("sudo")
+        .args(["-n", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn answer_postfix(prefix: &[&str]) -> Result<(), String> {
+    let words: Vec<&str> = prefix
+        .iter()
+        .copied()
+        .chain(["debconf-set-selections"])
+        .collect();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("debconf-set-selections: {error}"))?;
+    let mut stdin = child.stdin.take().expect("stdin was asked for");
+    stdin
+        .write_all(b"postfix postfix/main_mailer_type select No configuration\n")
+        .map_err(|error| format!("debconf-set-selections: {error}"))?;
+    drop(stdin);
+    child
+        .wait()
+        .map_err(|error| format!("debconf-set-selections: {error}"))?;
+    Ok(())
+}
+
+/// While this lives, `invoke-rc.d` starts nothing. What was there before is put back on drop.
+struct NoServices {
+    policy: PathBuf,
+    before: Option<(Vec<u8>, u32)>,
+}
+
+impl NoServices {
+    fn begin() -> Result<NoServices, String> {
+        let policy = PathBuf::from("/usr/sbin/policy-rc.d");
+        let before = fs::read(&policy).ok().map(|bytes| {
+            (
+                bytes,
+                fs::metadata(&policy).map_or(0o755, |meta| meta.permissions().mode()),
+            )
+        });
+        write_executable(&policy, b"#!/bin/sh\nexit 101\n", 0o755)
+            .map_err(|error| format!("{}: {error}", policy.display()))?;
+        Ok(NoServices { policy, before })
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        let outcome = match &self.before {
+            Some((bytes, mode)) => write_executable(&self.policy, bytes, *mode),
+            None => fs::remove_file(&self.policy),
+        };
+        if let Err(error) = outcome {
+            eprintln!(
+                "setup: {} could not be put back: {error}",
+                self.policy.display()
+            );
+        }
+    }
+}
+
+fn write_executable(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    fs::write(path, bytes)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
