@@ -9,7 +9,9 @@
 #![forbid(unsafe_code)]
 
 pub mod buffer;
+pub mod limits;
 pub mod operation;
+pub mod sim;
 
 use std::rc::Rc;
 use std::sync::Arc;
