@@ -1,11 +1,29 @@
-//! What mail *is*: addresses, flags, UIDs, modification sequences, and the summary of a message (envelope and structure).
-//! Nothing here knows how mail is kept. Parsing of messages is `mail-parser`'s, wrapped so that no input can stop us.
+//! What mail *is*: addresses, flags, UIDs, modification sequences, header fields, and the summary of a message.
+//! Nothing here knows how mail is kept or which protocol brought it.
+//!
+//! Bytes are the world's here: every parser takes anything, panics at nothing, and holds to the bounds of `limits.rs`.
+//! A message itself is never changed; what cannot be understood is merely described less.
+//!
+//! - `summary`: `Summary::of` is run once, when a message is accepted, and kept beside its body. IMAP's ENVELOPE and
+//!   BODYSTRUCTURE come from it for ever after. Start reading there.
+//! - `header`: fields, address lists and parameters, undecoded, as IMAP wants them.
+//! - `text`: decoded text for search, by `mail-parser`.
+//! - `address`, `flags`, `ids`: the words that all other rooms use.
+//!
+//! Why the structure is scanned by code of ours when `mail-parser` could do it: it decodes every body on the way, and
+//! delivery may spend 10 µs here; and IMAP wants header text as it was written. The two are held to agree by a test.
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod flags;
+pub mod header;
 pub mod ids;
+pub mod limits;
+pub mod summary;
+pub mod text;
 
 pub use address::Address;
 pub use flags::{Flags, Keyword, SystemFlags};
+pub use header::{HeaderAddress, Text};
 pub use ids::{InternalDate, ModSeq, Uid, UidValidity};
+pub use summary::Summary;

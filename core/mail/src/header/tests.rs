@@ -1,0 +1,94 @@
+use super::*;
+
+fn shown(value: &str) -> Vec<String> {
+    let text = |text: &Option<Text<'_>>| {
+        text.as_ref()
+            .map_or("-".into(), |t| String::from_utf8_lossy(t).into_owned())
+    };
+    let one =
+        |a: &HeaderAddress<'_>| format!("{}|{}|{}", text(&a.name), text(&a.mailbox), text(&a.host));
+    addresses(value.as_bytes()).iter().map(one).collect()
+}
+
+#[test]
+fn plain_and_named_addresses_are_read() {
+    assert_eq!(
+        shown("a@b.c, Joe Q. Public <joe@x.org>,\r\n \"Smith, J \\\"x\\\"\" <j@y>"),
+        ["-|a|b.c", "Joe Q. Public|joe|x.org", "Smith, J \"x\"|j|y"]
+    );
+}
+
+#[test]
+fn encoded_words_stay_encoded() {
+    assert_eq!(
+        shown("=?utf-8?q?Z=C3=BCrich?= =?utf-8?b?w7w=?= <z@x>"),
+        ["=?utf-8?q?Z=C3=BCrich?= =?utf-8?b?w7w=?=|z|x"]
+    );
+}
+
+#[test]
+fn groups_open_and_close() {
+    assert_eq!(
+        shown("Undisclosed recipients:;"),
+        ["-|Undisclosed recipients|-", "-|-|-"]
+    );
+    assert_eq!(
+        shown("A: x@y, Z <z@y>; b@c"),
+        ["-|A|-", "-|x|y", "Z|z|y", "-|-|-", "-|b|c"]
+    );
+    assert_eq!(
+        shown("A: x@y"),
+        ["-|A|-", "-|x|y", "-|-|-"],
+        "an unclosed group is closed"
+    );
+}
+
+#[test]
+fn comments_name_an_address_without_a_phrase() {
+    assert_eq!(
+        shown("pete(his account)@silly.test (Pete (P.))"),
+        ["Pete (P.)|pete|silly.test"]
+    );
+}
+
+#[test]
+fn old_forms_and_nonsense_are_survived() {
+    let route = addresses(b"<@a,@b:joe@c>");
+    assert_eq!(route[0].route.as_deref(), Some(&b"@a,@b"[..]));
+    assert_eq!(route[0].host.as_deref(), Some(&b"c"[..]));
+    assert_eq!(
+        shown("\"John Doe\" . x @ [192.0.2.1]"),
+        ["-|John Doe . x|[192.0.2.1]"]
+    );
+    assert_eq!(shown("postmaster"), ["-|postmaster|"]);
+    assert_eq!(shown("<>"), ["-||"]);
+    assert_eq!(shown(", ,, a@b,"), ["-|a|b"]);
+    assert_eq!(shown("\"unclosed"), ["-|unclosed|"]);
+    assert_eq!(shown("(unclosed"), [""; 0]);
+    assert_eq!(shown("((((\\"), [""; 0]);
+}
+
+#[test]
+fn parameters_are_unquoted_and_comments_dropped() {
+    let parsed = Parameterised::parse(
+        b" text/Plain (really); charset = \"utf-8\";\r\n name*0=\"a;b\"; name*1=c; flag;;",
+    );
+    assert_eq!(parsed.value, b"text/Plain");
+    assert_eq!(parsed.parameter("CHARSET"), Some(&b"utf-8"[..]));
+    assert_eq!(parsed.parameter("name*0"), Some(&b"a;b"[..]));
+    assert_eq!(parsed.parameter("flag"), Some(&b""[..]));
+    assert_eq!(parsed.parameters.len(), 4);
+}
+
+#[test]
+fn fields_keep_their_bytes() {
+    let header = b"Subject: one\r\n two\r\nnonsense\r\nTo : a@b\n\r\nbody: no\r\n";
+    let found: Vec<_> = fields(header).collect();
+    assert_eq!(found.len(), 3);
+    assert_eq!(found[0].raw, b"Subject: one\r\n two\r\n");
+    assert_eq!(&*unfold(found[0].value), b"one two");
+    assert_eq!(found[1].name, b"");
+    assert_eq!(found[2].name, b"To");
+    assert_eq!(value(header, "subject").as_deref(), Some(&b"one two"[..]));
+    assert_eq!(value(header, "body"), None);
+}

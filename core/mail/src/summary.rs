@@ -1,0 +1,196 @@
+//! The short digest of a message that is kept beside its body: the header fields that lists ask for, as they stand, and the
+//! tree of its parts with byte offsets. ENVELOPE, BODYSTRUCTURE and most HEADER.FIELDS fetches are answered from it alone, so
+//! that a list view never reads a body; BODY[1.2] cuts the body by its offsets.
+//!
+//! `Summary::of` takes any bytes. It holds to the bounds of `limits.rs`: past them it lists less and says so (`complete`).
+
+mod codec;
+mod scan;
+
+use crate::header::{self, HeaderAddress, Text};
+
+pub use codec::SummaryFault;
+
+/// See the module. Borrows from the message or from the encoded form wherever it can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary<'a> {
+    /// Header fields of the message named in `KEPT_FIELDS`, in order, byte for byte, line ends included.
+    pub header: Text<'a>,
+    /// `header` holds every field of those names. When it does not, HEADER.FIELDS needs the body.
+    pub complete: bool,
+    /// The message itself as a part; its header begins at 0.
+    pub root: Part<'a>,
+}
+
+/// One body part (RFC 2045; RFC 3501 §7.4.2 for what each field is for). Text is undecoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part<'a> {
+    pub media_type: Text<'a>,
+    pub media_subtype: Text<'a>,
+    pub parameters: Vec<(Text<'a>, Text<'a>)>,
+    pub id: Option<Text<'a>>,
+    pub description: Option<Text<'a>>,
+    /// `None`: 7bit, by RFC 2045 §6.1.
+    pub encoding: Option<Text<'a>>,
+    pub md5: Option<Text<'a>>,
+    pub disposition: Option<Disposition<'a>>,
+    pub language: Option<Text<'a>>,
+    pub location: Option<Text<'a>>,
+    /// Bytes from the first byte of the message: where the part's header begins, where its body begins (after the empty
+    /// line) and ends (before the line end that belongs to the boundary).
+    pub header_begin: u32,
+    pub body_begin: u32,
+    pub body_end: u32,
+    /// Text lines of the body, an unfinished last one included.
+    pub lines: u32,
+    pub content: Content<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disposition<'a> {
+    pub kind: Text<'a>,
+    pub parameters: Vec<(Text<'a>, Text<'a>)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content<'a> {
+    Leaf,
+    /// At least one part.
+    Multipart(Vec<Part<'a>>),
+    /// message/rfc822: the fields an ENVELOPE needs, as in `Summary::header`, and the message in it.
+    Message(Box<(Text<'a>, Part<'a>)>),
+}
+
+/// What IMAP calls ENVELOPE (RFC 3501 §7.4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EnvelopeFields<'a> {
+    pub date: Option<Text<'a>>,
+    pub subject: Option<Text<'a>>,
+    pub from: Vec<HeaderAddress<'a>>,
+    /// As `from` when the message says nothing else.
+    pub sender: Vec<HeaderAddress<'a>>,
+    pub reply_to: Vec<HeaderAddress<'a>>,
+    pub to: Vec<HeaderAddress<'a>>,
+    pub cc: Vec<HeaderAddress<'a>>,
+    pub bcc: Vec<HeaderAddress<'a>>,
+    pub in_reply_to: Option<Text<'a>>,
+    pub message_id: Option<Text<'a>>,
+}
+
+/// The fields an ENVELOPE is made of.
+pub const ENVELOPE_FIELDS: [&str; 10] = [
+    "Date",
+    "Subject",
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Bcc",
+    "In-Reply-To",
+    "Message-ID",
+];
+
+/// `ENVELOPE_FIELDS` and what mutt, Thunderbird, Apple Mail, Roundcube and offline synchronisers ask for in their lists.
+pub const KEPT_FIELDS: [&str; 28] = [
+    "Date",
+    "Subject",
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Bcc",
+    "In-Reply-To",
+    "Message-ID",
+    "References",
+    "Content-Type",
+    "Content-Description",
+    "Lines",
+    "List-Id",
+    "List-Post",
+    "List-Subscribe",
+    "List-Unsubscribe",
+    "Mail-Followup-To",
+    "Mail-Reply-To",
+    "Disposition-Notification-To",
+    "Newsgroups",
+    "Importance",
+    "Priority",
+    "X-Priority",
+    "X-Label",
+    "X-TUID",
+    "X-Draft-Info",
+];
+
+impl<'a> Summary<'a> {
+    /// The digest of one message.
+    pub fn of(raw: &'a [u8]) -> Summary<'a> {
+        scan::summary(raw)
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Reads what `encode` wrote. Bytes that are anything else are a `SummaryFault`.
+    pub fn decode(bytes: &'a [u8]) -> Result<Summary<'a>, SummaryFault> {
+        codec::decode(bytes)
+    }
+
+    pub fn envelope(&self) -> EnvelopeFields<'_> {
+        EnvelopeFields::of(&self.header)
+    }
+}
+
+impl<'a> EnvelopeFields<'a> {
+    /// From a header or from a kept part of one. Of a field that stands twice the first counts, except for address lists,
+    /// which are joined.
+    pub fn of(header: &'a [u8]) -> EnvelopeFields<'a> {
+        let mut envelope = EnvelopeFields::default();
+        for field in header::fields(header) {
+            let Some(index) = ENVELOPE_FIELDS
+                .iter()
+                .position(|name| same(field.name, name))
+            else {
+                continue;
+            };
+            let text = match index {
+                0 => &mut envelope.date,
+                1 => &mut envelope.subject,
+                8 => &mut envelope.in_reply_to,
+                9 => &mut envelope.message_id,
+                _ => {
+                    let list = match index {
+                        2 => &mut envelope.from,
+                        3 => &mut envelope.sender,
+                        4 => &mut envelope.reply_to,
+                        5 => &mut envelope.to,
+                        6 => &mut envelope.cc,
+                        _ => &mut envelope.bcc,
+                    };
+                    list.extend(header::addresses(field.value));
+                    continue;
+                }
+            };
+            if text.is_none() {
+                *text = Some(header::unfold(field.value));
+            }
+        }
+        // RFC 3501 §7.4.2: the server defaults Sender and Reply-To from From.
+        if envelope.sender.is_empty() {
+            envelope.sender = envelope.from.clone();
+        }
+        if envelope.reply_to.is_empty() {
+            envelope.reply_to = envelope.from.clone();
+        }
+        envelope
+    }
+}
+
+fn same(name: &[u8], other: &str) -> bool {
+    name.len() == other.len() && name.eq_ignore_ascii_case(other.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,475 @@
+//! One pass over a message for its structure (RFC 2045, RFC 2046). The lines of a body are looked at only for the
+//! boundaries that are open around it; a message without multiparts is one header and one count of line feeds.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter};
+
+use crate::header::{self, Parameterised, Text};
+use crate::limits::{
+    BOUNDARY_BYTES_MAX, DEPTH_MAX, KEPT_HEADER_BYTES_MAX, PART_TEXT_BYTES_MAX, PARTS_MAX,
+};
+
+use super::{Content, Disposition, ENVELOPE_FIELDS, KEPT_FIELDS, Part, Summary, same};
+
+pub(super) fn summary(raw: &[u8]) -> Summary<'_> {
+    // Offsets are 32 bits wide, as RFC822.SIZE is in IMAP4rev1.
+    let raw = &raw[..raw.len().min(u32::MAX as usize)];
+    let mut scanner = Scanner {
+        raw,
+        at: 0,
+        line_feeds: 0,
+        boundaries: Vec::new(),
+        parts_left: PARTS_MAX,
+        header_bytes_left: KEPT_HEADER_BYTES_MAX,
+        text_bytes_left: PART_TEXT_BYTES_MAX,
+        complete: true,
+    };
+    let (header, root, _) = scanner.entity(&KEPT_FIELDS, DEPTH_MAX, false);
+    Summary {
+        header: Cow::Owned(header),
+        complete: scanner.complete,
+        root,
+    }
+}
+
+struct Scanner<'a> {
+    raw: &'a [u8],
+    /// All before is scanned; always at the beginning of a line, or at the end.
+    at: usize,
+    /// Line feeds before `at`.
+    line_feeds: usize,
+    /// Boundaries of the multiparts around us, outermost first.
+    boundaries: Vec<Vec<u8>>,
+    parts_left: usize,
+    header_bytes_left: usize,
+    text_bytes_left: usize,
+    complete: bool,
+}
+
+/// Why an entity ended.
+#[derive(Clone, Copy)]
+enum Stop {
+    EndOfMessage,
+    /// A delimiter line of `boundaries[level]`; `closing` with the two hyphens at its end.
+    Delimiter {
+        level: usize,
+        closing: bool,
+    },
+}
+
+/// Where a body ended: before the line end that belongs to the delimiter, and how many line feeds were before the delimiter.
+struct BodyEnd {
+    stop: Stop,
+    end: usize,
+    line_feeds: usize,
+    delimited: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// The entity that begins at `at`: its kept header fields, the part, and what ended it.
+    fn entity(
+        &mut self,
+        kept: &[&str],
+        depth_left: usize,
+        in_digest: bool,
+    ) -> (Vec<u8>, Part<'a>, Stop) {
+        let header_begin = self.at;
+        let early = self.skip_header();
+        let header_end = early
+            .as_ref()
+            .map_or(self.at, |early| early.end.max(header_begin));
+        let header = &self.raw[header_begin..header_end];
+        let kept = self.kept_fields(header, kept);
+        let (mut part, boundary) = self.described(header, in_digest);
+        part.header_begin = offset(header_begin);
+        part.body_begin = offset(header_end);
+        let line_feeds_before = self.line_feeds;
+        let body_end = match early {
+            Some(early) => BodyEnd {
+                line_feeds: line_feeds_before,
+                end: header_end,
+                delimited: false,
+                ..early
+            },
+            None => self.body(&mut part, boundary, depth_left),
+        };
+        part.body_end = offset(body_end.end.max(header_end));
+        let body = &self.raw[part.body_begin as usize..part.body_end as usize];
+        let counted = body_end.line_feeds - line_feeds_before;
+        let unfinished = body.last().is_some_and(|&byte| byte != b'\n');
+        let of_delimiter = body_end.delimited && counted > 0;
+        part.lines = offset(counted - usize::from(of_delimiter) + usize::from(unfinished));
+        (kept, part, body_end.stop)
+    }
+
+    /// The body of `part`; fills in its content.
+    fn body(
+        &mut self,
+        part: &mut Part<'a>,
+        boundary: Option<Vec<u8>>,
+        depth_left: usize,
+    ) -> BodyEnd {
+        if let Some(boundary) = boundary {
+            if depth_left == 0 {
+                opaque(part);
+                return self.skip_body();
+            }
+            let digest = part.media_subtype.eq_ignore_ascii_case(b"digest");
+            let (parts, end) = self.multipart(boundary, depth_left, digest);
+            part.content = if parts.is_empty() {
+                opaque_content(part)
+            } else {
+                Content::Multipart(parts)
+            };
+            return end;
+        }
+        let encoded = part.encoding.as_ref().is_some_and(|encoding| {
+            encoding.eq_ignore_ascii_case(b"base64")
+                || encoding.eq_ignore_ascii_case(b"quoted-printable")
+        });
+        if is_message(part) {
+            if depth_left == 0 || encoded || self.parts_left == 0 {
+                opaque(part);
+                return self.skip_body();
+            }
+            self.parts_left -= 1;
+            let (kept, inner, stop) = self.entity(&ENVELOPE_FIELDS, depth_left - 1, false);
+            let end = inner.body_end as usize;
+            part.content = Content::Message(Box::new((Cow::Owned(kept), inner)));
+            let delimited = matches!(stop, Stop::Delimiter { .. });
+            return BodyEnd {
+                stop,
+                end,
+                line_feeds: self.line_feeds,
+                delimited,
+            };
+        }
+        self.skip_body()
+    }
+
+    fn multipart(
+        &mut self,
+        boundary: Vec<u8>,
+        depth_left: usize,
+        digest: bool,
+    ) -> (Vec<Part<'a>>, BodyEnd) {
+        let mine = self.boundaries.len();
+        self.boundaries.push(boundary);
+        let mut parts = Vec::new();
+        let mut last = self.skip_body(); // the preamble
+        while let Stop::Delimiter {
+            level,
+            closing: false,
+        } = last.stop
+        {
+            if level != mine {
+                break;
+            }
+            self.pass_line();
+            if self.parts_left == 0 {
+                last = self.skip_body();
+                continue;
+            }
+            self.parts_left -= 1;
+            let (_, part, stop) = self.entity(&[], depth_left - 1, digest);
+            let end = part.body_end as usize;
+            parts.push(part);
+            let delimited = matches!(stop, Stop::Delimiter { .. });
+            last = BodyEnd {
+                stop,
+                end,
+                line_feeds: self.line_feeds,
+                delimited,
+            };
+        }
+        self.boundaries.truncate(mine);
+        if let Stop::Delimiter {
+            level,
+            closing: true,
+        } = last.stop
+            && level == mine
+        {
+            self.pass_line();
+            last = self.skip_body(); // the epilogue
+        }
+        (parts, last)
+    }
+
+    /// To the end of the header: past the empty line, or to a delimiter that comes first.
+    fn skip_header(&mut self) -> Option<BodyEnd> {
+        let begin = self.at;
+        loop {
+            // until the end of the message
+            if self.at == self.raw.len() {
+                return None;
+            }
+            if let Some(stop) = self.delimiter_here() {
+                return Some(BodyEnd {
+                    stop,
+                    end: self.at.max(begin),
+                    line_feeds: 0,
+                    delimited: false,
+                });
+            }
+            let end = header::line_end(self.raw, self.at);
+            let empty = matches!(&self.raw[self.at..end], b"\n" | b"\r\n");
+            self.advance(end);
+            if empty {
+                return None;
+            }
+        }
+    }
+
+    /// To the next delimiter of any open boundary, or to the end.
+    fn skip_body(&mut self) -> BodyEnd {
+        let begin = self.at;
+        if self.boundaries.is_empty() {
+            self.line_feeds += memchr_iter(b'\n', &self.raw[self.at..]).count();
+            self.at = self.raw.len();
+        }
+        while self.at < self.raw.len() {
+            if let Some(stop) = self.delimiter_here() {
+                let before = &self.raw[begin..self.at];
+                let body = before.strip_suffix(b"\n").unwrap_or(before);
+                let body = if body.len() < before.len() {
+                    body.strip_suffix(b"\r").unwrap_or(body)
+                } else {
+                    body
+                };
+                let delimited = body.len() < before.len();
+                return BodyEnd {
+                    stop,
+                    end: begin + body.len(),
+                    line_feeds: self.line_feeds,
+                    delimited,
+                };
+            }
+            self.pass_line();
+        }
+        BodyEnd {
+            stop: Stop::EndOfMessage,
+            end: self.at,
+            line_feeds: self.line_feeds,
+            delimited: false,
+        }
+    }
+
+    /// Past the line we are at.
+    fn pass_line(&mut self) {
+        let end = memchr(b'\n', &self.raw[self.at..]).map_or(self.raw.len(), |at| self.at + at + 1);
+        self.advance(end);
+    }
+
+    fn advance(&mut self, to: usize) {
+        if to > self.at && self.raw[to - 1] == b'\n' {
+            self.line_feeds += 1;
+        }
+        self.at = to;
+    }
+
+    /// Is the line at `at` a delimiter (RFC 2046 §5.1.1)? Inner boundaries are asked first.
+    fn delimiter_here(&self) -> Option<Stop> {
+        let line = self.raw[self.at..].strip_prefix(b"--")?;
+        if self.boundaries.is_empty() {
+            return None;
+        }
+        let end = header::line_end(line, 0);
+        let line = trim_end(&line[..end]);
+        for (level, boundary) in self.boundaries.iter().enumerate().rev() {
+            if let Some(rest) = line.strip_prefix(&boundary[..]) {
+                match rest {
+                    b"" => {
+                        return Some(Stop::Delimiter {
+                            level,
+                            closing: false,
+                        });
+                    }
+                    b"--" => {
+                        return Some(Stop::Delimiter {
+                            level,
+                            closing: true,
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+
+    fn kept_fields(&mut self, header: &[u8], names: &[&str]) -> Vec<u8> {
+        let mut kept = Vec::new();
+        if names.is_empty() {
+            return kept;
+        }
+        for field in header::fields(header) {
+            if names.iter().any(|name| same(field.name, name)) {
+                // A field without its line end would run into the next one.
+                let open = usize::from(!field.raw.ends_with(b"\n")) * 2;
+                if field.raw.len() + open > self.header_bytes_left {
+                    self.complete = false;
+                    continue;
+                }
+                self.header_bytes_left -= field.raw.len() + open;
+                kept.extend_from_slice(field.raw);
+                kept.extend_from_slice(&b"\r\n"[..open]);
+            }
+        }
+        kept
+    }
+
+    /// What a part's header says of it, and the boundary when it is a multipart.
+    fn described(&mut self, header: &'a [u8], in_digest: bool) -> (Part<'a>, Option<Vec<u8>>) {
+        let mut part = empty_part(in_digest);
+        let mut boundary = None;
+        let mut typed = false;
+        for field in header::fields(header) {
+            let Some(rest) = field
+                .name
+                .get(..8)
+                .filter(|head| head.eq_ignore_ascii_case(b"Content-"))
+            else {
+                continue;
+            };
+            let name = &field.name[rest.len()..];
+            if same(name, "Type") {
+                if !typed {
+                    typed = true;
+                    boundary = self.content_type(&mut part, field.value);
+                }
+                continue;
+            }
+            if same(name, "Disposition") {
+                let parsed = Parameterised::parse(field.value);
+                if part.disposition.is_none() && !parsed.value.is_empty() {
+                    part.disposition = Some(Disposition {
+                        kind: self.text(parsed.value.into()),
+                        parameters: self.texts(parsed.parameters),
+                    });
+                }
+                continue;
+            }
+            let slot = match () {
+                () if same(name, "Transfer-Encoding") => &mut part.encoding,
+                () if same(name, "ID") => &mut part.id,
+                () if same(name, "Description") => &mut part.description,
+                () if same(name, "MD5") => &mut part.md5,
+                () if same(name, "Language") => &mut part.language,
+                () if same(name, "Location") => &mut part.location,
+                () => continue,
+            };
+            if slot.is_none() {
+                let text = match () {
+                    // Comments and white space are no part of an encoding's name.
+                    () if same(name, "Transfer-Encoding") => {
+                        Cow::Owned(Parameterised::parse(field.value).value)
+                    }
+                    () => header::unfold(field.value),
+                };
+                *slot = Some(self.text(text));
+            }
+        }
+        (part, boundary)
+    }
+
+    /// RFC 2045 §5.2: a type that cannot be read is text/plain.
+    fn content_type(&mut self, part: &mut Part<'a>, value: &[u8]) -> Option<Vec<u8>> {
+        let parsed = Parameterised::parse(value);
+        let slash = memchr(b'/', &parsed.value)?;
+        let (main, sub) = (&parsed.value[..slash], &parsed.value[slash + 1..]);
+        if main.is_empty() || sub.is_empty() {
+            return None;
+        }
+        let mut boundary = None;
+        if main.eq_ignore_ascii_case(b"multipart") {
+            boundary = parsed
+                .parameter("boundary")
+                .map(|boundary| trim_end(boundary).to_vec());
+            // Without a usable boundary there are no parts to show; the text is shown instead.
+            boundary
+                .as_ref()
+                .filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()))?;
+        }
+        part.media_type = self.text(main.to_vec().into());
+        part.media_subtype = self.text(sub.to_vec().into());
+        part.parameters = self.texts(parsed.parameters);
+        if part.media_type.is_empty() || part.media_subtype.is_empty() {
+            opaque(part); // out of room
+        }
+        boundary
+    }
+
+    /// `text`, or nothing of it when the room for descriptions is used up.
+    fn text(&mut self, text: Text<'a>) -> Text<'a> {
+        if text.len() > self.text_bytes_left {
+            return Cow::Borrowed(b"");
+        }
+        self.text_bytes_left -= text.len();
+        text
+    }
+
+    fn texts(&mut self, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Text<'a>, Text<'a>)> {
+        let both =
+            |(name, value): (Vec<u8>, Vec<u8>)| (self.text(name.into()), self.text(value.into()));
+        pairs
+            .into_iter()
+            .map(both)
+            .filter(|(name, _)| !name.is_empty())
+            .collect()
+    }
+}
+
+/// RFC 2045 §5.2 and, within multipart/digest, RFC 2046 §5.1.5.
+fn empty_part<'a>(in_digest: bool) -> Part<'a> {
+    let (media_type, media_subtype): (&[u8], &[u8]) = if in_digest {
+        (b"message", b"rfc822")
+    } else {
+        (b"text", b"plain")
+    };
+    Part {
+        media_type: Cow::Borrowed(media_type),
+        media_subtype: Cow::Borrowed(media_subtype),
+        parameters: Vec::new(),
+        id: None,
+        description: None,
+        encoding: None,
+        md5: None,
+        disposition: None,
+        language: None,
+        location: None,
+        header_begin: 0,
+        body_begin: 0,
+        body_end: 0,
+        lines: 0,
+        content: Content::Leaf,
+    }
+}
+
+fn is_message(part: &Part<'_>) -> bool {
+    part.media_type.eq_ignore_ascii_case(b"message")
+        && part.media_subtype.eq_ignore_ascii_case(b"rfc822")
+}
+
+/// A container that is not looked into must not look like one to the client.
+fn opaque(part: &mut Part<'_>) {
+    part.media_type = Cow::Borrowed(b"application");
+    part.media_subtype = Cow::Borrowed(b"octet-stream");
+    part.parameters = Vec::new();
+}
+
+fn opaque_content<'a>(part: &mut Part<'a>) -> Content<'a> {
+    opaque(part);
+    Content::Leaf
+}
+
+fn trim_end(mut bytes: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn offset(at: usize) -> u32 {
+    u32::try_from(at).expect("`summary` cut the message to 4 GiB")
+}
