@@ -1,70 +1,38 @@
-//! One core's life. (API agreed on 2026-11-21; the story belongs here once the code does.)
+//! One core's life: a pinned thread, its runtime, its listeners, its connections, and lanes to other cores.
 //!
-//! A pinned thread that runs a tokio-uring runtime (a tokio current-thread runtime that also owns a ring), its
-//! listeners, its connections, and lanes to other cores. Knows no protocol and no store.
+//! A `Core` is an operating-system thread, pinned to one CPU when that is allowed, that runs a tokio-uring runtime
+//! (a tokio current-thread runtime that also owns a ring). Sockets use the ring with owned buffers; timers and
+//! libraries that expect tokio run beside them on the same thread. Work that belongs to another core travels a
+//! `Lane`: a bounded queue with one doorbell, whose `Full` is an answer. Memory that many connections share is taken
+//! from a `Budget`, which says no instead of growing. Knows no protocol and no store.
+//!
+//! What must hold:
+//! - A read in flight is never dropped: tokio-uring does not cancel it, and the orphan would swallow the next bytes. It
+//!   lives in the `Connection`; time-outs and drops *shut the socket down* so that the kernel lets go of it.
+//! - tokio-uring submits its queue only when the thread parks, so nothing here (and nothing that runs here) may spin
+//!   on `yield_now`.
+//! - Accepted connections are bounded per listener and core; past the bound a peer gets a polite refusal.
+//! - Once a core was told to stop it accepts nobody; sessions learn it from `ConnectionFault::Stopping`.
+//!
+//! Main path: `core.rs` starts the thread → `listener.rs` accepts → `connection.rs` carries bytes (`tls.rs` when TLS is
+//! spoken) → a service asks another core through `lane.rs`. Start reading at `core.rs`.
 #![forbid(unsafe_code)]
-#![allow(unused_variables, dead_code)]
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+pub mod budget;
+pub mod connection;
+pub mod core;
+pub mod host;
+pub mod lane;
+pub mod limits;
+pub mod listener;
+pub mod stop;
+mod tls;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectionFault {
-    /// The peer closed or reset it.
-    #[error("the peer is gone")]
-    Closed,
-    /// The deadline set by `deadline` passed.
-    #[error("the peer was silent too long")]
-    TimedOut,
-    /// TLS failed; the connection can only be dropped.
-    #[error("TLS failed")]
-    Tls,
-}
-
-/// What TLS agreed on, for trace fields and policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFacts {
-    pub version: &'static str,
-    pub cipher: String,
-    pub server_name: Option<String>,
-}
-
-/// One accepted TCP connection on this core, with or without TLS. Owned buffers inside; at most one small read buffer while idle.
-pub struct Connection {}
-
-impl Connection {
-    pub fn peer(&self) -> SocketAddr {
-        unimplemented!()
-    }
-    pub fn local(&self) -> SocketAddr {
-        unimplemented!()
-    }
-    pub fn tls(&self) -> Option<&TlsFacts> {
-        unimplemented!()
-    }
-    /// From now on, each wait of `receive` or `send` may last `span`; past it the socket is shut down and the wait answers `TimedOut`.
-    pub fn deadline(&mut self, span: Duration) {
-        unimplemented!()
-    }
-    /// Appends what arrived (plaintext) to `into`; answers how many bytes, never 0. Cancel-safe: the read in flight is kept in
-    /// `self`, so it may stand in a `select!`.
-    pub async fn receive(&mut self, into: &mut Vec<u8>) -> Result<usize, ConnectionFault> {
-        unimplemented!()
-    }
-    /// Sends all of `bytes`. Not cancel-safe.
-    pub async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault> {
-        unimplemented!()
-    }
-    /// Handshake as server. Whatever plaintext was received and not yet consumed must be thrown away by the caller first (RFC 3207 §4.2).
-    pub async fn start_tls(
-        &mut self,
-        config: &Arc<rustls::ServerConfig>,
-    ) -> Result<(), ConnectionFault> {
-        unimplemented!()
-    }
-    /// Sends what is left, TLS close_notify, FIN; waits a bounded moment.
-    pub async fn close(self) {
-        unimplemented!()
-    }
-}
+pub use budget::{Budget, Charge};
+pub use connection::{Connection, ConnectionFault};
+pub use core::{Core, CoreHandle, CoreSettings, StartFault};
+pub use host::CoreHost;
+pub use lane::{Lane, LaneEnd, lane};
+pub use listener::{Counters, Listener, bind};
+pub use stop::Stop;
+pub use tls::TlsFacts;
