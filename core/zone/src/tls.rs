@@ -34,6 +34,7 @@ impl Tls {
         Ok(Tls {
             session,
             rest: Vec::new(),
+            peer_ended: false,
             facts: None,
         })
     }
