@@ -1,0 +1,775 @@
+//! The receiver's side of one conversation (RFC 5321; LMTP: RFC 2033) as a pure state machine.
+//!
+//! Between calls: `state` says what may come next, `transaction` what the peer has said since MAIL. `step` reads input, appends
+//! replies, and stops where somebody else must act; the caller does what the `Action` says, answers by the method named
+//! there, and steps again. Replies gather in `output`; the caller sends them when `step` wants input and on `StartTls` and
+//! `Close`, which are the synchronisation points of RFC 2920 §3.2.
+
+use std::sync::Arc;
+
+use crate::command::{Body, Command, Mail, parse, parse_rcpt};
+use crate::content::{Content, Framing};
+use crate::limits::{
+    COMMAND_LINE_BYTES_MAX, CONTENT_RESERVE_BYTES, CONTENT_RESERVE_BYTES_MAX, Limits,
+};
+use crate::path::{ForwardPath, ReversePath};
+use crate::reply::{Refusal, Reply, write_greeting};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Smtp,
+    /// One reply for each recipient after the content; LHLO instead of EHLO.
+    Lmtp,
+}
+
+/// What all sessions of a listener share.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub role: Role,
+    /// Our name, in the greeting. A domain, at most 255 bytes.
+    pub hostname: String,
+    pub limits: Limits,
+    /// Offer STARTTLS.
+    pub tls_available: bool,
+    /// Refuse MAIL before TLS.
+    pub tls_required: bool,
+}
+
+/// What the peer called itself. A claim, checked for form only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimedHello {
+    pub name: String,
+    /// EHLO or LHLO rather than HELO.
+    pub extended: bool,
+}
+
+/// RFC 5321 §2.3.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub reverse_path: ReversePath,
+    /// Those accepted, in order, duplicates included.
+    pub recipients: Vec<Recipient>,
+    /// RFC 1870: the sender's estimate.
+    pub size_bytes: Option<u64>,
+    pub body: Option<Body>,
+    pub smtputf8: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    pub path: ForwardPath,
+    /// Whatever `recipient_verdict` was told: the caller's own name for it.
+    pub token: u64,
+}
+
+/// What the caller does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// All input is used up, but for the `consumed` count a start of a line: send the output, receive more, step again.
+    NeedInput,
+    /// Look up `Session::recipient` and answer by `recipient_verdict`.
+    CheckRecipient,
+    /// Content is about to begin: answer by `begin_content` with a buffer to append it to (trace fields in it already), or by
+    /// `refuse_content`. `content_reserve_bytes` says how much room to make.
+    BeginContent,
+    /// Send the output, forget all input not yet given to `step` (RFC 3207 §4.2), do the handshake, call `tls_started`.
+    StartTls,
+    /// Content is complete: make it durable, then answer by `outcome`.
+    Message(Message),
+    /// Send the output and close.
+    Close,
+}
+
+/// A complete mail transaction. `content` begins with what `begin_content` was given.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    pub envelope: Envelope,
+    pub content: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Commands come. `TooLong` while the rest of an overlong line is skipped.
+    Command,
+    SkipLine,
+    /// The caller owes a verdict on this recipient.
+    Recipient(ForwardPath),
+    /// The caller owes a buffer.
+    Begin(Next),
+    /// Mail data, by dots.
+    Data(Content),
+    /// A chunk, `left` bytes of it to come.
+    Chunk {
+        left: u64,
+        last: bool,
+    },
+    /// A chunk nobody wants; `refusal` is the reply at its end.
+    SkipChunk {
+        left: u64,
+        refusal: Refusal,
+        replies: usize,
+    },
+    /// The caller owes an outcome for this many recipients.
+    Outcome(usize),
+    Closed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Data,
+    Chunk { bytes: u64, last: bool },
+}
+
+#[derive(Debug)]
+struct Transaction {
+    envelope: Envelope,
+    /// Content of the chunks so far.
+    chunks: Option<Content>,
+}
+
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    tls: bool,
+    hello: Option<ClaimedHello>,
+    transaction: Option<Transaction>,
+    state: State,
+    messages: u64,
+    // Since the last accepted message:
+    errors: u32,
+    refused_recipients: u32,
+    idle_commands: u32,
+}
+
+impl Session {
+    /// Greets. `tls`: the connection began with TLS (implicit TLS ports).
+    pub fn new(config: Arc<Config>, tls: bool, output: &mut Vec<u8>) -> Session {
+        let protocol = match config.role {
+            Role::Smtp => "ESMTP",
+            Role::Lmtp => "LMTP",
+        };
+        write_greeting(output, &config.hostname, protocol);
+        Session {
+            config,
+            tls,
+            hello: None,
+            transaction: None,
+            state: State::Command,
+            messages: 0,
+            errors: 0,
+            refused_recipients: 0,
+            idle_commands: 0,
+        }
+    }
+
+    /// Reads `input` up to the next thing that the caller must do. Answers how many bytes are used up and what to do.
+    ///
+    /// Bytes not used up come again, with more behind them; there are fewer than `COMMAND_LINE_BYTES_MAX` of them when
+    /// the action is `NeedInput`. Stops the process when called while an answer is owed.
+    pub fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> (usize, Action) {
+        let mut at = 0;
+        loop {
+            // Each turn uses up input, changes to a state that does, or returns.
+            let rest = &input[at..];
+            match &mut self.state {
+                State::Command => match split_line(rest) {
+                    Line::Whole(line, bytes) => {
+                        at += bytes;
+                        match self.on_line(line, output) {
+                            // RFC 3207 §4.2: what was pipelined behind STARTTLS was not said under TLS.
+                            Some(Action::StartTls) => return (input.len(), Action::StartTls),
+                            Some(action) => return (at, action),
+                            None => {}
+                        }
+                    }
+                    Line::Partial => return (at, Action::NeedInput),
+                    Line::TooLong => self.state = State::SkipLine,
+                },
+                State::SkipLine => match find_crlf(rest) {
+                    Some(end) => {
+                        at += end + 2;
+                        self.state = State::Command;
+                        if let Some(action) = self.refuse(Refusal::LineTooLong, output) {
+                            return (at, action);
+                        }
+                    }
+                    // A CR at the end may be half of the CRLF.
+                    None => {
+                        return (
+                            input.len() - usize::from(rest.ends_with(b"\r")),
+                            Action::NeedInput,
+                        );
+                    }
+                },
+                State::Data(content) => {
+                    let (bytes, ended) = content.take(rest);
+                    at += bytes;
+                    if !ended {
+                        return (at, Action::NeedInput);
+                    }
+                    let State::Data(content) = std::mem::replace(&mut self.state, State::Command)
+                    else {
+                        unreachable!()
+                    };
+                    if let Some(action) = self.end_content(content, output) {
+                        return (at, action);
+                    }
+                }
+                State::Chunk { left, last } => {
+                    let bytes = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    let last = *last;
+                    *left -= bytes as u64;
+                    let done = *left == 0;
+                    at += bytes;
+                    let content = self
+                        .transaction
+                        .as_mut()
+                        .and_then(|transaction| transaction.chunks.as_mut())
+                        .expect("a chunk has its content");
+                    content.take(&rest[..bytes]);
+                    if !done {
+                        return (at, Action::NeedInput);
+                    }
+                    if let Some(action) = self.end_chunk(last, output) {
+                        return (at, action);
+                    }
+                }
+                State::SkipChunk {
+                    left,
+                    refusal,
+                    replies,
+                } => {
+                    let bytes = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
+                    *left -= bytes as u64;
+                    at += bytes;
+                    if *left > 0 {
+                        return (at, Action::NeedInput);
+                    }
+                    let (refusal, replies) = (*refusal, *replies);
+                    self.state = State::Command;
+                    if let Some(action) = self.refuse_all(refusal, replies, output) {
+                        return (at, action);
+                    }
+                }
+                State::Closed => return (input.len(), Action::Close),
+                State::Recipient(_) | State::Begin(_) | State::Outcome(_) => {
+                    panic!("step while an answer is owed")
+                }
+            }
+        }
+    }
+
+    /// The recipient to be checked: between `CheckRecipient` and `recipient_verdict`.
+    pub fn recipient(&self) -> &ForwardPath {
+        match &self.state {
+            State::Recipient(path) => path,
+            _ => panic!("no recipient is to be checked"),
+        }
+    }
+
+    /// `Ok`: accepted, and `token` will stand beside it in the envelope.
+    pub fn recipient_verdict(&mut self, verdict: Result<u64, Refusal>, output: &mut Vec<u8>) {
+        let State::Recipient(path) = std::mem::replace(&mut self.state, State::Command) else {
+            panic!("no recipient is to be checked")
+        };
+        match verdict {
+            Ok(token) => {
+                let transaction = self.transaction.as_mut().expect("RCPT has its transaction");
+                transaction
+                    .envelope
+                    .recipients
+                    .push(Recipient { path, token });
+                Reply::RECIPIENT_OK.write(output);
+            }
+            Err(refusal) => {
+                self.refused_recipients += 1;
+                refusal.reply().write(output);
+                if self.refused_recipients >= self.config.limits.refused_recipients_max {
+                    self.close(Refusal::TooManyErrors, output);
+                }
+            }
+        }
+    }
+
+    /// The transaction so far.
+    pub fn envelope(&self) -> Option<&Envelope> {
+        self.transaction
+            .as_ref()
+            .map(|transaction| &transaction.envelope)
+    }
+
+    pub fn hello(&self) -> Option<&ClaimedHello> {
+        self.hello.as_ref()
+    }
+
+    pub fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// RFC 3848 and RFC 6531 §4.3: the word after `with` in Received.
+    pub fn with_protocol(&self) -> &'static str {
+        let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
+        let utf8 = self.envelope().is_some_and(|envelope| envelope.smtputf8);
+        match (self.config.role, utf8, self.tls) {
+            (Role::Lmtp, false, false) => "LMTP",
+            (Role::Lmtp, false, true) => "LMTPS",
+            (Role::Lmtp, true, false) => "UTF8LMTP",
+            (Role::Lmtp, true, true) => "UTF8LMTPS",
+            (Role::Smtp, true, false) => "UTF8SMTP",
+            (Role::Smtp, true, true) => "UTF8SMTPS",
+            (Role::Smtp, false, true) => "ESMTPS",
+            (Role::Smtp, false, false) if extended => "ESMTP",
+            (Role::Smtp, false, false) => "SMTP",
+        }
+    }
+
+    /// Bytes to make room for, beyond the trace fields: what the sender announced, believed up to a bound.
+    pub fn content_reserve_bytes(&self) -> usize {
+        let chunk = match self.state {
+            State::Begin(Next::Chunk { bytes, .. }) => Some(bytes),
+            _ => None,
+        };
+        let announced = self
+            .envelope()
+            .and_then(|envelope| envelope.size_bytes)
+            .into_iter()
+            .chain(chunk)
+            .max();
+        match announced {
+            // Some count LF as one byte: a little more than said.
+            Some(bytes) => (bytes.saturating_add(bytes / 32 + 64))
+                .min(CONTENT_RESERVE_BYTES_MAX as u64) as usize,
+            None => CONTENT_RESERVE_BYTES,
+        }
+    }
+
+    /// Memory held for content, in bytes.
+    pub fn content_bytes(&self) -> usize {
+        match &self.state {
+            State::Data(content) => content.held_bytes(),
+            _ => self
+                .transaction
+                .as_ref()
+                .and_then(|transaction| transaction.chunks.as_ref())
+                .map_or(0, Content::held_bytes),
+        }
+    }
+
+    /// Answers `BeginContent`: content will be appended to `prefix`.
+    pub fn begin_content(&mut self, prefix: Vec<u8>, output: &mut Vec<u8>) {
+        let State::Begin(next) = std::mem::replace(&mut self.state, State::Command) else {
+            panic!("no content is to begin")
+        };
+        let size_bytes_max = self.config.limits.message_bytes_max;
+        match next {
+            Next::Data => {
+                Reply::SEND_CONTENT.write(output);
+                self.state = State::Data(Content::new(Framing::Dots, prefix, size_bytes_max));
+            }
+            Next::Chunk { bytes, last } => {
+                let transaction = self.transaction.as_mut().expect("BDAT has its transaction");
+                transaction.chunks = Some(Content::new(Framing::Chunks, prefix, size_bytes_max));
+                self.state = State::Chunk { left: bytes, last };
+            }
+        }
+    }
+
+    /// Answers `BeginContent` with no; or, while content comes, keeps no more of it and refuses at its end.
+    pub fn refuse_content(&mut self, refusal: Refusal, output: &mut Vec<u8>) {
+        match &mut self.state {
+            State::Data(content) => content.refuse(refusal),
+            State::Begin(next) => {
+                let next = *next;
+                self.state = State::Command;
+                match next {
+                    Next::Data => {
+                        self.transaction = None;
+                        refusal.reply().write(output);
+                    }
+                    Next::Chunk { bytes, last } => self.skip_chunk(bytes, last, refusal),
+                }
+            }
+            _ => {
+                if let Some(content) = self
+                    .transaction
+                    .as_mut()
+                    .and_then(|transaction| transaction.chunks.as_mut())
+                {
+                    content.refuse(refusal);
+                }
+            }
+        }
+    }
+
+    /// Answers `Message`. SMTP: exactly one outcome. LMTP: one for each recipient of the envelope, in order.
+    /// `Ok(id)` goes into the reply.
+    pub fn outcome(&mut self, outcomes: &[Result<&str, Refusal>], output: &mut Vec<u8>) {
+        let State::Outcome(recipients) = std::mem::replace(&mut self.state, State::Command) else {
+            panic!("no outcome is owed")
+        };
+        let expected = match self.config.role {
+            Role::Smtp => 1,
+            Role::Lmtp => recipients,
+        };
+        assert_eq!(
+            outcomes.len(),
+            expected,
+            "one reply for SMTP, one for each recipient for LMTP"
+        );
+        for outcome in outcomes {
+            match outcome {
+                Ok(id) => Reply::OK.write_with(output, id),
+                Err(refusal) => refusal.reply().write(output),
+            }
+        }
+        if outcomes.iter().any(Result::is_ok) {
+            self.messages += 1;
+            self.errors = 0;
+            self.refused_recipients = 0;
+            self.idle_commands = 0;
+        }
+    }
+
+    /// The handshake is done: everything said before is forgotten (RFC 3207 §4.2).
+    pub fn tls_started(&mut self) {
+        self.tls = true;
+        self.hello = None;
+        self.transaction = None;
+        self.state = State::Command;
+    }
+
+    /// Ends the conversation from our side: time-out, shutting down. Writes `refusal` (a 421) unless it would be taken for part of an answer
+    /// the peer is not waiting for yet.
+    pub fn close(&mut self, refusal: Refusal, output: &mut Vec<u8>) {
+        if !matches!(self.state, State::Closed) {
+            refusal.reply().write(output);
+            self.state = State::Closed;
+        }
+    }
+
+    fn on_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Action> {
+        let command = match parse(line) {
+            Ok(command) => command,
+            Err(Refusal::Http) => {
+                self.close(Refusal::Http, output);
+                return Some(Action::Close);
+            }
+            // A chunk whose size cannot be read would be taken for commands.
+            Err(refusal)
+                if line
+                    .get(..4)
+                    .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) =>
+            {
+                self.close(refusal, output);
+                return Some(Action::Close);
+            }
+            Err(refusal) => return self.refuse(refusal, output),
+        };
+        match command {
+            Command::Ehlo(name) => self.on_hello(name, true, Role::Smtp, output),
+            Command::Helo(name) => self.on_hello(name, false, Role::Smtp, output),
+            Command::Lhlo(name) => self.on_hello(name, true, Role::Lmtp, output),
+            Command::Mail(mail) => self.on_mail(mail, output),
+            Command::Rcpt(argument) => self.on_rcpt(argument, output),
+            Command::Data => self.on_data(output),
+            Command::Bdat { bytes, last } => self.on_bdat(bytes, last),
+            Command::StartTls => self.on_starttls(output),
+            Command::Rset => {
+                self.transaction = None;
+                self.idle(Reply::OK, output)
+            }
+            Command::Noop => self.idle(Reply::OK, output),
+            Command::Vrfy => self.idle(Reply::CANNOT_VERIFY, output),
+            Command::Help => self.idle(Reply::HELP, output),
+            Command::Expn => self.refuse(Refusal::NotImplemented, output),
+            Command::Auth => self.refuse(Refusal::NoAuth, output),
+            Command::Quit => {
+                Reply::BYE.write(output);
+                self.state = State::Closed;
+                Some(Action::Close)
+            }
+        }
+    }
+
+    fn on_hello(
+        &mut self,
+        name: &str,
+        extended: bool,
+        role: Role,
+        output: &mut Vec<u8>,
+    ) -> Option<Action> {
+        if role != self.config.role {
+            return self.refuse(Refusal::WrongHello, output);
+        }
+        if let Some(action) = self.count_idle(output) {
+            return Some(action);
+        }
+        self.transaction = None; // RFC 5321 §4.1.4
+        self.hello = Some(ClaimedHello {
+            name: name.to_owned(),
+            extended,
+        });
+        let hostname = &self.config.hostname;
+        if !extended {
+            output.extend_from_slice(format!("250 {hostname}\r\n").as_bytes());
+            return None;
+        }
+        let size = self.config.limits.message_bytes_max;
+        let tls = if self.config.tls_available && !self.tls {
+            "250-STARTTLS\r\n"
+        } else {
+            ""
+        };
+        output.extend_from_slice(
+            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
+                .as_bytes(),
+        );
+        None
+    }
+
+    fn on_mail(&mut self, mail: Mail, output: &mut Vec<u8>) -> Option<Action> {
+        let limits = &self.config.limits;
+        let refusal = match &self.hello {
+            None => Some(Refusal::HelloFirst),
+            Some(_) if self.transaction.is_some() => Some(Refusal::NestedMail),
+            Some(_) if self.config.tls_required && !self.tls => Some(Refusal::TlsRequired),
+            Some(hello) if mail.has_parameters && !hello.extended => {
+                Some(Refusal::ParameterAfterHelo)
+            }
+            Some(_)
+                if mail
+                    .size_bytes
+                    .is_some_and(|bytes| bytes > limits.message_bytes_max) =>
+            {
+                Some(Refusal::TooBig)
+            }
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(refusal, output);
+        }
+        if self.messages >= limits.messages_max {
+            self.close(Refusal::TooManyMessages, output);
+            return Some(Action::Close);
+        }
+        let Mail {
+            reverse_path,
+            size_bytes,
+            body,
+            smtputf8,
+            ..
+        } = mail;
+        let envelope = Envelope {
+            reverse_path,
+            recipients: Vec::new(),
+            size_bytes,
+            body,
+            smtputf8,
+        };
+        self.transaction = Some(Transaction {
+            envelope,
+            chunks: None,
+        });
+        Reply::SENDER_OK.write(output);
+        None
+    }
+
+    fn on_rcpt(&mut self, argument: &str, output: &mut Vec<u8>) -> Option<Action> {
+        let Some(transaction) = &self.transaction else {
+            return self.refuse(Refusal::MailFirst, output);
+        };
+        // RFC 3030 §2: no RCPT between chunks.
+        if transaction.chunks.is_some() {
+            return self.refuse(Refusal::NestedMail, output);
+        }
+        if transaction.envelope.recipients.len() >= self.config.limits.recipients_max {
+            Refusal::TooManyRecipients.reply().write(output);
+            return None;
+        }
+        match parse_rcpt(argument, transaction.envelope.smtputf8) {
+            Ok(path) => {
+                self.state = State::Recipient(path);
+                Some(Action::CheckRecipient)
+            }
+            Err(refusal) => self.refuse(refusal, output),
+        }
+    }
+
+    fn on_data(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+        let refusal = match &self.transaction {
+            None => Refusal::MailFirst,
+            Some(transaction) if transaction.chunks.is_some() => Refusal::DataAfterBdat,
+            Some(transaction) if transaction.envelope.recipients.is_empty() => {
+                Refusal::NoRecipients
+            }
+            Some(_) => {
+                self.state = State::Begin(Next::Data);
+                return Some(Action::BeginContent);
+            }
+        };
+        self.refuse(refusal, output)
+    }
+
+    /// RFC 3030 §2: the bytes of a chunk are read even when it is refused, for they are already on their way.
+    fn on_bdat(&mut self, bytes: u64, last: bool) -> Option<Action> {
+        match &mut self.transaction {
+            None => self.skip_chunk(bytes, last, Refusal::MailFirst),
+            Some(transaction) if transaction.envelope.recipients.is_empty() => {
+                self.skip_chunk(bytes, last, Refusal::NoRecipients);
+            }
+            Some(transaction) if transaction.chunks.is_some() => {
+                self.state = State::Chunk { left: bytes, last };
+            }
+            Some(_) => {
+                self.state = State::Begin(Next::Chunk { bytes, last });
+                return Some(Action::BeginContent);
+            }
+        }
+        None
+    }
+
+    fn on_starttls(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+        let refusal = if self.tls {
+            Refusal::TlsAlready
+        } else if !self.config.tls_available {
+            Refusal::TlsUnavailable
+        } else if self.hello.is_none() {
+            Refusal::HelloFirst
+        } else {
+            Reply::START_TLS.write(output);
+            return Some(Action::StartTls);
+        };
+        self.refuse(refusal, output)
+    }
+
+    /// A refused chunk ends the transaction (RFC 3030 §4.1): chunks pipelined behind it find none and are refused too.
+    fn skip_chunk(&mut self, left: u64, last: bool, refusal: Refusal) {
+        let recipients = self
+            .transaction
+            .take()
+            .map_or(0, |transaction| transaction.envelope.recipients.len());
+        self.state = State::SkipChunk {
+            left,
+            refusal,
+            replies: self.replies_due(last, recipients),
+        };
+    }
+
+    /// RFC 2033 §4.2: LMTP answers the end of content once for each recipient.
+    fn replies_due(&self, at_end: bool, recipients: usize) -> usize {
+        match self.config.role {
+            Role::Lmtp if at_end => recipients.max(1),
+            _ => 1,
+        }
+    }
+
+    fn end_chunk(&mut self, last: bool, output: &mut Vec<u8>) -> Option<Action> {
+        self.state = State::Command;
+        let chunks = self
+            .transaction
+            .as_mut()
+            .map(|transaction| &mut transaction.chunks)
+            .expect("a chunk has its transaction");
+        if last {
+            let content = chunks.take().expect("a chunk has its content");
+            return self.end_content(content, output);
+        }
+        match chunks.as_ref().and_then(Content::refusal) {
+            None => Reply::CHUNK_OK.write(output),
+            Some(refusal) => {
+                self.transaction = None;
+                return self.refuse_all(refusal, 1, output);
+            }
+        }
+        None
+    }
+
+    fn end_content(&mut self, content: Content, output: &mut Vec<u8>) -> Option<Action> {
+        let envelope = self
+            .transaction
+            .take()
+            .expect("content has its transaction")
+            .envelope;
+        let recipients = envelope.recipients.len();
+        match content.finish() {
+            Ok(content) => {
+                self.state = State::Outcome(recipients);
+                Some(Action::Message(Message { envelope, content }))
+            }
+            Err(refusal) => self.refuse_all(refusal, self.replies_due(true, recipients), output),
+        }
+    }
+
+    fn refuse_all(
+        &mut self,
+        refusal: Refusal,
+        replies: usize,
+        output: &mut Vec<u8>,
+    ) -> Option<Action> {
+        for _ in 1..replies {
+            refusal.reply().write(output);
+        }
+        self.refuse(refusal, output)
+    }
+
+    /// Says no, counts it, and has enough at some point.
+    fn refuse(&mut self, refusal: Refusal, output: &mut Vec<u8>) -> Option<Action> {
+        refusal.reply().write(output);
+        self.errors += 1;
+        if self.errors < self.config.limits.errors_max {
+            return None;
+        }
+        self.close(Refusal::TooManyErrors, output);
+        Some(Action::Close)
+    }
+
+    fn idle(&mut self, reply: Reply, output: &mut Vec<u8>) -> Option<Action> {
+        let action = self.count_idle(output);
+        if action.is_none() {
+            reply.write(output);
+        }
+        action
+    }
+
+    fn count_idle(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+        self.idle_commands += 1;
+        if self.idle_commands <= self.config.limits.idle_commands_max {
+            return None;
+        }
+        self.close(Refusal::TooManyErrors, output);
+        Some(Action::Close)
+    }
+}
+
+enum Line<'a> {
+    /// Without its CRLF, and how many bytes it had with it.
+    Whole(&'a [u8], usize),
+    Partial,
+    TooLong,
+}
+
+fn split_line(input: &[u8]) -> Line<'_> {
+    let window = &input[..input.len().min(COMMAND_LINE_BYTES_MAX)];
+    match find_crlf(window) {
+        Some(end) => Line::Whole(&window[..end], end + 2),
+        None if window.len() == COMMAND_LINE_BYTES_MAX => Line::TooLong,
+        None => Line::Partial,
+    }
+}
+
+/// Where the first CRLF is. An LF alone ends nothing: the line that holds one is refused as a whole.
+fn find_crlf(input: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', input)
+        .find(|at| *at > 0 && input[at - 1] == b'\r')
+        .map(|at| at - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_are_small() {
+        assert!(size_of::<Session>() <= 512, "{}", size_of::<Session>());
+    }
+}
