@@ -96,7 +96,8 @@ fn parse_path(text: &str, utf8: bool) -> Result<(Address, bool, &str), Refusal> 
     {
         return Err(Refusal::BadPath);
     }
-    if !utf8 && !(local.is_ascii() && domain.is_ascii()) {
+    let ascii = local.is_ascii() && domain.is_ascii();
+    if !(utf8 || ascii) {
         return Err(Refusal::Utf8NotAnnounced);
     }
     let literal = domain.starts_with('[');

@@ -1,0 +1,5 @@
+//! The session from outside: transcripts, and what holds for any bytes.
+
+mod properties;
+mod transcripts;
+mod world;

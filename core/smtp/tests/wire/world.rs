@@ -1,0 +1,134 @@
+//! A small world around a session: example.org with a few mailboxes, no socket and no store.
+
+use std::sync::Arc;
+
+use smtp::{Action, Config, ForwardPath, Limits, Refusal, Role, Session};
+
+pub fn config(role: Role) -> Config {
+    Config {
+        role,
+        hostname: "mx.example.org".into(),
+        limits: Limits::default(),
+        tls_available: false,
+        tls_required: false,
+    }
+}
+
+pub struct World {
+    pub session: Session,
+    role: Role,
+    pub output: Vec<u8>,
+    /// Received and not yet used up.
+    inbox: Vec<u8>,
+    pub messages: Vec<Vec<u8>>,
+    pub closed: bool,
+    /// STARTTLS was agreed to; the rest of the flight is thrown away.
+    pub handshake: bool,
+}
+
+impl World {
+    pub fn new(config: Config) -> World {
+        let mut output = Vec::new();
+        let role = config.role;
+        let session = Session::new(Arc::new(config), false, &mut output);
+        World {
+            session,
+            role,
+            output,
+            inbox: Vec::new(),
+            messages: Vec::new(),
+            closed: false,
+            handshake: false,
+        }
+    }
+
+    pub fn tls_started(&mut self) {
+        self.session.tls_started();
+        self.handshake = false;
+    }
+
+    /// One segment arrives.
+    pub fn receive(&mut self, segment: &[u8]) {
+        if self.closed || self.handshake {
+            return;
+        }
+        self.inbox.extend_from_slice(segment);
+        let mut at = 0;
+        loop {
+            // Ends at NeedInput, StartTls or Close; each other action uses up input or ends a content.
+            let (consumed, action) = self.session.step(&self.inbox[at..], &mut self.output);
+            at += consumed;
+            match action {
+                Action::NeedInput => break,
+                Action::CheckRecipient => {
+                    let verdict = verdict(self.session.recipient());
+                    self.session.recipient_verdict(verdict, &mut self.output);
+                }
+                Action::BeginContent => {
+                    let local = self
+                        .session
+                        .envelope()
+                        .and_then(|envelope| envelope.recipients.first())
+                        .map(|recipient| recipient.token);
+                    if local == Some(NO_SPACE) {
+                        self.session
+                            .refuse_content(Refusal::StorageFull, &mut self.output);
+                    } else {
+                        self.session.begin_content(Vec::new(), &mut self.output);
+                    }
+                }
+                Action::StartTls => {
+                    self.handshake = true;
+                    at = self.inbox.len();
+                    break;
+                }
+                Action::Message(message) => {
+                    self.messages.push(message.content);
+                    let id = format!("m{}", self.messages.len());
+                    let outcomes: Vec<_> = message
+                        .envelope
+                        .recipients
+                        .iter()
+                        .map(|recipient| {
+                            if recipient.token == FULL {
+                                Err(Refusal::MailboxFull)
+                            } else {
+                                Ok(id.as_str())
+                            }
+                        })
+                        .collect();
+                    let due = if self.role == Role::Lmtp {
+                        outcomes.len()
+                    } else {
+                        1
+                    };
+                    self.session.outcome(&outcomes[..due], &mut self.output);
+                }
+                Action::Close => {
+                    self.closed = true;
+                    at = self.inbox.len();
+                    break;
+                }
+            }
+        }
+        self.inbox.drain(..at);
+        assert!(self.inbox.len() < smtp::limits::COMMAND_LINE_BYTES_MAX);
+    }
+}
+
+pub const FULL: u64 = 2;
+pub const NO_SPACE: u64 = 3;
+
+fn verdict(path: &ForwardPath) -> Result<u64, Refusal> {
+    let ForwardPath::Address(address) = path else {
+        return Ok(1);
+    };
+    match (address.local(), address.domain()) {
+        ("alice" | "bob" | "a b" | "\u{e9}", "example.org") => Ok(1),
+        ("full", "example.org") => Ok(FULL),
+        ("nospace", "example.org") => Ok(NO_SPACE),
+        ("busy", "example.org") => Err(Refusal::Busy),
+        (_, "example.org") => Err(Refusal::UnknownRecipient),
+        _ => Err(Refusal::RelayDenied),
+    }
+}
