@@ -55,6 +55,12 @@ pub trait Device {
     /// Operations started and not yet completed on `device`, those whose waiter is gone included. A leg may be
     /// re-attached only at zero (storage.md B3: zombies).
     fn in_flight(&self, device: DeviceIndex) -> usize;
+
+    /// A zeroed buffer of `bytes` for a pool that lives as long as the device: a ring registers such memory with the kernel once,
+    /// while there is room for it.
+    fn allocate(&self, bytes: usize) -> Buffer {
+        Buffer::zeroed(bytes)
+    }
 }
 
 /// Reads blocks on the calling thread.

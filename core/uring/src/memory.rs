@@ -1,0 +1,118 @@
+//! Buffers that the kernel has pinned once instead of at every operation.
+
+use device::Buffer;
+use io_uring::IoUring;
+use memmap2::{Advice, MmapMut, MmapOptions};
+use nix::libc;
+
+use crate::limits::{REGISTERED_BUFFER_BYTES_MIN, REGISTERED_BUFFERS_MAX, REGISTERED_BYTES_MAX};
+
+const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// The ring's table of registered buffers. A slot is used once: buffers meant for it live as long as their pool.
+pub struct Registered {
+    state: State,
+    used: usize,
+    bytes: usize,
+}
+
+#[derive(PartialEq)]
+enum State {
+    Untried,
+    Ready,
+    /// The kernel or the memory limit refused; everything goes on without.
+    Off,
+}
+
+impl Registered {
+    pub fn new() -> Registered {
+        Registered {
+            state: State::Untried,
+            used: 0,
+            bytes: 0,
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.used
+    }
+
+    #[expect(unsafe_code, reason = "registering hands the kernel an address")]
+    /// A buffer of `bytes`, registered when it is large enough, a slot is free and the memory limit allows.
+    pub fn allocate(&mut self, ring: &IoUring, bytes: usize) -> Buffer {
+        let mut buffer = Buffer::from_map(map(bytes));
+        if bytes < REGISTERED_BUFFER_BYTES_MIN
+            || self.used == REGISTERED_BUFFERS_MAX
+            || self.bytes + bytes > REGISTERED_BYTES_MAX
+        {
+            return buffer;
+        }
+        if self.state == State::Untried {
+            self.state = match ring
+                .submitter()
+                .register_buffers_sparse(REGISTERED_BUFFERS_MAX as u32)
+            {
+                Ok(()) => State::Ready,
+                Err(error) => {
+                    tracing::warn!(%error, "registered buffers are not available; going on with plain ones");
+                    State::Off
+                }
+            };
+        }
+        if self.state == State::Off {
+            return buffer;
+        }
+        let slot = self.used as u32;
+        let vector = libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: buffer.len(),
+        };
+        // NEEDED: registering memory is how the kernel pins it once; there is no safe call for it.
+        // SOUND: the range is this buffer's own mapping. The kernel holds its own reference to the pages, so a slot whose buffer
+        // was dropped pins memory but points at nothing of ours; only a live `Buffer` carries the slot's number.
+        let registered = unsafe {
+            ring.submitter()
+                .register_buffers_update(slot, &[vector], None)
+        };
+        match registered {
+            Ok(()) => {
+                self.used += 1;
+                self.bytes += bytes;
+                buffer.set_registered(Some(slot as u16));
+            }
+            Err(error) => {
+                // ENOMEM: ordinary users may lock 8 MiB.
+                tracing::warn!(
+                    %error,
+                    registered_bytes = self.bytes,
+                    "no more buffers can be registered (LimitMEMLOCK?); going on with plain ones"
+                );
+                self.state = State::Off;
+            }
+        }
+        buffer
+    }
+}
+
+/// Anonymous memory; from the pool of huge pages when it is a multiple of them and there are any.
+fn map(bytes: usize) -> MmapMut {
+    if bytes.is_multiple_of(HUGE_PAGE_BYTES)
+        && let Ok(map) = MmapOptions::new()
+            .len(bytes)
+            .huge(Some(21))
+            .populate()
+            .map_anon()
+    {
+        return map;
+    }
+    let map = MmapOptions::new()
+        .len(bytes)
+        .populate()
+        .map_anon()
+        .expect("planned memory is there");
+    if bytes >= HUGE_PAGE_BYTES {
+        // Only advice: without transparent huge pages everything works the same.
+        drop(map.advise(Advice::HugePage));
+    }
+    map
+}
