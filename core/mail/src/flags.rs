@@ -60,3 +60,99 @@ pub struct Flags {
     /// No two equal; at most `KEYWORDS_MAX`.
     pub keywords: Vec<Keyword>,
 }
+
+impl Flags {
+    /// Without keywords.
+    pub fn system(system: SystemFlags) -> Flags {
+        Flags {
+            system,
+            keywords: Vec::new(),
+        }
+    }
+
+    pub fn has_keyword(&self, keyword: &Keyword) -> bool {
+        self.keywords.contains(keyword)
+    }
+
+    /// These flags and `more`. Keywords past `KEYWORDS_MAX` are left out; one that is there already keeps its spelling.
+    pub fn with(&self, more: &Flags) -> Flags {
+        let mut flags = Flags {
+            system: self.system.with(more.system),
+            keywords: self.keywords.clone(),
+        };
+        for keyword in &more.keywords {
+            if flags.keywords.len() < KEYWORDS_MAX && !flags.has_keyword(keyword) {
+                flags.keywords.push(keyword.clone());
+            }
+        }
+        flags
+    }
+
+    /// These flags but for `fewer`.
+    pub fn without(&self, fewer: &Flags) -> Flags {
+        Flags {
+            system: self.system.without(fewer.system),
+            keywords: self
+                .keywords
+                .iter()
+                .filter(|keyword| !fewer.has_keyword(keyword))
+                .cloned()
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(system: SystemFlags, keywords: &[&str]) -> Flags {
+        Flags {
+            system,
+            keywords: keywords
+                .iter()
+                .map(|text| Keyword::parse(text).unwrap())
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_keyword_is_one_whatever_its_case() {
+        let before = flags(SystemFlags::SEEN, &["$Forwarded"]);
+        let after = before.with(&flags(SystemFlags::DELETED, &["$forwarded", "Work"]));
+        assert_eq!(
+            after
+                .keywords
+                .iter()
+                .map(Keyword::as_str)
+                .collect::<Vec<_>>(),
+            ["$Forwarded", "Work"]
+        );
+        assert_eq!(
+            after.without(&flags(SystemFlags::SEEN, &["$FORWARDED"])),
+            flags(SystemFlags::DELETED, &["Work"])
+        );
+    }
+
+    #[test]
+    fn keywords_on_one_message_are_bounded() {
+        let many: Vec<String> = (0..KEYWORDS_MAX + 5)
+            .map(|index| format!("k{index}"))
+            .collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(
+            Flags::default()
+                .with(&flags(SystemFlags::default(), &many))
+                .keywords
+                .len(),
+            KEYWORDS_MAX
+        );
+    }
+
+    #[test]
+    fn what_is_no_atom_is_no_keyword() {
+        for text in ["", "a b", "\\Seen", "a(b", "a]", "\u{e9}", "a\r"] {
+            assert!(Keyword::parse(text).is_none(), "{text:?}");
+        }
+    }
+}

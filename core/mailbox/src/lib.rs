@@ -1,12 +1,50 @@
-//! Where mail *lives*. (API agreed on 2026-11-21; the story belongs here once the code does.)
+//! Where mail *lives*: domains, accounts, mailboxes and their messages on one volume. Knows no wire syntax and no connection.
+//!
+//! The truth is the log. Every change, a flag as much as a message, is a record in it (`record`); the projection and memory are
+//! both f(log), worked out by one function (`apply`) that live operation and replay share. An operation looks at what
+//! is visible, is given its UIDs and modification sequences in memory, and hands its records to the store, all in one turn:
+//! the order of numbers is the order of the log. When the group is durable, and only then, `apply` makes it visible,
+//! watchers are told, and the caller gets its answer. Durable comes before visible and before accepted.
+//!
+//! What must hold between calls:
+//! * memory laid over the projection = f(log up to the last group applied) (storage.md I8).
+//! * UIDs only grow under one UIDVALIDITY; a UIDVALIDITY never changes and is higher than any its name had before (I14).
+//! * what clients see changes in `apply` and nowhere else; no RefCell is borrowed across an await.
+//! * memory is bounded: what is loaded by `Settings::cache_bytes`, what is newer than the projection by `DIRTY_MESSAGES_MAX`, past
+//!   which changes wait for a checkpoint.
+//!
+//! The main path is `deliver`: routes are looked up and loaded (a mailbox's head and last chunk, not its messages), numbers
+//! given, one group committed. `load` brings rows in and keeps them in memory while they are in use; `checkpoint` takes what
+//! changed out again; `replay` opens; `tenant` answers reclaim. Everything runs on the volume's owner thread.
+//!
+//! Start reading with `deliver.rs`, then `inner.rs`, `apply.rs` and `state.rs`.
 #![forbid(unsafe_code)]
-#![allow(unused_variables, dead_code)]
+
+mod apply;
+mod checkpoint;
+mod copy;
+mod deliver;
+mod directory;
+mod flags;
+mod folders;
+mod inner;
+pub mod limits;
+mod load;
+mod name;
+mod record;
+mod replay;
+mod row;
+mod state;
+mod tenant;
+mod view;
+mod watch;
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use mail::{Address, Flags, InternalDate, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
+
+pub use watch::Watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(pub u32);
@@ -123,7 +161,7 @@ pub struct Delivery {
 #[derive(Debug, Clone)]
 pub struct Recipient {
     pub account: AccountId,
-    /// `INBOX`, or a folder that is created when missing (`create`) or replaced by INBOX.
+    /// `INBOX`, or a folder; INBOX takes its place when there is no such folder. Mail creates no folders.
     pub mailbox: String,
     pub flags: Flags,
 }
@@ -143,7 +181,9 @@ pub enum FlagChange {
 
 /// All mailboxes of one volume; lives on the volume's owner thread. Clones share one state.
 #[derive(Clone)]
-pub struct Mailboxes {}
+pub struct Mailboxes {
+    inner: Rc<inner::Inner>,
+}
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -155,184 +195,7 @@ pub struct Settings {
 }
 
 impl Mailboxes {
-    /// Replays what is newer than the projection and starts the upkeep task (checkpoints, reclaim).
-    pub async fn open(
-        io: device::Io,
-        store: Store,
-        replay: store::Replay,
-        settings: Settings,
-    ) -> Result<Mailboxes, MailboxFault> {
-        unimplemented!()
-    }
     pub fn store(&self) -> &Store {
-        unimplemented!()
+        &self.inner.store
     }
-
-    // The directory.
-    pub async fn add_domain(&self, domain: &str) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn remove_domain(&self, domain: &str) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    pub fn domains(&self) -> Vec<String> {
-        unimplemented!()
-    }
-    /// Creates the account with INBOX and the usual folders (Drafts, Sent, Junk, Trash, Archive with their special use, subscribed).
-    pub async fn add_account(
-        &self,
-        address: &Address,
-        password_hash: &str,
-        quota_bytes: u64,
-    ) -> Result<AccountId, MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn set_password_hash(
-        &self,
-        account: AccountId,
-        password_hash: &str,
-    ) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn set_quota(
-        &self,
-        account: AccountId,
-        quota_bytes: u64,
-    ) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    /// By `Address::key`. `local+detail@domain` finds `local@domain` when no such account exists itself (RFC 5233).
-    pub async fn account(&self, address: &Address) -> Result<Option<Account>, MailboxFault> {
-        unimplemented!()
-    }
-    /// In address order, at most `count_max`, after `after`.
-    pub async fn accounts(
-        &self,
-        after: Option<&str>,
-        count_max: usize,
-    ) -> Result<Vec<Account>, MailboxFault> {
-        unimplemented!()
-    }
-    /// Rises with every directory change: caches of `account` elsewhere are good while it stands still.
-    pub fn directory_generation(&self) -> std::sync::Arc<std::sync::atomic::AtomicU64> {
-        unimplemented!()
-    }
-
-    // Mailboxes of an account.
-    pub async fn list(&self, account: AccountId) -> Result<Vec<MailboxInfo>, MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn find(&self, account: AccountId, name: &str) -> Result<MailboxId, MailboxFault> {
-        unimplemented!()
-    }
-    /// Creates missing parents too.
-    pub async fn create(
-        &self,
-        account: AccountId,
-        name: &str,
-        special_use: Option<SpecialUse>,
-    ) -> Result<MailboxId, MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn delete(&self, account: AccountId, name: &str) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    /// RFC 3501 §6.3.5, children and INBOX's special case included.
-    pub async fn rename(
-        &self,
-        account: AccountId,
-        from: &str,
-        to: &str,
-    ) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn subscribe(
-        &self,
-        account: AccountId,
-        name: &str,
-        subscribed: bool,
-    ) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-    /// Subscribed names, those of deleted mailboxes included (RFC 3501 §6.3.9).
-    pub async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus, MailboxFault> {
-        unimplemented!()
-    }
-
-    // Messages.
-    /// One body, one entry for each recipient; durable when it resolves. A recipient over quota gets its own answer and does not stop the others.
-    pub async fn deliver(&self, delivery: Delivery) -> Vec<Result<Placed, MailboxFault>> {
-        unimplemented!()
-    }
-    pub async fn view(&self, mailbox: MailboxId) -> Result<View, MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn changes(
-        &self,
-        mailbox: MailboxId,
-        after: ModSeq,
-    ) -> Result<Changes, MailboxFault> {
-        unimplemented!()
-    }
-    /// Answers the messages that exist, at their state after the change.
-    pub async fn flag(
-        &self,
-        mailbox: MailboxId,
-        uids: &[Uid],
-        change: FlagChange,
-        flags: &Flags,
-    ) -> Result<Vec<Message>, MailboxFault> {
-        unimplemented!()
-    }
-    /// All of `uids` that exist, or none: (source, its new UID), ascending by source.
-    pub async fn copy(
-        &self,
-        from: MailboxId,
-        uids: &[Uid],
-        to: MailboxId,
-    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
-        unimplemented!()
-    }
-    /// RFC 6851: copy and expunge as one durable step.
-    pub async fn r#move(
-        &self,
-        from: MailboxId,
-        uids: &[Uid],
-        to: MailboxId,
-    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
-        unimplemented!()
-    }
-    /// Removes those of `uids` that are \Deleted now; answers which.
-    pub async fn expunge(
-        &self,
-        mailbox: MailboxId,
-        uids: &[Uid],
-    ) -> Result<Vec<Uid>, MailboxFault> {
-        unimplemented!()
-    }
-    pub async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, MailboxFault>> {
-        unimplemented!()
-    }
-    pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, MailboxFault>> {
-        unimplemented!()
-    }
-
-    /// `bell` is called on this thread after each change of `mailbox` became durable, until the `Watch` is dropped. It must be cheap and not call back in.
-    pub fn watch(&self, mailbox: MailboxId, bell: Box<dyn Fn(ModSeq)>) -> Watch {
-        unimplemented!()
-    }
-    /// Checkpoints what is in memory; for a clean stop.
-    pub async fn close(&self) -> Result<(), MailboxFault> {
-        unimplemented!()
-    }
-}
-
-pub struct Watch {
-    _entry: Rc<()>,
 }

@@ -1,0 +1,560 @@
+//! The one place where an entry of the log changes what clients see: live at the moment of durability, in replay alike.
+//!
+//! Deterministic: same state and same entry, same result. What an entry is about must be loaded (`load::Need`); what is
+//! absent then does not exist (it was deleted, or in a rebuild from the bare log a later snapshot stands for it), and
+//! the entry has no effect there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use mail::{Flags, ModSeq, SystemFlags, Uid, UidValidity};
+use store::{BodyRef, Lsn};
+
+use crate::record::Entry;
+use crate::row::{AccountRow, Chunk, Folder, Head};
+use crate::state::{AccountEntry, Domain, MailboxEntry, State};
+use crate::{AccountId, FlagChange, MailboxId, Message};
+
+/// Whether the entry met what it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Effect {
+    Applied,
+    Absent,
+}
+
+impl State {
+    /// `bodies` are the group's, in order.
+    pub fn apply(&mut self, lsn: Lsn, entry: &Entry, bodies: &[BodyRef]) -> Effect {
+        assert!(lsn >= self.applied, "groups are applied in log order");
+        self.applied = lsn;
+        match entry {
+            Entry::DomainPut { domain } => self.put_domain(domain, true),
+            Entry::DomainRemove { domain } => self.put_domain(domain, false),
+            Entry::AccountPut {
+                account,
+                address,
+                password_hash,
+                quota_bytes,
+            } => {
+                let row = AccountRow {
+                    address: address.clone(),
+                    password_hash: password_hash.clone(),
+                    quota_bytes: *quota_bytes,
+                    folders: Default::default(),
+                    subscriptions: BTreeSet::new(),
+                    uid_validity_last: UidValidity(0),
+                    snapshot: Lsn(0),
+                };
+                self.put_account(*account, row)
+            }
+            Entry::AccountRemove { account } => self.remove_account(*account),
+            Entry::AccountPassword {
+                account,
+                password_hash,
+            } => self.change_account(*account, |row| row.password_hash.clone_from(password_hash)),
+            Entry::AccountQuota {
+                account,
+                quota_bytes,
+            } => self.change_account(*account, |row| row.quota_bytes = *quota_bytes),
+            Entry::MailboxCreate {
+                account,
+                mailbox,
+                name,
+                uid_validity,
+                special_use,
+            } => {
+                self.raise_counters(None, Some(*mailbox));
+                let folder = Folder {
+                    mailbox: *mailbox,
+                    special_use: *special_use,
+                };
+                let effect = self.change_account(*account, |row| {
+                    row.folders.insert(name.clone(), folder);
+                    row.uid_validity_last = row.uid_validity_last.max(*uid_validity);
+                });
+                if effect == Effect::Applied {
+                    self.new_mailbox(*mailbox, Head::new(*account, *uid_validity));
+                }
+                effect
+            }
+            Entry::MailboxRename {
+                account,
+                mailbox,
+                from,
+                to,
+                moved_at,
+            } => {
+                let effect = self.change_account(*account, |row| {
+                    if row
+                        .folders
+                        .get(from)
+                        .is_some_and(|folder| folder.mailbox == *mailbox)
+                        && let Some(folder) = row.folders.remove(from)
+                    {
+                        row.folders.insert(to.clone(), folder);
+                    }
+                });
+                if let Some(modseq) = moved_at
+                    && let Some(entry) = self.mailboxes.get_mut(mailbox)
+                {
+                    entry.head.moved_at = *modseq;
+                    raise_modseq(entry, *modseq);
+                    self.touch_head(*mailbox);
+                    self.rung.push((*mailbox, *modseq));
+                }
+                effect
+            }
+            Entry::MailboxDelete {
+                account,
+                mailbox,
+                name,
+            } => {
+                let effect = self.change_account(*account, |row| {
+                    if row
+                        .folders
+                        .get(name)
+                        .is_some_and(|folder| folder.mailbox == *mailbox)
+                    {
+                        row.folders.remove(name);
+                    }
+                });
+                self.delete_mailbox(*mailbox);
+                effect
+            }
+            Entry::Subscribe {
+                account,
+                name,
+                subscribed,
+            } => self.change_account(*account, |row| {
+                if *subscribed {
+                    row.subscriptions.insert(name.clone());
+                } else {
+                    row.subscriptions.remove(name);
+                }
+            }),
+            Entry::Deliver {
+                mailbox,
+                uid,
+                modseq,
+                flags,
+                internal_date,
+                body_index,
+            } => {
+                let body = bodies[*body_index as usize].clone();
+                let message = Message {
+                    uid: *uid,
+                    modseq: *modseq,
+                    flags: flags.clone(),
+                    internal_date: *internal_date,
+                    size_bytes: body.raw_bytes,
+                    body,
+                };
+                self.place(*mailbox, std::slice::from_ref(&message))
+            }
+            Entry::Place { mailbox, messages } => self.place(*mailbox, messages),
+            Entry::Flag {
+                mailbox,
+                modseq,
+                change,
+                flags,
+                uids,
+            } => self.flag(*mailbox, *modseq, *change, flags, uids),
+            Entry::Expunge {
+                mailbox,
+                modseq,
+                deleted_only,
+                uids,
+            } => self.expunge(*mailbox, *modseq, *deleted_only, uids),
+            Entry::Relocate { mailbox, bodies } => self.relocate(*mailbox, bodies),
+            Entry::AccountSnapshot {
+                account,
+                row,
+                mailbox_next,
+            } => {
+                self.raise_counters(None, mailbox_next.0.checked_sub(1).map(MailboxId));
+                self.restore_account(lsn, *account, row)
+            }
+            Entry::MailboxSnapshot {
+                mailbox,
+                head,
+                from,
+                to,
+                first,
+                messages,
+            } => self.restore_messages(lsn, *mailbox, head, *from..*to, *first, messages),
+        }
+    }
+
+    // The directory.
+
+    fn put_domain(&mut self, domain: &str, present: bool) -> Effect {
+        let entry = self.domains.entry(domain.to_owned()).or_insert(Domain {
+            present,
+            accounts: 0,
+            dirty: None,
+        });
+        entry.present = present;
+        self.touch_domain(domain);
+        Effect::Applied
+    }
+
+    fn count_account(&mut self, domain: &str, change: i64) {
+        let entry = self.domains.entry(domain.to_owned()).or_insert(Domain {
+            present: false,
+            accounts: 0,
+            dirty: None,
+        });
+        entry.accounts = entry.accounts.saturating_add_signed(change);
+        self.touch_domain(domain);
+    }
+
+    fn put_account(&mut self, account: AccountId, row: AccountRow) -> Effect {
+        self.raise_counters(Some(account), None);
+        self.count_account(row.address.domain(), 1);
+        self.put_key(row.address.key(), Some(account));
+        if !self.accounts.contains_key(&account) {
+            self.insert_account(account, AccountEntry::default());
+        }
+        let entry = self.accounts.get_mut(&account).expect("just made certain");
+        if let Some(known) = entry.row.replace(row) {
+            // Only a log that was rebuilt from names an account twice.
+            self.count_account(known.address.domain(), -1);
+        }
+        self.touch_account(account);
+        Effect::Applied
+    }
+
+    fn remove_account(&mut self, account: AccountId) -> Effect {
+        self.raise_counters(Some(account), None);
+        let Some(entry) = self.accounts.get_mut(&account) else {
+            return Effect::Absent;
+        };
+        let Some(row) = entry.row.take() else {
+            return Effect::Absent;
+        };
+        self.touch_account(account);
+        self.count_account(row.address.domain(), -1);
+        if self
+            .keys
+            .get(&row.address.key())
+            .is_none_or(|(holder, _)| *holder == Some(account))
+        {
+            self.put_key(row.address.key(), None);
+        }
+        for folder in row.folders.values() {
+            self.delete_mailbox(folder.mailbox);
+        }
+        if let Some(entry) = self.accounts.get_mut(&account) {
+            entry.used_bytes = 0;
+        }
+        Effect::Applied
+    }
+
+    fn change_account(
+        &mut self,
+        account: AccountId,
+        change: impl FnOnce(&mut AccountRow),
+    ) -> Effect {
+        let Some(row) = self
+            .accounts
+            .get_mut(&account)
+            .and_then(|entry| entry.row.as_mut())
+        else {
+            return Effect::Absent;
+        };
+        change(row);
+        self.touch_account(account);
+        Effect::Applied
+    }
+
+    fn new_mailbox(&mut self, mailbox: MailboxId, head: Head) {
+        let mut entry = MailboxEntry::of(head);
+        // It has no messages, so all of them are in memory.
+        entry.loaded_from = Chunk(0);
+        self.insert_mailbox(mailbox, entry);
+        self.touch_head(mailbox);
+    }
+
+    fn delete_mailbox(&mut self, mailbox: MailboxId) {
+        if let Some(entry) = self.forget_mailbox(mailbox) {
+            self.use_bytes(entry.head.account, -(entry.head.size_bytes as i64));
+            self.rung.push((mailbox, entry.head.highest_modseq));
+            self.dropped
+                .extend(entry.messages.iter().map(|message| message.body.clone()));
+        }
+        self.condemn(mailbox);
+    }
+
+    fn restore_account(&mut self, lsn: Lsn, account: AccountId, row: &AccountRow) -> Effect {
+        let known = self
+            .accounts
+            .get(&account)
+            .and_then(|entry| entry.row.as_ref());
+        if known.is_none() {
+            let _ = self.put_account(account, row.clone());
+        }
+        let now: BTreeSet<MailboxId> = row.folders.values().map(|folder| folder.mailbox).collect();
+        let mut lost = Vec::new();
+        let effect = self.change_account(account, |known| {
+            lost.extend(
+                known
+                    .folders
+                    .values()
+                    .map(|folder| folder.mailbox)
+                    .filter(|mailbox| !now.contains(mailbox)),
+            );
+            known.clone_from(row);
+            known.snapshot = lsn;
+        });
+        // Only in a rebuild: their deletion was dropped from the log because this snapshot came after it.
+        lost.into_iter()
+            .for_each(|mailbox| self.delete_mailbox(mailbox));
+        effect
+    }
+
+    // Messages.
+
+    /// New messages at the end of a mailbox.
+    fn place(&mut self, mailbox: MailboxId, messages: &[Message]) -> Effect {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return Effect::Absent;
+        };
+        let mut bytes = 0;
+        let mut uids = Vec::with_capacity(messages.len());
+        for message in messages {
+            if message.uid < entry.head.uid_next {
+                tracing::error!(
+                    mailbox = mailbox.0,
+                    uid = message.uid.0,
+                    "the log gives a UID twice; the first message keeps it"
+                );
+                continue;
+            }
+            entry.head.uid_next = Uid(message.uid.0 + 1);
+            count(&mut entry.head, message, 1);
+            bytes += i64::from(message.size_bytes);
+            raise_modseq(entry, message.modseq);
+            entry.note_history(message.modseq, message.uid);
+            Arc::make_mut(&mut entry.messages).push(message.clone());
+            uids.push(message.uid);
+        }
+        entry.assigned_uid_next = entry.assigned_uid_next.max(entry.head.uid_next);
+        let (account, modseq) = (entry.head.account, entry.head.highest_modseq);
+        self.use_bytes(account, bytes);
+        self.touch_messages(mailbox, uids);
+        self.rung.push((mailbox, modseq));
+        Effect::Applied
+    }
+
+    fn flag(
+        &mut self,
+        mailbox: MailboxId,
+        modseq: ModSeq,
+        change: FlagChange,
+        flags: &Flags,
+        uids: &[Uid],
+    ) -> Effect {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return Effect::Absent;
+        };
+        let targets: Vec<(usize, Flags)> = uids
+            .iter()
+            .filter_map(|uid| {
+                entry
+                    .messages
+                    .binary_search_by_key(uid, |message| message.uid)
+                    .ok()
+            })
+            .filter_map(|index| {
+                let before = &entry.messages[index].flags;
+                let after = match change {
+                    FlagChange::Replace => flags.clone(),
+                    FlagChange::Add => before.with(flags),
+                    FlagChange::Remove => before.without(flags),
+                };
+                (after != *before).then_some((index, after))
+            })
+            .collect();
+        raise_modseq(entry, modseq);
+        let mut changed = Vec::with_capacity(targets.len());
+        if !targets.is_empty() {
+            let messages = Arc::make_mut(&mut entry.messages);
+            for (index, after) in targets {
+                let message = &mut messages[index];
+                count(&mut entry.head, message, -1);
+                message.flags = after;
+                message.modseq = modseq;
+                count(&mut entry.head, message, 1);
+                changed.push(message.uid);
+            }
+        }
+        for uid in &changed {
+            entry.note_history(modseq, *uid);
+        }
+        self.touch_messages(mailbox, changed);
+        self.rung.push((mailbox, modseq));
+        Effect::Applied
+    }
+
+    fn expunge(
+        &mut self,
+        mailbox: MailboxId,
+        modseq: ModSeq,
+        deleted_only: bool,
+        uids: &[Uid],
+    ) -> Effect {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return Effect::Absent;
+        };
+        let goes = |message: &Message| {
+            uids.binary_search(&message.uid).is_ok()
+                && (!deleted_only || message.flags.system.contains(SystemFlags::DELETED))
+        };
+        let mut gone = Vec::new();
+        if uids.iter().any(|uid| entry.find(*uid).is_some_and(goes)) {
+            Arc::make_mut(&mut entry.messages).retain_mut(|message| {
+                let goes = goes(message);
+                if goes {
+                    gone.push(message.clone());
+                }
+                !goes
+            });
+        }
+        let mut bytes = 0;
+        for message in &gone {
+            count(&mut entry.head, message, -1);
+            bytes += i64::from(message.size_bytes);
+            entry.note_history(modseq, message.uid);
+        }
+        raise_modseq(entry, modseq);
+        let account = entry.head.account;
+        self.use_bytes(account, -bytes);
+        self.touch_messages(mailbox, gone.iter().map(|message| message.uid));
+        self.dropped
+            .extend(gone.into_iter().map(|message| message.body));
+        self.rung.push((mailbox, modseq));
+        Effect::Applied
+    }
+
+    fn relocate(&mut self, mailbox: MailboxId, bodies: &[(Uid, BodyRef)]) -> Effect {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return Effect::Absent;
+        };
+        let mut changed = Vec::with_capacity(bodies.len());
+        let mut moved = Vec::with_capacity(bodies.len());
+        let messages = Arc::make_mut(&mut entry.messages);
+        for (uid, body) in bodies {
+            let Ok(index) = messages.binary_search_by_key(uid, |message| message.uid) else {
+                continue;
+            };
+            assert_eq!(
+                messages[index].body.name, body.name,
+                "a relocation moves a body and does not change it"
+            );
+            let old = std::mem::replace(&mut messages[index].body, body.clone());
+            moved.push((old.body, body.clone()));
+            changed.push(*uid);
+        }
+        for (old, new) in moved {
+            self.note_relocated(old, new);
+        }
+        self.touch_messages(mailbox, changed);
+        Effect::Applied
+    }
+
+    /// In the running appliance this finds what it brings and only notes that older records may go.
+    fn restore_messages(
+        &mut self,
+        lsn: Lsn,
+        mailbox: MailboxId,
+        head: &Head,
+        range: std::ops::Range<Uid>,
+        first: bool,
+        messages: &[Message],
+    ) -> Effect {
+        self.raise_counters(None, Some(mailbox));
+        if self.condemned.contains_key(&mailbox) {
+            return Effect::Absent;
+        }
+        if !self.mailboxes.contains_key(&mailbox) {
+            if !first {
+                return Effect::Absent;
+            }
+            let empty = Head {
+                messages: 0,
+                unseen: 0,
+                deleted: 0,
+                size_bytes: 0,
+                ..head.clone()
+            };
+            self.new_mailbox(mailbox, empty);
+        }
+        let entry = self.mailboxes.get_mut(&mailbox).expect("just made certain");
+        let from = entry
+            .messages
+            .partition_point(|message| message.uid < range.start);
+        let to = entry
+            .messages
+            .partition_point(|message| message.uid < range.end);
+        let mut bytes = 0;
+        let mut changed: BTreeSet<Uid> = messages.iter().map(|message| message.uid).collect();
+        if entry.messages[from..to] != *messages {
+            let kept = Arc::make_mut(&mut entry.messages);
+            for message in kept.splice(from..to, messages.iter().cloned()) {
+                count(&mut entry.head, &message, -1);
+                bytes -= i64::from(message.size_bytes);
+                changed.insert(message.uid);
+            }
+            for message in messages {
+                count(&mut entry.head, message, 1);
+                bytes += i64::from(message.size_bytes);
+            }
+        } else {
+            changed.clear();
+        }
+        if first {
+            entry.head.snapshot = lsn;
+        }
+        entry.head.uid_next = entry.head.uid_next.max(head.uid_next);
+        entry.assigned_uid_next = entry.assigned_uid_next.max(head.uid_next);
+        entry.head.moved_at = entry.head.moved_at.max(head.moved_at);
+        raise_modseq(entry, head.highest_modseq);
+        self.use_bytes(head.account, bytes);
+        self.touch_messages(mailbox, changed);
+        Effect::Applied
+    }
+}
+
+fn raise_modseq(entry: &mut MailboxEntry, modseq: ModSeq) {
+    entry.head.highest_modseq = entry.head.highest_modseq.max(modseq);
+    entry.assigned_modseq = entry.assigned_modseq.max(modseq);
+}
+
+/// Adds `message` to the head's sums (`sign` 1), or takes it out (-1).
+fn count(head: &mut Head, message: &Message, sign: i32) {
+    let add = |sum: u32, holds: bool| {
+        if holds {
+            sum.checked_add_signed(sign)
+                .expect("sums follow the messages")
+        } else {
+            sum
+        }
+    };
+    head.messages = add(head.messages, true);
+    head.unseen = add(
+        head.unseen,
+        !message.flags.system.contains(SystemFlags::SEEN),
+    );
+    head.deleted = add(
+        head.deleted,
+        message.flags.system.contains(SystemFlags::DELETED),
+    );
+    head.size_bytes = head
+        .size_bytes
+        .checked_add_signed(i64::from(sign) * i64::from(message.size_bytes))
+        .expect("sums follow the messages");
+}
+
+#[cfg(test)]
+mod tests;

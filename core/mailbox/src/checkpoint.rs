@@ -1,0 +1,203 @@
+//! Memory goes into the projection from time to time, so that recovery has little to replay and memory can be let go.
+//!
+//! The rows are collected in one turn: they are exactly f(log up to the last group applied). Mail goes on beside the write. A
+//! checkpoint that fails loses nothing: what it held is still dirty, and the log has it.
+
+use std::rc::{Rc, Weak};
+
+use base::host::sleep_us;
+use store::Change;
+
+use crate::inner::{Inner, broken, unavailable};
+use crate::limits::{
+    CONDEMNED_PER_CHECKPOINT, CONDEMNED_ROWS_PER_CHECKPOINT, DIRTY_MESSAGES_MAX, RECLAIM_STEP_US,
+    UPKEEP_RETRY_US, UPKEEP_STEP_US,
+};
+use crate::row::{self, Chunk};
+use crate::{MailboxFault, MailboxId, Mailboxes};
+
+impl Mailboxes {
+    /// Checkpoints what is in memory; for a clean stop. Later changes are refused.
+    pub async fn close(&self) -> Result<(), MailboxFault> {
+        self.inner.closed.set(true);
+        self.inner.work.ring();
+        self.inner.checkpoint().await
+    }
+
+    /// Writes everything newer than the projection into it now.
+    pub async fn checkpoint(&self) -> Result<(), MailboxFault> {
+        self.inner.checkpoint().await
+    }
+
+    /// The task that checkpoints and reclaims for as long as anybody holds these mailboxes.
+    pub(crate) fn start_upkeep(&self) {
+        let task = upkeep(Rc::downgrade(&self.inner));
+        self.inner.io.host.spawn(Box::pin(task));
+    }
+}
+
+impl Inner {
+    /// One at a time; a second caller waits and then writes what came since.
+    pub async fn checkpoint(&self) -> Result<(), MailboxFault> {
+        while self.checkpointing.get() {
+            self.checkpointed.wait().await;
+        }
+        let _running = Running::begin(self);
+        let cleared = self.clear_condemned().await?;
+        let mut collected = self.state.borrow_mut().collect();
+        let mut changes = std::mem::take(&mut collected.changes);
+        changes.extend(cleared.changes);
+        let (groups, _) = self.store.since_checkpoint();
+        if changes.is_empty() && groups == 0 {
+            return Ok(());
+        }
+        self.store
+            .checkpoint(changes, collected.applied)
+            .await
+            .map_err(unavailable)?;
+        let mut state = self.state.borrow_mut();
+        state.settle(&collected);
+        for (mailbox, cleared_to) in cleared.mailboxes {
+            match cleared_to {
+                None => _ = state.condemned.remove(&mailbox),
+                Some(chunk) => {
+                    if let Some(condemned) = state.condemned.get_mut(&mailbox) {
+                        condemned.cleared_to = chunk;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Some rows of deleted mailboxes. Nobody looks at them any more, so they may go at any checkpoint after the one that
+    /// wrote the deletion down.
+    async fn clear_condemned(&self) -> Result<Cleared, MailboxFault> {
+        let mailboxes: Vec<(MailboxId, Chunk)> = {
+            let state = self.state.borrow();
+            let written = state
+                .condemned
+                .iter()
+                .filter(|(_, condemned)| condemned.dirty.is_none());
+            written
+                .take(CONDEMNED_PER_CHECKPOINT)
+                .map(|(id, condemned)| (*id, condemned.cleared_to))
+                .collect()
+        };
+        let mut cleared = Cleared::default();
+        for (mailbox, from) in mailboxes {
+            let (from, to) = (
+                row::chunk_key(mailbox, from),
+                row::mailbox_key(MailboxId(mailbox.0 + 1)),
+            );
+            let rows = self
+                .store
+                .range(row::CHUNKS, from, to, CONDEMNED_ROWS_PER_CHECKPOINT)
+                .await
+                .map_err(unavailable)?;
+            let cleared_to = match rows.last() {
+                Some((key, _)) if rows.len() == CONDEMNED_ROWS_PER_CHECKPOINT => {
+                    Some(row::read_chunk_key(key).map_err(broken)?.1.next())
+                }
+                _ => None,
+            };
+            cleared
+                .changes
+                .extend(rows.into_iter().map(|(key, _)| Change {
+                    table: row::CHUNKS,
+                    key,
+                    value: None,
+                }));
+            if cleared_to.is_none() {
+                cleared.changes.push(Change {
+                    table: row::CONDEMNED,
+                    key: row::mailbox_key(mailbox),
+                    value: None,
+                });
+            }
+            cleared.mailboxes.push((mailbox, cleared_to));
+        }
+        Ok(cleared)
+    }
+
+    fn checkpoint_is_due(&self, waited_us: u64) -> bool {
+        let (groups, bytes) = self.store.since_checkpoint();
+        groups >= self.settings.checkpoint_groups
+            || bytes >= self.settings.checkpoint_bytes
+            || waited_us >= self.settings.checkpoint_us
+            || self.state.borrow().dirty_messages() >= DIRTY_MESSAGES_MAX / 2
+    }
+}
+
+#[derive(Default)]
+struct Cleared {
+    changes: Vec<Change>,
+    /// `None`: nothing is left of it.
+    mailboxes: Vec<(MailboxId, Option<Chunk>)>,
+}
+
+struct Running<'a>(&'a Inner);
+impl<'a> Running<'a> {
+    fn begin(inner: &'a Inner) -> Running<'a> {
+        inner.checkpointing.set(true);
+        Running(inner)
+    }
+}
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.checkpointing.set(false);
+        self.0.checkpointed.ring();
+    }
+}
+
+async fn upkeep(mailboxes: Weak<Inner>) {
+    let mut dirty_since = None;
+    let mut reclaim_after = None;
+    loop {
+        // until nobody holds the mailboxes
+        let Some(inner) = mailboxes.upgrade() else {
+            return;
+        };
+        if inner.closed.get() {
+            return;
+        }
+        let now = inner.io.host.now();
+        let rest = if !inner.state.borrow().is_dirty() && inner.store.since_checkpoint().0 == 0 {
+            dirty_since = None;
+            Rest::UntilWork
+        } else {
+            let since = *dirty_since.get_or_insert(now);
+            let mut rest = Rest::For(UPKEEP_STEP_US);
+            if inner.checkpoint_is_due(now.since_us(since)) {
+                match inner.checkpoint().await {
+                    Ok(()) => dirty_since = None,
+                    Err(fault) => {
+                        tracing::error!(%fault, "a checkpoint failed; the log keeps everything, the next attempt follows");
+                        rest = Rest::For(UPKEEP_RETRY_US);
+                    }
+                }
+            }
+            if now >= *reclaim_after.get_or_insert(now) {
+                reclaim_after = Some(now.after_us(RECLAIM_STEP_US));
+                Mailboxes {
+                    inner: inner.clone(),
+                }
+                .reclaim_if_due()
+                .await;
+            }
+            rest
+        };
+        let host = inner.io.host.clone();
+        let work = inner.work.wait();
+        drop(inner);
+        match rest {
+            Rest::UntilWork => work.await,
+            Rest::For(us) => sleep_us(&*host, us).await,
+        }
+    }
+}
+
+enum Rest {
+    UntilWork,
+    For(u64),
+}

@@ -1,0 +1,220 @@
+//! COPY and MOVE: new entries that share the body (RFC 3501 §6.4.7, RFC 6851, RFC 4315 COPYUID).
+
+use std::collections::BTreeSet;
+
+use mail::{Uid, UidValidity};
+
+use crate::deliver::Standing;
+use crate::limits::{GROUP_MESSAGE_BYTES_MAX, UIDS_PER_RECORD_MAX};
+use crate::load::Depth;
+use crate::record::Entry;
+use crate::{MailboxFault, MailboxId, Mailboxes, Message};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Source,
+    Nothing,
+}
+
+impl Mailboxes {
+    /// All of `uids` that exist, or none: (source, its new UID), ascending by source.
+    ///
+    /// More than fits one commit batch (some 2,000 messages) goes in several; when a later one fails the earlier ones are taken back. Only a
+    /// crash between them can leave some of the copies, for a COPY that was never answered.
+    pub async fn copy(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+        let result = self.place_all(from, uids, to, Keep::Source).await;
+        result.map_err(|(fault, _)| fault)
+    }
+
+    /// RFC 6851: copy and expunge as one durable step. What does not fit one commit batch moves in several; each message
+    /// is in exactly one of the two mailboxes at any moment.
+    pub async fn r#move(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+        match self.place_all(from, uids, to, Keep::Nothing).await {
+            Ok(answer) => Ok(answer),
+            // RFC 6851 §3.3: a MOVE may move some messages and fail for others; the client is told which were moved.
+            Err((_, Some(moved))) => Ok(moved),
+            Err((fault, None)) => Err(fault),
+        }
+    }
+
+    /// On failure: the fault, and what of a MOVE was done before it.
+    async fn place_all(
+        &self,
+        from: MailboxId,
+        uids: &[Uid],
+        to: MailboxId,
+        keep: Keep,
+    ) -> Result<
+        (UidValidity, Vec<(Uid, Uid)>),
+        (MailboxFault, Option<(UidValidity, Vec<(Uid, Uid)>)>),
+    > {
+        let mut left: BTreeSet<Uid> = uids.iter().copied().collect();
+        let mut pairs = Vec::new();
+        let mut uid_validity = None;
+        loop {
+            match self.place_some(from, &mut left, to, keep).await {
+                Ok((validity, more)) => {
+                    uid_validity = Some(validity);
+                    pairs.extend(more);
+                    if left.is_empty() {
+                        return Ok((validity, pairs));
+                    }
+                }
+                Err(fault) if pairs.is_empty() => return Err((fault, None)),
+                Err(fault) => {
+                    if keep == Keep::Nothing {
+                        return Err((fault, uid_validity.map(|validity| (validity, pairs))));
+                    }
+                    self.take_back(to, pairs.iter().map(|(_, new)| *new).collect())
+                        .await;
+                    return Err((fault, None));
+                }
+            }
+        }
+    }
+
+    /// Takes from `left` what fits one group and places it. Empty pairs when none of them exists.
+    async fn place_some(
+        &self,
+        from: MailboxId,
+        left: &mut BTreeSet<Uid>,
+        to: MailboxId,
+        keep: Keep,
+    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+        self.inner.room().await?;
+        let lowest = left.first().copied().unwrap_or(Uid(u32::MAX));
+        let mut hold = loop {
+            let mut hold = self.inner.hold_mailbox(from, Depth::From(lowest)).await?;
+            hold.join(self.inner.hold_mailbox(to, Depth::Tail).await?);
+            match self.inner.standing(&[from, to]) {
+                Standing::Open => break hold,
+                Standing::Frozen(wait) => wait.await,
+                Standing::Gone => return Err(MailboxFault::NoMailbox),
+            }
+        };
+
+        // No await from here to `commit`: the order of numbers is the order of the log.
+        let mut state = self.inner.state.borrow_mut();
+        let source = state.mailboxes.get(&from).expect("it is held and open");
+        let mut messages = take_part(left, |uid| {
+            let leaving = source.leaving.borrow().contains(&uid);
+            source.find(uid).filter(|_| !leaving).cloned()
+        });
+        if messages.is_empty() {
+            let target = state.mailboxes.get(&to).expect("it is held and open");
+            return Ok((target.head.uid_validity, Vec::new()));
+        }
+        let bytes = messages
+            .iter()
+            .map(|message| u64::from(message.size_bytes))
+            .sum();
+        // A move inside one account needs no room: what it brings it takes away in the same step.
+        let one_account = source.head.account == state.mailboxes[&to].head.account;
+        let bytes = if keep == Keep::Nothing && one_account {
+            0
+        } else {
+            bytes
+        };
+        let placed =
+            self.inner
+                .take_uids(&mut state, to, messages.len() as u32, bytes, &mut hold)?;
+        let modseq = state
+            .mailboxes
+            .get_mut(&to)
+            .expect("it is held and open")
+            .next_modseq();
+        let mut pairs = Vec::with_capacity(messages.len());
+        for (message, uid) in messages.iter_mut().zip(placed.uid.0..) {
+            pairs.push((message.uid, Uid(uid)));
+            message.uid = Uid(uid);
+            message.modseq = modseq;
+            if let Some(body) = self.inner.moving_to(&message.body) {
+                message.body = body;
+            }
+        }
+        self.inner.placing(&mut hold, to, &messages);
+        let mut entries = vec![Entry::Place {
+            mailbox: to,
+            messages,
+        }];
+        if keep == Keep::Nothing {
+            let source = state.mailboxes.get_mut(&from).expect("it is held and open");
+            let uids: Vec<Uid> = pairs.iter().map(|(old, _)| *old).collect();
+            hold.pend(source, &self.inner.settled);
+            hold.leave(source, uids.clone());
+            entries.push(Entry::Expunge {
+                mailbox: from,
+                modseq: source.next_modseq(),
+                deleted_only: false,
+                uids,
+            });
+        }
+        drop(state);
+        self.inner.commit(Vec::new(), entries, hold).await?;
+        Ok((placed.uid_validity, pairs))
+    }
+
+    /// RFC 3501 §6.4.7: a COPY that fails leaves the target as it was.
+    async fn take_back(&self, mailbox: MailboxId, uids: Vec<Uid>) {
+        for uids in uids.chunks(UIDS_PER_RECORD_MAX) {
+            let Ok(mut hold) = self.hold_open(mailbox, Depth::From(uids[0])).await else {
+                return;
+            };
+            let modseq = {
+                let mut state = self.inner.state.borrow_mut();
+                let Some(entry) = state.mailboxes.get_mut(&mailbox) else {
+                    return;
+                };
+                hold.pend(entry, &self.inner.settled);
+                entry.next_modseq()
+            };
+            let entry = Entry::Expunge {
+                mailbox,
+                modseq,
+                deleted_only: false,
+                uids: uids.to_vec(),
+            };
+            if let Err(fault) = self.inner.commit(Vec::new(), vec![entry], hold).await {
+                tracing::warn!(mailbox = mailbox.0, %fault, "copies of a failed COPY stay in the mailbox");
+                return;
+            }
+        }
+    }
+}
+
+/// The next messages of `left` that fit one group together; those that do not exist are dropped from it.
+fn take_part(left: &mut BTreeSet<Uid>, find: impl Fn(Uid) -> Option<Message>) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut bytes = 0;
+    while let Some(uid) = left.first().copied() {
+        if let Some(message) = find(uid) {
+            bytes += encoded_bytes_max(&message);
+            if !messages.is_empty() && bytes > GROUP_MESSAGE_BYTES_MAX {
+                break;
+            }
+            messages.push(message);
+        }
+        left.remove(&uid);
+    }
+    messages
+}
+
+/// More than `row::put_messages` writes for one message.
+pub(crate) fn encoded_bytes_max(message: &Message) -> usize {
+    128 + message
+        .flags
+        .keywords
+        .iter()
+        .map(|keyword| keyword.as_str().len() + 8)
+        .sum::<usize>()
+}

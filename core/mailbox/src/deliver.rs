@@ -1,0 +1,231 @@
+//! New mail comes to lie in mailboxes: one body, one entry of the log for each recipient, one durable step.
+
+use mail::Uid;
+
+use crate::inner::Inner;
+use crate::limits::{DIRTY_MESSAGES_MAX, MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
+use crate::load::{Depth, Hold};
+use crate::name;
+use crate::record::Entry;
+use crate::state::State;
+use crate::{AccountId, Delivery, MailboxFault, MailboxId, Mailboxes, Placed, Recipient};
+
+impl Mailboxes {
+    /// One body, one entry for each recipient; durable when it resolves. A recipient over quota gets its own answer and does not stop the others.
+    pub async fn deliver(&self, delivery: Delivery) -> Vec<Result<Placed, MailboxFault>> {
+        let recipients_count = delivery.recipients.len();
+        if recipients_count > RECIPIENTS_MAX {
+            return vec![Err(MailboxFault::TooMany("recipients")); recipients_count];
+        }
+        if let Err(fault) = self.inner.room().await {
+            return vec![Err(fault); recipients_count];
+        }
+        let (routes, mut hold) = self.route_all(&delivery.recipients).await;
+
+        // No await from here to `commit`: the order of numbers is the order of the log.
+        let (entries, placed) = self.inner.assign(&delivery, routes, &mut hold);
+        if entries.is_empty() {
+            return placed;
+        }
+        match self.inner.commit(vec![delivery.body], entries, hold).await {
+            Ok(_) => placed,
+            Err(fault) => placed
+                .into_iter()
+                .map(|result| result.and(Err(fault.clone())))
+                .collect(),
+        }
+    }
+
+    /// Where each recipient's copy goes, all of it in memory and open for mail at this moment.
+    async fn route_all(
+        &self,
+        recipients: &[Recipient],
+    ) -> (Vec<Result<MailboxId, MailboxFault>>, Hold) {
+        loop {
+            let mut hold = Hold::default();
+            let mut routes = Vec::with_capacity(recipients.len());
+            for recipient in recipients {
+                routes.push(self.inner.route(recipient, &mut hold).await);
+            }
+            let targets: Vec<MailboxId> = routes.iter().flatten().copied().collect();
+            match self.inner.standing(&targets) {
+                Standing::Open => return (routes, hold),
+                Standing::Frozen(wait) => wait.await,
+                // It went away while the next one was looked up; the second look finds another way or none.
+                Standing::Gone => {}
+            }
+        }
+    }
+}
+
+/// Whether mailboxes take new operations now.
+pub enum Standing {
+    Open,
+    Frozen(base::host::BellWait),
+    Gone,
+}
+
+impl Inner {
+    /// The recipient's folder, or INBOX when there is no such folder.
+    async fn route(
+        &self,
+        recipient: &Recipient,
+        hold: &mut Hold,
+    ) -> Result<MailboxId, MailboxFault> {
+        hold.join(self.hold_account(recipient.account).await?);
+        let wanted = name::parse(&recipient.mailbox)
+            .ok()
+            .filter(|wanted| wanted != name::INBOX);
+        for name in wanted.as_deref().into_iter().chain([name::INBOX]) {
+            let Some(mailbox) = self.folder(recipient.account, name)? else {
+                continue;
+            };
+            match self.hold_mailbox(mailbox, Depth::Tail).await {
+                Ok(more) => hold.join(more),
+                Err(MailboxFault::NoMailbox) => continue,
+                Err(fault) => return Err(fault),
+            }
+            if !matches!(self.standing(&[mailbox]), Standing::Gone) {
+                return Ok(mailbox);
+            }
+        }
+        // INBOX goes only with its account.
+        Err(MailboxFault::NoAccount)
+    }
+
+    /// The mailbox of that name; the account must be held.
+    pub fn folder(
+        &self,
+        account: AccountId,
+        name: &str,
+    ) -> Result<Option<MailboxId>, MailboxFault> {
+        let state = self.state.borrow();
+        let row = state
+            .accounts
+            .get(&account)
+            .and_then(|entry| entry.live())
+            .ok_or(MailboxFault::NoAccount)?;
+        Ok(row.folders.get(name).map(|folder| folder.mailbox))
+    }
+
+    /// The mailboxes must be held.
+    pub fn standing(&self, mailboxes: &[MailboxId]) -> Standing {
+        let state = self.state.borrow();
+        let mut frozen = false;
+        for mailbox in mailboxes {
+            let Some(entry) = state.mailboxes.get(mailbox) else {
+                return Standing::Gone;
+            };
+            let account = state
+                .accounts
+                .get(&entry.head.account)
+                .and_then(|account| account.live());
+            if entry.closing.get() || account.is_none() {
+                return Standing::Gone;
+            }
+            frozen |= entry.frozen.get();
+        }
+        if frozen {
+            Standing::Frozen(self.settled.wait())
+        } else {
+            Standing::Open
+        }
+    }
+
+    /// Numbers for each recipient that has room.
+    fn assign(
+        &self,
+        delivery: &Delivery,
+        routes: Vec<Result<MailboxId, MailboxFault>>,
+        hold: &mut Hold,
+    ) -> (Vec<Entry>, Vec<Result<Placed, MailboxFault>>) {
+        let mut state = self.state.borrow_mut();
+        let bytes = delivery.body.raw.len() as u64;
+        let mut entries = Vec::with_capacity(routes.len());
+        let placed = std::iter::zip(&delivery.recipients, routes).map(|(recipient, route)| {
+            let mailbox = route?;
+            let placed = self.take_uids(&mut state, mailbox, 1, bytes, hold)?;
+            let entry = state
+                .mailboxes
+                .get_mut(&mailbox)
+                .expect("it is held and open");
+            entries.push(Entry::Deliver {
+                mailbox,
+                uid: placed.uid,
+                modseq: entry.next_modseq(),
+                flags: recipient.flags.clone(),
+                internal_date: delivery.internal_date,
+                body_index: 0,
+            });
+            Ok(placed)
+        });
+        let placed = placed.collect();
+        (entries, placed)
+    }
+
+    /// Gives out `count` UIDs in a row and promises `bytes` of quota, or says why not. The mailbox must be held and open.
+    pub fn take_uids(
+        &self,
+        state: &mut State,
+        mailbox: MailboxId,
+        count: u32,
+        bytes: u64,
+        hold: &mut Hold,
+    ) -> Result<Placed, MailboxFault> {
+        let entry = state
+            .mailboxes
+            .get_mut(&mailbox)
+            .expect("it is held and open");
+        let account = state
+            .accounts
+            .get(&entry.head.account)
+            .expect("a held mailbox holds its account");
+        let quota_bytes = account.live().map_or(0, |row| row.quota_bytes);
+        let promised_bytes = account.used_bytes + account.reserved_bytes.get();
+        if quota_bytes > 0 && promised_bytes.saturating_add(bytes) > quota_bytes {
+            return Err(MailboxFault::OverQuota);
+        }
+        if entry.head.messages.saturating_add(count) > MESSAGES_PER_MAILBOX_MAX {
+            return Err(MailboxFault::TooMany("messages in the mailbox"));
+        }
+        let uid = entry.assigned_uid_next;
+        // RFC 3501 §2.3.1.1: UIDs never repeat under one UIDVALIDITY; the last value is kept free so that UIDNEXT is a UID.
+        let uid_next = uid
+            .0
+            .checked_add(count)
+            .ok_or(MailboxFault::TooMany("messages in the mailbox's life"))?;
+        entry.assigned_uid_next = Uid(uid_next);
+        hold.reserve(account, bytes);
+        hold.pend(entry, &self.settled);
+        Ok(Placed {
+            mailbox,
+            uid_validity: entry.head.uid_validity,
+            uid,
+        })
+    }
+
+    /// Waits until the index is not too far behind the log. Changes to mailboxes begin here, so memory stays bounded when a checkpoint
+    /// is slower than the mail that comes in.
+    pub async fn room(&self) -> Result<(), MailboxFault> {
+        if self.closed.get() {
+            return Err(MailboxFault::Unavailable(
+                "the mailboxes are closed".to_owned(),
+            ));
+        }
+        for _attempt in 0..CHECKPOINTS_AWAITED {
+            if self.state.borrow().dirty_messages() < DIRTY_MESSAGES_MAX {
+                return Ok(());
+            }
+            let done = self.checkpointed.wait();
+            self.work.ring();
+            done.await;
+        }
+        if self.state.borrow().dirty_messages() < DIRTY_MESSAGES_MAX {
+            return Ok(());
+        }
+        Err(MailboxFault::Unavailable("the index is behind".to_owned()))
+    }
+}
+
+/// A caller waits for at most so many checkpoints before it is told to come again.
+const CHECKPOINTS_AWAITED: usize = 3;

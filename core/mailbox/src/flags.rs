@@ -1,0 +1,135 @@
+//! Flags change, messages go (RFC 3501 §6.4.6, §6.4.3; RFC 4315 for UID EXPUNGE).
+
+use std::collections::BTreeSet;
+
+use mail::flags::KEYWORDS_MAX;
+use mail::{Flags, SystemFlags, Uid};
+
+use crate::limits::UIDS_PER_RECORD_MAX;
+use crate::load::Depth;
+use crate::record::Entry;
+use crate::{FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
+
+impl Mailboxes {
+    /// Answers the messages that exist, at their state after the change. A change that changes nothing costs no write.
+    pub async fn flag(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: FlagChange,
+        flags: &Flags,
+    ) -> Result<Vec<Message>, MailboxFault> {
+        if flags.keywords.len() > KEYWORDS_MAX {
+            return Err(MailboxFault::TooMany("keywords"));
+        }
+        let mut answer = Vec::new();
+        for uids in in_parts(uids) {
+            self.inner.room().await?;
+            let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
+            let _kept = self.inner.pin(mailbox);
+            let entry = {
+                let mut state = self.inner.state.borrow_mut();
+                let entry = state
+                    .mailboxes
+                    .get_mut(&mailbox)
+                    .ok_or(MailboxFault::NoMailbox)?;
+                let uids: Vec<Uid> = uids
+                    .iter()
+                    .copied()
+                    .filter(|uid| entry.find(*uid).is_some())
+                    .collect();
+                let idle = entry.pending.get() == 0
+                    && uids
+                        .iter()
+                        .filter_map(|uid| entry.find(*uid))
+                        .all(|message| match change {
+                            FlagChange::Replace => message.flags == *flags,
+                            FlagChange::Add => message.flags.with(flags) == message.flags,
+                            FlagChange::Remove => message.flags.without(flags) == message.flags,
+                        });
+                if idle {
+                    None
+                } else {
+                    hold.pend(entry, &self.inner.settled);
+                    Some(Entry::Flag {
+                        mailbox,
+                        modseq: entry.next_modseq(),
+                        change,
+                        flags: flags.clone(),
+                        uids,
+                    })
+                }
+            };
+            if let Some(entry) = entry {
+                self.inner.commit(Vec::new(), vec![entry], hold).await?;
+            }
+            let state = self.inner.state.borrow();
+            let entry = state
+                .mailboxes
+                .get(&mailbox)
+                .ok_or(MailboxFault::NoMailbox)?;
+            answer.extend(uids.iter().filter_map(|uid| entry.find(*uid)).cloned());
+        }
+        Ok(answer)
+    }
+
+    /// Removes those of `uids` that are \Deleted now; answers which.
+    pub async fn expunge(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<Vec<Uid>, MailboxFault> {
+        let mut answer = Vec::new();
+        for uids in in_parts(uids) {
+            self.inner.room().await?;
+            let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
+            let _kept = self.inner.pin(mailbox);
+            let (entry, asked) = {
+                let mut state = self.inner.state.borrow_mut();
+                let entry = state
+                    .mailboxes
+                    .get_mut(&mailbox)
+                    .ok_or(MailboxFault::NoMailbox)?;
+                let deleted = |uid: &Uid| {
+                    entry
+                        .find(*uid)
+                        .is_some_and(|message| message.flags.system.contains(SystemFlags::DELETED))
+                };
+                let uids: Vec<Uid> = uids.iter().copied().filter(deleted).collect();
+                if uids.is_empty() {
+                    continue;
+                }
+                hold.pend(entry, &self.inner.settled);
+                (
+                    Entry::Expunge {
+                        mailbox,
+                        modseq: entry.next_modseq(),
+                        deleted_only: true,
+                        uids: uids.clone(),
+                    },
+                    uids,
+                )
+            };
+            self.inner.commit(Vec::new(), vec![entry], hold).await?;
+            let state = self.inner.state.borrow();
+            // Deleted with everything in it while we waited: then they are gone as well.
+            let kept = |uid: &Uid| {
+                state
+                    .mailboxes
+                    .get(&mailbox)
+                    .is_some_and(|entry| entry.find(*uid).is_some())
+            };
+            answer.extend(asked.into_iter().filter(|uid| !kept(uid)));
+        }
+        Ok(answer)
+    }
+}
+
+/// Ascending, without repetition, in pieces that fit one record each.
+fn in_parts(uids: &[Uid]) -> Vec<Vec<Uid>> {
+    let uids: BTreeSet<Uid> = uids.iter().copied().collect();
+    let uids: Vec<Uid> = uids.into_iter().collect();
+    uids.chunks(UIDS_PER_RECORD_MAX)
+        .map(<[Uid]>::to_vec)
+        .collect()
+}

@@ -1,0 +1,354 @@
+//! The mailboxes of an account: list, create, delete, rename, subscribe (RFC 3501 §6.3.3–§6.3.9).
+//!
+//! One change at a time for each account: it looks, decides, and waits for durability before the next one looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use mail::UidValidity;
+
+use crate::deliver::Standing;
+use crate::directory::account_lock;
+use crate::limits::{CONDEMNED_MAX, MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
+use crate::load::{Depth, Hold};
+use crate::name::{self, INBOX};
+use crate::record::Entry;
+use crate::row::AccountRow;
+use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
+
+/// Stands for a name that is only the parent of others.
+const NO_MAILBOX: MailboxId = MailboxId(0);
+
+impl Mailboxes {
+    /// In name order; parents that exist only through their children are among them and not selectable.
+    pub async fn list(&self, account: AccountId) -> Result<Vec<MailboxInfo>, MailboxFault> {
+        let _hold = self.hold_live_account(account).await?;
+        self.with_account(account, |row| {
+            let mut found = BTreeMap::new();
+            for (name, folder) in &row.folders {
+                for parent in
+                    name::parents(name).filter(|parent| !row.folders.contains_key(*parent))
+                {
+                    found.entry(parent.to_owned()).or_insert((NO_MAILBOX, None));
+                }
+                found.insert(name.clone(), (folder.mailbox, folder.special_use));
+            }
+            let line = |(name, (id, special_use)): (String, (MailboxId, Option<SpecialUse>))| {
+                MailboxInfo {
+                    id,
+                    subscribed: row.subscriptions.contains(&name),
+                    name,
+                    special_use,
+                    selectable: id != NO_MAILBOX,
+                }
+            };
+            found.into_iter().map(line).collect()
+        })
+    }
+
+    /// `NoMailbox` also for a name that is only the parent of others.
+    pub async fn find(&self, account: AccountId, name: &str) -> Result<MailboxId, MailboxFault> {
+        let _hold = self.hold_live_account(account).await?;
+        let name = name::parse(name).map_err(|_| MailboxFault::NoMailbox)?;
+        self.inner
+            .folder(account, &name)?
+            .ok_or(MailboxFault::NoMailbox)
+    }
+
+    /// Creates missing parents too.
+    pub async fn create(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<MailboxId, MailboxFault> {
+        let name = name::parse(name)?;
+        let _locked = self.inner.locks.lock(account_lock(account)).await;
+        let hold = self.hold_live_account(account).await?;
+        let mut entries = Vec::new();
+        let mailbox = {
+            let row = self.with_account(account, AccountRow::clone)?;
+            if row.folders.contains_key(&name) {
+                return Err(MailboxFault::Exists);
+            }
+            let mut plan = Creation::of(self, account, &row);
+            plan.parents(&name, &mut entries)?;
+            plan.mailbox(&name, special_use, &mut entries)?
+        };
+        self.inner.commit(Vec::new(), entries, hold).await?;
+        Ok(mailbox)
+    }
+
+    /// Takes the mailbox and its messages away. Its children stay, and so does its name while it has any.
+    pub async fn delete(&self, account: AccountId, name: &str) -> Result<(), MailboxFault> {
+        let name = name::parse(name)?;
+        // RFC 3501 §6.3.4: INBOX cannot be deleted.
+        if name == INBOX {
+            return Err(MailboxFault::Refused("INBOX cannot be deleted"));
+        }
+        let _locked = self.inner.locks.lock(account_lock(account)).await;
+        let mut hold = self.hold_live_account(account).await?;
+        let Some(mailbox) = self.inner.folder(account, &name)? else {
+            let parent = self.with_account(account, |row| {
+                row.folders.keys().any(|other| name::is_below(other, &name))
+            })?;
+            // RFC 3501 §6.3.4: a \Noselect name with inferior names is not deleted.
+            return Err(if parent {
+                MailboxFault::Refused("it is only the parent of other mailboxes")
+            } else {
+                MailboxFault::NoMailbox
+            });
+        };
+        hold.join(self.hold_open(mailbox, Depth::Head).await?);
+        {
+            let state = self.inner.state.borrow();
+            if state.condemned.len() >= CONDEMNED_MAX {
+                return Err(MailboxFault::TooMany(
+                    "deleted mailboxes waiting to be cleared away",
+                ));
+            }
+            let entry = state.mailboxes.get(&mailbox).expect("it is held and open");
+            hold.set(&entry.closing, &self.inner.settled);
+        }
+        self.inner
+            .commit(
+                Vec::new(),
+                vec![Entry::MailboxDelete {
+                    account,
+                    mailbox,
+                    name,
+                }],
+                hold,
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// RFC 3501 §6.3.5, children and INBOX's special case included.
+    pub async fn rename(
+        &self,
+        account: AccountId,
+        from: &str,
+        to: &str,
+    ) -> Result<(), MailboxFault> {
+        let from = name::parse(from)?;
+        let to = name::parse(to)?;
+        if name::is_below(&to, &from) && from != INBOX {
+            return Err(MailboxFault::Refused(
+                "a mailbox cannot be moved below itself",
+            ));
+        }
+        let _locked = self.inner.locks.lock(account_lock(account)).await;
+        let hold = self.hold_live_account(account).await?;
+        if from == INBOX {
+            return self.rename_inbox(account, to, hold).await;
+        }
+        let row = self.with_account(account, AccountRow::clone)?;
+        let moving: Vec<(&String, MailboxId)> = row
+            .folders
+            .iter()
+            .filter(|(name, _)| **name == from || name::is_below(name, &from))
+            .map(|(name, folder)| (name, folder.mailbox))
+            .collect();
+        if moving.is_empty() {
+            return Err(MailboxFault::NoMailbox);
+        }
+        if row.folders.contains_key(&to) {
+            return Err(MailboxFault::Exists);
+        }
+        let mut entries = Vec::new();
+        let mut plan = Creation::of(self, account, &row);
+        plan.parents(&to, &mut entries)?;
+        let mut taken: BTreeSet<String> = plan.created;
+        for (name, mailbox) in moving {
+            let new = name::parse(&format!("{to}{}", &name[from.len()..]))?;
+            if row.folders.contains_key(&new) || !taken.insert(new.clone()) {
+                return Err(MailboxFault::Exists);
+            }
+            entries.push(Entry::MailboxRename {
+                account,
+                mailbox,
+                from: name.clone(),
+                to: new,
+                moved_at: None,
+            });
+        }
+        self.inner.commit(Vec::new(), entries, hold).await?;
+        Ok(())
+    }
+
+    /// The messages go with their mailbox, UIDs and all, to the new name; INBOX begins anew and empty. Children of INBOX stay. Sessions
+    /// that have the old INBOX selected are told that it is gone.
+    // RFC 3501 §6.3.5: renaming INBOX moves its messages and leaves INBOX, empty.
+    async fn rename_inbox(
+        &self,
+        account: AccountId,
+        to: String,
+        mut hold: Hold,
+    ) -> Result<(), MailboxFault> {
+        let row = self.with_account(account, AccountRow::clone)?;
+        if row.folders.contains_key(&to) {
+            return Err(MailboxFault::Exists);
+        }
+        let mailbox = self
+            .inner
+            .folder(account, INBOX)?
+            .ok_or(MailboxFault::NoMailbox)?;
+        hold.join(self.hold_open(mailbox, Depth::Head).await?);
+        let mut entries = Vec::new();
+        let mut plan = Creation::of(self, account, &row);
+        plan.parents(&to, &mut entries)?;
+        let moved_at = {
+            let mut state = self.inner.state.borrow_mut();
+            let entry = state
+                .mailboxes
+                .get_mut(&mailbox)
+                .expect("it is held and open");
+            hold.pend(entry, &self.inner.settled);
+            Some(entry.next_modseq())
+        };
+        entries.push(Entry::MailboxRename {
+            account,
+            mailbox,
+            from: INBOX.to_owned(),
+            to,
+            moved_at,
+        });
+        plan.mailbox(INBOX, None, &mut entries)?;
+        self.inner.commit(Vec::new(), entries, hold).await?;
+        Ok(())
+    }
+
+    /// The mailbox need not exist.
+    pub async fn subscribe(
+        &self,
+        account: AccountId,
+        name: &str,
+        subscribed: bool,
+    ) -> Result<(), MailboxFault> {
+        let name = name::parse(name)?;
+        let _locked = self.inner.locks.lock(account_lock(account)).await;
+        let hold = self.hold_live_account(account).await?;
+        let (known, count) = self.with_account(account, |row| {
+            (row.subscriptions.contains(&name), row.subscriptions.len())
+        })?;
+        if known == subscribed {
+            return Ok(());
+        }
+        if subscribed && count >= SUBSCRIPTIONS_PER_ACCOUNT_MAX {
+            return Err(MailboxFault::TooMany("subscriptions"));
+        }
+        self.inner
+            .commit(
+                Vec::new(),
+                vec![Entry::Subscribe {
+                    account,
+                    name,
+                    subscribed,
+                }],
+                hold,
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Subscribed names, those of deleted mailboxes included (RFC 3501 §6.3.9).
+    pub async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, MailboxFault> {
+        let _hold = self.hold_live_account(account).await?;
+        self.with_account(account, |row| row.subscriptions.iter().cloned().collect())
+    }
+
+    /// Holds the mailbox at a moment when it takes new operations.
+    pub(crate) async fn hold_open(
+        &self,
+        mailbox: MailboxId,
+        depth: Depth,
+    ) -> Result<Hold, MailboxFault> {
+        loop {
+            let hold = self.inner.hold_mailbox(mailbox, depth).await?;
+            match self.inner.standing(&[mailbox]) {
+                Standing::Open => return Ok(hold),
+                Standing::Frozen(wait) => wait.await,
+                Standing::Gone => return Err(MailboxFault::NoMailbox),
+            }
+        }
+    }
+
+    fn with_account<T>(
+        &self,
+        account: AccountId,
+        look: impl FnOnce(&AccountRow) -> T,
+    ) -> Result<T, MailboxFault> {
+        let state = self.inner.state.borrow();
+        let row = state
+            .accounts
+            .get(&account)
+            .and_then(|entry| entry.live())
+            .ok_or(MailboxFault::NoAccount)?;
+        Ok(look(row))
+    }
+}
+
+/// Numbers for new mailboxes of one account.
+struct Creation<'a> {
+    mailboxes: &'a Mailboxes,
+    account: AccountId,
+    row: &'a AccountRow,
+    uid_validity_last: UidValidity,
+    created: BTreeSet<String>,
+}
+
+impl<'a> Creation<'a> {
+    fn of(mailboxes: &'a Mailboxes, account: AccountId, row: &'a AccountRow) -> Creation<'a> {
+        Creation {
+            mailboxes,
+            account,
+            row,
+            uid_validity_last: row.uid_validity_last,
+            created: BTreeSet::new(),
+        }
+    }
+
+    /// The parents of `name` that are not there yet.
+    fn parents(&mut self, name: &str, entries: &mut Vec<Entry>) -> Result<(), MailboxFault> {
+        for parent in name::parents(name) {
+            if !self.row.folders.contains_key(parent) {
+                self.mailbox(parent, None, entries)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn mailbox(
+        &mut self,
+        name: &str,
+        special_use: Option<SpecialUse>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<MailboxId, MailboxFault> {
+        if self.row.folders.len() + self.created.len() >= MAILBOXES_PER_ACCOUNT_MAX {
+            return Err(MailboxFault::TooMany("mailboxes"));
+        }
+        // RFC 3501 §2.3.1.1: higher than any value the name had before; the account's counter is higher than any of its names'.
+        let after_last = self
+            .uid_validity_last
+            .0
+            .checked_add(1)
+            .ok_or(MailboxFault::TooMany("mailboxes in the account's life"))?;
+        let uid_validity = UidValidity(self.mailboxes.inner.unix_seconds().max(after_last));
+        self.uid_validity_last = uid_validity;
+        let mailbox = {
+            let mut state = self.mailboxes.inner.state.borrow_mut();
+            let mailbox = state.assigned.mailbox_next;
+            state.assigned.mailbox_next = MailboxId(mailbox.0 + 1);
+            mailbox
+        };
+        self.created.insert(name.to_owned());
+        entries.push(Entry::MailboxCreate {
+            account: self.account,
+            mailbox,
+            name: name.to_owned(),
+            uid_validity,
+            special_use,
+        });
+        Ok(mailbox)
+    }
+}

@@ -1,0 +1,217 @@
+//! What all clones of `Mailboxes` share, and the one way to the log: numbers are given, the group is handed to the store, and at the
+//! moment of durability the state changes and the watchers are told.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use base::host::Bell;
+use mail::Uid;
+use store::{BodyIn, BodyRef, Committed, Group, Lsn, ReadFault, Store, StoreFault};
+
+use crate::apply::Effect;
+use crate::load::{Hold, Object};
+use crate::record::Entry;
+use crate::row::Broken;
+use crate::state::State;
+use crate::tenant::Pass;
+use crate::watch::Watchers;
+use crate::{MailboxFault, MailboxId, Message, Settings};
+
+pub struct Inner {
+    pub io: device::Io,
+    pub store: Store,
+    pub settings: Settings,
+    pub state: RefCell<State>,
+    pub watchers: Rc<RefCell<Watchers>>,
+    pub directory_generation: Arc<AtomicU64>,
+    pub locks: Locks,
+    pub loading: RefCell<HashSet<Object>>,
+    pub loaded: Bell,
+    /// Rung when an operation under way ends.
+    pub settled: Bell,
+    /// Rung when something changed that a checkpoint should write.
+    pub work: Bell,
+    /// Rung when a checkpoint ended.
+    pub checkpointed: Bell,
+    pub checkpointing: Cell<bool>,
+    pub closed: Cell<bool>,
+    /// Bodies of COPYs under way: not referenced yet, and still wanted.
+    pub placing: Rc<RefCell<BTreeMap<u64, Vec<(MailboxId, Uid, BodyRef)>>>>,
+    pub placing_next: Cell<u64>,
+    pub pass: RefCell<Option<Pass>>,
+    /// Rows asked of the projection one by one, for tests of what a restart costs.
+    pub rows_read: Cell<u64>,
+}
+
+impl Inner {
+    /// Makes `entries` durable and then visible, together and in this order. `hold` is let go when they are, or when it failed.
+    ///
+    /// Every number in `entries` was given in the same turn, without an await before this call: that makes the order of numbers the
+    /// order of the log.
+    pub async fn commit(
+        self: &Rc<Self>,
+        bodies: Vec<BodyIn>,
+        entries: Vec<Entry>,
+        hold: Hold,
+    ) -> Result<Committed, MailboxFault> {
+        let group = Group {
+            bodies,
+            records: entries.iter().map(Entry::encode).collect(),
+        };
+        let inner = self.clone();
+        let applied = Box::new(move |committed: &Committed| {
+            inner.applied(committed.lsn, &entries, &committed.bodies);
+            drop(hold);
+        });
+        self.store
+            .append_then(group, applied)
+            .await
+            .map_err(unavailable)
+    }
+
+    fn applied(&self, lsn: Lsn, entries: &[Entry], bodies: &[BodyRef]) {
+        let (rung, dropped) = {
+            let mut state = self.state.borrow_mut();
+            for entry in entries {
+                let effect = state.apply(lsn, entry, bodies);
+                let mail = matches!(entry, Entry::Deliver { .. } | Entry::Place { .. });
+                assert!(
+                    effect == Effect::Applied || !mail,
+                    "an accepted message has a mailbox"
+                );
+            }
+            state.evict();
+            (
+                std::mem::take(&mut state.rung),
+                std::mem::take(&mut state.dropped),
+            )
+        };
+        if entries.iter().any(changes_directory) {
+            self.directory_generation.fetch_add(1, Ordering::Release);
+        }
+        self.note_dropped(&dropped);
+        for (mailbox, modseq) in rung {
+            let bells = self.watchers.borrow().of(mailbox);
+            bells.iter().for_each(|bell| bell(modseq));
+        }
+        self.work.ring();
+    }
+
+    fn note_dropped(&self, _dropped: &[BodyRef]) {}
+
+    /// Notes the bodies of `messages`, on their way into `mailbox` by COPY, as wanted until `hold` is let go, and for a mark of live
+    /// bodies that is under way.
+    pub fn placing(&self, hold: &mut Hold, mailbox: MailboxId, messages: &[Message]) {
+        let ticket = self.placing_next.get();
+        self.placing_next.set(ticket + 1);
+        if let Some(pass) = self.pass.borrow_mut().as_mut() {
+            pass.note_placed(mailbox, messages);
+        }
+        let bodies = messages
+            .iter()
+            .map(|message| (mailbox, message.uid, message.body.clone()))
+            .collect();
+        self.placing.borrow_mut().insert(ticket, bodies);
+        let placing = self.placing.clone();
+        hold.finally(move || _ = placing.borrow_mut().remove(&ticket));
+    }
+
+    /// Where reclaim is moving this body to just now.
+    pub fn moving_to(&self, body: &BodyRef) -> Option<BodyRef> {
+        self.pass
+            .borrow()
+            .as_ref()
+            .and_then(|pass| pass.moved(body).cloned())
+    }
+
+    /// Keeps a mailbox that is in memory there.
+    pub fn pin(&self, mailbox: MailboxId) -> Hold {
+        let mut hold = Hold::default();
+        if let Some(entry) = self.state.borrow().mailboxes.get(&mailbox) {
+            hold.pin(&entry.pins);
+        }
+        hold
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.directory_generation.load(Ordering::Acquire)
+    }
+
+    /// For UIDVALIDITY: positive, and rising for another eighty years.
+    pub fn unix_seconds(&self) -> u32 {
+        u32::try_from(self.io.host.unix_seconds())
+            .unwrap_or(1)
+            .max(1)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The upkeep task waits for work; it finds nobody left and ends.
+        self.work.ring();
+    }
+}
+
+fn changes_directory(entry: &Entry) -> bool {
+    matches!(
+        entry,
+        Entry::DomainPut { .. }
+            | Entry::DomainRemove { .. }
+            | Entry::AccountPut { .. }
+            | Entry::AccountRemove { .. }
+            | Entry::AccountPassword { .. }
+            | Entry::AccountQuota { .. }
+    )
+}
+
+pub fn unavailable(fault: StoreFault) -> MailboxFault {
+    match fault {
+        StoreFault::Damaged => MailboxFault::Damaged,
+        fault => MailboxFault::Unavailable(fault.to_string()),
+    }
+}
+
+pub fn unread(fault: ReadFault) -> MailboxFault {
+    match fault {
+        ReadFault::Damaged => MailboxFault::Damaged,
+        fault => MailboxFault::Unavailable(fault.to_string()),
+    }
+}
+
+pub fn broken(_: Broken) -> MailboxFault {
+    MailboxFault::Unavailable("a row or record is not of this release's making".to_owned())
+}
+
+/// One task at a time for one name: creations and renames look before they write.
+#[derive(Default)]
+pub struct Locks {
+    held: RefCell<HashSet<String>>,
+    bell: Bell,
+}
+
+impl Locks {
+    /// Waits its turn. The number of waiters is bounded by the callers.
+    pub async fn lock(&self, name: String) -> Locked<'_> {
+        loop {
+            let wait = self.bell.wait();
+            if self.held.borrow_mut().insert(name.clone()) {
+                return Locked { locks: self, name };
+            }
+            wait.await;
+        }
+    }
+}
+
+pub struct Locked<'a> {
+    locks: &'a Locks,
+    name: String,
+}
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.locks.held.borrow_mut().remove(&self.name);
+        self.locks.bell.ring();
+    }
+}

@@ -1,0 +1,91 @@
+//! Every number of this crate, with its reason.
+
+use base::units::{KIB, MIB};
+
+/// Messages that share one row of the projection: those whose UIDs agree in all but the lowest bits. Larger rows make a
+/// scan cheaper, smaller ones make a checkpoint that touches many mailboxes write less: at about 70 bytes a message a
+/// full row of 32 lies in one 4 KiB page, and ten deliveries into each of a thousand mailboxes rewrite about a
+/// thousand pages.
+pub const CHUNK_MESSAGES: u32 = 32;
+
+/// Messages in one mailbox. 4 M of them are about 700 MiB when loaded; nothing in the format needs the limit.
+pub const MESSAGES_PER_MAILBOX_MAX: u32 = 4 << 20;
+
+/// Mailboxes of one account. Their names share one row, which deliveries read: 10,000 names are about 400 KiB.
+pub const MAILBOXES_PER_ACCOUNT_MAX: usize = 10_000;
+
+/// Subscribed names of one account; names of deleted mailboxes stay subscribed, so they are bounded by themselves.
+pub const SUBSCRIPTIONS_PER_ACCOUNT_MAX: usize = 2 * MAILBOXES_PER_ACCOUNT_MAX;
+
+/// Levels of a mailbox name. Clients draw trees; nobody was seen beyond eight.
+pub const NAME_LEVELS_MAX: usize = 16;
+/// Bytes of one level: what file systems allow, so that an export to Maildir fits.
+pub const NAME_LEVEL_BYTES_MAX: usize = 255;
+/// Bytes of a whole name: fits one IMAP quoted string of every client.
+pub const NAME_BYTES_MAX: usize = 1_000;
+
+/// Domains of one volume; they are all kept in memory, about 100 bytes each.
+pub const DOMAINS_MAX: usize = 100_000;
+
+/// A PHC string of argon2id with generous parameters is under 200 bytes.
+pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
+
+/// Changes that a loaded mailbox remembers for `changes`: 16 bytes each. Past it a session takes a fresh view.
+pub const HISTORY_MAX: usize = 16_384;
+
+/// Watches on one volume: one for each idle or selected IMAP session.
+pub const WATCHES_MAX: usize = 1 << 20;
+
+/// Addresses remembered with the answer "is account N" or "is nobody": about 100 bytes each.
+pub const KEY_CACHE_MAX: usize = 65_536;
+
+/// Encoded messages in one group of a COPY, a relocation or a snapshot: the records of a group lie in one commit batch
+/// (1 MiB at most), beside whatever else the batch holds.
+pub const GROUP_MESSAGE_BYTES_MAX: usize = 256 * KIB;
+
+/// UIDs in one flag or expunge record: 5 bytes each when nothing can be written as a range.
+pub const UIDS_PER_RECORD_MAX: usize = 32_768;
+
+/// Recipients of one delivery: one record of about 32 bytes each.
+pub const RECIPIENTS_MAX: usize = 4_096;
+
+/// Rows fetched by one read of the projection while a mailbox is loaded: 512 rows are 16,384 messages.
+pub const ROWS_PER_READ: usize = 512;
+
+/// Changed messages that may wait for a checkpoint before deliveries wait for it instead: 64 Ki of them take about 12 MiB and
+/// one checkpoint writes them in well under a second.
+pub const DIRTY_MESSAGES_MAX: usize = 65_536;
+
+/// Deleted mailboxes whose rows one checkpoint clears away, and rows cleared of each: bounds a checkpoint's extra work.
+pub const CONDEMNED_PER_CHECKPOINT: usize = 16;
+pub const CONDEMNED_ROWS_PER_CHECKPOINT: usize = 1_024;
+/// Deleted mailboxes whose rows are not yet cleared away; past it DELETE is refused for a while.
+pub const CONDEMNED_MAX: usize = 1 << 20;
+
+/// Cache entries looked at for one eviction attempt, so that a cache full of dirty entries costs little.
+pub const EVICT_LOOK_MAX: usize = 32;
+
+/// Accounts held in memory take at most this share of `Settings::cache_bytes`, and at least `ACCOUNT_CACHE_MIN` accounts.
+pub const ACCOUNT_CACHE_SHARE: usize = 8;
+pub const ACCOUNT_CACHE_MIN: usize = 64;
+
+/// Smallest message cache that works: a delivery to many mailboxes at once holds all their tails.
+pub const CACHE_BYTES_MIN: usize = MIB;
+
+/// How often a volume with unwritten changes looks whether a checkpoint is due.
+pub const UPKEEP_STEP_US: u64 = 20_000;
+/// Wait after a failed checkpoint or reclaim before the next attempt.
+pub const UPKEEP_RETRY_US: u64 = 1_000_000;
+/// How often free space is looked at.
+pub const RECLAIM_STEP_US: u64 = 5_000_000;
+/// Reclaim begins when fewer than one in this many segments is free (storage.md A9: 10 % are reserved for it).
+pub const RECLAIM_FREE_SHARE: usize = 4;
+
+/// Bodies that were moved by reclaim and are remembered by their old place, for sessions that still hold it.
+pub const RELOCATED_MAX: usize = 65_536;
+
+/// Mailboxes whose references are redirected by one group.
+pub const RELOCATE_MAILBOXES_PER_GROUP: usize = 64;
+
+const _: () = assert!(CHUNK_MESSAGES.is_power_of_two());
+const _: () = assert!(UIDS_PER_RECORD_MAX * 10 <= 512 * KIB);

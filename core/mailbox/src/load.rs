@@ -1,0 +1,323 @@
+//! Rows come in on demand, and what an operation works on stays in memory until it is done (`Hold`).
+//!
+//! At most one task at a time loads one object; others wait for it. What is being loaded is not in memory yet (or, for
+//! more of a mailbox's chunks, is clean), so nothing can change under the reader, and a checkpoint that commits meanwhile
+//! does not touch those rows.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use base::host::Bell;
+use mail::Uid;
+
+use crate::inner::{Inner, broken, unavailable};
+use crate::limits::ROWS_PER_READ;
+use crate::record::Entry;
+use crate::row::{self, Chunk};
+use crate::state::{AccountEntry, MailboxEntry};
+use crate::{AccountId, MailboxFault, MailboxId};
+
+/// How much of a mailbox must be in memory.
+#[derive(Debug, Clone, Copy)]
+pub enum Depth {
+    Head,
+    /// Where the next message goes.
+    Tail,
+    /// Every message from this one on.
+    From(Uid),
+    All,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Object {
+    Mailbox(MailboxId),
+    Account(AccountId),
+}
+
+/// Keeps objects in memory and promises in force; letting go of it takes all of it back.
+#[derive(Default)]
+pub struct Hold {
+    undo: Vec<Undo>,
+    /// Rung when promises end.
+    bell: Option<Bell>,
+}
+
+enum Undo {
+    Uncount(Rc<Cell<u32>>),
+    Unreserve(Rc<Cell<u64>>, u64),
+    Unset(Rc<Cell<bool>>),
+    Stay(Rc<RefCell<BTreeSet<Uid>>>, Vec<Uid>),
+    Run(Box<dyn FnOnce()>),
+}
+
+impl Hold {
+    pub fn pin(&mut self, count: &Rc<Cell<u32>>) {
+        count.set(count.get() + 1);
+        self.undo.push(Undo::Uncount(count.clone()));
+    }
+    /// The mailbox has an operation under way that is not applied yet; `bell` rings when it ends.
+    pub fn pend(&mut self, entry: &MailboxEntry, bell: &Bell) {
+        self.pin(&entry.pending);
+        self.bell = Some(bell.clone());
+    }
+    pub fn reserve(&mut self, entry: &AccountEntry, bytes: u64) {
+        entry.reserved_bytes.set(entry.reserved_bytes.get() + bytes);
+        self.undo
+            .push(Undo::Unreserve(entry.reserved_bytes.clone(), bytes));
+    }
+    /// Sets `flag` until let go.
+    pub fn set(&mut self, flag: &Rc<Cell<bool>>, bell: &Bell) {
+        assert!(!flag.replace(true), "one holder at a time");
+        self.undo.push(Undo::Unset(flag.clone()));
+        self.bell = Some(bell.clone());
+    }
+    pub fn leave(&mut self, entry: &MailboxEntry, uids: Vec<Uid>) {
+        entry.leaving.borrow_mut().extend(uids.iter().copied());
+        self.undo.push(Undo::Stay(entry.leaving.clone(), uids));
+    }
+    pub fn finally(&mut self, run: impl FnOnce() + 'static) {
+        self.undo.push(Undo::Run(Box::new(run)));
+    }
+    pub fn join(&mut self, mut other: Hold) {
+        self.undo.append(&mut other.undo);
+        self.bell = self.bell.take().or(other.bell.take());
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        for undo in self.undo.drain(..) {
+            match undo {
+                Undo::Uncount(count) => count.set(count.get() - 1),
+                Undo::Unreserve(count, bytes) => count.set(count.get() - bytes),
+                Undo::Unset(flag) => flag.set(false),
+                Undo::Stay(leaving, uids) => {
+                    let mut leaving = leaving.borrow_mut();
+                    uids.iter().for_each(|uid| _ = leaving.remove(uid));
+                }
+                Undo::Run(run) => run(),
+            }
+        }
+        if let Some(bell) = self.bell.take() {
+            bell.ring();
+        }
+    }
+}
+
+impl Inner {
+    /// `NoMailbox` when it does not exist or is being deleted.
+    pub async fn hold_mailbox(
+        &self,
+        mailbox: MailboxId,
+        depth: Depth,
+    ) -> Result<Hold, MailboxFault> {
+        loop {
+            let wait = {
+                let mut state = self.state.borrow_mut();
+                if state.condemned.contains_key(&mailbox) {
+                    return Err(MailboxFault::NoMailbox);
+                }
+                if let Some(entry) = state.mailbox_used(mailbox)
+                    && wanted(entry, depth).is_none()
+                {
+                    let mut hold = Hold::default();
+                    hold.pin(&entry.pins);
+                    let account = entry.head.account;
+                    if let Some(entry) = state.account_used(account) {
+                        hold.pin(&entry.pins);
+                        state.evict();
+                        return Ok(hold);
+                    }
+                    drop(state);
+                    hold.join(self.hold_account(account).await?);
+                    return Ok(hold);
+                }
+                self.busy(Object::Mailbox(mailbox))
+            };
+            match wait {
+                Some(wait) => wait.await,
+                None => {
+                    let _loading = Loading {
+                        inner: self,
+                        object: Object::Mailbox(mailbox),
+                    };
+                    self.load_mailbox(mailbox, depth).await?;
+                }
+            }
+        }
+    }
+
+    /// The account's entry, which may say that there is no such account.
+    pub async fn hold_account(&self, account: AccountId) -> Result<Hold, MailboxFault> {
+        loop {
+            let wait = {
+                let mut state = self.state.borrow_mut();
+                if let Some(entry) = state.account_used(account) {
+                    let mut hold = Hold::default();
+                    hold.pin(&entry.pins);
+                    state.evict();
+                    return Ok(hold);
+                }
+                self.busy(Object::Account(account))
+            };
+            match wait {
+                Some(wait) => wait.await,
+                None => {
+                    let _loading = Loading {
+                        inner: self,
+                        object: Object::Account(account),
+                    };
+                    let row = self.get(row::ACCOUNTS, row::account_key(account)).await?;
+                    let usage = self.get(row::USAGE, row::account_key(account)).await?;
+                    let mut state = self.state.borrow_mut();
+                    // A creation may have been applied meanwhile; it knows better.
+                    if !state.accounts.contains_key(&account) {
+                        state
+                            .install_account(account, row.as_deref(), usage.as_deref())
+                            .map_err(broken)?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Everything `entry` is about, for replay: what is absent stays absent.
+    pub async fn hold_for(&self, entry: &Entry) -> Result<Hold, MailboxFault> {
+        let mut hold = Hold::default();
+        let (mailbox, depth) = match entry {
+            Entry::MailboxRename {
+                mailbox,
+                moved_at: Some(_),
+                ..
+            } => (Some(*mailbox), Depth::Head),
+            Entry::MailboxDelete { mailbox, .. } => (Some(*mailbox), Depth::Head),
+            Entry::Deliver { mailbox, .. } | Entry::Place { mailbox, .. } => {
+                (Some(*mailbox), Depth::Tail)
+            }
+            Entry::Flag { mailbox, uids, .. } | Entry::Expunge { mailbox, uids, .. } => (
+                Some(*mailbox),
+                uids.first().map_or(Depth::Head, |uid| Depth::From(*uid)),
+            ),
+            Entry::Relocate { mailbox, bodies } => {
+                let lowest = bodies.iter().map(|(uid, _)| *uid).min();
+                (Some(*mailbox), lowest.map_or(Depth::Head, Depth::From))
+            }
+            Entry::MailboxSnapshot { mailbox, from, .. } => (Some(*mailbox), Depth::From(*from)),
+            _ => (None, Depth::Head),
+        };
+        if let Some(account) = entry.account() {
+            hold.join(self.hold_account(account).await?);
+        }
+        if let Entry::MailboxSnapshot { head, .. } = entry {
+            hold.join(self.hold_account(head.account).await?);
+        }
+        if let Some(mailbox) = mailbox {
+            match self.hold_mailbox(mailbox, depth).await {
+                Ok(more) => hold.join(more),
+                Err(MailboxFault::NoMailbox) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        // A removal takes the mailboxes' heads out of memory and needs nothing of them: usage goes with the account.
+        Ok(hold)
+    }
+
+    async fn load_mailbox(&self, mailbox: MailboxId, depth: Depth) -> Result<(), MailboxFault> {
+        let mut pin = Hold::default();
+        if !self.state.borrow().mailboxes.contains_key(&mailbox) {
+            let head = self
+                .get(row::HEADS, row::mailbox_key(mailbox))
+                .await?
+                .ok_or(MailboxFault::NoMailbox)?;
+            let mut state = self.state.borrow_mut();
+            if state.condemned.contains_key(&mailbox) {
+                return Err(MailboxFault::NoMailbox);
+            }
+            if !state.mailboxes.contains_key(&mailbox) {
+                state.install_head(mailbox, &head).map_err(broken)?;
+            }
+        }
+        let (from, to) = {
+            let state = self.state.borrow();
+            let Some(entry) = state.mailboxes.get(&mailbox) else {
+                return Err(MailboxFault::NoMailbox);
+            };
+            pin.pin(&entry.pins);
+            let Some(from) = wanted(entry, depth) else {
+                return Ok(());
+            };
+            // All there is may be in memory already, or lie outside the row that is wanted.
+            let complete = entry.messages.len() == entry.head.messages as usize;
+            let fresh =
+                from == Chunk::of(entry.head.uid_next) && from.first_uid() == entry.head.uid_next;
+            (
+                from,
+                if complete || fresh {
+                    from
+                } else {
+                    entry.loaded_from
+                },
+            )
+        };
+        let mut rows = Vec::new();
+        let mut next = row::chunk_key(mailbox, from);
+        let end = row::chunk_key(mailbox, to);
+        while next < end {
+            let read = self
+                .store
+                .range(row::CHUNKS, next, end.clone(), ROWS_PER_READ)
+                .await
+                .map_err(unavailable)?;
+            next = match read.last() {
+                Some((key, _)) if read.len() == ROWS_PER_READ => [key.as_slice(), &[0]].concat(),
+                _ => end.clone(),
+            };
+            rows.extend(read);
+        }
+        self.state
+            .borrow_mut()
+            .install_chunks(mailbox, from, &rows)
+            .map_err(broken)
+    }
+
+    async fn get(
+        &self,
+        table: store::Table,
+        key: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, MailboxFault> {
+        self.rows_read.set(self.rows_read.get() + 1);
+        self.store.get(table, key).await.map_err(unavailable)
+    }
+
+    /// Marks `object` as being loaded by the caller, or gives the wait for the one who is at it.
+    fn busy(&self, object: Object) -> Option<base::host::BellWait> {
+        if self.loading.borrow_mut().insert(object) {
+            None
+        } else {
+            Some(self.loaded.wait())
+        }
+    }
+}
+
+/// From which chunk on more must be loaded; `None` when enough is in memory.
+fn wanted(entry: &MailboxEntry, depth: Depth) -> Option<Chunk> {
+    let from = match depth {
+        Depth::Head => return None,
+        Depth::Tail => Chunk::of(entry.head.uid_next),
+        Depth::From(uid) => Chunk::of(uid),
+        Depth::All => Chunk(0),
+    };
+    (from < entry.loaded_from).then_some(from)
+}
+
+struct Loading<'a> {
+    inner: &'a Inner,
+    object: Object,
+}
+impl Drop for Loading<'_> {
+    fn drop(&mut self) {
+        self.inner.loading.borrow_mut().remove(&self.object);
+        self.inner.loaded.ring();
+    }
+}

@@ -1,0 +1,88 @@
+//! Mailbox names: UTF-8, levels divided by `/`, INBOX without regard to case (RFC 3501 §5.1).
+
+use crate::MailboxFault;
+use crate::limits::{NAME_BYTES_MAX, NAME_LEVEL_BYTES_MAX, NAME_LEVELS_MAX};
+
+pub const INBOX: &str = "INBOX";
+pub const SEPARATOR: char = '/';
+
+/// The one spelling of `name`, or why it cannot be one. A single trailing separator is dropped.
+// RFC 3501 §6.3.3: a trailing separator declares that names will be created below; the name itself is without it.
+pub fn parse(name: &str) -> Result<String, MailboxFault> {
+    let name = name.strip_suffix(SEPARATOR).unwrap_or(name);
+    if name.len() > NAME_BYTES_MAX {
+        return Err(MailboxFault::Refused("the name is too long"));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(MailboxFault::Refused("the name holds a control character"));
+    }
+    let mut levels_count = 0;
+    for level in name.split(SEPARATOR) {
+        levels_count += 1;
+        if level.is_empty() {
+            return Err(MailboxFault::Refused("a level of the name is empty"));
+        }
+        if level.len() > NAME_LEVEL_BYTES_MAX {
+            return Err(MailboxFault::Refused("a level of the name is too long"));
+        }
+    }
+    if levels_count > NAME_LEVELS_MAX {
+        return Err(MailboxFault::Refused("the name has too many levels"));
+    }
+    Ok(fold_inbox(name))
+}
+
+fn fold_inbox(name: &str) -> String {
+    match name.split_once(SEPARATOR) {
+        Some((first, rest)) if first.eq_ignore_ascii_case(INBOX) => {
+            format!("{INBOX}{SEPARATOR}{rest}")
+        }
+        None if name.eq_ignore_ascii_case(INBOX) => INBOX.to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// The names above `name`, outermost first, without itself.
+pub fn parents(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices(SEPARATOR).map(|(at, _)| &name[..at])
+}
+
+/// Whether `name` lies somewhere below `parent`.
+pub fn is_below(name: &str, parent: &str) -> bool {
+    name.strip_prefix(parent)
+        .is_some_and(|rest| rest.starts_with(SEPARATOR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inbox_has_one_spelling_at_the_first_level_only() {
+        assert_eq!(parse("inBox").as_deref(), Ok("INBOX"));
+        assert_eq!(parse("inbox/Lists/").as_deref(), Ok("INBOX/Lists"));
+        assert_eq!(parse("Old/inbox").as_deref(), Ok("Old/inbox"));
+        assert_eq!(parse("inboxes").as_deref(), Ok("inboxes"));
+    }
+
+    #[test]
+    fn a_name_without_a_place_in_the_tree_is_refused() {
+        for name in ["", "/", "/a", "a//b", "a//", "a\u{7}", "a\nb"] {
+            assert!(parse(name).is_err(), "{name:?}");
+        }
+        assert!(parse(&"x".repeat(NAME_LEVEL_BYTES_MAX)).is_ok());
+        assert!(parse(&"x".repeat(NAME_LEVEL_BYTES_MAX + 1)).is_err());
+        assert!(parse(&vec!["x"; NAME_LEVELS_MAX].join("/")).is_ok());
+        assert!(parse(&vec!["x"; NAME_LEVELS_MAX + 1].join("/")).is_err());
+        assert!(parse(&vec!["x".repeat(200); 6].join("/")).is_err());
+    }
+
+    #[test]
+    fn parents_come_outermost_first() {
+        assert_eq!(parents("a/b/c").collect::<Vec<_>>(), ["a", "a/b"]);
+        assert_eq!(parents("a").count(), 0);
+        assert!(is_below("a/b", "a"));
+        assert!(!is_below("ab", "a"));
+        assert!(!is_below("a", "a"));
+    }
+}

@@ -1,0 +1,144 @@
+//! Opening: the small tables come into memory, then the log after the projection is applied again.
+//!
+//! What this reads does not grow with accounts or mailboxes: counters, domains, mailboxes being cleared away, and of the rest
+//! only what the replayed groups are about.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use base::host::Bell;
+use store::{Replay, Store, Table};
+
+use crate::inner::{Inner, broken, unavailable};
+use crate::limits::{CONDEMNED_MAX, DIRTY_MESSAGES_MAX, DOMAINS_MAX, ROWS_PER_READ};
+use crate::load::Hold;
+use crate::record::Entry;
+use crate::row;
+use crate::state::State;
+use crate::{MailboxFault, Mailboxes, Settings};
+
+impl Mailboxes {
+    /// Replays what is newer than the projection and starts the upkeep task (checkpoints, reclaim).
+    pub async fn open(
+        io: device::Io,
+        store: Store,
+        replay: Replay,
+        settings: Settings,
+    ) -> Result<Mailboxes, MailboxFault> {
+        let state = State::new(settings.cache_bytes);
+        let inner = Inner {
+            io,
+            store,
+            settings,
+            state: RefCell::new(state),
+            watchers: Rc::default(),
+            directory_generation: Default::default(),
+            locks: Default::default(),
+            loading: Default::default(),
+            loaded: Bell::new(),
+            settled: Bell::new(),
+            work: Bell::new(),
+            checkpointed: Bell::new(),
+            checkpointing: Cell::new(false),
+            closed: Cell::new(false),
+            placing: Rc::default(),
+            placing_next: Cell::new(0),
+            pass: RefCell::new(None),
+            rows_read: Cell::new(0),
+        };
+        let mailboxes = Mailboxes {
+            inner: Rc::new(inner),
+        };
+        mailboxes.inner.load_small_tables().await?;
+        mailboxes.inner.replay(replay).await?;
+        mailboxes.start_upkeep();
+        Ok(mailboxes)
+    }
+}
+
+impl Inner {
+    async fn load_small_tables(&self) -> Result<(), MailboxFault> {
+        if let Some(counters) = self
+            .store
+            .get(row::COUNTERS, Vec::new())
+            .await
+            .map_err(unavailable)?
+        {
+            self.state
+                .borrow_mut()
+                .install_counters(&counters)
+                .map_err(broken)?;
+        }
+        for (key, value) in self.whole_table(row::DOMAINS, DOMAINS_MAX).await? {
+            self.state
+                .borrow_mut()
+                .install_domain(&key, &value)
+                .map_err(broken)?;
+        }
+        for (key, _) in self.whole_table(row::CONDEMNED, 2 * CONDEMNED_MAX).await? {
+            self.state
+                .borrow_mut()
+                .install_condemned(&key)
+                .map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    async fn whole_table(
+        &self,
+        table: Table,
+        rows_max: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, MailboxFault> {
+        let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let mut from = Vec::new();
+        while rows.len() <= rows_max {
+            let read = self
+                .store
+                .range(table, from, vec![0xff; 9], ROWS_PER_READ)
+                .await
+                .map_err(unavailable)?;
+            let complete = read.len() < ROWS_PER_READ;
+            from = read
+                .last()
+                .map_or(Vec::new(), |(key, _)| [key.as_slice(), &[0]].concat());
+            rows.extend(read);
+            if complete {
+                return Ok(rows);
+            }
+        }
+        Err(MailboxFault::Unavailable(format!(
+            "table {} holds more than {rows_max} rows",
+            table.0
+        )))
+    }
+
+    async fn replay(self: &Rc<Self>, mut replay: Replay) -> Result<(), MailboxFault> {
+        let mut groups_count = 0u64;
+        while let Some(group) = replay.next().await.map_err(unavailable)? {
+            groups_count += 1;
+            for record in &group.records {
+                let entry = Entry::decode(record).map_err(broken)?;
+                let _hold: Hold = self.hold_for(&entry).await?;
+                // Absent: deleted later in the log and already gone from the projection, or restored by a later snapshot.
+                let _effect = self
+                    .state
+                    .borrow_mut()
+                    .apply(group.lsn, &entry, &group.bodies);
+            }
+            {
+                let mut state = self.state.borrow_mut();
+                state.applied = state.applied.max(group.lsn);
+                // Nobody watches yet.
+                state.rung.clear();
+                state.dropped.clear();
+                state.evict();
+            }
+            // A long log (the projection was lost) must not fill memory.
+            if self.state.borrow().dirty_messages() >= DIRTY_MESSAGES_MAX {
+                self.checkpoint().await?;
+            }
+        }
+        tracing::info!(groups_count, "the log after the projection is replayed");
+        Ok(())
+    }
+}

@@ -1,0 +1,703 @@
+//! What is in memory: a cache over the projection, plus everything newer than it.
+//!
+//! Invariants between calls:
+//! * memory over projection = f(log up to `applied`). `apply` is the only writer of what clients see.
+//! * of a loaded mailbox, exactly the messages of chunks `>= loaded_from` are in memory; a change happens only there.
+//! * what differs from the projection carries the epoch of its last change. A checkpoint collects all of it and, once
+//!   durable, clears what has no later epoch. An entry that carries one, or is pinned, is never evicted.
+//!
+//! No I/O here: `load` brings rows in, `checkpoint` takes rows out.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use mail::{ModSeq, Uid};
+use store::{BodyRef, Change, Lsn};
+use volume::RecordAddress;
+
+use crate::limits::{
+    ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, CACHE_BYTES_MIN, EVICT_LOOK_MAX, HISTORY_MAX,
+    KEY_CACHE_MAX, RELOCATED_MAX,
+};
+use crate::row::{self, AccountRow, Broken, Chunk, Counters, Head};
+use crate::{AccountId, MailboxId, Message};
+
+/// Counts checkpoints; the present one is what changes are stamped with.
+pub type Epoch = u64;
+
+/// Nothing is evicted but in `evict`: what was just brought in stays until the caller has pinned it.
+pub struct State {
+    pub mailboxes: HashMap<MailboxId, MailboxEntry>,
+    pub accounts: HashMap<AccountId, AccountEntry>,
+    pub domains: BTreeMap<String, Domain>,
+    domains_dirty: Option<Epoch>,
+    /// Address keys that changed since the projection was written.
+    pub keys: BTreeMap<String, (Option<AccountId>, Epoch)>,
+    /// Answers of the projection, for addresses looked up lately.
+    key_cache: HashMap<String, Option<AccountId>>,
+    key_clock: VecDeque<String>,
+    /// Deleted, with chunk rows still to be cleared away.
+    pub condemned: BTreeMap<MailboxId, Condemned>,
+    condemned_dirty: Option<Epoch>,
+    pub counters: Counters,
+    counters_dirty: Option<Epoch>,
+    /// Numbers given to operations that are not yet durable count here.
+    pub assigned: Counters,
+    /// The last group applied.
+    pub applied: Lsn,
+    epoch: Epoch,
+    dirty_mailboxes: HashSet<MailboxId>,
+    dirty_accounts: HashSet<AccountId>,
+    dirty_messages: usize,
+    /// Mailboxes whose watchers are to be told, until the caller takes them.
+    pub rung: Vec<(MailboxId, ModSeq)>,
+    /// Bodies that lost a reference, until the caller takes them.
+    pub dropped: Vec<BodyRef>,
+    relocated: HashMap<RecordAddress, BodyRef>,
+    relocated_order: VecDeque<RecordAddress>,
+    cache_bytes_max: usize,
+    cached_bytes: usize,
+    mailbox_clock: VecDeque<MailboxId>,
+    account_clock: VecDeque<AccountId>,
+}
+
+pub struct Domain {
+    pub present: bool,
+    pub accounts: u64,
+    pub dirty: Option<Epoch>,
+}
+
+/// Rows of a deleted mailbox.
+pub struct Condemned {
+    /// The row that remembers it is to be written.
+    pub dirty: Option<Epoch>,
+    /// Chunks before it are cleared.
+    pub cleared_to: Chunk,
+}
+
+#[derive(Default)]
+pub struct AccountEntry {
+    /// `None`: no such account.
+    pub row: Option<AccountRow>,
+    pub used_bytes: u64,
+    /// Promised to deliveries that are not durable yet.
+    pub reserved_bytes: Rc<Cell<u64>>,
+    pub row_dirty: Option<Epoch>,
+    pub used_dirty: Option<Epoch>,
+    pub pins: Rc<Cell<u32>>,
+    /// A removal is on its way to the log: nothing new may come in behind it.
+    pub closing: Rc<Cell<bool>>,
+    used_lately: bool,
+}
+
+pub struct MailboxEntry {
+    pub head: Head,
+    /// Ascending by UID; all of chunks `>= loaded_from`.
+    pub messages: Arc<Vec<Message>>,
+    pub loaded_from: Chunk,
+    /// Changes after `history_floor`, oldest first. An expunged message is one that is no longer in `messages`.
+    pub history: VecDeque<(ModSeq, Uid)>,
+    pub history_floor: ModSeq,
+    pub head_dirty: Option<Epoch>,
+    pub dirty_chunks: BTreeMap<Chunk, Epoch>,
+    /// As `head.uid_next` and `head.highest_modseq`, operations that are not yet durable included.
+    pub assigned_uid_next: Uid,
+    pub assigned_modseq: ModSeq,
+    /// Operations assigned and not yet applied.
+    pub pending: Rc<Cell<u32>>,
+    /// UIDs that an operation not yet durable will take away for certain.
+    pub leaving: Rc<RefCell<BTreeSet<Uid>>>,
+    pub pins: Rc<Cell<u32>>,
+    /// A deletion is on its way to the log: nothing new may come in behind it.
+    pub closing: Rc<Cell<bool>>,
+    /// A snapshot is being taken: new operations wait.
+    pub frozen: Rc<Cell<bool>>,
+    used_lately: bool,
+    charged_bytes: usize,
+}
+
+impl MailboxEntry {
+    /// A mailbox of which only the head is in memory.
+    pub fn of(head: Head) -> MailboxEntry {
+        MailboxEntry {
+            messages: Arc::default(),
+            loaded_from: Chunk::of(head.uid_next).next(),
+            history: VecDeque::new(),
+            history_floor: head.highest_modseq,
+            head_dirty: None,
+            dirty_chunks: BTreeMap::new(),
+            assigned_uid_next: head.uid_next,
+            assigned_modseq: head.highest_modseq,
+            pending: Rc::default(),
+            leaving: Rc::default(),
+            pins: Rc::default(),
+            closing: Rc::default(),
+            frozen: Rc::default(),
+            used_lately: true,
+            charged_bytes: 0,
+            head,
+        }
+    }
+    pub fn is_dirty(&self) -> bool {
+        self.head_dirty.is_some() || !self.dirty_chunks.is_empty()
+    }
+    /// The message in memory with this UID.
+    pub fn find(&self, uid: Uid) -> Option<&Message> {
+        let index = self
+            .messages
+            .binary_search_by_key(&uid, |message| message.uid)
+            .ok()?;
+        Some(&self.messages[index])
+    }
+    pub fn next_modseq(&mut self) -> ModSeq {
+        self.assigned_modseq = ModSeq(self.assigned_modseq.0 + 1);
+        self.assigned_modseq
+    }
+    pub fn note_history(&mut self, modseq: ModSeq, uid: Uid) {
+        if self.history.len() == HISTORY_MAX
+            && let Some((modseq, _)) = self.history.pop_front()
+        {
+            self.history_floor = self.history_floor.max(modseq);
+        }
+        self.history.push_back((modseq, uid));
+    }
+    fn memory_bytes(&self) -> usize {
+        size_of::<MailboxEntry>()
+            + ENTRY_OVERHEAD_BYTES
+            + self.messages.capacity() * size_of::<Message>()
+            + self.history.capacity() * size_of::<(ModSeq, Uid)>()
+    }
+}
+
+impl AccountEntry {
+    pub fn is_dirty(&self) -> bool {
+        self.row_dirty.is_some() || self.used_dirty.is_some()
+    }
+    /// `None` when the account does not exist or is being removed.
+    pub fn live(&self) -> Option<&AccountRow> {
+        self.row.as_ref().filter(|_| !self.closing.get())
+    }
+}
+
+/// What one checkpoint writes.
+pub struct Collected {
+    pub changes: Vec<Change>,
+    pub applied: Lsn,
+    epoch: Epoch,
+    messages: usize,
+    mailboxes: Vec<MailboxId>,
+    accounts: Vec<AccountId>,
+}
+
+impl State {
+    pub fn new(cache_bytes: usize) -> State {
+        State {
+            mailboxes: HashMap::new(),
+            accounts: HashMap::new(),
+            domains: BTreeMap::new(),
+            domains_dirty: None,
+            keys: BTreeMap::new(),
+            key_cache: HashMap::new(),
+            key_clock: VecDeque::new(),
+            condemned: BTreeMap::new(),
+            condemned_dirty: None,
+            counters: Counters::FIRST,
+            counters_dirty: None,
+            assigned: Counters::FIRST,
+            applied: Lsn(0),
+            epoch: 1,
+            dirty_mailboxes: HashSet::new(),
+            dirty_accounts: HashSet::new(),
+            dirty_messages: 0,
+            rung: Vec::new(),
+            dropped: Vec::new(),
+            relocated: HashMap::new(),
+            relocated_order: VecDeque::new(),
+            cache_bytes_max: cache_bytes.max(CACHE_BYTES_MIN),
+            cached_bytes: 0,
+            mailbox_clock: VecDeque::new(),
+            account_clock: VecDeque::new(),
+        }
+    }
+
+    // Rows in.
+
+    pub fn install_counters(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.counters = Counters::decode(bytes)?;
+        self.assigned = self.counters;
+        Ok(())
+    }
+
+    pub fn install_domain(&mut self, key: &[u8], value: &[u8]) -> Result<(), Broken> {
+        let name = std::str::from_utf8(key).map_err(|_| Broken)?.to_owned();
+        self.domains.insert(
+            name,
+            Domain {
+                present: true,
+                accounts: row::decode_number(value)?,
+                dirty: None,
+            },
+        );
+        Ok(())
+    }
+
+    pub fn install_condemned(&mut self, key: &[u8]) -> Result<(), Broken> {
+        self.condemned.insert(
+            row::read_mailbox_key(key)?,
+            Condemned {
+                dirty: None,
+                cleared_to: Chunk(0),
+            },
+        );
+        Ok(())
+    }
+
+    /// An account that was not in memory; both rows may be missing.
+    pub fn install_account(
+        &mut self,
+        account: AccountId,
+        row: Option<&[u8]>,
+        usage: Option<&[u8]>,
+    ) -> Result<(), Broken> {
+        let row = row
+            .map(|bytes| AccountRow::decode(&mut base::cursor::Reader::new(bytes)))
+            .transpose()?;
+        let used_bytes = usage.map(row::decode_number).transpose()?.unwrap_or(0);
+        self.insert_account(
+            account,
+            AccountEntry {
+                row,
+                used_bytes,
+                ..AccountEntry::default()
+            },
+        );
+        Ok(())
+    }
+
+    /// A mailbox that was not in memory; none of its messages are yet.
+    pub fn install_head(&mut self, mailbox: MailboxId, bytes: &[u8]) -> Result<(), Broken> {
+        let head = Head::decode(&mut base::cursor::Reader::new(bytes))?;
+        self.insert_mailbox(mailbox, MailboxEntry::of(head));
+        Ok(())
+    }
+
+    /// The chunk rows of `from..loaded_from`, in order. `from` is the new `loaded_from`.
+    pub fn install_chunks(
+        &mut self,
+        mailbox: MailboxId,
+        from: Chunk,
+        rows: &[(Vec<u8>, Vec<u8>)],
+    ) -> Result<(), Broken> {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return Ok(());
+        };
+        assert!(from <= entry.loaded_from, "only what was missing is loaded");
+        let mut messages = Vec::new();
+        for (key, value) in rows {
+            let (row_mailbox, chunk) = row::read_chunk_key(key)?;
+            if row_mailbox != mailbox || chunk < from || chunk >= entry.loaded_from {
+                return Err(Broken);
+            }
+            row::read_messages(&mut base::cursor::Reader::new(value), &mut messages)?;
+            if messages
+                .last()
+                .is_some_and(|message| Chunk::of(message.uid) != chunk)
+            {
+                return Err(Broken);
+            }
+        }
+        entry.loaded_from = from;
+        if entry.messages.is_empty() {
+            entry.messages = Arc::new(messages);
+        } else {
+            messages.extend(entry.messages.iter().cloned());
+            entry.messages = Arc::new(messages);
+        }
+        self.charge(mailbox);
+        Ok(())
+    }
+
+    pub fn insert_mailbox(&mut self, mailbox: MailboxId, entry: MailboxEntry) {
+        if self.mailboxes.insert(mailbox, entry).is_none() {
+            self.mailbox_clock.push_back(mailbox);
+        }
+        self.charge(mailbox);
+    }
+
+    pub fn insert_account(&mut self, account: AccountId, entry: AccountEntry) {
+        if self.accounts.insert(account, entry).is_none() {
+            self.account_clock.push_back(account);
+        }
+    }
+
+    /// Takes a deleted mailbox out of memory.
+    pub fn forget_mailbox(&mut self, mailbox: MailboxId) -> Option<MailboxEntry> {
+        let entry = self.mailboxes.remove(&mailbox)?;
+        self.cached_bytes -= entry.charged_bytes;
+        self.dirty_mailboxes.remove(&mailbox);
+        Some(entry)
+    }
+
+    // Marks.
+
+    pub fn touch_head(&mut self, mailbox: MailboxId) {
+        if let Some(entry) = self.mailboxes.get_mut(&mailbox) {
+            entry.head_dirty = Some(self.epoch);
+            self.dirty_mailboxes.insert(mailbox);
+        }
+    }
+
+    /// The head and the chunks of `uids` differ from the projection now.
+    pub fn touch_messages(&mut self, mailbox: MailboxId, uids: impl IntoIterator<Item = Uid>) {
+        if let Some(entry) = self.mailboxes.get_mut(&mailbox) {
+            let mut last = None;
+            for uid in uids {
+                let chunk = Chunk::of(uid);
+                assert!(
+                    chunk >= entry.loaded_from,
+                    "a change happens only to what is loaded"
+                );
+                if last != Some(chunk) {
+                    entry.dirty_chunks.insert(chunk, self.epoch);
+                    last = Some(chunk);
+                }
+                self.dirty_messages += 1;
+            }
+        }
+        self.touch_head(mailbox);
+        self.charge(mailbox);
+    }
+
+    pub fn touch_account(&mut self, account: AccountId) {
+        if let Some(entry) = self.accounts.get_mut(&account) {
+            entry.row_dirty = Some(self.epoch);
+            self.dirty_accounts.insert(account);
+        }
+    }
+
+    pub fn use_bytes(&mut self, account: AccountId, change_bytes: i64) {
+        if let Some(entry) = self.accounts.get_mut(&account) {
+            entry.used_bytes = entry.used_bytes.saturating_add_signed(change_bytes);
+            entry.used_dirty = Some(self.epoch);
+            self.dirty_accounts.insert(account);
+        }
+    }
+
+    pub fn touch_domain(&mut self, domain: &str) {
+        if let Some(entry) = self.domains.get_mut(domain) {
+            entry.dirty = Some(self.epoch);
+            self.domains_dirty = Some(self.epoch);
+        }
+    }
+
+    pub fn put_key(&mut self, key: String, account: Option<AccountId>) {
+        self.key_cache.remove(&key);
+        self.keys.insert(key, (account, self.epoch));
+    }
+
+    pub fn condemn(&mut self, mailbox: MailboxId) {
+        self.condemned.insert(
+            mailbox,
+            Condemned {
+                dirty: Some(self.epoch),
+                cleared_to: Chunk(0),
+            },
+        );
+        self.condemned_dirty = Some(self.epoch);
+    }
+
+    /// These numbers are taken.
+    pub fn raise_counters(&mut self, account: Option<AccountId>, mailbox: Option<MailboxId>) {
+        let before = self.counters;
+        if let Some(AccountId(account)) = account {
+            self.counters.account_next = self.counters.account_next.max(AccountId(account + 1));
+        }
+        if let Some(MailboxId(mailbox)) = mailbox {
+            self.counters.mailbox_next = self.counters.mailbox_next.max(MailboxId(mailbox + 1));
+        }
+        if self.counters != before {
+            self.counters_dirty = Some(self.epoch);
+        }
+        self.assigned.account_next = self.assigned.account_next.max(self.counters.account_next);
+        self.assigned.mailbox_next = self.assigned.mailbox_next.max(self.counters.mailbox_next);
+    }
+
+    /// `old` moved to `new`: sessions that still hold `old` are helped to it for a while.
+    pub fn note_relocated(&mut self, old: RecordAddress, new: BodyRef) {
+        if self.relocated.insert(old, new).is_none() {
+            self.relocated_order.push_back(old);
+            if self.relocated_order.len() > RELOCATED_MAX
+                && let Some(oldest) = self.relocated_order.pop_front()
+            {
+                self.relocated.remove(&oldest);
+            }
+        }
+    }
+    pub fn relocated(&self, body: &BodyRef) -> Option<&BodyRef> {
+        self.relocated.get(&body.body)
+    }
+
+    // Looking up.
+
+    /// What is known in memory of an address key: `None` when only the projection knows.
+    pub fn key(&self, key: &str) -> Option<Option<AccountId>> {
+        if let Some((account, _)) = self.keys.get(key) {
+            return Some(*account);
+        }
+        self.key_cache.get(key).copied()
+    }
+    pub fn cache_key(&mut self, key: String, account: Option<AccountId>) {
+        if self.key_cache.insert(key.clone(), account).is_none() {
+            self.key_clock.push_back(key);
+            if self.key_clock.len() > KEY_CACHE_MAX
+                && let Some(oldest) = self.key_clock.pop_front()
+            {
+                self.key_cache.remove(&oldest);
+            }
+        }
+    }
+    pub fn mailbox_used(&mut self, mailbox: MailboxId) -> Option<&mut MailboxEntry> {
+        let entry = self.mailboxes.get_mut(&mailbox)?;
+        entry.used_lately = true;
+        Some(entry)
+    }
+    pub fn account_used(&mut self, account: AccountId) -> Option<&mut AccountEntry> {
+        let entry = self.accounts.get_mut(&account)?;
+        entry.used_lately = true;
+        Some(entry)
+    }
+
+    /// Changed messages that wait for a checkpoint.
+    pub fn dirty_messages(&self) -> usize {
+        self.dirty_messages
+    }
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty_mailboxes.is_empty()
+            || !self.dirty_accounts.is_empty()
+            || !self.keys.is_empty()
+            || self.counters_dirty.is_some()
+            || self.domains_dirty.is_some()
+            || self.condemned_dirty.is_some()
+    }
+    #[cfg(test)]
+    pub fn cached_bytes(&self) -> usize {
+        self.cached_bytes
+    }
+
+    // Rows out.
+
+    /// Every row that differs from the projection, as of `applied`. A new epoch begins.
+    pub fn collect(&mut self) -> Collected {
+        let mut collected = Collected {
+            changes: Vec::new(),
+            applied: self.applied,
+            epoch: self.epoch,
+            messages: self.dirty_messages,
+            mailboxes: self.dirty_mailboxes.iter().copied().collect(),
+            accounts: self.dirty_accounts.iter().copied().collect(),
+        };
+        collected.mailboxes.sort_unstable();
+        collected.accounts.sort_unstable();
+        let changes = &mut collected.changes;
+        let mut put = |table, key: Vec<u8>, value: Option<Vec<u8>>| {
+            changes.push(Change { table, key, value })
+        };
+        if self.counters_dirty.is_some() {
+            put(row::COUNTERS, Vec::new(), Some(self.counters.encode()));
+        }
+        let domains = self
+            .domains_dirty
+            .map_or_else(Default::default, |_| self.domains.iter());
+        for (name, domain) in domains.filter(|(_, domain)| domain.dirty.is_some()) {
+            put(
+                row::DOMAINS,
+                name.as_bytes().to_vec(),
+                domain.present.then(|| row::encode_number(domain.accounts)),
+            );
+        }
+        for (key, (account, _)) in &self.keys {
+            put(
+                row::KEYS,
+                key.as_bytes().to_vec(),
+                account.map(|account| row::encode_number(u64::from(account.0))),
+            );
+        }
+        for id in &collected.accounts {
+            let entry = &self.accounts[id];
+            if entry.row_dirty.is_some() {
+                let value = entry.row.as_ref().map(|row| encoded(|out| row.encode(out)));
+                put(row::ACCOUNTS, row::account_key(*id), value);
+            }
+            if entry.used_dirty.is_some() || entry.row.is_none() {
+                put(
+                    row::USAGE,
+                    row::account_key(*id),
+                    (entry.used_bytes > 0).then(|| row::encode_number(entry.used_bytes)),
+                );
+            }
+        }
+        for id in &collected.mailboxes {
+            let entry = &self.mailboxes[id];
+            if entry.head_dirty.is_some() {
+                put(
+                    row::HEADS,
+                    row::mailbox_key(*id),
+                    Some(encoded(|out| entry.head.encode(out))),
+                );
+            }
+            for chunk in entry.dirty_chunks.keys() {
+                let messages = of_chunk(&entry.messages, *chunk);
+                let value =
+                    (!messages.is_empty()).then(|| encoded(|out| row::put_messages(out, messages)));
+                put(row::CHUNKS, row::chunk_key(*id, *chunk), value);
+            }
+        }
+        let condemned = self
+            .condemned_dirty
+            .map_or_else(Default::default, |_| self.condemned.iter());
+        for id in condemned
+            .filter(|(_, condemned)| condemned.dirty.is_some())
+            .map(|(id, _)| id)
+        {
+            put(row::HEADS, row::mailbox_key(*id), None);
+            put(row::CONDEMNED, row::mailbox_key(*id), Some(Vec::new()));
+        }
+        self.epoch += 1;
+        collected
+    }
+
+    /// `collected` is durable in the projection: what did not change since is clean.
+    pub fn settle(&mut self, collected: &Collected) {
+        let epoch = collected.epoch;
+        let clear = |stamp: &mut Option<Epoch>| {
+            if stamp.is_some_and(|stamp| stamp <= epoch) {
+                *stamp = None;
+            }
+        };
+        clear(&mut self.counters_dirty);
+        if self.domains_dirty.is_some() {
+            self.domains
+                .values_mut()
+                .for_each(|domain| clear(&mut domain.dirty));
+            self.domains.retain(|_, domain| {
+                domain.present || domain.accounts > 0 || domain.dirty.is_some()
+            });
+            clear(&mut self.domains_dirty);
+        }
+        if self.condemned_dirty.is_some() {
+            self.condemned
+                .values_mut()
+                .for_each(|condemned| clear(&mut condemned.dirty));
+            clear(&mut self.condemned_dirty);
+        }
+        self.keys.retain(|_, (_, stamp)| *stamp > epoch);
+        for id in &collected.accounts {
+            let Some(entry) = self.accounts.get_mut(id) else {
+                continue;
+            };
+            clear(&mut entry.row_dirty);
+            clear(&mut entry.used_dirty);
+            if !entry.is_dirty() {
+                self.dirty_accounts.remove(id);
+            }
+        }
+        for id in &collected.mailboxes {
+            let Some(entry) = self.mailboxes.get_mut(id) else {
+                continue;
+            };
+            clear(&mut entry.head_dirty);
+            entry.dirty_chunks.retain(|_, stamp| *stamp > epoch);
+            if !entry.is_dirty() {
+                self.dirty_mailboxes.remove(id);
+            }
+        }
+        self.dirty_messages -= collected.messages;
+        self.evict();
+    }
+
+    // The cache.
+
+    pub fn charge(&mut self, mailbox: MailboxId) {
+        if let Some(entry) = self.mailboxes.get_mut(&mailbox) {
+            let bytes = entry.memory_bytes();
+            self.cached_bytes = self.cached_bytes - entry.charged_bytes + bytes;
+            entry.charged_bytes = bytes;
+        }
+    }
+
+    /// Brings the caches back under their bounds as far as a few looks allow: second chance in arrival order; what is dirty or
+    /// pinned stays.
+    pub fn evict(&mut self) {
+        self.evict_mailboxes();
+        self.evict_accounts();
+    }
+
+    fn evict_mailboxes(&mut self) {
+        for _ in 0..EVICT_LOOK_MAX {
+            if self.cached_bytes <= self.cache_bytes_max {
+                return;
+            }
+            let Some(id) = self.mailbox_clock.pop_front() else {
+                return;
+            };
+            let Some(entry) = self.mailboxes.get_mut(&id) else {
+                continue;
+            };
+            if entry.is_dirty()
+                || entry.pins.get() > 0
+                || entry.pending.get() > 0
+                || std::mem::take(&mut entry.used_lately)
+            {
+                self.mailbox_clock.push_back(id);
+                continue;
+            }
+            self.cached_bytes -= entry.charged_bytes;
+            self.mailboxes.remove(&id);
+        }
+    }
+
+    fn evict_accounts(&mut self) {
+        let accounts_max =
+            (self.cache_bytes_max / ACCOUNT_CACHE_SHARE / ACCOUNT_BYTES).max(ACCOUNT_CACHE_MIN);
+        for _ in 0..EVICT_LOOK_MAX {
+            if self.accounts.len() <= accounts_max {
+                return;
+            }
+            let Some(id) = self.account_clock.pop_front() else {
+                return;
+            };
+            let Some(entry) = self.accounts.get_mut(&id) else {
+                continue;
+            };
+            if entry.is_dirty()
+                || entry.pins.get() > 0
+                || entry.reserved_bytes.get() > 0
+                || std::mem::take(&mut entry.used_lately)
+            {
+                self.account_clock.push_back(id);
+                continue;
+            }
+            self.accounts.remove(&id);
+        }
+    }
+}
+
+/// The part of `messages` (ascending) that lies in `chunk`.
+pub fn of_chunk(messages: &[Message], chunk: Chunk) -> &[Message] {
+    let from = messages.partition_point(|message| Chunk::of(message.uid) < chunk);
+    let to = messages.partition_point(|message| Chunk::of(message.uid) <= chunk);
+    &messages[from..to]
+}
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    encode(&mut out);
+    out
+}
+
+/// Map slot, allocation headers and the small maps of one loaded mailbox.
+const ENTRY_OVERHEAD_BYTES: usize = 256;
+/// A loaded account with a handful of folders.
+const ACCOUNT_BYTES: usize = 1_536;

@@ -1,0 +1,430 @@
+//! What reclaim asks: which bodies still count, where references must point after a move, and which records would be lost.
+//!
+//! The mark walks the projection's chunk rows once, taking memory's word for what is in memory. Mail moves while it walks, so
+//! three things are watched from before the mark until the pass is over: a COPY never carries a reference past the mark unseen
+//! (`note_placed`), every mailbox that has or gets a reference into the segments is remembered (`found`), and a COPY made while
+//! bodies move writes the new place (`moved`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use mail::Uid;
+use store::{BodyRef, Codec, LocalFuture, Lsn, Record, StoreFault, Tenant};
+use volume::{RecordAddress, SegmentIndex, SegmentState};
+
+use crate::copy::encoded_bytes_max;
+use crate::inner::{Inner, broken};
+use crate::limits::{
+    GROUP_MESSAGE_BYTES_MAX, RECLAIM_FREE_SHARE, RELOCATE_MAILBOXES_PER_GROUP, ROWS_PER_READ,
+};
+use crate::load::{Depth, Hold};
+use crate::record::Entry;
+use crate::row::{self, Head};
+use crate::{AccountId, MailboxFault, MailboxId, Mailboxes, Message};
+
+/// One reclaim pass: from the mark to the last relocation.
+pub struct Pass {
+    segments: HashSet<SegmentIndex>,
+    /// References into the segments, one for each body.
+    wanted: HashMap<RecordAddress, BodyRef>,
+    /// Where such references are: the lowest UID of each mailbox.
+    found: BTreeMap<MailboxId, Uid>,
+    /// Old place of a body to its new reference.
+    moved: HashMap<RecordAddress, BodyRef>,
+}
+
+impl Pass {
+    fn new(segments: &[SegmentIndex]) -> Pass {
+        Pass {
+            segments: segments.iter().copied().collect(),
+            wanted: HashMap::new(),
+            found: BTreeMap::new(),
+            moved: HashMap::new(),
+        }
+    }
+
+    /// A body in chunks lists their places itself; it may reach into any segment.
+    fn concerns(&self, body: &BodyRef) -> bool {
+        body.codec == Codec::Chunked
+            || self.segments.contains(&body.body.segment)
+            || self.segments.contains(&body.summary.segment)
+    }
+
+    fn note(&mut self, mailbox: MailboxId, uid: Uid, body: &BodyRef) {
+        if self.concerns(body) {
+            self.wanted.entry(body.body).or_insert_with(|| body.clone());
+            let lowest = self.found.entry(mailbox).or_insert(uid);
+            *lowest = uid.min(*lowest);
+        }
+    }
+
+    pub fn note_placed(&mut self, mailbox: MailboxId, messages: &[Message]) {
+        messages
+            .iter()
+            .for_each(|message| self.note(mailbox, message.uid, &message.body));
+    }
+
+    pub fn moved(&self, body: &BodyRef) -> Option<&BodyRef> {
+        self.moved.get(&body.body)
+    }
+}
+
+impl Tenant for Mailboxes {
+    fn live_bodies<'a>(
+        &'a self,
+        segments: &'a [SegmentIndex],
+    ) -> LocalFuture<'a, Result<Vec<BodyRef>, StoreFault>> {
+        Box::pin(async move { self.inner.mark(segments).await.map_err(store_fault) })
+    }
+
+    fn moved<'a>(
+        &'a self,
+        pairs: Vec<(BodyRef, BodyRef)>,
+    ) -> LocalFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move { self.redirect(pairs).await.map_err(store_fault) })
+    }
+
+    fn carry_forward<'a>(
+        &'a self,
+        records: Vec<(Lsn, Record)>,
+    ) -> LocalFuture<'a, Result<(), StoreFault>> {
+        Box::pin(async move { self.carry(records).await.map_err(store_fault) })
+    }
+}
+
+impl Inner {
+    async fn mark(&self, segments: &[SegmentIndex]) -> Result<Vec<BodyRef>, MailboxFault> {
+        let mut pass = Pass::new(segments);
+        // COPYs under way are seen here, later ones by `note_placed`.
+        for (mailbox, uid, body) in self.placing.borrow().values().flatten() {
+            pass.note(*mailbox, *uid, body);
+        }
+        *self.pass.borrow_mut() = Some(pass);
+
+        let mut from = Vec::new();
+        let mut in_memory = HashSet::new();
+        let mut messages = Vec::new();
+        loop {
+            // until the table ends
+            let rows = self
+                .store
+                .range(row::CHUNKS, from, vec![0xff; 13], ROWS_PER_READ)
+                .await
+                .map_err(crate::inner::unavailable)?;
+            let complete = rows.len() < ROWS_PER_READ;
+            from = rows
+                .last()
+                .map_or(Vec::new(), |(key, _)| [key.as_slice(), &[0]].concat());
+            let state = self.state.borrow();
+            let mut pass = self.pass.borrow_mut();
+            let pass = pass.as_mut().ok_or_else(|| {
+                MailboxFault::Unavailable("two reclaim passes at once".to_owned())
+            })?;
+            for (key, value) in rows {
+                let (mailbox, chunk) = row::read_chunk_key(&key).map_err(broken)?;
+                if state.condemned.contains_key(&mailbox) {
+                    continue;
+                }
+                if let Some(entry) = state.mailboxes.get(&mailbox) {
+                    // Looked at in this very turn: it may be written back and leave memory before the walk ends.
+                    if in_memory.insert(mailbox) {
+                        pass.note_placed(mailbox, &entry.messages);
+                    }
+                    if chunk >= entry.loaded_from {
+                        continue;
+                    }
+                }
+                messages.clear();
+                row::read_messages(&mut base::cursor::Reader::new(&value), &mut messages)
+                    .map_err(broken)?;
+                pass.note_placed(mailbox, &messages);
+            }
+            if complete {
+                // Mailboxes without rows as yet.
+                for (mailbox, entry) in state
+                    .mailboxes
+                    .iter()
+                    .filter(|(mailbox, _)| !in_memory.contains(mailbox))
+                {
+                    pass.note_placed(*mailbox, &entry.messages);
+                }
+                return Ok(pass.wanted.values().cloned().collect());
+            }
+        }
+    }
+}
+
+impl Mailboxes {
+    async fn redirect(&self, pairs: Vec<(BodyRef, BodyRef)>) -> Result<(), MailboxFault> {
+        let mut left: Vec<(MailboxId, Uid)> = {
+            let mut pass = self.inner.pass.borrow_mut();
+            let pass = pass.as_mut().ok_or_else(|| {
+                MailboxFault::Unavailable("bodies moved without a mark".to_owned())
+            })?;
+            pass.moved
+                .extend(pairs.into_iter().map(|(old, new)| (old.body, new)));
+            pass.found
+                .iter()
+                .map(|(mailbox, uid)| (*mailbox, *uid))
+                .collect()
+        };
+        // From here on COPYs write the new place. Those under way wrote the old one: they come to rest first.
+        self.rest_of_copies().await;
+        while !left.is_empty() {
+            let some = left.split_off(left.len().saturating_sub(RELOCATE_MAILBOXES_PER_GROUP));
+            let mut holds = Vec::new();
+            for (mailbox, uid) in &some {
+                match self.inner.hold_mailbox(*mailbox, Depth::From(*uid)).await {
+                    Ok(hold) => holds.push((*mailbox, hold)),
+                    Err(MailboxFault::NoMailbox) => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+            for group in self.relocations(&holds) {
+                self.inner
+                    .commit(Vec::new(), group, Hold::default())
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn rest_of_copies(&self) {
+        let before = self.inner.placing_next.get();
+        while self
+            .inner
+            .placing
+            .borrow()
+            .keys()
+            .any(|ticket| *ticket < before)
+        {
+            self.inner.settled.wait().await;
+        }
+    }
+
+    /// Entries that point the held mailboxes' messages at the new places, in groups that fit a batch.
+    fn relocations(&self, holds: &[(MailboxId, Hold)]) -> Vec<Vec<Entry>> {
+        let state = self.inner.state.borrow();
+        let pass = self.inner.pass.borrow();
+        let Some(pass) = pass.as_ref() else {
+            return Vec::new();
+        };
+        let mut groups = vec![Vec::new()];
+        let mut bytes = 0;
+        for (mailbox, _) in holds {
+            let Some(entry) = state.mailboxes.get(mailbox) else {
+                continue;
+            };
+            let bodies: Vec<(Uid, BodyRef)> = entry
+                .messages
+                .iter()
+                .filter_map(|message| Some((message.uid, pass.moved(&message.body)?.clone())))
+                .collect();
+            for bodies in bodies.chunks(RELOCATIONS_PER_RECORD) {
+                bytes += bodies.len() * RELOCATION_BYTES_MAX;
+                if bytes > GROUP_MESSAGE_BYTES_MAX {
+                    groups.push(Vec::new());
+                    bytes = bodies.len() * RELOCATION_BYTES_MAX;
+                }
+                let group = groups.last_mut().expect("there is always one");
+                group.push(Entry::Relocate {
+                    mailbox: *mailbox,
+                    bodies: bodies.to_vec(),
+                });
+            }
+        }
+        groups.retain(|group| !group.is_empty());
+        groups
+    }
+
+    /// Writes again what would be lost with `records`. What a later snapshot covers is lost without harm.
+    async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), MailboxFault> {
+        let mut accounts: BTreeMap<AccountId, Lsn> = BTreeMap::new();
+        let mut mailboxes: BTreeMap<MailboxId, Lsn> = BTreeMap::new();
+        let mut again = BTreeSet::new();
+        for (lsn, record) in records {
+            let entry = Entry::decode(&record).map_err(broken)?;
+            match &entry {
+                Entry::DomainPut { domain } | Entry::DomainRemove { domain } => {
+                    _ = again.insert(domain.clone())
+                }
+                // Nothing else says that the account is gone, so this is kept for ever: 10 bytes.
+                Entry::AccountRemove { .. } => {
+                    self.inner
+                        .commit(Vec::new(), vec![entry.clone()], Hold::default())
+                        .await?;
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(account) = entry.account() {
+                let latest = accounts.entry(account).or_insert(lsn);
+                *latest = lsn.max(*latest);
+            }
+            let created = if let Entry::MailboxCreate { mailbox, .. } = &entry {
+                Some(*mailbox)
+            } else {
+                None
+            };
+            if let Some(mailbox) = entry.mailbox().or(created) {
+                let latest = mailboxes.entry(mailbox).or_insert(lsn);
+                *latest = lsn.max(*latest);
+            }
+        }
+        for domain in again {
+            let present = self
+                .inner
+                .state
+                .borrow()
+                .domains
+                .get(&domain)
+                .is_some_and(|entry| entry.present);
+            let entry = if present {
+                Entry::DomainPut { domain }
+            } else {
+                Entry::DomainRemove { domain }
+            };
+            self.inner
+                .commit(Vec::new(), vec![entry], Hold::default())
+                .await?;
+        }
+        for (account, lsn) in accounts {
+            self.snapshot_account(account, lsn).await?;
+        }
+        for (mailbox, lsn) in mailboxes {
+            self.snapshot_mailbox(mailbox, lsn).await?;
+        }
+        Ok(())
+    }
+
+    /// Unless a snapshot after `lsn` exists.
+    async fn snapshot_account(&self, account: AccountId, lsn: Lsn) -> Result<(), MailboxFault> {
+        // Directory changes take this lock or are one record each, whose order in the log against the snapshot is settled here.
+        let _locked = self
+            .inner
+            .locks
+            .lock(crate::directory::account_lock(account))
+            .await;
+        let hold = self.inner.hold_account(account).await?;
+        let entry = {
+            let state = self.inner.state.borrow();
+            let row = state.accounts.get(&account).and_then(|entry| entry.live());
+            let Some(row) = row.filter(|row| row.snapshot <= lsn) else {
+                return Ok(());
+            };
+            Entry::AccountSnapshot {
+                account,
+                row: row.clone(),
+                mailbox_next: state.counters.mailbox_next,
+            }
+        };
+        self.inner.commit(Vec::new(), vec![entry], hold).await?;
+        Ok(())
+    }
+
+    /// Unless a snapshot after `lsn` exists. The mailbox takes no new operations meanwhile: what is written is its state at that place
+    /// of the log.
+    async fn snapshot_mailbox(&self, mailbox: MailboxId, lsn: Lsn) -> Result<(), MailboxFault> {
+        let mut freeze = match self.hold_open(mailbox, Depth::All).await {
+            Ok(hold) => hold,
+            Err(MailboxFault::NoMailbox) => return Ok(()),
+            Err(fault) => return Err(fault),
+        };
+        {
+            let state = self.inner.state.borrow();
+            let Some(entry) = state
+                .mailboxes
+                .get(&mailbox)
+                .filter(|entry| entry.head.snapshot <= lsn)
+            else {
+                return Ok(());
+            };
+            freeze.set(&entry.frozen, &self.inner.settled);
+        }
+        loop {
+            // until the operations under way came to rest; frozen, no new ones begin
+            let wait = self.inner.settled.wait();
+            let state = self.inner.state.borrow();
+            match state.mailboxes.get(&mailbox) {
+                None => return Ok(()),
+                Some(entry) if entry.pending.get() == 0 => break,
+                Some(_) => {}
+            }
+            drop(state);
+            wait.await;
+        }
+        let parts = {
+            let state = self.inner.state.borrow();
+            let Some(entry) = state.mailboxes.get(&mailbox) else {
+                return Ok(());
+            };
+            snapshot_parts(mailbox, &entry.head, &entry.messages)
+        };
+        for part in parts {
+            self.inner
+                .commit(Vec::new(), vec![part], Hold::default())
+                .await?;
+        }
+        drop(freeze);
+        Ok(())
+    }
+
+    /// Called by upkeep: frees segments when few are left.
+    pub(crate) async fn reclaim_if_due(&self) {
+        let segments = self.inner.store.volume().segments();
+        let free_count = segments
+            .iter()
+            .filter(|segment| segment.state == SegmentState::Free)
+            .count();
+        if free_count * RECLAIM_FREE_SHARE >= segments.len() {
+            return;
+        }
+        match self.inner.store.reclaim(self).await {
+            Ok(freed_count) => tracing::info!(freed_count, "reclaim freed segments"),
+            Err(fault) => tracing::error!(%fault, "reclaim failed; the next attempt follows"),
+        }
+        *self.inner.pass.borrow_mut() = None;
+    }
+}
+
+/// The mailbox as records that each fit a group: together they cover every UID there is.
+fn snapshot_parts(mailbox: MailboxId, head: &Head, messages: &[Message]) -> Vec<Entry> {
+    let mut parts = Vec::new();
+    let mut rest = messages;
+    let mut from = Uid(0);
+    loop {
+        // until `rest` is empty
+        let mut bytes = 0;
+        let fits = |message: &&Message| {
+            bytes += encoded_bytes_max(message);
+            bytes <= GROUP_MESSAGE_BYTES_MAX
+        };
+        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
+        let (some, later) = rest.split_at(count);
+        let to = later.first().map_or(Uid(u32::MAX), |message| message.uid);
+        parts.push(Entry::MailboxSnapshot {
+            mailbox,
+            head: head.clone(),
+            from,
+            to,
+            first: parts.is_empty(),
+            messages: some.to_vec(),
+        });
+        rest = later;
+        from = to;
+        if rest.is_empty() {
+            return parts;
+        }
+    }
+}
+
+fn store_fault(fault: MailboxFault) -> StoreFault {
+    match fault {
+        MailboxFault::Damaged => StoreFault::Damaged,
+        fault => StoreFault::Deferred(fault.to_string()),
+    }
+}
+
+/// A body reference with its UID, encoded.
+const RELOCATION_BYTES_MAX: usize = 160;
+const RELOCATIONS_PER_RECORD: usize = GROUP_MESSAGE_BYTES_MAX / RELOCATION_BYTES_MAX;
+const _: () = assert!(RELOCATIONS_PER_RECORD > 0);

@@ -1,0 +1,150 @@
+//! What a session sees: status, the messages, what changed since, and the bytes themselves.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use mail::{ModSeq, Uid};
+use store::{BodyRef, ReadFault};
+
+use crate::inner::unread;
+use crate::load::Depth;
+use crate::state::MailboxEntry;
+use crate::{Changes, MailboxFault, MailboxId, MailboxStatus, Mailboxes, View};
+
+impl Mailboxes {
+    /// Costs no look at the messages.
+    pub async fn status(&self, mailbox: MailboxId) -> Result<MailboxStatus, MailboxFault> {
+        let _hold = self.inner.hold_mailbox(mailbox, Depth::Head).await?;
+        let state = self.inner.state.borrow();
+        state
+            .mailboxes
+            .get(&mailbox)
+            .map(status_of)
+            .ok_or(MailboxFault::NoMailbox)
+    }
+
+    /// All messages. Views of an unchanged mailbox share one list; the first change after a view that is still held copies it, so a
+    /// session keeps what it needs of a large mailbox and lets the list go.
+    pub async fn view(&self, mailbox: MailboxId) -> Result<View, MailboxFault> {
+        let _hold = self.inner.hold_mailbox(mailbox, Depth::All).await?;
+        let state = self.inner.state.borrow();
+        let entry = state
+            .mailboxes
+            .get(&mailbox)
+            .ok_or(MailboxFault::NoMailbox)?;
+        Ok(View {
+            status: status_of(entry),
+            messages: entry.messages.clone(),
+        })
+    }
+
+    /// What happened after `after`. Costs as much as there is to tell.
+    pub async fn changes(
+        &self,
+        mailbox: MailboxId,
+        after: ModSeq,
+    ) -> Result<Changes, MailboxFault> {
+        let mut changes = Changes {
+            highest_modseq: after,
+            uid_next: Uid(1),
+            changed: Vec::new(),
+            expunged: Vec::new(),
+            too_old: false,
+            gone: false,
+        };
+        let _hold = match self.inner.hold_mailbox(mailbox, Depth::Head).await {
+            Ok(hold) => hold,
+            Err(MailboxFault::NoMailbox) => {
+                return Ok(Changes {
+                    gone: true,
+                    ..changes
+                });
+            }
+            Err(fault) => return Err(fault),
+        };
+        let state = self.inner.state.borrow();
+        let Some(entry) = state.mailboxes.get(&mailbox) else {
+            return Ok(Changes {
+                gone: true,
+                ..changes
+            });
+        };
+        changes.highest_modseq = entry.head.highest_modseq;
+        changes.uid_next = entry.head.uid_next;
+        changes.gone = after < entry.head.moved_at;
+        changes.too_old = after < entry.history_floor;
+        if changes.gone || changes.too_old {
+            return Ok(changes);
+        }
+        let newer = entry
+            .history
+            .iter()
+            .rev()
+            .take_while(|(modseq, _)| *modseq > after);
+        let uids: BTreeSet<Uid> = newer.map(|(_, uid)| *uid).collect();
+        for uid in uids {
+            match entry.find(uid) {
+                Some(message) => changes.changed.push(message.clone()),
+                None => changes.expunged.push(uid),
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The messages' raw bytes, in the order asked.
+    pub async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, MailboxFault>> {
+        let mut answers = self.inner.store.bodies(bodies).await;
+        if let Some((indexes, moved)) = self.moved(bodies, &answers) {
+            for (index, answer) in std::iter::zip(indexes, self.inner.store.bodies(&moved).await) {
+                answers[index] = answer;
+            }
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(unread))
+            .collect()
+    }
+
+    /// The messages' digests as they were delivered with them, in the order asked.
+    pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, MailboxFault>> {
+        let mut answers = self.inner.store.summaries(bodies).await;
+        if let Some((indexes, moved)) = self.moved(bodies, &answers) {
+            for (index, answer) in std::iter::zip(indexes, self.inner.store.summaries(&moved).await)
+            {
+                answers[index] = answer;
+            }
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.map_err(unread))
+            .collect()
+    }
+
+    /// A session holds references of an older view; reclaim may have moved the bodies since. Where they are now.
+    fn moved(
+        &self,
+        bodies: &[BodyRef],
+        answers: &[Result<Bytes, ReadFault>],
+    ) -> Option<(Vec<usize>, Vec<BodyRef>)> {
+        let state = self.inner.state.borrow();
+        let stale = std::iter::zip(bodies, answers)
+            .enumerate()
+            .filter(|(_, (_, answer))| **answer == Err(ReadFault::Stale));
+        let found: (Vec<usize>, Vec<BodyRef>) = stale
+            .filter_map(|(index, (body, _))| Some((index, state.relocated(body)?.clone())))
+            .unzip();
+        (!found.0.is_empty()).then_some(found)
+    }
+}
+
+fn status_of(entry: &MailboxEntry) -> MailboxStatus {
+    MailboxStatus {
+        uid_validity: entry.head.uid_validity,
+        uid_next: entry.head.uid_next,
+        highest_modseq: entry.head.highest_modseq,
+        messages: entry.head.messages,
+        unseen: entry.head.unseen,
+        deleted: entry.head.deleted,
+        size_bytes: entry.head.size_bytes,
+    }
+}
