@@ -1,165 +1,142 @@
-//! One mirrored raw volume. (API agreed on 2026-11-21; the story belongs here once the code does.)
+//! One mirrored raw volume: N legs that hold the same log, one owner, and nothing acknowledged before it is durable on
+//! every leg that counts.
 #![forbid(unsafe_code)]
-#![allow(unused_variables, dead_code)]
 
+mod arena;
+mod checkpoint;
+mod format;
+mod gate;
+mod inner;
+mod layout;
+mod leg;
+pub mod limits;
+mod membership;
+mod mirror;
+mod open;
+mod pool;
+mod read;
+mod reclaim;
+mod recover;
+mod segment;
+mod stream;
+mod superblock;
+mod types;
+mod walk;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::units::round_up;
 use bytes::Bytes;
-use device::{DeviceIndex, Io};
+use device::{Buffer, DeviceIndex, Io};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Lsn(pub u64);
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SegmentIndex(pub u32);
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub u32);
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LegIndex(pub u8);
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LegId(pub [u8; 16]);
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VolumeId(pub [u8; 16]);
+use crate::format::Kind;
+use crate::inner::{Inner, Mode, OnDurable};
+use crate::mirror::Sealed;
+use crate::pool::Pool;
 
-/// Where a committed batch lies. `block` counts 4 KiB blocks from the start of the segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BatchAddress {
-    pub lsn: Lsn,
-    pub segment: SegmentIndex,
-    pub generation: Generation,
-    pub block: u32,
-}
+pub use crate::arena::page_check;
+pub use crate::pool::Premade;
+pub use crate::types::*;
+pub use crate::walk::Walk;
 
-/// A run of bytes inside one committed batch, with the checksum that proves it: `check` is
-/// `base::hash::xxh3_64(bytes, base::hash::seed(&[volume id halves]))`, i.e. independent of the address, so that a
-/// batch re-appended elsewhere keeps its records' checks; the address is proved by the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RecordAddress {
-    pub segment: SegmentIndex,
-    pub generation: Generation,
-    /// 4 KiB blocks from the start of the segment to the batch's header.
-    pub batch_block: u32,
-    /// Bytes from the batch's first byte (its header) to the run.
-    pub at: u32,
-    pub bytes: u32,
-    pub check: u64,
-}
-
-/// A batch being filled: one aligned pool buffer whose first `BATCH_HEADER_BYTES` are the header's.
-pub struct Batch {}
 pub const BATCH_HEADER_BYTES: usize = 4096;
-/// Header, payload and padding together.
+/// Header, payload and padding together. Volumes with segments smaller than this have smaller batches.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
-impl Batch {
-    /// Bytes that still fit.
-    pub fn room_bytes(&self) -> usize {
-        unimplemented!()
-    }
-    /// Appends `bytes`, 8-byte aligned, and says where they begin (bytes from the batch's first byte).
-    /// Stops the process without room.
-    pub fn place(&mut self, bytes: &[u8]) -> u32 {
-        unimplemented!()
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CommitFault {
-    /// No leg is left that could make it durable, or membership cannot be recorded. Nothing was acknowledged.
-    #[error("the volume defers: {0}")]
-    Deferred(String),
-    #[error("no free segment is left")]
-    Full,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReadFault {
-    /// Every copy is bad: a line of the damage list.
-    #[error("every copy is damaged")]
-    Damaged,
-    /// The segment was freed or reused since the address was taken: look the address up again.
-    #[error("the address is stale")]
-    Stale,
-    #[error("no leg answers")]
-    Unavailable,
-}
-
-/// The small outside record that breaks a tie between legs (storage.md B2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WitnessRecord {
-    pub volume: VolumeId,
-    pub epoch: u64,
-    pub term: u64,
-    pub in_sync: Vec<LegId>,
-}
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WitnessFault {
-    #[error("somebody else changed the witness first")]
-    Lost,
-    #[error("the witness does not answer: {0}")]
-    Unavailable(String),
-}
-/// Read and compare-and-set, durable when it returns. May block for one small file's fsync: membership changes are rare.
-pub trait Witness {
-    fn read(&self, volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault>;
-    fn replace(
-        &self,
-        expected: Option<&WitnessRecord>,
-        new: &WitnessRecord,
-    ) -> Result<(), WitnessFault>;
-}
-
+/// How a volume behaves. `..Settings::default()` is the appliance's.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Size of a segment of a *new* volume; an existing one keeps its own.
     pub segment_bytes: u64,
     /// Oldest outstanding write older than this: the leg is ejected.
     pub hard_deadline_us: u64,
+    /// Batches written and not yet durable; at most `limits::BATCHES_IN_FLIGHT_MAX`.
     pub batches_in_flight_max: usize,
+    /// Batch buffers, `BATCH_BYTES_MAX` each.
     pub batch_buffers: usize,
+    /// Batch buffers made elsewhere (registered with a ring); counted in `batch_buffers`.
+    pub premade: Premade,
+    /// `create` may overwrite what is on the devices.
+    pub format_over: bool,
+    /// Legs may lie on other devices than those they were made on.
+    pub accept_moved: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LegState {
-    InSync,
-    CatchingUp,
-    Rebuilding,
-    Bridge,
-    Stale,
-    Failed,
-    Spare,
-    Retired,
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            segment_bytes: 64 << 20,
+            hard_deadline_us: 2_000_000,
+            batches_in_flight_max: 8,
+            batch_buffers: 16,
+            premade: Premade::default(),
+            format_over: false,
+            accept_moved: false,
+        }
+    }
 }
 
-/// What `leg list` and the metrics show.
-#[derive(Debug, Clone)]
-pub struct LegReport {
-    pub index: LegIndex,
-    pub id: LegId,
-    pub state: LegState,
-    pub device: Option<DeviceIndex>,
-    /// For a leg being resynced or rebuilt: bytes done and bytes to do.
-    pub progress: Option<(u64, u64)>,
-    pub repairs: u64,
-    pub read_faults: u64,
-    pub write_faults: u64,
-    pub stale_since: Option<Lsn>,
+/// A batch being filled: one aligned pool buffer whose first `BATCH_HEADER_BYTES` are the header's. Dropped unused, it
+/// goes back to the pool.
+pub struct Batch {
+    buffer: Option<Buffer>,
+    used: usize,
+    bytes_max: usize,
+    reserve: bool,
+    pool: Rc<Pool>,
 }
 
+impl Batch {
+    /// Bytes that still fit, if placed now.
+    pub fn room_bytes(&self) -> usize {
+        self.bytes_max.saturating_sub(round_up(self.used, 8))
+    }
+
+    /// Bytes placed so far, alignment included.
+    pub fn used_bytes(&self) -> usize {
+        self.used - BATCH_HEADER_BYTES
+    }
+
+    /// Appends `bytes`, 8-byte aligned, and says where they begin (bytes from the batch's first byte).
+    /// Stops the process without room.
+    pub fn place(&mut self, bytes: &[u8]) -> u32 {
+        assert!(bytes.len() <= self.room_bytes());
+        let begin = round_up(self.used, 8);
+        let buffer = self
+            .buffer
+            .as_mut()
+            .expect("a batch has its buffer until it is committed");
+        buffer[self.used..begin].fill(0);
+        buffer[begin..begin + bytes.len()].copy_from_slice(bytes);
+        self.used = begin + bytes.len();
+        begin as u32
+    }
+
+    /// Lets this batch use the segments kept back for making room: reclaim, expunge, and the store's own records.
+    pub fn use_reserve(&mut self) {
+        self.reserve = true;
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.pool.put(buffer);
+        }
+    }
+}
+
+/// An open volume; clones are the same volume.
 #[derive(Clone)]
-pub struct Volume {}
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenRefusal {
-    #[error("{0}")]
-    Misfit(String),
-}
-
-/// The pointer recovery starts from; `note` is the store's own (bounded, 2 KiB).
-#[derive(Debug, Clone, Default)]
-pub struct Checkpoint {
-    pub lsn: Lsn,
-    pub note: Vec<u8>,
+pub struct Volume {
+    inner: Rc<Inner>,
 }
 
 impl Volume {
-    /// Formats blank devices (refuses anything that is not blank unless `force`) as the legs of a new volume.
+    /// Formats blank devices (refuses anything that is not blank unless `settings.format_over`) as the legs of a new
+    /// volume.
     pub async fn create(
         io: &Io,
         legs: &[DeviceIndex],
@@ -167,137 +144,225 @@ impl Volume {
         witness: &dyn Witness,
         seed: u64,
     ) -> Result<VolumeId, OpenRefusal> {
-        unimplemented!()
+        open::create(io, legs, settings, witness, seed).await
     }
+
     /// Opens, raises the term, recovers the log's tail, normalises the legs. Legs that are absent, stale or blank are
     /// left out and reported. Afterwards `walk` from the checkpoint gives the store what it must replay.
     pub async fn open(
         io: &Io,
         legs: &[DeviceIndex],
         settings: &Settings,
-        witness: std::rc::Rc<dyn Witness>,
+        witness: Rc<dyn Witness>,
     ) -> Result<Volume, OpenRefusal> {
-        unimplemented!()
+        open::open(io, legs, settings, witness).await
     }
+
     pub fn id(&self) -> VolumeId {
-        unimplemented!()
+        self.inner.id
     }
+
+    /// What `open` left out, repaired or found missing.
+    pub fn open_report(&self) -> OpenReport {
+        self.inner.report.borrow().clone()
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.inner.counters.get()
+    }
+
     /// The seed under which `RecordAddress::check` is computed.
     pub fn check_seed(&self) -> u64 {
-        unimplemented!()
+        self.inner.id.check_seed()
     }
+
     /// A batch buffer from the pool; waits while all are in use (that is the back-pressure).
     pub async fn begin(&self) -> Batch {
-        unimplemented!()
+        let buffer = self.inner.pool.take().await;
+        Batch {
+            buffer: Some(buffer),
+            used: BATCH_HEADER_BYTES,
+            bytes_max: self.inner.plan.batch_bytes_max(),
+            reserve: false,
+            pool: self.inner.pool.clone(),
+        }
     }
-    /// Seals `batch`, gives it the next LSN and place (in call order, before the first await), writes it to every counting leg, resolves in LSN order
-    /// once durable on all of them. `on_durable` order = LSN order.
-    pub async fn commit(&self, batch: Batch) -> Result<BatchAddress, CommitFault> {
-        unimplemented!()
+
+    /// Seals `batch`, gives it the next LSN and place (in this call, before any await), writes it to every counting leg;
+    /// the future resolves in LSN order once durable on all of them. The order of calls is the order of the log.
+    pub fn commit(
+        &self,
+        batch: Batch,
+    ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
+        self.commit_inner(batch, None)
     }
-    /// One verified run of bytes; a bad copy is repaired from a good leg on the way (the whole batch is rewritten and read back).
+
+    /// As `commit`; `on_durable` runs at the moment of durability, in LSN order, before any waiter is woken. It is
+    /// dropped uncalled when the batch is refused before it got a number.
+    pub fn commit_then(
+        &self,
+        batch: Batch,
+        on_durable: Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>,
+    ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
+        self.commit_inner(batch, Some(on_durable))
+    }
+
+    fn commit_inner(
+        &self,
+        mut batch: Batch,
+        on_durable: Option<OnDurable>,
+    ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
+        let waiting = self.inner.enqueue(Sealed {
+            kind: Kind::Store,
+            payload_bytes: (batch.used - BATCH_HEADER_BYTES) as u32,
+            buffer: batch.buffer.take().expect("a batch is committed once"),
+            inline: Vec::new(),
+            reserve: batch.reserve,
+            on_durable,
+        });
+        async move {
+            waiting?
+                .await
+                .unwrap_or_else(|| Err(CommitFault::Deferred("the volume was dropped".into())))
+        }
+    }
+
+    /// One verified run of bytes; a bad copy is repaired from a good leg on the way (the whole batch is rewritten and
+    /// read back).
     pub async fn read(&self, address: &RecordAddress) -> Result<Bytes, ReadFault> {
-        unimplemented!()
+        self.read_many(std::slice::from_ref(address))
+            .await
+            .remove(0)
     }
+
     /// Many at once: neighbours on the leg are fetched by one device read of at most 1 MiB; answers in the order asked.
     pub async fn read_many(&self, addresses: &[RecordAddress]) -> Vec<Result<Bytes, ReadFault>> {
-        unimplemented!()
+        self.inner.read_many(addresses).await
     }
+
     pub fn checkpoint(&self) -> Checkpoint {
-        unimplemented!()
+        self.inner.checkpoint_now()
     }
-    /// Records durably (superblocks) that recovery may begin after `checkpoint.lsn`.
+
+    /// Records durably (segment table, superblocks) that recovery may begin after `checkpoint.lsn`, which must be
+    /// acknowledged and not before the last one. Stops the process otherwise, or with a note over
+    /// `limits::NOTE_BYTES_MAX`.
     pub async fn set_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), CommitFault> {
-        unimplemented!()
+        self.inner.set_checkpoint(checkpoint).await
     }
-    /// The log after `after`, in LSN order, read from the legs: (address, payload without header). `None` at the end.
+
+    /// The log after `after`, in LSN order, read from the legs: (address, payload without header). LSNs may skip: the
+    /// volume's own batches are left out. Ends with what was acknowledged at this call.
     pub fn walk(&self, after: Lsn) -> Walk {
-        unimplemented!()
+        Walk::new(self.inner.clone(), after)
     }
-    /// Segments that hold batches, oldest first, and what is free.
+
+    /// Every segment, by index.
     pub fn segments(&self) -> Vec<SegmentReport> {
-        unimplemented!()
+        let log = self.inner.log.borrow();
+        (0..self.inner.plan.segment_count)
+            .map(|index| log.table.report(SegmentIndex(index)))
+            .collect()
     }
-    /// All batches of one sealed segment, in order.
+
+    /// All batches of one segment, in order.
     pub async fn walk_segment(
         &self,
         segment: SegmentIndex,
     ) -> Result<Vec<(BatchAddress, Bytes)>, ReadFault> {
-        unimplemented!()
-    }
-    /// Gives a sealed segment back (generation + 1) after the caller's checkpoint no longer needs it. The volume keeps it until no leg needs it for resync.
-    pub async fn free_segment(&self, segment: SegmentIndex) -> Result<(), CommitFault> {
-        unimplemented!()
+        self.inner.walk_segment(segment).await
     }
 
-    // The arena: segments that hold 4 KiB pages written in place (the projection).
+    /// Gives a sealed segment back (generation + 1); durable when it returns. `Deferred` when the segment holds batches
+    /// after the checkpoint. Stops the process when the segment is not sealed.
+    pub async fn free_segment(&self, segment: SegmentIndex) -> Result<(), CommitFault> {
+        self.inner.free_segment(segment).await
+    }
+
     /// Allocates one more segment of class arena; durable before it returns.
     pub async fn arena_grow(&self) -> Result<SegmentIndex, CommitFault> {
-        unimplemented!()
+        self.inner.arena_grow().await
     }
+
+    /// Pages the arena has room for.
+    pub fn arena_pages(&self) -> u64 {
+        self.inner.log.borrow().table.arena.len() as u64 * self.inner.plan.pages_per_segment()
+    }
+
     /// Writes pages (page number inside the arena, exactly 4 KiB each) to every counting leg and flushes.
     pub async fn arena_write(&self, pages: Vec<(u64, Bytes)>) -> Result<(), CommitFault> {
-        unimplemented!()
-    }
-    /// A handle for the index thread: reads a page, verifies `check` (xxh3_64 of the page seeded with its number), tries the other legs, and notes a repair.
-    pub fn arena_reader(&self) -> std::sync::Arc<dyn ArenaRead> {
-        unimplemented!()
+        self.inner.arena_write(pages).await
     }
 
-    // Legs.
-    pub fn legs(&self) -> Vec<LegReport> {
-        unimplemented!()
+    /// A handle for the index thread: reads a page, verifies `check` (`page_check`), tries the other legs, and notes a
+    /// repair.
+    pub fn arena_reader(&self) -> Arc<dyn ArenaRead> {
+        self.inner.arena.clone()
     }
+
+    pub fn legs(&self) -> Vec<LegReport> {
+        let legs = self.inner.legs.borrow();
+        let reports = legs.iter().enumerate().map(|(index, leg)| LegReport {
+            index: LegIndex(index as u8),
+            id: leg.id,
+            state: leg.state,
+            device: leg.device,
+            progress: leg.progress,
+            repairs: leg.repairs,
+            read_faults: leg.read_faults,
+            write_faults: leg.write_faults,
+            stale_since: (leg.state != LegState::InSync).then_some(leg.stale_since),
+            why: leg.why.clone(),
+        });
+        reports.collect()
+    }
+
+    /// Takes a leg out: membership change through the witness. `Deferred` when it is the last one that counts.
+    pub async fn eject(&self, leg: LegIndex, why: &str) -> Result<(), CommitFault> {
+        self.inner.eject(leg, why).await
+    }
+
     /// Admits a returned leg (resync of exactly the missed interval) or a blank one (full rebuild), in the background.
     pub async fn attach(&self, device: DeviceIndex) -> Result<LegIndex, OpenRefusal> {
-        unimplemented!()
+        unimplemented!("lands next: {device:?}")
     }
-    /// Takes a leg out: membership change through the witness.
-    pub async fn eject(&self, leg: LegIndex, why: &str) -> Result<(), CommitFault> {
-        unimplemented!()
-    }
+
     /// Reads every live byte on every leg, repairs; resolves with the findings. Runs beside foreground work.
     pub async fn scrub(&self) -> ScrubReport {
-        unimplemented!()
+        unimplemented!("lands next")
     }
-    /// Batches no reply is awaited for are finished; superblocks marked clean.
+
+    /// Batches whose every copy was found bad since the volume was opened.
+    pub fn damage(&self) -> Vec<(Lsn, SegmentIndex)> {
+        self.inner
+            .damage
+            .borrow()
+            .iter()
+            .map(|&(lsn, segment, _)| (lsn, segment))
+            .collect()
+    }
+
+    /// Why commits are refused just now, if they are.
+    pub fn refuses(&self) -> Option<String> {
+        match &self.inner.log.borrow().mode {
+            Mode::Running => None,
+            Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => Some(why.clone()),
+        }
+    }
+
+    /// The operator accepts that the batches in `open_report().damaged` are lost: the volume may be written again.
+    pub fn accept_damage(&self) {
+        self.inner.accept_damage();
+    }
+
+    /// Waits for everything committed so far, then marks the superblocks clean. Later commits are refused.
     pub async fn close(&self) -> Result<(), CommitFault> {
-        unimplemented!()
+        self.inner.close().await
     }
 }
 
-pub struct Walk {}
-impl Walk {
-    pub async fn next(&mut self) -> Result<Option<(BatchAddress, Bytes)>, ReadFault> {
-        unimplemented!()
-    }
-}
-
+/// Reads arena pages on a thread that may block.
 pub trait ArenaRead: Send + Sync {
+    /// Fills `into`, exactly 4 KiB, with page `page` from the first leg on which `check` agrees.
     fn read_page(&self, page: u64, check: u64, into: &mut [u8]) -> Result<(), ReadFault>;
-}
-
-#[derive(Debug, Clone)]
-pub struct SegmentReport {
-    pub index: SegmentIndex,
-    pub generation: Generation,
-    pub state: SegmentState,
-    pub used_bytes: u64,
-    pub first_lsn: Lsn,
-    pub last_lsn: Lsn,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SegmentState {
-    Free,
-    Open,
-    Sealed,
-    Arena,
-}
-
-#[derive(Debug, Clone, Default)]
-pub struct ScrubReport {
-    pub bytes_read: u64,
-    pub repaired: u64,
-    /// Batches whose every copy is bad.
-    pub damaged: Vec<BatchAddress>,
 }

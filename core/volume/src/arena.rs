@@ -1,0 +1,357 @@
+//! The arena: 4 KiB pages written in place on every leg, for a projection that may be thrown away (storage.md A6).
+//!
+//! The volume does not know a page's checksum; whoever reads brings it. The index thread reads on its own, through
+//! blocking readers and a snapshot of legs and segments; what it finds bad it leaves for the owner thread to repair.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use base::hash::xxh3_64;
+use bytes::Bytes;
+use device::{BLOCK_BYTES, BlockingRead, Buffer, DeviceIndex, IoFault, Op};
+
+use crate::ArenaRead;
+use crate::format::{Inline, Kind};
+use crate::gate::within;
+use crate::inner::{Inner, Mode};
+use crate::limits::{ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
+use crate::types::*;
+
+/// The checksum of page number `page` of the arena.
+pub fn page_check(page: u64, bytes: &[u8]) -> u64 {
+    xxh3_64(bytes, page)
+}
+
+#[derive(Default)]
+pub(crate) struct ArenaShared {
+    view: RwLock<View>,
+    repairs: Mutex<VecDeque<(u64, u64)>>,
+    wanted: AtomicBool,
+}
+
+#[derive(Default)]
+struct View {
+    legs: Vec<Arc<dyn BlockingRead>>,
+    /// Byte offset on every leg of each arena segment, by ordinal.
+    segments: Vec<u64>,
+    pages_per_segment: u64,
+}
+
+impl View {
+    fn at(&self, page: u64) -> Option<u64> {
+        let segment = self
+            .segments
+            .get(usize::try_from(page / self.pages_per_segment).ok()?)?;
+        Some(segment + page % self.pages_per_segment * BLOCK_BYTES as u64)
+    }
+}
+
+impl ArenaShared {
+    /// Makes the readers see the legs that serve now.
+    pub fn set_legs(&self, inner: &Inner) {
+        let serving = inner.legs_where(|leg| leg.serves());
+        let readers = serving
+            .iter()
+            .map(|&(_, device)| inner.io.device.blocking_reader(device))
+            .collect();
+        self.view
+            .write()
+            .expect("no holder of this lock panics")
+            .legs = readers;
+    }
+
+    /// Makes the readers see the arena's segments of now.
+    pub fn set_segments(&self, inner: &Inner) {
+        let segments = inner
+            .log
+            .borrow()
+            .table
+            .arena
+            .iter()
+            .map(|&segment| inner.plan.at(segment, 0))
+            .collect();
+        let mut view = self.view.write().expect("no holder of this lock panics");
+        view.segments = segments;
+        view.pages_per_segment = inner.plan.pages_per_segment();
+    }
+
+    /// Starts the repairs that readers asked for.
+    pub fn owner_turn(&self, inner: &Rc<Inner>) {
+        if self.wanted.swap(false, Ordering::AcqRel) {
+            let wanted =
+                std::mem::take(&mut *self.repairs.lock().expect("no holder of this lock panics"));
+            let inner = inner.clone();
+            let host = inner.io.host.clone();
+            host.spawn(Box::pin(async move {
+                for (page, check) in wanted {
+                    inner.repair_page(page, check).await;
+                }
+            }));
+        }
+    }
+
+    fn ask_repair(&self, page: u64, check: u64) {
+        let mut repairs = self.repairs.lock().expect("no holder of this lock panics");
+        if repairs.len() < ARENA_REPAIRS_MAX && !repairs.contains(&(page, check)) {
+            repairs.push_back((page, check));
+            self.wanted.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl ArenaRead for ArenaShared {
+    fn read_page(&self, page: u64, check: u64, into: &mut [u8]) -> Result<(), ReadFault> {
+        assert_eq!(into.len(), BLOCK_BYTES);
+        let view = self.view.read().expect("no holder of this lock panics");
+        let at = view.at(page).ok_or(ReadFault::Stale)?;
+        let mut answered = false;
+        // Neighbouring pages are spread over the legs in stretches that a device's read-ahead likes.
+        let first = (page / 64) as usize;
+        for step in 0..view.legs.len() {
+            let leg = &view.legs[(first + step) % view.legs.len()];
+            let read = leg.read_at(at, into);
+            answered |= read.is_ok();
+            if read.is_ok() && page_check(page, into) == check {
+                if step > 0 {
+                    self.ask_repair(page, check);
+                }
+                return Ok(());
+            }
+        }
+        Err(if answered {
+            ReadFault::Damaged
+        } else {
+            ReadFault::Unavailable
+        })
+    }
+}
+
+/// Consecutive pages of one segment, to be written at once.
+struct Run {
+    at: u64,
+    data: Arc<Buffer>,
+}
+
+impl Inner {
+    pub async fn arena_grow(self: &Rc<Self>) -> Result<SegmentIndex, CommitFault> {
+        let (segment, waiting) = {
+            let record = {
+                let mut log = self.log.borrow_mut();
+                let log = &mut *log;
+                if let Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) = &log.mode {
+                    return Err(CommitFault::Deferred(why.clone()));
+                }
+                if log.table.room_segments() < 2
+                    || !log.table.has_room(1, self.plan.segment_blocks(), true)
+                {
+                    return Err(CommitFault::Full);
+                }
+                let (next, acked) = (log.next, log.acked);
+                log.table.grow_arena(next, acked).ok_or(CommitFault::Full)?
+            };
+            let (segment, generation, ordinal) = record;
+            (
+                segment,
+                self.enqueue_own(
+                    Kind::Records,
+                    &[],
+                    &[Inline::ArenaGrow {
+                        segment,
+                        generation,
+                        ordinal,
+                    }],
+                )?,
+            )
+        };
+        waiting
+            .await
+            .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
+        self.arena.set_segments(self);
+        Ok(segment)
+    }
+
+    pub async fn arena_write(self: &Rc<Self>, pages: Vec<(u64, Bytes)>) -> Result<(), CommitFault> {
+        let _pass = self.arena_writing.enter().await;
+        self.arena.owner_turn(self);
+        if let Mode::ReadOnly(why) | Mode::Stopped(why) = &self.log.borrow().mode {
+            return Err(CommitFault::Deferred(why.clone()));
+        }
+        let numbers: Vec<u64> = pages.iter().map(|(page, _)| *page).collect();
+        let runs = self.arena_runs(pages);
+        let targets = self.legs_where(|leg| leg.receives());
+        let writes = targets
+            .iter()
+            .map(|&(leg, device)| (leg, Box::pin(self.write_runs(device, &runs))));
+        for (leg, result) in crate::gate::all(writes).await {
+            match result {
+                Ok(()) => {}
+                Err(IoFault::Conflict) => self.stop("another owner holds a device of this volume"),
+                Err(fault) => {
+                    self.suspect(leg, &format!("arena pages could not be written: {fault}"))
+                }
+            }
+        }
+        self.note_missed(&numbers, &targets);
+        self.all_counting_are_sound().await
+    }
+
+    /// Waits until no counting leg is failing: then everything written to the rest is on every counting leg.
+    async fn all_counting_are_sound(&self) -> Result<(), CommitFault> {
+        // until membership is recorded or the volume stops
+        loop {
+            let moved = self.moved.wait();
+            if let Mode::Stopped(why) = &self.log.borrow().mode {
+                return Err(CommitFault::Deferred(why.clone()));
+            }
+            if self
+                .legs_where(|leg| leg.counts() && leg.failing)
+                .is_empty()
+            {
+                return Ok(());
+            }
+            moved.await;
+        }
+    }
+
+    /// Writes down which pages legs outside `written` (or failing) now miss.
+    fn note_missed(&self, numbers: &[u64], written: &[(LegIndex, DeviceIndex)]) {
+        let mut legs = self.legs.borrow_mut();
+        for (index, leg) in legs.iter_mut().enumerate() {
+            let has_it = !leg.failing
+                && written
+                    .iter()
+                    .any(|(written, _)| usize::from(written.0) == index);
+            if has_it {
+                continue;
+            }
+            if leg.counts() {
+                leg.arena_missed.get_or_insert_default();
+            }
+            if let Some(missed) = &mut leg.arena_missed {
+                missed.extend(numbers);
+                if missed.len() > ARENA_MISSED_MAX {
+                    leg.arena_missed = None;
+                }
+            }
+        }
+    }
+
+    fn arena_runs(&self, mut pages: Vec<(u64, Bytes)>) -> Vec<Run> {
+        pages.sort_by_key(|(page, _)| *page);
+        let per_segment = self.plan.pages_per_segment();
+        let run_pages_max = STREAM_READ_BYTES / BLOCK_BYTES;
+        let mut runs = Vec::new();
+        let mut rest = &pages[..];
+        while let Some((first, _)) = rest.first() {
+            let follows = |count: usize| {
+                rest.get(count).is_some_and(|(page, _)| {
+                    *page == first + count as u64 && page % per_segment != 0
+                })
+            };
+            let mut count = 1;
+            while count < run_pages_max && follows(count) {
+                count += 1;
+            }
+            let mut data = Buffer::zeroed(count * BLOCK_BYTES);
+            for (slot, (_, bytes)) in data.chunks_mut(BLOCK_BYTES).zip(&rest[..count]) {
+                slot.copy_from_slice(bytes);
+            }
+            let segment = self.log.borrow().table.arena[(first / per_segment) as usize];
+            let at = self.plan.at(segment, (first % per_segment) as u32);
+            runs.push(Run {
+                at,
+                data: Arc::new(data),
+            });
+            rest = &rest[count..];
+        }
+        runs
+    }
+
+    async fn write_runs(&self, device: DeviceIndex, runs: &[Run]) -> Result<(), IoFault> {
+        let mut flying = VecDeque::new();
+        let mut runs = runs.iter();
+        let deadline_us = self.settings.hard_deadline_us;
+        // until every run is written
+        loop {
+            while flying.len() < READS_AT_ONCE_MAX
+                && let Some(run) = runs.next()
+            {
+                let bytes = run.data.len();
+                let op = Op::Write {
+                    at: run.at,
+                    data: run.data.clone(),
+                    range: 0..bytes,
+                    durable: false,
+                };
+                self.count(|c| {
+                    (c.device_writes, c.bytes_written) =
+                        (c.device_writes + 1, c.bytes_written + bytes as u64)
+                });
+                flying.push_back((run, self.io.device.start(device, op)));
+            }
+            let Some((run, pending)) = flying.pop_front() else {
+                break;
+            };
+            let completion = within(&*self.io.host, deadline_us, pending).await;
+            match completion.map(|completion| completion.result) {
+                Some(Ok(())) => {}
+                Some(Err(IoFault::Medium)) => {
+                    self.write_raw(device, run.at, run.data.clone(), run.data.len())
+                        .await?;
+                }
+                Some(Err(fault)) => return Err(fault),
+                None => return Err(IoFault::Gone),
+            }
+        }
+        let flush = self.io.device.start(device, Op::Flush);
+        within(&*self.io.host, deadline_us, flush)
+            .await
+            .ok_or(IoFault::Gone)?
+            .result
+    }
+
+    /// Puts one page right on every serving leg, if one of them still has it.
+    async fn repair_page(self: &Rc<Self>, page: u64, check: u64) {
+        let _pass = self.arena_writing.enter().await;
+        let per_segment = self.plan.pages_per_segment();
+        let Some(segment) = self
+            .log
+            .borrow()
+            .table
+            .arena
+            .get((page / per_segment) as usize)
+            .copied()
+        else {
+            return;
+        };
+        let at = self.plan.at(segment, (page % per_segment) as u32);
+        let mut good = None;
+        let mut bad = Vec::new();
+        for (leg, device) in self.legs_where(|leg| leg.serves()) {
+            match self.read_raw(device, at, BLOCK_BYTES).await {
+                Ok(buffer) if page_check(page, &buffer[..BLOCK_BYTES]) == check => {
+                    good = Some(buffer)
+                }
+                _ => bad.push((leg, device)),
+            }
+        }
+        // No good copy: the page was written anew since, or the store will hear `Damaged` at its next read.
+        let Some(good) = good else { return };
+        let good = Arc::new(good);
+        for (leg, device) in bad {
+            match self.write_raw(device, at, good.clone(), BLOCK_BYTES).await {
+                Ok(()) => {
+                    self.legs.borrow_mut()[leg.0 as usize].repairs += 1;
+                    self.count(|c| c.repairs += 1);
+                    tracing::warn!(leg = leg.0, page, "an arena page was repaired");
+                }
+                Err(fault) => self.suspect(
+                    leg,
+                    &format!("an arena page could not be repaired: {fault}"),
+                ),
+            }
+        }
+    }
+}

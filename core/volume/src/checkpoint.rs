@@ -1,0 +1,72 @@
+//! Checkpoints: the segment table into the log, then one superblock that points at it and at where replay begins.
+
+use std::rc::Rc;
+
+use crate::BATCH_HEADER_BYTES;
+use crate::format::Kind;
+use crate::inner::Inner;
+use crate::limits::{NOTE_BYTES_MAX, TABLE_PARTS_MAX};
+use crate::superblock::Spot;
+use crate::types::*;
+
+impl Inner {
+    pub async fn set_checkpoint(
+        self: &Rc<Self>,
+        checkpoint: Checkpoint,
+    ) -> Result<(), CommitFault> {
+        assert!(checkpoint.note.len() <= NOTE_BYTES_MAX);
+        let _pass = self.checkpointing.enter().await;
+        let part_bytes = self.plan.batch_bytes_max() - BATCH_HEADER_BYTES;
+        let parts = {
+            let log = self.log.borrow();
+            assert!(
+                checkpoint.lsn >= log.checkpoint.lsn && checkpoint.lsn <= log.acked,
+                "a checkpoint of what is durable"
+            );
+            log.table.encode(part_bytes)
+        };
+        assert!(parts.len() <= TABLE_PARTS_MAX);
+        // Encoded and enqueued without an await between: the table knows exactly what batches before its first part did.
+        let mut waiting = Vec::with_capacity(parts.len());
+        for part in &parts {
+            waiting.push(self.enqueue_own(Kind::Table, part, &[])?);
+        }
+        let chain = self.log.borrow().chain;
+        // Claims since then: those that the parts themselves carry.
+        let mut spots = Vec::with_capacity(parts.len());
+        let mut first = None;
+        for part in waiting {
+            let address = part
+                .await
+                .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
+            first.get_or_insert(address.lsn);
+            let (segment, generation) = (address.segment.0, address.generation.0);
+            spots.push(Spot {
+                segment,
+                generation,
+                block: address.block,
+            });
+        }
+        let start = self.mark_before(checkpoint.lsn.next());
+        {
+            let mut log = self.log.borrow_mut();
+            let log = &mut *log;
+            log.start = start.map(|mark| Spot {
+                segment: mark.segment.0,
+                generation: log.table.row(mark.segment).generation.0,
+                block: mark.block,
+            });
+            log.checkpoint = checkpoint;
+            log.table_spots = spots;
+            log.table_lsn = first.expect("a table has a part");
+            log.table_chain = chain;
+            log.claims.clear();
+            if let Some(mark) = start {
+                while log.marks.front().is_some_and(|front| front.lsn < mark.lsn) {
+                    log.marks.pop_front();
+                }
+            }
+        }
+        self.publish().await
+    }
+}

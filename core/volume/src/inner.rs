@@ -1,0 +1,282 @@
+//! The state of an open volume: one thread, many tasks, no borrow held across an await.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::Time;
+use base::host::{Bell, Sender};
+use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
+
+use crate::arena::ArenaShared;
+use crate::format::Kind;
+use crate::gate::{Gate, within};
+use crate::layout::{Frame, Plan};
+use crate::limits;
+use crate::pool::Pool;
+use crate::segment::Table;
+use crate::superblock::{ClaimEntry, Spot};
+use crate::types::*;
+use crate::{Checkpoint, Settings};
+
+pub(crate) struct Inner {
+    pub io: Io,
+    pub settings: Settings,
+    pub id: VolumeId,
+    pub plan: Plan,
+    pub witness: Rc<dyn Witness>,
+    pub pool: Rc<Pool>,
+    pub legs: RefCell<Vec<Leg>>,
+    pub log: RefCell<Log>,
+    /// Held while the witness and the superblocks change.
+    pub publishing: Gate,
+    /// Held while a checkpoint is made.
+    pub checkpointing: Gate,
+    /// Held while arena pages are written or copied.
+    pub arena_writing: Gate,
+    pub arena: Arc<ArenaShared>,
+    /// Rings whenever an acknowledgement, a failure or a membership change may have freed somebody.
+    pub moved: Bell,
+    pub counters: Cell<Counters>,
+    pub report: RefCell<OpenReport>,
+    pub damage: RefCell<BTreeSet<(Lsn, SegmentIndex, u32)>>,
+    pub read_cache: RefCell<Vec<Buffer>>,
+}
+
+pub(crate) struct Leg {
+    pub id: LegId,
+    pub state: LegState,
+    pub device: Option<DeviceIndex>,
+    pub frame: Option<Frame>,
+    pub wwid: u64,
+    pub stale_since: Lsn,
+    /// Set from the first fault that will end its membership until it has ended.
+    pub failing: bool,
+    pub why: Option<String>,
+    pub reading: usize,
+    pub repairs: u64,
+    pub read_faults: u64,
+    pub write_faults: u64,
+    pub progress: Option<(u64, u64)>,
+    /// Arena pages not written here since it left; `None`: unknown, so all of them.
+    pub arena_missed: Option<BTreeSet<u64>>,
+    pub spoiled: VecDeque<Time>,
+    pub repaired: VecDeque<Time>,
+}
+
+impl Leg {
+    pub fn counts(&self) -> bool {
+        self.state == LegState::InSync
+    }
+
+    /// Gets new batches and pages, whether or not they count.
+    pub fn receives(&self) -> bool {
+        !self.failing
+            && matches!(
+                self.state,
+                LegState::InSync | LegState::CatchingUp | LegState::Rebuilding
+            )
+    }
+
+    pub fn serves(&self) -> bool {
+        self.counts() && !self.failing && self.device.is_some()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Running,
+    /// Membership cannot be recorded just now: new commits are refused, those with an LSN wait.
+    Deferring(String),
+    /// Acknowledged batches are missing: no writes until somebody accepts that.
+    ReadOnly(String),
+    /// Never again in this process.
+    Stopped(String),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub lsn: Lsn,
+    pub segment: SegmentIndex,
+    pub block: u32,
+}
+
+pub(crate) struct Log {
+    pub mode: Mode,
+    pub epoch: u64,
+    pub term: u64,
+    pub next: Lsn,
+    pub acked: Lsn,
+    /// Chain value of the last batch that got an LSN.
+    pub chain: u128,
+    /// Batches with an LSN and not yet durable, in order; the first `submitted` ones are at the devices.
+    pub pipeline: VecDeque<Entry>,
+    pub submitted: usize,
+    pub table: Table,
+    pub marks: VecDeque<Mark>,
+    pub checkpoint: Checkpoint,
+    pub start: Option<Spot>,
+    pub table_spots: Vec<Spot>,
+    pub table_lsn: Lsn,
+    pub table_chain: u128,
+    pub claims: Vec<ClaimEntry>,
+    pub seq: u64,
+    pub parent: u128,
+    pub clean: bool,
+    /// A segment is being given up: nothing is submitted until its batches have moved.
+    pub respooling: bool,
+    /// Nothing is submitted while a leg joins.
+    pub barrier: bool,
+    pub watching: bool,
+    pub publishing_wanted: bool,
+}
+
+pub(crate) type OnDurable = Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>;
+
+pub(crate) struct Entry {
+    pub lsn: Lsn,
+    pub kind: Kind,
+    pub payload_bytes: u32,
+    pub inline: Vec<u8>,
+    pub unix_seconds: i64,
+    pub prev: u128,
+    pub content: u128,
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+    pub block: u32,
+    pub attempt: u32,
+    pub buffer: Arc<Buffer>,
+    pub legs: [LegWrite; limits::LEGS_MAX],
+    pub on_durable: Option<OnDurable>,
+    pub waiter: Option<Sender<Result<BatchAddress, CommitFault>>>,
+}
+
+impl Entry {
+    pub fn address(&self) -> BatchAddress {
+        BatchAddress {
+            lsn: self.lsn,
+            segment: self.segment,
+            generation: self.generation,
+            block: self.block,
+        }
+    }
+}
+
+/// One batch's write on one leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LegWrite {
+    Absent,
+    Flying { since: Time },
+    Durable,
+    Failed,
+}
+
+impl Inner {
+    pub fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    pub fn device_of(&self, leg: LegIndex) -> Option<DeviceIndex> {
+        self.legs.borrow()[leg.0 as usize].device
+    }
+
+    /// Legs that `pick` chooses and that have a device.
+    pub fn legs_where(&self, pick: impl Fn(&Leg) -> bool) -> Vec<(LegIndex, DeviceIndex)> {
+        let legs = self.legs.borrow();
+        let chosen = legs.iter().enumerate().filter(|(_, leg)| pick(leg));
+        chosen
+            .filter_map(|(index, leg)| Some((LegIndex(index as u8), leg.device?)))
+            .collect()
+    }
+
+    /// Reads `bytes` (a multiple of a block) at `at`, or says why not. A leg slower than the hard deadline counts as
+    /// failed for this read only.
+    pub async fn read_raw(
+        &self,
+        device: DeviceIndex,
+        at: u64,
+        bytes: usize,
+    ) -> Result<Buffer, IoFault> {
+        self.count(|c| {
+            (c.device_reads, c.bytes_read) = (c.device_reads + 1, c.bytes_read + bytes as u64)
+        });
+        let into = self.read_buffer(bytes);
+        let pending = self.io.device.start(device, Op::Read { at, into, bytes });
+        match within(&*self.io.host, self.settings.hard_deadline_us, pending).await {
+            Some(Completion {
+                result: Ok(()),
+                buffer: Some(buffer),
+            }) => Ok(buffer),
+            Some(Completion {
+                result: Err(fault),
+                buffer,
+            }) => {
+                if let Some(buffer) = buffer {
+                    self.return_read_buffer(buffer);
+                }
+                Err(fault)
+            }
+            Some(_) | None => Err(IoFault::Medium),
+        }
+    }
+
+    /// Writes and makes durable `data[..bytes]` at `at`, within the hard deadline.
+    pub async fn write_raw(
+        &self,
+        device: DeviceIndex,
+        at: u64,
+        data: Arc<Buffer>,
+        bytes: usize,
+    ) -> Result<(), IoFault> {
+        self.count(|c| {
+            (c.device_writes, c.bytes_written) =
+                (c.device_writes + 1, c.bytes_written + bytes as u64)
+        });
+        let op = Op::Write {
+            at,
+            data,
+            range: 0..bytes,
+            durable: true,
+        };
+        let pending = self.io.device.start(device, op);
+        match within(&*self.io.host, self.settings.hard_deadline_us, pending).await {
+            Some(completion) => completion.result,
+            None => Err(IoFault::Gone),
+        }
+    }
+
+    /// A buffer of at least `bytes`, from the cache when one fits.
+    pub fn read_buffer(&self, bytes: usize) -> Buffer {
+        let mut cache = self.read_cache.borrow_mut();
+        let fits =
+            |buffer: &Buffer| buffer.len() >= bytes && buffer.len() <= bytes.max(16 << 10) * 4;
+        match cache.iter().position(fits) {
+            Some(index) => cache.swap_remove(index),
+            None => Buffer::zeroed(bytes.next_power_of_two().max(device::BLOCK_BYTES)),
+        }
+    }
+
+    pub fn return_read_buffer(&self, buffer: Buffer) {
+        let mut cache = self.read_cache.borrow_mut();
+        let kept: usize = cache.iter().map(|buffer| buffer.len()).sum();
+        if kept + buffer.len() <= limits::READ_CACHE_BYTES_MAX {
+            cache.push(buffer);
+        }
+    }
+
+    /// Remembers a batch whose every copy is bad.
+    pub fn note_damage(&self, lsn: Lsn, segment: SegmentIndex, block: u32) {
+        let mut damage = self.damage.borrow_mut();
+        if damage.len() < limits::DAMAGE_MAX && damage.insert((lsn, segment, block)) {
+            tracing::error!(
+                lsn = lsn.0,
+                segment = segment.0,
+                block,
+                "every copy of a batch is damaged"
+            );
+        }
+    }
+}

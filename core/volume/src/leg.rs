@@ -1,0 +1,199 @@
+//! One device looked at from outside: is it a leg, whose, or blank, or something that must not be touched?
+//!
+//! EIO is never "blank" (I12): a device whose rings cannot be read is reported, not formatted.
+
+use std::sync::Arc;
+
+use base::hash::xxh3_64;
+use device::{BLOCK_BYTES, Buffer, DeviceIndex, Io, IoFault, Op};
+
+use crate::gate::within;
+use crate::layout::{Frame, GUARD_AT, RING_BYTES, RING_SLOTS, frame};
+use crate::superblock::{Quorum, Slot, SlotContent, decode_slot, quorum};
+use crate::types::{LegId, VolumeId};
+
+/// What a device turned out to be.
+#[derive(Debug)]
+pub(crate) enum Probe {
+    Leg(Quorum, Frame),
+    /// Only zeroes where a leg, a file system or a partition table would show.
+    Blank(Frame),
+    /// One sentence: why it cannot be used, and what to do.
+    Unusable(String),
+}
+
+/// How much of each end must be zero for a device to count as blank.
+const BLANK_BYTES: u64 = 4 << 20;
+
+/// Reads the rings of `device`. Never writes.
+pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Probe {
+    let geometry = io.device.geometry(device);
+    let name = geometry.stable_id.clone();
+    let Some(frame) = frame(geometry.capacity_bytes) else {
+        return Probe::Unusable(format!(
+            "device {name} is too small for a leg; give it at least 2 MiB"
+        ));
+    };
+    let mut slots: Vec<Slot> = Vec::new();
+    let mut unreadable = 0;
+    let mut newer = false;
+    for (copy, ring) in frame.rings.into_iter().enumerate() {
+        for slot in 0..RING_SLOTS {
+            let at = ring + slot * BLOCK_BYTES as u64;
+            if slot == 0 {
+                // The whole ring at once; slot by slot only when that fails.
+                if let Ok(buffer) = read(io, device, ring, RING_BYTES as usize, deadline_us).await {
+                    for (slot, bytes) in buffer[..RING_BYTES as usize]
+                        .chunks(BLOCK_BYTES)
+                        .enumerate()
+                    {
+                        note(
+                            decode_slot(bytes, copy, ring + (slot * BLOCK_BYTES) as u64),
+                            &mut slots,
+                            &mut newer,
+                        );
+                    }
+                    break;
+                }
+            }
+            match read(io, device, at, BLOCK_BYTES, deadline_us).await {
+                Ok(buffer) => note(
+                    decode_slot(&buffer[..BLOCK_BYTES], copy, at),
+                    &mut slots,
+                    &mut newer,
+                ),
+                Err(_) => unreadable += 1,
+            }
+        }
+    }
+    if newer {
+        return Probe::Unusable(format!(
+            "device {name} is a leg written by a newer release; start that release"
+        ));
+    }
+    match quorum(&slots) {
+        Err(why) => Probe::Unusable(format!(
+            "device {name} contradicts itself: {why}; take it out and attach a blank device in its place"
+        )),
+        Ok(Some(quorum)) => Probe::Leg(quorum, frame),
+        Ok(None) if unreadable > 0 => Probe::Unusable(format!(
+            "device {name} does not let its superblocks be read ({unreadable} slots failed); replace it"
+        )),
+        Ok(None) if !slots.is_empty() => Probe::Unusable(format!(
+            "device {name} has superblocks of a leg, but no two of them agree; attach a blank device in its place"
+        )),
+        Ok(None) => match is_blank(io, device, geometry.capacity_bytes, deadline_us).await {
+            Ok(true) => Probe::Blank(frame),
+            Ok(false) => Probe::Unusable(format!(
+                "device {name} holds something that is not a Ringpost leg; if it may be lost, blank it first \
+                 (blkdiscard -z, or a fresh file)"
+            )),
+            Err(fault) => Probe::Unusable(format!(
+                "device {name} cannot be read ({fault}); replace it"
+            )),
+        },
+    }
+}
+
+fn note(content: SlotContent, slots: &mut Vec<Slot>, newer: &mut bool) {
+    match content {
+        SlotContent::Valid(slot) => slots.push(*slot),
+        SlotContent::Newer => *newer = true,
+        SlotContent::Other => {}
+    }
+}
+
+async fn is_blank(
+    io: &Io,
+    device: DeviceIndex,
+    capacity: u64,
+    deadline_us: u64,
+) -> Result<bool, IoFault> {
+    let span = BLANK_BYTES.min(capacity / 2 / BLOCK_BYTES as u64 * BLOCK_BYTES as u64);
+    for from in [0, capacity - span] {
+        let mut at = from;
+        while at < from + span {
+            let bytes = (from + span - at).min(1 << 20) as usize;
+            let buffer = read(io, device, at, bytes, deadline_us).await?;
+            if buffer[..bytes].iter().any(|&byte| byte != 0) {
+                return Ok(false);
+            }
+            at += bytes as u64;
+        }
+    }
+    Ok(true)
+}
+
+pub(crate) async fn read(
+    io: &Io,
+    device: DeviceIndex,
+    at: u64,
+    bytes: usize,
+    deadline_us: u64,
+) -> Result<Buffer, IoFault> {
+    let pending = io.device.start(
+        device,
+        Op::Read {
+            at,
+            into: Buffer::zeroed(bytes),
+            bytes,
+        },
+    );
+    let completion = within(&*io.host, deadline_us, pending)
+        .await
+        .ok_or(IoFault::Medium)?;
+    completion.result?;
+    completion.buffer.ok_or(IoFault::Medium)
+}
+
+pub(crate) async fn write(
+    io: &Io,
+    device: DeviceIndex,
+    at: u64,
+    data: Buffer,
+    deadline_us: u64,
+) -> Result<(), IoFault> {
+    let range = 0..data.len();
+    let op = Op::Write {
+        at,
+        data: Arc::new(data),
+        range,
+        durable: true,
+    };
+    let pending = io.device.start(device, op);
+    within(&*io.host, deadline_us, pending)
+        .await
+        .ok_or(IoFault::Gone)?
+        .result
+}
+
+/// Text for the human who looks at the disk, and zeroes over whatever the rings held before.
+pub(crate) async fn clear(
+    io: &Io,
+    device: DeviceIndex,
+    frame: &Frame,
+    volume: VolumeId,
+    leg: LegId,
+    deadline_us: u64,
+) -> Result<(), IoFault> {
+    let mut guard = Buffer::zeroed(BLOCK_BYTES);
+    let text = format!("Ringpost leg {leg} of volume {volume}, do not format\n");
+    guard[..text.len()].copy_from_slice(text.as_bytes());
+    write(io, device, GUARD_AT, guard, deadline_us).await?;
+    for ring in frame.rings {
+        write(
+            io,
+            device,
+            ring,
+            Buffer::zeroed(RING_BYTES as usize),
+            deadline_us,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The device's own stable name as the member table keeps it.
+pub(crate) fn wwid(io: &Io, device: DeviceIndex) -> u64 {
+    xxh3_64(io.device.geometry(device).stable_id.as_bytes(), 0)
+}

@@ -1,0 +1,75 @@
+//! Every number of this crate, with its reason.
+
+/// Legs of one volume, absent and retired ones included. Two are usual, three a setting; the rest is room for a
+/// bridge, a rebuild target and members that wait to be retired. The member table of a superblock holds this many.
+pub const LEGS_MAX: usize = 8;
+
+/// The store's note in a checkpoint. Half of a superblock slot, so that the rest always fits beside it.
+pub const NOTE_BYTES_MAX: usize = 2048 - 256;
+
+/// Segments claimed ahead of the one being filled. Four keep the pipeline moving when each batch fills a segment of
+/// its own (small test volumes) and cost recovery four probes.
+pub const CLAIMS_AHEAD: usize = 4;
+
+/// Claims a superblock can list: those made since the last segment table. Opening adds two; 40 allows for twenty
+/// crashes in a row inside `open`.
+pub const SUPERBLOCK_CLAIMS_MAX: usize = 40;
+
+/// Segments that only the volume's own records, reclaim and re-appended batches may use: a full volume can still be
+/// emptied. At least this many, and at least one in `RESERVE_SHARE`.
+pub const RESERVE_SEGMENTS_MIN: usize = 3;
+pub const RESERVE_SHARE: usize = 20;
+
+/// Segments of one volume: what `TABLE_PARTS_MAX` batches can list (9 TiB at 64 MiB).
+pub const SEGMENTS_MAX: usize = 147_456;
+/// Batches that one segment table may take.
+pub const TABLE_PARTS_MAX: usize = 16;
+
+/// After the last valid batch of a segment recovery looks this far for another one. More than the pipeline can have
+/// in flight (`BATCHES_IN_FLIGHT_MAX` at the usual 256 KiB), and so more than a torn tail can span.
+pub const SEARCH_WINDOW_BYTES: u64 = 16 << 20;
+
+/// Batches written and not yet durable. Deeper pipelines gain nothing on NVMe and lengthen the torn tail.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
+
+/// Sequential reads: size and how many run at once. 8 MiB in flight saturates NVMe and SAN alike.
+pub const STREAM_READ_BYTES: usize = 1 << 20;
+pub const STREAM_READS_MAX: usize = 8;
+
+/// `read_many`: neighbours closer than this are fetched together (a seek costs more than these bytes).
+pub const READ_GAP_BYTES: u64 = 16 << 10;
+/// One coalesced device read, and how many of them run at once for one caller.
+pub const READ_BYTES_MAX: usize = 1 << 20;
+pub const READS_AT_ONCE_MAX: usize = 16;
+/// Buffers kept for reads between calls, in bytes.
+pub const READ_CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// Buffers that a stuck leg may hold while the pool makes replacements (storage.md B3: the zombie list's cap).
+pub const ZOMBIE_BUFFERS_MAX: usize = 16;
+
+/// Segments a leg may spoil by write errors within `SPOILED_WINDOW_US` before it is ejected (storage.md B3).
+pub const SPOILED_SEGMENTS_MAX: usize = 3;
+pub const SPOILED_WINDOW_US: u64 = 600_000_000;
+/// Repairs within an hour before a leg is ejected (storage.md B3).
+pub const REPAIRS_MAX: usize = 64;
+pub const REPAIRS_WINDOW_US: u64 = 3_600_000_000;
+
+/// How long to wait before the witness is asked again.
+pub const WITNESS_RETRY_US: u64 = 1_000_000;
+
+/// Sparse marks (LSN → place) kept for finding where a walk begins: one per this many bytes.
+pub const MARK_BYTES: u64 = 1 << 20;
+/// Marks kept; past it every second one is dropped.
+pub const MARKS_MAX: usize = 4096;
+
+/// Arena pages that a stale leg missed, by number. Past this its arenas are copied whole.
+pub const ARENA_MISSED_MAX: usize = 65_536;
+/// Page repairs the index thread may ask for before the owner thread has done them; further ones are asked again at
+/// the next read.
+pub const ARENA_REPAIRS_MAX: usize = 1024;
+
+/// Damaged batches listed by name. The log is worth nothing past this many.
+pub const DAMAGE_MAX: usize = 4096;
+
+const _: () = assert!(RESERVE_SEGMENTS_MIN >= 2);
+const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));

@@ -1,0 +1,319 @@
+//! Who counts. A leg leaves (or joins) in this order and no other: acknowledgements stop by themselves, because a
+//! failing leg still counts; the witness records the new set under the next epoch (compare-and-set); the superblocks of
+//! the new set say so; acknowledgements go on. Checkpoints use the same door, so that superblocks have one writer.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
+
+use crate::inner::{Inner, Mode};
+use crate::limits::{SUPERBLOCK_CLAIMS_MAX, WITNESS_RETRY_US};
+use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
+use crate::types::*;
+
+impl Inner {
+    /// `leg` did something that ends its membership; recording that begins at once, in the background.
+    pub fn suspect(self: &Rc<Self>, leg: LegIndex, why: &str) {
+        {
+            let mut legs = self.legs.borrow_mut();
+            let leg = &mut legs[leg.0 as usize];
+            if leg.failing || leg.device.is_none() {
+                return;
+            }
+            tracing::warn!(leg = %leg.id, why, "a leg is failing");
+            leg.failing = true;
+            leg.why = Some(why.to_string());
+        }
+        if self
+            .legs_where(|leg| leg.counts() && !leg.failing)
+            .is_empty()
+        {
+            self.stop(&format!("no leg is left: {why}"));
+            return;
+        }
+        self.moved.ring();
+        let already = std::mem::replace(&mut self.log.borrow_mut().publishing_wanted, true);
+        if !already {
+            let inner = self.clone();
+            self.io.host.spawn(Box::pin(async move {
+                // What it could not record has stopped the volume, and `Mode` tells everybody.
+                let _ = inner.publish().await;
+            }));
+        }
+    }
+
+    /// Makes witness and superblocks say what memory says: drops failing legs from the set, then writes one
+    /// superblock to every leg that counts. Resolves when that is durable on all of them.
+    pub async fn publish(self: &Rc<Self>) -> Result<(), CommitFault> {
+        let _pass = self.publishing.enter().await;
+        self.log.borrow_mut().publishing_wanted = false;
+        // until witness and superblocks agree with memory, or the volume stops
+        loop {
+            if let Mode::Stopped(why) = &self.log.borrow().mode {
+                return Err(CommitFault::Deferred(why.clone()));
+            }
+            if let Err(why) = self.record_membership() {
+                self.defer(&why);
+                base::host::sleep_us(&*self.io.host, WITNESS_RETRY_US).await;
+                continue;
+            }
+            let failed = self.write_superblocks().await;
+            if failed.is_empty() {
+                break;
+            }
+            for (leg, fault) in failed {
+                if fault == IoFault::Conflict {
+                    self.stop("another owner holds a device of this volume");
+                }
+                self.suspect(leg, &format!("a superblock could not be written: {fault}"));
+            }
+        }
+        self.resume();
+        Ok(())
+    }
+
+    /// Drops failing legs through the witness. `Err`: it could not be recorded now.
+    fn record_membership(self: &Rc<Self>) -> Result<(), String> {
+        let failing = self.legs_where(|leg| leg.failing);
+        for &(index, _) in failing
+            .iter()
+            .filter(|(index, _)| !self.legs.borrow()[index.0 as usize].counts())
+        {
+            let mut legs = self.legs.borrow_mut();
+            let leg = &mut legs[index.0 as usize];
+            (leg.state, leg.failing, leg.device, leg.progress) =
+                (LegState::Stale, false, None, None);
+        }
+        let leaving: Vec<_> = self.legs_where(|leg| leg.failing && leg.counts());
+        if leaving.is_empty() {
+            return Ok(());
+        }
+        let staying: Vec<LegId> = {
+            let legs = self.legs.borrow();
+            legs.iter()
+                .filter(|leg| leg.counts() && !leg.failing)
+                .map(|leg| leg.id)
+                .collect()
+        };
+        if staying.is_empty() {
+            self.stop("no leg is left");
+            return Ok(());
+        }
+        self.replace_witness(staying)?;
+        let acked = self.log.borrow().acked;
+        for (index, _) in leaving {
+            let mut legs = self.legs.borrow_mut();
+            let leg = &mut legs[index.0 as usize];
+            leg.state = LegState::Stale;
+            leg.stale_since = acked;
+            leg.failing = false;
+            leg.device = None;
+            leg.arena_missed.get_or_insert_default();
+            tracing::error!(leg = %leg.id, stale_since = acked.0, "a leg left the in-sync set");
+        }
+        self.count(|c| c.ejected += 1);
+        self.arena.set_legs(self);
+        Ok(())
+    }
+
+    /// Compare-and-set of the witness to `in_sync` under the next epoch.
+    pub fn replace_witness(self: &Rc<Self>, in_sync: Vec<LegId>) -> Result<(), String> {
+        let (epoch, term) = (self.log.borrow().epoch, self.log.borrow().term);
+        let current = self
+            .witness
+            .read(self.id)
+            .map_err(|fault| fault.to_string())?;
+        let ours = current
+            .as_ref()
+            .is_some_and(|record| record.epoch == epoch && record.term == term);
+        if !ours {
+            self.stop("the witness names another owner or epoch for this volume");
+            return Ok(());
+        }
+        let new = WitnessRecord {
+            volume: self.id,
+            epoch: epoch + 1,
+            term,
+            in_sync,
+        };
+        match self.witness.replace(current.as_ref(), &new) {
+            Ok(()) => {
+                self.log.borrow_mut().epoch = epoch + 1;
+                Ok(())
+            }
+            Err(WitnessFault::Lost) => {
+                self.stop("somebody else changed the witness: this owner is not alone");
+                Ok(())
+            }
+            Err(WitnessFault::Unavailable(why)) => {
+                Err(format!("the witness does not answer: {why}"))
+            }
+        }
+    }
+
+    fn defer(self: &Rc<Self>, why: &str) {
+        let mut log = self.log.borrow_mut();
+        if log.mode == Mode::Running {
+            tracing::error!(why, "the volume defers");
+            log.mode = Mode::Deferring(why.to_string());
+        }
+    }
+
+    fn resume(self: &Rc<Self>) {
+        {
+            let mut log = self.log.borrow_mut();
+            if matches!(log.mode, Mode::Deferring(_)) {
+                tracing::info!("the volume accepts again");
+                log.mode = Mode::Running;
+            }
+        }
+        self.settle();
+    }
+
+    /// The superblock memory asks for, with the next number.
+    pub fn next_superblock(&self) -> Superblock {
+        let legs = self.legs.borrow();
+        let log = self.log.borrow();
+        let members = legs.iter().map(|leg| Member {
+            id: leg.id,
+            state: leg.state,
+            stale_since: leg.stale_since,
+            wwid: leg.wwid,
+        });
+        Superblock {
+            volume: self.id,
+            seq: log.seq + 1,
+            parent: log.parent,
+            epoch: log.epoch,
+            term: log.term,
+            plan: self.plan,
+            clean: log.clean,
+            acked: log.acked,
+            members: members.collect(),
+            checkpoint: log.checkpoint.lsn,
+            start: log.start,
+            table: log.table_spots.clone(),
+            table_lsn: log.table_lsn,
+            table_chain: log.table_chain,
+            claims: log.claims.clone(),
+            note: log.checkpoint.note.clone(),
+        }
+    }
+
+    /// Writes one new superblock to every leg that receives; the legs on which it is not durable come back.
+    async fn write_superblocks(self: &Rc<Self>) -> Vec<(LegIndex, IoFault)> {
+        let superblock = self.next_superblock();
+        {
+            let mut log = self.log.borrow_mut();
+            (log.seq, log.parent) = (superblock.seq, superblock.body_hash());
+        }
+        let targets = self.legs_where(|leg| leg.receives());
+        let mut good = vec![0; targets.len()];
+        let mut fault = vec![None; targets.len()];
+        // H0 and T0 on every leg, then H1 and T1: at every moment one whole pair is old or new.
+        for pair in [[0, 1], [2, 3]] {
+            let mut writes = Vec::new();
+            for (which, &(leg, device)) in targets.iter().enumerate() {
+                for copy in pair {
+                    writes.push((
+                        which,
+                        Box::pin(self.write_copy(&superblock, leg, device, copy)),
+                    ));
+                }
+            }
+            let results = crate::gate::all(writes.into_iter()).await;
+            for (which, result) in results {
+                match result {
+                    Ok(()) => good[which] += 1,
+                    Err(problem) => fault[which] = Some(problem),
+                }
+            }
+        }
+        let outcome = targets.iter().zip(good).zip(fault);
+        // Three of four copies make it durable; a leg that is gone or not ours any more fails at once.
+        let failed = outcome.filter_map(|((&(leg, _), good), fault)| {
+            let fault = fault?;
+            (good < 3 || matches!(fault, IoFault::Gone | IoFault::Conflict)).then_some((leg, fault))
+        });
+        failed.collect()
+    }
+
+    pub async fn write_copy(
+        &self,
+        superblock: &Superblock,
+        leg: LegIndex,
+        device: DeviceIndex,
+        copy: usize,
+    ) -> Result<(), IoFault> {
+        let (id, frame) = {
+            let legs = self.legs.borrow();
+            (
+                legs[leg.0 as usize].id,
+                legs[leg.0 as usize]
+                    .frame
+                    .expect("a leg with a device has a frame"),
+            )
+        };
+        let at = frame.rings[copy] + slot_offset(superblock.seq);
+        let mut buffer = Buffer::zeroed(BLOCK_BYTES);
+        superblock.encode_slot(id, copy, at, &mut buffer);
+        self.count(|c| c.superblock_writes += 1);
+        self.write_raw(device, at, Arc::new(buffer), BLOCK_BYTES)
+            .await
+    }
+
+    /// Takes `leg` out because somebody said so.
+    pub async fn eject(self: &Rc<Self>, leg: LegIndex, why: &str) -> Result<(), CommitFault> {
+        if usize::from(leg.0) >= self.legs.borrow().len() {
+            return Err(CommitFault::Deferred(format!("there is no leg {}", leg.0)));
+        }
+        let others = self.legs_where(|other| other.counts() && !other.failing);
+        if others.iter().all(|(other, _)| *other == leg) {
+            return Err(CommitFault::Deferred("it is the last leg in sync".into()));
+        }
+        self.suspect(leg, why);
+        self.publish().await
+    }
+
+    pub fn accept_damage(self: &Rc<Self>) {
+        let mut log = self.log.borrow_mut();
+        if matches!(log.mode, Mode::ReadOnly(_)) {
+            tracing::warn!("the operator accepted the damage; the volume is written again");
+            log.mode = Mode::Running;
+        }
+    }
+
+    pub async fn close(self: &Rc<Self>) -> Result<(), CommitFault> {
+        self.drained().await?;
+        self.log.borrow_mut().clean = true;
+        self.publish().await?;
+        self.stop("the volume was closed");
+        Ok(())
+    }
+
+    /// Claims two more segments by superblock: when no claim of a durable batch is left to go on with.
+    pub async fn claim_in_superblock(self: &Rc<Self>) -> Result<(), ()> {
+        {
+            let mut log = self.log.borrow_mut();
+            let log = &mut *log;
+            let acked = log.acked;
+            let mut claimed = 0;
+            for _ in 0..2 {
+                if log.claims.len() < SUPERBLOCK_CLAIMS_MAX
+                    && let Some((segment, generation)) = log.table.claim(Lsn(0), acked)
+                {
+                    log.claims.push(ClaimEntry {
+                        segment,
+                        generation,
+                    });
+                    claimed += 1;
+                }
+            }
+            if claimed == 0 {
+                return Err(());
+            }
+        }
+        self.publish().await.map_err(|_| ())
+    }
+}

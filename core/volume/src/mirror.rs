@@ -1,0 +1,543 @@
+//! The walk's file: from `commit` to one contiguous write per leg, and home again when all of them are durable.
+//!
+//! What must hold between calls: `pipeline` is in LSN order and its first `submitted` entries are at the devices; an
+//! entry leaves it only from the front and only when every counting leg has it durable (I1); a leg that failed keeps
+//! counting, and so holds acknowledgements back, until its leaving is recorded (`membership`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::host::oneshot;
+use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
+
+use crate::format::{
+    Header, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
+};
+use crate::inner::{Entry, Inner, LegWrite, Mark, Mode, OnDurable};
+use crate::limits::{self, LEGS_MAX, MARK_BYTES, MARKS_MAX};
+use crate::types::*;
+use crate::{BATCH_HEADER_BYTES, Checkpoint};
+
+/// A batch on its way in: sealed by the caller, without a number yet.
+pub(crate) struct Sealed {
+    pub kind: Kind,
+    pub buffer: Buffer,
+    pub payload_bytes: u32,
+    pub inline: Vec<u8>,
+    /// May take from the reserve: what it writes makes room, or belongs to the volume.
+    pub reserve: bool,
+    pub on_durable: Option<OnDurable>,
+}
+
+pub(crate) type Waiting = base::host::Receiver<Result<BatchAddress, CommitFault>>;
+
+impl Inner {
+    /// Numbers and places a batch and hands it to the devices as far as the pipeline allows. No await: the order of
+    /// calls is the order of the log.
+    pub fn enqueue(self: &Rc<Self>, mut sealed: Sealed) -> Result<Waiting, CommitFault> {
+        let blocks = blocks_of(sealed.payload_bytes);
+        let (sender, receiver) = oneshot();
+        {
+            let mut log = self.log.borrow_mut();
+            let log = &mut *log;
+            let refusal = match &log.mode {
+                Mode::Running => None,
+                Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => {
+                    Some(CommitFault::Deferred(why.clone()))
+                }
+            };
+            let full = !log
+                .table
+                .has_room(blocks, self.plan.segment_blocks(), sealed.reserve);
+            if let Some(fault) = refusal.or(full.then_some(CommitFault::Full)) {
+                self.pool.put(sealed.buffer);
+                return Err(fault);
+            }
+            let lsn = log.next;
+            while log.table.claims_wanted() > 0 && sealed.inline.len() + 16 <= INLINE_BYTES_MAX {
+                let Some((segment, generation)) = log.table.claim(lsn, log.acked) else {
+                    break;
+                };
+                encode_inline(
+                    &Inline::Claim {
+                        segment,
+                        generation,
+                    },
+                    &mut sealed.inline,
+                );
+            }
+            let place = log
+                .table
+                .place(lsn, blocks, self.plan.segment_blocks(), |_| true);
+            let (segment, generation, block) = place.expect("has_room said so");
+            let end = BATCH_HEADER_BYTES + sealed.payload_bytes as usize;
+            let padded_end = blocks as usize * BLOCK_BYTES;
+            sealed.buffer[end..padded_end].fill(0);
+            let mut entry = Entry {
+                lsn,
+                kind: sealed.kind,
+                payload_bytes: sealed.payload_bytes,
+                inline: sealed.inline,
+                unix_seconds: self.io.host.unix_seconds(),
+                prev: log.chain,
+                content: content_hash(&sealed.buffer[BATCH_HEADER_BYTES..padded_end], self.id),
+                segment,
+                generation,
+                block,
+                attempt: 0,
+                buffer: Arc::new(sealed.buffer),
+                legs: [LegWrite::Absent; LEGS_MAX],
+                on_durable: sealed.on_durable,
+                waiter: Some(sender),
+            };
+            log.chain = header_of(&mut entry, log.epoch, log.term, log.acked).chain(self.id);
+            log.next = lsn.next();
+            log.pipeline.push_back(entry);
+        }
+        self.pump();
+        Ok(receiver)
+    }
+
+    /// A batch of the volume's own.
+    pub fn enqueue_own(
+        self: &Rc<Self>,
+        kind: Kind,
+        payload: &[u8],
+        records: &[Inline],
+    ) -> Result<Waiting, CommitFault> {
+        let mut buffer = self.pool.take_now();
+        buffer[BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + payload.len()].copy_from_slice(payload);
+        let mut inline = Vec::new();
+        for record in records {
+            encode_inline(record, &mut inline);
+        }
+        let payload_bytes = payload.len() as u32;
+        self.enqueue(Sealed {
+            kind,
+            buffer,
+            payload_bytes,
+            inline,
+            reserve: true,
+            on_durable: None,
+        })
+    }
+
+    /// Submits as many waiting batches as the pipeline allows, in order.
+    pub fn pump(self: &Rc<Self>) {
+        // bounded by the pipeline
+        while self.submit_next() {}
+    }
+
+    fn submit_next(self: &Rc<Self>) -> bool {
+        let targets = self.legs_where(|leg| leg.receives());
+        let mut log = self.log.borrow_mut();
+        let log = &mut *log;
+        let held = log.respooling || log.barrier || log.mode != Mode::Running;
+        let in_flight_max = self
+            .settings
+            .batches_in_flight_max
+            .clamp(1, limits::BATCHES_IN_FLIGHT_MAX);
+        if held
+            || log.submitted >= in_flight_max
+            || log.submitted >= log.pipeline.len()
+            || targets.is_empty()
+        {
+            return false;
+        }
+        let entry = &mut log.pipeline[log.submitted];
+        // I5: nothing is written to a segment before its claim is durable.
+        if log.table.row(entry.segment).known > log.acked {
+            return false;
+        }
+        let bytes = seal_header(self, entry, log.epoch, log.term, log.acked);
+        let now = self.io.host.now();
+        for &(leg, device) in &targets {
+            let at = self.plan.at(entry.segment, entry.block);
+            let data = entry.buffer.clone();
+            let op = || Op::Write {
+                at,
+                data: data.clone(),
+                range: 0..bytes,
+                durable: true,
+            };
+            let first = self.io.device.start(device, op());
+            entry.legs[leg.0 as usize] = LegWrite::Flying { since: now };
+            let task = follow_write(
+                self.clone(),
+                entry.lsn,
+                entry.attempt,
+                leg,
+                device,
+                first,
+                op(),
+            );
+            self.io.host.spawn(Box::pin(task));
+        }
+        let count = targets.len() as u64;
+        self.count(|c| {
+            c.device_writes += count;
+            c.bytes_written += count * bytes as u64;
+        });
+        mark(log, bytes as u64);
+        log.submitted += 1;
+        if !log.watching {
+            log.watching = true;
+            self.io.host.spawn(Box::pin(watch(self.clone())));
+        }
+        true
+    }
+
+    /// A write of `lsn` has ended on `leg`.
+    fn note_write(
+        self: &Rc<Self>,
+        lsn: Lsn,
+        attempt: u32,
+        leg: LegIndex,
+        result: Result<(), IoFault>,
+    ) {
+        {
+            let mut log = self.log.borrow_mut();
+            let front = log.pipeline.front().map_or(lsn.next(), |entry| entry.lsn);
+            let index = (lsn.0).checked_sub(front.0).map(|index| index as usize);
+            let entry = index.and_then(|index| log.pipeline.get_mut(index));
+            if let Some(entry) = entry.filter(|entry| entry.attempt == attempt) {
+                entry.legs[leg.0 as usize] = if result.is_ok() {
+                    LegWrite::Durable
+                } else {
+                    LegWrite::Failed
+                };
+            }
+        }
+        if let Err(fault) = result {
+            self.write_fault(leg, fault);
+        }
+        self.settle();
+    }
+
+    /// Decides what a failed write means (storage.md B3).
+    fn write_fault(self: &Rc<Self>, leg: LegIndex, fault: IoFault) {
+        let counts = {
+            let mut legs = self.legs.borrow_mut();
+            legs[leg.0 as usize].write_faults += 1;
+            legs[leg.0 as usize].counts()
+        };
+        match fault {
+            IoFault::Conflict => self.stop("another owner holds a device of this volume"),
+            IoFault::Medium if counts => self.give_up_segment(leg),
+            IoFault::Medium | IoFault::Gone | IoFault::NoSpace | IoFault::Other(_) => {
+                self.suspect(leg, &format!("a write failed: {fault}"));
+            }
+        }
+    }
+
+    /// Acknowledges, in LSN order, everything durable on every counting leg.
+    pub fn settle(self: &Rc<Self>) {
+        let mut any = false;
+        // bounded by the pipeline
+        while let Some(entry) = self.take_durable() {
+            any = true;
+            let address = entry.address();
+            let result = Ok(address);
+            if let Some(on_durable) = entry.on_durable {
+                on_durable(&result);
+            }
+            if let Some(waiter) = entry.waiter {
+                waiter.send(result);
+            }
+            self.pool.put_shared(entry.buffer);
+        }
+        if any {
+            self.arena.owner_turn(self);
+        }
+        self.moved.ring();
+        self.pump();
+    }
+
+    fn take_durable(&self) -> Option<Entry> {
+        let counting = self.legs_where(|leg| leg.counts());
+        let mut log = self.log.borrow_mut();
+        if log.submitted == 0 || counting.is_empty() || matches!(log.mode, Mode::Stopped(_)) {
+            return None;
+        }
+        let front = log
+            .pipeline
+            .front()
+            .expect("submitted entries are in the pipeline");
+        if !counting
+            .iter()
+            .all(|(leg, _)| front.legs[leg.0 as usize] == LegWrite::Durable)
+        {
+            return None;
+        }
+        let entry = log.pipeline.pop_front().expect("looked at just now");
+        assert_eq!(
+            entry.lsn,
+            log.acked.next(),
+            "acknowledgements leave no gap (I3)"
+        );
+        log.submitted -= 1;
+        log.acked = entry.lsn;
+        drop(log);
+        self.count(|c| c.batches += 1);
+        Some(entry)
+    }
+
+    /// Nothing is acknowledged any more; everybody who waits is told.
+    pub fn stop(self: &Rc<Self>, why: &str) {
+        let waiting = {
+            let mut log = self.log.borrow_mut();
+            if matches!(log.mode, Mode::Stopped(_)) {
+                return;
+            }
+            tracing::error!(why, "the volume stops");
+            log.mode = Mode::Stopped(why.to_string());
+            log.submitted = 0;
+            std::mem::take(&mut log.pipeline)
+        };
+        let result = Err(CommitFault::Deferred(why.to_string()));
+        for entry in waiting {
+            if let Some(on_durable) = entry.on_durable {
+                on_durable(&result);
+            }
+            if let Some(waiter) = entry.waiter {
+                waiter.send(result.clone());
+            }
+            self.pool.put_shared(entry.buffer);
+        }
+        self.moved.ring();
+    }
+
+    /// The medium refused a write twice: the open segment ends before the first batch that is not durable, and that
+    /// batch and all later ones move to the next segment on every leg.
+    fn give_up_segment(self: &Rc<Self>, leg: LegIndex) {
+        let now = self.io.host.now();
+        let too_many = {
+            let mut legs = self.legs.borrow_mut();
+            let spoiled = &mut legs[leg.0 as usize].spoiled;
+            spoiled.retain(|at| now.since_us(*at) < limits::SPOILED_WINDOW_US);
+            spoiled.push_back(now);
+            spoiled.len() > limits::SPOILED_SEGMENTS_MAX
+        };
+        if too_many {
+            self.suspect(leg, "too many segments refused writes");
+            return;
+        }
+        let already = std::mem::replace(&mut self.log.borrow_mut().respooling, true);
+        if !already {
+            self.io.host.spawn(Box::pin(respool(self.clone())));
+        }
+    }
+
+    /// Moves every batch that is not durable to new places. Call when nothing is in flight.
+    fn move_pipeline(self: &Rc<Self>) -> Result<(), ()> {
+        let mut log = self.log.borrow_mut();
+        let log = &mut *log;
+        log.submitted = 0;
+        let mut moved_segments = Vec::new();
+        for entry in &log.pipeline {
+            if !moved_segments.contains(&entry.segment) {
+                moved_segments.push(entry.segment);
+                log.table.seal_before(entry.segment, entry.block, entry.lsn);
+            }
+            while log.marks.back().is_some_and(|mark| mark.lsn >= entry.lsn) {
+                log.marks.pop_back();
+            }
+        }
+        let acked = log.acked;
+        for entry in &mut log.pipeline {
+            let blocks = blocks_of(entry.payload_bytes);
+            let place = log
+                .table
+                .place(entry.lsn, blocks, self.plan.segment_blocks(), |row| {
+                    row.known <= acked
+                });
+            (entry.segment, entry.generation, entry.block) = place.ok_or(())?;
+            entry.attempt += 1;
+            entry.legs = [LegWrite::Absent; LEGS_MAX];
+        }
+        Ok(())
+    }
+
+    /// The last mark at or before `lsn`: where a walk to it may begin.
+    pub fn mark_before(&self, lsn: Lsn) -> Option<Mark> {
+        self.log
+            .borrow()
+            .marks
+            .iter()
+            .rev()
+            .find(|mark| mark.lsn <= lsn)
+            .copied()
+    }
+
+    /// Waits until everything numbered so far is acknowledged, or the volume cannot.
+    pub async fn drained(&self) -> Result<(), CommitFault> {
+        let until = Lsn(self.log.borrow().next.0 - 1);
+        // until acknowledged or refused
+        loop {
+            let moved = self.moved.wait();
+            {
+                let log = self.log.borrow();
+                if log.acked >= until {
+                    return Ok(());
+                }
+                if let Mode::Stopped(why) | Mode::ReadOnly(why) = &log.mode {
+                    return Err(CommitFault::Deferred(why.clone()));
+                }
+            }
+            moved.await;
+        }
+    }
+
+    pub fn checkpoint_now(&self) -> Checkpoint {
+        self.log.borrow().checkpoint.clone()
+    }
+}
+
+/// Follows one write to its end: a medium error is tried once more.
+async fn follow_write(
+    inner: Rc<Inner>,
+    lsn: Lsn,
+    attempt: u32,
+    leg: LegIndex,
+    device: DeviceIndex,
+    first: Pending,
+    again: Op,
+) {
+    let mut result = first.await.result;
+    if result == Err(IoFault::Medium) {
+        inner.count(|c| c.device_writes += 1);
+        result = inner.io.device.start(device, again).await.result;
+    } else {
+        drop(again);
+    }
+    inner.note_write(lsn, attempt, leg, result);
+}
+
+/// Ejects legs whose oldest write is past the hard deadline. Ends when nothing is in flight.
+async fn watch(inner: Rc<Inner>) {
+    // until the pipeline is empty
+    loop {
+        let deadline_us = inner.settings.hard_deadline_us;
+        base::host::sleep_us(&*inner.io.host, deadline_us / 4 + 1).await;
+        let now = inner.io.host.now();
+        let counting = inner.legs_where(|leg| leg.counts() && !leg.failing);
+        let mut late = Vec::new();
+        {
+            let mut log = inner.log.borrow_mut();
+            if log.submitted == 0 {
+                log.watching = false;
+                return;
+            }
+            for leg in inner.legs_where(|leg| leg.receives()) {
+                let is_late = log.pipeline.iter().take(log.submitted).any(|entry| {
+                    matches!(entry.legs[leg.0.0 as usize], LegWrite::Flying { since }
+                        if now.since_us(since) > deadline_us)
+                });
+                if is_late {
+                    late.push(leg);
+                }
+            }
+        }
+        // All legs slow at once is our own host or network: eject nobody (storage.md B3).
+        if counting.iter().all(|leg| late.contains(leg)) {
+            late.retain(|leg| !counting.contains(leg));
+        }
+        for (leg, _) in late {
+            inner.suspect(leg, "a write took longer than the hard deadline");
+        }
+    }
+}
+
+async fn respool(inner: Rc<Inner>) {
+    // until no counting leg has a write in flight
+    loop {
+        let moved = inner.moved.wait();
+        let counting = inner.legs_where(|leg| leg.counts() && !leg.failing);
+        let flying = inner.log.borrow().pipeline.iter().any(|entry| {
+            let flies = |leg: &(LegIndex, DeviceIndex)| {
+                matches!(entry.legs[leg.0.0 as usize], LegWrite::Flying { .. })
+            };
+            counting.iter().any(flies)
+        });
+        if !flying {
+            break;
+        }
+        moved.await;
+    }
+    inner.settle();
+    inner.count(|c| c.segments_spoiled += 1);
+    tracing::warn!("a segment refused a write; its last batches move to the next one");
+    let mut placed = inner.move_pipeline();
+    if placed.is_err() {
+        placed = inner
+            .claim_in_superblock()
+            .await
+            .and_then(|()| inner.move_pipeline());
+    }
+    inner.log.borrow_mut().respooling = false;
+    if placed.is_err() {
+        inner.stop("no free segment is left for a batch that a device refused");
+    }
+    inner.settle();
+}
+
+fn header_of(entry: &mut Entry, epoch: u64, term: u64, acked: Lsn) -> Header {
+    Header {
+        kind: entry.kind,
+        epoch,
+        term,
+        lsn: entry.lsn,
+        acked,
+        segment: entry.segment,
+        generation: entry.generation,
+        block: entry.block,
+        payload_bytes: entry.payload_bytes,
+        attempt: entry.attempt,
+        unix_seconds: entry.unix_seconds,
+        prev: entry.prev,
+        content: entry.content,
+        inline: entry.inline.clone(),
+    }
+}
+
+/// Writes the header into the entry's buffer and says how many bytes to write. A buffer that a device still holds
+/// from an earlier attempt is left to it, and copied.
+fn seal_header(inner: &Inner, entry: &mut Entry, epoch: u64, term: u64, acked: Lsn) -> usize {
+    let header = header_of(entry, epoch, term, acked);
+    let bytes = header.blocks() as usize * BLOCK_BYTES;
+    if Arc::get_mut(&mut entry.buffer).is_none() {
+        let mut copy = Buffer::zeroed(entry.buffer.len());
+        copy[..bytes].copy_from_slice(&entry.buffer[..bytes]);
+        let held = std::mem::replace(&mut entry.buffer, Arc::new(copy));
+        inner.pool.put_shared(held);
+    }
+    let buffer = Arc::get_mut(&mut entry.buffer).expect("just made sure");
+    header.encode(inner.id, &mut buffer[..BATCH_HEADER_BYTES]);
+    bytes
+}
+
+/// Keeps a sparse index of where LSNs lie.
+fn mark(log: &mut crate::inner::Log, _bytes: u64) {
+    let entry = &log.pipeline[log.submitted];
+    let blocks_apart = (MARK_BYTES / BLOCK_BYTES as u64) as u32;
+    let near = log.marks.back().is_some_and(|mark| {
+        mark.segment == entry.segment
+            && entry.block >= mark.block
+            && entry.block - mark.block < blocks_apart
+    });
+    if near {
+        return;
+    }
+    log.marks.push_back(Mark {
+        lsn: entry.lsn,
+        segment: entry.segment,
+        block: entry.block,
+    });
+    if log.marks.len() > MARKS_MAX {
+        let mut keep = false;
+        log.marks.retain(|_| {
+            keep = !keep;
+            keep
+        });
+    }
+}

@@ -1,0 +1,553 @@
+//! Making a volume and opening one (storage.md A1, B5, B8).
+//!
+//! Only legs that the witness names are believed. Present, stale and blank devices beside them are reported and left
+//! alone; `attach` admits them later.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use device::{BLOCK_BYTES, Buffer, DeviceIndex, Io};
+
+use crate::arena::ArenaShared;
+use crate::format::{Inline, Kind};
+use crate::inner::{Inner, Leg, Log, Mode};
+use crate::layout::{Frame, Plan};
+use crate::leg::{Probe, clear, probe, write, wwid};
+use crate::limits::{LEGS_MAX, RESERVE_SEGMENTS_MIN, SEGMENTS_MAX};
+use crate::pool::Pool;
+use crate::recover::{Recovered, recover};
+use crate::segment::Table;
+use crate::superblock::{ClaimEntry, Member, Quorum, Superblock, slot_offset};
+use crate::types::*;
+use crate::{BATCH_HEADER_BYTES, Settings, Volume};
+
+/// The fewest segments a volume can work with: the reserve, the open one, claims ahead and something to store in.
+const SEGMENTS_MIN: u64 = RESERVE_SEGMENTS_MIN as u64 + 3;
+
+pub(crate) async fn create(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+    witness: &dyn Witness,
+    seed: u64,
+) -> Result<VolumeId, OpenRefusal> {
+    if devices.is_empty() || devices.len() > LEGS_MAX {
+        return misfit(format!(
+            "a volume has one to {LEGS_MAX} legs, not {}",
+            devices.len()
+        ));
+    }
+    let block = BLOCK_BYTES as u64;
+    if !settings.segment_bytes.is_multiple_of(block)
+        || settings.segment_bytes < 4 * BATCH_HEADER_BYTES as u64
+    {
+        return misfit("segment_bytes must be a multiple of 4096 and at least 16384");
+    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    let volume = VolumeId(random_id(&mut random));
+    let mut frames: Vec<Frame> = Vec::new();
+    for &device in devices {
+        match probe(io, device, settings.hard_deadline_us).await {
+            Probe::Blank(frame) => frames.push(frame),
+            Probe::Leg(_, frame) if settings.format_over => frames.push(frame),
+            Probe::Leg(quorum, _) => {
+                return misfit(format!(
+                    "device {} is already a leg of volume {}; nothing was written",
+                    io.device.geometry(device).stable_id,
+                    quorum.superblock.volume
+                ));
+            }
+            Probe::Unusable(why) if settings.format_over => {
+                let capacity = io.device.geometry(device).capacity_bytes;
+                frames.push(crate::layout::frame(capacity).map_or_else(|| misfit(why), Ok)?);
+            }
+            Probe::Unusable(why) => return misfit(why),
+        }
+    }
+    let count = frames
+        .iter()
+        .map(|frame| frame.segments(settings.segment_bytes))
+        .min()
+        .unwrap_or(0);
+    if count < SEGMENTS_MIN {
+        return misfit(format!(
+            "the smallest device has room for {count} segments of {} bytes; at least {SEGMENTS_MIN} are needed: give \
+             larger devices or smaller segments",
+            settings.segment_bytes
+        ));
+    }
+    if frames
+        .iter()
+        .any(|frame| frame.segments_at != frames[0].segments_at)
+    {
+        return misfit("the devices' sizes are too unlike: use devices of one size");
+    }
+    let plan = Plan {
+        segments_at: frames[0].segments_at,
+        segment_bytes: settings.segment_bytes,
+        segment_count: count.min(SEGMENTS_MAX as u64) as u32,
+    };
+    let mut table = Table::new(plan.segment_count);
+    let mut claims = Vec::new();
+    for _ in 0..2 {
+        let (segment, generation) = table.claim(Lsn(0), Lsn(0)).expect("SEGMENTS_MIN are free");
+        claims.push(ClaimEntry {
+            segment,
+            generation,
+        });
+    }
+    let members: Vec<Member> = devices
+        .iter()
+        .map(|&device| Member {
+            id: LegId(random_id(&mut random)),
+            state: LegState::InSync,
+            stale_since: Lsn(0),
+            wwid: wwid(io, device),
+        })
+        .collect();
+    let in_sync = members.iter().map(|member| member.id).collect();
+    let superblock = Superblock {
+        volume,
+        seq: 1,
+        parent: 0,
+        epoch: 1,
+        term: 0,
+        plan,
+        clean: true,
+        acked: Lsn(0),
+        members,
+        checkpoint: Lsn(0),
+        start: None,
+        table: Vec::new(),
+        table_lsn: Lsn(0),
+        table_chain: 0,
+        claims,
+        note: Vec::new(),
+    };
+    for ((&device, frame), member) in devices.iter().zip(&frames).zip(&superblock.members) {
+        let formatted = format_leg(
+            io,
+            device,
+            frame,
+            &superblock,
+            member.id,
+            settings.hard_deadline_us,
+        )
+        .await;
+        if let Err(fault) = formatted {
+            let name = io.device.geometry(device).stable_id;
+            return misfit(format!(
+                "device {name} could not be formatted: {fault}; replace it"
+            ));
+        }
+    }
+    let record = WitnessRecord {
+        volume,
+        epoch: 1,
+        term: 0,
+        in_sync,
+    };
+    match witness.replace(None, &record) {
+        Ok(()) => Ok(volume),
+        Err(fault) => misfit(format!("the new volume could not be recorded: {fault}")),
+    }
+}
+
+/// Guard page, cleared rings, then all four copies of `superblock`.
+pub(crate) async fn format_leg(
+    io: &Io,
+    device: DeviceIndex,
+    frame: &Frame,
+    superblock: &Superblock,
+    leg: LegId,
+    deadline_us: u64,
+) -> Result<(), device::IoFault> {
+    clear(io, device, frame, superblock.volume, leg, deadline_us).await?;
+    for (copy, ring) in frame.rings.into_iter().enumerate() {
+        let at = ring + slot_offset(superblock.seq);
+        let mut buffer = Buffer::zeroed(BLOCK_BYTES);
+        superblock.encode_slot(leg, copy, at, &mut buffer);
+        write(io, device, at, buffer, deadline_us).await?;
+    }
+    Ok(())
+}
+
+pub(crate) fn random_id(random: &mut fastrand::Rng) -> [u8; 16] {
+    uuid::Builder::from_random_bytes(random.u128(..).to_le_bytes())
+        .into_uuid()
+        .into_bytes()
+}
+
+/// A device that is a leg of the volume being opened.
+struct Present {
+    device: DeviceIndex,
+    quorum: Quorum,
+    frame: Frame,
+}
+
+pub(crate) async fn open(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+    witness: Rc<dyn Witness>,
+) -> Result<Volume, OpenRefusal> {
+    let mut left_out = Vec::new();
+    let mut present = Vec::new();
+    for &device in devices {
+        let name = io.device.geometry(device).stable_id;
+        match probe(io, device, settings.hard_deadline_us).await {
+            Probe::Leg(quorum, frame) => present.push(Present {
+                device,
+                quorum,
+                frame,
+            }),
+            Probe::Blank(_) => left_out.push(format!(
+                "device {name} is blank: `leg attach` makes it a leg"
+            )),
+            Probe::Unusable(why) => left_out.push(why),
+        }
+    }
+    let volume = one_volume(io, &present, &left_out)?;
+    let record = match witness.read(volume) {
+        Ok(Some(record)) => record,
+        Ok(None) => {
+            return misfit(format!(
+                "the state directory has no record of volume {volume}: it is the wrong one, it was lost, or making the \
+                 volume was never finished; restore it from a backup, or blank the devices and make the volume again"
+            ));
+        }
+        Err(fault) => {
+            return misfit(format!(
+                "the record of volume {volume} cannot be read: {fault}"
+            ));
+        }
+    };
+    let newest = present
+        .iter()
+        .map(|leg| leg.quorum.superblock.epoch)
+        .max()
+        .unwrap_or(0);
+    if newest > record.epoch {
+        return misfit(format!(
+            "a leg of volume {volume} knows epoch {newest}, the state directory only {}: the state directory is an old \
+             copy; restore the current one",
+            record.epoch
+        ));
+    }
+    let (believed, stale): (Vec<_>, Vec<_>) = present
+        .into_iter()
+        .partition(|leg| record.in_sync.contains(&leg.quorum.leg));
+    for leg in &stale {
+        left_out.push(format!(
+            "leg {} on device {} is stale: `leg attach` brings it up to date",
+            leg.quorum.leg,
+            io.device.geometry(leg.device).stable_id
+        ));
+    }
+    if believed.is_empty() {
+        let wanted: Vec<String> = record.in_sync.iter().map(LegId::to_string).collect();
+        return misfit(format!(
+            "no in-sync leg of volume {volume} is here (wanted: {}); stale legs never serve. Bring one of them back, or \
+             rescue what there is with `ringpostctl salvage`. {}",
+            wanted.join(", "),
+            left_out.join("; ")
+        ));
+    }
+    let inner = assemble(io, settings, witness, volume, &record, &believed, left_out)?;
+    start_owning(&inner, &record, &believed).await?;
+    Ok(Volume { inner })
+}
+
+/// The one volume that the present legs belong to.
+fn one_volume(io: &Io, present: &[Present], left_out: &[String]) -> Result<VolumeId, OpenRefusal> {
+    let volumes: BTreeSet<VolumeId> = present
+        .iter()
+        .map(|leg| leg.quorum.superblock.volume)
+        .collect();
+    match volumes.len() {
+        1 => Ok(*volumes.first().expect("one")),
+        0 => misfit(format!(
+            "none of the devices is a leg. {}",
+            left_out.join("; ")
+        )),
+        _ => {
+            let legs: Vec<String> = present
+                .iter()
+                .map(|leg| {
+                    let name = io.device.geometry(leg.device).stable_id;
+                    format!(
+                        "device {name} belongs to volume {}",
+                        leg.quorum.superblock.volume
+                    )
+                })
+                .collect();
+            misfit(format!(
+                "the devices are legs of different volumes: {}; name only one volume's",
+                legs.join(", ")
+            ))
+        }
+    }
+}
+
+/// Builds the state from the newest superblock among believed legs.
+fn assemble(
+    io: &Io,
+    settings: &Settings,
+    witness: Rc<dyn Witness>,
+    volume: VolumeId,
+    record: &WitnessRecord,
+    believed: &[Present],
+    left_out: Vec<String>,
+) -> Result<Rc<Inner>, OpenRefusal> {
+    let newest = newest_of(believed)?;
+    let superblock = &newest.quorum.superblock;
+    let mut legs = Vec::new();
+    for member in &superblock.members {
+        let here = believed.iter().find(|leg| leg.quorum.leg == member.id);
+        if let Some(here) = here
+            && member.wwid != wwid(io, here.device)
+            && !settings.accept_moved
+        {
+            let name = io.device.geometry(here.device).stable_id;
+            return misfit(format!(
+                "leg {} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved \
+                 on purpose and the original is gone, start once with accept_moved",
+                member.id
+            ));
+        }
+        legs.push(Leg {
+            id: member.id,
+            state: if here.is_some() {
+                LegState::InSync
+            } else {
+                absent_state(member, record)
+            },
+            device: here.map(|here| here.device),
+            frame: here.map(|here| here.frame),
+            wwid: here.map_or(member.wwid, |here| wwid(io, here.device)),
+            stale_since: member.stale_since,
+            failing: false,
+            why: None,
+            reading: 0,
+            repairs: 0,
+            read_faults: 0,
+            write_faults: 0,
+            progress: None,
+            arena_missed: None,
+            spoiled: VecDeque::new(),
+            repaired: VecDeque::new(),
+        });
+    }
+    if believed.iter().any(|leg| {
+        !superblock
+            .members
+            .iter()
+            .any(|member| member.id == leg.quorum.leg)
+    }) {
+        return misfit(
+            "a leg that the witness names is missing from the newest member table: restore the state directory",
+        );
+    }
+    let plan = superblock.plan;
+    let seq = believed
+        .iter()
+        .map(|leg| leg.quorum.seq_seen)
+        .max()
+        .unwrap_or(superblock.seq);
+    let log = Log {
+        mode: Mode::Running,
+        epoch: record.epoch,
+        term: record.term,
+        next: Lsn(0),
+        acked: Lsn(0),
+        chain: 0,
+        pipeline: VecDeque::new(),
+        submitted: 0,
+        table: Table::new(plan.segment_count),
+        marks: VecDeque::new(),
+        checkpoint: Checkpoint {
+            lsn: superblock.checkpoint,
+            note: superblock.note.clone(),
+        },
+        start: superblock.start,
+        table_spots: superblock.table.clone(),
+        table_lsn: superblock.table_lsn,
+        table_chain: superblock.table_chain,
+        claims: superblock.claims.clone(),
+        seq,
+        parent: newest.quorum.body_hash,
+        clean: false,
+        respooling: false,
+        barrier: false,
+        watching: false,
+        publishing_wanted: false,
+    };
+    Ok(Rc::new(Inner {
+        io: io.clone(),
+        pool: Pool::new(
+            &settings.premade,
+            settings.batch_buffers,
+            plan.batch_bytes_max(),
+        ),
+        settings: settings.clone(),
+        id: volume,
+        plan,
+        witness,
+        legs: RefCell::new(legs),
+        log: RefCell::new(log),
+        publishing: Default::default(),
+        checkpointing: Default::default(),
+        arena_writing: Default::default(),
+        arena: Arc::new(ArenaShared::default()),
+        moved: Default::default(),
+        counters: Cell::default(),
+        report: RefCell::new(OpenReport {
+            left_out,
+            clean: superblock.clean,
+            ..OpenReport::default()
+        }),
+        damage: RefCell::default(),
+        read_cache: RefCell::default(),
+    }))
+}
+
+fn absent_state(member: &Member, record: &WitnessRecord) -> LegState {
+    // A leg that the witness counts and that is not here is as stale as the others' first write makes it.
+    if record.in_sync.contains(&member.id) || member.state == LegState::InSync {
+        LegState::Stale
+    } else {
+        member.state
+    }
+}
+
+/// The believed leg whose superblock is newest. Two contents under one number and epoch are a fork.
+fn newest_of(believed: &[Present]) -> Result<&Present, OpenRefusal> {
+    let key = |leg: &Present| (leg.quorum.superblock.epoch, leg.quorum.superblock.seq);
+    let newest = believed
+        .iter()
+        .max_by_key(|leg| key(leg))
+        .expect("open made sure there is one");
+    let forked = believed
+        .iter()
+        .find(|leg| key(leg) == key(newest) && leg.quorum.body_hash != newest.quorum.body_hash);
+    match forked {
+        None => Ok(newest),
+        Some(other) => misfit(format!(
+            "legs {} and {} have two histories under one number (a fork): open with one of them and attach the other as a \
+             blank device",
+            newest.quorum.leg, other.quorum.leg
+        )),
+    }
+}
+
+/// Raises the term through the witness, recovers the tail, claims fresh segments and writes down all of it.
+async fn start_owning(
+    inner: &Rc<Inner>,
+    record: &WitnessRecord,
+    believed: &[Present],
+) -> Result<(), OpenRefusal> {
+    let superblock = newest_of(believed)?.quorum.superblock.clone();
+    let here: Vec<LegId> = believed.iter().map(|leg| leg.quorum.leg).collect();
+    let everybody = here.len() == record.in_sync.len();
+    let new = WitnessRecord {
+        volume: inner.id,
+        epoch: record.epoch + u64::from(!everybody),
+        term: record.term.max(superblock.term) + 1,
+        in_sync: here,
+    };
+    if let Err(fault) = inner.witness.replace(Some(record), &new) {
+        return misfit(format!(
+            "ownership of volume {} could not be recorded: {fault}",
+            inner.id
+        ));
+    }
+    (inner.log.borrow_mut().epoch, inner.log.borrow_mut().term) = (new.epoch, new.term);
+
+    let before = inner.counters.get().bytes_read;
+    let recovered = recover(inner, &superblock).await?;
+    {
+        let mut report = inner.report.borrow_mut();
+        report.tail_batches = recovered.batches;
+        report.tail_bytes = inner.counters.get().bytes_read - before;
+        report.normalised = recovered.normalised;
+        report.damaged = recovered.damaged.clone();
+    }
+    for leg in inner.legs.borrow_mut().iter_mut() {
+        // Absent legs that counted until now have everything acknowledged, and nothing later for sure.
+        if leg.device.is_none() && record.in_sync.contains(&leg.id) {
+            leg.stale_since = recovered.acked_seen;
+            tracing::error!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg is absent");
+        }
+    }
+    let damaged = adopt(inner, recovered)?;
+    inner.arena.set_legs(inner);
+    inner.arena.set_segments(inner);
+    publish_start(inner)
+        .await
+        .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
+    if !damaged.is_empty() {
+        let list: Vec<String> = damaged.iter().take(8).map(Lsn::to_string).collect();
+        let why = format!(
+            "{} acknowledged batches are damaged on every leg (LSN {}{}): accept the loss with `ringpostctl volume \
+             accept-damage`, or bring the missing legs back",
+            damaged.len(),
+            list.join(", "),
+            if damaged.len() > 8 { ", …" } else { "" }
+        );
+        inner.log.borrow_mut().mode = Mode::ReadOnly(why);
+    }
+    Ok(())
+}
+
+/// Takes over what recovery found and claims two fresh segments.
+fn adopt(inner: &Rc<Inner>, recovered: Recovered) -> Result<Vec<Lsn>, OpenRefusal> {
+    let mut log = inner.log.borrow_mut();
+    let log = &mut *log;
+    log.table = recovered.table;
+    log.next = recovered.top.next();
+    log.acked = recovered.top;
+    log.chain = recovered.chain;
+    log.marks = recovered.marks.into();
+    // Claims that were filled stay listed until the next table; the unused ones are free again.
+    log.claims
+        .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
+    for _ in 0..2 {
+        let claimed = log.table.claim(Lsn(0), recovered.top);
+        let Some((segment, generation)) = claimed else {
+            break;
+        };
+        if log.claims.len() == crate::limits::SUPERBLOCK_CLAIMS_MAX {
+            return misfit(
+                "the volume was interrupted too often while opening; free segments cannot be claimed",
+            );
+        }
+        log.claims.push(ClaimEntry {
+            segment,
+            generation,
+        });
+    }
+    for &lsn in &recovered.damaged {
+        inner
+            .damage
+            .borrow_mut()
+            .insert((lsn, SegmentIndex(u32::MAX), 0));
+    }
+    Ok(recovered.damaged)
+}
+
+/// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment.
+async fn publish_start(inner: &Rc<Inner>) -> Result<(), CommitFault> {
+    inner.publish().await?;
+    let last = inner.log.borrow().acked;
+    if inner.log.borrow().table.claimed.is_empty() {
+        return Err(CommitFault::Full);
+    }
+    let sealed = inner.enqueue_own(Kind::Records, &[], &[Inline::Seal { last }])?;
+    sealed
+        .await
+        .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
+    let checkpoint = inner.checkpoint_now();
+    inner.set_checkpoint(checkpoint).await
+}

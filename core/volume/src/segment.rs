@@ -1,0 +1,501 @@
+//! The segment table: what each segment holds, which are free, which are claimed; and where the next batch goes.
+//!
+//! Lives in memory; written whole at each checkpoint, in parts, and brought forward from there by the inline records
+//! of later batches. Nothing here does I/O.
+
+use std::collections::{HashMap, VecDeque};
+
+use base::cursor::{Reader, Write};
+
+use crate::format::Inline;
+use crate::limits::{CLAIMS_AHEAD, RESERVE_SEGMENTS_MIN, RESERVE_SHARE};
+use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Free,
+    Claimed,
+    Open,
+    Sealed,
+    /// Segment `ordinal` of the arena.
+    Arena {
+        ordinal: u32,
+    },
+}
+
+/// One row. `first` and `last` are zero while the segment holds nothing; for a claimed one `first` is the number of the claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub state: State,
+    pub generation: Generation,
+    pub used_blocks: u32,
+    pub first: Lsn,
+    pub last: Lsn,
+    /// The batch that recorded the last claim or free: the segment may be used once it is durable. Not on disk.
+    pub known: Lsn,
+}
+
+const ROW_BYTES: usize = 29;
+
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub rows: Vec<Row>,
+    /// Claimed and empty, in order of use.
+    pub claimed: VecDeque<SegmentIndex>,
+    pub open: Option<SegmentIndex>,
+    /// Arena segments by ordinal.
+    pub arena: Vec<SegmentIndex>,
+    free: usize,
+    /// Segments that a repair or a copy still writes to: not to be reused.
+    pins: HashMap<SegmentIndex, u32>,
+    search_from: usize,
+    claim_number: u64,
+}
+
+impl Table {
+    /// Every segment free at generation 1.
+    pub fn new(segment_count: u32) -> Table {
+        let row = Row {
+            state: State::Free,
+            generation: Generation(1),
+            used_blocks: 0,
+            first: Lsn(0),
+            last: Lsn(0),
+            known: Lsn(0),
+        };
+        Table::from_rows(vec![row; segment_count as usize])
+    }
+
+    fn from_rows(rows: Vec<Row>) -> Table {
+        let mut table = Table {
+            rows,
+            claimed: VecDeque::new(),
+            open: None,
+            arena: Vec::new(),
+            free: 0,
+            pins: HashMap::new(),
+            search_from: 0,
+            claim_number: 0,
+        };
+        table.derive();
+        table
+    }
+
+    /// Recomputes everything that follows from the rows.
+    pub fn derive(&mut self) {
+        self.free = self
+            .rows
+            .iter()
+            .filter(|row| row.state == State::Free)
+            .count();
+        let indexes = || (0..self.rows.len() as u32).map(SegmentIndex);
+        let mut claimed: Vec<_> = indexes()
+            .filter(|&s| self.row(s).state == State::Claimed)
+            .collect();
+        claimed.sort_by_key(|&s| self.row(s).first);
+        let open = indexes().find(|&s| self.row(s).state == State::Open);
+        let mut arena: Vec<_> = indexes()
+            .filter_map(|s| Some((self.ordinal(s)?, s)))
+            .collect();
+        arena.sort();
+        self.claim_number = claimed.last().map_or(0, |&s| self.row(s).first.0);
+        self.claimed = claimed.into();
+        self.open = open;
+        self.arena = arena.into_iter().map(|(_, s)| s).collect();
+    }
+
+    fn ordinal(&self, segment: SegmentIndex) -> Option<u32> {
+        match self.row(segment).state {
+            State::Arena { ordinal } => Some(ordinal),
+            _ => None,
+        }
+    }
+
+    pub fn row(&self, segment: SegmentIndex) -> &Row {
+        &self.rows[segment.0 as usize]
+    }
+
+    pub fn row_mut(&mut self, segment: SegmentIndex) -> &mut Row {
+        &mut self.rows[segment.0 as usize]
+    }
+
+    /// Segments that ordinary batches may not take.
+    pub fn reserve(&self) -> usize {
+        RESERVE_SEGMENTS_MIN.max(self.rows.len() / RESERVE_SHARE)
+    }
+
+    /// Whether a batch of `blocks` has a place; with `reserve_too` the reserve counts.
+    pub fn has_room(&self, blocks: u32, segment_blocks: u32, reserve_too: bool) -> bool {
+        if self
+            .open
+            .is_some_and(|open| self.row(open).used_blocks + blocks <= segment_blocks)
+        {
+            return true;
+        }
+        let kept_back = if reserve_too { 0 } else { self.reserve() };
+        !self.claimed.is_empty() && self.claimed.len() + self.free > kept_back
+    }
+
+    /// Free and claimed segments, the reserve not counted.
+    pub fn room_segments(&self) -> usize {
+        (self.claimed.len() + self.free).saturating_sub(self.reserve())
+    }
+
+    /// Takes the next place for a batch. `usable` says whether a claimed segment may be opened.
+    pub fn place(
+        &mut self,
+        lsn: Lsn,
+        blocks: u32,
+        segment_blocks: u32,
+        usable: impl Fn(&Row) -> bool,
+    ) -> Option<(SegmentIndex, Generation, u32)> {
+        assert!(blocks <= segment_blocks);
+        let fits = self
+            .open
+            .is_some_and(|open| self.row(open).used_blocks + blocks <= segment_blocks);
+        if !fits {
+            let at = self.claimed.iter().position(|&s| usable(self.row(s)))?;
+            let next = self.claimed.remove(at).expect("a position just found");
+            if let Some(open) = self.open {
+                self.row_mut(open).state = State::Sealed;
+            }
+            let row = self.row_mut(next);
+            assert_eq!(row.state, State::Claimed);
+            (row.state, row.first, row.last, row.used_blocks) = (State::Open, lsn, lsn, 0);
+            self.open = Some(next);
+        }
+        let open = self.open.expect("opened above");
+        let row = self.row_mut(open);
+        let block = row.used_blocks;
+        row.used_blocks += blocks;
+        row.last = lsn;
+        if row.first == Lsn(0) {
+            row.first = lsn;
+        }
+        Some((open, row.generation, block))
+    }
+
+    /// Ends the open segment before `block`: batches from `lsn` on move elsewhere.
+    pub fn seal_before(&mut self, segment: SegmentIndex, block: u32, lsn: Lsn) {
+        let row = self.row_mut(segment);
+        row.used_blocks = block;
+        row.last = Lsn(lsn.0 - 1);
+        if row.first >= lsn {
+            row.first = row.last;
+        }
+        row.state = State::Sealed;
+        if self.open == Some(segment) {
+            self.open = None;
+        }
+    }
+
+    /// Gives a segment that was opened for batches which now move elsewhere its emptiness back.
+    pub fn unopen(&mut self, segment: SegmentIndex) {
+        if self.open == Some(segment) {
+            self.open = None;
+        }
+        let row = self.row_mut(segment);
+        (row.used_blocks, row.state, row.last) = (0, State::Sealed, row.last);
+    }
+
+    /// Free segments to claim now so that `CLAIMS_AHEAD` are ready. `acked`: only frees known durable may be reused.
+    pub fn claims_wanted(&self) -> usize {
+        CLAIMS_AHEAD
+            .saturating_sub(self.claimed.len())
+            .min(self.free)
+    }
+
+    /// Claims one free segment. `recorded` is the batch that will say so (zero: the superblock).
+    pub fn claim(&mut self, recorded: Lsn, acked: Lsn) -> Option<(SegmentIndex, Generation)> {
+        let count = self.rows.len();
+        let found = (0..count)
+            .map(|step| (self.search_from + step) % count)
+            .find(|&index| {
+                let row = &self.rows[index];
+                let segment = SegmentIndex(index as u32);
+                row.state == State::Free && row.known <= acked && !self.pins.contains_key(&segment)
+            })?;
+        self.search_from = found + 1;
+        self.claim_number += 1;
+        let number = self.claim_number;
+        let row = &mut self.rows[found];
+        (row.state, row.known, row.first, row.last) =
+            (State::Claimed, recorded, Lsn(number), Lsn(0));
+        row.used_blocks = 0;
+        self.free -= 1;
+        let segment = SegmentIndex(found as u32);
+        self.claimed.push_back(segment);
+        Some((segment, self.rows[found].generation))
+    }
+
+    /// Gives `segment` back under the next generation.
+    pub fn free(&mut self, segment: SegmentIndex, recorded: Lsn) -> Generation {
+        let row = self.row_mut(segment);
+        let generation = Generation(row.generation.0 + 1);
+        *row = Row {
+            state: State::Free,
+            generation,
+            used_blocks: 0,
+            first: Lsn(0),
+            last: Lsn(0),
+            known: recorded,
+        };
+        self.free += 1;
+        generation
+    }
+
+    /// Turns a free segment into the next one of the arena.
+    pub fn grow_arena(
+        &mut self,
+        recorded: Lsn,
+        acked: Lsn,
+    ) -> Option<(SegmentIndex, Generation, u32)> {
+        let (segment, generation) = self.claim(recorded, acked)?;
+        self.claimed.pop_back();
+        let ordinal = self.arena.len() as u32;
+        self.row_mut(segment).state = State::Arena { ordinal };
+        self.arena.push(segment);
+        Some((segment, generation, ordinal))
+    }
+
+    /// Replays one inline record of a batch newer than the table. `derive` afterwards.
+    pub fn replay(&mut self, record: &Inline) {
+        let count = self.rows.len() as u32;
+        match *record {
+            Inline::Claim {
+                segment,
+                generation,
+            } if segment.0 < count => {
+                self.claim_number += 1;
+                let number = Lsn(self.claim_number);
+                let row = self.row_mut(segment);
+                if row.generation <= generation {
+                    *row = Row {
+                        state: State::Claimed,
+                        generation,
+                        used_blocks: 0,
+                        first: number,
+                        ..*row
+                    };
+                }
+            }
+            Inline::Free {
+                segment,
+                generation,
+            } if segment.0 < count => {
+                let row = self.row_mut(segment);
+                if row.generation < generation {
+                    let (first, last) = (Lsn(0), Lsn(0));
+                    *row = Row {
+                        state: State::Free,
+                        generation,
+                        used_blocks: 0,
+                        first,
+                        last,
+                        ..*row
+                    };
+                }
+            }
+            Inline::ArenaGrow {
+                segment,
+                generation,
+                ordinal,
+            } if segment.0 < count => {
+                let row = self.row_mut(segment);
+                *row = Row {
+                    state: State::Arena { ordinal },
+                    generation,
+                    used_blocks: 0,
+                    ..*row
+                };
+            }
+            _ => {}
+        }
+    }
+
+    pub fn pin(&mut self, segment: SegmentIndex) {
+        *self.pins.entry(segment).or_default() += 1;
+    }
+
+    pub fn unpin(&mut self, segment: SegmentIndex) {
+        let count = self.pins.get_mut(&segment).expect("pinned before");
+        *count -= 1;
+        if *count == 0 {
+            self.pins.remove(&segment);
+        }
+    }
+
+    /// Segments that hold batches, in the order of their LSNs.
+    pub fn in_log_order(&self) -> Vec<SegmentIndex> {
+        let mut holding: Vec<_> = (0..self.rows.len() as u32)
+            .map(SegmentIndex)
+            .filter(|&s| {
+                matches!(self.row(s).state, State::Open | State::Sealed)
+                    && self.row(s).used_blocks > 0
+            })
+            .collect();
+        holding.sort_by_key(|&s| self.row(s).first);
+        holding
+    }
+
+    pub fn report(&self, segment: SegmentIndex) -> SegmentReport {
+        let row = self.row(segment);
+        let (first_lsn, last_lsn) = match row.state {
+            State::Open | State::Sealed => (row.first, row.last),
+            _ => (Lsn(0), Lsn(0)),
+        };
+        SegmentReport {
+            index: segment,
+            generation: row.generation,
+            state: match row.state {
+                State::Free | State::Claimed => SegmentState::Free,
+                State::Open => SegmentState::Open,
+                State::Sealed => SegmentState::Sealed,
+                State::Arena { .. } => SegmentState::Arena,
+            },
+            used_bytes: u64::from(row.used_blocks) * device::BLOCK_BYTES as u64,
+            first_lsn,
+            last_lsn,
+        }
+    }
+
+    /// The table as payloads of at most `part_bytes` each.
+    pub fn encode(&self, part_bytes: usize) -> Vec<Vec<u8>> {
+        let rows_per_part = (part_bytes - 8) / ROW_BYTES;
+        let parts = self
+            .rows
+            .chunks(rows_per_part)
+            .enumerate()
+            .map(|(part, rows)| {
+                let mut out = Vec::with_capacity(8 + rows.len() * ROW_BYTES);
+                out.put_u32((part * rows_per_part) as u32);
+                out.put_u32(rows.len() as u32);
+                for row in rows {
+                    let (code, ordinal) = match row.state {
+                        State::Free => (0, 0),
+                        State::Claimed => (1, 0),
+                        State::Open => (2, 0),
+                        State::Sealed => (3, 0),
+                        State::Arena { ordinal } => (4, ordinal),
+                    };
+                    out.put_u8(code);
+                    out.put_u32(ordinal);
+                    out.put_u32(row.generation.0);
+                    out.put_u32(row.used_blocks);
+                    out.put_u64(row.first.0);
+                    out.put_u64(row.last.0);
+                }
+                out
+            });
+        parts.collect()
+    }
+
+    /// The mirror of `encode`; `None` when the parts do not make up `segment_count` rows.
+    pub fn decode(parts: &[impl AsRef<[u8]>], segment_count: u32) -> Option<Table> {
+        let mut rows = Vec::new();
+        for part in parts {
+            let mut reader = Reader::new(part.as_ref());
+            let first = reader.u32().ok()?;
+            if first as usize != rows.len() {
+                return None;
+            }
+            for _ in 0..reader.u32().ok()? {
+                let code = reader.u8().ok()?;
+                let ordinal = reader.u32().ok()?;
+                let state = match code {
+                    0 => State::Free,
+                    1 => State::Claimed,
+                    2 => State::Open,
+                    3 => State::Sealed,
+                    4 => State::Arena { ordinal },
+                    _ => return None,
+                };
+                let generation = Generation(reader.u32().ok()?);
+                let used_blocks = reader.u32().ok()?;
+                let (first, last) = (Lsn(reader.u64().ok()?), Lsn(reader.u64().ok()?));
+                rows.push(Row {
+                    state,
+                    generation,
+                    used_blocks,
+                    first,
+                    last,
+                    known: Lsn(0),
+                });
+            }
+        }
+        (rows.len() == segment_count as usize).then(|| Table::from_rows(rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCKS: u32 = 64;
+
+    #[test]
+    fn batches_fill_a_segment_and_move_to_the_next_claimed_one() {
+        let mut table = Table::new(8);
+        let (first, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
+        let (second, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
+        assert_eq!(
+            table.place(Lsn(1), 40, BLOCKS, |_| true),
+            Some((first, Generation(1), 0))
+        );
+        assert_eq!(
+            table.place(Lsn(2), 24, BLOCKS, |_| true),
+            Some((first, Generation(1), 40))
+        );
+        assert_eq!(
+            table.place(Lsn(3), 1, BLOCKS, |_| true),
+            Some((second, Generation(1), 0))
+        );
+        assert_eq!(table.row(first).state, State::Sealed);
+        assert_eq!(
+            (table.row(first).first, table.row(first).last),
+            (Lsn(1), Lsn(2))
+        );
+        assert_eq!(table.in_log_order(), [first, second]);
+    }
+
+    #[test]
+    fn a_freed_segment_is_not_reused_before_its_free_is_durable_or_while_pinned() {
+        let mut table = Table::new(1);
+        let (only, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
+        table.place(Lsn(1), 1, BLOCKS, |_| true);
+        table.claimed.clear();
+        table.open = None;
+        assert_eq!(table.free(only, Lsn(9)), Generation(2));
+        assert_eq!(table.claim(Lsn(10), Lsn(8)), None);
+        table.pin(only);
+        assert_eq!(table.claim(Lsn(10), Lsn(9)), None);
+        table.unpin(only);
+        assert_eq!(table.claim(Lsn(10), Lsn(9)), Some((only, Generation(2))));
+    }
+
+    #[test]
+    fn a_table_reads_back_from_its_parts() {
+        let mut table = Table::new(100);
+        for lsn in 1..=5 {
+            table.claim(Lsn(0), Lsn(0));
+            table.place(Lsn(lsn), BLOCKS, BLOCKS, |_| true);
+        }
+        table.claim(Lsn(0), Lsn(0));
+        table.grow_arena(Lsn(6), Lsn(6));
+        let parts = table.encode(1000);
+        assert!(parts.len() > 1);
+        let back = Table::decode(&parts, 100).expect("whole");
+        assert_eq!(back.claimed, table.claimed);
+        assert_eq!(back.open, table.open);
+        assert_eq!(back.arena, table.arena);
+        assert!(Table::decode(&parts[1..], 100).is_none());
+    }
+
+    #[test]
+    fn the_reserve_is_kept_from_ordinary_batches() {
+        let mut table = Table::new(RESERVE_SEGMENTS_MIN as u32);
+        table.claim(Lsn(0), Lsn(0));
+        assert!(!table.has_room(1, BLOCKS, false));
+        assert!(table.has_room(1, BLOCKS, true));
+    }
+}

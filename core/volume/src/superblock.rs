@@ -1,0 +1,491 @@
+//! The superblock: who a leg is, who the members are, and where recovery begins. Four copies in four rings; written on
+//! open, close, checkpoint and membership change, never per batch.
+//!
+//! A sequence number counts on a leg when two of its four copies agree; the newest single copy is not trusted. The same
+//! number with two contents is a fork, and a fork refuses to open.
+
+use base::cursor::{Reader, Short, Write};
+use base::hash;
+use device::BLOCK_BYTES;
+
+use crate::layout::{Plan, RING_SLOTS};
+use crate::limits::{LEGS_MAX, NOTE_BYTES_MAX, SUPERBLOCK_CLAIMS_MAX, TABLE_PARTS_MAX};
+use crate::types::{Generation, LegId, LegState, Lsn, SegmentIndex, VolumeId};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"RPSUPER1");
+const FORMAT_MAJOR: u16 = 1;
+/// Feature words this code knows. A leg with an unknown incompat bit is refused.
+const INCOMPAT_KNOWN: u32 = 0;
+/// Fixed slot head: magic, format, copy number, features, leg, body length.
+const BODY_AT: usize = 64;
+const CHECK_AT: usize = BLOCK_BYTES - 16;
+const BODY_HASH_AT: usize = CHECK_AT - 16;
+
+/// One row of the member table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub id: LegId,
+    pub state: LegState,
+    /// The leg has every live batch up to here. Meaningful unless `InSync`.
+    pub stale_since: Lsn,
+    /// Hash of the device's own stable name.
+    pub wwid: u64,
+}
+
+/// A batch's place without its LSN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Spot {
+    pub segment: u32,
+    pub generation: u32,
+    pub block: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ClaimEntry {
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+}
+
+/// What all legs of a volume hold alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Superblock {
+    pub volume: VolumeId,
+    pub seq: u64,
+    /// Body hash of the superblock this one replaces.
+    pub parent: u128,
+    pub epoch: u64,
+    pub term: u64,
+    pub plan: Plan,
+    pub clean: bool,
+    /// Every LSN up to here was acknowledged when this was written.
+    pub acked: Lsn,
+    pub members: Vec<Member>,
+    pub checkpoint: Lsn,
+    /// A batch at or before the first one after the checkpoint.
+    pub start: Option<Spot>,
+    /// The segment table, in parts; empty: every segment is free at generation 1.
+    pub table: Vec<Spot>,
+    /// LSN of the table's first part: the table knows what batches before it did.
+    pub table_lsn: Lsn,
+    /// Chain value of the table's last part.
+    pub table_chain: u128,
+    /// Claims made since the table was written.
+    pub claims: Vec<ClaimEntry>,
+    pub note: Vec<u8>,
+}
+
+impl Superblock {
+    fn encode_body(&self) -> Vec<u8> {
+        assert!(self.members.len() <= LEGS_MAX && self.table.len() <= TABLE_PARTS_MAX);
+        assert!(self.claims.len() <= SUPERBLOCK_CLAIMS_MAX && self.note.len() <= NOTE_BYTES_MAX);
+        let mut out = Vec::with_capacity(BLOCK_BYTES);
+        out.put_bytes(&self.volume.0);
+        out.put_u64(self.seq);
+        out.put_u128(self.parent);
+        out.put_u64(self.epoch);
+        out.put_u64(self.term);
+        out.put_u64(self.plan.segments_at);
+        out.put_u64(self.plan.segment_bytes);
+        out.put_u32(self.plan.segment_count);
+        out.put_u8(u8::from(self.clean));
+        out.put_u64(self.acked.0);
+        out.put_u8(self.members.len() as u8);
+        for member in &self.members {
+            out.put_bytes(&member.id.0);
+            out.put_u8(state_code(member.state));
+            out.put_u64(member.stale_since.0);
+            out.put_u64(member.wwid);
+        }
+        out.put_u64(self.checkpoint.0);
+        out.put_u8(u8::from(self.start.is_some()));
+        put_spot(&self.start.unwrap_or_default(), &mut out);
+        out.put_u8(self.table.len() as u8);
+        for spot in &self.table {
+            put_spot(spot, &mut out);
+        }
+        out.put_u64(self.table_lsn.0);
+        out.put_u128(self.table_chain);
+        out.put_u8(self.claims.len() as u8);
+        for claim in &self.claims {
+            out.put_u32(claim.segment.0);
+            out.put_u32(claim.generation.0);
+        }
+        out.put_blob(&self.note);
+        assert!(out.len() <= BODY_HASH_AT - BODY_AT);
+        out
+    }
+
+    fn decode_body(bytes: &[u8]) -> Result<Superblock, Short> {
+        let mut reader = Reader::new(bytes);
+        let volume = VolumeId(reader.array()?);
+        let seq = reader.u64()?;
+        let parent = reader.u128()?;
+        let epoch = reader.u64()?;
+        let term = reader.u64()?;
+        let plan = Plan {
+            segments_at: reader.u64()?,
+            segment_bytes: reader.u64()?,
+            segment_count: reader.u32()?,
+        };
+        let clean = reader.u8()? != 0;
+        let acked = Lsn(reader.u64()?);
+        let mut members = Vec::new();
+        for _ in 0..bounded(reader.u8()?, LEGS_MAX)? {
+            let id = LegId(reader.array()?);
+            let state = state_of(reader.u8()?).ok_or(Short)?;
+            members.push(Member {
+                id,
+                state,
+                stale_since: Lsn(reader.u64()?),
+                wwid: reader.u64()?,
+            });
+        }
+        let checkpoint = Lsn(reader.u64()?);
+        let has_start = reader.u8()? != 0;
+        let start = read_spot(&mut reader)?;
+        let mut table = Vec::new();
+        for _ in 0..bounded(reader.u8()?, TABLE_PARTS_MAX)? {
+            table.push(read_spot(&mut reader)?);
+        }
+        let table_lsn = Lsn(reader.u64()?);
+        let table_chain = reader.u128()?;
+        let mut claims = Vec::new();
+        for _ in 0..bounded(reader.u8()?, SUPERBLOCK_CLAIMS_MAX)? {
+            let segment = SegmentIndex(reader.u32()?);
+            claims.push(ClaimEntry {
+                segment,
+                generation: Generation(reader.u32()?),
+            });
+        }
+        let note = reader.blob()?.to_vec();
+        if note.len() > NOTE_BYTES_MAX {
+            return Err(Short);
+        }
+        let start = has_start.then_some(start);
+        Ok(Superblock {
+            volume,
+            seq,
+            parent,
+            epoch,
+            term,
+            plan,
+            clean,
+            acked,
+            members,
+            checkpoint,
+            start,
+            table,
+            table_lsn,
+            table_chain,
+            claims,
+            note,
+        })
+    }
+
+    /// Names this content; equal on all legs.
+    pub fn body_hash(&self) -> u128 {
+        hash_body(&self.encode_body())
+    }
+
+    /// Fills `out`, one slot, as copy number `copy` on `leg` for byte offset `at`.
+    pub fn encode_slot(&self, leg: LegId, copy: usize, at: u64, out: &mut [u8]) {
+        assert_eq!(out.len(), BLOCK_BYTES);
+        let body = self.encode_body();
+        let mut head = Vec::with_capacity(BODY_AT);
+        head.put_u64(MAGIC);
+        head.put_u16(FORMAT_MAJOR);
+        head.put_u8(copy as u8);
+        head.put_u8(0);
+        head.put_u32(INCOMPAT_KNOWN);
+        head.put_u32(0); // ro-compat
+        head.put_u32(0); // compat
+        head.put_bytes(&leg.0);
+        head.put_u32(body.len() as u32);
+        out.fill(0);
+        out[..head.len()].copy_from_slice(&head);
+        out[BODY_AT..BODY_AT + body.len()].copy_from_slice(&body);
+        out[BODY_HASH_AT..CHECK_AT].copy_from_slice(&hash_body(&body).to_le_bytes());
+        let check = hash::xxh3_128(&out[..CHECK_AT], hash::seed(&[at]));
+        out[CHECK_AT..].copy_from_slice(&check.to_le_bytes());
+    }
+}
+
+/// The slot a superblock with this number is written to, as an offset inside each ring.
+pub(crate) fn slot_offset(seq: u64) -> u64 {
+    seq % RING_SLOTS * BLOCK_BYTES as u64
+}
+
+/// One valid slot.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    pub leg: LegId,
+    pub copy: usize,
+    pub body_hash: u128,
+    pub superblock: Superblock,
+}
+
+/// What stands in one slot.
+#[derive(Debug)]
+pub(crate) enum SlotContent {
+    Valid(Box<Slot>),
+    /// Ours, whole, and from a newer release.
+    Newer,
+    Other,
+}
+
+pub(crate) fn decode_slot(bytes: &[u8], copy: usize, at: u64) -> SlotContent {
+    assert_eq!(bytes.len(), BLOCK_BYTES);
+    let check = hash::xxh3_128(&bytes[..CHECK_AT], hash::seed(&[at]));
+    if bytes[CHECK_AT..] != check.to_le_bytes() {
+        return SlotContent::Other;
+    }
+    decode_checked(bytes, copy).unwrap_or(SlotContent::Other)
+}
+
+fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
+    let mut reader = Reader::new(bytes);
+    if reader.u64()? != MAGIC {
+        return Ok(SlotContent::Other);
+    }
+    let major = reader.u16()?;
+    let written_as = reader.u8()?;
+    reader.u8()?;
+    let incompat = reader.u32()?;
+    if major != FORMAT_MAJOR || incompat & !INCOMPAT_KNOWN != 0 {
+        return Ok(SlotContent::Newer);
+    }
+    reader.u32()?;
+    reader.u32()?;
+    let leg = LegId(reader.array()?);
+    let body_bytes = reader.u32()? as usize;
+    let body = bytes[BODY_AT..BODY_HASH_AT]
+        .get(..body_bytes)
+        .ok_or(Short)?;
+    let body_hash = hash_body(body);
+    if usize::from(written_as) != copy || bytes[BODY_HASH_AT..CHECK_AT] != body_hash.to_le_bytes() {
+        return Ok(SlotContent::Other);
+    }
+    let superblock = Superblock::decode_body(body)?;
+    Ok(SlotContent::Valid(Box::new(Slot {
+        leg,
+        copy,
+        body_hash,
+        superblock,
+    })))
+}
+
+/// What the rings of one leg agree on.
+#[derive(Debug, Clone)]
+pub(crate) struct Quorum {
+    pub leg: LegId,
+    pub superblock: Superblock,
+    pub body_hash: u128,
+    /// The highest number on any single copy: the next one must be above it.
+    pub seq_seen: u64,
+}
+
+/// The newest superblock that at least two copies hold. `Err`: two contents under one number, or two legs' slots on
+/// one device.
+pub(crate) fn quorum(slots: &[Slot]) -> Result<Option<Quorum>, String> {
+    let seq_seen = slots
+        .iter()
+        .map(|slot| slot.superblock.seq)
+        .max()
+        .unwrap_or(0);
+    let mut best: Option<(&Slot, usize)> = None;
+    for slot in slots {
+        let same = |other: &&Slot| other.superblock.seq == slot.superblock.seq;
+        if slots.iter().filter(same).any(|other| other.leg != slot.leg) {
+            return Err("its superblocks name two different legs".into());
+        }
+        let agree = slots
+            .iter()
+            .filter(same)
+            .filter(|other| other.body_hash == slot.body_hash)
+            .count();
+        if agree >= 2 && best.is_none_or(|(best, _)| best.superblock.seq < slot.superblock.seq) {
+            best = Some((slot, agree));
+        } else if agree >= 2
+            && best.is_some_and(|(best, _)| {
+                best.superblock.seq == slot.superblock.seq && best.body_hash != slot.body_hash
+            })
+        {
+            return Err(format!(
+                "superblock {} exists with two contents (a fork)",
+                slot.superblock.seq
+            ));
+        }
+    }
+    Ok(best.map(|(slot, _)| Quorum {
+        leg: slot.leg,
+        superblock: slot.superblock.clone(),
+        body_hash: slot.body_hash,
+        seq_seen,
+    }))
+}
+
+fn hash_body(body: &[u8]) -> u128 {
+    hash::xxh3_128(body, MAGIC)
+}
+
+fn put_spot(spot: &Spot, out: &mut Vec<u8>) {
+    out.put_u32(spot.segment);
+    out.put_u32(spot.generation);
+    out.put_u32(spot.block);
+}
+
+fn read_spot(reader: &mut Reader<'_>) -> Result<Spot, Short> {
+    Ok(Spot {
+        segment: reader.u32()?,
+        generation: reader.u32()?,
+        block: reader.u32()?,
+    })
+}
+
+fn bounded(count: u8, max: usize) -> Result<usize, Short> {
+    let count = usize::from(count);
+    if count <= max { Ok(count) } else { Err(Short) }
+}
+
+fn state_code(state: LegState) -> u8 {
+    match state {
+        LegState::InSync => 0,
+        LegState::CatchingUp => 1,
+        LegState::Rebuilding => 2,
+        LegState::Bridge => 3,
+        LegState::Stale => 4,
+        LegState::Failed => 5,
+        LegState::Spare => 6,
+        LegState::Retired => 7,
+    }
+}
+
+fn state_of(code: u8) -> Option<LegState> {
+    Some(match code {
+        0 => LegState::InSync,
+        1 => LegState::CatchingUp,
+        2 => LegState::Rebuilding,
+        3 => LegState::Bridge,
+        4 => LegState::Stale,
+        5 => LegState::Failed,
+        6 => LegState::Spare,
+        7 => LegState::Retired,
+        _ => return None,
+    })
+}
+
+const _: () = assert!(
+    BODY_HASH_AT > BODY_AT + NOTE_BYTES_MAX + LEGS_MAX * 33 + SUPERBLOCK_CLAIMS_MAX * 8 + 512
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn superblock(seq: u64) -> Superblock {
+        Superblock {
+            volume: VolumeId([1; 16]),
+            seq,
+            parent: 9,
+            epoch: 2,
+            term: 3,
+            plan: Plan {
+                segments_at: 4 << 20,
+                segment_bytes: 64 << 20,
+                segment_count: 10,
+            },
+            clean: false,
+            acked: Lsn(8),
+            members: vec![
+                Member {
+                    id: LegId([2; 16]),
+                    state: LegState::Stale,
+                    stale_since: Lsn(4),
+                    wwid: 5
+                };
+                8
+            ],
+            checkpoint: Lsn(7),
+            start: Some(Spot {
+                segment: 1,
+                generation: 2,
+                block: 3,
+            }),
+            table: vec![
+                Spot {
+                    segment: 1,
+                    generation: 2,
+                    block: 9
+                };
+                TABLE_PARTS_MAX
+            ],
+            table_lsn: Lsn(8),
+            table_chain: 77,
+            claims: vec![
+                ClaimEntry {
+                    segment: SegmentIndex(3),
+                    generation: Generation(1)
+                };
+                SUPERBLOCK_CLAIMS_MAX
+            ],
+            note: vec![5; NOTE_BYTES_MAX],
+        }
+    }
+
+    fn slot(superblock: &Superblock, copy: usize) -> Slot {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        superblock.encode_slot(LegId([2; 16]), copy, 4096, &mut bytes);
+        match decode_slot(&bytes, copy, 4096) {
+            SlotContent::Valid(slot) => *slot,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_fullest_superblock_fits_and_reads_back() {
+        let superblock = superblock(12);
+        assert_eq!(slot(&superblock, 1).superblock, superblock);
+    }
+
+    #[test]
+    fn a_slot_elsewhere_or_of_another_copy_or_with_a_flipped_bit_is_nothing() {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        superblock(12).encode_slot(LegId([2; 16]), 1, 4096, &mut bytes);
+        assert!(matches!(decode_slot(&bytes, 2, 4096), SlotContent::Other));
+        assert!(matches!(decode_slot(&bytes, 1, 8192), SlotContent::Other));
+        for bit in (0..BLOCK_BYTES * 8).step_by(3) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                matches!(decode_slot(&bytes, 1, 4096), SlotContent::Other),
+                "bit {bit}"
+            );
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn the_newest_single_copy_is_not_trusted() {
+        let (old, new) = (superblock(4), superblock(5));
+        let slots = [slot(&old, 0), slot(&old, 1), slot(&old, 2), slot(&new, 3)];
+        let quorum = quorum(&slots).expect("no fork").expect("two agree");
+        assert_eq!((quorum.superblock.seq, quorum.seq_seen), (4, 5));
+    }
+
+    #[test]
+    fn one_number_with_two_contents_refuses() {
+        let here = superblock(4);
+        let there = Superblock {
+            epoch: 99,
+            ..here.clone()
+        };
+        assert!(
+            quorum(&[
+                slot(&here, 0),
+                slot(&here, 1),
+                slot(&there, 2),
+                slot(&there, 3)
+            ])
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,250 @@
+//! Names, places, faults and reports: the words of this crate's public surface.
+
+use device::DeviceIndex;
+
+/// Number of a commit batch: +1 each, per volume, for ever. The first batch is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Lsn(pub u64);
+
+impl Lsn {
+    pub fn next(self) -> Lsn {
+        Lsn(self.0 + 1)
+    }
+}
+
+impl std::fmt::Display for Lsn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which segment of a leg, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentIndex(pub u32);
+
+/// How often a segment was given back; +1 at each free. Old bytes never verify under a newer generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u32);
+
+/// A leg's place in the member table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegIndex(pub u8);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub [u8; 16]);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VolumeId(pub [u8; 16]);
+
+macro_rules! shown_as_uuid {
+    ($($name:ident),*) => {$(
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                uuid::Uuid::from_bytes(self.0).hyphenated().fmt(f)
+            }
+        }
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+    )*};
+}
+shown_as_uuid!(LegId, VolumeId);
+
+impl VolumeId {
+    /// The id as two numbers, for checksum seeds.
+    pub(crate) fn halves(&self) -> (u64, u64) {
+        let all = u128::from_le_bytes(self.0);
+        (all as u64, (all >> 64) as u64)
+    }
+
+    /// The seed under which `RecordAddress::check` is computed.
+    pub fn check_seed(&self) -> u64 {
+        let (low, high) = self.halves();
+        base::hash::seed(&[low, high])
+    }
+}
+
+/// Where a committed batch lies. `block` counts 4 KiB blocks from the start of the segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BatchAddress {
+    pub lsn: Lsn,
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+    pub block: u32,
+}
+
+/// A run of bytes inside one committed batch, with the checksum that proves it: `check` is
+/// `base::hash::xxh3_64(bytes, volume.check_seed())`, independent of the address, so that a batch re-appended
+/// elsewhere keeps its records' checks; the address is proved by the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RecordAddress {
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+    /// 4 KiB blocks from the start of the segment to the batch's header.
+    pub batch_block: u32,
+    /// Bytes from the batch's first byte (its header) to the run.
+    pub at: u32,
+    pub bytes: u32,
+    pub check: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommitFault {
+    /// No leg is left that could make it durable, or membership cannot be recorded. Nothing was acknowledged.
+    ///
+    /// A batch that already has an LSN waits for the witness to come back; it is answered with this only when the
+    /// volume has stopped for good, and then nothing after it is acknowledged either until the volume is opened
+    /// again (which may find the batch whole in the log).
+    #[error("the volume defers: {0}")]
+    Deferred(String),
+    #[error("no free segment is left")]
+    Full,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFault {
+    /// Every copy is bad: a line of the damage list.
+    #[error("every copy is damaged")]
+    Damaged,
+    /// The segment was freed or reused since the address was taken: look the address up again.
+    #[error("the address is stale")]
+    Stale,
+    #[error("no leg answers")]
+    Unavailable,
+}
+
+/// The small outside record that breaks a tie between legs (storage.md B2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WitnessRecord {
+    pub volume: VolumeId,
+    pub epoch: u64,
+    pub term: u64,
+    pub in_sync: Vec<LegId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WitnessFault {
+    #[error("somebody else changed the witness first")]
+    Lost,
+    #[error("the witness does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Read and compare-and-set, durable when it returns. May block for one small file's fsync: membership changes are
+/// rare.
+pub trait Witness {
+    fn read(&self, volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault>;
+    fn replace(
+        &self,
+        expected: Option<&WitnessRecord>,
+        new: &WitnessRecord,
+    ) -> Result<(), WitnessFault>;
+}
+
+/// storage.md A3. Only `InSync` counts for an acknowledgement and serves reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LegState {
+    InSync,
+    CatchingUp,
+    Rebuilding,
+    Bridge,
+    Stale,
+    Failed,
+    Spare,
+    Retired,
+}
+
+/// What `leg list` and the metrics show.
+#[derive(Debug, Clone)]
+pub struct LegReport {
+    pub index: LegIndex,
+    pub id: LegId,
+    pub state: LegState,
+    pub device: Option<DeviceIndex>,
+    /// For a leg being resynced or rebuilt: bytes done and bytes to do.
+    pub progress: Option<(u64, u64)>,
+    pub repairs: u64,
+    pub read_faults: u64,
+    pub write_faults: u64,
+    pub stale_since: Option<Lsn>,
+    /// Why it left the in-sync set, when it did so since the volume was opened.
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OpenRefusal {
+    #[error("{0}")]
+    Misfit(String),
+}
+
+pub(crate) fn misfit<T>(sentence: impl Into<String>) -> Result<T, OpenRefusal> {
+    Err(OpenRefusal::Misfit(sentence.into()))
+}
+
+/// What `open` left out or put right.
+#[derive(Debug, Clone, Default)]
+pub struct OpenReport {
+    /// One sentence per device that was left out, with what to do.
+    pub left_out: Vec<String>,
+    /// Batches read while the tail was recovered.
+    pub tail_batches: u64,
+    /// Bytes read while the tail was recovered, all legs together.
+    pub tail_bytes: u64,
+    /// Copies written so that the legs are identical again.
+    pub normalised: u64,
+    /// Acknowledged batches that no leg holds whole: the volume is read-only until `accept_damage`.
+    pub damaged: Vec<Lsn>,
+    /// The volume had been closed properly.
+    pub clean: bool,
+}
+
+/// The pointer recovery starts from; `note` is the store's own (at most `limits::NOTE_BYTES_MAX`).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub lsn: Lsn,
+    pub note: Vec<u8>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SegmentReport {
+    pub index: SegmentIndex,
+    pub generation: Generation,
+    pub state: SegmentState,
+    pub used_bytes: u64,
+    pub first_lsn: Lsn,
+    pub last_lsn: Lsn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SegmentState {
+    /// Free, or claimed ahead and still empty.
+    Free,
+    Open,
+    Sealed,
+    Arena,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ScrubReport {
+    pub bytes_read: u64,
+    pub repaired: u64,
+    /// Batches whose every copy is bad.
+    pub damaged: Vec<BatchAddress>,
+}
+
+/// What the volume did since it was opened, all legs together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub batches: u64,
+    pub device_writes: u64,
+    pub bytes_written: u64,
+    pub device_reads: u64,
+    pub bytes_read: u64,
+    pub repairs: u64,
+    pub ejected: u64,
+    pub resynced: u64,
+    pub segments_spoiled: u64,
+    pub superblock_writes: u64,
+}

@@ -1,0 +1,190 @@
+//! The log read from front to back: what the store replays at open, and what it reads again before it gives a segment
+//! back.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::BATCH_HEADER_BYTES;
+use crate::format::{Header, Kind};
+use crate::inner::Inner;
+use crate::segment::State;
+use crate::stream::{Found, Of, Stream};
+use crate::types::*;
+
+/// A stretch of one segment.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    of: Of,
+    from: u32,
+    end: u32,
+}
+
+/// The log after some LSN, up to what was acknowledged when the walk began.
+pub struct Walk {
+    inner: Rc<Inner>,
+    stretches: VecDeque<Stretch>,
+    stream: Option<(Of, Stream)>,
+    /// The next batch to give out has at least this number.
+    expected: Lsn,
+    until: Lsn,
+    /// A damaged stretch has been reported and is being searched through.
+    in_damage: bool,
+}
+
+impl Walk {
+    pub(crate) fn new(inner: Rc<Inner>, after: Lsn) -> Walk {
+        let expected = after.next();
+        let (stretches, until) = {
+            let log = inner.log.borrow();
+            let mark = inner.mark_before(expected);
+            let order = log.table.in_log_order();
+            let stretches = order.into_iter().filter_map(|segment| {
+                let row = log.table.row(segment);
+                let of = Of {
+                    segment,
+                    generation: row.generation,
+                };
+                let from = mark
+                    .filter(|mark| mark.segment == segment)
+                    .map_or(0, |mark| mark.block);
+                (row.last >= expected).then_some(Stretch {
+                    of,
+                    from: from.min(row.used_blocks),
+                    end: row.used_blocks,
+                })
+            });
+            (stretches.collect(), log.acked)
+        };
+        Walk {
+            inner,
+            stretches,
+            stream: None,
+            expected,
+            until,
+            in_damage: false,
+        }
+    }
+
+    fn of_segment(inner: Rc<Inner>, segment: SegmentIndex) -> Walk {
+        let (stretch, until) = {
+            let log = inner.log.borrow();
+            let row = log.table.row(segment);
+            (
+                Stretch {
+                    of: Of {
+                        segment,
+                        generation: row.generation,
+                    },
+                    from: 0,
+                    end: row.used_blocks,
+                },
+                row.last,
+            )
+        };
+        let until = until.min(inner.log.borrow().acked);
+        Walk {
+            inner,
+            stretches: [stretch].into(),
+            stream: None,
+            expected: Lsn(1),
+            until,
+            in_damage: false,
+        }
+    }
+
+    /// The next batch of the store's. `Ok(None)` at the end. `Err(Damaged)`: batches are missing here on every leg; the
+    /// next call goes on behind them. `Err(Stale)`: the segment was given back meanwhile.
+    pub async fn next(&mut self) -> Result<Option<(BatchAddress, Bytes)>, ReadFault> {
+        // bounded by the log
+        while let Some((header, bytes)) = self.next_any().await? {
+            if header.kind == Kind::Store {
+                let payload =
+                    BATCH_HEADER_BYTES..BATCH_HEADER_BYTES + header.payload_bytes as usize;
+                return Ok(Some((header.address(), bytes.slice(payload))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Batches of every kind, whole.
+    pub(crate) async fn next_any(&mut self) -> Result<Option<(Header, Bytes)>, ReadFault> {
+        // bounded by the log
+        loop {
+            let Some((of, stream)) = &mut self.stream else {
+                let Some(stretch) = self.stretches.pop_front() else {
+                    return Ok(None);
+                };
+                let serving = self.inner.legs_where(|leg| leg.serves());
+                let (_, device) = *serving.first().ok_or(ReadFault::Unavailable)?;
+                let stream = Stream::new(
+                    self.inner.clone(),
+                    device,
+                    stretch.of,
+                    stretch.from,
+                    stretch.end,
+                );
+                self.stream = Some((stretch.of, stream));
+                continue;
+            };
+            let of = *of;
+            let batch = match stream.next().await {
+                Found::End => {
+                    self.stream = None;
+                    continue;
+                }
+                Found::Batch(header, bytes) => (header, bytes),
+                Found::Nothing { block } => {
+                    // Another leg may have it; then this one is put right as well.
+                    match self.inner.repair_batch(of, block).await? {
+                        Some((header, bytes)) => {
+                            stream.skip_to(header.end_block().min(stream.end())).await;
+                            (header, bytes)
+                        }
+                        None => {
+                            stream.skip_one().await;
+                            if std::mem::replace(&mut self.in_damage, true) {
+                                continue;
+                            }
+                            self.inner.note_damage(self.expected, of.segment, block);
+                            return Err(ReadFault::Damaged);
+                        }
+                    }
+                }
+            };
+            self.in_damage = false;
+            if batch.0.lsn > self.until {
+                self.stream = None;
+                self.stretches.clear();
+                return Ok(None);
+            }
+            if batch.0.lsn >= self.expected {
+                self.expected = batch.0.lsn.next();
+                return Ok(Some(batch));
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub async fn walk_segment(
+        self: &Rc<Self>,
+        segment: SegmentIndex,
+    ) -> Result<Vec<(BatchAddress, Bytes)>, ReadFault> {
+        let holds = {
+            let log = self.log.borrow();
+            segment.0 < self.plan.segment_count
+                && matches!(log.table.row(segment).state, State::Open | State::Sealed)
+        };
+        if !holds {
+            return Err(ReadFault::Stale);
+        }
+        let mut walk = Walk::of_segment(self.clone(), segment);
+        let mut batches = Vec::new();
+        while let Some(batch) = walk.next().await? {
+            batches.push(batch);
+        }
+        Ok(batches)
+    }
+}
