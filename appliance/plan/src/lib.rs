@@ -1,1 +1,29 @@
+//! Hardware profile + settings + machine → one checked plan.
+//!
+//! `ringpost.toml` says what the operator wants (`settings.rs`), a profile what the hardware is good for (`profile.rs`),
+//! `/proc` and the control group what is really there (`machine.rs`). `plan.rs` turns the three into a `Plan`: which
+//! thread runs which zones, who listens where, and every limit. `memory.rs` adds the limits up; a sum that does not fit the
+//! machine is refused at start with the name of the limit to lower, never discovered under load.
+//!
+//! What must hold: a `Plan` in hand has been checked; a wrong file is refused with its name, the line and what to write instead;
+//! a key nobody knows is an error. Reads `/proc` and the files it is given; opens no socket and looks into no disk.
+//!
+//! Main path: `load.rs` → `plan.rs` → `memory.rs` → `show.rs`. Start reading at `plan.rs`.
+#![forbid(unsafe_code)]
 
+pub mod limits;
+pub mod load;
+pub mod machine;
+pub mod memory;
+pub mod plan;
+pub mod profile;
+pub mod settings;
+pub mod show;
+pub mod units;
+
+pub use load::Misfit;
+pub use machine::Machine;
+pub use plan::{CorePlan, ListenerPlan, Plan, Service, StoragePlan, Zone};
+pub use profile::Profile;
+pub use settings::Settings;
+pub use units::{Size, Span};

@@ -1,0 +1,57 @@
+//! What each connection and table costs, and the starting values of limits that nobody set.
+
+use base::units::{KIB, MIB};
+
+/// An SMTP or LMTP session beside the message it receives: 64 KiB read buffer at full flow, envelope arena, replies.
+pub const SMTP_CONNECTION_BYTES: u64 = (64 + 32) * KIB as u64;
+/// An IMAP session at work: read buffer, command, response being built, and TLS. (Idle it is a fifth of that.)
+pub const IMAP_CONNECTION_BYTES: u64 = 96 * KIB as u64;
+/// A request, its headers and a page of metrics.
+pub const HTTP_CONNECTION_BYTES: u64 = 64 * KIB as u64;
+/// One waiting closure and its captures, in the owner's lane (`service::owner::LANE_ITEMS_MAX` of them).
+pub const LANE_BYTES: u64 = 8 * MIB as u64;
+/// The program itself: text, stacks, runtimes, TLS configuration, tables of fixed size.
+pub const PROCESS_BYTES: u64 = 64 * MIB as u64;
+/// One batch buffer (`volume::BATCH_BYTES_MAX`).
+pub const BATCH_BUFFER_BYTES: u64 = MIB as u64;
+/// Reads from the legs on their way at once: FETCH, scrub and resync together.
+pub const READS_BYTES: u64 = 64 * MIB as u64;
+
+/// Below this a mail appliance is no fun: the plan says so rather than starting with caches of nothing.
+pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;
+
+pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
+pub const LMTP_CONNECTIONS_DEFAULT: usize = 200;
+pub const IMAP_CONNECTIONS_DEFAULT: usize = 10_000;
+pub const HTTP_CONNECTIONS_DEFAULT: usize = 50;
+/// Largest message taken in. What most of the world sends at most.
+pub const MESSAGE_BYTES_DEFAULT: u64 = 50 * MIB as u64;
+
+/// The projection's pages in memory. Point reads take 1 µs from here and a device read from elsewhere.
+pub const PROJECTION_CACHE_BYTES_MIN: u64 = 32 * MIB as u64;
+pub const PROJECTION_CACHE_BYTES_MAX: u64 = 1024 * MIB as u64;
+/// Loaded mailboxes: about 100 bytes a message.
+pub const MAILBOX_CACHE_BYTES_MIN: u64 = 32 * MIB as u64;
+pub const MAILBOX_CACHE_BYTES_MAX: u64 = 16 * 1024 * MIB as u64;
+
+/// A checkpoint after so many groups, …
+pub const CHECKPOINT_GROUPS: u64 = 20_000;
+/// … so many bytes of log (what a restart has to read again), …
+pub const CHECKPOINT_BYTES: u64 = 256 * MIB as u64;
+/// … or this long after the first change, in microseconds.
+pub const CHECKPOINT_US: u64 = 30_000_000;
+
+/// zstd level for bodies: 1 is the fastest that pays.
+pub const COMPRESSION_DEFAULT: i32 = 1;
+
+/// Legs of one volume (storage.md A1: two by default, three is a setting).
+pub const LEGS_MIN: usize = 1;
+pub const LEGS_MAX: usize = 4;
+
+/// Inbound and client threads: past this the owner thread is the bound, not they.
+pub const ZONE_CORES_MAX: usize = 16;
+
+/// A file leg that trial mode makes.
+pub const LEG_BYTES_DEFAULT: u64 = 1024 * MIB as u64;
+/// The highest standard port that a port base is added to (submission and LMTP are below; the contract's list ends at 2995).
+pub const PORT_MAX: u16 = 995;

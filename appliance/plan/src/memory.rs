@@ -1,0 +1,154 @@
+//! Every limit times what it costs, against what there is.
+
+use serde::Serialize;
+
+use crate::limits::*;
+use crate::load::Misfit;
+use crate::machine::Machine;
+use crate::plan::{ListenerPlan, Service, StoragePlan};
+use crate::profile::Profile;
+use crate::settings::Settings;
+use crate::units::Size;
+
+/// One line of the sum.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MemoryLine {
+    pub what: String,
+    pub bytes: u64,
+    /// The setting that makes it smaller; empty for what is fixed.
+    pub lower: &'static str,
+}
+
+/// How the memory is shared out: the operator's word where there is one, else a share of what there is.
+pub(crate) struct Allowance {
+    pub total: u64,
+    pub receive: u64,
+    pub mailbox_cache: u64,
+    pub projection_cache: u64,
+    pub smtp_connections: usize,
+    pub lmtp_connections: usize,
+    pub imap_connections: usize,
+    pub http_connections: usize,
+}
+
+impl Allowance {
+    pub(crate) fn new(
+        settings: &Settings,
+        profile: &Profile,
+        machine: &Machine,
+    ) -> Result<Allowance, Misfit> {
+        let total = machine.memory_bytes / 100 * u64::from(profile.memory.percent);
+        if total < MEMORY_BYTES_MIN {
+            return Err(Misfit::new(format!(
+                "{} % of this machine's memory is {}, and the least that works is {}: give the machine (or its control group) more",
+                profile.memory.percent,
+                Size(total),
+                Size(MEMORY_BYTES_MIN),
+            )));
+        }
+        let free = total - PROCESS_BYTES - LANE_BYTES - READS_BYTES;
+        let (memory, limits) = (&settings.memory, &settings.limits);
+        // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
+        let fitting =
+            |default: usize, share: u64, each: u64| default.min((share / each) as usize).max(8);
+        Ok(Allowance {
+            total,
+            receive: memory.receive.map_or(free / 4, |size| size.0),
+            mailbox_cache: memory.mailbox_cache.map_or(
+                (free / 8).clamp(MAILBOX_CACHE_BYTES_MIN, MAILBOX_CACHE_BYTES_MAX),
+                |size| size.0,
+            ),
+            projection_cache: memory.projection_cache.map_or(
+                (free / 16).clamp(PROJECTION_CACHE_BYTES_MIN, PROJECTION_CACHE_BYTES_MAX),
+                |size| size.0,
+            ),
+            smtp_connections: limits.smtp_connections.unwrap_or_else(|| {
+                fitting(SMTP_CONNECTIONS_DEFAULT, free / 16, SMTP_CONNECTION_BYTES)
+            }),
+            lmtp_connections: limits.lmtp_connections.unwrap_or_else(|| {
+                fitting(LMTP_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
+            }),
+            // Counted twice: with and without implicit TLS.
+            imap_connections: limits.imap_connections.unwrap_or_else(|| {
+                fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
+            }),
+            http_connections: limits.http_connections.unwrap_or_else(|| {
+                fitting(HTTP_CONNECTIONS_DEFAULT, free / 64, HTTP_CONNECTION_BYTES)
+            }),
+        })
+    }
+}
+
+pub(crate) fn lines(
+    listeners: &[ListenerPlan],
+    storage: &StoragePlan,
+    receive: u64,
+) -> Vec<MemoryLine> {
+    let line = |what: String, bytes: u64, lower: &'static str| MemoryLine { what, bytes, lower };
+    let mut lines = vec![
+        line(
+            "program, threads, lanes".into(),
+            PROCESS_BYTES + LANE_BYTES,
+            "",
+        ),
+        line("reads from the legs".into(), READS_BYTES, ""),
+        line(
+            format!("{} batch buffers", storage.batch_buffers),
+            storage.batch_buffers as u64 * BATCH_BUFFER_BYTES,
+            "storage.batch_buffers",
+        ),
+        line("messages being received".into(), receive, "memory.receive"),
+        line(
+            "mailbox cache".into(),
+            storage.mailbox_cache_bytes,
+            "memory.mailbox_cache",
+        ),
+        line(
+            "projection cache".into(),
+            storage.projection_cache_bytes,
+            "memory.projection_cache",
+        ),
+    ];
+    for listener in listeners {
+        let (each, lower) = match listener.service {
+            Service::Smtp => (SMTP_CONNECTION_BYTES, "limits.smtp_connections"),
+            Service::Lmtp => (SMTP_CONNECTION_BYTES, "limits.lmtp_connections"),
+            Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
+            Service::Http | Service::Https => (HTTP_CONNECTION_BYTES, "limits.http_connections"),
+        };
+        let count = listener.connections_max;
+        let what = format!("{count} {} connections", listener.service.name());
+        lines.push(line(what, (count as u64).saturating_mul(each), lower));
+    }
+    lines
+}
+
+/// Refuses a sum that does not fit, and names the limit to lower.
+pub(crate) fn check(
+    lines: &[MemoryLine],
+    total: u64,
+    machine: &Machine,
+    profile: &Profile,
+) -> Result<(), Misfit> {
+    let sum = lines
+        .iter()
+        .fold(0u64, |sum, line| sum.saturating_add(line.bytes));
+    if sum <= total {
+        return Ok(());
+    }
+    let largest = lines
+        .iter()
+        .filter(|line| !line.lower.is_empty())
+        .max_by_key(|line| line.bytes)
+        .expect("the plan has limits");
+    Err(Misfit::new(format!(
+        "the limits add up to {}, and this plan may use {} ({} % of {}): lower {} ({}: {})",
+        Size(sum),
+        Size(total),
+        profile.memory.percent,
+        Size(machine.memory_bytes),
+        largest.lower,
+        largest.what,
+        Size(largest.bytes),
+    )))
+}

@@ -1,0 +1,307 @@
+//! Settings, profile and machine become one plan.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::limits::*;
+use crate::load::Misfit;
+use crate::machine::Machine;
+use crate::memory::{self, MemoryLine};
+use crate::profile::{Profile, Zones};
+use crate::settings::{Plaintext, Settings};
+
+/// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Zone {
+    Storage,
+    Inbound,
+    Client,
+}
+
+/// One pinned thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CorePlan {
+    pub name: String,
+    pub cpu: Option<usize>,
+    pub zones: Vec<Zone>,
+}
+
+/// What listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Service {
+    Smtp,
+    Lmtp,
+    Imap,
+    Imaps,
+    Http,
+    Https,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ListenerPlan {
+    pub service: Service,
+    pub addresses: Vec<SocketAddr>,
+    /// Over all cores and addresses of the service.
+    pub connections_max: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoragePlan {
+    pub legs: Vec<PathBuf>,
+    pub leg_bytes: u64,
+    pub create: bool,
+    /// For a volume that is made now; an existing one keeps its own.
+    pub segment_bytes: u64,
+    pub hard_deadline_us: u64,
+    pub batches_in_flight: usize,
+    pub batch_buffers: usize,
+    pub compression: i32,
+    pub projection_cache_bytes: u64,
+    pub mailbox_cache_bytes: u64,
+    pub checkpoint_groups: u64,
+    pub checkpoint_bytes: u64,
+    pub checkpoint_us: u64,
+}
+
+/// Checked: it fits the machine.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    pub server_name: String,
+    pub state: PathBuf,
+    pub profile: String,
+    pub machine: Machine,
+    pub cores: Vec<CorePlan>,
+    pub listeners: Vec<ListenerPlan>,
+    pub storage: StoragePlan,
+    pub message_bytes_max: u64,
+    /// Messages being received, all sessions together.
+    pub receive_bytes: u64,
+    pub plaintext_on_loopback: bool,
+    /// What the plan may hand out, and how it does.
+    pub memory_bytes: u64,
+    pub memory: Vec<MemoryLine>,
+}
+
+impl Service {
+    pub const ALL: [Service; 6] = [
+        Service::Smtp,
+        Service::Lmtp,
+        Service::Imap,
+        Service::Imaps,
+        Service::Http,
+        Service::Https,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Smtp => "smtp",
+            Service::Lmtp => "lmtp",
+            Service::Imap => "imap",
+            Service::Imaps => "imaps",
+            Service::Http => "http",
+            Service::Https => "https",
+        }
+    }
+
+    /// The zone whose threads serve it; `None`: the administration's thread.
+    pub fn zone(self) -> Option<Zone> {
+        match self {
+            Service::Smtp => Some(Zone::Inbound),
+            // LMTP is a door of the storage zone for other machines; its sessions run beside SMTP's.
+            Service::Lmtp => Some(Zone::Inbound),
+            Service::Imap | Service::Imaps => Some(Zone::Client),
+            Service::Http | Service::Https => None,
+        }
+    }
+}
+
+impl Zone {
+    pub const ALL: [Zone; 3] = [Zone::Storage, Zone::Inbound, Zone::Client];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Zone::Storage => "storage",
+            Zone::Inbound => "inbound",
+            Zone::Client => "client",
+        }
+    }
+}
+
+impl Plan {
+    pub fn make(settings: &Settings, profile: &Profile, machine: &Machine) -> Result<Plan, Misfit> {
+        if settings.server.name.is_empty()
+            || settings
+                .server
+                .name
+                .contains(|c: char| c.is_whitespace() || c.is_control())
+        {
+            return Err(Misfit::new(
+                "server.name: write this machine's host name, like \"mail.example.org\"",
+            ));
+        }
+        let cores = cores(&profile.zones, machine)?;
+        let allowance = memory::Allowance::new(settings, profile, machine)?;
+        let listeners = listeners(settings, &allowance);
+        let volume = &settings.volume;
+        let storage = StoragePlan {
+            legs: volume.legs.get_ref().clone(),
+            leg_bytes: volume.leg_size.0,
+            create: volume.create,
+            segment_bytes: segment_bytes(volume.leg_size.0),
+            hard_deadline_us: profile.storage.hard_deadline.0.as_micros() as u64,
+            batches_in_flight: profile.storage.batches_in_flight,
+            batch_buffers: profile.storage.batch_buffers,
+            compression: *volume.compression.get_ref(),
+            projection_cache_bytes: allowance.projection_cache,
+            mailbox_cache_bytes: allowance.mailbox_cache,
+            checkpoint_groups: CHECKPOINT_GROUPS,
+            checkpoint_bytes: CHECKPOINT_BYTES,
+            checkpoint_us: CHECKPOINT_US,
+        };
+        let message_bytes_max = settings.limits.message.get_ref().0;
+        let lines = memory::lines(&listeners, &storage, allowance.receive);
+        memory::check(&lines, allowance.total, machine, profile)?;
+        if allowance.receive < message_bytes_max {
+            return Err(Misfit::new(format!(
+                "memory.receive ({}) is smaller than one message of limits.message ({}): lower limits.message",
+                crate::Size(allowance.receive),
+                crate::Size(message_bytes_max),
+            )));
+        }
+        Ok(Plan {
+            server_name: settings.server.name.clone(),
+            state: settings.server.state.clone(),
+            profile: profile.name.clone(),
+            machine: machine.clone(),
+            cores,
+            listeners,
+            storage,
+            message_bytes_max,
+            receive_bytes: allowance.receive,
+            plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
+            memory_bytes: allowance.total,
+            memory: lines,
+        })
+    }
+
+    pub fn listener(&self, service: Service) -> Option<&ListenerPlan> {
+        self.listeners
+            .iter()
+            .find(|listener| listener.service == service)
+    }
+
+    /// Threads that run `zone`.
+    pub fn cores_of(&self, zone: Zone) -> impl Iterator<Item = &CorePlan> {
+        self.cores
+            .iter()
+            .filter(move |core| core.zones.contains(&zone))
+    }
+}
+
+/// Small legs get small segments, so that reclaim has something to choose from.
+fn segment_bytes(leg_bytes: u64) -> u64 {
+    if leg_bytes < 8 << 30 {
+        16 << 20
+    } else {
+        64 << 20
+    }
+}
+
+fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<ListenerPlan> {
+    let listen = &settings.listen;
+    let every = [
+        (Service::Smtp, &listen.smtp, allowance.smtp_connections),
+        (Service::Lmtp, &listen.lmtp, allowance.lmtp_connections),
+        (Service::Imap, &listen.imap, allowance.imap_connections),
+        (Service::Imaps, &listen.imaps, allowance.imap_connections),
+        (Service::Http, &listen.http, allowance.http_connections),
+        (Service::Https, &listen.https, allowance.http_connections),
+    ];
+    every
+        .into_iter()
+        .filter(|(_, addresses, _)| !addresses.is_empty())
+        .map(|(service, addresses, connections_max)| ListenerPlan {
+            service,
+            addresses: addresses.clone(),
+            connections_max,
+        })
+        .collect()
+}
+
+/// Which CPU runs which zones: as the profile says, else computed.
+fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
+    let computed = computed(&machine.cpus);
+    let chosen = [
+        (Zone::Storage, zones.storage.clone().unwrap_or(computed.0)),
+        (Zone::Inbound, zones.inbound.clone().unwrap_or(computed.1)),
+        (Zone::Client, zones.client.clone().unwrap_or(computed.2)),
+    ];
+    if chosen[0].1.len() != 1 {
+        return Err(Misfit::new(
+            "zones.storage: name exactly one CPU; a volume has one owner thread",
+        ));
+    }
+    let mut cores: Vec<CorePlan> = Vec::new();
+    for (zone, cpus) in &chosen {
+        if cpus.is_empty() {
+            return Err(Misfit::new(format!(
+                "zones.{}: name at least one CPU, or leave the key out",
+                zone.name()
+            )));
+        }
+        for cpu in cpus {
+            if !machine.cpus.contains(cpu) {
+                let ours = machine
+                    .cpus
+                    .iter()
+                    .map(usize::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                return Err(Misfit::new(format!(
+                    "zones.{}: this process may not use CPU {cpu}; choose among {ours}",
+                    zone.name()
+                )));
+            }
+            match cores.iter_mut().find(|core| core.cpu == Some(*cpu)) {
+                Some(core) if core.zones.contains(zone) => {
+                    return Err(Misfit::new(format!(
+                        "zones.{}: CPU {cpu} is named twice",
+                        zone.name()
+                    )));
+                }
+                Some(core) => core.zones.push(*zone),
+                None => cores.push(CorePlan {
+                    name: String::new(),
+                    cpu: Some(*cpu),
+                    zones: vec![*zone],
+                }),
+            }
+        }
+    }
+    for index in 0..cores.len() {
+        let zones: Vec<&str> = cores[index].zones.iter().map(|zone| zone.name()).collect();
+        cores[index].name = format!("{}/{index}", zones.join("+"));
+    }
+    Ok(cores)
+}
+
+/// CPUs for storage, inbound and client.
+fn computed(cpus: &[usize]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
+    match *cpus {
+        [] => (vec![0], vec![0], vec![0]),
+        [only] => (vec![only], vec![only], vec![only]),
+        [first, second] => (vec![first], vec![second], vec![second]),
+        [first, ref rest @ ..] => {
+            let rest = &rest[..rest.len().min(2 * ZONE_CORES_MAX)];
+            let (inbound, client) = rest.split_at(rest.len().div_ceil(2));
+            (vec![first], inbound.to_vec(), client.to_vec())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+use std::path::Path;
+
+use super::*;
+use crate::units::Size;
+
+fn machine(cpus: usize, memory_bytes: u64) -> Machine {
+    Machine {
+        cpus: (0..cpus).collect(),
+        memory_bytes,
+    }
+}
+
+fn trial(machine: &Machine) -> Result<Plan, Misfit> {
+    let settings = Settings::trial(Path::new("var"), Size(1 << 30), 2000)?;
+    Plan::make(&settings, &Profile::generic(), machine)
+}
+
+fn told(text: &str) -> String {
+    Settings::parse("ringpost.toml", text)
+        .expect_err("it is wrong")
+        .to_string()
+}
+
+/// The settings' text with what every file needs in front; `rest` begins on line 3.
+fn with(rest: &str) -> String {
+    format!("[volume]\nlegs = [\"/dev/a\", \"/dev/b\"]\n{rest}")
+}
+
+#[test]
+fn one_two_and_many_cpus_each_get_a_whole_house() {
+    for (cpus, threads) in [(1, 1), (2, 2), (3, 3), (4, 4), (8, 8), (128, 33)] {
+        let plan = trial(&machine(cpus, 8 << 30)).expect("it fits");
+        assert_eq!(plan.cores.len(), threads, "{cpus} CPUs");
+        assert_eq!(plan.cores_of(Zone::Storage).count(), 1);
+        for zone in Zone::ALL {
+            assert!(
+                plan.cores_of(zone).count() >= 1,
+                "{cpus} CPUs run {}",
+                zone.name()
+            );
+        }
+    }
+    let plan = trial(&machine(1, 8 << 30)).expect("it fits");
+    assert_eq!(
+        plan.cores[0].zones,
+        [Zone::Storage, Zone::Inbound, Zone::Client]
+    );
+    let plan = trial(&machine(2, 8 << 30)).expect("it fits");
+    assert_eq!(plan.cores[1].zones, [Zone::Inbound, Zone::Client]);
+}
+
+#[test]
+fn computed_limits_fit_every_machine_from_the_least_upwards() {
+    for mib in [520, 600, 1024, 2048, 4096, 16384, 1 << 20] {
+        let plan =
+            trial(&machine(4, mib << 20)).unwrap_or_else(|misfit| panic!("{mib} MiB: {misfit}"));
+        let sum: u64 = plan.memory.iter().map(|line| line.bytes).sum();
+        assert!(sum <= plan.memory_bytes);
+    }
+}
+
+#[test]
+fn too_little_memory_is_said_at_once() {
+    let misfit = trial(&machine(4, 256 << 20))
+        .expect_err("too small")
+        .to_string();
+    assert!(
+        misfit.contains("192MiB") && misfit.contains("384MiB"),
+        "{misfit}"
+    );
+}
+
+#[test]
+fn limits_that_do_not_fit_are_refused_with_the_one_to_lower() {
+    let text = with("[limits]\nimap_connections = 1_000_000\n");
+    let settings = Settings::parse(
+        "ringpost.toml",
+        &with("[listen]\nimap = [\"0.0.0.0:143\"]\n"),
+    )
+    .expect("right");
+    assert!(Plan::make(&settings, &Profile::generic(), &machine(4, 8 << 30)).is_ok());
+    let settings = Settings::parse(
+        "ringpost.toml",
+        &(text + "[listen]\nimap = [\"0.0.0.0:143\"]\n"),
+    )
+    .expect("right");
+    let misfit = Plan::make(&settings, &Profile::generic(), &machine(4, 8 << 30))
+        .expect_err("too much")
+        .to_string();
+    assert!(misfit.contains("lower limits.imap_connections"), "{misfit}");
+}
+
+#[test]
+fn a_message_larger_than_the_receive_memory_is_refused() {
+    let settings = Settings::parse("f", &with("[memory]\nreceive = \"10MiB\"\n")).expect("right");
+    let misfit = Plan::make(&settings, &Profile::generic(), &machine(4, 8 << 30))
+        .expect_err("too small")
+        .to_string();
+    assert!(misfit.contains("lower limits.message"), "{misfit}");
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_its_line_and_what_to_write() {
+    let cases = [
+        (
+            with("[limits]\nimap_conections = 5\n"),
+            ":4: ",
+            "write `imap_connections`",
+        ),
+        (with("[limitz]\n"), ":3: ", "write `limits`"),
+        (with("[limits]\nmessage = \"50MB\"\n"), ":4: ", "\"64MiB\""),
+        (
+            with("[limits]\nmessage = \"1KiB\"\n"),
+            ":4: ",
+            "64KiB to 1GiB",
+        ),
+        (
+            with("[listen]\nsmtp = [\"25\"]\n"),
+            ":4: ",
+            "socket address",
+        ),
+        (with("[log]\nformat = \"jason\"\n"), ":4: ", "write `json`"),
+        (with("compression = 99\n"), ":3: ", "0 (off) to 9"),
+        ("[volume]\nlegs = []\n".into(), ":2: ", "name two devices"),
+        (
+            "[volume]\nlegs = [\"/dev/a\", \"/dev/a\"]\n".into(),
+            ":2: ",
+            "named twice",
+        ),
+        ("[volume\n".into(), ":1: ", "]"),
+        ("".into(), ":1: ", "volume"),
+        (with("[tls]\nkey = \"k\"\n"), "", "together"),
+    ];
+    for (text, line, what) in cases {
+        let told = told(&text);
+        assert!(
+            told.contains(&format!("ringpost.toml{line}")) && told.contains(what),
+            "{text:?} gave: {told}"
+        );
+        assert!(!told.contains('\n'), "one sentence: {told}");
+    }
+}
+
+#[test]
+fn a_profile_may_place_zones_but_not_on_other_peoples_cpus() {
+    let profile = Profile::parse(
+        "p",
+        "name = \"p\"\n[zones]\nstorage = [3]\ninbound = [1, 2]\nclient = [1]\n",
+    )
+    .expect("right");
+    let settings = Settings::trial(Path::new("var"), Size(1 << 30), 2000).expect("right");
+    let plan = Plan::make(&settings, &profile, &machine(4, 8 << 30)).expect("it fits");
+    assert_eq!(plan.cores.len(), 3);
+    assert_eq!(plan.cores_of(Zone::Inbound).count(), 2);
+    let misfit = Plan::make(&settings, &profile, &machine(2, 8 << 30))
+        .expect_err("no CPU 3")
+        .to_string();
+    assert!(
+        misfit.contains("CPU 3") && misfit.contains("0, 1"),
+        "{misfit}"
+    );
+    let two = Profile::parse("p", "name = \"p\"\n[zones]\nstorage = [0, 1]\n").expect("right");
+    assert!(Plan::make(&settings, &two, &machine(4, 8 << 30)).is_err());
+}
+
+#[test]
+fn a_port_base_that_leaves_no_ports_is_refused() {
+    assert!(Settings::trial(Path::new("var"), Size(1 << 30), 64_000).is_ok());
+    let misfit = Settings::trial(Path::new("var"), Size(1 << 30), 65_000)
+        .expect_err("too high")
+        .to_string();
+    assert!(misfit.contains("64540"), "{misfit}");
+}

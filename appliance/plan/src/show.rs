@@ -1,0 +1,94 @@
+//! The plan, for people.
+
+use std::fmt::{self, Display};
+
+use crate::plan::{Plan, Service};
+use crate::units::Size;
+
+impl Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = &self.machine;
+        writeln!(
+            f,
+            "machine    {} CPUs, {} memory; profile {}",
+            machine.cpus.len(),
+            Size(machine.memory_bytes),
+            self.profile
+        )?;
+        writeln!(f, "name       {}", self.server_name)?;
+        writeln!(f, "state      {}", self.state.display())?;
+        writeln!(f)?;
+        writeln!(f, "{:<28} {:>4}  runs", "THREAD", "CPU")?;
+        for core in &self.cores {
+            let cpu = core.cpu.map_or("any".to_owned(), |cpu| cpu.to_string());
+            let zones: Vec<&str> = core.zones.iter().map(|zone| zone.name()).collect();
+            writeln!(f, "{:<28} {cpu:>4}  {}", core.name, zones.join(", "))?;
+        }
+        writeln!(f, "{:<28} {:>4}  control socket, HTTP", "admin", "any")?;
+        writeln!(f)?;
+        writeln!(f, "{:<10} {:>11}  on", "SERVICE", "CONNECTIONS")?;
+        for listener in &self.listeners {
+            let addresses: Vec<String> =
+                listener.addresses.iter().map(ToString::to_string).collect();
+            writeln!(
+                f,
+                "{:<10} {:>11}  {}",
+                listener.service.name(),
+                listener.connections_max,
+                addresses.join(", ")
+            )?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "{:<10} {}",
+            "LEGS",
+            if self.storage.legs.len() == 1 {
+                "(one leg is no mirror)"
+            } else {
+                ""
+            }
+        )?;
+        for leg in &self.storage.legs {
+            writeln!(f, "           {}", leg.display())?;
+        }
+        writeln!(
+            f,
+            "           segments of {}, {} batches in flight, a leg silent for {} s is ejected",
+            Size(self.storage.segment_bytes),
+            self.storage.batches_in_flight,
+            self.storage.hard_deadline_us / 1_000_000,
+        )?;
+        writeln!(f)?;
+        writeln!(f, "{:<28} {:>10}  lower it with", "MEMORY", "")?;
+        for line in &self.memory {
+            writeln!(
+                f,
+                "{:<28} {:>10}  {}",
+                line.what,
+                Size(line.bytes).to_string(),
+                line.lower
+            )?;
+        }
+        let sum: u64 = self.memory.iter().map(|line| line.bytes).sum();
+        writeln!(
+            f,
+            "{:<28} {:>10}  of {} planned for",
+            "sum",
+            Size(sum).to_string(),
+            Size(self.memory_bytes)
+        )?;
+        writeln!(
+            f,
+            "{:<28} {:>10}  limits.message",
+            "largest message",
+            Size(self.message_bytes_max).to_string()
+        )
+    }
+}
+
+impl Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
