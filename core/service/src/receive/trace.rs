@@ -1,0 +1,139 @@
+//! Trace fields (RFC 5321 §4.4): Return-Path and Received in front of the content, and the count of hops behind it.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use smtp::Session;
+use zone::TlsFacts;
+
+/// Room made for the trace fields. Longer ones grow the buffer; the bound is that of a path, a hello and our name.
+pub(super) const TRACE_BYTES: usize = 512;
+
+/// Received fields after which a message is taken to go in circles. RFC 5321 §6.3 asks for 100 or more.
+pub(super) const HOPS_MAX: usize = 100;
+
+/// Appends both fields. The hello and the paths were checked by `smtp`: nothing in them can end a line or a comment.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    hostname: &str,
+    session: &Session,
+    peer: IpAddr,
+    tls: Option<&TlsFacts>,
+    id: &str,
+    unix_seconds: i64,
+) {
+    let envelope = session.envelope().expect("content has an envelope");
+    let hello = session
+        .hello()
+        .map_or("unknown", |hello| hello.name.as_str());
+    let with = session.with_protocol();
+    // Writing to a vector cannot fail.
+    let _ = write!(
+        out,
+        "Return-Path: {}\r\nReceived: from {hello} (",
+        envelope.reverse_path
+    );
+    let _ = match peer.to_canonical() {
+        IpAddr::V4(address) => write!(out, "[{address}]"),
+        IpAddr::V6(address) => write!(out, "[IPv6:{address}]"),
+    };
+    let _ = write!(out, ")\r\n\tby {hostname} with {with}");
+    if let Some(TlsFacts {
+        version, cipher, ..
+    }) = tls
+    {
+        let _ = write!(out, " ({version} {cipher})");
+    }
+    let _ = write!(out, "\r\n\tid {id}");
+    // RFC 5321 §4.4, §7.2: more than one would tell recipients of each other.
+    if let [recipient] = envelope.recipients.as_slice() {
+        let _ = write!(out, "\r\n\tfor {}", recipient.path);
+    }
+    out.extend_from_slice(b"; ");
+    write_date(out, unix_seconds);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RFC 5322 §3.3, in UTC.
+fn write_date(out: &mut Vec<u8>, unix_seconds: i64) {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // from 1 January 1970
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let days = unix_seconds.div_euclid(86_400);
+    let second = unix_seconds.rem_euclid(86_400);
+    let (year, month, day) = civil(days);
+    let weekday = DAYS[days.rem_euclid(7) as usize];
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let _ = write!(
+        out,
+        "{weekday}, {day} {} {year:04} {hour:02}:{minute:02}:{second:02} +0000",
+        MONTHS[month]
+    );
+}
+
+/// Year, month from 0 and day from 1 of the `days`th day after 1 January 1970, Gregorian. Counted in years that begin on 1 March, so that
+/// the leap day is the last.
+fn civil(days: i64) -> (i64, usize, i64) {
+    let days = days + 719_468; // from 1 March of year 0
+    let era = days.div_euclid(146_097); // of 400 years
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153; // from March
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year_of_era + i64::from(month >= 10);
+    (year, ((month + 2) % 12) as usize, day)
+}
+
+/// Received fields in the header of `content`.
+pub(super) fn hops(content: &[u8]) -> usize {
+    const NAME: &[u8] = b"received:";
+    let mut hops = 0;
+    let mut begin = 0;
+    // The header ends at the first empty line; each turn goes one line on.
+    while let Some(length) = memchr::memchr(b'\n', &content[begin..]) {
+        let line = &content[begin..begin + length];
+        if line.is_empty() || line == b"\r" {
+            break;
+        }
+        if line
+            .get(..NAME.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(NAME))
+        {
+            hops += 1;
+        }
+        begin += length + 1;
+    }
+    hops
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(unix_seconds: i64) -> String {
+        let mut out = Vec::new();
+        write_date(&mut out, unix_seconds);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "Thu, 1 Jan 1970 00:00:00 +0000");
+        assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 +0000");
+        assert_eq!(date(1_795_305_599), "Sat, 21 Nov 2026 23:59:59 +0000");
+        assert_eq!(date(4_107_542_400), "Mon, 1 Mar 2100 00:00:00 +0000");
+    }
+
+    #[test]
+    fn hops_are_counted_in_the_header_only() {
+        assert_eq!(
+            hops(b"Received: a\r\n\tb\r\nreceiVED: c\r\nX-Received: d\r\n\r\nReceived: e\r\n"),
+            2
+        );
+        assert_eq!(hops(b""), 0);
+        assert_eq!(hops(b"Received: no line end"), 0);
+    }
+}
