@@ -1,0 +1,6 @@
+//! The client side: SMTP and LMTP senders on one thread, IMAP readers, and the messages they send.
+
+pub mod imap;
+pub mod message;
+pub mod smtp;
+pub mod tls;

@@ -1,0 +1,127 @@
+//! Servers under measurement: ours, Postfix, Dovecot. Each runs from a private directory on loopback ports that were
+//! free a moment ago, in a process group of its own, and is stopped when its guard is dropped.
+
+pub mod dovecot;
+pub mod postfix;
+pub mod ringpost;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+/// A server that has not stopped by then is killed.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+const READY_WITHIN: Duration = Duration::from_secs(60);
+pub const DOMAIN: &str = "example.org";
+pub const PASSWORD: &str = "ringpost";
+
+/// A running server and where it listens.
+pub struct Running {
+    processes: Vec<Child>,
+    pub directory: PathBuf,
+    pub smtp: Option<SocketAddr>,
+    pub lmtp: Option<SocketAddr>,
+    pub imap: Option<SocketAddr>,
+    pub imaps: Option<SocketAddr>,
+}
+
+impl Running {
+    pub fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Child::id).collect()
+    }
+
+    /// Asks every process to stop and waits; kills the groups of those that do not.
+    pub fn stop(&mut self) {
+        for child in &mut self.processes {
+            let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+            let begin = Instant::now();
+            while begin.elapsed() < STOP_WITHIN && matches!(child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        self.kill();
+    }
+
+    /// kill -9, at once, of everything that we started.
+    pub fn kill(&mut self) {
+        for mut child in self.processes.drain(..) {
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Starts a program in a process group of its own with its output in `log`.
+fn spawn(command: &mut Command, log: &Path) -> io::Result<Child> {
+    let file = std::fs::File::create(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(file.try_clone()?)
+        .stderr(file)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| {
+            io::Error::other(format!(
+                "{}: {error}",
+                command.get_program().to_string_lossy()
+            ))
+        })
+}
+
+/// Waits until every address accepts; `Err` with the end of the log when one does not, or the process ends before.
+fn wait_for(addresses: &[SocketAddr], child: &mut Child, log: &Path) -> io::Result<()> {
+    let begin = Instant::now();
+    for address in addresses {
+        while TcpStream::connect(address).is_err() {
+            let ended = child.try_wait()?.is_some();
+            if ended || begin.elapsed() > READY_WITHIN {
+                let text = std::fs::read_to_string(log).unwrap_or_default();
+                let tail = text.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
+                return Err(io::Error::other(format!(
+                    "nothing listens on {address}: {tail}"
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+/// A loopback address that nobody listens on right now.
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}
+
+/// The accounts that load goes to, the same for every server.
+pub fn recipients(count: usize) -> Vec<String> {
+    (0..count)
+        .map(|index| format!("u{index:02}@{DOMAIN}"))
+        .collect()
+}
+
+fn run_quietly(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let name = command.get_program().to_string_lossy().into_owned();
+    Err(io::Error::other(format!(
+        "{name}: {}: {}",
+        output.status,
+        said.trim()
+    )))
+}

@@ -1,0 +1,315 @@
+//! Durable acceptance: 10 KiB messages over 50 connections, the same client for every server.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::{Meter, Setting};
+use crate::figures::{Sheet, median, percentile};
+use crate::load::imap::Imap;
+use crate::load::smtp::{self, Outcome, Plan};
+use crate::peers::{self, PASSWORD, Running, dovecot, postfix, ringpost};
+
+const SIZE_BYTES: usize = 10 * 1_024;
+const SESSIONS: usize = 50;
+/// Enough mailboxes that a peer which locks one while delivering is not held back by that.
+const ACCOUNTS: usize = 20;
+/// A peer that has not emptied its queue by then is reported with what it delivered.
+const DRAIN_WITHIN: Duration = Duration::from_secs(180);
+
+/// A server in the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Contender {
+    Ringpost,
+    Sink,
+    Postfix,
+    PostfixDovecot,
+}
+
+impl Contender {
+    const ALL: [Contender; 4] = [
+        Contender::Ringpost,
+        Contender::Sink,
+        Contender::Postfix,
+        Contender::PostfixDovecot,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Contender::Ringpost => "ringpost",
+            Contender::Sink => "sink",
+            Contender::Postfix => "postfix",
+            Contender::PostfixDovecot => "postfix_dovecot",
+        }
+    }
+}
+
+/// What one contender did in one round.
+#[derive(Default, Clone, Copy)]
+struct Round {
+    accepted: f64,
+    /// Messages per second until the last one was in its mailbox; equal to `accepted` where acceptance is delivery.
+    delivered: f64,
+    cpu_ms: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    written_per_byte: f64,
+    writes_per_message: f64,
+    flushes_per_message: f64,
+}
+
+pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
+    let mut results: Vec<(Contender, Vec<Round>)> = Contender::ALL
+        .map(|contender| (contender, Vec::new()))
+        .into();
+    for round in 1..=setting.rounds {
+        for (contender, rounds) in &mut results {
+            if setting.peers_only && matches!(contender, Contender::Ringpost | Contender::Sink) {
+                continue;
+            }
+            match one_round(setting, *contender) {
+                Ok(result) => {
+                    let prefix = format!("round{round}.{}", contender.name());
+                    sheet.tell(format!("{prefix}.accepted"), result.accepted, "msg/s");
+                    if result.delivered > 0.0 {
+                        sheet.tell(format!("{prefix}.delivered"), result.delivered, "msg/s");
+                    }
+                    rounds.push(result);
+                }
+                Err(error) => eprintln!("left out: {} in round {round}: {error}", contender.name()),
+            }
+        }
+    }
+    for (contender, rounds) in &results {
+        let of = |field: fn(&Round) -> f64| median(&rounds.iter().map(field).collect::<Vec<_>>());
+        if rounds.is_empty() {
+            continue;
+        }
+        let name = contender.name();
+        sheet.tell(
+            format!("{name}.accepted"),
+            of(|round| round.accepted),
+            "msg/s",
+        );
+        if of(|round| round.delivered) > 0.0 {
+            sheet.tell(
+                format!("{name}.delivered"),
+                of(|round| round.delivered),
+                "msg/s",
+            );
+        }
+        sheet.tell(
+            format!("{name}.latency_p50"),
+            of(|round| round.p50_ms),
+            "ms",
+        );
+        sheet.tell(
+            format!("{name}.latency_p99"),
+            of(|round| round.p99_ms),
+            "ms",
+        );
+        sheet.tell(format!("{name}.cpu"), of(|round| round.cpu_ms), "ms/msg");
+        sheet.tell(
+            format!("{name}.written"),
+            of(|round| round.written_per_byte),
+            "B/B",
+        );
+        sheet.tell(
+            format!("{name}.disk_writes"),
+            of(|round| round.writes_per_message),
+            "writes/msg",
+        );
+        sheet.tell(
+            format!("{name}.disk_flushes"),
+            of(|round| round.flushes_per_message),
+            "flushes/msg",
+        );
+    }
+    for (peer, figure) in [
+        ("postfix", "accepted"),
+        ("postfix_dovecot", "delivered"),
+        ("sink", "accepted"),
+    ] {
+        let ours = sheet.value(&format!("ringpost.{figure}"));
+        let theirs = sheet
+            .value(&format!("{peer}.{figure}"))
+            .filter(|value| *value > 0.0);
+        if let (Some(ours), Some(theirs)) = (ours, theirs) {
+            sheet.tell(format!("ratio.{figure}.{peer}"), ours / theirs, "ratio");
+        }
+    }
+    if !setting.peers_only && ours_is_missing(&results) {
+        Err(io::Error::other("ringpost was not measured"))
+    } else {
+        Ok(())
+    }
+}
+
+fn ours_is_missing(results: &[(Contender, Vec<Round>)]) -> bool {
+    results
+        .iter()
+        .any(|(contender, rounds)| *contender == Contender::Ringpost && rounds.is_empty())
+}
+
+/// Device writes and bytes per message and leg under 64 senders. Reads the whole disk's counters: run it on a disk that
+/// nobody else uses.
+pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
+    const LEGS: f64 = 2.0;
+    let (mut writes, mut bytes) = (Vec::new(), Vec::new());
+    for _ in 0..setting.rounds {
+        let directory = setting.fresh("device")?;
+        let ours = ringpost::Setting {
+            directory: &directory,
+            leg_size: leg_size(setting),
+            sink: false,
+        };
+        let (mut server, _) = ringpost::start(&ours)?;
+        let accounts = peers::recipients(ACCOUNTS);
+        ringpost::add_accounts(&directory, &accounts)?;
+        let meter = Meter::begin(&server, &[], &directory);
+        let outcome = smtp::run(&plan(setting, &server, &accounts, 64)?)?;
+        // The index is written in the background: count what it owes, too.
+        server.stop();
+        let (_, disk) = meter.end();
+        writes.push(disk.writes as f64 / (outcome.accepted as f64).max(1.0) / LEGS);
+        bytes.push(disk.written_bytes as f64 / outcome.content_bytes.max(1) as f64 / LEGS);
+    }
+    sheet.tell("device.writes", median(&writes), "writes/msg/leg");
+    sheet.tell("device.written", median(&bytes), "B/B/leg");
+    Ok(())
+}
+
+fn one_round(setting: &Setting, contender: Contender) -> io::Result<Round> {
+    let directory = setting.fresh(contender.name())?;
+    let accounts = peers::recipients(ACCOUNTS);
+    match contender {
+        Contender::Ringpost | Contender::Sink => {
+            let sink = contender == Contender::Sink;
+            let ours = ringpost::Setting {
+                directory: &directory,
+                leg_size: leg_size(setting),
+                sink,
+            };
+            let (server, _) = ringpost::start(&ours)?;
+            ringpost::add_accounts(&directory, &accounts)?;
+            let (mut round, outcome) = measured(setting, &server, &[], &accounts, &|_| Ok(()))?;
+            round.delivered = round.accepted;
+            if !sink {
+                let there = delivered(&server, &accounts)?;
+                if there < outcome.accepted {
+                    let text = format!(
+                        "{} acknowledged, {there} in the mailboxes",
+                        outcome.accepted
+                    );
+                    return Err(io::Error::other(text));
+                }
+            }
+            Ok(round)
+        }
+        Contender::Postfix => {
+            let server = postfix::start(&directory, &postfix::Delivery::Hold)?;
+            Ok(measured(setting, &server, &[], &accounts, &|_| Ok(()))?.0)
+        }
+        Contender::PostfixDovecot => {
+            let store = dovecot::start(&directory)?;
+            let lmtp = store
+                .lmtp
+                .ok_or_else(|| io::Error::other("Dovecot without LMTP"))?;
+            let server = postfix::start(&directory, &postfix::Delivery::Lmtp(&lmtp))?;
+            let begin = Instant::now();
+            let arrived = std::cell::Cell::new((0u64, Duration::ZERO));
+            let drained = |outcome: &Outcome| {
+                loop {
+                    // Until everything is there; bounded by DRAIN_WITHIN.
+                    let there = delivered(&store, &accounts)?;
+                    arrived.set((there, begin.elapsed()));
+                    if there >= outcome.accepted || begin.elapsed() > DRAIN_WITHIN {
+                        return Ok(());
+                    }
+                    std::thread::sleep(Duration::from_millis(250));
+                }
+            };
+            let (mut round, _) = measured(setting, &server, &store.pids(), &accounts, &drained)?;
+            let (there, after) = arrived.get();
+            round.delivered = there as f64 / after.as_secs_f64().max(1e-9);
+            Ok(round)
+        }
+    }
+}
+
+/// Runs the load, waits until `drained`, and adds up what it cost.
+fn measured(
+    setting: &Setting,
+    server: &Running,
+    extra: &[u32],
+    accounts: &[String],
+    drained: &dyn Fn(&Outcome) -> io::Result<()>,
+) -> io::Result<(Round, Outcome)> {
+    let meter = Meter::begin(server, extra, &server.directory);
+    let mut outcome = smtp::run(&plan(setting, server, accounts, SESSIONS)?)?;
+    drained(&outcome)?;
+    let (usage, disk) = meter.end();
+    if outcome.accepted == 0 {
+        return Err(io::Error::other(
+            outcome
+                .first_trouble
+                .unwrap_or_else(|| "nothing was accepted".into()),
+        ));
+    }
+    if let Some(trouble) = &outcome.first_trouble {
+        eprintln!("trouble on the way: {trouble}");
+    }
+    let messages = outcome.accepted as f64;
+    let bytes = outcome.content_bytes as f64;
+    let round = Round {
+        accepted: outcome.rate(),
+        delivered: 0.0,
+        cpu_ms: usage.cpu_s * 1_000.0 / messages,
+        p50_ms: f64::from(percentile(&mut outcome.latencies_us, 0.5)) / 1_000.0,
+        p99_ms: f64::from(percentile(&mut outcome.latencies_us, 0.99)) / 1_000.0,
+        written_per_byte: usage.written_bytes as f64 / bytes,
+        writes_per_message: disk.writes as f64 / messages,
+        flushes_per_message: disk.flushes as f64 / messages,
+    };
+    Ok((round, outcome))
+}
+
+fn plan(
+    setting: &Setting,
+    server: &Running,
+    accounts: &[String],
+    sessions: usize,
+) -> io::Result<Plan> {
+    Ok(Plan {
+        server: server
+            .smtp
+            .ok_or_else(|| io::Error::other("no SMTP here"))?,
+        lmtp: false,
+        sessions,
+        size_bytes: SIZE_BYTES,
+        per_connection: 100,
+        messages_max: setting.scaled(100_000, 20_000),
+        within: Duration::from_secs(setting.scaled(10, 4)),
+        recipients: accounts.to_vec(),
+        pipelining: true,
+        ledger: false,
+    })
+}
+
+/// Messages in the accounts' INBOXes, by IMAP STATUS.
+pub fn delivered(server: &Running, accounts: &[String]) -> io::Result<u64> {
+    let imap = server
+        .imap
+        .ok_or_else(|| io::Error::other("no IMAP here"))?;
+    let mut count = 0;
+    for account in accounts {
+        let mut client = Imap::connect(imap, None)?;
+        client.login(account, PASSWORD)?;
+        count += client.status("INBOX")?;
+    }
+    Ok(count)
+}
+
+/// Room for every message of a run on each leg, twice.
+fn leg_size(setting: &Setting) -> &'static str {
+    if setting.quick { "1GiB" } else { "4GiB" }
+}

@@ -1,0 +1,125 @@
+//! Memory: what an idle IMAP connection costs, and what an overload does to the server.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Setting, accept};
+use crate::figures::Sheet;
+use crate::load::imap::Imap;
+use crate::load::smtp::{self, Plan};
+use crate::load::tls;
+use crate::peers::{self, PASSWORD, ringpost};
+use crate::process;
+
+const MIB: f64 = 1_048_576.0;
+/// Connections that are opened and closed first, so that pools and tables have grown before the first reading.
+const WARM_UP: usize = 50;
+/// Looks at the server's memory while the load runs.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+pub fn idle(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
+    let connections = setting.scaled(1_000, 200) as usize;
+    for (name, with_tls) in [("plain", false), ("tls", true)] {
+        let directory = setting.fresh("idle")?;
+        let (server, _) = ringpost::start(&ringpost::Setting {
+            directory: &directory,
+            leg_size: "256MiB",
+            sink: false,
+        })?;
+        let address = if with_tls { server.imaps } else { server.imap };
+        let address = address.ok_or_else(|| io::Error::other("no IMAP here"))?;
+        let config = if with_tls { Some(tls::config()?) } else { None };
+        let open = |count: usize| -> io::Result<Vec<Imap>> {
+            (0..count)
+                .map(|_| {
+                    let mut imap = Imap::connect_small(address, config.as_ref())?;
+                    imap.login("alice@example.org", PASSWORD)?;
+                    imap.select("INBOX")?;
+                    imap.idle()?;
+                    Ok(imap)
+                })
+                .collect()
+        };
+        let first = open(WARM_UP)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let before = process::memory(&server.pids()).resident_bytes;
+        let rest = open(connections)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let after = process::memory(&server.pids()).resident_bytes;
+        let each = after.saturating_sub(before) as f64 / connections as f64 / 1_024.0;
+        sheet.tell(format!("idle.{name}.resident"), each, "KiB/connection");
+        drop((first, rest));
+    }
+    Ok(())
+}
+
+/// Ten times as many senders as the acceptance figure uses, with ten times the content: far more than the disk takes.
+pub fn overload(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
+    let directory = setting.fresh("overload")?;
+    let (server, _) = ringpost::start(&ringpost::Setting {
+        directory: &directory,
+        leg_size: "4GiB",
+        sink: false,
+    })?;
+    let accounts = peers::recipients(10);
+    ringpost::add_accounts(&directory, &accounts)?;
+    let address = server
+        .smtp
+        .ok_or_else(|| io::Error::other("no SMTP here"))?;
+    let plan = |sessions: usize, size_bytes: usize, seconds: u64, messages_max: u64| Plan {
+        server: address,
+        lmtp: false,
+        sessions,
+        size_bytes,
+        per_connection: 100,
+        messages_max,
+        within: Duration::from_secs(seconds),
+        recipients: accounts.clone(),
+        pipelining: true,
+        ledger: false,
+    };
+    let (normal, normal_peak) = watched(&server.pids(), &plan(50, 10 * 1_024, 4, 40_000))?;
+    let heavy_max = setting.scaled(15_000, 5_000);
+    let (heavy, heavy_peak) = watched(
+        &server.pids(),
+        &plan(500, 100 * 1_024, setting.scaled(20, 6), heavy_max),
+    )?;
+    sheet.tell("overload.normal_peak", normal_peak as f64 / MIB, "MiB");
+    sheet.tell("overload.heavy_peak", heavy_peak as f64 / MIB, "MiB");
+    sheet.tell(
+        "overload.growth",
+        heavy_peak as f64 / (normal_peak as f64).max(1.0),
+        "ratio",
+    );
+    sheet.tell("overload.accepted", heavy.rate(), "msg/s");
+    sheet.tell("overload.refused_4xx", heavy.refused_for_now as f64, "msg");
+    let there = accept::delivered(&server, &accounts)?;
+    let lost = (normal.accepted + heavy.accepted).saturating_sub(there);
+    sheet.tell("overload.lost", lost as f64, "msg");
+    if lost > 0 {
+        Err(io::Error::other(format!(
+            "{lost} acknowledged messages are missing"
+        )))
+    } else {
+        Ok(())
+    }
+}
+
+/// Runs the load and returns the greatest resident size seen meanwhile.
+fn watched(pids: &[u32], plan: &Plan) -> io::Result<(smtp::Outcome, u64)> {
+    let peak = AtomicU64::new(0);
+    let done = AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                peak.fetch_max(process::memory(pids).resident_bytes, Ordering::Relaxed);
+                std::thread::sleep(LOOK_EVERY);
+            }
+        });
+        let outcome = smtp::run(plan);
+        done.store(true, Ordering::Relaxed);
+        outcome
+    })?;
+    Ok((outcome, peak.into_inner()))
+}
