@@ -1,12 +1,55 @@
-//! The append log, the projection, reclaim. (API agreed on 2026-11-21; the story belongs here once the code does.)
+//! The append log as the only truth, the projection that can be thrown away, and reclaim.
+//!
+//! A [`Store`] stands on one `volume::Volume`. What the layer above appends as a [`Group`] (records and bodies) becomes durable on
+//! every counting leg wholly or not at all, in the order of the calls; groups of many callers share one batch. Everything the
+//! layer above knows is a function of that log. So that opening does not mean reading all of it, the layer above
+//! hands over rows now and then ([`Store::checkpoint`]): they live in redb, on pages of the same volume, and replay begins after
+//! the LSN they stand for. If those pages are ever lost the whole log is replayed instead; nothing else is.
+//!
+//! What must hold:
+//! - a group is wholly inside one batch, and no group comes before one appended earlier;
+//! - `applied` callbacks run in log order, at the moment of durability, before any waiter learns of it: memory above is always
+//!   f(log prefix);
+//! - a group answered with a fault is not in the log;
+//! - the pages of the last logged checkpoint are never overwritten before the next one is logged (redb copies on write, one
+//!   redb commit per logged checkpoint), and every page read is proved by a check that the log holds;
+//! - a segment is freed only after a checkpoint that no longer points into it is durable.
+//!
+//! Main path: `append.rs` (queue, batches, durability) → `volume`. Then `checkpoint.rs` over `projection.rs`, `backend.rs`, `pages.rs`;
+//! `open.rs` and `replay.rs` for the way back; `reclaim.rs` for space. Start reading at `append.rs`; `FORMAT.md` has the bytes.
 #![forbid(unsafe_code)]
-#![allow(unused_variables, dead_code)]
+
+mod append;
+mod backend;
+mod body;
+mod checkpoint;
+mod frame;
+pub mod limits;
+mod open;
+mod pages;
+mod projection;
+mod read;
+mod reclaim;
+mod replay;
+mod space;
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use base::BodyName;
+use base::host::Bell;
 use bytes::Bytes;
 use device::Io;
+use volume::{BatchAddress, CommitFault, Volume};
+
+pub use body::{BODY_REF_BYTES_MAX, BodyRef, Codec};
+pub use checkpoint::ProjectionScrub;
+pub use open::OpenReport;
+pub use reclaim::{LocalFuture, Tenant};
+pub use replay::Replay;
 pub use volume::{Lsn, ReadFault};
-use volume::{RecordAddress, Volume};
 
 /// What a record is, to the layer above; 0–127 are that layer's, 128–255 the store's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,37 +65,14 @@ pub struct Record {
 /// A body to be stored: immutable bytes with their name and a short digest kept beside them (for mail: envelope and structure).
 #[derive(Debug, Clone)]
 pub struct BodyIn {
+    /// BLAKE3 of `raw`; the store believes it and proves it when asked to (`Store::body_proved`, reclaim).
     pub name: BodyName,
+    /// At most `limits::BODY_BYTES_MAX`.
     pub raw: Bytes,
     pub summary: Bytes,
 }
 
-/// Where a stored body is, and how to prove it. Encodes to at most `BODY_REF_BYTES_MAX` bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BodyRef {
-    pub name: BodyName,
-    pub raw_bytes: u32,
-    pub summary: RecordAddress,
-    pub body: RecordAddress,
-    pub codec: Codec,
-}
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    Raw,
-    Zstd,
-    /// `body` is a list of chunk addresses (a message larger than a batch).
-    Chunked,
-}
-impl BodyRef {
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        unimplemented!()
-    }
-    pub fn decode(reader: &mut base::cursor::Reader<'_>) -> Result<BodyRef, base::cursor::Short> {
-        unimplemented!()
-    }
-}
-
-/// What becomes durable together or not at all.
+/// What becomes durable together or not at all. Records and summaries together stay under `limits::GROUP_FIXED_BYTES_MAX`.
 #[derive(Debug, Clone, Default)]
 pub struct Group {
     pub bodies: Vec<BodyIn>,
@@ -76,6 +96,7 @@ pub struct Replayed {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreFault {
+    /// The reserve is reached: new bodies are refused first (`limits`), records when the volume has none left. Reclaim goes on.
     #[error("storage is full")]
     Full,
     #[error("storage defers: {0}")]
@@ -84,6 +105,28 @@ pub enum StoreFault {
     Damaged,
     #[error("the projection failed: {0}")]
     Projection(String),
+    /// The group passes a limit of `limits.rs`; nothing was written.
+    #[error("a group is larger than the log takes at once")]
+    TooLarge,
+    /// The log was written by a newer version.
+    #[error("{0}")]
+    Misfit(String),
+}
+impl From<CommitFault> for StoreFault {
+    fn from(fault: CommitFault) -> StoreFault {
+        match fault {
+            CommitFault::Deferred(why) => StoreFault::Deferred(why),
+            CommitFault::Full => StoreFault::Full,
+        }
+    }
+}
+impl From<ReadFault> for StoreFault {
+    fn from(fault: ReadFault) -> StoreFault {
+        match fault {
+            ReadFault::Damaged => StoreFault::Damaged,
+            ReadFault::Stale | ReadFault::Unavailable => StoreFault::Deferred(fault.to_string()),
+        }
+    }
 }
 
 /// One row to write (`Some`) or delete (`None`) in the projection.
@@ -97,110 +140,178 @@ pub struct Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(pub u8);
 
-#[derive(Clone)]
-pub struct Store {}
-
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub projection_cache_bytes: usize,
-    /// zstd level for bodies, 0: store raw.
+    /// zstd level for bodies, 0: store raw. Bodies are compressed on the way in only when nothing else waits; reclaim compresses
+    /// the rest.
     pub compression_level: i32,
 }
 
+/// Totals since open, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub groups: u64,
+    pub batches: u64,
+    /// Payload bytes of the batches, framing included.
+    pub batch_bytes: u64,
+    /// Raw bytes of the bodies in, and what they took stored.
+    pub body_raw_bytes: u64,
+    pub body_stored_bytes: u64,
+    pub checkpoints: u64,
+    pub checkpoint_rows: u64,
+    pub checkpoint_pages: u64,
+    /// Pages, page tables and page 0 together, per leg.
+    pub checkpoint_bytes: u64,
+    pub reclaimed_segments: u64,
+    pub reclaim_copied_bytes: u64,
+}
+
+/// One volume's log and projection; lives on the volume's owner thread. Clones share one state.
+#[derive(Clone)]
+pub struct Store {
+    inner: Rc<Inner>,
+}
+
+pub(crate) struct Inner {
+    io: Io,
+    volume: Volume,
+    /// Under which runs and frames are checked.
+    seed: u64,
+    sizes: limits::Sizes,
+    zstd: body::Zstd,
+    /// The same for jobs on the index thread.
+    zstd_away: std::sync::Arc<body::Zstd>,
+    queue: RefCell<append::Queue>,
+    /// Wakes the committer.
+    queue_bell: Bell,
+    /// Wakes callers waiting for room.
+    room_bell: Bell,
+    /// The newest durable batch.
+    landed: Cell<Lsn>,
+    space: space::Space,
+    projection: checkpoint::Checkpointer,
+    reclaim: reclaim::Ledger,
+    since_checkpoint: SinceCheckpoint,
+    counters: RefCell<Counters>,
+    report: Cell<OpenReport>,
+}
+
+/// What the log took since the last checkpoint began.
+#[derive(Default)]
+pub(crate) struct SinceCheckpoint {
+    bytes: Cell<u64>,
+    groups: Cell<u64>,
+}
+
 impl Store {
-    /// Opens the log and the projection of an open volume. The caller then replays `replay` to its end before any `append`.
-    pub async fn open(
-        io: Io,
-        volume: Volume,
-        settings: Settings,
-    ) -> Result<(Store, Replay), StoreFault> {
-        unimplemented!()
-    }
+    /// The volume underneath, for reports and administration. Appending past the store breaks it.
     pub fn volume(&self) -> &Volume {
-        unimplemented!()
+        &self.inner.volume
+    }
+
+    /// Resolves when the queue has room. Callers that hold large bodies wait here *before* they decide the order of their group;
+    /// `append` itself never waits for room, so that its order is that of the calls.
+    pub async fn room(&self) {
+        // Bounded by the queue's progress: every landed batch rings.
+        while self.inner.queue.borrow().is_past_soft() {
+            self.inner.room_bell.wait().await;
+        }
     }
 
     /// Queues `group`; its order in the log is the order of these calls (decided before the first await). Resolves when durable on every
     /// counting leg, in log order. Groups of many callers share one batch (group commit: submit at once when idle, else gather).
-    /// Waits (bounded) for room when the queue is full.
+    /// Dropping the future does not take the group back.
+    ///
+    /// `Full`: the reserve is reached. `TooLarge`: a limit is passed. `Deferred`: the volume takes nothing just now, or more waits than
+    /// memory is planned for (see `room`).
     pub async fn append(&self, group: Group) -> Result<Committed, StoreFault> {
-        unimplemented!()
+        let receiver = self.inner.enqueue(group, None, append::Origin::Layer)?;
+        receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
+
     /// As `append`, but `applied` runs on this thread at the moment of durability, in log order, before any waiter is woken: the layer above
-    /// applies its change there, so that its memory is always f(log prefix) and `applied_lsn` needs no guess.
+    /// applies its change there, so that its memory is always f(log prefix) and `applied_lsn` needs no guess. The groups of one
+    /// batch share its LSN and are applied without a pause between them.
     pub async fn append_then(
         &self,
         group: Group,
         applied: Box<dyn FnOnce(&Committed)>,
     ) -> Result<Committed, StoreFault> {
-        unimplemented!()
+        let receiver = self
+            .inner
+            .enqueue(group, Some(applied), append::Origin::Layer)?;
+        receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
-    /// The raw bytes of a body, proved by checksum (and BLAKE3 when `prove`).
-    pub async fn body(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
-        unimplemented!()
-    }
-    pub async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
-        unimplemented!()
-    }
-    pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
-        unimplemented!()
-    }
-
-    // The projection. Reads run on the index thread and see the last `checkpoint`, nothing newer.
-    pub async fn get(&self, table: Table, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreFault> {
-        unimplemented!()
-    }
-    /// Rows with `from <= key < to`, in order, at most `rows_max`.
-    pub async fn range(
+    /// As `append_then`, for a group that is a picture of the layer above's state: `build` runs when every group appended earlier is
+    /// durable and applied, and what it answers comes next in the log. So a snapshot neither misses nor repeats a change. The
+    /// log pauses for one batch. Taken from the reserve: snapshots are what lets reclaim free space.
+    pub async fn append_at_rest(
         &self,
-        table: Table,
-        from: Vec<u8>,
-        to: Vec<u8>,
-        rows_max: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreFault> {
-        unimplemented!()
+        build: Box<dyn FnOnce() -> Group>,
+        applied: Box<dyn FnOnce(&Committed)>,
+    ) -> Result<Committed, StoreFault> {
+        let receiver = self.inner.enqueue(
+            Group::default(),
+            Some(applied),
+            append::Origin::AtRest(build),
+        )?;
+        receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
-    /// Durably replaces rows so that the projection equals f(log prefix up to the group applied last). Call with everything that changed since
-    /// the last checkpoint. Afterwards recovery replays only what came later. At most one at a time; appends go on beside it.
-    pub async fn checkpoint(&self, changes: Vec<Change>, applied: Lsn) -> Result<(), StoreFault> {
-        unimplemented!()
-    }
+
     /// Log bytes and groups since the last checkpoint: when to call it.
     pub fn since_checkpoint(&self) -> (u64, u64) {
-        unimplemented!()
+        let since = &self.inner.since_checkpoint;
+        (since.bytes.get(), since.groups.get())
     }
 
-    /// One reclaim pass; see `Tenant`. Says how many segments were freed.
-    pub async fn reclaim(&self, tenant: &dyn Tenant) -> Result<usize, StoreFault> {
-        unimplemented!()
+    pub fn counters(&self) -> Counters {
+        *self.inner.counters.borrow()
     }
-}
 
-/// Gives the log after the projection's LSN, group by group.
-pub struct Replay {}
-impl Replay {
-    pub async fn next(&mut self) -> Result<Option<Replayed>, StoreFault> {
-        unimplemented!()
+    /// What opening found.
+    pub fn open_report(&self) -> OpenReport {
+        self.inner.report.get()
     }
 }
 
-/// What reclaim asks of the layer above. Mark and sweep: the layer above knows which bodies and records still count.
-pub trait Tenant {
-    /// Every body reference that lies in one of `segments` and is still wanted, from memory and projection together (one pass).
-    fn live_bodies<'a>(
-        &'a self,
-        segments: &'a [volume::SegmentIndex],
-    ) -> LocalFuture<'a, Result<Vec<BodyRef>, StoreFault>>;
-    /// The bodies were copied; make every reference point to the new place (appends records of its own and waits for them).
-    fn moved<'a>(
-        &'a self,
-        pairs: Vec<(BodyRef, BodyRef)>,
-    ) -> LocalFuture<'a, Result<(), StoreFault>>;
-    /// `records` are about to disappear from the log: append whatever is needed so that the log alone still gives the same state (snapshots).
-    fn carry_forward<'a>(
-        &'a self,
-        records: Vec<(Lsn, Record)>,
-    ) -> LocalFuture<'a, Result<(), StoreFault>>;
+impl Inner {
+    fn note_group(&self, group: &Group, stored_bytes: u64) {
+        let mut counters = self.counters.borrow_mut();
+        counters.groups += 1;
+        counters.body_raw_bytes += group
+            .bodies
+            .iter()
+            .map(|body| body.raw.len() as u64)
+            .sum::<u64>();
+        counters.body_stored_bytes += stored_bytes;
+    }
+
+    fn note_batch(&self, address: &BatchAddress, bytes: u64, groups: u64) {
+        {
+            let mut counters = self.counters.borrow_mut();
+            counters.batches += 1;
+            counters.batch_bytes += bytes;
+        }
+        self.since_checkpoint.add(bytes, groups);
+        self.landed.set(address.lsn);
+        self.space.note_batch(&self.volume, address);
+    }
+
+    fn counted(&self, count: impl FnOnce(&mut Counters)) {
+        count(&mut self.counters.borrow_mut());
+    }
 }
-pub type LocalFuture<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + 'a>>;
+
+impl SinceCheckpoint {
+    fn add(&self, bytes: u64, groups: u64) {
+        self.bytes.set(self.bytes.get() + bytes);
+        self.groups.set(self.groups.get() + groups);
+    }
+
+    fn subtract(&self, (bytes, groups): (u64, u64)) {
+        self.bytes.set(self.bytes.get() - bytes);
+        self.groups.set(self.groups.get() - groups);
+    }
+}

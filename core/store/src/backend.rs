@@ -1,0 +1,438 @@
+//! redb's storage on the volume's arena.
+//!
+//! redb runs on the index thread and must not wait for the volume's thread. So every page it writes stays in memory: in `dirty` until
+//! it syncs, then in `burst` until the owner thread has written it to every leg and logged its check (`checkpoint.rs`). What is
+//! in neither map is read from the arena and held against the page table. Page 0, the only one that redb rewrites in
+//! place, is always in memory.
+//!
+//! Between calls: a page is in the newest of dirty, burst, table. `burst` changes only inside a commit, and no commit runs
+//! while a burst is being written (one checkpoint at a time).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use redb::StorageBackend;
+use volume::{ArenaRead, ReadFault};
+
+use crate::limits::{PAGE_BYTES, PROJECTION_PAGES_MAX};
+use crate::pages::{PageTable, check_of};
+
+pub(crate) struct Arena {
+    reader: Arc<dyn ArenaRead>,
+    state: Mutex<State>,
+}
+
+struct State {
+    logical_bytes: u64,
+    page0: Vec<u8>,
+    dirty: HashMap<u64, Bytes>,
+    burst: HashMap<u64, Bytes>,
+    table: PageTable,
+    /// The first read that failed, and how; redb answers nothing after it.
+    fault: Option<ReadFault>,
+    closed: bool,
+}
+
+/// The pages of one commit, taken to be written.
+pub(crate) struct Burst {
+    /// Page, content, check; ascending. Without page 0.
+    pub pages: Vec<(u64, Bytes, u64)>,
+    pub page0: Bytes,
+    pub logical_bytes: u64,
+}
+
+impl Arena {
+    pub fn new(
+        reader: Arc<dyn ArenaRead>,
+        table: PageTable,
+        page0: Vec<u8>,
+        logical_bytes: u64,
+    ) -> Arena {
+        let (dirty, burst) = (HashMap::new(), HashMap::new());
+        Arena {
+            reader,
+            state: Mutex::new(State {
+                logical_bytes,
+                page0,
+                dirty,
+                burst,
+                table,
+                fault: None,
+                closed: false,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// Everything that redb synced and that is not on the legs yet. On the index thread: it computes the checks.
+    pub fn take_burst(&self) -> Burst {
+        let (mut pages, page0, logical_bytes) = {
+            let state = self.state();
+            let pages: Vec<(u64, Bytes, u64)> = state
+                .burst
+                .iter()
+                .map(|(page, bytes)| (*page, bytes.clone(), 0))
+                .collect();
+            (
+                pages,
+                Bytes::copy_from_slice(&state.page0),
+                state.logical_bytes,
+            )
+        };
+        pages.sort_unstable_by_key(|(page, ..)| *page);
+        for (page, bytes, check) in &mut pages {
+            *check = check_of(*page, bytes);
+        }
+        Burst {
+            pages,
+            page0,
+            logical_bytes,
+        }
+    }
+
+    /// The burst is on every leg and logged: from here its pages are read from there.
+    pub fn retire(&self, burst: &Burst) {
+        let mut state = self.state();
+        for (page, _, check) in &burst.pages {
+            state.table.set(*page, *check);
+            state.burst.remove(page);
+        }
+        state.table.cut(burst.logical_bytes);
+    }
+
+    /// The table as it will be once `burst` is logged.
+    pub fn table_with(&self, burst: &Burst) -> PageTable {
+        let mut table = self.state().table.clone();
+        for (page, _, check) in &burst.pages {
+            table.set(*page, *check);
+        }
+        table.cut(burst.logical_bytes);
+        table
+    }
+
+    pub fn table_bytes(&self) -> usize {
+        self.state().table.bytes()
+    }
+
+    /// Whether redb has written anything that no checkpoint has logged.
+    pub fn has_unlogged(&self) -> bool {
+        let state = self.state();
+        !state.burst.is_empty() || !state.dirty.is_empty()
+    }
+
+    pub fn fault(&self) -> Option<ReadFault> {
+        self.state().fault.clone()
+    }
+
+    /// From here every call of redb fails at once: the devices may be gone, and nothing it still wants to write counts.
+    pub fn close(&self) {
+        self.state().closed = true;
+    }
+
+    /// Reads every page of the last logged checkpoint, which repairs what one leg has lost; says how many no leg has.
+    pub fn scrub(&self) -> (u64, u64) {
+        let pages: Vec<(u64, u64)> = self.state().table.written().collect();
+        let mut page_bytes = vec![0; PAGE_BYTES];
+        let mut lost = 0;
+        for (page, _) in &pages {
+            // As redb reads it: a page rewritten meanwhile has another check.
+            if self.read_page(*page, &mut page_bytes).is_err() {
+                lost += 1;
+            }
+        }
+        (pages.len() as u64, lost)
+    }
+
+    fn read_page(&self, page: u64, into: &mut [u8]) -> Result<(), ReadFault> {
+        let check = {
+            let state = self.state();
+            if page == 0 {
+                into.copy_from_slice(&state.page0);
+                return Ok(());
+            }
+            if let Some(bytes) = state.dirty.get(&page).or_else(|| state.burst.get(&page)) {
+                into.copy_from_slice(bytes);
+                return Ok(());
+            }
+            match state.table.check(page) {
+                0 => {
+                    into.fill(0);
+                    return Ok(());
+                }
+                check => check,
+            }
+        };
+        // Without the lock: the owner thread must not wait for this read.
+        self.reader.read_page(page, check, into)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.check_range(offset, out.len())?;
+        let mut done = 0;
+        while done < out.len() {
+            let (page, inside) = split(offset + done as u64);
+            let count = (PAGE_BYTES - inside).min(out.len() - done);
+            let target = &mut out[done..done + count];
+            let result = if count == PAGE_BYTES {
+                self.read_page(page, target)
+            } else {
+                let mut whole = vec![0; PAGE_BYTES];
+                let result = self.read_page(page, &mut whole);
+                target.copy_from_slice(&whole[inside..inside + count]);
+                result
+            };
+            if let Err(fault) = result {
+                tracing::warn!(page, %fault, "a page of the projection cannot be read");
+                let message = format!("page {page}: {fault}");
+                self.state().fault.get_or_insert(fault);
+                return Err(io::Error::other(message));
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check_range(offset, data.len())?;
+        let whole_pages =
+            offset.is_multiple_of(PAGE_BYTES as u64) && data.len().is_multiple_of(PAGE_BYTES);
+        // One copy for all pages of this write; each page is a slice of it.
+        let shared = if whole_pages && offset > 0 {
+            Bytes::copy_from_slice(data)
+        } else {
+            Bytes::new()
+        };
+        let mut done = 0;
+        while done < data.len() {
+            let (page, inside) = split(offset + done as u64);
+            let count = (PAGE_BYTES - inside).min(data.len() - done);
+            let piece = &data[done..done + count];
+            if page == 0 {
+                self.state().page0[inside..inside + count].copy_from_slice(piece);
+            } else if whole_pages && offset > 0 {
+                self.state()
+                    .dirty
+                    .insert(page, shared.slice(done..done + count));
+            } else {
+                let mut whole = vec![0; PAGE_BYTES];
+                self.read(page * PAGE_BYTES as u64, &mut whole)?;
+                whole[inside..inside + count].copy_from_slice(piece);
+                self.state().dirty.insert(page, whole.into());
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    fn check_range(&self, offset: u64, bytes: usize) -> io::Result<()> {
+        let state = self.state();
+        if state.closed {
+            return Err(io::Error::other("the projection is closed"));
+        }
+        if offset
+            .checked_add(bytes as u64)
+            .is_none_or(|end| end > state.logical_bytes)
+        {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+        }
+        Ok(())
+    }
+}
+
+fn split(offset: u64) -> (u64, usize) {
+    (
+        offset / PAGE_BYTES as u64,
+        (offset % PAGE_BYTES as u64) as usize,
+    )
+}
+
+/// redb's handle on an arena.
+pub(crate) struct Backend(pub Arc<Arena>);
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Backend")
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.state().logical_bytes)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    /// Both ways. Space is taken from the volume only for pages that are written, so redb's habit of doubling costs nothing.
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.0.state();
+        if len > (PROJECTION_PAGES_MAX * PAGE_BYTES) as u64 {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        if len < state.logical_bytes {
+            let pages = len.div_ceil(PAGE_BYTES as u64);
+            // Nothing before the next crash needs the old checks, and after it the logged table counts.
+            state.table.cut(len);
+            state.dirty.retain(|page, _| *page < pages);
+            state.burst.retain(|page, _| *page < pages);
+        }
+        state.logical_bytes = len;
+        Ok(())
+    }
+
+    /// Hands what was written to the next burst. Durability is `checkpoint.rs`'s: it logs the burst before the next commit.
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.0.state();
+        let dirty = std::mem::take(&mut state.dirty);
+        state.burst.extend(dirty);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An arena whose legs hold nothing.
+    struct NoLegs;
+    impl ArenaRead for NoLegs {
+        fn read_page(&self, _page: u64, _check: u64, _into: &mut [u8]) -> Result<(), ReadFault> {
+            Err(ReadFault::Damaged)
+        }
+    }
+
+    fn arena() -> Arc<Arena> {
+        Arc::new(Arena::new(
+            Arc::new(NoLegs),
+            PageTable::default(),
+            vec![0; PAGE_BYTES],
+            0,
+        ))
+    }
+
+    #[test]
+    fn what_was_written_is_read_from_memory_until_it_is_on_the_legs() {
+        let arena = arena();
+        let backend = Backend(arena.clone());
+        backend.set_len(8 * PAGE_BYTES as u64).unwrap();
+        backend.write(0, b"header").unwrap();
+        backend
+            .write(PAGE_BYTES as u64, &[1; 2 * PAGE_BYTES])
+            .unwrap();
+        backend
+            .write(5 * PAGE_BYTES as u64 + 10, b"unaligned")
+            .unwrap();
+        backend.sync_data().unwrap();
+        backend
+            .write(2 * PAGE_BYTES as u64, &[2; PAGE_BYTES])
+            .unwrap();
+
+        let mut out = [0; 9];
+        backend.read(5 * PAGE_BYTES as u64 + 10, &mut out).unwrap();
+        assert_eq!(&out, b"unaligned");
+        let mut two = vec![9; 2 * PAGE_BYTES];
+        backend.read(PAGE_BYTES as u64, &mut two).unwrap();
+        assert_eq!((two[0], two[PAGE_BYTES]), (1, 2));
+        backend.read(3 * PAGE_BYTES as u64, &mut two).unwrap();
+        assert!(
+            two.iter().all(|byte| *byte == 0),
+            "never written reads as zeros"
+        );
+        assert!(
+            backend.read(7 * PAGE_BYTES as u64, &mut two).is_err(),
+            "past the end"
+        );
+
+        let burst = arena.take_burst();
+        assert_eq!(
+            burst
+                .pages
+                .iter()
+                .map(|(page, ..)| *page)
+                .collect::<Vec<_>>(),
+            [1, 2, 5]
+        );
+        assert_eq!(&burst.page0[..6], b"header");
+        arena.retire(&burst);
+        assert!(
+            backend.read(PAGE_BYTES as u64, &mut out).is_err(),
+            "page 1 is on the legs now, and these have lost it"
+        );
+        assert_eq!(arena.fault(), Some(ReadFault::Damaged));
+    }
+
+    #[test]
+    fn redb_rewrites_no_page_of_its_last_commit() {
+        // The assumption under the arena: what commit N refers to is not written by commit N+1. Pages of commit N are those
+        // written by it or before and still readable at N; here: an old snapshot of everything stays valid.
+        let arena = arena();
+        let database = redb::Builder::new()
+            .create_with_backend(Backend(arena.clone()))
+            .unwrap();
+        let table = redb::TableDefinition::<u64, &[u8]>::new("t");
+        let mut state = 1u64;
+        let mut at_last_commit: Option<(HashMap<u64, Bytes>, Vec<u8>, u64)> = None;
+        for round in 0..40u64 {
+            let mut write = database.begin_write().unwrap();
+            write.set_quick_repair(true);
+            {
+                let mut rows = write.open_table(table).unwrap();
+                for _ in 0..200 {
+                    state = state
+                        .wrapping_mul(6364136223846793005)
+                        .wrapping_add(1442695040888963407);
+                    let key = (state >> 33) % 3000;
+                    if state.is_multiple_of(3) {
+                        rows.remove(key).unwrap();
+                    } else {
+                        rows.insert(
+                            key,
+                            vec![round as u8; (state >> 50) as usize % 900].as_slice(),
+                        )
+                        .unwrap();
+                    }
+                }
+            }
+            write.commit().unwrap();
+            let (burst, page0, bytes) = {
+                let state = arena.state();
+                assert!(state.dirty.is_empty(), "a commit ends with a sync");
+                (
+                    state.burst.clone(),
+                    state.page0.clone(),
+                    state.logical_bytes,
+                )
+            };
+            if let Some((old, old_page0, old_bytes)) = at_last_commit.take() {
+                // Crash inside this checkpoint, every page of it on the legs already: page 0 and length go back, pages do not.
+                let mut mixed = old;
+                mixed.extend(burst.clone());
+                let crashed = Arc::new(Arena::new(
+                    Arc::new(NoLegs),
+                    PageTable::default(),
+                    old_page0,
+                    old_bytes,
+                ));
+                crashed.state().burst = mixed;
+                let mut reopened = redb::Builder::new()
+                    .create_with_backend(Backend(crashed))
+                    .unwrap();
+                assert!(
+                    reopened.check_integrity().unwrap(),
+                    "round {round}: the last commit is whole"
+                );
+            }
+            at_last_commit = Some((burst, page0, bytes));
+        }
+    }
+}

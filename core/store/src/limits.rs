@@ -1,0 +1,114 @@
+//! Every number of this crate, and why.
+
+use base::units::{KIB, MIB};
+use volume::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES};
+
+/// What one batch carries besides its header.
+pub const BATCH_PAYLOAD_BYTES_MAX: usize = BATCH_BYTES_MAX - BATCH_HEADER_BYTES;
+
+/// The largest body. Twice the largest message anybody sends through public mail today; a body is held in memory whole
+/// while it is received and while it is read.
+pub const BODY_BYTES_MAX: usize = 64 * MIB;
+
+/// A body that does not fit a batch is stored in chunks of at most this: two with their frames fill a batch.
+pub const CHUNK_BYTES: usize = 508 * KIB;
+/// Chunks of one body. The largest body has 130; volumes with small segments have smaller batches and so smaller chunks.
+pub const CHUNKS_MAX: usize = 4_096;
+
+/// Records and summaries of one group, with their framing: what cannot be chunked and so must fit one batch. The rest of the
+/// batch is left for chunk lists.
+pub const GROUP_FIXED_BYTES_MAX: usize = 900 * KIB;
+/// Bodies in one group: enough for one commit of a small import; each chunk list takes up to `CHUNK_LIST_BYTES_MAX`.
+pub const GROUP_BODIES_MAX: usize = 1_024;
+pub const GROUP_RECORDS_MAX: usize = 65_536;
+
+/// Below this a body is stored raw: zstd's frame and the work are not worth a few hundred bytes.
+pub const COMPRESS_BYTES_MIN: usize = KIB;
+/// Compression must save at least one part in this many (5 %), else the raw bytes are kept: they cost nothing to read.
+pub const COMPRESS_GAIN_PART: usize = 20;
+
+/// Batches on their way to the legs: one being written while the next is. More only adds latency (runtime.md).
+pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
+/// A group waits at most this long for company while another batch is being written.
+pub const GATHER_US: u64 = 2_000;
+
+/// Waiting groups past which `Store::room` holds callers back: thirty-two full batches, some 30 ms of a fast disk.
+pub const QUEUE_BYTES_SOFT: usize = 32 * MIB;
+pub const QUEUE_GROUPS_SOFT: usize = 8_192;
+/// Past this `append` answers `Deferred` at once: callers that do not ask for `room` first must not exhaust memory. One
+/// largest body always fits beside the soft bound.
+pub const QUEUE_BYTES_HARD: usize = 128 * MIB;
+pub const QUEUE_GROUPS_HARD: usize = 32_768;
+
+/// Free segments, in parts of all, below which new bodies are refused (storage.md A9): what only records may use from there on is as
+/// large again as what the volume keeps for reclaim and itself (`volume::limits::RESERVE_SHARE`), on small volumes too.
+pub const RESERVE_BODIES_PART: usize = 10;
+pub const RESERVE_BODIES_SEGMENTS_MIN: usize = 2 * volume::limits::RESERVE_SEGMENTS_MIN;
+
+/// The unit of the projection's storage.
+pub const PAGE_BYTES: usize = 4 * KIB;
+/// Room for the projection taken when a volume is opened first: an empty redb already uses a page just past its first MiB, and a
+/// volume that fills up before its first checkpoint must still take it.
+pub const ARENA_PAGES_MIN: u64 = 512;
+/// Pages handed to the volume in one write: bounds the buffers it needs.
+pub const CHECKPOINT_PAGES_PER_WRITE: usize = 1_024;
+/// Page checks in one table run (512 KiB, the projection's next 256 MiB).
+pub const TABLE_RUN_PAGES: usize = 65_536 - 1_024;
+/// The projection's size: 16 GiB, past which redb's own commit cost grows (storage.md A6); a 32 MiB table in memory.
+pub const PROJECTION_PAGES_MAX: usize = 4 * 1_024 * 1_024;
+/// A page delta larger than this is logged as a whole table instead.
+pub const DELTA_BYTES_MAX: usize = 256 * KIB;
+/// What one page takes in a delta at most.
+pub const DELTA_ENTRY_BYTES: usize = 4 + 8;
+/// Page deltas between two whole tables: as many small reads at open.
+pub const DELTAS_MAX: u32 = 64;
+/// A table is not repeated for less than this, however small it is.
+pub const TABLE_REPEAT_BYTES_MIN: usize = 64 * KIB;
+
+/// Rows of one `range` answer: bounds what crosses from the index thread.
+pub const RANGE_ROWS_MAX: usize = 65_536;
+pub const KEY_BYTES_MAX: usize = 4 * KIB;
+pub const VALUE_BYTES_MAX: usize = 4 * MIB;
+
+/// Segments whose live bodies reclaim asks for in one pass: bounds the answer (16 × 64 MiB at 1 KiB a body is a million references).
+pub const RECLAIM_SEGMENTS_ASKED_MAX: usize = 16;
+/// Segments emptied in one pass: bounds how long it runs and what waits for the next checkpoint.
+pub const RECLAIM_VICTIMS_MAX: usize = 4;
+/// Bytes read and appended together while copying: small beside foreground batches.
+pub const RECLAIM_COPY_BYTES: usize = 512 * KIB;
+/// With more than this part of all segments free (a half) reclaim empties nothing.
+pub const RECLAIM_IDLE_PART: usize = 2;
+/// Before pressure begins only those segments are emptied that are mostly dead (live part in percent).
+pub const RECLAIM_LIVE_PERCENT_EASY: u64 = 50;
+/// Under pressure (less than `RECLAIM_PRESSURE_PART` of the segments free) every segment that gives an eighth back counts.
+pub const RECLAIM_LIVE_PERCENT_PRESSED: u64 = 87;
+pub const RECLAIM_PRESSURE_PART: usize = 4;
+
+/// The sizes that depend on the batches of one volume: those with small segments (tests, trials) have smaller batches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub payload_bytes_max: usize,
+    pub chunk_bytes: usize,
+    pub group_fixed_bytes_max: usize,
+    pub table_run_pages: usize,
+    pub delta_bytes_max: usize,
+}
+impl Sizes {
+    pub fn of_payload(payload_bytes_max: usize) -> Sizes {
+        let chunk_bytes = CHUNK_BYTES.min(payload_bytes_max / 2 - 128) & !7;
+        Sizes {
+            payload_bytes_max,
+            chunk_bytes,
+            group_fixed_bytes_max: GROUP_FIXED_BYTES_MAX.min(payload_bytes_max / 8 * 7),
+            table_run_pages: TABLE_RUN_PAGES.min(chunk_bytes / 8),
+            delta_bytes_max: DELTA_BYTES_MAX.min(chunk_bytes - PAGE_BYTES),
+        }
+    }
+}
+
+const _: () = assert!(CHUNKS_MAX >= BODY_BYTES_MAX.div_ceil(CHUNK_BYTES));
+const _: () = assert!(2 * (CHUNK_BYTES + 128) <= BATCH_PAYLOAD_BYTES_MAX);
+const _: () = assert!(GROUP_FIXED_BYTES_MAX < BATCH_PAYLOAD_BYTES_MAX);
+const _: () = assert!(QUEUE_BYTES_SOFT + BODY_BYTES_MAX <= QUEUE_BYTES_HARD);
+const _: () = assert!(TABLE_RUN_PAGES * 8 <= CHUNK_BYTES);
+const _: () = assert!(RESERVE_BODIES_PART < volume::limits::RESERVE_SHARE);

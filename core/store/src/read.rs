@@ -1,0 +1,111 @@
+//! Reading bodies and summaries back, proved.
+
+use base::BodyName;
+use bytes::{Bytes, BytesMut};
+use volume::{ReadFault, RecordAddress};
+
+use crate::body::{Chunk, decode_chunks};
+use crate::{BodyRef, Codec, Inner, Store};
+
+impl Store {
+    /// The raw bytes of a body, each stored byte proved by its checksum. `Stale`: the body was moved by reclaim, look the reference up again.
+    pub async fn body(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+        self.inner.body(body).await
+    }
+
+    /// As `body`, and proved against its BLAKE3 name too (fsck, reclaim, salvage).
+    pub async fn body_proved(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+        self.inner.body_proved(body).await
+    }
+
+    /// Many at once; answers in the order asked. Neighbours in the log are fetched together.
+    pub async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
+        let stored = self
+            .inner
+            .read_runs(bodies.iter().map(|body| body.body).collect())
+            .await;
+        let mut answers = Vec::with_capacity(bodies.len());
+        for (body, stored) in bodies.iter().zip(stored) {
+            answers.push(match stored {
+                Ok(stored) => self.inner.expand(body, stored).await,
+                Err(fault) => Err(fault),
+            });
+        }
+        answers
+    }
+
+    /// The digests kept beside the bodies; no body is read.
+    pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
+        self.inner
+            .read_runs(bodies.iter().map(|body| body.summary).collect())
+            .await
+    }
+}
+
+impl Inner {
+    pub(crate) async fn body(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+        let stored = self.read_run(&body.body).await?;
+        self.expand(body, stored).await
+    }
+
+    pub(crate) async fn body_proved(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+        let raw = self.body(body).await?;
+        if BodyName::of(&raw) == body.name {
+            Ok(raw)
+        } else {
+            Err(ReadFault::Damaged)
+        }
+    }
+
+    pub(crate) async fn summary(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+        self.read_run(&body.summary).await
+    }
+
+    /// The chunk list of a chunked body.
+    pub(crate) async fn chunks(&self, body: &BodyRef) -> Result<Vec<Chunk>, ReadFault> {
+        let list = self.read_run(&body.body).await?;
+        decode_chunks(&list, body.raw_bytes).map_err(|_| ReadFault::Damaged)
+    }
+
+    async fn expand(&self, body: &BodyRef, stored: Bytes) -> Result<Bytes, ReadFault> {
+        if body.codec != Codec::Chunked {
+            return self.zstd.expand(stored, body.codec, body.raw_bytes);
+        }
+        let chunks = decode_chunks(&stored, body.raw_bytes).map_err(|_| ReadFault::Damaged)?;
+        let addresses = chunks.iter().map(|chunk| chunk.address).collect();
+        let pieces = self.read_runs(addresses).await;
+        let mut raw = BytesMut::with_capacity(body.raw_bytes as usize);
+        for (chunk, piece) in chunks.iter().zip(pieces) {
+            raw.extend_from_slice(&self.zstd.expand(piece?, chunk.codec, chunk.raw_bytes)?);
+        }
+        Ok(raw.freeze())
+    }
+
+    async fn read_run(&self, address: &RecordAddress) -> Result<Bytes, ReadFault> {
+        // An empty run was never written.
+        if address.bytes == 0 {
+            return Ok(Bytes::new());
+        }
+        self.volume.read(address).await
+    }
+
+    async fn read_runs(&self, addresses: Vec<RecordAddress>) -> Vec<Result<Bytes, ReadFault>> {
+        if addresses.iter().all(|address| address.bytes != 0) {
+            return self.volume.read_many(&addresses).await;
+        }
+        let asked: Vec<RecordAddress> = addresses
+            .iter()
+            .filter(|address| address.bytes != 0)
+            .copied()
+            .collect();
+        let mut read = self.volume.read_many(&asked).await.into_iter();
+        let mut answers = Vec::with_capacity(addresses.len());
+        for address in &addresses {
+            answers.push(match address.bytes {
+                0 => Ok(Bytes::new()),
+                _ => read.next().expect("one answer for each address"),
+            });
+        }
+        answers
+    }
+}

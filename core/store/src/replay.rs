@@ -1,0 +1,93 @@
+//! The log after the projection's LSN, group by group.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use volume::{BatchAddress, Lsn, ReadFault, Walk};
+
+use crate::frame::{self, Frame, FrameFault, Frames, Kind};
+use crate::{Inner, Replayed, StoreFault};
+
+/// Gives the log after the projection's LSN, group by group. Groups of bodies alone (reclaim's copies) are passed over: a record of
+/// the layer above tells of them.
+pub struct Replay {
+    inner: Rc<Inner>,
+    walk: Walk,
+    ready: VecDeque<Replayed>,
+}
+
+impl Replay {
+    pub(crate) fn new(inner: Rc<Inner>, after: Lsn) -> Replay {
+        let walk = inner.volume.walk(after);
+        Replay {
+            inner,
+            walk,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// The next group, `None` at the log's end. A fault is final: nothing behind an unreadable batch may be applied as if it were not
+    /// there. Only a rebuild goes on past damage (and reports it): it is the last way to what is left.
+    pub async fn next(&mut self) -> Result<Option<Replayed>, StoreFault> {
+        // Bounded by the log's length.
+        loop {
+            if let Some(group) = self.ready.pop_front() {
+                return Ok(Some(group));
+            }
+            let (address, payload) = match self.walk.next().await {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(None),
+                Err(ReadFault::Damaged) if self.inner.report.get().rebuilt => {
+                    tracing::error!(
+                        "a stretch of the log is damaged on every leg; the rebuild goes on behind it"
+                    );
+                    let mut report = self.inner.report.get();
+                    report.damaged_stretches += 1;
+                    self.inner.report.set(report);
+                    continue;
+                }
+                Err(fault) => return Err(fault.into()),
+            };
+            let bytes = payload.len() as u64;
+            let mut frames = Frames::new(payload, self.inner.seed);
+            let mut groups = 0;
+            while let Some(frame) = frames.next()? {
+                if frame.kind != Kind::Group {
+                    continue;
+                }
+                groups += 1;
+                let group = replayed(&frame, &address)?;
+                if !group.records.is_empty() {
+                    self.ready.push_back(group);
+                }
+            }
+            self.inner.since_checkpoint.add(bytes, groups);
+            self.inner
+                .landed
+                .set(self.inner.landed.get().max(address.lsn));
+            let mut report = self.inner.report.get();
+            report.replayed_groups += self.ready.len() as u64;
+            self.inner.report.set(report);
+        }
+    }
+}
+
+/// The group in `frame`, with the addresses of its bodies.
+pub(crate) fn replayed(frame: &Frame, address: &BatchAddress) -> Result<Replayed, StoreFault> {
+    let group = frame::group(frame).map_err(|_| FrameFault::Broken(frame.runs_at))?;
+    let bodies = group.bodies.iter().map(|body| body.at(address)).collect();
+    Ok(Replayed {
+        lsn: address.lsn,
+        bodies,
+        records: group.records,
+    })
+}
+
+impl From<FrameFault> for StoreFault {
+    fn from(fault: FrameFault) -> StoreFault {
+        match fault {
+            FrameFault::Unknown(_) => StoreFault::Misfit(fault.to_string()),
+            FrameFault::Broken(_) => StoreFault::Damaged,
+        }
+    }
+}

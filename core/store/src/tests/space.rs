@@ -1,0 +1,238 @@
+//! Space: reclaim, the reserve, and what may never be lost on the way.
+
+use super::*;
+
+fn body(key: u64) -> Bytes {
+    if key.is_multiple_of(50) {
+        noise(key, 1_500_000)
+    } else {
+        noise(key, 20_000 + key as usize)
+    }
+}
+
+fn large(key: u64) -> Bytes {
+    if key.is_multiple_of(50) {
+        noise(key, 1_500_000)
+    } else {
+        noise(key, 200_000 + key as usize)
+    }
+}
+
+fn free(shelf: &Shelf) -> usize {
+    shelf
+        .store
+        .volume()
+        .segments()
+        .iter()
+        .filter(|segment| segment.state == volume::SegmentState::Free)
+        .count()
+}
+
+#[test]
+fn dead_segments_come_back_and_the_living_move() {
+    let rig = Rig::new(1);
+    let kept: Vec<u64> = rig.block_on(async {
+        let shelf = rig.open().await;
+        for key in 1..=400 {
+            shelf.put(key, &body(key)).await.unwrap();
+        }
+        shelf.checkpoint().await.unwrap();
+        let full = free(&shelf);
+        for key in 1..=400 {
+            if key % 10 != 5 && key != 200 {
+                shelf.take(key).await.unwrap();
+            }
+        }
+        shelf.checkpoint().await.unwrap();
+        let mut freed = 0;
+        for _ in 0..12 {
+            freed += shelf.store.reclaim(&shelf).await.unwrap();
+            shelf.checkpoint().await.unwrap();
+        }
+        assert!(freed >= 5, "only {freed} segments came back");
+        assert!(
+            free(&shelf) > full + 2,
+            "{} free, {full} before",
+            free(&shelf)
+        );
+        shelf.verify(body).await;
+        shelf.keys()
+    });
+    assert_eq!(
+        kept,
+        (1..=400)
+            .filter(|key| key % 10 == 5 || *key == 200)
+            .collect::<Vec<_>>()
+    );
+    rig.world.crash();
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        assert_eq!(shelf.keys(), kept);
+        shelf.verify(body).await;
+        shelf.store.request_rebuild().await.unwrap();
+    });
+    rig.world.crash();
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        assert!(shelf.store.open_report().rebuilt);
+        assert_eq!(shelf.keys(), kept, "the log alone gives the same state");
+        shelf.verify(body).await;
+    });
+}
+
+#[test]
+fn a_full_volume_refuses_bodies_first_and_can_be_emptied() {
+    let rig = Rig::new(2);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        let mut last = 0;
+        for key in 1..5_000 {
+            match shelf.put(key, &noise(key, 100_000)).await {
+                Ok(_) => last = key,
+                Err(fault) => {
+                    assert_eq!(fault, StoreFault::Full);
+                    break;
+                }
+            }
+        }
+        assert!(last > 50);
+        for key in 1..=last {
+            shelf.take(key).await.unwrap();
+        }
+        shelf.checkpoint().await.unwrap();
+        for _ in 0..10 {
+            shelf.store.reclaim(&shelf).await.unwrap();
+            shelf.checkpoint().await.unwrap();
+        }
+        for key in 1..=last / 3 {
+            shelf.put(key, &noise(key, 100_000)).await.unwrap();
+        }
+        shelf.verify(|key| noise(key, 100_000)).await;
+    });
+}
+
+#[test]
+fn a_crash_at_any_moment_of_reclaim_loses_nothing() {
+    let mut boundary = 1;
+    let mut crashes = 0;
+    // Every eleventh boundary until the story runs through.
+    loop {
+        let rig = Rig::new(3);
+        let shelf = rig.block_on(async {
+            let shelf = rig.open().await;
+            for key in 1..=80 {
+                shelf.put(key, &large(key)).await.unwrap();
+            }
+            for key in 1..=80 {
+                if key % 8 != 0 && key != 50 {
+                    shelf.take(key).await.unwrap();
+                }
+            }
+            shelf.checkpoint().await.unwrap();
+            shelf
+        });
+        let kept = shelf.keys();
+        rig.world.crash_at(rig.world.boundaries() + boundary);
+        let through = rig.run(async {
+            for _ in 0..3 {
+                shelf.store.reclaim(&shelf).await.unwrap();
+                shelf.checkpoint().await.unwrap();
+            }
+        });
+        drop(shelf);
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            assert_eq!(shelf.keys(), kept, "boundary {boundary}");
+            shelf.verify(large).await;
+            shelf.store.request_rebuild().await.unwrap();
+        });
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            assert_eq!(
+                shelf.keys(),
+                kept,
+                "boundary {boundary}, from the log alone"
+            );
+            shelf.verify(large).await;
+        });
+        if through.is_ok() {
+            break;
+        }
+        crashes += 1;
+        boundary += 11;
+    }
+    assert!(crashes > 5);
+}
+
+#[test]
+fn reclaim_packs_what_came_in_raw() {
+    let mut rig = Rig::new(4);
+    rig.compression_level = 0;
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        for key in 1..=700 {
+            shelf.put(key, &text(key, 20_000)).await.unwrap();
+        }
+        for key in 1..=700 {
+            if key % 6 != 0 {
+                shelf.take(key).await.unwrap();
+            }
+        }
+        shelf.checkpoint().await.unwrap();
+    });
+    rig.world.crash();
+    rig.compression_level = 3;
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        for _ in 0..6 {
+            shelf.store.reclaim(&shelf).await.unwrap();
+            shelf.checkpoint().await.unwrap();
+        }
+        let packed = shelf
+            .state
+            .borrow()
+            .bodies
+            .values()
+            .filter(|body| body.codec == Codec::Zstd)
+            .count();
+        assert!(packed > 20, "{packed} bodies were packed");
+        shelf.verify(|key| text(key, 20_000)).await;
+    });
+}
+
+#[test]
+fn a_segment_with_damage_is_kept() {
+    let rig = Rig::new(5);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        for key in 1..=600 {
+            shelf.put(key, &noise(key, 20_000)).await.unwrap();
+        }
+        let first = shelf.state.borrow().bodies[&1].clone();
+        for key in 2..=600 {
+            shelf.take(key).await.unwrap();
+        }
+        shelf.checkpoint().await.unwrap();
+        let at = segment_at(first.body.segment)
+            + u64::from(first.body.batch_block) * 4096
+            + u64::from(first.body.at);
+        for leg in rig.legs {
+            rig.world.flip_bit(leg, at + 9, 1);
+        }
+        for _ in 0..8 {
+            shelf.store.reclaim(&shelf).await.unwrap();
+            shelf.checkpoint().await.unwrap();
+        }
+        assert_eq!(
+            shelf.store.body(&first).await,
+            Err(ReadFault::Damaged),
+            "not stale: its segment was not given away"
+        );
+        assert!(
+            shelf.store.counters().reclaimed_segments > 2,
+            "the others were"
+        );
+    });
+}
