@@ -64,6 +64,16 @@ pub fn decoded_value(value: &[u8]) -> Cow<'_, str> {
     ))
 }
 
+/// RFC 2045 §6.8; `None` when it is no base64.
+pub fn base64_decoded(body: &[u8]) -> Option<Vec<u8>> {
+    mail_parser::decoders::base64::base64_decode(body)
+}
+
+/// RFC 2045 §6.7; `None` when it is no quoted-printable.
+pub fn quoted_printable_decoded(body: &[u8]) -> Option<Vec<u8>> {
+    mail_parser::decoders::quoted_printable::quoted_printable_decode(body)
+}
+
 /// The day a Date field names, as days since 1970-01-01, its zone disregarded (RFC 3501 §6.4.4, SENTON and kin).
 pub fn date_days(value: &[u8]) -> Option<i64> {
     let mut field = b"Date: ".to_vec();

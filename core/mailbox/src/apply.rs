@@ -48,7 +48,13 @@ impl State {
                 };
                 self.put_account(*account, row)
             }
-            Entry::AccountRemove { account } => self.remove_account(*account),
+            Entry::AccountRemove {
+                account,
+                mailbox_next,
+            } => {
+                self.raise_counters(None, mailbox_next.0.checked_sub(1).map(MailboxId));
+                self.remove_account(*account)
+            }
             Entry::AccountPassword {
                 account,
                 password_hash,
@@ -69,14 +75,13 @@ impl State {
                     mailbox: *mailbox,
                     special_use: *special_use,
                 };
-                let effect = self.change_account(*account, |row| {
+                let _known = self.change_account(*account, |row| {
                     row.folders.insert(name.clone(), folder);
                     row.uid_validity_last = row.uid_validity_last.max(*uid_validity);
                 });
-                if effect == Effect::Applied {
-                    self.new_mailbox(*mailbox, Head::new(*account, *uid_validity));
-                }
-                effect
+                // In a rebuild the account may come later, as a snapshot.
+                self.new_mailbox(*mailbox, Head::new(*account, *uid_validity));
+                Effect::Applied
             }
             Entry::MailboxRename {
                 account,
@@ -180,9 +185,18 @@ impl State {
                 head,
                 from,
                 to,
-                first,
+                begun,
+                last,
                 messages,
-            } => self.restore_messages(lsn, *mailbox, head, *from..*to, *first, messages),
+            } => {
+                let part = SnapshotPart {
+                    lsn,
+                    begun: *begun,
+                    last: *last,
+                    range: *from..*to,
+                };
+                self.restore_messages(*mailbox, head, part, messages)
+            }
         }
     }
 
@@ -284,6 +298,21 @@ impl State {
                 .extend(entry.messages.iter().map(|message| message.body.clone()));
         }
         self.condemn(mailbox);
+    }
+
+    /// After a rebuild from the bare log: a mailbox that no account lists was deleted, by a record that a later snapshot of the account made
+    /// superfluous. Mailbox and account must be loaded.
+    pub fn drop_orphan(&mut self, mailbox: MailboxId) {
+        let Some(entry) = self.mailboxes.get(&mailbox) else {
+            return;
+        };
+        let row = self
+            .accounts
+            .get(&entry.head.account)
+            .and_then(|entry| entry.row.as_ref());
+        if !row.is_some_and(|row| row.folders.values().any(|folder| folder.mailbox == mailbox)) {
+            self.delete_mailbox(mailbox);
+        }
     }
 
     fn restore_account(&mut self, lsn: Lsn, account: AccountId, row: &AccountRow) -> Effect {
@@ -466,11 +495,9 @@ impl State {
     /// In the running appliance this finds what it brings and only notes that older records may go.
     fn restore_messages(
         &mut self,
-        lsn: Lsn,
         mailbox: MailboxId,
         head: &Head,
-        range: std::ops::Range<Uid>,
-        first: bool,
+        part: SnapshotPart,
         messages: &[Message],
     ) -> Effect {
         self.raise_counters(None, Some(mailbox));
@@ -478,7 +505,7 @@ impl State {
             return Effect::Absent;
         }
         if !self.mailboxes.contains_key(&mailbox) {
-            if !first {
+            if part.begun.is_some() {
                 return Effect::Absent;
             }
             let empty = Head {
@@ -493,10 +520,10 @@ impl State {
         let entry = self.mailboxes.get_mut(&mailbox).expect("just made certain");
         let from = entry
             .messages
-            .partition_point(|message| message.uid < range.start);
+            .partition_point(|message| message.uid < part.range.start);
         let to = entry
             .messages
-            .partition_point(|message| message.uid < range.end);
+            .partition_point(|message| message.uid < part.range.end);
         let mut bytes = 0;
         let mut changed: BTreeSet<Uid> = messages.iter().map(|message| message.uid).collect();
         if entry.messages[from..to] != *messages {
@@ -513,8 +540,8 @@ impl State {
         } else {
             changed.clear();
         }
-        if first {
-            entry.head.snapshot = lsn;
+        if part.last {
+            entry.head.snapshot = part.begun.unwrap_or(part.lsn);
         }
         entry.head.uid_next = entry.head.uid_next.max(head.uid_next);
         entry.assigned_uid_next = entry.assigned_uid_next.max(head.uid_next);
@@ -524,6 +551,14 @@ impl State {
         self.touch_messages(mailbox, changed);
         Effect::Applied
     }
+}
+
+struct SnapshotPart {
+    lsn: Lsn,
+    /// The first part's; `None`: this is the first.
+    begun: Option<Lsn>,
+    last: bool,
+    range: std::ops::Range<Uid>,
 }
 
 fn raise_modseq(entry: &mut MailboxEntry, modseq: ModSeq) {

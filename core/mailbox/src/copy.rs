@@ -6,7 +6,7 @@ use mail::{Uid, UidValidity};
 
 use crate::deliver::Standing;
 use crate::limits::{GROUP_MESSAGE_BYTES_MAX, UIDS_PER_RECORD_MAX};
-use crate::load::Depth;
+use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::{MailboxFault, MailboxId, Mailboxes, Message};
 
@@ -14,6 +14,13 @@ use crate::{MailboxFault, MailboxId, Mailboxes, Message};
 enum Keep {
     Source,
     Nothing,
+}
+
+/// One group's worth of a COPY or MOVE.
+struct Part {
+    uid_validity: UidValidity,
+    pairs: Vec<(Uid, Uid)>,
+    entries: Vec<Entry>,
 }
 
 impl Mailboxes {
@@ -104,6 +111,22 @@ impl Mailboxes {
         };
 
         // No await from here to `commit`: the order of numbers is the order of the log.
+        let part = self.part(from, left, to, keep, &mut hold)?;
+        if !part.entries.is_empty() {
+            self.inner.commit(Vec::new(), part.entries, hold).await?;
+        }
+        Ok((part.uid_validity, part.pairs))
+    }
+
+    /// The entries for what of `left` fits one group. Both mailboxes must be held and open.
+    fn part(
+        &self,
+        from: MailboxId,
+        left: &mut BTreeSet<Uid>,
+        to: MailboxId,
+        keep: Keep,
+        hold: &mut Hold,
+    ) -> Result<Part, MailboxFault> {
         let mut state = self.inner.state.borrow_mut();
         let source = state.mailboxes.get(&from).expect("it is held and open");
         let mut messages = take_part(left, |uid| {
@@ -112,7 +135,12 @@ impl Mailboxes {
         });
         if messages.is_empty() {
             let target = state.mailboxes.get(&to).expect("it is held and open");
-            return Ok((target.head.uid_validity, Vec::new()));
+            let uid_validity = target.head.uid_validity;
+            return Ok(Part {
+                uid_validity,
+                pairs: Vec::new(),
+                entries: Vec::new(),
+            });
         }
         let bytes = messages
             .iter()
@@ -125,9 +153,9 @@ impl Mailboxes {
         } else {
             bytes
         };
-        let placed =
-            self.inner
-                .take_uids(&mut state, to, messages.len() as u32, bytes, &mut hold)?;
+        let placed = self
+            .inner
+            .take_uids(&mut state, to, messages.len() as u32, bytes, hold)?;
         let modseq = state
             .mailboxes
             .get_mut(&to)
@@ -142,7 +170,7 @@ impl Mailboxes {
                 message.body = body;
             }
         }
-        self.inner.placing(&mut hold, to, &messages);
+        self.inner.placing(hold, to, &messages);
         let mut entries = vec![Entry::Place {
             mailbox: to,
             messages,
@@ -159,9 +187,11 @@ impl Mailboxes {
                 uids,
             });
         }
-        drop(state);
-        self.inner.commit(Vec::new(), entries, hold).await?;
-        Ok((placed.uid_validity, pairs))
+        Ok(Part {
+            uid_validity: placed.uid_validity,
+            pairs,
+            entries,
+        })
     }
 
     /// RFC 3501 §6.4.7: a COPY that fails leaves the target as it was.

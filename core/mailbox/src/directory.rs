@@ -154,7 +154,7 @@ impl Mailboxes {
     pub async fn remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.inner.hold_account(account).await?;
-        {
+        let mailbox_next = {
             let state = self.inner.state.borrow();
             let entry = state
                 .accounts
@@ -167,10 +167,13 @@ impl Mailboxes {
                 ));
             }
             hold.set(&entry.closing, &self.inner.settled);
-        }
-        self.inner
-            .commit(Vec::new(), vec![Entry::AccountRemove { account }], hold)
-            .await?;
+            state.assigned.mailbox_next
+        };
+        let entry = Entry::AccountRemove {
+            account,
+            mailbox_next,
+        };
+        self.inner.commit(Vec::new(), vec![entry], hold).await?;
         Ok(())
     }
 
@@ -180,6 +183,7 @@ impl Mailboxes {
         password_hash: &str,
     ) -> Result<(), MailboxFault> {
         check_password_hash(password_hash)?;
+        let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let entry = Entry::AccountPassword {
             account,
@@ -195,6 +199,7 @@ impl Mailboxes {
         account: AccountId,
         quota_bytes: u64,
     ) -> Result<(), MailboxFault> {
+        let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         self.inner
             .commit(

@@ -20,6 +20,9 @@ use crate::tenant::Pass;
 use crate::watch::Watchers;
 use crate::{MailboxFault, MailboxId, Message, Settings};
 
+/// A reference on its way into a mailbox.
+pub type Placing = (MailboxId, Uid, BodyRef);
+
 pub struct Inner {
     pub io: device::Io,
     pub store: Store,
@@ -39,7 +42,7 @@ pub struct Inner {
     pub checkpointing: Cell<bool>,
     pub closed: Cell<bool>,
     /// Bodies of COPYs under way: not referenced yet, and still wanted.
-    pub placing: Rc<RefCell<BTreeMap<u64, Vec<(MailboxId, Uid, BodyRef)>>>>,
+    pub placing: Rc<RefCell<BTreeMap<u64, Vec<Placing>>>>,
     pub placing_next: Cell<u64>,
     pub pass: RefCell<Option<Pass>>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
@@ -134,6 +137,15 @@ impl Inner {
             hold.pin(&entry.pins);
         }
         hold
+    }
+
+    /// Whether operations on the mailbox are on their way to the log.
+    pub fn is_pending(&self, mailbox: MailboxId) -> bool {
+        let state = self.state.borrow();
+        state
+            .mailboxes
+            .get(&mailbox)
+            .is_some_and(|entry| entry.pending.get() > 0)
     }
 
     pub fn generation(&self) -> u64 {

@@ -113,29 +113,14 @@ impl Inner {
         depth: Depth,
     ) -> Result<Hold, MailboxFault> {
         loop {
-            let wait = {
-                let mut state = self.state.borrow_mut();
-                if state.condemned.contains_key(&mailbox) {
-                    return Err(MailboxFault::NoMailbox);
-                }
-                if let Some(entry) = state.mailbox_used(mailbox)
-                    && wanted(entry, depth).is_none()
-                {
-                    let mut hold = Hold::default();
-                    hold.pin(&entry.pins);
-                    let account = entry.head.account;
-                    if let Some(entry) = state.account_used(account) {
-                        hold.pin(&entry.pins);
-                        state.evict();
-                        return Ok(hold);
-                    }
-                    drop(state);
-                    hold.join(self.hold_account(account).await?);
-                    return Ok(hold);
-                }
-                self.busy(Object::Mailbox(mailbox))
-            };
-            match wait {
+            if self.state.borrow().condemned.contains_key(&mailbox) {
+                return Err(MailboxFault::NoMailbox);
+            }
+            if let Some((mut hold, account)) = self.hold_loaded(mailbox, depth) {
+                hold.join(self.hold_account(account).await?);
+                return Ok(hold);
+            }
+            match self.busy(Object::Mailbox(mailbox)) {
                 Some(wait) => wait.await,
                 None => {
                     let _loading = Loading {
@@ -146,6 +131,18 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Pins a mailbox of which enough is in memory, and says whose it is.
+    fn hold_loaded(&self, mailbox: MailboxId, depth: Depth) -> Option<(Hold, AccountId)> {
+        let mut state = self.state.borrow_mut();
+        let entry = state.mailbox_used(mailbox)?;
+        if wanted(entry, depth).is_some() {
+            return None;
+        }
+        let mut hold = Hold::default();
+        hold.pin(&entry.pins);
+        Some((hold, entry.head.account))
     }
 
     /// The account's entry, which may say that there is no such account.
@@ -184,42 +181,18 @@ impl Inner {
 
     /// Everything `entry` is about, for replay: what is absent stays absent.
     pub async fn hold_for(&self, entry: &Entry) -> Result<Hold, MailboxFault> {
+        let needs = Needs::of(entry);
         let mut hold = Hold::default();
-        let (mailbox, depth) = match entry {
-            Entry::MailboxRename {
-                mailbox,
-                moved_at: Some(_),
-                ..
-            } => (Some(*mailbox), Depth::Head),
-            Entry::MailboxDelete { mailbox, .. } => (Some(*mailbox), Depth::Head),
-            Entry::Deliver { mailbox, .. } | Entry::Place { mailbox, .. } => {
-                (Some(*mailbox), Depth::Tail)
-            }
-            Entry::Flag { mailbox, uids, .. } | Entry::Expunge { mailbox, uids, .. } => (
-                Some(*mailbox),
-                uids.first().map_or(Depth::Head, |uid| Depth::From(*uid)),
-            ),
-            Entry::Relocate { mailbox, bodies } => {
-                let lowest = bodies.iter().map(|(uid, _)| *uid).min();
-                (Some(*mailbox), lowest.map_or(Depth::Head, Depth::From))
-            }
-            Entry::MailboxSnapshot { mailbox, from, .. } => (Some(*mailbox), Depth::From(*from)),
-            _ => (None, Depth::Head),
-        };
-        if let Some(account) = entry.account() {
+        for account in needs.accounts.into_iter().flatten() {
             hold.join(self.hold_account(account).await?);
         }
-        if let Entry::MailboxSnapshot { head, .. } = entry {
-            hold.join(self.hold_account(head.account).await?);
-        }
-        if let Some(mailbox) = mailbox {
+        if let Some((mailbox, depth)) = needs.mailbox {
             match self.hold_mailbox(mailbox, depth).await {
                 Ok(more) => hold.join(more),
                 Err(MailboxFault::NoMailbox) => {}
                 Err(fault) => return Err(fault),
             }
         }
-        // A removal takes the mailboxes' heads out of memory and needs nothing of them: usage goes with the account.
         Ok(hold)
     }
 
@@ -300,8 +273,49 @@ impl Inner {
     }
 }
 
+/// What must be in memory before an entry is applied. A removed account's mailboxes need not be: their usage goes with the account.
+pub struct Needs {
+    pub accounts: [Option<AccountId>; 2],
+    pub mailbox: Option<(MailboxId, Depth)>,
+}
+
+impl Needs {
+    pub fn of(entry: &Entry) -> Needs {
+        let from_lowest = |uid: Option<Uid>| uid.map_or(Depth::Head, Depth::From);
+        let mailbox = match entry {
+            Entry::MailboxRename {
+                mailbox,
+                moved_at: Some(_),
+                ..
+            } => Some((*mailbox, Depth::Head)),
+            Entry::MailboxDelete { mailbox, .. } => Some((*mailbox, Depth::Head)),
+            Entry::Deliver { mailbox, .. } | Entry::Place { mailbox, .. } => {
+                Some((*mailbox, Depth::Tail))
+            }
+            Entry::Flag { mailbox, uids, .. } | Entry::Expunge { mailbox, uids, .. } => {
+                Some((*mailbox, from_lowest(uids.first().copied())))
+            }
+            Entry::Relocate { mailbox, bodies } => Some((
+                *mailbox,
+                from_lowest(bodies.iter().map(|(uid, _)| *uid).min()),
+            )),
+            Entry::MailboxSnapshot { mailbox, from, .. } => Some((*mailbox, Depth::From(*from))),
+            _ => None,
+        };
+        let owner = if let Entry::MailboxSnapshot { head, .. } = entry {
+            Some(head.account)
+        } else {
+            None
+        };
+        Needs {
+            accounts: [entry.account(), owner],
+            mailbox,
+        }
+    }
+}
+
 /// From which chunk on more must be loaded; `None` when enough is in memory.
-fn wanted(entry: &MailboxEntry, depth: Depth) -> Option<Chunk> {
+pub fn wanted(entry: &MailboxEntry, depth: Depth) -> Option<Chunk> {
     let from = match depth {
         Depth::Head => return None,
         Depth::Tail => Chunk::of(entry.head.uid_next),

@@ -7,7 +7,7 @@
 use base::cursor::{Reader, Write};
 use bytes::Bytes;
 use mail::{Address, Flags, InternalDate, ModSeq, Uid, UidValidity};
-use store::{BodyRef, Record, RecordKind};
+use store::{BodyRef, Lsn, Record, RecordKind};
 
 use crate::row::{
     AccountRow, Broken, Head, put_date, put_flags, put_messages, put_special_use, put_text,
@@ -31,6 +31,8 @@ pub enum Entry {
     },
     AccountRemove {
         account: AccountId,
+        /// So that a rebuilt volume does not give its mailboxes' numbers again.
+        mailbox_next: MailboxId,
     },
     AccountPassword {
         account: AccountId,
@@ -105,14 +107,16 @@ pub enum Entry {
         row: AccountRow,
         mailbox_next: MailboxId,
     },
-    /// The messages with `from <= uid < to` and the head, written again. `first`: with it the older records lose their worth once
-    /// all parts follow.
+    /// The messages with `from <= uid < to` and the head, written again. With the last part, the records before the first one are
+    /// no longer needed.
     MailboxSnapshot {
         mailbox: MailboxId,
         head: Head,
         from: Uid,
         to: Uid,
-        first: bool,
+        /// Where the first part is; `None`: this is it.
+        begun: Option<Lsn>,
+        last: bool,
         messages: Vec<Message>,
     },
 }
@@ -143,9 +147,13 @@ impl Entry {
                 out.put_varint(*quota_bytes);
                 3
             }
-            Entry::AccountRemove { account } => {
+            Entry::AccountRemove {
+                account,
+                mailbox_next,
+            } => {
                 out.put_u64(PROTECTIVE_MAGIC);
                 out.put_varint(u64::from(account.0));
+                out.put_varint(mailbox_next.0);
                 4
             }
             Entry::AccountPassword {
@@ -289,14 +297,16 @@ impl Entry {
                 head,
                 from,
                 to,
-                first,
+                begun,
+                last,
                 messages,
             } => {
                 out.put_varint(mailbox.0);
                 head.encode(&mut out);
                 out.put_varint(u64::from(from.0));
                 out.put_varint(u64::from(to.0));
-                out.put_u8(u8::from(*first));
+                out.put_varint(begun.map_or(0, |lsn| lsn.0));
+                out.put_u8(u8::from(*last));
                 put_messages(&mut out, messages);
                 17
             }
@@ -336,6 +346,7 @@ impl Entry {
                 magic(reader)?;
                 Entry::AccountRemove {
                     account: AccountId(read_u32(reader)?),
+                    mailbox_next: MailboxId(reader.varint()?),
                 }
             }
             5 => Entry::AccountPassword {
@@ -429,7 +440,11 @@ impl Entry {
                 let head = Head::decode(reader)?;
                 let from = Uid(read_u32(reader)?);
                 let to = Uid(read_u32(reader)?);
-                let first = read_bool(reader)?;
+                let begun = match reader.varint()? {
+                    0 => None,
+                    lsn => Some(Lsn(lsn)),
+                };
+                let last = read_bool(reader)?;
                 let mut messages = Vec::new();
                 read_messages(reader, &mut messages)?;
                 Entry::MailboxSnapshot {
@@ -437,7 +452,8 @@ impl Entry {
                     head,
                     from,
                     to,
-                    first,
+                    begun,
+                    last,
                     messages,
                 }
             }
@@ -450,10 +466,17 @@ impl Entry {
         }
     }
 
-    /// The mailbox whose messages the entry is about.
+    /// The mailbox whose head or messages the entry is about; only a later snapshot of it makes the entry superfluous. A deletion
+    /// is a matter of the account: a later list of its folders says the same.
     pub fn mailbox(&self) -> Option<MailboxId> {
         match self {
-            Entry::Deliver { mailbox, .. }
+            Entry::MailboxCreate { mailbox, .. }
+            | Entry::MailboxRename {
+                mailbox,
+                moved_at: Some(_),
+                ..
+            }
+            | Entry::Deliver { mailbox, .. }
             | Entry::Flag { mailbox, .. }
             | Entry::Expunge { mailbox, .. }
             | Entry::Place { mailbox, .. }
@@ -463,11 +486,11 @@ impl Entry {
         }
     }
 
-    /// The account whose row the entry is about.
+    /// The account whose row the entry is about; only a later snapshot of it makes the entry superfluous.
     pub fn account(&self) -> Option<AccountId> {
         match self {
             Entry::AccountPut { account, .. }
-            | Entry::AccountRemove { account }
+            | Entry::AccountRemove { account, .. }
             | Entry::AccountPassword { account, .. }
             | Entry::AccountQuota { account, .. }
             | Entry::MailboxCreate { account, .. }

@@ -11,7 +11,7 @@ use store::{Replay, Store, Table};
 
 use crate::inner::{Inner, broken, unavailable};
 use crate::limits::{CONDEMNED_MAX, DIRTY_MESSAGES_MAX, DOMAINS_MAX, ROWS_PER_READ};
-use crate::load::Hold;
+use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row;
 use crate::state::State;
@@ -49,24 +49,28 @@ impl Mailboxes {
         let mailboxes = Mailboxes {
             inner: Rc::new(inner),
         };
-        mailboxes.inner.load_small_tables().await?;
+        let rebuild = !mailboxes.inner.load_small_tables().await?;
         mailboxes.inner.replay(replay).await?;
+        if rebuild {
+            mailboxes.inner.drop_orphans().await?;
+        }
         mailboxes.start_upkeep();
         Ok(mailboxes)
     }
 }
 
 impl Inner {
-    async fn load_small_tables(&self) -> Result<(), MailboxFault> {
-        if let Some(counters) = self
+    /// `false`: the projection is empty.
+    async fn load_small_tables(&self) -> Result<bool, MailboxFault> {
+        let counters = self
             .store
             .get(row::COUNTERS, Vec::new())
             .await
-            .map_err(unavailable)?
-        {
+            .map_err(unavailable)?;
+        if let Some(counters) = &counters {
             self.state
                 .borrow_mut()
-                .install_counters(&counters)
+                .install_counters(counters)
                 .map_err(broken)?;
         }
         for (key, value) in self.whole_table(row::DOMAINS, DOMAINS_MAX).await? {
@@ -81,7 +85,7 @@ impl Inner {
                 .install_condemned(&key)
                 .map_err(broken)?;
         }
-        Ok(())
+        Ok(counters.is_some())
     }
 
     async fn whole_table(
@@ -140,5 +144,32 @@ impl Inner {
         }
         tracing::info!(groups_count, "the log after the projection is replayed");
         Ok(())
+    }
+    /// Looks at every mailbox once, after a projection was built from nothing.
+    async fn drop_orphans(&self) -> Result<(), MailboxFault> {
+        self.checkpoint().await?;
+        let mut from = Vec::new();
+        loop {
+            // until the table ends
+            let rows = self
+                .store
+                .range(row::HEADS, from, vec![0xff; 9], ROWS_PER_READ)
+                .await
+                .map_err(unavailable)?;
+            for (key, _) in &rows {
+                let mailbox = row::read_mailbox_key(key).map_err(broken)?;
+                match self.hold_mailbox(mailbox, Depth::Head).await {
+                    Ok(_hold) => self.state.borrow_mut().drop_orphan(mailbox),
+                    Err(MailboxFault::NoMailbox) => {}
+                    Err(fault) => return Err(fault),
+                }
+            }
+            match rows.last() {
+                Some((key, _)) if rows.len() == ROWS_PER_READ => {
+                    from = [key.as_slice(), &[0]].concat()
+                }
+                _ => return Ok(()),
+            }
+        }
     }
 }

@@ -591,4 +591,4 @@ const SHAPE_ZONE: u8 = 32;
 const SHAPE_SIZE: u8 = 64;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -248,9 +248,14 @@ impl Mailboxes {
                     _ = again.insert(domain.clone())
                 }
                 // Nothing else says that the account is gone, so this is kept for ever: 10 bytes.
-                Entry::AccountRemove { .. } => {
+                Entry::AccountRemove { account, .. } => {
+                    let mailbox_next = self.inner.state.borrow().counters.mailbox_next;
+                    let entry = Entry::AccountRemove {
+                        account: *account,
+                        mailbox_next,
+                    };
                     self.inner
-                        .commit(Vec::new(), vec![entry.clone()], Hold::default())
+                        .commit(Vec::new(), vec![entry], Hold::default())
                         .await?;
                     continue;
                 }
@@ -260,12 +265,7 @@ impl Mailboxes {
                 let latest = accounts.entry(account).or_insert(lsn);
                 *latest = lsn.max(*latest);
             }
-            let created = if let Entry::MailboxCreate { mailbox, .. } = &entry {
-                Some(*mailbox)
-            } else {
-                None
-            };
-            if let Some(mailbox) = entry.mailbox().or(created) {
+            if let Some(mailbox) = entry.mailbox() {
                 let latest = mailboxes.entry(mailbox).or_insert(lsn);
                 *latest = lsn.max(*latest);
             }
@@ -298,7 +298,7 @@ impl Mailboxes {
 
     /// Unless a snapshot after `lsn` exists.
     async fn snapshot_account(&self, account: AccountId, lsn: Lsn) -> Result<(), MailboxFault> {
-        // Directory changes take this lock or are one record each, whose order in the log against the snapshot is settled here.
+        // Every change of the row takes this lock until it is applied: what is read here is the row at this place of the log.
         let _locked = self
             .inner
             .locks
@@ -340,17 +340,9 @@ impl Mailboxes {
             };
             freeze.set(&entry.frozen, &self.inner.settled);
         }
-        loop {
-            // until the operations under way came to rest; frozen, no new ones begin
-            let wait = self.inner.settled.wait();
-            let state = self.inner.state.borrow();
-            match state.mailboxes.get(&mailbox) {
-                None => return Ok(()),
-                Some(entry) if entry.pending.get() == 0 => break,
-                Some(_) => {}
-            }
-            drop(state);
-            wait.await;
+        // Operations under way come to rest; frozen, no new ones begin.
+        while self.inner.is_pending(mailbox) {
+            self.inner.settled.wait().await;
         }
         let parts = {
             let state = self.inner.state.borrow();
@@ -359,10 +351,16 @@ impl Mailboxes {
             };
             snapshot_parts(mailbox, &entry.head, &entry.messages)
         };
-        for part in parts {
-            self.inner
+        let mut first_lsn = None;
+        for mut part in parts {
+            if let Entry::MailboxSnapshot { begun, .. } = &mut part {
+                *begun = first_lsn;
+            }
+            let committed = self
+                .inner
                 .commit(Vec::new(), vec![part], Hold::default())
                 .await?;
+            first_lsn.get_or_insert(committed.lsn);
         }
         drop(freeze);
         Ok(())
@@ -406,7 +404,8 @@ fn snapshot_parts(mailbox: MailboxId, head: &Head, messages: &[Message]) -> Vec<
             head: head.clone(),
             from,
             to,
-            first: parts.is_empty(),
+            begun: None,
+            last: later.is_empty(),
             messages: some.to_vec(),
         });
         rest = later;

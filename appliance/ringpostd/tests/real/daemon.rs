@@ -1,0 +1,317 @@
+//! A daemon in a temporary directory: started until READY, talked to by `ringpostctl`, killed when dropped.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Far beyond what any start takes on a busy two-core machine.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// A leg that still lacks something is asked for again this often.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Every port that trial mode may open, relative to its base.
+const PORTS: &[u16] = &[24, 25, 80, 110, 143, 419, 443, 465, 587, 628, 993, 995];
+
+pub const PASSWORD: &str = "ringpost";
+pub const ALICE: &str = "alice@example.org";
+pub const BOB: &str = "bob@example.org";
+
+/// Where a daemon keeps its state, and with which settings it is started.
+pub struct Home {
+    pub directory: tempfile::TempDir,
+    pub leg_size: &'static str,
+    base: u16,
+}
+
+impl Home {
+    pub fn new() -> Home {
+        Home::with_leg_size("256MiB")
+    }
+
+    pub fn with_leg_size(leg_size: &'static str) -> Home {
+        // Beside the build products: on a disk, where O_DIRECT and full disks are real.
+        let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let directory = tempfile::Builder::new()
+            .prefix("home")
+            .tempdir_in(parent)
+            .expect("a temporary directory");
+        Home {
+            directory,
+            leg_size,
+            base: free_base(),
+        }
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.base + port))
+    }
+
+    pub fn port(&self, port: u16) -> u16 {
+        self.base + port
+    }
+
+    pub fn smtp(&self) -> SocketAddr {
+        self.at(25)
+    }
+
+    pub fn imap(&self) -> SocketAddr {
+        self.at(143)
+    }
+
+    /// The leg files, in the order of their names.
+    pub fn legs(&self) -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> = files_below(&self.state())
+            .into_iter()
+            .filter(|path| {
+                path.file_name()
+                    .is_some_and(|name| name.to_string_lossy().contains("leg"))
+            })
+            .filter(|path| fs::metadata(path).is_ok_and(|meta| meta.len() > 16 << 20))
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpostd"));
+        command.arg("--trial").arg("--state").arg(self.state());
+        command
+            .args(["--leg-size", self.leg_size])
+            .arg("--port-base")
+            .arg(self.base.to_string());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Starts and waits for READY. Panics with the daemon's words when it does not come.
+    pub fn start(&self) -> Daemon {
+        self.try_start()
+            .unwrap_or_else(|output| panic!("the daemon did not become ready:\n{output}"))
+    }
+
+    /// `Err` holds what the daemon said before it ended (or until the wait was over).
+    pub fn try_start(&self) -> Result<Daemon, String> {
+        let mut child = self
+            .command()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon is built");
+        let words = Arc::new(Mutex::new(String::new()));
+        let out = child.stdout.take().expect("stdout was asked for");
+        let err = child.stderr.take().expect("stderr was asked for");
+        let readers = [collect(out, words.clone()), collect(err, words.clone())];
+        let begin = Instant::now();
+        loop {
+            // Until READY, the end of the process, or READY_WITHIN.
+            if words
+                .lock()
+                .expect("no reader panics")
+                .contains("RINGPOST READY")
+            {
+                return Ok(Daemon { child, words });
+            }
+            let ended = child.try_wait().expect("our own child").is_some();
+            if ended || begin.elapsed() > READY_WITHIN {
+                let _ = child.kill();
+                let _ = child.wait();
+                for reader in readers {
+                    let _ = reader.join();
+                }
+                return Err(words.lock().expect("no reader panics").clone());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Runs the daemon with these arguments alone until it ends (for starts that must be refused). The base is ours.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        bounded(
+            Command::new(env!("CARGO_BIN_EXE_ringpostd"))
+                .args(arguments)
+                .current_dir(self.directory.path()),
+        )
+    }
+
+    /// `ringpostctl --state … ARGUMENTS`, with or without a daemon.
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        let program = Path::new(env!("CARGO_BIN_EXE_ringpostd")).with_file_name("ringpostctl");
+        assert!(
+            program.is_file(),
+            "ringpostctl is not built; run `cargo xtask test`"
+        );
+        bounded(
+            Command::new(program)
+                .arg("--state")
+                .arg(self.state())
+                .args(arguments),
+        )
+    }
+
+    /// `ctl` that must succeed; its standard output.
+    pub fn ctl_ok(&self, arguments: &[&str]) -> String {
+        let output = self.ctl(arguments);
+        assert!(
+            output.status.success(),
+            "ringpostctl {arguments:?}: {}",
+            said(&output)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Waits until both legs are in sync again.
+    pub fn wait_until_in_sync(&self) {
+        let begin = Instant::now();
+        let mut last = String::new();
+        while begin.elapsed() < READY_WITHIN {
+            last = self.ctl_ok(&["leg", "list"]);
+            if last.matches("in_sync").count() >= 2 {
+                return;
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+        panic!("the legs did not come into sync:\n{last}");
+    }
+}
+
+/// A daemon that is ready. Dropping it kills it.
+pub struct Daemon {
+    child: Child,
+    words: Arc<Mutex<String>>,
+}
+
+impl Daemon {
+    /// kill -9.
+    pub fn kill(mut self) {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
+    }
+
+    /// SIGTERM, and what the process ended with.
+    pub fn stop(mut self) -> ExitStatus {
+        kill(
+            Pid::from_raw(self.child.id().cast_signed()),
+            Signal::SIGTERM,
+        )
+        .expect("our own child");
+        let begin = Instant::now();
+        loop {
+            // Until it ends; bounded by READY_WITHIN.
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return status;
+            }
+            assert!(
+                begin.elapsed() < READY_WITHIN,
+                "SIGTERM did not stop the daemon:\n{}",
+                self.words()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().expect("our own child").is_none()
+    }
+
+    /// Everything that it printed so far.
+    pub fn words(&self) -> String {
+        self.words.lock().expect("no reader panics").clone()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the daemon's words:\n{}", self.words());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Standard output and error of a program that ended.
+pub fn said(output: &Output) -> String {
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Runs a program to its end, killing it when it takes beyond all reason.
+pub fn bounded(command: &mut Command) -> Output {
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| {
+            panic!(
+                "{}: {error}; `cargo xtask setup` installs it",
+                command.get_program().display()
+            )
+        });
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let (done, waits) = std::sync::mpsc::channel::<()>();
+    let guard = std::thread::spawn(move || {
+        if waits.recv_timeout(READY_WITHIN) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    });
+    let output = child.wait_with_output().expect("our own child");
+    drop(done);
+    guard.join().expect("the guard only waits");
+    output
+}
+
+/// Every file below a directory.
+pub fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn collect(
+    from: impl std::io::Read + Send + 'static,
+    words: Arc<Mutex<String>>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            let mut words = words.lock().expect("no reader panics");
+            words.push_str(&line);
+            words.push('\n');
+        }
+    })
+}
+
+fn free_base() -> u16 {
+    for _ in 0..1_000 {
+        let base = fastrand::u16(10_000..30_000);
+        if PORTS
+            .iter()
+            .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, base + port)).is_ok())
+        {
+            return base;
+        }
+    }
+    panic!("no free ports on loopback");
+}

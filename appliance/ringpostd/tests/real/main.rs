@@ -1,0 +1,17 @@
+//! Real processes: the daemon as people run it, real clients, real files, kill -9.
+//!
+//! What must hold here: a story stops only processes that it started; no story asserts a time (a wait has a bound that
+//! is far away); the ledger of acknowledged messages is kept outside the daemon, by the client that read the 250.
+//!
+//! Start reading at `daemon.rs` (start, READY, kill) and `ledger.rs` (what was acknowledged, what is there).
+#![forbid(unsafe_code)]
+
+mod clients;
+mod crash;
+mod daemon;
+mod imap;
+mod input;
+mod ledger;
+mod legs;
+mod smtp;
+mod start;

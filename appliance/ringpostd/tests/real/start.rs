@@ -1,0 +1,121 @@
+//! Starts that must be refused: one clear sentence, a non-zero exit, and nothing harmed.
+
+use std::fs;
+
+use crate::daemon::{ALICE, Home, said};
+use crate::ledger::Ledger;
+
+#[test]
+fn a_second_daemon_on_the_same_state_is_refused_and_harms_nothing() {
+    let home = Home::new();
+    let ledger = Ledger::of(ALICE);
+    let _daemon = home.start();
+    ledger.fill(home.smtp(), 10, 2_000);
+    let base = home.port(1_000).to_string();
+    let state = home.state();
+    let output = home.run(&[
+        "--trial",
+        "--state",
+        &state.to_string_lossy(),
+        "--leg-size",
+        home.leg_size,
+        "--port-base",
+        &base,
+    ]);
+    assert!(!output.status.success(), "{}", said(&output));
+    assert_one_sentence(&said(&output));
+    ledger.fill(home.smtp(), 10, 2_000);
+    ledger.check(&home);
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_file_and_line() {
+    let home = Home::new();
+    let path = home.directory.path().join("ringpost.toml");
+    fs::write(&path, "[volume]\nlegs = [\"a\", \"b\"]\ncompresion = 3\n").expect("our own file");
+    let output = home.run(&["--config", &path.to_string_lossy()]);
+    assert!(!output.status.success(), "{}", said(&output));
+    let words = said(&output);
+    assert!(
+        words.contains("ringpost.toml") && words.contains('3') && words.contains("compresion"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_missing_configuration_is_refused_by_its_name() {
+    let home = Home::new();
+    let output = home.run(&["--config", "nowhere.toml"]);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("nowhere.toml"), "{}", said(&output));
+}
+
+#[test]
+fn a_leg_that_is_a_directory_is_named() {
+    let home = Home::new();
+    let legs = {
+        let _daemon = home.start();
+        home.legs()
+    };
+    for leg in &legs {
+        fs::remove_file(leg).expect("our own file");
+        fs::create_dir(leg).expect("our own directory");
+    }
+    let Err(words) = home.try_start() else {
+        panic!("a directory was taken for a leg")
+    };
+    assert!(words.contains(&*legs[0].to_string_lossy()), "{words}");
+    assert!(!words.contains("panicked"), "{words}");
+}
+
+/// A leg of another volume in the place of ours: never taken, never overwritten.
+#[test]
+fn a_leg_of_another_volume_is_not_taken() {
+    let (home, other) = (Home::new(), Home::new());
+    let (ledger, others) = (Ledger::of(ALICE), Ledger::of(ALICE));
+    for (home, ledger) in [(&home, &ledger), (&other, &others)] {
+        let _daemon = home.start();
+        ledger.fill(home.smtp(), 10, 2_000);
+    }
+    let (ours, theirs) = (home.legs(), other.legs());
+    let aside = ours[1].with_extension("aside");
+    fs::rename(&ours[1], &aside).expect("our own file");
+    fs::rename(&theirs[1], &ours[1]).expect("our own file");
+    match home.try_start() {
+        // Served from the right leg alone, and said so.
+        Ok(_daemon) => {
+            ledger.check(&home);
+            let legs = home.ctl_ok(&["leg", "list"]);
+            assert!(legs.matches("in_sync").count() < 2, "{legs}");
+        }
+        Err(words) => assert!(words.contains(&*ours[1].to_string_lossy()), "{words}"),
+    }
+    // The other volume's leg still is what it was.
+    fs::rename(&ours[1], &theirs[1]).expect("our own file");
+    fs::rename(&aside, &ours[1]).expect("our own file");
+    for (home, ledger) in [(&home, &ledger), (&other, &others)] {
+        let _daemon = home.start();
+        ledger.check(home);
+        home.wait_until_in_sync();
+    }
+}
+
+#[test]
+fn a_plan_is_printed_without_touching_anything() {
+    let home = Home::new();
+    let state = home.state();
+    let output = home.run(&["--trial", "--state", &state.to_string_lossy(), "--plan"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!said(&output).trim().is_empty());
+    assert!(home.legs().is_empty(), "--plan made legs");
+}
+
+/// What a person sees when a start is refused: no panic, no backtrace, few lines.
+fn assert_one_sentence(words: &str) {
+    assert!(!words.contains("panicked"), "{words}");
+    let lines = words.lines().filter(|line| !line.trim().is_empty()).count();
+    assert!(
+        (1..=12).contains(&lines),
+        "{lines} lines instead of a clear sentence:\n{words}"
+    );
+}

@@ -1,0 +1,449 @@
+//! `Command` to bytes: what `parse::command` reads back as the same command. Literals are non-synchronising (RFC 7888).
+
+use mail::Flags;
+
+use crate::base64;
+use crate::command::{Body, Command, ListRequest, SearchRequest, StatusItem, StoreChange};
+use crate::date::{encode_date_time, encode_day};
+use crate::fetch::{FetchItem, Partial};
+use crate::parse::Names;
+use crate::respond::{put, put_binary_name, put_flags, put_mailbox, put_number, put_section_name};
+use crate::search::SearchKey;
+use crate::sequence::SequenceSet;
+
+/// Appends `command` with its line end. `message` is the message of an APPEND.
+pub fn put_command(out: &mut Vec<u8>, command: &Command, message: &[u8], names: Names) {
+    put(out, &command.tag);
+    out.push(b' ');
+    let mut line = Line { out, names };
+    line.body(&command.body, message);
+    put(out, "\r\n");
+}
+
+struct Line<'o> {
+    out: &'o mut Vec<u8>,
+    names: Names,
+}
+
+impl Line<'_> {
+    fn body(&mut self, body: &Body, message: &[u8]) {
+        match body {
+            Body::Capability => self.word("CAPABILITY"),
+            Body::Noop => self.word("NOOP"),
+            Body::Logout => self.word("LOGOUT"),
+            Body::StartTls => self.word("STARTTLS"),
+            Body::Namespace => self.word("NAMESPACE"),
+            Body::Idle => self.word("IDLE"),
+            Body::Check => self.word("CHECK"),
+            Body::Close => self.word("CLOSE"),
+            Body::Unselect => self.word("UNSELECT"),
+            Body::Authenticate { mechanism, initial } => {
+                self.word("AUTHENTICATE ");
+                self.word(mechanism);
+                if let Some(initial) = initial {
+                    self.word(" ");
+                    self.word(
+                        if initial.is_empty() {
+                            "=".into()
+                        } else {
+                            base64::encode(initial)
+                        }
+                        .as_str(),
+                    );
+                }
+            }
+            Body::Login { user, password } => {
+                self.word("LOGIN ");
+                self.string(user);
+                self.word(" ");
+                self.string(password);
+            }
+            Body::Enable(capabilities) => {
+                self.word("ENABLE");
+                for capability in capabilities {
+                    self.word(" ");
+                    self.word(capability);
+                }
+            }
+            Body::Id(pairs) => self.id(pairs),
+            Body::Select { mailbox, read_only } => {
+                self.word(if *read_only { "EXAMINE " } else { "SELECT " });
+                self.mailbox(mailbox);
+            }
+            Body::Create {
+                mailbox,
+                special_use,
+            } => {
+                self.word("CREATE ");
+                self.mailbox(mailbox);
+                if let Some(special_use) = special_use {
+                    self.word(" (USE (");
+                    self.word(special_use.attribute());
+                    self.word("))");
+                }
+            }
+            Body::Delete(mailbox) => {
+                self.word("DELETE ");
+                self.mailbox(mailbox);
+            }
+            Body::Rename { from, to } => {
+                self.word("RENAME ");
+                self.mailbox(from);
+                self.word(" ");
+                self.mailbox(to);
+            }
+            Body::Subscribe(mailbox) => {
+                self.word("SUBSCRIBE ");
+                self.mailbox(mailbox);
+            }
+            Body::Unsubscribe(mailbox) => {
+                self.word("UNSUBSCRIBE ");
+                self.mailbox(mailbox);
+            }
+            Body::List(request) => self.list(request),
+            Body::Lsub { reference, pattern } => {
+                self.word("LSUB ");
+                self.mailbox(reference);
+                self.word(" ");
+                self.mailbox(pattern);
+            }
+            Body::Status { mailbox, items } => {
+                self.word("STATUS ");
+                self.mailbox(mailbox);
+                self.word(" ");
+                self.status_items(items);
+            }
+            Body::Append {
+                mailbox,
+                flags,
+                date,
+                ..
+            } => {
+                self.word("APPEND ");
+                self.mailbox(mailbox);
+                self.word(" ");
+                put_flags(self.out, flags);
+                self.word(" ");
+                if let Some(date) = date {
+                    self.word("\"");
+                    self.word(&encode_date_time(*date));
+                    self.word("\" ");
+                }
+                self.literal(message);
+            }
+            Body::Expunge { uids } => match uids {
+                Some(uids) => self.with_set(true, "EXPUNGE", uids),
+                None => self.word("EXPUNGE"),
+            },
+            Body::Search(request) => self.search(request),
+            Body::Fetch { uid, set, items } => {
+                self.with_set(*uid, "FETCH", set);
+                self.word(" (");
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        self.word(" ");
+                    }
+                    self.fetch_item(item);
+                }
+                self.word(")");
+            }
+            Body::Store {
+                uid,
+                set,
+                change,
+                silent,
+                flags,
+            } => self.store(*uid, set, *change, *silent, flags),
+            Body::Copy { uid, set, mailbox } => {
+                self.with_set(*uid, "COPY", set);
+                self.word(" ");
+                self.mailbox(mailbox);
+            }
+            Body::Move { uid, set, mailbox } => {
+                self.with_set(*uid, "MOVE", set);
+                self.word(" ");
+                self.mailbox(mailbox);
+            }
+        }
+    }
+
+    fn word(&mut self, text: &str) {
+        put(self.out, text);
+    }
+
+    fn string(&mut self, bytes: &[u8]) {
+        let quotable = bytes.len() < 200 && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+        if !quotable {
+            return self.literal(bytes);
+        }
+        self.out.push(b'"');
+        for &byte in bytes {
+            if matches!(byte, b'"' | b'\\') {
+                self.out.push(b'\\');
+            }
+            self.out.push(byte);
+        }
+        self.out.push(b'"');
+    }
+
+    fn literal(&mut self, bytes: &[u8]) {
+        self.out.push(b'{');
+        put_number(self.out, bytes.len() as u64);
+        self.word("+}\r\n");
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn mailbox(&mut self, name: &str) {
+        if name.len() < 200 {
+            return put_mailbox(self.out, name, self.names);
+        }
+        match self.names {
+            Names::ModifiedUtf7 => self.literal(crate::utf7::encode(name).as_bytes()),
+            Names::Utf8 => self.literal(name.as_bytes()),
+        }
+    }
+
+    fn with_set(&mut self, uid: bool, word: &str, set: &SequenceSet) {
+        if uid {
+            self.word("UID ");
+        }
+        self.word(word);
+        self.word(" ");
+        set.encode(self.out);
+    }
+
+    fn id(&mut self, pairs: &[(Vec<u8>, Option<Vec<u8>>)]) {
+        self.word("ID ");
+        if pairs.is_empty() {
+            return self.word("NIL");
+        }
+        for (index, (name, value)) in pairs.iter().enumerate() {
+            self.word(if index == 0 { "(" } else { " " });
+            self.string(name);
+            self.word(" ");
+            match value {
+                Some(value) => self.string(value),
+                None => self.word("NIL"),
+            }
+        }
+        self.word(")");
+    }
+
+    fn list(&mut self, request: &ListRequest) {
+        self.word("LIST ");
+        let selection = [
+            (request.select_subscribed, "SUBSCRIBED"),
+            (request.select_special_use, "SPECIAL-USE"),
+            (request.recursive_match, "RECURSIVEMATCH"),
+        ];
+        if request.extended {
+            self.options(selection);
+            self.word(" ");
+        }
+        self.mailbox(&request.reference);
+        self.word(" ");
+        if let ([only], false) = (&request.patterns[..], request.extended) {
+            return self.mailbox(only);
+        }
+        for (index, pattern) in request.patterns.iter().enumerate() {
+            self.word(if index == 0 { "(" } else { " " });
+            self.mailbox(pattern);
+        }
+        self.word(") RETURN (");
+        self.words([
+            (request.return_subscribed, "SUBSCRIBED"),
+            (request.return_children, "CHILDREN"),
+            (request.return_special_use, "SPECIAL-USE"),
+        ]);
+        if !request.return_status.is_empty() {
+            self.word(" STATUS ");
+            self.status_items(&request.return_status);
+        }
+        self.word(")");
+    }
+
+    fn options(&mut self, options: [(bool, &str); 3]) {
+        self.word("(");
+        self.words(options);
+        self.word(")");
+    }
+
+    fn words(&mut self, options: [(bool, &str); 3]) {
+        let wanted: Vec<&str> = options
+            .into_iter()
+            .filter(|(wanted, _)| *wanted)
+            .map(|(_, word)| word)
+            .collect();
+        self.word(&wanted.join(" "));
+    }
+
+    fn status_items(&mut self, items: &[StatusItem]) {
+        let names: Vec<&str> = items.iter().map(|item| item.name()).collect();
+        self.word("(");
+        self.word(&names.join(" "));
+        self.word(")");
+    }
+
+    fn search(&mut self, request: &SearchRequest) {
+        self.word(if request.uid { "UID SEARCH" } else { "SEARCH" });
+        if let Some(results) = request.results {
+            self.word(" RETURN (");
+            let options = [
+                (results.min, "MIN"),
+                (results.max, "MAX"),
+                (results.count, "COUNT"),
+            ];
+            self.words(options);
+            self.word(if results.all { " ALL)" } else { ")" });
+        }
+        self.word(" CHARSET UTF-8 ");
+        match &request.key {
+            SearchKey::And(keys) if keys.len() > 1 => self.keys(keys),
+            key => self.key(key),
+        }
+    }
+
+    fn keys(&mut self, keys: &[SearchKey]) {
+        for (index, key) in keys.iter().enumerate() {
+            if index > 0 {
+                self.word(" ");
+            }
+            self.key(key);
+        }
+    }
+
+    fn key(&mut self, key: &SearchKey) {
+        match key {
+            SearchKey::All => self.word("ALL"),
+            SearchKey::And(keys) => {
+                self.word("(");
+                self.keys(keys);
+                self.word(")");
+            }
+            SearchKey::Or(pair) => {
+                self.word("OR ");
+                self.key(&pair.0);
+                self.word(" ");
+                self.key(&pair.1);
+            }
+            SearchKey::Not(key) => {
+                self.word("NOT ");
+                self.key(key);
+            }
+            SearchKey::Numbers(set) => set.encode(self.out),
+            SearchKey::Uids(set) => {
+                self.word("UID ");
+                set.encode(self.out);
+            }
+            SearchKey::System(flag) => {
+                let named = crate::parse::SYSTEM_FLAGS
+                    .iter()
+                    .find(|(_, known)| known == flag);
+                let (name, _) = named.expect("a key names one system flag");
+                self.word(&name[1..].to_ascii_uppercase());
+            }
+            SearchKey::Keyword(keyword) => {
+                self.word("KEYWORD ");
+                self.word(keyword);
+            }
+            SearchKey::Recent => self.word("RECENT"),
+            SearchKey::Before(day) => self.day("BEFORE ", *day),
+            SearchKey::On(day) => self.day("ON ", *day),
+            SearchKey::Since(day) => self.day("SINCE ", *day),
+            SearchKey::SentBefore(day) => self.day("SENTBEFORE ", *day),
+            SearchKey::SentOn(day) => self.day("SENTON ", *day),
+            SearchKey::SentSince(day) => self.day("SENTSINCE ", *day),
+            SearchKey::Larger(bytes) => {
+                self.word("LARGER ");
+                put_number(self.out, *bytes);
+            }
+            SearchKey::Smaller(bytes) => {
+                self.word("SMALLER ");
+                put_number(self.out, *bytes);
+            }
+            SearchKey::Header { name, text } => {
+                self.word("HEADER ");
+                self.string(name.as_bytes());
+                self.word(" ");
+                self.string(text.as_bytes());
+            }
+            SearchKey::Body(text) => {
+                self.word("BODY ");
+                self.string(text.as_bytes());
+            }
+            SearchKey::Text(text) => {
+                self.word("TEXT ");
+                self.string(text.as_bytes());
+            }
+        }
+    }
+
+    fn day(&mut self, word: &str, day: i64) {
+        self.word(word);
+        self.word(&encode_day(day));
+    }
+
+    fn fetch_item(&mut self, item: &FetchItem) {
+        match item {
+            FetchItem::Uid => self.word("UID"),
+            FetchItem::Flags => self.word("FLAGS"),
+            FetchItem::InternalDate => self.word("INTERNALDATE"),
+            FetchItem::Rfc822Size => self.word("RFC822.SIZE"),
+            FetchItem::Envelope => self.word("ENVELOPE"),
+            FetchItem::BodyStructureBasic => self.word("BODY"),
+            FetchItem::BodyStructure => self.word("BODYSTRUCTURE"),
+            FetchItem::Rfc822 => self.word("RFC822"),
+            FetchItem::Rfc822Header => self.word("RFC822.HEADER"),
+            FetchItem::Rfc822Text => self.word("RFC822.TEXT"),
+            FetchItem::Section {
+                peek,
+                section,
+                partial,
+            } => {
+                let mut name = Vec::new();
+                put_section_name(&mut name, section, None);
+                self.word(if *peek { "BODY.PEEK" } else { "BODY" });
+                self.out.extend_from_slice(&name[b"BODY".len()..]);
+                self.partial(*partial);
+            }
+            FetchItem::Binary {
+                peek,
+                part,
+                partial,
+            } => {
+                put_binary_name(
+                    self.out,
+                    if *peek { "BINARY.PEEK" } else { "BINARY" },
+                    part,
+                    None,
+                );
+                self.partial(*partial);
+            }
+            FetchItem::BinarySize { part } => put_binary_name(self.out, "BINARY.SIZE", part, None),
+        }
+    }
+
+    fn partial(&mut self, partial: Option<Partial>) {
+        if let Some(Partial { offset, count }) = partial {
+            self.word(&format!("<{offset}.{count}>"));
+        }
+    }
+
+    fn store(
+        &mut self,
+        uid: bool,
+        set: &SequenceSet,
+        change: StoreChange,
+        silent: bool,
+        flags: &Flags,
+    ) {
+        self.with_set(uid, "STORE", set);
+        self.word(match change {
+            StoreChange::Replace => " FLAGS",
+            StoreChange::Add => " +FLAGS",
+            StoreChange::Remove => " -FLAGS",
+        });
+        self.word(if silent { ".SILENT " } else { " " });
+        put_flags(self.out, flags);
+    }
+}

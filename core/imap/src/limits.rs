@@ -1,0 +1,46 @@
+//! What one connection may ask of us. `appliance/plan` multiplies the byte figures by the number of connections.
+
+/// A command without APPEND's message: its lines and all its literals. RFC 9051 §4: a server should take command lines of
+/// 8,000 octets; a client that fetches a scattered set of 10,000 messages sends about 60 KiB.
+pub const COMMAND_BYTES_MAX: usize = 64 * 1_024;
+/// Before login: two strings of a login are all that is needed.
+pub const COMMAND_BYTES_BEFORE_LOGIN_MAX: usize = 8 * 1_024;
+/// One APPEND message; the same as the SMTP receiver's SIZE.
+pub const APPEND_BYTES_MAX: usize = 50 * 1_024 * 1_024;
+/// A non-synchronising literal that is too large is read and thrown away up to here, then the connection is closed.
+pub const DISCARD_BYTES_MAX: u64 = 4 * APPEND_BYTES_MAX as u64;
+/// Literals in one command.
+pub const LITERALS_MAX: usize = 64;
+/// RFC 9051 sets no limit; clients use four to ten characters. It is repeated in our reply.
+pub const TAG_BYTES_MAX: usize = 64;
+/// Pieces of a sequence set (`1,3:5` has two); what fits in `COMMAND_BYTES_MAX` and is not absurd.
+pub const SEQUENCE_PIECES_MAX: usize = 16_384;
+/// Keys of one SEARCH, all levels together.
+pub const SEARCH_KEYS_MAX: usize = 1_024;
+/// Parentheses, NOT and OR inside each other. Each is a stack frame in parsing and in matching.
+pub const SEARCH_DEPTH_MAX: usize = 32;
+/// Data items of one FETCH.
+pub const FETCH_ITEMS_MAX: usize = 128;
+/// Names in one HEADER.FIELDS list.
+pub const FIELD_NAMES_MAX: usize = 128;
+/// Numbers in `BODY[1.2.3]`; above mail's bound on depth.
+pub const SECTION_DEPTH_MAX: usize = 40;
+/// Patterns of one LIST.
+pub const LIST_PATTERNS_MAX: usize = 32;
+/// Wildcards of one LIST pattern: matching is at worst pattern times name, this keeps even that small.
+pub const LIST_WILDCARDS_MAX: usize = 32;
+/// A mailbox name in UTF-8.
+pub const MAILBOX_NAME_BYTES_MAX: usize = 1_024;
+/// RFC 2971 §3.3: 30 field-value pairs; values are 1,024 octets at most.
+pub const ID_PAIRS_MAX: usize = 30;
+/// BAD replies before BYE; ordinary clients never see three.
+pub const BAD_COMMANDS_MAX: u32 = 20;
+/// Failed logins before BYE.
+pub const LOGIN_FAILURES_MAX: u32 = 3;
+/// Longest string sent in quotes; longer ones go as literals, which clients read without scanning.
+pub const QUOTED_BYTES_MAX: usize = 512;
+/// What our client takes as one response line before it says the server is mad.
+pub const RESPONSE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+const _: () = assert!(COMMAND_BYTES_MAX >= 8_000);
+const _: () = assert!(SECTION_DEPTH_MAX > mail::limits::DEPTH_MAX);

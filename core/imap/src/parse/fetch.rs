@@ -1,0 +1,174 @@
+//! FETCH items and sections (RFC 9051 §9 `fetch`).
+
+use crate::fetch::{FetchItem, Partial, Section, SectionText};
+use crate::limits::{FETCH_ITEMS_MAX, FIELD_NAMES_MAX, SECTION_DEPTH_MAX};
+use crate::sequence;
+
+use super::words::Words;
+use super::{Parsed, Refusal};
+
+const UNKNOWN: Refusal = Refusal::Syntax("there is no such FETCH item");
+
+pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
+    let mut items = Vec::new();
+    if words.accept(b'(') {
+        words.skip_spaces();
+        while !words.accept(b')') {
+            if items.len() >= FETCH_ITEMS_MAX {
+                return Err(Refusal::TooMuch("FETCH items"));
+            }
+            item(words, &mut items)?;
+            words.skip_spaces();
+        }
+        if items.is_empty() {
+            return Err(Refusal::Syntax("a FETCH item is missing"));
+        }
+        return Ok(items);
+    }
+    item(words, &mut items)?;
+    Ok(items)
+}
+
+fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
+    use FetchItem as I;
+    let name = words.item_name();
+    let one = match &name[..] {
+        // RFC 9051 §6.4.5: macros; taken inside parentheses too.
+        "ALL" | "FAST" | "FULL" => {
+            items.extend([I::Flags, I::InternalDate, I::Rfc822Size]);
+            match &name[..] {
+                "FAST" => return Ok(()),
+                "ALL" => I::Envelope,
+                _ => {
+                    items.push(I::Envelope);
+                    I::BodyStructureBasic
+                }
+            }
+        }
+        "UID" => I::Uid,
+        "FLAGS" => I::Flags,
+        "INTERNALDATE" => I::InternalDate,
+        "RFC822.SIZE" => I::Rfc822Size,
+        "ENVELOPE" => I::Envelope,
+        "BODYSTRUCTURE" => I::BodyStructure,
+        "RFC822" => I::Rfc822,
+        "RFC822.HEADER" => I::Rfc822Header,
+        "RFC822.TEXT" => I::Rfc822Text,
+        "BODY" if words.peek() != Some(b'[') => I::BodyStructureBasic,
+        "BODY" | "BODY.PEEK" => {
+            let section = section(words)?;
+            I::Section {
+                peek: name != "BODY",
+                section,
+                partial: partial(words)?,
+            }
+        }
+        "BINARY" | "BINARY.PEEK" => {
+            let part = binary_part(words)?;
+            I::Binary {
+                peek: name != "BINARY",
+                part,
+                partial: partial(words)?,
+            }
+        }
+        "BINARY.SIZE" => I::BinarySize {
+            part: binary_part(words)?,
+        },
+        _ => return Err(UNKNOWN),
+    };
+    items.push(one);
+    Ok(())
+}
+
+fn section(words: &mut Words<'_>) -> Parsed<Section> {
+    words.expect(b'[')?;
+    let mut part = Vec::new();
+    let name = words.item_name();
+    let mut rest = &name[..];
+    while rest.starts_with(|first: char| first.is_ascii_digit()) {
+        let (number, after) = rest.split_once('.').unwrap_or((rest, ""));
+        if part.len() == SECTION_DEPTH_MAX {
+            return Err(Refusal::TooMuch("part numbers"));
+        }
+        part.push(part_number(number)?);
+        // `1.` is no section.
+        if after.is_empty() && number.len() < rest.len() {
+            return Err(Refusal::Syntax("that is no section"));
+        }
+        rest = after;
+    }
+    let text = match rest {
+        "" => SectionText::All,
+        "HEADER" => SectionText::Header,
+        "TEXT" => SectionText::Text,
+        "MIME" if !part.is_empty() => SectionText::Mime,
+        "HEADER.FIELDS" | "HEADER.FIELDS.NOT" => SectionText::HeaderFields {
+            not: rest == "HEADER.FIELDS.NOT",
+            names: field_names(words)?,
+        },
+        _ => return Err(Refusal::Syntax("that is no section")),
+    };
+    words.expect(b']')?;
+    Ok(Section { part, text })
+}
+
+fn part_number(text: &str) -> Parsed<u32> {
+    sequence::number(text.as_bytes())
+        .filter(|&number| number > 0)
+        .ok_or(Refusal::Syntax("that is no part number"))
+}
+
+fn field_names(words: &mut Words<'_>) -> Parsed<Vec<Box<str>>> {
+    words.space()?;
+    words.expect(b'(')?;
+    let mut names = Vec::new();
+    words.skip_spaces();
+    while !words.accept(b')') {
+        if names.len() == FIELD_NAMES_MAX {
+            return Err(Refusal::TooMuch("field names"));
+        }
+        let name = words.astring()?;
+        // RFC 5322 §2.2: printable ASCII without a colon. It is repeated in our reply.
+        let ok = !name.is_empty()
+            && name
+                .iter()
+                .all(|&byte| byte.is_ascii_graphic() && byte != b':');
+        let text = std::str::from_utf8(&name).ok().filter(|_| ok);
+        names.push(text.ok_or(Refusal::Syntax("that is no field name"))?.into());
+        words.skip_spaces();
+    }
+    if names.is_empty() {
+        return Err(Refusal::Syntax("a field name is missing"));
+    }
+    Ok(names)
+}
+
+fn binary_part(words: &mut Words<'_>) -> Parsed<Vec<u32>> {
+    words.expect(b'[')?;
+    let name = words.item_name();
+    let mut part = Vec::new();
+    if !name.is_empty() {
+        for number in name.split('.') {
+            if part.len() == SECTION_DEPTH_MAX {
+                return Err(Refusal::TooMuch("part numbers"));
+            }
+            part.push(part_number(number)?);
+        }
+    }
+    words.expect(b']')?;
+    Ok(part)
+}
+
+fn partial(words: &mut Words<'_>) -> Parsed<Option<Partial>> {
+    if !words.accept(b'<') {
+        return Ok(None);
+    }
+    let offset = words.number()?;
+    words.expect(b'.')?;
+    let count = words.number()?;
+    words.expect(b'>')?;
+    if count == 0 {
+        return Err(Refusal::Syntax("a partial fetch wants at least one byte"));
+    }
+    Ok(Some(Partial { offset, count }))
+}

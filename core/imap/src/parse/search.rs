@@ -1,0 +1,181 @@
+//! SEARCH programs (RFC 9051 §9 `search`, RFC 4731).
+
+use mail::SystemFlags;
+
+use crate::command::SearchResults;
+use crate::date;
+use crate::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
+use crate::search::SearchKey;
+
+use super::words::Words;
+use super::{Parsed, Refusal};
+
+pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, SearchKey)> {
+    words.space()?;
+    let mut results = None;
+    if words.keyword("RETURN") {
+        words.space()?;
+        results = Some(results_wanted(words)?);
+        words.space()?;
+    }
+    if words.keyword("CHARSET") {
+        words.space()?;
+        let charset = words.astring()?;
+        if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
+            return Err(Refusal::BadCharset);
+        }
+        words.space()?;
+    }
+    let mut keys_left = SEARCH_KEYS_MAX;
+    let mut keys = Vec::new();
+    while !words.at_end() {
+        keys.push(key(words, SEARCH_DEPTH_MAX, &mut keys_left)?);
+        if words.space().is_err() {
+            break;
+        }
+    }
+    let only = keys
+        .pop()
+        .ok_or(Refusal::Syntax("a search key is missing"))?;
+    if keys.is_empty() {
+        return Ok((results, only));
+    }
+    keys.push(only);
+    Ok((results, SearchKey::And(keys)))
+}
+
+fn results_wanted(words: &mut Words<'_>) -> Parsed<SearchResults> {
+    words.expect(b'(')?;
+    let mut results = SearchResults::default();
+    words.skip_spaces();
+    while !words.accept(b')') {
+        match &words.item_name()[..] {
+            "MIN" => results.min = true,
+            "MAX" => results.max = true,
+            "ALL" => results.all = true,
+            "COUNT" => results.count = true,
+            _ => return Err(Refusal::Syntax("MIN, MAX, ALL or COUNT was expected")),
+        }
+        words.skip_spaces();
+    }
+    // RFC 4731 §3.1: an empty list is as ALL.
+    if results == SearchResults::default() {
+        results.all = true;
+    }
+    Ok(results)
+}
+
+fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parsed<SearchKey> {
+    use SearchKey as K;
+    *keys_left = keys_left
+        .checked_sub(1)
+        .ok_or(Refusal::TooMuch("search keys"))?;
+    let deeper = || {
+        depth_left
+            .checked_sub(1)
+            .ok_or(Refusal::TooMuch("search keys inside each other"))
+    };
+    if words.accept(b'(') {
+        let depth_left = deeper()?;
+        let mut keys = Vec::new();
+        words.skip_spaces();
+        while !words.accept(b')') {
+            keys.push(key(words, depth_left, keys_left)?);
+            words.skip_spaces();
+        }
+        return if keys.is_empty() {
+            Err(Refusal::Syntax("a search key is missing"))
+        } else {
+            Ok(K::And(keys))
+        };
+    }
+    if words
+        .peek()
+        .is_some_and(|byte| byte.is_ascii_digit() || byte == b'*')
+    {
+        return Ok(K::Numbers(words.sequence_set()?));
+    }
+    let system = |flag| Ok(K::System(flag));
+    let without = |flag| Ok(K::Not(Box::new(K::System(flag))));
+    match &words.item_name()[..] {
+        "ALL" => Ok(K::All),
+        "ANSWERED" => system(SystemFlags::ANSWERED),
+        "DELETED" => system(SystemFlags::DELETED),
+        "DRAFT" => system(SystemFlags::DRAFT),
+        "FLAGGED" => system(SystemFlags::FLAGGED),
+        "SEEN" => system(SystemFlags::SEEN),
+        "UNANSWERED" => without(SystemFlags::ANSWERED),
+        "UNDELETED" => without(SystemFlags::DELETED),
+        "UNDRAFT" => without(SystemFlags::DRAFT),
+        "UNFLAGGED" => without(SystemFlags::FLAGGED),
+        "UNSEEN" => without(SystemFlags::SEEN),
+        // RFC 3501 §6.4.4: NEW is RECENT UNSEEN, OLD is NOT RECENT.
+        "NEW" => Ok(K::And(vec![
+            K::Recent,
+            K::Not(Box::new(K::System(SystemFlags::SEEN))),
+        ])),
+        "OLD" => Ok(K::Not(Box::new(K::Recent))),
+        "RECENT" => Ok(K::Recent),
+        "KEYWORD" => Ok(K::Keyword(spaced_keyword(words)?)),
+        "UNKEYWORD" => Ok(K::Not(Box::new(K::Keyword(spaced_keyword(words)?)))),
+        "BEFORE" => Ok(K::Before(spaced_day(words)?)),
+        "ON" => Ok(K::On(spaced_day(words)?)),
+        "SINCE" => Ok(K::Since(spaced_day(words)?)),
+        "SENTBEFORE" => Ok(K::SentBefore(spaced_day(words)?)),
+        "SENTON" => Ok(K::SentOn(spaced_day(words)?)),
+        "SENTSINCE" => Ok(K::SentSince(spaced_day(words)?)),
+        "LARGER" => Ok(K::Larger(spaced_number(words)?)),
+        "SMALLER" => Ok(K::Smaller(spaced_number(words)?)),
+        name @ ("BCC" | "CC" | "FROM" | "SUBJECT" | "TO") => Ok(K::Header {
+            name: name.into(),
+            text: spaced_text(words)?,
+        }),
+        "HEADER" => {
+            let name = spaced_text(words)?;
+            Ok(K::Header {
+                name,
+                text: spaced_text(words)?,
+            })
+        }
+        "BODY" => Ok(K::Body(spaced_text(words)?)),
+        "TEXT" => Ok(K::Text(spaced_text(words)?)),
+        "UID" => {
+            words.space()?;
+            Ok(K::Uids(words.sequence_set()?))
+        }
+        "NOT" => {
+            words.space()?;
+            Ok(K::Not(Box::new(key(words, deeper()?, keys_left)?)))
+        }
+        "OR" => {
+            let depth_left = deeper()?;
+            words.space()?;
+            let first = key(words, depth_left, keys_left)?;
+            words.space()?;
+            Ok(K::Or(Box::new((first, key(words, depth_left, keys_left)?))))
+        }
+        _ => Err(Refusal::Syntax("there is no such search key")),
+    }
+}
+
+fn spaced_text(words: &mut Words<'_>) -> Parsed<Box<str>> {
+    words.space()?;
+    words.utf8_astring()
+}
+
+fn spaced_keyword(words: &mut Words<'_>) -> Parsed<Box<str>> {
+    words.space()?;
+    Ok(words.flag_text()?.into())
+}
+
+fn spaced_number(words: &mut Words<'_>) -> Parsed<u32> {
+    words.space()?;
+    words.number()
+}
+
+fn spaced_day(words: &mut Words<'_>) -> Parsed<i64> {
+    words.space()?;
+    let text = words.astring()?;
+    let text = std::str::from_utf8(&text).unwrap_or_default();
+    date::parse_day(text).ok_or(Refusal::Syntax("that is no date"))
+}

@@ -1,0 +1,48 @@
+//! ENVELOPE (RFC 9051 §7.5.2).
+
+use mail::HeaderAddress;
+use mail::summary::EnvelopeFields;
+
+use super::{put, put_nstring};
+
+pub fn put_envelope(out: &mut Vec<u8>, envelope: &EnvelopeFields<'_>) {
+    out.push(b'(');
+    put_nstring(out, envelope.date.as_deref());
+    out.push(b' ');
+    put_nstring(out, envelope.subject.as_deref());
+    for list in [
+        &envelope.from,
+        &envelope.sender,
+        &envelope.reply_to,
+        &envelope.to,
+        &envelope.cc,
+        &envelope.bcc,
+    ] {
+        out.push(b' ');
+        put_addresses(out, list);
+    }
+    out.push(b' ');
+    put_nstring(out, envelope.in_reply_to.as_deref());
+    out.push(b' ');
+    put_nstring(out, envelope.message_id.as_deref());
+    out.push(b')');
+}
+
+fn put_addresses(out: &mut Vec<u8>, addresses: &[HeaderAddress<'_>]) {
+    if addresses.is_empty() {
+        return put(out, "NIL");
+    }
+    out.push(b'(');
+    for address in addresses {
+        out.push(b'(');
+        put_nstring(out, address.name.as_deref());
+        out.push(b' ');
+        put_nstring(out, address.route.as_deref());
+        out.push(b' ');
+        put_nstring(out, address.mailbox.as_deref());
+        out.push(b' ');
+        put_nstring(out, address.host.as_deref());
+        out.push(b')');
+    }
+    out.push(b')');
+}

@@ -1,0 +1,422 @@
+//! SEARCH keys (RFC 9051 §6.4.4) and whether a message satisfies them.
+//!
+//! Matching is staged: what a message's row (flags, dates, size, UID) decides never asks for its summary, and what the summary
+//! decides never asks for its body. `verdict` says how far it has to go.
+
+use mail::summary::Summary;
+use mail::{Flags, InternalDate, SystemFlags, header, text};
+
+use crate::date::internal_day;
+use crate::sequence::{self, SequenceSet};
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum SearchKey {
+    All,
+    /// All of them; parentheses and plain juxtaposition.
+    And(Vec<SearchKey>),
+    Or(Box<(SearchKey, SearchKey)>),
+    Not(Box<SearchKey>),
+    Numbers(SequenceSet),
+    Uids(SequenceSet),
+    /// ANSWERED, DELETED, …; the UN forms are `Not`.
+    System(SystemFlags),
+    Keyword(Box<str>),
+    /// No session of ours calls a message \Recent (see `lib.rs`): RECENT and NEW match nothing, OLD everything.
+    Recent,
+    /// Days since 1970-01-01; INTERNALDATE, its zone disregarded.
+    Before(i64),
+    On(i64),
+    Since(i64),
+    /// The same of the Date field.
+    SentBefore(i64),
+    SentOn(i64),
+    SentSince(i64),
+    Larger(u32),
+    Smaller(u32),
+    /// A header field that exists (empty text) or contains the text. FROM, TO, CC, BCC and SUBJECT too.
+    Header {
+        name: Box<str>,
+        text: Box<str>,
+    },
+    Body(Box<str>),
+    Text(Box<str>),
+}
+
+/// What is known of a message without reading anything.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    pub number: u32,
+    pub uid: u32,
+    pub flags: &'a Flags,
+    pub internal_date: InternalDate,
+    pub size_bytes: u32,
+}
+
+/// What was read of it so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Content<'a> {
+    pub summary: Option<&'a Summary<'a>>,
+    pub body: Option<&'a [u8]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    No,
+    NeedSummary,
+    NeedBody,
+    Yes,
+}
+
+/// Does the message match? With a body given the answer is `Yes` or `No`. `highest` are the greatest message number and UID
+/// of the mailbox, for `*`.
+pub struct Matcher<'k> {
+    key: Compiled<'k>,
+}
+
+/// A key with its sets resolved and its texts folded once.
+enum Compiled<'k> {
+    All,
+    And(Vec<Compiled<'k>>),
+    Or(Box<(Compiled<'k>, Compiled<'k>)>),
+    Not(Box<Compiled<'k>>),
+    Numbers(Vec<(u32, u32)>),
+    Uids(Vec<(u32, u32)>),
+    Header { name: &'k str, text: Needle },
+    Body(Needle),
+    Text(Needle),
+    Plain(&'k SearchKey),
+}
+
+impl<'k> Matcher<'k> {
+    pub fn new(key: &'k SearchKey, highest_number: u32, highest_uid: u32) -> Matcher<'k> {
+        Matcher {
+            key: compile(key, highest_number, highest_uid),
+        }
+    }
+
+    pub fn verdict(&self, row: Row<'_>, content: Content<'_>) -> Verdict {
+        verdict(&self.key, row, content)
+    }
+}
+
+fn compile(key: &SearchKey, number: u32, uid: u32) -> Compiled<'_> {
+    match key {
+        SearchKey::All => Compiled::All,
+        SearchKey::And(keys) => {
+            Compiled::And(keys.iter().map(|key| compile(key, number, uid)).collect())
+        }
+        SearchKey::Or(pair) => Compiled::Or(Box::new((
+            compile(&pair.0, number, uid),
+            compile(&pair.1, number, uid),
+        ))),
+        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, number, uid))),
+        SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(number)),
+        SearchKey::Uids(set) => Compiled::Uids(set.ranges(uid)),
+        SearchKey::Header { name, text } => Compiled::Header {
+            name,
+            text: Needle::new(text),
+        },
+        SearchKey::Body(text) => Compiled::Body(Needle::new(text)),
+        SearchKey::Text(text) => Compiled::Text(Needle::new(text)),
+        plain => Compiled::Plain(plain),
+    }
+}
+
+fn verdict(key: &Compiled<'_>, row: Row<'_>, content: Content<'_>) -> Verdict {
+    match key {
+        Compiled::All => Verdict::Yes,
+        Compiled::And(keys) => {
+            let mut all = Verdict::Yes;
+            for key in keys {
+                match verdict(key, row, content) {
+                    Verdict::No => return Verdict::No,
+                    Verdict::Yes => {}
+                    // The lesser need first: a summary may settle it.
+                    need => all = all.min(need),
+                }
+            }
+            all
+        }
+        Compiled::Or(pair) => match (
+            verdict(&pair.0, row, content),
+            verdict(&pair.1, row, content),
+        ) {
+            (Verdict::Yes, _) | (_, Verdict::Yes) => Verdict::Yes,
+            (Verdict::No, other) | (other, Verdict::No) => other,
+            (first, second) => first.min(second),
+        },
+        Compiled::Not(key) => match verdict(key, row, content) {
+            Verdict::Yes => Verdict::No,
+            Verdict::No => Verdict::Yes,
+            need => need,
+        },
+        Compiled::Numbers(ranges) => sequence::contains(ranges, row.number).into(),
+        Compiled::Uids(ranges) => sequence::contains(ranges, row.uid).into(),
+        Compiled::Header { name, text } => header_verdict(name, text, content),
+        Compiled::Body(needle) => match content.body {
+            Some(body) => text::any_body_text(body, &mut |text| needle.is_in(text)).into(),
+            None => Verdict::NeedBody,
+        },
+        Compiled::Text(needle) => match content.body {
+            Some(body) => {
+                let in_header = header::fields(body).any(|field| {
+                    needle.is_in(&String::from_utf8_lossy(field.name))
+                        || needle.is_in(&text::decoded_value(field.value))
+                });
+                (in_header || text::any_body_text(body, &mut |text| needle.is_in(text))).into()
+            }
+            None => Verdict::NeedBody,
+        },
+        Compiled::Plain(key) => plain_verdict(key, row, content),
+    }
+}
+
+fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict {
+    let day = || internal_day(row.internal_date);
+    match key {
+        SearchKey::System(flags) => row.flags.system.contains(*flags).into(),
+        SearchKey::Keyword(name) => row
+            .flags
+            .keywords
+            .iter()
+            .any(|k| k.as_str().eq_ignore_ascii_case(name))
+            .into(),
+        SearchKey::Recent => Verdict::No,
+        SearchKey::Before(limit) => (day() < *limit).into(),
+        SearchKey::On(limit) => (day() == *limit).into(),
+        SearchKey::Since(limit) => (day() >= *limit).into(),
+        SearchKey::SentBefore(limit) => sent(content, |day| day < *limit),
+        SearchKey::SentOn(limit) => sent(content, |day| day == *limit),
+        SearchKey::SentSince(limit) => sent(content, |day| day >= *limit),
+        SearchKey::Larger(bytes) => (row.size_bytes > *bytes).into(),
+        SearchKey::Smaller(bytes) => (row.size_bytes < *bytes).into(),
+        SearchKey::All
+        | SearchKey::And(_)
+        | SearchKey::Or(_)
+        | SearchKey::Not(_)
+        | SearchKey::Numbers(_)
+        | SearchKey::Uids(_)
+        | SearchKey::Header { .. }
+        | SearchKey::Body(_)
+        | SearchKey::Text(_) => unreachable!("`compile` gives these forms of their own"),
+    }
+}
+
+/// The Date field's day; a message without a usable one matches none of the SENT keys.
+fn sent(content: Content<'_>, holds: impl Fn(i64) -> bool) -> Verdict {
+    match header_bytes("Date", content) {
+        Ok(header) => header::value(header, "Date")
+            .and_then(|value| text::date_days(&value))
+            .is_some_and(holds)
+            .into(),
+        Err(need) => need,
+    }
+}
+
+fn header_verdict(name: &str, needle: &Needle, content: Content<'_>) -> Verdict {
+    let header = match header_bytes(name, content) {
+        Ok(header) => header,
+        Err(need) => return need,
+    };
+    let named = |field: &header::Field<'_>| field.name.eq_ignore_ascii_case(name.as_bytes());
+    header::fields(header)
+        .filter(named)
+        .any(|field| needle.is_in(&text::decoded_value(field.value)))
+        .into()
+}
+
+/// Header bytes that hold every field called `name`, or what must be read first.
+fn header_bytes<'a>(name: &str, content: Content<'a>) -> Result<&'a [u8], Verdict> {
+    let kept = mail::summary::KEPT_FIELDS
+        .iter()
+        .any(|kept| kept.eq_ignore_ascii_case(name));
+    match content {
+        Content {
+            body: Some(body), ..
+        } => Ok(body),
+        Content {
+            summary: Some(summary),
+            ..
+        } if kept && summary.complete => Ok(&summary.header),
+        Content { summary: None, .. } if kept => Err(Verdict::NeedSummary),
+        _ => Err(Verdict::NeedBody),
+    }
+}
+
+impl From<bool> for Verdict {
+    fn from(yes: bool) -> Verdict {
+        if yes { Verdict::Yes } else { Verdict::No }
+    }
+}
+
+/// A text to look for without regard to case. RFC 9051 §6.4.4 asks for case to be ignored; for letters beyond ASCII we
+/// compare their simple lower-case forms.
+struct Needle {
+    lower: String,
+    ascii: bool,
+}
+
+impl Needle {
+    fn new(text: &str) -> Needle {
+        Needle {
+            lower: text.to_lowercase(),
+            ascii: text.is_ascii(),
+        }
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        if self.lower.is_empty() {
+            return true;
+        }
+        if self.ascii {
+            return contains_ascii(text.as_bytes(), self.lower.as_bytes());
+        }
+        text.to_lowercase().contains(&self.lower)
+    }
+}
+
+fn contains_ascii(text: &[u8], lower: &[u8]) -> bool {
+    let (first, upper) = (lower[0], lower[0].to_ascii_uppercase());
+    let mut at = 0;
+    while let Some(found) = memchr::memchr2(first, upper, &text[at..]) {
+        let begin = at + found;
+        match text.get(begin..begin + lower.len()) {
+            Some(candidate) if candidate.eq_ignore_ascii_case(lower) => return true,
+            Some(_) => at = begin + 1,
+            None => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RAW: &[u8] = b"From: Ann <ann@example.org>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= from Bonn\r\nX-Tag: blue\r\n\
+        Date: Tue, 1 Jul 2003 23:52:37 -0900\r\n\r\nThe quick\r\nbrown fox\r\n";
+
+    fn verdicts(key: &SearchKey) -> [Verdict; 3] {
+        let flags = Flags {
+            system: SystemFlags::SEEN,
+            keywords: vec![mail::Keyword::parse("$Work").unwrap()],
+        };
+        let date = InternalDate {
+            unix_seconds: 86_400 * 100 - 60,
+            zone_minutes: 120,
+        };
+        let row = Row {
+            number: 2,
+            uid: 7,
+            flags: &flags,
+            internal_date: date,
+            size_bytes: 100,
+        };
+        let summary = Summary::of(RAW);
+        let matcher = Matcher::new(key, 3, 9);
+        [
+            matcher.verdict(row, Content::default()),
+            matcher.verdict(
+                row,
+                Content {
+                    summary: Some(&summary),
+                    body: None,
+                },
+            ),
+            matcher.verdict(
+                row,
+                Content {
+                    summary: Some(&summary),
+                    body: Some(RAW),
+                },
+            ),
+        ]
+    }
+
+    fn header(name: &str, text: &str) -> SearchKey {
+        SearchKey::Header {
+            name: name.into(),
+            text: text.into(),
+        }
+    }
+
+    use Verdict::*;
+
+    #[test]
+    fn rows_decide_without_reading() {
+        assert_eq!(verdicts(&SearchKey::System(SystemFlags::SEEN)), [Yes; 3]);
+        assert_eq!(verdicts(&SearchKey::Keyword("$work".into())), [Yes; 3]);
+        assert_eq!(
+            verdicts(&SearchKey::Not(Box::new(SearchKey::Recent))),
+            [Yes; 3]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::On(100)),
+            [Yes; 3],
+            "the day in the message's own zone"
+        );
+        assert_eq!(verdicts(&SearchKey::Before(100)), [No; 3]);
+        assert_eq!(verdicts(&SearchKey::Since(100)), [Yes; 3]);
+        assert_eq!(verdicts(&SearchKey::Larger(100)), [No; 3]);
+        assert_eq!(
+            verdicts(&SearchKey::Numbers(SequenceSet::parse(b"2").unwrap())),
+            [Yes; 3]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::Uids(SequenceSet::parse(b"8:*").unwrap())),
+            [No; 3]
+        );
+    }
+
+    #[test]
+    fn kept_fields_need_the_summary_and_others_the_body() {
+        assert_eq!(
+            verdicts(&header("subject", "GRÜSSE")),
+            [NeedSummary, No, No]
+        );
+        assert_eq!(
+            verdicts(&header("subject", "GRÜßE FROM")),
+            [NeedSummary, Yes, Yes]
+        );
+        assert_eq!(verdicts(&header("from", "ANN@")), [NeedSummary, Yes, Yes]);
+        assert_eq!(verdicts(&header("cc", "")), [NeedSummary, No, No]);
+        assert_eq!(verdicts(&header("x-tag", "")), [NeedBody, NeedBody, Yes]);
+        assert_eq!(
+            verdicts(&SearchKey::SentOn(12_234)),
+            [NeedSummary, Yes, Yes]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::Body("QUICK".into())),
+            [NeedBody, NeedBody, Yes]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::Body("bonn".into())),
+            [NeedBody, NeedBody, No]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::Text("bonn".into())),
+            [NeedBody, NeedBody, Yes]
+        );
+    }
+
+    #[test]
+    fn the_cheap_key_decides_for_the_dear_one() {
+        let dear = || SearchKey::Body("fox".into());
+        assert_eq!(
+            verdicts(&SearchKey::And(vec![dear(), SearchKey::Recent])),
+            [No; 3]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::Or(Box::new((dear(), SearchKey::All)))),
+            [Yes; 3]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::And(vec![dear(), header("subject", "absent")])),
+            [NeedSummary, No, No]
+        );
+        assert_eq!(
+            verdicts(&SearchKey::Not(Box::new(dear()))),
+            [NeedBody, NeedBody, No]
+        );
+    }
+}

@@ -1,0 +1,557 @@
+//! One conversation as a state machine (RFC 9051 §3): which command is allowed when, capabilities, the dialogues of
+//! AUTHENTICATE and IDLE, and every reply that needs no mailbox.
+//!
+//! Bytes go into `input`; `step` gives what is to be done. What it can answer itself it writes to `out`; what needs an account
+//! or a mailbox comes out as an `Event`, and the caller tells the outcome (`logged_in`, `selected`, …). No sockets, no clock.
+
+use crate::base64;
+use crate::command::{Body, Command};
+use crate::limits::{
+    APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
+    LOGIN_FAILURES_MAX,
+};
+use crate::parse::{self, Names, Refusal};
+use crate::reader::{Bounds, Read, Reader};
+use crate::respond::{Status, put, put_reply, put_string, put_untagged};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    NotAuthenticated,
+    Authenticated,
+    Selected { read_only: bool },
+    Logout,
+}
+
+/// What the operator allows on this listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// STARTTLS can be had.
+    pub tls_offered: bool,
+    /// Passwords may be sent without TLS (loopback in trial mode).
+    pub login_without_tls: bool,
+    pub append_bytes_max: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            tls_offered: true,
+            login_without_tls: false,
+            append_bytes_max: APPEND_BYTES_MAX,
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// Send what is in `out`, then receive more.
+    Wait,
+    /// Check these and call `logged_in` or `login_refused`.
+    LogIn {
+        tag: Box<str>,
+        user: Vec<u8>,
+        password: Vec<u8>,
+    },
+    /// OK is in `out`: send it, shake hands, call `tls_started`.
+    StartTls,
+    /// Allowed in this state; the caller answers it. `bytes` hold the message of an APPEND.
+    Perform { command: Command, bytes: Vec<u8> },
+    /// `+` is in `out`: tell of changes until `IdleEnded`.
+    Idle,
+    /// The client ended IDLE: tell of changes once more, then reply OK to `tag`.
+    IdleEnded { tag: Box<str> },
+    /// Send what is in `out` and close.
+    Close,
+}
+
+enum Expect {
+    Command,
+    SaslResponse { tag: Box<str> },
+    Done { tag: Box<str> },
+}
+
+pub struct Session {
+    reader: Reader,
+    policy: Policy,
+    state: State,
+    tls: bool,
+    expect: Expect,
+    rev2: bool,
+    utf8: bool,
+    bad_commands: u32,
+    login_failures: u32,
+}
+
+impl Session {
+    /// `tls`: the connection began inside of TLS.
+    pub fn new(policy: Policy, tls: bool) -> Session {
+        Session {
+            reader: Reader::default(),
+            policy,
+            state: State::NotAuthenticated,
+            tls,
+            expect: Expect::Command,
+            rev2: false,
+            utf8: false,
+            bad_commands: 0,
+            login_failures: 0,
+        }
+    }
+
+    /// RFC 9051 §7.1: the greeting, with capabilities so that clients need not ask.
+    pub fn greet(&self, out: &mut Vec<u8>) {
+        put_reply(
+            out,
+            "*",
+            Status::Ok,
+            &format!("CAPABILITY {}", self.capabilities()),
+            "Ringpost is ready",
+        );
+    }
+
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// IMAP4rev2 was enabled: ESEARCH instead of SEARCH, no RECENT.
+    pub fn is_rev2(&self) -> bool {
+        self.rev2
+    }
+
+    /// How mailbox names are read and written now.
+    pub fn names(&self) -> Names {
+        if self.rev2 || self.utf8 {
+            Names::Utf8
+        } else {
+            Names::ModifiedUtf7
+        }
+    }
+
+    /// Where received bytes are appended.
+    pub fn input(&mut self) -> &mut Vec<u8> {
+        self.reader.input()
+    }
+
+    /// Bytes of a literal that are still to come.
+    pub fn literal_bytes_pending(&self) -> usize {
+        self.reader.literal_bytes_pending()
+    }
+
+    /// Gives memory back before a long wait.
+    pub fn rest(&mut self) {
+        self.reader.rest();
+    }
+
+    pub fn capabilities(&self) -> String {
+        let mut words = String::from("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR");
+        if self.state == State::NotAuthenticated {
+            if self.policy.tls_offered && !self.tls {
+                words.push_str(" STARTTLS");
+            }
+            words.push_str(if self.may_log_in() {
+                " AUTH=PLAIN"
+            } else {
+                " LOGINDISABLED"
+            });
+            return words;
+        }
+        words.push_str(
+            " NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH \
+             BINARY STATUS=SIZE UTF8=ACCEPT APPENDLIMIT=",
+        );
+        words.push_str(&self.policy.append_bytes_max.to_string());
+        words
+    }
+
+    fn may_log_in(&self) -> bool {
+        self.tls || self.policy.login_without_tls
+    }
+
+    fn bounds(&self) -> Bounds {
+        match self.state {
+            State::NotAuthenticated => Bounds {
+                command_bytes_max: COMMAND_BYTES_BEFORE_LOGIN_MAX,
+                append_bytes_max: 0,
+            },
+            _ => Bounds {
+                command_bytes_max: COMMAND_BYTES_MAX,
+                append_bytes_max: self.policy.append_bytes_max,
+            },
+        }
+    }
+
+    /// The next thing to do. Call again after each event but `Wait`, which wants more input, and `Close`.
+    pub fn step(&mut self, out: &mut Vec<u8>) -> Event {
+        loop {
+            // until the input is used up
+            let event = match &self.expect {
+                Expect::Command => self.next_command(out),
+                Expect::SaslResponse { .. } | Expect::Done { .. } => self.next_line(out),
+            };
+            if let Some(event) = event {
+                return event;
+            }
+        }
+    }
+
+    fn next_command(&mut self, out: &mut Vec<u8>) -> Option<Event> {
+        match self.reader.step(self.bounds()) {
+            Read::More => Some(Event::Wait),
+            Read::Continue(_) => {
+                put(out, "+ go ahead\r\n");
+                None
+            }
+            Read::Lost => Some(self.bye(out, "the command is too long")),
+            Read::TooLarge { tag, literal } => {
+                // RFC 9051 §7.1 TOOBIG and RFC 7888 §4.
+                let status = if literal { Status::No } else { Status::Bad };
+                put_reply(out, &tag, status, "TOOBIG", "that is larger than we take");
+                self.count_bad(out)
+            }
+            Read::Command(bytes) => match parse::command(&bytes, self.names()) {
+                Ok(command) => match self.admit(&command) {
+                    Ok(()) => self.on_command(command, bytes, out),
+                    Err((status, code, text)) => {
+                        put_reply(out, &command.tag, status, code, text);
+                        if status == Status::Bad {
+                            self.count_bad(out)
+                        } else {
+                            None
+                        }
+                    }
+                },
+                Err(bad) => {
+                    let (status, code, text) = reply_to(bad.refusal);
+                    put_reply(out, &bad.tag, status, code, text);
+                    if status == Status::Bad {
+                        self.count_bad(out)
+                    } else {
+                        None
+                    }
+                }
+            },
+        }
+    }
+
+    fn next_line(&mut self, out: &mut Vec<u8>) -> Option<Event> {
+        let line = match self.reader.line_only(COMMAND_BYTES_BEFORE_LOGIN_MAX) {
+            Ok(None) => return Some(Event::Wait),
+            Err(_) => return Some(self.bye(out, "the line is too long")),
+            Ok(Some(line)) => line,
+        };
+        match std::mem::replace(&mut self.expect, Expect::Command) {
+            Expect::Command => unreachable!("`step` asks for a line only in a dialogue"),
+            Expect::SaslResponse { tag } => {
+                // RFC 9051 §6.2.2: a lone * cancels.
+                let response = if line == b"*" {
+                    None
+                } else {
+                    base64::decode(&line)
+                };
+                match response {
+                    Some(response) => self.on_plain(tag, &response, out),
+                    None => {
+                        put_reply(out, &tag, Status::Bad, "", "the exchange was cancelled");
+                        self.count_bad(out)
+                    }
+                }
+            }
+            Expect::Done { tag } if line.eq_ignore_ascii_case(b"DONE") => {
+                Some(Event::IdleEnded { tag })
+            }
+            Expect::Done { tag } => {
+                put_reply(out, &tag, Status::Bad, "", "DONE was expected");
+                self.count_bad(out)
+                    .or(Some(Event::IdleEnded { tag: "".into() }))
+            }
+        }
+    }
+
+    /// RFC 9051 §3 and §6: may this command be used now?
+    fn admit(&self, command: &Command) -> Result<(), (Status, &'static str, &'static str)> {
+        use Body as B;
+        let needs = match &command.body {
+            B::Capability | B::Noop | B::Logout | B::Id(_) => return Ok(()),
+            B::StartTls | B::Authenticate { .. } | B::Login { .. } => Needs::NoLogin,
+            B::Enable(_)
+            | B::Namespace
+            | B::Select { .. }
+            | B::Create { .. }
+            | B::Delete(_)
+            | B::Rename { .. }
+            | B::Subscribe(_)
+            | B::Unsubscribe(_)
+            | B::List(_)
+            | B::Lsub { .. }
+            | B::Status { .. }
+            | B::Append { .. }
+            | B::Idle => Needs::Login,
+            B::Check | B::Close | B::Unselect | B::Search(_) | B::Fetch { .. } | B::Copy { .. } => {
+                Needs::Mailbox
+            }
+            B::Expunge { .. } | B::Store { .. } | B::Move { .. } => Needs::WritableMailbox,
+        };
+        match (needs, self.state) {
+            (_, State::Logout) => Err((Status::Bad, "", "you have logged out")),
+            (Needs::NoLogin, State::NotAuthenticated) => Ok(()),
+            (Needs::NoLogin, _) => Err((Status::Bad, "", "you are logged in already")),
+            (_, State::NotAuthenticated) => Err((Status::Bad, "", "log in first")),
+            (Needs::Login, _) => Ok(()),
+            (_, State::Authenticated) => Err((Status::Bad, "", "select a mailbox first")),
+            (Needs::WritableMailbox, State::Selected { read_only: true }) => {
+                Err((Status::No, "", "the mailbox is open read-only"))
+            }
+            (_, State::Selected { .. }) => Ok(()),
+        }
+    }
+
+    /// Answers what needs nobody else.
+    fn on_command(&mut self, command: Command, bytes: Vec<u8>, out: &mut Vec<u8>) -> Option<Event> {
+        let Command { tag, body } = command;
+        match body {
+            Body::Capability => {
+                put_untagged(out, &format!("CAPABILITY {}", self.capabilities()));
+                put_reply(out, &tag, Status::Ok, "", "that is all");
+                None
+            }
+            Body::Noop if self.state == State::NotAuthenticated => {
+                put_reply(out, &tag, Status::Ok, "", "nothing to tell");
+                None
+            }
+            Body::Logout => {
+                put_untagged(out, "BYE until next time");
+                put_reply(out, &tag, Status::Ok, "", "logged out");
+                self.state = State::Logout;
+                Some(Event::Close)
+            }
+            Body::Id(_) => {
+                self.on_id(&tag, out);
+                None
+            }
+            Body::Namespace => {
+                put_untagged(out, "NAMESPACE ((\"\" \"/\")) NIL NIL");
+                put_reply(out, &tag, Status::Ok, "", "that is all");
+                None
+            }
+            Body::Enable(capabilities) => {
+                self.on_enable(&tag, &capabilities, out);
+                None
+            }
+            Body::StartTls => self.on_starttls(&tag, out),
+            Body::Login { user, password } => {
+                if !self.may_log_in() {
+                    put_reply(
+                        out,
+                        &tag,
+                        Status::No,
+                        "PRIVACYREQUIRED",
+                        "passwords are taken inside of TLS only",
+                    );
+                    return None;
+                }
+                Some(Event::LogIn {
+                    tag,
+                    user,
+                    password,
+                })
+            }
+            Body::Authenticate { mechanism, initial } => {
+                self.on_authenticate(tag, &mechanism, initial, out)
+            }
+            Body::Idle => {
+                put(out, "+ idling\r\n");
+                self.expect = Expect::Done { tag };
+                Some(Event::Idle)
+            }
+            body => Some(Event::Perform {
+                command: Command { tag, body },
+                bytes,
+            }),
+        }
+    }
+
+    fn on_id(&self, tag: &str, out: &mut Vec<u8>) {
+        put(out, "* ID (\"name\" \"Ringpost\" \"version\" ");
+        put_string(out, env!("CARGO_PKG_VERSION").as_bytes());
+        put(out, ")\r\n");
+        put_reply(out, tag, Status::Ok, "", "pleased to meet you");
+    }
+
+    fn on_enable(&mut self, tag: &str, capabilities: &[Box<str>], out: &mut Vec<u8>) {
+        // RFC 5161 §3.1: what cannot be enabled is passed over in silence.
+        let mut enabled = String::new();
+        for capability in capabilities {
+            let slot = match &capability[..] {
+                "IMAP4REV2" => &mut self.rev2,
+                "UTF8=ACCEPT" => &mut self.utf8,
+                _ => continue,
+            };
+            if !std::mem::replace(slot, true) {
+                enabled.push(' ');
+                enabled.push_str(capability);
+            }
+        }
+        put_untagged(out, &format!("ENABLED{enabled}"));
+        put_reply(out, tag, Status::Ok, "", "done");
+    }
+
+    fn on_starttls(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
+        if self.tls || !self.policy.tls_offered {
+            put_reply(out, tag, Status::Bad, "", "TLS cannot be started here");
+            return self.count_bad(out);
+        }
+        put_reply(out, tag, Status::Ok, "", "begin TLS now");
+        // RFC 9051 §6.2.1: what was sent behind STARTTLS in the clear is not acted on.
+        self.reader.clear();
+        Some(Event::StartTls)
+    }
+
+    fn on_authenticate(
+        &mut self,
+        tag: Box<str>,
+        mechanism: &str,
+        initial: Option<Vec<u8>>,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        if mechanism != "PLAIN" {
+            put_reply(
+                out,
+                &tag,
+                Status::No,
+                "CANNOT",
+                "PLAIN is the only mechanism",
+            );
+            return None;
+        }
+        if !self.may_log_in() {
+            put_reply(
+                out,
+                &tag,
+                Status::No,
+                "PRIVACYREQUIRED",
+                "passwords are taken inside of TLS only",
+            );
+            return None;
+        }
+        match initial {
+            Some(response) => self.on_plain(tag, &response, out),
+            None => {
+                put(out, "+ \r\n");
+                self.expect = Expect::SaslResponse { tag };
+                None
+            }
+        }
+    }
+
+    /// RFC 4616 §2: authzid NUL authcid NUL passwd.
+    fn on_plain(&mut self, tag: Box<str>, response: &[u8], out: &mut Vec<u8>) -> Option<Event> {
+        let pieces: Vec<&[u8]> = response.split(|&byte| byte == 0).collect();
+        let [acting_as, user, password] = pieces[..] else {
+            put_reply(out, &tag, Status::Bad, "", "that is no PLAIN response");
+            return self.count_bad(out);
+        };
+        if !acting_as.is_empty() && acting_as != user {
+            put_reply(
+                out,
+                &tag,
+                Status::No,
+                "AUTHORIZATIONFAILED",
+                "acting as somebody else is not offered",
+            );
+            return self.count_login_failure(out);
+        }
+        Some(Event::LogIn {
+            tag,
+            user: user.to_vec(),
+            password: password.to_vec(),
+        })
+    }
+
+    pub fn tls_started(&mut self) {
+        self.tls = true;
+    }
+
+    pub fn logged_in(&mut self, tag: &str, out: &mut Vec<u8>) {
+        assert_eq!(self.state, State::NotAuthenticated);
+        self.state = State::Authenticated;
+        put_reply(
+            out,
+            tag,
+            Status::Ok,
+            &format!("CAPABILITY {}", self.capabilities()),
+            "logged in",
+        );
+    }
+
+    /// A wrong user or password; both sound the same. `Some(Close)` after too many.
+    pub fn login_refused(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
+        put_reply(
+            out,
+            tag,
+            Status::No,
+            "AUTHENTICATIONFAILED",
+            "user or password are wrong",
+        );
+        self.count_login_failure(out)
+    }
+
+    pub fn selected(&mut self, read_only: bool) {
+        assert!(!matches!(
+            self.state,
+            State::NotAuthenticated | State::Logout
+        ));
+        self.state = State::Selected { read_only };
+    }
+
+    /// After CLOSE, UNSELECT, a failed SELECT, or when the mailbox went away.
+    pub fn unselected(&mut self) {
+        if matches!(self.state, State::Selected { .. }) {
+            self.state = State::Authenticated;
+        }
+    }
+
+    /// The last words of a server that closes (RFC 9051 §7.1.5). `text` is ours.
+    pub fn bye(&mut self, out: &mut Vec<u8>, text: &str) -> Event {
+        put_untagged(out, &format!("BYE {text}"));
+        self.state = State::Logout;
+        Event::Close
+    }
+
+    fn count_bad(&mut self, out: &mut Vec<u8>) -> Option<Event> {
+        self.bad_commands += 1;
+        (self.bad_commands > BAD_COMMANDS_MAX)
+            .then(|| self.bye(out, "too many commands that we do not understand"))
+    }
+
+    fn count_login_failure(&mut self, out: &mut Vec<u8>) -> Option<Event> {
+        self.login_failures += 1;
+        (self.login_failures >= LOGIN_FAILURES_MAX).then(|| self.bye(out, "too many failed logins"))
+    }
+}
+
+enum Needs {
+    NoLogin,
+    Login,
+    Mailbox,
+    WritableMailbox,
+}
+
+/// The only place where parse errors become words.
+fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
+    match refusal {
+        Refusal::Syntax(text) => (Status::Bad, "", text),
+        Refusal::UnknownCommand => (Status::Bad, "", "there is no such command"),
+        Refusal::TooMuch(_) => (
+            Status::No,
+            "LIMIT",
+            "that is more than we take in one command",
+        ),
+        Refusal::BadCharset => (
+            Status::No,
+            "BADCHARSET (UTF-8 US-ASCII)",
+            "only UTF-8 and US-ASCII are searched",
+        ),
+        Refusal::BadMailboxName => (Status::No, "CANNOT", "that cannot be a mailbox name"),
+        Refusal::BadSpecialUse => (Status::No, "USEATTR", "that special use is not offered"),
+    }
+}
