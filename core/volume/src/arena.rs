@@ -17,6 +17,7 @@ use crate::format::{Inline, Kind};
 use crate::gate::within;
 use crate::inner::{Inner, Mode};
 use crate::limits::{ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
+use crate::segment::Purpose;
 use crate::types::*;
 
 /// The checksum of page number `page` of the arena.
@@ -144,7 +145,9 @@ impl Inner {
                     return Err(CommitFault::Deferred(why.clone()));
                 }
                 if log.table.room_segments() < 2
-                    || !log.table.has_room(1, self.plan.segment_blocks(), true)
+                    || !log
+                        .table
+                        .has_room(1, self.plan.segment_blocks(), Purpose::Own)
                 {
                     return Err(CommitFault::Full);
                 }
@@ -184,16 +187,17 @@ impl Inner {
         let writes = targets
             .iter()
             .map(|&(leg, device)| (leg, Box::pin(self.write_runs(device, &runs))));
+        let mut written = Vec::new();
         for (leg, result) in crate::gate::all(writes).await {
             match result {
-                Ok(()) => {}
+                Ok(()) => written.push(leg),
                 Err(IoFault::Conflict) => self.stop("another owner holds a device of this volume"),
                 Err(fault) => {
                     self.suspect(leg, &format!("arena pages could not be written: {fault}"))
                 }
             }
         }
-        self.note_missed(&numbers, &targets);
+        self.note_missed(&numbers, &written);
         self.all_counting_are_sound().await
     }
 
@@ -215,15 +219,10 @@ impl Inner {
         }
     }
 
-    /// Writes down which pages legs outside `written` (or failing) now miss.
-    fn note_missed(&self, numbers: &[u64], written: &[(LegIndex, DeviceIndex)]) {
-        let mut legs = self.legs.borrow_mut();
-        for (index, leg) in legs.iter_mut().enumerate() {
-            let has_it = !leg.failing
-                && written
-                    .iter()
-                    .any(|(written, _)| usize::from(written.0) == index);
-            if has_it {
+    /// Notes which pages legs outside `written` now miss.
+    fn note_missed(&self, numbers: &[u64], written: &[LegIndex]) {
+        for (index, leg) in self.legs.borrow_mut().iter_mut().enumerate() {
+            if leg.receives() && written.contains(&LegIndex(index as u8)) {
                 continue;
             }
             if leg.counts() {
@@ -313,7 +312,9 @@ impl Inner {
     }
 
     /// Puts one page right on every serving leg, if one of them still has it.
-    async fn repair_page(self: &Rc<Self>, page: u64, check: u64) {
+    ///
+    /// `false`: none has.
+    pub async fn repair_page(self: &Rc<Self>, page: u64, check: u64) -> bool {
         let _pass = self.arena_writing.enter().await;
         let per_segment = self.plan.pages_per_segment();
         let Some(segment) = self
@@ -324,7 +325,7 @@ impl Inner {
             .get((page / per_segment) as usize)
             .copied()
         else {
-            return;
+            return false;
         };
         let at = self.plan.at(segment, (page % per_segment) as u32);
         let mut good = None;
@@ -338,7 +339,7 @@ impl Inner {
             }
         }
         // No good copy: the page was written anew since, or the store will hear `Damaged` at its next read.
-        let Some(good) = good else { return };
+        let Some(good) = good else { return false };
         let good = Arc::new(good);
         for (leg, device) in bad {
             match self.write_raw(device, at, good.clone(), BLOCK_BYTES).await {
@@ -353,5 +354,6 @@ impl Inner {
                 ),
             }
         }
+        true
     }
 }

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use crate::BATCH_HEADER_BYTES;
 use crate::format::Kind;
 use crate::inner::Inner;
-use crate::limits::{NOTE_BYTES_MAX, TABLE_PARTS_MAX};
+use crate::limits::{NOTE_BYTES_MAX, OWN_FREED_AT_ONCE_MAX, TABLE_PARTS_MAX};
 use crate::superblock::Spot;
 use crate::types::*;
 
 impl Inner {
     pub async fn set_checkpoint(
         self: &Rc<Self>,
-        checkpoint: Checkpoint,
+        mut checkpoint: Checkpoint,
     ) -> Result<(), CommitFault> {
         assert!(checkpoint.note.len() <= NOTE_BYTES_MAX);
         let _pass = self.checkpointing.enter().await;
@@ -20,9 +20,10 @@ impl Inner {
         let parts = {
             let log = self.log.borrow();
             assert!(
-                checkpoint.lsn >= log.checkpoint.lsn && checkpoint.lsn <= log.acked,
+                checkpoint.lsn <= log.acked,
                 "a checkpoint of what is durable"
             );
+            checkpoint.lsn = checkpoint.lsn.max(log.checkpoint.lsn);
             log.table.encode(part_bytes)
         };
         assert!(parts.len() <= TABLE_PARTS_MAX);
@@ -53,7 +54,7 @@ impl Inner {
             let log = &mut *log;
             log.start = start.map(|mark| Spot {
                 segment: mark.segment.0,
-                generation: log.table.row(mark.segment).generation.0,
+                generation: mark.generation.0,
                 block: mark.block,
             });
             log.checkpoint = checkpoint;
@@ -67,6 +68,23 @@ impl Inner {
                 }
             }
         }
-        self.publish().await
+        self.publish().await?;
+        self.free_own_segments().await
+    }
+
+    /// Gives back segments in which only the volume's own batches lie: each opening leaves one behind.
+    async fn free_own_segments(self: &Rc<Self>) -> Result<(), CommitFault> {
+        let dead = {
+            let log = self.log.borrow();
+            log.table.own_only(log.checkpoint.lsn)
+        };
+        for segment in dead.into_iter().take(OWN_FREED_AT_ONCE_MAX) {
+            match self.free_segment(segment).await {
+                // No room to say so: the next checkpoint tries again.
+                Ok(()) | Err(CommitFault::Full) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
     }
 }

@@ -42,6 +42,7 @@ pub(crate) struct Inner {
     pub report: RefCell<OpenReport>,
     pub damage: RefCell<BTreeSet<(Lsn, SegmentIndex, u32)>>,
     pub read_cache: RefCell<Vec<Buffer>>,
+    pub page_checks: RefCell<Option<PageChecks>>,
 }
 
 pub(crate) struct Leg {
@@ -54,6 +55,12 @@ pub(crate) struct Leg {
     /// Set from the first fault that will end its membership until it has ended.
     pub failing: bool,
     pub why: Option<String>,
+    /// Caught up: the next membership record may count it.
+    pub joining: bool,
+    /// Which attach this is: a copy task of an earlier one must not go on.
+    pub session: u64,
+    /// Batch writes at its device.
+    pub flying: usize,
     pub reading: usize,
     pub repairs: u64,
     pub read_faults: u64,
@@ -66,6 +73,31 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
+    /// A member without a device.
+    pub fn absent(id: LegId, state: LegState, stale_since: Lsn, wwid: u64) -> Leg {
+        Leg {
+            id,
+            state,
+            device: None,
+            frame: None,
+            wwid,
+            stale_since,
+            failing: false,
+            why: None,
+            joining: false,
+            session: 0,
+            flying: 0,
+            reading: 0,
+            repairs: 0,
+            read_faults: 0,
+            write_faults: 0,
+            progress: None,
+            arena_missed: None,
+            spoiled: VecDeque::new(),
+            repaired: VecDeque::new(),
+        }
+    }
+
     pub fn counts(&self) -> bool {
         self.state == LegState::InSync
     }
@@ -99,6 +131,7 @@ pub(crate) enum Mode {
 pub(crate) struct Mark {
     pub lsn: Lsn,
     pub segment: SegmentIndex,
+    pub generation: Generation,
     pub block: u32,
 }
 
@@ -130,7 +163,12 @@ pub(crate) struct Log {
     pub barrier: bool,
     pub watching: bool,
     pub publishing_wanted: bool,
+    /// A change of the witness whose outcome is unknown.
+    pub attempted: Option<WitnessRecord>,
 }
+
+/// What the arena's owner says a page's checksum is; `None`: the page holds nothing.
+pub(crate) type PageChecks = Rc<dyn Fn(u64) -> Option<u64>>;
 
 pub(crate) type OnDurable = Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>;
 
@@ -177,10 +215,6 @@ impl Inner {
         let mut counters = self.counters.get();
         change(&mut counters);
         self.counters.set(counters);
-    }
-
-    pub fn device_of(&self, leg: LegIndex) -> Option<DeviceIndex> {
-        self.legs.borrow()[leg.0 as usize].device
     }
 
     /// Legs that `pick` chooses and that have a device.
@@ -265,6 +299,10 @@ impl Inner {
         if kept + buffer.len() <= limits::READ_CACHE_BYTES_MAX {
             cache.push(buffer);
         }
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.log.borrow().mode, Mode::Stopped(_))
     }
 
     /// Remembers a batch whose every copy is bad.

@@ -62,6 +62,11 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
                     &mut slots,
                     &mut newer,
                 ),
+                Err(IoFault::Gone) => {
+                    return Probe::Unusable(format!(
+                        "device {name} does not answer; check its cable, or replace it"
+                    ));
+                }
                 Err(_) => unreadable += 1,
             }
         }
@@ -141,7 +146,7 @@ pub(crate) async fn read(
     );
     let completion = within(&*io.host, deadline_us, pending)
         .await
-        .ok_or(IoFault::Medium)?;
+        .ok_or(IoFault::Gone)?;
     completion.result?;
     completion.buffer.ok_or(IoFault::Medium)
 }

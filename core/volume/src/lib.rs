@@ -17,6 +17,8 @@ mod pool;
 mod read;
 mod reclaim;
 mod recover;
+mod resync;
+mod scrub;
 mod segment;
 mod stream;
 mod superblock;
@@ -35,6 +37,7 @@ use crate::format::Kind;
 use crate::inner::{Inner, Mode, OnDurable};
 use crate::mirror::Sealed;
 use crate::pool::Pool;
+use crate::segment::Purpose;
 
 pub use crate::arena::page_check;
 pub use crate::pool::Premade;
@@ -84,7 +87,7 @@ pub struct Batch {
     buffer: Option<Buffer>,
     used: usize,
     bytes_max: usize,
-    reserve: bool,
+    makes_room: bool,
     pool: Rc<Pool>,
 }
 
@@ -116,7 +119,7 @@ impl Batch {
 
     /// Lets this batch use the segments kept back for making room: reclaim, expunge, and the store's own records.
     pub fn use_reserve(&mut self) {
-        self.reserve = true;
+        self.makes_room = true;
     }
 }
 
@@ -183,7 +186,7 @@ impl Volume {
             buffer: Some(buffer),
             used: BATCH_HEADER_BYTES,
             bytes_max: self.inner.plan.batch_bytes_max(),
-            reserve: false,
+            makes_room: false,
             pool: self.inner.pool.clone(),
         }
     }
@@ -217,7 +220,11 @@ impl Volume {
             payload_bytes: (batch.used - BATCH_HEADER_BYTES) as u32,
             buffer: batch.buffer.take().expect("a batch is committed once"),
             inline: Vec::new(),
-            reserve: batch.reserve,
+            purpose: if batch.makes_room {
+                Purpose::MakesRoom
+            } else {
+                Purpose::Ordinary
+            },
             on_durable,
         });
         async move {
@@ -294,6 +301,12 @@ impl Volume {
         self.inner.arena_write(pages).await
     }
 
+    /// Says what each arena page's checksum should be, so that scrub and rebuild can tell a good page from a bad one;
+    /// without it they copy pages as they are.
+    pub fn set_page_checks(&self, check_of: Rc<dyn Fn(u64) -> Option<u64>>) {
+        *self.inner.page_checks.borrow_mut() = Some(check_of);
+    }
+
     /// A handle for the index thread: reads a page, verifies `check` (`page_check`), tries the other legs, and notes a
     /// repair.
     pub fn arena_reader(&self) -> Arc<dyn ArenaRead> {
@@ -324,12 +337,12 @@ impl Volume {
 
     /// Admits a returned leg (resync of exactly the missed interval) or a blank one (full rebuild), in the background.
     pub async fn attach(&self, device: DeviceIndex) -> Result<LegIndex, OpenRefusal> {
-        unimplemented!("lands next: {device:?}")
+        self.inner.attach(device).await
     }
 
     /// Reads every live byte on every leg, repairs; resolves with the findings. Runs beside foreground work.
     pub async fn scrub(&self) -> ScrubReport {
-        unimplemented!("lands next")
+        self.inner.scrub().await
     }
 
     /// Batches whose every copy was found bad since the volume was opened.

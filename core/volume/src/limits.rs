@@ -73,3 +73,16 @@ pub const DAMAGE_MAX: usize = 4096;
 
 const _: () = assert!(RESERVE_SEGMENTS_MIN >= 2);
 const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));
+
+/// A resync writes its cursor into the superblocks after this many segments: at most so much is copied twice.
+pub const CURSOR_SEGMENTS: usize = 16;
+
+/// What a scrub waits between two segments, so that foreground work always finds a gap.
+pub const SCRUB_PAUSE_US: u64 = 500;
+
+/// Free segments without which recovery completes the torn tail in place instead of appending it again: the tail is at
+/// most `BATCHES_IN_FLIGHT_MAX` batches, the new owner needs two segments for itself.
+pub const SEGMENTS_TO_MOVE_IN: usize = 2 + 2;
+
+/// Segments with only the volume's own batches that one checkpoint gives back: it must stay brief.
+pub const OWN_FREED_AT_ONCE_MAX: usize = 4;

@@ -43,101 +43,123 @@ impl Inner {
         }
     }
 
-    /// Makes witness and superblocks say what memory says: drops failing legs from the set, then writes one
-    /// superblock to every leg that counts. Resolves when that is durable on all of them.
+    /// Makes witness and superblocks say what memory says: failing legs leave the set, joining ones enter it, then one
+    /// superblock goes to every leg that receives. Resolves when it is durable on all that count.
     pub async fn publish(self: &Rc<Self>) -> Result<(), CommitFault> {
         let _pass = self.publishing.enter().await;
         self.log.borrow_mut().publishing_wanted = false;
         // until witness and superblocks agree with memory, or the volume stops
         loop {
+            let recorded = self.record_membership();
             if let Mode::Stopped(why) = &self.log.borrow().mode {
                 return Err(CommitFault::Deferred(why.clone()));
             }
-            if let Err(why) = self.record_membership() {
+            if let Err(why) = recorded {
                 self.defer(&why);
                 base::host::sleep_us(&*self.io.host, WITNESS_RETRY_US).await;
                 continue;
             }
             let failed = self.write_superblocks().await;
-            if failed.is_empty() {
-                break;
-            }
-            for (leg, fault) in failed {
+            for &(leg, fault) in &failed {
                 if fault == IoFault::Conflict {
                     self.stop("another owner holds a device of this volume");
                 }
                 self.suspect(leg, &format!("a superblock could not be written: {fault}"));
+            }
+            if self.legs_where(|leg| leg.failing).is_empty() {
+                break;
             }
         }
         self.resume();
         Ok(())
     }
 
-    /// Drops failing legs through the witness. `Err`: it could not be recorded now.
+    /// Takes failing legs out and joining ones in, through the witness. `Err`: it could not be recorded now.
     fn record_membership(self: &Rc<Self>) -> Result<(), String> {
-        let failing = self.legs_where(|leg| leg.failing);
-        for &(index, _) in failing
-            .iter()
-            .filter(|(index, _)| !self.legs.borrow()[index.0 as usize].counts())
-        {
-            let mut legs = self.legs.borrow_mut();
-            let leg = &mut legs[index.0 as usize];
-            (leg.state, leg.failing, leg.device, leg.progress) =
-                (LegState::Stale, false, None, None);
-        }
-        let leaving: Vec<_> = self.legs_where(|leg| leg.failing && leg.counts());
-        if leaving.is_empty() {
+        self.drop_uncounted();
+        let changes = self.legs_where(|leg| leg.counts() && leg.failing || leg.joining);
+        if changes.is_empty() {
             return Ok(());
         }
         let staying: Vec<LegId> = {
             let legs = self.legs.borrow();
-            legs.iter()
-                .filter(|leg| leg.counts() && !leg.failing)
-                .map(|leg| leg.id)
-                .collect()
+            let stays = legs
+                .iter()
+                .filter(|leg| !leg.failing && (leg.counts() || leg.joining));
+            stays.map(|leg| leg.id).collect()
         };
         if staying.is_empty() {
             self.stop("no leg is left");
             return Ok(());
         }
-        self.replace_witness(staying)?;
-        let acked = self.log.borrow().acked;
-        for (index, _) in leaving {
-            let mut legs = self.legs.borrow_mut();
-            let leg = &mut legs[index.0 as usize];
-            leg.state = LegState::Stale;
-            leg.stale_since = acked;
-            leg.failing = false;
-            leg.device = None;
-            leg.arena_missed.get_or_insert_default();
-            tracing::error!(leg = %leg.id, stale_since = acked.0, "a leg left the in-sync set");
+        self.replace_witness(&staying)?;
+        if self.is_stopped() {
+            return Ok(());
         }
-        self.count(|c| c.ejected += 1);
+        let acked = self.log.borrow().acked;
+        for leg in self.legs.borrow_mut().iter_mut() {
+            if leg.counts() && leg.failing {
+                (leg.state, leg.stale_since) = (LegState::Stale, acked);
+                (leg.failing, leg.device, leg.frame) = (false, None, None);
+                leg.arena_missed.get_or_insert_default();
+                self.count(|c| c.ejected += 1);
+                tracing::error!(leg = %leg.id, stale_since = acked.0, "a leg left the in-sync set");
+            } else if leg.joining {
+                (leg.state, leg.joining, leg.progress, leg.why) =
+                    (LegState::InSync, false, None, None);
+                self.count(|c| c.resynced += 1);
+                tracing::info!(leg = %leg.id, "a leg is in sync again");
+            }
+        }
         self.arena.set_legs(self);
         Ok(())
     }
 
+    /// Lets go of failing legs that never counted: nobody waits for them.
+    fn drop_uncounted(&self) {
+        for leg in self
+            .legs
+            .borrow_mut()
+            .iter_mut()
+            .filter(|leg| leg.failing && !leg.counts())
+        {
+            (leg.state, leg.joining, leg.progress) = (LegState::Stale, false, None);
+            (leg.failing, leg.device, leg.frame) = (false, None, None);
+            tracing::warn!(leg = %leg.id, "a leg failed before it was in sync");
+        }
+    }
+
     /// Compare-and-set of the witness to `in_sync` under the next epoch.
-    pub fn replace_witness(self: &Rc<Self>, in_sync: Vec<LegId>) -> Result<(), String> {
-        let (epoch, term) = (self.log.borrow().epoch, self.log.borrow().term);
-        let current = self
+    fn replace_witness(self: &Rc<Self>, in_sync: &[LegId]) -> Result<(), String> {
+        let mut current = self
             .witness
             .read(self.id)
             .map_err(|fault| fault.to_string())?;
-        let ours = current
-            .as_ref()
-            .is_some_and(|record| record.epoch == epoch && record.term == term);
-        if !ours {
+        let attempted = self.log.borrow_mut().attempted.take();
+        if attempted.is_some() && attempted == current {
+            // An attempt whose outcome was unknown had been recorded after all.
+            self.log.borrow_mut().epoch = current.as_ref().map_or(0, |record| record.epoch);
+            if current
+                .as_ref()
+                .is_some_and(|record| record.in_sync == in_sync)
+            {
+                return Ok(());
+            }
+        }
+        let (epoch, term) = (self.log.borrow().epoch, self.log.borrow().term);
+        let ours = |record: &WitnessRecord| record.epoch == epoch && record.term == term;
+        let Some(expected) = current.take().filter(ours) else {
             self.stop("the witness names another owner or epoch for this volume");
             return Ok(());
-        }
+        };
+        let in_sync = in_sync.to_vec();
         let new = WitnessRecord {
             volume: self.id,
             epoch: epoch + 1,
             term,
             in_sync,
         };
-        match self.witness.replace(current.as_ref(), &new) {
+        match self.witness.replace(Some(&expected), &new) {
             Ok(()) => {
                 self.log.borrow_mut().epoch = epoch + 1;
                 Ok(())
@@ -147,6 +169,7 @@ impl Inner {
                 Ok(())
             }
             Err(WitnessFault::Unavailable(why)) => {
+                self.log.borrow_mut().attempted = Some(new);
                 Err(format!("the witness does not answer: {why}"))
             }
         }

@@ -15,6 +15,7 @@ use crate::format::{
 };
 use crate::inner::{Entry, Inner, LegWrite, Mark, Mode, OnDurable};
 use crate::limits::{self, LEGS_MAX, MARK_BYTES, MARKS_MAX};
+use crate::segment::Purpose;
 use crate::types::*;
 use crate::{BATCH_HEADER_BYTES, Checkpoint};
 
@@ -24,8 +25,7 @@ pub(crate) struct Sealed {
     pub buffer: Buffer,
     pub payload_bytes: u32,
     pub inline: Vec<u8>,
-    /// May take from the reserve: what it writes makes room, or belongs to the volume.
-    pub reserve: bool,
+    pub purpose: Purpose,
     pub on_durable: Option<OnDurable>,
 }
 
@@ -48,7 +48,7 @@ impl Inner {
             };
             let full = !log
                 .table
-                .has_room(blocks, self.plan.segment_blocks(), sealed.reserve);
+                .has_room(blocks, self.plan.segment_blocks(), sealed.purpose);
             if let Some(fault) = refusal.or(full.then_some(CommitFault::Full)) {
                 self.pool.put(sealed.buffer);
                 return Err(fault);
@@ -66,9 +66,13 @@ impl Inner {
                     &mut sealed.inline,
                 );
             }
-            let place = log
-                .table
-                .place(lsn, blocks, self.plan.segment_blocks(), |_| true);
+            let place = log.table.place(
+                lsn,
+                blocks,
+                self.plan.segment_blocks(),
+                sealed.kind == Kind::Store,
+                |row| row.known < lsn,
+            );
             let (segment, generation, block) = place.expect("has_room said so");
             let end = BATCH_HEADER_BYTES + sealed.payload_bytes as usize;
             let padded_end = blocks as usize * BLOCK_BYTES;
@@ -117,9 +121,58 @@ impl Inner {
             buffer,
             payload_bytes,
             inline,
-            reserve: true,
+            purpose: Purpose::Own,
             on_durable: None,
         })
+    }
+
+    /// Puts a batch that recovery found back into the log, unchanged but for its place: same number, same link.
+    pub fn enqueue_again(
+        self: &Rc<Self>,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Result<Waiting, CommitFault> {
+        let (sender, receiver) = oneshot();
+        {
+            let mut buffer = self.pool.take_now();
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            let mut log = self.log.borrow_mut();
+            let log = &mut *log;
+            assert_eq!(
+                (header.lsn, header.prev),
+                (log.next, log.chain),
+                "the chain goes on"
+            );
+            let place = log.table.place(
+                header.lsn,
+                header.blocks(),
+                self.plan.segment_blocks(),
+                header.kind == Kind::Store,
+                |_| true,
+            );
+            let (segment, generation, block) = place.ok_or(CommitFault::Full)?;
+            log.chain = header.chain(self.id);
+            log.next = header.lsn.next();
+            log.pipeline.push_back(Entry {
+                lsn: header.lsn,
+                kind: header.kind,
+                payload_bytes: header.payload_bytes,
+                inline: header.inline.clone(),
+                unix_seconds: header.unix_seconds,
+                prev: header.prev,
+                content: header.content,
+                segment,
+                generation,
+                block,
+                attempt: header.attempt + 1,
+                buffer: Arc::new(buffer),
+                legs: [LegWrite::Absent; LEGS_MAX],
+                on_durable: None,
+                waiter: Some(sender),
+            });
+        }
+        self.pump();
+        Ok(receiver)
     }
 
     /// Submits as many waiting batches as the pipeline allows, in order.
@@ -162,6 +215,7 @@ impl Inner {
             };
             let first = self.io.device.start(device, op());
             entry.legs[leg.0 as usize] = LegWrite::Flying { since: now };
+            self.legs.borrow_mut()[leg.0 as usize].flying += 1;
             let task = follow_write(
                 self.clone(),
                 entry.lsn,
@@ -195,6 +249,7 @@ impl Inner {
         leg: LegIndex,
         result: Result<(), IoFault>,
     ) {
+        self.legs.borrow_mut()[leg.0 as usize].flying -= 1;
         {
             let mut log = self.log.borrow_mut();
             let front = log.pipeline.front().map_or(lsn.next(), |entry| entry.lsn);
@@ -346,11 +401,13 @@ impl Inner {
         let acked = log.acked;
         for entry in &mut log.pipeline {
             let blocks = blocks_of(entry.payload_bytes);
-            let place = log
-                .table
-                .place(entry.lsn, blocks, self.plan.segment_blocks(), |row| {
-                    row.known <= acked
-                });
+            let place = log.table.place(
+                entry.lsn,
+                blocks,
+                self.plan.segment_blocks(),
+                entry.kind == Kind::Store,
+                |row| row.known <= acked,
+            );
             (entry.segment, entry.generation, entry.block) = place.ok_or(())?;
             entry.attempt += 1;
             entry.legs = [LegWrite::Absent; LEGS_MAX];
@@ -531,6 +588,7 @@ fn mark(log: &mut crate::inner::Log, _bytes: u64) {
     log.marks.push_back(Mark {
         lsn: entry.lsn,
         segment: entry.segment,
+        generation: entry.generation,
         block: entry.block,
     });
     if log.marks.len() > MARKS_MAX {

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, Io};
 
 use crate::arena::ArenaShared;
-use crate::format::{Inline, Kind};
+use crate::format::{Header, Inline, Kind};
+use bytes::Bytes;
+
 use crate::inner::{Inner, Leg, Log, Mode};
 use crate::layout::{Frame, Plan};
 use crate::leg::{Probe, clear, probe, write, wwid};
@@ -317,28 +319,17 @@ fn assemble(
                 member.id
             ));
         }
-        legs.push(Leg {
-            id: member.id,
-            state: if here.is_some() {
-                LegState::InSync
-            } else {
-                absent_state(member, record)
-            },
-            device: here.map(|here| here.device),
-            frame: here.map(|here| here.frame),
-            wwid: here.map_or(member.wwid, |here| wwid(io, here.device)),
-            stale_since: member.stale_since,
-            failing: false,
-            why: None,
-            reading: 0,
-            repairs: 0,
-            read_faults: 0,
-            write_faults: 0,
-            progress: None,
-            arena_missed: None,
-            spoiled: VecDeque::new(),
-            repaired: VecDeque::new(),
-        });
+        let state = if here.is_some() {
+            LegState::InSync
+        } else {
+            absent_state(member, record)
+        };
+        let mut leg = Leg::absent(member.id, state, member.stale_since, member.wwid);
+        if let Some(here) = here {
+            (leg.device, leg.frame) = (Some(here.device), Some(here.frame));
+            leg.wwid = wwid(io, here.device);
+        }
+        legs.push(leg);
     }
     if believed.iter().any(|leg| {
         !superblock
@@ -360,8 +351,8 @@ fn assemble(
         mode: Mode::Running,
         epoch: record.epoch,
         term: record.term,
-        next: Lsn(0),
-        acked: Lsn(0),
+        next: superblock.acked.next(),
+        acked: superblock.acked,
         chain: 0,
         pipeline: VecDeque::new(),
         submitted: 0,
@@ -383,6 +374,7 @@ fn assemble(
         barrier: false,
         watching: false,
         publishing_wanted: false,
+        attempted: None,
     };
     Ok(Rc::new(Inner {
         io: io.clone(),
@@ -410,6 +402,7 @@ fn assemble(
         }),
         damage: RefCell::default(),
         read_cache: RefCell::default(),
+        page_checks: RefCell::default(),
     }))
 }
 
@@ -466,7 +459,7 @@ async fn start_owning(
     (inner.log.borrow_mut().epoch, inner.log.borrow_mut().term) = (new.epoch, new.term);
 
     let before = inner.counters.get().bytes_read;
-    let recovered = recover(inner, &superblock).await?;
+    let mut recovered = recover(inner, &superblock).await?;
     {
         let mut report = inner.report.borrow_mut();
         report.tail_batches = recovered.batches;
@@ -481,10 +474,12 @@ async fn start_owning(
             tracing::error!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg is absent");
         }
     }
-    let damaged = adopt(inner, recovered)?;
+    let again = std::mem::take(&mut recovered.again);
+    let idle = recovered.idle;
+    let damaged = adopt(inner, recovered, &again)?;
     inner.arena.set_legs(inner);
     inner.arena.set_segments(inner);
-    publish_start(inner)
+    publish_start(inner, &again, idle)
         .await
         .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
     if !damaged.is_empty() {
@@ -502,7 +497,11 @@ async fn start_owning(
 }
 
 /// Takes over what recovery found and claims two fresh segments.
-fn adopt(inner: &Rc<Inner>, recovered: Recovered) -> Result<Vec<Lsn>, OpenRefusal> {
+fn adopt(
+    inner: &Rc<Inner>,
+    recovered: Recovered,
+    again: &[(Header, Bytes)],
+) -> Result<Vec<Lsn>, OpenRefusal> {
     let mut log = inner.log.borrow_mut();
     let log = &mut *log;
     log.table = recovered.table;
@@ -513,7 +512,11 @@ fn adopt(inner: &Rc<Inner>, recovered: Recovered) -> Result<Vec<Lsn>, OpenRefusa
     // Claims that were filled stay listed until the next table; the unused ones are free again.
     log.claims
         .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
-    for _ in 0..2 {
+    // Two to go on with, and as many as the batches to be appended again can fill.
+    let segment_bytes = inner.plan.segment_bytes as usize;
+    let again_bytes: usize = again.iter().map(|(_, bytes)| bytes.len()).sum();
+    let again_segments = (2 * again_bytes.div_ceil(segment_bytes)).min(again.len());
+    for _ in 0..2 + again_segments {
         let claimed = log.table.claim(Lsn(0), recovered.top);
         let Some((segment, generation)) = claimed else {
             break;
@@ -538,9 +541,17 @@ fn adopt(inner: &Rc<Inner>, recovered: Recovered) -> Result<Vec<Lsn>, OpenRefusa
 }
 
 /// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment.
-async fn publish_start(inner: &Rc<Inner>) -> Result<(), CommitFault> {
+async fn publish_start(
+    inner: &Rc<Inner>,
+    again: &[(Header, Bytes)],
+    idle: bool,
+) -> Result<(), CommitFault> {
     inner.publish().await?;
     let last = inner.log.borrow().acked;
+    for (header, bytes) in again {
+        // Nobody waits for it; the seal behind it is awaited.
+        let _ = inner.enqueue_again(header, bytes)?;
+    }
     if inner.log.borrow().table.claimed.is_empty() {
         return Err(CommitFault::Full);
     }
@@ -548,6 +559,10 @@ async fn publish_start(inner: &Rc<Inner>) -> Result<(), CommitFault> {
     sealed
         .await
         .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
-    let checkpoint = inner.checkpoint_now();
+    let mut checkpoint = inner.checkpoint_now();
+    if idle {
+        // Nothing of the store's lies behind the checkpoint: it may move up, and the volume's own batches be given back.
+        checkpoint.lsn = last;
+    }
     inner.set_checkpoint(checkpoint).await
 }

@@ -68,7 +68,10 @@ impl Inner {
             self.legs.borrow_mut()[leg.0 as usize].reading -= 1;
             let buffer = match completion.map(|completion| (completion.result, completion.buffer)) {
                 Some((Ok(()), Some(buffer))) => buffer,
-                _ => {
+                ended => {
+                    if matches!(ended, Some((Err(IoFault::Gone), _))) {
+                        self.suspect(leg, "it is gone");
+                    }
                     again.extend(fetch.serves.iter().map(|&which| (which, leg)));
                     continue;
                 }
@@ -256,8 +259,8 @@ impl Inner {
         for (leg, device) in self.legs_where(|leg| leg.serves()) {
             match self.read_batch(device, of, block).await {
                 Ok(copy) => copies.push((leg, device, copy)),
-                Err(IoFault::Medium) => copies.push((leg, device, None)),
-                Err(fault) => self.suspect(leg, &format!("a read failed: {fault}")),
+                Err(IoFault::Gone) => self.suspect(leg, "it is gone"),
+                Err(_) => copies.push((leg, device, None)),
             }
         }
         let whole = copies.iter().filter_map(|(_, _, copy)| copy.clone());

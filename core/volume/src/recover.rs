@@ -7,14 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
+use device::{BLOCK_BYTES, DeviceIndex};
 
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
-use crate::limits::SEARCH_WINDOW_BYTES;
+use crate::limits::{SEARCH_WINDOW_BYTES, SEGMENTS_TO_MOVE_IN};
 use crate::segment::{State, Table};
 use crate::stream::{Found, Of, Stream};
 use crate::superblock::Superblock;
@@ -35,11 +34,8 @@ struct Union {
 impl Union {
     fn add(&mut self, header: Header, leg: LegIndex) {
         self.batches += 1;
-        let same = |c: &&mut Candidate| {
-            c.header.address() == header.address()
-                && (c.header.term, c.header.attempt, c.header.content)
-                    == (header.term, header.attempt, header.content)
-        };
+        let same =
+            |c: &&mut Candidate| c.header.address() == header.address() && c.header == header;
         let candidates = self.found.entry(header.lsn).or_default();
         match candidates.iter_mut().find(same) {
             Some(candidate) if candidate.on.contains(&leg) => {}
@@ -49,6 +45,27 @@ impl Union {
                 on: vec![leg],
             }),
         }
+    }
+
+    /// The legs on which exactly this batch was found.
+    fn legs_with(&self, header: &Header) -> &[LegIndex] {
+        let candidates = self.found.get(&header.lsn).into_iter().flatten();
+        candidates
+            .filter(|c| c.header == *header)
+            .map(|c| &c.on[..])
+            .next()
+            .unwrap_or_default()
+    }
+
+    fn place_of(&self, lsn: Lsn) -> Option<BatchAddress> {
+        self.found
+            .get(&lsn)
+            .map(|candidates| candidates[0].header.address())
+    }
+
+    /// Whether a number in (`after`, `until`] was not found at all.
+    fn lacks(&self, after: Lsn, until: Lsn) -> bool {
+        (after.0 + 1..=until.0).any(|lsn| !self.found.contains_key(&Lsn(lsn)))
     }
 
     fn acked_seen(&self) -> Lsn {
@@ -64,11 +81,16 @@ impl Union {
 /// What recovery hands to `open`.
 pub(crate) struct Recovered {
     pub table: Table,
+    /// The last batch that stays where it is, and its chain value.
     pub top: Lsn,
     pub chain: u128,
     pub marks: Vec<Mark>,
     pub acked_seen: Lsn,
-    /// Claimed by earlier owners and never written: free again, under the next generation.
+    /// Unacknowledged batches that not every leg has: to be appended again by the new owner, in order.
+    pub again: Vec<(Header, Bytes)>,
+    /// Nothing of the store's lies behind the checkpoint.
+    pub idle: bool,
+    /// Acknowledged and on no leg.
     pub damaged: Vec<Lsn>,
     pub batches: u64,
     pub normalised: u64,
@@ -111,7 +133,7 @@ async fn read_table(inner: &Rc<Inner>, superblock: &Superblock) -> Result<Table,
         .map_or_else(|| misfit("the segment table does not fit the volume"), Ok)
 }
 
-/// Finds the end of the log and makes the legs identical up to it. Writes only to repair copies.
+/// Finds the end of the log and puts copies of acknowledged batches right. Writes nothing else.
 pub(crate) async fn recover(
     inner: &Rc<Inner>,
     superblock: &Superblock,
@@ -128,108 +150,160 @@ pub(crate) async fn recover(
     let checkpoint = superblock.checkpoint;
     let known_acked = superblock.acked.max(superblock.table_lsn).max(checkpoint);
 
-    let mut union = Union::default();
+    let mut scan = Scan {
+        inner,
+        superblock,
+        work: first_work(&table, checkpoint),
+        union: Union::default(),
+    };
     let (first, rest) = serving
         .split_first()
         .expect("open made sure that a leg serves");
-    scan(inner, *first, &table, superblock, Lsn(0), &mut union).await;
-    let acked = union.acked_seen().max(known_acked);
+    scan.read_leg(*first, &table, Lsn(0)).await;
+    let mut acked = scan.union.acked_seen().max(known_acked);
     // I6: everything up to `acked` must be there; where the first leg has a hole the others are read as far back.
-    let holes = (checkpoint.0 + 1..=acked.0).any(|lsn| !union.found.contains_key(&Lsn(lsn)));
-    let others_from = if holes { checkpoint } else { acked };
+    let from = if scan.union.lacks(checkpoint, acked) {
+        checkpoint
+    } else {
+        acked
+    };
     for leg in rest {
-        scan(inner, *leg, &table, superblock, others_from, &mut union).await;
+        scan.read_leg(*leg, &table, from).await;
     }
-    let acked = union.acked_seen().max(known_acked);
+    acked = acked.max(scan.union.acked_seen());
+    if scan.union.lacks(checkpoint, acked) {
+        // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
+        let free = (0..inner.plan.segment_count)
+            .map(SegmentIndex)
+            .filter(|&s| table.row(s).state == State::Free);
+        scan.work.extend(free.map(|segment| Of {
+            segment,
+            generation: table.row(segment).generation,
+        }));
+        for leg in &serving {
+            scan.read_leg(*leg, &table, checkpoint).await;
+        }
+        acked = acked.max(scan.union.acked_seen());
+    }
+    let union = scan.union;
     let (accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
-    let top = accepted
+    let normalised = complete_acknowledged(inner, &union, &accepted, acked, &serving).await;
+
+    let mut pivot = first_incomplete(&union, &accepted, acked, &serving);
+    let free = table
+        .rows
+        .iter()
+        .filter(|row| row.state == State::Free)
+        .count();
+    if free < SEGMENTS_TO_MOVE_IN && pivot < accepted.len() {
+        // No room to append them again: complete them where they are.
+        for header in &accepted[pivot..] {
+            let of = Of {
+                segment: header.segment,
+                generation: header.generation,
+            };
+            let _ = inner.repair_batch(of, header.block).await;
+        }
+        pivot = accepted.len();
+    }
+    let mut again = Vec::new();
+    for header in &accepted[pivot..] {
+        match read_from_any(inner, &union, header, &serving).await {
+            Some(bytes) => again.push((header.clone(), bytes)),
+            // It verified a moment ago and was never acknowledged: the tail ends before it.
+            None => break,
+        }
+    }
+    let kept = &accepted[..pivot];
+    let top = kept
         .last()
         .map_or(checkpoint, |header| header.lsn)
         .max(acked);
-    let normalised = normalise(inner, &union, &accepted, acked, &serving).await;
-
-    apply(&mut table, &accepted, superblock);
-    let chain = match accepted.last() {
+    let chain = match kept.last() {
         Some(last) if last.lsn == top => last.chain(inner.id),
+        // The last acknowledged batch is damaged: nobody can know its link; what follows starts a new chain.
         _ => superblock.table_chain,
     };
-    let marks = marks_of(&accepted);
+    if top > kept.last().map_or(checkpoint, |header| header.lsn) {
+        again.clear();
+    }
+    apply(&mut table, &accepted, pivot, superblock);
+    let idle = damaged.is_empty() && accepted.iter().all(|header| header.kind != Kind::Store);
+    let (batches, marks) = (union.batches, marks_of(kept));
     Ok(Recovered {
         table,
         top,
         chain,
         marks,
         acked_seen: acked,
+        again,
+        idle,
         damaged,
-        batches: union.batches,
+        batches,
         normalised,
     })
 }
 
-/// Reads one leg's part of the tail into the union: the segments the table knows to reach past `from`, then the claimed
-/// ones, then those whose claims were found on the way.
-async fn scan(
-    inner: &Rc<Inner>,
-    (leg, device): (LegIndex, DeviceIndex),
-    table: &Table,
-    superblock: &Superblock,
-    from: Lsn,
-    union: &mut Union,
-) {
-    let mut work: Vec<Of> = Vec::new();
-    let of = |segment| Of {
-        segment,
-        generation: table.row(segment).generation,
-    };
-    for segment in table.in_log_order() {
-        let row = table.row(segment);
-        if row.last > superblock.checkpoint || row.state == State::Open {
-            work.push(of(segment));
-        }
-    }
-    work.extend(table.claimed.iter().map(|&segment| of(segment)));
-    let mut next = 0;
-    let mut empty = 0;
-    // bounded by the segments: each enters the list once per generation claimed
-    while next < work.len() {
-        let of = work[next];
-        next += 1;
-        let start = superblock
-            .start
-            .filter(|s| s.segment == of.segment.0 && s.generation == of.generation.0);
-        let mut block = start.map_or(0, |spot| spot.block.min(inner.plan.segment_blocks()));
-        if let Some(known) = union
-            .found
-            .range(..=from)
-            .next_back()
-            .map(|(_, c)| c[0].header.address())
-            && from > superblock.checkpoint
-        {
-            // An earlier leg showed where `from` lies: segments wholly before it are done, its own begins there.
-            let position = work
+/// The segments known beforehand to reach past the checkpoint: by LSN, then the claimed ones in order of use.
+fn first_work(table: &Table, checkpoint: Lsn) -> Vec<Of> {
+    let holding = table.in_log_order().into_iter();
+    let holding =
+        holding.filter(|&s| table.row(s).last > checkpoint || table.row(s).state == State::Open);
+    // An open segment without batches yet is not in log order, but may have got some since.
+    let empty = table.open.filter(|&s| table.row(s).used_blocks == 0);
+    let segments = holding.chain(empty).chain(table.claimed.iter().copied());
+    segments
+        .map(|segment| Of {
+            segment,
+            generation: table.row(segment).generation,
+        })
+        .collect()
+}
+
+/// The reading of all legs' tails.
+struct Scan<'a> {
+    inner: &'a Rc<Inner>,
+    superblock: &'a Superblock,
+    /// Segments to read, in log order; grows by the claims found on the way. Shared by the legs.
+    work: Vec<Of>,
+    union: Union,
+}
+
+impl Scan<'_> {
+    /// Reads one leg's copy of the batches after `from`.
+    async fn read_leg(&mut self, leg: (LegIndex, DeviceIndex), table: &Table, from: Lsn) {
+        let known = (from > self.superblock.checkpoint)
+            .then(|| self.union.place_of(from))
+            .flatten();
+        let known_at = known.and_then(|known| {
+            self.work
                 .iter()
-                .position(|w| w.segment == known.segment && w.generation == known.generation);
-            match position {
-                Some(position) if next - 1 < position => continue,
-                Some(position) if next - 1 == position => block = block.max(known.block),
-                _ => {}
+                .position(|w| w.segment == known.segment && w.generation == known.generation)
+        });
+        let mut next = known_at.unwrap_or(0);
+        let mut empty = 0;
+        // bounded by the segments: each enters the list once per generation claimed
+        while next < self.work.len() {
+            let of = self.work[next];
+            let start = self.superblock.start.filter(|start| {
+                start.segment == of.segment.0 && start.generation == of.generation.0
+            });
+            let mut block =
+                start.map_or(0, |spot| spot.block.min(self.inner.plan.segment_blocks()));
+            if known_at == Some(next) {
+                block = block.max(known.map_or(0, |known| known.block));
             }
-        }
-        // After one empty segment the pipeline cannot have reached far: the rest get a probe of their first block.
-        let window = if empty == 0 {
-            SEARCH_WINDOW_BYTES
-        } else {
-            BLOCK_BYTES as u64
-        };
-        let claims = scan_segment(inner, (leg, device), of, block, window, union).await;
-        match claims {
-            None => empty += 1,
-            Some(claims) => {
-                for claim in claims {
-                    let newer = claim.generation >= table.row(claim.segment).generation;
-                    if newer && !work.contains(&claim) {
-                        work.push(claim);
-                    }
+            next += 1;
+            // After one empty segment the pipeline cannot have reached far: the rest get a probe of their first block.
+            let claims = scan_segment(self.inner, leg, of, block, empty > 0, &mut self.union).await;
+            let Some(claims) = claims else {
+                empty += 1;
+                continue;
+            };
+            for claim in claims {
+                let newer = claim.generation >= table.row(claim.segment).generation;
+                if newer && !self.work.contains(&claim) {
+                    self.work.push(claim);
                 }
             }
         }
@@ -242,16 +316,14 @@ async fn scan_segment(
     (leg, device): (LegIndex, DeviceIndex),
     of: Of,
     from: u32,
-    window_bytes: u64,
+    probe_first: bool,
     union: &mut Union,
 ) -> Option<Vec<Of>> {
-    let window = (window_bytes / BLOCK_BYTES as u64) as u32;
-    let mut claims = None;
-    // A probe must not read ahead: look at one block first.
-    if window == 1 && !matches!(inner.read_batch(device, of, from).await, Ok(Some(_))) {
+    if probe_first && !matches!(inner.read_batch(device, of, from).await, Ok(Some(_))) {
         return None;
     }
-    let window = window.max((SEARCH_WINDOW_BYTES / BLOCK_BYTES as u64) as u32);
+    let window = (SEARCH_WINDOW_BYTES / BLOCK_BYTES as u64) as u32;
+    let mut claims = None;
     let end = inner.plan.segment_blocks();
     let mut stream = Stream::new(inner.clone(), device, of, from, end);
     let mut last_good = from;
@@ -344,76 +416,80 @@ fn longest_chain(
     (accepted, damaged)
 }
 
-/// Copies accepted batches to legs that lack them (I: "identical from here"), returns how many copies were written.
-async fn normalise(
+/// Puts acknowledged batches that the first leg lacks back where they were; returns how many copies were written.
+/// What other legs lack of them is rot, found by reads and scrub.
+async fn complete_acknowledged(
     inner: &Rc<Inner>,
     union: &Union,
     accepted: &[Header],
     acked: Lsn,
     serving: &[(LegIndex, DeviceIndex)],
 ) -> u64 {
-    let mut copies = 0;
-    for header in accepted {
-        let candidate = union.found[&header.lsn]
-            .iter()
-            .find(|c| c.header == *header);
-        let on = &candidate.expect("accepted from the union").on;
-        let first_lacks_it = serving.first().is_some_and(|(leg, _)| !on.contains(leg));
-        if header.lsn <= acked && !first_lacks_it {
-            continue;
-        }
-        let of = Of {
-            segment: header.segment,
-            generation: header.generation,
-        };
-        let lacking: Vec<_> = serving
-            .iter()
-            .filter(|(leg, _)| !on.contains(leg))
-            .collect();
-        if lacking.is_empty() {
-            continue;
-        }
-        let source = serving
-            .iter()
-            .find(|(leg, _)| on.contains(leg))
-            .expect("found on a serving leg");
-        let Ok(Some((_, bytes))) = inner.read_batch(source.1, of, header.block).await else {
-            continue;
-        };
-        for &&(leg, device) in &lacking {
-            // A leg read only from `acked` on was not asked about older batches.
-            if matches!(inner.read_batch(device, of, header.block).await, Ok(Some((there, _))) if there == *header)
-            {
-                continue;
-            }
-            let mut data = Buffer::zeroed(bytes.len());
-            data.copy_from_slice(&bytes);
-            let at = inner.plan.at(header.segment, header.block);
-            let mut result = inner
-                .write_raw(device, at, Arc::new(data), bytes.len())
-                .await;
-            if result.is_ok() {
-                let back = inner.read_batch(device, of, header.block).await;
-                result = match back {
-                    Ok(Some((there, _))) if there == *header => Ok(()),
-                    Ok(_) => Err(IoFault::Medium),
-                    Err(fault) => Err(fault),
-                };
-            }
-            match result {
-                Ok(()) => copies += 1,
-                Err(fault) => inner.suspect(
-                    leg,
-                    &format!("the log's tail could not be completed: {fault}"),
-                ),
-            }
+    let before = inner.counters.get().repairs;
+    let first = serving[0].0;
+    for header in accepted.iter().take_while(|header| header.lsn <= acked) {
+        if !union.legs_with(header).contains(&first) {
+            let of = Of {
+                segment: header.segment,
+                generation: header.generation,
+            };
+            // A repair that does not hold is counted; the other leg still has the batch.
+            let _ = inner.repair_batch(of, header.block).await;
         }
     }
-    copies
+    inner.counters.get().repairs - before
 }
 
-/// Brings the table forward over the accepted batches and closes every segment of earlier owners.
-fn apply(table: &mut Table, accepted: &[Header], superblock: &Superblock) {
+/// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg or
+/// lying in a segment that the log had already left.
+fn first_incomplete(
+    union: &Union,
+    accepted: &[Header],
+    acked: Lsn,
+    serving: &[(LegIndex, DeviceIndex)],
+) -> usize {
+    let mut left: Vec<SegmentIndex> = Vec::new();
+    let mut current = None;
+    for (index, header) in accepted.iter().enumerate() {
+        if current != Some(header.segment) {
+            let back = left.contains(&header.segment);
+            left.extend(current.replace(header.segment));
+            if back && header.lsn > acked {
+                return index;
+            }
+        }
+        let on = union.legs_with(header);
+        if header.lsn > acked && !serving.iter().all(|(leg, _)| on.contains(leg)) {
+            return index;
+        }
+    }
+    accepted.len()
+}
+
+async fn read_from_any(
+    inner: &Rc<Inner>,
+    union: &Union,
+    header: &Header,
+    serving: &[(LegIndex, DeviceIndex)],
+) -> Option<Bytes> {
+    let of = Of {
+        segment: header.segment,
+        generation: header.generation,
+    };
+    let on = union.legs_with(header);
+    for (_, device) in serving.iter().filter(|(leg, _)| on.contains(leg)) {
+        if let Ok(Some((found, bytes))) = inner.read_batch(*device, of, header.block).await
+            && found == *header
+        {
+            return Some(bytes);
+        }
+    }
+    None
+}
+
+/// Brings the table forward over the accepted batches, of which those from `pivot` on will move, and closes every
+/// segment of earlier owners.
+fn apply(table: &mut Table, accepted: &[Header], pivot: usize, superblock: &Superblock) {
     for row in &mut table.rows {
         if row.state == State::Open {
             row.state = State::Sealed;
@@ -434,13 +510,17 @@ fn apply(table: &mut Table, accepted: &[Header], superblock: &Superblock) {
     {
         row.used_blocks = row.used_blocks.max(start.block);
     }
-    for header in accepted {
+    for (index, header) in accepted.iter().enumerate() {
         if header.lsn >= superblock.table_lsn {
             for record in header.records().unwrap_or_default() {
                 table.replay(&record);
             }
         }
+        if index >= pivot {
+            continue;
+        }
         let row = table.row_mut(header.segment);
+        row.holds_store |= header.kind == Kind::Store;
         if matches!(row.state, State::Claimed | State::Free) {
             (row.state, row.first) = (State::Sealed, header.lsn);
         }
@@ -479,6 +559,7 @@ fn marks_of(accepted: &[Header]) -> Vec<Mark> {
             marks.push(Mark {
                 lsn: header.lsn,
                 segment: header.segment,
+                generation: header.generation,
                 block: header.block,
             });
         }

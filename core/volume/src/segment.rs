@@ -29,6 +29,8 @@ pub(crate) struct Row {
     pub state: State,
     pub generation: Generation,
     pub used_blocks: u32,
+    /// Holds batches of the store's, not only the volume's own.
+    pub holds_store: bool,
     pub first: Lsn,
     pub last: Lsn,
     /// The batch that recorded the last claim or free: the segment may be used once it is durable. Not on disk.
@@ -36,6 +38,19 @@ pub(crate) struct Row {
 }
 
 const ROW_BYTES: usize = 29;
+/// Bit of a row's state code on disk.
+const HOLDS_STORE: u8 = 0x80;
+
+/// Which segments a batch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Not the reserve.
+    Ordinary,
+    /// All but the last one: reclaim, expunge.
+    MakesRoom,
+    /// All: the volume's own records, above all the one that frees a segment.
+    Own,
+}
 
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -59,6 +74,7 @@ impl Table {
             state: State::Free,
             generation: Generation(1),
             used_blocks: 0,
+            holds_store: false,
             first: Lsn(0),
             last: Lsn(0),
             known: Lsn(0),
@@ -124,15 +140,17 @@ impl Table {
         RESERVE_SEGMENTS_MIN.max(self.rows.len() / RESERVE_SHARE)
     }
 
-    /// Whether a batch of `blocks` has a place; with `reserve_too` the reserve counts.
-    pub fn has_room(&self, blocks: u32, segment_blocks: u32, reserve_too: bool) -> bool {
-        if self
-            .open
-            .is_some_and(|open| self.row(open).used_blocks + blocks <= segment_blocks)
-        {
+    /// Whether a batch of `blocks` has a place.
+    pub fn has_room(&self, blocks: u32, segment_blocks: u32, purpose: Purpose) -> bool {
+        let open_fits = |open| self.row(open).used_blocks + blocks <= segment_blocks;
+        if self.open.is_some_and(open_fits) {
             return true;
         }
-        let kept_back = if reserve_too { 0 } else { self.reserve() };
+        let kept_back = match purpose {
+            Purpose::Ordinary => self.reserve(),
+            Purpose::MakesRoom => 1,
+            Purpose::Own => 0,
+        };
         !self.claimed.is_empty() && self.claimed.len() + self.free > kept_back
     }
 
@@ -147,6 +165,7 @@ impl Table {
         lsn: Lsn,
         blocks: u32,
         segment_blocks: u32,
+        store: bool,
         usable: impl Fn(&Row) -> bool,
     ) -> Option<(SegmentIndex, Generation, u32)> {
         assert!(blocks <= segment_blocks);
@@ -168,6 +187,7 @@ impl Table {
         let row = self.row_mut(open);
         let block = row.used_blocks;
         row.used_blocks += blocks;
+        row.holds_store |= store;
         row.last = lsn;
         if row.first == Lsn(0) {
             row.first = lsn;
@@ -187,15 +207,6 @@ impl Table {
         if self.open == Some(segment) {
             self.open = None;
         }
-    }
-
-    /// Gives a segment that was opened for batches which now move elsewhere its emptiness back.
-    pub fn unopen(&mut self, segment: SegmentIndex) {
-        if self.open == Some(segment) {
-            self.open = None;
-        }
-        let row = self.row_mut(segment);
-        (row.used_blocks, row.state, row.last) = (0, State::Sealed, row.last);
     }
 
     /// Free segments to claim now so that `CLAIMS_AHEAD` are ready. `acked`: only frees known durable may be reused.
@@ -221,7 +232,7 @@ impl Table {
         let row = &mut self.rows[found];
         (row.state, row.known, row.first, row.last) =
             (State::Claimed, recorded, Lsn(number), Lsn(0));
-        row.used_blocks = 0;
+        (row.used_blocks, row.holds_store) = (0, false);
         self.free -= 1;
         let segment = SegmentIndex(found as u32);
         self.claimed.push_back(segment);
@@ -236,6 +247,7 @@ impl Table {
             state: State::Free,
             generation,
             used_blocks: 0,
+            holds_store: false,
             first: Lsn(0),
             last: Lsn(0),
             known: recorded,
@@ -274,6 +286,7 @@ impl Table {
                         state: State::Claimed,
                         generation,
                         used_blocks: 0,
+                        holds_store: false,
                         first: number,
                         ..*row
                     };
@@ -290,6 +303,7 @@ impl Table {
                         state: State::Free,
                         generation,
                         used_blocks: 0,
+                        holds_store: false,
                         first,
                         last,
                         ..*row
@@ -311,6 +325,18 @@ impl Table {
             }
             _ => {}
         }
+    }
+
+    /// Sealed segments up to `checkpoint` with nothing of the store's in them.
+    pub fn own_only(&self, checkpoint: Lsn) -> Vec<SegmentIndex> {
+        let dead = |s: &SegmentIndex| {
+            let row = self.row(*s);
+            row.state == State::Sealed && !row.holds_store && row.last <= checkpoint
+        };
+        (0..self.rows.len() as u32)
+            .map(SegmentIndex)
+            .filter(dead)
+            .collect()
     }
 
     pub fn pin(&mut self, segment: SegmentIndex) {
@@ -378,7 +404,7 @@ impl Table {
                         State::Sealed => (3, 0),
                         State::Arena { ordinal } => (4, ordinal),
                     };
-                    out.put_u8(code);
+                    out.put_u8(code | if row.holds_store { HOLDS_STORE } else { 0 });
                     out.put_u32(ordinal);
                     out.put_u32(row.generation.0);
                     out.put_u32(row.used_blocks);
@@ -402,7 +428,7 @@ impl Table {
             for _ in 0..reader.u32().ok()? {
                 let code = reader.u8().ok()?;
                 let ordinal = reader.u32().ok()?;
-                let state = match code {
+                let state = match code & !HOLDS_STORE {
                     0 => State::Free,
                     1 => State::Claimed,
                     2 => State::Open,
@@ -413,7 +439,9 @@ impl Table {
                 let generation = Generation(reader.u32().ok()?);
                 let used_blocks = reader.u32().ok()?;
                 let (first, last) = (Lsn(reader.u64().ok()?), Lsn(reader.u64().ok()?));
+                let holds_store = code & HOLDS_STORE != 0;
                 rows.push(Row {
+                    holds_store,
                     state,
                     generation,
                     used_blocks,
@@ -439,15 +467,15 @@ mod tests {
         let (first, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
         let (second, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
         assert_eq!(
-            table.place(Lsn(1), 40, BLOCKS, |_| true),
+            table.place(Lsn(1), 40, BLOCKS, true, |_| true),
             Some((first, Generation(1), 0))
         );
         assert_eq!(
-            table.place(Lsn(2), 24, BLOCKS, |_| true),
+            table.place(Lsn(2), 24, BLOCKS, true, |_| true),
             Some((first, Generation(1), 40))
         );
         assert_eq!(
-            table.place(Lsn(3), 1, BLOCKS, |_| true),
+            table.place(Lsn(3), 1, BLOCKS, true, |_| true),
             Some((second, Generation(1), 0))
         );
         assert_eq!(table.row(first).state, State::Sealed);
@@ -462,7 +490,7 @@ mod tests {
     fn a_freed_segment_is_not_reused_before_its_free_is_durable_or_while_pinned() {
         let mut table = Table::new(1);
         let (only, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
-        table.place(Lsn(1), 1, BLOCKS, |_| true);
+        table.place(Lsn(1), 1, BLOCKS, true, |_| true);
         table.claimed.clear();
         table.open = None;
         assert_eq!(table.free(only, Lsn(9)), Generation(2));
@@ -478,7 +506,7 @@ mod tests {
         let mut table = Table::new(100);
         for lsn in 1..=5 {
             table.claim(Lsn(0), Lsn(0));
-            table.place(Lsn(lsn), BLOCKS, BLOCKS, |_| true);
+            table.place(Lsn(lsn), BLOCKS, BLOCKS, true, |_| true);
         }
         table.claim(Lsn(0), Lsn(0));
         table.grow_arena(Lsn(6), Lsn(6));
@@ -495,7 +523,7 @@ mod tests {
     fn the_reserve_is_kept_from_ordinary_batches() {
         let mut table = Table::new(RESERVE_SEGMENTS_MIN as u32);
         table.claim(Lsn(0), Lsn(0));
-        assert!(!table.has_room(1, BLOCKS, false));
-        assert!(table.has_room(1, BLOCKS, true));
+        assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
+        assert!(table.has_room(1, BLOCKS, Purpose::Own));
     }
 }

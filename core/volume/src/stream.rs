@@ -44,8 +44,8 @@ pub(crate) struct Stream {
     next_read: u32,
     reads: VecDeque<(u32, u32, Pending)>,
     bytes: BytesMut,
-    /// Blocks that answered EIO: "unknown", not "absent" (I12).
-    pub unreadable_blocks: u64,
+    /// The device stopped answering: everything from here on is unknown, not absent (I12).
+    dead: bool,
 }
 
 impl Stream {
@@ -66,7 +66,7 @@ impl Stream {
             next_read: from_block,
             reads: VecDeque::new(),
             bytes: BytesMut::new(),
-            unreadable_blocks: 0,
+            dead: false,
         }
     }
 
@@ -95,6 +95,11 @@ impl Stream {
         }
         self.at_block = header.end_block();
         Found::Batch(header, self.bytes.split_to(bytes).freeze())
+    }
+
+    /// Whether the device stopped answering, so that what `next` does not find may well be there.
+    pub fn is_dead(&self) -> bool {
+        self.dead
     }
 
     pub fn end(&self) -> u32 {
@@ -143,7 +148,7 @@ impl Stream {
                 }
                 Some((Err(IoFault::Medium), _)) => self.fill_by_blocks(block, blocks).await,
                 _ => {
-                    self.unreadable_blocks += u64::from(blocks);
+                    self.dead = true;
                     self.bytes.resize(self.bytes.len() + whole, 0);
                 }
             }
@@ -180,7 +185,6 @@ impl Stream {
                     self.inner.return_read_buffer(buffer);
                 }
                 Err(_) => {
-                    self.unreadable_blocks += 1;
                     self.bytes.resize(self.bytes.len() + BLOCK_BYTES, 0);
                 }
             }

@@ -219,7 +219,6 @@ pub(crate) fn slot_offset(seq: u64) -> u64 {
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
     pub leg: LegId,
-    pub copy: usize,
     pub body_hash: u128,
     pub superblock: Superblock,
 }
@@ -268,7 +267,6 @@ fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
     let superblock = Superblock::decode_body(body)?;
     Ok(SlotContent::Valid(Box::new(Slot {
         leg,
-        copy,
         body_hash,
         superblock,
     })))
@@ -282,6 +280,8 @@ pub(crate) struct Quorum {
     pub body_hash: u128,
     /// The highest number on any single copy: the next one must be above it.
     pub seq_seen: u64,
+    /// How many copies hold it, of four.
+    pub copies: usize,
 }
 
 /// The newest superblock that at least two copies hold. `Err`: two contents under one number, or two legs' slots on
@@ -316,7 +316,8 @@ pub(crate) fn quorum(slots: &[Slot]) -> Result<Option<Quorum>, String> {
             ));
         }
     }
-    Ok(best.map(|(slot, _)| Quorum {
+    Ok(best.map(|(slot, copies)| Quorum {
+        copies,
         leg: slot.leg,
         superblock: slot.superblock.clone(),
         body_hash: slot.body_hash,

@@ -232,6 +232,8 @@ pub struct ScrubReport {
     pub repaired: u64,
     /// Batches whose every copy is bad.
     pub damaged: Vec<BatchAddress>,
+    /// Arena pages whose every copy is bad: whoever owns the arena makes them again.
+    pub pages_lost: u64,
 }
 
 /// What the volume did since it was opened, all legs together.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::BATCH_HEADER_BYTES;
 use crate::format::{Header, Kind};
 use crate::inner::Inner;
+use crate::limits::LEGS_MAX;
 use crate::segment::State;
 use crate::stream::{Found, Of, Stream};
 use crate::types::*;
@@ -31,6 +32,8 @@ pub struct Walk {
     until: Lsn,
     /// A damaged stretch has been reported and is being searched through.
     in_damage: bool,
+    /// How often a leg stopped answering; also which leg is read.
+    turns: usize,
 }
 
 impl Walk {
@@ -47,7 +50,7 @@ impl Walk {
                     generation: row.generation,
                 };
                 let from = mark
-                    .filter(|mark| mark.segment == segment)
+                    .filter(|mark| mark.segment == segment && mark.generation == row.generation)
                     .map_or(0, |mark| mark.block);
                 (row.last >= expected).then_some(Stretch {
                     of,
@@ -64,10 +67,11 @@ impl Walk {
             expected,
             until,
             in_damage: false,
+            turns: 0,
         }
     }
 
-    fn of_segment(inner: Rc<Inner>, segment: SegmentIndex) -> Walk {
+    pub(crate) fn of_segment(inner: Rc<Inner>, segment: SegmentIndex) -> Walk {
         let (stretch, until) = {
             let log = inner.log.borrow();
             let row = log.table.row(segment);
@@ -91,6 +95,7 @@ impl Walk {
             expected: Lsn(1),
             until,
             in_damage: false,
+            turns: 0,
         }
     }
 
@@ -108,6 +113,22 @@ impl Walk {
         Ok(None)
     }
 
+    fn stream_of(&self, stretch: Stretch) -> Result<Stream, ReadFault> {
+        let serving = self.inner.legs_where(|leg| leg.serves());
+        let turn = self
+            .turns
+            .checked_rem(serving.len())
+            .ok_or(ReadFault::Unavailable)?;
+        let (_, device) = serving[turn];
+        Ok(Stream::new(
+            self.inner.clone(),
+            device,
+            stretch.of,
+            stretch.from,
+            stretch.end,
+        ))
+    }
+
     /// Batches of every kind, whole.
     pub(crate) async fn next_any(&mut self) -> Result<Option<(Header, Bytes)>, ReadFault> {
         // bounded by the log
@@ -116,16 +137,7 @@ impl Walk {
                 let Some(stretch) = self.stretches.pop_front() else {
                     return Ok(None);
                 };
-                let serving = self.inner.legs_where(|leg| leg.serves());
-                let (_, device) = *serving.first().ok_or(ReadFault::Unavailable)?;
-                let stream = Stream::new(
-                    self.inner.clone(),
-                    device,
-                    stretch.of,
-                    stretch.from,
-                    stretch.end,
-                );
-                self.stream = Some((stretch.of, stream));
+                self.stream = Some((stretch.of, self.stream_of(stretch)?));
                 continue;
             };
             let of = *of;
@@ -135,6 +147,18 @@ impl Walk {
                     continue;
                 }
                 Found::Batch(header, bytes) => (header, bytes),
+                Found::Nothing { block } if stream.is_dead() && self.turns < LEGS_MAX => {
+                    // Not a damaged batch but a leg that stopped answering: go on with another one.
+                    self.turns += 1;
+                    let end = stream.end();
+                    self.stretches.push_front(Stretch {
+                        of,
+                        from: block,
+                        end,
+                    });
+                    self.stream = None;
+                    continue;
+                }
                 Found::Nothing { block } => {
                     // Another leg may have it; then this one is put right as well.
                     match self.inner.repair_batch(of, block).await? {

@@ -1,0 +1,515 @@
+//! Bringing a leg (back) in: a returned one gets exactly the batches it missed, a blank one every live batch. Both are
+//! the same walk from an LSN on; for the blank leg that LSN is zero.
+//!
+//! From `attach` on the leg gets every new batch and page, uncounted. Behind them, in LSN order, a task copies what
+//! is older: read and proved on a leg in sync, written, read back and compared (I4). How far that has come is `stale_since`, so an
+//! interrupted copy goes on where it was. Source batches that no leg has whole go to the damage list and the copy continues.
+//! At the end nothing is submitted for a moment, the witness counts the leg, the superblocks say so.
+//!
+//! Which LSN a returned leg lacks is decided by the survivors' member table, never by what the leg says of itself.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use base::hash::xxh3_128;
+use bytes::Bytes;
+use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
+
+use crate::format::Header;
+use crate::inner::{Inner, Leg, Mode};
+use crate::layout::Frame;
+use crate::leg::{Probe, clear, probe, wwid};
+use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES};
+use crate::stream::Of;
+use crate::types::*;
+use crate::walk::Walk;
+
+/// Why a copy ended early: the leg failed, another attach took over, or the volume stopped.
+struct Ended;
+
+/// One attach of one leg.
+#[derive(Clone, Copy)]
+struct Target {
+    leg: LegIndex,
+    device: DeviceIndex,
+    session: u64,
+}
+
+impl Inner {
+    pub async fn attach(self: &Rc<Self>, device: DeviceIndex) -> Result<LegIndex, OpenRefusal> {
+        let name = self.io.device.geometry(device).stable_id;
+        if self
+            .legs
+            .borrow()
+            .iter()
+            .any(|leg| leg.device == Some(device))
+        {
+            return misfit(format!("device {name} is already a leg of this volume"));
+        }
+        let in_flight = self.io.device.in_flight(device);
+        if in_flight > 0 {
+            return misfit(format!(
+                "device {name} still has {in_flight} operations from before; attach it again when they have ended"
+            ));
+        }
+        if let Mode::Stopped(why) | Mode::ReadOnly(why) = &self.log.borrow().mode {
+            return misfit(format!("the volume does not take legs now: {why}"));
+        }
+        let (slot, frame) = match probe(&self.io, device, self.settings.hard_deadline_us).await {
+            Probe::Unusable(why) => return misfit(why),
+            Probe::Leg(quorum, frame) => {
+                let theirs = quorum.superblock.volume;
+                if theirs != self.id {
+                    return misfit(format!(
+                        "device {name} belongs to volume {theirs}, not to {}",
+                        self.id
+                    ));
+                }
+                if quorum.superblock.epoch > self.log.borrow().epoch {
+                    return misfit(format!(
+                        "device {name} knows a later epoch than this volume: it went on elsewhere"
+                    ));
+                }
+                (self.returning_slot(device, quorum.leg, &name)?, frame)
+            }
+            Probe::Blank(frame) => (self.blank_slot(device, &frame, &name).await?, frame),
+        };
+        let target = self.admit(slot, device, frame);
+        self.publish()
+            .await
+            .or_else(|fault| misfit(fault.to_string()))?;
+        self.io.host.spawn(Box::pin(follow(self.clone(), target)));
+        Ok(slot)
+    }
+
+    /// The member that a returned leg is, if it may come back on this device (I15: volume, leg and device name).
+    fn returning_slot(
+        &self,
+        device: DeviceIndex,
+        id: LegId,
+        name: &str,
+    ) -> Result<LegIndex, OpenRefusal> {
+        let legs = self.legs.borrow();
+        let Some(slot) = legs
+            .iter()
+            .position(|leg| leg.id == id && leg.state != LegState::Retired)
+        else {
+            return misfit(format!(
+                "leg {id} on device {name} is no member of this volume any more: blank it first"
+            ));
+        };
+        if legs[slot].device.is_some() {
+            return misfit(format!(
+                "leg {id} is already here on another device: {name} is a copy of it"
+            ));
+        }
+        if legs[slot].wwid != wwid(&self.io, device) && !self.settings.accept_moved {
+            return misfit(format!(
+                "leg {id} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved \
+                 on purpose, start once with accept_moved"
+            ));
+        }
+        Ok(LegIndex(slot as u8))
+    }
+
+    /// Makes a member of a blank device: a new leg, stale since the beginning.
+    async fn blank_slot(
+        self: &Rc<Self>,
+        device: DeviceIndex,
+        frame: &Frame,
+        name: &str,
+    ) -> Result<LegIndex, OpenRefusal> {
+        let plan = self.plan;
+        if frame.segments_at != plan.segments_at
+            || frame.segments(plan.segment_bytes) < u64::from(plan.segment_count)
+        {
+            return misfit(format!(
+                "device {name} is too small (or too unlike the others) for volume {}: {} segments of {} bytes are needed",
+                self.id, plan.segment_count, plan.segment_bytes
+            ));
+        }
+        let own_name = wwid(&self.io, device);
+        let id = {
+            let log = self.log.borrow();
+            let mut bytes = self.id.0.to_vec();
+            for part in [
+                log.epoch,
+                log.seq,
+                own_name,
+                self.io.host.unix_seconds() as u64,
+            ] {
+                bytes.extend_from_slice(&part.to_le_bytes());
+            }
+            LegId(xxh3_128(&bytes, 0).to_le_bytes())
+        };
+        let cleared = clear(
+            &self.io,
+            device,
+            frame,
+            self.id,
+            id,
+            self.settings.hard_deadline_us,
+        )
+        .await;
+        if let Err(fault) = cleared {
+            return misfit(format!(
+                "device {name} could not be formatted: {fault}; replace it"
+            ));
+        }
+        let mut legs = self.legs.borrow_mut();
+        let fresh = Leg::absent(id, LegState::Stale, Lsn(0), own_name);
+        // The same device wiped, else a retired member, else a new row, else the absent member of longest standing.
+        let gone = |leg: &Leg| leg.device.is_none() && !leg.counts();
+        let slot = legs
+            .iter()
+            .position(|leg| gone(leg) && leg.wwid == own_name)
+            .or_else(|| legs.iter().position(|leg| leg.state == LegState::Retired))
+            .or_else(|| (legs.len() < LEGS_MAX).then_some(legs.len()))
+            .or_else(|| legs.iter().position(gone));
+        match slot {
+            None => misfit(format!(
+                "the volume already has {LEGS_MAX} legs; retire one first"
+            )),
+            Some(slot) if slot == legs.len() => {
+                legs.push(fresh);
+                Ok(LegIndex(slot as u8))
+            }
+            Some(slot) => {
+                legs[slot] = Leg {
+                    session: legs[slot].session,
+                    flying: legs[slot].flying,
+                    ..fresh
+                };
+                Ok(LegIndex(slot as u8))
+            }
+        }
+    }
+
+    /// From here on the leg gets everything new.
+    fn admit(&self, slot: LegIndex, device: DeviceIndex, frame: Frame) -> Target {
+        let mut legs = self.legs.borrow_mut();
+        let leg = &mut legs[slot.0 as usize];
+        leg.state = if leg.stale_since == Lsn(0) {
+            LegState::Rebuilding
+        } else {
+            LegState::CatchingUp
+        };
+        (leg.device, leg.frame) = (Some(device), Some(frame));
+        (leg.failing, leg.joining, leg.why) = (false, false, None);
+        leg.wwid = wwid(&self.io, device);
+        leg.session += 1;
+        tracing::info!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg is being brought up to date");
+        Target {
+            leg: slot,
+            device,
+            session: leg.session,
+        }
+    }
+
+    /// `Err` as soon as this attach is over.
+    fn still(&self, target: Target) -> Result<(), Ended> {
+        let legs = self.legs.borrow();
+        let leg = &legs[target.leg.0 as usize];
+        let same =
+            leg.session == target.session && leg.device == Some(target.device) && !leg.failing;
+        if same && !self.is_stopped() {
+            Ok(())
+        } else {
+            Err(Ended)
+        }
+    }
+
+    fn stale_since(&self, target: Target) -> Lsn {
+        self.legs.borrow()[target.leg.0 as usize].stale_since
+    }
+
+    /// Copies every live batch in (`stale_since`, `join`), in LSN order.
+    async fn copy_batches(self: &Rc<Self>, target: Target, join: Lsn) -> Result<(), Ended> {
+        let from = self.stale_since(target);
+        let segments: Vec<(Of, u64)> = {
+            let log = self.log.borrow();
+            let order = log.table.in_log_order().into_iter();
+            let wanted =
+                order.filter(|&s| log.table.row(s).last > from && log.table.row(s).first < join);
+            wanted
+                .map(|segment| {
+                    let row = log.table.row(segment);
+                    let of = Of {
+                        segment,
+                        generation: row.generation,
+                    };
+                    (of, u64::from(row.used_blocks) * BLOCK_BYTES as u64)
+                })
+                .collect()
+        };
+        self.progress(target, 0, segments.iter().map(|(_, bytes)| bytes).sum());
+        for (count, (of, bytes)) in segments.into_iter().enumerate() {
+            // Pinned: a freed segment must not be reused while old bytes are still being written into it.
+            self.log.borrow_mut().table.pin(of.segment);
+            let copied = self.copy_segment(target, of, from, join).await;
+            self.log.borrow_mut().table.unpin(of.segment);
+            copied?;
+            self.progress(target, bytes, 0);
+            if (count + 1) % CURSOR_SEGMENTS == 0 {
+                self.publish().await.map_err(|_| Ended)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn progress(&self, target: Target, done: u64, more: u64) {
+        let mut legs = self.legs.borrow_mut();
+        let (so_far, total) = legs[target.leg.0 as usize].progress.unwrap_or_default();
+        legs[target.leg.0 as usize].progress = Some((so_far + done, total + more));
+    }
+
+    async fn copy_segment(
+        self: &Rc<Self>,
+        target: Target,
+        of: Of,
+        from: Lsn,
+        join: Lsn,
+    ) -> Result<(), Ended> {
+        let mut walk = Walk::of_segment(self.clone(), of.segment);
+        let mut chunk: Vec<(Header, Bytes)> = Vec::new();
+        let mut last = Lsn(0);
+        // bounded by the segment
+        loop {
+            self.still(target)?;
+            let next = match walk.next_any().await {
+                Ok(next) => next.filter(|(header, _)| header.lsn < join),
+                // On the damage list already; what lies behind it is copied.
+                Err(ReadFault::Damaged) => continue,
+                // Given back meanwhile: what still matters of it has later LSNs.
+                Err(ReadFault::Stale) => return Ok(()),
+                Err(ReadFault::Unavailable) => return Err(Ended),
+            };
+            let wanted = next.filter(|(header, _)| header.generation == of.generation);
+            let Some((header, bytes)) = wanted else {
+                self.copy_chunk(target, of, &chunk).await?;
+                if last > self.stale_since(target) {
+                    self.legs.borrow_mut()[target.leg.0 as usize].stale_since = last;
+                }
+                return Ok(());
+            };
+            if header.lsn <= from {
+                continue;
+            }
+            last = header.lsn;
+            let size: usize = chunk.iter().map(|(_, bytes)| bytes.len()).sum();
+            let follows = chunk
+                .last()
+                .is_none_or(|(before, _)| before.end_block() == header.block);
+            if !chunk.is_empty() && (!follows || size + bytes.len() > STREAM_READ_BYTES) {
+                self.copy_chunk(target, of, &chunk).await?;
+                chunk.clear();
+            }
+            chunk.push((header, bytes));
+        }
+    }
+
+    /// Writes neighbouring batches at once, reads them back and compares.
+    async fn copy_chunk(
+        &self,
+        target: Target,
+        of: Of,
+        chunk: &[(Header, Bytes)],
+    ) -> Result<(), Ended> {
+        let Some((first, _)) = chunk.first() else {
+            return Ok(());
+        };
+        let size = chunk.iter().map(|(_, bytes)| bytes.len()).sum();
+        let mut data = Buffer::zeroed(size);
+        let mut at = 0;
+        for (_, bytes) in chunk {
+            data[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        }
+        self.copy_verified(target, self.plan.at(of.segment, first.block), data)
+            .await
+    }
+
+    async fn copy_verified(&self, target: Target, at: u64, data: Buffer) -> Result<(), Ended> {
+        self.still(target)?;
+        let size = data.len();
+        let data = Arc::new(data);
+        let mut result = self.write_raw(target.device, at, data.clone(), size).await;
+        if result == Err(IoFault::Medium) {
+            result = self.write_raw(target.device, at, data.clone(), size).await;
+        }
+        if result.is_ok() {
+            result = match self.read_raw(target.device, at, size).await {
+                Ok(back) if back[..size] == data[..] => {
+                    self.return_read_buffer(back);
+                    Ok(())
+                }
+                Ok(_) => Err(IoFault::Medium),
+                Err(fault) => Err(fault),
+            };
+        }
+        result.map_err(|fault| {
+            let mut legs = self.legs.borrow_mut();
+            let leg = &mut legs[target.leg.0 as usize];
+            if leg.session == target.session {
+                leg.why = Some(format!("a copy did not hold: {fault}"));
+                leg.write_faults += 1;
+            }
+            Ended
+        })
+    }
+
+    /// Copies the arena pages that the leg missed, or all of them when that is not known.
+    async fn copy_arena(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
+        let missed: Option<BTreeSet<u64>> = self.legs.borrow()[target.leg.0 as usize]
+            .arena_missed
+            .clone();
+        match missed {
+            Some(pages) => {
+                for page in pages {
+                    self.copy_pages(target, page, 1).await?;
+                }
+            }
+            None => {
+                let per_segment = self.plan.pages_per_segment();
+                let segments = self.log.borrow().table.arena.len() as u64;
+                let chunk = (STREAM_READ_BYTES / BLOCK_BYTES) as u64;
+                self.progress(target, 0, segments * self.plan.segment_bytes);
+                for segment in 0..segments {
+                    for first in (0..per_segment).step_by(chunk as usize) {
+                        let count = chunk.min(per_segment - first);
+                        self.copy_pages(target, segment * per_segment + first, count)
+                            .await?;
+                        self.progress(target, count * BLOCK_BYTES as u64, 0);
+                    }
+                }
+            }
+        }
+        self.still(target)?;
+        self.legs.borrow_mut()[target.leg.0 as usize].arena_missed = Some(BTreeSet::new());
+        Ok(())
+    }
+
+    /// Copies `count` pages of one arena segment while no page is being written.
+    async fn copy_pages(
+        self: &Rc<Self>,
+        target: Target,
+        first: u64,
+        count: u64,
+    ) -> Result<(), Ended> {
+        let _pass = self.arena_writing.enter().await;
+        self.still(target)?;
+        let per_segment = self.plan.pages_per_segment();
+        let segment = self.log.borrow().table.arena[(first / per_segment) as usize];
+        let at = self.plan.at(segment, (first % per_segment) as u32);
+        let size = count as usize * BLOCK_BYTES;
+        let mut data = Buffer::zeroed(size);
+        let mut read = false;
+        for (_, device) in self.legs_where(|leg| leg.serves()) {
+            if let Ok(source) = self.read_raw(device, at, size).await {
+                data.copy_from_slice(&source[..size]);
+                self.return_read_buffer(source);
+                read = true;
+                break;
+            }
+        }
+        let bad = if read {
+            self.bad_pages(first, &data)
+        } else {
+            (0..count as usize).collect()
+        };
+        self.gather_pages(first, at, bad, &mut data).await;
+        self.copy_verified(target, at, data).await
+    }
+
+    /// Page by page from whichever leg has it; a page that no leg has stays as it is, and its reader will hear so.
+    async fn gather_pages(&self, first: u64, at: u64, bad: Vec<usize>, data: &mut Buffer) {
+        for index in bad {
+            let page_at = at + (index * BLOCK_BYTES) as u64;
+            for (_, device) in self.legs_where(|leg| leg.serves()) {
+                let Ok(source) = self.read_raw(device, page_at, BLOCK_BYTES).await else {
+                    continue;
+                };
+                let slot = &mut data[index * BLOCK_BYTES..][..BLOCK_BYTES];
+                slot.copy_from_slice(&source[..BLOCK_BYTES]);
+                if self.page_is_good(first + index as u64, slot) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Which pages of `data` are known to be wrong.
+    pub fn bad_pages(&self, first: u64, data: &[u8]) -> Vec<usize> {
+        let pages = data.chunks(BLOCK_BYTES).enumerate();
+        pages
+            .filter(|(index, page)| !self.page_is_good(first + *index as u64, page))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    fn page_is_good(&self, page: u64, bytes: &[u8]) -> bool {
+        let checks = self.page_checks.borrow().clone();
+        let check = checks.and_then(|check_of| check_of(page));
+        check.is_none_or(|check| crate::arena::page_check(page, bytes) == check)
+    }
+
+    /// The barrier: nothing in flight, nothing being written in the arena, then the witness counts the leg.
+    async fn join(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
+        let _pass = self.arena_writing.enter().await;
+        self.log.borrow_mut().barrier = true;
+        let joined = self.join_behind_barrier(target).await;
+        self.log.borrow_mut().barrier = false;
+        self.settle();
+        joined
+    }
+
+    async fn join_behind_barrier(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
+        // until nothing is in flight on any leg
+        loop {
+            let moved = self.moved.wait();
+            self.still(target)?;
+            let quiet = self.log.borrow().submitted == 0
+                && self.legs.borrow()[target.leg.0 as usize].flying == 0;
+            if quiet {
+                break;
+            }
+            moved.await;
+        }
+        self.legs.borrow_mut()[target.leg.0 as usize].joining = true;
+        self.publish().await.map_err(|_| Ended)
+    }
+}
+
+/// The background task of one attach.
+async fn follow(inner: Rc<Inner>, target: Target) {
+    if catch_up(&inner, target).await.is_err()
+        && inner.legs.borrow()[target.leg.0 as usize].session == target.session
+    {
+        let why = inner.legs.borrow()[target.leg.0 as usize].why.clone();
+        inner.suspect(
+            target.leg,
+            &why.unwrap_or_else(|| "it could not be brought up to date".into()),
+        );
+    }
+}
+
+async fn catch_up(inner: &Rc<Inner>, target: Target) -> Result<(), Ended> {
+    // Everything submitted from here on reaches the leg by itself; what is in flight just now may not.
+    let join = {
+        let log = inner.log.borrow();
+        Lsn(log.acked.0 + log.submitted as u64 + 1)
+    };
+    // until everything before `join` is acknowledged, and so readable
+    loop {
+        let moved = inner.moved.wait();
+        inner.still(target)?;
+        if inner.log.borrow().acked.next() >= join {
+            break;
+        }
+        moved.await;
+    }
+    inner.copy_batches(target, join).await?;
+    inner.copy_arena(target).await?;
+    inner.join(target).await
+}

@@ -1,0 +1,182 @@
+//! Reading everything that is alive on every leg, so that rot is found while another leg still has a good copy.
+
+use std::rc::Rc;
+
+use device::BLOCK_BYTES;
+
+use crate::inner::Inner;
+use crate::leg::{Probe, probe};
+use crate::limits::{SCRUB_PAUSE_US, STREAM_READ_BYTES};
+use crate::segment::State;
+use crate::stream::{Found, Of, Stream};
+use crate::types::*;
+
+impl Inner {
+    pub async fn scrub(self: &Rc<Self>) -> ScrubReport {
+        let mut report = ScrubReport::default();
+        let read_before = self.counters.get().bytes_read;
+        let repairs_before = self.counters.get().repairs;
+        self.arena.owner_turn(self);
+        let segments = self.log.borrow().table.in_log_order();
+        for segment in segments {
+            for (leg, _) in self.legs_where(|leg| leg.serves()) {
+                self.scrub_segment(segment, leg, &mut report).await;
+                base::host::sleep_us(&*self.io.host, SCRUB_PAUSE_US).await;
+            }
+        }
+        self.scrub_arena(&mut report).await;
+        self.scrub_superblocks(&mut report).await;
+        report.bytes_read += self.counters.get().bytes_read - read_before;
+        report.repaired += self.counters.get().repairs - repairs_before;
+        tracing::info!(
+            report.bytes_read,
+            report.repaired,
+            damaged = report.damaged.len(),
+            "scrub ended"
+        );
+        report
+    }
+
+    async fn scrub_segment(
+        self: &Rc<Self>,
+        segment: SegmentIndex,
+        leg: LegIndex,
+        report: &mut ScrubReport,
+    ) {
+        let Some((of, end)) = self.settled_part(segment) else {
+            return;
+        };
+        let Some(device) = self.legs.borrow()[leg.0 as usize].device else {
+            return;
+        };
+        let mut stream = Stream::new(self.clone(), device, of, 0, end);
+        let mut last = Lsn(self
+            .log
+            .borrow()
+            .table
+            .row(segment)
+            .first
+            .0
+            .saturating_sub(1));
+        let mut in_damage = false;
+        // bounded by the segment
+        loop {
+            match stream.next().await {
+                Found::End => return,
+                Found::Batch(header, _) => (last, in_damage) = (header.lsn, false),
+                Found::Nothing { block } => match self.repair_batch(of, block).await {
+                    Ok(Some((header, _))) => {
+                        (last, in_damage) = (header.lsn, false);
+                        stream.skip_to(header.end_block().min(end)).await;
+                    }
+                    Ok(None) => {
+                        stream.skip_one().await;
+                        let bad = BatchAddress {
+                            lsn: last.next(),
+                            segment,
+                            generation: of.generation,
+                            block,
+                        };
+                        let listed = report
+                            .damaged
+                            .iter()
+                            .any(|known| known.segment == segment && known.block == block);
+                        if !std::mem::replace(&mut in_damage, true) && !listed {
+                            self.note_damage(bad.lsn, segment, block);
+                            report.damaged.push(bad);
+                        }
+                    }
+                    // Given back or reused meanwhile, or no leg answers: nothing to compare with.
+                    Err(_) => return,
+                },
+            }
+            if stream.is_dead() {
+                return;
+            }
+        }
+    }
+
+    /// The part of a segment in which every batch is acknowledged.
+    fn settled_part(&self, segment: SegmentIndex) -> Option<(Of, u32)> {
+        let log = self.log.borrow();
+        let row = log.table.row(segment);
+        if !matches!(row.state, State::Open | State::Sealed) {
+            return None;
+        }
+        let first_unsettled = log
+            .pipeline
+            .iter()
+            .find(|entry| entry.segment == segment)
+            .map(|entry| entry.block);
+        let end = first_unsettled
+            .unwrap_or(row.used_blocks)
+            .min(row.used_blocks);
+        Some((
+            Of {
+                segment,
+                generation: row.generation,
+            },
+            end,
+        ))
+    }
+
+    /// Arena pages, as far as their owner says what they should be (`Volume::set_page_checks`).
+    async fn scrub_arena(self: &Rc<Self>, report: &mut ScrubReport) {
+        if self.page_checks.borrow().is_none() {
+            return;
+        }
+        let per_segment = self.plan.pages_per_segment();
+        let chunk = (STREAM_READ_BYTES / BLOCK_BYTES) as u64;
+        let segments = self.log.borrow().table.arena.clone();
+        for (ordinal, segment) in segments.into_iter().enumerate() {
+            for from in (0..per_segment).step_by(chunk as usize) {
+                let count = chunk.min(per_segment - from);
+                let first = ordinal as u64 * per_segment + from;
+                let at = self.plan.at(segment, from as u32);
+                for (_, device) in self.legs_where(|leg| leg.serves()) {
+                    let size = count as usize * BLOCK_BYTES;
+                    let bad = match self.read_raw(device, at, size).await {
+                        Ok(data) => {
+                            let bad = self.bad_pages(first, &data[..size]);
+                            self.return_read_buffer(data);
+                            bad
+                        }
+                        Err(_) => (0..count as usize).collect(),
+                    };
+                    for index in bad {
+                        self.scrub_page(first + index as u64, report).await;
+                    }
+                }
+                base::host::sleep_us(&*self.io.host, SCRUB_PAUSE_US).await;
+            }
+        }
+    }
+
+    async fn scrub_page(self: &Rc<Self>, page: u64, report: &mut ScrubReport) {
+        let checks = self.page_checks.borrow().clone();
+        let Some(check) = checks.and_then(|check_of| check_of(page)) else {
+            return;
+        };
+        if !self.repair_page(page, check).await {
+            tracing::warn!(
+                page,
+                "an arena page is bad on every leg; its reader will hear so"
+            );
+            report.pages_lost += 1;
+        }
+    }
+
+    /// All four superblock copies on every leg; a missing one is put right by writing the next superblock.
+    async fn scrub_superblocks(self: &Rc<Self>, report: &mut ScrubReport) {
+        let mut short = 0;
+        for (_, device) in self.legs_where(|leg| leg.serves()) {
+            match probe(&self.io, device, self.settings.hard_deadline_us).await {
+                Probe::Leg(quorum, _) if quorum.copies == 4 => {}
+                _ => short += 1,
+            }
+        }
+        if short > 0 && self.publish().await.is_ok() {
+            report.repaired += short;
+        }
+    }
+}
