@@ -9,6 +9,7 @@
 //! server cost). `peers/` sets Postfix and Dovecot up in a private directory; no system configuration is touched.
 #![forbid(unsafe_code)]
 
+pub mod commit;
 pub mod figures;
 pub mod load;
 pub mod peers;
