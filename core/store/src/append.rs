@@ -44,8 +44,6 @@ pub(crate) struct Queue {
 
 struct Waiting {
     group: Group,
-    /// Makes the group when everything before it is applied (`Store::append_at_rest`).
-    late: Option<Box<dyn FnOnce() -> Group>>,
     applied: Option<Applied>,
     reply: Reply<Committed>,
     /// Compressed forms made beforehand (reclaim); empty: decide when placing.
@@ -79,8 +77,6 @@ impl Queue {
 pub(crate) enum Origin {
     Layer,
     Reclaim(Packed),
-    /// The group is made when everything before it is applied.
-    AtRest(Box<dyn FnOnce() -> Group>),
 }
 
 impl Inner {
@@ -92,17 +88,15 @@ impl Inner {
         origin: Origin,
     ) -> Result<Receiver<Result<Committed, StoreFault>>, StoreFault> {
         self.check_bounds(&group)?;
-        let (late, packed, reserve) = match origin {
+        let (packed, reserve) = match origin {
             Origin::Layer if !group.bodies.is_empty() && !self.space.admits_bodies() => {
                 return Err(StoreFault::Full);
             }
-            Origin::Layer => (
-                None,
-                Packed::new(),
-                self.space.is_reclaiming() && group.bodies.is_empty(),
-            ),
-            Origin::Reclaim(packed) => (None, packed, true),
-            Origin::AtRest(build) => (Some(build), Packed::new(), true),
+            Origin::Layer => {
+                let frees_space = self.space.is_reclaiming() && group.bodies.is_empty();
+                (Packed::new(), frees_space)
+            }
+            Origin::Reclaim(packed) => (packed, true),
         };
         let bytes = group_bytes(&group);
         let (reply, receiver) = oneshot();
@@ -116,7 +110,6 @@ impl Inner {
             queue.bytes += bytes;
             queue.groups.push_back(Waiting {
                 group,
-                late,
                 applied,
                 reply,
                 packed,
@@ -251,7 +244,6 @@ impl Committer {
     async fn run(mut self) {
         // Ends when nothing waits and nothing is in flight; the next append starts another.
         loop {
-            self.make_late_group();
             self.start_big_group();
             if self.has_placeable() {
                 self.wait_for_turn().await;
@@ -280,13 +272,6 @@ impl Committer {
         let queue = self.inner.queue.borrow();
         match &self.big {
             Some(big) => !queue.own.is_empty() || big.is_settled(),
-            None if queue
-                .groups
-                .front()
-                .is_some_and(|first| first.late.is_some()) =>
-            {
-                !queue.own.is_empty()
-            }
             None => !queue.is_empty(),
         }
     }
@@ -453,8 +438,7 @@ impl Committer {
         }
         let alone = cargo.is_empty() && self.inner.queue.borrow().groups.len() == 1;
         while self.big.is_none() {
-            let ready = |waiting: &mut Waiting| waiting.late.is_none();
-            let Some(waiting) = self.inner.queue.borrow_mut().groups.pop_front_if(ready) else {
+            let Some(waiting) = self.inner.queue.borrow_mut().groups.pop_front() else {
                 break;
             };
             let prepared = self.prepare(&waiting, alone);
@@ -600,36 +584,6 @@ impl Committer {
         }
     }
 
-    /// A group that wants everything before it applied is made once nothing is in flight.
-    fn make_late_group(&mut self) {
-        if self.big.is_some() || !self.flights.is_empty() {
-            return;
-        }
-        let mut queue = self.inner.queue.borrow_mut();
-        let Some(build) = queue.groups.front_mut().and_then(|first| first.late.take()) else {
-            return;
-        };
-        // The builder looks at the layer above, which may look at us.
-        drop(queue);
-        let group = build();
-        let fault = self.inner.check_bounds(&group).err();
-        let mut queue = self.inner.queue.borrow_mut();
-        let bytes = group_bytes(&group);
-        let first = queue
-            .groups
-            .front_mut()
-            .expect("only the committer takes groups out");
-        let before = std::mem::replace(&mut first.bytes, bytes);
-        first.group = group;
-        queue.bytes = queue.bytes - before + bytes;
-        if let Some(fault) = fault {
-            let first = queue.groups.pop_front().expect("looked at just now");
-            queue.bytes -= first.bytes;
-            drop(queue);
-            first.reply.send(Err(fault));
-        }
-    }
-
     /// When the head group fits no batch: its largest bodies become chunks, which go first.
     fn start_big_group(&mut self) {
         if self.big.is_some() {
@@ -637,7 +591,7 @@ impl Committer {
         }
         let waiting = {
             let mut queue = self.inner.queue.borrow_mut();
-            let Some(first) = queue.groups.front().filter(|first| first.late.is_none()) else {
+            let Some(first) = queue.groups.front() else {
                 return;
             };
             if raw_frame_bytes(&first.group) <= self.inner.sizes.payload_bytes_max {

@@ -244,22 +244,6 @@ impl Store {
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
-    /// As `append_then`, for a group that is a picture of the layer above's state: `build` runs when every group appended earlier is
-    /// durable and applied, and what it answers comes next in the log. So a snapshot neither misses nor repeats a change. The
-    /// log pauses for one batch. Taken from the reserve: snapshots are what lets reclaim free space.
-    pub async fn append_at_rest(
-        &self,
-        build: Box<dyn FnOnce() -> Group>,
-        applied: Box<dyn FnOnce(&Committed)>,
-    ) -> Result<Committed, StoreFault> {
-        let receiver = self.inner.enqueue(
-            Group::default(),
-            Some(applied),
-            append::Origin::AtRest(build),
-        )?;
-        receiver.await.unwrap_or_else(|| Err(append::stopped()))
-    }
-
     /// Log bytes and groups since the last checkpoint: when to call it.
     pub fn since_checkpoint(&self) -> (u64, u64) {
         let since = &self.inner.since_checkpoint;

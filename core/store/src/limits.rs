@@ -76,6 +76,9 @@ pub const RECLAIM_SEGMENTS_ASKED_MAX: usize = 16;
 pub const RECLAIM_VICTIMS_MAX: usize = 4;
 /// Bytes read and appended together while copying: small beside foreground batches.
 pub const RECLAIM_COPY_BYTES: usize = 512 * KIB;
+pub const RECLAIM_COPY_BODIES: usize = 512;
+/// Copied bodies that the layer above is told of at once: each telling costs it a look at every mailbox concerned. 3 MiB of references.
+pub const RECLAIM_MOVED_MAX: usize = 16_384;
 /// With more than this part of all segments free (a half) reclaim empties nothing.
 pub const RECLAIM_IDLE_PART: usize = 2;
 /// Before pressure begins only those segments are emptied that are mostly dead (live part in percent).
@@ -110,5 +113,6 @@ const _: () = assert!(CHUNKS_MAX >= BODY_BYTES_MAX.div_ceil(CHUNK_BYTES));
 const _: () = assert!(2 * (CHUNK_BYTES + 128) <= BATCH_PAYLOAD_BYTES_MAX);
 const _: () = assert!(GROUP_FIXED_BYTES_MAX < BATCH_PAYLOAD_BYTES_MAX);
 const _: () = assert!(QUEUE_BYTES_SOFT + BODY_BYTES_MAX <= QUEUE_BYTES_HARD);
+const _: () = assert!(RECLAIM_COPY_BODIES <= GROUP_BODIES_MAX);
 const _: () = assert!(TABLE_RUN_PAGES * 8 <= CHUNK_BYTES);
 const _: () = assert!(RESERVE_BODIES_PART < volume::limits::RESERVE_SHARE);

@@ -20,35 +20,22 @@ impl Store {
 
     /// Many at once; answers in the order asked. Neighbours in the log are fetched together.
     pub async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
-        let stored = self
-            .inner
-            .read_runs(bodies.iter().map(|body| body.body).collect())
-            .await;
-        let mut answers = Vec::with_capacity(bodies.len());
-        for (body, stored) in bodies.iter().zip(stored) {
-            answers.push(match stored {
-                Ok(stored) => self.inner.expand(body, stored).await,
-                Err(fault) => Err(fault),
-            });
-        }
-        answers
+        self.inner.bodies(bodies).await
     }
 
     /// The digests kept beside the bodies; no body is read.
     pub async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
-        self.inner
-            .read_runs(bodies.iter().map(|body| body.summary).collect())
-            .await
+        self.inner.summaries(bodies).await
     }
 }
 
 impl Inner {
-    pub(crate) async fn body(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+    async fn body(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
         let stored = self.read_run(&body.body).await?;
         self.expand(body, stored).await
     }
 
-    pub(crate) async fn body_proved(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
+    async fn body_proved(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
         let raw = self.body(body).await?;
         if BodyName::of(&raw) == body.name {
             Ok(raw)
@@ -57,8 +44,23 @@ impl Inner {
         }
     }
 
-    pub(crate) async fn summary(&self, body: &BodyRef) -> Result<Bytes, ReadFault> {
-        self.read_run(&body.summary).await
+    pub(crate) async fn bodies(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
+        let stored = self
+            .read_runs(bodies.iter().map(|body| body.body).collect())
+            .await;
+        let mut answers = Vec::with_capacity(bodies.len());
+        for (body, stored) in bodies.iter().zip(stored) {
+            answers.push(match stored {
+                Ok(stored) => self.expand(body, stored).await,
+                Err(fault) => Err(fault),
+            });
+        }
+        answers
+    }
+
+    pub(crate) async fn summaries(&self, bodies: &[BodyRef]) -> Vec<Result<Bytes, ReadFault>> {
+        self.read_runs(bodies.iter().map(|body| body.summary).collect())
+            .await
     }
 
     /// The chunk list of a chunked body.

@@ -14,13 +14,13 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 
+use base::BodyName;
 use base::host::job;
+use bytes::Bytes;
 use volume::{Lsn, ReadFault, SegmentIndex, SegmentReport, SegmentState};
 
 use crate::append::{Origin, Packed};
-use crate::body::Zstd;
 use crate::frame::{Frames, Kind};
 use crate::limits::*;
 use crate::replay::replayed;
@@ -85,26 +85,45 @@ impl Store {
         }
     }
 
-    /// One reclaim pass; see `Tenant`. Says how many segments were freed: those that an earlier pass emptied and a checkpoint made since
-    /// then let go. While most of the volume is free (`limits::RECLAIM_IDLE_PART`) nothing new is emptied. A second call while one runs answers 0.
+    /// One reclaim pass; see `Tenant`, which is asked for live bodies once. Says how many segments were freed: those that an earlier
+    /// pass emptied and a checkpoint made since then let go. While most of the volume is free (`limits::RECLAIM_IDLE_PART`) nothing new
+    /// is emptied. A second call while one runs answers 0.
     pub async fn reclaim(&self, tenant: &dyn Tenant) -> Result<usize, StoreFault> {
-        let ledger = &self.inner.reclaim;
-        if ledger.running.replace(true) {
+        let inner = &self.inner;
+        if inner.reclaim.running.replace(true) {
             return Ok(0);
         }
-        let _running = Running(self.inner.clone());
-        self.inner.space.set_reclaiming(true);
-        let freed = self.inner.free_emptied(tenant).await?;
-        if self.inner.space.is_roomy() {
-            return Ok(freed);
+        let _running = Running(inner.clone());
+        inner.space.set_reclaiming(true);
+        let due = inner.due();
+        let candidates = if inner.space.is_roomy() {
+            Vec::new()
+        } else {
+            inner.candidates()
+        };
+        if due.is_empty() && candidates.is_empty() {
+            return Ok(0);
         }
-        let victims = self.inner.choose(tenant).await?;
+        let indexes = candidates.iter().map(|segment| segment.index);
+        let asked: Vec<SegmentIndex> = due.iter().copied().chain(indexes).collect();
+        let mut live = tenant.live_bodies(&asked).await?;
+        live.retain(|body| body.may_lie_in(&asked));
+        let mut located = Vec::with_capacity(live.len());
+        for body in live {
+            let places = inner.places_of(&body).await?;
+            located.push((body, places));
+        }
+        let freed = inner.free_emptied(&due, &located).await?;
+        let victims = inner.choose(candidates, &located);
         if !victims.is_empty() {
-            self.inner.empty(tenant, victims).await?;
+            inner.empty(tenant, &victims, located).await?;
         }
         Ok(freed)
     }
 }
+
+/// A live body and how many bytes of it lie where.
+type Located = (BodyRef, Vec<(SegmentIndex, u64)>);
 
 /// Ends the pass also when its future is dropped.
 struct Running(Rc<Inner>);
@@ -116,165 +135,136 @@ impl Drop for Running {
 }
 
 impl Inner {
-    async fn free_emptied(self: &Rc<Self>, tenant: &dyn Tenant) -> Result<usize, StoreFault> {
-        let due = |emptied: &Emptied| {
+    /// Emptied segments that a checkpoint has let go.
+    fn due(&self) -> Vec<SegmentIndex> {
+        let due = |emptied: &&Emptied| {
             self.projection.applied() >= emptied.since
                 && !self.projection.chain_lies_in(&[emptied.segment])
         };
-        let segments: Vec<SegmentIndex> = self
-            .reclaim
-            .emptied
-            .borrow()
+        let emptied = self.reclaim.emptied.borrow();
+        emptied
             .iter()
-            .filter(|emptied| due(emptied))
+            .filter(due)
             .map(|emptied| emptied.segment)
-            .collect();
-        if segments.is_empty() {
-            return Ok(0);
-        }
-        let wanted = self.places(&self.live_in(tenant, &segments).await?).await?;
+            .collect()
+    }
+
+    async fn free_emptied(
+        &self,
+        due: &[SegmentIndex],
+        located: &[Located],
+    ) -> Result<usize, StoreFault> {
         let mut freed = 0;
-        for segment in segments {
-            if wanted.contains_key(&segment) {
-                // Somebody took an old address before the move: emptied once more by this pass or a later one.
-                self.reclaim
-                    .emptied
-                    .borrow_mut()
-                    .retain(|emptied| emptied.segment != segment);
-                continue;
+        for segment in due {
+            let wanted = located
+                .iter()
+                .flat_map(|(_, places)| places)
+                .any(|(place, _)| place == segment);
+            if !wanted {
+                self.volume.free_segment(*segment).await?;
+                freed += 1;
             }
-            self.volume.free_segment(segment).await?;
+            // Otherwise somebody took an old address before the move: a later pass empties it once more.
             self.reclaim
                 .emptied
                 .borrow_mut()
-                .retain(|emptied| emptied.segment != segment);
-            self.reclaim.live.borrow_mut().remove(&segment);
-            freed += 1;
+                .retain(|emptied| emptied.segment != *segment);
+            self.reclaim.live.borrow_mut().remove(segment);
         }
-        self.space.recount(&self.volume);
-        self.counted(|counters| counters.reclaimed_segments += freed as u64);
-        tracing::debug!(freed, "segments freed");
+        if freed > 0 {
+            self.space.recount(&self.volume);
+            self.counted(|counters| counters.reclaimed_segments += freed as u64);
+            tracing::debug!(freed, "segments freed");
+        }
         Ok(freed)
     }
 
-    /// Sealed segments worth emptying, best first.
-    async fn choose(
-        self: &Rc<Self>,
-        tenant: &dyn Tenant,
-    ) -> Result<Vec<SegmentReport>, StoreFault> {
-        let segments = self.volume.segments();
+    /// Sealed segments to ask for: half of them those that look emptiest, the rest the oldest that nobody has counted yet.
+    fn candidates(&self) -> Vec<SegmentReport> {
         let (emptied, damaged) = (
             self.reclaim.emptied_segments(),
-            self.reclaim.damaged.borrow().clone(),
+            self.reclaim.damaged.borrow(),
         );
-        let mut sealed: Vec<SegmentReport> = segments
-            .into_iter()
-            .filter(|segment| segment.state == SegmentState::Sealed)
-            .collect();
+        let mut live = self.reclaim.live.borrow_mut();
+        let mut sealed = self.volume.segments();
         sealed.retain(|segment| {
-            !emptied.contains(&segment.index) && !damaged.contains(&segment.index)
+            let left_alone = emptied.contains(&segment.index) || damaged.contains(&segment.index);
+            segment.state == SegmentState::Sealed && !left_alone
         });
         sealed.sort_by_key(|segment| segment.first_lsn);
-        self.count_live(tenant, &sealed).await?;
+        let (counted, unknown): (Vec<_>, Vec<_>) = sealed
+            .into_iter()
+            .partition(|segment| live.contains_key(&segment.index));
+        let mut worth: Vec<(u128, SegmentReport)> = counted
+            .into_iter()
+            .filter_map(|segment| Some((self.score(&segment, live[&segment.index])?, segment)))
+            .collect();
+        worth.sort_by_key(|(score, segment)| (std::cmp::Reverse(*score), segment.first_lsn));
+        if worth.is_empty() && unknown.is_empty() {
+            // What was counted once may have died since: the next pass counts anew.
+            live.clear();
+        }
+        let mut candidates: Vec<_> = worth
+            .into_iter()
+            .take(RECLAIM_SEGMENTS_ASKED_MAX / 2)
+            .map(|(_, segment)| segment)
+            .collect();
+        candidates.extend(
+            unknown
+                .into_iter()
+                .take(RECLAIM_SEGMENTS_ASKED_MAX - candidates.len()),
+        );
+        candidates
+    }
 
-        let all_counted = sealed
-            .iter()
-            .all(|segment| self.reclaim.live.borrow().contains_key(&segment.index));
+    /// Cost and benefit (storage.md A9): age · (1 − u) / (1 + u). `None`: not worth it now.
+    fn score(&self, segment: &SegmentReport, live_bytes: u64) -> Option<u128> {
         let live_percent_max = if self.space.is_pressed() {
             RECLAIM_LIVE_PERCENT_PRESSED
         } else {
             RECLAIM_LIVE_PERCENT_EASY
         };
-        let newest = self.landed.get().0;
-        let live = self.reclaim.live.borrow();
-        let mut scored: Vec<(u128, SegmentReport)> = Vec::new();
-        for segment in sealed {
-            let (Some(live), true) = (live.get(&segment.index), segment.used_bytes > 0) else {
-                continue;
-            };
-            let live_percent = (live * 100 / segment.used_bytes).min(100);
-            if live_percent <= live_percent_max {
-                // storage.md A9: age · (1 − u) / (1 + u).
-                let age = u128::from(newest.saturating_sub(segment.last_lsn.0) + 1);
-                scored.push((
-                    age * 1_000 * u128::from(100 - live_percent) / u128::from(100 + live_percent),
-                    segment,
-                ));
+        let live_percent = (live_bytes * 100).checked_div(segment.used_bytes)?.min(100);
+        let age = u128::from(self.landed.get().0.saturating_sub(segment.last_lsn.0) + 1);
+        let score = age * 1_000 * u128::from(100 - live_percent) / u128::from(100 + live_percent);
+        (live_percent <= live_percent_max).then_some(score)
+    }
+
+    /// The best of the candidates, now that their live bytes are known.
+    fn choose(&self, candidates: Vec<SegmentReport>, located: &[Located]) -> Vec<SegmentIndex> {
+        let mut counted: HashMap<SegmentIndex, u64> = candidates
+            .iter()
+            .map(|segment| (segment.index, 0))
+            .collect();
+        for (segment, bytes) in located.iter().flat_map(|(_, places)| places) {
+            if let Some(live) = counted.get_mut(segment) {
+                *live += bytes;
             }
         }
-        drop(live);
-        if scored.is_empty() && all_counted {
-            // What was counted once may have died since: the next pass counts anew.
-            self.reclaim.live.borrow_mut().clear();
-        }
-        scored.sort_by_key(|(score, segment)| (std::cmp::Reverse(*score), segment.first_lsn));
-        Ok(scored
+        let mut worth: Vec<(u128, SegmentReport)> = candidates
+            .into_iter()
+            .filter_map(|segment| Some((self.score(&segment, counted[&segment.index])?, segment)))
+            .collect();
+        self.reclaim.live.borrow_mut().extend(counted);
+        worth.sort_by_key(|(score, segment)| (std::cmp::Reverse(*score), segment.first_lsn));
+        worth
             .into_iter()
             .take(RECLAIM_VICTIMS_MAX)
-            .map(|(_, segment)| segment)
-            .collect())
+            .map(|(_, segment)| segment.index)
+            .collect()
     }
 
-    /// Counts the live bytes of some segments that no pass has counted yet, oldest first.
-    async fn count_live(
-        self: &Rc<Self>,
-        tenant: &dyn Tenant,
-        sealed: &[SegmentReport],
-    ) -> Result<(), StoreFault> {
-        let unknown: Vec<SegmentIndex> = {
-            let live = self.reclaim.live.borrow();
-            let unknown = sealed
-                .iter()
-                .map(|segment| segment.index)
-                .filter(|index| !live.contains_key(index));
-            unknown.take(RECLAIM_SEGMENTS_ASKED_MAX).collect()
-        };
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        let places = self.places(&self.live_in(tenant, &unknown).await?).await?;
-        let mut live = self.reclaim.live.borrow_mut();
-        for segment in unknown {
-            live.insert(segment, places.get(&segment).copied().unwrap_or(0));
-        }
-        Ok(())
-    }
-
-    async fn live_in(
-        &self,
-        tenant: &dyn Tenant,
-        segments: &[SegmentIndex],
-    ) -> Result<Vec<BodyRef>, StoreFault> {
-        let mut bodies = tenant.live_bodies(segments).await?;
-        bodies.retain(|body| body.may_lie_in(segments));
-        Ok(bodies)
-    }
-
-    /// Bytes of `bodies` by segment, those of chunks where the chunks are.
-    async fn places(
-        self: &Rc<Self>,
-        bodies: &[BodyRef],
-    ) -> Result<HashMap<SegmentIndex, u64>, StoreFault> {
-        let mut places = HashMap::new();
-        for body in bodies {
-            for (segment, bytes) in self.places_of(body).await? {
-                *places.entry(segment).or_default() += bytes;
-            }
-        }
-        Ok(places)
-    }
-
+    /// Bytes of `body` by segment, those of chunks where the chunks are.
     async fn places_of(&self, body: &BodyRef) -> Result<Vec<(SegmentIndex, u64)>, StoreFault> {
         let mut places: Vec<_> = [&body.body, &body.summary]
             .map(|run| (run.segment, u64::from(run.bytes)))
             .into();
         if body.codec == Codec::Chunked {
             match self.chunks(body).await {
-                Ok(chunks) => places.extend(
-                    chunks
-                        .iter()
-                        .map(|chunk| (chunk.address.segment, u64::from(chunk.address.bytes))),
-                ),
+                Ok(chunks) => {
+                    let runs = chunks.iter().map(|chunk| &chunk.address);
+                    places.extend(runs.map(|run| (run.segment, u64::from(run.bytes))));
+                }
                 // Its chunks are out of reach for ever.
                 Err(ReadFault::Damaged | ReadFault::Stale) => {}
                 Err(fault) => return Err(fault.into()),
@@ -287,42 +277,36 @@ impl Inner {
     async fn empty(
         self: &Rc<Self>,
         tenant: &dyn Tenant,
-        victims: Vec<SegmentReport>,
+        victims: &[SegmentIndex],
+        mut located: Vec<Located>,
     ) -> Result<(), StoreFault> {
-        let segments: Vec<SegmentIndex> = victims.iter().map(|victim| victim.index).collect();
-        let mut copy = Vec::new();
-        for body in self.live_in(tenant, &segments).await? {
-            if self
-                .places_of(&body)
-                .await?
-                .iter()
-                .any(|(segment, _)| segments.contains(segment))
-            {
-                copy.push(body);
-            }
-        }
+        located.retain(|(_, places)| places.iter().any(|(segment, _)| victims.contains(segment)));
         // In log order: neighbours stay neighbours.
-        copy.sort_by_key(|body| (body.body.segment, body.body.batch_block, body.body.at));
-        copy.dedup();
+        located.sort_by_key(|(body, _)| (body.body.segment, body.body.batch_block, body.body.at));
+        located.dedup_by(|(a, _), (b, _)| a == b);
         let mut damaged = Vec::new();
-        let (mut rest, mut copied_bytes) = (&copy[..], 0);
+        let mut moved = Vec::new();
+        let (mut rest, mut copied_bytes) = (&located[..], 0);
         while !rest.is_empty() {
             let mut bytes = 0;
-            let fits = |body: &&BodyRef| {
+            let fits = |(body, _): &&Located| {
                 bytes += body.raw_bytes as usize + body.summary.bytes as usize;
                 bytes <= RECLAIM_COPY_BYTES
             };
             let count = rest
                 .iter()
                 .take_while(fits)
-                .take(GROUP_BODIES_MAX / 2)
+                .take(RECLAIM_COPY_BODIES)
                 .count()
                 .max(1);
             let (now, later) = rest.split_at(count);
-            copied_bytes += self.copy(tenant, now, &mut damaged).await?;
+            copied_bytes += self.copy(now, &mut moved, &mut damaged).await?;
             rest = later;
+            if moved.len() >= RECLAIM_MOVED_MAX || rest.is_empty() && !moved.is_empty() {
+                tenant.moved(std::mem::take(&mut moved)).await?;
+            }
         }
-        for segment in &segments {
+        for segment in victims {
             if damaged.contains(segment) {
                 continue;
             }
@@ -334,81 +318,99 @@ impl Inner {
             }
         }
         let since = self.landed.get();
-        for segment in segments {
-            if damaged.contains(&segment) {
+        for segment in victims {
+            if damaged.contains(segment) {
                 tracing::warn!(segment = segment.0, "a segment with damage is kept");
-                self.reclaim.damaged.borrow_mut().push(segment);
+                self.reclaim.damaged.borrow_mut().push(*segment);
             } else {
-                self.reclaim
-                    .emptied
-                    .borrow_mut()
-                    .push(Emptied { segment, since });
+                let emptied = Emptied {
+                    segment: *segment,
+                    since,
+                };
+                self.reclaim.emptied.borrow_mut().push(emptied);
             }
         }
         self.counted(|counters| counters.reclaim_copied_bytes += copied_bytes);
         tracing::debug!(
             victims = victims.len(),
-            bodies = copy.len(),
+            bodies = located.len(),
             copied_bytes,
             "segments emptied"
         );
         Ok(())
     }
 
-    /// Copies some bodies and has every reference follow. A body that no leg has stays where it is, and its segments with it.
+    /// Copies some bodies; says how many bytes. A body that no leg has stays where it is, and its segments with it.
     async fn copy(
         self: &Rc<Self>,
-        tenant: &dyn Tenant,
-        bodies: &[BodyRef],
+        located: &[Located],
+        moved: &mut Vec<(BodyRef, BodyRef)>,
         damaged: &mut Vec<SegmentIndex>,
     ) -> Result<u64, StoreFault> {
-        let mut old = Vec::new();
-        let mut group = Group::default();
-        let mut copied_bytes = 0;
-        for body in bodies {
-            let read = match (self.body_proved(body).await, self.summary(body).await) {
-                (Ok(raw), Ok(summary)) => Ok((raw, summary)),
-                (Err(fault), _) | (_, Err(fault)) => Err(fault),
-            };
-            match read {
-                Ok((raw, summary)) => {
-                    copied_bytes += raw.len() as u64;
-                    group.bodies.push(BodyIn {
+        let bodies: Vec<BodyRef> = located.iter().map(|(body, _)| body.clone()).collect();
+        let (raws, summaries) = (self.bodies(&bodies).await, self.summaries(&bodies).await);
+        let mut read = Vec::new();
+        for (((body, places), raw), summary) in located.iter().zip(raws).zip(summaries) {
+            match (raw, summary) {
+                (Ok(raw), Ok(summary)) => read.push((
+                    body,
+                    places,
+                    BodyIn {
                         name: body.name,
                         raw,
                         summary,
-                    });
-                    old.push(body.clone());
+                    },
+                )),
+                (Err(ReadFault::Damaged), _) | (_, Err(ReadFault::Damaged)) => {
+                    damaged.extend(places.iter().map(|(segment, _)| *segment))
                 }
-                Err(ReadFault::Damaged) => damaged.extend(
-                    self.places_of(body)
-                        .await?
-                        .iter()
-                        .map(|(segment, _)| *segment),
-                ),
-                Err(fault) => return Err(fault.into()),
+                (Err(fault), _) | (_, Err(fault)) => return Err(fault.into()),
+            }
+        }
+        let proved = self
+            .prove_and_pack(
+                read.iter()
+                    .map(|(.., body)| (body.name, body.raw.clone()))
+                    .collect(),
+            )
+            .await;
+        let (mut old, mut packed, mut group) = (Vec::new(), Packed::new(), Group::default());
+        for ((body, places, copy), proved) in read.into_iter().zip(proved) {
+            match proved {
+                Some(form) => {
+                    old.push(body.clone());
+                    packed.push(form);
+                    group.bodies.push(copy);
+                }
+                None => damaged.extend(places.iter().map(|(segment, _)| *segment)),
             }
         }
         if old.is_empty() {
             return Ok(0);
         }
-        let packed = self.pack(&group).await;
+        let copied_bytes = group.bodies.iter().map(|body| body.raw.len() as u64).sum();
         let receiver = self.enqueue(group, None, Origin::Reclaim(packed))?;
         let committed = receiver.await.unwrap_or_else(|| Err(append::stopped()))?;
-        tenant
-            .moved(old.into_iter().zip(committed.bodies).collect())
-            .await?;
+        moved.extend(old.into_iter().zip(committed.bodies));
         Ok(copied_bytes)
     }
 
-    /// Compresses away from the owner thread: what came in under load was stored raw.
-    async fn pack(&self, group: &Group) -> Packed {
-        let bodies: Vec<_> = group.bodies.iter().map(|body| body.raw.clone()).collect();
-        let zstd: Arc<Zstd> = self.zstd_away.clone();
-        job(&*self.io.host, move || {
-            bodies.iter().map(|raw| zstd.compress(raw)).collect()
-        })
-        .await
+    /// Away from the owner thread: holds each body against its name (`None`: it is not that body) and compresses it; what came in
+    /// under load was stored raw.
+    async fn prove_and_pack(&self, bodies: Vec<(BodyName, Bytes)>) -> Vec<Option<Option<Bytes>>> {
+        let zstd = self.zstd_away.clone();
+        let work = move || {
+            // A larger body is chunked, and its chunks packed, on their way in.
+            let pack = |raw: &Bytes| {
+                (raw.len() <= BATCH_PAYLOAD_BYTES_MAX)
+                    .then(|| zstd.compress(raw))
+                    .flatten()
+            };
+            let prove =
+                |(name, raw): &(BodyName, Bytes)| (BodyName::of(raw) == *name).then(|| pack(raw));
+            bodies.iter().map(prove).collect()
+        };
+        job(&*self.io.host, work).await
     }
 
     /// The records of the layer above in one segment.
@@ -425,7 +427,7 @@ impl Inner {
                             group.lsn,
                             Record {
                                 kind: record.kind,
-                                payload: bytes::Bytes::copy_from_slice(&record.payload),
+                                payload: Bytes::copy_from_slice(&record.payload),
                             },
                         )
                     };

@@ -316,31 +316,6 @@ fn a_full_queue_answers_instead_of_growing() {
 }
 
 #[test]
-fn a_picture_is_of_everything_before_it_and_nothing_else() {
-    let rig = Rig::new(9);
-    rig.block_on(async {
-        let shelf = rig.open().await;
-        let put = |key: u64| -> LocalFuture<'static, Result<(), StoreFault>> {
-            let shelf = shelf.clone();
-            Box::pin(async move { shelf.put(key, &body(key)).await.map(drop) })
-        };
-        let mut all: Vec<_> = (0..20).map(put).collect();
-        let tenant = shelf.clone();
-        all.push(Box::pin(async move { tenant.carry_forward(vec![]).await }));
-        all.extend((20..30).map(put));
-        for done in poll_in_order(all).await {
-            done.unwrap();
-        }
-        assert_eq!(shelf.keys(), (0..30).collect::<Vec<_>>());
-    });
-    rig.world.crash();
-    rig.block_on(async {
-        let shelf = rig.open().await;
-        assert_eq!(shelf.keys(), (0..30).collect::<Vec<_>>());
-    });
-}
-
-#[test]
 fn a_rotten_copy_of_a_body_is_read_from_the_other_leg() {
     let rig = Rig::new(10);
     rig.block_on(async {
