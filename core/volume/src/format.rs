@@ -134,6 +134,12 @@ impl Header {
     /// The header in `bytes` if it verifies for the place it names itself. Only for reading orphan legs, where the
     /// generation is not known beforehand; the caller compares segment and block.
     pub fn decode_anywhere(bytes: &[u8], volume: VolumeId) -> Option<Header> {
+        let (named, header) = Header::decode_any_volume(bytes)?;
+        (named == volume).then_some(header)
+    }
+
+    /// The volume and header in `bytes`, whichever volume that is. Only where nothing else says which.
+    pub fn decode_any_volume(bytes: &[u8]) -> Option<(VolumeId, Header)> {
         let bytes = bytes.get(..BATCH_HEADER_BYTES)?;
         let mut reader = Reader::new(bytes);
         if reader.u64().ok()? != BATCH_MAGIC || reader.u16().ok()? != FORMAT_MAJOR {
@@ -142,9 +148,7 @@ impl Header {
         let kind = kind_of(reader.u8().ok()?)?;
         reader.u8().ok()?;
         let attempt = reader.u32().ok()?;
-        if reader.array::<16>().ok()? != volume.0 {
-            return None;
-        }
+        let volume = VolumeId(reader.array().ok()?);
         let mut header = Header {
             kind,
             attempt,
@@ -170,7 +174,7 @@ impl Header {
         header.inline = bytes[INLINE_AT..INLINE_AT + inline_bytes].to_vec();
         let sound = header.payload_bytes as usize <= BATCH_BYTES_MAX - BATCH_HEADER_BYTES
             && header.lsn.0 > 0;
-        sound.then_some(header)
+        sound.then_some((volume, header))
     }
 
     /// Whether `batch`, header and padding included, holds the payload this header promises.

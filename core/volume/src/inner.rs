@@ -170,7 +170,8 @@ pub(crate) struct Log {
 /// What the arena's owner says a page's checksum is; `None`: the page holds nothing.
 pub(crate) type PageChecks = Rc<dyn Fn(u64) -> Option<u64>>;
 
-pub(crate) type OnDurable = Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>;
+/// What runs at the moment of durability, or when that moment can no longer come.
+pub type OnDurable = Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>;
 
 pub(crate) struct Entry {
     pub lsn: Lsn,

@@ -15,7 +15,7 @@ use crate::types::{LegId, VolumeId};
 /// What a device turned out to be.
 #[derive(Debug)]
 pub(crate) enum Probe {
-    Leg(Quorum, Frame),
+    Leg(Box<Quorum>, Frame),
     /// Only zeroes where a leg, a file system or a partition table would show.
     Blank(Frame),
     /// One sentence: why it cannot be used, and what to do.
@@ -34,42 +34,16 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
             "device {name} is too small for a leg; give it at least 2 MiB"
         ));
     };
-    let mut slots: Vec<Slot> = Vec::new();
-    let mut unreadable = 0;
-    let mut newer = false;
-    for (copy, ring) in frame.rings.into_iter().enumerate() {
-        for slot in 0..RING_SLOTS {
-            let at = ring + slot * BLOCK_BYTES as u64;
-            if slot == 0 {
-                // The whole ring at once; slot by slot only when that fails.
-                if let Ok(buffer) = read(io, device, ring, RING_BYTES as usize, deadline_us).await {
-                    for (slot, bytes) in buffer[..RING_BYTES as usize]
-                        .chunks(BLOCK_BYTES)
-                        .enumerate()
-                    {
-                        note(
-                            decode_slot(bytes, copy, ring + (slot * BLOCK_BYTES) as u64),
-                            &mut slots,
-                            &mut newer,
-                        );
-                    }
-                    break;
-                }
-            }
-            match read(io, device, at, BLOCK_BYTES, deadline_us).await {
-                Ok(buffer) => note(
-                    decode_slot(&buffer[..BLOCK_BYTES], copy, at),
-                    &mut slots,
-                    &mut newer,
-                ),
-                Err(IoFault::Gone) => {
-                    return Probe::Unusable(format!(
-                        "device {name} does not answer; check its cable, or replace it"
-                    ));
-                }
-                Err(_) => unreadable += 1,
-            }
-        }
+    let Found {
+        slots,
+        unreadable,
+        newer,
+        silent,
+    } = slots(io, device, &frame, deadline_us).await;
+    if silent {
+        return Probe::Unusable(format!(
+            "device {name} does not answer; check its cable, or replace it"
+        ));
     }
     if newer {
         return Probe::Unusable(format!(
@@ -80,7 +54,7 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
         Err(why) => Probe::Unusable(format!(
             "device {name} contradicts itself: {why}; take it out and attach a blank device in its place"
         )),
-        Ok(Some(quorum)) => Probe::Leg(quorum, frame),
+        Ok(Some(quorum)) => Probe::Leg(Box::new(quorum), frame),
         Ok(None) if unreadable > 0 => Probe::Unusable(format!(
             "device {name} does not let its superblocks be read ({unreadable} slots failed); replace it"
         )),
@@ -100,11 +74,52 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
     }
 }
 
-fn note(content: SlotContent, slots: &mut Vec<Slot>, newer: &mut bool) {
-    match content {
-        SlotContent::Valid(slot) => slots.push(*slot),
-        SlotContent::Newer => *newer = true,
-        SlotContent::Other => {}
+/// What stands in the rings of one device.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub slots: Vec<Slot>,
+    unreadable: usize,
+    newer: bool,
+    silent: bool,
+}
+
+/// Reads all four rings, slot by slot where a ring does not read at once.
+pub(crate) async fn slots(io: &Io, device: DeviceIndex, frame: &Frame, deadline_us: u64) -> Found {
+    let mut found = Found::default();
+    for (copy, ring) in frame.rings.into_iter().enumerate() {
+        if let Ok(buffer) = read(io, device, ring, RING_BYTES as usize, deadline_us).await {
+            for (slot, bytes) in buffer[..RING_BYTES as usize]
+                .chunks(BLOCK_BYTES)
+                .enumerate()
+            {
+                found.note(decode_slot(bytes, copy, ring + (slot * BLOCK_BYTES) as u64));
+            }
+            continue;
+        }
+        for slot in 0..RING_SLOTS {
+            let at = ring + slot * BLOCK_BYTES as u64;
+            match read(io, device, at, BLOCK_BYTES, deadline_us).await {
+                Ok(buffer) => found.note(decode_slot(&buffer[..BLOCK_BYTES], copy, at)),
+                Err(IoFault::Gone) => {
+                    return Found {
+                        silent: true,
+                        ..found
+                    };
+                }
+                Err(_) => found.unreadable += 1,
+            }
+        }
+    }
+    found
+}
+
+impl Found {
+    fn note(&mut self, content: SlotContent) {
+        match content {
+            SlotContent::Valid(slot) => self.slots.push(*slot),
+            SlotContent::Newer => self.newer = true,
+            SlotContent::Other => {}
+        }
     }
 }
 

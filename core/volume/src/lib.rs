@@ -13,6 +13,7 @@ pub mod limits;
 mod membership;
 mod mirror;
 mod open;
+pub mod orphan;
 mod pool;
 mod read;
 mod reclaim;
@@ -34,12 +35,13 @@ use bytes::Bytes;
 use device::{Buffer, DeviceIndex, Io};
 
 use crate::format::Kind;
-use crate::inner::{Inner, Mode, OnDurable};
+use crate::inner::{Inner, Mode};
 use crate::mirror::Sealed;
 use crate::pool::Pool;
 use crate::segment::Purpose;
 
 pub use crate::arena::page_check;
+pub use crate::inner::OnDurable;
 pub use crate::pool::Premade;
 pub use crate::types::*;
 pub use crate::walk::Walk;
@@ -205,7 +207,7 @@ impl Volume {
     pub fn commit_then(
         &self,
         batch: Batch,
-        on_durable: Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>,
+        on_durable: OnDurable,
     ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
         self.commit_inner(batch, Some(on_durable))
     }

@@ -86,3 +86,8 @@ pub const SEGMENTS_TO_MOVE_IN: usize = 2 + 2;
 
 /// Segments with only the volume's own batches that one checkpoint gives back: it must stay brief.
 pub const OWN_FREED_AT_ONCE_MAX: usize = 4;
+
+/// How long salvage waits for one read of a leg that may be dying.
+pub const ORPHAN_DEADLINE_US: u64 = 30_000_000;
+/// How far salvage searches for batches on a leg whose superblocks are all lost, before it gives up.
+pub const ORPHAN_SEARCH_BYTES_MAX: u64 = 8 << 30;

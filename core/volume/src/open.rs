@@ -185,7 +185,7 @@ pub(crate) fn random_id(random: &mut fastrand::Rng) -> [u8; 16] {
 /// A device that is a leg of the volume being opened.
 struct Present {
     device: DeviceIndex,
-    quorum: Quorum,
+    quorum: Box<Quorum>,
     frame: Frame,
 }
 
@@ -550,7 +550,7 @@ async fn publish_start(
     let last = inner.log.borrow().acked;
     for (header, bytes) in again {
         // Nobody waits for it; the seal behind it is awaited.
-        let _ = inner.enqueue_again(header, bytes)?;
+        drop(inner.enqueue_again(header, bytes)?);
     }
     if inner.log.borrow().table.claimed.is_empty() {
         return Err(CommitFault::Full);

@@ -627,3 +627,54 @@ fn a_leg_of_another_volume_is_refused_by_name() {
         "{refusal}"
     );
 }
+
+async fn orphans(leg: &mut volume::orphan::OrphanLeg) -> (Vec<bytes::Bytes>, usize) {
+    let (mut found, mut damaged) = (Vec::new(), 0);
+    while let Some(next) = leg.next_batch().await {
+        match next {
+            Ok((_, payload)) => found.push(payload),
+            Err(_) => damaged += 1,
+        }
+    }
+    (found, damaged)
+}
+
+#[test]
+fn an_orphan_leg_gives_its_batches_past_damage_and_without_superblocks() {
+    let bench = Bench::new(25, 2);
+    let volume = bench.open();
+    let letters: Vec<_> = (0..30).map(|number| letter(number, 40_000)).collect();
+    let addresses: Vec<_> = letters
+        .iter()
+        .map(|letter| bench.append(&volume, letter).expect("durable"))
+        .collect();
+    drop(volume);
+    bench.world.crash();
+    let (disk, io) = (bench.disks[1], bench.world.io());
+    bench.world.flip_bit(disk, at(&addresses[7]) + 9_000, 3);
+    for round in 0..2 {
+        let (found, damaged) = bench.world.block_on(async {
+            let mut leg = volume::orphan::OrphanLeg::open(&io, disk)
+                .await
+                .expect("a leg");
+            orphans(&mut leg).await
+        });
+        let expected: Vec<_> = letters
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| *n != 7)
+            .map(|(_, l)| &l[..])
+            .collect();
+        assert!(found == expected, "round {round}: {} batches", found.len());
+        assert_eq!(damaged, 1);
+        // Second round: every superblock is lost.
+        for ring in [
+            64 << 10,
+            128 << 10,
+            LEG_BYTES - (128 << 10),
+            LEG_BYTES - (64 << 10),
+        ] {
+            bench.world.poke(disk, ring, &vec![0xee; 64 << 10]);
+        }
+    }
+}
