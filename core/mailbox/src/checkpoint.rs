@@ -182,7 +182,7 @@ async fn upkeep(mailboxes: Weak<Inner>) {
                 Mailboxes {
                     inner: inner.clone(),
                 }
-                .reclaim_if_due()
+                .reclaim()
                 .await;
             }
             rest

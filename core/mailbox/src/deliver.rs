@@ -207,6 +207,8 @@ impl Inner {
     /// Waits until the index is not too far behind the log. Changes to mailboxes begin here, so memory stays bounded when a checkpoint
     /// is slower than the mail that comes in.
     pub async fn room(&self) -> Result<(), MailboxFault> {
+        // Before numbers are given: the order of the log is that of `append`, which does not wait.
+        self.store.room().await;
         if self.closed.get() {
             return Err(MailboxFault::Unavailable(
                 "the mailboxes are closed".to_owned(),

@@ -95,15 +95,14 @@ impl Inner {
         if entries.iter().any(changes_directory) {
             self.directory_generation.fetch_add(1, Ordering::Release);
         }
-        self.note_dropped(&dropped);
+        // An estimate: other mailboxes may hold the same body. Reclaim's mark is the truth.
+        dropped.iter().for_each(|body| self.store.note_dead(body));
         for (mailbox, modseq) in rung {
             let bells = self.watchers.borrow().of(mailbox);
             bells.iter().for_each(|bell| bell(modseq));
         }
         self.work.ring();
     }
-
-    fn note_dropped(&self, _dropped: &[BodyRef]) {}
 
     /// Notes the bodies of `messages`, on their way into `mailbox` by COPY, as wanted until `hold` is let go, and for a mark of live
     /// bodies that is under way.
@@ -182,6 +181,7 @@ fn changes_directory(entry: &Entry) -> bool {
 pub fn unavailable(fault: StoreFault) -> MailboxFault {
     match fault {
         StoreFault::Damaged => MailboxFault::Damaged,
+        StoreFault::TooLarge => MailboxFault::TooMany("bytes in one step"),
         fault => MailboxFault::Unavailable(fault.to_string()),
     }
 }

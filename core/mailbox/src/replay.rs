@@ -25,7 +25,8 @@ impl Mailboxes {
         replay: Replay,
         settings: Settings,
     ) -> Result<Mailboxes, MailboxFault> {
-        let state = State::new(settings.cache_bytes);
+        let mut state = State::new(settings.cache_bytes);
+        state.applied = store.open_report().applied;
         let inner = Inner {
             io,
             store,

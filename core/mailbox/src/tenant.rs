@@ -1,21 +1,18 @@
 //! What reclaim asks: which bodies still count, where references must point after a move, and which records would be lost.
 //!
 //! The mark walks the projection's chunk rows once, taking memory's word for what is in memory. Mail moves while it walks, so
-//! three things are watched from before the mark until the pass is over: a COPY never carries a reference past the mark unseen
-//! (`note_placed`), every mailbox that has or gets a reference into the segments is remembered (`found`), and a COPY made while
-//! bodies move writes the new place (`moved`).
+//! two things are watched from before the mark until the pass is over: a COPY never carries a reference past the mark unseen
+//! (`note_placed`), and a COPY made while bodies move writes the new place (`moved`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use mail::Uid;
-use store::{BodyRef, Codec, LocalFuture, Lsn, Record, StoreFault, Tenant};
-use volume::{RecordAddress, SegmentIndex, SegmentState};
+use store::{BodyRef, LocalFuture, Lsn, Record, StoreFault, Tenant};
+use volume::{RecordAddress, SegmentIndex};
 
 use crate::copy::encoded_bytes_max;
 use crate::inner::{Inner, broken};
-use crate::limits::{
-    GROUP_MESSAGE_BYTES_MAX, RECLAIM_FREE_SHARE, RELOCATE_MAILBOXES_PER_GROUP, ROWS_PER_READ,
-};
+use crate::limits::{GROUP_MESSAGE_BYTES_MAX, RELOCATE_MAILBOXES_PER_GROUP, ROWS_PER_READ};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::{self, Head};
@@ -23,37 +20,35 @@ use crate::{AccountId, MailboxFault, MailboxId, Mailboxes, Message};
 
 /// One reclaim pass: from the mark to the last relocation.
 pub struct Pass {
-    segments: HashSet<SegmentIndex>,
-    /// References into the segments, one for each body.
-    wanted: HashMap<RecordAddress, BodyRef>,
-    /// Where such references are: the lowest UID of each mailbox.
-    found: BTreeMap<MailboxId, Uid>,
+    segments: Vec<SegmentIndex>,
+    wanted: HashMap<RecordAddress, Wanted>,
     /// Old place of a body to its new reference.
     moved: HashMap<RecordAddress, BodyRef>,
+}
+
+/// A body in the segments, and where references to it are or were.
+struct Wanted {
+    body: BodyRef,
+    places: Vec<(MailboxId, Uid)>,
 }
 
 impl Pass {
     fn new(segments: &[SegmentIndex]) -> Pass {
         Pass {
-            segments: segments.iter().copied().collect(),
+            segments: segments.to_vec(),
             wanted: HashMap::new(),
-            found: BTreeMap::new(),
             moved: HashMap::new(),
         }
     }
 
-    /// A body in chunks lists their places itself; it may reach into any segment.
-    fn concerns(&self, body: &BodyRef) -> bool {
-        body.codec == Codec::Chunked
-            || self.segments.contains(&body.body.segment)
-            || self.segments.contains(&body.summary.segment)
-    }
-
     fn note(&mut self, mailbox: MailboxId, uid: Uid, body: &BodyRef) {
-        if self.concerns(body) {
-            self.wanted.entry(body.body).or_insert_with(|| body.clone());
-            let lowest = self.found.entry(mailbox).or_insert(uid);
-            *lowest = uid.min(*lowest);
+        if body.may_lie_in(&self.segments) {
+            let wanted = self.wanted.entry(body.body);
+            let wanted = wanted.or_insert_with(|| Wanted {
+                body: body.clone(),
+                places: Vec::new(),
+            });
+            wanted.places.push((mailbox, uid));
         }
     }
 
@@ -147,7 +142,11 @@ impl Inner {
                 {
                     pass.note_placed(*mailbox, &entry.messages);
                 }
-                return Ok(pass.wanted.values().cloned().collect());
+                return Ok(pass
+                    .wanted
+                    .values()
+                    .map(|wanted| wanted.body.clone())
+                    .collect());
             }
         }
     }
@@ -155,26 +154,35 @@ impl Inner {
 
 impl Mailboxes {
     async fn redirect(&self, pairs: Vec<(BodyRef, BodyRef)>) -> Result<(), MailboxFault> {
-        let mut left: Vec<(MailboxId, Uid)> = {
+        let places: Vec<RecordAddress> = pairs.iter().map(|(old, _)| old.body).collect();
+        {
             let mut pass = self.inner.pass.borrow_mut();
             let pass = pass.as_mut().ok_or_else(|| {
                 MailboxFault::Unavailable("bodies moved without a mark".to_owned())
             })?;
             pass.moved
                 .extend(pairs.into_iter().map(|(old, new)| (old.body, new)));
-            pass.found
-                .iter()
-                .map(|(mailbox, uid)| (*mailbox, *uid))
-                .collect()
-        };
+        }
         // From here on COPYs write the new place. Those under way wrote the old one: they come to rest first.
         self.rest_of_copies().await;
+        let mut by_mailbox: BTreeMap<MailboxId, BTreeSet<Uid>> = BTreeMap::new();
+        if let Some(pass) = self.inner.pass.borrow().as_ref() {
+            for (mailbox, uid) in places
+                .iter()
+                .filter_map(|place| pass.wanted.get(place))
+                .flat_map(|wanted| &wanted.places)
+            {
+                by_mailbox.entry(*mailbox).or_default().insert(*uid);
+            }
+        }
+        let mut left: Vec<(MailboxId, BTreeSet<Uid>)> = by_mailbox.into_iter().collect();
         while !left.is_empty() {
             let some = left.split_off(left.len().saturating_sub(RELOCATE_MAILBOXES_PER_GROUP));
             let mut holds = Vec::new();
-            for (mailbox, uid) in &some {
-                match self.inner.hold_mailbox(*mailbox, Depth::From(*uid)).await {
-                    Ok(hold) => holds.push((*mailbox, hold)),
+            for (mailbox, uids) in some {
+                let lowest = uids.first().copied().unwrap_or(Uid(u32::MAX));
+                match self.inner.hold_mailbox(mailbox, Depth::From(lowest)).await {
+                    Ok(hold) => holds.push((mailbox, uids, hold)),
                     Err(MailboxFault::NoMailbox) => {}
                     Err(fault) => return Err(fault),
                 }
@@ -202,7 +210,7 @@ impl Mailboxes {
     }
 
     /// Entries that point the held mailboxes' messages at the new places, in groups that fit a batch.
-    fn relocations(&self, holds: &[(MailboxId, Hold)]) -> Vec<Vec<Entry>> {
+    fn relocations(&self, holds: &[(MailboxId, BTreeSet<Uid>, Hold)]) -> Vec<Vec<Entry>> {
         let state = self.inner.state.borrow();
         let pass = self.inner.pass.borrow();
         let Some(pass) = pass.as_ref() else {
@@ -210,15 +218,12 @@ impl Mailboxes {
         };
         let mut groups = vec![Vec::new()];
         let mut bytes = 0;
-        for (mailbox, _) in holds {
+        for (mailbox, uids, _) in holds {
             let Some(entry) = state.mailboxes.get(mailbox) else {
                 continue;
             };
-            let bodies: Vec<(Uid, BodyRef)> = entry
-                .messages
-                .iter()
-                .filter_map(|message| Some((message.uid, pass.moved(&message.body)?.clone())))
-                .collect();
+            let new_place = |uid: &Uid| Some((*uid, pass.moved(&entry.find(*uid)?.body)?.clone()));
+            let bodies: Vec<(Uid, BodyRef)> = uids.iter().filter_map(new_place).collect();
             for bodies in bodies.chunks(RELOCATIONS_PER_RECORD) {
                 bytes += bodies.len() * RELOCATION_BYTES_MAX;
                 if bytes > GROUP_MESSAGE_BYTES_MAX {
@@ -366,17 +371,10 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Called by upkeep: frees segments when few are left.
-    pub(crate) async fn reclaim_if_due(&self) {
-        let segments = self.inner.store.volume().segments();
-        let free_count = segments
-            .iter()
-            .filter(|segment| segment.state == SegmentState::Free)
-            .count();
-        if free_count * RECLAIM_FREE_SHARE >= segments.len() {
-            return;
-        }
+    /// Called by upkeep: one reclaim pass; the store decides whether there is anything to do.
+    pub(crate) async fn reclaim(&self) {
         match self.inner.store.reclaim(self).await {
+            Ok(0) => {}
             Ok(freed_count) => tracing::info!(freed_count, "reclaim freed segments"),
             Err(fault) => tracing::error!(%fault, "reclaim failed; the next attempt follows"),
         }

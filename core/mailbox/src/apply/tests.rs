@@ -385,7 +385,7 @@ impl Life {
                 }
             }
             85..88 => {
-                let to = format!("r{}", self.random.u16(..));
+                let to = format!("r{}", self.log.len());
                 let moved_at = self.random.bool().then_some(modseq);
                 self.commit(
                     vec![Entry::MailboxRename {
