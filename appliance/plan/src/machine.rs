@@ -23,7 +23,7 @@ impl Machine {
     }
 }
 
-/// `Cpus_allowed_list:	0-3,8`.
+/// `Cpus_allowed_list: 0-3,8`, with a tab.
 fn allowed_cpus(status: &str) -> Option<Vec<usize>> {
     let list = status
         .lines()
