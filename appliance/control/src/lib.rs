@@ -1,1 +1,26 @@
+//! The operator's side: `ringpostctl`, the control socket it talks to, and HTTP for monitoring.
+//!
+//! `words.rs` has every request and reply as data. `command.rs` reads the command line and either sends a request over the
+//! socket (`client.rs`) or works offline (`salvage.rs`, `dump.rs`, `config check`); `show.rs` prints for people. On the daemon's
+//! side `admin.rs` opens the socket and the HTTP doors on the main thread, and `answer.rs` performs requests: what concerns
+//! mail or legs is asked of the volume's owner like everybody else asks.
+//!
+//! What must hold: whoever may open the socket may do everything (its mode is 0600); a password never travels, only its hash;
+//! requests and replies are bounded; metrics are read from counters that each core writes for itself.
+//!
+//! Start reading at `answer.rs`.
+#![forbid(unsafe_code)]
 
+pub mod admin;
+mod answer;
+mod client;
+pub mod command;
+mod fsck;
+mod http;
+mod legs;
+pub mod limits;
+pub mod metrics;
+pub mod password;
+pub mod room;
+mod show;
+mod words;

@@ -1,1 +1,44 @@
-fn main() {}
+//! The daemon: reads the plan, opens legs, pins cores, starts zones.
+//!
+//! `settings.rs` turns the command line into a checked plan; `state.rs` holds what lives beside the legs (lock, witness,
+//! certificate); `storage.rs` is the storage thread's opening; `cores.rs` starts the planned threads and stops them again;
+//! `trial.rs` is the first start of trial mode and its one screen. Called as `ringpostctl` this program is the operator's
+//! tool instead (`control`).
+//!
+//! What must hold: `RINGPOST READY` means every planned listener accepts; a stop finishes what was accepted, checkpoints
+//! and exits with 0; what the operator did wrong is one sentence on standard error and exit status 1; a panic anywhere
+//! ends the process at once, so that no half-broken thread goes on answering.
+//!
+//! Start reading at `daemon.rs`.
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod cores;
+mod daemon;
+mod events;
+mod settings;
+mod state;
+mod storage;
+mod trial;
+mod witness;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&called)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    if name == "ringpostctl" {
+        return control::command::main();
+    }
+    match daemon::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(misfit) => {
+            eprintln!("ringpostd: {misfit}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,76 @@
+//! System calls at start-up: what this process may use, asked for and looked at before anything is opened.
+//!
+//! Raises the limits that an appliance needs (open files, locked memory) as far as the kernel lets us, and says in one
+//! sentence why io_uring does not work where it does not. Nothing here fails silently: what could not be raised is logged
+//! with its consequence.
+#![forbid(unsafe_code)]
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Descriptors wanted: connections, their listeners, and room. Each idle one costs nothing.
+pub const OPEN_FILES_WANTED: u64 = 65_536;
+
+/// Raises the soft limits to the hard ones (and the hard ones too, where that is allowed).
+pub fn raise_limits() {
+    if let Err(error) = raise(Resource::RLIMIT_NOFILE, OPEN_FILES_WANTED) {
+        tracing::warn!(%error, "cannot raise the limit of open files; fewer connections will fit");
+    }
+    // Registered buffers count here on older kernels; `uring` steps down to plain ones where this does not suffice.
+    let _ = raise(Resource::RLIMIT_MEMLOCK, u64::MAX);
+}
+
+fn raise(resource: Resource, wanted: u64) -> nix::Result<()> {
+    let (soft, hard) = getrlimit(resource)?;
+    if soft >= wanted {
+        return Ok(());
+    }
+    if hard < wanted && setrlimit(resource, wanted, wanted).is_ok() {
+        return Ok(());
+    }
+    setrlimit(resource, wanted.min(hard), hard)
+}
+
+/// Descriptors this process may open.
+pub fn open_files_max() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
+}
+
+/// Why io_uring cannot work here, when the kernel says so; with the fix.
+pub fn io_uring_refusal() -> Option<String> {
+    let setting = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?;
+    refusal(setting.trim(), nix::unistd::geteuid().is_root())
+}
+
+fn refusal(setting: &str, root: bool) -> Option<String> {
+    let fix = "allow it with `sysctl -w kernel.io_uring_disabled=0`";
+    match setting {
+        "2" => Some(format!(
+            "the kernel has io_uring switched off (kernel.io_uring_disabled = 2): {fix}"
+        )),
+        "1" if !root => Some(format!(
+            "the kernel keeps io_uring from ordinary users (kernel.io_uring_disabled = 1): {fix}, or run as root"
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_io_uring_is_named_with_its_fix() {
+        assert_eq!(refusal("0", false), None);
+        assert_eq!(refusal("1", true), None);
+        assert!(refusal("1", false).is_some_and(|told| told.contains("sysctl")));
+        assert!(refusal("2", true).is_some_and(|told| told.contains("sysctl")));
+    }
+
+    #[test]
+    fn limits_can_be_asked_to_rise_again_and_again() {
+        raise_limits();
+        let after = open_files_max();
+        raise_limits();
+        assert_eq!(open_files_max(), after);
+    }
+}

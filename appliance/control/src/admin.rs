@@ -1,0 +1,200 @@
+//! The daemon's administration: what it knows, the control socket, the HTTP doors. Lives on the main thread.
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use plan::{Plan, Service};
+use service::owner::Owner;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use zone::{Budget, Counters};
+
+use crate::http;
+use crate::limits::*;
+use crate::metrics::Metrics;
+use crate::words::{Reply, Request};
+
+/// The control socket's name in the state directory.
+pub const SOCKET: &str = "control.sock";
+
+/// Everything administration works with. Clones share it.
+#[derive(Clone)]
+pub struct Admin {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    plan: Arc<Plan>,
+    owner: Owner,
+    metrics: Metrics,
+    receive_memory: Budget,
+    stopping: AtomicBool,
+    began: Instant,
+}
+
+impl Admin {
+    pub fn new(plan: Arc<Plan>, owner: Owner, metrics: Metrics, receive_memory: Budget) -> Admin {
+        let shared = Shared {
+            plan,
+            owner,
+            metrics,
+            receive_memory,
+            stopping: AtomicBool::new(false),
+            began: Instant::now(),
+        };
+        Admin {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn stopping(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.shared.owner
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn receive_memory(&self) -> &Budget {
+        &self.shared.receive_memory
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.shared.began.elapsed()
+    }
+}
+
+/// The open doors; dropping them closes the socket and its listeners.
+pub struct Doors {
+    tasks: Vec<JoinHandle<()>>,
+    socket: PathBuf,
+}
+
+impl Doors {
+    /// Opens the control socket in `state` and serves HTTP on `http`. Must run inside a runtime with a `LocalSet`.
+    pub fn open(
+        admin: &Admin,
+        state: &Path,
+        tls: Arc<rustls::ServerConfig>,
+        http: Vec<(Service, StdListener)>,
+    ) -> io::Result<Doors> {
+        let path = state.join(SOCKET);
+        // The state directory is locked: a socket that lies here is a dead process's.
+        match std::fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let socket = bind(&path)?;
+        let mut tasks = vec![tokio::task::spawn_local(serve(admin.clone(), socket))];
+        for (service, listener) in http {
+            let counters = Arc::new(Counters::default());
+            admin.metrics().add_listener(service, counters.clone());
+            let tls = (service == Service::Https).then(|| tls.clone());
+            let connections_max = admin
+                .plan()
+                .listener(service)
+                .map_or(0, |planned| planned.connections_max);
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let serving = http::serve(admin.clone(), listener, tls, counters, connections_max);
+            tasks.push(tokio::task::spawn_local(serving));
+        }
+        Ok(Doors {
+            tasks,
+            socket: path,
+        })
+    }
+}
+
+impl Drop for Doors {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+/// Binds at `path`, for us alone. A path longer than a socket address takes is reached through the directory's descriptor.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let listener = crate::client::with_short_path(path, UnixListener::bind)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn serve(admin: Admin, socket: UnixListener) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        // until the doors are closed
+        let place = places.clone().acquire_owned().await.expect("never closed");
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                let admin = admin.clone();
+                tokio::task::spawn_local(async move {
+                    let _place = place;
+                    if let Err(error) = converse(&admin, stream).await {
+                        tracing::debug!(%error, "a control client went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the control socket does not accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// One line in, one line out.
+async fn converse(admin: &Admin, stream: UnixStream) -> io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    let mut read = BufReader::new(read.take(REQUEST_BYTES_MAX as u64));
+    let got = tokio::time::timeout(REQUEST_DEADLINE, read.read_line(&mut line)).await;
+    let reply = match got {
+        Ok(Ok(_)) if line.ends_with('\n') => match serde_json::from_str::<Request>(&line) {
+            Ok(request) => {
+                // The words of a request hold no secret but password hashes: its verb alone is logged.
+                let verb = format!("{request:?}");
+                let verb = verb.split([' ', '{']).next().unwrap_or("").to_owned();
+                let reply = admin.answer(request).await;
+                tracing::info!(
+                    verb,
+                    refused = matches!(reply, Reply::Refused(_)),
+                    "control"
+                );
+                reply
+            }
+            Err(error) => Reply::Refused(format!("not a request: {error}")),
+        },
+        Ok(Ok(_)) => Reply::Refused(format!(
+            "a request is one line of at most {REQUEST_BYTES_MAX} bytes"
+        )),
+        Ok(Err(error)) => return Err(error),
+        Err(_) => Reply::Refused("no request came".into()),
+    };
+    let mut line = serde_json::to_vec(&reply)?;
+    line.push(b'\n');
+    write.write_all(&line).await?;
+    write.shutdown().await
+}

@@ -1,0 +1,321 @@
+//! `ringpostctl`'s command line.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use plan::{Machine, Plan, Profile, Settings, Size};
+use serde_json::Value;
+
+use crate::admin::SOCKET;
+use crate::words::Request;
+use crate::{client, password, show};
+
+/// Looks after a Ringpost appliance.
+#[derive(Debug, Parser)]
+#[command(name = "ringpostctl", version, subcommand_required = true)]
+struct Command {
+    /// The daemon's state directory [default: where this program was called from, else ./var]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The daemon's control socket, in place of --state
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "state")]
+    socket: Option<PathBuf>,
+    /// One JSON document instead of text for people
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// What runs, and whether it takes mail
+    Status,
+    /// The plan it runs by
+    Plan,
+    /// People
+    #[command(subcommand)]
+    Account(AccountVerb),
+    /// Domains whose mail is ours
+    #[command(subcommand)]
+    Domain(DomainVerb),
+    /// The mirrored volume
+    #[command(subcommand)]
+    Volume(VolumeVerb),
+    /// The devices that each hold a full copy
+    #[command(subcommand)]
+    Leg(LegVerb),
+    /// Check everything, beside the mail; the exit status is 1 unless all is well
+    Fsck {
+        /// `quick`: membership and known damage. `full`: read every live byte, prove every message
+        #[arg(value_parser = ["quick", "full"], default_value = "quick")]
+        how: String,
+    },
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum AccountVerb {
+    /// Make an account; the password is asked for, or read from standard input
+    Add {
+        address: String,
+        /// The password itself; others on this machine may see it
+        #[arg(long)]
+        password: Option<String>,
+        /// Most that the account may hold; 0 means no bound
+        #[arg(long, default_value = "0")]
+        quota: Size,
+    },
+    List,
+    Show {
+        address: String,
+    },
+    /// Remove an account and its mail
+    Remove {
+        address: String,
+    },
+    /// Set a new password; asked for, or read from standard input
+    Password {
+        address: String,
+        #[arg(long)]
+        password: Option<String>,
+    },
+    /// Set the most that the account may hold; 0 means no bound
+    Quota {
+        address: String,
+        quota: Size,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum DomainVerb {
+    Add { domain: String },
+    List,
+    Remove { domain: String },
+}
+
+#[derive(Debug, Subcommand)]
+enum VolumeVerb {
+    List,
+    Show,
+    /// Read every live byte on every leg, and repair what differs
+    Scrub,
+}
+
+#[derive(Debug, Subcommand)]
+enum LegVerb {
+    List,
+    /// Take in a leg that returned, or a blank one
+    Attach {
+        path: PathBuf,
+        /// Make a blank file of the right size there first
+        #[arg(long)]
+        fresh: bool,
+    },
+    /// Take a leg out and let go of its device
+    Detach {
+        leg: String,
+    },
+    /// Take a leg out of the mirror
+    Fail {
+        leg: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Say what is wrong with a configuration, or nothing
+    Check { file: PathBuf },
+}
+
+/// Reads the command line and does it. Exit status: 0 done, 1 refused, 2 usage.
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    match command.run() {
+        Ok(code) => code,
+        Err(refused) => {
+            let _ = std::io::stdout().flush();
+            if command.json {
+                println!("{}", serde_json::json!({ "refused": refused }));
+            }
+            eprintln!("ringpostctl: {refused}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+impl Command {
+    fn run(&self) -> Result<ExitCode, String> {
+        if let Verb::Config(ConfigVerb::Check { file }) = &self.verb {
+            return self.check_config(file);
+        }
+        let request = self.verb.request()?;
+        let value = client::ask(&self.socket(), &request)?;
+        self.print(&request, &value)?;
+        // A verdict that is not clean is a refusal: scripts look at the exit status.
+        let unclean =
+            matches!(request, Request::Fsck { .. }) && value["clean"] != Value::Bool(true);
+        Ok(if unclean {
+            ExitCode::from(1)
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+
+    fn socket(&self) -> PathBuf {
+        if let Some(socket) = &self.socket {
+            return socket.clone();
+        }
+        if let Some(state) = &self.state {
+            return state.join(SOCKET);
+        }
+        // `./var/ringpostctl` looks after the daemon of ./var.
+        let called = std::env::args_os()
+            .next()
+            .map(PathBuf::from)
+            .unwrap_or_default();
+        let beside = called
+            .parent()
+            .map(|parent| parent.join(SOCKET))
+            .filter(|socket| socket.exists());
+        beside.unwrap_or_else(|| PathBuf::from("var").join(SOCKET))
+    }
+
+    fn print(&self, request: &Request, value: &Value) -> Result<(), String> {
+        let text = if self.json {
+            serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
+        } else {
+            show::reply(request, value)?
+        };
+        match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+            // `ringpostctl … | head` is no error.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_config(&self, file: &std::path::Path) -> Result<ExitCode, String> {
+        let checked = Settings::load(file).and_then(|settings| {
+            let profile = Profile::load(&settings.server.profile)?;
+            Plan::make(&settings, &profile, &Machine::here())
+        });
+        let plan = checked.map_err(|misfit| misfit.to_string())?;
+        if self.json {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&plan).map_err(|error| error.to_string())?
+            );
+        } else {
+            println!(
+                "{} is right; on this machine it means:\n\n{}",
+                file.display(),
+                plan.to_string().trim_end()
+            );
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Verb {
+    fn request(&self) -> Result<Request, String> {
+        Ok(match self {
+            Verb::Status => Request::Status,
+            Verb::Plan => Request::Plan,
+            Verb::Account(verb) => verb.request()?,
+            Verb::Domain(DomainVerb::Add { domain }) => Request::DomainAdd {
+                domain: domain.clone(),
+            },
+            Verb::Domain(DomainVerb::List) => Request::DomainList,
+            Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
+                domain: domain.clone(),
+            },
+            Verb::Volume(VolumeVerb::List) => Request::VolumeList,
+            Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
+            Verb::Volume(VolumeVerb::Scrub) => Request::VolumeScrub,
+            Verb::Leg(LegVerb::List) => Request::LegList,
+            Verb::Leg(LegVerb::Attach { path, fresh }) => {
+                // The daemon may have been started elsewhere.
+                let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+                Request::LegAttach {
+                    path: path.display().to_string(),
+                    fresh: *fresh,
+                }
+            }
+            Verb::Leg(LegVerb::Detach { leg }) => Request::LegDetach { leg: leg.clone() },
+            Verb::Leg(LegVerb::Fail { leg }) => Request::LegFail { leg: leg.clone() },
+            Verb::Fsck { how } => Request::Fsck {
+                full: how == "full",
+            },
+            Verb::Config(_) => unreachable!("done without the daemon"),
+        })
+    }
+}
+
+impl AccountVerb {
+    fn request(&self) -> Result<Request, String> {
+        Ok(match self {
+            AccountVerb::Add {
+                address,
+                password,
+                quota,
+            } => Request::AccountAdd {
+                address: address.clone(),
+                password_hash: hashed(password.as_deref())?,
+                quota_bytes: quota.0,
+            },
+            AccountVerb::List => Request::AccountList,
+            AccountVerb::Show { address } => Request::AccountShow {
+                address: address.clone(),
+            },
+            AccountVerb::Remove { address } => Request::AccountRemove {
+                address: address.clone(),
+            },
+            AccountVerb::Password { address, password } => Request::AccountPassword {
+                address: address.clone(),
+                password_hash: hashed(password.as_deref())?,
+            },
+            AccountVerb::Quota { address, quota } => Request::AccountQuota {
+                address: address.clone(),
+                quota_bytes: quota.0,
+            },
+        })
+    }
+}
+
+fn hashed(given: Option<&str>) -> Result<String, String> {
+    match given {
+        Some(password) => password::hash(password),
+        None => password::hash(&read_password()?),
+    }
+}
+
+/// From the terminal without showing it, else the first line of standard input.
+fn read_password() -> Result<String, String> {
+    let stdin = std::io::stdin();
+    let read = || {
+        let mut line = String::new();
+        stdin
+            .lock()
+            .read_line(&mut line)
+            .map_err(|error| format!("cannot read the password: {error}"))?;
+        Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    };
+    if !stdin.is_terminal() {
+        return read();
+    }
+    use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
+    let told = |errno| format!("cannot hide the password: {errno}");
+    eprint!("Password: ");
+    let before = tcgetattr(&stdin).map_err(told)?;
+    let mut silent = before.clone();
+    silent.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &silent).map_err(told)?;
+    let password = read();
+    tcsetattr(&stdin, SetArg::TCSAFLUSH, &before).map_err(told)?;
+    eprintln!();
+    password
+}

@@ -1,0 +1,140 @@
+//! `/healthz`, `/readyz` and `/metrics`, over HTTP/1.1 with and without TLS.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use zone::Counters;
+
+use crate::admin::Admin;
+use crate::answer::volume_of;
+use crate::limits::HTTP_IDLE;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Accepts until dropped.
+pub async fn serve(
+    admin: Admin,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    counters: Arc<Counters>,
+    connections_max: usize,
+) {
+    let acceptor = tls.map(TlsAcceptor::from);
+    loop {
+        // until the doors are closed
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "HTTP does not accept");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if counters.open.load(Relaxed) >= connections_max as u64 {
+            counters.refused.fetch_add(1, Relaxed);
+            continue;
+        }
+        counters.accepted.fetch_add(1, Relaxed);
+        counters.open.fetch_add(1, Relaxed);
+        let (admin, acceptor, counters) = (admin.clone(), acceptor.clone(), counters.clone());
+        tokio::task::spawn_local(async move {
+            connection(admin, stream, acceptor, &counters).await;
+            counters.open.fetch_sub(1, Relaxed);
+        });
+    }
+}
+
+async fn connection(
+    admin: Admin,
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    counters: &Counters,
+) {
+    match acceptor {
+        None => requests(admin, stream).await,
+        Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => requests(admin, stream).await,
+            _ => {
+                counters.tls_failures.fetch_add(1, Relaxed);
+            }
+        },
+    }
+}
+
+async fn requests(admin: Admin, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    let service = service_fn(move |request| {
+        let admin = admin.clone();
+        async move { Ok::<_, Infallible>(respond(&admin, &request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_IDLE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP client went away");
+    }
+}
+
+async fn respond(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut refused = response(
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN,
+            "only GET and HEAD\n".into(),
+        );
+        refused
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match request.uri().path() {
+        "/healthz" => response(StatusCode::OK, PLAIN, "alive\n".into()),
+        "/readyz" => match not_ready(admin).await {
+            None => response(StatusCode::OK, PLAIN, "ready\n".into()),
+            Some(why) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{why}\n")),
+        },
+        "/metrics" => response(StatusCode::OK, OPEN_METRICS, admin.open_metrics().await),
+        _ => response(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            "there are /healthz, /readyz and /metrics\n".into(),
+        ),
+    }
+}
+
+/// Why no mail is served just now.
+async fn not_ready(admin: &Admin) -> Option<String> {
+    if admin.is_stopping() {
+        return Some("stopping".into());
+    }
+    match admin
+        .ask(async |mailboxes| volume_of(&mailboxes).refuses())
+        .await
+    {
+        Ok(None) => None,
+        Ok(Some(why)) => Some(format!("the volume takes no mail: {why}")),
+        Err(refused) => Some(refused),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,197 @@
+//! Legs by name: listed, attached, detached, failed. All but `attach`'s file making runs on the storage thread.
+
+use std::path::{Path, PathBuf};
+
+use device::DeviceIndex;
+use volume::{LegReport, LegState, Volume};
+
+use crate::admin::Admin;
+use crate::answer::{Refused, volume_of};
+use crate::limits::{LET_GO_PAUSE, LET_GO_TRIES};
+use crate::room;
+use crate::words::LegLine;
+
+pub fn lines(volume: &Volume) -> Vec<LegLine> {
+    volume.legs().iter().map(line).collect()
+}
+
+fn line(leg: &LegReport) -> LegLine {
+    let path = leg.device.and_then(|device| room::legs().path_of(device));
+    LegLine {
+        index: leg.index.0,
+        id: leg.id.to_string(),
+        state: state_name(leg.state).into(),
+        path: path.map(|path| path.display().to_string()),
+        progress: leg.progress,
+        repairs: leg.repairs,
+        read_faults: leg.read_faults,
+        write_faults: leg.write_faults,
+        stale_since: leg.stale_since.map(|lsn| lsn.0),
+        why: leg.why.clone(),
+    }
+}
+
+/// The glossary's words.
+pub fn state_name(state: LegState) -> &'static str {
+    match state {
+        LegState::InSync => "in_sync",
+        LegState::CatchingUp => "catching_up",
+        LegState::Rebuilding => "rebuilding",
+        LegState::Bridge => "bridge",
+        LegState::Stale => "stale",
+        LegState::Failed => "failed",
+        LegState::Spare => "spare",
+        LegState::Retired => "retired",
+    }
+}
+
+/// By index, by path, or by the beginning of its id (four letters or more).
+fn find(volume: &Volume, name: &str) -> Result<LegReport, Refused> {
+    let by_index = name.parse::<u8>().ok();
+    let legs = volume.legs();
+    let mut found = legs.iter().filter(|leg| {
+        let line = line(leg);
+        by_index == Some(leg.index.0)
+            || line.path.as_deref() == Some(name)
+            || (name.len() >= 4 && line.id.starts_with(name))
+    });
+    match (found.next(), found.next()) {
+        (Some(leg), None) => Ok(leg.clone()),
+        (Some(_), Some(_)) => Err(format!(
+            "`{name}` could be several legs: give the number that `leg list` shows"
+        )),
+        _ => Err(format!(
+            "there is no leg `{name}`: give its number, path or id as `leg list` shows them"
+        )),
+    }
+}
+
+/// Takes a leg out of the mirror.
+pub async fn fail(volume: &Volume, name: &str) -> Result<(), Refused> {
+    let leg = find(volume, name)?;
+    if !counts(leg.state) {
+        return Err(format!(
+            "leg {} is {} already",
+            leg.index.0,
+            state_name(leg.state)
+        ));
+    }
+    volume
+        .eject(leg.index, "failed by the operator")
+        .await
+        .map_err(|fault| fault.to_string())
+}
+
+/// Takes a leg out of the mirror and lets go of its device, so that it can be unplugged or removed.
+pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
+    let leg = find(volume, name)?;
+    if counts(leg.state) {
+        volume
+            .eject(leg.index, "detached by the operator")
+            .await
+            .map_err(|fault| fault.to_string())?;
+    }
+    match leg.device {
+        Some(device) => let_go(device).await,
+        None => Ok(()),
+    }
+}
+
+fn counts(state: LegState) -> bool {
+    matches!(
+        state,
+        LegState::InSync | LegState::CatchingUp | LegState::Rebuilding | LegState::Bridge
+    )
+}
+
+async fn let_go(device: DeviceIndex) -> Result<(), Refused> {
+    for _ in 0..LET_GO_TRIES {
+        if room::legs().close(device) {
+            return Ok(());
+        }
+        tokio::time::sleep(LET_GO_PAUSE).await;
+    }
+    Err("the device has not answered its last operations yet: try again later".into())
+}
+
+/// Admits a leg that returned, or a blank one; `fresh` makes a blank file first.
+pub async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refused> {
+    let path = PathBuf::from(path);
+    if fresh {
+        let bytes = admin.plan().storage.leg_bytes;
+        let wanted = admin
+            .ask(async |mailboxes| largest(volume_of(&mailboxes)))
+            .await?
+            .unwrap_or(bytes);
+        let at = path.clone();
+        // Minutes for a large leg; not on the storage thread.
+        let made =
+            tokio::task::spawn_blocking(move || uring::create_file_leg(&at, wanted, |_| {})).await;
+        made.map_err(|error| error.to_string())?
+            .map_err(|misfit| misfit.to_string())?;
+    }
+    let made = path.clone();
+    let admitted = admin
+        .ask(async move |mailboxes| admit(volume_of(&mailboxes), &path).await)
+        .await?;
+    if admitted.is_err() && fresh {
+        let _ = std::fs::remove_file(made);
+    }
+    admitted
+}
+
+/// Bytes of the file behind the largest leg: what a fresh one must have.
+fn largest(volume: &Volume) -> Option<u64> {
+    let paths = volume
+        .legs()
+        .into_iter()
+        .filter_map(|leg| room::legs().path_of(leg.device?));
+    paths
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|meta| meta.len())
+        .filter(|bytes| *bytes > 0)
+        .max()
+}
+
+async fn admit(volume: &Volume, path: &Path) -> Result<LegLine, Refused> {
+    let legs = room::legs();
+    if let Some(old) = legs.device_at(path) {
+        let leg = volume
+            .legs()
+            .into_iter()
+            .find(|leg| leg.device == Some(old));
+        if let Some(leg) = leg.filter(|leg| counts(leg.state)) {
+            if same_file(path, &legs, old) {
+                return Err(format!(
+                    "{} is leg {} and {} already",
+                    path.display(),
+                    leg.index.0,
+                    state_name(leg.state)
+                ));
+            }
+            volume
+                .eject(leg.index, "its file was replaced")
+                .await
+                .map_err(|fault| fault.to_string())?;
+        }
+        let_go(old).await?;
+    }
+    let device = legs.open(path)?;
+    match volume.attach(device).await {
+        Ok(index) => {
+            let legs = lines(volume);
+            legs.into_iter()
+                .find(|leg| leg.index == index.0)
+                .ok_or_else(|| "the leg is gone again".to_owned())
+        }
+        Err(refusal) => {
+            let _ = let_go(device).await;
+            Err(refusal.to_string())
+        }
+    }
+}
+
+/// Whether what lies at `path` is what was opened there.
+fn same_file(path: &Path, legs: &std::rc::Rc<dyn room::Legs>, device: DeviceIndex) -> bool {
+    path.exists() && legs.is_present(device)
+}

@@ -1,0 +1,26 @@
+//! Every number of this crate, with its reason.
+
+use std::time::Duration;
+
+/// A request is a verb and a few words.
+pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// A reply may list every account of a page, or every leg and segment.
+pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Operators at once.
+pub const CLIENTS_MAX: usize = 16;
+/// A client says what it wants at once.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// HTTP requests on one connection are few and small; a silent one gives its place back.
+pub const HTTP_IDLE: Duration = Duration::from_secs(30);
+/// Accounts fetched from the mailboxes' owner at once.
+pub const ACCOUNTS_PAGE: usize = 500;
+/// Bodies read and proved at once by `fsck full`: bounded memory beside the mail that goes on.
+pub const FSCK_BODIES_AT_ONCE: usize = 32;
+/// Findings that `fsck` names one by one.
+pub const FSCK_FINDINGS_MAX: usize = 1_000;
+/// How long a leg's last operations are waited for before its device is let go.
+pub const LET_GO_TRIES: u32 = 100;
+pub const LET_GO_PAUSE: Duration = Duration::from_millis(100);
+/// A password shorter than this is refused; longer than the other is not hashed.
+pub const PASSWORD_BYTES_MIN: usize = 6;
+pub const PASSWORD_BYTES_MAX: usize = 1024;

@@ -1,0 +1,277 @@
+//! Replies, for people.
+
+use plan::Size;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::words::*;
+
+/// The text for one reply.
+pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
+    Ok(match request {
+        Request::Status => status(&typed(value)?),
+        Request::Plan => serde_json::to_string_pretty(value).map_err(|error| error.to_string())?,
+        Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
+        Request::AccountShow { .. } => account(&typed(value)?),
+        Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
+        Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
+        Request::VolumeShow => volume(&typed(value)?),
+        Request::VolumeScrub => scrubbed(&typed(value)?),
+        Request::LegList => legs(&typed::<Vec<LegLine>>(value)?),
+        Request::LegAttach { path, .. } => {
+            let leg: LegLine = typed(value)?;
+            format!(
+                "{path} is leg {} now: {}; `leg list` shows how far it is",
+                leg.index, leg.state
+            )
+        }
+        Request::Fsck { .. } => verdict(&typed(value)?),
+        Request::AccountAdd { .. }
+        | Request::AccountRemove { .. }
+        | Request::AccountPassword { .. }
+        | Request::AccountQuota { .. }
+        | Request::DomainAdd { .. }
+        | Request::DomainRemove { .. }
+        | Request::LegDetach { .. }
+        | Request::LegFail { .. } => "done".into(),
+    })
+}
+
+fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|error| {
+        format!("ringpostd speaks another version ({error}); --json shows its answer as it is")
+    })
+}
+
+/// Columns as wide as their widest word.
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|word| word.len()).collect();
+    for row in rows {
+        for (width, word) in widths.iter_mut().zip(row) {
+            *width = (*width).max(word.chars().count());
+        }
+    }
+    let line = |words: Vec<&str>| {
+        let cells: Vec<String> = words
+            .iter()
+            .zip(&widths)
+            .map(|(word, width)| format!("{word:width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let mut text = line(head.to_vec());
+    for row in rows {
+        text.push_str(&line(row.iter().map(String::as_str).collect()));
+    }
+    text
+}
+
+fn status(status: &Status) -> String {
+    let taking = match (&status.refuses, status.serving) {
+        (Some(why), _) => format!("takes no mail: {why}"),
+        (None, true) => "takes mail".into(),
+        (None, false) => "is stopping".into(),
+    };
+    let mut text = format!(
+        "{} runs Ringpost {} for {}; it {taking}\n{} messages accepted, {}\n\n",
+        status.server_name,
+        status.version,
+        span(status.uptime_s),
+        status.messages_accepted,
+        Size(status.bytes_accepted),
+    );
+    let rows: Vec<Vec<String>> = status
+        .services
+        .iter()
+        .map(|service| {
+            vec![
+                service.service.clone(),
+                service.open.to_string(),
+                service.accepted.to_string(),
+                service.refused.to_string(),
+                service.addresses.join(", "),
+            ]
+        })
+        .collect();
+    text.push_str(&table(
+        &["SERVICE", "OPEN", "ACCEPTED", "REFUSED", "ON"],
+        &rows,
+    ));
+    text.push('\n');
+    text.push_str(&legs(&status.legs));
+    text
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+fn legs(legs: &[LegLine]) -> String {
+    let rows: Vec<Vec<String>> = legs
+        .iter()
+        .map(|leg| {
+            let progress = match leg.progress {
+                Some((done, all)) if all > 0 => {
+                    format!("{} % of {}", done.min(all) * 100 / all, Size(all))
+                }
+                _ => "-".into(),
+            };
+            vec![
+                leg.index.to_string(),
+                leg.state.clone(),
+                progress,
+                leg.repairs.to_string(),
+                leg.id.chars().take(8).collect(),
+                leg.path.clone().unwrap_or_else(|| "-".into()),
+                leg.why.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(
+        &["LEG", "STATE", "PROGRESS", "REPAIRS", "ID", "PATH", ""],
+        &rows,
+    )
+}
+
+fn accounts(accounts: &[AccountLine]) -> String {
+    let rows: Vec<Vec<String>> = accounts
+        .iter()
+        .map(|account| {
+            vec![
+                account.address.clone(),
+                Size(account.used_bytes).to_string(),
+                quota(account),
+            ]
+        })
+        .collect();
+    table(&["ACCOUNT", "USED", "QUOTA"], &rows)
+}
+
+fn quota(account: &AccountLine) -> String {
+    if account.quota_bytes == 0 {
+        "-".into()
+    } else {
+        Size(account.quota_bytes).to_string()
+    }
+}
+
+fn account(detail: &AccountDetail) -> String {
+    let account = &detail.account;
+    let rows: Vec<Vec<String>> = detail
+        .mailboxes
+        .iter()
+        .map(|mailbox| {
+            vec![
+                mailbox.name.clone(),
+                mailbox.messages.to_string(),
+                mailbox.unseen.to_string(),
+                Size(mailbox.bytes).to_string(),
+            ]
+        })
+        .collect();
+    let used = Size(account.used_bytes);
+    format!(
+        "{}: {used} used, quota {}\n\n{}",
+        account.address,
+        quota(account),
+        table(&["MAILBOX", "MESSAGES", "UNSEEN", "SIZE"], &rows)
+    )
+}
+
+fn volumes(volumes: &[VolumeLine]) -> String {
+    let rows: Vec<Vec<String>> = volumes.iter().map(volume_row).collect();
+    table(
+        &["VOLUME", "STATE", "LEGS IN SYNC", "SEGMENTS", "FREE"],
+        &rows,
+    )
+}
+
+fn volume_row(volume: &VolumeLine) -> Vec<String> {
+    vec![
+        volume.id.clone(),
+        volume.state.clone(),
+        format!("{} of {}", volume.legs_in_sync, volume.legs),
+        volume.segments.to_string(),
+        volume.segments_free.to_string(),
+    ]
+}
+
+fn volume(detail: &VolumeDetail) -> String {
+    let mut text = volumes(std::slice::from_ref(&detail.volume));
+    text.push_str(&format!(
+        "\n{} of log in {} open and {} sealed segments, {} segments for the index\n\
+         recovery begins after batch {}; {} of log since then\n\
+         since start: {} batches, {} device writes, {} written; {} batches damaged on every leg\n\n",
+        Size(detail.used_bytes),
+        detail.segments_open,
+        detail.segments_sealed,
+        detail.segments_arena,
+        detail.checkpoint_lsn,
+        Size(detail.since_checkpoint_bytes),
+        detail.batches,
+        detail.device_writes,
+        Size(detail.bytes_written),
+        detail.damaged_batches,
+    ));
+    text.push_str(&legs(&detail.legs));
+    text
+}
+
+fn scrubbed(scrub: &Scrubbed) -> String {
+    format!(
+        "{} read and verified, {} copies repaired, {} batches damaged on every leg",
+        Size(scrub.bytes_read),
+        scrub.repaired,
+        scrub.damaged_batches
+    )
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for leg in &verdict.legs {
+        let path = leg.leg.path.as_deref().unwrap_or("-");
+        text.push_str(&format!(
+            "leg {} ({path}): {}\n",
+            leg.leg.index, leg.verdict
+        ));
+    }
+    if let Some(scrub) = &verdict.scrub {
+        text.push_str(&format!("legs: {}\n", scrubbed(scrub)));
+        text.push_str(&format!(
+            "mail: {} accounts, {} mailboxes, {} messages; {} bodies proved\n",
+            verdict.accounts, verdict.mailboxes, verdict.messages, verdict.bodies_proved
+        ));
+    }
+    for finding in &verdict.findings {
+        text.push_str(&format!("found: {finding}\n"));
+    }
+    text.push_str(if verdict.clean {
+        "all is well\n"
+    } else {
+        "not all is well\n"
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_words() {
+        let text = table(&["A", "LONG"], &[vec!["wider".into(), "x".into()]]);
+        assert_eq!(text, "A      LONG\nwider  x\n");
+    }
+
+    #[test]
+    fn a_reply_of_another_version_is_told_apart() {
+        let told = reply(&Request::LegList, &serde_json::json!([{ "surprise": 1 }]))
+            .expect_err("not a leg");
+        assert!(told.contains("another version"), "{told}");
+    }
+}

@@ -1,0 +1,177 @@
+//! Requests and replies of the control socket: one JSON document per line each way, one request per connection.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    Plan,
+    AccountAdd {
+        address: String,
+        password_hash: String,
+        quota_bytes: u64,
+    },
+    AccountList,
+    AccountShow {
+        address: String,
+    },
+    AccountRemove {
+        address: String,
+    },
+    AccountPassword {
+        address: String,
+        password_hash: String,
+    },
+    AccountQuota {
+        address: String,
+        quota_bytes: u64,
+    },
+    DomainAdd {
+        domain: String,
+    },
+    DomainList,
+    DomainRemove {
+        domain: String,
+    },
+    VolumeList,
+    VolumeShow,
+    VolumeScrub,
+    LegList,
+    LegAttach {
+        path: String,
+        fresh: bool,
+    },
+    LegDetach {
+        leg: String,
+    },
+    LegFail {
+        leg: String,
+    },
+    Fsck {
+        full: bool,
+    },
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Done(serde_json::Value),
+    Refused(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub server_name: String,
+    pub serving: bool,
+    /// Why no mail is taken in, when it is not.
+    pub refuses: Option<String>,
+    pub uptime_s: u64,
+    pub services: Vec<ServiceLine>,
+    pub legs: Vec<LegLine>,
+    pub messages_accepted: u64,
+    pub bytes_accepted: u64,
+    pub receive_memory_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceLine {
+    pub service: String,
+    pub addresses: Vec<String>,
+    pub open: u64,
+    pub accepted: u64,
+    pub refused: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegLine {
+    pub index: u8,
+    pub id: String,
+    pub state: String,
+    pub path: Option<String>,
+    /// Bytes done and bytes to do, while it is resynced or rebuilt.
+    pub progress: Option<(u64, u64)>,
+    pub repairs: u64,
+    pub read_faults: u64,
+    pub write_faults: u64,
+    pub stale_since: Option<u64>,
+    pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountLine {
+    pub address: String,
+    pub quota_bytes: u64,
+    pub used_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountDetail {
+    pub account: AccountLine,
+    pub mailboxes: Vec<MailboxLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MailboxLine {
+    pub name: String,
+    pub messages: u32,
+    pub unseen: u32,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolumeLine {
+    pub id: String,
+    pub state: String,
+    pub legs: usize,
+    pub legs_in_sync: usize,
+    pub segments: usize,
+    pub segments_free: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolumeDetail {
+    pub volume: VolumeLine,
+    pub legs: Vec<LegLine>,
+    pub segments_open: usize,
+    pub segments_sealed: usize,
+    pub segments_arena: usize,
+    pub used_bytes: u64,
+    pub checkpoint_lsn: u64,
+    pub since_checkpoint_bytes: u64,
+    pub batches: u64,
+    pub device_writes: u64,
+    pub bytes_written: u64,
+    pub damaged_batches: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    pub bytes_read: u64,
+    pub repaired: u64,
+    pub damaged_batches: usize,
+}
+
+/// `fsck`'s verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub full: bool,
+    /// No mail is lost and every leg is in sync.
+    pub clean: bool,
+    pub legs: Vec<LegVerdict>,
+    pub scrub: Option<Scrubbed>,
+    pub accounts: u64,
+    pub mailboxes: u64,
+    pub messages: u64,
+    pub bodies_proved: u64,
+    /// At most `limits::FSCK_FINDINGS_MAX` sentences.
+    pub findings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegVerdict {
+    pub leg: LegLine,
+    pub verdict: String,
+}

@@ -1,0 +1,282 @@
+//! The planned threads: what each is given, how they start serving together and how they stop in order.
+
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::host::{Receiver, Sender, oneshot};
+use control::metrics::Metrics;
+use mail::Address;
+use plan::{CorePlan, Misfit, Plan, Service, Zone};
+use service::owner::{Owner, OwnerEnd};
+use service::receive::{self, Receiver as MailReceiver};
+use service::smtp::{self, Role};
+use tokio::sync::mpsc;
+use zone::{Budget, Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
+
+use crate::storage::{self, Opening};
+
+/// Sessions get this long to end after a stop; the process then ends without them.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What every serving thread gets once storage is open.
+#[derive(Clone)]
+pub struct Serving {
+    pub plan: Arc<Plan>,
+    pub owner: Owner,
+    pub tls: Arc<rustls::ServerConfig>,
+    pub receive_memory: Budget,
+    pub placed: receive::Placed,
+    pub metrics: Metrics,
+    /// Throw accepted mail away (`--sink`).
+    pub sink: bool,
+    pub postmaster: Option<Address>,
+}
+
+/// A bound socket of a service that a zone serves.
+pub struct Bound {
+    pub service: Service,
+    pub socket: TcpListener,
+}
+
+/// The running threads.
+pub struct Cores {
+    handles: Vec<CoreHandle>,
+    go: Vec<Sender<Go>>,
+    drained: mpsc::UnboundedReceiver<usize>,
+    close: Stop,
+}
+
+/// What a thread is told once: serve these.
+struct Go {
+    serving: Serving,
+    bound: Vec<Bound>,
+}
+
+impl Cores {
+    /// Starts every thread of the plan and opens storage on its own. Answers with what the operator should know.
+    pub async fn start(
+        plan: &Plan,
+        opening: Opening,
+        end: OwnerEnd,
+    ) -> Result<(Cores, Vec<String>), Misfit> {
+        let (told, opened) = oneshot();
+        let mut storage = Some((opening, end, told));
+        // At most one word from each thread.
+        let (report, drained) = mpsc::unbounded_channel();
+        let close = Stop::new();
+        let mut cores = Cores {
+            handles: Vec::new(),
+            go: Vec::new(),
+            drained,
+            close: close.clone(),
+        };
+        for core in &plan.cores {
+            let (go, gone) = oneshot();
+            let given = Given {
+                storage: if core.zones.contains(&Zone::Storage) {
+                    storage.take()
+                } else {
+                    None
+                },
+                go: gone,
+                report: report.clone(),
+                close: close.clone(),
+            };
+            let settings = CoreSettings {
+                name: thread_name(core),
+                cpu: core.cpu,
+            };
+            let handle = Core::start(settings, move |core| given.live(core))
+                .map_err(|fault| Misfit::new(fault.to_string()))?;
+            cores.handles.push(handle);
+            cores.go.push(go);
+        }
+        let notes = opened
+            .await
+            .unwrap_or_else(|| Err(Misfit::new("the storage thread ended")))?;
+        Ok((cores, notes))
+    }
+
+    /// Hands every thread the sockets of its zones. They accept from now on.
+    pub fn serve(&mut self, serving: &Serving, bound: &[Bound]) -> Result<(), Misfit> {
+        for (core, go) in serving.plan.cores.iter().zip(self.go.drain(..)) {
+            let mut own = Vec::new();
+            for listener in bound {
+                if listener
+                    .service
+                    .zone()
+                    .is_some_and(|zone| core.zones.contains(&zone))
+                {
+                    let socket = listener.socket.try_clone();
+                    let socket = socket
+                        .map_err(|error| Misfit::new(format!("cannot share a socket: {error}")))?;
+                    own.push(Bound {
+                        service: listener.service,
+                        socket,
+                    });
+                }
+            }
+            go.send(Go {
+                serving: serving.clone(),
+                bound: own,
+            });
+        }
+        Ok(())
+    }
+
+    /// Stops accepting, lets sessions end, then closes storage. Says how many sessions were cut off.
+    pub async fn stop(mut self) -> usize {
+        for handle in &self.handles {
+            handle.stop();
+        }
+        let mut cut = 0;
+        for _ in 0..self.handles.len() {
+            cut += self.drained.recv().await.unwrap_or(0);
+        }
+        self.close.request();
+        for handle in self.handles {
+            handle.join();
+        }
+        cut
+    }
+}
+
+fn thread_name(core: &CorePlan) -> String {
+    // The kernel keeps 15 bytes of it.
+    let name: String = core
+        .zones
+        .iter()
+        .map(|zone| zone.name())
+        .collect::<Vec<_>>()
+        .join("+");
+    name.chars().take(15).collect()
+}
+
+/// What one thread starts with.
+struct Given {
+    storage: Option<(Opening, OwnerEnd, Sender<Result<Vec<String>, Misfit>>)>,
+    go: Receiver<Go>,
+    report: mpsc::UnboundedSender<usize>,
+    close: Stop,
+}
+
+impl Given {
+    /// The thread's whole life.
+    async fn live(self, core: Core) {
+        let mut closing = None;
+        if let Some((opening, end, told)) = self.storage {
+            match storage::open(opening).await {
+                Ok(opened) => {
+                    control::room::enter(opened.legs.clone());
+                    let upkeep = service::upkeep::run(
+                        opened.io.host.clone(),
+                        opened.mailboxes.store().volume().clone(),
+                    );
+                    tokio::task::spawn_local(upkeep);
+                    let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());
+                    closing = Some(tokio::task::spawn_local(async move {
+                        end.run(mailboxes.clone(), async move { close.requested().await })
+                            .await;
+                        if let Err(fault) = mailboxes.close().await {
+                            tracing::error!(%fault, "the mailboxes were not closed cleanly; the next start replays the log");
+                        }
+                        if let Err(fault) = mailboxes.store().volume().close().await {
+                            tracing::error!(%fault, "the volume was not closed cleanly; the next start recovers it");
+                        }
+                    }));
+                    told.send(Ok(opened.notes));
+                }
+                Err(misfit) => {
+                    told.send(Err(misfit));
+                    return;
+                }
+            }
+        }
+        if let Some(go) = self.go.await {
+            serve(&core, go);
+        }
+        core.stop().requested().await;
+        let left = core.drain(DRAIN).await;
+        let _ = self.report.send(left);
+        if let Some(closing) = closing {
+            let _ = closing.await;
+        }
+    }
+}
+
+/// Starts the listeners of this thread's zones.
+fn serve(core: &Core, go: Go) {
+    let serving = go.serving;
+    let receiver = Rc::new(MailReceiver::new(
+        serving.owner.clone(),
+        serving.receive_memory.clone(),
+        serving.placed.clone(),
+    ));
+    serving.metrics.add_receiver(receiver.counters().clone());
+    for bound in go.bound {
+        let serve: zone::listener::Serve = match bound.service {
+            Service::Smtp => receive(&serving, &receiver, Role::Smtp),
+            Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
+            Service::Imap | Service::Imaps => continue,
+            // The administration's thread serves these.
+            Service::Http | Service::Https => continue,
+        };
+        let counters = Arc::new(Counters::default());
+        serving
+            .metrics
+            .add_listener(bound.service, counters.clone());
+        let listener = Listener {
+            name: bound.service.name(),
+            socket: bound.socket,
+            connections_max: connections_max(&serving.plan, bound.service),
+            refusal: refusal(bound.service),
+            tls: (bound.service == Service::Imaps).then(|| serving.tls.clone()),
+            counters,
+        };
+        if let Err(error) = core.serve(listener, serve) {
+            tracing::error!(service = bound.service.name(), %error, "cannot accept on this thread");
+        }
+    }
+}
+
+/// This thread's share of a service's connections.
+fn connections_max(plan: &Plan, service: Service) -> usize {
+    let threads = service.zone().map_or(1, |zone| plan.cores_of(zone).count());
+    plan.listener(service)
+        .map_or(0, |listener| listener.connections_max.div_ceil(threads))
+}
+
+/// RFC 5321 §3.1 and RFC 3501 §7.1.5: what a peer hears that is one too many.
+fn refusal(service: Service) -> &'static [u8] {
+    match service {
+        Service::Smtp | Service::Lmtp => b"421 4.3.2 Too many connections, try again later\r\n",
+        Service::Imap => b"* BYE Too many connections, try again later\r\n",
+        Service::Imaps | Service::Http | Service::Https => b"",
+    }
+}
+
+fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> zone::listener::Serve {
+    let config = smtp::Config {
+        role,
+        hostname: serving.plan.server_name.clone(),
+        limits: smtp::Limits {
+            message_bytes_max: serving.plan.message_bytes_max,
+            ..smtp::Limits::default()
+        },
+        tls_available: true,
+        tls_required: false,
+    };
+    let settings = Rc::new(receive::Settings {
+        smtp: Arc::new(config),
+        tls: Some(serving.tls.clone()),
+        postmaster: serving.postmaster.clone(),
+        sink: serving.sink,
+    });
+    let receiver = receiver.clone();
+    Rc::new(move |connection| {
+        let (receiver, settings) = (receiver.clone(), settings.clone());
+        Box::pin(async move { receiver.serve(&settings, connection).await })
+    })
+}

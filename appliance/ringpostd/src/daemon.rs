@@ -1,0 +1,163 @@
+//! From the command line to READY, and from a signal to the end.
+
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+
+use clap::Parser;
+use control::admin::{Admin, Doors};
+use control::metrics::Metrics;
+use mail::Address;
+use plan::{Misfit, Plan, Service};
+use service::owner::owner;
+use service::receive::Placed;
+use tokio::signal::unix::{SignalKind, signal};
+use zone::Budget;
+
+use crate::cores::{Bound, Cores, Serving};
+use crate::settings::{Chosen, Flags};
+use crate::state::State;
+use crate::storage::Opening;
+use crate::trial::{self, Legs};
+use crate::{certificate, events};
+
+pub fn run() -> Result<(), Misfit> {
+    let flags = Flags::parse();
+    let chosen = flags.choose()?;
+    if flags.plan {
+        return print_plan(&chosen.plan, flags.json);
+    }
+    events::start(&chosen.settings.log)?;
+    events::abort_on_panic();
+    if let Some(refusal) = sandbox::io_uring_refusal() {
+        return Err(Misfit::new(refusal));
+    }
+    sandbox::raise_limits();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Misfit::new(format!("cannot start: {error}")))?;
+    runtime.block_on(tokio::task::LocalSet::new().run_until(live(&flags, chosen)))
+}
+
+async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
+    let Chosen {
+        plan,
+        settings,
+        trial,
+    } = chosen;
+    let signals = |kind| {
+        signal(kind).map_err(|error| Misfit::new(format!("cannot wait for signals: {error}")))
+    };
+    let (mut terminated, mut interrupted) = (
+        signals(SignalKind::terminate())?,
+        signals(SignalKind::interrupt())?,
+    );
+    let state = State::open(&plan.state)?;
+    let tls = certificate::load(&settings.tls, &state, &plan.server_name)?;
+    // Sockets before legs: a port in use is said before anything is written.
+    let bound = bind(&plan, trial)?;
+    let legs = trial::prepare(&plan.storage, &state)?;
+    let opening = Opening {
+        plan: plan.storage.clone(),
+        state: plan.state.clone(),
+        create: legs != Legs::Open,
+        create_over: legs == Legs::CreateOver,
+    };
+    let (owner, end) = owner();
+    let (mut cores, notes) = Cores::start(&plan, opening, end).await?;
+    for note in &notes {
+        eprintln!("ringpostd: {note}");
+    }
+    if trial {
+        trial::populate(&owner).await?;
+    }
+    if legs != Legs::Open {
+        trial::created(&state)?;
+    }
+    let plan = Arc::new(plan);
+    let metrics = Metrics::new();
+    let serving = Serving {
+        plan: plan.clone(),
+        owner: owner.clone(),
+        tls: tls.clone(),
+        receive_memory: Budget::new(plan.receive_bytes as usize),
+        placed: Placed::default(),
+        metrics: metrics.clone(),
+        sink: flags.sink,
+        postmaster: trial
+            .then(|| Address::from_parts(trial::PEOPLE[0], trial::DOMAIN))
+            .flatten(),
+    };
+    cores.serve(&serving, &bound)?;
+    let admin = Admin::new(plan.clone(), owner, metrics, serving.receive_memory.clone());
+    let doors = Doors::open(&admin, &plan.state, tls, http(bound))
+        .map_err(|error| Misfit::new(error.to_string()))?;
+    state.link_ringpostctl();
+    if trial {
+        println!("{}", trial::screen(&plan));
+    }
+    println!("RINGPOST READY");
+    let _ = std::io::stdout().flush();
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stopping");
+    admin.stopping();
+    let cut = cores.stop().await;
+    if cut > 0 {
+        tracing::warn!(
+            sessions = cut,
+            "sessions were cut off at the end of the drain"
+        );
+    }
+    drop(doors);
+    Ok(())
+}
+
+fn print_plan(plan: &Plan, json: bool) -> Result<(), Misfit> {
+    let text = if json {
+        serde_json::to_string_pretty(plan)
+            .map_err(|error| Misfit::new(format!("cannot print the plan: {error}")))?
+    } else {
+        plan.to_string()
+    };
+    println!("{}", text.trim_end());
+    Ok(())
+}
+
+/// Every listener of the plan, or the first that cannot be had.
+fn bind(plan: &Plan, trial: bool) -> Result<Vec<Bound>, Misfit> {
+    let mut bound = Vec::new();
+    for listener in &plan.listeners {
+        for address in &listener.addresses {
+            let socket = zone::bind(*address).map_err(|error| {
+                let fix = match (error.kind(), trial) {
+                    (ErrorKind::AddrInUse, true) => {
+                        "another program listens there: stop it, or choose other ports with --port-base"
+                    }
+                    (ErrorKind::AddrInUse, false) => "another program listens there: stop it, or change [listen]",
+                    (ErrorKind::PermissionDenied, _) => {
+                        "ports below 1024 are for root: start as root, or with CAP_NET_BIND_SERVICE"
+                    }
+                    (ErrorKind::AddrNotAvailable, _) => "this machine has no such address: change [listen]",
+                    _ => "change [listen]",
+                };
+                Misfit::new(format!("cannot listen on {address} ({}): {error}; {fix}", listener.service.name()))
+            })?;
+            bound.push(Bound {
+                service: listener.service,
+                socket,
+            });
+        }
+    }
+    Ok(bound)
+}
+
+fn http(bound: Vec<Bound>) -> Vec<(Service, std::net::TcpListener)> {
+    bound
+        .into_iter()
+        .filter(|listener| listener.service.zone().is_none())
+        .map(|listener| (listener.service, listener.socket))
+        .collect()
+}

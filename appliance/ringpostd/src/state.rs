@@ -1,0 +1,148 @@
+//! The state directory: who holds it, and what lies in it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use plan::Misfit;
+
+/// A state directory that is ours until dropped.
+pub struct State {
+    pub path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl State {
+    /// Makes the directory where it is missing, and locks it against a second process.
+    pub fn open(path: &Path) -> Result<State, Misfit> {
+        let told = |what: &str, error: std::io::Error| {
+            Misfit::new(format!(
+                "{what} {}: {error}; choose another place with --state",
+                path.display()
+            ))
+        };
+        if path.exists() && !path.is_dir() {
+            return Err(Misfit::new(format!(
+                "{} is not a directory: choose another with --state",
+                path.display()
+            )));
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| told("cannot make the state directory", error))?;
+        let lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(|error| told("cannot write in the state directory", error))?;
+        let mut lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                return Err(Misfit::new(format!(
+                    "{} is in use by another ringpostd (process {}): stop that one, or choose another place with --state",
+                    path.display(),
+                    holder.trim(),
+                )));
+            }
+            Err((_, errno)) => return Err(told("cannot lock", errno.into())),
+        };
+        let note = (|| {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            writeln!(*lock, "{}", std::process::id())
+        })();
+        note.map_err(|error: std::io::Error| told("cannot write in the state directory", error))?;
+        Ok(State {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Puts `ringpostctl` beside the legs, so that the printed lines work wherever the program was built.
+    pub fn link_ringpostctl(&self) {
+        let link = self.join("ringpostctl");
+        let Ok(program) = std::env::current_exe() else {
+            return;
+        };
+        if fs::read_link(&link).is_ok_and(|target| target == program) {
+            return;
+        }
+        let _ = fs::remove_file(&link);
+        if let Err(error) = std::os::unix::fs::symlink(&program, &link) {
+            tracing::warn!(link = %link.display(), %error, "cannot put ringpostctl into the state directory");
+        }
+    }
+}
+
+/// Writes a file that only we may read, durably.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_directory_has_one_holder() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state");
+        let held = State::open(&path).expect("free");
+        let misfit = State::open(&path).err().expect("held").to_string();
+        assert!(
+            misfit.contains(&std::process::id().to_string()) && misfit.contains("--state"),
+            "{misfit}"
+        );
+        drop(held);
+        assert!(State::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_is_no_state_directory() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        fs::write(&path, b"x").expect("written");
+        assert!(
+            State::open(&path)
+                .err()
+                .is_some_and(|misfit| misfit.to_string().contains("not a directory"))
+        );
+    }
+
+    #[test]
+    fn a_private_file_is_readable_by_us_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("key.pem");
+        write_private(&path, b"secret").expect("written");
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

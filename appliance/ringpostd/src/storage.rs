@@ -1,0 +1,211 @@
+//! The storage thread's opening: the ring joined to the runtime, legs, volume, store, mailboxes.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use control::room::Legs;
+use device::{Device, DeviceIndex, Io};
+use mailbox::Mailboxes;
+use plan::{Misfit, StoragePlan};
+use store::Store;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use uring::Ring;
+use volume::{BATCH_BYTES_MAX, Premade, Volume};
+use zone::CoreHost;
+
+use crate::witness::FileWitness;
+
+/// What the storage thread is told.
+pub struct Opening {
+    pub plan: StoragePlan,
+    pub state: PathBuf,
+    /// Make a new volume on the legs first.
+    pub create: bool,
+    /// … also over the remains of a first start that was cut short.
+    pub create_over: bool,
+}
+
+/// What it answers with, on its own thread.
+pub struct Opened {
+    pub mailboxes: Mailboxes,
+    pub io: Io,
+    pub legs: Rc<OpenLegs>,
+    /// What the operator should know: legs left out, damage found.
+    pub notes: Vec<String>,
+}
+
+/// The open legs and their paths.
+pub struct OpenLegs {
+    ring: Rc<Ring>,
+    paths: RefCell<BTreeMap<u16, PathBuf>>,
+}
+
+impl Legs for OpenLegs {
+    fn open(&self, path: &Path) -> Result<DeviceIndex, String> {
+        let device = self.ring.open(path).map_err(|misfit| misfit.to_string())?;
+        self.paths.borrow_mut().insert(device.0, path.to_owned());
+        Ok(device)
+    }
+
+    fn close(&self, device: DeviceIndex) -> bool {
+        let closed = self.ring.close(device);
+        if closed {
+            self.paths.borrow_mut().remove(&device.0);
+        }
+        closed
+    }
+
+    fn is_present(&self, device: DeviceIndex) -> bool {
+        self.ring.is_present(device)
+    }
+
+    fn path_of(&self, device: DeviceIndex) -> Option<PathBuf> {
+        self.paths.borrow().get(&device.0).cloned()
+    }
+
+    fn device_at(&self, path: &Path) -> Option<DeviceIndex> {
+        let paths = self.paths.borrow();
+        paths
+            .iter()
+            .find(|(_, known)| known.as_path() == path)
+            .map(|(device, _)| DeviceIndex(*device))
+    }
+}
+
+/// Runs on the storage core. What is wrong with one leg is a note as long as another one serves.
+pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
+    let plan = &opening.plan;
+    let ring = Rc::new(Ring::new().map_err(|misfit| Misfit::new(misfit.to_string()))?);
+    join_ring(ring.clone())?;
+    let host = CoreHost::new("index")
+        .map_err(|error| Misfit::new(format!("cannot start a thread: {error}")))?;
+    let io = Io {
+        device: ring.clone(),
+        host: Rc::new(host),
+    };
+    let legs = Rc::new(OpenLegs {
+        ring: ring.clone(),
+        paths: RefCell::default(),
+    });
+    let mut notes = Vec::new();
+    let mut devices = Vec::new();
+    for path in &plan.legs {
+        match legs.open(path) {
+            Ok(device) => devices.push(device),
+            Err(why) => notes.push(why),
+        }
+    }
+    if devices.is_empty() || (opening.create && !notes.is_empty()) {
+        return Err(Misfit::new(format!(
+            "no volume without legs: {}",
+            notes.join("; ")
+        )));
+    }
+    let premade = (0..plan.batch_buffers)
+        .map(|_| ring.allocate(BATCH_BYTES_MAX))
+        .collect();
+    let settings = volume::Settings {
+        segment_bytes: plan.segment_bytes,
+        hard_deadline_us: plan.hard_deadline_us,
+        batches_in_flight_max: plan.batches_in_flight,
+        batch_buffers: plan.batch_buffers,
+        premade: Premade::new(premade),
+        format_over: opening.create_over,
+        ..volume::Settings::default()
+    };
+    let witness = FileWitness::new(opening.state.clone());
+    if opening.create {
+        Volume::create(&io, &devices, &settings, &witness, fastrand::u64(..))
+            .await
+            .map_err(|refusal| Misfit::new(refusal.to_string()))?;
+    }
+    let volume = Volume::open(&io, &devices, &settings, Rc::new(witness))
+        .await
+        .map_err(|refusal| Misfit::new(with_notes(refusal.to_string(), &notes)))?;
+    notes.extend(told(&volume));
+    let settings = store::Settings {
+        projection_cache_bytes: plan.projection_cache_bytes as usize,
+        compression_level: plan.compression,
+    };
+    let (store, replay) = Store::open(io.clone(), volume, settings)
+        .await
+        .map_err(|fault| Misfit::new(format!("the log cannot be opened: {fault}")))?;
+    let settings = mailbox::Settings {
+        cache_bytes: plan.mailbox_cache_bytes as usize,
+        checkpoint_groups: plan.checkpoint_groups,
+        checkpoint_bytes: plan.checkpoint_bytes,
+        checkpoint_us: plan.checkpoint_us,
+    };
+    let mailboxes = Mailboxes::open(io.clone(), store, replay, settings)
+        .await
+        .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
+    Ok(Opened {
+        mailboxes,
+        io,
+        legs,
+        notes,
+    })
+}
+
+fn with_notes(refusal: String, notes: &[String]) -> String {
+    if notes.is_empty() {
+        refusal
+    } else {
+        format!("{refusal}; {}", notes.join("; "))
+    }
+}
+
+/// What opening left out or found, in sentences.
+fn told(volume: &Volume) -> Vec<String> {
+    let report = volume.open_report();
+    let mut notes = report.left_out;
+    if !report.damaged.is_empty() {
+        notes.push(format!(
+            "{} acknowledged batches are damaged on every leg: the volume is read-only; see `ringpostctl fsck full`",
+            report.damaged.len()
+        ));
+    }
+    tracing::info!(
+        volume = %volume.id(),
+        clean = report.clean,
+        tail_batches = report.tail_batches,
+        normalised = report.normalised,
+        "volume open"
+    );
+    notes
+}
+
+/// Turns the ring whenever something is to be submitted or has completed. Operations started by tasks that are ready
+/// now reach the kernel together: the turn is a task like them and comes after.
+fn join_ring(ring: Rc<Ring>) -> Result<(), Misfit> {
+    let told =
+        |error: std::io::Error| Misfit::new(format!("cannot wait for the storage ring: {error}"));
+    let bell = Arc::new(Notify::new());
+    let kick = bell.clone();
+    ring.set_kick(Box::new(move || kick.notify_one()));
+    let descriptor = ring.eventfd().try_clone_to_owned().map_err(told)?;
+    #[expect(
+        deprecated,
+        reason = "an OwnedFd owns its descriptor for life, which is all that `register` asks; that one is unsafe"
+    )]
+    let completions = AsyncFd::new(descriptor).map_err(told)?;
+    tokio::task::spawn_local(async move {
+        loop {
+            // until the thread ends
+            tokio::select! {
+                ready = completions.readable() => match ready {
+                    // Edge-triggered: the next completion is a new edge, the counter need not be read.
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(error) => panic!("the storage ring's eventfd: {error}"),
+                },
+                () = bell.notified() => {}
+            }
+            ring.turn();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! The legs of a first start, the demo accounts, and the one screen.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use control::password;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mail::Address;
+use plan::{Misfit, Plan, Service, Size, StoragePlan};
+use service::owner::Owner;
+
+use crate::state::{State, write_private};
+use crate::witness::FileWitness;
+
+pub const DOMAIN: &str = "example.org";
+pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
+pub const PASSWORD: &str = "ringpost";
+
+/// Names the files of a first start under way: whoever finds it begins anew, for nothing was accepted yet.
+const MARKER: &str = "creating";
+
+/// What the storage thread is to do with the legs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Legs {
+    /// They hold a volume.
+    Open,
+    /// They are blank.
+    Create,
+    /// They may hold the remains of a first start.
+    CreateOver,
+}
+
+/// Makes file legs that are missing at a first start. Refuses to begin anew where mail may be waiting on legs that are gone.
+pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
+    let marker = state.join(MARKER);
+    let again = marker.exists();
+    if again {
+        begin_again(&marker, state)?;
+    }
+    let missing: Vec<&PathBuf> = storage
+        .legs
+        .iter()
+        .filter(|leg| fs::symlink_metadata(leg).is_err())
+        .collect();
+    let all = missing.len() == storage.legs.len();
+    if FileWitness::new(state.path.clone()).knows_any() {
+        if all {
+            return Err(Misfit::new(format!(
+                "no leg is left ({} are missing), and {} knows a volume whose mail lies on them: bring one back, or choose another place with --state",
+                shown(&storage.legs),
+                state.path.display(),
+            )));
+        }
+        return Ok(Legs::Open);
+    }
+    if !storage.create {
+        return Err(Misfit::new(format!(
+            "{} knows no volume: set `volume.create = true` to make one on blank legs, or give the state directory of the volume on {}",
+            state.path.display(),
+            shown(&storage.legs),
+        )));
+    }
+    let list: String = missing
+        .iter()
+        .map(|leg| format!("{}\n", leg.display()))
+        .collect();
+    write_private(&marker, list.as_bytes())
+        .map_err(|error| Misfit::new(format!("cannot write {}: {error}", marker.display())))?;
+    let made = make(&missing, storage.leg_bytes);
+    if made.is_err() {
+        // Nothing of ours stays behind; files of others were never touched.
+        let _ = fs::remove_file(&marker);
+    }
+    made?;
+    Ok(if again {
+        Legs::CreateOver
+    } else {
+        Legs::Create
+    })
+}
+
+/// The first start is over: the volume stands.
+pub fn created(state: &State) -> Result<(), Misfit> {
+    let marker = state.join(MARKER);
+    fs::remove_file(&marker)
+        .map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
+}
+
+fn begin_again(marker: &Path, state: &State) -> Result<(), Misfit> {
+    let told = |error: std::io::Error| {
+        Misfit::new(format!(
+            "cannot clear away a first start that was cut short: {error}"
+        ))
+    };
+    let list = fs::read_to_string(marker).map_err(told)?;
+    for leg in list.lines().map(Path::new) {
+        if leg.is_file() {
+            fs::remove_file(leg).map_err(told)?;
+        }
+    }
+    for entry in fs::read_dir(&state.path).map_err(told)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("witness-") {
+            fs::remove_file(entry.path()).map_err(told)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the legs through once, all at the same time, and shows how far it is.
+fn make(legs: &[&PathBuf], bytes: u64) -> Result<(), Misfit> {
+    if legs.is_empty() {
+        return Ok(());
+    }
+    let bar = ProgressBar::new(bytes * legs.len() as u64);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let style = ProgressStyle::with_template(
+        "making the legs  {bar:40}  {bytes}/{total_bytes}  {bytes_per_sec}",
+    );
+    bar.set_style(style.expect("a fixed template"));
+    let done = AtomicU64::new(0);
+    let made: Vec<Result<(), uring::Misfit>> = std::thread::scope(|scope| {
+        let makers: Vec<_> = legs
+            .iter()
+            .map(|leg| {
+                let (bar, done) = (&bar, &done);
+                scope.spawn(move || {
+                    let mut before = 0;
+                    uring::create_file_leg(leg, bytes, |now| {
+                        let sum = done.fetch_add(now - before, Ordering::Relaxed) + now - before;
+                        before = now;
+                        bar.set_position(sum);
+                    })
+                })
+            })
+            .collect();
+        makers
+            .into_iter()
+            .map(|maker| maker.join().expect("a panic aborts"))
+            .collect()
+    });
+    bar.finish_and_clear();
+    let refused: Vec<String> = made
+        .iter()
+        .filter_map(|made| made.as_ref().err())
+        .map(ToString::to_string)
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    for (leg, made) in legs.iter().zip(&made) {
+        if made.is_ok() {
+            let _ = fs::remove_file(leg);
+        }
+    }
+    Err(Misfit::new(format!(
+        "{}; make room, or choose a smaller --leg-size than {}",
+        refused.join("; "),
+        Size(bytes)
+    )))
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<_>>()
+        .join(" and ")
+}
+
+/// Domain and accounts of a volume that has none.
+pub async fn populate(owner: &Owner) -> Result<(), Misfit> {
+    let told = |what: String| Misfit::new(format!("cannot make the demo accounts: {what}"));
+    let known = owner
+        .ask(|mailboxes| async move { mailboxes.domains() })
+        .await;
+    if !known.map_err(|busy| told(busy.to_string()))?.is_empty() {
+        return Ok(());
+    }
+    let mut accounts = Vec::new();
+    for person in PEOPLE {
+        let address = Address::from_parts(person, DOMAIN).expect("a good address");
+        accounts.push((address, password::hash(PASSWORD).map_err(told)?));
+    }
+    let made = owner
+        .ask(move |mailboxes| async move {
+            for (address, hash) in &accounts {
+                mailboxes.add_account(address, hash, 0).await?;
+            }
+            Ok::<(), mailbox::MailboxFault>(())
+        })
+        .await;
+    made.map_err(|busy| told(busy.to_string()))?
+        .map_err(|fault| told(fault.to_string()))
+}
+
+/// The one screen of trial mode.
+pub fn screen(plan: &Plan) -> String {
+    let at = |service: Service| {
+        plan.listener(service)
+            .and_then(|listener| listener.addresses.first().copied())
+    };
+    let state = plan.state.display();
+    let state = if plan.state.is_relative() && !plan.state.starts_with(".") {
+        format!("./{state}")
+    } else {
+        state.to_string()
+    };
+    let mut text = format!(
+        "Ringpost {} in trial mode; everything it keeps is in {state}\n\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    text.push_str("  listens   ");
+    let ports: Vec<String> = Service::ALL
+        .iter()
+        .filter_map(|service| {
+            Some(format!(
+                "{} {}",
+                service.name().to_uppercase(),
+                at(*service)?.port()
+            ))
+        })
+        .collect();
+    text.push_str(&format!("127.0.0.1: {}\n", ports.join(" · ")));
+    text.push_str(&format!(
+        "  accounts  {} @{DOMAIN}, password {PASSWORD}\n\n",
+        PEOPLE.join(", ")
+    ));
+    if let Some(smtp) = at(Service::Smtp) {
+        text.push_str(&format!(
+            "  send      swaks --server {smtp} --from you@example.net --to alice@{DOMAIN}\n"
+        ));
+        text.push_str(&format!(
+            "            printf 'Subject: hello\\r\\n\\r\\nHello, Alice\\r\\n' | curl smtp://{smtp} --mail-from you@example.net --mail-rcpt alice@{DOMAIN} -T -\n"
+        ));
+    }
+    if let Some(imap) = at(Service::Imap) {
+        text.push_str(&format!(
+            "  read      curl -u alice@{DOMAIN}:{PASSWORD} 'imap://{imap}/INBOX;MAILINDEX=1'\n"
+        ));
+        text.push_str(&format!(
+            "            mutt -f imap://alice%40{DOMAIN}:{PASSWORD}@{imap}/INBOX\n"
+        ));
+    }
+    text.push_str(&format!(
+        "  look      {state}/ringpostctl leg list      (status, account list, fsck full, --help)\n"
+    ));
+    if let Some(http) = at(Service::Http) {
+        text.push_str(&format!("            curl http://{http}/metrics\n"));
+    }
+    text.push_str(&format!(
+        "  stop      Ctrl-C, or kill {}\n",
+        std::process::id()
+    ));
+    text
+}
