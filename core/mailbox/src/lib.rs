@@ -199,3 +199,6 @@ impl Mailboxes {
         &self.inner.store
     }
 }
+
+#[cfg(test)]
+mod tests;

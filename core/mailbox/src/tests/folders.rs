@@ -1,0 +1,310 @@
+//! The directory and the folder tree.
+
+use super::*;
+
+#[test]
+fn accounts_are_found_by_any_case_and_with_details() {
+    let rig = Rig::new(20);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        assert!(matches!(
+            mailboxes.add_account(&address("ada"), "", 0).await,
+            Err(MailboxFault::Refused(_))
+        ));
+        let generation = mailboxes.directory_generation();
+        let before = generation.load(std::sync::atomic::Ordering::Acquire);
+        assert_eq!(mailboxes.account(&address("ada")).await.unwrap(), None);
+        let ada = add(&mailboxes, "Ada").await;
+        assert!(generation.load(std::sync::atomic::Ordering::Acquire) > before);
+        assert_eq!(
+            mailboxes.add_account(&address("aDa"), "", 0).await,
+            Err(MailboxFault::Exists)
+        );
+        for local in ["ada", "ADA", "ada+lists", "ada+a+b"] {
+            assert_eq!(
+                mailboxes
+                    .account(&address(local))
+                    .await
+                    .unwrap()
+                    .map(|account| account.id),
+                Some(ada),
+                "{local}"
+            );
+        }
+        let exact = add(&mailboxes, "ada+lists").await;
+        assert_eq!(
+            mailboxes
+                .account(&address("ada+lists"))
+                .await
+                .unwrap()
+                .unwrap()
+                .id,
+            exact
+        );
+        assert_eq!(mailboxes.account(&address("+lists")).await.unwrap(), None);
+        mailboxes.set_password_hash(ada, "new").await.unwrap();
+        assert_eq!(
+            mailboxes
+                .account(&address("ada"))
+                .await
+                .unwrap()
+                .unwrap()
+                .password_hash,
+            "new"
+        );
+        assert!(mailboxes.remove_domain("example.org").await.is_err());
+        mailboxes.remove_account(ada).await.unwrap();
+        assert_eq!(mailboxes.account(&address("ada")).await.unwrap(), None);
+        assert_eq!(mailboxes.list(ada).await, Err(MailboxFault::NoAccount));
+        assert_eq!(
+            mailboxes.remove_account(ada).await,
+            Err(MailboxFault::NoAccount)
+        );
+        mailboxes.remove_account(exact).await.unwrap();
+        mailboxes.remove_domain("EXAMPLE.org").await.unwrap();
+        assert_eq!(mailboxes.domains(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn accounts_are_listed_in_order_whatever_is_checkpointed() {
+    let rig = Rig::new(21);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let mut ids = BTreeMap::new();
+        for number in 0..30 {
+            let local = format!("user{:02}", number * 7 % 30);
+            ids.insert(local.clone(), add(&mailboxes, &local).await);
+            if number % 8 == 0 {
+                mailboxes.checkpoint().await.unwrap();
+            }
+        }
+        for local in ["user03", "user04", "user29"] {
+            mailboxes.remove_account(ids[local]).await.unwrap();
+            ids.remove(local);
+        }
+        let mut found = Vec::new();
+        let mut after = None;
+        loop {
+            let page = mailboxes.accounts(after.as_deref(), 4).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some(last.address.key());
+            found.extend(
+                page.iter()
+                    .map(|account| account.address.local().to_owned()),
+            );
+        }
+        assert_eq!(found, ids.into_keys().collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_new_account_has_the_usual_folders() {
+    let rig = Rig::new(22);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let list = mailboxes.list(ada).await.unwrap();
+        let names: Vec<&str> = list.iter().map(|info| info.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["Archive", "Drafts", "INBOX", "Junk", "Sent", "Trash"]
+        );
+        assert!(list.iter().all(|info| info.subscribed && info.selectable));
+        assert_eq!(list[3].special_use, Some(SpecialUse::Junk));
+        assert_eq!(list[2].special_use, None);
+    });
+}
+
+#[test]
+fn parents_are_made_on_the_way_and_stay_as_names() {
+    let rig = Rig::new(23);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        mailboxes.create(ada, "a/b/c/", None).await.unwrap();
+        assert_eq!(
+            mailboxes.create(ada, "a/b", None).await,
+            Err(MailboxFault::Exists)
+        );
+        mailboxes.delete(ada, "a/b").await.unwrap();
+        let list = mailboxes.list(ada).await.unwrap();
+        let b = list.iter().find(|info| info.name == "a/b").unwrap();
+        assert!(!b.selectable);
+        assert_eq!(
+            mailboxes.find(ada, "a/b").await,
+            Err(MailboxFault::NoMailbox)
+        );
+        assert!(matches!(
+            mailboxes.delete(ada, "a/b").await,
+            Err(MailboxFault::Refused(_))
+        ));
+        mailboxes.create(ada, "a/b", None).await.unwrap();
+        mailboxes.delete(ada, "a/b/c").await.unwrap();
+        assert_eq!(
+            mailboxes.delete(ada, "a/b/c").await,
+            Err(MailboxFault::NoMailbox)
+        );
+        assert!(matches!(
+            mailboxes.delete(ada, "inbox").await,
+            Err(MailboxFault::Refused(_))
+        ));
+    });
+}
+
+#[test]
+fn a_rename_takes_the_children_and_the_mail_along() {
+    let rig = Rig::new(24);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        mailboxes.create(ada, "work/old/2020", None).await.unwrap();
+        mailboxes.create(ada, "workshop", None).await.unwrap();
+        mailboxes
+            .deliver(delivery(1, vec![to(ada, "work/old/2020")]))
+            .await
+            .pop()
+            .unwrap()
+            .unwrap();
+        let before = mailboxes
+            .status(mailboxes.find(ada, "work/old/2020").await.unwrap())
+            .await
+            .unwrap();
+        mailboxes.rename(ada, "work", "x/y").await.unwrap();
+        let names: Vec<String> = mailboxes
+            .list(ada)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|info| info.name)
+            .collect();
+        assert!(
+            !names.iter().any(|name| name.starts_with("work/"))
+                && names.contains(&"workshop".to_owned())
+        );
+        let after = mailboxes
+            .status(mailboxes.find(ada, "x/y/old/2020").await.unwrap())
+            .await
+            .unwrap();
+        assert_eq!(after, before, "UIDVALIDITY and all");
+        assert!(matches!(
+            mailboxes.rename(ada, "x", "x/y/z").await,
+            Err(MailboxFault::Refused(_))
+        ));
+        assert_eq!(
+            mailboxes.rename(ada, "x/y", "Sent").await,
+            Err(MailboxFault::Exists)
+        );
+        assert_eq!(
+            mailboxes.rename(ada, "nothing", "more").await,
+            Err(MailboxFault::NoMailbox)
+        );
+    });
+}
+
+#[test]
+fn renaming_inbox_leaves_a_new_one_and_tells_who_had_it_open() {
+    let rig = Rig::new(25);
+    let before = rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        mailboxes.create(ada, "INBOX/child", None).await.unwrap();
+        deliver(&mailboxes, 1, ada).await;
+        let old = mailboxes.find(ada, "INBOX").await.unwrap();
+        let seen = mailboxes.view(old).await.unwrap().status;
+        mailboxes.rename(ada, "INBOX", "Saved/2026").await.unwrap();
+        assert!(
+            mailboxes
+                .changes(old, seen.highest_modseq)
+                .await
+                .unwrap()
+                .gone
+        );
+        let saved = mailboxes.find(ada, "Saved/2026").await.unwrap();
+        let fresh = mailboxes.view(saved).await.unwrap().status;
+        assert!(
+            !mailboxes
+                .changes(saved, fresh.highest_modseq)
+                .await
+                .unwrap()
+                .gone
+        );
+        assert_eq!((fresh.messages, fresh.uid_validity), (1, seen.uid_validity));
+        let new = mailboxes.find(ada, "INBOX").await.unwrap();
+        let status = mailboxes.status(new).await.unwrap();
+        assert_eq!(status.messages, 0);
+        assert!(status.uid_validity > seen.uid_validity);
+        assert!(mailboxes.find(ada, "INBOX/child").await.is_ok());
+        assert_eq!(deliver(&mailboxes, 2, ada).await.mailbox, new);
+        picture(&mailboxes).await
+    });
+    rig.crash();
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        assert_same(&picture(&mailboxes).await, &before);
+    });
+}
+
+#[test]
+fn a_name_used_again_has_a_higher_uidvalidity() {
+    let rig = Rig::new(26);
+    let mut last = None;
+    for _ in 0..4 {
+        rig.block_on(async {
+            let mailboxes = rig.open().await;
+            let ada = match mailboxes.account(&address("ada")).await.unwrap() {
+                Some(account) => account.id,
+                None => add(&mailboxes, "ada").await,
+            };
+            for _ in 0..3 {
+                let id = mailboxes.create(ada, "again", None).await.unwrap();
+                let status = mailboxes.status(id).await.unwrap();
+                assert!(Some(status.uid_validity) > last);
+                last = Some(status.uid_validity);
+                mailboxes.delete(ada, "again").await.unwrap();
+                assert!(mailboxes.changes(id, mail::ModSeq(1)).await.unwrap().gone);
+            }
+        });
+        rig.crash();
+    }
+}
+
+#[test]
+fn subscriptions_outlive_their_mailboxes() {
+    let rig = Rig::new(27);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        mailboxes.delete(ada, "Junk").await.unwrap();
+        mailboxes.subscribe(ada, "Not/There", true).await.unwrap();
+        mailboxes.subscribe(ada, "Sent", false).await.unwrap();
+        let names = mailboxes.subscriptions(ada).await.unwrap();
+        assert_eq!(
+            names,
+            ["Archive", "Drafts", "INBOX", "Junk", "Not/There", "Trash"]
+        );
+        assert!(mailboxes.subscribe(ada, "a//b", true).await.is_err());
+    });
+}
+
+/// A client creates the same folder from two connections; only one may win.
+#[test]
+fn of_two_creations_one_is_told_that_it_exists() {
+    let rig = Rig::new(28);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let answers: Rc<RefCell<Vec<bool>>> = Rc::default();
+        for _ in 0..5 {
+            let (mailboxes, answers) = (mailboxes.clone(), answers.clone());
+            rig.world.io().host.spawn(Box::pin(async move {
+                let made = mailboxes.create(ada, "p/q", None).await.is_ok();
+                answers.borrow_mut().push(made);
+            }));
+        }
+        while answers.borrow().len() < 5 {
+            base::host::sleep_us(&*rig.world.io().host, 1_000).await;
+        }
+        assert_eq!(answers.borrow().iter().filter(|made| **made).count(), 1);
+    });
+}
