@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::admin::SOCKET;
 use crate::words::Request;
-use crate::{client, password, show};
+use crate::{client, dump, password, salvage, show};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]
@@ -53,9 +53,26 @@ enum Verb {
         #[arg(value_parser = ["quick", "full"], default_value = "quick")]
         how: String,
     },
+    /// Write the mail of orphan legs into Maildir: no daemon, no index, past damage
+    Salvage {
+        #[arg(required = true)]
+        legs: Vec<PathBuf>,
+        /// A new directory
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// The append log
+    #[command(subcommand)]
+    Log(LogVerb),
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
+}
+
+#[derive(Debug, Subcommand)]
+enum LogVerb {
+    /// Print every record on a leg that no daemon uses
+    Dump { leg: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,8 +167,16 @@ pub fn main() -> ExitCode {
 
 impl Command {
     fn run(&self) -> Result<ExitCode, String> {
-        if let Verb::Config(ConfigVerb::Check { file }) = &self.verb {
-            return self.check_config(file);
+        match &self.verb {
+            Verb::Config(ConfigVerb::Check { file }) => return self.check_config(file),
+            Verb::Salvage { legs, to } => return self.salvage(legs, to),
+            Verb::Log(LogVerb::Dump { leg }) => {
+                let mut out = std::io::BufWriter::new(std::io::stdout());
+                dump::run(leg, self.json, &mut out)?;
+                let _ = out.flush(); // a reader that went away is no error
+                return Ok(ExitCode::SUCCESS);
+            }
+            _ => {}
         }
         let request = self.verb.request()?;
         let value = client::ask(&self.socket(), &request)?;
@@ -196,6 +221,33 @@ impl Command {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
             _ => Ok(()),
         }
+    }
+
+    fn salvage(&self, legs: &[PathBuf], to: &std::path::Path) -> Result<ExitCode, String> {
+        let salvaged = salvage::run(legs, to)?;
+        if self.json {
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&salvaged).map_err(|error| error.to_string())?
+            );
+        } else {
+            for finding in &salvaged.findings {
+                println!("found: {finding}");
+            }
+            println!(
+                "{} messages of {} mailboxes written to {}; {} could not be read",
+                salvaged.messages,
+                salvaged.mailboxes,
+                to.display(),
+                salvaged.lost
+            );
+        }
+        // What was there was written; what was not is a refusal that scripts can see.
+        Ok(if salvaged.lost == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(1)
+        })
     }
 
     fn check_config(&self, file: &std::path::Path) -> Result<ExitCode, String> {
@@ -250,7 +302,9 @@ impl Verb {
             Verb::Fsck { how } => Request::Fsck {
                 full: how == "full",
             },
-            Verb::Config(_) => unreachable!("done without the daemon"),
+            Verb::Config(_) | Verb::Salvage { .. } | Verb::Log(_) => {
+                unreachable!("done without the daemon")
+            }
         })
     }
 }

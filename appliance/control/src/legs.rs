@@ -7,7 +7,7 @@ use volume::{LegReport, LegState, Volume};
 
 use crate::admin::Admin;
 use crate::answer::{Refused, volume_of};
-use crate::limits::{LET_GO_PAUSE, LET_GO_TRIES};
+use crate::limits::{ASIDE_MAX, LET_GO_PAUSE, LET_GO_TRIES};
 use crate::room;
 use crate::words::LegLine;
 
@@ -16,7 +16,14 @@ pub fn lines(volume: &Volume) -> Vec<LegLine> {
 }
 
 fn line(leg: &LegReport) -> LegLine {
-    let path = leg.device.and_then(|device| room::legs().path_of(device));
+    // A leg that left keeps the path it was last seen at.
+    let path = match leg.device.and_then(|device| room::legs().path_of(device)) {
+        Some(path) => {
+            room::remember(leg.id, &path);
+            Some(path)
+        }
+        None => room::remembered(leg.id),
+    };
     LegLine {
         index: leg.index.0,
         id: leg.id.to_string(),
@@ -52,7 +59,10 @@ fn find(volume: &Volume, name: &str) -> Result<LegReport, Refused> {
     let mut found = legs.iter().filter(|leg| {
         let line = line(leg);
         by_index == Some(leg.index.0)
-            || line.path.as_deref() == Some(name)
+            || line
+                .path
+                .as_deref()
+                .is_some_and(|path| same_path(Path::new(path), Path::new(name)))
             || (name.len() >= 4 && line.id.starts_with(name))
     });
     match (found.next(), found.next()) {
@@ -114,15 +124,24 @@ async fn let_go(device: DeviceIndex) -> Result<(), Refused> {
     Err("the device has not answered its last operations yet: try again later".into())
 }
 
-/// Admits a leg that returned, or a blank one; `fresh` makes a blank file first.
+/// Admits a leg that returned, or a blank one.
+///
+/// A blank file is made first when `fresh` says so, and also in the place of a planned leg whose file is gone or was cut
+/// short (what is left of that one is put aside, not thrown away).
 pub async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refused> {
     let path = PathBuf::from(path);
-    if fresh {
-        let bytes = admin.plan().storage.leg_bytes;
-        let wanted = admin
-            .ask(async |mailboxes| largest(volume_of(&mailboxes)))
-            .await?
-            .unwrap_or(bytes);
+    let wanted = admin
+        .ask(async |mailboxes| largest(volume_of(&mailboxes)))
+        .await?
+        .unwrap_or(admin.plan().storage.leg_bytes);
+    let planned = admin
+        .plan()
+        .storage
+        .legs
+        .iter()
+        .any(|leg| same_path(leg, &path));
+    let make = fresh || (planned && needs_making(&path, wanted)?);
+    if make {
         let at = path.clone();
         // Minutes for a large leg; not on the storage thread.
         let made =
@@ -134,10 +153,41 @@ pub async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, R
     let admitted = admin
         .ask(async move |mailboxes| admit(volume_of(&mailboxes), &path).await)
         .await?;
-    if admitted.is_err() && fresh {
+    if admitted.is_err() && make {
         let _ = std::fs::remove_file(made);
     }
     admitted
+}
+
+/// Whether a planned leg's file has to be made anew; puts one that was cut short aside.
+fn needs_making(path: &Path, wanted: u64) -> Result<bool, Refused> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    if !meta.is_file() || meta.len() >= wanted {
+        return Ok(false);
+    }
+    for number in 1..ASIDE_MAX {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".cut-short-{number}"));
+        let aside = PathBuf::from(aside);
+        if !aside.exists() {
+            tracing::warn!(leg = %path.display(), aside = %aside.display(), "the leg was cut short; what is left of it is put aside");
+            return std::fs::rename(path, &aside)
+                .map(|()| true)
+                .map_err(|error| format!("{}: {error}", path.display()));
+        }
+    }
+    Err(format!(
+        "{} was cut short, and {ASIDE_MAX} earlier ones lie beside it: remove some",
+        path.display()
+    ))
+}
+
+fn same_path(left: &Path, right: &Path) -> bool {
+    std::path::absolute(left).ok() == std::path::absolute(right).ok()
 }
 
 /// Bytes of the file behind the largest leg: what a fresh one must have.

@@ -24,3 +24,7 @@ pub const LET_GO_PAUSE: Duration = Duration::from_millis(100);
 /// A password shorter than this is refused; longer than the other is not hashed.
 pub const PASSWORD_BYTES_MIN: usize = 6;
 pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// Leg files that were cut short and put aside, one beside the other, before an operator must look.
+pub const ASIDE_MAX: u32 = 10;
+/// Damage that `salvage` names one by one.
+pub const SALVAGE_FINDINGS_MAX: usize = 10_000;

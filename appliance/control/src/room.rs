@@ -1,10 +1,12 @@
 //! The storage thread's own things that administration needs there: the open legs.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use device::DeviceIndex;
+use volume::LegId;
 
 /// Opening and closing of legs on the storage thread.
 pub trait Legs {
@@ -21,6 +23,8 @@ pub trait Legs {
 
 thread_local! {
     static LEGS: RefCell<Option<Rc<dyn Legs>>> = const { RefCell::new(None) };
+    /// Where each leg was last seen. Bounded by the legs a volume ever had since start.
+    static SEEN: RefCell<BTreeMap<LegId, PathBuf>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Called once on the storage thread, before anybody asks.
@@ -32,4 +36,16 @@ pub fn enter(legs: Rc<dyn Legs>) {
 pub(crate) fn legs() -> Rc<dyn Legs> {
     LEGS.with_borrow(|legs| legs.clone())
         .expect("asked on the storage thread")
+}
+
+pub(crate) fn remember(leg: LegId, path: &Path) {
+    SEEN.with_borrow_mut(|seen| {
+        if seen.get(&leg).is_none_or(|known| known != path) {
+            seen.insert(leg, path.to_owned());
+        }
+    });
+}
+
+pub(crate) fn remembered(leg: LegId) -> Option<PathBuf> {
+    SEEN.with_borrow(|seen| seen.get(&leg).cloned())
 }

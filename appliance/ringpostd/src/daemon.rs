@@ -62,6 +62,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         state: plan.state.clone(),
         create: legs != Legs::Open,
         create_over: legs == Legs::CreateOver,
+        accept_moved: flags.accept_moved,
     };
     let (owner, end) = owner();
     let (mut cores, notes) = Cores::start(&plan, opening, end).await?;

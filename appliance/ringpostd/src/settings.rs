@@ -36,6 +36,9 @@ pub struct Flags {
     /// What to log: error, warn, info, debug, or tracing's directives
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
+    /// Take legs that lie on other devices than those they were made on: they were moved on purpose
+    #[arg(long)]
+    pub accept_moved: bool,
     /// Throw accepted mail away instead of storing it: for measuring the receiver alone
     #[arg(long, hide = true)]
     pub sink: bool,

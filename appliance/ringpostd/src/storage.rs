@@ -27,6 +27,8 @@ pub struct Opening {
     pub create: bool,
     /// … also over the remains of a first start that was cut short.
     pub create_over: bool,
+    /// Legs may lie on other devices than those they were made on (they were moved on purpose).
+    pub accept_moved: bool,
 }
 
 /// What it answers with, on its own thread.
@@ -115,6 +117,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         batch_buffers: plan.batch_buffers,
         premade: Premade::new(premade),
         format_over: opening.create_over,
+        accept_moved: opening.accept_moved,
         ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
@@ -127,6 +130,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         .await
         .map_err(|refusal| Misfit::new(with_notes(refusal.to_string(), &notes)))?;
     notes.extend(told(&volume));
+    readmit(&volume, &devices, &legs, &mut notes).await;
     let settings = store::Settings {
         projection_cache_bytes: plan.projection_cache_bytes as usize,
         compression_level: plan.compression,
@@ -151,6 +155,33 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     })
 }
 
+/// Planned legs that the volume left out are admitted again at once: one that missed mail gets what it missed, a blank
+/// one everything. Legs of other volumes are refused by the volume and let go.
+async fn readmit(
+    volume: &Volume,
+    devices: &[DeviceIndex],
+    legs: &OpenLegs,
+    notes: &mut Vec<String>,
+) {
+    for &device in devices {
+        if volume.legs().iter().any(|leg| leg.device == Some(device)) {
+            continue;
+        }
+        let path = legs.path_of(device).unwrap_or_default();
+        match volume.attach(device).await {
+            Ok(leg) => notes.push(format!(
+                "{} is leg {} and is being brought up to date",
+                path.display(),
+                leg.0
+            )),
+            Err(refusal) => {
+                notes.push(format!("{} is left out: {refusal}", path.display()));
+                legs.close(device);
+            }
+        }
+    }
+}
+
 fn with_notes(refusal: String, notes: &[String]) -> String {
     if notes.is_empty() {
         refusal
@@ -162,7 +193,10 @@ fn with_notes(refusal: String, notes: &[String]) -> String {
 /// What opening left out or found, in sentences.
 fn told(volume: &Volume) -> Vec<String> {
     let report = volume.open_report();
-    let mut notes = report.left_out;
+    for why in &report.left_out {
+        tracing::info!(why, "left out at first");
+    }
+    let mut notes = Vec::new();
     if !report.damaged.is_empty() {
         notes.push(format!(
             "{} acknowledged batches are damaged on every leg: the volume is read-only; see `ringpostctl fsck full`",

@@ -36,6 +36,7 @@ mod name;
 mod record;
 mod replay;
 mod row;
+pub mod salvage;
 mod state;
 mod tenant;
 mod view;

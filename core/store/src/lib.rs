@@ -33,6 +33,7 @@ mod projection;
 mod read;
 mod reclaim;
 mod replay;
+pub mod salvage;
 mod space;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! stands on the leg, not what counts: batches of freed segments and of a torn tail may be among it. The caller sorts
 //! them out by LSN and by the records inside.
 
+use base::hash::xxh3_64;
+use base::units::{round_down, round_up};
 use bytes::Bytes;
 use device::{BLOCK_BYTES, DeviceIndex, Io, IoFault};
 
@@ -188,6 +190,25 @@ impl OrphanLeg {
                 return Some(Ok((header.address(), bytes.slice(payload))));
             }
         }
+    }
+
+    /// One run of bytes, proved by its own check alone: also where the batch around it is damaged.
+    pub async fn read(&mut self, address: &RecordAddress) -> Result<Bytes, ReadFault> {
+        let inside = u64::from(address.batch_block) * BLOCK_BYTES as u64 + u64::from(address.at);
+        let end = inside + u64::from(address.bytes);
+        if address.segment.0 >= self.plan.segment_count || end > self.plan.segment_bytes {
+            return Err(ReadFault::Damaged);
+        }
+        let from = round_down(inside as usize, BLOCK_BYTES);
+        let blocks = round_up(end as usize, BLOCK_BYTES) - from;
+        let at = self.plan.at(address.segment, 0) + from as u64;
+        let skip = inside as usize - from;
+        let bytes = self.window.read(&self.io, self.device, at, blocks).await;
+        let run = &bytes.ok_or(ReadFault::Damaged)?[skip..skip + address.bytes as usize];
+        if xxh3_64(run, self.volume.check_seed()) != address.check {
+            return Err(ReadFault::Damaged);
+        }
+        Ok(Bytes::copy_from_slice(run))
     }
 
     async fn sort_segments(&mut self) {
