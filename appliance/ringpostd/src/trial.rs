@@ -187,6 +187,7 @@ pub async fn populate(owner: &Owner) -> Result<(), Misfit> {
     }
     let made = owner
         .ask(move |mailboxes| async move {
+            mailboxes.add_domain(DOMAIN).await?;
             for (address, hash) in &accounts {
                 mailboxes.add_account(address, hash, 0).await?;
             }
