@@ -20,6 +20,7 @@
 //! to the sender would be the other way; it needs the outbound queue, which is not there yet.
 
 mod directory;
+mod keeper;
 mod placed;
 mod trace;
 
@@ -34,12 +35,12 @@ use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, MailboxFault};
 use smtp::{Action, ForwardPath, Message, Refusal, Role, Session};
 use store::BodyIn;
-use tracing::Instrument;
 use zone::{Budget, Charge, Connection, ConnectionFault};
 
 use crate::owner::Owner;
 
-use directory::{Directory, Entry, Found};
+use directory::{Directory, Found};
+pub use keeper::{Keeper, Looked};
 pub use placed::Placed;
 
 /// How one listener receives.
@@ -68,8 +69,8 @@ pub struct Counters {
 }
 
 /// What all connections of one core share. Lives on that core.
-pub struct Receiver {
-    owner: Owner,
+pub struct Receiver<K = Owner> {
+    keeper: K,
     /// Bytes of content in memory, over all cores.
     budget: Budget,
     placed: Placed,
@@ -78,11 +79,11 @@ pub struct Receiver {
     ids: Ids,
 }
 
-impl Receiver {
+impl<K: Keeper> Receiver<K> {
     /// `budget` and `placed` are shared by all cores.
-    pub fn new(owner: Owner, budget: Budget, placed: Placed) -> Receiver {
+    pub fn new(keeper: K, budget: Budget, placed: Placed) -> Receiver<K> {
         Receiver {
-            owner,
+            keeper,
             budget,
             placed,
             directory: RefCell::default(),
@@ -223,35 +224,16 @@ impl Receiver {
         if let Some(entry) = self.directory.borrow().find(address) {
             return Ok(Found::Account(entry));
         }
-        let wanted = address.clone();
-        let (generation, at, found) = self
-            .owner
-            .ask(move |mailboxes| async move {
-                // Read first: a change during the look-up makes the answer old, not the other way round.
-                let generation = mailboxes.directory_generation();
-                let at = generation.load(std::sync::atomic::Ordering::Acquire);
-                let found = match mailboxes.account(&wanted).await {
-                    Ok(Some(account)) => Ok(Found::Account(Entry::of(&account))),
-                    Ok(None)
-                        if mailboxes
-                            .domains()
-                            .iter()
-                            .any(|domain| domain == wanted.domain()) =>
-                    {
-                        Ok(Found::NoMailbox)
-                    }
-                    Ok(None) => Ok(Found::NotOurs),
-                    Err(fault) => Err(fault),
-                };
-                (generation, at, found)
-            })
+        let looked = self
+            .keeper
+            .look_up(address)
             .await
             .map_err(|_| Refusal::Busy)?;
-        let found = found.map_err(|fault| refusal_for(&fault))?;
+        let found = looked.found.map_err(|fault| refusal_for(&fault))?;
         if let Found::Account(entry) = &found {
             self.directory
                 .borrow_mut()
-                .keep(generation, at, address, entry.clone());
+                .keep(looked.generation, looked.at, address, entry.clone());
         }
         Ok(found)
     }
@@ -335,7 +317,7 @@ impl Receiver {
                 .await
         };
 
-        let refusal = outcomes.iter().find_map(|outcome| outcome.err());
+        let refusal = one_answer(&outcomes);
         match refusal {
             None => {
                 tracing::info!(parent: &span, from = %message.envelope.reverse_path, recipients = accounts.len(), bytes = raw.len(), "accepted")
@@ -405,19 +387,12 @@ impl Receiver {
         let results: Vec<Result<(), Refusal>> = if settings.sink || wanted.is_empty() {
             vec![Ok(()); wanted.len()]
         } else {
-            let work = span.clone();
-            match self
-                .owner
-                .ask(move |mailboxes| {
-                    async move { mailboxes.deliver(delivery).await }.instrument(work)
-                })
-                .await
-            {
+            match self.keeper.deliver(delivery, span).await {
                 Ok(results) => {
                     assert_eq!(results.len(), wanted.len(), "one result for each recipient");
                     results
                         .into_iter()
-                        .map(|result| result.map(drop).map_err(|fault| refusal_for(&fault)))
+                        .map(|result| result.map_err(|fault| refusal_for(&fault)))
                         .collect()
                 }
                 Err(_busy) => vec![Err(Refusal::Busy); wanted.len()],
@@ -445,9 +420,7 @@ impl Receiver {
 
     fn count_refusal(&self, refusal: Option<Refusal>) {
         match refusal {
-            Some(refusal) if refusal.reply().code / 100 == 4 => {
-                self.counters.deferred.fetch_add(1, Relaxed)
-            }
+            Some(refusal) if refusal.is_temporary() => self.counters.deferred.fetch_add(1, Relaxed),
             Some(_) => self.counters.refused.fetch_add(1, Relaxed),
             None => 0,
         };
@@ -469,6 +442,21 @@ fn is_postmaster(path: &ForwardPath) -> bool {
         ForwardPath::Postmaster => true,
         ForwardPath::Address(address) => address.local().eq_ignore_ascii_case("postmaster"),
     }
+}
+
+/// The one answer of SMTP to the outcomes of several recipients; `None` is 250. Where anything was placed or may yet succeed it is
+/// temporary: a permanent one would be told to the sender for all of them.
+fn one_answer(outcomes: &[Result<(), Refusal>]) -> Option<Refusal> {
+    let refusals = || outcomes.iter().filter_map(|outcome| outcome.err());
+    let first = refusals().next()?;
+    if outcomes.iter().any(Result::is_ok) {
+        return Some(Refusal::SomeFailed);
+    }
+    Some(
+        refusals()
+            .find(|refusal| refusal.is_temporary())
+            .unwrap_or(first),
+    )
 }
 
 /// What the store's trouble means to a sender.

@@ -118,6 +118,8 @@ pub enum Refusal {
     StorageFull,
     /// The store defers.
     StorageFault,
+    /// Some recipients have it and some do not; the next try brings it to the rest.
+    SomeFailed,
     // The end of the connection.
     TooManyErrors,
     TooManyMessages,
@@ -176,6 +178,11 @@ impl Refusal {
             Busy => reply(451, "4.3.2", "busy, try again"),
             StorageFull => reply(452, "4.3.1", "no room now, try again"),
             StorageFault => reply(451, "4.3.0", "storage defers, try again"),
+            SomeFailed => reply(
+                451,
+                "4.2.0",
+                "not all recipients could be served, try again",
+            ),
             TooManyErrors => reply(421, "4.7.0", "too many errors"),
             TooManyMessages => reply(421, "4.7.0", "enough for one connection"),
             TooManyConnections => reply(421, "4.7.0", "too many connections, try again"),
@@ -185,8 +192,13 @@ impl Refusal {
         }
     }
 
+    /// 4xx: the peer may try again.
+    pub const fn is_temporary(self) -> bool {
+        self.reply().code / 100 == 4
+    }
+
     /// Every refusal, for tests and documents.
-    pub const ALL: [Refusal; 43] = {
+    pub const ALL: [Refusal; 44] = {
         use Refusal::*;
         [
             BareControl,
@@ -226,6 +238,7 @@ impl Refusal {
             Busy,
             StorageFull,
             StorageFault,
+            SomeFailed,
             TooManyErrors,
             TooManyMessages,
             TooManyConnections,
