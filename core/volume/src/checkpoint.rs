@@ -9,6 +9,13 @@ use crate::limits::{NOTE_BYTES_MAX, OWN_FREED_AT_ONCE_MAX, TABLE_PARTS_MAX};
 use crate::superblock::Spot;
 use crate::types::*;
 
+/// Where a segment table lies.
+struct WrittenTable {
+    spots: Vec<Spot>,
+    lsn: Lsn,
+    chain: u128,
+}
+
 impl Inner {
     pub async fn set_checkpoint(
         self: &Rc<Self>,
@@ -16,15 +23,51 @@ impl Inner {
     ) -> Result<(), CommitFault> {
         assert!(checkpoint.note.len() <= NOTE_BYTES_MAX);
         let _pass = self.checkpointing.enter().await;
-        let part_bytes = self.plan.batch_bytes_max() - BATCH_HEADER_BYTES;
-        let parts = {
+        {
             let log = self.log.borrow();
             assert!(
                 checkpoint.lsn <= log.acked,
                 "a checkpoint of what is durable"
             );
             checkpoint.lsn = checkpoint.lsn.max(log.checkpoint.lsn);
-            log.table.encode(part_bytes)
+        }
+        // until no batch moved while the table was on its way
+        let table = loop {
+            if let Some(table) = self.write_table().await? {
+                break table;
+            }
+        };
+        let start = self.mark_before(checkpoint.lsn.next());
+        {
+            let mut log = self.log.borrow_mut();
+            let log = &mut *log;
+            log.start = start.map(|mark| Spot {
+                segment: mark.segment.0,
+                generation: mark.generation.0,
+                block: mark.block,
+            });
+            log.checkpoint = checkpoint;
+            log.table_spots = table.spots;
+            log.table_lsn = table.lsn;
+            log.table_chain = table.chain;
+            log.claims.clear();
+            if let Some(mark) = start {
+                while log.marks.front().is_some_and(|front| front.lsn < mark.lsn) {
+                    log.marks.pop_front();
+                }
+            }
+        }
+        self.publish().await?;
+        self.free_own_segments().await
+    }
+
+    /// The segment table as it is now, durable in the log. `None`: a device refused a write meanwhile, and batches that the
+    /// table places elsewhere have moved; it must be written again.
+    async fn write_table(self: &Rc<Self>) -> Result<Option<WrittenTable>, CommitFault> {
+        let part_bytes = self.plan.batch_bytes_max() - BATCH_HEADER_BYTES;
+        let (parts, moves) = {
+            let log = self.log.borrow();
+            (log.table.encode(part_bytes), log.moves)
         };
         assert!(parts.len() <= TABLE_PARTS_MAX);
         // Encoded and enqueued without an await between: the table knows exactly what batches before its first part did.
@@ -48,28 +91,9 @@ impl Inner {
                 block: address.block,
             });
         }
-        let start = self.mark_before(checkpoint.lsn.next());
-        {
-            let mut log = self.log.borrow_mut();
-            let log = &mut *log;
-            log.start = start.map(|mark| Spot {
-                segment: mark.segment.0,
-                generation: mark.generation.0,
-                block: mark.block,
-            });
-            log.checkpoint = checkpoint;
-            log.table_spots = spots;
-            log.table_lsn = first.expect("a table has a part");
-            log.table_chain = chain;
-            log.claims.clear();
-            if let Some(mark) = start {
-                while log.marks.front().is_some_and(|front| front.lsn < mark.lsn) {
-                    log.marks.pop_front();
-                }
-            }
-        }
-        self.publish().await?;
-        self.free_own_segments().await
+        let lsn = first.expect("a table has a part");
+        let same = self.log.borrow().moves == moves;
+        Ok(same.then_some(WrittenTable { spots, lsn, chain }))
     }
 
     /// Gives back segments in which only the volume's own batches lie: each opening leaves one behind.

@@ -159,6 +159,8 @@ pub(crate) struct Log {
     pub clean: bool,
     /// A segment is being given up: nothing is submitted until its batches have moved.
     pub respooling: bool,
+    /// How often batches moved to other segments because a device refused them.
+    pub moves: u64,
     /// Nothing is submitted while a leg joins.
     pub barrier: bool,
     pub watching: bool,

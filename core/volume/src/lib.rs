@@ -5,8 +5,6 @@
 mod arena;
 mod checkpoint;
 mod format;
-#[doc(hidden)]
-pub mod fuzzing;
 mod gate;
 mod inner;
 mod layout;

@@ -388,6 +388,7 @@ impl Inner {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
         log.submitted = 0;
+        log.moves += 1;
         let mut moved_segments = Vec::new();
         for entry in &log.pipeline {
             if !moved_segments.contains(&entry.segment) {

@@ -371,6 +371,7 @@ fn assemble(
         parent: newest.quorum.body_hash,
         clean: false,
         respooling: false,
+        moves: 0,
         barrier: false,
         watching: false,
         publishing_wanted: false,

@@ -186,7 +186,7 @@ pub(crate) async fn recover(
         acked = acked.max(scan.union.acked_seen());
     }
     let union = scan.union;
-    let (accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
+    let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
     let normalised = complete_acknowledged(inner, &union, &accepted, acked, &serving).await;
 
     let mut pivot = first_incomplete(&union, &accepted, acked, &serving);
@@ -197,14 +197,19 @@ pub(crate) async fn recover(
         .count();
     if free < SEGMENTS_TO_MOVE_IN && pivot < accepted.len() {
         // No room to append them again: complete them where they are.
-        for header in &accepted[pivot..] {
+        while pivot < accepted.len() {
+            let header = &accepted[pivot];
             let of = Of {
                 segment: header.segment,
                 generation: header.generation,
             };
-            let _ = inner.repair_batch(of, header.block).await;
+            match inner.repair_batch(of, header.block).await {
+                Ok(Some((found, _))) if found.lsn == header.lsn => pivot += 1,
+                // It verified a moment ago and was never acknowledged: the tail ends before it.
+                _ => break,
+            }
         }
-        pivot = accepted.len();
+        accepted.truncate(pivot);
     }
     let mut again = Vec::new();
     for header in &accepted[pivot..] {
