@@ -27,8 +27,6 @@ mod deliver;
 mod directory;
 mod flags;
 mod folders;
-#[doc(hidden)]
-pub mod fuzzing;
 mod inner;
 pub mod limits;
 mod load;

@@ -1,1 +1,39 @@
+//! The world in one thread, from one seed: what the left pillar promises, put to the test.
+//!
+//! Two kinds of runs. *Exhaustive*: a scripted run is cut at every write boundary, and every outcome of that power cut
+//! (each write in flight whole, torn or missing) is opened and compared with what the clients had been told. *Random*: one
+//! seed decides sizes, latencies, which faults strike which leg, when the machine crashes and what people do meanwhile.
+//!
+//! What is checked: acknowledged once and present once, byte by byte; nothing is acknowledged before it is durable on every leg
+//! that counts (looked at behind the volume's back); legs equal on live ranges at rest; all legs in sync again once faults stop.
+//!
+//! Nothing here is shipped. Start reading at `volume_story.rs`; `run.rs` spreads seeds over cores.
+#![forbid(unsafe_code)]
 
+pub mod limits;
+
+mod ledger;
+mod outcome;
+mod run;
+mod swarm;
+mod volume_box;
+mod volume_exhaustive;
+mod volume_story;
+mod witness;
+
+pub use run::{Failure, Summary, exhaustive, run_seed, run_seeds};
+
+/// Hears how far a run is; called from several threads.
+pub trait Progress: Sync {
+    /// That many more steps are coming.
+    fn begin(&self, steps: u64);
+    fn step(&self);
+}
+
+/// Nobody listens.
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn begin(&self, _steps: u64) {}
+    fn step(&self) {}
+}

@@ -315,6 +315,26 @@ impl Medium {
         }
     }
 
+    /// As `peek`, of what a power cut with nothing kept would leave.
+    pub fn peek_durable(&self, at: u64, into: &mut [u8]) {
+        let mut done = 0;
+        while done < into.len() {
+            let from = at + done as u64;
+            let (block, within) = (
+                from / BLOCK_BYTES as u64,
+                (from % BLOCK_BYTES as u64) as usize,
+            );
+            let count = (BLOCK_BYTES - within).min(into.len() - done);
+            match self.image.block(block) {
+                Some(bytes) => {
+                    into[done..done + count].copy_from_slice(&bytes[within..within + count])
+                }
+                None => into[done..done + count].fill(0),
+            }
+            done += count;
+        }
+    }
+
     /// Changes stored bytes behind everybody's back, durably.
     pub fn poke(&mut self, at: u64, bytes: &[u8]) {
         for (index, byte) in bytes.iter().enumerate() {
@@ -327,6 +347,13 @@ impl Medium {
         assert!(bit < 8);
         self.counts.bit_flips += 1;
         self.change(at, |old| *old ^= 1 << bit);
+    }
+
+    /// Another, blank disk of the same size takes this one's place.
+    pub fn wipe(&mut self) {
+        self.image = Image::new(self.capacity_bytes());
+        self.cache.clear();
+        self.bad.clear();
     }
 
     /// Reads of this block fail until it is rewritten.

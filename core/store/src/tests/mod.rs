@@ -118,14 +118,6 @@ impl Rig {
     }
 }
 
-impl Store {
-    /// How each chunk of a large body is stored.
-    async fn chunk_codecs(&self, body: &BodyRef) -> Vec<Codec> {
-        let chunks = self.inner.chunks(body).await.unwrap();
-        chunks.iter().map(|chunk| chunk.codec).collect()
-    }
-}
-
 /// Where a segment begins on a (small) leg: volume's FORMAT.md.
 pub(crate) fn segment_at(segment: SegmentIndex) -> u64 {
     (256 << 10) + u64::from(segment.0) * SEGMENT_BYTES

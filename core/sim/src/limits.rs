@@ -1,0 +1,16 @@
+//! Bounds of one simulated story, each with its reason.
+
+/// Outcomes tried for one power cut with more writes in flight than can be tried in every combination.
+pub const OUTCOMES_MAX: usize = 64;
+
+/// Writes in flight up to which every combination of whole, torn and missing is tried.
+pub const TORN_WRITES_MAX: usize = 3;
+
+/// Writes in flight up to which every subset is tried (whole or missing).
+pub const SUBSET_WRITES_MAX: usize = 6;
+
+/// Virtual time a volume may take to get all legs in sync once faults have stopped. Its longest waits are retries of seconds.
+pub const HEAL_US_MAX: u64 = 600_000_000;
+
+const _: () = assert!(5_usize.pow(TORN_WRITES_MAX as u32) >= OUTCOMES_MAX);
+const _: () = assert!(1 << SUBSET_WRITES_MAX <= OUTCOMES_MAX);

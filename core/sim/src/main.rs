@@ -1,0 +1,138 @@
+//! `cargo xtask sim`: seeds, or every crash point.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use sim::{Failure, Progress, Summary};
+
+/// Runs the world from seeds; a failure prints the seed and the command that replays it
+#[derive(Parser)]
+#[command(name = "sim", bin_name = "cargo xtask sim")]
+struct Arguments {
+    /// How many seeds to run
+    #[arg(long, default_value_t = 2_000)]
+    seeds: u64,
+    /// The first of them
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Run this one seed only
+    #[arg(long, conflicts_with_all = ["seeds", "from", "exhaustive"])]
+    seed: Option<u64>,
+    /// Cut the scripted runs at every write boundary instead
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    exhaustive: bool,
+    /// Print the engine's own events too (best with --seed)
+    #[arg(long)]
+    events: bool,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.events {
+        // Virtual time is not the clock's: no times.
+        let events = tracing_subscriber::fmt()
+            .without_time()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG);
+        events.with_writer(std::io::stderr).init();
+    }
+    let bar = Bar::new(arguments.json || arguments.events);
+    let began = Instant::now();
+    let outcome = match (arguments.seed, arguments.exhaustive) {
+        (Some(seed), _) => sim::run_seed(seed),
+        (None, true) => sim::exhaustive(&bar),
+        (None, false) => sim::run_seeds(arguments.from, arguments.seeds, &bar),
+    };
+    bar.0.finish_and_clear();
+    let seconds = began.elapsed().as_secs_f64();
+    match outcome {
+        Ok(summary) => {
+            print(&summary, seconds, arguments.json);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            tell(&failure, arguments.exhaustive, arguments.json);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(summary: &Summary, seconds: f64, json: bool) {
+    let faults = &summary.faults;
+    if json {
+        let object = serde_json::json!({
+            "ok": true,
+            "seconds": seconds,
+            "seeds": summary.seeds,
+            "acked": summary.acked,
+            "crashes": summary.crashes,
+            "boundaries": summary.boundaries,
+            "outcomes": summary.outcomes,
+            "torn_writes": faults.torn_writes,
+            "lost_writes": faults.lost_writes,
+            "misdirected_writes": faults.misdirected_writes,
+            "read_errors": faults.read_errors,
+            "write_errors": faults.write_errors,
+            "bit_flips": faults.bit_flips,
+        });
+        println!("{object}");
+        return;
+    }
+    println!(
+        "{} seeds, {} boundaries, {} outcomes in {seconds:.1} s: {} acknowledgements kept over {} crashes",
+        summary.seeds, summary.boundaries, summary.outcomes, summary.acked, summary.crashes
+    );
+    println!(
+        "faults: {} torn, {} lost, {} misdirected and {} refused writes, {} read errors, {} bits flipped, {} lies, {} hangs",
+        faults.torn_writes,
+        faults.lost_writes,
+        faults.misdirected_writes,
+        faults.write_errors,
+        faults.read_errors,
+        faults.bit_flips,
+        faults.lying_flushes,
+        faults.hangs
+    );
+}
+
+fn tell(failure: &Failure, exhaustive: bool, json: bool) {
+    let replay = match exhaustive {
+        true => "cargo xtask sim --exhaustive".to_owned(),
+        false => format!("cargo xtask sim --seed {}", failure.seed),
+    };
+    if json {
+        let object = serde_json::json!({ "ok": false, "seed": failure.seed, "story": failure.story, "replay": replay });
+        println!("{object}");
+    }
+    eprintln!("FAILED {failure}");
+    eprintln!("replay it: {replay}");
+}
+
+/// On a terminal; elsewhere silence.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(quiet: bool) -> Bar {
+        if quiet || !std::io::stderr().is_terminal() {
+            return Bar(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {elapsed}, {eta} left");
+        bar.set_style(style.expect("the template is a constant"));
+        Bar(bar)
+    }
+}
+
+impl Progress for Bar {
+    fn begin(&self, steps: u64) {
+        self.0.inc_length(steps);
+    }
+    fn step(&self) {
+        self.0.inc(1);
+    }
+}

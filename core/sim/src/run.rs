@@ -1,0 +1,158 @@
+//! Seeds over cores, panics turned into failures.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use device::sim::FaultCounts;
+
+use crate::Progress;
+use crate::volume_exhaustive::{self, SCRIPTS};
+use crate::volume_story;
+
+/// The seed of every exhaustive run: latencies, and so which completions overtake others.
+const EXHAUSTIVE_SEED: u64 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub seed: u64,
+    pub story: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "seed {}: {}", self.seed, self.story)
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub seeds: u64,
+    /// Acknowledgements that were checked.
+    pub acked: u64,
+    pub crashes: u64,
+    /// Boundaries cut and outcomes opened by exhaustive runs.
+    pub boundaries: u64,
+    pub outcomes: u64,
+    pub faults: FaultCounts,
+}
+
+impl Summary {
+    fn add(&mut self, other: &Summary) {
+        self.seeds += other.seeds;
+        self.acked += other.acked;
+        self.crashes += other.crashes;
+        self.boundaries += other.boundaries;
+        self.outcomes += other.outcomes;
+        self.faults.add(&other.faults);
+    }
+}
+
+/// Tells every story of one seed.
+pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
+    let told = caught(|| volume_story::run(seed)).map_err(|story| Failure { seed, story })?;
+    Ok(Summary {
+        seeds: 1,
+        acked: told.acked,
+        crashes: told.crashes,
+        faults: told.faults,
+        ..Summary::default()
+    })
+}
+
+/// Seeds `from .. from + count` on every core; the failure with the lowest seed among those found wins.
+pub fn run_seeds(from: u64, count: u64, progress: &dyn Progress) -> Result<Summary, Failure> {
+    progress.begin(count);
+    let next = AtomicU64::new(0);
+    over_cores(|| {
+        let index = next.fetch_add(1, Ordering::Relaxed);
+        if index >= count {
+            return None;
+        }
+        let outcome = run_seed(from + index);
+        progress.step();
+        Some(outcome)
+    })
+}
+
+/// Every scripted run, cut everywhere.
+pub fn exhaustive(progress: &dyn Progress) -> Result<Summary, Failure> {
+    let next = AtomicU64::new(0);
+    over_cores(|| {
+        let script = *SCRIPTS.get(next.fetch_add(1, Ordering::Relaxed) as usize)?;
+        let tried = caught(|| volume_exhaustive::run(script, EXHAUSTIVE_SEED, progress));
+        Some(match tried {
+            Ok(tried) => Ok(Summary {
+                boundaries: tried.boundaries,
+                outcomes: tried.outcomes,
+                ..Summary::default()
+            }),
+            Err(story) => Err(Failure {
+                seed: EXHAUSTIVE_SEED,
+                story,
+            }),
+        })
+    })
+}
+
+/// Calls `step` on every core until it answers `None` everywhere, or a failure is found.
+fn over_cores(
+    step: impl Fn() -> Option<Result<Summary, Failure>> + Sync,
+) -> Result<Summary, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let total = Mutex::new(Summary::default());
+    let failed: Mutex<Vec<Failure>> = Mutex::default();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    match step() {
+                        None => break,
+                        Some(Ok(summary)) => {
+                            total.lock().expect("nobody panics here").add(&summary)
+                        }
+                        Some(Err(failure)) => {
+                            stop.store(true, Ordering::Relaxed);
+                            failed.lock().expect("nobody panics here").push(failure);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("nobody panics here");
+    match failed.into_iter().min_by_key(|failure| failure.seed) {
+        Some(failure) => Err(failure),
+        None => Ok(total.into_inner().expect("nobody panics here")),
+    }
+}
+
+/// An assertion of the engine is a failure of the story like any other.
+fn caught<T>(story: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(story)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Quiet;
+
+    #[test]
+    fn the_first_seeds_end_well() {
+        let summary = run_seeds(0, 40, &Quiet).unwrap();
+        assert_eq!(summary.seeds, 40);
+        assert!(summary.acked > 1_000 && summary.crashes >= 80 && summary.faults.torn_writes > 0);
+    }
+
+    #[test]
+    fn a_seed_tells_the_same_story_twice() {
+        for seed in 100..104 {
+            assert_eq!(run_seed(seed), run_seed(seed));
+        }
+    }
+}

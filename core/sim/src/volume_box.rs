@@ -1,0 +1,266 @@
+//! A small volume in a simulated world: its disks, its witness, its clients and their ledger.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use base::host::sleep_us;
+use device::sim::{CacheLanding, Faults, Landing, PowerCut, SimWorld};
+use device::{DeviceIndex, Io};
+use volume::{CommitFault, OpenRefusal, RecordAddress, SegmentState, Settings, Volume, Witness};
+
+use crate::ledger::{Ledger, payload};
+use crate::witness::SimWitness;
+
+/// Where the segments of a small leg begin (below 64 MiB the frame is small; `volume/src/layout.rs`).
+const SEGMENTS_AT: u64 = 256 << 10;
+
+/// Settings of one story.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    pub legs: usize,
+    pub leg_bytes: u64,
+    pub segment_bytes: u64,
+    pub in_flight_max: usize,
+    pub clients: usize,
+}
+
+/// Everything that survives a crash, and the world it is in.
+pub struct VolumeBox {
+    pub world: SimWorld,
+    pub legs: Vec<DeviceIndex>,
+    pub witness: Rc<SimWitness>,
+    pub ledger: Rc<RefCell<Ledger>>,
+    pub shape: Shape,
+    /// Whose copies may be bad: the durability check at each acknowledgement leaves it out.
+    pub weak: Rc<Cell<Option<DeviceIndex>>>,
+    /// The first broken promise a client saw.
+    pub broken: Rc<RefCell<Option<String>>>,
+}
+
+impl VolumeBox {
+    /// A fresh volume on blank disks.
+    pub fn create(seed: u64, shape: Shape) -> Result<VolumeBox, String> {
+        let world = SimWorld::new(seed);
+        let legs: Vec<DeviceIndex> = (0..shape.legs)
+            .map(|_| world.add_disk(shape.leg_bytes))
+            .collect();
+        let witness = Rc::new(SimWitness::default());
+        let settings = settings(&shape);
+        let io = world.io();
+        let created = world.run(Volume::create(&io, &legs, &settings, &*witness, seed));
+        created
+            .map_err(|halt| format!("create: {halt}"))?
+            .map_err(|refusal| format!("create: {refusal}"))?;
+        Ok(VolumeBox {
+            world,
+            legs,
+            witness,
+            ledger: Rc::default(),
+            shape,
+            weak: Rc::default(),
+            broken: Rc::default(),
+        })
+    }
+
+    /// The same box after one outcome of a power cut.
+    pub fn after_cut(
+        &self,
+        seed: u64,
+        cut: &PowerCut,
+        outcome: &[Landing],
+        cache: CacheLanding,
+    ) -> VolumeBox {
+        VolumeBox {
+            world: SimWorld::after_cut(seed, cut, cache, |index, _| outcome[index]),
+            legs: self.legs.clone(),
+            witness: Rc::new(SimWitness::fork(&self.witness)),
+            ledger: Rc::new(RefCell::new(self.ledger.borrow().clone())),
+            shape: self.shape.clone(),
+            weak: self.weak.clone(),
+            broken: Rc::default(),
+        }
+    }
+
+    pub async fn open(&self, io: &Io) -> Result<Volume, OpenRefusal> {
+        let witness: Rc<dyn Witness> = self.witness.clone();
+        Volume::open(io, &self.legs, &settings(&self.shape), witness).await
+    }
+
+    /// Starts a client that commits `count` batches one after another and writes down what it is told.
+    pub fn start_client(
+        &self,
+        io: &Io,
+        volume: &Volume,
+        seed: u64,
+        count: usize,
+        running: Rc<Cell<usize>>,
+    ) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (io, volume, ledger) = (io.clone(), volume.clone(), self.ledger.clone());
+        let (broken, witness) = (self.broken.clone(), self.witness.clone());
+        let disks = self.disks();
+        running.set(running.get() + 1);
+        let host = io.host.clone();
+        host.spawn(Box::pin(async move {
+            for _ in 0..count {
+                let mut batch = volume.begin().await;
+                let placed = ledger.borrow_mut().place(&mut batch, volume.check_seed(), rng.u64(..));
+                let committed = volume.commit(batch).await;
+                match committed {
+                    Ok(at) => {
+                        let runs = ledger.borrow_mut().note_acked(&placed, at);
+                        let copies = disks.copies(&runs);
+                        // The weak leg may hold one more; at most it is missing.
+                        let weak = usize::from(disks.weak.get().is_some());
+                        let needed = (witness.in_sync_count() - weak).max(1);
+                        if copies < needed {
+                            let text = format!("batch {} was acknowledged with {copies} durable copies of {needed}", at.lsn);
+                            broken.borrow_mut().get_or_insert(text);
+                        }
+                    }
+                    // It may have got a place: its tokens stay open.
+                    Err(CommitFault::Deferred(_)) => sleep_us(&*io.host, 200_000).await,
+                    Err(CommitFault::Full) => {
+                        ledger.borrow_mut().note_refused(&placed);
+                        break;
+                    }
+                }
+                if rng.u8(..4) == 0 {
+                    sleep_us(&*io.host, rng.u64(..2_000)).await;
+                }
+            }
+            running.set(running.get() - 1);
+        }));
+    }
+
+    fn disks(&self) -> Disks {
+        Disks {
+            world: self.world.clone(),
+            legs: self.legs.clone(),
+            weak: self.weak.clone(),
+            segment_bytes: self.shape.segment_bytes,
+        }
+    }
+
+    /// Ends with the first promise broken in front of a client.
+    pub fn unbroken(&self) -> Result<(), String> {
+        match &*self.broken.borrow() {
+            Some(text) => Err(text.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn all_in_sync(&self, volume: &Volume) -> bool {
+        let in_sync = volume
+            .legs()
+            .into_iter()
+            .filter(|leg| leg.state == volume::LegState::InSync);
+        in_sync.count() == self.shape.legs
+    }
+
+    pub fn faults_off(&self) {
+        for leg in &self.legs {
+            self.world.set_faults(*leg, Faults::default());
+            self.world.insert(*leg);
+            self.world.release(*leg);
+        }
+        self.witness.set_down(false);
+    }
+
+    /// Every acknowledged run lies on every disk: looked at behind the volume's back.
+    pub fn legs_equal(&self) -> Result<(), String> {
+        for (token, at) in self.ledger.borrow().addresses() {
+            for leg in &self.legs {
+                if !holds(&self.world, *leg, token, &at, self.shape.segment_bytes) {
+                    return Err(format!(
+                        "token {token} at {at:?} is not on leg {leg:?} at rest"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the checkpoint to everything acknowledged.
+    pub async fn checkpoint(&self, volume: &Volume) -> Result<(), String> {
+        let lsn = self.ledger.borrow().acked_lsn();
+        let note = payload(lsn.0, 256);
+        match volume
+            .set_checkpoint(volume::Checkpoint {
+                lsn,
+                note: note.clone(),
+            })
+            .await
+        {
+            Ok(()) if volume.checkpoint().note != note => {
+                Err("the checkpoint's note is another one".to_owned())
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Gives back the oldest sealed segments that the checkpoint covers.
+    pub async fn free_oldest(&self, volume: &Volume, count: usize) {
+        let covered = volume.checkpoint().lsn;
+        let mut sealed: Vec<_> = volume.segments();
+        sealed.retain(|report| report.state == SegmentState::Sealed && report.last_lsn <= covered);
+        sealed.sort_by_key(|report| report.first_lsn);
+        for report in sealed.into_iter().take(count) {
+            self.ledger
+                .borrow_mut()
+                .note_leaving(report.index, report.generation);
+            if volume.free_segment(report.index).await.is_err() {
+                return; // unknown: its tokens stay in doubt until the next check
+            }
+        }
+        self.ledger.borrow_mut().note_left();
+    }
+}
+
+fn settings(shape: &Shape) -> Settings {
+    Settings {
+        segment_bytes: shape.segment_bytes,
+        batches_in_flight_max: shape.in_flight_max,
+        batch_buffers: shape.in_flight_max + 4,
+        ..Settings::default()
+    }
+}
+
+/// The disks, for a client that looks behind the volume's back. (Holding the world keeps it alive until the crash.)
+struct Disks {
+    world: SimWorld,
+    legs: Vec<DeviceIndex>,
+    weak: Rc<Cell<Option<DeviceIndex>>>,
+    segment_bytes: u64,
+}
+
+impl Disks {
+    /// On how many disks, the weak one left out, all of `runs` are durable.
+    fn copies(&self, runs: &[(u64, RecordAddress)]) -> usize {
+        let sound = self
+            .legs
+            .iter()
+            .filter(|leg| self.weak.get() != Some(**leg));
+        let whole = |leg: &&DeviceIndex| {
+            runs.iter()
+                .all(|(token, at)| holds(&self.world, **leg, *token, at, self.segment_bytes))
+        };
+        sound.filter(whole).count()
+    }
+}
+
+fn holds(
+    world: &SimWorld,
+    leg: DeviceIndex,
+    token: u64,
+    at: &RecordAddress,
+    segment_bytes: u64,
+) -> bool {
+    let begin = SEGMENTS_AT
+        + u64::from(at.segment.0) * segment_bytes
+        + u64::from(at.batch_block) * 4096
+        + u64::from(at.at);
+    let mut run = vec![0; at.bytes as usize];
+    world.with_disk(leg, |medium| medium.peek_durable(begin, &mut run));
+    run[..8] == token.to_le_bytes() && run[16..] == payload(token, run.len() - 16)
+}
