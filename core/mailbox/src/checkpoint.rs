@@ -6,12 +6,13 @@
 use std::rc::{Rc, Weak};
 
 use base::host::sleep_us;
-use store::Change;
+use store::{Change, Lsn};
+use volume::SegmentState;
 
 use crate::inner::{Inner, broken, unavailable};
 use crate::limits::{
     CONDEMNED_PER_CHECKPOINT, CONDEMNED_ROWS_PER_CHECKPOINT, DIRTY_MESSAGES_MAX, RECLAIM_STEP_US,
-    UPKEEP_RETRY_US, UPKEEP_STEP_US,
+    RECLAIM_STEP_US_MAX, UPKEEP_RETRY_US, UPKEEP_STEP_US,
 };
 use crate::row::{self, Chunk};
 use crate::{MailboxFault, MailboxId, Mailboxes};
@@ -29,10 +30,12 @@ impl Mailboxes {
         self.inner.checkpoint().await
     }
 
-    /// The task that checkpoints and reclaims for as long as anybody holds these mailboxes.
+    /// The tasks that checkpoint and reclaim for as long as anybody holds these mailboxes. Two of them: a long reclaim pass must not
+    /// keep checkpoints waiting, nor the deliveries that wait for those.
     pub(crate) fn start_upkeep(&self) {
-        let task = upkeep(Rc::downgrade(&self.inner));
-        self.inner.io.host.spawn(Box::pin(task));
+        let host = &self.inner.io.host;
+        host.spawn(Box::pin(checkpoints(Rc::downgrade(&self.inner))));
+        host.spawn(Box::pin(reclaims(Rc::downgrade(&self.inner))));
     }
 }
 
@@ -120,6 +123,16 @@ impl Inner {
         Ok(cleared)
     }
 
+    /// Whether the store would empty segments: half of the volume is taken (`store::limits::RECLAIM_IDLE_PART`).
+    fn is_filling(&self) -> bool {
+        let segments = self.store.volume().segments();
+        let free_count = segments
+            .iter()
+            .filter(|segment| segment.state == SegmentState::Free)
+            .count();
+        free_count * 2 <= segments.len()
+    }
+
     fn checkpoint_is_due(&self, waited_us: u64) -> bool {
         let (groups, bytes) = self.store.since_checkpoint();
         groups >= self.settings.checkpoint_groups
@@ -150,49 +163,66 @@ impl Drop for Running<'_> {
     }
 }
 
-async fn upkeep(mailboxes: Weak<Inner>) {
+async fn checkpoints(mailboxes: Weak<Inner>) {
     let mut dirty_since = None;
-    let mut reclaim_after = None;
     loop {
         // until nobody holds the mailboxes
-        let Some(inner) = mailboxes.upgrade() else {
+        let Some(inner) = mailboxes.upgrade().filter(|inner| !inner.closed.get()) else {
             return;
         };
-        if inner.closed.get() {
-            return;
-        }
         let now = inner.io.host.now();
-        let rest = if !inner.state.borrow().is_dirty() && inner.store.since_checkpoint().0 == 0 {
+        let mut rest = Rest::For(UPKEEP_STEP_US);
+        if !inner.state.borrow().is_dirty() && inner.store.since_checkpoint().1 == 0 {
             dirty_since = None;
-            Rest::UntilWork
-        } else {
-            let since = *dirty_since.get_or_insert(now);
-            let mut rest = Rest::For(UPKEEP_STEP_US);
-            if inner.checkpoint_is_due(now.since_us(since)) {
-                match inner.checkpoint().await {
-                    Ok(()) => dirty_since = None,
-                    Err(fault) => {
-                        tracing::error!(%fault, "a checkpoint failed; the log keeps everything, the next attempt follows");
-                        rest = Rest::For(UPKEEP_RETRY_US);
-                    }
+            rest = Rest::UntilWork;
+        } else if inner.checkpoint_is_due(now.since_us(*dirty_since.get_or_insert(now))) {
+            match inner.checkpoint().await {
+                Ok(()) => dirty_since = None,
+                Err(fault) => {
+                    tracing::error!(%fault, "a checkpoint failed; the log keeps everything, the next attempt follows");
+                    rest = Rest::For(UPKEEP_RETRY_US);
                 }
             }
-            if now >= *reclaim_after.get_or_insert(now) {
-                reclaim_after = Some(now.after_us(RECLAIM_STEP_US));
-                Mailboxes {
-                    inner: inner.clone(),
-                }
-                .reclaim()
-                .await;
-            }
-            rest
+        }
+        take(rest, inner).await;
+    }
+}
+
+async fn reclaims(mailboxes: Weak<Inner>) {
+    let mut step_us = RECLAIM_STEP_US;
+    let mut seen = Lsn(0);
+    loop {
+        // until nobody holds the mailboxes
+        let Some(inner) = mailboxes.upgrade().filter(|inner| !inner.closed.get()) else {
+            return;
         };
-        let host = inner.io.host.clone();
-        let work = inner.work.wait();
-        drop(inner);
-        match rest {
-            Rest::UntilWork => work.await,
-            Rest::For(us) => sleep_us(&*host, us).await,
+        let applied = inner.state.borrow().applied;
+        let freed_count = if inner.is_filling() {
+            Mailboxes {
+                inner: inner.clone(),
+            }
+            .reclaim()
+            .await
+        } else {
+            0
+        };
+        // What cannot be freed now is looked at again, ever more rarely while nothing happens.
+        step_us = if applied != seen || freed_count > 0 {
+            RECLAIM_STEP_US
+        } else {
+            (step_us * 2).min(RECLAIM_STEP_US_MAX)
+        };
+        seen = applied;
+        let rest = if inner.is_filling() {
+            Rest::For(step_us)
+        } else {
+            Rest::UntilWork
+        };
+        let pause =
+            matches!(rest, Rest::UntilWork).then(|| sleep_us(&*inner.io.host, RECLAIM_STEP_US));
+        take(rest, inner).await;
+        if let Some(pause) = pause {
+            pause.await;
         }
     }
 }
@@ -200,4 +230,15 @@ async fn upkeep(mailboxes: Weak<Inner>) {
 enum Rest {
     UntilWork,
     For(u64),
+}
+
+/// Rests without keeping the mailboxes alive.
+async fn take(rest: Rest, inner: Rc<Inner>) {
+    let host = inner.io.host.clone();
+    let work = inner.work.wait();
+    drop(inner);
+    match rest {
+        Rest::UntilWork => work.await,
+        Rest::For(us) => sleep_us(&*host, us).await,
+    }
 }

@@ -209,11 +209,6 @@ impl Inner {
     pub async fn room(&self) -> Result<(), MailboxFault> {
         // Before numbers are given: the order of the log is that of `append`, which does not wait.
         self.store.room().await;
-        if self.closed.get() {
-            return Err(MailboxFault::Unavailable(
-                "the mailboxes are closed".to_owned(),
-            ));
-        }
         for _attempt in 0..CHECKPOINTS_AWAITED {
             if self.state.borrow().dirty_messages() < DIRTY_MESSAGES_MAX {
                 return Ok(());

@@ -60,6 +60,11 @@ impl Inner {
         entries: Vec<Entry>,
         hold: Hold,
     ) -> Result<Committed, MailboxFault> {
+        if self.closed.get() {
+            return Err(MailboxFault::Unavailable(
+                "the mailboxes are closed".to_owned(),
+            ));
+        }
         let group = Group {
             bodies,
             records: entries.iter().map(Entry::encode).collect(),

@@ -12,7 +12,7 @@ use volume::{RecordAddress, SegmentIndex};
 
 use crate::copy::encoded_bytes_max;
 use crate::inner::{Inner, broken};
-use crate::limits::{GROUP_MESSAGE_BYTES_MAX, RELOCATE_MAILBOXES_PER_GROUP, ROWS_PER_READ};
+use crate::limits::{GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::{self, Head};
@@ -102,10 +102,10 @@ impl Inner {
             // until the table ends
             let rows = self
                 .store
-                .range(row::CHUNKS, from, vec![0xff; 13], ROWS_PER_READ)
+                .range(row::CHUNKS, from, vec![0xff; 13], MARK_ROWS_PER_READ)
                 .await
                 .map_err(crate::inner::unavailable)?;
-            let complete = rows.len() < ROWS_PER_READ;
+            let complete = rows.len() < MARK_ROWS_PER_READ;
             from = rows
                 .last()
                 .map_or(Vec::new(), |(key, _)| [key.as_slice(), &[0]].concat());
@@ -371,14 +371,19 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// Called by upkeep: one reclaim pass; the store decides whether there is anything to do.
-    pub(crate) async fn reclaim(&self) {
-        match self.inner.store.reclaim(self).await {
-            Ok(0) => {}
-            Ok(freed_count) => tracing::info!(freed_count, "reclaim freed segments"),
-            Err(fault) => tracing::error!(%fault, "reclaim failed; the next attempt follows"),
+    /// One reclaim pass; the store decides whether there is anything to do. Says how many segments were freed.
+    pub async fn reclaim(&self) -> usize {
+        let freed_count = match self.inner.store.reclaim(self).await {
+            Ok(freed_count) => freed_count,
+            Err(fault) => {
+                tracing::error!(%fault, "reclaim failed; the next attempt follows");
+                0
+            }
+        };
+        if freed_count > 0 {
+            tracing::info!(freed_count, "reclaim freed segments");
         }
-        *self.inner.pass.borrow_mut() = None;
+        freed_count
     }
 }
 

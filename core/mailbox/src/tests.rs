@@ -4,6 +4,7 @@ mod accidents;
 mod cost;
 mod folders;
 mod letters;
+mod swarm;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

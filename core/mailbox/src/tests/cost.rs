@@ -126,3 +126,75 @@ fn index_bytes_per_delivered_message() {
         });
     }
 }
+
+/// Prints what a mailbox of 100,000 messages costs its owner thread. Run by hand, as above, with `large_mailbox`.
+#[test]
+#[ignore = "a measurement"]
+fn large_mailbox() {
+    let mut rig = Rig::of_size(64, 1 << 30, 16 << 20);
+    rig.settings.cache_bytes = 256 << 20;
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        for number in 0..1_000 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        while mailboxes.status(inbox).await.unwrap().messages < 100_000 {
+            let some: Vec<Uid> = (1..=1_000).map(Uid).collect();
+            mailboxes.copy(inbox, &some, inbox).await.unwrap();
+        }
+        mailboxes.checkpoint().await.unwrap();
+    });
+    rig.crash();
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = mailboxes
+            .account(&address("ada"))
+            .await
+            .unwrap()
+            .unwrap()
+            .id;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let timed =
+            |what: &str, begun: std::time::Instant| println!("{what}: {:?}", begun.elapsed());
+        let begun = std::time::Instant::now();
+        let view = mailboxes.view(inbox).await.unwrap();
+        timed("first view", begun);
+        let begun = std::time::Instant::now();
+        drop(mailboxes.view(inbox).await.unwrap());
+        timed("second view", begun);
+        let begun = std::time::Instant::now();
+        let before = view.status.highest_modseq;
+        deliver(&mailboxes, 1, ada).await;
+        timed(
+            "delivery while a view is held (sim and body included)",
+            begun,
+        );
+        let begun = std::time::Instant::now();
+        deliver(&mailboxes, 2, ada).await;
+        timed("the next delivery", begun);
+        let begun = std::time::Instant::now();
+        assert_eq!(
+            mailboxes
+                .changes(inbox, before)
+                .await
+                .unwrap()
+                .changed
+                .len(),
+            2
+        );
+        timed("changes", begun);
+        let all: Vec<Uid> = view.messages.iter().map(|message| message.uid).collect();
+        let begun = std::time::Instant::now();
+        mailboxes
+            .flag(inbox, &all, FlagChange::Add, &flags(SystemFlags::SEEN))
+            .await
+            .unwrap();
+        timed("flag all", begun);
+        let begun = std::time::Instant::now();
+        mailboxes.checkpoint().await.unwrap();
+        timed("checkpoint of all", begun);
+        println!("{} bytes a message in memory", size_of::<Message>());
+    });
+}
