@@ -125,6 +125,11 @@ impl Admin {
                     .await??;
                 Ok(Value::Null)
             }
+            Request::LegRetire { leg } => {
+                self.ask(async move |mailboxes| legs::retire(volume_of(&mailboxes), &leg).await)
+                    .await??;
+                Ok(Value::Null)
+            }
             Request::Fsck { full } => document(&fsck::check(self, full).await?),
         }
     }

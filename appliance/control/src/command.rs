@@ -137,6 +137,10 @@ enum LegVerb {
     Detach {
         leg: String,
     },
+    /// Forget a leg that will not come back
+    Retire {
+        leg: String,
+    },
     /// Take a leg out of the mirror
     Fail {
         leg: String,
@@ -298,6 +302,7 @@ impl Verb {
                 }
             }
             Verb::Leg(LegVerb::Detach { leg }) => Request::LegDetach { leg: leg.clone() },
+            Verb::Leg(LegVerb::Retire { leg }) => Request::LegRetire { leg: leg.clone() },
             Verb::Leg(LegVerb::Fail { leg }) => Request::LegFail { leg: leg.clone() },
             Verb::Fsck { how } => Request::Fsck {
                 full: how == "full",

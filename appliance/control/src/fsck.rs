@@ -2,6 +2,7 @@
 
 use base::BodyName;
 use mailbox::{Account, MailboxFault, MailboxId, Mailboxes, View};
+use service::upkeep::retire_replaced;
 use volume::{LegState, ScrubReport};
 
 use crate::admin::Admin;
@@ -46,9 +47,11 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
         verdict.scrub = Some(scrubbed(&report));
         walk(admin, &mut verdict).await?;
     }
+    let planned = admin.plan().storage.legs.len();
     let (lines, refuses, damage) = admin
-        .ask(async |mailboxes| {
+        .ask(async move |mailboxes| {
             let volume = volume_of(&mailboxes);
+            retire_replaced(volume, planned).await;
             (legs::lines(volume), volume.refuses(), volume.damage().len())
         })
         .await?;
@@ -80,7 +83,6 @@ fn judge(leg: &LegLine, full: bool) -> String {
         "in_sync" if full => "good: in sync, every live byte read and verified",
         "in_sync" => "in sync",
         "catching_up" | "rebuilding" => "not yet: being filled; mail is safe on the others",
-        "retired" => "no longer a member",
         _ => "out of the mirror: attach it again, or a fresh one",
     };
     match (&leg.why, leg.state.as_str()) {

@@ -12,7 +12,12 @@ use crate::room;
 use crate::words::LegLine;
 
 pub fn lines(volume: &Volume) -> Vec<LegLine> {
-    volume.legs().iter().map(line).collect()
+    // A retired one is nobody's concern any more.
+    let members = volume
+        .legs()
+        .into_iter()
+        .filter(|leg| leg.state != LegState::Retired);
+    members.map(|leg| line(&leg)).collect()
 }
 
 fn line(leg: &LegReport) -> LegLine {
@@ -105,6 +110,25 @@ pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
         Some(device) => let_go(device).await,
         None => Ok(()),
     }
+}
+
+/// Forgets a leg that will not come back.
+pub async fn retire(volume: &Volume, name: &str) -> Result<(), Refused> {
+    let leg = find(volume, name)?;
+    if counts(leg.state) {
+        return Err(format!(
+            "leg {} is {}: fail or detach it first",
+            leg.index.0,
+            state_name(leg.state)
+        ));
+    }
+    if let Some(device) = leg.device {
+        let_go(device).await?;
+    }
+    volume
+        .retire(leg.index)
+        .await
+        .map_err(|fault| fault.to_string())
 }
 
 fn counts(state: LegState) -> bool {

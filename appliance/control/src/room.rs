@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use device::DeviceIndex;
-use volume::LegId;
+use volume::{LegId, Volume};
 
 /// Opening and closing of legs on the storage thread.
 pub trait Legs {
@@ -28,8 +28,10 @@ thread_local! {
 }
 
 /// Called once on the storage thread, before anybody asks.
-pub fn enter(legs: Rc<dyn Legs>) {
+pub fn enter(legs: Rc<dyn Legs>, volume: &Volume) {
     LEGS.set(Some(legs));
+    // Looks at every leg once, so that one that leaves is known by its path.
+    crate::legs::lines(volume);
 }
 
 /// On the storage thread: its legs. Stops the process elsewhere.

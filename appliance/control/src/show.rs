@@ -33,7 +33,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::DomainAdd { .. }
         | Request::DomainRemove { .. }
         | Request::LegDetach { .. }
-        | Request::LegFail { .. } => "done".into(),
+        | Request::LegFail { .. }
+        | Request::LegRetire { .. } => "done".into(),
     })
 }
 

@@ -48,6 +48,9 @@ pub enum Request {
     LegFail {
         leg: String,
     },
+    LegRetire {
+        leg: String,
+    },
     Fsck {
         full: bool,
     },

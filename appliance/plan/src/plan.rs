@@ -282,9 +282,9 @@ fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
             }
         }
     }
-    for index in 0..cores.len() {
-        let zones: Vec<&str> = cores[index].zones.iter().map(|zone| zone.name()).collect();
-        cores[index].name = format!("{}/{index}", zones.join("+"));
+    for (index, core) in cores.iter_mut().enumerate() {
+        let zones: Vec<&str> = core.zones.iter().map(|zone| zone.name()).collect();
+        core.name = format!("{}/{index}", zones.join("+"));
     }
     Ok(cores)
 }

@@ -154,9 +154,12 @@ fn thread_name(core: &CorePlan) -> String {
     name.chars().take(15).collect()
 }
 
+/// What opening came to: notes for the operator, or why not.
+type Told = Result<Vec<String>, Misfit>;
+
 /// What one thread starts with.
 struct Given {
-    storage: Option<(Opening, OwnerEnd, Sender<Result<Vec<String>, Misfit>>)>,
+    storage: Option<(Opening, OwnerEnd, Sender<Told>)>,
     go: Receiver<Go>,
     report: mpsc::UnboundedSender<usize>,
     close: Stop,
@@ -167,12 +170,14 @@ impl Given {
     async fn live(self, core: Core) {
         let mut closing = None;
         if let Some((opening, end, told)) = self.storage {
+            let legs_planned = opening.plan.legs.len();
             match storage::open(opening).await {
                 Ok(opened) => {
-                    control::room::enter(opened.legs.clone());
+                    control::room::enter(opened.legs.clone(), opened.mailboxes.store().volume());
                     let upkeep = service::upkeep::run(
                         opened.io.host.clone(),
                         opened.mailboxes.store().volume().clone(),
+                        legs_planned,
                     );
                     tokio::task::spawn_local(upkeep);
                     let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());

@@ -118,7 +118,6 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         premade: Premade::new(premade),
         format_over: opening.create_over,
         accept_moved: opening.accept_moved,
-        ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
     if opening.create {

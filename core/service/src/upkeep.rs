@@ -11,8 +11,8 @@ pub const LOOK_US: u64 = 1_000_000;
 /// Every live byte of every leg is read this often (storage.md B7): rot is found while the other copy is still good.
 pub const SCRUB_EVERY_US: u64 = 7 * 24 * 3_600 * 1_000_000;
 
-/// Runs on the owner's thread until the thread ends.
-pub async fn run(host: Rc<dyn Host>, volume: Volume) {
+/// Runs on the owner's thread until the thread ends. `legs_planned`: how many legs the operator wants.
+pub async fn run(host: Rc<dyn Host>, volume: Volume, legs_planned: usize) {
     let mut before = volume.legs();
     let mut scrub_at = host.now().after_us(SCRUB_EVERY_US);
     loop {
@@ -21,9 +21,31 @@ pub async fn run(host: Rc<dyn Host>, volume: Volume) {
         let now = volume.legs();
         tell(&before, &now);
         before = now;
+        retire_replaced(&volume, legs_planned).await;
         if host.now() >= scrub_at {
             scrub(&volume).await;
             scrub_at = host.now().after_us(SCRUB_EVERY_US);
+        }
+    }
+}
+
+/// Absent members that others stand in for: as many legs are in sync as are wanted, so nobody waits for them any more.
+pub async fn retire_replaced(volume: &Volume, legs_planned: usize) {
+    let legs = volume.legs();
+    if legs
+        .iter()
+        .filter(|leg| leg.state == LegState::InSync)
+        .count()
+        < legs_planned
+    {
+        return;
+    }
+    let absent = |leg: &&LegReport| {
+        leg.device.is_none() && !matches!(leg.state, LegState::InSync | LegState::Retired)
+    };
+    for leg in legs.iter().filter(absent) {
+        if let Err(fault) = volume.retire(leg.index).await {
+            tracing::warn!(leg = leg.index.0, %fault, "a replaced leg cannot be retired yet");
         }
     }
 }

@@ -337,6 +337,12 @@ impl Volume {
         self.inner.eject(leg, why).await
     }
 
+    /// The member will not come back: its place may be given to another, and nothing is kept for it any more. `Deferred`
+    /// while it is in the mirror or its device is open.
+    pub async fn retire(&self, leg: LegIndex) -> Result<(), CommitFault> {
+        self.inner.retire(leg).await
+    }
+
     /// Admits a returned leg (resync of exactly the missed interval) or a blank one (full rebuild), in the background.
     pub async fn attach(&self, device: DeviceIndex) -> Result<LegIndex, OpenRefusal> {
         self.inner.attach(device).await

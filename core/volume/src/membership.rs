@@ -43,6 +43,24 @@ impl Inner {
         }
     }
 
+    /// See `Volume::retire`.
+    pub async fn retire(self: &Rc<Self>, leg: LegIndex) -> Result<(), CommitFault> {
+        {
+            let mut legs = self.legs.borrow_mut();
+            let Some(leg) = legs.get_mut(usize::from(leg.0)) else {
+                return Err(CommitFault::Deferred("there is no such leg".into()));
+            };
+            if leg.counts() || leg.joining || leg.device.is_some() {
+                return Err(CommitFault::Deferred(
+                    "the leg is still here: detach it first".into(),
+                ));
+            }
+            tracing::warn!(leg = %leg.id, "a leg is retired");
+            leg.state = LegState::Retired;
+        }
+        self.publish().await
+    }
+
     /// Makes witness and superblocks say what memory says: failing legs leave the set, joining ones enter it, then one
     /// superblock goes to every leg that receives. Resolves when it is durable on all that count.
     pub async fn publish(self: &Rc<Self>) -> Result<(), CommitFault> {

@@ -344,7 +344,11 @@ impl Inner {
             if matches!(log.mode, Mode::Stopped(_)) {
                 return;
             }
-            tracing::error!(why, "the volume stops");
+            if log.clean {
+                tracing::info!(why, "the volume stops");
+            } else {
+                tracing::error!(why, "the volume stops");
+            }
             log.mode = Mode::Stopped(why.to_string());
             log.submitted = 0;
             std::mem::take(&mut log.pipeline)
