@@ -10,7 +10,7 @@ use crate::words::*;
 pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
     Ok(match request {
         Request::Status => status(&typed(value)?),
-        Request::Plan => serde_json::to_string_pretty(value).map_err(|error| error.to_string())?,
+        Request::Plan => typed::<plan::Plan>(value)?.to_string(),
         Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),

@@ -1,9 +1,9 @@
 //! What the machine has: CPUs we may use, memory we may use.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Memory and CPUs, as the kernel and the control group allow them to this process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     pub cpus: Vec<usize>,
     pub memory_bytes: u64,

@@ -1,6 +1,6 @@
 //! Every limit times what it costs, against what there is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::*;
 use crate::load::Misfit;
@@ -11,12 +11,12 @@ use crate::settings::Settings;
 use crate::units::Size;
 
 /// One line of the sum.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryLine {
     pub what: String,
     pub bytes: u64,
     /// The setting that makes it smaller; empty for what is fixed.
-    pub lower: &'static str,
+    pub lower: String,
 }
 
 /// How the memory is shared out: the operator's word where there is one, else a share of what there is.
@@ -84,7 +84,11 @@ pub(crate) fn lines(
     storage: &StoragePlan,
     receive: u64,
 ) -> Vec<MemoryLine> {
-    let line = |what: String, bytes: u64, lower: &'static str| MemoryLine { what, bytes, lower };
+    let line = |what: String, bytes: u64, lower: &str| MemoryLine {
+        what,
+        bytes,
+        lower: lower.to_owned(),
+    };
     let mut lines = vec![
         line(
             "program, threads, lanes".into(),

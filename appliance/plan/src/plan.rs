@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits::*;
 use crate::load::Misfit;
@@ -13,7 +13,7 @@ use crate::profile::{Profile, Zones};
 use crate::settings::{Plaintext, Settings};
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Zone {
     Storage,
@@ -22,7 +22,7 @@ pub enum Zone {
 }
 
 /// One pinned thread.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CorePlan {
     pub name: String,
     pub cpu: Option<usize>,
@@ -30,7 +30,7 @@ pub struct CorePlan {
 }
 
 /// What listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Service {
     Smtp,
@@ -41,7 +41,7 @@ pub enum Service {
     Https,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerPlan {
     pub service: Service,
     pub addresses: Vec<SocketAddr>,
@@ -49,7 +49,7 @@ pub struct ListenerPlan {
     pub connections_max: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoragePlan {
     pub legs: Vec<PathBuf>,
     pub leg_bytes: u64,
@@ -68,7 +68,7 @@ pub struct StoragePlan {
 }
 
 /// Checked: it fits the machine.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     pub server_name: String,
     pub state: PathBuf,

@@ -98,10 +98,11 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     for path in &plan.legs {
         match legs.open(path) {
             Ok(device) => devices.push(device),
+            Err(why) if opening.create => return Err(Misfit::new(why)),
             Err(why) => notes.push(why),
         }
     }
-    if devices.is_empty() || (opening.create && !notes.is_empty()) {
+    if devices.is_empty() {
         return Err(Misfit::new(format!(
             "no volume without legs: {}",
             notes.join("; ")
@@ -128,6 +129,9 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     let volume = Volume::open(&io, &devices, &settings, Rc::new(witness))
         .await
         .map_err(|refusal| Misfit::new(with_notes(refusal.to_string(), &notes)))?;
+    if !notes.is_empty() {
+        notes.push("mail is served from the other leg alone; `ringpostctl leg attach PATH` brings a leg back, or a new one in".into());
+    }
     notes.extend(told(&volume));
     readmit(&volume, &devices, &legs, &mut notes).await;
     let settings = store::Settings {
