@@ -55,3 +55,9 @@ pub const ZONE_CORES_MAX: usize = 16;
 pub const LEG_BYTES_DEFAULT: u64 = 1024 * MIB as u64;
 /// The highest standard port that a port base is added to (submission and LMTP are below; the contract's list ends at 2995).
 pub const PORT_MAX: u16 = 995;
+/// Below this a volume is mostly reserve.
+pub const LEG_BYTES_MIN: u64 = 64 * MIB as u64;
+/// Four full batches: anything smaller spends its time changing segments.
+pub const SEGMENT_BYTES_MIN: u64 = 4 * MIB as u64;
+/// storage.md A1: the size for NVMe tiers.
+pub const SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;

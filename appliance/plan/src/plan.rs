@@ -143,6 +143,14 @@ impl Plan {
                 "server.name: write this machine's host name, like \"mail.example.org\"",
             ));
         }
+        let leg_bytes = settings.volume.leg_size.0;
+        if leg_bytes < LEG_BYTES_MIN || !leg_bytes.is_multiple_of(4096) {
+            return Err(Misfit::new(format!(
+                "a leg of {} does not work: write at least {}, a multiple of 4KiB",
+                crate::Size(leg_bytes),
+                crate::Size(LEG_BYTES_MIN),
+            )));
+        }
         let cores = cores(&profile.zones, machine)?;
         let allowance = memory::Allowance::new(settings, profile, machine)?;
         let listeners = listeners(settings, &allowance);
@@ -202,13 +210,11 @@ impl Plan {
     }
 }
 
-/// Small legs get small segments, so that reclaim has something to choose from.
+/// Some sixty segments at least, so that reclaim has something to choose from and the reserve stays small; large legs
+/// have the usual 64 MiB (storage.md A3).
 fn segment_bytes(leg_bytes: u64) -> u64 {
-    if leg_bytes < 8 << 30 {
-        16 << 20
-    } else {
-        64 << 20
-    }
+    let part = (leg_bytes / 64).max(1);
+    (1 << part.ilog2()).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }
 
 fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<ListenerPlan> {

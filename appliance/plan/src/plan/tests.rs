@@ -171,3 +171,17 @@ fn a_port_base_that_leaves_no_ports_is_refused() {
         .to_string();
     assert!(misfit.contains("64540"), "{misfit}");
 }
+
+#[test]
+fn small_legs_get_small_segments_and_tiny_ones_are_refused() {
+    let segment = |leg_bytes: u64| {
+        let settings = Settings::trial(Path::new("var"), Size(leg_bytes), 2000).expect("right");
+        Plan::make(&settings, &Profile::generic(), &machine(2, 8 << 30))
+            .map(|plan| plan.storage.segment_bytes)
+    };
+    assert_eq!(segment(1 << 40), Ok(64 << 20));
+    assert_eq!(segment(1 << 30), Ok(16 << 20));
+    assert_eq!(segment(64 << 20), Ok(4 << 20));
+    assert!(segment(1 << 20).is_err_and(|misfit| misfit.to_string().contains("64MiB")));
+    assert!(segment((1 << 30) + 1).is_err());
+}
