@@ -100,6 +100,17 @@ impl FetchItem {
         }
     }
 
+    /// A complete summary answers it: HEADER.FIELDS of fields that summaries keep.
+    pub fn may_do_without_body(&self) -> bool {
+        let FetchItem::Section { section, .. } = self else {
+            return false;
+        };
+        let SectionText::HeaderFields { not: false, names } = &section.text else {
+            return false;
+        };
+        section.part.is_empty() && names.iter().all(|name| is_kept(name))
+    }
+
     pub fn is_whole_message(&self) -> bool {
         match self {
             FetchItem::Rfc822 => true,
@@ -111,17 +122,19 @@ impl FetchItem {
     }
 }
 
+fn is_kept(name: &str) -> bool {
+    KEPT_FIELDS
+        .iter()
+        .any(|kept| kept.eq_ignore_ascii_case(name))
+}
+
 /// HEADER.FIELDS from the summary alone, when it kept all the fields that are asked for.
 pub fn fields_from_summary(section: &Section, summary: &Summary<'_>) -> Option<Vec<u8>> {
     let SectionText::HeaderFields { not: false, names } = &section.text else {
         return None;
     };
-    let kept = |name: &str| {
-        KEPT_FIELDS
-            .iter()
-            .any(|kept| kept.eq_ignore_ascii_case(name))
-    };
-    let enough = section.part.is_empty() && summary.complete && names.iter().all(|name| kept(name));
+    let enough =
+        section.part.is_empty() && summary.complete && names.iter().all(|name| is_kept(name));
     enough.then(|| filtered(&summary.header, false, names))
 }
 

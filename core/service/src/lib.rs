@@ -10,6 +10,7 @@
 //! - `upkeep.rs`: watching legs, scrubbing.
 #![forbid(unsafe_code)]
 
+pub mod imap;
 pub mod owner;
 pub mod receive;
 pub mod upkeep;

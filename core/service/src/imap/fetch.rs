@@ -1,0 +1,615 @@
+//! FETCH: reads ahead while it sends, reads no more than the items need, and holds no more than `limits.rs` says.
+//!
+//! Messages are taken in chunks. While one chunk is written to the client the next is being read. What a chunk needs is decided by
+//! its items alone: flags and dates come from the mailbox's list, envelopes, structures and the usual header fields
+//! from summaries, the rest from bodies.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use imap::fetch::{
+    FetchItem, Partial, Section, SectionText, binary_part, cut, fields_from_summary, part_of,
+    transfer_decoded,
+};
+use imap::respond::{
+    put, put_binary_name, put_body_structure, put_envelope, put_flags, put_literal_mark,
+    put_number, put_section_name, put_string,
+};
+use imap::sequence::SequenceSet;
+use mail::{Flags, Summary, SystemFlags, Uid};
+use mailbox::{FlagChange, MailboxFault, MailboxId, Message};
+use store::BodyRef;
+use zone::{Charge, Connection};
+
+use super::fault::Failure;
+use super::limits::*;
+use super::selected::Selected;
+use super::{Done, End, Imap, flush};
+
+/// What a FETCH asks, and what answering it takes.
+pub struct Wanted {
+    uid: bool,
+    items: Vec<FetchItem>,
+    summaries: bool,
+    bodies: Bodies,
+    /// \Seen is set on the way.
+    sets_seen: bool,
+    flags_listed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bodies {
+    Never,
+    /// Only of messages whose summary does not hold all that is asked.
+    Sometimes,
+    Always,
+}
+
+impl Wanted {
+    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool) -> Wanted {
+        // RFC 9051 §6.4.9: UID FETCH always says the UID.
+        if uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        let bodies = |item: &FetchItem| match item {
+            item if !item.needs_body(None) => Bodies::Never,
+            item if item.may_do_without_body() => Bodies::Sometimes,
+            _ => Bodies::Always,
+        };
+        let needs: Vec<Bodies> = items.iter().map(bodies).collect();
+        Wanted {
+            uid,
+            summaries: items.iter().any(FetchItem::needs_summary),
+            bodies: match () {
+                () if needs.contains(&Bodies::Always) => Bodies::Always,
+                () if needs.contains(&Bodies::Sometimes) => Bodies::Sometimes,
+                () => Bodies::Never,
+            },
+            sets_seen: !read_only && items.iter().any(FetchItem::sets_seen),
+            flags_listed: items.contains(&FetchItem::Flags),
+            items,
+        }
+    }
+
+    fn messages_per_chunk(&self) -> usize {
+        match (self.bodies, self.summaries) {
+            (Bodies::Always, _) => BODIES_PER_READ_MAX,
+            (_, true) => SUMMARIES_PER_READ_MAX,
+            _ => ROWS_PER_TURN_MAX,
+        }
+    }
+}
+
+/// A chunk of messages and what was read of them.
+#[derive(Default)]
+struct Chunk {
+    /// With numbers.
+    messages: Vec<(u32, Message)>,
+    /// As many as `messages`, or none.
+    summaries: Vec<Result<Bytes, MailboxFault>>,
+    /// As many as `messages`, or none. `None`: not needed.
+    bodies: Vec<Option<Result<Bytes, MailboxFault>>>,
+    /// UIDs whose \Seen was set on the way.
+    seen: Vec<Uid>,
+    charge: Option<Charge>,
+}
+
+/// What was wrong with some of the messages; the others are sent all the same.
+#[derive(Default)]
+struct Troubles {
+    gone: bool,
+    first: Option<Failure>,
+}
+
+impl Imap {
+    /// The tagged outcome, or the end of the connection.
+    pub(super) async fn on_fetch(
+        &self,
+        selected: &mut Selected,
+        set: &SequenceSet,
+        wanted: Wanted,
+        out: &mut Vec<u8>,
+        connection: &mut Connection,
+    ) -> Result<Result<Done, Failure>, End> {
+        let targets = match selected.targets(set, wanted.uid) {
+            Ok(targets) => targets,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let id = selected.id;
+        let view = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.view(id).await })
+            .await;
+        let view = match view {
+            Ok(Ok(view)) => view,
+            Ok(Err(fault)) => return Ok(Err(fault.into())),
+            Err(busy) => return Ok(Err(busy.into())),
+        };
+        let mut ahead = Ahead {
+            targets: targets.into_iter(),
+            messages: view.messages,
+            at: 0,
+            gone: false,
+        };
+        let mut troubles = Troubles::default();
+        let mut next = self.load(id, &wanted, ahead.take(&wanted)).await;
+        loop {
+            // until no message is left
+            let chunk = match next {
+                Ok(chunk) if chunk.messages.is_empty() => break,
+                Ok(chunk) => chunk,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let coming = ahead.take(&wanted);
+            let seen: Vec<Message> = chunk.seen();
+            selected.told(&seen);
+            let sent;
+            (sent, next) = tokio::join!(
+                self.send_chunk(chunk, &wanted, out, connection, &mut troubles),
+                self.load(id, &wanted, coming),
+            );
+            sent?;
+        }
+        troubles.gone |= ahead.gone;
+        Ok(match troubles.first {
+            Some(failure) => Err(failure),
+            // RFC 2180 §4.1.2, RFC 9051 §7.1 EXPUNGEISSUED.
+            None if troubles.gone && !wanted.uid => Err(Failure::No(
+                "EXPUNGEISSUED",
+                "some of the messages are gone",
+            )),
+            None => Ok(Done::plain("fetched")),
+        })
+    }
+
+    /// Reads what `wanted` needs of `messages`.
+    async fn load(
+        &self,
+        id: MailboxId,
+        wanted: &Wanted,
+        messages: Vec<(u32, Message)>,
+    ) -> Result<Chunk, Failure> {
+        let mut chunk = Chunk {
+            messages,
+            ..Chunk::default()
+        };
+        if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
+            return Ok(chunk);
+        }
+        let refs = |messages: &[(u32, Message)]| -> Vec<BodyRef> {
+            messages
+                .iter()
+                .map(|(_, message)| message.body.clone())
+                .collect()
+        };
+        let bodies_at_once = wanted.bodies == Bodies::Always;
+        if bodies_at_once {
+            let sizes = chunk
+                .messages
+                .iter()
+                .map(|(_, message)| message.size_bytes as usize);
+            chunk.charge = Some(self.memory(sizes.sum()).await.ok_or(Failure::Busy)?);
+        }
+        if wanted.sets_seen {
+            let unseen =
+                |message: &&(u32, Message)| !message.1.flags.system.contains(SystemFlags::SEEN);
+            chunk.seen = chunk
+                .messages
+                .iter()
+                .filter(unseen)
+                .map(|(_, message)| message.uid)
+                .collect();
+        }
+        let (all, unseen) = (refs(&chunk.messages), chunk.seen.clone());
+        let summaries_wanted = wanted.summaries;
+        let (summaries, bodies, flagged) = self
+            .owner
+            .ask(move |mailboxes| async move {
+                let seen = Flags {
+                    system: SystemFlags::SEEN,
+                    keywords: Vec::new(),
+                };
+                let summaries = async {
+                    match summaries_wanted {
+                        true => mailboxes.summaries(&all).await,
+                        false => Vec::new(),
+                    }
+                };
+                let bodies = async {
+                    match bodies_at_once {
+                        true => mailboxes.bodies(&all).await,
+                        false => Vec::new(),
+                    }
+                };
+                let flagged = async {
+                    match unseen.is_empty() {
+                        true => Ok(Vec::new()),
+                        false => mailboxes.flag(id, &unseen, FlagChange::Add, &seen).await,
+                    }
+                };
+                tokio::join!(summaries, bodies, flagged)
+            })
+            .await?;
+        chunk.summaries = summaries;
+        chunk.bodies = bodies.into_iter().map(Some).collect();
+        chunk.flagged(flagged);
+        if wanted.bodies == Bodies::Sometimes {
+            self.load_incomplete(&mut chunk).await?;
+        }
+        let read = chunk.bodies.iter().flatten().count();
+        self.counters.bodies_read.fetch_add(read as u64, Relaxed);
+        Ok(chunk)
+    }
+
+    /// The bodies of messages whose summary does not hold what is asked: headers past the summary's bound, or a summary
+    /// that cannot be read.
+    async fn load_incomplete(&self, chunk: &mut Chunk) -> Result<(), Failure> {
+        let complete = |summary: &Result<Bytes, MailboxFault>| {
+            let decoded = summary
+                .as_ref()
+                .ok()
+                .and_then(|bytes| Summary::decode(bytes).ok());
+            decoded.is_some_and(|summary| summary.complete)
+        };
+        let indexes: Vec<usize> = (0..chunk.messages.len())
+            .filter(|&index| !complete(&chunk.summaries[index]))
+            .collect();
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        chunk.bodies = vec![None; chunk.messages.len()];
+        for index in indexes {
+            // One by one: this is rare, and each may be large.
+            let message = &chunk.messages[index].1;
+            let body = [message.body.clone()];
+            let mut bodies = self
+                .owner
+                .ask(move |mailboxes| async move { mailboxes.bodies(&body).await })
+                .await?;
+            // Only the header is needed of it.
+            let header = bodies.pop().expect("one for one").map(|body| {
+                let end = memchr::memmem::find(&body, b"\r\n\r\n").map_or(body.len(), |at| at + 4);
+                Bytes::copy_from_slice(&body[..end])
+            });
+            chunk.bodies[index] = Some(header);
+        }
+        Ok(())
+    }
+
+    async fn send_chunk(
+        &self,
+        chunk: Chunk,
+        wanted: &Wanted,
+        out: &mut Vec<u8>,
+        connection: &mut Connection,
+        troubles: &mut Troubles,
+    ) -> Result<(), End> {
+        self.counters
+            .fetched
+            .fetch_add(chunk.messages.len() as u64, Relaxed);
+        for (index, (number, message)) in chunk.messages.iter().enumerate() {
+            let read = Read {
+                summary: chunk.summaries.get(index),
+                body: chunk.bodies.get(index).and_then(Option::as_ref),
+                newly_seen: chunk.seen.binary_search(&message.uid).is_ok(),
+            };
+            let begin = out.len();
+            let mut line = FetchLine {
+                out,
+                direct: Vec::new(),
+            };
+            match line.put_message(*number, message, &read, wanted) {
+                Ok(()) => {
+                    let direct = line.direct;
+                    send_with(out, direct, connection).await?;
+                }
+                Err(failure) => {
+                    out.truncate(begin);
+                    troubles.first.get_or_insert(failure);
+                }
+            }
+            if out.len() > OUTPUT_BYTES_MAX {
+                flush(out, connection).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends `out` with the large bodies in their places, so that they are not copied first.
+async fn send_with(
+    out: &mut Vec<u8>,
+    direct: Vec<(usize, Bytes)>,
+    connection: &mut Connection,
+) -> Result<(), End> {
+    if direct.is_empty() {
+        return Ok(());
+    }
+    let mut sent = 0;
+    for (at, body) in direct {
+        connection.send(&out[sent..at]).await?;
+        connection.send(&body).await?;
+        sent = at;
+    }
+    out.drain(..sent);
+    Ok(())
+}
+
+/// Walks the targets and the mailbox's list side by side; both ascend by UID.
+struct Ahead {
+    targets: std::vec::IntoIter<(u32, u32)>,
+    messages: Arc<Vec<Message>>,
+    at: usize,
+    /// A target is not in the mailbox any more.
+    gone: bool,
+}
+
+impl Ahead {
+    /// The next messages, as many as are read at once.
+    fn take(&mut self, wanted: &Wanted) -> Vec<(u32, Message)> {
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while taken.len() < wanted.messages_per_chunk() && bytes < BODY_BYTES_PER_READ_MAX {
+            let Some((number, uid)) = self.targets.next() else {
+                break;
+            };
+            // Neighbours in the set are neighbours in the list, mostly.
+            if self
+                .messages
+                .get(self.at)
+                .is_none_or(|message| message.uid.0 != uid)
+            {
+                self.at = self.messages.partition_point(|message| message.uid.0 < uid);
+            }
+            match self.messages.get(self.at) {
+                Some(message) if message.uid.0 == uid => {
+                    taken.push((number, message.clone()));
+                    if wanted.bodies == Bodies::Always {
+                        bytes += message.size_bytes as usize;
+                    }
+                    self.at += 1;
+                }
+                _ => self.gone = true,
+            }
+        }
+        taken
+    }
+}
+
+impl Chunk {
+    /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says
+    /// "implicitly"); the client sees that the flag is not there.
+    fn flagged(&mut self, flagged: Result<Vec<Message>, MailboxFault>) {
+        let flagged = match flagged {
+            Ok(flagged) => flagged,
+            Err(fault) => {
+                tracing::warn!(%fault, "\\Seen could not be set");
+                Vec::new()
+            }
+        };
+        self.seen = flagged.iter().map(|message| message.uid).collect();
+        let mut changed = flagged.into_iter().peekable();
+        for (_, message) in &mut self.messages {
+            if let Some(new) = changed.next_if(|new| new.uid == message.uid) {
+                *message = new;
+            }
+        }
+    }
+
+    /// The messages whose new flags the client is told in their FETCH lines.
+    fn seen(&self) -> Vec<Message> {
+        let is_seen = |message: &&Message| self.seen.binary_search(&message.uid).is_ok();
+        self.messages
+            .iter()
+            .map(|(_, message)| message)
+            .filter(is_seen)
+            .cloned()
+            .collect()
+    }
+}
+
+/// What was read of one message.
+struct Read<'c> {
+    summary: Option<&'c Result<Bytes, MailboxFault>>,
+    body: Option<&'c Result<Bytes, MailboxFault>>,
+    newly_seen: bool,
+}
+
+/// One `* n FETCH (…)` in the making.
+struct FetchLine<'o> {
+    out: &'o mut Vec<u8>,
+    /// Bodies to be sent when `out` was sent up to there.
+    direct: Vec<(usize, Bytes)>,
+}
+
+impl FetchLine<'_> {
+    fn put_message(
+        &mut self,
+        number: u32,
+        message: &Message,
+        read: &Read<'_>,
+        wanted: &Wanted,
+    ) -> Result<(), Failure> {
+        let body = match read.body {
+            Some(Ok(body)) => Some(body),
+            Some(Err(fault)) => return Err(fault.clone().into()),
+            None => None,
+        };
+        // A summary that cannot be read is made again when the body is at hand.
+        let summary = match (read.summary, body) {
+            (None, _) => None,
+            (Some(Ok(bytes)), _) if let Ok(summary) = Summary::decode(bytes) => Some(summary),
+            (Some(_), Some(body)) => Some(Summary::of(body)),
+            (Some(Err(fault)), None) => return Err(fault.clone().into()),
+            (Some(Ok(_)), None) => return Err(MailboxFault::Damaged.into()),
+        };
+        put(self.out, "* ");
+        put_number(self.out, number);
+        put(self.out, " FETCH (");
+        for (index, item) in wanted.items.iter().enumerate() {
+            if index > 0 {
+                self.out.push(b' ');
+            }
+            self.put_item(item, message, summary.as_ref(), body)?;
+        }
+        // RFC 9051 §6.4.5: flags that change on the way are told.
+        if read.newly_seen && !wanted.flags_listed {
+            put(self.out, " FLAGS ");
+            put_flags(self.out, &message.flags);
+        }
+        put(self.out, ")\r\n");
+        Ok(())
+    }
+
+    fn put_item(
+        &mut self,
+        item: &FetchItem,
+        message: &Message,
+        summary: Option<&Summary<'_>>,
+        body: Option<&Bytes>,
+    ) -> Result<(), Failure> {
+        let known = || summary.expect("`Wanted` asked for the summary");
+        match item {
+            FetchItem::Uid => {
+                put(self.out, "UID ");
+                put_number(self.out, message.uid.0);
+            }
+            FetchItem::Flags => {
+                put(self.out, "FLAGS ");
+                put_flags(self.out, &message.flags);
+            }
+            FetchItem::InternalDate => {
+                put(self.out, "INTERNALDATE \"");
+                put(
+                    self.out,
+                    &imap::date::encode_date_time(message.internal_date),
+                );
+                self.out.push(b'"');
+            }
+            FetchItem::Rfc822Size => {
+                put(self.out, "RFC822.SIZE ");
+                put_number(self.out, message.size_bytes);
+            }
+            FetchItem::Envelope => {
+                put(self.out, "ENVELOPE ");
+                put_envelope(self.out, &known().envelope());
+            }
+            FetchItem::BodyStructureBasic => {
+                put(self.out, "BODY ");
+                put_body_structure(self.out, &known().root, false);
+            }
+            FetchItem::BodyStructure => {
+                put(self.out, "BODYSTRUCTURE ");
+                put_body_structure(self.out, &known().root, true);
+            }
+            FetchItem::Rfc822 => {
+                put(self.out, "RFC822 ");
+                self.put_bytes(body.expect("`Wanted` asked for the body").clone());
+            }
+            FetchItem::Rfc822Header => {
+                put(self.out, "RFC822.HEADER ");
+                self.put_section(&whole(SectionText::Header), None, known(), body);
+            }
+            FetchItem::Rfc822Text => {
+                put(self.out, "RFC822.TEXT ");
+                self.put_section(&whole(SectionText::Text), None, known(), body);
+            }
+            FetchItem::Section {
+                section, partial, ..
+            } => {
+                put_section_name(self.out, section, *partial);
+                self.out.push(b' ');
+                if item.is_whole_message() {
+                    let body = body.expect("`Wanted` asked for the body");
+                    let wanted = part_of(body, *partial);
+                    let wanted = body.slice_ref(wanted);
+                    self.put_bytes(wanted);
+                } else {
+                    self.put_section(section, *partial, known(), body);
+                }
+            }
+            FetchItem::Binary { part, partial, .. } => {
+                let body = body.expect("`Wanted` asked for the body");
+                put_binary_name(self.out, "BINARY", part, *partial);
+                self.out.push(b' ');
+                match decoded(part, known(), body)? {
+                    Some(bytes) => self.put_binary(part_of(&bytes, *partial)),
+                    None => put(self.out, "NIL"),
+                }
+            }
+            FetchItem::BinarySize { part } => {
+                let body = body.expect("`Wanted` asked for the body");
+                put_binary_name(self.out, "BINARY.SIZE", part, None);
+                self.out.push(b' ');
+                let size = decoded(part, known(), body)?.map_or(0, |bytes| bytes.len());
+                put_number(self.out, size as u64);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_section(
+        &mut self,
+        section: &Section,
+        partial: Option<Partial>,
+        summary: &Summary<'_>,
+        body: Option<&Bytes>,
+    ) {
+        let from_summary = fields_from_summary(section, summary).map(Cow::Owned);
+        let from_body = || body.and_then(|body| cut(section, summary, body));
+        match from_summary.or_else(from_body) {
+            Some(Cow::Owned(bytes)) => put_string(self.out, part_of(&bytes, partial)),
+            Some(Cow::Borrowed(bytes)) => {
+                let body = body.expect("it was cut from there");
+                self.put_bytes(body.slice_ref(part_of(bytes, partial)));
+            }
+            None => put(self.out, "NIL"),
+        }
+    }
+
+    /// Always a literal: what is in it need not be looked at.
+    fn put_bytes(&mut self, bytes: Bytes) {
+        put_literal_mark(self.out, bytes.len());
+        if bytes.len() < DIRECT_BYTES_MIN {
+            self.out.extend_from_slice(&bytes);
+        } else {
+            self.direct.push((self.out.len(), bytes));
+        }
+    }
+
+    fn put_binary(&mut self, bytes: &[u8]) {
+        // RFC 3516 §4.2: a literal8 where there are NULs.
+        if bytes.contains(&0) {
+            self.out.push(b'~');
+        }
+        put_literal_mark(self.out, bytes.len());
+        self.out.extend_from_slice(bytes);
+    }
+}
+
+fn whole(text: SectionText) -> Section {
+    Section {
+        part: Vec::new(),
+        text,
+    }
+}
+
+/// A part with its transfer encoding undone; `None` for no such part.
+fn decoded<'a>(
+    part: &[u32],
+    summary: &Summary<'_>,
+    body: &'a [u8],
+) -> Result<Option<Cow<'a, [u8]>>, Failure> {
+    let Some((bytes, encoding)) = binary_part(part, summary, body) else {
+        return Ok(None);
+    };
+    match transfer_decoded(bytes, encoding) {
+        Some(bytes) => Ok(Some(bytes)),
+        None => Err(Failure::No(
+            "UNKNOWN-CTE",
+            "the part's transfer encoding cannot be undone",
+        )),
+    }
+}

@@ -1,0 +1,481 @@
+//! Mailboxes as a tree: SELECT, CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS.
+
+use imap::Names;
+use imap::command::{ListRequest, SpecialUse, StatusItem};
+use imap::list::{SEPARATOR, joined, matches};
+use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
+use mailbox::{AccountId, MailboxFault, MailboxInfo, MailboxStatus};
+
+use super::fault::Failure;
+use super::selected::Selected;
+use super::watch::Watching;
+use super::{Client, Done, Imap};
+
+impl Imap {
+    pub(super) async fn on_select(
+        &self,
+        client: &mut Client,
+        account: AccountId,
+        name: &str,
+        read_only: bool,
+    ) -> Result<Done, Failure> {
+        // RFC 9051 §6.3.2: the mailbox that was open is closed, also when opening the next one fails.
+        if client.selected.take().is_some() {
+            client.session.unselected();
+            let text = "the previous mailbox is closed";
+            put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
+        }
+        let wanted = name.to_owned();
+        let found = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.find(account, &wanted).await })
+            .await??;
+        let (watching, view) = Watching::begin(&self.owner, found).await??;
+        let selected = Selected::new(found, watching, &view);
+        let rev2 = client.session.is_rev2();
+        selected.put_opening(&view, read_only, rev2, &mut client.out);
+        if rev2 {
+            put(&mut client.out, "* LIST () \"/\" ");
+            put_mailbox(&mut client.out, name, client.session.names());
+            put(&mut client.out, "\r\n");
+        }
+        client.selected = Some(selected);
+        client.session.selected(read_only);
+        Ok(Done {
+            code: if read_only { "READ-ONLY" } else { "READ-WRITE" }.into(),
+            text: "selected",
+        })
+    }
+
+    pub(super) async fn on_create(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+    ) -> Result<Done, Failure> {
+        let name = name.to_owned();
+        let special_use = special_use.map(|special_use| match special_use {
+            SpecialUse::All => mailbox::SpecialUse::All,
+            SpecialUse::Archive => mailbox::SpecialUse::Archive,
+            SpecialUse::Drafts => mailbox::SpecialUse::Drafts,
+            SpecialUse::Flagged => mailbox::SpecialUse::Flagged,
+            SpecialUse::Junk => mailbox::SpecialUse::Junk,
+            SpecialUse::Sent => mailbox::SpecialUse::Sent,
+            SpecialUse::Trash => mailbox::SpecialUse::Trash,
+        });
+        self.owner
+            .ask(
+                move |mailboxes| async move { mailboxes.create(account, &name, special_use).await },
+            )
+            .await??;
+        Ok(Done::plain("created"))
+    }
+
+    pub(super) async fn on_delete(&self, account: AccountId, name: &str) -> Result<Done, Failure> {
+        let name = name.to_owned();
+        self.owner
+            .ask(move |mailboxes| async move { mailboxes.delete(account, &name).await })
+            .await??;
+        Ok(Done::plain("deleted"))
+    }
+
+    pub(super) async fn on_rename(
+        &self,
+        account: AccountId,
+        from: &str,
+        to: &str,
+    ) -> Result<Done, Failure> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.owner
+            .ask(move |mailboxes| async move { mailboxes.rename(account, &from, &to).await })
+            .await??;
+        Ok(Done::plain("renamed"))
+    }
+
+    pub(super) async fn on_subscribe(
+        &self,
+        account: AccountId,
+        name: &str,
+        subscribed: bool,
+    ) -> Result<Done, Failure> {
+        let name = name.to_owned();
+        self.owner
+            .ask(move |mailboxes| async move {
+                mailboxes.subscribe(account, &name, subscribed).await
+            })
+            .await??;
+        Ok(Done::plain("noted"))
+    }
+
+    pub(super) async fn on_status(
+        &self,
+        account: AccountId,
+        name: &str,
+        items: &[StatusItem],
+        names: Names,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        let wanted = name.to_owned();
+        let status = self
+            .owner
+            .ask(move |mailboxes| async move {
+                let id = mailboxes.find(account, &wanted).await?;
+                mailboxes.status(id).await
+            })
+            .await??;
+        self.put_status(out, name, items, &status, names);
+        Ok(Done::plain("that is its status"))
+    }
+
+    fn put_status(
+        &self,
+        out: &mut Vec<u8>,
+        name: &str,
+        items: &[StatusItem],
+        status: &MailboxStatus,
+        names: Names,
+    ) {
+        put(out, "* STATUS ");
+        put_mailbox(out, name, names);
+        for (index, item) in items.iter().enumerate() {
+            put(out, if index == 0 { " (" } else { " " });
+            put(out, item.name());
+            out.push(b' ');
+            let value = match item {
+                StatusItem::Messages => status.messages.into(),
+                StatusItem::Recent => 0,
+                StatusItem::UidNext => status.uid_next.0.into(),
+                StatusItem::UidValidity => status.uid_validity.0.into(),
+                StatusItem::Unseen => status.unseen.into(),
+                StatusItem::Deleted => status.deleted.into(),
+                StatusItem::Size => status.size_bytes,
+                // RFC 7162 §3.1.2.1: at least 1.
+                StatusItem::HighestModSeq => status.highest_modseq.0.max(1),
+                StatusItem::AppendLimit => imap::limits::APPEND_BYTES_MAX as u64,
+            };
+            put_number(out, value);
+        }
+        put(out, ")\r\n");
+    }
+
+    pub(super) async fn on_list(
+        &self,
+        account: AccountId,
+        request: &ListRequest,
+        names: Names,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        // RFC 9051 §6.3.9: an empty pattern asks for the separator.
+        if !request.extended && request.patterns.iter().all(|pattern| pattern.is_empty()) {
+            put(out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+            return Ok(Done::plain("that is the separator"));
+        }
+        let with_ghosts = request.select_subscribed;
+        let tree = self.tree(account, with_ghosts).await?;
+        let patterns: Vec<String> = request
+            .patterns
+            .iter()
+            .map(|pattern| joined(&request.reference, pattern))
+            .collect();
+        let lines = tree.lines(request, &patterns);
+        let mut statuses = Vec::new();
+        if !request.return_status.is_empty() {
+            let ids: Vec<_> = lines
+                .iter()
+                .filter(|line| line.entry.selectable)
+                .map(|line| line.entry.id)
+                .collect();
+            statuses = self
+                .owner
+                .ask(move |mailboxes| async move {
+                    let mut statuses = Vec::with_capacity(ids.len());
+                    for id in ids {
+                        statuses.push((id, mailboxes.status(id).await));
+                    }
+                    statuses
+                })
+                .await?;
+        }
+        for line in &lines {
+            line.put(out, "LIST", names);
+            let status = statuses.iter().find(|(id, _)| *id == line.entry.id);
+            if let (true, Some((_, Ok(status)))) = (line.entry.selectable, status) {
+                self.put_status(out, &line.entry.name, &request.return_status, status, names);
+            }
+        }
+        Ok(Done::plain("listed"))
+    }
+
+    /// RFC 3501 §6.3.9.
+    pub(super) async fn on_lsub(
+        &self,
+        account: AccountId,
+        reference: &str,
+        pattern: &str,
+        names: Names,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        let pattern = joined(reference, pattern);
+        let subscribed = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.subscriptions(account).await })
+            .await??;
+        let mut parents: Vec<&str> = Vec::new();
+        for name in &subscribed {
+            if matches(&pattern, name) {
+                put_list_line(out, "LSUB", "", name, names);
+            } else if pattern.ends_with('%') {
+                // `%` stops at a level; that something below is subscribed is told by the name at that level.
+                let at_level = name
+                    .match_indices(SEPARATOR)
+                    .map(|(at, _)| &name[..at])
+                    .find(|parent| matches(&pattern, parent));
+                parents.extend(at_level);
+            }
+        }
+        parents.sort_unstable();
+        parents.dedup();
+        for parent in parents {
+            if !subscribed.iter().any(|name| name == parent) {
+                put_list_line(out, "LSUB", "\\Noselect", parent, names);
+            }
+        }
+        Ok(Done::plain("listed"))
+    }
+
+    /// All names of the account, in order; with the subscribed ones that do not exist (`with_ghosts`).
+    async fn tree(&self, account: AccountId, with_ghosts: bool) -> Result<Tree, Failure> {
+        let (listed, subscribed) = self
+            .owner
+            .ask(move |mailboxes| async move {
+                let listed = mailboxes.list(account).await?;
+                let subscribed = match with_ghosts {
+                    true => mailboxes.subscriptions(account).await?,
+                    false => Vec::new(),
+                };
+                Ok::<_, MailboxFault>((listed, subscribed))
+            })
+            .await??;
+        let mut entries: Vec<Entry> = listed
+            .into_iter()
+            .map(|info| Entry { info, exists: true })
+            .collect();
+        entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
+        let known = entries.len();
+        for name in subscribed {
+            let found = entries[..known].binary_search_by(|entry| entry.info.name.cmp(&name));
+            if found.is_err() {
+                let info = MailboxInfo {
+                    id: mailbox::MailboxId(0),
+                    name,
+                    subscribed: true,
+                    special_use: None,
+                    selectable: false,
+                };
+                entries.push(Entry {
+                    info,
+                    exists: false,
+                });
+            }
+        }
+        entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
+        Ok(Tree { entries })
+    }
+}
+
+struct Tree {
+    /// By name.
+    entries: Vec<Entry>,
+}
+
+struct Entry {
+    info: MailboxInfo,
+    /// `false`: subscribed, but deleted.
+    exists: bool,
+}
+
+/// One LIST response.
+struct Line<'t> {
+    entry: &'t MailboxInfo,
+    attributes: Vec<&'static str>,
+    /// RFC 5258 §3.5: names below were selected, this one was not.
+    child_info: bool,
+}
+
+impl Tree {
+    fn lines(&self, request: &ListRequest, patterns: &[String]) -> Vec<Line<'_>> {
+        let mut lines = Vec::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            let name = &entry.info.name;
+            if !patterns.iter().any(|pattern| matches(pattern, name)) {
+                continue;
+            }
+            let selected = selects(request, entry);
+            // RECURSIVEMATCH: a name whose children are selected but not listed by the pattern themselves.
+            let child_info = request.recursive_match
+                && self.below(index).any(|child| {
+                    selects(request, child)
+                        && !patterns
+                            .iter()
+                            .any(|pattern| matches(pattern, &child.info.name))
+                });
+            if selected || child_info {
+                let attributes = self.attributes(request, index);
+                lines.push(Line {
+                    entry: &entry.info,
+                    attributes,
+                    child_info,
+                });
+            }
+        }
+        lines
+    }
+
+    /// Entries below the one at `index`. Names like `a-b` may sort between `a` and `a/b`.
+    fn below(&self, index: usize) -> impl Iterator<Item = &Entry> {
+        let name = &self.entries[index].info.name;
+        self.entries[index + 1..]
+            .iter()
+            .take_while(move |entry| entry.info.name.starts_with(name.as_str()))
+            .filter(move |entry| entry.info.name[name.len()..].starts_with(SEPARATOR))
+    }
+
+    fn attributes(&self, request: &ListRequest, index: usize) -> Vec<&'static str> {
+        let Entry { info, exists } = &self.entries[index];
+        let mut attributes = Vec::new();
+        if !exists {
+            attributes.push("\\NonExistent");
+        } else if !info.selectable {
+            attributes.push("\\Noselect");
+        }
+        let has_children = self.below(index).any(|child| child.exists);
+        attributes.push(if has_children {
+            "\\HasChildren"
+        } else {
+            "\\HasNoChildren"
+        });
+        if request.return_subscribed && info.subscribed {
+            attributes.push("\\Subscribed");
+        }
+        // RFC 6154 §2: also in an ordinary LIST; clients look for it there.
+        if let Some(special_use) = info.special_use {
+            attributes.push(match special_use {
+                mailbox::SpecialUse::All => "\\All",
+                mailbox::SpecialUse::Archive => "\\Archive",
+                mailbox::SpecialUse::Drafts => "\\Drafts",
+                mailbox::SpecialUse::Flagged => "\\Flagged",
+                mailbox::SpecialUse::Junk => "\\Junk",
+                mailbox::SpecialUse::Sent => "\\Sent",
+                mailbox::SpecialUse::Trash => "\\Trash",
+            });
+        }
+        attributes
+    }
+}
+
+fn selects(request: &ListRequest, entry: &Entry) -> bool {
+    (!request.select_subscribed || entry.info.subscribed)
+        && (!request.select_special_use || entry.info.special_use.is_some())
+        && (entry.exists || request.select_subscribed)
+}
+
+impl Line<'_> {
+    fn put(&self, out: &mut Vec<u8>, word: &str, names: Names) {
+        put_list_line(
+            out,
+            word,
+            &self.attributes.join(" "),
+            &self.entry.name,
+            names,
+        );
+        if self.child_info {
+            out.truncate(out.len() - 2);
+            put(out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n");
+        }
+    }
+}
+
+fn put_list_line(out: &mut Vec<u8>, word: &str, attributes: &str, name: &str, names: Names) {
+    for piece in ["* ", word, " (", attributes, ") \"/\" "] {
+        put(out, piece);
+    }
+    put_mailbox(out, name, names);
+    put(out, "\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imap::{Body, parse};
+
+    fn tree() -> Tree {
+        let entry = |name: &str, subscribed, special_use, exists| Entry {
+            info: MailboxInfo {
+                id: mailbox::MailboxId(1),
+                name: name.into(),
+                subscribed,
+                special_use,
+                selectable: exists && name != "a",
+            },
+            exists,
+        };
+        let sent = Some(mailbox::SpecialUse::Sent);
+        Tree {
+            entries: vec![
+                entry("INBOX", true, None, true),
+                entry("Sent", false, sent, true),
+                entry("a", false, None, true),
+                entry("a-b", false, None, true),
+                entry("a/b", true, None, true),
+                entry("gone", true, None, false),
+            ],
+        }
+    }
+
+    fn listed(line: &str) -> String {
+        let command = parse::command(format!("t {line}\r\n").as_bytes(), Names::Utf8).unwrap();
+        let Body::List(request) = command.body else {
+            panic!()
+        };
+        let patterns: Vec<String> = request
+            .patterns
+            .iter()
+            .map(|pattern| joined(&request.reference, pattern))
+            .collect();
+        let mut out = Vec::new();
+        for line in tree().lines(&request, &patterns) {
+            line.put(&mut out, "LIST", Names::Utf8);
+        }
+        String::from_utf8(out)
+            .unwrap()
+            .replace("* LIST ", "")
+            .replace("\r\n", "|")
+    }
+
+    #[test]
+    fn children_and_uses_are_told() {
+        assert_eq!(
+            listed("LIST \"\" *"),
+            "(\\HasNoChildren) \"/\" \"INBOX\"|(\\HasNoChildren \\Sent) \"/\" \"Sent\"|(\\Noselect \\HasChildren) \"/\" \"a\"|\
+             (\\HasNoChildren) \"/\" \"a-b\"|(\\HasNoChildren) \"/\" \"a/b\"|"
+        );
+        assert_eq!(listed("LIST a/ %"), "(\\HasNoChildren) \"/\" \"a/b\"|");
+        assert_eq!(
+            listed("LIST (SPECIAL-USE) \"\" *"),
+            "(\\HasNoChildren \\Sent) \"/\" \"Sent\"|"
+        );
+    }
+
+    #[test]
+    fn subscribed_names_are_listed_even_when_deleted() {
+        assert_eq!(
+            listed("LIST (SUBSCRIBED) \"\" *"),
+            "(\\HasNoChildren \\Subscribed) \"/\" \"INBOX\"|(\\HasNoChildren \\Subscribed) \"/\" \"a/b\"|\
+             (\\NonExistent \\HasNoChildren \\Subscribed) \"/\" \"gone\"|"
+        );
+        assert_eq!(
+            listed("LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a%)"),
+            "(\\Noselect \\HasChildren) \"/\" \"a\" (\"CHILDINFO\" (\"SUBSCRIBED\"))|"
+        );
+    }
+}

@@ -1,0 +1,39 @@
+//! What IMAP sessions may cost.
+
+use std::time::Duration;
+
+/// Before login a client has this long for each line: it has the password at hand.
+pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
+/// RFC 9051 §5.4: at least 30 minutes; a little more, since clients renew IDLE every 29.
+pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
+/// A failed login is answered after this, so that guessing is slow on one connection.
+pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_millis(1_500);
+/// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
+pub const PASSWORD_CHECKS_MAX: usize = 2;
+/// Logins waiting for a password check; past it the answer is UNAVAILABLE.
+pub const LOGINS_WAITING_MAX: usize = 512;
+/// Accounts whose last good password is remembered, as a keyed hash: about 100 bytes each.
+pub const VERIFIED_MAX: usize = 65_536;
+/// How long it is: a client that opens several connections, or checks for mail every few minutes, costs one argon2.
+pub const VERIFIED_AGE_MAX: Duration = Duration::from_secs(600);
+
+/// Replies are collected up to here before they are sent.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
+/// Bodies at least this large are sent from where they lie, not copied behind other replies.
+pub const DIRECT_BYTES_MIN: usize = 128 * 1_024;
+/// Bodies read ahead at once by a FETCH: by count, and by size (one message at least).
+pub const BODIES_PER_READ_MAX: usize = 64;
+pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
+/// Summaries read ahead at once: some 500 bytes each.
+pub const SUMMARIES_PER_READ_MAX: usize = 512;
+/// Messages of a flag-only FETCH between two looks at the output.
+pub const ROWS_PER_TURN_MAX: usize = 4_096;
+/// A FETCH or APPEND that finds the shared memory for messages taken waits and looks again, so often at most.
+pub const MEMORY_WAIT: Duration = Duration::from_millis(10);
+pub const MEMORY_WAITS_MAX: usize = 3_000;
+/// Literals smaller than this are read without asking the shared memory.
+pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
+/// Keywords named in SELECT's FLAGS line.
+pub const KEYWORDS_SHOWN_MAX: usize = 64;
+/// Tries to end a watch when the owner is busy.
+pub const UNWATCH_TRIES_MAX: u32 = 100;

@@ -1,0 +1,265 @@
+//! What changes messages: APPEND, STORE, EXPUNGE, COPY, MOVE.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base::BodyName;
+use bytes::Bytes;
+use imap::command::StoreChange;
+use imap::respond::{Status, put_reply};
+use imap::sequence::{self, SequenceSet};
+use mail::{Flags, InternalDate, Summary, SystemFlags, Uid, UidValidity};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Recipient};
+use std::sync::atomic::Ordering::Relaxed;
+use store::BodyIn;
+
+use super::fault::Failure;
+use super::selected::{Selected, put_flags_line};
+use super::{Done, Imap};
+
+pub struct Store {
+    pub uid: bool,
+    pub set: SequenceSet,
+    pub change: StoreChange,
+    pub silent: bool,
+    pub flags: Flags,
+}
+
+impl Imap {
+    /// APPEND is a delivery like any other, to one mailbox.
+    pub(super) async fn on_append(
+        &self,
+        account: AccountId,
+        name: &str,
+        flags: Flags,
+        date: Option<InternalDate>,
+        raw: Bytes,
+    ) -> Result<Done, Failure> {
+        if raw.is_empty() {
+            return Err(Failure::No("CANNOT", "an empty message is no message"));
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |span| span.as_secs() as i64);
+        let body = BodyIn {
+            name: BodyName::of(&raw),
+            summary: Bytes::from(Summary::of(&raw).encode()),
+            raw,
+        };
+        let mailbox = name.to_owned();
+        let delivery = Delivery {
+            body,
+            internal_date: date.unwrap_or(InternalDate::utc(now)),
+            recipients: vec![Recipient {
+                account,
+                mailbox: mailbox.clone(),
+                flags,
+            }],
+        };
+        let placed = self
+            .owner
+            .ask(move |mailboxes| async move {
+                // A delivery would take INBOX for a missing folder; APPEND must not.
+                mailboxes.find(account, &mailbox).await?;
+                let mut results = mailboxes.deliver(delivery).await;
+                results.pop().expect("one result for one recipient")
+            })
+            .await?;
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(MailboxFault::NoMailbox) => return Err(Failure::NoTarget),
+            Err(fault) => return Err(fault.into()),
+        };
+        self.counters.appended.fetch_add(1, Relaxed);
+        Ok(Done {
+            // RFC 4315 §3.
+            code: format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0),
+            text: "appended",
+        })
+    }
+
+    pub(super) async fn on_store(
+        &self,
+        selected: &mut Selected,
+        wanted: Store,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        let targets = selected.targets(&wanted.set, wanted.uid)?;
+        let uids: Vec<Uid> = targets.iter().map(|&(_, uid)| Uid(uid)).collect();
+        let count = uids.len();
+        let (id, flags) = (selected.id, wanted.flags);
+        let change = match wanted.change {
+            StoreChange::Replace => FlagChange::Replace,
+            StoreChange::Add => FlagChange::Add,
+            StoreChange::Remove => FlagChange::Remove,
+        };
+        let messages = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.flag(id, &uids, change, &flags).await })
+            .await??;
+        if !wanted.silent {
+            for message in &messages {
+                if let Some(number) = selected.numbering.number_of(message.uid.0) {
+                    put_flags_line(out, number, message);
+                }
+            }
+        }
+        selected.told(&messages);
+        // RFC 2180 §4.2: a message that another session expunged has no flags to set.
+        if messages.len() < count && !wanted.uid {
+            return Err(Failure::No(
+                "EXPUNGEISSUED",
+                "some of the messages are gone",
+            ));
+        }
+        Ok(Done::plain("stored"))
+    }
+
+    /// Removes the \Deleted messages, of `uids` or all. The client is told by `Selected::tell`.
+    pub(super) async fn expunge(
+        &self,
+        selected: &Selected,
+        uids: Option<&SequenceSet>,
+    ) -> Result<(), Failure> {
+        let id = selected.id;
+        // Only what this client has seen: what arrived since is not its to expunge.
+        let wanted: Option<Vec<(u32, u32)>> =
+            uids.map(|uids| uids.ranges(selected.numbering.highest_uid()));
+        let highest = selected.numbering.highest_uid();
+        self.owner
+            .ask(move |mailboxes| async move {
+                // The head knows whether anything is \Deleted; clients EXPUNGE much more often than that.
+                if mailboxes.status(id).await?.deleted == 0 {
+                    return Ok(());
+                }
+                let view = mailboxes.view(id).await?;
+                let uids: Vec<Uid> = view
+                    .messages
+                    .iter()
+                    .filter(|message| message.flags.system.contains(SystemFlags::DELETED))
+                    .map(|message| message.uid)
+                    .filter(|uid| uid.0 <= highest)
+                    .filter(|uid| {
+                        let within = |ranges: &Vec<_>| sequence::contains(ranges, uid.0);
+                        wanted.as_ref().is_none_or(within)
+                    })
+                    .collect();
+                drop(view);
+                mailboxes.expunge(id, &uids).await.map(drop)
+            })
+            .await??;
+        Ok(())
+    }
+
+    pub(super) async fn on_copy(
+        &self,
+        account: AccountId,
+        selected: &Selected,
+        uid: bool,
+        set: &SequenceSet,
+        name: &str,
+    ) -> Result<Done, Failure> {
+        let placed = self
+            .place(account, selected, uid, set, name, Way::Copy)
+            .await?;
+        Ok(Done {
+            code: placed.map_or(String::new(), |placed| placed.code()),
+            text: "copied",
+        })
+    }
+
+    pub(super) async fn on_move(
+        &self,
+        account: AccountId,
+        selected: &Selected,
+        uid: bool,
+        set: &SequenceSet,
+        name: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        let placed = self
+            .place(account, selected, uid, set, name, Way::Move)
+            .await?;
+        // RFC 6851 §4.3: COPYUID comes before the EXPUNGEs, untagged.
+        if let Some(placed) = placed {
+            put_reply(out, "*", Status::Ok, &placed.code(), "moved");
+        }
+        Ok(Done::plain("moved"))
+    }
+
+    async fn place(
+        &self,
+        account: AccountId,
+        selected: &Selected,
+        uid: bool,
+        set: &SequenceSet,
+        name: &str,
+        way: Way,
+    ) -> Result<Option<Placed>, Failure> {
+        let targets = selected.targets(set, uid)?;
+        let uids: Vec<Uid> = targets.iter().map(|&(_, uid)| Uid(uid)).collect();
+        let (from, name) = (selected.id, name.to_owned());
+        let result = self
+            .owner
+            .ask(move |mailboxes| async move {
+                let to: MailboxId = match mailboxes.find(account, &name).await {
+                    Ok(to) => to,
+                    Err(MailboxFault::NoMailbox) => return Err(Failure::NoTarget),
+                    Err(fault) => return Err(fault.into()),
+                };
+                // RFC 9051 §6.4.7: nothing to copy is OK, to a mailbox that is there.
+                if uids.is_empty() {
+                    return Ok(None);
+                }
+                let placed = match way {
+                    Way::Copy => mailboxes.copy(from, &uids, to).await?,
+                    Way::Move => mailboxes.r#move(from, &uids, to).await?,
+                };
+                Ok(Some(placed))
+            })
+            .await??;
+        let placed = result.filter(|(_, pairs)| !pairs.is_empty());
+        Ok(placed.map(|(uid_validity, pairs)| Placed {
+            uid_validity,
+            pairs,
+        }))
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Copy,
+    Move,
+}
+
+struct Placed {
+    uid_validity: UidValidity,
+    pairs: Vec<(Uid, Uid)>,
+}
+
+impl Placed {
+    /// RFC 4315 §3: sources and targets in the same order. Both ascend, so both may be written as ranges.
+    fn code(&self) -> String {
+        let ascending = self
+            .pairs
+            .windows(2)
+            .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        assert!(ascending, "copies keep the order of their sources");
+        let from = sequence::compact(self.pairs.iter().map(|(from, _)| from.0));
+        let to = sequence::compact(self.pairs.iter().map(|(_, to)| to.0));
+        format!("COPYUID {} {from} {to}", self.uid_validity.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copied_uids_are_told_in_ranges() {
+        let pairs = [(1, 5), (2, 6), (4, 7)].map(|(from, to)| (Uid(from), Uid(to)));
+        let placed = Placed {
+            uid_validity: UidValidity(9),
+            pairs: pairs.to_vec(),
+        };
+        assert_eq!(placed.code(), "COPYUID 9 1:2,4 5:7");
+    }
+}

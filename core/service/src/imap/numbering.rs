@@ -1,0 +1,201 @@
+//! Message numbers of one session: which UID has which number (RFC 9051 §2.3.1.2), kept as runs of neighbouring UIDs.
+//!
+//! A session keeps this and nothing else of a mailbox: a hundred thousand messages that were never expunged from are one
+//! run of sixteen bytes.
+
+/// UIDs `uid`, `uid + 1`, … with the numbers `number`, `number + 1`, ….
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    uid: u32,
+    number: u32,
+    count: u32,
+}
+
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Numbering {
+    /// Ascending; no two can be joined.
+    runs: Vec<Run>,
+}
+
+impl Numbering {
+    /// `uids` ascend.
+    pub fn of(uids: impl IntoIterator<Item = u32>) -> Numbering {
+        let mut numbering = Numbering::default();
+        for uid in uids {
+            numbering.push(uid);
+        }
+        numbering.runs.shrink_to_fit();
+        numbering
+    }
+
+    /// How many messages there are; the highest number.
+    pub fn count(&self) -> u32 {
+        self.runs.last().map_or(0, |run| run.number + run.count - 1)
+    }
+
+    /// 0 for none.
+    pub fn highest_uid(&self) -> u32 {
+        self.runs.last().map_or(0, |run| run.uid + (run.count - 1))
+    }
+
+    /// A new message; its UID is above all others.
+    pub fn push(&mut self, uid: u32) {
+        assert!(uid > self.highest_uid(), "UIDs only grow");
+        let number = self.count() + 1;
+        match self.runs.last_mut() {
+            Some(run) if run.uid + run.count == uid => run.count += 1,
+            _ => self.runs.push(Run {
+                uid,
+                number,
+                count: 1,
+            }),
+        }
+    }
+
+    pub fn number_of(&self, uid: u32) -> Option<u32> {
+        let run = self.run_from(uid)?;
+        (uid - run.uid < run.count).then(|| run.number + (uid - run.uid))
+    }
+
+    /// Takes a message out; answers the number it had. All behind it move up.
+    pub fn remove(&mut self, uid: u32) -> Option<u32> {
+        let after = self.runs.partition_point(|run| run.uid <= uid);
+        let index = after.checked_sub(1)?;
+        let Run {
+            uid: first,
+            number,
+            count,
+        } = self.runs[index];
+        let within = uid - first;
+        if within >= count {
+            return None;
+        }
+        for later in &mut self.runs[after..] {
+            later.number -= 1;
+        }
+        let before = Run {
+            count: within,
+            ..self.runs[index]
+        };
+        let behind = Run {
+            uid: uid + 1,
+            number: number + within,
+            count: count - within - 1,
+        };
+        let kept = [before, behind].into_iter().filter(|run| run.count > 0);
+        self.runs.splice(index..after, kept);
+        Some(number + within)
+    }
+
+    /// (number, UID) of the messages whose UIDs lie in `ranges` (ascending, as `SequenceSet::ranges` gives them).
+    pub fn in_uids(&self, ranges: &[(u32, u32)]) -> Vec<(u32, u32)> {
+        let mut found = Vec::new();
+        for &(low, high) in ranges {
+            let from = self
+                .runs
+                .partition_point(|run| run.uid + (run.count - 1) < low);
+            for run in self.runs[from..].iter().take_while(|run| run.uid <= high) {
+                let begin = low.max(run.uid);
+                let end = high.min(run.uid + (run.count - 1));
+                found.extend((begin..=end).map(|uid| (run.number + (uid - run.uid), uid)));
+            }
+        }
+        found
+    }
+
+    /// (number, UID) of the messages whose numbers lie in `ranges`.
+    pub fn in_numbers(&self, ranges: &[(u32, u32)]) -> Vec<(u32, u32)> {
+        let mut found = Vec::new();
+        for &(low, high) in ranges {
+            let from = self
+                .runs
+                .partition_point(|run| run.number + (run.count - 1) < low);
+            for run in self.runs[from..]
+                .iter()
+                .take_while(|run| run.number <= high)
+            {
+                let begin = low.max(run.number);
+                let end = high.min(run.number + (run.count - 1));
+                found.extend((begin..=end).map(|number| (number, run.uid + (number - run.number))));
+            }
+        }
+        found
+    }
+
+    /// Every UID, ascending.
+    pub fn uids(&self) -> impl Iterator<Item = u32> {
+        self.runs
+            .iter()
+            .flat_map(|run| run.uid..=run.uid + (run.count - 1))
+    }
+
+    fn run_from(&self, uid: u32) -> Option<&Run> {
+        let after = self.runs.partition_point(|run| run.uid <= uid);
+        self.runs[..after].last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_follow_uids_through_expunges() {
+        let mut model: Vec<u32> = (1..200)
+            .filter(|uid| uid % 7 != 3 && uid % 11 != 0)
+            .collect();
+        let mut numbering = Numbering::of(model.iter().copied());
+        let mut turn = 12345u32;
+        while !model.is_empty() {
+            turn = turn.wrapping_mul(1_103_515_245).wrapping_add(12_345);
+            let index = (turn >> 8) as usize % model.len();
+            let uid = model.remove(index);
+            assert_eq!(numbering.remove(uid), Some(index as u32 + 1));
+            assert_eq!(numbering.remove(uid), None);
+            assert!(numbering.uids().eq(model.iter().copied()));
+            assert_eq!(numbering.count() as usize, model.len());
+            for (index, &uid) in model.iter().enumerate() {
+                assert_eq!(numbering.number_of(uid), Some(index as u32 + 1));
+                let number = index as u32 + 1;
+                assert_eq!(numbering.in_numbers(&[(number, number)]), [(number, uid)]);
+            }
+            if turn.is_multiple_of(3) {
+                let uid = 1_000 + turn % 2 + numbering.highest_uid().max(1_000) - 1_000 + 1;
+                model.push(uid);
+                numbering.push(uid);
+                if model.len() > 150 {
+                    model.pop();
+                    numbering.remove(uid);
+                }
+            }
+            if model.len() < 5 && turn.is_multiple_of(5) {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_find_only_what_is_there() {
+        let numbering = Numbering::of([2, 3, 4, 8, 9, 20]);
+        assert_eq!(
+            numbering.in_uids(&[(1, 3), (9, 15), (20, u32::MAX)]),
+            [(1, 2), (2, 3), (5, 9), (6, 20)]
+        );
+        assert_eq!(
+            numbering.in_numbers(&[(3, 4), (6, 99)]),
+            [(3, 4), (4, 8), (6, 20)]
+        );
+        assert_eq!(numbering.in_uids(&[(5, 7)]), []);
+        assert_eq!(Numbering::default().in_numbers(&[(1, 5)]), []);
+        assert_eq!((numbering.count(), numbering.highest_uid()), (6, 20));
+        assert_eq!(numbering.number_of(1), None);
+        assert_eq!(numbering.number_of(5), None);
+    }
+
+    #[test]
+    fn the_last_uid_does_not_overflow() {
+        let numbering = Numbering::of([u32::MAX - 1, u32::MAX]);
+        assert_eq!(numbering.in_uids(&[(1, u32::MAX)]).len(), 2);
+        assert_eq!(numbering.number_of(u32::MAX), Some(2));
+    }
+}

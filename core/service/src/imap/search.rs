@@ -1,0 +1,264 @@
+//! SEARCH: rows first, summaries of those that rows cannot decide, bodies of those that summaries cannot.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use imap::command::{SearchRequest, SearchResults};
+use imap::respond::put;
+use imap::search::{Content, Matcher, Row, Verdict};
+use imap::sequence;
+use mail::Summary;
+use mailbox::{MailboxFault, Message};
+use store::BodyRef;
+
+use super::fault::Failure;
+use super::limits::{BODIES_PER_READ_MAX, BODY_BYTES_PER_READ_MAX, SUMMARIES_PER_READ_MAX};
+use super::selected::Selected;
+use super::{Done, Imap};
+
+impl Imap {
+    pub(super) async fn on_search(
+        &self,
+        selected: &Selected,
+        request: &SearchRequest,
+        rev2: bool,
+        tag: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Done, Failure> {
+        let id = selected.id;
+        let view = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.view(id).await })
+            .await??;
+        let numbering = &selected.numbering;
+        let matcher = Matcher::new(&request.key, numbering.count(), numbering.highest_uid());
+        // (number, index in the view); what arrived since the client was last told has no number yet.
+        let mut found: Vec<(u32, usize)> = Vec::new();
+        let mut open: Vec<(u32, usize)> = Vec::new();
+        for (index, message) in view.messages.iter().enumerate() {
+            let Some(number) = numbering.number_of(message.uid.0) else {
+                continue;
+            };
+            match matcher.verdict(row(number, message), Content::default()) {
+                Verdict::Yes => found.push((number, index)),
+                Verdict::No => {}
+                Verdict::NeedSummary | Verdict::NeedBody => open.push((number, index)),
+            }
+        }
+        for chunk in open.chunks(SUMMARIES_PER_READ_MAX) {
+            let more = self.search_deeper(&matcher, &view.messages, chunk).await?;
+            found.extend(more);
+        }
+        found.sort_unstable();
+        let uid = request.uid;
+        let named = |&(number, index): &(u32, usize)| {
+            if uid {
+                view.messages[index].uid.0
+            } else {
+                number
+            }
+        };
+        let found: Vec<u32> = found.iter().map(named).collect();
+        put_results(out, tag, &found, request, rev2);
+        Ok(Done::plain("searched"))
+    }
+
+    /// Those of `open` that match, having read what it takes.
+    async fn search_deeper(
+        &self,
+        matcher: &Matcher<'_>,
+        messages: &[Message],
+        open: &[(u32, usize)],
+    ) -> Result<Vec<(u32, usize)>, Failure> {
+        let refs: Vec<BodyRef> = refs(messages, open);
+        let summaries = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
+            .await?;
+        let mut found = Vec::new();
+        let mut open_still = Vec::new();
+        for (&(number, index), summary) in open.iter().zip(&summaries) {
+            let summary = match summary {
+                Ok(bytes) => Summary::decode(bytes).ok(),
+                Err(MailboxFault::Damaged) => None,
+                Err(fault) => return Err(fault.clone().into()),
+            };
+            // A summary that cannot be read costs a look at the body.
+            let verdict = match &summary {
+                Some(summary) => matcher.verdict(
+                    row(number, &messages[index]),
+                    Content {
+                        summary: Some(summary),
+                        body: None,
+                    },
+                ),
+                None => Verdict::NeedBody,
+            };
+            match verdict {
+                Verdict::Yes => found.push((number, index)),
+                Verdict::No => {}
+                Verdict::NeedSummary | Verdict::NeedBody => open_still.push((number, index)),
+            }
+        }
+        let mut rest = &open_still[..];
+        while !rest.is_empty() {
+            let (chunk, after) = rest.split_at(body_chunk(messages, rest));
+            rest = after;
+            found.extend(self.search_bodies(matcher, messages, chunk).await?);
+        }
+        Ok(found)
+    }
+
+    async fn search_bodies(
+        &self,
+        matcher: &Matcher<'_>,
+        messages: &[Message],
+        open: &[(u32, usize)],
+    ) -> Result<Vec<(u32, usize)>, Failure> {
+        let bytes: usize = open
+            .iter()
+            .map(|&(_, index)| messages[index].size_bytes as usize)
+            .sum();
+        let _charge = self.memory(bytes).await.ok_or(Failure::Busy)?;
+        let refs: Vec<BodyRef> = refs(messages, open);
+        let bodies: Vec<Result<Bytes, MailboxFault>> = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.bodies(&refs).await })
+            .await?;
+        let mut found = Vec::new();
+        for (&(number, index), body) in open.iter().zip(bodies) {
+            let body = match body {
+                Ok(body) => body,
+                // A damaged message is not found; it is on the damage list, where its owner is told.
+                Err(MailboxFault::Damaged) => continue,
+                Err(fault) => return Err(fault.into()),
+            };
+            let content = Content {
+                summary: None,
+                body: Some(&body),
+            };
+            if matcher.verdict(row(number, &messages[index]), content) == Verdict::Yes {
+                found.push((number, index));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn refs(messages: &[Message], chosen: &[(u32, usize)]) -> Vec<BodyRef> {
+    chosen
+        .iter()
+        .map(|&(_, index)| messages[index].body.clone())
+        .collect()
+}
+
+/// How many of `open` are read at once: one at least.
+fn body_chunk(messages: &[Message], open: &[(u32, usize)]) -> usize {
+    let mut bytes = 0;
+    let fits = |&&(_, index): &&(u32, usize)| {
+        bytes += messages[index].size_bytes as usize;
+        bytes <= BODY_BYTES_PER_READ_MAX
+    };
+    let count = open
+        .iter()
+        .take(BODIES_PER_READ_MAX)
+        .take_while(fits)
+        .count();
+    count.max(1)
+}
+
+fn row(number: u32, message: &Message) -> Row<'_> {
+    Row {
+        number,
+        uid: message.uid.0,
+        flags: &message.flags,
+        internal_date: message.internal_date,
+        size_bytes: message.size_bytes,
+    }
+}
+
+/// `found` ascends.
+fn put_results(out: &mut Vec<u8>, tag: &str, found: &[u32], request: &SearchRequest, rev2: bool) {
+    let results = match request.results {
+        Some(results) => results,
+        // RFC 9051 §6.4.4: with rev2 enabled, SEARCH without RETURN is as RETURN (ALL).
+        None if rev2 => SearchResults {
+            all: true,
+            ..SearchResults::default()
+        },
+        None => {
+            put(out, "* SEARCH");
+            let mut line = String::with_capacity(found.len() * 6);
+            for number in found {
+                let _ = write!(line, " {number}");
+            }
+            put(out, &line);
+            return put(out, "\r\n");
+        }
+    };
+    put(out, "* ESEARCH (TAG ");
+    imap::respond::put_string(out, tag.as_bytes());
+    put(out, ")");
+    if request.uid {
+        put(out, " UID");
+    }
+    if let (Some(first), Some(last)) = (found.first(), found.last()) {
+        if results.min {
+            put(out, &format!(" MIN {first}"));
+        }
+        if results.max {
+            put(out, &format!(" MAX {last}"));
+        }
+        if results.all {
+            put(
+                out,
+                &format!(" ALL {}", sequence::compact(found.iter().copied())),
+            );
+        }
+    }
+    if results.count {
+        put(out, &format!(" COUNT {}", found.len()));
+    }
+    put(out, "\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imap::{Body, Names, parse};
+
+    fn results(line: &str, found: &[u32], rev2: bool) -> String {
+        let command = parse::command(format!("t {line}\r\n").as_bytes(), Names::Utf8).unwrap();
+        let Body::Search(request) = command.body else {
+            panic!()
+        };
+        let mut out = Vec::new();
+        put_results(&mut out, "t", found, &request, rev2);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn results_take_the_form_that_was_asked_for() {
+        assert_eq!(
+            results("SEARCH ALL", &[1, 2, 5], false),
+            "* SEARCH 1 2 5\r\n"
+        );
+        assert_eq!(results("SEARCH ALL", &[], false), "* SEARCH\r\n");
+        assert_eq!(
+            results("UID SEARCH ALL", &[1, 2, 5], true),
+            "* ESEARCH (TAG \"t\") UID ALL 1:2,5\r\n"
+        );
+        assert_eq!(
+            results("SEARCH RETURN (MIN MAX COUNT) ALL", &[3, 9], false),
+            "* ESEARCH (TAG \"t\") MIN 3 MAX 9 COUNT 2\r\n"
+        );
+        assert_eq!(
+            results("SEARCH RETURN (COUNT MIN) ALL", &[], false),
+            "* ESEARCH (TAG \"t\") COUNT 0\r\n"
+        );
+        assert_eq!(
+            results("SEARCH RETURN () ALL", &[], false),
+            "* ESEARCH (TAG \"t\")\r\n"
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! The mailbox that a session has open: its numbers, and what its client was not told yet.
+//!
+//! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
+//! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
+
+use std::collections::HashMap;
+
+use imap::respond::{put, put_flags, put_number, put_reply};
+use imap::sequence::SequenceSet;
+use mail::{Keyword, ModSeq, Uid};
+use mailbox::{Changes, MailboxId, Message, View};
+
+use crate::owner::Owner;
+
+use super::fault::Failure;
+use super::limits::KEYWORDS_SHOWN_MAX;
+use super::numbering::Numbering;
+use super::watch::Watching;
+
+pub struct Selected {
+    pub id: MailboxId,
+    pub numbering: Numbering,
+    watching: Watching,
+    /// All up to here was told, but for `expunged`.
+    modseq: ModSeq,
+    /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH).
+    expunged: Vec<Uid>,
+    /// What the client saw of its own changes; it is not told again.
+    told: HashMap<Uid, ModSeq>,
+}
+
+/// The mailbox was deleted under the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// May EXPUNGE be sent now?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expunges {
+    Now,
+    Later,
+}
+
+impl Selected {
+    pub fn new(id: MailboxId, watching: Watching, view: &View) -> Selected {
+        Selected {
+            id,
+            numbering: Numbering::of(view.messages.iter().map(|message| message.uid.0)),
+            watching,
+            modseq: view.status.highest_modseq,
+            expunged: Vec::new(),
+            told: HashMap::new(),
+        }
+    }
+
+    /// Resolves when there may be something to tell.
+    pub async fn rung(&self) {
+        self.watching.rung().await;
+    }
+
+    /// The client has seen, or does not want to see, the present flags of `messages`.
+    pub fn told(&mut self, messages: &[Message]) {
+        // What is not newer than the last look is not told anyway.
+        let newer = messages
+            .iter()
+            .filter(|message| message.modseq > self.modseq)
+            .map(|message| (message.uid, message.modseq));
+        self.told.extend(newer);
+    }
+
+    /// (number, UID) of the messages that `set` names; a number beyond the mailbox is the client's error.
+    pub fn targets(&self, set: &SequenceSet, uid: bool) -> Result<Vec<(u32, u32)>, Failure> {
+        if uid {
+            return Ok(self
+                .numbering
+                .in_uids(&set.ranges(self.numbering.highest_uid())));
+        }
+        let count = self.numbering.count();
+        // An empty mailbox has no numbers, and clients ask for 1:* all the same.
+        if count > 0 && set.greatest().is_some_and(|number| number > count) {
+            return Err(Failure::Bad("there is no message of that number"));
+        }
+        Ok(self.numbering.in_numbers(&set.ranges(count)))
+    }
+
+    /// Tells what happened since the last time. Costs nothing when nothing did.
+    pub async fn tell(
+        &mut self,
+        owner: &Owner,
+        expunges: Expunges,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Gone> {
+        if self.watching.take() {
+            let (id, modseq) = (self.id, self.modseq);
+            let changes = owner
+                .ask(move |mailboxes| async move { mailboxes.changes(id, modseq).await })
+                .await;
+            match changes {
+                Ok(Ok(changes)) if changes.gone => return Err(Gone),
+                Ok(Ok(changes)) if changes.too_old => self.tell_from_view(owner, out).await?,
+                Ok(Ok(changes)) => self.tell_changes(changes, out),
+                // The next time will do.
+                Ok(Err(_)) | Err(_) => self.watching.put_back(),
+            }
+        }
+        if expunges == Expunges::Now {
+            self.tell_expunged(out);
+        }
+        Ok(())
+    }
+
+    fn tell_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
+        assert!(changes.highest_modseq >= self.modseq);
+        self.modseq = changes.highest_modseq;
+        let highest = self.numbering.highest_uid();
+        let first_new = changes
+            .changed
+            .partition_point(|message| message.uid.0 <= highest);
+        let (known, new) = changes.changed.split_at(first_new);
+        self.tell_new(new, out);
+        self.tell_flags(known, out);
+        self.expunged.extend(changes.expunged);
+        self.told.clear();
+    }
+
+    /// The long way: the mailbox does not remember what happened since.
+    async fn tell_from_view(&mut self, owner: &Owner, out: &mut Vec<u8>) -> Result<(), Gone> {
+        let id = self.id;
+        let view = owner
+            .ask(move |mailboxes| async move { mailboxes.view(id).await })
+            .await;
+        let Ok(Ok(view)) = view else {
+            self.watching.put_back();
+            return Ok(());
+        };
+        let before = self.modseq;
+        let changed: Vec<Message> = view
+            .messages
+            .iter()
+            .filter(|message| message.modseq > before)
+            .cloned()
+            .collect();
+        let mut present = view.messages.iter().map(|message| message.uid.0).peekable();
+        let mut expunged = Vec::new();
+        for uid in self.numbering.uids() {
+            while present.next_if(|&other| other < uid).is_some() {}
+            if present.next_if_eq(&uid).is_none() && !self.expunged.contains(&Uid(uid)) {
+                expunged.push(Uid(uid));
+            }
+        }
+        self.tell_changes(
+            Changes {
+                highest_modseq: view.status.highest_modseq,
+                uid_next: view.status.uid_next,
+                changed,
+                expunged,
+                too_old: false,
+                gone: false,
+            },
+            out,
+        );
+        Ok(())
+    }
+
+    fn tell_new(&mut self, new: &[Message], out: &mut Vec<u8>) {
+        for message in new {
+            self.numbering.push(message.uid.0);
+        }
+        if !new.is_empty() {
+            put(out, "* ");
+            put_number(out, self.numbering.count());
+            put(out, " EXISTS\r\n");
+        }
+    }
+
+    fn tell_flags(&mut self, changed: &[Message], out: &mut Vec<u8>) {
+        for message in changed {
+            if self.told.get(&message.uid) == Some(&message.modseq) {
+                continue;
+            }
+            if let Some(number) = self.numbering.number_of(message.uid.0) {
+                put_flags_line(out, number, message);
+            }
+        }
+    }
+
+    fn tell_expunged(&mut self, out: &mut Vec<u8>) {
+        for uid in std::mem::take(&mut self.expunged) {
+            // One that came and went between two looks never had a number.
+            if let Some(number) = self.numbering.remove(uid.0) {
+                put(out, "* ");
+                put_number(out, number);
+                put(out, " EXPUNGE\r\n");
+            }
+        }
+    }
+
+    /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
+    pub fn put_opening(&self, view: &View, read_only: bool, rev2: bool, out: &mut Vec<u8>) {
+        put(out, "* ");
+        put_number(out, self.numbering.count());
+        put(out, " EXISTS\r\n");
+        if !rev2 {
+            put(out, "* 0 RECENT\r\n");
+            let unseen =
+                |message: &Message| !message.flags.system.contains(mail::SystemFlags::SEEN);
+            // The head knows whether there are any; only then is one looked for.
+            let first = (view.status.unseen > 0).then(|| view.messages.iter().position(unseen));
+            if let Some(index) = first.flatten() {
+                put_reply(
+                    out,
+                    "*",
+                    imap::respond::Status::Ok,
+                    &format!("UNSEEN {}", index + 1),
+                    "the first unseen message",
+                );
+            }
+        }
+        imap::respond::put_mailbox_flags(out, &keywords_of(view), read_only);
+        let status = imap::respond::Status::Ok;
+        let validity = format!("UIDVALIDITY {}", view.status.uid_validity.0);
+        put_reply(out, "*", status, &validity, "UIDs are valid");
+        let next = format!("UIDNEXT {}", view.status.uid_next.0);
+        put_reply(out, "*", status, &next, "the next UID");
+    }
+}
+
+/// `* 3 FETCH (UID 7 FLAGS (\Seen))`
+pub fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message) {
+    put(out, "* ");
+    put_number(out, number);
+    put(out, " FETCH (UID ");
+    put_number(out, message.uid.0);
+    put(out, " FLAGS ");
+    put_flags(out, &message.flags);
+    put(out, ")\r\n");
+}
+
+fn keywords_of(view: &View) -> Vec<Keyword> {
+    let mut keywords: Vec<Keyword> = Vec::new();
+    for keyword in view
+        .messages
+        .iter()
+        .flat_map(|message| &message.flags.keywords)
+    {
+        if keywords.len() == KEYWORDS_SHOWN_MAX {
+            break;
+        }
+        if !keywords.contains(keyword) {
+            keywords.push(keyword.clone());
+        }
+    }
+    keywords
+}

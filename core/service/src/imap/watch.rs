@@ -1,0 +1,108 @@
+//! How a session on one core hears of changes that the owner makes durable on another.
+//!
+//! The owner's `Watch` cannot leave its thread, so it stays there, in a table of that thread; the session holds a ticket
+//! for it. The bell that the owner rings is a flag and a `Notify`, both fit to be touched from any thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use mailbox::{MailboxFault, MailboxId, View, Watch};
+use tokio::sync::Notify;
+
+use crate::owner::{Busy, Owner};
+
+use super::limits::{MEMORY_WAIT, UNWATCH_TRIES_MAX};
+
+thread_local! {
+    /// On the owner's thread: the watches of all sessions, by ticket. Bounded by the sessions.
+    static WATCHES: RefCell<HashMap<u64, Watch>> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Signal {
+    rung: AtomicBool,
+    notify: Notify,
+}
+
+/// A session's watch on one mailbox; ends when dropped, a moment later.
+pub struct Watching {
+    signal: Arc<Signal>,
+    ticket: u64,
+    owner: Owner,
+}
+
+impl Watching {
+    /// Watches `mailbox` and takes a view of it, in this order: no change is missed.
+    pub async fn begin(
+        owner: &Owner,
+        mailbox: MailboxId,
+    ) -> Result<Result<(Watching, View), MailboxFault>, Busy> {
+        static TICKETS: AtomicU64 = AtomicU64::new(0);
+        let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+        let signal = Arc::new(Signal::default());
+        // Made first: a wait that is given up leaves nothing behind.
+        let watching = Watching {
+            signal: signal.clone(),
+            ticket,
+            owner: owner.clone(),
+        };
+        let view = owner.ask(move |mailboxes| async move {
+            let bell = move |_modseq| signal.ring();
+            let watch = mailboxes.watch(mailbox, Box::new(bell));
+            WATCHES.with_borrow_mut(|watches| watches.insert(ticket, watch));
+            mailboxes.view(mailbox).await
+        });
+        Ok(view.await?.map(|view| (watching, view)))
+    }
+
+    /// Resolves when the mailbox changed since the last `take`; at once when it did before.
+    pub async fn rung(&self) {
+        while !self.signal.rung.load(Ordering::Acquire) {
+            self.signal.notify.notified().await;
+        }
+    }
+
+    /// Did it change since the last `take`?
+    pub fn take(&self) -> bool {
+        self.signal.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// The change could not be looked at: look again next time.
+    pub fn put_back(&self) {
+        self.signal.rung.store(true, Ordering::Release);
+    }
+}
+
+impl Signal {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let (owner, ticket) = (self.owner.clone(), self.ticket);
+        // Where there is no runtime any more the core is gone, and soon the process.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            for _ in 0..UNWATCH_TRIES_MAX {
+                let ended = owner.ask(move |_mailboxes| async move {
+                    drop(WATCHES.with_borrow_mut(|watches| watches.remove(&ticket)));
+                });
+                if ended.await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(MEMORY_WAIT).await;
+            }
+            tracing::warn!(
+                ticket,
+                "a watch could not be ended: the owner is busy or gone"
+            );
+        });
+    }
+}
