@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use plan::Service;
-use service::receive;
+use service::{imap, receive};
 use zone::Counters;
 
 use crate::admin::Admin;
@@ -26,6 +26,7 @@ pub struct Metrics {
 struct Lists {
     listeners: Vec<(Service, Arc<Counters>)>,
     receivers: Vec<Arc<receive::Counters>>,
+    imap: Vec<Arc<imap::Counters>>,
 }
 
 /// One service, all cores together.
@@ -60,6 +61,20 @@ impl Metrics {
 
     pub fn add_receiver(&self, counters: Arc<receive::Counters>) {
         self.lists().receivers.push(counters);
+    }
+
+    pub fn add_imap(&self, counters: Arc<imap::Counters>) {
+        self.lists().imap.push(counters);
+    }
+
+    /// One IMAP counter, all cores together.
+    fn imap(&self, counter: fn(&imap::Counters) -> &AtomicU64) -> u64 {
+        let lists = self.lists();
+        lists
+            .imap
+            .iter()
+            .map(|counters| read(counter(counters)))
+            .sum()
     }
 
     pub fn service(&self, service: Service) -> ServiceCount {
@@ -278,6 +293,34 @@ impl Admin {
             "Bytes of accepted messages.",
         );
         text.sample("ringpost_message_bytes_total", "", received.bytes);
+        self.write_imap(text);
+    }
+}
+
+impl Admin {
+    fn write_imap(&self, text: &mut Text) {
+        type Counter = fn(&imap::Counters) -> &AtomicU64;
+        let families: [(&str, &str, Counter); 6] = [
+            ("ringpost_imap_logins", "Logins.", |of| &of.logins),
+            ("ringpost_imap_logins_refused", "Wrong passwords.", |of| {
+                &of.logins_refused
+            }),
+            ("ringpost_imap_commands", "Commands.", |of| &of.commands),
+            ("ringpost_imap_fetched", "Messages fetched of.", |of| {
+                &of.fetched
+            }),
+            ("ringpost_imap_bodies_read", "Bodies read for it.", |of| {
+                &of.bodies_read
+            }),
+            ("ringpost_imap_appended", "Messages appended.", |of| {
+                &of.appended
+            }),
+        ];
+        for (name, help, counter) in families {
+            text.family(name, "counter", help);
+            let count = self.metrics().imap(counter);
+            text.sample(&sample_name(name, "counter"), "", count);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use base::host::{Receiver, Sender, oneshot};
 use control::metrics::Metrics;
 use mail::Address;
 use plan::{CorePlan, Misfit, Plan, Service, Zone};
+use service::imap::{self, Imap, Logins};
 use service::owner::{Owner, OwnerEnd};
 use service::receive::{self, Receiver as MailReceiver};
 use service::smtp::{self, Role};
@@ -27,6 +28,11 @@ pub struct Serving {
     pub owner: Owner,
     pub tls: Arc<rustls::ServerConfig>,
     pub receive_memory: Budget,
+    /// Bodies on their way to readers.
+    pub read_memory: Budget,
+    pub logins: Logins,
+    /// Passwords are taken without TLS from the loopback.
+    pub login_on_loopback: bool,
     pub placed: receive::Placed,
     pub metrics: Metrics,
     /// Throw accepted mail away (`--sink`).
@@ -220,11 +226,20 @@ fn serve(core: &Core, go: Go) {
         serving.placed.clone(),
     ));
     serving.metrics.add_receiver(receiver.counters().clone());
+    let reader = Rc::new(Imap::new(
+        serving.owner.clone(),
+        imap::Memory {
+            reading: serving.read_memory.clone(),
+            receiving: serving.receive_memory.clone(),
+        },
+        serving.logins.clone(),
+    ));
+    serving.metrics.add_imap(reader.counters().clone());
     for bound in go.bound {
         let serve: zone::listener::Serve = match bound.service {
             Service::Smtp => receive(&serving, &receiver, Role::Smtp),
             Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
-            Service::Imap | Service::Imaps => continue,
+            Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
             Service::Http | Service::Https => continue,
         };
@@ -283,5 +298,18 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> zone::
     Rc::new(move |connection| {
         let (receiver, settings) = (receiver.clone(), settings.clone());
         Box::pin(async move { receiver.serve(&settings, connection).await })
+    })
+}
+
+fn read(serving: &Serving, reader: &Rc<Imap>) -> zone::listener::Serve {
+    let settings = Rc::new(imap::Settings {
+        tls: Some(serving.tls.clone()),
+        login_on_loopback: serving.login_on_loopback,
+        append_bytes_max: serving.plan.message_bytes_max as usize,
+    });
+    let reader = reader.clone();
+    Rc::new(move |connection| {
+        let (reader, settings) = (reader.clone(), settings.clone());
+        Box::pin(async move { reader.serve(&settings, connection).await })
     })
 }

@@ -8,6 +8,7 @@ use control::admin::{Admin, Doors};
 use control::metrics::Metrics;
 use mail::Address;
 use plan::{Misfit, Plan, Service};
+use service::imap::Logins;
 use service::owner::owner;
 use service::receive::Placed;
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,6 +83,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         owner: owner.clone(),
         tls: tls.clone(),
         receive_memory: Budget::new(plan.receive_bytes as usize),
+        read_memory: Budget::new(plan::limits::READS_BYTES as usize),
+        logins: Logins::new(),
+        login_on_loopback: trial,
         placed: Placed::default(),
         metrics: metrics.clone(),
         sink: flags.sink,

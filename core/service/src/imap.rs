@@ -46,7 +46,7 @@ use selected::{Expunges, Gone, Selected};
 pub struct Settings {
     /// For STARTTLS; `None` where there is no certificate.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Take passwords without TLS from peers on the loopback (trial mode).
+    /// Passwords are taken without TLS from peers on the loopback (trial mode).
     pub login_on_loopback: bool,
     pub append_bytes_max: usize,
 }
@@ -66,10 +66,18 @@ pub struct Counters {
 /// What all IMAP connections of one core share. Lives on that core.
 pub struct Imap {
     owner: Owner,
-    /// Bytes of messages in memory, over all cores: bodies on their way out, APPENDs on their way in.
-    budget: Budget,
+    memory: Memory,
     logins: Logins,
     counters: Arc<Counters>,
+}
+
+/// Bytes of messages in memory, over all cores and services.
+#[derive(Clone)]
+pub struct Memory {
+    /// Bodies on their way out.
+    pub reading: Budget,
+    /// APPENDs on their way in; shared with the receivers.
+    pub receiving: Budget,
 }
 
 /// Ends the conversation.
@@ -96,11 +104,11 @@ struct Client {
 }
 
 impl Imap {
-    /// `budget` and `logins` are shared by all cores.
-    pub fn new(owner: Owner, budget: Budget, logins: Logins) -> Imap {
+    /// `memory` and `logins` are shared by all cores.
+    pub fn new(owner: Owner, memory: Memory, logins: Logins) -> Imap {
         Imap {
             owner,
-            budget,
+            memory,
             logins,
             counters: Arc::default(),
         }
@@ -184,7 +192,7 @@ impl Imap {
         if pending < SMALL_LITERAL_BYTES || client.charge.is_some() {
             return Ok(());
         }
-        match self.memory(pending).await {
+        match take(&self.memory.receiving, pending).await {
             Some(charge) => {
                 client.charge = Some(charge);
                 Ok(())
@@ -197,18 +205,9 @@ impl Imap {
         }
     }
 
-    /// Waits for a share of the memory for messages; `None` when there was none for half a minute.
+    /// Waits for memory to read bodies into.
     async fn memory(&self, bytes: usize) -> Option<Charge> {
-        // More than there is at all is taken as all there is: a single huge message must be readable.
-        let bytes = bytes.min(self.budget.bytes_max());
-        for _ in 0..MEMORY_WAITS_MAX {
-            if let Some(charge) = self.budget.take(bytes) {
-                return Some(charge);
-            }
-            tokio::time::sleep(MEMORY_WAIT).await;
-        }
-        tracing::warn!(bytes, "no memory for messages became free");
-        None
+        take(&self.memory.reading, bytes).await
     }
 
     async fn on_event(
@@ -486,6 +485,20 @@ impl Done {
             text,
         }
     }
+}
+
+/// Waits for a share of `budget`; `None` when there was none for half a minute.
+async fn take(budget: &Budget, bytes: usize) -> Option<Charge> {
+    // More than there is at all is taken as all there is: a single huge message must be readable.
+    let bytes = bytes.min(budget.bytes_max());
+    for _ in 0..MEMORY_WAITS_MAX {
+        if let Some(charge) = budget.take(bytes) {
+            return Some(charge);
+        }
+        tokio::time::sleep(MEMORY_WAIT).await;
+    }
+    tracing::warn!(bytes, "no memory for messages became free");
+    None
 }
 
 async fn flush(out: &mut Vec<u8>, connection: &mut Connection) -> Result<(), ConnectionFault> {

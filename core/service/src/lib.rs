@@ -6,6 +6,7 @@
 //! What must hold: no reply leaves before what it promises is durable; no job knows a thread, a CPU number or a path.
 //!
 //! - `receive.rs`: SMTP and LMTP in; the walk of one message starts there.
+//! - `imap.rs`: IMAP out; one connection's story.
 //! - `owner.rs`: the way to the mailboxes and back.
 //! - `upkeep.rs`: watching legs, scrubbing.
 #![forbid(unsafe_code)]
@@ -15,5 +16,5 @@ pub mod owner;
 pub mod receive;
 pub mod upkeep;
 
-/// The protocols, for whoever configures a job.
-pub use {imap, smtp};
+/// The protocol, for whoever configures `receive`.
+pub use smtp;
