@@ -9,10 +9,12 @@ use base::BodyName;
 use base::hash::xxh3_128;
 use bench::commit::MemoryWitness;
 use bench::load::message::Composer;
+use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use device::sim::SimWorld;
 use mail::Summary;
 use smtp::{Action, Config, Limits, Role, Session};
+use store::{Change, Group, Record, RecordKind, Store, Table};
 use volume::{Settings, Volume};
 
 const MESSAGE_BYTES: usize = 10 * 1_024;
@@ -187,12 +189,72 @@ fn commit_batch(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The rows of ten thousand new messages go into the projection and are logged, on simulated legs.
+fn projection_checkpoint(criterion: &mut Criterion) {
+    const LEG_BYTES: u64 = 2 << 30;
+    const ROWS: u64 = 10_000;
+    let world = SimWorld::new(1);
+    let legs = [world.add_disk(LEG_BYTES), world.add_disk(LEG_BYTES)];
+    let io = world.io();
+    let store = world.block_on(async {
+        let witness = Rc::new(MemoryWitness::default());
+        let settings = Settings::default();
+        Volume::create(&io, &legs, &settings, &*witness, 1)
+            .await
+            .expect("blank legs");
+        let volume = Volume::open(&io, &legs, &settings, witness)
+            .await
+            .expect("a new volume");
+        let settings = store::Settings {
+            projection_cache_bytes: 64 << 20,
+            compression_level: 0,
+        };
+        let (store, mut replay) = Store::open(io.clone(), volume, settings)
+            .await
+            .expect("a new store");
+        while replay.next().await.expect("a new log").is_some() {}
+        store
+    });
+    let mut group = criterion.benchmark_group("projection");
+    group.throughput(Throughput::Elements(ROWS));
+    group.sample_size(10);
+    let mut first = 0u64;
+    group.bench_function("checkpoint of 10,000 rows of 160 bytes", |bencher| {
+        bencher.iter(|| {
+            world.block_on(async {
+                let record = Record {
+                    kind: RecordKind(0),
+                    payload: Bytes::from_static(b"x"),
+                };
+                let group = Group {
+                    records: vec![record],
+                    ..Group::default()
+                };
+                let lsn = store.append(group).await.expect("durable").lsn;
+                let rows = first..first + ROWS;
+                let change = |row: u64| Change {
+                    table: Table(1),
+                    key: row.to_be_bytes().to_vec(),
+                    value: Some(vec![row as u8; 160]),
+                };
+                store
+                    .checkpoint(rows.map(change).collect(), lsn)
+                    .await
+                    .expect("logged");
+            });
+            first += ROWS;
+        });
+    });
+    group.finish();
+}
+
 criterion_group!(
     paths,
     checksums,
     smtp_transaction,
     imap_commands,
     summaries,
-    commit_batch
+    commit_batch,
+    projection_checkpoint
 );
 criterion_main!(paths);

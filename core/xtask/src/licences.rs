@@ -54,6 +54,13 @@ pub fn complaints(root: &Path) -> Result<Vec<String>, String> {
         if banned.iter().any(|banned| banned == name) {
             complaints.push(format!("{name}: banned by deny.toml"));
         }
+        // Ours have no source; everything else comes from the one registry, never from a git repository.
+        if package["source"]
+            .as_str()
+            .is_some_and(|source| !source.starts_with("registry+"))
+        {
+            complaints.push(format!("{name}: comes from {}", package["source"]));
+        }
         if !permitted(licence, &|word| {
             allowed.iter().any(|allowed| allowed == word)
         }) {

@@ -51,7 +51,7 @@ fn a_removed_leg_is_missed_by_nobody_and_replaced() {
     ledger.check(&home);
     load_for_a_while(&ledger, &home);
     ledger.check(&home);
-    home.ctl_ok(&["leg", "attach", &legs[1].to_string_lossy()]);
+    home.ctl_ok(&["leg", "attach", "--fresh", &legs[1].to_string_lossy()]);
     load_for_a_while(&ledger, &home);
     home.wait_until_in_sync();
     fsck_is_clean(&home);
