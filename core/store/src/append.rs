@@ -1,4 +1,4 @@
-//! From `append` to durable: the committer.
+//! From `append` to durable: the queue and the committer. What goes into a batch is in `place.rs`, what fits none in `chunk.rs`.
 //!
 //! Groups wait in one queue in the order of the `append` calls. One committer, started when the queue fills and gone when it
 //! is empty, places them into batches and keeps at most `BATCHES_IN_FLIGHT_MAX` of those on their way: *batch while busy*. With
@@ -9,56 +9,58 @@
 //! Invariants: a group lies wholly in one batch; a group is never placed before one that was appended earlier; a group that
 //! was answered with a fault is not in the log (the volume refuses a batch before it numbers it, or stops for good).
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use base::cursor::Write;
-use base::hash;
 use base::host::{Receiver, Sender, Time, oneshot};
 use bytes::Bytes;
 use volume::{Batch, BatchAddress, CommitFault, RecordAddress};
 
-use crate::body::{Chunk, Codec, chunk_list_bytes_max, encode_chunks};
-use crate::frame::{self, Kind, PlacedBody, Run, align8};
+use crate::body::chunk_list_bytes_max;
+use crate::chunk::BigGroup;
+use crate::frame::{Kind, PlacedBody, Run, align8};
 use crate::limits::*;
+use crate::place::fixed_frame_bytes;
 use crate::{BodyIn, Committed, Group, Inner, Lsn, StoreFault};
 
 pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
-/// For each body its zstd form, where that pays.
-pub(crate) type Packed = Vec<Option<Bytes>>;
+/// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
+pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
+/// Told where a frame of the store's own lies, once durable.
+pub(crate) type OnPlaced = Box<dyn FnOnce(Result<(Lsn, RecordAddress), StoreFault>)>;
 type Reply<T> = Sender<Result<T, StoreFault>>;
 
 /// The groups on their way into the log.
 #[derive(Default)]
 pub(crate) struct Queue {
-    groups: VecDeque<Waiting>,
+    pub groups: VecDeque<Waiting>,
     /// The store's own frames: chunks the head group waits for, page tables. They go first.
-    own: VecDeque<OwnFrame>,
-    bytes: usize,
-    committing: bool,
+    pub own: VecDeque<OwnFrame>,
+    pub bytes: usize,
+    pub committing: bool,
 }
 
-struct Waiting {
-    group: Group,
-    applied: Option<Applied>,
-    reply: Reply<Committed>,
+pub(crate) struct Waiting {
+    pub group: Group,
+    pub applied: Option<Applied>,
+    pub reply: Reply<Committed>,
     /// Compressed forms made beforehand (reclaim); empty: decide when placing.
-    packed: Packed,
+    pub packed: Packed,
     /// May take from the reserve.
-    reserve: bool,
-    bytes: usize,
-    since: Time,
+    pub reserve: bool,
+    pub bytes: usize,
+    pub since: Time,
 }
 
-struct OwnFrame {
-    kind: Kind,
-    meta: Vec<u8>,
-    run: Bytes,
-    placed: Box<dyn FnOnce(Result<(Lsn, RecordAddress), StoreFault>)>,
+pub(crate) struct OwnFrame {
+    pub kind: Kind,
+    pub run: Bytes,
+    /// May take from the reserve.
+    pub reserve: bool,
+    pub placed: OnPlaced,
 }
 
 impl Queue {
@@ -135,8 +137,8 @@ impl Inner {
         let placed = Box::new(move |result| reply.send(result));
         self.queue.borrow_mut().own.push_back(OwnFrame {
             kind,
-            meta: Vec::new(),
             run,
+            reserve: true,
             placed,
         });
         self.wake_committer();
@@ -199,13 +201,13 @@ fn group_bytes(group: &Group) -> usize {
 }
 
 /// A batch on its way, and who waits for it.
-struct Flight {
-    commit: Pin<Box<dyn Future<Output = Result<BatchAddress, CommitFault>>>>,
-    done: Option<Result<BatchAddress, CommitFault>>,
-    cargo: Vec<Cargo>,
-    bytes: u64,
+pub(crate) struct Flight {
+    pub commit: Pin<Box<dyn Future<Output = Result<BatchAddress, CommitFault>>>>,
+    pub done: Option<Result<BatchAddress, CommitFault>>,
+    pub cargo: Vec<Cargo>,
+    pub bytes: u64,
 }
-enum Cargo {
+pub(crate) enum Cargo {
     Group {
         bodies: Vec<PlacedBody>,
         applied: Option<Applied>,
@@ -213,31 +215,16 @@ enum Cargo {
     },
     Own {
         run: Run,
-        placed: Box<dyn FnOnce(Result<(Lsn, RecordAddress), StoreFault>)>,
+        placed: OnPlaced,
     },
 }
 
-/// The stored form of one body of the group being placed.
-struct Prepared {
-    codec: Codec,
-    stored: Bytes,
-}
-
-/// The head group, waiting for its chunks to be durable.
-struct BigGroup {
-    waiting: Waiting,
-    /// For each body its chunks, or nothing when it is stored inline.
-    chunks: Vec<Option<ChunkSlots>>,
-}
-/// A body's chunks, filled in as they become durable, or why they cannot.
-type ChunkSlots = Rc<RefCell<Result<Vec<Option<Chunk>>, StoreFault>>>;
-
-struct Committer {
-    inner: Rc<Inner>,
-    flights: VecDeque<Flight>,
-    big: Option<BigGroup>,
+pub(crate) struct Committer {
+    pub inner: Rc<Inner>,
+    pub flights: VecDeque<Flight>,
+    pub big: Option<BigGroup>,
     /// Scratch for one frame's header and meta.
-    meta: Vec<u8>,
+    pub meta: Vec<u8>,
 }
 
 impl Committer {
@@ -409,336 +396,6 @@ impl Committer {
             }
         }
     }
-
-    fn fail_big_group(&mut self) {
-        let Some(fault) = self.big.as_ref().and_then(BigGroup::fault) else {
-            return;
-        };
-        let big = self.big.take().expect("looked at just now");
-        big.waiting.reply.send(Err(fault));
-    }
-
-    fn fill_and_submit(&mut self, mut batch: Batch) {
-        let mut cargo = Vec::new();
-        while let Some(own) = self.next_own(&batch) {
-            batch.use_reserve();
-            let run = self.place_own(&mut batch, &own);
-            cargo.push(Cargo::Own {
-                run,
-                placed: own.placed,
-            });
-        }
-        if let Some(big) = self.big.take_if(|big| big.is_settled()) {
-            let prepared = big.prepared();
-            if frame_bytes(&big.waiting.group, &prepared) <= batch.room_bytes() {
-                cargo.push(self.place_group(&mut batch, big.waiting, &prepared));
-            } else {
-                self.big = Some(big);
-            }
-        }
-        let alone = cargo.is_empty() && self.inner.queue.borrow().groups.len() == 1;
-        while self.big.is_none() {
-            let Some(waiting) = self.inner.queue.borrow_mut().groups.pop_front() else {
-                break;
-            };
-            let prepared = self.prepare(&waiting, alone);
-            let bytes = frame_bytes(&waiting.group, &prepared);
-            if bytes > batch.room_bytes() {
-                // For the next batch; one that fits no batch at all is chunked there (`start_big_group`).
-                self.inner.queue.borrow_mut().groups.push_front(waiting);
-                break;
-            }
-            self.inner.queue.borrow_mut().bytes -= waiting.bytes;
-            cargo.push(self.place_group(&mut batch, waiting, &prepared));
-        }
-        if cargo.is_empty() {
-            // What was waiting failed meanwhile.
-            return;
-        }
-        let bytes = batch.used_bytes() as u64;
-        // Here the batch gets its place in the log: before anything else may be placed.
-        let commit = Box::pin(self.inner.volume.commit(batch));
-        self.flights.push_back(Flight {
-            commit,
-            done: None,
-            cargo,
-            bytes,
-        });
-    }
-
-    fn next_own(&mut self, batch: &Batch) -> Option<OwnFrame> {
-        let mut queue = self.inner.queue.borrow_mut();
-        let first = queue.own.front()?;
-        let bytes = align8(frame::FRAME_HEADER_BYTES + first.meta.len() + frame::RUN_BYTES_MAX)
-            + align8(first.run.len());
-        if bytes > batch.room_bytes() {
-            return None;
-        }
-        queue.own.pop_front()
-    }
-
-    fn place_own(&mut self, batch: &mut Batch, own: &OwnFrame) -> Run {
-        let seed = self.inner.seed;
-        let check = hash::xxh3_64(&own.run, seed);
-        frame::begin(&mut self.meta);
-        self.meta.put_bytes(&own.meta);
-        frame::put_run(&mut self.meta, 0, own.run.len(), check);
-        frame::end(&mut self.meta, own.kind, align8(own.run.len()), seed);
-        let at = batch.place(&self.meta);
-        let run_at = batch.place(&own.run);
-        assert_eq!(run_at as usize, at as usize + align8(self.meta.len()));
-        Run {
-            at: run_at,
-            bytes: own.run.len() as u32,
-            check,
-        }
-    }
-
-    /// The stored form of each body. Compression only when this group is alone: when others wait the processor is worth more
-    /// than the space, and reclaim compresses later what was stored raw.
-    fn prepare(&self, waiting: &Waiting, alone: bool) -> Vec<Prepared> {
-        let store = |(index, body): (usize, &BodyIn)| {
-            let packed = match waiting.packed.get(index) {
-                Some(packed) => packed.clone(),
-                None => alone.then(|| self.inner.zstd.compress(&body.raw)).flatten(),
-            };
-            match packed {
-                Some(stored) => Prepared {
-                    codec: Codec::Zstd,
-                    stored,
-                },
-                None => Prepared {
-                    codec: Codec::Raw,
-                    stored: body.raw.clone(),
-                },
-            }
-        };
-        waiting.group.bodies.iter().enumerate().map(store).collect()
-    }
-
-    fn place_group(&mut self, batch: &mut Batch, waiting: Waiting, prepared: &[Prepared]) -> Cargo {
-        let Waiting {
-            group,
-            applied,
-            reply,
-            reserve,
-            ..
-        } = waiting;
-        if reserve {
-            batch.use_reserve();
-        }
-        let seed = self.inner.seed;
-        frame::begin(&mut self.meta);
-        self.meta.put_varint(group.records.len() as u64);
-        for record in &group.records {
-            frame::put_record(&mut self.meta, record);
-        }
-        self.meta.put_varint(group.bodies.len() as u64);
-        let mut bodies = Vec::with_capacity(group.bodies.len());
-        let mut runs_bytes = 0;
-        for (body, prepared) in group.bodies.iter().zip(prepared) {
-            self.meta.put_bytes(&body.name.0);
-            self.meta.put_varint(body.raw.len() as u64);
-            self.meta.put_u8(prepared.codec.number());
-            let mut run = |bytes: &Bytes, meta: &mut Vec<u8>| {
-                let run = Run {
-                    at: runs_bytes as u32,
-                    bytes: bytes.len() as u32,
-                    check: hash::xxh3_64(bytes, seed),
-                };
-                frame::put_run(meta, runs_bytes, bytes.len(), run.check);
-                runs_bytes += align8(bytes.len());
-                run
-            };
-            let summary = run(&body.summary, &mut self.meta);
-            let stored = run(&prepared.stored, &mut self.meta);
-            bodies.push(PlacedBody {
-                name: body.name,
-                raw_bytes: body.raw.len() as u32,
-                codec: prepared.codec,
-                summary,
-                body: stored,
-            });
-        }
-        frame::end(&mut self.meta, Kind::Group, runs_bytes, seed);
-        let runs_at = batch.place(&self.meta) + align8(self.meta.len()) as u32;
-        for ((placed, body), prepared) in bodies.iter_mut().zip(&group.bodies).zip(prepared) {
-            for (run, bytes) in [
-                (&mut placed.summary, &body.summary),
-                (&mut placed.body, &prepared.stored),
-            ] {
-                run.at += runs_at;
-                if !bytes.is_empty() {
-                    assert_eq!(batch.place(bytes), run.at, "runs lie where the meta says");
-                }
-            }
-        }
-        self.inner.note_group(
-            &group,
-            prepared.iter().map(|body| body.stored.len() as u64).sum(),
-        );
-        Cargo::Group {
-            bodies,
-            applied,
-            reply,
-        }
-    }
-
-    /// When the head group fits no batch: its largest bodies become chunks, which go first.
-    fn start_big_group(&mut self) {
-        if self.big.is_some() {
-            return;
-        }
-        let waiting = {
-            let mut queue = self.inner.queue.borrow_mut();
-            let Some(first) = queue.groups.front() else {
-                return;
-            };
-            if raw_frame_bytes(&first.group) <= self.inner.sizes.payload_bytes_max {
-                return;
-            }
-            let bytes = first.bytes;
-            queue.bytes -= bytes;
-            queue.groups.pop_front().expect("the front was looked at")
-        };
-        let mut total = raw_frame_bytes(&waiting.group);
-        let mut by_size: Vec<usize> = (0..waiting.group.bodies.len()).collect();
-        by_size.sort_by_key(|index| std::cmp::Reverse(waiting.group.bodies[*index].raw.len()));
-        let mut chunks = vec![None; waiting.group.bodies.len()];
-        for index in by_size {
-            let raw = &waiting.group.bodies[index].raw;
-            if total <= self.inner.sizes.payload_bytes_max {
-                break;
-            }
-            total = total - align8(raw.len())
-                + align8(chunk_list_bytes_max(
-                    raw.len().div_ceil(self.inner.sizes.chunk_bytes),
-                ));
-            chunks[index] = Some(self.queue_chunks(raw));
-        }
-        assert!(
-            total <= self.inner.sizes.payload_bytes_max,
-            "bounds were checked at append"
-        );
-        self.big = Some(BigGroup { waiting, chunks });
-    }
-
-    fn queue_chunks(&self, raw: &Bytes) -> ChunkSlots {
-        let chunk_bytes = self.inner.sizes.chunk_bytes;
-        let count = raw.len().div_ceil(chunk_bytes);
-        let slots: ChunkSlots = Rc::new(RefCell::new(Ok(vec![None; count])));
-        let mut queue = self.inner.queue.borrow_mut();
-        let busy = !queue.groups.is_empty();
-        for index in 0..count {
-            let piece = raw.slice(index * chunk_bytes..raw.len().min((index + 1) * chunk_bytes));
-            let raw_bytes = piece.len() as u32;
-            let (codec, run) = match (!busy).then(|| self.inner.zstd.compress(&piece)).flatten() {
-                Some(packed) => (Codec::Zstd, packed),
-                None => (Codec::Raw, piece),
-            };
-            let slots = slots.clone();
-            let placed = Box::new(move |result: Result<(Lsn, RecordAddress), StoreFault>| {
-                let mut slots = slots.borrow_mut();
-                match (result, &mut *slots) {
-                    (Ok((_, address)), Ok(chunks)) => {
-                        chunks[index] = Some(Chunk {
-                            address,
-                            codec,
-                            raw_bytes,
-                        })
-                    }
-                    (Err(fault), Ok(_)) => *slots = Err(fault),
-                    (_, Err(_)) => {}
-                }
-            });
-            queue.own.push_back(OwnFrame {
-                kind: Kind::Chunk,
-                meta: Vec::new(),
-                run,
-                placed,
-            });
-        }
-        slots
-    }
-}
-
-impl BigGroup {
-    /// Every chunk is durable, or one failed.
-    fn is_settled(&self) -> bool {
-        let settled = |slots: &ChunkSlots| {
-            slots
-                .borrow()
-                .as_ref()
-                .map_or(true, |chunks| chunks.iter().all(Option::is_some))
-        };
-        self.fault().is_some() || self.chunks.iter().flatten().all(settled)
-    }
-
-    fn fault(&self) -> Option<StoreFault> {
-        self.chunks
-            .iter()
-            .flatten()
-            .find_map(|slots| slots.borrow().as_ref().err().cloned())
-    }
-
-    fn prepared(&self) -> Vec<Prepared> {
-        let store = |(body, slots): (&BodyIn, &Option<ChunkSlots>)| match slots {
-            None => Prepared {
-                codec: Codec::Raw,
-                stored: body.raw.clone(),
-            },
-            Some(slots) => {
-                let slots = slots.borrow();
-                let chunks = slots.as_ref().expect("asked once settled without a fault");
-                let chunks: Vec<Chunk> = chunks.iter().flatten().cloned().collect();
-                Prepared {
-                    codec: Codec::Chunked,
-                    stored: encode_chunks(&chunks).into(),
-                }
-            }
-        };
-        self.waiting
-            .group
-            .bodies
-            .iter()
-            .zip(&self.chunks)
-            .map(store)
-            .collect()
-    }
-}
-
-/// An upper bound of what the group takes in a batch.
-fn frame_bytes(group: &Group, prepared: &[Prepared]) -> usize {
-    fixed_frame_bytes(group)
-        + prepared
-            .iter()
-            .map(|body| align8(body.stored.len()))
-            .sum::<usize>()
-}
-
-/// The same with every body stored raw.
-fn raw_frame_bytes(group: &Group) -> usize {
-    fixed_frame_bytes(group)
-        + group
-            .bodies
-            .iter()
-            .map(|body| align8(body.raw.len()))
-            .sum::<usize>()
-}
-
-fn fixed_frame_bytes(group: &Group) -> usize {
-    let records: usize = group
-        .records
-        .iter()
-        .map(|record| record.payload.len() + frame::RECORD_OVERHEAD_BYTES_MAX)
-        .sum();
-    let bodies = group.bodies.len() * frame::BODY_META_BYTES_MAX;
-    let summaries: usize = group
-        .bodies
-        .iter()
-        .map(|body| align8(body.summary.len()))
-        .sum();
-    align8(frame::FRAME_HEADER_BYTES + 2 * 5 + records + bodies) + summaries
 }
 
 async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {

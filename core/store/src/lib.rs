@@ -15,7 +15,7 @@
 //!   redb commit per logged checkpoint), and every page read is proved by a check that the log holds;
 //! - a segment is freed only after a checkpoint that no longer points into it is durable.
 //!
-//! Main path: `append.rs` (queue, batches, durability) → `volume`. Then `checkpoint.rs` over `projection.rs`, `backend.rs`, `pages.rs`;
+//! Main path: `append.rs` (queue, durability) → `place.rs` (batches) → `volume`; `chunk.rs` for large bodies. Then `checkpoint.rs` over `projection.rs`, `backend.rs`, `pages.rs`;
 //! `open.rs` and `replay.rs` for the way back; `reclaim.rs` for space. Start reading at `append.rs`; `FORMAT.md` has the bytes.
 #![forbid(unsafe_code)]
 
@@ -23,10 +23,12 @@ mod append;
 mod backend;
 mod body;
 mod checkpoint;
+mod chunk;
 mod frame;
 pub mod limits;
 mod open;
 mod pages;
+mod place;
 mod projection;
 mod read;
 mod reclaim;

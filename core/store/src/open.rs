@@ -52,7 +52,7 @@ impl Store {
         let found = match note.sync {
             _ if note.rebuild => Err(Lost("a rebuild was asked for".into())),
             None => {
-                return Ok(Store::assemble(io, volume.clone(), &settings, empty(&volume)).await?);
+                return Store::assemble(io, volume.clone(), &settings, empty(&volume)).await;
             }
             Some(newest) => load(&io, &volume, &settings, newest).await?,
         };

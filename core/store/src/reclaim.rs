@@ -397,14 +397,22 @@ impl Inner {
 
     /// Away from the owner thread: holds each body against its name (`None`: it is not that body) and compresses it; what came in
     /// under load was stored raw.
-    async fn prove_and_pack(&self, bodies: Vec<(BodyName, Bytes)>) -> Vec<Option<Option<Bytes>>> {
-        let zstd = self.zstd_away.clone();
+    async fn prove_and_pack(
+        &self,
+        bodies: Vec<(BodyName, Bytes)>,
+    ) -> Vec<Option<Vec<Option<Bytes>>>> {
+        let (zstd, sizes) = (self.zstd_away.clone(), self.sizes);
         let work = move || {
-            // A larger body is chunked, and its chunks packed, on their way in.
             let pack = |raw: &Bytes| {
-                (raw.len() <= BATCH_PAYLOAD_BYTES_MAX)
-                    .then(|| zstd.compress(raw))
-                    .flatten()
+                let whole = raw.len() <= sizes.chunk_bytes;
+                let piece_bytes = if whole {
+                    raw.len().max(1)
+                } else {
+                    sizes.chunk_bytes
+                };
+                raw.chunks(piece_bytes)
+                    .map(|piece| zstd.compress(piece))
+                    .collect()
             };
             let prove =
                 |(name, raw): &(BodyName, Bytes)| (BodyName::of(raw) == *name).then(|| pack(raw));

@@ -335,18 +335,8 @@ fn a_rotten_copy_of_a_body_is_read_from_the_other_leg() {
         rig.world.flip_bit(rig.legs[1], at + 6, 3);
         rig.world.flip_bit(rig.legs[0], at + 7, 1);
         assert_eq!(shelf.store.body(&first).await, Err(ReadFault::Damaged));
-        let answers = shelf
-            .store
-            .bodies(
-                &shelf
-                    .state
-                    .borrow()
-                    .bodies
-                    .values()
-                    .cloned()
-                    .collect::<Vec<_>>(),
-            )
-            .await;
+        let all: Vec<BodyRef> = shelf.state.borrow().bodies.values().cloned().collect();
+        let answers = shelf.store.bodies(&all).await;
         assert_eq!(
             answers.iter().filter(|answer| answer.is_ok()).count(),
             4,

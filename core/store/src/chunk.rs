@@ -1,0 +1,157 @@
+//! A group too large for a batch: its largest bodies go ahead in chunks, and the group waits at the head of the queue until they are
+//! durable. Groups behind it wait too (their order is the log's), while its chunks keep the pipeline full.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use volume::RecordAddress;
+
+use crate::append::{Committer, OwnFrame, Waiting};
+use crate::body::{Chunk, Codec, chunk_list_bytes_max, encode_chunks};
+use crate::frame::{Kind, align8};
+use crate::place::{Prepared, raw_frame_bytes};
+use crate::{BodyIn, Lsn, StoreFault};
+
+/// The head group, waiting for its chunks to be durable.
+pub(crate) struct BigGroup {
+    pub waiting: Waiting,
+    /// For each body its chunks, or nothing when it is stored inline.
+    chunks: Vec<Option<ChunkSlots>>,
+}
+/// A body's chunks, filled in as they become durable, or why they cannot.
+type ChunkSlots = Rc<RefCell<Result<Vec<Option<Chunk>>, StoreFault>>>;
+
+impl Committer {
+    /// When the head group fits no batch: its largest bodies become chunks, which go first.
+    pub(crate) fn start_big_group(&mut self) {
+        if self.big.is_some() {
+            return;
+        }
+        let waiting = {
+            let mut queue = self.inner.queue.borrow_mut();
+            let Some(first) = queue.groups.front() else {
+                return;
+            };
+            if raw_frame_bytes(&first.group) <= self.inner.sizes.payload_bytes_max {
+                return;
+            }
+            let bytes = first.bytes;
+            queue.bytes -= bytes;
+            queue.groups.pop_front().expect("the front was looked at")
+        };
+        let mut total = raw_frame_bytes(&waiting.group);
+        let mut by_size: Vec<usize> = (0..waiting.group.bodies.len()).collect();
+        by_size.sort_by_key(|index| std::cmp::Reverse(waiting.group.bodies[*index].raw.len()));
+        let mut chunks = vec![None; waiting.group.bodies.len()];
+        for index in by_size {
+            let raw = &waiting.group.bodies[index].raw;
+            if total <= self.inner.sizes.payload_bytes_max {
+                break;
+            }
+            total = total - align8(raw.len())
+                + align8(chunk_list_bytes_max(
+                    raw.len().div_ceil(self.inner.sizes.chunk_bytes),
+                ));
+            let packed = waiting.packed.get(index).map_or(&[][..], Vec::as_slice);
+            chunks[index] = Some(self.queue_chunks(raw, packed, waiting.reserve));
+        }
+        assert!(
+            total <= self.inner.sizes.payload_bytes_max,
+            "bounds were checked at append"
+        );
+        self.big = Some(BigGroup { waiting, chunks });
+    }
+
+    /// Large bodies come in raw: packing one would hold everybody up for many milliseconds. Reclaim brings packed chunks.
+    fn queue_chunks(&self, raw: &Bytes, packed: &[Option<Bytes>], reserve: bool) -> ChunkSlots {
+        let chunk_bytes = self.inner.sizes.chunk_bytes;
+        let count = raw.len().div_ceil(chunk_bytes);
+        let slots: ChunkSlots = Rc::new(RefCell::new(Ok(vec![None; count])));
+        let mut queue = self.inner.queue.borrow_mut();
+        for index in 0..count {
+            let piece = raw.slice(index * chunk_bytes..raw.len().min((index + 1) * chunk_bytes));
+            let raw_bytes = piece.len() as u32;
+            let packs = packed.get(index).filter(|_| packed.len() == count);
+            let (codec, run) = match packs.cloned().flatten() {
+                Some(packed) => (Codec::Zstd, packed),
+                None => (Codec::Raw, piece),
+            };
+            let slots = slots.clone();
+            let placed = Box::new(move |result: Result<(Lsn, RecordAddress), StoreFault>| {
+                let mut slots = slots.borrow_mut();
+                match (result, &mut *slots) {
+                    (Ok((_, address)), Ok(chunks)) => {
+                        chunks[index] = Some(Chunk {
+                            address,
+                            codec,
+                            raw_bytes,
+                        })
+                    }
+                    (Err(fault), Ok(_)) => *slots = Err(fault),
+                    (_, Err(_)) => {}
+                }
+            });
+            queue.own.push_back(OwnFrame {
+                kind: Kind::Chunk,
+                run,
+                reserve,
+                placed,
+            });
+        }
+        slots
+    }
+
+    pub(crate) fn fail_big_group(&mut self) {
+        let Some(fault) = self.big.as_ref().and_then(BigGroup::fault) else {
+            return;
+        };
+        let big = self.big.take().expect("looked at just now");
+        big.waiting.reply.send(Err(fault));
+    }
+}
+
+impl BigGroup {
+    /// Every chunk is durable, or one failed.
+    pub fn is_settled(&self) -> bool {
+        let settled = |slots: &ChunkSlots| {
+            slots
+                .borrow()
+                .as_ref()
+                .map_or(true, |chunks| chunks.iter().all(Option::is_some))
+        };
+        self.fault().is_some() || self.chunks.iter().flatten().all(settled)
+    }
+
+    fn fault(&self) -> Option<StoreFault> {
+        self.chunks
+            .iter()
+            .flatten()
+            .find_map(|slots| slots.borrow().as_ref().err().cloned())
+    }
+
+    pub fn prepared(&self) -> Vec<Prepared> {
+        let store = |(body, slots): (&BodyIn, &Option<ChunkSlots>)| match slots {
+            None => Prepared {
+                codec: Codec::Raw,
+                stored: body.raw.clone(),
+            },
+            Some(slots) => {
+                let slots = slots.borrow();
+                let chunks = slots.as_ref().expect("asked once settled without a fault");
+                let chunks: Vec<Chunk> = chunks.iter().flatten().cloned().collect();
+                Prepared {
+                    codec: Codec::Chunked,
+                    stored: encode_chunks(&chunks).into(),
+                }
+            }
+        };
+        self.waiting
+            .group
+            .bodies
+            .iter()
+            .zip(&self.chunks)
+            .map(store)
+            .collect()
+    }
+}

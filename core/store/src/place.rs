@@ -1,0 +1,255 @@
+//! Groups and the store's own frames into one batch, and the batch into the log.
+
+use base::cursor::Write;
+use base::hash;
+use bytes::Bytes;
+use volume::Batch;
+
+use crate::append::{Cargo, Committer, Flight, OwnFrame, Waiting};
+use crate::body::Codec;
+use crate::frame::{self, Kind, PlacedBody, Run, align8};
+use crate::limits::COMPRESS_INLINE_BYTES_MAX;
+use crate::{BodyIn, Group};
+
+/// The stored form of one body of the group being placed.
+pub(crate) struct Prepared {
+    pub codec: Codec,
+    pub stored: Bytes,
+}
+
+impl Committer {
+    pub(crate) fn fill_and_submit(&mut self, mut batch: Batch) {
+        let mut cargo = Vec::new();
+        let mut rights = Rights::new(!self.inner.space.admits_bodies());
+        while let Some(own) = self.next_own(&batch, &mut rights) {
+            let run = self.place_own(&mut batch, &own);
+            cargo.push(Cargo::Own {
+                run,
+                placed: own.placed,
+            });
+        }
+        if let Some(big) = self.big.take_if(|big| big.is_settled()) {
+            let prepared = big.prepared();
+            let fits = frame_bytes(&big.waiting.group, &prepared) <= batch.room_bytes();
+            if fits && rights.admit(big.waiting.reserve) {
+                cargo.push(self.place_group(&mut batch, big.waiting, &prepared));
+            } else {
+                self.big = Some(big);
+            }
+        }
+        let alone = cargo.is_empty() && self.inner.queue.borrow().groups.len() == 1;
+        while self.big.is_none() {
+            let Some(waiting) = self.inner.queue.borrow_mut().groups.pop_front() else {
+                break;
+            };
+            let prepared = self.prepare(&waiting, alone);
+            let fits = frame_bytes(&waiting.group, &prepared) <= batch.room_bytes();
+            if !fits || !rights.admit(waiting.reserve) {
+                // For the next batch; one that fits no batch at all is chunked there (`start_big_group`).
+                self.inner.queue.borrow_mut().groups.push_front(waiting);
+                break;
+            }
+            self.inner.queue.borrow_mut().bytes -= waiting.bytes;
+            cargo.push(self.place_group(&mut batch, waiting, &prepared));
+        }
+        if cargo.is_empty() {
+            // What was waiting failed meanwhile.
+            return;
+        }
+        if rights.all_reserve() {
+            batch.use_reserve();
+        }
+        let bytes = batch.used_bytes() as u64;
+        // Here the batch gets its place in the log: before anything else may be placed.
+        let commit = Box::pin(self.inner.volume.commit(batch));
+        self.flights.push_back(Flight {
+            commit,
+            done: None,
+            cargo,
+            bytes,
+        });
+    }
+
+    fn next_own(&mut self, batch: &Batch, rights: &mut Rights) -> Option<OwnFrame> {
+        let mut queue = self.inner.queue.borrow_mut();
+        let first = queue.own.front()?;
+        let bytes =
+            align8(frame::FRAME_HEADER_BYTES + frame::RUN_BYTES_MAX) + align8(first.run.len());
+        if bytes > batch.room_bytes() || !rights.admit(first.reserve) {
+            return None;
+        }
+        queue.own.pop_front()
+    }
+
+    fn place_own(&mut self, batch: &mut Batch, own: &OwnFrame) -> Run {
+        let seed = self.inner.seed;
+        let check = hash::xxh3_64(&own.run, seed);
+        frame::begin(&mut self.meta);
+        frame::put_run(&mut self.meta, 0, own.run.len(), check);
+        frame::end(&mut self.meta, own.kind, align8(own.run.len()), seed);
+        let at = batch.place(&self.meta);
+        let run_at = batch.place(&own.run);
+        assert_eq!(run_at as usize, at as usize + align8(self.meta.len()));
+        Run {
+            at: run_at,
+            bytes: own.run.len() as u32,
+            check,
+        }
+    }
+
+    /// The stored form of each body. Compression only when this group is alone and the body small: when others wait the processor
+    /// is worth more than the space, and reclaim compresses later what was stored raw.
+    fn prepare(&self, waiting: &Waiting, alone: bool) -> Vec<Prepared> {
+        let store = |(index, body): (usize, &BodyIn)| {
+            let packed = match waiting.packed.get(index) {
+                Some(packed) => packed
+                    .first()
+                    .cloned()
+                    .flatten()
+                    .filter(|_| packed.len() == 1),
+                None if alone && body.raw.len() <= COMPRESS_INLINE_BYTES_MAX => {
+                    self.inner.zstd.compress(&body.raw)
+                }
+                None => None,
+            };
+            match packed {
+                Some(stored) => Prepared {
+                    codec: Codec::Zstd,
+                    stored,
+                },
+                None => Prepared {
+                    codec: Codec::Raw,
+                    stored: body.raw.clone(),
+                },
+            }
+        };
+        waiting.group.bodies.iter().enumerate().map(store).collect()
+    }
+
+    fn place_group(&mut self, batch: &mut Batch, waiting: Waiting, prepared: &[Prepared]) -> Cargo {
+        let Waiting {
+            group,
+            applied,
+            reply,
+            ..
+        } = waiting;
+        let seed = self.inner.seed;
+        frame::begin(&mut self.meta);
+        self.meta.put_varint(group.records.len() as u64);
+        for record in &group.records {
+            frame::put_record(&mut self.meta, record);
+        }
+        self.meta.put_varint(group.bodies.len() as u64);
+        let mut bodies = Vec::with_capacity(group.bodies.len());
+        let mut runs_bytes = 0;
+        for (body, prepared) in group.bodies.iter().zip(prepared) {
+            self.meta.put_bytes(&body.name.0);
+            self.meta.put_varint(body.raw.len() as u64);
+            self.meta.put_u8(prepared.codec.number());
+            let mut run = |bytes: &Bytes, meta: &mut Vec<u8>| {
+                let run = Run {
+                    at: runs_bytes as u32,
+                    bytes: bytes.len() as u32,
+                    check: hash::xxh3_64(bytes, seed),
+                };
+                frame::put_run(meta, runs_bytes, bytes.len(), run.check);
+                runs_bytes += align8(bytes.len());
+                run
+            };
+            let summary = run(&body.summary, &mut self.meta);
+            let stored = run(&prepared.stored, &mut self.meta);
+            bodies.push(PlacedBody {
+                name: body.name,
+                raw_bytes: body.raw.len() as u32,
+                codec: prepared.codec,
+                summary,
+                body: stored,
+            });
+        }
+        frame::end(&mut self.meta, Kind::Group, runs_bytes, seed);
+        let runs_at = batch.place(&self.meta) + align8(self.meta.len()) as u32;
+        for ((placed, body), prepared) in bodies.iter_mut().zip(&group.bodies).zip(prepared) {
+            for (run, bytes) in [
+                (&mut placed.summary, &body.summary),
+                (&mut placed.body, &prepared.stored),
+            ] {
+                run.at += runs_at;
+                if !bytes.is_empty() {
+                    assert_eq!(batch.place(bytes), run.at, "runs lie where the meta says");
+                }
+            }
+        }
+        self.inner.note_group(
+            &group,
+            prepared.iter().map(|body| body.stored.len() as u64).sum(),
+        );
+        Cargo::Group {
+            bodies,
+            applied,
+            reply,
+        }
+    }
+}
+
+/// Whose batch it is. While space is scarce, what may take from the reserve and what may not do not share one: bodies
+/// would eat the reserve, or a checkpoint would be refused for the company it keeps.
+struct Rights {
+    scarce: bool,
+    first: Option<bool>,
+    all_reserve: bool,
+}
+
+impl Rights {
+    fn new(scarce: bool) -> Rights {
+        Rights {
+            scarce,
+            first: None,
+            all_reserve: true,
+        }
+    }
+
+    fn admit(&mut self, reserve: bool) -> bool {
+        let first = *self.first.get_or_insert(reserve);
+        let admitted = !self.scarce || first == reserve;
+        self.all_reserve &= reserve || !admitted;
+        admitted
+    }
+
+    fn all_reserve(&self) -> bool {
+        self.all_reserve
+    }
+}
+
+/// An upper bound of what the group takes in a batch.
+fn frame_bytes(group: &Group, prepared: &[Prepared]) -> usize {
+    fixed_frame_bytes(group)
+        + prepared
+            .iter()
+            .map(|body| align8(body.stored.len()))
+            .sum::<usize>()
+}
+
+/// The same with every body stored raw.
+pub(crate) fn raw_frame_bytes(group: &Group) -> usize {
+    fixed_frame_bytes(group)
+        + group
+            .bodies
+            .iter()
+            .map(|body| align8(body.raw.len()))
+            .sum::<usize>()
+}
+
+pub(crate) fn fixed_frame_bytes(group: &Group) -> usize {
+    let records: usize = group
+        .records
+        .iter()
+        .map(|record| record.payload.len() + frame::RECORD_OVERHEAD_BYTES_MAX)
+        .sum();
+    let bodies = group.bodies.len() * frame::BODY_META_BYTES_MAX;
+    let summaries: usize = group
+        .bodies
+        .iter()
+        .map(|body| align8(body.summary.len()))
+        .sum();
+    align8(frame::FRAME_HEADER_BYTES + 2 * 5 + records + bodies) + summaries
+}
