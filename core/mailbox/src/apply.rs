@@ -387,14 +387,9 @@ impl State {
         let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
             return Effect::Absent;
         };
-        let targets: Vec<(usize, Flags)> = uids
-            .iter()
-            .filter_map(|uid| {
-                entry
-                    .messages
-                    .binary_search_by_key(uid, |message| message.uid)
-                    .ok()
-            })
+        let targets: Vec<(usize, Flags)> = entry
+            .indexes_of(uids)
+            .into_iter()
             .filter_map(|index| {
                 let before = &entry.messages[index].flags;
                 let after = match change {
@@ -437,13 +432,20 @@ impl State {
             return Effect::Absent;
         };
         let goes = |message: &Message| {
-            uids.binary_search(&message.uid).is_ok()
-                && (!deleted_only || message.flags.system.contains(SystemFlags::DELETED))
+            !deleted_only || message.flags.system.contains(SystemFlags::DELETED)
         };
-        let mut gone = Vec::new();
-        if uids.iter().any(|uid| entry.find(*uid).is_some_and(goes)) {
+        let going = entry
+            .indexes_of(uids)
+            .into_iter()
+            .filter(|index| goes(&entry.messages[*index]));
+        let going: Vec<usize> = going.collect();
+        let mut gone = Vec::with_capacity(going.len());
+        if !going.is_empty() {
+            let mut going = going.into_iter().peekable();
+            let mut index = 0;
             Arc::make_mut(&mut entry.messages).retain_mut(|message| {
-                let goes = goes(message);
+                let goes = going.next_if_eq(&index).is_some();
+                index += 1;
                 if goes {
                     gone.push(message.clone());
                 }

@@ -11,8 +11,8 @@ use volume::SegmentState;
 
 use crate::inner::{Inner, broken, unavailable};
 use crate::limits::{
-    CONDEMNED_PER_CHECKPOINT, CONDEMNED_ROWS_PER_CHECKPOINT, DIRTY_MESSAGES_MAX, RECLAIM_STEP_US,
-    RECLAIM_STEP_US_MAX, UPKEEP_RETRY_US, UPKEEP_STEP_US,
+    CONDEMNED_PER_CHECKPOINT, CONDEMNED_ROWS_PER_CHECKPOINT, RECLAIM_STEP_US, RECLAIM_STEP_US_MAX,
+    UPKEEP_RETRY_US, UPKEEP_STEP_US,
 };
 use crate::row::{self, Chunk};
 use crate::{MailboxFault, MailboxId, Mailboxes};
@@ -138,7 +138,7 @@ impl Inner {
         groups >= self.settings.checkpoint_groups
             || bytes >= self.settings.checkpoint_bytes
             || waited_us >= self.settings.checkpoint_us
-            || self.state.borrow().dirty_messages() >= DIRTY_MESSAGES_MAX / 2
+            || self.state.borrow().is_behind(2)
     }
 }
 

@@ -3,7 +3,7 @@
 use mail::Uid;
 
 use crate::inner::Inner;
-use crate::limits::{DIRTY_MESSAGES_MAX, MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
+use crate::limits::{MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
 use crate::load::{Depth, Hold};
 use crate::name;
 use crate::record::Entry;
@@ -209,15 +209,20 @@ impl Inner {
     pub async fn room(&self) -> Result<(), MailboxFault> {
         // Before numbers are given: the order of the log is that of `append`, which does not wait.
         self.store.room().await;
+        if self.closed.get() {
+            return Err(MailboxFault::Unavailable(
+                "the mailboxes are closed".to_owned(),
+            ));
+        }
         for _attempt in 0..CHECKPOINTS_AWAITED {
-            if self.state.borrow().dirty_messages() < DIRTY_MESSAGES_MAX {
+            if !self.state.borrow().is_behind(4) {
                 return Ok(());
             }
             let done = self.checkpointed.wait();
             self.work.ring();
             done.await;
         }
-        if self.state.borrow().dirty_messages() < DIRTY_MESSAGES_MAX {
+        if !self.state.borrow().is_behind(4) {
             return Ok(());
         }
         Err(MailboxFault::Unavailable("the index is behind".to_owned()))

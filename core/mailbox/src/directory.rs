@@ -97,6 +97,7 @@ impl Mailboxes {
         quota_bytes: u64,
     ) -> Result<AccountId, MailboxFault> {
         check_password_hash(password_hash)?;
+        self.inner.room().await?;
         let _locked = self
             .inner
             .locks
@@ -317,30 +318,33 @@ impl Mailboxes {
     }
 
     async fn account_of_key(&self, key: &str) -> Result<Option<AccountId>, MailboxFault> {
-        let generation = self.inner.generation();
-        if let Some(known) = self.inner.state.borrow().key(key) {
-            return Ok(known);
+        loop {
+            let generation = self.inner.generation();
+            if let Some(known) = self.inner.state.borrow().key(key) {
+                return Ok(known);
+            }
+            let row = self
+                .inner
+                .store
+                .get(row::KEYS, key.as_bytes().to_vec())
+                .await
+                .map_err(unavailable)?;
+            let mut account = None;
+            if let Some(value) = row {
+                let number = row::decode_number(&value).map_err(broken)?;
+                account = Some(AccountId(
+                    u32::try_from(number).map_err(|_| broken(row::Broken))?,
+                ));
+            }
+            // When the directory changed while we looked, what we read may be of before the change: look again.
+            if self.inner.generation() == generation {
+                self.inner
+                    .state
+                    .borrow_mut()
+                    .cache_key(key.to_owned(), account);
+                return Ok(account);
+            }
         }
-        let row = self
-            .inner
-            .store
-            .get(row::KEYS, key.as_bytes().to_vec())
-            .await
-            .map_err(unavailable)?;
-        let mut account = None;
-        if let Some(value) = row {
-            let number = row::decode_number(&value).map_err(broken)?;
-            account = Some(AccountId(
-                u32::try_from(number).map_err(|_| broken(row::Broken))?,
-            ));
-        }
-        let mut state = self.inner.state.borrow_mut();
-        if self.inner.generation() == generation {
-            state.cache_key(key.to_owned(), account);
-            return Ok(account);
-        }
-        // The directory changed while we looked; what is in memory knows better.
-        Ok(state.key(key).unwrap_or(account))
     }
 }
 

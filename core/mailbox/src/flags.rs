@@ -1,7 +1,5 @@
 //! Flags change, messages go (RFC 3501 §6.4.6, §6.4.3; RFC 4315 for UID EXPUNGE).
 
-use std::collections::BTreeSet;
-
 use mail::flags::KEYWORDS_MAX;
 use mail::{Flags, SystemFlags, Uid};
 
@@ -33,20 +31,15 @@ impl Mailboxes {
                     .mailboxes
                     .get_mut(&mailbox)
                     .ok_or(MailboxFault::NoMailbox)?;
-                let uids: Vec<Uid> = uids
-                    .iter()
-                    .copied()
-                    .filter(|uid| entry.find(*uid).is_some())
-                    .collect();
+                let found = entry.indexes_of(&uids);
+                let found = found.into_iter().map(|index| &entry.messages[index]);
                 let idle = entry.pending.get() == 0
-                    && uids
-                        .iter()
-                        .filter_map(|uid| entry.find(*uid))
-                        .all(|message| match change {
-                            FlagChange::Replace => message.flags == *flags,
-                            FlagChange::Add => message.flags.with(flags) == message.flags,
-                            FlagChange::Remove => message.flags.without(flags) == message.flags,
-                        });
+                    && found.clone().all(|message| match change {
+                        FlagChange::Replace => message.flags == *flags,
+                        FlagChange::Add => message.flags.with(flags) == message.flags,
+                        FlagChange::Remove => message.flags.without(flags) == message.flags,
+                    });
+                let uids = found.map(|message| message.uid).collect();
                 if idle {
                     None
                 } else {
@@ -68,7 +61,12 @@ impl Mailboxes {
                 .mailboxes
                 .get(&mailbox)
                 .ok_or(MailboxFault::NoMailbox)?;
-            answer.extend(uids.iter().filter_map(|uid| entry.find(*uid)).cloned());
+            let indexes = entry.indexes_of(&uids);
+            answer.extend(
+                indexes
+                    .into_iter()
+                    .map(|index| entry.messages[index].clone()),
+            );
         }
         Ok(answer)
     }
@@ -127,8 +125,9 @@ impl Mailboxes {
 
 /// Ascending, without repetition, in pieces that fit one record each.
 fn in_parts(uids: &[Uid]) -> Vec<Vec<Uid>> {
-    let uids: BTreeSet<Uid> = uids.iter().copied().collect();
-    let uids: Vec<Uid> = uids.into_iter().collect();
+    let mut uids = uids.to_vec();
+    uids.sort_unstable();
+    uids.dedup();
     uids.chunks(UIDS_PER_RECORD_MAX)
         .map(<[Uid]>::to_vec)
         .collect()

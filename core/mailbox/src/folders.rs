@@ -62,6 +62,7 @@ impl Mailboxes {
         special_use: Option<SpecialUse>,
     ) -> Result<MailboxId, MailboxFault> {
         let name = name::parse(name)?;
+        self.inner.room().await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let mut entries = Vec::new();

@@ -56,6 +56,9 @@ pub const ROWS_PER_READ: usize = 512;
 /// one checkpoint writes them in well under a second.
 pub const DIRTY_MESSAGES_MAX: usize = 65_536;
 
+/// As many mailboxes may wait for a checkpoint as have room in the cache with their last chunk, but at least this many.
+pub const DIRTY_MAILBOXES_MIN: usize = 64;
+
 /// Deleted mailboxes whose rows one checkpoint clears away, and rows cleared of each: bounds a checkpoint's extra work.
 pub const CONDEMNED_PER_CHECKPOINT: usize = 16;
 pub const CONDEMNED_ROWS_PER_CHECKPOINT: usize = 1_024;

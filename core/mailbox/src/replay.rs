@@ -10,7 +10,7 @@ use base::host::Bell;
 use store::{Replay, Store, Table};
 
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{CONDEMNED_MAX, DIRTY_MESSAGES_MAX, DOMAINS_MAX, ROWS_PER_READ};
+use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, ROWS_PER_READ};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row;
@@ -139,7 +139,7 @@ impl Inner {
                 state.evict();
             }
             // A long log (the projection was lost) must not fill memory.
-            if self.state.borrow().dirty_messages() >= DIRTY_MESSAGES_MAX {
+            if self.state.borrow().is_behind(4) {
                 self.checkpoint().await?;
             }
         }

@@ -368,9 +368,7 @@ pub fn read_messages(reader: &mut Reader<'_>, into: &mut Vec<Message>) -> Result
     for _ in 0..reader.varint()? {
         keywords.push(Keyword::parse(&read_text(reader)?).ok_or(Broken)?);
     }
-    let count = usize::try_from(reader.varint()?).map_err(|_| Broken)?;
-    // A message takes at least 60 bytes: the count cannot make us reserve more than a small multiple of what was read.
-    into.reserve(count.min(reader.rest().len() / MESSAGE_BYTES_MIN + 1));
+    let count = reader.varint()?;
     let mut floor = into.last().map_or(Uid(0), |message| message.uid);
     let mut before = Neighbour::FIRST;
     for _ in 0..count {
@@ -582,7 +580,6 @@ fn version(reader: &mut Reader<'_>) -> Result<(), Broken> {
 }
 
 const ROW_VERSION: u8 = 1;
-const MESSAGE_BYTES_MIN: usize = 60;
 const SHAPE_CODEC: u8 = 0b11;
 const SHAPE_KEYWORDS: u8 = 4;
 const SHAPE_ONE_SEGMENT: u8 = 8;

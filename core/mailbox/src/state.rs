@@ -18,8 +18,8 @@ use store::{BodyRef, Change, Lsn};
 use volume::RecordAddress;
 
 use crate::limits::{
-    ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, CACHE_BYTES_MIN, EVICT_LOOK_MAX, HISTORY_MAX,
-    KEY_CACHE_MAX, RELOCATED_MAX,
+    ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN,
+    DIRTY_MESSAGES_MAX, EVICT_LOOK_MAX, HISTORY_MAX, KEY_CACHE_MAX, RELOCATED_MAX,
 };
 use crate::row::{self, AccountRow, Broken, Chunk, Counters, Head};
 use crate::{AccountId, MailboxId, Message};
@@ -142,6 +142,29 @@ impl MailboxEntry {
     }
     pub fn is_dirty(&self) -> bool {
         self.head_dirty.is_some() || !self.dirty_chunks.is_empty()
+    }
+    /// Where in `messages` those of `uids` (ascending) are that exist.
+    pub fn indexes_of(&self, uids: &[Uid]) -> Vec<usize> {
+        let mut indexes = Vec::with_capacity(uids.len().min(self.messages.len()));
+        let mut from = 0;
+        for uid in uids {
+            // Doubling steps: a run of neighbours costs one step each, a few among many a binary search each.
+            let mut step = 1;
+            while from + step < self.messages.len() && self.messages[from + step].uid <= *uid {
+                from += step;
+                step *= 2;
+            }
+            let to = (from + step).min(self.messages.len());
+            from += self.messages[from..to].partition_point(|message| message.uid < *uid);
+            if self
+                .messages
+                .get(from)
+                .is_some_and(|message| message.uid == *uid)
+            {
+                indexes.push(from);
+            }
+        }
+        indexes
     }
     /// The message in memory with this UID.
     pub fn find(&self, uid: Uid) -> Option<&Message> {
@@ -294,7 +317,10 @@ impl State {
             return Ok(());
         };
         assert!(from <= entry.loaded_from, "only what was missing is loaded");
-        let mut messages = Vec::new();
+        // A chunk read back from a bad place could claim any number; the rows at hand bound it.
+        let rows_hold = rows.len() * CHUNK_MESSAGES as usize;
+        let mut messages =
+            Vec::with_capacity(rows_hold.min(entry.head.messages as usize) + entry.messages.len());
         for (key, value) in rows {
             let (row_mailbox, chunk) = row::read_chunk_key(key)?;
             if row_mailbox != mailbox || chunk < from || chunk >= entry.loaded_from {
@@ -469,9 +495,15 @@ impl State {
         Some(entry)
     }
 
-    /// Changed messages that wait for a checkpoint.
+    #[cfg(test)]
     pub fn dirty_messages(&self) -> usize {
         self.dirty_messages
+    }
+    /// Whether at least `part` in four of what may wait for a checkpoint waits.
+    pub fn is_behind(&self, part: usize) -> bool {
+        let mailboxes_max = (self.cache_bytes_max / TAIL_BYTES_MAX).max(DIRTY_MAILBOXES_MIN);
+        self.dirty_messages >= DIRTY_MESSAGES_MAX / 4 * part
+            || self.dirty_mailboxes.len() >= mailboxes_max / 4 * part
     }
     pub fn is_dirty(&self) -> bool {
         !self.dirty_mailboxes.is_empty()
@@ -703,5 +735,7 @@ fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// Map slot, allocation headers and the small maps of one loaded mailbox.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
+/// A mailbox with only its last chunk in memory; one that is dirty cannot be let go.
+const TAIL_BYTES_MAX: usize = 1_024 + CHUNK_MESSAGES as usize * size_of::<Message>();
 /// A loaded account with a handful of folders.
 const ACCOUNT_BYTES: usize = 1_536;

@@ -636,3 +636,28 @@ fn what_is_dirty_or_pinned_is_not_evicted() {
     assert_eq!(state.mailboxes.keys().collect::<Vec<_>>(), [&pinned]);
     assert!(state.cached_bytes() > 0);
 }
+
+#[test]
+fn uids_are_found_as_one_by_one() {
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..300 {
+        let count = random.u32(0..200);
+        let mut entry = MailboxEntry::of(Head::new(AccountId(1), UidValidity(1)));
+        entry.messages = Arc::new(crate::row::tests::messages(&mut random, count));
+        let share = random.u8(1..20);
+        let uids: Vec<Uid> = (0..500)
+            .filter(|_| random.u8(0..20) < share)
+            .map(Uid)
+            .collect();
+        let found: Vec<Uid> = entry
+            .indexes_of(&uids)
+            .into_iter()
+            .map(|index| entry.messages[index].uid)
+            .collect();
+        let expected: Vec<Uid> = uids
+            .into_iter()
+            .filter(|uid| entry.find(*uid).is_some())
+            .collect();
+        assert_eq!(found, expected);
+    }
+}

@@ -198,3 +198,39 @@ fn large_mailbox() {
         println!("{} bytes a message in memory", size_of::<Message>());
     });
 }
+
+/// Mail to ever more mailboxes than memory has room for: deliveries wait for checkpoints, memory does not grow.
+#[test]
+fn memory_is_bounded_when_mail_outruns_checkpoints() {
+    let mut rig = Rig::new(65);
+    rig.settings.cache_bytes = 1;
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let mut highest_bytes = 0;
+        for number in 0..1_200 {
+            let account = add(&mailboxes, &format!("user{number}")).await;
+            deliver(&mailboxes, number, account).await;
+            highest_bytes = highest_bytes.max(mailboxes.inner.state.borrow().cached_bytes());
+        }
+        assert!(mailboxes.store().counters().checkpoints > 5);
+        assert!(
+            highest_bytes < 3 * limits::CACHE_BYTES_MIN,
+            "{highest_bytes}"
+        );
+        assert_eq!(mailboxes.accounts(None, 10_000).await.unwrap().len(), 1_200);
+    });
+}
+
+#[test]
+fn after_close_nothing_is_taken_in() {
+    let rig = Rig::new(66);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        mailboxes.close().await.unwrap();
+        let placed = mailboxes.deliver(delivery(1, vec![to(ada, "INBOX")])).await;
+        assert!(matches!(placed[0], Err(MailboxFault::Unavailable(_))));
+        assert!(mailboxes.create(ada, "more", None).await.is_err());
+        assert!(mailboxes.add_domain("example.net").await.is_err());
+    });
+}
