@@ -43,6 +43,13 @@ pub(crate) struct Burst {
     pub logical_bytes: u64,
 }
 
+impl State {
+    fn in_memory(&self, page: u64) -> Option<&[u8]> {
+        let bytes = self.dirty.get(&page).or_else(|| self.burst.get(&page));
+        bytes.map(|bytes| &bytes[..])
+    }
+}
+
 impl Arena {
     pub fn new(
         reader: Arc<dyn ArenaRead>,
@@ -134,67 +141,61 @@ impl Arena {
         self.state().closed = true;
     }
 
-    /// Reads every page of the last logged checkpoint, which repairs what one leg has lost; says how many no leg has.
+    /// Reads every page of the last logged checkpoint, which repairs what one leg has lost; says how many there are and how many no
+    /// leg has.
     pub fn scrub(&self) -> (u64, u64) {
-        let pages: Vec<(u64, u64)> = self.state().table.written().collect();
-        let mut page_bytes = vec![0; PAGE_BYTES];
-        let mut lost = 0;
-        for (page, _) in &pages {
-            // As redb reads it: a page rewritten meanwhile has another check.
-            if self.read_page(*page, &mut page_bytes).is_err() {
-                lost += 1;
-            }
-        }
-        (pages.len() as u64, lost)
+        let pages: Vec<u64> = self.state().table.written().map(|(page, _)| page).collect();
+        let mut bytes = vec![0; PAGE_BYTES];
+        // As redb reads them: a page rewritten meanwhile has another check.
+        let lost = |page: &&u64| self.read_pages(**page, &mut bytes).is_err();
+        (pages.len() as u64, pages.iter().filter(lost).count() as u64)
     }
 
-    fn read_page(&self, page: u64, into: &mut [u8]) -> Result<(), ReadFault> {
-        let check = {
+    /// Fills `out`, whole pages, from the newest place of each: memory, or the legs.
+    fn read_pages(&self, first: u64, out: &mut [u8]) -> Result<(), (u64, ReadFault)> {
+        let mut missing: Vec<(u64, u64)> = Vec::new();
+        {
             let state = self.state();
-            if page == 0 {
-                into.copy_from_slice(&state.page0);
-                return Ok(());
-            }
-            if let Some(bytes) = state.dirty.get(&page).or_else(|| state.burst.get(&page)) {
-                into.copy_from_slice(bytes);
-                return Ok(());
-            }
-            match state.table.check(page) {
-                0 => {
-                    into.fill(0);
-                    return Ok(());
+            for (page, bytes) in (first..).zip(out.chunks_mut(PAGE_BYTES)) {
+                let in_memory = match page {
+                    0 => Some(state.page0.as_slice()),
+                    _ => state.in_memory(page),
+                };
+                match (in_memory, state.table.check(page)) {
+                    (Some(found), _) => bytes.copy_from_slice(found),
+                    (None, 0) => bytes.fill(0),
+                    (None, check) => missing.push((page, check)),
                 }
-                check => check,
             }
-        };
-        // Without the lock: the owner thread must not wait for this read.
-        self.reader.read_page(page, check, into)
+        }
+        // Without the lock: the owner thread must not wait for these reads.
+        for run in missing.chunk_by(|(page, _), (next, _)| page + 1 == *next) {
+            let checks: Vec<u64> = run.iter().map(|(_, check)| *check).collect();
+            let (page, begin) = (run[0].0, (run[0].0 - first) as usize * PAGE_BYTES);
+            let into = &mut out[begin..begin + run.len() * PAGE_BYTES];
+            let read = self.reader.read_pages(page, &checks, into);
+            read.map_err(|fault| (page, fault))?;
+        }
+        Ok(())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.check_range(offset, out.len())?;
-        let mut done = 0;
-        while done < out.len() {
-            let (page, inside) = split(offset + done as u64);
-            let count = (PAGE_BYTES - inside).min(out.len() - done);
-            let target = &mut out[done..done + count];
-            let result = if count == PAGE_BYTES {
-                self.read_page(page, target)
-            } else {
-                let mut whole = vec![0; PAGE_BYTES];
-                let result = self.read_page(page, &mut whole);
-                target.copy_from_slice(&whole[inside..inside + count]);
-                result
-            };
-            if let Err(fault) = result {
-                tracing::warn!(page, %fault, "a page of the projection cannot be read");
-                let message = format!("page {page}: {fault}");
-                self.state().fault.get_or_insert(fault);
-                return Err(io::Error::other(message));
-            }
-            done += count;
-        }
-        Ok(())
+        let (first, inside) = split(offset);
+        let result = if inside == 0 && out.len().is_multiple_of(PAGE_BYTES) {
+            self.read_pages(first, out)
+        } else {
+            let mut whole = vec![0; (inside + out.len()).next_multiple_of(PAGE_BYTES)];
+            let result = self.read_pages(first, &mut whole);
+            out.copy_from_slice(&whole[inside..inside + out.len()]);
+            result
+        };
+        result.map_err(|(page, fault)| {
+            tracing::warn!(page, %fault, "a page of the projection cannot be read");
+            let message = format!("page {page}: {fault}");
+            self.state().fault.get_or_insert(fault);
+            io::Error::other(message)
+        })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -307,6 +308,9 @@ mod tests {
     struct NoLegs;
     impl ArenaRead for NoLegs {
         fn read_page(&self, _page: u64, _check: u64, _into: &mut [u8]) -> Result<(), ReadFault> {
+            Err(ReadFault::Damaged)
+        }
+        fn read_pages(&self, _: u64, _: &[u64], _: &mut [u8]) -> Result<(), ReadFault> {
             Err(ReadFault::Damaged)
         }
     }

@@ -127,6 +127,30 @@ impl ArenaRead for ArenaShared {
             ReadFault::Unavailable
         })
     }
+
+    fn read_pages(&self, first: u64, checks: &[u64], into: &mut [u8]) -> Result<(), ReadFault> {
+        assert_eq!(into.len(), checks.len() * BLOCK_BYTES);
+        let read_together = {
+            let view = self.view.read().expect("no holder of this lock panics");
+            let inside = first % view.pages_per_segment.max(1) + checks.len() as u64;
+            let leg = view
+                .legs
+                .get((first / 64) as usize % view.legs.len().max(1));
+            match (view.at(first), leg) {
+                (Some(at), Some(leg)) if inside <= view.pages_per_segment => {
+                    leg.read_at(at, into).is_ok()
+                }
+                _ => false,
+            }
+        };
+        let pages = into.chunks_mut(BLOCK_BYTES).zip(checks);
+        for (page, (bytes, check)) in (first..).zip(pages) {
+            if !read_together || page_check(page, bytes) != *check {
+                self.read_page(page, *check, bytes)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Consecutive pages of one segment, to be written at once.

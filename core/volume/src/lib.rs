@@ -386,4 +386,7 @@ impl Volume {
 pub trait ArenaRead: Send + Sync {
     /// Fills `into`, exactly 4 KiB, with page `page` from the first leg on which `check` agrees.
     fn read_page(&self, page: u64, check: u64, into: &mut [u8]) -> Result<(), ReadFault>;
+
+    /// As `read_page` for neighbours, one check for each, by one device read where they lie side by side.
+    fn read_pages(&self, first: u64, checks: &[u64], into: &mut [u8]) -> Result<(), ReadFault>;
 }
