@@ -333,13 +333,4 @@ mod tests {
         assert!(zstd.compress(&[b'a'; 100]).is_none());
         assert!(Zstd::new(0).compress(&text).is_none());
     }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let _ = BodyRef::decode(&mut Reader::new(&bytes));
-            let _ = decode_chunks(&bytes, 9);
-            let _ = Zstd::new(1).expand(bytes.into(), Codec::Zstd, 1000);
-        }
-    }
 }

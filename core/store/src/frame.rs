@@ -359,13 +359,4 @@ mod tests {
             }
         }
     }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
-            let frame = Frame { kind: Kind::Group, meta: bytes.clone().into(), runs_at: 4096, runs_bytes: 64 };
-            let _ = group(&frame);
-            let _ = Frames::new(bytes.into(), SEED).next();
-        }
-    }
 }

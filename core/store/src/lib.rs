@@ -25,6 +25,8 @@ mod body;
 mod checkpoint;
 mod chunk;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod limits;
 mod open;
 mod pages;

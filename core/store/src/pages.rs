@@ -276,13 +276,4 @@ mod tests {
         again.set(5, 1);
         assert_eq!((again.check(3), again.check(4)), (0, 0));
     }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..5000)) {
-            let _ = IndexSync::decode(&bytes);
-            let _ = Note::decode(&bytes);
-            let _ = PageTable::default().push_run(&bytes);
-        }
-    }
 }
