@@ -211,6 +211,7 @@ pub(crate) async fn open(
             Probe::Unusable(why) => left_out.push(why),
         }
     }
+    leave_strangers(io, &*witness, &mut present, &mut left_out);
     let volume = one_volume(io, &present, &left_out)?;
     let record = match witness.read(volume) {
         Ok(Some(record)) => record,
@@ -260,6 +261,35 @@ pub(crate) async fn open(
     let inner = assemble(io, settings, witness, volume, &record, &believed, left_out)?;
     start_owning(&inner, &record, &believed).await?;
     Ok(Volume { inner })
+}
+
+/// Where the witness knows one of several volumes, that is the one meant: legs of the others are left out, untouched.
+fn leave_strangers(
+    io: &Io,
+    witness: &dyn Witness,
+    present: &mut Vec<Present>,
+    left_out: &mut Vec<String>,
+) {
+    let volumes: BTreeSet<VolumeId> = present
+        .iter()
+        .map(|leg| leg.quorum.superblock.volume)
+        .collect();
+    // A record that cannot be read is not an absent one: its volume counts as known, and `open` says what is wrong.
+    let known: Vec<VolumeId> = volumes
+        .into_iter()
+        .filter(|volume| !matches!(witness.read(*volume), Ok(None)))
+        .collect();
+    let [ours] = known[..] else { return };
+    present.retain(|leg| {
+        let theirs = leg.quorum.superblock.volume;
+        if theirs != ours {
+            let name = io.device.geometry(leg.device).stable_id;
+            left_out.push(format!(
+                "device {name} belongs to volume {theirs}, not to {ours}"
+            ));
+        }
+        theirs == ours
+    });
 }
 
 /// The one volume that the present legs belong to.
