@@ -127,6 +127,10 @@ impl Session {
         }
     }
 
+    pub fn append_bytes_max(&self) -> usize {
+        self.policy.append_bytes_max
+    }
+
     /// Where received bytes are appended.
     pub fn input(&mut self) -> &mut Vec<u8> {
         self.reader.input()

@@ -1,47 +1,65 @@
-//! The readable text of a message, for search. `mail-parser` decodes: charsets, transfer encodings, encoded-words, HTML.
+//! The readable text of a message, for search. Decoding is `mail-parser`'s: charsets, transfer encodings, encoded-words,
+//! HTML. Which parts there are is `summary`'s to say: `mail-parser` takes embedded messages by recursion, and a message of
+//! a few hundred kilobytes that nests twenty thousand of them ends its stack.
 
 use std::borrow::Cow;
 
-use mail_parser::{MessageParser, MimeHeaders, PartType};
+use mail_parser::MessageParser;
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::html::html_to_text;
 
+use crate::header;
 use crate::limits::SEARCHED_BYTES_MAX;
+use crate::summary::{Content, Part, Summary};
 
-/// Calls `visit` with the decoded text of each text part, embedded messages included, until it answers `true` (found). HTML
-/// comes twice, as written and as text, since a searcher may mean either. Says whether `visit` did.
+/// Calls `visit` with the decoded text of each text part, embedded messages included, until it answers `true` (found).
+/// HTML comes twice, as written and as text, since a searcher may mean either; other parts give their file names.
+/// Says whether `visit` did.
 ///
 /// Of a message longer than `SEARCHED_BYTES_MAX` only that much is looked at.
 pub fn any_body_text(raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
     let raw = &raw[..raw.len().min(SEARCHED_BYTES_MAX)];
-    MessageParser::default()
-        .parse(raw)
-        .is_some_and(|message| any_text_of(&message, visit, NESTED_MAX))
+    any_text_of(&Summary::of(raw).root, raw, visit)
 }
 
-/// Embedded messages inside each other that are searched.
-const NESTED_MAX: usize = 8;
-
-fn any_text_of(
-    message: &mail_parser::Message<'_>,
-    visit: &mut dyn FnMut(&str) -> bool,
-    nested_left: usize,
-) -> bool {
-    for part in &message.parts {
-        let found = match &part.body {
-            PartType::Text(text) => visit(text),
-            PartType::Html(html) => {
-                visit(html) || visit(&mail_parser::decoders::html::html_to_text(html))
-            }
-            PartType::Message(inner) if nested_left > 0 => {
-                inner.subject().is_some_and(&mut *visit)
-                    || any_text_of(inner, visit, nested_left - 1)
-            }
-            _ => part.attachment_name().is_some_and(&mut *visit),
-        };
-        if found {
-            return true;
+/// The recursion is bounded by the summary's depth.
+fn any_text_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
+    match &part.content {
+        Content::Multipart(parts) => parts.iter().any(|part| any_text_of(part, raw, visit)),
+        Content::Message(inner) => {
+            let subject = header::value(&inner.0, "Subject");
+            subject.is_some_and(|subject| visit(&decoded_value(&subject)))
+                || any_text_of(&inner.1, raw, visit)
+        }
+        Content::Leaf if part.media_type.eq_ignore_ascii_case(b"text") => {
+            let body = &raw[part.body_begin as usize..part.body_end as usize];
+            let text = leaf_text(part, body);
+            let html = part.media_subtype.eq_ignore_ascii_case(b"html");
+            visit(&text) || (html && visit(&html_to_text(&text)))
+        }
+        Content::Leaf => {
+            let disposition = part.disposition.iter().flat_map(|found| &found.parameters);
+            let mut names = part.parameters.iter().chain(disposition);
+            names.any(|(_, value)| visit(&decoded_value(value)))
         }
     }
-    false
+}
+
+/// What cannot be decoded is taken as it stands.
+fn leaf_text(part: &Part<'_>, body: &[u8]) -> String {
+    let encoding = part.encoding.as_deref().unwrap_or_default();
+    let decoded = match () {
+        () if encoding.eq_ignore_ascii_case(b"base64") => base64_decoded(body),
+        () if encoding.eq_ignore_ascii_case(b"quoted-printable") => quoted_printable_decoded(body),
+        () => None,
+    };
+    let bytes = decoded.as_deref().unwrap_or(body);
+    let is_charset = |name: &[u8]| name.eq_ignore_ascii_case(b"charset");
+    let charset = part.parameters.iter().find(|(name, _)| is_charset(name));
+    match charset.and_then(|(_, charset)| charset_decoder(charset)) {
+        Some(decode) => decode(bytes),
+        None => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// A header field's value with its encoded-words decoded (RFC 2047). 8-bit bytes that are no UTF-8 become U+FFFD.
@@ -147,6 +165,19 @@ mod tests {
             "Zürich ü"
         );
         assert_eq!(decoded_value(b" plain\r\n folded"), "plain folded");
+    }
+
+    #[test]
+    fn deep_nesting_is_survived() {
+        let messages = b"Content-Type: message/rfc822\r\n\r\n".repeat(20_000);
+        assert!(!any_body_text(&messages, &mut |_| false));
+        let mut multiparts = Vec::new();
+        for level in 0..5_000 {
+            let part =
+                format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
+            multiparts.extend_from_slice(part.as_bytes());
+        }
+        assert!(!any_body_text(&multiparts, &mut |_| false));
     }
 
     #[test]

@@ -189,12 +189,16 @@ impl Imap {
     /// A large literal is received only once there is memory for it.
     async fn pay_for_literal(&self, client: &mut Client) -> Result<(), End> {
         let pending = client.session.literal_bytes_pending();
+        if client.session.input().len() < SMALL_LITERAL_BYTES {
+            client.charge = None; // of a command that was refused
+        }
         if pending < SMALL_LITERAL_BYTES || client.charge.is_some() {
             return Ok(());
         }
         match take(&self.memory.receiving, pending).await {
             Some(charge) => {
                 client.charge = Some(charge);
+                client.session.input().reserve_exact(pending);
                 Ok(())
             }
             None => {
@@ -237,12 +241,12 @@ impl Imap {
             }
             Event::Idle => self.on_idle(client, connection).await,
             Event::IdleEnded { tag } => {
-                self.tell(client, Expunges::Now).await?;
+                let told = self.tell(client, Expunges::Now).await;
                 // Without a tag the session has said BAD already.
                 if !tag.is_empty() {
                     put_reply(&mut client.out, &tag, Status::Ok, "", "idled");
                 }
-                Ok(())
+                told.map_err(|gone| gone.end(client))
             }
             Event::Perform { command, bytes } => {
                 let charge = client.charge.take();
@@ -294,7 +298,8 @@ impl Imap {
     async fn on_idle(&self, client: &mut Client, connection: &mut Connection) -> Result<(), End> {
         loop {
             // until the client says something
-            self.tell(client, Expunges::Now).await?;
+            let told = self.tell(client, Expunges::Now).await;
+            told.map_err(|gone| gone.end(client))?;
             flush(&mut client.out, connection).await?;
             client.out = Vec::new();
             let Client {
@@ -321,20 +326,11 @@ impl Imap {
         }
     }
 
-    /// Tells the client of changes to its mailbox; ends the connection when that is gone.
-    async fn tell(&self, client: &mut Client, expunges: Expunges) -> Result<(), End> {
-        let Some(selected) = &mut client.selected else {
-            return Ok(());
-        };
-        match selected.tell(&self.owner, expunges, &mut client.out).await {
-            Ok(()) => Ok(()),
-            Err(Gone) => {
-                client.selected = None;
-                client.session.unselected();
-                let words = "the mailbox was deleted or renamed";
-                client.session.bye(&mut client.out, words);
-                Err(End::Said)
-            }
+    /// Tells the client of changes to its mailbox.
+    async fn tell(&self, client: &mut Client, expunges: Expunges) -> Result<(), Gone> {
+        match &mut client.selected {
+            Some(selected) => selected.tell(&self.owner, expunges, &mut client.out).await,
+            None => Ok(()),
         }
     }
 
@@ -354,12 +350,12 @@ impl Imap {
             _ => Expunges::Now,
         };
         let answer = self.answer(client, connection, &tag, body, bytes).await?;
-        self.tell(client, expunges).await?;
+        let told = self.tell(client, expunges).await;
         match answer {
             Ok(Done { code, text }) => put_reply(&mut client.out, &tag, Status::Ok, &code, text),
             Err(failure) => failure.put(&mut client.out, &tag),
         }
-        Ok(())
+        told.map_err(|gone| gone.end(client))
     }
 
     async fn answer(
@@ -373,6 +369,10 @@ impl Imap {
         let account = client.account.expect("the session lets nobody in before");
         let out = &mut client.out;
         let names = client.session.names();
+        let shown = folders::Shown {
+            names,
+            append_bytes_max: client.session.append_bytes_max(),
+        };
         Ok(match body {
             Body::Noop | Body::Check => Ok(Done::plain("nothing else to tell")),
             Body::Select { mailbox, read_only } => {
@@ -399,13 +399,13 @@ impl Imap {
             Body::Rename { from, to } => self.on_rename(account, &from, &to).await,
             Body::Subscribe(mailbox) => self.on_subscribe(account, &mailbox, true).await,
             Body::Unsubscribe(mailbox) => self.on_subscribe(account, &mailbox, false).await,
-            Body::List(request) => self.on_list(account, &request, names, out).await,
+            Body::List(request) => self.on_list(account, &request, &shown, out).await,
             Body::Lsub { reference, pattern } => {
                 self.on_lsub(account, &reference, &pattern, names, out)
                     .await
             }
             Body::Status { mailbox, items } => {
-                self.on_status(account, &mailbox, &items, names, out).await
+                self.on_status(account, &mailbox, &items, &shown, out).await
             }
             Body::Append {
                 mailbox,
@@ -469,6 +469,17 @@ impl Imap {
             | Body::Namespace
             | Body::Idle => unreachable!("the session answers these itself"),
         })
+    }
+}
+
+impl Gone {
+    /// The last words; what else is in `out` goes before them.
+    fn end(self, client: &mut Client) -> End {
+        client.selected = None;
+        client.session.unselected();
+        let words = "the mailbox was deleted or renamed";
+        client.session.bye(&mut client.out, words);
+        End::Said
     }
 }
 

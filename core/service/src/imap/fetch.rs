@@ -5,7 +5,7 @@
 //! from summaries, the rest from bodies.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
@@ -22,6 +22,8 @@ use mail::{Flags, Summary, SystemFlags, Uid};
 use mailbox::{FlagChange, MailboxFault, MailboxId, Message};
 use store::BodyRef;
 use zone::{Charge, Connection};
+
+use crate::owner::Owner;
 
 use super::fault::Failure;
 use super::limits::*;
@@ -118,23 +120,13 @@ impl Imap {
             Err(failure) => return Ok(Err(failure)),
         };
         let id = selected.id;
-        let view = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.view(id).await })
-            .await;
-        let view = match view {
-            Ok(Ok(view)) => view,
-            Ok(Err(fault)) => return Ok(Err(fault.into())),
-            Err(busy) => return Ok(Err(busy.into())),
-        };
         let mut ahead = Ahead {
             targets: targets.into_iter(),
-            messages: view.messages,
-            at: 0,
+            ready: VecDeque::new(),
             gone: false,
         };
         let mut troubles = Troubles::default();
-        let mut next = self.load(id, &wanted, ahead.take(&wanted)).await;
+        let mut next = self.load(id, &wanted, &mut ahead).await;
         loop {
             // until no message is left
             let chunk = match next {
@@ -142,13 +134,11 @@ impl Imap {
                 Ok(chunk) => chunk,
                 Err(failure) => return Ok(Err(failure)),
             };
-            let coming = ahead.take(&wanted);
-            let seen: Vec<Message> = chunk.seen();
-            selected.told(&seen);
+            selected.told(&chunk.seen());
             let sent;
             (sent, next) = tokio::join!(
                 self.send_chunk(chunk, &wanted, out, connection, &mut troubles),
-                self.load(id, &wanted, coming),
+                self.load(id, &wanted, &mut ahead),
             );
             sent?;
         }
@@ -164,15 +154,15 @@ impl Imap {
         })
     }
 
-    /// Reads what `wanted` needs of `messages`.
+    /// Reads what `wanted` needs of the next messages.
     async fn load(
         &self,
         id: MailboxId,
         wanted: &Wanted,
-        messages: Vec<(u32, Message)>,
+        ahead: &mut Ahead,
     ) -> Result<Chunk, Failure> {
         let mut chunk = Chunk {
-            messages,
+            messages: ahead.take(&self.owner, id, wanted).await?,
             ..Chunk::default()
         };
         if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
@@ -337,44 +327,59 @@ async fn send_with(
     Ok(())
 }
 
-/// Walks the targets and the mailbox's list side by side; both ascend by UID.
+/// The messages still to come. The mailbox's list is looked at in slices and let go of again: a client that reads slowly
+/// must not keep the whole of it in memory, nor make every change to the mailbox copy it.
 struct Ahead {
     targets: std::vec::IntoIter<(u32, u32)>,
-    messages: Arc<Vec<Message>>,
-    at: usize,
+    ready: VecDeque<(u32, Message)>,
     /// A target is not in the mailbox any more.
     gone: bool,
 }
 
 impl Ahead {
     /// The next messages, as many as are read at once.
-    fn take(&mut self, wanted: &Wanted) -> Vec<(u32, Message)> {
+    async fn take(
+        &mut self,
+        owner: &Owner,
+        id: MailboxId,
+        wanted: &Wanted,
+    ) -> Result<Vec<(u32, Message)>, Failure> {
+        while self.ready.is_empty() && self.targets.len() > 0 {
+            let view = owner
+                .ask(move |mailboxes| async move { mailboxes.view(id).await })
+                .await??;
+            self.fill(&view.messages);
+        }
         let mut taken = Vec::new();
         let mut bytes = 0;
         while taken.len() < wanted.messages_per_chunk() && bytes < BODY_BYTES_PER_READ_MAX {
-            let Some((number, uid)) = self.targets.next() else {
+            let Some((number, message)) = self.ready.pop_front() else {
                 break;
             };
-            // Neighbours in the set are neighbours in the list, mostly.
-            if self
-                .messages
-                .get(self.at)
-                .is_none_or(|message| message.uid.0 != uid)
-            {
-                self.at = self.messages.partition_point(|message| message.uid.0 < uid);
+            if wanted.bodies == Bodies::Always {
+                bytes += message.size_bytes as usize;
             }
-            match self.messages.get(self.at) {
+            taken.push((number, message));
+        }
+        Ok(taken)
+    }
+
+    /// Walks the targets and the list side by side; both ascend by UID.
+    fn fill(&mut self, messages: &[Message]) {
+        let mut at = 0;
+        for (number, uid) in self.targets.by_ref().take(ROWS_PER_TURN_MAX) {
+            // Neighbours in the set are neighbours in the list, mostly.
+            if messages.get(at).is_none_or(|message| message.uid.0 != uid) {
+                at = messages.partition_point(|message| message.uid.0 < uid);
+            }
+            match messages.get(at) {
                 Some(message) if message.uid.0 == uid => {
-                    taken.push((number, message.clone()));
-                    if wanted.bodies == Bodies::Always {
-                        bytes += message.size_bytes as usize;
-                    }
-                    self.at += 1;
+                    self.ready.push_back((number, message.clone()));
+                    at += 1;
                 }
                 _ => self.gone = true,
             }
         }
-        taken
     }
 }
 

@@ -11,6 +11,12 @@ use super::selected::Selected;
 use super::watch::Watching;
 use super::{Client, Done, Imap};
 
+/// How names and limits are shown to this client.
+pub struct Shown {
+    pub names: Names,
+    pub append_bytes_max: usize,
+}
+
 impl Imap {
     pub(super) async fn on_select(
         &self,
@@ -112,7 +118,7 @@ impl Imap {
         account: AccountId,
         name: &str,
         items: &[StatusItem],
-        names: Names,
+        shown: &Shown,
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
         let wanted = name.to_owned();
@@ -123,46 +129,15 @@ impl Imap {
                 mailboxes.status(id).await
             })
             .await??;
-        self.put_status(out, name, items, &status, names);
+        put_status(out, name, items, &status, shown);
         Ok(Done::plain("that is its status"))
-    }
-
-    fn put_status(
-        &self,
-        out: &mut Vec<u8>,
-        name: &str,
-        items: &[StatusItem],
-        status: &MailboxStatus,
-        names: Names,
-    ) {
-        put(out, "* STATUS ");
-        put_mailbox(out, name, names);
-        for (index, item) in items.iter().enumerate() {
-            put(out, if index == 0 { " (" } else { " " });
-            put(out, item.name());
-            out.push(b' ');
-            let value = match item {
-                StatusItem::Messages => status.messages.into(),
-                StatusItem::Recent => 0,
-                StatusItem::UidNext => status.uid_next.0.into(),
-                StatusItem::UidValidity => status.uid_validity.0.into(),
-                StatusItem::Unseen => status.unseen.into(),
-                StatusItem::Deleted => status.deleted.into(),
-                StatusItem::Size => status.size_bytes,
-                // RFC 7162 §3.1.2.1: at least 1.
-                StatusItem::HighestModSeq => status.highest_modseq.0.max(1),
-                StatusItem::AppendLimit => imap::limits::APPEND_BYTES_MAX as u64,
-            };
-            put_number(out, value);
-        }
-        put(out, ")\r\n");
     }
 
     pub(super) async fn on_list(
         &self,
         account: AccountId,
         request: &ListRequest,
-        names: Names,
+        shown: &Shown,
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
         // RFC 9051 §6.3.9: an empty pattern asks for the separator.
@@ -197,10 +172,10 @@ impl Imap {
                 .await?;
         }
         for line in &lines {
-            line.put(out, "LIST", names);
+            line.put(out, "LIST", shown.names);
             let status = statuses.iter().find(|(id, _)| *id == line.entry.id);
             if let (true, Some((_, Ok(status)))) = (line.entry.selectable, status) {
-                self.put_status(out, &line.entry.name, &request.return_status, status, names);
+                put_status(out, &line.entry.name, &request.return_status, status, shown);
             }
         }
         Ok(Done::plain("listed"))
@@ -281,6 +256,36 @@ impl Imap {
         entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
         Ok(Tree { entries })
     }
+}
+
+fn put_status(
+    out: &mut Vec<u8>,
+    name: &str,
+    items: &[StatusItem],
+    status: &MailboxStatus,
+    shown: &Shown,
+) {
+    put(out, "* STATUS ");
+    put_mailbox(out, name, shown.names);
+    for (index, item) in items.iter().enumerate() {
+        put(out, if index == 0 { " (" } else { " " });
+        put(out, item.name());
+        out.push(b' ');
+        let value = match item {
+            StatusItem::Messages => status.messages.into(),
+            StatusItem::Recent => 0,
+            StatusItem::UidNext => status.uid_next.0.into(),
+            StatusItem::UidValidity => status.uid_validity.0.into(),
+            StatusItem::Unseen => status.unseen.into(),
+            StatusItem::Deleted => status.deleted.into(),
+            StatusItem::Size => status.size_bytes,
+            // RFC 7162 §3.1.2.1: at least 1.
+            StatusItem::HighestModSeq => status.highest_modseq.0.max(1),
+            StatusItem::AppendLimit => shown.append_bytes_max as u64,
+        };
+        put_number(out, value);
+    }
+    put(out, ")\r\n");
 }
 
 struct Tree {
