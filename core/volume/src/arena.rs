@@ -14,7 +14,7 @@ use device::{BLOCK_BYTES, BlockingRead, Buffer, DeviceIndex, IoFault, Op};
 
 use crate::ArenaRead;
 use crate::format::{Inline, Kind};
-use crate::gate::within;
+use crate::gate::{TIMED_OUT, within};
 use crate::inner::{Inner, Mode};
 use crate::limits::{ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
 use crate::segment::Purpose;
@@ -207,12 +207,31 @@ impl Inner {
         }
         let numbers: Vec<u64> = pages.iter().map(|(page, _)| *page).collect();
         let runs = self.arena_runs(pages);
+        // until the pages are written, or a leg is known to be at fault
+        let written = loop {
+            let results = self.write_everywhere(&runs).await;
+            // All legs slow at once is our own host or network: write again rather than eject everybody.
+            let all_late = results.iter().all(|(_, result)| *result == Err(TIMED_OUT));
+            if results.is_empty() || !all_late {
+                break self.judge(results);
+            }
+        };
+        self.note_missed(&numbers, &written);
+        self.all_counting_are_sound().await
+    }
+
+    async fn write_everywhere(&self, runs: &[Run]) -> Vec<(LegIndex, Result<(), IoFault>)> {
         let targets = self.legs_where(|leg| leg.receives());
         let writes = targets
             .iter()
-            .map(|&(leg, device)| (leg, Box::pin(self.write_runs(device, &runs))));
+            .map(|&(leg, device)| (leg, Box::pin(self.write_runs(device, runs))));
+        crate::gate::all(writes).await
+    }
+
+    /// The legs that have the pages; the others leave.
+    fn judge(self: &Rc<Self>, results: Vec<(LegIndex, Result<(), IoFault>)>) -> Vec<LegIndex> {
         let mut written = Vec::new();
-        for (leg, result) in crate::gate::all(writes).await {
+        for (leg, result) in results {
             match result {
                 Ok(()) => written.push(leg),
                 Err(IoFault::Conflict) => self.stop("another owner holds a device of this volume"),
@@ -221,8 +240,7 @@ impl Inner {
                 }
             }
         }
-        self.note_missed(&numbers, &written);
-        self.all_counting_are_sound().await
+        written
     }
 
     /// Waits until no counting leg is failing: then everything written to the rest is on every counting leg.
@@ -325,13 +343,13 @@ impl Inner {
                         .await?;
                 }
                 Some(Err(fault)) => return Err(fault),
-                None => return Err(IoFault::Gone),
+                None => return Err(TIMED_OUT),
             }
         }
         let flush = self.io.device.start(device, Op::Flush);
         within(&*self.io.host, deadline_us, flush)
             .await
-            .ok_or(IoFault::Gone)?
+            .ok_or(TIMED_OUT)?
             .result
     }
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use base::host::{Bell, Host, LocalTask};
-use device::{Completion, Pending};
+use device::{Completion, IoFault, Pending};
 
 /// One at a time, across awaits. Not fair; its users are few and brief.
 #[derive(Default)]
@@ -65,6 +65,9 @@ pub(crate) async fn all<K, F: Future + Unpin>(
         .map(|(key, _, output)| (key, output.expect("all have ended")))
         .collect()
 }
+
+/// No answer within the deadline (ETIMEDOUT): not the medium's verdict, and not absence.
+pub(crate) const TIMED_OUT: IoFault = IoFault::Other(110);
 
 /// Resolves with the completion, or with `None` after `us` microseconds. The device keeps the buffer either way.
 pub(crate) fn within(host: &dyn Host, us: u64, pending: Pending) -> Within {

@@ -11,7 +11,7 @@ use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
 use crate::arena::ArenaShared;
 use crate::format::Kind;
-use crate::gate::{Gate, within};
+use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::{Frame, Plan};
 use crate::limits;
 use crate::pool::Pool;
@@ -256,7 +256,8 @@ impl Inner {
                 }
                 Err(fault)
             }
-            Some(_) | None => Err(IoFault::Medium),
+            Some(_) => Err(IoFault::Medium),
+            None => Err(TIMED_OUT),
         }
     }
 
@@ -281,7 +282,7 @@ impl Inner {
         let pending = self.io.device.start(device, op);
         match within(&*self.io.host, self.settings.hard_deadline_us, pending).await {
             Some(completion) => completion.result,
-            None => Err(IoFault::Gone),
+            None => Err(TIMED_OUT),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
+use crate::gate::TIMED_OUT;
 use crate::inner::{Inner, Mode};
 use crate::limits::{SUPERBLOCK_CLAIMS_MAX, WITNESS_RETRY_US};
 use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
@@ -77,7 +78,11 @@ impl Inner {
                 base::host::sleep_us(&*self.io.host, WITNESS_RETRY_US).await;
                 continue;
             }
-            let failed = self.write_superblocks().await;
+            let (failed, all) = self.write_superblocks().await;
+            // All legs slow at once is our own host or network: eject nobody (storage.md B3).
+            if failed.len() == all && failed.iter().all(|(_, fault)| *fault == TIMED_OUT) {
+                continue;
+            }
             for &(leg, fault) in &failed {
                 if fault == IoFault::Conflict {
                     self.stop("another owner holds a device of this volume");
@@ -242,8 +247,9 @@ impl Inner {
         }
     }
 
-    /// Writes one new superblock to every leg that receives; the legs on which it is not durable come back.
-    async fn write_superblocks(self: &Rc<Self>) -> Vec<(LegIndex, IoFault)> {
+    /// Writes one new superblock to every leg that receives; the legs on which it is not durable come back,
+    /// and how many there were.
+    async fn write_superblocks(self: &Rc<Self>) -> (Vec<(LegIndex, IoFault)>, usize) {
         let superblock = self.next_superblock();
         {
             let mut log = self.log.borrow_mut();
@@ -277,7 +283,7 @@ impl Inner {
             let fault = fault?;
             (good < 3 || matches!(fault, IoFault::Gone | IoFault::Conflict)).then_some((leg, fault))
         });
-        failed.collect()
+        (failed.collect(), targets.len())
     }
 
     pub async fn write_copy(

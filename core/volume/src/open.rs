@@ -439,10 +439,13 @@ fn assemble(
 
 fn absent_state(member: &Member, record: &WitnessRecord) -> LegState {
     // A leg that the witness counts and that is not here is as stale as the others' first write makes it.
-    if record.in_sync.contains(&member.id) || member.state == LegState::InSync {
-        LegState::Stale
-    } else {
-        member.state
+    match member.state {
+        LegState::InSync | LegState::CatchingUp | LegState::Rebuilding => LegState::Stale,
+        other if record.in_sync.contains(&member.id) => {
+            tracing::warn!(leg = %member.id, state = ?other, "the witness counts a leg that its superblock does not");
+            LegState::Stale
+        }
+        other => other,
     }
 }
 
@@ -506,13 +509,18 @@ async fn start_owning(
         }
     }
     let again = std::mem::take(&mut recovered.again);
-    let idle = recovered.idle;
+    let (idle, unknown_end) = (recovered.idle, recovered.unknown_end);
     let damaged = adopt(inner, recovered, &again)?;
     inner.arena.set_legs(inner);
     inner.arena.set_segments(inner);
     publish_start(inner, &again, idle)
         .await
         .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
+    if unknown_end && damaged.is_empty() {
+        let why = "no leg lets the end of the log be read: acknowledged mail may lie there; bring the missing legs back, or accept \
+                   the loss with `ringpostctl volume accept-damage`";
+        inner.log.borrow_mut().mode = Mode::ReadOnly(why.into());
+    }
     if !damaged.is_empty() {
         let list: Vec<String> = damaged.iter().take(8).map(Lsn::to_string).collect();
         let why = format!(

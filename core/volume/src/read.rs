@@ -195,39 +195,35 @@ impl Inner {
         let (at, bytes) = blocks_around(self.record_at(address), u64::from(address.bytes));
         let mut legs = self.legs_where(|leg| leg.serves());
         legs.sort_by_key(|(leg, _)| *leg == bad);
-        let mut answered = false;
-        let mut faulty = vec![bad];
+        let mut unknown = legs.is_empty();
         for (leg, device) in legs {
-            if leg != bad && !self.legs.borrow()[leg.0 as usize].serves() {
-                continue;
-            }
-            let Ok(buffer) = self.read_raw(device, at, bytes as usize).await else {
-                faulty.push(leg);
-                continue;
+            let buffer = match self.read_raw(device, at, bytes as usize).await {
+                Ok(buffer) => buffer,
+                Err(fault) => {
+                    unknown |= fault != IoFault::Medium;
+                    continue;
+                }
             };
-            answered = true;
             let from = (self.record_at(address) - at) as usize;
             let run = &buffer[from..from + address.bytes as usize];
             let good = xxh3_64(run, self.id.check_seed()) == address.check;
             let answer = good.then(|| Bytes::copy_from_slice(run));
             self.return_read_buffer(buffer);
-            if let Some(answer) = answer {
-                if leg != bad {
-                    let of = Of {
-                        segment: address.segment,
-                        generation: address.generation,
-                    };
-                    // The reader has its bytes; a repair that fails is counted and tried at the next read or scrub.
-                    let _ = self.repair_batch(of, address.batch_block).await;
-                }
-                return Ok(answer);
+            let Some(answer) = answer else { continue };
+            if leg != bad {
+                let of = Of {
+                    segment: address.segment,
+                    generation: address.generation,
+                };
+                // The reader has its bytes; a repair that fails is counted and tried at the next read or scrub.
+                let _ = self.repair_batch(of, address.batch_block).await;
             }
-            faulty.push(leg);
+            return Ok(answer);
         }
         if !self.is_current(address) {
             return Err(ReadFault::Stale);
         }
-        if !answered && faulty.len() == 1 {
+        if unknown {
             return Err(ReadFault::Unavailable);
         }
         self.note_damage(Lsn(0), address.segment, address.batch_block);
@@ -256,18 +252,27 @@ impl Inner {
             return Err(ReadFault::Stale);
         }
         let mut copies = Vec::new();
+        let mut unknown = false;
         for (leg, device) in self.legs_where(|leg| leg.serves()) {
             match self.read_batch(device, of, block).await {
                 Ok(copy) => copies.push((leg, device, copy)),
                 Err(IoFault::Gone) => self.suspect(leg, "it is gone"),
-                Err(_) => copies.push((leg, device, None)),
+                Err(fault) => {
+                    unknown |= fault != IoFault::Medium;
+                    copies.push((leg, device, None));
+                }
             }
         }
         let whole = copies.iter().filter_map(|(_, _, copy)| copy.clone());
         // A copy of an older attempt at the same place is as wrong as a torn one.
         let best = whole.max_by_key(|(header, _)| (header.term, header.lsn, header.attempt));
         let Some((header, bytes)) = best else {
-            return Ok(None);
+            // I12: a leg that did not answer may have it.
+            return if unknown || copies.is_empty() {
+                Err(ReadFault::Unavailable)
+            } else {
+                Ok(None)
+            };
         };
         for (leg, device, copy) in copies {
             if copy.is_none_or(|(copy, _)| !same(&copy, &header)) {

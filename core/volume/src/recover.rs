@@ -28,6 +28,8 @@ struct Candidate {
 #[derive(Default)]
 struct Union {
     found: BTreeMap<Lsn, Vec<Candidate>>,
+    /// Where a leg could not be read, so that a batch may begin there all the same (I12).
+    unknown: BTreeSet<(SegmentIndex, u32, LegIndex)>,
     batches: u64,
 }
 
@@ -88,6 +90,8 @@ pub(crate) struct Recovered {
     pub acked_seen: Lsn,
     /// Unacknowledged batches that not every leg has: to be appended again by the new owner, in order.
     pub again: Vec<(Header, Bytes)>,
+    /// No leg lets the place be read where the next batch would be: the end of the log is not known.
+    pub unknown_end: bool,
     /// Nothing of the store's lies behind the checkpoint.
     pub idle: bool,
     /// Acknowledged and on no leg.
@@ -185,7 +189,7 @@ pub(crate) async fn recover(
         }
         acked = acked.max(scan.union.acked_seen());
     }
-    let union = scan.union;
+    let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
     let normalised = complete_acknowledged(inner, &union, &accepted, acked, &serving).await;
 
@@ -233,7 +237,10 @@ pub(crate) async fn recover(
         again.clear();
     }
     apply(&mut table, &accepted, pivot, superblock);
-    let idle = damaged.is_empty() && accepted.iter().all(|header| header.kind != Kind::Store);
+    let unknown_end = end_is_unknown(&union, &accepted, &work, &serving);
+    let idle = !unknown_end
+        && damaged.is_empty()
+        && accepted.iter().all(|header| header.kind != Kind::Store);
     let (batches, marks) = (union.batches, marks_of(kept));
     Ok(Recovered {
         table,
@@ -242,6 +249,7 @@ pub(crate) async fn recover(
         marks,
         acked_seen: acked,
         again,
+        unknown_end,
         idle,
         damaged,
         batches,
@@ -324,8 +332,14 @@ async fn scan_segment(
     probe_first: bool,
     union: &mut Union,
 ) -> Option<Vec<Of>> {
-    if probe_first && !matches!(inner.read_batch(device, of, from).await, Ok(Some(_))) {
-        return None;
+    if probe_first {
+        let probed = inner.read_batch(device, of, from).await;
+        if probed.is_err() {
+            union.unknown.insert((of.segment, from, leg));
+        }
+        if !matches!(probed, Ok(Some(_))) {
+            return None;
+        }
     }
     let window = (SEARCH_WINDOW_BYTES / BLOCK_BYTES as u64) as u32;
     let mut claims = None;
@@ -355,6 +369,13 @@ async fn scan_segment(
                 union.add(header, leg);
             }
             Found::Nothing { block } => {
+                if stream.is_dead() {
+                    inner.suspect(leg, "it did not answer while the log was recovered");
+                    break;
+                }
+                if stream.is_unknown(block) {
+                    union.unknown.insert((of.segment, block, leg));
+                }
                 if block.saturating_sub(last_good) >= window {
                     break;
                 }
@@ -469,6 +490,33 @@ fn first_incomplete(
         }
     }
     accepted.len()
+}
+
+/// Whether no serving leg could be read where the batch after the last accepted one would begin: directly behind it, or
+/// at the start of the next segment.
+fn end_is_unknown(
+    union: &Union,
+    accepted: &[Header],
+    work: &[Of],
+    serving: &[(LegIndex, DeviceIndex)],
+) -> bool {
+    let Some(last) = accepted.last() else {
+        return false;
+    };
+    let here = work
+        .iter()
+        .position(|of| of.segment == last.segment && of.generation == last.generation);
+    let following = here
+        .and_then(|here| work.get(here + 1))
+        .map(|of| (of.segment, 0));
+    let places = [Some((last.segment, last.end_block())), following];
+    let unread = |leg: LegIndex| {
+        places
+            .iter()
+            .flatten()
+            .any(|&(segment, block)| union.unknown.contains(&(segment, block, leg)))
+    };
+    serving.iter().all(|(leg, _)| unread(*leg))
 }
 
 async fn read_from_any(

@@ -376,6 +376,8 @@ impl Table {
             state: match row.state {
                 State::Free | State::Claimed => SegmentState::Free,
                 State::Open => SegmentState::Open,
+                // Nothing of the store's: the volume gives it back by itself.
+                State::Sealed if !row.holds_store => SegmentState::Free,
                 State::Sealed => SegmentState::Sealed,
                 State::Arena { .. } => SegmentState::Arena,
             },

@@ -1,7 +1,7 @@
 //! Reading one stretch of one segment on one leg from front to back, fast: large reads, several at once, batches
 //! verified as they pass. Walks, recovery, scrub and resync all read through this.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
@@ -46,6 +46,8 @@ pub(crate) struct Stream {
     bytes: BytesMut,
     /// The device stopped answering: everything from here on is unknown, not absent (I12).
     dead: bool,
+    /// Blocks that answered EIO: "unknown", not "absent".
+    unreadable: BTreeSet<u32>,
 }
 
 impl Stream {
@@ -67,6 +69,7 @@ impl Stream {
             reads: VecDeque::new(),
             bytes: BytesMut::new(),
             dead: false,
+            unreadable: BTreeSet::new(),
         }
     }
 
@@ -100,6 +103,12 @@ impl Stream {
     /// Whether the device stopped answering, so that what `next` does not find may well be there.
     pub fn is_dead(&self) -> bool {
         self.dead
+    }
+
+    /// Whether a batch that begins at `block` may be there although `next` said `Nothing`.
+    pub fn is_unknown(&self, block: u32) -> bool {
+        let until = block.saturating_add((crate::BATCH_BYTES_MAX / BLOCK_BYTES) as u32);
+        self.dead || self.unreadable.range(block..until).next().is_some()
     }
 
     pub fn end(&self) -> u32 {
@@ -185,6 +194,7 @@ impl Stream {
                     self.inner.return_read_buffer(buffer);
                 }
                 Err(_) => {
+                    self.unreadable.insert(block);
                     self.bytes.resize(self.bytes.len() + BLOCK_BYTES, 0);
                 }
             }

@@ -219,7 +219,7 @@ pub struct SegmentReport {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentState {
-    /// Free, or claimed ahead and still empty.
+    /// Free, or claimed ahead and still empty, or with nothing in it but what the volume itself gives back.
     Free,
     Open,
     Sealed,

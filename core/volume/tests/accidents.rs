@@ -680,3 +680,89 @@ fn an_orphan_leg_gives_its_batches_past_damage_and_without_superblocks() {
         }
     }
 }
+
+/// The end of the log answers EIO on the only leg: that is not the end of the log.
+#[test]
+fn an_unreadable_tail_is_unknown_and_not_absent() {
+    let bench = Bench::new(26, 1);
+    let volume = bench.open();
+    let addresses: Vec<_> = (0..4)
+        .map(|number| {
+            bench
+                .append(&volume, &letter(number, 9_000))
+                .expect("durable")
+        })
+        .collect();
+    drop(volume);
+    bench.world.crash();
+    bench.world.with_disk(bench.disks[0], |medium| {
+        medium.mark_bad(at(&addresses[3]) / 4096)
+    });
+    let volume = bench.open();
+    assert!(
+        volume
+            .refuses()
+            .is_some_and(|why| why.contains("end of the log")),
+        "{:?}",
+        volume.refuses()
+    );
+    assert!(matches!(
+        bench.append(&volume, b"no"),
+        Err(CommitFault::Deferred(_))
+    ));
+    assert_eq!(bench.payloads(&volume).len(), 3);
+}
+
+#[test]
+fn a_retired_leg_s_place_is_taken_by_the_next_blank_device() {
+    let bench = Bench::new(27, 2);
+    let volume = bench.open();
+    bench.append(&volume, b"something").expect("durable");
+    assert!(
+        bench.world.block_on(volume.retire(LegIndex(1))).is_err(),
+        "in use"
+    );
+    bench
+        .world
+        .block_on(volume.eject(LegIndex(1), "a test"))
+        .expect("the other one is enough");
+    assert!(
+        bench
+            .world
+            .block_on(volume.eject(LegIndex(0), "a test"))
+            .is_err(),
+        "the last one stays"
+    );
+    bench
+        .world
+        .block_on(volume.retire(LegIndex(1)))
+        .expect("forgotten");
+    let fresh = bench.world.add_disk(LEG_BYTES);
+    assert_eq!(bench.world.block_on(volume.attach(fresh)), Ok(LegIndex(1)));
+    wait_in_sync(&bench, &volume);
+    let refusal = bench
+        .world
+        .block_on(volume.attach(bench.disks[1]))
+        .expect_err("no member any more");
+    assert!(
+        refusal.to_string().contains("no member of this volume"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn a_closed_volume_opens_clean_and_refuses_until_then() {
+    let bench = Bench::new(28, 2);
+    let volume = bench.open();
+    bench.append(&volume, b"something").expect("durable");
+    bench.world.block_on(volume.close()).expect("closed");
+    assert!(matches!(
+        bench.append(&volume, b"late"),
+        Err(CommitFault::Deferred(_))
+    ));
+    drop(volume);
+    bench.world.crash();
+    let volume = bench.open();
+    assert!(volume.open_report().clean);
+    assert_eq!(bench.payloads(&volume), [&b"something"[..]]);
+}
