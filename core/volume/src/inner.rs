@@ -14,6 +14,7 @@ use crate::format::Kind;
 use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::{Frame, Plan};
 use crate::limits;
+use crate::open::Takeover;
 use crate::pool::Pool;
 use crate::segment::Table;
 use crate::superblock::{ClaimEntry, Spot};
@@ -43,6 +44,8 @@ pub(crate) struct Inner {
     pub damage: RefCell<BTreeSet<(Lsn, SegmentIndex, u32)>>,
     pub read_cache: RefCell<Vec<Buffer>>,
     pub page_checks: RefCell<Option<PageChecks>>,
+    /// Waits for the operator while the volume is read-only.
+    pub takeover: RefCell<Option<Takeover>>,
 }
 
 pub(crate) struct Leg {

@@ -1,5 +1,47 @@
 //! One mirrored raw volume: N legs that hold the same log, one owner, and nothing acknowledged before it is durable on
 //! every leg that counts.
+//!
+//! # What it is
+//!
+//! A *leg* is one device's full copy. A leg is cut into *segments*; the log fills segments front to back with *commit
+//! batches*, each one contiguous write per leg: a 4 KiB header, the store's payload, padding, all under checksums that
+//! name their place. There is no separate commit record and nothing is overwritten in place, so there is no write hole:
+//! a batch is whole on a leg or it is not there. `FORMAT.md` has every byte.
+//!
+//! Which legs count is recorded in two places, in this order: the *witness* (a small record outside, compare-and-set), then
+//! the *superblocks* of the legs that count. A leg that fails keeps counting, and so holds acknowledgements back, until
+//! its leaving is recorded; a leg that left serves nothing until every batch it missed was copied and verified.
+//!
+//! Some segments belong to the *arena* instead: 4 KiB pages written in place for a projection that can be made again.
+//!
+//! # What must hold (storage.md I)
+//!
+//! - I1, I3: an entry leaves the pipeline only from its front, only durable on every counting leg (`mirror`).
+//! - I2: term and epoch never decrease along the accepted chain (`recover`).
+//! - I4: a leg joins only behind a barrier, after its interval was copied, read back and compared (`resync`).
+//! - I5: batches go only into segments whose claim is durable; a new owner appends the torn tail again in its own.
+//! - I6: a number at or below any acknowledged number seen is damage, never the end of the log (`recover`).
+//! - I7: a segment is reused under the next generation, after its free is durable and nobody writes to it (`segment`).
+//! - I11, I12: nothing is clean by inference; EIO, silence and "not found" are three things (`leg`, `stream`, `recover`).
+//! - I13: every structure is under a checksum seeded with its place (`format`, `superblock`).
+//! - I15: a device is a leg only if volume, leg id and the device's own name agree (`open`, `resync`).
+//!
+//! # The main path
+//!
+//! `Volume::begin` gives a buffer of the pool (waiting for one is the back-pressure) → `Batch::place` fills it →
+//! `Volume::commit` numbers and places it in the call itself (`mirror::enqueue`) → `mirror::pump` seals the header and
+//! starts one durable write per leg → completions come back to `mirror::settle`, which acknowledges in LSN order.
+//!
+//! # Where to start reading
+//!
+//! `mirror.rs`, then `membership.rs`; `recover.rs` for what a crash leaves; `resync.rs` for how a leg comes back. `inner.rs` is the
+//! state they share: one thread, many tasks, no borrow held across an await. `tests/torture.rs` cuts the power everywhere.
+//!
+//! # What it does not do
+//!
+//! It never interprets a payload, reads no clock and draws no random number of its own, and makes no promise about
+//! arena pages beyond "these bytes were written to every counting leg": whoever reads one brings its checksum. Bridges
+//! and hot spares have their place in the format and no code yet.
 #![forbid(unsafe_code)]
 
 mod arena;
@@ -67,6 +109,8 @@ pub struct Settings {
     pub format_over: bool,
     /// Legs may lie on other devices than those they were made on.
     pub accept_moved: bool,
+    /// `open` takes the volume over even when acknowledged batches are missing on every leg.
+    pub accept_damage: bool,
 }
 
 impl Default for Settings {
@@ -79,6 +123,7 @@ impl Default for Settings {
             premade: Premade::default(),
             format_over: false,
             accept_moved: false,
+            accept_damage: false,
         }
     }
 }
@@ -371,9 +416,10 @@ impl Volume {
         }
     }
 
-    /// The operator accepts that the batches in `open_report().damaged` are lost: the volume may be written again.
-    pub fn accept_damage(&self) {
-        self.inner.accept_damage();
+    /// The operator gives up the batches in `open_report().damaged`, or what may lie beyond an unreadable end of the
+    /// log: the volume is taken over and may be written again. Does nothing when it already is.
+    pub async fn accept_damage(&self) -> Result<(), OpenRefusal> {
+        self.inner.accept_damage().await
     }
 
     /// Waits for everything committed so far, then marks the superblocks clean. Later commits are refused.

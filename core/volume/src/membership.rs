@@ -10,6 +10,7 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 use crate::gate::TIMED_OUT;
 use crate::inner::{Inner, Mode};
 use crate::limits::{SUPERBLOCK_CLAIMS_MAX, WITNESS_RETRY_US};
+use crate::open::take_over;
 use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
 use crate::types::*;
 
@@ -25,6 +26,11 @@ impl Inner {
             tracing::warn!(leg = %leg.id, why, "a leg is failing");
             leg.failing = true;
             leg.why = Some(why.to_string());
+        }
+        if matches!(self.log.borrow().mode, Mode::ReadOnly(_)) {
+            // Not (yet) the owner: nothing is recorded, it only serves no longer.
+            self.arena.set_legs(self);
+            return;
         }
         if self
             .legs_where(|leg| leg.counts() && !leg.failing)
@@ -67,6 +73,9 @@ impl Inner {
     pub async fn publish(self: &Rc<Self>) -> Result<(), CommitFault> {
         let _pass = self.publishing.enter().await;
         self.log.borrow_mut().publishing_wanted = false;
+        if let Mode::ReadOnly(why) = &self.log.borrow().mode {
+            return Err(CommitFault::Deferred(why.clone()));
+        }
         // until witness and superblocks agree with memory, or the volume stops
         loop {
             let recorded = self.record_membership();
@@ -323,12 +332,13 @@ impl Inner {
         self.publish().await
     }
 
-    pub fn accept_damage(self: &Rc<Self>) {
-        let mut log = self.log.borrow_mut();
-        if matches!(log.mode, Mode::ReadOnly(_)) {
-            tracing::warn!("the operator accepted the damage; the volume is written again");
-            log.mode = Mode::Running;
-        }
+    /// The operator gives up what is missing: the volume is taken over after all.
+    pub async fn accept_damage(self: &Rc<Self>) -> Result<(), OpenRefusal> {
+        let Some(takeover) = self.takeover.borrow_mut().take() else {
+            return Ok(());
+        };
+        tracing::warn!("the operator accepted the damage; the volume is written again");
+        take_over(self, takeover).await
     }
 
     pub async fn close(self: &Rc<Self>) -> Result<(), CommitFault> {

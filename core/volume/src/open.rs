@@ -17,10 +17,11 @@ use bytes::Bytes;
 use crate::inner::{Inner, Leg, Log, Mode};
 use crate::layout::{Frame, Plan};
 use crate::leg::{Probe, clear, probe, write, wwid};
-use crate::limits::{LEGS_MAX, RESERVE_SEGMENTS_MIN, SEGMENTS_MAX};
+use crate::limits::{LEGS_MAX, RESERVE_SEGMENTS_MIN, SEGMENTS_MAX, SUPERBLOCK_CLAIMS_MAX};
 use crate::pool::Pool;
 use crate::recover::{Recovered, recover};
 use crate::segment::Table;
+use crate::stream::Of;
 use crate::superblock::{ClaimEntry, Member, Quorum, Superblock, slot_offset};
 use crate::types::*;
 use crate::{BATCH_HEADER_BYTES, Settings, Volume};
@@ -378,7 +379,8 @@ fn assemble(
         .max()
         .unwrap_or(superblock.seq);
     let log = Log {
-        mode: Mode::Running,
+        // Until `take_over`: a leg that fails meanwhile is forgotten in memory only.
+        mode: Mode::ReadOnly("the volume is being opened".into()),
         epoch: record.epoch,
         term: record.term,
         next: superblock.acked.next(),
@@ -434,6 +436,7 @@ fn assemble(
         damage: RefCell::default(),
         read_cache: RefCell::default(),
         page_checks: RefCell::default(),
+        takeover: RefCell::default(),
     }))
 }
 
@@ -469,98 +472,166 @@ fn newest_of(believed: &[Present]) -> Result<&Present, OpenRefusal> {
     }
 }
 
-/// Raises the term through the witness, recovers the tail, claims fresh segments and writes down all of it.
+/// Finds the end of the log, reading only; then takes the volume over, unless something acknowledged may be lost by that.
 async fn start_owning(
     inner: &Rc<Inner>,
     record: &WitnessRecord,
     believed: &[Present],
 ) -> Result<(), OpenRefusal> {
     let superblock = newest_of(believed)?.quorum.superblock.clone();
-    let here: Vec<LegId> = believed.iter().map(|leg| leg.quorum.leg).collect();
-    let everybody = here.len() == record.in_sync.len();
-    let new = WitnessRecord {
-        volume: inner.id,
-        epoch: record.epoch + u64::from(!everybody),
-        term: record.term.max(superblock.term) + 1,
-        in_sync: here,
-    };
-    if let Err(fault) = inner.witness.replace(Some(record), &new) {
-        return misfit(format!(
-            "ownership of volume {} could not be recorded: {fault}",
-            inner.id
-        ));
-    }
-    (inner.log.borrow_mut().epoch, inner.log.borrow_mut().term) = (new.epoch, new.term);
-
     let before = inner.counters.get().bytes_read;
     let mut recovered = recover(inner, &superblock).await?;
     {
         let mut report = inner.report.borrow_mut();
         report.tail_batches = recovered.batches;
         report.tail_bytes = inner.counters.get().bytes_read - before;
-        report.normalised = recovered.normalised;
         report.damaged = recovered.damaged.clone();
     }
-    for leg in inner.legs.borrow_mut().iter_mut() {
-        // Absent legs that counted until now have everything acknowledged, and nothing later for sure.
-        if leg.device.is_none() && record.in_sync.contains(&leg.id) {
-            leg.stale_since = recovered.acked_seen;
-            tracing::error!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg is absent");
+    let loss = loss(&recovered);
+    let takeover = Takeover {
+        record: record.clone(),
+        term: record.term.max(superblock.term) + 1,
+        acked_seen: recovered.acked_seen,
+        repairs: std::mem::take(&mut recovered.repairs),
+        again: std::mem::take(&mut recovered.again),
+        idle: recovered.idle,
+    };
+    adopt(inner, recovered);
+    match loss {
+        Some(why) if !inner.settings.accept_damage => {
+            tracing::error!(why, "the volume is read-only");
+            inner.log.borrow_mut().mode = Mode::ReadOnly(why);
+            *inner.takeover.borrow_mut() = Some(takeover);
+            Ok(())
         }
+        _ => take_over(inner, takeover).await,
     }
-    let again = std::mem::take(&mut recovered.again);
-    let (idle, unknown_end) = (recovered.idle, recovered.unknown_end);
-    let damaged = adopt(inner, recovered, &again)?;
-    inner.arena.set_legs(inner);
-    inner.arena.set_segments(inner);
-    publish_start(inner, &again, idle)
-        .await
-        .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
-    if unknown_end && damaged.is_empty() {
-        let why = "no leg lets the end of the log be read: acknowledged mail may lie there; bring the missing legs back, or accept \
-                   the loss with `ringpostctl volume accept-damage`";
-        inner.log.borrow_mut().mode = Mode::ReadOnly(why.into());
+}
+
+/// What must not happen without the operator: acknowledged batches would be given up.
+fn loss(recovered: &Recovered) -> Option<String> {
+    let way_out = "bring missing legs back and start again, or accept the loss (`accept_damage`)";
+    if recovered.unknown_end {
+        return Some(format!(
+            "no leg lets the end of the log be read, and acknowledged mail may lie there: {way_out}"
+        ));
     }
-    if !damaged.is_empty() {
-        let list: Vec<String> = damaged.iter().take(8).map(Lsn::to_string).collect();
-        let why = format!(
-            "{} acknowledged batches are damaged on every leg (LSN {}{}): accept the loss with `ringpostctl volume \
-             accept-damage`, or bring the missing legs back",
+    let damaged = &recovered.damaged;
+    let list: Vec<String> = damaged.iter().take(8).map(Lsn::to_string).collect();
+    (!damaged.is_empty()).then(|| {
+        format!(
+            "{} acknowledged batches are damaged on every leg (LSN {}{}): {way_out}",
             damaged.len(),
             list.join(", "),
             if damaged.len() > 8 { ", …" } else { "" }
-        );
-        inner.log.borrow_mut().mode = Mode::ReadOnly(why);
-    }
-    Ok(())
+        )
+    })
 }
 
-/// Takes over what recovery found and claims two fresh segments.
-fn adopt(
-    inner: &Rc<Inner>,
-    recovered: Recovered,
-    again: &[(Header, Bytes)],
-) -> Result<Vec<Lsn>, OpenRefusal> {
+/// Takes over what recovery found, for reading.
+fn adopt(inner: &Rc<Inner>, recovered: Recovered) {
+    {
+        let mut log = inner.log.borrow_mut();
+        let log = &mut *log;
+        log.table = recovered.table;
+        log.next = recovered.top.next();
+        log.acked = recovered.top;
+        log.chain = recovered.chain;
+        log.marks = recovered.marks.into();
+    }
+    let unplaced = SegmentIndex(u32::MAX);
+    inner
+        .damage
+        .borrow_mut()
+        .extend(recovered.damaged.iter().map(|&lsn| (lsn, unplaced, 0)));
+    inner.arena.set_legs(inner);
+    inner.arena.set_segments(inner);
+}
+
+/// What is left to do once it is clear that this owner may write.
+pub(crate) struct Takeover {
+    record: WitnessRecord,
+    term: u64,
+    acked_seen: Lsn,
+    repairs: Vec<(Of, u32)>,
+    again: Vec<(Header, Bytes)>,
+    idle: bool,
+}
+
+/// Raises the term through the witness, makes the legs identical, claims fresh segments and writes all of it down.
+pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(), OpenRefusal> {
+    let Takeover {
+        record,
+        term,
+        acked_seen,
+        repairs,
+        again,
+        idle,
+    } = takeover;
+    let here: Vec<LegId> = inner
+        .legs
+        .borrow()
+        .iter()
+        .filter(|leg| leg.serves())
+        .map(|leg| leg.id)
+        .collect();
+    if here.is_empty() {
+        return misfit(format!("no leg of volume {} answers", inner.id));
+    }
+    let everybody = record.in_sync.iter().all(|id| here.contains(id));
+    let epoch = record.epoch + u64::from(!everybody);
+    let new = WitnessRecord {
+        volume: inner.id,
+        epoch,
+        term,
+        in_sync: here,
+    };
+    if let Err(fault) = inner.witness.replace(Some(&record), &new) {
+        return misfit(format!(
+            "ownership of volume {} could not be recorded: {fault}",
+            inner.id
+        ));
+    }
+    for leg in inner.legs.borrow_mut().iter_mut() {
+        // A leg that counted until now and is not here has everything acknowledged, and nothing later for sure.
+        if record.in_sync.contains(&leg.id) && !leg.serves() {
+            (leg.state, leg.stale_since) = (LegState::Stale, acked_seen);
+            (leg.device, leg.frame, leg.failing) = (None, None, false);
+            tracing::error!(leg = %leg.id, stale_since = acked_seen.0, "a leg is absent");
+        }
+    }
+    {
+        let mut log = inner.log.borrow_mut();
+        (log.epoch, log.term, log.mode) = (epoch, term, Mode::Running);
+    }
+    let before = inner.counters.get().repairs;
+    for (of, block) in repairs {
+        // A repair that does not hold is counted; the other leg still has the batch.
+        let _ = inner.repair_batch(of, block).await;
+    }
+    inner.report.borrow_mut().normalised =
+        inner.counters.get().repairs - before + again.len() as u64;
+    claim_first(inner, &again)?;
+    publish_start(inner, &again, idle)
+        .await
+        .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))
+}
+
+/// Two segments to go on with, and as many as the batches to be appended again can fill.
+fn claim_first(inner: &Rc<Inner>, again: &[(Header, Bytes)]) -> Result<(), OpenRefusal> {
     let mut log = inner.log.borrow_mut();
     let log = &mut *log;
-    log.table = recovered.table;
-    log.next = recovered.top.next();
-    log.acked = recovered.top;
-    log.chain = recovered.chain;
-    log.marks = recovered.marks.into();
-    // Claims that were filled stay listed until the next table; the unused ones are free again.
-    log.claims
-        .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
-    // Two to go on with, and as many as the batches to be appended again can fill.
     let segment_bytes = inner.plan.segment_bytes as usize;
     let again_bytes: usize = again.iter().map(|(_, bytes)| bytes.len()).sum();
     let again_segments = (2 * again_bytes.div_ceil(segment_bytes)).min(again.len());
+    // Claims that were filled stay listed until the next table; the unused ones are free again.
+    log.claims
+        .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
     for _ in 0..2 + again_segments {
-        let claimed = log.table.claim(Lsn(0), recovered.top);
-        let Some((segment, generation)) = claimed else {
+        let Some((segment, generation)) = log.table.claim(Lsn(0), log.acked) else {
             break;
         };
-        if log.claims.len() == crate::limits::SUPERBLOCK_CLAIMS_MAX {
+        if log.claims.len() == SUPERBLOCK_CLAIMS_MAX {
             return misfit(
                 "the volume was interrupted too often while opening; free segments cannot be claimed",
             );
@@ -570,13 +641,7 @@ fn adopt(
             generation,
         });
     }
-    for &lsn in &recovered.damaged {
-        inner
-            .damage
-            .borrow_mut()
-            .insert((lsn, SegmentIndex(u32::MAX), 0));
-    }
-    Ok(recovered.damaged)
+    Ok(())
 }
 
 /// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment.

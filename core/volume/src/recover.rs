@@ -14,7 +14,7 @@ use device::{BLOCK_BYTES, DeviceIndex};
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{SEARCH_WINDOW_BYTES, SEGMENTS_TO_MOVE_IN};
-use crate::segment::{State, Table};
+use crate::segment::{Row, State, Table};
 use crate::stream::{Found, Of, Stream};
 use crate::superblock::Superblock;
 use crate::types::*;
@@ -97,7 +97,8 @@ pub(crate) struct Recovered {
     /// Acknowledged and on no leg.
     pub damaged: Vec<Lsn>,
     pub batches: u64,
-    pub normalised: u64,
+    /// Batches to be put right where they lie: place of each.
+    pub repairs: Vec<(Of, u32)>,
 }
 
 /// Reads the segment table that `superblock` names, from any serving leg.
@@ -137,7 +138,7 @@ async fn read_table(inner: &Rc<Inner>, superblock: &Superblock) -> Result<Table,
         .map_or_else(|| misfit("the segment table does not fit the volume"), Ok)
 }
 
-/// Finds the end of the log and puts copies of acknowledged batches right. Writes nothing else.
+/// Finds the end of the log and what must be done so that the legs are identical up to it. Only reads.
 pub(crate) async fn recover(
     inner: &Rc<Inner>,
     superblock: &Superblock,
@@ -191,30 +192,9 @@ pub(crate) async fn recover(
     }
     let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
-    let normalised = complete_acknowledged(inner, &union, &accepted, acked, &serving).await;
+    let mut repairs = acknowledged_to_repair(&union, &accepted, acked, first.0);
 
     let mut pivot = first_incomplete(&union, &accepted, acked, &serving);
-    let free = table
-        .rows
-        .iter()
-        .filter(|row| row.state == State::Free)
-        .count();
-    if free < SEGMENTS_TO_MOVE_IN && pivot < accepted.len() {
-        // No room to append them again: complete them where they are.
-        while pivot < accepted.len() {
-            let header = &accepted[pivot];
-            let of = Of {
-                segment: header.segment,
-                generation: header.generation,
-            };
-            match inner.repair_batch(of, header.block).await {
-                Ok(Some((found, _))) if found.lsn == header.lsn => pivot += 1,
-                // It verified a moment ago and was never acknowledged: the tail ends before it.
-                _ => break,
-            }
-        }
-        accepted.truncate(pivot);
-    }
     let mut again = Vec::new();
     for header in &accepted[pivot..] {
         match read_from_any(inner, &union, header, &serving).await {
@@ -222,6 +202,14 @@ pub(crate) async fn recover(
             // It verified a moment ago and was never acknowledged: the tail ends before it.
             None => break,
         }
+    }
+    accepted.truncate(pivot + again.len());
+    let is_free = |row: &&Row| row.state == State::Free;
+    if table.rows.iter().filter(is_free).count() < SEGMENTS_TO_MOVE_IN {
+        // No room to append them again: complete them where they are.
+        repairs.extend(accepted[pivot..].iter().map(place_of));
+        pivot = accepted.len();
+        again.clear();
     }
     let kept = &accepted[..pivot];
     let top = kept
@@ -253,7 +241,7 @@ pub(crate) async fn recover(
         idle,
         damaged,
         batches,
-        normalised,
+        repairs,
     })
 }
 
@@ -442,28 +430,27 @@ fn longest_chain(
     (accepted, damaged)
 }
 
-/// Puts acknowledged batches that the first leg lacks back where they were; returns how many copies were written.
-/// What other legs lack of them is rot, found by reads and scrub.
-async fn complete_acknowledged(
-    inner: &Rc<Inner>,
+/// Places of acknowledged batches that the first leg lacks: they go back where they were. What other legs lack of them
+/// is rot, found by reads and scrub.
+fn acknowledged_to_repair(
     union: &Union,
     accepted: &[Header],
     acked: Lsn,
-    serving: &[(LegIndex, DeviceIndex)],
-) -> u64 {
-    let before = inner.counters.get().repairs;
-    let first = serving[0].0;
-    for header in accepted.iter().take_while(|header| header.lsn <= acked) {
-        if !union.legs_with(header).contains(&first) {
-            let of = Of {
-                segment: header.segment,
-                generation: header.generation,
-            };
-            // A repair that does not hold is counted; the other leg still has the batch.
-            let _ = inner.repair_batch(of, header.block).await;
-        }
-    }
-    inner.counters.get().repairs - before
+    first: LegIndex,
+) -> Vec<(Of, u32)> {
+    let known = accepted.iter().take_while(|header| header.lsn <= acked);
+    let lacking = known.filter(|header| !union.legs_with(header).contains(&first));
+    lacking.map(place_of).collect()
+}
+
+fn place_of(header: &Header) -> (Of, u32) {
+    (
+        Of {
+            segment: header.segment,
+            generation: header.generation,
+        },
+        header.block,
+    )
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg or

@@ -190,7 +190,10 @@ fn rot_is_not_mistaken_for_a_torn_tail() {
         read.expect("what follows the damage is kept"),
         letter(5, 9_000)
     );
-    volume.accept_damage();
+    bench
+        .world
+        .block_on(volume.accept_damage())
+        .expect("taken over");
     bench.append(&volume, b"yes").expect("written again");
     drop(volume);
     bench.world.crash();
@@ -711,6 +714,19 @@ fn an_unreadable_tail_is_unknown_and_not_absent() {
         Err(CommitFault::Deferred(_))
     ));
     assert_eq!(bench.payloads(&volume).len(), 3);
+    drop(volume);
+    bench.world.crash();
+    // The device recovers: nothing was written over what it would not show.
+    bench.world.with_disk(bench.disks[0], |medium| {
+        let mut block = vec![0; 4096];
+        medium.peek(at(&addresses[3]), &mut block);
+        medium
+            .write(at(&addresses[3]), &block, true)
+            .expect("a good block");
+    });
+    let volume = bench.open();
+    assert_eq!(volume.refuses(), None);
+    assert_eq!(bench.payloads(&volume).len(), 4);
 }
 
 #[test]
