@@ -27,6 +27,8 @@ mod deliver;
 mod directory;
 mod flags;
 mod folders;
+#[doc(hidden)]
+pub mod fuzzing;
 mod inner;
 pub mod limits;
 mod load;

@@ -16,7 +16,7 @@ const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RPBATCH1");
 const FORMAT_MAJOR: u16 = 1;
 /// Fixed fields end here, inline records begin.
 const INLINE_AT: usize = 256;
-const CHECK_AT: usize = BATCH_HEADER_BYTES - 16;
+pub(crate) const CHECK_AT: usize = BATCH_HEADER_BYTES - 16;
 pub(crate) const INLINE_BYTES_MAX: usize = CHECK_AT - INLINE_AT;
 
 /// Who a batch's payload belongs to.
@@ -199,7 +199,12 @@ pub(crate) fn content_hash(padded: &[u8], volume: VolumeId) -> u128 {
     hash::xxh3_128(padded, volume.check_seed())
 }
 
-fn place_seed(volume: VolumeId, segment: SegmentIndex, generation: Generation, block: u32) -> u64 {
+pub(crate) fn place_seed(
+    volume: VolumeId,
+    segment: SegmentIndex,
+    generation: Generation,
+    block: u32,
+) -> u64 {
     let (low, high) = volume.halves();
     hash::seed(&[
         low,

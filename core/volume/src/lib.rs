@@ -47,6 +47,8 @@
 mod arena;
 mod checkpoint;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod inner;
 mod layout;

@@ -17,9 +17,9 @@ const FORMAT_MAJOR: u16 = 1;
 /// Feature words this code knows. A leg with an unknown incompat bit is refused.
 const INCOMPAT_KNOWN: u32 = 0;
 /// Fixed slot head: magic, format, copy number, features, leg, body length.
-const BODY_AT: usize = 64;
-const CHECK_AT: usize = BLOCK_BYTES - 16;
-const BODY_HASH_AT: usize = CHECK_AT - 16;
+pub(crate) const BODY_AT: usize = 64;
+pub(crate) const CHECK_AT: usize = BLOCK_BYTES - 16;
+pub(crate) const BODY_HASH_AT: usize = CHECK_AT - 16;
 
 /// One row of the member table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -325,7 +325,7 @@ pub(crate) fn quorum(slots: &[Slot]) -> Result<Option<Quorum>, String> {
     }))
 }
 
-fn hash_body(body: &[u8]) -> u128 {
+pub(crate) fn hash_body(body: &[u8]) -> u128 {
     hash::xxh3_128(body, MAGIC)
 }
 

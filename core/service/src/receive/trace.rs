@@ -62,29 +62,14 @@ fn write_date(out: &mut Vec<u8>, unix_seconds: i64) {
     ];
     let days = unix_seconds.div_euclid(86_400);
     let second = unix_seconds.rem_euclid(86_400);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = mail::text::civil_from_days(days);
     let weekday = DAYS[days.rem_euclid(7) as usize];
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     let _ = write!(
         out,
         "{weekday}, {day} {} {year:04} {hour:02}:{minute:02}:{second:02} +0000",
-        MONTHS[month]
+        MONTHS[month as usize - 1]
     );
-}
-
-/// Year, month from 0 and day from 1 of the `days`th day after 1 January 1970, Gregorian. Counted in years that begin on 1 March, so that
-/// the leap day is the last.
-fn civil(days: i64) -> (i64, usize, i64) {
-    let days = days + 719_468; // from 1 March of year 0
-    let era = days.div_euclid(146_097); // of 400 years
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153; // from March
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let year = era * 400 + year_of_era + i64::from(month >= 10);
-    (year, ((month + 2) % 12) as usize, day)
 }
 
 /// Received fields in the header of `content`.

@@ -1,0 +1,114 @@
+//! What is fuzzed. Each target is one file: its seeds, its words, and what must hold for any bytes.
+
+mod disk;
+mod imap;
+mod mailbox;
+mod smtp;
+mod summary;
+
+/// See the crate.
+pub struct Target {
+    pub name: &'static str,
+    /// Comes back for any bytes, or panics with what does not hold.
+    pub run: fn(&[u8]),
+    /// Well-formed inputs to start from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// What the grammar is made of.
+    pub words: &'static [&'static [u8]],
+    /// Mutations in a smoke run: a second or two of a release build.
+    pub runs: u64,
+}
+
+pub static TARGETS: &[Target] = &[
+    Target {
+        name: "smtp",
+        run: smtp::session,
+        seeds: smtp::seeds,
+        words: smtp::WORDS,
+        runs: 400_000,
+    },
+    Target {
+        name: "smtp-client",
+        run: smtp::client,
+        seeds: smtp::client_seeds,
+        words: smtp::CLIENT_WORDS,
+        runs: 800_000,
+    },
+    Target {
+        name: "imap",
+        run: imap::session,
+        seeds: imap::seeds,
+        words: imap::WORDS,
+        runs: 150_000,
+    },
+    Target {
+        name: "imap-ask",
+        run: imap::ask,
+        seeds: imap::ask_seeds,
+        words: imap::WORDS,
+        runs: 400_000,
+    },
+    Target {
+        name: "imap-client",
+        run: imap::responses,
+        seeds: imap::response_seeds,
+        words: imap::WORDS,
+        runs: 300_000,
+    },
+    Target {
+        name: "summary",
+        run: summary::summary,
+        seeds: summary::seeds,
+        words: summary::WORDS,
+        runs: 200_000,
+    },
+    Target {
+        name: "digest",
+        run: summary::digest,
+        seeds: summary::digest_seeds,
+        words: &[],
+        runs: 1_000_000,
+    },
+    Target {
+        name: "superblock",
+        run: volume::fuzzing::superblock,
+        seeds: volume::fuzzing::superblocks,
+        words: &[],
+        runs: 400_000,
+    },
+    Target {
+        name: "batch",
+        run: volume::fuzzing::header,
+        seeds: volume::fuzzing::headers,
+        words: &[],
+        runs: 500_000,
+    },
+    Target {
+        name: "table",
+        run: volume::fuzzing::table,
+        seeds: volume::fuzzing::tables,
+        words: &[],
+        runs: 1_000_000,
+    },
+    Target {
+        name: "leg",
+        run: disk::leg,
+        seeds: disk::seeds,
+        words: &[],
+        runs: 1_500,
+    },
+    Target {
+        name: "record",
+        run: ::mailbox::fuzzing::record,
+        seeds: ::mailbox::fuzzing::records,
+        words: &[],
+        runs: 500_000,
+    },
+    Target {
+        name: "row",
+        run: ::mailbox::fuzzing::row,
+        seeds: mailbox::row_seeds,
+        words: &[],
+        runs: 500_000,
+    },
+];

@@ -1,0 +1,293 @@
+//! IMAP: a client that says anything, a message and a client that asks anything of it, a server that answers anything.
+
+use ::imap::client::{Responses, put_command};
+use ::imap::command::Body;
+use ::imap::fetch::{self, FetchItem};
+use ::imap::respond::{put_body_structure, put_envelope};
+use ::imap::search::{Content, Matcher, Row};
+use ::imap::{Event, Names, Policy, Session, State, parse};
+use mail::{Flags, InternalDate, Summary};
+
+pub const WORDS: &[&[u8]] = &[
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"(",
+    b")",
+    b"\"",
+    b"\\",
+    b"{3}\r\nabc",
+    b"{3+}\r\nabc",
+    b"{99999999999}\r\n",
+    b"~{2}\r\nab",
+    b"NIL",
+    b"*",
+    b"1:*",
+    b"2,4:7",
+    b"4294967295",
+    b"0",
+    b"a1 LOGIN u p\r\n",
+    b"a2 SELECT INBOX\r\n",
+    b"a3 FETCH 1:* (UID FLAGS BODY.PEEK[HEADER.FIELDS (FROM TO)]<0.100>)\r\n",
+    b"a4 UID SEARCH CHARSET UTF-8 OR NOT SEEN SINCE 1-Feb-2026 SUBJECT \"x\"\r\n",
+    b"a5 APPEND INBOX (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {4+}\r\nabcd\r\n",
+    b"a6 IDLE\r\nDONE\r\n",
+    b"a7 LIST (SUBSCRIBED) \"\" (\"*\" \"%\") RETURN (STATUS (MESSAGES))\r\n",
+    b"a8 STORE 1 +FLAGS.SILENT ($a \\Deleted)\r\n",
+    b"a9 AUTHENTICATE PLAIN AGEAYg==\r\n",
+    b"ENABLE IMAP4rev2",
+    b"&AOQ-",
+    b"&",
+    b"BODY[1.2.MIME]",
+    b"BINARY[1]",
+    b"BODYSTRUCTURE",
+    b"ENVELOPE",
+    b"UID ",
+    b"COPY",
+    b"MOVE",
+    b"EXPUNGE",
+    b"\xc3\xa9",
+    b"\xff",
+    b"\0",
+];
+
+pub fn seeds() -> Vec<Vec<u8>> {
+    let login = b"a1 LOGIN user pass\r\n";
+    let lines: [&[u8]; 9] = [
+        b"a CAPABILITY\r\nb NOOP\r\nc ID (\"name\" \"x\")\r\nd ENABLE IMAP4rev2 UTF8=ACCEPT\r\ne NAMESPACE\r\nf LOGOUT\r\n",
+        b"a SELECT \"INBOX\"\r\nb FETCH 1:3,5:* (FLAGS UID INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY[] BODY.PEEK[1.2.HEADER.FIELDS.NOT (A \"b\")]<1.2> BINARY.SIZE[1])\r\nc STORE 1 -FLAGS (\\Seen k)\r\nd CLOSE\r\n",
+        b"a SELECT {5+}\r\nINBOX\r\nb UID SEARCH RETURN (MIN MAX COUNT) CHARSET UTF-8 NOT (OR ALL UNSEEN) HEADER X {1+}\r\ny BEFORE 1-Jan-2020 LARGER 5 UID 1:*\r\nc UID COPY 1 x\r\nd UID EXPUNGE 1:*\r\n",
+        b"a APPEND x (\\Seen) \" 1-Jan-2026 00:00:00 +0000\" {10+}\r\n0123456789\r\nb APPEND x {3}\r\nabc\r\n",
+        b"a IDLE\r\nDONE\r\nb CREATE \"a/b &AOQ-\" (USE (\\Junk))\r\nc RENAME a b\r\nd DELETE b\r\ne SUBSCRIBE q\r\n",
+        b"a LIST (SUBSCRIBED REMOTE RECURSIVEMATCH) \"\" (\"a*\" %) RETURN (CHILDREN SPECIAL-USE STATUS (MESSAGES UIDNEXT))\r\nb LSUB \"\" *\r\nc STATUS x (UNSEEN SIZE)\r\n",
+        b"a UNSELECT\r\nb EXAMINE x\r\nc CHECK\r\nd MOVE 1 y\r\ne SEARCH TEXT \"q\\\"r\"\r\n",
+        b"",
+        b"a AUTHENTICATE PLAIN\r\nAGEAYg==\r\nb STARTTLS\r\n",
+    ];
+    let with = |line: &&[u8]| {
+        let heads = [[0u8, 1], [0, 7], [0, 90]];
+        heads
+            .map(|head| {
+                [
+                    &head[..],
+                    if line.starts_with(b"a AUTH") {
+                        b""
+                    } else {
+                        login
+                    },
+                    line,
+                ]
+                .concat()
+            })
+            .to_vec()
+    };
+    lines.iter().flat_map(with).collect()
+}
+
+/// What came out does not depend on the cut; each command is written and read back as itself.
+pub fn session(data: &[u8]) {
+    let &[choice, cut, ref bytes @ ..] = data else {
+        return;
+    };
+    let policy = Policy {
+        tls_offered: choice & 1 != 0,
+        login_without_tls: choice & 2 == 0,
+        append_bytes_max: 2_000,
+    };
+    let whole = converse(policy, bytes, usize::MAX);
+    let pieces = converse(policy, bytes, usize::from(cut).max(1));
+    // A line past its bound is refused when it is whole and given up on while it is not: that may depend on the cut.
+    let within_bounds = bytes.len() <= ::imap::limits::COMMAND_BYTES_BEFORE_LOGIN_MAX;
+    assert!(
+        !within_bounds || whole == pieces,
+        "the cut changes the outcome"
+    );
+    assert!(whole.1.is_empty() || whole.1.ends_with(b"\r\n"));
+}
+
+/// The events as text, and the output.
+fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
+    let mut session = Session::new(policy, false);
+    let mut out = Vec::new();
+    let mut events = Vec::new();
+    session.greet(&mut out);
+    for segment in bytes.chunks(size) {
+        session.input().extend_from_slice(segment);
+        loop {
+            // until input is wanted: every other event used some up
+            let event = session.step(&mut out);
+            match &event {
+                Event::Wait => break,
+                Event::LogIn { tag, user, .. } => {
+                    if user == b"wrong" {
+                        if session.login_refused(tag, &mut out).is_some() {
+                            return (events, out);
+                        }
+                    } else {
+                        session.logged_in(tag, &mut out);
+                    }
+                }
+                Event::Perform { command, .. } => {
+                    read_back(command, session.names());
+                    match command.body {
+                        Body::Select { read_only, .. } => session.selected(read_only),
+                        Body::Close | Body::Unselect => session.unselected(),
+                        _ => {}
+                    }
+                }
+                Event::Idle | Event::IdleEnded { .. } => {}
+                Event::StartTls | Event::Close => {
+                    events.push(format!("{event:?}"));
+                    return (events, out);
+                }
+            }
+            events.push(format!("{event:?}"));
+        }
+    }
+    assert!(session.state() != State::Logout, "a logout ends in Close");
+    (events, out)
+}
+
+fn read_back(command: &::imap::Command, names: Names) {
+    if matches!(command.body, Body::Append { .. }) {
+        return; // its message is a place in bytes that are written anew
+    }
+    let mut line = Vec::new();
+    put_command(&mut line, command, b"", names);
+    let again = parse::command(&line, names);
+    assert!(
+        again.as_ref() == Ok(command),
+        "{command:?} is written as {} and read as {again:?}",
+        line.escape_ascii()
+    );
+}
+
+/// A command line, then a message.
+pub fn ask_seeds() -> Vec<Vec<u8>> {
+    let asks: [&[u8]; 6] = [
+        b"a FETCH 1 (ENVELOPE BODYSTRUCTURE BODY BODY[] BODY[1] BODY[2.1.MIME] BODY[HEADER] BODY[TEXT]<2.9> RFC822)\r\n",
+        b"a FETCH 1 (BODY[HEADER.FIELDS (Subject To)] BODY[2.HEADER.FIELDS.NOT (From)] BINARY[1] BINARY[2]<0.5> BINARY.SIZE[1])\r\n",
+        b"a FETCH 1 (BODY[1.1.1.TEXT] BODY[1.HEADER] BODY[2.2])\r\n",
+        b"a SEARCH OR TEXT x BODY y FROM a NOT TO b SUBJECT \"c d\"\r\n",
+        b"a SEARCH HEADER Content-Type m SENTBEFORE 1-Jan-2030 SENTON 21-Nov-2026 1:* UID 7\r\n",
+        b"a SEARCH BCC q CC r LARGER 3 SMALLER 9 KEYWORD k UNDELETED ON 2-Feb-2020\r\n",
+    ];
+    asks.iter()
+        .flat_map(|ask| {
+            super::summary::seeds()
+                .into_iter()
+                .map(|message| [ask, &*message].concat())
+        })
+        .collect()
+}
+
+/// Whatever is asked of whatever message: sections lie in it, what is written is values, and a search comes to a verdict.
+pub fn ask(data: &[u8]) {
+    let Some(end) = memchr::memmem::find(data, b"\r\n") else {
+        return;
+    };
+    let (line, raw) = data.split_at(end + 2);
+    let Ok(command) = parse::command(line, Names::Utf8) else {
+        return;
+    };
+    let summary = Summary::of(raw);
+    match command.body {
+        Body::Fetch { items, .. } => {
+            let mut out = b"* 1 FETCH (".to_vec();
+            put_envelope(&mut out, &summary.envelope());
+            for extended in [false, true] {
+                out.push(b' ');
+                put_body_structure(&mut out, &summary.root, extended);
+            }
+            for item in &items {
+                answer(item, &summary, raw);
+            }
+            out.extend_from_slice(b")\r\n");
+            let mut responses = Responses::default();
+            responses.input().extend_from_slice(&out);
+            let response = responses
+                .step()
+                .expect("our own response")
+                .expect("a whole one");
+            response.values().expect("well-formed values");
+        }
+        Body::Search(request) => {
+            let matcher = Matcher::new(&request.key, 1, 7);
+            let flags = Flags::default();
+            let row = Row {
+                number: 1,
+                uid: 7,
+                flags: &flags,
+                internal_date: InternalDate::utc(0),
+                size_bytes: raw.len() as u32,
+            };
+            matcher.verdict(row, Content::default());
+            matcher.verdict(
+                row,
+                Content {
+                    summary: Some(&summary),
+                    body: None,
+                },
+            );
+            let verdict = matcher.verdict(
+                row,
+                Content {
+                    summary: Some(&summary),
+                    body: Some(raw),
+                },
+            );
+            assert!(
+                matches!(
+                    verdict,
+                    ::imap::search::Verdict::Yes | ::imap::search::Verdict::No
+                ),
+                "{verdict:?}"
+            );
+        }
+        _ => {}
+    }
+}
+
+fn answer(item: &FetchItem, summary: &Summary, raw: &[u8]) {
+    item.needs_body(Some(summary));
+    match item {
+        FetchItem::Section {
+            section, partial, ..
+        } => {
+            if let Some(bytes) = fetch::cut(section, summary, raw) {
+                assert!(fetch::part_of(&bytes, *partial).len() <= bytes.len());
+                // What the summary alone can answer is what the body would.
+                if let Some(fields) = fetch::fields_from_summary(section, summary) {
+                    assert_eq!(fields, *bytes, "{section:?}");
+                }
+            }
+        }
+        FetchItem::Binary { part, partial, .. } => {
+            if let Some((body, encoding)) = fetch::binary_part(part, summary, raw)
+                && let Some(decoded) = fetch::transfer_decoded(body, encoding)
+            {
+                fetch::part_of(&decoded, *partial);
+            }
+        }
+        _ => {}
+    }
+}
+
+pub fn response_seeds() -> Vec<Vec<u8>> {
+    let text: &[u8] = b"* OK [CAPABILITY IMAP4rev1] hi\r\n* 3 FETCH (FLAGS (\\Seen) BODY[] {5}\r\nhello ENVELOPE (\"x\" NIL ((NIL NIL \"a\" \"b\")) NIL))\r\n+ go\r\n* LIST (\\HasNoChildren) \"/\" &AOQ-\r\na OK done\r\n";
+    vec![text.to_vec()]
+}
+
+/// A server may say anything.
+pub fn responses(data: &[u8]) {
+    let mut responses = Responses::default();
+    responses.input().extend_from_slice(data);
+    // Each response uses up a line.
+    while let Ok(Some(response)) = responses.step() {
+        let _ = response.values();
+        response.completes("a");
+        response.is_continuation();
+        response.tag();
+    }
+}
