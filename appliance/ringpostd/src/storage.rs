@@ -119,6 +119,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         premade: Premade::new(premade),
         format_over: opening.create_over,
         accept_moved: opening.accept_moved,
+        ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
     if opening.create {
