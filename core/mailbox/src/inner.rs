@@ -45,6 +45,7 @@ pub struct Inner {
     pub placing: Rc<RefCell<BTreeMap<u64, Vec<Placing>>>>,
     pub placing_next: Cell<u64>,
     pub pass: RefCell<Option<Pass>>,
+    pub reclaiming: Cell<bool>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
 }

@@ -45,6 +45,7 @@ impl Mailboxes {
             placing: Rc::default(),
             placing_next: Cell::new(0),
             pass: RefCell::new(None),
+            reclaiming: Cell::new(false),
             rows_read: Cell::new(0),
         };
         let mailboxes = Mailboxes {

@@ -372,7 +372,12 @@ impl Mailboxes {
     }
 
     /// One reclaim pass; the store decides whether there is anything to do. Says how many segments were freed.
+    /// A second call while one runs answers 0.
     pub async fn reclaim(&self) -> usize {
+        if self.inner.reclaiming.replace(true) {
+            return 0;
+        }
+        let _running = Reclaiming(&self.inner);
         let freed_count = match self.inner.store.reclaim(self).await {
             Ok(freed_count) => freed_count,
             Err(fault) => {
@@ -384,6 +389,15 @@ impl Mailboxes {
             tracing::info!(freed_count, "reclaim freed segments");
         }
         freed_count
+    }
+}
+
+struct Reclaiming<'a>(&'a Inner);
+impl Drop for Reclaiming<'_> {
+    fn drop(&mut self) {
+        // Every reference was redirected, or the pass failed and nothing is freed; the lists are large.
+        *self.0.pass.borrow_mut() = None;
+        self.0.reclaiming.set(false);
     }
 }
 

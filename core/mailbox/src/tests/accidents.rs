@@ -212,9 +212,9 @@ fn reclaim_keeps_what_stays_and_frees_what_went() {
             mailboxes.expunge(inbox, &all).await.unwrap();
             if round % 10 == 9 {
                 mailboxes.checkpoint().await.unwrap();
-                mailboxes.store().reclaim(&mailboxes).await.unwrap();
+                mailboxes.reclaim().await;
                 mailboxes.checkpoint().await.unwrap();
-                mailboxes.store().reclaim(&mailboxes).await.unwrap();
+                mailboxes.reclaim().await;
             }
         }
         let counters = mailboxes.store().counters();
@@ -286,7 +286,7 @@ fn a_full_volume_refuses_mail_and_can_be_emptied() {
         );
         for _ in 0..8 {
             mailboxes.checkpoint().await.unwrap();
-            mailboxes.store().reclaim(&mailboxes).await.unwrap();
+            mailboxes.reclaim().await;
         }
         assert!(mailboxes.deliver(large(1)).await[0].is_ok());
     });
