@@ -109,6 +109,7 @@ impl Inner {
                     "more is waiting for the disks than memory is planned for".into(),
                 ));
             }
+            let full_before = queue.bytes >= self.sizes.payload_bytes_max;
             queue.bytes += bytes;
             queue.groups.push_back(Waiting {
                 group,
@@ -119,7 +120,8 @@ impl Inner {
                 bytes,
                 since: self.io.host.now(),
             });
-            queue.groups.len() == 1 || queue.bytes >= self.sizes.payload_bytes_max
+            let full_now = !full_before && queue.bytes >= self.sizes.payload_bytes_max;
+            queue.groups.len() == 1 || full_now
         };
         if start {
             self.wake_committer();
