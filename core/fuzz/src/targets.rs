@@ -91,6 +91,27 @@ pub static TARGETS: &[Target] = &[
         runs: 1_000_000,
     },
     Target {
+        name: "frame",
+        run: store::fuzzing::frames,
+        seeds: store::fuzzing::frame_seeds,
+        words: &[],
+        runs: 300_000,
+    },
+    Target {
+        name: "projection",
+        run: store::fuzzing::projection,
+        seeds: store::fuzzing::projection_seeds,
+        words: &[],
+        runs: 150_000,
+    },
+    Target {
+        name: "reference",
+        run: store::fuzzing::references,
+        seeds: store::fuzzing::reference_seeds,
+        words: &[],
+        runs: 500_000,
+    },
+    Target {
         name: "leg",
         run: disk::leg,
         seeds: disk::seeds,

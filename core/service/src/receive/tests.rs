@@ -17,13 +17,15 @@ use crate::owner::Busy;
 
 /// What was handed over: the raw message and its recipients.
 type Handed = (Vec<u8>, Vec<u32>);
+/// What a delivery comes to.
+type Results = Result<Vec<Result<(), MailboxFault>>, Busy>;
 
 /// Accounts 1 alice, 2 bob, 3 full (no room), 4 small (room for 100 bytes), all of example.org.
 #[derive(Clone, Default)]
 struct Script {
     handed: Arc<Mutex<Vec<Handed>>>,
     /// What the next deliveries come to; without any, all goes well.
-    next: Arc<Mutex<VecDeque<Result<Vec<Result<(), MailboxFault>>, Busy>>>>,
+    next: Arc<Mutex<VecDeque<Results>>>,
     generation: Arc<AtomicU64>,
     looked_up: Arc<AtomicU64>,
 }
@@ -189,7 +191,7 @@ impl Served {
         std::mem::take(&mut self.script.handed.lock().unwrap())
     }
 
-    fn then(&self, results: Result<Vec<Result<(), MailboxFault>>, Busy>) {
+    fn then(&self, results: Results) {
         self.script.next.lock().unwrap().push_back(results);
     }
 
