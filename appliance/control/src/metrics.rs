@@ -121,6 +121,7 @@ struct Storage {
     legs: Vec<LegLine>,
     taking: bool,
     volume: volume::Counters,
+    store: store::Counters,
     damaged: usize,
     checkpoint_lsn: u64,
     since_checkpoint: (u64, u64),
@@ -334,6 +335,7 @@ fn storage(mailboxes: &mailbox::Mailboxes) -> Storage {
         legs: legs::lines(volume),
         taking: volume.refuses().is_none(),
         volume: volume.counters(),
+        store: mailboxes.store().counters(),
         damaged: volume.damage().len(),
         checkpoint_lsn: volume.checkpoint().lsn.0,
         since_checkpoint: mailboxes.store().since_checkpoint(),
@@ -395,6 +397,7 @@ fn write_storage(text: &mut Text, storage: &Storage) {
         text.family(name, "counter", help);
         text.sample(&sample_name(name, "counter"), "", value);
     }
+    write_store(text, &storage.store);
     text.family(
         "ringpost_damaged_batches",
         "gauge",
@@ -469,6 +472,55 @@ fn write_storage(text: &mut Text, storage: &Storage) {
                 field(leg),
             );
         }
+    }
+}
+
+fn write_store(text: &mut Text, store: &store::Counters) {
+    let counters = [
+        (
+            "ringpost_log_groups",
+            "Groups appended to the log.",
+            store.groups,
+        ),
+        (
+            "ringpost_log_bytes",
+            "Bytes of the log, framing included, per leg.",
+            store.batch_bytes,
+        ),
+        (
+            "ringpost_body_bytes",
+            "Bytes of message bodies taken in.",
+            store.body_raw_bytes,
+        ),
+        (
+            "ringpost_body_stored_bytes",
+            "What they took in the log.",
+            store.body_stored_bytes,
+        ),
+        (
+            "ringpost_checkpoints",
+            "Checkpoints of the index.",
+            store.checkpoints,
+        ),
+        (
+            "ringpost_checkpoint_bytes",
+            "Bytes of the index written by them, per leg.",
+            store.checkpoint_bytes,
+        ),
+        (
+            "ringpost_reclaimed_segments",
+            "Segments freed by reclaim.",
+            store.reclaimed_segments,
+        ),
+        (
+            "ringpost_reclaim_copied_bytes",
+            "Bytes that reclaim had to copy.",
+            store.reclaim_copied_bytes,
+        ),
+    ];
+    for (name, help, value) in counters {
+        text.family(name, "counter", help);
+        text.sample(&sample_name(name, "counter"), "", value);
     }
 }
 

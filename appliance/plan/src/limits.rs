@@ -61,3 +61,5 @@ pub const LEG_BYTES_MIN: u64 = 64 * MIB as u64;
 pub const SEGMENT_BYTES_MIN: u64 = 4 * MIB as u64;
 /// storage.md A1: the size for NVMe tiers.
 pub const SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;
+/// With so few CPUs threads are not pinned unless a profile says so.
+pub const UNPINNED_CPUS_MAX: usize = 2;

@@ -288,8 +288,14 @@ fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
             }
         }
     }
+    // On a machine this small everything else runs on the same CPUs: a thread that may not move would wait behind it.
+    let named = zones.storage.is_some() || zones.inbound.is_some() || zones.client.is_some();
+    let pinned = named || machine.cpus.len() > UNPINNED_CPUS_MAX;
     for (index, core) in cores.iter_mut().enumerate() {
         let zones: Vec<&str> = core.zones.iter().map(|zone| zone.name()).collect();
+        if !pinned {
+            core.cpu = None;
+        }
         core.name = format!("{}/{index}", zones.join("+"));
     }
     Ok(cores)

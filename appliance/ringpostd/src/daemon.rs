@@ -46,13 +46,6 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         settings,
         trial,
     } = chosen;
-    let signals = |kind| {
-        signal(kind).map_err(|error| Misfit::new(format!("cannot wait for signals: {error}")))
-    };
-    let (mut terminated, mut interrupted) = (
-        signals(SignalKind::terminate())?,
-        signals(SignalKind::interrupt())?,
-    );
     let state = State::open(&plan.state)?;
     let tls = certificate::load(&settings.tls, &state, &plan.server_name)?;
     // Sockets before legs: a port in use is said before anything is written.
@@ -76,6 +69,14 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     if legs != Legs::Open {
         trial::created(&state)?;
     }
+    // Until here a signal ends us at once: nothing was accepted yet, and every step can be done again.
+    let signals = |kind| {
+        signal(kind).map_err(|error| Misfit::new(format!("cannot wait for signals: {error}")))
+    };
+    let (mut terminated, mut interrupted) = (
+        signals(SignalKind::terminate())?,
+        signals(SignalKind::interrupt())?,
+    );
     let plan = Arc::new(plan);
     let metrics = Metrics::new();
     let serving = Serving {

@@ -47,6 +47,12 @@ fn one_two_and_many_cpus_each_get_a_whole_house() {
     );
     let plan = trial(&machine(2, 8 << 30)).expect("it fits");
     assert_eq!(plan.cores[1].zones, [Zone::Inbound, Zone::Client]);
+    assert_eq!(
+        plan.cores[1].cpu, None,
+        "nobody is pinned where there is no room to step aside"
+    );
+    let plan = trial(&machine(4, 8 << 30)).expect("it fits");
+    assert_eq!(plan.cores[1].cpu, Some(1));
 }
 
 #[test]

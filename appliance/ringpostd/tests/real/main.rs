@@ -13,5 +13,6 @@ mod imap;
 mod input;
 mod ledger;
 mod legs;
+mod operator;
 mod smtp;
 mod start;
