@@ -1,4 +1,5 @@
 //! `fuzz smoke [--runs N] [--seed S] [--target NAME]` · `fuzz replay NAME FILE…` · `fuzz list`
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -22,7 +22,7 @@
 //!
 //! # Where to start reading
 //!
-//! `Session::step` in `session`, then `content` for the fast path, `command` and `path` for the grammar.
+//! `Session::step` in `session`, then `session::commands`, `content` for the fast path, `command` and `path` for the grammar.
 #![forbid(unsafe_code)]
 
 pub mod client;

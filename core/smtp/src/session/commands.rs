@@ -1,0 +1,204 @@
+//! What each command does: the order of RFC 5321 §4.1.4, in the words of the protocol.
+
+use crate::command::{Command, Mail, parse, parse_rcpt};
+use crate::reply::{Refusal, Reply};
+
+use super::{Action, ClaimedHello, Envelope, Next, Role, Session, State, Transaction};
+
+impl Session {
+    /// One command line, without its CRLF. `Some`: the caller must act.
+    pub(super) fn on_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Action> {
+        let command = match parse(line) {
+            Ok(command) => command,
+            Err(Refusal::Http) => {
+                self.close(Refusal::Http, output);
+                return Some(Action::Close);
+            }
+            // A chunk whose size cannot be read would be taken for commands.
+            Err(refusal)
+                if line
+                    .get(..4)
+                    .is_some_and(|verb| verb.eq_ignore_ascii_case(b"BDAT")) =>
+            {
+                self.close(refusal, output);
+                return Some(Action::Close);
+            }
+            Err(refusal) => return self.refuse(refusal, output),
+        };
+        match command {
+            Command::Ehlo(name) => self.on_hello(name, true, Role::Smtp, output),
+            Command::Helo(name) => self.on_hello(name, false, Role::Smtp, output),
+            Command::Lhlo(name) => self.on_hello(name, true, Role::Lmtp, output),
+            Command::Mail(mail) => self.on_mail(mail, output),
+            Command::Rcpt(argument) => self.on_rcpt(argument, output),
+            Command::Data => self.on_data(output),
+            Command::Bdat { bytes, last } => self.on_bdat(bytes, last),
+            Command::StartTls => self.on_starttls(output),
+            Command::Rset => {
+                self.transaction = None;
+                self.idle(Reply::OK, output)
+            }
+            Command::Noop => self.idle(Reply::OK, output),
+            Command::Vrfy => self.idle(Reply::CANNOT_VERIFY, output),
+            Command::Help => self.idle(Reply::HELP, output),
+            Command::Expn => self.refuse(Refusal::NotImplemented, output),
+            Command::Auth => self.refuse(Refusal::NoAuth, output),
+            Command::Quit => {
+                Reply::BYE.write(output);
+                self.state = State::Closed;
+                Some(Action::Close)
+            }
+        }
+    }
+
+    fn on_hello(
+        &mut self,
+        name: &str,
+        extended: bool,
+        role: Role,
+        output: &mut Vec<u8>,
+    ) -> Option<Action> {
+        if role != self.config.role {
+            return self.refuse(Refusal::WrongHello, output);
+        }
+        if let Some(action) = self.count_idle(output) {
+            return Some(action);
+        }
+        self.transaction = None; // RFC 5321 §4.1.4
+        self.hello = Some(ClaimedHello {
+            name: name.to_owned(),
+            extended,
+        });
+        let hostname = &self.config.hostname;
+        if !extended {
+            output.extend_from_slice(format!("250 {hostname}\r\n").as_bytes());
+            return None;
+        }
+        let size = self.config.limits.message_bytes_max;
+        let tls = if self.config.tls_available && !self.tls {
+            "250-STARTTLS\r\n"
+        } else {
+            ""
+        };
+        output.extend_from_slice(
+            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
+                .as_bytes(),
+        );
+        None
+    }
+
+    fn on_mail(&mut self, mail: Mail, output: &mut Vec<u8>) -> Option<Action> {
+        let limits = &self.config.limits;
+        let refusal = match &self.hello {
+            None => Some(Refusal::HelloFirst),
+            Some(_) if self.transaction.is_some() => Some(Refusal::NestedMail),
+            Some(_) if self.config.tls_required && !self.tls => Some(Refusal::TlsRequired),
+            Some(hello) if mail.has_parameters && !hello.extended => {
+                Some(Refusal::ParameterAfterHelo)
+            }
+            Some(_)
+                if mail
+                    .size_bytes
+                    .is_some_and(|bytes| bytes > limits.message_bytes_max) =>
+            {
+                Some(Refusal::TooBig)
+            }
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            return self.refuse(refusal, output);
+        }
+        if self.messages >= limits.messages_max {
+            self.close(Refusal::TooManyMessages, output);
+            return Some(Action::Close);
+        }
+        let Mail {
+            reverse_path,
+            size_bytes,
+            body,
+            smtputf8,
+            ..
+        } = mail;
+        let envelope = Envelope {
+            reverse_path,
+            recipients: Vec::new(),
+            size_bytes,
+            body,
+            smtputf8,
+        };
+        self.transaction = Some(Transaction {
+            envelope,
+            chunks: None,
+        });
+        Reply::SENDER_OK.write(output);
+        None
+    }
+
+    fn on_rcpt(&mut self, argument: &str, output: &mut Vec<u8>) -> Option<Action> {
+        let Some(transaction) = &self.transaction else {
+            return self.refuse(Refusal::MailFirst, output);
+        };
+        // RFC 3030 §2: no RCPT between chunks.
+        if transaction.chunks.is_some() {
+            return self.refuse(Refusal::NestedMail, output);
+        }
+        if transaction.envelope.recipients.len() >= self.config.limits.recipients_max {
+            Refusal::TooManyRecipients.reply().write(output);
+            return None;
+        }
+        match parse_rcpt(argument, transaction.envelope.smtputf8) {
+            Ok(path) => {
+                self.state = State::Recipient(path);
+                Some(Action::CheckRecipient)
+            }
+            Err(refusal) => self.refuse(refusal, output),
+        }
+    }
+
+    fn on_data(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+        let refusal = match &self.transaction {
+            None => Refusal::MailFirst,
+            Some(transaction) if transaction.chunks.is_some() => Refusal::DataAfterBdat,
+            Some(transaction) if transaction.envelope.recipients.is_empty() => {
+                Refusal::NoRecipients
+            }
+            Some(_) => {
+                self.state = State::Begin(Next::Data);
+                return Some(Action::BeginContent);
+            }
+        };
+        self.refuse(refusal, output)
+    }
+
+    /// RFC 3030 §2: the bytes of a chunk are read even when it is refused, for they are already on their way.
+    fn on_bdat(&mut self, bytes: u64, last: bool) -> Option<Action> {
+        match &mut self.transaction {
+            None => self.skip_chunk(bytes, last, Refusal::MailFirst),
+            Some(transaction) if transaction.envelope.recipients.is_empty() => {
+                self.skip_chunk(bytes, last, Refusal::NoRecipients);
+            }
+            Some(transaction) if transaction.chunks.is_some() => {
+                self.state = State::Chunk { left: bytes, last };
+            }
+            Some(_) => {
+                self.state = State::Begin(Next::Chunk { bytes, last });
+                return Some(Action::BeginContent);
+            }
+        }
+        None
+    }
+
+    fn on_starttls(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+        let refusal = if self.tls {
+            Refusal::TlsAlready
+        } else if !self.config.tls_available {
+            Refusal::TlsUnavailable
+        } else if self.hello.is_none() {
+            Refusal::HelloFirst
+        } else {
+            Reply::START_TLS.write(output);
+            return Some(Action::StartTls);
+        };
+        self.refuse(refusal, output)
+    }
+}
