@@ -20,6 +20,10 @@ pub const SUPERBLOCK_CLAIMS_MAX: usize = 40;
 pub const RESERVE_SEGMENTS_MIN: usize = 3;
 pub const RESERVE_SHARE: usize = 20;
 
+/// Of the open segment, the part that only the volume's own records may use once no segment is left to reclaim: segment tables
+/// and the records that free segments, a few blocks each.
+pub const OPEN_KEPT_SHARE: u32 = 4;
+
 /// Segments of one volume: what `TABLE_PARTS_MAX` batches can list (9 TiB at 64 MiB).
 pub const SEGMENTS_MAX: usize = 147_456;
 /// Batches that one segment table may take.

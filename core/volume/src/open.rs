@@ -614,7 +614,9 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
     claim_first(inner, &again)?;
     publish_start(inner, &again, idle)
         .await
-        .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))
+        .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
+    inner.log.borrow_mut().table.opening = false;
+    Ok(())
 }
 
 /// Two segments to go on with, and as many as the batches to be appended again can fill.

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use base::cursor::{Reader, Write};
 
 use crate::format::Inline;
-use crate::limits::{CLAIMS_AHEAD, RESERVE_SEGMENTS_MIN, RESERVE_SHARE};
+use crate::limits::{CLAIMS_AHEAD, OPEN_KEPT_SHARE, RESERVE_SEGMENTS_MIN, RESERVE_SHARE};
 use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +46,10 @@ const HOLDS_STORE: u8 = 0x80;
 pub(crate) enum Purpose {
     /// Not the reserve.
     Ordinary,
-    /// All but the last one: reclaim, expunge.
+    /// All but two: reclaim, expunge.
     MakesRoom,
-    /// All: the volume's own records, above all the one that frees a segment.
+    /// All but the one kept for the next opening, which takes that: the volume's own records, above all the one that frees a
+    /// segment.
     Own,
 }
 
@@ -65,6 +66,8 @@ pub(crate) struct Table {
     pins: HashMap<SegmentIndex, u32>,
     search_from: usize,
     claim_number: u64,
+    /// The volume is being opened: its own records may take what is kept for that.
+    pub opening: bool,
 }
 
 impl Table {
@@ -92,6 +95,7 @@ impl Table {
             pins: HashMap::new(),
             search_from: 0,
             claim_number: 0,
+            opening: true,
         };
         table.derive();
         table
@@ -140,18 +144,27 @@ impl Table {
         RESERVE_SEGMENTS_MIN.max(self.rows.len() / RESERVE_SHARE)
     }
 
-    /// Whether a batch of `blocks` has a place.
+    /// Whether a batch of `blocks` has a place. Each opening takes a segment of its own, so one is kept for that; and the rest of
+    /// the open segment is not given away when it may be all there is left to say in it that another one is free.
     pub fn has_room(&self, blocks: u32, segment_blocks: u32, purpose: Purpose) -> bool {
-        let open_fits = |open| self.row(open).used_blocks + blocks <= segment_blocks;
+        let kept_back = match purpose {
+            Purpose::Ordinary => self.reserve(),
+            Purpose::MakesRoom => 2,
+            Purpose::Own => usize::from(!self.opening),
+        };
+        let spare = self.claimed.len() + self.free;
+        let usable_blocks = match purpose {
+            Purpose::Own => segment_blocks,
+            _ if spare >= kept_back => segment_blocks,
+            Purpose::MakesRoom => segment_blocks - segment_blocks / OPEN_KEPT_SHARE,
+            Purpose::Ordinary => 0,
+        };
+        let open_fits = |open| self.row(open).used_blocks + blocks <= usable_blocks;
         if self.open.is_some_and(open_fits) {
             return true;
         }
-        let kept_back = match purpose {
-            Purpose::Ordinary => self.reserve(),
-            Purpose::MakesRoom => 1,
-            Purpose::Own => 0,
-        };
-        !self.claimed.is_empty() && self.claimed.len() + self.free > kept_back
+        let full = |open| self.row(open).used_blocks + blocks > segment_blocks;
+        self.open.is_none_or(full) && !self.claimed.is_empty() && spare > kept_back
     }
 
     /// Free and claimed segments, the reserve not counted.
@@ -527,5 +540,25 @@ mod tests {
         table.claim(Lsn(0), Lsn(0));
         assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
         assert!(table.has_room(1, BLOCKS, Purpose::Own));
+    }
+
+    #[test]
+    fn the_last_segment_is_kept_for_the_next_opening() {
+        let mut table = Table::new(1);
+        table.claim(Lsn(0), Lsn(0));
+        assert!(table.has_room(1, BLOCKS, Purpose::Own));
+        table.opening = false;
+        assert!(!table.has_room(1, BLOCKS, Purpose::Own));
+    }
+
+    #[test]
+    fn what_frees_segments_has_the_last_word_in_the_open_one() {
+        let mut table = Table::new(1);
+        table.claim(Lsn(0), Lsn(0));
+        assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
+        assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
+        assert!(!table.has_room(BLOCKS - 1, BLOCKS, Purpose::MakesRoom));
+        assert!(table.has_room(1, BLOCKS, Purpose::MakesRoom));
+        assert!(table.has_room(BLOCKS - 1, BLOCKS, Purpose::Own));
     }
 }
