@@ -13,6 +13,11 @@
 pub mod limits;
 
 mod ledger;
+mod machine;
+mod mailbox_box;
+mod mailbox_exhaustive;
+mod mailbox_model;
+mod mailbox_story;
 mod outcome;
 mod run;
 mod swarm;

@@ -9,6 +9,10 @@ pub const TORN_WRITES_MAX: usize = 3;
 /// Writes in flight up to which every subset is tried (whole or missing).
 pub const SUBSET_WRITES_MAX: usize = 6;
 
+/// Outcomes tried for each cut of the mailboxes' day: opening a store costs a hundred times what opening a bare volume does, and the
+/// volume's own scripts try the rest.
+pub const MAILBOX_OUTCOMES_MAX: usize = 12;
+
 /// Virtual time a volume may take to get all legs in sync once faults have stopped. Its longest waits are retries of seconds.
 pub const HEAL_US_MAX: u64 = 600_000_000;
 

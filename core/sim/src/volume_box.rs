@@ -4,60 +4,37 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use base::host::sleep_us;
-use device::sim::{CacheLanding, Faults, Landing, PowerCut, SimWorld};
+use device::sim::{CacheLanding, Landing, PowerCut, SimWorld};
 use device::{DeviceIndex, Io};
-use volume::{CommitFault, OpenRefusal, RecordAddress, SegmentState, Settings, Volume, Witness};
+use volume::{CommitFault, RecordAddress, SegmentState, Volume};
 
 use crate::ledger::{Ledger, payload};
-use crate::witness::SimWitness;
+use crate::machine::{Machine, Shape};
 
 /// Where the segments of a small leg begin (below 64 MiB the frame is small; `volume/src/layout.rs`).
 const SEGMENTS_AT: u64 = 256 << 10;
 
-/// Settings of one story.
-#[derive(Debug, Clone)]
-pub struct Shape {
-    pub legs: usize,
-    pub leg_bytes: u64,
-    pub segment_bytes: u64,
-    pub in_flight_max: usize,
-    pub clients: usize,
-}
-
-/// Everything that survives a crash, and the world it is in.
+/// A machine, its clients and what they were told.
 pub struct VolumeBox {
-    pub world: SimWorld,
-    pub legs: Vec<DeviceIndex>,
-    pub witness: Rc<SimWitness>,
+    pub machine: Machine,
     pub ledger: Rc<RefCell<Ledger>>,
-    pub shape: Shape,
-    /// Whose copies may be bad: the durability check at each acknowledgement leaves it out.
-    pub weak: Rc<Cell<Option<DeviceIndex>>>,
     /// The first broken promise a client saw.
     pub broken: Rc<RefCell<Option<String>>>,
+}
+
+impl std::ops::Deref for VolumeBox {
+    type Target = Machine;
+    fn deref(&self) -> &Machine {
+        &self.machine
+    }
 }
 
 impl VolumeBox {
     /// A fresh volume on blank disks.
     pub fn create(seed: u64, shape: Shape) -> Result<VolumeBox, String> {
-        let world = SimWorld::new(seed);
-        let legs: Vec<DeviceIndex> = (0..shape.legs)
-            .map(|_| world.add_disk(shape.leg_bytes))
-            .collect();
-        let witness = Rc::new(SimWitness::default());
-        let settings = settings(&shape);
-        let io = world.io();
-        let created = world.run(Volume::create(&io, &legs, &settings, &*witness, seed));
-        created
-            .map_err(|halt| format!("create: {halt}"))?
-            .map_err(|refusal| format!("create: {refusal}"))?;
         Ok(VolumeBox {
-            world,
-            legs,
-            witness,
+            machine: Machine::create(seed, shape)?,
             ledger: Rc::default(),
-            shape,
-            weak: Rc::default(),
             broken: Rc::default(),
         })
     }
@@ -71,19 +48,10 @@ impl VolumeBox {
         cache: CacheLanding,
     ) -> VolumeBox {
         VolumeBox {
-            world: SimWorld::after_cut(seed, cut, cache, |index, _| outcome[index]),
-            legs: self.legs.clone(),
-            witness: Rc::new(SimWitness::fork(&self.witness)),
+            machine: self.machine.after_cut(seed, cut, outcome, cache),
             ledger: Rc::new(RefCell::new(self.ledger.borrow().clone())),
-            shape: self.shape.clone(),
-            weak: self.weak.clone(),
             broken: Rc::default(),
         }
-    }
-
-    pub async fn open(&self, io: &Io) -> Result<Volume, OpenRefusal> {
-        let witness: Rc<dyn Witness> = self.witness.clone();
-        Volume::open(io, &self.legs, &settings(&self.shape), witness).await
     }
 
     /// Starts a client that commits `count` batches one after another and writes down what it is told.
@@ -150,23 +118,6 @@ impl VolumeBox {
         }
     }
 
-    pub fn all_in_sync(&self, volume: &Volume) -> bool {
-        let in_sync = volume
-            .legs()
-            .into_iter()
-            .filter(|leg| leg.state == volume::LegState::InSync);
-        in_sync.count() == self.shape.legs
-    }
-
-    pub fn faults_off(&self) {
-        for leg in &self.legs {
-            self.world.set_faults(*leg, Faults::default());
-            self.world.insert(*leg);
-            self.world.release(*leg);
-        }
-        self.witness.set_down(false);
-    }
-
     /// Every acknowledged run lies on every disk: looked at behind the volume's back.
     pub fn legs_equal(&self) -> Result<(), String> {
         for (token, at) in self.ledger.borrow().addresses() {
@@ -214,15 +165,6 @@ impl VolumeBox {
             }
         }
         self.ledger.borrow_mut().note_left();
-    }
-}
-
-fn settings(shape: &Shape) -> Settings {
-    Settings {
-        segment_bytes: shape.segment_bytes,
-        batches_in_flight_max: shape.in_flight_max,
-        batch_buffers: shape.in_flight_max + 4,
-        ..Settings::default()
     }
 }
 

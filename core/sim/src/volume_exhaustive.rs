@@ -13,8 +13,9 @@ use device::sim::{CacheLanding, Halt, Landing};
 use fastrand::Rng;
 
 use crate::Progress;
+use crate::machine::Shape;
 use crate::outcome::outcomes;
-use crate::volume_box::{Shape, VolumeBox};
+use crate::volume_box::VolumeBox;
 
 /// Which part of a volume's life is cut to pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

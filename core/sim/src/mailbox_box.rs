@@ -1,0 +1,610 @@
+//! A machine with mailboxes on it, and clients that check every answer against their model.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use base::host::sleep_us;
+use base::{BodyName, Host};
+use bytes::Bytes;
+use device::Io;
+use device::sim::{CacheLanding, Landing, PowerCut};
+use fastrand::Rng;
+use mail::{Address, Flags, InternalDate, ModSeq, SystemFlags, Uid};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Message, Recipient};
+use store::{BodyIn, Store};
+use volume::Volume;
+
+use crate::machine::{Machine, Shape, describe};
+use crate::mailbox_model::{Folder, Letter, Marks, Operation, Picture, Whose};
+
+/// Accounts of each client.
+pub const ACCOUNTS: usize = 2;
+
+/// Names that clients make, rename and delete. INBOX is always there.
+const NAMES: [&str; 4] = ["a", "b", "c", "c/d"];
+
+/// A client's knowledge; it survives crashes.
+#[derive(Clone, Default)]
+pub struct Client {
+    accounts: Vec<AccountId>,
+    /// What it was told.
+    settled: Picture,
+    /// Asked for and not confirmed.
+    pending: Option<Operation>,
+    marks: Marks,
+    next_letter: u64,
+    pub acked: u64,
+}
+
+pub struct MailboxBox {
+    pub machine: Machine,
+    pub clients: Vec<Rc<RefCell<Client>>>,
+    pub settings: mailbox::Settings,
+    pub broken: Rc<RefCell<Option<String>>>,
+}
+
+impl std::ops::Deref for MailboxBox {
+    type Target = Machine;
+    fn deref(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl MailboxBox {
+    /// A fresh volume with an account or two for each client.
+    pub fn create(
+        seed: u64,
+        shape: Shape,
+        settings: mailbox::Settings,
+    ) -> Result<MailboxBox, String> {
+        let clients = (0..shape.clients).map(|_| Rc::default()).collect();
+        let machine = Machine::create(seed, shape)?;
+        let mailbox_box = MailboxBox {
+            machine,
+            clients,
+            settings,
+            broken: Rc::default(),
+        };
+        let io = mailbox_box.world.io();
+        let made = mailbox_box.world.run(mailbox_box.make_accounts(&io));
+        made.map_err(|halt| format!("accounts: {halt}"))??;
+        mailbox_box.world.crash();
+        Ok(mailbox_box)
+    }
+
+    pub fn after_cut(
+        &self,
+        seed: u64,
+        cut: &PowerCut,
+        outcome: &[Landing],
+        cache: CacheLanding,
+    ) -> MailboxBox {
+        let clients = self
+            .clients
+            .iter()
+            .map(|client| Rc::new(RefCell::new(client.borrow().clone())));
+        MailboxBox {
+            machine: self.machine.after_cut(seed, cut, outcome, cache),
+            clients: clients.collect(),
+            settings: self.settings.clone(),
+            broken: Rc::default(),
+        }
+    }
+
+    async fn make_accounts(&self, io: &Io) -> Result<(), String> {
+        let mailboxes = self.open(io).await?;
+        mailboxes
+            .add_domain("example.org")
+            .await
+            .map_err(|fault| fault.to_string())?;
+        for (index, client) in self.clients.iter().enumerate() {
+            for whose in 0..ACCOUNTS {
+                let address = Address::from_parts(&format!("c{index}-{whose}"), "example.org")
+                    .expect("plain words");
+                let account = mailboxes.add_account(&address, "$argon2id$x", 0).await;
+                client
+                    .borrow_mut()
+                    .accounts
+                    .push(account.map_err(|fault| fault.to_string())?);
+            }
+            let accounts = client.borrow().accounts.clone();
+            let picture = look(&mailboxes, &accounts, &mut Marks::default()).await?;
+            client.borrow_mut().settled = picture;
+        }
+        Ok(())
+    }
+
+    pub async fn open(&self, io: &Io) -> Result<Mailboxes, String> {
+        let volume = self
+            .machine
+            .open(io)
+            .await
+            .map_err(|refusal| format!("open: {refusal}"))?;
+        let damaged = volume.open_report().damaged;
+        if !damaged.is_empty() {
+            return Err(format!("open reports damage: {damaged:?}"));
+        }
+        let told = describe_with(&volume);
+        let settings = store::Settings {
+            projection_cache_bytes: 1 << 20,
+            compression_level: 1,
+        };
+        let (store, replay) = Store::open(io.clone(), volume, settings)
+            .await
+            .map_err(|fault| format!("store: {fault}\n{}", told()))?;
+        let opened = Mailboxes::open(io.clone(), store, replay, self.settings.clone()).await;
+        opened.map_err(|fault| format!("mailboxes: {fault}\n{}", told()))
+    }
+
+    /// After a crash: what is there is what was confirmed, with or without what was asked last.
+    pub async fn check(&self, mailboxes: &Mailboxes) -> Result<(), String> {
+        for (index, client) in self.clients.iter().enumerate() {
+            let mut client = client.borrow_mut().clone();
+            let told = client.check(mailboxes).await;
+            told.map_err(|text| {
+                format!(
+                    "client {index}: {text}\n{}",
+                    describe(mailboxes.store().volume())
+                )
+            })?;
+            *self.clients[index].borrow_mut() = client;
+        }
+        Ok(())
+    }
+
+    /// Starts each client for `count` operations.
+    pub fn start_clients(
+        &self,
+        io: &Io,
+        mailboxes: &Mailboxes,
+        rng: &mut Rng,
+        count: usize,
+        running: &Rc<Cell<usize>>,
+    ) {
+        for (index, client) in self.clients.iter().enumerate() {
+            let (io, mailboxes, client) = (io.clone(), mailboxes.clone(), client.clone());
+            let (broken, running, mut rng) = (self.broken.clone(), running.clone(), rng.fork());
+            running.set(running.get() + 1);
+            let host = io.host.clone();
+            host.spawn(Box::pin(async move {
+                if let Err(text) = live(&*io.host, &mailboxes, &client, &mut rng, count).await {
+                    broken
+                        .borrow_mut()
+                        .get_or_insert(format!("client {index}: {text}"));
+                }
+                running.set(running.get() - 1);
+            }));
+        }
+    }
+
+    pub fn unbroken(&self) -> Result<(), String> {
+        match &*self.broken.borrow() {
+            Some(text) => Err(text.clone()),
+            None => Ok(()),
+        }
+    }
+
+    pub fn acked(&self) -> u64 {
+        self.clients
+            .iter()
+            .map(|client| client.borrow().acked)
+            .sum()
+    }
+}
+
+fn describe_with(volume: &Volume) -> impl Fn() -> String + use<> {
+    let volume = volume.clone();
+    move || describe(&volume)
+}
+
+/// One client's day: operation after operation, each answer compared with the model. Ends at the first answer that leaves the
+/// outcome open.
+async fn live(
+    host: &dyn Host,
+    mailboxes: &Mailboxes,
+    client: &RefCell<Client>,
+    rng: &mut Rng,
+    count: usize,
+) -> Result<(), String> {
+    for _ in 0..count {
+        let operation = client.borrow_mut().choose(rng);
+        client.borrow_mut().pending = Some(operation.clone());
+        let accounts = client.borrow().accounts.clone();
+        let settled = client.borrow().settled.clone();
+        match perform(mailboxes, &accounts, &settled, &operation).await {
+            Ok(()) => {}
+            Err(MailboxFault::Unavailable(_)) => return Ok(()), // it may have happened
+            Err(fault) => return Err(format!("{operation:?} answers {fault}")),
+        }
+        let mut now = client.borrow().clone();
+        now.confirm(mailboxes, &operation).await?;
+        *client.borrow_mut() = now;
+        if rng.u8(..3) == 0 {
+            sleep_us(host, rng.u64(..3_000)).await;
+        }
+    }
+    Ok(())
+}
+
+async fn perform(
+    mailboxes: &Mailboxes,
+    accounts: &[AccountId],
+    settled: &Picture,
+    operation: &Operation,
+) -> Result<(), MailboxFault> {
+    let id = |at: &(Whose, String)| settled[at].id;
+    match operation {
+        Operation::Deliver { number, to, flags } => {
+            let raw = letter(*number);
+            let summary = Bytes::from(format!("summary of {number}"));
+            let recipients = to.iter().map(|(whose, mailbox)| Recipient {
+                account: accounts[*whose],
+                mailbox: mailbox.clone(),
+                flags: Flags::system(*flags),
+            });
+            let delivery = Delivery {
+                body: BodyIn {
+                    name: BodyName::of(&raw),
+                    raw,
+                    summary,
+                },
+                internal_date: InternalDate::utc(*number as i64),
+                recipients: recipients.collect(),
+            };
+            for placed in mailboxes.deliver(delivery).await {
+                placed?;
+            }
+        }
+        Operation::Flag {
+            folder,
+            uids,
+            change,
+            flags,
+        } => {
+            drop(
+                mailboxes
+                    .flag(id(folder), uids, *change, &Flags::system(*flags))
+                    .await?,
+            );
+        }
+        Operation::Expunge { folder, uids } => drop(mailboxes.expunge(id(folder), uids).await?),
+        Operation::Copy { from, uids, to } => drop(mailboxes.copy(id(from), uids, id(to)).await?),
+        Operation::Move { from, uids, to } => drop(mailboxes.r#move(id(from), uids, id(to)).await?),
+        Operation::Create { folder } => {
+            mailboxes
+                .create(accounts[folder.0], &folder.1, None)
+                .await?;
+        }
+        Operation::Rename { whose, from, to } => {
+            mailboxes.rename(accounts[*whose], from, to).await?
+        }
+        Operation::Delete { folder } => mailboxes.delete(accounts[folder.0], &folder.1).await?,
+    }
+    Ok(())
+}
+
+impl Client {
+    /// A valid operation on what is settled.
+    fn choose(&mut self, rng: &mut Rng) -> Operation {
+        let folders: Vec<(Whose, String)> = self.settled.keys().cloned().collect();
+        let from = folders[rng.usize(..folders.len())].clone();
+        let to = folders[rng.usize(..folders.len())].clone();
+        let share = rng.u8(1..10);
+        let uids: Vec<Uid> = self.settled[&from]
+            .letters
+            .keys()
+            .filter(|_| rng.u8(..10) < share)
+            .copied()
+            .collect();
+        let flags = SystemFlags(rng.u8(..32));
+        let others = from != to && !uids.is_empty();
+        match rng.u8(..100) {
+            40..52 => {
+                let change =
+                    [FlagChange::Replace, FlagChange::Add, FlagChange::Remove][rng.usize(..3)];
+                Operation::Flag {
+                    folder: from,
+                    uids,
+                    change,
+                    flags,
+                }
+            }
+            52..58 => {
+                let (change, flags) = (FlagChange::Add, SystemFlags::DELETED);
+                Operation::Flag {
+                    folder: from,
+                    uids,
+                    change,
+                    flags,
+                }
+            }
+            58..70 => Operation::Expunge { folder: from, uids },
+            70..78 if others => Operation::Copy { from, uids, to },
+            78..86 if others => Operation::Move { from, uids, to },
+            86..94 => {
+                let name = NAMES[rng.usize(..NAMES.len())].to_owned();
+                let folder = (rng.usize(..ACCOUNTS), name);
+                // A parent would be made along with its child; one folder at a time is what the model knows.
+                let parent = folder
+                    .1
+                    .split('/')
+                    .next()
+                    .map(|parent| (folder.0, parent.to_owned()));
+                let has_parent = !folder.1.contains('/')
+                    || parent.is_some_and(|parent| self.settled.contains_key(&parent));
+                if self.settled.contains_key(&folder) || !has_parent {
+                    return self.deliver(rng, to, flags);
+                }
+                Operation::Create { folder }
+            }
+            94..97 if self.movable(&from) => {
+                let to = format!("r{}", rng.u8(..5));
+                if self.settled.contains_key(&(from.0, to.clone())) {
+                    return Operation::Delete {
+                        folder: (from.0, to),
+                    };
+                }
+                Operation::Rename {
+                    whose: from.0,
+                    from: from.1,
+                    to,
+                }
+            }
+            97.. if self.movable(&from) => Operation::Delete { folder: from },
+            _ => self.deliver(rng, to, flags),
+        }
+    }
+
+    fn deliver(&mut self, rng: &mut Rng, to: (Whose, String), flags: SystemFlags) -> Operation {
+        let number = self.next_letter << 16 | u64::from(self.accounts[0].0);
+        self.next_letter += 1;
+        let inbox = (rng.usize(..ACCOUNTS), "INBOX".to_owned());
+        let both = rng.bool() && inbox != to;
+        let to = if both { vec![to, inbox] } else { vec![to] };
+        Operation::Deliver { number, to, flags }
+    }
+
+    /// Made by a client, and no other's parent.
+    fn movable(&self, at: &(Whose, String)) -> bool {
+        let made = NAMES.contains(&at.1.as_str()) || at.1.starts_with('r');
+        let below = format!("{}/", at.1);
+        made && !self
+            .settled
+            .keys()
+            .any(|(whose, name)| *whose == at.0 && name.starts_with(&below))
+    }
+
+    /// The operation was answered: what is visible is exactly its result.
+    async fn confirm(
+        &mut self,
+        mailboxes: &Mailboxes,
+        operation: &Operation,
+    ) -> Result<(), String> {
+        let before = self.marks.clone();
+        let after = look(mailboxes, &self.accounts, &mut self.marks).await?;
+        match operation.applied(&self.settled, &after, &before) {
+            Some(expected) if expected == after => {}
+            expected => {
+                return Err(format!(
+                    "{operation:?} was answered, and then {}",
+                    differ(expected.as_ref(), &after)
+                ));
+            }
+        }
+        self.settled = after;
+        self.pending = None;
+        self.acked += 1;
+        Ok(())
+    }
+
+    /// After a crash: with the pending operation or without it.
+    async fn check(&mut self, mailboxes: &Mailboxes) -> Result<(), String> {
+        let before = self.marks.clone();
+        let after = look(mailboxes, &self.accounts, &mut self.marks).await?;
+        if after != self.settled {
+            let expected = self
+                .pending
+                .as_ref()
+                .and_then(|pending| pending.applied(&self.settled, &after, &before));
+            if expected.as_ref() != Some(&after) {
+                let with = differ(expected.as_ref(), &after);
+                let without = differ(Some(&self.settled), &after);
+                return Err(format!(
+                    "with {:?}: {with}; without: {without}",
+                    self.pending
+                ));
+            }
+        }
+        self.settled = after;
+        self.pending = None;
+        read_letters(mailboxes, &self.accounts).await
+    }
+}
+
+/// All that can be seen of some accounts, checked against itself and against what may only grow.
+async fn look(
+    mailboxes: &Mailboxes,
+    accounts: &[AccountId],
+    marks: &mut Marks,
+) -> Result<Picture, String> {
+    let mut picture = Picture::new();
+    for (whose, account) in accounts.iter().enumerate() {
+        for info in mailboxes
+            .list(*account)
+            .await
+            .map_err(|fault| format!("list: {fault}"))?
+        {
+            if !info.selectable {
+                continue;
+            }
+            let view = mailboxes
+                .view(info.id)
+                .await
+                .map_err(|fault| format!("view of {}: {fault}", info.name))?;
+            let status = &view.status;
+            let letters: BTreeMap<Uid, Letter> = view
+                .messages
+                .iter()
+                .map(|message| (message.uid, seen(message)))
+                .collect();
+            let count = |test: &dyn Fn(&Message) -> bool| {
+                view.messages.iter().filter(|message| test(message)).count()
+            };
+            let unseen = count(&|message| !message.flags.system.contains(SystemFlags::SEEN));
+            let deleted = count(&|message| message.flags.system.contains(SystemFlags::DELETED));
+            let size_bytes: u64 = view
+                .messages
+                .iter()
+                .map(|message| u64::from(message.size_bytes))
+                .sum();
+            let counted = (
+                status.messages as usize,
+                status.unseen as usize,
+                status.deleted as usize,
+                status.size_bytes,
+            );
+            if counted != (letters.len(), unseen, deleted, size_bytes) {
+                return Err(format!(
+                    "{}: the status {status:?} does not fit its messages",
+                    info.name
+                ));
+            }
+            if view
+                .messages
+                .iter()
+                .any(|message| message.modseq > status.highest_modseq)
+            {
+                return Err(format!("{}: a message past HIGHESTMODSEQ", info.name));
+            }
+            let folder = Folder {
+                id: info.id,
+                uid_validity: status.uid_validity,
+                letters,
+            };
+            let at = (whose, info.name);
+            marks.see(&at, &folder, status.uid_next, status.highest_modseq)?;
+            check_changes(mailboxes, &at, &folder, status.highest_modseq).await?;
+            picture.insert(at, folder);
+        }
+    }
+    Ok(picture)
+}
+
+/// `changes` from the beginning, if it reaches that far, tells the same mailbox.
+async fn check_changes(
+    mailboxes: &Mailboxes,
+    at: &(Whose, String),
+    folder: &Folder,
+    modseq: ModSeq,
+) -> Result<(), String> {
+    let changes = mailboxes
+        .changes(folder.id, ModSeq(0))
+        .await
+        .map_err(|fault| format!("changes: {fault}"))?;
+    if changes.too_old || changes.highest_modseq != modseq {
+        return Ok(());
+    }
+    let changed: BTreeMap<Uid, Letter> = changes
+        .changed
+        .iter()
+        .map(|message| (message.uid, seen(message)))
+        .collect();
+    if changed != folder.letters
+        || changes
+            .expunged
+            .iter()
+            .any(|uid| folder.letters.contains_key(uid))
+    {
+        return Err(format!(
+            "{at:?}: changes since the beginning tell {changed:?}, the view {:?}",
+            folder.letters
+        ));
+    }
+    Ok(())
+}
+
+fn seen(message: &Message) -> Letter {
+    Letter {
+        number: message.internal_date.unix_seconds as u64,
+        flags: message.flags.system,
+    }
+}
+
+/// Every body and summary is what its letter says, byte by byte.
+async fn read_letters(mailboxes: &Mailboxes, accounts: &[AccountId]) -> Result<(), String> {
+    for account in accounts {
+        for info in mailboxes
+            .list(*account)
+            .await
+            .map_err(|fault| format!("list: {fault}"))?
+        {
+            if !info.selectable {
+                continue;
+            }
+            let view = mailboxes
+                .view(info.id)
+                .await
+                .map_err(|fault| format!("view: {fault}"))?;
+            let refs: Vec<_> = view
+                .messages
+                .iter()
+                .map(|message| message.body.clone())
+                .collect();
+            let bodies = mailboxes.bodies(&refs).await;
+            let summaries = mailboxes.summaries(&refs).await;
+            for ((message, body), summary) in view.messages.iter().zip(bodies).zip(summaries) {
+                let number = seen(message).number;
+                if body.as_ref() != Ok(&letter(number)) {
+                    let fault = body.err();
+                    return Err(format!(
+                        "{} {:?}: the body of letter {number} is wrong: {fault:?}",
+                        info.name, message.uid
+                    ));
+                }
+                if summary.as_deref() != Ok(format!("summary of {number}").as_bytes()) {
+                    return Err(format!(
+                        "{} {:?}: the summary of letter {number} is wrong",
+                        info.name, message.uid
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of letter `number`: mostly short, some compressible, a few larger than a batch.
+pub fn letter(number: u64) -> Bytes {
+    let mut rng = Rng::with_seed(number ^ 0x6c65_7474_6572);
+    let bytes = match rng.u8(..32) {
+        0 => rng.usize(100_000..600_000),
+        1..=4 => rng.usize(8_000..40_000),
+        _ => rng.usize(10..3_000),
+    };
+    let mut raw = vec![b'x'; bytes];
+    if rng.bool() {
+        rng.fill(&mut raw);
+    }
+    raw[..8].copy_from_slice(&number.to_le_bytes());
+    raw.into()
+}
+
+/// The first difference between what was expected and what is there.
+fn differ(expected: Option<&Picture>, found: &Picture) -> String {
+    let Some(expected) = expected else {
+        return "what is there cannot be its result".to_owned();
+    };
+    let names = expected.keys().chain(found.keys());
+    for at in names {
+        match (expected.get(at), found.get(at)) {
+            (Some(expected), Some(found)) if expected == found => {}
+            (Some(expected), Some(found)) => {
+                return format!("{at:?} should be {expected:?} and is {found:?}");
+            }
+            (Some(_), None) => return format!("{at:?} is gone"),
+            (None, _) => return format!("{at:?} should not be there"),
+        }
+    }
+    "nothing differs".to_owned()
+}

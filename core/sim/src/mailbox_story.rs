@@ -1,0 +1,137 @@
+//! One random story of mailboxes, from one seed.
+//!
+//! Clients deliver, flag, copy, move, expunge, create, rename and delete, and compare every answer with their model. Beside them checkpoints
+//! and reclaim run, the weak leg misbehaves and the machine crashes. After each crash every client finds what it was told,
+//! with or without the one operation that nobody had answered. At the end the projection is thrown away, and the bare log must
+//! give the same.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use base::host::sleep_us;
+use device::Io;
+use device::sim::Halt;
+use fastrand::Rng;
+
+use crate::machine::Shape;
+use crate::mailbox_box::MailboxBox;
+use crate::volume_story::Told;
+
+pub fn run(seed: u64) -> Result<Told, String> {
+    let mut rng = Rng::with_seed(seed ^ 0x6d61_696c_626f_7865);
+    let shape = Shape {
+        legs: 2,
+        leg_bytes: rng.u64(10..28) << 20,
+        segment_bytes: [256 << 10, 512 << 10, 1 << 20][rng.usize(..3)],
+        in_flight_max: rng.usize(1..9),
+        clients: rng.usize(1..5),
+    };
+    let settings = mailbox::Settings {
+        cache_bytes: [1, 64 << 10, 64 << 20][rng.usize(..3)],
+        checkpoint_groups: [8, 50, u64::MAX][rng.usize(..3)],
+        checkpoint_bytes: [64 << 10, 1 << 20, u64::MAX][rng.usize(..3)],
+        checkpoint_us: [10_000, 1_000_000, u64::MAX][rng.usize(..3)],
+    };
+    let mailbox_box = MailboxBox::create(seed, shape, settings)?;
+    mailbox_box.draw_weakness(&mut rng);
+    let mut told = Told::default();
+    for round in 0..rng.u64(1..5) {
+        power_on(&mailbox_box, &mut rng, &mut told)
+            .map_err(|text| format!("mailboxes, round {round}: {text}"))?;
+    }
+    heal(&mailbox_box).map_err(|text| format!("mailboxes, after the faults: {text}"))?;
+    told.acked = mailbox_box.acked();
+    told.faults = mailbox_box.fault_counts();
+    mailbox_box.world.crash();
+    Ok(told)
+}
+
+fn power_on(mailbox_box: &MailboxBox, rng: &mut Rng, told: &mut Told) -> Result<(), String> {
+    let world = &mailbox_box.world;
+    mailbox_box.draw_faults(rng);
+    if rng.bool() {
+        world.crash_at(world.boundaries() + rng.u64(1..800));
+    }
+    let io = world.io();
+    let plan = rng.fork();
+    match world.run(work(mailbox_box, &io, plan)) {
+        Ok(done) => done?,
+        Err(Halt::PowerCut) => {}
+        Err(halt) => return Err(halt.to_string()),
+    }
+    mailbox_box.unbroken()?;
+    world.crash();
+    told.crashes += 1;
+    Ok(())
+}
+
+async fn work(mailbox_box: &MailboxBox, io: &Io, mut rng: Rng) -> Result<(), String> {
+    let mailboxes = mailbox_box.open(io).await?;
+    mailbox_box.check(&mailboxes).await?;
+    let running = Rc::new(Cell::new(0));
+    let count = rng.usize(1..60);
+    mailbox_box.start_clients(io, &mailboxes, &mut rng, count, &running);
+    while running.get() > 0 {
+        sleep_us(&*io.host, rng.u64(1..8_000)).await;
+        match rng.u8(..24) {
+            0..=2 => drop(mailboxes.checkpoint().await), // refused while the volume defers; nothing is lost by that
+            3 | 4 => _ = mailboxes.reclaim().await,
+            5 => mailbox_box.interrupt_witness(io, &mut rng),
+            6 | 7 => mailbox_box.disturb(&mut rng),
+            8 | 9 => mailbox_box.attach_missing(mailboxes.store().volume()).await,
+            10 => drop(mailboxes.store().volume().scrub().await),
+            _ => {}
+        }
+    }
+    mailbox_box.unbroken()?;
+    if rng.u8(..3) == 0 {
+        drop(mailboxes.close().await);
+        drop(mailboxes.store().volume().close().await);
+    }
+    Ok(())
+}
+
+fn heal(mailbox_box: &MailboxBox) -> Result<(), String> {
+    mailbox_box.faults_off();
+    let world = &mailbox_box.world;
+    let io = world.io();
+    let healed = world.run(async {
+        let mailboxes = mailbox_box.open(&io).await?;
+        mailbox_box.check(&mailboxes).await?;
+        mailbox_box.heal(&io, mailboxes.store().volume()).await?;
+        // It still takes mail, and everything is there afterwards.
+        let running = Rc::new(Cell::new(0));
+        mailbox_box.start_clients(&io, &mailboxes, &mut Rng::with_seed(1), 3, &running);
+        while running.get() > 0 {
+            sleep_us(&*io.host, 1_000).await;
+        }
+        mailbox_box.unbroken()?;
+        mailboxes
+            .checkpoint()
+            .await
+            .map_err(|fault| format!("checkpoint: {fault}"))?;
+        mailbox_box.check(&mailboxes).await?;
+        mailboxes
+            .store()
+            .request_rebuild()
+            .await
+            .map_err(|fault| format!("rebuild: {fault}"))
+    });
+    healed.map_err(|halt| halt.to_string())??;
+    world.crash();
+    let io = world.io();
+    let rebuilt = world.run(async {
+        let mailboxes = mailbox_box
+            .open(&io)
+            .await
+            .map_err(|text| format!("from the bare log: {text}"))?;
+        if !mailboxes.store().open_report().rebuilt {
+            return Err("the projection was to be built anew and was not".to_owned());
+        }
+        mailbox_box
+            .check(&mailboxes)
+            .await
+            .map_err(|text| format!("from the bare log: {text}"))
+    });
+    rebuilt.map_err(|halt| halt.to_string())?
+}
