@@ -111,7 +111,7 @@ mod tests {
             certificate: Some(state.join("certificate.pem")),
             key: Some(state.join("certificate.pem")),
         };
-        let misfit = load(&tls, &state, "x").err().expect("no key").to_string();
+        let misfit = load(&tls, &state, "x").expect_err("no key").to_string();
         assert!(misfit.contains("no PEM private key"), "{misfit}");
     }
 }
