@@ -109,7 +109,7 @@ pub static TARGETS: &[Target] = &[
         run: store::fuzzing::references,
         seeds: store::fuzzing::reference_seeds,
         words: &[],
-        runs: 500_000,
+        runs: 60_000,
     },
     Target {
         name: "leg",
