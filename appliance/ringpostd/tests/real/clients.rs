@@ -177,16 +177,16 @@ for number in range(1, 4):
     assert parts[0].get_content() == bytes(range(256)) * 40
     assert message.get_body().get_content().startswith("gr\u00fc\u00dfe\n.\n..dots")
 assert subjects == ["one", "two", "three"], subjects
-check(imap.create("Archive"))
-check(imap.copy("1:2", "Archive"))
+check(imap.create("Trips"))
+check(imap.copy("1:2", "Trips"))
 check(imap.store("1", "+FLAGS", r"(\Deleted)"))
 assert check(imap.expunge()) == [b"1"]
 assert check(imap.search(None, "SUBJECT", "three"))== [b"2"]
 assert check(imap.uid("SEARCH", "ALL")) == [b"2 3"]
-check(imap.append("Archive", r"(\Seen)", None, letter("four").as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")))
-status = check(imap.status("Archive", "(MESSAGES UNSEEN UIDNEXT)"))[0]
+check(imap.append("Trips", r"(\Seen)", None, letter("four").as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")))
+status = check(imap.status("Trips", "(MESSAGES UNSEEN UIDNEXT)"))[0]
 assert b"MESSAGES 3" in status, status
-check(imap.rename("Archive", "Kept"))
+check(imap.rename("Trips", "Kept"))
 assert any(b"Kept" in line for line in check(imap.list()))
 check(imap.select("Kept"))
 assert len(check(imap.uid("FETCH", "1:*", "(FLAGS BODYSTRUCTURE ENVELOPE)"))) == 3
