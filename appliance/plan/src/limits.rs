@@ -20,9 +20,13 @@ pub const READS_BYTES: u64 = 64 * MIB as u64;
 /// Below this a mail appliance is no fun: the plan says so rather than starting with caches of nothing.
 pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;
 
+/// Open connections per listener. Senders queue elsewhere; a thousand at once keeps two legs busy many times over.
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
+/// LMTP peers are few and known.
 pub const LMTP_CONNECTIONS_DEFAULT: usize = 200;
+/// Mostly idle: some KiB each (benches/PROMISES.md).
 pub const IMAP_CONNECTIONS_DEFAULT: usize = 10_000;
+/// Probes and scrapers.
 pub const HTTP_CONNECTIONS_DEFAULT: usize = 50;
 /// Largest message taken in. What most of the world sends at most.
 pub const MESSAGE_BYTES_DEFAULT: u64 = 50 * MIB as u64;

@@ -1,4 +1,5 @@
 //! `cargo xtask sim`: seeds, or every crash point.
+#![forbid(unsafe_code)]
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

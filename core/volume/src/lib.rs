@@ -35,7 +35,7 @@
 //! # Where to start reading
 //!
 //! `mirror.rs`, then `membership.rs`; `recover.rs` for what a crash leaves; `resync.rs` for how a leg comes back. `inner.rs` is the
-//! state they share: one thread, many tasks, no borrow held across an await. `tests/torture.rs` cuts the power everywhere.
+//! state they share: one thread, many tasks, no borrow held across an await. `tests/volume/torture.rs` cuts the power everywhere.
 //!
 //! # What it does not do
 //!
@@ -54,6 +54,7 @@ mod inner;
 mod layout;
 mod leg;
 pub mod limits;
+mod marks;
 mod membership;
 mod mirror;
 mod open;

@@ -13,8 +13,9 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
 use crate::format::{
     Header, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
 };
-use crate::inner::{Entry, Inner, LegWrite, Mark, Mode, OnDurable};
-use crate::limits::{self, LEGS_MAX, MARK_BYTES, MARKS_MAX};
+use crate::inner::{Entry, Inner, LegWrite, Mode, OnDurable};
+use crate::limits::{self, LEGS_MAX};
+use crate::marks;
 use crate::segment::Purpose;
 use crate::types::*;
 use crate::{BATCH_HEADER_BYTES, Checkpoint};
@@ -232,7 +233,7 @@ impl Inner {
             c.device_writes += count;
             c.bytes_written += count * bytes as u64;
         });
-        mark(log, bytes as u64);
+        marks::mark(log);
         log.submitted += 1;
         if !log.watching {
             log.watching = true;
@@ -420,17 +421,6 @@ impl Inner {
         Ok(())
     }
 
-    /// The last mark at or before `lsn`: where a walk to it may begin.
-    pub fn mark_before(&self, lsn: Lsn) -> Option<Mark> {
-        self.log
-            .borrow()
-            .marks
-            .iter()
-            .rev()
-            .find(|mark| mark.lsn <= lsn)
-            .copied()
-    }
-
     /// Waits until everything numbered so far is acknowledged, or the volume cannot.
     pub async fn drained(&self) -> Result<(), CommitFault> {
         let until = Lsn(self.log.borrow().next.0 - 1);
@@ -576,31 +566,4 @@ fn seal_header(inner: &Inner, entry: &mut Entry, epoch: u64, term: u64, acked: L
     let buffer = Arc::get_mut(&mut entry.buffer).expect("just made sure");
     header.encode(inner.id, &mut buffer[..BATCH_HEADER_BYTES]);
     bytes
-}
-
-/// Keeps a sparse index of where LSNs lie.
-fn mark(log: &mut crate::inner::Log, _bytes: u64) {
-    let entry = &log.pipeline[log.submitted];
-    let blocks_apart = (MARK_BYTES / BLOCK_BYTES as u64) as u32;
-    let near = log.marks.back().is_some_and(|mark| {
-        mark.segment == entry.segment
-            && entry.block >= mark.block
-            && entry.block - mark.block < blocks_apart
-    });
-    if near {
-        return;
-    }
-    log.marks.push_back(Mark {
-        lsn: entry.lsn,
-        segment: entry.segment,
-        generation: entry.generation,
-        block: entry.block,
-    });
-    if log.marks.len() > MARKS_MAX {
-        let mut keep = false;
-        log.marks.retain(|_| {
-            keep = !keep;
-            keep
-        });
-    }
 }

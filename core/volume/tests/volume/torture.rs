@@ -1,12 +1,10 @@
 //! The power is cut at every write boundary of a script, and every outcome of the writes in flight is tried; then seeds
 //! throw faults at it. What was acknowledged is there, once and in order; the legs are equal; nothing invented.
 
-mod common;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use common::*;
+use crate::common::*;
 use device::DeviceIndex;
 use device::sim::{CacheLanding, Faults, Halt, Landing, PowerCut, SimWorld};
 use volume::*;

@@ -1,8 +1,6 @@
 //! One accident each: rot, a torn tail, a leg that fails, stalls, vanishes, returns old, returns blank.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use device::DeviceIndex;
 use device::sim::{Faults, Medium};
 use volume::*;
@@ -182,10 +180,11 @@ fn rot_is_not_mistaken_for_a_torn_tail() {
         bench.append(&volume, b"no"),
         Err(CommitFault::Deferred(_))
     ));
-    let read =
-        bench
-            .world
-            .block_on(volume.read(&crate::record(&volume, addresses[5], &letter(5, 9_000))));
+    let read = bench.world.block_on(volume.read(&crate::common::record(
+        &volume,
+        addresses[5],
+        &letter(5, 9_000),
+    )));
     assert_eq!(
         read.expect("what follows the damage is kept"),
         letter(5, 9_000)

@@ -1,8 +1,6 @@
 //! A volume without accidents: what is committed is read, walked, and there after a restart.
 
-mod common;
-
-use common::*;
+use crate::common::*;
 use volume::*;
 
 #[test]

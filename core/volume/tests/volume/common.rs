@@ -1,5 +1,4 @@
 //! A volume on simulated disks, and the few verbs that the stories need.
-#![allow(dead_code)] // each test file uses its own part
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -1,0 +1,7 @@
+//! Stories of a whole volume on simulated disks: the ordinary day, the accidents, and every crash point.
+#![forbid(unsafe_code)]
+
+mod accidents;
+mod basics;
+mod common;
+mod torture;
