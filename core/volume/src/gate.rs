@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use base::host::{Bell, Host, LocalTask};
-use device::{Completion, IoFault, Pending};
+use device::IoFault;
 
 /// One at a time, across awaits. Not fair; its users are few and brief.
 #[derive(Default)]
@@ -69,25 +69,25 @@ pub(crate) async fn all<K, F: Future + Unpin>(
 /// No answer within the deadline (ETIMEDOUT): not the medium's verdict, and not absence.
 pub(crate) const TIMED_OUT: IoFault = IoFault::Other(110);
 
-/// Resolves with the completion, or with `None` after `us` microseconds. The device keeps the buffer either way.
-pub(crate) fn within(host: &dyn Host, us: u64, pending: Pending) -> Within {
+/// Resolves with what `future` does, or with `None` after `us` microseconds. A device keeps its buffer either way.
+pub(crate) fn within<F: Future + Unpin>(host: &dyn Host, us: u64, future: F) -> Within<F> {
     Within {
-        pending,
+        future,
         clock: base::host::sleep_us(host, us),
     }
 }
 
-pub(crate) struct Within {
-    pending: Pending,
+pub(crate) struct Within<F> {
+    future: F,
     clock: LocalTask,
 }
 
-impl Future for Within {
-    type Output = Option<Completion>;
+impl<F: Future + Unpin> Future for Within<F> {
+    type Output = Option<F::Output>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Completion>> {
-        if let Poll::Ready(completion) = Pin::new(&mut self.pending).poll(context) {
-            return Poll::Ready(Some(completion));
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(value) = Pin::new(&mut self.future).poll(context) {
+            return Poll::Ready(Some(value));
         }
         self.clock.as_mut().poll(context).map(|()| None)
     }

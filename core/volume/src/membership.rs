@@ -82,6 +82,9 @@ impl Inner {
             if let Mode::Stopped(why) = &self.log.borrow().mode {
                 return Err(CommitFault::Deferred(why.clone()));
             }
+            if recorded.is_err() && self.call_off_joins() {
+                continue;
+            }
             if let Err(why) = recorded {
                 self.defer(&why);
                 base::host::sleep_us(&*self.io.host, WITNESS_RETRY_US).await;
@@ -104,6 +107,22 @@ impl Inner {
         }
         self.resume();
         Ok(())
+    }
+
+    /// The witness could not even be read, and only joins wait for it: they can wait without holding anybody up. Not so when an
+    /// answer got lost: then the witness may already count the leg.
+    fn call_off_joins(&self) -> bool {
+        let leaving = !self
+            .legs_where(|leg| leg.counts() && leg.failing)
+            .is_empty();
+        if leaving || self.log.borrow().attempted.is_some() {
+            return false;
+        }
+        self.legs
+            .borrow_mut()
+            .iter_mut()
+            .for_each(|leg| leg.joining = false);
+        true
     }
 
     /// Takes failing legs out and joining ones in, through the witness. `Err`: it could not be recorded now.

@@ -17,10 +17,11 @@ use bytes::Bytes;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
 use crate::format::Header;
+use crate::gate::within;
 use crate::inner::{Inner, Leg, Mode};
 use crate::layout::Frame;
 use crate::leg::{Probe, clear, probe, wwid};
-use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES};
+use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES, WITNESS_RETRY_US};
 use crate::stream::Of;
 use crate::types::*;
 use crate::walk::Walk;
@@ -349,12 +350,8 @@ impl Inner {
             };
         }
         result.map_err(|fault| {
-            let mut legs = self.legs.borrow_mut();
-            let leg = &mut legs[target.leg.0 as usize];
-            if leg.session == target.session {
-                leg.why = Some(format!("a copy did not hold: {fault}"));
-                leg.write_faults += 1;
-            }
+            self.legs.borrow_mut()[target.leg.0 as usize].write_faults += 1;
+            self.note_why(target, &format!("a copy did not hold: {fault}"));
             Ended
         })
     }
@@ -454,8 +451,9 @@ impl Inner {
         check.is_none_or(|check| crate::arena::page_check(page, bytes) == check)
     }
 
-    /// The barrier: nothing in flight, nothing being written in the arena, then the witness counts the leg.
-    async fn join(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
+    /// The barrier: nothing in flight, nothing being written in the arena, then the witness counts the leg. `Ok(false)`: the
+    /// witness could not be asked; everything goes on without the leg meanwhile.
+    async fn join(self: &Rc<Self>, target: Target) -> Result<bool, Ended> {
         let _pass = self.arena_writing.enter().await;
         self.log.borrow_mut().barrier = true;
         let joined = self.join_behind_barrier(target).await;
@@ -464,8 +462,10 @@ impl Inner {
         joined
     }
 
-    async fn join_behind_barrier(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
-        // until nothing is in flight on any leg
+    async fn join_behind_barrier(self: &Rc<Self>, target: Target) -> Result<bool, Ended> {
+        let patience_us = 2 * self.settings.hard_deadline_us;
+        let until = self.io.host.now().after_us(patience_us);
+        // until nothing is in flight on any leg; everybody waits meanwhile, so not for ever
         loop {
             let moved = self.moved.wait();
             self.still(target)?;
@@ -474,10 +474,25 @@ impl Inner {
             if quiet {
                 break;
             }
-            moved.await;
+            if within(&*self.io.host, patience_us, moved).await.is_none()
+                || self.io.host.now() > until
+            {
+                self.note_why(target, "a write did not end while everybody waited for it");
+                return Err(Ended);
+            }
         }
         self.legs.borrow_mut()[target.leg.0 as usize].joining = true;
-        self.publish().await.map_err(|_| Ended)
+        self.publish().await.map_err(|_| Ended)?;
+        self.still(target)?;
+        Ok(self.legs.borrow()[target.leg.0 as usize].counts())
+    }
+
+    fn note_why(&self, target: Target, why: &str) {
+        let mut legs = self.legs.borrow_mut();
+        let leg = &mut legs[target.leg.0 as usize];
+        if leg.session == target.session {
+            leg.why = Some(why.to_string());
+        }
     }
 }
 
@@ -511,5 +526,9 @@ async fn catch_up(inner: &Rc<Inner>, target: Target) -> Result<(), Ended> {
     }
     inner.copy_batches(target, join).await?;
     inner.copy_arena(target).await?;
-    inner.join(target).await
+    // until the witness counts it, or this attach is over
+    while !inner.join(target).await? {
+        base::host::sleep_us(&*inner.io.host, WITNESS_RETRY_US).await;
+    }
+    Ok(())
 }

@@ -781,3 +781,61 @@ fn a_closed_volume_opens_clean_and_refuses_until_then() {
     assert!(volume.open_report().clean);
     assert_eq!(bench.payloads(&volume), [&b"something"[..]]);
 }
+
+#[test]
+fn a_leg_that_cannot_join_holds_nobody_up() {
+    let bench = Bench::new(29, 2);
+    let volume = bench.open();
+    bench.append(&volume, b"before").expect("durable");
+    bench
+        .world
+        .block_on(volume.eject(LegIndex(1), "a test"))
+        .expect("the other one is enough");
+    // The witness is away when the copy is done.
+    *bench.witness.away.borrow_mut() = true;
+    bench
+        .world
+        .block_on(volume.attach(bench.disks[1]))
+        .expect("it may come back");
+    for _ in 0..20 {
+        bench.world.run_for_us(500_000).expect("time goes by");
+        bench
+            .append(&volume, b"meanwhile")
+            .expect("one leg is enough");
+    }
+    assert_ne!(state(&volume, 1), LegState::InSync);
+    *bench.witness.away.borrow_mut() = false;
+    wait_in_sync(&bench, &volume);
+    // A write to it hangs while it joins.
+    bench
+        .world
+        .block_on(volume.eject(LegIndex(1), "a test"))
+        .expect("the other one is enough");
+    bench
+        .world
+        .block_on(volume.attach(bench.disks[1]))
+        .expect("it may come back");
+    bench.world.set_faults(
+        bench.disks[1],
+        Faults {
+            hang: 1.0,
+            ..Faults::default()
+        },
+    );
+    for _ in 0..20 {
+        bench.world.run_for_us(500_000).expect("time goes by");
+        bench
+            .append(&volume, b"meanwhile")
+            .expect("one leg is enough");
+    }
+    assert_eq!(state(&volume, 1), LegState::Stale);
+    bench.world.set_faults(bench.disks[1], Faults::default());
+    bench.world.release(bench.disks[1]);
+    bench.world.run_for_us(10_000).expect("zombies end");
+    bench
+        .world
+        .block_on(volume.attach(bench.disks[1]))
+        .expect("it may come back");
+    wait_in_sync(&bench, &volume);
+    assert_legs_equal(&bench, &volume);
+}
