@@ -31,6 +31,11 @@ const FOR_TESTS: &[Package] = &[
         name: "swaks",
         proof: "swaks",
     },
+    // swaks speaks TLS only with it; a recommendation, so not installed by itself. Brings Net::SSLeay.
+    Package {
+        name: "libio-socket-ssl-perl",
+        proof: "/usr/share/perl5/IO/Socket/SSL.pm",
+    },
 ];
 
 /// What the bench compares with.
