@@ -73,6 +73,8 @@ pub(crate) struct Leg {
     pub arena_missed: Option<BTreeSet<u64>>,
     pub spoiled: VecDeque<Time>,
     pub repaired: VecDeque<Time>,
+    /// It held too much that was bad: when it returns, nothing on it is believed.
+    pub distrusted: bool,
 }
 
 impl Leg {
@@ -98,6 +100,7 @@ impl Leg {
             arena_missed: None,
             spoiled: VecDeque::new(),
             repaired: VecDeque::new(),
+            distrusted: false,
         }
     }
 

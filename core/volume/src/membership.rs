@@ -153,8 +153,12 @@ impl Inner {
                 (leg.state, leg.stale_since) = (LegState::Stale, acked);
                 (leg.failing, leg.device, leg.frame) = (false, None, None);
                 leg.arena_missed.get_or_insert_default();
+                if std::mem::take(&mut leg.distrusted) {
+                    (leg.stale_since, leg.arena_missed) = (Lsn(0), None);
+                    leg.repaired.clear();
+                }
                 self.count(|c| c.ejected += 1);
-                tracing::error!(leg = %leg.id, stale_since = acked.0, "a leg left the in-sync set");
+                tracing::error!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg left the in-sync set");
             } else if leg.joining {
                 (leg.state, leg.joining, leg.progress, leg.why) =
                     (LegState::InSync, false, None, None);

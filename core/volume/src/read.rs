@@ -335,6 +335,7 @@ impl Inner {
         );
         let others = self.legs_where(|leg| leg.serves()).len() > 1;
         if too_many && others {
+            self.legs.borrow_mut()[leg.0 as usize].distrusted = true;
             self.suspect(leg, "too many repairs within an hour");
         }
     }

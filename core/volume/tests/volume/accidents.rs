@@ -269,6 +269,33 @@ fn a_vanished_leg_is_recorded_before_the_next_acknowledgement_and_never_serves()
     assert_eq!(state(&volume, 1), LegState::Stale);
 }
 
+/// A disk overwritten here and there: past so many repairs nothing on it is believed any more. Bringing it back copies
+/// everything, not only what it missed while it was out.
+#[test]
+fn a_leg_with_too_much_rot_is_put_out_and_returns_by_a_whole_copy() {
+    let bench = Bench::new(27, 2);
+    let volume = bench.open();
+    for number in 0..100 {
+        let address = bench
+            .append(&volume, &letter(number, 9_000))
+            .expect("durable");
+        bench
+            .world
+            .poke(bench.disks[1], at(&address) + 4096, &[0xa5; 512]);
+    }
+    bench.world.block_on(volume.scrub());
+    assert_eq!(state(&volume, 1), LegState::Stale);
+    bench
+        .world
+        .block_on(volume.attach(bench.disks[1]))
+        .expect("it may come back");
+    wait_in_sync(&bench, &volume);
+    assert_legs_equal(&bench, &volume);
+    let again = bench.world.block_on(volume.scrub());
+    assert_eq!((again.repaired, again.damaged.len()), (0, 0));
+    assert_eq!(state(&volume, 1), LegState::InSync);
+}
+
 #[test]
 fn a_returned_leg_gets_exactly_what_it_missed() {
     let bench = Bench::new(15, 2);
