@@ -84,6 +84,10 @@ pub const CURSOR_SEGMENTS: usize = 16;
 /// What a scrub waits between two segments, so that foreground work always finds a gap.
 pub const SCRUB_PAUSE_US: u64 = 500;
 
+/// How often a scrub looks again for superblock copies when a new superblock is written under its eyes. Written that often
+/// they renew themselves; the next scrub looks anyway.
+pub const SUPERBLOCK_LOOKS_MAX: usize = 4;
+
 /// Free segments without which recovery completes the torn tail in place instead of appending it again: the tail is at
 /// most `BATCHES_IN_FLIGHT_MAX` batches, the new owner needs two segments for itself.
 pub const SEGMENTS_TO_MOVE_IN: usize = 2 + 2;

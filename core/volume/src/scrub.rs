@@ -6,7 +6,7 @@ use device::BLOCK_BYTES;
 
 use crate::inner::Inner;
 use crate::leg::{Probe, probe};
-use crate::limits::{SCRUB_PAUSE_US, STREAM_READ_BYTES};
+use crate::limits::{SCRUB_PAUSE_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
 use crate::segment::State;
 use crate::stream::{Found, Of, Stream};
 use crate::types::*;
@@ -168,6 +168,28 @@ impl Inner {
 
     /// All four superblock copies on every leg; a missing one is put right by writing the next superblock.
     async fn scrub_superblocks(self: &Rc<Self>, report: &mut ScrubReport) {
+        if self.legs_short_of_copies().await == 0 {
+            return;
+        }
+        for _ in 0..SUPERBLOCK_LOOKS_MAX {
+            // A copy that is still being written is not missing: what was found counts only when no superblock was
+            // begun since a moment at which none was on its way. Nothing is held while a leg is read; it may be slow.
+            let seq = {
+                let _pass = self.publishing.enter().await;
+                self.log.borrow().seq
+            };
+            let short = self.legs_short_of_copies().await;
+            if self.log.borrow().seq == seq {
+                if short > 0 && self.publish().await.is_ok() {
+                    report.repaired += short;
+                }
+                return;
+            }
+        }
+    }
+
+    /// Serving legs on which fewer than four copies hold the superblock.
+    async fn legs_short_of_copies(&self) -> u64 {
         let mut short = 0;
         for (_, device) in self.legs_where(|leg| leg.serves()) {
             match probe(&self.io, device, self.settings.hard_deadline_us).await {
@@ -175,8 +197,6 @@ impl Inner {
                 _ => short += 1,
             }
         }
-        if short > 0 && self.publish().await.is_ok() {
-            report.repaired += short;
-        }
+        short
     }
 }
