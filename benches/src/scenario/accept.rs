@@ -150,10 +150,12 @@ fn ours_is_missing(results: &[(Contender, Vec<Round>)]) -> bool {
         .any(|(contender, rounds)| *contender == Contender::Ringpost && rounds.is_empty())
 }
 
-/// Device writes and bytes per message and leg under 64 senders. Reads the whole disk's counters: run it on a disk that
-/// nobody else uses.
+/// Device writes and bytes per message and leg under 64 senders. Bytes are the server's own (`/proc/PID/io`), what it owes the
+/// index included; writes are the disk's, less what the disk did by itself just before: run it where nobody else writes.
 pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     const LEGS: f64 = 2.0;
+    const QUIET: Duration = Duration::from_secs(2);
+    const SETTLES_WITHIN: Duration = Duration::from_secs(30);
     let (mut writes, mut bytes) = (Vec::new(), Vec::new());
     for _ in 0..setting.rounds {
         let directory = setting.fresh("device")?;
@@ -162,16 +164,29 @@ pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
             leg_size: leg_size(setting),
             sink: false,
         };
-        let (mut server, _) = ringpost::start(&ours)?;
+        let (server, _) = ringpost::start(&ours)?;
         let accounts = peers::recipients(ACCOUNTS);
         ringpost::add_accounts(&directory, &accounts)?;
+        let idle = Meter::begin(&server, &[], &directory);
+        std::thread::sleep(QUIET);
+        let others_per_second = idle.end().1.writes as f64 / QUIET.as_secs_f64();
         let meter = Meter::begin(&server, &[], &directory);
+        let begin = Instant::now();
         let outcome = smtp::run(&plan(setting, &server, &accounts, 64)?)?;
-        // The index is written in the background: count what it owes, too.
-        server.stop();
-        let (_, disk) = meter.end();
-        writes.push(disk.writes as f64 / (outcome.accepted as f64).max(1.0) / LEGS);
-        bytes.push(disk.written_bytes as f64 / outcome.content_bytes.max(1) as f64 / LEGS);
+        let (mut usage, mut disk) = meter.end();
+        let mut took = begin.elapsed();
+        while begin.elapsed() < SETTLES_WITHIN {
+            // The index is written in the background: until it is quiet.
+            std::thread::sleep(QUIET);
+            let (later, later_disk) = meter.end();
+            if later.written_bytes == usage.written_bytes {
+                break;
+            }
+            (usage, disk, took) = (later, later_disk, begin.elapsed());
+        }
+        let own_writes = disk.writes as f64 - others_per_second * took.as_secs_f64();
+        writes.push(own_writes / (outcome.accepted as f64).max(1.0) / LEGS);
+        bytes.push(usage.written_bytes as f64 / outcome.content_bytes.max(1) as f64 / LEGS);
     }
     sheet.tell("device.writes", median(&writes), "writes/msg/leg");
     sheet.tell("device.written", median(&bytes), "B/B/leg");
