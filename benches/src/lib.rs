@@ -14,5 +14,6 @@ pub mod figures;
 pub mod load;
 pub mod peers;
 pub mod process;
+pub mod promises;
 pub mod report;
 pub mod scenario;

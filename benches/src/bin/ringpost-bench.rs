@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bench::figures::Sheet;
+use bench::promises;
 use bench::scenario::{SCENARIOS, Setting};
 use clap::Parser;
 
@@ -33,6 +34,9 @@ struct Arguments {
     /// Where the figures go as JSON
     #[arg(long, default_value = "target/bench.json")]
     json: PathBuf,
+    /// Where the table of promises goes as Markdown
+    #[arg(long, default_value = "target/bench.md")]
+    table: PathBuf,
     /// List the scenarios and end
     #[arg(long)]
     list: bool,
@@ -83,13 +87,15 @@ fn main() -> ExitCode {
             failed += 1;
         }
     }
-    let folder = arguments
-        .json
-        .parent()
-        .map_or(Ok(()), std::fs::create_dir_all);
-    if let Err(error) = folder.and_then(|()| std::fs::write(&arguments.json, sheet.json())) {
-        eprintln!("bench: {}: {error}", arguments.json.display());
-        failed += 1;
+    for (path, text) in [
+        (&arguments.json, sheet.json()),
+        (&arguments.table, promises::table(&sheet)),
+    ] {
+        let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(error) = folder.and_then(|()| std::fs::write(path, text)) {
+            eprintln!("bench: {}: {error}", path.display());
+            failed += 1;
+        }
     }
     // Gigabytes of state are of no use to anybody afterwards; server logs of a failed scenario are.
     if failed == 0 {

@@ -1,7 +1,7 @@
 //! Memory: what an idle IMAP connection costs, and what an overload does to the server.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{Setting, accept};
@@ -79,17 +79,19 @@ pub fn overload(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         pipelining: true,
         ledger: false,
     };
-    let (normal, normal_peak) = watched(&server.pids(), &plan(50, 10 * 1_024, 4, 40_000))?;
+    let (normal, before) = watched(&server.pids(), &plan(50, 10 * 1_024, 4, 40_000))?;
     let heavy_max = setting.scaled(15_000, 5_000);
-    let (heavy, heavy_peak) = watched(
+    let (heavy, during) = watched(
         &server.pids(),
         &plan(500, 100 * 1_024, setting.scaled(20, 6), heavy_max),
     )?;
-    sheet.tell("overload.normal_peak", normal_peak as f64 / MIB, "MiB");
-    sheet.tell("overload.heavy_peak", heavy_peak as f64 / MIB, "MiB");
+    let peak = |samples: &[u64]| samples.iter().copied().max().unwrap_or(0) as f64;
+    let (early, late) = during.split_at(during.len() / 2);
+    sheet.tell("overload.normal_peak", peak(&before) / MIB, "MiB");
+    sheet.tell("overload.heavy_peak", peak(&during) / MIB, "MiB");
     sheet.tell(
         "overload.growth",
-        heavy_peak as f64 / (normal_peak as f64).max(1.0),
+        peak(late) / peak(early).max(1.0),
         "ratio",
     );
     sheet.tell("overload.accepted", heavy.rate(), "msg/s");
@@ -106,20 +108,23 @@ pub fn overload(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     }
 }
 
-/// Runs the load and returns the greatest resident size seen meanwhile.
-fn watched(pids: &[u32], plan: &Plan) -> io::Result<(smtp::Outcome, u64)> {
-    let peak = AtomicU64::new(0);
+/// Runs the load and returns the resident sizes seen meanwhile, in order.
+fn watched(pids: &[u32], plan: &Plan) -> io::Result<(smtp::Outcome, Vec<u64>)> {
     let done = AtomicBool::new(false);
-    let outcome = std::thread::scope(|scope| {
-        scope.spawn(|| {
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut samples = Vec::new();
             while !done.load(Ordering::Relaxed) {
-                peak.fetch_max(process::memory(pids).resident_bytes, Ordering::Relaxed);
+                samples.push(process::memory(pids).resident_bytes);
                 std::thread::sleep(LOOK_EVERY);
             }
+            samples
         });
         let outcome = smtp::run(plan);
         done.store(true, Ordering::Relaxed);
-        outcome
-    })?;
-    Ok((outcome, peak.into_inner()))
+        let samples = watcher
+            .join()
+            .map_err(|_| io::Error::other("the watcher stopped"))?;
+        Ok((outcome?, samples))
+    })
 }

@@ -83,7 +83,7 @@ impl Ledger {
     fn keep_sending(&self, server: SocketAddr, done: &AtomicBool) -> std::io::Result<()> {
         let mut smtp = Smtp::connect(server)?;
         while !done.load(Ordering::Relaxed) {
-            self.send(&mut smtp, fastrand::usize(300..20_000))?;
+            self.send(&mut smtp, fastrand::usize(300..8_000))?;
         }
         Ok(())
     }
