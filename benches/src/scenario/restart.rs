@@ -8,7 +8,8 @@ use super::{Setting, mailbox};
 use crate::figures::{Sheet, median};
 use crate::peers::{PASSWORD, Running, ringpost};
 
-const ACCOUNT: &str = "alice@example.org";
+/// Two, for the mailboxes of one account have a limit.
+const ACCOUNTS: [&str; 2] = ["alice@example.org", "bob@example.org"];
 const SIZE_BYTES: usize = 1_024;
 /// Commands in flight while mailboxes are made.
 const AT_ONCE: usize = 100;
@@ -54,19 +55,22 @@ fn spread(server: &Running, count: u64) -> io::Result<()> {
     let imap = server
         .imap
         .ok_or_else(|| io::Error::other("no IMAP here"))?;
-    let mut wire = Pipelined::connect(imap)?;
-    wire.send(&format!("LOGIN {ACCOUNT} {PASSWORD}"))?;
-    wire.settle()?;
     let message = format!("Subject: one of many\r\n\r\n{}\r\n", "x".repeat(SIZE_BYTES));
     let size = message.len();
-    for index in 0..count {
-        wire.send(&format!("CREATE m{index}"))?;
-        wire.send(&format!("APPEND m{index} {{{size}+}}\r\n{message}"))?;
-        if index as usize % AT_ONCE == AT_ONCE - 1 {
-            wire.settle()?;
+    for account in ACCOUNTS {
+        let mut wire = Pipelined::connect(imap)?;
+        wire.send(&format!("LOGIN {account} {PASSWORD}"))?;
+        wire.settle()?;
+        for index in 0..count / ACCOUNTS.len() as u64 {
+            wire.send(&format!("CREATE m{index}"))?;
+            wire.send(&format!("APPEND m{index} {{{size}+}}\r\n{message}"))?;
+            if index as usize % AT_ONCE == AT_ONCE - 1 {
+                wire.settle()?;
+            }
         }
+        wire.settle()?;
     }
-    wire.settle()
+    Ok(())
 }
 
 /// IMAP commands sent ahead of their replies, with non-synchronising literals (RFC 7888).
