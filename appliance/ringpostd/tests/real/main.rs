@@ -14,6 +14,5 @@ mod input;
 mod ledger;
 mod legs;
 mod operator;
-mod sessions;
 mod smtp;
 mod start;
