@@ -25,6 +25,13 @@ pub fn page_check(page: u64, bytes: &[u8]) -> u64 {
     xxh3_64(bytes, page)
 }
 
+/// Who wants an arena page put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    ByReader,
+    ByScrub,
+}
+
 #[derive(Default)]
 pub(crate) struct ArenaShared {
     view: RwLock<View>,
@@ -87,7 +94,7 @@ impl ArenaShared {
             let host = inner.io.host.clone();
             host.spawn(Box::pin(async move {
                 for (page, check) in wanted {
-                    inner.repair_page(page, check).await;
+                    inner.repair_page(page, check, Asked::ByReader).await;
                 }
             }));
         }
@@ -356,7 +363,7 @@ impl Inner {
     /// Puts one page right on every serving leg, if one of them still has it.
     ///
     /// `false`: none has.
-    pub async fn repair_page(self: &Rc<Self>, page: u64, check: u64) -> bool {
+    pub async fn repair_page(self: &Rc<Self>, page: u64, check: u64, asked: Asked) -> bool {
         let _pass = self.arena_writing.enter().await;
         let per_segment = self.plan.pages_per_segment();
         let Some(segment) = self
@@ -387,7 +394,10 @@ impl Inner {
             match self.write_raw(device, at, good.clone(), BLOCK_BYTES).await {
                 Ok(()) => {
                     self.legs.borrow_mut()[leg.0 as usize].repairs += 1;
-                    self.count(|c| c.repairs += 1);
+                    self.count(|c| {
+                        c.repairs += 1;
+                        c.repairs_for_readers += u64::from(asked == Asked::ByReader);
+                    });
                     tracing::warn!(leg = leg.0, page, "an arena page was repaired");
                 }
                 Err(fault) => self.suspect(

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use device::BLOCK_BYTES;
 
+use crate::arena::Asked;
 use crate::inner::Inner;
 use crate::leg::{Probe, probe};
 use crate::limits::{SCRUB_PAUSE_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
@@ -15,7 +16,9 @@ impl Inner {
     pub async fn scrub(self: &Rc<Self>) -> ScrubReport {
         let mut report = ScrubReport::default();
         let read_before = self.counters.get().bytes_read;
-        let repairs_before = self.counters.get().repairs;
+        // A reader's repair beside it is not the scrub's finding.
+        let own_repairs = || self.counters.get().repairs - self.counters.get().repairs_for_readers;
+        let repairs_before = own_repairs();
         self.arena.owner_turn(self);
         let segments = self.log.borrow().table.in_log_order();
         for segment in segments {
@@ -27,7 +30,7 @@ impl Inner {
         self.scrub_arena(&mut report).await;
         self.scrub_superblocks(&mut report).await;
         report.bytes_read += self.counters.get().bytes_read - read_before;
-        report.repaired += self.counters.get().repairs - repairs_before;
+        report.repaired += own_repairs() - repairs_before;
         tracing::info!(
             report.bytes_read,
             report.repaired,
@@ -157,7 +160,7 @@ impl Inner {
         let Some(check) = checks.and_then(|check_of| check_of(page)) else {
             return;
         };
-        if !self.repair_page(page, check).await {
+        if !self.repair_page(page, check, Asked::ByScrub).await {
             tracing::warn!(
                 page,
                 "an arena page is bad on every leg; its reader will hear so"

@@ -245,6 +245,8 @@ pub struct Counters {
     pub device_reads: u64,
     pub bytes_read: u64,
     pub repairs: u64,
+    /// Those among them that a reader of the arena asked for.
+    pub repairs_for_readers: u64,
     pub ejected: u64,
     pub resynced: u64,
     pub segments_spoiled: u64,
