@@ -4,10 +4,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use plan::Misfit;
+
+/// How long a start waits for the directory. A process that was killed holds its lock until the kernel has taken down its
+/// rings and memory, which a supervisor that restarts at once does not wait for; legs are waited for as long.
+const HELD_RETRY: Duration = Duration::from_secs(3);
+const HELD_PAUSE: Duration = Duration::from_millis(50);
 
 /// A state directory that is ours until dropped.
 pub struct State {
@@ -16,7 +22,8 @@ pub struct State {
 }
 
 impl State {
-    /// Makes the directory where it is missing, and locks it against a second process.
+    /// Makes the directory where it is missing, and locks it against a second process. Tries again for `HELD_RETRY` while
+    /// another process holds it.
     pub fn open(path: &Path) -> Result<State, Misfit> {
         let told = |what: &str, error: std::io::Error| {
             Misfit::new(format!(
@@ -35,7 +42,7 @@ impl State {
             .mode(0o700)
             .create(path)
             .map_err(|error| told("cannot make the state directory", error))?;
-        let lock = OpenOptions::new()
+        let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -43,18 +50,26 @@ impl State {
             .mode(0o600)
             .open(path.join("lock"))
             .map_err(|error| told("cannot write in the state directory", error))?;
-        let mut lock = match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((mut file, Errno::EWOULDBLOCK)) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                return Err(Misfit::new(format!(
-                    "{} is in use by another ringpostd (process {}): stop that one, or choose another place with --state",
-                    path.display(),
-                    holder.trim(),
-                )));
+        let give_up = Instant::now() + HELD_RETRY;
+        let mut lock = loop {
+            // until it is ours or time is up
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => break lock,
+                Err((file, Errno::EWOULDBLOCK)) if Instant::now() < give_up => {
+                    lock = file;
+                    std::thread::sleep(HELD_PAUSE);
+                }
+                Err((mut file, Errno::EWOULDBLOCK)) => {
+                    let mut holder = String::new();
+                    let _ = file.read_to_string(&mut holder);
+                    return Err(Misfit::new(format!(
+                        "{} is in use by another ringpostd (process {}): stop that one, or choose another place with --state",
+                        path.display(),
+                        holder.trim(),
+                    )));
+                }
+                Err((_, errno)) => return Err(told("cannot lock", errno.into())),
             }
-            Err((_, errno)) => return Err(told("cannot lock", errno.into())),
         };
         let note = (|| {
             lock.set_len(0)?;
@@ -122,6 +137,19 @@ mod tests {
         );
         drop(held);
         assert!(State::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_start_waits_for_a_holder_that_is_going_away() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("state");
+        let held = State::open(&path).expect("free");
+        let going = std::thread::spawn(move || {
+            std::thread::sleep(4 * HELD_PAUSE);
+            drop(held);
+        });
+        assert!(State::open(&path).is_ok());
+        going.join().expect("gone");
     }
 
     #[test]
