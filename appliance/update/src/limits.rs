@@ -1,0 +1,18 @@
+//! Every number that bounds what an update may cost.
+
+/// Largest image taken. The product's own limit is 150 MB; a debug variant of an OEM may be larger, an ESP has 1 GiB.
+pub const IMAGE_BYTES_MAX: u64 = 512 << 20;
+/// A minisign signature is four lines; a trusted comment of ours has under 200 bytes.
+pub const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
+/// Files looked at in `EFI/Linux`. An ESP of ours holds two; other systems may have put theirs beside.
+pub const FILES_MAX: usize = 64;
+/// Tries that a new image gets: one may be lost to a power cut and one to a slow disk.
+pub const TRIES: u32 = 3;
+/// Copied and hashed at a time.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// Silence of a server after which a download is given up, seconds.
+pub const FETCH_SILENCE_S: u64 = 30;
+/// System disks with an ESP of their own.
+pub const ESPS_MAX: usize = 4;
+/// A request or a result that passes between the daemon and the updater.
+pub const REQUEST_BYTES_MAX: u64 = 16 << 10;

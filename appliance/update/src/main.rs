@@ -1,0 +1,228 @@
+//! `ringpost-update`: takes a new version, goes back to the old one, says what lies where.
+//!
+//! Exit status: 0 done, 1 refused with the reason, 2 usage.
+#![forbid(unsafe_code)]
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use semver::Version;
+use serde_json::json;
+use update::limits::ESPS_MAX;
+use update::request::{self, Outcome, Request};
+use update::signature::Keys;
+use update::{Esp, apply, fetch, slots};
+
+/// Versions of this appliance on its system disks.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost-update", version)]
+struct Arguments {
+    /// Where an EFI system partition is mounted; one for each system disk
+    #[arg(long, value_name = "DIR", default_value = "/efi")]
+    esp: Vec<PathBuf>,
+    /// Public keys of those whose images are taken
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/usr/share/ringpost/update.pub"
+    )]
+    keys: PathBuf,
+    /// Where IMAGE_VERSION says what runs
+    #[arg(long, value_name = "FILE", default_value = "/etc/os-release")]
+    os_release: PathBuf,
+    /// One JSON document instead of text for people
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Which versions are there, which runs, which is tried next
+    Status,
+    /// Put a new version beside the running one; the next boot tries it. FILE or URL, with FILE.minisig beside it
+    Apply { source: String },
+    /// Give up the running version; the next boot starts the other one
+    Rollback,
+    /// Do what the daemon asked for in the exchange directory
+    Serve {
+        #[arg(long, default_value = request::EXCHANGE)]
+        exchange: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refused) => {
+            if arguments.json {
+                println!("{}", json!({ "refused": refused }));
+            }
+            eprintln!("ringpost-update: {refused}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Arguments {
+    fn run(&self) -> Result<(), String> {
+        match &self.verb {
+            Verb::Status => self.status(),
+            Verb::Apply { source } => {
+                let bar = self.bar();
+                let applied = self.apply(source, &mut |done, total| {
+                    if let Some(total) = total {
+                        bar.set_length(total);
+                    }
+                    bar.set_position(done);
+                });
+                bar.finish_and_clear();
+                let applied = applied?;
+                self.say(
+                    &json!(applied),
+                    &format!("{} is in place: the next boot tries it; a boot that takes no mail goes back by itself", applied.version),
+                );
+                Ok(())
+            }
+            Verb::Rollback => {
+                let target = apply::rollback(&self.esps()?, &self.running()?)
+                    .map_err(|refused| refused.to_string())?;
+                self.say(
+                    &json!({ "version": target.to_string() }),
+                    &format!("the next boot starts {target}"),
+                );
+                Ok(())
+            }
+            Verb::Serve { exchange } => self.serve(exchange),
+        }
+    }
+
+    fn serve(&self, exchange: &Path) -> Result<(), String> {
+        let told = |error: std::io::Error| format!("{}: {error}", exchange.display());
+        let wanted = request::take(exchange).map_err(told)?;
+        let mut last = Instant::now();
+        let outcome = match wanted {
+            Request::Apply { source } => self
+                .apply(&source, &mut |done, total| {
+                    if last.elapsed() > Duration::from_millis(500) {
+                        last = Instant::now();
+                        let _ = request::put(
+                            exchange,
+                            request::RESULT,
+                            &Outcome::Running { done, total },
+                        );
+                    }
+                })
+                .map(|applied| Outcome::Done {
+                    version: applied.version,
+                    next: "reboot to try it; a boot that takes no mail goes back by itself".into(),
+                }),
+            Request::Rollback => self
+                .esps()
+                .and_then(|esps| {
+                    apply::rollback(&esps, &self.running()?).map_err(|refused| refused.to_string())
+                })
+                .map(|target| Outcome::Done {
+                    version: target.to_string(),
+                    next: "reboot to start it".into(),
+                }),
+        };
+        let refused = outcome.as_ref().err().cloned();
+        let outcome = outcome.unwrap_or_else(|reason| Outcome::Refused { reason });
+        request::put(exchange, request::RESULT, &outcome).map_err(told)?;
+        refused.map_or(Ok(()), Err)
+    }
+
+    fn apply(
+        &self,
+        source: &str,
+        progress: &mut dyn FnMut(u64, Option<u64>),
+    ) -> Result<apply::Applied, String> {
+        let esps = self.esps()?;
+        let running = self.running()?;
+        let told = |reason: String| format!("{}: {reason}", self.keys.display());
+        let text = std::fs::read_to_string(&self.keys).map_err(|error| told(error.to_string()))?;
+        let keys = Keys::parse(&text).map_err(told)?;
+        let source = fetch::open(source)?;
+        apply::apply(&esps, &keys, &running, source, progress)
+            .map_err(|refused| refused.to_string())
+    }
+
+    fn status(&self) -> Result<(), String> {
+        let running = self.running()?;
+        let mut rows = Vec::new();
+        let mut text = format!("running {running}\n");
+        for esp in self.esps()? {
+            let slots = esp
+                .slots()
+                .map_err(|error| format!("{}: {error}", esp.root().display()))?;
+            for slot in &slots {
+                text += &format!(
+                    "{}  {:<10} {}\n",
+                    esp.root().display(),
+                    slot.version,
+                    slot.standing
+                );
+            }
+            rows.push(json!({ "esp": esp.root(), "slots": slots }));
+        }
+        self.say(
+            &json!({ "running": running.to_string(), "esps": rows }),
+            text.trim_end(),
+        );
+        Ok(())
+    }
+
+    fn esps(&self) -> Result<Vec<Esp>, String> {
+        if self.esp.len() > ESPS_MAX {
+            return Err(format!(
+                "more than {ESPS_MAX} EFI system partitions: name those of the system disks"
+            ));
+        }
+        self.esp
+            .iter()
+            .map(|root| {
+                Esp::at(root).map_err(|error| {
+                    format!("{}: {error}; a system that was booted over the network has no slots to update", root.display())
+                })
+            })
+            .collect()
+    }
+
+    fn running(&self) -> Result<Version, String> {
+        let told = |reason: &str| format!("{}: {reason}", self.os_release.display());
+        let text =
+            std::fs::read_to_string(&self.os_release).map_err(|error| told(&error.to_string()))?;
+        let version = text
+            .lines()
+            .find_map(|line| line.strip_prefix("IMAGE_VERSION="));
+        version
+            .and_then(|version| slots::plain_version(version.trim().trim_matches('"')))
+            .ok_or_else(|| {
+                told("it has no IMAGE_VERSION=MAJOR.MINOR.PATCH: this is no Ringpost image")
+            })
+    }
+
+    fn bar(&self) -> ProgressBar {
+        if self.json || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes} {eta}")
+            .expect("a fixed template");
+        ProgressBar::new(0).with_style(style)
+    }
+
+    fn say(&self, value: &serde_json::Value, text: &str) {
+        if self.json {
+            println!("{value}");
+        } else {
+            println!("{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What passes between the daemon, which may not write to the ESP, and the updater, which may: two small files.
+//!
+//! The daemon writes `request.json` into the exchange directory; a path unit starts `ringpost-update serve`, which takes the
+//! request away, does it, and writes `result.json`. The updater believes nothing in a request but its source's name: the
+//! image's signature decides.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::REQUEST_BYTES_MAX;
+
+pub const EXCHANGE: &str = "/run/ringpost/update";
+pub const REQUEST: &str = "request.json";
+pub const RESULT: &str = "result.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
+pub enum Request {
+    /// A path or URL of an image, with its signature beside it.
+    Apply {
+        source: String,
+    },
+    Rollback,
+}
+
+/// What became of the request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state", deny_unknown_fields)]
+pub enum Outcome {
+    Running { done: u64, total: Option<u64> },
+    Done { version: String, next: String },
+    Refused { reason: String },
+}
+
+/// Takes the request out of `directory`, so that it is done once however often the unit starts.
+pub fn take(directory: &Path) -> io::Result<Request> {
+    let path = directory.join(REQUEST);
+    let mut text = String::new();
+    File::open(&path)?
+        .take(REQUEST_BYTES_MAX)
+        .read_to_string(&mut text)?;
+    fs::remove_file(&path)?;
+    serde_json::from_str(&text).map_err(io::Error::other)
+}
+
+/// Replaces a file of the exchange in one step.
+pub fn put(directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let fresh = directory.join(format!("{name}.new"));
+    let mut file = File::create(&fresh)?;
+    file.write_all(&serde_json::to_vec(value).map_err(io::Error::other)?)?;
+    fs::rename(fresh, directory.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_taken_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let made = Request::Apply {
+            source: "https://updates.example/ringpost.efi".into(),
+        };
+        put(directory.path(), REQUEST, &made).expect("put");
+        assert_eq!(take(directory.path()).expect("there"), made);
+        assert_eq!(
+            take(directory.path()).expect_err("gone").kind(),
+            io::ErrorKind::NotFound
+        );
+    }
+
+    #[test]
+    fn a_request_with_unknown_words_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(
+            directory.path().join(REQUEST),
+            r#"{"verb":"apply","source":"x","force":true}"#,
+        )
+        .expect("written");
+        assert!(take(directory.path()).is_err());
+    }
+}

@@ -1,0 +1,183 @@
+//! What lies on an EFI system partition: file names that the boot loader counts in.
+//!
+//! Boot Loader Specification, "Boot counting": `NAME.efi` is good, `NAME+LEFT.efi` and `NAME+LEFT-DONE.efi` are on trial while
+//! LEFT is above zero and given up at zero.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use semver::Version;
+use serde::Serialize;
+
+use crate::limits::FILES_MAX;
+
+/// One mounted EFI system partition.
+#[derive(Debug, Clone)]
+pub struct Esp {
+    root: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "standing")]
+pub enum Standing {
+    /// Passed its health gate.
+    Good,
+    /// Will be tried `left` more times.
+    OnTrial { left: u32 },
+    /// Was tried and never passed; started only when nothing else is there.
+    GivenUp,
+}
+
+/// One version on one ESP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Slot {
+    #[serde(serialize_with = "as_text")]
+    pub version: Version,
+    #[serde(flatten)]
+    pub standing: Standing,
+    pub file: String,
+}
+
+fn as_text<S: serde::Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(version)
+}
+
+const PREFIX: &str = "ringpost_";
+const SUFFIX: &str = ".efi";
+
+impl Slot {
+    /// From a file name; `None` for files that are not ours.
+    pub fn parse(file: &str) -> Option<Slot> {
+        let name = file.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+        let (version, standing) = match name.rsplit_once('+') {
+            None => (name, Standing::Good),
+            Some((version, counter)) => {
+                let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
+                let standing = match (number(left)?, number(done)?) {
+                    (0, _) => Standing::GivenUp,
+                    (left, _) => Standing::OnTrial { left },
+                };
+                (version, standing)
+            }
+        };
+        Some(Slot {
+            version: plain_version(version)?,
+            standing,
+            file: file.to_owned(),
+        })
+    }
+
+    /// The name of `version` with `tries` left, or without a counter.
+    pub fn file_name(version: &Version, tries: Option<u32>) -> String {
+        match tries {
+            Some(tries) => format!("{PREFIX}{version}+{tries}{SUFFIX}"),
+            None => format!("{PREFIX}{version}{SUFFIX}"),
+        }
+    }
+}
+
+fn number(digits: &str) -> Option<u32> {
+    (digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| digits.parse().ok())
+        .flatten()
+}
+
+/// MAJOR.MINOR.PATCH and nothing else: the boot loader, the file name and we then agree on the order.
+pub fn plain_version(text: &str) -> Option<Version> {
+    Version::parse(text)
+        .ok()
+        .filter(|version| version.pre.is_empty() && version.build.is_empty())
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Standing::Good => f.write_str("good"),
+            Standing::OnTrial { left } => write!(f, "on trial, {left} left"),
+            Standing::GivenUp => f.write_str("given up"),
+        }
+    }
+}
+
+impl Esp {
+    /// `root` is where the partition is mounted; it must hold `EFI/Linux`.
+    pub fn at(root: &Path) -> io::Result<Esp> {
+        let esp = Esp {
+            root: root.to_owned(),
+        };
+        fs::read_dir(esp.images())?;
+        Ok(esp)
+    }
+
+    pub fn images(&self) -> PathBuf {
+        self.root.join("EFI/Linux")
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Our versions, newest first. Foreign files are left alone; more than `FILES_MAX` files are an error.
+    pub fn slots(&self) -> io::Result<Vec<Slot>> {
+        let mut slots = Vec::new();
+        for (index, entry) in fs::read_dir(self.images())?.enumerate() {
+            if index == FILES_MAX {
+                return Err(io::Error::other(format!(
+                    "{} holds more than {FILES_MAX} files",
+                    self.images().display()
+                )));
+            }
+            slots.extend(entry?.file_name().to_str().and_then(Slot::parse));
+        }
+        slots.sort_by(|a, b| b.version.cmp(&a.version).then(a.file.cmp(&b.file)));
+        Ok(slots)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_loaders_counter_tells_the_standing() {
+        let standing = |file: &str| Slot::parse(file).map(|slot| slot.standing);
+        assert_eq!(standing("ringpost_1.2.0.efi"), Some(Standing::Good));
+        assert_eq!(
+            standing("ringpost_1.2.0+3.efi"),
+            Some(Standing::OnTrial { left: 3 })
+        );
+        assert_eq!(
+            standing("ringpost_1.2.0+2-1.efi"),
+            Some(Standing::OnTrial { left: 2 })
+        );
+        assert_eq!(standing("ringpost_1.2.0+0-3.efi"), Some(Standing::GivenUp));
+    }
+
+    #[test]
+    fn names_that_are_not_ours_are_no_slots() {
+        for file in [
+            "debian.efi",
+            "ringpost_.efi",
+            "ringpost_1.2.efi",
+            "ringpost_1.2.0-rc1.efi",
+            "ringpost_1.2.0+.efi",
+            "ringpost_1.2.0+x.efi",
+            "ringpost_1.2.0+3-.efi",
+            "ringpost_1.2.0+99999999999.efi",
+            "ringpost_1.2.0.efi.new",
+        ] {
+            assert_eq!(Slot::parse(file), None, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_name_reads_back_as_it_was_written() {
+        let version = Version::new(10, 0, 3);
+        for tries in [None, Some(3)] {
+            let slot = Slot::parse(&Slot::file_name(&version, tries)).expect("ours");
+            assert_eq!(slot.version, version);
+        }
+    }
+}
