@@ -256,7 +256,7 @@ impl Command {
 
     fn check_config(&self, file: &std::path::Path) -> Result<ExitCode, String> {
         let checked = Settings::load(file).and_then(|settings| {
-            let profile = Profile::load(&settings.server.profile)?;
+            let profile = Profile::load(settings.profile())?;
             Plan::make(&settings, &profile, &Machine::here())
         });
         let plan = checked.map_err(|misfit| misfit.to_string())?;

@@ -2,28 +2,35 @@
 //!
 //! `ringpost.toml` says what the operator wants (`settings.rs`), a profile what the hardware is good for (`profile.rs`),
 //! `/proc` and the control group what is really there (`machine.rs`). `plan.rs` turns the three into a `Plan`: which
-//! thread runs which zones, who listens where, and every limit. `memory.rs` adds the limits up; a sum that does not fit the
+//! thread runs which zones (`place.rs`), who listens where, and every limit. `choose.rs` holds every profile against a machine's
+//! `Shape` (`shape.rs`) and says which fits best and why; `site.rs` are the settings that are not the daemon's: network, time, people. `memory.rs` adds the limits up; a sum that does not fit the
 //! machine is refused at start with the name of the limit to lower, never discovered under load.
 //!
 //! What must hold: a `Plan` in hand has been checked; a wrong file is refused with its name, the line and what to write instead;
-//! a key nobody knows is an error. Reads `/proc` and the files it is given; opens no socket and looks into no disk.
+//! a key nobody knows is an error. Reads `/proc`, the isolated CPUs and the files it is given; opens no socket and looks into no disk.
 //!
 //! Main path: `load.rs` → `plan.rs` → `memory.rs` → `show.rs`. Start reading at `plan.rs`.
 #![forbid(unsafe_code)]
 
+pub mod choose;
 pub mod limits;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod place;
 pub mod plan;
 pub mod profile;
 pub mod settings;
+pub mod shape;
 pub mod show;
+pub mod site;
 pub mod units;
 
 pub use load::Misfit;
 pub use machine::Machine;
+pub use place::Placement;
 pub use plan::{CorePlan, ListenerPlan, Plan, Service, StoragePlan, Zone};
 pub use profile::Profile;
 pub use settings::Settings;
+pub use shape::Shape;
 pub use units::{Size, Span};

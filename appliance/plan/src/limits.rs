@@ -67,3 +67,10 @@ pub const SEGMENT_BYTES_MIN: u64 = 4 * MIB as u64;
 pub const SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;
 /// With so few CPUs threads are not pinned unless a profile says so.
 pub const UNPINNED_CPUS_MAX: usize = 2;
+
+/// Profile files of an OEM, beside our own.
+pub const PROFILES_MAX: usize = 256;
+/// Interfaces, bonds and VLANs that settings may name: more than any box has slots.
+pub const INTERFACES_MAX: usize = 64;
+/// Domains and accounts made on a new volume; more come later by `ringpostctl`.
+pub const FIRST_PEOPLE_MAX: usize = 1_000;

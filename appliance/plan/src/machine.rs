@@ -1,24 +1,87 @@
 //! What the machine has: CPUs we may use, memory we may use.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::shape::Shape;
 
 /// Memory and CPUs, as the kernel and the control group allow them to this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     pub cpus: Vec<usize>,
     pub memory_bytes: u64,
+    #[serde(default)]
+    pub topology: Topology,
+}
+
+/// Where CPUs, disks and network cards sit. Empty: all on one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// NUMA node of each CPU.
+    pub nodes: BTreeMap<usize, usize>,
+    /// CPUs that share their core with one of a lower number.
+    pub second_threads: Vec<usize>,
+    pub disk_node: Option<usize>,
+    pub nic_node: Option<usize>,
+}
+
+impl Topology {
+    pub fn of(shape: &Shape) -> Topology {
+        let cpus = shape.cpus.iter();
+        Topology {
+            nodes: cpus.clone().map(|cpu| (cpu.number, cpu.node)).collect(),
+            second_threads: cpus
+                .filter(|cpu| cpu.second_thread)
+                .map(|cpu| cpu.number)
+                .collect(),
+            disk_node: shape.disk_node(),
+            nic_node: shape.nic_node(),
+        }
+    }
+
+    pub fn node_of(&self, cpu: usize) -> Option<usize> {
+        self.nodes.get(&cpu).copied()
+    }
 }
 
 impl Machine {
+    /// This process's CPUs and memory on a machine of this shape.
+    pub fn of(shape: &Shape) -> Machine {
+        Machine {
+            topology: Topology::of(shape),
+            ..Machine::here()
+        }
+    }
+
+    /// All of a machine that only its shape is known of: nothing else has a share in it.
+    pub fn whole(shape: &Shape) -> Machine {
+        Machine {
+            cpus: shape.cpus.iter().map(|cpu| cpu.number).collect(),
+            memory_bytes: shape.memory_bytes,
+            topology: Topology::of(shape),
+        }
+    }
+
+    /// Our CPUs, first threads of a core before second ones.
+    pub fn in_order(&self) -> Vec<usize> {
+        let mut cpus = self.cpus.clone();
+        cpus.sort_by_key(|cpu| (self.topology.second_threads.contains(cpu), *cpu));
+        cpus
+    }
+
     /// Asks `/proc` and the control group. What cannot be read counts as one CPU and 1 GiB: small, never wrong upwards.
     pub fn here() -> Machine {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let isolated =
+            std::fs::read_to_string("/sys/devices/system/cpu/isolated").unwrap_or_default();
         let total = meminfo_total(&meminfo).unwrap_or(1 << 30);
         Machine {
-            cpus: allowed_cpus(&status).unwrap_or_else(|| vec![0]),
+            cpus: with_isolated(allowed_cpus(&status), &isolated),
             memory_bytes: group_limit(&groups).map_or(total, |limit| limit.min(total)),
+            topology: Topology::default(),
         }
     }
 }
@@ -28,13 +91,49 @@ fn allowed_cpus(status: &str) -> Option<Vec<usize>> {
     let list = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    cpu_list(list).filter(|cpus| !cpus.is_empty())
+}
+
+/// `0-3,8` as the kernel writes it; an empty list is one. `None`: not a list.
+pub fn cpu_list(list: &str) -> Option<Vec<usize>> {
     let mut cpus = Vec::new();
-    for part in list.trim().split(',') {
+    for part in list.trim().split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        cpus.extend(first..=last.min(first + 4095));
+        cpus.extend(first..=last.min(first.saturating_add(4095)));
     }
-    (!cpus.is_empty()).then_some(cpus)
+    Some(cpus)
+}
+
+/// CPUs as the kernel writes them: `0-3,8`.
+pub fn show_cpus(cpus: &[usize]) -> String {
+    let mut sorted = cpus.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for cpu in sorted {
+        match parts.last_mut() {
+            Some((_, last)) if *last + 1 == cpu => *last = cpu,
+            _ => parts.push((cpu, cpu)),
+        }
+    }
+    let shown: Vec<String> = parts
+        .into_iter()
+        .map(|(first, last)| match last - first {
+            0 => first.to_string(),
+            _ => format!("{first}-{last}"),
+        })
+        .collect();
+    shown.join(",")
+}
+
+/// `isolcpus` takes CPUs out of every process's list so that nothing strays there; a thread that is pinned may go.
+fn with_isolated(allowed: Option<Vec<usize>>, isolated: &str) -> Vec<usize> {
+    let mut cpus = allowed.unwrap_or_else(|| vec![0]);
+    cpus.extend(cpu_list(isolated).unwrap_or_default());
+    cpus.sort_unstable();
+    cpus.dedup();
+    cpus
 }
 
 /// `MemTotal:       24000000 kB`.
@@ -78,6 +177,13 @@ mod tests {
             meminfo_total("MemTotal:       24000000 kB\nMemFree: 1 kB\n"),
             Some(24_576_000_000)
         );
+    }
+
+    #[test]
+    fn isolated_cpus_may_be_pinned_to() {
+        assert_eq!(with_isolated(Some(vec![0, 1]), "2-4\n"), [0, 1, 2, 3, 4]);
+        assert_eq!(with_isolated(None, "\n"), [0]);
+        assert_eq!(show_cpus(&[8, 0, 1, 2, 5]), "0-2,5,8");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::*;
 use crate::load::Misfit;
-use crate::machine::Machine;
+use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine};
-use crate::profile::{Profile, Zones};
+use crate::place::place;
+use crate::profile::{Profile, RingFlags, Zones};
 use crate::settings::{Plaintext, Settings};
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
@@ -59,6 +60,8 @@ pub struct StoragePlan {
     pub hard_deadline_us: u64,
     pub batches_in_flight: usize,
     pub batch_buffers: usize,
+    /// The best io_uring flags to try.
+    pub ring: RingFlags,
     pub compression: i32,
     pub projection_cache_bytes: u64,
     pub mailbox_cache_bytes: u64,
@@ -163,6 +166,7 @@ impl Plan {
             hard_deadline_us: profile.storage.hard_deadline.0.as_micros() as u64,
             batches_in_flight: profile.storage.batches_in_flight,
             batch_buffers: profile.storage.batch_buffers,
+            ring: profile.ring.flags,
             compression: *volume.compression.get_ref(),
             projection_cache_bytes: allowance.projection_cache,
             mailbox_cache_bytes: allowance.mailbox_cache,
@@ -240,36 +244,20 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
 
 /// Which CPU runs which zones: as the profile says, else computed.
 fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
-    let computed = computed(&machine.cpus);
+    let placed = place(zones, machine)?;
     let chosen = [
-        (Zone::Storage, zones.storage.clone().unwrap_or(computed.0)),
-        (Zone::Inbound, zones.inbound.clone().unwrap_or(computed.1)),
-        (Zone::Client, zones.client.clone().unwrap_or(computed.2)),
+        (Zone::Storage, placed.storage),
+        (Zone::Inbound, placed.inbound),
+        (Zone::Client, placed.client),
     ];
-    if chosen[0].1.len() != 1 {
-        return Err(Misfit::new(
-            "zones.storage: name exactly one CPU; a volume has one owner thread",
-        ));
-    }
     let mut cores: Vec<CorePlan> = Vec::new();
     for (zone, cpus) in &chosen {
-        if cpus.is_empty() {
-            return Err(Misfit::new(format!(
-                "zones.{}: name at least one CPU, or leave the key out",
-                zone.name()
-            )));
-        }
         for cpu in cpus {
             if !machine.cpus.contains(cpu) {
-                let ours = machine
-                    .cpus
-                    .iter()
-                    .map(usize::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ");
                 return Err(Misfit::new(format!(
-                    "zones.{}: this process may not use CPU {cpu}; choose among {ours}",
-                    zone.name()
+                    "zones.{}: this process may not use CPU {cpu}; choose among {}",
+                    zone.name(),
+                    show_cpus(&machine.cpus)
                 )));
             }
             match cores.iter_mut().find(|core| core.cpu == Some(*cpu)) {
@@ -289,8 +277,7 @@ fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
         }
     }
     // On a machine this small everything else runs on the same CPUs: a thread that may not move would wait behind it.
-    let named = zones.storage.is_some() || zones.inbound.is_some() || zones.client.is_some();
-    let pinned = named || machine.cpus.len() > UNPINNED_CPUS_MAX;
+    let pinned = !zones.says_nothing() || machine.cpus.len() > UNPINNED_CPUS_MAX;
     for (index, core) in cores.iter_mut().enumerate() {
         let zones: Vec<&str> = core.zones.iter().map(|zone| zone.name()).collect();
         if !pinned {
@@ -299,20 +286,6 @@ fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
         core.name = format!("{}/{index}", zones.join("+"));
     }
     Ok(cores)
-}
-
-/// CPUs for storage, inbound and client.
-fn computed(cpus: &[usize]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
-    match *cpus {
-        [] => (vec![0], vec![0], vec![0]),
-        [only] => (vec![only], vec![only], vec![only]),
-        [first, second] => (vec![first], vec![second], vec![second]),
-        [first, ref rest @ ..] => {
-            let rest = &rest[..rest.len().min(2 * ZONE_CORES_MAX)];
-            let (inbound, client) = rest.split_at(rest.len().div_ceil(2));
-            (vec![first], inbound.to_vec(), client.to_vec())
-        }
-    }
 }
 
 #[cfg(test)]

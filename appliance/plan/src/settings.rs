@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::site::{Account, Domain, Network, Time};
 use crate::units::Size;
 
 /// The whole file, strict. Every key but `volume.legs` may be left out.
@@ -29,6 +30,16 @@ pub struct Settings {
     pub memory: Memory,
     #[serde(default)]
     pub log: Log,
+    /// Addresses, bonds, VLANs: `ringpost-boot` writes them for systemd-networkd. Left out: DHCP on every card.
+    pub network: Option<Network>,
+    #[serde(default)]
+    pub time: Time,
+    /// Made when the volume is made; later ones by `ringpostctl domain add`.
+    #[serde(default, rename = "domain")]
+    pub domains: Vec<Domain>,
+    /// Made when the volume is made; later ones by `ringpostctl account add`.
+    #[serde(default, rename = "account")]
+    pub accounts: Vec<Account>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -38,14 +49,15 @@ pub struct Server {
     pub name: String,
     /// Where the witness, the control socket and the certificate live.
     pub state: PathBuf,
-    /// `generic`, or the path of a hardware profile.
-    pub profile: String,
+    /// The name of a hardware profile, or the path of one. Left out: `generic`; on an appliance the best match (`ringpost-boot`).
+    pub profile: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Volume {
     /// Block devices or preallocated files; each holds a full copy.
+    #[serde(default = "no_legs")]
     pub legs: Spanned<Vec<PathBuf>>,
     /// Size of a file leg that is made at first start. A block device has its own.
     #[serde(default = "leg_size_default")]
@@ -138,7 +150,7 @@ impl Default for Server {
         Server {
             name: "localhost".into(),
             state: "/var/lib/ringpost".into(),
-            profile: "generic".into(),
+            profile: None,
         }
     }
 }
@@ -168,6 +180,10 @@ fn compression_default() -> Spanned<i32> {
     Spanned::new(0..0, COMPRESSION_DEFAULT)
 }
 
+fn no_legs() -> Spanned<Vec<PathBuf>> {
+    Spanned::new(0..0, Vec::new())
+}
+
 fn leg_size_default() -> Size {
     Size(LEG_BYTES_DEFAULT)
 }
@@ -178,15 +194,30 @@ impl Settings {
         Settings::parse(&path.display().to_string(), &text)
     }
 
+    /// The pinned profile, else `generic`.
+    pub fn profile(&self) -> &str {
+        self.server.profile.as_deref().unwrap_or("generic")
+    }
+
     /// Checks what one file can tell by itself; what needs the machine is `Plan::make`'s.
     pub fn parse(name: &str, text: &str) -> Result<Settings, Misfit> {
+        let settings = Settings::parse_before_legs(name, text)?;
+        settings.check_legs(&Source { name, text })?;
+        Ok(settings)
+    }
+
+    /// As `parse`, but the legs may be left for the hardware profile to name.
+    pub fn parse_before_legs(name: &str, text: &str) -> Result<Settings, Misfit> {
         let source = Source { name, text };
         let settings: Settings = load::parse(&source)?;
+        if !settings.volume.legs.get_ref().is_empty() || settings.volume.legs.span() != (0..0) {
+            settings.check_legs(&source)?;
+        }
         settings.check(&source)?;
         Ok(settings)
     }
 
-    fn check(&self, source: &Source<'_>) -> Result<(), Misfit> {
+    fn check_legs(&self, source: &Source<'_>) -> Result<(), Misfit> {
         let legs = self.volume.legs.get_ref();
         let at = self.volume.legs.span().start;
         if !(LEGS_MIN..=LEGS_MAX).contains(&legs.len()) {
@@ -206,6 +237,10 @@ impl Settings {
                 ));
             }
         }
+        Ok(())
+    }
+
+    fn check(&self, source: &Source<'_>) -> Result<(), Misfit> {
         let compression = &self.volume.compression;
         if !(0..=9).contains(compression.get_ref()) {
             return Err(source.misfit(
@@ -223,7 +258,12 @@ impl Settings {
                 source.name
             )));
         }
-        Ok(())
+        let told = |sentence: String| Misfit::new(format!("{}: {sentence}", source.name));
+        if let Some(network) = &self.network {
+            network.check().map_err(told)?;
+        }
+        self.time.check().map_err(told)?;
+        crate::site::check_people(&self.domains, &self.accounts).map_err(told)
     }
 
     /// Trial mode: two file legs in `state`, every service on loopback at `port_base` + its standard port.
@@ -241,7 +281,7 @@ impl Settings {
             server: Server {
                 name: "localhost".into(),
                 state: state.to_owned(),
-                profile: "generic".into(),
+                profile: None,
             },
             volume: Volume {
                 legs: Spanned::new(0..0, vec![state.join("leg-a"), state.join("leg-b")]),
@@ -264,6 +304,10 @@ impl Settings {
             limits: Limits::default(),
             memory: Memory::default(),
             log: Log::default(),
+            network: None,
+            time: Time::default(),
+            domains: Vec::new(),
+            accounts: Vec::new(),
         })
     }
 }

@@ -67,7 +67,7 @@ impl Flags {
             settings.server.state = state.clone();
         }
         if let Some(profile) = &self.profile {
-            settings.server.profile = profile.clone();
+            settings.server.profile = Some(profile.clone());
         }
         if let Some(level) = &self.log {
             settings.log.level = level.clone();
@@ -75,7 +75,7 @@ impl Flags {
             // The one screen stays readable; `--log info` shows every message's way.
             settings.log.level = "warn".into();
         }
-        let profile = Profile::load(&settings.server.profile)?;
+        let profile = Profile::load(settings.profile())?;
         let plan = Plan::make(&settings, &profile, &Machine::here())?;
         Ok(Chosen {
             plan,

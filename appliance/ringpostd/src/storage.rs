@@ -9,6 +9,7 @@ use std::sync::Arc;
 use control::room::Legs;
 use device::{Device, DeviceIndex, Io};
 use mailbox::Mailboxes;
+use plan::profile::RingFlags;
 use plan::{Misfit, StoragePlan};
 use store::Store;
 use tokio::io::unix::AsyncFd;
@@ -81,7 +82,8 @@ impl Legs for OpenLegs {
 /// Runs on the storage core. What is wrong with one leg is a note as long as another one serves.
 pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     let plan = &opening.plan;
-    let ring = Rc::new(Ring::new().map_err(|misfit| Misfit::new(misfit.to_string()))?);
+    let ring = Ring::with_flags(ring_flags(plan.ring));
+    let ring = Rc::new(ring.map_err(|misfit| Misfit::new(misfit.to_string()))?);
     join_ring(ring.clone())?;
     let host = CoreHost::new("index")
         .map_err(|error| Misfit::new(format!("cannot start a thread: {error}")))?;
@@ -157,6 +159,17 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         legs,
         notes,
     })
+}
+
+/// The planned flags and those that older kernels know.
+fn ring_flags(best: RingFlags) -> &'static [uring::Flags] {
+    let known: &[uring::Flags] = &uring::FLAGS;
+    match best {
+        RingFlags::DeferTaskrun => known,
+        RingFlags::SingleIssuer => &known[1..],
+        RingFlags::CoopTaskrun => &known[2..],
+        RingFlags::Plain => &known[3..],
+    }
 }
 
 /// Planned legs that the volume left out are admitted again at once: one that missed mail gets what it missed, a blank
