@@ -59,6 +59,17 @@ impl Admin {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
+    /// Performs a request that came by `door`, and leaves a line of it in the log.
+    pub(crate) async fn answer_logged(&self, request: Request, door: &'static str) -> Reply {
+        // The words of a request hold no secret but password hashes: its verb alone is logged.
+        let verb = format!("{request:?}");
+        let verb = verb.split([' ', '{']).next().unwrap_or("").to_owned();
+        let reply = self.answer(request).await;
+        let refused = matches!(reply, Reply::Refused(_));
+        tracing::info!(verb, door, refused, "control");
+        reply
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Acquire)
     }
@@ -173,18 +184,7 @@ async fn converse(admin: &Admin, stream: UnixStream) -> io::Result<()> {
     let got = tokio::time::timeout(REQUEST_DEADLINE, read.read_line(&mut line)).await;
     let reply = match got {
         Ok(Ok(_)) if line.ends_with('\n') => match serde_json::from_str::<Request>(&line) {
-            Ok(request) => {
-                // The words of a request hold no secret but password hashes: its verb alone is logged.
-                let verb = format!("{request:?}");
-                let verb = verb.split([' ', '{']).next().unwrap_or("").to_owned();
-                let reply = admin.answer(request).await;
-                tracing::info!(
-                    verb,
-                    refused = matches!(reply, Reply::Refused(_)),
-                    "control"
-                );
-                reply
-            }
+            Ok(request) => admin.answer_logged(request, "socket").await,
             Err(error) => Reply::Refused(format!("not a request: {error}")),
         },
         Ok(Ok(_)) => Reply::Refused(format!(

@@ -6,12 +6,13 @@ use plan::Service;
 use serde::Serialize;
 use serde_json::Value;
 use service::owner::Busy;
+use update::request::Request as Ask;
 use volume::{SegmentState, Volume};
 
 use crate::admin::Admin;
 use crate::limits::ACCOUNTS_PAGE;
 use crate::words::*;
-use crate::{fsck, legs};
+use crate::{appliance, fsck, legs, logs};
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -24,7 +25,7 @@ impl Admin {
         }
     }
 
-    async fn perform(&self, request: Request) -> Result<Value, Refused> {
+    pub(crate) async fn perform(&self, request: Request) -> Result<Value, Refused> {
         match request {
             Request::Status => document(&self.status().await?),
             Request::Plan => document(self.plan()),
@@ -131,6 +132,15 @@ impl Admin {
                 Ok(Value::Null)
             }
             Request::Fsck { full } => document(&fsck::check(self, full).await?),
+            Request::Logs { lines } => document(&logs::last(lines)),
+            Request::SupportBundle => appliance::bundle(self).await,
+            Request::Time => Ok(appliance::time()),
+            Request::UpdateStatus => appliance::update(Ask::Status).await,
+            Request::UpdateApply { source } => appliance::update(Ask::Apply { source }).await,
+            Request::UpdateRollback => appliance::update(Ask::Rollback).await,
+            Request::Reboot => appliance::signal("reboot"),
+            Request::PowerOff => appliance::signal("poweroff"),
+            Request::FactoryReset => appliance::factory_reset(&self.plan().state),
         }
     }
 

@@ -9,8 +9,9 @@ use plan::{Machine, Plan, Profile, Settings, Size};
 use serde_json::Value;
 
 use crate::admin::SOCKET;
+use crate::client::Remote;
 use crate::words::Request;
-use crate::{client, dump, password, salvage, show};
+use crate::{client, credentials, dump, password, salvage, show};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]
@@ -22,6 +23,18 @@ struct Command {
     /// The daemon's control socket, in place of --state
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "state")]
     socket: Option<PathBuf>,
+    /// An appliance on another machine: https://HOST:PORT of its HTTPS listener; needs --cert, --key and --ca
+    #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["state", "socket"])]
+    host: Option<String>,
+    /// With --host: our client certificate (`ringpostctl admin-cert` makes one)
+    #[arg(long, global = true, value_name = "FILE", requires = "host")]
+    cert: Option<PathBuf>,
+    /// With --host: its key
+    #[arg(long, global = true, value_name = "FILE", requires = "host")]
+    key: Option<PathBuf>,
+    /// With --host: who signed the appliance's certificate, or its self-signed certificate itself
+    #[arg(long, global = true, value_name = "FILE", requires = "host")]
+    ca: Option<PathBuf>,
     /// One JSON document instead of text for people
     #[arg(long, global = true)]
     json: bool,
@@ -67,6 +80,47 @@ enum Verb {
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// The last lines of the daemon's log
+    Logs {
+        /// At most this many
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: usize,
+    },
+    /// One JSON document for whoever helps from afar: no mail, no secrets
+    SupportBundle,
+    /// The clock, and whether a time server sets it
+    Time,
+    /// Versions of the image on an appliance's system disks
+    #[command(subcommand)]
+    Update(UpdateVerb),
+    /// Restart the appliance
+    Reboot,
+    /// Switch the appliance off
+    Poweroff,
+    /// Forget settings, certificates and membership of an appliance, and restart; mail stays on its legs
+    FactoryReset {
+        /// Say that it is meant
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+    /// Make certificates for --host in a directory: an authority for `[admin] client_ca`, and a client
+    AdminCert {
+        directory: PathBuf,
+        /// Of the administrator
+        #[arg(long, default_value = "client")]
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UpdateVerb {
+    /// Which versions are there, which runs, which is tried next
+    Status,
+    /// Put a new version beside the running one; the next boot tries it. FILE (sent along with --host) or URL, with
+    /// FILE.minisig beside it
+    Apply { source: String },
+    /// Give up the running version; the next boot starts the other one
+    Rollback,
 }
 
 #[derive(Debug, Subcommand)]
@@ -180,10 +234,19 @@ impl Command {
                 let _ = out.flush(); // a reader that went away is no error
                 return Ok(ExitCode::SUCCESS);
             }
+            Verb::AdminCert { directory, name } => return self.admin_cert(directory, name),
             _ => {}
         }
-        let request = self.verb.request()?;
-        let value = client::ask(&self.socket(), &request)?;
+        let mut request = self.verb.request()?;
+        let value = match self.remote()? {
+            None => client::ask(&self.socket(), &request)?,
+            Some(remote) => {
+                if let Request::UpdateApply { source } = &mut request {
+                    self.send_along(&remote, source)?;
+                }
+                remote.ask(&request)?
+            }
+        };
         self.print(&request, &value)?;
         // A verdict that is not clean is a refusal: scripts look at the exit status.
         let unclean =
@@ -193,6 +256,68 @@ impl Command {
         } else {
             ExitCode::SUCCESS
         })
+    }
+
+    fn remote(&self) -> Result<Option<Remote>, String> {
+        let Some(host) = &self.host else {
+            return Ok(None);
+        };
+        match (&self.cert, &self.key, &self.ca) {
+            (Some(certificate), Some(key), Some(authority)) => Ok(Some(Remote {
+                host: host.clone(),
+                certificate: certificate.clone(),
+                key: key.clone(),
+                authority: authority.clone(),
+            })),
+            _ => Err(
+                "--host needs --cert, --key and --ca: see `ringpostctl admin-cert --help`".into(),
+            ),
+        }
+    }
+
+    /// A file of this machine is brought to the appliance first; `source` becomes its place there.
+    fn send_along(&self, remote: &Remote, source: &mut String) -> Result<(), String> {
+        if source.starts_with("https://") || source.starts_with("http://") {
+            return Ok(());
+        }
+        let signature = format!("{source}.minisig");
+        for (file, name) in [signature.as_str(), source.as_str()]
+            .into_iter()
+            .zip(["ringpost.efi.minisig", "ringpost.efi"])
+        {
+            let length = std::fs::metadata(file)
+                .map_err(|error| format!("{file}: {error}"))?
+                .len();
+            let bar = match self.json || !std::io::stderr().is_terminal() {
+                true => indicatif::ProgressBar::hidden(),
+                false => indicatif::ProgressBar::new(length),
+            };
+            remote.upload(std::path::Path::new(file), name, |done| {
+                bar.set_position(done)
+            })?;
+            bar.finish_and_clear();
+        }
+        let plan: Plan = serde_json::from_value(remote.ask(&Request::Plan)?)
+            .map_err(|error| format!("the appliance speaks another version: {error}"))?;
+        *source = crate::remote::uploads(&plan.state)
+            .join("ringpost.efi")
+            .display()
+            .to_string();
+        Ok(())
+    }
+
+    fn admin_cert(&self, directory: &std::path::Path, name: &str) -> Result<ExitCode, String> {
+        let written = credentials::make(directory, name)?;
+        if self.json {
+            println!("{}", serde_json::json!({ "written": written }));
+        } else {
+            let at = directory.display();
+            println!(
+                "written in {at}: {}\n\n  1. put ca.pem into [admin] client_ca of the appliance's settings\n  2. ringpostctl --host https://HOST:443 --cert {at}/{name}.pem --key {at}/{name}-key.pem --ca APPLIANCE.pem status\n\nKeep ca-key.pem off the appliance: whoever has it can administer.",
+                written.join(", ")
+            );
+        }
+        Ok(ExitCode::SUCCESS)
     }
 
     fn socket(&self) -> PathBuf {
@@ -307,7 +432,18 @@ impl Verb {
             Verb::Fsck { how } => Request::Fsck {
                 full: how == "full",
             },
-            Verb::Config(_) | Verb::Salvage { .. } | Verb::Log(_) => {
+            Verb::Logs { lines } => Request::Logs { lines: *lines },
+            Verb::SupportBundle => Request::SupportBundle,
+            Verb::Time => Request::Time,
+            Verb::Update(UpdateVerb::Status) => Request::UpdateStatus,
+            Verb::Update(UpdateVerb::Apply { source }) => Request::UpdateApply {
+                source: source.clone(),
+            },
+            Verb::Update(UpdateVerb::Rollback) => Request::UpdateRollback,
+            Verb::Reboot => Request::Reboot,
+            Verb::Poweroff => Request::PowerOff,
+            Verb::FactoryReset { .. } => Request::FactoryReset,
+            Verb::Config(_) | Verb::Salvage { .. } | Verb::Log(_) | Verb::AdminCert { .. } => {
                 unreachable!("done without the daemon")
             }
         })

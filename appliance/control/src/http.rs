@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, over HTTP/1.1 with and without TLS.
+//! `/healthz`, `/readyz` and `/metrics`, over HTTP/1.1 with and without TLS; administration for those with a client certificate.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,8 +19,10 @@ use zone::Counters;
 use crate::admin::Admin;
 use crate::answer::volume_of;
 use crate::limits::HTTP_IDLE;
+use crate::remote;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Accepts until dropped.
@@ -63,9 +65,13 @@ async fn connection(
     counters: &Counters,
 ) {
     match acceptor {
-        None => requests(admin, stream).await,
+        None => requests(admin, stream, false).await,
         Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => requests(admin, stream).await,
+            Ok(Ok(stream)) => {
+                // The handshake verified it against the configured authority, or it would have failed.
+                let certified = stream.get_ref().1.peer_certificates().is_some();
+                requests(admin, stream, certified).await
+            }
             _ => {
                 counters.tls_failures.fetch_add(1, Relaxed);
             }
@@ -73,10 +79,14 @@ async fn connection(
     }
 }
 
-async fn requests(admin: Admin, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+async fn requests(
+    admin: Admin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    certified: bool,
+) {
     let service = service_fn(move |request| {
         let admin = admin.clone();
-        async move { Ok::<_, Infallible>(respond(&admin, &request).await) }
+        async move { Ok::<_, Infallible>(respond(&admin, request, certified).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -88,7 +98,14 @@ async fn requests(admin: Admin, stream: impl AsyncRead + AsyncWrite + Unpin + 's
     }
 }
 
-async fn respond(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(
+    admin: &Admin,
+    request: Request<Incoming>,
+    certified: bool,
+) -> Response<Full<Bytes>> {
+    if request.uri().path().starts_with(remote::ADMIN) {
+        return administer(admin, request, certified).await;
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut refused = response(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -111,6 +128,45 @@ async fn respond(admin: &Admin, request: &Request<Incoming>) -> Response<Full<By
             StatusCode::NOT_FOUND,
             PLAIN,
             "there are /healthz, /readyz and /metrics\n".into(),
+        ),
+    }
+}
+
+/// Administration: refused to everybody without a certificate, whatever is asked.
+async fn administer(
+    admin: &Admin,
+    request: Request<Incoming>,
+    certified: bool,
+) -> Response<Full<Bytes>> {
+    if !certified {
+        return response(
+            StatusCode::FORBIDDEN,
+            PLAIN,
+            "administration needs HTTPS with a client certificate that [admin] client_ca signed\n"
+                .into(),
+        );
+    }
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.strip_prefix(remote::UPLOAD)) {
+        (&Method::PUT, Some(name)) => match remote::keep(admin, name, request.into_body()).await {
+            Ok(()) => response(StatusCode::CREATED, PLAIN, "kept\n".into()),
+            Err(why) => response(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n")),
+        },
+        (&Method::POST, None) if path == remote::ADMIN => {
+            let reply = remote::request(admin, request.into_body()).await;
+            match serde_json::to_string(&reply) {
+                Ok(text) => response(StatusCode::OK, JSON, text),
+                Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, error.to_string()),
+            }
+        }
+        _ => response(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            format!(
+                "there are POST {} and PUT {}NAME\n",
+                remote::ADMIN,
+                remote::UPLOAD
+            ),
         ),
     }
 }

@@ -5,7 +5,10 @@
 //! side `admin.rs` opens the socket and the HTTP doors on the main thread, and `answer.rs` performs requests: what concerns
 //! mail or legs is asked of the volume's owner like everybody else asks.
 //!
-//! What must hold: whoever may open the socket may do everything (its mode is 0600); a password never travels, only its hash;
+//! The same requests come over HTTPS from those who show a client certificate (`remote.rs`).
+//!
+//! What must hold: whoever may open the socket may do everything (its mode is 0600), and so may who has a certificate signed by
+//! the configured authority, and nobody else; a password never travels, only its hash;
 //! requests and replies are bounded; metrics are read from counters that each core writes for itself.
 //!
 //! Start reading at `answer.rs`.
@@ -13,16 +16,20 @@
 
 pub mod admin;
 mod answer;
+mod appliance;
 mod client;
 pub mod command;
+mod credentials;
 mod dump;
 mod fsck;
 mod http;
 mod legs;
 pub mod limits;
+pub mod logs;
 mod maildir;
 pub mod metrics;
 pub mod password;
+pub mod remote;
 pub mod room;
 mod salvage;
 mod show;

@@ -6,6 +6,13 @@ use std::time::Duration;
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
 /// A reply may list every account of a page, or every leg and segment.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// An image for `update apply`; the updater has the same bound.
+pub const UPLOAD_BYTES_MAX: u64 = 512 << 20;
+/// The updater fetches, copies and reads back an image: minutes on a slow line.
+pub const UPDATE_DEADLINE: Duration = Duration::from_secs(30 * 60);
+/// Lines of its own log that the daemon keeps for `ringpostctl logs`, and bytes of all of them.
+pub const LOG_LINES_MAX: usize = 2_000;
+pub const LOG_BYTES_MAX: usize = 1 << 20;
 /// Operators at once.
 pub const CLIENTS_MAX: usize = 16;
 /// A client says what it wants at once.

@@ -26,6 +26,27 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
             )
         }
         Request::Fsck { .. } => verdict(&typed(value)?),
+        Request::Logs { .. } => typed::<Vec<String>>(value)?.join("\n"),
+        Request::SupportBundle => {
+            serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
+        }
+        Request::Time => format!(
+            "{} s since 1970 (UTC); {}",
+            value["unix_s"],
+            match value["synchronized"].as_bool() {
+                Some(true) => "set by a time server",
+                _ => "no time server was heard since the start",
+            }
+        ),
+        Request::UpdateStatus => update::show(value),
+        Request::UpdateApply { .. } | Request::UpdateRollback => format!(
+            "{}: {}",
+            value["version"].as_str().unwrap_or("?"),
+            value["next"].as_str().unwrap_or("done")
+        ),
+        Request::Reboot | Request::PowerOff | Request::FactoryReset => {
+            value["next"].as_str().unwrap_or("done").to_owned()
+        }
         Request::AccountAdd { .. }
         | Request::AccountRemove { .. }
         | Request::AccountPassword { .. }

@@ -54,6 +54,23 @@ pub enum Request {
     Fsck {
         full: bool,
     },
+    /// The last lines of the daemon's own log.
+    Logs {
+        lines: usize,
+    },
+    /// Everything that a person who helps from afar wants to see; no secrets, no mail.
+    SupportBundle,
+    /// Whether the clock is set by somebody.
+    Time,
+    UpdateStatus,
+    /// A path on the appliance or a URL, with its signature beside it.
+    UpdateApply {
+        source: String,
+    },
+    UpdateRollback,
+    Reboot,
+    PowerOff,
+    FactoryReset,
 }
 
 /// What comes back.

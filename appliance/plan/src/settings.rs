@@ -40,6 +40,8 @@ pub struct Settings {
     /// Made when the volume is made; later ones by `ringpostctl account add`.
     #[serde(default, rename = "account")]
     pub accounts: Vec<Account>,
+    #[serde(default)]
+    pub admin: Admin,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -125,6 +127,15 @@ pub struct Memory {
     pub receive: Option<Size>,
     pub mailbox_cache: Option<Size>,
     pub projection_cache: Option<Size>,
+}
+
+/// Administration from other machines, on the HTTPS port.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Whoever shows a client certificate that this authority signed may administer: PEM itself, or the path of a PEM file.
+    /// Without it nobody may, but through the control socket. `ringpostctl admin-cert` makes one.
+    pub client_ca: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -308,6 +319,7 @@ impl Settings {
             time: Time::default(),
             domains: Vec::new(),
             accounts: Vec::new(),
+            admin: Admin::default(),
         })
     }
 }

@@ -1,21 +1,19 @@
 //! The server's certificate: the configured one, or a self-signed one that is made once and kept.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use plan::Misfit;
-use plan::settings::Tls;
-use rustls::ServerConfig;
+use plan::settings::{Settings, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::state::{State, write_private};
 
 pub fn load(settings: &Tls, state: &State, server_name: &str) -> Result<Arc<ServerConfig>, Misfit> {
-    let (certificate, key) = match (&settings.certificate, &settings.key) {
-        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        _ => (state.join("certificate.pem"), state.join("key.pem")),
-    };
+    let (certificate, key) = places(settings, state);
     if settings.certificate.is_none() && !(certificate.exists() && key.exists()) {
         make(&certificate, &key, server_name)?;
     }
@@ -31,6 +29,52 @@ pub fn load(settings: &Tls, state: &State, server_name: &str) -> Result<Arc<Serv
             key.display()
         ))
     })
+}
+
+/// What HTTPS shows: the same certificate, and a request for the client's where `[admin] client_ca` says whose are believed.
+/// A client without one is served too (`/metrics`); what it may ask is `control`'s to say.
+pub fn for_https(
+    settings: &Settings,
+    state: &State,
+    plain: Arc<ServerConfig>,
+) -> Result<Arc<ServerConfig>, Misfit> {
+    let Some(authority) = &settings.admin.client_ca else {
+        return Ok(plain);
+    };
+    let inline = authority.trim_start().starts_with("-----BEGIN");
+    let told = |why: String| Misfit::new(format!("[admin] client_ca: {why}"));
+    let trusted = if inline {
+        let pem: Result<Vec<_>, _> = rustls_pemfile::certs(&mut authority.as_bytes()).collect();
+        pem.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
+            told("it holds no PEM certificate: paste ca.pem of `ringpostctl admin-cert`".into())
+        })?
+    } else {
+        chain(Path::new(authority))?
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in trusted {
+        roots
+            .add(certificate)
+            .map_err(|error| told(error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| told(error.to_string()))?;
+    let (certificate, key) = places(&settings.tls, state);
+    let config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain(&certificate)?, private(&key)?)
+        .map_err(|error| told(error.to_string()))?;
+    Ok(Arc::new(config))
+}
+
+/// The configured files, or those that are made and kept.
+fn places(settings: &Tls, state: &State) -> (PathBuf, PathBuf) {
+    match (&settings.certificate, &settings.key) {
+        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+        _ => (state.join("certificate.pem"), state.join("key.pem")),
+    }
 }
 
 fn make(certificate: &Path, key: &Path, server_name: &str) -> Result<(), Misfit> {

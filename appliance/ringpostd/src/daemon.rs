@@ -48,6 +48,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     } = chosen;
     let state = State::open(&plan.state)?;
     let tls = certificate::load(&settings.tls, &state, &plan.server_name)?;
+    let https = certificate::for_https(&settings, &state, tls.clone())?;
     // Sockets before legs: a port in use is said before anything is written.
     let bound = bind(&plan, trial)?;
     let legs = trial::prepare(&plan.storage, &state)?;
@@ -96,7 +97,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     };
     cores.serve(&serving, &bound)?;
     let admin = Admin::new(plan.clone(), owner, metrics, serving.receive_memory.clone());
-    let doors = Doors::open(&admin, &plan.state, tls, http(bound))
+    let doors = Doors::open(&admin, &plan.state, https, http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
     state.link_ringpostctl();
     if trial {

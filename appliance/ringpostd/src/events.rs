@@ -21,7 +21,7 @@ pub fn start(log: &Log) -> Result<(), Misfit> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(|| control::logs::Kept);
     let set = if human {
         builder.with_ansi(terminal).with_target(false).try_init()
     } else {

@@ -21,3 +21,23 @@ pub mod slots;
 
 pub use apply::{Applied, Refused};
 pub use slots::{Esp, Slot, Standing};
+
+/// A status document (`ringpost-update status --json`) for people.
+pub fn show(status: &serde_json::Value) -> String {
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    let mut text = format!("running {}", word(&status["running"]));
+    for esp in status["esps"].as_array().into_iter().flatten() {
+        for slot in esp["slots"].as_array().into_iter().flatten() {
+            let standing = match slot["left"].as_u64() {
+                Some(left) => format!("on trial, {left} left"),
+                None => word(&slot["standing"]).replace('_', " "),
+            };
+            text += &format!(
+                "\n{}  {:<10} {standing}",
+                word(&esp["esp"]),
+                word(&slot["version"])
+            );
+        }
+    }
+    text
+}

@@ -132,6 +132,7 @@ impl Arguments {
                     version: target.to_string(),
                     next: "reboot to start it".into(),
                 }),
+            Request::Status => self.slots().map(|status| Outcome::Slots { status }),
         };
         let refused = outcome.as_ref().err().cloned();
         let outcome = outcome.unwrap_or_else(|reason| Outcome::Refused { reason });
@@ -155,28 +156,20 @@ impl Arguments {
     }
 
     fn status(&self) -> Result<(), String> {
-        let running = self.running()?;
+        let status = self.slots()?;
+        self.say(&status, &update::show(&status));
+        Ok(())
+    }
+
+    fn slots(&self) -> Result<serde_json::Value, String> {
         let mut rows = Vec::new();
-        let mut text = format!("running {running}\n");
         for esp in self.esps()? {
             let slots = esp
                 .slots()
                 .map_err(|error| format!("{}: {error}", esp.root().display()))?;
-            for slot in &slots {
-                text += &format!(
-                    "{}  {:<10} {}\n",
-                    esp.root().display(),
-                    slot.version,
-                    slot.standing
-                );
-            }
             rows.push(json!({ "esp": esp.root(), "slots": slots }));
         }
-        self.say(
-            &json!({ "running": running.to_string(), "esps": rows }),
-            text.trim_end(),
-        );
-        Ok(())
+        Ok(json!({ "running": self.running()?.to_string(), "esps": rows }))
     }
 
     fn esps(&self) -> Result<Vec<Esp>, String> {

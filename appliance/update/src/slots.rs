@@ -3,7 +3,6 @@
 //! Boot Loader Specification, "Boot counting": `NAME.efi` is good, `NAME+LEFT.efi` and `NAME+LEFT-DONE.efi` are on trial while
 //! LEFT is above zero and given up at zero.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -89,16 +88,6 @@ pub fn plain_version(text: &str) -> Option<Version> {
     Version::parse(text)
         .ok()
         .filter(|version| version.pre.is_empty() && version.build.is_empty())
-}
-
-impl fmt::Display for Standing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Standing::Good => f.write_str("good"),
-            Standing::OnTrial { left } => write!(f, "on trial, {left} left"),
-            Standing::GivenUp => f.write_str("given up"),
-        }
-    }
 }
 
 impl Esp {

@@ -82,8 +82,33 @@ impl Home {
         found
     }
 
+    /// A real configuration in place of trial mode, from the next start on. Ports are those of `at`.
+    pub fn configure(&self, more: &str) {
+        let at = |port| self.at(port);
+        let legs = ["leg-a", "leg-b"].map(|name| self.directory.path().join(name));
+        let text = format!(
+            "[server]\nname = \"mail.example.org\"\nstate = {:?}\n[volume]\nlegs = {legs:?}\nleg_size = \"{}\"\ncreate = true\n\
+             [listen]\nsmtp = [\"{}\"]\nimaps = [\"{}\"]\nhttps = [\"{}\"]\n{more}",
+            self.state(),
+            self.leg_size,
+            at(25),
+            at(993),
+            at(443),
+        );
+        fs::write(self.configuration(), text).expect("written");
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.directory.path().join("ringpost.toml")
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringpostd"));
+        if self.configuration().exists() {
+            command.arg("--config").arg(self.configuration());
+            command.stdin(Stdio::null());
+            return command;
+        }
         command.arg("--trial").arg("--state").arg(self.state());
         command
             .args(["--leg-size", self.leg_size])

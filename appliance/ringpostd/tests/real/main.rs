@@ -14,5 +14,6 @@ mod input;
 mod ledger;
 mod legs;
 mod operator;
+mod remote;
 mod smtp;
 mod start;

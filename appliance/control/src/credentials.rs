@@ -1,0 +1,98 @@
+//! Certificates for administration from other machines, made on the operator's own.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+
+/// Makes an authority and one client certificate in the new directory `to`: `ca.pem` goes into `[admin] client_ca` of the
+/// appliances, `client.pem` and `client-key.pem` are what `--cert` and `--key` name. Where `to` has an authority already, only
+/// a client is made, for a second administrator.
+pub fn make(to: &Path, name: &str) -> Result<Vec<String>, String> {
+    let told = |error: std::io::Error| format!("{}: {error}", to.display());
+    let failed = |error: rcgen::Error| format!("cannot make a certificate: {error}");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(to)
+        .map_err(told)?;
+    let mut written = Vec::new();
+    let mut keep = |file: String, text: String| {
+        let mut options = OpenOptions::new();
+        let path = to.join(&file);
+        let mut opened = options
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| {
+                format!(
+                    "{}: {error}; choose another --name or another directory",
+                    path.display()
+                )
+            })?;
+        opened.write_all(text.as_bytes()).map_err(told)?;
+        written.push(file);
+        Ok::<(), String>(())
+    };
+    let authority_key = to.join("ca-key.pem");
+    let ca_key = if authority_key.exists() {
+        let text = std::fs::read_to_string(&authority_key).map_err(told)?;
+        KeyPair::from_pem(&text).map_err(failed)?
+    } else {
+        let key = KeyPair::generate().map_err(failed)?;
+        keep("ca-key.pem".into(), key.serialize_pem())?;
+        keep(
+            "ca.pem".into(),
+            authority().self_signed(&key).map_err(failed)?.pem(),
+        )?;
+        key
+    };
+    let issuer = Issuer::new(authority(), ca_key);
+    let mut client = CertificateParams::default();
+    client.distinguished_name.push(DnType::CommonName, name);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    client.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate().map_err(failed)?;
+    let certificate = client.signed_by(&key, &issuer).map_err(failed)?;
+    keep(format!("{name}-key.pem"), key.serialize_pem())?;
+    keep(format!("{name}.pem"), certificate.pem())?;
+    Ok(written)
+}
+
+fn authority() -> CertificateParams {
+    let mut authority = CertificateParams::default();
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "Ringpost administration");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    authority
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_administrator_gets_a_certificate_of_the_same_authority() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let to = directory.path().join("admin");
+        assert_eq!(
+            make(&to, "anna"),
+            Ok(["ca-key.pem", "ca.pem", "anna-key.pem", "anna.pem"]
+                .map(String::from)
+                .to_vec())
+        );
+        assert_eq!(
+            make(&to, "ben"),
+            Ok(["ben-key.pem", "ben.pem"].map(String::from).to_vec())
+        );
+        assert!(make(&to, "ben").is_err_and(|why| why.contains("--name")));
+    }
+}

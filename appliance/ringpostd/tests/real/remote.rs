@@ -1,0 +1,135 @@
+//! Administration from another machine: HTTPS, with a client certificate or not at all.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::daemon::{Home, bounded, said};
+
+/// Makes an authority with one administrator in `directory`.
+fn administrators(home: &Home, directory: &str) -> std::path::PathBuf {
+    let to = home.directory.path().join(directory);
+    home.ctl_ok(&["admin-cert", &to.to_string_lossy(), "--name", "anna"]);
+    to
+}
+
+/// `ringpostctl --host …` as who is named in `directory`.
+fn remote(home: &Home, directory: &Path, arguments: &[&str]) -> Output {
+    let program = Path::new(env!("CARGO_BIN_EXE_ringpostd")).with_file_name("ringpostctl");
+    bounded(
+        Command::new(program)
+            .arg("--host")
+            .arg(format!("https://{}", home.at(443)))
+            .arg("--cert")
+            .arg(directory.join("anna.pem"))
+            .arg("--key")
+            .arg(directory.join("anna-key.pem"))
+            .arg("--ca")
+            .arg(home.state().join("certificate.pem"))
+            .args(arguments),
+    )
+}
+
+#[test]
+fn an_administrator_with_a_certificate_does_everything_from_afar() {
+    let home = Home::new();
+    let anna = administrators(&home, "ours");
+    let authority = std::fs::read_to_string(anna.join("ca.pem")).expect("made");
+    home.configure(&format!("[admin]\nclient_ca = \"\"\"\n{authority}\"\"\"\n"));
+    let _daemon = home.start();
+    for arguments in [
+        &["domain", "add", "example.com"][..],
+        &[
+            "account",
+            "add",
+            "dora@example.com",
+            "--password",
+            "a secret",
+        ],
+        &["leg", "list"],
+        &["fsck", "quick"],
+        &["time"],
+    ] {
+        let output = remote(&home, &anna, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    }
+    let accounts = remote(&home, &anna, &["account", "list"]);
+    assert!(
+        said(&accounts).contains("dora@example.com"),
+        "{}",
+        said(&accounts)
+    );
+    let logs = remote(&home, &anna, &["logs"]);
+    assert!(said(&logs).contains("AccountAdd"), "{}", said(&logs));
+    let bundle = remote(&home, &anna, &["support-bundle"]);
+    let text = said(&bundle);
+    assert!(
+        text.contains("ringpost_leg") && text.contains("in_sync"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("argon2") && !text.contains("PRIVATE KEY"),
+        "a secret is in it"
+    );
+}
+
+#[test]
+fn who_has_no_certificate_of_ours_administers_nothing() {
+    let home = Home::new();
+    let anna = administrators(&home, "ours");
+    let stranger = administrators(&home, "theirs");
+    home.configure(&format!("[admin]\nclient_ca = {:?}\n", anna.join("ca.pem")));
+    let _daemon = home.start();
+    let refused = remote(&home, &stranger, &["status"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+
+    let url = |path: &str| format!("https://{}{path}", home.at(443));
+    let curl = |arguments: &[&str], path: &str| {
+        said(&bounded(
+            Command::new("curl")
+                .args(["-sk", "--max-time", "20"])
+                .args(arguments)
+                .arg(url(path)),
+        ))
+    };
+    let status = r#"{"verb":"status"}"#;
+    assert!(curl(&["-d", status], "/admin/v1").contains("client certificate"));
+    assert!(
+        curl(&["-T", "/dev/null"], "/admin/v1/upload/ringpost.efi").contains("client certificate")
+    );
+    assert!(
+        curl(&[], "/healthz").contains("alive"),
+        "monitoring needs none"
+    );
+    assert!(remote(&home, &anna, &["status"]).status.success());
+}
+
+#[test]
+fn without_an_authority_nobody_administers_from_afar() {
+    let home = Home::new();
+    let anna = administrators(&home, "ours");
+    home.configure("");
+    let _daemon = home.start();
+    let refused = remote(&home, &anna, &["status"]);
+    assert!(said(&refused).contains("client_ca"), "{}", said(&refused));
+}
+
+#[test]
+fn what_only_an_appliance_can_do_is_refused_elsewhere() {
+    let home = Home::new();
+    home.configure("");
+    let _daemon = home.start();
+    for arguments in [
+        &["update", "status"][..],
+        &["reboot"],
+        &["factory-reset", "--yes"],
+    ] {
+        let refused = home.ctl(arguments);
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        assert!(
+            said(&refused).contains("no appliance"),
+            "{arguments:?}: {}",
+            said(&refused)
+        );
+    }
+    assert!(!home.state().join("factory-reset").exists());
+}
