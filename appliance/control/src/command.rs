@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::admin::SOCKET;
 use crate::client::Remote;
 use crate::words::Request;
-use crate::{client, credentials, dump, password, salvage, show};
+use crate::{client, credentials, dump, password, profiles, salvage, show};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]
@@ -80,6 +80,9 @@ enum Verb {
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Hardware profiles: which fits this machine, what it asks for, what is so
+    #[command(subcommand)]
+    Profile(ProfileVerb),
     /// The last lines of the daemon's log
     Logs {
         /// At most this many
@@ -207,6 +210,20 @@ enum ConfigVerb {
     Check { file: PathBuf },
 }
 
+#[derive(Debug, Subcommand)]
+enum ProfileVerb {
+    /// Every profile, and whether it fits this machine
+    List,
+    /// What a profile asks for on this machine
+    Show { name: String },
+    /// Which profile is taken and why, why not the others, and what is not as promised
+    Explain,
+    /// Say what is wrong with a profile file, or nothing
+    Check { file: PathBuf },
+    /// The words that the kernel should be started with on this machine
+    Cmdline { name: String },
+}
+
 /// Reads the command line and does it. Exit status: 0 done, 1 refused, 2 usage.
 pub fn main() -> ExitCode {
     let command = Command::parse();
@@ -228,6 +245,7 @@ impl Command {
         match &self.verb {
             Verb::Config(ConfigVerb::Check { file }) => return self.check_config(file),
             Verb::Salvage { legs, to } => return self.salvage(legs, to),
+            Verb::Profile(verb) => return self.profile(verb),
             Verb::Log(LogVerb::Dump { leg }) => {
                 let mut out = std::io::BufWriter::new(std::io::stdout());
                 dump::run(leg, self.json, &mut out)?;
@@ -341,15 +359,11 @@ impl Command {
 
     fn print(&self, request: &Request, value: &Value) -> Result<(), String> {
         let text = if self.json {
-            serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
+            String::new()
         } else {
             show::reply(request, value)?
         };
-        match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-            // `ringpostctl … | head` is no error.
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
-            _ => Ok(()),
-        }
+        self.print_both(value, &text)
     }
 
     fn salvage(&self, legs: &[PathBuf], to: &std::path::Path) -> Result<ExitCode, String> {
@@ -379,10 +393,43 @@ impl Command {
         })
     }
 
+    fn profile(&self, verb: &ProfileVerb) -> Result<ExitCode, String> {
+        let root = std::path::Path::new("/");
+        let (value, text) = match verb {
+            ProfileVerb::List => profiles::list(root)?,
+            ProfileVerb::Show { name } => profiles::show(root, name)?,
+            ProfileVerb::Explain => profiles::explain(root)?,
+            ProfileVerb::Check { file } => profiles::check(file)?,
+            ProfileVerb::Cmdline { name } => profiles::cmdline(root, name)?,
+        };
+        self.print_both(&value, &text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// JSON for programs, text for people.
+    fn print_both(&self, value: &Value, text: &str) -> Result<(), String> {
+        let json;
+        let text = if self.json {
+            json = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
+            &json
+        } else {
+            text
+        };
+        match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+            // `ringpostctl … | head` is no error.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    }
+
     fn check_config(&self, file: &std::path::Path) -> Result<ExitCode, String> {
         let checked = Settings::load(file).and_then(|settings| {
             let profile = Profile::load(settings.profile())?;
-            Plan::make(&settings, &profile, &Machine::here())
+            Plan::make(
+                &settings,
+                &profile,
+                &Machine::of(&hardware::probe(std::path::Path::new("/"))),
+            )
         });
         let plan = checked.map_err(|misfit| misfit.to_string())?;
         if self.json {
@@ -443,7 +490,11 @@ impl Verb {
             Verb::Reboot => Request::Reboot,
             Verb::Poweroff => Request::PowerOff,
             Verb::FactoryReset { .. } => Request::FactoryReset,
-            Verb::Config(_) | Verb::Salvage { .. } | Verb::Log(_) | Verb::AdminCert { .. } => {
+            Verb::Config(_)
+            | Verb::Salvage { .. }
+            | Verb::Log(_)
+            | Verb::AdminCert { .. }
+            | Verb::Profile(_) => {
                 unreachable!("done without the daemon")
             }
         })

@@ -1,7 +1,7 @@
 //! The operator's side: `ringpostctl`, the control socket it talks to, and HTTP for monitoring.
 //!
 //! `words.rs` has every request and reply as data. `command.rs` reads the command line and either sends a request over the
-//! socket (`client.rs`) or works offline (`salvage.rs`, `dump.rs`, `config check`); `show.rs` prints for people. On the daemon's
+//! socket (`client.rs`) or works offline (`salvage.rs`, `dump.rs`, `profiles.rs`, `config check`); `show.rs` prints for people. On the daemon's
 //! side `admin.rs` opens the socket and the HTTP doors on the main thread, and `answer.rs` performs requests: what concerns
 //! mail or legs is asked of the volume's owner like everybody else asks.
 //!
@@ -29,6 +29,7 @@ pub mod logs;
 mod maildir;
 pub mod metrics;
 pub mod password;
+mod profiles;
 pub mod remote;
 pub mod room;
 mod salvage;

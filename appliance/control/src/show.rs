@@ -66,7 +66,7 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
 }
 
 /// Columns as wide as their widest word.
-fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|word| word.len()).collect();
     for row in rows {
         for (width, word) in widths.iter_mut().zip(row) {

@@ -249,6 +249,9 @@ impl Default for Storage {
     }
 }
 
+/// Where an OEM's profiles lie in an image.
+pub const DIRECTORY: &str = "usr/share/ringpost/hw-profiles";
+
 /// The profiles that are part of the program: name and text. The first fits any machine.
 pub const BUILT_IN: [(&str, &str); 8] = [
     ("generic", include_str!("../../../hw-profiles/generic.toml")),

@@ -1,6 +1,6 @@
 //! The command line, and the plan that follows from it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use plan::{Machine, Misfit, Plan, Profile, Settings, Size};
@@ -76,7 +76,11 @@ impl Flags {
             settings.log.level = "warn".into();
         }
         let profile = Profile::load(settings.profile())?;
-        let plan = Plan::make(&settings, &profile, &Machine::here())?;
+        let plan = Plan::make(
+            &settings,
+            &profile,
+            &Machine::of(&hardware::probe(Path::new("/"))),
+        )?;
         Ok(Chosen {
             plan,
             settings,

@@ -1,0 +1,23 @@
+//! The machine itself: what it has, how it is tuned, and whether it is.
+//!
+//! `probe.rs` reads `/sys` and `/proc` into a `plan::Shape`; `tune.rs` turns a profile and a placement into single steps (this
+//! file shall read so); `apply.rs` takes them and reads every one back. What differs afterwards is a `Difference`, in words.
+//!
+//! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
+//! in a test; what cannot be read counts as not there; nothing here writes to a disk, and a step that fails stops no other.
+//!
+//! Start reading at `probe.rs`, then `tune.rs`.
+#![forbid(unsafe_code)]
+
+pub mod apply;
+pub mod disks;
+#[doc(hidden)]
+pub mod fixture;
+pub mod limits;
+pub mod probe;
+mod read;
+pub mod tune;
+
+pub use apply::{Difference, apply, check};
+pub use probe::probe;
+pub use tune::{Step, command_line, steps};
