@@ -68,185 +68,92 @@ impl Reply {
     }
 }
 
-/// Why the peer does not get what it asked for. Each variant is one line of the table in `reply`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+/// The table of refusals: a name, its reply, and every name once for tests and documents.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $code:literal, $status:literal, $text:literal;)*) => {
+        /// Why the peer does not get what it asked for.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Refusal {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Refusal {
+            /// Every refusal, for tests and documents.
+            pub const ALL: &[Refusal] = &[$(Refusal::$name),*];
+
+            pub const fn reply(self) -> Reply {
+                match self {
+                    $(Refusal::$name => reply($code, $status, $text),)*
+                }
+            }
+        }
+    };
+}
+
+refusals! {
     // The line.
     /// RFC 5321 §2.3.8: a line ends in CRLF and in nothing else.
-    BareControl,
-    LineTooLong,
-    NotUtf8,
-    UnknownCommand,
-    NotImplemented,
-    Syntax,
-    BadHello,
-    BadPath,
+    BareControl: 500, "5.5.2", "control character in command line";
+    LineTooLong: 500, "5.5.2", "line too long";
+    NotUtf8: 500, "5.5.2", "command line is not UTF-8";
+    UnknownCommand: 500, "5.5.1", "command not known";
+    NotImplemented: 502, "5.5.1", "command not offered";
+    Syntax: 501, "5.5.4", "syntax error in arguments";
+    BadHello: 501, "5.5.4", "name yourself: a domain or an address literal";
+    BadPath: 501, "5.1.7", "syntax error in address";
     /// RFC 6531 §3.5: UTF-8 without SMTPUTF8.
-    Utf8NotAnnounced,
-    BadParameter,
-    UnknownParameter,
-    ParameterAfterHelo,
+    Utf8NotAnnounced: 553, "5.6.7", "non-ASCII address without SMTPUTF8";
+    BadParameter: 501, "5.5.4", "bad parameter value";
+    UnknownParameter: 555, "5.5.4", "parameter not known";
+    ParameterAfterHelo: 555, "5.5.4", "parameters need EHLO";
     // The order.
-    HelloFirst,
-    WrongHello,
-    MailFirst,
-    NestedMail,
-    NoRecipients,
-    DataAfterBdat,
-    TlsUnavailable,
-    TlsAlready,
-    TlsRequired,
-    NoAuth,
+    HelloFirst: 503, "5.5.1", "say hello first";
+    WrongHello: 500, "5.5.1", "wrong hello: SMTP says EHLO, LMTP says LHLO";
+    MailFirst: 503, "5.5.1", "MAIL first";
+    NestedMail: 503, "5.5.1", "a mail transaction is open; RSET ends it";
+    NoRecipients: 554, "5.5.1", "no valid recipients";
+    DataAfterBdat: 503, "5.5.1", "DATA after BDAT";
+    TlsUnavailable: 502, "5.5.1", "TLS is not offered";
+    TlsAlready: 503, "5.5.1", "TLS is active already";
+    TlsRequired: 530, "5.7.0", "STARTTLS first";
+    NoAuth: 502, "5.5.1", "no AUTH here; the submission ports have it";
     // The transaction.
-    TooBig,
-    TooManyRecipients,
-    AddressLiteral,
-    UnknownRecipient,
-    RelayDenied,
-    MailboxFull,
-    SenderRefused,
+    TooBig: 552, "5.3.4", "message too big";
+    TooManyRecipients: 452, "4.5.3", "too many recipients in one transaction";
+    AddressLiteral: 550, "5.1.2", "no mailboxes under address literals here";
+    UnknownRecipient: 550, "5.1.1", "no such mailbox here";
+    RelayDenied: 550, "5.7.1", "not a relay";
+    MailboxFull: 452, "4.2.2", "mailbox full";
+    SenderRefused: 550, "5.7.1", "sender refused";
     // The content.
-    BareCr,
-    BareLf,
-    Nul,
-    TextLineTooLong,
-    Loop,
+    BareCr: 554, "5.6.0", "message refused: a CR without LF in it";
+    BareLf: 554, "5.6.0", "message refused: an LF without CR in it";
+    Nul: 554, "5.6.0", "message refused: a NUL in it";
+    TextLineTooLong: 554, "5.6.0", "message refused: a line of more than 10000 bytes in it";
+    Loop: 554, "5.4.6", "message refused: it goes in circles";
     // Us.
     /// Lanes or tables are full: the peer may try again.
-    Busy,
+    Busy: 451, "4.3.2", "busy, try again";
     /// Memory or disk for content is short.
-    StorageFull,
+    StorageFull: 452, "4.3.1", "no room now, try again";
     /// The store defers.
-    StorageFault,
+    StorageFault: 451, "4.3.0", "storage defers, try again";
     /// Some recipients have it and some do not; the next try brings it to the rest.
-    SomeFailed,
+    SomeFailed: 451, "4.2.0", "not all recipients could be served, try again";
     // The end of the connection.
-    TooManyErrors,
-    TooManyMessages,
-    TooManyConnections,
-    Http,
-    TimedOut,
-    ShuttingDown,
+    TooManyErrors: 421, "4.7.0", "too many errors";
+    TooManyMessages: 421, "4.7.0", "enough for one connection";
+    TooManyConnections: 421, "4.7.0", "too many connections, try again";
+    Http: 421, "4.7.0", "this is not HTTP";
+    TimedOut: 421, "4.4.2", "silent too long";
+    ShuttingDown: 421, "4.3.2", "shutting down, try again";
 }
 
 impl Refusal {
-    pub const fn reply(self) -> Reply {
-        use Refusal::*;
-        match self {
-            BareControl => reply(500, "5.5.2", "control character in command line"),
-            LineTooLong => reply(500, "5.5.2", "line too long"),
-            NotUtf8 => reply(500, "5.5.2", "command line is not UTF-8"),
-            UnknownCommand => reply(500, "5.5.1", "command not known"),
-            NotImplemented => reply(502, "5.5.1", "command not offered"),
-            Syntax => reply(501, "5.5.4", "syntax error in arguments"),
-            BadHello => reply(
-                501,
-                "5.5.4",
-                "name yourself: a domain or an address literal",
-            ),
-            BadPath => reply(501, "5.1.7", "syntax error in address"),
-            Utf8NotAnnounced => reply(553, "5.6.7", "non-ASCII address without SMTPUTF8"),
-            BadParameter => reply(501, "5.5.4", "bad parameter value"),
-            UnknownParameter => reply(555, "5.5.4", "parameter not known"),
-            ParameterAfterHelo => reply(555, "5.5.4", "parameters need EHLO"),
-            HelloFirst => reply(503, "5.5.1", "say hello first"),
-            WrongHello => reply(500, "5.5.1", "wrong hello: SMTP says EHLO, LMTP says LHLO"),
-            MailFirst => reply(503, "5.5.1", "MAIL first"),
-            NestedMail => reply(503, "5.5.1", "a mail transaction is open; RSET ends it"),
-            NoRecipients => reply(554, "5.5.1", "no valid recipients"),
-            DataAfterBdat => reply(503, "5.5.1", "DATA after BDAT"),
-            TlsUnavailable => reply(502, "5.5.1", "TLS is not offered"),
-            TlsAlready => reply(503, "5.5.1", "TLS is active already"),
-            TlsRequired => reply(530, "5.7.0", "STARTTLS first"),
-            NoAuth => reply(502, "5.5.1", "no AUTH here; the submission ports have it"),
-            TooBig => reply(552, "5.3.4", "message too big"),
-            TooManyRecipients => reply(452, "4.5.3", "too many recipients in one transaction"),
-            AddressLiteral => reply(550, "5.1.2", "no mailboxes under address literals here"),
-            UnknownRecipient => reply(550, "5.1.1", "no such mailbox here"),
-            RelayDenied => reply(550, "5.7.1", "not a relay"),
-            MailboxFull => reply(452, "4.2.2", "mailbox full"),
-            SenderRefused => reply(550, "5.7.1", "sender refused"),
-            BareCr => reply(554, "5.6.0", "message refused: a CR without LF in it"),
-            BareLf => reply(554, "5.6.0", "message refused: an LF without CR in it"),
-            Nul => reply(554, "5.6.0", "message refused: a NUL in it"),
-            TextLineTooLong => reply(
-                554,
-                "5.6.0",
-                "message refused: a line of more than 10000 bytes in it",
-            ),
-            Loop => reply(554, "5.4.6", "message refused: it goes in circles"),
-            Busy => reply(451, "4.3.2", "busy, try again"),
-            StorageFull => reply(452, "4.3.1", "no room now, try again"),
-            StorageFault => reply(451, "4.3.0", "storage defers, try again"),
-            SomeFailed => reply(
-                451,
-                "4.2.0",
-                "not all recipients could be served, try again",
-            ),
-            TooManyErrors => reply(421, "4.7.0", "too many errors"),
-            TooManyMessages => reply(421, "4.7.0", "enough for one connection"),
-            TooManyConnections => reply(421, "4.7.0", "too many connections, try again"),
-            Http => reply(421, "4.7.0", "this is not HTTP"),
-            TimedOut => reply(421, "4.4.2", "silent too long"),
-            ShuttingDown => reply(421, "4.3.2", "shutting down, try again"),
-        }
-    }
-
     /// 4xx: the peer may try again.
     pub const fn is_temporary(self) -> bool {
         self.reply().code / 100 == 4
     }
-
-    /// Every refusal, for tests and documents.
-    pub const ALL: [Refusal; 44] = {
-        use Refusal::*;
-        [
-            BareControl,
-            LineTooLong,
-            NotUtf8,
-            UnknownCommand,
-            NotImplemented,
-            Syntax,
-            BadHello,
-            BadPath,
-            Utf8NotAnnounced,
-            BadParameter,
-            UnknownParameter,
-            ParameterAfterHelo,
-            HelloFirst,
-            WrongHello,
-            MailFirst,
-            NestedMail,
-            NoRecipients,
-            DataAfterBdat,
-            TlsUnavailable,
-            TlsAlready,
-            TlsRequired,
-            NoAuth,
-            TooBig,
-            TooManyRecipients,
-            AddressLiteral,
-            UnknownRecipient,
-            RelayDenied,
-            MailboxFull,
-            SenderRefused,
-            BareCr,
-            BareLf,
-            Nul,
-            TextLineTooLong,
-            Loop,
-            Busy,
-            StorageFull,
-            StorageFault,
-            SomeFailed,
-            TooManyErrors,
-            TooManyMessages,
-            TooManyConnections,
-            Http,
-            TimedOut,
-            ShuttingDown,
-        ]
-    };
 }
 
 impl std::fmt::Display for Refusal {
@@ -269,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_first_digits_of_both_codes_agree() {
-        for refusal in Refusal::ALL {
+        for &refusal in Refusal::ALL {
             let Reply { code, status, text } = refusal.reply();
             assert_eq!(
                 status.as_bytes()[0],
