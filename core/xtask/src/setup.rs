@@ -31,6 +31,10 @@ const FOR_TESTS: &[Package] = &[
         name: "swaks",
         proof: "swaks",
     },
+    Package {
+        name: "isync",
+        proof: "mbsync",
+    },
     // swaks speaks TLS only with it; a recommendation, so not installed by itself. Brings Net::SSLeay.
     Package {
         name: "libio-socket-ssl-perl",

@@ -17,7 +17,7 @@ fn run(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Runs a Python program with the ports it needs.
-fn python(home: &Home, program: &str) -> String {
+pub fn python(home: &Home, program: &str) -> String {
     let ports = [25, 24, 143, 993].map(|port| home.port(port).to_string());
     let mut arguments = vec!["-c", program];
     arguments.extend(ports.iter().map(String::as_str));

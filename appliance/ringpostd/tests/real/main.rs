@@ -15,5 +15,6 @@ mod ledger;
 mod legs;
 mod operator;
 mod remote;
+mod sessions;
 mod smtp;
 mod start;
