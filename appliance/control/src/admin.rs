@@ -24,6 +24,16 @@ use crate::words::{Reply, Request};
 /// The control socket's name in the state directory.
 pub const SOCKET: &str = "control.sock";
 
+/// The certificate that TLS listeners show.
+pub trait Certificate: Send + Sync {
+    /// DER, the server's own first.
+    fn chain(&self) -> Vec<Vec<u8>>;
+    /// Keeps and shows another one, both PEM. `Err`: one sentence, and nothing changed.
+    fn replace(&self, chain: &str, key: &str) -> Result<(), String>;
+    /// Reads the files again.
+    fn reload(&self) -> Result<(), String>;
+}
+
 /// Everything administration works with. Clones share it.
 #[derive(Clone)]
 pub struct Admin {
@@ -35,17 +45,25 @@ struct Shared {
     owner: Owner,
     metrics: Metrics,
     receive_memory: Budget,
+    certificate: Arc<dyn Certificate>,
     stopping: AtomicBool,
     began: Instant,
 }
 
 impl Admin {
-    pub fn new(plan: Arc<Plan>, owner: Owner, metrics: Metrics, receive_memory: Budget) -> Admin {
+    pub fn new(
+        plan: Arc<Plan>,
+        owner: Owner,
+        metrics: Metrics,
+        receive_memory: Budget,
+        certificate: Arc<dyn Certificate>,
+    ) -> Admin {
         let shared = Shared {
             plan,
             owner,
             metrics,
             receive_memory,
+            certificate,
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
@@ -61,7 +79,7 @@ impl Admin {
 
     /// Performs a request that came by `door`, and leaves a line of it in the log.
     pub(crate) async fn answer_logged(&self, request: Request, door: &'static str) -> Reply {
-        // The words of a request hold no secret but password hashes: its verb alone is logged.
+        // A request may hold a password's hash or a private key: its verb alone is logged.
         let verb = format!("{request:?}");
         let verb = verb.split([' ', '{']).next().unwrap_or("").to_owned();
         let reply = self.answer(request).await;
@@ -88,6 +106,10 @@ impl Admin {
 
     pub(crate) fn receive_memory(&self) -> &Budget {
         &self.shared.receive_memory
+    }
+
+    pub(crate) fn certificate(&self) -> &dyn Certificate {
+        &*self.shared.certificate
     }
 
     pub(crate) fn uptime(&self) -> Duration {

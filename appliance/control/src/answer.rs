@@ -10,6 +10,7 @@ use update::request::Request as Ask;
 use volume::{SegmentState, Volume};
 
 use crate::admin::Admin;
+use crate::credentials::certificates;
 use crate::limits::ACCOUNTS_PAGE;
 use crate::words::*;
 use crate::{appliance, fsck, legs, logs};
@@ -135,6 +136,15 @@ impl Admin {
             Request::Logs { lines } => document(&logs::last(lines)),
             Request::SupportBundle => appliance::bundle(self).await,
             Request::Time => Ok(appliance::time()),
+            Request::CertificateShow => document(&certificates(self)?),
+            Request::CertificateSet { chain, key } => {
+                self.certificate().replace(&chain, &key)?;
+                document(&certificates(self)?)
+            }
+            Request::CertificateReload => {
+                self.certificate().reload()?;
+                document(&certificates(self)?)
+            }
             Request::UpdateStatus => appliance::update(Ask::Status).await,
             Request::UpdateApply { source } => appliance::update(Ask::Apply { source }).await,
             Request::UpdateRollback => appliance::update(Ask::Rollback).await,

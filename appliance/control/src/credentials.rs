@@ -1,7 +1,8 @@
-//! Certificates for administration from other machines, made on the operator's own.
+//! Certificates: those for administration from other machines, and what the appliance's own says.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -9,6 +10,10 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::admin::Admin;
+use crate::words::CertificateLine;
 
 /// Makes an authority and one client certificate in the new directory `to`: `ca.pem` goes into `[admin] client_ca` of the
 /// appliances, `client.pem` and `client-key.pem` are what `--cert` and `--key` name. Where `to` has an authority already, only
@@ -75,6 +80,53 @@ fn authority() -> CertificateParams {
     authority
 }
 
+/// What the certificate that listeners show says, and those above it.
+pub(crate) fn certificates(admin: &Admin) -> Result<Vec<CertificateLine>, String> {
+    admin
+        .certificate()
+        .chain()
+        .iter()
+        .map(|der| line(der))
+        .collect()
+}
+
+fn line(der: &[u8]) -> Result<CertificateLine, String> {
+    let (_, parsed) = X509Certificate::from_der(der)
+        .map_err(|error| format!("a certificate cannot be read: {error}"))?;
+    let names = parsed
+        .subject_alternative_name()
+        .ok()
+        .flatten()
+        .map(|names| names.value.general_names.iter().map(spelled).collect())
+        .unwrap_or_default();
+    let validity = parsed.validity();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64);
+    Ok(CertificateLine {
+        subject: parsed.subject().to_string(),
+        issuer: parsed.issuer().to_string(),
+        names,
+        not_before: validity.not_before.to_string(),
+        not_after: validity.not_after.to_string(),
+        days_left: (validity.not_after.timestamp() - now).div_euclid(24 * 60 * 60),
+    })
+}
+
+fn spelled(name: &GeneralName<'_>) -> String {
+    match name {
+        GeneralName::DNSName(name) => (*name).to_owned(),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Ipv4Addr::new(a, b, c, d).to_string(),
+            ref bytes => <[u8; 16]>::try_from(bytes).map_or_else(
+                |_| name.to_string(),
+                |bytes| Ipv6Addr::from(bytes).to_string(),
+            ),
+        },
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +146,19 @@ mod tests {
             Ok(["ben-key.pem", "ben.pem"].map(String::from).to_vec())
         );
         assert!(make(&to, "ben").is_err_and(|why| why.contains("--name")));
+    }
+
+    #[test]
+    fn a_certificate_tells_its_names_and_its_end() {
+        let names = ["mail.example.org", "127.0.0.1", "::1"].map(String::from);
+        let made = rcgen::generate_simple_self_signed(names.clone()).expect("made");
+        let line = line(made.cert.der()).expect("readable");
+        assert_eq!(line.names, names);
+        assert!(line.days_left > 365, "{line:?}");
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_are_said_so() {
+        assert!(line(b"").is_err() && line(&[0x30; 64]).is_err());
     }
 }

@@ -34,4 +34,5 @@ pub mod remote;
 pub mod room;
 mod salvage;
 mod show;
+mod verbs;
 mod words;

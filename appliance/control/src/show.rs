@@ -38,6 +38,9 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
                 _ => "no time server was heard since the start",
             }
         ),
+        Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
+            certificates(&typed::<Vec<CertificateLine>>(value)?)
+        }
         Request::UpdateStatus => update::show(value),
         Request::UpdateApply { .. } | Request::UpdateRollback => format!(
             "{}: {}",
@@ -86,6 +89,22 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         text.push_str(&line(row.iter().map(String::as_str).collect()));
     }
     text
+}
+
+fn certificates(lines: &[CertificateLine]) -> String {
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            vec![
+                line.subject.clone(),
+                line.names.join(" "),
+                line.not_after.clone(),
+                line.days_left.to_string(),
+                line.issuer.clone(),
+            ]
+        })
+        .collect();
+    table(&["SUBJECT", "NAMES", "UNTIL", "DAYS", "SIGNED BY"], &rows)
 }
 
 fn status(status: &Status) -> String {

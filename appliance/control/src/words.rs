@@ -62,6 +62,13 @@ pub enum Request {
     SupportBundle,
     /// Whether the clock is set by somebody.
     Time,
+    CertificateShow,
+    /// PEM of both; the key travels over the control socket or TLS only.
+    CertificateSet {
+        chain: String,
+        key: String,
+    },
+    CertificateReload,
     UpdateStatus,
     /// A path on the appliance or a URL, with its signature beside it.
     UpdateApply {
@@ -71,6 +78,17 @@ pub enum Request {
     Reboot,
     PowerOff,
     FactoryReset,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateLine {
+    pub subject: String,
+    pub issuer: String,
+    pub names: Vec<String>,
+    pub not_before: String,
+    pub not_after: String,
+    /// Whole days left; negative once it is over.
+    pub days_left: i64,
 }
 
 /// What comes back.

@@ -2,55 +2,145 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use plan::Misfit;
 use plan::settings::{Settings, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
 use crate::state::{State, write_private};
 
-pub fn load(settings: &Tls, state: &State, server_name: &str) -> Result<Arc<ServerConfig>, Misfit> {
-    let (certificate, key) = places(settings, state);
-    if settings.certificate.is_none() && !(certificate.exists() && key.exists()) {
-        make(&certificate, &key, server_name)?;
+/// What every TLS listener shows. It can be changed while they serve: who connects from then on sees the new one.
+#[derive(Debug)]
+pub struct Shown {
+    current: RwLock<Arc<CertifiedKey>>,
+    certificate: PathBuf,
+    key: PathBuf,
+    /// Named by the settings: whoever wrote those files replaces them.
+    configured: bool,
+}
+
+impl Shown {
+    /// The configured certificate, or the one that was made and kept, made now where there is none.
+    pub fn open(settings: &Tls, state: &State, server_name: &str) -> Result<Arc<Shown>, Misfit> {
+        let configured = settings.certificate.is_some();
+        let (certificate, key) = match (&settings.certificate, &settings.key) {
+            (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
+            _ => (state.join("certificate.pem"), state.join("key.pem")),
+        };
+        let kept = certificate.exists() && key.exists();
+        if !configured && !kept {
+            make(&certificate, &key, server_name)?;
+        }
+        let current = RwLock::new(Arc::new(read(&certificate, &key)?));
+        Ok(Arc::new(Shown {
+            current,
+            certificate,
+            key,
+            configured,
+        }))
     }
-    let chain = chain(&certificate)?;
-    let private = private(&key)?;
+
+    fn show_from_now_on(&self, certified: CertifiedKey) {
+        *self.current.write().expect("nobody panics holding it") = Arc::new(certified);
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        self.current
+            .read()
+            .expect("nobody panics holding it")
+            .clone()
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+}
+
+impl control::admin::Certificate for Shown {
+    fn chain(&self) -> Vec<Vec<u8>> {
+        let current = self.current();
+        current.cert.iter().map(|one| one.to_vec()).collect()
+    }
+
+    fn replace(&self, chain: &str, key: &str) -> Result<(), String> {
+        if self.configured {
+            return Err(format!(
+                "the settings name {}: replace it and its key there, then `ringpostctl certificate reload`",
+                self.certificate.display()
+            ));
+        }
+        let certified = certified(parse_chain(chain.as_bytes())?, parse_key(key.as_bytes())?)?;
+        // The key first: a certificate without its key is made again at the next start.
+        write_private(&self.key, key.as_bytes())
+            .and_then(|()| write_private(&self.certificate, chain.as_bytes()))
+            .map_err(|error| format!("{}: {error}", self.certificate.display()))?;
+        self.show_from_now_on(certified);
+        Ok(())
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        let certified = read(&self.certificate, &self.key).map_err(|misfit| misfit.to_string())?;
+        self.show_from_now_on(certified);
+        Ok(())
+    }
+}
+
+/// TLS for mail: no certificate is asked of clients.
+pub fn for_mail(shown: &Arc<Shown>) -> Arc<ServerConfig> {
     let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, private);
-    config.map(Arc::new).map_err(|error| {
-        Misfit::new(format!(
-            "{} and {} do not make a TLS certificate: {error}; the server's own certificate comes first, and the key is its key",
-            certificate.display(),
-            key.display()
-        ))
+        .with_cert_resolver(shown.clone());
+    Arc::new(config)
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
+    let file = |what: &str, path: &Path| {
+        fs::read(path).map_err(|error| {
+            Misfit::new(format!(
+                "cannot read the {what} {}: {error}",
+                path.display()
+            ))
+        })
+    };
+    let told = |path: &Path, why: String| Misfit::new(format!("{}: {why}", path.display()));
+    let chain =
+        parse_chain(&file("certificate", certificate)?).map_err(|why| told(certificate, why))?;
+    let private = parse_key(&file("key", key)?).map_err(|why| told(key, why))?;
+    certified(chain, private).map_err(|why| told(certificate, why))
+}
+
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, String> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
+        format!("this and its key do not make a TLS certificate: {error}; the server's own certificate comes first, and the key is its key")
     })
 }
 
 /// What HTTPS shows: the same certificate, and a request for the client's where `[admin] client_ca` says whose are believed.
 /// A client without one is served too (`/metrics`); what it may ask is `control`'s to say.
-pub fn for_https(
-    settings: &Settings,
-    state: &State,
-    plain: Arc<ServerConfig>,
-) -> Result<Arc<ServerConfig>, Misfit> {
+pub fn for_https(settings: &Settings, shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, Misfit> {
     let Some(authority) = &settings.admin.client_ca else {
-        return Ok(plain);
+        return Ok(for_mail(shown));
     };
     let inline = authority.trim_start().starts_with("-----BEGIN");
     let told = |why: String| Misfit::new(format!("[admin] client_ca: {why}"));
-    let trusted = if inline {
-        let pem: Result<Vec<_>, _> = rustls_pemfile::certs(&mut authority.as_bytes()).collect();
-        pem.ok().filter(|found| !found.is_empty()).ok_or_else(|| {
-            told("it holds no PEM certificate: paste ca.pem of `ringpostctl admin-cert`".into())
-        })?
+    let pem = if inline {
+        authority.clone().into_bytes()
     } else {
-        chain(Path::new(authority))?
+        fs::read(authority).map_err(|error| told(format!("{authority}: {error}")))?
     };
+    let trusted = parse_chain(&pem).map_err(|_| {
+        told("it holds no PEM certificate: paste ca.pem of `ringpostctl admin-cert`".into())
+    })?;
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
         roots
@@ -61,20 +151,10 @@ pub fn for_https(
         .allow_unauthenticated()
         .build()
         .map_err(|error| told(error.to_string()))?;
-    let (certificate, key) = places(&settings.tls, state);
     let config = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain(&certificate)?, private(&key)?)
-        .map_err(|error| told(error.to_string()))?;
+        .with_cert_resolver(shown.clone());
     Ok(Arc::new(config))
-}
-
-/// The configured files, or those that are made and kept.
-fn places(settings: &Tls, state: &State) -> (PathBuf, PathBuf) {
-    match (&settings.certificate, &settings.key) {
-        (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
-        _ => (state.join("certificate.pem"), state.join("key.pem")),
-    }
 }
 
 fn make(certificate: &Path, key: &Path, server_name: &str) -> Result<(), Misfit> {
@@ -100,62 +180,107 @@ fn make(certificate: &Path, key: &Path, server_name: &str) -> Result<(), Misfit>
     })
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Misfit> {
-    let pem = fs::read(path).map_err(|error| {
-        Misfit::new(format!(
-            "cannot read the certificate {}: {error}",
-            path.display()
-        ))
-    })?;
+fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut &pem[..]).collect();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(Misfit::new(format!(
-            "{} holds no PEM certificate: write one, or name another file",
-            path.display()
-        ))),
-    }
+    chain
+        .ok()
+        .filter(|chain| !chain.is_empty())
+        .ok_or_else(|| "it holds no PEM certificate: write one, or name another file".into())
 }
 
-fn private(path: &Path) -> Result<PrivateKeyDer<'static>, Misfit> {
-    let pem = fs::read(path)
-        .map_err(|error| Misfit::new(format!("cannot read the key {}: {error}", path.display())))?;
+fn parse_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     match rustls_pemfile::private_key(&mut &pem[..]) {
         Ok(Some(key)) => Ok(key),
-        _ => Err(Misfit::new(format!(
-            "{} holds no PEM private key: write one, or name another file",
-            path.display()
-        ))),
+        _ => Err("it holds no PEM private key: write one, or name another file".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use control::admin::Certificate;
+
+    fn state() -> (tempfile::TempDir, State) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = State::open(directory.path()).expect("free");
+        (directory, state)
+    }
+
+    fn another() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["other.example".to_owned()]).expect("made");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
 
     #[test]
     fn a_certificate_is_made_once_and_found_again() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let state = State::open(directory.path()).expect("free");
-        load(&Tls::default(), &state, "mail.example.org").expect("made");
-        let before = fs::read(state.join("certificate.pem")).expect("kept");
-        load(&Tls::default(), &state, "mail.example.org").expect("found");
-        assert_eq!(
-            fs::read(state.join("certificate.pem")).expect("kept"),
-            before
-        );
+        let (_directory, state) = state();
+        let made = Shown::open(&Tls::default(), &state, "mail.example.org").expect("made");
+        let found = Shown::open(&Tls::default(), &state, "mail.example.org").expect("found");
+        assert_eq!(made.chain(), found.chain());
     }
 
     #[test]
     fn a_key_that_is_none_is_named() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let state = State::open(directory.path()).expect("free");
-        load(&Tls::default(), &state, "mail.example.org").expect("made");
+        let (_directory, state) = state();
+        Shown::open(&Tls::default(), &state, "mail.example.org").expect("made");
         let tls = Tls {
             certificate: Some(state.join("certificate.pem")),
             key: Some(state.join("certificate.pem")),
         };
-        let misfit = load(&tls, &state, "x").expect_err("no key").to_string();
+        let misfit = Shown::open(&tls, &state, "x")
+            .expect_err("no key")
+            .to_string();
         assert!(misfit.contains("no PEM private key"), "{misfit}");
+    }
+
+    #[test]
+    fn a_new_certificate_is_shown_at_once_and_after_a_restart() {
+        let (_directory, state) = state();
+        let shown = Shown::open(&Tls::default(), &state, "x").expect("made");
+        let before = shown.chain();
+        let (chain, key) = another();
+        shown.replace(&chain, &key).expect("replaced");
+        assert_ne!(shown.chain(), before);
+        let again = Shown::open(&Tls::default(), &state, "x").expect("found");
+        assert_eq!(again.chain(), shown.chain());
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_changes_nothing() {
+        let (_directory, state) = state();
+        let shown = Shown::open(&Tls::default(), &state, "x").expect("made");
+        let before = shown.chain();
+        let ((chain, _), (_, key)) = (another(), another());
+        assert!(shown.replace(&chain, &key).is_err());
+        assert!(shown.replace("", &key).is_err());
+        assert_eq!(shown.chain(), before);
+        let again = Shown::open(&Tls::default(), &state, "x").expect("found");
+        assert_eq!(again.chain(), before);
+    }
+
+    #[test]
+    fn configured_files_are_reloaded_not_replaced() {
+        let (directory, state) = state();
+        let (chain, key) = another();
+        let files = ["c.pem", "k.pem"].map(|name| directory.path().join(name));
+        fs::write(&files[0], &chain).expect("written");
+        fs::write(&files[1], &key).expect("written");
+        let tls = Tls {
+            certificate: Some(files[0].clone()),
+            key: Some(files[1].clone()),
+        };
+        let shown = Shown::open(&tls, &state, "x").expect("found");
+        assert!(
+            shown
+                .replace(&chain, &key)
+                .is_err_and(|why| why.contains("reload"))
+        );
+        let (chain, key) = another();
+        fs::write(&files[0], &chain).expect("written");
+        assert!(shown.reload().is_err(), "its key is not there yet");
+        fs::write(&files[1], &key).expect("written");
+        let before = shown.chain();
+        shown.reload().expect("both are there");
+        assert_ne!(shown.chain(), before);
     }
 }

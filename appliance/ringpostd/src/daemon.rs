@@ -47,8 +47,9 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         trial,
     } = chosen;
     let state = State::open(&plan.state)?;
-    let tls = certificate::load(&settings.tls, &state, &plan.server_name)?;
-    let https = certificate::for_https(&settings, &state, tls.clone())?;
+    let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
+    let tls = certificate::for_mail(&shown);
+    let https = certificate::for_https(&settings, &shown)?;
     // Sockets before legs: a port in use is said before anything is written.
     let bound = bind(&plan, trial)?;
     let legs = trial::prepare(&plan.storage, &state)?;
@@ -96,7 +97,13 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             .flatten(),
     };
     cores.serve(&serving, &bound)?;
-    let admin = Admin::new(plan.clone(), owner, metrics, serving.receive_memory.clone());
+    let admin = Admin::new(
+        plan.clone(),
+        owner,
+        metrics,
+        serving.receive_memory.clone(),
+        shown,
+    );
     let doors = Doors::open(&admin, &plan.state, https, http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
     state.link_ringpostctl();

@@ -133,3 +133,41 @@ fn what_only_an_appliance_can_do_is_refused_elsewhere() {
     }
     assert!(!home.state().join("factory-reset").exists());
 }
+
+#[test]
+fn a_new_certificate_is_shown_without_a_restart() {
+    let home = Home::new();
+    let anna = administrators(&home, "ours");
+    home.configure(&format!("[admin]\nclient_ca = {:?}\n", anna.join("ca.pem")));
+    let _daemon = home.start();
+    assert!(
+        home.ctl_ok(&["certificate", "show"])
+            .contains("mail.example.org")
+    );
+    let path = |name: &str| anna.join(name).to_string_lossy().into_owned();
+    let refused = home.ctl(&["certificate", "set", &path("anna.pem"), &path("ca-key.pem")]);
+    assert_eq!(
+        refused.status.code(),
+        Some(1),
+        "another's key: {}",
+        said(&refused)
+    );
+    assert!(
+        remote(&home, &anna, &["status"]).status.success(),
+        "nothing has changed"
+    );
+    home.ctl_ok(&[
+        "certificate",
+        "set",
+        &path("anna.pem"),
+        &path("anna-key.pem"),
+    ]);
+    assert!(home.ctl_ok(&["certificate", "show"]).contains("anna"));
+    let refused = remote(&home, &anna, &["status"]);
+    assert_eq!(
+        refused.status.code(),
+        Some(1),
+        "anna's is not for this host: {}",
+        said(&refused)
+    );
+}
