@@ -335,7 +335,7 @@ fn volume_detail(mailboxes: &Mailboxes) -> VolumeDetail {
         segments_arena: count(SegmentState::Arena),
         used_bytes: segments.iter().map(|segment| segment.used_bytes).sum(),
         checkpoint_lsn: volume.checkpoint().lsn.0,
-        since_checkpoint_bytes: mailboxes.store().since_checkpoint().0,
+        since_checkpoint_bytes: mailboxes.store().since_checkpoint().bytes,
         batches: counters.batches,
         device_writes: counters.device_writes,
         bytes_written: counters.bytes_written,

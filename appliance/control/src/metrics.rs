@@ -124,7 +124,7 @@ struct Storage {
     store: store::Counters,
     damaged: usize,
     checkpoint_lsn: u64,
-    since_checkpoint: (u64, u64),
+    since_checkpoint: store::LogSince,
     segments: [usize; 4],
 }
 
@@ -418,7 +418,7 @@ fn write_storage(text: &mut Text, storage: &Storage) {
     text.sample(
         "ringpost_since_checkpoint_bytes",
         "",
-        storage.since_checkpoint.0,
+        storage.since_checkpoint.bytes,
     );
     text.family("ringpost_segments", "gauge", "Segments by state.");
     for (state, count) in ["free", "open", "sealed", "arena"]

@@ -50,8 +50,7 @@ impl Inner {
         let mut collected = self.state.borrow_mut().collect();
         let mut changes = std::mem::take(&mut collected.changes);
         changes.extend(cleared.changes);
-        let (groups, _) = self.store.since_checkpoint();
-        if changes.is_empty() && groups == 0 {
+        if changes.is_empty() && self.store.since_checkpoint().groups == 0 {
             return Ok(());
         }
         self.store
@@ -134,9 +133,9 @@ impl Inner {
     }
 
     fn checkpoint_is_due(&self, waited_us: u64) -> bool {
-        let (groups, bytes) = self.store.since_checkpoint();
-        groups >= self.settings.checkpoint_groups
-            || bytes >= self.settings.checkpoint_bytes
+        let since = self.store.since_checkpoint();
+        since.groups >= self.settings.checkpoint_groups
+            || since.bytes >= self.settings.checkpoint_bytes
             || waited_us >= self.settings.checkpoint_us
             || self.state.borrow().is_behind(2)
     }
@@ -172,7 +171,7 @@ async fn checkpoints(mailboxes: Weak<Inner>) {
         };
         let now = inner.io.host.now();
         let mut rest = Rest::For(UPKEEP_STEP_US);
-        if !inner.state.borrow().is_dirty() && inner.store.since_checkpoint().1 == 0 {
+        if !inner.state.borrow().is_dirty() && inner.store.since_checkpoint().groups == 0 {
             dirty_since = None;
             rest = Rest::UntilWork;
         } else if inner.checkpoint_is_due(now.since_us(*dirty_since.get_or_insert(now))) {

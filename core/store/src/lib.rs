@@ -202,6 +202,13 @@ pub(crate) struct Inner {
     report: Cell<OpenReport>,
 }
 
+/// A length of log. The store's own records count as bytes, not as groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogSince {
+    pub bytes: u64,
+    pub groups: u64,
+}
+
 /// What the log took since the last checkpoint began.
 #[derive(Default)]
 pub(crate) struct SinceCheckpoint {
@@ -249,10 +256,13 @@ impl Store {
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
-    /// Log bytes and groups since the last checkpoint: when to call it.
-    pub fn since_checkpoint(&self) -> (u64, u64) {
+    /// What the log took since the last checkpoint began: when to call it.
+    pub fn since_checkpoint(&self) -> LogSince {
         let since = &self.inner.since_checkpoint;
-        (since.bytes.get(), since.groups.get())
+        LogSince {
+            bytes: since.bytes.get(),
+            groups: since.groups.get(),
+        }
     }
 
     pub fn counters(&self) -> Counters {
