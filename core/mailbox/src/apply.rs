@@ -365,6 +365,9 @@ impl State {
             bytes += i64::from(message.size_bytes);
             raise_modseq(entry, message.modseq);
             entry.note_history(message.modseq, message.uid);
+            if let Some(outline) = &mut entry.outline {
+                outline.arrived(entry.messages.len(), message);
+            }
             Arc::make_mut(&mut entry.messages).push(message.clone());
             uids.push(message.uid);
         }
@@ -403,6 +406,7 @@ impl State {
         raise_modseq(entry, modseq);
         let mut changed = Vec::with_capacity(targets.len());
         if !targets.is_empty() {
+            let indexes: Vec<usize> = targets.iter().map(|(index, _)| *index).collect();
             let messages = Arc::make_mut(&mut entry.messages);
             for (index, after) in targets {
                 let message = &mut messages[index];
@@ -411,6 +415,9 @@ impl State {
                 message.modseq = modseq;
                 count(&mut entry.head, message, 1);
                 changed.push(message.uid);
+            }
+            if let Some(outline) = &mut entry.outline {
+                outline.flagged(messages, &indexes, entry.head.unseen);
             }
         }
         for uid in &changed {
@@ -441,6 +448,7 @@ impl State {
         let going: Vec<usize> = going.collect();
         let mut gone = Vec::with_capacity(going.len());
         if !going.is_empty() {
+            entry.outline = None;
             let mut going = going.into_iter().peekable();
             let mut index = 0;
             Arc::make_mut(&mut entry.messages).retain_mut(|message| {
@@ -529,6 +537,7 @@ impl State {
         let mut bytes = 0;
         let mut changed: BTreeSet<Uid> = messages.iter().map(|message| message.uid).collect();
         if entry.messages[from..to] != *messages {
+            entry.outline = None;
             let kept = Arc::make_mut(&mut entry.messages);
             for message in kept.splice(from..to, messages.iter().cloned()) {
                 count(&mut entry.head, &message, -1);

@@ -33,6 +33,7 @@ mod inner;
 pub mod limits;
 mod load;
 mod name;
+mod opening;
 mod record;
 mod replay;
 mod row;
@@ -44,7 +45,7 @@ mod watch;
 
 use std::rc::Rc;
 
-use mail::{Address, Flags, InternalDate, ModSeq, Uid, UidValidity};
+use mail::{Address, Flags, InternalDate, Keyword, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
 
 pub use watch::Watch;
@@ -139,6 +140,25 @@ pub struct Message {
 pub struct View {
     pub status: MailboxStatus,
     pub messages: std::sync::Arc<Vec<Message>>,
+}
+
+/// What a client is told when it opens a mailbox; messages are known by their UIDs only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    pub status: MailboxStatus,
+    /// Every UID, ascending, in runs of neighbours that cannot be joined.
+    pub uids: Vec<UidRun>,
+    /// Number of the first message without \Seen, counted from 1.
+    pub first_unseen: Option<u32>,
+    /// Keywords in use, or used since the mailbox was loaded; some of them where there are very many.
+    pub keywords: Vec<Keyword>,
+}
+
+/// UIDs `first`, `first + 1`, …: `count` of them, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UidRun {
+    pub first: Uid,
+    pub count: u32,
 }
 
 /// What happened after some modification sequence.

@@ -33,6 +33,9 @@ pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
 /// Changes that a loaded mailbox remembers for `changes`: 16 bytes each. Past it a session takes a fresh view.
 pub const HISTORY_MAX: usize = 16_384;
 
+/// Keywords of one mailbox that are told when it is opened. Clients show a handful; RFC 9051 §7.3.5 lets others appear later.
+pub const KEYWORDS_NOTED_MAX: usize = 64;
+
 /// Watches on one volume: one for each idle or selected IMAP session.
 pub const WATCHES_MAX: usize = 1 << 20;
 
@@ -51,6 +54,9 @@ pub const RECIPIENTS_MAX: usize = 4_096;
 
 /// Rows fetched by one read of the projection while a mailbox is loaded: 512 rows are 16,384 messages.
 pub const ROWS_PER_READ: usize = 512;
+
+/// Groups that replay reads ahead to load what they are about together: a visit to the index thread costs more than a row.
+pub const REPLAY_GROUPS_AHEAD: usize = 512;
 
 /// Changed messages that may wait for a checkpoint before deliveries wait for it instead: 64 Ki of them take about 12 MiB and
 /// one checkpoint writes them in well under a second.

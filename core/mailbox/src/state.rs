@@ -21,6 +21,7 @@ use crate::limits::{
     ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN,
     DIRTY_MESSAGES_MAX, EVICT_LOOK_MAX, HISTORY_MAX, KEY_CACHE_MAX, RELOCATED_MAX,
 };
+use crate::opening::Outline;
 use crate::row::{self, AccountRow, Broken, Chunk, Counters, Head};
 use crate::{AccountId, MailboxId, Message};
 
@@ -100,6 +101,8 @@ pub struct MailboxEntry {
     /// Changes after `history_floor`, oldest first. An expunged message is one that is no longer in `messages`.
     pub history: VecDeque<(ModSeq, Uid)>,
     pub history_floor: ModSeq,
+    /// Only while all messages are in memory; `None`: nobody asked since some were taken out.
+    pub outline: Option<Outline>,
     pub head_dirty: Option<Epoch>,
     pub dirty_chunks: BTreeMap<Chunk, Epoch>,
     /// As `head.uid_next` and `head.highest_modseq`, operations that are not yet durable included.
@@ -126,6 +129,7 @@ impl MailboxEntry {
             loaded_from: Chunk::of(head.uid_next).next(),
             history: VecDeque::new(),
             history_floor: head.highest_modseq,
+            outline: None,
             head_dirty: None,
             dirty_chunks: BTreeMap::new(),
             assigned_uid_next: head.uid_next,
@@ -191,6 +195,7 @@ impl MailboxEntry {
             + ENTRY_OVERHEAD_BYTES
             + self.messages.capacity() * size_of::<Message>()
             + self.history.capacity() * size_of::<(ModSeq, Uid)>()
+            + self.outline.as_ref().map_or(0, Outline::memory_bytes)
     }
 }
 
@@ -317,6 +322,7 @@ impl State {
             return Ok(());
         };
         assert!(from <= entry.loaded_from, "only what was missing is loaded");
+        entry.outline = None;
         // A chunk read back from a bad place could claim any number; the rows at hand bound it.
         let rows_hold = rows.len() * CHUNK_MESSAGES as usize;
         let mut messages =

@@ -9,7 +9,7 @@ use store::{BodyRef, ReadFault};
 use crate::inner::unread;
 use crate::load::Depth;
 use crate::state::MailboxEntry;
-use crate::{Changes, MailboxFault, MailboxId, MailboxStatus, Mailboxes, View};
+use crate::{Changes, MailboxFault, MailboxId, MailboxStatus, Mailboxes, Message, View};
 
 impl Mailboxes {
     /// Costs no look at the messages.
@@ -36,6 +36,23 @@ impl Mailboxes {
             status: status_of(entry),
             messages: entry.messages.clone(),
         })
+    }
+
+    /// Those of `uids` (ascending) that exist, at their present state. Copies them: a reader who is slow holds nothing.
+    pub async fn messages(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+    ) -> Result<Vec<Message>, MailboxFault> {
+        let depth = uids.first().map_or(Depth::Head, |uid| Depth::From(*uid));
+        let _hold = self.inner.hold_mailbox(mailbox, depth).await?;
+        let state = self.inner.state.borrow();
+        let entry = state
+            .mailboxes
+            .get(&mailbox)
+            .ok_or(MailboxFault::NoMailbox)?;
+        let found = entry.indexes_of(uids).into_iter();
+        Ok(found.map(|index| entry.messages[index].clone()).collect())
     }
 
     /// What happened after `after`. Costs as much as there is to tell.
@@ -137,7 +154,7 @@ impl Mailboxes {
     }
 }
 
-fn status_of(entry: &MailboxEntry) -> MailboxStatus {
+pub fn status_of(entry: &MailboxEntry) -> MailboxStatus {
     MailboxStatus {
         uid_validity: entry.head.uid_validity,
         uid_next: entry.head.uid_next,

@@ -10,6 +10,7 @@ use volume::{Generation, RecordAddress, SegmentIndex};
 
 use super::*;
 use crate::load::{Needs, wanted};
+use crate::opening::Outline;
 use crate::row::{self, Chunk};
 
 type Projection = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
@@ -161,6 +162,10 @@ fn assert_same(left: &Projection, right: &Projection, what: &str) {
 fn check(state: &State) {
     for entry in state.mailboxes.values() {
         let messages = &entry.messages;
+        if let Some(outline) = &entry.outline {
+            assert_eq!(entry.loaded_from, Chunk(0));
+            outline.check(messages);
+        }
         assert!(messages.is_sorted_by(|a, b| a.uid < b.uid));
         assert!(
             messages
@@ -287,6 +292,14 @@ impl Life {
         let modseq =
             ModSeq(self.state.mailboxes[&mailbox].head.highest_modseq.0 + self.random.u64(1..3));
         let uids = self.some_uids(mailbox);
+        if let Some(entry) = self.state.mailboxes.get_mut(&mailbox)
+            && entry.loaded_from == Chunk(0)
+            && self.random.u8(0..4) == 0
+        {
+            // As a client that opens it would.
+            let outline = Outline::of(&entry.messages);
+            entry.outline.get_or_insert(outline);
+        }
         match self.random.u8(0..100) {
             0..45 => {
                 self.bodies_count += 1;

@@ -414,6 +414,62 @@ fn views_share_one_list_and_keep_what_they_saw() {
 }
 
 #[test]
+fn an_opening_tells_what_the_messages_say_after_every_change() {
+    let rig = Rig::new(19);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let seen = |view: &View, index: usize| {
+            let flags = view.messages[index].flags.system;
+            flags.contains(SystemFlags::SEEN)
+        };
+        let opened = async || {
+            let view = mailboxes.view(inbox).await.unwrap();
+            let opening = mailboxes.opening(inbox).await.unwrap();
+            let told: Vec<u32> = opening
+                .uids
+                .iter()
+                .flat_map(|run| run.uids())
+                .map(|uid| uid.0)
+                .collect();
+            assert_eq!(told, uids(&view));
+            assert_eq!(opening.status, view.status);
+            let first = (0..view.messages.len()).find(|index| !seen(&view, *index));
+            assert_eq!(opening.first_unseen, first.map(|index| index as u32 + 1));
+            opening
+        };
+        assert_eq!(opened().await.first_unseen, None);
+        for number in 1..=40 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        assert_eq!(opened().await.uids.len(), 1);
+        let (read, kept, gone) = (
+            flags(SystemFlags::SEEN),
+            keyword("kept"),
+            flags(SystemFlags::DELETED),
+        );
+        let set = async |uids: &[u32], change, flags: &Flags| {
+            let uids: Vec<Uid> = uids.iter().copied().map(Uid).collect();
+            mailboxes.flag(inbox, &uids, change, flags).await.unwrap();
+        };
+        set(&[1, 2, 5], FlagChange::Add, &read).await;
+        assert_eq!(opened().await.first_unseen, Some(3));
+        set(&[2], FlagChange::Remove, &read).await;
+        assert_eq!(opened().await.first_unseen, Some(2));
+        set(&[7, 9], FlagChange::Add, &kept).await;
+        assert_eq!(opened().await.keywords, kept.keywords);
+        set(&[2, 20], FlagChange::Replace, &gone).await;
+        mailboxes.expunge(inbox, &[Uid(2), Uid(20)]).await.unwrap();
+        let opening = opened().await;
+        assert_eq!((opening.uids.len(), opening.first_unseen), (3, Some(2)));
+        deliver(&mailboxes, 41, ada).await;
+        set(&(1..=41).collect::<Vec<_>>(), FlagChange::Add, &read).await;
+        assert_eq!(opened().await.first_unseen, None);
+    });
+}
+
+#[test]
 fn many_writers_at_once_get_numbers_in_log_order() {
     let rig = Rig::new(10);
     rig.block_on(async {

@@ -327,8 +327,8 @@ async fn send_with(
     Ok(())
 }
 
-/// The messages still to come. The mailbox's list is looked at in slices and let go of again: a client that reads slowly
-/// must not keep the whole of it in memory, nor make every change to the mailbox copy it.
+/// The messages still to come. They are asked for some at a time: a client that reads slowly must not keep the mailbox's whole
+/// list in memory, nor make every change to the mailbox copy it.
 struct Ahead {
     targets: std::vec::IntoIter<(u32, u32)>,
     ready: VecDeque<(u32, Message)>,
@@ -345,10 +345,12 @@ impl Ahead {
         wanted: &Wanted,
     ) -> Result<Vec<(u32, Message)>, Failure> {
         while self.ready.is_empty() && self.targets.len() > 0 {
-            let view = owner
-                .ask(move |mailboxes| async move { mailboxes.view(id).await })
+            let next: Vec<(u32, u32)> = self.targets.by_ref().take(ROWS_PER_TURN_MAX).collect();
+            let uids: Vec<Uid> = next.iter().map(|&(_, uid)| Uid(uid)).collect();
+            let messages = owner
+                .ask(move |mailboxes| async move { mailboxes.messages(id, &uids).await })
                 .await??;
-            self.fill(&view.messages);
+            self.fill(&next, messages);
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
@@ -364,20 +366,13 @@ impl Ahead {
         Ok(taken)
     }
 
-    /// Walks the targets and the list side by side; both ascend by UID.
-    fn fill(&mut self, messages: &[Message]) {
-        let mut at = 0;
-        for (number, uid) in self.targets.by_ref().take(ROWS_PER_TURN_MAX) {
-            // Neighbours in the set are neighbours in the list, mostly.
-            if messages.get(at).is_none_or(|message| message.uid.0 != uid) {
-                at = messages.partition_point(|message| message.uid.0 < uid);
-            }
-            match messages.get(at) {
-                Some(message) if message.uid.0 == uid => {
-                    self.ready.push_back((number, message.clone()));
-                    at += 1;
-                }
-                _ => self.gone = true,
+    /// Walks the targets and what was found of them side by side; both ascend by UID.
+    fn fill(&mut self, targets: &[(u32, u32)], messages: Vec<Message>) {
+        let mut messages = messages.into_iter().peekable();
+        for &(number, uid) in targets {
+            match messages.next_if(|message| message.uid.0 == uid) {
+                Some(message) => self.ready.push_back((number, message)),
+                None => self.gone = true,
             }
         }
     }

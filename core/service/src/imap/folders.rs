@@ -31,15 +31,10 @@ impl Imap {
             let text = "the previous mailbox is closed";
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
-        let wanted = name.to_owned();
-        let found = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.find(account, &wanted).await })
-            .await??;
-        let (watching, view) = Watching::begin(&self.owner, found).await??;
-        let selected = Selected::new(found, watching, &view);
+        let (watching, found, opening) = Watching::begin(&self.owner, account, name).await??;
+        let selected = Selected::new(found, watching, &opening);
         let rev2 = client.session.is_rev2();
-        selected.put_opening(&view, read_only, rev2, &mut client.out);
+        selected.put_opening(&opening, read_only, rev2, &mut client.out);
         if rev2 {
             put(&mut client.out, "* LIST () \"/\" ");
             put_mailbox(&mut client.out, name, client.session.names());

@@ -33,7 +33,5 @@ pub const MEMORY_WAIT: Duration = Duration::from_millis(10);
 pub const MEMORY_WAITS_MAX: usize = 3_000;
 /// Literals smaller than this are read without asking the shared memory.
 pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
-/// Keywords named in SELECT's FLAGS line.
-pub const KEYWORDS_SHOWN_MAX: usize = 64;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;

@@ -3,6 +3,8 @@
 //! A session keeps this and nothing else of a mailbox: a hundred thousand messages that were never expunged from are one
 //! run of sixteen bytes.
 
+use mailbox::UidRun;
+
 /// UIDs `uid`, `uid + 1`, … with the numbers `number`, `number + 1`, ….
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
@@ -18,7 +20,25 @@ pub struct Numbering {
 }
 
 impl Numbering {
+    /// `runs` ascend; no two can be joined.
+    pub fn of_runs(runs: &[UidRun]) -> Numbering {
+        let mut number = 1;
+        let runs = runs.iter().map(|run| {
+            let first = number;
+            number += run.count;
+            Run {
+                uid: run.first.0,
+                number: first,
+                count: run.count,
+            }
+        });
+        Numbering {
+            runs: runs.collect(),
+        }
+    }
+
     /// `uids` ascend.
+    #[cfg(test)]
     pub fn of(uids: impl IntoIterator<Item = u32>) -> Numbering {
         let mut numbering = Numbering::default();
         for uid in uids {

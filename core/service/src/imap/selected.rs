@@ -7,13 +7,12 @@ use std::collections::HashMap;
 
 use imap::respond::{put, put_flags, put_number, put_reply};
 use imap::sequence::SequenceSet;
-use mail::{Keyword, ModSeq, Uid};
-use mailbox::{Changes, MailboxId, Message, View};
+use mail::{ModSeq, Uid};
+use mailbox::{Changes, MailboxId, Message, Opening};
 
 use crate::owner::Owner;
 
 use super::fault::Failure;
-use super::limits::KEYWORDS_SHOWN_MAX;
 use super::numbering::Numbering;
 use super::watch::Watching;
 
@@ -41,12 +40,12 @@ pub enum Expunges {
 }
 
 impl Selected {
-    pub fn new(id: MailboxId, watching: Watching, view: &View) -> Selected {
+    pub fn new(id: MailboxId, watching: Watching, opening: &Opening) -> Selected {
         Selected {
             id,
-            numbering: Numbering::of(view.messages.iter().map(|message| message.uid.0)),
+            numbering: Numbering::of_runs(&opening.uids),
             watching,
-            modseq: view.status.highest_modseq,
+            modseq: opening.status.highest_modseq,
             expunged: Vec::new(),
             told: HashMap::new(),
         }
@@ -195,31 +194,27 @@ impl Selected {
     }
 
     /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
-    pub fn put_opening(&self, view: &View, read_only: bool, rev2: bool, out: &mut Vec<u8>) {
+    pub fn put_opening(&self, opening: &Opening, read_only: bool, rev2: bool, out: &mut Vec<u8>) {
         put(out, "* ");
         put_number(out, self.numbering.count());
         put(out, " EXISTS\r\n");
         if !rev2 {
             put(out, "* 0 RECENT\r\n");
-            let unseen =
-                |message: &Message| !message.flags.system.contains(mail::SystemFlags::SEEN);
-            // The head knows whether there are any; only then is one looked for.
-            let first = (view.status.unseen > 0).then(|| view.messages.iter().position(unseen));
-            if let Some(index) = first.flatten() {
+            if let Some(number) = opening.first_unseen {
                 put_reply(
                     out,
                     "*",
                     imap::respond::Status::Ok,
-                    &format!("UNSEEN {}", index + 1),
+                    &format!("UNSEEN {number}"),
                     "the first unseen message",
                 );
             }
         }
-        imap::respond::put_mailbox_flags(out, &keywords_of(view), read_only);
+        imap::respond::put_mailbox_flags(out, &opening.keywords, read_only);
         let status = imap::respond::Status::Ok;
-        let validity = format!("UIDVALIDITY {}", view.status.uid_validity.0);
+        let validity = format!("UIDVALIDITY {}", opening.status.uid_validity.0);
         put_reply(out, "*", status, &validity, "UIDs are valid");
-        let next = format!("UIDNEXT {}", view.status.uid_next.0);
+        let next = format!("UIDNEXT {}", opening.status.uid_next.0);
         put_reply(out, "*", status, &next, "the next UID");
     }
 }
@@ -233,21 +228,4 @@ pub fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message) {
     put(out, " FLAGS ");
     put_flags(out, &message.flags);
     put(out, ")\r\n");
-}
-
-fn keywords_of(view: &View) -> Vec<Keyword> {
-    let mut keywords: Vec<Keyword> = Vec::new();
-    for keyword in view
-        .messages
-        .iter()
-        .flat_map(|message| &message.flags.keywords)
-    {
-        if keywords.len() == KEYWORDS_SHOWN_MAX {
-            break;
-        }
-        if !keywords.contains(keyword) {
-            keywords.push(keyword.clone());
-        }
-    }
-    keywords
 }

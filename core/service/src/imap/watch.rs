@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use mailbox::{MailboxFault, MailboxId, View, Watch};
+use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
 use tokio::sync::Notify;
 
 use crate::owner::{Busy, Owner};
@@ -34,11 +34,12 @@ pub struct Watching {
 }
 
 impl Watching {
-    /// Watches `mailbox` and takes a view of it, in this order: no change is missed.
+    /// Watches the mailbox of that name and looks at it, in this order: no change is missed.
     pub async fn begin(
         owner: &Owner,
-        mailbox: MailboxId,
-    ) -> Result<Result<(Watching, View), MailboxFault>, Busy> {
+        account: AccountId,
+        name: &str,
+    ) -> Result<Result<(Watching, MailboxId, Opening), MailboxFault>, Busy> {
         static TICKETS: AtomicU64 = AtomicU64::new(0);
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
         let signal = Arc::new(Signal::default());
@@ -48,13 +49,17 @@ impl Watching {
             ticket,
             owner: owner.clone(),
         };
-        let view = owner.ask(move |mailboxes| async move {
+        let name = name.to_owned();
+        let opening = owner.ask(move |mailboxes| async move {
+            let mailbox = mailboxes.find(account, &name).await?;
             let bell = move |_modseq| signal.ring();
             let watch = mailboxes.watch(mailbox, Box::new(bell));
             WATCHES.with_borrow_mut(|watches| watches.insert(ticket, watch));
-            mailboxes.view(mailbox).await
+            let opening = mailboxes.opening(mailbox).await?;
+            Ok((mailbox, opening))
         });
-        Ok(view.await?.map(|view| (watching, view)))
+        let found = opening.await?;
+        Ok(found.map(|(mailbox, opening)| (watching, mailbox, opening)))
     }
 
     /// Resolves when the mailbox changed since the last `take`; at once when it did before.
