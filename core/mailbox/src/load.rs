@@ -196,6 +196,96 @@ impl Inner {
         Ok(hold)
     }
 
+    /// Brings in what `entries` are about with a few visits to the index thread, as far as that is known beforehand. The rest, and
+    /// what leaves memory again before its turn, `hold_for` brings in. For replay: nobody else is about.
+    pub async fn load_for<'e>(
+        &self,
+        entries: impl Iterator<Item = &'e Entry>,
+    ) -> Result<(), MailboxFault> {
+        let mut mailboxes = BTreeSet::new();
+        let mut accounts = BTreeSet::new();
+        let mut tails = BTreeSet::new();
+        for entry in entries {
+            let needs = Needs::of(entry);
+            accounts.extend(needs.accounts.into_iter().flatten());
+            if let Some((mailbox, depth)) = needs.mailbox {
+                mailboxes.insert(mailbox);
+                if matches!(depth, Depth::Tail) {
+                    tails.insert(mailbox);
+                }
+            }
+        }
+        self.load_heads(mailboxes).await?;
+        {
+            let state = self.state.borrow();
+            let held = tails.iter().filter_map(|id| state.mailboxes.get(id));
+            accounts.extend(held.map(|entry| entry.head.account));
+        }
+        self.load_accounts(accounts).await?;
+        self.load_tails(tails).await
+    }
+
+    async fn load_heads(&self, mut mailboxes: BTreeSet<MailboxId>) -> Result<(), MailboxFault> {
+        {
+            let state = self.state.borrow();
+            mailboxes.retain(|mailbox| {
+                !state.mailboxes.contains_key(mailbox) && !state.condemned.contains_key(mailbox)
+            });
+        }
+        let keys = mailboxes.iter().map(|id| row::mailbox_key(*id)).collect();
+        let rows = self.get_many(row::HEADS, keys).await?;
+        let mut state = self.state.borrow_mut();
+        for (mailbox, row) in std::iter::zip(mailboxes, rows) {
+            // One that is not there yet is made by an entry to come.
+            if let Some(row) = row {
+                state.install_head(mailbox, &row).map_err(broken)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn load_accounts(&self, mut accounts: BTreeSet<AccountId>) -> Result<(), MailboxFault> {
+        {
+            let state = self.state.borrow();
+            accounts.retain(|account| !state.accounts.contains_key(account));
+        }
+        let keys: Vec<_> = accounts.iter().map(|id| row::account_key(*id)).collect();
+        let rows = self.get_many(row::ACCOUNTS, keys.clone()).await?;
+        let usages = self.get_many(row::USAGE, keys).await?;
+        let mut state = self.state.borrow_mut();
+        for (account, (row, usage)) in std::iter::zip(accounts, std::iter::zip(rows, usages)) {
+            state
+                .install_account(account, row.as_deref(), usage.as_deref())
+                .map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    /// The last chunks of those mailboxes of which only the head is in memory.
+    async fn load_tails(&self, mailboxes: BTreeSet<MailboxId>) -> Result<(), MailboxFault> {
+        let tails: Vec<(MailboxId, Chunk)> = {
+            let state = self.state.borrow();
+            let bare = |mailbox: MailboxId| {
+                let from = wanted(state.mailboxes.get(&mailbox)?, Depth::Tail)?;
+                (state.mailboxes[&mailbox].loaded_from == from.next()).then_some((mailbox, from))
+            };
+            mailboxes.into_iter().filter_map(bare).collect()
+        };
+        let keys = tails
+            .iter()
+            .map(|(mailbox, chunk)| row::chunk_key(*mailbox, *chunk));
+        let keys: Vec<_> = keys.collect();
+        let rows = self.get_many(row::CHUNKS, keys.clone()).await?;
+        let mut state = self.state.borrow_mut();
+        for ((mailbox, chunk), (key, row)) in std::iter::zip(tails, std::iter::zip(keys, rows)) {
+            let rows: Vec<_> = row.map(|row| (key, row)).into_iter().collect();
+            state
+                .install_chunks(mailbox, chunk, &rows)
+                .map_err(broken)?;
+        }
+        Ok(())
+    }
+
     async fn load_mailbox(&self, mailbox: MailboxId, depth: Depth) -> Result<(), MailboxFault> {
         let mut pin = Hold::default();
         if !self.state.borrow().mailboxes.contains_key(&mailbox) {
@@ -252,6 +342,18 @@ impl Inner {
             .borrow_mut()
             .install_chunks(mailbox, from, &rows)
             .map_err(broken)
+    }
+
+    async fn get_many(
+        &self,
+        table: store::Table,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Option<Vec<u8>>>, MailboxFault> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.rows_read.set(self.rows_read.get() + keys.len() as u64);
+        self.store.get_many(table, keys).await.map_err(unavailable)
     }
 
     async fn get(

@@ -10,10 +10,10 @@ use base::host::Bell;
 use store::{Replay, Store, Table};
 
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, ROWS_PER_READ};
+use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, REPLAY_GROUPS_AHEAD, ROWS_PER_READ};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
-use crate::row;
+use crate::row::{self, Broken};
 use crate::state::State;
 use crate::{MailboxFault, Mailboxes, Settings};
 
@@ -120,28 +120,40 @@ impl Inner {
 
     async fn replay(self: &Rc<Self>, mut replay: Replay) -> Result<(), MailboxFault> {
         let mut groups_count = 0u64;
-        while let Some(group) = replay.next().await.map_err(unavailable)? {
-            groups_count += 1;
-            for record in &group.records {
-                let entry = Entry::decode(record).map_err(broken)?;
-                let _hold: Hold = self.hold_for(&entry).await?;
-                // Absent: deleted later in the log and already gone from the projection, or restored by a later snapshot.
-                let _effect = self
-                    .state
-                    .borrow_mut()
-                    .apply(group.lsn, &entry, &group.bodies);
-            }
+        loop {
+            // until the log ends
+            let mut groups = Vec::with_capacity(REPLAY_GROUPS_AHEAD);
+            while groups.len() < REPLAY_GROUPS_AHEAD
+                && let Some(group) = replay.next().await.map_err(unavailable)?
             {
-                let mut state = self.state.borrow_mut();
-                state.applied = state.applied.max(group.lsn);
-                // Nobody watches yet.
-                state.rung.clear();
-                state.dropped.clear();
-                state.evict();
+                let entries: Result<Vec<Entry>, Broken> =
+                    group.records.iter().map(Entry::decode).collect();
+                groups.push((group.lsn, entries.map_err(broken)?, group.bodies));
             }
-            // A long log (the projection was lost) must not fill memory.
-            if self.state.borrow().is_behind(4) {
-                self.checkpoint().await?;
+            if groups.is_empty() {
+                break;
+            }
+            groups_count += groups.len() as u64;
+            self.load_for(groups.iter().flat_map(|(_, entries, _)| entries))
+                .await?;
+            for (lsn, entries, bodies) in groups {
+                for entry in &entries {
+                    let _hold: Hold = self.hold_for(entry).await?;
+                    // Absent: deleted later in the log and already gone from the projection, or restored by a later snapshot.
+                    let _effect = self.state.borrow_mut().apply(lsn, entry, &bodies);
+                }
+                {
+                    let mut state = self.state.borrow_mut();
+                    state.applied = state.applied.max(lsn);
+                    // Nobody watches yet.
+                    state.rung.clear();
+                    state.dropped.clear();
+                    state.evict();
+                }
+                // A long log (the projection was lost) must not fill memory.
+                if self.state.borrow().is_behind(4) {
+                    self.checkpoint().await?;
+                }
             }
         }
         tracing::info!(groups_count, "the log after the projection is replayed");

@@ -85,8 +85,18 @@ impl Checkpointer {
 impl Store {
     /// The projection's row at `key`. Runs on the index thread and sees the last `checkpoint`, nothing newer.
     pub async fn get(&self, table: Table, key: Vec<u8>) -> Result<Option<Vec<u8>>, StoreFault> {
+        let mut values = self.get_many(table, vec![key]).await?;
+        Ok(values.pop().flatten())
+    }
+
+    /// The rows at `keys`, in the order asked: one visit to the index thread for all of them. Bounded by the caller.
+    pub async fn get_many(
+        &self,
+        table: Table,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreFault> {
         self.inner
-            .projection_read(move |rows| rows.get(table, &key))
+            .projection_read(move |rows| rows.get(table, &keys))
             .await
     }
 

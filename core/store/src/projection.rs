@@ -65,14 +65,21 @@ impl Projection {
         Ok(())
     }
 
-    pub fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, redb::Error> {
+    /// The values at `keys`, in the order asked.
+    pub fn get(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, redb::Error> {
         let name = table_name(table);
         let read = self.database.begin_read()?;
-        match read.open_table(TableDefinition::<&[u8], &[u8]>::new(&name)) {
-            Ok(rows) => Ok(rows.get(key)?.map(|value| value.value().to_vec())),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(fault) => Err(fault.into()),
-        }
+        let rows = match read.open_table(TableDefinition::<&[u8], &[u8]>::new(&name)) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(vec![None; keys.len()]),
+            Err(fault) => return Err(fault.into()),
+        };
+        keys.iter()
+            .map(|key| {
+                let value = rows.get(key.as_slice())?;
+                Ok(value.map(|value| value.value().to_vec()))
+            })
+            .collect()
     }
 
     /// Reads every row of every table.
