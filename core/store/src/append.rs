@@ -2,8 +2,9 @@
 //!
 //! Groups wait in one queue in the order of the `append` calls. One committer, started when the queue fills and gone when it
 //! is empty, places them into batches and keeps at most `BATCHES_IN_FLIGHT_MAX` of those on their way: *batch while busy*. With
-//! nothing in flight a group leaves at once and alone; while a batch is being written the next one gathers until a slot
-//! frees, it is full, or `GATHER_US` passed. When a batch is durable every group in it is applied in log order and
+//! nothing in flight a group leaves at once and alone, or waits a moment (`GATHER_BRIEF_US`) where others were answered just now
+//! and will be back; while a batch is being written the next one gathers until a slot frees, it is full, or `GATHER_US`
+//! passed. When a batch is durable every group in it is applied in log order and
 //! only then are the waiters woken.
 //!
 //! Invariants: a group lies wholly in one batch; a group is never placed before one that was appended earlier; a group that
@@ -40,6 +41,9 @@ pub(crate) struct Queue {
     /// The store's own frames: chunks the head group waits for, page tables. They go first.
     pub own: VecDeque<OwnFrame>,
     pub bytes: usize,
+    pub landed: Landed,
+    /// The committer is to be woken when so many groups wait; 0: it waits for no number.
+    pub awaited: usize,
     pub committing: bool,
 }
 
@@ -121,7 +125,7 @@ impl Inner {
                 since: self.io.host.now(),
             });
             let full_now = !full_before && queue.bytes >= self.sizes.payload_bytes_max;
-            queue.groups.len() == 1 || full_now
+            queue.groups.len() == 1 || queue.groups.len() == queue.awaited || full_now
         };
         if start {
             self.wake_committer();
@@ -208,7 +212,17 @@ pub(crate) struct Flight {
     pub done: Option<Result<BatchAddress, CommitFault>>,
     pub cargo: Vec<Cargo>,
     pub bytes: u64,
+    pub since: Time,
 }
+
+/// The batch that landed last.
+#[derive(Default)]
+pub(crate) struct Landed {
+    at: Time,
+    took_us: u64,
+    groups: usize,
+}
+
 pub(crate) enum Cargo {
     Group {
         bodies: Vec<PlacedBody>,
@@ -265,41 +279,51 @@ impl Committer {
         }
     }
 
-    /// Batch while busy: with something in flight, gather.
+    /// Batch while busy: with something in flight, gather. With nothing in flight, a moment for those to come back who were
+    /// answered together.
     async fn wait_for_turn(&mut self) {
-        // Bounded by `GATHER_US`, a full batch, or the batch in flight.
-        while !self.flights.is_empty() {
+        loop {
+            // until the time is up, a full batch, or the batch in flight
             let in_flight = self.flights.len();
-            let gathered = {
-                let queue = self.inner.queue.borrow();
-                let oldest = queue.groups.front().map(|waiting| waiting.since);
-                let due = oldest
-                    .is_some_and(|since| self.inner.io.host.now().since_us(since) >= GATHER_US);
-                due || queue.bytes >= self.inner.sizes.payload_bytes_max
-                    || !queue.own.is_empty()
-                    || self.big.is_some()
-            };
-            if gathered && in_flight < BATCHES_IN_FLIGHT_MAX {
+            let until = self.gathers_until();
+            if until.is_none() && in_flight < BATCHES_IN_FLIGHT_MAX {
+                self.inner.queue.borrow_mut().awaited = 0;
                 return;
             }
             let bell = self.inner.queue_bell.wait();
-            if in_flight < BATCHES_IN_FLIGHT_MAX {
-                let since = self
-                    .inner
-                    .queue
-                    .borrow()
-                    .groups
-                    .front()
-                    .map(|waiting| waiting.since);
-                let until = since
-                    .unwrap_or_else(|| self.inner.io.host.now())
-                    .after_us(GATHER_US);
-                let timer = self.inner.io.host.sleep_until(until);
-                self.drive_until(in_flight, either(bell, timer)).await;
-            } else {
-                self.drive_until(in_flight, bell).await;
+            match until {
+                Some(until) if in_flight < BATCHES_IN_FLIGHT_MAX => {
+                    let timer = self.inner.io.host.sleep_until(until);
+                    self.drive_until(in_flight, either(bell, timer)).await;
+                }
+                _ => self.drive_until(in_flight, bell).await,
             }
         }
+    }
+
+    /// How long the next batch waits for company; `None`: not any longer.
+    fn gathers_until(&self) -> Option<Time> {
+        let mut queue = self.inner.queue.borrow_mut();
+        let oldest = queue.groups.front()?.since;
+        if queue.bytes >= self.inner.sizes.payload_bytes_max
+            || !queue.own.is_empty()
+            || self.big.is_some()
+        {
+            return None;
+        }
+        let now = self.inner.io.host.now();
+        let landed = &queue.landed;
+        let until = if !self.flights.is_empty() {
+            oldest.after_us(GATHER_US)
+        } else if queue.groups.len() < landed.groups && now.since_us(landed.at) < GATHER_US {
+            let brief = landed.took_us.min(GATHER_BRIEF_US);
+            let until = oldest.max(landed.at).after_us(brief);
+            queue.awaited = queue.landed.groups;
+            until
+        } else {
+            return None;
+        };
+        (now < until).then_some(until)
     }
 
     /// A batch buffer; settles what lands meanwhile.
@@ -349,6 +373,12 @@ impl Committer {
 
     /// A batch is durable, or failed: apply in log order, then answer.
     fn land(&mut self, mut flight: Flight) {
+        let now = self.inner.io.host.now();
+        self.inner.queue.borrow_mut().landed = Landed {
+            at: now,
+            took_us: now.since_us(flight.since),
+            groups: flight.cargo.len(),
+        };
         match flight.done.take().expect("only finished flights land") {
             Ok(address) => self.landed(flight, &address),
             Err(fault) => self.fail(flight, fault.into()),

@@ -33,6 +33,9 @@ pub const COMPRESS_GAIN_PART: usize = 20;
 pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
 /// A group waits at most this long for company while another batch is being written.
 pub const GATHER_US: u64 = 2_000;
+/// With nothing on its way a group waits at most this long, and no longer than the last batch took, for as many others as that
+/// batch held: senders that were answered together come back together. One that sends alone never waits.
+pub const GATHER_BRIEF_US: u64 = 500;
 
 /// Waiting groups past which `Store::room` holds callers back: thirty-two full batches, some 30 ms of a fast disk.
 pub const QUEUE_BYTES_SOFT: usize = 32 * MIB;

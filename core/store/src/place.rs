@@ -67,6 +67,7 @@ impl Committer {
             done: None,
             cargo,
             bytes,
+            since: self.inner.io.host.now(),
         });
     }
 

@@ -35,6 +35,11 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections the kernel queues before we accept them; `net.core.somaxconn` caps it.
 pub const ACCEPT_BACKLOG: i32 = 1024;
 
+/// Sleeps shorter than this get a kernel timer: the runtime's clock ticks in milliseconds.
+pub const PRECISE_SLEEP_MAX: Duration = Duration::from_millis(2);
+/// Such timers kept between sleeps: the committer has one sleep at a time.
+pub const ALARMS_KEPT_MAX: usize = 4;
+
 /// Submission entries of a core's own ring: a turn's worth of socket operations.
 pub const RING_ENTRIES: u32 = 1024;
 /// Completion entries: each connection has at most two operations in flight.
