@@ -1,4 +1,4 @@
-//! The developer's verbs: `cargo xtask setup|check|test|sim|fuzz|bench`.
+//! The developer's verbs: `cargo xtask setup|check|test|sim|fuzz|qemu|bench`.
 //!
 //! Everything that a person or a CI machine does to this repository starts here, so that there is one
 //! command to learn and one place to read what it does. What must hold: a verb that fails says which step failed
@@ -16,7 +16,7 @@ mod setup;
 mod shell;
 mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +61,11 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Boot the image in QEMU and tell stories about it: names, `--list`, `--long`; `--help` shows the rest
+    Qemu {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// Measure ours and the peers in one run; what follows is handed to the bench program (`--quick`, names, `--help`)
     Bench {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -85,6 +90,7 @@ fn main() -> ExitCode {
             &["run", "--quiet", "--release", "-p", "fuzz", "--"],
             &rest,
         ),
+        Verb::Qemu { rest } => qemu(&root, &rest),
         Verb::Bench { rest } => bench::run(&root, &rest),
     };
     match outcome {
@@ -94,6 +100,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Stories about guests. What they need is installed first, unless only questions are asked.
+fn qemu(root: &Path, rest: &[String]) -> Result<(), String> {
+    let asks = ["--list", "--help", "-h"];
+    if !rest.iter().any(|word| asks.contains(&word.as_str())) {
+        setup::for_boot()?;
+    }
+    shell::cargo(
+        root,
+        &["run", "--quiet", "--release", "-p", "qemu-tests", "--"],
+        rest,
+    )
 }
 
 /// The repository: two floors above this crate's manifest.

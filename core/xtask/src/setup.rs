@@ -42,6 +42,22 @@ const FOR_TESTS: &[Package] = &[
     },
 ];
 
+/// What boots an image.
+const FOR_BOOT: &[Package] = &[
+    Package {
+        name: "qemu-system-x86",
+        proof: "qemu-system-x86_64",
+    },
+    Package {
+        name: "ovmf",
+        proof: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+    },
+    Package {
+        name: "swtpm",
+        proof: "swtpm",
+    },
+];
+
 /// What the bench compares with.
 const FOR_BENCH: &[Package] = &[
     Package {
@@ -68,7 +84,23 @@ const FOR_BENCH: &[Package] = &[
 
 /// Installs what is missing. `Err` is one sentence with the command to run when we may not run it.
 pub fn run(peers: bool, deny: bool) -> Result<(), String> {
-    let wanted = FOR_TESTS.iter().chain(if peers { FOR_BENCH } else { &[] });
+    let wanted = FOR_TESTS
+        .iter()
+        .chain(FOR_BOOT)
+        .chain(if peers { FOR_BENCH } else { &[] });
+    provide(wanted)?;
+    if deny && !shell::found("cargo-deny") {
+        shell::run(Command::new(shell::cargo_path()).args(["install", "--locked", "cargo-deny"]))?;
+    }
+    Ok(())
+}
+
+/// What the QEMU suite needs, installed when missing.
+pub fn for_boot() -> Result<(), String> {
+    provide(FOR_BOOT.iter())
+}
+
+fn provide(wanted: impl Iterator<Item = &'static Package>) -> Result<(), String> {
     let missing: Vec<&str> = wanted
         .filter(|package| !present(package.proof))
         .map(|package| package.name)
@@ -77,9 +109,6 @@ pub fn run(peers: bool, deny: bool) -> Result<(), String> {
         eprintln!("setup: every Debian package is there");
     } else {
         install(&missing)?;
-    }
-    if deny && !shell::found("cargo-deny") {
-        shell::run(Command::new(shell::cargo_path()).args(["install", "--locked", "cargo-deny"]))?;
     }
     Ok(())
 }

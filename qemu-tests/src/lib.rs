@@ -1,0 +1,31 @@
+//! Guests in QEMU, and stories told about them.
+//!
+//! A `Shape` says what the machine has; `Guest::start` turns it into a running QEMU with a serial log that is watched, a
+//! QMP connection and forwarded ports; `Ledger` remembers outside what was acknowledged. What must hold: a failing boot
+//! is reported by what the serial line says (kernel trouble, a failed unit, a refused start, an idle guest), not by a
+//! time-out; deadlines are written for an unshared machine and stretched once, by the first boot that was measured; QEMU
+//! is killed when its `Guest` is dropped; a failure keeps serial log and disks in a directory whose path is printed.
+//!
+//! Start reading at `guest.rs`; the stories are in `stories.rs`, one line each.
+#![forbid(unsafe_code)]
+
+pub mod accel;
+pub mod failure;
+pub mod guest;
+pub mod http;
+pub mod image;
+pub mod imap;
+pub mod keep;
+pub mod ledger;
+pub mod limits;
+pub mod pace;
+pub mod ports;
+pub mod qmp;
+pub mod serial;
+pub mod settings;
+pub mod shape;
+pub mod smtp;
+pub mod stories;
+pub mod tls;
+pub mod uki;
+pub mod world;

@@ -1,0 +1,88 @@
+//! `ringpost.toml` for a guest: zero touch, everything in one file.
+
+use argon2::password_hash::{PasswordHasher, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+
+use crate::ledger::{ALICE, PASSWORD};
+use crate::shape::{By, Credential, Disk, Shape};
+
+/// The credential that carries the settings.
+pub const CREDENTIAL: &str = "ringpost.config";
+
+/// Settings whose mirror lies on the disks called `leg-…`, and that accept the ledger's mail. The tables that make
+/// domains and accounts come last.
+pub fn text(shape: &Shape) -> String {
+    let legs: Vec<String> = shape
+        .disks
+        .iter()
+        .filter(|disk| disk.name.starts_with("leg-"))
+        .map(|disk| format!("{:?}", disk.by_id()))
+        .collect();
+    format!(
+        r#"[server]
+name = "mx.example.org"
+state = "/var/lib/ringpost"
+
+[volume]
+create = true
+legs = [{}]
+
+[listen]
+smtp = ["0.0.0.0:25"]
+imap = ["0.0.0.0:143"]
+imaps = ["0.0.0.0:993"]
+http = ["0.0.0.0:80"]
+https = ["0.0.0.0:443"]
+
+[[domain]]
+name = "example.org"
+
+[[account]]
+address = "{ALICE}"
+password_hash = "{}"
+"#,
+        legs.join(", "),
+        password_hash()
+    )
+}
+
+/// The shape with these settings given to it.
+pub fn provisioned(mut shape: Shape, by: By) -> Shape {
+    let text = text(&shape);
+    shape
+        .credentials
+        .push(Credential::new(CREDENTIAL, text, by));
+    shape
+}
+
+/// Cheap on purpose: an emulated CPU would spend seconds on a hash fit for people.
+fn password_hash() -> String {
+    let params = Params::new(64, 1, 1, None).expect("within argon2's bounds");
+    let salt = SaltString::encode_b64(b"ringpost-qemu").expect("a salt of fitting length");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password(PASSWORD.as_bytes(), &salt)
+        .expect("a short password")
+        .to_string()
+}
+
+/// The legs of a shape, in order.
+pub fn legs(shape: &Shape) -> impl Iterator<Item = &Disk> {
+    shape
+        .disks
+        .iter()
+        .filter(|disk| disk.name.starts_with("leg-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_name_the_legs_by_their_ids() {
+        let text = text(&Shape::default());
+        assert!(text.contains(
+            r#"legs = ["/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-a", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-b"]"#
+        ));
+        assert!(text.contains("$argon2id$v=19$m=64,t=1,p=1$"));
+    }
+}

@@ -1,0 +1,88 @@
+//! The stories, one line each. A name here is a name of `cargo xtask qemu`.
+//!
+//! Each is a plain function over the `World`. Those that are not `long` make up the suite of `cargo xtask test`; they
+//! come first and in an order in which each leaves a guest that the next one goes on with.
+
+mod mail;
+mod power;
+
+use crate::failure::Told;
+use crate::world::World;
+
+pub struct Story {
+    pub name: &'static str,
+    /// What is claimed, in one sentence.
+    pub claim: &'static str,
+    /// Only told by name or with `--long`.
+    pub long: bool,
+    pub tell: fn(&mut World) -> Told<()>,
+}
+
+pub const STORIES: &[Story] = &[
+    Story {
+        name: "boot_to_mail",
+        claim: "power-on with nothing but a credential: READY, a message in by SMTP, the same bytes out by IMAP, both legs in sync",
+        long: false,
+        tell: mail::boot_to_mail,
+    },
+    Story {
+        name: "read_and_write_errors",
+        claim: "a leg that cannot be read is served by the other one; a leg that cannot be written leaves the mirror; nothing acknowledged is lost",
+        long: false,
+        tell: mail::read_and_write_errors,
+    },
+    Story {
+        name: "leg_lost_mid_delivery_and_returned",
+        claim: "a leg pulled under load stops no delivery; put back, it catches up at the next start, and the mirror's other half may go",
+        long: false,
+        tell: mail::leg_lost_mid_delivery_and_returned,
+    },
+    Story {
+        name: "power_cut_after_250",
+        claim: "the power fails the instant a 250 is read, under load: everything acknowledged is there after the next boot, under the same UIDs",
+        long: false,
+        tell: power::power_cut_after_250,
+    },
+    Story {
+        name: "ten_boots_and_hard_resets_under_load",
+        claim: "ten hard resets in a row under load, each in the middle of deliveries: nothing acknowledged is lost",
+        long: true,
+        tell: power::ten_boots_and_hard_resets_under_load,
+    },
+    Story {
+        name: "disk_full",
+        claim: "legs filled to the last segment refuse with 4xx, go on serving what they hold, and do so after a reset too",
+        long: true,
+        tell: mail::disk_full,
+    },
+    Story {
+        name: "clock_wrong",
+        claim: "a clock in 2001 and one in 2037 hinder neither boot nor mail, and time that jumps loses nothing",
+        long: true,
+        tell: power::clock_wrong,
+    },
+];
+
+/// The story called `name`.
+pub fn find(name: &str) -> Option<&'static Story> {
+    STORIES.iter().find(|story| story.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_differ_and_every_story_claims_something() {
+        for (index, story) in STORIES.iter().enumerate() {
+            assert!(story.claim.len() > 40, "{}", story.name);
+            assert!(
+                STORIES[..index]
+                    .iter()
+                    .all(|other| other.name != story.name)
+            );
+        }
+        assert!(find("boot_to_mail").is_some_and(|story| !story.long));
+        assert!(find("nothing").is_none());
+    }
+}

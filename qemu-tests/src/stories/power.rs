@@ -1,0 +1,87 @@
+//! Power, resets and clocks.
+
+use std::time::Duration;
+
+use crate::failure::Told;
+use crate::shape::Shape;
+use crate::stories::mail::more;
+use crate::world::{Machine, World};
+
+pub fn power_cut_after_250(world: &mut World) -> Told<()> {
+    let machine = world.running()?;
+    world.told(machine, |machine| {
+        // Alone: one message, and the power goes with its 250.
+        let (guest, ledger) = machine.both();
+        ledger.fill(guest, 1, 3_000)?;
+        machine.cut_power();
+        machine.boot()?;
+        check(machine, "after the first cut")?;
+        // In a crowd: whatever is in flight.
+        let before = machine.ledger.acknowledged();
+        let guest = machine.take();
+        machine.ledger.under_load(guest, |guest| {
+            more(&machine.ledger, before, 30)?;
+            guest.cut_power();
+            Ok(())
+        })?;
+        machine.boot()?;
+        check(machine, "after the second cut")?;
+        machine.wait_until_in_sync()
+    })
+}
+
+fn check(machine: &mut Machine, when: &str) -> Told<()> {
+    let (guest, ledger) = machine.both();
+    ledger
+        .check(guest)
+        .map_err(|failure| failure.during(when))?;
+    eprintln!(
+        "{when}: all {} acknowledged are there",
+        ledger.acknowledged()
+    );
+    Ok(())
+}
+
+pub fn ten_boots_and_hard_resets_under_load(world: &mut World) -> Told<()> {
+    let machine = world.running()?;
+    world.told(machine, |machine| {
+        for round in 1..=ROUNDS {
+            let before = machine.ledger.acknowledged();
+            let guest = machine.take();
+            let guest = machine.ledger.under_load(guest, |mut guest| {
+                more(&machine.ledger, before, 10)?;
+                std::thread::sleep(Duration::from_millis(fastrand::u64(0..3_000)));
+                guest.reset()?;
+                guest.ready()?;
+                Ok(guest)
+            })?;
+            machine.give_back(guest);
+            check(machine, &format!("after reset {round}"))?;
+        }
+        machine.wait_until_in_sync()
+    })
+}
+
+const ROUNDS: usize = 10;
+
+pub fn clock_wrong(world: &mut World) -> Told<()> {
+    let machine = world.boot(Shape {
+        clock: Some("2001-01-01T00:00:00".into()),
+        ..Shape::default()
+    })?;
+    world.told(machine, |machine| {
+        for (clock, when) in [
+            (Some("2037-12-31T23:59:00"), "in 2037, written in 2001"),
+            (None, "back in the present"),
+        ] {
+            let (guest, ledger) = machine.both();
+            ledger.fill(guest, 10, 2_000)?;
+            ledger.check(guest)?;
+            machine.cut_power();
+            machine.site.shape.clock = clock.map(str::to_owned);
+            machine.boot()?;
+            check(machine, when)?;
+        }
+        machine.wait_until_in_sync()
+    })
+}

@@ -1,0 +1,294 @@
+//! What stories share: the image, and one guest that stays up from story to story as long as it is well.
+//!
+//! A boot under TCG takes most of a story's time, so stories that need nothing special ask for `running` and leave a
+//! guest behind that serves mail with both legs in sync; whoever cannot leaves none. After a failure the next story
+//! begins with a new machine.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Doing, Failure, Told, ensure};
+use crate::guest::{Guest, HTTP, IMAPS, Site};
+use crate::http;
+use crate::image::Image;
+use crate::imap::Imap;
+use crate::keep::Keep;
+use crate::ledger::{ALICE, Ledger, PASSWORD, reply_within};
+use crate::pace;
+use crate::settings;
+use crate::shape::{Accel, Boot, Bus, By, Disk, Shape};
+
+/// What is booted.
+#[derive(Debug, Clone)]
+pub enum Source {
+    Image(Image),
+    /// Any kernel and initrd that reads the settings' credential by fw_cfg: for work on the harness itself.
+    Kernel {
+        kernel: PathBuf,
+        initrd: PathBuf,
+    },
+}
+
+/// A machine with the mail that it acknowledged.
+pub struct Machine {
+    pub site: Site,
+    pub ledger: Ledger,
+    guest: Option<Guest>,
+}
+
+impl Machine {
+    /// The guest, which must be on.
+    pub fn guest(&mut self) -> &mut Guest {
+        self.guest.as_mut().expect("the machine is on")
+    }
+
+    /// The guest and the ledger, for those who need both at once.
+    pub fn both(&mut self) -> (&mut Guest, &Ledger) {
+        (
+            self.guest.as_mut().expect("the machine is on"),
+            &self.ledger,
+        )
+    }
+
+    /// Hands the guest out, to be killed for example.
+    pub fn take(&mut self) -> Guest {
+        self.guest.take().expect("the machine is on")
+    }
+
+    /// The guest comes back from a story that moved it.
+    pub fn give_back(&mut self, guest: Guest) {
+        assert!(self.guest.is_none(), "one guest at a time");
+        self.guest = Some(guest);
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.guest.is_some()
+    }
+
+    /// Switches on and waits for READY.
+    pub fn boot(&mut self) -> Told<()> {
+        assert!(self.guest.is_none(), "the machine is off");
+        self.guest = Some(Guest::boot(&self.site)?);
+        self.wait_for_account()
+    }
+
+    /// The reset button, and READY again.
+    pub fn reset(&mut self) -> Told<()> {
+        let guest = self.guest();
+        guest.reset()?;
+        guest.ready()?;
+        self.wait_for_account()
+    }
+
+    pub fn cut_power(&mut self) {
+        self.take().cut_power();
+    }
+
+    /// Settings from outside are applied by and by after READY; the ledger's account is the last of them.
+    fn wait_for_account(&mut self) -> Told<()> {
+        let address = self.guest().at(IMAPS);
+        let mut last = String::new();
+        until(ACCOUNT_WITHIN, || {
+            match Imap::login(address, ALICE, PASSWORD, LOGIN_PATIENCE) {
+                Ok(_) => true,
+                Err(error) => {
+                    last = error.to_string();
+                    false
+                }
+            }
+        })
+        .map_err(|failure| failure.during(format!("logging in as {ALICE} ({last})")))
+    }
+
+    /// A page of the guest's plain HTTP service.
+    pub fn page(&mut self, path: &str) -> Told<http::Page> {
+        http::get(self.guest().at(HTTP), path, reply_within()).doing(format!("GET {path}"))
+    }
+
+    /// One sample of `/metrics`.
+    pub fn metric(&mut self, name: &str) -> Told<f64> {
+        let page = self.page("/metrics")?;
+        http::sample(&page.body, name)
+            .ok_or_else(|| Failure::new(format!("/metrics has no {name}")))
+    }
+
+    /// The names of the states that the legs are in, by leg index, as `/metrics` tells.
+    pub fn legs(&mut self) -> Told<Vec<String>> {
+        Ok(leg_states(&self.page("/metrics")?.body))
+    }
+
+    /// Waits until as many legs are in sync as the shape has.
+    pub fn wait_until_in_sync(&mut self) -> Told<()> {
+        let planned = settings::legs(&self.site.shape).count();
+        self.wait_for_legs("in_sync", planned)
+    }
+
+    pub fn wait_for_legs(&mut self, state: &str, count: usize) -> Told<()> {
+        let mut last = Vec::new();
+        until(IN_SYNC_WITHIN, || {
+            last = self.legs().unwrap_or_default();
+            last.iter().filter(|leg| *leg == state).count() == count
+        })
+        .map_err(|failure| failure.during(format!("{count} legs {state} (they are {last:?})")))
+    }
+}
+
+/// The state of each leg: the one whose sample is 1.
+fn leg_states(metrics: &str) -> Vec<String> {
+    metrics
+        .lines()
+        .filter_map(|line| {
+            let rest = line.strip_prefix("ringpost_leg{")?.strip_suffix("} 1")?;
+            let (_, state) = rest.split_once("ringpost_leg=\"")?;
+            Some(state.trim_end_matches('"').to_owned())
+        })
+        .collect()
+}
+
+/// Asks again and again. The deadline is for an unshared machine and is stretched.
+pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> Told<()> {
+    let within = pace::stretched(within);
+    let end = Instant::now() + within;
+    loop {
+        // until it holds or `end`
+        if holds() {
+            return Ok(());
+        }
+        ensure(Instant::now() < end, || {
+            format!("not within {} s", within.as_secs())
+        })?;
+        std::thread::sleep(ASK_EVERY);
+    }
+}
+
+const STATE_BYTES: u64 = 64 << 20;
+const ASK_EVERY: Duration = Duration::from_millis(250);
+/// A guest whose network is not up yet swallows the first packets; ask again rather than wait.
+const LOGIN_PATIENCE: Duration = Duration::from_secs(5);
+const ACCOUNT_WITHIN: Duration = Duration::from_secs(30);
+/// A few MiB to copy; the emulated disks do tens of MiB a second.
+const IN_SYNC_WITHIN: Duration = Duration::from_secs(60);
+
+pub struct World {
+    pub source: Source,
+    /// Runs live below it.
+    pub directory: PathBuf,
+    pub accel: Accel,
+    machine: Option<Machine>,
+    /// The story that is being told.
+    story: String,
+}
+
+impl World {
+    pub fn new(source: Source, accel: Accel, directory: &Path) -> World {
+        World {
+            source,
+            directory: directory.to_owned(),
+            accel,
+            machine: None,
+            story: String::new(),
+        }
+    }
+
+    /// Begins a story.
+    pub fn begin(&mut self, story: &str) {
+        self.story = story.to_owned();
+    }
+
+    /// The machine that the last story left, when it is on and well; else a new one, booted.
+    pub fn running(&mut self) -> Told<Machine> {
+        if let Some(mut machine) = self.machine.take()
+            && machine.is_on()
+            && machine.wait_until_in_sync().is_ok()
+        {
+            return Ok(machine);
+        }
+        self.boot(Shape::default())
+    }
+
+    /// A new machine of this shape, provisioned and booted. When it fails, its directory is kept.
+    pub fn boot(&mut self, shape: Shape) -> Told<Machine> {
+        let mut machine = self.machine(settings::provisioned(shape, self.by()))?;
+        match machine.boot() {
+            Ok(()) => Ok(machine),
+            Err(failure) => Err(self.failed(machine, failure)),
+        }
+    }
+
+    /// A new machine, switched off.
+    pub fn machine(&mut self, mut shape: Shape) -> Told<Machine> {
+        self.machine = None;
+        if matches!(self.source, Source::Kernel { .. }) {
+            // Without a system disk the state needs a place of its own.
+            shape
+                .disks
+                .push(Disk::new("state", Bus::Virtio, STATE_BYTES));
+        }
+        let keep = Keep::new(&self.directory, &self.story)?;
+        let (boot, system) = match &self.source {
+            Source::Image(image) => match &image.raw {
+                Some(raw) => (Boot::Disk { secure: false }, Some(raw.as_path())),
+                None => (Boot::Uki(image.uki.clone()), None),
+            },
+            Source::Kernel { kernel, initrd } => (
+                Boot::Kernel {
+                    kernel: kernel.clone(),
+                    initrd: initrd.clone(),
+                    command_line: "console=ttyS0 quiet panic=10".into(),
+                },
+                None,
+            ),
+        };
+        Ok(Machine {
+            site: Site::new(keep, shape, boot, self.accel, system)?,
+            ledger: Ledger::default(),
+            guest: None,
+        })
+    }
+
+    /// SMBIOS needs systemd to be read; a bare kernel has fw_cfg.
+    fn by(&self) -> By {
+        match self.source {
+            Source::Image(_) => By::Smbios,
+            Source::Kernel { .. } => By::FwCfg,
+        }
+    }
+
+    /// Tells a story about a machine: afterwards it is kept as evidence, or left for the next story.
+    pub fn told(
+        &mut self,
+        mut machine: Machine,
+        story: impl FnOnce(&mut Machine) -> Told<()>,
+    ) -> Told<()> {
+        match story(&mut machine) {
+            Ok(()) => {
+                self.machine = Some(machine);
+                Ok(())
+            }
+            Err(failure) => Err(self.failed(machine, failure)),
+        }
+    }
+
+    fn failed(&mut self, mut machine: Machine, failure: Failure) -> Failure {
+        machine.guest = None;
+        machine.site.keep.keep();
+        let kept = machine.site.keep.path().display();
+        Failure::new(format!(
+            "{failure}\n  kept: {kept} (serial.log, disks, command)"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leg_states_are_read_from_the_metrics() {
+        let page = "ringpost_leg{leg=\"0\",ringpost_leg=\"in_sync\"} 1\n\
+            ringpost_leg{leg=\"0\",ringpost_leg=\"failed\"} 0\n\
+            ringpost_leg{leg=\"1\",ringpost_leg=\"in_sync\"} 0\n\
+            ringpost_leg{leg=\"1\",ringpost_leg=\"failed\"} 1\n";
+        assert_eq!(leg_states(page), ["in_sync", "failed"]);
+    }
+}
