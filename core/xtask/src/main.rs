@@ -1,4 +1,4 @@
-//! The developer's verbs: `cargo xtask setup|check|test|sim|fuzz|qemu|bench`.
+//! The developer's verbs: `cargo xtask setup|check|test|sim|fuzz|qemu|bench|image|boot|keys`.
 //!
 //! Everything that a person or a CI machine does to this repository starts here, so that there is one
 //! command to learn and one place to read what it does. What must hold: a verb that fails says which step failed
@@ -11,6 +11,7 @@
 
 mod bench;
 mod house;
+mod image;
 mod licences;
 mod setup;
 mod shell;
@@ -71,6 +72,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Build the bootable image: UKI, disk image, SBOM, manifest (image/README.md)
+    Image(image::Wishes),
+    /// Build the image and boot it in QEMU, its serial console on this terminal
+    Boot(image::boot::BootWishes),
+    /// Make the OEM's keys: Secure Boot and the signature of updates
+    Keys(image::keys::KeyWishes),
 }
 
 fn main() -> ExitCode {
@@ -92,6 +99,9 @@ fn main() -> ExitCode {
         ),
         Verb::Qemu { rest } => qemu(&root, &rest),
         Verb::Bench { rest } => bench::run(&root, &rest),
+        Verb::Image(wishes) => image::run(&root, &wishes),
+        Verb::Boot(wishes) => image::boot::run(&root, &wishes),
+        Verb::Keys(wishes) => image::keys::run(&root, &wishes),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,6 +42,23 @@ const FOR_TESTS: &[Package] = &[
     },
 ];
 
+/// What builds an image; everything else comes in the tools tree (`image/tools.rs`).
+const FOR_IMAGE: &[Package] = &[
+    Package {
+        name: "mmdebstrap",
+        proof: "mmdebstrap",
+    },
+    Package {
+        name: "python3",
+        proof: "python3",
+    },
+    // newuidmap: mmdebstrap and mkosi without being root.
+    Package {
+        name: "uidmap",
+        proof: "newuidmap",
+    },
+];
+
 /// What boots an image.
 const FOR_BOOT: &[Package] = &[
     Package {
@@ -84,33 +101,40 @@ const FOR_BENCH: &[Package] = &[
 
 /// Installs what is missing. `Err` is one sentence with the command to run when we may not run it.
 pub fn run(peers: bool, deny: bool) -> Result<(), String> {
-    let wanted = FOR_TESTS
-        .iter()
-        .chain(FOR_BOOT)
-        .chain(if peers { FOR_BENCH } else { &[] });
-    provide(wanted)?;
+    let peers = if peers { FOR_BENCH } else { &[] };
+    if ensure(&[FOR_TESTS, FOR_IMAGE, FOR_BOOT, peers])? {
+        eprintln!("setup: every Debian package is there");
+    }
     if deny && !shell::found("cargo-deny") {
         shell::run(Command::new(shell::cargo_path()).args(["install", "--locked", "cargo-deny"]))?;
     }
     Ok(())
 }
 
-/// What the QEMU suite needs, installed when missing.
-pub fn for_boot() -> Result<(), String> {
-    provide(FOR_BOOT.iter())
+/// What `cargo xtask image` and `keys` need, installed when missing.
+pub fn for_image() -> Result<(), String> {
+    // The firmware's variables are enrolled at build time.
+    ensure(&[FOR_IMAGE, &FOR_BOOT[1..2]]).map(|_| ())
 }
 
-fn provide(wanted: impl Iterator<Item = &'static Package>) -> Result<(), String> {
-    let missing: Vec<&str> = wanted
+/// What `cargo xtask boot` and the QEMU suite need, installed when missing.
+pub fn for_boot() -> Result<(), String> {
+    ensure(&[FOR_IMAGE, FOR_BOOT]).map(|_| ())
+}
+
+/// Installs what is missing; whether nothing was.
+fn ensure(lists: &[&[Package]]) -> Result<bool, String> {
+    let missing: Vec<&str> = lists
+        .iter()
+        .copied()
+        .flatten()
         .filter(|package| !present(package.proof))
         .map(|package| package.name)
         .collect();
-    if missing.is_empty() {
-        eprintln!("setup: every Debian package is there");
-    } else {
+    if !missing.is_empty() {
         install(&missing)?;
     }
-    Ok(())
+    Ok(missing.is_empty())
 }
 
 fn present(proof: &str) -> bool {

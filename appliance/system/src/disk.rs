@@ -1,0 +1,201 @@
+//! Disks and partitions as the kernel shows them in `/sys/class/block`.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::limits::{BLANK_BYTES, DISK_PAUSE_MS, DISK_WAIT_MS};
+
+/// Where the kernel's and udev's names are; another folder in tests.
+pub struct Names {
+    pub sys: PathBuf,
+    pub dev: PathBuf,
+}
+
+impl Default for Names {
+    fn default() -> Names {
+        Names {
+            sys: "/sys/class/block".into(),
+            dev: "/dev".into(),
+        }
+    }
+}
+
+impl Names {
+    /// The kernel's name (`nvme0n1p1`) of the partition with this GPT identifier, as soon as udev has seen it.
+    pub fn wait_for(&self, identifier: &str) -> Option<String> {
+        let link = self.dev.join("disk/by-partuuid").join(identifier);
+        let give_up = Instant::now() + Duration::from_millis(DISK_WAIT_MS);
+        loop {
+            // until it is there or time is up
+            if let Some(name) = kernel_name(&link) {
+                return Some(name);
+            }
+            if Instant::now() > give_up {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(DISK_PAUSE_MS));
+        }
+    }
+
+    /// The disk that holds a partition: one floor up in sysfs.
+    pub fn disk_of(&self, partition: &str) -> Option<String> {
+        let place = self.sys.join(partition);
+        if !place.join("partition").exists() {
+            return None;
+        }
+        let real = fs::canonicalize(&place).ok()?;
+        Some(real.parent()?.file_name()?.to_str()?.to_string())
+    }
+
+    /// The disk's partition with this label, by the kernel's name.
+    pub fn labelled(&self, disk: &str, label: &str) -> Option<String> {
+        self.partitions(disk)
+            .into_iter()
+            .find(|partition| self.label(partition).as_deref() == Some(label))
+    }
+
+    pub fn partitions(&self, disk: &str) -> Vec<String> {
+        let mut found: Vec<String> = fs::read_dir(self.sys.join(disk))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.path().join("partition").exists())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Every whole disk, by the kernel's name.
+    pub fn disks(&self) -> Vec<String> {
+        let mut found: Vec<String> = fs::read_dir(&self.sys)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| !entry.path().join("partition").exists())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn label(&self, partition: &str) -> Option<String> {
+        let text = fs::read_to_string(self.sys.join(partition).join("uevent")).ok()?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("PARTNAME="))
+            .map(String::from)
+    }
+
+    pub fn node(&self, name: &str) -> PathBuf {
+        self.dev.join(name)
+    }
+}
+
+/// What a link below `/dev/disk` points at, by the kernel's name; also a device node itself.
+pub fn kernel_name(link: &Path) -> Option<String> {
+    let real = fs::canonicalize(link).ok()?;
+    Some(real.file_name()?.to_str()?.to_string())
+}
+
+/// What the first bytes of a device say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Zeroes only.
+    Blank,
+    /// An encrypted volume (LUKS 1 or 2).
+    Luks,
+    Something,
+}
+
+/// An error is an error, never "blank".
+pub fn content(device: &Path) -> Result<Content, String> {
+    let told = |error: std::io::Error| format!("cannot read {}: {error}", device.display());
+    let mut head = Vec::with_capacity(BLANK_BYTES);
+    File::open(device)
+        .map_err(told)?
+        .take(BLANK_BYTES as u64)
+        .read_to_end(&mut head)
+        .map_err(told)?;
+    if head.starts_with(b"LUKS\xba\xbe") {
+        Ok(Content::Luks)
+    } else if head.iter().all(|byte| *byte == 0) {
+        Ok(Content::Blank)
+    } else {
+        Ok(Content::Something)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with two partitions, as sysfs shows it.
+    fn names(folder: &Path) -> Names {
+        let sys = folder.join("class");
+        let disk = folder.join("devices/nvme0n1");
+        for (name, number, label) in [
+            ("nvme0n1p1", "1", "ringpost-esp"),
+            ("nvme0n1p2", "2", "ringpost-state"),
+        ] {
+            let part = disk.join(name);
+            fs::create_dir_all(&part).expect("made");
+            fs::write(part.join("partition"), number).expect("written");
+            fs::write(
+                part.join("uevent"),
+                format!("DEVTYPE=partition\nPARTNAME={label}\n"),
+            )
+            .expect("written");
+        }
+        fs::create_dir_all(&sys).expect("made");
+        for (name, target) in [
+            ("nvme0n1", disk.clone()),
+            ("nvme0n1p1", disk.join("nvme0n1p1")),
+            ("nvme0n1p2", disk.join("nvme0n1p2")),
+        ] {
+            std::os::unix::fs::symlink(target, sys.join(name)).expect("linked");
+        }
+        Names {
+            sys,
+            dev: folder.join("dev"),
+        }
+    }
+
+    #[test]
+    fn the_state_partition_is_looked_for_on_the_disk_we_were_started_from() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = names(folder.path());
+        let disk = names.disk_of("nvme0n1p1").expect("its disk");
+        assert_eq!(disk, "nvme0n1");
+        assert_eq!(
+            names.labelled(&disk, "ringpost-state").as_deref(),
+            Some("nvme0n1p2")
+        );
+        assert_eq!(names.labelled(&disk, "data"), None);
+        assert_eq!(
+            names.disk_of("nvme0n1"),
+            None,
+            "a whole disk lies on no disk"
+        );
+        assert_eq!(names.disks(), ["nvme0n1"]);
+    }
+
+    #[test]
+    fn only_zeroes_are_blank() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("device");
+        for (bytes, content_is) in [
+            (vec![0; 100_000], Content::Blank),
+            ([vec![0; 1_024], vec![1]].concat(), Content::Something),
+            (
+                [b"LUKS\xba\xbe".to_vec(), vec![0; 90]].concat(),
+                Content::Luks,
+            ),
+        ] {
+            fs::write(&path, bytes).expect("written");
+            assert_eq!(content(&path), Ok(content_is));
+        }
+        assert!(content(&folder.path().join("gone")).is_err());
+    }
+}

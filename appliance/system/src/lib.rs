@@ -1,0 +1,19 @@
+//! The box's own disk: the EFI system partition it was started from, the state partition beside it, and writing both to new disks.
+//!
+//! Two programs of the image use it: `ringpost-state` runs once at every start, before anything reads settings;
+//! `ringpost-install` runs only where an install order was given. Mail never lies here: the legs are other disks, and no
+//! function of this crate writes to a disk that was not named to it.
+//!
+//! What must hold: a box always starts. Without a state partition that can be used the state lies in memory, an alarm says why
+//! (`/run/ringpost/state.json`), and nothing on the disk is thrown away. A partition is made or made anew only where there
+//! was none, where it is blank, or where a factory reset was ordered.
+//!
+//! Start reading at `state::ready`.
+#![forbid(unsafe_code)]
+
+pub mod disk;
+pub mod efi;
+pub mod install;
+pub mod limits;
+pub mod state;
+pub mod tool;

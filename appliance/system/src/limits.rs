@@ -1,0 +1,19 @@
+//! Waits and sizes of starting from a disk, each with its reason.
+
+/// How long the disk we were started from may take to appear, in milliseconds. Firmware has just read from it; slow USB
+/// controllers and SAS expanders take several seconds to be found again.
+pub const DISK_WAIT_MS: u64 = 20_000;
+/// Pause between two looks: short beside a start, long beside a system call.
+pub const DISK_PAUSE_MS: u64 = 50;
+
+/// Bytes at the beginning of a partition that tell whether it is blank: superblocks of ext4 and LUKS (and its second header's
+/// first place) lie within.
+pub const BLANK_BYTES: usize = 64 << 10;
+
+/// Share of the memory that the state may fill when it lies there: settings and a witness are some hundred KiB, logs are cut.
+pub const MEMORY_STATE_BYTES: u64 = 64 << 20;
+
+/// System disks of one box: issue 3 asks for two that mirror one another in content.
+pub const INSTALL_DISKS_MAX: usize = 2;
+/// An install order is a line or two.
+pub const INSTALL_ORDER_BYTES_MAX: u64 = 4 << 10;

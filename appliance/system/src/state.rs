@@ -1,0 +1,198 @@
+//! Every start: mount the ESP at `/efi` and the state partition at `/var/lib/ringpost`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::disk::{self, Content, Names};
+use crate::efi;
+use crate::limits::MEMORY_STATE_BYTES;
+use crate::tool::{run, status, text};
+
+const ESP: &str = "/efi";
+const STATE: &str = "/var/lib/ringpost";
+const REPORT: &str = "/run/ringpost/state.json";
+const LABEL: &str = "ringpost-state";
+const MAPPED: &str = "/dev/mapper/ringpost-state";
+/// Partition definitions for systemd-repart, without and with a TPM.
+const PLAIN: &str = "/usr/lib/ringpost/repart.d";
+const SEALED: &str = "/usr/lib/ringpost/repart-tpm.d";
+const TPM: &str = "/dev/tpmrm0";
+/// Ordered by `ringpostctl` or by hand: the state is made anew at the next start.
+const RESET_ORDER: &str = "/efi/ringpost/factory-reset";
+
+/// Where the state lies now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On its partition; `sealed` to the TPM or not; `made` at this start.
+    Disk { sealed: bool, made: bool },
+    /// In memory, and why. Gone with the next start: an alarm.
+    Memory { why: String },
+}
+
+/// Mounts both, whatever happens, and leaves the report. `Err` only when not even memory can be mounted.
+pub fn ready() -> Result<Place, String> {
+    let place = match on_disk(&Names::default()) {
+        Ok(place) => place,
+        Err(why) => {
+            let size = format!("size={MEMORY_STATE_BYTES},mode=0700,nodev,nosuid,noexec");
+            make_folder(STATE)?;
+            run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", STATE])?;
+            Place::Memory { why }
+        }
+    };
+    report(&place)?;
+    Ok(place)
+}
+
+fn on_disk(names: &Names) -> Result<Place, String> {
+    let identifier = efi::started_from().ok_or(
+        "this start came from no disk (network, or directly into the kernel), so there is no state partition",
+    )?;
+    let esp = names
+        .wait_for(&identifier)
+        .ok_or("the disk that we were started from does not appear: is its driver in the image?")?;
+    let disk = names
+        .disk_of(&esp)
+        .ok_or_else(|| format!("{esp} lies on no disk with partitions"))?;
+    mount_esp(&names.node(&esp))?;
+    let reset = Path::new(RESET_ORDER).exists();
+    let mut made = false;
+    let partition = match names.labelled(&disk, LABEL) {
+        Some(partition) if !reset => partition,
+        found => {
+            make(names, &disk, found.is_some())?;
+            made = true;
+            labelled(names, &disk)?
+        }
+    };
+    let device = names.node(&partition);
+    let mut content = disk::content(&device)?;
+    if content == Content::Blank && !made {
+        // Wiped, or the first start was cut short between partition and file system.
+        make(names, &disk, true)?;
+        made = true;
+        content = disk::content(&names.node(&labelled(names, &disk)?))?;
+    }
+    let (device, sealed) = match content {
+        Content::Luks => (open_sealed(&device)?, true),
+        Content::Something => (device, false),
+        Content::Blank => {
+            return Err("the state partition stays blank: is the disk read-only?".into());
+        }
+    };
+    check(&device)?;
+    make_folder(STATE)?;
+    let options = "nodev,nosuid,noexec,noatime";
+    run(
+        "mount",
+        &["-t", "ext4", "-o", options, &text(&device), STATE],
+    )?;
+    if reset {
+        fs::remove_file(RESET_ORDER).map_err(|error| format!("{RESET_ORDER}: {error}"))?;
+    }
+    Ok(Place::Disk { sealed, made })
+}
+
+fn labelled(names: &Names, disk: &str) -> Result<String, String> {
+    names
+        .labelled(disk, LABEL)
+        .ok_or_else(|| format!("systemd-repart made no partition {LABEL} on {disk}"))
+}
+
+/// The ESP is written to only by updates; a check mends what a power cut left, and its outcome is the mount's.
+fn mount_esp(device: &Path) -> Result<(), String> {
+    let device = text(device);
+    let _ = status("fsck.fat", &["-a", &device]);
+    make_folder(ESP)?;
+    // The engine writes updates there; FAT knows no owners, so the mount names one.
+    let owner = engine_user().map_or_else(String::new, |(user, group)| {
+        format!(",uid={user},gid={group}")
+    });
+    let options = format!("umask=0077,nodev,nosuid,noexec,noatime{owner}");
+    run("mount", &["-t", "vfat", "-o", &options, &device, ESP])
+}
+
+/// Makes the partition in the room behind the ESP; `anew` throws an existing one away first.
+fn make(names: &Names, disk: &str, anew: bool) -> Result<(), String> {
+    let node = text(&names.node(disk));
+    let definitions = if Path::new(TPM).exists() {
+        SEALED
+    } else {
+        PLAIN
+    };
+    let definitions = format!("--definitions={definitions}");
+    let anew = format!("--factory-reset={}", if anew { "yes" } else { "no" });
+    let arguments = ["--dry-run=no", "--no-pager", &definitions, &anew, &node];
+    run("systemd-repart", &arguments)?;
+    // The kernel shows the partition at once, udev's node for it comes a moment later.
+    run("udevadm", &["settle", "--timeout=10"])
+}
+
+fn open_sealed(device: &Path) -> Result<PathBuf, String> {
+    let arguments = [
+        "attach",
+        "ringpost-state",
+        &text(device),
+        "-",
+        "tpm2-device=auto,headless=true",
+    ];
+    run("/usr/bin/systemd-cryptsetup", &arguments).map_err(|reason| {
+        format!(
+            "the TPM does not open the state partition (another board, another TPM, or Secure Boot was changed): {reason}; \
+             undo that, or order a factory reset"
+        )
+    })?;
+    Ok(MAPPED.into())
+}
+
+/// e2fsck mends what it can by itself; 1 means mended, 4 and above that it could not.
+fn check(device: &Path) -> Result<(), String> {
+    let (code, said) = status("fsck.ext4", &["-p", &text(device)])?;
+    if (0..4).contains(&code) {
+        Ok(())
+    } else {
+        Err(format!(
+            "the state partition is damaged ({said}); it is left as it is, a factory reset makes it anew"
+        ))
+    }
+}
+
+/// Numbers of the user that the engine runs as, where the image has it.
+fn engine_user() -> Option<(u32, u32)> {
+    user_of("ringpost", &fs::read_to_string("/etc/passwd").ok()?)
+}
+
+fn user_of(name: &str, passwd: &str) -> Option<(u32, u32)> {
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
+fn make_folder(path: &str) -> Result<(), String> {
+    fs::create_dir_all(path).map_err(|error| format!("cannot make {path}: {error}"))
+}
+
+fn report(place: &Place) -> Result<(), String> {
+    let told = match place {
+        Place::Disk { sealed, made } => json!({"kind": "disk", "sealed": sealed, "made": made}),
+        Place::Memory { why } => json!({"kind": "memory", "alarm": true, "why": why}),
+    };
+    make_folder("/run/ringpost")?;
+    fs::write(REPORT, format!("{told}\n")).map_err(|error| format!("{REPORT}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engines_user_is_found_by_its_whole_name() {
+        let passwd = "root:x:0:0::/:/x\nringposter:x:1:1::/:/x\nringpost:x:990:991:Mail:/:/x\n";
+        assert_eq!(user_of("ringpost", passwd), Some((990, 991)));
+        assert_eq!(user_of("ring", passwd), None);
+    }
+}

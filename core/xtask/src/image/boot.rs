@@ -1,0 +1,125 @@
+//! `cargo xtask boot`: the image in QEMU, its serial console on this terminal.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::limits::{GUEST_MIB, LEG_MIB, SYSTEM_DISK_MIB};
+use super::machine::{Accelerator, Guest, OVMF_VARS, Tpm};
+use super::places::{self, Places};
+use super::{Wishes, build};
+use crate::{setup, shell};
+
+/// Port here, port there.
+const FORWARDS: &[(u16, u16)] = &[
+    (2025, 25),
+    (2024, 24),
+    (2143, 143),
+    (2993, 993),
+    (2080, 80),
+    (2443, 443),
+];
+
+/// What `cargo xtask boot` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct BootWishes {
+    #[command(flatten)]
+    pub image: Wishes,
+    /// Go on with the disks of the last time (system disk with its state, legs, firmware, TPM)
+    #[arg(long)]
+    pub keep: bool,
+    /// Secure Boot with our keys enrolled; needs a signed image
+    #[arg(long)]
+    pub secure: bool,
+    /// With a software TPM, so that the state partition is sealed
+    #[arg(long)]
+    pub tpm: bool,
+    /// Settings to hand over instead of the example
+    #[arg(long, value_name = "FILE")]
+    pub settings: Option<PathBuf>,
+    #[arg(long, default_value_t = 2)]
+    pub cpus: u32,
+    /// Memory of the guest, in MiB
+    #[arg(long, default_value_t = GUEST_MIB)]
+    pub memory: u64,
+    /// Software emulation even if KVM works
+    #[arg(long)]
+    pub no_kvm: bool,
+}
+
+pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
+    setup::for_boot()?;
+    let image = build(root, &wishes.image)?;
+    let places = Places::of(root, wishes.image.output.as_deref())?;
+    let folder = places.output.join("boot");
+    let old = wishes.keep && folder.join("system.raw").exists();
+    if !old {
+        places::fresh(&folder)?;
+        places::copy(&image.raw, &folder.join("system.raw"))?;
+        grow(&folder.join("system.raw"), SYSTEM_DISK_MIB)?;
+        for leg in ["leg-a", "leg-b"] {
+            File::create(folder.join(leg)).map_err(|error| format!("{leg}: {error}"))?;
+            grow(&folder.join(leg), LEG_MIB)?;
+        }
+        let vars = match (&image.vars, wishes.secure) {
+            (Some(vars), true) => vars.clone(),
+            (None, true) => {
+                return Err("--secure needs a signed image: `cargo xtask keys` first".into());
+            }
+            (_, false) => PathBuf::from(OVMF_VARS),
+        };
+        places::copy(&vars, &folder.join("vars.fd"))?;
+    }
+    let settings = match &wishes.settings {
+        Some(path) => places::read(path)?,
+        None => places::read(&root.join("image/example.toml"))?,
+    };
+    let settings =
+        String::from_utf8(settings).map_err(|_| "the settings are no UTF-8 text".to_string())?;
+    let accelerator = if wishes.no_kvm {
+        Accelerator::Tcg
+    } else {
+        Accelerator::probe(&image.linux)
+    };
+    let tpm = match wishes.tpm {
+        true => Some(Tpm::start(&folder.join("tpm"))?),
+        false => None,
+    };
+    let (system, a, b, vars) = (
+        folder.join("system.raw"),
+        folder.join("leg-a"),
+        folder.join("leg-b"),
+        folder.join("vars.fd"),
+    );
+    let guest = Guest {
+        accelerator,
+        cpus: wishes.cpus,
+        memory_mib: wishes.memory,
+        system: &system,
+        legs: [&a, &b],
+        vars: &vars,
+        secure: wishes.secure,
+        settings: &settings,
+        forwards: FORWARDS,
+        tpm: tpm.as_ref().map(|tpm| tpm.socket.clone()),
+    };
+    match accelerator {
+        Accelerator::Kvm => eprintln!("boot: under KVM"),
+        Accelerator::Tcg => eprintln!(
+            "boot: KVM does not work here, so everything is emulated: about a minute to RINGPOST READY"
+        ),
+    }
+    for (here, there) in FORWARDS {
+        eprintln!("boot: 127.0.0.1:{here} is port {there} of the box");
+    }
+    eprintln!("boot: the serial console follows; Ctrl-A X ends the guest");
+    shell::run_quietly(&mut guest.command())
+}
+
+/// Makes a file longer without writing: the rest is a hole.
+fn grow(path: &Path, mib: u64) -> Result<(), String> {
+    File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.set_len(mib << 20))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,302 @@
+//! The OEM's keys: Secure Boot (PK, KEK, db) and the signature of updates; made by one command, kept outside the tree.
+//!
+//! Private keys are files of mode 0600 in a folder of mode 0700. They are shown to the signing tools read-only and never copied.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Inputs;
+use super::places::{self, Places};
+use super::progress::Progress;
+use super::tools::Tools;
+
+/// Its presence tells a folder of keys.
+pub const CERTIFICATE: &str = "db.crt";
+const HIERARCHY: [&str; 3] = ["PK", "KEK", "db"];
+/// Firmware must know RSA 2048 (UEFI 2.10, 32.2); larger ones are refused by some boards.
+const ALGORITHM: &str = "rsa:2048";
+/// Firmware does not look at dates; people and tools do. Twenty years outlive a box.
+const DAYS: &str = "7300";
+const ATTRIBUTES: &str =
+    "NON_VOLATILE,BOOTSERVICE_ACCESS,RUNTIME_ACCESS,TIME_BASED_AUTHENTICATED_WRITE_ACCESS";
+
+/// What `cargo xtask keys` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KeyWishes {
+    /// Where the keys go; outside the tree [default: ringpost-keys in the user's data folder]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Whose keys they are; stands in the certificates
+    #[arg(long, default_value = "Ringpost OEM")]
+    pub owner: String,
+    /// A certificate (DER) that firmware shall trust too, for instance that of a network card's option ROM; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub also: Vec<PathBuf>,
+    /// One JSON object per line on standard output instead of text for people
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A folder of keys.
+pub struct Keys {
+    folder: PathBuf,
+}
+
+pub fn default_folder() -> Result<PathBuf, String> {
+    Ok(places::user_folder("XDG_DATA_HOME", ".local/share")?.join("ringpost-keys"))
+}
+
+pub fn run(root: &Path, wishes: &KeyWishes) -> Result<(), String> {
+    let folder = match &wishes.to {
+        Some(folder) => {
+            std::path::absolute(folder).map_err(|error| format!("{}: {error}", folder.display()))?
+        }
+        None => default_folder()?,
+    };
+    if folder.starts_with(root) {
+        return Err(format!(
+            "{}: keys do not belong into the tree; choose a folder outside with --to",
+            folder.display()
+        ));
+    }
+    if folder.join(CERTIFICATE).exists() {
+        return Err(format!(
+            "{}: there are keys already; boxes trust them. Choose another folder with --to, or move the old ones away",
+            folder.display()
+        ));
+    }
+    if wishes.owner.is_empty() || wishes.owner.chars().any(|c| c == '/' || c.is_control()) {
+        return Err("--owner: plain text without slashes".into());
+    }
+    let places = Places::of(root, None)?;
+    let progress = Progress::begin(wishes.json, &places.logs)?;
+    crate::setup::for_image()?;
+    let tools = progress.step("tools", || Tools::ready(&places, &progress))?;
+    progress.step("keys", || make(&tools, &progress, &folder, wishes))?;
+    progress.note(&format!(
+        "the keys are in {}; whoever has the .key files can sign for your boxes: keep a copy offline",
+        folder.display()
+    ));
+    Ok(())
+}
+
+fn make(
+    tools: &Tools,
+    progress: &Progress,
+    folder: &Path,
+    wishes: &KeyWishes,
+) -> Result<(), String> {
+    places::make(folder)?;
+    private(folder, 0o700)?;
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = tools.sandboxed(program, &[(folder, true)]);
+        command.args(arguments);
+        progress.tool("keys", &mut command)
+    };
+    let at = |name: &str| folder.join(name).to_string_lossy().into_owned();
+    let owner = uuid()?;
+    places::write(&folder.join("owner.guid"), format!("{owner}\n"))?;
+    for name in HIERARCHY {
+        let (key, certificate) = (at(&format!("{name}.key")), at(&format!("{name}.crt")));
+        let subject = format!("/CN={} {name}/", wishes.owner);
+        run(
+            "openssl",
+            &[
+                "req",
+                "-new",
+                "-x509",
+                "-sha256",
+                "-nodes",
+                "-newkey",
+                ALGORITHM,
+                "-days",
+                DAYS,
+                "-subj",
+                &subject,
+                "-keyout",
+                &key,
+                "-out",
+                &certificate,
+            ],
+        )?;
+        private(Path::new(&key), 0o600)?;
+        let der = at(&format!("{name}.der"));
+        run(
+            "openssl",
+            &["x509", "-in", &certificate, "-outform", "DER", "-out", &der],
+        )?;
+        let list = at(&format!("{name}.esl"));
+        run(
+            "sbsiglist",
+            &["--owner", &owner, "--type", "x509", "--output", &list, &der],
+        )?;
+    }
+    for (index, also) in wishes.also.iter().enumerate() {
+        let (der, list) = (
+            at(&format!("also-{index}.der")),
+            at(&format!("also-{index}.esl")),
+        );
+        places::copy(also, Path::new(&der))?;
+        run(
+            "sbsiglist",
+            &["--owner", &owner, "--type", "x509", "--output", &list, &der],
+        )?;
+        let mut all = places::read(&folder.join("db.esl"))?;
+        all.extend(places::read(Path::new(&list))?);
+        places::write(&folder.join("db.esl"), all)?;
+    }
+    // Each list is signed by the key above it; the platform key by itself.
+    for (name, above) in [("PK", "PK"), ("KEK", "PK"), ("db", "KEK")] {
+        run(
+            "sbvarsign",
+            &[
+                "--attr",
+                ATTRIBUTES,
+                "--key",
+                &at(&format!("{above}.key")),
+                "--cert",
+                &at(&format!("{above}.crt")),
+                "--output",
+                &at(&format!("{name}.auth")),
+                name,
+                &at(&format!("{name}.esl")),
+            ],
+        )?;
+    }
+    let (key, public) = (at("update.key"), at("update.der"));
+    run(
+        "openssl",
+        &["genpkey", "-algorithm", "ed25519", "-out", &key],
+    )?;
+    private(Path::new(&key), 0o600)?;
+    run(
+        "openssl",
+        &[
+            "pkey", "-in", &key, "-pubout", "-outform", "DER", "-out", &public,
+        ],
+    )?;
+    // RFC 8410 §4: the key itself is the last 32 bytes.
+    let der = places::read(Path::new(&public))?;
+    let raw = der
+        .last_chunk::<32>()
+        .ok_or("openssl gave no ed25519 key: is its version 3?")?;
+    let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
+    places::write(&folder.join("update.pub"), hex + "\n")
+}
+
+impl Keys {
+    pub fn open(folder: &Path) -> Result<Keys, String> {
+        for file in ["db.key", CERTIFICATE, "update.key", "update.pub", "PK.auth"] {
+            if !folder.join(file).is_file() {
+                return Err(format!(
+                    "{}: there is no {file}; `cargo xtask keys --to DIR` makes all of them",
+                    folder.display()
+                ));
+            }
+        }
+        let folder =
+            fs::canonicalize(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Keys { folder })
+    }
+
+    /// What a box holds to check updates: 32 bytes in hexadecimal.
+    pub fn update_public(&self) -> PathBuf {
+        self.folder.join("update.pub")
+    }
+
+    /// The lists that systemd-boot enrols when firmware is in setup mode.
+    pub fn enrolment(&self) -> Vec<PathBuf> {
+        HIERARCHY
+            .iter()
+            .map(|name| self.folder.join(format!("{name}.auth")))
+            .collect()
+    }
+
+    /// Authenticode, by the db key. `from` and `to` may be the same file.
+    pub fn sign(&self, inputs: &Inputs<'_>, from: &Path, to: &Path) -> Result<(), String> {
+        let work = &inputs.places.work;
+        let (unsigned, signed) = (work.join("unsigned.efi"), work.join("signed.efi"));
+        places::copy(from, &unsigned)?;
+        let mut command = inputs
+            .tools
+            .sandboxed("sbsign", &[(work, true), (&self.folder, false)]);
+        command
+            .arg("--key")
+            .arg(self.folder.join("db.key"))
+            .arg("--cert")
+            .arg(self.folder.join(CERTIFICATE))
+            .arg("--output")
+            .arg(&signed)
+            .arg(&unsigned);
+        inputs.progress.tool("sbsign", &mut command)?;
+        places::copy(&signed, to)
+    }
+
+    /// Ed25519 over the whole file: 64 bytes.
+    pub fn sign_detached(
+        &self,
+        inputs: &Inputs<'_>,
+        file: &Path,
+        signature: &Path,
+    ) -> Result<(), String> {
+        let output = &inputs.places.output;
+        let mut command = inputs
+            .tools
+            .sandboxed("openssl", &[(output, true), (&self.folder, false)]);
+        command
+            .args(["pkeyutl", "-sign", "-rawin", "-inkey"])
+            .arg(self.folder.join("update.key"))
+            .arg("-in")
+            .arg(file)
+            .arg("-out")
+            .arg(signature);
+        inputs.progress.tool("sign-manifest", &mut command)
+    }
+}
+
+/// OVMF's variables with our keys in them and Secure Boot on: what an enrolled board has, for a guest.
+pub fn enrolled_vars(inputs: &Inputs<'_>, keys: &Keys) -> Result<PathBuf, String> {
+    let work = &inputs.places.work;
+    let template = work.join("vars-empty.fd");
+    let output = inputs.places.output.join("OVMF_VARS.enrolled.fd");
+    let source = Path::new(super::machine::OVMF_VARS);
+    if !source.exists() {
+        return Err(format!(
+            "{}: not there; `apt-get install ovmf`",
+            source.display()
+        ));
+    }
+    places::copy(source, &template)?;
+    let owner = places::read(&keys.folder.join("owner.guid"))?;
+    let owner = String::from_utf8_lossy(&owner).trim().to_string();
+    let made = work.join("vars-enrolled.fd");
+    let mut command = inputs
+        .tools
+        .sandboxed("virt-fw-vars", &[(work, true), (&keys.folder, false)]);
+    command
+        .arg("--input")
+        .arg(&template)
+        .arg("--output")
+        .arg(&made);
+    for (option, name) in [("--set-pk", "PK"), ("--add-kek", "KEK"), ("--add-db", "db")] {
+        command
+            .arg(option)
+            .arg(&owner)
+            .arg(keys.folder.join(format!("{name}.crt")));
+    }
+    command.arg("--secure-boot");
+    inputs.progress.tool("virt-fw-vars", &mut command)?;
+    places::copy(&made, &output)?;
+    Ok(output)
+}
+
+fn private(path: &Path, mode: u32) -> Result<(), String> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+fn uuid() -> Result<String, String> {
+    let text = places::read(Path::new("/proc/sys/kernel/random/uuid"))?;
+    Ok(String::from_utf8_lossy(&text).trim().to_string())
+}
