@@ -1,0 +1,25 @@
+//! `ringpost-boot`: between power-on and the daemon. Finds the settings, checks them, chooses and applies the hardware
+//! profile, and writes what systemd and `ringpostd` read.
+//!
+//! `find.rs` looks for settings, in order: a systemd credential, the applied settings on the state partition, the ESP, a USB
+//! stick. `settle.rs` makes them complete (profile, legs, password hashes). `network.rs` writes files for systemd-networkd.
+//! `selftest.rs` names what is missing. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
+//!
+//! What must hold: everything is below a root directory that the caller names, so that a test needs no machine; settings
+//! that are there and wrong are refused with file, line and fix, and never passed over for older ones; no secret is written
+//! into the report; what is tuned and does not hold is told, and stops nothing.
+//!
+//! Start reading at `run.rs`.
+#![forbid(unsafe_code)]
+
+pub mod find;
+pub mod limits;
+mod network;
+pub mod report;
+pub mod run;
+mod selftest;
+mod settle;
+mod write;
+
+pub use report::Report;
+pub use run::{Outcome, World, run};

@@ -1,0 +1,16 @@
+//! Every number of this crate, with its reason.
+
+use std::time::Duration;
+
+/// Settings are a page of text, even with a thousand first accounts.
+pub const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
+/// One line with a password.
+pub const PASSWORD_BYTES_MAX: usize = 1024;
+/// As `ringpostctl` asks for.
+pub const PASSWORD_BYTES_MIN: usize = 6;
+/// Disks appear within a second or two of the kernel's start; a SAN's take longer, and the daemon serves from one leg.
+pub const LEGS_WITHIN: Duration = Duration::from_secs(10);
+/// How often it is looked.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A clock before this was never set: seconds of 1 January 2026.
+pub const CLOCK_MIN: u64 = 1_767_225_600;

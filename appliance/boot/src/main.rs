@@ -1,0 +1,111 @@
+//! `ringpost-boot`: everything it does is in the library, for tests run it on trees of files.
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use boot::limits::LEGS_WITHIN;
+use boot::{Outcome, Report, World};
+use clap::Parser;
+
+/// Finds the settings, chooses and applies the hardware profile, and writes what the daemon reads.
+///
+/// Exit status: 0 the daemon may start; 3 nobody gave settings yet; 1 they are wrong.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost-boot", version)]
+struct Flags {
+    /// Another root directory: nothing outside it is touched and no program is run
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+}
+
+const USB: &str = "/run/ringpost/usb";
+
+fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let here = flags.root == Path::new("/");
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let world = World {
+        root: flags.root,
+        credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        wait: LEGS_WITHIN,
+        now,
+        usb: Box::new(move || if here { mount_usb() } else { None }),
+        command: Box::new(move |program, arguments| {
+            if here {
+                command(program, arguments)
+            } else {
+                Ok(())
+            }
+        }),
+    };
+    let (outcome, report) = boot::run(&world);
+    if here && Path::new(USB).exists() {
+        let _ = command("umount", &[USB]); // it is read no more
+    }
+    tell(&report);
+    match outcome {
+        Outcome::Ready => ExitCode::SUCCESS,
+        Outcome::NoSettings => {
+            eprintln!("ringpost-boot: no settings: the set-up screen on the console asks for them");
+            ExitCode::from(3)
+        }
+        Outcome::Refused => ExitCode::from(1),
+    }
+}
+
+fn tell(report: &Report) {
+    if let Some(profile) = &report.profile {
+        println!("profile {}: {}", profile.name, profile.why);
+    }
+    if let Some(settings) = &report.settings {
+        println!("settings from {settings}");
+    }
+    for difference in &report.differences {
+        println!(
+            "not as promised: {} is \"{}\", not \"{}\" {}",
+            difference.what, difference.found, difference.promised, difference.why
+        );
+    }
+    for missing in &report.missing {
+        eprintln!("ringpost-boot: missing: {missing}");
+    }
+    for alarm in &report.alarms {
+        eprintln!("ringpost-boot: {alarm}");
+    }
+    if let Some(refused) = &report.refused {
+        eprintln!("ringpost-boot: {refused}");
+    }
+}
+
+/// A stick whose file system is called RINGPOST.
+fn mount_usb() -> Option<PathBuf> {
+    let device = "/dev/disk/by-label/RINGPOST";
+    if !Path::new(device).exists() {
+        return None;
+    }
+    std::fs::create_dir_all(USB).ok()?;
+    let arguments = ["-t", "vfat", "-o", "nosuid,nodev,noexec,sync", device, USB];
+    match command("mount", &arguments) {
+        Ok(()) => Some(USB.into()),
+        Err(why) => {
+            eprintln!("ringpost-boot: the USB stick cannot be read: {why}");
+            None
+        }
+    }
+}
+
+fn command(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{program}: {}", told.trim()))
+}

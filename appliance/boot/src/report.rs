@@ -1,0 +1,38 @@
+//! `/run/ringpost/boot.json`: what was found, chosen and applied, for the console and for `ringpostctl`. Holds no secret.
+
+use hardware::Difference;
+use plan::{Placement, Shape};
+use serde::{Deserialize, Serialize};
+
+/// Below the root.
+pub const PATH: &str = "run/ringpost/boot.json";
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub version: String,
+    /// Where the settings came from, in words; `None`: nowhere.
+    pub settings: Option<String>,
+    /// Why the settings were refused: file, line and fix.
+    pub refused: Option<String>,
+    pub server_name: Option<String>,
+    pub profile: Option<ProfileReport>,
+    pub legs: Vec<String>,
+    /// What the self-test does not find and the box cannot serve mail without.
+    pub missing: Vec<String>,
+    /// What works but should be looked at.
+    pub alarms: Vec<String>,
+    /// Promised by the profile and not so.
+    pub differences: Vec<Difference>,
+    /// Files written for systemd.
+    pub files: Vec<String>,
+    pub shape: Shape,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProfileReport {
+    pub name: String,
+    pub why: String,
+    pub pinned: bool,
+    pub placement: Placement,
+    pub command_line: Vec<String>,
+}

@@ -1,0 +1,375 @@
+//! Everything in order: settings, profile, tuning, network, report.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hardware::{Difference, disks};
+use plan::choose::choose;
+use plan::place::place;
+use plan::{Machine, Misfit, Plan, Profile, Settings, Shape};
+
+use crate::find::{self, APPLIED, Found};
+use crate::limits::LOOK_EVERY;
+use crate::network;
+use crate::report::{self, ProfileReport, Report};
+use crate::selftest::{self, below};
+use crate::settle;
+use crate::write::{hand_over, replace};
+
+/// What the daemon reads, below the root.
+pub const SETTINGS: &str = "run/ringpost/ringpost.toml";
+const COMMAND_LINE: &str = "run/ringpost/cmdline";
+const WATCHDOG: &str = "run/systemd/system.conf.d/50-ringpost-profile.conf";
+
+/// Where we are, and what may be done there.
+pub struct World {
+    /// `/`, or a tree of files.
+    pub root: PathBuf,
+    /// `$CREDENTIALS_DIRECTORY`.
+    pub credentials: Option<PathBuf>,
+    /// How long disks are waited for.
+    pub wait: Duration,
+    /// Seconds since 1970.
+    pub now: u64,
+    /// Mounts a USB stick with the label RINGPOST and says where; asked only when no other place has settings.
+    pub usb: Box<dyn Fn() -> Option<PathBuf>>,
+    /// Runs a program of the system; `Err`: why it did not work.
+    pub command: Box<dyn Fn(&str, &[&str]) -> Result<(), String>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The daemon may start.
+    Ready,
+    /// Nobody said anything yet: the set-up screen asks.
+    NoSettings,
+    /// Settings are there, and wrong or not to be carried out.
+    Refused,
+}
+
+/// Does it all. The report is written whatever the outcome.
+pub fn run(world: &World) -> (Outcome, Report) {
+    let mut report = Report {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        shape: hardware::probe(&world.root),
+        ..Report::default()
+    };
+    let outcome = match live(world, &mut report) {
+        Ok(outcome) => outcome,
+        Err(misfit) => {
+            report.refused = Some(misfit.to_string());
+            Outcome::Refused
+        }
+    };
+    if let Err(misfit) = write_report(world, &report) {
+        report.alarms.push(misfit.to_string());
+    }
+    (outcome, report)
+}
+
+fn live(world: &World, report: &mut Report) -> Result<Outcome, Misfit> {
+    let root = world.root.as_path();
+    if find::forget(root)? {
+        report
+            .alarms
+            .push("a factory reset was asked for and is done; mail is still on its legs".into());
+    }
+    let found = find::find(root, world.credentials.as_deref(), || (world.usb)())?;
+    let Some(found) = found else {
+        // Reached by network for whoever sets it up, and tuned like any machine.
+        write_files(
+            world,
+            report,
+            network::files(None, &plan::site::Time::default()),
+        )?;
+        tune(world, report, None)?;
+        return Ok(Outcome::NoSettings);
+    };
+    report.settings = Some(found.from.words().to_owned());
+    let name = found.path.display().to_string();
+    let settings = Settings::parse_before_legs(&name, &found.text)?;
+    report.server_name = Some(settings.server.name.clone());
+    let found = keep(world, found, report)?;
+    // The network first: what is wrong below is then seen from afar as well.
+    write_files(
+        world,
+        report,
+        network::files(settings.network.as_ref(), &settings.time),
+    )?;
+    set_host_name(root, &settings.server.name, report);
+    let profile = tune(world, report, settings.server.profile.as_deref())?;
+    let legs = legs(world, &settings, &profile, report)?;
+    write_for_daemon(world, &found, &settings, &profile, &legs, report)?;
+    let shape = hardware::probe(root);
+    let findings = selftest::look(root, &settings, &shape, &legs, world.now);
+    report.shape = shape;
+    report.legs = legs;
+    report.missing.extend(findings.missing);
+    report.alarms.extend(findings.alarms);
+    Ok(Outcome::Ready)
+}
+
+/// Hashes passwords that came in files, and keeps what was handed over once.
+fn keep(world: &World, found: Found, report: &mut Report) -> Result<Found, Misfit> {
+    let (text, passwords) = settle::with_hashes(&found)?;
+    let kept = Found { text, ..found };
+    if kept.from.is_kept() {
+        let path = world.root.join(APPLIED);
+        replace(&path, &kept.text, 0o600)?;
+        hand_over(&world.root, &path)?;
+    }
+    // Only now: their hashes are durable, or come again with the next credential.
+    for password in passwords {
+        if let Err(error) = std::fs::remove_file(&password) {
+            report.alarms.push(format!(
+                "{} holds a password and cannot be removed ({error}): remove it",
+                password.display()
+            ));
+        }
+    }
+    Ok(kept)
+}
+
+fn set_host_name(root: &Path, name: &str, report: &mut Report) {
+    let host = name.split('.').next().unwrap_or(name);
+    let path = root.join("proc/sys/kernel/hostname");
+    if let Err(error) = std::fs::write(&path, host) {
+        report
+            .alarms
+            .push(format!("the host name cannot be set to {host}: {error}"));
+    }
+}
+
+/// Chooses the profile, applies it and says what does not hold.
+fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Profile, Misfit> {
+    let root = world.root.as_path();
+    let profiles = Profile::all(&root.join(plan::profile::DIRECTORY))?;
+    let choice = choose(&profiles, &report.shape);
+    let (name, why) = match pinned {
+        Some(name) => (name.to_owned(), "pinned by server.profile".to_owned()),
+        None => (choice.name, choice.why),
+    };
+    let profile = match profiles.into_iter().find(|profile| profile.name == name) {
+        Some(profile) => profile,
+        None => Profile::load(&name)?,
+    };
+    let placement = place(&profile.zones, &Machine::whole(&report.shape))?;
+    let command_line = hardware::command_line(&profile, &placement);
+    let steps = hardware::steps(root, &profile, &report.shape, &placement);
+    report.differences = hardware::apply(root, &steps);
+    report
+        .differences
+        .extend(hardware::apply::check_command_line(root, &command_line));
+    if let Some(queues) = hardware::tune::nic_queues(&profile, &placement) {
+        set_queues(world, report, queues)?;
+    }
+    if let Some(timeout) = profile.watchdog.timeout {
+        set_watchdog(world, report, timeout.0)?;
+    }
+    replace(
+        &root.join(COMMAND_LINE),
+        &format!("{}\n", command_line.join(" ")),
+        0o644,
+    )?;
+    report.profile = Some(ProfileReport {
+        name,
+        why,
+        pinned: pinned.is_some(),
+        placement,
+        command_line,
+    });
+    Ok(profile)
+}
+
+/// Queue pairs are udev's to set: it reads our file when it looks at the card again.
+fn set_queues(world: &World, report: &mut Report, queues: u64) -> Result<(), Misfit> {
+    let wrong = |shape: &Shape| -> Vec<(String, u64)> {
+        let nics = shape.nics.iter();
+        nics.filter(|nic| nic.queues as u64 != queues)
+            .map(|nic| (nic.mac.clone(), queues))
+            .collect()
+    };
+    let cards = wrong(&report.shape);
+    if cards.is_empty() {
+        return Ok(());
+    }
+    write_files(world, report, network::queue_files(&cards))?;
+    let trigger = [
+        "trigger",
+        "--action=add",
+        "--subsystem-match=net",
+        "--settle",
+    ];
+    let why = (world.command)("udevadm", &trigger)
+        .err()
+        .unwrap_or_default();
+    report.shape = hardware::probe(&world.root);
+    for nic in &report.shape.nics {
+        if nic.queues as u64 != queues {
+            report.differences.push(Difference {
+                key: "nic.queues".into(),
+                what: nic.name.clone(),
+                promised: queues.to_string(),
+                found: nic.queues.to_string(),
+                why: why.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// systemd feeds the watchdog; it reads our file when it is told to.
+fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result<(), Misfit> {
+    let watchdog = world.root.join("sys/class/watchdog/watchdog0");
+    let read = |file: &str| {
+        let text = std::fs::read_to_string(watchdog.join(file)).unwrap_or_default();
+        text.trim().to_owned()
+    };
+    let wanted = timeout.as_secs().to_string();
+    if !watchdog.exists() {
+        report.differences.push(Difference {
+            key: "watchdog.timeout".into(),
+            what: "/sys/class/watchdog/watchdog0".into(),
+            promised: wanted,
+            found: String::new(),
+            why: "this machine has no watchdog".into(),
+        });
+        return Ok(());
+    }
+    let mut why = String::new();
+    if read("timeout") != wanted || read("state") != "active" {
+        let file = (
+            WATCHDOG.to_owned(),
+            format!("[Manager]\nRuntimeWatchdogSec={wanted}\n"),
+        );
+        write_files(world, report, [file].into())?;
+        why = (world.command)("systemctl", &["daemon-reload"])
+            .err()
+            .unwrap_or_default();
+    }
+    if read("timeout") != wanted {
+        report.differences.push(Difference {
+            key: "watchdog.timeout".into(),
+            what: "/sys/class/watchdog/watchdog0/timeout".into(),
+            promised: wanted,
+            found: read("timeout"),
+            why,
+        });
+    }
+    Ok(())
+}
+
+/// The settings' legs, else the profile's; waits until they have appeared.
+fn legs(
+    world: &World,
+    settings: &Settings,
+    profile: &Profile,
+    report: &mut Report,
+) -> Result<Vec<String>, Misfit> {
+    let root = world.root.as_path();
+    let begin = Instant::now();
+    let named = settings.volume.legs.get_ref();
+    if !named.is_empty() {
+        let absent = |leg: &&PathBuf| leg.starts_with("/dev") && !below(root, leg).exists();
+        while named.iter().any(|leg| absent(&leg)) && begin.elapsed() < world.wait {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        return Ok(named.iter().map(|leg| leg.display().to_string()).collect());
+    }
+    if profile.mirror.legs.is_empty() {
+        return Err(Misfit::new(format!(
+            "the settings name no legs and profile {} has none to propose: write volume.legs = [\"/dev/disk/by-id/…\", \"/dev/disk/by-id/…\"]; here are {}",
+            profile.name,
+            known_disks(&report.shape)
+        )));
+    }
+    loop {
+        // Until they are found, or the wait is over.
+        match disks::legs(&report.shape, &profile.mirror.legs) {
+            Ok(legs) => return Ok(legs),
+            Err(why) if begin.elapsed() >= world.wait => {
+                return Err(Misfit::new(format!(
+                    "profile {}: {why}; here are {}",
+                    profile.name,
+                    known_disks(&report.shape)
+                )));
+            }
+            Err(_) => {
+                std::thread::sleep(LOOK_EVERY);
+                report.shape = hardware::probe(root);
+            }
+        }
+    }
+}
+
+fn known_disks(shape: &Shape) -> String {
+    let disks: Vec<String> = shape.mail_disks().filter_map(disks::stable_path).collect();
+    if disks.is_empty() {
+        "no disks without partitions".into()
+    } else {
+        disks.join(", ")
+    }
+}
+
+/// The whole settings, held against the machine once more as the daemon will.
+fn write_for_daemon(
+    world: &World,
+    found: &Found,
+    settings: &Settings,
+    profile: &Profile,
+    legs: &[String],
+    report: &Report,
+) -> Result<(), Misfit> {
+    let own = settings.volume.legs.get_ref().is_empty();
+    let shipped = Profile::built_in(&profile.name).is_some();
+    let reference = match (&settings.server.profile, shipped) {
+        (Some(pinned), _) if pinned.contains('/') => pinned.clone(),
+        // An OEM's file may stand in the place of ours: the daemon is given the file.
+        _ => match oem_file(&world.root, &profile.name) {
+            Some(path) => path,
+            None => profile.name.clone(),
+        },
+    };
+    let text = settle::for_daemon(found, &reference, own.then_some(legs))?;
+    let whole = Settings::parse(&found.path.display().to_string(), &text)?;
+    Plan::make(&whole, profile, &Machine::whole(&report.shape))?;
+    let path = world.root.join(SETTINGS);
+    replace(&path, &text, 0o600)?;
+    hand_over(&world.root, &path)?;
+    // The daemon leaves word there for the system (reboot, power off).
+    hand_over(&world.root, path.parent().unwrap_or(&world.root))
+}
+
+/// The path of an OEM's profile file, as the daemon sees it.
+fn oem_file(root: &Path, name: &str) -> Option<String> {
+    let directory = root.join(plan::profile::DIRECTORY);
+    let entries = std::fs::read_dir(&directory).ok()?;
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        if path.extension().is_some_and(|ending| ending == "toml")
+            && Profile::parse("f", &text).is_ok_and(|profile| profile.name == name)
+        {
+            let below = path.strip_prefix(root).ok()?;
+            return Some(Path::new("/").join(below).display().to_string());
+        }
+    }
+    None
+}
+
+fn write_files(world: &World, report: &mut Report, files: network::Files) -> Result<(), Misfit> {
+    for (path, text) in files {
+        replace(&world.root.join(&path), &text, 0o644)?;
+        report.files.push(format!("/{path}"));
+    }
+    Ok(())
+}
+
+fn write_report(world: &World, report: &Report) -> Result<(), Misfit> {
+    let text = serde_json::to_string_pretty(report)
+        .map_err(|error| Misfit::new(format!("cannot write the report: {error}")))?;
+    replace(&world.root.join(report::PATH), &format!("{text}\n"), 0o644)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! What is missing, named before the daemon starts.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use plan::{Settings, Shape};
+
+use crate::limits::CLOCK_MIN;
+
+/// What the box cannot serve mail without, and what should be looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    pub missing: Vec<String>,
+    pub alarms: Vec<String>,
+}
+
+pub fn look(
+    root: &Path,
+    settings: &Settings,
+    shape: &Shape,
+    legs: &[String],
+    now: u64,
+) -> Findings {
+    let mut findings = Findings::default();
+    look_at_legs(root, settings, shape, legs, &mut findings);
+    look_at_state(root, &mut findings);
+    if shape.nics.is_empty() {
+        findings
+            .missing
+            .push("no network card: its driver may not be part of this image".into());
+    }
+    look_at_cards(settings, shape, &mut findings);
+    let files = [&settings.tls.certificate, &settings.tls.key];
+    for file in files.into_iter().flatten() {
+        if !below(root, file).exists() {
+            findings.missing.push(format!(
+                "{} (from [tls]): put it there, or leave it out for a self-signed certificate",
+                file.display()
+            ));
+        }
+    }
+    if now < CLOCK_MIN {
+        findings.alarms.push(
+            "the clock was never set: mail gets wrong dates until a time server answers".into(),
+        );
+    }
+    findings
+}
+
+fn look_at_legs(
+    root: &Path,
+    settings: &Settings,
+    shape: &Shape,
+    legs: &[String],
+    findings: &mut Findings,
+) {
+    let mut there = 0;
+    for leg in legs {
+        let path = below(root, Path::new(leg));
+        let real = fs::canonicalize(&path);
+        let Ok(real) = real else {
+            // A file leg is made by the daemon, when it may.
+            if !settings.volume.create || leg.starts_with("/dev/") {
+                findings.alarms.push(format!(
+                    "leg {leg} is not there: mail goes on with the other; `ringpostctl leg attach` brings it back"
+                ));
+            } else {
+                there += 1;
+            }
+            continue;
+        };
+        let name = real.file_name().unwrap_or_default().to_string_lossy();
+        if let Some(disk) = shape.disks.iter().find(|disk| disk.name == name)
+            && disk.partitions > 0
+        {
+            findings.missing.push(format!(
+                "leg {leg} is {name}, a disk with partitions: name a whole disk that holds nothing else"
+            ));
+        }
+        let kind = fs::metadata(&real).map(|meta| meta.file_type());
+        if leg.starts_with("/dev/")
+            && root == Path::new("/")
+            && !kind.is_ok_and(|kind| kind.is_block_device())
+        {
+            findings.missing.push(format!("leg {leg} is no disk"));
+            continue;
+        }
+        there += 1;
+    }
+    if there == 0 && !legs.is_empty() {
+        findings
+            .missing
+            .push("no leg is there: plug a disk in, or correct volume.legs".into());
+    }
+    if legs.len() == 1 {
+        findings
+            .alarms
+            .push("the volume has one leg: a disk that dies takes the mail with it".into());
+    }
+}
+
+/// On memory, the box forgets its settings, its certificate and which legs are in sync.
+fn look_at_state(root: &Path, findings: &mut Findings) {
+    let mounts = fs::read_to_string(root.join("proc/mounts")).unwrap_or_default();
+    let kind = mounts
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace().skip(1);
+            Some((words.next()?, words.next()?))
+        })
+        .rfind(|(place, _)| *place == "/var/lib/ringpost");
+    if !kind.is_some_and(|(_, kind)| kind != "tmpfs" && kind != "ramfs") {
+        findings.alarms.push(
+            "no state partition: settings, certificate and the record of which legs are in sync are lost at power-off".into(),
+        );
+    }
+}
+
+fn look_at_cards(settings: &Settings, shape: &Shape, findings: &mut Findings) {
+    let Some(network) = &settings.network else {
+        return;
+    };
+    let own: Vec<&str> = network
+        .bonds
+        .iter()
+        .map(|bond| bond.name.as_str())
+        .chain(network.vlans.iter().map(|vlan| vlan.name.as_str()))
+        .collect();
+    let known = |name: &str| {
+        name.contains('*') || own.contains(&name) || shape.nics.iter().any(|nic| nic.name == name)
+    };
+    let members = network.bonds.iter().flat_map(|bond| &bond.members);
+    let named = network
+        .interfaces
+        .iter()
+        .filter_map(|interface| interface.name.as_ref())
+        .chain(members)
+        .chain(network.vlans.iter().map(|vlan| &vlan.on));
+    for name in named.filter(|name| !known(name)) {
+        findings.alarms.push(format!(
+            "no network card is called {name}; here are {}",
+            cards(shape, |nic| &nic.name)
+        ));
+    }
+    let macs = network
+        .interfaces
+        .iter()
+        .filter_map(|interface| interface.mac.as_ref());
+    for mac in macs {
+        if !shape
+            .nics
+            .iter()
+            .any(|nic| nic.mac.eq_ignore_ascii_case(mac))
+        {
+            findings.alarms.push(format!(
+                "no network card has the address {mac}; here are {}",
+                cards(shape, |nic| &nic.mac)
+            ));
+        }
+    }
+}
+
+fn cards(shape: &Shape, word: impl Fn(&plan::shape::Nic) -> &String) -> String {
+    let words: Vec<&str> = shape.nics.iter().map(|nic| word(nic).as_str()).collect();
+    if words.is_empty() {
+        "none".into()
+    } else {
+        words.join(", ")
+    }
+}
+
+/// An absolute path of the settings, below the root.
+pub fn below(root: &Path, path: &Path) -> std::path::PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
