@@ -21,6 +21,9 @@ pub const SETTINGS: &str = "run/ringpost/ringpost.toml";
 const COMMAND_LINE: &str = "run/ringpost/cmdline";
 const WATCHDOG: &str = "run/systemd/system.conf.d/50-ringpost-profile.conf";
 
+/// A program and its arguments.
+pub type RunProgram = dyn Fn(&str, &[&str]) -> Result<(), String>;
+
 /// Where we are, and what may be done there.
 pub struct World {
     /// `/`, or a tree of files.
@@ -34,7 +37,7 @@ pub struct World {
     /// Mounts a USB stick with the label RINGPOST and says where; asked only when no other place has settings.
     pub usb: Box<dyn Fn() -> Option<PathBuf>>,
     /// Runs a program of the system; `Err`: why it did not work.
-    pub command: Box<dyn Fn(&str, &[&str]) -> Result<(), String>>,
+    pub command: Box<RunProgram>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,13 +12,13 @@ use crate::admin::SOCKET;
 use crate::client::Remote;
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, Verb};
 use crate::words::Request;
-use crate::{client, credentials, dump, profiles, salvage, show};
+use crate::{client, credentials, dump, profiles, salvage, selftest, show};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]
 #[command(name = "ringpostctl", version, subcommand_required = true)]
 struct Command {
-    /// The daemon's state directory [default: where this program was called from, else ./var]
+    /// The daemon's state directory [default: where this program was called from, else /var/lib/ringpost, else ./var]
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The daemon's control socket, in place of --state
@@ -65,6 +65,16 @@ impl Command {
             Verb::Config(ConfigVerb::Check { file }) => return self.check_config(file),
             Verb::Salvage { legs, to } => return self.salvage(legs, to),
             Verb::Profile(verb) => return self.profile(verb),
+            Verb::Selftest { within } => {
+                if self.host.is_some() {
+                    return Err(
+                        "selftest goes through the appliance's own listeners: run it there".into(),
+                    );
+                }
+                let told = selftest::run(&self.socket(), within.0)?;
+                self.print_both(&serde_json::json!({ "selftest": told }), &told)?;
+                return Ok(ExitCode::SUCCESS);
+            }
             Verb::Log(LogVerb::Dump { leg }) => {
                 let mut out = std::io::BufWriter::new(std::io::stdout());
                 dump::run(leg, self.json, &mut out)?;
@@ -173,7 +183,12 @@ impl Command {
             .parent()
             .map(|parent| parent.join(SOCKET))
             .filter(|socket| socket.exists());
-        beside.unwrap_or_else(|| PathBuf::from("var").join(SOCKET))
+        // On an appliance it is called from anywhere.
+        let appliance = PathBuf::from("/var/lib/ringpost").join(SOCKET);
+        let appliance = || appliance.exists().then_some(appliance);
+        beside
+            .or_else(appliance)
+            .unwrap_or_else(|| PathBuf::from("var").join(SOCKET))
     }
 
     fn print(&self, request: &Request, value: &Value) -> Result<(), String> {

@@ -33,6 +33,7 @@ mod profiles;
 pub mod remote;
 pub mod room;
 mod salvage;
+mod selftest;
 mod show;
 mod verbs;
 mod words;

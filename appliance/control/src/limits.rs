@@ -35,3 +35,7 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 pub const ASIDE_MAX: u32 = 10;
 /// Damage that `salvage` names one by one.
 pub const SALVAGE_FINDINGS_MAX: usize = 10_000;
+
+/// Our own message comes back in lines far shorter than this, in far fewer.
+pub const SELFTEST_LINE_BYTES_MAX: u64 = 64 * 1024;
+pub const SELFTEST_LINES_MAX: usize = 1_000;

@@ -47,6 +47,12 @@ pub(crate) enum Verb {
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Send a message by SMTP and read it by IMAP; the exit status is 1 unless that works
+    Selftest {
+        /// Give up after this long
+        #[arg(long, value_name = "SPAN", default_value = "60s")]
+        within: plan::Span,
+    },
     /// Hardware profiles: which fits this machine, what it asks for, what is so
     #[command(subcommand)]
     Profile(ProfileVerb),
@@ -268,6 +274,7 @@ impl Verb {
             | Verb::Salvage { .. }
             | Verb::Log(_)
             | Verb::AdminCert { .. }
+            | Verb::Selftest { .. }
             | Verb::Profile(_) => {
                 unreachable!("done without the daemon")
             }

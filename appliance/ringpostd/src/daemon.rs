@@ -15,11 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use zone::Budget;
 
 use crate::cores::{Bound, Cores, Serving};
+use crate::people::People;
 use crate::settings::{Chosen, Flags};
 use crate::state::State;
 use crate::storage::Opening;
 use crate::trial::{self, Legs};
-use crate::{certificate, events};
+use crate::{certificate, events, notify};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -52,6 +53,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let https = certificate::for_https(&settings, &shown)?;
     // Sockets before legs: a port in use is said before anything is written.
     let bound = bind(&plan, trial)?;
+    // Before the volume: what is wrong with them is said before anything is written.
+    let first = if trial {
+        People::demo()?
+    } else {
+        People::of(&settings)?
+    };
     let legs = trial::prepare(&plan.storage, &state)?;
     let opening = Opening {
         plan: plan.storage.clone(),
@@ -65,10 +72,8 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     for note in &notes {
         eprintln!("ringpostd: {note}");
     }
-    if trial {
-        trial::populate(&owner).await?;
-    }
     if legs != Legs::Open {
+        first.settle(&owner).await?;
         trial::created(&state)?;
     }
     // Until here a signal ends us at once: nothing was accepted yet, and every step can be done again.
@@ -88,7 +93,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         receive_memory: Budget::new(plan.receive_bytes as usize),
         read_memory: Budget::new(plan::limits::READS_BYTES as usize),
         logins: Logins::new(),
-        login_on_loopback: trial,
+        login_on_loopback: plan.plaintext_on_loopback,
         placed: Placed::default(),
         metrics: metrics.clone(),
         sink: flags.sink,
@@ -97,6 +102,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             .flatten(),
     };
     cores.serve(&serving, &bound)?;
+    let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));
     let admin = Admin::new(
         plan.clone(),
         owner,
@@ -112,11 +118,14 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     }
     println!("RINGPOST READY");
     let _ = std::io::stdout().flush();
+    notify::tell(notify::READY);
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
     tracing::info!("stopping");
+    notify::tell(notify::STOPPING);
+    alive.abort();
     admin.stopping();
     let cut = cores.stop().await;
     if cut > 0 {

@@ -2,7 +2,7 @@
 //!
 //! `settings.rs` turns the command line into a checked plan; `state.rs` holds what lives beside the legs (lock, witness,
 //! certificate); `storage.rs` is the storage thread's opening; `cores.rs` starts the planned threads and stops them again;
-//! `trial.rs` is the first start of trial mode and its one screen. Called as `ringpostctl` this program is the operator's
+//! `trial.rs` is the first start and trial mode's one screen, `people.rs` who is there from the beginning, `notify.rs` word to systemd. Called as `ringpostctl` this program is the operator's
 //! tool instead (`control`).
 //!
 //! What must hold: `RINGPOST READY` means every planned listener accepts; a stop finishes what was accepted, checkpoints
@@ -16,6 +16,8 @@ mod certificate;
 mod cores;
 mod daemon;
 mod events;
+mod notify;
+mod people;
 mod settings;
 mod state;
 mod storage;

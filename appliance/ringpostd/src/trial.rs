@@ -5,11 +5,8 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use control::password;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mail::Address;
 use plan::{Misfit, Plan, Service, Size, StoragePlan};
-use service::owner::Owner;
 
 use crate::state::{State, write_private};
 use crate::witness::FileWitness;
@@ -169,33 +166,6 @@ fn shown(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect::<Vec<_>>()
         .join(" and ")
-}
-
-/// Domain and accounts of a volume that has none.
-pub async fn populate(owner: &Owner) -> Result<(), Misfit> {
-    let told = |what: String| Misfit::new(format!("cannot make the demo accounts: {what}"));
-    let known = owner
-        .ask(|mailboxes| async move { mailboxes.domains() })
-        .await;
-    if !known.map_err(|busy| told(busy.to_string()))?.is_empty() {
-        return Ok(());
-    }
-    let mut accounts = Vec::new();
-    for person in PEOPLE {
-        let address = Address::from_parts(person, DOMAIN).expect("a good address");
-        accounts.push((address, password::hash(PASSWORD).map_err(told)?));
-    }
-    let made = owner
-        .ask(move |mailboxes| async move {
-            mailboxes.add_domain(DOMAIN).await?;
-            for (address, hash) in &accounts {
-                mailboxes.add_account(address, hash, 0).await?;
-            }
-            Ok::<(), mailbox::MailboxFault>(())
-        })
-        .await;
-    made.map_err(|busy| told(busy.to_string()))?
-        .map_err(|fault| told(fault.to_string()))
 }
 
 /// The one screen of trial mode.
