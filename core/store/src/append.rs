@@ -213,6 +213,8 @@ pub(crate) struct Flight {
     pub cargo: Vec<Cargo>,
     pub bytes: u64,
     pub since: Time,
+    /// A checkpoint's own frames and nothing else.
+    pub is_index: bool,
 }
 
 /// The batch that landed last.
@@ -414,6 +416,9 @@ impl Committer {
             }
         }
         self.inner.note_batch(address, flight.bytes, groups);
+        if !flight.is_index {
+            self.inner.content.set(address.lsn);
+        }
         for (reply, committed) in answers {
             reply.send(Ok(committed));
         }

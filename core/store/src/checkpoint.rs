@@ -229,12 +229,18 @@ impl Inner {
         let burst = job(&*self.io.host, move || arena.take_burst()).await;
         let pages = burst.pages.len() as u64;
         self.write_pages(&burst).await?;
-        let logged_bytes = self.log_checks(&burst, applied).await?;
+        let (logged_bytes, logged_at) = self.log_checks(&burst, applied).await?;
         projection.arena.retire(&burst);
+        // With nothing else in between, recovery need not look at this checkpoint's own batches either.
+        let recovered_from = if self.content.get() <= applied {
+            logged_at
+        } else {
+            applied
+        };
 
         let sync = projection.chain.borrow().newest;
         self.set_note(
-            applied,
+            recovered_from,
             Note {
                 sync,
                 rebuild: false,
@@ -275,8 +281,12 @@ impl Inner {
         Ok(())
     }
 
-    /// Makes IDX-SYNC durable, with a delta or a whole table; says how many bytes.
-    async fn log_checks(self: &Rc<Inner>, burst: &Burst, applied: Lsn) -> Result<u64, StoreFault> {
+    /// Makes IDX-SYNC durable, with a delta or a whole table; says how many bytes, and its LSN.
+    async fn log_checks(
+        self: &Rc<Inner>,
+        burst: &Burst,
+        applied: Lsn,
+    ) -> Result<(u64, Lsn), StoreFault> {
         let projection = &self.projection;
         let chain = projection.chain.borrow().clone();
         let changed: Vec<(u64, u64)> = burst
@@ -295,7 +305,9 @@ impl Inner {
         let repeat_bytes = projection.arena.table_bytes().max(TABLE_REPEAT_BYTES_MIN);
         let delta_pays = chain.deltas < DELTAS_MAX
             && delta_bytes <= self.sizes.delta_bytes_max
-            && chain.delta_bytes + delta_bytes <= repeat_bytes;
+            && chain.delta_bytes + delta_bytes <= repeat_bytes
+            // Each segment of the chain is one that stays occupied.
+            && (self.space.admits_bodies() || chain.segments.len() <= 1);
         let mut next = match chain.newest {
             Some(previous)
                 if delta_pays && !projection.chain_lies_in(&self.reclaim.emptied_segments()) =>
@@ -326,22 +338,26 @@ impl Inner {
         }
         let payload = sync.encode();
         logged_bytes += payload.len() as u64;
-        let (_, address) = self.append_own(Kind::IndexSync, payload.into()).await?;
+        let (lsn, address) = self.append_own(Kind::IndexSync, payload.into()).await?;
         next.note(&address);
         next.newest = Some(address);
         *projection.chain.borrow_mut() = next;
-        Ok(logged_bytes)
+        Ok((logged_bytes, lsn))
     }
 
-    async fn set_note(&self, applied: Lsn, note: Note) -> Result<(), StoreFault> {
+    async fn set_note(&self, recovered_from: Lsn, note: Note) -> Result<(), StoreFault> {
         // In a rebuild the rows stand for less than what the volume itself need not recover any more.
-        let lsn = applied.max(self.volume.checkpoint().lsn);
+        let lsn = recovered_from.max(self.volume.checkpoint().lsn);
+        let needed = self.projection.chain.borrow().segments.clone();
         Ok(self
             .volume
-            .set_checkpoint(Checkpoint {
-                lsn,
-                note: note.encode(),
-            })
+            .set_checkpoint_with(
+                Checkpoint {
+                    lsn,
+                    note: note.encode(),
+                },
+                needed,
+            )
             .await?)
     }
 

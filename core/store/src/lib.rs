@@ -194,6 +194,8 @@ pub(crate) struct Inner {
     room_bell: Bell,
     /// The newest durable batch.
     landed: Cell<Lsn>,
+    /// The newest durable batch that is not a checkpoint's own; the greatest number until replay has seen all of them.
+    content: Cell<Lsn>,
     space: space::Space,
     projection: checkpoint::Checkpointer,
     reclaim: reclaim::Ledger,

@@ -46,9 +46,9 @@ pub const QUEUE_BYTES_HARD: usize = 128 * MIB;
 pub const QUEUE_GROUPS_HARD: usize = 32_768;
 
 /// Free segments, in parts of all, below which new bodies are refused (storage.md A9): what only records may use from there on is as
-/// large again as what the volume keeps for reclaim and itself (`volume::limits::RESERVE_SHARE`), on small volumes too.
+/// large again as what the volume keeps for reclaim and itself (`volume::limits::RESERVE_SHARE`); on small volumes three segments.
 pub const RESERVE_BODIES_PART: usize = 10;
-pub const RESERVE_BODIES_SEGMENTS_MIN: usize = 2 * volume::limits::RESERVE_SEGMENTS_MIN;
+pub const RESERVE_BODIES_SEGMENTS_MIN: usize = volume::limits::RESERVE_SEGMENTS_MIN + 3;
 
 /// The unit of the projection's storage.
 pub const PAGE_BYTES: usize = 4 * KIB;

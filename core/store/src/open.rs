@@ -131,6 +131,7 @@ impl Store {
             queue_bell: Bell::new(),
             room_bell: Bell::new(),
             landed: Cell::new(found.applied),
+            content: Cell::new(Lsn(u64::MAX)),
             space,
             projection: Checkpointer::new(projection, found.arena, found.chain, found.applied),
             reclaim: reclaim::Ledger::default(),

@@ -28,6 +28,11 @@ impl Committer {
                 placed: own.placed,
             });
         }
+        if rights.is_index() {
+            // Alone: it may go where nothing else may.
+            batch.for_checkpoint();
+            return self.submit(batch, cargo, true);
+        }
         if let Some(big) = self.big.take_if(|big| big.is_settled()) {
             let prepared = big.prepared();
             let fits = frame_bytes(&big.waiting.group, &prepared) <= batch.room_bytes();
@@ -59,6 +64,10 @@ impl Committer {
         if rights.all_reserve() {
             batch.use_reserve();
         }
+        self.submit(batch, cargo, false);
+    }
+
+    fn submit(&mut self, batch: Batch, cargo: Vec<Cargo>, is_index: bool) {
         let bytes = batch.used_bytes() as u64;
         // Here the batch gets its place in the log: before anything else may be placed.
         let commit = Box::pin(self.inner.volume.commit(batch));
@@ -68,6 +77,7 @@ impl Committer {
             cargo,
             bytes,
             since: self.inner.io.host.now(),
+            is_index,
         });
     }
 
@@ -76,7 +86,7 @@ impl Committer {
         let first = queue.own.front()?;
         let bytes =
             align8(frame::FRAME_HEADER_BYTES + frame::RUN_BYTES_MAX) + align8(first.run.len());
-        if bytes > batch.room_bytes() || !rights.admit(first.reserve) {
+        if bytes > batch.room_bytes() || !rights.admit_own(first) {
             return None;
         }
         queue.own.pop_front()
@@ -196,6 +206,8 @@ impl Committer {
 /// would eat the reserve, or a checkpoint would be refused for the company it keeps.
 struct Rights {
     scarce: bool,
+    /// Frames of a checkpoint only, or none of them.
+    index: Option<bool>,
     first: Option<bool>,
     all_reserve: bool,
 }
@@ -204,9 +216,19 @@ impl Rights {
     fn new(scarce: bool) -> Rights {
         Rights {
             scarce,
+            index: None,
             first: None,
             all_reserve: true,
         }
+    }
+
+    fn admit_own(&mut self, frame: &OwnFrame) -> bool {
+        let index = matches!(frame.kind, Kind::IndexSync | Kind::IndexTable);
+        *self.index.get_or_insert(index) == index && self.admit(frame.reserve)
+    }
+
+    fn is_index(&self) -> bool {
+        self.index == Some(true)
     }
 
     fn admit(&mut self, reserve: bool) -> bool {

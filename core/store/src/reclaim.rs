@@ -317,7 +317,7 @@ impl Inner {
                 Err(fault) => return Err(fault),
             }
         }
-        let since = self.landed.get();
+        let since = self.content.get();
         for segment in victims {
             if damaged.contains(segment) {
                 tracing::warn!(segment = segment.0, "a segment with damage is kept");

@@ -14,6 +14,7 @@ pub struct Replay {
     inner: Rc<Inner>,
     walk: Walk,
     ready: VecDeque<Replayed>,
+    seen: Lsn,
 }
 
 impl Replay {
@@ -23,6 +24,7 @@ impl Replay {
             inner,
             walk,
             ready: VecDeque::new(),
+            seen: after,
         }
     }
 
@@ -36,7 +38,11 @@ impl Replay {
             }
             let (address, payload) = match self.walk.next().await {
                 Ok(Some(batch)) => batch,
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    let content = &self.inner.content;
+                    content.set(content.get().min(self.seen));
+                    return Ok(None);
+                }
                 Err(ReadFault::Damaged) if self.inner.report.get().rebuilt => {
                     tracing::error!(
                         "a stretch of the log is damaged on every leg; the rebuild goes on behind it"
@@ -48,6 +54,7 @@ impl Replay {
                 }
                 Err(fault) => return Err(fault.into()),
             };
+            self.seen = self.seen.max(address.lsn);
             let bytes = payload.len() as u64;
             let mut frames = Frames::new(payload, self.inner.seed);
             let mut groups = 0;

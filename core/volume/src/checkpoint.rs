@@ -20,9 +20,11 @@ impl Inner {
     pub async fn set_checkpoint(
         self: &Rc<Self>,
         mut checkpoint: Checkpoint,
+        needed: Option<Vec<SegmentIndex>>,
     ) -> Result<(), CommitFault> {
         assert!(checkpoint.note.len() <= NOTE_BYTES_MAX);
         let _pass = self.checkpointing.enter().await;
+        let needed = needed.unwrap_or_else(|| self.log.borrow().table.needed.clone());
         {
             let log = self.log.borrow();
             assert!(
@@ -33,7 +35,7 @@ impl Inner {
         }
         // until no batch moved while the table was on its way
         let table = loop {
-            if let Some(table) = self.write_table().await? {
+            if let Some(table) = self.write_table(&needed).await? {
                 break table;
             }
         };
@@ -58,16 +60,20 @@ impl Inner {
             }
         }
         self.publish().await?;
+        self.log.borrow_mut().table.needed = needed;
         self.free_own_segments().await
     }
 
     /// The segment table as it is now, durable in the log. `None`: a device refused a write meanwhile, and batches that the
     /// table places elsewhere have moved; it must be written again.
-    async fn write_table(self: &Rc<Self>) -> Result<Option<WrittenTable>, CommitFault> {
+    async fn write_table(
+        self: &Rc<Self>,
+        needed: &[SegmentIndex],
+    ) -> Result<Option<WrittenTable>, CommitFault> {
         let part_bytes = self.plan.batch_bytes_max() - BATCH_HEADER_BYTES;
         let (parts, moves) = {
             let log = self.log.borrow();
-            (log.table.encode(part_bytes), log.moves)
+            (log.table.encode(part_bytes, needed), log.moves)
         };
         assert!(parts.len() <= TABLE_PARTS_MAX);
         // Encoded and enqueued without an await between: the table knows exactly what batches before its first part did.
@@ -96,7 +102,7 @@ impl Inner {
         Ok(same.then_some(WrittenTable { spots, lsn, chain }))
     }
 
-    /// Gives back segments in which only the volume's own batches lie: each opening leaves one behind.
+    /// Gives back segments in which only the volume's own batches lie, or what earlier checkpoints needed.
     async fn free_own_segments(self: &Rc<Self>) -> Result<(), CommitFault> {
         let dead = {
             let log = self.log.borrow();

@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Records,
     /// A part of the segment table.
     Table,
+    /// The store's, and of use only to a checkpoint that names its segment.
+    Index,
 }
 
 /// A batch header that has verified at the place it was read from.
@@ -220,6 +222,7 @@ fn kind_code(kind: Kind) -> u8 {
         Kind::Store => 0,
         Kind::Records => 1,
         Kind::Table => 2,
+        Kind::Index => 3,
     }
 }
 
@@ -228,6 +231,7 @@ fn kind_of(code: u8) -> Option<Kind> {
         0 => Some(Kind::Store),
         1 => Some(Kind::Records),
         2 => Some(Kind::Table),
+        3 => Some(Kind::Index),
         _ => None,
     }
 }
@@ -253,6 +257,9 @@ pub(crate) enum Inline {
     },
     /// SEAL: batches of a term older than this batch's with an LSN above `last` are void.
     Seal { last: Lsn },
+    /// SKIP: what lay in (`after`, `until`] was the volume's own and is given up; the log goes on behind `chain`, the chain
+    /// value of `until`.
+    Skip { after: Lsn, until: Lsn, chain: u128 },
 }
 
 /// SEG-FREE destroys: its record repeats this, so that no damage reads as one.
@@ -291,6 +298,16 @@ pub(crate) fn encode_inline(record: &Inline, out: &mut Vec<u8>) {
         Inline::Seal { last } => {
             body.put_u64(last.0);
             4
+        }
+        Inline::Skip {
+            after,
+            until,
+            chain,
+        } => {
+            body.put_u64(after.0);
+            body.put_u64(until.0);
+            body.put_u128(chain);
+            5
         }
     };
     out.put_u8(code);
@@ -339,6 +356,11 @@ fn decode_inline(bytes: &[u8]) -> Option<Vec<Inline>> {
             }
             4 => Inline::Seal {
                 last: Lsn(body.u64().ok()?),
+            },
+            5 => Inline::Skip {
+                after: Lsn(body.u64().ok()?),
+                until: Lsn(body.u64().ok()?),
+                chain: body.u128().ok()?,
             },
             SKIPPABLE_FROM.. => continue,
             _ => return None,
@@ -394,6 +416,11 @@ mod tests {
                 ordinal: 2,
             },
             Inline::Seal { last: Lsn(40) },
+            Inline::Skip {
+                after: Lsn(12),
+                until: Lsn(40),
+                chain: 0x9abc,
+            },
         ]
     }
 

@@ -116,6 +116,14 @@ pub fn headers() -> Vec<Vec<u8>> {
         &mut inline,
     );
     encode_inline(&Inline::Seal { last: Lsn(8) }, &mut inline);
+    encode_inline(
+        &Inline::Skip {
+            after: Lsn(5),
+            until: Lsn(8),
+            chain: 7,
+        },
+        &mut inline,
+    );
     [(Kind::Store, Vec::new()), (Kind::Records, inline)]
         .map(|(kind, inline)| {
             let header = Header {
@@ -170,7 +178,7 @@ pub fn tables() -> Vec<Vec<u8>> {
     }
     // One part, and two that lie behind each other as `table` cuts them.
     [4096, 150]
-        .map(|part_bytes| table.encode(part_bytes).concat())
+        .map(|part_bytes| table.encode(part_bytes, &table.needed).concat())
         .to_vec()
 }
 

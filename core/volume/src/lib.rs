@@ -137,7 +137,8 @@ pub struct Batch {
     buffer: Option<Buffer>,
     used: usize,
     bytes_max: usize,
-    makes_room: bool,
+    kind: Kind,
+    purpose: Purpose,
     pool: Rc<Pool>,
 }
 
@@ -169,7 +170,14 @@ impl Batch {
 
     /// Lets this batch use the segments kept back for making room: reclaim, expunge, and the store's own records.
     pub fn use_reserve(&mut self) {
-        self.makes_room = true;
+        self.purpose = Purpose::MakesRoom;
+    }
+
+    /// The batch is of use only to the checkpoint that will name its segment (`Volume::set_checkpoint_with`): `walk` leaves it
+    /// out, it may use what is kept for the volume's own records, and the next opening gives its segment back when no
+    /// checkpoint named it.
+    pub fn for_checkpoint(&mut self) {
+        (self.kind, self.purpose) = (Kind::Index, Purpose::Own);
     }
 }
 
@@ -236,7 +244,8 @@ impl Volume {
             buffer: Some(buffer),
             used: BATCH_HEADER_BYTES,
             bytes_max: self.inner.plan.batch_bytes_max(),
-            makes_room: false,
+            kind: Kind::Store,
+            purpose: Purpose::Ordinary,
             pool: self.inner.pool.clone(),
         }
     }
@@ -266,15 +275,11 @@ impl Volume {
         on_durable: Option<OnDurable>,
     ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
         let waiting = self.inner.enqueue(Sealed {
-            kind: Kind::Store,
+            kind: batch.kind,
             payload_bytes: (batch.used - BATCH_HEADER_BYTES) as u32,
             buffer: batch.buffer.take().expect("a batch is committed once"),
             inline: Vec::new(),
-            purpose: if batch.makes_room {
-                Purpose::MakesRoom
-            } else {
-                Purpose::Ordinary
-            },
+            purpose: batch.purpose,
             on_durable,
         });
         async move {
@@ -303,9 +308,19 @@ impl Volume {
 
     /// Records durably (segment table, superblocks) that recovery may begin after `checkpoint.lsn`, which must be
     /// acknowledged and not before the last one. Stops the process otherwise, or with a note over
-    /// `limits::NOTE_BYTES_MAX`.
+    /// `limits::NOTE_BYTES_MAX`. Segments that the last checkpoint needs stay needed.
     pub async fn set_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), CommitFault> {
-        self.inner.set_checkpoint(checkpoint).await
+        self.inner.set_checkpoint(checkpoint, None).await
+    }
+
+    /// As `set_checkpoint`; the checkpoint reads batches written `for_checkpoint` in `needed`, and in no other segment. The
+    /// others are given back.
+    pub async fn set_checkpoint_with(
+        &self,
+        checkpoint: Checkpoint,
+        needed: Vec<SegmentIndex>,
+    ) -> Result<(), CommitFault> {
+        self.inner.set_checkpoint(checkpoint, Some(needed)).await
     }
 
     /// The log after `after`, in LSN order, read from the legs: (address, payload without header). LSNs may skip: the

@@ -17,8 +17,18 @@ pub const SUPERBLOCK_CLAIMS_MAX: usize = 40;
 
 /// Segments that only the volume's own records, reclaim and re-appended batches may use: a full volume can still be
 /// emptied. At least this many, and at least one in `RESERVE_SHARE`.
-pub const RESERVE_SEGMENTS_MIN: usize = 3;
+pub const RESERVE_SEGMENTS_MIN: usize = 5;
 pub const RESERVE_SHARE: usize = 20;
+
+/// Segments that only openings may take. An opening takes one and gives back the one that the opening before it took, except
+/// that the segment table of the last checkpoint lies there: the next one needs another if this one is interrupted.
+pub const KEPT_FOR_OPENING: usize = 2;
+/// Segments that reclaim and expunge leave: what they fill does not come back with the next opening.
+pub const KEPT_FROM_RECLAIM: usize = KEPT_FOR_OPENING + 1;
+
+/// Frees and growths of the arena that an opening repeats so that the volume's own batches at the end of the log can be
+/// given up: they fit the header of one batch beside the rest. With more of them there is no shortage.
+pub const CARRIED_MAX: usize = 200;
 
 /// Of the open segment, the part that only the volume's own records may use once no segment is left to reclaim: segment tables
 /// and the records that free segments, a few blocks each.
@@ -75,7 +85,7 @@ pub const ARENA_REPAIRS_MAX: usize = 1024;
 /// Damaged batches listed by name. The log is worth nothing past this many.
 pub const DAMAGE_MAX: usize = 4096;
 
-const _: () = assert!(RESERVE_SEGMENTS_MIN >= 2);
+const _: () = assert!(RESERVE_SEGMENTS_MIN > KEPT_FROM_RECLAIM);
 const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));
 
 /// A resync writes its cursor into the superblocks after this many segments: at most so much is copied twice.
@@ -88,9 +98,8 @@ pub const SCRUB_PAUSE_US: u64 = 500;
 /// they renew themselves; the next scrub looks anyway.
 pub const SUPERBLOCK_LOOKS_MAX: usize = 4;
 
-/// Free segments without which recovery completes the torn tail in place instead of appending it again: the tail is at
-/// most `BATCHES_IN_FLIGHT_MAX` batches, the new owner needs two segments for itself.
-pub const SEGMENTS_TO_MOVE_IN: usize = 2 + 2;
+/// Segments that an opening claims for itself, if there are so many.
+pub const CLAIMS_OF_OPENING: usize = 2;
 
 /// Segments with only the volume's own batches that one checkpoint gives back: it must stay brief.
 pub const OWN_FREED_AT_ONCE_MAX: usize = 4;

@@ -17,9 +17,11 @@ use bytes::Bytes;
 use crate::inner::{Inner, Leg, Log, Mode};
 use crate::layout::{Frame, Plan};
 use crate::leg::{Probe, clear, probe, write, wwid};
-use crate::limits::{LEGS_MAX, RESERVE_SEGMENTS_MIN, SEGMENTS_MAX, SUPERBLOCK_CLAIMS_MAX};
+use crate::limits::{
+    CLAIMS_OF_OPENING, LEGS_MAX, RESERVE_SEGMENTS_MIN, SEGMENTS_MAX, SUPERBLOCK_CLAIMS_MAX,
+};
 use crate::pool::Pool;
-use crate::recover::{Recovered, recover};
+use crate::recover::{GivenUp, Recovered, recover, segments_for};
 use crate::segment::Table;
 use crate::stream::Of;
 use crate::superblock::{ClaimEntry, Member, Quorum, Superblock, slot_offset};
@@ -94,7 +96,7 @@ pub(crate) async fn create(
     };
     let mut table = Table::new(plan.segment_count);
     let mut claims = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..CLAIMS_OF_OPENING {
         let (segment, generation) = table.claim(Lsn(0), Lsn(0)).expect("SEGMENTS_MIN are free");
         claims.push(ClaimEntry {
             segment,
@@ -495,9 +497,18 @@ async fn start_owning(
         repairs: std::mem::take(&mut recovered.repairs),
         again: std::mem::take(&mut recovered.again),
         idle: recovered.idle,
+        given_up: std::mem::take(&mut recovered.given_up),
     };
+    let no_room = recovered.no_room;
     adopt(inner, recovered);
     match loss {
+        _ if no_room => {
+            let why = "no segment is free for a new owner to write in: the volume can only be read; \
+                       copy the mail off it with `ringpostctl salvage`";
+            tracing::error!(why, "the volume is read-only");
+            inner.log.borrow_mut().mode = Mode::ReadOnly(why.into());
+            Ok(())
+        }
         Some(why) if !inner.settings.accept_damage => {
             tracing::error!(why, "the volume is read-only");
             inner.log.borrow_mut().mode = Mode::ReadOnly(why);
@@ -556,6 +567,7 @@ pub(crate) struct Takeover {
     repairs: Vec<(Of, u32)>,
     again: Vec<(Header, Bytes)>,
     idle: bool,
+    given_up: GivenUp,
 }
 
 /// Raises the term through the witness, makes the legs identical, claims fresh segments and writes all of it down.
@@ -567,6 +579,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         repairs,
         again,
         idle,
+        given_up,
     } = takeover;
     let here: Vec<LegId> = inner
         .legs
@@ -612,7 +625,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
     inner.report.borrow_mut().normalised =
         inner.counters.get().repairs - before + again.len() as u64;
     claim_first(inner, &again)?;
-    publish_start(inner, &again, idle)
+    publish_start(inner, &again, idle, given_up)
         .await
         .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
     inner.log.borrow_mut().table.opening = false;
@@ -623,13 +636,10 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
 fn claim_first(inner: &Rc<Inner>, again: &[(Header, Bytes)]) -> Result<(), OpenRefusal> {
     let mut log = inner.log.borrow_mut();
     let log = &mut *log;
-    let segment_bytes = inner.plan.segment_bytes as usize;
-    let again_bytes: usize = again.iter().map(|(_, bytes)| bytes.len()).sum();
-    let again_segments = (2 * again_bytes.div_ceil(segment_bytes)).min(again.len());
     // Claims that were filled stay listed until the next table; the unused ones are free again.
     log.claims
         .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
-    for _ in 0..2 + again_segments {
+    for _ in 0..CLAIMS_OF_OPENING + segments_for(again, inner.plan.segment_bytes) {
         let Some((segment, generation)) = log.table.claim(Lsn(0), log.acked) else {
             break;
         };
@@ -646,22 +656,46 @@ fn claim_first(inner: &Rc<Inner>, again: &[(Header, Bytes)]) -> Result<(), OpenR
     Ok(())
 }
 
-/// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment.
+/// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment. The SEAL also gives back
+/// what earlier openings took: without that each opening would cost a segment until a checkpoint of the store's passes it.
 async fn publish_start(
     inner: &Rc<Inner>,
     again: &[(Header, Bytes)],
     idle: bool,
+    given_up: GivenUp,
 ) -> Result<(), CommitFault> {
     inner.publish().await?;
-    let last = inner.log.borrow().acked;
+    let (last, old_table) = {
+        let log = inner.log.borrow();
+        (log.acked, log.table_spots.clone())
+    };
+    let mut moved = Vec::with_capacity(again.len());
     for (header, bytes) in again {
-        // Nobody waits for it; the seal behind it is awaited.
-        drop(inner.enqueue_again(header, bytes)?);
+        moved.push(inner.enqueue_again(header, bytes)?);
+    }
+    // What is written next may give up batches: it must not be durable before these are.
+    for batch in moved {
+        batch
+            .await
+            .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
     }
     if inner.log.borrow().table.claimed.is_empty() {
         return Err(CommitFault::Full);
     }
-    let sealed = inner.enqueue_own(Kind::Records, &[], &[Inline::Seal { last }])?;
+    // Where it gives earlier seals up it seals as much as they did.
+    let seal = Inline::Seal {
+        last: given_up.after.unwrap_or(last),
+    };
+    let mut records = vec![seal];
+    records.extend(given_up.records);
+    let sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
+    {
+        let mut log = inner.log.borrow_mut();
+        let recorded = Lsn(log.next.0 - 1);
+        for segment in given_up.segments {
+            log.table.free(segment, recorded);
+        }
+    }
     sealed
         .await
         .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
@@ -670,5 +704,10 @@ async fn publish_start(
         // Nothing of the store's lies behind the checkpoint: it may move up, and the volume's own batches be given back.
         checkpoint.lsn = last;
     }
-    inner.set_checkpoint(checkpoint).await
+    inner.set_checkpoint(checkpoint, None).await?;
+    let mut log = inner.log.borrow_mut();
+    for spot in old_table {
+        log.table.unpin(SegmentIndex(spot.segment));
+    }
+    Ok(())
 }

@@ -13,8 +13,8 @@ use device::{BLOCK_BYTES, DeviceIndex};
 
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
-use crate::limits::{SEARCH_WINDOW_BYTES, SEGMENTS_TO_MOVE_IN};
-use crate::segment::{Row, State, Table};
+use crate::limits::{CARRIED_MAX, CLAIMS_OF_OPENING, KEPT_FOR_OPENING, SEARCH_WINDOW_BYTES};
+use crate::segment::{State, Table};
 use crate::stream::{Found, Of, Stream};
 use crate::superblock::Superblock;
 use crate::types::*;
@@ -23,6 +23,41 @@ use crate::types::*;
 struct Candidate {
     header: Header,
     on: Vec<LegIndex>,
+}
+
+/// A stretch of the log that held only the volume's own batches and was given up.
+#[derive(Debug, Clone, Copy)]
+struct Skip {
+    after: Lsn,
+    until: Lsn,
+    chain: u128,
+}
+
+impl Skip {
+    /// What this batch says was given up.
+    fn of(header: &Header) -> Option<Skip> {
+        if header.kind != Kind::Records {
+            return None;
+        }
+        let records = header.records().unwrap_or_default().into_iter();
+        let mut skips = records.filter_map(|record| match record {
+            Inline::Skip {
+                after,
+                until,
+                chain,
+            } => Some(Skip {
+                after,
+                until,
+                chain,
+            }),
+            _ => None,
+        });
+        skips.next()
+    }
+
+    fn covers(&self, lsn: Lsn) -> bool {
+        self.after < lsn && lsn <= self.until
+    }
 }
 
 #[derive(Default)]
@@ -65,9 +100,47 @@ impl Union {
             .map(|candidates| candidates[0].header.address())
     }
 
-    /// Whether a number in (`after`, `until`] was not found at all.
-    fn lacks(&self, after: Lsn, until: Lsn) -> bool {
-        (after.0 + 1..=until.0).any(|lsn| !self.found.contains_key(&Lsn(lsn)))
+    /// Whether a number in (`after`, `until`] was not found at all, and no batch that `counts` chooses says that it was given up.
+    fn lacks(&self, after: Lsn, until: Lsn, counts: impl Fn(&Header) -> bool) -> bool {
+        let skips = self.skips(counts);
+        (after.0 + 1..=until.0)
+            .map(Lsn)
+            .any(|lsn| !self.found.contains_key(&lsn) && !skips.iter().any(|skip| skip.covers(lsn)))
+    }
+
+    /// What batches that `counts` chooses say was given up.
+    fn skips(&self, counts: impl Fn(&Header) -> bool) -> Vec<Skip> {
+        let headers = self.found.values().flatten().map(|found| &found.header);
+        headers
+            .filter(|header| counts(header))
+            .filter_map(Skip::of)
+            .collect()
+    }
+
+    /// Whether it is acknowledged, or would have been: it is on every leg that serves.
+    fn is_settled(&self, header: &Header, acked: Lsn, serving: &[(LegIndex, DeviceIndex)]) -> bool {
+        let on = self.legs_with(header);
+        header.lsn <= acked || serving.iter().all(|(leg, _)| on.contains(leg))
+    }
+
+    /// Forgets the SEAL of an opening that was interrupted while it wrote it: nothing follows that batch, nobody but the
+    /// opening waited for it, and what it gives up is all still there. It must not be appended again, because under a later
+    /// term it would void what its own opening had appended before it.
+    fn forget_unsettled_seals(&mut self, acked: Lsn, serving: &[(LegIndex, DeviceIndex)]) {
+        let unsettled: Vec<Header> = self
+            .found
+            .values()
+            .flatten()
+            .map(|found| &found.header)
+            .filter(|header| is_seal(header) && !self.is_settled(header, acked, serving))
+            .cloned()
+            .collect();
+        for header in unsettled {
+            if let Some(candidates) = self.found.get_mut(&header.lsn) {
+                candidates.retain(|found| found.header != header);
+            }
+        }
+        self.found.retain(|_, candidates| !candidates.is_empty());
     }
 
     fn acked_seen(&self) -> Lsn {
@@ -99,6 +172,20 @@ pub(crate) struct Recovered {
     pub batches: u64,
     /// Batches to be put right where they lie: place of each.
     pub repairs: Vec<(Of, u32)>,
+    pub given_up: GivenUp,
+    /// Not a single segment can be claimed: the volume can be read and no more.
+    pub no_room: bool,
+}
+
+/// Segments of earlier openings, with nothing in them but the volume's own batches and what no checkpoint came to need, that the new owner gives back with its
+/// first batch. That batch is the only one that needs to be durable for it, whenever the power is cut.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    /// The end of the log without them.
+    pub after: Option<Lsn>,
+    pub segments: Vec<SegmentIndex>,
+    /// What goes into the header of that batch: the stretch of the log that ends, and what was said in it that must last.
+    pub records: Vec<Inline>,
 }
 
 /// Reads the segment table that `superblock` names, from any serving leg.
@@ -144,6 +231,11 @@ pub(crate) async fn recover(
     superblock: &Superblock,
 ) -> Result<Recovered, OpenRefusal> {
     let mut table = read_table(inner, superblock).await?;
+    // Until the next superblock says otherwise it is needed where it lies.
+    for spot in &superblock.table {
+        table.pin(SegmentIndex(spot.segment));
+    }
+    let written = table.clone();
     for claim in &superblock.claims {
         table.replay(&Inline::Claim {
             segment: claim.segment,
@@ -167,7 +259,8 @@ pub(crate) async fn recover(
     scan.read_leg(*first, &table, Lsn(0)).await;
     let mut acked = scan.union.acked_seen().max(known_acked);
     // I6: everything up to `acked` must be there; where the first leg has a hole the others are read as far back.
-    let from = if scan.union.lacks(checkpoint, acked) {
+    let is_acked = |header: &Header| header.lsn <= acked;
+    let from = if scan.union.lacks(checkpoint, acked, is_acked) {
         checkpoint
     } else {
         acked
@@ -176,7 +269,9 @@ pub(crate) async fn recover(
         scan.read_leg(*leg, &table, from).await;
     }
     acked = acked.max(scan.union.acked_seen());
-    if scan.union.lacks(checkpoint, acked) {
+    let union = &scan.union;
+    let is_settled = |header: &Header| union.is_settled(header, acked, &serving);
+    if union.lacks(checkpoint, acked, is_settled) {
         // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
         let free = (0..inner.plan.segment_count)
             .map(SegmentIndex)
@@ -190,11 +285,14 @@ pub(crate) async fn recover(
         }
         acked = acked.max(scan.union.acked_seen());
     }
-    let (union, work) = (scan.union, scan.work);
+    let (mut union, work) = (scan.union, scan.work);
+    union.forget_unsettled_seals(acked, &serving);
+    let union = union;
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
     let mut repairs = acknowledged_to_repair(&union, &accepted, acked, first.0);
 
     let mut pivot = first_incomplete(&union, &accepted, acked, &serving);
+    let is_own = |header: &Header| header.kind != Kind::Store;
     let mut again = Vec::new();
     for header in &accepted[pivot..] {
         match read_from_any(inner, &union, header, &serving).await {
@@ -204,8 +302,11 @@ pub(crate) async fn recover(
         }
     }
     accepted.truncate(pivot + again.len());
-    let is_free = |row: &&Row| row.state == State::Free;
-    if table.rows.iter().filter(is_free).count() < SEGMENTS_TO_MOVE_IN {
+    // Counted as things stand at the end of the log, not as the table says.
+    let mut in_place = table.clone();
+    apply(&mut in_place, &accepted, accepted.len(), superblock);
+    let wanted = segments_for(&again, inner.plan.segment_bytes) + CLAIMS_OF_OPENING;
+    if in_place.claimable() < wanted + KEPT_FOR_OPENING {
         // No room to append them again: complete them where they are.
         repairs.extend(accepted[pivot..].iter().map(place_of));
         pivot = accepted.len();
@@ -226,9 +327,14 @@ pub(crate) async fn recover(
     }
     apply(&mut table, &accepted, pivot, superblock);
     let unknown_end = end_is_unknown(&union, &accepted, &work, &serving);
-    let idle = !unknown_end
-        && damaged.is_empty()
-        && accepted.iter().all(|header| header.kind != Kind::Store);
+    let sound = !unknown_end && damaged.is_empty();
+    let idle = sound && accepted.iter().all(is_own);
+    let given_up = if sound && top == kept.last().map_or(checkpoint, |header| header.lsn) {
+        give_up_own(&table, &written, checkpoint, (top, chain))
+    } else {
+        GivenUp::default()
+    };
+    let no_room = table.claimable() == 0;
     let (batches, marks) = (union.batches, marks_of(kept));
     Ok(Recovered {
         table,
@@ -242,7 +348,71 @@ pub(crate) async fn recover(
         damaged,
         batches,
         repairs,
+        given_up,
+        no_room,
     })
+}
+
+/// Segments that batches moved from elsewhere can take at most.
+pub(crate) fn segments_for(again: &[(Header, Bytes)], segment_bytes: u64) -> usize {
+    let bytes: usize = again.iter().map(|(_, bytes)| bytes.len()).sum();
+    (2 * bytes.div_ceil(segment_bytes as usize)).min(again.len())
+}
+
+/// The volume's own segments at the end of the log, and those that a checkpoint has passed. `end` is the last batch that
+/// stays where it is, with its chain value; `written` the table of the last checkpoint.
+fn give_up_own(table: &Table, written: &Table, checkpoint: Lsn, end: (Lsn, u128)) -> GivenUp {
+    let mut segments = table.own_only(checkpoint);
+    let order = table.in_log_order();
+    let own_tail = order
+        .iter()
+        .rev()
+        .take_while(|&&s| table.is_dead(s) && table.row(s).last > checkpoint);
+    let own_tail: Vec<SegmentIndex> = own_tail.copied().collect();
+    let mut records = Vec::new();
+    let mut kept = None;
+    if !own_tail.is_empty() {
+        let before = &order[..order.len() - own_tail.len()];
+        let after = before
+            .last()
+            .map_or(checkpoint, |&s| table.row(s).last.max(checkpoint));
+        kept = Some(after);
+        records.push(Inline::Skip {
+            after,
+            until: end.0,
+            chain: end.1,
+        });
+        segments.extend(own_tail);
+    }
+    // What batches since the table said goes with them. Where a segment was freed, its next generation must not be forgotten.
+    let indexes = || (0..table.rows.len() as u32).map(SegmentIndex);
+    records.extend(indexes().filter_map(|segment| {
+        let (row, was) = (table.row(segment), written.row(segment));
+        match row.state {
+            State::Free if row.generation > was.generation => Some(Inline::Free {
+                segment,
+                generation: row.generation,
+            }),
+            State::Arena { ordinal } if row.state != was.state => Some(Inline::ArenaGrow {
+                segment,
+                generation: row.generation,
+                ordinal,
+            }),
+            _ => None,
+        }
+    }));
+    records.extend(segments.iter().map(|&segment| Inline::Free {
+        segment,
+        generation: Generation(table.row(segment).generation.0 + 1),
+    }));
+    if segments.is_empty() || records.len() > CARRIED_MAX {
+        return GivenUp::default();
+    }
+    GivenUp {
+        after: kept,
+        segments,
+        records,
+    }
 }
 
 /// The segments known beforehand to reach past the checkpoint: by LSN, then the claimed ones in order of use.
@@ -396,6 +566,7 @@ fn longest_chain(
             .iter()
             .any(|&(term, last)| header.term < term && header.lsn > last)
     };
+    let skips = union.skips(|header| !is_void(header));
     let mut lsn = superblock.checkpoint.next();
     let last_found = union.found.keys().next_back().copied().unwrap_or_default();
     // The chain value the next batch must name; `None` where the batch before is missing.
@@ -413,17 +584,24 @@ fn longest_chain(
             .collect();
         candidates
             .sort_by_key(|header| std::cmp::Reverse((header.term, header.attempt, header.epoch)));
-        match candidates.first() {
-            Some(header) => {
+        // Of stretches that begin alike the longest was given up last.
+        let skip = skips.iter().filter(|skip| skip.covers(lsn));
+        let skip = skip.max_by_key(|skip| skip.until);
+        match (candidates.first(), skip) {
+            (Some(header), _) => {
                 link = Some(header.chain(volume));
                 floor = (header.term, header.epoch);
                 accepted.push((*header).clone());
             }
-            None if lsn <= acked => {
+            (None, Some(skip)) => {
+                link = Some(skip.chain);
+                lsn = skip.until;
+            }
+            (None, None) if lsn <= acked => {
                 damaged.push(lsn);
                 link = None;
             }
-            None => break,
+            (None, None) => break,
         }
         lsn = lsn.next();
     }
@@ -441,6 +619,14 @@ fn acknowledged_to_repair(
     let known = accepted.iter().take_while(|header| header.lsn <= acked);
     let lacking = known.filter(|header| !union.legs_with(header).contains(&first));
     lacking.map(place_of).collect()
+}
+
+/// The first batch that an opening writes of its own.
+fn is_seal(header: &Header) -> bool {
+    let records = header.records().unwrap_or_default();
+    records
+        .iter()
+        .any(|record| matches!(record, Inline::Seal { .. }))
 }
 
 fn place_of(header: &Header) -> (Of, u32) {

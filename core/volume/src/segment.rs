@@ -8,7 +8,10 @@ use std::collections::{HashMap, VecDeque};
 use base::cursor::{Reader, Write};
 
 use crate::format::Inline;
-use crate::limits::{CLAIMS_AHEAD, OPEN_KEPT_SHARE, RESERVE_SEGMENTS_MIN, RESERVE_SHARE};
+use crate::limits::{
+    CLAIMS_AHEAD, KEPT_FOR_OPENING, KEPT_FROM_RECLAIM, OPEN_KEPT_SHARE, RESERVE_SEGMENTS_MIN,
+    RESERVE_SHARE,
+};
 use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,20 +43,20 @@ pub(crate) struct Row {
 const ROW_BYTES: usize = 29;
 /// Bit of a row's state code on disk.
 const HOLDS_STORE: u8 = 0x80;
+const NEEDED: u8 = 0x40;
 
 /// Which segments a batch may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Not the reserve.
     Ordinary,
-    /// All but two: reclaim, expunge.
+    /// All but `KEPT_FROM_RECLAIM`: reclaim, expunge.
     MakesRoom,
-    /// All but the one kept for the next opening, which takes that: the volume's own records, above all the one that frees a
-    /// segment.
+    /// All but those kept for openings, which take them: the volume's own records, above all the one that frees a segment.
     Own,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Table {
     pub rows: Vec<Row>,
     /// Claimed and empty, in order of use.
@@ -61,8 +64,10 @@ pub(crate) struct Table {
     pub open: Option<SegmentIndex>,
     /// Arena segments by ordinal.
     pub arena: Vec<SegmentIndex>,
+    /// Segments that the last checkpoint reads batches of `Kind::Index` in.
+    pub needed: Vec<SegmentIndex>,
     free: usize,
-    /// Segments that a repair or a copy still writes to: not to be reused.
+    /// Segments not to be reused: a repair or a copy still writes there, or an opening still needs the table that lies there.
     pins: HashMap<SegmentIndex, u32>,
     search_from: usize,
     claim_number: u64,
@@ -91,6 +96,7 @@ impl Table {
             claimed: VecDeque::new(),
             open: None,
             arena: Vec::new(),
+            needed: Vec::new(),
             free: 0,
             pins: HashMap::new(),
             search_from: 0,
@@ -122,6 +128,9 @@ impl Table {
         self.claimed = claimed.into();
         self.open = open;
         self.arena = arena.into_iter().map(|(_, s)| s).collect();
+        let rows = &self.rows;
+        self.needed
+            .retain(|s| matches!(rows[s.0 as usize].state, State::Open | State::Sealed));
     }
 
     fn ordinal(&self, segment: SegmentIndex) -> Option<u32> {
@@ -139,25 +148,33 @@ impl Table {
         &mut self.rows[segment.0 as usize]
     }
 
+    /// Nothing of the store's lies there that anybody will read again.
+    pub fn is_dead(&self, segment: SegmentIndex) -> bool {
+        !self.row(segment).holds_store && !self.needed.contains(&segment)
+    }
+
     /// Segments that ordinary batches may not take.
     pub fn reserve(&self) -> usize {
         RESERVE_SEGMENTS_MIN.max(self.rows.len() / RESERVE_SHARE)
     }
 
-    /// Whether a batch of `blocks` has a place. Each opening takes a segment of its own, so one is kept for that; and the rest of
-    /// the open segment is not given away when it may be all there is left to say in it that another one is free.
+    /// Whether a batch of `blocks` has a place. Each opening takes a segment of its own, so some are kept for that, and nothing of
+    /// the store's goes into the last of them: the next opening gives it back. The rest of the open segment is not given
+    /// away when it may be all there is left to say in it that another one is free.
     pub fn has_room(&self, blocks: u32, segment_blocks: u32, purpose: Purpose) -> bool {
         let kept_back = match purpose {
             Purpose::Ordinary => self.reserve(),
-            Purpose::MakesRoom => 2,
-            Purpose::Own => usize::from(!self.opening),
+            Purpose::MakesRoom => KEPT_FROM_RECLAIM,
+            Purpose::Own if self.opening => 0,
+            Purpose::Own => KEPT_FOR_OPENING,
         };
+        let only_own = self.open.is_some_and(|open| self.is_dead(open));
         let spare = self.claimed.len() + self.free;
         let usable_blocks = match purpose {
             Purpose::Own => segment_blocks,
             _ if spare >= kept_back => segment_blocks,
-            Purpose::MakesRoom => segment_blocks - segment_blocks / OPEN_KEPT_SHARE,
-            Purpose::Ordinary => 0,
+            Purpose::MakesRoom if !only_own => segment_blocks - segment_blocks / OPEN_KEPT_SHARE,
+            Purpose::MakesRoom | Purpose::Ordinary => 0,
         };
         let open_fits = |open| self.row(open).used_blocks + blocks <= usable_blocks;
         if self.open.is_some_and(open_fits) {
@@ -222,6 +239,16 @@ impl Table {
         }
     }
 
+    /// Free segments that an opening may claim.
+    pub fn claimable(&self) -> usize {
+        let can =
+            |s: &SegmentIndex| self.row(*s).state == State::Free && !self.pins.contains_key(s);
+        (0..self.rows.len() as u32)
+            .map(SegmentIndex)
+            .filter(can)
+            .count()
+    }
+
     /// Free segments to claim now so that `CLAIMS_AHEAD` are ready. `acked`: only frees known durable may be reused.
     pub fn claims_wanted(&self) -> usize {
         CLAIMS_AHEAD
@@ -254,6 +281,7 @@ impl Table {
 
     /// Gives `segment` back under the next generation.
     pub fn free(&mut self, segment: SegmentIndex, recorded: Lsn) -> Generation {
+        self.needed.retain(|&needed| needed != segment);
         let row = self.row_mut(segment);
         let generation = Generation(row.generation.0 + 1);
         *row = Row {
@@ -340,11 +368,11 @@ impl Table {
         }
     }
 
-    /// Sealed segments up to `checkpoint` with nothing of the store's in them.
+    /// Sealed segments up to `checkpoint` in which nothing is needed.
     pub fn own_only(&self, checkpoint: Lsn) -> Vec<SegmentIndex> {
         let dead = |s: &SegmentIndex| {
             let row = self.row(*s);
-            row.state == State::Sealed && !row.holds_store && row.last <= checkpoint
+            row.state == State::Sealed && self.is_dead(*s) && row.last <= checkpoint
         };
         (0..self.rows.len() as u32)
             .map(SegmentIndex)
@@ -390,7 +418,7 @@ impl Table {
                 State::Free | State::Claimed => SegmentState::Free,
                 State::Open => SegmentState::Open,
                 // Nothing of the store's: the volume gives it back by itself.
-                State::Sealed if !row.holds_store => SegmentState::Free,
+                State::Sealed if self.is_dead(segment) => SegmentState::Free,
                 State::Sealed => SegmentState::Sealed,
                 State::Arena { .. } => SegmentState::Arena,
             },
@@ -400,8 +428,8 @@ impl Table {
         }
     }
 
-    /// The table as payloads of at most `part_bytes` each.
-    pub fn encode(&self, part_bytes: usize) -> Vec<Vec<u8>> {
+    /// The table as payloads of at most `part_bytes` each, for a checkpoint that needs `needed`.
+    pub fn encode(&self, part_bytes: usize, needed: &[SegmentIndex]) -> Vec<Vec<u8>> {
         let rows_per_part = (part_bytes - 8) / ROW_BYTES;
         let parts = self
             .rows
@@ -411,7 +439,8 @@ impl Table {
                 let mut out = Vec::with_capacity(8 + rows.len() * ROW_BYTES);
                 out.put_u32((part * rows_per_part) as u32);
                 out.put_u32(rows.len() as u32);
-                for row in rows {
+                for (index, row) in (part * rows_per_part..).zip(rows) {
+                    let is_needed = needed.contains(&SegmentIndex(index as u32));
                     let (code, ordinal) = match row.state {
                         State::Free => (0, 0),
                         State::Claimed => (1, 0),
@@ -419,7 +448,9 @@ impl Table {
                         State::Sealed => (3, 0),
                         State::Arena { ordinal } => (4, ordinal),
                     };
-                    out.put_u8(code | if row.holds_store { HOLDS_STORE } else { 0 });
+                    let store = if row.holds_store { HOLDS_STORE } else { 0 };
+                    let needed = if is_needed { NEEDED } else { 0 };
+                    out.put_u8(code | store | needed);
                     out.put_u32(ordinal);
                     out.put_u32(row.generation.0);
                     out.put_u32(row.used_blocks);
@@ -433,7 +464,7 @@ impl Table {
 
     /// The mirror of `encode`; `None` when the parts do not make up `segment_count` rows.
     pub fn decode(parts: &[impl AsRef<[u8]>], segment_count: u32) -> Option<Table> {
-        let mut rows = Vec::new();
+        let (mut rows, mut needed) = (Vec::new(), Vec::new());
         for part in parts {
             let mut reader = Reader::new(part.as_ref());
             let first = reader.u32().ok()?;
@@ -443,7 +474,7 @@ impl Table {
             for _ in 0..reader.u32().ok()? {
                 let code = reader.u8().ok()?;
                 let ordinal = reader.u32().ok()?;
-                let state = match code & !HOLDS_STORE {
+                let state = match code & !(HOLDS_STORE | NEEDED) {
                     0 => State::Free,
                     1 => State::Claimed,
                     2 => State::Open,
@@ -455,6 +486,9 @@ impl Table {
                 let used_blocks = reader.u32().ok()?;
                 let (first, last) = (Lsn(reader.u64().ok()?), Lsn(reader.u64().ok()?));
                 let holds_store = code & HOLDS_STORE != 0;
+                if code & NEEDED != 0 {
+                    needed.push(SegmentIndex(rows.len() as u32));
+                }
                 rows.push(Row {
                     holds_store,
                     state,
@@ -466,7 +500,12 @@ impl Table {
                 });
             }
         }
-        (rows.len() == segment_count as usize).then(|| Table::from_rows(rows))
+        (rows.len() == segment_count as usize).then(|| {
+            let mut table = Table::from_rows(rows);
+            table.needed = needed;
+            table.derive();
+            table
+        })
     }
 }
 
@@ -525,12 +564,13 @@ mod tests {
         }
         table.claim(Lsn(0), Lsn(0));
         table.grow_arena(Lsn(6), Lsn(6));
-        let parts = table.encode(1000);
+        let parts = table.encode(1000, &[SegmentIndex(2)]);
         assert!(parts.len() > 1);
         let back = Table::decode(&parts, 100).expect("whole");
         assert_eq!(back.claimed, table.claimed);
         assert_eq!(back.open, table.open);
         assert_eq!(back.arena, table.arena);
+        assert_eq!(back.needed, [SegmentIndex(2)]);
         assert!(Table::decode(&parts[1..], 100).is_none());
     }
 
@@ -543,8 +583,8 @@ mod tests {
     }
 
     #[test]
-    fn the_last_segment_is_kept_for_the_next_opening() {
-        let mut table = Table::new(1);
+    fn the_last_segments_are_kept_for_the_next_openings() {
+        let mut table = Table::new(KEPT_FOR_OPENING as u32);
         table.claim(Lsn(0), Lsn(0));
         assert!(table.has_room(1, BLOCKS, Purpose::Own));
         table.opening = false;
@@ -553,9 +593,12 @@ mod tests {
 
     #[test]
     fn what_frees_segments_has_the_last_word_in_the_open_one() {
-        let mut table = Table::new(1);
+        let mut table = Table::new(KEPT_FROM_RECLAIM as u32);
         table.claim(Lsn(0), Lsn(0));
         assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
+        // The next opening gives this segment back: it is not to be spoilt.
+        assert!(!table.has_room(1, BLOCKS, Purpose::MakesRoom));
+        table.row_mut(SegmentIndex(0)).holds_store = true;
         assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
         assert!(!table.has_room(BLOCKS - 1, BLOCKS, Purpose::MakesRoom));
         assert!(table.has_room(1, BLOCKS, Purpose::MakesRoom));

@@ -4,4 +4,5 @@
 mod accidents;
 mod basics;
 mod common;
+mod full;
 mod torture;
