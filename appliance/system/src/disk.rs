@@ -11,6 +11,8 @@ use crate::limits::{BLANK_BYTES, DISK_PAUSE_MS, DISK_WAIT_MS};
 pub struct Names {
     pub sys: PathBuf,
     pub dev: PathBuf,
+    /// udev's database.
+    pub udev: PathBuf,
 }
 
 impl Default for Names {
@@ -18,6 +20,7 @@ impl Default for Names {
         Names {
             sys: "/sys/class/block".into(),
             dev: "/dev".into(),
+            udev: "/run/udev/data".into(),
         }
     }
 }
@@ -81,16 +84,27 @@ impl Names {
         found
     }
 
+    /// By the kernel, or by udev: of a partition that was added to a disk in use the kernel knows only where it lies.
     fn label(&self, partition: &str) -> Option<String> {
-        let text = fs::read_to_string(self.sys.join(partition).join("uevent")).ok()?;
-        text.lines()
-            .find_map(|line| line.strip_prefix("PARTNAME="))
-            .map(String::from)
+        let place = self.sys.join(partition);
+        let text = fs::read_to_string(place.join("uevent")).ok()?;
+        if let Some(label) = value(&text, "PARTNAME=") {
+            return Some(label);
+        }
+        let number = fs::read_to_string(place.join("dev")).ok()?;
+        let record = self.udev.join(format!("b{}", number.trim()));
+        value(&fs::read_to_string(record).ok()?, "E:ID_PART_ENTRY_NAME=")
     }
 
     pub fn node(&self, name: &str) -> PathBuf {
         self.dev.join(name)
     }
+}
+
+fn value(text: &str, key: &str) -> Option<String> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key))
+        .map(String::from)
 }
 
 /// What a link below `/dev/disk` points at, by the kernel's name; also a device node itself.
@@ -159,7 +173,28 @@ mod tests {
         Names {
             sys,
             dev: folder.join("dev"),
+            udev: folder.join("udev"),
         }
+    }
+
+    #[test]
+    fn a_partition_that_was_just_added_is_known_to_udev_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = names(folder.path());
+        let part = names.sys.join("nvme0n1p2");
+        fs::write(part.join("uevent"), "DEVTYPE=partition\n").expect("written");
+        fs::write(part.join("dev"), "259:3\n").expect("written");
+        assert_eq!(names.labelled("nvme0n1", "ringpost-state"), None);
+        fs::create_dir_all(&names.udev).expect("made");
+        fs::write(
+            names.udev.join("b259:3"),
+            "S:disk/by-x\nE:ID_PART_ENTRY_NAME=ringpost-state\n",
+        )
+        .expect("written");
+        assert_eq!(
+            names.labelled("nvme0n1", "ringpost-state").as_deref(),
+            Some("nvme0n1p2")
+        );
     }
 
     #[test]

@@ -171,6 +171,7 @@ mod tests {
         let names = Names {
             sys: folder.path().join("sys"),
             dev: folder.path().join("dev"),
+            udev: folder.path().join("udev"),
         };
         for disk in ["sda", "sdb"] {
             fs::create_dir_all(names.sys.join(disk)).expect("made");

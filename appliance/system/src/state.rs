@@ -12,6 +12,8 @@ use crate::tool::{run, status, text};
 
 const ESP: &str = "/efi";
 const STATE: &str = "/var/lib/ringpost";
+/// `/var/log/journal` is a link to it.
+const JOURNAL: &str = "/var/lib/ringpost/journal";
 const REPORT: &str = "/run/ringpost/state.json";
 const LABEL: &str = "ringpost-state";
 const MAPPED: &str = "/dev/mapper/ringpost-state";
@@ -89,6 +91,7 @@ fn on_disk(names: &Names) -> Result<Place, String> {
         "mount",
         &["-t", "ext4", "-o", options, &text(&device), STATE],
     )?;
+    make_folder(JOURNAL)?;
     if reset {
         fs::remove_file(RESET_ORDER).map_err(|error| format!("{RESET_ORDER}: {error}"))?;
     }
@@ -106,12 +109,8 @@ fn mount_esp(device: &Path) -> Result<(), String> {
     let device = text(device);
     let _ = status("fsck.fat", &["-a", &device]);
     make_folder(ESP)?;
-    // The engine writes updates there; FAT knows no owners, so the mount names one.
-    let owner = engine_user().map_or_else(String::new, |(user, group)| {
-        format!(",uid={user},gid={group}")
-    });
-    let options = format!("umask=0077,nodev,nosuid,noexec,noatime{owner}");
-    run("mount", &["-t", "vfat", "-o", &options, &device, ESP])
+    let options = "umask=0077,nodev,nosuid,noexec,noatime";
+    run("mount", &["-t", "vfat", "-o", options, &device, ESP])
 }
 
 /// Makes the partition in the room behind the ESP; `anew` throws an existing one away first.
@@ -159,19 +158,6 @@ fn check(device: &Path) -> Result<(), String> {
     }
 }
 
-/// Numbers of the user that the engine runs as, where the image has it.
-fn engine_user() -> Option<(u32, u32)> {
-    user_of("ringpost", &fs::read_to_string("/etc/passwd").ok()?)
-}
-
-fn user_of(name: &str, passwd: &str) -> Option<(u32, u32)> {
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
-    let mut fields = line.split(':').skip(2);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
-}
-
 fn make_folder(path: &str) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| format!("cannot make {path}: {error}"))
 }
@@ -183,16 +169,4 @@ fn report(place: &Place) -> Result<(), String> {
     };
     make_folder("/run/ringpost")?;
     fs::write(REPORT, format!("{told}\n")).map_err(|error| format!("{REPORT}: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_engines_user_is_found_by_its_whole_name() {
-        let passwd = "root:x:0:0::/:/x\nringposter:x:1:1::/:/x\nringpost:x:990:991:Mail:/:/x\n";
-        assert_eq!(user_of("ringpost", passwd), Some((990, 991)));
-        assert_eq!(user_of("ring", passwd), None);
-    }
 }

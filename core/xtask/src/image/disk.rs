@@ -16,7 +16,7 @@ pub fn write(inputs: &Inputs<'_>, uki: &Path, name: &str) -> Result<PathBuf, Str
     let work = &inputs.places.work;
     let esp = work.join("esp");
     places::fresh(&esp)?;
-    fill(inputs, uki, name, &esp)?;
+    fill(inputs, uki, &esp)?;
     let definitions = work.join("repart.d");
     places::fresh(&definitions)?;
     places::write(
@@ -54,13 +54,15 @@ pub fn write(inputs: &Inputs<'_>, uki: &Path, name: &str) -> Result<PathBuf, Str
 }
 
 /// The partition's files.
-fn fill(inputs: &Inputs<'_>, uki: &Path, name: &str, esp: &Path) -> Result<(), String> {
+fn fill(inputs: &Inputs<'_>, uki: &Path, esp: &Path) -> Result<(), String> {
     for folder in ["EFI/BOOT", "EFI/Linux", "loader", "ringpost"] {
         places::make(&esp.join(folder))?;
     }
     let loader = esp.join("EFI/BOOT/BOOTX64.EFI");
     places::copy(&inputs.tools.tree.join(BOOT_LOADER), &loader)?;
-    places::copy(uki, &esp.join(format!("EFI/Linux/{name}.efi")))?;
+    // The name of a slot (`appliance/update`), whatever the file beside us is called; without tries: it is the only one.
+    let slot = format!("EFI/Linux/ringpost_{}.efi", inputs.version);
+    places::copy(uki, &esp.join(slot))?;
     // No menu and no editing of the command line; a key held down at power-on still shows the slots.
     let mut settings = String::from("timeout 0\neditor no\nauto-firmware no\n");
     if let Some(keys) = inputs.keys {

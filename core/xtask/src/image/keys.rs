@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Inputs;
+use minisign::{KeyPair, SecretKeyBox};
+
 use super::places::{self, Places};
 use super::progress::Progress;
 use super::tools::Tools;
@@ -164,25 +166,20 @@ fn make(
             ],
         )?;
     }
-    let (key, public) = (at("update.key"), at("update.der"));
-    run(
-        "openssl",
-        &["genpkey", "-algorithm", "ed25519", "-out", &key],
-    )?;
-    private(Path::new(&key), 0o600)?;
-    run(
-        "openssl",
-        &[
-            "pkey", "-in", &key, "-pubout", "-outform", "DER", "-out", &public,
-        ],
-    )?;
-    // RFC 8410 §4: the key itself is the last 32 bytes.
-    let der = places::read(Path::new(&public))?;
-    let raw = der
-        .last_chunk::<32>()
-        .ok_or("openssl gave no ed25519 key: is its version 3?")?;
-    let hex: String = raw.iter().map(|byte| format!("{byte:02x}")).collect();
-    places::write(&folder.join("update.pub"), hex + "\n")
+    update_key(folder)
+}
+
+/// A minisign key without a password: the folder's mode guards it, and builds run unattended.
+fn update_key(folder: &Path) -> Result<(), String> {
+    let told = |error: minisign::PError| format!("update key: {error}");
+    let pair = KeyPair::generate_unencrypted_keypair().map_err(told)?;
+    let secret = pair.sk.to_box(None).map_err(told)?.into_string();
+    let path = folder.join("update.key");
+    places::write(&path, "")?;
+    private(&path, 0o600)?;
+    places::write(&path, secret)?;
+    let public = pair.pk.to_box().map_err(told)?.into_string();
+    places::write(&folder.join("update.pub"), public)
 }
 
 impl Keys {
@@ -200,7 +197,7 @@ impl Keys {
         Ok(Keys { folder })
     }
 
-    /// What a box holds to check updates: 32 bytes in hexadecimal.
+    /// What a box holds to check updates.
     pub fn update_public(&self) -> PathBuf {
         self.folder.join("update.pub")
     }
@@ -233,25 +230,21 @@ impl Keys {
         places::copy(&signed, to)
     }
 
-    /// Ed25519 over the whole file: 64 bytes.
-    pub fn sign_detached(
-        &self,
-        inputs: &Inputs<'_>,
-        file: &Path,
-        signature: &Path,
-    ) -> Result<(), String> {
-        let output = &inputs.places.output;
-        let mut command = inputs
-            .tools
-            .sandboxed("openssl", &[(output, true), (&self.folder, false)]);
-        command
-            .args(["pkeyutl", "-sign", "-rawin", "-inkey"])
-            .arg(self.folder.join("update.key"))
-            .arg("-in")
-            .arg(file)
-            .arg("-out")
-            .arg(signature);
-        inputs.progress.tool("sign-manifest", &mut command)
+    /// The signature of an update, as `ringpost-update` wants it: `FILE.minisig`, the claim in its signed comment.
+    pub fn sign_update(&self, file: &Path, version: &str) -> Result<PathBuf, String> {
+        let told = |error: minisign::PError| format!("update key: {error}");
+        let secret = places::read(&self.folder.join("update.key"))?;
+        let secret = SecretKeyBox::from_string(&String::from_utf8_lossy(&secret))
+            .and_then(SecretKeyBox::into_unencrypted_secret_key)
+            .map_err(told)?;
+        let bytes = fs::File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let claim = format!("product=ringpost arch=x86_64 version={version}");
+        let signature = minisign::sign(None, &secret, bytes, Some(&claim), None).map_err(told)?;
+        let mut path = file.as_os_str().to_owned();
+        path.push(".minisig");
+        let path = PathBuf::from(path);
+        places::write(&path, signature.into_string())?;
+        Ok(path)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sizes and times of building and booting an image, each with its reason.
 
-/// Bytes of a version: with name and tries it must stay a short FAT name that firmware shows whole.
-pub const VERSION_BYTES_MAX: usize = 32;
+/// Digits of each of a version's three numbers: the file name stays one that firmware shows whole.
+pub const VERSION_PART_DIGITS_MAX: usize = 6;
 
 /// The EFI system partition, in MiB: three UKIs of up to 150 MB (two slots and one being written), keys and settings.
 pub const ESP_MIB: u64 = 512;

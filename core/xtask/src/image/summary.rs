@@ -1,4 +1,4 @@
-//! `manifest.json`: what was built from what, with the hash of every file; signed when there are keys.
+//! `manifest.json`: what was built from what, with the hash of every file.
 
 use std::path::Path;
 
@@ -71,8 +71,5 @@ pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<Value, Str
     let path = output.join("manifest.json");
     let text = serde_json::to_string_pretty(&told).map_err(|error| error.to_string())?;
     places::write(&path, text + "\n")?;
-    if let Some(keys) = inputs.keys {
-        keys.sign_detached(inputs, &path, &output.join("manifest.json.sig"))?;
-    }
     Ok(manifest)
 }

@@ -16,6 +16,7 @@ pub fn join(
     unsigned(inputs, os, layer, &output)?;
     if let Some(keys) = inputs.keys {
         keys.sign(inputs, &output, &output)?;
+        keys.sign_update(&output, inputs.version)?;
     }
     Ok(output)
 }
