@@ -219,6 +219,12 @@ impl Admin {
             messages_accepted: received.accepted,
             bytes_accepted: received.bytes,
             receive_memory_bytes: self.receive_memory().used_bytes() as u64,
+            owner_waiting: self.owner().waiting() as u64,
+            owner_under_way: self
+                .owner()
+                .gauges()
+                .under_way
+                .load(std::sync::atomic::Ordering::Relaxed) as u64,
         })
     }
 

@@ -17,7 +17,7 @@
 pub mod admin;
 mod answer;
 mod appliance;
-mod client;
+pub mod client;
 pub mod command;
 mod credentials;
 mod dump;
@@ -36,4 +36,4 @@ mod salvage;
 mod selftest;
 mod show;
 mod verbs;
-mod words;
+pub mod words;

@@ -112,6 +112,9 @@ pub struct Status {
     pub messages_accepted: u64,
     pub bytes_accepted: u64,
     pub receive_memory_bytes: u64,
+    /// Work waiting in the lane of the volume's owner, and begun there.
+    pub owner_waiting: u64,
+    pub owner_under_way: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,7 +17,7 @@ use zone::Budget;
 use crate::cores::{Bound, Cores, Serving};
 use crate::people::People;
 use crate::settings::{Chosen, Flags};
-use crate::state::State;
+use crate::state::{self, State};
 use crate::storage::Opening;
 use crate::trial::{self, Legs};
 use crate::{certificate, events, notify};
@@ -116,6 +116,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     if trial {
         println!("{}", trial::screen(&plan));
     }
+    state::take_back_last_words();
     println!("RINGPOST READY");
     let _ = std::io::stdout().flush();
     notify::tell(notify::READY);

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(misfit) => {
             eprintln!("ringpostd: {misfit}");
+            state::leave_last_words(&misfit);
             ExitCode::FAILURE
         }
     }

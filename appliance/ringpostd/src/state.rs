@@ -103,6 +103,20 @@ impl State {
     }
 }
 
+/// Why we ended, for the console of an appliance. Elsewhere there is no such place.
+const LAST_WORDS: &str = "/run/ringpost/failed";
+
+pub fn leave_last_words(misfit: &Misfit) {
+    if Path::new("/run/ringpost/boot.json").exists() {
+        let _ = fs::write(LAST_WORDS, misfit.to_string()); // it was said on standard error as well
+    }
+}
+
+/// We serve: what an earlier try said is over.
+pub fn take_back_last_words() {
+    let _ = fs::remove_file(LAST_WORDS); // mostly there is none
+}
+
 /// Writes a file that only we may read, durably.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let fresh = path.with_extension("new");

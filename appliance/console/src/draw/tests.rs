@@ -1,0 +1,229 @@
+use boot::Report;
+use boot::report::ProfileReport;
+use control::words::{LegLine, ServiceLine, Status, VolumeLine};
+use plan::{Machine, Plan, Profile, Settings};
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+
+use super::*;
+use crate::gather::{Brand, Daemon, Known};
+use crate::limits::{COLUMNS, ROWS};
+
+fn screen(known: Known, before: Option<&Known>) -> String {
+    let brand = Brand {
+        name: "Ringpost".into(),
+        logo: vec!["  _  ".into(), " (_) ".into()],
+    };
+    let view = View::new(&brand, known, before);
+    let mut terminal = Terminal::new(TestBackend::new(COLUMNS, ROWS)).expect("a screen");
+    terminal
+        .draw(|frame| draw(frame, &view, Look { colours: false }))
+        .expect("drawn");
+    let buffer = terminal.backend().buffer();
+    let mut text = String::new();
+    for row in 0..ROWS {
+        for column in 0..COLUMNS {
+            text.push_str(buffer[(column, row)].symbol());
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn report() -> Report {
+    Report {
+        version: "0.1.0".into(),
+        settings: Some("a systemd credential".into()),
+        server_name: Some("box.example.org".into()),
+        profile: Some(ProfileReport {
+            name: "qemu-small".into(),
+            why: "it fits: vendor QEMU".into(),
+            ..ProfileReport::default()
+        }),
+        ..Report::default()
+    }
+}
+
+fn leg(index: u8, state: &str) -> LegLine {
+    LegLine {
+        index,
+        id: "0123456789".into(),
+        state: state.into(),
+        path: Some(format!("/dev/disk/by-id/virtio-leg-{index}")),
+        progress: None,
+        repairs: 0,
+        read_faults: 0,
+        write_faults: 0,
+        stale_since: None,
+        why: None,
+    }
+}
+
+fn daemon(messages: u64) -> Daemon {
+    let settings = Settings::parse(
+        "f",
+        "[volume]\nlegs = [\"/a\", \"/b\"]\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n",
+    )
+    .expect("right");
+    let machine = Machine {
+        cpus: (0..4).collect(),
+        memory_bytes: 8 << 30,
+        topology: plan::machine::Topology::default(),
+    };
+    Daemon {
+        status: Status {
+            version: "0.1.0".into(),
+            server_name: "box.example.org".into(),
+            serving: true,
+            refuses: None,
+            uptime_s: 60,
+            services: vec![ServiceLine {
+                service: "smtp".into(),
+                addresses: vec!["0.0.0.0:25".into()],
+                open: 3,
+                accepted: 17,
+                refused: 0,
+            }],
+            legs: vec![leg(0, "in_sync"), leg(1, "in_sync")],
+            messages_accepted: messages,
+            bytes_accepted: 5 << 20,
+            receive_memory_bytes: 0,
+            owner_waiting: 2,
+            owner_under_way: 1,
+        },
+        plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),
+        volumes: vec![VolumeLine {
+            id: "abcdef0123".into(),
+            state: "in_sync".into(),
+            legs: 2,
+            legs_in_sync: 2,
+            segments: 64,
+            segments_free: 60,
+        }],
+    }
+}
+
+fn serving(messages: u64, at_ms: u64) -> Known {
+    Known {
+        at_ms,
+        boot: Some(report()),
+        daemon: Some(daemon(messages)),
+        addresses: vec!["10.0.2.15".into()],
+        clock: "2026-11-22 03:40:05 UTC".into(),
+        ..Known::default()
+    }
+}
+
+fn assert_shows(screen: &str, words: &[&str]) {
+    for word in words {
+        assert!(screen.contains(word), "`{word}` is not on\n{screen}");
+    }
+}
+
+#[test]
+fn a_serving_box_shows_legs_zones_rates_and_addresses_on_80_by_24() {
+    let before = serving(100, 1_000);
+    let screen = screen(serving(150, 3_000), Some(&before));
+    assert_shows(
+        &screen,
+        &[
+            "Ringpost 0.1.0  box.example.org",
+            "SERVING: takes mail",
+            "10.0.2.15",
+            "profile qemu-small",
+            "25.0/s messages",
+            "2 waiting, 1 under way",
+            "smtp        3       17  0.0.0.0:25",
+            "volume abcdef01 in_sync  60 of 64",
+            "leg 1 in_sync  virtio-leg-1",
+            "storage  1 threads  CPU 0",
+            "no alarms",
+        ],
+    );
+}
+
+#[test]
+fn a_leg_that_is_gone_is_an_alarm_with_its_reason() {
+    let mut known = serving(1, 1_000);
+    let daemon = known.daemon.as_mut().expect("it serves");
+    daemon.status.legs[1].state = "absent".into();
+    daemon.status.legs[1].why = Some("its device is gone".into());
+    let screen = screen(known, None);
+    assert_shows(&screen, &["1 alarm", "leg 1 is absent: its device is gone"]);
+}
+
+#[test]
+fn a_box_that_takes_no_mail_says_why() {
+    let mut known = serving(1, 1_000);
+    known.daemon.as_mut().expect("it runs").status.refuses = Some("no free segment is left".into());
+    let screen = screen(known, None);
+    assert_shows(
+        &screen,
+        &["TAKES NO MAIL", "no mail is taken: no free segment is left"],
+    );
+}
+
+#[test]
+fn settings_that_were_refused_are_shown_with_their_line() {
+    let known = Known {
+        boot: Some(Report {
+            refused: Some("ringpost.toml:3: `craete` is not known here: write `create`".into()),
+            ..report()
+        }),
+        ..Known::default()
+    };
+    let screen = screen(known, None);
+    assert_shows(
+        &screen,
+        &["FAILED", "because:", "ringpost.toml:3", "no address yet"],
+    );
+}
+
+#[test]
+fn a_daemon_that_ended_is_quoted() {
+    let known = Known {
+        boot: Some(report()),
+        failed: Some("no in-sync leg is here".into()),
+        ..Known::default()
+    };
+    assert_shows(&screen(known, None), &["FAILED", "no in-sync leg is here"]);
+}
+
+#[test]
+fn each_step_of_a_start_has_its_words() {
+    assert_shows(
+        &screen(Known::default(), None),
+        &["STARTING: looking for settings"],
+    );
+    let mut known = Known {
+        boot: Some(report()),
+        ..Known::default()
+    };
+    assert_shows(
+        &screen(known.clone(), None),
+        &[
+            "STARTING: the mail engine",
+            "settings from a systemd credential",
+        ],
+    );
+    known.at_ms = 61_000;
+    assert_shows(&screen(known, None), &["LATE"]);
+    let known = Known {
+        boot: Some(Report::default()),
+        ..Known::default()
+    };
+    assert_shows(&screen(known, None), &["NOT SET UP", "Press Enter"]);
+}
+
+#[test]
+fn what_the_boot_found_missing_stays_on_the_screen() {
+    let mut known = serving(1, 1_000);
+    known.boot.as_mut().expect("there").missing = vec!["no network card".into()];
+    let boot = known.boot.as_mut().expect("there");
+    boot.alarms = (0..9).map(|number| format!("alarm {number}")).collect();
+    let screen = screen(known, None);
+    assert_shows(
+        &screen,
+        &["10 alarms", "missing: no network card", "… and more"],
+    );
+}

@@ -1,0 +1,232 @@
+//! Asking the daemon, and reading what the boot left.
+
+use std::fs;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Instant;
+
+use boot::Report;
+use control::client;
+use control::words::{Request, Status, VolumeLine};
+use plan::{Plan, Shape};
+
+use crate::limits::{ANSWER_WITHIN, LOGO_BYTES_MAX, LOGO_LINES_MAX};
+
+/// Everything that is known at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Seconds since the console started, in thousandths.
+    pub at_ms: u64,
+    pub boot: Option<Report>,
+    /// What the daemon said when it ended.
+    pub failed: Option<String>,
+    pub daemon: Option<Daemon>,
+    pub addresses: Vec<String>,
+    pub shape: Shape,
+    pub clock: String,
+}
+
+#[derive(Debug, Clone)]
+pub struct Daemon {
+    pub status: Status,
+    pub plan: Plan,
+    pub volumes: Vec<VolumeLine>,
+}
+
+/// Name and logo of whoever sells the box.
+#[derive(Debug, Clone)]
+pub struct Brand {
+    pub name: String,
+    pub logo: Vec<String>,
+}
+
+#[derive(serde::Deserialize)]
+struct BrandFile {
+    name: String,
+}
+
+impl Brand {
+    /// `usr/share/ringpost/brand.toml` and `logo.txt` below `root`; ours where they are missing.
+    pub fn load(root: &Path) -> Brand {
+        let directory = root.join("usr/share/ringpost");
+        let text = fs::read_to_string(directory.join("brand.toml")).unwrap_or_default();
+        let name = toml::from_str(&text).map_or("Ringpost".into(), |file: BrandFile| file.name);
+        let logo = fs::read_to_string(directory.join("logo.txt")).unwrap_or_default();
+        let logo = logo
+            .lines()
+            .take(LOGO_LINES_MAX)
+            .map(|line| printable(line).chars().take(LOGO_BYTES_MAX).collect())
+            .collect();
+        Brand {
+            name: printable(&name),
+            logo,
+        }
+    }
+}
+
+/// Asks in a thread of its own, so that a daemon that hangs does not hang the screen.
+pub struct Gatherer {
+    root: PathBuf,
+    began: Instant,
+    waiting: Option<(Instant, Receiver<Option<Daemon>>)>,
+    last: Option<Daemon>,
+}
+
+impl Gatherer {
+    pub fn new(root: &Path) -> Gatherer {
+        Gatherer {
+            root: root.to_owned(),
+            began: Instant::now(),
+            waiting: None,
+            last: None,
+        }
+    }
+
+    /// What is known now. The daemon's part is as old as its last answer, and gone when it answers no more.
+    pub fn look(&mut self) -> Known {
+        self.ask();
+        let read = |path: &str| fs::read_to_string(self.root.join(path)).ok();
+        let report = read(boot::report::PATH);
+        Known {
+            at_ms: self.began.elapsed().as_millis() as u64,
+            boot: report.and_then(|text| serde_json::from_str(&text).ok()),
+            failed: read("run/ringpost/failed").map(|text| printable(text.trim())),
+            daemon: self.last.clone(),
+            addresses: addresses(&self.root),
+            shape: hardware::probe(&self.root),
+            clock: clock(),
+        }
+    }
+
+    fn ask(&mut self) {
+        let answer = self
+            .waiting
+            .as_ref()
+            .map(|(since, answer)| (*since, answer.try_recv()));
+        match answer {
+            Some((_, Ok(daemon))) => {
+                self.last = daemon;
+                self.waiting = None;
+            }
+            Some((_, Err(TryRecvError::Disconnected))) => {
+                self.last = None;
+                self.waiting = None;
+            }
+            Some((since, Err(TryRecvError::Empty))) => {
+                if since.elapsed() > ANSWER_WITHIN {
+                    self.last = None;
+                }
+                // One question at a time: a daemon that hangs is not asked in ever more threads.
+                return;
+            }
+            None => {}
+        }
+        let (tell, answer) = channel();
+        let socket = self.root.join("var/lib/ringpost/control.sock");
+        std::thread::spawn(move || {
+            let _ = tell.send(ask(&socket)); // nobody waits any more when the console ends
+        });
+        self.waiting = Some((Instant::now(), answer));
+    }
+}
+
+/// `None`: nobody answers, or in words of another version.
+fn ask(socket: &Path) -> Option<Daemon> {
+    let one = |request| client::ask(socket, &request).ok();
+    Some(Daemon {
+        status: serde_json::from_value(one(Request::Status)?).ok()?,
+        plan: serde_json::from_value(one(Request::Plan)?).ok()?,
+        volumes: serde_json::from_value(one(Request::VolumeList)?).ok()?,
+    })
+}
+
+/// The machine's addresses, without the loopback's and link-local ones.
+pub fn addresses(root: &Path) -> Vec<String> {
+    let trie = fs::read_to_string(root.join("proc/net/fib_trie")).unwrap_or_default();
+    let mut found = Vec::new();
+    let mut last = None;
+    for line in trie.lines() {
+        let line = line.trim();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<Ipv4Addr>().ok();
+        } else if line.starts_with("/32 host LOCAL")
+            && let Some(address) = last.take()
+            && !address.is_loopback()
+            && !found.contains(&address.to_string())
+        {
+            found.push(address.to_string());
+        }
+    }
+    let six = fs::read_to_string(root.join("proc/net/if_inet6")).unwrap_or_default();
+    for line in six.lines() {
+        let digits = line.split_whitespace().next().unwrap_or_default();
+        let Ok(bits) = u128::from_str_radix(digits, 16) else {
+            continue;
+        };
+        let address = Ipv6Addr::from_bits(bits);
+        if !address.is_loopback() && !address.is_unicast_link_local() {
+            found.push(address.to_string());
+        }
+    }
+    found
+}
+
+/// Now, as `2026-11-22 03:40:05` (UTC).
+fn clock() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    date(now.map_or(0, |since| since.as_secs()))
+}
+
+/// The civil date of a day count (Howard Hinnant's algorithm, with March as the year's first month).
+fn date(seconds: u64) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+}
+
+/// What may stand on a screen: no control characters.
+fn printable(text: &str) -> String {
+    let keep = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(date(951_782_399), "2000-02-28 23:59:59 UTC");
+        assert_eq!(date(951_782_400), "2000-02-29 00:00:00 UTC");
+        assert_eq!(date(1_798_761_600), "2027-01-01 00:00:00 UTC");
+    }
+
+    #[test]
+    fn addresses_are_read_as_the_kernel_writes_them() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let net = directory.path().join("proc/net");
+        fs::create_dir_all(&net).expect("our own");
+        fs::write(
+            net.join("fib_trie"),
+            "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 10.0.2.15\n        /32 host LOCAL\n     |-- 10.0.2.0\n        /24 link UNICAST\n     |-- 127.0.0.1\n        /32 host LOCAL\nLocal:\n     |-- 10.0.2.15\n        /32 host LOCAL\n",
+        )
+        .expect("our own");
+        fs::write(
+            net.join("if_inet6"),
+            "00000000000000000000000000000001 01 80 10 80       lo\nfe800000000000005054000000123456 02 40 20 80     eth0\n20010db8000000000000000000000010 02 40 00 80     eth0\n",
+        )
+        .expect("our own");
+        assert_eq!(addresses(directory.path()), ["10.0.2.15", "2001:db8::10"]);
+    }
+}

@@ -1,0 +1,160 @@
+//! `ringpost-console`: one terminal, physical or serial, on standard input and output.
+#![forbid(unsafe_code)]
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use clap::Parser;
+use dashboard::draw::{Look, draw};
+use dashboard::gather::{Brand, Gatherer, Known};
+use dashboard::limits::{COLUMNS, DRAW_EVERY, REDRAW_EVERY, ROWS};
+use dashboard::setup::{self, Lines};
+use dashboard::view::{State, View};
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent};
+use ratatui::crossterm::terminal::{self, disable_raw_mode, enable_raw_mode};
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
+
+/// Shows what the box does. Enter sets up a box without settings; Ctrl-L draws everything anew.
+#[derive(Debug, Parser)]
+#[command(name = "ringpost-console", version)]
+struct Flags {
+    /// No colours: for a serial port
+    #[arg(long)]
+    plain: bool,
+    /// Another root directory, to look at a box that is not this one
+    #[arg(long, default_value = "/")]
+    root: PathBuf,
+    /// Draw once and end
+    #[arg(long)]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    match live(&Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = disable_raw_mode();
+            eprintln!("ringpost-console: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn live(flags: &Flags) -> io::Result<()> {
+    let brand = Brand::load(&flags.root);
+    let mut gatherer = Gatherer::new(&flags.root);
+    let look = Look {
+        colours: !flags.plain,
+    };
+    if flags.once {
+        gatherer.look();
+        // The answer comes from another thread.
+        std::thread::sleep(DRAW_EVERY);
+    }
+    // Once, as a line of its own: whoever waits for it on the serial port reads lines.
+    println!("RINGPOST DASHBOARD");
+    let typed = io::stdin().is_terminal() && !flags.once;
+    if typed {
+        enable_raw_mode()?;
+    }
+    let mut screen = screen()?;
+    let mut before: Option<Known> = None;
+    let mut drawn = Instant::now();
+    loop {
+        // until the process is ended
+        let view = View::new(&brand, gatherer.look(), before.as_ref());
+        screen.draw(|frame| draw(frame, &view, look))?;
+        if flags.once {
+            println!();
+            return Ok(());
+        }
+        match wait(typed)? {
+            Some(key) if key.code == KeyCode::Enter && view.state == State::SetUp => {
+                disable_raw_mode()?;
+                screen.clear()?;
+                set_up(&flags.root, &view.known)?;
+                enable_raw_mode()?;
+                screen = self::screen()?;
+            }
+            // Any other key: somebody sat down before a screen that others wrote on.
+            Some(_) => screen.clear()?,
+            None => {}
+        }
+        if drawn.elapsed() > REDRAW_EVERY {
+            screen.clear()?;
+            drawn = Instant::now();
+        }
+        before = Some(view.known);
+    }
+}
+
+/// A serial port does not know its size.
+fn screen() -> io::Result<Terminal<CrosstermBackend<io::Stdout>>> {
+    let (columns, rows) = match terminal::size() {
+        Ok((columns, rows)) if columns >= COLUMNS && rows >= ROWS => (columns, rows),
+        _ => (COLUMNS, ROWS),
+    };
+    let options = TerminalOptions {
+        viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)),
+    };
+    let mut screen = Terminal::with_options(CrosstermBackend::new(io::stdout()), options)?;
+    screen.hide_cursor()?;
+    screen.clear()?;
+    Ok(screen)
+}
+
+/// A key, or the time for the next look.
+fn wait(typed: bool) -> io::Result<Option<KeyEvent>> {
+    if !typed {
+        std::thread::sleep(DRAW_EVERY);
+        return Ok(None);
+    }
+    if event::poll(DRAW_EVERY)?
+        && let Event::Key(key) = event::read()?
+    {
+        return Ok(Some(key));
+    }
+    Ok(None)
+}
+
+fn set_up(root: &Path, known: &Known) -> io::Result<()> {
+    let mut talk = Lines {
+        read: io::stdin().lock(),
+        write: io::stdout(),
+        echo: |on: bool| {
+            let word = if on { "echo" } else { "-echo" };
+            let _ = Command::new("stty").arg(word).status();
+        },
+    };
+    let settings = match setup::ask(&mut talk, &known.shape) {
+        Ok(Some(settings)) => settings,
+        Ok(None) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(error),
+        Err(error) => {
+            println!("{error}");
+            return Ok(());
+        }
+    };
+    match setup::keep(root, &settings) {
+        Ok(()) => println!("Kept. Starting…"),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            println!("Somebody else has set it up meanwhile.");
+        }
+        Err(error) => println!("The settings cannot be kept: {error}"),
+    }
+    let _ = io::stdout().flush();
+    for arguments in [
+        &["restart", "ringpost-boot.service"][..],
+        &["--no-block", "restart", "ringpostd.service"],
+    ] {
+        match Command::new("systemctl").args(arguments).status() {
+            Ok(status) if status.success() => {}
+            other => println!("systemctl {}: {other:?}", arguments.join(" ")),
+        }
+    }
+    Ok(())
+}

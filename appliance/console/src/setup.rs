@@ -1,0 +1,385 @@
+//! The questions of a box that nobody gave settings to, and the settings that follow from the answers.
+//!
+//! Plain lines, so that a serial port and a person with a cable suffice. Nothing is written before the last question, and a
+//! disk is taken only after `yes` was typed in full.
+
+use std::io::{self, BufRead, Write};
+use std::path::Path;
+
+use hardware::disks::stable_path;
+use plan::{Settings, Shape, Size};
+
+use crate::limits::TRIES_MAX;
+
+/// Where questions go and answers come from.
+pub trait Talk {
+    fn say(&mut self, text: &str) -> io::Result<()>;
+    /// A line without its end. `hidden`: it shall not be seen while it is typed.
+    fn hear(&mut self, hidden: bool) -> io::Result<String>;
+}
+
+/// Any pair of a reader and a writer; `echo` switches what is typed on and off.
+pub struct Lines<R, W, E> {
+    pub read: R,
+    pub write: W,
+    pub echo: E,
+}
+
+impl<R: BufRead, W: Write, E: FnMut(bool)> Talk for Lines<R, W, E> {
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.write.write_all(text.as_bytes())?;
+        self.write.flush()
+    }
+
+    fn hear(&mut self, hidden: bool) -> io::Result<String> {
+        let mut line = String::new();
+        if hidden {
+            (self.echo)(false);
+        }
+        let read = self.read.read_line(&mut line);
+        if hidden {
+            (self.echo)(true);
+            self.say("\n")?;
+        }
+        match read? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim().to_owned()),
+        }
+    }
+}
+
+/// Asks everything. `Ok(None)`: the last question was not answered with yes, and nothing is to be done.
+pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
+    talk.say("\nThis box has no settings yet. A few questions; nothing is written before the last one.\n\n")?;
+    let name = question(
+        talk,
+        "Host name (like mail.example.org): ",
+        false,
+        host_name,
+    )?;
+    let network = network(talk, shape)?;
+    let Some(legs) = disks(talk, shape)? else {
+        return Ok(None);
+    };
+    let domain = question(
+        talk,
+        "First mail domain (like example.org): ",
+        false,
+        host_name,
+    )?;
+    let text = format!("First account (name before the @{domain}): ");
+    let account = question(talk, &text, false, local_part)?;
+    let hash = password(talk)?;
+    let settings = compose(&name, &network, &legs, &domain, &account, &hash);
+    if let Err(misfit) = Settings::parse("ringpost.toml", &settings) {
+        talk.say(&format!("That does not work: {misfit}\n"))?;
+        return Ok(None);
+    }
+    talk.say("\nALL DATA on these disks will be lost:\n")?;
+    for leg in &legs {
+        talk.say(&format!("  {leg}\n"))?;
+    }
+    talk.say("Type yes to make the mail volume on them, anything else to begin again: ")?;
+    match talk.hear(false)?.as_str() {
+        "yes" => Ok(Some(settings)),
+        _ => {
+            talk.say("Nothing was written.\n")?;
+            Ok(None)
+        }
+    }
+}
+
+/// One question until its answer is good, a few times at most.
+fn question<T>(
+    talk: &mut dyn Talk,
+    text: &str,
+    hidden: bool,
+    good: impl Fn(&str) -> Result<T, String>,
+) -> io::Result<T> {
+    for _ in 0..TRIES_MAX {
+        talk.say(text)?;
+        let answer = talk.hear(hidden)?;
+        match good(&answer) {
+            Ok(value) => return Ok(value),
+            Err(why) => talk.say(&format!("  {why}\n"))?,
+        }
+    }
+    Err(io::Error::other("too many answers that do not work"))
+}
+
+fn host_name(answer: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let parts = answer.split('.').count();
+    if parts >= 2
+        && answer.len() <= 253
+        && answer.chars().all(good)
+        && !answer.starts_with(['.', '-'])
+    {
+        return Ok(answer.to_ascii_lowercase());
+    }
+    Err("a name with a dot, of letters, digits and hyphens".into())
+}
+
+fn local_part(answer: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&answer.len()) && answer.chars().all(good) {
+        return Ok(answer.to_ascii_lowercase());
+    }
+    Err("letters, digits, hyphens and dots".into())
+}
+
+fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
+    let cards: Vec<&str> = shape.nics.iter().map(|nic| nic.name.as_str()).collect();
+    let text = format!(
+        "Network cards: {}. Address with prefix (like 192.0.2.10/24), or Enter for DHCP: ",
+        if cards.is_empty() {
+            "none".into()
+        } else {
+            cards.join(", ")
+        }
+    );
+    let address = question(talk, &text, false, |answer| {
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        let check = format!(
+            "[volume]\nlegs = [\"/a\"]\n[[network.interface]]\nname = \"x\"\naddress = [{answer:?}]\n"
+        );
+        match Settings::parse("f", &check) {
+            Ok(_) => Ok(Some(answer.to_owned())),
+            Err(_) => Err("an address with its prefix, or nothing".into()),
+        }
+    })?;
+    let (Some(address), Some(card)) = (address, cards.first()) else {
+        return Ok(String::new());
+    };
+    let ip = |answer: &str| -> Result<Option<std::net::IpAddr>, String> {
+        match answer {
+            "" => Ok(None),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|_| "an address, or nothing".into()),
+        }
+    };
+    let gateway = question(talk, "Gateway (Enter for none): ", false, ip)?;
+    let dns = question(talk, "Name server (Enter for none): ", false, ip)?;
+    let list = |address: Option<std::net::IpAddr>| {
+        address
+            .map(|address| format!("\"{address}\""))
+            .unwrap_or_default()
+    };
+    Ok(format!(
+        "[network]\ndns = [{}]\n[[network.interface]]\nname = \"{card}\"\naddress = [\"{address}\"]\ngateway = [{}]\n\n",
+        list(dns),
+        list(gateway)
+    ))
+}
+
+/// The stable paths of the chosen disks; `None`: there is none to choose.
+fn disks(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<Vec<String>>> {
+    let disks: Vec<(String, String)> = shape
+        .mail_disks()
+        .filter_map(|disk| {
+            let path = stable_path(disk)?;
+            let shown = format!("{} {} {}", Size(disk.bytes), disk.class.name(), disk.model);
+            Some((path, shown))
+        })
+        .collect();
+    if disks.is_empty() {
+        talk.say("No disk without partitions is here: plug in two, and start again.\n")?;
+        return Ok(None);
+    }
+    talk.say("Disks for mail (whole disks without partitions):\n")?;
+    for (number, (path, shown)) in disks.iter().enumerate() {
+        talk.say(&format!("  {}  {shown}  {path}\n", number + 1))?;
+    }
+    let chosen = question(
+        talk,
+        "Numbers of the two that mirror each other (like 1 2): ",
+        false,
+        |answer| {
+            let numbers: Option<Vec<usize>> = answer
+                .split_whitespace()
+                .map(|word| {
+                    word.parse::<usize>()
+                        .ok()
+                        .filter(|n| (1..=disks.len()).contains(n))
+                })
+                .collect();
+            match numbers {
+                Some(numbers) if (1..=plan::limits::LEGS_MAX).contains(&numbers.len()) => {
+                    let mut seen = numbers.clone();
+                    seen.sort_unstable();
+                    seen.dedup();
+                    if seen.len() == numbers.len() {
+                        Ok(numbers)
+                    } else {
+                        Err("each disk once".into())
+                    }
+                }
+                _ => Err(format!("numbers from 1 to {}", disks.len())),
+            }
+        },
+    )?;
+    if chosen.len() == 1 {
+        talk.say("  One disk is no mirror: when it dies the mail is gone.\n")?;
+    }
+    Ok(Some(
+        chosen
+            .into_iter()
+            .map(|number| disks[number - 1].0.clone())
+            .collect(),
+    ))
+}
+
+fn password(talk: &mut dyn Talk) -> io::Result<String> {
+    for _ in 0..TRIES_MAX {
+        let first = question(talk, "Its password: ", true, |answer| {
+            control::password::hash(answer).map(|hash| (answer.to_owned(), hash))
+        })?;
+        talk.say("Once more: ")?;
+        if talk.hear(true)? == first.0 {
+            return Ok(first.1);
+        }
+        talk.say("  These were two different ones.\n")?;
+    }
+    Err(io::Error::other("too many answers that do not work"))
+}
+
+fn compose(
+    name: &str,
+    network: &str,
+    legs: &[String],
+    domain: &str,
+    account: &str,
+    hash: &str,
+) -> String {
+    format!(
+        "# Written by the set-up screen.\n[server]\nname = \"{name}\"\n\n[volume]\nlegs = {legs:?}\ncreate = true\n\n\
+         [listen]\nsmtp = [\"[::]:25\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\nhttps = [\"[::]:443\"]\n\n{network}\
+         [[domain]]\nname = \"{domain}\"\n\n[[account]]\naddress = \"{account}@{domain}\"\npassword_hash = \"{hash}\"\n"
+    )
+}
+
+/// Keeps the settings as the applied ones, unless somebody else was quicker.
+pub fn keep(root: &Path, settings: &str) -> io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = root.join(boot::find::APPLIED);
+    let parent = path.parent().unwrap_or(root);
+    std::fs::create_dir_all(parent)?;
+    // Whole or not at all: a name that is there is another console's.
+    let fresh = path.with_extension("set-up");
+    let _ = std::fs::remove_file(&fresh);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(settings.as_bytes())?;
+    file.sync_all()?;
+    let kept = std::fs::hard_link(&fresh, &path);
+    std::fs::remove_file(&fresh)?;
+    kept?;
+    std::fs::File::open(parent)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use hardware::fixture::{Fixture, Kind};
+    use hardware::probe;
+
+    use super::*;
+
+    fn machine() -> Fixture {
+        Fixture::new()
+            .disk("vda", Kind::Virtio, 1 << 30, None, &["virtio-leg-a"])
+            .disk("vdb", Kind::Virtio, 1 << 30, None, &["virtio-leg-b"])
+            .partitioned("vdc", Kind::Virtio, 1 << 30)
+            .nic("eth0", "virtio_net", 1, None)
+    }
+
+    /// What is said to these answers, and what comes of them.
+    fn talk(answers: &str) -> (String, io::Result<Option<String>>) {
+        let fixture = machine();
+        let mut said = Vec::new();
+        let outcome = ask(
+            &mut Lines {
+                read: answers.as_bytes(),
+                write: &mut said,
+                echo: |_| {},
+            },
+            &probe(fixture.root()),
+        );
+        (String::from_utf8(said).expect("text"), outcome)
+    }
+
+    #[test]
+    fn good_answers_make_settings_that_are_right() {
+        let (said, outcome) = talk(
+            "mail.example.org\n192.0.2.10/24\n192.0.2.1\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\nyes\n",
+        );
+        let text = outcome.expect("asked").unwrap_or_else(|| panic!("{said}"));
+        let settings = Settings::parse("f", &text).expect("right");
+        assert!(settings.volume.create);
+        assert_eq!(
+            settings.volume.legs.get_ref()[0],
+            Path::new("/dev/disk/by-id/virtio-leg-a")
+        );
+        assert_eq!(settings.accounts[0].address, "alice@example.org");
+        assert!(!text.contains("opensesame") && !said.contains("opensesame"));
+        assert!(
+            !said.contains("vdc"),
+            "a system disk is not offered: {said}"
+        );
+    }
+
+    #[test]
+    fn anything_but_yes_writes_nothing() {
+        for last in ["y", "YES", "", "no"] {
+            let (said, outcome) = talk(&format!(
+                "mail.example.org\n\n2 1\nexample.org\nalice\nopensesame\nopensesame\n{last}\n"
+            ));
+            assert_eq!(outcome.expect("asked"), None, "{last}");
+            assert!(
+                said.contains("ALL DATA") && said.contains("Nothing was written"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn wrong_answers_are_asked_again_with_what_is_right() {
+        let (said, outcome) = talk(
+            "nodots\nmail.example.org\nx\n\n3\n1 1\n1\nexample.org\na b\nalice\nshort\nopensesame\nother\nopensesame\nopensesame\nyes\n",
+        );
+        assert!(outcome.expect("asked").is_some(), "{said}");
+        for told in [
+            "a name with a dot",
+            "an address with its prefix",
+            "numbers from 1 to 2",
+            "each disk once",
+            "One disk is no mirror",
+            "letters, digits",
+            "6 to 1024 bytes",
+            "two different ones",
+        ] {
+            assert!(said.contains(told), "`{told}` is not in {said}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_ends_ends_the_questions() {
+        let (_, outcome) = talk("mail.example.org\n");
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn of_two_consoles_the_first_one_sets_it_up() {
+        let directory = tempfile::tempdir().expect("a directory");
+        keep(directory.path(), "first").expect("kept");
+        assert!(keep(directory.path(), "second").is_err());
+        let text = std::fs::read_to_string(directory.path().join(boot::find::APPLIED));
+        assert_eq!(text.expect("kept"), "first");
+    }
+}
