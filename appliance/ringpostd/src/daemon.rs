@@ -63,8 +63,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let opening = Opening {
         plan: plan.storage.clone(),
         state: plan.state.clone(),
-        create: legs != Legs::Open,
-        create_over: legs == Legs::CreateOver,
+        legs: legs.clone(),
         accept_moved: flags.accept_moved,
     };
     let (owner, end) = owner();
@@ -72,7 +71,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     for note in &notes {
         eprintln!("ringpostd: {note}");
     }
-    if legs != Legs::Open {
+    if !matches!(legs, Legs::Open | Legs::Adopt) {
         first.settle(&owner).await?;
         trial::created(&state)?;
     }

@@ -18,16 +18,15 @@ use uring::Ring;
 use volume::{BATCH_BYTES_MAX, Premade, Volume};
 use zone::CoreHost;
 
+use crate::trial;
 use crate::witness::FileWitness;
 
 /// What the storage thread is told.
 pub struct Opening {
     pub plan: StoragePlan,
     pub state: PathBuf,
-    /// Make a new volume on the legs first.
-    pub create: bool,
-    /// … also over the remains of a first start that was cut short.
-    pub create_over: bool,
+    /// What to do with the legs first.
+    pub legs: trial::Legs,
     /// Legs may lie on other devices than those they were made on (they were moved on purpose).
     pub accept_moved: bool,
 }
@@ -100,7 +99,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     for path in &plan.legs {
         match legs.open(path) {
             Ok(device) => devices.push(device),
-            Err(why) if opening.create => return Err(Misfit::new(why)),
+            Err(why) if opening.legs != trial::Legs::Open => return Err(Misfit::new(why)),
             Err(why) => notes.push(why),
         }
     }
@@ -119,15 +118,35 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         batches_in_flight_max: plan.batches_in_flight,
         batch_buffers: plan.batch_buffers,
         premade: Premade::new(premade),
-        format_over: opening.create_over,
+        format_over: matches!(opening.legs, trial::Legs::CreateOver { .. }),
         accept_moved: opening.accept_moved,
         ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
-    if opening.create {
-        Volume::create(&io, &devices, &settings, &witness, fastrand::u64(..))
-            .await
-            .map_err(|refusal| Misfit::new(refusal.to_string()))?;
+    match &opening.legs {
+        trial::Legs::Open => {}
+        trial::Legs::CreateOver { seed } => {
+            create(&io, &devices, &settings, &witness, *seed).await?;
+        }
+        first => {
+            let adopted = Volume::adopt(&io, &devices, &settings, &witness).await;
+            let adopted = adopted.map_err(|refusal| Misfit::new(refusal.to_string()))?;
+            match (adopted, first) {
+                (Some(volume), _) => notes.push(format!(
+                    "the state directory knew no volume; every leg of volume {volume} that counted is here, and it goes on"
+                )),
+                (None, trial::Legs::Create) => {
+                    // Blank first, then the mark that they may be formatted over: never the other way round.
+                    Volume::check_blank(&io, &devices, &settings)
+                        .await
+                        .map_err(|refusal| Misfit::new(refusal.to_string()))?;
+                    let seed = fastrand::u64(..);
+                    trial::formatting(&opening.state, seed)?;
+                    create(&io, &devices, &settings, &witness, seed).await?;
+                }
+                (None, _) => return Err(trial::no_volume(plan, &opening.state)),
+            }
+        }
     }
     let volume = Volume::open(&io, &devices, &settings, Rc::new(witness))
         .await
@@ -159,6 +178,19 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         legs,
         notes,
     })
+}
+
+async fn create(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &volume::Settings,
+    witness: &FileWitness,
+    seed: u64,
+) -> Result<(), Misfit> {
+    Volume::create(io, devices, settings, witness, seed)
+        .await
+        .map(|_| ())
+        .map_err(|refusal| Misfit::new(refusal.to_string()))
 }
 
 /// The planned flags and those that older kernels know.

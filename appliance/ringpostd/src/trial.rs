@@ -15,26 +15,30 @@ pub const DOMAIN: &str = "example.org";
 pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 pub const PASSWORD: &str = "ringpost";
 
-/// Names the files of a first start under way: whoever finds it begins anew, for nothing was accepted yet.
+/// Names the files that a first start under way makes; then, once every leg was seen to be blank, the seed of the volume
+/// that is being made. Whoever finds it begins anew, for nothing was accepted yet, and formats over no other volume.
 const MARKER: &str = "creating";
+const FORMATTING: &str = "formatting ";
 
 /// What the storage thread is to do with the legs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Legs {
-    /// They hold a volume.
+    /// They hold a volume that is known here.
     Open,
-    /// They are blank.
+    /// Nothing is known here; a volume they hold may be taken over, a new one may not be made.
+    Adopt,
+    /// Nothing is known here; a volume they hold is taken over, else one is made if they are blank.
     Create,
-    /// They may hold the remains of a first start.
-    CreateOver,
+    /// They were blank, and may hold the remains of the volume that this seed makes.
+    CreateOver { seed: u64 },
 }
 
 /// Makes file legs that are missing at a first start. Refuses to begin anew where mail may be waiting on legs that are gone.
 pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let marker = state.join(MARKER);
-    let again = marker.exists();
-    if again {
-        begin_again(&marker, state)?;
+    let mut over = None;
+    if marker.exists() {
+        over = begin_again(&marker, state)?;
     }
     let missing: Vec<&PathBuf> = storage
         .legs
@@ -52,17 +56,25 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
         }
         return Ok(Legs::Open);
     }
+    if !storage.create && all {
+        return Err(no_volume(storage, &state.path));
+    }
     if !storage.create {
+        return Ok(Legs::Adopt);
+    }
+    if let Some(device) = missing.iter().find(|leg| leg.starts_with("/dev")) {
         return Err(Misfit::new(format!(
-            "{} knows no volume: set `volume.create = true` to make one on blank legs, or give the state directory of the volume on {}",
-            state.path.display(),
-            shown(&storage.legs),
+            "{} is not here: connect it, or name another device in `volume.legs`",
+            device.display()
         )));
     }
-    let list: String = missing
+    let mut list: String = missing
         .iter()
         .map(|leg| format!("{}\n", leg.display()))
         .collect();
+    if let Some(seed) = over {
+        list.push_str(&format!("{FORMATTING}{seed}\n"));
+    }
     write_private(&marker, list.as_bytes())
         .map_err(|error| Misfit::new(format!("cannot write {}: {error}", marker.display())))?;
     let made = make(&missing, storage.leg_bytes);
@@ -71,11 +83,25 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
         let _ = fs::remove_file(&marker);
     }
     made?;
-    Ok(if again {
-        Legs::CreateOver
-    } else {
-        Legs::Create
-    })
+    Ok(over.map_or(Legs::Create, |seed| Legs::CreateOver { seed }))
+}
+
+pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {
+    Misfit::new(format!(
+        "{} knows no volume: set `volume.create = true` to make one on blank legs, or give the state directory of the volume on {}",
+        state.display(),
+        shown(&storage.legs),
+    ))
+}
+
+/// Every leg was seen to be blank, and `seed` makes the volume: from here on a first start that is cut short may format
+/// over what it left.
+pub fn formatting(state: &Path, seed: u64) -> Result<(), Misfit> {
+    let marker = state.join(MARKER);
+    let told =
+        |error: std::io::Error| Misfit::new(format!("cannot write {}: {error}", marker.display()));
+    let list = fs::read_to_string(&marker).map_err(told)?;
+    write_private(&marker, format!("{list}{FORMATTING}{seed}\n").as_bytes()).map_err(told)
 }
 
 /// The first start is over: the volume stands.
@@ -85,14 +111,17 @@ pub fn created(state: &State) -> Result<(), Misfit> {
         .map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
 }
 
-fn begin_again(marker: &Path, state: &State) -> Result<(), Misfit> {
+/// Clears away what a first start left; the seed of its volume if it came that far.
+fn begin_again(marker: &Path, state: &State) -> Result<Option<u64>, Misfit> {
     let told = |error: std::io::Error| {
         Misfit::new(format!(
             "cannot clear away a first start that was cut short: {error}"
         ))
     };
     let list = fs::read_to_string(marker).map_err(told)?;
-    for leg in list.lines().map(Path::new) {
+    let (seeds, files): (Vec<&str>, Vec<&str>) =
+        list.lines().partition(|line| line.starts_with(FORMATTING));
+    for leg in files.into_iter().map(Path::new) {
         if leg.is_file() {
             fs::remove_file(leg).map_err(told)?;
         }
@@ -102,7 +131,9 @@ fn begin_again(marker: &Path, state: &State) -> Result<(), Misfit> {
             fs::remove_file(entry.path()).map_err(told)?;
         }
     }
-    Ok(())
+    Ok(seeds
+        .first()
+        .and_then(|line| line.strip_prefix(FORMATTING)?.parse().ok()))
 }
 
 /// Writes the legs through once, all at the same time, and shows how far it is.

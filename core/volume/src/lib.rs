@@ -44,6 +44,7 @@
 //! and hot spares have their place in the format and no code yet.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod arena;
 mod checkpoint;
 mod format;
@@ -108,7 +109,8 @@ pub struct Settings {
     pub batch_buffers: usize,
     /// Batch buffers made elsewhere (registered with a ring); counted in `batch_buffers`.
     pub premade: Premade,
-    /// `create` may overwrite what is on the devices.
+    /// `create` may overwrite what an earlier `create` with the same seed left on the devices, and what is no leg at all.
+    /// Set it only when they were blank before that one began.
     pub format_over: bool,
     /// Legs may lie on other devices than those they were made on.
     pub accept_moved: bool,
@@ -196,7 +198,7 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Formats blank devices (refuses anything that is not blank unless `settings.format_over`) as the legs of a new
+    /// Formats blank devices (refuses anything that is not blank; see `settings.format_over`) as the legs of a new
     /// volume.
     pub async fn create(
         io: &Io,
@@ -206,6 +208,26 @@ impl Volume {
         seed: u64,
     ) -> Result<VolumeId, OpenRefusal> {
         open::create(io, legs, settings, witness, seed).await
+    }
+
+    /// Whether every device is blank, so that `create` may format it. Reads only.
+    pub async fn check_blank(
+        io: &Io,
+        legs: &[DeviceIndex],
+        settings: &Settings,
+    ) -> Result<(), OpenRefusal> {
+        open::check_blank(io, legs, settings).await
+    }
+
+    /// Makes the witness's record anew when it was lost and every leg that counted is here; `None` when no device is a
+    /// leg. Refuses when a leg that counted is missing, and when the witness still has a record.
+    pub async fn adopt(
+        io: &Io,
+        legs: &[DeviceIndex],
+        settings: &Settings,
+        witness: &dyn Witness,
+    ) -> Result<Option<VolumeId>, OpenRefusal> {
+        adopt::adopt(io, legs, settings, witness).await
     }
 
     /// Opens, raises the term, recovers the log's tail, normalises the legs. Legs that are absent, stale or blank are

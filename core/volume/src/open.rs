@@ -52,25 +52,7 @@ pub(crate) async fn create(
     }
     let mut random = fastrand::Rng::with_seed(seed);
     let volume = VolumeId(random_id(&mut random));
-    let mut frames: Vec<Frame> = Vec::new();
-    for &device in devices {
-        match probe(io, device, settings.hard_deadline_us).await {
-            Probe::Blank(frame) => frames.push(frame),
-            Probe::Leg(_, frame) if settings.format_over => frames.push(frame),
-            Probe::Leg(quorum, _) => {
-                return misfit(format!(
-                    "device {} is already a leg of volume {}; nothing was written",
-                    io.device.geometry(device).stable_id,
-                    quorum.superblock.volume
-                ));
-            }
-            Probe::Unusable(why) if settings.format_over => {
-                let capacity = io.device.geometry(device).capacity_bytes;
-                frames.push(crate::layout::frame(capacity).map_or_else(|| misfit(why), Ok)?);
-            }
-            Probe::Unusable(why) => return misfit(why),
-        }
-    }
+    let frames = frames(io, devices, settings, Some(volume)).await?;
     let count = frames
         .iter()
         .map(|frame| frame.segments(settings.segment_bytes))
@@ -160,6 +142,48 @@ pub(crate) async fn create(
     }
 }
 
+/// Whether `create` would find every device blank. Reads only.
+pub(crate) async fn check_blank(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+) -> Result<(), OpenRefusal> {
+    frames(io, devices, settings, None).await.map(|_| ())
+}
+
+/// The frames of devices that may be formatted: blank ones; with `settings.format_over` also the remains of `ours` that
+/// an earlier `create` with the same seed left. The leg of any other volume is never formatted.
+async fn frames(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+    ours: Option<VolumeId>,
+) -> Result<Vec<Frame>, OpenRefusal> {
+    let over = settings.format_over && ours.is_some();
+    let mut frames: Vec<Frame> = Vec::new();
+    for &device in devices {
+        match probe(io, device, settings.hard_deadline_us).await {
+            Probe::Blank(frame) => frames.push(frame),
+            Probe::Leg(quorum, frame) if over && Some(quorum.superblock.volume) == ours => {
+                frames.push(frame);
+            }
+            Probe::Leg(quorum, _) => {
+                return misfit(format!(
+                    "device {} is already a leg of volume {}; nothing was written",
+                    io.device.geometry(device).stable_id,
+                    quorum.superblock.volume
+                ));
+            }
+            Probe::Unusable(why) if over => {
+                let capacity = io.device.geometry(device).capacity_bytes;
+                frames.push(crate::layout::frame(capacity).map_or_else(|| misfit(why), Ok)?);
+            }
+            Probe::Unusable(why) => return misfit(why),
+        }
+    }
+    Ok(frames)
+}
+
 /// Guard page, cleared rings, then all four copies of `superblock`.
 pub(crate) async fn format_leg(
     io: &Io,
@@ -220,8 +244,8 @@ pub(crate) async fn open(
         Ok(Some(record)) => record,
         Ok(None) => {
             return misfit(format!(
-                "the state directory has no record of volume {volume}: it is the wrong one, it was lost, or making the \
-                 volume was never finished; restore it from a backup, or blank the devices and make the volume again"
+                "the state directory has no record of volume {volume}: it is the wrong one, or it was lost; restore it, or \
+                 start with an empty state directory and every leg that counted: then the record is made anew"
             ));
         }
         Err(fault) => {

@@ -100,6 +100,45 @@ fn a_leg_of_another_volume_is_not_taken() {
     }
 }
 
+/// The state directory is wiped, the legs hold mail. Starts that follow (a service is restarted by itself) take the
+/// volume over when both legs are here, and never make a new one over it when one is missing.
+#[test]
+fn a_wiped_state_directory_costs_no_mail() {
+    let home = Home::new();
+    let ledger = Ledger::of(ALICE);
+    {
+        let _daemon = home.start();
+        ledger.fill(home.smtp(), 10, 2_000);
+    }
+    let legs = home.legs();
+    wipe_state(&home);
+    let aside = home.directory.path().join("aside");
+    fs::rename(&legs[1], &aside).expect("our own file");
+    for _ in 0..3 {
+        let Err(words) = home.try_start() else {
+            panic!("one leg and no record, and it served")
+        };
+        assert!(words.contains("bring it back"), "{words}");
+    }
+    fs::rename(&aside, &legs[1]).expect("our own file");
+    for _ in 0..2 {
+        wipe_state(&home);
+        let _daemon = home.start();
+        ledger.check(&home);
+        ledger.fill(home.smtp(), 5, 2_000);
+    }
+}
+
+/// Everything beside the legs is gone.
+fn wipe_state(home: &Home) {
+    let legs = home.legs();
+    for entry in fs::read_dir(home.state()).expect("readable").flatten() {
+        if !legs.contains(&entry.path()) {
+            fs::remove_file(entry.path()).expect("our own file");
+        }
+    }
+}
+
 #[test]
 fn a_plan_is_printed_without_touching_anything() {
     let home = Home::new();

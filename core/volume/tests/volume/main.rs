@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod accidents;
+mod adopt;
 mod basics;
 mod common;
 mod full;

@@ -1,0 +1,125 @@
+//! The state partition is wiped: the record of a volume is made anew from its legs, or not at all.
+
+use device::DeviceIndex;
+use volume::*;
+
+use crate::common::*;
+
+fn adopt(bench: &Bench, disks: &[DeviceIndex]) -> Result<Option<VolumeId>, OpenRefusal> {
+    let (io, disks, witness) = (bench.world.io(), disks.to_vec(), bench.witness.clone());
+    bench
+        .world
+        .block_on(async move { Volume::adopt(&io, &disks, &settings(), &*witness).await })
+}
+
+fn create(bench: &Bench, seed: u64) -> Result<VolumeId, OpenRefusal> {
+    let (io, disks, witness) = (bench.world.io(), bench.disks.clone(), bench.witness.clone());
+    let over = Settings {
+        format_over: true,
+        ..settings()
+    };
+    bench
+        .world
+        .block_on(async move { Volume::create(&io, &disks, &over, &*witness, seed).await })
+}
+
+fn wipe_state(bench: &Bench) {
+    bench.world.crash();
+    *bench.witness.record.borrow_mut() = None;
+}
+
+#[test]
+fn with_every_leg_here_nothing_is_lost_but_the_record() {
+    let bench = Bench::new(40, 2);
+    let volume = bench.open();
+    for number in 0..20 {
+        bench
+            .append(&volume, &letter(number, 5_000))
+            .expect("durable");
+    }
+    let id = volume.id();
+    drop(volume);
+    wipe_state(&bench);
+    assert!(bench.try_open(&bench.disks).is_err(), "nobody guesses");
+    assert_eq!(adopt(&bench, &bench.disks), Ok(Some(id)));
+    let volume = bench.open();
+    assert_eq!(bench.payloads(&volume).len(), 20);
+    assert!(
+        volume
+            .legs()
+            .iter()
+            .all(|leg| leg.state == LegState::InSync)
+    );
+    bench.append(&volume, b"and on").expect("durable");
+}
+
+/// Leg 1 was pulled, leg 0 acknowledged alone. Leg 1's own superblock still counts both: alone it proves nothing.
+#[test]
+fn a_leg_that_missed_mail_is_never_taken_for_the_whole() {
+    let bench = Bench::new(41, 2);
+    let volume = bench.open();
+    bench.append(&volume, b"on both").expect("durable");
+    bench.world.remove(bench.disks[1]);
+    bench.append(&volume, b"on one").expect("durable");
+    // Acknowledged as soon as the record says so; the superblock that says the same follows at once.
+    bench.world.run_for_us(100_000).expect("nothing fails");
+    drop(volume);
+    wipe_state(&bench);
+    bench.world.insert(bench.disks[1]);
+    let refusal = adopt(&bench, &bench.disks[1..]).expect_err("refused");
+    assert!(refusal.to_string().contains("bring it back"), "{refusal}");
+    assert_eq!(*bench.witness.record.borrow(), None);
+    // Together they know better, and so does the leg that stayed.
+    assert!(adopt(&bench, &bench.disks).expect("adopted").is_some());
+    let volume = bench.open();
+    assert_eq!(bench.payloads(&volume), [&b"on both"[..], b"on one"]);
+    assert_eq!(volume.legs()[1].state, LegState::Stale);
+}
+
+#[test]
+fn a_record_that_is_there_is_not_replaced_and_blank_devices_are_nobody_s() {
+    let bench = Bench::new(42, 2);
+    let before = bench.witness.record.borrow().clone();
+    assert!(adopt(&bench, &bench.disks).is_err());
+    assert_eq!(*bench.witness.record.borrow(), before);
+    let blank = [bench.world.add_disk(LEG_BYTES)];
+    assert_eq!(adopt(&bench, &blank), Ok(None));
+}
+
+/// The power goes between the record and the superblock that follows it: the legs' own word is one step old, and the
+/// union of both logs still has everything.
+#[test]
+fn a_record_lost_before_the_superblock_followed_costs_nothing() {
+    let bench = Bench::new(45, 2);
+    let volume = bench.open();
+    bench.append(&volume, b"on both").expect("durable");
+    bench.world.remove(bench.disks[1]);
+    bench.append(&volume, b"on one").expect("durable");
+    drop(volume);
+    wipe_state(&bench);
+    bench.world.insert(bench.disks[1]);
+    assert!(adopt(&bench, &bench.disks).expect("adopted").is_some());
+    let volume = bench.open();
+    assert_eq!(bench.payloads(&volume), [&b"on both"[..], b"on one"]);
+}
+
+/// A first start that was cut short is made again over its own remains. A state directory that lost everything but the
+/// mark of such a start must not cost the mail of another volume.
+#[test]
+fn a_new_volume_is_never_made_over_the_legs_of_another() {
+    let bench = Bench::new(43, 2);
+    let volume = bench.open();
+    bench.append(&volume, b"precious").expect("durable");
+    drop(volume);
+    wipe_state(&bench);
+    let refusal = create(&bench, 44).expect_err("refused");
+    assert!(
+        refusal.to_string().contains("nothing was written"),
+        "{refusal}"
+    );
+    assert!(adopt(&bench, &bench.disks).expect("adopted").is_some());
+    assert_eq!(bench.payloads(&bench.open()), [&b"precious"[..]]);
+    // The same seed makes the same volume: those are its own remains.
+    wipe_state(&bench);
+    assert!(create(&bench, 43).is_ok());
+}
