@@ -65,19 +65,23 @@ impl Site {
         for disk in &site.shape.disks {
             keep::blank(&directory.join(disk.file()), disk.bytes)?;
         }
-        if let Some(system) = system {
-            let copy = directory.join("system.raw");
-            keep::copy_sparse(system, &copy)?;
-            // Room for the state partition that systemd-repart makes.
-            let file = fs::OpenOptions::new()
-                .write(true)
-                .open(&copy)
-                .doing(copy.display())?;
-            let size = file.metadata().doing(copy.display())?.len();
-            file.set_len(size + STATE_BYTES).doing(copy.display())?;
-        }
+        site.write_system(system)?;
         site.forget_firmware_variables()?;
         Ok(site)
+    }
+
+    /// Makes the system disk as `system` has it. `None`: there is none.
+    pub fn write_system(&self, system: Option<&Path>) -> Told<()> {
+        let Some(system) = system else { return Ok(()) };
+        let copy = self.path("system.raw");
+        keep::copy_sparse(system, &copy)?;
+        // Room for the state partition that systemd-repart makes.
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(&copy)
+            .doing(copy.display())?;
+        let size = file.metadata().doing(copy.display())?.len();
+        file.set_len(size + STATE_BYTES).doing(copy.display())
     }
 
     /// The variables as a new machine has them.

@@ -56,6 +56,12 @@ pub const STORIES: &[Story] = &[
         tell: mail::disk_full,
     },
     Story {
+        name: "state_partition_wiped",
+        claim: "the system disk is replaced by a blank one, twice, and the state with it: the legs' volume goes on, nothing is made anew",
+        long: true,
+        tell: power::state_partition_wiped,
+    },
+    Story {
         name: "clock_wrong",
         claim: "a clock in 2001 and one in 2037 hinder neither boot nor mail, and time that jumps loses nothing",
         long: true,

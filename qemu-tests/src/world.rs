@@ -12,7 +12,7 @@ use crate::guest::{Guest, HTTP, IMAPS, Site};
 use crate::http;
 use crate::image::Image;
 use crate::imap::Imap;
-use crate::keep::Keep;
+use crate::keep::{self, Keep};
 use crate::ledger::{ALICE, Ledger, PASSWORD, reply_within};
 use crate::pace;
 use crate::settings;
@@ -78,6 +78,18 @@ impl Machine {
         guest.reset()?;
         guest.ready()?;
         self.wait_for_account()
+    }
+
+    /// What the state partition held is gone: the system disk is as the image has it, or the state's own disk is blank.
+    pub fn forget_state(&mut self, source: &Source) -> Told<()> {
+        assert!(self.guest.is_none(), "the machine is off");
+        match source {
+            Source::Image(image) => {
+                self.site.forget_firmware_variables()?;
+                self.site.write_system(image.raw.as_deref())
+            }
+            Source::Kernel { .. } => keep::blank(&self.site.disk(STATE_DISK), STATE_BYTES),
+        }
     }
 
     pub fn cut_power(&mut self) {
@@ -161,6 +173,7 @@ pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> Told<()> {
     }
 }
 
+const STATE_DISK: &str = "state";
 const STATE_BYTES: u64 = 64 << 20;
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// A guest whose network is not up yet swallows the first packets; ask again rather than wait.
@@ -206,6 +219,14 @@ impl World {
         self.boot(Shape::default())
     }
 
+    /// The machine that the last story left, when it is on, in whatever state its legs are; else a new one, booted.
+    pub fn on(&mut self) -> Told<Machine> {
+        match self.machine.take() {
+            Some(machine) if machine.is_on() => Ok(machine),
+            _ => self.boot(Shape::default()),
+        }
+    }
+
     /// A new machine of this shape, provisioned and booted. When it fails, its directory is kept.
     pub fn boot(&mut self, shape: Shape) -> Told<Machine> {
         let mut machine = self.machine(settings::provisioned(shape, self.by()))?;
@@ -222,7 +243,7 @@ impl World {
             // Without a system disk the state needs a place of its own.
             shape
                 .disks
-                .push(Disk::new("state", Bus::Virtio, STATE_BYTES));
+                .push(Disk::new(STATE_DISK, Bus::Virtio, STATE_BYTES));
         }
         let keep = Keep::new(&self.directory, &self.story)?;
         let (boot, system) = match &self.source {

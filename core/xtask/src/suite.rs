@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::shell::{self, Count};
 use crate::{house, licences, setup};
 
-const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real"];
+const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real", "qemu"];
 
 /// Format, clippy, licences, house rules.
 pub fn check(root: &Path) -> Result<(), String> {
@@ -74,6 +74,15 @@ pub fn test(root: &Path, only: &[String]) -> Result<(), String> {
             "real processes",
             &mut runner(root, &["--release", "-p", "ringpostd", "--test", "*"]),
         );
+    }
+    if wanted("qemu") {
+        tally.step("packages for guests", setup::for_boot());
+        // Always anew: an image of yesterday would tell yesterday's stories.
+        match std::env::current_exe() {
+            Ok(xtask) => tally.command("image", Command::new(xtask).current_dir(root).arg("image")),
+            Err(error) => tally.step("image", Err(error.to_string())),
+        }
+        tally.counted("stories in QEMU", &mut program(root, "qemu-tests", &[]));
     }
     tally.close()
 }

@@ -8,24 +8,38 @@ use crate::stories::mail::more;
 use crate::world::{Machine, World};
 
 pub fn power_cut_after_250(world: &mut World) -> Told<()> {
-    let machine = world.running()?;
+    let machine = world.on()?;
     world.told(machine, |machine| {
-        // Alone: one message, and the power goes with its 250.
-        let (guest, ledger) = machine.both();
-        ledger.fill(guest, 1, 3_000)?;
-        machine.cut_power();
-        machine.boot()?;
-        check(machine, "after the first cut")?;
-        // In a crowd: whatever is in flight.
         let before = machine.ledger.acknowledged();
         let guest = machine.take();
         machine.ledger.under_load(guest, |guest| {
             more(&machine.ledger, before, 30)?;
+            // In a crowd whose deliveries are in flight: our own 250 is read, and the power goes with it.
+            machine.ledger.fill(&guest, 1, 3_000)?;
             guest.cut_power();
             Ok(())
         })?;
         machine.boot()?;
-        check(machine, "after the second cut")?;
+        check(machine, "after the cut")?;
+        machine.wait_until_in_sync()
+    })
+}
+
+pub fn state_partition_wiped(world: &mut World) -> Told<()> {
+    let machine = world.running()?;
+    let source = world.source.clone();
+    world.told(machine, |machine| {
+        for round in 1..=2 {
+            let (guest, ledger) = machine.both();
+            ledger.fill(guest, 10, 2_000)?;
+            machine.cut_power();
+            machine.forget_state(&source)?;
+            machine.boot()?;
+            check(
+                machine,
+                &format!("with a new system disk, for the {round}. time"),
+            )?;
+        }
         machine.wait_until_in_sync()
     })
 }
