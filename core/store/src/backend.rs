@@ -126,6 +126,13 @@ impl Arena {
         self.state().table.bytes()
     }
 
+    /// The check of what the legs hold of `page`. `None`: nothing, or it is not certain, because a newer version is on its way there.
+    pub fn settled_check(&self, page: u64) -> Option<u64> {
+        let state = self.state();
+        let check = state.table.check(page);
+        (check != 0 && page != 0 && state.in_memory(page).is_none()).then_some(check)
+    }
+
     /// Whether redb has written anything that no checkpoint has logged.
     pub fn has_unlogged(&self) -> bool {
         let state = self.state();

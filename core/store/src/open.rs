@@ -113,6 +113,8 @@ impl Store {
                 break;
             }
         }
+        let checks = found.arena.clone();
+        volume.set_page_checks(Rc::new(move |page| checks.settled_check(page)));
         let sizes = Sizes::of_payload(volume.begin().await.room_bytes());
         let space = space::Space::default();
         space.recount(&volume);

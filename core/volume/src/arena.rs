@@ -365,6 +365,11 @@ impl Inner {
     /// `false`: none has.
     pub async fn repair_page(self: &Rc<Self>, page: u64, check: u64, asked: Asked) -> bool {
         let _pass = self.arena_writing.enter().await;
+        self.repair_page_alone(page, check, asked).await
+    }
+
+    /// As `repair_page`, for a caller that keeps others from writing pages.
+    pub async fn repair_page_alone(self: &Rc<Self>, page: u64, check: u64, asked: Asked) -> bool {
         let per_segment = self.plan.pages_per_segment();
         let Some(segment) = self
             .log

@@ -156,11 +156,13 @@ impl Inner {
     }
 
     async fn scrub_page(self: &Rc<Self>, page: u64, report: &mut ScrubReport) {
+        // The check is asked for while no page is being written: before that it may be the one of a version that is going.
+        let _pass = self.arena_writing.enter().await;
         let checks = self.page_checks.borrow().clone();
         let Some(check) = checks.and_then(|check_of| check_of(page)) else {
             return;
         };
-        if !self.repair_page(page, check, Asked::ByScrub).await {
+        if !self.repair_page_alone(page, check, Asked::ByScrub).await {
             tracing::warn!(
                 page,
                 "an arena page is bad on every leg; its reader will hear so"
@@ -171,7 +173,8 @@ impl Inner {
 
     /// All four superblock copies on every leg; a missing one is put right by writing the next superblock.
     async fn scrub_superblocks(self: &Rc<Self>, report: &mut ScrubReport) {
-        if self.legs_short_of_copies().await == 0 {
+        let seq = self.log.borrow().seq;
+        if self.legs_short_of_copies(seq).await == 0 {
             return;
         }
         for _ in 0..SUPERBLOCK_LOOKS_MAX {
@@ -181,7 +184,7 @@ impl Inner {
                 let _pass = self.publishing.enter().await;
                 self.log.borrow().seq
             };
-            let short = self.legs_short_of_copies().await;
+            let short = self.legs_short_of_copies(seq).await;
             if self.log.borrow().seq == seq {
                 if short > 0 && self.publish().await.is_ok() {
                     report.repaired += short;
@@ -191,12 +194,13 @@ impl Inner {
         }
     }
 
-    /// Serving legs on which fewer than four copies hold the superblock.
-    async fn legs_short_of_copies(&self) -> u64 {
+    /// Serving legs on which fewer than four copies hold superblock number `seq`. Four copies of an older one are none of it: the
+    /// leg lost its last write.
+    async fn legs_short_of_copies(&self, seq: u64) -> u64 {
         let mut short = 0;
         for (_, device) in self.legs_where(|leg| leg.serves()) {
             match probe(&self.io, device, self.settings.hard_deadline_us).await {
-                Probe::Leg(quorum, _) if quorum.copies == 4 => {}
+                Probe::Leg(quorum, _) if quorum.copies == 4 && quorum.superblock.seq == seq => {}
                 _ => short += 1,
             }
         }

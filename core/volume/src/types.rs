@@ -232,7 +232,8 @@ pub struct ScrubReport {
     pub repaired: u64,
     /// Batches whose every copy is bad.
     pub damaged: Vec<BatchAddress>,
-    /// Arena pages whose every copy is bad: whoever owns the arena makes them again.
+    /// Arena pages of which no leg has what their owner says. A power cut while they were written leaves some that nobody reads
+    /// any more; the others their owner makes again.
     pub pages_lost: u64,
 }
 

@@ -234,6 +234,63 @@ fn a_page_lost_on_one_leg_is_repaired_from_the_other() {
 }
 
 #[test]
+fn a_scrub_repairs_rotten_pages_that_nobody_reads() {
+    let rig = Rig::new(15);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        fill(&shelf, 0..200).await;
+        shelf.checkpoint().await.unwrap();
+        let volume = shelf.store.volume().clone();
+        let sound = volume.scrub().await;
+        assert_eq!((sound.repaired, sound.pages_lost), (0, 0));
+        rig.wipe_arena(1, &shelf.store);
+        let scrub = volume.scrub().await;
+        assert!(scrub.repaired > 5, "{scrub:?}");
+        assert_eq!((scrub.pages_lost, scrub.damaged), (0, vec![]));
+        // Now the other leg can rot: the pages are there.
+        rig.wipe_arena(0, &shelf.store);
+        let again = volume.scrub().await;
+        assert_eq!(
+            (again.repaired, again.pages_lost),
+            (scrub.repaired, 0),
+            "as many pages as before"
+        );
+    });
+    rig.world.crash();
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        assert!(!shelf.store.open_report().rebuilt);
+        shelf.verify(body).await;
+    });
+}
+
+/// Pages are written and logged while the scrub holds them against their checks.
+#[test]
+fn a_scrub_beside_checkpoints_finds_nothing_where_nothing_is() {
+    let rig = Rig::new(16);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        let done = Rc::new(Cell::new(false));
+        let (volume, scrubbed) = (shelf.store.volume().clone(), done.clone());
+        shelf.io.host.spawn(Box::pin(async move {
+            for _ in 0..40 {
+                let report = volume.scrub().await;
+                assert_eq!((report.repaired, report.pages_lost), (0, 0));
+            }
+            scrubbed.set(true);
+        }));
+        let mut key = 0;
+        while !done.get() {
+            fill(&shelf, key..key + 10).await;
+            key += 10;
+            shelf.checkpoint().await.unwrap();
+            base::host::sleep_us(&*shelf.io.host, 700).await;
+        }
+        assert!(key > 100, "{key}");
+    });
+}
+
+#[test]
 fn pages_lost_on_both_legs_under_load_are_rebuilt_at_the_next_open() {
     let rig = Rig::new(6);
     let before = rig.block_on(async {

@@ -646,6 +646,46 @@ fn seed_839_a_superblock_just_being_written_is_not_a_damaged_one() {
     }
 }
 
+/// One leg lied about its last superblock: all four copies there are of the one before.
+#[test]
+fn an_older_superblock_is_put_right_by_scrub() {
+    let bench = Bench::new(71, 2);
+    let volume = bench.open();
+    let rings = [
+        64 << 10,
+        128 << 10,
+        LEG_BYTES - (128 << 10),
+        LEG_BYTES - (64 << 10),
+    ];
+    let ring_bytes = 16 * 4096;
+    let older = rings.map(|at| bench.world.peek(bench.disks[1], at, ring_bytes));
+    bench.append(&volume, b"kept").expect("durable");
+    let lsn = Lsn(volume
+        .segments()
+        .iter()
+        .map(|s| s.last_lsn.0)
+        .max()
+        .expect("one"));
+    let checkpoint = Checkpoint { lsn, note: vec![] };
+    bench
+        .world
+        .block_on(volume.set_checkpoint(checkpoint.clone()))
+        .expect("recorded");
+    for (at, bytes) in rings.into_iter().zip(&older) {
+        bench.world.poke(bench.disks[1], at, bytes);
+    }
+    let scrub = bench.world.block_on(volume.scrub());
+    assert_eq!(scrub.repaired, 1);
+    assert_eq!(bench.world.block_on(volume.scrub()).repaired, 0);
+    drop(volume);
+    bench.world.crash();
+    let alone = bench
+        .try_open(&bench.disks[1..])
+        .expect("that leg opens alone");
+    assert!(alone.checkpoint().lsn >= checkpoint.lsn);
+    assert_eq!(bench.payloads(&alone), [&b"kept"[..]]);
+}
+
 #[test]
 fn a_lost_copy_of_the_superblock_is_put_right_by_scrub() {
     let bench = Bench::new(840, 2);
