@@ -306,8 +306,8 @@ impl Inner {
         let delta_pays = chain.deltas < DELTAS_MAX
             && delta_bytes <= self.sizes.delta_bytes_max
             && chain.delta_bytes + delta_bytes <= repeat_bytes
-            // Each segment of the chain is one that stays occupied.
-            && (self.space.admits_bodies() || chain.segments.len() <= 1);
+            // A chain keeps every segment it lies in occupied: where space is short the next checkpoint lets all of them go.
+            && self.space.admits_bodies();
         let mut next = match chain.newest {
             Some(previous)
                 if delta_pays && !projection.chain_lies_in(&self.reclaim.emptied_segments()) =>

@@ -160,6 +160,8 @@ pub(crate) struct Log {
     pub table_lsn: Lsn,
     pub table_chain: u128,
     pub claims: Vec<ClaimEntry>,
+    /// The first batch of this owner that is its own; while its table is not in the superblocks it may yet come to nothing.
+    pub seal: Lsn,
     pub seq: u64,
     pub parent: u128,
     pub clean: bool,
@@ -173,6 +175,17 @@ pub(crate) struct Log {
     pub publishing_wanted: bool,
     /// A change of the witness whose outcome is unknown.
     pub attempted: Option<WitnessRecord>,
+}
+
+impl Log {
+    /// The last acknowledged batch that stays even if the opening is interrupted now: what goes into records outside the log.
+    pub fn settled(&self) -> Lsn {
+        if self.table_lsn < self.seal {
+            self.acked.min(Lsn(self.seal.0 - 1))
+        } else {
+            self.acked
+        }
+    }
 }
 
 /// What the arena's owner says a page's checksum is; `None`: the page holds nothing.

@@ -179,7 +179,7 @@ impl Batch {
     /// out, it may use what is kept for the volume's own records, and the next opening gives its segment back when no
     /// checkpoint named it.
     pub fn for_checkpoint(&mut self) {
-        (self.kind, self.purpose) = (Kind::Index, Purpose::Own);
+        (self.kind, self.purpose) = (Kind::Index, Purpose::Index);
     }
 }
 
@@ -389,7 +389,7 @@ impl Volume {
     }
 
     /// Says what each arena page's checksum should be, so that scrub and rebuild can tell a good page from a bad one;
-    /// without it they copy pages as they are.
+    /// without it they copy pages as they are. `None`: the page holds nothing, or is about to be written.
     pub fn set_page_checks(&self, check_of: Rc<dyn Fn(u64) -> Option<u64>>) {
         *self.inner.page_checks.borrow_mut() = Some(check_of);
     }

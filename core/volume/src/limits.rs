@@ -20,15 +20,13 @@ pub const SUPERBLOCK_CLAIMS_MAX: usize = 40;
 pub const RESERVE_SEGMENTS_MIN: usize = 5;
 pub const RESERVE_SHARE: usize = 20;
 
-/// Segments that only openings may take. An opening takes one and gives back the one that the opening before it took, except
-/// that the segment table of the last checkpoint lies there: the next one needs another if this one is interrupted.
-pub const KEPT_FOR_OPENING: usize = 2;
+/// Segments that only openings may take. An opening takes one, and gives back the one that the opening before it took once its
+/// own table is recorded; one that is interrupted has taken nothing.
+pub const KEPT_FOR_OPENING: usize = 1;
+/// Segments that a store's first checkpoint leaves, because what it fills stays taken; the next one gives that back in turn.
+pub const KEPT_FROM_CHECKPOINT: usize = KEPT_FOR_OPENING + 1;
 /// Segments that reclaim and expunge leave: what they fill does not come back with the next opening.
-pub const KEPT_FROM_RECLAIM: usize = KEPT_FOR_OPENING + 1;
-
-/// Frees and growths of the arena that an opening repeats so that the volume's own batches at the end of the log can be
-/// given up: they fit the header of one batch beside the rest. With more of them there is no shortage.
-pub const CARRIED_MAX: usize = 200;
+pub const KEPT_FROM_RECLAIM: usize = KEPT_FROM_CHECKPOINT + 1;
 
 /// Of the open segment, the part that only the volume's own records may use once no segment is left to reclaim: segment tables
 /// and the records that free segments, a few blocks each.

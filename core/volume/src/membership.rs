@@ -147,7 +147,7 @@ impl Inner {
         if self.is_stopped() {
             return Ok(());
         }
-        let acked = self.log.borrow().acked;
+        let acked = self.log.borrow().settled();
         for leg in self.legs.borrow_mut().iter_mut() {
             if leg.counts() && leg.failing {
                 (leg.state, leg.stale_since) = (LegState::Stale, acked);
@@ -267,7 +267,7 @@ impl Inner {
             term: log.term,
             plan: self.plan,
             clean: log.clean,
-            acked: log.acked,
+            acked: log.settled(),
             members: members.collect(),
             checkpoint: log.checkpoint.lsn,
             start: log.start,

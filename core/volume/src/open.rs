@@ -425,6 +425,7 @@ fn assemble(
         table_lsn: superblock.table_lsn,
         table_chain: superblock.table_chain,
         claims: superblock.claims.clone(),
+        seal: Lsn(0),
         seq,
         parent: newest.quorum.body_hash,
         clean: false,
@@ -680,8 +681,8 @@ fn claim_first(inner: &Rc<Inner>, again: &[(Header, Bytes)]) -> Result<(), OpenR
     Ok(())
 }
 
-/// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment. The SEAL also gives back
-/// what earlier openings took: without that each opening would cost a segment until a checkpoint of the store's passes it.
+/// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment. What
+/// earlier openings took is given back with it: otherwise each would cost a segment until a checkpoint of the store's passes it.
 async fn publish_start(
     inner: &Rc<Inner>,
     again: &[(Header, Bytes)],
@@ -689,36 +690,26 @@ async fn publish_start(
     given_up: GivenUp,
 ) -> Result<(), CommitFault> {
     inner.publish().await?;
-    let (last, old_table) = {
-        let log = inner.log.borrow();
-        (log.acked, log.table_spots.clone())
-    };
-    let mut moved = Vec::with_capacity(again.len());
+    let top = inner.log.borrow().acked;
     for (header, bytes) in again {
-        moved.push(inner.enqueue_again(header, bytes)?);
-    }
-    // What is written next may give up batches: it must not be durable before these are.
-    for batch in moved {
-        batch
-            .await
-            .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
+        // Nobody waits for it; the seal behind it is awaited.
+        drop(inner.enqueue_again(header, bytes)?);
     }
     if inner.log.borrow().table.claimed.is_empty() {
         return Err(CommitFault::Full);
     }
     // Where it gives earlier seals up it seals as much as they did.
-    let seal = Inline::Seal {
-        last: given_up.after.unwrap_or(last),
-    };
-    let mut records = vec![seal];
-    records.extend(given_up.records);
+    let last = given_up.skip.map_or(top, |(after, _)| after);
+    let mut records = vec![Inline::Seal { last }];
+    records.extend(given_up.skip.map(|(_, record)| record));
+    let seal = inner.log.borrow().next;
+    inner.log.borrow_mut().seal = seal;
     let sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
-    {
+    for &segment in &given_up.segments {
+        // The table about to be written says that it is free; nobody may write there before the superblocks say so too.
         let mut log = inner.log.borrow_mut();
-        let recorded = Lsn(log.next.0 - 1);
-        for segment in given_up.segments {
-            log.table.free(segment, recorded);
-        }
+        log.table.free(segment, Lsn(0));
+        log.table.pin(segment);
     }
     sealed
         .await
@@ -726,12 +717,12 @@ async fn publish_start(
     let mut checkpoint = inner.checkpoint_now();
     if idle {
         // Nothing of the store's lies behind the checkpoint: it may move up, and the volume's own batches be given back.
-        checkpoint.lsn = last;
+        checkpoint.lsn = top;
     }
     inner.set_checkpoint(checkpoint, None).await?;
     let mut log = inner.log.borrow_mut();
-    for spot in old_table {
-        log.table.unpin(SegmentIndex(spot.segment));
+    for segment in given_up.segments {
+        log.table.unpin(segment);
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use device::{BLOCK_BYTES, DeviceIndex};
 
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
-use crate::limits::{CARRIED_MAX, CLAIMS_OF_OPENING, KEPT_FOR_OPENING, SEARCH_WINDOW_BYTES};
+use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING, SEARCH_WINDOW_BYTES};
 use crate::segment::{State, Table};
 use crate::stream::{Found, Of, Stream};
 use crate::superblock::Superblock;
@@ -100,9 +100,9 @@ impl Union {
             .map(|candidates| candidates[0].header.address())
     }
 
-    /// Whether a number in (`after`, `until`] was not found at all, and no batch that `counts` chooses says that it was given up.
-    fn lacks(&self, after: Lsn, until: Lsn, counts: impl Fn(&Header) -> bool) -> bool {
-        let skips = self.skips(counts);
+    /// Whether a number in (`after`, `until`] was not found at all, and nothing says that it was given up.
+    fn lacks(&self, after: Lsn, until: Lsn) -> bool {
+        let skips = self.skips(|_| true);
         (after.0 + 1..=until.0)
             .map(Lsn)
             .any(|lsn| !self.found.contains_key(&lsn) && !skips.iter().any(|skip| skip.covers(lsn)))
@@ -117,30 +117,24 @@ impl Union {
             .collect()
     }
 
-    /// Whether it is acknowledged, or would have been: it is on every leg that serves.
-    fn is_settled(&self, header: &Header, acked: Lsn, serving: &[(LegIndex, DeviceIndex)]) -> bool {
-        let on = self.legs_with(header);
-        header.lsn <= acked || serving.iter().all(|(leg, _)| on.contains(leg))
-    }
-
-    /// Forgets the SEAL of an opening that was interrupted while it wrote it: nothing follows that batch, nobody but the
-    /// opening waited for it, and what it gives up is all still there. It must not be appended again, because under a later
-    /// term it would void what its own opening had appended before it.
-    fn forget_unsettled_seals(&mut self, acked: Lsn, serving: &[(LegIndex, DeviceIndex)]) {
-        let unsettled: Vec<Header> = self
-            .found
-            .values()
-            .flatten()
-            .map(|found| &found.header)
-            .filter(|header| is_seal(header) && !self.is_settled(header, acked, serving))
-            .cloned()
+    /// Forgets what openings wrote that never came to their end: their SEALs and what they wrote behind them. An opening is over
+    /// when the superblocks name its table; until then nobody but itself waited for any of it, nothing of the
+    /// store's follows, and what it gives up is all still there. So it is as if it had never been.
+    fn forget_unfinished(&mut self, table_lsn: Lsn) {
+        let headers = self.found.values().flatten().map(|found| &found.header);
+        let unfinished: Vec<(u64, Lsn)> = headers
+            .filter(|header| header.lsn > table_lsn && is_seal(header))
+            .map(|header| (header.term, header.lsn))
             .collect();
-        for header in unsettled {
-            if let Some(candidates) = self.found.get_mut(&header.lsn) {
-                candidates.retain(|found| found.header != header);
-            }
-        }
-        self.found.retain(|_, candidates| !candidates.is_empty());
+        let counts = |header: &Header| {
+            !unfinished
+                .iter()
+                .any(|&(term, seal)| header.term == term && header.lsn >= seal)
+        };
+        self.found.retain(|_, candidates| {
+            candidates.retain(|found| counts(&found.header));
+            !candidates.is_empty()
+        });
     }
 
     fn acked_seen(&self) -> Lsn {
@@ -177,15 +171,13 @@ pub(crate) struct Recovered {
     pub no_room: bool,
 }
 
-/// Segments of earlier openings, with nothing in them but the volume's own batches and what no checkpoint came to need, that the new owner gives back with its
-/// first batch. That batch is the only one that needs to be durable for it, whenever the power is cut.
+/// Segments of earlier openings, with nothing in them but the volume's own batches and what no checkpoint came to need: the new
+/// owner gives them back, at the moment when the superblocks name its table.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
-    /// The end of the log without them.
-    pub after: Option<Lsn>,
     pub segments: Vec<SegmentIndex>,
-    /// What goes into the header of that batch: the stretch of the log that ends, and what was said in it that must last.
-    pub records: Vec<Inline>,
+    /// The end of the log without them, and the record of that; `None`: the log ends elsewhere.
+    pub skip: Option<(Lsn, Inline)>,
 }
 
 /// Reads the segment table that `superblock` names, from any serving leg.
@@ -231,11 +223,6 @@ pub(crate) async fn recover(
     superblock: &Superblock,
 ) -> Result<Recovered, OpenRefusal> {
     let mut table = read_table(inner, superblock).await?;
-    // Until the next superblock says otherwise it is needed where it lies.
-    for spot in &superblock.table {
-        table.pin(SegmentIndex(spot.segment));
-    }
-    let written = table.clone();
     for claim in &superblock.claims {
         table.replay(&Inline::Claim {
             segment: claim.segment,
@@ -256,11 +243,14 @@ pub(crate) async fn recover(
     let (first, rest) = serving
         .split_first()
         .expect("open made sure that a leg serves");
+    let seen = |scan: &mut Scan<'_>| {
+        scan.union.forget_unfinished(superblock.table_lsn);
+        scan.union.acked_seen().max(known_acked)
+    };
     scan.read_leg(*first, &table, Lsn(0)).await;
-    let mut acked = scan.union.acked_seen().max(known_acked);
+    let mut acked = seen(&mut scan);
     // I6: everything up to `acked` must be there; where the first leg has a hole the others are read as far back.
-    let is_acked = |header: &Header| header.lsn <= acked;
-    let from = if scan.union.lacks(checkpoint, acked, is_acked) {
+    let from = if scan.union.lacks(checkpoint, acked) {
         checkpoint
     } else {
         acked
@@ -268,10 +258,8 @@ pub(crate) async fn recover(
     for leg in rest {
         scan.read_leg(*leg, &table, from).await;
     }
-    acked = acked.max(scan.union.acked_seen());
-    let union = &scan.union;
-    let is_settled = |header: &Header| union.is_settled(header, acked, &serving);
-    if union.lacks(checkpoint, acked, is_settled) {
+    acked = seen(&mut scan);
+    if scan.union.lacks(checkpoint, acked) {
         // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
         let free = (0..inner.plan.segment_count)
             .map(SegmentIndex)
@@ -283,11 +271,9 @@ pub(crate) async fn recover(
         for leg in &serving {
             scan.read_leg(*leg, &table, checkpoint).await;
         }
-        acked = acked.max(scan.union.acked_seen());
+        acked = seen(&mut scan);
     }
-    let (mut union, work) = (scan.union, scan.work);
-    union.forget_unsettled_seals(acked, &serving);
-    let union = union;
+    let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
     let mut repairs = acknowledged_to_repair(&union, &accepted, acked, first.0);
 
@@ -330,7 +316,7 @@ pub(crate) async fn recover(
     let sound = !unknown_end && damaged.is_empty();
     let idle = sound && accepted.iter().all(is_own);
     let given_up = if sound && top == kept.last().map_or(checkpoint, |header| header.lsn) {
-        give_up_own(&table, &written, checkpoint, (top, chain))
+        give_up_own(&table, checkpoint, (top, chain))
     } else {
         GivenUp::default()
     };
@@ -360,8 +346,8 @@ pub(crate) fn segments_for(again: &[(Header, Bytes)], segment_bytes: u64) -> usi
 }
 
 /// The volume's own segments at the end of the log, and those that a checkpoint has passed. `end` is the last batch that
-/// stays where it is, with its chain value; `written` the table of the last checkpoint.
-fn give_up_own(table: &Table, written: &Table, checkpoint: Lsn, end: (Lsn, u128)) -> GivenUp {
+/// stays where it is, with its chain value.
+fn give_up_own(table: &Table, checkpoint: Lsn, end: (Lsn, u128)) -> GivenUp {
     let mut segments = table.own_only(checkpoint);
     let order = table.in_log_order();
     let own_tail = order
@@ -369,50 +355,16 @@ fn give_up_own(table: &Table, written: &Table, checkpoint: Lsn, end: (Lsn, u128)
         .rev()
         .take_while(|&&s| table.is_dead(s) && table.row(s).last > checkpoint);
     let own_tail: Vec<SegmentIndex> = own_tail.copied().collect();
-    let mut records = Vec::new();
-    let mut kept = None;
-    if !own_tail.is_empty() {
-        let before = &order[..order.len() - own_tail.len()];
-        let after = before
-            .last()
-            .map_or(checkpoint, |&s| table.row(s).last.max(checkpoint));
-        kept = Some(after);
-        records.push(Inline::Skip {
-            after,
-            until: end.0,
-            chain: end.1,
-        });
-        segments.extend(own_tail);
-    }
-    // What batches since the table said goes with them. Where a segment was freed, its next generation must not be forgotten.
-    let indexes = || (0..table.rows.len() as u32).map(SegmentIndex);
-    records.extend(indexes().filter_map(|segment| {
-        let (row, was) = (table.row(segment), written.row(segment));
-        match row.state {
-            State::Free if row.generation > was.generation => Some(Inline::Free {
-                segment,
-                generation: row.generation,
-            }),
-            State::Arena { ordinal } if row.state != was.state => Some(Inline::ArenaGrow {
-                segment,
-                generation: row.generation,
-                ordinal,
-            }),
-            _ => None,
-        }
-    }));
-    records.extend(segments.iter().map(|&segment| Inline::Free {
-        segment,
-        generation: Generation(table.row(segment).generation.0 + 1),
-    }));
-    if segments.is_empty() || records.len() > CARRIED_MAX {
-        return GivenUp::default();
-    }
-    GivenUp {
-        after: kept,
-        segments,
-        records,
-    }
+    let before = order[..order.len() - own_tail.len()].last();
+    let after = before.map_or(checkpoint, |&s| table.row(s).last.max(checkpoint));
+    let skip = Inline::Skip {
+        after,
+        until: end.0,
+        chain: end.1,
+    };
+    let skip = (!own_tail.is_empty()).then_some((after, skip));
+    segments.extend(own_tail);
+    GivenUp { segments, skip }
 }
 
 /// The segments known beforehand to reach past the checkpoint: by LSN, then the claimed ones in order of use.

@@ -9,8 +9,8 @@ use base::cursor::{Reader, Write};
 
 use crate::format::Inline;
 use crate::limits::{
-    CLAIMS_AHEAD, KEPT_FOR_OPENING, KEPT_FROM_RECLAIM, OPEN_KEPT_SHARE, RESERVE_SEGMENTS_MIN,
-    RESERVE_SHARE,
+    CLAIMS_AHEAD, KEPT_FOR_OPENING, KEPT_FROM_CHECKPOINT, KEPT_FROM_RECLAIM, OPEN_KEPT_SHARE,
+    RESERVE_SEGMENTS_MIN, RESERVE_SHARE,
 };
 use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
 
@@ -52,6 +52,8 @@ pub(crate) enum Purpose {
     Ordinary,
     /// All but `KEPT_FROM_RECLAIM`: reclaim, expunge.
     MakesRoom,
+    /// All but `KEPT_FROM_CHECKPOINT`, or one more where an earlier checkpoint's segment comes back for it.
+    Index,
     /// All but those kept for openings, which take them: the volume's own records, above all the one that frees a segment.
     Own,
 }
@@ -67,7 +69,7 @@ pub(crate) struct Table {
     /// Segments that the last checkpoint reads batches of `Kind::Index` in.
     pub needed: Vec<SegmentIndex>,
     free: usize,
-    /// Segments not to be reused: a repair or a copy still writes there, or an opening still needs the table that lies there.
+    /// Segments not to be reused: a repair or a copy still writes there, or an opening has not given them up for good.
     pins: HashMap<SegmentIndex, u32>,
     search_from: usize,
     claim_number: u64,
@@ -165,16 +167,19 @@ impl Table {
         let kept_back = match purpose {
             Purpose::Ordinary => self.reserve(),
             Purpose::MakesRoom => KEPT_FROM_RECLAIM,
+            Purpose::Index if self.replaces_index() => KEPT_FOR_OPENING,
+            Purpose::Index => KEPT_FROM_CHECKPOINT,
             Purpose::Own if self.opening => 0,
             Purpose::Own => KEPT_FOR_OPENING,
         };
-        let only_own = self.open.is_some_and(|open| self.is_dead(open));
+        let only_own = self.open.is_some_and(|open| !self.row(open).holds_store);
         let spare = self.claimed.len() + self.free;
         let usable_blocks = match purpose {
             Purpose::Own => segment_blocks,
             _ if spare >= kept_back => segment_blocks,
             Purpose::MakesRoom if !only_own => segment_blocks - segment_blocks / OPEN_KEPT_SHARE,
-            Purpose::MakesRoom | Purpose::Ordinary => 0,
+            Purpose::Index if !only_own => segment_blocks,
+            Purpose::MakesRoom | Purpose::Index | Purpose::Ordinary => 0,
         };
         let open_fits = |open| self.row(open).used_blocks + blocks <= usable_blocks;
         if self.open.is_some_and(open_fits) {
@@ -182,6 +187,13 @@ impl Table {
         }
         let full = |open| self.row(open).used_blocks + blocks > segment_blocks;
         self.open.is_none_or(full) && !self.claimed.is_empty() && spare > kept_back
+    }
+
+    /// Whether a segment is occupied only by what the last checkpoint needs: the next checkpoint lets it go.
+    fn replaces_index(&self) -> bool {
+        self.needed
+            .iter()
+            .any(|&s| self.row(s).state == State::Sealed && !self.row(s).holds_store)
     }
 
     /// Free and claimed segments, the reserve not counted.
@@ -595,6 +607,7 @@ mod tests {
     fn what_frees_segments_has_the_last_word_in_the_open_one() {
         let mut table = Table::new(KEPT_FROM_RECLAIM as u32);
         table.claim(Lsn(0), Lsn(0));
+        table.opening = false;
         assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
         // The next opening gives this segment back: it is not to be spoilt.
         assert!(!table.has_room(1, BLOCKS, Purpose::MakesRoom));

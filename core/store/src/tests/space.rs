@@ -111,6 +111,102 @@ fn a_full_volume_refuses_bodies_first_and_can_be_emptied() {
     });
 }
 
+/// Bodies are refused first; then flags and the like, until nothing goes in any more.
+fn filled_to_the_brim(seed: u64, content: impl Fn(u64) -> Bytes) -> Rig {
+    let rig = Rig::with_leg_bytes(seed, 24 << 20);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        let mut key = 1;
+        while shelf.put(key, &content(key)).await.is_ok() {
+            key += 1;
+        }
+        let filler = Record {
+            kind: TAKE, // of a key that nobody has
+            payload: noise(1, 100_000),
+        };
+        let group = || Group {
+            bodies: vec![],
+            records: vec![filler.clone()],
+        };
+        let mut fillers = 0;
+        while shelf.append(group()).await.is_ok() {
+            fillers += 1;
+        }
+        assert!(key > 50 && fillers > 10, "{key}, {fillers}");
+    });
+    rig.world.crash();
+    rig
+}
+
+/// Forty times the power is cut while a full store opens and checkpoints, with `reclaims` also while it makes room.
+fn cut_again_and_again(rig: &Rig, reclaims: bool) {
+    let mut keys = Vec::new();
+    for round in 0..40 {
+        rig.world
+            .crash_at(rig.world.boundaries() + rig.world.draw(1..160));
+        let story = rig.run(async {
+            let shelf = rig.open().await;
+            if keys.is_empty() {
+                keys = shelf.keys();
+            }
+            assert_eq!(shelf.keys(), keys, "round {round}");
+            for _ in 0..3 {
+                shelf.checkpoint().await.unwrap();
+                if reclaims {
+                    // Where it was interrupted too often it has no room left for a copy.
+                    let reclaimed = shelf.store.reclaim(&shelf).await;
+                    assert!(matches!(reclaimed, Ok(_) | Err(StoreFault::Full)));
+                }
+            }
+        });
+        assert!(story.is_ok() || story == Err(Halt::PowerCut));
+        rig.world.crash();
+    }
+}
+
+#[test]
+fn a_full_store_opens_and_checkpoints_however_often_reclaim_is_cut_off() {
+    for seed in 20..23 {
+        let content = |key| noise(key, 100_000);
+        let rig = filled_to_the_brim(seed, content);
+        cut_again_and_again(&rig, true);
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            shelf.verify(content).await;
+            shelf.checkpoint().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_full_store_outlives_restarts_and_can_be_emptied() {
+    for seed in 30..33 {
+        let content = |key| noise(key, 100_000);
+        let rig = filled_to_the_brim(seed, content);
+        cut_again_and_again(&rig, false);
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            shelf.verify(content).await;
+            shelf.checkpoint().await.unwrap();
+            for _ in 0..3 {
+                shelf.store.reclaim(&shelf).await.unwrap();
+                shelf.checkpoint().await.unwrap();
+            }
+            for key in shelf.keys() {
+                shelf.take(key).await.unwrap();
+            }
+            shelf.checkpoint().await.unwrap();
+            for _ in 0..10 {
+                shelf.store.reclaim(&shelf).await.unwrap();
+                shelf.checkpoint().await.unwrap();
+            }
+            for key in 1..=20 {
+                shelf.put(key, &content(key)).await.unwrap();
+            }
+        });
+    }
+}
+
 #[test]
 fn a_crash_at_any_moment_of_reclaim_loses_nothing() {
     let mut boundary = 1;
