@@ -106,6 +106,13 @@ impl Ledger {
             .collect()
     }
 
+    /// Every acknowledged token with the number of its batch.
+    pub fn acked_runs(&self) -> Vec<(u64, Lsn, RecordAddress)> {
+        let runs = self.acked.iter();
+        runs.map(|(token, (lsn, address))| (*token, *lsn, *address))
+            .collect()
+    }
+
     /// A segment is about to be given back.
     pub fn note_leaving(&mut self, segment: SegmentIndex, generation: Generation) {
         self.left.insert((segment, generation));

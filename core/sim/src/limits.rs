@@ -16,5 +16,9 @@ pub const MAILBOX_OUTCOMES_MAX: usize = 12;
 /// Virtual time a volume may take to get all legs in sync once faults have stopped. Its longest waits are retries of seconds.
 pub const HEAL_US_MAX: u64 = 600_000_000;
 
+/// Openings in a row that must cost no segment. An even number: the last one is not closed, so that it can give back the rest.
+pub const CYCLES: usize = 6;
+
+const _: () = assert!(CYCLES.is_multiple_of(2));
 const _: () = assert!(5_usize.pow(TORN_WRITES_MAX as u32) >= OUTCOMES_MAX);
 const _: () = assert!(1 << SUBSET_WRITES_MAX <= OUTCOMES_MAX);

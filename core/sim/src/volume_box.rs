@@ -12,7 +12,7 @@ use crate::ledger::{Ledger, payload};
 use crate::machine::{Machine, Shape};
 
 /// Where the segments of a small leg begin (below 64 MiB the frame is small; `volume/src/layout.rs`).
-const SEGMENTS_AT: u64 = 256 << 10;
+pub const SEGMENTS_AT: u64 = 256 << 10;
 
 /// A machine, its clients and what they were told.
 pub struct VolumeBox {
