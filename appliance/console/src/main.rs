@@ -22,7 +22,10 @@ use ratatui::{Terminal, TerminalOptions, Viewport};
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-console", version)]
 struct Flags {
-    /// No colours: for a serial port
+    /// The terminal that standard input and output are; a serial one (/dev/ttyS0) is drawn without colours
+    #[arg(long, value_name = "PATH")]
+    tty: Option<PathBuf>,
+    /// No colours
     #[arg(long)]
     plain: bool,
     /// Another root directory, to look at a box that is not this one
@@ -48,7 +51,7 @@ fn live(flags: &Flags) -> io::Result<()> {
     let brand = Brand::load(&flags.root);
     let mut gatherer = Gatherer::new(&flags.root);
     let look = Look {
-        colours: !flags.plain,
+        colours: !(flags.plain || flags.tty.as_deref().is_some_and(is_serial)),
     };
     if flags.once {
         gatherer.look();
@@ -90,6 +93,13 @@ fn live(flags: &Flags) -> io::Result<()> {
         }
         before = Some(view.known);
     }
+}
+
+/// `/dev/ttyS0`, `/dev/ttyAMA0`, `/dev/ttyUSB0`; a screen is `/dev/tty1`.
+fn is_serial(tty: &Path) -> bool {
+    let name = tty.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_prefix("tty")
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
 /// A serial port does not know its size.
@@ -157,4 +167,21 @@ fn set_up(root: &Path, known: &Known) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_terminals_are_told_from_screens() {
+        for (tty, serial) in [
+            ("/dev/ttyS0", true),
+            ("/dev/ttyAMA0", true),
+            ("/dev/tty1", false),
+            ("/dev/console", false),
+        ] {
+            assert_eq!(is_serial(Path::new(tty)), serial, "{tty}");
+        }
+    }
 }
