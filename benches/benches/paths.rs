@@ -4,13 +4,14 @@
 use std::hint::black_box;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base::BodyName;
 use base::hash::xxh3_128;
 use bench::commit::MemoryWitness;
 use bench::load::message::Composer;
 use bytes::Bytes;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use device::sim::SimWorld;
 use mail::Summary;
 use smtp::{Action, Config, Limits, Role, Session};
@@ -20,6 +21,8 @@ use volume::{Settings, Volume};
 const MESSAGE_BYTES: usize = 10 * 1_024;
 /// A commit batch's payload under load: sixty-four messages.
 const BATCH_MESSAGES: usize = 64;
+/// Some 160 MiB on each simulated leg, which live in memory.
+const BATCHES_PER_VOLUME: u64 = 256;
 
 fn message() -> Vec<u8> {
     let mut out = Vec::new();
@@ -150,43 +153,52 @@ fn summaries(criterion: &mut Criterion) {
 
 /// What the volume itself costs per batch: two simulated legs that answer at once.
 fn commit_batch(criterion: &mut Criterion) {
-    const LEG_BYTES: u64 = 1 << 30;
     let payload = vec![7; MESSAGE_BYTES];
     let mut group = criterion.benchmark_group("volume");
     group.throughput(Throughput::Elements(BATCH_MESSAGES as u64));
     group.sample_size(10);
+    group.sampling_mode(SamplingMode::Flat);
     group.bench_function("commit batch, 64 x 10 KiB, two legs", |bencher| {
-        bencher.iter_batched(
-            || {
-                let world = SimWorld::new(1);
-                let legs = [world.add_disk(LEG_BYTES), world.add_disk(LEG_BYTES)];
-                let io = world.io();
-                let volume = world.block_on(async {
-                    let witness = Rc::new(MemoryWitness::default());
-                    let settings = Settings::default();
-                    Volume::create(&io, &legs, &settings, &*witness, 1)
-                        .await
-                        .expect("blank legs");
-                    Volume::open(&io, &legs, &settings, witness)
-                        .await
-                        .expect("a new volume")
-                });
-                (world, volume)
-            },
-            |(world, volume)| {
-                world.block_on(async {
-                    let mut batch = volume.begin().await;
-                    for _ in 0..BATCH_MESSAGES {
-                        batch.place(&payload);
-                    }
-                    volume.commit(batch).await.expect("durable").lsn
-                });
-                (world, volume)
-            },
-            BatchSize::PerIteration,
-        );
+        bencher.iter_custom(|iterations| {
+            let mut took = Duration::ZERO;
+            let mut left = iterations;
+            while left > 0 {
+                // A volume is made anew before it is full; that is not measured.
+                let now = left.min(BATCHES_PER_VOLUME);
+                took += commit_batches(&payload, now);
+                left -= now;
+            }
+            took
+        });
     });
     group.finish();
+}
+
+/// On a new volume in memory.
+fn commit_batches(payload: &[u8], count: u64) -> Duration {
+    const LEG_BYTES: u64 = 1 << 30;
+    let world = SimWorld::new(1);
+    let legs = [world.add_disk(LEG_BYTES), world.add_disk(LEG_BYTES)];
+    let io = world.io();
+    world.block_on(async {
+        let witness = Rc::new(MemoryWitness::default());
+        let settings = Settings::default();
+        Volume::create(&io, &legs, &settings, &*witness, 1)
+            .await
+            .expect("blank legs");
+        let volume = Volume::open(&io, &legs, &settings, witness)
+            .await
+            .expect("a new volume");
+        let begin = Instant::now();
+        for _ in 0..count {
+            let mut batch = volume.begin().await;
+            for _ in 0..BATCH_MESSAGES {
+                batch.place(payload);
+            }
+            black_box(volume.commit(batch).await.expect("durable").lsn);
+        }
+        begin.elapsed()
+    })
 }
 
 /// The rows of ten thousand new messages go into the projection and are logged, on simulated legs.
@@ -218,6 +230,7 @@ fn projection_checkpoint(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("projection");
     group.throughput(Throughput::Elements(ROWS));
     group.sample_size(10);
+    group.sampling_mode(SamplingMode::Flat);
     let mut first = 0u64;
     group.bench_function("checkpoint of 10,000 rows of 160 bytes", |bencher| {
         bencher.iter(|| {

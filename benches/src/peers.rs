@@ -1,5 +1,6 @@
 //! Servers under measurement: ours, Postfix, Dovecot. Each runs from a private directory on loopback ports that were
-//! free a moment ago, in a process group of its own, and is stopped when its guard is dropped.
+//! free a moment ago, in a process group of its own, and is stopped when its guard is dropped, or killed when the bench
+//! itself is told to stop.
 
 pub mod dovecot;
 pub mod postfix;
@@ -10,6 +11,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -20,6 +22,45 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 pub const DOMAIN: &str = "example.org";
 pub const PASSWORD: &str = "ringpost";
+
+/// Process groups under way. Held while one is started or killed, so that a signal finds each of them.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// From now on SIGINT and SIGTERM kill every server that was started and end this program with status 130.
+pub fn kill_on_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut interrupt, mut terminate) = runtime.block_on(async {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok::<_, io::Error>((interrupt, signal(SignalKind::terminate())?))
+    })?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+            });
+            // Kept locked to the end: nothing is started any more.
+            let groups = groups();
+            for group in groups.iter() {
+                let _ = killpg(*group, Signal::SIGKILL);
+            }
+            eprintln!("bench: stopped; {} servers killed", groups.len());
+            std::process::exit(130);
+        })?;
+    Ok(())
+}
+
+fn groups() -> std::sync::MutexGuard<'static, Vec<Pid>> {
+    GROUPS
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 /// A running server and where it listens.
 pub struct Running {
@@ -51,9 +92,7 @@ impl Running {
     /// kill -9, at once, of everything that we started.
     pub fn kill(&mut self) {
         for mut child in self.processes.drain(..) {
-            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child);
         }
     }
 }
@@ -64,10 +103,21 @@ impl Drop for Running {
     }
 }
 
+/// kill -9 of a program that `spawn` started, and of all it started.
+fn end(child: &mut Child) {
+    let group = Pid::from_raw(child.id().cast_signed());
+    let mut groups = groups();
+    let _ = killpg(group, Signal::SIGKILL);
+    let _ = child.kill();
+    let _ = child.wait();
+    groups.retain(|other| *other != group);
+}
+
 /// Starts a program in a process group of its own with its output in `log`.
 fn spawn(command: &mut Command, log: &Path) -> io::Result<Child> {
     let file = std::fs::File::create(log)?;
-    command
+    let mut groups = groups();
+    let child = command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)
@@ -78,7 +128,9 @@ fn spawn(command: &mut Command, log: &Path) -> io::Result<Child> {
                 "{}: {error}",
                 command.get_program().to_string_lossy()
             ))
-        })
+        })?;
+    groups.push(Pid::from_raw(child.id().cast_signed()));
+    Ok(child)
 }
 
 /// Waits until every address accepts; `Err` with the end of the log when one does not, or the process ends before.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bench::figures::Sheet;
-use bench::promises;
 use bench::scenario::{SCENARIOS, Setting};
+use bench::{promises, report};
 use clap::Parser;
 
 #[derive(Parser)]
@@ -37,6 +37,9 @@ struct Arguments {
     /// Where the table of promises goes as Markdown
     #[arg(long, default_value = "target/bench.md")]
     table: PathBuf,
+    /// Where the page with plots goes
+    #[arg(long, default_value = "target/bench.html")]
+    page: PathBuf,
     /// List the scenarios and end
     #[arg(long)]
     list: bool,
@@ -57,6 +60,10 @@ fn main() -> ExitCode {
     {
         eprintln!("bench: no scenario '{unknown}'; `cargo xtask bench --list` shows them");
         return ExitCode::from(2);
+    }
+    if let Err(error) = bench::peers::kill_on_signal() {
+        eprintln!("bench: cannot wait for signals: {error}");
+        return ExitCode::FAILURE;
     }
     let rounds = arguments
         .rounds
@@ -90,6 +97,7 @@ fn main() -> ExitCode {
     for (path, text) in [
         (&arguments.json, sheet.json()),
         (&arguments.table, promises::table(&sheet)),
+        (&arguments.page, report::page(&sheet)),
     ] {
         let folder = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         if let Err(error) = folder.and_then(|()| std::fs::write(path, text)) {

@@ -47,8 +47,7 @@ pub fn start(setting: &Setting<'_>) -> io::Result<(Running, Duration)> {
         }
         let ended = child.try_wait()?.is_some();
         if ended || begin.elapsed() > READY_WITHIN {
-            let _ = child.kill();
-            let _ = child.wait();
+            super::end(&mut child);
             let tail = text.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
             return Err(io::Error::other(format!(
                 "ringpostd did not become ready: {tail}"
