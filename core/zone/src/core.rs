@@ -152,8 +152,17 @@ impl CoreHandle {
 }
 
 fn runtime() -> io::Result<tokio_uring::Runtime> {
+    runtime_with(true).or_else(|_| runtime_with(false))
+}
+
+/// `patient`: a core that is at work hears of completions when it next calls the kernel, not by an interrupt at once. Kernels
+/// before 5.19 do not know the flag.
+fn runtime_with(patient: bool) -> io::Result<tokio_uring::Runtime> {
     let mut ring = tokio_uring::uring_builder();
     ring.setup_cqsize(RING_COMPLETIONS);
+    if patient {
+        ring.setup_coop_taskrun();
+    }
     let mut builder = tokio_uring::builder();
     builder.entries(RING_ENTRIES).uring_builder(&ring);
     tokio_uring::Runtime::new(&builder)
