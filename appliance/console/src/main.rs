@@ -12,7 +12,7 @@ use dashboard::gather::{Brand, Gatherer, Known};
 use dashboard::limits::{COLUMNS, DRAW_EVERY, REDRAW_EVERY, ROWS};
 use dashboard::setup::{self, Lines};
 use dashboard::view::{State, View};
-use ratatui::backend::CrosstermBackend;
+use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent};
 use ratatui::crossterm::terminal::{self, disable_raw_mode, enable_raw_mode};
 use ratatui::layout::Rect;
@@ -78,17 +78,18 @@ fn live(flags: &Flags) -> io::Result<()> {
         match wait(typed)? {
             Some(key) if key.code == KeyCode::Enter && view.state == State::SetUp => {
                 disable_raw_mode()?;
-                screen.clear()?;
+                screen.backend_mut().clear()?;
+                screen.show_cursor()?;
                 set_up(&flags.root, &view.known)?;
                 enable_raw_mode()?;
                 screen = self::screen()?;
             }
             // Any other key: somebody sat down before a screen that others wrote on.
-            Some(_) => screen.clear()?,
+            Some(_) => screen = self::screen()?,
             None => {}
         }
         if drawn.elapsed() > REDRAW_EVERY {
-            screen.clear()?;
+            screen = self::screen()?;
             drawn = Instant::now();
         }
         before = Some(view.known);
@@ -102,7 +103,8 @@ fn is_serial(tty: &Path) -> bool {
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
-/// A serial port does not know its size.
+/// A cleared terminal, and nothing remembered of it. `Terminal::clear` would ask the terminal where its cursor is; whoever
+/// listens on a serial port may not answer. A serial port does not know its size either.
 fn screen() -> io::Result<Terminal<CrosstermBackend<io::Stdout>>> {
     let (columns, rows) = match terminal::size() {
         Ok((columns, rows)) if columns >= COLUMNS && rows >= ROWS => (columns, rows),
@@ -112,8 +114,8 @@ fn screen() -> io::Result<Terminal<CrosstermBackend<io::Stdout>>> {
         viewport: Viewport::Fixed(Rect::new(0, 0, columns, rows)),
     };
     let mut screen = Terminal::with_options(CrosstermBackend::new(io::stdout()), options)?;
+    screen.backend_mut().clear()?;
     screen.hide_cursor()?;
-    screen.clear()?;
     Ok(screen)
 }
 
