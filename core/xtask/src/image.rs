@@ -16,6 +16,7 @@ pub mod brand;
 pub mod cpio;
 pub mod disk;
 pub mod engine;
+pub mod enrol;
 pub mod keys;
 pub mod limits;
 pub mod machine;

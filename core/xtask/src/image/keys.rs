@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Inputs;
+use super::{Inputs, enrol};
 use minisign::{KeyPair, SecretKeyBox};
 
 use super::places::{self, Places};
@@ -20,8 +20,6 @@ const HIERARCHY: [&str; 3] = ["PK", "KEK", "db"];
 const ALGORITHM: &str = "rsa:2048";
 /// Firmware does not look at dates; people and tools do. Twenty years outlive a box.
 const DAYS: &str = "7300";
-const ATTRIBUTES: &str =
-    "NON_VOLATILE,BOOTSERVICE_ACCESS,RUNTIME_ACCESS,TIME_BASED_AUTHENTICATED_WRITE_ACCESS";
 
 /// What `cargo xtask keys` is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -150,21 +148,35 @@ fn make(
     }
     // Each list is signed by the key above it; the platform key by itself.
     for (name, above) in [("PK", "PK"), ("KEK", "PK"), ("db", "KEK")] {
+        let list = places::read(&folder.join(format!("{name}.esl")))?;
+        let (bytes, signature) = (at("to-sign"), at("signature"));
+        places::write(Path::new(&bytes), enrol::to_sign(name, &list))?;
         run(
-            "sbvarsign",
+            "openssl",
             &[
-                "--attr",
-                ATTRIBUTES,
-                "--key",
-                &at(&format!("{above}.key")),
-                "--cert",
+                "cms",
+                "-sign",
+                "-binary",
+                "-md",
+                "sha256",
+                "-noattr",
+                "-outform",
+                "DER",
+                "-signer",
                 &at(&format!("{above}.crt")),
-                "--output",
-                &at(&format!("{name}.auth")),
-                name,
-                &at(&format!("{name}.esl")),
+                "-inkey",
+                &at(&format!("{above}.key")),
+                "-in",
+                &bytes,
+                "-out",
+                &signature,
             ],
         )?;
+        let auth = folder.join(format!("{name}.auth"));
+        enrol::write(&auth, &places::read(Path::new(&signature))?, &list)?;
+        for leftover in [bytes, signature] {
+            fs::remove_file(&leftover).map_err(|error| format!("{leftover}: {error}"))?;
+        }
     }
     update_key(folder)
 }
