@@ -163,6 +163,12 @@ mod tests {
         assert!(summary.acked > 1_000 && summary.crashes >= 80 && summary.faults.torn_writes > 0);
     }
 
+    /// Recovery freed a segment whose every batch behind the checkpoint was damaged, and with it the good ones before.
+    #[test]
+    fn seed_158_damage_behind_the_checkpoint_spares_what_lies_before_it() {
+        run_seed(158).unwrap();
+    }
+
     #[test]
     fn a_seed_tells_the_same_story_twice() {
         for seed in 100..104 {

@@ -673,13 +673,13 @@ fn apply(table: &mut Table, accepted: &[Header], pivot: usize, superblock: &Supe
             row.state = State::Sealed;
         }
         if row.state == State::Sealed && row.last > superblock.checkpoint {
-            // Learnt anew from the batches themselves: the last ones may have moved after the table was written.
-            (row.last, row.used_blocks) = (
-                superblock
-                    .checkpoint
-                    .max(Lsn(row.first.0.saturating_sub(1))),
-                0,
-            );
+            // Learnt anew from the batches themselves: the last ones may have moved after the table was written. What lies before
+            // the checkpoint is not read again, and stays even where all that follows it is damaged.
+            let unread = row.first <= superblock.checkpoint;
+            row.last = superblock
+                .checkpoint
+                .max(Lsn(row.first.0.saturating_sub(1)));
+            row.used_blocks = if unread { row.used_blocks } else { 0 };
         }
     }
     if let Some(start) = superblock.start
