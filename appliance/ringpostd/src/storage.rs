@@ -99,7 +99,9 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     for path in &plan.legs {
         match legs.open(path) {
             Ok(device) => devices.push(device),
-            Err(why) if opening.legs != trial::Legs::Open => return Err(Misfit::new(why)),
+            Err(why) if !matches!(opening.legs, trial::Legs::Open | trial::Legs::Finish) => {
+                return Err(Misfit::new(why));
+            }
             Err(why) => notes.push(why),
         }
     }
@@ -124,7 +126,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     };
     let witness = FileWitness::new(opening.state.clone());
     match &opening.legs {
-        trial::Legs::Open => {}
+        trial::Legs::Open | trial::Legs::Finish => {}
         trial::Legs::CreateOver { seed } => {
             create(&io, &devices, &settings, &witness, *seed).await?;
         }

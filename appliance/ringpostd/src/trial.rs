@@ -25,6 +25,8 @@ const FORMATTING: &str = "formatting ";
 pub enum Legs {
     /// They hold a volume that is known here.
     Open,
+    /// The same, but its first start may not have come to its end.
+    Finish,
     /// Nothing is known here; a volume they hold may be taken over, a new one may not be made.
     Adopt,
     /// Nothing is known here; a volume they hold is taken over, else one is made if they are blank.
@@ -36,9 +38,15 @@ pub enum Legs {
 /// Makes file legs that are missing at a first start. Refuses to begin anew where mail may be waiting on legs that are gone.
 pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let marker = state.join(MARKER);
+    let known = FileWitness::new(state.path.clone()).knows_any();
     let mut over = None;
     if marker.exists() {
-        over = begin_again(&marker, state)?;
+        if known {
+            // The record is written when the volume stands: only the end of the first start is missing. Or the mark was removed and a
+            // power cut brought it back.
+            return Ok(Legs::Finish);
+        }
+        over = begin_again(&marker)?;
     }
     let missing: Vec<&PathBuf> = storage
         .legs
@@ -46,7 +54,7 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
         .filter(|leg| fs::symlink_metadata(leg).is_err())
         .collect();
     let all = missing.len() == storage.legs.len();
-    if FileWitness::new(state.path.clone()).knows_any() {
+    if known {
         if all {
             return Err(Misfit::new(format!(
                 "no leg is left ({} are missing), and {} knows a volume whose mail lies on them: bring one back, or choose another place with --state",
@@ -107,12 +115,14 @@ pub fn formatting(state: &Path, seed: u64) -> Result<(), Misfit> {
 /// The first start is over: the volume stands.
 pub fn created(state: &State) -> Result<(), Misfit> {
     let marker = state.join(MARKER);
+    // Synced: a mark that a power cut brings back must not outlive the first message by long.
     fs::remove_file(&marker)
+        .and_then(|()| fs::File::open(&state.path)?.sync_all())
         .map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
 }
 
 /// Clears away what a first start left; the seed of its volume if it came that far.
-fn begin_again(marker: &Path, state: &State) -> Result<Option<u64>, Misfit> {
+fn begin_again(marker: &Path) -> Result<Option<u64>, Misfit> {
     let told = |error: std::io::Error| {
         Misfit::new(format!(
             "cannot clear away a first start that was cut short: {error}"
@@ -124,11 +134,6 @@ fn begin_again(marker: &Path, state: &State) -> Result<Option<u64>, Misfit> {
     for leg in files.into_iter().map(Path::new) {
         if leg.is_file() {
             fs::remove_file(leg).map_err(told)?;
-        }
-    }
-    for entry in fs::read_dir(&state.path).map_err(told)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with("witness-") {
-            fs::remove_file(entry.path()).map_err(told)?;
         }
     }
     Ok(seeds

@@ -28,6 +28,9 @@ use crate::superblock::{ClaimEntry, Member, Quorum, Superblock, slot_offset};
 use crate::types::*;
 use crate::{BATCH_HEADER_BYTES, Settings, Volume};
 
+/// Of the superblock that `create` writes; the first opening writes the next one before it takes anything.
+const FIRST_SEQ: u64 = 1;
+
 /// The fewest segments a volume can work with: the reserve, the open one, claims ahead and something to store in.
 const SEGMENTS_MIN: u64 = RESERVE_SEGMENTS_MIN as u64 + 3;
 
@@ -97,7 +100,7 @@ pub(crate) async fn create(
     let in_sync = members.iter().map(|member| member.id).collect();
     let superblock = Superblock {
         volume,
-        seq: 1,
+        seq: FIRST_SEQ,
         parent: 0,
         epoch: 1,
         term: 0,
@@ -152,7 +155,7 @@ pub(crate) async fn check_blank(
 }
 
 /// The frames of devices that may be formatted: blank ones; with `settings.format_over` also the remains of `ours` that
-/// an earlier `create` with the same seed left. The leg of any other volume is never formatted.
+/// an earlier `create` with the same seed left. A volume that was ever opened, and any other one, is never formatted over.
 async fn frames(
     io: &Io,
     devices: &[DeviceIndex],
@@ -164,7 +167,11 @@ async fn frames(
     for &device in devices {
         match probe(io, device, settings.hard_deadline_us).await {
             Probe::Blank(frame) => frames.push(frame),
-            Probe::Leg(quorum, frame) if over && Some(quorum.superblock.volume) == ours => {
+            Probe::Leg(quorum, frame)
+                if over
+                    && Some(quorum.superblock.volume) == ours
+                    && quorum.superblock.seq == FIRST_SEQ =>
+            {
                 frames.push(frame);
             }
             Probe::Leg(quorum, _) => {

@@ -129,6 +129,28 @@ fn a_wiped_state_directory_costs_no_mail() {
     }
 }
 
+/// The power goes right after the first start, and the removal of its mark never reached the disk: the mark is there
+/// again beside a volume that holds mail.
+#[test]
+fn a_mark_of_the_first_start_that_comes_back_costs_no_mail() {
+    let home = Home::new();
+    let ledger = Ledger::of(ALICE);
+    let legs: String = {
+        let _daemon = home.start();
+        ledger.fill(home.smtp(), 10, 2_000);
+        home.legs()
+            .iter()
+            .map(|leg| format!("{}\n", leg.display()))
+            .collect()
+    };
+    for mark in [legs.clone(), format!("{legs}formatting 7\n")] {
+        fs::write(home.state().join("creating"), mark).expect("our own file");
+        let _daemon = home.start();
+        ledger.check(&home);
+        ledger.fill(home.smtp(), 5, 2_000);
+    }
+}
+
 /// Everything beside the legs is gone.
 fn wipe_state(home: &Home) {
     let legs = home.legs();
