@@ -89,9 +89,14 @@ fn main() -> ExitCode {
             continue;
         }
         eprintln!("--- {}: {}", scenario.name, scenario.about);
-        if let Err(error) = (scenario.run)(&setting, &mut sheet) {
-            eprintln!("FAILED {}: {error}", scenario.name);
-            failed += 1;
+        match (scenario.run)(&setting, &mut sheet) {
+            // Gigabytes of state are of no use to anybody afterwards; server logs of a failed scenario are.
+            Ok(()) if failed == 0 => _ = std::fs::remove_dir_all(&root),
+            Ok(()) => {}
+            Err(error) => {
+                eprintln!("FAILED {}: {error}", scenario.name);
+                failed += 1;
+            }
         }
     }
     for (path, text) in [
@@ -104,10 +109,6 @@ fn main() -> ExitCode {
             eprintln!("bench: {}: {error}", path.display());
             failed += 1;
         }
-    }
-    // Gigabytes of state are of no use to anybody afterwards; server logs of a failed scenario are.
-    if failed == 0 {
-        let _ = std::fs::remove_dir_all(&root);
     }
     if failed == 0 {
         ExitCode::SUCCESS

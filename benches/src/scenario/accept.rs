@@ -1,6 +1,7 @@
 //! Durable acceptance: 10 KiB messages over 50 connections, the same client for every server.
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{Meter, Setting};
@@ -66,8 +67,11 @@ pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
             if setting.peers_only && matches!(contender, Contender::Ringpost | Contender::Sink) {
                 continue;
             }
-            match one_round(setting, *contender) {
+            let directory = setting.fresh(contender.name())?;
+            match one_round(setting, *contender, &directory) {
                 Ok(result) => {
+                    // Gigabytes that the next one needs; where it failed the logs are worth more.
+                    let _ = std::fs::remove_dir_all(&directory);
                     let prefix = format!("round{round}.{}", contender.name());
                     sheet.tell(format!("{prefix}.accepted"), result.accepted, "msg/s");
                     if result.delivered > 0.0 {
@@ -193,19 +197,18 @@ pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     Ok(())
 }
 
-fn one_round(setting: &Setting, contender: Contender) -> io::Result<Round> {
-    let directory = setting.fresh(contender.name())?;
+fn one_round(setting: &Setting, contender: Contender, directory: &Path) -> io::Result<Round> {
     let accounts = peers::recipients(ACCOUNTS);
     match contender {
         Contender::Ringpost | Contender::Sink => {
             let sink = contender == Contender::Sink;
             let ours = ringpost::Setting {
-                directory: &directory,
+                directory,
                 leg_size: leg_size(setting),
                 sink,
             };
             let (server, _) = ringpost::start(&ours)?;
-            ringpost::add_accounts(&directory, &accounts)?;
+            ringpost::add_accounts(directory, &accounts)?;
             let (mut round, outcome) = measured(setting, &server, &[], &accounts, &|_| Ok(()))?;
             round.delivered = round.accepted;
             if !sink {
@@ -221,15 +224,15 @@ fn one_round(setting: &Setting, contender: Contender) -> io::Result<Round> {
             Ok(round)
         }
         Contender::Postfix => {
-            let server = postfix::start(&directory, &postfix::Delivery::Hold)?;
+            let server = postfix::start(directory, &postfix::Delivery::Hold)?;
             Ok(measured(setting, &server, &[], &accounts, &|_| Ok(()))?.0)
         }
         Contender::PostfixDovecot => {
-            let store = dovecot::start(&directory)?;
+            let store = dovecot::start(directory)?;
             let lmtp = store
                 .lmtp
                 .ok_or_else(|| io::Error::other("Dovecot without LMTP"))?;
-            let server = postfix::start(&directory, &postfix::Delivery::Lmtp(&lmtp))?;
+            let server = postfix::start(directory, &postfix::Delivery::Lmtp(&lmtp))?;
             let begin = Instant::now();
             let arrived = std::cell::Cell::new((0u64, Duration::ZERO));
             let drained = |outcome: &Outcome| {
