@@ -467,8 +467,14 @@ impl State {
             }
         }
     }
+    /// Where reclaim brought this body since, however often it moved.
     pub fn relocated(&self, body: &BodyRef) -> Option<&BodyRef> {
-        self.relocated.get(&body.body)
+        let mut found = self.relocated.get(&body.body)?;
+        while let Some(next) = self.relocated.get(&found.body) {
+            // Ends: an address holds its segment's generation, so none is used twice.
+            found = next;
+        }
+        Some(found)
     }
 
     // Looking up.

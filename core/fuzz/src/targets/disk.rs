@@ -12,7 +12,7 @@ use device::sim::{Medium, SimWorld};
 use device::{BLOCK_BYTES, DeviceIndex};
 use volume::{Lsn, Settings, Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
-const LEG_BYTES: u64 = 2 << 20;
+const LEG_BYTES: u64 = 3 << 20;
 const BATCHES: usize = 12;
 
 pub fn seeds() -> Vec<Vec<u8>> {

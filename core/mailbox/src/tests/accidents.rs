@@ -227,7 +227,10 @@ fn reclaim_keeps_what_stays_and_frees_what_went() {
             .iter()
             .map(|message| message.body.clone())
             .collect();
-        assert!(mailboxes.bodies(&old).await.iter().all(Result::is_ok));
+        let found: Vec<_> = (mailboxes.bodies(&old).await.into_iter())
+            .map(|body| body.map(|bytes| bytes.len()))
+            .collect();
+        assert!(found.iter().all(Result::is_ok), "{found:?}");
         let now = mailboxes.view(kept).await.unwrap().messages[0].body.body;
         assert_ne!(old[0].body, now, "the body moved");
         let before = picture(&mailboxes).await;
