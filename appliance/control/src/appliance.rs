@@ -101,12 +101,13 @@ pub(crate) async fn bundle(admin: &Admin) -> Result<Value, Refused> {
     parts.insert("time".into(), time());
     parts.insert("log".into(), logs::last(LOG_LINES_MAX).into());
     for path in TOLD {
-        if let Ok(text) = std::fs::read_to_string(path) {
-            parts.insert(
-                path.into(),
-                text.chars().take(TOLD_BYTES_MAX).collect::<String>().into(),
-            );
-        }
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => format!("cannot be read: {error}"),
+            Ok(text) => text,
+        };
+        let text: String = text.chars().take(TOLD_BYTES_MAX).collect();
+        parts.insert(path.into(), text.into());
     }
     Ok(Value::Object(parts))
 }

@@ -31,7 +31,12 @@ impl Shown {
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
             _ => (state.join("certificate.pem"), state.join("key.pem")),
         };
-        let kept = certificate.exists() && key.exists();
+        // A disk that does not answer is not a missing certificate: a new one would take its place for good.
+        let there = |path: &Path| {
+            path.try_exists()
+                .map_err(|error| Misfit::new(format!("{}: {error}", path.display())))
+        };
+        let kept = there(&certificate)? && there(&key)?;
         if !configured && !kept {
             make(&certificate, &key, server_name)?;
         }
