@@ -1,0 +1,447 @@
+//! The argument list of QEMU.
+
+use crate::ports::Forward;
+use crate::shape::disk::{file_node, port_of};
+use crate::shape::{Accel, Boot, Bus, By, Disk, Setting, Shape, blkdebug};
+
+impl Shape {
+    /// Everything after `qemu-system-x86_64`.
+    pub fn arguments(&self, setting: &Setting<'_>) -> Vec<String> {
+        let mut line = Line::default();
+        self.machine(setting, &mut line);
+        firmware(setting, &mut line);
+        channels(setting, &mut line);
+        self.expanders(&mut line);
+        for (index, disk) in self.disks.iter().enumerate() {
+            attach(index, disk, &mut line);
+        }
+        if matches!(setting.boot, Boot::Disk { .. }) {
+            system_disk(&mut line);
+        }
+        self.network(setting.forwards, &mut line);
+        self.identity(&mut line);
+        if self.watchdog {
+            line.pair("-device", "i6300esb");
+            line.pair("-action", "watchdog=reset");
+        }
+        if self.tpm {
+            let socket = setting.sockets.join("tpm");
+            line.pair(
+                "-chardev",
+                format!(
+                    "socket,id=tpm-line,path={}",
+                    comma(&socket.to_string_lossy())
+                ),
+            );
+            line.pair("-tpmdev", "emulator,id=tpm,chardev=tpm-line");
+            line.pair("-device", "tpm-crb,tpmdev=tpm");
+        }
+        line.0
+    }
+
+    fn machine(&self, setting: &Setting<'_>, line: &mut Line) {
+        let secure = matches!(setting.boot, Boot::Disk { secure: true });
+        line.pair("-machine", if secure { "q35,smm=on" } else { "q35" });
+        match setting.accel {
+            Accel::Kvm => {
+                line.pair("-accel", "kvm");
+                line.pair("-cpu", "host");
+            }
+            Accel::Tcg { single } => {
+                line.pair(
+                    "-accel",
+                    if single {
+                        "tcg,thread=single"
+                    } else {
+                        "tcg,thread=multi"
+                    },
+                );
+                line.pair("-cpu", "max");
+            }
+        }
+        line.word("-nodefaults");
+        line.pair("-display", "none");
+        let cores = self.cpus / self.sockets.max(1);
+        line.pair(
+            "-smp",
+            format!(
+                "{},sockets={},cores={cores},threads=1",
+                self.cpus, self.sockets
+            ),
+        );
+        line.pair("-m", format!("{}M", self.memory_mib));
+        for node in 0..self.nodes {
+            let memory = self.memory_mib / self.nodes;
+            let cpus = self.cpus / self.nodes;
+            let (first, last) = (node * cpus, (node + 1) * cpus - 1);
+            line.pair(
+                "-object",
+                format!("memory-backend-ram,id=node-memory-{node},size={memory}M"),
+            );
+            line.pair(
+                "-numa",
+                format!("node,nodeid={node},cpus={first}-{last},memdev=node-memory-{node}"),
+            );
+        }
+        let base = self.clock.as_deref().unwrap_or("utc");
+        line.pair("-rtc", format!("base={base},clock=host"));
+        line.pair("-device", "virtio-rng-pci");
+    }
+
+    /// A PCI expander for every NUMA node that a device names.
+    fn expanders(&self, line: &mut Line) {
+        for node in 0..self.nodes {
+            let wanted = self.disks.iter().any(|disk| disk.node == Some(node))
+                || self.nics.iter().any(|nic| nic.node == Some(node));
+            if wanted {
+                line.pair(
+                    "-device",
+                    format!(
+                        "pxb-pcie,id=expander-{node},bus=pcie.0,bus_nr={},numa_node={node}",
+                        64 + 32 * node
+                    ),
+                );
+            }
+        }
+    }
+
+    fn network(&self, forwards: &[Vec<Forward>], line: &mut Line) {
+        for (index, nic) in self.nics.iter().enumerate() {
+            // Each NIC has its own little network: the address tells which one a connection came in by.
+            let mut netdev = format!(
+                "user,id=net-{},net=10.0.{}.0/24",
+                nic.name,
+                NET_FIRST + index
+            );
+            for forward in forwards.get(index).into_iter().flatten() {
+                netdev.push_str(&format!(
+                    ",hostfwd=tcp:127.0.0.1:{}-:{}",
+                    forward.host, forward.guest
+                ));
+            }
+            line.pair("-netdev", netdev);
+            let bus = match nic.node {
+                Some(node) => {
+                    let port = port_of(&nic.name);
+                    line.pair(
+                        "-device",
+                        format!(
+                            "pcie-root-port,id={port},bus=expander-{node},chassis={},slot=0",
+                            100 + index
+                        ),
+                    );
+                    format!(",bus={port}")
+                }
+                None => String::new(),
+            };
+            line.pair(
+                "-device",
+                format!(
+                    "{},id={},netdev=net-{},mac=52:54:00:52:50:{:02x}{bus}",
+                    nic.model,
+                    nic.name,
+                    nic.name,
+                    index + 1
+                ),
+            );
+        }
+    }
+
+    fn identity(&self, line: &mut Line) {
+        let dmi = &self.dmi;
+        if !dmi.manufacturer.is_empty() || !dmi.product.is_empty() {
+            line.pair(
+                "-smbios",
+                format!(
+                    "type=1,manufacturer={},product={}",
+                    comma(&dmi.manufacturer),
+                    comma(&dmi.product)
+                ),
+            );
+        }
+        if !dmi.board.is_empty() {
+            line.pair(
+                "-smbios",
+                format!(
+                    "type=2,manufacturer={},product={}",
+                    comma(&dmi.manufacturer),
+                    comma(&dmi.board)
+                ),
+            );
+        }
+        for credential in &self.credentials {
+            match credential.by {
+                By::Smbios => line.pair(
+                    "-smbios",
+                    format!("type=11,path={}", credential.smbios_file()),
+                ),
+                By::FwCfg => line.pair(
+                    "-fw_cfg",
+                    format!(
+                        "name=opt/io.systemd.credentials/{},file={}",
+                        credential.name,
+                        credential.file()
+                    ),
+                ),
+            }
+        }
+    }
+}
+
+/// User networks are 10.0.2.0/24 (QEMU's own choice), 10.0.3.0/24, …
+const NET_FIRST: usize = 2;
+
+fn firmware(setting: &Setting<'_>, line: &mut Line) {
+    let secure = match setting.boot {
+        Boot::Disk { secure } => *secure,
+        Boot::Uki(uki) => {
+            line.pair("-kernel", uki.to_string_lossy());
+            false
+        }
+        Boot::Kernel {
+            kernel,
+            initrd,
+            command_line,
+        } => {
+            line.pair("-kernel", kernel.to_string_lossy());
+            line.pair("-initrd", initrd.to_string_lossy());
+            line.pair("-append", command_line);
+            return;
+        }
+    };
+    if secure {
+        line.pair("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
+    line.pair(
+        "-drive",
+        format!(
+            "if=pflash,unit=0,format=raw,readonly=on,file={}",
+            comma(&setting.firmware.to_string_lossy())
+        ),
+    );
+    line.pair("-drive", "if=pflash,unit=1,format=raw,file=vars.fd");
+}
+
+/// The serial line (read by us, logged by QEMU, and waiting for us so that no byte is missed) and QMP.
+fn channels(setting: &Setting<'_>, line: &mut Line) {
+    let at = |name: &str| comma(&setting.sockets.join(name).to_string_lossy());
+    line.pair(
+        "-chardev",
+        format!(
+            "socket,id=serial-line,path={},server=on,wait=on,logfile=serial.log,logappend=on",
+            at("serial")
+        ),
+    );
+    line.pair("-serial", "chardev:serial-line");
+    line.pair(
+        "-chardev",
+        format!("socket,id=qmp-line,path={},server=on,wait=off", at("qmp")),
+    );
+    line.pair("-mon", "chardev=qmp-line,mode=control");
+}
+
+fn attach(index: usize, disk: &Disk, line: &mut Line) {
+    let name = &disk.name;
+    let below = if disk.faults.is_empty() {
+        name.clone()
+    } else {
+        format!("{name}-whole")
+    };
+    line.pair("-blockdev", file_node(&below, &disk.file()).to_string());
+    if !disk.faults.is_empty() {
+        line.pair(
+            "-blockdev",
+            blkdebug(name, &below, &disk.faults).to_string(),
+        );
+    }
+    match disk.bus {
+        Bus::Sata => line.pair("-device", format!("ich9-ahci,id=sata-{name}")),
+        Bus::Nvme | Bus::Virtio => {
+            let bus = disk
+                .node
+                .map_or("pcie.0".to_owned(), |node| format!("expander-{node}"));
+            line.pair(
+                "-device",
+                format!(
+                    "pcie-root-port,id={},bus={bus},chassis={},slot={}",
+                    port_of(name),
+                    index + 1,
+                    index + 1
+                ),
+            );
+        }
+    }
+    line.pair("-device", disk.device().to_string());
+}
+
+fn system_disk(line: &mut Line) {
+    line.pair("-blockdev", file_node("system", "system.raw").to_string());
+    line.pair(
+        "-device",
+        "virtio-blk-pci,id=system,serial=system,drive=system,bootindex=1",
+    );
+}
+
+/// An argument list in the making.
+#[derive(Default)]
+struct Line(Vec<String>);
+
+impl Line {
+    fn word(&mut self, word: impl Into<String>) {
+        self.0.push(word.into());
+    }
+
+    fn pair(&mut self, flag: &str, value: impl Into<String>) {
+        self.word(flag);
+        self.word(value);
+    }
+}
+
+/// QEMU's option lists write a comma in a value twice.
+fn comma(text: &str) -> String {
+    text.replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::shape::{Credential, Dmi, Fault, Io, Nic};
+
+    fn arguments(shape: &Shape, boot: &Boot) -> String {
+        let forwards = [vec![Forward {
+            guest: 25,
+            host: 12_025,
+        }]];
+        let setting = Setting {
+            sockets: Path::new("/s"),
+            firmware: Path::new("/fw,1/CODE.fd"),
+            accel: Accel::Tcg { single: false },
+            boot,
+            forwards: &forwards,
+        };
+        shape.arguments(&setting).join(" ")
+    }
+
+    #[test]
+    fn the_small_shape_boots_its_disk_and_forwards_its_ports() {
+        let line = arguments(&Shape::default(), &Boot::Disk { secure: false });
+        for part in [
+            "-accel tcg,thread=multi -cpu max",
+            "-smp 2,sockets=1,cores=2,threads=1",
+            "-m 1536M",
+            "if=pflash,unit=0,format=raw,readonly=on,file=/fw,,1/CODE.fd",
+            "hostfwd=tcp:127.0.0.1:12025-:25",
+            "pcie-root-port,id=port-leg-a,bus=pcie.0,chassis=1,slot=1",
+            "virtio-blk-pci,id=system,serial=system,drive=system,bootindex=1",
+            "socket,id=serial-line,path=/s/serial,server=on,wait=on,logfile=serial.log",
+        ] {
+            assert!(line.contains(part), "{part} is missing in {line}");
+        }
+        assert!(!line.contains("smm=on") && !line.contains("numa") && !line.contains("tpm"));
+    }
+
+    #[test]
+    fn a_kernel_boots_without_firmware_and_without_a_system_disk() {
+        let boot = Boot::Kernel {
+            kernel: "k".into(),
+            initrd: "i".into(),
+            command_line: "console=ttyS0 quiet".into(),
+        };
+        let line = arguments(&Shape::default(), &boot);
+        assert!(line.contains("-kernel k -initrd i -append console=ttyS0 quiet"));
+        assert!(!line.contains("pflash") && !line.contains("system.raw"));
+    }
+
+    #[test]
+    fn nodes_split_cpus_and_memory_and_carry_their_disks() {
+        let mut shape = Shape {
+            cpus: 8,
+            sockets: 2,
+            memory_mib: 2_048,
+            nodes: 2,
+            ..Shape::default()
+        };
+        shape.disks[1].node = Some(1);
+        let line = arguments(&shape, &Boot::Disk { secure: true });
+        for part in [
+            "-machine q35,smm=on",
+            "-numa node,nodeid=1,cpus=4-7,memdev=node-memory-1",
+            "memory-backend-ram,id=node-memory-0,size=1024M",
+            "pxb-pcie,id=expander-1,bus=pcie.0,bus_nr=96,numa_node=1",
+            "pcie-root-port,id=port-leg-b,bus=expander-1,",
+            "driver=cfi.pflash01,property=secure,value=on",
+        ] {
+            assert!(line.contains(part), "{part} is missing in {line}");
+        }
+        assert!(
+            !line.contains("expander-0"),
+            "nothing hangs on node 0's expander"
+        );
+    }
+
+    #[test]
+    fn faults_stand_between_the_device_and_its_bytes() {
+        let mut shape = Shape::default();
+        shape.disks[0].faults = vec![Fault {
+            sector: Some(8),
+            once: true,
+            ..Fault::always(Io::Read)
+        }];
+        let line = arguments(&shape, &Boot::Disk { secure: false });
+        assert!(line.contains(r#""node-name":"leg-a-whole""#));
+        assert!(line.contains(r#""image":"leg-a-whole""#));
+        assert!(
+            line.contains(r#""iotype":"read""#)
+                && line.contains(r#""sector":8"#)
+                && line.contains(r#""once":true"#)
+        );
+    }
+
+    #[test]
+    fn each_nic_has_its_own_network() {
+        let shape = Shape {
+            nics: vec![Nic::virtio("lan0"), Nic::virtio("lan1")],
+            ..Shape::default()
+        };
+        let line = arguments(&shape, &Boot::Disk { secure: false });
+        assert!(line.contains("user,id=net-lan0,net=10.0.2.0/24,hostfwd="));
+        assert!(line.contains("user,id=net-lan1,net=10.0.3.0/24 "));
+        assert!(line.contains("mac=52:54:00:52:50:02"));
+    }
+
+    #[test]
+    fn identity_doubles_commas_and_credentials_are_files() {
+        let shape = Shape {
+            dmi: Dmi {
+                manufacturer: "Acme, Inc.".into(),
+                product: "Post 1".into(),
+                board: String::new(),
+            },
+            credentials: vec![
+                Credential::new("ringpost.config", "a = 1\n", By::Smbios),
+                Credential::new("ringpost.token", "x", By::FwCfg),
+            ],
+            watchdog: true,
+            tpm: true,
+            clock: Some("2001-01-01T00:00:00".into()),
+            ..Shape::default()
+        };
+        let line = arguments(&shape, &Boot::Disk { secure: false });
+        for part in [
+            "type=1,manufacturer=Acme,, Inc.,product=Post 1",
+            "type=11,path=ringpost.config.smbios",
+            "name=opt/io.systemd.credentials/ringpost.token,file=ringpost.token.credential",
+            "-device i6300esb -action watchdog=reset",
+            "tpm-crb,tpmdev=tpm",
+            "base=2001-01-01T00:00:00,clock=host",
+        ] {
+            assert!(line.contains(part), "{part} is missing in {line}");
+        }
+        assert_eq!(
+            shape.credentials[0].smbios_string(),
+            "io.systemd.credential.binary:ringpost.config=YSA9IDEK"
+        );
+    }
+}

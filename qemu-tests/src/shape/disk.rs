@@ -1,0 +1,149 @@
+//! Disks, and what is wrong with them.
+
+use serde_json::{Value, json};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// Behind a root port of its own, so that it can be pulled and put back.
+    Nvme,
+    Virtio,
+    Sata,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disk {
+    /// Node, device and serial number: `leg-a` becomes `/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-a`.
+    pub name: String,
+    pub bus: Bus,
+    pub bytes: u64,
+    /// The NUMA node whose PCI expander it hangs on.
+    pub node: Option<u32>,
+    /// Injected from power-on; `Guest::inject` adds later ones.
+    pub faults: Vec<Fault>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Io {
+    Read,
+    Write,
+    Flush,
+}
+
+/// A blkdebug rule: this kind of request fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub on: Io,
+    pub errno: i32,
+    /// Only requests that touch this sector of 512 bytes; all when `None`.
+    pub sector: Option<u64>,
+    /// Only the first such request.
+    pub once: bool,
+}
+
+impl Disk {
+    pub fn new(name: &str, bus: Bus, bytes: u64) -> Disk {
+        Disk {
+            name: name.into(),
+            bus,
+            bytes,
+            node: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Where the disk's bytes are, in the run's directory.
+    pub fn file(&self) -> String {
+        format!("{}.raw", self.name)
+    }
+
+    /// The name under which udev shows it.
+    pub fn by_id(&self) -> String {
+        let prefix = match self.bus {
+            Bus::Nvme => "nvme-QEMU_NVMe_Ctrl",
+            Bus::Virtio => "virtio",
+            Bus::Sata => "ata-QEMU_HARDDISK",
+        };
+        let between = if self.bus == Bus::Virtio { '-' } else { '_' };
+        format!("/dev/disk/by-id/{prefix}{between}{}", self.name)
+    }
+
+    /// The device as `device_add` and `-device` want it.
+    pub fn device(&self) -> Value {
+        let name = &self.name;
+        match self.bus {
+            Bus::Nvme => {
+                json!({"driver": "nvme", "id": name, "serial": name, "drive": name, "bus": port_of(name)})
+            }
+            Bus::Virtio => {
+                json!({"driver": "virtio-blk-pci", "id": name, "serial": name, "drive": name, "bus": port_of(name)})
+            }
+            Bus::Sata => {
+                json!({"driver": "ide-hd", "id": name, "serial": name, "drive": name, "bus": format!("sata-{name}.0")})
+            }
+        }
+    }
+}
+
+pub(super) fn port_of(name: &str) -> String {
+    format!("port-{name}")
+}
+
+impl Fault {
+    pub fn always(on: Io) -> Fault {
+        Fault {
+            on,
+            errno: EIO,
+            sector: None,
+            once: false,
+        }
+    }
+
+    fn rule(&self) -> Value {
+        let kind = match self.on {
+            Io::Read => "read",
+            Io::Write => "write",
+            Io::Flush => "flush",
+        };
+        let mut rule =
+            json!({"event": "none", "iotype": kind, "errno": self.errno, "once": self.once});
+        if let Some(sector) = self.sector {
+            rule["sector"] = json!(sector);
+        }
+        rule
+    }
+}
+
+/// The errno that disks give for a sector that cannot be read or written.
+pub const EIO: i32 = 5;
+
+/// A blkdebug node named `node` over the node `below`.
+pub fn blkdebug(node: &str, below: &str, faults: &[Fault]) -> Value {
+    let rules: Vec<Value> = faults.iter().map(Fault::rule).collect();
+    json!({"driver": "blkdebug", "node-name": node, "image": below, "inject-error": rules})
+}
+
+pub(super) fn file_node(node: &str, file: &str) -> Value {
+    json!({"driver": "raw", "node-name": node, "discard": "unmap",
+        "file": {"driver": "file", "filename": file, "discard": "unmap"}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_are_called_as_udev_calls_them() {
+        assert_eq!(
+            Disk::new("leg-a", Bus::Nvme, 1).by_id(),
+            "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-a"
+        );
+        assert_eq!(
+            Disk::new("leg-a", Bus::Virtio, 1).by_id(),
+            "/dev/disk/by-id/virtio-leg-a"
+        );
+        assert_eq!(
+            Disk::new("leg-a", Bus::Sata, 1).by_id(),
+            "/dev/disk/by-id/ata-QEMU_HARDDISK_leg-a"
+        );
+    }
+}
