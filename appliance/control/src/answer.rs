@@ -146,7 +146,9 @@ impl Admin {
                 document(&certificates(self)?)
             }
             Request::UpdateStatus => appliance::update(Ask::Status).await,
-            Request::UpdateApply { source } => appliance::update(Ask::Apply { source }).await,
+            Request::UpdateApply { source, tries } => {
+                appliance::update(Ask::Apply { source, tries }).await
+            }
             Request::UpdateRollback => appliance::update(Ask::Rollback).await,
             Request::Reboot => appliance::signal("reboot"),
             Request::PowerOff => appliance::signal("poweroff"),

@@ -88,7 +88,7 @@ impl Command {
         let value = match self.remote()? {
             None => client::ask(&self.socket(), &request)?,
             Some(remote) => {
-                if let Request::UpdateApply { source } = &mut request {
+                if let Request::UpdateApply { source, .. } = &mut request {
                     self.send_along(&remote, source)?;
                 }
                 remote.ask(&request)?

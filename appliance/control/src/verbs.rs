@@ -113,7 +113,12 @@ pub(crate) enum UpdateVerb {
     Status,
     /// Put a new version beside the running one; the next boot tries it. FILE (sent along with --host) or URL, with
     /// FILE.minisig beside it
-    Apply { source: String },
+    Apply {
+        source: String,
+        /// Boots that the new version gets before the box goes back for good [default: 3]
+        #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=9))]
+        tries: Option<u32>,
+    },
     /// Give up the running version; the next boot starts the other one
     Rollback,
 }
@@ -263,8 +268,9 @@ impl Verb {
             }
             Verb::Certificate(CertificateVerb::Reload) => Request::CertificateReload,
             Verb::Update(UpdateVerb::Status) => Request::UpdateStatus,
-            Verb::Update(UpdateVerb::Apply { source }) => Request::UpdateApply {
+            Verb::Update(UpdateVerb::Apply { source, tries }) => Request::UpdateApply {
                 source: source.clone(),
+                tries: *tries,
             },
             Verb::Update(UpdateVerb::Rollback) => Request::UpdateRollback,
             Verb::Reboot => Request::Reboot,

@@ -73,6 +73,8 @@ pub enum Request {
     /// A path on the appliance or a URL, with its signature beside it.
     UpdateApply {
         source: String,
+        #[serde(default)]
+        tries: Option<u32>,
     },
     UpdateRollback,
     Reboot,

@@ -8,6 +8,7 @@ use semver::Version;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::failures;
 use crate::fetch::Source;
 use crate::limits::*;
 use crate::signature::{Claim, Keys, Signed};
@@ -62,12 +63,14 @@ fn disk(path: &Path) -> impl FnOnce(io::Error) -> Refused + '_ {
 /// Puts the version that `source` holds beside the running one on every ESP. `progress` hears bytes and, when known, of how many.
 ///
 /// The image is proved while it is copied and once more as read back. Versions other than it and the running one are removed at
-/// the end: an ESP has room for three images (image/README.md), and a refused update takes no way back away.
+/// the end: an ESP has room for three images (image/README.md), and a refused update takes no way back away. The new version
+/// is booted at most `tries` times (1 to `TRIES_MAX`) before it is given up.
 pub fn apply(
     esps: &[Esp],
     keys: &Keys,
     running: &Version,
     mut source: Source,
+    tries: u32,
     progress: &mut dyn FnMut(u64, Option<u64>),
 ) -> Result<Applied, Refused> {
     let signed = Signed::parse(&source.signature).map_err(Refused::Signature)?;
@@ -83,13 +86,13 @@ pub fn apply(
     }
     let mut removed = Vec::new();
     for one in incoming {
-        let esp = one.name(&claim.version)?;
+        let esp = one.name(&claim.version, tries)?;
         clear(&esp, running, &claim.version, &mut removed)?;
     }
     Ok(Applied {
         version: claim.version.to_string(),
         removed,
-        tries: TRIES,
+        tries,
     })
 }
 
@@ -130,6 +133,7 @@ fn clear(
     {
         let path = esp.images().join(&slot.file);
         fs::remove_file(&path).map_err(disk(&path))?;
+        failures::forget(esp, &slot.version);
         let version = slot.version.to_string();
         if !removed.contains(&version) {
             removed.push(version);
@@ -217,7 +221,7 @@ impl Incoming {
         }
     }
 
-    fn name(mut self, version: &Version) -> Result<Esp, Refused> {
+    fn name(mut self, version: &Version, tries: u32) -> Result<Esp, Refused> {
         let images = self.esp.images();
         // An earlier copy of this version, tried or given up, would stand beside the new one under another counter.
         for slot in self.esp.slots().map_err(disk(&images))? {
@@ -226,7 +230,9 @@ impl Incoming {
                 fs::remove_file(&old).map_err(disk(&old))?;
             }
         }
-        let path = images.join(Slot::file_name(version, Some(TRIES)));
+        // What an earlier file of this version did is not held against this one.
+        failures::forget(&self.esp, version);
+        let path = images.join(Slot::file_name(version, Some(tries)));
         fs::rename(&self.path, &path).map_err(disk(&path))?;
         self.named = true;
         settle(&images)?;
@@ -382,6 +388,7 @@ mod tests {
                 &self.keys,
                 &version("1.0.0"),
                 source,
+                TRIES,
                 &mut |_, _| {},
             )
         }

@@ -8,6 +8,19 @@ pub const SIGNATURE_BYTES_MAX: u64 = 4 << 10;
 pub const FILES_MAX: usize = 64;
 /// Tries that a new image gets: one may be lost to a power cut and one to a slow disk.
 pub const TRIES: u32 = 3;
+/// More tries than this keep mail waiting longer than they help.
+pub const TRIES_MAX: u32 = 9;
+/// How long the health gate waits for a daemon that does not answer: disks may come late, and systemd starts it again every
+/// two seconds. A start that replays the log is waited for before the gate begins.
+pub const DAEMON_PATIENCE_S: u64 = 60;
+/// Round trips that the health gate tries with a daemon that answers: one may meet a leg that was just taken out.
+pub const GATE_TRIES: u32 = 2;
+/// Between two looks or round trips of the health gate, milliseconds.
+pub const GATE_PAUSE_MS: u64 = 2_000;
+/// A reason that is kept on the ESP: one sentence.
+pub const WHY_BYTES_MAX: usize = 600;
+/// The file that holds it.
+pub const FAILURE_BYTES_MAX: u64 = 4 << 10;
 /// Copied and hashed at a time.
 pub const CHUNK_BYTES: usize = 256 << 10;
 /// Silence of a server after which a download is given up, seconds.

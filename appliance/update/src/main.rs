@@ -12,10 +12,10 @@ use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use semver::Version;
 use serde_json::json;
-use update::limits::ESPS_MAX;
+use update::limits::{ESPS_MAX, TRIES, TRIES_MAX};
 use update::request::{self, Outcome, Request};
 use update::signature::Keys;
-use update::{Esp, apply, fetch, slots};
+use update::{Esp, apply, failures, fetch, gate, slots};
 
 /// Versions of this appliance on its system disks.
 #[derive(Debug, Parser)]
@@ -46,7 +46,23 @@ enum Verb {
     /// Which versions are there, which runs, which is tried next
     Status,
     /// Put a new version beside the running one; the next boot tries it. FILE or URL, with FILE.minisig beside it
-    Apply { source: String },
+    Apply {
+        source: String,
+        /// Boots that it gets before it is given up
+        #[arg(long, default_value_t = TRIES, value_parser = clap::value_parser!(u32).range(1..=i64::from(TRIES_MAX)))]
+        tries: u32,
+    },
+    /// Prove a version on trial by a mail round trip; a failure is noted beside the slots
+    Gate {
+        /// Seconds
+        #[arg(long, default_value_t = 120)]
+        within: u64,
+        #[arg(long, default_value = "/var/lib/ringpost/control.sock")]
+        socket: PathBuf,
+        /// What does the round trip
+        #[arg(long, default_value = "/usr/bin/ringpostctl")]
+        tool: PathBuf,
+    },
     /// Give up the running version; the next boot starts the other one
     Rollback,
     /// Do what the daemon asked for in the exchange directory
@@ -74,9 +90,9 @@ impl Arguments {
     fn run(&self) -> Result<(), String> {
         match &self.verb {
             Verb::Status => self.status(),
-            Verb::Apply { source } => {
+            Verb::Apply { source, tries } => {
                 let bar = self.bar();
-                let applied = self.apply(source, &mut |done, total| {
+                let applied = self.apply(source, *tries, &mut |done, total| {
                     if let Some(total) = total {
                         bar.set_length(total);
                     }
@@ -99,6 +115,11 @@ impl Arguments {
                 );
                 Ok(())
             }
+            Verb::Gate {
+                within,
+                socket,
+                tool,
+            } => self.gate(Duration::from_secs(*within), socket, tool),
             Verb::Serve { exchange } => self.serve(exchange),
         }
     }
@@ -108,17 +129,21 @@ impl Arguments {
         let wanted = request::take(exchange).map_err(told)?;
         let mut last = Instant::now();
         let outcome = match wanted {
-            Request::Apply { source } => self
-                .apply(&source, &mut |done, total| {
-                    if last.elapsed() > Duration::from_millis(500) {
-                        last = Instant::now();
-                        let _ = request::put(
-                            exchange,
-                            request::RESULT,
-                            &Outcome::Running { done, total },
-                        );
-                    }
-                })
+            Request::Apply { source, tries } => self
+                .apply(
+                    &source,
+                    tries.unwrap_or(TRIES).clamp(1, TRIES_MAX),
+                    &mut |done, total| {
+                        if last.elapsed() > Duration::from_millis(500) {
+                            last = Instant::now();
+                            let _ = request::put(
+                                exchange,
+                                request::RESULT,
+                                &Outcome::Running { done, total },
+                            );
+                        }
+                    },
+                )
                 .map(|applied| Outcome::Done {
                     version: applied.version,
                     next: "reboot to try it; a boot that takes no mail goes back by itself".into(),
@@ -140,9 +165,32 @@ impl Arguments {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Whatever cannot be noted is said: the verdict stands.
+    fn gate(&self, within: Duration, socket: &Path, tool: &Path) -> Result<(), String> {
+        let verdict = gate::run(socket, tool, within);
+        let noted = self.esps().and_then(|esps| {
+            let running = self.running()?;
+            for esp in &esps {
+                match &verdict {
+                    Ok(_) => failures::forget(esp, &running),
+                    Err(why) => failures::note(esp, &running, why)
+                        .map_err(|error| format!("{}: {error}", esp.root().display()))?,
+                }
+            }
+            Ok(())
+        });
+        if let Err(why) = noted {
+            eprintln!("ringpost-update: the verdict cannot be kept: {why}");
+        }
+        let told = verdict.map_err(|why| format!("this version does not pass: {why}"))?;
+        self.say(&json!({ "passed": told }), &told);
+        Ok(())
+    }
+
     fn apply(
         &self,
         source: &str,
+        tries: u32,
         progress: &mut dyn FnMut(u64, Option<u64>),
     ) -> Result<apply::Applied, String> {
         let esps = self.esps()?;
@@ -151,7 +199,7 @@ impl Arguments {
         let text = std::fs::read_to_string(&self.keys).map_err(|error| told(error.to_string()))?;
         let keys = Keys::parse(&text).map_err(told)?;
         let source = fetch::open(source)?;
-        apply::apply(&esps, &keys, &running, source, progress)
+        apply::apply(&esps, &keys, &running, source, tries, progress)
             .map_err(|refused| refused.to_string())
     }
 
@@ -163,13 +211,26 @@ impl Arguments {
 
     fn slots(&self) -> Result<serde_json::Value, String> {
         let mut rows = Vec::new();
+        let mut next = None;
         for esp in self.esps()? {
             let slots = esp
                 .slots()
                 .map_err(|error| format!("{}: {error}", esp.root().display()))?;
+            // The box starts from the first of its disks that starts at all.
+            next = next.or(Esp::next(&slots).map(|slot| slot.version.to_string()));
+            let slots: Vec<serde_json::Value> = slots
+                .iter()
+                .map(|slot| {
+                    let mut row = json!(slot);
+                    if let Some(failure) = failures::of(&esp, &slot.version) {
+                        row["failed"] = json!(failure);
+                    }
+                    row
+                })
+                .collect();
             rows.push(json!({ "esp": esp.root(), "slots": slots }));
         }
-        Ok(json!({ "running": self.running()?.to_string(), "esps": rows }))
+        Ok(json!({ "running": self.running()?.to_string(), "next": next, "esps": rows }))
     }
 
     fn esps(&self) -> Result<Vec<Esp>, String> {

@@ -25,6 +25,9 @@ pub enum Request {
     /// A path or URL of an image, with its signature beside it.
     Apply {
         source: String,
+        /// Boots that the new version gets before it is given up; `None`: `limits::TRIES`.
+        #[serde(default)]
+        tries: Option<u32>,
     },
     Rollback,
     Status,
@@ -106,7 +109,12 @@ pub fn ask(
 /// Replaces a file of the exchange in one step.
 pub fn put(directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let fresh = directory.join(format!("{name}.new"));
-    let mut file = File::create(&fresh)?;
+    // Two users write here: what lies under this name is thrown away, never followed.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = File::create_new(&fresh)?;
     file.write_all(&serde_json::to_vec(value).map_err(io::Error::other)?)?;
     fs::rename(fresh, directory.join(name))
 }
@@ -120,6 +128,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let made = Request::Apply {
             source: "https://updates.example/ringpost.efi".into(),
+            tries: Some(1),
         };
         put(directory.path(), REQUEST, &made).expect("put");
         assert_eq!(take(directory.path()).expect("there"), made);

@@ -25,8 +25,8 @@ pub enum Standing {
     Good,
     /// Will be tried `left` more times.
     OnTrial { left: u32 },
-    /// Was tried and never passed; started only when nothing else is there.
-    GivenUp,
+    /// Was tried and never passed, or given up by an order (`tried` 0); started only when nothing else is there.
+    GivenUp { tried: u32 },
 }
 
 /// One version on one ESP.
@@ -55,7 +55,7 @@ impl Slot {
             Some((version, counter)) => {
                 let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
                 let standing = match (number(left)?, number(done)?) {
-                    (0, _) => Standing::GivenUp,
+                    (0, tried) => Standing::GivenUp { tried },
                     (left, _) => Standing::OnTrial { left },
                 };
                 (version, standing)
@@ -108,6 +108,14 @@ impl Esp {
         &self.root
     }
 
+    /// What the next boot starts, as the boot loader sorts: the newest version that was not given up, else the newest.
+    pub fn next(slots: &[Slot]) -> Option<&Slot> {
+        let given_up = |slot: &Slot| matches!(slot.standing, Standing::GivenUp { .. });
+        slots
+            .iter()
+            .max_by(|a, b| (!given_up(a), &a.version).cmp(&(!given_up(b), &b.version)))
+    }
+
     /// Our versions, newest first. Foreign files are left alone; more than `FILES_MAX` files are an error.
     pub fn slots(&self) -> io::Result<Vec<Slot>> {
         let mut slots = Vec::new();
@@ -141,7 +149,10 @@ mod tests {
             standing("ringpost_1.2.0+2-1.efi"),
             Some(Standing::OnTrial { left: 2 })
         );
-        assert_eq!(standing("ringpost_1.2.0+0-3.efi"), Some(Standing::GivenUp));
+        assert_eq!(
+            standing("ringpost_1.2.0+0-3.efi"),
+            Some(Standing::GivenUp { tried: 3 })
+        );
     }
 
     #[test]
@@ -159,6 +170,25 @@ mod tests {
         ] {
             assert_eq!(Slot::parse(file), None, "{file}");
         }
+    }
+
+    #[test]
+    fn the_next_boot_starts_the_newest_that_was_not_given_up() {
+        let next = |files: &[&str]| {
+            let slots: Vec<Slot> = files.iter().filter_map(|file| Slot::parse(file)).collect();
+            Esp::next(&slots).map(|slot| slot.version.to_string())
+        };
+        let (old, new) = ("ringpost_1.9.0.efi", "ringpost_1.10.0+3.efi");
+        assert_eq!(next(&[old, new]).as_deref(), Some("1.10.0"));
+        assert_eq!(
+            next(&[old, "ringpost_1.10.0+0-3.efi"]).as_deref(),
+            Some("1.9.0")
+        );
+        assert_eq!(
+            next(&["ringpost_1.10.0+0-3.efi"]).as_deref(),
+            Some("1.10.0")
+        );
+        assert_eq!(next(&[]), None);
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! A status document (`ringpost-update status --json`) for people.
+
+use serde_json::Value;
+
+/// Which version runs, which is next, and how each slot stands and why.
+pub fn show(status: &Value) -> String {
+    let mut text = format!("running {}", word(&status["running"]));
+    if let Some(next) = status["next"].as_str() {
+        text += &format!(", the next boot starts {next}");
+    }
+    for esp in status["esps"].as_array().into_iter().flatten() {
+        for slot in esp["slots"].as_array().into_iter().flatten() {
+            text += &format!(
+                "\n{}  {:<10} {}",
+                word(&esp["esp"]),
+                word(&slot["version"]),
+                standing(slot)
+            );
+        }
+    }
+    text
+}
+
+fn standing(slot: &Value) -> String {
+    let failed = &slot["failed"];
+    let why = match failed["why"].as_str() {
+        Some("") => "; its mail round trip failed without a word".to_owned(),
+        Some(why) => format!("; {why}"),
+        None => String::new(),
+    };
+    match slot["standing"].as_str() {
+        Some("on_trial") => format!("on trial, {} left{why}", slot["left"]),
+        Some("given_up") => match (slot["tried"].as_u64(), failed.is_object()) {
+            (None | Some(0), false) => "given up by order".into(),
+            (Some(tried), false) => {
+                format!(
+                    "given up after {tried} {}; none reached the mail round trip",
+                    boots(tried)
+                )
+            }
+            (tried, true) => {
+                let tried = tried
+                    .unwrap_or(0)
+                    .max(failed["times"].as_u64().unwrap_or(0));
+                format!("given up after {tried} {}{why}", boots(tried))
+            }
+        },
+        Some(other) => format!("{other}{why}"),
+        None => "?".into(),
+    }
+}
+
+fn boots(count: u64) -> &'static str {
+    if count == 1 { "boot" } else { "boots" }
+}
+
+fn word(value: &Value) -> &str {
+    value.as_str().unwrap_or("?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_standing_has_its_sentence() {
+        let status = json!({"running": "1.0.0", "next": "1.3.0", "esps": [{"esp": "/efi", "slots": [
+            {"version": "1.3.0", "standing": "on_trial", "left": 3},
+            {"version": "1.2.0", "standing": "given_up", "tried": 1, "failed": {"times": 1, "why": "SMTP: 554", "unix_s": 0}},
+            {"version": "1.1.0", "standing": "given_up", "tried": 3},
+            {"version": "1.0.1", "standing": "given_up", "tried": 0},
+            {"version": "1.0.0", "standing": "good"},
+        ]}]});
+        assert_eq!(
+            show(&status),
+            "running 1.0.0, the next boot starts 1.3.0\n\
+            /efi  1.3.0      on trial, 3 left\n\
+            /efi  1.2.0      given up after 1 boot; SMTP: 554\n\
+            /efi  1.1.0      given up after 3 boots; none reached the mail round trip\n\
+            /efi  1.0.1      given up by order\n\
+            /efi  1.0.0      good"
+        );
+    }
+}
