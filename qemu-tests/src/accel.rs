@@ -5,7 +5,7 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::channel;
 
 use crate::limits::KVM_PROBE;
@@ -33,7 +33,7 @@ pub fn best(kernel: &Path) -> Accel {
 
 /// Boots the kernel under KVM with nothing to mount. It must get as far as saying so.
 fn kvm_boots(kernel: &Path) -> bool {
-    let child = Command::new(crate::guest::QEMU)
+    let child = crate::bound::command(crate::guest::QEMU)
         .args(["-machine", "q35", "-accel", "kvm", "-cpu", "host"])
         .args(["-smp", "2", "-m", "512M"])
         .args(["-nodefaults", "-display", "none", "-no-reboot"])

@@ -7,11 +7,12 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::bound;
 use crate::failure::{Doing, Failure, Told};
 use crate::keep::{self, Keep};
 use crate::limits::{IDLE_FOR, IDLE_SHARE, SOCKETS_WITHIN};
@@ -178,7 +179,7 @@ impl Guest {
             .append(true)
             .open(&words)
             .doing(words.display())?;
-        let mut child = Command::new(QEMU)
+        let mut child = bound::command(QEMU)
             .args(&arguments)
             .current_dir(directory)
             .stdin(Stdio::null())
@@ -524,7 +525,7 @@ fn start_tpm(directory: &Path, sockets: &Path) -> Told<Child> {
     let state = directory.join("tpm");
     fs::create_dir_all(&state).doing(state.display())?;
     let socket = sockets.join("tpm");
-    let mut child = Command::new("swtpm")
+    let mut child = bound::command("swtpm")
         .args(["socket", "--tpm2", "--terminate", "--tpmstate"])
         .arg(format!("dir={}", state.display()))
         .arg("--ctrl")

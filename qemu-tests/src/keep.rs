@@ -1,4 +1,5 @@
-//! Where runs keep their things: one directory each, thrown away after success, kept and named after failure.
+//! Where runs keep their things: one directory each, thrown away after success, kept and named after failure. What a
+//! story-teller that was killed left behind is removed by the next one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +12,32 @@ use crate::limits::FAILED_KEPT;
 pub struct Keep {
     path: PathBuf,
     kept: bool,
+    /// Locked as long as we live, so that others see that the directory is in use.
+    _lock: fs::File,
 }
 
 impl Keep {
     /// A new directory below `parent`, named after the story and the second.
     pub fn new(parent: &Path, story: &str) -> Told<Keep> {
         fs::create_dir_all(parent).doing(parent.display())?;
+        forget_abandoned(parent);
         let second = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());
         for suffix in 0..1_000 {
             let path = parent.join(format!("{story}-{second}-{suffix}"));
             match fs::create_dir(&path) {
-                Ok(()) => return Ok(Keep { path, kept: false }),
+                Ok(()) => {
+                    let lock = path.join(LOCK);
+                    let _lock = fs::File::create(&lock)
+                        .and_then(|file| file.lock().map(|()| file))
+                        .doing(lock.display())?;
+                    return Ok(Keep {
+                        path,
+                        kept: false,
+                        _lock,
+                    });
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error).doing(path.display()),
             }
@@ -58,6 +72,20 @@ impl Drop for Keep {
 
 /// The mark of a directory that was kept.
 const KEPT: &str = "KEPT";
+const LOCK: &str = "lock";
+
+/// Removes directories whose story-teller is gone and did not keep them. One that has no lock yet is being made.
+fn forget_abandoned(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(lock) = fs::File::open(path.join(LOCK)) else {
+            continue;
+        };
+        if !path.join(KEPT).exists() && lock.try_lock().is_ok() {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
+}
 
 fn forget_old(parent: &Path) {
     let mut kept: Vec<(SystemTime, PathBuf)> = fs::read_dir(parent)
@@ -132,6 +160,18 @@ mod tests {
             fs::read_dir(parent.path()).expect("readable").count(),
             FAILED_KEPT
         );
+    }
+
+    #[test]
+    fn what_a_killed_story_teller_left_is_removed_by_the_next_one() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let running = Keep::new(parent.path(), "running").expect("room");
+        let abandoned = parent.path().join("abandoned");
+        fs::create_dir(&abandoned).expect("our own");
+        fs::write(abandoned.join(LOCK), b"").expect("our own");
+        let next = Keep::new(parent.path(), "next").expect("room");
+        assert!(!abandoned.exists());
+        assert!(running.path().exists() && next.path().exists());
     }
 
     #[test]

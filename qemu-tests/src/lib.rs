@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accel;
+pub mod bound;
 pub mod failure;
 pub mod guest;
 pub mod http;
