@@ -1,7 +1,7 @@
 //! The legs of a first start, the demo accounts, and the one screen.
 
 use std::fs;
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -38,9 +38,18 @@ pub enum Legs {
 /// Makes file legs that are missing at a first start. Refuses to begin anew where mail may be waiting on legs that are gone.
 pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let marker = state.join(MARKER);
-    let known = FileWitness::new(state.path.clone()).knows_any();
+    // What cannot be looked at is not absent: with a mark that was read and a record that was not, mail would be formatted over.
+    let unknown = |path: &Path, error: std::io::Error| {
+        Misfit::new(format!("cannot look at {}: {error}", path.display()))
+    };
+    let known = FileWitness::new(state.path.clone())
+        .knows_any()
+        .map_err(|error| unknown(&state.path, error))?;
     let mut over = None;
-    if marker.exists() {
+    if marker
+        .try_exists()
+        .map_err(|error| unknown(&marker, error))?
+    {
         if known {
             // The record is written when the volume stands: only the end of the first start is missing. Or the mark was removed and a
             // power cut brought it back.
@@ -48,11 +57,7 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
         }
         over = begin_again(&marker)?;
     }
-    let missing: Vec<&PathBuf> = storage
-        .legs
-        .iter()
-        .filter(|leg| fs::symlink_metadata(leg).is_err())
-        .collect();
+    let missing: Vec<&PathBuf> = storage.legs.iter().filter(|leg| is_missing(leg)).collect();
     let all = missing.len() == storage.legs.len();
     if known {
         if all {
@@ -69,6 +74,13 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     }
     if !storage.create {
         return Ok(Legs::Adopt);
+    }
+    for leg in &storage.legs {
+        if let Err(error) = fs::symlink_metadata(leg)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(unknown(leg, error));
+        }
     }
     if let Some(device) = missing.iter().find(|leg| leg.starts_with("/dev")) {
         return Err(Misfit::new(format!(
@@ -92,6 +104,11 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     }
     made?;
     Ok(over.map_or(Legs::Create, |seed| Legs::CreateOver { seed }))
+}
+
+/// Nothing is there. A leg that does not answer is not missing: opening says what is wrong with it.
+fn is_missing(leg: &Path) -> bool {
+    fs::symlink_metadata(leg).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {

@@ -1,7 +1,7 @@
 //! The witness of a single box (storage.md B2): one small file on the state partition, replaced durably.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
 use base::hash;
@@ -22,15 +22,16 @@ impl FileWitness {
         FileWitness { directory }
     }
 
-    /// Whether any volume is known here.
-    pub fn knows_any(&self) -> bool {
-        fs::read_dir(&self.directory).is_ok_and(|entries| {
-            entries.flatten().any(|entry| {
-                let name = entry.file_name();
-                let name = name.to_string_lossy();
-                name.starts_with("witness-") && !name.ends_with(".new")
-            })
-        })
+    /// Whether any volume is known here. An error is no answer.
+    pub fn knows_any(&self) -> io::Result<bool> {
+        for entry in fs::read_dir(&self.directory)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("witness-") && !name.ends_with(".new") {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn path(&self, volume: VolumeId) -> PathBuf {
@@ -153,13 +154,21 @@ mod tests {
     fn a_record_is_replaced_only_by_who_knows_the_last_one() {
         let directory = tempfile::tempdir().expect("a directory");
         let witness = FileWitness::new(directory.path().to_owned());
-        assert!(!witness.knows_any());
+        assert!(!witness.knows_any().unwrap());
         assert_eq!(witness.read(VolumeId([7; 16])), Ok(None));
         assert_eq!(witness.replace(None, &record(1)), Ok(()));
         assert_eq!(witness.replace(None, &record(2)), Err(WitnessFault::Lost));
         assert_eq!(witness.replace(Some(&record(1)), &record(2)), Ok(()));
         assert_eq!(witness.read(VolumeId([7; 16])), Ok(Some(record(2))));
-        assert!(witness.knows_any());
+        assert!(witness.knows_any().unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_is_not_one_without_records() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("not-a-directory");
+        fs::write(&file, "").expect("written");
+        assert!(FileWitness::new(file).knows_any().is_err());
     }
 
     #[test]
