@@ -14,10 +14,10 @@ use crate::format::Kind;
 use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::{Frame, Plan};
 use crate::limits;
-use crate::open::Takeover;
 use crate::pool::Pool;
 use crate::segment::Table;
 use crate::superblock::{ClaimEntry, Spot};
+use crate::takeover::Takeover;
 use crate::types::*;
 use crate::{Checkpoint, Settings};
 

@@ -34,7 +34,7 @@
 //!
 //! # Where to start reading
 //!
-//! `mirror.rs`, then `membership.rs`; `recover.rs` for what a crash leaves; `resync.rs` for how a leg comes back. `inner.rs` is the
+//! `mirror.rs`, then `membership.rs`; `scan.rs` and `recover.rs` for what a crash leaves; `resync.rs` for how a leg comes back. `inner.rs` is the
 //! state they share: one thread, many tasks, no borrow held across an await. `tests/volume/torture.rs` cuts the power everywhere.
 //!
 //! # What it does not do
@@ -47,6 +47,7 @@
 mod adopt;
 mod arena;
 mod checkpoint;
+mod create;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -65,10 +66,13 @@ mod read;
 mod reclaim;
 mod recover;
 mod resync;
+mod scan;
 mod scrub;
 mod segment;
+mod segment_bytes;
 mod stream;
 mod superblock;
+mod takeover;
 mod types;
 mod walk;
 
@@ -207,7 +211,7 @@ impl Volume {
         witness: &dyn Witness,
         seed: u64,
     ) -> Result<VolumeId, OpenRefusal> {
-        open::create(io, legs, settings, witness, seed).await
+        create::create(io, legs, settings, witness, seed).await
     }
 
     /// Whether every device is blank, so that `create` may format it. Reads only.
@@ -216,7 +220,7 @@ impl Volume {
         legs: &[DeviceIndex],
         settings: &Settings,
     ) -> Result<(), OpenRefusal> {
-        open::check_blank(io, legs, settings).await
+        create::check_blank(io, legs, settings).await
     }
 
     /// Makes the witness's record anew when it was lost and every leg that counted is here; `None` when no device is a

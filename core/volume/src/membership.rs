@@ -10,8 +10,8 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 use crate::gate::TIMED_OUT;
 use crate::inner::{Inner, Mode};
 use crate::limits::{SUPERBLOCK_CLAIMS_MAX, WITNESS_RETRY_US};
-use crate::open::take_over;
 use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
+use crate::takeover::take_over;
 use crate::types::*;
 
 impl Inner {

@@ -1,0 +1,263 @@
+//! What the legs hold behind the checkpoint, before anybody says which of it is the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use device::{BLOCK_BYTES, DeviceIndex};
+
+use crate::format::{Header, Inline, Kind};
+use crate::inner::Inner;
+use crate::limits::SEARCH_WINDOW_BYTES;
+use crate::segment::Table;
+use crate::stream::{Found, Of, Stream};
+use crate::superblock::Superblock;
+use crate::types::*;
+
+/// One batch found on at least one leg.
+pub(crate) struct Candidate {
+    pub header: Header,
+    pub on: Vec<LegIndex>,
+}
+
+/// A stretch of the log that held only the volume's own batches and was given up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Skip {
+    pub after: Lsn,
+    pub until: Lsn,
+    pub chain: u128,
+}
+
+impl Skip {
+    /// What this batch says was given up.
+    pub fn of(header: &Header) -> Option<Skip> {
+        if header.kind != Kind::Records {
+            return None;
+        }
+        let records = header.records().unwrap_or_default().into_iter();
+        let mut skips = records.filter_map(|record| match record {
+            Inline::Skip {
+                after,
+                until,
+                chain,
+            } => Some(Skip {
+                after,
+                until,
+                chain,
+            }),
+            _ => None,
+        });
+        skips.next()
+    }
+
+    pub fn covers(&self, lsn: Lsn) -> bool {
+        self.after < lsn && lsn <= self.until
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Union {
+    pub found: BTreeMap<Lsn, Vec<Candidate>>,
+    /// Where a leg could not be read, so that a batch may begin there all the same (I12).
+    pub unknown: BTreeSet<(SegmentIndex, u32, LegIndex)>,
+    pub batches: u64,
+}
+
+impl Union {
+    pub fn add(&mut self, header: Header, leg: LegIndex) {
+        self.batches += 1;
+        let same =
+            |c: &&mut Candidate| c.header.address() == header.address() && c.header == header;
+        let candidates = self.found.entry(header.lsn).or_default();
+        match candidates.iter_mut().find(same) {
+            Some(candidate) if candidate.on.contains(&leg) => {}
+            Some(candidate) => candidate.on.push(leg),
+            None => candidates.push(Candidate {
+                header,
+                on: vec![leg],
+            }),
+        }
+    }
+
+    /// The legs on which exactly this batch was found.
+    pub fn legs_with(&self, header: &Header) -> &[LegIndex] {
+        let candidates = self.found.get(&header.lsn).into_iter().flatten();
+        candidates
+            .filter(|c| c.header == *header)
+            .map(|c| &c.on[..])
+            .next()
+            .unwrap_or_default()
+    }
+
+    pub fn place_of(&self, lsn: Lsn) -> Option<BatchAddress> {
+        self.found
+            .get(&lsn)
+            .map(|candidates| candidates[0].header.address())
+    }
+
+    /// Whether a number in (`after`, `until`] was not found at all, and nothing says that it was given up.
+    pub fn lacks(&self, after: Lsn, until: Lsn) -> bool {
+        let skips = self.skips(|_| true);
+        (after.0 + 1..=until.0)
+            .map(Lsn)
+            .any(|lsn| !self.found.contains_key(&lsn) && !skips.iter().any(|skip| skip.covers(lsn)))
+    }
+
+    /// What batches that `counts` chooses say was given up.
+    pub fn skips(&self, counts: impl Fn(&Header) -> bool) -> Vec<Skip> {
+        let headers = self.found.values().flatten().map(|found| &found.header);
+        headers
+            .filter(|header| counts(header))
+            .filter_map(Skip::of)
+            .collect()
+    }
+
+    /// Forgets what openings wrote that never came to their end: their SEALs and what they wrote behind them. An opening is over
+    /// when the superblocks name its table; until then nobody but itself waited for any of it, nothing of the
+    /// store's follows, and what it gives up is all still there. So it is as if it had never been.
+    pub fn forget_unfinished(&mut self, table_lsn: Lsn) {
+        let headers = self.found.values().flatten().map(|found| &found.header);
+        let unfinished: Vec<(u64, Lsn)> = headers
+            .filter(|header| header.lsn > table_lsn && is_seal(header))
+            .map(|header| (header.term, header.lsn))
+            .collect();
+        let counts = |header: &Header| {
+            !unfinished
+                .iter()
+                .any(|&(term, seal)| header.term == term && header.lsn >= seal)
+        };
+        self.found.retain(|_, candidates| {
+            candidates.retain(|found| counts(&found.header));
+            !candidates.is_empty()
+        });
+    }
+
+    pub fn acked_seen(&self) -> Lsn {
+        let headers = self
+            .found
+            .values()
+            .flatten()
+            .map(|candidate| candidate.header.acked);
+        headers.max().unwrap_or_default()
+    }
+}
+
+/// The reading of all legs' tails.
+pub(crate) struct Scan<'a> {
+    pub inner: &'a Rc<Inner>,
+    pub superblock: &'a Superblock,
+    /// Segments to read, in log order; grows by the claims found on the way. Shared by the legs.
+    pub work: Vec<Of>,
+    pub union: Union,
+}
+
+impl Scan<'_> {
+    /// Reads one leg's copy of the batches after `from`.
+    pub async fn read_leg(&mut self, leg: (LegIndex, DeviceIndex), table: &Table, from: Lsn) {
+        let known = (from > self.superblock.checkpoint)
+            .then(|| self.union.place_of(from))
+            .flatten();
+        let known_at = known.and_then(|known| {
+            self.work
+                .iter()
+                .position(|w| w.segment == known.segment && w.generation == known.generation)
+        });
+        let mut next = known_at.unwrap_or(0);
+        let mut empty = 0;
+        // bounded by the segments: each enters the list once per generation claimed
+        while next < self.work.len() {
+            let of = self.work[next];
+            let start = self.superblock.start.filter(|start| {
+                start.segment == of.segment.0 && start.generation == of.generation.0
+            });
+            let mut block =
+                start.map_or(0, |spot| spot.block.min(self.inner.plan.segment_blocks()));
+            if known_at == Some(next) {
+                block = block.max(known.map_or(0, |known| known.block));
+            }
+            next += 1;
+            // After one empty segment the pipeline cannot have reached far: the rest get a probe of their first block.
+            let claims = scan_segment(self.inner, leg, of, block, empty > 0, &mut self.union).await;
+            let Some(claims) = claims else {
+                empty += 1;
+                continue;
+            };
+            for claim in claims {
+                let newer = claim.generation >= table.row(claim.segment).generation;
+                if newer && !self.work.contains(&claim) {
+                    self.work.push(claim);
+                }
+            }
+        }
+    }
+}
+
+/// Adds every valid batch of one segment to the union and returns the claims they carry; `None`: nothing valid here.
+async fn scan_segment(
+    inner: &Rc<Inner>,
+    (leg, device): (LegIndex, DeviceIndex),
+    of: Of,
+    from: u32,
+    probe_first: bool,
+    union: &mut Union,
+) -> Option<Vec<Of>> {
+    if probe_first {
+        let probed = inner.read_batch(device, of, from).await;
+        if probed.is_err() {
+            union.unknown.insert((of.segment, from, leg));
+        }
+        if !matches!(probed, Ok(Some(_))) {
+            return None;
+        }
+    }
+    let window = (SEARCH_WINDOW_BYTES / BLOCK_BYTES as u64) as u32;
+    let mut claims = None;
+    let end = inner.plan.segment_blocks();
+    let mut stream = Stream::new(inner.clone(), device, of, from, end);
+    let mut last_good = from;
+    // bounded by the segment
+    loop {
+        match stream.next().await {
+            Found::End => break,
+            Found::Batch(header, _) => {
+                last_good = header.end_block();
+                let found: &mut Vec<Of> = claims.get_or_insert_default();
+                for record in header.records().unwrap_or_default() {
+                    if let Inline::Claim {
+                        segment,
+                        generation,
+                    } = record
+                        && segment.0 < inner.plan.segment_count
+                    {
+                        found.push(Of {
+                            segment,
+                            generation,
+                        });
+                    }
+                }
+                union.add(header, leg);
+            }
+            Found::Nothing { block } => {
+                if stream.is_dead() {
+                    inner.suspect(leg, "it did not answer while the log was recovered");
+                    break;
+                }
+                if stream.is_unknown(block) {
+                    union.unknown.insert((of.segment, block, leg));
+                }
+                if block.saturating_sub(last_good) >= window {
+                    break;
+                }
+                stream.skip_one().await;
+            }
+        }
+    }
+    claims
+}
+
+/// The first batch that an opening writes of its own.
+fn is_seal(header: &Header) -> bool {
+    let records = header.records().unwrap_or_default();
+    records
+        .iter()
+        .any(|record| matches!(record, Inline::Seal { .. }))
+}

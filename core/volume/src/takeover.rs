@@ -1,0 +1,156 @@
+//! The end of an opening: from here this owner writes (storage.md B5).
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::format::{Header, Inline, Kind};
+use crate::inner::{Inner, Mode};
+use crate::limits::{CLAIMS_OF_OPENING, SUPERBLOCK_CLAIMS_MAX};
+use crate::recover::{GivenUp, segments_for};
+use crate::stream::Of;
+use crate::superblock::ClaimEntry;
+use crate::types::*;
+
+/// What is left to do once it is clear that this owner may write.
+pub(crate) struct Takeover {
+    pub record: WitnessRecord,
+    pub term: u64,
+    pub acked_seen: Lsn,
+    pub repairs: Vec<(Of, u32)>,
+    pub again: Vec<(Header, Bytes)>,
+    pub idle: bool,
+    pub given_up: GivenUp,
+}
+
+/// Raises the term through the witness, makes the legs identical, claims fresh segments and writes all of it down.
+pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(), OpenRefusal> {
+    let Takeover {
+        record,
+        term,
+        acked_seen,
+        repairs,
+        again,
+        idle,
+        given_up,
+    } = takeover;
+    let here: Vec<LegId> = inner
+        .legs
+        .borrow()
+        .iter()
+        .filter(|leg| leg.serves())
+        .map(|leg| leg.id)
+        .collect();
+    if here.is_empty() {
+        return misfit(format!("no leg of volume {} answers", inner.id));
+    }
+    let everybody = record.in_sync.iter().all(|id| here.contains(id));
+    let epoch = record.epoch + u64::from(!everybody);
+    let new = WitnessRecord {
+        volume: inner.id,
+        epoch,
+        term,
+        in_sync: here,
+    };
+    if let Err(fault) = inner.witness.replace(Some(&record), &new) {
+        return misfit(format!(
+            "ownership of volume {} could not be recorded: {fault}",
+            inner.id
+        ));
+    }
+    for leg in inner.legs.borrow_mut().iter_mut() {
+        // A leg that counted until now and is not here has everything acknowledged, and nothing later for sure.
+        if record.in_sync.contains(&leg.id) && !leg.serves() {
+            (leg.state, leg.stale_since) = (LegState::Stale, acked_seen);
+            (leg.device, leg.frame, leg.failing) = (None, None, false);
+            tracing::error!(leg = %leg.id, stale_since = acked_seen.0, "a leg is absent");
+        }
+    }
+    {
+        let mut log = inner.log.borrow_mut();
+        (log.epoch, log.term, log.mode) = (epoch, term, Mode::Running);
+    }
+    let before = inner.counters.get().repairs;
+    for (of, block) in repairs {
+        // A repair that does not hold is counted; the other leg still has the batch.
+        let _ = inner.repair_batch(of, block).await;
+    }
+    inner.report.borrow_mut().normalised =
+        inner.counters.get().repairs - before + again.len() as u64;
+    claim_first(inner, &again)?;
+    publish_start(inner, &again, idle, given_up)
+        .await
+        .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
+    inner.log.borrow_mut().table.opening = false;
+    Ok(())
+}
+
+/// Two segments to go on with, and as many as the batches to be appended again can fill.
+fn claim_first(inner: &Rc<Inner>, again: &[(Header, Bytes)]) -> Result<(), OpenRefusal> {
+    let mut log = inner.log.borrow_mut();
+    let log = &mut *log;
+    // Claims that were filled stay listed until the next table; the unused ones are free again.
+    log.claims
+        .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
+    for _ in 0..CLAIMS_OF_OPENING + segments_for(again, inner.plan.segment_bytes) {
+        let Some((segment, generation)) = log.table.claim(Lsn(0), log.acked) else {
+            break;
+        };
+        if log.claims.len() == SUPERBLOCK_CLAIMS_MAX {
+            return misfit(
+                "the volume was interrupted too often while opening; free segments cannot be claimed",
+            );
+        }
+        log.claims.push(ClaimEntry {
+            segment,
+            generation,
+        });
+    }
+    Ok(())
+}
+
+/// Superblocks under the new term, then SEAL and a fresh segment table in the new owner's own segment. What
+/// earlier openings took is given back with it: otherwise each would cost a segment until a checkpoint of the store's passes it.
+async fn publish_start(
+    inner: &Rc<Inner>,
+    again: &[(Header, Bytes)],
+    idle: bool,
+    given_up: GivenUp,
+) -> Result<(), CommitFault> {
+    inner.publish().await?;
+    let top = inner.log.borrow().acked;
+    for (header, bytes) in again {
+        // Nobody waits for it; the seal behind it is awaited.
+        drop(inner.enqueue_again(header, bytes)?);
+    }
+    if inner.log.borrow().table.claimed.is_empty() {
+        return Err(CommitFault::Full);
+    }
+    // Where it gives earlier seals up it seals as much as they did.
+    let last = given_up.skip.map_or(top, |(after, _)| after);
+    let mut records = vec![Inline::Seal { last }];
+    records.extend(given_up.skip.map(|(_, record)| record));
+    let seal = inner.log.borrow().next;
+    inner.log.borrow_mut().seal = seal;
+    let sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
+    for &segment in &given_up.segments {
+        // The table about to be written says that it is free; nobody may write there before the superblocks say so too.
+        let mut log = inner.log.borrow_mut();
+        log.table.free(segment, Lsn(0));
+        log.table.pin(segment);
+    }
+    sealed
+        .await
+        .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
+    let mut checkpoint = inner.checkpoint_now();
+    if idle {
+        // Nothing of the store's lies behind the checkpoint: it may move up, and the volume's own batches be given back.
+        checkpoint.lsn = top;
+    }
+    inner.set_checkpoint(checkpoint, None).await?;
+    let mut log = inner.log.borrow_mut();
+    for segment in given_up.segments {
+        log.table.unpin(segment);
+    }
+    Ok(())
+}
