@@ -23,6 +23,8 @@ pub struct Known {
     pub failed: Option<String>,
     pub daemon: Option<Daemon>,
     pub addresses: Vec<String>,
+    /// What disks say that fail, and bonds that lost a member.
+    pub machine_alarms: Vec<String>,
     pub shape: Shape,
     pub clock: String,
 }
@@ -94,6 +96,7 @@ impl Gatherer {
             failed: read("run/ringpost/failed").map(|text| printable(text.trim())),
             daemon: self.last.clone(),
             addresses: addresses(&self.root),
+            machine_alarms: machine_alarms(&self.root),
             shape: hardware::probe(&self.root),
             clock: clock(),
         }
@@ -141,6 +144,15 @@ fn ask(socket: &Path) -> Option<Daemon> {
     })
 }
 
+/// Also when no daemon answers.
+fn machine_alarms(root: &Path) -> Vec<String> {
+    let report = hardware::health::load(root);
+    let mut alarms = report.map(|report| report.alarms()).unwrap_or_default();
+    let network = hardware::network::look(root, &Default::default());
+    alarms.extend(hardware::network::alarms(&network));
+    alarms
+}
+
 /// The machine's addresses, without the loopback's and link-local ones.
 pub fn addresses(root: &Path) -> Vec<String> {
     let trie = fs::read_to_string(root.join("proc/net/fib_trie")).unwrap_or_default();
@@ -175,23 +187,7 @@ pub fn addresses(root: &Path) -> Vec<String> {
 /// Now, as `2026-11-22 03:40:05` (UTC).
 fn clock() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    date(now.map_or(0, |since| since.as_secs()))
-}
-
-/// The civil date of a day count (Howard Hinnant's algorithm, with March as the year's first month).
-fn date(seconds: u64) -> String {
-    let days = seconds / 86_400 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+    plan::units::date(now.map_or(0, |since| since.as_secs()))
 }
 
 /// What may stand on a screen: no control characters.
@@ -203,14 +199,6 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(date(951_782_399), "2000-02-28 23:59:59 UTC");
-        assert_eq!(date(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(date(1_798_761_600), "2027-01-01 00:00:00 UTC");
-    }
 
     #[test]
     fn addresses_are_read_as_the_kernel_writes_them() {

@@ -126,6 +126,7 @@ fn alarms(known: &Known) -> Vec<String> {
             ));
         }
     }
+    alarms.extend(known.machine_alarms.iter().cloned());
     for nic in known.shape.nics.iter().filter(|nic| !nic.up) {
         alarms.push(format!("network card {} has no link", nic.name));
     }

@@ -82,9 +82,18 @@ impl Admin {
         // A request may hold a password's hash or a private key: its verb alone is logged.
         let verb = format!("{request:?}");
         let verb = verb.split([' ', '{']).next().unwrap_or("").to_owned();
+        // The console looks every second: that would leave nothing else in the log.
+        let console = matches!(
+            request,
+            Request::Status | Request::Plan | Request::VolumeList
+        );
         let reply = self.answer(request).await;
         let refused = matches!(reply, Reply::Refused(_));
-        tracing::info!(verb, door, refused, "control");
+        if door == "socket" && console && !refused {
+            tracing::debug!(verb, door, "control");
+        } else {
+            tracing::info!(verb, door, refused, "control");
+        }
         reply
     }
 

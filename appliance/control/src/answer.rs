@@ -13,7 +13,7 @@ use crate::admin::Admin;
 use crate::credentials::certificates;
 use crate::limits::ACCOUNTS_PAGE;
 use crate::words::*;
-use crate::{appliance, fsck, legs, logs};
+use crate::{appliance, fsck, legs, logs, machine};
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -135,6 +135,14 @@ impl Admin {
             Request::Fsck { full } => document(&fsck::check(self, full).await?),
             Request::Logs { lines } => document(&logs::last(lines)),
             Request::SupportBundle => appliance::bundle(self).await,
+            Request::Metrics => Ok(self.open_metrics().await.into()),
+            Request::Disks => {
+                let legs = self
+                    .ask(async |mailboxes| legs::lines(volume_of(&mailboxes)))
+                    .await?;
+                document(&machine::disks(legs).await?)
+            }
+            Request::Network => document(&machine::network().await?),
             Request::Time => Ok(appliance::time()),
             Request::CertificateShow => document(&certificates(self)?),
             Request::CertificateSet { chain, key } => {
@@ -227,6 +235,7 @@ impl Admin {
                 .gauges()
                 .under_way
                 .load(std::sync::atomic::Ordering::Relaxed) as u64,
+            alarms: machine::alarms().await,
         })
     }
 

@@ -88,6 +88,8 @@ pub(crate) async fn bundle(admin: &Admin) -> Result<Value, Refused> {
         ("volume", Request::VolumeShow),
         ("legs", Request::LegList),
         ("fsck", Request::Fsck { full: false }),
+        ("disks", Request::Disks),
+        ("network", Request::Network),
     ];
     for (name, request) in requests {
         // What cannot be had is part of the picture.

@@ -70,6 +70,18 @@ pub fn make(to: &Path, name: &str) -> Result<Vec<String>, String> {
     Ok(written)
 }
 
+/// Whether `pem` may stand in `[admin] client_ca`. `Err`: one sentence.
+pub fn check_authority(pem: &str) -> Result<(), String> {
+    let none = || "there is no PEM certificate in it".to_owned();
+    let mut count = 0;
+    for block in x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()) {
+        let block = block.map_err(|_| none())?;
+        block.parse_x509().map_err(|_| none())?;
+        count += 1;
+    }
+    if count == 0 { Err(none()) } else { Ok(()) }
+}
+
 fn authority() -> CertificateParams {
     let mut authority = CertificateParams::default();
     authority

@@ -26,6 +26,7 @@ mod http;
 mod legs;
 pub mod limits;
 pub mod logs;
+mod machine;
 mod maildir;
 pub mod metrics;
 pub mod password;
@@ -37,3 +38,5 @@ mod selftest;
 mod show;
 mod verbs;
 pub mod words;
+
+pub use credentials::{check_authority, make as make_credentials};

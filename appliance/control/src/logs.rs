@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use crate::limits::{LOG_BYTES_MAX, LOG_LINES_MAX};
 
@@ -49,12 +49,25 @@ impl Write for Kept {
                 recent.push(line);
             }
         }
-        io::stderr().write(bytes)
+        if !in_journal() {
+            return io::stderr().write(bytes);
+        }
+        // sd-daemon(3): the journal forwards what is less urgent than `info` to no console, where it would run across the
+        // dashboard. READY and a refusal are no log lines and do reach it.
+        let marked: String = text.lines().map(|line| format!("<7>{line}\n")).collect();
+        io::stderr().write_all(marked.as_bytes())?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// systemd sets it where standard output or error lead to its journal.
+fn in_journal() -> bool {
+    static IN_JOURNAL: OnceLock<bool> = OnceLock::new();
+    *IN_JOURNAL.get_or_init(|| std::env::var_os("JOURNAL_STREAM").is_some())
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Replies, for people.
 
+use hardware::health::DiskLine;
 use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::machine;
 use crate::words::*;
 
 /// The text for one reply.
@@ -30,9 +32,12 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::SupportBundle => {
             serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
         }
+        Request::Metrics => typed(value)?,
+        Request::Disks => machine::show_disks(&typed::<Vec<DiskLine>>(value)?),
+        Request::Network => machine::show_network(&typed(value)?),
         Request::Time => format!(
-            "{} s since 1970 (UTC); {}",
-            value["unix_s"],
+            "{}; {}",
+            plan::units::date(value["unix_s"].as_u64().unwrap_or(0)),
             match value["synchronized"].as_bool() {
                 Some(true) => "set by a time server",
                 _ => "no time server was heard since the start",
@@ -140,10 +145,13 @@ fn status(status: &Status) -> String {
     ));
     text.push('\n');
     text.push_str(&legs(&status.legs));
+    for alarm in &status.alarms {
+        text.push_str(&format!("ALARM: {alarm}\n"));
+    }
     text
 }
 
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),

@@ -62,6 +62,12 @@ pub(crate) enum Verb {
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
     },
+    /// Counters and gauges, as a monitoring system reads them
+    Metrics,
+    /// Every disk: what it is for, its health, its name for settings
+    Disks,
+    /// Links, addresses, routes, name servers
+    Network,
     /// One JSON document for whoever helps from afar: no mail, no secrets
     SupportBundle,
     /// The clock, and whether a time server sets it
@@ -253,6 +259,9 @@ impl Verb {
                 full: how == "full",
             },
             Verb::Logs { lines } => Request::Logs { lines: *lines },
+            Verb::Metrics => Request::Metrics,
+            Verb::Disks => Request::Disks,
+            Verb::Network => Request::Network,
             Verb::SupportBundle => Request::SupportBundle,
             Verb::Time => Request::Time,
             Verb::Certificate(CertificateVerb::Show) => Request::CertificateShow,

@@ -60,6 +60,12 @@ pub enum Request {
     },
     /// Everything that a person who helps from afar wants to see; no secrets, no mail.
     SupportBundle,
+    /// The daemon's counters, as `/metrics` shows them.
+    Metrics,
+    /// Every disk of the machine, and how it is.
+    Disks,
+    /// Links, addresses, routes, name servers.
+    Network,
     /// Whether the clock is set by somebody.
     Time,
     CertificateShow,
@@ -117,6 +123,9 @@ pub struct Status {
     /// Work waiting in the lane of the volume's owner, and begun there.
     pub owner_waiting: u64,
     pub owner_under_way: u64,
+    /// What somebody should look at, in sentences: disks that say they fail, bonds that lost a member.
+    #[serde(default)]
+    pub alarms: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 //! `probe.rs` reads `/sys` and `/proc` into a `plan::Shape`; `tune.rs` turns a profile and a placement into single steps (this
 //! file shall read so); `apply.rs` takes them and reads every one back. What differs afterwards is a `Difference`, in words.
 //!
+//! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are.
+//!
 //! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
 //! in a test; what cannot be read counts as not there; nothing here writes to a disk, and a step that fails stops no other.
 //!
@@ -13,7 +15,9 @@ pub mod apply;
 pub mod disks;
 #[doc(hidden)]
 pub mod fixture;
+pub mod health;
 pub mod limits;
+pub mod network;
 pub mod probe;
 mod read;
 pub mod tune;

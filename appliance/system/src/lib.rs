@@ -1,6 +1,6 @@
 //! The box's own disk: the EFI system partition it was started from, the state partition beside it, and writing both to new disks.
 //!
-//! Two programs of the image use it: `ringpost-state` runs once at every start, before anything reads settings;
+//! Programs of the image use it: `ringpost-state` runs once at every start, before anything reads settings;
 //! `ringpost-install` runs only where an install order was given. Mail never lies here: the legs are other disks, and no
 //! function of this crate writes to a disk that was not named to it.
 //!
@@ -8,9 +8,12 @@
 //! (`/run/ringpost/state.json`), and nothing on the disk is thrown away. A partition is made or made anew only where there
 //! was none, where it is blank, or where a factory reset was ordered.
 //!
+//! `button.rs` listens to the power button (`ringpost-button`).
+//!
 //! Start reading at `state::ready`.
 #![forbid(unsafe_code)]
 
+pub mod button;
 pub mod disk;
 pub mod efi;
 pub mod install;

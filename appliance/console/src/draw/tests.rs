@@ -90,6 +90,7 @@ fn daemon(messages: u64) -> Daemon {
             receive_memory_bytes: 0,
             owner_waiting: 2,
             owner_under_way: 1,
+            alarms: Vec::new(),
         },
         plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),
         volumes: vec![VolumeLine {

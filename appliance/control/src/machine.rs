@@ -1,0 +1,269 @@
+//! Disks and network of the machine: asked here, shown here.
+
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hardware::health::{self, DiskLine, Health, Report};
+use hardware::network::{self, Link, Network};
+use plan::Size;
+
+use crate::answer::Refused;
+use crate::show::{span, table};
+use crate::words::LegLine;
+
+/// Every disk with its health, and the leg that lies on it. Reads files only, but many: not on a thread that others wait for.
+pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Vec<DiskLine>, Refused> {
+    let look = move || {
+        let root = Path::new("/");
+        let shape = hardware::probe(root);
+        lines(shape.disks, health::load(root).as_ref(), &legs, now())
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+pub(crate) async fn network() -> Result<Network, Refused> {
+    let look = || network::look(Path::new("/"), &network::addresses());
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member.
+pub(crate) async fn alarms() -> Vec<String> {
+    let look = || {
+        let root = Path::new("/");
+        let mut alarms = health::load(root)
+            .map(|report| report.alarms())
+            .unwrap_or_default();
+        alarms.extend(network::alarms(&network::look(
+            root,
+            &network::Addresses::new(),
+        )));
+        alarms
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+fn lines(
+    disks: Vec<plan::shape::Disk>,
+    report: Option<&Report>,
+    legs: &[LegLine],
+    now: u64,
+) -> Vec<DiskLine> {
+    let named: Vec<(Option<String>, u8)> = legs
+        .iter()
+        .map(|leg| (leg.path.as_deref().and_then(kernel_name), leg.index))
+        .collect();
+    let line = |disk: plan::shape::Disk| {
+        let health = match report {
+            Some(report) => report.of(&disk),
+            None => Health {
+                findings: vec!["nobody asks it on this machine".into()],
+                ..Health::default()
+            },
+        };
+        let leg = named
+            .iter()
+            .find(|(name, _)| name.as_ref() == Some(&disk.name));
+        DiskLine {
+            leg: leg.map(|(_, index)| *index),
+            looked_s_ago: report.map(|report| now.saturating_sub(report.looked_at)),
+            health,
+            disk,
+        }
+    };
+    disks.into_iter().map(line).collect()
+}
+
+/// `/dev/disk/by-id/nvme-X` → `nvme0n1`.
+fn kernel_name(path: &str) -> Option<String> {
+    let real = std::fs::canonicalize(path).ok()?;
+    Some(real.file_name()?.to_string_lossy().into_owned())
+}
+
+pub(crate) fn show_disks(lines: &[DiskLine]) -> String {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            let (disk, health) = (&line.disk, &line.health);
+            let used = match (line.leg, disk.partitions, disk.removable) {
+                (Some(leg), ..) => format!("leg {leg}"),
+                (None, 0, false) => "free".into(),
+                (None, 0, true) => "removable".into(),
+                (None, ..) => "system".into(),
+            };
+            vec![
+                disk.name.clone(),
+                used,
+                disk.class.name().into(),
+                Size(disk.bytes).to_string(),
+                health.verdict.word().into(),
+                or_dash(health.temperature_c.map(|degrees| format!("{degrees} °C"))),
+                or_dash(health.worn_percent.map(|worn| format!("{worn} %"))),
+                or_dash(health.power_on_hours.map(|hours| hours.to_string())),
+                dash(&disk.model),
+                dash(&disk.serial),
+            ]
+        })
+        .collect();
+    let mut text = table(
+        &[
+            "DISK", "IS", "CLASS", "SIZE", "HEALTH", "TEMP", "WORN", "HOURS", "MODEL", "SERIAL",
+        ],
+        &rows,
+    );
+    text.push('\n');
+    for line in lines {
+        if let Some(id) = hardware::disks::stable_path(&line.disk) {
+            text.push_str(&format!("{}  {id}\n", line.disk.name));
+        }
+        for finding in &line.health.findings {
+            text.push_str(&format!("{}  {finding}\n", line.disk.name));
+        }
+    }
+    if let Some(ago) = lines.iter().find_map(|line| line.looked_s_ago) {
+        text.push_str(&format!("health asked {} ago\n", span(ago)));
+    }
+    text
+}
+
+pub(crate) fn show_network(network: &Network) -> String {
+    let rows: Vec<Vec<String>> = network.links.iter().map(link_row).collect();
+    let mut text = table(
+        &[
+            "LINK", "KIND", "STATE", "SPEED", "MTU", "RECEIVED", "SENT", "ERRORS", "MAC", "DRIVER",
+        ],
+        &rows,
+    );
+    text.push('\n');
+    for link in &network.links {
+        for address in &link.addresses {
+            text.push_str(&format!("{}  {address}\n", link.name));
+        }
+        let Some(bond) = &link.bond else {
+            if !link.on.is_empty() {
+                text.push_str(&format!("{}  on {}\n", link.name, link.on.join(" ")));
+            }
+            continue;
+        };
+        for member in &bond.members {
+            let state = match (member.up, bond.active.as_ref() == Some(&member.name)) {
+                (false, _) => "no link",
+                (true, true) => "up, active",
+                (true, false) => "up",
+            };
+            text.push_str(&format!(
+                "{}  {}: {} {state}, lost its link {} times\n",
+                link.name, bond.mode, member.name, member.failures
+            ));
+        }
+    }
+    text.push('\n');
+    let rows: Vec<Vec<String>> = network
+        .routes
+        .iter()
+        .map(|route| {
+            vec![
+                route.to.clone(),
+                route.by.clone().unwrap_or_else(|| "-".into()),
+                route.link.clone(),
+                route.metric.to_string(),
+            ]
+        })
+        .collect();
+    text.push_str(&table(&["TO", "BY", "LINK", "METRIC"], &rows));
+    text.push_str(&format!(
+        "\nname servers: {}\ntime servers: {}\n",
+        dash(&network.name_servers.join(" ")),
+        dash(&network.time_servers.join(" "))
+    ));
+    text
+}
+
+fn link_row(link: &Link) -> Vec<String> {
+    let speed = match link.speed_mbit {
+        None => "-".into(),
+        Some(speed) if speed % 1_000 == 0 => format!("{} Gbit/s", speed / 1_000),
+        Some(speed) => format!("{speed} Mbit/s"),
+    };
+    vec![
+        link.name.clone(),
+        link.kind.clone(),
+        link.state.clone(),
+        speed,
+        link.mtu.to_string(),
+        Size(link.received_bytes).to_string(),
+        Size(link.sent_bytes).to_string(),
+        link.errors.to_string(),
+        dash(&link.mac),
+        dash(&link.driver),
+    ]
+}
+
+fn dash(text: &str) -> String {
+    match text {
+        "" => "-".into(),
+        text => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hardware::fixture::{Fixture, Kind};
+    use hardware::health::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_is_shown_with_its_health_and_its_use() {
+        let fixture = Fixture::new()
+            .disk("nvme0n1", Kind::Nvme, 1 << 30, None, &["nvme-MODEL_S1"])
+            .partitioned("nvme1n1", Kind::Nvme, 1 << 30);
+        let disks = hardware::probe(fixture.root()).disks;
+        let failing = Health {
+            name: "nvme0n1".into(),
+            serial: disks[0].serial.clone(),
+            verdict: Verdict::Failing,
+            findings: vec!["its spare blocks run out".into()],
+            temperature_c: Some(71),
+            ..Health::default()
+        };
+        let report = Report {
+            looked_at: 100,
+            disks: vec![failing],
+        };
+        let text = show_disks(&lines(disks, Some(&report), &[], 160));
+        for told in [
+            "FAILING",
+            "71 °C",
+            "free",
+            "system",
+            "its spare blocks run out",
+            "/dev/disk/by-id/nvme-MODEL_S1",
+            "asked 60 s ago",
+        ] {
+            assert!(text.contains(told), "`{told}` is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_known_is_said_as_such() {
+        let text = show_network(&Network::default());
+        assert!(text.contains("name servers: -"), "{text}");
+        let fixture = Fixture::new().disk("vda", Kind::Virtio, 1 << 30, None, &[]);
+        let text = show_disks(&lines(hardware::probe(fixture.root()).disks, None, &[], 0));
+        assert!(
+            text.contains("unknown") && text.contains("nobody asks"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! `resolv.conf` from what systemd-networkd was told, by settings or by DHCP.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use hardware::limits::NAME_SERVERS_MAX;
+use hardware::network::{self, Addresses};
+
+/// `/etc/resolv.conf` of the image leads here.
+const TARGET: &str = "/run/ringpost-names/resolv.conf";
+
+fn main() -> ExitCode {
+    let network = network::look(Path::new("/"), &Addresses::new());
+    let fresh = format!("{TARGET}.new");
+    let written =
+        fs::write(&fresh, text(&network.name_servers)).and_then(|()| fs::rename(&fresh, TARGET));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringpost-names: {TARGET}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is no address is left out: it came over the network.
+fn text(servers: &[String]) -> String {
+    servers
+        .iter()
+        .filter_map(|server| server.parse::<IpAddr>().ok())
+        .take(NAME_SERVERS_MAX)
+        .map(|server| format!("nameserver {server}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_become_name_servers() {
+        let told = ["10.0.2.3", "x\noptions debug", "fec0::3"].map(String::from);
+        assert_eq!(text(&told), "nameserver 10.0.2.3\nnameserver fec0::3\n");
+        assert_eq!(text(&[]), "");
+    }
+}
