@@ -349,6 +349,17 @@ impl Guest {
         Ok(())
     }
 
+    /// Plugs a disk that was not there at power-on into the bay of one that was pulled. Its file must be there.
+    pub fn plug_in(&mut self, disk: &Disk, bay: &str) -> Told<()> {
+        let node = json!({"driver": "raw", "node-name": disk.name, "discard": "unmap",
+            "file": {"driver": "file", "filename": disk.file(), "discard": "unmap"}});
+        self.qmp.execute("blockdev-add", node)?;
+        let mut device = disk.device();
+        device["bus"] = json!(format!("port-{bay}"));
+        self.qmp.execute("device_add", device)?;
+        Ok(())
+    }
+
     /// From now on these requests to the disk fail. `heal` ends it.
     pub fn inject(&mut self, disk: &str, faults: &[Fault]) -> Told<()> {
         let node = format!("{disk}-faulty");
@@ -398,6 +409,11 @@ impl Guest {
     /// The power button: the guest shuts down and QEMU ends. Waits for it.
     pub fn power_down(mut self, within: Duration) -> Told<()> {
         self.qmp.execute("system_powerdown", json!({}))?;
+        self.wait_for_end(within)
+    }
+
+    /// Waits until QEMU ends because the guest switched itself off.
+    pub fn wait_for_end(mut self, within: Duration) -> Told<()> {
         let end = Instant::now() + within;
         while Instant::now() < end {
             if self.child.try_wait().doing("waiting for QEMU")?.is_some() {

@@ -3,7 +3,9 @@
 //! Each is a plain function over the `World`. Those that are not `long` make up the suite of `cargo xtask test`; they
 //! come first and in an order in which each leaves a guest that the next one goes on with.
 
+mod console;
 mod mail;
+mod operate;
 mod power;
 
 use crate::failure::Told;
@@ -38,10 +40,40 @@ pub const STORIES: &[Story] = &[
         tell: mail::leg_lost_mid_delivery_and_returned,
     },
     Story {
+        name: "dashboard_on_serial",
+        claim: "the dashboard is drawn whole on the serial line (zones, legs, addresses, services), counts a message that comes in, and shows no secret",
+        long: false,
+        tell: console::dashboard_on_serial,
+    },
+    Story {
+        name: "power_button_stops_cleanly",
+        claim: "the power button switches the box off by itself, and what it had acknowledged is there at the next start",
+        long: false,
+        tell: console::power_button_stops_cleanly,
+    },
+    Story {
         name: "power_cut_after_250",
         claim: "the power fails the instant a 250 is read, under load: everything acknowledged is there after the next boot, under the same UIDs",
         long: false,
         tell: power::power_cut_after_250,
+    },
+    Story {
+        name: "set_up_on_serial",
+        claim: "a box without settings asks on its serial line, takes mail after the last answer, and asks nobody at the next start; the password is not shown",
+        long: false,
+        tell: console::set_up_on_serial,
+    },
+    Story {
+        name: "operated_from_afar",
+        claim: "every verb that looks answers over TLS to a client certificate; accounts are made and removed; reboot, factory reset and poweroff do what they say",
+        long: true,
+        tell: operate::operated_from_afar,
+    },
+    Story {
+        name: "leg_replaced_by_a_blank_disk",
+        claim: "a leg dies, another disk comes into its bay, `leg attach` copies everything, and it serves alone afterwards",
+        long: true,
+        tell: operate::leg_replaced_by_a_blank_disk,
     },
     Story {
         name: "ten_boots_and_hard_resets_under_load",

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::shape::base64;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
     WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
@@ -38,6 +40,28 @@ impl Stream {
         let stream = connect(server, within)?;
         Ok(Stream::Tls(Box::new(StreamOwned::new(session, stream))))
     }
+}
+
+/// The certificate that the server shows, as PEM.
+pub fn certificate_pem(server: SocketAddr, within: Duration) -> io::Result<String> {
+    let Stream::Tls(mut stream) = Stream::tls(server, within)? else {
+        unreachable!("it was asked for TLS")
+    };
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock)?;
+    }
+    let shown = stream.conn.peer_certificates().and_then(<[_]>::first);
+    let shown = shown.ok_or_else(|| io::Error::other("the server shows no certificate"))?;
+    // RFC 7468 §3: base64 in lines of 64.
+    let text = base64(shown);
+    let lines: Vec<&str> = (0..text.len())
+        .step_by(64)
+        .map(|at| &text[at..text.len().min(at + 64)])
+        .collect();
+    Ok(format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        lines.join("\n")
+    ))
 }
 
 fn connect(server: SocketAddr, within: Duration) -> io::Result<TcpStream> {

@@ -97,7 +97,7 @@ impl Machine {
     }
 
     /// Settings from outside are applied by and by after READY; the ledger's account is the last of them.
-    fn wait_for_account(&mut self) -> Told<()> {
+    pub fn wait_for_account(&mut self) -> Told<()> {
         let address = self.guest().at(IMAPS);
         let mut last = String::new();
         until(ACCOUNT_WITHIN, || {
@@ -268,7 +268,7 @@ impl World {
     }
 
     /// SMBIOS needs systemd to be read; a bare kernel has fw_cfg.
-    fn by(&self) -> By {
+    pub fn by(&self) -> By {
         match self.source {
             Source::Image(_) => By::Smbios,
             Source::Kernel { .. } => By::FwCfg,

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
+use std::path::Path;
 
+use plan::Misfit;
 use plan::site::{BondMode, Network, Time};
 
 /// A file's path below the root, and its text.
@@ -38,6 +42,27 @@ pub fn files(network: Option<&Network>, time: &Time) -> Files {
         );
     }
     files
+}
+
+/// Removes what an earlier run of this boot wrote for systemd-networkd: settings came meanwhile, or others.
+pub fn forget(root: &Path) -> Result<(), Misfit> {
+    let directory = root.join(DIRECTORY);
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(told(&directory, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| told(&directory, &error))?;
+        if entry.file_name().to_string_lossy().contains("-ringpost-") {
+            fs::remove_file(entry.path()).map_err(|error| told(&entry.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn told(path: &Path, error: &std::io::Error) -> Misfit {
+    Misfit::new(format!("{}: {error}", path.display()))
 }
 
 fn write_network(network: &Network, files: &mut Files) {

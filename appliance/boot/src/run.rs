@@ -93,7 +93,8 @@ fn live(world: &World, report: &mut Report) -> Result<Outcome, Misfit> {
     let settings = Settings::parse_before_legs(&name, &found.text)?;
     report.server_name = Some(settings.server.name.clone());
     let found = keep(world, found, report)?;
-    // The network first: what is wrong below is then seen from afar as well.
+    // The network first: what is wrong below is then seen from afar as well. What an earlier run wrote is not to be mixed in.
+    network::forget(root)?;
     write_files(
         world,
         report,

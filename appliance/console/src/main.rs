@@ -161,6 +161,9 @@ fn set_up(root: &Path, known: &Known) -> io::Result<()> {
     let _ = io::stdout().flush();
     for arguments in [
         &["restart", "ringpost-boot.service"][..],
+        // They have read what a box without settings gets.
+        &["restart", "systemd-networkd.service"],
+        &["--no-block", "try-restart", "systemd-timesyncd.service"],
         &["--no-block", "restart", "ringpostd.service"],
     ] {
         match Command::new("systemctl").args(arguments).status() {

@@ -9,7 +9,7 @@ use std::path::Path;
 use hardware::disks::stable_path;
 use plan::{Settings, Shape, Size};
 
-use crate::limits::TRIES_MAX;
+use crate::limits::{PEM_LINES_MAX, TRIES_MAX};
 
 /// Where questions go and answers come from.
 pub trait Talk {
@@ -70,7 +70,15 @@ pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
     let text = format!("First account (name before the @{domain}): ");
     let account = question(talk, &text, false, local_part)?;
     let hash = password(talk)?;
-    let settings = compose(&name, &network, &legs, &domain, &account, &hash);
+    let authority = authority(talk)?;
+    let settings = compose(
+        &name,
+        &network,
+        &legs,
+        &domain,
+        (&account, &hash),
+        authority.as_deref(),
+    );
     if let Err(misfit) = Settings::parse("ringpost.toml", &settings) {
         talk.say(&format!("That does not work: {misfit}\n"))?;
         return Ok(None);
@@ -247,17 +255,49 @@ fn password(talk: &mut dyn Talk) -> io::Result<String> {
     Err(io::Error::other("too many answers that do not work"))
 }
 
+/// Who may look after the box from other machines; `None`: nobody yet.
+fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
+    for _ in 0..TRIES_MAX {
+        talk.say(
+            "Remote administration: paste ca.pem of `ringpostctl admin-cert`, or Enter for none: ",
+        )?;
+        let mut pem = String::new();
+        for _ in 0..PEM_LINES_MAX {
+            let line = talk.hear(false)?;
+            if line.is_empty() {
+                break;
+            }
+            pem.push_str(&line);
+            pem.push('\n');
+            if line.starts_with("-----END") {
+                break;
+            }
+        }
+        if pem.is_empty() {
+            return Ok(None);
+        }
+        match control::check_authority(&pem) {
+            Ok(()) => return Ok(Some(pem)),
+            Err(why) => talk.say(&format!("  {why}\n"))?,
+        }
+    }
+    Err(io::Error::other("too many answers that do not work"))
+}
+
 fn compose(
     name: &str,
     network: &str,
     legs: &[String],
     domain: &str,
-    account: &str,
-    hash: &str,
+    (account, hash): (&str, &str),
+    authority: Option<&str>,
 ) -> String {
+    let admin = authority
+        .map(|pem| format!("[admin]\nclient_ca = \"\"\"\n{pem}\"\"\"\n\n"))
+        .unwrap_or_default();
     format!(
         "# Written by the set-up screen.\n[server]\nname = \"{name}\"\n\n[volume]\nlegs = {legs:?}\ncreate = true\n\n\
-         [listen]\nsmtp = [\"[::]:25\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\nhttps = [\"[::]:443\"]\n\n{network}\
+         [listen]\nsmtp = [\"[::]:25\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\nhttps = [\"[::]:443\"]\n\n{admin}{network}\
          [[domain]]\nname = \"{domain}\"\n\n[[account]]\naddress = \"{account}@{domain}\"\npassword_hash = \"{hash}\"\n"
     )
 }
@@ -317,7 +357,7 @@ mod tests {
     #[test]
     fn good_answers_make_settings_that_are_right() {
         let (said, outcome) = talk(
-            "mail.example.org\n192.0.2.10/24\n192.0.2.1\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\nyes\n",
+            "mail.example.org\n192.0.2.10/24\n192.0.2.1\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\n\nyes\n",
         );
         let text = outcome.expect("asked").unwrap_or_else(|| panic!("{said}"));
         let settings = Settings::parse("f", &text).expect("right");
@@ -338,7 +378,7 @@ mod tests {
     fn anything_but_yes_writes_nothing() {
         for last in ["y", "YES", "", "no"] {
             let (said, outcome) = talk(&format!(
-                "mail.example.org\n\n2 1\nexample.org\nalice\nopensesame\nopensesame\n{last}\n"
+                "mail.example.org\n\n2 1\nexample.org\nalice\nopensesame\nopensesame\n\n{last}\n"
             ));
             assert_eq!(outcome.expect("asked"), None, "{last}");
             assert!(
@@ -351,7 +391,7 @@ mod tests {
     #[test]
     fn wrong_answers_are_asked_again_with_what_is_right() {
         let (said, outcome) = talk(
-            "nodots\nmail.example.org\nx\n\n3\n1 1\n1\nexample.org\na b\nalice\nshort\nopensesame\nother\nopensesame\nopensesame\nyes\n",
+            "nodots\nmail.example.org\nx\n\n3\n1 1\n1\nexample.org\na b\nalice\nshort\nopensesame\nother\nopensesame\nopensesame\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n\nyes\n",
         );
         assert!(outcome.expect("asked").is_some(), "{said}");
         for told in [
@@ -363,9 +403,25 @@ mod tests {
             "letters, digits",
             "6 to 1024 bytes",
             "two different ones",
+            "no PEM certificate",
         ] {
             assert!(said.contains(told), "`{told}` is not in {said}");
         }
+    }
+
+    #[test]
+    fn an_authority_that_is_pasted_may_administer() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let made = control::make_credentials(directory.path(), "anna");
+        assert!(made.is_ok(), "{made:?}");
+        let pem = std::fs::read_to_string(directory.path().join("ca.pem")).expect("made");
+        let (said, outcome) = talk(&format!(
+            "mail.example.org\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\n{pem}yes\n"
+        ));
+        let text = outcome.expect("asked").unwrap_or_else(|| panic!("{said}"));
+        let settings = Settings::parse("f", &text).expect("right");
+        let kept = settings.admin.client_ca.expect("it was pasted");
+        assert_eq!(kept.replace('\r', "").trim(), pem.replace('\r', "").trim());
     }
 
     #[test]

@@ -111,6 +111,28 @@ fn nobody_said_anything_and_the_set_up_screen_is_asked_for() {
     assert!(!report.files.is_empty(), "the network comes up by DHCP");
 }
 
+/// The set-up screen's path: a first run finds nothing and asks for DHCP, the second has a static address.
+#[test]
+fn settings_that_come_later_replace_the_network_of_a_box_without_settings() {
+    let fixture = small();
+    let (outcome, _) = run(&world(&fixture));
+    assert_eq!(outcome, Outcome::NoSettings);
+    let dhcp = "run/systemd/network/80-ringpost-dhcp.network";
+    assert!(read(&fixture, dhcp).contains("DHCP=yes"));
+    let address = "[[network.interface]]\nname = \"eth0\"\naddress = [\"192.0.2.10/24\"]\n";
+    let fixture = fixture.file(APPLIED, &format!("{SMALL}{address}"));
+    let (outcome, report) = run(&world(&fixture));
+    assert_eq!(outcome, Outcome::Ready, "{report:#?}");
+    assert_eq!(
+        read(&fixture, dhcp),
+        "",
+        "it would ask by DHCP on other cards"
+    );
+    assert!(
+        read(&fixture, "run/systemd/network/50-ringpost-eth0.network").contains("192.0.2.10/24")
+    );
+}
+
 #[test]
 fn wrong_settings_are_refused_with_line_and_fix_and_older_ones_are_not_taken() {
     let fixture = small()

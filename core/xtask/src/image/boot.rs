@@ -1,6 +1,7 @@
 //! `cargo xtask boot`: the image in QEMU, its serial console on this terminal.
 
 use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use super::limits::{GUEST_MIB, LEG_MIB, SYSTEM_DISK_MIB};
@@ -9,7 +10,7 @@ use super::places::{self, Places};
 use super::{Wishes, build};
 use crate::{setup, shell};
 
-/// Port here, port there.
+/// Port here (when it is free), port there.
 const FORWARDS: &[(u16, u16)] = &[
     (2025, 25),
     (2024, 24),
@@ -90,6 +91,7 @@ pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
         folder.join("leg-b"),
         folder.join("vars.fd"),
     );
+    let forwards = free_forwards()?;
     let guest = Guest {
         accelerator,
         cpus: wishes.cpus,
@@ -99,7 +101,7 @@ pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
         vars: &vars,
         secure: wishes.secure,
         settings: &settings,
-        forwards: FORWARDS,
+        forwards: &forwards,
         tpm: tpm.as_ref().map(|tpm| tpm.socket.clone()),
     };
     match accelerator {
@@ -108,11 +110,26 @@ pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
             "boot: KVM does not work here, so everything is emulated: about a minute to RINGPOST READY"
         ),
     }
-    for (here, there) in FORWARDS {
+    for (here, there) in &forwards {
         eprintln!("boot: 127.0.0.1:{here} is port {there} of the box");
     }
     eprintln!("boot: the serial console follows; Ctrl-A X ends the guest");
     shell::run_quietly(&mut guest.command())
+}
+
+/// `FORWARDS`, with other ports in the place of those that somebody else listens on.
+fn free_forwards() -> Result<Vec<(u16, u16)>, String> {
+    FORWARDS
+        .iter()
+        .map(|&(wanted, there)| {
+            let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+            let mut candidates = [wanted, wanted + 10_000, wanted + 20_000].into_iter();
+            let here = candidates.find(free).ok_or_else(|| {
+                format!("127.0.0.1:{wanted} and two others are in use: end what listens there")
+            })?;
+            Ok((here, there))
+        })
+        .collect()
 }
 
 /// Makes a file longer without writing: the rest is a hole.

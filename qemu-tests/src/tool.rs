@@ -1,0 +1,113 @@
+//! `ringpostctl` on this machine, looking after a guest over HTTPS with a client certificate.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::failure::{Doing, Failure, Told, ensure};
+use crate::tls;
+
+/// The tool, its certificates, and whom it talks to.
+pub struct Tool {
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+/// What it printed, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Tool {
+    /// Builds `ringpostctl`, and has it make an authority and a client in `directory`.
+    pub fn new(root: &Path, directory: &Path) -> Told<Tool> {
+        let tool = Tool {
+            program: build(root)?,
+            directory: directory.to_owned(),
+        };
+        let made = tool.run(&["admin-cert", &directory.to_string_lossy()])?;
+        ensure(made.code == 0, || format!("admin-cert: {made:?}"))?;
+        Ok(tool)
+    }
+
+    /// What goes into the guest's settings.
+    pub fn settings(&self) -> Told<String> {
+        let path = self.directory.join("ca.pem");
+        let pem = std::fs::read_to_string(&path).doing(path.display())?;
+        Ok(format!("\n[admin]\nclient_ca = \"\"\"\n{pem}\"\"\"\n"))
+    }
+
+    /// Keeps the certificate that the guest shows as the one to believe, as an operator does once.
+    pub fn believe(&self, server: SocketAddr, within: Duration) -> Told<()> {
+        let pem = tls::certificate_pem(server, within).doing("the guest's certificate")?;
+        let path = self.directory.join("appliance.pem");
+        std::fs::write(&path, pem).doing(path.display())
+    }
+
+    /// A verb of the guest behind the forwarded port.
+    pub fn of(&self, server: SocketAddr, words: &[&str]) -> Told<Said> {
+        let file = |name: &str| self.directory.join(name).to_string_lossy().into_owned();
+        let host = format!("https://localhost:{}", server.port());
+        let (cert, key, ca) = (
+            file("client.pem"),
+            file("client-key.pem"),
+            file("appliance.pem"),
+        );
+        let mut all = vec!["--host", &host, "--cert", &cert, "--key", &key, "--ca", &ca];
+        all.extend(words);
+        self.run(&all)
+    }
+
+    /// As `of`, and it must succeed; what it printed.
+    pub fn done(&self, server: SocketAddr, words: &[&str]) -> Told<String> {
+        let said = self.of(server, words)?;
+        ensure(said.code == 0, || {
+            format!("ringpostctl {}: {} {}", words.join(" "), said.out, said.err)
+        })?;
+        Ok(said.out)
+    }
+
+    fn run(&self, words: &[&str]) -> Told<Said> {
+        let output = Command::new(&self.program)
+            .args(words)
+            .stdin(Stdio::null())
+            .output()
+            .doing(self.program.display())?;
+        Ok(Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+/// In the profile that this program was built with, so that nothing is built twice.
+fn build(root: &Path) -> Told<PathBuf> {
+    let here = std::env::current_exe().doing("this program's place")?;
+    let beside = here.parent().unwrap_or(Path::new("."));
+    let release = !cfg!(debug_assertions);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args([
+        "build",
+        "--quiet",
+        "--locked",
+        "-p",
+        "control",
+        "--bin",
+        "ringpostctl",
+    ]);
+    if release {
+        command.arg("--release");
+    }
+    let status = command.status().doing("cargo build -p control")?;
+    let program = beside.join("ringpostctl");
+    if status.success() && program.exists() {
+        return Ok(program);
+    }
+    Err(Failure::new("ringpostctl cannot be built: see above"))
+}
