@@ -3,7 +3,7 @@
 //!
 //! `find.rs` looks for settings, in order: a systemd credential, the applied settings on the state partition, the ESP, a USB
 //! stick. `settle.rs` makes them complete (profile, legs, password hashes). `network.rs` writes files for systemd-networkd.
-//! `selftest.rs` names what is missing. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
+//! `selftest.rs` names what is missing, `last_end.rs` says how the run before ended. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
 //!
 //! What must hold: everything is below a root directory that the caller names, so that a test needs no machine; settings
 //! that are there and wrong are refused with file, line and fix, and never passed over for older ones; no secret is written
@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod find;
+pub mod last_end;
 pub mod limits;
 mod network;
 pub mod report;

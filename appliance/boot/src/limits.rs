@@ -14,3 +14,7 @@ pub const LEGS_WITHIN: Duration = Duration::from_secs(10);
 pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A clock before this was never set: seconds of 1 January 2026.
 pub const CLOCK_MIN: u64 = 1_767_225_600;
+/// The kernel keeps some 10 KiB of its log in the firmware (`pstore.kmsg_bytes`); a record that claims more is cut.
+pub const KERNEL_WORDS_BYTES_MAX: usize = 64 * 1024;
+/// Of a panic's reason, in an alarm: two lines of a console.
+pub const PANIC_CHARS_MAX: usize = 160;

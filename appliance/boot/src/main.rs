@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use boot::limits::LEGS_WITHIN;
-use boot::{Outcome, Report, World};
+use boot::{Outcome, Report, World, last_end};
 use clap::Parser;
 
 /// Finds the settings, chooses and applies the hardware profile, and writes what the daemon reads.
@@ -18,6 +18,17 @@ struct Flags {
     /// Another root directory: nothing outside it is touched and no program is run
     #[arg(long, default_value = "/")]
     root: PathBuf,
+    #[command(subcommand)]
+    note: Option<Note>,
+}
+
+/// Words from systemd, for the list of incidents.
+#[derive(Debug, clap::Subcommand)]
+enum Note {
+    /// The engine ended, as `SERVICE_RESULT` and `EXIT_STATUS` say
+    EngineEnded,
+    /// The box goes off in good order
+    BoxEnds,
 }
 
 const USB: &str = "/run/ringpost/usb";
@@ -28,6 +39,9 @@ fn main() -> ExitCode {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
+    if let Some(note) = flags.note {
+        return noted(&flags.root, now, &note);
+    }
     let world = World {
         root: flags.root,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
@@ -54,6 +68,24 @@ fn main() -> ExitCode {
             ExitCode::from(3)
         }
         Outcome::Refused => ExitCode::from(1),
+    }
+}
+
+fn noted(root: &Path, now: u64, note: &Note) -> ExitCode {
+    let word = |name| std::env::var(name).unwrap_or_default();
+    let noted = match note {
+        Note::EngineEnded => {
+            let (result, status) = (word("SERVICE_RESULT"), word("EXIT_STATUS"));
+            last_end::engine_ended(root, now, &result, &status)
+        }
+        Note::BoxEnds => last_end::box_ends(root),
+    };
+    match noted {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("ringpost-boot: cannot remember it: {why}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use plan::place::place;
 use plan::{Machine, Misfit, Plan, Profile, Settings, Shape};
 
 use crate::find::{self, APPLIED, Found};
+use crate::last_end;
 use crate::limits::LOOK_EVERY;
 use crate::network;
 use crate::report::{self, ProfileReport, Report};
@@ -64,6 +65,8 @@ pub fn run(world: &World) -> (Outcome, Report) {
             Outcome::Refused
         }
     };
+    // Late: by now the watchdog's driver is there.
+    last_end::judge(&world.root, world.now, &mut report);
     if let Err(misfit) = write_report(world, &report) {
         report.alarms.push(misfit.to_string());
     }

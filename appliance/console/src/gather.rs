@@ -27,6 +27,8 @@ pub struct Known {
     pub machine_alarms: Vec<String>,
     pub shape: Shape,
     pub clock: String,
+    /// Seconds since 1970.
+    pub now: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +100,8 @@ impl Gatherer {
             addresses: addresses(&self.root),
             machine_alarms: machine_alarms(&self.root),
             shape: hardware::probe(&self.root),
-            clock: clock(),
+            clock: plan::units::date(now()),
+            now: now(),
         }
     }
 
@@ -184,10 +187,9 @@ pub fn addresses(root: &Path) -> Vec<String> {
     found
 }
 
-/// Now, as `2026-11-22 03:40:05` (UTC).
-fn clock() -> String {
+fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    plan::units::date(now.map_or(0, |since| since.as_secs()))
+    now.map_or(0, |since| since.as_secs())
 }
 
 /// What may stand on a screen: no control characters.

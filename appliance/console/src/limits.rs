@@ -21,3 +21,5 @@ pub const LOGO_BYTES_MAX: usize = 60;
 pub const TRIES_MAX: usize = 10;
 /// Lines of a certificate that is pasted: one of RSA 4096 has about 35.
 pub const PEM_LINES_MAX: usize = 100;
+/// A hang or crash of the engine is shown as an alarm for a day; `ringpostctl status` knows it longer.
+pub const INCIDENT_NEW_S: u64 = 24 * 60 * 60;

@@ -1,7 +1,7 @@
 //! What is known, and what it means for somebody who looks.
 
 use crate::gather::{Brand, Daemon, Known};
-use crate::limits::LATE_S;
+use crate::limits::{INCIDENT_NEW_S, LATE_S};
 
 /// The state of the box in one word and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,16 @@ fn alarms(known: &Known) -> Vec<String> {
             alarms.push(format!(
                 "{faults} device errors since start: look at the disks"
             ));
+        }
+        // The box's own incidents are alarms of its boot.
+        for incident in &daemon.status.incidents {
+            if incident.kind.is_engines() && incident.at + INCIDENT_NEW_S > known.now {
+                let again = match incident.times {
+                    1 => String::new(),
+                    times => format!(" ({times} times)"),
+                };
+                alarms.push(format!("{}{again}", incident.what));
+            }
         }
         for volume in &daemon.volumes {
             if volume.segments > 0 && volume.segments_free * 10 < volume.segments {

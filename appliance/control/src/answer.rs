@@ -1,5 +1,6 @@
 //! Requests performed. What concerns mail or legs is asked of the volume's owner.
 
+use hardware::incident;
 use mail::Address;
 use mailbox::{Account, MailboxFault, Mailboxes};
 use plan::Service;
@@ -11,7 +12,7 @@ use volume::{SegmentState, Volume};
 
 use crate::admin::Admin;
 use crate::credentials::certificates;
-use crate::limits::ACCOUNTS_PAGE;
+use crate::limits::{ACCOUNTS_PAGE, INCIDENTS_SHOWN};
 use crate::words::*;
 use crate::{appliance, fsck, legs, logs, machine};
 
@@ -236,6 +237,10 @@ impl Admin {
                 .under_way
                 .load(std::sync::atomic::Ordering::Relaxed) as u64,
             alarms: machine::alarms().await,
+            incidents: {
+                let mut all = incident::list(&self.plan().state);
+                all.split_off(all.len().saturating_sub(INCIDENTS_SHOWN))
+            },
         })
     }
 

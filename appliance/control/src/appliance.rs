@@ -101,6 +101,8 @@ pub(crate) async fn bundle(admin: &Admin) -> Result<Value, Refused> {
     }
     parts.insert("metrics".into(), admin.open_metrics().await.into());
     parts.insert("time".into(), time());
+    let incidents = hardware::incident::list(&admin.plan().state);
+    parts.insert("incidents".into(), json!(incidents));
     parts.insert("log".into(), logs::last(LOG_LINES_MAX).into());
     for path in TOLD {
         let text = match std::fs::read_to_string(path) {

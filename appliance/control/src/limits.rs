@@ -39,3 +39,5 @@ pub const SALVAGE_FINDINGS_MAX: usize = 10_000;
 /// Our own message comes back in lines far shorter than this, in far fewer.
 pub const SELFTEST_LINE_BYTES_MAX: u64 = 64 * 1024;
 pub const SELFTEST_LINES_MAX: usize = 1_000;
+/// Incidents in `status`; the support bundle has them all.
+pub const INCIDENTS_SHOWN: usize = 5;

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use hardware::incident::{self, Kind};
 use plan::Service;
 use service::{imap, receive};
 use zone::Counters;
@@ -134,6 +135,7 @@ impl Admin {
         let mut text = Text::default();
         self.write_process(&mut text);
         self.write_services(&mut text);
+        self.write_incidents(&mut text);
         let storage = self.ask(async |mailboxes| storage(&mailboxes)).await;
         text.family(
             "ringpost_storage_answers",
@@ -202,6 +204,23 @@ impl Admin {
             "",
             gauges.under_way.load(Relaxed) as u64,
         );
+    }
+
+    fn write_incidents(&self, text: &mut Text) {
+        text.family(
+            "ringpost_incidents",
+            "gauge",
+            "Hangs, crashes and lost power that are remembered, by kind.",
+        );
+        let all = incident::list(&self.plan().state);
+        for kind in Kind::ALL {
+            let of_kind = all.iter().filter(|incident| incident.kind == kind);
+            text.sample(
+                "ringpost_incidents",
+                &format!("kind=\"{}\"", kind.name()),
+                of_kind.map(|incident| incident.times).sum(),
+            );
+        }
     }
 
     fn write_services(&self, text: &mut Text) {

@@ -1,6 +1,7 @@
 //! Replies, for people.
 
 use hardware::health::DiskLine;
+use hardware::incident::Incident;
 use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -148,7 +149,28 @@ fn status(status: &Status) -> String {
     for alarm in &status.alarms {
         text.push_str(&format!("ALARM: {alarm}\n"));
     }
+    if !status.incidents.is_empty() {
+        text.push('\n');
+        text.push_str(&incidents(&status.incidents));
+    }
     text
+}
+
+fn incidents(incidents: &[Incident]) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let rows: Vec<Vec<String>> = incidents
+        .iter()
+        .map(|incident| {
+            vec![
+                format!("{} ago", span(now.saturating_sub(incident.at))),
+                incident.times.to_string(),
+                incident.what.clone(),
+            ]
+        })
+        .collect();
+    table(&["INCIDENT", "TIMES", ""], &rows)
 }
 
 pub(crate) fn span(seconds: u64) -> String {
@@ -322,5 +344,21 @@ mod tests {
         let told = reply(&Request::LegList, &serde_json::json!([{ "surprise": 1 }]))
             .expect_err("not a leg");
         assert!(told.contains("another version"), "{told}");
+    }
+
+    #[test]
+    fn status_names_what_went_wrong() {
+        let incident = Incident {
+            at: 0,
+            kind: hardware::incident::Kind::WatchdogReset,
+            what: "the box hung".into(),
+            times: 2,
+        };
+        let text = incidents(&[incident]);
+        let row = text.lines().nth(1).unwrap_or_default();
+        assert!(
+            row.contains("days ago") && row.ends_with("2      the box hung"),
+            "{text}"
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Requests and replies of the control socket: one JSON document per line each way, one request per connection.
 
+use hardware::incident::Incident;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,6 +127,9 @@ pub struct Status {
     /// What somebody should look at, in sentences: disks that say they fail, bonds that lost a member.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// What went wrong with the box and the engine, the newest last; at most `limits::INCIDENTS_SHOWN`.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,11 +2,12 @@
 //!
 //! `probe.rs` reads `/sys` and `/proc` into a `plan::Shape`; `tune.rs` turns a profile and a placement into single steps (this
 //! file shall read so); `apply.rs` takes them and reads every one back. What differs afterwards is a `Difference`, in words.
+//! `incident.rs` remembers what went wrong with the box.
 //!
 //! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are.
 //!
 //! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
-//! in a test; what cannot be read counts as not there; nothing here writes to a disk, and a step that fails stops no other.
+//! in a test; what cannot be read counts as not there; but for incidents nothing here writes to a disk; a step that fails stops no other.
 //!
 //! Start reading at `probe.rs`, then `tune.rs`.
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ pub mod disks;
 #[doc(hidden)]
 pub mod fixture;
 pub mod health;
+pub mod incident;
 pub mod limits;
 pub mod network;
 pub mod probe;

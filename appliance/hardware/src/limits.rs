@@ -12,3 +12,5 @@ pub const SMARTCTL_WITHIN: std::time::Duration = std::time::Duration::from_secs(
 pub const WEAR_PERCENT_ALARM: u64 = 90;
 /// glibc's resolver reads no more (resolv.conf(5), MAXNS).
 pub const NAME_SERVERS_MAX: usize = 3;
+/// Incidents remembered: a year of bad luck, and still one small file (FILE_BYTES_MAX) that is written whole each time.
+pub const INCIDENTS_MAX: usize = 50;

@@ -1,6 +1,7 @@
 use boot::Report;
 use boot::report::ProfileReport;
 use control::words::{LegLine, ServiceLine, Status, VolumeLine};
+use hardware::incident::{Incident, Kind};
 use plan::{Machine, Plan, Profile, Settings};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -91,6 +92,7 @@ fn daemon(messages: u64) -> Daemon {
             owner_waiting: 2,
             owner_under_way: 1,
             alarms: Vec::new(),
+            incidents: vec![],
         },
         plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),
         volumes: vec![VolumeLine {
@@ -111,6 +113,7 @@ fn serving(messages: u64, at_ms: u64) -> Known {
         daemon: Some(daemon(messages)),
         addresses: vec!["10.0.2.15".into()],
         clock: "2026-11-22 03:40:05 UTC".into(),
+        now: 1_795_318_805,
         ..Known::default()
     }
 }
@@ -227,4 +230,24 @@ fn what_the_boot_found_missing_stays_on_the_screen() {
         &screen,
         &["10 alarms", "missing: no network card", "… and more"],
     );
+}
+
+#[test]
+fn an_engine_that_hung_is_an_alarm_for_a_day() {
+    let mut known = serving(1, 1_000);
+    let incident = |at| Incident {
+        at,
+        kind: Kind::EngineHung,
+        what: "the mail engine hung".into(),
+        times: 3,
+    };
+    let daemon = known.daemon.as_mut().expect("it serves");
+    daemon.status.incidents = vec![incident(known.now - 100)];
+    assert_shows(
+        &screen(known.clone(), None),
+        &["1 alarm", "the mail engine hung (3 times)"],
+    );
+    let daemon = known.daemon.as_mut().expect("it serves");
+    daemon.status.incidents = vec![incident(known.now - 100_000)];
+    assert_shows(&screen(known, None), &["no alarms"]);
 }
