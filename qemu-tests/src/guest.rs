@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::bound;
 use crate::failure::{Doing, Failure, Told};
+use crate::harm;
 use crate::keep::{self, Keep};
 use crate::limits::{IDLE_FOR, IDLE_SHARE, SOCKETS_WITHIN};
 use crate::pace;
@@ -37,7 +38,15 @@ pub const HTTP: u16 = 80;
 pub const IMAP: u16 = 143;
 pub const HTTPS: u16 = 443;
 pub const IMAPS: u16 = 993;
-const SERVICES: &[u16] = &[SMTP, HTTP, IMAP, HTTPS, IMAPS];
+const SERVICES: &[u16] = &[
+    SMTP,
+    HTTP,
+    IMAP,
+    HTTPS,
+    IMAPS,
+    harm::ENGINE_HANGS,
+    harm::KERNEL_HANGS,
+];
 
 /// A machine that may be switched on and off: its shape, its disks on the host, what it boots.
 pub struct Site {

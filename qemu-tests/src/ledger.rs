@@ -1,6 +1,7 @@
 //! The outside ledger: which messages were acknowledged with a 250, kept in the harness, which no power cut reaches.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,7 +48,12 @@ impl Ledger {
 
     /// Sends `count` messages that must all be taken.
     pub fn fill(&self, guest: &Guest, count: usize, size: usize) -> Told<()> {
-        let mut smtp = Smtp::connect(guest.at(SMTP), reply_within()).doing("connecting by SMTP")?;
+        self.fill_by(guest.at(SMTP), count, size)
+    }
+
+    /// The same by another of the guest's doors.
+    pub fn fill_by(&self, server: SocketAddr, count: usize, size: usize) -> Told<()> {
+        let mut smtp = Smtp::connect(server, reply_within()).doing("connecting by SMTP")?;
         for at in 0..count {
             match self
                 .send(&mut smtp, size)
@@ -83,7 +89,7 @@ impl Ledger {
         })
     }
 
-    fn keep_sending(&self, server: std::net::SocketAddr, done: &AtomicBool) -> std::io::Result<()> {
+    fn keep_sending(&self, server: SocketAddr, done: &AtomicBool) -> std::io::Result<()> {
         // Short: a sender whose server lost its power must notice before the story is over.
         let mut smtp = Smtp::connect(server, SENDER_PATIENCE)?;
         while !done.load(Ordering::Relaxed) {

@@ -13,6 +13,7 @@ pub mod accel;
 pub mod bound;
 pub mod failure;
 pub mod guest;
+pub mod harm;
 pub mod http;
 pub mod image;
 pub mod imap;

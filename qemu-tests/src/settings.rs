@@ -22,6 +22,7 @@ pub fn text(shape: &Shape) -> String {
         r#"[server]
 name = "mx.example.org"
 state = "/var/lib/ringpost"
+{}
 
 [volume]
 create = true
@@ -34,6 +35,7 @@ imaps = ["0.0.0.0:993"]
 http = ["0.0.0.0:80"]
 https = ["0.0.0.0:443"]
 
+{}
 [[domain]]
 name = "example.org"
 
@@ -41,7 +43,12 @@ name = "example.org"
 address = "{ALICE}"
 password_hash = "{}"
 "#,
+        shape
+            .profile
+            .as_ref()
+            .map_or(String::new(), |name| format!("profile = {name:?}")),
         legs.join(", "),
+        shape.settings,
         password_hash()
     )
 }

@@ -33,6 +33,10 @@ pub struct Shape {
     pub credentials: Vec<Credential>,
     /// The guest's clock at power-on, `2001-01-01T00:00:00`; the host's when `None`.
     pub clock: Option<String>,
+    /// Whole tables of `ringpost.toml` beside those that every guest gets.
+    pub settings: String,
+    /// Pinned by the settings; else the box chooses.
+    pub profile: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub struct Nic {
     pub model: String,
     /// The NUMA node whose PCI expander it hangs on.
     pub node: Option<u32>,
+    /// An earlier NIC on whose network it hangs, by a hub. `None`: it has a network of its own.
+    pub beside: Option<String>,
 }
 
 /// DMI strings that profiles match on. Empty ones are QEMU's own.
@@ -90,14 +96,36 @@ pub struct Setting<'a> {
 }
 
 impl Nic {
+    /// What the guest calls the `index`th NIC of a shape that hangs on no expander: it is named after its PCI slot.
+    pub fn guest_name(index: usize) -> String {
+        format!("enp0s{}", NIC_SLOT_FIRST + index)
+    }
+
+    /// Its address on the wire.
+    pub fn mac(index: usize) -> String {
+        format!("52:54:00:52:50:{:02x}", index + 1)
+    }
+
     pub fn virtio(name: &str) -> Nic {
         Nic {
             name: name.into(),
             model: "virtio-net-pci".into(),
             node: None,
+            beside: None,
+        }
+    }
+
+    /// On the same network as `other`.
+    pub fn beside(name: &str, other: &str) -> Nic {
+        Nic {
+            beside: Some(other.into()),
+            ..Nic::virtio(name)
         }
     }
 }
+
+/// PCI slots of NICs are given, so that their names in the guest are known; QEMU gives other devices slots from below.
+const NIC_SLOT_FIRST: usize = 16;
 
 impl Default for Shape {
     /// Two cores, 1.5 GiB, two NVMe legs, one NIC: what `qemu-small` describes.
@@ -117,6 +145,8 @@ impl Default for Shape {
             tpm: false,
             credentials: Vec::new(),
             clock: None,
+            settings: String::new(),
+            profile: None,
         }
     }
 }

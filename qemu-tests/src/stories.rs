@@ -5,8 +5,10 @@
 
 mod console;
 mod mail;
+mod network;
 mod operate;
 mod power;
+mod watchdog;
 
 use crate::failure::Told;
 use crate::world::World;
@@ -74,6 +76,18 @@ pub const STORIES: &[Story] = &[
         claim: "a leg dies, another disk comes into its bay, `leg attach` copies everything, and it serves alone afterwards",
         long: true,
         tell: operate::leg_replaced_by_a_blank_disk,
+    },
+    Story {
+        name: "two_nics_one_dead",
+        claim: "a network card by itself and either card of a bond die and come back: mail goes on by what is left, on the same connection in the bond",
+        long: false,
+        tell: network::two_nics_one_dead,
+    },
+    Story {
+        name: "watchdog_fires",
+        claim: "a hung engine is ended and started again by systemd, a hung kernel by the hardware watchdog; mail is whole and the box says why",
+        long: true,
+        tell: watchdog::watchdog_fires,
     },
     Story {
         name: "ten_boots_and_hard_resets_under_load",

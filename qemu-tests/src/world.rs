@@ -32,6 +32,8 @@ pub enum Source {
 /// A machine with the mail that it acknowledged.
 pub struct Machine {
     pub site: Site,
+    /// Of the shape that every story can go on with.
+    plain: bool,
     pub ledger: Ledger,
     guest: Option<Guest>,
 }
@@ -208,9 +210,10 @@ impl World {
         self.story = story.to_owned();
     }
 
-    /// The machine that the last story left, when it is on and well; else a new one, booted.
+    /// The machine that the last story left, when it is an ordinary one, on and well; else a new one, booted.
     pub fn running(&mut self) -> Told<Machine> {
         if let Some(mut machine) = self.machine.take()
+            && machine.plain
             && machine.is_on()
             && machine.wait_until_in_sync().is_ok()
         {
@@ -219,17 +222,19 @@ impl World {
         self.boot(Shape::default())
     }
 
-    /// The machine that the last story left, when it is on, in whatever state its legs are; else a new one, booted.
+    /// The machine that the last story left, when it is an ordinary one and on, in whatever state its legs are; else a new one, booted.
     pub fn on(&mut self) -> Told<Machine> {
         match self.machine.take() {
-            Some(machine) if machine.is_on() => Ok(machine),
+            Some(machine) if machine.plain && machine.is_on() => Ok(machine),
             _ => self.boot(Shape::default()),
         }
     }
 
     /// A new machine of this shape, provisioned and booted. When it fails, its directory is kept.
     pub fn boot(&mut self, shape: Shape) -> Told<Machine> {
+        let plain = shape == Shape::default();
         let mut machine = self.machine(settings::provisioned(shape, self.by()))?;
+        machine.plain = plain;
         match machine.boot() {
             Ok(()) => Ok(machine),
             Err(failure) => Err(self.failed(machine, failure)),
@@ -262,6 +267,7 @@ impl World {
         };
         Ok(Machine {
             site: Site::new(keep, shape, boot, self.accel, system)?,
+            plain: false,
             ledger: Ledger::default(),
             guest: None,
         })

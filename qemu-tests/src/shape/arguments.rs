@@ -2,7 +2,7 @@
 
 use crate::ports::Forward;
 use crate::shape::disk::{file_node, port_of};
-use crate::shape::{Accel, Boot, Bus, By, Disk, Setting, Shape, blkdebug};
+use crate::shape::{Accel, Boot, Bus, By, Disk, NIC_SLOT_FIRST, Nic, Setting, Shape, blkdebug};
 
 impl Shape {
     /// Everything after `qemu-system-x86_64`.
@@ -107,20 +107,33 @@ impl Shape {
 
     fn network(&self, forwards: &[Vec<Forward>], line: &mut Line) {
         for (index, nic) in self.nics.iter().enumerate() {
-            // Each NIC has its own little network: the address tells which one a connection came in by.
-            let mut netdev = format!(
-                "user,id=net-{},net=10.0.{}.0/24",
-                nic.name,
-                NET_FIRST + index
-            );
-            for forward in forwards.get(index).into_iter().flatten() {
-                netdev.push_str(&format!(
-                    ",hostfwd=tcp:127.0.0.1:{}-:{}",
-                    forward.host, forward.guest
-                ));
+            let is_shared = |name: &str| {
+                self.nics
+                    .iter()
+                    .any(|nic| nic.beside.as_deref() == Some(name))
+            };
+            let mut end = format!("net-{}", nic.name);
+            if nic.beside.is_none() {
+                let forwards = forwards.get(index).map_or(&[][..], Vec::as_slice);
+                user_network(index, &end, forwards, line);
             }
-            line.pair("-netdev", netdev);
-            let bus = match nic.node {
+            let first = nic.beside.as_deref().unwrap_or(&nic.name);
+            if is_shared(first) {
+                let hub = self
+                    .nics
+                    .iter()
+                    .position(|nic| nic.name == first)
+                    .unwrap_or(index);
+                if nic.beside.is_none() {
+                    line.pair(
+                        "-netdev",
+                        format!("hubport,id=up-{},hubid={hub},netdev={end}", nic.name),
+                    );
+                }
+                end = format!("hub-{}", nic.name);
+                line.pair("-netdev", format!("hubport,id={end},hubid={hub}"));
+            }
+            let place = match nic.node {
                 Some(node) => {
                     let port = port_of(&nic.name);
                     line.pair(
@@ -130,18 +143,17 @@ impl Shape {
                             100 + index
                         ),
                     );
-                    format!(",bus={port}")
+                    format!("bus={port}")
                 }
-                None => String::new(),
+                None => format!("bus=pcie.0,addr={:#x}", NIC_SLOT_FIRST + index),
             };
             line.pair(
                 "-device",
                 format!(
-                    "{},id={},netdev=net-{},mac=52:54:00:52:50:{:02x}{bus}",
+                    "{},id={},netdev={end},mac={},{place}",
                     nic.model,
                     nic.name,
-                    nic.name,
-                    index + 1
+                    Nic::mac(index)
                 ),
             );
         }
@@ -186,6 +198,18 @@ impl Shape {
             }
         }
     }
+}
+
+/// Each NIC without a neighbour has its own little network: the address tells which one a connection came in by.
+fn user_network(index: usize, id: &str, forwards: &[Forward], line: &mut Line) {
+    let mut netdev = format!("user,id={id},net=10.0.{}.0/24", NET_FIRST + index);
+    for forward in forwards {
+        netdev.push_str(&format!(
+            ",hostfwd=tcp:127.0.0.1:{}-:{}",
+            forward.host, forward.guest
+        ));
+    }
+    line.pair("-netdev", netdev);
 }
 
 /// User networks are 10.0.2.0/24 (QEMU's own choice), 10.0.3.0/24, …
@@ -307,7 +331,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::shape::{Credential, Dmi, Fault, Io, Nic};
+    use crate::shape::{Credential, Dmi, Fault, Io};
 
     fn arguments(shape: &Shape, boot: &Boot) -> String {
         let forwards = [vec![Forward {
@@ -409,6 +433,32 @@ mod tests {
         assert!(line.contains("user,id=net-lan0,net=10.0.2.0/24,hostfwd="));
         assert!(line.contains("user,id=net-lan1,net=10.0.3.0/24 "));
         assert!(line.contains("mac=52:54:00:52:50:02"));
+    }
+
+    #[test]
+    fn nics_side_by_side_hang_on_one_hub() {
+        let shape = Shape {
+            nics: vec![
+                Nic::virtio("lan0"),
+                Nic::virtio("lan1"),
+                Nic::beside("lan2", "lan1"),
+            ],
+            ..Shape::default()
+        };
+        let line = arguments(&shape, &Boot::Disk { secure: false });
+        for part in [
+            "id=lan0,netdev=net-lan0,mac=52:54:00:52:50:01,bus=pcie.0,addr=0x10",
+            "hubport,id=up-lan1,hubid=1,netdev=net-lan1",
+            "-netdev hubport,id=hub-lan1,hubid=1 -device virtio-net-pci,id=lan1,netdev=hub-lan1,",
+            "-netdev hubport,id=hub-lan2,hubid=1 -device virtio-net-pci,id=lan2,netdev=hub-lan2,",
+        ] {
+            assert!(line.contains(part), "{part} is missing in {line}");
+        }
+        assert!(
+            !line.contains("net=10.0.4.0"),
+            "lan2 has no network of its own"
+        );
+        assert_eq!(Nic::guest_name(2), "enp0s18");
     }
 
     #[test]
