@@ -14,7 +14,7 @@ use crate::admin::Admin;
 use crate::credentials::certificates;
 use crate::limits::{ACCOUNTS_PAGE, INCIDENTS_SHOWN};
 use crate::words::*;
-use crate::{appliance, fsck, legs, logs, machine};
+use crate::{appliance, applied, fsck, legs, logs, machine};
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -162,6 +162,7 @@ impl Admin {
             Request::Reboot => appliance::signal("reboot"),
             Request::PowerOff => appliance::signal("poweroff"),
             Request::FactoryReset => appliance::factory_reset(&self.plan().state),
+            Request::ProfileApplied => document(&applied::applied(self).await?),
         }
     }
 

@@ -64,6 +64,7 @@ impl Command {
         match &self.verb {
             Verb::Config(ConfigVerb::Check { file }) => return self.check_config(file),
             Verb::Salvage { legs, to } => return self.salvage(legs, to),
+            Verb::Profile(ProfileVerb::Applied) => {}
             Verb::Profile(verb) => return self.profile(verb),
             Verb::Selftest { within } => {
                 if self.host.is_some() {
@@ -96,8 +97,11 @@ impl Command {
         };
         self.print(&request, &value)?;
         // A verdict that is not clean is a refusal: scripts look at the exit status.
-        let unclean =
-            matches!(request, Request::Fsck { .. }) && value["clean"] != Value::Bool(true);
+        let unclean = match request {
+            Request::Fsck { .. } => value["clean"] != Value::Bool(true),
+            Request::ProfileApplied => value["differs"] != Value::from(0),
+            _ => false,
+        };
         Ok(if unclean {
             ExitCode::from(1)
         } else {
@@ -228,8 +232,13 @@ impl Command {
     }
 
     fn profile(&self, verb: &ProfileVerb) -> Result<ExitCode, String> {
+        let here_alone = !matches!(verb, ProfileVerb::Check { .. });
+        if self.host.is_some() && here_alone {
+            return Err("this speaks of the machine that it runs on: over --host there is `profile applied`".into());
+        }
         let root = std::path::Path::new("/");
         let (value, text) = match verb {
+            ProfileVerb::Applied => unreachable!("the daemon is asked"),
             ProfileVerb::List => profiles::list(root)?,
             ProfileVerb::Show { name } => profiles::show(root, name)?,
             ProfileVerb::Explain => profiles::explain(root)?,

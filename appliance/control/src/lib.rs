@@ -16,6 +16,7 @@
 
 pub mod admin;
 mod answer;
+mod applied;
 mod appliance;
 pub mod client;
 pub mod command;

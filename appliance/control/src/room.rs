@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use device::DeviceIndex;
+use plan::profile::RingFlags;
 use volume::{LegId, Volume};
 
 /// Opening and closing of legs on the storage thread.
@@ -17,6 +18,8 @@ pub trait Legs {
     /// Whether the device is still what was opened: a file that was removed or cut short is not.
     fn is_present(&self, device: DeviceIndex) -> bool;
     fn path_of(&self, device: DeviceIndex) -> Option<PathBuf>;
+    /// Which flags the ring under the legs has, as a profile calls them, and how many buffers are registered with it.
+    fn ring(&self) -> (RingFlags, usize);
     /// The device that was opened at `path`, if it still is.
     fn device_at(&self, path: &Path) -> Option<DeviceIndex>;
 }

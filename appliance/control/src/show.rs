@@ -6,6 +6,7 @@ use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::applied;
 use crate::machine;
 use crate::words::*;
 
@@ -48,6 +49,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
             certificates(&typed::<Vec<CertificateLine>>(value)?)
         }
         Request::UpdateStatus => update::show(value),
+        Request::ProfileApplied => applied::show(&typed(value)?),
         Request::UpdateApply { .. } | Request::UpdateRollback => format!(
             "{}: {}",
             value["version"].as_str().unwrap_or("?"),

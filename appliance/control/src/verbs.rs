@@ -221,6 +221,8 @@ pub(crate) enum ProfileVerb {
     Show { name: String },
     /// Which profile is taken and why, why not the others, and what is not as promised
     Explain,
+    /// Everything that the running daemon's profile promises, beside what is so (also over --host)
+    Applied,
     /// Say what is wrong with a profile file, or nothing
     Check { file: PathBuf },
     /// The words that the kernel should be started with on this machine
@@ -285,6 +287,7 @@ impl Verb {
             Verb::Reboot => Request::Reboot,
             Verb::Poweroff => Request::PowerOff,
             Verb::FactoryReset { .. } => Request::FactoryReset,
+            Verb::Profile(ProfileVerb::Applied) => Request::ProfileApplied,
             Verb::Config(_)
             | Verb::Salvage { .. }
             | Verb::Log(_)

@@ -87,6 +87,20 @@ pub enum Request {
     Reboot,
     PowerOff,
     FactoryReset,
+    /// Everything that the hardware profile promises, beside what is so.
+    ProfileApplied,
+}
+
+/// The profile that the daemon runs with, read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    pub profile: String,
+    /// Why it was chosen at boot; `None`: not an appliance image.
+    pub why: Option<String>,
+    pub pinned: bool,
+    pub differs: usize,
+    pub not_possible: usize,
+    pub rows: Vec<hardware::Row>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

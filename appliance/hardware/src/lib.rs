@@ -3,6 +3,7 @@
 //! `probe.rs` reads `/sys` and `/proc` into a `plan::Shape`; `tune.rs` turns a profile and a placement into single steps (this
 //! file shall read so); `apply.rs` takes them and reads every one back. What differs afterwards is a `Difference`, in words.
 //! `incident.rs` remembers what went wrong with the box.
+//! `applied.rs` reads back everything that a profile promises, threads and interrupts among it, beside the promise.
 //!
 //! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are.
 //!
@@ -12,18 +13,21 @@
 //! Start reading at `probe.rs`, then `tune.rs`.
 #![forbid(unsafe_code)]
 
+pub mod applied;
 pub mod apply;
 pub mod disks;
 #[doc(hidden)]
 pub mod fixture;
 pub mod health;
 pub mod incident;
+mod interrupts;
 pub mod limits;
 pub mod network;
 pub mod probe;
 mod read;
 pub mod tune;
 
+pub use applied::{Row, Verdict};
 pub use apply::{Difference, apply, check};
 pub use probe::probe;
 pub use tune::{Step, command_line, steps};

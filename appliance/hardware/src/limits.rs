@@ -2,6 +2,8 @@
 
 /// A file of `/sys` is a page at most; one that is larger is not looked at further.
 pub const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// `/proc/interrupts`: 11 bytes for each CPU in each line; a thousand lines on 512 CPUs are 6 MiB.
+pub const TABLE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// CPUs, disks, cards and interrupts looked at: more than any machine that this runs on has.
 pub const ENTRIES_MAX: usize = 8_192;
 /// `smartctl`'s JSON about one disk has some 10 KiB; the report of all of them is as long as there are disks.

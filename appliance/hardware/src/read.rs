@@ -4,14 +4,23 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::limits::{ENTRIES_MAX, FILE_BYTES_MAX};
+use crate::limits::{ENTRIES_MAX, FILE_BYTES_MAX, TABLE_BYTES_MAX};
 
 /// A file's text without the space around it; `None`: it cannot be read.
 pub fn text(path: &Path) -> Option<String> {
+    at_most(path, FILE_BYTES_MAX)
+}
+
+/// A file with a line for each of something and a column for each CPU.
+pub fn table(path: &Path) -> Option<String> {
+    at_most(path, TABLE_BYTES_MAX)
+}
+
+fn at_most(path: &Path, bytes_max: u64) -> Option<String> {
     let mut bytes = Vec::new();
     File::open(path)
         .ok()?
-        .take(FILE_BYTES_MAX)
+        .take(bytes_max)
         .read_to_end(&mut bytes)
         .ok()?;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())

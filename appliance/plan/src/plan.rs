@@ -9,7 +9,7 @@ use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine};
-use crate::place::place;
+use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
 use crate::settings::{Plaintext, Settings};
 
@@ -77,6 +77,9 @@ pub struct Plan {
     pub state: PathBuf,
     pub profile: String,
     pub machine: Machine,
+    /// CPUs for everything that is no zone; empty where none was set aside.
+    #[serde(default)]
+    pub housekeeping: Vec<usize>,
     pub cores: Vec<CorePlan>,
     pub listeners: Vec<ListenerPlan>,
     pub storage: StoragePlan,
@@ -134,6 +137,14 @@ impl Zone {
     }
 }
 
+impl CorePlan {
+    /// The thread's name as the kernel keeps it: 15 bytes of its zones' names.
+    pub fn thread_name(&self) -> String {
+        let names: Vec<&str> = self.zones.iter().map(|zone| zone.name()).collect();
+        names.join("+").chars().take(15).collect()
+    }
+}
+
 impl Plan {
     pub fn make(settings: &Settings, profile: &Profile, machine: &Machine) -> Result<Plan, Misfit> {
         if settings.server.name.is_empty()
@@ -154,7 +165,9 @@ impl Plan {
                 crate::Size(LEG_BYTES_MIN),
             )));
         }
-        let cores = cores(&profile.zones, machine)?;
+        let placed = place(&profile.zones, machine)?;
+        let housekeeping = placed.housekeeping.clone();
+        let cores = cores(&profile.zones, placed, machine)?;
         let allowance = memory::Allowance::new(settings, profile, machine)?;
         let listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
@@ -189,6 +202,7 @@ impl Plan {
             state: settings.server.state.clone(),
             profile: profile.name.clone(),
             machine: machine.clone(),
+            housekeeping,
             cores,
             listeners,
             storage,
@@ -243,8 +257,7 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
 }
 
 /// Which CPU runs which zones: as the profile says, else computed.
-fn cores(zones: &Zones, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
-    let placed = place(zones, machine)?;
+fn cores(zones: &Zones, placed: Placement, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
     let chosen = [
         (Zone::Storage, placed.storage),
         (Zone::Inbound, placed.inbound),

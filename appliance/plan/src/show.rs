@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use crate::machine::show_cpus;
 use crate::plan::{Plan, Service};
 use crate::units::Size;
 
@@ -24,7 +25,11 @@ impl Display for Plan {
             let zones: Vec<&str> = core.zones.iter().map(|zone| zone.name()).collect();
             writeln!(f, "{:<28} {cpu:>4}  {}", core.name, zones.join(", "))?;
         }
-        writeln!(f, "{:<28} {:>4}  control socket, HTTP", "admin", "any")?;
+        let rest = match self.housekeeping.as_slice() {
+            [] => "any".to_owned(),
+            cpus => show_cpus(cpus),
+        };
+        writeln!(f, "{:<28} {rest:>4}  control socket, HTTP", "admin")?;
         writeln!(f)?;
         writeln!(f, "{:<10} {:>11}  on", "SERVICE", "CONNECTIONS")?;
         for listener in &self.listeners {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base::host::{Receiver, Sender, oneshot};
 use control::metrics::Metrics;
 use mail::Address;
-use plan::{CorePlan, Misfit, Plan, Service, Zone};
+use plan::{Misfit, Plan, Service, Zone};
 use service::imap::{self, Imap, Logins};
 use service::owner::{Owner, OwnerEnd};
 use service::receive::{self, Receiver as MailReceiver};
@@ -91,7 +91,7 @@ impl Cores {
                 close: close.clone(),
             };
             let settings = CoreSettings {
-                name: thread_name(core),
+                name: core.thread_name(),
                 cpu: core.cpu,
             };
             let handle = Core::start(settings, move |core| given.live(core))
@@ -147,17 +147,6 @@ impl Cores {
         }
         cut
     }
-}
-
-fn thread_name(core: &CorePlan) -> String {
-    // The kernel keeps 15 bytes of it.
-    let name: String = core
-        .zones
-        .iter()
-        .map(|zone| zone.name())
-        .collect::<Vec<_>>()
-        .join("+");
-    name.chars().take(15).collect()
 }
 
 /// What opening came to: notes for the operator, or why not.

@@ -34,6 +34,8 @@ pub fn run() -> Result<(), Misfit> {
         return Err(Misfit::new(refusal));
     }
     sandbox::raise_limits();
+    // Threads that are started later and say nothing else stay there, too.
+    sandbox::keep_to(&chosen.plan.housekeeping);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

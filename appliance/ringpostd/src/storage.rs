@@ -69,6 +69,16 @@ impl Legs for OpenLegs {
         self.paths.borrow().get(&device.0).cloned()
     }
 
+    fn ring(&self) -> (RingFlags, usize) {
+        let flags = match self.ring.flags() {
+            uring::Flags::DeferTaskrun => RingFlags::DeferTaskrun,
+            uring::Flags::SingleIssuer => RingFlags::SingleIssuer,
+            uring::Flags::CoopTaskrun => RingFlags::CoopTaskrun,
+            uring::Flags::Plain => RingFlags::Plain,
+        };
+        (flags, self.ring.registered_buffers())
+    }
+
     fn device_at(&self, path: &Path) -> Option<DeviceIndex> {
         let paths = self.paths.borrow();
         paths

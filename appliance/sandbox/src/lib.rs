@@ -30,6 +30,21 @@ fn raise(resource: Resource, wanted: u64) -> nix::Result<()> {
     setrlimit(resource, wanted.min(hard), hard)
 }
 
+/// Keeps the calling thread, and those that it starts, to these CPUs. None means any: nothing is changed.
+pub fn keep_to(cpus: &[usize]) {
+    if cpus.is_empty() {
+        return;
+    }
+    let mut set = nix::sched::CpuSet::new();
+    let kept = cpus
+        .iter()
+        .try_for_each(|cpu| set.set(*cpu))
+        .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
+    if let Err(error) = kept {
+        tracing::warn!(?cpus, %error, "cannot keep this thread to the housekeeping CPUs; it runs where the scheduler likes");
+    }
+}
+
 /// Descriptors this process may open.
 pub fn open_files_max() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
@@ -64,6 +79,26 @@ mod tests {
         assert_eq!(refusal("1", true), None);
         assert!(refusal("1", false).is_some_and(|told| told.contains("sysctl")));
         assert!(refusal("2", true).is_some_and(|told| told.contains("sysctl")));
+    }
+
+    #[test]
+    fn a_thread_kept_to_one_cpu_starts_threads_that_are_kept_there() {
+        use nix::sched::{CpuSet, sched_getaffinity};
+        use nix::unistd::Pid;
+        let mine = || sched_getaffinity(Pid::from_raw(0)).expect("readable");
+        let first = |set: &CpuSet| (0..CpuSet::count()).find(|cpu| set.is_set(*cpu) == Ok(true));
+        let kept = std::thread::spawn(move || {
+            keep_to(&[]);
+            let before = mine();
+            let cpu = first(&before).expect("one at least");
+            keep_to(&[cpu]);
+            let child = std::thread::spawn(mine).join().expect("it ends");
+            (cpu, child)
+        });
+        let (cpu, child) = kept.join().expect("it ends");
+        let mut only = CpuSet::new();
+        only.set(cpu).expect("in range");
+        assert_eq!(child, only);
     }
 
     #[test]
