@@ -23,4 +23,4 @@ mod settle;
 mod write;
 
 pub use report::Report;
-pub use run::{Outcome, World, run};
+pub use run::{Outcome, World, again, run};

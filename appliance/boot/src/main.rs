@@ -18,6 +18,9 @@ struct Flags {
     /// Another root directory: nothing outside it is touched and no program is run
     #[arg(long, default_value = "/")]
     root: PathBuf,
+    /// Only tune once more: a card was brought up or a disk plugged in since the start
+    #[arg(long)]
+    again: bool,
     #[command(subcommand)]
     note: Option<Note>,
 }
@@ -56,6 +59,18 @@ fn main() -> ExitCode {
             }
         }),
     };
+    if flags.again {
+        return match boot::again(&world) {
+            Ok(report) => {
+                tell(&report);
+                ExitCode::SUCCESS
+            }
+            Err(misfit) => {
+                eprintln!("ringpost-boot: {misfit}");
+                ExitCode::from(1)
+            }
+        };
+    }
     let (outcome, report) = boot::run(&world);
     if here && Path::new(USB).exists() {
         let _ = command("umount", &[USB]); // it is read no more

@@ -104,6 +104,9 @@ fn live(world: &World, report: &mut Report) -> Result<Outcome, Misfit> {
         network::files(settings.network.as_ref(), &settings.time),
     )?;
     set_host_name(root, &settings.server.name, report);
+    // A disk that the kernel has not found yet would change the choice of a profile, and which CPUs are near.
+    await_named(world, &settings);
+    report.shape = hardware::probe(root);
     let profile = tune(world, report, settings.server.profile.as_deref())?;
     let legs = legs(world, &settings, &profile, report)?;
     write_for_daemon(world, &found, &settings, &profile, &legs, report)?;
@@ -145,6 +148,40 @@ fn set_host_name(root: &Path, name: &str, report: &mut Report) {
             .alarms
             .push(format!("the host name cannot be set to {host}: {error}"));
     }
+}
+
+/// Tunes once more what came after `run`: cards ask for their interrupts when they are brought up, disks are plugged in. The
+/// profile and the CPUs stay those of the boot; what does not hold now is what the report says afterwards.
+pub fn again(world: &World) -> Result<Report, Misfit> {
+    let root = world.root.as_path();
+    let path = root.join(report::PATH);
+    let told = |error: &dyn std::fmt::Display| Misfit::new(format!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(&path).map_err(|error| told(&error))?;
+    let mut report: Report = serde_json::from_str(&text).map_err(|error| told(&error))?;
+    let Some(chosen) = &report.profile else {
+        return Ok(report);
+    };
+    let profiles = Profile::all(&root.join(plan::profile::DIRECTORY))?;
+    let profile = match profiles
+        .into_iter()
+        .find(|profile| profile.name == chosen.name)
+    {
+        Some(profile) => profile,
+        None => Profile::load(&chosen.name)?,
+    };
+    let shape = hardware::probe(root);
+    let steps = hardware::steps(root, &profile, &shape, &chosen.placement);
+    let differences = hardware::apply(root, &steps);
+    let tuned = |difference: &Difference| {
+        let mut paths = steps.iter().map(|step| Path::new("/").join(&step.path));
+        paths.any(|path| path == Path::new(&difference.what))
+    };
+    // What is not a step (the command line, the watchdog) stands as the boot found it.
+    report.differences.retain(|difference| !tuned(difference));
+    report.differences.extend(differences);
+    report.shape = shape;
+    write_report(world, &report)?;
+    Ok(report)
 }
 
 /// Chooses the profile, applies it and says what does not hold.
@@ -266,7 +303,17 @@ fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result
     Ok(())
 }
 
-/// The settings' legs, else the profile's; waits until they have appeared.
+/// Waits until the disks that the settings name have appeared, or long enough.
+fn await_named(world: &World, settings: &Settings) {
+    let begin = Instant::now();
+    let named = settings.volume.legs.get_ref();
+    let absent = |leg: &&PathBuf| leg.starts_with("/dev") && !below(&world.root, leg).exists();
+    while named.iter().any(|leg| absent(&leg)) && begin.elapsed() < world.wait {
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// The settings' legs, else the profile's; waits until those have appeared.
 fn legs(
     world: &World,
     settings: &Settings,
@@ -277,10 +324,6 @@ fn legs(
     let begin = Instant::now();
     let named = settings.volume.legs.get_ref();
     if !named.is_empty() {
-        let absent = |leg: &&PathBuf| leg.starts_with("/dev") && !below(root, leg).exists();
-        while named.iter().any(|leg| absent(&leg)) && begin.elapsed() < world.wait {
-            std::thread::sleep(LOOK_EVERY);
-        }
         return Ok(named.iter().map(|leg| leg.display().to_string()).collect());
     }
     if profile.mirror.legs.is_empty() {

@@ -102,7 +102,14 @@ fn leg_rows(plan: &Plan, lines: &[LegLine]) -> Vec<Row> {
             .find(|line| line.path.as_deref() == Some(path.as_str()));
         let kept = line.is_some_and(|line| line.state == "in_sync");
         let applied = line.map(told).unwrap_or_default();
-        rows.push(Row::new("leg", path, "mirror.legs", "in_sync", applied, kept));
+        rows.push(Row::new(
+            "leg",
+            path,
+            "mirror.legs",
+            "in_sync",
+            applied,
+            kept,
+        ));
     }
     for line in lines {
         let planned = |path: &String| {
@@ -191,7 +198,8 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let text = "[server]\nname = \"mx.example.org\"\n[volume]\nlegs = [\"/none/a\", \"/none/b\"]\n";
+        let text =
+            "[server]\nname = \"mx.example.org\"\n[volume]\nlegs = [\"/none/a\", \"/none/b\"]\n";
         let settings = plan::Settings::parse("s", text).expect("right");
         let profile = Profile::built_in("generic").expect("ours");
         Plan::make(&settings, &profile, &plan::Machine::here()).expect("it fits")
@@ -204,7 +212,10 @@ mod tests {
         let verdicts: Vec<Verdict> = rows.iter().map(|row| row.verdict).collect();
         assert_eq!(verdicts, [Verdict::Ok, Verdict::Differs, Verdict::Ok]);
         assert_eq!(rows[1].applied, "");
-        let lines = [line(Some("/none/a"), "stale"), line(Some("/none/b"), "in_sync")];
+        let lines = [
+            line(Some("/none/a"), "stale"),
+            line(Some("/none/b"), "in_sync"),
+        ];
         assert_eq!(leg_rows(&plan(), &lines)[0].verdict, Verdict::Differs);
     }
 

@@ -243,7 +243,9 @@ impl Command {
             ProfileVerb::Show { name } => profiles::show(root, name)?,
             ProfileVerb::Explain => profiles::explain(root)?,
             ProfileVerb::Check { file } => profiles::check(file)?,
-            ProfileVerb::Cmdline { name } => profiles::cmdline(root, name)?,
+            ProfileVerb::Cmdline { name, machine } => {
+                profiles::cmdline(root, name, machine.as_deref())?
+            }
         };
         self.print_both(&value, &text)?;
         Ok(ExitCode::SUCCESS)

@@ -16,8 +16,8 @@
 
 pub mod admin;
 mod answer;
-mod applied;
 mod appliance;
+mod applied;
 pub mod client;
 pub mod command;
 mod credentials;

@@ -156,9 +156,27 @@ pub fn check(file: &Path) -> Answer {
     Ok((serde_json::json!({ "name": profile.name }), sentence))
 }
 
-pub fn cmdline(root: &Path, name: &str) -> Answer {
-    let words = meaning(root, &find(root, name)?, &hardware::probe(root))?.command_line;
+/// For this machine, or for the one that `machine` describes.
+pub fn cmdline(root: &Path, name: &str, machine: Option<&str>) -> Answer {
+    let shape = match machine {
+        None => hardware::probe(root),
+        Some(described) if described.contains('=') => Shape::described(described)?,
+        Some(file) => shape_of(Path::new(file))?,
+    };
+    let words = meaning(root, &find(root, name)?, &shape)?.command_line;
     Ok((json(&words)?, words.join(" ")))
+}
+
+/// A shape as JSON: alone, or as `shape` of a box's report.
+fn shape_of(file: &Path) -> Result<Shape, String> {
+    let text = plan::load::read_file(file).map_err(|misfit| misfit.to_string())?;
+    let told =
+        |error: serde_json::Error| format!("{}: no machine's shape: {error}", file.display());
+    let mut value: Value = serde_json::from_str(&text).map_err(told)?;
+    if let Some(shape) = value.get_mut("shape") {
+        value = shape.take();
+    }
+    serde_json::from_value(value).map_err(told)
 }
 
 fn meaning(root: &Path, profile: &Profile, shape: &Shape) -> Result<Meaning, String> {
@@ -246,13 +264,30 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_elsewhere_is_described_or_read_from_its_report() {
+        let fixture = numa();
+        let here = cmdline(fixture.root(), "qemu-numa", None).expect("told").1;
+        let words = "cpus=8 nodes=2 disk_node=1 nic_node=0";
+        let empty = Fixture::new();
+        let told = |machine: &str| cmdline(empty.root(), "qemu-numa", Some(machine));
+        assert_eq!(told(words).expect("told").1, here);
+        let report = empty.root().join("boot.json");
+        let shape = hardware::probe(fixture.root());
+        let text = serde_json::json!({ "version": "0", "shape": shape }).to_string();
+        std::fs::write(&report, text).expect("our own file");
+        assert_eq!(told(&report.display().to_string()).expect("told").1, here);
+        assert!(told("cpus=many").is_err_and(|why| why.contains("cpus=many")));
+        assert!(told("/none").is_err());
+    }
+
+    #[test]
     fn a_profile_is_shown_as_it_means_this_machine() {
         let fixture = numa();
         let (value, text) = show(fixture.root(), "qemu-numa").expect("told");
         assert_eq!(value["placement"]["storage"], serde_json::json!([4]));
         assert!(text.contains("isolcpus=managed_irq,domain,1-7"), "{text}");
         assert!(show(fixture.root(), "qemu-nuna").is_err_and(|told| told.contains("qemu-numa")));
-        let (_, words) = cmdline(fixture.root(), "qemu-numa").expect("told");
+        let (_, words) = cmdline(fixture.root(), "qemu-numa", None).expect("told");
         assert!(words.ends_with("irqaffinity=0"), "{words}");
         let (value, _) = list(fixture.root()).expect("told");
         assert_eq!(value[0]["name"], "qemu-numa");

@@ -226,7 +226,13 @@ pub(crate) enum ProfileVerb {
     /// Say what is wrong with a profile file, or nothing
     Check { file: PathBuf },
     /// The words that the kernel should be started with on this machine
-    Cmdline { name: String },
+    Cmdline {
+        name: String,
+        /// Another machine than this one: a file with its shape (a box's /run/ringpost/boot.json), or words like
+        /// "cpus=32 nodes=2 disk_node=1 nic_node=0"
+        #[arg(long)]
+        machine: Option<String>,
+    },
 }
 
 impl Verb {

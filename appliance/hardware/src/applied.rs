@@ -108,7 +108,7 @@ pub fn rows(
     let command_line = tune::command_line(profile, &placed);
     let steps = tune::steps(root, profile, shape, &placed);
     let mut rows = threads(root, plan);
-    rows.extend(interrupt_rows(root, shape, &steps));
+    rows.extend(interrupt_rows(root, shape, &steps, boot));
     rows.extend(kernel_rows(root, &command_line, &placed, profile));
     rows.extend(step_rows(root, &steps));
     rows.extend(unkept(root, profile, shape, &steps));
@@ -128,7 +128,12 @@ pub fn rows(
 }
 
 /// Where cards and disks interrupt, and everything else that the profile moves.
-fn interrupt_rows(root: &Path, shape: &Shape, steps: &[tune::Step]) -> Vec<Row> {
+fn interrupt_rows(
+    root: &Path,
+    shape: &Shape,
+    steps: &[tune::Step],
+    boot: &[Difference],
+) -> Vec<Row> {
     let mut rows = Vec::new();
     for irq in interrupts(root) {
         let directory = root.join(format!("proc/irq/{}", irq.number));
@@ -149,11 +154,15 @@ fn interrupt_rows(root: &Path, shape: &Shape, steps: &[tune::Step]) -> Vec<Row> 
                 let kept = agrees(step.compare, &step.value, &set)
                     && (effective.is_empty() || agrees(step.compare, &step.value, &effective));
                 let row = Row::new("interrupt", what, &step.key, &step.value, applied, kept);
-                let managed = owner == Owner::Disk && !kept;
-                rows.push(if managed && is_managed(&irq.name) {
-                    row.not_possible("the kernel spreads the queues of NVMe drives itself, one for each CPU, and lets nobody move them")
-                } else {
-                    row
+                let whole = format!("/{path}");
+                let said = boot.iter().find(|difference| difference.what == whole);
+                let said = said.map_or("", |difference| difference.why.as_str());
+                rows.push(match kept {
+                    true => row,
+                    false if is_managed(&irq.name) || said.ends_with(IMMOVABLE) => {
+                        row.not_possible("the kernel places this one itself, one queue for each CPU or fixed, and lets nobody move it")
+                    }
+                    false => row.because(said),
                 });
             }
             // Nothing is promised: seen, and kept by definition.
@@ -165,6 +174,9 @@ fn interrupt_rows(root: &Path, shape: &Shape, steps: &[tune::Step]) -> Vec<Row> 
     }
     rows
 }
+
+/// What Linux answers who moves an interrupt that it manages itself (EIO of `irq_can_set_affinity_usr`), as std words it.
+const IMMOVABLE: &str = "(os error 5)";
 
 /// I/O queues of NVMe: `nvme0q3`. The admin queue 0 can be moved.
 fn is_managed(name: &str) -> bool {

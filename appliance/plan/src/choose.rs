@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::MEMORY_KEPT_SHARE;
 use crate::profile::{Match, MatchDisks, MatchNic, Profile, Range};
 use crate::shape::Shape;
 use crate::units::Size;
@@ -99,9 +100,14 @@ fn verdict(name: &str, fits: &Match, shape: &Shape) -> Verdict {
         |n| n,
         |n| n.to_string(),
     );
+    // A profile speaks of what is plugged in; firmware and kernel keep some of it before they count.
+    let counted = |size: Size| Size(size.0 - size.0 / MEMORY_KEPT_SHARE);
     verdict.range(
         "memory",
-        fits.memory,
+        fits.memory.map(|range| Range {
+            min: range.min.map(counted),
+            ..range
+        }),
         shape.memory_bytes,
         |size| size.0,
         |bytes| Size(bytes).to_string(),

@@ -74,3 +74,7 @@ pub const PROFILES_MAX: usize = 256;
 pub const INTERFACES_MAX: usize = 64;
 /// Domains and accounts made on a new volume; more come later by `ringpostctl`.
 pub const FIRST_PEOPLE_MAX: usize = 1_000;
+/// CPUs of a machine that is described in words: the kernel's own bound is 8192, the largest boxes have some 500.
+pub const CPUS_DESCRIBED_MAX: usize = 4_096;
+/// A machine with 16 GiB counts 15.5: up to a sixteenth is the firmware's and the kernel's own.
+pub const MEMORY_KEPT_SHARE: u64 = 16;

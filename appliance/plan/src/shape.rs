@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::CPUS_DESCRIBED_MAX;
+
 /// One machine, as its firmware and kernel describe it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
@@ -78,6 +80,64 @@ pub enum San {
 }
 
 impl Shape {
+    /// A machine in a few words, for those who plan for one that is not here: `cpus=32 nodes=2 disk_node=1 nic_node=0`. CPUs are
+    /// cores without second threads, in equal parts on the nodes. `Err`: the word that is wrong.
+    pub fn described(words: &str) -> Result<Shape, String> {
+        let (mut cpus, mut nodes, mut disk_node, mut nic_node) = (1, 1, None, None);
+        for word in words.split_whitespace() {
+            let told = || {
+                format!(
+                    "`{word}`: write cpus=N nodes=N disk_node=N nic_node=N, with at most {CPUS_DESCRIBED_MAX} CPUs"
+                )
+            };
+            let (name, number) = word.split_once('=').ok_or_else(told)?;
+            let number: usize = number.parse().map_err(|_| told())?;
+            match name {
+                "cpus" if (1..=CPUS_DESCRIBED_MAX).contains(&number) => cpus = number,
+                "nodes" if number > 0 => nodes = number,
+                "disk_node" => disk_node = Some(number),
+                "nic_node" => nic_node = Some(number),
+                _ => return Err(told()),
+            }
+        }
+        if cpus % nodes != 0 {
+            return Err(format!(
+                "{cpus} CPUs are not in equal parts on {nodes} nodes"
+            ));
+        }
+        let each = cpus / nodes;
+        Ok(Shape {
+            cpus: (0..cpus)
+                .map(|number| Cpu {
+                    number,
+                    node: number / each,
+                    second_thread: false,
+                })
+                .collect(),
+            numa_nodes: nodes,
+            disks: vec![Disk {
+                name: "nvme0n1".into(),
+                class: DiskClass::Nvme,
+                node: disk_node,
+                bytes: 1,
+                partitions: 0,
+                removable: false,
+                model: String::new(),
+                serial: String::new(),
+                ids: Vec::new(),
+            }],
+            nics: vec![Nic {
+                name: "eth0".into(),
+                driver: String::new(),
+                queues: 1,
+                node: nic_node,
+                mac: String::new(),
+                up: false,
+            }],
+            ..Shape::default()
+        })
+    }
+
     /// Disks that may hold mail: whole and unpartitioned, not to be pulled out.
     pub fn mail_disks(&self) -> impl Iterator<Item = &Disk> {
         self.disks

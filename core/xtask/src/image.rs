@@ -11,6 +11,7 @@
 //!
 //! Start reading at `build`; the steps are in the order of its lines.
 
+pub mod addon;
 pub mod boot;
 pub mod brand;
 pub mod cpio;
@@ -62,6 +63,12 @@ pub struct Wishes {
     /// Words to add to the kernel's command line (isolation of a hardware profile, for instance)
     #[arg(long, value_name = "WORDS")]
     pub cmdline: Option<String>,
+    /// A hardware profile whose kernel arguments come along as an addon beside the UKI; needs --machine
+    #[arg(long, value_name = "NAME", requires = "machine")]
+    pub profile: Option<String>,
+    /// The machine that --profile is for: words like "cpus=32 nodes=2 disk_node=1 nic_node=0", or a box's boot.json
+    #[arg(long, value_name = "MACHINE", requires = "profile")]
+    pub machine: Option<String>,
     /// Keys made by `cargo xtask keys` [default: the keys at the default place, if there are any]
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
@@ -152,7 +159,17 @@ pub fn build(root: &Path, wishes: &Wishes) -> Result<Image, String> {
             repeat::check(&inputs, &os, &programs, &layer)
         })?;
     }
-    let raw = progress.step("disk image", || disk::write(&inputs, &uki, &name))?;
+    let addon = match (&wishes.profile, &wishes.machine) {
+        (Some(profile), Some(machine)) => Some(progress.step("addon", || {
+            addon::make(&inputs, &programs, profile, machine, &name)
+        })?),
+        _ => None,
+    };
+    let files = disk::Files {
+        uki: &uki,
+        addon: addon.as_deref(),
+    };
+    let raw = progress.step("disk image", || disk::write(&inputs, &files, &name))?;
     let vars = match inputs.keys {
         Some(keys) => {
             Some(progress.step("firmware variables", || keys::enrolled_vars(&inputs, keys))?)
@@ -160,7 +177,9 @@ pub fn build(root: &Path, wishes: &Wishes) -> Result<Image, String> {
         None => None,
     };
     progress.step("SBOM", || sbom::write(&inputs, &os, &name))?;
-    let summary = progress.step("manifest", || summary::write(&inputs, &os, &name))?;
+    let summary = progress.step("manifest", || {
+        summary::write(&inputs, &os, &name, addon.as_deref())
+    })?;
     progress.done(&summary);
     Ok(Image {
         raw,

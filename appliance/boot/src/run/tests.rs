@@ -265,3 +265,34 @@ fn a_factory_reset_brings_the_set_up_screen_back() {
     assert_eq!(outcome, Outcome::NoSettings);
     assert!(report.alarms[0].contains("factory reset"));
 }
+
+#[test]
+fn a_card_that_was_brought_up_later_is_tuned_as_well() {
+    let (_, fixture) = Fixture::of_every_profile()
+        .into_iter()
+        .find(|(name, _)| *name == "qemu-numa")
+        .expect("listed");
+    let fixture = fixture.file("credentials/ringpost.config", SMALL);
+    let world = world(&fixture);
+    let (_, report) = run(&world);
+    assert_eq!(report.profile.as_ref().expect("chosen").name, "qemu-numa");
+    let kernel = |report: &Report| {
+        let kernel = report.differences.iter();
+        kernel
+            .filter(|difference| difference.key == "kernel")
+            .count()
+    };
+    assert_eq!(kernel(&report), 4, "{report:#?}");
+    let fixture = fixture.irq(32, "eth0-rx-2", 8);
+    let later = again(&world).expect("tuned");
+    let placed = read(&fixture, "proc/irq/32/smp_affinity_list");
+    assert_eq!(placed, "3", "inbound's third CPU");
+    assert_eq!(kernel(&later), 4, "what is no step stands");
+    let written: Report = serde_json::from_str(&read(&fixture, report::PATH)).expect("JSON");
+    assert_eq!(written, later);
+}
+
+#[test]
+fn nothing_is_tuned_before_the_boot() {
+    assert!(again(&world(&small())).is_err());
+}

@@ -22,7 +22,14 @@ pub fn rings(root: &Path) -> Vec<Row> {
         })
         .map(|fd| {
             let info = read::text(&root.join(format!("proc/self/fdinfo/{fd}"))).unwrap_or_default();
-            Row::new("ring", format!("descriptor {fd}"), "", "", described(&info), true)
+            Row::new(
+                "ring",
+                format!("descriptor {fd}"),
+                "",
+                "",
+                described(&info),
+                true,
+            )
         })
         .collect()
 }

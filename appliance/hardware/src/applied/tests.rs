@@ -32,14 +32,16 @@ fn with_threads(fixture: Fixture, storage: &str) -> Fixture {
         ("108", "index", "4"),
         ("109", "iou-wrk-101", "0-7"),
     ];
-    threads.into_iter().fold(fixture, |fixture, (id, name, cpus)| {
-        fixture
-            .file(&format!("proc/self/task/{id}/comm"), &format!("{name}\n"))
-            .file(
-                &format!("proc/self/task/{id}/status"),
-                &format!("Name:\t{name}\nCpus_allowed_list:\t{cpus}\n"),
-            )
-    })
+    threads
+        .into_iter()
+        .fold(fixture, |fixture, (id, name, cpus)| {
+            fixture
+                .file(&format!("proc/self/task/{id}/comm"), &format!("{name}\n"))
+                .file(
+                    &format!("proc/self/task/{id}/status"),
+                    &format!("Name:\t{name}\nCpus_allowed_list:\t{cpus}\n"),
+                )
+        })
 }
 
 fn differing(rows: &[Row]) -> Vec<&str> {
@@ -66,7 +68,10 @@ fn a_thread_on_a_strange_cpu_is_told_and_one_that_is_missing_too() {
 fn what_was_applied_reads_as_promised_and_the_rest_says_why() {
     let (fixture, plan, profile, shape) = numa();
     let fixture = with_threads(fixture, "4")
-        .file("proc/cmdline", "quiet isolcpus=managed_irq,domain,1-7 nohz_full=1-7 rcu_nocbs=1-7 irqaffinity=0\n")
+        .file(
+            "proc/cmdline",
+            "quiet isolcpus=managed_irq,domain,1-7 nohz_full=1-7 rcu_nocbs=1-7 irqaffinity=0\n",
+        )
         .file("sys/devices/system/cpu/isolated", "1-7\n")
         .file("sys/devices/system/cpu/nohz_full", "1-6\n")
         .file("proc/irq/30/effective_affinity_list", "5\n");
@@ -87,7 +92,10 @@ fn what_was_applied_reads_as_promised_and_the_rest_says_why() {
     let watchdog = rows.iter().find(|row| row.area == "watchdog");
     let watchdog = watchdog.expect("the profile promises one");
     assert_eq!(watchdog.verdict, Verdict::NotPossibleHere);
-    assert!(rows.iter().any(|row| row.what.contains("nvme0q0") && row.key.is_empty()));
+    assert!(
+        rows.iter()
+            .any(|row| row.what.contains("nvme0q0") && row.key.is_empty())
+    );
 }
 
 #[test]
@@ -99,13 +107,37 @@ fn every_key_of_a_profile_has_a_row_on_its_machine() {
         let plan = Plan::make(&settings, &profile, &Machine::whole(&shape)).expect("it fits");
         let rows = rows(fixture.root(), &plan, &profile, &shape, &[]);
         let told = |key: &str| rows.iter().any(|row| row.key.starts_with(key));
-        assert_eq!(told("block.scheduler"), profile.block.scheduler.is_some(), "{name}");
-        assert_eq!(told("block.timeout"), profile.block.timeout.is_some(), "{name}");
-        assert_eq!(told("cpu.governor"), profile.cpu.governor.is_some(), "{name}");
-        assert_eq!(told("cpu.idle_exit_us"), profile.cpu.idle_exit_us.is_some(), "{name}");
+        assert_eq!(
+            told("block.scheduler"),
+            profile.block.scheduler.is_some(),
+            "{name}"
+        );
+        assert_eq!(
+            told("block.timeout"),
+            profile.block.timeout.is_some(),
+            "{name}"
+        );
+        assert_eq!(
+            told("cpu.governor"),
+            profile.cpu.governor.is_some(),
+            "{name}"
+        );
+        assert_eq!(
+            told("cpu.idle_exit_us"),
+            profile.cpu.idle_exit_us.is_some(),
+            "{name}"
+        );
         assert_eq!(told("nic.queues"), profile.nic.queues.is_some(), "{name}");
-        assert_eq!(told("memory.hugepages"), profile.memory.hugepages.is_some(), "{name}");
-        assert_eq!(told("watchdog.timeout"), profile.watchdog.timeout.is_some(), "{name}");
+        assert_eq!(
+            told("memory.hugepages"),
+            profile.memory.hugepages.is_some(),
+            "{name}"
+        );
+        assert_eq!(
+            told("watchdog.timeout"),
+            profile.watchdog.timeout.is_some(),
+            "{name}"
+        );
         assert_eq!(told("kernel.isolate"), profile.kernel.isolate, "{name}");
         assert!(told("zones.storage"), "{name}");
     }

@@ -45,7 +45,10 @@ pub fn threads(root: &Path, plan: &Plan) -> Vec<Row> {
     };
     let housekeeping = &plan.housekeeping;
     for (thread, _) in found.iter().zip(&seen).filter(|(_, seen)| !**seen) {
-        let owner = plan.cores.iter().any(|core| core.thread_name() == thread.name);
+        let owner = plan
+            .cores
+            .iter()
+            .any(|core| core.thread_name() == thread.name);
         if zones.is_empty() {
             rows.push(row(thread, "", "any", !owner));
         } else if is_helper(&thread.name) {
@@ -75,7 +78,14 @@ fn is_within(thread: &Thread, cpus: &[usize]) -> bool {
 
 fn row(thread: &Thread, key: &str, promised: &str, kept: bool) -> Row {
     let what = format!("{} ({})", thread.name, thread.id);
-    Row::new("thread", what, key, promised, show_cpus(&thread.allowed), kept)
+    Row::new(
+        "thread",
+        what,
+        key,
+        promised,
+        show_cpus(&thread.allowed),
+        kept,
+    )
 }
 
 fn read_threads(root: &Path) -> Vec<Thread> {

@@ -88,6 +88,12 @@ impl Brand {
         Some(self.folder.join("ringpost.toml")).filter(|path| path.is_file())
     }
 
+    /// The OEM's own profile of this name; `None`: there is none, or it is one of ours.
+    pub fn profile(&self, name: &str) -> Option<PathBuf> {
+        let path = self.folder.join(format!("hw-profiles/{name}.toml"));
+        std::path::absolute(path).ok().filter(|path| path.is_file())
+    }
+
     /// os-release(5). systemd-boot shows `PRETTY_NAME` and sorts by `VERSION_ID`.
     pub fn os_release(&self, version: &str, variant: Variant) -> String {
         let debug = match variant {

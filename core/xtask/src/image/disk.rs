@@ -12,11 +12,18 @@ const LABEL: &str = "ringpost-esp";
 const SEED: &str = "8f1c6a52-5d0e-4d5c-9a0b-72696e67706f";
 const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
-pub fn write(inputs: &Inputs<'_>, uki: &Path, name: &str) -> Result<PathBuf, String> {
+/// What lies on the partition beside the boot loader.
+pub struct Files<'a> {
+    pub uki: &'a Path,
+    /// A profile's kernel arguments.
+    pub addon: Option<&'a Path>,
+}
+
+pub fn write(inputs: &Inputs<'_>, files: &Files<'_>, name: &str) -> Result<PathBuf, String> {
     let work = &inputs.places.work;
     let esp = work.join("esp");
     places::fresh(&esp)?;
-    fill(inputs, uki, &esp)?;
+    fill(inputs, files, &esp)?;
     let definitions = work.join("repart.d");
     places::fresh(&definitions)?;
     places::write(
@@ -54,7 +61,7 @@ pub fn write(inputs: &Inputs<'_>, uki: &Path, name: &str) -> Result<PathBuf, Str
 }
 
 /// The partition's files.
-fn fill(inputs: &Inputs<'_>, uki: &Path, esp: &Path) -> Result<(), String> {
+fn fill(inputs: &Inputs<'_>, files: &Files<'_>, esp: &Path) -> Result<(), String> {
     for folder in ["EFI/BOOT", "EFI/Linux", "loader", "ringpost"] {
         places::make(&esp.join(folder))?;
     }
@@ -62,7 +69,13 @@ fn fill(inputs: &Inputs<'_>, uki: &Path, esp: &Path) -> Result<(), String> {
     places::copy(&inputs.tools.tree.join(BOOT_LOADER), &loader)?;
     // The name of a slot (`appliance/update`), whatever the file beside us is called; without tries: it is the only one.
     let slot = format!("EFI/Linux/ringpost_{}.efi", inputs.version);
-    places::copy(uki, &esp.join(slot))?;
+    places::copy(files.uki, &esp.join(slot))?;
+    if let Some(addon) = files.addon {
+        // Beside every UKI, those of later updates too; an addon in a slot's own folder would go with the slot.
+        let folder = esp.join("loader/addons");
+        places::make(&folder)?;
+        places::copy(addon, &folder.join(addon.file_name().unwrap_or_default()))?;
+    }
     // No menu and no editing of the command line; a key held down at power-on still shows the slots.
     let mut settings = String::from("timeout 0\neditor no\nauto-firmware no\n");
     if let Some(keys) = inputs.keys {

@@ -31,11 +31,18 @@ fn sha256_of(path: &Path) -> Result<(String, u64), String> {
     Ok((sum, bytes))
 }
 
-pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<Value, String> {
+pub fn write(
+    inputs: &Inputs<'_>,
+    os: &OsLayer,
+    name: &str,
+    addon: Option<&Path>,
+) -> Result<Value, String> {
     let output = &inputs.places.output;
     let mut files = Vec::new();
-    for end in ["efi", "raw", "spdx.json"] {
-        let file = format!("{name}.{end}");
+    let addon = addon.and_then(Path::file_name);
+    let addon = addon.map(|file| file.to_string_lossy().into_owned());
+    let ours = ["efi", "raw", "spdx.json"].map(|end| format!("{name}.{end}"));
+    for file in ours.into_iter().chain(addon) {
         let (sum, bytes) = sha256_of(&output.join(&file))?;
         files.push(json!({
             "name": file,
