@@ -99,7 +99,7 @@ impl Command {
         // A verdict that is not clean is a refusal: scripts look at the exit status.
         let unclean = match request {
             Request::Fsck { .. } => value["clean"] != Value::Bool(true),
-            Request::ProfileApplied => value["differs"] != Value::from(0),
+            Request::ProfileApplied => value["differs"] != 0,
             _ => false,
         };
         Ok(if unclean {
