@@ -43,6 +43,7 @@ const TROUBLES: &[(&str, Kind)] = &[
     ("BUG:", Kind::Kernel),
     ("kernel BUG at", Kind::Kernel),
     ("double fault:", Kind::Kernel),
+    ("8254 timer not connected", Kind::Kernel), // seen of a starved emulator: it never goes on
     ("Freezing execution", Kind::Unit),
     ("You are in emergency mode", Kind::Unit),
     ("You are in rescue mode", Kind::Unit),
