@@ -14,6 +14,8 @@ pub struct Image {
     pub raw: Option<PathBuf>,
     pub uki: PathBuf,
     pub version: String,
+    /// The folder that its programs came from, while it is there.
+    pub programs: Option<PathBuf>,
 }
 
 impl Image {
@@ -32,10 +34,12 @@ impl Image {
         found.sort();
         let (_, version, uki) = found.pop()?;
         let raw = directory.join(format!("ringpost_{version}.raw"));
+        let programs = directory.join("work/programs");
         Some(Image {
             raw: raw.is_file().then_some(raw),
             uki,
             version,
+            programs: programs.join("ringpostd").is_file().then_some(programs),
         })
     }
 
@@ -60,18 +64,26 @@ impl Image {
         }
     }
 
-    /// A copy of both files in `directory`, so that a new build under way does not change a running story.
+    /// A copy of everything in `directory`, so that a new build under way does not change a running story.
     pub fn hold(&self, directory: &Path) -> Told<Image> {
         fs::create_dir_all(directory).doing(directory.display())?;
         let held = Image {
             raw: self.raw.is_some().then(|| directory.join("system.raw")),
             uki: directory.join("system.efi"),
             version: self.version.clone(),
+            programs: self.programs.is_some().then(|| directory.join("programs")),
         };
         if let (Some(from), Some(to)) = (&self.raw, &held.raw) {
             copy_sparse(from, to)?;
         }
         copy_sparse(&self.uki, &held.uki)?;
+        if let (Some(from), Some(to)) = (&self.programs, &held.programs) {
+            fs::create_dir_all(to).doing(to.display())?;
+            for program in fs::read_dir(from).doing(from.display())?.flatten() {
+                // With their modes: they are run.
+                fs::copy(program.path(), to.join(program.file_name())).doing(from.display())?;
+            }
+        }
         Ok(held)
     }
 }

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod limits;
 pub mod pace;
 pub mod ports;
+pub mod profiled;
 pub mod qmp;
 pub mod screen;
 pub mod serial;

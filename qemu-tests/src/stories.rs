@@ -8,6 +8,7 @@ mod mail;
 mod network;
 mod operate;
 mod power;
+mod profiles;
 mod watchdog;
 
 use crate::failure::Told;
@@ -112,6 +113,54 @@ pub const STORIES: &[Story] = &[
         claim: "a clock in 2001 and one in 2037 hinder neither boot nor mail, and time that jumps loses nothing",
         long: true,
         tell: power::clock_wrong,
+    },
+    Story {
+        name: "profile_qemu_small",
+        claim: "two CPUs, two disks: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: false,
+        tell: profiles::qemu_small,
+    },
+    Story {
+        name: "profile_qemu_numa",
+        claim: "two nodes, storage beside the disks, inbound beside the card, all isolated by an addon's kernel arguments: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::qemu_numa,
+    },
+    Story {
+        name: "profile_generic",
+        claim: "a machine that nobody knows: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::generic,
+    },
+    Story {
+        name: "profile_edge_branch",
+        claim: "four CPUs, two SATA disks, a card that asks for its interrupts late: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::edge_branch,
+    },
+    Story {
+        name: "profile_rack_1u_dual_nvme",
+        claim: "32 CPUs, 16 GiB, two NVMe drives, 30 CPUs isolated: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::rack_1u_dual_nvme,
+    },
+    Story {
+        name: "profile_rack_2u_nvme_24",
+        claim: "32 CPUs on two sockets, 64 GiB, eight of the 24 NVMe drives: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::rack_2u_nvme_24,
+    },
+    Story {
+        name: "profile_san_fc_head",
+        claim: "disks with world-wide names on virtio-scsi stand for Fibre Channel's, and the profile is pinned: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::san_fc_head,
+    },
+    Story {
+        name: "profile_san_nvmetcp_head",
+        claim: "local NVMe drives stand for those over TCP, and the profile is pinned: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        long: true,
+        tell: profiles::san_nvmetcp_head,
     },
 ];
 

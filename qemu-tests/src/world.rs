@@ -241,6 +241,18 @@ impl World {
         }
     }
 
+    /// A new machine of this shape on another image than the one under test, with the credentials that it has; booted.
+    pub fn boot_image(&mut self, image: &Image, shape: Shape) -> Told<Machine> {
+        let own = std::mem::replace(&mut self.source, Source::Image(image.clone()));
+        let machine = self.machine(shape);
+        self.source = own;
+        let mut machine = machine?;
+        match machine.boot() {
+            Ok(()) => Ok(machine),
+            Err(failure) => Err(self.failed(machine, failure)),
+        }
+    }
+
     /// A new machine, switched off.
     pub fn machine(&mut self, mut shape: Shape) -> Told<Machine> {
         self.machine = None;

@@ -21,7 +21,7 @@ impl Shape {
         self.network(setting.forwards, &mut line);
         self.identity(&mut line);
         if self.watchdog {
-            line.pair("-device", "i6300esb");
+            line.pair("-device", "i6300esb,bus=pcie.0");
             line.pair("-action", "watchdog=reset");
         }
         if self.tpm {
@@ -76,7 +76,8 @@ impl Shape {
             let (first, last) = (node * cpus, (node + 1) * cpus - 1);
             line.pair(
                 "-object",
-                format!("memory-backend-ram,id=node-memory-{node},size={memory}M"),
+                // Not reserved: a machine may have more than the host as long as it does not use it.
+                format!("memory-backend-ram,id=node-memory-{node},size={memory}M,reserve=off"),
             );
             line.pair(
                 "-numa",
@@ -290,7 +291,11 @@ fn attach(index: usize, disk: &Disk, line: &mut Line) {
         );
     }
     match disk.bus {
-        Bus::Sata => line.pair("-device", format!("ich9-ahci,id=sata-{name}")),
+        Bus::Sata => line.pair("-device", format!("ich9-ahci,id=sata-{name},bus=pcie.0")),
+        Bus::Scsi => line.pair(
+            "-device",
+            format!("virtio-scsi-pci,id=scsi-{name},bus=pcie.0"),
+        ),
         Bus::Nvme | Bus::Virtio => {
             let bus = disk
                 .node
@@ -313,7 +318,7 @@ fn system_disk(line: &mut Line) {
     line.pair("-blockdev", file_node("system", "system.raw").to_string());
     line.pair(
         "-device",
-        "virtio-blk-pci,id=system,serial=system,drive=system,bootindex=1",
+        "virtio-blk-pci,id=system,serial=system,drive=system,bootindex=1,bus=pcie.0",
     );
 }
 
@@ -404,7 +409,7 @@ mod tests {
         for part in [
             "-machine q35,smm=on",
             "-numa node,nodeid=1,cpus=4-7,memdev=node-memory-1",
-            "memory-backend-ram,id=node-memory-0,size=1024M",
+            "memory-backend-ram,id=node-memory-0,size=1024M,reserve=off",
             "pxb-pcie,id=expander-1,bus=pcie.0,bus_nr=96,numa_node=1",
             "pcie-root-port,id=port-leg-b,bus=expander-1,",
             "driver=cfi.pflash01,property=secure,value=on",
@@ -495,7 +500,7 @@ mod tests {
             "type=1,manufacturer=Acme,, Inc.,product=Post 1",
             "type=11,path=ringpost.config.smbios",
             "name=opt/io.systemd.credentials/ringpost.token,file=ringpost.token.credential",
-            "-device i6300esb -action watchdog=reset",
+            "-device i6300esb,bus=pcie.0 -action watchdog=reset",
             "tpm-crb,tpmdev=tpm",
             "base=2001-01-01T00:00:00,clock=host",
         ] {

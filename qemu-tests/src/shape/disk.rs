@@ -8,6 +8,8 @@ pub enum Bus {
     Nvme,
     Virtio,
     Sata,
+    /// A virtio-scsi adapter with one disk that has a world-wide name: stands for a logical unit of a SAN.
+    Scsi,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -62,9 +64,16 @@ impl Disk {
             Bus::Nvme => "nvme-QEMU_NVMe_Ctrl",
             Bus::Virtio => "virtio",
             Bus::Sata => "ata-QEMU_HARDDISK",
+            Bus::Scsi => return format!("/dev/disk/by-id/wwn-{:#018x}", self.wwn()),
         };
         let between = if self.bus == Bus::Virtio { '-' } else { '_' };
         format!("/dev/disk/by-id/{prefix}{between}{}", self.name)
+    }
+
+    /// A world-wide name (NAA 5) made of the last letter: `leg-a` and `leg-b` are two logical units.
+    fn wwn(&self) -> u64 {
+        let last = self.name.bytes().last().unwrap_or(0);
+        0x5000_c500_0000_0000 + u64::from(last)
     }
 
     /// The device as `device_add` and `-device` want it.
@@ -79,6 +88,9 @@ impl Disk {
             }
             Bus::Sata => {
                 json!({"driver": "ide-hd", "id": name, "serial": name, "drive": name, "bus": format!("sata-{name}.0")})
+            }
+            Bus::Scsi => {
+                json!({"driver": "scsi-hd", "id": name, "serial": name, "drive": name, "bus": format!("scsi-{name}.0"), "wwn": self.wwn()})
             }
         }
     }
