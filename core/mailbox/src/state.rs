@@ -6,7 +6,10 @@
 //! * what differs from the projection carries the epoch of its last change. A checkpoint collects all of it and, once
 //!   durable, clears what has no later epoch. An entry that carries one, or is pinned, is never evicted.
 //!
-//! No I/O here: `load` brings rows in, `checkpoint` takes rows out.
+//! No I/O here: `load` brings rows in, `checkpoint` takes rows out (`state/rows.rs`); `state/cache.rs` says what may leave.
+
+mod cache;
+mod rows;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -14,15 +17,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use mail::{ModSeq, Uid};
-use store::{BodyRef, Change, Lsn};
+use store::{BodyRef, Lsn};
 use volume::RecordAddress;
 
 use crate::limits::{
-    ACCOUNT_CACHE_MIN, ACCOUNT_CACHE_SHARE, CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN,
-    DIRTY_MESSAGES_MAX, EVICT_LOOK_MAX, HISTORY_MAX, KEY_CACHE_MAX, RELOCATED_MAX,
+    CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX, HISTORY_MAX,
+    KEY_CACHE_MAX, RELOCATED_MAX,
 };
 use crate::opening::Outline;
-use crate::row::{self, AccountRow, Broken, Chunk, Counters, Head};
+use crate::row::{AccountRow, Chunk, Counters, Head};
 use crate::{AccountId, MailboxId, Message};
 
 /// Counts checkpoints; the present one is what changes are stamped with.
@@ -209,16 +212,6 @@ impl AccountEntry {
     }
 }
 
-/// What one checkpoint writes.
-pub struct Collected {
-    pub changes: Vec<Change>,
-    pub applied: Lsn,
-    epoch: Epoch,
-    messages: usize,
-    mailboxes: Vec<MailboxId>,
-    accounts: Vec<AccountId>,
-}
-
 impl State {
     pub fn new(cache_bytes: usize) -> State {
         State {
@@ -248,107 +241,6 @@ impl State {
             mailbox_clock: VecDeque::new(),
             account_clock: VecDeque::new(),
         }
-    }
-
-    // Rows in.
-
-    pub fn install_counters(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        self.counters = Counters::decode(bytes)?;
-        self.assigned = self.counters;
-        Ok(())
-    }
-
-    pub fn install_domain(&mut self, key: &[u8], value: &[u8]) -> Result<(), Broken> {
-        let name = std::str::from_utf8(key).map_err(|_| Broken)?.to_owned();
-        self.domains.insert(
-            name,
-            Domain {
-                present: true,
-                accounts: row::decode_number(value)?,
-                dirty: None,
-            },
-        );
-        Ok(())
-    }
-
-    pub fn install_condemned(&mut self, key: &[u8]) -> Result<(), Broken> {
-        self.condemned.insert(
-            row::read_mailbox_key(key)?,
-            Condemned {
-                dirty: None,
-                cleared_to: Chunk(0),
-            },
-        );
-        Ok(())
-    }
-
-    /// An account that was not in memory; both rows may be missing.
-    pub fn install_account(
-        &mut self,
-        account: AccountId,
-        row: Option<&[u8]>,
-        usage: Option<&[u8]>,
-    ) -> Result<(), Broken> {
-        let row = row
-            .map(|bytes| AccountRow::decode(&mut base::cursor::Reader::new(bytes)))
-            .transpose()?;
-        let used_bytes = usage.map(row::decode_number).transpose()?.unwrap_or(0);
-        self.insert_account(
-            account,
-            AccountEntry {
-                row,
-                used_bytes,
-                ..AccountEntry::default()
-            },
-        );
-        Ok(())
-    }
-
-    /// A mailbox that was not in memory; none of its messages are yet.
-    pub fn install_head(&mut self, mailbox: MailboxId, bytes: &[u8]) -> Result<(), Broken> {
-        let head = Head::decode(&mut base::cursor::Reader::new(bytes))?;
-        self.insert_mailbox(mailbox, MailboxEntry::of(head));
-        Ok(())
-    }
-
-    /// The chunk rows of `from..loaded_from`, in order. `from` is the new `loaded_from`.
-    pub fn install_chunks(
-        &mut self,
-        mailbox: MailboxId,
-        from: Chunk,
-        rows: &[(Vec<u8>, Vec<u8>)],
-    ) -> Result<(), Broken> {
-        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
-            return Ok(());
-        };
-        assert!(from <= entry.loaded_from, "only what was missing is loaded");
-        entry.outline = None;
-        // A chunk read back from a bad place could claim any number; the rows at hand bound it.
-        let rows_hold = rows.len() * CHUNK_MESSAGES as usize;
-        let mut messages =
-            Vec::with_capacity(rows_hold.min(entry.head.messages as usize) + entry.messages.len());
-        for (key, value) in rows {
-            let (row_mailbox, chunk) = row::read_chunk_key(key)?;
-            if row_mailbox != mailbox || chunk < from || chunk >= entry.loaded_from {
-                return Err(Broken);
-            }
-            row::read_messages(&mut base::cursor::Reader::new(value), &mut messages)?;
-            if messages
-                .last()
-                .is_some_and(|message| Chunk::of(message.uid) != chunk)
-            {
-                return Err(Broken);
-            }
-        }
-        entry.loaded_from = from;
-        if entry.messages.is_empty() {
-            entry.messages = Arc::new(messages);
-        } else {
-            messages.extend(entry.messages.iter().cloned());
-            entry.messages = Arc::new(messages);
-        }
-        self.charge(mailbox);
-        Ok(())
     }
 
     pub fn insert_mailbox(&mut self, mailbox: MailboxId, entry: MailboxEntry) {
@@ -533,203 +425,6 @@ impl State {
     pub fn cached_bytes(&self) -> usize {
         self.cached_bytes
     }
-
-    // Rows out.
-
-    /// Every row that differs from the projection, as of `applied`. A new epoch begins.
-    pub fn collect(&mut self) -> Collected {
-        let mut collected = Collected {
-            changes: Vec::new(),
-            applied: self.applied,
-            epoch: self.epoch,
-            messages: self.dirty_messages,
-            mailboxes: self.dirty_mailboxes.iter().copied().collect(),
-            accounts: self.dirty_accounts.iter().copied().collect(),
-        };
-        collected.mailboxes.sort_unstable();
-        collected.accounts.sort_unstable();
-        let changes = &mut collected.changes;
-        let mut put = |table, key: Vec<u8>, value: Option<Vec<u8>>| {
-            changes.push(Change { table, key, value })
-        };
-        if self.counters_dirty.is_some() {
-            put(row::COUNTERS, Vec::new(), Some(self.counters.encode()));
-        }
-        let domains = self
-            .domains_dirty
-            .map_or_else(Default::default, |_| self.domains.iter());
-        for (name, domain) in domains.filter(|(_, domain)| domain.dirty.is_some()) {
-            put(
-                row::DOMAINS,
-                name.as_bytes().to_vec(),
-                domain.present.then(|| row::encode_number(domain.accounts)),
-            );
-        }
-        for (key, (account, _)) in &self.keys {
-            put(
-                row::KEYS,
-                key.as_bytes().to_vec(),
-                account.map(|account| row::encode_number(u64::from(account.0))),
-            );
-        }
-        for id in &collected.accounts {
-            let entry = &self.accounts[id];
-            if entry.row_dirty.is_some() {
-                let value = entry.row.as_ref().map(|row| encoded(|out| row.encode(out)));
-                put(row::ACCOUNTS, row::account_key(*id), value);
-            }
-            if entry.used_dirty.is_some() || entry.row.is_none() {
-                put(
-                    row::USAGE,
-                    row::account_key(*id),
-                    (entry.used_bytes > 0).then(|| row::encode_number(entry.used_bytes)),
-                );
-            }
-        }
-        for id in &collected.mailboxes {
-            let entry = &self.mailboxes[id];
-            if entry.head_dirty.is_some() {
-                put(
-                    row::HEADS,
-                    row::mailbox_key(*id),
-                    Some(encoded(|out| entry.head.encode(out))),
-                );
-            }
-            for chunk in entry.dirty_chunks.keys() {
-                let messages = of_chunk(&entry.messages, *chunk);
-                let value =
-                    (!messages.is_empty()).then(|| encoded(|out| row::put_messages(out, messages)));
-                put(row::CHUNKS, row::chunk_key(*id, *chunk), value);
-            }
-        }
-        let condemned = self
-            .condemned_dirty
-            .map_or_else(Default::default, |_| self.condemned.iter());
-        for id in condemned
-            .filter(|(_, condemned)| condemned.dirty.is_some())
-            .map(|(id, _)| id)
-        {
-            put(row::HEADS, row::mailbox_key(*id), None);
-            put(row::CONDEMNED, row::mailbox_key(*id), Some(Vec::new()));
-        }
-        self.epoch += 1;
-        collected
-    }
-
-    /// `collected` is durable in the projection: what did not change since is clean.
-    pub fn settle(&mut self, collected: &Collected) {
-        let epoch = collected.epoch;
-        let clear = |stamp: &mut Option<Epoch>| {
-            if stamp.is_some_and(|stamp| stamp <= epoch) {
-                *stamp = None;
-            }
-        };
-        clear(&mut self.counters_dirty);
-        if self.domains_dirty.is_some() {
-            self.domains
-                .values_mut()
-                .for_each(|domain| clear(&mut domain.dirty));
-            self.domains.retain(|_, domain| {
-                domain.present || domain.accounts > 0 || domain.dirty.is_some()
-            });
-            clear(&mut self.domains_dirty);
-        }
-        if self.condemned_dirty.is_some() {
-            self.condemned
-                .values_mut()
-                .for_each(|condemned| clear(&mut condemned.dirty));
-            clear(&mut self.condemned_dirty);
-        }
-        self.keys.retain(|_, (_, stamp)| *stamp > epoch);
-        for id in &collected.accounts {
-            let Some(entry) = self.accounts.get_mut(id) else {
-                continue;
-            };
-            clear(&mut entry.row_dirty);
-            clear(&mut entry.used_dirty);
-            if !entry.is_dirty() {
-                self.dirty_accounts.remove(id);
-            }
-        }
-        for id in &collected.mailboxes {
-            let Some(entry) = self.mailboxes.get_mut(id) else {
-                continue;
-            };
-            clear(&mut entry.head_dirty);
-            entry.dirty_chunks.retain(|_, stamp| *stamp > epoch);
-            if !entry.is_dirty() {
-                self.dirty_mailboxes.remove(id);
-            }
-        }
-        self.dirty_messages -= collected.messages;
-        self.evict();
-    }
-
-    // The cache.
-
-    pub fn charge(&mut self, mailbox: MailboxId) {
-        if let Some(entry) = self.mailboxes.get_mut(&mailbox) {
-            let bytes = entry.memory_bytes();
-            self.cached_bytes = self.cached_bytes - entry.charged_bytes + bytes;
-            entry.charged_bytes = bytes;
-        }
-    }
-
-    /// Brings the caches back under their bounds as far as a few looks allow: second chance in arrival order; what is dirty or
-    /// pinned stays.
-    pub fn evict(&mut self) {
-        self.evict_mailboxes();
-        self.evict_accounts();
-    }
-
-    fn evict_mailboxes(&mut self) {
-        for _ in 0..EVICT_LOOK_MAX {
-            if self.cached_bytes <= self.cache_bytes_max {
-                return;
-            }
-            let Some(id) = self.mailbox_clock.pop_front() else {
-                return;
-            };
-            let Some(entry) = self.mailboxes.get_mut(&id) else {
-                continue;
-            };
-            if entry.is_dirty()
-                || entry.pins.get() > 0
-                || entry.pending.get() > 0
-                || std::mem::take(&mut entry.used_lately)
-            {
-                self.mailbox_clock.push_back(id);
-                continue;
-            }
-            self.cached_bytes -= entry.charged_bytes;
-            self.mailboxes.remove(&id);
-        }
-    }
-
-    fn evict_accounts(&mut self) {
-        let accounts_max =
-            (self.cache_bytes_max / ACCOUNT_CACHE_SHARE / ACCOUNT_BYTES).max(ACCOUNT_CACHE_MIN);
-        for _ in 0..EVICT_LOOK_MAX {
-            if self.accounts.len() <= accounts_max {
-                return;
-            }
-            let Some(id) = self.account_clock.pop_front() else {
-                return;
-            };
-            let Some(entry) = self.accounts.get_mut(&id) else {
-                continue;
-            };
-            if entry.is_dirty()
-                || entry.pins.get() > 0
-                || entry.reserved_bytes.get() > 0
-                || std::mem::take(&mut entry.used_lately)
-            {
-                self.account_clock.push_back(id);
-                continue;
-            }
-            self.accounts.remove(&id);
-        }
-    }
 }
 
 /// The part of `messages` (ascending) that lies in `chunk`.
@@ -739,15 +434,7 @@ pub fn of_chunk(messages: &[Message], chunk: Chunk) -> &[Message] {
     &messages[from..to]
 }
 
-fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::with_capacity(64);
-    encode(&mut out);
-    out
-}
-
 /// Map slot, allocation headers and the small maps of one loaded mailbox.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// A mailbox with only its last chunk in memory; one that is dirty cannot be let go.
 const TAIL_BYTES_MAX: usize = 1_024 + CHUNK_MESSAGES as usize * size_of::<Message>();
-/// A loaded account with a handful of folders.
-const ACCOUNT_BYTES: usize = 1_536;
