@@ -48,3 +48,10 @@ pub const FAILED_KEPT: usize = 6;
 
 /// Deadlines are stretched at most this much: beyond it the machine is unfit and saying so is kinder.
 pub const STRETCH_MAX: f64 = 10.0;
+
+/// One verb of `ringpostctl` on an unshared machine. The longest sends 100 MB through an emulated TLS and an emulated disk.
+pub const TOOL_NOMINAL: Duration = Duration::from_secs(90);
+
+/// The file server: a request has one line and a few headers; a guest that is silent for longer is gone.
+pub const SERVE_HEAD_BYTES_MAX: u64 = 16 << 10;
+pub const SERVE_SILENCE: Duration = Duration::from_secs(60);

@@ -82,7 +82,7 @@ fn tell(arguments: &Arguments) -> Told<usize> {
         }
     };
     let accel = accel::best(&kernel_of(&source, held.path())?);
-    let mut world = World::new(source, accel, &runs);
+    let mut world = World::new(source, accel, &runs, &root());
     let mut failed = 0;
     let begin = Instant::now();
     for story in &chosen {

@@ -53,9 +53,19 @@ password_hash = "{}"
     )
 }
 
+/// The same, with nobody listening for mail: a daemon that starts and does not do its work.
+pub fn without_smtp(shape: &Shape) -> String {
+    text(shape).replace("smtp = [\"0.0.0.0:25\"]\n", "")
+}
+
 /// The shape with these settings given to it.
-pub fn provisioned(mut shape: Shape, by: By) -> Shape {
-    let text = text(&shape);
+pub fn provisioned(shape: Shape, by: By) -> Shape {
+    provisioned_with(shape, by, "")
+}
+
+/// The same with `more` tables behind them.
+pub fn provisioned_with(mut shape: Shape, by: By, more: &str) -> Shape {
+    let text = text(&shape) + more;
     shape
         .credentials
         .push(Credential::new(CREDENTIAL, text, by));
@@ -91,5 +101,6 @@ mod tests {
             r#"legs = ["/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-a", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-b"]"#
         ));
         assert!(text.contains("$argon2id$v=19$m=64,t=1,p=1$"));
+        assert!(text.contains("smtp =") && !without_smtp(&Shape::default()).contains("smtp ="));
     }
 }

@@ -9,6 +9,7 @@ mod network;
 mod operate;
 mod power;
 mod profiles;
+mod update;
 mod watchdog;
 
 use crate::failure::Told;
@@ -89,6 +90,42 @@ pub const STORIES: &[Story] = &[
         claim: "a hung engine is ended and started again by systemd, a hung kernel by the hardware watchdog; mail is whole and the box says why",
         long: true,
         tell: watchdog::watchdog_fires,
+    },
+    Story {
+        name: "broken_signature_refused",
+        claim: "an update with a flipped byte, of another key, with an edited claim, of another product, older, or unsigned is refused with a sentence and changes no slot",
+        long: true,
+        tell: update::broken_signature_refused,
+    },
+    Story {
+        name: "update_applied",
+        claim: "an update sent by ringpostctl over TLS is tried at the next boot, passes the mail round trip, is blessed, and the mail from before is there",
+        long: true,
+        tell: update::update_applied,
+    },
+    Story {
+        name: "bad_update_rolled_back",
+        claim: "an update that starts and takes no mail is given up: the box returns to the version before by itself, says why, and has all its mail",
+        long: true,
+        tell: update::bad_update_rolled_back,
+    },
+    Story {
+        name: "bad_update_tried_three_times",
+        claim: "the same with the usual three tries: three boots fail their mail round trip before the box returns",
+        long: true,
+        tell: update::bad_update_tried_three_times,
+    },
+    Story {
+        name: "power_cut_mid_update",
+        claim: "the power fails while an update is being written, early, in the middle and at its end: no slot has changed, and the update can be done again",
+        long: true,
+        tell: update::power_cut_mid_update,
+    },
+    Story {
+        name: "rolled_back_by_order",
+        claim: "a version that was blessed is given up by `update rollback`: the one before starts again, with the mail that the newer one took",
+        long: true,
+        tell: update::rolled_back_by_order,
     },
     Story {
         name: "ten_boots_and_hard_resets_under_load",

@@ -1,12 +1,14 @@
 //! `ringpostctl` on this machine, looking after a guest over HTTPS with a client certificate.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::failure::{Doing, Failure, Told, ensure};
-use crate::tls;
+use crate::limits::TOOL_NOMINAL;
+use crate::{pace, tls};
 
 /// The tool, its certificates, and whom it talks to.
 pub struct Tool {
@@ -25,8 +27,13 @@ pub struct Said {
 impl Tool {
     /// Builds `ringpostctl`, and has it make an authority and a client in `directory`.
     pub fn new(root: &Path, directory: &Path) -> Told<Tool> {
+        Tool::with(&build(root)?, directory)
+    }
+
+    /// The same with a `ringpostctl` that is there.
+    pub fn with(program: &Path, directory: &Path) -> Told<Tool> {
         let tool = Tool {
-            program: build(root)?,
+            program: program.to_owned(),
             directory: directory.to_owned(),
         };
         let made = tool.run(&["admin-cert", &directory.to_string_lossy()])?;
@@ -71,18 +78,63 @@ impl Tool {
         Ok(said.out)
     }
 
+    /// As `of`, and it must be refused; the sentence why.
+    pub fn refused(&self, server: SocketAddr, words: &[&str]) -> Told<String> {
+        let said = self.of(server, words)?;
+        ensure(said.code == 1, || {
+            format!(
+                "`ringpostctl {}` was not refused: {said:?}",
+                words.join(" ")
+            )
+        })?;
+        Ok(said.err)
+    }
+
     fn run(&self, words: &[&str]) -> Told<Said> {
-        let output = Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(words)
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .doing(self.program.display())?;
+        let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+        let out = std::thread::spawn(move || text(&mut out));
+        let err = std::thread::spawn(move || text(&mut err));
+        let within = pace::stretched(TOOL_NOMINAL);
+        let end = Instant::now() + within;
+        let code = loop {
+            // until it is over or `end`
+            if let Some(status) = child.try_wait().doing("ringpostctl")? {
+                break status.code().unwrap_or(-1);
+            }
+            if Instant::now() > end {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(Failure::new(format!(
+                    "`ringpostctl {}` is not over after {} s",
+                    words.join(" "),
+                    within.as_secs()
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let whole = |reader: std::thread::JoinHandle<String>| reader.join().unwrap_or_default();
         Ok(Said {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code,
+            out: whole(out),
+            err: whole(err),
         })
     }
+}
+
+/// What a pipe brings until it is closed.
+fn text(pipe: &mut Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        let _ = pipe.read_to_end(&mut bytes); // what came is what there is
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// In the profile that this program was built with, so that nothing is built twice.

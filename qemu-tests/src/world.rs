@@ -5,6 +5,7 @@
 //! begins with a new machine.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::failure::{Doing, Failure, Told, ensure};
@@ -15,6 +16,7 @@ use crate::imap::Imap;
 use crate::keep::{self, Keep};
 use crate::ledger::{ALICE, Ledger, PASSWORD, reply_within};
 use crate::pace;
+use crate::releases::Releases;
 use crate::settings;
 use crate::shape::{Accel, Boot, Bus, By, Disk, Shape};
 
@@ -36,6 +38,8 @@ pub struct Machine {
     plain: bool,
     pub ledger: Ledger,
     guest: Option<Guest>,
+    /// The disk image that it was made from.
+    system: Option<PathBuf>,
 }
 
 impl Machine {
@@ -76,9 +80,13 @@ impl Machine {
 
     /// The reset button, and READY again.
     pub fn reset(&mut self) -> Told<()> {
-        let guest = self.guest();
-        guest.reset()?;
-        guest.ready()?;
+        self.guest().reset()?;
+        self.ready()
+    }
+
+    /// READY after a boot that began by itself.
+    pub fn ready(&mut self) -> Told<()> {
+        self.guest().ready()?;
         self.wait_for_account()
     }
 
@@ -188,19 +196,25 @@ pub struct World {
     pub source: Source,
     /// Runs live below it.
     pub directory: PathBuf,
+    /// The source tree, for stories that have images made.
+    root: PathBuf,
     pub accel: Accel,
     machine: Option<Machine>,
+    /// Made by the first story about updates.
+    releases: Option<Rc<Releases>>,
     /// The story that is being told.
     story: String,
 }
 
 impl World {
-    pub fn new(source: Source, accel: Accel, directory: &Path) -> World {
+    pub fn new(source: Source, accel: Accel, directory: &Path, root: &Path) -> World {
         World {
             source,
             directory: directory.to_owned(),
+            root: root.to_owned(),
             accel,
             machine: None,
+            releases: None,
             story: String::new(),
         }
     }
@@ -253,6 +267,17 @@ impl World {
         }
     }
 
+    /// A machine of the default shape that runs another image than the one under test, with `more` settings: the one that the
+    /// last story left when it is such a one and on, else a new one, booted.
+    pub fn on_image(&mut self, image: &Image, more: &str) -> Told<Machine> {
+        match self.machine.take() {
+            Some(machine) if machine.is_on() && machine.system == image.raw => return Ok(machine),
+            _ => {}
+        }
+        let shape = settings::provisioned_with(Shape::default(), By::Smbios, more);
+        self.boot_image(image, shape)
+    }
+
     /// A new machine, switched off.
     pub fn machine(&mut self, mut shape: Shape) -> Told<Machine> {
         self.machine = None;
@@ -282,7 +307,24 @@ impl World {
             plain: false,
             ledger: Ledger::default(),
             guest: None,
+            system: system.map(Path::to_owned),
         })
+    }
+
+    /// Signed images, made from the image under test when they are first asked for.
+    pub fn releases(&mut self) -> Told<Rc<Releases>> {
+        if let Some(releases) = &self.releases {
+            return Ok(releases.clone());
+        }
+        let Source::Image(image) = &self.source else {
+            return Err(Failure::new(
+                "a kernel alone has no slots: tell this story about an image",
+            ));
+        };
+        let broken = settings::without_smtp(&Shape::default());
+        let made = Rc::new(Releases::make(image, &self.root, &self.directory, &broken)?);
+        self.releases = Some(made.clone());
+        Ok(made)
     }
 
     /// SMBIOS needs systemd to be read; a bare kernel has fw_cfg.

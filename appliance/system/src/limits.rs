@@ -1,8 +1,9 @@
 //! Waits and sizes of starting from a disk, each with its reason.
 
 /// How long the disk we were started from may take to appear, in milliseconds. Firmware has just read from it; slow USB
-/// controllers and SAS expanders take several seconds to be found again.
-pub const DISK_WAIT_MS: u64 = 20_000;
+/// controllers and SAS expanders take several seconds to be found again, an emulated one on an overcommitted machine more than
+/// twenty. Without that disk a box has no state and no slots, so patience is cheaper than going on.
+pub const DISK_WAIT_MS: u64 = 60_000;
 /// Pause between two looks: short beside a start, long beside a system call.
 pub const DISK_PAUSE_MS: u64 = 50;
 
