@@ -159,10 +159,12 @@ impl Arguments {
                 }),
             Request::Status => self.slots().map(|status| Outcome::Slots { status }),
         };
-        let refused = outcome.as_ref().err().cloned();
-        let outcome = outcome.unwrap_or_else(|reason| Outcome::Refused { reason });
-        request::put(exchange, request::RESULT, &outcome).map_err(told)?;
-        refused.map_or(Ok(()), Err)
+        // A refusal is an answer: whoever asked hears it, and the unit has not failed.
+        let outcome = outcome.unwrap_or_else(|reason| {
+            eprintln!("ringpost-update: refused: {reason}");
+            Outcome::Refused { reason }
+        });
+        request::put(exchange, request::RESULT, &outcome).map_err(told)
     }
 
     /// Whatever cannot be noted is said: the verdict stands.
