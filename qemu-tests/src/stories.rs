@@ -134,6 +134,12 @@ pub const STORIES: &[Story] = &[
         tell: power::ten_boots_and_hard_resets_under_load,
     },
     Story {
+        name: "accept_rate",
+        claim: "under full load for a while nothing acknowledged is lost; how many messages a second, and per second of the emulator's work, is printed",
+        long: true,
+        tell: mail::accept_rate,
+    },
+    Story {
         name: "disk_full",
         claim: "legs filled to the last segment refuse with 4xx, go on serving what they hold, and do so after a reset too",
         long: true,

@@ -1,6 +1,6 @@
 //! Mail in and out, and what disks do to it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::SMTP;
@@ -150,7 +150,7 @@ pub fn disk_full(world: &mut World) -> Told<()> {
 }
 
 /// The smallest leg that still takes some mail.
-const SMALL_LEG: u64 = 256 << 20;
+const SMALL_LEG: u64 = 128 << 20;
 
 /// Sends until a message is refused; what the refusal said.
 fn fill_up(machine: &mut Machine) -> Told<String> {
@@ -169,3 +169,40 @@ fn fill_up(machine: &mut Machine) -> Told<String> {
 
 /// Of random letters, so compression saves a quarter at most.
 const LARGE: usize = 1 << 20;
+
+/// The load is the ledger's own: `ledger::SENDERS` connections, messages of 300 to 8,000 bytes, one at a time each. Nothing is
+/// asserted of the figures (they are the machine's), but that nothing acknowledged under full load is lost.
+pub fn accept_rate(world: &mut World) -> Told<()> {
+    let machine = world.running()?;
+    world.told(machine, |machine| {
+        let before = machine.ledger.acknowledged();
+        let guest = machine.take();
+        let guest = machine.ledger.under_load(guest, |guest| {
+            more(&machine.ledger, before, WARM_UP)?;
+            let (count, cpu, began) = (machine.ledger.acknowledged(), guest.cpu(), Instant::now());
+            std::thread::sleep(RATED_FOR);
+            let count = machine.ledger.acknowledged() - count;
+            let (cpu, wall) = ((guest.cpu() - cpu).as_secs_f64(), began.elapsed().as_secs_f64());
+            ensure(count > 0, || "nothing was accepted under load".into())?;
+            eprintln!(
+                "accepted {count} messages in {wall:.1} s: {:.0} a second; the emulator worked {cpu:.1} s: {:.0} per second of its work",
+                count as f64 / wall,
+                count as f64 / cpu
+            );
+            Ok(guest)
+        })?;
+        machine.give_back(guest);
+        let idle = machine.guest().cpu();
+        std::thread::sleep(IDLE_FOR);
+        let idle = (machine.guest().cpu() - idle).as_secs_f64() / IDLE_FOR.as_secs_f64();
+        eprintln!("idle, the emulator works {:.0} % of one CPU", idle * 100.0);
+        let (guest, ledger) = machine.both();
+        ledger.check(guest)?;
+        machine.wait_until_in_sync()
+    })
+}
+
+/// Caches are filled and code is translated by then.
+const WARM_UP: usize = 200;
+const RATED_FOR: Duration = Duration::from_secs(15);
+const IDLE_FOR: Duration = Duration::from_secs(5);
