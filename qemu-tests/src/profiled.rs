@@ -1,11 +1,13 @@
 //! Images with a hardware profile's kernel arguments: the image under test, with an addon beside its UKI.
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use crate::failure::{Doing, Failure, Told};
 use crate::image::Image;
+use crate::tool::Tool;
 
 /// Makes one in `directory` from the same programs and OS layer, by `cargo xtask image --profile`.
 pub fn make(image: &Image, directory: &Path, profile: &str, machine: &str) -> Told<Image> {
@@ -39,8 +41,16 @@ pub fn make(image: &Image, directory: &Path, profile: &str, machine: &str) -> To
     Ok(made)
 }
 
+/// The image's own `ringpostctl`, which runs here, too; with its certificates in `directory`.
+pub fn tool(image: &Image, directory: &Path) -> Told<Tool> {
+    let program = directory.join("ringpostctl");
+    let daemon = std::path::absolute(programs(image)?.join("ringpostd")).doing("its path")?;
+    symlink(&daemon, &program).doing(program.display())?;
+    Tool::with(&program, &directory.join("admin"))
+}
+
 /// The programs that are in the image: they run here, too.
-pub fn programs(image: &Image) -> Told<&Path> {
+fn programs(image: &Image) -> Told<&Path> {
     image.programs.as_deref().ok_or_else(|| {
         Failure::new(
             "the image's programs are not beside it (work/programs): build it by `cargo xtask image`",

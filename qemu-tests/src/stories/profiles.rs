@@ -266,7 +266,7 @@ fn hold(world: &mut World, shape: Shape, promise: &Promise) -> Told<()> {
         ));
     };
     let made = tempfile::tempdir().doing("a directory for an image")?;
-    let tool = Tool::new(&profiled::root(), &made.path().join("admin"))?;
+    let tool = profiled::tool(&image, made.path())?;
     let image = match promise.isolated {
         None => image,
         Some((machine, _)) => profiled::make(&image, made.path(), promise.profile, machine)?,
