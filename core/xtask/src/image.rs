@@ -161,7 +161,7 @@ pub fn build(root: &Path, wishes: &Wishes) -> Result<Image, String> {
     }
     let addon = match (&wishes.profile, &wishes.machine) {
         (Some(profile), Some(machine)) => Some(progress.step("addon", || {
-            addon::make(&inputs, &programs, profile, machine, &name)
+            addon::make(&inputs, &programs, profile, machine)
         })?),
         _ => None,
     };

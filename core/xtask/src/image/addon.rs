@@ -11,13 +11,12 @@ use super::Inputs;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/addonx64.efi.stub";
 
-/// `NAME.PROFILE.addon.efi` in the output folder.
+/// `PROFILE.addon.efi` in the output folder. Not called after the version: whoever looks for the newest image there finds images.
 pub fn make(
     inputs: &Inputs<'_>,
     programs: &Path,
     profile: &str,
     machine: &str,
-    name: &str,
 ) -> Result<PathBuf, String> {
     if profile.contains('/') {
         return Err(format!(
@@ -26,10 +25,7 @@ pub fn make(
     }
     let words = arguments(inputs, programs, profile, machine)?;
     inputs.progress.note(&format!("{profile}: {words}"));
-    let output = inputs
-        .places
-        .output
-        .join(format!("{name}.{profile}.addon.efi"));
+    let output = inputs.places.output.join(format!("{profile}.addon.efi"));
     let folder = output.parent().expect("a file lies in a folder");
     let mut command = inputs.tools.sandboxed("ukify", &[(folder, true)]);
     command
