@@ -4,19 +4,13 @@
 //! its items alone: flags and dates come from the mailbox's list, envelopes, structures and the usual header fields
 //! from summaries, the rest from bodies.
 
-use std::borrow::Cow;
+mod line;
+
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use imap::fetch::{
-    FetchItem, Partial, Section, SectionText, binary_part, cut, fields_from_summary, part_of,
-    transfer_decoded,
-};
-use imap::respond::{
-    put, put_binary_name, put_body_structure, put_envelope, put_flags, put_literal_mark,
-    put_number, put_section_name, put_string,
-};
+use imap::fetch::FetchItem;
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
 use mailbox::{FlagChange, MailboxFault, MailboxId, Message};
@@ -24,6 +18,8 @@ use store::BodyRef;
 use zone::{Charge, Connection};
 
 use crate::owner::Owner;
+
+use line::{FetchLine, Read};
 
 use super::fault::Failure;
 use super::limits::*;
@@ -407,209 +403,5 @@ impl Chunk {
             .filter(is_seen)
             .cloned()
             .collect()
-    }
-}
-
-/// What was read of one message.
-struct Read<'c> {
-    summary: Option<&'c Result<Bytes, MailboxFault>>,
-    body: Option<&'c Result<Bytes, MailboxFault>>,
-    newly_seen: bool,
-}
-
-/// One `* n FETCH (…)` in the making.
-struct FetchLine<'o> {
-    out: &'o mut Vec<u8>,
-    /// Bodies to be sent when `out` was sent up to there.
-    direct: Vec<(usize, Bytes)>,
-}
-
-impl FetchLine<'_> {
-    fn put_message(
-        &mut self,
-        number: u32,
-        message: &Message,
-        read: &Read<'_>,
-        wanted: &Wanted,
-    ) -> Result<(), Failure> {
-        let body = match read.body {
-            Some(Ok(body)) => Some(body),
-            Some(Err(fault)) => return Err(fault.clone().into()),
-            None => None,
-        };
-        // A summary that cannot be read is made again when the body is at hand.
-        let summary = match (read.summary, body) {
-            (None, _) => None,
-            (Some(Ok(bytes)), _) if let Ok(summary) = Summary::decode(bytes) => Some(summary),
-            (Some(_), Some(body)) => Some(Summary::of(body)),
-            (Some(Err(fault)), None) => return Err(fault.clone().into()),
-            (Some(Ok(_)), None) => return Err(MailboxFault::Damaged.into()),
-        };
-        put(self.out, "* ");
-        put_number(self.out, number);
-        put(self.out, " FETCH (");
-        for (index, item) in wanted.items.iter().enumerate() {
-            if index > 0 {
-                self.out.push(b' ');
-            }
-            self.put_item(item, message, summary.as_ref(), body)?;
-        }
-        // RFC 9051 §6.4.5: flags that change on the way are told.
-        if read.newly_seen && !wanted.flags_listed {
-            put(self.out, " FLAGS ");
-            put_flags(self.out, &message.flags);
-        }
-        put(self.out, ")\r\n");
-        Ok(())
-    }
-
-    fn put_item(
-        &mut self,
-        item: &FetchItem,
-        message: &Message,
-        summary: Option<&Summary<'_>>,
-        body: Option<&Bytes>,
-    ) -> Result<(), Failure> {
-        let known = || summary.expect("`Wanted` asked for the summary");
-        match item {
-            FetchItem::Uid => {
-                put(self.out, "UID ");
-                put_number(self.out, message.uid.0);
-            }
-            FetchItem::Flags => {
-                put(self.out, "FLAGS ");
-                put_flags(self.out, &message.flags);
-            }
-            FetchItem::InternalDate => {
-                put(self.out, "INTERNALDATE \"");
-                put(
-                    self.out,
-                    &imap::date::encode_date_time(message.internal_date),
-                );
-                self.out.push(b'"');
-            }
-            FetchItem::Rfc822Size => {
-                put(self.out, "RFC822.SIZE ");
-                put_number(self.out, message.size_bytes);
-            }
-            FetchItem::Envelope => {
-                put(self.out, "ENVELOPE ");
-                put_envelope(self.out, &known().envelope());
-            }
-            FetchItem::BodyStructureBasic => {
-                put(self.out, "BODY ");
-                put_body_structure(self.out, &known().root, false);
-            }
-            FetchItem::BodyStructure => {
-                put(self.out, "BODYSTRUCTURE ");
-                put_body_structure(self.out, &known().root, true);
-            }
-            FetchItem::Rfc822 => {
-                put(self.out, "RFC822 ");
-                self.put_bytes(body.expect("`Wanted` asked for the body").clone());
-            }
-            FetchItem::Rfc822Header => {
-                put(self.out, "RFC822.HEADER ");
-                self.put_section(&whole(SectionText::Header), None, known(), body);
-            }
-            FetchItem::Rfc822Text => {
-                put(self.out, "RFC822.TEXT ");
-                self.put_section(&whole(SectionText::Text), None, known(), body);
-            }
-            FetchItem::Section {
-                section, partial, ..
-            } => {
-                put_section_name(self.out, section, *partial);
-                self.out.push(b' ');
-                if item.is_whole_message() {
-                    let body = body.expect("`Wanted` asked for the body");
-                    let wanted = part_of(body, *partial);
-                    let wanted = body.slice_ref(wanted);
-                    self.put_bytes(wanted);
-                } else {
-                    self.put_section(section, *partial, known(), body);
-                }
-            }
-            FetchItem::Binary { part, partial, .. } => {
-                let body = body.expect("`Wanted` asked for the body");
-                put_binary_name(self.out, "BINARY", part, *partial);
-                self.out.push(b' ');
-                match decoded(part, known(), body)? {
-                    Some(bytes) => self.put_binary(part_of(&bytes, *partial)),
-                    None => put(self.out, "NIL"),
-                }
-            }
-            FetchItem::BinarySize { part } => {
-                let body = body.expect("`Wanted` asked for the body");
-                put_binary_name(self.out, "BINARY.SIZE", part, None);
-                self.out.push(b' ');
-                let size = decoded(part, known(), body)?.map_or(0, |bytes| bytes.len());
-                put_number(self.out, size as u64);
-            }
-        }
-        Ok(())
-    }
-
-    fn put_section(
-        &mut self,
-        section: &Section,
-        partial: Option<Partial>,
-        summary: &Summary<'_>,
-        body: Option<&Bytes>,
-    ) {
-        let from_summary = fields_from_summary(section, summary).map(Cow::Owned);
-        let from_body = || body.and_then(|body| cut(section, summary, body));
-        match from_summary.or_else(from_body) {
-            Some(Cow::Owned(bytes)) => put_string(self.out, part_of(&bytes, partial)),
-            Some(Cow::Borrowed(bytes)) => {
-                let body = body.expect("it was cut from there");
-                self.put_bytes(body.slice_ref(part_of(bytes, partial)));
-            }
-            None => put(self.out, "NIL"),
-        }
-    }
-
-    /// Always a literal: what is in it need not be looked at.
-    fn put_bytes(&mut self, bytes: Bytes) {
-        put_literal_mark(self.out, bytes.len());
-        if bytes.len() < DIRECT_BYTES_MIN {
-            self.out.extend_from_slice(&bytes);
-        } else {
-            self.direct.push((self.out.len(), bytes));
-        }
-    }
-
-    fn put_binary(&mut self, bytes: &[u8]) {
-        // RFC 3516 §4.2: a literal8 where there are NULs.
-        if bytes.contains(&0) {
-            self.out.push(b'~');
-        }
-        put_literal_mark(self.out, bytes.len());
-        self.out.extend_from_slice(bytes);
-    }
-}
-
-fn whole(text: SectionText) -> Section {
-    Section {
-        part: Vec::new(),
-        text,
-    }
-}
-
-/// A part with its transfer encoding undone; `None` for no such part.
-fn decoded<'a>(
-    part: &[u32],
-    summary: &Summary<'_>,
-    body: &'a [u8],
-) -> Result<Option<Cow<'a, [u8]>>, Failure> {
-    let Some((bytes, encoding)) = binary_part(part, summary, body) else {
-        return Ok(None);
-    };
-    match transfer_decoded(bytes, encoding) {
-        Some(bytes) => Ok(Some(bytes)),
-        None => Err(Failure::No(
-            "UNKNOWN-CTE",
-            "the part's transfer encoding cannot be undone",
-        )),
     }
 }

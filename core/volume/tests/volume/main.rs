@@ -6,4 +6,5 @@ mod adopt;
 mod basics;
 mod common;
 mod full;
+mod rot;
 mod torture;
