@@ -125,7 +125,7 @@ pub(crate) enum UpdateVerb {
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=9))]
         tries: Option<u32>,
     },
-    /// Give up the running version; the next boot starts the other one
+    /// Give up the running version, or a newer one that waits for its boot; the next boot starts the one before
     Rollback,
 }
 

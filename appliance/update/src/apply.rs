@@ -289,24 +289,45 @@ fn copy(
     }
 }
 
-/// Gives up the running version, so that the next boot starts the newest other one that is good. Refused where an ESP has none.
+/// Takes the next boot back: where a version newer than the running one would be started (an update that was not booted yet, or
+/// an older version chosen in the boot menu), every newer one is given up; else the running one, for the newest other one that
+/// is good. Refused, with nothing changed, where an ESP has none.
 pub fn rollback(esps: &[Esp], running: &Version) -> Result<Version, Refused> {
     let mut target: Option<Version> = None;
+    let mut orders = Vec::new();
     for esp in esps {
         let slots = esp.slots().map_err(disk(&esp.images()))?;
-        let older = slots
+        let newer: Vec<Slot> = slots
             .iter()
-            .find(|slot| slot.version != *running && slot.standing == Standing::Good)
-            .ok_or(Refused::NothingToGoBackTo)?;
-        target = Some(older.version.clone());
+            .filter(|slot| slot.version > *running && !slot.is_given_up())
+            .cloned()
+            .collect();
+        let good = |slot: &&Slot| slot.standing == Standing::Good;
+        let (stays, given_up) = if newer.is_empty() {
+            let other = slots
+                .iter()
+                .filter(good)
+                .find(|slot| slot.version != *running);
+            let own = slots.iter().filter(|slot| slot.version == *running);
+            (other, own.cloned().collect())
+        } else {
+            (
+                slots
+                    .iter()
+                    .filter(good)
+                    .find(|slot| slot.version == *running),
+                newer,
+            )
+        };
+        let stays = stays.ok_or(Refused::NothingToGoBackTo)?;
+        target = Some(stays.version.clone());
+        orders.push((esp, given_up));
     }
-    for esp in esps {
+    for (esp, slots) in orders {
         let images = esp.images();
-        for slot in esp.slots().map_err(disk(&images))? {
-            if slot.version == *running {
-                let given_up = images.join(Slot::file_name(running, Some(0)));
-                fs::rename(images.join(&slot.file), &given_up).map_err(disk(&given_up))?;
-            }
+        for slot in slots {
+            let given_up = images.join(Slot::file_name(&slot.version, Some(0)));
+            fs::rename(images.join(&slot.file), &given_up).map_err(disk(&given_up))?;
         }
         settle(&images)?;
     }
@@ -514,6 +535,17 @@ mod tests {
                 ["ringpost_0.9.0.efi", "ringpost_1.0.0+0.efi"]
             );
         }
+        let waiting = Appliance::new(1, &["ringpost_0.9.0.efi", RUNNING, "ringpost_1.1.0+3.efi"]);
+        let target = rollback(&waiting.esps(), &version("1.0.0")).expect("taken back");
+        assert_eq!(
+            target,
+            version("1.0.0"),
+            "the newer one is given up, not what runs"
+        );
+        assert_eq!(
+            waiting.names(0),
+            ["ringpost_0.9.0.efi", RUNNING, "ringpost_1.1.0+0.efi"]
+        );
         let alone = Appliance::new(1, &[RUNNING, "ringpost_1.1.0+0-3.efi"]);
         assert!(matches!(
             rollback(&alone.esps(), &version("1.0.0")),

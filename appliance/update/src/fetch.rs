@@ -19,7 +19,9 @@ pub fn open(source: &str) -> Result<Source, String> {
     let signature_at = format!("{source}.minisig");
     if source.starts_with("https://") || source.starts_with("http://") {
         let agent = agent();
-        let signature = get(&agent, &signature_at)?;
+        let signature = get(&agent, &signature_at).map_err(|error| {
+            format!("{error}; an image is taken only with its signature beside it")
+        })?;
         let image = get(&agent, source)?;
         let length = image.body().content_length();
         Ok(Source {

@@ -63,7 +63,7 @@ enum Verb {
         #[arg(long, default_value = "/usr/bin/ringpostctl")]
         tool: PathBuf,
     },
-    /// Give up the running version; the next boot starts the other one
+    /// Give up the running version, or a newer one that waits for its boot; the next boot starts the one before
     Rollback,
     /// Do what the daemon asked for in the exchange directory
     Serve {

@@ -68,6 +68,10 @@ impl Slot {
         })
     }
 
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.standing, Standing::GivenUp { .. })
+    }
+
     /// The name of `version` with `tries` left, or without a counter.
     pub fn file_name(version: &Version, tries: Option<u32>) -> String {
         match tries {
@@ -110,10 +114,9 @@ impl Esp {
 
     /// What the next boot starts, as the boot loader sorts: the newest version that was not given up, else the newest.
     pub fn next(slots: &[Slot]) -> Option<&Slot> {
-        let given_up = |slot: &Slot| matches!(slot.standing, Standing::GivenUp { .. });
         slots
             .iter()
-            .max_by(|a, b| (!given_up(a), &a.version).cmp(&(!given_up(b), &b.version)))
+            .max_by_key(|slot| (!slot.is_given_up(), &slot.version))
     }
 
     /// Our versions, newest first. Foreign files are left alone; more than `FILES_MAX` files are an error.

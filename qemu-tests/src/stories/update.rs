@@ -99,7 +99,7 @@ fn wrong_files(releases: &Releases, store: &Path) -> Told<Vec<(String, &'static 
         ("edited.efi", nobody),
         ("older.efi", "is not newer than"),
         ("foreign.efi", "take the right file"),
-        ("bare.efi", "404"),
+        ("bare.efi", "only with its signature beside it"),
     ]
     .map(|(name, sentence)| (name.to_owned(), sentence))
     .to_vec())
