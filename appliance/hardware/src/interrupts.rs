@@ -67,9 +67,9 @@ impl Interrupt {
                         .strip_prefix(nic.driver.as_str())
                         .is_some_and(|rest| rest.starts_with('-'))
         };
-        // virtio names its interrupts by bus and queue: `virtio2-input.0` is a card's.
+        // virtio names its interrupts by bus and queue: `virtio2-input.0` is a card's, `virtio0-input` the random number generator's.
         let virtio_card =
-            name.starts_with("virtio") && (name.contains("-input") || name.contains("-output"));
+            name.starts_with("virtio") && (name.contains("-input.") || name.contains("-output."));
         if virtio_card || shape.nics.iter().any(card) {
             return Owner::Nic;
         }
@@ -79,5 +79,31 @@ impl Interrupt {
             return Owner::Disk;
         }
         Owner::Other
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+    use crate::probe;
+
+    #[test]
+    fn interrupts_are_known_by_who_asked_for_them() {
+        let fixture = Fixture::new()
+            .nic("eth0", "e1000e", 1, None)
+            .irq(28, "virtio0-input", 2)
+            .irq(35, "virtio2-input.0", 2)
+            .irq(36, "virtio2-output.0", 2)
+            .irq(37, "eth0-rx-0", 2)
+            .irq(38, "virtio3-request", 2)
+            .irq(39, "ahci[0000:00:1f.2]", 2)
+            .irq(40, "nvme0q1", 2)
+            .irq(41, "acpi", 2);
+        let shape = probe(fixture.root());
+        let found = interrupts(fixture.root());
+        let owners: Vec<Owner> = found.iter().map(|irq| irq.of(&shape)).collect();
+        let (nic, disk, other) = (Owner::Nic, Owner::Disk, Owner::Other);
+        assert_eq!(owners, [other, nic, nic, nic, disk, disk, disk, other]);
     }
 }
