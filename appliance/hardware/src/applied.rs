@@ -13,7 +13,7 @@ use crate::apply::{Difference, check_command_line};
 use crate::interrupts::{Owner, interrupts};
 use crate::probe::kernel_words;
 use crate::read;
-use crate::tune::{self, agrees};
+use crate::tune::{self, Compare, agrees};
 
 mod rings;
 mod threads;
@@ -144,22 +144,22 @@ fn interrupt_rows(
         let step = steps.iter().find(|step| step.path == Path::new(&path));
         let owner = irq.of(shape);
         let what = format!("/{path} ({})", irq.name);
-        let applied = if effective.is_empty() || effective == set {
-            set.clone()
-        } else {
-            format!("{set}, served on {effective}")
+        // An interrupt that was moved is moved when it next fires: an idle one is still "served" where it was.
+        let stays = effective.is_empty() || agrees(Compare::Cpus, &set, &effective);
+        let applied = match stays {
+            true => set.clone(),
+            false => format!("{set}, on {effective} until it next fires"),
         };
         match step {
             Some(step) => {
-                let kept = agrees(step.compare, &step.value, &set)
-                    && (effective.is_empty() || agrees(step.compare, &step.value, &effective));
+                let kept = agrees(step.compare, &step.value, &set);
                 let row = Row::new("interrupt", what, &step.key, &step.value, applied, kept);
                 let whole = format!("/{path}");
                 let said = boot.iter().find(|difference| difference.what == whole);
                 let said = said.map_or("", |difference| difference.why.as_str());
                 rows.push(match kept {
                     true => row,
-                    false if is_managed(&irq.name) || said.ends_with(IMMOVABLE) => {
+                    false if is_managed(&irq.name) || IMMOVABLE.iter().any(|errno| said.ends_with(errno)) => {
                         row.not_possible("the kernel places this one itself, one queue for each CPU or fixed, and lets nobody move it")
                     }
                     false => row.because(said),
@@ -175,8 +175,9 @@ fn interrupt_rows(
     rows
 }
 
-/// What Linux answers who moves an interrupt that it manages itself (EIO of `irq_can_set_affinity_usr`), as std words it.
-const IMMOVABLE: &str = "(os error 5)";
+/// What Linux answers root who moves an interrupt that it manages itself or that cannot be moved (`irq_can_set_affinity_usr`: EIO,
+/// from 6.11 on EPERM), as std words it.
+const IMMOVABLE: [&str; 2] = ["(os error 5)", "(os error 1)"];
 
 /// I/O queues of NVMe: `nvme0q3`. The admin queue 0 can be moved.
 fn is_managed(name: &str) -> bool {

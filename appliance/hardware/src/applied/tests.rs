@@ -82,13 +82,12 @@ fn what_was_applied_reads_as_promised_and_the_rest_says_why() {
     let rows = rows(root, &plan, &profile, &shape, &[]);
     assert_eq!(
         differing(&rows),
-        [
-            "iou-wrk-101 (109)",
-            "/proc/irq/30/smp_affinity_list (eth0-rx-0)",
-            "/sys/devices/system/cpu/nohz_full"
-        ],
+        ["iou-wrk-101 (109)", "/sys/devices/system/cpu/nohz_full"],
         "{rows:#?}"
     );
+    let moving = rows.iter().find(|row| row.what.contains("eth0-rx-0"));
+    let moving = &moving.expect("the card's").applied;
+    assert_eq!(moving, "1, on 5 until it next fires");
     let watchdog = rows.iter().find(|row| row.area == "watchdog");
     let watchdog = watchdog.expect("the profile promises one");
     assert_eq!(watchdog.verdict, Verdict::NotPossibleHere);
@@ -147,4 +146,28 @@ fn every_key_of_a_profile_has_a_row_on_its_machine() {
 fn queues_that_the_kernel_spreads_are_not_ours_to_move() {
     assert!(is_managed("nvme0q3") && is_managed("nvme12q10"));
     assert!(!is_managed("nvme0q0") && !is_managed("virtio2-req.0"));
+}
+
+#[test]
+fn an_interrupt_that_the_kernel_keeps_where_it_is_cannot_be_had_here() {
+    let (fixture, plan, profile, shape) = numa();
+    let left = |why: &str| Difference {
+        key: "irq.others".into(),
+        what: "/proc/irq/9/smp_affinity_list".into(),
+        promised: "0".into(),
+        found: "0-7".into(),
+        why: why.into(),
+    };
+    for (why, verdict) in [
+        (
+            "Operation not permitted (os error 1)",
+            Verdict::NotPossibleHere,
+        ),
+        ("Input/output error (os error 5)", Verdict::NotPossibleHere),
+        ("No space left on device (os error 28)", Verdict::Differs),
+    ] {
+        let rows = rows(fixture.root(), &plan, &profile, &shape, &[left(why)]);
+        let row = rows.iter().find(|row| row.what.contains("(acpi)"));
+        assert_eq!(row.expect("told").verdict, verdict, "{why}");
+    }
 }
