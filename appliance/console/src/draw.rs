@@ -200,7 +200,7 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for volume in &daemon.volumes {
         lines.push(format!(
-            "volume {} {}  {} of {} segments free",
+            "volume {} {}  {}/{} free",
             short(&volume.id),
             volume.state,
             volume.segments_free,
@@ -228,7 +228,11 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
             false => format!("CPU {}", show_cpus(&cpus)),
         };
         let threads = daemon.plan.cores_of(zone).count();
-        lines.push(format!("{:<8} {threads} threads  {where_}", zone.name()));
+        let threads_word = if threads == 1 { "thread" } else { "threads" };
+        lines.push(format!(
+            "{:<8} {threads} {threads_word}  {where_}",
+            zone.name()
+        ));
     }
     let nics = &view.known.shape.nics;
     for nic in nics {

@@ -140,7 +140,7 @@ fn a_serving_box_shows_legs_zones_rates_and_addresses_on_80_by_24() {
             "smtp        3       17  0.0.0.0:25",
             "volume abcdef01 in_sync  60 of 64",
             "leg 1 in_sync  virtio-leg-1",
-            "storage  1 threads  CPU 0",
+            "storage  1 thread  CPU 0",
             "no alarms",
         ],
     );

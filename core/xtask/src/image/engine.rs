@@ -23,12 +23,10 @@ const SHIPPED: &str = "appliance";
 
 /// Builds the programs; the folder that holds them, with nothing else in it.
 pub fn programs(inputs: &Inputs<'_>) -> Result<PathBuf, String> {
-    if let Some(folder) = &inputs.wishes.programs {
-        return if folder.join(ENGINE).is_file() {
-            Ok(folder.clone())
-        } else {
-            Err(format!("{}: there is no {ENGINE} in it", folder.display()))
-        };
+    if let Some(given) = &inputs.wishes.programs {
+        let folder = inputs.places.work.join("programs-given");
+        places::fresh(&folder)?;
+        return pick(given, &folder).map(|()| folder);
     }
     let names = names(inputs.root)?;
     let mut command = Command::new(shell::cargo_path());
@@ -50,6 +48,24 @@ pub fn programs(inputs: &Inputs<'_>) -> Result<PathBuf, String> {
         places::copy(&built, &folder.join(program))?;
     }
     Ok(folder)
+}
+
+/// Copies our programs, and nothing else, out of a folder that may be cargo's own: what lies beside them there fills a guest's
+/// memory.
+fn pick(from: &Path, to: &Path) -> Result<(), String> {
+    if !from.join(ENGINE).is_file() {
+        return Err(format!("{}: there is no {ENGINE} in it", from.display()));
+    }
+    let entries = fs::read_dir(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| format!("{}: {error}", from.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let ours = name == ENGINE || name.starts_with(PREFIX) && !name.contains('.');
+        if ours && entry.path().is_file() {
+            places::copy(&entry.path(), &to.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Package and program, as cargo knows them.
@@ -193,6 +209,33 @@ mod tests {
         let names = names(&crate::root()).expect("cargo answers");
         assert!(names.contains(&("ringpostd".to_string(), ENGINE.to_string())));
         assert!(names.iter().all(|(package, _)| package != "bench"));
+    }
+
+    #[test]
+    fn of_cargos_own_folder_the_programs_alone_are_taken() {
+        let folder = std::env::temp_dir().join(format!("xtask-pick-{}", std::process::id()));
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        places::make(&from.join("deps")).expect("made");
+        places::make(&to).expect("made");
+        assert!(pick(&from, &to).is_err(), "no engine");
+        for name in [
+            "ringpostd",
+            "ringpost-boot",
+            "ringpost-boot.d",
+            "deps/ringpostd",
+            "xtask",
+        ] {
+            places::write(&from.join(name), "x").expect("written");
+        }
+        pick(&from, &to).expect("picked");
+        let mut names: Vec<_> = fs::read_dir(&to)
+            .expect("there")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["ringpost-boot", "ringpostd"]);
+        fs::remove_dir_all(&folder).expect("removed");
     }
 
     #[test]
