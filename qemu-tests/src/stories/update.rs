@@ -170,11 +170,12 @@ fn fall_back(machine: &mut Machine, releases: &Releases, tries: usize) -> Told<(
     let guest = machine.guest();
     let mut mark = guest.begin;
     for _ in 0..tries {
-        guest.wait_since(mark, NOT_PASSED, &EXPECTED, pace::boot_deadline())?;
+        // A shutdown, a boot and the gate.
+        guest.wait_since(mark, NOT_PASSED, &EXPECTED, pace::boot_deadline() * 2)?;
         mark = guest.serial.mark();
     }
     guest.new_boot();
-    guest.wait_since(mark, READY, &EXPECTED, pace::boot_deadline())?;
+    guest.wait_since(mark, READY, &EXPECTED, pace::boot_deadline() * 2)?;
     machine.ready()?;
     let status = status(machine, releases)?;
     ensure(running(&status)? == home, || {
