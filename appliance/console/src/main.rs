@@ -12,6 +12,7 @@ use dashboard::gather::{Brand, Gatherer, Known};
 use dashboard::limits::{COLUMNS, DRAW_EVERY, REDRAW_EVERY, ROWS};
 use dashboard::setup::{self, Lines};
 use dashboard::view::{State, View};
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use ratatui::backend::{Backend, CrosstermBackend};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent};
 use ratatui::crossterm::terminal::{self, disable_raw_mode, enable_raw_mode};
@@ -133,14 +134,21 @@ fn wait(typed: bool) -> io::Result<Option<KeyEvent>> {
     Ok(None)
 }
 
+/// Switches on and off what is typed. Not by `stty`: the image has none, and the password stood on the serial line.
+fn echo(on: bool) {
+    let stdin = io::stdin();
+    // What is no terminal shows nothing that is typed.
+    if let Ok(mut settings) = tcgetattr(&stdin) {
+        settings.local_flags.set(LocalFlags::ECHO, on);
+        let _ = tcsetattr(&stdin, SetArg::TCSADRAIN, &settings);
+    }
+}
+
 fn set_up(root: &Path, known: &Known) -> io::Result<()> {
     let mut talk = Lines {
         read: io::stdin().lock(),
         write: io::stdout(),
-        echo: |on: bool| {
-            let word = if on { "echo" } else { "-echo" };
-            let _ = Command::new("stty").arg(word).status();
-        },
+        echo,
     };
     let settings = match setup::ask(&mut talk, &known.shape) {
         Ok(Some(settings)) => settings,
