@@ -150,7 +150,7 @@ pub fn disk_full(world: &mut World) -> Told<()> {
 }
 
 /// The smallest leg that still takes some mail.
-const SMALL_LEG: u64 = 128 << 20;
+const SMALL_LEG: u64 = 256 << 20;
 
 /// Sends until a message is refused; what the refusal said.
 fn fill_up(machine: &mut Machine) -> Told<String> {
