@@ -149,6 +149,7 @@ fn set_up(root: &Path, known: &Known) -> io::Result<()> {
         read: io::stdin().lock(),
         write: io::stdout(),
         echo,
+        hidden: false,
     };
     let settings = match setup::ask(&mut talk, &known.shape) {
         Ok(Some(settings)) => settings,

@@ -14,8 +14,10 @@ use crate::limits::{PEM_LINES_MAX, TRIES_MAX};
 /// Where questions go and answers come from.
 pub trait Talk {
     fn say(&mut self, text: &str) -> io::Result<()>;
-    /// A line without its end. `hidden`: it shall not be seen while it is typed.
-    fn hear(&mut self, hidden: bool) -> io::Result<String>;
+    /// A line without its end.
+    fn hear(&mut self) -> io::Result<String>;
+    /// From now on what is typed is not to be seen, or is again. Before a question is shown: people and machines type ahead.
+    fn hide(&mut self, hidden: bool);
 }
 
 /// Any pair of a reader and a writer; `echo` switches what is typed on and off.
@@ -23,6 +25,7 @@ pub struct Lines<R, W, E> {
     pub read: R,
     pub write: W,
     pub echo: E,
+    pub hidden: bool,
 }
 
 impl<R: BufRead, W: Write, E: FnMut(bool)> Talk for Lines<R, W, E> {
@@ -31,14 +34,10 @@ impl<R: BufRead, W: Write, E: FnMut(bool)> Talk for Lines<R, W, E> {
         self.write.flush()
     }
 
-    fn hear(&mut self, hidden: bool) -> io::Result<String> {
+    fn hear(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        if hidden {
-            (self.echo)(false);
-        }
         let read = self.read.read_line(&mut line);
-        if hidden {
-            (self.echo)(true);
+        if self.hidden {
             self.say("\n")?;
         }
         match read? {
@@ -46,29 +45,24 @@ impl<R: BufRead, W: Write, E: FnMut(bool)> Talk for Lines<R, W, E> {
             _ => Ok(line.trim().to_owned()),
         }
     }
+
+    fn hide(&mut self, hidden: bool) {
+        self.hidden = hidden;
+        (self.echo)(!hidden);
+    }
 }
 
 /// Asks everything. `Ok(None)`: the last question was not answered with yes, and nothing is to be done.
 pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
     talk.say("\nThis box has no settings yet. A few questions; nothing is written before the last one.\n\n")?;
-    let name = question(
-        talk,
-        "Host name (like mail.example.org): ",
-        false,
-        host_name,
-    )?;
+    let name = question(talk, "Host name (like mail.example.org): ", host_name)?;
     let network = network(talk, shape)?;
     let Some(legs) = disks(talk, shape)? else {
         return Ok(None);
     };
-    let domain = question(
-        talk,
-        "First mail domain (like example.org): ",
-        false,
-        host_name,
-    )?;
+    let domain = question(talk, "First mail domain (like example.org): ", host_name)?;
     let text = format!("First account (name before the @{domain}): ");
-    let account = question(talk, &text, false, local_part)?;
+    let account = question(talk, &text, local_part)?;
     let hash = password(talk)?;
     let authority = authority(talk)?;
     let settings = compose(
@@ -88,7 +82,7 @@ pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
         talk.say(&format!("  {leg}\n"))?;
     }
     talk.say("Type yes to make the mail volume on them, anything else to begin again: ")?;
-    match talk.hear(false)?.as_str() {
+    match talk.hear()?.as_str() {
         "yes" => Ok(Some(settings)),
         _ => {
             talk.say("Nothing was written.\n")?;
@@ -101,12 +95,11 @@ pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
 fn question<T>(
     talk: &mut dyn Talk,
     text: &str,
-    hidden: bool,
     good: impl Fn(&str) -> Result<T, String>,
 ) -> io::Result<T> {
     for _ in 0..TRIES_MAX {
         talk.say(text)?;
-        let answer = talk.hear(hidden)?;
+        let answer = talk.hear()?;
         match good(&answer) {
             Ok(value) => return Ok(value),
             Err(why) => talk.say(&format!("  {why}\n"))?,
@@ -146,7 +139,7 @@ fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
             cards.join(", ")
         }
     );
-    let address = question(talk, &text, false, |answer| {
+    let address = question(talk, &text, |answer| {
         if answer.is_empty() {
             return Ok(None);
         }
@@ -170,8 +163,8 @@ fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
                 .map_err(|_| "an address, or nothing".into()),
         }
     };
-    let gateway = question(talk, "Gateway (Enter for none): ", false, ip)?;
-    let dns = question(talk, "Name server (Enter for none): ", false, ip)?;
+    let gateway = question(talk, "Gateway (Enter for none): ", ip)?;
+    let dns = question(talk, "Name server (Enter for none): ", ip)?;
     let list = |address: Option<std::net::IpAddr>| {
         address
             .map(|address| format!("\"{address}\""))
@@ -205,7 +198,6 @@ fn disks(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<Vec<String>>> 
     let chosen = question(
         talk,
         "Numbers of the two that mirror each other (like 1 2): ",
-        false,
         |answer| {
             let numbers: Option<Vec<usize>> = answer
                 .split_whitespace()
@@ -241,13 +233,21 @@ fn disks(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<Vec<String>>> 
     ))
 }
 
+/// Hidden from before the first question until after the last answer, whatever happens between.
 fn password(talk: &mut dyn Talk) -> io::Result<String> {
+    talk.hide(true);
+    let hash = ask_password(talk);
+    talk.hide(false);
+    hash
+}
+
+fn ask_password(talk: &mut dyn Talk) -> io::Result<String> {
     for _ in 0..TRIES_MAX {
-        let first = question(talk, "Its password: ", true, |answer| {
+        let first = question(talk, "Its password: ", |answer| {
             control::password::hash(answer).map(|hash| (answer.to_owned(), hash))
         })?;
         talk.say("Once more: ")?;
-        if talk.hear(true)? == first.0 {
+        if talk.hear()? == first.0 {
             return Ok(first.1);
         }
         talk.say("  These were two different ones.\n")?;
@@ -263,7 +263,7 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
         )?;
         let mut pem = String::new();
         for _ in 0..PEM_LINES_MAX {
-            let line = talk.hear(false)?;
+            let line = talk.hear()?;
             if line.is_empty() {
                 break;
             }
@@ -348,6 +348,7 @@ mod tests {
                 read: answers.as_bytes(),
                 write: &mut said,
                 echo: |_| {},
+                hidden: false,
             },
             &probe(fixture.root()),
         );
@@ -422,6 +423,41 @@ mod tests {
         let settings = Settings::parse("f", &text).expect("right");
         let kept = settings.admin.client_ca.expect("it was pasted");
         assert_eq!(kept.replace('\r', "").trim(), pem.replace('\r', "").trim());
+    }
+
+    /// Type-ahead while the first password is hashed stood on the serial line.
+    #[test]
+    fn nothing_typed_is_shown_from_before_the_password_until_after_it() {
+        use std::cell::RefCell;
+        struct Both<'a>(&'a RefCell<String>);
+        impl Write for Both<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0
+                    .borrow_mut()
+                    .push_str(&String::from_utf8_lossy(bytes));
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let seen = RefCell::new(String::new());
+        let mut lines = Lines {
+            read: &b"opensesame\nother\nopensesame\nopensesame\n"[..],
+            write: Both(&seen),
+            echo: |on: bool| {
+                seen.borrow_mut()
+                    .push_str(if on { "<on>" } else { "<off>" })
+            },
+            hidden: false,
+        };
+        password(&mut lines).expect("given twice");
+        let seen = seen.borrow();
+        assert!(
+            seen.starts_with("<off>Its password: ") && seen.ends_with("<on>"),
+            "{seen}"
+        );
+        assert_eq!(seen.matches("<on>").count(), 1, "{seen}");
     }
 
     #[test]
