@@ -336,6 +336,7 @@ async fn start_owning(
         again: std::mem::take(&mut recovered.again),
         idle: recovered.idle,
         given_up: std::mem::take(&mut recovered.given_up),
+        held: std::mem::take(&mut recovered.held),
     };
     let no_room = recovered.no_room;
     adopt(inner, recovered);

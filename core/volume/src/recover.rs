@@ -40,6 +40,8 @@ pub(crate) struct Recovered {
     /// Batches to be put right where they lie: place of each.
     pub repairs: Vec<(Of, u32)>,
     pub given_up: GivenUp,
+    /// Free segments that hold nothing but `again`: pinned until those batches are durable elsewhere.
+    pub held: Vec<SegmentIndex>,
     /// Not a single segment can be claimed: the volume can be read and no more.
     pub no_room: bool,
 }
@@ -185,6 +187,7 @@ pub(crate) async fn recover(
         again.clear();
     }
     apply(&mut table, &accepted, pivot, superblock);
+    let held = hold(&mut table, &again);
     let unknown_end = end_is_unknown(&union, &accepted, &work, &serving);
     let sound = !unknown_end && damaged.is_empty();
     let idle = sound && accepted.iter().all(is_own);
@@ -208,8 +211,24 @@ pub(crate) async fn recover(
         batches,
         repairs,
         given_up,
+        held,
         no_room,
     })
+}
+
+/// Keeps what `again` lies in from being claimed: until those batches are durable elsewhere their only good copy may be there, and an
+/// opening that is cut short must leave it to the next one. Under the same generation, so that the next one still looks there.
+fn hold(table: &mut Table, again: &[(Header, Bytes)]) -> Vec<SegmentIndex> {
+    let mut held = Vec::new();
+    for (header, _) in again {
+        let row = table.row_mut(header.segment);
+        if row.state == State::Free && row.generation.0 == header.generation.0 + 1 {
+            row.generation = header.generation;
+            table.pin(header.segment);
+            held.push(header.segment);
+        }
+    }
+    held
 }
 
 /// Segments that batches moved from elsewhere can take at most.

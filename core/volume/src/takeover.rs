@@ -21,6 +21,7 @@ pub(crate) struct Takeover {
     pub again: Vec<(Header, Bytes)>,
     pub idle: bool,
     pub given_up: GivenUp,
+    pub held: Vec<SegmentIndex>,
 }
 
 /// Raises the term through the witness, makes the legs identical, claims fresh segments and writes all of it down.
@@ -33,6 +34,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         again,
         idle,
         given_up,
+        held,
     } = takeover;
     let here: Vec<LegId> = inner
         .legs
@@ -78,7 +80,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
     inner.report.borrow_mut().normalised =
         inner.counters.get().repairs - before + again.len() as u64;
     claim_first(inner, &again)?;
-    publish_start(inner, &again, idle, given_up)
+    publish_start(inner, &again, idle, given_up, held)
         .await
         .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
     inner.log.borrow_mut().table.opening = false;
@@ -116,6 +118,7 @@ async fn publish_start(
     again: &[(Header, Bytes)],
     idle: bool,
     given_up: GivenUp,
+    held: Vec<SegmentIndex>,
 ) -> Result<(), CommitFault> {
     inner.publish().await?;
     let top = inner.log.borrow().acked;
@@ -139,6 +142,12 @@ async fn publish_start(
         log.table.free(segment, Lsn(0));
         log.table.pin(segment);
     }
+    for &segment in &held {
+        // What it held has a new place before the SEAL; the table says that it is free for good.
+        let mut log = inner.log.borrow_mut();
+        let row = log.table.row_mut(segment);
+        row.generation = Generation(row.generation.0 + 1);
+    }
     sealed
         .await
         .unwrap_or_else(|| Err(CommitFault::Deferred("the volume stopped".into())))?;
@@ -149,7 +158,7 @@ async fn publish_start(
     }
     inner.set_checkpoint(checkpoint, None).await?;
     let mut log = inner.log.borrow_mut();
-    for segment in given_up.segments {
+    for segment in given_up.segments.into_iter().chain(held) {
         log.table.unpin(segment);
     }
     Ok(())

@@ -113,7 +113,7 @@ fn openings_of_a_full_volume_keep_its_free_space() {
 }
 
 /// One opening that the power cuts at `boundary`, if it lasts so long.
-fn interrupted_opening(bench: &Bench, boundary: u64) -> bool {
+pub fn interrupted_opening(bench: &Bench, boundary: u64) -> bool {
     bench.world.crash_at(bench.world.boundaries() + boundary);
     let (io, disks, witness) = (bench.world.io(), bench.disks.clone(), bench.witness.clone());
     let opening = async move {

@@ -2,6 +2,7 @@
 
 use crate::accidents::{assert_legs_equal, at, medium, state, wait_in_sync};
 use crate::common::*;
+use crate::full::interrupted_opening;
 use device::sim::Faults;
 use volume::*;
 
@@ -408,4 +409,46 @@ fn an_unreadable_tail_is_unknown_and_not_absent() {
     let volume = bench.open();
     assert_eq!(volume.refuses(), None);
     assert_eq!(bench.payloads(&volume).len(), 4);
+}
+
+/// Simulator seed 817: the last acknowledged batch began a segment and rotted on one leg. The next opening appended it again, and
+/// took for that the very segment that held the only good copy; the power went, and the batch was gone.
+#[test]
+fn an_opening_cut_short_leaves_the_only_copy_of_the_last_batch_alone() {
+    for seed in 0..6 {
+        for boundary in 1..30 {
+            let bench = Bench::new(8_170 + seed, 2);
+            let volume = bench.open();
+            let mut letters = Vec::new();
+            let last = loop {
+                let payload = letter(letters.len(), 20_000);
+                let address = bench.append(&volume, &payload).expect("durable");
+                letters.push(payload);
+                if letters.len() > 5 && address.block == 0 {
+                    break address;
+                }
+            };
+            drop(volume);
+            bench.world.crash();
+            bench
+                .world
+                .poke(bench.disks[(seed % 2) as usize], at(&last), &[0; 4_096]);
+            let cut = interrupted_opening(&bench, boundary);
+            bench.world.crash();
+            let volume = bench.open();
+            let found = bench.payloads(&volume);
+            assert!(
+                found
+                    .iter()
+                    .map(|payload| &payload[..])
+                    .eq(letters.iter().map(|l| &l[..])),
+                "seed {seed}, boundary {boundary}: {} of {} batches",
+                found.len(),
+                letters.len()
+            );
+            if !cut {
+                break; // the opening came to its end before this boundary
+            }
+        }
+    }
 }
