@@ -138,7 +138,7 @@ fn a_serving_box_shows_legs_zones_rates_and_addresses_on_80_by_24() {
             "25.0/s messages",
             "2 waiting, 1 under way",
             "smtp        3       17  0.0.0.0:25",
-            "volume abcdef01 in_sync  60 of 64",
+            "volume abcdef01 in_sync  60/64 free",
             "leg 1 in_sync  virtio-leg-1",
             "storage  1 thread  CPU 0",
             "no alarms",
