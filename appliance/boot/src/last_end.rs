@@ -150,9 +150,12 @@ fn kernel_words(root: &Path) -> Option<String> {
     records.sort();
     records.reverse();
     let mut words = String::new();
-    for record in &records {
-        let bytes = fs::read(record).unwrap_or_default();
-        words.push_str(&String::from_utf8_lossy(&bytes));
+    let read = records
+        .iter()
+        .filter_map(|record| Some((record, fs::read(record).ok()?)));
+    let read: Vec<_> = read.collect();
+    for (_, bytes) in &read {
+        words.push_str(&String::from_utf8_lossy(bytes));
         words.push('\n');
     }
     if words.trim().is_empty() {
@@ -163,7 +166,7 @@ fn kernel_words(root: &Path) -> Option<String> {
         start += 1;
     }
     if replace(&root.join(KERNEL_WORDS), &words[start..], 0o600).is_ok() {
-        for record in &records {
+        for (record, _) in &read {
             let _ = fs::remove_file(record); // it is read again at the next start, at worst
         }
     }

@@ -98,7 +98,7 @@ impl Gatherer {
             failed: read("run/ringpost/failed").map(|text| printable(text.trim())),
             daemon: self.last.clone(),
             addresses: addresses(&self.root),
-            machine_alarms: machine_alarms(&self.root),
+            machine_alarms: hardware::alarms(&self.root),
             shape: hardware::probe(&self.root),
             clock: plan::units::date(now()),
             now: now(),
@@ -145,15 +145,6 @@ fn ask(socket: &Path) -> Option<Daemon> {
         plan: serde_json::from_value(one(Request::Plan)?).ok()?,
         volumes: serde_json::from_value(one(Request::VolumeList)?).ok()?,
     })
-}
-
-/// Also when no daemon answers.
-fn machine_alarms(root: &Path) -> Vec<String> {
-    let report = hardware::health::load(root);
-    let mut alarms = report.map(|report| report.alarms()).unwrap_or_default();
-    let network = hardware::network::look(root, &Default::default());
-    alarms.extend(hardware::network::alarms(&network));
-    alarms
 }
 
 /// The machine's addresses, without the loopback's and link-local ones.

@@ -16,11 +16,12 @@ pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Vec<DiskLine>, Refused> 
     let look = move || {
         let root = Path::new("/");
         let shape = hardware::probe(root);
-        lines(shape.disks, health::load(root).as_ref(), &legs, now())
+        let report = health::load(root).map_err(|error| format!("the disks' health: {error}"))?;
+        Ok(lines(shape.disks, report.as_ref(), &legs, now()))
     };
     tokio::task::spawn_blocking(look)
         .await
-        .map_err(|error| error.to_string())
+        .map_err(|error| error.to_string())?
 }
 
 pub(crate) async fn network() -> Result<Network, Refused> {
@@ -32,18 +33,9 @@ pub(crate) async fn network() -> Result<Network, Refused> {
 
 /// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member.
 pub(crate) async fn alarms() -> Vec<String> {
-    let look = || {
-        let root = Path::new("/");
-        let mut alarms = health::load(root)
-            .map(|report| report.alarms())
-            .unwrap_or_default();
-        alarms.extend(network::alarms(&network::look(
-            root,
-            &network::Addresses::new(),
-        )));
-        alarms
-    };
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    let look = || hardware::alarms(Path::new("/"));
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.unwrap_or_else(|error| vec![format!("the machine could not be looked at: {error}")])
 }
 
 fn now() -> u64 {

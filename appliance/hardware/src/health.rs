@@ -4,7 +4,7 @@
 //! leaves what it heard in `PATH`; the daemon and the console read that file.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -99,15 +99,16 @@ pub fn ask(shape: &Shape) -> Vec<Health> {
         .collect()
 }
 
-/// The last look's report below `root`; `None`: there was none.
-pub fn load(root: &Path) -> Option<Report> {
+/// The last look's report below `root`; `None`: there was none. One that cannot be read says nothing about the disks.
+pub fn load(root: &Path) -> io::Result<Option<Report>> {
+    let file = match fs::File::open(root.join(PATH)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let mut text = String::new();
-    fs::File::open(root.join(PATH))
-        .ok()?
-        .take(HEALTH_BYTES_MAX)
-        .read_to_string(&mut text)
-        .ok()?;
-    serde_json::from_str(&text).ok()
+    file.take(HEALTH_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(Some(serde_json::from_str(&text)?))
 }
 
 impl Report {

@@ -70,7 +70,10 @@ impl Kind {
 
 /// Those that are remembered, the newest last; none where there is no file.
 pub fn list(state: &Path) -> Vec<Incident> {
-    let text = read::text(&state.join(FILE)).unwrap_or_default();
+    parse(&read::text(&state.join(FILE)).unwrap_or_default())
+}
+
+fn parse(text: &str) -> Vec<Incident> {
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
@@ -78,7 +81,12 @@ pub fn list(state: &Path) -> Vec<Incident> {
 
 /// Remembers one more, durably. The same again only counts up: a loop of crashes must not push out what came before it.
 pub fn note(state: &Path, at: u64, kind: Kind, what: &str) -> io::Result<()> {
-    let mut all = list(state);
+    // A file that cannot be read is not an empty one: nothing is written over it.
+    let mut all = match fs::read(state.join(FILE)) {
+        Ok(bytes) => parse(&String::from_utf8_lossy(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
     match all.last_mut() {
         Some(last) if last.kind == kind && last.what == what => {
             last.at = at;
@@ -141,6 +149,14 @@ mod tests {
         let other = text.replace("engine_hung", "ate_by_mice");
         fs::write(&path, format!("{other}half a li\n{text}")).expect("written");
         assert_eq!(list(directory.path()).len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_written_over() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join(FILE)).expect("in the way");
+        assert!(note(directory.path(), 7, Kind::EngineHung, "x").is_err());
+        assert!(directory.path().join(FILE).is_dir());
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are.
 //!
 //! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
-//! in a test; what cannot be read counts as not there; but for incidents nothing here writes to a disk; a step that fails stops no other.
+//! in a test; what cannot be read of `/sys` and `/proc` counts as not there, what we wrote ourselves does not; but for incidents nothing here writes to a disk; a step that fails stops no other.
 //!
 //! Start reading at `probe.rs`, then `tune.rs`.
 #![forbid(unsafe_code)]
@@ -26,6 +26,17 @@ pub mod network;
 pub mod probe;
 mod read;
 pub mod tune;
+
+/// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member. Reads files only.
+pub fn alarms(root: &std::path::Path) -> Vec<String> {
+    let mut alarms = match health::load(root) {
+        Ok(report) => report.map(|report| report.alarms()).unwrap_or_default(),
+        Err(error) => vec![format!("the disks' health is not known: {error}")],
+    };
+    let network = network::look(root, &network::Addresses::new());
+    alarms.extend(network::alarms(&network));
+    alarms
+}
 
 pub use applied::{Row, Verdict};
 pub use apply::{Difference, apply, check};
