@@ -16,6 +16,7 @@ use bytes::Bytes;
 use redb::StorageBackend;
 use volume::{ArenaRead, ReadFault};
 
+use crate::ahead::Ahead;
 use crate::limits::{PAGE_BYTES, PROJECTION_PAGES_MAX};
 use crate::pages::{PageTable, check_of};
 
@@ -30,6 +31,7 @@ struct State {
     dirty: HashMap<u64, Bytes>,
     burst: HashMap<u64, Bytes>,
     table: PageTable,
+    ahead: Ahead,
     /// The first read that failed, and how; redb answers nothing after it.
     fault: Option<ReadFault>,
     closed: bool,
@@ -66,6 +68,7 @@ impl Arena {
                 dirty,
                 burst,
                 table,
+                ahead: Ahead::default(),
                 fault: None,
                 closed: false,
             }),
@@ -139,6 +142,15 @@ impl Arena {
         !state.burst.is_empty() || !state.dirty.is_empty()
     }
 
+    /// From here until `replay_ended` a page that is read brings its neighbours along.
+    pub fn replay_begins(&self) {
+        self.state().ahead.begin();
+    }
+
+    pub fn replay_ended(&self) {
+        self.state().ahead.end();
+    }
+
     pub fn fault(&self) -> Option<ReadFault> {
         self.state().fault.clone()
     }
@@ -171,7 +183,10 @@ impl Arena {
                 match (in_memory, state.table.check(page)) {
                     (Some(found), _) => bytes.copy_from_slice(found),
                     (None, 0) => bytes.fill(0),
-                    (None, check) => missing.push((page, check)),
+                    (None, check) => match state.ahead.page(page, check) {
+                        Some(kept) => bytes.copy_from_slice(kept),
+                        None => missing.push((page, check)),
+                    },
                 }
             }
         }
@@ -180,10 +195,40 @@ impl Arena {
             let checks: Vec<u64> = run.iter().map(|(_, check)| *check).collect();
             let (page, begin) = (run[0].0, (run[0].0 - first) as usize * PAGE_BYTES);
             let into = &mut out[begin..begin + run.len() * PAGE_BYTES];
-            let read = self.reader.read_pages(page, &checks, into);
-            read.map_err(|fault| (page, fault))?;
+            if !self.read_around(page, into) {
+                let read = self.reader.read_pages(page, &checks, into);
+                read.map_err(|fault| (page, fault))?;
+            }
         }
         Ok(())
+    }
+
+    /// Fills `out` from page `first` on together with its neighbours, which are kept. `false`: nothing was done, or one of them cannot be
+    /// read, and `out` is to be read by itself.
+    fn read_around(&self, first: u64, out: &mut [u8]) -> bool {
+        let wanted = first..first + (out.len() / PAGE_BYTES) as u64;
+        let (around, checks) = {
+            let state = self.state();
+            let is_on_legs = |page: u64| {
+                page != 0 && state.table.check(page) != 0 && state.in_memory(page).is_none()
+            };
+            let Some(around) = state.ahead.around(wanted, is_on_legs) else {
+                return false;
+            };
+            let checks: Vec<u64> = around.clone().map(|page| state.table.check(page)).collect();
+            (around, checks)
+        };
+        let mut bytes = vec![0; checks.len() * PAGE_BYTES];
+        let read = self.reader.read_pages(around.start, &checks, &mut bytes);
+        if read.is_err() {
+            return false;
+        }
+        let begin = (first - around.start) as usize * PAGE_BYTES;
+        out.copy_from_slice(&bytes[begin..begin + out.len()]);
+        self.state()
+            .ahead
+            .keep(around.start, &checks, &bytes.into());
+        true
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -380,6 +425,62 @@ mod tests {
             "page 1 is on the legs now, and these have lost it"
         );
         assert_eq!(arena.fault(), Some(ReadFault::Damaged));
+    }
+
+    /// Legs that hold the same in every page, but for those that are lost; they count how often they are asked.
+    struct Counting {
+        lost: u64,
+        reads: Mutex<usize>,
+    }
+    impl ArenaRead for Counting {
+        fn read_page(&self, _: u64, _: u64, _: &mut [u8]) -> Result<(), ReadFault> {
+            unreachable!("the arena asks for runs")
+        }
+        fn read_pages(&self, first: u64, checks: &[u64], into: &mut [u8]) -> Result<(), ReadFault> {
+            *self.reads.lock().unwrap() += 1;
+            into.fill(7);
+            let pages = first..first + checks.len() as u64;
+            if pages.contains(&self.lost) {
+                return Err(ReadFault::Damaged);
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn replay_reads_neighbours_once_and_a_lost_one_harms_only_itself() {
+        let legs = Arc::new(Counting {
+            lost: 70,
+            reads: Mutex::new(0),
+        });
+        let mut table = PageTable::default();
+        for page in 1..100 {
+            table.set(page, 7);
+        }
+        let arena = Arc::new(Arena::new(
+            legs.clone(),
+            table,
+            vec![0; PAGE_BYTES],
+            100 * PAGE_BYTES as u64,
+        ));
+        let backend = Backend(arena.clone());
+        let mut page = vec![0; PAGE_BYTES];
+        let mut reads_of = |pages: std::ops::Range<u64>| {
+            let before = *legs.reads.lock().unwrap();
+            for at in pages {
+                page.fill(0);
+                backend.read(at * PAGE_BYTES as u64, &mut page).unwrap();
+                assert!(page.iter().all(|byte| *byte == 7));
+            }
+            *legs.reads.lock().unwrap() - before
+        };
+        assert_eq!(reads_of(1..64), 63, "not outside replay");
+        arena.replay_begins();
+        assert_eq!(reads_of(1..64), 2);
+        assert_eq!(reads_of(64..65), 2, "together in vain, then alone");
+        arena.replay_ended();
+        assert_eq!(reads_of(1..4), 3, "nothing is kept");
+        assert_eq!(arena.fault(), None);
     }
 
     #[test]

@@ -80,6 +80,14 @@ impl Checkpointer {
     pub fn close(&self) {
         self.arena.close();
     }
+
+    pub fn replay_begins(&self) {
+        self.arena.replay_begins();
+    }
+
+    pub fn replay_ended(&self) {
+        self.arena.replay_ended();
+    }
 }
 
 impl Store {

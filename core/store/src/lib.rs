@@ -19,6 +19,7 @@
 //! `open.rs` and `replay.rs` for the way back; `reclaim.rs` for space. Start reading at `append.rs`; `FORMAT.md` has the bytes.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod append;
 mod backend;
 mod body;

@@ -70,6 +70,11 @@ pub const DELTAS_MAX: u32 = 64;
 /// A table is not repeated for less than this, however small it is.
 pub const TABLE_REPEAT_BYTES_MIN: usize = 64 * KIB;
 
+/// Pages read together while the log is replayed (128 KiB, the block layer's usual read-ahead): a device takes hardly longer for them than for one.
+pub const READ_AHEAD_PAGES: u64 = 32;
+/// Pages kept of them until replay asks (16 MiB).
+pub const READ_AHEAD_PAGES_KEPT_MAX: usize = 4_096;
+
 /// Rows of one `range` answer: bounds what crosses from the index thread.
 pub const RANGE_ROWS_MAX: usize = 65_536;
 pub const KEY_BYTES_MAX: usize = 4 * KIB;

@@ -20,6 +20,7 @@ pub struct Replay {
 impl Replay {
     pub(crate) fn new(inner: Rc<Inner>, after: Lsn) -> Replay {
         let walk = inner.volume.walk(after);
+        inner.projection.replay_begins();
         Replay {
             inner,
             walk,
@@ -41,6 +42,7 @@ impl Replay {
                 Ok(None) => {
                     let content = &self.inner.content;
                     content.set(content.get().min(self.seen));
+                    self.inner.projection.replay_ended();
                     return Ok(None);
                 }
                 Err(ReadFault::Damaged) if self.inner.report.get().rebuilt => {
