@@ -240,8 +240,13 @@ impl Ledger {
         }
         let newest = batches.last_key_value().map_or(Lsn(0), |(lsn, _)| *lsn);
         self.acked_lsn = newest.max(volume.checkpoint().lsn);
+        if volume.refuses().is_none() {
+            self.open.clear();
+        } else {
+            // The end of its log is not known: what was not acknowledged may still come to light.
+            self.open.retain(|token| !found.contains_key(token));
+        }
         self.acked = found;
-        self.open.clear();
         self.leaving.clear();
         self.left.clear();
         Ok(())
