@@ -158,10 +158,11 @@ pub(crate) async fn recover(
     for header in &accepted[pivot..] {
         match read_from_any(inner, &union, header, &serving).await {
             Some(bytes) => again.push((header.clone(), bytes)),
-            // It verified a moment ago and was never acknowledged: the tail ends before it.
             None => break,
         }
     }
+    // What verified a moment ago may be the last acknowledged one, which nothing behind it tells: not being readable now is no end.
+    let lost_sight = pivot + again.len() < accepted.len();
     accepted.truncate(pivot + again.len());
     // Counted as things stand at the end of the log, not as the table says.
     let mut in_place = table.clone();
@@ -188,7 +189,7 @@ pub(crate) async fn recover(
     }
     apply(&mut table, &accepted, pivot, superblock);
     let held = hold(&mut table, &again);
-    let unknown_end = end_is_unknown(&union, &accepted, &work, &serving);
+    let unknown_end = lost_sight || end_is_unknown(&union, &accepted, &work, &serving);
     let sound = !unknown_end && damaged.is_empty();
     let idle = sound && accepted.iter().all(is_own);
     let given_up = if sound && top == kept.last().map_or(checkpoint, |header| header.lsn) {

@@ -452,3 +452,37 @@ fn an_opening_cut_short_leaves_the_only_copy_of_the_last_batch_alone() {
         }
     }
 }
+
+/// The only readable copy of the last acknowledged batch verifies when the log is looked through, and cannot be read when it is to be
+/// appended again. It is not past the end of the log for that.
+#[test]
+fn a_tail_that_reads_once_and_not_again_is_unknown_and_not_absent() {
+    let mut refused = 0;
+    for seed in 0..80 {
+        let bench = Bench::new(9_000 + seed, 2);
+        let volume = bench.open();
+        let mut addresses = Vec::new();
+        for number in 0..6 {
+            let payload = letter(number, 9_000);
+            addresses.push(bench.append(&volume, &payload).expect("durable"));
+        }
+        drop(volume);
+        bench.world.crash();
+        bench.world.with_disk(bench.disks[1], |medium| {
+            medium.mark_bad(at(&addresses[5]) / 4_096)
+        });
+        let unsteady = Faults {
+            read_error: 0.2,
+            ..Faults::default()
+        };
+        bench.world.set_faults(bench.disks[0], unsteady);
+        if let Ok(volume) = bench.try_open(&bench.disks) {
+            refused += usize::from(volume.refuses().is_some());
+        }
+        bench.world.set_faults(bench.disks[0], Faults::default());
+        bench.world.crash();
+        let volume = bench.open();
+        assert_eq!(bench.payloads(&volume).len(), 6, "seed {seed}");
+    }
+    assert!(refused > 0);
+}
