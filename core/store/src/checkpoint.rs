@@ -252,6 +252,7 @@ impl Inner {
             Note {
                 sync,
                 rebuild: false,
+                emptied: self.reclaim.emptied_by(applied),
             },
         )
         .await?;
@@ -376,6 +377,7 @@ impl Inner {
             Note {
                 sync,
                 rebuild: true,
+                emptied: Vec::new(),
             },
         )
         .await

@@ -149,6 +149,7 @@ pub fn projection_seeds() -> Vec<Vec<u8>> {
     let note = Note {
         sync: Some(address(4)),
         rebuild: false,
+        emptied: vec![(SegmentIndex(3), Generation(9))],
     };
     vec![
         sync(Base::Previous(address(3))),

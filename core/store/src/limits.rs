@@ -84,6 +84,8 @@ pub const VALUE_BYTES_MAX: usize = 4 * MIB;
 pub const RECLAIM_SEGMENTS_ASKED_MAX: usize = 16;
 /// Segments emptied in one pass: bounds how long it runs and what waits for the next checkpoint.
 pub const RECLAIM_VICTIMS_MAX: usize = 4;
+/// Emptied segments that a checkpoint's note names: eight passes between two checkpoints. A kilobyte's third of the note at most.
+pub const EMPTIED_NOTED_MAX: usize = 32;
 /// Bytes read and appended together while copying: small beside foreground batches.
 pub const RECLAIM_COPY_BYTES: usize = 512 * KIB;
 pub const RECLAIM_COPY_BODIES: usize = 512;

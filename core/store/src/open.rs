@@ -57,7 +57,11 @@ impl Store {
             Some(newest) => load(&io, &volume, &settings, newest).await?,
         };
         match found {
-            Ok(found) => Store::assemble(io, volume, &settings, found).await,
+            Ok(found) => {
+                let opened = Store::assemble(io, volume, &settings, found).await?;
+                opened.0.inner.resume_reclaim(&note.emptied);
+                Ok(opened)
+            }
             Err(Lost(why)) => {
                 tracing::warn!(%why, "the projection is rebuilt from the whole log");
                 Store::open_rebuilding(io, volume, settings).await
@@ -79,6 +83,7 @@ impl Store {
         let note = Note {
             sync,
             rebuild: true,
+            emptied: Vec::new(),
         };
         volume
             .set_checkpoint(volume::Checkpoint {

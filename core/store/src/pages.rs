@@ -7,10 +7,10 @@
 
 use base::cursor::{Reader, Short, Write};
 use bytes::Bytes;
-use volume::{Lsn, RecordAddress};
+use volume::{Generation, Lsn, RecordAddress, SegmentIndex};
 
 use crate::body::{address, put_address};
-use crate::limits::{PAGE_BYTES, PROJECTION_PAGES_MAX, TABLE_RUN_PAGES};
+use crate::limits::{EMPTIED_NOTED_MAX, PAGE_BYTES, PROJECTION_PAGES_MAX, TABLE_RUN_PAGES};
 
 /// What `volume::ArenaRead` holds a page against.
 pub(crate) fn check_of(page: u64, bytes: &[u8]) -> u64 {
@@ -183,6 +183,9 @@ pub(crate) struct Note {
     pub sync: Option<RecordAddress>,
     /// The projection was found unusable or is not wanted: the next open replays the whole log.
     pub rebuild: bool,
+    /// Segments that reclaim had emptied by then and not yet given back. After a restart nothing need be copied out of them again:
+    /// that takes room, and there may be none left.
+    pub emptied: Vec<(SegmentIndex, Generation)>,
 }
 
 impl Note {
@@ -194,6 +197,11 @@ impl Note {
         ];
         if let Some(sync) = &self.sync {
             put_address(&mut out, sync);
+        }
+        out.put_varint(self.emptied.len() as u64);
+        for (segment, generation) in &self.emptied {
+            out.put_varint(u64::from(segment.0));
+            out.put_u32(generation.0);
         }
         out
     }
@@ -213,14 +221,30 @@ impl Note {
         } else {
             None
         };
-        Ok(Note { sync, rebuild })
+        // Older notes end here.
+        let count = if reader.is_empty() {
+            0
+        } else {
+            reader.varint()?
+        };
+        if count > EMPTIED_NOTED_MAX as u64 {
+            return Err(Short);
+        }
+        let mut emptied = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            let segment = u32::try_from(reader.varint()?).map_err(|_| Short)?;
+            emptied.push((SegmentIndex(segment), Generation(reader.u32()?)));
+        }
+        Ok(Note {
+            sync,
+            rebuild,
+            emptied,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use volume::{Generation, SegmentIndex};
-
     use super::*;
 
     fn at(segment: u32) -> RecordAddress {
@@ -249,7 +273,18 @@ mod tests {
         let note = Note {
             sync: Some(at(4)),
             rebuild: true,
+            emptied: vec![
+                (SegmentIndex(3), Generation(9)),
+                (SegmentIndex(70_000), Generation(1)),
+            ],
         };
+        let older = Note {
+            emptied: Vec::new(),
+            ..note.clone()
+        };
+        let bytes = older.encode();
+        let cut = &bytes[..bytes.len() - 1];
+        assert_eq!(Note::decode(cut), Ok(older), "before there was a list");
         assert_eq!(Note::decode(&note.encode()), Ok(note));
         assert_eq!(Note::decode(&[]), Ok(Note::default()));
     }

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use base::BodyName;
 use base::host::job;
 use bytes::Bytes;
-use volume::{Lsn, ReadFault, SegmentIndex, SegmentReport, SegmentState};
+use volume::{Generation, Lsn, ReadFault, SegmentIndex, SegmentReport, SegmentState};
 
 use crate::append::{Origin, Packed};
 use crate::frame::{Frames, Kind};
@@ -47,7 +47,7 @@ pub trait Tenant {
     ) -> LocalFuture<'a, Result<(), StoreFault>>;
 }
 
-/// What reclaim knows of the segments; nothing of it outlives the process.
+/// What reclaim knows of the segments. Only what is emptied outlives the process, in the note of each checkpoint.
 #[derive(Default)]
 pub(crate) struct Ledger {
     /// Live body bytes, where a pass has counted them.
@@ -62,6 +62,7 @@ pub(crate) struct Ledger {
 #[derive(Debug, Clone, Copy)]
 struct Emptied {
     segment: SegmentIndex,
+    generation: Generation,
     since: Lsn,
 }
 
@@ -71,6 +72,17 @@ impl Ledger {
             .borrow()
             .iter()
             .map(|emptied| emptied.segment)
+            .collect()
+    }
+
+    /// Those that a checkpoint with `applied` lets go.
+    pub fn emptied_by(&self, applied: Lsn) -> Vec<(SegmentIndex, Generation)> {
+        self.emptied
+            .borrow()
+            .iter()
+            .filter(|emptied| emptied.since <= applied)
+            .take(EMPTIED_NOTED_MAX)
+            .map(|emptied| (emptied.segment, emptied.generation))
             .collect()
     }
 }
@@ -115,9 +127,14 @@ impl Store {
         }
         let freed = inner.free_emptied(&due, &located).await?;
         let victims = inner.choose(candidates, &located);
-        if !victims.is_empty() {
-            inner.empty(tenant, &victims, located).await?;
-        }
+        let is_lived_in = |victim: &SegmentReport| {
+            let mut places = located.iter().flat_map(|(_, places)| places);
+            places.any(|(segment, _)| *segment == victim.index)
+        };
+        let (lived_in, deserted): (Vec<_>, Vec<_>) = victims.into_iter().partition(is_lived_in);
+        // First what needs no room for copies: where there is none left, it comes back all the same.
+        inner.empty(tenant, &deserted, Vec::new()).await?;
+        inner.empty(tenant, &lived_in, located).await?;
         Ok(freed)
     }
 }
@@ -135,6 +152,23 @@ impl Drop for Running {
 }
 
 impl Inner {
+    /// Goes on where the last checkpoint's note says reclaim was.
+    pub(crate) fn resume_reclaim(&self, noted: &[(SegmentIndex, Generation)]) {
+        let segments = self.volume.segments();
+        let since = self.projection.applied();
+        let still_there = |&(segment, generation): &(SegmentIndex, Generation)| {
+            let report = segments.get(segment.0 as usize)?;
+            let same = report.state == SegmentState::Sealed && report.generation == generation;
+            same.then_some(Emptied {
+                segment,
+                generation,
+                since,
+            })
+        };
+        let emptied = noted.iter().filter_map(still_there);
+        self.reclaim.emptied.borrow_mut().extend(emptied);
+    }
+
     /// Emptied segments that a checkpoint has let go.
     fn due(&self) -> Vec<SegmentIndex> {
         let due = |emptied: &&Emptied| {
@@ -231,7 +265,7 @@ impl Inner {
     }
 
     /// The best of the candidates, now that their live bytes are known.
-    fn choose(&self, candidates: Vec<SegmentReport>, located: &[Located]) -> Vec<SegmentIndex> {
+    fn choose(&self, candidates: Vec<SegmentReport>, located: &[Located]) -> Vec<SegmentReport> {
         let mut counted: HashMap<SegmentIndex, u64> = candidates
             .iter()
             .map(|segment| (segment.index, 0))
@@ -250,7 +284,7 @@ impl Inner {
         worth
             .into_iter()
             .take(RECLAIM_VICTIMS_MAX)
-            .map(|(_, segment)| segment.index)
+            .map(|(_, segment)| segment)
             .collect()
     }
 
@@ -277,10 +311,15 @@ impl Inner {
     async fn empty(
         self: &Rc<Self>,
         tenant: &dyn Tenant,
-        victims: &[SegmentIndex],
+        victims: &[SegmentReport],
         mut located: Vec<Located>,
     ) -> Result<(), StoreFault> {
-        located.retain(|(_, places)| places.iter().any(|(segment, _)| victims.contains(segment)));
+        if victims.is_empty() {
+            return Ok(());
+        }
+        let is_victim =
+            |segment: &SegmentIndex| victims.iter().any(|victim| victim.index == *segment);
+        located.retain(|(_, places)| places.iter().any(|(segment, _)| is_victim(segment)));
         // In log order: neighbours stay neighbours.
         located.sort_by_key(|(body, _)| (body.body.segment, body.body.batch_block, body.body.at));
         located.dedup_by(|(a, _), (b, _)| a == b);
@@ -306,28 +345,26 @@ impl Inner {
                 tenant.moved(std::mem::take(&mut moved)).await?;
             }
         }
-        for segment in victims {
-            if damaged.contains(segment) {
-                continue;
+        for victim in victims {
+            let segment = victim.index;
+            if !damaged.contains(&segment) {
+                match self.records_of(segment).await {
+                    Ok(records) if records.is_empty() => {}
+                    Ok(records) => tenant.carry_forward(records).await?,
+                    Err(StoreFault::Damaged) => damaged.push(segment),
+                    Err(fault) => return Err(fault),
+                }
             }
-            match self.records_of(*segment).await {
-                Ok(records) if records.is_empty() => {}
-                Ok(records) => tenant.carry_forward(records).await?,
-                Err(StoreFault::Damaged) => damaged.push(*segment),
-                Err(fault) => return Err(fault),
-            }
-        }
-        let since = self.content.get();
-        for segment in victims {
-            if damaged.contains(segment) {
+            if damaged.contains(&segment) {
                 tracing::warn!(segment = segment.0, "a segment with damage is kept");
-                self.reclaim.damaged.borrow_mut().push(*segment);
+                self.reclaim.damaged.borrow_mut().push(segment);
             } else {
-                let emptied = Emptied {
-                    segment: *segment,
-                    since,
-                };
-                self.reclaim.emptied.borrow_mut().push(emptied);
+                // One by one: what comes after it may find no room.
+                self.reclaim.emptied.borrow_mut().push(Emptied {
+                    segment,
+                    generation: victim.generation,
+                    since: self.content.get(),
+                });
             }
         }
         self.counted(|counters| counters.reclaim_copied_bytes += copied_bytes);

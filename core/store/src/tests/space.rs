@@ -179,6 +179,54 @@ fn a_full_store_opens_and_checkpoints_however_often_reclaim_is_cut_off() {
 }
 
 #[test]
+fn what_was_emptied_before_a_power_cut_comes_back_after_it() {
+    let rig = Rig::new(7);
+    let emptied = rig.block_on(async {
+        let shelf = rig.open().await;
+        for key in 1..=400 {
+            shelf.put(key, &body(key)).await.unwrap();
+        }
+        for key in 1..=400 {
+            if key % 10 != 5 {
+                shelf.take(key).await.unwrap();
+            }
+        }
+        shelf.checkpoint().await.unwrap();
+        assert_eq!(shelf.store.reclaim(&shelf).await, Ok(0));
+        shelf.checkpoint().await.unwrap();
+        shelf.store.inner.reclaim.emptied_segments().len()
+    });
+    assert!(emptied > 1);
+    for cut_short in [true, false] {
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            assert_eq!(shelf.store.inner.reclaim.emptied_segments().len(), emptied);
+            if cut_short {
+                // The list outlives an opening and a checkpoint that do nothing about it.
+                shelf.checkpoint().await.unwrap();
+                return;
+            }
+            assert_eq!(shelf.store.reclaim(&shelf).await, Ok(emptied));
+            shelf.checkpoint().await.unwrap();
+            shelf.verify(body).await;
+        });
+    }
+    rig.world.crash();
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        shelf.verify(body).await;
+        shelf.store.request_rebuild().await.unwrap();
+    });
+    rig.world.crash();
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        assert!(shelf.store.open_report().rebuilt);
+        shelf.verify(body).await;
+    });
+}
+
+#[test]
 fn a_full_store_outlives_restarts_and_can_be_emptied() {
     for seed in 30..33 {
         let content = |key| noise(key, 100_000);
