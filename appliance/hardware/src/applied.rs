@@ -319,14 +319,24 @@ fn card_rows(profile: &Profile, shape: &Shape, placed: &plan::Placement) -> Vec<
         .collect()
 }
 
-/// How many of the huge pages somebody uses.
+/// The engine's batch buffers lie in huge pages, one each; nobody else here uses any.
 fn huge_page_use(root: &Path, profile: &Profile) -> Option<Row> {
     profile.memory.hugepages?;
     let directory = root.join("sys/kernel/mm/hugepages/hugepages-2048kB");
     let total = read::number(&directory.join("nr_hugepages"))?;
     let free = read::number(&directory.join("free_hugepages"))?;
-    let used = format!("{} of {total} in use", total.saturating_sub(free));
-    Some(Row::new("memory", "huge pages", "", "", used, true))
+    let (used, wanted) = (
+        total.saturating_sub(free),
+        profile.storage.batch_buffers as u64,
+    );
+    Some(Row::new(
+        "memory",
+        "huge pages in use",
+        "storage.batch_buffers",
+        wanted.to_string(),
+        used.to_string(),
+        used >= wanted,
+    ))
 }
 
 fn watchdog_rows(root: &Path, profile: &Profile) -> Option<Row> {

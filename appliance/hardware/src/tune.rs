@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(value("sys/block/nvme0n1/queue/scheduler"), Some("none"));
         assert_eq!(
             value("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"),
-            Some("32")
+            Some("16")
         );
     }
 

@@ -91,7 +91,7 @@ pub struct MatchNic {
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
     pub percent: u8,
-    /// Pages of 2 MiB set aside for the volume's buffers.
+    /// Pages of 2 MiB set aside for the volume's batch buffers, one each.
     pub hugepages: Option<u64>,
 }
 
@@ -358,6 +358,12 @@ impl Profile {
             return Err(format!(
                 "storage.batch_buffers: write {} (batches_in_flight + 2) to 1024",
                 storage.batches_in_flight + 2
+            ));
+        }
+        let buffers = storage.batch_buffers as u64;
+        if self.memory.hugepages.is_some_and(|pages| pages < buffers) {
+            return Err(format!(
+                "memory.hugepages: write {buffers} (storage.batch_buffers) or more, or leave it out"
             ));
         }
         self.zones.check()?;

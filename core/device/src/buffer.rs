@@ -10,6 +10,8 @@ use crate::BLOCK_BYTES;
 #[derive(Debug)]
 pub struct Buffer {
     map: MmapMut,
+    /// The part of the map in use.
+    bytes: usize,
     /// Where a ring registered this memory, if it did.
     registered: Option<u16>,
 }
@@ -19,14 +21,16 @@ impl Buffer {
     /// memory left: the plan has counted every buffer before start.
     pub fn zeroed(bytes: usize) -> Buffer {
         assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES));
-        Buffer::from_map(MmapMut::map_anon(bytes).expect("planned memory is there"))
+        let map = MmapMut::map_anon(bytes).expect("planned memory is there");
+        Buffer::from_map(map, bytes)
     }
 
-    /// Wraps memory mapped elsewhere (huge pages). Its length must be a multiple of `BLOCK_BYTES`.
-    pub fn from_map(map: MmapMut) -> Buffer {
-        assert!(!map.is_empty() && map.len().is_multiple_of(BLOCK_BYTES));
+    /// The first `bytes` (a positive multiple of `BLOCK_BYTES`) of memory mapped elsewhere: a huge page may be larger than what is wanted of it.
+    pub fn from_map(map: MmapMut, bytes: usize) -> Buffer {
+        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES) && bytes <= map.len());
         Buffer {
             map,
+            bytes,
             registered: None,
         }
     }
@@ -44,12 +48,12 @@ impl Buffer {
 impl std::ops::Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.map
+        &self.map[..self.bytes]
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.map
+        &mut self.map[..self.bytes]
     }
 }

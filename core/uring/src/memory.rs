@@ -40,7 +40,7 @@ impl Registered {
     #[expect(unsafe_code, reason = "registering hands the kernel an address")]
     /// A buffer of `bytes`, registered when it is large enough, a slot is free and the memory limit allows.
     pub fn allocate(&mut self, ring: &IoUring, bytes: usize) -> Buffer {
-        let mut buffer = Buffer::from_map(map(bytes));
+        let mut buffer = Buffer::from_map(map(bytes), bytes);
         if bytes < REGISTERED_BUFFER_BYTES_MIN
             || self.used == REGISTERED_BUFFERS_MAX
             || self.bytes + bytes > REGISTERED_BYTES_MAX
@@ -94,11 +94,13 @@ impl Registered {
     }
 }
 
-/// Anonymous memory; from the pool of huge pages when it is a multiple of them and there are any.
+/// Anonymous memory; huge pages of its own when it fills half of the last one at least and the pool has them. Batches are of 1 MiB: what
+/// stays unused is memory that was set aside anyway, and sharing a page between two buffers would take `unsafe` at every access.
 fn map(bytes: usize) -> MmapMut {
-    if bytes.is_multiple_of(HUGE_PAGE_BYTES)
+    let huge_bytes = bytes.next_multiple_of(HUGE_PAGE_BYTES);
+    if huge_bytes - bytes <= HUGE_PAGE_BYTES / 2
         && let Ok(map) = MmapOptions::new()
-            .len(bytes)
+            .len(huge_bytes)
             .huge(Some(21))
             .populate()
             .map_anon()

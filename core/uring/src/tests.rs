@@ -101,6 +101,7 @@ fn registered_and_plain_buffers_say_the_same() {
     let device = local.ring.open(&path).unwrap();
     let mut data = local.ring.allocate(MIB);
     assert!(data.registered().is_some());
+    assert_eq!(data.len(), MIB, "also where its memory is a huge page");
     assert!(local.ring.allocate(BLOCK_BYTES).registered().is_none());
     for (index, byte) in data.iter_mut().enumerate() {
         *byte = (index / 4096) as u8;

@@ -74,7 +74,11 @@ fn what_was_applied_reads_as_promised_and_the_rest_says_why() {
         )
         .file("sys/devices/system/cpu/isolated", "1-7\n")
         .file("sys/devices/system/cpu/nohz_full", "1-6\n")
-        .file("proc/irq/30/effective_affinity_list", "5\n");
+        .file("proc/irq/30/effective_affinity_list", "5\n")
+        .file(
+            "sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
+            "1\n",
+        );
     let root = fixture.root();
     let placed = plan::place::place(&profile.zones, &plan.machine).expect("it fits");
     let steps = tune::steps(root, &profile, &shape, &placed);
@@ -82,7 +86,11 @@ fn what_was_applied_reads_as_promised_and_the_rest_says_why() {
     let rows = rows(root, &plan, &profile, &shape, &[]);
     assert_eq!(
         differing(&rows),
-        ["iou-wrk-101 (109)", "/sys/devices/system/cpu/nohz_full"],
+        [
+            "iou-wrk-101 (109)",
+            "/sys/devices/system/cpu/nohz_full",
+            "huge pages in use"
+        ],
         "{rows:#?}"
     );
     let moving = rows.iter().find(|row| row.what.contains("eth0-rx-0"));
