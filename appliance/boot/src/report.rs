@@ -9,6 +9,7 @@ pub const PATH: &str = "run/ringpost/boot.json";
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// Of the image; of this program where it is no image.
     pub version: String,
     /// Where the settings came from, in words; `None`: nowhere.
     pub settings: Option<String>,

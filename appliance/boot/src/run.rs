@@ -54,7 +54,8 @@ pub enum Outcome {
 /// Does it all. The report is written whatever the outcome.
 pub fn run(world: &World) -> (Outcome, Report) {
     let mut report = Report {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: hardware::image_version(&world.root)
+            .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         shape: hardware::probe(&world.root),
         ..Report::default()
     };

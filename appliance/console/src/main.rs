@@ -151,7 +151,9 @@ fn set_up(root: &Path, known: &Known) -> io::Result<()> {
         echo,
         hidden: false,
     };
-    let settings = match setup::ask(&mut talk, &known.shape) {
+    let settings = match setup::ask(&mut talk, &known.shape, &|name| {
+        control::content::look(&root.join("dev").join(name)).0
+    }) {
         Ok(Some(settings)) => settings,
         Ok(None) => return Ok(()),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(error),

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use hardware::disks::stable_path;
+use hardware::health::Holds;
 use plan::{Settings, Shape, Size};
 
 use crate::limits::{PEM_LINES_MAX, TRIES_MAX};
@@ -53,13 +54,19 @@ impl<R: BufRead, W: Write, E: FnMut(bool)> Talk for Lines<R, W, E> {
 }
 
 /// Asks everything. `Ok(None)`: the last question was not answered with yes, and nothing is to be done.
-pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
+/// `holds` says what lies on a disk, by the kernel's name: blank ones and legs may be chosen, nothing else.
+pub fn ask(
+    talk: &mut dyn Talk,
+    shape: &Shape,
+    holds: &dyn Fn(&str) -> Holds,
+) -> io::Result<Option<String>> {
     talk.say("\nThis box has no settings yet. A few questions; nothing is written before the last one.\n\n")?;
     let name = question(talk, "Host name (like mail.example.org): ", host_name)?;
     let network = network(talk, shape)?;
-    let Some(legs) = disks(talk, shape)? else {
+    let Some(chosen) = disks(talk, shape, holds)? else {
         return Ok(None);
     };
+    let legs: Vec<String> = chosen.iter().map(|disk| disk.path.clone()).collect();
     let domain = question(talk, "First mail domain (like example.org): ", host_name)?;
     let text = format!("First account (name before the @{domain}): ");
     let account = question(talk, &text, local_part)?;
@@ -77,7 +84,14 @@ pub fn ask(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<String>> {
         talk.say(&format!("That does not work: {misfit}\n"))?;
         return Ok(None);
     }
-    talk.say("\nALL DATA on these disks will be lost:\n")?;
+    // The engine never formats over a leg, whatever is answered here.
+    if chosen.iter().any(|disk| disk.leg) {
+        talk.say(
+            "\nThe mail volume on these disks is taken over with its mail; no account is made:\n",
+        )?;
+    } else {
+        talk.say("\nALL DATA on these disks will be lost:\n")?;
+    }
     for leg in &legs {
         talk.say(&format!("  {leg}\n"))?;
     }
@@ -177,24 +191,58 @@ fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
     ))
 }
 
-/// The stable paths of the chosen disks; `None`: there is none to choose.
-fn disks(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<Vec<String>>> {
-    let disks: Vec<(String, String)> = shape
-        .mail_disks()
-        .filter_map(|disk| {
-            let path = stable_path(disk)?;
-            let shown = format!("{} {} {}", Size(disk.bytes), disk.class.name(), disk.model);
-            Some((path, shown))
-        })
-        .collect();
+/// A disk that may be chosen.
+#[derive(Debug, Clone)]
+struct Choice {
+    path: String,
+    /// It is a leg already.
+    leg: bool,
+}
+
+/// The chosen disks; `None`: there is none to choose.
+fn disks(
+    talk: &mut dyn Talk,
+    shape: &Shape,
+    holds: &dyn Fn(&str) -> Holds,
+) -> io::Result<Option<Vec<Choice>>> {
+    let mut disks = Vec::new();
+    let mut lines = String::new();
+    let mut others = String::new();
+    for disk in shape.mail_disks() {
+        let Some(path) = stable_path(disk) else {
+            continue;
+        };
+        let shown = format!("{} {} {}", Size(disk.bytes), disk.class.name(), disk.model);
+        let (leg, note) = match holds(&disk.name) {
+            Holds::Nothing => (false, ""),
+            Holds::Leg => (
+                true,
+                "  (a leg of a mail volume: taken over, not formatted)",
+            ),
+            Holds::Something => {
+                others += &format!("  -  {shown}  {path}  (not blank: not offered)\n");
+                continue;
+            }
+            Holds::Unknown => {
+                others += &format!("  -  {shown}  {path}  (cannot be read: not offered)\n");
+                continue;
+            }
+        };
+        disks.push(Choice {
+            path: path.clone(),
+            leg,
+        });
+        lines += &format!("  {}  {shown}  {path}{note}\n", disks.len());
+    }
     if disks.is_empty() {
-        talk.say("No disk without partitions is here: plug in two, and start again.\n")?;
+        talk.say(&format!(
+            "No blank disk is here: plug in two, and start again.\n{others}"
+        ))?;
         return Ok(None);
     }
-    talk.say("Disks for mail (whole disks without partitions):\n")?;
-    for (number, (path, shown)) in disks.iter().enumerate() {
-        talk.say(&format!("  {}  {shown}  {path}\n", number + 1))?;
-    }
+    talk.say(&format!(
+        "Disks for mail (whole, without partitions):\n{lines}{others}"
+    ))?;
     let chosen = question(
         talk,
         "Numbers of the two that mirror each other (like 1 2): ",
@@ -228,7 +276,7 @@ fn disks(talk: &mut dyn Talk, shape: &Shape) -> io::Result<Option<Vec<String>>> 
     Ok(Some(
         chosen
             .into_iter()
-            .map(|number| disks[number - 1].0.clone())
+            .map(|number| disks[number - 1].clone())
             .collect(),
     ))
 }
@@ -341,6 +389,13 @@ mod tests {
 
     /// What is said to these answers, and what comes of them.
     fn talk(answers: &str) -> (String, io::Result<Option<String>>) {
+        talk_of(answers, &|_| Holds::Nothing)
+    }
+
+    fn talk_of(
+        answers: &str,
+        holds: &dyn Fn(&str) -> Holds,
+    ) -> (String, io::Result<Option<String>>) {
         let fixture = machine();
         let mut said = Vec::new();
         let outcome = ask(
@@ -351,6 +406,7 @@ mod tests {
                 hidden: false,
             },
             &probe(fixture.root()),
+            holds,
         );
         (String::from_utf8(said).expect("text"), outcome)
     }
@@ -373,6 +429,25 @@ mod tests {
             !said.contains("vdc"),
             "a system disk is not offered: {said}"
         );
+    }
+
+    #[test]
+    fn a_disk_that_holds_something_is_never_offered_and_a_leg_is_taken_over() {
+        let (said, outcome) = talk_of("mail.example.org\n\n2\n", &|name| match name {
+            "vda" => Holds::Leg,
+            _ => Holds::Something,
+        });
+        assert!(outcome.is_err(), "the second disk is no choice");
+        assert!(said.contains("taken over, not formatted"), "{said}");
+        assert!(said.contains("not blank: not offered"), "{said}");
+        let (said, _) = talk_of(
+            "mail.example.org\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\n\nyes\n",
+            &|_| Holds::Leg,
+        );
+        assert!(!said.contains("ALL DATA"), "{said}");
+        let (said, outcome) = talk_of("mail.example.org\n\n", &|_| Holds::Unknown);
+        assert_eq!(outcome.expect("asked"), None);
+        assert!(said.contains("cannot be read: not offered"), "{said}");
     }
 
     #[test]

@@ -221,7 +221,8 @@ impl Admin {
             })
         });
         Ok(Status {
-            version: env!("CARGO_PKG_VERSION").into(),
+            version: hardware::image_version(std::path::Path::new("/"))
+                .unwrap_or_else(|| env!("CARGO_PKG_VERSION").into()),
             server_name: self.plan().server_name.clone(),
             serving: refuses.is_none() && !self.is_stopping(),
             refuses,

@@ -20,6 +20,7 @@ mod appliance;
 mod applied;
 pub mod client;
 pub mod command;
+pub mod content;
 mod credentials;
 mod dump;
 mod fsck;

@@ -28,6 +28,8 @@ pub const FSCK_FINDINGS_MAX: usize = 1_000;
 /// How long a leg's last operations are waited for before its device is let go.
 pub const LET_GO_TRIES: u32 = 100;
 pub const LET_GO_PAUSE: Duration = Duration::from_millis(100);
+/// A device is blank when this much of its beginning and end is zero (core/volume/FORMAT.md).
+pub const BLANK_BYTES: usize = 4 << 20;
 /// A password shorter than this is refused; longer than the other is not hashed.
 pub const PASSWORD_BYTES_MIN: usize = 6;
 pub const PASSWORD_BYTES_MAX: usize = 1024;

@@ -3,21 +3,29 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hardware::health::{self, DiskLine, Health, Report};
+use hardware::health::{self, DiskLine, Health, Holds, Report};
 use hardware::network::{self, Link, Network};
 use plan::Size;
 
 use crate::answer::Refused;
+use crate::content;
 use crate::show::{span, table};
 use crate::words::LegLine;
 
-/// Every disk with its health, and the leg that lies on it. Reads files only, but many: not on a thread that others wait for.
+/// Every disk with its health, and the leg that lies on it. Reads many files, and both ends of disks that are not in use: not
+/// on a thread that others wait for.
 pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Vec<DiskLine>, Refused> {
     let look = move || {
         let root = Path::new("/");
         let shape = hardware::probe(root);
         let report = health::load(root).map_err(|error| format!("the disks' health: {error}"))?;
-        Ok(lines(shape.disks, report.as_ref(), &legs, now()))
+        let mut lines = lines(shape.disks, report.as_ref(), &legs, now());
+        for line in &mut lines {
+            look_at(line, &legs, &|name| {
+                content::look(&Path::new("/dev").join(name))
+            });
+        }
+        Ok(lines)
     };
     tokio::task::spawn_blocking(look)
         .await
@@ -70,9 +78,31 @@ fn lines(
             looked_s_ago: report.map(|report| now.saturating_sub(report.looked_at)),
             health,
             disk,
+            holds: Holds::Unknown,
         }
     };
     disks.into_iter().map(line).collect()
+}
+
+/// Adds what lies on a disk that nobody uses: after a restart a leg that left is known by what stands on it alone.
+fn look_at(line: &mut DiskLine, legs: &[LegLine], look: &dyn Fn(&str) -> (Holds, Option<String>)) {
+    let used = line
+        .leg
+        .and_then(|index| legs.iter().find(|leg| leg.index == index));
+    if line.disk.partitions > 0 || used.is_some_and(|leg| leg.state == "in_sync") {
+        return;
+    }
+    let (holds, id) = look(&line.disk.name);
+    line.holds = holds;
+    // Nothing, where a leg was last seen: another disk in its bay.
+    line.leg = match holds {
+        Holds::Leg => legs
+            .iter()
+            .find(|leg| Some(&leg.id) == id.as_ref())
+            .map(|leg| leg.index),
+        Holds::Nothing | Holds::Something => None,
+        Holds::Unknown => line.leg,
+    };
 }
 
 /// `/dev/disk/by-id/nvme-X` → `nvme0n1`.
@@ -87,10 +117,13 @@ pub(crate) fn show_disks(lines: &[DiskLine]) -> String {
         .iter()
         .map(|line| {
             let (disk, health) = (&line.disk, &line.health);
-            let used = match (line.leg, disk.partitions, disk.removable) {
+            let used = match (line.leg, disk.partitions, line.holds) {
                 (Some(leg), ..) => format!("leg {leg}"),
-                (None, 0, false) => "free".into(),
-                (None, 0, true) => "removable".into(),
+                (None, 0, Holds::Leg) => "old leg".into(),
+                (None, 0, Holds::Something) => "not blank".into(),
+                (None, 0, _) if disk.removable => "removable".into(),
+                (None, 0, Holds::Nothing) => "free".into(),
+                (None, 0, Holds::Unknown) => "unknown".into(),
                 (None, ..) => "system".into(),
             };
             vec![
@@ -117,6 +150,12 @@ pub(crate) fn show_disks(lines: &[DiskLine]) -> String {
     for line in lines {
         if let Some(id) = hardware::disks::stable_path(&line.disk) {
             text.push_str(&format!("{}  {id}\n", line.disk.name));
+        }
+        if line.leg.is_none() && line.holds == Holds::Leg {
+            text.push_str(&format!(
+                "{}  a leg that left the mirror, or of another box: it may hold mail\n",
+                line.disk.name
+            ));
         }
         for finding in &line.health.findings {
             text.push_str(&format!("{}  {finding}\n", line.disk.name));
@@ -233,7 +272,11 @@ mod tests {
             looked_at: 100,
             disks: vec![failing],
         };
-        let text = show_disks(&lines(disks, Some(&report), &[], 160));
+        let mut lines = lines(disks, Some(&report), &[], 160);
+        for line in &mut lines {
+            look_at(line, &[], &|_| (Holds::Nothing, None));
+        }
+        let text = show_disks(&lines);
         for told in [
             "FAILING",
             "71 °C",
@@ -244,6 +287,40 @@ mod tests {
             "asked 60 s ago",
         ] {
             assert!(text.contains(told), "`{told}` is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_blank_disk_is_free() {
+        let fixture = Fixture::new().disk("vda", Kind::Virtio, 1 << 30, None, &["virtio-a"]);
+        let disks = hardware::probe(fixture.root()).disks;
+        let stale = LegLine {
+            index: 1,
+            id: "aaaa".into(),
+            state: "stale".into(),
+            path: None,
+            progress: None,
+            repairs: 0,
+            read_faults: 0,
+            write_faults: 0,
+            stale_since: None,
+            why: None,
+        };
+        let legs = [stale];
+        let told = |holds: Holds, id: Option<&str>| {
+            let mut lines = lines(disks.clone(), None, &legs, 0);
+            let found = (holds, id.map(str::to_owned));
+            look_at(&mut lines[0], &legs, &|_| found.clone());
+            show_disks(&lines)
+        };
+        assert!(told(Holds::Nothing, None).contains("free"));
+        for (text, word) in [
+            (told(Holds::Leg, Some("aaaa")), "leg 1"),
+            (told(Holds::Leg, Some("bbbb")), "old leg"),
+            (told(Holds::Something, None), "not blank"),
+            (told(Holds::Unknown, None), "unknown"),
+        ] {
+            assert!(text.contains(word) && !text.contains("free"), "{text}");
         }
     }
 

@@ -80,6 +80,23 @@ pub struct DiskLine {
     pub looked_s_ago: Option<u64>,
     /// The leg of the volume that lies on it.
     pub leg: Option<u8>,
+    /// What was found on it; not looked at where it is a leg in use or has partitions.
+    #[serde(default)]
+    pub holds: Holds,
+}
+
+/// What lies on a disk without partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// Its first and last 4 MiB are zero.
+    Nothing,
+    /// A leg that no volume here counts on: detached, retired, or of another box. It may hold mail.
+    Leg,
+    Something,
+    /// Not looked at, or it could not be read.
+    #[default]
+    Unknown,
 }
 
 /// Asks every disk of `shape`. Takes as long as the slowest; a disk that hangs is given up after `SMARTCTL_WITHIN`.

@@ -38,6 +38,15 @@ pub fn alarms(root: &std::path::Path) -> Vec<String> {
     alarms
 }
 
+/// The version of the image that runs (`IMAGE_VERSION` of `/etc/os-release`); `None`: this is no image.
+pub fn image_version(root: &std::path::Path) -> Option<String> {
+    let text = read::text(&root.join("etc/os-release"))?;
+    let version = text
+        .lines()
+        .find_map(|line| line.strip_prefix("IMAGE_VERSION="))?;
+    Some(version.trim().trim_matches('"').to_owned())
+}
+
 pub use applied::{Row, Verdict};
 pub use apply::{Difference, apply, check};
 pub use probe::probe;

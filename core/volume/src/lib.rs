@@ -93,6 +93,7 @@ use crate::segment::Purpose;
 pub use crate::arena::page_check;
 pub use crate::inner::OnDurable;
 pub use crate::pool::Premade;
+pub use crate::superblock::{HEAD_BYTES, leg_on};
 pub use crate::types::*;
 pub use crate::walk::Walk;
 

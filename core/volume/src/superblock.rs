@@ -241,6 +241,25 @@ pub(crate) fn decode_slot(bytes: &[u8], copy: usize, at: u64) -> SlotContent {
     decode_checked(bytes, copy).unwrap_or(SlotContent::Other)
 }
 
+/// Bytes of a device's head that `leg_on` looks at: the guard page and ring H0, which lies there in every layout.
+pub const HEAD_BYTES: usize = H0_AT + RING_SLOTS as usize * BLOCK_BYTES;
+const H0_AT: usize = 64 << 10;
+
+/// Whose leg a device is, by the newest whole slot in its first `HEAD_BYTES`. `None` proves nothing: that ring may be damaged,
+/// or written by a newer release.
+pub fn leg_on(head: &[u8]) -> Option<(VolumeId, LegId)> {
+    let ring = head.get(H0_AT..)?.chunks_exact(BLOCK_BYTES);
+    let slots = ring.enumerate().filter_map(|(number, bytes)| {
+        let at = (H0_AT + number * BLOCK_BYTES) as u64;
+        match decode_slot(bytes, 0, at) {
+            SlotContent::Valid(slot) => Some(slot),
+            SlotContent::Newer | SlotContent::Other => None,
+        }
+    });
+    let newest = slots.max_by_key(|slot| slot.superblock.seq)?;
+    Some((newest.superblock.volume, newest.leg))
+}
+
 fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
     let mut reader = Reader::new(bytes);
     if reader.u64()? != MAGIC {

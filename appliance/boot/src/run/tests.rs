@@ -40,9 +40,12 @@ fn read(fixture: &Fixture, path: &str) -> String {
 
 #[test]
 fn a_credential_alone_makes_a_box_ready() {
-    let fixture = small().file("credentials/ringpost.config", SMALL);
+    let fixture = small()
+        .file("credentials/ringpost.config", SMALL)
+        .file("etc/os-release", "ID=debian\nIMAGE_VERSION=\"1.2.3\"\n");
     let (outcome, report) = run(&world(&fixture));
     assert_eq!(outcome, Outcome::Ready, "{report:#?}");
+    assert_eq!(report.version, "1.2.3", "of the image, not of the program");
     let profile = report.profile.as_ref().expect("chosen");
     assert_eq!(profile.name, "qemu-small");
     assert!(profile.why.contains("vendor QEMU"), "{}", profile.why);
