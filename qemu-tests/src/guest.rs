@@ -16,7 +16,7 @@ use crate::bound;
 use crate::failure::{Doing, Failure, Told};
 use crate::harm;
 use crate::keep::{self, Keep};
-use crate::limits::{IDLE_FOR, IDLE_SHARE, SOCKETS_WITHIN};
+use crate::limits::{BOOT_CPU_MAX, BOOT_MAX, IDLE_FOR, IDLE_SHARE, SOCKETS_WITHIN};
 use crate::pace;
 use crate::ports::{self, Forward};
 use crate::qmp::Qmp;
@@ -243,10 +243,10 @@ impl Guest {
 
     /// Waits for READY since the last power-on or reset.
     pub fn ready(&mut self) -> Told<Booted> {
-        self.wait(READY, &[], pace::boot_deadline())?;
+        self.wait(READY, &[], BOOT_MAX)?;
         let booted = Booted {
             wall: self.began.elapsed(),
-            cpu: self.cpu().saturating_sub(self.cpu_before),
+            cpu: self.cpu_of_boot(),
         };
         pace::measured(booted.wall);
         eprintln!(
@@ -255,6 +255,10 @@ impl Guest {
             booted.cpu.as_secs_f64()
         );
         Ok(booted)
+    }
+
+    fn cpu_of_boot(&self) -> Duration {
+        self.cpu().saturating_sub(self.cpu_before)
     }
 
     /// Waits until the guest has said `text` since the last power-on or reset. Trouble on the serial line, the end of QEMU, and a
@@ -285,6 +289,11 @@ impl Guest {
                         format!(
                             "the guest neither speaks nor works for {} s",
                             IDLE_FOR.as_secs()
+                        )
+                    } else if text == READY && self.cpu_of_boot() > BOOT_CPU_MAX {
+                        format!(
+                            "the guest has worked for {} s of CPU time",
+                            BOOT_CPU_MAX.as_secs()
                         )
                     } else if let Some(trouble) = self.serial.trouble(mark, expected) {
                         let since: &mut Instant = said_at.get_or_insert_with(Instant::now);

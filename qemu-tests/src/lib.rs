@@ -3,7 +3,7 @@
 //! A `Shape` says what the machine has; `Guest::start` turns it into a running QEMU with a serial log that is watched, a
 //! QMP connection and forwarded ports; `Ledger` remembers outside what was acknowledged. What must hold: a failing boot
 //! is reported by what the serial line says (kernel trouble, a failed unit, a refused start, an idle guest), not by a
-//! time-out; deadlines are written for an unshared machine and stretched once, by the first boot that was measured; QEMU
+//! time-out; deadlines are written for an unshared machine and stretched by the slowest boot so far; QEMU
 //! is killed when its `Guest` is dropped; a failure keeps serial log and disks in a directory whose path is printed.
 //!
 //! Start reading at `guest.rs`; the stories are in `stories.rs`, one line each.

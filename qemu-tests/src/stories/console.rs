@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::failure::{Failure, Told, ensure};
 use crate::guest::Guest;
 use crate::ledger::{ALICE, PASSWORD};
+use crate::limits::BOOT_MAX;
 use crate::pace;
 use crate::screen::{COLUMNS, Screen};
 use crate::serial::{DASHBOARD, Mark};
@@ -116,9 +117,7 @@ pub fn set_up_on_serial(world: &mut World) -> Told<()> {
     machine.give_back(guest);
     world.told(machine, |machine| {
         let begin = machine.guest().begin;
-        machine
-            .guest()
-            .wait(DASHBOARD, &[], pace::boot_deadline())?;
+        machine.guest().wait(DASHBOARD, &[], BOOT_MAX)?;
         drawn(machine.guest(), begin, "Press Enter")?;
         let serial = machine.guest().serial.clone();
         let from = serial.mark();

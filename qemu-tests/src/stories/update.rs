@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::HTTPS;
 use crate::ledger::reply_within;
-use crate::pace;
+use crate::limits::BOOT_MAX;
 use crate::releases::{BAD, BASE, NEXT, Releases};
 use crate::serial::{Kind, READY};
 use crate::serve::Serve;
@@ -171,11 +171,11 @@ fn fall_back(machine: &mut Machine, releases: &Releases, tries: usize) -> Told<(
     let mut mark = guest.begin;
     for _ in 0..tries {
         // A shutdown, a boot and the gate.
-        guest.wait_since(mark, NOT_PASSED, &EXPECTED, pace::boot_deadline() * 2)?;
+        guest.wait_since(mark, NOT_PASSED, &EXPECTED, BOOT_MAX * 2)?;
         mark = guest.serial.mark();
     }
     guest.new_boot();
-    guest.wait_since(mark, READY, &EXPECTED, pace::boot_deadline() * 2)?;
+    guest.wait_since(mark, READY, &EXPECTED, BOOT_MAX * 2)?;
     machine.ready()?;
     let status = status(machine, releases)?;
     ensure(running(&status)? == home, || {
