@@ -10,8 +10,21 @@ use serde::de::DeserializeOwned;
 pub struct Misfit(pub String);
 
 impl Misfit {
+    /// What a file says comes back in sentences: nothing in them moves a terminal's cursor or begins a line of a log.
     pub fn new(sentence: impl Into<String>) -> Misfit {
-        Misfit(sentence.into())
+        let sentence = sentence.into();
+        let obeyed = |c: char| c.is_control() && c != '\n';
+        if !sentence.contains(obeyed) {
+            return Misfit(sentence);
+        }
+        let mut printable = String::with_capacity(sentence.len());
+        for c in sentence.chars() {
+            match obeyed(c) {
+                true => printable.extend(c.escape_default()),
+                false => printable.push(c),
+            }
+        }
+        Misfit(printable)
     }
 }
 
@@ -29,13 +42,14 @@ impl Source<'_> {
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        Misfit(format!("{}:{line}: {sentence}", self.name))
+        let sentence = sentence.to_string().replace('\n', "\\n");
+        Misfit::new(format!("{}:{line}: {sentence}", self.name))
     }
 }
 
 pub fn read_file(path: &Path) -> Result<String, Misfit> {
     std::fs::read_to_string(path)
-        .map_err(|error| Misfit(format!("cannot read {}: {error}", path.display())))
+        .map_err(|error| Misfit::new(format!("cannot read {}: {error}", path.display())))
 }
 
 /// Parses `source` into a strict type (`deny_unknown_fields`).

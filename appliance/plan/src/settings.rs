@@ -270,6 +270,7 @@ impl Settings {
             )));
         }
         let told = |sentence: String| Misfit::new(format!("{}: {sentence}", source.name));
+        crate::site::check_host("server.name", &self.server.name).map_err(told)?;
         if let Some(network) = &self.network {
             network.check().map_err(told)?;
         }

@@ -178,7 +178,7 @@ fn check_name(key: &str, name: &str, pattern: bool) -> Result<(), String> {
     ))
 }
 
-fn check_host(key: &str, name: &str) -> Result<(), String> {
+pub(crate) fn check_host(key: &str, name: &str) -> Result<(), String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-.:".contains(c);
     if !name.is_empty() && name.len() <= 255 && name.chars().all(good) {
         return Ok(());
@@ -331,6 +331,7 @@ mod tests {
                 "1 to 4094",
             ),
             ("[time]\nntp = [\"a b\"]\n", "neither a host name"),
+            ("[server]\nname = \"a\\r\\nb\"\n", "neither a host name"),
             (
                 "[[account]]\naddress = \"alice@example.org\"\npassword_hash = \"$argon2id$\"\n",
                 "add `[[domain]]`",
