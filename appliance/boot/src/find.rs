@@ -18,6 +18,8 @@ const USB: &str = "ringpost.toml";
 pub enum From {
     Credential,
     Applied,
+    /// Beside the applied ones, until somebody confirms them.
+    Candidate,
     Esp,
     Usb,
 }
@@ -35,6 +37,7 @@ impl From {
         match self {
             From::Credential => "a systemd credential",
             From::Applied => "the applied settings on the state partition",
+            From::Candidate => "the state partition, on probation",
             From::Esp => "the EFI system partition",
             From::Usb => "a USB stick",
         }

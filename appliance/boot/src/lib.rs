@@ -5,6 +5,11 @@
 //! stick. `settle.rs` makes them complete (profile, legs, password hashes). `network.rs` writes files for systemd-networkd.
 //! `selftest.rs` names what is missing, `last_end.rs` says how the run before ended. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
 //!
+//!
+//! Afterwards settings are changed from afar. `serve.rs` performs what the daemon asks for (`ask.rs`): `check.rs` holds new settings
+//! against the box as the next boot would, `change.rs` says what differs and when it takes effect, `secret.rs` keeps hashes to the
+//! box, `probation.rs` gives up what nobody confirms, `history.rs` remembers who did what.
+//!
 //! What must hold: everything is below a root directory that the caller names, so that a test needs no machine; settings
 //! that are there and wrong are refused with file, line and fix, and never passed over for older ones; no secret is written
 //! into the report; what is tuned and does not hold is told, and stops nothing.
@@ -12,13 +17,20 @@
 //! Start reading at `run.rs`.
 #![forbid(unsafe_code)]
 
+pub mod ask;
+pub mod change;
+pub mod check;
 pub mod find;
+pub mod history;
 pub mod last_end;
 pub mod limits;
 mod network;
+pub mod probation;
 pub mod report;
 pub mod run;
+pub mod secret;
 mod selftest;
+pub mod serve;
 mod settle;
 mod write;
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use boot::limits::LEGS_WITHIN;
 use boot::{Outcome, Report, World, last_end};
@@ -22,16 +22,30 @@ struct Flags {
     #[arg(long)]
     again: bool,
     #[command(subcommand)]
-    note: Option<Note>,
+    word: Option<Word>,
 }
 
-/// Words from systemd, for the list of incidents.
+/// Words from systemd.
 #[derive(Debug, clap::Subcommand)]
-enum Note {
+enum Word {
     /// The engine ended, as `SERVICE_RESULT` and `EXIT_STATUS` say
     EngineEnded,
     /// The box goes off in good order
     BoxEnds,
+    /// Settings of a box that runs
+    #[command(subcommand)]
+    Settings(SettingsWord),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum SettingsWord {
+    /// Do what the daemon asked for in the exchange directory
+    Serve {
+        #[arg(long, default_value = boot::ask::EXCHANGE)]
+        exchange: PathBuf,
+    },
+    /// Give up settings on probation when nobody confirms them
+    Guard,
 }
 
 const USB: &str = "/run/ringpost/usb";
@@ -42,13 +56,24 @@ fn main() -> ExitCode {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    if let Some(note) = flags.note {
-        return noted(&flags.root, now, &note);
-    }
+    let settings = match flags.word {
+        Some(Word::EngineEnded) => {
+            let word = |name| std::env::var(name).unwrap_or_default();
+            let (result, status) = (word("SERVICE_RESULT"), word("EXIT_STATUS"));
+            return noted(last_end::engine_ended(&flags.root, now, &result, &status));
+        }
+        Some(Word::BoxEnds) => return noted(last_end::box_ends(&flags.root)),
+        Some(Word::Settings(word)) => Some(word),
+        None => None,
+    };
     let world = World {
         root: flags.root,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        wait: LEGS_WITHIN,
+        // Somebody waits for an answer; the disks were waited for at the start.
+        wait: match settings {
+            Some(_) => Duration::ZERO,
+            None => LEGS_WITHIN,
+        },
         now,
         usb: Box::new(move || if here { mount_usb() } else { None }),
         command: Box::new(move |program, arguments| {
@@ -59,6 +84,19 @@ fn main() -> ExitCode {
             }
         }),
     };
+    if let Some(word) = settings {
+        let done = match word {
+            SettingsWord::Serve { exchange } => boot::serve::serve(&world, &exchange),
+            SettingsWord::Guard => boot::serve::guard(world),
+        };
+        return match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(misfit) => {
+                eprintln!("ringpost-boot: {misfit}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     if flags.again {
         return match boot::again(&world) {
             Ok(report) => {
@@ -86,15 +124,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn noted(root: &Path, now: u64, note: &Note) -> ExitCode {
-    let word = |name| std::env::var(name).unwrap_or_default();
-    let noted = match note {
-        Note::EngineEnded => {
-            let (result, status) = (word("SERVICE_RESULT"), word("EXIT_STATUS"));
-            last_end::engine_ended(root, now, &result, &status)
-        }
-        Note::BoxEnds => last_end::box_ends(root),
-    };
+fn noted(noted: Result<(), String>) -> ExitCode {
     match noted {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

@@ -14,6 +14,7 @@ use plan::site::{BondMode, Network, Time};
 pub type Files = BTreeMap<String, String>;
 
 const DIRECTORY: &str = "run/systemd/network";
+const TIME: &str = "run/systemd/timesyncd.conf.d/50-ringpost.conf";
 
 /// What one interface is told, gathered from every table that names it.
 #[derive(Default)]
@@ -36,12 +37,57 @@ pub fn files(network: Option<&Network>, time: &Time) -> Files {
         }
     }
     if !time.ntp.is_empty() {
-        files.insert(
-            "run/systemd/timesyncd.conf.d/50-ringpost.conf".into(),
-            format!("[Time]\nNTP={}\n", time.ntp.join(" ")),
-        );
+        files.insert(TIME.into(), format!("[Time]\nNTP={}\n", time.ntp.join(" ")));
     }
     files
+}
+
+/// Puts what systemd-networkd and systemd-timesyncd read in the place of what this boot wrote before. Says whether each of
+/// the two has something new to read.
+pub fn put(root: &Path, files: &Files) -> Result<(bool, bool), Misfit> {
+    let mut new = (false, false);
+    for (path, text) in files {
+        let path = root.join(path);
+        if fs::read_to_string(&path).is_ok_and(|there| there == *text) {
+            continue;
+        }
+        crate::write::replace(&path, text, 0o644)?;
+        match path.starts_with(root.join(DIRECTORY)) {
+            true => new.0 = true,
+            false => new.1 = true,
+        }
+    }
+    let is_links = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        // The profile's `.link` files stay.
+        name.contains("-ringpost-") && (name.ends_with(".network") || name.ends_with(".netdev"))
+    };
+    let directory = root.join(DIRECTORY);
+    let mut old = Vec::new();
+    match fs::read_dir(&directory) {
+        Ok(entries) => {
+            for entry in entries {
+                old.push(entry.map_err(|error| told(&directory, &error))?.path());
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(told(&directory, &error)),
+    }
+    let old = old.into_iter().filter(|path| is_links(path));
+    for path in old.chain([root.join(TIME)]) {
+        let written = path
+            .strip_prefix(root)
+            .is_ok_and(|below| files.contains_key(below.to_string_lossy().as_ref()));
+        if written || !path.exists() {
+            continue;
+        }
+        fs::remove_file(&path).map_err(|error| told(&path, &error))?;
+        match path.starts_with(&directory) {
+            true => new.0 = true,
+            false => new.1 = true,
+        }
+    }
+    Ok(new)
 }
 
 /// Removes what an earlier run of this boot wrote for systemd-networkd: settings came meanwhile, or others.
@@ -210,6 +256,31 @@ mod tests {
             file("mail.network"),
             "[Match]\nName=mail\n\n[Network]\nAddress=192.0.2.10/24\nGateway=192.0.2.1\nDNS=192.0.2.53\n"
         );
+    }
+
+    #[test]
+    fn only_what_changed_is_put_and_what_is_no_longer_said_is_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        let link = root.join(DIRECTORY).join("50-ringpost-52-54.link");
+        fs::create_dir_all(link.parent().expect("below")).expect("ours");
+        fs::write(&link, "queues").expect("ours");
+        let dhcp = written("[time]\nntp = [\"a\"]\n");
+        assert_eq!(put(root, &dhcp), Ok((true, true)));
+        assert_eq!(put(root, &dhcp), Ok((false, false)));
+        let address = "[[network.interface]]\nname = \"e\"\naddress = [\"192.0.2.1/24\"]\n";
+        assert_eq!(
+            put(root, &written(&format!("{address}[time]\nntp = [\"a\"]\n"))),
+            Ok((true, false))
+        );
+        assert!(
+            !root
+                .join(DIRECTORY)
+                .join("80-ringpost-dhcp.network")
+                .exists()
+        );
+        assert_eq!(put(root, &written(address)), Ok((false, true)));
+        assert!(!root.join(TIME).exists() && link.exists());
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Report {
     pub settings: Option<String>,
     /// Why the settings were refused: file, line and fix.
     pub refused: Option<String>,
+    /// The settings are tried in this start, and given up unless somebody confirms them.
+    #[serde(default)]
+    pub on_probation: bool,
     pub server_name: Option<String>,
     pub profile: Option<ProfileReport>,
     pub legs: Vec<String>,

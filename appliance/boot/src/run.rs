@@ -14,6 +14,7 @@ use crate::limits::LOOK_EVERY;
 use crate::network;
 use crate::report::{self, ProfileReport, Report};
 use crate::selftest::{self, below};
+use crate::serve;
 use crate::settle;
 use crate::write::{hand_over, replace};
 
@@ -53,13 +54,21 @@ pub enum Outcome {
 
 /// Does it all. The report is written whatever the outcome.
 pub fn run(world: &World) -> (Outcome, Report) {
-    let mut report = Report {
+    let fresh = || Report {
         version: hardware::image_version(&world.root)
             .unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
         shape: hardware::probe(&world.root),
         ..Report::default()
     };
-    let outcome = match live(world, &mut report) {
+    let mut report = fresh();
+    let mut outcome = live(world, &mut report, true);
+    if let (Err(misfit), true) = (&outcome, report.on_probation) {
+        let alarm = serve::cannot_be_carried_out(world, misfit);
+        report = fresh();
+        report.alarms.push(alarm);
+        outcome = live(world, &mut report, false);
+    }
+    let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(misfit) => {
             report.refused = Some(misfit.to_string());
@@ -74,14 +83,19 @@ pub fn run(world: &World) -> (Outcome, Report) {
     (outcome, report)
 }
 
-fn live(world: &World, report: &mut Report) -> Result<Outcome, Misfit> {
+/// `candidate`: settings on probation may be tried.
+fn live(world: &World, report: &mut Report, candidate: bool) -> Result<Outcome, Misfit> {
     let root = world.root.as_path();
     if find::forget(root)? {
         report
             .alarms
             .push("a factory reset was asked for and is done; mail is still on its legs".into());
     }
-    let found = find::find(root, world.credentials.as_deref(), || (world.usb)())?;
+    let mut found = find::find(root, world.credentials.as_deref(), || (world.usb)())?;
+    if candidate && let Some(tried) = serve::at_boot(world, found.as_ref(), report) {
+        report.on_probation = true;
+        found = Some(tried);
+    }
     let Some(found) = found else {
         // Reached by network for whoever sets it up, and tuned like any machine.
         write_files(
@@ -104,7 +118,9 @@ fn live(world: &World, report: &mut Report) -> Result<Outcome, Misfit> {
         report,
         network::files(settings.network.as_ref(), &settings.time),
     )?;
-    set_host_name(root, &settings.server.name, report);
+    if let Err(misfit) = set_host_name(root, &settings.server.name) {
+        report.alarms.push(misfit.to_string());
+    }
     // A disk that the kernel has not found yet would change the choice of a profile, and which CPUs are near.
     await_named(world, &settings);
     report.shape = hardware::probe(root);
@@ -141,14 +157,10 @@ fn keep(world: &World, found: Found, report: &mut Report) -> Result<Found, Misfi
     Ok(kept)
 }
 
-fn set_host_name(root: &Path, name: &str, report: &mut Report) {
+pub(crate) fn set_host_name(root: &Path, name: &str) -> Result<(), Misfit> {
     let host = name.split('.').next().unwrap_or(name);
-    let path = root.join("proc/sys/kernel/hostname");
-    if let Err(error) = std::fs::write(&path, host) {
-        report
-            .alarms
-            .push(format!("the host name cannot be set to {host}: {error}"));
-    }
+    std::fs::write(root.join("proc/sys/kernel/hostname"), host)
+        .map_err(|error| Misfit::new(format!("the host name cannot be set to {host}: {error}")))
 }
 
 /// Tunes once more what came after `run`: cards ask for their interrupts when they are brought up, disks are plugged in. The
@@ -185,11 +197,16 @@ pub fn again(world: &World) -> Result<Report, Misfit> {
     Ok(report)
 }
 
-/// Chooses the profile, applies it and says what does not hold.
-fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Profile, Misfit> {
-    let root = world.root.as_path();
+pub(crate) struct Chosen {
+    pub profile: Profile,
+    pub name: String,
+    pub why: String,
+}
+
+/// The pinned profile, else the one that fits best.
+pub(crate) fn chosen(root: &Path, shape: &Shape, pinned: Option<&str>) -> Result<Chosen, Misfit> {
     let profiles = Profile::all(&root.join(plan::profile::DIRECTORY))?;
-    let choice = choose(&profiles, &report.shape);
+    let choice = choose(&profiles, shape);
     let (name, why) = match pinned {
         Some(name) => (name.to_owned(), "pinned by server.profile".to_owned()),
         None => (choice.name, choice.why),
@@ -198,6 +215,13 @@ fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Prof
         Some(profile) => profile,
         None => Profile::load(&name)?,
     };
+    Ok(Chosen { profile, name, why })
+}
+
+/// Chooses the profile, applies it and says what does not hold.
+fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Profile, Misfit> {
+    let root = world.root.as_path();
+    let Chosen { profile, name, why } = chosen(root, &report.shape, pinned)?;
     let placement = place(&profile.zones, &Machine::whole(&report.shape))?;
     let command_line = hardware::command_line(&profile, &placement);
     let steps = hardware::steps(root, &profile, &report.shape, &placement);
@@ -315,7 +339,7 @@ fn await_named(world: &World, settings: &Settings) {
 }
 
 /// The settings' legs, else the profile's; waits until those have appeared.
-fn legs(
+pub(crate) fn legs(
     world: &World,
     settings: &Settings,
     profile: &Profile,
@@ -362,7 +386,6 @@ fn known_disks(shape: &Shape) -> String {
     }
 }
 
-/// The whole settings, held against the machine once more as the daemon will.
 fn write_for_daemon(
     world: &World,
     found: &Found,
@@ -371,24 +394,37 @@ fn write_for_daemon(
     legs: &[String],
     report: &Report,
 ) -> Result<(), Misfit> {
+    let text = daemon_text(&world.root, found, settings, profile, legs, &report.shape)?;
+    let path = world.root.join(SETTINGS);
+    replace(&path, &text, 0o600)?;
+    hand_over(&world.root, &path)?;
+    // The daemon leaves word there for the system (reboot, power off).
+    hand_over(&world.root, path.parent().unwrap_or(&world.root))
+}
+
+/// The whole settings, held against the machine once more as the daemon will.
+pub(crate) fn daemon_text(
+    root: &Path,
+    found: &Found,
+    settings: &Settings,
+    profile: &Profile,
+    legs: &[String],
+    shape: &Shape,
+) -> Result<String, Misfit> {
     let own = settings.volume.legs.get_ref().is_empty();
     let shipped = Profile::built_in(&profile.name).is_some();
     let reference = match (&settings.server.profile, shipped) {
         (Some(pinned), _) if pinned.contains('/') => pinned.clone(),
         // An OEM's file may stand in the place of ours: the daemon is given the file.
-        _ => match oem_file(&world.root, &profile.name) {
+        _ => match oem_file(root, &profile.name) {
             Some(path) => path,
             None => profile.name.clone(),
         },
     };
     let text = settle::for_daemon(found, &reference, own.then_some(legs))?;
     let whole = Settings::parse(&found.path.display().to_string(), &text)?;
-    Plan::make(&whole, profile, &Machine::whole(&report.shape))?;
-    let path = world.root.join(SETTINGS);
-    replace(&path, &text, 0o600)?;
-    hand_over(&world.root, &path)?;
-    // The daemon leaves word there for the system (reboot, power off).
-    hand_over(&world.root, path.parent().unwrap_or(&world.root))
+    Plan::make(&whole, profile, &Machine::whole(shape))?;
+    Ok(text)
 }
 
 /// The path of an OEM's profile file, as the daemon sees it.

@@ -103,6 +103,14 @@ fn look_at_legs(
 /// On memory, the box forgets its settings, its certificate and which legs are in sync.
 fn look_at_state(root: &Path, findings: &mut Findings) {
     let mounts = fs::read_to_string(root.join("proc/mounts")).unwrap_or_default();
+    if !state_is_on_a_disk(&mounts) {
+        findings.alarms.push(
+            "no state partition: settings, certificate and the record of which legs are in sync are lost at power-off".into(),
+        );
+    }
+}
+
+pub fn state_is_on_a_disk(mounts: &str) -> bool {
     let kind = mounts
         .lines()
         .filter_map(|line| {
@@ -110,11 +118,7 @@ fn look_at_state(root: &Path, findings: &mut Findings) {
             Some((words.next()?, words.next()?))
         })
         .rfind(|(place, _)| *place == "/var/lib/ringpost");
-    if !kind.is_some_and(|(_, kind)| kind != "tmpfs" && kind != "ramfs") {
-        findings.alarms.push(
-            "no state partition: settings, certificate and the record of which legs are in sync are lost at power-off".into(),
-        );
-    }
+    kind.is_some_and(|(_, kind)| kind != "tmpfs" && kind != "ramfs")
 }
 
 fn look_at_cards(settings: &Settings, shape: &Shape, findings: &mut Findings) {

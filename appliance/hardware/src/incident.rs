@@ -1,6 +1,6 @@
 //! What went wrong with the box and its engine, remembered on the state partition: one JSON line each, newest last.
 //!
-//! `ringpost-boot` writes it, at start (why the run before ended) and when systemd says how the engine ended; the daemon, its metrics
+//! `ringpost-boot` writes it, at start (why the run before ended), when systemd says how the engine ended, and when settings were given up; the daemon, its metrics
 //! and the console show it. A line that cannot be read is passed over: an old box's words must not hinder a new one's.
 
 use std::fs::{self, File, OpenOptions};
@@ -40,15 +40,18 @@ pub enum Kind {
     EngineHung,
     /// The engine ended by itself, by a signal.
     EngineCrashed,
+    /// Settings on probation that nobody confirmed, or that a start could not carry out.
+    SettingsGivenUp,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [
+    pub const ALL: [Kind; 6] = [
         Kind::WatchdogReset,
         Kind::KernelPanic,
         Kind::PowerLost,
         Kind::EngineHung,
         Kind::EngineCrashed,
+        Kind::SettingsGivenUp,
     ];
 
     /// As it stands in the file and in metrics.
@@ -59,6 +62,7 @@ impl Kind {
             Kind::PowerLost => "power_lost",
             Kind::EngineHung => "engine_hung",
             Kind::EngineCrashed => "engine_crashed",
+            Kind::SettingsGivenUp => "settings_given_up",
         }
     }
 

@@ -1,0 +1,451 @@
+//! Settings changed on a running box: what the daemon asks for is performed here, as root, and a guard gives up what nobody confirms.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hardware::incident::{self, Kind};
+use plan::{Misfit, Settings};
+
+use crate::ask::{self, Outcome, Request, Shown};
+use crate::change::{Checked, Probation};
+use crate::check::{New, check};
+use crate::find::{self, Found, From};
+use crate::limits::{ANSWER_FIRST, GUARD_EVERY, WITHIN_MAX, WITHIN_MIN};
+use crate::probation::{
+    self, AtBoot, CANDIDATE, Note, PREVIOUS, Phase, boot_id, perform, uptime_ms,
+};
+use crate::report::Report;
+use crate::run::{World, set_host_name};
+use crate::write::hand_over;
+use crate::{history, network, secret};
+
+const STATE: &str = "var/lib/ringpost";
+/// Whoever changes anything here holds it.
+const LOCK: &str = "run/ringpost-settings.lock";
+const GUARD: &str = "ringpost-probation.service";
+
+/// Takes one request out of the exchange directory, performs it, and leaves what became of it.
+pub fn serve(world: &World, exchange: &Path) -> Result<(), Misfit> {
+    let told = |error: std::io::Error| Misfit::new(format!("{}: {error}", exchange.display()));
+    let outcome = match ask::take(exchange) {
+        Ok(request) => answer(world, &request),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Outcome::Refused {
+            reason: format!("not a request: {error}"),
+        },
+    };
+    ask::put(exchange, ask::RESULT, &outcome).map_err(told)
+}
+
+/// Performs one request.
+pub fn answer(world: &World, request: &Request) -> Outcome {
+    let performed = lock(&world.root).and_then(|_held| match request {
+        Request::Show => shown(world).map(Outcome::Shown),
+        Request::History => history::list(&world.root).map(|lines| Outcome::History { lines }),
+        Request::Check { name, text, legs } => {
+            let current = changeable(world)?;
+            let new = New { name, text, legs };
+            Ok(Outcome::Checked(check(world, &current.text, &new).1))
+        }
+        Request::Apply {
+            name,
+            text,
+            legs,
+            within_s,
+            who,
+        } => apply(world, &New { name, text, legs }, *within_s, who).map(Outcome::Applied),
+        Request::Confirm { who, connected_ms } => confirm(world, who, *connected_ms),
+        Request::Revert {
+            legs,
+            within_s,
+            who,
+        } => revert(world, legs, *within_s, who),
+    });
+    performed.unwrap_or_else(|misfit| Outcome::Refused {
+        reason: misfit.to_string(),
+    })
+}
+
+fn lock(root: &Path) -> Result<File, Misfit> {
+    let path = root.join(LOCK);
+    let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
+    locked.map_err(|error| Misfit::new(format!("{}: {error}", path.display())))
+}
+
+/// The settings that a start takes when nothing is on probation.
+fn source(world: &World) -> Result<Found, Misfit> {
+    // What a stick held was kept when it was read.
+    let found = find::find(&world.root, world.credentials.as_deref(), || None)?;
+    found.ok_or_else(|| {
+        Misfit::new("this box has no settings yet: answer the questions on its console")
+    })
+}
+
+/// Why settings from there are not changed from here.
+fn fixed(from: From) -> Option<String> {
+    (from == From::Credential).then(|| {
+        "the settings come from a systemd credential, which is handed over at every start and wins over what the box keeps: change it where the machine is configured"
+            .to_owned()
+    })
+}
+
+fn changeable(world: &World) -> Result<Found, Misfit> {
+    let found = source(world)?;
+    match fixed(found.from) {
+        None => Ok(found),
+        Some(why) => Err(Misfit::new(why)),
+    }
+}
+
+fn shown(world: &World) -> Result<Shown, Misfit> {
+    let root = world.root.as_path();
+    let found = source(world)?;
+    let fixed = fixed(found.from);
+    let told = probation::told(root)?;
+    let tried = match &told {
+        Some(told) if !told.waits_for_restart && fixed.is_none() => {
+            probation::text(root, CANDIDATE)?
+        }
+        _ => None,
+    };
+    let (from, text) = match tried {
+        Some(text) => (From::Candidate, text),
+        None => (found.from, found.text),
+    };
+    Ok(Shown {
+        from: from.words().to_owned(),
+        text: secret::without(&text),
+        fixed,
+        probation: told,
+    })
+}
+
+fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Checked, Misfit> {
+    let root = world.root.as_path();
+    let current = changeable(world)?;
+    if let Some(told) = probation::told(root)? {
+        return Err(Misfit::new(format!("{}, first", told.sentence())));
+    }
+    let (text, mut checked) = check(world, &current.text, new);
+    if !checked.mistakes.is_empty() {
+        return Err(Misfit::new(checked.mistakes.join("\n")));
+    }
+    if checked.changes.is_empty() {
+        return Ok(checked);
+    }
+    let did = match checked.probation {
+        Probation::No => {
+            perform(root, &probation::accept(&current.text, &text))?;
+            if let Err(misfit) = put_in_force(world, &text) {
+                checked
+                    .notes
+                    .push(format!("kept, and not in force yet: {misfit}"));
+            }
+            "applied"
+        }
+        tried => {
+            let within = within_s.clamp(WITHIN_MIN.as_secs(), WITHIN_MAX.as_secs());
+            checked.within_s = within;
+            begin(world, &text, tried, &checked, within, who)?;
+            "applied, on probation"
+        }
+    };
+    remember(world, who, did, &checked.keys());
+    if !on_a_disk(root) {
+        checked.notes.push(
+            "this box has no state partition: what is changed here is forgotten when it is switched off"
+                .into(),
+        );
+    }
+    Ok(checked)
+}
+
+fn begin(
+    world: &World,
+    text: &str,
+    tried: Probation,
+    checked: &Checked,
+    within_s: u64,
+    who: &str,
+) -> Result<(), Misfit> {
+    let root = world.root.as_path();
+    let phase = match tried {
+        Probation::Now => Phase::Running {
+            boot: boot_id(root)?,
+            live: true,
+            since_ms: None,
+            until_ms: None,
+        },
+        _ => Phase::Waiting,
+    };
+    let live = phase != Phase::Waiting;
+    let note = Note {
+        who: who.to_owned(),
+        keys: checked.keys(),
+        within_s,
+        phase,
+    };
+    let begun = perform(root, &probation::begin(text, &note)).and_then(|()| match live {
+        true => start_guard(world),
+        false => Ok(()),
+    });
+    begun.inspect_err(|_| {
+        // Refused means refused; what cannot be removed either is given up by the next start.
+        let _ = perform(root, &probation::end());
+    })
+}
+
+fn start_guard(world: &World) -> Result<(), Misfit> {
+    (world.command)("systemctl", &["start", "--no-block", GUARD]).map_err(Misfit::new)
+}
+
+fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfit> {
+    let root = world.root.as_path();
+    let Some(note) = probation::load(root)? else {
+        return Err(Misfit::new("nothing is on probation"));
+    };
+    let Phase::Running {
+        since_ms, until_ms, ..
+    } = note.phase
+    else {
+        return Err(Misfit::new(
+            "these settings were not tried yet: `ringpostctl reboot` first, then confirm them",
+        ));
+    };
+    let proves = since_ms.is_some_and(|since| connected_ms > since);
+    if !proves {
+        return Err(Misfit::new(
+            "this connection is older than the settings and proves nothing: confirm them by a new one",
+        ));
+    }
+    if until_ms.is_some_and(|until| uptime_ms(root).is_ok_and(|now| now >= until)) {
+        return Err(Misfit::new("too late: the previous settings come back"));
+    }
+    let Some(candidate) = probation::text(root, CANDIDATE)? else {
+        return Err(Misfit::new("the settings on probation are gone"));
+    };
+    let applied = source(world)?.text;
+    perform(root, &probation::confirm(&applied, &candidate))?;
+    remember(world, who, "confirmed", &note.keys);
+    Ok(Outcome::Confirmed { keys: note.keys })
+}
+
+fn revert(world: &World, legs: &[String], within_s: u64, who: &str) -> Result<Outcome, Misfit> {
+    let root = world.root.as_path();
+    let Some(mut note) = probation::load(root)? else {
+        let text = probation::text(root, PREVIOUS)?.ok_or_else(|| {
+            Misfit::new("nothing is on probation, and no settings before these are kept")
+        })?;
+        let new = New {
+            name: "the settings before these",
+            text: &text,
+            legs,
+        };
+        return apply(world, &new, within_s, who).map(Outcome::Applied);
+    };
+    let now = uptime_ms(root)?;
+    let next = match &mut note.phase {
+        Phase::Waiting => {
+            perform(root, &probation::end())?;
+            "nothing had changed yet, and nothing will"
+        }
+        Phase::Running { until_ms, live, .. } => {
+            *until_ms = Some(now);
+            let next = match live {
+                true => "the previous settings come back within seconds",
+                false => "the box restarts with the previous settings",
+            };
+            perform(root, &[probation::step(&note)])?;
+            start_guard(world)?;
+            next
+        }
+    };
+    remember(world, who, "taken back", &note.keys);
+    Ok(Outcome::Reverted {
+        keys: note.keys,
+        next: next.to_owned(),
+    })
+}
+
+/// What takes effect without a restart, made so: network, time servers, host name.
+fn put_in_force(world: &World, text: &str) -> Result<(), Misfit> {
+    let settings = Settings::parse_before_legs("the settings", text)?;
+    let files = network::files(settings.network.as_ref(), &settings.time);
+    let (network, time) = network::put(&world.root, &files)?;
+    let mut why = Vec::new();
+    let mut tell = |words: &[&str]| {
+        if let Err(error) = (world.command)("systemctl", words) {
+            why.push(error);
+        }
+    };
+    if network {
+        tell(&["reload-or-restart", "systemd-networkd.service"]);
+    }
+    if time {
+        tell(&["try-restart", "systemd-timesyncd.service"]);
+    }
+    if let Err(misfit) = set_host_name(&world.root, &settings.server.name) {
+        why.push(misfit.to_string());
+    }
+    match why.is_empty() {
+        true => Ok(()),
+        false => Err(Misfit::new(why.join("; "))),
+    }
+}
+
+/// Puts settings in force that are on probation, and gives them up when their time is over. Comes back when nothing is.
+pub fn guard(mut world: World) -> Result<(), Misfit> {
+    let (began, then) = (Instant::now(), world.now);
+    std::thread::sleep(ANSWER_FIRST);
+    loop {
+        // until nothing is on probation
+        world.now = then + began.elapsed().as_secs();
+        let next = lock(&world.root).and_then(|_held| tick(&world))?;
+        match next {
+            Some(pause) => std::thread::sleep(pause),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// One look of the guard. `None`: nothing is on probation in this start.
+pub fn tick(world: &World) -> Result<Option<Duration>, Misfit> {
+    let root = world.root.as_path();
+    let mut note = match probation::load(root) {
+        Ok(Some(note)) => note,
+        Ok(None) => return Ok(None),
+        Err(misfit) => {
+            let why = misfit.to_string();
+            return give_up(world, "", &[], true, &why).map(|()| None);
+        }
+    };
+    let now = uptime_ms(root)?;
+    let Phase::Running {
+        boot,
+        live,
+        since_ms,
+        until_ms,
+    } = &mut note.phase
+    else {
+        return Ok(None);
+    };
+    if *boot != boot_id(root)? {
+        // Only a credential can have kept the start from judging it.
+        perform(root, &probation::end())?;
+        return Ok(None);
+    }
+    let live = *live;
+    if since_ms.is_none() {
+        let candidate = probation::text(root, CANDIDATE)?;
+        let done = match candidate {
+            Some(text) => put_in_force(world, &text),
+            None => Err(Misfit::new("they are gone")),
+        };
+        if let Err(misfit) = done {
+            give_up(world, &note.who, &note.keys, live, &misfit.to_string())?;
+            return Ok(None);
+        }
+        *since_ms = Some(uptime_ms(root)?);
+    }
+    match *until_ms {
+        Some(until) if now >= until => {
+            let why = "nobody confirmed them";
+            give_up(world, &note.who, &note.keys, live, why)?;
+            Ok(None)
+        }
+        Some(_) => Ok(Some(GUARD_EVERY)),
+        None => {
+            *until_ms = Some(uptime_ms(root)? + note.within_s * 1_000);
+            perform(root, &[probation::step(&note)])?;
+            Ok(Some(GUARD_EVERY))
+        }
+    }
+}
+
+/// The previous settings come back: at once where they can, else by a restart.
+fn give_up(world: &World, who: &str, keys: &[String], live: bool, why: &str) -> Result<(), Misfit> {
+    let root = world.root.as_path();
+    let back = match live {
+        true => source(world).and_then(|found| put_in_force(world, &found.text)),
+        false => Err(Misfit::new("a restart is needed")),
+    };
+    perform(root, &probation::end())?;
+    given_up(world, who, keys, why);
+    match back {
+        Ok(()) => Ok(()),
+        Err(_) => (world.command)("systemctl", &["--no-block", "reboot"]).map_err(Misfit::new),
+    }
+}
+
+/// The candidate of this start, when there is one; a start before this one may have had its chance.
+pub(crate) fn at_boot(world: &World, found: Option<&Found>, report: &mut Report) -> Option<Found> {
+    if found.is_some_and(|found| found.from == From::Credential) {
+        return None;
+    }
+    match probation::at_boot(&world.root) {
+        Ok(AtBoot::Nothing) => None,
+        Ok(AtBoot::Try { text, .. }) => Some(Found {
+            from: From::Candidate,
+            path: world.root.join(CANDIDATE),
+            text,
+        }),
+        Ok(AtBoot::GivenUp { who, keys, why }) => {
+            report.alarms.push(given_up(world, &who, &keys, &why));
+            None
+        }
+        Err(misfit) => {
+            report
+                .alarms
+                .push(format!("settings on probation are not tried: {misfit}"));
+            None
+        }
+    }
+}
+
+/// Settings on probation that this start cannot carry out; what to tell.
+pub(crate) fn cannot_be_carried_out(world: &World, misfit: &Misfit) -> String {
+    let root = world.root.as_path();
+    let note = probation::load(root).ok().flatten();
+    let (who, keys) = note.map(|note| (note.who, note.keys)).unwrap_or_default();
+    let ended = perform(root, &probation::end());
+    let told = given_up(world, &who, &keys, &misfit.to_string());
+    match ended {
+        Ok(()) => told,
+        Err(error) => format!("{told}; {error}"),
+    }
+}
+
+/// Remembers it and says it in one sentence.
+fn given_up(world: &World, who: &str, keys: &[String], why: &str) -> String {
+    let whose = match who {
+        "" => String::new(),
+        who => format!(" of {who}"),
+    };
+    let sentence = format!("settings{whose} were given up and the previous ones are back: {why}");
+    remember(world, who, &format!("given up: {why}"), keys);
+    let state = world.root.join(STATE);
+    let noted = incident::note(&state, world.now, Kind::SettingsGivenUp, &sentence)
+        .map_err(|error| Misfit::new(error.to_string()))
+        .and_then(|()| hand_over(&world.root, &state.join(incident::FILE)));
+    if let Err(misfit) = noted {
+        eprintln!("ringpost-boot: an incident cannot be remembered: {misfit}");
+    }
+    sentence
+}
+
+/// What was done is done, whether or not it can be remembered.
+fn remember(world: &World, who: &str, did: &str, keys: &[String]) {
+    println!("settings: {did} by {who}: {}", keys.join(" "));
+    if let Err(misfit) = history::note(&world.root, world.now, who, did, keys) {
+        eprintln!("ringpost-boot: a change of settings cannot be remembered: {misfit}");
+    }
+}
+
+fn on_a_disk(root: &Path) -> bool {
+    let mounts = std::fs::read_to_string(root.join("proc/mounts")).unwrap_or_default();
+    crate::selftest::state_is_on_a_disk(&mounts)
+}
+
+#[cfg(test)]
+mod tests;
