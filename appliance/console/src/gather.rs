@@ -25,6 +25,8 @@ pub struct Known {
     pub addresses: Vec<String>,
     /// What disks say that fail, and bonds that lost a member.
     pub machine_alarms: Vec<String>,
+    /// Settings that wait for somebody to confirm them, in a line.
+    pub probation: Option<String>,
     pub shape: Shape,
     pub clock: String,
     /// Seconds since 1970.
@@ -99,6 +101,10 @@ impl Gatherer {
             daemon: self.last.clone(),
             addresses: addresses(&self.root),
             machine_alarms: hardware::alarms(&self.root),
+            probation: match boot::probation::told(&self.root) {
+                Ok(told) => told.map(|told| told.line()),
+                Err(misfit) => Some(misfit.to_string()),
+            },
             shape: hardware::probe(&self.root),
             clock: plan::units::date(now()),
             now: now(),

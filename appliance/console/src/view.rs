@@ -82,7 +82,7 @@ fn state(known: &Known) -> State {
 
 /// What somebody should look at, the worst first.
 fn alarms(known: &Known) -> Vec<String> {
-    let mut alarms = Vec::new();
+    let mut alarms: Vec<String> = known.probation.iter().cloned().collect();
     if let Some(daemon) = &known.daemon {
         for leg in daemon
             .status

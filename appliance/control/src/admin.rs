@@ -34,6 +34,29 @@ pub trait Certificate: Send + Sync {
     fn reload(&self) -> Result<(), String>;
 }
 
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub door: &'static str,
+    /// The name on the client certificate, or the user on this machine.
+    pub who: String,
+    /// When the connection was accepted: milliseconds of the machine's uptime.
+    pub connected_ms: u64,
+}
+
+impl Caller {
+    /// Accepted just now.
+    pub(crate) fn new(door: &'static str, who: String) -> Caller {
+        // Unknown is never new: such a connection proves nothing.
+        let connected_ms = boot::probation::uptime_ms(Path::new("/")).unwrap_or(0);
+        Caller {
+            door,
+            who,
+            connected_ms,
+        }
+    }
+}
+
 /// Everything administration works with. Clones share it.
 #[derive(Clone)]
 pub struct Admin {
@@ -77,8 +100,9 @@ impl Admin {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
-    /// Performs a request that came by `door`, and leaves a line of it in the log.
-    pub(crate) async fn answer_logged(&self, request: Request, door: &'static str) -> Reply {
+    /// Performs a request, and leaves a line of it in the log.
+    pub(crate) async fn answer_logged(&self, request: Request, caller: &Caller) -> Reply {
+        let (door, who) = (caller.door, caller.who.as_str());
         // A request may hold a password's hash or a private key: its verb alone is logged.
         let verb = format!("{request:?}");
         let verb = verb.split([' ', '{']).next().unwrap_or("").to_owned();
@@ -87,12 +111,12 @@ impl Admin {
             request,
             Request::Status | Request::Plan | Request::VolumeList
         );
-        let reply = self.answer(request).await;
+        let reply = self.answer(request, caller).await;
         let refused = matches!(reply, Reply::Refused(_));
         if door == "socket" && console && !refused {
             tracing::debug!(verb, door, "control");
         } else {
-            tracing::info!(verb, door, refused, "control");
+            tracing::info!(verb, door, who, refused, "control");
         }
         reply
     }
@@ -209,13 +233,18 @@ async fn serve(admin: Admin, socket: UnixListener) {
 
 /// One line in, one line out.
 async fn converse(admin: &Admin, stream: UnixStream) -> io::Result<()> {
+    let user = stream.peer_cred().map(|peer| peer.uid());
+    let who = user.map_or("somebody on the box".into(), |uid| {
+        format!("user {uid} on the box")
+    });
+    let caller = Caller::new("socket", who);
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     let mut read = BufReader::new(read.take(REQUEST_BYTES_MAX as u64));
     let got = tokio::time::timeout(REQUEST_DEADLINE, read.read_line(&mut line)).await;
     let reply = match got {
         Ok(Ok(_)) if line.ends_with('\n') => match serde_json::from_str::<Request>(&line) {
-            Ok(request) => admin.answer_logged(request, "socket").await,
+            Ok(request) => admin.answer_logged(request, &caller).await,
             Err(error) => Reply::Refused(format!("not a request: {error}")),
         },
         Ok(Ok(_)) => Reply::Refused(format!(

@@ -1,5 +1,7 @@
 //! Requests performed. What concerns mail or legs is asked of the volume's owner.
 
+use std::path::Path;
+
 use hardware::incident;
 use mail::Address;
 use mailbox::{Account, MailboxFault, Mailboxes};
@@ -10,24 +12,28 @@ use service::owner::Busy;
 use update::request::Request as Ask;
 use volume::{SegmentState, Volume};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Caller};
 use crate::credentials::certificates;
 use crate::limits::{ACCOUNTS_PAGE, INCIDENTS_SHOWN};
 use crate::words::*;
-use crate::{appliance, applied, fsck, legs, logs, machine};
+use crate::{appliance, applied, fsck, legs, logs, machine, settings};
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
 
 impl Admin {
-    pub(crate) async fn answer(&self, request: Request) -> Reply {
-        match self.perform(request).await {
+    pub(crate) async fn answer(&self, request: Request, caller: &Caller) -> Reply {
+        match self.perform(request, caller).await {
             Ok(value) => Reply::Done(value),
             Err(refused) => Reply::Refused(refused),
         }
     }
 
-    pub(crate) async fn perform(&self, request: Request) -> Result<Value, Refused> {
+    pub(crate) async fn perform(
+        &self,
+        request: Request,
+        caller: &Caller,
+    ) -> Result<Value, Refused> {
         match request {
             Request::Status => document(&self.status().await?),
             Request::Plan => document(self.plan()),
@@ -135,7 +141,7 @@ impl Admin {
             }
             Request::Fsck { full } => document(&fsck::check(self, full).await?),
             Request::Logs { lines } => document(&logs::last(lines)),
-            Request::SupportBundle => appliance::bundle(self).await,
+            Request::SupportBundle => appliance::bundle(self, caller).await,
             Request::Metrics => Ok(self.open_metrics().await.into()),
             Request::Disks => {
                 let legs = self
@@ -154,6 +160,12 @@ impl Admin {
                 self.certificate().reload()?;
                 document(&certificates(self)?)
             }
+            Request::SettingsShow
+            | Request::SettingsHistory
+            | Request::SettingsCheck { .. }
+            | Request::SettingsApply { .. }
+            | Request::SettingsConfirm
+            | Request::SettingsRevert { .. } => settings::perform(self, request, caller).await,
             Request::UpdateStatus => appliance::update(Ask::Status).await,
             Request::UpdateApply { source, tries } => {
                 appliance::update(Ask::Apply { source, tries }).await
@@ -220,6 +232,10 @@ impl Admin {
                 refused: counted.refused,
             })
         });
+        let (probation, probation_alarm) = match boot::probation::told(Path::new("/")) {
+            Ok(told) => (told.clone(), told.map(|told| told.sentence())),
+            Err(misfit) => (None, Some(misfit.to_string())),
+        };
         Ok(Status {
             version: hardware::image_version(std::path::Path::new("/"))
                 .unwrap_or_else(|| env!("CARGO_PKG_VERSION").into()),
@@ -238,7 +254,12 @@ impl Admin {
                 .gauges()
                 .under_way
                 .load(std::sync::atomic::Ordering::Relaxed) as u64,
-            alarms: machine::alarms().await,
+            alarms: {
+                let mut alarms = machine::alarms().await;
+                alarms.extend(probation_alarm);
+                alarms
+            },
+            probation,
             incidents: {
                 let mut all = incident::list(&self.plan().state);
                 all.split_off(all.len().saturating_sub(INCIDENTS_SHOWN))

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use update::request::{self, Outcome};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Caller};
 use crate::answer::Refused;
 use crate::limits::{LOG_LINES_MAX, UPDATE_DEADLINE};
 use crate::logs;
@@ -80,7 +80,7 @@ pub(crate) fn time() -> Value {
 }
 
 /// One JSON document with everything a helper from afar asks for first.
-pub(crate) async fn bundle(admin: &Admin) -> Result<Value, Refused> {
+pub(crate) async fn bundle(admin: &Admin, caller: &Caller) -> Result<Value, Refused> {
     let mut parts = serde_json::Map::new();
     let requests = [
         ("status", Request::Status),
@@ -90,10 +90,12 @@ pub(crate) async fn bundle(admin: &Admin) -> Result<Value, Refused> {
         ("fsck", Request::Fsck { full: false }),
         ("disks", Request::Disks),
         ("network", Request::Network),
+        ("settings", Request::SettingsShow),
+        ("settings_history", Request::SettingsHistory),
     ];
     for (name, request) in requests {
         // What cannot be had is part of the picture.
-        let part = Box::pin(admin.perform(request)).await;
+        let part = Box::pin(admin.perform(request, caller)).await;
         parts.insert(
             name.into(),
             part.unwrap_or_else(|refused| json!({ "refused": refused })),

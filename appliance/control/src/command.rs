@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::admin::SOCKET;
 use crate::client::Remote;
-use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, Verb};
+use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
 use crate::words::Request;
-use crate::{client, credentials, dump, profiles, salvage, selftest, show};
+use crate::{client, credentials, dump, profiles, salvage, selftest, settings, show};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]
@@ -86,20 +86,27 @@ impl Command {
             _ => {}
         }
         let mut request = self.verb.request()?;
-        let value = match self.remote()? {
-            None => client::ask(&self.socket(), &request)?,
-            Some(remote) => {
-                if let Request::UpdateApply { source, .. } = &mut request {
-                    self.send_along(&remote, source)?;
-                }
-                remote.ask(&request)?
+        if let (
+            Verb::Settings(SettingsVerb::Apply { yes: false, .. }),
+            Request::SettingsApply { name, text, .. },
+        ) = (&self.verb, &request)
+        {
+            let looked = Request::SettingsCheck {
+                name: name.clone(),
+                text: text.clone(),
+            };
+            let checked = self.ask(&mut looked.clone())?;
+            if checked["mistakes"] == serde_json::json!([]) {
+                settings::is_meant(&show::reply(&looked, &checked)?)?;
             }
-        };
+        }
+        let value = self.ask(&mut request)?;
         self.print(&request, &value)?;
         // A verdict that is not clean is a refusal: scripts look at the exit status.
         let unclean = match request {
             Request::Fsck { .. } => value["clean"] != Value::Bool(true),
             Request::ProfileApplied => value["differs"] != 0,
+            Request::SettingsCheck { .. } => value["mistakes"] != serde_json::json!([]),
             _ => false,
         };
         Ok(if unclean {
@@ -107,6 +114,18 @@ impl Command {
         } else {
             ExitCode::SUCCESS
         })
+    }
+
+    fn ask(&self, request: &mut Request) -> Result<Value, String> {
+        match self.remote()? {
+            None => client::ask(&self.socket(), request),
+            Some(remote) => {
+                if let Request::UpdateApply { source, .. } = request {
+                    self.send_along(&remote, source)?;
+                }
+                remote.ask(request)
+            }
+        }
     }
 
     fn remote(&self) -> Result<Option<Remote>, String> {

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use boot::limits::WHO_CHARS_MAX;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -102,6 +103,26 @@ pub(crate) fn certificates(admin: &Admin) -> Result<Vec<CertificateLine>, String
         .collect()
 }
 
+/// The common name on a client certificate, in few printable characters, for the log.
+pub(crate) fn whose(der: &[u8]) -> String {
+    let parsed = X509Certificate::from_der(der).ok();
+    let name = parsed.as_ref().and_then(|(_, parsed)| {
+        let name = parsed.subject().iter_common_name().next();
+        name.and_then(|name| name.as_str().ok())
+    });
+    let name: String = name
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .take(WHO_CHARS_MAX)
+        .collect();
+    if name.is_empty() {
+        "a client without a name".into()
+    } else {
+        name
+    }
+}
+
 fn line(der: &[u8]) -> Result<CertificateLine, String> {
     let (_, parsed) = X509Certificate::from_der(der)
         .map_err(|error| format!("a certificate cannot be read: {error}"))?;
@@ -167,6 +188,25 @@ mod tests {
         let line = line(made.cert.der()).expect("readable");
         assert_eq!(line.names, names);
         assert!(line.days_left > 365, "{line:?}");
+    }
+
+    #[test]
+    fn a_client_is_known_by_the_name_on_its_certificate() {
+        let long = "x".repeat(1_000);
+        for (name, whose_) in [
+            ("anna", "anna"),
+            ("a\u{1b}[2J", "a?[2J"),
+            (&long, &long[..WHO_CHARS_MAX]),
+            ("", "a client without a name"),
+        ] {
+            let mut client = CertificateParams::default();
+            client.distinguished_name = rcgen::DistinguishedName::new();
+            client.distinguished_name.push(DnType::CommonName, name);
+            let key = KeyPair::generate().expect("a key");
+            let certificate = client.self_signed(&key).expect("signed");
+            assert_eq!(whose(certificate.der()), whose_);
+        }
+        assert_eq!(whose(&[0x30; 64]), "a client without a name");
     }
 
     #[test]

@@ -16,10 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use zone::Counters;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Caller};
 use crate::answer::volume_of;
 use crate::limits::HTTP_IDLE;
-use crate::remote;
+use crate::{credentials, remote};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
@@ -65,12 +65,16 @@ async fn connection(
     counters: &Counters,
 ) {
     match acceptor {
-        None => requests(admin, stream, false).await,
+        None => requests(admin, stream, None).await,
         Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 // The handshake verified it against the configured authority, or it would have failed.
-                let certified = stream.get_ref().1.peer_certificates().is_some();
-                requests(admin, stream, certified).await
+                let shown = stream.get_ref().1.peer_certificates();
+                let caller = shown.map(|shown| {
+                    let own = shown.first().map_or(&[][..], |certificate| certificate);
+                    Caller::new("https", credentials::whose(own))
+                });
+                requests(admin, stream, caller).await
             }
             _ => {
                 counters.tls_failures.fetch_add(1, Relaxed);
@@ -82,11 +86,12 @@ async fn connection(
 async fn requests(
     admin: Admin,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    certified: bool,
+    certified: Option<Caller>,
 ) {
+    let certified = certified.map(Arc::new);
     let service = service_fn(move |request| {
-        let admin = admin.clone();
-        async move { Ok::<_, Infallible>(respond(&admin, request, certified).await) }
+        let (admin, certified) = (admin.clone(), certified.clone());
+        async move { Ok::<_, Infallible>(respond(&admin, request, certified.as_deref()).await) }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -101,7 +106,7 @@ async fn requests(
 async fn respond(
     admin: &Admin,
     request: Request<Incoming>,
-    certified: bool,
+    certified: Option<&Caller>,
 ) -> Response<Full<Bytes>> {
     if request.uri().path().starts_with(remote::ADMIN) {
         return administer(admin, request, certified).await;
@@ -136,16 +141,16 @@ async fn respond(
 async fn administer(
     admin: &Admin,
     request: Request<Incoming>,
-    certified: bool,
+    certified: Option<&Caller>,
 ) -> Response<Full<Bytes>> {
-    if !certified {
+    let Some(caller) = certified else {
         return response(
             StatusCode::FORBIDDEN,
             PLAIN,
             "administration needs HTTPS with a client certificate that [admin] client_ca signed\n"
                 .into(),
         );
-    }
+    };
     let path = request.uri().path().to_owned();
     match (request.method(), path.strip_prefix(remote::UPLOAD)) {
         (&Method::PUT, Some(name)) => match remote::keep(admin, name, request.into_body()).await {
@@ -153,7 +158,7 @@ async fn administer(
             Err(why) => response(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n")),
         },
         (&Method::POST, None) if path == remote::ADMIN => {
-            let reply = remote::request(admin, request.into_body()).await;
+            let reply = remote::request(admin, caller, request.into_body()).await;
             match serde_json::to_string(&reply) {
                 Ok(text) => response(StatusCode::OK, JSON, text),
                 Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, error.to_string()),

@@ -5,6 +5,8 @@
 //! side `admin.rs` opens the socket and the HTTP doors on the main thread, and `answer.rs` performs requests: what concerns
 //! mail or legs is asked of the volume's owner like everybody else asks.
 //!
+//! `settings.rs` hands changes of settings to `ringpost-boot`, which may make them.
+//!
 //! The same requests come over HTTPS from those who show a client certificate (`remote.rs`).
 //!
 //! What must hold: whoever may open the socket may do everything (its mode is 0600), and so may who has a certificate signed by
@@ -37,6 +39,7 @@ pub mod remote;
 pub mod room;
 mod salvage;
 mod selftest;
+mod settings;
 mod show;
 mod verbs;
 pub mod words;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// A request is a verb and a few words.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024;
+/// A request is a verb and a few words, or whole settings: those of some thousand first accounts. From afar only those who showed
+/// a certificate get so far.
+pub const REQUEST_BYTES_MAX: usize = 512 * 1024;
 /// A reply may list every account of a page, or every leg and segment.
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An image for `update apply`; the updater has the same bound.

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes};
 use tokio::io::AsyncWriteExt;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Caller};
 use crate::limits::{REQUEST_BYTES_MAX, UPLOAD_BYTES_MAX};
 use crate::words::{Reply, Request};
 
@@ -26,7 +26,7 @@ pub fn uploads(state: &Path) -> PathBuf {
 }
 
 /// One request, answered.
-pub(crate) async fn request<B>(admin: &Admin, body: B) -> Reply
+pub(crate) async fn request<B>(admin: &Admin, caller: &Caller, body: B) -> Reply
 where
     B: Body,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -36,7 +36,7 @@ where
         Err(error) => return Reply::Refused(format!("the request did not come whole: {error}")),
     };
     match serde_json::from_slice::<Request>(&whole) {
-        Ok(request) => admin.answer_logged(request, "https").await,
+        Ok(request) => admin.answer_logged(request, caller).await,
         Err(error) => Reply::Refused(format!("not a request: {error}")),
     }
 }

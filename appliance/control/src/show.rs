@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::applied;
 use crate::machine;
+use crate::settings;
 use crate::words::*;
 
 /// The text for one reply.
@@ -48,6 +49,12 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
             certificates(&typed::<Vec<CertificateLine>>(value)?)
         }
+        Request::SettingsShow
+        | Request::SettingsHistory
+        | Request::SettingsCheck { .. }
+        | Request::SettingsApply { .. }
+        | Request::SettingsConfirm
+        | Request::SettingsRevert { .. } => settings::show(&typed(value)?),
         Request::UpdateStatus => update::show(value),
         Request::ProfileApplied => applied::show(&typed(value)?),
         Request::UpdateApply { .. } | Request::UpdateRollback => format!(

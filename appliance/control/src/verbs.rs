@@ -3,11 +3,12 @@
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
+use boot::limits::{WITHIN_MAX, WITHIN_MIN};
 use clap::Subcommand;
 use plan::Size;
 
-use crate::password;
 use crate::words::Request;
+use crate::{password, settings};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -75,6 +76,9 @@ pub(crate) enum Verb {
     /// The certificate that TLS listeners show
     #[command(subcommand)]
     Certificate(CertificateVerb),
+    /// The settings of an appliance, changed from afar; what could lock everybody out goes back by itself
+    #[command(subcommand)]
+    Settings(SettingsVerb),
     /// Versions of the image on an appliance's system disks
     #[command(subcommand)]
     Update(UpdateVerb),
@@ -111,6 +115,48 @@ pub(crate) enum CertificateVerb {
     },
     /// Read the files that the settings name again
     Reload,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsVerb {
+    /// The settings in force; a secret is shown as `(kept)`, and what is applied with that keeps it
+    Show,
+    /// Say what is wrong with FILE on that appliance, and what it would change when; nothing is applied
+    Check { file: PathBuf },
+    /// Make FILE the settings of this and the next starts. Network, listeners, TLS, administration, profile and log are on
+    /// probation: unless `settings confirm` follows by a new connection, the previous settings come back by themselves
+    Apply {
+        file: PathBuf,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// How long a confirmation is waited for: 30s to 1h
+        #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = within)]
+        within: plan::Span,
+    },
+    /// Keep the settings that are on probation: you could reach the appliance with them
+    Confirm,
+    /// Take the settings on probation back; without any, apply the ones before these again
+    Revert {
+        /// As of `apply`
+        #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = within)]
+        within: plan::Span,
+    },
+    /// Who changed which settings when
+    History,
+}
+
+/// A span that a probation may have.
+fn within(text: &str) -> Result<plan::Span, String> {
+    let span: plan::Span = text.parse()?;
+    if (WITHIN_MIN..=WITHIN_MAX).contains(&span.0) {
+        return Ok(span);
+    }
+    Err(format!(
+        "write {} s to {} min",
+        WITHIN_MIN.as_secs(),
+        WITHIN_MAX.as_secs() / 60
+    ))
 }
 
 #[derive(Debug, Subcommand)]
@@ -284,6 +330,24 @@ impl Verb {
                 }
             }
             Verb::Certificate(CertificateVerb::Reload) => Request::CertificateReload,
+            Verb::Settings(SettingsVerb::Show) => Request::SettingsShow,
+            Verb::Settings(SettingsVerb::History) => Request::SettingsHistory,
+            Verb::Settings(SettingsVerb::Check { file }) => {
+                let (name, text) = settings::read(file)?;
+                Request::SettingsCheck { name, text }
+            }
+            Verb::Settings(SettingsVerb::Apply { file, within, .. }) => {
+                let (name, text) = settings::read(file)?;
+                Request::SettingsApply {
+                    name,
+                    text,
+                    within_s: within.0.as_secs(),
+                }
+            }
+            Verb::Settings(SettingsVerb::Confirm) => Request::SettingsConfirm,
+            Verb::Settings(SettingsVerb::Revert { within }) => Request::SettingsRevert {
+                within_s: within.0.as_secs(),
+            },
             Verb::Update(UpdateVerb::Status) => Request::UpdateStatus,
             Verb::Update(UpdateVerb::Apply { source, tries }) => Request::UpdateApply {
                 source: source.clone(),

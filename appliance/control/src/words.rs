@@ -76,6 +76,28 @@ pub enum Request {
         key: String,
     },
     CertificateReload,
+    /// The settings in force, without secrets.
+    SettingsShow,
+    /// Who changed what when.
+    SettingsHistory,
+    /// What these would change, and what is wrong with them.
+    SettingsCheck {
+        /// What the file is called, for sentences.
+        name: String,
+        text: String,
+    },
+    SettingsApply {
+        name: String,
+        text: String,
+        /// How long a change on probation is waited for.
+        within_s: u64,
+    },
+    /// Ends a probation: the settings stay.
+    SettingsConfirm,
+    /// Ends a probation: the settings before come back. Without one: the settings before these are applied again.
+    SettingsRevert {
+        within_s: u64,
+    },
     UpdateStatus,
     /// A path on the appliance or a URL, with its signature beside it.
     UpdateApply {
@@ -141,6 +163,9 @@ pub struct Status {
     /// What somebody should look at, in sentences: disks that say they fail, bonds that lost a member.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Settings that wait for somebody to confirm them.
+    #[serde(default)]
+    pub probation: Option<boot::probation::Told>,
     /// What went wrong with the box and the engine, the newest last; at most `limits::INCIDENTS_SHOWN`.
     #[serde(default)]
     pub incidents: Vec<Incident>,

@@ -92,6 +92,7 @@ fn daemon(messages: u64) -> Daemon {
             owner_waiting: 2,
             owner_under_way: 1,
             alarms: Vec::new(),
+            probation: None,
             incidents: vec![],
         },
         plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),
@@ -229,6 +230,27 @@ fn what_the_boot_found_missing_stays_on_the_screen() {
     assert_shows(
         &screen,
         &["10 alarms", "missing: no network card", "… and more"],
+    );
+}
+
+#[test]
+fn settings_on_probation_are_the_first_alarm() {
+    let told = boot::probation::Told {
+        who: "anna".into(),
+        keys: vec!["network.dns".into()],
+        waits_for_restart: false,
+        left_s: Some(240),
+    };
+    let known = Known {
+        probation: Some(told.line()),
+        ..serving(150, 3_000)
+    };
+    assert_shows(
+        &screen(known, None),
+        &[
+            "1 alarm",
+            "settings of anna are on probation: 240 s left to confirm them",
+        ],
     );
 }
 
