@@ -3,6 +3,7 @@
 mod disk;
 mod imap;
 mod mailbox;
+mod settings;
 mod smtp;
 mod summary;
 
@@ -68,6 +69,13 @@ pub static TARGETS: &[Target] = &[
         seeds: summary::digest_seeds,
         words: &[],
         runs: 1_000_000,
+    },
+    Target {
+        name: "settings",
+        run: settings::settings,
+        seeds: settings::seeds,
+        words: settings::WORDS,
+        runs: 200_000,
     },
     Target {
         name: "superblock",
