@@ -296,10 +296,16 @@ impl Imap {
 
     /// RFC 2177: tells of changes as they happen, until the client says anything.
     async fn on_idle(&self, client: &mut Client, connection: &mut Connection) -> Result<(), End> {
+        if let Some(selected) = &mut client.selected {
+            selected.put_size_again(&mut client.out);
+        }
         loop {
             // until the client says something
             let told = self.tell(client, Expunges::Now).await;
             told.map_err(|gone| gone.end(client))?;
+            if let Some(selected) = &mut client.selected {
+                selected.was_listening();
+            }
             flush(&mut client.out, connection).await?;
             client.out = Vec::new();
             let Client {
@@ -349,8 +355,12 @@ impl Imap {
             Body::Search(request) if !request.uid => Expunges::Later,
             _ => Expunges::Now,
         };
+        let listens = body == Body::Noop;
         let answer = self.answer(client, connection, &tag, body, bytes).await?;
         let told = self.tell(client, expunges).await;
+        if let (true, Some(selected)) = (listens, &mut client.selected) {
+            selected.was_listening();
+        }
         match answer {
             Ok(Done { code, text }) => put_reply(&mut client.out, &tag, Status::Ok, &code, text),
             Err(failure) => failure.put(&mut client.out, &tag),

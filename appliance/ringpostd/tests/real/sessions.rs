@@ -112,6 +112,42 @@ except (EOFError, ConnectionError):
     );
 }
 
+/// Thunderbird, seen on 2026-11-22: of three messages in a burst it showed the first, and the others when it next polled.
+#[test]
+fn what_arrived_beside_a_fetch_is_told_again_by_idle() {
+    let home = Home::new();
+    let _daemon = home.start();
+    story(
+        &home,
+        r#"
+a, b = Raw(), Raw()
+a.cmd("SELECT INBOX")
+b.append("INBOX", letter("one"))
+assert b"* 1 EXISTS" in a.cmd("NOOP")[0]
+b.append("INBOX", letter("two"))
+assert b"* 2 EXISTS" in a.cmd("UID FETCH 1:* (FLAGS)")[0]
+
+def idle(told):
+    a.socket.sendall(b"i IDLE\r\n")
+    assert a.response().startswith(b"+")
+    for line in told:
+        assert a.response() == line
+    a.socket.sendall(b"DONE\r\n")
+    response = a.response()
+    assert response.startswith(b"i OK"), response
+
+idle([b"* 2 EXISTS\r\n"])
+idle([])  # once is enough
+b.append("INBOX", letter("three"))
+assert b"* 3 EXISTS" in a.cmd("NOOP")[0]
+idle([])  # NOOP is asking
+b.append("INBOX", letter("four"))
+idle([b"* 4 EXISTS\r\n"])
+idle([])  # and so is IDLE
+"#,
+    );
+}
+
 #[test]
 fn fetch_and_search_answer_every_form() {
     let home = Home::new();

@@ -26,6 +26,8 @@ pub struct Selected {
     expunged: Vec<Uid>,
     /// What the client saw of its own changes; it is not told again.
     told: HashMap<Uid, ModSeq>,
+    /// New messages were told, but beside the answer to something else: see `put_size_again`.
+    arrived_beside: bool,
 }
 
 /// The mailbox was deleted under the session.
@@ -48,7 +50,23 @@ impl Selected {
             modseq: opening.status.highest_modseq,
             expunged: Vec::new(),
             told: HashMap::new(),
+            arrived_beside: false,
         }
+    }
+
+    /// Says EXISTS once more when new messages were last told beside the answer to some other command.
+    ///
+    /// Thunderbird reads what arrived when IDLE or NOOP tell it; EXISTS among the lines of a FETCH it passes over, and the second
+    /// message of a burst would not be seen until it asks by itself, minutes later. RFC 9051 §7: any response at any time.
+    pub fn put_size_again(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.arrived_beside) {
+            self.put_exists(out);
+        }
+    }
+
+    /// What was told just now was what the client asked for.
+    pub fn was_listening(&mut self) {
+        self.arrived_beside = false;
     }
 
     /// Resolves when there may be something to tell.
@@ -165,10 +183,15 @@ impl Selected {
             self.numbering.push(message.uid.0);
         }
         if !new.is_empty() {
-            put(out, "* ");
-            put_number(out, self.numbering.count());
-            put(out, " EXISTS\r\n");
+            self.arrived_beside = true;
+            self.put_exists(out);
         }
+    }
+
+    fn put_exists(&self, out: &mut Vec<u8>) {
+        put(out, "* ");
+        put_number(out, self.numbering.count());
+        put(out, " EXISTS\r\n");
     }
 
     fn tell_flags(&mut self, changed: &[Message], out: &mut Vec<u8>) {
@@ -195,9 +218,7 @@ impl Selected {
 
     /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
     pub fn put_opening(&self, opening: &Opening, read_only: bool, rev2: bool, out: &mut Vec<u8>) {
-        put(out, "* ");
-        put_number(out, self.numbering.count());
-        put(out, " EXISTS\r\n");
+        self.put_exists(out);
         if !rev2 {
             put(out, "* 0 RECENT\r\n");
             if let Some(number) = opening.first_unseen {
