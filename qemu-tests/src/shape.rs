@@ -63,6 +63,8 @@ pub struct Dmi {
 pub enum Boot {
     /// OVMF, then whatever the disk `system.raw` holds (GPT, ESP, systemd-boot).
     Disk { secure: bool },
+    /// OVMF, then what the disks of the shape hold.
+    OwnDisks,
     /// A kernel and its initrd without firmware menus: SeaBIOS loads them by fw_cfg.
     Kernel {
         kernel: PathBuf,

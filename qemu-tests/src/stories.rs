@@ -9,6 +9,7 @@ mod network;
 mod operate;
 mod power;
 mod profiles;
+mod system;
 mod update;
 mod watchdog;
 
@@ -126,6 +127,12 @@ pub const STORIES: &[Story] = &[
         claim: "a version that was blessed is given up by `update rollback`: the one before starts again, with the mail that the newer one took",
         long: true,
         tell: update::rolled_back_by_order,
+    },
+    Story {
+        name: "second_system_disk",
+        claim: "installed on two system disks: an update and its blessing are on both, the first is pulled and the box starts from the other with that version and certificate, and a blank disk takes the lost one's place",
+        long: true,
+        tell: system::second_system_disk,
     },
     Story {
         name: "ten_boots_and_hard_resets_under_load",

@@ -257,14 +257,19 @@ impl World {
 
     /// A new machine of this shape on another image than the one under test, with the credentials that it has; booted.
     pub fn boot_image(&mut self, image: &Image, shape: Shape) -> Told<Machine> {
-        let own = std::mem::replace(&mut self.source, Source::Image(image.clone()));
-        let machine = self.machine(shape);
-        self.source = own;
-        let mut machine = machine?;
+        let mut machine = self.machine_with(image, shape)?;
         match machine.boot() {
             Ok(()) => Ok(machine),
             Err(failure) => Err(self.failed(machine, failure)),
         }
+    }
+
+    /// A new machine of this shape on another image than the one under test, switched off.
+    pub fn machine_with(&mut self, image: &Image, shape: Shape) -> Told<Machine> {
+        let own = std::mem::replace(&mut self.source, Source::Image(image.clone()));
+        let machine = self.machine(shape);
+        self.source = own;
+        machine
     }
 
     /// A machine of the default shape that runs another image than the one under test, with `more` settings: the one that the

@@ -124,6 +124,8 @@ pub fn forget(root: &Path) -> Result<bool, Misfit> {
         };
         gone.map_err(told)?;
     }
+    // The other system disk keeps settings too, and hears of it by this (`system::keep`).
+    fs::write(state.join("forgotten"), b"").map_err(told)?;
     fs::remove_file(state.join("factory-reset")).map_err(told)?;
     File::open(&state)
         .and_then(|directory| directory.sync_all())
@@ -182,12 +184,12 @@ mod tests {
         assert_eq!(forget(root), Ok(false));
         put(root, "var/lib/ringpost/factory-reset", "");
         assert_eq!(forget(root), Ok(true));
-        assert_eq!(
-            fs::read_dir(root.join("var/lib/ringpost"))
-                .expect("there")
-                .count(),
-            0
-        );
+        let left: Vec<_> = fs::read_dir(root.join("var/lib/ringpost"))
+            .expect("there")
+            .flatten()
+            .map(|entry| entry.file_name())
+            .collect();
+        assert_eq!(left, ["forgotten"], "for the other system disk");
         assert_eq!(forget(root), Ok(false));
     }
 }

@@ -171,6 +171,8 @@ impl Admin {
                 appliance::update(Ask::Apply { source, tries }).await
             }
             Request::UpdateRollback => appliance::update(Ask::Rollback).await,
+            Request::UpdateSync => appliance::update(Ask::Sync).await,
+            Request::SystemDiskAdd { path } => appliance::update(Ask::AddDisk { path }).await,
             Request::Reboot => appliance::signal("reboot"),
             Request::PowerOff => appliance::signal("poweroff"),
             Request::FactoryReset => appliance::factory_reset(&self.plan().state),

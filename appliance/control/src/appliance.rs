@@ -21,8 +21,9 @@ const RUN: &str = "/run/ringpost";
 pub const FACTORY_RESET: &str = "factory-reset";
 
 /// Files of the image that help to understand a box; none holds a secret.
-const TOLD: [&str; 8] = [
+const TOLD: [&str; 9] = [
     "/run/ringpost/boot.json",
+    "/run/ringpost/system-disks.json",
     "/etc/os-release",
     "/proc/version",
     "/proc/cmdline",

@@ -55,7 +55,9 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::SettingsApply { .. }
         | Request::SettingsConfirm
         | Request::SettingsRevert { .. } => settings::show(&typed(value)?),
-        Request::UpdateStatus => update::show(value),
+        Request::UpdateStatus | Request::UpdateSync | Request::SystemDiskAdd { .. } => {
+            update::show(value)
+        }
         Request::ProfileApplied => applied::show(&typed(value)?),
         Request::UpdateApply { .. } | Request::UpdateRollback => format!(
             "{}: {}",

@@ -66,7 +66,10 @@ pub(crate) enum Verb {
     /// Counters and gauges, as a monitoring system reads them
     Metrics,
     /// Every disk: what it is for, its health, its name for settings
-    Disks,
+    Disks {
+        #[command(subcommand)]
+        verb: Option<DisksVerb>,
+    },
     /// Links, addresses, routes, name servers
     Network,
     /// One JSON document for whoever helps from afar: no mail, no secrets
@@ -98,6 +101,25 @@ pub(crate) enum Verb {
         /// Of the administrator
         #[arg(long, default_value = "client")]
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DisksVerb {
+    /// The disks that the box starts from
+    #[command(subcommand)]
+    System(SystemVerb),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SystemVerb {
+    /// Make a blank disk the second system disk, or the one in place of a lost one; what it is to hold is copied to it
+    Add {
+        /// By its name below /dev/disk/by-id
+        disk: String,
+        /// Say that it is meant
+        #[arg(long, required = true)]
+        yes: bool,
     },
 }
 
@@ -171,6 +193,8 @@ pub(crate) enum UpdateVerb {
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=9))]
         tries: Option<u32>,
     },
+    /// Make every system disk hold the same, now; by itself it happens after a start, an update, or when a disk comes
+    Sync,
     /// Give up the running version, or a newer one that waits for its boot; the next boot starts the one before
     Rollback,
 }
@@ -314,7 +338,10 @@ impl Verb {
             },
             Verb::Logs { lines } => Request::Logs { lines: *lines },
             Verb::Metrics => Request::Metrics,
-            Verb::Disks => Request::Disks,
+            Verb::Disks { verb: None } => Request::Disks,
+            Verb::Disks {
+                verb: Some(DisksVerb::System(SystemVerb::Add { disk, .. })),
+            } => Request::SystemDiskAdd { path: disk.clone() },
             Verb::Network => Request::Network,
             Verb::SupportBundle => Request::SupportBundle,
             Verb::Time => Request::Time,
@@ -353,6 +380,7 @@ impl Verb {
                 source: source.clone(),
                 tries: *tries,
             },
+            Verb::Update(UpdateVerb::Sync) => Request::UpdateSync,
             Verb::Update(UpdateVerb::Rollback) => Request::UpdateRollback,
             Verb::Reboot => Request::Reboot,
             Verb::Poweroff => Request::PowerOff,

@@ -106,6 +106,12 @@ pub enum Request {
         tries: Option<u32>,
     },
     UpdateRollback,
+    /// Every system disk is made to hold the same, now.
+    UpdateSync,
+    /// A blank disk becomes a system disk.
+    SystemDiskAdd {
+        path: String,
+    },
     Reboot,
     PowerOff,
     FactoryReset,

@@ -35,7 +35,25 @@ pub fn alarms(root: &std::path::Path) -> Vec<String> {
     };
     let network = network::look(root, &network::Addresses::new());
     alarms.extend(network::alarms(&network));
+    alarms.extend(system_disks(root));
     alarms
+}
+
+/// What `ringpost-mirror` found to say about the box's own disks; nothing where nobody looks.
+fn system_disks(root: &std::path::Path) -> Vec<String> {
+    #[derive(serde::Deserialize)]
+    struct Report {
+        alarms: Vec<String>,
+    }
+    let path = root.join("run/ringpost/system-disks.json");
+    if !path.exists() {
+        return Vec::new();
+    }
+    let report = read::text(&path).and_then(|text| serde_json::from_str(&text).ok());
+    match report {
+        Some(Report { alarms }) => alarms,
+        None => vec!["whether both system disks hold the same is not known".into()],
+    }
 }
 
 /// The version of the image that runs (`IMAGE_VERSION` of `/etc/os-release`); `None`: this is no image.

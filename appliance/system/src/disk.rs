@@ -5,7 +5,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::install::ESP_LABEL;
 use crate::limits::{BLANK_BYTES, DISK_PAUSE_MS, DISK_WAIT_MS};
+use crate::mirror::Found;
 
 /// Where the kernel's and udev's names are; another folder in tests.
 pub struct Names {
@@ -94,6 +96,42 @@ impl Names {
         let number = fs::read_to_string(place.join("dev")).ok()?;
         let record = self.udev.join(format!("b{}", number.trim()));
         value(&fs::read_to_string(record).ok()?, "E:ID_PART_ENTRY_NAME=")
+    }
+
+    /// The disk's ESP, when it has one of ours.
+    pub fn esp_of(&self, disk: &str) -> Option<Found> {
+        let partition = self.labelled(disk, ESP_LABEL)?;
+        Some(Found {
+            esp: self.identifier(&partition)?,
+            name: self.by_id(disk),
+            disk: disk.to_owned(),
+        })
+    }
+
+    /// The GPT identifier of a partition, in lower case.
+    fn identifier(&self, partition: &str) -> Option<String> {
+        let links = fs::read_dir(self.dev.join("disk/by-partuuid")).ok()?;
+        let link = links
+            .flatten()
+            .find(|link| kernel_name(&link.path()).as_deref() == Some(partition))?;
+        Some(link.file_name().to_str()?.to_ascii_lowercase())
+    }
+
+    /// A name below `/dev/disk/by-id` that people recognise, the kernel's where there is none.
+    pub fn by_id(&self, disk: &str) -> String {
+        let links = fs::read_dir(self.dev.join("disk/by-id"));
+        let named = links
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|link| kernel_name(&link.path()).as_deref() == Some(disk))
+            .filter_map(|link| link.file_name().into_string().ok());
+        // Model and serial number rather than a world-wide number.
+        let rank = |name: &String| {
+            let number = name.starts_with("wwn-") || name.starts_with("nvme-eui.");
+            (number, name.len(), name.clone())
+        };
+        named.min_by_key(rank).unwrap_or_else(|| disk.to_owned())
     }
 
     pub fn node(&self, name: &str) -> PathBuf {
@@ -214,6 +252,32 @@ mod tests {
             "a whole disk lies on no disk"
         );
         assert_eq!(names.disks(), ["nvme0n1"]);
+    }
+
+    #[test]
+    fn a_system_disk_is_known_by_its_esp_and_named_for_people() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = names(folder.path());
+        fs::create_dir_all(names.dev.join("disk/by-partuuid")).expect("made");
+        fs::create_dir_all(names.dev.join("disk/by-id")).expect("made");
+        for node in ["nvme0n1", "nvme0n1p1"] {
+            fs::write(names.dev.join(node), "").expect("made");
+        }
+        assert_eq!(names.esp_of("nvme0n1"), None, "udev has not seen it yet");
+        for (link, node) in [
+            ("disk/by-partuuid/8F1C", "nvme0n1p1"),
+            ("disk/by-id/nvme-eui.01", "nvme0n1"),
+            ("disk/by-id/nvme-MODEL_S1", "nvme0n1"),
+            ("disk/by-id/nvme-MODEL_S1_1", "nvme0n1"),
+        ] {
+            let target = names.dev.join(node);
+            std::os::unix::fs::symlink(target, names.dev.join(link)).expect("linked");
+        }
+        let found = names.esp_of("nvme0n1").expect("one of ours");
+        assert_eq!(
+            (found.esp.as_str(), found.name.as_str()),
+            ("8f1c", "nvme-MODEL_S1")
+        );
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //!
 //! An order is a text: one disk per line by its stable path, `overwrite` behind it where the disk is not blank. Every disk gets
 //! the same content (ESP with boot loader, UKIs, settings) and identifiers of its own; its state partition it makes at its first start.
+//! Two disks also get a record that they belong together.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, Content, Names};
 use crate::efi;
+use crate::hands::Machine;
 use crate::limits::{INSTALL_DISKS_MAX, INSTALL_ORDER_BYTES_MAX};
+use crate::mirror::Hands;
+use crate::record::{Member, Record};
 use crate::tool::{run, text};
 
 /// Where an order may lie: handed over by the machine, or on the stick.
@@ -16,7 +21,9 @@ const ORDERS: [&str; 2] = [
     "/run/credentials/@system/ringpost.install",
     "/efi/ringpost/install",
 ];
-const DEFINITIONS: &str = "--definitions=/usr/lib/ringpost/install.d";
+/// The label of an ESP of ours; `install.d` gives it.
+pub(crate) const ESP_LABEL: &str = "ringpost-esp";
+pub(crate) const DEFINITIONS: &str = "--definitions=/usr/lib/ringpost/install.d";
 
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +66,41 @@ pub fn run_order() -> Result<Vec<PathBuf>, String> {
         println!("installed on {node}");
     }
     run("udevadm", &["settle", "--timeout=10"])?;
+    belong_together(&names, &checked)?;
     Ok(targets.into_iter().map(|target| target.path).collect())
+}
+
+/// Each of the disks hears which ones are of one installation, so that they are kept alike (`mirror.rs`).
+fn belong_together(names: &Names, disks: &[String]) -> Result<(), String> {
+    let mut made = Vec::new();
+    for disk in disks {
+        made.push(
+            names
+                .esp_of(disk)
+                .ok_or_else(|| format!("{disk} was written and shows no partition {ESP_LABEL}"))?,
+        );
+    }
+    let members = made
+        .iter()
+        .map(|found| Member::new(&found.esp, &found.name));
+    let record = Record::new(members.collect())?;
+    let mut hands = Machine {
+        names: Names::default(),
+        started: String::new(),
+        kept: BTreeMap::new(),
+    };
+    for found in &made {
+        let root = hands.open(found, true)?;
+        let stored = record.store(&root);
+        hands.close(found)?;
+        stored?;
+    }
+    Ok(())
+}
+
+/// Whether this start is an installer's.
+pub fn is_ordered() -> bool {
+    ORDERS.iter().any(|path| Path::new(path).exists())
 }
 
 fn read_order() -> Result<Vec<Target>, String> {

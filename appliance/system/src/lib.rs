@@ -8,6 +8,9 @@
 //! (`/run/ringpost/state.json`), and nothing on the disk is thrown away. A partition is made or made anew only where there
 //! was none, where it is blank, or where a factory reset was ordered.
 //!
+//! With two system disks the other one is kept alive: `mirror.rs` decides (its hands on real disks are `hands.rs`), `level.rs` makes
+//! one ESP equal to another, `keep.rs` carries settings and certificate, `record.rs` says who belongs together.
+//!
 //! `button.rs` listens to the power button (`ringpost-button`).
 //!
 //! Start reading at `state::ready`.
@@ -16,7 +19,12 @@
 pub mod button;
 pub mod disk;
 pub mod efi;
+pub mod hands;
 pub mod install;
+pub mod keep;
+pub mod level;
 pub mod limits;
+pub mod mirror;
+pub mod record;
 pub mod state;
 pub mod tool;

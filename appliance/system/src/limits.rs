@@ -18,3 +18,16 @@ pub const MEMORY_STATE_BYTES: u64 = 64 << 20;
 pub const INSTALL_DISKS_MAX: usize = 2;
 /// An install order is a line or two.
 pub const INSTALL_ORDER_BYTES_MAX: u64 = 4 << 10;
+
+/// Files on an ESP: slots, boot loader, keys, addons and notes are some twenty.
+pub const ESP_FILES_MAX: usize = 512;
+/// `loader/keys/auto/x` has three floors.
+pub const ESP_DEPTH_MAX: usize = 8;
+/// Copied and compared at a time.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// The membership of a few disks has some hundred bytes.
+pub const RECORD_BYTES_MAX: u64 = 64 << 10;
+/// 512 MiB of ESP, 192 MiB of state at least, and room for the partition table; rounded up.
+pub const SYSTEM_DISK_BYTES_MIN: u64 = 768 << 20;
+/// At both ends of a disk that is taken: partition tables, and what RAID, LVM and file systems write there. As for legs.
+pub const SYSTEM_DISK_ENDS_BYTES: u64 = 4 << 20;

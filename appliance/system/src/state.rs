@@ -7,16 +7,18 @@ use serde_json::json;
 
 use crate::disk::{self, Content, Names};
 use crate::efi;
+use crate::keep;
 use crate::limits::MEMORY_STATE_BYTES;
 use crate::tool::{run, status, text};
 
 const ESP: &str = "/efi";
-const STATE: &str = "/var/lib/ringpost";
+pub(crate) const STATE: &str = "/var/lib/ringpost";
 /// `/var/log/journal` is a link to it.
 const JOURNAL: &str = "/var/lib/ringpost/journal";
 const REPORT: &str = "/run/ringpost/state.json";
 const LABEL: &str = "ringpost-state";
-const MAPPED: &str = "/dev/mapper/ringpost-state";
+const MAPPED: &str = "ringpost-state";
+const CRYPTSETUP: &str = "/usr/bin/systemd-cryptsetup";
 /// Partition definitions for systemd-repart, without and with a TPM.
 const PLAIN: &str = "/usr/lib/ringpost/repart.d";
 const SEALED: &str = "/usr/lib/ringpost/repart-tpm.d";
@@ -78,7 +80,7 @@ fn on_disk(names: &Names) -> Result<Place, String> {
         content = disk::content(&names.node(&labelled(names, &disk)?))?;
     }
     let (device, sealed) = match content {
-        Content::Luks => (open_sealed(&device)?, true),
+        Content::Luks => (open_sealed(&device, MAPPED)?, true),
         Content::Something => (device, false),
         Content::Blank => {
             return Err("the state partition stays blank: is the disk read-only?".into());
@@ -93,6 +95,9 @@ fn on_disk(names: &Names) -> Result<Place, String> {
     )?;
     make_folder(JOURNAL)?;
     if reset {
+        // The other system disk keeps settings too, and hears of it when it is there.
+        let forgotten = Path::new(STATE).join(keep::FORGOTTEN);
+        fs::write(&forgotten, b"").map_err(|error| format!("{}: {error}", forgotten.display()))?;
         fs::remove_file(RESET_ORDER).map_err(|error| format!("{RESET_ORDER}: {error}"))?;
     }
     Ok(Place::Disk { sealed, made })
@@ -129,25 +134,62 @@ fn make(names: &Names, disk: &str, anew: bool) -> Result<(), String> {
     run("udevadm", &["settle", "--timeout=10"])
 }
 
-fn open_sealed(device: &Path) -> Result<PathBuf, String> {
+/// Whether the state lies on its partition, as `ready` left word.
+pub(crate) fn is_on_disk() -> bool {
+    let told = fs::read_to_string(REPORT).unwrap_or_default();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_default();
+    told["kind"] == "disk"
+}
+
+/// The state partition of another system disk; `may_make`: where there is none, or a blank one, it is made.
+pub(crate) fn ready_on(names: &Names, disk: &str, may_make: bool) -> Result<String, String> {
+    let found = names.labelled(disk, LABEL);
+    if let Some(partition) = &found
+        && (!may_make || disk::content(&names.node(partition))? != Content::Blank)
+    {
+        return Ok(partition.clone());
+    }
+    if !may_make {
+        return Err(format!("{disk} has no state partition"));
+    }
+    make(names, disk, found.is_some())?;
+    labelled(names, disk)
+}
+
+/// The device to mount, and whether it was sealed; `None`: it is blank.
+pub(crate) fn unlock(device: &Path, mapped: &str) -> Result<Option<(PathBuf, bool)>, String> {
+    match disk::content(device)? {
+        Content::Blank => Ok(None),
+        Content::Something => Ok(Some((device.to_owned(), false))),
+        Content::Luks => {
+            if Path::new("/dev/mapper").join(mapped).exists() {
+                // Of a run that was ended in the middle.
+                run(CRYPTSETUP, &["detach", mapped])?;
+            }
+            Ok(Some((open_sealed(device, mapped)?, true)))
+        }
+    }
+}
+
+fn open_sealed(device: &Path, mapped: &str) -> Result<PathBuf, String> {
     let arguments = [
         "attach",
-        "ringpost-state",
+        mapped,
         &text(device),
         "-",
         "tpm2-device=auto,headless=true",
     ];
-    run("/usr/bin/systemd-cryptsetup", &arguments).map_err(|reason| {
+    run(CRYPTSETUP, &arguments).map_err(|reason| {
         format!(
             "the TPM does not open the state partition (another board, another TPM, or Secure Boot was changed): {reason}; \
              undo that, or order a factory reset"
         )
     })?;
-    Ok(MAPPED.into())
+    Ok(Path::new("/dev/mapper").join(mapped))
 }
 
 /// e2fsck mends what it can by itself; 1 means mended, 4 and above that it could not.
-fn check(device: &Path) -> Result<(), String> {
+pub(crate) fn check(device: &Path) -> Result<(), String> {
     let (code, said) = status("fsck.ext4", &["-p", &text(device)])?;
     if (0..4).contains(&code) {
         Ok(())

@@ -49,6 +49,8 @@ pub enum Refused {
     ReadBack { path: PathBuf },
     #[error("{path}: {error}")]
     Disk { path: PathBuf, error: io::Error },
+    #[error("{0}: which system disk is ahead cannot be written down")]
+    Record(String),
     #[error("there is no other version to go back to")]
     NothingToGoBackTo,
 }
@@ -86,6 +88,8 @@ pub fn apply(
     }
     let mut removed = Vec::new();
     for one in incoming {
+        // The other system disks have not got this yet, and must not be believed if one of them starts the box.
+        system::record::raise(one.esp.root()).map_err(Refused::Record)?;
         let esp = one.name(&claim.version, tries)?;
         clear(&esp, running, &claim.version, &mut removed)?;
     }
@@ -324,6 +328,7 @@ pub fn rollback(esps: &[Esp], running: &Version) -> Result<Version, Refused> {
         orders.push((esp, given_up));
     }
     for (esp, slots) in orders {
+        system::record::raise(esp.root()).map_err(Refused::Record)?;
         let images = esp.images();
         for slot in slots {
             let given_up = images.join(Slot::file_name(&slot.version, Some(0)));

@@ -7,12 +7,14 @@
 //! What must hold: nothing that the boot loader would start exists under its final name before every byte of it was checked
 //! against the signature, as written and as read back; the running version's file is never removed or changed by `apply`; an
 //! update is for this product and newer than what runs, and both are said by the signed comment, not by a file name; a copy that
-//! is cut off by a power cut leaves the slots as they were; why a version was given up stays on the ESP (`failures.rs`). On several system disks every ESP holds the same.
+//! is cut off by a power cut leaves the slots as they were; why a version was given up stays on the ESP (`failures.rs`). On several system disks every ESP comes to hold
+//! the same: what is done here is done on the disk that runs, and `disks.rs` has it mirrored.
 //!
 //! Main path: `main.rs` → `apply.rs` → `signature.rs`, `slots.rs`, then a boot → `gate.rs`. Start reading at `apply.rs`.
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod disks;
 pub mod failures;
 pub mod fetch;
 pub mod gate;

@@ -27,5 +27,9 @@ pub const CHUNK_BYTES: usize = 256 << 10;
 pub const FETCH_SILENCE_S: u64 = 30;
 /// System disks with an ESP of their own.
 pub const ESPS_MAX: usize = 4;
+/// A look at the other system disks that was under way already, and one that saw everything.
+pub const MIRROR_RUNS_MAX: usize = 3;
+/// A line for each system disk.
+pub const REPORT_BYTES_MAX: u64 = 64 << 10;
 /// A request or a result that passes between the daemon and the updater.
 pub const REQUEST_BYTES_MAX: u64 = 16 << 10;

@@ -15,7 +15,7 @@ use serde_json::json;
 use update::limits::{ESPS_MAX, TRIES, TRIES_MAX};
 use update::request::{self, Outcome, Request};
 use update::signature::Keys;
-use update::{Esp, apply, failures, fetch, gate, slots};
+use update::{Esp, apply, disks, failures, fetch, gate, slots};
 
 /// Versions of this appliance on its system disks.
 #[derive(Debug, Parser)]
@@ -65,6 +65,8 @@ enum Verb {
     },
     /// Give up the running version, or a newer one that waits for its boot; the next boot starts the one before
     Rollback,
+    /// Make every system disk hold the same, now
+    Sync,
     /// Do what the daemon asked for in the exchange directory
     Serve {
         #[arg(long, default_value = request::EXCHANGE)]
@@ -102,7 +104,7 @@ impl Arguments {
                 let applied = applied?;
                 self.say(
                     &json!(applied),
-                    &format!("{} is in place: the next boot tries it; a boot that takes no mail goes back by itself", applied.version),
+                    &mirrored(&format!("{} is in place: the next boot tries it; a boot that takes no mail goes back by itself", applied.version)),
                 );
                 Ok(())
             }
@@ -111,9 +113,13 @@ impl Arguments {
                     .map_err(|refused| refused.to_string())?;
                 self.say(
                     &json!({ "version": target.to_string() }),
-                    &format!("the next boot starts {target}"),
+                    &mirrored(&format!("the next boot starts {target}")),
                 );
                 Ok(())
+            }
+            Verb::Sync => {
+                disks::sync()?;
+                self.status()
             }
             Verb::Gate {
                 within,
@@ -146,7 +152,9 @@ impl Arguments {
                 )
                 .map(|applied| Outcome::Done {
                     version: applied.version,
-                    next: "reboot to try it; a boot that takes no mail goes back by itself".into(),
+                    next: mirrored(
+                        "reboot to try it; a boot that takes no mail goes back by itself",
+                    ),
                 }),
             Request::Rollback => self
                 .esps()
@@ -155,9 +163,15 @@ impl Arguments {
                 })
                 .map(|target| Outcome::Done {
                     version: target.to_string(),
-                    next: "reboot to start it".into(),
+                    next: mirrored("reboot to start it"),
                 }),
             Request::Status => self.slots().map(|status| Outcome::Slots { status }),
+            Request::Sync => disks::sync()
+                .and_then(|_| self.slots())
+                .map(|status| Outcome::Slots { status }),
+            Request::AddDisk { path } => disks::add(Path::new(&path))
+                .and_then(|_| self.slots())
+                .map(|status| Outcome::Slots { status }),
         };
         // A refusal is an answer: whoever asked hears it, and the unit has not failed.
         let outcome = outcome.unwrap_or_else(|reason| {
@@ -232,7 +246,14 @@ impl Arguments {
                 .collect();
             rows.push(json!({ "esp": esp.root(), "slots": slots }));
         }
-        Ok(json!({ "running": self.running()?.to_string(), "next": next, "esps": rows }))
+        let mut status =
+            json!({ "running": self.running()?.to_string(), "next": next, "esps": rows });
+        if let Some(report) = disks::last(Path::new("/")) {
+            let ago = system::mirror::now().map_or(0, |now| now.saturating_sub(report.began)) / 100;
+            status["system_disks"] = json!(report.disks);
+            status["looked_s_ago"] = json!(ago);
+        }
+        Ok(status)
     }
 
     fn esps(&self) -> Result<Vec<Esp>, String> {
@@ -280,5 +301,16 @@ impl Arguments {
         } else {
             println!("{text}");
         }
+    }
+}
+
+/// The version is in place on the disk that runs, whatever becomes of the others: that is said beside it.
+fn mirrored(done: &str) -> String {
+    match disks::sync() {
+        Ok(report) => match report.as_ref().and_then(disks::told) {
+            Some(told) => format!("{done}; {told}"),
+            None => done.to_owned(),
+        },
+        Err(why) => format!("{done}; the other system disk did not get it: {why}"),
     }
 }

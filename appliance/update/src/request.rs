@@ -31,6 +31,12 @@ pub enum Request {
     },
     Rollback,
     Status,
+    /// Every system disk is made to hold the same, now.
+    Sync,
+    /// A blank disk becomes a system disk.
+    AddDisk {
+        path: String,
+    },
 }
 
 /// What became of the request.

@@ -18,7 +18,31 @@ pub fn show(status: &Value) -> String {
             );
         }
     }
+    let disks = status["system_disks"].as_array();
+    // One disk is the line above already.
+    for disk in disks
+        .into_iter()
+        .flatten()
+        .filter(|_| disks.is_some_and(|all| all.len() > 1))
+    {
+        text += &format!("\nsystem disk {}  {}", word(&disk["name"]), holds(disk));
+    }
     text
+}
+
+fn holds(disk: &Value) -> String {
+    let why = match disk["why"].as_str() {
+        Some(why) => format!(": {why}"),
+        None => String::new(),
+    };
+    match disk["standing"].as_str() {
+        Some("started_from") => "the box was started from it".into(),
+        Some("level") => "holds the same".into(),
+        Some("behind") => format!("behind{why}"),
+        Some("missing") => "missing".into(),
+        Some("foreign") => format!("foreign{why}"),
+        _ => "?".into(),
+    }
 }
 
 fn standing(slot: &Value) -> String {
@@ -62,6 +86,26 @@ fn word(value: &Value) -> &str {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_second_disk_is_told_and_a_single_one_is_not() {
+        let line =
+            |name: &str, standing: &str| json!({"name": name, "standing": standing, "why": null});
+        let mut status =
+            json!({"running": "1.0.0", "esps": [], "system_disks": [line("A", "started_from")]});
+        assert_eq!(show(&status), "running 1.0.0");
+        status["system_disks"] = json!([
+            line("A", "started_from"),
+            line("B", "level"),
+            line("C", "missing"),
+            json!({"name": "D", "standing": "behind", "why": "it has too little room"})
+        ]);
+        assert_eq!(
+            show(&status),
+            "running 1.0.0\nsystem disk A  the box was started from it\nsystem disk B  holds the same\n\
+            system disk C  missing\nsystem disk D  behind: it has too little room"
+        );
+    }
 
     #[test]
     fn every_standing_has_its_sentence() {

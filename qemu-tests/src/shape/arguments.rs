@@ -223,6 +223,7 @@ const EMULATOR_WORDS: &str = "no_timer_check";
 fn firmware(setting: &Setting<'_>, line: &mut Line) {
     let secure = match setting.boot {
         Boot::Disk { secure } => *secure,
+        Boot::OwnDisks => false,
         Boot::Uki(uki) => {
             line.pair("-kernel", uki.to_string_lossy());
             false
@@ -311,7 +312,11 @@ fn attach(index: usize, disk: &Disk, line: &mut Line) {
             );
         }
     }
-    line.pair("-device", disk.device().to_string());
+    let mut device = disk.device();
+    if let Some(start) = disk.start {
+        device["bootindex"] = start.into();
+    }
+    line.pair("-device", device.to_string());
 }
 
 fn system_disk(line: &mut Line) {

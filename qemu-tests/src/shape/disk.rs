@@ -20,6 +20,8 @@ pub struct Disk {
     pub bytes: u64,
     /// The NUMA node whose PCI expander it hangs on.
     pub node: Option<u32>,
+    /// The firmware starts from disks in the order of these numbers; the disk `system.raw` has 1.
+    pub start: Option<u32>,
     /// Injected from power-on; `Guest::inject` adds later ones.
     pub faults: Vec<Fault>,
 }
@@ -49,6 +51,7 @@ impl Disk {
             bus,
             bytes,
             node: None,
+            start: None,
             faults: Vec::new(),
         }
     }

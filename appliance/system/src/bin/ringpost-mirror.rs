@@ -1,0 +1,132 @@
+//! After a start, after updates, when a disk comes or goes: the other system disk is made to hold the same. Leaves what it
+//! found for `update status` and the alarms. Exit status: 0 also when a disk is missing; that is an alarm, not a failure.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use system::disk::Names;
+use system::hands::{self, Machine};
+use system::mirror::{self, Report, Standing};
+use system::{install, keep};
+
+/// What one run leaves for the next; gone with the next start.
+const BEFORE: &str = "/run/ringpost-mirror/before.json";
+const REPORT: &str = "/run/ringpost/system-disks.json";
+const STATE: &str = "/var/lib/ringpost";
+
+#[derive(Default, Serialize, Deserialize)]
+struct Before {
+    restart: Option<String>,
+    kept: BTreeMap<String, String>,
+    alarms: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    if install::is_ordered() {
+        println!("this is an installer: nothing is kept alike");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ringpost-mirror: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let began = mirror::now().map_err(io::Error::other)?;
+    let mut before: Before = read(Path::new(BEFORE)).unwrap_or_default();
+    let add = take_order()?;
+    let mut report = look(&mut before, add.as_deref());
+    report.began = began;
+    if report.restart.is_none()
+        && let Some(earlier) = before.restart.take()
+    {
+        // Until the restart.
+        report.alarms.push(earlier.clone());
+        report.restart = Some(earlier);
+    }
+    for alarm in &report.alarms {
+        if !before.alarms.contains(alarm) {
+            println!("ALARM: {alarm}");
+        }
+    }
+    let settled = |standing| matches!(standing, Standing::StartedFrom | Standing::Level);
+    if !report.disks.is_empty() && report.disks.iter().all(|line| settled(line.standing)) {
+        // Every disk has heard of the factory reset.
+        let _ = fs::remove_file(Path::new(STATE).join(keep::FORGOTTEN)); // mostly there was none
+    }
+    before.restart = report.restart.clone();
+    before.alarms = report.alarms.clone();
+    leave(Path::new(BEFORE), &before)?;
+    leave(Path::new(REPORT), &report)
+}
+
+fn look(before: &mut Before, add: Option<&Path>) -> Report {
+    let names = Names::default();
+    let refused = |why: &str| add.map(|_| why.to_owned());
+    let home = match hands::home(&names) {
+        Ok(Some(home)) => home,
+        Ok(None) => {
+            return Report {
+                refused: refused("this start came from no disk, so there is nothing to copy"),
+                ..Report::default()
+            };
+        }
+        Err(why) => {
+            return Report {
+                refused: refused(&why),
+                alarms: vec![why],
+                ..Report::default()
+            };
+        }
+    };
+    let mut machine = Machine {
+        names,
+        started: home.found.disk.clone(),
+        kept: std::mem::take(&mut before.kept),
+    };
+    let report = mirror::run(&mut machine, &home, add);
+    before.kept = machine.kept;
+    report
+}
+
+/// The disk that is to become a system disk; the order is carried out once.
+fn take_order() -> io::Result<Option<PathBuf>> {
+    let path = Path::new(mirror::ORDER);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let order: Option<mirror::Order> = read(path);
+    fs::remove_file(path)?;
+    Ok(order.map(|order| order.add))
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
+}
+
+/// Whole or not at all. The directory may be the daemon's: a name that lies there is never followed.
+fn leave(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&fresh)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    // The daemon reads it as its own user.
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    fs::rename(&fresh, path)
+}

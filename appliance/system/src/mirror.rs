@@ -1,0 +1,421 @@
+//! The other system disk is kept alive: every ESP of this installation holds what the one has that the box was started from,
+//! and so do the few files of the state partition that make the box itself (`keep.rs`).
+//!
+//! Runs after a start, after every update, when a disk comes or goes, and now and then (`ringpost-mirror`). What must hold:
+//! a disk is written only when the record of the disk that is believed lists it (`record.rs`); the believed one is the one
+//! with the highest revision, and of equals the one that the box was started from; a disk that is missing or fails holds
+//! nobody up, and is told.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::level;
+use crate::limits::INSTALL_DISKS_MAX;
+use crate::record::{Member, Record};
+
+/// Below the root: what the last look found.
+pub const PATH: &str = "run/ringpost/system-disks.json";
+
+/// An order to make a disk a system disk (`Order`), left by the updater beside the daemon's requests.
+pub const ORDER: &str = "/run/ringpost/update/add.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub add: PathBuf,
+}
+
+/// Hundredths of a second since power-on.
+pub fn now() -> Result<u64, String> {
+    let path = "/proc/uptime";
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let uptime = text.split_whitespace().next().unwrap_or_default();
+    uptime
+        .replace('.', "")
+        .parse()
+        .map_err(|error| format!("{path}: {error}"))
+}
+
+/// An ESP of ours, by its label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The kernel's name of its disk.
+    pub disk: String,
+    /// GPT identifier of the ESP.
+    pub esp: String,
+    /// For people.
+    pub name: String,
+}
+
+/// What happens on real disks; folders in tests.
+pub trait Hands {
+    /// ESPs other than the one that the box was started from.
+    fn others(&mut self) -> Vec<Found>;
+    /// Mounts it, and says where.
+    fn open(&mut self, found: &Found, write: bool) -> Result<PathBuf, String>;
+    fn close(&mut self, found: &Found) -> Result<(), String>;
+    /// Partitions a blank disk and puts everything on it that the started one has.
+    fn make(&mut self, path: &Path) -> Result<Found, String>;
+    /// Makes its state partition hold what makes this box, or ours what its holds.
+    fn keep(&mut self, found: &Found, way: Way) -> Result<(), String>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    To,
+    From,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    StartedFrom,
+    /// It holds the same.
+    Level,
+    /// It is there and does not hold the same; `why` says why not.
+    Behind,
+    #[default]
+    Missing,
+    /// It is no system disk of this box any more; never written to.
+    Foreign,
+}
+
+/// One system disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The kernel's name; empty where it is missing.
+    pub disk: String,
+    /// Its name below `/dev/disk/by-id`.
+    pub name: String,
+    pub standing: Standing,
+    pub why: Option<String>,
+    /// What the boot loader counts in, on it.
+    pub slots: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Hundredths of a second since power-on, when the look began: by the clock of `/proc/uptime`, which nobody sets.
+    pub began: u64,
+    pub disks: Vec<Line>,
+    /// A sentence for each thing that somebody should do something about.
+    pub alarms: Vec<String>,
+    /// The box runs an old state of the disk that it was started from.
+    pub restart: Option<String>,
+    /// Why a disk was not made a system disk, when that was ordered.
+    pub refused: Option<String>,
+}
+
+/// The disk that the box was started from, its ESP mounted at `root`.
+#[derive(Debug, Clone)]
+pub struct Home {
+    pub root: PathBuf,
+    pub found: Found,
+}
+
+/// One look, and everything made level that can be. `add`: a blank disk becomes a system disk first.
+pub fn run(hands: &mut dyn Hands, home: &Home, add: Option<&Path>) -> Report {
+    let mut report = Report::default();
+    let mut own = match Record::load(&home.root) {
+        Ok(own) => own,
+        Err(why) => {
+            report.alarms.push(format!(
+                "which system disks belong together cannot be read: {why}"
+            ));
+            report.disks.push(started_from(home));
+            report.refused = add.map(|_| why);
+            return report;
+        }
+    };
+    if let Some(path) = add {
+        match grow(hands, home, own.as_ref(), path) {
+            Ok(record) => own = Some(record),
+            Err(why) => report.refused = Some(why),
+        }
+    }
+    match own {
+        Some(record) => members(hands, home, record, &mut report),
+        // One disk that was written by hand: there is nothing to keep alike.
+        None => report.disks.push(started_from(home)),
+    }
+    report
+}
+
+/// A blank disk takes the place of those that are missing.
+fn grow(
+    hands: &mut dyn Hands,
+    home: &Home,
+    own: Option<&Record>,
+    path: &Path,
+) -> Result<Record, String> {
+    let here: Vec<String> = hands.others().into_iter().map(|found| found.esp).collect();
+    let mut record = match own {
+        Some(record) => record.clone(),
+        None => Record::new(vec![Member::new(&home.found.esp, &home.found.name)])?,
+    };
+    record
+        .disks
+        .retain(|member| member.esp == home.found.esp || here.contains(&member.esp));
+    if record.disks.len() >= INSTALL_DISKS_MAX {
+        return Err(format!(
+            "the box has its {INSTALL_DISKS_MAX} system disks: take the one out that is to be replaced"
+        ));
+    }
+    let made = hands.make(path)?;
+    let mut member = Member::new(&made.esp, &made.name);
+    member.behind = true;
+    record.disks.push(member);
+    record.revision += 1;
+    record.store(&home.root)?;
+    Ok(record)
+}
+
+fn members(hands: &mut dyn Hands, home: &Home, mut record: Record, report: &mut Report) {
+    let others = hands.others();
+    let read: Vec<(Found, Result<Option<Record>, String>)> = others
+        .into_iter()
+        .map(|found| {
+            let read = with(hands, &found, false, &mut |root| Record::load(root));
+            (found, read)
+        })
+        .collect();
+    let newer = read
+        .iter()
+        .filter_map(|(found, read)| Some((found, read.as_ref().ok()?.as_ref()?)))
+        .filter(|(_, other)| other.installation == record.installation)
+        .filter(|(_, other)| other.revision > record.revision)
+        .max_by_key(|(_, other)| other.revision);
+    if let Some((found, newest)) = newer {
+        if !newest.lists(&home.found.esp) {
+            report.alarms.push(format!(
+                "the box was started from a system disk that was replaced ({}): take it out and restart",
+                home.found.name
+            ));
+            report.disks.push(Line {
+                standing: Standing::Foreign,
+                ..started_from(home)
+            });
+            return;
+        }
+        match catch_up(hands, home, found, newest) {
+            Ok(()) => {
+                record = newest.clone();
+                report.restart = Some(format!(
+                    "the box was started from a system disk that had missed changes ({}); it has them now: restart",
+                    home.found.name
+                ));
+            }
+            Err(why) => {
+                report.alarms.push(format!(
+                    "the box was started from a system disk that has missed changes ({}), and they cannot be brought there: {why}",
+                    home.found.name
+                ));
+                report.disks.push(Line {
+                    standing: Standing::Behind,
+                    why: Some(why),
+                    ..started_from(home)
+                });
+                return;
+            }
+        }
+    }
+    let place = |member: &Member| read.iter().find(|(found, _)| found.esp == member.esp);
+    // Before anything is done: who is not here misses it.
+    let absent = |member: &Member| {
+        member.esp != home.found.esp && place(member).is_none_or(|(_, read)| read.is_err())
+    };
+    let behind = record.clone();
+    let lags = |member: &Member| {
+        behind
+            .disks
+            .iter()
+            .any(|one| one.esp == member.esp && one.behind)
+    };
+    if record.note(|member| absent(member) || (member.esp != home.found.esp && lags(member)))
+        && let Err(why) = record.store(&home.root)
+    {
+        report
+            .alarms
+            .push(format!("who lags cannot be written down: {why}"));
+    }
+    report.disks.push(started_from(home));
+    let mut level = Vec::new();
+    for member in record.disks.clone() {
+        if member.esp == home.found.esp {
+            continue;
+        }
+        let line = match place(&member) {
+            None => Line {
+                name: member.name.clone(),
+                ..Line::default()
+            },
+            Some((found, Err(why))) => behind_line(found, why),
+            Some((found, Ok(_))) => {
+                let made = with(hands, found, false, &mut |root| {
+                    level::plan(&home.root, root)
+                })
+                .and_then(|steps| match steps.is_empty() {
+                    true => Ok(()),
+                    false => with(hands, found, true, &mut |root| {
+                        level::carry_out(&home.root, root, &steps)
+                    }),
+                });
+                match made {
+                    Ok(()) => {
+                        level.push(member.esp.clone());
+                        let slots = with(hands, found, false, &mut |root| Ok(slots(root)));
+                        Line {
+                            disk: found.disk.clone(),
+                            name: member.name.clone(),
+                            standing: Standing::Level,
+                            why: None,
+                            slots: slots.unwrap_or_default(),
+                        }
+                    }
+                    Err(why) => behind_line(found, &why),
+                }
+            }
+        };
+        report.disks.push(line);
+    }
+    conclude(hands, home, &mut record, &level, &read, report);
+    for (found, read) in &read {
+        if matches!(read, Ok(Some(_))) && !record.lists(&found.esp) {
+            report.disks.push(Line {
+                disk: found.disk.clone(),
+                name: found.name.clone(),
+                standing: Standing::Foreign,
+                why: Some(
+                    "it is none of this box's system disks, or was replaced: it is left alone"
+                        .into(),
+                ),
+                slots: Vec::new(),
+            });
+        }
+    }
+    tell(report);
+}
+
+/// The record that follows from what was done, here and on every level disk; then the box's own few files.
+fn conclude(
+    hands: &mut dyn Hands,
+    home: &Home,
+    record: &mut Record,
+    level: &[String],
+    read: &[(Found, Result<Option<Record>, String>)],
+    report: &mut Report,
+) {
+    let level_now = |member: &Member| member.esp == home.found.esp || level.contains(&member.esp);
+    let mut stored = Ok(());
+    if record.note(|member| !level_now(member)) {
+        stored = record.store(&home.root);
+    }
+    for (found, before) in read {
+        if !level.contains(&found.esp) {
+            continue;
+        }
+        let same = matches!(before, Ok(Some(before)) if before == record);
+        let told = match &stored {
+            Ok(()) if same => Ok(()),
+            Ok(()) => with(hands, found, true, &mut |root| record.store(root)),
+            Err(why) => Err(why.clone()),
+        };
+        let told = told.and_then(|()| {
+            hands
+                .keep(found, Way::To)
+                .map_err(|why| format!("settings and certificate: {why}"))
+        });
+        if let Err(why) = told
+            && let Some(line) = report.disks.iter_mut().find(|line| line.disk == found.disk)
+        {
+            line.standing = Standing::Behind;
+            line.why = Some(why);
+        }
+    }
+}
+
+/// The started disk gets what it missed from the one that did not.
+fn catch_up(
+    hands: &mut dyn Hands,
+    home: &Home,
+    found: &Found,
+    newest: &Record,
+) -> Result<(), String> {
+    with(hands, found, false, &mut |root| {
+        let steps = level::plan(root, &home.root)?;
+        level::carry_out(root, &home.root, &steps)
+    })?;
+    hands.keep(found, Way::From)?;
+    newest.store(&home.root)
+}
+
+/// Mounted for as long as `work` takes.
+fn with<T>(
+    hands: &mut dyn Hands,
+    found: &Found,
+    write: bool,
+    work: &mut dyn FnMut(&Path) -> Result<T, String>,
+) -> Result<T, String> {
+    let root = hands.open(found, write)?;
+    let done = work(&root);
+    let closed = hands.close(found);
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+fn started_from(home: &Home) -> Line {
+    Line {
+        disk: home.found.disk.clone(),
+        name: home.found.name.clone(),
+        standing: Standing::StartedFrom,
+        why: None,
+        slots: slots(&home.root),
+    }
+}
+
+fn behind_line(found: &Found, why: &str) -> Line {
+    Line {
+        disk: found.disk.clone(),
+        name: found.name.clone(),
+        standing: Standing::Behind,
+        why: Some(why.to_owned()),
+        slots: Vec::new(),
+    }
+}
+
+/// Names for people: what cannot be listed is not listed.
+fn slots(root: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(root.join("EFI/Linux"));
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with("ringpost_") && name.ends_with(".efi"))
+        .collect();
+    names.sort();
+    names
+}
+
+fn tell(report: &mut Report) {
+    for line in &report.disks {
+        match line.standing {
+            Standing::Missing => report.alarms.push(format!(
+                "system disk {} is missing: put it back, or a blank disk in its place and `ringpostctl disks system add` that",
+                line.name
+            )),
+            Standing::Behind => report.alarms.push(format!(
+                "system disk {} does not hold what the other has: {}",
+                line.name,
+                line.why.as_deref().unwrap_or("unknown")
+            )),
+            _ => {}
+        }
+    }
+    report.alarms.extend(report.restart.clone());
+}
+
+#[cfg(test)]
+mod tests;
