@@ -8,8 +8,16 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-/// The key before its certificate, as the daemon writes them: a certificate without its key is made again.
-const FILES: [&str; 3] = ["key.pem", "certificate.pem", "ringpost.toml"];
+/// The key before its certificate, as the daemon writes them: a certificate without its key is made again. The settings last.
+const FILES: [&str; 5] = [
+    "key.pem",
+    "certificate.pem",
+    "settings.jsonl",
+    "ringpost.previous.toml",
+    "ringpost.toml",
+];
+/// Settings on probation are this start's: the other disk has those from before, until they are confirmed.
+const PROBATION: [&str; 2] = ["probation.json", "ringpost.candidate.toml"];
 /// Left by a factory reset: what the other disk keeps is to be forgotten too.
 pub const FORGOTTEN: &str = "forgotten";
 
@@ -35,6 +43,9 @@ pub fn mirror(from: &Path, to: &Path) -> Result<(), String> {
         for name in FILES {
             remove(&to.join(name))?;
         }
+    }
+    for name in PROBATION {
+        remove(&to.join(name))?;
     }
     for name in FILES {
         copy(from, to, name)?;
@@ -127,12 +138,14 @@ mod tests {
             ("certificate.pem", "certificate"),
             ("witness-v", "epoch 9"),
             ("incidents.json", "[]"),
+            ("probation.json", "{}"),
         ] {
             fs::write(from.join(name), text).expect("written");
         }
         fs::set_permissions(from.join("key.pem"), fs::Permissions::from_mode(0o600)).expect("set");
         fs::write(to.join("witness-v"), "epoch 3").expect("written");
         fs::write(to.join("ringpost.toml"), "old").expect("written");
+        fs::write(to.join("ringpost.candidate.toml"), "older").expect("written");
         mirror(&from, &to).expect("mirrored");
         let mut names: Vec<String> = fs::read_dir(&to)
             .expect("listed")

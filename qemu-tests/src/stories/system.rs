@@ -8,6 +8,7 @@ use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::{Guest, HTTPS};
 use crate::keep;
 use crate::ledger::reply_within;
+use crate::limits::BOOT_MAX;
 use crate::pace;
 use crate::releases::{BASE, NEXT, Releases};
 use crate::settings;
@@ -50,7 +51,7 @@ pub fn second_system_disk(world: &mut World) -> Told<()> {
 /// From the stick, and without it afterwards.
 fn install(machine: &mut Machine) -> Told<()> {
     let mut guest = Guest::start(&machine.site)?;
-    guest.wait("RINGPOST INSTALLED", &[], pace::boot_deadline() * 2)?;
+    guest.wait("RINGPOST INSTALLED", &[], BOOT_MAX)?;
     guest.wait_for_end(pace::stretched(OFF_WITHIN))?;
     machine.site.boot = Boot::OwnDisks;
     machine
