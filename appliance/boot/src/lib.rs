@@ -2,7 +2,7 @@
 //! profile, and writes what systemd and `ringpostd` read.
 //!
 //! `find.rs` looks for settings, in order: a systemd credential, the applied settings on the state partition, the ESP, a USB
-//! stick. `settle.rs` makes them complete (profile, legs, password hashes). `network.rs` writes files for systemd-networkd.
+//! stick. `settle.rs` makes them complete (profile, legs, password hashes). `network.rs` writes files for systemd-networkd, `san.rs` for `ringpost-san`.
 //! `selftest.rs` names what is missing, `last_end.rs` says how the run before ended. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
 //!
 //!
@@ -28,6 +28,7 @@ mod network;
 pub mod probation;
 pub mod report;
 pub mod run;
+pub mod san;
 pub mod secret;
 mod selftest;
 pub mod serve;

@@ -13,6 +13,7 @@ use crate::last_end;
 use crate::limits::LOOK_EVERY;
 use crate::network;
 use crate::report::{self, ProfileReport, Report};
+use crate::san;
 use crate::selftest::{self, below};
 use crate::serve;
 use crate::settle;
@@ -121,13 +122,14 @@ fn live(world: &World, report: &mut Report, candidate: bool) -> Result<Outcome, 
     if let Err(misfit) = set_host_name(root, &settings.server.name) {
         report.alarms.push(misfit.to_string());
     }
+    san::hand_on(root, &found, &settings)?;
     // A disk that the kernel has not found yet would change the choice of a profile, and which CPUs are near.
     await_named(world, &settings);
-    report.shape = hardware::probe(root);
+    report.shape = san::promised(hardware::probe(root), &settings);
     let profile = tune(world, report, settings.server.profile.as_deref())?;
     let legs = legs(world, &settings, &profile, report)?;
     write_for_daemon(world, &found, &settings, &profile, &legs, report)?;
-    let shape = hardware::probe(root);
+    let shape = san::promised(hardware::probe(root), &settings);
     let findings = selftest::look(root, &settings, &shape, &legs, world.now);
     report.shape = shape;
     report.legs = legs;
@@ -328,11 +330,14 @@ fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result
     Ok(())
 }
 
-/// Waits until the disks that the settings name have appeared, or long enough.
+/// Waits until the disks that the settings name have appeared, or long enough. Not for those on a SAN: there is no network yet,
+/// and `ringpost-san` waits for them.
 fn await_named(world: &World, settings: &Settings) {
     let begin = Instant::now();
     let named = settings.volume.legs.get_ref();
-    let absent = |leg: &&PathBuf| leg.starts_with("/dev") && !below(&world.root, leg).exists();
+    let absent = |leg: &&PathBuf| {
+        leg.starts_with("/dev") && !san::holds(settings, leg) && !below(&world.root, leg).exists()
+    };
     while named.iter().any(|leg| absent(&leg)) && begin.elapsed() < world.wait {
         std::thread::sleep(LOOK_EVERY);
     }

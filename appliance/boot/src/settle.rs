@@ -11,6 +11,7 @@ use toml::{Table, Value};
 
 use crate::find::Found;
 use crate::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
+use crate::san;
 
 /// The text with a hash in the place of every `password_file`, and the files that were read.
 pub fn with_hashes(found: &Found) -> Result<(String, Vec<PathBuf>), Misfit> {
@@ -57,9 +58,11 @@ pub fn hash(password: &str) -> Result<String, String> {
         .map_err(|error| format!("cannot hash it: {error}"))
 }
 
-/// What the daemon reads: the settings with the chosen profile and, where they name none, the profile's legs.
+/// What the daemon reads: the settings with the chosen profile and, where they name none, the profile's legs;
+/// without a SAN's secrets.
 pub fn for_daemon(found: &Found, profile: &str, legs: Option<&[String]>) -> Result<String, Misfit> {
     let mut table = table(found)?;
+    san::without_secrets(&mut table);
     section(&mut table, "server").insert("profile".into(), Value::String(profile.to_owned()));
     if let Some(legs) = legs {
         let legs = legs.iter().cloned().map(Value::String).collect();

@@ -5,7 +5,8 @@
 //! `incident.rs` remembers what went wrong with the box.
 //! `applied.rs` reads back everything that a profile promises, threads and interrupts among it, beside the promise.
 //!
-//! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are.
+//! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are,
+//! `san.rs` the paths to disks that stand elsewhere.
 //!
 //! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
 //! in a test; what cannot be read of `/sys` and `/proc` counts as not there, what we wrote ourselves does not; but for incidents nothing here writes to a disk; a step that fails stops no other.
@@ -25,9 +26,11 @@ pub mod limits;
 pub mod network;
 pub mod probe;
 mod read;
+pub mod san;
 pub mod tune;
 
-/// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member. Reads files only.
+/// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member, paths of a
+/// SAN that are down. Reads files only.
 pub fn alarms(root: &std::path::Path) -> Vec<String> {
     let mut alarms = match health::load(root) {
         Ok(report) => report.map(|report| report.alarms()).unwrap_or_default(),
@@ -36,6 +39,10 @@ pub fn alarms(root: &std::path::Path) -> Vec<String> {
     let network = network::look(root, &network::Addresses::new());
     alarms.extend(network::alarms(&network));
     alarms.extend(system_disks(root));
+    match san::wanted(root) {
+        Ok(targets) => alarms.extend(san::alarms(&san::look(root, &targets))),
+        Err(error) => alarms.push(format!("the SAN's paths are not known: {error}")),
+    }
     alarms
 }
 

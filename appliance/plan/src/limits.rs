@@ -78,3 +78,14 @@ pub const FIRST_PEOPLE_MAX: usize = 1_000;
 pub const CPUS_DESCRIBED_MAX: usize = 4_096;
 /// A machine with 16 GiB counts 15.5: up to a sixteenth is the firmware's and the kernel's own.
 pub const MEMORY_KEPT_SHARE: u64 = 16;
+/// Targets of a SAN: legs are at most `LEGS_MAX`, and no leg lies on two.
+pub const SAN_TARGETS_MAX: usize = LEGS_MAX;
+/// Paths to one target: two cards, two switches, two heads.
+pub const SAN_PATHS_MAX: usize = 8;
+/// RFC 7143 §4.2.7.1 (223 bytes); an NQN is as long (NVM Express base specification 2.0, 4.5).
+pub const SAN_NAME_BYTES_MAX: usize = 223;
+/// What open-iscsi keeps of each (`AUTH_STR_MAX_LEN`).
+pub const CHAP_USER_BYTES_MAX: usize = 255;
+pub const CHAP_SECRET_BYTES_MAX: usize = 255;
+/// RFC 7143 §9.2.1: 96 bits or more.
+pub const CHAP_SECRET_BYTES_MIN: usize = 12;

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::san::{self, Target};
 use crate::site::{Account, Domain, Network, Time};
 use crate::units::Size;
 
@@ -42,6 +43,9 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     #[serde(default)]
     pub admin: Admin,
+    /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
+    #[serde(default)]
+    pub san: Vec<Spanned<Target>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -275,6 +279,9 @@ impl Settings {
             network.check().map_err(told)?;
         }
         self.time.check().map_err(told)?;
+        let legs = self.volume.legs.get_ref().iter();
+        let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
+        san::check(&self.san, &legs, source)?;
         crate::site::check_people(&self.domains, &self.accounts).map_err(told)
     }
 
@@ -321,6 +328,7 @@ impl Settings {
             domains: Vec::new(),
             accounts: Vec::new(),
             admin: Admin::default(),
+            san: Vec::new(),
         })
     }
 }

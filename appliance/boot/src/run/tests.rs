@@ -299,3 +299,48 @@ fn a_card_that_was_brought_up_later_is_tuned_as_well() {
 fn nothing_is_tuned_before_the_boot() {
     assert!(again(&world(&small())).is_err());
 }
+
+#[test]
+fn legs_on_a_san_are_not_waited_for_and_their_secrets_stay_with_root() {
+    let leg = "/dev/disk/by-id/scsi-360000000000000000e00000000010001";
+    let text = format!(
+        "[volume]\nlegs = [\"/dev/disk/by-id/virtio-leg-a\", \"{leg}\"]\n\
+         [[san]]\nkind = \"iscsi\"\ntarget = \"iqn.2026-11.org.example:mail\"\nhost = \"iqn.2026-11.org.example:box1\"\n\
+         address = [\"192.0.2.20:3260\"]\nuser = \"box1\"\nsecret = \"open-sesame-1\"\nlegs = [\"{leg}\"]\n"
+    );
+    let fixture = small().file("credentials/ringpost.config", &text);
+    let world = World {
+        // Longer than any test: it would hang here if the leg were waited for.
+        wait: Duration::from_secs(24 * 3600),
+        ..world(&fixture)
+    };
+    let (outcome, report) = run(&world);
+    assert_eq!(outcome, Outcome::Ready, "{report:#?}");
+    assert_eq!(report.missing.len() + report.alarms.len(), 0, "{report:#?}");
+    assert_eq!(report.shape.san, [plan::shape::San::Iscsi]);
+    let whole = read(&fixture, san::PRIVATE);
+    assert!(
+        whole.contains("open-sesame-1") && !whole.contains("volume"),
+        "{whole}"
+    );
+    let meta = fs::metadata(fixture.root().join(san::PRIVATE)).expect("written");
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o777,
+        0o600
+    );
+    for path in [SETTINGS, hardware::san::PATH, report::PATH] {
+        let text = read(&fixture, path);
+        assert!(
+            !text.is_empty() && !text.contains("open-sesame-1"),
+            "{path}: {text}"
+        );
+    }
+    assert!(read(&fixture, SETTINGS).contains("iqn.2026-11.org.example:mail"));
+    let wanted = hardware::san::wanted(fixture.root()).expect("readable");
+    assert_eq!(wanted[0].legs, [leg]);
+    // Settings came anew without it.
+    fs::write(fixture.root().join("credentials/ringpost.config"), SMALL).expect("our own");
+    let (outcome, _) = run(&world);
+    assert_eq!(outcome, Outcome::Ready);
+    assert!(!fixture.root().join(san::PRIVATE).exists());
+}
