@@ -218,7 +218,7 @@ fn flatten(key: &str, value: &Value, flat: &mut Flat) {
 }
 
 fn named(table: &Table) -> Option<String> {
-    let name = ["name", "mac", "address"]
+    let name = ["name", "mac", "target", "address"]
         .into_iter()
         .find_map(|key| table.get(key).and_then(Value::as_str))?;
     Some(name.to_owned())

@@ -19,15 +19,29 @@ pub fn without(text: &str) -> String {
         rest = &hash[end.unwrap_or(hash.len())..];
     }
     shown.push_str(rest);
-    // A hash may be spelled with escapes: then comments and layout are given up, never the secret.
+    let unreadable = || "# These settings cannot be read.\n".to_owned();
     let Ok(mut table) = shown.parse::<Table>() else {
-        return "# These settings cannot be read.\n".into();
+        return unreadable();
     };
-    if hashes(&mut table).all(|hash| hash == KEPT) {
-        return shown;
+    for target in targets(&mut table) {
+        if let Some(Value::String(secret)) = target.get("secret") {
+            for quote in ['"', '\''] {
+                let quoted = |word: &str| format!("{quote}{word}{quote}");
+                shown = shown.replace(&quoted(secret), &quoted(KEPT));
+            }
+        }
     }
     hashes(&mut table).for_each(|hash| *hash = KEPT.into());
-    table.to_string()
+    for target in targets(&mut table) {
+        if let Some(secret) = target.get_mut("secret") {
+            *secret = KEPT.into();
+        }
+    }
+    // A secret may be spelled with escapes, or as another word is: then comments and layout are given up, never the secret.
+    match shown.parse::<Table>() {
+        Ok(same) if same == table => shown,
+        _ => table.to_string(),
+    }
 }
 
 /// The text with the secrets of `current` in the places of those that were not shown. `Err`: one sentence with the fix.
@@ -68,6 +82,27 @@ pub fn with(text: &str, current: &Table) -> Result<String, String> {
             replaced += 1;
         }
     }
+    for target in targets(&mut table) {
+        if target.get("secret").and_then(Value::as_str) != Some(KEPT) {
+            continue;
+        }
+        let name = target.get("target").cloned();
+        let secret = targets(&mut known)
+            .find(|known| known.get("target") == name.as_ref())
+            .and_then(|known| known.get("secret").cloned());
+        let Some(secret) = secret else {
+            let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
+            return Err(format!(
+                "[[san]] {}: `{KEPT}` stands for a secret that is there, and there is none: write it",
+                name.escape_default()
+            ));
+        };
+        target.insert("secret".into(), secret.clone());
+        if let (Some(secret), Some(at)) = (secret.as_str(), changed.find(KEPT)) {
+            changed.replace_range(at..at + KEPT.len(), secret);
+            replaced += 1;
+        }
+    }
     // The words stood in a comment, or tables in another order: what the text means decides.
     match changed.parse::<Table>() {
         Ok(same) if same == table && replaced > 0 => Ok(changed),
@@ -76,11 +111,17 @@ pub fn with(text: &str, current: &Table) -> Result<String, String> {
 }
 
 fn accounts(table: &mut Table) -> impl Iterator<Item = &mut Table> {
-    let accounts = table.get_mut("account").and_then(Value::as_array_mut);
-    accounts
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_table_mut)
+    tables(table, "account")
+}
+
+/// Of a SAN.
+fn targets(table: &mut Table) -> impl Iterator<Item = &mut Table> {
+    tables(table, "san")
+}
+
+fn tables<'a>(table: &'a mut Table, key: &str) -> impl Iterator<Item = &'a mut Table> {
+    let tables = table.get_mut(key).and_then(Value::as_array_mut);
+    tables.into_iter().flatten().filter_map(Value::as_table_mut)
 }
 
 fn hashes(table: &mut Table) -> impl Iterator<Item = &mut String> {
@@ -128,6 +169,30 @@ mod tests {
             .filter_map(|account| account["password_hash"].as_str())
             .collect();
         assert_eq!(hashes, ["$argon2id$v=19$z$w", "$argon2id$v=19$x$y"]);
+    }
+
+    #[test]
+    fn a_sans_secret_is_not_shown_and_is_kept() {
+        let san = "[[san]]\ntarget = \"iqn.x:a\" # theirs\nuser = \"box1\"\nsecret = \"open-sesame-1\"\n[[san]]\ntarget = \"iqn.x:b\"\nsecret = 'open-sesame-2'\n";
+        let text = format!("{TEXT}{san}");
+        let shown = without(&text);
+        assert!(
+            !shown.contains("sesame") && shown.contains("# theirs"),
+            "{shown}"
+        );
+        let current: Table = text.parse().expect("TOML");
+        assert_eq!(with(&shown, &current).as_deref(), Ok(text.as_str()));
+        // The targets first, or a secret that is also the user's name, or spelled with an escape.
+        let text = format!("{san}{TEXT}");
+        let same = with(&without(&text), &current).expect("known");
+        assert_eq!(same.parse::<Table>(), text.parse::<Table>());
+        let twice = san.replace("box1", "open-sesame-1");
+        let shown: Table = without(&twice).parse().expect("TOML");
+        assert_eq!(shown["san"][0]["user"].as_str(), Some("open-sesame-1"));
+        assert_eq!(shown["san"][0]["secret"].as_str(), Some(KEPT));
+        assert!(!without(&san.replace("\"open-", "\"\\u006fpen-")).contains("sesame-1"));
+        let why = with(&without(san), &Table::new()).expect_err("nothing there");
+        assert!(why.contains("iqn.x:a"), "{why}");
     }
 
     #[test]

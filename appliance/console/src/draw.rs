@@ -216,6 +216,9 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
         let name = path.rsplit('/').next().unwrap_or(path);
         lines.push(format!("leg {} {}{progress}  {name}", leg.index, leg.state));
     }
+    for target in san_targets(&view.known.san) {
+        lines.push(target);
+    }
     lines.push(String::new());
     for zone in plan::Zone::ALL {
         let cpus: Vec<usize> = daemon
@@ -243,6 +246,24 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
         ));
     }
     lines.into_iter().map(Line::raw).collect()
+}
+
+/// How many paths lead to each target.
+fn san_targets(paths: &[hardware::san::PathLine]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (index, path) in paths.iter().enumerate() {
+        let same = |other: &&hardware::san::PathLine| other.target == path.target;
+        if paths[..index].iter().any(|other| same(&other)) {
+            continue;
+        }
+        let all = paths.iter().filter(same).count();
+        let usable = paths.iter().filter(same).filter(|path| path.usable).count();
+        lines.push(format!(
+            "{} {usable} of {all} paths  {}",
+            path.kind, path.target
+        ));
+    }
+    lines
 }
 
 fn draw_alarms(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {

@@ -27,6 +27,8 @@ pub struct Known {
     pub machine_alarms: Vec<String>,
     /// Settings that wait for somebody to confirm them, in a line.
     pub probation: Option<String>,
+    /// Ways to disks that stand elsewhere.
+    pub san: Vec<hardware::san::PathLine>,
     pub shape: Shape,
     pub clock: String,
     /// Seconds since 1970.
@@ -105,6 +107,10 @@ impl Gatherer {
                 Ok(told) => told.map(|told| told.line()),
                 Err(misfit) => Some(misfit.to_string()),
             },
+            // What cannot be read is among the alarms.
+            san: hardware::san::wanted(&self.root)
+                .map(|wanted| hardware::san::look(&self.root, &wanted))
+                .unwrap_or_default(),
             shape: hardware::probe(&self.root),
             clock: plan::units::date(now()),
             now: now(),

@@ -9,7 +9,7 @@ use crate::admin::Admin;
 use crate::answer::{Refused, volume_of};
 use crate::limits::{ASIDE_MAX, LET_GO_PAUSE, LET_GO_TRIES};
 use crate::room;
-use crate::words::LegLine;
+use crate::words::{BY_THE_OPERATOR, LegLine};
 
 pub fn lines(volume: &Volume) -> Vec<LegLine> {
     // A retired one is nobody's concern any more.
@@ -92,7 +92,7 @@ pub async fn fail(volume: &Volume, name: &str) -> Result<(), Refused> {
         ));
     }
     volume
-        .eject(leg.index, "failed by the operator")
+        .eject(leg.index, &format!("failed {BY_THE_OPERATOR}"))
         .await
         .map_err(|fault| fault.to_string())
 }
@@ -102,7 +102,7 @@ pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
     let leg = find(volume, name)?;
     if counts(leg.state) {
         volume
-            .eject(leg.index, "detached by the operator")
+            .eject(leg.index, &format!("detached {BY_THE_OPERATOR}"))
             .await
             .map_err(|fault| fault.to_string())?;
     }

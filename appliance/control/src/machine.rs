@@ -5,31 +5,42 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hardware::health::{self, DiskLine, Health, Holds, Report};
 use hardware::network::{self, Link, Network};
+use hardware::san::{self, PathLine};
 use plan::Size;
 
 use crate::answer::Refused;
 use crate::content;
 use crate::show::{span, table};
-use crate::words::LegLine;
+use crate::words::{Disks, LegLine};
 
-/// Every disk with its health, and the leg that lies on it. Reads many files, and both ends of disks that are not in use: not
-/// on a thread that others wait for.
-pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Vec<DiskLine>, Refused> {
+/// Every disk with its health and the leg that lies on it, and the paths of the SAN. Reads many files, and both ends of disks that
+/// are not in use: not on a thread that others wait for.
+pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Disks, Refused> {
     let look = move || {
         let root = Path::new("/");
         let shape = hardware::probe(root);
         let report = health::load(root).map_err(|error| format!("the disks' health: {error}"))?;
         let mut lines = lines(shape.disks, report.as_ref(), &legs, now());
+        let san = paths(root)?;
         for line in &mut lines {
+            line.leg = line
+                .leg
+                .or_else(|| leg_by_path(&line.disk.name, &san, &legs));
             look_at(line, &legs, &|name| {
                 content::look(&Path::new("/dev").join(name))
             });
         }
-        Ok(lines)
+        Ok(Disks { disks: lines, san })
     };
     tokio::task::spawn_blocking(look)
         .await
         .map_err(|error| error.to_string())?
+}
+
+/// The paths of the SAN as they are now. Reads files only.
+pub(crate) fn paths(root: &Path) -> Result<Vec<PathLine>, Refused> {
+    let wanted = san::wanted(root).map_err(|error| format!("the SAN's paths: {error}"))?;
+    Ok(san::look(root, &wanted))
 }
 
 pub(crate) async fn network() -> Result<Network, Refused> {
@@ -105,13 +116,26 @@ fn look_at(line: &mut DiskLine, legs: &[LegLine], look: &dyn Fn(&str) -> (Holds,
     };
 }
 
+/// The leg that this disk is one of several paths to: nobody may take it for a disk of its own.
+fn leg_by_path(disk: &str, paths: &[PathLine], legs: &[LegLine]) -> Option<u8> {
+    let path = paths
+        .iter()
+        .find(|path| path.devices.iter().any(|device| device == disk))?;
+    let leg = |leg: &&LegLine| {
+        let name = leg.path.as_ref();
+        name.is_some_and(|name| path.legs.contains(name))
+    };
+    legs.iter().find(leg).map(|leg| leg.index)
+}
+
 /// `/dev/disk/by-id/nvme-X` → `nvme0n1`.
 fn kernel_name(path: &str) -> Option<String> {
     let real = std::fs::canonicalize(path).ok()?;
     Some(real.file_name()?.to_string_lossy().into_owned())
 }
 
-pub(crate) fn show_disks(lines: &[DiskLine]) -> String {
+pub(crate) fn show_disks(answer: &Disks) -> String {
+    let lines = &answer.disks;
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
     let rows: Vec<Vec<String>> = lines
         .iter()
@@ -163,6 +187,33 @@ pub(crate) fn show_disks(lines: &[DiskLine]) -> String {
     }
     if let Some(ago) = lines.iter().find_map(|line| line.looked_s_ago) {
         text.push_str(&format!("health asked {} ago\n", span(ago)));
+    }
+    if !answer.san.is_empty() {
+        text.push('\n');
+        text.push_str(&show_paths(&answer.san));
+    }
+    text
+}
+
+fn show_paths(paths: &[PathLine]) -> String {
+    let rows: Vec<Vec<String>> = paths
+        .iter()
+        .map(|path| {
+            vec![
+                path.kind.to_string(),
+                path.target.clone(),
+                path.address.clone(),
+                path.state.clone(),
+                dash(&path.devices.join(" ")),
+            ]
+        })
+        .collect();
+    let mut text = table(&["SAN", "TARGET", "PATH", "STATE", "DEVICES"], &rows);
+    text.push('\n');
+    for path in paths {
+        if let Some(why) = &path.why {
+            text.push_str(&format!("{}  {why}\n", path.address));
+        }
     }
     text
 }
@@ -276,7 +327,20 @@ mod tests {
         for line in &mut lines {
             look_at(line, &[], &|_| (Holds::Nothing, None));
         }
-        let text = show_disks(&lines);
+        let path = PathLine {
+            kind: plan::shape::San::NvmeTcp,
+            target: "nqn.2026-11.org.example:mail".into(),
+            address: "192.0.2.20:4420".into(),
+            usable: false,
+            state: san::ABSENT.into(),
+            why: Some("no route to host".into()),
+            devices: Vec::new(),
+            legs: Vec::new(),
+        };
+        let text = show_disks(&Disks {
+            disks: lines,
+            san: vec![path],
+        });
         for told in [
             "FAILING",
             "71 °C",
@@ -285,6 +349,8 @@ mod tests {
             "its spare blocks run out",
             "/dev/disk/by-id/nvme-MODEL_S1",
             "asked 60 s ago",
+            "nqn.2026-11.org.example:mail",
+            "192.0.2.20:4420  no route to host",
         ] {
             assert!(text.contains(told), "`{told}` is not in\n{text}");
         }
@@ -311,7 +377,10 @@ mod tests {
             let mut lines = lines(disks.clone(), None, &legs, 0);
             let found = (holds, id.map(str::to_owned));
             look_at(&mut lines[0], &legs, &|_| found.clone());
-            show_disks(&lines)
+            show_disks(&Disks {
+                disks: lines,
+                san: Vec::new(),
+            })
         };
         assert!(told(Holds::Nothing, None).contains("free"));
         for (text, word) in [
@@ -329,7 +398,10 @@ mod tests {
         let text = show_network(&Network::default());
         assert!(text.contains("name servers: -"), "{text}");
         let fixture = Fixture::new().disk("vda", Kind::Virtio, 1 << 30, None, &[]);
-        let text = show_disks(&lines(hardware::probe(fixture.root()).disks, None, &[], 0));
+        let text = show_disks(&Disks {
+            disks: lines(hardware::probe(fixture.root()).disks, None, &[], 0),
+            san: Vec::new(),
+        });
         assert!(
             text.contains("unknown") && text.contains("nobody asks"),
             "{text}"

@@ -3,6 +3,7 @@
 //! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up.
 
 use std::fmt::Write;
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
@@ -14,8 +15,8 @@ use zone::Counters;
 
 use crate::admin::Admin;
 use crate::answer::volume_of;
-use crate::legs;
 use crate::words::LegLine;
+use crate::{legs, machine};
 
 /// Where cores leave their counters. Clones share one list.
 #[derive(Clone, Default)]
@@ -117,6 +118,27 @@ fn read(counter: &AtomicU64) -> u64 {
     counter.load(Relaxed)
 }
 
+/// Nothing where the settings name no target.
+async fn write_paths(text: &mut Text) {
+    let look = || machine::paths(Path::new("/"));
+    let Ok(Ok(paths)) = tokio::task::spawn_blocking(look).await else {
+        return; // an alarm of `status` says so
+    };
+    if paths.is_empty() {
+        return;
+    }
+    text.family(
+        "ringpost_san_path",
+        "gauge",
+        "1: data can flow by this path to a disk that stands elsewhere.",
+    );
+    for path in &paths {
+        // Both are checked words of the settings: nothing in them ends a label.
+        let labels = format!("target=\"{}\",address=\"{}\"", path.target, path.address);
+        text.sample("ringpost_san_path", &labels, u64::from(path.usable));
+    }
+}
+
 /// The storage thread's figures, taken together.
 struct Storage {
     legs: Vec<LegLine>,
@@ -136,6 +158,7 @@ impl Admin {
         self.write_process(&mut text);
         self.write_services(&mut text);
         self.write_incidents(&mut text);
+        write_paths(&mut text).await;
         let storage = self.ask(async |mailboxes| storage(&mailboxes)).await;
         text.family(
             "ringpost_storage_answers",

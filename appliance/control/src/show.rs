@@ -1,6 +1,5 @@
 //! Replies, for people.
 
-use hardware::health::DiskLine;
 use hardware::incident::Incident;
 use plan::Size;
 use serde::de::DeserializeOwned;
@@ -36,7 +35,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
             serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
         }
         Request::Metrics => typed(value)?,
-        Request::Disks => machine::show_disks(&typed::<Vec<DiskLine>>(value)?),
+        Request::Disks => machine::show_disks(&typed(value)?),
         Request::Network => machine::show_network(&typed(value)?),
         Request::Time => format!(
             "{}; {}",

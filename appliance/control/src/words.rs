@@ -1,6 +1,8 @@
 //! Requests and replies of the control socket: one JSON document per line each way, one request per connection.
 
+use hardware::health::DiskLine;
 use hardware::incident::Incident;
+use hardware::san::PathLine;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +65,7 @@ pub enum Request {
     SupportBundle,
     /// The daemon's counters, as `/metrics` shows them.
     Metrics,
-    /// Every disk of the machine, and how it is.
+    /// Every disk of the machine and how it is, and the paths of the SAN.
     Disks,
     /// Links, addresses, routes, name servers.
     Network,
@@ -200,6 +202,16 @@ pub struct LegLine {
     pub stale_since: Option<u64>,
     pub why: Option<String>,
 }
+
+/// Every disk of the machine, and the ways to those that stand elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Disks {
+    pub disks: Vec<DiskLine>,
+    pub san: Vec<PathLine>,
+}
+
+/// How `LegLine::why` of a leg ends that somebody took out: nobody puts it back but that somebody.
+pub const BY_THE_OPERATOR: &str = "by the operator";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountLine {

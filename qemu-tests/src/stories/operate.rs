@@ -56,7 +56,7 @@ pub fn operated_from_afar(world: &mut World) -> Told<()> {
             json(words)?;
         }
         let disks = json(&["disks"])?;
-        let legs = disks.as_array().into_iter().flatten();
+        let legs = disks["disks"].as_array().into_iter().flatten();
         let legs: Vec<&Value> = legs.filter(|disk| disk["leg"].is_u64()).collect();
         ensure(legs.len() == 2, || format!("two legs are disks: {disks:#}"))?;
         users(&tool, at)?;
@@ -82,7 +82,7 @@ pub fn operated_from_afar(world: &mut World) -> Told<()> {
         // The health of the disks comes half a minute after the start.
         until(std::time::Duration::from_secs(120), || {
             json(&["disks"]).is_ok_and(|disks| {
-                let disks = disks.as_array().cloned().unwrap_or_default();
+                let disks = disks["disks"].as_array().cloned().unwrap_or_default();
                 disks
                     .iter()
                     .filter(|disk| disk["health"]["verdict"] == "good")

@@ -1,0 +1,98 @@
+//! `ringpost-san`: everything it decides is in the library. Runs as root for as long as the box does; the unit has it started
+//! only where settings name targets.
+#![forbid(unsafe_code)]
+
+use std::io::Read;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use plan::san::Target;
+use san::legs::Daemon;
+use san::limits::{FIRST_LEGS_WITHIN, LEGS_WITHIN, SETTINGS_BYTES_MAX};
+use san::system;
+use san::watch::Watch;
+use serde::Deserialize;
+
+const ROOT: &str = "/";
+/// `ringpost-boot` leaves the targets there, with their secrets.
+const SETTINGS: &str = "/run/ringpost-san/san.toml";
+const STATE: &str = "/var/lib/ringpost";
+const SOCKET: &str = "/var/lib/ringpost/control.sock";
+
+#[derive(Deserialize)]
+struct Settings {
+    san: Vec<Target>,
+}
+
+fn main() -> ExitCode {
+    let targets = match read() {
+        Ok(targets) => targets,
+        Err(why) => {
+            eprintln!("ringpost-san: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for trouble in system::prepare(&targets) {
+        eprintln!("ringpost-san: {trouble}");
+    }
+    let mut watch = Watch::new(
+        targets,
+        patience(),
+        Arc::new(system::connect),
+        Instant::now(),
+    );
+    let engine = Daemon {
+        socket: Path::new(SOCKET),
+    };
+    let mut before = None;
+    loop {
+        // until the box goes off
+        let turn = watch.turn(Path::new(ROOT), &engine, Instant::now());
+        for sentence in &turn.said {
+            eprintln!("ringpost-san: {sentence}");
+        }
+        if before.as_ref() != Some(&turn.why) {
+            leave(&turn.why);
+            before = Some(turn.why);
+        }
+        if turn.ready {
+            system::tell_ready();
+        }
+        std::thread::sleep(turn.wait);
+    }
+}
+
+/// The sentences that TOML's errors quote from the file may hold a secret: only what is wrong is told.
+fn read() -> Result<Vec<Target>, String> {
+    let told = |what: &dyn std::fmt::Display| format!("{SETTINGS}: {what}");
+    let file = std::fs::File::open(SETTINGS).map_err(|error| told(&error))?;
+    let mut text = String::new();
+    file.take(SETTINGS_BYTES_MAX)
+        .read_to_string(&mut text)
+        .map_err(|error| told(&error))?;
+    let settings: Settings = toml::from_str(&text).map_err(|error| told(&error.message()))?;
+    Ok(settings.san)
+}
+
+/// How long the engine waits for us: what is looked for is the record of a volume (`witness-…`).
+fn patience() -> Duration {
+    let entries = std::fs::read_dir(STATE).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name());
+    match names.any(|name| name.to_string_lossy().starts_with("witness-")) {
+        true => LEGS_WITHIN,
+        false => FIRST_LEGS_WITHIN,
+    }
+}
+
+/// For `status`, the console and `disks`.
+fn leave(why: &std::collections::BTreeMap<String, String>) {
+    let path = Path::new(ROOT).join(hardware::san::WHY);
+    let left = serde_json::to_string(why)
+        .map_err(std::io::Error::from)
+        .and_then(|text| system::write_public(&path, &text));
+    if let Err(error) = left {
+        eprintln!("ringpost-san: {}: {error}", path.display());
+    }
+}
