@@ -135,6 +135,12 @@ pub const STORIES: &[Story] = &[
         tell: system::second_system_disk,
     },
     Story {
+        name: "second_system_disk_sealed",
+        claim: "the same in a machine with a TPM: the other disk's state is sealed as well, opened to be written, and opens when the box starts from it",
+        long: true,
+        tell: system::second_system_disk_sealed,
+    },
+    Story {
         name: "ten_boots_and_hard_resets_under_load",
         claim: "ten hard resets in a row under load, each in the middle of deliveries: nothing acknowledged is lost",
         long: true,

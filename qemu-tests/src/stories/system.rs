@@ -23,9 +23,20 @@ const OFF_WITHIN: Duration = Duration::from_secs(60);
 const LEVEL_WITHIN: Duration = Duration::from_secs(120);
 
 pub fn second_system_disk(world: &mut World) -> Told<()> {
+    tell(world, Shape::default())
+}
+
+pub fn second_system_disk_sealed(world: &mut World) -> Told<()> {
+    let shape = Shape {
+        tpm: true,
+        ..Shape::default()
+    };
+    tell(world, shape)
+}
+
+fn tell(world: &mut World, shape: Shape) -> Told<()> {
     let releases = world.releases()?;
-    let mut shape =
-        settings::provisioned_with(Shape::default(), By::Smbios, &releases.tool.settings()?);
+    let mut shape = settings::provisioned_with(shape, By::Smbios, &releases.tool.settings()?);
     for (name, start) in [("sys-a", 2), ("sys-b", 3)] {
         let mut disk = Disk::new(name, Bus::Nvme, DISK_BYTES);
         disk.start = Some(start);
@@ -99,6 +110,7 @@ fn lose_the_first(machine: &mut Machine, releases: &Releases) -> Told<()> {
     ledger.fill(guest, 5, 3_000)?;
     alarm(machine, releases, "is gone: restart")?;
     machine.reset()?;
+    state_was_there(machine)?;
     // The certificate is the one that was believed: settings, state and version came along.
     let running = status(machine, releases)?["running"].clone();
     ensure(running == NEXT, || format!("{running} runs"))?;
@@ -106,6 +118,19 @@ fn lose_the_first(machine: &mut Machine, releases: &Releases) -> Told<()> {
     ledger.check(guest)?;
     ledger.fill(guest, 5, 3_000)?;
     alarm(machine, releases, "is missing")
+}
+
+/// The state partition that this start came with had been made and written by the other disk's system.
+fn state_was_there(machine: &mut Machine) -> Told<()> {
+    let how = match machine.site.shape.tpm {
+        true => "state partition: sealed to the TPM, as it was",
+        false => "state partition: not sealed, as it was",
+    };
+    let guest = machine.guest();
+    let said = guest.serial.since(guest.begin);
+    ensure(said.contains(how), || {
+        format!("the console does not say `{how}`")
+    })
 }
 
 fn replace_it(machine: &mut Machine, releases: &Releases) -> Told<()> {
@@ -148,6 +173,7 @@ fn start_from_the_new_one(machine: &mut Machine, releases: &Releases) -> Told<()
     fresh.start = Some(2);
     disks.push(fresh);
     machine.boot()?;
+    state_was_there(machine)?;
     let running = status(machine, releases)?["running"].clone();
     ensure(running == NEXT, || format!("{running} runs"))?;
     let (guest, ledger) = machine.both();
