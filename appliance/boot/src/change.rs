@@ -113,6 +113,12 @@ pub fn between(old: &Table, new: &Table) -> Checked {
         }
     }
     checked.mistakes.dedup();
+    // A table that came or went is named by what is in it, where anything is.
+    let keys = checked.keys();
+    checked.changes.retain(|change| {
+        let within = format!("{}.", change.key);
+        !keys.iter().any(|key| key.starts_with(&within))
+    });
     if tried {
         // What is tried is tried as a whole: with one part that needs a restart, all of it waits for that.
         let waits = |change: &Change| change.effect == Effect::NextRestart;
@@ -156,8 +162,7 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
                     .into(),
             );
         }
-        // The bounds of these are checked with the plan; an engine that starts with them can be asked to change them.
-        ("limits" | "memory" | "login" | "volume", _) => (Effect::NextRestart, false),
+        ("login" | "volume", _) => (Effect::NextRestart, false),
         ("domain" | "account", _) if is.is_none() && was.is_some() => (Effect::NewVolume, false),
         ("domain", _) => {
             return Err(
@@ -170,7 +175,7 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
                     .into(),
             );
         }
-        // Listeners, certificate, authority, profile, log: the engine may not start, or nobody reach it.
+        // Listeners, certificate, authority, profile, limits, log: the engine may not start, or nobody reach it.
         _ => (Effect::NextRestart, true),
     })
 }
@@ -286,6 +291,11 @@ mod tests {
             ]
         );
         assert_eq!(checked.probation, Probation::Now);
+        let fresh = "[[network.interface]]\nname = \"eth0\"\n";
+        assert_eq!(
+            effects(&changed("", fresh)),
+            [("network.interface.eth0.name", Effect::Now)]
+        );
         let absent = changed("", "[network]\n");
         assert_eq!(absent.probation, Probation::Now, "no DHCP any more");
     }
@@ -302,6 +312,12 @@ mod tests {
             changes.all(|change| change.effect == Effect::NextRestart),
             "{checked:?}"
         );
+    }
+
+    #[test]
+    fn no_connections_for_administration_are_a_mistake_that_must_go_away_by_itself() {
+        let checked = changed("", "[limits]\nhttp_connections = 0\n");
+        assert_eq!(checked.probation, Probation::NextRestart);
     }
 
     #[test]

@@ -213,8 +213,12 @@ fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfi
             "these settings were not tried yet: `ringpostctl reboot` first, then confirm them",
         ));
     };
-    let proves = since_ms.is_some_and(|since| connected_ms > since);
-    if !proves {
+    let Some(since) = since_ms else {
+        return Err(Misfit::new(
+            "these settings are not in force yet: confirm them in a few seconds",
+        ));
+    };
+    if connected_ms <= since {
         return Err(Misfit::new(
             "this connection is older than the settings and proves nothing: confirm them by a new one",
         ));

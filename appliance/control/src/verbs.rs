@@ -145,8 +145,8 @@ pub(crate) enum SettingsVerb {
     Show,
     /// Say what is wrong with FILE on that appliance, and what it would change when; nothing is applied
     Check { file: PathBuf },
-    /// Make FILE the settings of this and the next starts. Network, listeners, TLS, administration, profile and log are on
-    /// probation: unless `settings confirm` follows by a new connection, the previous settings come back by themselves
+    /// Make FILE the settings of this and the next starts. Network, listeners, TLS, administration, profile, limits and log
+    /// are on probation: unless `settings confirm` follows by a new connection, the previous settings come back by themselves
     Apply {
         file: PathBuf,
         /// Do not ask

@@ -202,7 +202,7 @@ fn an_address_is_in_force_on_probation_and_stays_when_a_new_connection_confirms_
     let checked = this.applied(&new);
     assert_eq!((checked.probation, checked.within_s), (Probation::Now, 300));
     assert!(this.read(STATIC).is_empty(), "the answer goes first");
-    assert!(refusal(this.confirm(10)).contains("new one"));
+    assert!(refusal(this.confirm(10)).contains("not in force yet"));
     this.at(20);
     assert!(tick(&this.world).expect("ticks").is_some());
     assert!(this.read(STATIC).contains("192.0.2.10/24") && this.read(DHCP).is_empty());
