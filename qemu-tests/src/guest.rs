@@ -21,7 +21,7 @@ use crate::pace;
 use crate::ports::{self, Forward};
 use crate::qmp::Qmp;
 use crate::serial::{Kind, Mark, READY, Serial, Vain};
-use crate::shape::{Accel, Boot, By, Disk, Fault, Setting, Shape, blkdebug};
+use crate::shape::{Accel, Boot, By, Disk, Fault, STICK, Setting, Shape, blkdebug};
 
 pub const QEMU: &str = "qemu-system-x86_64";
 
@@ -74,6 +74,12 @@ impl Site {
         };
         for disk in &site.shape.disks {
             keep::blank(&directory.join(disk.file()), disk.bytes)?;
+        }
+        if let Some(text) = &site.shape.stick {
+            let stick = directory.join(STICK);
+            fs::create_dir_all(&stick).doing(stick.display())?;
+            let path = stick.join("ringpost.toml");
+            fs::write(&path, text).doing(path.display())?;
         }
         site.write_system(system)?;
         site.forget_firmware_variables()?;

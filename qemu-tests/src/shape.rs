@@ -11,6 +11,7 @@ mod disk;
 use std::path::{Path, PathBuf};
 
 use crate::ports::Forward;
+pub use crate::shape::arguments::STICK;
 pub use crate::shape::credential::{By, Credential, base64};
 pub use crate::shape::disk::{Bus, Disk, EIO, Fault, Io, blkdebug};
 
@@ -35,6 +36,8 @@ pub struct Shape {
     pub clock: Option<String>,
     /// Whole tables of `ringpost.toml` beside those that every guest gets.
     pub settings: String,
+    /// `ringpost.toml` on a stick called RINGPOST that is plugged in; none when `None`.
+    pub stick: Option<String>,
     /// Pinned by the settings; else the box chooses.
     pub profile: Option<String>,
 }
@@ -148,6 +151,7 @@ impl Default for Shape {
             credentials: Vec::new(),
             clock: None,
             settings: String::new(),
+            stick: None,
             profile: None,
         }
     }

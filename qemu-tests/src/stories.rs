@@ -9,6 +9,7 @@ mod network;
 mod operate;
 mod power;
 mod profiles;
+mod settings;
 mod system;
 mod update;
 mod watchdog;
@@ -79,6 +80,12 @@ pub const STORIES: &[Story] = &[
         claim: "a leg dies, another disk comes into its bay, `leg attach` copies everything, and it serves alone afterwards",
         long: true,
         tell: operate::leg_replaced_by_a_blank_disk,
+    },
+    Story {
+        name: "settings_from_afar",
+        claim: "host name and address are changed over TLS and confirmed; an address and a listener that nobody reaches go away by themselves, after their time and after a power cut; mail goes on",
+        long: true,
+        tell: settings::settings_from_afar,
     },
     Story {
         name: "two_nics_one_dead",

@@ -18,6 +18,19 @@ impl Shape {
         if matches!(setting.boot, Boot::Disk { .. }) {
             system_disk(&mut line);
         }
+        if self.stick.is_some() {
+            // A directory of the host, as a disk with a FAT file system.
+            line.pair(
+                "-blockdev",
+                format!(
+                    r#"{{"driver":"vvfat","node-name":"stick","dir":"{STICK}","fat-type":16,"label":"RINGPOST","read-only":true}}"#
+                ),
+            );
+            line.pair(
+                "-device",
+                "virtio-blk-pci,id=stick,serial=stick,drive=stick,bus=pcie.0",
+            );
+        }
         self.network(setting.forwards, &mut line);
         self.identity(&mut line);
         if self.watchdog {
@@ -319,6 +332,9 @@ fn attach(index: usize, disk: &Disk, line: &mut Line) {
     line.pair("-device", device.to_string());
 }
 
+/// What is on the stick, in the run's directory.
+pub const STICK: &str = "stick";
+
 fn system_disk(line: &mut Line) {
     line.pair("-blockdev", file_node("system", "system.raw").to_string());
     line.pair(
@@ -443,6 +459,17 @@ mod tests {
                 && line.contains(r#""sector":8"#)
                 && line.contains(r#""once":true"#)
         );
+    }
+
+    #[test]
+    fn a_stick_is_a_directory_that_looks_like_a_disk() {
+        let shape = Shape {
+            stick: Some("[volume]\n".into()),
+            ..Shape::default()
+        };
+        let line = arguments(&shape, &Boot::Disk { secure: false });
+        assert!(line.contains("\"vvfat\"") && line.contains("RINGPOST"));
+        assert!(!arguments(&Shape::default(), &Boot::Disk { secure: false }).contains("vvfat"));
     }
 
     #[test]
