@@ -16,7 +16,9 @@ pub fn text(shape: &Shape) -> String {
         .disks
         .iter()
         .filter(|disk| disk.name.starts_with("leg-"))
-        .map(|disk| format!("{:?}", disk.by_id()))
+        .map(|disk| disk.by_id())
+        .chain(shape.away.iter().cloned())
+        .map(|name| format!("{name:?}"))
         .collect();
     format!(
         r#"[server]

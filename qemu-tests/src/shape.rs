@@ -38,6 +38,8 @@ pub struct Shape {
     pub settings: String,
     /// `ringpost.toml` on a stick called RINGPOST that is plugged in; none when `None`.
     pub stick: Option<String>,
+    /// Names of legs that stand elsewhere: `settings` says how they are reached.
+    pub away: Vec<String>,
     /// Pinned by the settings; else the box chooses.
     pub profile: Option<String>,
 }
@@ -152,6 +154,7 @@ impl Default for Shape {
             clock: None,
             settings: String::new(),
             stick: None,
+            away: Vec::new(),
             profile: None,
         }
     }

@@ -9,6 +9,7 @@ mod network;
 mod operate;
 mod power;
 mod profiles;
+mod san;
 mod settings;
 mod system;
 mod update;
@@ -92,6 +93,24 @@ pub const STORIES: &[Story] = &[
         claim: "a network card by itself and either card of a bond die and come back: mail goes on by what is left, on the same connection in the bond",
         long: false,
         tell: network::two_nics_one_dead,
+    },
+    Story {
+        name: "leg_on_iscsi",
+        claim: "one leg lies on an iSCSI target that dies under load, comes back, and is away at a boot: mail goes on, and the leg is in sync again by itself",
+        long: true,
+        tell: san::leg_on_iscsi,
+    },
+    Story {
+        name: "leg_on_nvme_tcp",
+        claim: "the same with a namespace behind NVMe over TCP, digests and all",
+        long: true,
+        tell: san::leg_on_nvme_tcp,
+    },
+    Story {
+        name: "two_paths_by_iscsi",
+        claim: "the same with two paths to the target, joined by a map that is the leg",
+        long: true,
+        tell: san::two_paths_by_iscsi,
     },
     Story {
         name: "watchdog_fires",

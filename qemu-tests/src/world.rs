@@ -141,7 +141,8 @@ impl Machine {
 
     /// Waits until as many legs are in sync as the shape has.
     pub fn wait_until_in_sync(&mut self) -> Told<()> {
-        let planned = settings::legs(&self.site.shape).count();
+        let shape = &self.site.shape;
+        let planned = settings::legs(shape).count() + shape.away.len();
         self.wait_for_legs("in_sync", planned)
     }
 
@@ -234,6 +235,11 @@ impl World {
             return Ok(machine);
         }
         self.boot(Shape::default())
+    }
+
+    /// The machine that the last story left is of no use to another.
+    pub fn forget(&mut self) {
+        self.machine = None;
     }
 
     /// The machine that the last story left, when it is an ordinary one and on, in whatever state its legs are; else a new one, booted.

@@ -73,6 +73,11 @@ const FOR_BOOT: &[Package] = &[
         name: "swtpm",
         proof: "swtpm",
     },
+    // An iSCSI target for the stories about a SAN.
+    Package {
+        name: "tgt",
+        proof: "/usr/sbin/tgtd",
+    },
 ];
 
 /// What the bench compares with.
