@@ -48,7 +48,7 @@ enum Verb {
     Check,
     /// Everything: setup, check, unit tests, simulator, fuzz smoke, real processes
     Test {
-        /// Only these steps (check, unit, sim, fuzz, real, qemu)
+        /// Only these steps (check, unit, sim, fuzz, real, qemu; thunderbird runs only when named)
         #[arg(long, value_name = "STEP")]
         only: Vec<String>,
     },

@@ -42,6 +42,18 @@ const FOR_TESTS: &[Package] = &[
     },
 ];
 
+/// What a day with Thunderbird needs; installed only when that is asked for.
+const FOR_THUNDERBIRD: &[Package] = &[
+    Package {
+        name: "python3",
+        proof: "python3",
+    },
+    Package {
+        name: "thunderbird",
+        proof: "thunderbird",
+    },
+];
+
 /// What builds an image; everything else comes in the tools tree (`image/tools.rs`).
 const FOR_IMAGE: &[Package] = &[
     Package {
@@ -120,6 +132,11 @@ pub fn run(peers: bool, deny: bool) -> Result<(), String> {
 pub fn for_image() -> Result<(), String> {
     // The firmware's variables are enrolled at build time.
     ensure(&[FOR_IMAGE, &FOR_BOOT[1..2]]).map(|_| ())
+}
+
+/// What `cargo xtask test --only thunderbird` needs, installed when missing.
+pub fn for_thunderbird() -> Result<(), String> {
+    ensure(&[FOR_THUNDERBIRD]).map(|_| ())
 }
 
 /// What `cargo xtask boot` and the QEMU suite need, installed when missing.

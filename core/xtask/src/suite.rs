@@ -8,6 +8,8 @@ use crate::shell::{self, Count};
 use crate::{house, licences, setup};
 
 const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real", "qemu"];
+/// Run only when named: what it needs is a desktop.
+const STEP_BY_NAME: &str = "thunderbird";
 
 /// Format, clippy, licences, house rules.
 pub fn check(root: &Path) -> Result<(), String> {
@@ -18,9 +20,10 @@ pub fn check(root: &Path) -> Result<(), String> {
 
 /// Everything, or only the named steps.
 pub fn test(root: &Path, only: &[String]) -> Result<(), String> {
-    if let Some(unknown) = only.iter().find(|step| !STEPS.contains(&step.as_str())) {
+    let known = |step: &&String| STEPS.contains(&step.as_str()) || *step == STEP_BY_NAME;
+    if let Some(unknown) = only.iter().find(|step| !known(step)) {
         return Err(format!(
-            "no step '{unknown}'; there are: {}",
+            "no step '{unknown}'; there are: {}, {STEP_BY_NAME}",
             STEPS.join(", ")
         ));
     }
@@ -74,6 +77,13 @@ pub fn test(root: &Path, only: &[String]) -> Result<(), String> {
             "real processes",
             &mut runner(root, &["--release", "-p", "ringpostd", "--test", "*"]),
         );
+    }
+    if only.iter().any(|step| step == STEP_BY_NAME) {
+        tally.step("packages for Thunderbird", setup::for_thunderbird());
+        let story = ["-p", "ringpostd", "--test", "real", "thunderbird"];
+        let mut command = cargo(root, &["test", "--locked", "--release"]);
+        command.args(story).args(["--", "--ignored", "--nocapture"]);
+        tally.counted("a day with Thunderbird", &mut command);
     }
     if wanted("qemu") {
         tally.step("packages for guests", setup::for_boot());

@@ -19,3 +19,4 @@ mod remote;
 mod sessions;
 mod smtp;
 mod start;
+mod thunderbird;
