@@ -11,7 +11,7 @@ use crate::limits::SETTINGS_BYTES_MAX;
 use crate::report::Report;
 use crate::run::{SETTINGS, World, chosen, daemon_text, legs};
 use crate::selftest::{self, Findings, below};
-use crate::{probation, secret};
+use crate::{probation, san, secret};
 
 /// New settings, as they came.
 pub struct New<'a> {
@@ -57,7 +57,16 @@ fn checked(world: &World, current: &str, new: &New<'_>) -> Result<(String, Check
     match of_boot(world, new.name, &text) {
         Err(misfit) => checked.mistakes.push(misfit.to_string()),
         Ok(after) => {
-            judge_legs(&world.root, new.legs, &after.legs, &mut checked);
+            // A leg on a SAN cannot be attached before settings say how it is reached: it comes by itself.
+            let is_away = |leg: &String| san::holds(&settings, Path::new(leg));
+            let named: Vec<String> = after.legs.into_iter().filter(|leg| !is_away(leg)).collect();
+            let now: Vec<String> = new
+                .legs
+                .iter()
+                .filter(|leg| !is_away(leg))
+                .cloned()
+                .collect();
+            judge_legs(&world.root, &now, &named, &is_away, &mut checked);
             // What the machine lacks already is not this change's fault.
             let known = before.map(|before| before.findings).unwrap_or_default();
             let fresh = |list: Vec<String>, known: &[String]| {
@@ -100,6 +109,7 @@ fn of_boot(world: &World, name: &str, text: &str) -> Result<OfBoot, Misfit> {
         shape: hardware::probe(root),
         ..Report::default()
     };
+    report.shape = san::promised(report.shape, &settings);
     let chosen = chosen(root, &report.shape, settings.server.profile.as_deref())?;
     let profile: &Profile = &chosen.profile;
     let legs = legs(world, &settings, profile, &mut report)?;
@@ -113,8 +123,14 @@ fn of_boot(world: &World, name: &str, text: &str) -> Result<OfBoot, Misfit> {
     Ok(OfBoot { legs, findings })
 }
 
-/// The legs that settings name are those that the volume has: as this start was given them, or as they are attached now.
-fn judge_legs(root: &Path, now: &[String], named: &[String], checked: &mut Checked) {
+/// The legs that settings name, without those on a SAN, are those that the volume has: as this start was given them, or as they are attached now.
+fn judge_legs(
+    root: &Path,
+    now: &[String],
+    named: &[String],
+    is_away: &dyn Fn(&String) -> bool,
+    checked: &mut Checked,
+) {
     let real = |legs: &[String]| -> Vec<PathBuf> {
         let mut real: Vec<PathBuf> = legs
             .iter()
@@ -132,6 +148,7 @@ fn judge_legs(root: &Path, now: &[String], named: &[String], checked: &mut Check
         .map(|settings| {
             let legs = settings.volume.legs.get_ref().iter();
             legs.map(|leg| leg.display().to_string())
+                .filter(|leg| !is_away(leg))
                 .collect::<Vec<_>>()
         });
     let same = given.is_some_and(|given| real(&given) == real(named));

@@ -363,6 +363,42 @@ fn legs_are_named_only_as_the_volume_has_them() {
 }
 
 #[test]
+fn a_leg_on_a_san_joins_by_settings_and_its_secret_is_not_shown() {
+    let this = started(BASE);
+    let leg = "/dev/disk/by-id/scsi-360000000000000000e00000000010001";
+    let target = format!(
+        "[[san]]\nkind = \"iscsi\"\ntarget = \"iqn.2026-11.org.example:mail\"\nhost = \"iqn.2026-11.org.example:box1\"\naddress = [\"192.0.2.20:3260\"]\nuser = \"box1\"\nsecret = \"open-sesame-1\"\nlegs = [\"{leg}\"]\n"
+    );
+    let with = |legs: &str| {
+        format!(
+            "{}{target}",
+            BASE.replace("/dev/disk/by-id/virtio-leg-b\"", legs)
+        )
+    };
+    // In the place of a local leg that the volume still lies on: no.
+    assert!(
+        this.refused(&with(&format!("{leg}\"")))
+            .contains("leg detach")
+    );
+    let checked = this.applied(&with(&format!("/dev/disk/by-id/virtio-leg-b\", \"{leg}\"")));
+    assert_eq!(checked.probation, Probation::NextRestart);
+    assert!(
+        checked
+            .keys()
+            .contains(&"san.iqn.2026-11.org.example:mail.secret".to_owned()),
+        "{checked:?}"
+    );
+    assert!(!format!("{checked:?}").contains("sesame"));
+    let mut this = this;
+    assert_eq!(this.restart("second"), Booted::Ready);
+    let shown = this.shown().text;
+    assert!(
+        shown.contains("iqn.2026-11") && !shown.contains("sesame"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_mistake_is_one_sentence_with_the_fix_and_changes_nothing() {
     let this = started(BASE);
     let cases = [

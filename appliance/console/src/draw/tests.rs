@@ -158,6 +158,25 @@ fn a_leg_that_is_gone_is_an_alarm_with_its_reason() {
 }
 
 #[test]
+fn paths_of_a_san_are_counted_by_target() {
+    let path = |address: &str, usable: bool| hardware::san::PathLine {
+        kind: plan::shape::San::Iscsi,
+        target: "iqn.x:mail".into(),
+        address: address.into(),
+        usable,
+        state: "LOGGED_IN".into(),
+        why: None,
+        devices: Vec::new(),
+        legs: Vec::new(),
+    };
+    let known = Known {
+        san: vec![path("a", true), path("b", false)],
+        ..serving(1, 1_000)
+    };
+    assert_shows(&screen(known, None), &["iscsi 1 of 2 paths  iqn.x:mail"]);
+}
+
+#[test]
 fn a_box_that_takes_no_mail_says_why() {
     let mut known = serving(1, 1_000);
     known.daemon.as_mut().expect("it runs").status.refuses = Some("no free segment is left".into());
