@@ -2,7 +2,8 @@
 //!
 //! `plan` compares and changes nothing; `carry_out` does it in an order in which a power cut leaves every file either old or
 //! new: a copy goes under a name that nothing starts, is read back and compared, and then renamed. Files of the same length
-//! and time count as equal, for each was compared when it was written.
+//! and time count as equal, for each was compared when it was written; whether they
+//! still are is what `differing` reads.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -52,6 +53,10 @@ type Tree = BTreeMap<String, Entry>;
 pub fn plan(source: &Path, target: &Path) -> Result<Vec<Step>, String> {
     let wanted = tree(source)?;
     let found = tree(target)?;
+    if !wanted.keys().any(|key| key.starts_with(SLOTS)) {
+        // Not mounted, or damaged: whoever takes nothing for the truth empties the other disk too.
+        return Err("there is no version on the disk that is to be copied".into());
+    }
     let (mut renames, mut copies, mut removes) = (Vec::new(), Vec::new(), Vec::new());
     let mut spoken_for = Vec::new();
     for (key, entry) in &wanted {
@@ -98,6 +103,23 @@ pub fn plan(source: &Path, target: &Path) -> Result<Vec<Step>, String> {
     }
     // What is new first: until it is whole, what was there can be started.
     Ok([renames, copies, removes].concat())
+}
+
+/// Files that have the same length and time on both and yet other bytes: one of the disks does not give back what was written.
+pub fn differing(source: &Path, target: &Path) -> Result<Vec<PathBuf>, String> {
+    let found = tree(target)?;
+    let mut differing = Vec::new();
+    for (key, entry) in tree(source)? {
+        let there = found.get(&key).filter(|there| {
+            there.bytes == entry.bytes && seconds(there.modified) == seconds(entry.modified)
+        });
+        if let Some(there) = there
+            && !equal(source, &entry, target, there)?
+        {
+            differing.push(entry.path);
+        }
+    }
+    Ok(differing)
 }
 
 /// Does it. On an error the target is between two states and can be started.
@@ -417,7 +439,8 @@ mod tests {
 
     #[test]
     fn equal_bytes_of_another_day_are_not_copied() {
-        let pair = Pair::new(&[("EFI/BOOT/BOOTX64.EFI", "loader")], &[]);
+        let slot = ("EFI/Linux/ringpost_1.0.0.efi", "one");
+        let pair = Pair::new(&[("EFI/BOOT/BOOTX64.EFI", "loader"), slot], &[slot]);
         put(&pair.second(), "efi/boot/bootx64.efi", "loader", 5_000);
         // As FAT: the other spelling is the same file. Here it is another one, so only the step is looked at.
         assert!(matches!(pair.plan()[..], [Step::Date(..)]));
@@ -438,5 +461,18 @@ mod tests {
     fn a_source_that_cannot_be_read_changes_nothing() {
         let pair = Pair::new(&[], &[("EFI/Linux/ringpost_1.1.0.efi", "two")]);
         assert!(plan(Path::new("/nowhere"), &pair.second()).is_err());
+        // Nothing is mounted there.
+        assert!(plan(&pair.first(), &pair.second()).is_err());
+    }
+
+    #[test]
+    fn bytes_that_changed_by_themselves_are_found() {
+        let slot = ("EFI/Linux/ringpost_1.0.0.efi", "one");
+        let pair = Pair::new(&[slot], &[("EFI/Linux/ringpost_1.0.0.efi", "onf")]);
+        assert_eq!(pair.plan(), [], "by length and time they are equal");
+        let found = differing(&pair.first(), &pair.second()).expect("compared");
+        assert_eq!(found, [PathBuf::from(slot.0)]);
+        let pair = Pair::new(&[slot], &[slot]);
+        assert_eq!(differing(&pair.first(), &pair.second()), Ok(Vec::new()));
     }
 }

@@ -31,3 +31,6 @@ pub const RECORD_BYTES_MAX: u64 = 64 << 10;
 pub const SYSTEM_DISK_BYTES_MIN: u64 = 768 << 20;
 /// At both ends of a disk that is taken: partition tables, and what RAID, LVM and file systems write there. As for legs.
 pub const SYSTEM_DISK_ENDS_BYTES: u64 = 4 << 20;
+/// Every byte of both ESPs is compared after each start and once a day: some hundred MiB, read when nobody else reads.
+/// Hundredths of a second.
+pub const COMPARE_EVERY_CS: u64 = 24 * 60 * 60 * 100;

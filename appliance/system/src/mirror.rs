@@ -114,8 +114,18 @@ pub struct Home {
     pub found: Found,
 }
 
-/// One look, and everything made level that can be. `add`: a blank disk becomes a system disk first.
-pub fn run(hands: &mut dyn Hands, home: &Home, add: Option<&Path>) -> Report {
+/// What a look is to do besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish<'a> {
+    /// A blank disk becomes a system disk first.
+    pub add: Option<&'a Path>,
+    /// Every byte of every file is compared.
+    pub thorough: bool,
+}
+
+/// One look, and everything made level that can be.
+pub fn run(hands: &mut dyn Hands, home: &Home, wish: Wish<'_>) -> Report {
+    let add = wish.add;
     let mut report = Report::default();
     let mut own = match Record::load(&home.root) {
         Ok(own) => own,
@@ -135,7 +145,7 @@ pub fn run(hands: &mut dyn Hands, home: &Home, add: Option<&Path>) -> Report {
         }
     }
     match own {
-        Some(record) => members(hands, home, record, &mut report),
+        Some(record) => members(hands, home, record, wish.thorough, &mut report),
         // One disk that was written by hand: there is nothing to keep alike.
         None => report.disks.push(started_from(home)),
     }
@@ -162,6 +172,12 @@ fn grow(
             "the box has its {INSTALL_DISKS_MAX} system disks: take the one out that is to be replaced"
         ));
     }
+    if slots(&home.root).is_empty() {
+        return Err(
+            "the ESP that the box was started from holds no version: there is nothing to copy"
+                .into(),
+        );
+    }
     let made = hands.make(path)?;
     let mut member = Member::new(&made.esp, &made.name);
     member.behind = true;
@@ -171,7 +187,13 @@ fn grow(
     Ok(record)
 }
 
-fn members(hands: &mut dyn Hands, home: &Home, mut record: Record, report: &mut Report) {
+fn members(
+    hands: &mut dyn Hands,
+    home: &Home,
+    mut record: Record,
+    thorough: bool,
+    report: &mut Report,
+) {
     let others = hands.others();
     let read: Vec<(Found, Result<Option<Record>, String>)> = others
         .into_iter()
@@ -252,14 +274,9 @@ fn members(hands: &mut dyn Hands, home: &Home, mut record: Record, report: &mut 
             },
             Some((found, Err(why))) => behind_line(found, why),
             Some((found, Ok(_))) => {
-                let made = with(hands, found, false, &mut |root| {
-                    level::plan(&home.root, root)
-                })
-                .and_then(|steps| match steps.is_empty() {
-                    true => Ok(()),
-                    false => with(hands, found, true, &mut |root| {
-                        level::carry_out(&home.root, root, &steps)
-                    }),
+                let made = make_level(hands, home, found).and_then(|()| match thorough {
+                    true => compare(hands, home, found),
+                    false => Ok(()),
                 });
                 match made {
                     Ok(()) => {
@@ -295,6 +312,32 @@ fn members(hands: &mut dyn Hands, home: &Home, mut record: Record, report: &mut 
         }
     }
     tell(report);
+}
+
+fn make_level(hands: &mut dyn Hands, home: &Home, found: &Found) -> Result<(), String> {
+    let steps = with(hands, found, false, &mut |root| {
+        level::plan(&home.root, root)
+    })?;
+    if steps.is_empty() {
+        return Ok(());
+    }
+    with(hands, found, true, &mut |root| {
+        level::carry_out(&home.root, root, &steps)
+    })
+}
+
+/// Which of the two is right nobody can tell from here, so nothing is copied.
+fn compare(hands: &mut dyn Hands, home: &Home, found: &Found) -> Result<(), String> {
+    let differing = with(hands, found, false, &mut |root| {
+        level::differing(&home.root, root)
+    })?;
+    match differing.first() {
+        None => Ok(()),
+        Some(path) => Err(format!(
+            "{} reads differently on the two, and nobody wrote it: one of the disks fails; replace the worse one (`ringpostctl disks`)",
+            path.display()
+        )),
+    }
 }
 
 /// The record that follows from what was done, here and on every level disk; then the box's own few files.

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use system::disk::Names;
 use system::hands::{self, Machine};
-use system::mirror::{self, Report, Standing};
+use system::limits::COMPARE_EVERY_CS;
+use system::mirror::{self, Report, Standing, Wish};
 use system::{install, keep};
 
 /// What one run leaves for the next; gone with the next start.
@@ -24,6 +25,8 @@ struct Before {
     restart: Option<String>,
     kept: BTreeMap<String, String>,
     alarms: Vec<String>,
+    /// When every byte was compared and was equal, as `Report::began`.
+    compared: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -44,7 +47,14 @@ fn run() -> io::Result<()> {
     let began = mirror::now().map_err(io::Error::other)?;
     let mut before: Before = read(Path::new(BEFORE)).unwrap_or_default();
     let add = take_order()?;
-    let mut report = look(&mut before, add.as_deref());
+    let thorough = before
+        .compared
+        .is_none_or(|at| began.saturating_sub(at) > COMPARE_EVERY_CS);
+    let wish = Wish {
+        add: add.as_deref(),
+        thorough,
+    };
+    let mut report = look(&mut before, wish);
     report.began = began;
     if report.restart.is_none()
         && let Some(earlier) = before.restart.take()
@@ -60,6 +70,9 @@ fn run() -> io::Result<()> {
     }
     let settled = |standing| matches!(standing, Standing::StartedFrom | Standing::Level);
     if !report.disks.is_empty() && report.disks.iter().all(|line| settled(line.standing)) {
+        if thorough {
+            before.compared = Some(began);
+        }
         // Every disk has heard of the factory reset.
         let _ = fs::remove_file(Path::new(STATE).join(keep::FORGOTTEN)); // mostly there was none
     }
@@ -69,9 +82,9 @@ fn run() -> io::Result<()> {
     leave(Path::new(REPORT), &report)
 }
 
-fn look(before: &mut Before, add: Option<&Path>) -> Report {
+fn look(before: &mut Before, wish: Wish<'_>) -> Report {
     let names = Names::default();
-    let refused = |why: &str| add.map(|_| why.to_owned());
+    let refused = |why: &str| wish.add.map(|_| why.to_owned());
     let home = match hands::home(&names) {
         Ok(Some(home)) => home,
         Ok(None) => {
@@ -93,7 +106,7 @@ fn look(before: &mut Before, add: Option<&Path>) -> Report {
         started: home.found.disk.clone(),
         kept: std::mem::take(&mut before.kept),
     };
-    let report = mirror::run(&mut machine, &home, add);
+    let report = mirror::run(&mut machine, &home, wish);
     before.kept = machine.kept;
     report
 }

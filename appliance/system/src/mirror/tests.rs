@@ -79,7 +79,11 @@ impl Disks {
             root: self.root(&self.home),
             found: found(&self.home),
         };
-        run(self, &home, add.map(Path::new))
+        let wish = Wish {
+            add: add.map(Path::new),
+            thorough: true,
+        };
+        run(self, &home, wish)
     }
 
     fn standing(&mut self, disk: &str) -> Standing {
@@ -277,6 +281,41 @@ fn a_box_of_one_disk_has_nothing_to_miss_and_may_get_a_second() {
     machine.blank.insert("c".into());
     machine.look_and_add(Some("c"));
     assert_eq!(machine.standing("c"), Standing::Level);
+}
+
+#[test]
+fn a_disk_that_gives_back_other_bytes_is_told_and_nothing_is_copied() {
+    let mut machine = Disks::installed(&["a", "b"]);
+    machine.look();
+    let slot = "EFI/Linux/ringpost_1.0.0.efi";
+    let date = fs::metadata(machine.root("a").join(slot))
+        .and_then(|meta| meta.modified())
+        .expect("dated");
+    let path = machine.root("b").join(slot);
+    let bytes = fs::read(&path).expect("read");
+    fs::write(&path, vec![b'?'; bytes.len()]).expect("rotten");
+    let file = fs::File::options().write(true).open(&path).expect("there");
+    file.set_modified(date).expect("dated");
+    let report = machine.look();
+    assert_eq!(report.disks[1].standing, Standing::Behind);
+    assert!(
+        report.alarms[0].contains("reads differently"),
+        "{report:#?}"
+    );
+    assert_ne!(fs::read(&path).expect("read"), bytes);
+}
+
+#[test]
+fn an_esp_without_a_version_empties_no_other() {
+    let mut machine = Disks::installed(&["a", "b"]);
+    machine.look();
+    fs::remove_file(machine.root("a").join("EFI/Linux/ringpost_1.0.0.efi")).expect("removed");
+    assert_eq!(machine.standing("b"), Standing::Behind);
+    assert_eq!(machine.slots("b"), ["ringpost_1.0.0.efi"]);
+    machine.out.insert("b".into());
+    machine.blank.insert("c".into());
+    let report = machine.look_and_add(Some("c"));
+    assert!(report.refused.is_some_and(|why| why.contains("no version")));
 }
 
 #[test]
