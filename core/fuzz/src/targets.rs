@@ -75,7 +75,7 @@ pub static TARGETS: &[Target] = &[
         run: settings::settings,
         seeds: settings::seeds,
         words: settings::WORDS,
-        runs: 200_000,
+        runs: 60_000,
     },
     Target {
         name: "superblock",

@@ -12,6 +12,9 @@ pub const WORDS: &[&[u8]] = &[
     b"[[network.vlan]]\n",
     b"[[account]]\n",
     b"[[domain]]\n",
+    b"[[san]]\n",
+    b"secret = \"open-sesame-1\"\n",
+    b"secret = '\\open'\n",
     b"[server]\n",
     b"[listen]\n",
     b"[time]\n",
@@ -60,7 +63,8 @@ const WHOLE: &str = "# ours\n[server]\nname = \"mail.example.org\"\nprofile = \"
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let small = "[volume]\nlegs = [\"/a\"]\n[[account]]\naddress = \"a@b\"\npassword_hash = '$argon2id$x' # $argon2id$old\n[[domain]]\nname = \"b\"\n";
-    vec![WHOLE.into(), small.into(), "[volume]\n".into()]
+    let san = "[volume]\nlegs = [\"/dev/disk/by-id/scsi-360000000000000000e00000000010001\"]\n[[san]]\nkind = \"iscsi\"\ntarget = \"iqn.2026-11.org.example:mail\"\nhost = \"iqn.2026-11.org.example:box1\"\naddress = [\"192.0.2.20:3260\"]\nuser = \"box1\"\nsecret = \"open-sesame-1\"\nlegs = [\"/dev/disk/by-id/scsi-360000000000000000e00000000010001\"]\n";
+    vec![WHOLE.into(), small.into(), san.into(), "[volume]\n".into()]
 }
 
 /// Refused in a sentence that a terminal can be shown, or taken; no hash is ever shown; nothing differs from itself.
@@ -78,11 +82,14 @@ pub fn settings(data: &[u8]) {
         return;
     };
     let hashes = |table: &Table| -> Vec<String> {
-        let accounts = table.get("account").and_then(Value::as_array);
-        let accounts = accounts.into_iter().flatten();
-        accounts
-            .filter_map(|account| Some(account.get("password_hash")?.as_str()?.to_owned()))
-            .collect()
+        let all = |list: &str, key: &str| -> Vec<String> {
+            let tables = table.get(list).and_then(Value::as_array);
+            let tables = tables.into_iter().flatten();
+            tables
+                .filter_map(|table| Some(table.get(key)?.as_str()?.to_owned()))
+                .collect()
+        };
+        [all("account", "password_hash"), all("san", "secret")].concat()
     };
     let shown_table: Table = shown.parse().expect("still settings");
     let kept = hashes(&shown_table);
