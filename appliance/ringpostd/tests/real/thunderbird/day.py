@@ -87,21 +87,8 @@ def the_day(bird):
       const login = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
       login.init("imap://127.0.0.1", null, "imap://127.0.0.1", "alice@example.org", "ringpost", "", "");
       await Services.logins.addLoginAsync(login);
-      const incoming = MailServices.accounts.createIncomingServer("alice@example.org", "127.0.0.1", "imap");
-      Object.assign(incoming, { port: a[1], socketType: Ci.nsMsgSocketType.plain, password: "ringpost" });
-      incoming.authMethod = Ci.nsMsgAuthMethod.passwordCleartext;
-      const outgoing = MailServices.outgoingServer.createServer("smtp").QueryInterface(Ci.nsISmtpServer);
-      Object.assign(outgoing, { hostname: "127.0.0.1", port: a[0], socketType: Ci.nsMsgSocketType.plain });
-      outgoing.authMethod = Ci.nsMsgAuthMethod.none;
-      const identity = MailServices.accounts.createIdentity();
-      Object.assign(identity, { email: "alice@example.org", fullName: "Alice", composeHtml: false });
-      identity.smtpServerKey = outgoing.key;
-      const account = MailServices.accounts.createAccount();
-      account.addIdentity(identity);
-      account.incomingServer = incoming;
-      MailServices.accounts.defaultAccount = account;
-      incoming.performExpand(win.msgWindow);
-      await until("the folders", () => root().subFolders.length >= 6);
+      await enter("alice@example.org", a[1], a[0], Ci.nsMsgSocketType.plain);
+      MailServices.accounts.defaultAccount = account("alice@example.org");
       for (const use of ["Inbox", "Archive", "Drafts", "Junk", "SentMail", "Trash"])
         if (!special(Flags[use])) throw new Error("no folder is for " + use);
       return paths();
@@ -115,6 +102,16 @@ def the_day(bird):
     bird.do("IDLE tells of new mail", 'await arrives(inbox, "by idle");')
     deliver("four", "five", "six")
     bird.do("and of every message of a burst", 'for (const s of ["four", "five", "six"]) await arrives(inbox, s);')
+    time.sleep(3)
+    # While it fetches what IDLE told, EXISTS is not heard: IDLE must say it again.
+    deliver("heavy", attached=ALL_BYTES * 1000)
+    bird.do("a heavy message", 'await arrives(inbox, "heavy");')
+    deliver("beside it")
+    bird.do("and one that comes while it is fetched", 'await arrives(inbox, "beside it");')
+    other.ok("select", "INBOX")
+    other.ok("store", "8:9", "+FLAGS.SILENT", "(\\Deleted)")
+    other.ok("expunge")
+    bird.do("both go again", 'await until("seven are left", () => headers(inbox).length == 7);')
 
     body, attachment = bird.do("a message is shown", """
       pane().displayFolder(inbox.URI);
@@ -185,10 +182,11 @@ def the_day(bird):
     bird.do("it is gone", 'await until("it is gone", () => !special(Flags.Trash).containsChildNamed("2026"));')
     eventually(lambda: "Trash/2026" not in other.folders(), other.folders)
 
-    bird.do("a draft is saved", 'await compose("SaveAsDraft", "bob@example.org", "a draft", "to be continued\\n");')
+    bird.do("a draft is saved", 'await compose("SaveAsDraft", "alice@example.org", "bob@example.org", "a draft", "to be continued\\n");')
     other.sees("Drafts", lambda seen: seen == {"a draft": {"\\Draft"}})
     bird.do("a message is sent", """
-      await compose("Now", "Bob <bob@example.org>, alice@example.org", "off it goes", "Grüße\\n.\\nend\\n", "attached%20words");
+      const to = "Bob <bob@example.org>, alice@example.org";
+      await compose("Now", "alice@example.org", to, "off it goes", "Grüße\\n.\\nend\\n", "attached%20words");
       await arrives(inbox, "off it goes");
     """)
     other.sees("Sent", lambda seen: seen == {"off it goes": {"\\Seen"}})
@@ -264,31 +262,21 @@ def the_day(bird):
     large = ALL_BYTES * 400
     deliver("large", to="bob@example.org", attached=large)
     data = bird.do("another account, inside of TLS, nothing kept here: a large message in pieces", """
-      const service = Cc["@mozilla.org/network/socket-transport-service;1"].getService(Ci.nsISocketTransportService);
-      const transport = service.createTransport(["ssl"], "127.0.0.1", a[0], null, null);
-      const output = transport.openOutputStream(0, 0, 0);
-      const input = transport.openInputStream(0, 0, 0).QueryInterface(Ci.nsIAsyncInputStream);
-      output.write("a NOOP\\r\\n", 8);
-      await new Promise(ok => input.asyncWait({ onInputStreamReady: ok }, 0, 0, Services.tm.currentThread));
-      const info = await transport.tlsSocketControl.asyncGetSecurityInfo();
-      input.close();
-      const overrides = Cc["@mozilla.org/security/certoverride;1"].getService(Ci.nsICertOverrideService);
-      overrides.rememberValidityOverride("127.0.0.1", a[0], {}, info.serverCert ?? info.failedCertChain[0], false);
-      const incoming = MailServices.accounts.createIncomingServer("bob@example.org", "127.0.0.1", "imap");
-      Object.assign(incoming, { port: a[0], socketType: Ci.nsMsgSocketType.SSL, password: "ringpost" });
-      incoming.authMethod = Ci.nsMsgAuthMethod.passwordCleartext;
-      Object.assign(incoming.QueryInterface(Ci.nsIImapIncomingServer), { offlineDownload: false, autoSyncOfflineStores: false });
-      const identity = MailServices.accounts.createIdentity();
-      identity.email = "bob@example.org";
-      const account = MailServices.accounts.createAccount();
-      account.addIdentity(identity);
-      account.incomingServer = incoming;
-      incoming.performExpand(win.msgWindow);
-      const box = await until("the inbox", () => incoming.rootFolder.getFolderWithFlags(Flags.Inbox));
+      await trust(a[2], a[1], a[0]);
+      const online = { offlineDownload: false, autoSyncOfflineStores: false };
+      const box = await enter("bob@example.org", a[2], a[0], Ci.nsMsgSocketType.SSL, online);
       pane().displayFolder(box.URI);
       return bytesOf(box, "large");
-    """, imaps_port)
+    """, smtp_port, imap_port, imaps_port)
     assert data.encode("latin-1") == large
+    bird.do("a third by STARTTLS, and its message goes out by STARTTLS", """
+      const box = await enter("carol@example.org", a[1], a[0], Ci.nsMsgSocketType.alwaysSTARTTLS);
+      await compose("Now", "carol@example.org", "alice@example.org, carol@example.org", "by STARTTLS", "x\\n");
+      await arrives(inbox, "by STARTTLS");
+      await update(box);
+      await arrives(box, "by STARTTLS");
+    """, smtp_port, imap_port)
+    Other("carol@example.org").sees("Sent", lambda seen: set(seen) == {"by STARTTLS"})
 
 
 bird = Thunderbird(sys.argv[4])

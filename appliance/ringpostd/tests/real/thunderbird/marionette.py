@@ -83,10 +83,41 @@ const bytesOf = async (f, subject) => {
   return new Promise((ok, bad) => NetUtil.asyncFetch({ uri, loadUsingSystemPrincipal: true }, (stream, code) =>
     outcome(() => ok(NetUtil.readInputStreamToString(stream, stream.available())), bad, uri)(code)));
 };
-const compose = async (mode, to, subject, body, attached) => {
-  const identity = account("alice@example.org").defaultIdentity;
+// An account on our server; `to` is the SMTP port.
+const enter = async (user, from, to, socketType, more) => {
+  const incoming = MailServices.accounts.createIncomingServer(user, "127.0.0.1", "imap").QueryInterface(Ci.nsIImapIncomingServer);
+  Object.assign(incoming, { port: from, socketType, password: "ringpost", authMethod: Ci.nsMsgAuthMethod.passwordCleartext });
+  Object.assign(incoming, more);
+  const outgoing = MailServices.outgoingServer.createServer("smtp").QueryInterface(Ci.nsISmtpServer);
+  const submits = socketType == Ci.nsMsgSocketType.SSL ? Ci.nsMsgSocketType.alwaysSTARTTLS : socketType;
+  Object.assign(outgoing, { hostname: "127.0.0.1", port: to, socketType: submits, authMethod: Ci.nsMsgAuthMethod.none });
+  const identity = MailServices.accounts.createIdentity();
+  Object.assign(identity, { email: user, fullName: user.split("@")[0], composeHtml: false, smtpServerKey: outgoing.key });
+  const made = MailServices.accounts.createAccount();
+  made.addIdentity(identity);
+  made.incomingServer = incoming;
+  incoming.performExpand(win.msgWindow);
+  await until("the folders", () => incoming.rootFolder.subFolders.length >= 6);
+  return incoming.rootFolder.getFolderWithFlags(Flags.Inbox);
+};
+// What a user says to a certificate that nobody vouches for; the first port begins with TLS.
+const trust = async (...ports) => {
+  const service = Cc["@mozilla.org/network/socket-transport-service;1"].getService(Ci.nsISocketTransportService);
+  const transport = service.createTransport(["ssl"], "127.0.0.1", ports[0], null, null);
+  const output = transport.openOutputStream(0, 0, 0);
+  const input = transport.openInputStream(0, 0, 0).QueryInterface(Ci.nsIAsyncInputStream);
+  output.write("a NOOP\r\n", 8);
+  await new Promise(ok => input.asyncWait({ onInputStreamReady: ok }, 0, 0, Services.tm.currentThread));
+  const info = await transport.tlsSocketControl.asyncGetSecurityInfo();
+  input.close();
+  const overrides = Cc["@mozilla.org/security/certoverride;1"].getService(Ci.nsICertOverrideService);
+  const certificate = info.serverCert ?? info.failedCertChain[0];
+  for (const port of ports) overrides.rememberValidityOverride("127.0.0.1", port, {}, certificate, false);
+};
+const compose = async (mode, user, to, subject, body, attached) => {
+  const identity = account(user).defaultIdentity;
   const fields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
-  Object.assign(fields, { from: "Alice <alice@example.org>", to, subject });
+  Object.assign(fields, { from: identity.fullAddress, to, subject });
   if (attached) {
     const attachment = Cc["@mozilla.org/messengercompose/attachment;1"].createInstance(Ci.nsIMsgAttachment);
     Object.assign(attachment, { url: "data:text/plain," + attached, name: "words.txt" });
@@ -94,7 +125,7 @@ const compose = async (mode, to, subject, body, attached) => {
   }
   const send = Cc["@mozilla.org/messengercompose/send;1"].createInstance(Ci.nsIMsgSend);
   await new Promise((ok, bad) => send.createAndSendMessage(
-    null, identity, account("alice@example.org").key, fields, false, false, Ci.nsIMsgCompDeliverMode[mode], null,
+    null, identity, account(user).key, fields, false, false, Ci.nsIMsgCompDeliverMode[mode], null,
     "text/plain", body, null, null, {
       QueryInterface: ChromeUtils.generateQI(["nsIMsgSendListener", "nsIMsgCopyServiceListener"]),
       onStartSending() {}, onProgress() {}, onStatus() {}, onSendProgress() {}, onStartCopy() {}, setMessageKey() {},
