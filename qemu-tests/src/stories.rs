@@ -101,6 +101,12 @@ pub const STORIES: &[Story] = &[
         tell: san::leg_on_iscsi,
     },
     Story {
+        name: "san_hangs",
+        claim: "an iSCSI target stops in mid-delivery and hangs up on nobody: its leg leaves the mirror, mail goes on, and it catches up by itself",
+        long: true,
+        tell: san::san_hangs,
+    },
+    Story {
         name: "leg_on_nvme_tcp",
         claim: "the same with a namespace behind NVMe over TCP, digests and all",
         long: true,

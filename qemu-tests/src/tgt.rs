@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::bound;
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::keep;
@@ -53,6 +56,21 @@ impl Tgt {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// It says nothing any more and hangs up on nobody.
+    pub fn hang(&self) -> Told<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// It goes on where it hung.
+    pub fn go_on(&self) -> Told<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Told<()> {
+        let child = self.child.as_ref().expect("it runs");
+        kill(Pid::from_raw(child.id() as i32), signal).doing(format!("{signal} to tgtd"))
     }
 
     /// Here again, with what it had.

@@ -65,6 +65,45 @@ pub fn leg_on_iscsi(world: &mut World) -> Told<()> {
     told
 }
 
+/// A target that hangs up on nobody is the worse one: nothing is refused, nothing comes.
+pub fn san_hangs(world: &mut World) -> Told<()> {
+    tgt::is_installed()?;
+    let place = Keep::new(&world.directory, "iscsi-target")?;
+    let target = Tgt::start(place.path(), LEG_BYTES, 1)?;
+    let machine = world.boot(shape(tgt::LEG, target.settings(tgt::LEG)))?;
+    let told = world.told(machine, |machine| {
+        machine.wait_until_in_sync()?;
+        let before = machine.ledger.acknowledged();
+        let guest = machine.take();
+        let guest = machine.ledger.under_load(guest, |guest| {
+            more(&machine.ledger, before, 20)?;
+            target.hang()?;
+            // Those that were on their way, and a few that had begun.
+            let (without, began) = (machine.ledger.acknowledged(), Instant::now());
+            more(&machine.ledger, without, 50)
+                .map_err(|failure| failure.during("delivering while the SAN hangs"))?;
+            let waited = began.elapsed().as_secs();
+            eprintln!("50 messages were acknowledged {waited} s after the target hung");
+            Ok(guest)
+        })?;
+        machine.give_back(guest);
+        machine.wait_for_legs("in_sync", 1)?;
+        let (guest, ledger) = machine.both();
+        ledger.check(guest)?;
+        target.go_on()?;
+        wait_for_paths(machine, 1)?;
+        machine.wait_until_in_sync()?;
+        let (guest, ledger) = machine.both();
+        ledger.check(guest)?;
+        guest.pull("leg-a")?;
+        ledger
+            .check(guest)
+            .map_err(|failure| failure.during("served by the leg that hung"))
+    });
+    world.forget();
+    told
+}
+
 /// Two doors of one target are one disk by a map.
 pub fn two_paths_by_iscsi(world: &mut World) -> Told<()> {
     tgt::is_installed()?;
