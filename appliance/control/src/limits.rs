@@ -14,6 +14,11 @@ pub const UPDATE_DEADLINE: Duration = Duration::from_secs(30 * 60);
 /// Lines of its own log that the daemon keeps for `ringpostctl logs`, and bytes of all of them.
 pub const LOG_LINES_MAX: usize = 2_000;
 pub const LOG_BYTES_MAX: usize = 1 << 20;
+/// Log lines that came together are written in pieces of about this.
+pub const LOG_WRITE_BYTES: usize = 64 << 10;
+/// Lines waiting for whoever reads standard error. Past it they are dropped and counted: a journal that stands still must not stop mail. Some
+/// 300 bytes each, so 2.5 MB at most.
+pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 /// Operators at once.
 pub const CLIENTS_MAX: usize = 16;
 /// A client says what it wants at once.

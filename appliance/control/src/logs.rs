@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Mutex, OnceLock};
 
-use crate::limits::{LOG_BYTES_MAX, LOG_LINES_MAX};
+use crate::limits::{LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WRITE_BYTES};
 
 static RECENT: Mutex<Recent> = Mutex::new(Recent {
     lines: VecDeque::new(),
@@ -38,10 +38,38 @@ pub fn last(count: usize) -> Vec<String> {
     RECENT.lock().expect("nobody panics holding it").last(count)
 }
 
-/// Standard error, and a copy of each line for `last`. What tracing writes by: one call for each event.
-pub struct Kept;
+type Count = Box<dyn Fn() -> u64 + Send + Sync>;
+static DROPPED: OnceLock<Count> = OnceLock::new();
 
-impl Write for Kept {
+/// Who counts the lines that found no room on their way to standard error. Once for each process.
+pub fn counts_dropped(count: impl Fn() -> u64 + Send + Sync + 'static) {
+    let _ = DROPPED.set(Box::new(count));
+}
+
+/// Lines dropped since start.
+pub fn dropped() -> u64 {
+    DROPPED.get().map_or(0, |count| count())
+}
+
+/// Standard error, and a copy of each line for `last`. One call of `write` for each event, `flush` when no more are waiting: what comes
+/// together is written together.
+pub struct Kept<W = io::Stderr> {
+    out: W,
+    marked: bool,
+    waiting: Vec<u8>,
+}
+
+impl Kept {
+    pub fn to_stderr() -> Kept {
+        Kept {
+            out: io::stderr(),
+            marked: in_journal(),
+            waiting: Vec::new(),
+        }
+    }
+}
+
+impl<W: Write> Write for Kept<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
         if let Ok(mut recent) = RECENT.lock() {
@@ -49,18 +77,29 @@ impl Write for Kept {
                 recent.push(line);
             }
         }
-        if !in_journal() {
-            return io::stderr().write(bytes);
+        if self.marked {
+            // sd-daemon(3): the journal forwards what is less urgent than `info` to no console, where it would run across the
+            // dashboard. READY and a refusal are no log lines and do reach it.
+            for line in text.lines() {
+                self.waiting.extend_from_slice(b"<7>");
+                self.waiting.extend_from_slice(line.as_bytes());
+                self.waiting.push(b'\n');
+            }
+        } else {
+            self.waiting.extend_from_slice(bytes);
         }
-        // sd-daemon(3): the journal forwards what is less urgent than `info` to no console, where it would run across the
-        // dashboard. READY and a refusal are no log lines and do reach it.
-        let marked: String = text.lines().map(|line| format!("<7>{line}\n")).collect();
-        io::stderr().write_all(marked.as_bytes())?;
+        if self.waiting.len() > LOG_WRITE_BYTES {
+            self.flush()?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        let written = self.out.write_all(&self.waiting);
+        // Who reads it may be gone for good; what waits must not grow for that.
+        self.waiting.clear();
+        written?;
+        self.out.flush()
     }
 }
 
@@ -89,6 +128,38 @@ mod tests {
             recent.bytes,
             recent.lines.iter().map(String::len).sum::<usize>()
         );
+    }
+
+    #[test]
+    fn lines_that_come_together_are_written_together_and_none_is_lost() {
+        let mut calls = Calls::default();
+        let mut kept = Kept {
+            out: &mut calls,
+            marked: true,
+            waiting: Vec::new(),
+        };
+        for number in 0..3 {
+            writeln!(kept, "line {number}").expect("in memory");
+        }
+        kept.flush().expect("in memory");
+        let long = "x".repeat(LOG_WRITE_BYTES);
+        kept.write_all(format!("{long}\n").as_bytes())
+            .expect("in memory");
+        assert_eq!(calls.0[0], "<7>line 0\n<7>line 1\n<7>line 2\n");
+        assert_eq!(calls.0[1], format!("<7>{long}\n"));
+    }
+
+    /// What it was given in each call.
+    #[derive(Default)]
+    struct Calls(Vec<String>);
+    impl Write for Calls {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.push(String::from_utf8_lossy(bytes).into_owned());
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use zone::Counters;
 use crate::admin::Admin;
 use crate::answer::volume_of;
 use crate::words::LegLine;
-use crate::{legs, machine};
+use crate::{legs, logs, machine};
 
 /// Where cores leave their counters. Clones share one list.
 #[derive(Clone, Default)]
@@ -182,6 +182,12 @@ impl Admin {
         );
         text.family("ringpost_uptime_seconds", "gauge", "Since start.");
         text.sample("ringpost_uptime_seconds", "", self.uptime().as_secs());
+        text.family(
+            "ringpost_log_lines_dropped",
+            "counter",
+            "Log lines lost because whoever reads standard error is too slow.",
+        );
+        text.sample("ringpost_log_lines_dropped_total", "", logs::dropped());
         text.family(
             "ringpost_receive_memory_bytes",
             "gauge",

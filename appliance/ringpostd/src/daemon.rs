@@ -28,19 +28,24 @@ pub fn run() -> Result<(), Misfit> {
     if flags.plan {
         return print_plan(&chosen.plan, flags.json);
     }
+    // Threads that are started later and say nothing else stay there, too.
+    let kept = sandbox::keep_to(&chosen.plan.housekeeping);
     events::start(&chosen.settings.log)?;
     events::abort_on_panic();
+    if let Err(why) = kept {
+        tracing::warn!(%why);
+    }
     if let Some(refusal) = sandbox::io_uring_refusal() {
         return Err(Misfit::new(refusal));
     }
     sandbox::raise_limits();
-    // Threads that are started later and say nothing else stay there, too.
-    sandbox::keep_to(&chosen.plan.housekeeping);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| Misfit::new(format!("cannot start: {error}")))?;
-    runtime.block_on(tokio::task::LocalSet::new().run_until(live(&flags, chosen)))
+    let ended = runtime.block_on(tokio::task::LocalSet::new().run_until(live(&flags, chosen)));
+    events::finish();
+    ended
 }
 
 async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {

@@ -30,19 +30,20 @@ fn raise(resource: Resource, wanted: u64) -> nix::Result<()> {
     setrlimit(resource, wanted.min(hard), hard)
 }
 
-/// Keeps the calling thread, and those that it starts, to these CPUs. None means any: nothing is changed.
-pub fn keep_to(cpus: &[usize]) {
+/// Keeps the calling thread, and those that it starts, to these CPUs. None means any: nothing is changed. Where that cannot be, it runs
+/// where the scheduler likes, and the answer says why.
+pub fn keep_to(cpus: &[usize]) -> Result<(), String> {
     if cpus.is_empty() {
-        return;
+        return Ok(());
     }
     let mut set = nix::sched::CpuSet::new();
     let kept = cpus
         .iter()
         .try_for_each(|cpu| set.set(*cpu))
         .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
-    if let Err(error) = kept {
-        tracing::warn!(?cpus, %error, "cannot keep this thread to the housekeeping CPUs; it runs where the scheduler likes");
-    }
+    kept.map_err(|error| {
+        format!("cannot keep this thread to the housekeeping CPUs {cpus:?}: {error}; it runs where the scheduler likes")
+    })
 }
 
 /// Descriptors this process may open.
@@ -88,10 +89,10 @@ mod tests {
         let mine = || sched_getaffinity(Pid::from_raw(0)).expect("readable");
         let first = |set: &CpuSet| (0..CpuSet::count()).find(|cpu| set.is_set(*cpu) == Ok(true));
         let kept = std::thread::spawn(move || {
-            keep_to(&[]);
+            keep_to(&[]).expect("nothing to do");
             let before = mine();
             let cpu = first(&before).expect("one at least");
-            keep_to(&[cpu]);
+            keep_to(&[cpu]).expect("this thread runs there");
             let child = std::thread::spawn(mine).join().expect("it ends");
             (cpu, child)
         });

@@ -1,10 +1,10 @@
 //! A daemon in a temporary directory: started until READY, talked to by `ringpostctl`, killed when dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -159,6 +159,25 @@ impl Home {
         }
     }
 
+    /// Starts with everything logged to a pipe that nobody reads; waits for READY.
+    pub fn start_unheard(&self) -> Unheard {
+        let mut child = self
+            .command()
+            .args(["--log", "info"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the daemon is built");
+        let out = BufReader::new(child.stdout.take().expect("stdout was asked for"));
+        let ready = out
+            .lines()
+            .map_while(Result::ok)
+            .any(|line| line == "RINGPOST READY");
+        let log = child.stderr.take().expect("stderr was asked for");
+        assert!(ready, "the daemon did not become ready");
+        Unheard { child, log }
+    }
+
     /// Runs the daemon with these arguments alone until it ends (for starts that must be refused). The base is ours.
     pub fn run(&self, arguments: &[&str]) -> Output {
         bounded(
@@ -259,6 +278,30 @@ impl Drop for Daemon {
         if std::thread::panicking() {
             eprintln!("--- the daemon's words:\n{}", self.words());
         }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A daemon whose log waits in a pipe.
+pub struct Unheard {
+    child: Child,
+    log: ChildStderr,
+}
+
+impl Unheard {
+    /// Now somebody reads: SIGTERM, and everything that was logged until the end.
+    pub fn stop(mut self) -> String {
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        kill(pid, Signal::SIGTERM).expect("our own child");
+        let mut text = String::new();
+        self.log.read_to_string(&mut text).expect("UTF-8");
+        text
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

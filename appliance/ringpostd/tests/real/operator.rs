@@ -133,3 +133,17 @@ fn a_leg_is_detached_and_comes_back_while_mail_goes_on() {
     ledger.fill(home.smtp(), 5, 2_000);
     assert!(daemon.stop().success());
 }
+
+/// A journal that stands still fills the pipe; the threads that take mail do not wait for it, and nothing of its lines is lost once it
+/// reads on.
+#[test]
+fn a_reader_of_the_log_that_stands_still_stops_no_mail() {
+    let home = Home::new();
+    let daemon = home.start_unheard();
+    let ledger = Ledger::of(ALICE);
+    ledger.fill(home.smtp(), 1_000, 300);
+    assert_eq!(ledger.acknowledged(), 1_000);
+    let log = daemon.stop();
+    let accepted = log.lines().filter(|line| line.contains("accepted")).count();
+    assert_eq!(accepted, 1_000, "{}", &log[..log.len().min(2_000)]);
+}
