@@ -114,7 +114,7 @@ except (EOFError, ConnectionError):
 
 /// Thunderbird, seen on 2026-11-22: of three messages in a burst it showed the first, and the others when it next polled.
 #[test]
-fn what_arrived_beside_a_fetch_is_told_again_by_idle() {
+fn what_is_told_beside_a_fetch_is_told_again_by_idle() {
     let home = Home::new();
     let _daemon = home.start();
     story(
@@ -144,6 +144,14 @@ idle([])  # NOOP is asking
 b.append("INBOX", letter("four"))
 idle([b"* 4 EXISTS\r\n"])
 idle([])  # and so is IDLE
+
+# What went is told again in the same way: by how many are left.
+b.cmd("SELECT INBOX")
+b.cmd("STORE 1 +FLAGS.SILENT (\\Deleted)")
+b.cmd("EXPUNGE")
+assert b"* 1 EXPUNGE" in a.cmd("UID FETCH 2:* (FLAGS)")[0]
+idle([b"* 3 EXISTS\r\n"])
+idle([])
 "#,
     );
 }

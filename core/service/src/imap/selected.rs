@@ -26,8 +26,8 @@ pub struct Selected {
     expunged: Vec<Uid>,
     /// What the client saw of its own changes; it is not told again.
     told: HashMap<Uid, ModSeq>,
-    /// New messages were told, but beside the answer to something else: see `put_size_again`.
-    arrived_beside: bool,
+    /// Messages came or went, and it was told beside the answer to something else: see `put_size_again`.
+    told_beside: bool,
 }
 
 /// The mailbox was deleted under the session.
@@ -50,23 +50,23 @@ impl Selected {
             modseq: opening.status.highest_modseq,
             expunged: Vec::new(),
             told: HashMap::new(),
-            arrived_beside: false,
+            told_beside: false,
         }
     }
 
-    /// Says EXISTS once more when new messages were last told beside the answer to some other command.
+    /// Says EXISTS once more when it was last told beside the answer to some other command that messages came or went.
     ///
-    /// Thunderbird reads what arrived when IDLE or NOOP tell it; EXISTS among the lines of a FETCH it passes over, and the second
-    /// message of a burst would not be seen until it asks by itself, minutes later. RFC 9051 §7: any response at any time.
+    /// Thunderbird acts on what IDLE or NOOP tell it; EXISTS and EXPUNGE among the lines of a FETCH it passes over, and would
+    /// show what was there before until it asks by itself, minutes later. RFC 9051 §7: any response at any time.
     pub fn put_size_again(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.arrived_beside) {
+        if std::mem::take(&mut self.told_beside) {
             self.put_exists(out);
         }
     }
 
     /// What was told just now was what the client asked for.
     pub fn was_listening(&mut self) {
-        self.arrived_beside = false;
+        self.told_beside = false;
     }
 
     /// Resolves when there may be something to tell.
@@ -183,7 +183,7 @@ impl Selected {
             self.numbering.push(message.uid.0);
         }
         if !new.is_empty() {
-            self.arrived_beside = true;
+            self.told_beside = true;
             self.put_exists(out);
         }
     }
@@ -209,6 +209,7 @@ impl Selected {
         for uid in std::mem::take(&mut self.expunged) {
             // One that came and went between two looks never had a number.
             if let Some(number) = self.numbering.remove(uid.0) {
+                self.told_beside = true;
                 put(out, "* ");
                 put_number(out, number);
                 put(out, " EXPUNGE\r\n");

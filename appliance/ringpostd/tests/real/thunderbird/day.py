@@ -112,6 +112,13 @@ def the_day(bird):
     other.ok("store", "8:9", "+FLAGS.SILENT", "(\\Deleted)")
     other.ok("expunge")
     bird.do("both go again", 'await until("seven are left", () => headers(inbox).length == 7);')
+    time.sleep(3)
+    deliver("heavy", attached=ALL_BYTES * 1000)
+    bird.do("another heavy message", 'await arrives(inbox, "heavy");')
+    other.ok("noop")
+    other.ok("store", "8", "+FLAGS.SILENT", "(\\Deleted)")
+    other.ok("expunge")
+    bird.do("it goes while it is fetched", 'await until("seven are left", () => headers(inbox).length == 7);')
 
     body, attachment = bird.do("a message is shown", """
       pane().displayFolder(inbox.URI);
