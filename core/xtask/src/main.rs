@@ -46,9 +46,12 @@ enum Verb {
     },
     /// Format, clippy, licences and the house rules; no test is run
     Check,
-    /// Everything: setup, check, unit tests, simulator, fuzz smoke, real processes
+    /// Run checks, unit tests, simulator, fuzz smoke and real processes (15 minutes on two cores)
     Test {
-        /// Only these steps (check, unit, sim, fuzz, real, qemu; thunderbird runs only when named)
+        /// Also build the image and run the stories in QEMU
+        #[arg(long)]
+        all: bool,
+        /// Run only these steps: check, unit, sim, fuzz, real, image, qemu, thunderbird
         #[arg(long, value_name = "STEP")]
         only: Vec<String>,
     },
@@ -86,7 +89,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.verb {
         Verb::Setup { peers, deny } => setup::run(peers, deny),
         Verb::Check => suite::check(&root),
-        Verb::Test { only } => suite::test(&root, &only),
+        Verb::Test { all, only } => suite::test(&root, all, &only),
         Verb::Sim { rest } => shell::cargo(
             &root,
             &["run", "--quiet", "--release", "-p", "sim", "--"],
@@ -118,11 +121,7 @@ fn qemu(root: &Path, rest: &[String]) -> Result<(), String> {
     if !rest.iter().any(|word| asks.contains(&word.as_str())) {
         setup::for_boot()?;
     }
-    shell::cargo(
-        root,
-        &["run", "--quiet", "--release", "-p", "qemu-tests", "--"],
-        rest,
-    )
+    shell::cargo(root, &["run", "--quiet", "-p", "qemu-tests", "--"], rest)
 }
 
 /// The repository: two floors above this crate's manifest.

@@ -2,99 +2,99 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::shell::{self, Count};
 use crate::{house, licences, setup};
 
-const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real", "qemu"];
-/// Run only when named: what it needs is a desktop.
+/// Without arguments: what every change must pass, in at most 15 minutes on two cores once the crates are fetched.
+const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real"];
+/// What `--all` adds: the bootable image, and guests that boot it.
+const STEPS_OF_ALL: &[&str] = &["image", "qemu"];
+/// Runs only when it is named: it needs a desktop's packages.
 const STEP_BY_NAME: &str = "thunderbird";
 
 /// Format, clippy, licences, house rules.
 pub fn check(root: &Path) -> Result<(), String> {
     let mut tally = Tally::default();
     check_steps(root, &mut tally);
-    tally.close()
+    tally.close(root)
 }
 
-/// Everything, or only the named steps.
-pub fn test(root: &Path, only: &[String]) -> Result<(), String> {
-    let known = |step: &&String| STEPS.contains(&step.as_str()) || *step == STEP_BY_NAME;
-    if let Some(unknown) = only.iter().find(|step| !known(step)) {
+/// The usual steps, all of them, or only the named ones. Names may be joined by commas.
+pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
+    let only: Vec<&str> = only.iter().flat_map(|word| word.split(',')).collect();
+    let known = [STEPS, STEPS_OF_ALL, &[STEP_BY_NAME]].concat();
+    if let Some(unknown) = only.iter().find(|step| !known.contains(step)) {
         return Err(format!(
-            "no step '{unknown}'; there are: {}, {STEP_BY_NAME}",
-            STEPS.join(", ")
+            "no step '{unknown}'; there are: {}",
+            known.join(", ")
         ));
     }
-    let wanted = |step: &str| only.is_empty() || only.iter().any(|word| word == step);
+    let wanted = |step: &str| {
+        if only.is_empty() {
+            STEPS.contains(&step) || (all && STEPS_OF_ALL.contains(&step))
+        } else {
+            only.contains(&step)
+        }
+    };
     let mut tally = Tally::default();
     if wanted("check") {
         check_steps(root, &mut tally);
     }
+    if ["unit", "sim", "fuzz", "real", "qemu", STEP_BY_NAME]
+        .into_iter()
+        .any(&wanted)
+    {
+        // Once, for all of them, and always of the whole workspace: building a part of it turns other features of shared
+        // dependencies on, and so compiles those anew.
+        let everything = ["build", "--workspace", "--all-targets", "--locked"];
+        tally.command("build", &mut cargo(root, &everything));
+    }
     if wanted("unit") {
-        tally.counted(
-            "unit tests",
-            &mut runner(root, &["--workspace", "--exclude", "ringpostd"]),
-        );
-        tally.counted(
-            "unit tests of the daemon",
-            &mut runner(root, &["-p", "ringpostd", "--bins"]),
-        );
+        tally.counted("unit tests", &mut tests(root, Tests::Unit));
     }
     if wanted("sim") {
         tally.command(
             "simulator: every crash point",
-            &mut program(root, "sim", &["--exhaustive"]),
+            &mut built(root, "sim", &["--exhaustive"]),
         );
         tally.command(
             "simulator: 2,000 seeds",
-            &mut program(root, "sim", &["--seeds", "2000"]),
+            &mut built(root, "sim", &["--seeds", "2000"]),
         );
     }
     if wanted("fuzz") {
-        tally.command("fuzz smoke", &mut program(root, "fuzz", &["smoke"]));
+        tally.command("fuzz smoke", &mut built(root, "fuzz", &["smoke"]));
     }
     if wanted("real") {
-        tally.step(
-            "packages for the real-process tests",
-            setup::run(false, false),
-        );
-        let mut build = cargo(
-            root,
-            &[
-                "build",
-                "--release",
-                "-p",
-                "ringpostd",
-                "-p",
-                "control",
-                "--bins",
-            ],
-        );
-        tally.command("release build of the daemon", &mut build);
-        tally.counted(
-            "real processes",
-            &mut runner(root, &["--release", "-p", "ringpostd", "--test", "*"]),
-        );
+        tally.timed("packages for the real-process tests", || {
+            setup::run(false, false)
+        });
+        tally.counted("real processes", &mut tests(root, Tests::Real));
     }
-    if only.iter().any(|step| step == STEP_BY_NAME) {
-        tally.step("packages for Thunderbird", setup::for_thunderbird());
-        let story = ["-p", "ringpostd", "--test", "real", "thunderbird"];
-        let mut command = cargo(root, &["test", "--locked", "--release"]);
+    if wanted(STEP_BY_NAME) {
+        tally.timed("packages for Thunderbird", setup::for_thunderbird);
+        let story = ["--workspace", "--test", REAL, "thunderbird"];
+        let mut command = cargo(root, &["test", "--locked"]);
         command.args(story).args(["--", "--ignored", "--nocapture"]);
         tally.counted("a day with Thunderbird", &mut command);
     }
-    if wanted("qemu") {
-        tally.step("packages for guests", setup::for_boot());
-        // Always anew: an image of yesterday would tell yesterday's stories.
+    if wanted("image") || wanted("qemu") {
+        tally.timed("packages for guests", setup::for_boot);
+        // Always anew: an image of yesterday would show yesterday's behaviour.
         match std::env::current_exe() {
             Ok(xtask) => tally.command("image", Command::new(xtask).current_dir(root).arg("image")),
             Err(error) => tally.step("image", Err(error.to_string())),
         }
-        tally.counted("stories in QEMU", &mut program(root, "qemu-tests", &[]));
     }
-    tally.close()
+    if wanted("qemu") {
+        let tool = built(root, "ringpostctl", &[]);
+        let mut stories = built(root, "qemu-tests", &[]);
+        stories.env("RINGPOSTCTL", tool.get_program());
+        tally.counted("stories in QEMU", &mut stories);
+    }
+    tally.close(root)
 }
 
 fn check_steps(root: &Path, tally: &mut Tally) {
@@ -114,8 +114,8 @@ fn check_steps(root: &Path, tally: &mut Tally) {
             ],
         ),
     );
-    tally.step("house rules", house_rules(root));
-    tally.step("licences", listed(licences::complaints(root)));
+    tally.timed("house rules", || house_rules(root));
+    tally.timed("licences", || listed(licences::complaints(root)));
     deny(root, tally);
 }
 
@@ -169,94 +169,139 @@ fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn program(root: &Path, package: &str, arguments: &[&str]) -> Command {
-    let mut command = cargo(
-        root,
-        &[
-            "run",
-            "--quiet",
-            "--release",
-            "--locked",
-            "-p",
-            package,
-            "--",
-        ],
-    );
-    command.args(arguments);
+/// A program of the step `build`: it is beside this one, wherever cargo's target folder is.
+fn built(root: &Path, name: &str, arguments: &[&str]) -> Command {
+    let here = std::env::current_exe().unwrap_or_else(|_| root.join("target/debug/xtask"));
+    let mut command = Command::new(here.with_file_name(name));
+    command.current_dir(root).args(arguments);
     command
+}
+
+/// The test program that starts daemons.
+const REAL: &str = "real";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Tests {
+    /// Every test program but `REAL`.
+    Unit,
+    Real,
 }
 
 /// nextest when it is there, else cargo's own runner.
-fn runner(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = if shell::found("cargo-nextest") {
-        cargo(
-            root,
-            &[
-                "nextest",
-                "run",
-                "--locked",
-                "--no-fail-fast",
-                "--no-tests",
-                "pass",
-            ],
-        )
-    } else {
-        cargo(root, &["test", "--locked", "--no-fail-fast"])
+fn tests(root: &Path, which: Tests) -> Command {
+    if shell::found("cargo-nextest") {
+        let filter = match which {
+            Tests::Unit => format!("not binary({REAL})"),
+            Tests::Real => format!("binary({REAL})"),
+        };
+        let run = [
+            "nextest",
+            "run",
+            "--locked",
+            "--no-fail-fast",
+            "--workspace",
+        ];
+        let mut command = cargo(root, &run);
+        command.args(["-E", &filter]);
+        return command;
+    }
+    let mut command = cargo(root, &["test", "--locked", "--no-fail-fast", "--workspace"]);
+    match which {
+        // Test programs by name: cargo has no way to say "all but one".
+        Tests::Unit => command.args(["--lib", "--bins"]).args(OTHER_TESTS),
+        Tests::Real => command.args(["--test", REAL]),
     };
-    command.args(arguments);
     command
 }
 
-/// Counts what passed and failed, and remembers why.
+/// The folders and files below `tests/` of our packages, but `REAL`. A test holds it to the tree.
+const OTHER_TESTS: &[&str] = &[
+    "--test",
+    "smoke",
+    "--test",
+    "transcripts",
+    "--test",
+    "volume",
+    "--test",
+    "wire",
+];
+
+/// Counts what passed and failed, and remembers why, and what each step cost.
 #[derive(Default)]
 struct Tally {
     count: Count,
     failures: Vec<String>,
+    costs: Vec<Cost>,
+}
+
+/// What one step took and found.
+struct Cost {
+    step: String,
+    took: Duration,
+    count: Count,
 }
 
 impl Tally {
+    /// Records the outcome of a step that is one test by itself and takes no time worth a row.
     fn step(&mut self, name: &str, outcome: Result<(), String>) {
+        self.timed(name, || outcome);
+    }
+
+    fn timed(&mut self, name: &str, step: impl FnOnce() -> Result<(), String>) {
+        let begin = Instant::now();
+        let outcome = step();
+        let mut count = Count::default();
         match outcome {
             Ok(()) => {
-                self.count.passed += 1;
+                count.passed = 1;
                 eprintln!("ok      {name}");
             }
             Err(reason) => {
-                self.count.failed += 1;
+                count.failed = 1;
                 eprintln!("FAILED  {name}: {reason}");
                 self.failures.push(name.to_string());
             }
         }
+        self.note(name, begin.elapsed(), count);
     }
 
     fn command(&mut self, name: &str, command: &mut Command) {
         eprintln!("--- {name}");
-        let begin = Instant::now();
-        let outcome = shell::run(command);
-        eprintln!("    {} s", begin.elapsed().as_secs());
-        self.step(name, outcome);
+        self.timed(name, || shell::run(command));
     }
 
     /// A test runner: its own tests are counted; it counts as one failure when it fails without naming one.
     fn counted(&mut self, name: &str, command: &mut Command) {
         eprintln!("--- {name}");
         let begin = Instant::now();
-        let (count, fine) = shell::run_counted(command).unwrap_or_else(|reason| {
+        let (mut count, fine) = shell::run_counted(command).unwrap_or_else(|reason| {
             eprintln!("{reason}");
             (Count::default(), false)
         });
-        eprintln!("    {} s", begin.elapsed().as_secs());
-        self.count.passed += count.passed;
-        self.count.failed += count.failed;
         if !fine {
-            self.count.failed += u64::from(count.failed == 0);
+            count.failed += u64::from(count.failed == 0);
             self.failures.push(name.to_string());
             eprintln!("FAILED  {name}");
         }
+        self.note(name, begin.elapsed(), count);
     }
 
-    /// Prints the closing line. Nothing may be printed to standard output after it.
-    fn close(self) -> Result<(), String> {
+    fn note(&mut self, step: &str, took: Duration, count: Count) {
+        self.count.passed += count.passed;
+        self.count.failed += count.failed;
+        self.costs.push(Cost {
+            step: step.to_string(),
+            took,
+            count,
+        });
+    }
+
+    /// Prints what each step cost, then the closing line. Nothing may be printed to standard output after it.
+    fn close(self, root: &Path) -> Result<(), String> {
+        let table = table(&self.costs);
+        eprint!("\n{table}");
+        // For whoever compares two runs; a tree that cannot be written to has said so already.
+        let _ = std::fs::write(root.join("target/test-costs.md"), &table);
         for failure in &self.failures {
             eprintln!("failed: {failure}");
         }
@@ -267,5 +312,86 @@ impl Tally {
         } else {
             std::process::exit(1)
         }
+    }
+}
+
+/// One row for each step, as Markdown: seconds (building included), what passed and failed.
+fn table(costs: &[Cost]) -> String {
+    let mut text = String::from("| step | seconds | passed | failed |\n|---|---:|---:|---:|\n");
+    for cost in costs {
+        text.push_str(&format!(
+            "| {} | {} | {} | {} |\n",
+            cost.step,
+            cost.took.as_secs(),
+            cost.count.passed,
+            cost.count.failed
+        ));
+    }
+    let seconds: u64 = costs.iter().map(|cost| cost.took.as_secs()).sum();
+    text.push_str(&format!("| all of it | {seconds} | | |\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_has_a_row_and_the_sum_stands_below() {
+        let cost = |step: &str, seconds, passed| Cost {
+            step: step.into(),
+            took: Duration::from_secs(seconds),
+            count: Count { passed, failed: 0 },
+        };
+        let shown = table(&[cost("unit tests", 90, 700), cost("fuzz smoke", 30, 1)]);
+        assert!(shown.contains("| unit tests | 90 | 700 | 0 |"));
+        assert!(shown.ends_with("| all of it | 120 | | |\n"));
+    }
+
+    /// Without nextest a test program that is missing in the list would never run.
+    #[test]
+    fn every_test_program_is_in_the_list() {
+        let root = crate::root();
+        let mut found = vec![REAL.to_string()];
+        found.extend(
+            OTHER_TESTS
+                .iter()
+                .skip(1)
+                .step_by(2)
+                .map(|name| name.to_string()),
+        );
+        found.sort();
+        let mut there = Vec::new();
+        for floor in ["core", "appliance", "."] {
+            for package in std::fs::read_dir(root.join(floor))
+                .expect("a folder")
+                .flatten()
+            {
+                let tests = package.path().join("tests");
+                if !package.path().join("Cargo.toml").is_file() || !tests.is_dir() {
+                    continue;
+                }
+                for entry in std::fs::read_dir(tests).expect("a folder").flatten() {
+                    let path = entry.path();
+                    let program = path.join("main.rs").is_file()
+                        || path.extension().is_some_and(|ending| ending == "rs");
+                    if program {
+                        let name = path.file_stem().expect("a name").to_string_lossy();
+                        there.push(name.into_owned());
+                    }
+                }
+            }
+        }
+        there.sort();
+        assert_eq!(found, there);
+    }
+
+    #[test]
+    fn an_unknown_step_is_refused_with_the_list() {
+        let refused = test(Path::new("."), false, &["unit,units".into()]).unwrap_err();
+        assert!(
+            refused.contains("no step 'units'") && refused.contains("qemu"),
+            "{refused}"
+        );
     }
 }
