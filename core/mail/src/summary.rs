@@ -5,11 +5,13 @@
 //! `Summary::of` takes any bytes. It holds to the bounds of `limits.rs`: past them it lists less and says so (`complete`).
 
 mod codec;
+mod envelope;
 mod scan;
 
-use crate::header::{self, HeaderAddress, Text};
+use crate::header::Text;
 
 pub use codec::SummaryFault;
+pub use envelope::{AddressList, ENVELOPE_FIELDS, EnvelopeFields};
 
 /// See the module. Borrows from the message or from the encoded form wherever it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,36 +63,6 @@ pub enum Content<'a> {
     Message(Box<(Text<'a>, Part<'a>)>),
 }
 
-/// What IMAP calls ENVELOPE (RFC 3501 §7.4.2).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EnvelopeFields<'a> {
-    pub date: Option<Text<'a>>,
-    pub subject: Option<Text<'a>>,
-    pub from: Vec<HeaderAddress<'a>>,
-    /// As `from` when the message says nothing else.
-    pub sender: Vec<HeaderAddress<'a>>,
-    pub reply_to: Vec<HeaderAddress<'a>>,
-    pub to: Vec<HeaderAddress<'a>>,
-    pub cc: Vec<HeaderAddress<'a>>,
-    pub bcc: Vec<HeaderAddress<'a>>,
-    pub in_reply_to: Option<Text<'a>>,
-    pub message_id: Option<Text<'a>>,
-}
-
-/// The fields an ENVELOPE is made of.
-pub const ENVELOPE_FIELDS: [&str; 10] = [
-    "Date",
-    "Subject",
-    "From",
-    "Sender",
-    "Reply-To",
-    "To",
-    "Cc",
-    "Bcc",
-    "In-Reply-To",
-    "Message-ID",
-];
-
 /// `ENVELOPE_FIELDS` and what mutt, Thunderbird, Apple Mail, Roundcube and offline synchronisers ask for in their lists.
 pub const KEPT_FIELDS: [&str; 28] = [
     "Date",
@@ -140,51 +112,6 @@ impl<'a> Summary<'a> {
 
     pub fn envelope(&self) -> EnvelopeFields<'_> {
         EnvelopeFields::of(&self.header)
-    }
-}
-
-impl<'a> EnvelopeFields<'a> {
-    /// From a header or from a kept part of one. Of a field that stands twice the first counts, except for address lists,
-    /// which are joined.
-    pub fn of(header: &'a [u8]) -> EnvelopeFields<'a> {
-        let mut envelope = EnvelopeFields::default();
-        for field in header::fields(header) {
-            let Some(index) = ENVELOPE_FIELDS
-                .iter()
-                .position(|name| same(field.name, name))
-            else {
-                continue;
-            };
-            let text = match index {
-                0 => &mut envelope.date,
-                1 => &mut envelope.subject,
-                8 => &mut envelope.in_reply_to,
-                9 => &mut envelope.message_id,
-                _ => {
-                    let list = match index {
-                        2 => &mut envelope.from,
-                        3 => &mut envelope.sender,
-                        4 => &mut envelope.reply_to,
-                        5 => &mut envelope.to,
-                        6 => &mut envelope.cc,
-                        _ => &mut envelope.bcc,
-                    };
-                    list.extend(header::addresses(field.value));
-                    continue;
-                }
-            };
-            if text.is_none() {
-                *text = Some(header::unfold(field.value));
-            }
-        }
-        // RFC 3501 §7.4.2: the server defaults Sender and Reply-To from From.
-        if envelope.sender.is_empty() {
-            envelope.sender = envelope.from.clone();
-        }
-        if envelope.reply_to.is_empty() {
-            envelope.reply_to = envelope.from.clone();
-        }
-        envelope
     }
 }
 

@@ -1,6 +1,6 @@
 //! IMAP: a client that says anything, a message and a client that asks anything of it, a server that answers anything.
 
-use ::imap::client::{Responses, put_command};
+use ::imap::client::{Responses, put_command, strict};
 use ::imap::command::Body;
 use ::imap::fetch::{self, FetchItem};
 use ::imap::respond::{put_body_structure, put_envelope};
@@ -198,8 +198,9 @@ pub fn ask(data: &[u8]) {
             put_envelope(&mut out, &summary.envelope());
             for extended in [false, true] {
                 out.push(b' ');
-                put_body_structure(&mut out, &summary.root, extended);
+                put_body_structure(&mut out, &summary.root, extended, true);
             }
+            strict::verify(raw, &summary);
             for item in &items {
                 answer(item, &summary, raw);
             }

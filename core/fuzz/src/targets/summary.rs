@@ -57,7 +57,7 @@ pub fn summary(data: &[u8]) {
 
     EnvelopeFields::of(data);
     for field in header::fields(data) {
-        header::addresses(field.value);
+        header::addresses(field.value).count();
         header::Parameterised::parse(field.value);
         header::unfold(field.value);
     }

@@ -7,7 +7,7 @@ fn shown(value: &str) -> Vec<String> {
     };
     let one =
         |a: &HeaderAddress<'_>| format!("{}|{}|{}", text(&a.name), text(&a.mailbox), text(&a.host));
-    addresses(value.as_bytes()).iter().map(one).collect()
+    addresses(value.as_bytes()).map(|a| one(&a)).collect()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn comments_name_an_address_without_a_phrase() {
 
 #[test]
 fn old_forms_and_nonsense_are_survived() {
-    let route = addresses(b"<@a,@b:joe@c>");
+    let route: Vec<_> = addresses(b"<@a,@b:joe@c>").collect();
     assert_eq!(route[0].route.as_deref(), Some(&b"@a,@b"[..]));
     assert_eq!(route[0].host.as_deref(), Some(&b"c"[..]));
     assert_eq!(

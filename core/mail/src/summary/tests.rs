@@ -112,6 +112,34 @@ fn a_part_that_ends_inside_its_header_is_empty() {
     );
 }
 
+/// RFC 2046 §5.1.1: the line end before a delimiter belongs to the delimiter, also when the line before is an inner delimiter (M5).
+#[test]
+fn a_container_directly_before_a_delimiter_ends_before_its_line_end() {
+    let message =
+        "Subject: s\r\nContent-Type: multipart/mixed; boundary=j\r\n\r\n--j\r\n\r\ny\r\n--j--";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n{message}\r\n--o--\r\n"
+    );
+    let summary = Summary::of(raw.as_bytes());
+    let part = &parts(&summary.root)[0];
+    assert_eq!(body(raw.as_bytes(), part), message.as_bytes());
+    assert_eq!((message.len(), part.lines), (72, 7));
+    // The same with a multipart directly inside, with LF alone, and with a part that is nothing but its delimiter.
+    let inner = "--j\n\ny\n--j--";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: multipart/mixed; boundary=j\n\n{inner}\n--o--\n"
+    );
+    let summary = Summary::of(raw.as_bytes());
+    assert_eq!(
+        body(raw.as_bytes(), &parts(&summary.root)[0]),
+        inner.as_bytes()
+    );
+    let raw = b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=j\r\n\r\n--j\r\n--o--\r\n";
+    let summary = Summary::of(raw);
+    let inner = &parts(&summary.root)[0];
+    assert_eq!(inner.body_end, parts(inner)[0].body_end);
+}
+
 #[test]
 fn nesting_and_part_counts_are_bounded() {
     let mut deep = Vec::new();

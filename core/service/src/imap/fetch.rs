@@ -35,6 +35,8 @@ pub struct Wanted {
     /// \Seen is set on the way.
     sets_seen: bool,
     flags_listed: bool,
+    /// The client enabled IMAP4rev2.
+    rev2: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,7 @@ enum Bodies {
 }
 
 impl Wanted {
-    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool) -> Wanted {
+    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool, rev2: bool) -> Wanted {
         // RFC 9051 §6.4.9: UID FETCH always says the UID.
         if uid && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
@@ -67,6 +69,7 @@ impl Wanted {
             },
             sets_seen: !read_only && items.iter().any(FetchItem::sets_seen),
             flags_listed: items.contains(&FetchItem::Flags),
+            rev2,
             items,
         }
     }

@@ -60,7 +60,7 @@ impl FetchLine<'_> {
             if index > 0 {
                 self.out.push(b' ');
             }
-            self.put_item(item, message, summary.as_ref(), body)?;
+            self.put_item(item, message, summary.as_ref(), body, wanted.rev2)?;
         }
         // RFC 9051 §6.4.5: flags that change on the way are told.
         if read.newly_seen && !wanted.flags_listed {
@@ -77,6 +77,7 @@ impl FetchLine<'_> {
         message: &Message,
         summary: Option<&Summary<'_>>,
         body: Option<&Bytes>,
+        rev2: bool,
     ) -> Result<(), Failure> {
         let known = || summary.expect("`Wanted` asked for the summary");
         match item {
@@ -106,11 +107,11 @@ impl FetchLine<'_> {
             }
             FetchItem::BodyStructureBasic => {
                 put(self.out, "BODY ");
-                put_body_structure(self.out, &known().root, false);
+                put_body_structure(self.out, &known().root, false, rev2);
             }
             FetchItem::BodyStructure => {
                 put(self.out, "BODYSTRUCTURE ");
-                put_body_structure(self.out, &known().root, true);
+                put_body_structure(self.out, &known().root, true, rev2);
             }
             FetchItem::Rfc822 => {
                 put(self.out, "RFC822 ");
