@@ -2,7 +2,8 @@
 //! tree of its parts with byte offsets. ENVELOPE, BODYSTRUCTURE and most HEADER.FIELDS fetches are answered from it alone, so
 //! that a list view never reads a body; BODY[1.2] cuts the body by its offsets.
 //!
-//! `Summary::of` takes any bytes. It holds to the bounds of `limits.rs`: past them it lists less and says so (`complete`).
+//! `Summary::of` takes any bytes. It holds to the bounds of `limits.rs`: past them it lists less and says so (`complete`). What it does not
+//! list is unknown, not absent: then the message is read again, by `Summary::whole` with bounds a hundred times as wide.
 
 mod codec;
 mod envelope;
@@ -18,7 +19,7 @@ pub use envelope::{AddressList, ENVELOPE_FIELDS, EnvelopeFields};
 pub struct Summary<'a> {
     /// Header fields of the message named in `KEPT_FIELDS`, in order, byte for byte, line ends included.
     pub header: Text<'a>,
-    /// `header` holds every field of those names. When it does not, HEADER.FIELDS needs the body.
+    /// `header` holds every field of those names, and `root` says everything of every part. When not, answers need the body.
     pub complete: bool,
     /// The message itself as a part; its header begins at 0.
     pub root: Part<'a>,
@@ -57,6 +58,9 @@ pub struct Disposition<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
     Leaf,
+    /// A container that was not looked into: too deep, encoded, or the rest of one with too many parts. Its type is
+    /// application/octet-stream, for a type that has parts must list them.
+    Unread,
     /// At least one part.
     Multipart(Vec<Part<'a>>),
     /// message/rfc822: the fields an ENVELOPE needs, as in `Summary::header`, and the message in it.
@@ -96,9 +100,20 @@ pub const KEPT_FIELDS: [&str; 28] = [
 ];
 
 impl<'a> Summary<'a> {
-    /// The digest of one message.
+    /// The digest of one message, short enough to be kept.
     pub fn of(raw: &'a [u8]) -> Summary<'a> {
-        scan::summary(raw)
+        scan::summary(raw, scan::Bounds::KEPT)
+    }
+
+    /// The digest of a message whose kept one is not complete. This one is not complete when the header or the descriptions of its
+    /// parts pass `WHOLE_HEADER_BYTES_MAX` or `WHOLE_TEXT_BYTES_MAX`.
+    pub fn whole(raw: &'a [u8]) -> Summary<'a> {
+        scan::summary(raw, scan::Bounds::WHOLE)
+    }
+
+    /// Whether `bytes`, which `encode` wrote, are of a complete summary of this version. Looks at the first two only.
+    pub fn is_complete(bytes: &[u8]) -> bool {
+        codec::is_complete(bytes)
     }
 
     pub fn encode(&self) -> Vec<u8> {

@@ -9,17 +9,13 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::html::html_to_text;
 
 use crate::header;
-use crate::limits::SEARCHED_BYTES_MAX;
 use crate::summary::{Content, Part, Summary};
 
 /// Calls `visit` with the decoded text of each text part, embedded messages included, until it answers `true` (found).
 /// HTML comes twice, as written and as text, since a searcher may mean either; other parts give their file names.
 /// Says whether `visit` did.
-///
-/// Of a message longer than `SEARCHED_BYTES_MAX` only that much is looked at.
 pub fn any_body_text(raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
-    let raw = &raw[..raw.len().min(SEARCHED_BYTES_MAX)];
-    any_text_of(&Summary::of(raw).root, raw, visit)
+    any_text_of(&Summary::whole(raw).root, raw, visit)
 }
 
 /// The recursion is bounded by the summary's depth.
@@ -37,7 +33,7 @@ fn any_text_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool)
             let html = part.media_subtype.eq_ignore_ascii_case(b"html");
             visit(&text) || (html && visit(&html_to_text(&text)))
         }
-        Content::Leaf => {
+        Content::Leaf | Content::Unread => {
             let disposition = part.disposition.iter().flat_map(|found| &found.parameters);
             let mut names = part.parameters.iter().chain(disposition);
             names.any(|(_, value)| visit(&decoded_value(value)))

@@ -198,6 +198,22 @@ b.cmd("DELETE INBOX", b"NO")
 b.cmd("EXAMINE INBOX")
 b.cmd("STORE 1 FLAGS ()", b"NO")
 
+# What the kept summary has no room for is read from the message; what cannot be told whole is refused, and the rest is sent.
+w = Raw()
+w.cmd("CREATE wide")
+people = b",\r\n ".join(b"person%d@example.net" % number for number in range(3000))
+w.append("wide", b"Subject: wide\r\nTo: " + people + b"\r\n\r\nx\r\n")
+w.append("wide", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n" * 1200 + b"--b--\r\n")
+w.append("wide", b"Subject: s\r\nTo: " + b"x" * 1100000 + b"@example.net\r\n\r\nx\r\n")
+w.append("wide", letter("plain"))
+w.cmd("SELECT wide")
+for items in ["ENVELOPE", "(ENVELOPE BODY.PEEK[])", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)] ENVELOPE)"]:
+    assert w.cmd(f"FETCH 1 {items}")[0].count(b'(NIL NIL "person') == 3000, items
+assert w.cmd("FETCH 2 BODYSTRUCTURE")[0].count(b'("IMAGE" "PNG"') == 1200
+told, _ = w.cmd("FETCH 1:* (UID ENVELOPE)", b"NO [LIMIT]")
+assert told.count(b" FETCH (UID ") == 3 and b'"plain"' in told, told[-300:]
+assert b"Subject: s" in w.cmd("FETCH 3 BODY.PEEK[HEADER.FIELDS (SUBJECT)]")[0]
+
 # Everything at once, and a message that would end a stack.
 p = Raw()
 p.append("INBOX", b"Content-Type: message/rfc822\r\n\r\n" * 20000)

@@ -201,6 +201,7 @@ pub fn ask(data: &[u8]) {
                 put_body_structure(&mut out, &summary.root, extended, true);
             }
             strict::verify(raw, &summary);
+            strict::verify(raw, &Summary::whole(raw));
             for item in &items {
                 answer(item, &summary, raw);
             }

@@ -23,7 +23,7 @@ pub fn put_body_structure(out: &mut Vec<u8>, part: &Part<'_>, extended: bool, re
                 put_extension(out, part);
             }
         }
-        Content::Leaf | Content::Message(_) => {
+        Content::Leaf | Content::Unread | Content::Message(_) => {
             put_upper(out, &part.media_type);
             out.push(b' ');
             put_upper(out, &part.media_subtype);

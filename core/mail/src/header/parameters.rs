@@ -10,6 +10,8 @@ use super::Words;
 pub struct Parameterised {
     pub value: Vec<u8>,
     pub parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// There are more than `PARAMETERS_MAX`; they are not listed.
+    pub cut: bool,
 }
 
 impl Parameterised {
@@ -17,6 +19,7 @@ impl Parameterised {
         let mut rest = value;
         let head = token_run(&mut rest, b";");
         let mut parameters = Vec::new();
+        let mut cut = false;
         while let [b';', after @ ..] = rest {
             rest = after;
             let name = token_run(&mut rest, b"=;");
@@ -25,13 +28,19 @@ impl Parameterised {
                 rest = after;
                 text = token_run(&mut rest, b";");
             }
-            if !name.is_empty() && parameters.len() < PARAMETERS_MAX {
-                parameters.push((name, text));
+            if name.is_empty() {
+                continue;
             }
+            if parameters.len() == PARAMETERS_MAX {
+                cut = true;
+                break;
+            }
+            parameters.push((name, text));
         }
         Parameterised {
             value: head,
             parameters,
+            cut,
         }
     }
 

@@ -6,13 +6,36 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter};
 
 use crate::header::{self, Parameterised, Text};
-use crate::limits::{
-    BOUNDARY_BYTES_MAX, DEPTH_MAX, KEPT_HEADER_BYTES_MAX, PART_TEXT_BYTES_MAX, PARTS_MAX,
-};
+use crate::limits::*;
 
 use super::{Content, Disposition, ENVELOPE_FIELDS, KEPT_FIELDS, Part, Summary, same};
 
-pub(super) fn summary(raw: &[u8]) -> Summary<'_> {
+/// How much a summary may say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    parts: usize,
+    header_bytes: usize,
+    text_bytes: usize,
+    /// A summary that lists fewer parts than there are is not complete, for a wider one would list more.
+    parts_count: bool,
+}
+
+impl Bounds {
+    pub const KEPT: Bounds = Bounds {
+        parts: KEPT_PARTS_MAX,
+        header_bytes: KEPT_HEADER_BYTES_MAX,
+        text_bytes: KEPT_TEXT_BYTES_MAX,
+        parts_count: true,
+    };
+    pub const WHOLE: Bounds = Bounds {
+        parts: WHOLE_PARTS_MAX,
+        header_bytes: WHOLE_HEADER_BYTES_MAX,
+        text_bytes: WHOLE_TEXT_BYTES_MAX,
+        parts_count: false,
+    };
+}
+
+pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
     // Offsets are 32 bits wide, as RFC822.SIZE is in IMAP4rev1.
     let raw = &raw[..raw.len().min(u32::MAX as usize)];
     let mut scanner = Scanner {
@@ -20,9 +43,10 @@ pub(super) fn summary(raw: &[u8]) -> Summary<'_> {
         at: 0,
         line_feeds: 0,
         boundaries: Vec::new(),
-        parts_left: PARTS_MAX,
-        header_bytes_left: KEPT_HEADER_BYTES_MAX,
-        text_bytes_left: PART_TEXT_BYTES_MAX,
+        parts_left: bounds.parts,
+        header_bytes_left: bounds.header_bytes,
+        text_bytes_left: bounds.text_bytes,
+        parts_count: bounds.parts_count,
         complete: true,
     };
     let (header, root, _) = scanner.entity(&KEPT_FIELDS, DEPTH_MAX, false);
@@ -44,6 +68,7 @@ struct Scanner<'a> {
     parts_left: usize,
     header_bytes_left: usize,
     text_bytes_left: usize,
+    parts_count: bool,
     complete: bool,
 }
 
@@ -85,7 +110,7 @@ impl<'a> Scanner<'a> {
         };
         // The parts of a container lie within it: an empty last one ends after its empty line, which is not the delimiter's.
         let inner_end = match &part.content {
-            Content::Leaf => header_end,
+            Content::Leaf | Content::Unread => header_end,
             Content::Multipart(parts) => parts.last().map_or(0, |last| last.body_end as usize),
             Content::Message(inner) => inner.1.body_end as usize,
         };
@@ -116,10 +141,9 @@ impl<'a> Scanner<'a> {
         if multipart {
             opaque(part);
         } else if is_message(part) {
-            if depth_left == 0 || is_encoded(part) || self.parts_left == 0 {
+            if !self.may_look_into(part, depth_left) {
                 return opaque(part);
             }
-            self.parts_left -= 1;
             let mut inner = empty_part(false);
             inner.header_begin = part.body_begin;
             inner.body_begin = part.body_begin;
@@ -128,11 +152,25 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Whether the message in `part` is listed; takes its place among the parts.
+    fn may_look_into(&mut self, part: &Part<'a>, depth_left: usize) -> bool {
+        if depth_left == 0 || is_encoded(part) {
+            return false;
+        }
+        if self.parts_left == 0 {
+            self.complete &= !self.parts_count;
+            return false;
+        }
+        self.parts_left -= 1;
+        true
+    }
+
     /// The body of `part`; fills in its content.
     fn body(&mut self, part: &mut Part<'a>, boundary: Option<Vec<u8>>, depth_left: usize) -> Stop {
         if let Some(boundary) = boundary {
             if depth_left == 0 {
                 opaque(part);
+                part.content = Content::Unread;
                 return self.skip_body();
             }
             let digest = part.media_subtype.eq_ignore_ascii_case(b"digest");
@@ -145,11 +183,11 @@ impl<'a> Scanner<'a> {
             return stop;
         }
         if is_message(part) {
-            if depth_left == 0 || is_encoded(part) || self.parts_left == 0 {
+            if !self.may_look_into(part, depth_left) {
                 opaque(part);
+                part.content = Content::Unread;
                 return self.skip_body();
             }
-            self.parts_left -= 1;
             let (kept, inner, stop) = self.entity(&ENVELOPE_FIELDS, depth_left - 1, false);
             part.content = Content::Message(Box::new((Cow::Owned(kept), inner)));
             return stop;
@@ -177,8 +215,10 @@ impl<'a> Scanner<'a> {
             }
             self.pass_line();
             if self.parts_left == 0 {
-                stop = self.skip_body();
-                continue;
+                let (rest, next) = self.rest_of_parts(mine);
+                parts.push(rest);
+                stop = next;
+                break;
             }
             self.parts_left -= 1;
             let (_, part, next) = self.entity(&[], depth_left - 1, digest);
@@ -196,6 +236,30 @@ impl<'a> Scanner<'a> {
             stop = self.skip_body(); // the epilogue
         }
         (parts, stop)
+    }
+
+    /// Everything up to the closing delimiter of `boundaries[mine]` as one part without a header, so that it can be fetched.
+    fn rest_of_parts(&mut self, mine: usize) -> (Part<'a>, Stop) {
+        self.complete &= !self.parts_count;
+        let mut rest = empty_part(false);
+        opaque(&mut rest);
+        rest.content = Content::Unread;
+        rest.header_begin = offset(self.at);
+        rest.body_begin = rest.header_begin;
+        loop {
+            // each turn passes a delimiter line, or ends
+            let stop = self.skip_body();
+            match stop {
+                Stop::Delimiter {
+                    level,
+                    closing: false,
+                } if level == mine => self.pass_line(),
+                _ => {
+                    rest.body_end = offset(self.end_before(stop)).max(rest.body_begin);
+                    return (rest, stop);
+                }
+            }
+        }
     }
 
     /// To the end of the header: past the empty line, or to a delimiter that comes first.
@@ -318,6 +382,7 @@ impl<'a> Scanner<'a> {
             }
             if same(name, "Disposition") {
                 let parsed = Parameterised::parse(field.value);
+                self.complete &= !parsed.cut;
                 if part.disposition.is_none() && !parsed.value.is_empty() {
                     part.disposition = Some(Disposition {
                         kind: self.text(parsed.value.into()),
@@ -355,6 +420,7 @@ impl<'a> Scanner<'a> {
     /// RFC 2045 §5.2: a type that cannot be read is text/plain.
     fn content_type(&mut self, part: &mut Part<'a>, value: &[u8]) -> Option<Vec<u8>> {
         let parsed = Parameterised::parse(value);
+        self.complete &= !parsed.cut;
         let slash = memchr(b'/', &parsed.value)?;
         let (main, sub) = (&parsed.value[..slash], &parsed.value[slash + 1..]);
         if main.is_empty() || sub.is_empty() {
@@ -382,6 +448,7 @@ impl<'a> Scanner<'a> {
     /// `text`, or nothing of it when the room for descriptions is used up.
     fn text(&mut self, text: Text<'a>) -> Text<'a> {
         if text.len() > self.text_bytes_left {
+            self.complete = false;
             return Cow::Borrowed(b"");
         }
         self.text_bytes_left -= text.len();

@@ -156,7 +156,11 @@ fn nesting_and_part_counts_are_bounded() {
         many.extend_from_slice(b"--b\r\nContent-Type: a/bcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh; x=y\r\n\r\n\r\n");
     }
     let summary = Summary::of(&many);
-    assert_eq!(parts(&summary.root).len(), crate::limits::PARTS_MAX);
+    assert_eq!(
+        parts(&summary.root).len(),
+        crate::limits::KEPT_PARTS_MAX + 1
+    );
+    assert!(!summary.complete);
     assert_eq!(Summary::decode(&summary.encode()), Ok(summary));
     let messages = b"Content-Type: message/rfc822\r\n\r\n".repeat(500);
     let summary = Summary::of(&messages);
@@ -172,6 +176,78 @@ fn a_header_too_long_to_keep_says_so() {
     let summary = Summary::of(raw.as_bytes());
     assert!(!summary.complete);
     assert_eq!(&*summary.header, b"Subject: a\r\nFrom: b@c\r\n");
+}
+
+/// Unknown is not absent (M2): past each bound of what is kept the summary says so, and the whole one knows.
+#[test]
+fn what_is_not_kept_is_read_again() {
+    let to = "x@example.org, ".repeat(3_000);
+    let raw = format!("Subject: a\r\nTo: {to}\r\n\r\n");
+    assert!(!Summary::of(raw.as_bytes()).complete);
+    let whole = Summary::whole(raw.as_bytes());
+    assert!(whole.complete && Summary::is_complete(&whole.encode()));
+    assert_eq!(whole.envelope().to.iter().count(), 3_000);
+    // An embedded message's fields come out of the same room.
+    let raw = format!("Content-Type: message/rfc822\r\n\r\nTo: {to}\r\n\r\n");
+    assert!(!Summary::of(raw.as_bytes()).complete);
+    let Content::Message(inner) = Summary::whole(raw.as_bytes()).root.content else {
+        panic!()
+    };
+    assert_eq!(EnvelopeFields::of(&inner.0).to.iter().count(), 3_000);
+    // Parameters, by bytes.
+    let raw = format!("Content-Type: a/b; x={}\r\n\r\n", "y".repeat(70_000));
+    assert!(!Summary::of(raw.as_bytes()).complete);
+    assert_eq!(
+        Summary::whole(raw.as_bytes()).root.parameters[0].1.len(),
+        70_000
+    );
+    // Parts: all of them, and each with its own type.
+    let part = "--b\r\nContent-Type: image/png\r\n\r\nx\r\n";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n",
+        part.repeat(1_500)
+    );
+    let kept = Summary::of(raw.as_bytes());
+    assert!(!kept.complete);
+    let whole = Summary::whole(raw.as_bytes());
+    assert!(whole.complete);
+    assert_eq!(parts(&whole.root).len(), 1_500);
+    assert_eq!(Summary::decode(&whole.encode()), Ok(whole));
+}
+
+/// Even the whole summary ends somewhere; what it says then is true.
+#[test]
+fn what_is_past_every_bound_is_shown_as_octets_or_named_incomplete() {
+    let rest = "--b\r\n\r\nlast\r\n--b\r\n\r\nlast of all";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}{rest}\r\n--b--\r\nepilogue",
+        "--b\r\n\r\nx\r\n".repeat(crate::limits::WHOLE_PARTS_MAX)
+    );
+    let whole = Summary::whole(raw.as_bytes());
+    assert!(whole.complete);
+    let last = parts(&whole.root).last().unwrap();
+    assert_eq!(
+        (&*last.media_type, body(raw.as_bytes(), last)),
+        (&b"application"[..], rest["--b\r\n".len()..].as_bytes())
+    );
+    let subject = "s".repeat(crate::limits::WHOLE_HEADER_BYTES_MAX);
+    assert!(!Summary::whole(format!("Subject: {subject}\r\n\r\n").as_bytes()).complete);
+    let many = format!("Content-Type: a/b{}\r\n\r\n", "; x=y".repeat(1_001));
+    assert!(!Summary::whole(many.as_bytes()).complete);
+    // Depth: the innermost container is octets.
+    let mut deep = String::new();
+    for _ in 0..crate::limits::DEPTH_MAX + 1 {
+        deep += "Content-Type: message/rfc822\r\n\r\n";
+    }
+    let whole = Summary::whole(deep.as_bytes());
+    let mut part = &whole.root;
+    while let Content::Message(inner) = &part.content {
+        part = &inner.1;
+    }
+    assert_eq!(
+        (&*part.media_type, &part.content),
+        (&b"application"[..], &Content::Unread)
+    );
 }
 
 /// The shape of a message: type and raw size of each part, depth first.
