@@ -86,10 +86,9 @@ impl FetchItem {
     /// Whether the body must be read for a message of this summary. A list view answers `false` to all its items.
     pub fn needs_body(&self, summary: Option<&Summary<'_>>) -> bool {
         match self {
-            FetchItem::Uid
-            | FetchItem::Flags
-            | FetchItem::InternalDate
-            | FetchItem::Rfc822Size => false,
+            FetchItem::Uid | FetchItem::Flags | FetchItem::InternalDate | FetchItem::Rfc822Size => {
+                false
+            }
             // RFC 9051 §7.5.2: NIL is for what is absent, not for what was not kept.
             FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
                 summary.is_none_or(|summary| !summary.complete)

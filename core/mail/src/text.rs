@@ -1,15 +1,19 @@
-//! The readable text of a message, for search. Decoding is `mail-parser`'s: charsets, transfer encodings, encoded-words,
-//! HTML. Which parts there are is `summary`'s to say: `mail-parser` takes embedded messages by recursion, and a message of
+//! The readable text of a message, for search. Decoding is `mail-parser`'s (transfer encodings, HTML, dates) and `encoding_rs`'s
+//! (charsets). Which parts there are is `summary`'s to say: `mail-parser` takes embedded messages by recursion, and a message of
 //! a few hundred kilobytes that nests twenty thousand of them ends its stack.
+
+mod charset;
+mod words;
 
 use std::borrow::Cow;
 
 use mail_parser::MessageParser;
-use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::html::html_to_text;
 
 use crate::header;
 use crate::summary::{Content, Part, Summary};
+
+pub use charset::{CHARSETS, decode_strictly};
 
 /// Calls `visit` with the decoded text of each text part, embedded messages included, until it answers `true` (found).
 /// HTML comes twice, as written and as text, since a searcher may mean either; other parts give their file names.
@@ -52,10 +56,8 @@ fn leaf_text(part: &Part<'_>, body: &[u8]) -> String {
     let bytes = decoded.as_deref().unwrap_or(body);
     let is_charset = |name: &[u8]| name.eq_ignore_ascii_case(b"charset");
     let charset = part.parameters.iter().find(|(name, _)| is_charset(name));
-    match charset.and_then(|(_, charset)| charset_decoder(charset)) {
-        Some(decode) => decode(bytes),
-        None => String::from_utf8_lossy(bytes).into_owned(),
-    }
+    let charset = charset.map_or(&b""[..], |(_, charset)| charset);
+    charset::decode(charset, bytes).into_owned()
 }
 
 /// A header field's value with its encoded-words decoded (RFC 2047). 8-bit bytes that are no UTF-8 become U+FFFD.
@@ -67,15 +69,7 @@ pub fn decoded_value(value: &[u8]) -> Cow<'_, str> {
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         };
     }
-    let mut field = b"Subject: ".to_vec();
-    field.extend_from_slice(&unfolded);
-    field.extend_from_slice(b"\r\n\r\n");
-    let parsed = MessageParser::default().parse_headers(&field[..]);
-    let subject = parsed.as_ref().and_then(|message| message.subject());
-    Cow::Owned(subject.map_or_else(
-        || String::from_utf8_lossy(&unfolded).into_owned(),
-        str::to_owned,
-    ))
+    Cow::Owned(words::decoded(&unfolded))
 }
 
 /// RFC 2045 §6.8; `None` when it is no base64.
@@ -155,11 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn encoded_words_are_decoded_for_search() {
-        assert_eq!(
-            decoded_value(b" =?utf-8?q?Z=C3=BCrich?= =?iso-8859-1?q?_=FC?="),
-            "Zürich ü"
-        );
+    fn folded_values_are_one_line() {
         assert_eq!(decoded_value(b" plain\r\n folded"), "plain folded");
     }
 

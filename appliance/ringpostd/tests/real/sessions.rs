@@ -180,7 +180,7 @@ assert found("SEARCH UNSEEN SUBJECT LETTER NOT 4") == b"* SEARCH 2 3"
 assert found("SEARCH OR BODY 0 SENTON 1-Jul-2003") == b"* SEARCH 1 2 3 4"
 assert b"MIN 2 MAX 4 COUNT 3" in found("UID SEARCH RETURN (MIN MAX COUNT) UNSEEN")
 a.cmd("FETCH 9 FLAGS", b"BAD")
-a.cmd("SEARCH CHARSET KOI8-R TEXT x", b"NO [BADCHARSET")
+a.cmd("SEARCH CHARSET X-KLINGON TEXT x", b"NO [BADCHARSET (UTF-8 ")
 
 big = letter("big") + (b"y" * 76 + b"\r\n") * 40000
 a.append("INBOX", big)

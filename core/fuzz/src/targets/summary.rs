@@ -57,7 +57,10 @@ pub fn summary(data: &[u8]) {
         assert_eq!(Summary::is_complete(&encoded), summary.complete);
         check_part(&summary.root, 0, data.len() as u32);
     }
-    assert!(!summary.complete || summary == whole, "complete is complete");
+    assert!(
+        !summary.complete || summary == whole,
+        "complete is complete"
+    );
     summary.envelope();
 
     EnvelopeFields::of(data);

@@ -21,9 +21,11 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
     if words.keyword("CHARSET") {
         words.space()?;
         let charset = words.astring()?;
-        if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
+        // Known at all? What is looked for is decoded as it is read.
+        if mail::text::decode_strictly(&charset, b"").is_none() {
             return Err(Refusal::BadCharset);
         }
+        words.charset = charset.into_owned();
         words.space()?;
     }
     let mut keys_left = SEARCH_KEYS_MAX;
@@ -160,7 +162,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parse
 
 fn spaced_text(words: &mut Words<'_>) -> Parsed<Box<str>> {
     words.space()?;
-    words.utf8_astring()
+    words.search_text()
 }
 
 fn spaced_keyword(words: &mut Words<'_>) -> Parsed<Box<str>> {

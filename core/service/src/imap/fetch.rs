@@ -243,7 +243,9 @@ impl Imap {
     /// What is gathered stays within `BODY_BYTES_PER_READ_MAX` and one message: the rest of the chunk goes back to `ahead`.
     async fn load_incomplete(&self, chunk: &mut Chunk, ahead: &mut Ahead) -> Result<(), Failure> {
         let complete = |summary: &Result<Bytes, MailboxFault>| {
-            summary.as_ref().is_ok_and(|bytes| Summary::is_complete(bytes))
+            summary
+                .as_ref()
+                .is_ok_and(|bytes| Summary::is_complete(bytes))
         };
         let indexes: Vec<usize> = (0..chunk.messages.len())
             .filter(|&index| !complete(&chunk.summaries[index]))
