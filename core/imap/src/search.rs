@@ -153,20 +153,8 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, content: Content<'_>) -> Verdict {
         Compiled::Numbers(ranges) => sequence::contains(ranges, row.number).into(),
         Compiled::Uids(ranges) => sequence::contains(ranges, row.uid).into(),
         Compiled::Header { name, text } => header_verdict(name, text, content),
-        Compiled::Body(needle) => match content.body {
-            Some(body) => text::any_body_text(body, &mut |text| needle.is_in(text)).into(),
-            None => Verdict::NeedBody,
-        },
-        Compiled::Text(needle) => match content.body {
-            Some(body) => {
-                let in_header = header::fields(body).any(|field| {
-                    needle.is_in(&String::from_utf8_lossy(field.name))
-                        || needle.is_in(&text::decoded_value(field.value))
-                });
-                (in_header || text::any_body_text(body, &mut |text| needle.is_in(text))).into()
-            }
-            None => Verdict::NeedBody,
-        },
+        Compiled::Body(needle) => text_verdict(needle, text::Scope::Body, content),
+        Compiled::Text(needle) => text_verdict(needle, text::Scope::Text, content),
         Compiled::Plain(key) => plain_verdict(key, row, content),
     }
 }
@@ -210,6 +198,13 @@ fn sent(content: Content<'_>, holds: impl Fn(i64) -> bool) -> Verdict {
             .is_some_and(holds)
             .into(),
         Err(need) => need,
+    }
+}
+
+fn text_verdict(needle: &Needle, scope: text::Scope, content: Content<'_>) -> Verdict {
+    match content.body {
+        Some(body) => text::any_text(body, scope, &mut |text| needle.is_in(text)).into(),
+        None => Verdict::NeedBody,
     }
 }
 

@@ -3,6 +3,7 @@
 //! a few hundred kilobytes that nests twenty thousand of them ends its stack.
 
 mod charset;
+mod parameters;
 mod words;
 
 use std::borrow::Cow;
@@ -10,39 +11,77 @@ use std::borrow::Cow;
 use mail_parser::MessageParser;
 use mail_parser::decoders::html::html_to_text;
 
-use crate::header;
+use crate::header::{self, Field};
 use crate::summary::{Content, Part, Summary};
 
 pub use charset::{CHARSETS, decode_strictly};
 
-/// Calls `visit` with the decoded text of each text part, embedded messages included, until it answers `true` (found).
-/// HTML comes twice, as written and as text, since a searcher may mean either; other parts give their file names.
-/// Says whether `visit` did.
-pub fn any_body_text(raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
-    any_text_of(&Summary::whole(raw).root, raw, visit)
+/// Where text is looked for (RFC 9051 §6.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In the body: not in the header of the message, nor in the MIME header fields of its parts. The header of an embedded message
+    /// is body.
+    Body,
+    /// In the header, in all MIME header fields, and in the body.
+    Text,
 }
 
-/// The recursion is bounded by the summary's depth.
-fn any_text_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
+/// Calls `visit` with the decoded text of each header field in `scope`, as one line, and of each part whose type is text or message,
+/// until it answers `true` (found). HTML comes twice, as written and as text, since a searcher may mean either. Parts of other types
+/// give their header fields only, which §6.4.4 allows. Says whether `visit` did.
+pub fn any_text(raw: &[u8], scope: Scope, visit: &mut dyn FnMut(&str) -> bool) -> bool {
+    let root = Summary::whole(raw).root;
+    let in_header = scope == Scope::Text && any_field_of(&root, raw, visit);
+    in_header || any_text_of(&root, raw, scope, visit)
+}
+
+/// The body of `part`. The recursion is bounded by the summary's depth.
+fn any_text_of(
+    part: &Part<'_>,
+    raw: &[u8],
+    scope: Scope,
+    visit: &mut dyn FnMut(&str) -> bool,
+) -> bool {
+    let is = |name: &str| part.media_type.eq_ignore_ascii_case(name.as_bytes());
     match &part.content {
-        Content::Multipart(parts) => parts.iter().any(|part| any_text_of(part, raw, visit)),
+        Content::Multipart(parts) => parts.iter().any(|part| {
+            (scope == Scope::Text && any_field_of(part, raw, visit))
+                || any_text_of(part, raw, scope, visit)
+        }),
         Content::Message(inner) => {
-            let subject = header::value(&inner.0, "Subject");
-            subject.is_some_and(|subject| visit(&decoded_value(&subject)))
-                || any_text_of(&inner.1, raw, visit)
+            any_field_of(&inner.1, raw, visit) || any_text_of(&inner.1, raw, scope, visit)
         }
-        Content::Leaf if part.media_type.eq_ignore_ascii_case(b"text") => {
+        Content::Leaf if !is("text") && !is("message") => false,
+        Content::Leaf | Content::Unread => {
             let body = &raw[part.body_begin as usize..part.body_end as usize];
             let text = leaf_text(part, body);
             let html = part.media_subtype.eq_ignore_ascii_case(b"html");
             visit(&text) || (html && visit(&html_to_text(&text)))
         }
-        Content::Leaf | Content::Unread => {
-            let disposition = part.disposition.iter().flat_map(|found| &found.parameters);
-            let mut names = part.parameters.iter().chain(disposition);
-            names.any(|(_, value)| visit(&decoded_value(value)))
-        }
     }
+}
+
+/// The header fields of `part`, and the parameters in them that are written in pieces or in a charset (RFC 2231).
+fn any_field_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
+    let header = &raw[part.header_begin as usize..part.body_begin as usize];
+    header::fields(header).any(|field| {
+        visit(&decoded_line(&field))
+            || (field.value.contains(&b'*')
+                && parameters::decoded(field.value)
+                    .iter()
+                    .any(|value| visit(value)))
+    })
+}
+
+/// A field as it is read: unfolded, encoded-words decoded, name and colon before the value.
+fn decoded_line(field: &Field<'_>) -> String {
+    let value = decoded_value(field.value);
+    if field.name.is_empty() {
+        return value.into_owned();
+    }
+    let name = String::from_utf8_lossy(field.name);
+    let blank = matches!(field.value.first(), Some(b' ' | b'\t'));
+    format!("{name}:{}{value}", if blank { " " } else { "" })
 }
 
 /// What cannot be decoded is taken as it stands.
@@ -156,23 +195,73 @@ mod tests {
     #[test]
     fn deep_nesting_is_survived() {
         let messages = b"Content-Type: message/rfc822\r\n\r\n".repeat(20_000);
-        assert!(!any_body_text(&messages, &mut |_| false));
+        assert!(!any_text(&messages, Scope::Text, &mut |_| false));
         let mut multiparts = Vec::new();
         for level in 0..5_000 {
             let part =
                 format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
             multiparts.extend_from_slice(part.as_bytes());
         }
-        assert!(!any_body_text(&multiparts, &mut |_| false));
+        assert!(!any_text(&multiparts, Scope::Text, &mut |_| false));
+    }
+
+    fn found(raw: &[u8], scope: Scope, wanted: &str) -> bool {
+        any_text(raw, scope, &mut |text| text.contains(wanted))
     }
 
     #[test]
     fn transfer_encodings_and_attachments_are_searched() {
         let raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\
             Content-Type: text/plain; charset=utf-8\r\n\r\nWsO8cmljaA==\r\n--b\r\nContent-Type: text/html\r\n\r\n\
-            <p>a <b>bold</b> word</p>\r\n--b--\r\n";
-        assert!(any_body_text(raw, &mut |text| text.contains("Zürich")));
-        assert!(any_body_text(raw, &mut |text| text.contains("a bold word")));
-        assert!(!any_body_text(raw, &mut |text| text.contains("absent")));
+            <p>a <b>bold</b> word</p>\r\n--b\r\nContent-Type: application/pdf; name=\"=?utf-8?q?=C3=BC?=.pdf\"\r\n\
+            Content-Disposition: attachment; filename*0*=utf-8''Gr%C3%BC; filename*1=\"ne Gr\"; filename*2*=%C3%BC%C3%9Fe.pdf\r\n\r\n\
+            octets\r\n--b--\r\n";
+        for wanted in ["Zürich", "a bold word"] {
+            assert!(found(raw, Scope::Body, wanted), "{wanted}");
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+        }
+        // File names stand in MIME header fields, which BODY does not look at; what is in the file may be left out.
+        for wanted in ["ü.pdf", "Grüne Grüße.pdf"] {
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+            assert!(!found(raw, Scope::Body, wanted), "{wanted}");
+        }
+        assert!(!found(raw, Scope::Text, "octets"));
+    }
+
+    /// RFC 9051 §6.4.4: only parts whose type is neither text nor message may be left out, and TEXT looks into MIME header fields (M3).
+    #[test]
+    fn reports_and_the_header_fields_of_parts_are_searched() {
+        let raw = b"Subject: report\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\nX-Part-Field: word\r\n\r\nhello\r\n--b\r\n\
+            Content-Type: message/delivery-status\r\n\r\nFinal-Recipient: rfc822; someone@example.net\r\n--b\r\n\
+            Content-Type: message/disposition-notification\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+            Disposition: manual=3B displayed\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nX-Inner: field\r\n\r\ninner text\r\n--b\r\n\
+            Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogaGlkZGVuCgpoYXJk\r\n--b--\r\n";
+        for wanted in [
+            "Final-Recipient: rfc822; someone@example.net",
+            "Disposition: manual; displayed",
+            "X-Inner: field",
+            "inner text",
+            "Subject: hidden",
+        ] {
+            assert!(found(raw, Scope::Body, wanted), "{wanted}");
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+        }
+        for wanted in ["X-Part-Field: word", "Subject: report", "multipart/report"] {
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+            assert!(!found(raw, Scope::Body, wanted), "{wanted}");
+        }
+    }
+
+    /// What is past the bounds of the summary is searched as it stands (M2).
+    #[test]
+    fn what_is_not_looked_into_is_searched_too() {
+        let mut deep = b"Content-Type: message/rfc822\r\n\r\n".repeat(40);
+        deep.extend_from_slice(b"Subject: deepest\r\n\r\nend of it\r\n");
+        let mut many = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec();
+        many.extend_from_slice(&b"--b\r\n\r\nx\r\n".repeat(crate::limits::WHOLE_PARTS_MAX + 3));
+        many.extend_from_slice(b"--b\r\n\r\nend of it\r\n--b--\r\n");
+        for raw in [&deep, &many] {
+            assert!(found(raw, Scope::Body, "end of it"));
+        }
     }
 }

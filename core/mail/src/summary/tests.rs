@@ -343,7 +343,7 @@ proptest! {
         let encoded = summary.encode();
         prop_assert_eq!(Summary::decode(&encoded), Ok(summary.clone()));
         summary.envelope();
-        crate::text::any_body_text(raw.as_bytes(), &mut |_| false);
+        crate::text::any_text(raw.as_bytes(), crate::text::Scope::Text, &mut |_| false);
     }
 
     #[test]

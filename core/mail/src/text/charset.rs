@@ -107,6 +107,7 @@ fn encoding(charset: &[u8]) -> Option<&'static Encoding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::Scope;
 
     /// A text of the charset that is not ASCII, and its bytes.
     fn sample(name: &str) -> (&'static str, Vec<u8>) {
@@ -156,8 +157,9 @@ mod tests {
                 text,
                 "{name}"
             );
-            let found =
-                |raw: &[u8]| crate::text::any_body_text(raw, &mut |decoded| decoded.contains(text));
+            let found = |raw: &[u8]| {
+                crate::text::any_text(raw, Scope::Body, &mut |decoded| decoded.contains(text))
+            };
             let head = format!("Content-Type: text/plain; charset=\"{name}\"\r\n");
             let plain = [head.as_bytes(), b"\r\n", &bytes, b"\r\n"].concat();
             assert!(found(&plain), "{name}");
