@@ -12,7 +12,7 @@ use mail_parser::MessageParser;
 use mail_parser::decoders::html::html_to_text;
 
 use crate::header::{self, Field};
-use crate::summary::{Content, Part, Summary};
+use crate::summary::{AddressList, Content, Part, Summary};
 
 pub use charset::{CHARSETS, decode_strictly};
 
@@ -109,6 +109,39 @@ pub fn decoded_value(value: &[u8]) -> Cow<'_, str> {
         };
     }
     Cow::Owned(words::decoded(&unfolded))
+}
+
+/// An address list as a person would write it: `Name <mailbox@host>, Group: mailbox@host;`, names decoded.
+pub fn addresses_text(list: &AddressList<'_>) -> String {
+    let mut out = String::new();
+    for address in list.iter() {
+        let Some(mailbox) = &address.mailbox else {
+            out.push(';');
+            continue;
+        };
+        if !out.is_empty() && !out.ends_with(": ") {
+            out.push_str(", ");
+        }
+        let Some(host) = &address.host else {
+            out.push_str(&decoded_value(mailbox));
+            out.push_str(": ");
+            continue;
+        };
+        let name = address.name.as_ref();
+        if let Some(name) = name {
+            out.push_str(&decoded_value(name));
+            out.push_str(" <");
+        }
+        out.push_str(&String::from_utf8_lossy(mailbox));
+        if !host.is_empty() {
+            out.push('@');
+            out.push_str(&String::from_utf8_lossy(host));
+        }
+        if name.is_some() {
+            out.push('>');
+        }
+    }
+    out
 }
 
 /// RFC 2045 §6.8; `None` when it is no base64.

@@ -200,6 +200,14 @@ fn key() -> impl Strategy<Value = SearchKey> {
         day.prop_map(K::SentSince),
         any::<u32>().prop_map(K::Larger),
         any::<u32>().prop_map(K::Smaller),
+        (
+            proptest::sample::select(crate::search::EnvelopeField::ALL.to_vec()),
+            text()
+        )
+            .prop_map(|((_, field), text)| K::Envelope {
+                field,
+                text: text.into()
+            }),
         (text(), text()).prop_map(|(name, text)| K::Header {
             name: name.into(),
             text: text.into()
