@@ -308,34 +308,33 @@ impl<'a> Scanner<'a> {
         self.at = to;
     }
 
-    /// Is the line at `at` a delimiter (RFC 2046 §5.1.1)? Inner boundaries are asked first.
+    /// Is the line at `at` a delimiter (RFC 2046 §5.1.1)? A line that is nothing but one counts first, of the inner boundaries before
+    /// the outer ones. Else it is enough that the line begins with a boundary, as the note to implementors says; the longest one
+    /// counts, and where several are open, the character behind it must not be one of a boundary's: it may be another boundary that was closed.
     fn delimiter_here(&self) -> Option<Stop> {
-        let line = self.raw[self.at..].strip_prefix(b"--")?;
         if self.boundaries.is_empty() {
             return None;
         }
-        let end = header::line_end(line, 0);
-        let line = trim_end(&line[..end]);
+        let line = self.raw[self.at..].strip_prefix(b"--")?;
+        let line = trim_end(&line[..header::line_end(line, 0)]);
+        let mut longest: Option<(usize, &[u8])> = None;
         for (level, boundary) in self.boundaries.iter().enumerate().rev() {
-            if let Some(rest) = line.strip_prefix(&boundary[..]) {
-                match rest {
-                    b"" => {
-                        return Some(Stop::Delimiter {
-                            level,
-                            closing: false,
-                        });
-                    }
-                    b"--" => {
-                        return Some(Stop::Delimiter {
-                            level,
-                            closing: true,
-                        });
-                    }
-                    _ => {}
-                }
+            let Some(rest) = line.strip_prefix(&boundary[..]) else {
+                continue;
+            };
+            if matches!(rest, b"" | b"--") {
+                let closing = !rest.is_empty();
+                return Some(Stop::Delimiter { level, closing });
+            }
+            if longest.is_none_or(|(_, other)| rest.len() < other.len()) {
+                longest = Some((level, rest));
             }
         }
-        None
+        let (level, rest) = longest?;
+        let closing = rest.starts_with(b"--");
+        let behind = if closing { &rest[2..] } else { rest };
+        let unsure = self.boundaries.len() > 1 && behind.first().is_some_and(is_boundary_char);
+        (!unsure).then_some(Stop::Delimiter { level, closing })
     }
 
     fn kept_fields(&mut self, header: &[u8], names: &[&str]) -> Vec<u8> {
@@ -512,6 +511,11 @@ fn opaque(part: &mut Part<'_>) {
     part.media_type = Cow::Borrowed(b"application");
     part.media_subtype = Cow::Borrowed(b"octet-stream");
     part.parameters = Vec::new();
+}
+
+/// RFC 2046 §5.1.1 bcharsnospace.
+fn is_boundary_char(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte)
 }
 
 fn line_feeds(bytes: &[u8]) -> usize {

@@ -178,6 +178,41 @@ fn a_header_too_long_to_keep_says_so() {
     assert_eq!(&*summary.header, b"Subject: a\r\nFrom: b@c\r\n");
 }
 
+/// RFC 2046 §5.1.1, note to implementors (M8): words behind a boundary do not hide it, and an inner boundary that begins with the
+/// outer one is still the inner.
+#[test]
+fn a_delimiter_with_words_behind_it_is_one() {
+    let bodies = |raw: &'static [u8]| -> Vec<&'static [u8]> {
+        let summary = Summary::of(raw);
+        parts(&summary.root)
+            .iter()
+            .map(|part| body(raw, part))
+            .collect()
+    };
+    assert_eq!(
+        bodies(
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b trailing words\r\n\r\none\r\n--b\t;x\r\n\r\ntwo\r\n--b-- end\r\nepilogue\r\n"
+        ),
+        [&b"one"[..], b"two"]
+    );
+    // With one boundary open, its appearing is enough.
+    assert_eq!(
+        bodies(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--bX\r\n\r\none\r\n--b--\r\n"),
+        [b"one"]
+    );
+    // `b1` is open inside `b`: its lines are its own, and after it was closed a stray one is text.
+    let raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=b1\r\n\r\n\
+        --b1 words\r\n\r\ninner\r\n--b12\r\nstill inner\r\n--b1--\r\n--b words\r\n\r\nouter\r\n--b--\r\n";
+    let summary = Summary::of(raw);
+    let outer = parts(&summary.root);
+    assert_eq!(outer.len(), 2);
+    assert_eq!(
+        body(raw, &parts(&outer[0])[0]),
+        b"inner\r\n--b12\r\nstill inner"
+    );
+    assert_eq!(body(raw, &outer[1]), b"outer");
+}
+
 /// Unknown is not absent (M2): past each bound of what is kept the summary says so, and the whole one knows.
 #[test]
 fn what_is_not_kept_is_read_again() {
