@@ -21,7 +21,7 @@ pub type Text<'a> = Cow<'a, [u8]>;
 /// One header field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Without the colon and white space before it; empty when the line has no colon.
+    /// Without the colon and blanks before it; empty when what stands before the colon is not a field name, or there is no colon.
     pub name: &'a [u8],
     /// After the colon, folds included, without the last line end.
     pub value: &'a [u8],
@@ -64,9 +64,10 @@ pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
 
 fn split_field(raw: &[u8]) -> Field<'_> {
     let line = trim_line_end(raw);
-    match memchr(b':', line) {
-        Some(colon) => Field {
-            name: trim(&line[..colon]),
+    let colon = memchr(b':', line);
+    match colon.and_then(|colon| Some((name(&line[..colon])?, colon))) {
+        Some((name, colon)) => Field {
+            name,
             value: &line[colon + 1..],
             raw,
         },
@@ -76,6 +77,15 @@ fn split_field(raw: &[u8]) -> Field<'_> {
             raw,
         },
     }
+}
+
+/// RFC 5322 §2.2, §4.5.2: printable ASCII, then blanks. A line end is not a blank: a fold before the colon makes no second author.
+fn name(bytes: &[u8]) -> Option<&[u8]> {
+    let end = bytes
+        .iter()
+        .rposition(|byte| !matches!(byte, b' ' | b'\t'))?;
+    let name = &bytes[..=end];
+    name.iter().all(u8::is_ascii_graphic).then_some(name)
 }
 
 fn trim_line_end(line: &[u8]) -> &[u8] {

@@ -92,3 +92,27 @@ fn fields_keep_their_bytes() {
     assert_eq!(value(header, "subject").as_deref(), Some(&b"one two"[..]));
     assert_eq!(value(header, "body"), None);
 }
+
+/// RFC 5322 §4.5.2: `"From" *WSP ":"`, and WSP is not a line end (M10).
+#[test]
+fn a_fold_before_the_colon_is_not_a_field() {
+    let header = b"From\r\n : attacker@evil.test\r\nFrom: admin@bank.test\r\n";
+    let found: Vec<_> = fields(header).collect();
+    assert_eq!(found.len(), 2);
+    assert_eq!((found[0].name, found[1].name), (&b""[..], &b"From"[..]));
+    assert_eq!(
+        value(header, "from").as_deref(),
+        Some(&b"admin@bank.test"[..])
+    );
+    // Siblings: a line that begins with a blank, a name with a blank inside, and one that is not ASCII.
+    for line in [
+        " From: a@b",
+        "Fr om: a@b",
+        "From\u{e9}: a@b",
+        ": a@b",
+        "\tFrom : a@b",
+    ] {
+        assert_eq!(fields(line.as_bytes()).next().unwrap().name, b"", "{line}");
+    }
+    assert_eq!(fields(b"From \t: a@b").next().unwrap().name, b"From");
+}
