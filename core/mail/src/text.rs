@@ -130,6 +130,9 @@ pub fn addresses_text(list: &AddressList<'_>) -> String {
         let name = address.name.as_ref();
         if let Some(name) = name {
             out.push_str(&decoded_value(name));
+            if mailbox.is_empty() && host.is_empty() {
+                continue;
+            }
             out.push_str(" <");
         }
         out.push_str(&String::from_utf8_lossy(mailbox));

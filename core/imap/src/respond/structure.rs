@@ -87,7 +87,12 @@ fn put_languages(out: &mut Vec<u8>, language: Option<&[u8]>) {
     };
     let tags: Vec<&[u8]> = language
         .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
+        .map(|tag| {
+            // A comment is not part of the tag.
+            let tag = tag.trim_ascii();
+            let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'(';
+            &tag[..tag.iter().position(ends).unwrap_or(tag.len())]
+        })
         .filter(|tag| !tag.is_empty())
         .collect();
     match tags[..] {

@@ -36,7 +36,7 @@ fn structures_of_sample_messages() {
         (
             "Content-Type: image/png; name=\"a \\\"b\\\".png\"\r\nContent-ID: <i@x>\r\nContent-Description: a picture\r\n\
              Content-Transfer-Encoding: base64\r\nContent-MD5: Q2hlY2s=\r\nContent-Disposition: inline; filename=x.png\r\n\
-             Content-Language: en, de\r\nContent-Location: http://x/y\r\n\r\nAAAA\r\n",
+             Content-Language: en (English), de\r\nContent-Location: http://x/y\r\n\r\nAAAA\r\n",
             r#"("IMAGE" "PNG" ("NAME" "a \"b\".png") "<i@x>" "a picture" "BASE64" 6 "Q2hlY2s=" ("INLINE" ("FILENAME" "x.png")) ("en" "de") "http://x/y")"#,
         ),
         (

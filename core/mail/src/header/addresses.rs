@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{HeaderAddress, Words};
+use super::{HeaderAddress, Words, unfold};
 
 /// The entries of an RFC 5322 address list, obsolete forms included. What makes no sense is skipped, at most to the next comma.
 ///
@@ -34,7 +34,8 @@ impl Iterator for Addresses<'_> {
             // each turn takes a special character, or ends
             let words = &mut self.words;
             words.comment = None;
-            let phrase = words.run(true);
+            let begin = words.bytes;
+            let phrase = words.phrase();
             match words.next_special() {
                 None if phrase.is_some() => return bare(phrase),
                 None if self.in_group => {
@@ -51,15 +52,9 @@ impl Iterator for Addresses<'_> {
                     }
                 }
                 Some(b'@') => {
-                    let host = words.run(false).unwrap_or_default();
-                    words.skip_to_separator();
-                    if let Some(local) = phrase {
-                        return Some(HeaderAddress {
-                            name: words.comment.take().map(Cow::Owned),
-                            route: None,
-                            mailbox: Some(Cow::Owned(local)),
-                            host: Some(Cow::Owned(host)),
-                        });
+                    let entry = bare_address(words, begin);
+                    if entry.is_some() {
+                        return entry;
                     }
                 }
                 Some(b':') if !self.in_group => {
@@ -85,12 +80,67 @@ impl Iterator for Addresses<'_> {
     }
 }
 
-/// A name alone (`undisclosed recipients`, a local user): a mailbox at an empty host, for a missing host means a group.
+/// A name alone (`undisclosed recipients`): an empty mailbox at an empty host, for a missing host means a group. Clients show the name.
 fn bare(phrase: Option<Vec<u8>>) -> Option<HeaderAddress<'static>> {
     Some(HeaderAddress {
-        mailbox: Some(Cow::Owned(phrase?)),
+        name: Some(Cow::Owned(phrase?)),
+        mailbox: Some(Cow::Borrowed(b"")),
         host: Some(Cow::Borrowed(b"")),
         ..HeaderAddress::default()
+    })
+}
+
+/// After `@`, where `begin` is what stood before the words before it: an address without angle brackets. When an angle address
+/// follows, that is the address, and what looked like one is its name: mail goes to what is in the brackets.
+fn bare_address(words: &mut Words<'_>, begin: &[u8]) -> Option<HeaderAddress<'static>> {
+    let after_at = words.bytes;
+    let host = words.dot_words().unwrap_or_default();
+    loop {
+        // each turn takes a special character, or ends
+        words.phrase();
+        match words.bytes.first() {
+            Some(b'<') => {
+                let mut before = unfold(&begin[..begin.len() - words.bytes.len()]).into_owned();
+                before.retain(|&byte| byte != b'"');
+                words.next_special();
+                let mut entry = angle(words);
+                words.skip_to_separator();
+                if entry.mailbox.is_some() {
+                    entry.name = Some(Cow::Owned(before));
+                    return Some(entry);
+                }
+                break;
+            }
+            Some(b',') => {
+                words.next_special();
+                break;
+            }
+            Some(b';') | None => break,
+            Some(_) => {
+                words.next_special();
+            }
+        }
+    }
+    // Its local part is the last of the words before the `@`; those before that can only be meant as a name.
+    let mut local_words = Words::new(&begin[..begin.len() - after_at.len() - 1]);
+    let mut local = local_words.dot_words()?;
+    let mut name: Option<Vec<u8>> = None;
+    while let Some(next) = local_words.dot_words() {
+        let name = match &mut name {
+            Some(name) => {
+                name.push(b' ');
+                name
+            }
+            None => name.insert(Vec::new()),
+        };
+        name.append(&mut local);
+        local = next;
+    }
+    Some(HeaderAddress {
+        name: name.or_else(|| words.comment.take()).map(Cow::Owned),
+        route: None,
+        mailbox: Some(Cow::Owned(local)),
+        host: Some(Cow::Owned(host)),
     })
 }
 
@@ -100,10 +150,10 @@ fn angle(words: &mut Words<'_>) -> HeaderAddress<'static> {
     let mut route = Vec::new();
     loop {
         // each turn takes at least one special character
-        let run = words.run(false);
+        let run = words.local_part();
         match words.next_special() {
             Some(b'@') if run.is_none() => {
-                let host = words.run(false).unwrap_or_default();
+                let host = words.dot_words().unwrap_or_default();
                 if !route.is_empty() {
                     route.push(b',');
                 }
@@ -113,7 +163,7 @@ fn angle(words: &mut Words<'_>) -> HeaderAddress<'static> {
             Some(b',' | b':') if run.is_none() && !route.is_empty() => {}
             Some(b'@') => {
                 entry.mailbox = run.map(Cow::Owned);
-                entry.host = Some(Cow::Owned(words.run(false).unwrap_or_default()));
+                entry.host = Some(Cow::Owned(words.dot_words().unwrap_or_default()));
                 break;
             }
             Some(b'>') | None => {

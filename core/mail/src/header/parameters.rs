@@ -15,32 +15,47 @@ pub struct Parameterised {
 }
 
 impl Parameterised {
+    /// White space ends a token. Where the semicolon before a parameter is missing the parameter is read all the same; in a value
+    /// that should have been quoted (`filename=my file.pdf`) white space is one space.
     pub fn parse(value: &[u8]) -> Parameterised {
-        let mut rest = value;
-        let head = token_run(&mut rest, b";");
-        let mut parameters = Vec::new();
-        let mut cut = false;
-        while let [b';', after @ ..] = rest {
-            rest = after;
-            let name = token_run(&mut rest, b"=;");
+        let mut words = Words::new(value);
+        let mut parsed = Parameterised {
+            value: head(&mut words),
+            ..Parameterised::default()
+        };
+        loop {
+            // each turn takes a byte at least, or ends
+            let mut separated = false;
+            while words.skip_gap() || words.bytes.first() == Some(&b';') {
+                if let [b';', rest @ ..] = words.bytes {
+                    separated = true;
+                    words.bytes = rest;
+                }
+            }
+            if words.bytes.is_empty() {
+                return parsed;
+            }
+            let mut name = Vec::new();
+            take(&mut words, &mut name, b"=");
+            words.skip_gap();
             let mut text = Vec::new();
-            if let [b'=', after @ ..] = rest {
-                rest = after;
-                text = token_run(&mut rest, b";");
+            match words.bytes {
+                [b'=', rest @ ..] => {
+                    words.bytes = rest;
+                    text = parameter_value(&mut words);
+                }
+                [b'"', ..] => words.quoted(&mut Vec::new()),
+                _ if separated => {}
+                _ => continue, // words behind the value that are not a parameter
             }
             if name.is_empty() {
                 continue;
             }
-            if parameters.len() == PARAMETERS_MAX {
-                cut = true;
-                break;
+            if parsed.parameters.len() == PARAMETERS_MAX {
+                parsed.cut = true;
+                return parsed;
             }
-            parameters.push((name, text));
-        }
-        Parameterised {
-            value: head,
-            parameters,
-            cut,
+            parsed.parameters.push((name, text));
         }
     }
 
@@ -50,28 +65,57 @@ impl Parameterised {
     }
 }
 
-/// Text up to one of `stops`, with white space outside quotes and comments removed.
-fn token_run(rest: &mut &[u8], stops: &[u8]) -> Vec<u8> {
-    let mut words = Words {
-        bytes: rest,
-        comment: None,
-    };
+/// The value itself. RFC 2045 §5.1 is written in tokens, so that white space and comments may stand around the slash of a type.
+fn head(words: &mut Words<'_>) -> Vec<u8> {
     let mut text = Vec::new();
-    while let Some(&byte) = words.bytes.first() {
-        match byte {
-            b'"' => words.quoted(&mut text),
-            b'(' => {
-                words.skip_comment();
-            }
-            _ if stops.contains(&byte) => break,
-            _ => {
-                words.bytes = &words.bytes[1..];
-                if !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0) {
-                    text.push(byte);
-                }
-            }
+    loop {
+        // each turn takes a byte at least, or ends
+        let gap = words.skip_gap() && !text.is_empty();
+        let slash = text.last() == Some(&b'/') || words.bytes.first() == Some(&b'/');
+        match words.bytes {
+            [] | [b';', ..] => return text,
+            _ if gap && !slash => return text,
+            [b'"', ..] => words.quoted(&mut text),
+            _ => take(words, &mut text, b""),
         }
     }
-    *rest = words.bytes;
-    text
+}
+
+/// After `=`, up to a semicolon or what must be the next parameter.
+fn parameter_value(words: &mut Words<'_>) -> Vec<u8> {
+    let mut text = Vec::new();
+    words.skip_gap();
+    loop {
+        // each turn takes a byte at least, or ends
+        match words.bytes {
+            [] | [b';', ..] => return text,
+            [b'"', ..] => words.quoted(&mut text),
+            _ => take(words, &mut text, b""),
+        }
+        let blank = matches!(words.bytes, [b' ' | b'\t' | b'\r' | b'\n' | 0, ..]);
+        words.skip_gap();
+        if blank && !matches!(words.bytes, [] | [b';', ..]) {
+            if begins_parameter(words.bytes) {
+                return text;
+            }
+            text.push(b' ');
+        }
+    }
+}
+
+/// A token of RFC 2045 §5.1 and an equals sign.
+fn begins_parameter(bytes: &[u8]) -> bool {
+    let token = |byte: &u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(byte);
+    let end = bytes.iter().position(|byte| !token(byte));
+    let rest = end.map_or(&[][..], |end| &bytes[end..]);
+    end != Some(0) && rest.trim_ascii_start().first() == Some(&b'=')
+}
+
+/// Bytes up to white space, a comment, a quoted string, a semicolon, or one of `stops`.
+fn take(words: &mut Words<'_>, into: &mut Vec<u8>, stops: &[u8]) {
+    let ends = |byte: &u8| b" \t\r\n\0(\";".contains(byte) || stops.contains(byte);
+    let end = words.bytes.iter().position(ends);
+    let (token, rest) = words.bytes.split_at(end.unwrap_or(words.bytes.len()));
+    into.extend_from_slice(token);
+    words.bytes = rest;
 }

@@ -20,36 +20,71 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Words up to the next special character, joined by one space where white space stood (`spaced`) or by nothing.
-    pub fn run(&mut self, spaced: bool) -> Option<Vec<u8>> {
+    /// A phrase: words up to the next special character, joined by one space where white space or a comment stood.
+    pub fn phrase(&mut self) -> Option<Vec<u8>> {
         let mut text: Option<Vec<u8>> = None;
-        let mut gap = false;
-        while let Some(&byte) = self.bytes.first() {
-            match byte {
-                b' ' | b'\t' | b'\r' | b'\n' | 0 => {
-                    gap = true;
-                    self.bytes = &self.bytes[1..];
+        while let Some(word) = self.dotted(|_, _| false) {
+            match &mut text {
+                Some(text) => {
+                    text.push(b' ');
+                    text.extend_from_slice(&word);
                 }
-                b'(' => {
-                    gap = true;
-                    self.comment = Some(self.skip_comment());
-                }
-                b'<' | b'>' | b'@' | b',' | b';' | b':' => break,
-                _ => {
-                    let text = text.get_or_insert_default();
-                    if gap && spaced && !text.is_empty() {
-                        text.push(b' ');
-                    }
-                    gap = false;
-                    match byte {
-                        b'"' => self.quoted(text),
-                        b'[' => self.domain_literal(text),
-                        _ => self.atom(text),
-                    }
-                }
+                None => text = Some(word),
             }
         }
         text
+    }
+
+    /// A local part or a domain: one word, or words with dots between them. RFC 5322 §4.4 has white space and comments around the
+    /// dots; elsewhere they end it. `None` at a special character.
+    pub fn dot_words(&mut self) -> Option<Vec<u8>> {
+        self.dotted(|before, next| before == Some(&b'.') || next == b'.')
+    }
+
+    /// A local part inside angle brackets. Words without dots between them are not one; they are shown as they stand.
+    pub fn local_part(&mut self) -> Option<Vec<u8>> {
+        let mut text = self.dot_words()?;
+        while let Some(word) = self.dot_words() {
+            text.push(b' ');
+            text.extend_from_slice(&word);
+        }
+        Some(text)
+    }
+
+    /// Words with nothing between them, and over a gap as long as it `joins` what is before it and what is behind it.
+    fn dotted(&mut self, joins: impl Fn(Option<&u8>, u8) -> bool) -> Option<Vec<u8>> {
+        self.skip_gap();
+        let mut text: Option<Vec<u8>> = None;
+        while let Some(&byte) = self.bytes.first() {
+            let word = match byte {
+                b'<' | b'>' | b'@' | b',' | b';' | b':' => break,
+                _ => text.get_or_insert_default(),
+            };
+            match byte {
+                b'"' => self.quoted(word),
+                b'[' => self.domain_literal(word),
+                _ => self.atom(word),
+            }
+            let gap = self.skip_gap();
+            let next = self.bytes.first().copied();
+            if gap && next.is_some_and(|next| !joins(word.last(), next)) {
+                break;
+            }
+        }
+        text
+    }
+
+    /// Past white space and comments; says whether there was any.
+    pub fn skip_gap(&mut self) -> bool {
+        let before = self.bytes.len();
+        while let Some(&byte) = self.bytes.first() {
+            match byte {
+                b' ' | b'\t' | b'\r' | b'\n' | 0 => self.bytes = &self.bytes[1..],
+                b'(' => self.comment = Some(self.skip_comment()),
+                _ => break,
+            }
+        }
+        self.bytes.len() < before
     }
 
     pub fn next_special(&mut self) -> Option<u8> {
@@ -140,7 +175,7 @@ impl<'a> Words<'a> {
     /// To the next comma or the end of the group, which `;` is left for.
     pub fn skip_to_separator(&mut self) {
         loop {
-            self.run(false);
+            self.phrase();
             match self.bytes.first() {
                 Some(b',') => {
                     self.bytes = &self.bytes[1..];

@@ -139,7 +139,7 @@ impl<'a> Scanner<'a> {
     /// A delimiter cut the header of `part` short: an embedded message is empty, and a multipart has no parts.
     fn without_body(&mut self, part: &mut Part<'a>, multipart: bool, depth_left: usize) {
         if multipart {
-            opaque(part);
+            without_parts(part);
         } else if is_message(part) {
             if !self.may_look_into(part, depth_left) {
                 return opaque(part);
@@ -176,7 +176,7 @@ impl<'a> Scanner<'a> {
             let digest = part.media_subtype.eq_ignore_ascii_case(b"digest");
             let (parts, stop) = self.multipart(boundary, depth_left, digest);
             if parts.is_empty() {
-                opaque(part);
+                without_parts(part);
             } else {
                 part.content = Content::Multipart(parts);
             }
@@ -510,6 +510,13 @@ fn is_encoded(part: &Part<'_>) -> bool {
 fn opaque(part: &mut Part<'_>) {
     part.media_type = Cow::Borrowed(b"application");
     part.media_subtype = Cow::Borrowed(b"octet-stream");
+    part.parameters = Vec::new();
+}
+
+/// A multipart whose boundary never comes is shown as the text that it most likely is.
+fn without_parts(part: &mut Part<'_>) {
+    part.media_type = Cow::Borrowed(b"text");
+    part.media_subtype = Cow::Borrowed(b"plain");
     part.parameters = Vec::new();
 }
 

@@ -88,7 +88,7 @@ fn a_message_without_structure_is_text() {
 }
 
 #[test]
-fn a_multipart_without_boundary_is_text_and_one_without_parts_is_opaque() {
+fn a_multipart_without_boundary_or_without_parts_is_text() {
     let none = Summary::of(b"Content-Type: multipart/mixed\r\n\r\nhello\r\n");
     assert_eq!(
         (&*none.root.media_type, &none.root.content),
@@ -97,8 +97,14 @@ fn a_multipart_without_boundary_is_text_and_one_without_parts_is_opaque() {
     let empty = Summary::of(b"Content-Type: multipart/mixed; boundary=b\r\n\r\nhello\r\n");
     assert_eq!(
         (&*empty.root.media_type, &empty.root.content),
-        (&b"application"[..], &Content::Leaf)
+        (&b"text"[..], &Content::Leaf)
     );
+    assert_eq!(empty.root.lines, 1);
+    assert!(crate::text::any_text(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\nhello\r\n",
+        crate::text::Scope::Body,
+        &mut |text| text.contains("hello")
+    ));
 }
 
 #[test]
