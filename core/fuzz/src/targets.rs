@@ -46,7 +46,7 @@ pub static TARGETS: &[Target] = &[
         name: "imap-ask",
         run: imap::ask,
         seeds: imap::ask_seeds,
-        words: imap::WORDS,
+        words: imap::ASK_WORDS,
         runs: 400_000,
     },
     Target {

@@ -3,6 +3,7 @@
 
 mod encode;
 mod response;
+pub mod strict;
 
 pub use encode::put_command;
 pub use response::{Response, ResponseFault, Responses, Value};

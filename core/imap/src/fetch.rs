@@ -86,13 +86,13 @@ impl FetchItem {
     /// Whether the body must be read for a message of this summary. A list view answers `false` to all its items.
     pub fn needs_body(&self, summary: Option<&Summary<'_>>) -> bool {
         match self {
-            FetchItem::Uid
-            | FetchItem::Flags
-            | FetchItem::InternalDate
-            | FetchItem::Rfc822Size
-            | FetchItem::Envelope
-            | FetchItem::BodyStructureBasic
-            | FetchItem::BodyStructure => false,
+            FetchItem::Uid | FetchItem::Flags | FetchItem::InternalDate | FetchItem::Rfc822Size => {
+                false
+            }
+            // RFC 9051 §7.5.2: NIL is for what is absent, not for what was not kept.
+            FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
+                summary.is_none_or(|summary| !summary.complete)
+            }
             FetchItem::Section { section, .. } => {
                 summary.is_none_or(|summary| fields_from_summary(section, summary).is_none())
             }
@@ -100,10 +100,14 @@ impl FetchItem {
         }
     }
 
-    /// A complete summary answers it: HEADER.FIELDS of fields that summaries keep.
+    /// A complete summary answers it: ENVELOPE, BODYSTRUCTURE, HEADER.FIELDS of fields that summaries keep.
     pub fn may_do_without_body(&self) -> bool {
-        let FetchItem::Section { section, .. } = self else {
-            return false;
+        let section = match self {
+            FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
+                return true;
+            }
+            FetchItem::Section { section, .. } => section,
+            _ => return false,
         };
         let SectionText::HeaderFields { not: false, names } = &section.text else {
             return false;

@@ -3,7 +3,7 @@
 //! Matching is staged: what a message's row (flags, dates, size, UID) decides never asks for its summary, and what the summary
 //! decides never asks for its body. `verdict` says how far it has to go.
 
-use mail::summary::Summary;
+use mail::summary::{EnvelopeFields, Summary};
 use mail::{Flags, InternalDate, SystemFlags, header, text};
 
 use crate::date::internal_day;
@@ -33,13 +33,45 @@ pub enum SearchKey {
     SentSince(i64),
     Larger(u32),
     Smaller(u32),
-    /// A header field that exists (empty text) or contains the text. FROM, TO, CC, BCC and SUBJECT too.
+    /// FROM, TO, CC, BCC, SUBJECT: the field of the ENVELOPE is there (empty text) or contains the text.
+    Envelope {
+        field: EnvelopeField,
+        text: Box<str>,
+    },
+    /// A header field that exists (empty text) or contains the text.
     Header {
         name: Box<str>,
         text: Box<str>,
     },
     Body(Box<str>),
     Text(Box<str>),
+}
+
+/// The fields of an ENVELOPE that have search keys of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnvelopeField {
+    From,
+    To,
+    Cc,
+    Bcc,
+    Subject,
+}
+
+impl EnvelopeField {
+    /// With the words of their keys.
+    pub const ALL: [(&'static str, EnvelopeField); 5] = [
+        ("FROM", EnvelopeField::From),
+        ("TO", EnvelopeField::To),
+        ("CC", EnvelopeField::Cc),
+        ("BCC", EnvelopeField::Bcc),
+        ("SUBJECT", EnvelopeField::Subject),
+    ];
+
+    /// The key's word, which is the field's name too.
+    pub fn word(self) -> &'static str {
+        let named = EnvelopeField::ALL.iter().find(|(_, field)| *field == self);
+        named.expect("all are listed").0
+    }
 }
 
 /// What is known of a message without reading anything.
@@ -81,6 +113,7 @@ enum Compiled<'k> {
     Not(Box<Compiled<'k>>),
     Numbers(Vec<(u32, u32)>),
     Uids(Vec<(u32, u32)>),
+    Envelope { field: EnvelopeField, text: Needle },
     Header { name: &'k str, text: Needle },
     Body(Needle),
     Text(Needle),
@@ -112,6 +145,10 @@ fn compile(key: &SearchKey, number: u32, uid: u32) -> Compiled<'_> {
         SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, number, uid))),
         SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(number)),
         SearchKey::Uids(set) => Compiled::Uids(set.ranges(uid)),
+        SearchKey::Envelope { field, text } => Compiled::Envelope {
+            field: *field,
+            text: Needle::new(text),
+        },
         SearchKey::Header { name, text } => Compiled::Header {
             name,
             text: Needle::new(text),
@@ -152,21 +189,10 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, content: Content<'_>) -> Verdict {
         },
         Compiled::Numbers(ranges) => sequence::contains(ranges, row.number).into(),
         Compiled::Uids(ranges) => sequence::contains(ranges, row.uid).into(),
+        Compiled::Envelope { field, text } => envelope_verdict(*field, text, content),
         Compiled::Header { name, text } => header_verdict(name, text, content),
-        Compiled::Body(needle) => match content.body {
-            Some(body) => text::any_body_text(body, &mut |text| needle.is_in(text)).into(),
-            None => Verdict::NeedBody,
-        },
-        Compiled::Text(needle) => match content.body {
-            Some(body) => {
-                let in_header = header::fields(body).any(|field| {
-                    needle.is_in(&String::from_utf8_lossy(field.name))
-                        || needle.is_in(&text::decoded_value(field.value))
-                });
-                (in_header || text::any_body_text(body, &mut |text| needle.is_in(text))).into()
-            }
-            None => Verdict::NeedBody,
-        },
+        Compiled::Body(needle) => text_verdict(needle, text::Scope::Body, content),
+        Compiled::Text(needle) => text_verdict(needle, text::Scope::Text, content),
         Compiled::Plain(key) => plain_verdict(key, row, content),
     }
 }
@@ -196,6 +222,7 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         | SearchKey::Not(_)
         | SearchKey::Numbers(_)
         | SearchKey::Uids(_)
+        | SearchKey::Envelope { .. }
         | SearchKey::Header { .. }
         | SearchKey::Body(_)
         | SearchKey::Text(_) => unreachable!("`compile` gives these forms of their own"),
@@ -211,6 +238,34 @@ fn sent(content: Content<'_>, holds: impl Fn(i64) -> bool) -> Verdict {
             .into(),
         Err(need) => need,
     }
+}
+
+fn text_verdict(needle: &Needle, scope: text::Scope, content: Content<'_>) -> Verdict {
+    match content.body {
+        Some(body) => text::any_text(body, scope, &mut |text| needle.is_in(text)).into(),
+        None => Verdict::NeedBody,
+    }
+}
+
+/// RFC 9051 §6.4.4: what is searched is the envelope, not the field it was made of. An absent field contains nothing.
+fn envelope_verdict(field: EnvelopeField, needle: &Needle, content: Content<'_>) -> Verdict {
+    let header = match header_bytes(field.word(), content) {
+        Ok(header) => header,
+        Err(need) => return need,
+    };
+    let envelope = EnvelopeFields::of(header);
+    let list = match field {
+        EnvelopeField::From => &envelope.from,
+        EnvelopeField::To => &envelope.to,
+        EnvelopeField::Cc => &envelope.cc,
+        EnvelopeField::Bcc => &envelope.bcc,
+        EnvelopeField::Subject => {
+            let subject = envelope.subject.as_deref();
+            let found = |subject| needle.is_in(&text::decoded_value(subject));
+            return subject.is_some_and(found).into();
+        }
+    };
+    (!list.is_empty() && needle.is_in(&text::addresses_text(list))).into()
 }
 
 fn header_verdict(name: &str, needle: &Needle, content: Content<'_>) -> Verdict {
@@ -340,7 +395,65 @@ mod tests {
         }
     }
 
+    fn envelope(word: &str, text: &str) -> SearchKey {
+        let (_, field) = EnvelopeField::ALL
+            .into_iter()
+            .find(|(known, _)| *known == word)
+            .unwrap();
+        SearchKey::Envelope {
+            field,
+            text: text.into(),
+        }
+    }
+
     use Verdict::*;
+
+    /// RFC 9051 §6.4.4: FROM, TO, CC, BCC and SUBJECT look into the envelope (I4).
+    #[test]
+    fn envelope_keys_see_the_envelope_and_not_the_field() {
+        let raw = b"From: =?utf-8?q?J=C3=BCrgen?= (home) <a @\r\n b.test>\r\nTo: g: x (y) @ z.test,\r\n \"Last, First\" <l@m.test>;\r\n\
+            Subject: one\r\nSubject: two\r\n\r\n";
+        let summary = Summary::of(raw);
+        let flags = Flags::default();
+        let row = Row {
+            number: 1,
+            uid: 1,
+            flags: &flags,
+            internal_date: InternalDate::utc(0),
+            size_bytes: 1,
+        };
+        let content = Content {
+            summary: Some(&summary),
+            body: None,
+        };
+        let cases = [
+            ("FROM", "A@B.TEST", Yes),
+            ("FROM", "jürgen <a@b.test>", Yes),
+            ("FROM", "utf-8", No),
+            ("FROM", "(home)", No),
+            ("TO", "x@z.test", Yes),
+            ("TO", "g: ", Yes),
+            ("TO", "Last, First <l@m.test>;", Yes),
+            ("CC", "", No),
+            ("TO", "", Yes),
+            ("SUBJECT", "one", Yes),
+            ("SUBJECT", "two", No),
+            ("BCC", "x", No),
+        ];
+        for (word, text, wanted) in cases {
+            let key = envelope(word, text);
+            assert_eq!(
+                Matcher::new(&key, 1, 1).verdict(row, content),
+                wanted,
+                "{word} {text}"
+            );
+        }
+        // HEADER still sees every field as it stands.
+        assert_eq!(
+            Matcher::new(&header("Subject", "two"), 1, 1).verdict(row, content),
+            Yes
+        );
+    }
 
     #[test]
     fn rows_decide_without_reading() {
@@ -378,7 +491,7 @@ mod tests {
             verdicts(&header("subject", "GRÜßE FROM")),
             [NeedSummary, Yes, Yes]
         );
-        assert_eq!(verdicts(&header("from", "ANN@")), [NeedSummary, Yes, Yes]);
+        assert_eq!(verdicts(&envelope("FROM", "ANN@")), [NeedSummary, Yes, Yes]);
         assert_eq!(verdicts(&header("cc", "")), [NeedSummary, No, No]);
         assert_eq!(verdicts(&header("x-tag", "")), [NeedBody, NeedBody, Yes]);
         assert_eq!(

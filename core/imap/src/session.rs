@@ -540,6 +540,13 @@ enum Needs {
     WritableMailbox,
 }
 
+/// RFC 9051 §7.1 BADCHARSET lists what is supported: `mail::text::CHARSETS`.
+pub(crate) const BAD_CHARSET: &str = "BADCHARSET (UTF-8 IBM866 ISO-8859-2 ISO-8859-3 ISO-8859-4 ISO-8859-5 ISO-8859-6 ISO-8859-7 ISO-8859-8 \
+    ISO-8859-8-I ISO-8859-10 ISO-8859-13 ISO-8859-14 ISO-8859-15 ISO-8859-16 KOI8-R KOI8-U macintosh windows-874 \
+    windows-1250 windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 \
+    windows-1258 x-mac-cyrillic GBK gb18030 Big5 EUC-JP ISO-2022-JP Shift_JIS EUC-KR UTF-16BE UTF-16LE \
+    x-user-defined)";
+
 /// The only place where parse errors become words.
 fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
     match refusal {
@@ -552,8 +559,8 @@ fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
         ),
         Refusal::BadCharset => (
             Status::No,
-            "BADCHARSET (UTF-8 US-ASCII)",
-            "only UTF-8 and US-ASCII are searched",
+            BAD_CHARSET,
+            "the charset is not supported, or the text is not in it",
         ),
         Refusal::BadMailboxName => (Status::No, "CANNOT", "that cannot be a mailbox name"),
         Refusal::BadSpecialUse => (Status::No, "USEATTR", "that special use is not offered"),

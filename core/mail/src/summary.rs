@@ -2,21 +2,24 @@
 //! tree of its parts with byte offsets. ENVELOPE, BODYSTRUCTURE and most HEADER.FIELDS fetches are answered from it alone, so
 //! that a list view never reads a body; BODY[1.2] cuts the body by its offsets.
 //!
-//! `Summary::of` takes any bytes. It holds to the bounds of `limits.rs`: past them it lists less and says so (`complete`).
+//! `Summary::of` takes any bytes. It holds to the bounds of `limits.rs`: past them it lists less and says so (`complete`). What it does not
+//! list is unknown, not absent: then the message is read again, by `Summary::whole` with bounds a hundred times as wide.
 
 mod codec;
+mod envelope;
 mod scan;
 
-use crate::header::{self, HeaderAddress, Text};
+use crate::header::Text;
 
 pub use codec::SummaryFault;
+pub use envelope::{AddressList, ENVELOPE_FIELDS, EnvelopeFields};
 
 /// See the module. Borrows from the message or from the encoded form wherever it can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary<'a> {
     /// Header fields of the message named in `KEPT_FIELDS`, in order, byte for byte, line ends included.
     pub header: Text<'a>,
-    /// `header` holds every field of those names. When it does not, HEADER.FIELDS needs the body.
+    /// `header` holds every field of those names, and `root` says everything of every part. When not, answers need the body.
     pub complete: bool,
     /// The message itself as a part; its header begins at 0.
     pub root: Part<'a>,
@@ -55,41 +58,14 @@ pub struct Disposition<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
     Leaf,
+    /// A container that was not looked into: too deep, encoded, or the rest of one with too many parts. Its type is
+    /// application/octet-stream, for a type that has parts must list them.
+    Unread,
     /// At least one part.
     Multipart(Vec<Part<'a>>),
     /// message/rfc822: the fields an ENVELOPE needs, as in `Summary::header`, and the message in it.
     Message(Box<(Text<'a>, Part<'a>)>),
 }
-
-/// What IMAP calls ENVELOPE (RFC 3501 §7.4.2).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EnvelopeFields<'a> {
-    pub date: Option<Text<'a>>,
-    pub subject: Option<Text<'a>>,
-    pub from: Vec<HeaderAddress<'a>>,
-    /// As `from` when the message says nothing else.
-    pub sender: Vec<HeaderAddress<'a>>,
-    pub reply_to: Vec<HeaderAddress<'a>>,
-    pub to: Vec<HeaderAddress<'a>>,
-    pub cc: Vec<HeaderAddress<'a>>,
-    pub bcc: Vec<HeaderAddress<'a>>,
-    pub in_reply_to: Option<Text<'a>>,
-    pub message_id: Option<Text<'a>>,
-}
-
-/// The fields an ENVELOPE is made of.
-pub const ENVELOPE_FIELDS: [&str; 10] = [
-    "Date",
-    "Subject",
-    "From",
-    "Sender",
-    "Reply-To",
-    "To",
-    "Cc",
-    "Bcc",
-    "In-Reply-To",
-    "Message-ID",
-];
 
 /// `ENVELOPE_FIELDS` and what mutt, Thunderbird, Apple Mail, Roundcube and offline synchronisers ask for in their lists.
 pub const KEPT_FIELDS: [&str; 28] = [
@@ -124,9 +100,20 @@ pub const KEPT_FIELDS: [&str; 28] = [
 ];
 
 impl<'a> Summary<'a> {
-    /// The digest of one message.
+    /// The digest of one message, short enough to be kept.
     pub fn of(raw: &'a [u8]) -> Summary<'a> {
-        scan::summary(raw)
+        scan::summary(raw, scan::Bounds::KEPT)
+    }
+
+    /// The digest of a message whose kept one is not complete. This one is not complete when the header or the descriptions of its
+    /// parts pass `WHOLE_HEADER_BYTES_MAX` or `WHOLE_TEXT_BYTES_MAX`.
+    pub fn whole(raw: &'a [u8]) -> Summary<'a> {
+        scan::summary(raw, scan::Bounds::WHOLE)
+    }
+
+    /// Whether `bytes`, which `encode` wrote, are of a complete summary of this version. Looks at the first two only.
+    pub fn is_complete(bytes: &[u8]) -> bool {
+        codec::is_complete(bytes)
     }
 
     pub fn encode(&self) -> Vec<u8> {
@@ -140,51 +127,6 @@ impl<'a> Summary<'a> {
 
     pub fn envelope(&self) -> EnvelopeFields<'_> {
         EnvelopeFields::of(&self.header)
-    }
-}
-
-impl<'a> EnvelopeFields<'a> {
-    /// From a header or from a kept part of one. Of a field that stands twice the first counts, except for address lists,
-    /// which are joined.
-    pub fn of(header: &'a [u8]) -> EnvelopeFields<'a> {
-        let mut envelope = EnvelopeFields::default();
-        for field in header::fields(header) {
-            let Some(index) = ENVELOPE_FIELDS
-                .iter()
-                .position(|name| same(field.name, name))
-            else {
-                continue;
-            };
-            let text = match index {
-                0 => &mut envelope.date,
-                1 => &mut envelope.subject,
-                8 => &mut envelope.in_reply_to,
-                9 => &mut envelope.message_id,
-                _ => {
-                    let list = match index {
-                        2 => &mut envelope.from,
-                        3 => &mut envelope.sender,
-                        4 => &mut envelope.reply_to,
-                        5 => &mut envelope.to,
-                        6 => &mut envelope.cc,
-                        _ => &mut envelope.bcc,
-                    };
-                    list.extend(header::addresses(field.value));
-                    continue;
-                }
-            };
-            if text.is_none() {
-                *text = Some(header::unfold(field.value));
-            }
-        }
-        // RFC 3501 §7.4.2: the server defaults Sender and Reply-To from From.
-        if envelope.sender.is_empty() {
-            envelope.sender = envelope.from.clone();
-        }
-        if envelope.reply_to.is_empty() {
-            envelope.reply_to = envelope.from.clone();
-        }
-        envelope
     }
 }
 

@@ -1,48 +1,87 @@
-//! The readable text of a message, for search. Decoding is `mail-parser`'s: charsets, transfer encodings, encoded-words,
-//! HTML. Which parts there are is `summary`'s to say: `mail-parser` takes embedded messages by recursion, and a message of
+//! The readable text of a message, for search. Decoding is `mail-parser`'s (transfer encodings, HTML, dates) and `encoding_rs`'s
+//! (charsets). Which parts there are is `summary`'s to say: `mail-parser` takes embedded messages by recursion, and a message of
 //! a few hundred kilobytes that nests twenty thousand of them ends its stack.
+
+mod charset;
+mod parameters;
+mod words;
 
 use std::borrow::Cow;
 
 use mail_parser::MessageParser;
-use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::decoders::html::html_to_text;
 
-use crate::header;
-use crate::limits::SEARCHED_BYTES_MAX;
-use crate::summary::{Content, Part, Summary};
+use crate::header::{self, Field};
+use crate::summary::{AddressList, Content, Part, Summary};
 
-/// Calls `visit` with the decoded text of each text part, embedded messages included, until it answers `true` (found).
-/// HTML comes twice, as written and as text, since a searcher may mean either; other parts give their file names.
-/// Says whether `visit` did.
-///
-/// Of a message longer than `SEARCHED_BYTES_MAX` only that much is looked at.
-pub fn any_body_text(raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
-    let raw = &raw[..raw.len().min(SEARCHED_BYTES_MAX)];
-    any_text_of(&Summary::of(raw).root, raw, visit)
+pub use charset::{CHARSETS, decode_strictly};
+
+/// Where text is looked for (RFC 9051 §6.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// In the body: not in the header of the message, nor in the MIME header fields of its parts. The header of an embedded message
+    /// is body.
+    Body,
+    /// In the header, in all MIME header fields, and in the body.
+    Text,
 }
 
-/// The recursion is bounded by the summary's depth.
-fn any_text_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
+/// Calls `visit` with the decoded text of each header field in `scope`, as one line, and of each part whose type is text or message,
+/// until it answers `true` (found). HTML comes twice, as written and as text, since a searcher may mean either. Parts of other types
+/// give their header fields only, which §6.4.4 allows. Says whether `visit` did.
+pub fn any_text(raw: &[u8], scope: Scope, visit: &mut dyn FnMut(&str) -> bool) -> bool {
+    let root = Summary::whole(raw).root;
+    let in_header = scope == Scope::Text && any_field_of(&root, raw, visit);
+    in_header || any_text_of(&root, raw, scope, visit)
+}
+
+/// The body of `part`. The recursion is bounded by the summary's depth.
+fn any_text_of(
+    part: &Part<'_>,
+    raw: &[u8],
+    scope: Scope,
+    visit: &mut dyn FnMut(&str) -> bool,
+) -> bool {
+    let is = |name: &str| part.media_type.eq_ignore_ascii_case(name.as_bytes());
     match &part.content {
-        Content::Multipart(parts) => parts.iter().any(|part| any_text_of(part, raw, visit)),
+        Content::Multipart(parts) => parts.iter().any(|part| {
+            (scope == Scope::Text && any_field_of(part, raw, visit))
+                || any_text_of(part, raw, scope, visit)
+        }),
         Content::Message(inner) => {
-            let subject = header::value(&inner.0, "Subject");
-            subject.is_some_and(|subject| visit(&decoded_value(&subject)))
-                || any_text_of(&inner.1, raw, visit)
+            any_field_of(&inner.1, raw, visit) || any_text_of(&inner.1, raw, scope, visit)
         }
-        Content::Leaf if part.media_type.eq_ignore_ascii_case(b"text") => {
+        Content::Leaf if !is("text") && !is("message") => false,
+        Content::Leaf | Content::Unread => {
             let body = &raw[part.body_begin as usize..part.body_end as usize];
             let text = leaf_text(part, body);
             let html = part.media_subtype.eq_ignore_ascii_case(b"html");
             visit(&text) || (html && visit(&html_to_text(&text)))
         }
-        Content::Leaf => {
-            let disposition = part.disposition.iter().flat_map(|found| &found.parameters);
-            let mut names = part.parameters.iter().chain(disposition);
-            names.any(|(_, value)| visit(&decoded_value(value)))
-        }
     }
+}
+
+/// The header fields of `part`, and the parameters in them that are written in pieces or in a charset (RFC 2231).
+fn any_field_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
+    let header = &raw[part.header_begin as usize..part.body_begin as usize];
+    header::fields(header).any(|field| {
+        visit(&decoded_line(&field))
+            || (field.value.contains(&b'*')
+                && parameters::decoded(field.value)
+                    .iter()
+                    .any(|value| visit(value)))
+    })
+}
+
+/// A field as it is read: unfolded, encoded-words decoded, name and colon before the value.
+fn decoded_line(field: &Field<'_>) -> String {
+    let value = decoded_value(field.value);
+    if field.name.is_empty() {
+        return value.into_owned();
+    }
+    let name = String::from_utf8_lossy(field.name);
+    let blank = matches!(field.value.first(), Some(b' ' | b'\t'));
+    format!("{name}:{}{value}", if blank { " " } else { "" })
 }
 
 /// What cannot be decoded is taken as it stands.
@@ -56,10 +95,8 @@ fn leaf_text(part: &Part<'_>, body: &[u8]) -> String {
     let bytes = decoded.as_deref().unwrap_or(body);
     let is_charset = |name: &[u8]| name.eq_ignore_ascii_case(b"charset");
     let charset = part.parameters.iter().find(|(name, _)| is_charset(name));
-    match charset.and_then(|(_, charset)| charset_decoder(charset)) {
-        Some(decode) => decode(bytes),
-        None => String::from_utf8_lossy(bytes).into_owned(),
-    }
+    let charset = charset.map_or(&b""[..], |(_, charset)| charset);
+    charset::decode(charset, bytes).into_owned()
 }
 
 /// A header field's value with its encoded-words decoded (RFC 2047). 8-bit bytes that are no UTF-8 become U+FFFD.
@@ -71,15 +108,43 @@ pub fn decoded_value(value: &[u8]) -> Cow<'_, str> {
             Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
         };
     }
-    let mut field = b"Subject: ".to_vec();
-    field.extend_from_slice(&unfolded);
-    field.extend_from_slice(b"\r\n\r\n");
-    let parsed = MessageParser::default().parse_headers(&field[..]);
-    let subject = parsed.as_ref().and_then(|message| message.subject());
-    Cow::Owned(subject.map_or_else(
-        || String::from_utf8_lossy(&unfolded).into_owned(),
-        str::to_owned,
-    ))
+    Cow::Owned(words::decoded(&unfolded))
+}
+
+/// An address list as a person would write it: `Name <mailbox@host>, Group: mailbox@host;`, names decoded.
+pub fn addresses_text(list: &AddressList<'_>) -> String {
+    let mut out = String::new();
+    for address in list.iter() {
+        let Some(mailbox) = &address.mailbox else {
+            out.push(';');
+            continue;
+        };
+        if !out.is_empty() && !out.ends_with(": ") {
+            out.push_str(", ");
+        }
+        let Some(host) = &address.host else {
+            out.push_str(&decoded_value(mailbox));
+            out.push_str(": ");
+            continue;
+        };
+        let name = address.name.as_ref();
+        if let Some(name) = name {
+            out.push_str(&decoded_value(name));
+            if mailbox.is_empty() && host.is_empty() {
+                continue;
+            }
+            out.push_str(" <");
+        }
+        out.push_str(&String::from_utf8_lossy(mailbox));
+        if !host.is_empty() {
+            out.push('@');
+            out.push_str(&String::from_utf8_lossy(host));
+        }
+        if name.is_some() {
+            out.push('>');
+        }
+    }
+    out
 }
 
 /// RFC 2045 §6.8; `None` when it is no base64.
@@ -159,34 +224,80 @@ mod tests {
     }
 
     #[test]
-    fn encoded_words_are_decoded_for_search() {
-        assert_eq!(
-            decoded_value(b" =?utf-8?q?Z=C3=BCrich?= =?iso-8859-1?q?_=FC?="),
-            "Zürich ü"
-        );
+    fn folded_values_are_one_line() {
         assert_eq!(decoded_value(b" plain\r\n folded"), "plain folded");
     }
 
     #[test]
     fn deep_nesting_is_survived() {
         let messages = b"Content-Type: message/rfc822\r\n\r\n".repeat(20_000);
-        assert!(!any_body_text(&messages, &mut |_| false));
+        assert!(!any_text(&messages, Scope::Text, &mut |_| false));
         let mut multiparts = Vec::new();
         for level in 0..5_000 {
             let part =
                 format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
             multiparts.extend_from_slice(part.as_bytes());
         }
-        assert!(!any_body_text(&multiparts, &mut |_| false));
+        assert!(!any_text(&multiparts, Scope::Text, &mut |_| false));
+    }
+
+    fn found(raw: &[u8], scope: Scope, wanted: &str) -> bool {
+        any_text(raw, scope, &mut |text| text.contains(wanted))
     }
 
     #[test]
     fn transfer_encodings_and_attachments_are_searched() {
         let raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\
             Content-Type: text/plain; charset=utf-8\r\n\r\nWsO8cmljaA==\r\n--b\r\nContent-Type: text/html\r\n\r\n\
-            <p>a <b>bold</b> word</p>\r\n--b--\r\n";
-        assert!(any_body_text(raw, &mut |text| text.contains("Zürich")));
-        assert!(any_body_text(raw, &mut |text| text.contains("a bold word")));
-        assert!(!any_body_text(raw, &mut |text| text.contains("absent")));
+            <p>a <b>bold</b> word</p>\r\n--b\r\nContent-Type: application/pdf; name=\"=?utf-8?q?=C3=BC?=.pdf\"\r\n\
+            Content-Disposition: attachment; filename*0*=utf-8''Gr%C3%BC; filename*1=\"ne Gr\"; filename*2*=%C3%BC%C3%9Fe.pdf\r\n\r\n\
+            octets\r\n--b--\r\n";
+        for wanted in ["Zürich", "a bold word"] {
+            assert!(found(raw, Scope::Body, wanted), "{wanted}");
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+        }
+        // File names stand in MIME header fields, which BODY does not look at; what is in the file may be left out.
+        for wanted in ["ü.pdf", "Grüne Grüße.pdf"] {
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+            assert!(!found(raw, Scope::Body, wanted), "{wanted}");
+        }
+        assert!(!found(raw, Scope::Text, "octets"));
+    }
+
+    /// RFC 9051 §6.4.4: only parts whose type is neither text nor message may be left out, and TEXT looks into MIME header fields (M3).
+    #[test]
+    fn reports_and_the_header_fields_of_parts_are_searched() {
+        let raw = b"Subject: report\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\nX-Part-Field: word\r\n\r\nhello\r\n--b\r\n\
+            Content-Type: message/delivery-status\r\n\r\nFinal-Recipient: rfc822; someone@example.net\r\n--b\r\n\
+            Content-Type: message/disposition-notification\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n\
+            Disposition: manual=3B displayed\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nX-Inner: field\r\n\r\ninner text\r\n--b\r\n\
+            Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogaGlkZGVuCgpoYXJk\r\n--b--\r\n";
+        for wanted in [
+            "Final-Recipient: rfc822; someone@example.net",
+            "Disposition: manual; displayed",
+            "X-Inner: field",
+            "inner text",
+            "Subject: hidden",
+        ] {
+            assert!(found(raw, Scope::Body, wanted), "{wanted}");
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+        }
+        for wanted in ["X-Part-Field: word", "Subject: report", "multipart/report"] {
+            assert!(found(raw, Scope::Text, wanted), "{wanted}");
+            assert!(!found(raw, Scope::Body, wanted), "{wanted}");
+        }
+    }
+
+    /// What is past the bounds of the summary is searched as it stands (M2).
+    #[test]
+    fn what_is_not_looked_into_is_searched_too() {
+        let mut deep = b"Content-Type: message/rfc822\r\n\r\n".repeat(40);
+        deep.extend_from_slice(b"Subject: deepest\r\n\r\nend of it\r\n");
+        let mut many = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n".to_vec();
+        many.extend_from_slice(&b"--b\r\n\r\nx\r\n".repeat(crate::limits::WHOLE_PARTS_MAX + 3));
+        many.extend_from_slice(b"--b\r\n\r\nend of it\r\n--b--\r\n");
+        for raw in [&deep, &many] {
+            assert!(found(raw, Scope::Body, "end of it"));
+        }
     }
 }

@@ -465,7 +465,8 @@ impl Imap {
             Body::Fetch { uid, set, items } => {
                 let read_only = client.session.state() == State::Selected { read_only: true };
                 let selected = client.selected.as_mut().expect("the session knows");
-                let wanted = fetch::Wanted::new(uid, items, read_only);
+                let rev2 = client.session.is_rev2();
+                let wanted = fetch::Wanted::new(uid, items, read_only, rev2);
                 self.on_fetch(selected, &set, wanted, out, connection)
                     .await?
             }

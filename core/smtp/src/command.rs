@@ -104,9 +104,12 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, Refusal> {
 }
 
 /// The claimed name: kept to what cannot break a trace field. RFC 5321 §4.1.4 forbids refusing a wrong name, not a malformed one.
+/// RFC 6531 §3.7.1: the name is ASCII (A-labels), since it is said before SMTPUTF8 is known; and it goes into Received of messages
+/// that are ASCII.
 fn hello(argument: &str) -> Result<&str, Refusal> {
-    let fits =
-        argument.len() <= HELLO_BYTES_MAX && (is_domain(argument) || is_address_literal(argument));
+    let fits = argument.is_ascii()
+        && argument.len() <= HELLO_BYTES_MAX
+        && (is_domain(argument) || is_address_literal(argument));
     if fits {
         Ok(argument)
     } else {

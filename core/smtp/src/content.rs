@@ -7,7 +7,6 @@
 
 use memchr::{memchr, memchr2};
 
-use crate::limits::TEXT_LINE_BYTES_MAX;
 use crate::reply::Refusal;
 
 /// What the bytes seen so far leave open.
@@ -43,8 +42,6 @@ pub(crate) struct Content {
     /// Content bytes seen, dots removed.
     size_bytes: u64,
     size_bytes_max: u64,
-    /// Bytes of the present line kept before the present run.
-    line_bytes: usize,
     refusal: Option<Refusal>,
 }
 
@@ -57,7 +54,6 @@ impl Content {
             kept: prefix,
             size_bytes: 0,
             size_bytes_max,
-            line_bytes: 0,
             refusal: None,
         }
     }
@@ -96,22 +92,15 @@ impl Content {
                     self.tail = Tail::Dot;
                     at += 1;
                 }
-                (Tail::LineStart, _) => {
-                    self.line_bytes = 0;
-                    self.tail = Tail::Middle;
-                }
+                (Tail::LineStart, _) => self.tail = Tail::Middle,
                 (Tail::Dot, b'\r') => {
                     self.tail = Tail::DotCr;
                     at += 1;
                 }
                 // RFC 5321 §4.5.2: the first dot goes, the rest of the line stays.
-                (Tail::Dot, _) => {
-                    self.line_bytes = 0;
-                    self.tail = Tail::Middle;
-                }
+                (Tail::Dot, _) => self.tail = Tail::Middle,
                 (Tail::DotCr, b'\n') => return (at + 1, true),
                 (Tail::Cr, b'\n') => {
-                    self.end_line(2);
                     self.keep(b"\r\n");
                     self.tail = Tail::LineStart;
                     at += 1;
@@ -128,7 +117,6 @@ impl Content {
     /// The fast path: whole lines from `begin` on, inside a line. Ends where the tail becomes anything but `Middle`, or at the
     /// end of `input`; answers how far it came.
     fn take_lines(&mut self, input: &[u8], begin: usize) -> usize {
-        let mut line_begin = begin;
         let mut at = begin;
         while let Some(distance) = memchr2(b'\r', b'\n', &input[at..]) {
             let hit = at + distance;
@@ -140,8 +128,6 @@ impl Content {
             match input.get(at) {
                 Some(b'\n') => {
                     at += 1;
-                    self.end_line(at - line_begin);
-                    line_begin = at;
                     // A dot may be the end; at the end of input we cannot know yet. Else the run goes on.
                     if input.get(at).is_none_or(|next| *next == b'.') {
                         self.keep(&input[begin..at]);
@@ -151,27 +137,14 @@ impl Content {
                 }
                 Some(_) => self.refuse(Refusal::BareCr),
                 None => {
-                    self.line_bytes += hit - line_begin;
                     self.keep(&input[begin..hit]);
                     self.tail = Tail::Cr;
                     return at;
                 }
             }
         }
-        self.line_bytes += input.len() - line_begin;
-        if self.line_bytes > TEXT_LINE_BYTES_MAX {
-            self.refuse(Refusal::TextLineTooLong);
-        }
         self.keep(&input[begin..]);
         input.len()
-    }
-
-    /// A line ended `bytes` after what `line_bytes` says.
-    fn end_line(&mut self, bytes: usize) {
-        if self.line_bytes + bytes > TEXT_LINE_BYTES_MAX {
-            self.refuse(Refusal::TextLineTooLong);
-        }
-        self.line_bytes = 0;
     }
 
     fn keep(&mut self, run: &[u8]) {
@@ -208,10 +181,9 @@ fn gravity(refusal: Refusal) -> u8 {
     match refusal {
         Refusal::Nul => 0,
         Refusal::TooBig => 1,
-        Refusal::TextLineTooLong => 2,
-        Refusal::BareCr | Refusal::BareLf => 3,
+        Refusal::BareCr | Refusal::BareLf => 2,
         // The service's own, mostly temporary: the next try will bring out the rest.
-        _ => 4,
+        _ => 3,
     }
 }
 
@@ -294,19 +266,63 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_hold_at_their_last_byte() {
-        let line = |bytes: usize| [vec![b'x'; bytes - 2], b"\r\n.\r\n".to_vec()].concat();
-        assert!(data(&line(TEXT_LINE_BYTES_MAX)).0.is_ok());
-        assert_eq!(
-            data(&line(TEXT_LINE_BYTES_MAX + 1)).0,
-            Err(Refusal::TextLineTooLong)
-        );
+    fn the_size_limit_holds_at_its_last_byte() {
         let mut content = Content::new(Framing::Dots, Vec::new(), 6);
         content.take(b"1234\r\n..\r\n.\r\n");
         assert_eq!(content.finish(), Err(Refusal::TooBig));
         let mut content = Content::new(Framing::Dots, Vec::new(), 9);
         content.take(b"1234\r\n..\r\n.\r\n");
         assert_eq!(content.finish(), Ok(b"1234\r\n.\r\n".to_vec()));
+    }
+
+    /// RFC 5321 §4.5.3: content lines have no limit of their own (M11), and however long they are, nothing but CRLF ends them.
+    #[test]
+    fn lines_of_any_length_are_kept_byte_for_byte() {
+        let long = [b"x".repeat(12_000), b"\r\n..".to_vec(), b"y".repeat(12_000)].concat();
+        let kept = [
+            b"^".to_vec(),
+            b"x".repeat(12_000),
+            b"\r\n.".to_vec(),
+            b"y".repeat(12_000),
+            b"\r\n".to_vec(),
+        ]
+        .concat();
+        let input = [&long[..], b"\r\n.\r\n"].concat();
+        // Cut where something is decided: around the line ends, the dots, and in the middle of the long lines.
+        for cut in [
+            1,
+            9_999,
+            11_999,
+            12_000,
+            12_001,
+            12_002,
+            12_003,
+            12_004,
+            20_000,
+            input.len() - 4,
+            input.len() - 1,
+        ] {
+            let mut content = Content::new(Framing::Dots, b"^".to_vec(), 30_000);
+            assert_eq!(content.take(&input[..cut]), (cut, false));
+            assert_eq!(content.take(&input[cut..]), (input.len() - cut, true));
+            assert_eq!(content.finish().as_ref(), Ok(&kept), "cut at {cut}");
+        }
+        let mut content = Content::new(Framing::Chunks, Vec::new(), 30_000);
+        content.take(&long);
+        assert_eq!(content.finish(), Ok(long.clone()));
+        // The size of the message bounds the memory, and a bare LF or CR far inside a line is still refused.
+        for (inside, refusal) in [(&b"\n"[..], Refusal::BareLf), (b"\r", Refusal::BareCr)] {
+            let mut content = Content::new(Framing::Dots, Vec::new(), 30_000);
+            let input = [&long[..], inside, b".\r\nz\r\n.\r\n"].concat();
+            assert_eq!(content.take(&input), (input.len(), true));
+            assert_eq!(content.finish(), Err(refusal));
+        }
+        let mut content = Content::new(Framing::Dots, Vec::new(), 30_000);
+        for _ in 0..100 {
+            content.take(&[b'x'; 1_000]);
+            assert!(content.held_bytes() <= 64 * 1_024);
+        }
+        assert_eq!(content.refusal(), Some(Refusal::TooBig));
     }
 
     #[test]

@@ -129,7 +129,6 @@ refusals! {
     BareCr: 554, "5.6.0", "message refused: a CR without LF in it";
     BareLf: 554, "5.6.0", "message refused: an LF without CR in it";
     Nul: 554, "5.6.0", "message refused: a NUL in it";
-    TextLineTooLong: 554, "5.6.0", "message refused: a line of more than 10000 bytes in it";
     Loop: 554, "5.4.6", "message refused: it goes in circles";
     // Us.
     /// Lanes or tables are full: the peer may try again.

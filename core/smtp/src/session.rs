@@ -140,6 +140,8 @@ pub struct Session {
     // Since the last accepted message:
     errors: u32,
     refused_recipients: u32,
+    /// Recipients past `recipients_max`.
+    excess_recipients: u32,
     idle_commands: u32,
 }
 
@@ -160,6 +162,7 @@ impl Session {
             messages: 0,
             errors: 0,
             refused_recipients: 0,
+            excess_recipients: 0,
             idle_commands: 0,
         }
     }
@@ -428,6 +431,7 @@ impl Session {
             self.messages += 1;
             self.errors = 0;
             self.refused_recipients = 0;
+            self.excess_recipients = 0;
             self.idle_commands = 0;
         }
     }

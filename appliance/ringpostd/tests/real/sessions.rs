@@ -180,7 +180,7 @@ assert found("SEARCH UNSEEN SUBJECT LETTER NOT 4") == b"* SEARCH 2 3"
 assert found("SEARCH OR BODY 0 SENTON 1-Jul-2003") == b"* SEARCH 1 2 3 4"
 assert b"MIN 2 MAX 4 COUNT 3" in found("UID SEARCH RETURN (MIN MAX COUNT) UNSEEN")
 a.cmd("FETCH 9 FLAGS", b"BAD")
-a.cmd("SEARCH CHARSET KOI8-R TEXT x", b"NO [BADCHARSET")
+a.cmd("SEARCH CHARSET X-KLINGON TEXT x", b"NO [BADCHARSET (UTF-8 ")
 
 big = letter("big") + (b"y" * 76 + b"\r\n") * 40000
 a.append("INBOX", big)
@@ -197,6 +197,22 @@ assert b"\\Noselect" in b.cmd("LIST \"\" \"\"")[0]
 b.cmd("DELETE INBOX", b"NO")
 b.cmd("EXAMINE INBOX")
 b.cmd("STORE 1 FLAGS ()", b"NO")
+
+# What the kept summary has no room for is read from the message; what cannot be told whole is refused, and the rest is sent.
+w = Raw()
+w.cmd("CREATE wide")
+people = b",\r\n ".join(b"person%d@example.net" % number for number in range(3000))
+w.append("wide", b"Subject: wide\r\nTo: " + people + b"\r\n\r\nx\r\n")
+w.append("wide", b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n" * 1200 + b"--b--\r\n")
+w.append("wide", b"Subject: s\r\nTo: " + b"x" * 1100000 + b"@example.net\r\n\r\nx\r\n")
+w.append("wide", letter("plain"))
+w.cmd("SELECT wide")
+for items in ["ENVELOPE", "(ENVELOPE BODY.PEEK[])", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)] ENVELOPE)"]:
+    assert w.cmd(f"FETCH 1 {items}")[0].count(b'(NIL NIL "person') == 3000, items
+assert w.cmd("FETCH 2 BODYSTRUCTURE")[0].count(b'("IMAGE" "PNG"') == 1200
+told, _ = w.cmd("FETCH 1:* (UID ENVELOPE)", b"NO [LIMIT]")
+assert told.count(b" FETCH (UID ") == 3 and b'"plain"' in told, told[-300:]
+assert b"Subject: s" in w.cmd("FETCH 3 BODY.PEEK[HEADER.FIELDS (SUBJECT)]")[0]
 
 # Everything at once, and a message that would end a stack.
 p = Raw()

@@ -1,6 +1,6 @@
 //! IMAP: a client that says anything, a message and a client that asks anything of it, a server that answers anything.
 
-use ::imap::client::{Responses, put_command};
+use ::imap::client::{Responses, put_command, strict};
 use ::imap::command::Body;
 use ::imap::fetch::{self, FetchItem};
 use ::imap::respond::{put_body_structure, put_envelope};
@@ -163,6 +163,48 @@ fn read_back(command: &::imap::Command, names: Names) {
     );
 }
 
+/// Of what is asked, and of the messages that are asked about.
+pub const ASK_WORDS: &[&[u8]] = &[
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"\0",
+    b"\xff",
+    b" ",
+    b"\"",
+    b"\\",
+    b"(",
+    b")",
+    b"<",
+    b">",
+    b"@",
+    b":",
+    b";",
+    b",",
+    b"--b\r\n",
+    b"--b--\r\n",
+    b"--b words\r\n",
+    b"--x\r\n",
+    b"--x--\r\n",
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n",
+    b"Content-Type: multipart/digest; boundary=x\r\n",
+    b"Content-Type: message/rfc822\r\n\r\n",
+    b"Content-Type: message/global\r\n",
+    b"Content-Type: text/plain charset=utf-8\r\n",
+    b"Content-Transfer-Encoding:",
+    b" base64\r\n",
+    b"Content-Disposition: attachment; filename*0*=utf-8''%C3%BC; filename*1=b\r\n",
+    b"Content-Language: en, de\r\n",
+    b"Content-ID: <1>\r\n",
+    b"From: a <b@c> d\r\n",
+    b"To: g: x@y, z;\r\n",
+    b"Subject: =?gb2312?B?xOO6ww==?= =?utf-8?q?=C3?=\r\n",
+    b"BODY[1.2.MIME]",
+    b"BINARY[1]",
+    b"TEXT ",
+    b"FROM ",
+];
+
 /// A command line, then a message.
 pub fn ask_seeds() -> Vec<Vec<u8>> {
     let asks: [&[u8]; 6] = [
@@ -198,8 +240,10 @@ pub fn ask(data: &[u8]) {
             put_envelope(&mut out, &summary.envelope());
             for extended in [false, true] {
                 out.push(b' ');
-                put_body_structure(&mut out, &summary.root, extended);
+                put_body_structure(&mut out, &summary.root, extended, true);
             }
+            strict::verify(raw, &summary);
+            strict::verify(raw, &Summary::whole(raw));
             for item in &items {
                 answer(item, &summary, raw);
             }

@@ -49,21 +49,29 @@ pub fn seeds() -> Vec<Vec<u8>> {
 /// The digest survives its own encoding, and every offset in it lies in the message.
 pub fn summary(data: &[u8]) {
     let summary = Summary::of(data);
-    let encoded = summary.encode();
-    let decoded = Summary::decode(&encoded).expect("what was written is readable");
-    assert_eq!(decoded, summary);
-    check_part(&summary.root, 0, data.len() as u32);
+    let whole = Summary::whole(data);
+    for summary in [&summary, &whole] {
+        let encoded = summary.encode();
+        let decoded = Summary::decode(&encoded).expect("what was written is readable");
+        assert_eq!(&decoded, summary);
+        assert_eq!(Summary::is_complete(&encoded), summary.complete);
+        check_part(&summary.root, 0, data.len() as u32);
+    }
+    assert!(
+        !summary.complete || summary == whole,
+        "complete is complete"
+    );
     summary.envelope();
 
     EnvelopeFields::of(data);
     for field in header::fields(data) {
-        header::addresses(field.value);
+        header::addresses(field.value).count();
         header::Parameterised::parse(field.value);
         header::unfold(field.value);
     }
     mail::text::decoded_value(data);
     mail::text::date_days(data);
-    mail::text::any_body_text(data, &mut |_| false);
+    mail::text::any_text(data, mail::text::Scope::Text, &mut |_| false);
 }
 
 fn check_part(part: &Part, begin: u32, end: u32) {
@@ -76,7 +84,7 @@ fn check_part(part: &Part, begin: u32, end: u32) {
         "{part:?}"
     );
     match &part.content {
-        Content::Leaf => {}
+        Content::Leaf | Content::Unread => {}
         Content::Multipart(parts) => parts
             .iter()
             .for_each(|inner| check_part(inner, part.body_begin, part.body_end)),

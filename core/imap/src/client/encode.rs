@@ -361,6 +361,11 @@ impl Line<'_> {
                 self.word("SMALLER ");
                 put_number(self.out, *bytes);
             }
+            SearchKey::Envelope { field, text } => {
+                self.word(field.word());
+                self.word(" ");
+                self.string(text.as_bytes());
+            }
             SearchKey::Header { name, text } => {
                 self.word("HEADER ");
                 self.string(name.as_bytes());

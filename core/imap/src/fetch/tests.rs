@@ -91,6 +91,13 @@ fn a_list_view_never_needs_the_body() {
     assert_eq!(from_summary("HEADER.FIELDS.NOT (Subject)"), None);
     assert_eq!(from_summary("HEADER"), None);
     assert!(!FetchItem::Envelope.needs_body(Some(&summary)));
+    let cut_short = Summary {
+        complete: false,
+        ..summary.clone()
+    };
+    for item in [FetchItem::Envelope, FetchItem::BodyStructure] {
+        assert!(item.needs_body(Some(&cut_short)) && item.may_do_without_body());
+    }
     assert!(FetchItem::Rfc822Text.needs_body(Some(&summary)));
 }
 

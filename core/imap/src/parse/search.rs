@@ -5,7 +5,7 @@ use mail::SystemFlags;
 use crate::command::SearchResults;
 use crate::date;
 use crate::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
-use crate::search::SearchKey;
+use crate::search::{EnvelopeField, SearchKey};
 
 use super::words::Words;
 use super::{Parsed, Refusal};
@@ -21,9 +21,11 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
     if words.keyword("CHARSET") {
         words.space()?;
         let charset = words.astring()?;
-        if !charset.eq_ignore_ascii_case(b"UTF-8") && !charset.eq_ignore_ascii_case(b"US-ASCII") {
+        // Known at all? What is looked for is decoded as it is read.
+        if mail::text::decode_strictly(&charset, b"").is_none() {
             return Err(Refusal::BadCharset);
         }
+        words.charset = charset.into_owned();
         words.space()?;
     }
     let mut keys_left = SEARCH_KEYS_MAX;
@@ -126,10 +128,11 @@ fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parse
         "SENTSINCE" => Ok(K::SentSince(spaced_day(words)?)),
         "LARGER" => Ok(K::Larger(spaced_number(words)?)),
         "SMALLER" => Ok(K::Smaller(spaced_number(words)?)),
-        name @ ("BCC" | "CC" | "FROM" | "SUBJECT" | "TO") => Ok(K::Header {
-            name: name.into(),
-            text: spaced_text(words)?,
-        }),
+        "BCC" => envelope(EnvelopeField::Bcc, words),
+        "CC" => envelope(EnvelopeField::Cc, words),
+        "FROM" => envelope(EnvelopeField::From, words),
+        "SUBJECT" => envelope(EnvelopeField::Subject, words),
+        "TO" => envelope(EnvelopeField::To, words),
         "HEADER" => {
             let name = spaced_text(words)?;
             Ok(K::Header {
@@ -158,9 +161,14 @@ fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parse
     }
 }
 
+fn envelope(field: EnvelopeField, words: &mut Words<'_>) -> Parsed<SearchKey> {
+    let text = spaced_text(words)?;
+    Ok(SearchKey::Envelope { field, text })
+}
+
 fn spaced_text(words: &mut Words<'_>) -> Parsed<Box<str>> {
     words.space()?;
-    words.utf8_astring()
+    words.search_text()
 }
 
 fn spaced_keyword(words: &mut Words<'_>) -> Parsed<Box<str>> {

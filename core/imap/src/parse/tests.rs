@@ -115,7 +115,7 @@ fn wrong_commands_are_told_apart() {
     assert_eq!(parsed("FROBNICATE"), Err(Refusal::UnknownCommand));
     assert_eq!(parsed("UID NOOP"), Err(Refusal::UnknownCommand));
     assert_eq!(
-        parsed("SEARCH CHARSET KOI8-R ALL"),
+        parsed("SEARCH CHARSET X-KLINGON ALL"),
         Err(Refusal::BadCharset)
     );
     assert_eq!(parsed("SELECT a&b"), Err(Refusal::BadMailboxName));
@@ -200,6 +200,14 @@ fn key() -> impl Strategy<Value = SearchKey> {
         day.prop_map(K::SentSince),
         any::<u32>().prop_map(K::Larger),
         any::<u32>().prop_map(K::Smaller),
+        (
+            proptest::sample::select(crate::search::EnvelopeField::ALL.to_vec()),
+            text()
+        )
+            .prop_map(|((_, field), text)| K::Envelope {
+                field,
+                text: text.into()
+            }),
         (text(), text()).prop_map(|(name, text)| K::Header {
             name: name.into(),
             text: text.into()
@@ -425,4 +433,46 @@ proptest! {
             session.step(&mut out);
         }
     }
+}
+
+/// RFC 9051 §6.4.4 CHARSET: what is looked for is kept as text, whatever it was written in.
+#[test]
+fn search_texts_are_read_in_their_charset() {
+    let subject = |line: &[u8]| {
+        let line = [b"t SEARCH ", line, b"\r\n"].concat();
+        match command(&line, Names::Utf8).map(|command| command.body) {
+            Ok(Body::Search(request)) => Ok(request.key),
+            Ok(other) => panic!("{other:?}"),
+            Err(fault) => Err(fault.refusal),
+        }
+    };
+    let wanted = subject("SUBJECT \"\u{4f60}\u{597d}\"".as_bytes());
+    assert!(wanted.is_ok());
+    for line in [
+        &b"CHARSET GB2312 SUBJECT \"\xc4\xe3\xba\xc3\""[..],
+        b"CHARSET big5 SUBJECT {4+}\r\n\xa7\x41\xa6\x6e",
+        b"CHARSET \"gb18030\" SUBJECT \"\xc4\xe3\xba\xc3\"",
+        b"CHARSET UTF-8 SUBJECT \"\xe4\xbd\xa0\xe5\xa5\xbd\"",
+    ] {
+        assert_eq!(subject(line), wanted, "{}", line.escape_ascii());
+    }
+    for line in [
+        &b"CHARSET UTF-8 SUBJECT \"\xff\""[..],
+        b"SUBJECT \"\xff\"",
+        b"CHARSET UTF-16LE SUBJECT {2+}\r\n\0\0",
+        b"CHARSET ISO-2022-CN ALL",
+    ] {
+        assert_eq!(
+            subject(line),
+            Err(Refusal::BadCharset),
+            "{}",
+            line.escape_ascii()
+        );
+    }
+}
+
+#[test]
+fn the_refusal_lists_what_is_supported() {
+    let list = mail::text::CHARSETS.join(" ");
+    assert_eq!(crate::session::BAD_CHARSET, format!("BADCHARSET ({list})"));
 }

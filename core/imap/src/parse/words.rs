@@ -13,6 +13,8 @@ pub(super) struct Words<'a> {
     bytes: &'a [u8],
     at: usize,
     names: Names,
+    /// RFC 9051 §6.4.4: of the strings of a SEARCH.
+    pub charset: Vec<u8>,
 }
 
 fn is_atom_char(byte: u8) -> bool {
@@ -27,6 +29,7 @@ impl<'a> Words<'a> {
             bytes,
             at: 0,
             names,
+            charset: b"UTF-8".to_vec(),
         }
     }
 
@@ -246,11 +249,13 @@ impl<'a> Words<'a> {
         Ok(Cow::Borrowed(&rest[..end]))
     }
 
-    pub fn utf8_astring(&mut self) -> Parsed<Box<str>> {
+    /// A string to look for, in `charset`. No message holds a NUL, so text with one is of another charset.
+    pub fn search_text(&mut self) -> Parsed<Box<str>> {
         let bytes = self.astring()?;
-        std::str::from_utf8(&bytes)
+        mail::text::decode_strictly(&self.charset, &bytes)
+            .filter(|text| !text.contains('\0'))
             .map(Into::into)
-            .map_err(|_| Refusal::BadCharset)
+            .ok_or(Refusal::BadCharset)
     }
 
     pub fn mailbox(&mut self) -> Parsed<Box<str>> {

@@ -1,7 +1,6 @@
 //! ENVELOPE (RFC 9051 §7.5.2).
 
-use mail::HeaderAddress;
-use mail::summary::EnvelopeFields;
+use mail::summary::{AddressList, EnvelopeFields};
 
 use super::{put, put_nstring};
 
@@ -28,13 +27,10 @@ pub fn put_envelope(out: &mut Vec<u8>, envelope: &EnvelopeFields<'_>) {
     out.push(b')');
 }
 
-fn put_addresses(out: &mut Vec<u8>, addresses: &[HeaderAddress<'_>]) {
-    if addresses.is_empty() {
-        return put(out, "NIL");
-    }
-    out.push(b'(');
-    for address in addresses {
-        out.push(b'(');
+fn put_addresses(out: &mut Vec<u8>, addresses: &AddressList<'_>) {
+    let begin = out.len();
+    for address in addresses.iter() {
+        put(out, if out.len() == begin { "((" } else { "(" });
         put_nstring(out, address.name.as_deref());
         out.push(b' ');
         put_nstring(out, address.route.as_deref());
@@ -44,5 +40,5 @@ fn put_addresses(out: &mut Vec<u8>, addresses: &[HeaderAddress<'_>]) {
         put_nstring(out, address.host.as_deref());
         out.push(b')');
     }
-    out.push(b')');
+    put(out, if out.len() == begin { "NIL" } else { ")" });
 }

@@ -6,13 +6,14 @@ use mail::summary::{Content, EnvelopeFields, Part};
 
 use super::{put, put_envelope, put_nstring, put_number, put_string};
 
-/// `extended` for BODYSTRUCTURE. The recursion is bounded by the summary's depth.
-pub fn put_body_structure(out: &mut Vec<u8>, part: &Part<'_>, extended: bool) {
+/// `extended` for BODYSTRUCTURE. `rev2`: the client enabled IMAP4rev2, whose grammar (RFC 9051 §9 `media-message`) describes
+/// MESSAGE/GLOBAL as it does MESSAGE/RFC822; in IMAP4rev1 it is a basic type. The recursion is bounded by the summary's depth.
+pub fn put_body_structure(out: &mut Vec<u8>, part: &Part<'_>, extended: bool, rev2: bool) {
     out.push(b'(');
     match &part.content {
         Content::Multipart(parts) => {
             for part in parts {
-                put_body_structure(out, part, extended);
+                put_body_structure(out, part, extended, rev2);
             }
             out.push(b' ');
             put_upper(out, &part.media_subtype);
@@ -22,7 +23,7 @@ pub fn put_body_structure(out: &mut Vec<u8>, part: &Part<'_>, extended: bool) {
                 put_extension(out, part);
             }
         }
-        Content::Leaf | Content::Message(_) => {
+        Content::Leaf | Content::Unread | Content::Message(_) => {
             put_upper(out, &part.media_type);
             out.push(b' ');
             put_upper(out, &part.media_subtype);
@@ -36,11 +37,14 @@ pub fn put_body_structure(out: &mut Vec<u8>, part: &Part<'_>, extended: bool) {
             put_upper(out, part.encoding.as_deref().unwrap_or(b"7BIT"));
             out.push(b' ');
             put_number(out, part.body_end - part.body_begin);
-            if let Content::Message(inner) = &part.content {
+            let global = part.media_subtype.eq_ignore_ascii_case(b"global");
+            if let Content::Message(inner) = &part.content
+                && (rev2 || !global)
+            {
                 out.push(b' ');
                 put_envelope(out, &EnvelopeFields::of(&inner.0));
                 out.push(b' ');
-                put_body_structure(out, &inner.1, extended);
+                put_body_structure(out, &inner.1, extended, rev2);
                 out.push(b' ');
                 put_number(out, part.lines);
             } else if part.media_type.eq_ignore_ascii_case(b"text") {
@@ -83,7 +87,12 @@ fn put_languages(out: &mut Vec<u8>, language: Option<&[u8]>) {
     };
     let tags: Vec<&[u8]> = language
         .split(|&byte| byte == b',')
-        .map(<[u8]>::trim_ascii)
+        .map(|tag| {
+            // A comment is not part of the tag.
+            let tag = tag.trim_ascii();
+            let ends = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'(';
+            &tag[..tag.iter().position(ends).unwrap_or(tag.len())]
+        })
         .filter(|tag| !tag.is_empty())
         .collect();
     match tags[..] {

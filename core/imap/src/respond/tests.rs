@@ -1,15 +1,20 @@
 use super::*;
+use crate::client::strict;
 use mail::Summary;
 
 fn structure(raw: &str) -> String {
     let mut out = Vec::new();
-    put_body_structure(&mut out, &Summary::of(raw.as_bytes()).root, true);
+    let summary = Summary::of(raw.as_bytes());
+    strict::verify(raw.as_bytes(), &summary);
+    put_body_structure(&mut out, &summary.root, true, false);
     String::from_utf8(out).unwrap()
 }
 
 fn envelope(raw: &str) -> String {
     let mut out = Vec::new();
-    put_envelope(&mut out, &Summary::of(raw.as_bytes()).envelope());
+    let summary = Summary::of(raw.as_bytes());
+    strict::verify(raw.as_bytes(), &summary);
+    put_envelope(&mut out, &summary.envelope());
     String::from_utf8(out).unwrap()
 }
 
@@ -31,7 +36,7 @@ fn structures_of_sample_messages() {
         (
             "Content-Type: image/png; name=\"a \\\"b\\\".png\"\r\nContent-ID: <i@x>\r\nContent-Description: a picture\r\n\
              Content-Transfer-Encoding: base64\r\nContent-MD5: Q2hlY2s=\r\nContent-Disposition: inline; filename=x.png\r\n\
-             Content-Language: en, de\r\nContent-Location: http://x/y\r\n\r\nAAAA\r\n",
+             Content-Language: en (English), de\r\nContent-Location: http://x/y\r\n\r\nAAAA\r\n",
             r#"("IMAGE" "PNG" ("NAME" "a \"b\".png") "<i@x>" "a picture" "BASE64" 6 "Q2hlY2s=" ("INLINE" ("FILENAME" "x.png")) ("en" "de") "http://x/y")"#,
         ),
         (
@@ -66,6 +71,76 @@ fn structures_of_sample_messages() {
             "{raw}"
         );
     }
+}
+
+/// A delimiter inside a part's header ends the part: what it says of itself must still fit the grammar (RFC 9051 §9).
+#[test]
+fn a_header_cut_short_by_a_delimiter_leaves_a_whole_structure() {
+    let digest =
+        structure("Content-Type: multipart/digest; boundary=o\r\n\r\n--o\r\nX-Y: z\r\n--o--\r\n");
+    let nils = "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)";
+    let message = format!(
+        r#"("MESSAGE" "RFC822" NIL NIL NIL "7BIT" 0 {nils} ("TEXT" "PLAIN" NIL NIL NIL "7BIT" 0 0 NIL NIL NIL NIL) 0 NIL NIL NIL NIL)"#
+    );
+    assert_eq!(
+        digest,
+        format!(r#"({message} "DIGEST" ("BOUNDARY" "o") NIL NIL NIL)"#)
+    );
+    let multipart = structure(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=i\r\n--o--\r\n",
+    );
+    assert!(!multipart.contains("\"MULTIPART\""), "{multipart}");
+    // The inner multipart has the boundary of the outer one, and an embedded message is cut in its own header.
+    let same = structure(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=o\r\n--o\r\n\r\nx\r\n--o--\r\n",
+    );
+    assert!(!same.contains("\"MULTIPART\""), "{same}");
+    let embedded = structure(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\n--o--\r\n",
+    );
+    assert!(embedded.contains(r#"(NIL "in" NIL"#), "{embedded}");
+}
+
+/// Siblings that the strict reader found: a NUL behind a backslash came out in a literal, and message/global is an embedded message
+/// in IMAP4rev2 only.
+#[test]
+fn no_nul_and_no_basic_message_global_leave_us() {
+    assert_eq!(
+        envelope("From: \"a\\\0b\" <a@b>\r\nSubject: x\0y\r\n\r\n")
+            .matches('\0')
+            .count(),
+        0
+    );
+    let raw = b"Content-Type: message/global\r\n\r\nSubject: \xc3\xa4\r\n\r\nx\r\n";
+    let summary = Summary::of(raw);
+    strict::verify(raw, &summary);
+    let mut out = Vec::new();
+    put_body_structure(&mut out, &summary.root, false, true);
+    let strict::Structure::Single {
+        message: Some(message),
+        lines: Some(3),
+        ..
+    } = strict::body(&out, false, true).unwrap()
+    else {
+        panic!("{}", out.escape_ascii())
+    };
+    assert_eq!(message.0.subject.as_deref(), Some("ä".as_bytes()));
+}
+
+/// RFC 2045 §6.1: no encoding named is 7bit (M6). Siblings: only a comment, and a second field that does name one.
+#[test]
+fn an_encoding_that_is_not_named_is_7bit() {
+    for field in ["", " ", " (none)", " ;x=y"] {
+        assert_eq!(
+            structure(&format!("Content-Transfer-Encoding:{field}\r\n\r\nx")),
+            r#"("TEXT" "PLAIN" NIL NIL NIL "7BIT" 1 1 NIL NIL NIL NIL)"#,
+            "{field}"
+        );
+    }
+    assert!(
+        structure("Content-Transfer-Encoding:\r\nContent-Transfer-Encoding: 8bit\r\n\r\nx")
+            .contains("\"8BIT\"")
+    );
 }
 
 #[test]
@@ -139,4 +214,22 @@ fn numbers_are_decimal() {
     put_number(&mut out, 0u32);
     put_number(&mut out, u64::MAX);
     assert_eq!(out, b"018446744073709551615");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Whatever the message, what we say of it keeps to the grammar and to the message.
+    #[test]
+    fn every_structure_keeps_to_the_grammar(
+        pieces in proptest::collection::vec(proptest::sample::select(vec![
+            "Content-Type: ", "multipart/mixed; boundary=b\r\n\r\n", "multipart/digest; boundary=c\r\n", "message/rfc822\r\n\r\n", "boundary=", "b", "\"", "--",
+            "--b\r\n", "--b--\r\n", "\r\n--c\r\n", "--c--\r\n", "\r\n", "\r\n\r\n", "\n", " ", "\t", ":", "From: ", "To: g: a@b;", "a@b", "<", ">", "(", ")", ";", ",",
+            "\\", "[", "\0", "\u{e4}", "Content-Transfer-Encoding:", " base64", "Content-Disposition: x; y=z\r\n", "Content-Language: de, en\r\n", "Subject: s\r\n",
+            "message/global\r\n", "text/html", "Content-ID: <1>\r\n", "x/y\r\n",
+        ]), 0..60)
+    ) {
+        let raw = pieces.concat();
+        strict::verify(raw.as_bytes(), &Summary::of(raw.as_bytes()));
+    }
 }

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use base::cursor::{Reader, Short, Write};
 
 use crate::header::Text;
-use crate::limits::{DEPTH_MAX, PARAMETERS_MAX, PARTS_MAX, SUMMARY_BYTES_MAX};
+use crate::limits::{DEPTH_MAX, PARAMETERS_MAX, SUMMARY_BYTES_MAX, WHOLE_PARTS_MAX};
 
 use super::{Content, Disposition, Part, Summary};
 
-const VERSION: u8 = 1;
+/// 2: `Content::Unread`, and `COMPLETE` speaks of the parts too. What 1 said of parts could be less than there was.
+const VERSION: u8 = 2;
 const COMPLETE: u8 = 1;
 
 /// The bytes are not a summary of this version: the body must be scanned again.
@@ -36,6 +37,10 @@ pub(super) fn encode(summary: &Summary<'_>) -> Vec<u8> {
     out
 }
 
+pub(super) fn is_complete(bytes: &[u8]) -> bool {
+    matches!(bytes, [VERSION, flags, ..] if flags & COMPLETE != 0)
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Summary<'_>, SummaryFault> {
     if bytes.len() > SUMMARY_BYTES_MAX {
         return Err(SummaryFault::Malformed);
@@ -46,7 +51,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Summary<'_>, SummaryFault> {
     }
     let complete = reader.u8()? & COMPLETE != 0;
     let header = text(&mut reader)?;
-    let mut parts_left = PARTS_MAX + 1;
+    // Each multipart may hold the rest of its parts as one more.
+    let mut parts_left = 2 * WHOLE_PARTS_MAX + 2;
     let root = part(&mut reader, DEPTH_MAX + 1, &mut parts_left)?;
     if !reader.is_empty() {
         return Err(SummaryFault::Malformed);
@@ -105,13 +111,14 @@ fn put_part(out: &mut Vec<u8>, part: &Part<'_>) {
     out.put_varint(part.lines.into());
     match &part.content {
         Content::Leaf => out.put_varint(0),
+        Content::Unread => out.put_varint(2),
         Content::Message(inner) => {
             out.put_varint(1);
             put_text(out, &inner.0);
             put_part(out, &inner.1);
         }
         Content::Multipart(parts) => {
-            out.put_varint(1 + parts.len() as u64);
+            out.put_varint(2 + parts.len() as u64);
             for part in parts {
                 put_part(out, part);
             }
@@ -184,8 +191,9 @@ fn part<'a>(
             text(reader)?,
             part(reader, depth_left, parts_left)?,
         ))),
+        2 => Content::Unread,
         more => {
-            let parts = (1..more)
+            let parts = (2..more)
                 .map(|_| part(reader, depth_left, parts_left))
                 .collect::<Result<_, _>>()?;
             Content::Multipart(parts)

@@ -6,13 +6,36 @@ use std::borrow::Cow;
 use memchr::{memchr, memchr_iter};
 
 use crate::header::{self, Parameterised, Text};
-use crate::limits::{
-    BOUNDARY_BYTES_MAX, DEPTH_MAX, KEPT_HEADER_BYTES_MAX, PART_TEXT_BYTES_MAX, PARTS_MAX,
-};
+use crate::limits::*;
 
 use super::{Content, Disposition, ENVELOPE_FIELDS, KEPT_FIELDS, Part, Summary, same};
 
-pub(super) fn summary(raw: &[u8]) -> Summary<'_> {
+/// How much a summary may say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    parts: usize,
+    header_bytes: usize,
+    text_bytes: usize,
+    /// A summary that lists fewer parts than there are is not complete, for a wider one would list more.
+    parts_count: bool,
+}
+
+impl Bounds {
+    pub const KEPT: Bounds = Bounds {
+        parts: KEPT_PARTS_MAX,
+        header_bytes: KEPT_HEADER_BYTES_MAX,
+        text_bytes: KEPT_TEXT_BYTES_MAX,
+        parts_count: true,
+    };
+    pub const WHOLE: Bounds = Bounds {
+        parts: WHOLE_PARTS_MAX,
+        header_bytes: WHOLE_HEADER_BYTES_MAX,
+        text_bytes: WHOLE_TEXT_BYTES_MAX,
+        parts_count: false,
+    };
+}
+
+pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
     // Offsets are 32 bits wide, as RFC822.SIZE is in IMAP4rev1.
     let raw = &raw[..raw.len().min(u32::MAX as usize)];
     let mut scanner = Scanner {
@@ -20,9 +43,10 @@ pub(super) fn summary(raw: &[u8]) -> Summary<'_> {
         at: 0,
         line_feeds: 0,
         boundaries: Vec::new(),
-        parts_left: PARTS_MAX,
-        header_bytes_left: KEPT_HEADER_BYTES_MAX,
-        text_bytes_left: PART_TEXT_BYTES_MAX,
+        parts_left: bounds.parts,
+        header_bytes_left: bounds.header_bytes,
+        text_bytes_left: bounds.text_bytes,
+        parts_count: bounds.parts_count,
         complete: true,
     };
     let (header, root, _) = scanner.entity(&KEPT_FIELDS, DEPTH_MAX, false);
@@ -44,6 +68,7 @@ struct Scanner<'a> {
     parts_left: usize,
     header_bytes_left: usize,
     text_bytes_left: usize,
+    parts_count: bool,
     complete: bool,
 }
 
@@ -58,14 +83,6 @@ enum Stop {
     },
 }
 
-/// Where a body ended: before the line end that belongs to the delimiter, and how many line feeds were before the delimiter.
-struct BodyEnd {
-    stop: Stop,
-    end: usize,
-    line_feeds: usize,
-    delimited: bool,
-}
-
 impl<'a> Scanner<'a> {
     /// The entity that begins at `at`: its kept header fields, the part, and what ended it.
     fn entity(
@@ -76,74 +93,104 @@ impl<'a> Scanner<'a> {
     ) -> (Vec<u8>, Part<'a>, Stop) {
         let header_begin = self.at;
         let early = self.skip_header();
-        let header_end = early
-            .as_ref()
-            .map_or(self.at, |early| early.end.max(header_begin));
+        let header_end = early.map_or(self.at, |stop| self.end_before(stop).max(header_begin));
         let header = &self.raw[header_begin..header_end];
         let kept = self.kept_fields(header, kept);
         let (mut part, boundary) = self.described(header, in_digest);
         part.header_begin = offset(header_begin);
         part.body_begin = offset(header_end);
-        let line_feeds_before = self.line_feeds;
-        let body_end = match early {
-            Some(early) => BodyEnd {
-                line_feeds: line_feeds_before,
-                end: header_end,
-                delimited: false,
-                ..early
-            },
+        part.body_end = part.body_begin;
+        let line_feeds_before = self.line_feeds - line_feeds(&self.raw[header_end..self.at]);
+        let stop = match early {
+            Some(stop) => {
+                self.without_body(&mut part, boundary.is_some(), depth_left);
+                stop
+            }
             None => self.body(&mut part, boundary, depth_left),
         };
-        part.body_end = offset(body_end.end.max(header_end));
-        let body = &self.raw[part.body_begin as usize..part.body_end as usize];
-        let counted = body_end.line_feeds - line_feeds_before;
-        let unfinished = body.last().is_some_and(|&byte| byte != b'\n');
-        let of_delimiter = body_end.delimited && counted > 0;
-        part.lines = offset(counted - usize::from(of_delimiter) + usize::from(unfinished));
-        (kept, part, body_end.stop)
+        // The parts of a container lie within it: an empty last one ends after its empty line, which is not the delimiter's.
+        let inner_end = match &part.content {
+            Content::Leaf | Content::Unread => header_end,
+            Content::Multipart(parts) => parts.last().map_or(0, |last| last.body_end as usize),
+            Content::Message(inner) => inner.1.body_end as usize,
+        };
+        let end = self.end_before(stop).max(header_end).max(inner_end);
+        part.body_end = offset(end);
+        // Counted on the way; what lies between the body and the delimiter is one line end at most.
+        let after = line_feeds(&self.raw[end..self.at]);
+        let unfinished = end > header_end && self.raw[end - 1] != b'\n';
+        part.lines = offset(self.line_feeds - after - line_feeds_before + usize::from(unfinished));
+        (kept, part, stop)
+    }
+
+    /// Where a body ends that `stop` ended: before the line end that belongs to the delimiter (RFC 2046 §5.1.1).
+    fn end_before(&self, stop: Stop) -> usize {
+        let before = &self.raw[..self.at];
+        match stop {
+            Stop::EndOfMessage => self.at,
+            Stop::Delimiter { .. } => before
+                .strip_suffix(b"\r\n")
+                .or_else(|| before.strip_suffix(b"\n"))
+                .unwrap_or(before)
+                .len(),
+        }
+    }
+
+    /// A delimiter cut the header of `part` short: an embedded message is empty, and a multipart has no parts.
+    fn without_body(&mut self, part: &mut Part<'a>, multipart: bool, depth_left: usize) {
+        if multipart {
+            without_parts(part);
+        } else if is_message(part) {
+            if !self.may_look_into(part, depth_left) {
+                return opaque(part);
+            }
+            let mut inner = empty_part(false);
+            inner.header_begin = part.body_begin;
+            inner.body_begin = part.body_begin;
+            inner.body_end = part.body_begin;
+            part.content = Content::Message(Box::new((Cow::Borrowed(b""), inner)));
+        }
+    }
+
+    /// Whether the message in `part` is listed; takes its place among the parts.
+    fn may_look_into(&mut self, part: &Part<'a>, depth_left: usize) -> bool {
+        if depth_left == 0 || is_encoded(part) {
+            return false;
+        }
+        if self.parts_left == 0 {
+            self.complete &= !self.parts_count;
+            return false;
+        }
+        self.parts_left -= 1;
+        true
     }
 
     /// The body of `part`; fills in its content.
-    fn body(
-        &mut self,
-        part: &mut Part<'a>,
-        boundary: Option<Vec<u8>>,
-        depth_left: usize,
-    ) -> BodyEnd {
+    fn body(&mut self, part: &mut Part<'a>, boundary: Option<Vec<u8>>, depth_left: usize) -> Stop {
         if let Some(boundary) = boundary {
             if depth_left == 0 {
                 opaque(part);
+                part.content = Content::Unread;
                 return self.skip_body();
             }
             let digest = part.media_subtype.eq_ignore_ascii_case(b"digest");
-            let (parts, end) = self.multipart(boundary, depth_left, digest);
-            part.content = if parts.is_empty() {
-                opaque_content(part)
+            let (parts, stop) = self.multipart(boundary, depth_left, digest);
+            if parts.is_empty() {
+                without_parts(part);
             } else {
-                Content::Multipart(parts)
-            };
-            return end;
+                part.content = Content::Multipart(parts);
+            }
+            return stop;
         }
-        let encoded = part.encoding.as_ref().is_some_and(|encoding| {
-            encoding.eq_ignore_ascii_case(b"base64")
-                || encoding.eq_ignore_ascii_case(b"quoted-printable")
-        });
         if is_message(part) {
-            if depth_left == 0 || encoded || self.parts_left == 0 {
+            if !self.may_look_into(part, depth_left) {
                 opaque(part);
+                part.content = Content::Unread;
                 return self.skip_body();
             }
-            self.parts_left -= 1;
             let (kept, inner, stop) = self.entity(&ENVELOPE_FIELDS, depth_left - 1, false);
-            let end = inner.body_end as usize;
             part.content = Content::Message(Box::new((Cow::Owned(kept), inner)));
-            let delimited = matches!(stop, Stop::Delimiter { .. });
-            return BodyEnd {
-                stop,
-                end,
-                line_feeds: self.line_feeds,
-                delimited,
-            };
+            return stop;
         }
         self.skip_body()
     }
@@ -153,64 +200,77 @@ impl<'a> Scanner<'a> {
         boundary: Vec<u8>,
         depth_left: usize,
         digest: bool,
-    ) -> (Vec<Part<'a>>, BodyEnd) {
+    ) -> (Vec<Part<'a>>, Stop) {
         let mine = self.boundaries.len();
         self.boundaries.push(boundary);
         let mut parts = Vec::new();
-        let mut last = self.skip_body(); // the preamble
+        let mut stop = self.skip_body(); // the preamble
         while let Stop::Delimiter {
             level,
             closing: false,
-        } = last.stop
+        } = stop
         {
             if level != mine {
                 break;
             }
             self.pass_line();
             if self.parts_left == 0 {
-                last = self.skip_body();
-                continue;
+                let (rest, next) = self.rest_of_parts(mine);
+                parts.push(rest);
+                stop = next;
+                break;
             }
             self.parts_left -= 1;
-            let (_, part, stop) = self.entity(&[], depth_left - 1, digest);
-            let end = part.body_end as usize;
+            let (_, part, next) = self.entity(&[], depth_left - 1, digest);
             parts.push(part);
-            let delimited = matches!(stop, Stop::Delimiter { .. });
-            last = BodyEnd {
-                stop,
-                end,
-                line_feeds: self.line_feeds,
-                delimited,
-            };
+            stop = next;
         }
         self.boundaries.truncate(mine);
         if let Stop::Delimiter {
             level,
             closing: true,
-        } = last.stop
+        } = stop
             && level == mine
         {
             self.pass_line();
-            last = self.skip_body(); // the epilogue
+            stop = self.skip_body(); // the epilogue
         }
-        (parts, last)
+        (parts, stop)
+    }
+
+    /// Everything up to the closing delimiter of `boundaries[mine]` as one part without a header, so that it can be fetched.
+    fn rest_of_parts(&mut self, mine: usize) -> (Part<'a>, Stop) {
+        self.complete &= !self.parts_count;
+        let mut rest = empty_part(false);
+        opaque(&mut rest);
+        rest.content = Content::Unread;
+        rest.header_begin = offset(self.at);
+        rest.body_begin = rest.header_begin;
+        loop {
+            // each turn passes a delimiter line, or ends
+            let stop = self.skip_body();
+            match stop {
+                Stop::Delimiter {
+                    level,
+                    closing: false,
+                } if level == mine => self.pass_line(),
+                _ => {
+                    rest.body_end = offset(self.end_before(stop)).max(rest.body_begin);
+                    return (rest, stop);
+                }
+            }
+        }
     }
 
     /// To the end of the header: past the empty line, or to a delimiter that comes first.
-    fn skip_header(&mut self) -> Option<BodyEnd> {
-        let begin = self.at;
+    fn skip_header(&mut self) -> Option<Stop> {
         loop {
             // until the end of the message
             if self.at == self.raw.len() {
                 return None;
             }
             if let Some(stop) = self.delimiter_here() {
-                return Some(BodyEnd {
-                    stop,
-                    end: self.at.max(begin),
-                    line_feeds: 0,
-                    delimited: false,
-                });
+                return Some(stop);
             }
             let end = header::line_end(self.raw, self.at);
             let empty = matches!(&self.raw[self.at..end], b"\n" | b"\r\n");
@@ -222,43 +282,23 @@ impl<'a> Scanner<'a> {
     }
 
     /// To the next delimiter of any open boundary, or to the end.
-    fn skip_body(&mut self) -> BodyEnd {
-        let begin = self.at;
+    fn skip_body(&mut self) -> Stop {
         if self.boundaries.is_empty() {
-            self.line_feeds += memchr_iter(b'\n', &self.raw[self.at..]).count();
+            self.line_feeds += line_feeds(&self.raw[self.at..]);
             self.at = self.raw.len();
         }
         while self.at < self.raw.len() {
             if let Some(stop) = self.delimiter_here() {
-                let before = &self.raw[begin..self.at];
-                let body = before.strip_suffix(b"\n").unwrap_or(before);
-                let body = if body.len() < before.len() {
-                    body.strip_suffix(b"\r").unwrap_or(body)
-                } else {
-                    body
-                };
-                let delimited = body.len() < before.len();
-                return BodyEnd {
-                    stop,
-                    end: begin + body.len(),
-                    line_feeds: self.line_feeds,
-                    delimited,
-                };
+                return stop;
             }
             self.pass_line();
         }
-        BodyEnd {
-            stop: Stop::EndOfMessage,
-            end: self.at,
-            line_feeds: self.line_feeds,
-            delimited: false,
-        }
+        Stop::EndOfMessage
     }
 
     /// Past the line we are at.
     fn pass_line(&mut self) {
-        let end = memchr(b'\n', &self.raw[self.at..]).map_or(self.raw.len(), |at| self.at + at + 1);
-        self.advance(end);
+        self.advance(header::line_end(self.raw, self.at));
     }
 
     fn advance(&mut self, to: usize) {
@@ -268,34 +308,33 @@ impl<'a> Scanner<'a> {
         self.at = to;
     }
 
-    /// Is the line at `at` a delimiter (RFC 2046 §5.1.1)? Inner boundaries are asked first.
+    /// Is the line at `at` a delimiter (RFC 2046 §5.1.1)? A line that is nothing but one counts first, of the inner boundaries before
+    /// the outer ones. Else it is enough that the line begins with a boundary, as the note to implementors says; the longest one
+    /// counts, and where several are open, the character behind it must not be one of a boundary's: it may be another boundary that was closed.
     fn delimiter_here(&self) -> Option<Stop> {
-        let line = self.raw[self.at..].strip_prefix(b"--")?;
         if self.boundaries.is_empty() {
             return None;
         }
-        let end = header::line_end(line, 0);
-        let line = trim_end(&line[..end]);
+        let line = self.raw[self.at..].strip_prefix(b"--")?;
+        let line = trim_end(&line[..header::line_end(line, 0)]);
+        let mut longest: Option<(usize, &[u8])> = None;
         for (level, boundary) in self.boundaries.iter().enumerate().rev() {
-            if let Some(rest) = line.strip_prefix(&boundary[..]) {
-                match rest {
-                    b"" => {
-                        return Some(Stop::Delimiter {
-                            level,
-                            closing: false,
-                        });
-                    }
-                    b"--" => {
-                        return Some(Stop::Delimiter {
-                            level,
-                            closing: true,
-                        });
-                    }
-                    _ => {}
-                }
+            let Some(rest) = line.strip_prefix(&boundary[..]) else {
+                continue;
+            };
+            if matches!(rest, b"" | b"--") {
+                let closing = !rest.is_empty();
+                return Some(Stop::Delimiter { level, closing });
+            }
+            if longest.is_none_or(|(_, other)| rest.len() < other.len()) {
+                longest = Some((level, rest));
             }
         }
-        None
+        let (level, rest) = longest?;
+        let closing = rest.starts_with(b"--");
+        let behind = if closing { &rest[2..] } else { rest };
+        let unsure = self.boundaries.len() > 1 && behind.first().is_some_and(is_boundary_char);
+        (!unsure).then_some(Stop::Delimiter { level, closing })
     }
 
     fn kept_fields(&mut self, header: &[u8], names: &[&str]) -> Vec<u8> {
@@ -342,6 +381,7 @@ impl<'a> Scanner<'a> {
             }
             if same(name, "Disposition") {
                 let parsed = Parameterised::parse(field.value);
+                self.complete &= !parsed.cut;
                 if part.disposition.is_none() && !parsed.value.is_empty() {
                     part.disposition = Some(Disposition {
                         kind: self.text(parsed.value.into()),
@@ -360,14 +400,17 @@ impl<'a> Scanner<'a> {
                 () => continue,
             };
             if slot.is_none() {
-                let text = match () {
-                    // Comments and white space are no part of an encoding's name.
-                    () if same(name, "Transfer-Encoding") => {
-                        Cow::Owned(Parameterised::parse(field.value).value)
-                    }
-                    () => header::unfold(field.value),
+                let encoding = same(name, "Transfer-Encoding");
+                let text = if encoding {
+                    // Comments and white space are not part of an encoding's name.
+                    Cow::Owned(Parameterised::parse(field.value).value)
+                } else {
+                    header::unfold(field.value)
                 };
-                *slot = Some(self.text(text));
+                // RFC 2045 §6.1: a field that names no encoding is as none.
+                if !(encoding && text.is_empty()) {
+                    *slot = Some(self.text(text));
+                }
             }
         }
         (part, boundary)
@@ -376,6 +419,7 @@ impl<'a> Scanner<'a> {
     /// RFC 2045 §5.2: a type that cannot be read is text/plain.
     fn content_type(&mut self, part: &mut Part<'a>, value: &[u8]) -> Option<Vec<u8>> {
         let parsed = Parameterised::parse(value);
+        self.complete &= !parsed.cut;
         let slash = memchr(b'/', &parsed.value)?;
         let (main, sub) = (&parsed.value[..slash], &parsed.value[slash + 1..]);
         if main.is_empty() || sub.is_empty() {
@@ -403,6 +447,7 @@ impl<'a> Scanner<'a> {
     /// `text`, or nothing of it when the room for descriptions is used up.
     fn text(&mut self, text: Text<'a>) -> Text<'a> {
         if text.len() > self.text_bytes_left {
+            self.complete = false;
             return Cow::Borrowed(b"");
         }
         self.text_bytes_left -= text.len();
@@ -446,9 +491,19 @@ fn empty_part<'a>(in_digest: bool) -> Part<'a> {
     }
 }
 
+/// RFC 2046 §5.2.1, and RFC 6532 §3.7 message/global.
 fn is_message(part: &Part<'_>) -> bool {
     part.media_type.eq_ignore_ascii_case(b"message")
-        && part.media_subtype.eq_ignore_ascii_case(b"rfc822")
+        && (part.media_subtype.eq_ignore_ascii_case(b"rfc822")
+            || part.media_subtype.eq_ignore_ascii_case(b"global"))
+}
+
+/// The offsets of what is in an encoded part would not be the message's.
+fn is_encoded(part: &Part<'_>) -> bool {
+    part.encoding.as_ref().is_some_and(|encoding| {
+        encoding.eq_ignore_ascii_case(b"base64")
+            || encoding.eq_ignore_ascii_case(b"quoted-printable")
+    })
 }
 
 /// A container that is not looked into must not look like one to the client.
@@ -458,9 +513,20 @@ fn opaque(part: &mut Part<'_>) {
     part.parameters = Vec::new();
 }
 
-fn opaque_content<'a>(part: &mut Part<'a>) -> Content<'a> {
-    opaque(part);
-    Content::Leaf
+/// A multipart whose boundary never comes is shown as the text that it most likely is.
+fn without_parts(part: &mut Part<'_>) {
+    part.media_type = Cow::Borrowed(b"text");
+    part.media_subtype = Cow::Borrowed(b"plain");
+    part.parameters = Vec::new();
+}
+
+/// RFC 2046 §5.1.1 bcharsnospace.
+fn is_boundary_char(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte)
+}
+
+fn line_feeds(bytes: &[u8]) -> usize {
+    memchr_iter(b'\n', bytes).count()
 }
 
 fn trim_end(mut bytes: &[u8]) -> &[u8] {

@@ -88,7 +88,7 @@ fn a_message_without_structure_is_text() {
 }
 
 #[test]
-fn a_multipart_without_boundary_is_text_and_one_without_parts_is_opaque() {
+fn a_multipart_without_boundary_or_without_parts_is_text() {
     let none = Summary::of(b"Content-Type: multipart/mixed\r\n\r\nhello\r\n");
     assert_eq!(
         (&*none.root.media_type, &none.root.content),
@@ -97,8 +97,14 @@ fn a_multipart_without_boundary_is_text_and_one_without_parts_is_opaque() {
     let empty = Summary::of(b"Content-Type: multipart/mixed; boundary=b\r\n\r\nhello\r\n");
     assert_eq!(
         (&*empty.root.media_type, &empty.root.content),
-        (&b"application"[..], &Content::Leaf)
+        (&b"text"[..], &Content::Leaf)
     );
+    assert_eq!(empty.root.lines, 1);
+    assert!(crate::text::any_text(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\nhello\r\n",
+        crate::text::Scope::Body,
+        &mut |text| text.contains("hello")
+    ));
 }
 
 #[test]
@@ -110,6 +116,34 @@ fn a_part_that_ends_inside_its_header_is_empty() {
         (&*part.media_type, part.body_begin, part.lines),
         (&b"image"[..], part.body_end, 0)
     );
+}
+
+/// RFC 2046 §5.1.1: the line end before a delimiter belongs to the delimiter, also when the line before is an inner delimiter (M5).
+#[test]
+fn a_container_directly_before_a_delimiter_ends_before_its_line_end() {
+    let message =
+        "Subject: s\r\nContent-Type: multipart/mixed; boundary=j\r\n\r\n--j\r\n\r\ny\r\n--j--";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: message/rfc822\r\n\r\n{message}\r\n--o--\r\n"
+    );
+    let summary = Summary::of(raw.as_bytes());
+    let part = &parts(&summary.root)[0];
+    assert_eq!(body(raw.as_bytes(), part), message.as_bytes());
+    assert_eq!((message.len(), part.lines), (72, 7));
+    // The same with a multipart directly inside, with LF alone, and with a part that is nothing but its delimiter.
+    let inner = "--j\n\ny\n--j--";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=o\n\n--o\nContent-Type: multipart/mixed; boundary=j\n\n{inner}\n--o--\n"
+    );
+    let summary = Summary::of(raw.as_bytes());
+    assert_eq!(
+        body(raw.as_bytes(), &parts(&summary.root)[0]),
+        inner.as_bytes()
+    );
+    let raw = b"Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: multipart/mixed; boundary=j\r\n\r\n--j\r\n--o--\r\n";
+    let summary = Summary::of(raw);
+    let inner = &parts(&summary.root)[0];
+    assert_eq!(inner.body_end, parts(inner)[0].body_end);
 }
 
 #[test]
@@ -128,7 +162,11 @@ fn nesting_and_part_counts_are_bounded() {
         many.extend_from_slice(b"--b\r\nContent-Type: a/bcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefgh; x=y\r\n\r\n\r\n");
     }
     let summary = Summary::of(&many);
-    assert_eq!(parts(&summary.root).len(), crate::limits::PARTS_MAX);
+    assert_eq!(
+        parts(&summary.root).len(),
+        crate::limits::KEPT_PARTS_MAX + 1
+    );
+    assert!(!summary.complete);
     assert_eq!(Summary::decode(&summary.encode()), Ok(summary));
     let messages = b"Content-Type: message/rfc822\r\n\r\n".repeat(500);
     let summary = Summary::of(&messages);
@@ -144,6 +182,113 @@ fn a_header_too_long_to_keep_says_so() {
     let summary = Summary::of(raw.as_bytes());
     assert!(!summary.complete);
     assert_eq!(&*summary.header, b"Subject: a\r\nFrom: b@c\r\n");
+}
+
+/// RFC 2046 §5.1.1, note to implementors (M8): words behind a boundary do not hide it, and an inner boundary that begins with the
+/// outer one is still the inner.
+#[test]
+fn a_delimiter_with_words_behind_it_is_one() {
+    let bodies = |raw: &'static [u8]| -> Vec<&'static [u8]> {
+        let summary = Summary::of(raw);
+        parts(&summary.root)
+            .iter()
+            .map(|part| body(raw, part))
+            .collect()
+    };
+    assert_eq!(
+        bodies(
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b trailing words\r\n\r\none\r\n--b\t;x\r\n\r\ntwo\r\n--b-- end\r\nepilogue\r\n"
+        ),
+        [&b"one"[..], b"two"]
+    );
+    // With one boundary open, its appearing is enough.
+    assert_eq!(
+        bodies(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--bX\r\n\r\none\r\n--b--\r\n"),
+        [b"one"]
+    );
+    // `b1` is open inside `b`: its lines are its own, and after it was closed a stray one is text.
+    let raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: multipart/mixed; boundary=b1\r\n\r\n\
+        --b1 words\r\n\r\ninner\r\n--b12\r\nstill inner\r\n--b1--\r\n--b words\r\n\r\nouter\r\n--b--\r\n";
+    let summary = Summary::of(raw);
+    let outer = parts(&summary.root);
+    assert_eq!(outer.len(), 2);
+    assert_eq!(
+        body(raw, &parts(&outer[0])[0]),
+        b"inner\r\n--b12\r\nstill inner"
+    );
+    assert_eq!(body(raw, &outer[1]), b"outer");
+}
+
+/// Unknown is not absent (M2): past each bound of what is kept the summary says so, and the whole one knows.
+#[test]
+fn what_is_not_kept_is_read_again() {
+    let to = "x@example.org, ".repeat(3_000);
+    let raw = format!("Subject: a\r\nTo: {to}\r\n\r\n");
+    assert!(!Summary::of(raw.as_bytes()).complete);
+    let whole = Summary::whole(raw.as_bytes());
+    assert!(whole.complete && Summary::is_complete(&whole.encode()));
+    assert_eq!(whole.envelope().to.iter().count(), 3_000);
+    // An embedded message's fields come out of the same room.
+    let raw = format!("Content-Type: message/rfc822\r\n\r\nTo: {to}\r\n\r\n");
+    assert!(!Summary::of(raw.as_bytes()).complete);
+    let Content::Message(inner) = Summary::whole(raw.as_bytes()).root.content else {
+        panic!()
+    };
+    assert_eq!(EnvelopeFields::of(&inner.0).to.iter().count(), 3_000);
+    // Parameters, by bytes.
+    let raw = format!("Content-Type: a/b; x={}\r\n\r\n", "y".repeat(70_000));
+    assert!(!Summary::of(raw.as_bytes()).complete);
+    assert_eq!(
+        Summary::whole(raw.as_bytes()).root.parameters[0].1.len(),
+        70_000
+    );
+    // Parts: all of them, and each with its own type.
+    let part = "--b\r\nContent-Type: image/png\r\n\r\nx\r\n";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}--b--\r\n",
+        part.repeat(1_500)
+    );
+    let kept = Summary::of(raw.as_bytes());
+    assert!(!kept.complete);
+    let whole = Summary::whole(raw.as_bytes());
+    assert!(whole.complete);
+    assert_eq!(parts(&whole.root).len(), 1_500);
+    assert_eq!(Summary::decode(&whole.encode()), Ok(whole));
+}
+
+/// Even the whole summary ends somewhere; what it says then is true.
+#[test]
+fn what_is_past_every_bound_is_shown_as_octets_or_named_incomplete() {
+    let rest = "--b\r\n\r\nlast\r\n--b\r\n\r\nlast of all";
+    let raw = format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{}{rest}\r\n--b--\r\nepilogue",
+        "--b\r\n\r\nx\r\n".repeat(crate::limits::WHOLE_PARTS_MAX)
+    );
+    let whole = Summary::whole(raw.as_bytes());
+    assert!(whole.complete);
+    let last = parts(&whole.root).last().unwrap();
+    assert_eq!(
+        (&*last.media_type, body(raw.as_bytes(), last)),
+        (&b"application"[..], &rest.as_bytes()["--b\r\n".len()..])
+    );
+    let subject = "s".repeat(crate::limits::WHOLE_HEADER_BYTES_MAX);
+    assert!(!Summary::whole(format!("Subject: {subject}\r\n\r\n").as_bytes()).complete);
+    let many = format!("Content-Type: a/b{}\r\n\r\n", "; x=y".repeat(1_001));
+    assert!(!Summary::whole(many.as_bytes()).complete);
+    // Depth: the innermost container is octets.
+    let mut deep = String::new();
+    for _ in 0..crate::limits::DEPTH_MAX + 1 {
+        deep += "Content-Type: message/rfc822\r\n\r\n";
+    }
+    let whole = Summary::whole(deep.as_bytes());
+    let mut part = &whole.root;
+    while let Content::Message(inner) = &part.content {
+        part = &inner.1;
+    }
+    assert_eq!(
+        (&*part.media_type, &part.content),
+        (&b"application"[..], &Content::Unread)
+    );
 }
 
 /// The shape of a message: type and raw size of each part, depth first.
@@ -239,7 +384,7 @@ proptest! {
         let encoded = summary.encode();
         prop_assert_eq!(Summary::decode(&encoded), Ok(summary.clone()));
         summary.envelope();
-        crate::text::any_body_text(raw.as_bytes(), &mut |_| false);
+        crate::text::any_text(raw.as_bytes(), crate::text::Scope::Text, &mut |_| false);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Wanted {
     /// \Seen is set on the way.
     sets_seen: bool,
     flags_listed: bool,
+    /// The client enabled IMAP4rev2.
+    rev2: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,7 @@ enum Bodies {
 }
 
 impl Wanted {
-    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool) -> Wanted {
+    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool, rev2: bool) -> Wanted {
         // RFC 9051 §6.4.9: UID FETCH always says the UID.
         if uid && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
@@ -67,8 +69,14 @@ impl Wanted {
             },
             sets_seen: !read_only && items.iter().any(FetchItem::sets_seen),
             flags_listed: items.contains(&FetchItem::Flags),
+            rev2,
             items,
         }
+    }
+
+    /// The bodies that are read are those of whole messages, not only headers.
+    fn whole_bodies(&self) -> bool {
+        self.bodies == Bodies::Always
     }
 
     fn messages_per_chunk(&self) -> usize {
@@ -222,22 +230,22 @@ impl Imap {
         chunk.bodies = bodies.into_iter().map(Some).collect();
         chunk.flagged(flagged);
         if wanted.bodies == Bodies::Sometimes {
-            self.load_incomplete(&mut chunk).await?;
+            self.load_incomplete(&mut chunk, ahead).await?;
         }
         let read = chunk.bodies.iter().flatten().count();
         self.counters.bodies_read.fetch_add(read as u64, Relaxed);
         Ok(chunk)
     }
 
-    /// The bodies of messages whose summary does not hold what is asked: headers past the summary's bound, or a summary
-    /// that cannot be read.
-    async fn load_incomplete(&self, chunk: &mut Chunk) -> Result<(), Failure> {
+    /// Whole summaries in place of those that do not hold what is asked: a header or a list of parts past the bounds of what is kept,
+    /// or a summary that cannot be read. Where even the whole one does not, the header is kept for HEADER.FIELDS.
+    ///
+    /// What is gathered stays within `BODY_BYTES_PER_READ_MAX` and one message: the rest of the chunk goes back to `ahead`.
+    async fn load_incomplete(&self, chunk: &mut Chunk, ahead: &mut Ahead) -> Result<(), Failure> {
         let complete = |summary: &Result<Bytes, MailboxFault>| {
-            let decoded = summary
+            summary
                 .as_ref()
-                .ok()
-                .and_then(|bytes| Summary::decode(bytes).ok());
-            decoded.is_some_and(|summary| summary.complete)
+                .is_ok_and(|bytes| Summary::is_complete(bytes))
         };
         let indexes: Vec<usize> = (0..chunk.messages.len())
             .filter(|&index| !complete(&chunk.summaries[index]))
@@ -246,20 +254,39 @@ impl Imap {
             return Ok(());
         }
         chunk.bodies = vec![None; chunk.messages.len()];
+        let mut gathered = 0;
         for index in indexes {
+            if gathered > BODY_BYTES_PER_READ_MAX {
+                chunk.give_back(index, ahead);
+                break;
+            }
             // One by one: this is rare, and each may be large.
             let message = &chunk.messages[index].1;
+            let _charge = self
+                .memory(message.size_bytes as usize)
+                .await
+                .ok_or(Failure::Busy)?;
             let body = [message.body.clone()];
             let mut bodies = self
                 .owner
                 .ask(move |mailboxes| async move { mailboxes.bodies(&body).await })
                 .await?;
-            // Only the header is needed of it.
-            let header = bodies.pop().expect("one for one").map(|body| {
-                let end = memchr::memmem::find(&body, b"\r\n\r\n").map_or(body.len(), |at| at + 4);
-                Bytes::copy_from_slice(&body[..end])
-            });
-            chunk.bodies[index] = Some(header);
+            let body = match bodies.pop().expect("one for one") {
+                Ok(body) => body,
+                Err(fault) => {
+                    chunk.bodies[index] = Some(Err(fault));
+                    continue;
+                }
+            };
+            let whole = Summary::whole(&body);
+            if !whole.complete {
+                let header = &body[..whole.root.body_begin as usize];
+                gathered += header.len();
+                chunk.bodies[index] = Some(Ok(Bytes::copy_from_slice(header)));
+            }
+            let whole = Bytes::from(whole.encode());
+            gathered += whole.len();
+            chunk.summaries[index] = Ok(whole);
         }
         Ok(())
     }
@@ -375,6 +402,15 @@ impl Ahead {
 }
 
 impl Chunk {
+    /// The messages from `index` on are read with the next chunk.
+    fn give_back(&mut self, index: usize, ahead: &mut Ahead) {
+        for message in self.messages.drain(index..).rev() {
+            ahead.ready.push_front(message);
+        }
+        self.summaries.truncate(index);
+        self.bodies.truncate(index);
+    }
+
     /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says
     /// "implicitly"); the client sees that the flag is not there.
     fn flagged(&mut self, flagged: Result<Vec<Message>, MailboxFault>) {

@@ -143,6 +143,12 @@ impl Session {
             return self.refuse(Refusal::NestedMail, output);
         }
         if transaction.envelope.recipients.len() >= self.config.limits.recipients_max {
+            // A pipelining sender has said the rest of its recipients before it sees the first 452 (RFC 5321 §4.5.3.1.10): as many again
+            // are free, then each is an error.
+            self.excess_recipients += 1;
+            if self.excess_recipients as usize > self.config.limits.recipients_max {
+                return self.refuse(Refusal::TooManyRecipients, output);
+            }
             Refusal::TooManyRecipients.reply().write(output);
             return None;
         }

@@ -45,11 +45,16 @@ impl FetchLine<'_> {
             Some(Err(fault)) => return Err(fault.clone().into()),
             None => None,
         };
-        // A summary that cannot be read is made again when the body is at hand.
+        // A summary that cannot be read, or does not say everything, is made again when the body is at hand.
         let summary = match (read.summary, body) {
             (None, _) => None,
-            (Some(Ok(bytes)), _) if let Ok(summary) = Summary::decode(bytes) => Some(summary),
-            (Some(_), Some(body)) => Some(Summary::of(body)),
+            (Some(Ok(bytes)), body)
+                if let Ok(summary) = Summary::decode(bytes)
+                    && (summary.complete || body.is_none() || !wanted.whole_bodies()) =>
+            {
+                Some(summary)
+            }
+            (Some(_), Some(body)) => Some(Summary::whole(body)),
             (Some(Err(fault)), None) => return Err(fault.clone().into()),
             (Some(Ok(_)), None) => return Err(MailboxFault::Damaged.into()),
         };
@@ -60,7 +65,7 @@ impl FetchLine<'_> {
             if index > 0 {
                 self.out.push(b' ');
             }
-            self.put_item(item, message, summary.as_ref(), body)?;
+            self.put_item(item, message, summary.as_ref(), body, wanted.rev2)?;
         }
         // RFC 9051 §6.4.5: flags that change on the way are told.
         if read.newly_seen && !wanted.flags_listed {
@@ -77,8 +82,17 @@ impl FetchLine<'_> {
         message: &Message,
         summary: Option<&Summary<'_>>,
         body: Option<&Bytes>,
+        rev2: bool,
     ) -> Result<(), Failure> {
         let known = || summary.expect("`Wanted` asked for the summary");
+        // RFC 9051 §7.5.2: NIL is for what is absent. What cannot be told whole is refused, and `BODY[]` has it.
+        let all_known = || match known() {
+            summary if summary.complete => Ok(summary),
+            _ => Err(Failure::No(
+                "LIMIT",
+                "a message has a header too long for ENVELOPE and BODYSTRUCTURE",
+            )),
+        };
         match item {
             FetchItem::Uid => {
                 put(self.out, "UID ");
@@ -102,15 +116,15 @@ impl FetchLine<'_> {
             }
             FetchItem::Envelope => {
                 put(self.out, "ENVELOPE ");
-                put_envelope(self.out, &known().envelope());
+                put_envelope(self.out, &all_known()?.envelope());
             }
             FetchItem::BodyStructureBasic => {
                 put(self.out, "BODY ");
-                put_body_structure(self.out, &known().root, false);
+                put_body_structure(self.out, &all_known()?.root, false, rev2);
             }
             FetchItem::BodyStructure => {
                 put(self.out, "BODYSTRUCTURE ");
-                put_body_structure(self.out, &known().root, true);
+                put_body_structure(self.out, &all_known()?.root, true, rev2);
             }
             FetchItem::Rfc822 => {
                 put(self.out, "RFC822 ");
