@@ -135,6 +135,17 @@ pub struct Message {
     pub body: BodyRef,
 }
 
+/// One message after its flags were changed, and what a session may conclude that knew it before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flagged {
+    /// At its present state.
+    pub message: Message,
+    /// The message's modification sequence right before the change. `None`: the mailbox does not remember.
+    pub before: Option<ModSeq>,
+    /// The message was not changed after this change.
+    pub is_last: bool,
+}
+
 /// What a session sees of a mailbox at one modification sequence. Messages ascend by UID.
 #[derive(Debug, Clone)]
 pub struct View {

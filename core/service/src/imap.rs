@@ -18,10 +18,13 @@
 mod fault;
 mod fetch;
 mod folders;
+mod known;
 pub mod limits;
 mod login;
 mod messages;
 mod numbering;
+#[cfg(test)]
+mod sample;
 mod search;
 mod selected;
 mod watch;

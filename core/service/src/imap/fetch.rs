@@ -130,10 +130,9 @@ impl Imap {
                 Ok(chunk) => chunk,
                 Err(failure) => return Ok(Err(failure)),
             };
-            selected.told(&chunk.seen());
             let sent;
             (sent, next) = tokio::join!(
-                self.send_chunk(chunk, &wanted, out, connection, &mut troubles),
+                self.send_chunk(selected, chunk, &wanted, out, connection, &mut troubles),
                 self.load(id, &wanted, &mut ahead),
             );
             sent?;
@@ -266,6 +265,7 @@ impl Imap {
 
     async fn send_chunk(
         &self,
+        selected: &mut Selected,
         chunk: Chunk,
         wanted: &Wanted,
         out: &mut Vec<u8>,
@@ -289,6 +289,10 @@ impl Imap {
             match line.put_message(*number, message, &read, wanted) {
                 Ok(()) => {
                     let direct = line.direct;
+                    // Only now: a message that could not be read sent no flags.
+                    if wanted.flags_listed || read.newly_seen {
+                        selected.known.sent(message);
+                    }
                     send_with(out, direct, connection).await?;
                 }
                 Err(failure) => {
@@ -392,16 +396,5 @@ impl Chunk {
                 *message = new;
             }
         }
-    }
-
-    /// The messages whose new flags the client is told in their FETCH lines.
-    fn seen(&self) -> Vec<Message> {
-        let is_seen = |message: &&Message| self.seen.binary_search(&message.uid).is_ok();
-        self.messages
-            .iter()
-            .map(|(_, message)| message)
-            .filter(is_seen)
-            .cloned()
-            .collect()
     }
 }

@@ -8,7 +8,7 @@ use imap::command::StoreChange;
 use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
 use mail::{Flags, InternalDate, Summary, SystemFlags, Uid, UidValidity};
-use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Recipient};
+use mailbox::{AccountId, Delivery, FlagChange, Flagged, MailboxFault, MailboxId, Recipient};
 use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
 
@@ -91,20 +91,24 @@ impl Imap {
             StoreChange::Add => FlagChange::Add,
             StoreChange::Remove => FlagChange::Remove,
         };
-        let messages = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.flag(id, &uids, change, &flags).await })
-            .await??;
-        if !wanted.silent {
-            for message in &messages {
+        let flagged =
+            self.owner
+                .ask(move |mailboxes| async move {
+                    mailboxes.change_flags(id, &uids, change, &flags).await
+                })
+                .await??;
+        if wanted.silent {
+            selected.known.asked(&flagged, change);
+        } else {
+            for Flagged { message, .. } in &flagged {
                 if let Some(number) = selected.numbering.number_of(message.uid.0) {
                     put_flags_line(out, number, message);
+                    selected.known.sent(message);
                 }
             }
         }
-        selected.told(&messages);
         // RFC 2180 §4.2: a message that another session expunged has no flags to set.
-        if messages.len() < count && !wanted.uid {
+        if flagged.len() < count && !wanted.uid {
             return Err(Failure::No(
                 "EXPUNGEISSUED",
                 "some of the messages are gone",

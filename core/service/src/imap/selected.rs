@@ -3,29 +3,26 @@
 //! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
 //! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
 
-use std::collections::HashMap;
-
 use imap::respond::{put, put_flags, put_number, put_reply};
 use imap::sequence::SequenceSet;
-use mail::{ModSeq, Uid};
+use mail::Uid;
 use mailbox::{Changes, MailboxId, Message, Opening};
 
 use crate::owner::Owner;
 
 use super::fault::Failure;
+use super::known::Known;
 use super::numbering::Numbering;
 use super::watch::Watching;
 
 pub struct Selected {
     pub id: MailboxId,
     pub numbering: Numbering,
+    /// What the client knows of flags.
+    pub known: Known,
     watching: Watching,
-    /// All up to here was told, but for `expunged`.
-    modseq: ModSeq,
     /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH).
     expunged: Vec<Uid>,
-    /// What the client saw of its own changes; it is not told again.
-    told: HashMap<Uid, ModSeq>,
     /// Messages came or went, and it was told beside the answer to something else: see `put_size_again`.
     told_beside: bool,
 }
@@ -47,9 +44,9 @@ impl Selected {
             id,
             numbering: Numbering::of_runs(&opening.uids),
             watching,
-            modseq: opening.status.highest_modseq,
+            // SELECT sends no flags: the client asks for those it wants.
+            known: Known::new(opening.status.highest_modseq),
             expunged: Vec::new(),
-            told: HashMap::new(),
             told_beside: false,
         }
     }
@@ -72,16 +69,6 @@ impl Selected {
     /// Resolves when there may be something to tell.
     pub async fn rung(&self) {
         self.watching.rung().await;
-    }
-
-    /// The client has seen, or does not want to see, the present flags of `messages`.
-    pub fn told(&mut self, messages: &[Message]) {
-        // What is not newer than the last look is not told anyway.
-        let newer = messages
-            .iter()
-            .filter(|message| message.modseq > self.modseq)
-            .map(|message| (message.uid, message.modseq));
-        self.told.extend(newer);
     }
 
     /// (number, UID) of the messages that `set` names; a number beyond the mailbox is the client's error.
@@ -107,7 +94,7 @@ impl Selected {
         out: &mut Vec<u8>,
     ) -> Result<(), Gone> {
         if self.watching.take() {
-            let (id, modseq) = (self.id, self.modseq);
+            let (id, modseq) = (self.id, self.known.up_to());
             let changes = owner
                 .ask(move |mailboxes| async move { mailboxes.changes(id, modseq).await })
                 .await;
@@ -126,8 +113,6 @@ impl Selected {
     }
 
     fn tell_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
-        assert!(changes.highest_modseq >= self.modseq);
-        self.modseq = changes.highest_modseq;
         let highest = self.numbering.highest_uid();
         let first_new = changes
             .changed
@@ -136,7 +121,7 @@ impl Selected {
         self.tell_new(new, out);
         self.tell_flags(known, out);
         self.expunged.extend(changes.expunged);
-        self.told.clear();
+        self.known.caught_up(changes.highest_modseq);
     }
 
     /// The long way: the mailbox does not remember what happened since.
@@ -149,7 +134,7 @@ impl Selected {
             self.watching.put_back();
             return Ok(());
         };
-        let before = self.modseq;
+        let before = self.known.up_to();
         let changed: Vec<Message> = view
             .messages
             .iter()
@@ -196,7 +181,7 @@ impl Selected {
 
     fn tell_flags(&mut self, changed: &[Message], out: &mut Vec<u8>) {
         for message in changed {
-            if self.told.get(&message.uid) == Some(&message.modseq) {
+            if self.known.knows(message) {
                 continue;
             }
             if let Some(number) = self.numbering.number_of(message.uid.0) {

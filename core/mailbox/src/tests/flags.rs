@@ -1,0 +1,104 @@
+//! What a session may conclude from the answer to a change of flags.
+
+use super::*;
+use mail::ModSeq;
+
+/// (UID, modification sequence before, is it the last change)
+fn facts(flagged: &[Flagged]) -> Vec<(u32, Option<ModSeq>, bool)> {
+    let fact = |flagged: &Flagged| (flagged.message.uid.0, flagged.before, flagged.is_last);
+    flagged.iter().map(fact).collect()
+}
+
+#[test]
+fn the_answer_says_which_state_was_changed() {
+    let rig = Rig::new(71);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        for number in 0..2 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let view = mailboxes.view(inbox).await.unwrap();
+        let [one, two] = [0, 1].map(|index| view.messages[index].modseq);
+        let seen = flags(SystemFlags::SEEN);
+        let flagged = mailboxes
+            .change_flags(inbox, &[Uid(2)], FlagChange::Add, &seen)
+            .await
+            .unwrap();
+        assert_eq!(facts(&flagged), [(2, Some(two), true)]);
+        let two = flagged[0].message.modseq;
+        // One message changes, the other one had the flag already.
+        let flagged = mailboxes
+            .change_flags(inbox, &[Uid(1), Uid(2)], FlagChange::Add, &seen)
+            .await
+            .unwrap();
+        assert_eq!(
+            facts(&flagged),
+            [(1, Some(one), true), (2, Some(two), true)]
+        );
+        assert_eq!(flagged[1].message.modseq, two);
+    });
+}
+
+#[test]
+fn changes_that_overtake_each_other_say_so() {
+    let rig = Rig::new(72);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        for number in 0..2 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let before = mailboxes.view(inbox).await.unwrap();
+        let before = [0, 1].map(|index| before.messages[index].modseq);
+        // The second is given its number while the first is on its way to the log.
+        let (both, [one, two]) = (
+            [Uid(1), Uid(2)],
+            [SystemFlags::SEEN, SystemFlags::FLAGGED].map(flags),
+        );
+        let (first, second) = futures_of(
+            mailboxes.change_flags(inbox, &both[..1], FlagChange::Add, &one),
+            mailboxes.change_flags(inbox, &both, FlagChange::Add, &two),
+        )
+        .await;
+        let (first, second) = (first.unwrap(), second.unwrap());
+        let [ours, theirs] = [ModSeq(before[1].0 + 1), ModSeq(before[1].0 + 2)];
+        assert_eq!(second[0].message.modseq, theirs);
+        assert_eq!(
+            facts(&second),
+            [(1, Some(ours), true), (2, Some(before[1]), true)]
+        );
+        // Whether the first hears of it depends on when it looks; what it says must be true.
+        assert_eq!(first[0].before, Some(before[0]));
+        assert_eq!(first[0].is_last, first[0].message.modseq == ours);
+    });
+}
+
+/// Both at once on this thread, polled in this order.
+async fn futures_of<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+    use std::task::Poll;
+    let (mut one, mut other) = (Box::pin(one), Box::pin(other));
+    let (mut first, mut second) = (None, None);
+    std::future::poll_fn(move |context| {
+        if first.is_none()
+            && let Poll::Ready(done) = one.as_mut().poll(context)
+        {
+            first = Some(done);
+        }
+        if second.is_none()
+            && let Poll::Ready(done) = other.as_mut().poll(context)
+        {
+            second = Some(done);
+        }
+        match (first.take(), second.take()) {
+            (Some(one), Some(other)) => Poll::Ready((one, other)),
+            (one, other) => {
+                (first, second) = (one, other);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
