@@ -37,6 +37,8 @@ pub enum Refusal {
     BadMailboxName,
     /// RFC 6154 §5: answered NO with USEATTR.
     BadSpecialUse,
+    /// RFC 9051 §6.3.12: a message with NUL; answered NO with UNKNOWN-CTE.
+    Binary,
 }
 
 /// How to read mailbox names.
@@ -301,9 +303,17 @@ fn append(words: &mut Words<'_>) -> Parsed<Body> {
         words.space()?;
         words.expect(b'(')?;
     }
+    let is_literal8 = words.peek() == Some(b'~');
     let range = words
         .literal_range()
         .ok_or(Refusal::Syntax("the message is sent as a literal"))?;
+    if words.has_nul(&range) {
+        // RFC 9051 §4.3: CHAR8 has no NUL. In a literal8 it is allowed, but FETCH BODY[] could not give such a message back.
+        return Err(match is_literal8 {
+            true => Refusal::Binary,
+            false => Refusal::Syntax("a literal must not hold NUL"),
+        });
+    }
     if wrapped {
         words.expect(b')')?;
     }

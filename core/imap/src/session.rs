@@ -556,6 +556,11 @@ fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
             "only UTF-8 and US-ASCII are searched",
         ),
         Refusal::BadMailboxName => (Status::No, "CANNOT", "that cannot be a mailbox name"),
+        Refusal::Binary => (
+            Status::No,
+            "UNKNOWN-CTE",
+            "messages with NUL octets are not stored",
+        ),
         Refusal::BadSpecialUse => (Status::No, "USEATTR", "that special use is not offered"),
     }
 }

@@ -157,8 +157,35 @@ fn inbox_has_no_case() {
     }
 }
 
+/// RFC 9051 §9 CHAR8: an ordinary literal has no NUL. Finding I2.
+#[test]
+fn nul_comes_in_by_no_door() {
+    let syntax = |line: &str| matches!(parsed(line), Err(Refusal::Syntax(_)));
+    for line in [
+        "APPEND INBOX {3+}\r\na\0b",
+        "APPEND INBOX (\\Seen) {1+}\r\n\0",
+        "LOGIN ann {3+}\r\na\0b",
+        "LOGIN {3+}\r\na\0b pw",
+        "CREATE {3+}\r\na\0b",
+        "SEARCH TEXT {3+}\r\na\0b",
+        "LOGIN ann \"a\0b\"",
+    ] {
+        assert!(syntax(line), "{line:?}: {:?}", parsed(line));
+    }
+    // RFC 3516 §4.3: what cannot be given back is refused.
+    for line in [
+        "APPEND INBOX ~{3+}\r\na\0b",
+        "APPEND INBOX UTF8 (~{3+}\r\na\0b)",
+    ] {
+        assert_eq!(parsed(line), Err(Refusal::Binary), "{line:?}");
+    }
+    assert!(parsed("APPEND INBOX ~{3+}\r\nabc").is_ok());
+}
+
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-zA-Z0-9 .\"\\\\-]{0,12}", any::<String>()]
+    // No string holds NUL.
+    let any = any::<String>().prop_map(|text| text.replace('\0', "0"));
+    prop_oneof!["[a-zA-Z0-9 .\"\\\\-]{0,12}", any]
 }
 
 fn name() -> impl Strategy<Value = Box<str>> {
@@ -261,7 +288,7 @@ fn item() -> impl Strategy<Value = FetchItem> {
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
-    let bytes = || prop::collection::vec(any::<u8>(), 0..20);
+    let bytes = || prop::collection::vec(1u8.., 0..20);
     let status = prop::sample::subsequence(StatusItem::ALL.to_vec(), 1..4);
     let list = (
         any::<[bool; 5]>(),

@@ -162,6 +162,10 @@ impl<'a> Words<'a> {
                 let range = self
                     .literal_range()
                     .ok_or(Refusal::Syntax("a string was expected"))?;
+                // RFC 9051 §4.3: NUL is allowed in a literal8 only, and no string is one.
+                if self.has_nul(&range) {
+                    return Err(Refusal::Syntax("a literal must not hold NUL"));
+                }
                 Ok(Cow::Borrowed(&self.bytes[range]))
             }
         }
@@ -224,6 +228,11 @@ impl<'a> Words<'a> {
             .filter(|&end| end <= self.bytes.len())?;
         self.at = end;
         Some(begin..end)
+    }
+
+    /// Whether the command holds NUL there.
+    pub fn has_nul(&self, range: &Range<usize>) -> bool {
+        memchr::memchr(0, &self.bytes[range.clone()]).is_some()
     }
 
     pub fn astring(&mut self) -> Parsed<Cow<'a, [u8]>> {

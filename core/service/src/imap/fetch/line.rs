@@ -9,7 +9,7 @@ use imap::fetch::{
 };
 use imap::respond::{
     put, put_binary_name, put_body_structure, put_envelope, put_flags, put_literal_mark,
-    put_number, put_section_name, put_string,
+    put_number, put_section_name, put_string, without_nul,
 };
 use mail::Summary;
 use mailbox::{MailboxFault, Message};
@@ -177,8 +177,12 @@ impl FetchLine<'_> {
         }
     }
 
-    /// Always a literal: what is in it need not be looked at.
+    /// Always a literal.
     fn put_bytes(&mut self, bytes: Bytes) {
+        let bytes = match without_nul(&bytes) {
+            Cow::Borrowed(_) => bytes,
+            Cow::Owned(changed) => Bytes::from(changed),
+        };
         put_literal_mark(self.out, bytes.len());
         if bytes.len() < DIRECT_BYTES_MIN {
             self.out.extend_from_slice(&bytes);
