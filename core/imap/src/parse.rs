@@ -21,6 +21,8 @@ use words::Words;
 pub struct BadCommand {
     pub tag: Box<str>,
     pub refusal: Refusal,
+    /// It was a SEARCH RETURN (SAVE): when it is answered NO, `$` becomes empty (RFC 9051 §6.4.4.1).
+    pub saves: bool,
 }
 
 /// The client's error, and what to call it.
@@ -61,12 +63,17 @@ pub fn command(bytes: &[u8], names: Names) -> Result<Command, BadCommand> {
             return Err(BadCommand {
                 tag: "*".into(),
                 refusal: Refusal::Syntax("a tag comes first"),
+                saves: false,
             });
         }
     };
     match body(&mut words) {
         Ok(body) => Ok(Command { tag, body }),
-        Err(refusal) => Err(BadCommand { tag, refusal }),
+        Err(refusal) => Err(BadCommand {
+            tag,
+            refusal,
+            saves: words.saves,
+        }),
     }
 }
 

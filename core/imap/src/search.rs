@@ -68,7 +68,7 @@ pub enum Verdict {
 }
 
 /// Does the message match? With a body given the answer is `Yes` or `No`. `highest` are the greatest message number and UID
-/// of the mailbox, for `*`.
+/// of the mailbox, for `*`; `saved` the UIDs of `$` in ranges (ascending).
 pub struct Matcher<'k> {
     key: Compiled<'k>,
 }
@@ -88,9 +88,19 @@ enum Compiled<'k> {
 }
 
 impl<'k> Matcher<'k> {
-    pub fn new(key: &'k SearchKey, highest_number: u32, highest_uid: u32) -> Matcher<'k> {
+    pub fn new(
+        key: &'k SearchKey,
+        highest_number: u32,
+        highest_uid: u32,
+        saved: &[(u32, u32)],
+    ) -> Matcher<'k> {
+        let sets = Sets {
+            highest_number,
+            highest_uid,
+            saved,
+        };
         Matcher {
-            key: compile(key, highest_number, highest_uid),
+            key: compile(key, &sets),
         }
     }
 
@@ -99,19 +109,26 @@ impl<'k> Matcher<'k> {
     }
 }
 
-fn compile(key: &SearchKey, number: u32, uid: u32) -> Compiled<'_> {
+/// What sequence sets stand for.
+struct Sets<'s> {
+    highest_number: u32,
+    highest_uid: u32,
+    saved: &'s [(u32, u32)],
+}
+
+fn compile<'k>(key: &'k SearchKey, sets: &Sets<'_>) -> Compiled<'k> {
     match key {
         SearchKey::All => Compiled::All,
-        SearchKey::And(keys) => {
-            Compiled::And(keys.iter().map(|key| compile(key, number, uid)).collect())
+        SearchKey::And(keys) => Compiled::And(keys.iter().map(|key| compile(key, sets)).collect()),
+        SearchKey::Or(pair) => {
+            Compiled::Or(Box::new((compile(&pair.0, sets), compile(&pair.1, sets))))
         }
-        SearchKey::Or(pair) => Compiled::Or(Box::new((
-            compile(&pair.0, number, uid),
-            compile(&pair.1, number, uid),
-        ))),
-        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, number, uid))),
-        SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(number)),
-        SearchKey::Uids(set) => Compiled::Uids(set.ranges(uid)),
+        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, sets))),
+        SearchKey::Numbers(set) | SearchKey::Uids(set) if set.is_saved() => {
+            Compiled::Uids(sets.saved.to_vec())
+        }
+        SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(sets.highest_number)),
+        SearchKey::Uids(set) => Compiled::Uids(set.ranges(sets.highest_uid)),
         SearchKey::Header { name, text } => Compiled::Header {
             name,
             text: Needle::new(text),
@@ -313,7 +330,7 @@ mod tests {
             size_bytes: 100,
         };
         let summary = Summary::of(RAW);
-        let matcher = Matcher::new(key, 3, 9);
+        let matcher = Matcher::new(key, 3, 9, &[(7, 8)]);
         [
             matcher.verdict(row, Content::default()),
             matcher.verdict(
@@ -366,6 +383,12 @@ mod tests {
             verdicts(&SearchKey::Uids(SequenceSet::parse(b"8:*").unwrap())),
             [No; 3]
         );
+        // By number or by UID, `$` is the same messages.
+        assert_eq!(
+            verdicts(&SearchKey::Numbers(SequenceSet::saved())),
+            [Yes; 3]
+        );
+        assert_eq!(verdicts(&SearchKey::Uids(SequenceSet::saved())), [Yes; 3]);
     }
 
     #[test]

@@ -80,6 +80,8 @@ pub struct Session {
     utf8: bool,
     bad_commands: u32,
     login_failures: u32,
+    /// See `take_saved_lost`.
+    saved_lost: bool,
 }
 
 impl Session {
@@ -95,6 +97,7 @@ impl Session {
             utf8: false,
             bad_commands: 0,
             login_failures: 0,
+            saved_lost: false,
         }
     }
 
@@ -125,6 +128,11 @@ impl Session {
         } else {
             Names::ModifiedUtf7
         }
+    }
+
+    /// Whether a SEARCH RETURN (SAVE) was answered NO since the last call: `$` is then empty (RFC 9051 §6.4.4.1).
+    pub fn take_saved_lost(&mut self) -> bool {
+        std::mem::take(&mut self.saved_lost)
     }
 
     pub fn append_bytes_max(&self) -> usize {
@@ -161,7 +169,7 @@ impl Session {
         }
         words.push_str(
             " NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH \
-             BINARY STATUS=SIZE UTF8=ACCEPT APPENDLIMIT=",
+             SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT APPENDLIMIT=",
         );
         words.push_str(&self.policy.append_bytes_max.to_string());
         words
@@ -227,6 +235,7 @@ impl Session {
                 Err(bad) => {
                     let (status, code, text) = reply_to(bad.refusal);
                     put_reply(out, &bad.tag, status, code, text);
+                    self.saved_lost |= bad.saves && status == Status::No;
                     if status == Status::Bad {
                         self.count_bad(out)
                     } else {

@@ -358,6 +358,10 @@ impl Imap {
             Body::Search(request) if !request.uid => Expunges::Later,
             _ => Expunges::Now,
         };
+        let lost = client.session.take_saved_lost();
+        if let (true, Some(selected)) = (lost, &mut client.selected) {
+            selected.saved = Vec::new();
+        }
         let listens = body == Body::Noop;
         let answer = self.answer(client, connection, &tag, body, bytes).await?;
         let told = self.tell(client, expunges).await;
@@ -461,9 +465,17 @@ impl Imap {
                     .await
             }
             Body::Search(request) => {
-                let selected = client.selected.as_ref().expect("the session knows");
+                let selected = client.selected.as_mut().expect("the session knows");
                 let rev2 = client.session.is_rev2();
-                self.on_search(selected, &request, rev2, tag, out).await
+                let saves = request.results.is_some_and(|results| results.save);
+                let done = self.on_search(selected, &request, rev2, tag, out).await;
+                // RFC 9051 §6.4.4.1: NO empties `$`.
+                if let (true, Err(Failure::No(..) | Failure::Busy | Failure::Mailbox(_))) =
+                    (saves, &done)
+                {
+                    selected.saved = Vec::new();
+                }
+                done
             }
             Body::Fetch { uid, set, items } => {
                 let read_only = client.session.state() == State::Selected { read_only: true };

@@ -25,7 +25,7 @@ def box(name, letters, sessions=2, rev2=False):
 fn dialogues_go_as_the_rfc_says() {
     let home = Home::new();
     let _daemon = home.start();
-    for dialogue in [SILENT_STORES] {
+    for dialogue in [SILENT_STORES, NUL, SAVED_RESULT] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
 }
@@ -62,4 +62,52 @@ b.cmd("STORE 1 +FLAGS.SILENT (\\Flagged)")
 assert a.response() == b"* 1 FETCH (UID 1 FLAGS (\\Answered \\Flagged \\Seen \\Draft))\r\n"
 a.socket.sendall(b"DONE\r\n")
 assert a.response().startswith(b"i OK")
+"#;
+
+/// I2. RFC 9051 §9 CHAR8: no ordinary literal holds NUL.
+const NUL: &str = r#"
+a, = box("Nul", 0, sessions=1)
+with_nul = b"Subject: x\r\n\r\na\0b\r\n"
+a.cmd(b"APPEND Nul {%d+}\r\n%s" % (len(with_nul), with_nul), b"BAD")
+a.cmd(b"APPEND Nul ~{%d+}\r\n%s" % (len(with_nul), with_nul), b"NO [UNKNOWN-CTE]")
+a.cmd(b"APPEND Nul ~{7+}\r\nabc\r\n\r\n")
+assert b"{7}\r\nabc\r\n\r\n" in a.cmd("FETCH 1 BODY.PEEK[]")[0]
+# What is binary in a transfer encoding is lawful, and comes back as a literal8 when it is decoded.
+a.append("Nul", b"Content-Transfer-Encoding: base64\r\n\r\nYQBi\r\n")
+assert b"BINARY[1] ~{3}\r\na\0b" in a.cmd("FETCH 2 BINARY.PEEK[1]")[0]
+"#;
+
+/// I3. RFC 9051 §6.4.4.1 to §6.4.4.4: SAVE and `$`.
+const SAVED_RESULT: &str = r#"
+a, b = box("Saved", 5)
+assert a.cmd("FETCH $ (UID)")[0] == b"", "empty at first, and no error"
+assert a.cmd("SEARCH RETURN (SAVE) 2:4")[0] == b""
+assert a.cmd("FETCH $ (UID)")[0] == b"* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n* 4 FETCH (UID 4)\r\n"
+assert a.cmd("UID STORE $ +FLAGS.SILENT (\\Flagged)")[0] == b""
+assert b" UID COUNT 2\r\n" in a.cmd("UID SEARCH RETURN (SAVE COUNT) $ NOT UID 3")[0]
+assert b"ALL 2,4\r\n" in a.cmd("SEARCH RETURN (ALL) UID $ FLAGGED")[0]
+# Messages that go leave `$` as well, and numbers move up.
+b.cmd("STORE 2 +FLAGS (\\Deleted)")
+b.cmd("EXPUNGE")
+assert b"* 2 EXPUNGE" in a.cmd("NOOP")[0]
+assert a.cmd("FETCH $ (UID)")[0] == b"* 3 FETCH (UID 4)\r\n"
+assert re.search(rb"COPYUID \d+ 4 6\]", a.cmd("COPY $ Saved")[1])
+# NO empties it, BAD does not.
+assert a.cmd("SEARCH RETURN (SAVE) UID 3:5")[0] == b""
+a.cmd("SEARCH RETURN (SAVE) NONSENSE", b"BAD")
+assert a.cmd("FETCH $ (UID)")[0].count(b"FETCH") == 3
+a.cmd("SEARCH RETURN (SAVE) CHARSET X-NONE TEXT x", b"NO [BADCHARSET")
+assert a.cmd("FETCH $ (UID)")[0] == b""
+# MIN and MAX save what they answer.
+assert b"MIN 1 MAX 5" in a.cmd("SEARCH RETURN (MIN MAX SAVE) ALL")[0]
+assert a.cmd("FETCH $ (UID)")[0] == b"* 1 FETCH (UID 1)\r\n* 5 FETCH (UID 6)\r\n"
+# Pipelined, and in every command that takes a set.
+a.socket.sendall(b"x1 SEARCH RETURN (SAVE) UID 5\r\nx2 STORE $ +FLAGS.SILENT (\\Deleted)\r\nx3 UID EXPUNGE $\r\n")
+assert a.response().startswith(b"x1 OK") and a.response().startswith(b"x2 OK")
+assert a.response() == b"* 4 EXPUNGE\r\n" and a.response().startswith(b"x3 OK")
+assert a.cmd("SEARCH RETURN (SAVE) UID 6")[0] == b""
+assert b"COPYUID" in a.cmd("MOVE $ INBOX")[0]
+assert a.cmd("SEARCH RETURN (SAVE) ALL")[0] == b""
+a.cmd("SELECT Saved")
+assert a.cmd("FETCH $ (UID)")[0] == b"", "SELECT empties it"
 "#;

@@ -37,6 +37,13 @@ fn what_clients_really_send_is_understood() {
         "GETQUOTAROOT",
         "CREATE \"A/B\" (USE (\\Sent))",
         "authenticate plain =",
+        "SEARCH RETURN (SAVE) KEYWORD $Junk",
+        "SEARCH RETURN (SAVE MIN MAX) $ UNSEEN",
+        "UID SEARCH RETURN () UID $ $",
+        "FETCH $ FLAGS",
+        "UID STORE $ +FLAGS (\\Deleted)",
+        "UID EXPUNGE $",
+        "MOVE $ Work",
     ] {
         let known = !line.starts_with("GETQUOTAROOT");
         assert_eq!(parsed(line).is_ok(), known, "{line}: {:?}", parsed(line));
@@ -103,7 +110,9 @@ fn wrong_commands_are_told_apart() {
         "SEARCH",
         "SEARCH OR ALL",
         "SEARCH SINCE 31-Feb-2020",
-        "SEARCH RETURN (SAVE) ALL",
+        "SEARCH RETURN (KEEP) ALL",
+        "SEARCH 1,$",
+        "FETCH $:* FLAGS",
         "APPEND x \"yesterday\" {1+}\r\na",
         "APPEND x abc",
         "STATUS x ()",
@@ -194,8 +203,9 @@ fn name() -> impl Strategy<Value = Box<str>> {
 
 fn set() -> impl Strategy<Value = SequenceSet> {
     let bound = prop_oneof![Just(None), (1u32..).prop_map(Some)];
-    prop::collection::vec((bound.clone(), bound), 1..5)
-        .prop_map(|pieces| SequenceSet::from_pieces(pieces).unwrap())
+    let numbers = prop::collection::vec((bound.clone(), bound), 1..5)
+        .prop_map(|pieces| SequenceSet::from_pieces(pieces).unwrap());
+    prop_oneof![4 => numbers, 1 => Just(SequenceSet::saved())]
 }
 
 fn flags() -> impl Strategy<Value = Flags> {
@@ -327,11 +337,12 @@ fn any_body() -> impl Strategy<Value = Body> {
         );
     let results =
         prop::option::of(
-            any::<[bool; 3]>().prop_map(|[min, max, count]| SearchResults {
+            any::<[bool; 4]>().prop_map(|[min, max, count, save]| SearchResults {
                 min,
                 max,
                 count,
-                all: !(min || max || count),
+                all: !(min || max || count || save),
+                save,
             }),
         );
     let change = prop::sample::select(vec![

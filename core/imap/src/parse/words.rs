@@ -13,6 +13,8 @@ pub(super) struct Words<'a> {
     bytes: &'a [u8],
     at: usize,
     names: Names,
+    /// The command is a SEARCH RETURN (SAVE).
+    pub saves: bool,
 }
 
 fn is_atom_char(byte: u8) -> bool {
@@ -27,6 +29,7 @@ impl<'a> Words<'a> {
             bytes,
             at: 0,
             names,
+            saves: false,
         }
     }
 
@@ -150,7 +153,7 @@ impl<'a> Words<'a> {
     }
 
     pub fn sequence_set(&mut self) -> Parsed<SequenceSet> {
-        let text = self.run(|byte| byte.is_ascii_digit() || b",:*".contains(&byte));
+        let text = self.run(|byte| byte.is_ascii_digit() || b",:*$".contains(&byte));
         SequenceSet::parse(text.as_bytes()).ok_or(Refusal::Syntax("a sequence set was expected"))
     }
 

@@ -33,5 +33,7 @@ pub const MEMORY_WAIT: Duration = Duration::from_millis(10);
 pub const MEMORY_WAITS_MAX: usize = 3_000;
 /// Literals smaller than this are read without asking the shared memory.
 pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
+/// Ranges of UIDs in a saved search result, 8 bytes each: as many as one command could name.
+pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;

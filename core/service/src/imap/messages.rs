@@ -125,8 +125,7 @@ impl Imap {
     ) -> Result<(), Failure> {
         let id = selected.id;
         // Only what this client has seen: what arrived since is not its to expunge.
-        let wanted: Option<Vec<(u32, u32)>> =
-            uids.map(|uids| uids.ranges(selected.numbering.highest_uid()));
+        let wanted: Option<Vec<(u32, u32)>> = uids.map(|uids| selected.uid_ranges(uids));
         let highest = selected.numbering.highest_uid();
         self.owner
             .ask(move |mailboxes| async move {

@@ -12,14 +12,16 @@ use mailbox::{MailboxFault, Message};
 use store::BodyRef;
 
 use super::fault::Failure;
-use super::limits::{BODIES_PER_READ_MAX, BODY_BYTES_PER_READ_MAX, SUMMARIES_PER_READ_MAX};
+use super::limits::{
+    BODIES_PER_READ_MAX, BODY_BYTES_PER_READ_MAX, SAVED_RANGES_MAX, SUMMARIES_PER_READ_MAX,
+};
 use super::selected::Selected;
 use super::{Done, Imap};
 
 impl Imap {
     pub(super) async fn on_search(
         &self,
-        selected: &Selected,
+        selected: &mut Selected,
         request: &SearchRequest,
         rev2: bool,
         tag: &str,
@@ -31,7 +33,12 @@ impl Imap {
             .ask(move |mailboxes| async move { mailboxes.view(id).await })
             .await??;
         let numbering = &selected.numbering;
-        let matcher = Matcher::new(&request.key, numbering.count(), numbering.highest_uid());
+        let matcher = Matcher::new(
+            &request.key,
+            numbering.count(),
+            numbering.highest_uid(),
+            &selected.saved,
+        );
         // (number, index in the view); what arrived since the client was last told has no number yet.
         let mut found: Vec<(u32, usize)> = Vec::new();
         let mut open: Vec<(u32, usize)> = Vec::new();
@@ -50,6 +57,13 @@ impl Imap {
             found.extend(more);
         }
         found.sort_unstable();
+        if let Some(results) = request.results.filter(|results| results.save) {
+            let uids = found.iter().map(|&(_, index)| view.messages[index].uid.0);
+            selected.saved = saved(uids, results).ok_or(Failure::No(
+                "NOTSAVED",
+                "the result is too scattered to be saved",
+            ))?;
+        }
         let uid = request.uid;
         let named = |&(number, index): &(u32, usize)| {
             if uid {
@@ -177,9 +191,34 @@ fn row(number: u32, message: &Message) -> Row<'_> {
     }
 }
 
+/// What of `found` (ascending UIDs) becomes `$`, in ranges; `None`: too many of them.
+fn saved(
+    mut found: impl DoubleEndedIterator<Item = u32>,
+    results: SearchResults,
+) -> Option<Vec<(u32, u32)>> {
+    // RFC 9051 §6.4.4.1, the table: MIN and MAX alone save only what they answer.
+    let only_ends = (results.min || results.max) && !(results.all || results.count);
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    let mut push = |uid: u32| match ranges.last_mut() {
+        Some(last) if last.1 == uid => {}
+        Some(last) if last.1.checked_add(1) == Some(uid) => last.1 = uid,
+        _ => ranges.push((uid, uid)),
+    };
+    if only_ends {
+        let first = found.next();
+        let last = found.next_back().or(first);
+        let ends = [first.filter(|_| results.min), last.filter(|_| results.max)];
+        ends.into_iter().flatten().for_each(push);
+    } else {
+        found.by_ref().for_each(&mut push);
+    }
+    (ranges.len() <= SAVED_RANGES_MAX).then_some(ranges)
+}
+
 /// `found` ascends.
 fn put_results(out: &mut Vec<u8>, tag: &str, found: &[u32], request: &SearchRequest, rev2: bool) {
     let results = match request.results {
+        Some(results) if results.is_silent() => return,
         Some(results) => results,
         // RFC 9051 §6.4.4: with rev2 enabled, SEARCH without RETURN is as RETURN (ALL).
         None if rev2 => SearchResults {
@@ -259,6 +298,41 @@ mod tests {
         assert_eq!(
             results("SEARCH RETURN () ALL", &[], false),
             "* ESEARCH (TAG \"t\")\r\n"
+        );
+    }
+
+    #[test]
+    fn what_is_saved_depends_on_what_is_asked_for_beside_it() {
+        let saved_of = |line: &str, found: &[u32]| {
+            let line = format!("t SEARCH RETURN ({line}) ALL\r\n");
+            let command = parse::command(line.as_bytes(), Names::Utf8).unwrap();
+            let Body::Search(request) = command.body else {
+                panic!()
+            };
+            saved(found.iter().copied(), request.results.unwrap())
+        };
+        let found = [2, 3, 4, 8, 9];
+        let all = Some(vec![(2, 4), (8, 9)]);
+        assert_eq!(saved_of("SAVE", &found), all);
+        assert_eq!(saved_of("SAVE COUNT", &found), all);
+        assert_eq!(saved_of("SAVE MIN ALL", &found), all);
+        assert_eq!(saved_of("SAVE MAX COUNT", &found), all);
+        assert_eq!(saved_of("SAVE MIN", &found), Some(vec![(2, 2)]));
+        assert_eq!(saved_of("MAX SAVE", &found), Some(vec![(9, 9)]));
+        assert_eq!(saved_of("MIN SAVE MAX", &found), Some(vec![(2, 2), (9, 9)]));
+        assert_eq!(saved_of("MIN SAVE MAX", &[5]), Some(vec![(5, 5)]));
+        assert_eq!(saved_of("MIN SAVE", &[]), Some(vec![]));
+        let scattered: Vec<u32> = (0..=SAVED_RANGES_MAX as u32).map(|n| 2 * n + 1).collect();
+        assert_eq!(saved_of("SAVE", &scattered), None);
+        assert!(saved_of("SAVE", &scattered[1..]).is_some());
+    }
+
+    #[test]
+    fn saving_alone_is_silent() {
+        assert_eq!(results("SEARCH RETURN (SAVE) ALL", &[1, 2], true), "");
+        assert_eq!(
+            results("SEARCH RETURN (SAVE COUNT) ALL", &[1, 2], true),
+            "* ESEARCH (TAG \"t\") COUNT 2\r\n"
         );
     }
 }

@@ -20,6 +20,9 @@ pub struct Selected {
     pub numbering: Numbering,
     /// What the client knows of flags.
     pub known: Known,
+    /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
+    /// no answer (RFC 9051 §6.4.4.1).
+    pub saved: Vec<(u32, u32)>,
     watching: Watching,
     /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH).
     expunged: Vec<Uid>,
@@ -46,6 +49,7 @@ impl Selected {
             watching,
             // SELECT sends no flags: the client asks for those it wants.
             known: Known::new(opening.status.highest_modseq),
+            saved: Vec::new(),
             expunged: Vec::new(),
             told_beside: false,
         }
@@ -73,10 +77,8 @@ impl Selected {
 
     /// (number, UID) of the messages that `set` names; a number beyond the mailbox is the client's error.
     pub fn targets(&self, set: &SequenceSet, uid: bool) -> Result<Vec<(u32, u32)>, Failure> {
-        if uid {
-            return Ok(self
-                .numbering
-                .in_uids(&set.ranges(self.numbering.highest_uid())));
+        if uid || set.is_saved() {
+            return Ok(self.numbering.in_uids(&self.uid_ranges(set)));
         }
         let count = self.numbering.count();
         // An empty mailbox has no numbers, and clients ask for 1:* all the same.
@@ -84,6 +86,14 @@ impl Selected {
             return Err(Failure::Bad("there is no message of that number"));
         }
         Ok(self.numbering.in_numbers(&set.ranges(count)))
+    }
+
+    /// The UIDs that `set`, of UIDs or `$`, names.
+    pub fn uid_ranges(&self, set: &SequenceSet) -> Vec<(u32, u32)> {
+        match set.is_saved() {
+            true => self.saved.clone(),
+            false => set.ranges(self.numbering.highest_uid()),
+        }
     }
 
     /// Tells what happened since the last time. Costs nothing when nothing did.
