@@ -18,6 +18,7 @@
 mod fault;
 mod fetch;
 mod folders;
+mod keywords;
 mod known;
 pub mod limits;
 mod login;

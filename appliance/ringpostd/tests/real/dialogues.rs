@@ -12,6 +12,7 @@ def box(name, letters, sessions=2, rev2=False):
     made.cmd(f"CREATE {name}")
     for number in range(letters):
         made.append(name, letter(f"{name} {number + 1}"), "(\\Answered) ")
+    made.cmd(f"SELECT {name}")  # it gets \\Recent
     made.cmd("LOGOUT")
     opened = [Raw() for _ in range(sessions)]
     for session in opened:
@@ -25,7 +26,7 @@ def box(name, letters, sessions=2, rev2=False):
 fn dialogues_go_as_the_rfc_says() {
     let home = Home::new();
     let _daemon = home.start();
-    for dialogue in [SILENT_STORES, NUL, SAVED_RESULT] {
+    for dialogue in [SILENT_STORES, NUL, SAVED_RESULT, NEW_KEYWORDS] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
 }
@@ -110,4 +111,34 @@ assert b"COPYUID" in a.cmd("MOVE $ INBOX")[0]
 assert a.cmd("SEARCH RETURN (SAVE) ALL")[0] == b""
 a.cmd("SELECT Saved")
 assert a.cmd("FETCH $ (UID)")[0] == b"", "SELECT empties it"
+"#;
+
+/// I5. RFC 9051 §7.3.5: a keyword is shown in FLAGS before it is used in FETCH.
+const NEW_KEYWORDS: &str = r#"
+a, b = box("Words", 2)
+def first_lines(told):
+    return told.split(b"\r\n")[:3]
+for session, command in [(b, "STORE 1 +FLAGS (New1)"), (a, "NOOP")]:
+    flags, permanent, fetch = first_lines(session.cmd(command)[0])
+    assert flags.startswith(b"* FLAGS (") and b"New1" in flags, flags
+    assert permanent.startswith(b"* OK [PERMANENTFLAGS (") and b"New1 \\*)]" in permanent, permanent
+    assert b"FETCH" in fetch and b"New1" in fetch, fetch
+assert b"* FLAGS" not in b.cmd("STORE 2 +FLAGS (new1)")[0], "shown once, in whatever case"
+# What arrives with a keyword is shown when it is fetched, by FLAGS and by what sets \Seen.
+b.append("Words", letter("x"), "(New2) ")
+told = a.cmd("NOOP")[0]
+assert b"* 3 EXISTS" in told and b"New2" not in told, told
+flags, _, fetch = first_lines(a.cmd("FETCH 3 (FLAGS)")[0])
+assert flags.startswith(b"* FLAGS (") and b"New2" in flags and b"New2" in fetch
+flags, _, fetch = first_lines(b.cmd("FETCH 3 BODY[TEXT]")[0])
+assert b"New2" in flags and b"FETCH" in fetch
+a.cmd("NOOP")
+told = a.cmd("STORE 1 +FLAGS.SILENT (New3)")[0]
+assert told.startswith(b"* FLAGS (") and b"FETCH" not in told, told
+# Read-only: nothing can be kept.
+c = Raw()
+c.cmd("EXAMINE Words")
+b.cmd("STORE 1 +FLAGS (New4)")
+flags, permanent, fetch = first_lines(c.cmd("NOOP")[0])
+assert b"New4" in flags and b"[PERMANENTFLAGS ()]" in permanent and b"New4" in fetch
 "#;

@@ -276,10 +276,18 @@ impl Imap {
             .fetched
             .fetch_add(chunk.messages.len() as u64, Relaxed);
         for (index, (number, message)) in chunk.messages.iter().enumerate() {
+            if index % ANNOUNCED_TOGETHER_MAX == 0 {
+                let batch = &chunk.messages[index..];
+                let batch = batch.iter().take(ANNOUNCED_TOGETHER_MAX);
+                let batch = batch.map(|(_, message)| message);
+                let shows =
+                    |message: &&Message| wanted.flags_listed || chunk.is_newly_seen(message.uid);
+                selected.keywords.announce(batch.filter(shows), out);
+            }
             let read = Read {
                 summary: chunk.summaries.get(index),
                 body: chunk.bodies.get(index).and_then(Option::as_ref),
-                newly_seen: chunk.seen.binary_search(&message.uid).is_ok(),
+                newly_seen: chunk.is_newly_seen(message.uid),
             };
             let begin = out.len();
             let mut line = FetchLine {
@@ -379,6 +387,11 @@ impl Ahead {
 }
 
 impl Chunk {
+    /// Whether \Seen was set on the way.
+    fn is_newly_seen(&self, uid: Uid) -> bool {
+        self.seen.binary_search(&uid).is_ok()
+    }
+
     /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says
     /// "implicitly"); the client sees that the flag is not there.
     fn flagged(&mut self, flagged: Result<Vec<Message>, MailboxFault>) {

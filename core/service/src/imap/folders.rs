@@ -32,9 +32,9 @@ impl Imap {
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
         let (watching, found, opening) = Watching::begin(&self.owner, account, name).await??;
-        let selected = Selected::new(found, watching, &opening);
+        let selected = Selected::new(found, watching, &opening, read_only);
         let rev2 = client.session.is_rev2();
-        selected.put_opening(&opening, read_only, rev2, &mut client.out);
+        selected.put_opening(&opening, rev2, &mut client.out);
         if rev2 {
             put(&mut client.out, "* LIST () \"/\" ");
             put_mailbox(&mut client.out, name, client.session.names());

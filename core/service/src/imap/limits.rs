@@ -33,6 +33,10 @@ pub const MEMORY_WAIT: Duration = Duration::from_millis(10);
 pub const MEMORY_WAITS_MAX: usize = 3_000;
 /// Literals smaller than this are read without asking the shared memory.
 pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
+/// Keywords of which a session remembers that it showed them: 20 KiB when all are of the greatest length.
+pub const KEYWORDS_SHOWN_MAX: usize = 256;
+/// Messages whose new keywords are shown in one FLAGS line: 64 of them with all different keywords make it 266 KiB.
+pub const ANNOUNCED_TOGETHER_MAX: usize = 64;
 /// Ranges of UIDs in a saved search result, 8 bytes each: as many as one command could name.
 pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
 /// Tries to end a watch when the owner is busy.

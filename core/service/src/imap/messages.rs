@@ -8,12 +8,12 @@ use imap::command::StoreChange;
 use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
 use mail::{Flags, InternalDate, Summary, SystemFlags, Uid, UidValidity};
-use mailbox::{AccountId, Delivery, FlagChange, Flagged, MailboxFault, MailboxId, Recipient};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Recipient};
 use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
 
 use super::fault::Failure;
-use super::selected::{Selected, put_flags_line};
+use super::selected::Selected;
 use super::{Done, Imap};
 
 pub struct Store {
@@ -97,16 +97,7 @@ impl Imap {
                     mailboxes.change_flags(id, &uids, change, &flags).await
                 })
                 .await??;
-        if wanted.silent {
-            selected.known.asked(&flagged, change);
-        } else {
-            for Flagged { message, .. } in &flagged {
-                if let Some(number) = selected.numbering.number_of(message.uid.0) {
-                    put_flags_line(out, number, message);
-                    selected.known.sent(message);
-                }
-            }
-        }
+        selected.put_stored(&flagged, change, wanted.silent, out);
         // RFC 2180 §4.2: a message that another session expunged has no flags to set.
         if flagged.len() < count && !wanted.uid {
             return Err(Failure::No(

@@ -6,11 +6,12 @@
 use imap::respond::{put, put_flags, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::Uid;
-use mailbox::{Changes, MailboxId, Message, Opening};
+use mailbox::{Changes, FlagChange, Flagged, MailboxId, Message, Opening};
 
 use crate::owner::Owner;
 
 use super::fault::Failure;
+use super::keywords::Keywords;
 use super::known::Known;
 use super::numbering::Numbering;
 use super::watch::Watching;
@@ -20,6 +21,8 @@ pub struct Selected {
     pub numbering: Numbering,
     /// What the client knows of flags.
     pub known: Known,
+    /// What it knows of keywords.
+    pub keywords: Keywords,
     /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
     /// no answer (RFC 9051 §6.4.4.1).
     pub saved: Vec<(u32, u32)>,
@@ -42,13 +45,14 @@ pub enum Expunges {
 }
 
 impl Selected {
-    pub fn new(id: MailboxId, watching: Watching, opening: &Opening) -> Selected {
+    pub fn new(id: MailboxId, watching: Watching, opening: &Opening, read_only: bool) -> Selected {
         Selected {
             id,
             numbering: Numbering::of_runs(&opening.uids),
             watching,
             // SELECT sends no flags: the client asks for those it wants.
             known: Known::new(opening.status.highest_modseq),
+            keywords: Keywords::new(opening.keywords.clone(), read_only),
             saved: Vec::new(),
             expunged: Vec::new(),
             told_beside: false,
@@ -190,12 +194,40 @@ impl Selected {
     }
 
     fn tell_flags(&mut self, changed: &[Message], out: &mut Vec<u8>) {
-        for message in changed {
-            if self.known.knows(message) {
-                continue;
+        let unknown = |message: &&Message| !self.known.knows(message);
+        let changed: Vec<&Message> = changed.iter().filter(unknown).collect();
+        for batch in Keywords::batch(&changed) {
+            self.keywords.announce(batch.iter().copied(), out);
+            for message in batch {
+                self.put_flags_of(message, out);
             }
-            if let Some(number) = self.numbering.number_of(message.uid.0) {
-                put_flags_line(out, number, message);
+        }
+    }
+
+    /// `* 3 FETCH (UID 7 FLAGS (\Seen))`, unless the message has no number any more.
+    fn put_flags_of(&mut self, message: &Message, out: &mut Vec<u8>) {
+        if let Some(number) = self.numbering.number_of(message.uid.0) {
+            put_flags_line(out, number, message);
+            self.known.sent(message);
+        }
+    }
+
+    /// What STORE answers; a silent one shows new keywords only.
+    pub fn put_stored(
+        &mut self,
+        flagged: &[Flagged],
+        change: FlagChange,
+        silent: bool,
+        out: &mut Vec<u8>,
+    ) {
+        for batch in Keywords::batch(flagged) {
+            self.keywords
+                .announce(batch.iter().map(|flagged| &flagged.message), out);
+            match silent {
+                true => self.known.asked(batch, change),
+                false => batch
+                    .iter()
+                    .for_each(|flagged| self.put_flags_of(&flagged.message, out)),
             }
         }
     }
@@ -213,7 +245,7 @@ impl Selected {
     }
 
     /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
-    pub fn put_opening(&self, opening: &Opening, read_only: bool, rev2: bool, out: &mut Vec<u8>) {
+    pub fn put_opening(&self, opening: &Opening, rev2: bool, out: &mut Vec<u8>) {
         self.put_exists(out);
         if !rev2 {
             put(out, "* 0 RECENT\r\n");
@@ -227,7 +259,7 @@ impl Selected {
                 );
             }
         }
-        imap::respond::put_mailbox_flags(out, &opening.keywords, read_only);
+        self.keywords.put(out);
         let status = imap::respond::Status::Ok;
         let validity = format!("UIDVALIDITY {}", opening.status.uid_validity.0);
         put_reply(out, "*", status, &validity, "UIDs are valid");
@@ -236,8 +268,7 @@ impl Selected {
     }
 }
 
-/// `* 3 FETCH (UID 7 FLAGS (\Seen))`
-pub fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message) {
+fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message) {
     put(out, "* ");
     put_number(out, number);
     put(out, " FETCH (UID ");
