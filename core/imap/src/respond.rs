@@ -142,8 +142,23 @@ pub fn put_mailbox(out: &mut Vec<u8>, name: &str, names: Names) {
 
 /// `(\Seen $Work)`
 pub fn put_flags(out: &mut Vec<u8>, flags: &Flags) {
+    put_flags_of_session(out, flags, false);
+}
+
+/// The same, with \Recent where the session has it (RFC 3501 §2.3.2).
+pub fn put_flags_of_session(out: &mut Vec<u8>, flags: &Flags, recent: bool) {
     out.push(b'(');
     put_flag_words(out, flags);
+    if recent {
+        put(
+            out,
+            if out.ends_with(b"(") {
+                "\\Recent"
+            } else {
+                " \\Recent"
+            },
+        );
+    }
     out.push(b')');
 }
 

@@ -21,7 +21,7 @@ pub enum SearchKey {
     /// ANSWERED, DELETED, …; the UN forms are `Not`.
     System(SystemFlags),
     Keyword(Box<str>),
-    /// No session of ours calls a message \Recent (see `lib.rs`): RECENT and NEW match nothing, OLD everything.
+    /// RFC 3501 §6.4.4: \Recent in this session.
     Recent,
     /// Days since 1970-01-01; INTERNALDATE, its zone disregarded.
     Before(i64),
@@ -48,6 +48,7 @@ pub struct Row<'a> {
     pub number: u32,
     pub uid: u32,
     pub flags: &'a Flags,
+    pub recent: bool,
     pub internal_date: InternalDate,
     pub size_bytes: u32,
 }
@@ -198,7 +199,7 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
             .iter()
             .any(|k| k.as_str().eq_ignore_ascii_case(name))
             .into(),
-        SearchKey::Recent => Verdict::No,
+        SearchKey::Recent => row.recent.into(),
         SearchKey::Before(limit) => (day() < *limit).into(),
         SearchKey::On(limit) => (day() == *limit).into(),
         SearchKey::Since(limit) => (day() >= *limit).into(),
@@ -326,6 +327,7 @@ mod tests {
             number: 2,
             uid: 7,
             flags: &flags,
+            recent: false,
             internal_date: date,
             size_bytes: 100,
         };

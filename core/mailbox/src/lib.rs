@@ -34,6 +34,7 @@ pub mod limits;
 mod load;
 mod name;
 mod opening;
+mod recent;
 mod record;
 mod replay;
 mod row;

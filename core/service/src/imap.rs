@@ -24,6 +24,7 @@ pub mod limits;
 mod login;
 mod messages;
 mod numbering;
+mod recent;
 #[cfg(test)]
 mod sample;
 mod search;
@@ -339,7 +340,10 @@ impl Imap {
     /// Tells the client of changes to its mailbox.
     async fn tell(&self, client: &mut Client, expunges: Expunges) -> Result<(), Gone> {
         match &mut client.selected {
-            Some(selected) => selected.tell(&self.owner, expunges, &mut client.out).await,
+            Some(selected) => {
+                selected.rev2 = client.session.is_rev2();
+                selected.tell(&self.owner, expunges, &mut client.out).await
+            }
             None => Ok(()),
         }
     }
@@ -362,6 +366,9 @@ impl Imap {
         let lost = client.session.take_saved_lost();
         if let (true, Some(selected)) = (lost, &mut client.selected) {
             selected.saved = Vec::new();
+        }
+        if let Some(selected) = &mut client.selected {
+            selected.rev2 = client.session.is_rev2();
         }
         let listens = body == Body::Noop;
         let answer = self.answer(client, connection, &tag, body, bytes).await?;

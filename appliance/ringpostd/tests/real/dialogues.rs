@@ -26,7 +26,7 @@ def box(name, letters, sessions=2, rev2=False):
 fn dialogues_go_as_the_rfc_says() {
     let home = Home::new();
     let _daemon = home.start();
-    for dialogue in [SILENT_STORES, NUL, SAVED_RESULT, NEW_KEYWORDS] {
+    for dialogue in [SILENT_STORES, NUL, SAVED_RESULT, NEW_KEYWORDS, RECENT] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
 }
@@ -141,4 +141,43 @@ c.cmd("EXAMINE Words")
 b.cmd("STORE 1 +FLAGS (New4)")
 flags, permanent, fetch = first_lines(c.cmd("NOOP")[0])
 assert b"New4" in flags and b"[PERMANENTFLAGS ()]" in permanent and b"New4" in fetch
+"#;
+
+/// I10. RFC 3501 §2.3.2: the first session that is notified of a message has it as \Recent.
+const RECENT: &str = r#"
+a, b = box("Recent", 2)
+c = Raw()
+def recent(told):
+    return [line for line in told.split(b"\r\n") if line.endswith(b" RECENT")]
+def found(session, key):
+    return [line for line in session.cmd(f"SEARCH {key}")[0].split(b"\r\n") if b"SEARCH" in line][0]
+assert b"RECENT 0" in c.cmd("STATUS Recent (RECENT)")[0]
+c.append("Recent", letter("three"))
+c.append("Recent", letter("four"), "(\\Seen) ")
+assert b"RECENT 2" in c.cmd("STATUS Recent (RECENT)")[0]
+# EXAMINE looks and takes nothing.
+d = Raw()
+assert recent(d.cmd("EXAMINE Recent")[0]) == [b"* 2 RECENT"]
+assert b"RECENT 2" in c.cmd("STATUS Recent (RECENT)")[0]
+assert recent(a.cmd("NOOP")[0]) == [b"* 2 RECENT"]
+assert b"RECENT 0" in c.cmd("LIST \"\" Recent RETURN (STATUS (RECENT))")[0]
+assert recent(b.cmd("NOOP")[0]) == [b"* 0 RECENT"]
+assert found(a, "RECENT") == b"* SEARCH 3 4" and found(a, "NEW") == b"* SEARCH 3" and found(a, "OLD") == b"* SEARCH 1 2"
+assert found(b, "RECENT") == b"* SEARCH" and found(b, "OLD") == b"* SEARCH 1 2 3 4"
+assert b"4 (FLAGS (\\Seen \\Recent))" in a.cmd("FETCH 4 (FLAGS)")[0].replace(b"FETCH ", b"")
+assert b"FLAGS (\\Flagged \\Recent)" in a.cmd("STORE 3 +FLAGS (\\Flagged)")[0]
+assert b"FLAGS (\\Flagged))" in b.cmd("NOOP")[0]
+a.cmd("STORE 3 -FLAGS (\\Recent)")  # which no client can do
+assert found(a, "RECENT") == b"* SEARCH 3 4"
+# IMAP4rev2 has no \Recent, in no answer.
+c.append("Recent", letter("five"))
+e = Raw()
+e.cmd("ENABLE IMAP4rev2")
+told = e.cmd("SELECT Recent")[0] + e.cmd("FETCH 1:* (FLAGS)")[0] + e.cmd("SEARCH RETURN (ALL COUNT) RECENT")[0]
+assert b"ecent)" not in told and b"RECENT" not in told and b" COUNT 0" in told, told
+# A copy is recent where it arrives; opening the mailbox anew finds nothing recent.
+a.cmd("CREATE Recent2")
+a.cmd("COPY 1:2 Recent2")
+assert recent(a.cmd("SELECT Recent2")[0]) == [b"* 2 RECENT"]
+assert recent(a.cmd("SELECT Recent2")[0]) == [b"* 0 RECENT"]
 "#;

@@ -1,4 +1,4 @@
-//! What a session may conclude from the answer to a change of flags.
+//! Flags: what a session may conclude from the answer to a change, \Recent.
 
 use super::*;
 use mail::ModSeq;
@@ -73,6 +73,75 @@ fn changes_that_overtake_each_other_say_so() {
         // Whether the first hears of it depends on when it looks; what it says must be true.
         assert_eq!(first[0].before, Some(before[0]));
         assert_eq!(first[0].is_last, first[0].message.modseq == ours);
+    });
+}
+
+#[test]
+fn a_recent_message_is_claimed_once() {
+    let rig = Rig::new(73);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let end = Uid(u32::MAX);
+        assert_eq!(mailboxes.recent(inbox, end, true), None);
+        for number in 0..4 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        assert_eq!(mailboxes.recent_count(inbox).await.unwrap(), 4);
+        // A look claims nothing; a session claims what it knows of.
+        let all = Some((Uid(1), Uid(4)));
+        assert_eq!(mailboxes.recent(inbox, end, false), all);
+        assert_eq!(
+            mailboxes.recent(inbox, Uid(3), true),
+            Some((Uid(1), Uid(2)))
+        );
+        assert_eq!(mailboxes.recent_count(inbox).await.unwrap(), 2);
+        // Expunged ones are not counted.
+        let deleted = flags(SystemFlags::DELETED);
+        let one = [Uid(3)];
+        mailboxes
+            .flag(inbox, &one, FlagChange::Add, &deleted)
+            .await
+            .unwrap();
+        mailboxes.expunge(inbox, &one).await.unwrap();
+        assert_eq!(mailboxes.recent_count(inbox).await.unwrap(), 1);
+        assert_eq!(mailboxes.recent(inbox, end, true), Some((Uid(3), Uid(4))));
+        assert_eq!(mailboxes.recent(inbox, end, true), None);
+        // Copies are recent where they arrive.
+        let work = mailboxes.create(ada, "Work", None).await.unwrap();
+        mailboxes
+            .copy(inbox, &[Uid(1), Uid(4)], work)
+            .await
+            .unwrap();
+        assert_eq!(mailboxes.recent(work, end, true), Some((Uid(1), Uid(2))));
+        deliver(&mailboxes, 9, ada).await;
+        assert_eq!(mailboxes.recent(inbox, end, true), Some((Uid(5), Uid(5))));
+    });
+}
+
+#[test]
+fn after_a_restart_old_mail_is_not_recent() {
+    let rig = Rig::new(74);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        deliver(&mailboxes, 1, ada).await;
+    });
+    rig.crash();
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = mailboxes
+            .account(&address("ada"))
+            .await
+            .unwrap()
+            .unwrap()
+            .id;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        assert_eq!(mailboxes.recent(inbox, Uid(u32::MAX), true), None);
+        deliver(&mailboxes, 2, ada).await;
+        let recent = mailboxes.recent(inbox, Uid(u32::MAX), true);
+        assert_eq!(recent, Some((Uid(2), Uid(2))));
     });
 }
 

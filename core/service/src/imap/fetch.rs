@@ -287,6 +287,7 @@ impl Imap {
             let read = Read {
                 summary: chunk.summaries.get(index),
                 body: chunk.bodies.get(index).and_then(Option::as_ref),
+                recent: selected.shows_recent(message.uid),
                 newly_seen: chunk.is_newly_seen(message.uid),
             };
             let begin = out.len();

@@ -15,6 +15,7 @@ use super::fault::Failure;
 use super::limits::{
     BODIES_PER_READ_MAX, BODY_BYTES_PER_READ_MAX, SAVED_RANGES_MAX, SUMMARIES_PER_READ_MAX,
 };
+use super::recent::Recent;
 use super::selected::Selected;
 use super::{Done, Imap};
 
@@ -33,6 +34,10 @@ impl Imap {
             .ask(move |mailboxes| async move { mailboxes.view(id).await })
             .await??;
         let numbering = &selected.numbering;
+        let rows = Rows {
+            messages: &view.messages,
+            recent: selected.recent_shown(),
+        };
         let matcher = Matcher::new(
             &request.key,
             numbering.count(),
@@ -46,14 +51,14 @@ impl Imap {
             let Some(number) = numbering.number_of(message.uid.0) else {
                 continue;
             };
-            match matcher.verdict(row(number, message), Content::default()) {
+            match matcher.verdict(rows.row(number, index), Content::default()) {
                 Verdict::Yes => found.push((number, index)),
                 Verdict::No => {}
                 Verdict::NeedSummary | Verdict::NeedBody => open.push((number, index)),
             }
         }
         for chunk in open.chunks(SUMMARIES_PER_READ_MAX) {
-            let more = self.search_deeper(&matcher, &view.messages, chunk).await?;
+            let more = self.search_deeper(&matcher, &rows, chunk).await?;
             found.extend(more);
         }
         found.sort_unstable();
@@ -81,10 +86,10 @@ impl Imap {
     async fn search_deeper(
         &self,
         matcher: &Matcher<'_>,
-        messages: &[Message],
+        rows: &Rows<'_>,
         open: &[(u32, usize)],
     ) -> Result<Vec<(u32, usize)>, Failure> {
-        let refs: Vec<BodyRef> = refs(messages, open);
+        let refs: Vec<BodyRef> = refs(rows.messages, open);
         let summaries = self
             .owner
             .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
@@ -100,7 +105,7 @@ impl Imap {
             // A summary that cannot be read costs a look at the body.
             let verdict = match &summary {
                 Some(summary) => matcher.verdict(
-                    row(number, &messages[index]),
+                    rows.row(number, index),
                     Content {
                         summary: Some(summary),
                         body: None,
@@ -116,9 +121,9 @@ impl Imap {
         }
         let mut rest = &open_still[..];
         while !rest.is_empty() {
-            let (chunk, after) = rest.split_at(body_chunk(messages, rest));
+            let (chunk, after) = rest.split_at(body_chunk(rows.messages, rest));
             rest = after;
-            found.extend(self.search_bodies(matcher, messages, chunk).await?);
+            found.extend(self.search_bodies(matcher, rows, chunk).await?);
         }
         Ok(found)
     }
@@ -126,15 +131,15 @@ impl Imap {
     async fn search_bodies(
         &self,
         matcher: &Matcher<'_>,
-        messages: &[Message],
+        rows: &Rows<'_>,
         open: &[(u32, usize)],
     ) -> Result<Vec<(u32, usize)>, Failure> {
         let bytes: usize = open
             .iter()
-            .map(|&(_, index)| messages[index].size_bytes as usize)
+            .map(|&(_, index)| rows.messages[index].size_bytes as usize)
             .sum();
         let _charge = self.memory(bytes).await.ok_or(Failure::Busy)?;
-        let refs: Vec<BodyRef> = refs(messages, open);
+        let refs: Vec<BodyRef> = refs(rows.messages, open);
         let bodies: Vec<Result<Bytes, MailboxFault>> = self
             .owner
             .ask(move |mailboxes| async move { mailboxes.bodies(&refs).await })
@@ -151,7 +156,7 @@ impl Imap {
                 summary: None,
                 body: Some(&body),
             };
-            if matcher.verdict(row(number, &messages[index]), content) == Verdict::Yes {
+            if matcher.verdict(rows.row(number, index), content) == Verdict::Yes {
                 found.push((number, index));
             }
         }
@@ -181,13 +186,25 @@ fn body_chunk(messages: &[Message], open: &[(u32, usize)]) -> usize {
     count.max(1)
 }
 
-fn row(number: u32, message: &Message) -> Row<'_> {
-    Row {
-        number,
-        uid: message.uid.0,
-        flags: &message.flags,
-        internal_date: message.internal_date,
-        size_bytes: message.size_bytes,
+/// What SEARCH knows of the messages before it reads.
+struct Rows<'v> {
+    messages: &'v [Message],
+    recent: Option<&'v Recent>,
+}
+
+impl Rows<'_> {
+    fn row(&self, number: u32, index: usize) -> Row<'_> {
+        let message = &self.messages[index];
+        Row {
+            number,
+            uid: message.uid.0,
+            flags: &message.flags,
+            recent: self
+                .recent
+                .is_some_and(|recent| recent.contains(message.uid)),
+            internal_date: message.internal_date,
+            size_bytes: message.size_bytes,
+        }
     }
 }
 

@@ -3,10 +3,10 @@
 //! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
 //! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
 
-use imap::respond::{put, put_flags, put_number, put_reply};
+use imap::respond::{put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::Uid;
-use mailbox::{Changes, FlagChange, Flagged, MailboxId, Message, Opening};
+use mailbox::{Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
 
 use crate::owner::Owner;
 
@@ -14,7 +14,8 @@ use super::fault::Failure;
 use super::keywords::Keywords;
 use super::known::Known;
 use super::numbering::Numbering;
-use super::watch::Watching;
+use super::recent::Recent;
+use super::watch::{Begun, Watching};
 
 pub struct Selected {
     pub id: MailboxId,
@@ -23,6 +24,10 @@ pub struct Selected {
     pub known: Known,
     /// What it knows of keywords.
     pub keywords: Keywords,
+    recent: Recent,
+    read_only: bool,
+    /// IMAP4rev2 is enabled, which has no \Recent.
+    pub rev2: bool,
     /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
     /// no answer (RFC 9051 §6.4.4.1).
     pub saved: Vec<(u32, u32)>,
@@ -45,8 +50,17 @@ pub enum Expunges {
 }
 
 impl Selected {
-    pub fn new(id: MailboxId, watching: Watching, opening: &Opening, read_only: bool) -> Selected {
-        Selected {
+    /// With what SELECT tells of the mailbox.
+    pub fn new(begun: Begun, read_only: bool, rev2: bool) -> (Selected, Opening) {
+        let Begun {
+            watching,
+            id,
+            opening,
+            recent: found,
+        } = begun;
+        let mut recent = Recent::default();
+        recent.add(found);
+        let selected = Selected {
             id,
             numbering: Numbering::of_runs(&opening.uids),
             watching,
@@ -55,8 +69,23 @@ impl Selected {
             keywords: Keywords::new(opening.keywords.clone(), read_only),
             saved: Vec::new(),
             expunged: Vec::new(),
+            recent,
+            read_only,
+            rev2,
             told_beside: false,
-        }
+        };
+        (selected, opening)
+    }
+
+    /// What is \Recent, in a session that shows it.
+    pub fn recent_shown(&self) -> Option<&Recent> {
+        (!self.rev2).then_some(&self.recent)
+    }
+
+    /// Whether \Recent is among the flags shown of the message.
+    pub fn shows_recent(&self, uid: Uid) -> bool {
+        self.recent_shown()
+            .is_some_and(|recent| recent.contains(uid))
     }
 
     /// Says EXISTS once more when it was last told beside the answer to some other command that messages came or went.
@@ -109,13 +138,24 @@ impl Selected {
     ) -> Result<(), Gone> {
         if self.watching.take() {
             let (id, modseq) = (self.id, self.known.up_to());
+            let claims = !self.read_only;
             let changes = owner
-                .ask(move |mailboxes| async move { mailboxes.changes(id, modseq).await })
+                .ask(move |mailboxes| async move {
+                    let changes = mailboxes.changes(id, modseq).await?;
+                    let told = !changes.gone && !changes.too_old;
+                    let recent = told
+                        .then(|| mailboxes.recent(id, changes.uid_next, claims))
+                        .flatten();
+                    Ok::<_, MailboxFault>((changes, recent))
+                })
                 .await;
             match changes {
-                Ok(Ok(changes)) if changes.gone => return Err(Gone),
-                Ok(Ok(changes)) if changes.too_old => self.tell_from_view(owner, out).await?,
-                Ok(Ok(changes)) => self.tell_changes(changes, out),
+                Ok(Ok((changes, _))) if changes.gone => return Err(Gone),
+                Ok(Ok((changes, _))) if changes.too_old => self.tell_from_view(owner, out).await?,
+                Ok(Ok((changes, recent))) => {
+                    self.recent.add(recent);
+                    self.tell_changes(changes, out);
+                }
                 // The next time will do.
                 Ok(Err(_)) | Err(_) => self.watching.put_back(),
             }
@@ -140,14 +180,19 @@ impl Selected {
 
     /// The long way: the mailbox does not remember what happened since.
     async fn tell_from_view(&mut self, owner: &Owner, out: &mut Vec<u8>) -> Result<(), Gone> {
-        let id = self.id;
+        let (id, claims) = (self.id, !self.read_only);
         let view = owner
-            .ask(move |mailboxes| async move { mailboxes.view(id).await })
+            .ask(move |mailboxes| async move {
+                let view = mailboxes.view(id).await?;
+                let recent = mailboxes.recent(id, view.status.uid_next, claims);
+                Ok::<_, MailboxFault>((view, recent))
+            })
             .await;
-        let Ok(Ok(view)) = view else {
+        let Ok(Ok((view, recent))) = view else {
             self.watching.put_back();
             return Ok(());
         };
+        self.recent.add(recent);
         let before = self.known.up_to();
         let changed: Vec<Message> = view
             .messages
@@ -184,6 +229,16 @@ impl Selected {
         if !new.is_empty() {
             self.told_beside = true;
             self.put_exists(out);
+            self.put_recent(out);
+        }
+    }
+
+    /// RFC 3501 §7.3.2.
+    fn put_recent(&self, out: &mut Vec<u8>) {
+        if let Some(recent) = self.recent_shown() {
+            put(out, "* ");
+            put_number(out, recent.count(&self.numbering));
+            put(out, " RECENT\r\n");
         }
     }
 
@@ -207,7 +262,7 @@ impl Selected {
     /// `* 3 FETCH (UID 7 FLAGS (\Seen))`, unless the message has no number any more.
     fn put_flags_of(&mut self, message: &Message, out: &mut Vec<u8>) {
         if let Some(number) = self.numbering.number_of(message.uid.0) {
-            put_flags_line(out, number, message);
+            put_flags_line(out, number, message, self.shows_recent(message.uid));
             self.known.sent(message);
         }
     }
@@ -245,10 +300,10 @@ impl Selected {
     }
 
     /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
-    pub fn put_opening(&self, opening: &Opening, rev2: bool, out: &mut Vec<u8>) {
+    pub fn put_opening(&self, opening: &Opening, out: &mut Vec<u8>) {
         self.put_exists(out);
-        if !rev2 {
-            put(out, "* 0 RECENT\r\n");
+        self.put_recent(out);
+        if !self.rev2 {
             if let Some(number) = opening.first_unseen {
                 put_reply(
                     out,
@@ -268,12 +323,12 @@ impl Selected {
     }
 }
 
-fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message) {
+fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool) {
     put(out, "* ");
     put_number(out, number);
     put(out, " FETCH (UID ");
     put_number(out, message.uid.0);
     put(out, " FLAGS ");
-    put_flags(out, &message.flags);
+    put_flags_of_session(out, &message.flags, recent);
     put(out, ")\r\n");
 }

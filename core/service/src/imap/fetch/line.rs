@@ -8,7 +8,7 @@ use imap::fetch::{
     transfer_decoded,
 };
 use imap::respond::{
-    put, put_binary_name, put_body_structure, put_envelope, put_flags, put_literal_mark,
+    put, put_binary_name, put_body_structure, put_envelope, put_flags_of_session, put_literal_mark,
     put_number, put_section_name, put_string, without_nul,
 };
 use mail::Summary;
@@ -23,6 +23,8 @@ pub(super) struct Read<'c> {
     pub summary: Option<&'c Result<Bytes, MailboxFault>>,
     pub body: Option<&'c Result<Bytes, MailboxFault>>,
     pub newly_seen: bool,
+    /// \Recent in this session.
+    pub recent: bool,
 }
 
 /// One `* n FETCH (…)` in the making.
@@ -60,12 +62,12 @@ impl FetchLine<'_> {
             if index > 0 {
                 self.out.push(b' ');
             }
-            self.put_item(item, message, summary.as_ref(), body)?;
+            self.put_item(item, message, read.recent, summary.as_ref(), body)?;
         }
         // RFC 9051 §6.4.5: flags that change on the way are told.
         if read.newly_seen && !wanted.flags_listed {
             put(self.out, " FLAGS ");
-            put_flags(self.out, &message.flags);
+            put_flags_of_session(self.out, &message.flags, read.recent);
         }
         put(self.out, ")\r\n");
         Ok(())
@@ -75,6 +77,7 @@ impl FetchLine<'_> {
         &mut self,
         item: &FetchItem,
         message: &Message,
+        recent: bool,
         summary: Option<&Summary<'_>>,
         body: Option<&Bytes>,
     ) -> Result<(), Failure> {
@@ -86,7 +89,7 @@ impl FetchLine<'_> {
             }
             FetchItem::Flags => {
                 put(self.out, "FLAGS ");
-                put_flags(self.out, &message.flags);
+                put_flags_of_session(self.out, &message.flags, recent);
             }
             FetchItem::InternalDate => {
                 put(self.out, "INTERNALDATE \"");
