@@ -523,6 +523,15 @@ struct Done {
 }
 
 impl Done {
+    /// RFC 2180 §4.1 and §4.2, for all commands alike: what another session expunged is passed over, the rest is done, and
+    /// the answer is OK. A command by numbers says so (`some_gone`), for its client may have counted.
+    fn for_those_there(text: &'static str, some_gone: bool) -> Done {
+        Done {
+            code: if some_gone { "EXPUNGEISSUED" } else { "" }.into(),
+            text,
+        }
+    }
+
     fn plain(text: &'static str) -> Done {
         Done {
             code: String::new(),

@@ -26,7 +26,15 @@ def box(name, letters, sessions=2, rev2=False):
 fn dialogues_go_as_the_rfc_says() {
     let home = Home::new();
     let _daemon = home.start();
-    for dialogue in [SILENT_STORES, NUL, SAVED_RESULT, NEW_KEYWORDS, RECENT] {
+    for dialogue in [
+        SILENT_STORES,
+        NUL,
+        SAVED_RESULT,
+        NEW_KEYWORDS,
+        RECENT,
+        EXPUNGED_BESIDE,
+        NUMBERS,
+    ] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
 }
@@ -180,4 +188,46 @@ a.cmd("CREATE Recent2")
 a.cmd("COPY 1:2 Recent2")
 assert recent(a.cmd("SELECT Recent2")[0]) == [b"* 2 RECENT"]
 assert recent(a.cmd("SELECT Recent2")[0]) == [b"* 0 RECENT"]
+"#;
+
+/// I7. RFC 2180 §4: what is gone is passed over, the rest is done, and the answer is OK.
+const EXPUNGED_BESIDE: &str = r#"
+a, b = box("Beside", 6)
+def goes(number):
+    b.cmd(f"STORE {number} +FLAGS.SILENT (\\Deleted)")
+    b.cmd("EXPUNGE")
+goes(2)
+told, _ = a.cmd("STORE 1:3 +FLAGS.SILENT (\\Flagged)", b"OK [EXPUNGEISSUED]")
+assert told == b"", told
+told, _ = a.cmd("FETCH 1:4 (UID)", b"OK [EXPUNGEISSUED]")
+assert [b"UID %d" % uid in told for uid in [1, 2, 3, 4]] == [True, False, True, True], told
+assert b"EXPUNGE" not in told
+told, _ = a.cmd("STORE 2 +FLAGS (\\Flagged)", b"OK [EXPUNGEISSUED]")
+assert told == b"", "there is nothing left to answer with"
+assert a.cmd("NOOP")[0] == b"* 2 EXPUNGE\r\n"
+assert [b"\\Flagged" in line for line in a.cmd("FETCH 1:* (FLAGS)")[0].splitlines()] == [True, True, False, False, False]
+goes(1)
+assert b"COPYUID" in a.cmd("COPY 1:2 INBOX")[1], "UID 3 was there to be copied"
+goes(1)
+told, reply = a.cmd("MOVE 1:2 INBOX")
+assert re.search(rb"COPYUID \d+ 4 \d+\]", told), told
+goes(1)
+a.cmd("UID FETCH 1:* (FLAGS)", b"OK fetched")
+a.cmd("UID STORE 1:5 +FLAGS (\\Seen)", b"OK stored")
+"#;
+
+/// I8. RFC 9051 §9 seq-number: a number that is too large is BAD, `*` in an empty mailbox too.
+const NUMBERS: &str = r#"
+a, = box("Empty", 0, sessions=1)
+a.cmd("CREATE Empty2")
+for command in ["FETCH * FLAGS", "FETCH 1:* FLAGS", "STORE * +FLAGS (\\Seen)", "COPY 1:* Empty2", "MOVE 1 Empty2", "FETCH *:* FLAGS"]:
+    a.cmd(command, b"BAD")
+for command in ["UID FETCH * FLAGS", "UID FETCH 1:* FLAGS", "UID STORE 1:* +FLAGS (\\Seen)", "UID COPY 1 Empty2", "UID MOVE 1:* Empty2",
+                "SEARCH 1:*", "SEARCH ALL", "FETCH $ FLAGS", "EXPUNGE"]:
+    a.cmd(command)
+a.append("Empty", letter("one"))
+a.cmd("FETCH 1:* FLAGS")
+for command in ["FETCH 2 FLAGS", "FETCH 1:2 FLAGS", "STORE 2:* +FLAGS (\\Seen)", "COPY 9 Empty2"]:
+    a.cmd(command, b"BAD")
+a.cmd("UID FETCH 2 FLAGS")
 "#;

@@ -140,12 +140,10 @@ impl Imap {
         troubles.gone |= ahead.gone;
         Ok(match troubles.first {
             Some(failure) => Err(failure),
-            // RFC 2180 §4.1.2, RFC 9051 §7.1 EXPUNGEISSUED.
-            None if troubles.gone && !wanted.uid => Err(Failure::No(
-                "EXPUNGEISSUED",
-                "some of the messages are gone",
+            None => Ok(Done::for_those_there(
+                "fetched",
+                troubles.gone && !wanted.uid,
             )),
-            None => Ok(Done::plain("fetched")),
         })
     }
 

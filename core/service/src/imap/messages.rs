@@ -98,14 +98,10 @@ impl Imap {
                 })
                 .await??;
         selected.put_stored(&flagged, change, wanted.silent, out);
-        // RFC 2180 §4.2: a message that another session expunged has no flags to set.
-        if flagged.len() < count && !wanted.uid {
-            return Err(Failure::No(
-                "EXPUNGEISSUED",
-                "some of the messages are gone",
-            ));
-        }
-        Ok(Done::plain("stored"))
+        Ok(Done::for_those_there(
+            "stored",
+            flagged.len() < count && !wanted.uid,
+        ))
     }
 
     /// Removes the \Deleted messages, of `uids` or all. The client is told by `Selected::tell`.

@@ -114,8 +114,8 @@ impl Selected {
             return Ok(self.numbering.in_uids(&self.uid_ranges(set)));
         }
         let count = self.numbering.count();
-        // An empty mailbox has no numbers, and clients ask for 1:* all the same.
-        if count > 0 && set.greatest().is_some_and(|number| number > count) {
+        // RFC 9051 §9 seq-number: in an empty mailbox there is no `*` either.
+        if count == 0 || set.greatest().is_some_and(|number| number > count) {
             return Err(Failure::Bad("there is no message of that number"));
         }
         Ok(self.numbering.in_numbers(&set.ranges(count)))
