@@ -34,6 +34,7 @@ fn dialogues_go_as_the_rfc_says() {
         RECENT,
         EXPUNGED_BESIDE,
         NUMBERS,
+        INBOX_RENAMED,
     ] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
@@ -194,6 +195,7 @@ assert recent(a.cmd("SELECT Recent2")[0]) == [b"* 0 RECENT"]
 const EXPUNGED_BESIDE: &str = r#"
 a, b = box("Beside", 6)
 def goes(number):
+    b.cmd("NOOP")
     b.cmd(f"STORE {number} +FLAGS.SILENT (\\Deleted)")
     b.cmd("EXPUNGE")
 goes(2)
@@ -230,4 +232,54 @@ a.cmd("FETCH 1:* FLAGS")
 for command in ["FETCH 2 FLAGS", "FETCH 1:2 FLAGS", "STORE 2:* +FLAGS (\\Seen)", "COPY 9 Empty2"]:
     a.cmd(command, b"BAD")
 a.cmd("UID FETCH 2 FLAGS")
+"#;
+
+/// I9. RFC 9051 §6.3.6: RENAME of INBOX leaves it empty; sessions in it go on.
+const INBOX_RENAMED: &str = r#"
+def bob():
+    session = Raw("bob@example.org")
+    session.cmd("SELECT INBOX")
+    return session
+a, b, c = bob(), bob(), bob()
+for number in range(3):
+    a.append("INBOX", letter(f"letter {number}"))
+for session in [a, b, c]:
+    session.cmd("NOOP")
+a.cmd("STORE 1 +FLAGS.SILENT (\\Deleted)")
+before = re.search(rb"UIDVALIDITY (\d+)", a.cmd("STATUS INBOX (UIDVALIDITY)")[0]).group(1)
+gone = b"* 3 EXPUNGE\r\n* 2 EXPUNGE\r\n* 1 EXPUNGE\r\n* 0 EXISTS\r\n"
+told = a.cmd("RENAME INBOX old")[0]
+assert told.startswith(gone), told
+after = re.search(rb"\* OK \[UIDVALIDITY (\d+)\]", told).group(1)
+assert int(after) > int(before)
+assert a.cmd("NOOP")[0] == b""
+# By number, numbers stay until the command is over; the next one reports them gone.
+assert b"EXPUNGE" not in b.cmd("FETCH 1:3 (UID)")[0]
+assert b.cmd("NOOP")[0].startswith(gone)
+b.cmd("FETCH 1 FLAGS", b"BAD")
+# A session that does not know yet must not expunge from what is now another mailbox.
+assert c.cmd("EXPUNGE")[0].startswith(gone)
+assert b"MESSAGES 3" in a.cmd("STATUS old (MESSAGES)")[0]
+# New mail comes into the new INBOX, in IDLE too.
+b.socket.sendall(b"i IDLE\r\n")
+while not b.response().startswith(b"+"):
+    pass
+a.append("INBOX", letter("new"))
+while b.response() != b"* 1 EXISTS\r\n":
+    pass
+b.socket.sendall(b"DONE\r\n")
+while not b.response().startswith(b"i OK"):
+    pass
+assert b"Subject: new" in b.cmd("FETCH 1 BODY.PEEK[HEADER]")[0]
+# While it idles.
+a.socket.sendall(b"i IDLE\r\n")
+while not a.response().startswith(b"+"):
+    pass
+b.cmd("RENAME INBOX older")
+while not a.response().startswith(b"* 0 EXISTS"):
+    pass
+a.socket.sendall(b"DONE\r\n")
+while not a.response().startswith(b"i OK"):
+    pass
+a.cmd("LOGOUT")
 "#;

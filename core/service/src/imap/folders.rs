@@ -33,7 +33,8 @@ impl Imap {
         }
         let begun = Watching::begin(&self.owner, account, name, !read_only).await??;
         let rev2 = client.session.is_rev2();
-        let (selected, opening) = Selected::new(begun, read_only, rev2);
+        let inbox_of = (name == "INBOX").then_some(account);
+        let (selected, opening) = Selected::new(begun, inbox_of, read_only, rev2);
         selected.put_opening(&opening, &mut client.out);
         if rev2 {
             put(&mut client.out, "* LIST () \"/\" ");

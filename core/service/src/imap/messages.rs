@@ -114,8 +114,13 @@ impl Imap {
         // Only what this client has seen: what arrived since is not its to expunge.
         let wanted: Option<Vec<(u32, u32)>> = uids.map(|uids| selected.uid_ranges(uids));
         let highest = selected.numbering.highest_uid();
+        let known = selected.known.up_to();
         self.owner
             .ask(move |mailboxes| async move {
+                // An INBOX that was renamed meanwhile is another mailbox now, which this client has not opened.
+                if mailboxes.changes(id, known).await?.gone {
+                    return Ok(());
+                }
                 // The head knows whether anything is \Deleted; clients EXPUNGE much more often than that.
                 if mailboxes.status(id).await?.deleted == 0 {
                     return Ok(());

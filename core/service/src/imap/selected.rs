@@ -6,7 +6,7 @@
 use imap::respond::{put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::Uid;
-use mailbox::{Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
+use mailbox::{AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
 
 use crate::owner::Owner;
 
@@ -26,6 +26,8 @@ pub struct Selected {
     pub keywords: Keywords,
     recent: Recent,
     read_only: bool,
+    /// Whose INBOX it is; `None` for any other mailbox.
+    inbox_of: Option<AccountId>,
     /// IMAP4rev2 is enabled, which has no \Recent.
     pub rev2: bool,
     /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
@@ -50,8 +52,13 @@ pub enum Expunges {
 }
 
 impl Selected {
-    /// With what SELECT tells of the mailbox.
-    pub fn new(begun: Begun, read_only: bool, rev2: bool) -> (Selected, Opening) {
+    /// With what SELECT reports of the mailbox.
+    pub fn new(
+        begun: Begun,
+        inbox_of: Option<AccountId>,
+        read_only: bool,
+        rev2: bool,
+    ) -> (Selected, Opening) {
         let Begun {
             watching,
             id,
@@ -71,6 +78,7 @@ impl Selected {
             expunged: Vec::new(),
             recent,
             read_only,
+            inbox_of,
             rev2,
             told_beside: false,
         };
@@ -142,15 +150,17 @@ impl Selected {
             let changes = owner
                 .ask(move |mailboxes| async move {
                     let changes = mailboxes.changes(id, modseq).await?;
-                    let told = !changes.gone && !changes.too_old;
-                    let recent = told
+                    let complete = !changes.gone && !changes.too_old;
+                    let recent = complete
                         .then(|| mailboxes.recent(id, changes.uid_next, claims))
                         .flatten();
                     Ok::<_, MailboxFault>((changes, recent))
                 })
                 .await;
             match changes {
-                Ok(Ok((changes, _))) if changes.gone => return Err(Gone),
+                Ok(Ok((changes, _))) if changes.gone => {
+                    self.follow_inbox(owner, expunges, out).await?;
+                }
                 Ok(Ok((changes, _))) if changes.too_old => self.tell_from_view(owner, out).await?,
                 Ok(Ok((changes, recent))) => {
                     self.recent.add(recent);
@@ -164,6 +174,41 @@ impl Selected {
             self.tell_expunged(out);
         }
         Ok(())
+    }
+
+    /// RFC 9051 §6.3.6: RENAME of INBOX moves its messages away and leaves it empty. The mailbox that was open has the new name
+    /// now, and INBOX is another one: the messages go, and what is in the new INBOX comes.
+    async fn follow_inbox(
+        &mut self,
+        owner: &Owner,
+        expunges: Expunges,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Gone> {
+        let account = self.inbox_of.ok_or(Gone)?;
+        if expunges == Expunges::Later {
+            self.watching.put_back();
+            return Ok(());
+        }
+        match Watching::begin(owner, account, "INBOX", !self.read_only).await {
+            Ok(Ok(begun)) if begun.id != self.id => {
+                for number in (1..=self.numbering.count()).rev() {
+                    put_expunge(out, number);
+                }
+                let (inbox, opening) =
+                    Selected::new(begun, self.inbox_of, self.read_only, self.rev2);
+                *self = inbox;
+                // UIDVALIDITY is another one, and is among these lines.
+                self.put_opening(&opening, out);
+                self.told_beside = true;
+                Ok(())
+            }
+            // INBOX goes with its account only.
+            Ok(Ok(_) | Err(MailboxFault::NoMailbox | MailboxFault::NoAccount)) => Err(Gone),
+            Ok(Err(_)) | Err(_) => {
+                self.watching.put_back();
+                Ok(())
+            }
+        }
     }
 
     fn tell_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
@@ -292,9 +337,7 @@ impl Selected {
             // One that came and went between two looks never had a number.
             if let Some(number) = self.numbering.remove(uid.0) {
                 self.told_beside = true;
-                put(out, "* ");
-                put_number(out, number);
-                put(out, " EXPUNGE\r\n");
+                put_expunge(out, number);
             }
         }
     }
@@ -321,6 +364,12 @@ impl Selected {
         let next = format!("UIDNEXT {}", opening.status.uid_next.0);
         put_reply(out, "*", status, &next, "the next UID");
     }
+}
+
+fn put_expunge(out: &mut Vec<u8>, number: u32) {
+    put(out, "* ");
+    put_number(out, number);
+    put(out, " EXPUNGE\r\n");
 }
 
 fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool) {
