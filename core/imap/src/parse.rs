@@ -11,7 +11,7 @@ mod words;
 use mail::{Flags, Keyword, SystemFlags};
 
 use crate::command::{Body, Command, Message, SearchRequest, SpecialUse, StoreChange};
-use crate::limits::{ID_PAIRS_MAX, TAG_BYTES_MAX};
+use crate::limits::{ID_FIELD_BYTES_MAX, ID_PAIRS_MAX, ID_VALUE_BYTES_MAX, TAG_BYTES_MAX};
 use crate::sequence::SequenceSet;
 
 use words::Words;
@@ -132,7 +132,8 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "UNSUBSCRIBE" => Body::Unsubscribe(spaced_mailbox(words)?),
         "LIST" => Body::List(list::list(words)?),
         "LSUB" => {
-            let reference = spaced_mailbox(words)?;
+            words.space()?;
+            let reference = words.list_reference()?;
             words.space()?;
             Body::Lsub {
                 reference,
@@ -244,12 +245,21 @@ fn id(words: &mut Words<'_>) -> Parsed<Body> {
             words.space()?;
         }
         let name = words.string()?.into_owned();
+        if name.len() > ID_FIELD_BYTES_MAX {
+            return Err(Refusal::TooMuch("octets in an ID field"));
+        }
         words.space()?;
         let value = if words.keyword("NIL") {
             None
         } else {
             Some(words.string()?.into_owned())
         };
+        if value
+            .as_ref()
+            .is_some_and(|value| value.len() > ID_VALUE_BYTES_MAX)
+        {
+            return Err(Refusal::TooMuch("octets in an ID value"));
+        }
         pairs.push((name, value));
     }
     Ok(Body::Id(pairs))

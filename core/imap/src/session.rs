@@ -8,7 +8,7 @@ use crate::base64;
 use crate::command::{Body, Command};
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
-    LOGIN_FAILURES_MAX,
+    ID_COMMAND_BYTES_MAX, LOGIN_FAILURES_MAX,
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
@@ -183,10 +183,12 @@ impl Session {
         match self.state {
             State::NotAuthenticated => Bounds {
                 command_bytes_max: COMMAND_BYTES_BEFORE_LOGIN_MAX,
+                id_bytes_max: ID_COMMAND_BYTES_MAX,
                 append_bytes_max: 0,
             },
             _ => Bounds {
                 command_bytes_max: COMMAND_BYTES_MAX,
+                id_bytes_max: ID_COMMAND_BYTES_MAX,
                 append_bytes_max: self.policy.append_bytes_max,
             },
         }

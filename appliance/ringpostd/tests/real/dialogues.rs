@@ -35,6 +35,7 @@ fn dialogues_go_as_the_rfc_says() {
         EXPUNGED_BESIDE,
         NUMBERS,
         INBOX_RENAMED,
+        FOLDERS,
     ] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
@@ -282,4 +283,27 @@ a.socket.sendall(b"DONE\r\n")
 while not a.response().startswith(b"i OK"):
     pass
 a.cmd("LOGOUT")
+"#;
+
+/// I11. RFC 9051 §6.3.7, §6.3.9.
+const FOLDERS: &str = r#"
+a, = box("Folders", 0, sessions=1)
+assert a.cmd("LIST \"\" a&b")[0] == b""
+assert a.cmd("LIST a&b *")[0] == b""
+assert a.cmd("LSUB \"\" a&b")[0] == b""
+a.cmd("SELECT a&b", b"NO [CANNOT]")
+a.cmd("SUBSCRIBE Foldres", b"NO [NONEXISTENT]")
+assert b"Foldres" not in a.cmd("LSUB \"\" *")[0]
+# What clients do: make it, then subscribe to it. A deleted name stays subscribed until it is taken out.
+a.cmd("CREATE Trash2/New")
+a.cmd("CREATE Parent/Child/")
+a.cmd("DELETE Parent")
+assert b"\\Noselect" in a.cmd("LIST \"\" Parent")[0]
+for name in ["Trash2", "Trash2/New", "inbox", "Parent", "Parent/Child/"]:
+    a.cmd(f"SUBSCRIBE {name}")
+a.cmd("DELETE Trash2/New")
+assert b"Trash2/New" in a.cmd("LIST (SUBSCRIBED) \"\" *")[0]
+a.cmd("UNSUBSCRIBE Trash2/New")
+a.cmd("UNSUBSCRIBE Foldres")
+assert b"Trash2/New" not in a.cmd("LIST (SUBSCRIBED) \"\" *")[0]
 "#;

@@ -152,6 +152,33 @@ fn wrong_commands_are_told_apart() {
     );
 }
 
+/// Finding I11.
+#[test]
+fn patterns_that_are_no_names_match_nothing() {
+    for line in [
+        "LIST \"\" a&b",
+        "LIST \"\" \"*a&-&b\"",
+        "LIST a&b *",
+        "LIST \"\" {1+}\r\n\u{7}",
+        "LIST \"\" (a&b a&)",
+    ] {
+        let Ok(Body::List(request)) = parsed(line) else {
+            panic!("{line}")
+        };
+        for pattern in &request.patterns {
+            let pattern = crate::list::joined(&request.reference, pattern);
+            for name in ["INBOX", "a", "a&b", "a/b"] {
+                assert!(!crate::list::matches(&pattern, name), "{line} {name}");
+            }
+        }
+    }
+    assert!(parsed("LSUB a&b a&b").is_ok());
+    assert_eq!(
+        parsed("STATUS a&b (MESSAGES)"),
+        Err(Refusal::BadMailboxName)
+    );
+}
+
 #[test]
 fn inbox_has_no_case() {
     for (line, wanted) in [
@@ -431,7 +458,7 @@ proptest! {
         // And the reader finds the same end.
         let mut reader = crate::reader::Reader::default();
         reader.input().extend_from_slice(&bytes);
-        let bounds = crate::reader::Bounds { command_bytes_max: 65_536, append_bytes_max: 65_536 };
+        let bounds = crate::reader::Bounds { command_bytes_max: 65_536, id_bytes_max: 65_536, append_bytes_max: 65_536 };
         prop_assert_eq!(reader.step(bounds), crate::reader::Read::Command(bytes));
     }
 

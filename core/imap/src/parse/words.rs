@@ -290,7 +290,19 @@ impl<'a> Words<'a> {
         if pattern.iter().filter(|byte| b"%*".contains(byte)).count() > LIST_WILDCARDS_MAX {
             return Err(Refusal::TooMuch("wildcards"));
         }
-        self.mailbox_name(&pattern)
+        Ok(self.pattern_of(&pattern))
+    }
+
+    /// The reference of LIST and LSUB: the beginning of a pattern.
+    pub fn list_reference(&mut self) -> Parsed<Box<str>> {
+        let bytes = self.astring()?;
+        Ok(self.pattern_of(&bytes))
+    }
+
+    /// What cannot be a mailbox name names no mailbox: LIST answers OK and nothing else.
+    fn pattern_of(&self, bytes: &[u8]) -> Box<str> {
+        self.mailbox_name(bytes)
+            .unwrap_or_else(|_| MATCHES_NOTHING.into())
     }
 
     fn mailbox_name(&self, bytes: &[u8]) -> Parsed<Box<str>> {
@@ -308,6 +320,9 @@ impl<'a> Words<'a> {
         Ok(canonical(name).into())
     }
 }
+
+/// A pattern without a match: no mailbox name holds a control character.
+const MATCHES_NOTHING: &str = "\u{1}";
 
 /// RFC 9051 §5.1: INBOX in any case is INBOX, also as the parent of others.
 pub(super) fn canonical(mut name: String) -> String {

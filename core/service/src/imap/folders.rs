@@ -33,7 +33,7 @@ impl Imap {
         }
         let begun = Watching::begin(&self.owner, account, name, !read_only).await??;
         let rev2 = client.session.is_rev2();
-        let inbox_of = (name == "INBOX").then_some(account);
+        let inbox_of = (name.strip_suffix(SEPARATOR).unwrap_or(name) == "INBOX").then_some(account);
         let (selected, opening) = Selected::new(begun, inbox_of, read_only, rev2);
         selected.put_opening(&opening, &mut client.out);
         if rev2 {
@@ -103,6 +103,15 @@ impl Imap {
         let name = name.to_owned();
         self.owner
             .ask(move |mailboxes| async move {
+                // RFC 9051 §6.3.7 lets a server look whether the mailbox exists: a name that was mistyped is not accepted.
+                // The parent of others is a name too, without a mailbox.
+                if subscribed {
+                    let plain = name.strip_suffix(SEPARATOR).unwrap_or(&name);
+                    let listed = mailboxes.list(account).await?;
+                    if !listed.iter().any(|info| info.name == plain) {
+                        return Err(MailboxFault::NoMailbox);
+                    }
+                }
                 mailboxes.subscribe(account, &name, subscribed).await
             })
             .await??;
@@ -256,7 +265,7 @@ impl Imap {
     }
 }
 
-/// What STATUS tells of one mailbox.
+/// What STATUS reports of one mailbox.
 struct Counts {
     status: MailboxStatus,
     /// 0 when it is not asked for.
