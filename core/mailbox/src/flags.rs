@@ -26,6 +26,9 @@ impl Mailboxes {
 
     /// Answers the messages that exist, at their state after the change, in ascending order of UIDs. A change that changes
     /// nothing costs no write.
+    ///
+    /// `TooMany` when a message would have more than `KEYWORDS_MAX` keywords; of at most `UIDS_PER_RECORD_MAX` messages none is
+    /// changed then. Only where another change of the same messages was on its way to the log, the ones that had room are.
     pub async fn change_flags(
         &self,
         mailbox: MailboxId,
@@ -34,7 +37,7 @@ impl Mailboxes {
         flags: &Flags,
     ) -> Result<Vec<Flagged>, MailboxFault> {
         if flags.keywords.len() > KEYWORDS_MAX {
-            return Err(MailboxFault::TooMany("keywords"));
+            return Err(TOO_MANY_KEYWORDS);
         }
         let mut answer = Vec::new();
         for uids in in_parts(uids) {
@@ -49,6 +52,13 @@ impl Mailboxes {
                     .ok_or(MailboxFault::NoMailbox)?;
                 let found = entry.indexes_of(&uids);
                 let found = found.into_iter().map(|index| &entry.messages[index]);
+                if change == FlagChange::Add
+                    && !found
+                        .clone()
+                        .all(|message| message.flags.has_room_for(flags))
+                {
+                    return Err(TOO_MANY_KEYWORDS);
+                }
                 let mut before = Before::of(entry, found.clone());
                 let idle = entry.pending.get() == 0
                     && found.clone().all(|message| match change {
@@ -75,12 +85,22 @@ impl Mailboxes {
             if let Some(entry) = entry {
                 self.inner.commit(Vec::new(), vec![entry], hold).await?;
             }
+            let ours = before.ours;
             let state = self.inner.state.borrow();
             let entry = state
                 .mailboxes
                 .get(&mailbox)
                 .ok_or(MailboxFault::NoMailbox)?;
-            answer.extend(before.flagged(entry, &uids));
+            let flagged = before.flagged(entry, &uids);
+            // Where there was room when the change was given its number, another one may have taken it.
+            let lost = |Flagged { message, .. }: &Flagged| {
+                let kept = |keyword| message.flags.has_keyword(keyword);
+                message.modseq == ours && !flags.keywords.iter().all(kept)
+            };
+            if change == FlagChange::Add && flagged.iter().any(lost) {
+                return Err(TOO_MANY_KEYWORDS);
+            }
+            answer.extend(flagged);
         }
         Ok(answer)
     }
@@ -136,6 +156,8 @@ impl Mailboxes {
         Ok(answer)
     }
 }
+
+const TOO_MANY_KEYWORDS: MailboxFault = MailboxFault::TooMany("keywords on one message");
 
 /// What was visible of the messages when a change of their flags was given its number.
 struct Before {

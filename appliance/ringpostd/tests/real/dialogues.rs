@@ -36,6 +36,7 @@ fn dialogues_go_as_the_rfc_says() {
         NUMBERS,
         INBOX_RENAMED,
         FOLDERS,
+        MANY_KEYWORDS,
     ] {
         story(&home, &format!("{TOOLS}\n{dialogue}"));
     }
@@ -306,4 +307,22 @@ assert b"Trash2/New" in a.cmd("LIST (SUBSCRIBED) \"\" *")[0]
 a.cmd("UNSUBSCRIBE Trash2/New")
 a.cmd("UNSUBSCRIBE Foldres")
 assert b"Trash2/New" not in a.cmd("LIST (SUBSCRIBED) \"\" *")[0]
+"#;
+
+/// O10. No keyword is lost with OK.
+const MANY_KEYWORDS: &str = r#"
+a, b = box("Many", 2)
+words = lambda first, last: " ".join(f"k{number}" for number in range(first, last))
+a.cmd(f"STORE 1 +FLAGS ({words(0, 33)})")
+assert b"k32" in a.cmd("FETCH 1 (FLAGS)")[0]
+a.cmd(f"STORE 1 +FLAGS.SILENT ({words(33, 64)})")
+a.cmd("STORE 1:2 +FLAGS (k64)", b"NO [LIMIT]")
+assert b"k64" not in a.cmd("FETCH 1:2 (FLAGS)")[0]
+a.cmd(f"STORE 2 FLAGS ({words(0, 65)})", b"NO [LIMIT]")
+a.cmd(b"APPEND Many (%s) {3+}\r\nabc" % words(0, 65).encode(), b"NO [LIMIT]")
+a.cmd(b"APPEND Many (%s) {3+}\r\nabc" % words(0, 64).encode())
+a.cmd("COPY 1 Many")
+told = a.cmd("FETCH 3:4 (FLAGS)")[0]
+assert told.count(b" k63") == 2, told
+assert b"\\*)]" in b.cmd("SELECT Many")[0], "a new keyword can be kept, on another message"
 "#;

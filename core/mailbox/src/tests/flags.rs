@@ -145,6 +145,82 @@ fn after_a_restart_old_mail_is_not_recent() {
     });
 }
 
+fn keywords(range: std::ops::Range<usize>) -> Flags {
+    let keyword = |number| Keyword::parse(&format!("k{number}")).unwrap();
+    Flags {
+        keywords: range.map(keyword).collect(),
+        ..Flags::default()
+    }
+}
+
+/// Finding O10.
+#[test]
+fn no_keyword_is_lost_in_silence() {
+    let rig = Rig::new(75);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        for number in 0..2 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let both = [Uid(1), Uid(2)];
+        let too_many = MailboxFault::TooMany("keywords on one message");
+        let change = async |uids: &[Uid], change, flags: &Flags| {
+            let flagged = mailboxes.change_flags(inbox, uids, change, flags).await;
+            flagged.map(|flagged| flagged.len())
+        };
+        let (add, replace) = (FlagChange::Add, FlagChange::Replace);
+        assert_eq!(change(&both[..1], add, &keywords(0..33)).await, Ok(1));
+        assert_eq!(change(&both[..1], add, &keywords(33..64)).await, Ok(1));
+        // One message is full: neither is changed.
+        let one_more = keywords(64..65);
+        assert_eq!(change(&both, add, &one_more).await, Err(too_many.clone()));
+        let view = mailboxes.view(inbox).await.unwrap();
+        assert_eq!(view.messages[0].flags, keywords(0..64));
+        assert_eq!(view.messages[1].flags, Flags::default());
+        // What is there already, fewer and all at once.
+        assert_eq!(change(&both, add, &keywords(3..4)).await, Ok(2));
+        assert_eq!(
+            change(&both, replace, &keywords(0..65)).await,
+            Err(too_many.clone())
+        );
+        assert_eq!(change(&both[..1], replace, &keywords(9..73)).await, Ok(1));
+        // A copy keeps them all; a delivery with more is refused.
+        let work = mailboxes.create(ada, "Work", None).await.unwrap();
+        mailboxes.copy(inbox, &both[..1], work).await.unwrap();
+        let view = mailboxes.view(work).await.unwrap();
+        assert_eq!(view.messages[0].flags, keywords(9..73));
+        let mut appended = delivery(7, vec![to(ada, "INBOX")]);
+        appended.recipients[0].flags = keywords(0..65);
+        assert_eq!(mailboxes.deliver(appended).await, [Err(too_many)]);
+    });
+}
+
+#[test]
+fn the_room_for_keywords_is_not_given_twice() {
+    let rig = Rig::new(76);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        deliver(&mailboxes, 0, ada).await;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let one = [Uid(1)];
+        let (first, second) = (keywords(0..40), keywords(40..80));
+        // Both look before either is durable.
+        let (first, second) = futures_of(
+            mailboxes.change_flags(inbox, &one, FlagChange::Add, &first),
+            mailboxes.change_flags(inbox, &one, FlagChange::Add, &second),
+        )
+        .await;
+        assert!(first.is_ok());
+        assert_eq!(
+            second,
+            Err(MailboxFault::TooMany("keywords on one message"))
+        );
+    });
+}
+
 /// Both at once on this thread, polled in this order.
 async fn futures_of<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
     use std::task::Poll;
