@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
 /// RFC 9051 §5.4: at least 30 minutes; a little more, since clients renew IDLE every 29.
 pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
+/// A silent client is sent BYE; so much later the connection would break off by itself.
+pub const SILENCE_GRACE: Duration = Duration::from_secs(10);
 /// A failed login is answered after this, so that guessing is slow on one connection.
 pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_millis(1_500);
 /// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
