@@ -200,7 +200,7 @@ impl StatusItem {
     }
 }
 
-/// SEARCH with the result options of RFC 4731.
+/// SEARCH with the result options of RFC 4731 and RFC 5182.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SearchRequest {
     pub uid: bool,
@@ -215,4 +215,13 @@ pub struct SearchResults {
     pub max: bool,
     pub all: bool,
     pub count: bool,
+    /// RFC 9051 §6.4.4.1: what is found becomes `$`.
+    pub save: bool,
+}
+
+impl SearchResults {
+    /// RFC 9051 §6.4.4.1: SAVE alone asks for no ESEARCH response.
+    pub fn is_silent(self) -> bool {
+        self.save && !(self.min || self.max || self.all || self.count)
+    }
 }

@@ -8,9 +8,6 @@
 //! to the rules of its state, and answers what needs no mailbox. The rest goes to `core/service`, which answers with the
 //! writers of `respond`. FETCH's sections are cut in `fetch`, SEARCH is decided in `search`, LIST patterns in `list`.
 //! `client` is the other side, for tests and the load program. Start reading at `session`.
-//!
-//! \Recent: RFC 9051 has given it up, and no client we know decides anything by it. We never report it: RECENT is 0 for
-//! IMAP4rev1, `SEARCH RECENT` finds nothing. Keeping it honestly would cost one durable write for each SELECT.
 #![forbid(unsafe_code)]
 
 pub mod base64;

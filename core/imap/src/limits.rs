@@ -3,8 +3,11 @@
 /// A command without APPEND's message: its lines and all its literals. RFC 9051 §4: a server should take command lines of
 /// 8,000 octets; a client that fetches a scattered set of 10,000 messages sends about 60 KiB.
 pub const COMMAND_BYTES_MAX: usize = 64 * 1_024;
-/// Before login: two strings of a login are all that is needed.
+/// Before login: two strings of a login are all that is needed, except for ID.
 pub const COMMAND_BYTES_BEFORE_LOGIN_MAX: usize = 8 * 1_024;
+/// ID, which clients send before login too: the largest lawful one (RFC 2971 §3.3) takes 31.8 kB, and 63.5 kB when every octet
+/// in its quoted strings is escaped. A connection that has not logged in keeps no more than this.
+pub const ID_COMMAND_BYTES_MAX: usize = 64 * 1_024;
 /// One APPEND message; the same as the SMTP receiver's SIZE.
 pub const APPEND_BYTES_MAX: usize = 50 * 1_024 * 1_024;
 /// A non-synchronising literal that is too large is read and thrown away up to here, then the connection is closed.
@@ -42,5 +45,15 @@ pub const QUOTED_BYTES_MAX: usize = 512;
 /// What our client takes as one response line before it says the server is mad.
 pub const RESPONSE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
+/// RFC 2971 §3.3: octets of a field name, and of a value.
+pub const ID_FIELD_BYTES_MAX: usize = 30;
+pub const ID_VALUE_BYTES_MAX: usize = 1_024;
+
 const _: () = assert!(COMMAND_BYTES_MAX >= 8_000);
+// Each octet escaped, quotes and spaces between; then the tag and the word.
+const _: () = assert!(
+    ID_PAIRS_MAX * (2 * ID_FIELD_BYTES_MAX + 2 * ID_VALUE_BYTES_MAX + 6) + TAG_BYTES_MAX + 16
+        <= ID_COMMAND_BYTES_MAX
+);
+const _: () = assert!(2 * ID_PAIRS_MAX <= LITERALS_MAX);
 const _: () = assert!(SECTION_DEPTH_MAX > mail::limits::DEPTH_MAX);

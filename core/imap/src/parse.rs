@@ -11,7 +11,7 @@ mod words;
 use mail::{Flags, Keyword, SystemFlags};
 
 use crate::command::{Body, Command, Message, SearchRequest, SpecialUse, StoreChange};
-use crate::limits::{ID_PAIRS_MAX, TAG_BYTES_MAX};
+use crate::limits::{ID_FIELD_BYTES_MAX, ID_PAIRS_MAX, ID_VALUE_BYTES_MAX, TAG_BYTES_MAX};
 use crate::sequence::SequenceSet;
 
 use words::Words;
@@ -21,6 +21,8 @@ use words::Words;
 pub struct BadCommand {
     pub tag: Box<str>,
     pub refusal: Refusal,
+    /// It was a SEARCH RETURN (SAVE): when it is answered NO, `$` becomes empty (RFC 9051 §6.4.4.1).
+    pub saves: bool,
 }
 
 /// The client's error, and what to call it.
@@ -37,6 +39,8 @@ pub enum Refusal {
     BadMailboxName,
     /// RFC 6154 §5: answered NO with USEATTR.
     BadSpecialUse,
+    /// RFC 9051 §6.3.12: a message with NUL; answered NO with UNKNOWN-CTE.
+    Binary,
 }
 
 /// How to read mailbox names.
@@ -59,12 +63,17 @@ pub fn command(bytes: &[u8], names: Names) -> Result<Command, BadCommand> {
             return Err(BadCommand {
                 tag: "*".into(),
                 refusal: Refusal::Syntax("a tag comes first"),
+                saves: false,
             });
         }
     };
     match body(&mut words) {
         Ok(body) => Ok(Command { tag, body }),
-        Err(refusal) => Err(BadCommand { tag, refusal }),
+        Err(refusal) => Err(BadCommand {
+            tag,
+            refusal,
+            saves: words.saves,
+        }),
     }
 }
 
@@ -123,7 +132,8 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "UNSUBSCRIBE" => Body::Unsubscribe(spaced_mailbox(words)?),
         "LIST" => Body::List(list::list(words)?),
         "LSUB" => {
-            let reference = spaced_mailbox(words)?;
+            words.space()?;
+            let reference = words.list_reference()?;
             words.space()?;
             Body::Lsub {
                 reference,
@@ -235,12 +245,21 @@ fn id(words: &mut Words<'_>) -> Parsed<Body> {
             words.space()?;
         }
         let name = words.string()?.into_owned();
+        if name.len() > ID_FIELD_BYTES_MAX {
+            return Err(Refusal::TooMuch("octets in an ID field"));
+        }
         words.space()?;
         let value = if words.keyword("NIL") {
             None
         } else {
             Some(words.string()?.into_owned())
         };
+        if value
+            .as_ref()
+            .is_some_and(|value| value.len() > ID_VALUE_BYTES_MAX)
+        {
+            return Err(Refusal::TooMuch("octets in an ID value"));
+        }
         pairs.push((name, value));
     }
     Ok(Body::Id(pairs))
@@ -301,9 +320,17 @@ fn append(words: &mut Words<'_>) -> Parsed<Body> {
         words.space()?;
         words.expect(b'(')?;
     }
+    let is_literal8 = words.peek() == Some(b'~');
     let range = words
         .literal_range()
         .ok_or(Refusal::Syntax("the message is sent as a literal"))?;
+    if words.has_nul(&range) {
+        // RFC 9051 §4.3: CHAR8 has no NUL. In a literal8 it is allowed, but FETCH BODY[] could not give such a message back.
+        return Err(match is_literal8 {
+            true => Refusal::Binary,
+            false => Refusal::Syntax("a literal must not hold NUL"),
+        });
+    }
     if wrapped {
         words.expect(b')')?;
     }

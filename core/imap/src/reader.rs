@@ -12,6 +12,8 @@ use crate::limits::{DISCARD_BYTES_MAX, LITERALS_MAX};
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub command_bytes_max: usize,
+    /// For ID; not less than `command_bytes_max`.
+    pub id_bytes_max: usize,
     /// For the message of an APPEND; 0 where APPEND is not allowed.
     pub append_bytes_max: usize,
 }
@@ -98,7 +100,7 @@ impl Reader {
             let Some(at) = memchr(b'\n', &self.input[self.scanned..]) else {
                 self.scanned = self.input.len();
                 let line = self.input.len() - self.line_begin;
-                return if line > bounds.command_bytes_max {
+                return if line > bounds.command_bytes_max && line > self.command_bytes_max(bounds) {
                     Read::Lost
                 } else {
                     Read::More
@@ -142,8 +144,9 @@ impl Reader {
                 _ => Some(Read::TooLarge { tag, literal: true }),
             };
         }
-        let is_append = is_append(&self.input[..line_end]);
-        let room = bounds.command_bytes_max
+        let is_append = is_command(&self.input[..line_end], b"APPEND");
+        let command_bytes_max = self.command_bytes_max(bounds);
+        let room = command_bytes_max
             + if is_append {
                 bounds.append_bytes_max
             } else {
@@ -158,7 +161,7 @@ impl Reader {
         let literal_max = if is_append {
             bounds.append_bytes_max
         } else {
-            bounds.command_bytes_max
+            command_bytes_max
         };
         let end = (line_end as u64).saturating_add(literal.bytes);
         let fits = literal.bytes <= literal_max as u64
@@ -178,6 +181,15 @@ impl Reader {
         literal
             .waits
             .then_some(Read::Continue(literal.bytes as usize))
+    }
+
+    /// For the present command, without APPEND's message.
+    fn command_bytes_max(&self, bounds: Bounds) -> usize {
+        if is_command(&self.input, b"ID") {
+            bounds.id_bytes_max
+        } else {
+            bounds.command_bytes_max
+        }
     }
 
     fn begin_discard(&mut self, tag: Box<str>, bytes: u64) -> Option<Read> {
@@ -254,13 +266,14 @@ fn literal_mark(line: &[u8]) -> Option<Literal> {
     })
 }
 
-fn is_append(command: &[u8]) -> bool {
+/// Is the second word of `command` this one?
+fn is_command(command: &[u8], name: &[u8]) -> bool {
     let mut words = command
         .split(|&byte| byte == b' ')
         .filter(|word| !word.is_empty());
     words
         .nth(1)
-        .is_some_and(|word| word.eq_ignore_ascii_case(b"APPEND"))
+        .is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
 fn tag_of(command: &[u8]) -> Box<str> {
@@ -284,6 +297,7 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds {
         command_bytes_max: 100,
+        id_bytes_max: 300,
         append_bytes_max: 1_000,
     };
 
@@ -386,5 +400,31 @@ mod tests {
         assert_eq!(reader.line_only(100), Ok(Some(b"DONE".to_vec())));
         assert_eq!(reader.line_only(100), Ok(None));
         assert_eq!(reader.line_only(3), Err(TooLong));
+    }
+
+    #[test]
+    fn id_has_a_bound_of_its_own() {
+        let mut reader = Reader::default();
+        let mut long = b"a id (\"name\" \"".to_vec();
+        long.extend_from_slice(&[b'x'; 200]);
+        assert_eq!(read(&mut reader, &long), Read::More);
+        assert_eq!(
+            read(&mut reader, b"\")\r\n"),
+            Read::Command([&long[..], b"\")\r\n"].concat())
+        );
+        assert_eq!(read(&mut reader, b"b ID ({201}\r\n"), Read::Continue(201));
+        assert_eq!(read(&mut reader, &[b'x'; 201]), Read::More);
+        assert_eq!(
+            read(&mut reader, b" {201}\r\n"),
+            Read::TooLarge {
+                tag: "b".into(),
+                literal: true
+            }
+        );
+        assert_eq!(read(&mut reader, b"c ID "), Read::More);
+        assert_eq!(read(&mut reader, &[b'x'; 300]), Read::Lost);
+        let mut reader = Reader::default();
+        assert_eq!(read(&mut reader, b"ID ID2 "), Read::More);
+        assert_eq!(read(&mut reader, &[b'x'; 100]), Read::Lost);
     }
 }

@@ -7,6 +7,8 @@ mod structure;
 pub use envelope::put_envelope;
 pub use structure::put_body_structure;
 
+use std::borrow::Cow;
+
 use mail::{Flags, SystemFlags};
 
 use crate::fetch::{Partial, Section, SectionText};
@@ -75,8 +77,7 @@ pub fn put_number(out: &mut Vec<u8>, number: impl Into<u64>) {
     out.extend_from_slice(&digits[at..]);
 }
 
-/// A string: quoted when it is short plain ASCII, a literal otherwise. A literal may hold any byte; what is not ours to
-/// change is sent as it is.
+/// A string: quoted when it is short plain ASCII, a literal otherwise. A literal holds any octet except NUL.
 pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let plain = |byte: &u8| (b' '..=b'~').contains(byte) || *byte == b'\t';
     if bytes.len() <= QUOTED_BYTES_MAX && bytes.iter().all(plain) {
@@ -90,8 +91,20 @@ pub fn put_string(out: &mut Vec<u8>, bytes: &[u8]) {
         out.push(b'"');
     } else {
         put_literal_mark(out, bytes.len());
-        out.extend_from_slice(bytes);
+        out.extend_from_slice(&without_nul(bytes));
     }
+}
+
+/// What an ordinary literal may hold of `bytes`: every NUL becomes 0x80, so that sizes and offsets stay what they are
+/// (RFC 9051 §4.3 and §9 CHAR8). Messages with NUL are refused on every way in; an older volume may hold some.
+pub fn without_nul(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(0, bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let replaced = bytes
+        .iter()
+        .map(|&byte| if byte == 0 { 0x80 } else { byte });
+    Cow::Owned(replaced.collect())
 }
 
 /// `{n}` and its line end; the caller sends exactly `count` bytes next.
@@ -129,8 +142,23 @@ pub fn put_mailbox(out: &mut Vec<u8>, name: &str, names: Names) {
 
 /// `(\Seen $Work)`
 pub fn put_flags(out: &mut Vec<u8>, flags: &Flags) {
+    put_flags_of_session(out, flags, false);
+}
+
+/// The same, with \Recent where the session has it (RFC 3501 §2.3.2).
+pub fn put_flags_of_session(out: &mut Vec<u8>, flags: &Flags, recent: bool) {
     out.push(b'(');
     put_flag_words(out, flags);
+    if recent {
+        put(
+            out,
+            if out.ends_with(b"(") {
+                "\\Recent"
+            } else {
+                " \\Recent"
+            },
+        );
+    }
     out.push(b')');
 }
 

@@ -21,7 +21,7 @@ pub enum SearchKey {
     /// ANSWERED, DELETED, …; the UN forms are `Not`.
     System(SystemFlags),
     Keyword(Box<str>),
-    /// No session of ours calls a message \Recent (see `lib.rs`): RECENT and NEW match nothing, OLD everything.
+    /// RFC 3501 §6.4.4: \Recent in this session.
     Recent,
     /// Days since 1970-01-01; INTERNALDATE, its zone disregarded.
     Before(i64),
@@ -80,6 +80,7 @@ pub struct Row<'a> {
     pub number: u32,
     pub uid: u32,
     pub flags: &'a Flags,
+    pub recent: bool,
     pub internal_date: InternalDate,
     pub size_bytes: u32,
 }
@@ -100,7 +101,7 @@ pub enum Verdict {
 }
 
 /// Does the message match? With a body given the answer is `Yes` or `No`. `highest` are the greatest message number and UID
-/// of the mailbox, for `*`.
+/// of the mailbox, for `*`; `saved` the UIDs of `$` in ranges (ascending).
 pub struct Matcher<'k> {
     key: Compiled<'k>,
 }
@@ -121,9 +122,19 @@ enum Compiled<'k> {
 }
 
 impl<'k> Matcher<'k> {
-    pub fn new(key: &'k SearchKey, highest_number: u32, highest_uid: u32) -> Matcher<'k> {
+    pub fn new(
+        key: &'k SearchKey,
+        highest_number: u32,
+        highest_uid: u32,
+        saved: &[(u32, u32)],
+    ) -> Matcher<'k> {
+        let sets = Sets {
+            highest_number,
+            highest_uid,
+            saved,
+        };
         Matcher {
-            key: compile(key, highest_number, highest_uid),
+            key: compile(key, &sets),
         }
     }
 
@@ -132,19 +143,26 @@ impl<'k> Matcher<'k> {
     }
 }
 
-fn compile(key: &SearchKey, number: u32, uid: u32) -> Compiled<'_> {
+/// What sequence sets stand for.
+struct Sets<'s> {
+    highest_number: u32,
+    highest_uid: u32,
+    saved: &'s [(u32, u32)],
+}
+
+fn compile<'k>(key: &'k SearchKey, sets: &Sets<'_>) -> Compiled<'k> {
     match key {
         SearchKey::All => Compiled::All,
-        SearchKey::And(keys) => {
-            Compiled::And(keys.iter().map(|key| compile(key, number, uid)).collect())
+        SearchKey::And(keys) => Compiled::And(keys.iter().map(|key| compile(key, sets)).collect()),
+        SearchKey::Or(pair) => {
+            Compiled::Or(Box::new((compile(&pair.0, sets), compile(&pair.1, sets))))
         }
-        SearchKey::Or(pair) => Compiled::Or(Box::new((
-            compile(&pair.0, number, uid),
-            compile(&pair.1, number, uid),
-        ))),
-        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, number, uid))),
-        SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(number)),
-        SearchKey::Uids(set) => Compiled::Uids(set.ranges(uid)),
+        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, sets))),
+        SearchKey::Numbers(set) | SearchKey::Uids(set) if set.is_saved() => {
+            Compiled::Uids(sets.saved.to_vec())
+        }
+        SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(sets.highest_number)),
+        SearchKey::Uids(set) => Compiled::Uids(set.ranges(sets.highest_uid)),
         SearchKey::Envelope { field, text } => Compiled::Envelope {
             field: *field,
             text: Needle::new(text),
@@ -207,7 +225,7 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
             .iter()
             .any(|k| k.as_str().eq_ignore_ascii_case(name))
             .into(),
-        SearchKey::Recent => Verdict::No,
+        SearchKey::Recent => row.recent.into(),
         SearchKey::Before(limit) => (day() < *limit).into(),
         SearchKey::On(limit) => (day() == *limit).into(),
         SearchKey::Since(limit) => (day() >= *limit).into(),
@@ -364,11 +382,12 @@ mod tests {
             number: 2,
             uid: 7,
             flags: &flags,
+            recent: false,
             internal_date: date,
             size_bytes: 100,
         };
         let summary = Summary::of(RAW);
-        let matcher = Matcher::new(key, 3, 9);
+        let matcher = Matcher::new(key, 3, 9, &[(7, 8)]);
         [
             matcher.verdict(row, Content::default()),
             matcher.verdict(
@@ -421,6 +440,7 @@ mod tests {
             flags: &flags,
             internal_date: InternalDate::utc(0),
             size_bytes: 1,
+            recent: false,
         };
         let content = Content {
             summary: Some(&summary),
@@ -443,14 +463,14 @@ mod tests {
         for (word, text, wanted) in cases {
             let key = envelope(word, text);
             assert_eq!(
-                Matcher::new(&key, 1, 1).verdict(row, content),
+                Matcher::new(&key, 1, 1, &[]).verdict(row, content),
                 wanted,
                 "{word} {text}"
             );
         }
         // HEADER still sees every field as it stands.
         assert_eq!(
-            Matcher::new(&header("Subject", "two"), 1, 1).verdict(row, content),
+            Matcher::new(&header("Subject", "two"), 1, 1, &[]).verdict(row, content),
             Yes
         );
     }
@@ -479,6 +499,12 @@ mod tests {
             verdicts(&SearchKey::Uids(SequenceSet::parse(b"8:*").unwrap())),
             [No; 3]
         );
+        // By number or by UID, `$` is the same messages.
+        assert_eq!(
+            verdicts(&SearchKey::Numbers(SequenceSet::saved())),
+            [Yes; 3]
+        );
+        assert_eq!(verdicts(&SearchKey::Uids(SequenceSet::saved())), [Yes; 3]);
     }
 
     #[test]

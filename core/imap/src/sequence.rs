@@ -5,7 +5,7 @@ use crate::limits::SEQUENCE_PIECES_MAX;
 /// One end of a range; `None` is `*`.
 pub type Bound = Option<u32>;
 
-/// At least one piece, in the order given. Numbers are never 0.
+/// The pieces in the order given, numbers never 0; or `$`, the saved search result, which has no piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequenceSet {
     pieces: Vec<(Bound, Bound)>,
@@ -19,6 +19,15 @@ impl SequenceSet {
         }
     }
 
+    /// RFC 9051 §6.4.4.1 `$`: the messages that the last SEARCH RETURN (SAVE) found.
+    pub fn saved() -> SequenceSet {
+        SequenceSet { pieces: Vec::new() }
+    }
+
+    pub fn is_saved(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// `None` for no piece, a 0, or more than `SEQUENCE_PIECES_MAX` pieces.
     pub fn from_pieces(pieces: Vec<(Bound, Bound)>) -> Option<SequenceSet> {
         let usable = |pair: &(Bound, Bound)| pair.0 != Some(0) && pair.1 != Some(0);
@@ -28,6 +37,9 @@ impl SequenceSet {
     }
 
     pub fn parse(text: &[u8]) -> Option<SequenceSet> {
+        if text == b"$" {
+            return Some(SequenceSet::saved());
+        }
         let mut pieces = Vec::new();
         for piece in text.split(|&byte| byte == b',') {
             if pieces.len() == SEQUENCE_PIECES_MAX {
@@ -42,7 +54,7 @@ impl SequenceSet {
     }
 
     /// As ranges with both ends numbers, lower end first, ascending, not touching each other. `highest` is what `*` means;
-    /// 0 for an empty mailbox, where `*` names nothing.
+    /// 0 for an empty mailbox, where `*` names nothing. None for `$`, which only its session can resolve.
     ///
     /// RFC 9051 §9 seq-range: `*` and the order of the two ends make no difference, so `559:*` contains the last message
     /// even when its UID is below 559.
@@ -76,6 +88,9 @@ impl SequenceSet {
     }
 
     pub fn encode(&self, out: &mut Vec<u8>) {
+        if self.is_saved() {
+            out.push(b'$');
+        }
         for (index, &(first, last)) in self.pieces.iter().enumerate() {
             if index > 0 {
                 out.push(b',');
@@ -178,6 +193,9 @@ mod tests {
             ",1",
             "-1",
             "1:",
+            "1,$",
+            "$:3",
+            "$$",
         ] {
             assert_eq!(SequenceSet::parse(text.as_bytes()), None, "{text}");
         }

@@ -8,7 +8,7 @@ use crate::base64;
 use crate::command::{Body, Command};
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
-    LOGIN_FAILURES_MAX,
+    ID_COMMAND_BYTES_MAX, LOGIN_FAILURES_MAX,
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
@@ -80,6 +80,8 @@ pub struct Session {
     utf8: bool,
     bad_commands: u32,
     login_failures: u32,
+    /// See `take_saved_lost`.
+    saved_lost: bool,
 }
 
 impl Session {
@@ -95,6 +97,7 @@ impl Session {
             utf8: false,
             bad_commands: 0,
             login_failures: 0,
+            saved_lost: false,
         }
     }
 
@@ -125,6 +128,11 @@ impl Session {
         } else {
             Names::ModifiedUtf7
         }
+    }
+
+    /// Whether a SEARCH RETURN (SAVE) was answered NO since the last call: `$` is then empty (RFC 9051 §6.4.4.1).
+    pub fn take_saved_lost(&mut self) -> bool {
+        std::mem::take(&mut self.saved_lost)
     }
 
     pub fn append_bytes_max(&self) -> usize {
@@ -161,7 +169,7 @@ impl Session {
         }
         words.push_str(
             " NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH \
-             BINARY STATUS=SIZE UTF8=ACCEPT APPENDLIMIT=",
+             SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT APPENDLIMIT=",
         );
         words.push_str(&self.policy.append_bytes_max.to_string());
         words
@@ -175,10 +183,12 @@ impl Session {
         match self.state {
             State::NotAuthenticated => Bounds {
                 command_bytes_max: COMMAND_BYTES_BEFORE_LOGIN_MAX,
+                id_bytes_max: ID_COMMAND_BYTES_MAX,
                 append_bytes_max: 0,
             },
             _ => Bounds {
                 command_bytes_max: COMMAND_BYTES_MAX,
+                id_bytes_max: ID_COMMAND_BYTES_MAX,
                 append_bytes_max: self.policy.append_bytes_max,
             },
         }
@@ -227,6 +237,7 @@ impl Session {
                 Err(bad) => {
                     let (status, code, text) = reply_to(bad.refusal);
                     put_reply(out, &bad.tag, status, code, text);
+                    self.saved_lost |= bad.saves && status == Status::No;
                     if status == Status::Bad {
                         self.count_bad(out)
                     } else {
@@ -563,6 +574,11 @@ fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
             "the charset is not supported, or the text is not in it",
         ),
         Refusal::BadMailboxName => (Status::No, "CANNOT", "that cannot be a mailbox name"),
+        Refusal::Binary => (
+            Status::No,
+            "UNKNOWN-CTE",
+            "messages with NUL octets are not stored",
+        ),
         Refusal::BadSpecialUse => (Status::No, "USEATTR", "that special use is not offered"),
     }
 }

@@ -1,7 +1,7 @@
 //! Plays `transcripts/*.txt` against a session. One behaviour each; the first line names the RFC section.
 //!
 //! `C:` the client sends this line, `S:` the session answers it, `D:` it asks its owner to do this (commands as the client
-//! module writes them), `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS).
+//! module writes them; `␀` in a line of the client is NUL), `P:` a policy word before the first line: `tls` (inside of TLS), `open` (passwords without TLS).
 //! `RECORD_TRANSCRIPTS=1` writes down what really happened; the diff is for the author to judge.
 //!
 //! The owner knows one password, `ringpost`, and has every mailbox.
@@ -49,7 +49,7 @@ fn play(text: &str) -> String {
             really += &format!("{line}\n");
             session
                 .input()
-                .extend_from_slice(format!("{sent}\r\n").as_bytes());
+                .extend_from_slice(format!("{sent}\r\n").replace('␀', "\0").as_bytes());
             answer(&mut session, &mut really);
         } else if !greeted {
             greeted = true;

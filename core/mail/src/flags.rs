@@ -24,8 +24,9 @@ impl SystemFlags {
 
 /// Longest keyword kept, in bytes; RFC 3501 sets no limit.
 pub const KEYWORD_BYTES_MAX: usize = 64;
-/// Keywords on one message.
-pub const KEYWORDS_MAX: usize = 32;
+/// Keywords on one message. Messages that were moved here from other servers carry some dozens; past this a change of flags
+/// is refused, and no keyword is lost in silence.
+pub const KEYWORDS_MAX: usize = 64;
 
 /// A flag-keyword: an atom without a backslash, compared without regard to case, kept as first written.
 #[derive(Debug, Clone, PartialOrd, Ord)]
@@ -72,6 +73,18 @@ impl Flags {
 
     pub fn has_keyword(&self, keyword: &Keyword) -> bool {
         self.keywords.contains(keyword)
+    }
+
+    /// Whether `with` would keep every keyword of `more`.
+    pub fn has_room_for(&self, more: &Flags) -> bool {
+        let new = more
+            .keywords
+            .iter()
+            .filter(|keyword| !self.has_keyword(keyword));
+        match new.count() {
+            0 => true,
+            new => self.keywords.len() + new <= KEYWORDS_MAX,
+        }
     }
 
     /// These flags and `more`. Keywords past `KEYWORDS_MAX` are left out; one that is there already keeps its spelling.
@@ -140,13 +153,12 @@ mod tests {
             .map(|index| format!("k{index}"))
             .collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert_eq!(
-            Flags::default()
-                .with(&flags(SystemFlags::default(), &many))
-                .keywords
-                .len(),
-            KEYWORDS_MAX
-        );
+        let many = flags(SystemFlags::default(), &many);
+        let full = Flags::default().with(&many);
+        assert_eq!(full.keywords.len(), KEYWORDS_MAX);
+        assert!(!Flags::default().has_room_for(&many));
+        assert!(full.has_room_for(&flags(SystemFlags::SEEN, &["K0", "k63"])));
+        assert!(!full.has_room_for(&flags(SystemFlags::default(), &["other"])));
     }
 
     #[test]

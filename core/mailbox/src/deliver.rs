@@ -1,6 +1,7 @@
 //! New mail comes to lie in mailboxes: one body, one entry of the log for each recipient, one durable step.
 
 use mail::Uid;
+use mail::flags::KEYWORDS_MAX;
 
 use crate::inner::Inner;
 use crate::limits::{MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
@@ -144,6 +145,9 @@ impl Inner {
         let mut entries = Vec::with_capacity(routes.len());
         let placed = std::iter::zip(&delivery.recipients, routes).map(|(recipient, route)| {
             let mailbox = route?;
+            if recipient.flags.keywords.len() > KEYWORDS_MAX {
+                return Err(MailboxFault::TooMany("keywords on one message"));
+            }
             let placed = self.take_uids(&mut state, mailbox, 1, bytes, hold)?;
             let entry = state
                 .mailboxes

@@ -1,15 +1,18 @@
 //! Flags change, messages go (RFC 3501 §6.4.6, §6.4.3; RFC 4315 for UID EXPUNGE).
 
+use std::collections::HashMap;
+
 use mail::flags::KEYWORDS_MAX;
-use mail::{Flags, SystemFlags, Uid};
+use mail::{Flags, ModSeq, SystemFlags, Uid};
 
 use crate::limits::UIDS_PER_RECORD_MAX;
 use crate::load::Depth;
 use crate::record::Entry;
-use crate::{FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
+use crate::state::MailboxEntry;
+use crate::{FlagChange, Flagged, MailboxFault, MailboxId, Mailboxes, Message};
 
 impl Mailboxes {
-    /// Answers the messages that exist, at their state after the change. A change that changes nothing costs no write.
+    /// As `change_flags`; answers the messages only.
     pub async fn flag(
         &self,
         mailbox: MailboxId,
@@ -17,15 +20,31 @@ impl Mailboxes {
         change: FlagChange,
         flags: &Flags,
     ) -> Result<Vec<Message>, MailboxFault> {
+        let flagged = self.change_flags(mailbox, uids, change, flags).await?;
+        Ok(flagged.into_iter().map(|flagged| flagged.message).collect())
+    }
+
+    /// Answers the messages that exist, at their state after the change, in ascending order of UIDs. A change that changes
+    /// nothing costs no write.
+    ///
+    /// `TooMany` when a message would have more than `KEYWORDS_MAX` keywords; of at most `UIDS_PER_RECORD_MAX` messages none is
+    /// changed then. Only where another change of the same messages was on its way to the log, the ones that had room are.
+    pub async fn change_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        change: FlagChange,
+        flags: &Flags,
+    ) -> Result<Vec<Flagged>, MailboxFault> {
         if flags.keywords.len() > KEYWORDS_MAX {
-            return Err(MailboxFault::TooMany("keywords"));
+            return Err(TOO_MANY_KEYWORDS);
         }
         let mut answer = Vec::new();
         for uids in in_parts(uids) {
             self.inner.room().await?;
             let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
             let _kept = self.inner.pin(mailbox);
-            let entry = {
+            let (entry, before) = {
                 let mut state = self.inner.state.borrow_mut();
                 let entry = state
                     .mailboxes
@@ -33,6 +52,14 @@ impl Mailboxes {
                     .ok_or(MailboxFault::NoMailbox)?;
                 let found = entry.indexes_of(&uids);
                 let found = found.into_iter().map(|index| &entry.messages[index]);
+                if change == FlagChange::Add
+                    && !found
+                        .clone()
+                        .all(|message| message.flags.has_room_for(flags))
+                {
+                    return Err(TOO_MANY_KEYWORDS);
+                }
+                let mut before = Before::of(entry, found.clone());
                 let idle = entry.pending.get() == 0
                     && found.clone().all(|message| match change {
                         FlagChange::Replace => message.flags == *flags,
@@ -41,32 +68,39 @@ impl Mailboxes {
                     });
                 let uids = found.map(|message| message.uid).collect();
                 if idle {
-                    None
+                    (None, before)
                 } else {
                     hold.pend(entry, &self.inner.settled);
-                    Some(Entry::Flag {
+                    before.ours = entry.next_modseq();
+                    let entry = Entry::Flag {
                         mailbox,
-                        modseq: entry.next_modseq(),
+                        modseq: before.ours,
                         change,
                         flags: flags.clone(),
                         uids,
-                    })
+                    };
+                    (Some(entry), before)
                 }
             };
             if let Some(entry) = entry {
                 self.inner.commit(Vec::new(), vec![entry], hold).await?;
             }
+            let ours = before.ours;
             let state = self.inner.state.borrow();
             let entry = state
                 .mailboxes
                 .get(&mailbox)
                 .ok_or(MailboxFault::NoMailbox)?;
-            let indexes = entry.indexes_of(&uids);
-            answer.extend(
-                indexes
-                    .into_iter()
-                    .map(|index| entry.messages[index].clone()),
-            );
+            let flagged = before.flagged(entry, &uids);
+            // Where there was room when the change was given its number, another one may have taken it.
+            let lost = |Flagged { message, .. }: &Flagged| {
+                let kept = |keyword| message.flags.has_keyword(keyword);
+                message.modseq == ours && !flags.keywords.iter().all(kept)
+            };
+            if change == FlagChange::Add && flagged.iter().any(lost) {
+                return Err(TOO_MANY_KEYWORDS);
+            }
+            answer.extend(flagged);
         }
         Ok(answer)
     }
@@ -120,6 +154,59 @@ impl Mailboxes {
             answer.extend(asked.into_iter().filter(|uid| !kept(uid)));
         }
         Ok(answer)
+    }
+}
+
+const TOO_MANY_KEYWORDS: MailboxFault = MailboxFault::TooMany("keywords on one message");
+
+/// What was visible of the messages when a change of their flags was given its number.
+struct Before {
+    modseqs: HashMap<Uid, ModSeq>,
+    /// The mailbox's.
+    highest: ModSeq,
+    /// Others' operations were on their way to the log.
+    pending: bool,
+    /// The change's own number; 0 when it changes nothing.
+    ours: ModSeq,
+}
+
+impl Before {
+    fn of<'m>(entry: &MailboxEntry, messages: impl Iterator<Item = &'m Message>) -> Before {
+        Before {
+            modseqs: messages
+                .map(|message| (message.uid, message.modseq))
+                .collect(),
+            highest: entry.head.highest_modseq,
+            pending: entry.pending.get() > 0,
+            ours: ModSeq(0),
+        }
+    }
+
+    /// After the change became visible: those of `uids` that exist, and what the others did around it.
+    fn flagged(mut self, entry: &MailboxEntry, uids: &[Uid]) -> Vec<Flagged> {
+        // Without this the numbers at the beginning are those right before the change: operations are applied in order.
+        if self.pending {
+            let between = entry.history.iter().rev();
+            let between = between.take_while(|(modseq, _)| *modseq > self.highest);
+            for (modseq, uid) in between.filter(|(modseq, _)| *modseq < self.ours) {
+                if let Some(before) = self.modseqs.get_mut(uid) {
+                    *before = (*before).max(*modseq);
+                }
+            }
+        }
+        let forgotten = self.pending && entry.history_floor > self.highest;
+        let indexes = entry.indexes_of(uids).into_iter();
+        let flagged = indexes.map(|index| {
+            let message = entry.messages[index].clone();
+            let before = self.modseqs.get(&message.uid).copied();
+            let before = before.filter(|_| !forgotten);
+            Flagged {
+                is_last: message.modseq == self.ours || Some(message.modseq) == before,
+                before,
+                message,
+            }
+        });
+        flagged.collect()
     }
 }
 

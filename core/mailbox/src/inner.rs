@@ -13,6 +13,7 @@ use store::{BodyIn, BodyRef, Committed, Group, Lsn, ReadFault, Store, StoreFault
 
 use crate::apply::Effect;
 use crate::load::{Hold, Object};
+use crate::recent::Recents;
 use crate::record::Entry;
 use crate::row::Broken;
 use crate::state::State;
@@ -29,6 +30,7 @@ pub struct Inner {
     pub settings: Settings,
     pub state: RefCell<State>,
     pub watchers: Rc<RefCell<Watchers>>,
+    pub recents: RefCell<Recents>,
     pub directory_generation: Arc<AtomicU64>,
     pub locks: Locks,
     pub loading: RefCell<HashSet<Object>>,
@@ -98,6 +100,11 @@ impl Inner {
                 std::mem::take(&mut state.dropped),
             )
         };
+        {
+            // Before the bells: the session that hears of a message can claim it.
+            let mut recents = self.recents.borrow_mut();
+            entries.iter().for_each(|entry| recents.note(entry));
+        }
         if entries.iter().any(changes_directory) {
             self.directory_generation.fetch_add(1, Ordering::Release);
         }

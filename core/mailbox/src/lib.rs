@@ -34,6 +34,7 @@ pub mod limits;
 mod load;
 mod name;
 mod opening;
+mod recent;
 mod record;
 mod replay;
 mod row;
@@ -133,6 +134,17 @@ pub struct Message {
     /// RFC822.SIZE.
     pub size_bytes: u32,
     pub body: BodyRef,
+}
+
+/// One message after its flags were changed, and what a session may conclude that knew it before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flagged {
+    /// At its present state.
+    pub message: Message,
+    /// The message's modification sequence right before the change. `None`: the mailbox does not remember.
+    pub before: Option<ModSeq>,
+    /// The message was not changed after this change.
+    pub is_last: bool,
 }
 
 /// What a session sees of a mailbox at one modification sequence. Messages ascend by UID.

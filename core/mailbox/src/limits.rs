@@ -33,8 +33,11 @@ pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
 /// Changes that a loaded mailbox remembers for `changes`: 16 bytes each. Past it a session takes a fresh view.
 pub const HISTORY_MAX: usize = 16_384;
 
-/// Keywords of one mailbox that are told when it is opened. Clients show a handful; RFC 9051 §7.3.5 lets others appear later.
-pub const KEYWORDS_NOTED_MAX: usize = 64;
+/// Keywords of one mailbox that are listed when it is opened. Clients show a handful; RFC 9051 §7.3.5 lets others appear later.
+pub const KEYWORDS_NOTED_MAX: usize = 256;
+
+/// Mailboxes with messages of which no session was notified: some 32 bytes each. In further ones nothing is \Recent.
+pub const RECENTS_MAX: usize = 1 << 18;
 
 /// Watches on one volume: one for each idle or selected IMAP session.
 pub const WATCHES_MAX: usize = 1 << 20;

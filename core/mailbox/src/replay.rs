@@ -33,6 +33,7 @@ impl Mailboxes {
             settings,
             state: RefCell::new(state),
             watchers: Rc::default(),
+            recents: RefCell::default(),
             directory_generation: Default::default(),
             locks: Default::default(),
             loading: Default::default(),

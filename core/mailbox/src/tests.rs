@@ -2,6 +2,7 @@
 
 mod accidents;
 mod cost;
+mod flags;
 mod folders;
 mod letters;
 mod swarm;

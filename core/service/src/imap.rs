@@ -18,19 +18,26 @@
 mod fault;
 mod fetch;
 mod folders;
+mod keywords;
+mod known;
 pub mod limits;
 mod login;
 mod messages;
 mod numbering;
+mod perform;
+mod recent;
+#[cfg(test)]
+mod sample;
 mod search;
 mod selected;
 mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use imap::respond::{Status, put_reply};
-use imap::{Body, Command, Event, Policy, Session, State};
+use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
 use zone::{Budget, Charge, Connection, ConnectionFault};
 
@@ -68,7 +75,14 @@ pub struct Imap {
     owner: Owner,
     memory: Memory,
     logins: Logins,
+    silences: Silences,
     counters: Arc<Counters>,
+}
+
+/// How long a client may say nothing (RFC 9051 §5.4).
+struct Silences {
+    before_login: Duration,
+    logged_in: Duration,
 }
 
 /// Bytes of messages in memory, over all cores and services.
@@ -84,6 +98,8 @@ pub struct Memory {
 enum End {
     /// `out` holds the last words.
     Said,
+    /// The client said nothing for too long.
+    Silent,
     Broken(ConnectionFault),
 }
 
@@ -110,6 +126,10 @@ impl Imap {
             owner,
             memory,
             logins,
+            silences: Silences {
+                before_login: SILENCE_BEFORE_LOGIN_MAX,
+                logged_in: SILENCE_MAX,
+            },
             counters: Arc::default(),
         }
     }
@@ -119,29 +139,45 @@ impl Imap {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, mut connection: Connection) {
+    pub async fn serve(&self, settings: &Settings, connection: Connection) {
         let policy = Policy {
             tls_offered: settings.tls.is_some(),
             login_without_tls: settings.login_on_loopback && connection.peer().ip().is_loopback(),
             append_bytes_max: settings.append_bytes_max,
         };
+        let session = Session::new(policy, connection.tls().is_some());
+        self.serve_session(settings, session, connection).await;
+    }
+
+    async fn serve_session(
+        &self,
+        settings: &Settings,
+        session: Session,
+        mut connection: Connection,
+    ) {
         let mut client = Client {
-            session: Session::new(policy, connection.tls().is_some()),
+            session,
             out: Vec::new(),
             account: None,
             selected: None,
             charge: None,
         };
-        connection.deadline(SILENCE_BEFORE_LOGIN_MAX);
         let end = self.converse(settings, &mut client, &mut connection).await;
         match end {
             End::Said => {}
+            // RFC 9051 §7.1.5: BYE at the end of an inactive session too.
+            End::Silent => {
+                tracing::debug!(peer = %connection.peer(), "the client was silent too long");
+                client
+                    .session
+                    .bye(&mut client.out, "logged out for inactivity");
+            }
             End::Broken(ConnectionFault::Stopping) => {
                 client.out.clear();
                 client.session.bye(&mut client.out, "we are stopping");
             }
             End::Broken(ConnectionFault::TimedOut) => {
-                tracing::debug!(peer = %connection.peer(), "the client was silent too long");
+                tracing::debug!(peer = %connection.peer(), "the client takes nothing");
                 return;
             }
             End::Broken(fault) => {
@@ -160,6 +196,7 @@ impl Imap {
         client: &mut Client,
         connection: &mut Connection,
     ) -> End {
+        connection.deadline(self.silences.before_login + SILENCE_GRACE);
         client.session.greet(&mut client.out);
         loop {
             // until either side ends it
@@ -182,8 +219,20 @@ impl Imap {
         client.out = Vec::new();
         client.session.rest();
         self.pay_for_literal(client).await?;
-        connection.receive(client.session.input()).await?;
-        Ok(())
+        let silence = self.silence(client);
+        tokio::select! {
+            biased;
+            received = connection.receive(client.session.input()) => received.map(|_| ()).map_err(End::from),
+            () = tokio::time::sleep(silence) => Err(End::Silent),
+        }
+    }
+
+    /// How long the client may be silent now. The connection's own deadline is later: after it nothing can be said any more.
+    fn silence(&self, client: &Client) -> Duration {
+        match client.session.state() {
+            State::NotAuthenticated => self.silences.before_login,
+            _ => self.silences.logged_in,
+        }
     }
 
     /// A large literal is received only once there is memory for it.
@@ -275,7 +324,7 @@ impl Imap {
                 tracing::info!(peer = %connection.peer(), account = %account.address, "logged in");
                 client.account = Some(account.id);
                 client.session.logged_in(tag, &mut client.out);
-                connection.deadline(SILENCE_MAX);
+                connection.deadline(self.silences.logged_in + SILENCE_GRACE);
                 Ok(())
             }
             Ok(None) => {
@@ -299,6 +348,7 @@ impl Imap {
         if let Some(selected) = &mut client.selected {
             selected.put_size_again(&mut client.out);
         }
+        let silence = self.silence(client);
         loop {
             // until the client says something
             let told = self.tell(client, Expunges::Now).await;
@@ -328,6 +378,7 @@ impl Imap {
                     return Ok(());
                 }
                 () = rung => {}
+                () = tokio::time::sleep(silence) => return Err(End::Silent),
             }
         }
     }
@@ -335,151 +386,12 @@ impl Imap {
     /// Tells the client of changes to its mailbox.
     async fn tell(&self, client: &mut Client, expunges: Expunges) -> Result<(), Gone> {
         match &mut client.selected {
-            Some(selected) => selected.tell(&self.owner, expunges, &mut client.out).await,
+            Some(selected) => {
+                selected.rev2 = client.session.is_rev2();
+                selected.tell(&self.owner, expunges, &mut client.out).await
+            }
             None => Ok(()),
         }
-    }
-
-    /// Does a command and replies to it.
-    async fn perform(
-        &self,
-        client: &mut Client,
-        connection: &mut Connection,
-        command: Command,
-        bytes: Vec<u8>,
-    ) -> Result<(), End> {
-        let Command { tag, body } = command;
-        // RFC 9051 §7.5.1: by number, numbers stay. RFC 3501 §7.4.1 allows EXPUNGE in their UID forms.
-        let expunges = match &body {
-            Body::Fetch { uid: false, .. } | Body::Store { uid: false, .. } => Expunges::Later,
-            Body::Search(request) if !request.uid => Expunges::Later,
-            _ => Expunges::Now,
-        };
-        let listens = body == Body::Noop;
-        let answer = self.answer(client, connection, &tag, body, bytes).await?;
-        let told = self.tell(client, expunges).await;
-        if let (true, Some(selected)) = (listens, &mut client.selected) {
-            selected.was_listening();
-        }
-        match answer {
-            Ok(Done { code, text }) => put_reply(&mut client.out, &tag, Status::Ok, &code, text),
-            Err(failure) => failure.put(&mut client.out, &tag),
-        }
-        told.map_err(|gone| gone.end(client))
-    }
-
-    async fn answer(
-        &self,
-        client: &mut Client,
-        connection: &mut Connection,
-        tag: &str,
-        body: Body,
-        bytes: Vec<u8>,
-    ) -> Result<Result<Done, Failure>, End> {
-        let account = client.account.expect("the session lets nobody in before");
-        let out = &mut client.out;
-        let names = client.session.names();
-        let shown = folders::Shown {
-            names,
-            append_bytes_max: client.session.append_bytes_max(),
-        };
-        Ok(match body {
-            Body::Noop | Body::Check => Ok(Done::plain("nothing else to tell")),
-            Body::Select { mailbox, read_only } => {
-                self.on_select(client, account, &mailbox, read_only).await
-            }
-            Body::Close | Body::Unselect => {
-                let writable = client.session.state() == State::Selected { read_only: false };
-                let selected = client.selected.take();
-                client.session.unselected();
-                match selected {
-                    // RFC 9051 §6.4.1: without telling.
-                    Some(selected) if body == Body::Close && writable => self
-                        .expunge(&selected, None)
-                        .await
-                        .map(|()| Done::plain("closed")),
-                    _ => Ok(Done::plain("closed")),
-                }
-            }
-            Body::Create {
-                mailbox,
-                special_use,
-            } => self.on_create(account, &mailbox, special_use).await,
-            Body::Delete(mailbox) => self.on_delete(account, &mailbox).await,
-            Body::Rename { from, to } => self.on_rename(account, &from, &to).await,
-            Body::Subscribe(mailbox) => self.on_subscribe(account, &mailbox, true).await,
-            Body::Unsubscribe(mailbox) => self.on_subscribe(account, &mailbox, false).await,
-            Body::List(request) => self.on_list(account, &request, &shown, out).await,
-            Body::Lsub { reference, pattern } => {
-                self.on_lsub(account, &reference, &pattern, names, out)
-                    .await
-            }
-            Body::Status { mailbox, items } => {
-                self.on_status(account, &mailbox, &items, &shown, out).await
-            }
-            Body::Append {
-                mailbox,
-                flags,
-                date,
-                message,
-            } => {
-                let raw = bytes::Bytes::from(bytes).slice(message.0);
-                self.on_append(account, &mailbox, flags, date, raw).await
-            }
-            Body::Expunge { uids } => {
-                let selected = client.selected.as_ref().expect("the session knows");
-                let done = self.expunge(selected, uids.as_ref()).await;
-                done.map(|()| Done::plain("expunged"))
-            }
-            Body::Store {
-                uid,
-                set,
-                change,
-                silent,
-                flags,
-            } => {
-                let selected = client.selected.as_mut().expect("the session knows");
-                let wanted = messages::Store {
-                    uid,
-                    set,
-                    change,
-                    silent,
-                    flags,
-                };
-                self.on_store(selected, wanted, out).await
-            }
-            Body::Copy { uid, set, mailbox } => {
-                let selected = client.selected.as_ref().expect("the session knows");
-                self.on_copy(account, selected, uid, &set, &mailbox).await
-            }
-            Body::Move { uid, set, mailbox } => {
-                let selected = client.selected.as_ref().expect("the session knows");
-                self.on_move(account, selected, uid, &set, &mailbox, out)
-                    .await
-            }
-            Body::Search(request) => {
-                let selected = client.selected.as_ref().expect("the session knows");
-                let rev2 = client.session.is_rev2();
-                self.on_search(selected, &request, rev2, tag, out).await
-            }
-            Body::Fetch { uid, set, items } => {
-                let read_only = client.session.state() == State::Selected { read_only: true };
-                let selected = client.selected.as_mut().expect("the session knows");
-                let rev2 = client.session.is_rev2();
-                let wanted = fetch::Wanted::new(uid, items, read_only, rev2);
-                self.on_fetch(selected, &set, wanted, out, connection)
-                    .await?
-            }
-            Body::Capability
-            | Body::Logout
-            | Body::StartTls
-            | Body::Authenticate { .. }
-            | Body::Login { .. }
-            | Body::Enable(_)
-            | Body::Id(_)
-            | Body::Namespace
-            | Body::Idle => unreachable!("the session answers these itself"),
-        })
     }
 }
 
@@ -501,6 +413,15 @@ struct Done {
 }
 
 impl Done {
+    /// RFC 2180 §4.1 and §4.2, for all commands alike: what another session expunged is passed over, the rest is done, and
+    /// the answer is OK. A command by numbers says so (`some_gone`), for its client may have counted.
+    fn for_those_there(text: &'static str, some_gone: bool) -> Done {
+        Done {
+            code: if some_gone { "EXPUNGEISSUED" } else { "" }.into(),
+            text,
+        }
+    }
+
     fn plain(text: &'static str) -> Done {
         Done {
             code: String::new(),
@@ -530,3 +451,6 @@ async fn flush(out: &mut Vec<u8>, connection: &mut Connection) -> Result<(), Con
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ mod appliance;
 mod clients;
 mod crash;
 mod daemon;
+mod dialogues;
 mod imap;
 mod input;
 mod ledger;

@@ -268,7 +268,7 @@ impl Line<'_> {
         self.word(")");
     }
 
-    fn words(&mut self, options: [(bool, &str); 3]) {
+    fn words<const N: usize>(&mut self, options: [(bool, &str); N]) {
         let wanted: Vec<&str> = options
             .into_iter()
             .filter(|(wanted, _)| *wanted)
@@ -292,6 +292,7 @@ impl Line<'_> {
                 (results.min, "MIN"),
                 (results.max, "MAX"),
                 (results.count, "COUNT"),
+                (results.save, "SAVE"),
             ];
             self.words(options);
             self.word(if results.all { " ALL)" } else { ")" });

@@ -14,7 +14,7 @@ pub(super) fn list(words: &mut Words<'_>) -> Parsed<ListRequest> {
         selection_options(words, &mut request)?;
         words.space()?;
     }
-    request.reference = words.mailbox()?;
+    request.reference = words.list_reference()?;
     words.space()?;
     if words.accept(b'(') {
         request.extended = true;

@@ -1,4 +1,4 @@
-//! SEARCH programs (RFC 9051 §9 `search`, RFC 4731).
+//! SEARCH programs (RFC 9051 §9 `search`, RFC 4731, RFC 5182).
 
 use mail::SystemFlags;
 
@@ -15,7 +15,9 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
     let mut results = None;
     if words.keyword("RETURN") {
         words.space()?;
-        results = Some(results_wanted(words)?);
+        let wanted = results_wanted(words)?;
+        words.saves = wanted.save;
+        results = Some(wanted);
         words.space()?;
     }
     if words.keyword("CHARSET") {
@@ -56,7 +58,10 @@ fn results_wanted(words: &mut Words<'_>) -> Parsed<SearchResults> {
             "MAX" => results.max = true,
             "ALL" => results.all = true,
             "COUNT" => results.count = true,
-            _ => return Err(Refusal::Syntax("MIN, MAX, ALL or COUNT was expected")),
+            "SAVE" => results.save = true,
+            _ => {
+                return Err(Refusal::Syntax("MIN, MAX, ALL, COUNT or SAVE was expected"));
+            }
         }
         words.skip_spaces();
     }
@@ -93,7 +98,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parse
     }
     if words
         .peek()
-        .is_some_and(|byte| byte.is_ascii_digit() || byte == b'*')
+        .is_some_and(|byte| byte.is_ascii_digit() || b"*$".contains(&byte))
     {
         return Ok(K::Numbers(words.sequence_set()?));
     }

@@ -37,6 +37,13 @@ fn what_clients_really_send_is_understood() {
         "GETQUOTAROOT",
         "CREATE \"A/B\" (USE (\\Sent))",
         "authenticate plain =",
+        "SEARCH RETURN (SAVE) KEYWORD $Junk",
+        "SEARCH RETURN (SAVE MIN MAX) $ UNSEEN",
+        "UID SEARCH RETURN () UID $ $",
+        "FETCH $ FLAGS",
+        "UID STORE $ +FLAGS (\\Deleted)",
+        "UID EXPUNGE $",
+        "MOVE $ Work",
     ] {
         let known = !line.starts_with("GETQUOTAROOT");
         assert_eq!(parsed(line).is_ok(), known, "{line}: {:?}", parsed(line));
@@ -103,7 +110,9 @@ fn wrong_commands_are_told_apart() {
         "SEARCH",
         "SEARCH OR ALL",
         "SEARCH SINCE 31-Feb-2020",
-        "SEARCH RETURN (SAVE) ALL",
+        "SEARCH RETURN (KEEP) ALL",
+        "SEARCH 1,$",
+        "FETCH $:* FLAGS",
         "APPEND x \"yesterday\" {1+}\r\na",
         "APPEND x abc",
         "STATUS x ()",
@@ -143,6 +152,33 @@ fn wrong_commands_are_told_apart() {
     );
 }
 
+/// Finding I11.
+#[test]
+fn patterns_that_are_no_names_match_nothing() {
+    for line in [
+        "LIST \"\" a&b",
+        "LIST \"\" \"*a&-&b\"",
+        "LIST a&b *",
+        "LIST \"\" {1+}\r\n\u{7}",
+        "LIST \"\" (a&b a&)",
+    ] {
+        let Ok(Body::List(request)) = parsed(line) else {
+            panic!("{line}")
+        };
+        for pattern in &request.patterns {
+            let pattern = crate::list::joined(&request.reference, pattern);
+            for name in ["INBOX", "a", "a&b", "a/b"] {
+                assert!(!crate::list::matches(&pattern, name), "{line} {name}");
+            }
+        }
+    }
+    assert!(parsed("LSUB a&b a&b").is_ok());
+    assert_eq!(
+        parsed("STATUS a&b (MESSAGES)"),
+        Err(Refusal::BadMailboxName)
+    );
+}
+
 #[test]
 fn inbox_has_no_case() {
     for (line, wanted) in [
@@ -157,8 +193,35 @@ fn inbox_has_no_case() {
     }
 }
 
+/// RFC 9051 §9 CHAR8: an ordinary literal has no NUL. Finding I2.
+#[test]
+fn nul_comes_in_by_no_door() {
+    let syntax = |line: &str| matches!(parsed(line), Err(Refusal::Syntax(_)));
+    for line in [
+        "APPEND INBOX {3+}\r\na\0b",
+        "APPEND INBOX (\\Seen) {1+}\r\n\0",
+        "LOGIN ann {3+}\r\na\0b",
+        "LOGIN {3+}\r\na\0b pw",
+        "CREATE {3+}\r\na\0b",
+        "SEARCH TEXT {3+}\r\na\0b",
+        "LOGIN ann \"a\0b\"",
+    ] {
+        assert!(syntax(line), "{line:?}: {:?}", parsed(line));
+    }
+    // RFC 3516 §4.3: what cannot be given back is refused.
+    for line in [
+        "APPEND INBOX ~{3+}\r\na\0b",
+        "APPEND INBOX UTF8 (~{3+}\r\na\0b)",
+    ] {
+        assert_eq!(parsed(line), Err(Refusal::Binary), "{line:?}");
+    }
+    assert!(parsed("APPEND INBOX ~{3+}\r\nabc").is_ok());
+}
+
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-zA-Z0-9 .\"\\\\-]{0,12}", any::<String>()]
+    // No string holds NUL.
+    let any = any::<String>().prop_map(|text| text.replace('\0', "0"));
+    prop_oneof!["[a-zA-Z0-9 .\"\\\\-]{0,12}", any]
 }
 
 fn name() -> impl Strategy<Value = Box<str>> {
@@ -167,8 +230,9 @@ fn name() -> impl Strategy<Value = Box<str>> {
 
 fn set() -> impl Strategy<Value = SequenceSet> {
     let bound = prop_oneof![Just(None), (1u32..).prop_map(Some)];
-    prop::collection::vec((bound.clone(), bound), 1..5)
-        .prop_map(|pieces| SequenceSet::from_pieces(pieces).unwrap())
+    let numbers = prop::collection::vec((bound.clone(), bound), 1..5)
+        .prop_map(|pieces| SequenceSet::from_pieces(pieces).unwrap());
+    prop_oneof![4 => numbers, 1 => Just(SequenceSet::saved())]
 }
 
 fn flags() -> impl Strategy<Value = Flags> {
@@ -269,7 +333,7 @@ fn item() -> impl Strategy<Value = FetchItem> {
 }
 
 fn any_body() -> impl Strategy<Value = Body> {
-    let bytes = || prop::collection::vec(any::<u8>(), 0..20);
+    let bytes = || prop::collection::vec(1u8.., 0..20);
     let status = prop::sample::subsequence(StatusItem::ALL.to_vec(), 1..4);
     let list = (
         any::<[bool; 5]>(),
@@ -308,11 +372,12 @@ fn any_body() -> impl Strategy<Value = Body> {
         );
     let results =
         prop::option::of(
-            any::<[bool; 3]>().prop_map(|[min, max, count]| SearchResults {
+            any::<[bool; 4]>().prop_map(|[min, max, count, save]| SearchResults {
                 min,
                 max,
                 count,
-                all: !(min || max || count),
+                all: !(min || max || count || save),
+                save,
             }),
         );
     let change = prop::sample::select(vec![
@@ -401,7 +466,7 @@ proptest! {
         // And the reader finds the same end.
         let mut reader = crate::reader::Reader::default();
         reader.input().extend_from_slice(&bytes);
-        let bounds = crate::reader::Bounds { command_bytes_max: 65_536, append_bytes_max: 65_536 };
+        let bounds = crate::reader::Bounds { command_bytes_max: 65_536, id_bytes_max: 65_536, append_bytes_max: 65_536 };
         prop_assert_eq!(reader.step(bounds), crate::reader::Read::Command(bytes));
     }
 
@@ -459,7 +524,7 @@ fn search_texts_are_read_in_their_charset() {
     for line in [
         &b"CHARSET UTF-8 SUBJECT \"\xff\""[..],
         b"SUBJECT \"\xff\"",
-        b"CHARSET UTF-16LE SUBJECT {2+}\r\n\0\0",
+        b"CHARSET UTF-16LE SUBJECT {1+}\r\na",
         b"CHARSET ISO-2022-CN ALL",
     ] {
         assert_eq!(

@@ -15,6 +15,8 @@ pub(super) struct Words<'a> {
     names: Names,
     /// RFC 9051 §6.4.4: of the strings of a SEARCH.
     pub charset: Vec<u8>,
+    /// The command is a SEARCH RETURN (SAVE).
+    pub saves: bool,
 }
 
 fn is_atom_char(byte: u8) -> bool {
@@ -30,6 +32,7 @@ impl<'a> Words<'a> {
             at: 0,
             names,
             charset: b"UTF-8".to_vec(),
+            saves: false,
         }
     }
 
@@ -153,7 +156,7 @@ impl<'a> Words<'a> {
     }
 
     pub fn sequence_set(&mut self) -> Parsed<SequenceSet> {
-        let text = self.run(|byte| byte.is_ascii_digit() || b",:*".contains(&byte));
+        let text = self.run(|byte| byte.is_ascii_digit() || b",:*$".contains(&byte));
         SequenceSet::parse(text.as_bytes()).ok_or(Refusal::Syntax("a sequence set was expected"))
     }
 
@@ -165,6 +168,10 @@ impl<'a> Words<'a> {
                 let range = self
                     .literal_range()
                     .ok_or(Refusal::Syntax("a string was expected"))?;
+                // RFC 9051 §4.3: NUL is allowed in a literal8 only, and no string is one.
+                if self.has_nul(&range) {
+                    return Err(Refusal::Syntax("a literal must not hold NUL"));
+                }
                 Ok(Cow::Borrowed(&self.bytes[range]))
             }
         }
@@ -229,6 +236,11 @@ impl<'a> Words<'a> {
         Some(begin..end)
     }
 
+    /// Whether the command holds NUL there.
+    pub fn has_nul(&self, range: &Range<usize>) -> bool {
+        memchr::memchr(0, &self.bytes[range.clone()]).is_some()
+    }
+
     pub fn astring(&mut self) -> Parsed<Cow<'a, [u8]>> {
         if matches!(self.peek(), Some(b'"' | b'{' | b'~'))
             && (self.peek() != Some(b'~') || self.bytes.get(self.at + 1) == Some(&b'{'))
@@ -283,7 +295,19 @@ impl<'a> Words<'a> {
         if pattern.iter().filter(|byte| b"%*".contains(byte)).count() > LIST_WILDCARDS_MAX {
             return Err(Refusal::TooMuch("wildcards"));
         }
-        self.mailbox_name(&pattern)
+        Ok(self.pattern_of(&pattern))
+    }
+
+    /// The reference of LIST and LSUB: the beginning of a pattern.
+    pub fn list_reference(&mut self) -> Parsed<Box<str>> {
+        let bytes = self.astring()?;
+        Ok(self.pattern_of(&bytes))
+    }
+
+    /// What cannot be a mailbox name names no mailbox: LIST answers OK and nothing else.
+    fn pattern_of(&self, bytes: &[u8]) -> Box<str> {
+        self.mailbox_name(bytes)
+            .unwrap_or_else(|_| MATCHES_NOTHING.into())
     }
 
     fn mailbox_name(&self, bytes: &[u8]) -> Parsed<Box<str>> {
@@ -301,6 +325,9 @@ impl<'a> Words<'a> {
         Ok(canonical(name).into())
     }
 }
+
+/// A pattern without a match: no mailbox name holds a control character.
+const MATCHES_NOTHING: &str = "\u{1}";
 
 /// RFC 9051 §5.1: INBOX in any case is INBOX, also as the parent of others.
 pub(super) fn canonical(mut name: String) -> String {

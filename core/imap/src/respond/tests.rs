@@ -216,6 +216,22 @@ fn numbers_are_decimal() {
     assert_eq!(out, b"018446744073709551615");
 }
 
+/// Finding I2: what is in the store from before.
+#[test]
+fn no_literal_holds_nul() {
+    let mut out = Vec::new();
+    put_string(&mut out, b"a\0b");
+    assert_eq!(out, b"{3}\r\na\x80b");
+    assert!(matches!(without_nul(b"\x01\x80\xff"), Cow::Borrowed(_)));
+    assert_eq!(without_nul(b"\0\0"), &b"\x80\x80"[..]);
+    let raw = b"Content-Type: text/plain; name=\"a\0b\"\r\nSubject: a\0b\r\n\r\nx";
+    let summary = Summary::of(raw);
+    let mut out = Vec::new();
+    put_body_structure(&mut out, &summary.root, true, true);
+    put_envelope(&mut out, &summary.envelope());
+    assert!(!out.is_empty() && !out.contains(&0));
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 

@@ -138,10 +138,9 @@ impl Imap {
                 Ok(chunk) => chunk,
                 Err(failure) => return Ok(Err(failure)),
             };
-            selected.told(&chunk.seen());
             let sent;
             (sent, next) = tokio::join!(
-                self.send_chunk(chunk, &wanted, out, connection, &mut troubles),
+                self.send_chunk(selected, chunk, &wanted, out, connection, &mut troubles),
                 self.load(id, &wanted, &mut ahead),
             );
             sent?;
@@ -149,12 +148,10 @@ impl Imap {
         troubles.gone |= ahead.gone;
         Ok(match troubles.first {
             Some(failure) => Err(failure),
-            // RFC 2180 §4.1.2, RFC 9051 §7.1 EXPUNGEISSUED.
-            None if troubles.gone && !wanted.uid => Err(Failure::No(
-                "EXPUNGEISSUED",
-                "some of the messages are gone",
+            None => Ok(Done::for_those_there(
+                "fetched",
+                troubles.gone && !wanted.uid,
             )),
-            None => Ok(Done::plain("fetched")),
         })
     }
 
@@ -293,6 +290,7 @@ impl Imap {
 
     async fn send_chunk(
         &self,
+        selected: &mut Selected,
         chunk: Chunk,
         wanted: &Wanted,
         out: &mut Vec<u8>,
@@ -303,10 +301,19 @@ impl Imap {
             .fetched
             .fetch_add(chunk.messages.len() as u64, Relaxed);
         for (index, (number, message)) in chunk.messages.iter().enumerate() {
+            if index % ANNOUNCED_TOGETHER_MAX == 0 {
+                let batch = &chunk.messages[index..];
+                let batch = batch.iter().take(ANNOUNCED_TOGETHER_MAX);
+                let batch = batch.map(|(_, message)| message);
+                let shows =
+                    |message: &&Message| wanted.flags_listed || chunk.is_newly_seen(message.uid);
+                selected.keywords.announce(batch.filter(shows), out);
+            }
             let read = Read {
                 summary: chunk.summaries.get(index),
                 body: chunk.bodies.get(index).and_then(Option::as_ref),
-                newly_seen: chunk.seen.binary_search(&message.uid).is_ok(),
+                recent: selected.shows_recent(message.uid),
+                newly_seen: chunk.is_newly_seen(message.uid),
             };
             let begin = out.len();
             let mut line = FetchLine {
@@ -316,6 +323,10 @@ impl Imap {
             match line.put_message(*number, message, &read, wanted) {
                 Ok(()) => {
                     let direct = line.direct;
+                    // Only now: a message that could not be read sent no flags.
+                    if wanted.flags_listed || read.newly_seen {
+                        selected.known.sent(message);
+                    }
                     send_with(out, direct, connection).await?;
                 }
                 Err(failure) => {
@@ -411,6 +422,11 @@ impl Chunk {
         self.bodies.truncate(index);
     }
 
+    /// Whether \Seen was set on the way.
+    fn is_newly_seen(&self, uid: Uid) -> bool {
+        self.seen.binary_search(&uid).is_ok()
+    }
+
     /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says
     /// "implicitly"); the client sees that the flag is not there.
     fn flagged(&mut self, flagged: Result<Vec<Message>, MailboxFault>) {
@@ -428,16 +444,5 @@ impl Chunk {
                 *message = new;
             }
         }
-    }
-
-    /// The messages whose new flags the client is told in their FETCH lines.
-    fn seen(&self) -> Vec<Message> {
-        let is_seen = |message: &&Message| self.seen.binary_search(&message.uid).is_ok();
-        self.messages
-            .iter()
-            .map(|(_, message)| message)
-            .filter(is_seen)
-            .cloned()
-            .collect()
     }
 }

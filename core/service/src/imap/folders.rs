@@ -4,7 +4,7 @@ use imap::Names;
 use imap::command::{ListRequest, SpecialUse, StatusItem};
 use imap::list::{SEPARATOR, joined, matches};
 use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
-use mailbox::{AccountId, MailboxFault, MailboxInfo, MailboxStatus};
+use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes};
 
 use super::fault::Failure;
 use super::selected::Selected;
@@ -31,10 +31,11 @@ impl Imap {
             let text = "the previous mailbox is closed";
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
-        let (watching, found, opening) = Watching::begin(&self.owner, account, name).await??;
-        let selected = Selected::new(found, watching, &opening);
+        let begun = Watching::begin(&self.owner, account, name, !read_only).await??;
         let rev2 = client.session.is_rev2();
-        selected.put_opening(&opening, read_only, rev2, &mut client.out);
+        let inbox_of = (name.strip_suffix(SEPARATOR).unwrap_or(name) == "INBOX").then_some(account);
+        let (selected, opening) = Selected::new(begun, inbox_of, read_only, rev2);
+        selected.put_opening(&opening, &mut client.out);
         if rev2 {
             put(&mut client.out, "* LIST () \"/\" ");
             put_mailbox(&mut client.out, name, client.session.names());
@@ -102,6 +103,15 @@ impl Imap {
         let name = name.to_owned();
         self.owner
             .ask(move |mailboxes| async move {
+                // RFC 9051 §6.3.7 lets a server look whether the mailbox exists: a name that was mistyped is not accepted.
+                // The parent of others is a name too, without a mailbox.
+                if subscribed {
+                    let plain = name.strip_suffix(SEPARATOR).unwrap_or(&name);
+                    let listed = mailboxes.list(account).await?;
+                    if !listed.iter().any(|info| info.name == plain) {
+                        return Err(MailboxFault::NoMailbox);
+                    }
+                }
                 mailboxes.subscribe(account, &name, subscribed).await
             })
             .await??;
@@ -117,11 +127,12 @@ impl Imap {
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
         let wanted = name.to_owned();
+        let recent_wanted = items.contains(&StatusItem::Recent);
         let status = self
             .owner
             .ask(move |mailboxes| async move {
                 let id = mailboxes.find(account, &wanted).await?;
-                mailboxes.status(id).await
+                Counts::of(&mailboxes, id, recent_wanted).await
             })
             .await??;
         put_status(out, name, items, &status, shown);
@@ -155,12 +166,13 @@ impl Imap {
                 .filter(|line| line.entry.selectable)
                 .map(|line| line.entry.id)
                 .collect();
+            let recent_wanted = request.return_status.contains(&StatusItem::Recent);
             statuses = self
                 .owner
                 .ask(move |mailboxes| async move {
                     let mut statuses = Vec::with_capacity(ids.len());
                     for id in ids {
-                        statuses.push((id, mailboxes.status(id).await));
+                        statuses.push((id, Counts::of(&mailboxes, id, recent_wanted).await));
                     }
                     statuses
                 })
@@ -253,13 +265,30 @@ impl Imap {
     }
 }
 
-fn put_status(
-    out: &mut Vec<u8>,
-    name: &str,
-    items: &[StatusItem],
-    status: &MailboxStatus,
-    shown: &Shown,
-) {
+/// What STATUS reports of one mailbox.
+struct Counts {
+    status: MailboxStatus,
+    /// 0 when it is not asked for.
+    recent: u32,
+}
+
+impl Counts {
+    async fn of(
+        mailboxes: &Mailboxes,
+        id: MailboxId,
+        recent_wanted: bool,
+    ) -> Result<Counts, MailboxFault> {
+        let status = mailboxes.status(id).await?;
+        let recent = match recent_wanted {
+            true => mailboxes.recent_count(id).await?,
+            false => 0,
+        };
+        Ok(Counts { status, recent })
+    }
+}
+
+fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Counts, shown: &Shown) {
+    let status = &counts.status;
     put(out, "* STATUS ");
     put_mailbox(out, name, shown.names);
     for (index, item) in items.iter().enumerate() {
@@ -268,7 +297,8 @@ fn put_status(
         out.push(b' ');
         let value = match item {
             StatusItem::Messages => status.messages.into(),
-            StatusItem::Recent => 0,
+            // Of which no session was notified.
+            StatusItem::Recent => counts.recent.into(),
             StatusItem::UidNext => status.uid_next.0.into(),
             StatusItem::UidValidity => status.uid_validity.0.into(),
             StatusItem::Unseen => status.unseen.into(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
 /// RFC 9051 §5.4: at least 30 minutes; a little more, since clients renew IDLE every 29.
 pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
+/// A silent client is sent BYE; so much later the connection would break off by itself.
+pub const SILENCE_GRACE: Duration = Duration::from_secs(10);
 /// A failed login is answered after this, so that guessing is slow on one connection.
 pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_millis(1_500);
 /// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
@@ -33,5 +35,11 @@ pub const MEMORY_WAIT: Duration = Duration::from_millis(10);
 pub const MEMORY_WAITS_MAX: usize = 3_000;
 /// Literals smaller than this are read without asking the shared memory.
 pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
+/// Keywords of which a session remembers that it showed them: 20 KiB when all are of the greatest length.
+pub const KEYWORDS_SHOWN_MAX: usize = 256;
+/// Messages whose new keywords are shown in one FLAGS line: 64 of them with all different keywords make it 266 KiB.
+pub const ANNOUNCED_TOGETHER_MAX: usize = 64;
+/// Ranges of UIDs in a saved search result, 8 bytes each: as many as one command could name.
+pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;

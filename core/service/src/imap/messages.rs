@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
 
 use super::fault::Failure;
-use super::selected::{Selected, put_flags_line};
+use super::selected::Selected;
 use super::{Done, Imap};
 
 pub struct Store {
@@ -91,26 +91,17 @@ impl Imap {
             StoreChange::Add => FlagChange::Add,
             StoreChange::Remove => FlagChange::Remove,
         };
-        let messages = self
-            .owner
-            .ask(move |mailboxes| async move { mailboxes.flag(id, &uids, change, &flags).await })
-            .await??;
-        if !wanted.silent {
-            for message in &messages {
-                if let Some(number) = selected.numbering.number_of(message.uid.0) {
-                    put_flags_line(out, number, message);
-                }
-            }
-        }
-        selected.told(&messages);
-        // RFC 2180 §4.2: a message that another session expunged has no flags to set.
-        if messages.len() < count && !wanted.uid {
-            return Err(Failure::No(
-                "EXPUNGEISSUED",
-                "some of the messages are gone",
-            ));
-        }
-        Ok(Done::plain("stored"))
+        let flagged =
+            self.owner
+                .ask(move |mailboxes| async move {
+                    mailboxes.change_flags(id, &uids, change, &flags).await
+                })
+                .await??;
+        selected.put_stored(&flagged, change, wanted.silent, out);
+        Ok(Done::for_those_there(
+            "stored",
+            flagged.len() < count && !wanted.uid,
+        ))
     }
 
     /// Removes the \Deleted messages, of `uids` or all. The client is told by `Selected::tell`.
@@ -121,11 +112,15 @@ impl Imap {
     ) -> Result<(), Failure> {
         let id = selected.id;
         // Only what this client has seen: what arrived since is not its to expunge.
-        let wanted: Option<Vec<(u32, u32)>> =
-            uids.map(|uids| uids.ranges(selected.numbering.highest_uid()));
+        let wanted: Option<Vec<(u32, u32)>> = uids.map(|uids| selected.uid_ranges(uids));
         let highest = selected.numbering.highest_uid();
+        let known = selected.known.up_to();
         self.owner
             .ask(move |mailboxes| async move {
+                // An INBOX that was renamed meanwhile is another mailbox now, which this client has not opened.
+                if mailboxes.changes(id, known).await?.gone {
+                    return Ok(());
+                }
                 // The head knows whether anything is \Deleted; clients EXPUNGE much more often than that.
                 if mailboxes.status(id).await?.deleted == 0 {
                     return Ok(());

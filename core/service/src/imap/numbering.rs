@@ -123,6 +123,20 @@ impl Numbering {
         found
     }
 
+    /// How many messages have UIDs in `ranges` (ascending).
+    pub fn count_in_uids(&self, ranges: &[(u32, u32)]) -> u32 {
+        let mut count = 0;
+        for &(low, high) in ranges {
+            let from = self
+                .runs
+                .partition_point(|run| run.uid + (run.count - 1) < low);
+            for run in self.runs[from..].iter().take_while(|run| run.uid <= high) {
+                count += high.min(run.uid + (run.count - 1)) - low.max(run.uid) + 1;
+            }
+        }
+        count
+    }
+
     /// (number, UID) of the messages whose numbers lie in `ranges`.
     pub fn in_numbers(&self, ranges: &[(u32, u32)]) -> Vec<(u32, u32)> {
         let mut found = Vec::new();

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use mail::Uid;
 use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
 use tokio::sync::Notify;
 
@@ -33,13 +34,24 @@ pub struct Watching {
     owner: Owner,
 }
 
+/// A mailbox that was opened.
+pub struct Begun {
+    pub watching: Watching,
+    pub id: MailboxId,
+    pub opening: Opening,
+    /// First and last UID of the \Recent messages.
+    pub recent: Option<(Uid, Uid)>,
+}
+
 impl Watching {
-    /// Watches the mailbox of that name and looks at it, in this order: no change is missed.
+    /// Watches the mailbox of that name and looks at it, in this order: no change is missed. `claims`: what is \Recent is this
+    /// session's from now on.
     pub async fn begin(
         owner: &Owner,
         account: AccountId,
         name: &str,
-    ) -> Result<Result<(Watching, MailboxId, Opening), MailboxFault>, Busy> {
+        claims: bool,
+    ) -> Result<Result<Begun, MailboxFault>, Busy> {
         static TICKETS: AtomicU64 = AtomicU64::new(0);
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
         let signal = Arc::new(Signal::default());
@@ -56,10 +68,16 @@ impl Watching {
             let watch = mailboxes.watch(mailbox, Box::new(bell));
             WATCHES.with_borrow_mut(|watches| watches.insert(ticket, watch));
             let opening = mailboxes.opening(mailbox).await?;
-            Ok((mailbox, opening))
+            let recent = mailboxes.recent(mailbox, opening.status.uid_next, claims);
+            Ok((mailbox, opening, recent))
         });
         let found = opening.await?;
-        Ok(found.map(|(mailbox, opening)| (watching, mailbox, opening)))
+        Ok(found.map(|(id, opening, recent)| Begun {
+            watching,
+            id,
+            opening,
+            recent,
+        }))
     }
 
     /// Resolves when the mailbox changed since the last `take`; at once when it did before.

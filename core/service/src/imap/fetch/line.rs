@@ -8,8 +8,8 @@ use imap::fetch::{
     transfer_decoded,
 };
 use imap::respond::{
-    put, put_binary_name, put_body_structure, put_envelope, put_flags, put_literal_mark,
-    put_number, put_section_name, put_string,
+    put, put_binary_name, put_body_structure, put_envelope, put_flags_of_session, put_literal_mark,
+    put_number, put_section_name, put_string, without_nul,
 };
 use mail::Summary;
 use mailbox::{MailboxFault, Message};
@@ -23,6 +23,8 @@ pub(super) struct Read<'c> {
     pub summary: Option<&'c Result<Bytes, MailboxFault>>,
     pub body: Option<&'c Result<Bytes, MailboxFault>>,
     pub newly_seen: bool,
+    /// \Recent in this session.
+    pub recent: bool,
 }
 
 /// One `* n FETCH (…)` in the making.
@@ -65,12 +67,12 @@ impl FetchLine<'_> {
             if index > 0 {
                 self.out.push(b' ');
             }
-            self.put_item(item, message, summary.as_ref(), body, wanted.rev2)?;
+            self.put_item(item, message, read, summary.as_ref(), body, wanted.rev2)?;
         }
         // RFC 9051 §6.4.5: flags that change on the way are told.
         if read.newly_seen && !wanted.flags_listed {
             put(self.out, " FLAGS ");
-            put_flags(self.out, &message.flags);
+            put_flags_of_session(self.out, &message.flags, read.recent);
         }
         put(self.out, ")\r\n");
         Ok(())
@@ -80,6 +82,7 @@ impl FetchLine<'_> {
         &mut self,
         item: &FetchItem,
         message: &Message,
+        read: &Read<'_>,
         summary: Option<&Summary<'_>>,
         body: Option<&Bytes>,
         rev2: bool,
@@ -100,7 +103,7 @@ impl FetchLine<'_> {
             }
             FetchItem::Flags => {
                 put(self.out, "FLAGS ");
-                put_flags(self.out, &message.flags);
+                put_flags_of_session(self.out, &message.flags, read.recent);
             }
             FetchItem::InternalDate => {
                 put(self.out, "INTERNALDATE \"");
@@ -191,8 +194,12 @@ impl FetchLine<'_> {
         }
     }
 
-    /// Always a literal: what is in it need not be looked at.
+    /// Always a literal.
     fn put_bytes(&mut self, bytes: Bytes) {
+        let bytes = match without_nul(&bytes) {
+            Cow::Borrowed(_) => bytes,
+            Cow::Owned(changed) => Bytes::from(changed),
+        };
         put_literal_mark(self.out, bytes.len());
         if bytes.len() < DIRECT_BYTES_MIN {
             self.out.extend_from_slice(&bytes);

@@ -1,0 +1,168 @@
+//! From a command to what answers it.
+
+use imap::respond::{Status, put_reply};
+use imap::{Body, Command, State};
+use zone::Connection;
+
+use super::fault::Failure;
+use super::selected::Expunges;
+use super::{Client, Done, End, Imap, fetch, folders, messages};
+
+impl Imap {
+    /// Does a command and replies to it.
+    pub(super) async fn perform(
+        &self,
+        client: &mut Client,
+        connection: &mut Connection,
+        command: Command,
+        bytes: Vec<u8>,
+    ) -> Result<(), End> {
+        let Command { tag, body } = command;
+        // RFC 9051 §7.5.1: by number, numbers stay. RFC 3501 §7.4.1 allows EXPUNGE in their UID forms.
+        let expunges = match &body {
+            Body::Fetch { uid: false, .. } | Body::Store { uid: false, .. } => Expunges::Later,
+            Body::Search(request) if !request.uid => Expunges::Later,
+            _ => Expunges::Now,
+        };
+        let lost = client.session.take_saved_lost();
+        if let (true, Some(selected)) = (lost, &mut client.selected) {
+            selected.saved = Vec::new();
+        }
+        if let Some(selected) = &mut client.selected {
+            selected.rev2 = client.session.is_rev2();
+        }
+        let listens = body == Body::Noop;
+        let answer = self.answer(client, connection, &tag, body, bytes).await?;
+        let told = self.tell(client, expunges).await;
+        if let (true, Some(selected)) = (listens, &mut client.selected) {
+            selected.was_listening();
+        }
+        match answer {
+            Ok(Done { code, text }) => put_reply(&mut client.out, &tag, Status::Ok, &code, text),
+            Err(failure) => failure.put(&mut client.out, &tag),
+        }
+        told.map_err(|gone| gone.end(client))
+    }
+
+    async fn answer(
+        &self,
+        client: &mut Client,
+        connection: &mut Connection,
+        tag: &str,
+        body: Body,
+        bytes: Vec<u8>,
+    ) -> Result<Result<Done, Failure>, End> {
+        let account = client.account.expect("the session lets nobody in before");
+        let out = &mut client.out;
+        let names = client.session.names();
+        let shown = folders::Shown {
+            names,
+            append_bytes_max: client.session.append_bytes_max(),
+        };
+        Ok(match body {
+            Body::Noop | Body::Check => Ok(Done::plain("nothing else to tell")),
+            Body::Select { mailbox, read_only } => {
+                self.on_select(client, account, &mailbox, read_only).await
+            }
+            Body::Close | Body::Unselect => {
+                let writable = client.session.state() == State::Selected { read_only: false };
+                let selected = client.selected.take();
+                client.session.unselected();
+                match selected {
+                    // RFC 9051 §6.4.1: without telling.
+                    Some(selected) if body == Body::Close && writable => self
+                        .expunge(&selected, None)
+                        .await
+                        .map(|()| Done::plain("closed")),
+                    _ => Ok(Done::plain("closed")),
+                }
+            }
+            Body::Create {
+                mailbox,
+                special_use,
+            } => self.on_create(account, &mailbox, special_use).await,
+            Body::Delete(mailbox) => self.on_delete(account, &mailbox).await,
+            Body::Rename { from, to } => self.on_rename(account, &from, &to).await,
+            Body::Subscribe(mailbox) => self.on_subscribe(account, &mailbox, true).await,
+            Body::Unsubscribe(mailbox) => self.on_subscribe(account, &mailbox, false).await,
+            Body::List(request) => self.on_list(account, &request, &shown, out).await,
+            Body::Lsub { reference, pattern } => {
+                self.on_lsub(account, &reference, &pattern, names, out)
+                    .await
+            }
+            Body::Status { mailbox, items } => {
+                self.on_status(account, &mailbox, &items, &shown, out).await
+            }
+            Body::Append {
+                mailbox,
+                flags,
+                date,
+                message,
+            } => {
+                let raw = bytes::Bytes::from(bytes).slice(message.0);
+                self.on_append(account, &mailbox, flags, date, raw).await
+            }
+            Body::Expunge { uids } => {
+                let selected = client.selected.as_ref().expect("the session knows");
+                let done = self.expunge(selected, uids.as_ref()).await;
+                done.map(|()| Done::plain("expunged"))
+            }
+            Body::Store {
+                uid,
+                set,
+                change,
+                silent,
+                flags,
+            } => {
+                let selected = client.selected.as_mut().expect("the session knows");
+                let wanted = messages::Store {
+                    uid,
+                    set,
+                    change,
+                    silent,
+                    flags,
+                };
+                self.on_store(selected, wanted, out).await
+            }
+            Body::Copy { uid, set, mailbox } => {
+                let selected = client.selected.as_ref().expect("the session knows");
+                self.on_copy(account, selected, uid, &set, &mailbox).await
+            }
+            Body::Move { uid, set, mailbox } => {
+                let selected = client.selected.as_ref().expect("the session knows");
+                self.on_move(account, selected, uid, &set, &mailbox, out)
+                    .await
+            }
+            Body::Search(request) => {
+                let selected = client.selected.as_mut().expect("the session knows");
+                let rev2 = client.session.is_rev2();
+                let saves = request.results.is_some_and(|results| results.save);
+                let done = self.on_search(selected, &request, rev2, tag, out).await;
+                // RFC 9051 §6.4.4.1: NO empties `$`.
+                if let (true, Err(Failure::No(..) | Failure::Busy | Failure::Mailbox(_))) =
+                    (saves, &done)
+                {
+                    selected.saved = Vec::new();
+                }
+                done
+            }
+            Body::Fetch { uid, set, items } => {
+                let read_only = client.session.state() == State::Selected { read_only: true };
+                let selected = client.selected.as_mut().expect("the session knows");
+                let rev2 = client.session.is_rev2();
+                let wanted = fetch::Wanted::new(uid, items, read_only, rev2);
+                self.on_fetch(selected, &set, wanted, out, connection)
+                    .await?
+            }
+            Body::Capability
+            | Body::Logout
+            | Body::StartTls
+            | Body::Authenticate { .. }
+            | Body::Login { .. }
+            | Body::Enable(_)
+            | Body::Id(_)
+            | Body::Namespace
+            | Body::Idle => unreachable!("the session answers these itself"),
+        })
+    }
+}
