@@ -4,6 +4,7 @@ mod accidents;
 mod cost;
 mod folders;
 mod letters;
+mod pieces;
 mod swarm;
 
 use std::cell::RefCell;

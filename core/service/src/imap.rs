@@ -11,7 +11,8 @@
 //! - A list view reads no body: envelopes, structures and the usual header fields come from summaries.
 //! - An idle connection keeps the numbers of its messages as runs, a watch, and no buffers. A mailbox's list is held only
 //!   while a command works through it.
-//! - Bodies in memory are paid for from a budget that all connections share; past it a client waits.
+//! - Bodies in memory are paid for. What waits for a client comes from its account's share, and past that it gets smaller pieces;
+//!   what we work on comes from `Memory::reading`, in turn. No account's reads make another's fail.
 //!
 //! Start reading at `converse`.
 
@@ -26,14 +27,18 @@ mod search;
 mod selected;
 mod watch;
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use base::BodyName;
 use imap::respond::{Status, put_reply};
 use imap::{Body, Command, Event, Policy, Session, State};
 use mailbox::AccountId;
 use zone::{Budget, Charge, Connection, ConnectionFault};
 
+use crate::holder;
 use crate::owner::Owner;
 
 use fault::Failure;
@@ -69,21 +74,40 @@ pub struct Imap {
     memory: Memory,
     logins: Logins,
     counters: Arc<Counters>,
+    /// Messages that were found damaged while they were sent.
+    damaged: RefCell<VecDeque<BodyName>>,
 }
 
-/// Bytes of messages in memory, over all cores and services.
+/// Bytes of messages in memory, over all cores and services. All three have shares.
 #[derive(Clone)]
 pub struct Memory {
-    /// Bodies on their way out.
+    /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.
     pub reading: Budget,
+    /// Bodies that wait for clients to take them.
+    pub sending: Budget,
     /// APPENDs on their way in; shared with the receivers.
     pub receiving: Budget,
+}
+
+impl Memory {
+    /// With the shares of `limits`; `receiving` is the receivers'.
+    pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
+        let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
+        Memory {
+            reading: Budget::with_shares(reading_bytes, reading_share),
+            sending: Budget::with_shares(sending_bytes, sending_share),
+            receiving,
+        }
+    }
 }
 
 /// Ends the conversation.
 enum End {
     /// `out` holds the last words.
     Said,
+    /// In the middle of a literal: there is nothing that could be said.
+    CutOff,
     Broken(ConnectionFault),
 }
 
@@ -111,6 +135,7 @@ impl Imap {
             memory,
             logins,
             counters: Arc::default(),
+            damaged: RefCell::default(),
         }
     }
 
@@ -136,6 +161,7 @@ impl Imap {
         let end = self.converse(settings, &mut client, &mut connection).await;
         match end {
             End::Said => {}
+            End::CutOff => return,
             End::Broken(ConnectionFault::Stopping) => {
                 client.out.clear();
                 client.session.bye(&mut client.out, "we are stopping");
@@ -181,13 +207,17 @@ impl Imap {
         flush(&mut client.out, connection).await?;
         client.out = Vec::new();
         client.session.rest();
-        self.pay_for_literal(client).await?;
+        self.pay_for_literal(client, connection).await?;
         connection.receive(client.session.input()).await?;
         Ok(())
     }
 
     /// A large literal is received only once there is memory for it.
-    async fn pay_for_literal(&self, client: &mut Client) -> Result<(), End> {
+    async fn pay_for_literal(
+        &self,
+        client: &mut Client,
+        connection: &Connection,
+    ) -> Result<(), End> {
         let pending = client.session.literal_bytes_pending();
         if client.session.input().len() < SMALL_LITERAL_BYTES {
             client.charge = None; // of a command that was refused
@@ -195,23 +225,24 @@ impl Imap {
         if pending < SMALL_LITERAL_BYTES || client.charge.is_some() {
             return Ok(());
         }
-        match take(&self.memory.receiving, pending).await {
-            Some(charge) => {
+        let holder = match client.account {
+            Some(account) => holder::of_account(account),
+            None => holder::of_peer(connection.peer().ip()),
+        };
+        let receiving = &self.memory.receiving;
+        let charge = receiving.wait_for(holder, pending);
+        match tokio::time::timeout(RECEIVING_WAIT_MAX, charge).await {
+            Ok(charge) => {
                 client.charge = Some(charge);
                 client.session.input().reserve_exact(pending);
                 Ok(())
             }
-            None => {
+            Err(_) => {
                 let words = "there is no memory for such a message now";
                 client.session.bye(&mut client.out, words);
                 Err(End::Said)
             }
         }
-    }
-
-    /// Waits for memory to read bodies into.
-    async fn memory(&self, bytes: usize) -> Option<Charge> {
-        take(&self.memory.reading, bytes).await
     }
 
     async fn on_event(
@@ -460,13 +491,14 @@ impl Imap {
             Body::Search(request) => {
                 let selected = client.selected.as_ref().expect("the session knows");
                 let rev2 = client.session.is_rev2();
-                self.on_search(selected, &request, rev2, tag, out).await
+                self.on_search(account, selected, &request, rev2, tag, out)
+                    .await
             }
             Body::Fetch { uid, set, items } => {
                 let read_only = client.session.state() == State::Selected { read_only: true };
                 let selected = client.selected.as_mut().expect("the session knows");
                 let wanted = fetch::Wanted::new(uid, items, read_only);
-                self.on_fetch(selected, &set, wanted, out, connection)
+                self.on_fetch(account, selected, &set, wanted, out, connection)
                     .await?
             }
             Body::Capability
@@ -506,20 +538,6 @@ impl Done {
             text,
         }
     }
-}
-
-/// Waits for a share of `budget`; `None` when there was none for half a minute.
-async fn take(budget: &Budget, bytes: usize) -> Option<Charge> {
-    // More than there is at all is taken as all there is: a single huge message must be readable.
-    let bytes = bytes.min(budget.bytes_max());
-    for _ in 0..MEMORY_WAITS_MAX {
-        if let Some(charge) = budget.take(bytes) {
-            return Some(charge);
-        }
-        tokio::time::sleep(MEMORY_WAIT).await;
-    }
-    tracing::warn!(bytes, "no memory for messages became free");
-    None
 }
 
 async fn flush(out: &mut Vec<u8>, connection: &mut Connection) -> Result<(), ConnectionFault> {

@@ -10,6 +10,7 @@ mod appliance;
 mod clients;
 mod crash;
 mod daemon;
+mod holders;
 mod imap;
 mod input;
 mod ledger;

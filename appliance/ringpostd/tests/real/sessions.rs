@@ -48,7 +48,7 @@ def letter(subject):
             f"Date: Tue, 1 Jul 2003 23:52:37 -0900\r\n\r\nbody of {subject}\r\n").encode()
 "#;
 
-fn story(home: &Home, program: &str) {
+pub fn story(home: &Home, program: &str) {
     let text = python(home, &format!("{RAW}\n{program}\nprint('as it should be')"));
     assert!(text.contains("as it should be"), "{text}");
 }
