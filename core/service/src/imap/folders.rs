@@ -6,6 +6,7 @@ use imap::Names;
 use imap::command::{ListRequest, SpecialUse, StatusItem};
 use imap::list::{SEPARATOR, joined, matches};
 use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
+use mail::spelling::composed;
 use mailbox::limits::NAME_LEVELS_MAX;
 use mailbox::{AccountId, MailboxFault, MailboxInfo, MailboxStatus};
 use zone::work;
@@ -151,6 +152,7 @@ impl Imap {
             .patterns
             .iter()
             .map(|pattern| joined(&request.reference, pattern))
+            .map(|pattern| composed(&pattern).into_owned())
             .collect();
         let lengths: Vec<usize> = patterns.iter().map(String::len).collect();
         let names = tree.entries.iter().map(|entry| entry.info.name.len());
@@ -203,7 +205,7 @@ impl Imap {
         names: Names,
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
-        let pattern = joined(reference, pattern);
+        let pattern = composed(&joined(reference, pattern)).into_owned();
         let subscribed = self
             .owner
             .ask(move |mailboxes| async move { mailboxes.subscriptions(account).await })
@@ -213,14 +215,14 @@ impl Imap {
             let mut parents: Vec<String> = Vec::new();
             let mut listed = Vec::new();
             for name in &subscribed {
-                if matches(&pattern, name) {
+                if matches(&pattern, &composed(name)) {
                     listed.push(name.clone());
                 } else if pattern.ends_with('%') {
                     // `%` stops at a level; that something below is subscribed is told by the name at that level.
                     let at_level = name
                         .match_indices(SEPARATOR)
                         .map(|(at, _)| &name[..at])
-                        .find(|parent| matches(&pattern, parent));
+                        .find(|parent| matches(&pattern, &composed(parent)));
                     parents.extend(at_level.map(str::to_owned));
                 }
             }
@@ -340,8 +342,8 @@ impl Tree {
     /// Which of the entries one of `patterns` matches.
     fn matched(&self, patterns: &[String]) -> Vec<bool> {
         let matched = |entry: &Entry| {
-            let name = &entry.info.name;
-            patterns.iter().any(|pattern| matches(pattern, name))
+            let name = composed(&entry.info.name);
+            patterns.iter().any(|pattern| matches(pattern, &name))
         };
         self.entries.iter().map(matched).collect()
     }
