@@ -32,6 +32,8 @@ pub const STOP_SILENCE: Duration = Duration::from_millis(500);
 
 /// Accept pauses this long when the process has no descriptor left; existing sessions go on.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// One peer's address has at most this part of a listener's connections.
+pub const PEER_SHARE: usize = 2;
 /// Connections the kernel queues before we accept them; `net.core.somaxconn` caps it.
 pub const ACCEPT_BACKLOG: i32 = 1024;
 
