@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hardware::incident;
-use mail::Address;
+use mail::{Address, spelling};
 use mailbox::{Account, MailboxFault, Mailboxes};
 use plan::Service;
 use serde::Serialize;
@@ -307,7 +307,7 @@ pub(crate) fn parse_address(text: &str) -> Result<Address, Refused> {
 async fn exactly(mailboxes: &Mailboxes, address: &Address) -> Result<Account, MailboxFault> {
     let found = mailboxes.account(address).await?;
     found
-        .filter(|account| account.address.key() == address.key())
+        .filter(|account| spelling::keys(address).contains(&account.address.key()))
         .ok_or(MailboxFault::NoAccount)
 }
 

@@ -235,15 +235,16 @@ impl Command {
                 println!("found: {finding}");
             }
             println!(
-                "{} messages of {} mailboxes written to {}; {} could not be read",
+                "{} messages of {} mailboxes are in {}; {} could not be read, {} could not be written",
                 salvaged.messages,
                 salvaged.mailboxes,
                 to.display(),
-                salvaged.lost
+                salvaged.lost,
+                salvaged.left_out
             );
         }
         // What was there was written; what was not is a refusal that scripts can see.
-        Ok(if salvaged.lost == 0 {
+        Ok(if salvaged.is_whole() {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(1)

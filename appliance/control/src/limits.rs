@@ -43,6 +43,10 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 pub const ASIDE_MAX: u32 = 10;
 /// Damage that `salvage` names one by one.
 pub const SALVAGE_FINDINGS_MAX: usize = 10_000;
+/// A directory's name on the file systems of Linux.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+/// Mailboxes of one name and account (the record that deleted the others is lost) that `salvage` keeps apart.
+pub const SAME_NAME_MAX: u32 = 10_000;
 
 /// Our own message comes back in lines far shorter than this, in far fewer.
 pub const SELFTEST_LINE_BYTES_MAX: u64 = 64 * 1024;

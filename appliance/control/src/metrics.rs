@@ -2,6 +2,8 @@
 //!
 //! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up.
 
+mod cores;
+
 use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -11,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use hardware::incident::{self, Kind};
 use plan::Service;
 use service::{imap, receive};
-use zone::Counters;
+use zone::{Counters, Stalls};
 
 use crate::admin::Admin;
 use crate::answer::volume_of;
@@ -29,6 +31,8 @@ struct Lists {
     listeners: Vec<(Service, Arc<Counters>)>,
     receivers: Vec<Arc<receive::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
+    cores: Vec<(String, Arc<Stalls>)>,
+    memory: Option<imap::Memory>,
 }
 
 /// One service, all cores together.
@@ -156,6 +160,7 @@ impl Admin {
     pub(crate) async fn open_metrics(&self) -> String {
         let mut text = Text::default();
         self.write_process(&mut text);
+        self.metrics().write_cores(&mut text);
         self.write_services(&mut text);
         self.write_incidents(&mut text);
         write_paths(&mut text).await;
@@ -188,22 +193,6 @@ impl Admin {
             "Log lines lost because whoever reads standard error is too slow.",
         );
         text.sample("ringpost_log_lines_dropped_total", "", logs::dropped());
-        text.family(
-            "ringpost_receive_memory_bytes",
-            "gauge",
-            "Memory of messages being received.",
-        );
-        text.sample(
-            "ringpost_receive_memory_bytes",
-            "",
-            self.receive_memory().used_bytes() as u64,
-        );
-        text.family("ringpost_receive_memory_limit_bytes", "gauge", "Its bound.");
-        text.sample(
-            "ringpost_receive_memory_limit_bytes",
-            "",
-            self.receive_memory().bytes_max() as u64,
-        );
         let gauges = self.owner().gauges();
         text.family(
             "ringpost_owner_asks",

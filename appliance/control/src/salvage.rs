@@ -2,6 +2,9 @@
 //!
 //! First every batch on every leg is read for what it says about mailboxes; then the bodies that still belong to a message
 //! are fetched in the order in which they lie, from whichever place on whichever leg gives them whole.
+//!
+//! It is the last resort, so it goes on: a leg that cannot be read, a mailbox whose directory cannot be made, a message that cannot be
+//! written are reported, counted, and left out. What is said to be there was counted there afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,16 +18,21 @@ use store::salvage::Salvage;
 use uring::local::Local;
 
 use crate::limits::SALVAGE_FINDINGS_MAX;
-use crate::maildir;
+use crate::maildir::{self, Tree};
 
 /// What came out.
 #[derive(Debug, Default, Serialize)]
 pub struct Salvaged {
     pub batches: u64,
+    /// Maildirs that are there now, and messages in them.
     pub mailboxes: u64,
     pub messages: u64,
     /// Messages whose body could not be read anywhere.
     pub lost: u64,
+    /// Messages that were read and could not be written.
+    pub left_out: u64,
+    /// Legs that could not be opened, beside others that were.
+    pub legs_unread: u64,
     /// Sentences about damage met on the way, at most `SALVAGE_FINDINGS_MAX`.
     pub findings: Vec<String>,
 }
@@ -48,12 +56,20 @@ pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
         let io = local.io();
         let mut salvaged = Salvaged::default();
         let mut open = Vec::new();
+        let mut refused = Vec::new();
         for path in legs {
-            let device = local.ring.open(path).map_err(|misfit| misfit.to_string())?;
-            let leg = Salvage::open(&io, device)
-                .await
-                .map_err(|refusal| format!("{}: {refusal}", path.display()))?;
-            open.push((path, leg));
+            let opened = async {
+                let device = local.ring.open(path).map_err(|misfit| misfit.to_string())?;
+                let leg = Salvage::open(&io, device).await;
+                leg.map_err(|refusal| format!("{}: {refusal}", path.display()))
+            };
+            match opened.await {
+                Ok(leg) => open.push((path, leg)),
+                Err(why) => refused.push(why),
+            }
+        }
+        if open.is_empty() {
+            return Err(refused.join("\n"));
         }
         if let [(_, first), rest @ ..] = &open[..]
             && let Some((path, _)) = rest.iter().find(|(_, leg)| leg.volume() != first.volume())
@@ -62,6 +78,12 @@ pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
                 "{} is a leg of another volume: salvage each by itself",
                 path.display()
             ));
+        }
+        // After what the operator got wrong: from here on nothing stops it.
+        let mut tree = Tree::begin(to)?;
+        salvaged.legs_unread = refused.len() as u64;
+        for why in refused {
+            salvaged.find(format!("a leg is left out: {why}"));
         }
         let mut gathered = Gathered::default();
         let mut places = BTreeMap::new();
@@ -72,7 +94,14 @@ pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
             salvaged.find(format!("{} records could not be read", gathered.unreadable));
         }
         let mut legs: Vec<Salvage> = open.into_iter().map(|(_, leg)| leg).collect();
-        write(gathered.finish(), &places, &mut legs, to, &mut salvaged).await?;
+        write(
+            gathered.finish(),
+            &places,
+            &mut legs,
+            &mut tree,
+            &mut salvaged,
+        )
+        .await;
         Ok(salvaged)
     })
 }
@@ -82,6 +111,32 @@ impl Salvaged {
         if self.findings.len() < SALVAGE_FINDINGS_MAX {
             self.findings.push(finding);
         }
+    }
+
+    /// Looks at what is there; `written` is what should be.
+    fn count(&mut self, tree: &Tree, written: u64) {
+        match tree.count() {
+            Ok(there) => {
+                self.mailboxes = there.mailboxes;
+                self.messages = there.messages;
+                if there.messages < written {
+                    self.left_out += written - there.messages;
+                    self.find(format!(
+                        "{written} messages were written and {} are there",
+                        there.messages
+                    ));
+                }
+            }
+            Err(error) => {
+                self.left_out += written;
+                self.find(format!("what was written cannot be read back: {error}"));
+            }
+        }
+    }
+
+    /// Nothing that was known of is missing.
+    pub fn is_whole(&self) -> bool {
+        self.lost == 0 && self.left_out == 0 && self.legs_unread == 0
     }
 }
 
@@ -128,18 +183,19 @@ async fn write(
     mailboxes: Vec<SalvagedMailbox>,
     places: &Places,
     legs: &mut [Salvage],
-    to: &Path,
+    tree: &mut Tree,
     salvaged: &mut Salvaged,
-) -> Result<(), String> {
+) {
     let mut directories = Vec::new();
     let mut tasks = Vec::new();
     for mailbox in mailboxes {
-        salvaged.mailboxes += 1;
-        let account = mailbox
-            .account
-            .as_ref()
-            .map_or_else(|| "unknown".to_owned(), mail::Address::key);
-        let path = maildir::create(to, &account, &mailbox.name)?;
+        let path = match directory(tree, &mailbox, salvaged) {
+            Some(path) => path,
+            None => {
+                salvaged.left_out += mailbox.messages.len() as u64;
+                continue;
+            }
+        };
         let directory = directories.len();
         directories.push(path);
         tasks.extend(
@@ -154,23 +210,52 @@ async fn write(
         let body = &task.message.body.body;
         (body.segment, body.batch_block, body.at)
     });
+    let mut written = 0;
     for task in tasks {
-        match body(&task.message.body, places, legs).await {
-            Some(bytes) => {
-                maildir::write(&directories[task.directory], &task.message, &bytes)?;
-                salvaged.messages += 1;
-            }
-            None => {
-                salvaged.lost += 1;
-                let directory = directories[task.directory].display();
-                salvaged.find(format!(
-                    "{directory}: message {} could not be read anywhere",
-                    task.message.uid.0
-                ));
+        let directory = &directories[task.directory];
+        let Some(bytes) = body(&task.message.body, places, legs).await else {
+            salvaged.lost += 1;
+            salvaged.find(format!(
+                "{}: message {} could not be read anywhere",
+                directory.display(),
+                task.message.uid.0
+            ));
+            continue;
+        };
+        match maildir::write(directory, &task.message, &bytes) {
+            Ok(()) => written += 1,
+            Err(why) => {
+                salvaged.left_out += 1;
+                salvaged.find(format!("a message is left out: {why}"));
             }
         }
     }
-    Ok(())
+    salvaged.count(tree, written);
+}
+
+/// The Maildir of `mailbox`: by its name, else by its number. `None`: neither can be made.
+fn directory(
+    tree: &mut Tree,
+    mailbox: &SalvagedMailbox,
+    salvaged: &mut Salvaged,
+) -> Option<PathBuf> {
+    // An address holds an `@`; these do not.
+    let account = match (&mailbox.account, mailbox.account_id) {
+        (Some(address), _) => address.key(),
+        (None, Some(id)) => format!("account-{}", id.0),
+        (None, None) => "unknown".to_owned(),
+    };
+    match tree.create(&account, &mailbox.name) {
+        Ok(path) => return Some(path),
+        Err(why) => salvaged.find(format!("{account}, {}: {why}", mailbox.name)),
+    }
+    match tree.create("unnamed", &format!("mailbox-{}", mailbox.id.0)) {
+        Ok(path) => Some(path),
+        Err(why) => {
+            salvaged.find(format!("a mailbox is left out: {why}"));
+            None
+        }
+    }
 }
 
 /// The body from the first place that proves to be it: its checksum, then its name.

@@ -4,7 +4,8 @@
 //! `/proc` and the control group what is really there (`machine.rs`). `plan.rs` turns the three into a `Plan`: which
 //! thread runs which zones (`place.rs`), who listens where, and every limit. `choose.rs` holds every profile against a machine's
 //! `Shape` (`shape.rs`) and says which fits best and why; `site.rs` and `san.rs` are the settings that are not the daemon's: network, time, people; targets of a SAN. `memory.rs` adds the limits up; a sum that does not fit the
-//! machine is refused at start with the name of the limit to lower, never discovered under load.
+//! machine is refused at start with the name of the limit to lower, never discovered under load. `LIMITS.md` says who may hold how much
+//! of each shared budget, for how long, and what the others get meanwhile.
 //!
 //! What must hold: a `Plan` in hand has been checked; a wrong file is refused with its name, the line and what to write instead;
 //! a key nobody knows is an error. Reads `/proc`, the isolated CPUs and the files it is given; opens no socket and looks into no disk.

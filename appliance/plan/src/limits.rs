@@ -14,8 +14,16 @@ pub const LANE_BYTES: u64 = 8 * MIB as u64;
 pub const PROCESS_BYTES: u64 = 64 * MIB as u64;
 /// One batch buffer (`volume::BATCH_BYTES_MAX`).
 pub const BATCH_BUFFER_BYTES: u64 = MIB as u64;
-/// Reads from the legs on their way at once: FETCH, scrub and resync together.
-pub const READS_BYTES: u64 = 64 * MIB as u64;
+/// Messages that are looked into (SEARCH, decoding), the largest of one account (`store::limits::BODY_BYTES_MAX`) and some of others' at
+/// least. LIMITS.md says who may hold what.
+pub const READ_BYTES_MIN: u64 = 66 * MIB as u64;
+pub const READ_BYTES_MAX: u64 = 4 * 1024 * MIB as u64;
+/// Pieces of messages that wait for clients: eight accounts at full speed at least; the others get smaller pieces.
+pub const SEND_BYTES_MIN: u64 = 18 * MIB as u64;
+pub const SEND_BYTES_MAX: u64 = 2 * 1024 * MIB as u64;
+/// The parts of what the plan hands out that both get.
+pub const READ_SHARE: u64 = 16;
+pub const SEND_SHARE: u64 = 32;
 
 /// Below this a mail appliance is no fun: the plan says so rather than starting with caches of nothing.
 pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;

@@ -23,6 +23,8 @@ pub struct MemoryLine {
 pub(crate) struct Allowance {
     pub total: u64,
     pub receive: u64,
+    pub read: u64,
+    pub send: u64,
     pub mailbox_cache: u64,
     pub projection_cache: u64,
     pub smtp_connections: usize,
@@ -46,13 +48,19 @@ impl Allowance {
                 Size(MEMORY_BYTES_MIN),
             )));
         }
-        let free = total - PROCESS_BYTES - LANE_BYTES - READS_BYTES;
         let (memory, limits) = (&settings.memory, &settings.limits);
+        let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
+        let free = total - PROCESS_BYTES - LANE_BYTES - read - send;
+        let read = at_least("memory.read", memory.read, read, READ_BYTES_MIN)?;
+        let send = at_least("memory.send", memory.send, send, SEND_BYTES_MIN)?;
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
         let fitting =
             |default: usize, share: u64, each: u64| default.min((share / each) as usize).max(8);
         Ok(Allowance {
             total,
+            read,
+            send,
             receive: memory.receive.map_or(free / 4, |size| size.0),
             mailbox_cache: memory.mailbox_cache.map_or(
                 (free / 8).clamp(MAILBOX_CACHE_BYTES_MIN, MAILBOX_CACHE_BYTES_MAX),
@@ -79,10 +87,22 @@ impl Allowance {
     }
 }
 
+/// What was written, else `computed`.
+fn at_least(key: &str, written: Option<Size>, computed: u64, least: u64) -> Result<u64, Misfit> {
+    match written {
+        Some(size) if size.0 < least => Err(Misfit::new(format!(
+            "{key} = {size} is too little for a single message: write at least {}",
+            Size(least)
+        ))),
+        Some(size) => Ok(size.0),
+        None => Ok(computed),
+    }
+}
+
 pub(crate) fn lines(
     listeners: &[ListenerPlan],
     storage: &StoragePlan,
-    receive: u64,
+    allowance: &Allowance,
 ) -> Vec<MemoryLine> {
     let line = |what: String, bytes: u64, lower: &str| MemoryLine {
         what,
@@ -95,13 +115,22 @@ pub(crate) fn lines(
             PROCESS_BYTES + LANE_BYTES,
             "",
         ),
-        line("reads from the legs".into(), READS_BYTES, ""),
+        line("messages looked into".into(), allowance.read, "memory.read"),
+        line(
+            "messages waiting for clients".into(),
+            allowance.send,
+            "memory.send",
+        ),
         line(
             format!("{} batch buffers", storage.batch_buffers),
             storage.batch_buffers as u64 * BATCH_BUFFER_BYTES,
             "storage.batch_buffers",
         ),
-        line("messages being received".into(), receive, "memory.receive"),
+        line(
+            "messages being received".into(),
+            allowance.receive,
+            "memory.receive",
+        ),
         line(
             "mailbox cache".into(),
             storage.mailbox_cache_bytes,

@@ -86,6 +86,11 @@ pub struct Plan {
     pub message_bytes_max: u64,
     /// Messages being received, all sessions together.
     pub receive_bytes: u64,
+    /// Messages that are looked into, and pieces that wait for clients.
+    #[serde(default)]
+    pub read_bytes: u64,
+    #[serde(default)]
+    pub send_bytes: u64,
     pub plaintext_on_loopback: bool,
     /// What the plan may hand out, and how it does.
     pub memory_bytes: u64,
@@ -188,7 +193,7 @@ impl Plan {
             checkpoint_us: CHECKPOINT_US,
         };
         let message_bytes_max = settings.limits.message.get_ref().0;
-        let lines = memory::lines(&listeners, &storage, allowance.receive);
+        let lines = memory::lines(&listeners, &storage, &allowance);
         memory::check(&lines, allowance.total, machine, profile)?;
         if allowance.receive < message_bytes_max {
             return Err(Misfit::new(format!(
@@ -208,6 +213,8 @@ impl Plan {
             storage,
             message_bytes_max,
             receive_bytes: allowance.receive,
+            read_bytes: allowance.read,
+            send_bytes: allowance.send,
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             memory_bytes: allowance.total,
             memory: lines,

@@ -129,6 +129,10 @@ pub struct Limits {
 pub struct Memory {
     /// Messages being received, all sessions together.
     pub receive: Option<Size>,
+    /// Messages that are looked into: SEARCH, parts that are decoded.
+    pub read: Option<Size>,
+    /// Pieces of messages that wait for clients to take them.
+    pub send: Option<Size>,
     pub mailbox_cache: Option<Size>,
     pub projection_cache: Option<Size>,
 }

@@ -14,7 +14,7 @@ use service::owner::{Owner, OwnerEnd};
 use service::receive::{self, Receiver as MailReceiver};
 use service::smtp::{self, Role};
 use tokio::sync::mpsc;
-use zone::{Budget, Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
+use zone::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
 
 use crate::storage::{self, Opening};
 
@@ -27,9 +27,7 @@ pub struct Serving {
     pub plan: Arc<Plan>,
     pub owner: Owner,
     pub tls: Arc<rustls::ServerConfig>,
-    pub receive_memory: Budget,
-    /// Bodies on their way to readers.
-    pub read_memory: Budget,
+    pub memory: imap::Memory,
     pub logins: Logins,
     /// Passwords are taken without TLS from the loopback.
     pub login_on_loopback: bool,
@@ -107,6 +105,12 @@ impl Cores {
 
     /// Hands every thread the sockets of its zones. They accept from now on.
     pub fn serve(&mut self, serving: &Serving, bound: &[Bound]) -> Result<(), Misfit> {
+        for (core, handle) in serving.plan.cores.iter().zip(&self.handles) {
+            serving
+                .metrics
+                .add_core(&core.name, handle.stalls().clone());
+        }
+        serving.metrics.add_memory(serving.memory.clone());
         for (core, go) in serving.plan.cores.iter().zip(self.go.drain(..)) {
             let mut own = Vec::new();
             for listener in bound {
@@ -211,16 +215,13 @@ fn serve(core: &Core, go: Go) {
     let serving = go.serving;
     let receiver = Rc::new(MailReceiver::new(
         serving.owner.clone(),
-        serving.receive_memory.clone(),
+        serving.memory.receiving.clone(),
         serving.placed.clone(),
     ));
     serving.metrics.add_receiver(receiver.counters().clone());
     let reader = Rc::new(Imap::new(
         serving.owner.clone(),
-        imap::Memory {
-            reading: serving.read_memory.clone(),
-            receiving: serving.receive_memory.clone(),
-        },
+        serving.memory.clone(),
         serving.logins.clone(),
     ));
     serving.metrics.add_imap(reader.counters().clone());

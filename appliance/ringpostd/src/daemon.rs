@@ -8,11 +8,10 @@ use control::admin::{Admin, Doors};
 use control::metrics::Metrics;
 use mail::Address;
 use plan::{Misfit, Plan, Service};
-use service::imap::Logins;
+use service::imap::{self, Logins};
 use service::owner::owner;
-use service::receive::Placed;
+use service::receive::{self, Placed};
 use tokio::signal::unix::{SignalKind, signal};
-use zone::Budget;
 
 use crate::cores::{Bound, Cores, Serving};
 use crate::people::People;
@@ -39,6 +38,8 @@ pub fn run() -> Result<(), Misfit> {
         return Err(Misfit::new(refusal));
     }
     sandbox::raise_limits();
+    // On these CPUs, not on those of the core that has the first large job.
+    zone::workers::begin();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -96,8 +97,11 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         plan: plan.clone(),
         owner: owner.clone(),
         tls: tls.clone(),
-        receive_memory: Budget::new(plan.receive_bytes as usize),
-        read_memory: Budget::new(plan::limits::READS_BYTES as usize),
+        memory: imap::Memory::new(
+            plan.read_bytes as usize,
+            plan.send_bytes as usize,
+            receive::memory(plan.receive_bytes as usize, plan.message_bytes_max as usize),
+        ),
         logins: Logins::new(),
         login_on_loopback: plan.plaintext_on_loopback,
         placed: Placed::default(),
@@ -113,7 +117,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         plan.clone(),
         owner,
         metrics,
-        serving.receive_memory.clone(),
+        serving.memory.receiving.clone(),
         shown,
     );
     let doors = Doors::open(&admin, &plan.state, https, http(bound))

@@ -1,6 +1,7 @@
 //! FETCH data items (RFC 9051 §6.4.5) and the sections that BODY[…] cuts out of a message.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use mail::header;
 use mail::summary::{Content, KEPT_FIELDS, Part, Summary};
@@ -146,33 +147,39 @@ pub fn fields_from_summary(section: &Section, summary: &Summary<'_>) -> Option<V
 ///
 /// Whole sections are borrowed. `summary` must be of `raw`; if it is of something else, ranges outside of `raw` are `None`.
 pub fn cut<'a>(section: &Section, summary: &Summary<'_>, raw: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+    let found = raw.get(range(section, summary, raw.len())?)?;
+    Some(match &section.text {
+        SectionText::HeaderFields { not, names } => Cow::Owned(filtered(found, *not, names)),
+        _ => Cow::Borrowed(found),
+    })
+}
+
+/// Where `section` lies in a message of `raw_bytes`: for HEADER.FIELDS the header that is filtered. `None` as for `cut`. The message
+/// itself is not looked at.
+pub fn range(section: &Section, summary: &Summary<'_>, raw_bytes: usize) -> Option<Range<usize>> {
     let (part, as_message) = find(&summary.root, &section.part)?;
-    let range = |from: u32, to: u32| raw.get(from as usize..to as usize);
     // RFC 9051 §6.4.5.1: HEADER and TEXT of a part are those of the message in it.
     let message = match &part.content {
         _ if as_message => Some(part),
         Content::Message(inner) => Some(&inner.1),
         _ => None,
     };
-    match &section.text {
-        SectionText::All if section.part.is_empty() => Some(Cow::Borrowed(raw)),
-        SectionText::All => range(part.body_begin, part.body_end).map(Cow::Borrowed),
-        SectionText::Mime if section.part.is_empty() => None,
-        SectionText::Mime => range(part.header_begin, part.body_begin).map(Cow::Borrowed),
-        SectionText::Header => {
+    let (begin, end) = match &section.text {
+        SectionText::All if section.part.is_empty() => return Some(0..raw_bytes),
+        SectionText::All => (part.body_begin, part.body_end),
+        SectionText::Mime if section.part.is_empty() => return None,
+        SectionText::Mime => (part.header_begin, part.body_begin),
+        SectionText::Header | SectionText::HeaderFields { .. } => {
             let message = message?;
-            range(message.header_begin, message.body_begin).map(Cow::Borrowed)
+            (message.header_begin, message.body_begin)
         }
         SectionText::Text => {
             let message = message?;
-            range(message.body_begin, message.body_end).map(Cow::Borrowed)
+            (message.body_begin, message.body_end)
         }
-        SectionText::HeaderFields { not, names } => {
-            let message = message?;
-            let header = range(message.header_begin, message.body_begin)?;
-            Some(Cow::Owned(filtered(header, *not, names)))
-        }
-    }
+    };
+    let range = begin as usize..end as usize;
+    (range.start <= range.end && range.end <= raw_bytes).then_some(range)
 }
 
 /// The part that numbers lead to, and whether it is the message itself. A message that is not a multipart has one part, 1.
@@ -223,14 +230,18 @@ pub fn transfer_decoded<'a>(body: &'a [u8], encoding: &[u8]) -> Option<Cow<'a, [
     }
 }
 
+/// The part of `range` that a partial fetch wants; empty when it begins past the end.
+pub fn part_of_range(range: Range<usize>, partial: Option<Partial>) -> Range<usize> {
+    let Some(Partial { offset, count }) = partial else {
+        return range;
+    };
+    let begin = range.start.saturating_add(offset as usize).min(range.end);
+    begin..begin.saturating_add(count as usize).min(range.end)
+}
+
 /// The bytes that a partial fetch wants; empty when it begins past the end.
 pub fn part_of(bytes: &[u8], partial: Option<Partial>) -> &[u8] {
-    let Some(Partial { offset, count }) = partial else {
-        return bytes;
-    };
-    let begin = (offset as usize).min(bytes.len());
-    let end = begin.saturating_add(count as usize).min(bytes.len());
-    &bytes[begin..end]
+    &bytes[part_of_range(0..bytes.len(), partial)]
 }
 
 /// The fields named (or not named) in `names`, each as it stands, and the empty line, which is always sent (RFC 3501 §6.4.5).

@@ -8,6 +8,7 @@
 //!   BODYSTRUCTURE come from it for ever after. Start reading there.
 //! - `header`: fields, address lists and parameters, undecoded, as IMAP wants them.
 //! - `text`: decoded text for search, by `mail-parser`.
+//! - `spelling`: one spelling for names that Unicode lets people write in several ways.
 //! - `address`, `flags`, `ids`: the words that all other rooms use.
 //!
 //! Why the structure is scanned by code of ours when `mail-parser` could do it: it decodes every body on the way, and
@@ -19,6 +20,7 @@ pub mod flags;
 pub mod header;
 pub mod ids;
 pub mod limits;
+pub mod spelling;
 pub mod summary;
 pub mod text;
 

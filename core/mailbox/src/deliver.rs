@@ -106,7 +106,11 @@ impl Inner {
             .get(&account)
             .and_then(|entry| entry.live())
             .ok_or(MailboxFault::NoAccount)?;
-        Ok(row.folders.get(name).map(|folder| folder.mailbox))
+        let folder = match row.folders.get(name) {
+            None if !name.is_ascii() => row.folders.get(&row.spelled(name)),
+            folder => folder,
+        };
+        Ok(folder.map(|folder| folder.mailbox))
     }
 
     /// The mailboxes must be held.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use mail::{Address, UidValidity};
+use mail::{Address, UidValidity, spelling};
 
 use crate::inner::{broken, unavailable};
 use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, PASSWORD_HASH_BYTES_MAX};
@@ -25,20 +25,17 @@ const FIRST_FOLDERS: [(&str, Option<SpecialUse>); 6] = [
 ];
 
 impl Mailboxes {
-    /// `Exists` when it is ours already. The name is kept in lower case.
+    /// `Exists` when it is ours already, in any spelling. The name is kept in lower case and composed (NFC), in letters or in ASCII as it was
+    /// given.
     pub async fn add_domain(&self, domain: &str) -> Result<(), MailboxFault> {
-        let domain = domain.to_lowercase();
+        let domain = spelling::composed(&domain.to_lowercase()).into_owned();
         if Address::from_parts("postmaster", &domain).is_none() || domain.contains('@') {
             return Err(MailboxFault::Refused("that is not a domain name"));
         }
         let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
         {
             let state = self.inner.state.borrow();
-            if state
-                .domains
-                .get(&domain)
-                .is_some_and(|entry| entry.present)
-            {
+            if state.domain(&domain).is_some() {
                 return Err(MailboxFault::Exists);
             }
             if state.domains.len() >= DOMAINS_MAX {
@@ -57,16 +54,16 @@ impl Mailboxes {
 
     /// Refused while accounts remain in it.
     pub async fn remove_domain(&self, domain: &str) -> Result<(), MailboxFault> {
-        let domain = domain.to_lowercase();
         let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
-        {
+        let domain = {
             let state = self.inner.state.borrow();
-            let entry = state.domains.get(&domain).filter(|entry| entry.present);
-            let entry = entry.ok_or(MailboxFault::Refused("no such domain"))?;
+            let found = state.domain(domain);
+            let (domain, entry) = found.ok_or(MailboxFault::Refused("no such domain"))?;
             if entry.accounts > 0 {
                 return Err(MailboxFault::Refused("accounts remain in the domain"));
             }
-        }
+            domain
+        };
         self.inner
             .commit(
                 Vec::new(),
@@ -75,6 +72,11 @@ impl Mailboxes {
             )
             .await?;
         Ok(())
+    }
+
+    /// Whether this volume has mail for `domain`, in any of its spellings.
+    pub fn has_domain(&self, domain: &str) -> bool {
+        self.inner.state.borrow().domain(domain).is_some()
     }
 
     /// All domains this volume has mail for, in order.
@@ -89,7 +91,7 @@ impl Mailboxes {
     }
 
     /// Creates the account with INBOX and the usual folders (Drafts, Sent, Junk, Trash, Archive with their special use, subscribed).
-    /// Its domain must be ours. `quota_bytes` 0: no limit.
+    /// Its domain must be ours; the address is kept composed (NFC), with the domain as we have it. `quota_bytes` 0: no limit.
     pub async fn add_account(
         &self,
         address: &Address,
@@ -98,12 +100,20 @@ impl Mailboxes {
     ) -> Result<AccountId, MailboxFault> {
         check_password_hash(password_hash)?;
         self.inner.room().await?;
+        let domain = {
+            let state = self.inner.state.borrow();
+            let ours = state.domain(address.domain()).map(|(domain, _)| domain);
+            ours.ok_or(MailboxFault::Refused(NOT_OURS))?
+        };
+        let local = spelling::composed(address.local());
+        let address = Address::from_parts(&local, &domain);
+        let address = address.ok_or(MailboxFault::Refused("the address is too long"))?;
         let _locked = self
             .inner
             .locks
             .lock(format!("address {}", address.key()))
             .await;
-        if self.account_of_key(&address.key()).await?.is_some() {
+        if self.account_of(&address).await?.is_some() {
             return Err(MailboxFault::Exists);
         }
         let (account, entries) = {
@@ -113,9 +123,7 @@ impl Mailboxes {
                 .get(address.domain())
                 .is_some_and(|domain| domain.present)
             {
-                return Err(MailboxFault::Refused(
-                    "its domain is not ours: add the domain first",
-                ));
+                return Err(MailboxFault::Refused(NOT_OURS));
             }
             let account = state.assigned.account_next;
             state.assigned.account_next = AccountId(account.0 + 1);
@@ -215,14 +223,15 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// By `Address::key`. `local+detail@domain` finds `local@domain` when no such account exists itself (RFC 5233).
+    /// By `Address::key`, in any of its spellings (RFC 6532 §3.1: composed or not; RFC 5890: a domain in letters or in ASCII).
+    /// `local+detail@domain` finds `local@domain` when no such account exists itself (RFC 5233).
     pub async fn account(&self, address: &Address) -> Result<Option<Account>, MailboxFault> {
-        let mut found = self.account_of_key(&address.key()).await?;
+        let mut found = self.account_of(address).await?;
         if found.is_none()
             && let Some((local, _detail)) = address.local().split_once('+')
             && let Some(base) = Address::from_parts(local, address.domain())
         {
-            found = self.account_of_key(&base.key()).await?;
+            found = self.account_of(&base).await?;
         }
         match found {
             Some(account) => self.account_by_id(account).await,
@@ -317,6 +326,16 @@ impl Mailboxes {
         }))
     }
 
+    /// Accounts made by earlier releases are kept in the spelling they were given in.
+    async fn account_of(&self, address: &Address) -> Result<Option<AccountId>, MailboxFault> {
+        for key in spelling::keys(address) {
+            if let Some(account) = self.account_of_key(&key).await? {
+                return Ok(Some(account));
+            }
+        }
+        Ok(None)
+    }
+
     async fn account_of_key(&self, key: &str) -> Result<Option<AccountId>, MailboxFault> {
         loop {
             let generation = self.inner.generation();
@@ -359,4 +378,5 @@ fn check_password_hash(password_hash: &str) -> Result<(), MailboxFault> {
     Ok(())
 }
 
+const NOT_OURS: &str = "its domain is not ours: add the domain first";
 const DOMAINS_LOCK: &str = "domains";

@@ -15,6 +15,8 @@ use crate::record::Entry;
 use crate::row::AccountRow;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
 
+const BELOW_ITSELF: &str = "a mailbox cannot be moved below itself";
+
 /// Stands for a name that is only the parent of others.
 const NO_MAILBOX: MailboxId = MailboxId(0);
 
@@ -68,6 +70,7 @@ impl Mailboxes {
         let mut entries = Vec::new();
         let mailbox = {
             let row = self.with_account(account, AccountRow::clone)?;
+            let name = name::parse(&row.spelled(&name))?;
             if row.folders.contains_key(&name) {
                 return Err(MailboxFault::Exists);
             }
@@ -88,6 +91,7 @@ impl Mailboxes {
         }
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.hold_live_account(account).await?;
+        let name = self.with_account(account, |row| row.spelled(&name))?;
         let Some(mailbox) = self.inner.folder(account, &name)? else {
             let parent = self.with_account(account, |row| {
                 row.folders.keys().any(|other| name::is_below(other, &name))
@@ -133,17 +137,16 @@ impl Mailboxes {
     ) -> Result<(), MailboxFault> {
         let from = name::parse(from)?;
         let to = name::parse(to)?;
-        if name::is_below(&to, &from) && from != INBOX {
-            return Err(MailboxFault::Refused(
-                "a mailbox cannot be moved below itself",
-            ));
-        }
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
+        let row = self.with_account(account, AccountRow::clone)?;
+        let (from, to) = (row.spelled(&from), name::parse(&row.spelled(&to))?);
+        if name::is_below(&to, &from) && from != INBOX {
+            return Err(MailboxFault::Refused(BELOW_ITSELF));
+        }
         if from == INBOX {
             return self.rename_inbox(account, to, hold).await;
         }
-        let row = self.with_account(account, AccountRow::clone)?;
         let moving: Vec<(&String, MailboxId)> = row
             .folders
             .iter()
@@ -229,8 +232,13 @@ impl Mailboxes {
         let name = name::parse(name)?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
-        let (known, count) = self.with_account(account, |row| {
-            (row.subscriptions.contains(&name), row.subscriptions.len())
+        let (name, known, count) = self.with_account(account, |row| {
+            let name = match row.subscriptions.contains(&name) {
+                true => name,
+                false => row.spelled(&name),
+            };
+            let known = row.subscriptions.contains(&name);
+            (name, known, row.subscriptions.len())
         })?;
         if known == subscribed {
             return Ok(());

@@ -98,6 +98,9 @@ pub const MARK_ROWS_PER_READ: usize = 64;
 /// Bodies that were moved by reclaim and are remembered by their old place, for sessions that still hold it.
 pub const RELOCATED_MAX: usize = 65_536;
 
+/// Times a reader of pieces looks up where a body is now: reclaim moves one body once in many minutes.
+pub const LOOK_UPS_MAX: usize = 3;
+
 /// Mailboxes whose references are redirected by one group.
 pub const RELOCATE_MAILBOXES_PER_GROUP: usize = 64;
 

@@ -1,7 +1,10 @@
 //! Mailbox names: UTF-8, levels divided by `/`, INBOX without regard to case (RFC 3501 §5.1).
 
+use mail::spelling::composed;
+
 use crate::MailboxFault;
 use crate::limits::{NAME_BYTES_MAX, NAME_LEVEL_BYTES_MAX, NAME_LEVELS_MAX};
+use crate::row::AccountRow;
 
 pub const INBOX: &str = "INBOX";
 pub const SEPARATOR: char = '/';
@@ -39,6 +42,36 @@ fn fold_inbox(name: &str) -> String {
         }
         None if name.eq_ignore_ascii_case(INBOX) => INBOX.to_owned(),
         _ => name.to_owned(),
+    }
+}
+
+impl AccountRow {
+    /// `name` as the account's mailboxes spell it: as it stands when there is one of that name, else as the one that differs only in how letters
+    /// and their marks are put together. A name that is not there yet is composed (NFC), below the parents that are.
+    // RFC 9051 §5.1: names are Net-Unicode (RFC 5198), which is NFC. Earlier releases took them as they came.
+    pub fn spelled(&self, name: &str) -> String {
+        if name.is_ascii() || self.folders.contains_key(name) {
+            return name.to_owned();
+        }
+        let wanted = composed(name);
+        if self.folders.contains_key(&*wanted) {
+            return wanted.into_owned();
+        }
+        // The longest of those that earlier releases left decomposed.
+        let mut best: Option<(&str, usize)> = None;
+        for stored in self.folders.keys().filter(|stored| !stored.is_ascii()) {
+            let same = composed(stored);
+            let fits = *same == *wanted || is_below(&wanted, &same);
+            // A parent that is there as it should be spelled comes first.
+            let other = *same == **stored || self.folders.contains_key(&*same);
+            if fits && !other && best.is_none_or(|(_, bytes)| bytes < same.len()) {
+                best = Some((stored, same.len()));
+            }
+        }
+        match best {
+            Some((stored, bytes)) => format!("{stored}{}", &wanted[bytes..]),
+            None => wanted.into_owned(),
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub struct Salvage {
 /// One mailbox as it was last known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SalvagedMailbox {
+    pub id: MailboxId,
+    /// `None`: no record that is left says whose it was.
+    pub account_id: Option<AccountId>,
     /// `None`: the records that named it are lost.
     pub account: Option<Address>,
     /// Its name, or `mailbox-N` where that is lost.
@@ -74,6 +77,8 @@ impl Salvage {
             mailboxes,
         } = state;
         let named = mailboxes.into_iter().map(|(id, known)| SalvagedMailbox {
+            id,
+            account_id: known.account,
             account: known
                 .account
                 .and_then(|account| accounts.get(&account).cloned()),

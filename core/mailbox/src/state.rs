@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mail::{ModSeq, Uid};
+use mail::{ModSeq, Uid, spelling};
 use store::{BodyRef, Lsn};
 use volume::RecordAddress;
 
@@ -360,6 +360,15 @@ impl State {
         }
     }
     /// Where reclaim brought this body since, however often it moved.
+    /// The domain of ours that `domain` names in any of its spellings, as we have it.
+    pub fn domain(&self, domain: &str) -> Option<(String, &Domain)> {
+        let spellings = spelling::domains(domain);
+        let mut found = spellings.into_iter().filter_map(|spelled| {
+            let entry = self.domains.get(&spelled)?;
+            entry.present.then_some((spelled, entry))
+        });
+        found.next()
+    }
     pub fn relocated(&self, body: &BodyRef) -> Option<&BodyRef> {
         let mut found = self.relocated.get(&body.body)?;
         while let Some(next) = self.relocated.get(&found.body) {

@@ -5,6 +5,7 @@ mod cost;
 mod flags;
 mod folders;
 mod letters;
+mod pieces;
 mod swarm;
 
 use std::cell::RefCell;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use mail::{ModSeq, Uid};
-use store::{BodyRef, ReadFault};
+use store::{BodyRef, Pieces, ReadFault};
 
 use crate::inner::unread;
+use crate::limits::LOOK_UPS_MAX;
 use crate::load::Depth;
 use crate::state::MailboxEntry;
 use crate::{Changes, MailboxFault, MailboxId, MailboxStatus, Mailboxes, Message, View};
@@ -120,6 +121,58 @@ impl Mailboxes {
             .into_iter()
             .map(|answer| answer.map_err(unread))
             .collect()
+    }
+
+    /// The bytes of a message's body from `at` (less than its size) on, as many as are stored together: one batch at most. `kept` is what
+    /// the last call for this body gave; it is looked up again when reclaim moved the body meanwhile.
+    ///
+    /// `Damaged` when no copy can be read; `Unavailable` when the message was expunged since and its place has been used again.
+    pub async fn piece(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+        body: &BodyRef,
+        kept: Option<Pieces>,
+        at: u32,
+    ) -> Result<(Bytes, Pieces), MailboxFault> {
+        let store = &self.inner.store;
+        if let Some(pieces) = kept {
+            match store.piece(&pieces, at).await {
+                Ok(bytes) => return Ok((bytes, pieces)),
+                Err(ReadFault::Stale) => {}
+                Err(fault) => return Err(unread(fault)),
+            }
+        }
+        let mut body = body.clone();
+        for _ in 0..LOOK_UPS_MAX {
+            let read = async {
+                let pieces = store.pieces(&body).await?;
+                Ok((store.piece(&pieces, at).await?, pieces))
+            };
+            match read.await {
+                Ok(read) => return Ok(read),
+                Err(ReadFault::Stale) => body = self.whereabouts(mailbox, uid, &body).await?,
+                Err(fault) => return Err(unread(fault)),
+            }
+        }
+        Err(unread(ReadFault::Stale))
+    }
+
+    /// Where a moved body is now.
+    async fn whereabouts(
+        &self,
+        mailbox: MailboxId,
+        uid: Uid,
+        body: &BodyRef,
+    ) -> Result<BodyRef, MailboxFault> {
+        if let Some(moved) = self.inner.state.borrow().relocated(body) {
+            return Ok(moved.clone());
+        }
+        // Moved longer ago than is remembered: the message itself knows.
+        let found = self.messages(mailbox, &[uid]).await?.pop();
+        let found = found.filter(|message| message.body.name == body.name);
+        let found = found.ok_or_else(|| unread(ReadFault::Stale))?;
+        Ok(found.body)
     }
 
     /// The messages' digests as they were delivered with them, in the order asked.

@@ -11,7 +11,8 @@
 //! - A list view reads no body: envelopes, structures and the usual header fields come from summaries.
 //! - An idle connection keeps the numbers of its messages as runs, a watch, and no buffers. A mailbox's list is held only
 //!   while a command works through it.
-//! - Bodies in memory are paid for from a budget that all connections share; past it a client waits.
+//! - Bodies in memory are paid for. What waits for a client comes from its account's share, and past that it gets smaller pieces;
+//!   what we work on comes from `Memory::reading`, in turn. No account's reads make another's fail.
 //!
 //! Start reading at `converse`.
 
@@ -32,15 +33,19 @@ mod search;
 mod selected;
 mod watch;
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use base::BodyName;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
 use zone::{Budget, Charge, Connection, ConnectionFault};
 
+use crate::holder;
 use crate::owner::Owner;
 
 use fault::Failure;
@@ -77,6 +82,8 @@ pub struct Imap {
     logins: Logins,
     silences: Silences,
     counters: Arc<Counters>,
+    /// Messages that were found damaged while they were sent.
+    damaged: RefCell<VecDeque<BodyName>>,
 }
 
 /// How long a client may say nothing (RFC 9051 §5.4).
@@ -85,13 +92,28 @@ struct Silences {
     logged_in: Duration,
 }
 
-/// Bytes of messages in memory, over all cores and services.
+/// Bytes of messages in memory, over all cores and services. All three have shares.
 #[derive(Clone)]
 pub struct Memory {
-    /// Bodies on their way out.
+    /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.
     pub reading: Budget,
+    /// Bodies that wait for clients to take them.
+    pub sending: Budget,
     /// APPENDs on their way in; shared with the receivers.
     pub receiving: Budget,
+}
+
+impl Memory {
+    /// With the shares of `limits`; `receiving` is the receivers'.
+    pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
+        let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
+        Memory {
+            reading: Budget::with_shares(reading_bytes, reading_share),
+            sending: Budget::with_shares(sending_bytes, sending_share),
+            receiving,
+        }
+    }
 }
 
 /// Ends the conversation.
@@ -100,6 +122,8 @@ enum End {
     Said,
     /// The client said nothing for too long.
     Silent,
+    /// In the middle of a literal: there is nothing that could be said.
+    CutOff,
     Broken(ConnectionFault),
 }
 
@@ -131,6 +155,7 @@ impl Imap {
                 logged_in: SILENCE_MAX,
             },
             counters: Arc::default(),
+            damaged: RefCell::default(),
         }
     }
 
@@ -172,6 +197,7 @@ impl Imap {
                     .session
                     .bye(&mut client.out, "logged out for inactivity");
             }
+            End::CutOff => return,
             End::Broken(ConnectionFault::Stopping) => {
                 client.out.clear();
                 client.session.bye(&mut client.out, "we are stopping");
@@ -218,7 +244,7 @@ impl Imap {
         flush(&mut client.out, connection).await?;
         client.out = Vec::new();
         client.session.rest();
-        self.pay_for_literal(client).await?;
+        self.pay_for_literal(client, connection).await?;
         let silence = self.silence(client);
         tokio::select! {
             biased;
@@ -236,7 +262,11 @@ impl Imap {
     }
 
     /// A large literal is received only once there is memory for it.
-    async fn pay_for_literal(&self, client: &mut Client) -> Result<(), End> {
+    async fn pay_for_literal(
+        &self,
+        client: &mut Client,
+        connection: &Connection,
+    ) -> Result<(), End> {
         let pending = client.session.literal_bytes_pending();
         if client.session.input().len() < SMALL_LITERAL_BYTES {
             client.charge = None; // of a command that was refused
@@ -244,23 +274,24 @@ impl Imap {
         if pending < SMALL_LITERAL_BYTES || client.charge.is_some() {
             return Ok(());
         }
-        match take(&self.memory.receiving, pending).await {
-            Some(charge) => {
+        let holder = match client.account {
+            Some(account) => holder::of_account(account),
+            None => holder::of_peer(connection.peer().ip()),
+        };
+        let receiving = &self.memory.receiving;
+        let charge = receiving.wait_for(holder, pending);
+        match tokio::time::timeout(RECEIVING_WAIT_MAX, charge).await {
+            Ok(charge) => {
                 client.charge = Some(charge);
                 client.session.input().reserve_exact(pending);
                 Ok(())
             }
-            None => {
+            Err(_) => {
                 let words = "there is no memory for such a message now";
                 client.session.bye(&mut client.out, words);
                 Err(End::Said)
             }
         }
-    }
-
-    /// Waits for memory to read bodies into.
-    async fn memory(&self, bytes: usize) -> Option<Charge> {
-        take(&self.memory.reading, bytes).await
     }
 
     async fn on_event(
@@ -428,20 +459,6 @@ impl Done {
             text,
         }
     }
-}
-
-/// Waits for a share of `budget`; `None` when there was none for half a minute.
-async fn take(budget: &Budget, bytes: usize) -> Option<Charge> {
-    // More than there is at all is taken as all there is: a single huge message must be readable.
-    let bytes = bytes.min(budget.bytes_max());
-    for _ in 0..MEMORY_WAITS_MAX {
-        if let Some(charge) = budget.take(bytes) {
-            return Some(charge);
-        }
-        tokio::time::sleep(MEMORY_WAIT).await;
-    }
-    tracing::warn!(bytes, "no memory for messages became free");
-    None
 }
 
 async fn flush(out: &mut Vec<u8>, connection: &mut Connection) -> Result<(), ConnectionFault> {

@@ -11,6 +11,7 @@
 //! - `upkeep.rs`: watching legs, scrubbing.
 #![forbid(unsafe_code)]
 
+mod holder;
 pub mod imap;
 pub mod owner;
 pub mod receive;

@@ -8,8 +8,8 @@
 //!
 //! - *durable* before *accepted*: a 2xx for content leaves after `Mailboxes::deliver` resolved, never before.
 //! - Unknown recipients are refused at RCPT; nothing is relayed.
-//! - Memory of content is taken from a budget that all connections of the box share. When it has no more the peer hears 452 and
-//!   comes again; nobody's buffer grows past it.
+//! - Memory of content is taken from a budget that all connections of the box share, and of which one peer's address has at most its
+//!   share. When there is no more the peer hears 452 and comes again; nobody's buffer grows past it.
 //! - One message has one id, from its first trace field through the log lines of every zone to the text of its 250.
 //!
 //! # Some recipients could be served and some not
@@ -35,8 +35,9 @@ use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, MailboxFault};
 use smtp::{Action, ForwardPath, Message, Refusal, Role, Session};
 use store::BodyIn;
-use zone::{Budget, Charge, Connection, ConnectionFault};
+use zone::{Budget, Charge, Connection, ConnectionFault, work};
 
+use crate::holder;
 use crate::owner::Owner;
 
 use directory::{Directory, Found};
@@ -77,6 +78,13 @@ pub struct Receiver<K = Owner> {
     directory: RefCell<Directory>,
     counters: Arc<Counters>,
     ids: Ids,
+}
+
+/// The memory of all messages that are being received: of which one peer, or one account that appends, has half at most, and at least
+/// what one message of `message_bytes_max` takes while its buffer grows.
+pub fn memory(bytes: usize, message_bytes_max: usize) -> Budget {
+    let message = message_bytes_max.saturating_mul(2);
+    Budget::with_shares(bytes, (bytes / 2).max(message))
 }
 
 impl<K: Keeper> Receiver<K> {
@@ -247,7 +255,8 @@ impl<K: Keeper> Receiver<K> {
         output: &mut Vec<u8>,
     ) -> Option<Incoming> {
         let room = session.content_reserve_bytes() + trace::TRACE_BYTES;
-        let Some(charge) = self.budget.take(room) else {
+        let peer = holder::of_peer(connection.peer().ip());
+        let Some(charge) = self.budget.take_for(peer, room) else {
             self.count_refusal(Some(Refusal::StorageFull));
             session.refuse_content(Refusal::StorageFull, output);
             return None;
@@ -310,10 +319,13 @@ impl<K: Keeper> Receiver<K> {
             .map(|recipient| AccountId(recipient.token as u32))
             .collect();
 
-        let outcomes = if trace::hops(&raw[incoming.trace_bytes..]) > trace::HOPS_MAX {
+        let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
+        let digest = move || Digest::of(&digested, trace_bytes);
+        let digest = work(raw.len(), digest).await;
+        let outcomes = if digest.hops > trace::HOPS_MAX {
             vec![Err(Refusal::Loop); accounts.len()]
         } else {
-            self.deliver(settings, &raw, &incoming, &accounts, &span)
+            self.deliver(settings, &raw, &incoming, digest, &accounts, &span)
                 .await
         };
 
@@ -350,6 +362,7 @@ impl<K: Keeper> Receiver<K> {
         settings: &Settings,
         raw: &Bytes,
         incoming: &Incoming,
+        digest: Digest,
         accounts: &[AccountId],
         span: &tracing::Span,
     ) -> Vec<Result<(), Refusal>> {
@@ -367,9 +380,9 @@ impl<K: Keeper> Receiver<K> {
         wanted.retain(|account| !earlier.contains(account));
 
         let body = BodyIn {
-            name: BodyName::of(raw),
+            name: digest.name,
             raw: raw.clone(),
-            summary: Bytes::from(Summary::of(raw).encode()),
+            summary: digest.summary,
         };
         let recipients = wanted
             .iter()
@@ -435,6 +448,24 @@ struct Incoming {
     trace_bytes: usize,
     /// The content's memory, given back when this is dropped: once it is durable or refused.
     charge: Charge,
+}
+
+/// What is to be known of a complete message, by looking at all of it.
+struct Digest {
+    name: BodyName,
+    summary: Bytes,
+    /// Received fields that others wrote.
+    hops: usize,
+}
+
+impl Digest {
+    fn of(raw: &[u8], trace_bytes: usize) -> Digest {
+        Digest {
+            name: BodyName::of(raw),
+            summary: Bytes::from(Summary::of(raw).encode()),
+            hops: trace::hops(&raw[trace_bytes..]),
+        }
+    }
 }
 
 fn is_postmaster(path: &ForwardPath) -> bool {

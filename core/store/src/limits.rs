@@ -14,6 +14,9 @@ pub const BODY_BYTES_MAX: usize = 64 * MIB;
 pub const CHUNK_BYTES: usize = 508 * KIB;
 /// Chunks of one body. The largest body has 130; volumes with small segments have smaller batches and so smaller chunks.
 pub const CHUNKS_MAX: usize = 4_096;
+/// Chunks of a body that are read together (2 MiB): enough to keep both legs busy, little beside the body, and expanded in some
+/// milliseconds.
+pub const CHUNKS_PER_READ: usize = 4;
 
 /// Records and summaries of one group, with their framing: what cannot be chunked and so must fit one batch. The rest of the
 /// batch is left for chunk lists.

@@ -5,6 +5,7 @@ use bytes::{Bytes, BytesMut};
 use volume::{ReadFault, RecordAddress};
 
 use crate::body::{Chunk, decode_chunks};
+use crate::limits::CHUNKS_PER_READ;
 use crate::{BodyRef, Codec, Inner, Store};
 
 impl Store {
@@ -74,13 +75,22 @@ impl Inner {
             return self.zstd.expand(stored, body.codec, body.raw_bytes);
         }
         let chunks = decode_chunks(&stored, body.raw_bytes).map_err(|_| ReadFault::Damaged)?;
-        let addresses = chunks.iter().map(|chunk| chunk.address).collect();
-        let pieces = self.read_runs(addresses).await;
         let mut raw = BytesMut::with_capacity(body.raw_bytes as usize);
-        for (chunk, piece) in chunks.iter().zip(pieces) {
-            raw.extend_from_slice(&self.zstd.expand(piece?, chunk.codec, chunk.raw_bytes)?);
+        // Some at a time: what is stored is then never whole in memory beside what it expands to.
+        for some in chunks.chunks(CHUNKS_PER_READ) {
+            let addresses = some.iter().map(|chunk| chunk.address).collect();
+            let pieces = self.read_runs(addresses).await;
+            for (chunk, piece) in some.iter().zip(pieces) {
+                raw.extend_from_slice(&self.zstd.expand(piece?, chunk.codec, chunk.raw_bytes)?);
+            }
         }
         Ok(raw.freeze())
+    }
+
+    /// One piece of a body, expanded.
+    pub(crate) async fn piece(&self, chunk: &Chunk) -> Result<Bytes, ReadFault> {
+        let stored = self.read_run(&chunk.address).await?;
+        self.zstd.expand(stored, chunk.codec, chunk.raw_bytes)
     }
 
     async fn read_run(&self, address: &RecordAddress) -> Result<Bytes, ReadFault> {

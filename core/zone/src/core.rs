@@ -4,12 +4,14 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::host::Bell;
 
 use crate::limits::*;
+use crate::stall::{self, Stalls};
 use crate::stop::Stop;
 
 /// How a core is started.
@@ -45,6 +47,7 @@ struct Shared {
 pub struct CoreHandle {
     name: String,
     stop: Stop,
+    stalls: Arc<Stalls>,
     thread: JoinHandle<()>,
 }
 
@@ -60,6 +63,8 @@ impl Core {
         let stop = Stop::new();
         let heard = stop.clone();
         let name = settings.name.clone();
+        let stalls = Arc::new(Stalls::default());
+        let watched = stalls.clone();
         let (began, ready) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(settings.name.clone())
@@ -81,7 +86,9 @@ impl Core {
                             quiet: Bell::new(),
                         }),
                     };
+                    let watch = tokio::task::spawn_local(stall::watch(watched));
                     main(core).await;
+                    watch.abort();
                 });
                 // Dropping the runtime would wait for operations whose peers may never answer: the sockets were shut down
                 // by their owners, and the process ends soon.
@@ -89,7 +96,12 @@ impl Core {
             })
             .map_err(StartFault::Thread)?;
         match ready.recv() {
-            Ok(Ok(())) => Ok(CoreHandle { name, stop, thread }),
+            Ok(Ok(())) => Ok(CoreHandle {
+                name,
+                stop,
+                stalls,
+                thread,
+            }),
             Ok(Err(error)) => Err(StartFault::Ring(error)),
             Err(_) => Err(StartFault::Thread(io::Error::other(
                 "the thread ended at once",
@@ -131,6 +143,11 @@ impl Core {
 impl CoreHandle {
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How long it did not come back.
+    pub fn stalls(&self) -> &Arc<Stalls> {
+        &self.stalls
     }
 
     /// Asks the core to stop accepting; its `main` decides what follows. `join` waits for it.

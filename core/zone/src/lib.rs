@@ -4,7 +4,7 @@
 //! (a tokio current-thread runtime that also owns a ring). Sockets use the ring with owned buffers; timers and
 //! libraries that expect tokio run beside them on the same thread. Work that belongs to another core travels a
 //! `Lane`: a bounded queue with one doorbell, whose `Full` is an answer. Memory that many connections share is taken
-//! from a `Budget`, which says no instead of growing. Knows no protocol and no store.
+//! from a `Budget`, which says no instead of growing. Work over many bytes leaves the core by `work`. Knows no protocol and no store.
 //!
 //! What must hold:
 //! - A read in flight is never dropped: tokio-uring does not cancel it, and the orphan would swallow the next bytes. It
@@ -25,14 +25,18 @@ pub mod host;
 pub mod lane;
 pub mod limits;
 pub mod listener;
+pub mod stall;
 pub mod stop;
 mod tls;
+pub mod workers;
 
-pub use budget::{Budget, Charge};
+pub use budget::{Budget, Charge, Holder};
 pub use connection::{Connection, ConnectionFault};
 pub use core::{Core, CoreHandle, CoreSettings, StartFault};
 pub use host::CoreHost;
 pub use lane::{Lane, LaneEnd, lane};
 pub use listener::{Counters, Listener, bind};
+pub use stall::Stalls;
 pub use stop::Stop;
 pub use tls::TlsFacts;
+pub use workers::work;

@@ -32,6 +32,8 @@ pub const STOP_SILENCE: Duration = Duration::from_millis(500);
 
 /// Accept pauses this long when the process has no descriptor left; existing sessions go on.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// One peer's address has at most this part of a listener's connections.
+pub const PEER_SHARE: usize = 2;
 /// Connections the kernel queues before we accept them; `net.core.somaxconn` caps it.
 pub const ACCEPT_BACKLOG: i32 = 1024;
 
@@ -44,6 +46,18 @@ pub const ALARMS_KEPT_MAX: usize = 4;
 pub const RING_ENTRIES: u32 = 1024;
 /// Completion entries: each connection has at most two operations in flight.
 pub const RING_COMPLETIONS: u32 = 16 * 1024;
+
+/// Bytes that a job may look at on a core: parsing and matching take some 15 ns a byte, so about a millisecond.
+pub const WORK_BYTES_MAX: usize = 64 * KIB;
+/// Jobs up to this, some 60 ms, have a thread of their own beside that of the long ones.
+pub const SHORT_WORK_BYTES_MAX: usize = 4 * 1_024 * KIB;
+
+/// A core is asked this often whether it comes back …
+pub const STALL_TICK: Duration = Duration::from_millis(20);
+/// … and what the longest wait was is kept for so many ticks (a minute) and as many again.
+pub const STALL_TICKS_KEPT: u32 = 3_000;
+/// A wait that is counted: a session notices it.
+pub const STALL_MIN: Duration = Duration::from_millis(10);
 
 const _: () = assert!(READ_BYTES_MIN <= READ_BYTES_MAX);
 const _: () = assert!(RING_ENTRIES <= RING_COMPLETIONS);

@@ -11,6 +11,7 @@ mod clients;
 mod crash;
 mod daemon;
 mod dialogues;
+mod holders;
 mod imap;
 mod input;
 mod ledger;

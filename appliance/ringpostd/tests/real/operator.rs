@@ -12,7 +12,7 @@ const DORA: &str = "dora@example.com";
 const LETTER: &str = "Subject: for dora\r\n\r\nhello\r\n";
 
 /// `ringpostctl account …` with a password on standard input.
-fn with_password(home: &Home, arguments: &[&str], password: &str) {
+pub fn with_password(home: &Home, arguments: &[&str], password: &str) {
     let program =
         std::path::Path::new(env!("CARGO_BIN_EXE_ringpostd")).with_file_name("ringpostctl");
     let mut child = Command::new(program)

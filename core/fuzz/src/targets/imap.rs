@@ -257,12 +257,13 @@ pub fn ask(data: &[u8]) {
             response.values().expect("well-formed values");
         }
         Body::Search(request) => {
-            let matcher = Matcher::new(&request.key, 1, 7);
+            let matcher = Matcher::new(&request.key, 1, 7, &[(7, 7)]);
             let flags = Flags::default();
             let row = Row {
                 number: 1,
                 uid: 7,
                 flags: &flags,
+                recent: false,
                 internal_date: InternalDate::utc(0),
                 size_bytes: raw.len() as u32,
             };

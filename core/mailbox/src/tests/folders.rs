@@ -308,3 +308,135 @@ fn of_two_creations_one_is_told_that_it_exists() {
         assert_eq!(answers.borrow().iter().filter(|made| **made).count(), 1);
     });
 }
+
+/// O12: `u` and U+0308, and a domain in letters and in ASCII.
+#[test]
+fn an_address_is_found_in_every_spelling() {
+    let rig = Rig::new(26);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let of = |local, domain| Address::from_parts(local, domain).unwrap();
+        let (letters, ascii) = ("b\u{fc}cher.example", "xn--bcher-kva.example");
+        let apart = "bu\u{308}cher.example";
+        mailboxes.add_domain(apart).await.unwrap();
+        for same in [letters, ascii, apart, "B\u{dc}CHER.example"] {
+            assert_eq!(mailboxes.add_domain(same).await, Err(MailboxFault::Exists));
+            assert!(mailboxes.has_domain(same));
+        }
+        let address = of("mu\u{308}ller", ascii);
+        let account = mailboxes.add_account(&address, "", 0).await.unwrap();
+        for local in [
+            "m\u{fc}ller",
+            "mu\u{308}ller",
+            "M\u{dc}LLER",
+            "MU\u{308}ller+list",
+        ] {
+            for domain in [letters, ascii, apart] {
+                let found = mailboxes.account(&of(local, domain)).await.unwrap();
+                assert_eq!(
+                    found.map(|found| found.id),
+                    Some(account),
+                    "{local}@{domain}"
+                );
+            }
+        }
+        let again = mailboxes
+            .add_account(&of("m\u{fc}ller", letters), "", 0)
+            .await;
+        assert_eq!(again, Err(MailboxFault::Exists));
+        assert_eq!(mailboxes.account(&of("muller", ascii)).await.unwrap(), None);
+        assert!(!mailboxes.has_domain("bucher.example"));
+        mailboxes.remove_account(account).await.unwrap();
+        mailboxes.remove_domain(ascii).await.unwrap();
+        assert!(!mailboxes.has_domain(letters));
+    });
+}
+
+#[test]
+fn a_folder_is_found_in_every_spelling() {
+    let rig = Rig::new(27);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let made = mailboxes
+            .create(ada, "Entwu\u{308}rfe/A\u{30a}r", None)
+            .await
+            .unwrap();
+        let find = |name| mailboxes.find(ada, name);
+        assert_eq!(find("Entw\u{fc}rfe/\u{c5}r").await, Ok(made));
+        assert_eq!(find("Entwu\u{308}rfe/\u{c5}r").await, Ok(made));
+        let again = mailboxes.create(ada, "Entw\u{fc}rfe", None).await;
+        assert_eq!(again, Err(MailboxFault::Exists));
+        let names: Vec<String> = (mailboxes.list(ada).await.unwrap().into_iter())
+            .map(|info| info.name)
+            .filter(|name| !name.is_ascii())
+            .collect();
+        assert_eq!(names, ["Entw\u{fc}rfe", "Entw\u{fc}rfe/\u{c5}r"]);
+        mailboxes
+            .rename(ada, "Entwu\u{308}rfe", "U\u{308}ber")
+            .await
+            .unwrap();
+        assert_eq!(find("\u{dc}ber/\u{c5}r").await, Ok(made));
+        mailboxes.subscribe(ada, "U\u{308}ber", true).await.unwrap();
+        let subscribed = mailboxes.subscriptions(ada).await.unwrap();
+        assert!(
+            subscribed.contains(&"\u{dc}ber".to_owned()),
+            "{subscribed:?}"
+        );
+        mailboxes
+            .delete(ada, "U\u{308}ber/A\u{30a}r")
+            .await
+            .unwrap();
+        assert_eq!(
+            find("\u{dc}ber/\u{c5}r").await,
+            Err(MailboxFault::NoMailbox)
+        );
+    });
+}
+
+/// What earlier releases took as it came stays where it is, and is found.
+#[test]
+fn names_kept_decomposed_stay_readable() {
+    let rig = Rig::new(28);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let create = |mailbox, name: &str| crate::record::Entry::MailboxCreate {
+            account: ada,
+            mailbox: MailboxId(mailbox),
+            name: name.to_owned(),
+            uid_validity: mail::UidValidity(4_000_000_000 + mailbox as u32),
+            special_use: None,
+        };
+        let (apart, together) = ("u\u{308}", "\u{fc}");
+        let old = vec![
+            create(1_000, apart),
+            create(1_001, "o\u{308}"),
+            create(1_002, "\u{f6}"),
+        ];
+        let hold = crate::load::Hold::default();
+        mailboxes.inner.commit(Vec::new(), old, hold).await.unwrap();
+        let found = |name: &str| {
+            let name = name.to_owned();
+            let mailboxes = &mailboxes;
+            async move { mailboxes.find(ada, &name).await.map(|id| id.0) }
+        };
+        assert_eq!(found(apart).await, Ok(1_000));
+        assert_eq!(found(together).await, Ok(1_000));
+        // Two that differ only in that: each by its own spelling.
+        assert_eq!(found("o\u{308}").await, Ok(1_001));
+        assert_eq!(found("\u{f6}").await, Ok(1_002));
+        // A child lies below the parent that is there.
+        let child = mailboxes
+            .create(ada, "\u{fc}/a\u{308}", None)
+            .await
+            .unwrap();
+        assert_eq!(found("u\u{308}/\u{e4}").await, Ok(child.0));
+        let list = mailboxes.list(ada).await.unwrap();
+        assert!(list.iter().any(|info| info.name == "u\u{308}/\u{e4}"));
+        assert!(!list.iter().any(|info| info.name == together));
+        mailboxes.delete(ada, "\u{fc}/\u{e4}").await.unwrap();
+        mailboxes.delete(ada, together).await.unwrap();
+        assert_eq!(found(apart).await, Err(MailboxFault::NoMailbox));
+    });
+}

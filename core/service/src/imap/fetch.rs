@@ -2,21 +2,30 @@
 //!
 //! Messages are taken in chunks. While one chunk is written to the client the next is being read. What a chunk needs is decided by
 //! its items alone: flags and dates come from the mailbox's list, envelopes, structures and the usual header fields
-//! from summaries, the rest from bodies.
+//! from summaries, the rest from bodies. Small bodies are read with their chunk; large ones are sent in pieces (`stream`).
+//!
+//! Two kinds of memory, never mixed. What waits for the client is taken from the account's share of `Memory::sending`, and
+//! when that is spent the client gets its mail in smaller pieces (`LEAST_BYTES`), which every connection may hold. What a line is
+//! worked out from (a whole message, where its summary does not say enough) is taken from `Memory::reading`, in turn, and is
+//! given back before anything is sent.
 
+mod decode;
 mod line;
+mod stream;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use imap::fetch::FetchItem;
+use imap::fetch::{FetchItem, SectionText};
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
-use mailbox::{FlagChange, MailboxFault, MailboxId, Message};
+use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
 use store::BodyRef;
-use zone::{Charge, Connection};
+use zone::{Charge, Connection, Holder, work};
 
+use crate::holder;
 use crate::owner::Owner;
 
 use line::{FetchLine, Read};
@@ -25,6 +34,7 @@ use super::fault::Failure;
 use super::limits::*;
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
+use stream::Source;
 
 /// What a FETCH asks, and what answering it takes.
 pub struct Wanted {
@@ -74,9 +84,31 @@ impl Wanted {
         }
     }
 
-    /// The bodies that are read are those of whole messages, not only headers.
-    fn whole_bodies(&self) -> bool {
-        self.bodies == Bodies::Always
+    /// Whether a line about a message of this summary can be put together only with all of the message in memory.
+    fn needs_all(&self, summary: Option<&Result<Bytes, MailboxFault>>) -> bool {
+        let decoded = summary.map(|summary| {
+            let bytes = summary.as_ref().ok();
+            bytes.and_then(|bytes| Summary::decode(bytes).ok())
+        });
+        match (self.bodies, decoded) {
+            (Bodies::Never, _) => false,
+            (_, Some(None)) => true,
+            (Bodies::Sometimes, summary) => !summary.flatten().is_some_and(|found| found.complete),
+            // What was not kept of its parts is found only in the message.
+            (Bodies::Always, Some(Some(found))) if !found.complete => true,
+            (Bodies::Always, summary) => {
+                let summary = summary.flatten();
+                self.items.iter().any(|item| match item {
+                    FetchItem::Section { section, .. }
+                        if matches!(section.text, SectionText::HeaderFields { .. }) =>
+                    {
+                        item.needs_body(summary.as_ref())
+                    }
+                    FetchItem::Binary { .. } | FetchItem::BinarySize { .. } => true,
+                    _ => false,
+                })
+            }
+        }
     }
 
     fn messages_per_chunk(&self) -> usize {
@@ -99,7 +131,44 @@ struct Chunk {
     bodies: Vec<Option<Result<Bytes, MailboxFault>>>,
     /// UIDs whose \Seen was set on the way.
     seen: Vec<Uid>,
+    /// For `bodies`, until the client has taken them.
     charge: Option<Charge>,
+}
+
+/// Whose memory is used, and where the messages are.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    holder: Holder,
+    mailbox: MailboxId,
+}
+
+/// How much of messages is read ahead and held until the client takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scale {
+    /// Of one chunk: it ends with the message that reaches this.
+    chunk_bytes: usize,
+    /// A larger message is sent in pieces and counts nothing here.
+    message_bytes_max: usize,
+}
+
+impl Scale {
+    const FULL: Scale = Scale {
+        chunk_bytes: BODY_BYTES_PER_READ_MAX,
+        message_bytes_max: HELD_BYTES_MAX,
+    };
+    /// For an account whose share is spent: what the connection itself pays for.
+    const LEAST: Scale = Scale {
+        chunk_bytes: LEAST_BYTES / 2,
+        message_bytes_max: LEAST_BYTES / 2,
+    };
+
+    /// What is held of a message while its chunk is sent.
+    fn held_bytes(self, message: &Message) -> usize {
+        match message.size_bytes as usize {
+            bytes if bytes > self.message_bytes_max => 0,
+            bytes => bytes,
+        }
+    }
 }
 
 /// What was wrong with some of the messages; the others are sent all the same.
@@ -113,6 +182,7 @@ impl Imap {
     /// The tagged outcome, or the end of the connection.
     pub(super) async fn on_fetch(
         &self,
+        account: AccountId,
         selected: &mut Selected,
         set: &SequenceSet,
         wanted: Wanted,
@@ -123,14 +193,18 @@ impl Imap {
             Ok(targets) => targets,
             Err(failure) => return Ok(Err(failure)),
         };
-        let id = selected.id;
+        let reading = Reading {
+            holder: holder::of_account(account),
+            mailbox: selected.id,
+        };
         let mut ahead = Ahead {
             targets: targets.into_iter(),
             ready: VecDeque::new(),
             gone: false,
         };
         let mut troubles = Troubles::default();
-        let mut next = self.load(id, &wanted, &mut ahead).await;
+        let wanted = Arc::new(wanted);
+        let mut next = self.load(reading, &wanted, &mut ahead).await;
         loop {
             // until no message is left
             let chunk = match next {
@@ -140,8 +214,16 @@ impl Imap {
             };
             let sent;
             (sent, next) = tokio::join!(
-                self.send_chunk(selected, chunk, &wanted, out, connection, &mut troubles),
-                self.load(id, &wanted, &mut ahead),
+                self.send_chunk(
+                    reading,
+                    selected,
+                    chunk,
+                    &wanted,
+                    out,
+                    connection,
+                    &mut troubles
+                ),
+                self.load(reading, &wanted, &mut ahead),
             );
             sent?;
         }
@@ -158,30 +240,28 @@ impl Imap {
     /// Reads what `wanted` needs of the next messages.
     async fn load(
         &self,
-        id: MailboxId,
+        reading: Reading,
         wanted: &Wanted,
         ahead: &mut Ahead,
     ) -> Result<Chunk, Failure> {
+        let id = reading.mailbox;
+        let mut scale = Scale::FULL;
         let mut chunk = Chunk {
-            messages: ahead.take(&self.owner, id, wanted).await?,
+            messages: ahead.take(&self.owner, id, wanted, scale).await?,
             ..Chunk::default()
         };
         if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
             return Ok(chunk);
         }
-        let refs = |messages: &[(u32, Message)]| -> Vec<BodyRef> {
-            messages
-                .iter()
-                .map(|(_, message)| message.body.clone())
-                .collect()
-        };
         let bodies_at_once = wanted.bodies == Bodies::Always;
         if bodies_at_once {
-            let sizes = chunk
-                .messages
-                .iter()
-                .map(|(_, message)| message.size_bytes as usize);
-            chunk.charge = Some(self.memory(sizes.sum()).await.ok_or(Failure::Busy)?);
+            let bytes = chunk.held_bytes(scale);
+            chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
+            if chunk.charge.is_none() {
+                scale = Scale::LEAST;
+                ahead.put_back(std::mem::take(&mut chunk.messages));
+                chunk.messages = ahead.take(&self.owner, id, wanted, scale).await?;
+            }
         }
         if wanted.sets_seen {
             let unseen =
@@ -193,7 +273,12 @@ impl Imap {
                 .map(|(_, message)| message.uid)
                 .collect();
         }
-        let (all, unseen) = (refs(&chunk.messages), chunk.seen.clone());
+        let refs = |held_only: bool| -> Vec<BodyRef> {
+            let messages = chunk.messages.iter().map(|(_, message)| message);
+            let chosen = messages.filter(|message| !held_only || scale.held_bytes(message) > 0);
+            chosen.map(|message| message.body.clone()).collect()
+        };
+        let (all, held, unseen) = (refs(false), refs(true), chunk.seen.clone());
         let summaries_wanted = wanted.summaries;
         let (summaries, bodies, flagged) = self
             .owner
@@ -210,7 +295,7 @@ impl Imap {
                 };
                 let bodies = async {
                     match bodies_at_once {
-                        true => mailboxes.bodies(&all).await,
+                        true => mailboxes.bodies(&held).await,
                         false => Vec::new(),
                     }
                 };
@@ -223,76 +308,47 @@ impl Imap {
                 tokio::join!(summaries, bodies, flagged)
             })
             .await?;
+        self.count_bodies(bodies.len());
         chunk.summaries = summaries;
-        chunk.bodies = bodies.into_iter().map(Some).collect();
-        chunk.flagged(flagged);
-        if wanted.bodies == Bodies::Sometimes {
-            self.load_incomplete(&mut chunk, ahead).await?;
+        if bodies_at_once {
+            let mut bodies = bodies.into_iter();
+            let body_of = |(_, message): &(u32, Message)| match scale.held_bytes(message) {
+                0 => None,
+                _ => bodies.next(),
+            };
+            chunk.bodies = chunk.messages.iter().map(body_of).collect();
         }
-        let read = chunk.bodies.iter().flatten().count();
-        self.counters.bodies_read.fetch_add(read as u64, Relaxed);
+        chunk.flagged(flagged);
         Ok(chunk)
     }
 
-    /// Whole summaries in place of those that do not hold what is asked: a header or a list of parts past the bounds of what is kept,
-    /// or a summary that cannot be read. Where even the whole one does not, the header is kept for HEADER.FIELDS.
-    ///
-    /// What is gathered stays within `BODY_BYTES_PER_READ_MAX` and one message: the rest of the chunk goes back to `ahead`.
-    async fn load_incomplete(&self, chunk: &mut Chunk, ahead: &mut Ahead) -> Result<(), Failure> {
-        let complete = |summary: &Result<Bytes, MailboxFault>| {
-            summary
-                .as_ref()
-                .is_ok_and(|bytes| Summary::is_complete(bytes))
-        };
-        let indexes: Vec<usize> = (0..chunk.messages.len())
-            .filter(|&index| !complete(&chunk.summaries[index]))
-            .collect();
-        if indexes.is_empty() {
-            return Ok(());
-        }
-        chunk.bodies = vec![None; chunk.messages.len()];
-        let mut gathered = 0;
-        for index in indexes {
-            if gathered > BODY_BYTES_PER_READ_MAX {
-                chunk.give_back(index, ahead);
-                break;
-            }
-            // One by one: this is rare, and each may be large.
-            let message = &chunk.messages[index].1;
-            let _charge = self
-                .memory(message.size_bytes as usize)
-                .await
-                .ok_or(Failure::Busy)?;
-            let body = [message.body.clone()];
-            let mut bodies = self
-                .owner
-                .ask(move |mailboxes| async move { mailboxes.bodies(&body).await })
-                .await?;
-            let body = match bodies.pop().expect("one for one") {
-                Ok(body) => body,
-                Err(fault) => {
-                    chunk.bodies[index] = Some(Err(fault));
-                    continue;
-                }
-            };
-            let whole = Summary::whole(&body);
-            if !whole.complete {
-                let header = &body[..whole.root.body_begin as usize];
-                gathered += header.len();
-                chunk.bodies[index] = Some(Ok(Bytes::copy_from_slice(header)));
-            }
-            let whole = Bytes::from(whole.encode());
-            gathered += whole.len();
-            chunk.summaries[index] = Ok(whole);
-        }
-        Ok(())
+    fn count_bodies(&self, count: usize) {
+        self.counters.bodies_read.fetch_add(count as u64, Relaxed);
+    }
+
+    /// All of one message, and what pays for it: to be given back before anything is sent.
+    async fn whole(
+        &self,
+        reading: Reading,
+        message: &Message,
+    ) -> Result<(Result<Bytes, MailboxFault>, Charge), Failure> {
+        let bytes = message.size_bytes as usize;
+        let charge = self.memory.reading.wait_for(reading.holder, bytes).await;
+        let body = [message.body.clone()];
+        let mut bodies = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.bodies(&body).await })
+            .await?;
+        self.count_bodies(1);
+        Ok((bodies.pop().expect("one for one"), charge))
     }
 
     async fn send_chunk(
         &self,
+        reading: Reading,
         selected: &mut Selected,
         chunk: Chunk,
-        wanted: &Wanted,
+        wanted: &Arc<Wanted>,
         out: &mut Vec<u8>,
         connection: &mut Connection,
         troubles: &mut Troubles,
@@ -300,7 +356,7 @@ impl Imap {
         self.counters
             .fetched
             .fetch_add(chunk.messages.len() as u64, Relaxed);
-        for (index, (number, message)) in chunk.messages.iter().enumerate() {
+        for (index, (_, message)) in chunk.messages.iter().enumerate() {
             if index % ANNOUNCED_TOGETHER_MAX == 0 {
                 let batch = &chunk.messages[index..];
                 let batch = batch.iter().take(ANNOUNCED_TOGETHER_MAX);
@@ -309,56 +365,105 @@ impl Imap {
                     |message: &&Message| wanted.flags_listed || chunk.is_newly_seen(message.uid);
                 selected.keywords.announce(batch.filter(shows), out);
             }
-            let read = Read {
-                summary: chunk.summaries.get(index),
-                body: chunk.bodies.get(index).and_then(Option::as_ref),
-                recent: selected.shows_recent(message.uid),
-                newly_seen: chunk.is_newly_seen(message.uid),
-            };
+            let recent = selected.shows_recent(message.uid);
             let begin = out.len();
-            let mut line = FetchLine {
-                out,
-                direct: Vec::new(),
-            };
-            match line.put_message(*number, message, &read, wanted) {
-                Ok(()) => {
-                    let direct = line.direct;
+            let line = self.put_line(reading, &chunk, index, recent, wanted, out);
+            let (sources, charge) = match line.await {
+                Ok(line) => {
                     // Only now: a message that could not be read sent no flags.
-                    if wanted.flags_listed || read.newly_seen {
+                    if wanted.flags_listed || chunk.is_newly_seen(message.uid) {
                         selected.known.sent(message);
                     }
-                    send_with(out, direct, connection).await?;
+                    line
                 }
                 Err(failure) => {
                     out.truncate(begin);
                     troubles.first.get_or_insert(failure);
+                    continue;
+                }
+            };
+            if !sources.is_empty() {
+                self.count_bodies(1);
+                let place = (&mut *out, begin);
+                let sent = self.send_with(reading, message, place, sources, connection);
+                if let Err(failure) = sent.await? {
+                    troubles.first.get_or_insert(failure);
                 }
             }
-            if out.len() > OUTPUT_BYTES_MAX {
+            if charge.is_some() || out.len() > OUTPUT_BYTES_MAX {
                 flush(out, connection).await?;
+            }
+            if charge.is_some() {
+                *out = Vec::new();
             }
         }
         Ok(())
     }
-}
 
-/// Sends `out` with the large bodies in their places, so that they are not copied first.
-async fn send_with(
-    out: &mut Vec<u8>,
-    direct: Vec<(usize, Bytes)>,
-    connection: &mut Connection,
-) -> Result<(), End> {
-    if direct.is_empty() {
-        return Ok(());
+    /// Puts the line about one message together: what is to be sent within it from the store, and what pays for a long line.
+    async fn put_line(
+        &self,
+        reading: Reading,
+        chunk: &Chunk,
+        index: usize,
+        recent: bool,
+        wanted: &Arc<Wanted>,
+        out: &mut Vec<u8>,
+    ) -> Result<(Vec<(usize, Source)>, Option<Charge>), Failure> {
+        let (number, message) = &chunk.messages[index];
+        let summary = chunk.summaries.get(index);
+        let held = chunk.bodies.get(index).and_then(Option::as_ref);
+        if held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message) {
+            return Err(MailboxFault::Damaged.into());
+        }
+        let newly_seen = chunk.is_newly_seen(message.uid);
+        let begin = out.len();
+        let sources = if held.is_none() && wanted.needs_all(summary) {
+            let whole = self.whole(reading, message).await?;
+            let line = Large {
+                number: *number,
+                message: message.clone(),
+                summary: summary.cloned(),
+                newly_seen,
+                recent,
+                wanted: wanted.clone(),
+            };
+            let put = move || line.put(whole);
+            let (line, mut sources) = work(message.size_bytes as usize, put).await?;
+            out.extend_from_slice(&line);
+            for (at, _) in &mut sources {
+                *at += begin;
+            }
+            sources
+        } else {
+            let read = Read {
+                summary,
+                body: held,
+                stays: held.is_some(),
+                newly_seen,
+                recent,
+            };
+            let mut line = FetchLine {
+                out,
+                sources: Vec::new(),
+            };
+            line.put_message(*number, message, &read, wanted)?;
+            line.sources
+        };
+        let bytes = out.len() - begin;
+        let free = LINE_BYTES_FREE + held.map_or(0, |_| message.size_bytes as usize);
+        if bytes <= free {
+            return Ok((sources, None));
+        }
+        // It waits for the client, so it is the account's own share that it has to fit in.
+        match self.memory.sending.take_for(reading.holder, bytes) {
+            Some(charge) => Ok((sources, Some(charge))),
+            None => Err(Failure::No(
+                "LIMIT",
+                "the account's other connections hold too much, read there first",
+            )),
+        }
     }
-    let mut sent = 0;
-    for (at, body) in direct {
-        connection.send(&out[sent..at]).await?;
-        connection.send(&body).await?;
-        sent = at;
-    }
-    out.drain(..sent);
-    Ok(())
 }
 
 /// The messages still to come. They are asked for some at a time: a client that reads slowly must not keep the mailbox's whole
@@ -377,6 +482,7 @@ impl Ahead {
         owner: &Owner,
         id: MailboxId,
         wanted: &Wanted,
+        scale: Scale,
     ) -> Result<Vec<(u32, Message)>, Failure> {
         while self.ready.is_empty() && self.targets.len() > 0 {
             let next: Vec<(u32, u32)> = self.targets.by_ref().take(ROWS_PER_TURN_MAX).collect();
@@ -388,16 +494,23 @@ impl Ahead {
         }
         let mut taken = Vec::new();
         let mut bytes = 0;
-        while taken.len() < wanted.messages_per_chunk() && bytes < BODY_BYTES_PER_READ_MAX {
+        while taken.len() < wanted.messages_per_chunk() && bytes < scale.chunk_bytes {
             let Some((number, message)) = self.ready.pop_front() else {
                 break;
             };
             if wanted.bodies == Bodies::Always {
-                bytes += message.size_bytes as usize;
+                bytes += scale.held_bytes(&message);
             }
             taken.push((number, message));
         }
         Ok(taken)
+    }
+
+    /// Gives back what was taken last.
+    fn put_back(&mut self, messages: Vec<(u32, Message)>) {
+        for message in messages.into_iter().rev() {
+            self.ready.push_front(message);
+        }
     }
 
     /// Walks the targets and what was found of them side by side; both ascend by UID.
@@ -412,19 +525,49 @@ impl Ahead {
     }
 }
 
-impl Chunk {
-    /// The messages from `index` on are read with the next chunk.
-    fn give_back(&mut self, index: usize, ahead: &mut Ahead) {
-        for message in self.messages.drain(index..).rev() {
-            ahead.ready.push_front(message);
-        }
-        self.summaries.truncate(index);
-        self.bodies.truncate(index);
-    }
+/// A line that all of a large message is needed for. It is put together beside the core.
+struct Large {
+    number: u32,
+    message: Message,
+    summary: Option<Result<Bytes, MailboxFault>>,
+    newly_seen: bool,
+    recent: bool,
+    wanted: Arc<Wanted>,
+}
 
+/// A line, and what is to be sent within it from the store.
+type Line = (Vec<u8>, Vec<(usize, Source)>);
+
+impl Large {
+    /// `whole` is given back before the line is.
+    fn put(self, whole: (Result<Bytes, MailboxFault>, Charge)) -> Result<Line, Failure> {
+        let read = Read {
+            summary: self.summary.as_ref(),
+            body: Some(&whole.0),
+            stays: false,
+            newly_seen: self.newly_seen,
+            recent: self.recent,
+        };
+        let mut out = Vec::new();
+        let mut line = FetchLine {
+            out: &mut out,
+            sources: Vec::new(),
+        };
+        line.put_message(self.number, &self.message, &read, &self.wanted)?;
+        let sources = line.sources;
+        Ok((out, sources))
+    }
+}
+
+impl Chunk {
     /// Whether \Seen was set on the way.
     fn is_newly_seen(&self, uid: Uid) -> bool {
         self.seen.binary_search(&uid).is_ok()
+    }
+
+    fn held_bytes(&self, scale: Scale) -> usize {
+        let messages = self.messages.iter();
+        messages.map(|(_, message)| scale.held_bytes(message)).sum()
     }
 
     /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says

@@ -1,12 +1,18 @@
 //! Mailboxes as a tree: SELECT, CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS.
 
+use std::collections::HashSet;
+
 use imap::Names;
 use imap::command::{ListRequest, SpecialUse, StatusItem};
 use imap::list::{SEPARATOR, joined, matches};
 use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
+use mail::spelling::composed;
+use mailbox::limits::NAME_LEVELS_MAX;
 use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes};
+use zone::work;
 
 use super::fault::Failure;
+use super::limits::ROW_WORK_BYTES;
 use super::selected::Selected;
 use super::watch::Watching;
 use super::{Client, Done, Imap};
@@ -157,8 +163,17 @@ impl Imap {
             .patterns
             .iter()
             .map(|pattern| joined(&request.reference, pattern))
+            .map(|pattern| composed(&pattern).into_owned())
             .collect();
-        let lines = tree.lines(request, &patterns);
+        let lengths: Vec<usize> = patterns.iter().map(String::len).collect();
+        let names = tree.entries.iter().map(|entry| entry.info.name.len());
+        let cost = match_work(&lengths, names);
+        let look = move || {
+            let matched = tree.matched(&patterns);
+            (tree, matched)
+        };
+        let (tree, matched) = work(cost, look).await;
+        let lines = tree.lines(request, &matched);
         let mut statuses = Vec::new();
         if !request.return_status.is_empty() {
             let ids: Vec<_> = lines
@@ -172,16 +187,21 @@ impl Imap {
                 .ask(move |mailboxes| async move {
                     let mut statuses = Vec::with_capacity(ids.len());
                     for id in ids {
-                        statuses.push((id, Counts::of(&mailboxes, id, recent_wanted).await));
+                        statuses.push(Counts::of(&mailboxes, id, recent_wanted).await);
                     }
                     statuses
                 })
                 .await?;
         }
+        // One for each selectable line, in their order.
+        let mut statuses = statuses.into_iter();
         for line in &lines {
             line.put(out, "LIST", shown.names);
-            let status = statuses.iter().find(|(id, _)| *id == line.entry.id);
-            if let (true, Some((_, Ok(status)))) = (line.entry.selectable, status) {
+            let status = match line.entry.selectable {
+                true => statuses.next(),
+                false => None,
+            };
+            if let Some(Ok(status)) = &status {
                 put_status(out, &line.entry.name, &request.return_status, status, shown);
             }
         }
@@ -197,30 +217,40 @@ impl Imap {
         names: Names,
         out: &mut Vec<u8>,
     ) -> Result<Done, Failure> {
-        let pattern = joined(reference, pattern);
+        let pattern = composed(&joined(reference, pattern)).into_owned();
         let subscribed = self
             .owner
             .ask(move |mailboxes| async move { mailboxes.subscriptions(account).await })
             .await??;
-        let mut parents: Vec<&str> = Vec::new();
-        for name in &subscribed {
-            if matches(&pattern, name) {
-                put_list_line(out, "LSUB", "", name, names);
-            } else if pattern.ends_with('%') {
-                // `%` stops at a level; that something below is subscribed is told by the name at that level.
-                let at_level = name
-                    .match_indices(SEPARATOR)
-                    .map(|(at, _)| &name[..at])
-                    .find(|parent| matches(&pattern, parent));
-                parents.extend(at_level);
+        let cost = match_work(&[pattern.len()], subscribed.iter().map(String::len));
+        let look = move || {
+            let mut parents: Vec<String> = Vec::new();
+            let mut listed = Vec::new();
+            for name in &subscribed {
+                if matches(&pattern, &composed(name)) {
+                    listed.push(name.clone());
+                } else if pattern.ends_with('%') {
+                    // `%` stops at a level; that something below is subscribed is told by the name at that level.
+                    let at_level = name
+                        .match_indices(SEPARATOR)
+                        .map(|(at, _)| &name[..at])
+                        .find(|parent| matches(&pattern, &composed(parent)));
+                    parents.extend(at_level.map(str::to_owned));
+                }
             }
+            let subscribed: HashSet<&String> = subscribed.iter().collect();
+            parents.sort_unstable();
+            parents.dedup();
+            parents.retain(|parent| !subscribed.contains(parent));
+            (listed, parents)
+        };
+        // Every name above is held against the pattern too.
+        let (listed, parents) = work(cost * NAME_LEVELS_MAX, look).await;
+        for name in &listed {
+            put_list_line(out, "LSUB", "", name, names);
         }
-        parents.sort_unstable();
-        parents.dedup();
-        for parent in parents {
-            if !subscribed.iter().any(|name| name == parent) {
-                put_list_line(out, "LSUB", "\\Noselect", parent, names);
-            }
+        for parent in &parents {
+            put_list_line(out, "LSUB", "\\Noselect", parent, names);
         }
         Ok(Done::plain("listed"))
     }
@@ -332,23 +362,35 @@ struct Line<'t> {
     child_info: bool,
 }
 
+/// What it takes to hold names against patterns of these lengths: a table of one by the other.
+fn match_work(patterns: &[usize], names: impl Iterator<Item = usize>) -> usize {
+    let patterns: usize = patterns.iter().sum();
+    names.sum::<usize>().saturating_mul(patterns + 1) / ROW_WORK_BYTES
+}
+
 impl Tree {
-    fn lines(&self, request: &ListRequest, patterns: &[String]) -> Vec<Line<'_>> {
+    /// Which of the entries one of `patterns` matches.
+    fn matched(&self, patterns: &[String]) -> Vec<bool> {
+        let matched = |entry: &Entry| {
+            let name = composed(&entry.info.name);
+            patterns.iter().any(|pattern| matches(pattern, &name))
+        };
+        self.entries.iter().map(matched).collect()
+    }
+
+    /// `matched`: of each entry.
+    fn lines(&self, request: &ListRequest, matched: &[bool]) -> Vec<Line<'_>> {
         let mut lines = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
-            let name = &entry.info.name;
-            if !patterns.iter().any(|pattern| matches(pattern, name)) {
+            if !matched[index] {
                 continue;
             }
             let selected = selects(request, entry);
             // RECURSIVEMATCH: a name whose children are selected but not listed by the pattern themselves.
             let child_info = request.recursive_match
-                && self.below(index).any(|child| {
-                    selects(request, child)
-                        && !patterns
-                            .iter()
-                            .any(|pattern| matches(pattern, &child.info.name))
-                });
+                && self
+                    .below(index)
+                    .any(|(at, child)| selects(request, child) && !matched[at]);
             if selected || child_info {
                 let attributes = self.attributes(request, index);
                 lines.push(Line {
@@ -362,12 +404,12 @@ impl Tree {
     }
 
     /// Entries below the one at `index`. Names like `a-b` may sort between `a` and `a/b`.
-    fn below(&self, index: usize) -> impl Iterator<Item = &Entry> {
+    fn below(&self, index: usize) -> impl Iterator<Item = (usize, &Entry)> {
         let name = &self.entries[index].info.name;
-        self.entries[index + 1..]
-            .iter()
-            .take_while(move |entry| entry.info.name.starts_with(name.as_str()))
-            .filter(move |entry| entry.info.name[name.len()..].starts_with(SEPARATOR))
+        (index + 1..)
+            .zip(&self.entries[index + 1..])
+            .take_while(move |(_, entry)| entry.info.name.starts_with(name.as_str()))
+            .filter(move |(_, entry)| entry.info.name[name.len()..].starts_with(SEPARATOR))
     }
 
     fn attributes(&self, request: &ListRequest, index: usize) -> Vec<&'static str> {
@@ -378,7 +420,7 @@ impl Tree {
         } else if !info.selectable {
             attributes.push("\\Noselect");
         }
-        let has_children = self.below(index).any(|child| child.exists);
+        let has_children = self.below(index).any(|(_, child)| child.exists);
         attributes.push(if has_children {
             "\\HasChildren"
         } else {
@@ -473,7 +515,9 @@ mod tests {
             .map(|pattern| joined(&request.reference, pattern))
             .collect();
         let mut out = Vec::new();
-        for line in tree().lines(&request, &patterns) {
+        let tree = tree();
+        let matched = tree.matched(&patterns);
+        for line in tree.lines(&request, &matched) {
             line.put(&mut out, "LIST", Names::Utf8);
         }
         String::from_utf8(out)

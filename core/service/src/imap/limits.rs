@@ -21,18 +21,40 @@ pub const VERIFIED_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Replies are collected up to here before they are sent.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
-/// Bodies at least this large are sent from where they lie, not copied behind other replies.
-pub const DIRECT_BYTES_MIN: usize = 128 * 1_024;
+/// Parts of large messages at least this large are sent from the store, not copied into the line.
+pub const DIRECT_BYTES_MIN: usize = 16 * 1_024;
+/// A longer line of a FETCH (an envelope of thousands of addresses) is paid for from the account's share until it is sent.
+pub const LINE_BYTES_FREE: usize = 64 * 1_024;
+/// Larger messages are sent in pieces; smaller ones are read with their neighbours.
+pub const HELD_BYTES_MAX: usize = 128 * 1_024;
+/// What a connection holds of messages while it sends a large one: the piece that is being sent and the next (chunks of 508 KiB).
+pub const WINDOW_BYTES: usize = 1_024 * 1_024;
+/// And what it holds when its account's share is spent: `plan` counts it with the connection.
+pub const LEAST_BYTES: usize = 32 * 1_024;
+/// One account's share of what waits for clients: an eighth, and at least a connection that reads ahead, or two that do not.
+pub const SENDING_SHARE: usize = 8;
+pub const SENDING_SHARE_BYTES_MIN: usize = 2 * (WINDOW_BYTES + HELD_BYTES_MAX);
+/// And of what we work on: a quarter, and at least the largest message there can be.
+pub const READING_SHARE: usize = 4;
+pub const READING_SHARE_BYTES_MIN: usize = store::limits::BODY_BYTES_MAX;
+/// Lines of quoted-printable that are decoded in pieces; RFC 2045 §6.7 allows 76.
+pub const DECODED_LINE_BYTES_MAX: usize = 16 * 1_024;
+/// In the middle of a literal a full lane is asked again so often, a minute in all.
+pub const ASK_AGAIN_MAX: usize = 1_200;
+pub const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// Messages remembered as damaged, of each core: 32 bytes each.
+pub const DAMAGED_REMEMBERED_MAX: usize = 1_024;
 /// Bodies read ahead at once by a FETCH: by count, and by size (one message at least).
 pub const BODIES_PER_READ_MAX: usize = 64;
 pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
 /// Summaries read ahead at once: some 500 bytes each.
 pub const SUMMARIES_PER_READ_MAX: usize = 512;
+/// A row of a mailbox's list, or a folder's name against one letter of a pattern, as work beside bytes of messages (`zone::work`).
+pub const ROW_WORK_BYTES: usize = 16;
 /// Messages of a flag-only FETCH between two looks at the output.
 pub const ROWS_PER_TURN_MAX: usize = 4_096;
-/// A FETCH or APPEND that finds the shared memory for messages taken waits and looks again, so often at most.
-pub const MEMORY_WAIT: Duration = Duration::from_millis(10);
-pub const MEMORY_WAITS_MAX: usize = 3_000;
+/// An APPEND waits this long for a share of the memory for messages that are received.
+pub const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Literals smaller than this are read without asking the shared memory.
 pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
 /// Keywords of which a session remembers that it showed them: 20 KiB when all are of the greatest length.

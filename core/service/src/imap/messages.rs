@@ -11,6 +11,7 @@ use mail::{Flags, InternalDate, Summary, SystemFlags, Uid, UidValidity};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Recipient};
 use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
+use zone::work;
 
 use super::fault::Failure;
 use super::selected::Selected;
@@ -37,13 +38,15 @@ impl Imap {
         if raw.is_empty() {
             return Err(Failure::No("CANNOT", "an empty message is no message"));
         }
+        let bytes = raw.len();
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = now.map_or(0, |span| span.as_secs() as i64);
-        let body = BodyIn {
+        let digest = move || BodyIn {
             name: BodyName::of(&raw),
             summary: Bytes::from(Summary::of(&raw).encode()),
             raw,
         };
+        let body = work(bytes, digest).await;
         let mailbox = name.to_owned();
         let delivery = Delivery {
             body,

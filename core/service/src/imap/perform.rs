@@ -137,7 +137,9 @@ impl Imap {
                 let selected = client.selected.as_mut().expect("the session knows");
                 let rev2 = client.session.is_rev2();
                 let saves = request.results.is_some_and(|results| results.save);
-                let done = self.on_search(selected, &request, rev2, tag, out).await;
+                let done = self
+                    .on_search(account, selected, &request, rev2, tag, out)
+                    .await;
                 // RFC 9051 §6.4.4.1: NO empties `$`.
                 if let (true, Err(Failure::No(..) | Failure::Busy | Failure::Mailbox(_))) =
                     (saves, &done)
@@ -151,7 +153,7 @@ impl Imap {
                 let selected = client.selected.as_mut().expect("the session knows");
                 let rev2 = client.session.is_rev2();
                 let wanted = fetch::Wanted::new(uid, items, read_only, rev2);
-                self.on_fetch(selected, &set, wanted, out, connection)
+                self.on_fetch(account, selected, &set, wanted, out, connection)
                     .await?
             }
             Body::Capability

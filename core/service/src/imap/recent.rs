@@ -6,7 +6,7 @@ use mail::Uid;
 
 use super::numbering::Numbering;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Recent {
     /// UIDs in ranges, ascending, not touching each other. What was expunged since may lie between.
     ranges: Vec<(u32, u32)>,

@@ -20,6 +20,7 @@ fn start(silences: fn() -> Silences, logged_in: bool) -> (CoreHandle, SocketAddr
     let core = Core::start(settings, move |core| async move {
         let memory = Memory {
             reading: Budget::new(1 << 20),
+            sending: Budget::new(1 << 20),
             receiving: Budget::new(1 << 20),
         };
         let (owner, _end) = crate::owner::owner();

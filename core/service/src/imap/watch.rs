@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use crate::owner::{Busy, Owner};
 
-use super::limits::{MEMORY_WAIT, UNWATCH_TRIES_MAX};
+use super::limits::{ASK_AGAIN_AFTER, UNWATCH_TRIES_MAX};
 
 thread_local! {
     /// On the owner's thread: the watches of all sessions, by ticket. Bounded by the sessions.
@@ -120,7 +120,7 @@ impl Drop for Watching {
                 if ended.await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(MEMORY_WAIT).await;
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
             }
             tracing::warn!(
                 ticket,

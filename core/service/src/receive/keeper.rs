@@ -42,10 +42,7 @@ impl Keeper for Owner {
             let found = match mailboxes.account(&wanted).await {
                 Ok(Some(account)) => Ok(Found::Account(Entry::of(&account))),
                 Ok(None) => {
-                    let ours = mailboxes
-                        .domains()
-                        .iter()
-                        .any(|domain| domain == wanted.domain());
+                    let ours = mailboxes.has_domain(wanted.domain());
                     Ok(if ours {
                         Found::NoMailbox
                     } else {

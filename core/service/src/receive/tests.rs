@@ -1,5 +1,7 @@
 //! A core receives on loopback for a keeper that does what it is told; the clients are blocking sockets on the test's own thread.
 
+mod holders;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -94,11 +96,15 @@ struct Served {
     script: Script,
     budget: Budget,
     counters: Arc<Counters>,
+    /// When the core has stopped: the most bytes that one job looked at on it.
+    largest: std::sync::mpsc::Receiver<usize>,
 }
 
 struct Options {
     role: Role,
     budget_bytes: usize,
+    /// Of one peer.
+    share_bytes: usize,
     sink: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -108,6 +114,7 @@ impl Default for Options {
         Options {
             role: Role::Smtp,
             budget_bytes: 64 << 20,
+            share_bytes: usize::MAX,
             sink: false,
             tls: None,
         }
@@ -117,7 +124,9 @@ impl Default for Options {
 fn serve(options: Options) -> Served {
     let socket = bind("127.0.0.1:0".parse().unwrap()).expect("a port");
     let address = socket.local_addr().unwrap();
-    let (script, budget) = (Script::default(), Budget::new(options.budget_bytes));
+    let script = Script::default();
+    let budget = Budget::with_shares(options.budget_bytes, options.share_bytes);
+    let (tell_largest, largest) = std::sync::mpsc::channel();
     let (keeper, memory) = (script.clone(), budget.clone());
     let (told, counters) = std::sync::mpsc::channel();
     let core = Core::start(
@@ -156,10 +165,12 @@ fn serve(options: Options) -> Served {
             core.serve(listener, serve).expect("a listener");
             core.stop().requested().await;
             core.drain(Duration::from_secs(10)).await;
+            let _ = tell_largest.send(zone::workers::largest_here());
         },
     )
     .expect("a core");
     Served {
+        largest,
         address,
         core,
         script,

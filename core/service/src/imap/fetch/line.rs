@@ -1,11 +1,12 @@
-//! One `* n FETCH (…)`: every item as bytes (RFC 9051, 7.5.2).
+//! One `* n FETCH (…)`: every item as bytes (RFC 9051, 7.5.2), or as a place in the message that is sent from the store.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use bytes::Bytes;
 use imap::fetch::{
     FetchItem, Partial, Section, SectionText, binary_part, cut, fields_from_summary, part_of,
-    transfer_decoded,
+    part_of_range, range, transfer_decoded,
 };
 use imap::respond::{
     put, put_binary_name, put_body_structure, put_envelope, put_flags_of_session, put_literal_mark,
@@ -17,11 +18,16 @@ use mailbox::{MailboxFault, Message};
 use super::super::fault::Failure;
 use super::super::limits::*;
 use super::Wanted;
+use super::decode::Encoding;
+use super::stream::Source;
 
 /// What was read of one message.
 pub(super) struct Read<'c> {
     pub summary: Option<&'c Result<Bytes, MailboxFault>>,
+    /// All of it; `None`: what is wanted of it is sent from the store.
     pub body: Option<&'c Result<Bytes, MailboxFault>>,
+    /// `body` is small and may be copied into the line; otherwise large parts of it are sent from the store.
+    pub stays: bool,
     pub newly_seen: bool,
     /// \Recent in this session.
     pub recent: bool,
@@ -30,8 +36,16 @@ pub(super) struct Read<'c> {
 /// One `* n FETCH (…)` in the making.
 pub(super) struct FetchLine<'o> {
     pub out: &'o mut Vec<u8>,
-    /// Bodies to be sent when `out` was sent up to there.
-    pub direct: Vec<(usize, Bytes)>,
+    /// What is to be sent when `out` was sent up to there.
+    pub sources: Vec<(usize, Source)>,
+}
+
+/// A message's bytes, as far as they are at hand.
+#[derive(Clone, Copy)]
+struct Raw<'c> {
+    bytes: Option<&'c Bytes>,
+    size_bytes: usize,
+    stays: bool,
 }
 
 impl FetchLine<'_> {
@@ -52,13 +66,18 @@ impl FetchLine<'_> {
             (None, _) => None,
             (Some(Ok(bytes)), body)
                 if let Ok(summary) = Summary::decode(bytes)
-                    && (summary.complete || body.is_none() || !wanted.whole_bodies()) =>
+                    && (summary.complete || body.is_none()) =>
             {
                 Some(summary)
             }
             (Some(_), Some(body)) => Some(Summary::whole(body)),
             (Some(Err(fault)), None) => return Err(fault.clone().into()),
             (Some(Ok(_)), None) => return Err(MailboxFault::Damaged.into()),
+        };
+        let raw = Raw {
+            bytes: body,
+            size_bytes: message.body.raw_bytes as usize,
+            stays: read.stays,
         };
         put(self.out, "* ");
         put_number(self.out, number);
@@ -67,7 +86,7 @@ impl FetchLine<'_> {
             if index > 0 {
                 self.out.push(b' ');
             }
-            self.put_item(item, message, read, summary.as_ref(), body, wanted.rev2)?;
+            self.put_item(item, message, read, summary.as_ref(), raw, wanted.rev2)?;
         }
         // RFC 9051 §6.4.5: flags that change on the way are told.
         if read.newly_seen && !wanted.flags_listed {
@@ -84,9 +103,10 @@ impl FetchLine<'_> {
         message: &Message,
         read: &Read<'_>,
         summary: Option<&Summary<'_>>,
-        body: Option<&Bytes>,
+        raw: Raw<'_>,
         rev2: bool,
     ) -> Result<(), Failure> {
+        let body = || raw.bytes.expect("`Wanted` asked for all of it");
         let known = || summary.expect("`Wanted` asked for the summary");
         // RFC 9051 §7.5.2: NIL is for what is absent. What cannot be told whole is refused, and `BODY[]` has it.
         let all_known = || match known() {
@@ -131,15 +151,15 @@ impl FetchLine<'_> {
             }
             FetchItem::Rfc822 => {
                 put(self.out, "RFC822 ");
-                self.put_bytes(body.expect("`Wanted` asked for the body").clone());
+                self.put_range(0..raw.size_bytes, raw);
             }
             FetchItem::Rfc822Header => {
                 put(self.out, "RFC822.HEADER ");
-                self.put_section(&whole(SectionText::Header), None, known(), body);
+                self.put_section(&whole(SectionText::Header), None, known(), raw);
             }
             FetchItem::Rfc822Text => {
                 put(self.out, "RFC822.TEXT ");
-                self.put_section(&whole(SectionText::Text), None, known(), body);
+                self.put_section(&whole(SectionText::Text), None, known(), raw);
             }
             FetchItem::Section {
                 section, partial, ..
@@ -147,28 +167,20 @@ impl FetchLine<'_> {
                 put_section_name(self.out, section, *partial);
                 self.out.push(b' ');
                 if item.is_whole_message() {
-                    let body = body.expect("`Wanted` asked for the body");
-                    let wanted = part_of(body, *partial);
-                    let wanted = body.slice_ref(wanted);
-                    self.put_bytes(wanted);
+                    self.put_range(part_of_range(0..raw.size_bytes, *partial), raw);
                 } else {
-                    self.put_section(section, *partial, known(), body);
+                    self.put_section(section, *partial, known(), raw);
                 }
             }
             FetchItem::Binary { part, partial, .. } => {
-                let body = body.expect("`Wanted` asked for the body");
                 put_binary_name(self.out, "BINARY", part, *partial);
                 self.out.push(b' ');
-                match decoded(part, known(), body)? {
-                    Some(bytes) => self.put_binary(part_of(&bytes, *partial)),
-                    None => put(self.out, "NIL"),
-                }
+                self.put_binary_part(part, *partial, known(), body(), raw)?;
             }
             FetchItem::BinarySize { part } => {
-                let body = body.expect("`Wanted` asked for the body");
                 put_binary_name(self.out, "BINARY.SIZE", part, None);
                 self.out.push(b' ');
-                let size = decoded(part, known(), body)?.map_or(0, |bytes| bytes.len());
+                let size = decoded(part, known(), body())?.map_or(0, |bytes| bytes.len());
                 put_number(self.out, size as u64);
             }
         }
@@ -180,42 +192,97 @@ impl FetchLine<'_> {
         section: &Section,
         partial: Option<Partial>,
         summary: &Summary<'_>,
-        body: Option<&Bytes>,
+        raw: Raw<'_>,
     ) {
-        let from_summary = fields_from_summary(section, summary).map(Cow::Owned);
-        let from_body = || body.and_then(|body| cut(section, summary, body));
-        match from_summary.or_else(from_body) {
-            Some(Cow::Owned(bytes)) => put_string(self.out, part_of(&bytes, partial)),
-            Some(Cow::Borrowed(bytes)) => {
-                let body = body.expect("it was cut from there");
-                self.put_bytes(body.slice_ref(part_of(bytes, partial)));
-            }
+        let filtered = match section.text {
+            SectionText::HeaderFields { .. } => fields_from_summary(section, summary)
+                .map(Cow::Owned)
+                .or_else(|| raw.bytes.and_then(|bytes| cut(section, summary, bytes))),
+            _ => None,
+        };
+        if let Some(bytes) = filtered {
+            return put_string(self.out, part_of(&bytes, partial));
+        }
+        match range(section, summary, raw.size_bytes) {
+            Some(found) => self.put_range(part_of_range(found, partial), raw),
             None => put(self.out, "NIL"),
         }
     }
 
-    /// Always a literal.
-    fn put_bytes(&mut self, bytes: Bytes) {
-        let bytes = match without_nul(&bytes) {
-            Cow::Borrowed(_) => bytes,
-            Cow::Owned(changed) => Bytes::from(changed),
-        };
-        put_literal_mark(self.out, bytes.len());
-        if bytes.len() < DIRECT_BYTES_MIN {
-            self.out.extend_from_slice(&bytes);
-        } else {
-            self.direct.push((self.out.len(), bytes));
+    /// Always a literal, and so without NUL.
+    fn put_range(&mut self, range: Range<usize>, raw: Raw<'_>) {
+        put_literal_mark(self.out, range.len());
+        match raw.bytes {
+            Some(bytes) if raw.stays || range.len() < DIRECT_BYTES_MIN => {
+                self.out.extend_from_slice(&without_nul(&bytes[range]));
+            }
+            _ if range.is_empty() => {}
+            _ => self.sources.push((self.out.len(), Source::Stored(range))),
         }
     }
 
+    fn put_binary_part(
+        &mut self,
+        part: &[u32],
+        partial: Option<Partial>,
+        summary: &Summary<'_>,
+        body: &Bytes,
+        raw: Raw<'_>,
+    ) -> Result<(), Failure> {
+        let Some(bytes) = decoded(part, summary, body)? else {
+            put(self.out, "NIL");
+            return Ok(());
+        };
+        let wanted = part_of_range(0..bytes.len(), partial);
+        let source = match binary_part(part, summary, body) {
+            Some(found) if !raw.stays && wanted.len() >= DIRECT_BYTES_MIN => {
+                let plain = matches!(bytes, Cow::Borrowed(_));
+                source_of(found, body, plain, wanted.clone())
+            }
+            _ => None,
+        };
+        match source {
+            Some(source) => {
+                self.put_binary_mark(&bytes[wanted]);
+                self.sources.push((self.out.len(), source));
+            }
+            None => self.put_binary(&bytes[wanted]),
+        }
+        Ok(())
+    }
+
     fn put_binary(&mut self, bytes: &[u8]) {
+        self.put_binary_mark(bytes);
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn put_binary_mark(&mut self, bytes: &[u8]) {
         // RFC 3516 §4.2: a literal8 where there are NULs.
         if bytes.contains(&0) {
             self.out.push(b'~');
         }
         put_literal_mark(self.out, bytes.len());
-        self.out.extend_from_slice(bytes);
     }
+}
+
+/// Where `wanted` of a part's decoded bytes comes from (`plain`: they are its own); `None`: only all of it at once can be decoded.
+fn source_of(
+    (part, encoding): (&[u8], &[u8]),
+    body: &Bytes,
+    plain: bool,
+    wanted: Range<usize>,
+) -> Option<Source> {
+    let begin = part.as_ptr() as usize - body.as_ptr() as usize;
+    let part = begin..begin + part.len();
+    if plain {
+        return Some(Source::Binary(begin + wanted.start..begin + wanted.end));
+    }
+    let encoding = Encoding::streaming(encoding, &body[part.clone()])?;
+    Some(Source::Decoded {
+        part,
+        encoding,
+        wanted,
+    })
 }
 
 fn whole(text: SectionText) -> Section {
