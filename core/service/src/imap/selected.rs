@@ -346,16 +346,16 @@ impl Selected {
     pub fn put_opening(&self, opening: &Opening, out: &mut Vec<u8>) {
         self.put_exists(out);
         self.put_recent(out);
-        if !self.rev2 {
-            if let Some(number) = opening.first_unseen {
-                put_reply(
-                    out,
-                    "*",
-                    imap::respond::Status::Ok,
-                    &format!("UNSEEN {number}"),
-                    "the first unseen message",
-                );
-            }
+        if !self.rev2
+            && let Some(number) = opening.first_unseen
+        {
+            put_reply(
+                out,
+                "*",
+                imap::respond::Status::Ok,
+                &format!("UNSEEN {number}"),
+                "the first unseen message",
+            );
         }
         self.keywords.put(out);
         let status = imap::respond::Status::Ok;
