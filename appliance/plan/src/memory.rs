@@ -49,8 +49,9 @@ impl Allowance {
         let free = total - PROCESS_BYTES - LANE_BYTES - READS_BYTES;
         let (memory, limits) = (&settings.memory, &settings.limits);
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
-        let fitting =
-            |default: usize, share: u64, each: u64| default.min((share / each) as usize).max(8);
+        let fitting = |default: usize, share: u64, each: u64| {
+            default.min((share / each) as usize).max(CONNECTIONS_MIN)
+        };
         Ok(Allowance {
             total,
             receive: memory.receive.map_or(free / 4, |size| size.0),
