@@ -91,8 +91,9 @@ pub(crate) fn explain(remote: &Remote, error: &ureq::Error) -> String {
 fn refused(remote: &Remote, alert: AlertDescription) -> String {
     let (host, certificate) = (&remote.host, remote.certificate.display());
     match alert {
-        AlertDescription::UnknownCA => format!(
-            "{host} does not know who signed {certificate}: put that authority's ca.pem into [admin] client_ca of its settings"
+        // The authorities that `admin-cert` makes have one name: of another box's the signature is wrong, not the name unknown.
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => format!(
+            "{host} does not know the authority that signed {certificate}: put that authority's ca.pem into [admin] client_ca of its settings"
         ),
         AlertDescription::CertificateExpired => format!(
             "{host} refuses {certificate}: it is over, or not good yet by the clock there; make a new one with `ringpostctl admin-cert`"
@@ -104,7 +105,6 @@ fn refused(remote: &Remote, alert: AlertDescription) -> String {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::AccessDenied
-        | AlertDescription::DecryptError
         | AlertDescription::CertificateRequired => format!(
             "{host} refuses {certificate} as a client's certificate ({alert:?}): give one that `ringpostctl admin-cert` made with its authority"
         ),
