@@ -22,8 +22,10 @@ pub(crate) enum Probe {
     Unusable(String),
 }
 
-/// How much of each end must be zero for a device to count as blank.
+/// How much of each end must be zero for a device to count as blank: frames, file systems and partition tables show there.
 const BLANK_BYTES: u64 = 4 << 20;
+/// Blocks in between that must be zero as well, at most. A disk whose ends alone were wiped may hold mail that can be rescued.
+const BLANK_SAMPLES_MAX: u64 = 256;
 /// The smallest unit that any device writes whole.
 const SECTOR_BYTES: usize = 512;
 
@@ -127,7 +129,18 @@ pub(crate) fn too_small(name: &str) -> String {
     format!("device {name} is too small for a leg; give it at least 2 MiB")
 }
 
-/// Whether both ends of `device` (`BLANK_BYTES` each) are zero, except that each sector of `pages` may also be what is given.
+/// Where blocks between the ends are looked at: evenly, and where segments may begin.
+pub fn blank_samples(capacity: u64) -> impl Iterator<Item = u64> {
+    let between = capacity.saturating_sub(2 * BLANK_BYTES);
+    let stride = between
+        .div_ceil(BLANK_SAMPLES_MAX)
+        .next_multiple_of(BLANK_BYTES)
+        .max(BLANK_BYTES);
+    let end = capacity.saturating_sub(BLANK_BYTES);
+    (BLANK_BYTES..end).step_by(stride as usize)
+}
+
+/// Whether both ends of `device` (`BLANK_BYTES` each) and the samples between them are zero, except that each sector of `pages` may also be what is given.
 /// A page that was torn on its way counts as that page.
 pub(crate) async fn holds_only(
     io: &Io,
@@ -150,6 +163,12 @@ pub(crate) async fn holds_only(
                 }
             }
             at += bytes as u64;
+        }
+    }
+    for at in blank_samples(capacity) {
+        let buffer = read(io, device, at, BLOCK_BYTES, deadline_us).await?;
+        if !is_zero_or(&buffer[..BLOCK_BYTES], None) {
+            return Ok(false);
         }
     }
     Ok(true)

@@ -92,6 +92,7 @@ use crate::segment::Purpose;
 
 pub use crate::arena::page_check;
 pub use crate::inner::OnDurable;
+pub use crate::leg::blank_samples;
 pub use crate::pool::Premade;
 pub use crate::superblock::{HEAD_BYTES, leg_on};
 pub use crate::types::*;

@@ -194,6 +194,27 @@ fn what_is_not_the_remains_of_a_first_start_is_never_formatted_over() {
     }
 }
 
+/// Both ends of a leg were wiped; what lies between them can still be rescued.
+#[test]
+fn a_disk_whose_ends_alone_are_blank_is_not_blank() {
+    const BYTES: u64 = 64 << 20;
+    let bench = Bench::new(48, 2);
+    let samples: Vec<u64> = blank_samples(BYTES).collect();
+    assert_eq!(samples.first(), Some(&(4 << 20)), "where segments begin");
+    assert!(samples.len() > 10 && blank_samples(1 << 40).count() <= 256);
+    let disks = [bench.world.add_disk(BYTES), bench.world.add_disk(BYTES)];
+    bench.world.poke(disks[1], samples[3] + 17, b"mail");
+    let (io, settings) = (bench.world.io(), settings());
+    let blank = |disks: Vec<DeviceIndex>| {
+        let (io, settings) = (io.clone(), settings.clone());
+        bench
+            .world
+            .block_on(async move { Volume::check_blank(&io, &disks, &settings, 1).await })
+    };
+    assert!(blank(vec![disks[0]]).is_ok());
+    assert!(blank(disks.to_vec()).is_err());
+}
+
 /// Likewise a disk that cannot be read: that is not blank.
 #[test]
 fn a_disk_that_cannot_be_read_is_never_formatted_over() {
