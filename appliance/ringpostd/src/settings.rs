@@ -96,3 +96,15 @@ impl Flags {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// The plan may not see the crates that it plans for; here both are seen.
+    #[test]
+    fn the_plan_counts_the_control_socket_with_all_its_clients() {
+        assert_eq!(
+            plan::limits::CONTROL_DESCRIPTORS,
+            control::limits::CLIENTS_MAX as u64 + 1
+        );
+    }
+}
