@@ -1,5 +1,6 @@
 //! The daemon's administration: what it knows, the control socket, the HTTP doors. Lives on the main thread.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener as StdListener;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use zone::{Budget, Counters};
+use zone::{AcceptTrouble, Budget, Counters};
 
 use crate::http;
 use crate::limits::*;
@@ -173,9 +174,15 @@ impl Doors {
         }
         let socket = bind(&path)?;
         let mut tasks = vec![tokio::task::spawn_local(serve(admin.clone(), socket))];
+        // One for all addresses of a service: its bound is theirs together.
+        let mut counted = BTreeMap::new();
         for (service, listener) in http {
-            let counters = Arc::new(Counters::default());
-            admin.metrics().add_listener(service, counters.clone());
+            let counters = counted.entry(service.name()).or_insert_with(|| {
+                let counters = Arc::new(Counters::default());
+                admin.metrics().add_listener(service, counters.clone());
+                counters
+            });
+            let counters = counters.clone();
             let tls = (service == Service::Https).then(|| tls.clone());
             let connections_max = admin
                 .plan()
@@ -210,11 +217,13 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
 
 async fn serve(admin: Admin, socket: UnixListener) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let mut trouble = AcceptTrouble::default();
     loop {
         // until the doors are closed
         let place = places.clone().acquire_owned().await.expect("never closed");
         match socket.accept().await {
             Ok((stream, _)) => {
+                trouble.is_over();
                 let admin = admin.clone();
                 tokio::task::spawn_local(async move {
                     let _place = place;
@@ -223,10 +232,7 @@ async fn serve(admin: Admin, socket: UnixListener) {
                     }
                 });
             }
-            Err(error) => {
-                tracing::warn!(%error, "the control socket does not accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            Err(error) => tokio::time::sleep(trouble.pause("control socket", &error)).await,
         }
     }
 }

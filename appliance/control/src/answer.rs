@@ -6,6 +6,8 @@ use hardware::incident;
 use mail::{Address, spelling};
 use mailbox::{Account, MailboxFault, Mailboxes};
 use plan::Service;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 use serde_json::Value;
 use service::owner::Busy;
@@ -16,7 +18,7 @@ use crate::admin::{Admin, Caller};
 use crate::credentials::certificates;
 use crate::limits::{ACCOUNTS_PAGE, INCIDENTS_SHOWN};
 use crate::words::*;
-use crate::{appliance, applied, fsck, legs, logs, machine, settings};
+use crate::{appliance, applied, fsck, legs, logs, machine, settings, validity};
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -152,7 +154,12 @@ impl Admin {
             Request::Network => document(&machine::network().await?),
             Request::Time => Ok(appliance::time()),
             Request::CertificateShow => document(&certificates(self)?),
-            Request::CertificateSet { chain, key } => {
+            Request::CertificateSet { chain, key, yes } => {
+                if !yes && let Some(why) = refused_pem(&chain) {
+                    return Err(format!(
+                        "{why}: clients will refuse it, and nothing was changed; with --yes it is shown all the same"
+                    ));
+                }
                 self.certificate().replace(&chain, &key)?;
                 document(&certificates(self)?)
             }
@@ -259,6 +266,10 @@ impl Admin {
             alarms: {
                 let mut alarms = machine::alarms().await;
                 alarms.extend(probation_alarm);
+                alarms.extend(validity::alarm(
+                    &self.certificate().chain(),
+                    validity::now_s(),
+                ));
                 alarms
             },
             probation,
@@ -287,6 +298,13 @@ impl Admin {
             }
         }
     }
+}
+
+/// Why clients refuse this chain of PEM certificates, by its dates. What is wrong with it otherwise is said where it is kept.
+fn refused_pem(chain: &str) -> Option<String> {
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
+    let chain: Vec<Vec<u8>> = parsed.ok()?.iter().map(|one| one.to_vec()).collect();
+    validity::refused_by_clients(&chain, validity::now_s())
 }
 
 fn document<T: Serialize + ?Sized>(value: &T) -> Result<Value, Refused> {

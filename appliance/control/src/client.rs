@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::limits::{REPLY_BYTES_MAX, REQUEST_DEADLINE};
-use crate::remote;
 use crate::words::{Reply, Request};
+use crate::{remote, tls};
 
 /// Bytes that fit a Unix socket's address (unix(7): 108 with the final zero).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -35,6 +35,8 @@ impl Remote {
         if !self.host.starts_with("https://") {
             return Err(format!("{}: write https://HOST:PORT", self.host));
         }
+        // ureq panics on what this refuses.
+        tls::config(self)?;
         let read = |path: &Path| {
             std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
         };
@@ -46,10 +48,7 @@ impl Remote {
                     _ => None,
                 })
                 .collect();
-            match found.is_empty() {
-                true => Err(format!("{} holds no PEM certificate", path.display())),
-                false => Ok(found),
-            }
+            Ok::<_, String>(found)
         };
         let key = PrivateKey::from_pem(&read(&self.key)?)
             .map_err(|_| format!("{} holds no PEM private key", self.key.display()))?;
@@ -70,7 +69,7 @@ impl Remote {
 
     /// Sends `request`. `Err`: the one sentence why not.
     pub fn ask(&self, request: &Request) -> Result<Value, String> {
-        let told = |error: ureq::Error| format!("{}: {error}", self.host);
+        let told = |error: ureq::Error| tls::explain(self, &error);
         let body = serde_json::to_vec(request).map_err(|error| error.to_string())?;
         let url = format!("{}{}", self.host.trim_end_matches('/'), remote::ADMIN);
         let mut response = self.agent()?.post(url).send(&body[..]).map_err(told)?;
@@ -103,7 +102,7 @@ impl Remote {
             self.host.trim_end_matches('/'),
             remote::UPLOAD
         );
-        let told = |error: ureq::Error| format!("{}: {error}", self.host);
+        let told = |error: ureq::Error| tls::explain(self, &error);
         let mut counted = Counted(opened, 0, progress);
         let mut response = self
             .agent()?

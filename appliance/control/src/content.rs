@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use hardware::health::Holds;
@@ -30,8 +31,14 @@ fn read(path: &Path) -> io::Result<(Holds, Option<String>)> {
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(length.saturating_sub(BLANK_BYTES as u64)))?;
     bytes.clear();
-    file.take(BLANK_BYTES as u64).read_to_end(&mut bytes)?;
-    match length == 0 || bytes.iter().any(|byte| *byte != 0) {
+    (&file).take(BLANK_BYTES as u64).read_to_end(&mut bytes)?;
+    let mut is_blank = length > 0 && bytes.iter().all(|byte| *byte == 0);
+    for at in volume::blank_samples(length) {
+        let mut block = [0; 4096];
+        file.read_exact_at(&mut block, at)?;
+        is_blank &= block.iter().all(|byte| *byte == 0);
+    }
+    match !is_blank {
         true => Ok((Holds::Something, None)),
         false => Ok((Holds::Nothing, None)),
     }
@@ -42,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_zero_at_both_ends_holds_nothing() {
+    fn only_what_is_zero_at_both_ends_and_between_them_holds_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("disk");
         let holds = |bytes: &[u8]| {
@@ -55,6 +62,9 @@ mod tests {
         assert_eq!(holds(&bytes), (Holds::Something, None));
         bytes.fill(0);
         bytes[0] = 1;
+        assert_eq!(holds(&bytes), (Holds::Something, None));
+        bytes.fill(0);
+        bytes[BLANK_BYTES] = 1;
         assert_eq!(holds(&bytes), (Holds::Something, None));
         assert_eq!(
             look(&directory.path().join("gone")),

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -14,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use zone::Counters;
+use zone::{AcceptTrouble, Counters};
 
 use crate::admin::{Admin, Caller};
 use crate::answer::volume_of;
@@ -34,16 +33,17 @@ pub async fn serve(
     connections_max: usize,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
+    let mut trouble = AcceptTrouble::default();
     loop {
         // until the doors are closed
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "HTTP does not accept");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(trouble.pause("http", &error)).await;
                 continue;
             }
         };
+        trouble.is_over();
         if counters.open.load(Relaxed) >= connections_max as u64 {
             counters.refused.fetch_add(1, Relaxed);
             continue;

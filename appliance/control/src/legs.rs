@@ -7,7 +7,7 @@ use volume::{LegReport, LegState, Volume};
 
 use crate::admin::Admin;
 use crate::answer::{Refused, volume_of};
-use crate::limits::{ASIDE_MAX, LET_GO_PAUSE, LET_GO_TRIES};
+use crate::limits::{ASIDE_MAX, EJECT_WITHIN, LET_GO_PAUSE, LET_GO_TRIES};
 use crate::room;
 use crate::words::{BY_THE_OPERATOR, LegLine};
 
@@ -32,7 +32,11 @@ fn line(leg: &LegReport) -> LegLine {
     LegLine {
         index: leg.index.0,
         id: leg.id.to_string(),
-        state: state_name(leg.state).into(),
+        state: if is_failing(leg) {
+            FAILING.into()
+        } else {
+            state_name(leg.state).into()
+        },
         path: path.map(|path| path.display().to_string()),
         progress: leg.progress,
         repairs: leg.repairs,
@@ -41,6 +45,14 @@ fn line(leg: &LegReport) -> LegLine {
         stale_since: leg.stale_since.map(|lsn| lsn.0),
         why: leg.why.clone(),
     }
+}
+
+/// A leg that is leaving the mirror, and whose leaving is not recorded yet: it still holds acknowledgements back.
+pub const FAILING: &str = "failing";
+
+fn is_failing(leg: &LegReport) -> bool {
+    // The reason stands from the first failure on, and is taken away when the leg counts again.
+    leg.state == LegState::InSync && leg.why.is_some()
 }
 
 /// The glossary's words.
@@ -91,20 +103,35 @@ pub async fn fail(volume: &Volume, name: &str) -> Result<(), Refused> {
             state_name(leg.state)
         ));
     }
-    volume
-        .eject(leg.index, &format!("failed {BY_THE_OPERATOR}"))
-        .await
-        .map_err(|fault| fault.to_string())
+    eject(volume, &leg, "failed").await
+}
+
+/// Takes a counting leg out. A witness that cannot be written is waited for a bounded time; the leaving itself goes on by itself.
+async fn eject(volume: &Volume, leg: &LegReport, how: &str) -> Result<(), Refused> {
+    let (ejecting, index) = (volume.clone(), leg.index);
+    let why = format!("{how} {BY_THE_OPERATOR}");
+    // A task of its own: the record must not be left half-way when we stop waiting.
+    let ejected = tokio::task::spawn_local(async move { ejecting.eject(index, &why).await });
+    match tokio::time::timeout(EJECT_WITHIN, ejected).await {
+        Ok(Ok(ejected)) => ejected.map_err(|fault| fault.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!(
+            "leg {} is {FAILING}: it takes no more mail, but that cannot be recorded yet ({}). Until it is recorded no mail is \
+             acknowledged; it is tried again by itself, and then `leg list` says {}",
+            index.0,
+            volume
+                .refuses()
+                .unwrap_or_else(|| "the legs have not answered".into()),
+            state_name(LegState::Stale),
+        )),
+    }
 }
 
 /// Takes a leg out of the mirror and lets go of its device, so that it can be unplugged or removed.
 pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
     let leg = find(volume, name)?;
     if counts(leg.state) {
-        volume
-            .eject(leg.index, &format!("detached {BY_THE_OPERATOR}"))
-            .await
-            .map_err(|fault| fault.to_string())?;
+        eject(volume, &leg, "detached").await?;
     }
     match leg.device {
         Some(device) => let_go(device).await,

@@ -41,6 +41,8 @@ mod salvage;
 mod selftest;
 mod settings;
 mod show;
+mod tls;
+pub mod validity;
 mod verbs;
 pub mod words;
 

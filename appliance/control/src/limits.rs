@@ -33,6 +33,8 @@ pub const FSCK_BODIES_AT_ONCE: usize = 32;
 pub const FSCK_FINDINGS_MAX: usize = 1_000;
 /// How long a leg's last operations are waited for before its device is let go.
 pub const LET_GO_TRIES: u32 = 100;
+/// How long `leg fail` and `leg detach` wait for the record: it is one small file, and an operator waits.
+pub const EJECT_WITHIN: Duration = Duration::from_secs(5);
 pub const LET_GO_PAUSE: Duration = Duration::from_millis(100);
 /// A device is blank when this much of its beginning and end is zero (core/volume/FORMAT.md).
 pub const BLANK_BYTES: usize = 4 << 20;
@@ -53,3 +55,5 @@ pub const SELFTEST_LINE_BYTES_MAX: u64 = 64 * 1024;
 pub const SELFTEST_LINES_MAX: usize = 1_000;
 /// Incidents in `status`; the support bundle has them all.
 pub const INCIDENTS_SHOWN: usize = 5;
+/// A certificate that ends within so many days is an alarm: three weeks are time to get another one.
+pub const CERTIFICATE_SOON_DAYS: i64 = 21;

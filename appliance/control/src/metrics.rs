@@ -3,6 +3,7 @@
 //! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up.
 
 mod cores;
+mod process;
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +11,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
-use hardware::incident::{self, Kind};
 use plan::Service;
 use service::{imap, receive};
 use zone::{Counters, Stalls};
@@ -18,7 +18,7 @@ use zone::{Counters, Stalls};
 use crate::admin::Admin;
 use crate::answer::volume_of;
 use crate::words::LegLine;
-use crate::{legs, logs, machine};
+use crate::{legs, machine};
 
 /// Where cores leave their counters. Clones share one list.
 #[derive(Clone, Default)]
@@ -153,6 +153,7 @@ struct Storage {
     checkpoint_lsn: u64,
     since_checkpoint: store::LogSince,
     segments: [usize; 4],
+    mailbox_cache_bytes: usize,
 }
 
 impl Admin {
@@ -163,6 +164,8 @@ impl Admin {
         self.metrics().write_cores(&mut text);
         self.write_services(&mut text);
         self.write_incidents(&mut text);
+        self.write_certificate(&mut text);
+        self.write_memory(&mut text);
         write_paths(&mut text).await;
         let storage = self.ask(async |mailboxes| storage(&mailboxes)).await;
         text.family(
@@ -176,69 +179,6 @@ impl Admin {
         }
         text.0.push_str("# EOF\n");
         text.0
-    }
-
-    fn write_process(&self, text: &mut Text) {
-        text.family("ringpost_build", "info", "Which version runs.");
-        text.sample(
-            "ringpost_build_info",
-            &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
-            1,
-        );
-        text.family("ringpost_uptime_seconds", "gauge", "Since start.");
-        text.sample("ringpost_uptime_seconds", "", self.uptime().as_secs());
-        text.family(
-            "ringpost_log_lines_dropped",
-            "counter",
-            "Log lines lost because whoever reads standard error is too slow.",
-        );
-        text.sample("ringpost_log_lines_dropped_total", "", logs::dropped());
-        let gauges = self.owner().gauges();
-        text.family(
-            "ringpost_owner_asks",
-            "counter",
-            "Work handed to the volume's owner.",
-        );
-        text.sample("ringpost_owner_asks_total", "", read(&gauges.asked));
-        text.family(
-            "ringpost_owner_busy",
-            "counter",
-            "Work refused because the owner was busy.",
-        );
-        text.sample("ringpost_owner_busy_total", "", read(&gauges.refused));
-        text.family(
-            "ringpost_owner_queue",
-            "gauge",
-            "Work waiting in the owner's lane.",
-        );
-        text.sample("ringpost_owner_queue", "", self.owner().waiting() as u64);
-        text.family(
-            "ringpost_owner_under_way",
-            "gauge",
-            "Work begun and not ended.",
-        );
-        text.sample(
-            "ringpost_owner_under_way",
-            "",
-            gauges.under_way.load(Relaxed) as u64,
-        );
-    }
-
-    fn write_incidents(&self, text: &mut Text) {
-        text.family(
-            "ringpost_incidents",
-            "gauge",
-            "Hangs, crashes and lost power that are remembered, by kind.",
-        );
-        let all = incident::list(&self.plan().state);
-        for kind in Kind::ALL {
-            let of_kind = all.iter().filter(|incident| incident.kind == kind);
-            text.sample(
-                "ringpost_incidents",
-                &format!("kind=\"{}\"", kind.name()),
-                of_kind.map(|incident| incident.times).sum(),
-            );
-        }
     }
 
     fn write_services(&self, text: &mut Text) {
@@ -377,6 +317,7 @@ fn storage(mailboxes: &mailbox::Mailboxes) -> Storage {
         checkpoint_lsn: volume.checkpoint().lsn.0,
         since_checkpoint: mailboxes.store().since_checkpoint(),
         segments,
+        mailbox_cache_bytes: mailboxes.cached_bytes(),
     }
 }
 
@@ -387,6 +328,13 @@ fn write_storage(text: &mut Text, storage: &Storage) {
         "1: the volume takes mail.",
     );
     text.sample("ringpost_volume_taking", "", u64::from(storage.taking));
+    text.family(
+        "ringpost_mailbox_cache_bytes",
+        "gauge",
+        "Memory of loaded mailboxes.",
+    );
+    let cached = storage.mailbox_cache_bytes as u64;
+    text.sample("ringpost_mailbox_cache_bytes", "", cached);
     let volume = &storage.volume;
     let counters = [
         (
@@ -472,6 +420,7 @@ fn write_storage(text: &mut Text, storage: &Storage) {
     for leg in &storage.legs {
         for state in [
             "in_sync",
+            legs::FAILING,
             "catching_up",
             "rebuilding",
             "bridge",

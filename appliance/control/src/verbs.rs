@@ -134,6 +134,9 @@ pub(crate) enum CertificateVerb {
         chain: PathBuf,
         #[arg(value_name = "KEY.pem")]
         private: PathBuf,
+        /// Also a certificate that has ended, or is not good yet
+        #[arg(long)]
+        yes: bool,
     },
     /// Read the files that the settings name again
     Reload,
@@ -346,7 +349,11 @@ impl Verb {
             Verb::SupportBundle => Request::SupportBundle,
             Verb::Time => Request::Time,
             Verb::Certificate(CertificateVerb::Show) => Request::CertificateShow,
-            Verb::Certificate(CertificateVerb::Set { chain, private }) => {
+            Verb::Certificate(CertificateVerb::Set {
+                chain,
+                private,
+                yes,
+            }) => {
                 let read = |path: &PathBuf| {
                     std::fs::read_to_string(path)
                         .map_err(|error| format!("{}: {error}", path.display()))
@@ -354,6 +361,7 @@ impl Verb {
                 Request::CertificateSet {
                     chain: read(chain)?,
                     key: read(private)?,
+                    yes: *yes,
                 }
             }
             Verb::Certificate(CertificateVerb::Reload) => Request::CertificateReload,

@@ -76,6 +76,9 @@ pub enum Request {
     CertificateSet {
         chain: String,
         key: String,
+        /// Also one that clients refuse by its dates.
+        #[serde(default)]
+        yes: bool,
     },
     CertificateReload,
     /// The settings in force, without secrets.

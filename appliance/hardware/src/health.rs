@@ -374,6 +374,7 @@ mod tests {
             bytes: 1,
             partitions: 0,
             removable: false,
+            rotational: false,
             model: String::new(),
             serial: serial.into(),
             ids: Vec::new(),

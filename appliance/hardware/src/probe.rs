@@ -101,6 +101,7 @@ fn disks(root: &Path, sys: &Path) -> Vec<Disk> {
             bytes,
             partitions,
             removable: read::number(&directory.join("removable")) == Some(1),
+            rotational: read::number(&directory.join("queue/rotational")) != Some(0),
             model: word("model"),
             serial,
             ids: ids.get(&name).cloned().unwrap_or_default(),

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod choose;
+pub mod descriptors;
 pub mod limits;
 pub mod load;
 pub mod machine;
@@ -35,4 +36,4 @@ pub use plan::{CorePlan, ListenerPlan, Plan, Service, StoragePlan, Zone};
 pub use profile::Profile;
 pub use settings::Settings;
 pub use shape::Shape;
-pub use units::{Size, Span};
+pub use units::{Size, Span, date};

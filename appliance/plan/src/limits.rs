@@ -1,5 +1,7 @@
 //! What each connection and table costs, and the starting values of limits that nobody set.
 
+use std::time::Duration;
+
 use base::units::{KIB, MIB};
 
 /// An SMTP or LMTP session beside the message it receives: 64 KiB read buffer at full flow, envelope arena, replies.
@@ -24,6 +26,22 @@ pub const SEND_BYTES_MAX: u64 = 2 * 1024 * MIB as u64;
 /// The parts of what the plan hands out that both get.
 pub const READ_SHARE: u64 = 16;
 pub const SEND_SHARE: u64 = 32;
+
+/// Open files wanted of the kernel: the connections below, and room. Each idle one costs nothing.
+pub const OPEN_FILES_WANTED: u64 = 65_536;
+/// Standard streams, lock, log, the legs' ring, a witness being replaced, `/proc` being read. (Some forty are seen in use, threads
+/// and legs included.)
+pub const PROCESS_DESCRIPTORS: u64 = 32;
+/// A thread's ring, its event descriptors and timers.
+pub const CORE_DESCRIPTORS: u64 = 16;
+/// A leg, the index thread's reader of it, and those of earlier times that still wait for their last operation.
+pub const LEG_DESCRIPTORS: u64 = 8;
+/// The control socket and its clients (`control::limits::CLIENTS_MAX`).
+pub const CONTROL_DESCRIPTORS: u64 = 17;
+/// Connections that are one too many live until they have their refusal; a leg comes back; a file is looked at.
+pub const RESERVE_DESCRIPTORS: u64 = 32;
+/// A computed limit of connections never falls below this.
+pub const CONNECTIONS_MIN: usize = 8;
 
 /// Below this a mail appliance is no fun: the plan says so rather than starting with caches of nothing.
 pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;
@@ -53,6 +71,14 @@ pub const CHECKPOINT_BYTES: u64 = 256 * MIB as u64;
 /// … or this long after the first change, in microseconds.
 pub const CHECKPOINT_US: u64 = 30_000_000;
 
+/// A leg whose oldest write is older than this leaves the mirror, and acknowledgements go on without it (storage.md B3). Longer than
+/// a flash disk ever takes, …
+pub const DEADLINE_SOLID_STATE: Duration = Duration::from_secs(2);
+/// … than a network takes to find another path, …
+pub const DEADLINE_SAN: Duration = Duration::from_secs(5);
+/// … than a turning disk takes to recover a sector, an array to let a disk go, or a file system below a leg file to write its journal.
+pub const DEADLINE_TURNING: Duration = Duration::from_secs(15);
+
 /// zstd level for bodies: 1 is the fastest that pays.
 pub const COMPRESSION_DEFAULT: i32 = 1;
 
@@ -65,8 +91,17 @@ pub const ZONE_CORES_MAX: usize = 16;
 
 /// A file leg that trial mode makes.
 pub const LEG_BYTES_DEFAULT: u64 = 1024 * MIB as u64;
-/// The highest standard port that a port base is added to (submission and LMTP are below; the contract's list ends at 2995).
+/// The highest standard port that a port base is added to (submission and LMTP are below; the contract's list ends at 3995).
 pub const PORT_MAX: u16 = 995;
+/// Trial mode's port base: every port is this plus the standard port.
+pub const PORT_BASE_DEFAULT: u16 = 3_000;
+/// Where a port is taken trial mode goes on by this much: 3143 becomes 4143, which is still seen to be IMAP's.
+pub const PORT_BASE_STEP: u16 = 1_000;
+/// Bases tried: a dozen daemons beside each other. The last ends below 32768, where ports of outgoing connections begin.
+pub const PORT_BASES_MAX: u16 = 12;
+const _: () =
+    assert!(PORT_BASE_DEFAULT + (PORT_BASES_MAX - 1) * PORT_BASE_STEP + PORT_MAX < 32_768);
+const _: () = assert!(PORT_MAX < PORT_BASE_STEP);
 /// Below this a volume is mostly reserve.
 pub const LEG_BYTES_MIN: u64 = 64 * MIB as u64;
 /// Four full batches: anything smaller spends its time changing segments.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::OPEN_FILES_WANTED;
 use crate::shape::Shape;
 
 /// Memory and CPUs, as the kernel and the control group allow them to this process.
@@ -11,8 +12,15 @@ use crate::shape::Shape;
 pub struct Machine {
     pub cpus: Vec<usize>,
     pub memory_bytes: u64,
+    /// Descriptors that this process may have.
+    #[serde(default = "open_files_default")]
+    pub open_files: u64,
     #[serde(default)]
     pub topology: Topology,
+}
+
+fn open_files_default() -> u64 {
+    OPEN_FILES_WANTED
 }
 
 /// Where CPUs, disks and network cards sit. Empty: all on one node.
@@ -24,6 +32,9 @@ pub struct Topology {
     pub second_threads: Vec<usize>,
     pub disk_node: Option<usize>,
     pub nic_node: Option<usize>,
+    /// Some disk turns, or does not say that it does not.
+    #[serde(default)]
+    pub turning_disks: bool,
 }
 
 impl Topology {
@@ -37,6 +48,10 @@ impl Topology {
                 .collect(),
             disk_node: shape.disk_node(),
             nic_node: shape.nic_node(),
+            turning_disks: shape
+                .disks
+                .iter()
+                .any(|disk| disk.rotational && !disk.removable),
         }
     }
 
@@ -59,6 +74,7 @@ impl Machine {
         Machine {
             cpus: shape.cpus.iter().map(|cpu| cpu.number).collect(),
             memory_bytes: shape.memory_bytes,
+            open_files: OPEN_FILES_WANTED,
             topology: Topology::of(shape),
         }
     }
@@ -81,6 +97,8 @@ impl Machine {
         Machine {
             cpus: with_isolated(allowed_cpus(&status), &isolated),
             memory_bytes: group_limit(&groups).map_or(total, |limit| limit.min(total)),
+            // Asked for at the start, before this process looks at what it got.
+            open_files: OPEN_FILES_WANTED,
             topology: Topology::default(),
         }
     }

@@ -55,8 +55,9 @@ impl Allowance {
         let read = at_least("memory.read", memory.read, read, READ_BYTES_MIN)?;
         let send = at_least("memory.send", memory.send, send, SEND_BYTES_MIN)?;
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
-        let fitting =
-            |default: usize, share: u64, each: u64| default.min((share / each) as usize).max(8);
+        let fitting = |default: usize, share: u64, each: u64| {
+            default.min((share / each) as usize).max(CONNECTIONS_MIN)
+        };
         Ok(Allowance {
             total,
             read,

@@ -161,11 +161,13 @@ mod tests {
         Machine {
             cpus: (0..8).collect(),
             memory_bytes: 8 << 30,
+            open_files: 65_536,
             topology: Topology {
                 nodes,
                 second_threads: Vec::new(),
                 disk_node: Some(1),
                 nic_node: Some(0),
+                turning_disks: false,
             },
         }
     }
@@ -202,6 +204,7 @@ mod tests {
             let machine = Machine {
                 cpus: (0..cpus).collect(),
                 memory_bytes: 8 << 30,
+                open_files: 65_536,
                 topology: Topology::default(),
             };
             let placed = place(&zones, &machine).expect("it fits");

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::descriptors::{self, DescriptorLine};
 use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
@@ -95,6 +97,9 @@ pub struct Plan {
     /// What the plan may hand out, and how it does.
     pub memory_bytes: u64,
     pub memory: Vec<MemoryLine>,
+    /// The same of open files; `machine.open_files` is what they are held against.
+    #[serde(default)]
+    pub descriptors: Vec<DescriptorLine>,
 }
 
 impl Service {
@@ -151,6 +156,18 @@ impl CorePlan {
 }
 
 impl Plan {
+    /// Moves every listener from port base `from` to `to`; trial mode, whose ports are all above `from`.
+    pub fn move_ports(&mut self, from: u16, to: u16) {
+        for address in self
+            .listeners
+            .iter_mut()
+            .flat_map(|listener| &mut listener.addresses)
+        {
+            let standard = address.port().checked_sub(from).expect("above its base");
+            address.set_port(to.checked_add(standard).expect("a port"));
+        }
+    }
+
     pub fn make(settings: &Settings, profile: &Profile, machine: &Machine) -> Result<Plan, Misfit> {
         if settings.server.name.is_empty()
             || settings
@@ -174,14 +191,14 @@ impl Plan {
         let housekeeping = placed.housekeeping.clone();
         let cores = cores(&profile.zones, placed, machine)?;
         let allowance = memory::Allowance::new(settings, profile, machine)?;
-        let listeners = listeners(settings, &allowance);
+        let mut listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
         let storage = StoragePlan {
             legs: volume.legs.get_ref().clone(),
             leg_bytes: volume.leg_size.0,
             create: volume.create,
             segment_bytes: segment_bytes(volume.leg_size.0),
-            hard_deadline_us: profile.storage.hard_deadline.0.as_micros() as u64,
+            hard_deadline_us: hard_deadline(settings, profile, machine).as_micros() as u64,
             batches_in_flight: profile.storage.batches_in_flight,
             batch_buffers: profile.storage.batch_buffers,
             ring: profile.ring.flags,
@@ -192,6 +209,9 @@ impl Plan {
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_us: CHECKPOINT_US,
         };
+        let fixed = descriptors::fixed(&cores, &listeners, &storage);
+        descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
+        let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
         let lines = memory::lines(&listeners, &storage, &allowance);
         memory::check(&lines, allowance.total, machine, profile)?;
@@ -218,6 +238,7 @@ impl Plan {
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             memory_bytes: allowance.total,
             memory: lines,
+            descriptors,
         })
     }
 
@@ -232,6 +253,26 @@ impl Plan {
         self.cores
             .iter()
             .filter(move |core| core.zones.contains(&zone))
+    }
+}
+
+/// As the profile says, else by what the legs lie on.
+fn hard_deadline(settings: &Settings, profile: &Profile, machine: &Machine) -> Duration {
+    if let Some(written) = profile.storage.hard_deadline {
+        return written.0;
+    }
+    let on_files = settings
+        .volume
+        .legs
+        .get_ref()
+        .iter()
+        .any(|leg| !leg.starts_with("/dev"));
+    if on_files || machine.topology.turning_disks {
+        DEADLINE_TURNING
+    } else if settings.san.is_empty() {
+        DEADLINE_SOLID_STATE
+    } else {
+        DEADLINE_SAN
     }
 }
 

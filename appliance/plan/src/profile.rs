@@ -131,7 +131,8 @@ pub enum Near {
 pub struct Storage {
     pub batches_in_flight: usize,
     pub batch_buffers: usize,
-    pub hard_deadline: Span,
+    /// Left out: by the kind of the disks (`limits::DEADLINE_*`).
+    pub hard_deadline: Option<Span>,
 }
 
 /// The best set of io_uring flags to try on the legs' ring; older kernels step down from there.
@@ -244,7 +245,7 @@ impl Default for Storage {
         Storage {
             batches_in_flight: 4,
             batch_buffers: 16,
-            hard_deadline: Span(std::time::Duration::from_secs(30)),
+            hard_deadline: None,
         }
     }
 }
@@ -378,12 +379,12 @@ impl Profile {
         {
             return Err("irq: \"housekeeping\" needs zones.housekeeping".into());
         }
+        let deadline = storage.hard_deadline.unwrap_or(Span(DEADLINE_TURNING));
         if let Some(timeout) = self.block.timeout
-            && timeout.0 >= storage.hard_deadline.0
+            && timeout.0 >= deadline.0
         {
             return Err(format!(
-                "block.timeout is {timeout}: write less than storage.hard_deadline ({}), so that the kernel gives up first",
-                storage.hard_deadline
+                "block.timeout is {timeout}: write less than storage.hard_deadline ({deadline}), so that the kernel gives up first"
             ));
         }
         if !(self.mirror.legs.is_empty() || (LEGS_MIN..=LEGS_MAX).contains(&self.mirror.legs.len()))

@@ -51,6 +51,9 @@ pub struct Disk {
     /// Partitions make it a system disk, never a leg.
     pub partitions: usize,
     pub removable: bool,
+    /// It turns, or does not say that it does not (virtual disks).
+    #[serde(default)]
+    pub rotational: bool,
     pub model: String,
     pub serial: String,
     /// Names under `/dev/disk/by-id` that stay the same.
@@ -122,6 +125,7 @@ impl Shape {
                 bytes: 1,
                 partitions: 0,
                 removable: false,
+                rotational: false,
                 model: String::new(),
                 serial: String::new(),
                 ids: Vec::new(),

@@ -83,6 +83,12 @@ impl Display for Plan {
             Size(sum).to_string(),
             Size(self.memory_bytes)
         )?;
+        let open: u64 = self.descriptors.iter().map(|line| line.count).sum();
+        writeln!(
+            f,
+            "{:<28} {:>10}  of {} that this process may have",
+            "open files", open, self.machine.open_files
+        )?;
         writeln!(
             f,
             "{:<28} {:>10}  limits.message",

@@ -1,9 +1,14 @@
-//! The server's certificate: the configured one, or a self-signed one that is made once and kept.
+//! The certificate that TLS listeners show: the configured one, the one that `certificate set` keeps in the state
+//! directory, or a self-signed one. Only the last kind is ever made, renewed or replaced by the daemon itself.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
+use control::admin::Certificate;
+use control::validity::{self, Facts};
 use plan::Misfit;
 use plan::settings::{Settings, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -11,7 +16,11 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::self_signed::{self, Pair};
 use crate::state::{State, write_private};
+
+/// How often the end of the certificate is looked at while the daemon runs.
+const LOOK_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// What every TLS listener shows. It can be changed while they serve: who connects from then on sees the new one.
 #[derive(Debug)]
@@ -21,32 +30,92 @@ pub struct Shown {
     key: PathBuf,
     /// Named by the settings: whoever wrote those files replaces them.
     configured: bool,
+    server_name: String,
+    /// Made by this start and not on the disk yet.
+    unkept: Mutex<Option<Pair>>,
 }
 
 impl Shown {
-    /// The configured certificate, or the one that was made and kept, made now where there is none.
+    /// The configured certificate, or the kept one; a self-signed one where there is none, or where the kept one is
+    /// self-signed and due. Writes nothing: `keep` does, once the start cannot be refused any more. A certificate without
+    /// its key is refused, except one that the daemon made itself.
     pub fn open(settings: &Tls, state: &State, server_name: &str) -> Result<Arc<Shown>, Misfit> {
         let configured = settings.certificate.is_some();
         let (certificate, key) = match (&settings.certificate, &settings.key) {
             (Some(certificate), Some(key)) => (certificate.clone(), key.clone()),
             _ => (state.join("certificate.pem"), state.join("key.pem")),
         };
-        // A disk that does not answer is not a missing certificate: a new one would take its place for good.
-        let there = |path: &Path| {
-            path.try_exists()
-                .map_err(|error| Misfit::new(format!("{}: {error}", path.display())))
+        let made = if configured {
+            None
+        } else {
+            kept_or_made(&certificate, &key, server_name, validity::now_s())?
         };
-        let kept = there(&certificate)? && there(&key)?;
-        if !configured && !kept {
-            make(&certificate, &key, server_name)?;
-        }
-        let current = RwLock::new(Arc::new(read(&certificate, &key)?));
+        let current = match &made {
+            Some(pair) => pair.certified().map_err(Misfit::new)?,
+            None => read(&certificate, &key)?,
+        };
         Ok(Arc::new(Shown {
-            current,
+            current: RwLock::new(Arc::new(current)),
             certificate,
             key,
             configured,
+            server_name: server_name.to_owned(),
+            unkept: Mutex::new(made),
         }))
+    }
+
+    /// Writes what `open` made. Called when the volume stands.
+    pub fn keep(&self) -> Result<(), Misfit> {
+        let Some(pair) = self.unkept.lock().expect("no holder panics").take() else {
+            return Ok(());
+        };
+        self.write(&pair).map_err(|error| {
+            Misfit::new(format!(
+                "cannot keep the certificate {}: {error}",
+                self.certificate.display()
+            ))
+        })
+    }
+
+    /// Certificate and key change together. The new key waits under another name until its certificate is there: between
+    /// two steps either the old pair is whole or the new one (`read` knows both places).
+    fn write(&self, pair: &Pair) -> std::io::Result<()> {
+        let next = next(&self.key);
+        write_private(&next, pair.key.as_bytes())?;
+        write_private(&self.certificate, pair.chain.as_bytes())?;
+        fs::rename(&next, &self.key)?;
+        let parent = self.key.parent().unwrap_or(Path::new("."));
+        fs::File::open(parent)?.sync_all()
+    }
+
+    /// Renews a self-signed certificate that is due, and says in the log what the operator has to do about another one.
+    fn look(&self, now_s: i64) {
+        let chain = self.chain();
+        let facts = chain.first().and_then(|der| Facts::of(der));
+        if let Some(facts) = facts
+            && facts.self_made
+            && !self.configured
+            && self_signed::is_due(&facts, &self.server_name, now_s)
+        {
+            match self.renew(now_s) {
+                Ok(()) => tracing::info!("the self-signed certificate was renewed"),
+                Err(why) => tracing::warn!(why, "the self-signed certificate cannot be renewed"),
+            }
+        }
+        if let Some(alarm) = validity::alarm(&self.chain(), now_s) {
+            tracing::warn!(alarm);
+        }
+    }
+
+    fn renew(&self, now_s: i64) -> Result<(), String> {
+        let key = fs::read_to_string(&self.key).ok();
+        let pair = self_signed::make(&self.server_name, key.as_deref(), now_s)
+            .map_err(|error| error.to_string())?;
+        let certified = pair.certified()?;
+        self.write(&pair)
+            .map_err(|error| format!("{}: {error}", self.certificate.display()))?;
+        self.show_from_now_on(certified);
+        Ok(())
     }
 
     fn show_from_now_on(&self, certified: CertifiedKey) {
@@ -61,13 +130,83 @@ impl Shown {
     }
 }
 
+/// Looks after what is shown as long as the daemon runs.
+pub async fn look_after(shown: Arc<Shown>) {
+    loop {
+        // until the daemon ends
+        shown.look(validity::now_s());
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// `None`: the files hold a certificate that is to be shown as it is.
+fn kept_or_made(
+    certificate: &Path,
+    key: &Path,
+    server_name: &str,
+    now_s: i64,
+) -> Result<Option<Pair>, Misfit> {
+    let make = |key: Option<&str>| {
+        self_signed::make(server_name, key, now_s)
+            .map(Some)
+            .map_err(|error| {
+                Misfit::new(format!(
+                    "cannot make a certificate for `{server_name}`: {error}"
+                ))
+            })
+    };
+    let (kept, own_key) = (there(certificate)?, there(key)?);
+    let Some(kept) = kept else {
+        return make(own_key.as_deref());
+    };
+    let facts = parse_chain(kept.as_bytes()).ok();
+    let facts = facts.and_then(|chain| Facts::of(chain.first()?));
+    let ours = facts.filter(|facts| facts.self_made);
+    match (ours, own_key.is_some() || there(&next(key))?.is_some()) {
+        (Some(facts), true) if !self_signed::is_due(&facts, server_name, now_s) => Ok(None),
+        (Some(_), _) => make(own_key.as_deref()),
+        (None, true) => Ok(None),
+        (None, false) => Err(Misfit::new(format!(
+            "{} is missing, the key of {}: put it back, or move the certificate away too (then a self-signed one is made)",
+            key.display(),
+            certificate.display()
+        ))),
+    }
+}
+
+/// A file's text; `None`: there is no such file. One that cannot be read is not a missing one: another would take its place
+/// for good.
+fn there(path: &Path) -> Result<Option<String>, Misfit> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Misfit::new(format!("{}: {error}", path.display()))),
+    }
+}
+
+/// Where a new key waits for its certificate.
+fn next(key: &Path) -> PathBuf {
+    let mut name = key.as_os_str().to_owned();
+    name.push(".next");
+    name.into()
+}
+
+impl Pair {
+    fn certified(&self) -> Result<CertifiedKey, String> {
+        certified(
+            parse_chain(self.chain.as_bytes())?,
+            parse_key(self.key.as_bytes())?,
+        )
+    }
+}
+
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.current())
     }
 }
 
-impl control::admin::Certificate for Shown {
+impl Certificate for Shown {
     fn chain(&self) -> Vec<Vec<u8>> {
         let current = self.current();
         current.cert.iter().map(|one| one.to_vec()).collect()
@@ -81,9 +220,11 @@ impl control::admin::Certificate for Shown {
             ));
         }
         let certified = certified(parse_chain(chain.as_bytes())?, parse_key(key.as_bytes())?)?;
-        // The key first: a certificate without its key is made again at the next start.
-        write_private(&self.key, key.as_bytes())
-            .and_then(|()| write_private(&self.certificate, chain.as_bytes()))
+        let pair = Pair {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+        };
+        self.write(&pair)
             .map_err(|error| format!("{}: {error}", self.certificate.display()))?;
         self.show_from_now_on(certified);
         Ok(())
@@ -104,7 +245,20 @@ pub fn for_mail(shown: &Arc<Shown>) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
+/// The certificate with its key; with the key that waits for it, where a change was cut short.
 fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
+    let waiting = next(key);
+    match read_pair(certificate, key) {
+        Err(_) if waiting.exists() && read_pair(certificate, &waiting).is_ok() => {
+            fs::rename(&waiting, key)
+                .map_err(|error| Misfit::new(format!("{}: {error}", key.display())))?;
+            read_pair(certificate, key)
+        }
+        found => found,
+    }
+}
+
+fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
     let file = |what: &str, path: &Path| {
         fs::read(path).map_err(|error| {
             Misfit::new(format!(
@@ -162,29 +316,6 @@ pub fn for_https(settings: &Settings, shown: &Arc<Shown>) -> Result<Arc<ServerCo
     Ok(Arc::new(config))
 }
 
-fn make(certificate: &Path, key: &Path, server_name: &str) -> Result<(), Misfit> {
-    let mut names = vec![server_name.to_owned()];
-    for name in ["localhost", "127.0.0.1", "::1"] {
-        if name != server_name {
-            names.push(name.to_owned());
-        }
-    }
-    let made = rcgen::generate_simple_self_signed(names).map_err(|error| {
-        Misfit::new(format!(
-            "cannot make a certificate for `{server_name}`: {error}"
-        ))
-    })?;
-    // The key first: a certificate without its key is made again at the next start.
-    let written = write_private(key, made.signing_key.serialize_pem().as_bytes())
-        .and_then(|()| write_private(certificate, made.cert.pem().as_bytes()));
-    written.map_err(|error| {
-        Misfit::new(format!(
-            "cannot keep the certificate {}: {error}",
-            certificate.display()
-        ))
-    })
-}
-
 fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut &pem[..]).collect();
     chain
@@ -203,7 +334,6 @@ fn parse_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use control::admin::Certificate;
 
     fn state() -> (tempfile::TempDir, State) {
         let directory = tempfile::tempdir().expect("a directory");
@@ -216,18 +346,126 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
+    const DAY_S: i64 = 24 * 60 * 60;
+
+    fn open(state: &State) -> Arc<Shown> {
+        let shown = Shown::open(&Tls::default(), state, "mail.example.org").expect("shown");
+        shown.keep().expect("kept");
+        shown
+    }
+
+    fn facts(shown: &Shown) -> Facts {
+        Facts::of(&shown.chain()[0]).expect("readable")
+    }
+
     #[test]
     fn a_certificate_is_made_once_and_found_again() {
         let (_directory, state) = state();
-        let made = Shown::open(&Tls::default(), &state, "mail.example.org").expect("made");
-        let found = Shown::open(&Tls::default(), &state, "mail.example.org").expect("found");
-        assert_eq!(made.chain(), found.chain());
+        let made = open(&state);
+        assert_eq!(made.chain(), open(&state).chain());
+        let facts = facts(&made);
+        assert!(facts.self_made && facts.names.contains(&"mail.example.org".to_owned()));
+        assert!(
+            (364..=365).contains(&facts.days_left(validity::now_s())),
+            "{facts:?}"
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_before_the_start_is_sure() {
+        let (_directory, state) = state();
+        Shown::open(&Tls::default(), &state, "mail.example.org").expect("made");
+        assert!(!state.join("certificate.pem").exists() && !state.join("key.pem").exists());
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_renewed_with_its_key_before_it_ends() {
+        let (_directory, state) = state();
+        let shown = open(&state);
+        let (before, key) = (
+            shown.chain(),
+            fs::read(state.join("key.pem")).expect("kept"),
+        );
+        shown.look(validity::now_s() + 300 * DAY_S);
+        assert_eq!(shown.chain(), before, "65 days are left");
+        shown.look(validity::now_s() + 340 * DAY_S);
+        assert_ne!(shown.chain(), before);
+        assert!(facts(&shown).days_left(validity::now_s()) > 600);
+        assert_eq!(fs::read(state.join("key.pem")).expect("kept"), key);
+        assert_eq!(open(&state).chain(), shown.chain());
+        // Another name of the server is another reason.
+        let renamed = Shown::open(&Tls::default(), &state, "mx.example.org").expect("made");
+        assert!(facts(&renamed).names.contains(&"mx.example.org".to_owned()));
+    }
+
+    #[test]
+    fn an_operator_s_certificate_is_never_renewed() {
+        let (_directory, state) = state();
+        let shown = open(&state);
+        let (chain, key) = another();
+        shown.replace(&chain, &key).expect("replaced");
+        let before = shown.chain();
+        shown.look(i64::MAX / 2);
+        assert_eq!(shown.chain(), before);
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_refused_and_stays_as_it_is() {
+        let (_directory, state) = state();
+        let shown = open(&state);
+        let (chain, key) = another();
+        shown.replace(&chain, &key).expect("replaced");
+        fs::remove_file(state.join("key.pem")).expect("our own");
+        let misfit = Shown::open(&Tls::default(), &state, "mail.example.org").expect_err("no key");
+        assert!(
+            misfit.to_string().contains("key.pem is missing"),
+            "{misfit}"
+        );
+        assert_eq!(
+            fs::read_to_string(state.join("certificate.pem")).expect("there"),
+            chain
+        );
+        assert!(!state.join("key.pem").exists());
+        // One of our own making has nothing to lose.
+        fs::remove_file(state.join("certificate.pem")).expect("our own");
+        open(&state);
+        fs::remove_file(state.join("key.pem")).expect("our own");
+        assert!(facts(&open(&state)).self_made);
+    }
+
+    #[test]
+    fn a_key_without_its_certificate_is_not_replaced() {
+        let (_directory, state) = state();
+        open(&state);
+        let key = fs::read(state.join("key.pem")).expect("kept");
+        fs::remove_file(state.join("certificate.pem")).expect("our own");
+        open(&state);
+        assert_eq!(fs::read(state.join("key.pem")).expect("kept"), key);
+    }
+
+    /// The power goes between two steps of a change: one of the two pairs is shown.
+    #[test]
+    fn a_change_that_is_cut_short_leaves_a_certificate_with_its_key() {
+        let (_directory, state) = state();
+        let shown = open(&state);
+        let old = shown.chain();
+        let (chain, key) = another();
+        fs::write(state.join("key.pem.next"), &key).expect("the first step");
+        assert_eq!(open(&state).chain(), old);
+        fs::write(state.join("certificate.pem"), &chain).expect("the second step");
+        let new = open(&state);
+        assert_ne!(new.chain(), old);
+        assert_eq!(
+            fs::read_to_string(state.join("key.pem")).expect("there"),
+            key
+        );
+        assert!(!state.join("key.pem.next").exists());
     }
 
     #[test]
     fn a_key_that_is_none_is_named() {
         let (_directory, state) = state();
-        Shown::open(&Tls::default(), &state, "mail.example.org").expect("made");
+        open(&state);
         let tls = Tls {
             certificate: Some(state.join("certificate.pem")),
             key: Some(state.join("certificate.pem")),
@@ -241,25 +479,25 @@ mod tests {
     #[test]
     fn a_new_certificate_is_shown_at_once_and_after_a_restart() {
         let (_directory, state) = state();
-        let shown = Shown::open(&Tls::default(), &state, "x").expect("made");
+        let shown = open(&state);
         let before = shown.chain();
         let (chain, key) = another();
         shown.replace(&chain, &key).expect("replaced");
         assert_ne!(shown.chain(), before);
-        let again = Shown::open(&Tls::default(), &state, "x").expect("found");
+        let again = open(&state);
         assert_eq!(again.chain(), shown.chain());
     }
 
     #[test]
     fn a_key_of_another_certificate_changes_nothing() {
         let (_directory, state) = state();
-        let shown = Shown::open(&Tls::default(), &state, "x").expect("made");
+        let shown = open(&state);
         let before = shown.chain();
         let ((chain, _), (_, key)) = (another(), another());
         assert!(shown.replace(&chain, &key).is_err());
         assert!(shown.replace("", &key).is_err());
         assert_eq!(shown.chain(), before);
-        let again = Shown::open(&Tls::default(), &state, "x").expect("found");
+        let again = open(&state);
         assert_eq!(again.chain(), before);
     }
 

@@ -1,5 +1,6 @@
 //! The planned threads: what each is given, how they start serving together and how they stop in order.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,14 +60,15 @@ struct Go {
 }
 
 impl Cores {
-    /// Starts every thread of the plan and opens storage on its own. Answers with what the operator should know.
+    /// Starts every thread of the plan; when all of them run, opens storage on its own.
     pub async fn start(
         plan: &Plan,
         opening: Opening,
         end: OwnerEnd,
-    ) -> Result<(Cores, Vec<String>), Misfit> {
+    ) -> Result<(Cores, Outcome), Misfit> {
         let (told, opened) = oneshot();
-        let mut storage = Some((opening, end, told));
+        let (all_run, begin) = oneshot();
+        let mut storage = Some((opening, end, begin, told));
         // At most one word from each thread.
         let (report, drained) = mpsc::unbounded_channel();
         let close = Stop::new();
@@ -92,15 +94,16 @@ impl Cores {
                 name: core.thread_name(),
                 cpu: core.cpu,
             };
-            let handle = Core::start(settings, move |core| given.live(core))
-                .map_err(|fault| Misfit::new(fault.to_string()))?;
+            let handle = Core::start(settings, move |core| given.live(core)).map_err(misfit)?;
             cores.handles.push(handle);
             cores.go.push(go);
         }
-        let notes = opened
+        // Not earlier: a thread that cannot be had refuses the start, and then no leg has been made.
+        all_run.send(());
+        let outcome = opened
             .await
             .unwrap_or_else(|| Err(Misfit::new("the storage thread ended")))?;
-        Ok((cores, notes))
+        Ok((cores, outcome))
     }
 
     /// Hands every thread the sockets of its zones. They accept from now on.
@@ -153,12 +156,27 @@ impl Cores {
     }
 }
 
-/// What opening came to: notes for the operator, or why not.
-type Told = Result<Vec<String>, Misfit>;
+/// A ring that the kernel refuses for sockets it refuses for storage too: the same sentence, with the fix.
+fn misfit(fault: zone::StartFault) -> Misfit {
+    match fault {
+        zone::StartFault::Ring(error) => Misfit::new(uring::refusal(&error)),
+        fault => Misfit::new(fault.to_string()),
+    }
+}
+
+/// What opening came to.
+pub struct Outcome {
+    /// What the operator should know.
+    pub notes: Vec<String>,
+    /// The first accounts are still to be made.
+    pub is_new: bool,
+}
+
+type Told = Result<Outcome, Misfit>;
 
 /// What one thread starts with.
 struct Given {
-    storage: Option<(Opening, OwnerEnd, Sender<Told>)>,
+    storage: Option<(Opening, OwnerEnd, Receiver<()>, Sender<Told>)>,
     go: Receiver<Go>,
     report: mpsc::UnboundedSender<usize>,
     close: Stop,
@@ -168,7 +186,10 @@ impl Given {
     /// The thread's whole life.
     async fn live(self, core: Core) {
         let mut closing = None;
-        if let Some((opening, end, told)) = self.storage {
+        if let Some((opening, end, begin, told)) = self.storage {
+            if begin.await.is_none() {
+                return;
+            }
             let legs_planned = opening.plan.legs.len();
             match storage::open(opening).await {
                 Ok(opened) => {
@@ -190,7 +211,10 @@ impl Given {
                             tracing::error!(%fault, "the volume was not closed cleanly; the next start recovers it");
                         }
                     }));
-                    told.send(Ok(opened.notes));
+                    told.send(Ok(Outcome {
+                        notes: opened.notes,
+                        is_new: opened.is_new,
+                    }));
                 }
                 Err(misfit) => {
                     told.send(Err(misfit));
@@ -225,6 +249,7 @@ fn serve(core: &Core, go: Go) {
         serving.logins.clone(),
     ));
     serving.metrics.add_imap(reader.counters().clone());
+    let mut counted = BTreeMap::new();
     for bound in go.bound {
         let serve: zone::listener::Serve = match bound.service {
             Service::Smtp => receive(&serving, &receiver, Role::Smtp),
@@ -233,10 +258,17 @@ fn serve(core: &Core, go: Go) {
             // The administration's thread serves these.
             Service::Http | Service::Https => continue,
         };
-        let counters = Arc::new(Counters::default());
-        serving
-            .metrics
-            .add_listener(bound.service, counters.clone());
+        // One for all addresses of a service: its bound is theirs together.
+        let counters = counted
+            .entry(bound.service.name())
+            .or_insert_with(|| {
+                let counters = Arc::new(Counters::default());
+                serving
+                    .metrics
+                    .add_listener(bound.service, counters.clone());
+                counters
+            })
+            .clone();
         let listener = Listener {
             name: bound.service.name(),
             socket: bound.socket,

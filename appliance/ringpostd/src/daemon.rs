@@ -1,6 +1,6 @@
 //! From the command line to READY, and from a signal to the end.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::sync::Arc;
 
 use clap::Parser;
@@ -18,11 +18,13 @@ use crate::people::People;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::storage::Opening;
-use crate::trial::{self, Legs};
-use crate::{certificate, events, notify};
+use crate::trial;
+use crate::{certificate, events, listen, notify};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
+    // Before the plan: it is held against what came of this.
+    sandbox::raise_limits(plan::limits::OPEN_FILES_WANTED);
     let chosen = flags.choose()?;
     if flags.plan {
         return print_plan(&chosen.plan, flags.json);
@@ -37,7 +39,8 @@ pub fn run() -> Result<(), Misfit> {
     if let Some(refusal) = sandbox::io_uring_refusal() {
         return Err(Misfit::new(refusal));
     }
-    sandbox::raise_limits();
+    // A container's filter says no only when asked: before anything is made.
+    uring::check().map_err(|misfit| Misfit::new(misfit.to_string()))?;
     // On these CPUs, not on those of the core that has the first large job.
     zone::workers::begin();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -51,35 +54,36 @@ pub fn run() -> Result<(), Misfit> {
 
 async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let Chosen {
-        plan,
+        mut plan,
         settings,
         trial,
+        ports,
     } = chosen;
+    // Sockets first: a port that is taken is said before anything is touched.
+    let (bound, moved) = listen::bind(&mut plan, ports)?;
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
     let tls = certificate::for_mail(&shown);
     let https = certificate::for_https(&settings, &shown)?;
-    // Sockets before legs: a port in use is said before anything is written.
-    let bound = bind(&plan, trial)?;
     // Before the volume: what is wrong with them is said before anything is written.
     let first = if trial {
         People::demo()?
     } else {
         People::of(&settings)?
     };
-    let legs = trial::prepare(&plan.storage, &state)?;
     let opening = Opening {
         plan: plan.storage.clone(),
         state: plan.state.clone(),
-        legs: legs.clone(),
+        legs: trial::decide(&plan.storage, &state)?,
         accept_moved: flags.accept_moved,
     };
     let (owner, end) = owner();
-    let (mut cores, notes) = Cores::start(&plan, opening, end).await?;
-    for note in &notes {
+    let (mut cores, outcome) = Cores::start(&plan, opening, end).await?;
+    for note in moved.iter().chain(&outcome.notes) {
         eprintln!("ringpostd: {note}");
     }
-    if !matches!(legs, Legs::Open | Legs::Adopt) {
+    shown.keep()?;
+    if outcome.is_new {
         first.settle(&owner).await?;
         trial::created(&state)?;
     }
@@ -113,6 +117,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     };
     cores.serve(&serving, &bound)?;
     let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));
+    tokio::task::spawn_local(certificate::look_after(shown.clone()));
     let admin = Admin::new(
         plan.clone(),
         owner,
@@ -158,34 +163,6 @@ fn print_plan(plan: &Plan, json: bool) -> Result<(), Misfit> {
     };
     println!("{}", text.trim_end());
     Ok(())
-}
-
-/// Every listener of the plan, or the first that cannot be had.
-fn bind(plan: &Plan, trial: bool) -> Result<Vec<Bound>, Misfit> {
-    let mut bound = Vec::new();
-    for listener in &plan.listeners {
-        for address in &listener.addresses {
-            let socket = zone::bind(*address).map_err(|error| {
-                let fix = match (error.kind(), trial) {
-                    (ErrorKind::AddrInUse, true) => {
-                        "another program listens there: stop it, or choose other ports with --port-base"
-                    }
-                    (ErrorKind::AddrInUse, false) => "another program listens there: stop it, or change [listen]",
-                    (ErrorKind::PermissionDenied, _) => {
-                        "ports below 1024 are for root: start as root, or with CAP_NET_BIND_SERVICE"
-                    }
-                    (ErrorKind::AddrNotAvailable, _) => "this machine has no such address: change [listen]",
-                    _ => "change [listen]",
-                };
-                Misfit::new(format!("cannot listen on {address} ({}): {error}; {fix}", listener.service.name()))
-            })?;
-            bound.push(Bound {
-                service: listener.service,
-                socket,
-            });
-        }
-    }
-    Ok(bound)
 }
 
 fn http(bound: Vec<Bound>) -> Vec<(Service, std::net::TcpListener)> {

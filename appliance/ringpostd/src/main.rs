@@ -1,7 +1,7 @@
 //! The daemon: reads the plan, opens legs, pins cores, starts zones.
 //!
 //! `settings.rs` turns the command line into a checked plan; `state.rs` holds what lives beside the legs (lock, witness,
-//! certificate); `storage.rs` is the storage thread's opening; `cores.rs` starts the planned threads and stops them again;
+//! certificate); `listen.rs` binds the sockets; `storage.rs` is the storage thread's opening; `cores.rs` starts the planned threads and stops them again;
 //! `trial.rs` is the first start and trial mode's one screen, `people.rs` who is there from the beginning, `notify.rs` word to systemd. Called as `ringpostctl` this program is the operator's
 //! tool instead (`control`).
 //!
@@ -16,8 +16,10 @@ mod certificate;
 mod cores;
 mod daemon;
 mod events;
+mod listen;
 mod notify;
 mod people;
+mod self_signed;
 mod settings;
 mod state;
 mod storage;

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use plan::limits::PORT_BASE_DEFAULT;
 use plan::{Machine, Misfit, Plan, Profile, Settings, Size};
+
+use crate::listen::Ports;
 
 /// Mail in over SMTP, mirrored and durable before the 250, out over IMAP.
 #[derive(Debug, Parser)]
@@ -18,9 +21,9 @@ pub struct Flags {
     /// Size of each of the two leg files, at first start
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub leg_size: Size,
-    /// Every port is this number plus the standard port
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    pub port_base: u16,
+    /// Every port is this number plus the standard port [default: 3000, or the next thousand whose ports are free]
+    #[arg(long, value_name = "N", conflicts_with = "config")]
+    pub port_base: Option<u16>,
     /// A real configuration instead of trial mode
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -49,20 +52,24 @@ pub struct Chosen {
     pub plan: Plan,
     pub settings: Settings,
     pub trial: bool,
+    pub ports: Ports,
 }
 
 impl Flags {
     pub fn choose(&self) -> Result<Chosen, Misfit> {
-        let (mut settings, trial) = match &self.config {
-            Some(path) => (Settings::load(path)?, false),
+        let (mut settings, ports) = match &self.config {
+            Some(path) => (Settings::load(path)?, Ports::Configured),
             None => {
                 let state = self.state.clone().unwrap_or_else(|| "./var".into());
-                (
-                    Settings::trial(&state, self.leg_size, self.port_base)?,
-                    true,
-                )
+                let base = self.port_base.unwrap_or(PORT_BASE_DEFAULT);
+                let ports = match self.port_base {
+                    Some(_) => Ports::Asked,
+                    None => Ports::FirstFree { base },
+                };
+                (Settings::trial(&state, self.leg_size, base)?, ports)
             }
         };
+        let trial = ports != Ports::Configured;
         if let Some(state) = &self.state {
             settings.server.state = state.clone();
         }
@@ -76,15 +83,28 @@ impl Flags {
             settings.log.level = "warn".into();
         }
         let profile = Profile::load(settings.profile())?;
-        let plan = Plan::make(
-            &settings,
-            &profile,
-            &Machine::of(&hardware::probe(Path::new("/"))),
-        )?;
+        let machine = Machine {
+            open_files: sandbox::open_files_max(),
+            ..Machine::of(&hardware::probe(Path::new("/")))
+        };
+        let plan = Plan::make(&settings, &profile, &machine)?;
         Ok(Chosen {
             plan,
             settings,
             trial,
+            ports,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The plan may not see the crates that it plans for; here both are seen.
+    #[test]
+    fn the_plan_counts_the_control_socket_with_all_its_clients() {
+        assert_eq!(
+            plan::limits::CONTROL_DESCRIPTORS,
+            control::limits::CLIENTS_MAX as u64 + 1
+        );
     }
 }

@@ -93,10 +93,12 @@ impl State {
         let Ok(program) = std::env::current_exe() else {
             return;
         };
-        if fs::read_link(&link).is_ok_and(|target| target == program) {
-            return;
+        match fs::read_link(&link) {
+            Ok(target) if target == program => return,
+            Ok(_) => drop(fs::remove_file(&link)), // of a program that was built elsewhere
+            Err(_) if link.exists() => return,     // somebody put a file of their own there
+            Err(_) => {}
         }
-        let _ = fs::remove_file(&link);
         if let Err(error) = std::os::unix::fs::symlink(&program, &link) {
             tracing::warn!(link = %link.display(), %error, "cannot put ringpostctl into the state directory");
         }

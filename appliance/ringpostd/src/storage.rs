@@ -38,6 +38,8 @@ pub struct Opened {
     pub legs: Rc<OpenLegs>,
     /// What the operator should know: legs left out, damage found.
     pub notes: Vec<String>,
+    /// The volume was made just now, or its first start was cut short: the first accounts are still to be made.
+    pub is_new: bool,
 }
 
 /// The open legs and their paths.
@@ -105,8 +107,12 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         paths: RefCell::default(),
     });
     let mut notes = Vec::new();
+    let first_start = matches!(opening.legs, trial::Legs::Create { .. });
     let mut devices = Vec::new();
     for path in &plan.legs {
+        if first_start && trial::is_missing(path) {
+            continue; // `first` makes it, once what is here was seen to be blank
+        }
         match legs.open(path) {
             Ok(device) => devices.push(device),
             Err(why) if !matches!(opening.legs, trial::Legs::Open | trial::Legs::Finish) => {
@@ -115,7 +121,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
             Err(why) => notes.push(why),
         }
     }
-    if devices.is_empty() {
+    if devices.is_empty() && !first_start {
         return Err(Misfit::new(format!(
             "no volume without legs: {}",
             notes.join("; ")
@@ -130,36 +136,31 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         batches_in_flight_max: plan.batches_in_flight,
         batch_buffers: plan.batch_buffers,
         premade: Premade::new(premade),
-        format_over: matches!(opening.legs, trial::Legs::CreateOver { .. }),
         accept_moved: opening.accept_moved,
         ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
-    match &opening.legs {
-        trial::Legs::Open | trial::Legs::Finish => {}
-        trial::Legs::CreateOver { seed } => {
-            create(&io, &devices, &settings, &witness, *seed).await?;
-        }
-        first => {
-            let adopted = Volume::adopt(&io, &devices, &settings, &witness).await;
-            let adopted = adopted.map_err(|refusal| Misfit::new(refusal.to_string()))?;
-            match (adopted, first) {
-                (Some(volume), _) => notes.push(format!(
-                    "the state directory knew no volume; every leg of volume {volume} that counted is here, and it goes on"
-                )),
-                (None, trial::Legs::Create) => {
-                    // Blank first, then the mark that they may be formatted over: never the other way round.
-                    Volume::check_blank(&io, &devices, &settings)
-                        .await
-                        .map_err(|refusal| Misfit::new(refusal.to_string()))?;
-                    let seed = fastrand::u64(..);
-                    trial::formatting(&opening.state, seed)?;
-                    create(&io, &devices, &settings, &witness, seed).await?;
-                }
-                (None, _) => return Err(trial::no_volume(plan, &opening.state)),
+    let mut first = First {
+        opening: &opening,
+        io: &io,
+        legs: &legs,
+        witness: &witness,
+        notes: Vec::new(),
+    };
+    let is_new = match opening.legs {
+        trial::Legs::Open => false,
+        trial::Legs::Finish => true,
+        trial::Legs::Adopt => {
+            if !first.adopt(&devices, &settings).await? {
+                return Err(trial::no_volume(plan, &opening.state));
             }
+            false
         }
-    }
+        trial::Legs::Create { begun } => {
+            first.create(&mut devices, settings.clone(), begun).await? || begun.is_some()
+        }
+    };
+    notes.append(&mut first.notes);
     let volume = Volume::open(&io, &devices, &settings, Rc::new(witness))
         .await
         .map_err(|refusal| Misfit::new(with_notes(refusal.to_string(), &notes)))?;
@@ -189,20 +190,103 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         io,
         legs,
         notes,
+        is_new,
     })
 }
 
-async fn create(
-    io: &Io,
-    devices: &[DeviceIndex],
-    settings: &volume::Settings,
-    witness: &FileWitness,
-    seed: u64,
-) -> Result<(), Misfit> {
-    Volume::create(io, devices, settings, witness, seed)
-        .await
-        .map(|_| ())
-        .map_err(|refusal| Misfit::new(refusal.to_string()))
+/// A start that knows no volume.
+struct First<'a> {
+    opening: &'a Opening,
+    io: &'a Io,
+    legs: &'a OpenLegs,
+    witness: &'a FileWitness,
+    notes: Vec<String>,
+}
+
+impl First<'_> {
+    /// Takes over the volume that `devices` hold; `false`: they hold none. Writes nothing but the record.
+    async fn adopt(
+        &mut self,
+        devices: &[DeviceIndex],
+        settings: &volume::Settings,
+    ) -> Result<bool, Misfit> {
+        let adopted = Volume::adopt(self.io, devices, settings, self.witness)
+            .await
+            .map_err(refused)?;
+        if let Some(volume) = adopted {
+            self.notes.push(format!(
+                "the state directory knew no volume; every leg of volume {volume} that counted is here, and it goes on"
+            ));
+        }
+        Ok(adopted.is_some())
+    }
+
+    /// Makes a volume, and the file legs that are missing for it, when every leg that is here is blank; takes over the
+    /// volume that they hold otherwise, or refuses. `true`: a volume was made. Nothing is written, and no leg made, before
+    /// what is here was seen to be blank.
+    async fn create(
+        &mut self,
+        devices: &mut Vec<DeviceIndex>,
+        mut settings: volume::Settings,
+        begun: Option<u64>,
+    ) -> Result<bool, Misfit> {
+        settings.format_over = begun.is_some();
+        let seed = begun.unwrap_or_else(|| fastrand::u64(..));
+        if !devices.is_empty()
+            && let Err(refusal) = Volume::check_blank(self.io, devices, &settings, seed).await
+        {
+            return if self.adopt(devices, &settings).await? {
+                Ok(false)
+            } else {
+                Err(refused(refusal))
+            };
+        }
+        let plan = &self.opening.plan;
+        let missing: Vec<PathBuf> = plan
+            .legs
+            .iter()
+            .filter(|leg| trial::is_missing(leg))
+            .cloned()
+            .collect();
+        trial::make(&missing, plan.leg_bytes)?;
+        if let Err(misfit) = self.take_all(devices, &settings, seed).await {
+            for leg in &missing {
+                trial::unmake(leg);
+            }
+            return Err(misfit);
+        }
+        // Blank first, then the mark that they may be formatted over: never the other way round.
+        trial::formatting(&self.opening.state, seed)?;
+        settings.format_over = true;
+        Volume::create(self.io, devices, &settings, self.witness, seed)
+            .await
+            .map_err(refused)?;
+        Ok(true)
+    }
+
+    /// Opens the legs that were just made, in the order of the plan, and looks at all of them once more.
+    async fn take_all(
+        &self,
+        devices: &mut Vec<DeviceIndex>,
+        settings: &volume::Settings,
+        seed: u64,
+    ) -> Result<(), Misfit> {
+        let mut all = Vec::new();
+        for path in &self.opening.plan.legs {
+            all.push(match self.legs.device_at(path) {
+                Some(device) => device,
+                None => self.legs.open(path).map_err(Misfit::new)?,
+            });
+        }
+        *devices = all;
+        Volume::check_blank(self.io, devices, settings, seed)
+            .await
+            .map_err(refused)
+    }
+}
+
+fn refused(refusal: volume::OpenRefusal) -> Misfit {
+    Misfit::new(refusal.to_string())
 }
 
 /// The planned flags and those that older kernels know.

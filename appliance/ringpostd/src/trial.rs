@@ -1,4 +1,4 @@
-//! The legs of a first start, the demo accounts, and the one screen.
+//! What a start does with its legs, the demo accounts, and the one screen.
 
 use std::fs;
 use std::io::{ErrorKind, IsTerminal};
@@ -15,13 +15,13 @@ pub const DOMAIN: &str = "example.org";
 pub const PEOPLE: [&str; 3] = ["alice", "bob", "carol"];
 pub const PASSWORD: &str = "ringpost";
 
-/// Names the files that a first start under way makes; then, once every leg was seen to be blank, the seed of the volume
-/// that is being made. Whoever finds it begins anew, for nothing was accepted yet, and formats over no other volume.
+/// Written when every leg of a first start was seen to be blank: the seed of the volume that is being made. Until it is
+/// removed a start may format over the bytes that this seed makes, and over no others.
 const MARKER: &str = "creating";
 const FORMATTING: &str = "formatting ";
 
 /// What the storage thread is to do with the legs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Legs {
     /// They hold a volume that is known here.
     Open,
@@ -29,14 +29,14 @@ pub enum Legs {
     Finish,
     /// Nothing is known here; a volume they hold may be taken over, a new one may not be made.
     Adopt,
-    /// Nothing is known here; a volume they hold is taken over, else one is made if they are blank.
-    Create,
-    /// They were blank, and may hold the remains of the volume that this seed makes.
-    CreateOver { seed: u64 },
+    /// Nothing is known here; a volume they hold is taken over, else one is made if they are blank. After a first start that
+    /// was cut short they may hold what `begun`, its seed, makes.
+    Create { begun: Option<u64> },
 }
 
-/// Makes file legs that are missing at a first start. Refuses to begin anew where mail may be waiting on legs that are gone.
-pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
+/// Decides from what the state directory knows, and from which legs are here, what is to be done with them. Changes
+/// nothing: a start that is refused later leaves everything as it was.
+pub fn decide(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let marker = state.join(MARKER);
     // What cannot be looked at is not absent: with a mark that was read and a record that was not, mail would be formatted over.
     let unknown = |path: &Path, error: std::io::Error| {
@@ -45,31 +45,26 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let known = FileWitness::new(state.path.clone())
         .knows_any()
         .map_err(|error| unknown(&state.path, error))?;
-    let mut over = None;
-    if marker
+    let marked = marker
         .try_exists()
-        .map_err(|error| unknown(&marker, error))?
-    {
-        if known {
-            // The record is written when the volume stands: only the end of the first start is missing. Or the mark was removed and a
-            // power cut brought it back.
-            return Ok(Legs::Finish);
-        }
-        over = begin_again(&marker)?;
+        .map_err(|error| unknown(&marker, error))?;
+    let all_missing = storage.legs.iter().all(|leg| is_missing(leg));
+    if known && marked {
+        // The record is written when the volume stands: only the end of the first start is missing. Or the mark was removed and a
+        // power cut brought it back.
+        return Ok(Legs::Finish);
     }
-    let missing: Vec<&PathBuf> = storage.legs.iter().filter(|leg| is_missing(leg)).collect();
-    let all = missing.len() == storage.legs.len();
+    if known && all_missing {
+        return Err(Misfit::new(format!(
+            "no leg is left ({} are missing), and {} knows a volume whose mail lies on them: bring one back, or choose another place with --state",
+            shown(&storage.legs),
+            state.path.display(),
+        )));
+    }
     if known {
-        if all {
-            return Err(Misfit::new(format!(
-                "no leg is left ({} are missing), and {} knows a volume whose mail lies on them: bring one back, or choose another place with --state",
-                shown(&storage.legs),
-                state.path.display(),
-            )));
-        }
         return Ok(Legs::Open);
     }
-    if !storage.create && all {
+    if !storage.create && all_missing {
         return Err(no_volume(storage, &state.path));
     }
     if !storage.create {
@@ -82,33 +77,32 @@ pub fn prepare(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
             return Err(unknown(leg, error));
         }
     }
-    if let Some(device) = missing.iter().find(|leg| leg.starts_with("/dev")) {
+    let device = |leg: &&PathBuf| is_missing(leg) && is_device_name(leg);
+    if let Some(device) = storage.legs.iter().find(device) {
         return Err(Misfit::new(format!(
             "{} is not here: connect it, or name another device in `volume.legs`",
             device.display()
         )));
     }
-    let mut list: String = missing
-        .iter()
-        .map(|leg| format!("{}\n", leg.display()))
-        .collect();
-    if let Some(seed) = over {
-        list.push_str(&format!("{FORMATTING}{seed}\n"));
-    }
-    write_private(&marker, list.as_bytes())
-        .map_err(|error| Misfit::new(format!("cannot write {}: {error}", marker.display())))?;
-    let made = make(&missing, storage.leg_bytes);
-    if made.is_err() {
-        // Nothing of ours stays behind; files of others were never touched.
-        let _ = fs::remove_file(&marker);
-    }
-    made?;
-    Ok(over.map_or(Legs::Create, |seed| Legs::CreateOver { seed }))
+    let begun = if marked {
+        let mark = fs::read_to_string(&marker).map_err(|error| unknown(&marker, error))?;
+        mark.lines()
+            .find_map(|line| line.strip_prefix(FORMATTING)?.parse().ok())
+    } else {
+        None
+    };
+    Ok(Legs::Create { begun })
 }
 
 /// Nothing is there. A leg that does not answer is not missing: opening says what is wrong with it.
-fn is_missing(leg: &Path) -> bool {
+pub fn is_missing(leg: &Path) -> bool {
     fs::symlink_metadata(leg).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// A device of this name appears when it is connected; a file is made. `/dev/shm` is a file system of files.
+fn is_device_name(leg: &Path) -> bool {
+    let absolute = std::path::absolute(leg).unwrap_or_else(|_| leg.to_owned());
+    absolute.starts_with("/dev") && !absolute.starts_with("/dev/shm")
 }
 
 pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {
@@ -123,43 +117,25 @@ pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {
 /// over what it left.
 pub fn formatting(state: &Path, seed: u64) -> Result<(), Misfit> {
     let marker = state.join(MARKER);
-    let told =
-        |error: std::io::Error| Misfit::new(format!("cannot write {}: {error}", marker.display()));
-    let list = fs::read_to_string(&marker).map_err(told)?;
-    write_private(&marker, format!("{list}{FORMATTING}{seed}\n").as_bytes()).map_err(told)
+    write_private(&marker, format!("{FORMATTING}{seed}\n").as_bytes())
+        .map_err(|error| Misfit::new(format!("cannot write {}: {error}", marker.display())))
 }
 
-/// The first start is over: the volume stands.
+/// The first start is over: the volume stands, and its first accounts are there.
 pub fn created(state: &State) -> Result<(), Misfit> {
     let marker = state.join(MARKER);
     // Synced: a mark that a power cut brings back must not outlive the first message by long.
-    fs::remove_file(&marker)
-        .and_then(|()| fs::File::open(&state.path)?.sync_all())
-        .map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
-}
-
-/// Clears away what a first start left; the seed of its volume if it came that far.
-fn begin_again(marker: &Path) -> Result<Option<u64>, Misfit> {
-    let told = |error: std::io::Error| {
-        Misfit::new(format!(
-            "cannot clear away a first start that was cut short: {error}"
-        ))
+    let removed = match fs::remove_file(&marker) {
+        Ok(()) => fs::File::open(&state.path).and_then(|directory| directory.sync_all()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     };
-    let list = fs::read_to_string(marker).map_err(told)?;
-    let (seeds, files): (Vec<&str>, Vec<&str>) =
-        list.lines().partition(|line| line.starts_with(FORMATTING));
-    for leg in files.into_iter().map(Path::new) {
-        if leg.is_file() {
-            fs::remove_file(leg).map_err(told)?;
-        }
-    }
-    Ok(seeds
-        .first()
-        .and_then(|line| line.strip_prefix(FORMATTING)?.parse().ok()))
+    removed.map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
 }
 
-/// Writes the legs through once, all at the same time, and shows how far it is.
-fn make(legs: &[&PathBuf], bytes: u64) -> Result<(), Misfit> {
+/// Makes file legs of `bytes`, written through once, all at the same time, and shows how far it is. Either all of them are
+/// there afterwards or none.
+pub fn make(legs: &[PathBuf], bytes: u64) -> Result<(), Misfit> {
     if legs.is_empty() {
         return Ok(());
     }
@@ -203,7 +179,7 @@ fn make(legs: &[&PathBuf], bytes: u64) -> Result<(), Misfit> {
     }
     for (leg, made) in legs.iter().zip(&made) {
         if made.is_ok() {
-            let _ = fs::remove_file(leg);
+            unmake(leg);
         }
     }
     Err(Misfit::new(format!(
@@ -211,6 +187,13 @@ fn make(legs: &[&PathBuf], bytes: u64) -> Result<(), Misfit> {
         refused.join("; "),
         Size(bytes)
     )))
+}
+
+/// Takes back a leg that `make` has just made and that nothing was written to.
+pub fn unmake(leg: &Path) {
+    if let Err(error) = fs::remove_file(leg) {
+        tracing::warn!(leg = %leg.display(), %error, "a blank leg of a start that was refused stays behind");
+    }
 }
 
 fn shown(paths: &[PathBuf]) -> String {
@@ -280,4 +263,42 @@ pub fn screen(plan: &Plan) -> String {
         std::process::id()
     ));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{Machine, Plan, Profile, Settings};
+
+    /// What `decide` says of legs with these paths, in an empty state directory that stays so.
+    fn decided(legs: [&str; 2]) -> Result<Legs, Misfit> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = State::open(directory.path()).expect("free");
+        let settings = Settings::trial(directory.path(), Size(1 << 30), 3000).expect("right");
+        let machine = Machine::of(&hardware::probe(Path::new("/")));
+        let profile = Profile::load("generic").expect("ours");
+        let mut storage = Plan::make(&settings, &profile, &machine)
+            .expect("it fits")
+            .storage;
+        storage.legs = legs.map(PathBuf::from).to_vec();
+        let before = fs::read_dir(directory.path()).expect("readable").count();
+        let decided = decide(&storage, &state);
+        let after = fs::read_dir(directory.path()).expect("readable").count();
+        assert_eq!(before, after, "deciding changes nothing");
+        decided
+    }
+
+    #[test]
+    fn a_missing_device_is_to_be_connected_and_a_missing_file_to_be_made() {
+        let create = Ok(Legs::Create { begun: None });
+        let missing = decided(["/dev/disk/by-id/none", "/dev/disk/by-id/other"]);
+        let told = missing.expect_err("devices are not made").to_string();
+        assert!(told.contains("connect it"), "{told}");
+        assert_eq!(decided(["/nowhere/leg-a", "/nowhere/leg-b"]), create);
+        // Files in memory have their place below /dev.
+        assert_eq!(
+            decided(["/dev/shm/none/leg-a", "/dev/shm/none/leg-b"]),
+            create
+        );
+    }
 }

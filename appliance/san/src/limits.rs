@@ -36,7 +36,7 @@ pub const ISCSI_PING_EVERY_S: u32 = 5;
 pub const ISCSI_PING_WITHIN_S: u32 = 5;
 /// iSCSI: a login that takes longer is begun anew.
 pub const ISCSI_LOGIN_WITHIN_S: u32 = 10;
-/// iSCSI: how long an order to abort or reset may take; with the ping below the engine's deadline of a minute.
+/// iSCSI: how long an order to abort or reset may take; the engine does not wait for it (`storage.hard_deadline`).
 pub const ISCSI_ABORT_WITHIN_S: u32 = 10;
 
 /// `iscsiadm`'s and `systemctl`'s words, in a sentence of ours.

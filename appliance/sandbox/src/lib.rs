@@ -7,12 +7,10 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors wanted: connections, their listeners, and room. Each idle one costs nothing.
-pub const OPEN_FILES_WANTED: u64 = 65_536;
-
-/// Raises the soft limits to the hard ones (and the hard ones too, where that is allowed).
-pub fn raise_limits() {
-    if let Err(error) = raise(Resource::RLIMIT_NOFILE, OPEN_FILES_WANTED) {
+/// Raises the soft limits to the hard ones (and the hard ones too, where that is allowed): `open_files_wanted` descriptors, and
+/// as much locked memory as there is. What came of it `open_files_max` says.
+pub fn raise_limits(open_files_wanted: u64) {
+    if let Err(error) = raise(Resource::RLIMIT_NOFILE, open_files_wanted) {
         tracing::warn!(%error, "cannot raise the limit of open files; fewer connections will fit");
     }
     // Registered buffers count here on older kernels; `uring` steps down to plain ones where this does not suffice.
@@ -104,9 +102,9 @@ mod tests {
 
     #[test]
     fn limits_can_be_asked_to_rise_again_and_again() {
-        raise_limits();
+        raise_limits(2_048);
         let after = open_files_max();
-        raise_limits();
+        raise_limits(2_048);
         assert_eq!(open_files_max(), after);
     }
 }

@@ -233,6 +233,11 @@ impl Mailboxes {
     pub fn store(&self) -> &Store {
         &self.inner.store
     }
+
+    /// Memory that loaded mailboxes take, in bytes; at most `Settings::cache_bytes` while nothing holds more.
+    pub fn cached_bytes(&self) -> usize {
+        self.inner.state.borrow().cached_bytes()
+    }
 }
 
 #[cfg(test)]

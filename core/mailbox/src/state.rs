@@ -430,7 +430,6 @@ impl State {
     pub fn shrink_cache(&mut self, cache_bytes_max: usize) {
         self.cache_bytes_max = cache_bytes_max;
     }
-    #[cfg(test)]
     pub fn cached_bytes(&self) -> usize {
         self.cached_bytes
     }

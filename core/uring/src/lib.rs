@@ -28,7 +28,7 @@ mod tests;
 
 pub use open::create_file_leg;
 pub use ring::Ring;
-pub use setup::{FLAGS, Flags};
+pub use setup::{FLAGS, Flags, check, refusal};
 
 /// The operator's side does not fit: one sentence, with the fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

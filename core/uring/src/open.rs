@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -9,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use device::{BLOCK_BYTES, BlockingRead, Buffer, Geometry, IoFault};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg};
 use nix::libc;
+use nix::unistd::linkat;
 
 use crate::Misfit;
 use crate::fault;
@@ -182,7 +184,8 @@ fn stable_id(metadata: &std::fs::Metadata, is_file: bool) -> String {
 /// Creates a file of `bytes` (a multiple of `BLOCK_BYTES`) to serve as a leg, written through once: a file that was only
 /// allocated pays a journal commit for every durable write into its unwritten extents. `progress` hears bytes done.
 ///
-/// Refuses a path that exists. On failure the file is removed again.
+/// Refuses a path that exists. The file gets its name when it is whole: whatever ends this process earlier leaves nothing
+/// behind (except on file systems without O_TMPFILE, where a kill leaves a part of it).
 pub fn create_file_leg(
     path: &Path,
     bytes: u64,
@@ -193,6 +196,85 @@ pub fn create_file_leg(
             "a leg of {bytes} bytes: the size must be a positive multiple of {BLOCK_BYTES}"
         )));
     }
+    if std::fs::symlink_metadata(path).is_ok() {
+        return Err(exists(path));
+    }
+    let told = |error: std::io::Error| match error.kind() {
+        ErrorKind::AlreadyExists => exists(path),
+        ErrorKind::StorageFull => Misfit(format!(
+            "{}: the file system has no room for a leg of {bytes} bytes",
+            path.display()
+        )),
+        _ => Misfit::new(path, error),
+    };
+    if let Some(file) = nameless(parent(path)).map_err(told)? {
+        return fill(&file, bytes, &mut progress)
+            .and_then(|()| give_name(&file, path))
+            .and_then(|()| sync_directory(path))
+            .map_err(told);
+    }
+    let file = create_new(path).map_err(told)?;
+    let filled = fill(&file, bytes, &mut progress).and_then(|()| sync_directory(path));
+    filled.map_err(|error| {
+        // Ours: `create_new` made it, and it holds nothing but zeroes.
+        match std::fs::remove_file(path) {
+            Ok(()) => told(error),
+            Err(_) => Misfit(format!("{}; a part of it may have stayed", told(error))),
+        }
+    })
+}
+
+fn exists(path: &Path) -> Misfit {
+    Misfit(format!(
+        "{} exists already; remove it or choose another path",
+        path.display()
+    ))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// A file in `directory` that has no name yet; `None` where the file system cannot do that.
+fn nameless(directory: &Path) -> std::io::Result<Option<File>> {
+    let open = |extra: i32| {
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .mode(0o600)
+            .custom_flags(libc::O_TMPFILE | libc::O_CLOEXEC | extra);
+        options.open(directory)
+    };
+    let opened = match open(libc::O_DIRECT) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => open(0),
+        opened => opened,
+    };
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EOPNOTSUPP | libc::EISDIR | libc::EINVAL) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Never in the place of another file: the kernel refuses a name that is taken.
+fn give_name(file: &File, path: &Path) -> std::io::Result<()> {
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(
+        AT_FDCWD,
+        own.as_str(),
+        AT_FDCWD,
+        path,
+        AtFlags::AT_SYMLINK_FOLLOW,
+    )
+    .map_err(std::io::Error::from)
+}
+
+/// With O_DIRECT where that exists.
+fn create_new(path: &Path) -> std::io::Result<File> {
     let create = |extra: i32| {
         let mut options = OpenOptions::new();
         options
@@ -202,42 +284,23 @@ pub fn create_file_leg(
             .custom_flags(libc::O_CLOEXEC | extra);
         options.open(path)
     };
-    let file = match create(libc::O_DIRECT) {
-        Ok(file) => file,
+    match create(libc::O_DIRECT) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            // Some kernels leave the file behind although O_DIRECT was refused.
+            // Some kernels leave the file behind although they refused O_DIRECT: an empty one, which is ours to use.
             match create(0) {
-                Ok(file) => file,
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => OpenOptions::new()
-                    .write(true)
-                    .open(path)
-                    .map_err(|error| Misfit::new(path, error))?,
-                Err(error) => return Err(Misfit::new(path, error)),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    let file = OpenOptions::new().write(true).open(path)?;
+                    if file.metadata()?.len() == 0 {
+                        Ok(file)
+                    } else {
+                        Err(error)
+                    }
+                }
+                created => created,
             }
         }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            return Err(Misfit(format!(
-                "{} exists already; remove it or choose another path",
-                path.display()
-            )));
-        }
-        Err(error) => return Err(Misfit::new(path, error)),
-    };
-    let filled = fill(&file, bytes, &mut progress).and_then(|()| sync_directory(path));
-    filled.map_err(|error| {
-        let removed = std::fs::remove_file(path);
-        match (error.kind(), removed) {
-            (ErrorKind::StorageFull, _) => Misfit(format!(
-                "{}: the file system has no room for a leg of {bytes} bytes",
-                path.display()
-            )),
-            (_, Ok(())) => Misfit::new(path, error),
-            (_, Err(_)) => Misfit(format!(
-                "{}: {error}; a part of it may have stayed",
-                path.display()
-            )),
-        }
-    })
+        created => created,
+    }
 }
 
 fn fill(file: &File, bytes: u64, progress: &mut impl FnMut(u64)) -> std::io::Result<()> {
@@ -259,11 +322,7 @@ fn fill(file: &File, bytes: u64, progress: &mut impl FnMut(u64)) -> std::io::Res
 
 /// Makes the new file's name durable.
 fn sync_directory(path: &Path) -> std::io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent(path))?.sync_all()
 }
 
 /// Reads for the index thread. The bounce buffer is there because O_DIRECT wants aligned memory and callers have none.

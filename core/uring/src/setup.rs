@@ -40,6 +40,11 @@ pub fn build(wanted: &[Flags]) -> Result<(IoUring, Flags), Misfit> {
     Err(explain(&refused))
 }
 
+/// Builds a ring and lets go of it: whether this process may have one at all, said before anything else is done.
+pub fn check() -> Result<(), Misfit> {
+    build(&FLAGS).map(drop)
+}
+
 fn try_build(flags: Flags) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder.setup_cqsize(CQ_ENTRIES).dontfork();
@@ -64,25 +69,34 @@ fn try_build(flags: Flags) -> io::Result<IoUring> {
 }
 
 fn explain(error: &io::Error) -> Misfit {
+    Misfit(refusal(error))
+}
+
+/// For who runs the container.
+const ALLOW: &str = "allow the system calls io_uring_setup, io_uring_enter and io_uring_register (docker: `--security-opt seccomp=FILE`, where FILE is the runtime's own profile with these three added)";
+
+/// What is missing when the kernel refuses a ring with `error`, and how to allow it: one sentence.
+pub fn refusal(error: &io::Error) -> String {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     let disabled = disabled
         .map(|text| text.trim().to_owned())
         .unwrap_or_default();
-    let text = match error.raw_os_error() {
+    match error.raw_os_error() {
         Some(libc::EPERM) if disabled == "1" || disabled == "2" => format!(
             "io_uring is switched off (kernel.io_uring_disabled = {disabled}); run `sysctl kernel.io_uring_disabled=0`"
         ),
         Some(libc::EPERM) => {
-            "io_uring is forbidden to this process (a container's seccomp profile, usually); allow io_uring_setup, io_uring_enter and io_uring_register".to_owned()
+            format!("io_uring is forbidden to this process (a container's seccomp profile, usually): {ALLOW}")
         }
-        Some(libc::ENOSYS) => "this kernel has no io_uring; Linux 5.19 or newer is needed".to_owned(),
+        Some(libc::ENOSYS) => format!(
+            "this kernel has no io_uring (Linux 5.19 or newer is needed), or a container's seccomp profile hides it: {ALLOW}"
+        ),
         Some(libc::ENOMEM) => {
-            "no lockable memory is left for io_uring; raise the limit (`ulimit -l`, LimitMEMLOCK=)".to_owned()
+            "the limit of locked memory is too small for io_uring: raise it to 8 MiB or more (`ulimit -l 8192`, memlock in /etc/security/limits.conf, LimitMEMLOCK= of a unit, `--ulimit memlock=-1` of a container)".to_owned()
         }
         Some(libc::EMFILE | libc::ENFILE) => "no file descriptor is left for io_uring; raise `ulimit -n`".to_owned(),
         _ => format!("io_uring cannot be set up: {error}"),
-    };
-    Misfit(text)
+    }
 }
 
 #[cfg(test)]
@@ -106,5 +120,10 @@ mod tests {
                 .0
                 .contains("LimitMEMLOCK")
         );
+        // A filter may refuse or hide.
+        for errno in [libc::EPERM, libc::ENOSYS] {
+            let told = refusal(&io::Error::from_raw_os_error(errno));
+            assert!(told.contains("io_uring_setup"), "{told}");
+        }
     }
 }

@@ -275,6 +275,22 @@ fn a_new_leg_is_written_through_and_tells_how_far_it_is() {
 }
 
 #[test]
+fn a_new_leg_has_no_name_until_it_is_whole_and_takes_no_name_that_is_given_meanwhile() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("leg");
+    let refused = create_file_leg(&path, 2 * MIB as u64, |done| {
+        if done == MIB as u64 {
+            assert!(!path.exists(), "half a leg under its name");
+            std::fs::write(&path, b"brought back meanwhile").unwrap();
+        }
+    });
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("exists already"), "{refused}");
+    assert_eq!(std::fs::read(&path).unwrap(), b"brought back meanwhile");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_leg_cut_short_is_gone_for_readers_and_writers() {
     let directory = TempDir::new().unwrap();
     let path = leg(&directory, MIB as u64);

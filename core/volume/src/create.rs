@@ -2,8 +2,8 @@
 
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, Io};
 
-use crate::layout::{Frame, Plan};
-use crate::leg::{Probe, clear, probe, write, wwid};
+use crate::layout::{self, Frame, GUARD_AT, Plan};
+use crate::leg::{self, Probe, clear, guard_page, holds_only, probe, write, wwid};
 use crate::limits::{CLAIMS_OF_OPENING, LEGS_MAX, RESERVE_SEGMENTS_MIN, SEGMENTS_MAX};
 use crate::segment::Table;
 use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
@@ -16,6 +16,12 @@ const FIRST_SEQ: u64 = 1;
 /// The fewest segments a volume can work with: the reserve, the open one, claims ahead and something to store in.
 const SEGMENTS_MIN: u64 = RESERVE_SEGMENTS_MIN as u64 + 3;
 
+/// What `create` writes: the same for the same devices, settings and seed.
+struct Draft {
+    frames: Vec<Frame>,
+    superblock: Superblock,
+}
+
 pub(crate) async fn create(
     io: &Io,
     devices: &[DeviceIndex],
@@ -23,6 +29,92 @@ pub(crate) async fn create(
     witness: &dyn Witness,
     seed: u64,
 ) -> Result<VolumeId, OpenRefusal> {
+    let Draft { frames, superblock } = checked(io, devices, settings, seed).await?;
+    for ((&device, frame), member) in devices.iter().zip(&frames).zip(&superblock.members) {
+        let formatted = format_leg(
+            io,
+            device,
+            frame,
+            &superblock,
+            member.id,
+            settings.hard_deadline_us,
+        )
+        .await;
+        if let Err(fault) = formatted {
+            let name = io.device.geometry(device).stable_id;
+            return misfit(format!(
+                "device {name} could not be formatted: {fault}; replace it"
+            ));
+        }
+    }
+    let volume = superblock.volume;
+    let record = WitnessRecord {
+        volume,
+        epoch: superblock.epoch,
+        term: superblock.term,
+        in_sync: superblock.members.iter().map(|member| member.id).collect(),
+    };
+    match witness.replace(None, &record) {
+        Ok(()) => Ok(volume),
+        Err(fault) => misfit(format!("the new volume could not be recorded: {fault}")),
+    }
+}
+
+/// Whether `create` with these arguments would find nothing on the devices that it must not write over. Reads only.
+pub(crate) async fn check_blank(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+    seed: u64,
+) -> Result<(), OpenRefusal> {
+    checked(io, devices, settings, seed).await.map(|_| ())
+}
+
+/// The draft, once every device was seen to be blank; with `settings.format_over` a device may also hold what an earlier
+/// `create` with the same arguments wrote, byte for byte, and nothing else. Anything else is refused: what cannot be
+/// read, too, and a volume that was ever opened.
+async fn checked(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+    seed: u64,
+) -> Result<Draft, OpenRefusal> {
+    let draft = draft(io, devices, settings, seed)?;
+    let deadline_us = settings.hard_deadline_us;
+    for ((&device, frame), member) in devices
+        .iter()
+        .zip(&draft.frames)
+        .zip(&draft.superblock.members)
+    {
+        let found = probe(io, device, deadline_us).await;
+        if matches!(found, Probe::Blank(_)) {
+            continue;
+        }
+        let pages = pages(frame, &draft.superblock, member.id);
+        if settings.format_over && holds_only(io, device, deadline_us, &pages).await == Ok(true) {
+            continue;
+        }
+        match found {
+            Probe::Leg(quorum, _) => {
+                return misfit(format!(
+                    "device {} is already a leg of volume {}; nothing was written",
+                    io.device.geometry(device).stable_id,
+                    quorum.superblock.volume
+                ));
+            }
+            Probe::Unusable(why) => return misfit(why),
+            Probe::Blank(_) => {}
+        }
+    }
+    Ok(draft)
+}
+
+fn draft(
+    io: &Io,
+    devices: &[DeviceIndex],
+    settings: &Settings,
+    seed: u64,
+) -> Result<Draft, OpenRefusal> {
     if devices.is_empty() || devices.len() > LEGS_MAX {
         return misfit(format!(
             "a volume has one to {LEGS_MAX} legs, not {}",
@@ -35,9 +127,14 @@ pub(crate) async fn create(
     {
         return misfit("segment_bytes must be a multiple of 4096 and at least 16384");
     }
-    let mut random = fastrand::Rng::with_seed(seed);
-    let volume = VolumeId(random_id(&mut random));
-    let frames = frames(io, devices, settings, Some(volume)).await?;
+    let mut frames = Vec::new();
+    for &device in devices {
+        let geometry = io.device.geometry(device);
+        let Some(frame) = layout::frame(geometry.capacity_bytes) else {
+            return misfit(leg::too_small(&geometry.stable_id));
+        };
+        frames.push(frame);
+    }
     let count = frames
         .iter()
         .map(|frame| frame.segments(settings.segment_bytes))
@@ -61,6 +158,8 @@ pub(crate) async fn create(
         segment_bytes: settings.segment_bytes,
         segment_count: count.min(SEGMENTS_MAX as u64) as u32,
     };
+    let mut random = fastrand::Rng::with_seed(seed);
+    let volume = VolumeId(random_id(&mut random));
     let mut table = Table::new(plan.segment_count);
     let mut claims = Vec::new();
     for _ in 0..CLAIMS_OF_OPENING {
@@ -79,7 +178,6 @@ pub(crate) async fn create(
             wwid: wwid(io, device),
         })
         .collect();
-    let in_sync = members.iter().map(|member| member.id).collect();
     let superblock = Superblock {
         volume,
         seq: FIRST_SEQ,
@@ -98,79 +196,23 @@ pub(crate) async fn create(
         claims,
         note: Vec::new(),
     };
-    for ((&device, frame), member) in devices.iter().zip(&frames).zip(&superblock.members) {
-        let formatted = format_leg(
-            io,
-            device,
-            frame,
-            &superblock,
-            member.id,
-            settings.hard_deadline_us,
-        )
-        .await;
-        if let Err(fault) = formatted {
-            let name = io.device.geometry(device).stable_id;
-            return misfit(format!(
-                "device {name} could not be formatted: {fault}; replace it"
-            ));
-        }
-    }
-    let record = WitnessRecord {
-        volume,
-        epoch: 1,
-        term: 0,
-        in_sync,
-    };
-    match witness.replace(None, &record) {
-        Ok(()) => Ok(volume),
-        Err(fault) => misfit(format!("the new volume could not be recorded: {fault}")),
-    }
+    Ok(Draft { frames, superblock })
 }
 
-/// Whether `create` would find every device blank. Reads only.
-pub(crate) async fn check_blank(
-    io: &Io,
-    devices: &[DeviceIndex],
-    settings: &Settings,
-) -> Result<(), OpenRefusal> {
-    frames(io, devices, settings, None).await.map(|_| ())
+/// Every page that formatting a leg leaves there; the rest of its ends is zero.
+fn pages(frame: &Frame, superblock: &Superblock, leg: LegId) -> Vec<(u64, Buffer)> {
+    let mut pages = vec![(GUARD_AT, guard_page(superblock.volume, leg))];
+    for (copy, ring) in frame.rings.into_iter().enumerate() {
+        pages.push(slot_page(superblock, leg, copy, ring));
+    }
+    pages
 }
 
-/// The frames of devices that may be formatted: blank ones; with `settings.format_over` also the remains of `ours` that
-/// an earlier `create` with the same seed left. A volume that was ever opened, and any other one, is never formatted over.
-async fn frames(
-    io: &Io,
-    devices: &[DeviceIndex],
-    settings: &Settings,
-    ours: Option<VolumeId>,
-) -> Result<Vec<Frame>, OpenRefusal> {
-    let over = settings.format_over && ours.is_some();
-    let mut frames: Vec<Frame> = Vec::new();
-    for &device in devices {
-        match probe(io, device, settings.hard_deadline_us).await {
-            Probe::Blank(frame) => frames.push(frame),
-            Probe::Leg(quorum, frame)
-                if over
-                    && Some(quorum.superblock.volume) == ours
-                    && quorum.superblock.seq == FIRST_SEQ =>
-            {
-                frames.push(frame);
-            }
-            Probe::Leg(quorum, _) => {
-                return misfit(format!(
-                    "device {} is already a leg of volume {}; nothing was written",
-                    io.device.geometry(device).stable_id,
-                    quorum.superblock.volume
-                ));
-            }
-            Probe::Unusable(why) if over => {
-                let capacity = io.device.geometry(device).capacity_bytes;
-                frames.push(crate::layout::frame(capacity).map_or_else(|| misfit(why), Ok)?);
-            }
-            Probe::Unusable(why) => return misfit(why),
-        }
-    }
-    Ok(frames)
+fn slot_page(superblock: &Superblock, leg: LegId, copy: usize, ring: u64) -> (u64, Buffer) {
+    let at = ring + slot_offset(superblock.seq);
+    let mut buffer = Buffer::zeroed(BLOCK_BYTES);
+    superblock.encode_slot(leg, copy, at, &mut buffer);
+    (at, buffer)
 }
 
 /// Guard page, cleared rings, then all four copies of `superblock`.
@@ -184,10 +226,8 @@ pub(crate) async fn format_leg(
 ) -> Result<(), device::IoFault> {
     clear(io, device, frame, superblock.volume, leg, deadline_us).await?;
     for (copy, ring) in frame.rings.into_iter().enumerate() {
-        let at = ring + slot_offset(superblock.seq);
-        let mut buffer = Buffer::zeroed(BLOCK_BYTES);
-        superblock.encode_slot(leg, copy, at, &mut buffer);
-        write(io, device, at, buffer, deadline_us).await?;
+        let (at, page) = slot_page(superblock, leg, copy, ring);
+        write(io, device, at, page, deadline_us).await?;
     }
     Ok(())
 }

@@ -22,17 +22,19 @@ pub(crate) enum Probe {
     Unusable(String),
 }
 
-/// How much of each end must be zero for a device to count as blank.
+/// How much of each end must be zero for a device to count as blank: frames, file systems and partition tables show there.
 const BLANK_BYTES: u64 = 4 << 20;
+/// Blocks in between that must be zero as well, at most. A disk whose ends alone were wiped may hold mail that can be rescued.
+const BLANK_SAMPLES_MAX: u64 = 256;
+/// The smallest unit that any device writes whole.
+const SECTOR_BYTES: usize = 512;
 
 /// Reads the rings of `device`. Never writes.
 pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Probe {
     let geometry = io.device.geometry(device);
     let name = geometry.stable_id.clone();
     let Some(frame) = frame(geometry.capacity_bytes) else {
-        return Probe::Unusable(format!(
-            "device {name} is too small for a leg; give it at least 2 MiB"
-        ));
+        return Probe::Unusable(too_small(&name));
     };
     let Found {
         slots,
@@ -61,7 +63,7 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
         Ok(None) if !slots.is_empty() => Probe::Unusable(format!(
             "device {name} has superblocks of a leg, but no two of them agree; attach a blank device in its place"
         )),
-        Ok(None) => match is_blank(io, device, geometry.capacity_bytes, deadline_us).await {
+        Ok(None) => match holds_only(io, device, deadline_us, &[]).await {
             Ok(true) => Probe::Blank(frame),
             Ok(false) => Probe::Unusable(format!(
                 "device {name} holds something that is not a Ringpost leg; if it may be lost, blank it first \
@@ -123,25 +125,65 @@ impl Found {
     }
 }
 
-async fn is_blank(
+pub(crate) fn too_small(name: &str) -> String {
+    format!("device {name} is too small for a leg; give it at least 2 MiB")
+}
+
+/// Where blocks between the ends are looked at: evenly, and where segments may begin.
+pub fn blank_samples(capacity: u64) -> impl Iterator<Item = u64> {
+    let between = capacity.saturating_sub(2 * BLANK_BYTES);
+    let stride = between
+        .div_ceil(BLANK_SAMPLES_MAX)
+        .next_multiple_of(BLANK_BYTES)
+        .max(BLANK_BYTES);
+    let end = capacity.saturating_sub(BLANK_BYTES);
+    (BLANK_BYTES..end).step_by(stride as usize)
+}
+
+/// Whether both ends of `device` (`BLANK_BYTES` each) and the samples between them are zero, except that each sector of `pages` may also be what is given.
+/// A page that was torn on its way counts as that page.
+pub(crate) async fn holds_only(
     io: &Io,
     device: DeviceIndex,
-    capacity: u64,
     deadline_us: u64,
+    pages: &[(u64, Buffer)],
 ) -> Result<bool, IoFault> {
+    let capacity = io.device.geometry(device).capacity_bytes;
     let span = BLANK_BYTES.min(capacity / 2 / BLOCK_BYTES as u64 * BLOCK_BYTES as u64);
     for from in [0, capacity - span] {
         let mut at = from;
         while at < from + span {
             let bytes = (from + span - at).min(1 << 20) as usize;
             let buffer = read(io, device, at, bytes, deadline_us).await?;
-            if buffer[..bytes].iter().any(|&byte| byte != 0) {
-                return Ok(false);
+            for (index, block) in buffer[..bytes].chunks(BLOCK_BYTES).enumerate() {
+                let block_at = at + (index * BLOCK_BYTES) as u64;
+                let page = pages.iter().find(|(page_at, _)| *page_at == block_at);
+                if !is_zero_or(block, page.map(|(_, page)| &page[..])) {
+                    return Ok(false);
+                }
             }
             at += bytes as u64;
         }
     }
+    for at in blank_samples(capacity) {
+        let buffer = read(io, device, at, BLOCK_BYTES, deadline_us).await?;
+        if !is_zero_or(&buffer[..BLOCK_BYTES], None) {
+            return Ok(false);
+        }
+    }
     Ok(true)
+}
+
+/// By sectors: what a device stores whole.
+fn is_zero_or(block: &[u8], page: Option<&[u8]>) -> bool {
+    if block.iter().all(|&byte| byte == 0) {
+        return true;
+    }
+    let Some(page) = page else { return false };
+    block
+        .chunks(SECTOR_BYTES)
+        .zip(page.chunks(SECTOR_BYTES))
+        .all(|(sector, written)| sector.iter().all(|&byte| byte == 0) || sector == written)
 }
 
 pub(crate) async fn read(
@@ -187,7 +229,15 @@ pub(crate) async fn write(
         .result
 }
 
-/// Text for the human who looks at the disk, and zeroes over whatever the rings held before.
+/// Text for the human who looks at the disk.
+pub(crate) fn guard_page(volume: VolumeId, leg: LegId) -> Buffer {
+    let mut guard = Buffer::zeroed(BLOCK_BYTES);
+    let text = format!("Ringpost leg {leg} of volume {volume}, do not format\n");
+    guard[..text.len()].copy_from_slice(text.as_bytes());
+    guard
+}
+
+/// The guard page, and zeroes over whatever the rings held before.
 pub(crate) async fn clear(
     io: &Io,
     device: DeviceIndex,
@@ -196,10 +246,7 @@ pub(crate) async fn clear(
     leg: LegId,
     deadline_us: u64,
 ) -> Result<(), IoFault> {
-    let mut guard = Buffer::zeroed(BLOCK_BYTES);
-    let text = format!("Ringpost leg {leg} of volume {volume}, do not format\n");
-    guard[..text.len()].copy_from_slice(text.as_bytes());
-    write(io, device, GUARD_AT, guard, deadline_us).await?;
+    write(io, device, GUARD_AT, guard_page(volume, leg), deadline_us).await?;
     for ring in frame.rings {
         write(
             io,

@@ -92,6 +92,7 @@ use crate::segment::Purpose;
 
 pub use crate::arena::page_check;
 pub use crate::inner::OnDurable;
+pub use crate::leg::blank_samples;
 pub use crate::pool::Premade;
 pub use crate::superblock::{HEAD_BYTES, leg_on};
 pub use crate::types::*;
@@ -114,8 +115,8 @@ pub struct Settings {
     pub batch_buffers: usize,
     /// Batch buffers made elsewhere (registered with a ring); counted in `batch_buffers`.
     pub premade: Premade,
-    /// `create` may overwrite what an earlier `create` with the same seed left on the devices, and what is no leg at all.
-    /// Set it only when they were blank before that one began.
+    /// `create` may overwrite what an earlier `create` with the same devices, settings and seed left on them: those bytes
+    /// and zeroes, nothing else.
     pub format_over: bool,
     /// Legs may lie on other devices than those they were made on.
     pub accept_moved: bool,
@@ -215,13 +216,15 @@ impl Volume {
         create::create(io, legs, settings, witness, seed).await
     }
 
-    /// Whether every device is blank, so that `create` may format it. Reads only.
+    /// Whether `create` with these arguments would format every device: each one is blank (see `settings.format_over`).
+    /// Reads only.
     pub async fn check_blank(
         io: &Io,
         legs: &[DeviceIndex],
         settings: &Settings,
+        seed: u64,
     ) -> Result<(), OpenRefusal> {
-        create::check_blank(io, legs, settings).await
+        create::check_blank(io, legs, settings, seed).await
     }
 
     /// Makes the witness's record anew when it was lost and every leg that counted is here; `None` when no device is a

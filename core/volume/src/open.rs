@@ -185,7 +185,7 @@ fn assemble(
             let name = io.device.geometry(here.device).stable_id;
             return misfit(format!(
                 "leg {} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved \
-                 on purpose and the original is gone, start once with accept_moved",
+                 on purpose and the original is gone, start once with --accept-moved",
                 member.id
             ));
         }

@@ -108,7 +108,7 @@ impl Inner {
         if legs[slot].wwid != wwid(&self.io, device) && !self.settings.accept_moved {
             return misfit(format!(
                 "leg {id} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved \
-                 on purpose, start once with accept_moved"
+                 on purpose, start once with --accept-moved"
             ));
         }
         Ok(LegIndex(slot as u8))

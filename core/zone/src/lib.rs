@@ -35,7 +35,7 @@ pub use connection::{Connection, ConnectionFault};
 pub use core::{Core, CoreHandle, CoreSettings, StartFault};
 pub use host::CoreHost;
 pub use lane::{Lane, LaneEnd, lane};
-pub use listener::{Counters, Listener, bind};
+pub use listener::{AcceptTrouble, Counters, Listener, bind};
 pub use stall::Stalls;
 pub use stop::Stop;
 pub use tls::TlsFacts;

@@ -30,10 +30,14 @@ pub const LINGER_BYTES_MAX: usize = 256 * KIB;
 /// After a stop a peer that is silent this long is told good-bye; one that is sending may finish.
 pub const STOP_SILENCE: Duration = Duration::from_millis(500);
 
-/// Accept pauses this long when the process has no descriptor left; existing sessions go on.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// One peer's address has at most this part of a listener's connections.
 pub const PEER_SHARE: usize = 2;
+/// Accept pauses this long when the process has no descriptor left, then twice as long, …
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// … up to this: existing sessions go on, and a descriptor that comes free is used soon enough.
+pub const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A listener that cannot accept has one line in the log for each such time: more would bury the cause.
+pub const ACCEPT_SAID_EVERY: Duration = Duration::from_secs(60);
 /// Connections the kernel queues before we accept them; `net.core.somaxconn` caps it.
 pub const ACCEPT_BACKLOG: i32 = 1024;
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use base::LocalTask;
 use nix::sys::socket::Backlog;
@@ -77,19 +78,64 @@ impl Core {
 
 async fn accept_all(core: &Core, socket: AsyncFd<TcpListener>, listener: &Listener, serve: Serve) {
     let peers = Rc::new(Peers::of(listener.connections_max));
+    let mut trouble = AcceptTrouble::default();
     loop {
         // until the core stops: our caller drops us then
         let accepted = socket
             .async_io(tokio::io::Interest::READABLE, |socket| socket.accept())
             .await;
         match accepted {
-            Ok((stream, peer)) => admit(core, stream, peer, listener, &peers, &serve),
+            Ok((stream, peer)) => {
+                trouble.is_over();
+                admit(core, stream, peer, listener, &peers, &serve);
+            }
+            // The peer left before we came: the next one has nothing to do with it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                // The peer left before we came (ECONNABORTED and kin), or we have no descriptor left (EMFILE).
-                tracing::warn!(listener = listener.name, %error, "accept failed");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                // No descriptor is left, most often (EMFILE).
+                let pause = trouble.pause(listener.name, &error);
+                tokio::time::sleep(pause).await;
             }
         }
+    }
+}
+
+/// Accepts of one listener that failed: each in a row is waited out twice as long as the one before, and the log has one
+/// line for all of `ACCEPT_SAID_EVERY`.
+#[derive(Debug, Default)]
+pub struct AcceptTrouble {
+    in_a_row: u32,
+    since_said: u32,
+    said: Option<Instant>,
+}
+
+impl AcceptTrouble {
+    /// One more failed. Returns how long to wait before the next try.
+    pub fn pause(&mut self, listener: &str, error: &io::Error) -> Duration {
+        let doubled = ACCEPT_PAUSE.saturating_mul(1 << self.in_a_row.min(16));
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.since_said = self.since_said.saturating_add(1);
+        if self.is_to_be_said(Instant::now()) {
+            let times = self.since_said;
+            self.since_said = 0;
+            tracing::warn!(listener, %error, times, "cannot accept connections");
+        }
+        doubled.min(ACCEPT_PAUSE_MAX)
+    }
+
+    /// One was accepted.
+    pub fn is_over(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    fn is_to_be_said(&mut self, now: Instant) -> bool {
+        let due = self
+            .said
+            .is_none_or(|said| now.duration_since(said) >= ACCEPT_SAID_EVERY);
+        if due {
+            self.said = Some(now);
+        }
+        due
     }
 }
 
@@ -246,5 +292,23 @@ mod tests {
             .collect();
         assert!(peers.has_room(of("127.0.0.1")) && peers.has_room(of("::ffff:127.0.0.1")));
         assert!(Peers::of(1).has_room(hostile));
+    }
+
+    #[test]
+    fn accepts_that_fail_are_waited_out_longer_and_longer_and_said_once_a_minute() {
+        let mut trouble = AcceptTrouble::default();
+        let error = io::Error::from_raw_os_error(nix::libc::EMFILE);
+        let pauses: Vec<Duration> = (0..20).map(|_| trouble.pause("smtp", &error)).collect();
+        assert_eq!(pauses[0], ACCEPT_PAUSE);
+        assert!(
+            pauses.is_sorted() && pauses[19] == ACCEPT_PAUSE_MAX,
+            "{pauses:?}"
+        );
+        assert_eq!(trouble.since_said, 19, "one line for all of them");
+        trouble.is_over();
+        assert_eq!(trouble.pause("smtp", &error), ACCEPT_PAUSE);
+        let said = trouble.said.expect("it was said");
+        assert!(!trouble.is_to_be_said(said + ACCEPT_SAID_EVERY / 2));
+        assert!(trouble.is_to_be_said(said + ACCEPT_SAID_EVERY));
     }
 }

@@ -69,6 +69,7 @@ fn daemon(messages: u64) -> Daemon {
     let machine = Machine {
         cpus: (0..4).collect(),
         memory_bytes: 8 << 30,
+        open_files: plan::limits::OPEN_FILES_WANTED,
         topology: plan::machine::Topology::default(),
     };
     Daemon {

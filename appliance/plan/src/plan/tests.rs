@@ -7,12 +7,13 @@ fn machine(cpus: usize, memory_bytes: u64) -> Machine {
     Machine {
         cpus: (0..cpus).collect(),
         memory_bytes,
+        open_files: OPEN_FILES_WANTED,
         topology: crate::machine::Topology::default(),
     }
 }
 
 fn trial(machine: &Machine) -> Result<Plan, Misfit> {
-    let settings = Settings::trial(Path::new("var"), Size(1 << 30), 2000)?;
+    let settings = Settings::trial(Path::new("var"), Size(1 << 30), 3000)?;
     Plan::make(&settings, &Profile::generic(), machine)
 }
 
@@ -155,7 +156,7 @@ fn a_profile_may_place_zones_but_not_on_other_peoples_cpus() {
         "name = \"p\"\n[zones]\nstorage = [3]\ninbound = [1, 2]\nclient = [1]\n",
     )
     .expect("right");
-    let settings = Settings::trial(Path::new("var"), Size(1 << 30), 2000).expect("right");
+    let settings = Settings::trial(Path::new("var"), Size(1 << 30), 3000).expect("right");
     let plan = Plan::make(&settings, &profile, &machine(4, 8 << 30)).expect("it fits");
     assert_eq!(plan.cores.len(), 3);
     assert_eq!(plan.cores_of(Zone::Inbound).count(), 2);
@@ -181,7 +182,7 @@ fn a_port_base_that_leaves_no_ports_is_refused() {
 #[test]
 fn small_legs_get_small_segments_and_tiny_ones_are_refused() {
     let segment = |leg_bytes: u64| {
-        let settings = Settings::trial(Path::new("var"), Size(leg_bytes), 2000).expect("right");
+        let settings = Settings::trial(Path::new("var"), Size(leg_bytes), 3000).expect("right");
         Plan::make(&settings, &Profile::generic(), &machine(2, 8 << 30))
             .map(|plan| plan.storage.segment_bytes)
     };
@@ -190,4 +191,89 @@ fn small_legs_get_small_segments_and_tiny_ones_are_refused() {
     assert_eq!(segment(64 << 20), Ok(4 << 20));
     assert!(segment(1 << 20).is_err_and(|misfit| misfit.to_string().contains("64MiB")));
     assert!(segment((1 << 30) + 1).is_err());
+}
+
+fn with_open_files(open_files: u64) -> Machine {
+    Machine {
+        open_files,
+        ..machine(2, 8 << 30)
+    }
+}
+
+/// `ulimit -n 256`: fewer connections, and all that the engine and the operator need beside them.
+#[test]
+fn connections_shrink_to_the_open_files_that_there_are() {
+    for open_files in [256, 1_024, 4_096, 65_536] {
+        let plan = trial(&with_open_files(open_files)).expect("it fits");
+        let sum: u64 = plan.descriptors.iter().map(|line| line.count).sum();
+        assert!(sum <= open_files, "{sum} of {open_files}");
+        let fixed = plan.descriptors.iter().filter(|line| line.lower.is_empty());
+        assert!(fixed.map(|line| line.count).sum::<u64>() > 100);
+        for listener in &plan.listeners {
+            assert!(listener.connections_max >= CONNECTIONS_MIN, "{listener:?}");
+        }
+    }
+    let plan = trial(&with_open_files(65_536)).expect("it fits");
+    assert_eq!(
+        plan.listeners,
+        trial(&machine(2, 8 << 30)).expect("it fits").listeners
+    );
+    let few = trial(&with_open_files(1_024)).expect("it fits");
+    let of = |service| few.listener(service).expect("listens").connections_max;
+    assert!(of(Service::Imap) > 2 * of(Service::Smtp), "in proportion");
+}
+
+#[test]
+fn what_cannot_fit_the_open_files_is_refused_with_what_to_raise() {
+    let misfit = trial(&with_open_files(64))
+        .expect_err("too few")
+        .to_string();
+    assert!(
+        misfit.contains("ulimit -n") && misfit.contains("64"),
+        "{misfit}"
+    );
+    let settings = Settings::parse(
+        "f",
+        &with("[limits]\nimap_connections = 5000\n[listen]\nimap = [\"127.0.0.1:3143\"]\n"),
+    )
+    .expect("right");
+    let misfit = Plan::make(&settings, &Profile::generic(), &with_open_files(1_024))
+        .expect_err("a written limit stands")
+        .to_string();
+    assert!(
+        misfit.contains("limits.imap_connections (5000)"),
+        "{misfit}"
+    );
+    assert!(Plan::make(&settings, &Profile::generic(), &with_open_files(8_192)).is_ok());
+}
+
+#[test]
+fn a_silent_leg_is_waited_for_as_long_as_its_kind_may_take() {
+    let deadline_s = |settings: &Settings, machine: &Machine| {
+        let plan = Plan::make(settings, &Profile::generic(), machine).expect("it fits");
+        plan.storage.hard_deadline_us / 1_000_000
+    };
+    let mut turning = machine(2, 8 << 30);
+    turning.topology.turning_disks = true;
+    let devices = Settings::parse("f", &with("")).expect("right");
+    assert_eq!(deadline_s(&devices, &machine(2, 8 << 30)), 2);
+    assert_eq!(deadline_s(&devices, &turning), 15);
+    let files = Settings::trial(Path::new("var"), Size(1 << 30), 3000).expect("right");
+    assert_eq!(deadline_s(&files, &machine(2, 8 << 30)), 15);
+}
+
+/// storage.md B3: 2 s NVMe, 5 s SAN, 15 s arrays of turning disks and everything that imitates them.
+#[test]
+fn no_profile_lets_a_silent_leg_hold_mail_for_longer_than_its_kind_may_take() {
+    for (name, _) in crate::profile::BUILT_IN {
+        let profile = Profile::built_in(name).expect("ours");
+        let deadline = profile.storage.hard_deadline.map(|span| span.0);
+        let expected = match name {
+            "generic" => None,
+            name if name.contains("nvme") && !name.contains("san") => Some(DEADLINE_SOLID_STATE),
+            name if name.contains("san") => Some(DEADLINE_SAN),
+            _ => Some(DEADLINE_TURNING),
+        };
+        assert_eq!(deadline, expected, "{name}");
+    }
 }

@@ -96,7 +96,7 @@ fn what_is_wrong_in_a_profile_is_told_with_what_to_write() {
         ("[zones]\ninbound = { near = \"disk\" }\n", "write `disks`"),
         ("[kernel]\nisolate = true\n", "zones.housekeeping"),
         (
-            "[block]\ntimeout = \"30s\"\n",
+            "[block]\ntimeout = \"15s\"\n",
             "less than storage.hard_deadline",
         ),
         ("[nic]\nqueues = \"all\"\n", "\"inbound\""),

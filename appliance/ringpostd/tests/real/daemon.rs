@@ -1,5 +1,6 @@
 //! A daemon in a temporary directory: started until READY, talked to by `ringpostctl`, killed when dropped.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -26,7 +27,11 @@ pub const BOB: &str = "bob@example.org";
 pub struct Home {
     pub directory: tempfile::TempDir,
     pub leg_size: &'static str,
-    base: u16,
+    base: Cell<u16>,
+    /// `ulimit -n` of the daemon, which it may not raise.
+    pub open_files: Option<u32>,
+    /// The base is given by `--port-base`; else the daemon chooses, and `start` reads it from its screen.
+    asks: bool,
 }
 
 impl Home {
@@ -44,7 +49,17 @@ impl Home {
         Home {
             directory,
             leg_size,
-            base: free_base(),
+            base: Cell::new(free_base()),
+            open_files: None,
+            asks: true,
+        }
+    }
+
+    /// One whose daemon chooses its ports by itself.
+    pub fn without_ports() -> Home {
+        Home {
+            asks: false,
+            ..Home::with_leg_size("128MiB")
         }
     }
 
@@ -53,11 +68,11 @@ impl Home {
     }
 
     pub fn at(&self, port: u16) -> SocketAddr {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, self.base + port))
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.base.get() + port))
     }
 
     pub fn port(&self, port: u16) -> u16 {
-        self.base + port
+        self.base.get() + port
     }
 
     pub fn smtp(&self) -> SocketAddr {
@@ -103,17 +118,21 @@ impl Home {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringpostd"));
+        let program = env!("CARGO_BIN_EXE_ringpostd");
+        let mut command = match self.open_files {
+            Some(open_files) => with_open_files(open_files, program),
+            None => Command::new(program),
+        };
         if self.configuration().exists() {
             command.arg("--config").arg(self.configuration());
             command.stdin(Stdio::null());
             return command;
         }
         command.arg("--trial").arg("--state").arg(self.state());
-        command
-            .args(["--leg-size", self.leg_size])
-            .arg("--port-base")
-            .arg(self.base.to_string());
+        command.args(["--leg-size", self.leg_size]);
+        if self.asks {
+            command.arg("--port-base").arg(self.base.get().to_string());
+        }
         command.stdin(Stdio::null());
         command
     }
@@ -144,7 +163,11 @@ impl Home {
                 .expect("no reader panics")
                 .contains("RINGPOST READY")
             {
-                return Ok(Daemon { child, words });
+                let daemon = Daemon { child, words };
+                if !self.asks {
+                    self.base.set(daemon.smtp_port() - 25);
+                }
+                return Ok(daemon);
             }
             let ended = child.try_wait().expect("our own child").is_some();
             if ended || begin.elapsed() > READY_WITHIN {
@@ -267,6 +290,18 @@ impl Daemon {
         self.child.try_wait().expect("our own child").is_none()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As trial mode's screen has it.
+    fn smtp_port(&self) -> u16 {
+        let words = self.words();
+        let (_, after) = words.split_once(": SMTP ").expect("the screen is there");
+        let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+        port.parse().expect("a port")
+    }
+
     /// Everything that it printed so far.
     pub fn words(&self) -> String {
         self.words.lock().expect("no reader panics").clone()
@@ -340,6 +375,20 @@ pub fn bounded(command: &mut Command) -> Output {
     drop(done);
     guard.join().expect("the guard only waits");
     output
+}
+
+/// `program` with a limit of open files. Root could raise it again, so it loses that right.
+fn with_open_files(open_files: u32, program: &str) -> Command {
+    let limited = format!("ulimit -n {open_files}; exec \"$0\" \"$@\"");
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-sys_resource", "sh"]);
+        command
+    } else {
+        Command::new("sh")
+    };
+    command.args(["-c", &limited, program]);
+    command
 }
 
 /// Every file below a directory.

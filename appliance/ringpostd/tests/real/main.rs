@@ -18,6 +18,7 @@ mod ledger;
 mod legs;
 mod operator;
 mod remote;
+mod scarce;
 mod sessions;
 mod smtp;
 mod start;

@@ -147,3 +147,40 @@ fn a_reader_of_the_log_that_stands_still_stops_no_mail() {
     let accepted = log.lines().filter(|line| line.contains("accepted")).count();
     assert_eq!(accepted, 1_000, "{}", &log[..log.len().min(2_000)]);
 }
+
+/// The state partition is full or broken: the operator learns what is waited for, and it is made good by itself.
+#[test]
+fn a_leg_that_is_failed_while_the_witness_cannot_be_written_is_said_so() {
+    let home = Home::with_leg_size("128MiB");
+    let ledger = Ledger::of(ALICE);
+    let _daemon = home.start();
+    ledger.fill(home.smtp(), 3, 1_000);
+    let witness = std::fs::read_dir(home.state())
+        .expect("readable")
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.to_string_lossy().contains("witness-"))
+        .expect("a volume is known");
+    // A directory where the new record would be written: not even root can.
+    let in_the_way = witness.with_extension("new");
+    std::fs::create_dir(&in_the_way).expect("our own");
+    let refused = home.ctl(&["leg", "fail", "1"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let words = said(&refused);
+    assert!(
+        words.contains("cannot be recorded yet") && words.contains("witness"),
+        "{words}"
+    );
+    let legs = home.ctl_ok(&["leg", "list"]);
+    assert!(legs.contains("failing"), "{legs}");
+    std::fs::remove_dir(&in_the_way).expect("our own");
+    // Sent once more: by then the record is there, or this waits for it.
+    home.ctl(&["leg", "fail", "1"]);
+    let legs = home.ctl_ok(&["leg", "list"]);
+    assert!(
+        legs.contains("stale") && !legs.contains("failing"),
+        "{legs}"
+    );
+    ledger.fill(home.smtp(), 3, 1_000);
+    ledger.check(&home);
+}

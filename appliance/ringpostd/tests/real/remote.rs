@@ -79,8 +79,20 @@ fn who_has_no_certificate_of_ours_administers_nothing() {
     let stranger = administrators(&home, "theirs");
     home.configure(&format!("[admin]\nclient_ca = {:?}\n", anna.join("ca.pem")));
     let _daemon = home.start();
+    // The reason, every time: also when the connection breaks while the request is being written.
+    for _ in 0..6 {
+        let refused = remote(&home, &stranger, &["status"]);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        assert!(said(&refused).contains("ca.pem"), "{}", said(&refused));
+    }
+    std::fs::copy(anna.join("anna.pem"), stranger.join("anna.pem")).expect("our own files");
     let refused = remote(&home, &stranger, &["status"]);
     assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("is not the key of"),
+        "{}",
+        said(&refused)
+    );
 
     let url = |path: &str| format!("https://{}{path}", home.at(443));
     let curl = |arguments: &[&str], path: &str| {
@@ -134,6 +146,35 @@ fn what_only_an_appliance_can_do_is_refused_elsewhere() {
     assert!(!home.state().join("factory-reset").exists());
 }
 
+fn an_ended_certificate_is_shown_only_when_that_is_meant(home: &Home) {
+    let [chain, key] = ["ended.pem", "ended-key.pem"].map(|name| {
+        let path = home.directory.path().join(name);
+        path.to_string_lossy().into_owned()
+    });
+    let mut params =
+        rcgen::CertificateParams::new(["mail.example.org".to_owned()]).expect("a name");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let pair = rcgen::KeyPair::generate().expect("a key");
+    let ended = params.self_signed(&pair).expect("signed");
+    std::fs::write(&chain, ended.pem()).expect("written");
+    std::fs::write(&key, pair.serialize_pem()).expect("written");
+    let refused = home.ctl(&["certificate", "set", &chain, &key]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let words = said(&refused);
+    assert!(
+        words.contains("2021-01-01") && words.contains("--yes"),
+        "{words}"
+    );
+    assert!(
+        !home.ctl_ok(&["status"]).contains("2021-01-01"),
+        "nothing has changed"
+    );
+    home.ctl_ok(&["certificate", "set", "--yes", &chain, &key]);
+    let status = home.ctl_ok(&["status"]);
+    assert!(status.contains("ended on 2021-01-01"), "an alarm: {status}");
+}
+
 #[test]
 fn a_new_certificate_is_shown_without_a_restart() {
     let home = Home::new();
@@ -163,6 +204,10 @@ fn a_new_certificate_is_shown_without_a_restart() {
         &path("anna-key.pem"),
     ]);
     assert!(home.ctl_ok(&["certificate", "show"]).contains("anna"));
+    assert!(
+        home.ctl_ok(&["metrics"])
+            .contains("ringpost_certificate_ends_timestamp_seconds ")
+    );
     let refused = remote(&home, &anna, &["status"]);
     assert_eq!(
         refused.status.code(),
@@ -170,4 +215,5 @@ fn a_new_certificate_is_shown_without_a_restart() {
         "anna's is not for this host: {}",
         said(&refused)
     );
+    an_ended_certificate_is_shown_only_when_that_is_meant(&home);
 }

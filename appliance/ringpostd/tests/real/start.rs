@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::daemon::{ALICE, Home, said};
+use crate::daemon::{ALICE, Home, files_below, said};
 use crate::ledger::Ledger;
 
 #[test]
@@ -26,6 +26,39 @@ fn a_second_daemon_on_the_same_state_is_refused_and_harms_nothing() {
     assert_one_sentence(&said(&output));
     ledger.fill(home.smtp(), 10, 2_000);
     ledger.check(&home);
+}
+
+/// A plain machine where something else has a port of the first base: here it is a daemon of the same kind.
+#[test]
+fn two_trial_daemons_beside_each_other_have_the_ports_of_their_screens() {
+    let homes = [Home::without_ports(), Home::without_ports()];
+    let daemons = homes.each_ref().map(Home::start);
+    for (home, daemon) in homes.iter().zip(&daemons) {
+        let words = daemon.words();
+        for command in [
+            format!("swaks --server {}", home.smtp()),
+            format!("curl smtp://{}", home.smtp()),
+            format!("imap://{}/INBOX", home.imap()),
+            format!("@{}/INBOX", home.imap()),
+            format!("curl http://{}/metrics", home.at(80)),
+        ] {
+            assert!(words.contains(&command), "no `{command}` in:\n{words}");
+        }
+        let ledger = Ledger::of(ALICE);
+        ledger.fill(home.smtp(), 3, 1_000);
+        ledger.check(home);
+    }
+    assert_ne!(homes[0].smtp(), homes[1].smtp());
+    let moved = daemons[1].words();
+    assert!(moved.contains("is taken by"), "{moved}");
+    // Asked for by name, a base is refused: the port and its holder are named, and no state is made.
+    let base = homes[0].port(0).to_string();
+    let output = homes[0].run(&["--trial", "--state", "third", "--port-base", &base]);
+    let words = said(&output);
+    assert!(!output.status.success(), "{words}");
+    assert_one_sentence(&words);
+    let (port, holder) = (homes[0].port(25).to_string(), daemons[0].pid().to_string());
+    assert!(words.contains(&port) && words.contains(&holder), "{words}");
 }
 
 #[test]
@@ -127,6 +160,74 @@ fn a_wiped_state_directory_costs_no_mail() {
         ledger.check(&home);
         ledger.fill(home.smtp(), 5, 2_000);
     }
+}
+
+/// Leg a alone holds acknowledged mail and is put aside; beside leg b, which missed it, no record is left. Whatever mark of a
+/// first start lies there too: nothing is made, removed or written over, and with leg a back everything is there.
+#[test]
+fn a_start_that_is_refused_leaves_everything_as_it_found_it() {
+    let home = Home::new();
+    let ledger = Ledger::of(ALICE);
+    {
+        let _daemon = home.start();
+        ledger.fill(home.smtp(), 5, 2_000);
+    }
+    let legs = home.legs();
+    let (aside_a, aside_b) = (
+        home.directory.path().join("aside-a"),
+        home.directory.path().join("aside-b"),
+    );
+    fs::rename(&legs[1], &aside_b).expect("our own file");
+    {
+        let _daemon = home.start();
+        ledger.fill(home.smtp(), 5, 2_000);
+    }
+    fs::rename(&legs[0], &aside_a).expect("our own file");
+    fs::rename(&aside_b, &legs[1]).expect("our own file");
+    wipe_state(&home);
+    let listed: String = legs
+        .iter()
+        .map(|leg| format!("{}\n", leg.display()))
+        .collect();
+    for mark in [
+        None,
+        Some(String::new()),
+        Some(listed.clone()),
+        Some(format!("{listed}formatting 7\n")),
+    ] {
+        if let Some(mark) = mark {
+            fs::write(home.state().join("creating"), mark).expect("our own file");
+        }
+        let before = there(&home);
+        let Err(words) = home.try_start() else {
+            panic!("a leg that missed mail served alone")
+        };
+        assert!(words.contains("bring it back"), "{words}");
+        assert_eq!(there(&home), before);
+    }
+    fs::rename(&aside_a, &legs[0]).expect("our own file");
+    let before = there(&home);
+    let _daemon = home.start();
+    ledger.check(&home);
+    assert!(
+        before
+            .iter()
+            .all(|(path, _, _)| path.ends_with("creating") || path.exists())
+    );
+}
+
+/// Every file of the state, with its size and when it was last written; the lock is every start's own.
+fn there(home: &Home) -> Vec<(std::path::PathBuf, u64, std::time::SystemTime)> {
+    let mut files: Vec<_> = files_below(&home.state())
+        .into_iter()
+        .filter(|path| !path.ends_with("lock"))
+        .map(|path| {
+            let meta = fs::metadata(&path).expect("there");
+            (path, meta.len(), meta.modified().expect("known"))
+        })
+        .collect();
+    files.sort();
+    files
 }
 
 /// The power goes right after the first start, and the removal of its mark never reached the disk: the mark is there

@@ -1,6 +1,7 @@
 //! The state partition is wiped: the record of a volume is made anew from its legs, or not at all.
 
 use device::DeviceIndex;
+use device::sim::{Halt, SimWorld};
 use volume::*;
 
 use crate::common::*;
@@ -126,4 +127,102 @@ fn a_new_volume_is_never_made_over_the_legs_of_another() {
     let bench = Bench::new(46, 2);
     wipe_state(&bench);
     assert!(create(&bench, 46).is_ok());
+}
+
+/// Two blank disks, and a first start whose power goes at device operation `boundary`; `None` when it was over by then.
+fn cut_short(boundary: u64) -> Option<Bench> {
+    let world = SimWorld::new(boundary);
+    let bench = Bench {
+        disks: vec![world.add_disk(LEG_BYTES), world.add_disk(LEG_BYTES)],
+        world,
+        witness: Default::default(),
+    };
+    bench.world.crash_at(boundary);
+    let (io, disks, witness) = (bench.world.io(), bench.disks.clone(), bench.witness.clone());
+    let made = bench
+        .world
+        .run(async move { Volume::create(&io, &disks, &settings(), &*witness, 47).await });
+    match made {
+        Err(Halt::PowerCut) => {
+            bench.world.crash();
+            Some(bench)
+        }
+        Ok(_) => None,
+        Err(halt) => panic!("at {boundary}: {halt:?}"),
+    }
+}
+
+#[test]
+fn a_first_start_cut_short_anywhere_is_made_again_over_its_own_remains() {
+    let mut cuts = 0;
+    for boundary in (1..).step_by(2) {
+        // until the first start ends before its power cut
+        let Some(bench) = cut_short(boundary) else {
+            break;
+        };
+        cuts += 1;
+        create(&bench, 47).unwrap_or_else(|refusal| panic!("cut at {boundary}: {refusal}"));
+        bench.append(&bench.open(), b"taken").expect("durable");
+    }
+    assert!(cuts > 10, "{cuts} cuts: that was no first start");
+}
+
+/// The mark of a first start allows its own bytes to be written over. A disk that was put in the place of one of them is not that.
+#[test]
+fn what_is_not_the_remains_of_a_first_start_is_never_formatted_over() {
+    let places = [
+        0,
+        96,
+        1 << 12,
+        64 << 10,
+        (64 << 10) + 4096,
+        256 << 10,
+        LEG_BYTES - (64 << 10),
+        LEG_BYTES - 4096,
+    ];
+    for at in places {
+        let bench = cut_short(30).expect("a first start takes more operations");
+        let before = bench.world.peek(bench.disks[1], at, 8);
+        let theirs: Vec<u8> = before.iter().map(|byte| byte ^ 0x55).collect();
+        bench.world.poke(bench.disks[1], at, &theirs);
+        let whole = |disk| bench.world.peek(disk, 0, LEG_BYTES as usize);
+        let both = [whole(bench.disks[0]), whole(bench.disks[1])];
+        let refusal = create(&bench, 47).expect_err("it holds eight bytes of somebody else");
+        assert!(!refusal.to_string().is_empty());
+        let after = [whole(bench.disks[0]), whole(bench.disks[1])];
+        assert!(both == after, "byte {at}: a refused start wrote");
+    }
+}
+
+/// Both ends of a leg were wiped; what lies between them can still be rescued.
+#[test]
+fn a_disk_whose_ends_alone_are_blank_is_not_blank() {
+    const BYTES: u64 = 64 << 20;
+    let bench = Bench::new(48, 2);
+    let samples: Vec<u64> = blank_samples(BYTES).collect();
+    assert_eq!(samples.first(), Some(&(4 << 20)), "where segments begin");
+    assert!(samples.len() > 10 && blank_samples(1 << 40).count() <= 256);
+    let disks = [bench.world.add_disk(BYTES), bench.world.add_disk(BYTES)];
+    bench.world.poke(disks[1], samples[3] + 17, b"mail");
+    let (io, settings) = (bench.world.io(), settings());
+    let blank = |disks: Vec<DeviceIndex>| {
+        let (io, settings) = (io.clone(), settings.clone());
+        bench
+            .world
+            .block_on(async move { Volume::check_blank(&io, &disks, &settings, 1).await })
+    };
+    assert!(blank(vec![disks[0]]).is_ok());
+    assert!(blank(disks.to_vec()).is_err());
+}
+
+/// Likewise a disk that cannot be read: that is not blank.
+#[test]
+fn a_disk_that_cannot_be_read_is_never_formatted_over() {
+    let bench = cut_short(30).expect("a first start takes more operations");
+    bench
+        .world
+        .with_disk(bench.disks[0], |disk| disk.mark_bad(16));
+    let before = bench.world.peek(bench.disks[0], 0, 1 << 20);
+    create(&bench, 47).expect_err("one block does not answer");
+    assert!(before == bench.world.peek(bench.disks[0], 0, 1 << 20));
 }

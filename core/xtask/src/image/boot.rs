@@ -12,12 +12,12 @@ use crate::{setup, shell};
 
 /// Port here (when it is free), port there.
 const FORWARDS: &[(u16, u16)] = &[
-    (2025, 25),
-    (2024, 24),
-    (2143, 143),
-    (2993, 993),
-    (2080, 80),
-    (2443, 443),
+    (3025, 25),
+    (3024, 24),
+    (3143, 143),
+    (3993, 993),
+    (3080, 80),
+    (3443, 443),
 ];
 
 /// What `cargo xtask boot` is told.
