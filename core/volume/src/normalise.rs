@@ -39,9 +39,15 @@ pub(crate) async fn prove_before(
     table: &Table,
     checkpoint: Lsn,
     evidence: &Evidence,
+    (tail, acknowledged): (&Union, &[Header]),
 ) -> Vec<(Of, u32)> {
+    // A leg that alone has something of the tail stays for now: what it has is copied first, and the look behind the opening
+    // finds it again.
+    let needed = |leg: LegIndex| has_alone(inner, tail, acknowledged, leg);
     for (leg, holds) in inner.legs_without_heads(&headed(table, checkpoint)).await {
-        inner.leave_behind(leg, holds, "it lacks segments that it should hold");
+        if !needed(leg) {
+            inner.leave_behind(leg, holds, "it lacks segments that it should hold");
+        }
     }
     let mut repairs = Vec::new();
     for &(id, holds) in &evidence.holds {
@@ -53,7 +59,8 @@ pub(crate) async fn prove_before(
         let Some(index) = index.filter(|_| holds < checkpoint) else {
             continue;
         };
-        if segments_of_interval(table, holds, checkpoint).len() > PROVED_AT_OPEN_MAX {
+        let segments = segments_of_interval(table, holds, checkpoint).len();
+        if segments > PROVED_AT_OPEN_MAX && !needed(LegIndex(index as u8)) {
             inner.leave_behind(
                 LegIndex(index as u8),
                 holds,
@@ -87,17 +94,7 @@ pub(crate) fn normalise(
         let Some(first) = acknowledged.iter().find(lacks) else {
             continue;
         };
-        let others = inner.legs_where(|other| other.serves());
-        let elsewhere = |header: &Header| {
-            let on = union.legs_with(header);
-            others
-                .iter()
-                .any(|(other, _)| *other != leg && on.contains(other))
-        };
-        let needed = acknowledged
-            .iter()
-            .any(|header| !lacks(&header) && !elsewhere(header));
-        if count > LACKING_AT_OPEN_MAX && !needed {
+        if count > LACKING_AT_OPEN_MAX && !has_alone(inner, union, acknowledged, leg) {
             let holds = evidence
                 .holds_of(inner, leg)
                 .min(Lsn(first.lsn.0.saturating_sub(1)));
@@ -112,6 +109,19 @@ pub(crate) fn normalise(
         !serving.iter().all(|(leg, _)| on.contains(leg))
     };
     acknowledged.iter().filter(lacked).map(place_of).collect()
+}
+
+/// Whether no other serving leg has one of these batches that `leg` has.
+fn has_alone(inner: &Inner, union: &Union, acknowledged: &[Header], leg: LegIndex) -> bool {
+    let others = inner.legs_where(|other| other.serves());
+    let only_here = |header: &Header| {
+        let on = union.legs_with(header);
+        let elsewhere = others
+            .iter()
+            .any(|(other, _)| *other != leg && on.contains(other));
+        on.contains(&leg) && !elsewhere
+    };
+    acknowledged.iter().any(only_here)
 }
 
 pub(crate) fn place_of(header: &Header) -> (Of, u32) {

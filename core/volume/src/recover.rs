@@ -118,7 +118,6 @@ pub(crate) async fn recover(
         ));
     }
     let checkpoint = superblock.checkpoint;
-    let mut repairs = prove_before(inner, &table, checkpoint, evidence).await;
     let known_acked = superblock.acked.max(superblock.table_lsn).max(checkpoint);
     let known_acked = known_acked.max(evidence.acked);
     let mut scan = Scan {
@@ -152,7 +151,12 @@ pub(crate) async fn recover(
     }
     let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
+    // As the log leaves it: what was given back after the table was written need not be on any leg.
+    let mut now = table.clone();
+    apply(&mut now, &accepted, accepted.len(), superblock);
     let known = accepted.partition_point(|header| header.lsn <= acked);
+    let tail = (&union, &accepted[..known]);
+    let mut repairs = prove_before(inner, &now, checkpoint, evidence, tail).await;
     repairs.extend(normalise(inner, &union, &accepted[..known], evidence));
     let serving = inner.legs_where(|leg| leg.serves());
     if serving.is_empty() {
