@@ -259,13 +259,14 @@ impl Inner {
         };
 
         let sync = projection.chain.borrow().newest;
+        let past_damage = projection.past_damage.borrow().clone();
         self.set_note(
             recovered_from,
             Note {
                 sync,
                 rebuild: false,
                 emptied: self.reclaim.emptied_by(applied),
-                past_damage: projection.past_damage.borrow().clone(),
+                past_damage,
             },
         )
         .await?;
