@@ -17,6 +17,7 @@ mod cores;
 mod daemon;
 mod events;
 mod listen;
+mod notes;
 mod notify;
 mod people;
 mod self_signed;

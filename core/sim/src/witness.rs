@@ -2,11 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use volume::{VolumeId, Witness, WitnessFault, WitnessRecord};
+use volume::{Position, VolumeId, Witness, WitnessFault, WitnessRecord};
 
 #[derive(Default)]
 pub struct SimWitness {
     record: RefCell<Option<WitnessRecord>>,
+    position: Cell<Option<Position>>,
     down: Cell<bool>,
 }
 
@@ -15,6 +16,7 @@ impl SimWitness {
     pub fn fork(other: &SimWitness) -> SimWitness {
         SimWitness {
             record: RefCell::new(other.record.borrow().clone()),
+            position: other.position.clone(),
             down: Cell::new(false),
         }
     }
@@ -64,7 +66,7 @@ impl Witness for SimWitness {
         if let Some(old) = &*record {
             // I2: neither ever decreases, and a new membership is a new epoch.
             assert!(
-                new.term >= old.term && new.epoch >= old.epoch,
+                new.term >= old.term && new.epoch >= old.epoch && new.opened >= old.opened,
                 "{old:?} became {new:?}"
             );
             assert!(
@@ -73,10 +75,30 @@ impl Witness for SimWitness {
             );
         }
         assert!(
+            new.opened <= new.term,
+            "a term was opened before it began: {new:?}"
+        );
+        assert!(
             !new.in_sync.is_empty(),
             "a volume without legs was recorded"
         );
         *record = Some(new.clone());
         Ok(())
+    }
+
+    fn position(&self, _volume: VolumeId) -> Result<Option<Position>, WitnessFault> {
+        self.answer()?;
+        Ok(self.position.get())
+    }
+
+    fn note(&self, _volume: VolumeId, position: Position) {
+        if self.down.get() {
+            return;
+        }
+        let before = self.position.replace(Some(position)).unwrap_or_default();
+        assert!(
+            position.seq >= before.seq && position.acked >= before.acked,
+            "{before:?} became {position:?}"
+        );
     }
 }

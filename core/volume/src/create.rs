@@ -52,6 +52,7 @@ pub(crate) async fn create(
         volume,
         epoch: superblock.epoch,
         term: superblock.term,
+        opened: 0,
         in_sync: superblock.members.iter().map(|member| member.id).collect(),
     };
     match witness.replace(None, &record) {

@@ -59,9 +59,12 @@ pub mod limits;
 mod marks;
 mod membership;
 mod mirror;
+mod normalise;
 mod open;
 pub mod orphan;
 mod pool;
+mod position;
+mod prove;
 mod read;
 mod reclaim;
 mod recover;
@@ -73,6 +76,7 @@ mod segment_bytes;
 mod stream;
 mod superblock;
 mod takeover;
+mod trust;
 mod types;
 mod walk;
 
@@ -400,6 +404,7 @@ impl Volume {
     /// without it they copy pages as they are. `None`: the page holds nothing, or is about to be written.
     pub fn set_page_checks(&self, check_of: Rc<dyn Fn(u64) -> Option<u64>>) {
         *self.inner.page_checks.borrow_mut() = Some(check_of);
+        self.inner.look_at_unsure_arenas();
     }
 
     /// A handle for the index thread: reads a page, verifies `check` (`page_check`), tries the other legs, and notes a

@@ -1,9 +1,10 @@
 //! Where the log ends (storage.md B5).
 //!
-//! One leg is read from the checkpoint on; the others from the last acknowledged batch on, or as far back when the first
-//! leg has holes. The accepted log is the longest unbroken chain over the *union* of what the legs hold. A batch that
-//! is missing at or below the highest acknowledged number ever seen is damage, never the end (I6); beyond that it is
-//! the torn tail. Then the legs are made identical again.
+//! Every leg is read from the checkpoint on, and one that holds less by its own word from there. The accepted log is the
+//! longest unbroken chain over the *union* of what the legs hold. A batch that is missing at or below the highest
+//! acknowledged number ever seen is damage, never the end (I6); beyond that it is the torn tail. Then the legs are made
+//! identical again: a batch that any of them lacks is written back, and a leg that lacks more than rot explains is not
+//! believed any further (`trust`).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -14,6 +15,7 @@ use device::DeviceIndex;
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
+use crate::normalise::{Evidence, normalise, place_of, prove_before};
 use crate::scan::{Scan, Union};
 use crate::segment::{State, Table};
 use crate::stream::Of;
@@ -96,6 +98,7 @@ async fn read_table(inner: &Rc<Inner>, superblock: &Superblock) -> Result<Table,
 pub(crate) async fn recover(
     inner: &Rc<Inner>,
     superblock: &Superblock,
+    evidence: &Evidence,
 ) -> Result<Recovered, OpenRefusal> {
     let mut table = read_table(inner, superblock).await?;
     for claim in &superblock.claims {
@@ -105,35 +108,30 @@ pub(crate) async fn recover(
         });
     }
     table.derive();
-    let serving = inner.legs_where(|leg| leg.serves());
+    if let Some(row) = table
+        .rows
+        .iter()
+        .find(|row| row.used_blocks > inner.plan.segment_blocks())
+    {
+        return misfit(format!(
+            "the segment table does not fit the volume: {row:?}"
+        ));
+    }
     let checkpoint = superblock.checkpoint;
     let known_acked = superblock.acked.max(superblock.table_lsn).max(checkpoint);
-
+    let known_acked = known_acked.max(evidence.acked);
     let mut scan = Scan {
         inner,
         superblock,
         work: first_work(&table, checkpoint),
         union: Union::default(),
     };
-    let (first, rest) = serving
-        .split_first()
-        .expect("open made sure that a leg serves");
-    let seen = |scan: &mut Scan<'_>| {
-        scan.union.forget_unfinished(superblock.table_lsn);
-        scan.union.acked_seen().max(known_acked)
-    };
-    scan.read_leg(*first, &table, Lsn(0)).await;
-    let mut acked = seen(&mut scan);
-    // I6: everything up to `acked` must be there; where the first leg has a hole the others are read as far back.
-    let from = if scan.union.lacks(checkpoint, acked) {
-        checkpoint
-    } else {
-        acked
-    };
-    for leg in rest {
-        scan.read_leg(*leg, &table, from).await;
-    }
-    acked = seen(&mut scan);
+    scan.read_all(&inner.legs_where(|leg| leg.serves()), &table)
+        .await;
+    let mut acked = scan
+        .union
+        .forget_unfinished(superblock.table_lsn, evidence.opened)
+        .max(known_acked);
     if scan.union.lacks(checkpoint, acked) {
         // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
         let free = (0..inner.plan.segment_count)
@@ -143,15 +141,34 @@ pub(crate) async fn recover(
             segment,
             generation: table.row(segment).generation,
         }));
-        for leg in &serving {
-            scan.read_leg(*leg, &table, checkpoint).await;
-        }
-        acked = seen(&mut scan);
+        scan.union = Union::default();
+        scan.read_all(&inner.legs_where(|leg| leg.serves()), &table)
+            .await;
+        acked = scan
+            .union
+            .forget_unfinished(superblock.table_lsn, evidence.opened)
+            .max(known_acked);
     }
     let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
-    let mut repairs = acknowledged_to_repair(&union, &accepted, acked, first.0);
-
+    // As the log leaves it: what was given back after the table was written need not be on any leg.
+    let mut now = table.clone();
+    apply(&mut now, &accepted, accepted.len(), superblock);
+    let known = accepted.partition_point(|header| header.lsn <= acked);
+    let tail = (&union, &accepted[..known]);
+    let mut repairs = prove_before(inner, &now, checkpoint, evidence, tail).await;
+    repairs.extend(normalise(inner, &union, &accepted[..known], evidence));
+    let serving = inner.legs_where(|leg| leg.serves());
+    if serving.is_empty() {
+        return misfit(format!("no leg of volume {} answers", inner.id));
+    }
+    // What only a leg has that is not believed any more was never acknowledged.
+    let on_some = |header: &Header| {
+        let on = union.legs_with(header);
+        serving.iter().any(|(leg, _)| on.contains(leg))
+    };
+    let gone = accepted[known..].iter().position(|header| !on_some(header));
+    accepted.truncate(gone.map_or(accepted.len(), |gone| known + gone));
     let mut pivot = first_incomplete(&union, &accepted, acked, &serving);
     let is_own = |header: &Header| header.kind != Kind::Store;
     let mut again = Vec::new();
@@ -338,29 +355,6 @@ fn longest_chain(
         lsn = lsn.next();
     }
     (accepted, damaged)
-}
-
-/// Places of acknowledged batches that the first leg lacks: they go back where they were. What other legs lack of them
-/// is rot, found by reads and scrub.
-fn acknowledged_to_repair(
-    union: &Union,
-    accepted: &[Header],
-    acked: Lsn,
-    first: LegIndex,
-) -> Vec<(Of, u32)> {
-    let known = accepted.iter().take_while(|header| header.lsn <= acked);
-    let lacking = known.filter(|header| !union.legs_with(header).contains(&first));
-    lacking.map(place_of).collect()
-}
-
-fn place_of(header: &Header) -> (Of, u32) {
-    (
-        Of {
-            segment: header.segment,
-            generation: header.generation,
-        },
-        header.block,
-    )
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg or

@@ -356,6 +356,15 @@ impl Medium {
         self.bad.clear();
     }
 
+    /// The disk ends after `bytes` from now on, as a file or a LUN that was made smaller. Call it between two runs: a device
+    /// under the code's feet keeps the size it was opened with.
+    pub fn cut_short(&mut self, bytes: u64) {
+        self.image.cut_short(bytes);
+        let blocks = self.image.blocks();
+        self.cache.retain(|&block, _| block < blocks);
+        self.bad.retain(|&block| block < blocks);
+    }
+
     /// Reads of this block fail until it is rewritten.
     pub fn mark_bad(&mut self, block: u64) {
         assert!(block < self.image.blocks());
