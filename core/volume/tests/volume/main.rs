@@ -9,3 +9,4 @@ mod full;
 mod rot;
 mod torture;
 mod trust;
+mod unfit;

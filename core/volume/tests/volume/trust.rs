@@ -1,10 +1,9 @@
 //! A leg's word about itself is evidence and no more: legs put back to an older state, between two runs and under the volume's
-//! feet; legs that lost writes they called durable; legs cut short, moved and copied; superblocks of which one copy is left.
+//! feet; legs that lost writes they called durable; superblocks of which one copy is left.
 
 use crate::accidents::{assert_legs_equal, at, medium, state, wait_in_sync};
 use crate::common::*;
 use device::DeviceIndex;
-use device::sim::Faults;
 use volume::*;
 
 const RINGS: [u64; 4] = [
@@ -16,7 +15,7 @@ const RINGS: [u64; 4] = [
 const RING_BYTES: usize = 16 * 4096;
 
 /// Appends letters `from..to` and answers where they lie.
-fn write(bench: &Bench, volume: &Volume, from: usize, to: usize) -> Vec<BatchAddress> {
+pub fn write(bench: &Bench, volume: &Volume, from: usize, to: usize) -> Vec<BatchAddress> {
     let letters = from..to;
     letters
         .map(|number| {
@@ -27,7 +26,7 @@ fn write(bench: &Bench, volume: &Volume, from: usize, to: usize) -> Vec<BatchAdd
         .collect()
 }
 
-fn letters(to: usize) -> Vec<Vec<u8>> {
+pub fn letters(to: usize) -> Vec<Vec<u8>> {
     (0..to).map(|number| letter(number, 9_000)).collect()
 }
 
@@ -45,12 +44,12 @@ fn close(bench: &Bench, volume: Volume) {
     bench.world.crash();
 }
 
-fn crash(bench: &Bench, volume: Volume) {
+pub fn crash(bench: &Bench, volume: Volume) {
     drop(volume);
     bench.world.crash();
 }
 
-fn attach(bench: &Bench, volume: &Volume, disk: DeviceIndex) {
+pub fn attach(bench: &Bench, volume: &Volume, disk: DeviceIndex) {
     bench
         .world
         .block_on(volume.attach(disk))
@@ -58,7 +57,7 @@ fn attach(bench: &Bench, volume: &Volume, disk: DeviceIndex) {
 }
 
 /// The disk comes back as it was at `old`, the other one is lost: what was written to the rings since is gone as well.
-fn refusal_of(bench: &Bench, disk: usize) -> String {
+pub fn refusal_of(bench: &Bench, disk: usize) -> String {
     let refused = bench.try_open(&bench.disks[disk..=disk]);
     refused.err().expect("refused").to_string()
 }
@@ -462,7 +461,7 @@ fn one_copy_left_of_the_newest_superblock_costs_nothing() {
     }
 }
 
-fn rings_of(bench: &Bench, disk: DeviceIndex) -> [Vec<u8>; 4] {
+pub fn rings_of(bench: &Bench, disk: DeviceIndex) -> [Vec<u8>; 4] {
     RINGS.map(|ring| bench.world.peek(disk, ring, RING_BYTES))
 }
 
@@ -483,140 +482,6 @@ fn spoil_newest(bench: &Bench, disk: DeviceIndex, before: &[Vec<u8>; 4], keep: u
                 .flip_bit(disk, ring + newest.start as u64 + 200, 0);
         }
     }
-}
-
-/// Finding E4: a leg shorter than the volume is left out by name, at open and at return; nothing panics.
-#[test]
-fn a_leg_cut_short_is_left_out_by_name() {
-    for short in [LEG_BYTES / 2, LEG_BYTES - (256 << 10), 512 << 10] {
-        let bench = Bench::new(360, 2);
-        let volume = bench.open();
-        write(&bench, &volume, 0, 60);
-        crash(&bench, volume);
-        bench.world.cut_short(bench.disks[1], short);
-        let volume = bench.open();
-        assert_eq!(state(&volume, 1), LegState::Stale);
-        let left_out = volume.open_report().left_out.join("; ");
-        assert!(
-            left_out.contains("device sim-1 is shorter than its leg"),
-            "{left_out}"
-        );
-        let refusal = bench.world.block_on(volume.attach(bench.disks[1]));
-        let refusal = refusal.expect_err("still short").to_string();
-        assert!(refusal.contains("shorter"), "{refusal}");
-        write(&bench, &volume, 60, 120);
-        assert_eq!(bench.payloads(&volume), letters(120));
-        crash(&bench, volume);
-        // Alone it is no leg to start from.
-        assert!(refusal_of(&bench, 1).contains("shorter"));
-    }
-}
-
-/// Finding E11: one leg on another device keeps nobody from starting.
-#[test]
-fn a_leg_on_another_device_is_left_out_by_name() {
-    let bench = Bench::new(361, 2);
-    let volume = bench.open();
-    write(&bench, &volume, 0, 10);
-    crash(&bench, volume);
-    let moved = bench.world.add_disk(LEG_BYTES);
-    let content = medium(&bench, 1);
-    bench.world.restore(moved, &content);
-    bench.world.remove(bench.disks[1]);
-    let volume = bench
-        .try_open(&[bench.disks[0], moved])
-        .expect("the other leg is enough");
-    assert_eq!(state(&volume, 1), LegState::Stale);
-    let left_out = volume.open_report().left_out.join("; ");
-    assert!(
-        left_out.contains("now lies on another device (sim-2)"),
-        "{left_out}"
-    );
-    bench.append(&volume, b"mail goes on").expect("durable");
-    crash(&bench, volume);
-    // It is the only one here: then the start is refused, with the same sentence.
-    let refused = bench.try_open(&[moved]).err().expect("refused").to_string();
-    assert!(
-        refused.contains("stale legs never serve") && refused.contains("another device"),
-        "{refused}"
-    );
-    // Original and copy together: the original is the leg.
-    bench.world.insert(bench.disks[1]);
-    let volume = bench
-        .try_open(&[moved, bench.disks[1], bench.disks[0]])
-        .expect("opens");
-    let report = volume.open_report().left_out.join("; ");
-    assert!(
-        report.contains("(sim-2)") && report.contains("sim-1 is stale"),
-        "{report}"
-    );
-}
-
-/// A repair that does not hold: the leg is known to lack a batch, so it does not count any more.
-#[test]
-fn a_leg_on_which_a_repair_does_not_hold_leaves() {
-    for weak in 0..2 {
-        let bench = Bench::new(362, 2);
-        let volume = bench.open();
-        let addresses = write(&bench, &volume, 0, 10);
-        crash(&bench, volume);
-        bench
-            .world
-            .flip_bit(bench.disks[weak], at(&addresses[5]) + 5_000, 0);
-        // Its tail can be read, and nothing it is told to write is there afterwards.
-        bench.world.set_faults(
-            bench.disks[weak],
-            Faults {
-                lost_write: 1.0,
-                ..Faults::default()
-            },
-        );
-        let volume = bench.open();
-        let leg = volume.legs()[weak].clone();
-        assert_eq!(leg.state, LegState::Stale, "{leg:?}");
-        assert!(leg.stale_since < Some(addresses[5].lsn), "{leg:?}");
-        bench.world.set_faults(bench.disks[weak], Faults::default());
-        attach(&bench, &volume, bench.disks[weak]);
-        wait_in_sync(&bench, &volume);
-        assert_legs_equal(&bench, &volume);
-    }
-}
-
-/// Finding E13: the witness counts one leg; until its superblocks say so, nothing is acknowledged for that set.
-#[test]
-fn nothing_is_acknowledged_before_the_survivors_superblocks_say_who_counts() {
-    let bench = Bench::new(363, 2);
-    let volume = bench.open();
-    bench.append(&volume, b"on both").expect("durable");
-    let slow = Faults {
-        stall: 1.0,
-        stall_us: 400_000,
-        ..Faults::default()
-    };
-    bench.world.remove(bench.disks[1]);
-    let waiting = append(volume.clone(), b"on one".to_vec());
-    let (done, answer) = base::host::oneshot();
-    let host = bench.world.io().host;
-    host.spawn(Box::pin(async move { done.send(waiting.await) }));
-    // Batches are quick, superblocks take their time.
-    bench.world.run_for_us(200).expect("time goes by");
-    bench.world.set_faults(bench.disks[0], slow);
-    let rings = rings_of(&bench, bench.disks[0]);
-    bench
-        .world
-        .block_on(answer)
-        .expect("sent")
-        .expect("one copy is acknowledged");
-    let now = rings_of(&bench, bench.disks[0]);
-    let written = rings
-        .iter()
-        .zip(&now)
-        .filter(|(before, now)| before != now)
-        .count();
-    assert!(
-        written >= 3,
-        "acknowledged with {written} of four superblock copies"
-    );
 }
 
 /// Found by `sim --seed 33`: a leg made anew does not have what lay in segments that were given back before it came; the table of
