@@ -1,6 +1,7 @@
 //! New mail comes to lie in mailboxes: one body, one entry of the log for each recipient, one durable step.
 
 use mail::Uid;
+use store::Purpose;
 
 use crate::inner::Inner;
 use crate::limits::{MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
@@ -17,7 +18,8 @@ impl Mailboxes {
         if recipients_count > RECIPIENTS_MAX {
             return vec![Err(MailboxFault::TooMany("recipients")); recipients_count];
         }
-        if let Err(fault) = self.inner.room().await {
+        let rows = recipients_count as u64 * DELIVERY_ROWS;
+        if let Err(fault) = self.inner.room_for(Purpose::Keep, true, rows).await {
             return vec![Err(fault); recipients_count];
         }
         let (routes, mut hold) = self.route_all(&delivery.recipients).await;
@@ -229,5 +231,7 @@ impl Inner {
     }
 }
 
+/// Rows that one delivery changes: the chunk, the head, the bytes used.
+const DELIVERY_ROWS: u64 = 3;
 /// A caller waits for at most so many checkpoints before it is told to come again.
 const CHECKPOINTS_AWAITED: usize = 3;

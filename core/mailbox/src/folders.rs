@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mail::UidValidity;
+use store::Purpose;
 
 use crate::deliver::Standing;
 use crate::directory::account_lock;
@@ -13,6 +14,7 @@ use crate::load::{Depth, Hold};
 use crate::name::{self, INBOX};
 use crate::record::Entry;
 use crate::row::AccountRow;
+use crate::space::DIRECTORY_ROWS;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
 
 /// Stands for a name that is only the parent of others.
@@ -63,6 +65,9 @@ impl Mailboxes {
     ) -> Result<MailboxId, MailboxFault> {
         let name = name::parse(name)?;
         self.inner.room().await?;
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let mut entries = Vec::new();
@@ -86,6 +91,9 @@ impl Mailboxes {
         if name == INBOX {
             return Err(MailboxFault::Refused("INBOX cannot be deleted"));
         }
+        self.inner
+            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.hold_live_account(account).await?;
         let Some(mailbox) = self.inner.folder(account, &name)? else {
@@ -138,6 +146,9 @@ impl Mailboxes {
                 "a mailbox cannot be moved below itself",
             ));
         }
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         if from == INBOX {
@@ -227,6 +238,9 @@ impl Mailboxes {
         subscribed: bool,
     ) -> Result<(), MailboxFault> {
         let name = name::parse(name)?;
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let (known, count) = self.with_account(account, |row| {

@@ -3,6 +3,7 @@
 mod accidents;
 mod cost;
 mod folders;
+mod full;
 mod letters;
 mod swarm;
 

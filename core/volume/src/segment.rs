@@ -166,7 +166,7 @@ impl Table {
             Purpose::Own => KEPT_FOR_OPENING,
         };
         let only_own = self.open.is_some_and(|open| !self.row(open).holds_store);
-        let spare = self.claimed.len() + self.free;
+        let spare = self.spare();
         let usable_blocks = match purpose {
             Purpose::Own => segment_blocks,
             _ if spare >= kept_back => segment_blocks,
@@ -189,9 +189,9 @@ impl Table {
             .any(|&s| self.row(s).state == State::Sealed && !self.row(s).holds_store)
     }
 
-    /// Free and claimed segments, the reserve not counted.
-    pub fn room_segments(&self) -> usize {
-        (self.claimed.len() + self.free).saturating_sub(self.reserve())
+    /// Free and claimed segments.
+    pub fn spare(&self) -> usize {
+        self.claimed.len() + self.free
     }
 
     /// Takes the next place for a batch. `usable` says whether a claimed segment may be opened.
@@ -302,14 +302,17 @@ impl Table {
         generation
     }
 
-    /// Turns a free segment into the next one of the arena.
+    /// Turns a free segment into the next one of the arena; where all are claimed ahead, the claimed one that would be used last.
     pub fn grow_arena(
         &mut self,
         recorded: Lsn,
         acked: Lsn,
     ) -> Option<(SegmentIndex, Generation, u32)> {
-        let (segment, generation) = self.claim(recorded, acked)?;
-        self.claimed.pop_back();
+        if self.claim(recorded, acked).is_none() && self.claimed.len() < 2 {
+            return None;
+        }
+        let segment = self.claimed.pop_back()?;
+        let generation = self.row(segment).generation;
         let ordinal = self.arena.len() as u32;
         self.row_mut(segment).state = State::Arena { ordinal };
         self.arena.push(segment);

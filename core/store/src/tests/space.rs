@@ -124,13 +124,16 @@ fn filled_to_the_brim(seed: u64, content: impl Fn(u64) -> Bytes) -> Rig {
             kind: TAKE, // of a key that nobody has
             payload: noise(1, 100_000),
         };
-        let group = || Group {
-            bodies: vec![],
-            records: vec![filler.clone()],
-        };
         let mut fillers = 0;
-        while shelf.append(group()).await.is_ok() {
-            fillers += 1;
+        for purpose in [Purpose::Keep, Purpose::Delete] {
+            let group = || Group {
+                records: vec![filler.clone()],
+                purpose,
+                ..Group::default()
+            };
+            while shelf.append(group()).await.is_ok() {
+                fillers += 1;
+            }
         }
         assert!(key > 50 && fillers > 10, "{key}, {fillers}");
     });
