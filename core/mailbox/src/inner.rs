@@ -56,6 +56,8 @@ pub struct Inner {
     pub reclaiming: Cell<bool>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
+    /// Walks of all chunk rows, for tests of what reclaim costs at rest.
+    pub marks: Cell<u64>,
 }
 
 impl Inner {

@@ -54,6 +54,7 @@ impl Mailboxes {
             pass: RefCell::new(None),
             reclaiming: Cell::new(false),
             rows_read: Cell::new(0),
+            marks: Cell::new(0),
         };
         let mailboxes = Mailboxes {
             inner: Rc::new(inner),

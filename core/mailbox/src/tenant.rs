@@ -108,6 +108,7 @@ impl Tenant for Mailboxes {
 
 impl Inner {
     async fn mark(&self, segments: &[SegmentIndex]) -> Result<Vec<BodyRef>, MailboxFault> {
+        self.marks.set(self.marks.get() + 1);
         let mut pass = Pass::new(segments);
         // COPYs under way are seen here, later ones by `note_placed`.
         for (mailbox, uid, body) in self.placing.borrow().values().flatten() {

@@ -5,6 +5,7 @@ mod cost;
 mod folders;
 mod full;
 mod letters;
+mod rest;
 mod swarm;
 
 use std::cell::RefCell;
