@@ -4,9 +4,9 @@ use base::host::sleep_us;
 
 use super::*;
 
-const LARGE: u64 = 260;
+const LARGE: u64 = 220;
 const SHORT: u64 = 40;
-const COPIES: u64 = 120;
+const COPIES: u64 = 300;
 
 fn letter(number: u64, bytes: usize, account: AccountId) -> Delivery {
     let raw = raw(number, bytes);
@@ -39,6 +39,8 @@ async fn shelve(mailboxes: &Mailboxes) -> (AccountId, MailboxId) {
         mailboxes.copy(inbox, &short, archive).await.unwrap();
     }
     mailboxes.checkpoint().await.unwrap();
+    let room = mailboxes.store().volume().room();
+    assert!(room.spare_segments * 2 < room.segments, "reclaim is idle: {room:?}");
     (ada, inbox)
 }
 
