@@ -221,7 +221,14 @@ impl Inner {
     }
 
     fn open_rest_bytes(&self) -> u64 {
-        self.volume.room().open_blocks * PAGE_BYTES as u64
+        let room = self.volume.room();
+        // At the bottom the volume keeps a part of it for its own records.
+        let kept = if room.spare_segments < volume::limits::KEPT_FROM_RECLAIM {
+            room.segment_pages / u64::from(volume::limits::OPEN_KEPT_SHARE)
+        } else {
+            0
+        };
+        room.open_blocks.saturating_sub(kept) * PAGE_BYTES as u64
     }
 
     /// Whether reclaim may go on and write so much: into another segment, or at least into the open one.

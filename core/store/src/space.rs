@@ -92,7 +92,7 @@ impl Space {
             Purpose::Reclaim => return true,
             // Half of a segment is theirs in any case: each opening begins one, and what they let die is what reclaim lives on.
             Purpose::Delete if room.open_blocks * 2 > room.segment_pages => {
-                volume::limits::KEPT_FROM_RECLAIM - 1 + growth
+                volume::limits::KEPT_FROM_CHECKPOINT - 1 + growth
             }
             Purpose::Delete => KEPT_FROM_DELETES + growth.saturating_sub(RESERVE_ARENA_SEGMENTS),
             Purpose::Keep if wanted.has_bodies => self.kept_from_bodies(&room) + growth,

@@ -40,7 +40,10 @@ async fn shelve(mailboxes: &Mailboxes) -> (AccountId, MailboxId) {
     }
     mailboxes.checkpoint().await.unwrap();
     let room = mailboxes.store().volume().room();
-    assert!(room.spare_segments * 2 < room.segments, "reclaim is idle: {room:?}");
+    assert!(
+        room.spare_segments * 2 < room.segments,
+        "reclaim is idle: {room:?}"
+    );
     (ada, inbox)
 }
 

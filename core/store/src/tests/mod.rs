@@ -260,29 +260,36 @@ impl Shelf {
 
     /// Where the projection is owed more than fits, a checkpoint makes room for `group`.
     async fn append_or_checkpoint(&self, group: Group) -> Result<Committed, StoreFault> {
-        match self.append(group.clone()).await {
-            Err(StoreFault::Full) if self.store.owes_much() => {
-                self.checkpoint().await?;
-                self.append(group).await
+        for _ in 0..5 {
+            match self.append(group.clone()).await {
+                Err(StoreFault::Full) if self.store.owes_much() => self.checkpoint().await?,
+                Err(StoreFault::Full) if group.purpose == Purpose::Delete => {}
+                done => return done,
             }
-            Err(StoreFault::Full) if group.purpose == Purpose::Delete => {
-                for _ in 0..4 {
-                    self.checkpoint().await?;
-                    self.store.reclaim(self).await?;
-                }
-                self.append(group).await
+            if let Ok(committed) = self.append(group.clone()).await {
+                return Ok(committed);
             }
-            done => done,
+            if group.purpose == Purpose::Delete {
+                self.store.reclaim(self).await?;
+            }
         }
+        Err(StoreFault::Full)
     }
 
     pub async fn take(&self, key: u64) -> Result<Committed, StoreFault> {
-        let records = vec![Record {
+        self.take_all(&[key]).await
+    }
+
+    pub async fn take_all(&self, keys: &[u64]) -> Result<Committed, StoreFault> {
+        let record = |key: &u64| Record {
             kind: TAKE,
             payload: Bytes::copy_from_slice(&key.to_le_bytes()),
-        }];
-        if let Some(body) = self.state.borrow().bodies.get(&key) {
-            self.store.note_dead(body);
+        };
+        let records = keys.iter().map(record).collect();
+        for key in keys {
+            if let Some(body) = self.state.borrow().bodies.get(key) {
+                self.store.note_dead(body);
+            }
         }
         self.append_or_checkpoint(Group {
             records,
