@@ -3,7 +3,10 @@
 //! The rows are collected in one turn: they are exactly f(log up to the last group applied). Mail goes on beside the write. A
 //! checkpoint that fails loses nothing: what it held is still dirty, and the log has it.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
+use std::task::Poll;
 
 use base::host::sleep_us;
 use store::{Change, Lsn};
@@ -138,6 +141,7 @@ impl Inner {
             || since.bytes >= self.settings.checkpoint_bytes
             || waited_us >= self.settings.checkpoint_us
             || self.state.borrow().is_behind(2)
+            || self.store.owes_much()
     }
 }
 
@@ -196,6 +200,9 @@ async fn reclaims(mailboxes: Weak<Inner>) {
             return;
         };
         let applied = inner.state.borrow().applied;
+        if inner.hurried.get() {
+            inner.make_room().await;
+        }
         let freed_count = if inner.is_filling() {
             Mailboxes {
                 inner: inner.clone(),
@@ -217,18 +224,33 @@ async fn reclaims(mailboxes: Weak<Inner>) {
         } else {
             Rest::UntilWork
         };
-        let pause =
-            matches!(rest, Rest::UntilWork).then(|| sleep_us(&*inner.io.host, RECLAIM_STEP_US));
-        take(rest, inner).await;
-        if let Some(pause) = pause {
-            pause.await;
+        if inner.hurried.get() {
+            continue;
         }
+        let (host, hurry) = (inner.io.host.clone(), inner.hurry.wait());
+        let rested = async {
+            let pause = matches!(rest, Rest::UntilWork).then_some(RECLAIM_STEP_US);
+            take(rest, inner).await;
+            if let Some(us) = pause {
+                sleep_us(&*host, us).await;
+            }
+        };
+        first_of(rested, hurry).await;
     }
 }
 
 enum Rest {
     UntilWork,
     For(u64),
+}
+
+async fn first_of(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    let (mut one, mut other) = (pin!(one), pin!(other));
+    poll_fn(|context| match one.as_mut().poll(context) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => other.as_mut().poll(context),
+    })
+    .await;
 }
 
 /// Rests without keeping the mailboxes alive.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mail::{Uid, UidValidity};
+use store::Purpose;
 
 use crate::deliver::Standing;
 use crate::limits::{GROUP_MESSAGE_BYTES_MAX, UIDS_PER_RECORD_MAX};
@@ -98,7 +99,7 @@ impl Mailboxes {
         to: MailboxId,
         keep: Keep,
     ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
-        self.inner.room().await?;
+        self.inner.room_for(Purpose::Keep, false, 1).await?;
         let lowest = left.first().copied().unwrap_or(Uid(u32::MAX));
         let mut hold = loop {
             let mut hold = self.inner.hold_mailbox(from, Depth::From(lowest)).await?;

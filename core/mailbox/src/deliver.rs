@@ -2,6 +2,7 @@
 
 use mail::Uid;
 use mail::flags::KEYWORDS_MAX;
+use store::Purpose;
 
 use crate::inner::Inner;
 use crate::limits::{MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
@@ -18,7 +19,8 @@ impl Mailboxes {
         if recipients_count > RECIPIENTS_MAX {
             return vec![Err(MailboxFault::TooMany("recipients")); recipients_count];
         }
-        if let Err(fault) = self.inner.room().await {
+        let rows = recipients_count as u64 * DELIVERY_ROWS;
+        if let Err(fault) = self.inner.room_for(Purpose::Keep, true, rows).await {
             return vec![Err(fault); recipients_count];
         }
         let (routes, mut hold) = self.route_all(&delivery.recipients).await;
@@ -237,5 +239,7 @@ impl Inner {
     }
 }
 
+/// Rows that one delivery changes: the chunk, the head, the bytes used.
+const DELIVERY_ROWS: u64 = 3;
 /// A caller waits for at most so many checkpoints before it is told to come again.
 const CHECKPOINTS_AWAITED: usize = 3;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use mail::{Address, UidValidity, spelling};
+use store::Purpose;
 
 use crate::inner::{broken, unavailable};
 use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, PASSWORD_HASH_BYTES_MAX};
@@ -12,6 +13,7 @@ use crate::load::Hold;
 use crate::name::INBOX;
 use crate::record::Entry;
 use crate::row;
+use crate::space::{ACCOUNT_ROWS, DIRECTORY_ROWS};
 use crate::{Account, AccountId, MailboxFault, MailboxId, Mailboxes, SpecialUse};
 
 /// What a new account finds, all of it subscribed.
@@ -32,6 +34,9 @@ impl Mailboxes {
         if Address::from_parts("postmaster", &domain).is_none() || domain.contains('@') {
             return Err(MailboxFault::Refused("that is not a domain name"));
         }
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
         {
             let state = self.inner.state.borrow();
@@ -54,6 +59,9 @@ impl Mailboxes {
 
     /// Refused while accounts remain in it.
     pub async fn remove_domain(&self, domain: &str) -> Result<(), MailboxFault> {
+        self.inner
+            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
         let domain = {
             let state = self.inner.state.borrow();
@@ -99,7 +107,9 @@ impl Mailboxes {
         quota_bytes: u64,
     ) -> Result<AccountId, MailboxFault> {
         check_password_hash(password_hash)?;
-        self.inner.room().await?;
+        self.inner
+            .room_for(Purpose::Keep, false, ACCOUNT_ROWS)
+            .await?;
         let domain = {
             let state = self.inner.state.borrow();
             let ours = state.domain(address.domain()).map(|(domain, _)| domain);
@@ -161,6 +171,9 @@ impl Mailboxes {
 
     /// Removes the account and all its mail.
     pub async fn remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
+        self.inner
+            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.inner.hold_account(account).await?;
         let mailbox_next = {
@@ -192,6 +205,9 @@ impl Mailboxes {
         password_hash: &str,
     ) -> Result<(), MailboxFault> {
         check_password_hash(password_hash)?;
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let entry = Entry::AccountPassword {
@@ -208,6 +224,9 @@ impl Mailboxes {
         account: AccountId,
         quota_bytes: u64,
     ) -> Result<(), MailboxFault> {
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         self.inner

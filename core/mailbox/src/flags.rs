@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use mail::flags::KEYWORDS_MAX;
 use mail::{Flags, ModSeq, SystemFlags, Uid};
+use store::Purpose;
 
-use crate::limits::UIDS_PER_RECORD_MAX;
 use crate::load::Depth;
 use crate::record::Entry;
+use crate::space::rows_of_part;
 use crate::state::MailboxEntry;
 use crate::{FlagChange, Flagged, MailboxFault, MailboxId, Mailboxes, Message};
 
@@ -39,9 +40,17 @@ impl Mailboxes {
         if flags.keywords.len() > KEYWORDS_MAX {
             return Err(TOO_MANY_KEYWORDS);
         }
+        let deletes = change != FlagChange::Remove && flags.system.contains(SystemFlags::DELETED);
+        let purpose = if deletes {
+            Purpose::Delete
+        } else {
+            Purpose::Keep
+        };
         let mut answer = Vec::new();
-        for uids in in_parts(uids) {
-            self.inner.room().await?;
+        for uids in self.inner.in_parts(uids) {
+            self.inner
+                .room_for(purpose, false, rows_of_part(&uids))
+                .await?;
             let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
             let _kept = self.inner.pin(mailbox);
             let (entry, before) = {
@@ -112,8 +121,10 @@ impl Mailboxes {
         uids: &[Uid],
     ) -> Result<Vec<Uid>, MailboxFault> {
         let mut answer = Vec::new();
-        for uids in in_parts(uids) {
-            self.inner.room().await?;
+        for uids in self.inner.in_parts(uids) {
+            self.inner
+                .room_for(Purpose::Delete, false, rows_of_part(&uids))
+                .await?;
             let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
             let _kept = self.inner.pin(mailbox);
             let (entry, asked) = {
@@ -208,14 +219,4 @@ impl Before {
         });
         flagged.collect()
     }
-}
-
-/// Ascending, without repetition, in pieces that fit one record each.
-fn in_parts(uids: &[Uid]) -> Vec<Vec<Uid>> {
-    let mut uids = uids.to_vec();
-    uids.sort_unstable();
-    uids.dedup();
-    uids.chunks(UIDS_PER_RECORD_MAX)
-        .map(<[Uid]>::to_vec)
-        .collect()
 }

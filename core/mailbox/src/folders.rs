@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mail::UidValidity;
+use store::Purpose;
 
 use crate::deliver::Standing;
 use crate::directory::account_lock;
@@ -13,6 +14,7 @@ use crate::load::{Depth, Hold};
 use crate::name::{self, INBOX};
 use crate::record::Entry;
 use crate::row::AccountRow;
+use crate::space::DIRECTORY_ROWS;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
 
 const BELOW_ITSELF: &str = "a mailbox cannot be moved below itself";
@@ -65,6 +67,9 @@ impl Mailboxes {
     ) -> Result<MailboxId, MailboxFault> {
         let name = name::parse(name)?;
         self.inner.room().await?;
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let mut entries = Vec::new();
@@ -89,6 +94,9 @@ impl Mailboxes {
         if name == INBOX {
             return Err(MailboxFault::Refused("INBOX cannot be deleted"));
         }
+        self.inner
+            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.hold_live_account(account).await?;
         let name = self.with_account(account, |row| row.spelled(&name))?;
@@ -137,6 +145,9 @@ impl Mailboxes {
     ) -> Result<(), MailboxFault> {
         let from = name::parse(from)?;
         let to = name::parse(to)?;
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let row = self.with_account(account, AccountRow::clone)?;
@@ -230,6 +241,9 @@ impl Mailboxes {
         subscribed: bool,
     ) -> Result<(), MailboxFault> {
         let name = name::parse(name)?;
+        self.inner
+            .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
+            .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let hold = self.hold_live_account(account).await?;
         let (name, known, count) = self.with_account(account, |row| {

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::host::Bell;
 use mail::Uid;
-use store::{BodyIn, BodyRef, Committed, Group, Lsn, ReadFault, Store, StoreFault};
+use store::{BodyIn, BodyRef, Committed, Group, Lsn, Purpose, ReadFault, Store, StoreFault};
 
 use crate::apply::Effect;
 use crate::load::{Hold, Object};
 use crate::recent::Recents;
 use crate::record::Entry;
 use crate::row::Broken;
+use crate::space::purpose_of;
 use crate::state::State;
 use crate::tenant::Pass;
 use crate::watch::Watchers;
@@ -39,6 +40,13 @@ pub struct Inner {
     pub settled: Bell,
     /// Rung when something changed that a checkpoint should write.
     pub work: Bell,
+    /// Rung when room is to be made at once; `hurried` until that begins.
+    pub hurry: Bell,
+    pub hurried: Cell<bool>,
+    /// What was applied when making room came to nothing.
+    pub futile_at: Cell<Lsn>,
+    /// Rung after each round of making room.
+    pub eased: Bell,
     /// Rung when a checkpoint ended.
     pub checkpointed: Bell,
     pub checkpointing: Cell<bool>,
@@ -50,6 +58,8 @@ pub struct Inner {
     pub reclaiming: Cell<bool>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
+    /// Walks of all chunk rows, for tests of what reclaim costs at rest.
+    pub marks: Cell<u64>,
 }
 
 impl Inner {
@@ -63,6 +73,18 @@ impl Inner {
         entries: Vec<Entry>,
         hold: Hold,
     ) -> Result<Committed, MailboxFault> {
+        let purpose = purpose_of(&entries);
+        self.commit_for(purpose, bodies, entries, hold).await
+    }
+
+    /// As `commit`, where the entries alone do not say what they are for.
+    pub async fn commit_for(
+        self: &Rc<Self>,
+        purpose: Purpose,
+        bodies: Vec<BodyIn>,
+        entries: Vec<Entry>,
+        hold: Hold,
+    ) -> Result<Committed, MailboxFault> {
         if self.closed.get() {
             return Err(MailboxFault::Unavailable(
                 "the mailboxes are closed".to_owned(),
@@ -71,10 +93,15 @@ impl Inner {
         let group = Group {
             bodies,
             records: entries.iter().map(Entry::encode).collect(),
+            purpose,
+            rows: self.state.borrow().rows_of(&entries),
         };
         let inner = self.clone();
         let applied = Box::new(move |committed: &Committed| {
             inner.applied(committed.lsn, &entries, &committed.bodies);
+            if purpose == Purpose::Delete && inner.store.is_short() {
+                inner.hurry();
+            }
             drop(hold);
         });
         self.store
@@ -194,7 +221,8 @@ fn changes_directory(entry: &Entry) -> bool {
 pub fn unavailable(fault: StoreFault) -> MailboxFault {
     match fault {
         StoreFault::Damaged => MailboxFault::Damaged,
-        StoreFault::TooLarge => MailboxFault::TooMany("bytes in one step"),
+        StoreFault::TooLarge => MailboxFault::TooLarge,
+        StoreFault::Full => MailboxFault::Full,
         fault => MailboxFault::Unavailable(fault.to_string()),
     }
 }

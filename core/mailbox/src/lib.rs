@@ -39,6 +39,7 @@ mod record;
 mod replay;
 mod row;
 pub mod salvage;
+mod space;
 mod state;
 mod tenant;
 mod view;
@@ -74,7 +75,13 @@ pub enum MailboxFault {
     TooMany(&'static str),
     #[error("every copy of the message is damaged")]
     Damaged,
-    /// Storage defers or is full; the peer may try again.
+    /// The volume has no room for it; nothing was changed. Room is being made: the peer may try again.
+    #[error("storage is full")]
+    Full,
+    /// More than the log takes at once (`store::limits::GROUP_FIXED_BYTES_MAX`, `BODY_BYTES_MAX`): it will never fit.
+    #[error("too large to be stored")]
+    TooLarge,
+    /// Storage defers; the peer may try again.
     #[error("temporarily unavailable: {0}")]
     Unavailable(String),
 }

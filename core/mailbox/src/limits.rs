@@ -61,6 +61,9 @@ pub const ROWS_PER_READ: usize = 512;
 /// Groups that replay reads ahead to load what they are about together: a visit to the index thread costs more than a row.
 pub const REPLAY_GROUPS_AHEAD: usize = 512;
 
+/// After so many replayed groups opening looks whether the projection still takes what they changed.
+pub const REPLAY_GROUPS_LOOK: u64 = 64;
+
 /// Changed messages that may wait for a checkpoint before deliveries wait for it instead: 64 Ki of them take about 12 MiB and
 /// one checkpoint writes them in well under a second.
 pub const DIRTY_MESSAGES_MAX: usize = 65_536;
@@ -94,6 +97,19 @@ pub const RECLAIM_STEP_US: u64 = 2_000_000;
 pub const RECLAIM_STEP_US_MAX: u64 = 60_000_000;
 /// Rows looked at in one turn while reclaim marks: 2,048 messages, some 0.2 ms of the owner thread.
 pub const MARK_ROWS_PER_READ: usize = 64;
+
+/// Snapshots that reclaim takes at once, and messages in them: all of those are in memory together.
+pub const SNAPSHOTS_AT_ONCE: usize = 64;
+pub const SNAPSHOT_MESSAGES_AT_ONCE: usize = 16_384;
+
+/// Rounds of checkpoint and reclaim that a deletion waits for when a full volume has no room even for it.
+pub const ROOM_ROUNDS_AWAITED: usize = 16;
+/// Rounds of it before a full volume is served again: one empties what earlier starts left, the next frees it. The third starts on what they freed.
+pub const TIDY_ROUNDS: usize = 3;
+/// Rounds that follow each other without a rest, while each frees or empties something. Past it the timers go on.
+pub const ROOM_ROUNDS_MAX: usize = 256;
+/// A row of so many bytes counts as one more row in what is owed to the projection: two of its pages.
+pub const ROW_BYTES: usize = 8 * KIB;
 
 /// Bodies that were moved by reclaim and are remembered by their old place, for sessions that still hold it.
 pub const RELOCATED_MAX: usize = 65_536;

@@ -7,13 +7,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use base::host::Bell;
-use store::{Replay, Store, Table};
+use store::{Lsn, Purpose, Replay, Store, Table};
 
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, REPLAY_GROUPS_AHEAD, ROWS_PER_READ};
+use crate::limits::{
+    CONDEMNED_MAX, DOMAINS_MAX, REPLAY_GROUPS_AHEAD, REPLAY_GROUPS_LOOK, ROWS_PER_READ,
+};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::{self, Broken};
+use crate::space::DIRECTORY_ROWS;
 use crate::state::State;
 use crate::{MailboxFault, Mailboxes, Settings};
 
@@ -40,6 +43,10 @@ impl Mailboxes {
             loaded: Bell::new(),
             settled: Bell::new(),
             work: Bell::new(),
+            hurry: Bell::new(),
+            hurried: Cell::new(false),
+            futile_at: Cell::new(Lsn(0)),
+            eased: Bell::new(),
             checkpointed: Bell::new(),
             checkpointing: Cell::new(false),
             closed: Cell::new(false),
@@ -48,6 +55,7 @@ impl Mailboxes {
             pass: RefCell::new(None),
             reclaiming: Cell::new(false),
             rows_read: Cell::new(0),
+            marks: Cell::new(0),
         };
         let mailboxes = Mailboxes {
             inner: Rc::new(inner),
@@ -57,6 +65,7 @@ impl Mailboxes {
         if rebuild {
             mailboxes.inner.drop_orphans().await?;
         }
+        mailboxes.tidy().await;
         mailboxes.start_upkeep();
         Ok(mailboxes)
     }
@@ -120,7 +129,7 @@ impl Inner {
     }
 
     async fn replay(self: &Rc<Self>, mut replay: Replay) -> Result<(), MailboxFault> {
-        let mut groups_count = 0u64;
+        let (mut groups_count, mut looked_after) = (0u64, 0u64);
         loop {
             // until the log ends
             let mut groups = Vec::with_capacity(REPLAY_GROUPS_AHEAD);
@@ -151,12 +160,20 @@ impl Inner {
                     state.dropped.clear();
                     state.evict();
                 }
-                // A long log (the projection was lost) must not fill memory.
-                if self.state.borrow().is_behind(4) {
+                // A long log (the projection was lost) must not fill memory, nor owe the projection more than fits.
+                looked_after += 1;
+                let mut is_due = self.state.borrow().is_behind(4);
+                if looked_after.is_multiple_of(REPLAY_GROUPS_LOOK) {
+                    let rows =
+                        self.state.borrow().dirty_rows() + REPLAY_GROUPS_LOOK * DIRECTORY_ROWS;
+                    is_due |= !self.store.admits(Purpose::Delete, false, rows);
+                }
+                if is_due {
                     self.checkpoint().await?;
                 }
             }
         }
+        self.store.note_replayed(self.state.borrow().dirty_rows());
         tracing::info!(groups_count, "the log after the projection is replayed");
         Ok(())
     }

@@ -418,6 +418,21 @@ impl State {
         self.dirty_messages >= DIRTY_MESSAGES_MAX / 4 * part
             || self.dirty_mailboxes.len() >= mailboxes_max / 4 * part
     }
+    /// Rows that the next checkpoint writes, about.
+    pub fn dirty_rows(&self) -> u64 {
+        let chunks = |mailbox| {
+            self.mailboxes
+                .get(mailbox)
+                .map_or(0, |entry| entry.dirty_chunks.len())
+        };
+        let of_mailboxes: usize = self
+            .dirty_mailboxes
+            .iter()
+            .map(|mailbox| 1 + chunks(mailbox))
+            .sum();
+        let small = self.domains.len().min(self.keys.len() + 1) + self.condemned.len();
+        (of_mailboxes + 2 * self.dirty_accounts.len() + self.keys.len() + small) as u64
+    }
     pub fn is_dirty(&self) -> bool {
         !self.dirty_mailboxes.is_empty()
             || !self.dirty_accounts.is_empty()

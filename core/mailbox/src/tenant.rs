@@ -5,14 +5,19 @@
 //! (`note_placed`), and a COPY made while bodies move writes the new place (`moved`).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::future::poll_fn;
+use std::task::Poll;
 
 use mail::Uid;
-use store::{BodyRef, LocalFuture, Lsn, Record, StoreFault, Tenant};
+use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault, Tenant};
 use volume::{RecordAddress, SegmentIndex};
 
 use crate::copy::encoded_bytes_max;
 use crate::inner::{Inner, broken};
-use crate::limits::{GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP};
+use crate::limits::{
+    GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP,
+    SNAPSHOT_MESSAGES_AT_ONCE, SNAPSHOTS_AT_ONCE,
+};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::{self, Head};
@@ -78,6 +83,21 @@ impl Tenant for Mailboxes {
         Box::pin(async move { self.redirect(pairs).await.map_err(store_fault) })
     }
 
+    fn moved_bytes(&self, bodies: &[&BodyRef]) -> u64 {
+        let pass = self.inner.pass.borrow();
+        let wanted = pass.as_ref().map(|pass| &pass.wanted);
+        let places = |body: &&BodyRef| Some(wanted?.get(&body.body)?.places.len());
+        let count: usize = bodies.iter().filter_map(places).sum();
+        (count * RELOCATION_BYTES_MAX) as u64
+    }
+
+    fn carried_bytes<'a>(
+        &'a self,
+        records: &'a [(Lsn, Record)],
+    ) -> LocalFuture<'a, Result<u64, StoreFault>> {
+        Box::pin(async move { self.weigh(records).await.map_err(store_fault) })
+    }
+
     fn carry_forward<'a>(
         &'a self,
         records: Vec<(Lsn, Record)>,
@@ -88,6 +108,7 @@ impl Tenant for Mailboxes {
 
 impl Inner {
     async fn mark(&self, segments: &[SegmentIndex]) -> Result<Vec<BodyRef>, MailboxFault> {
+        self.marks.set(self.marks.get() + 1);
         let mut pass = Pass::new(segments);
         // COPYs under way are seen here, later ones by `note_placed`.
         for (mailbox, uid, body) in self.placing.borrow().values().flatten() {
@@ -241,41 +262,51 @@ impl Mailboxes {
         groups
     }
 
-    /// Writes again what would be lost with `records`. What a later snapshot covers is lost without harm.
-    async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), MailboxFault> {
-        let mut accounts: BTreeMap<AccountId, Lsn> = BTreeMap::new();
-        let mut mailboxes: BTreeMap<MailboxId, Lsn> = BTreeMap::new();
-        let mut again = BTreeSet::new();
-        for (lsn, record) in records {
-            let entry = Entry::decode(&record).map_err(broken)?;
-            match &entry {
-                Entry::DomainPut { domain } | Entry::DomainRemove { domain } => {
-                    _ = again.insert(domain.clone())
-                }
-                // Nothing else says that the account is gone, so this is kept for ever: 10 bytes.
-                Entry::AccountRemove { account, .. } => {
-                    let mailbox_next = self.inner.state.borrow().counters.mailbox_next;
-                    let entry = Entry::AccountRemove {
-                        account: *account,
-                        mailbox_next,
-                    };
-                    self.inner
-                        .commit(Vec::new(), vec![entry], Hold::default())
-                        .await?;
-                    continue;
-                }
-                _ => {}
-            }
-            if let Some(account) = entry.account() {
-                let latest = accounts.entry(account).or_insert(lsn);
-                *latest = lsn.max(*latest);
-            }
-            if let Some(mailbox) = entry.mailbox() {
-                let latest = mailboxes.entry(mailbox).or_insert(lsn);
-                *latest = lsn.max(*latest);
+    /// Bytes that `carry` would append for `records`, at most.
+    async fn weigh(&self, records: &[(Lsn, Record)]) -> Result<u64, MailboxFault> {
+        let said = Said::in_records(records)?;
+        let mut bytes =
+            said.domains.len() * SNAPSHOT_BYTES + said.removed.len() * REMOVAL_BYTES_MAX;
+        for (account, lsn) in &said.accounts {
+            let _hold = self.inner.hold_account(*account).await?;
+            let state = self.inner.state.borrow();
+            let row = state.accounts.get(account).and_then(|entry| entry.live());
+            if let Some(row) = row.filter(|row| row.snapshot <= *lsn) {
+                let mut encoded = Vec::new();
+                row.encode(&mut encoded);
+                bytes += encoded.len() + SNAPSHOT_BYTES;
             }
         }
-        for domain in again {
+        for (mailbox, lsn) in &said.mailboxes {
+            let _hold = match self.inner.hold_mailbox(*mailbox, Depth::Head).await {
+                Ok(hold) => hold,
+                Err(MailboxFault::NoMailbox) => continue,
+                Err(fault) => return Err(fault),
+            };
+            let state = self.inner.state.borrow();
+            let head = state.mailboxes.get(mailbox).map(|entry| &entry.head);
+            if let Some(head) = head.filter(|head| head.snapshot <= *lsn) {
+                bytes += SNAPSHOT_BYTES + head.messages as usize * SNAPSHOT_MESSAGE_BYTES;
+            }
+        }
+        Ok(bytes as u64)
+    }
+
+    /// Writes again what would be lost with `records`. What a later snapshot covers is lost without harm.
+    async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), MailboxFault> {
+        let said = Said::in_records(&records)?;
+        drop(records);
+        let again = said
+            .removed
+            .into_iter()
+            .map(|account| Entry::AccountRemove {
+                account,
+                mailbox_next: self.inner.state.borrow().counters.mailbox_next,
+            });
+        for entry in again {
+            self.carry_one(entry).await?;
+        }
+        for domain in said.domains {
             let present = self
                 .inner
                 .state
@@ -283,21 +314,39 @@ impl Mailboxes {
                 .domains
                 .get(&domain)
                 .is_some_and(|entry| entry.present);
-            let entry = if present {
+            self.carry_one(if present {
                 Entry::DomainPut { domain }
             } else {
                 Entry::DomainRemove { domain }
+            })
+            .await?;
+        }
+        let mut together = Together::default();
+        for (account, lsn) in said.accounts {
+            together.push(1, Box::pin(self.snapshot_account(account, lsn)));
+            together.run_if_many().await?;
+        }
+        for (mailbox, lsn) in said.mailboxes {
+            let messages = match self.inner.hold_mailbox(mailbox, Depth::Head).await {
+                Ok(_hold) => {
+                    let state = self.inner.state.borrow();
+                    let entry = state.mailboxes.get(&mailbox);
+                    entry.map_or(0, |entry| entry.head.messages as usize)
+                }
+                Err(MailboxFault::NoMailbox) => continue,
+                Err(fault) => return Err(fault),
             };
-            self.inner
-                .commit(Vec::new(), vec![entry], Hold::default())
-                .await?;
+            together.push(messages, Box::pin(self.snapshot_mailbox(mailbox, lsn)));
+            together.run_if_many().await?;
         }
-        for (account, lsn) in accounts {
-            self.snapshot_account(account, lsn).await?;
-        }
-        for (mailbox, lsn) in mailboxes {
-            self.snapshot_mailbox(mailbox, lsn).await?;
-        }
+        together.run().await
+    }
+
+    async fn carry_one(&self, entry: Entry) -> Result<(), MailboxFault> {
+        let (bodies, hold) = (Vec::new(), Hold::default());
+        self.inner
+            .commit_for(Purpose::Reclaim, bodies, vec![entry], hold)
+            .await?;
         Ok(())
     }
 
@@ -436,10 +485,98 @@ fn snapshot_parts(mailbox: MailboxId, head: &Head, messages: &[Message]) -> Vec<
 fn store_fault(fault: MailboxFault) -> StoreFault {
     match fault {
         MailboxFault::Damaged => StoreFault::Damaged,
+        MailboxFault::Full => StoreFault::Full,
         fault => StoreFault::Deferred(fault.to_string()),
     }
 }
 
+/// Snapshots taken at once, so that they share a commit batch: alone each would take two blocks of the log.
+#[derive(Default)]
+struct Together<'a> {
+    running: Vec<LocalFuture<'a, Result<(), MailboxFault>>>,
+    messages: usize,
+}
+
+impl<'a> Together<'a> {
+    fn push(&mut self, messages: usize, snapshot: LocalFuture<'a, Result<(), MailboxFault>>) {
+        self.messages += messages;
+        self.running.push(snapshot);
+    }
+
+    async fn run_if_many(&mut self) -> Result<(), MailboxFault> {
+        if self.running.len() >= SNAPSHOTS_AT_ONCE || self.messages >= SNAPSHOT_MESSAGES_AT_ONCE {
+            self.run().await?;
+        }
+        Ok(())
+    }
+
+    /// Ends with the first fault, when all have come to their end.
+    async fn run(&mut self) -> Result<(), MailboxFault> {
+        let mut result = Ok(());
+        self.messages = 0;
+        let running = &mut self.running;
+        poll_fn(|context| {
+            running.retain_mut(|one| match one.as_mut().poll(context) {
+                Poll::Ready(done) => {
+                    result = std::mem::replace(&mut result, Ok(())).and(done);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if running.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+        result
+    }
+}
+
+/// What records are about, each with the latest of them.
+#[derive(Default)]
+struct Said {
+    domains: BTreeSet<String>,
+    /// Nothing else says that the account is gone, so this is kept for ever.
+    removed: BTreeSet<AccountId>,
+    accounts: BTreeMap<AccountId, Lsn>,
+    mailboxes: BTreeMap<MailboxId, Lsn>,
+}
+
+impl Said {
+    fn in_records(records: &[(Lsn, Record)]) -> Result<Said, MailboxFault> {
+        let mut said = Said::default();
+        for (lsn, record) in records {
+            let entry = Entry::decode(record).map_err(broken)?;
+            match &entry {
+                Entry::DomainPut { domain } | Entry::DomainRemove { domain } => {
+                    _ = said.domains.insert(domain.clone())
+                }
+                Entry::AccountRemove { account, .. } => {
+                    said.removed.insert(*account);
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(account) = entry.account() {
+                let latest = said.accounts.entry(account).or_insert(*lsn);
+                *latest = (*lsn).max(*latest);
+            }
+            if let Some(mailbox) = entry.mailbox() {
+                let latest = said.mailboxes.entry(mailbox).or_insert(*lsn);
+                *latest = (*lsn).max(*latest);
+            }
+        }
+        Ok(said)
+    }
+}
+
+/// Of a snapshot: head or account, with the frame around it.
+const SNAPSHOT_BYTES: usize = 512;
+/// One message in a snapshot, without keywords: reference, dates, numbers.
+const SNAPSHOT_MESSAGE_BYTES: usize = 112;
+const REMOVAL_BYTES_MAX: usize = 64;
 /// A body reference with its UID, encoded.
 const RELOCATION_BYTES_MAX: usize = 160;
 const RELOCATIONS_PER_RECORD: usize = GROUP_MESSAGE_BYTES_MAX / RELOCATION_BYTES_MAX;

@@ -4,8 +4,10 @@ mod accidents;
 mod cost;
 mod flags;
 mod folders;
+mod full;
 mod letters;
 mod pieces;
+mod rest;
 mod swarm;
 
 use std::cell::RefCell;

@@ -496,6 +496,8 @@ fn refusal_for(fault: &MailboxFault) -> Refusal {
         MailboxFault::NoAccount => Refusal::UnknownRecipient,
         MailboxFault::OverQuota => Refusal::MailboxFull,
         MailboxFault::TooMany(_) => Refusal::MailboxFull,
+        MailboxFault::Full => Refusal::StorageFull,
+        MailboxFault::TooLarge => Refusal::TooBig,
         MailboxFault::Unavailable(why) => {
             tracing::warn!(%why, "storage defers");
             Refusal::StorageFault

@@ -214,7 +214,7 @@ async fn live(
         let settled = client.borrow().settled.clone();
         match perform(mailboxes, &accounts, &settled, &operation).await {
             Ok(()) => {}
-            Err(MailboxFault::Unavailable(_)) => return Ok(()), // it may have happened
+            Err(MailboxFault::Unavailable(_) | MailboxFault::Full) => return Ok(()), // it may have happened
             Err(fault) => return Err(format!("{operation:?} answers {fault}")),
         }
         let mut now = client.borrow().clone();

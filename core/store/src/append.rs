@@ -25,7 +25,8 @@ use crate::chunk::BigGroup;
 use crate::frame::{Kind, PlacedBody, Run, align8};
 use crate::limits::*;
 use crate::place::fixed_frame_bytes;
-use crate::{BodyIn, Committed, Group, Inner, Lsn, StoreFault};
+use crate::space::Wanted;
+use crate::{BodyIn, BodyRef, Committed, Group, Inner, Lsn, Purpose, StoreFault};
 
 pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
 /// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
@@ -56,6 +57,8 @@ pub(crate) struct Waiting {
     /// May take from the reserve.
     pub reserve: bool,
     pub bytes: usize,
+    /// Of the projection, owed until a checkpoint. None: it has no records.
+    pub rows: u64,
     pub since: Time,
 }
 
@@ -79,7 +82,7 @@ impl Queue {
     }
 }
 
-/// Who appends: decides how far into the reserve it may go.
+/// Who appends.
 pub(crate) enum Origin {
     Layer,
     Reclaim(Packed),
@@ -94,17 +97,22 @@ impl Inner {
         origin: Origin,
     ) -> Result<Receiver<Result<Committed, StoreFault>>, StoreFault> {
         self.check_bounds(&group)?;
-        let (packed, reserve) = match origin {
-            Origin::Layer if !group.bodies.is_empty() && !self.space.admits_bodies() => {
-                return Err(StoreFault::Full);
-            }
-            Origin::Layer => {
-                let frees_space = self.space.is_reclaiming() && group.bodies.is_empty();
-                (Packed::new(), frees_space)
-            }
-            Origin::Reclaim(packed) => (packed, true),
-        };
         let bytes = group_bytes(&group);
+        let (packed, rows) = match origin {
+            Origin::Layer => (Packed::new(), group.rows.max(group.records.len() as u64)),
+            Origin::Reclaim(packed) => (packed, 0),
+        };
+        let wanted = Wanted {
+            purpose: group.purpose,
+            has_bodies: !group.bodies.is_empty(),
+            rows,
+            bytes: (self.queue.borrow().bytes + bytes) as u64,
+        };
+        wanted.check(&self.space, &self.volume)?;
+        if group.purpose != Purpose::Reclaim {
+            self.reclaim.note_change(bytes as u64);
+        }
+        let reserve = group.purpose != Purpose::Keep;
         let (reply, receiver) = oneshot();
         let start = {
             let mut queue = self.queue.borrow_mut();
@@ -122,8 +130,10 @@ impl Inner {
                 packed,
                 reserve,
                 bytes,
+                rows,
                 since: self.io.host.now(),
             });
+            self.space.owe_queued(rows);
             let full_now = !full_before && queue.bytes >= self.sizes.payload_bytes_max;
             queue.groups.len() == 1 || queue.groups.len() == queue.awaited || full_now
         };
@@ -149,6 +159,14 @@ impl Inner {
         });
         self.wake_committer();
         receiver.await.unwrap_or_else(|| Err(stopped()))
+    }
+
+    /// A group is in the log, or never will be.
+    pub(crate) fn settle_group(&self, rows: u64, is_chunked: bool, landed: bool) {
+        self.space.settle_queued(rows, landed);
+        if is_chunked {
+            self.chunked_under_way.set(self.chunked_under_way.get() - 1);
+        }
     }
 
     fn check_bounds(&self, group: &Group) -> Result<(), StoreFault> {
@@ -213,8 +231,6 @@ pub(crate) struct Flight {
     pub cargo: Vec<Cargo>,
     pub bytes: u64,
     pub since: Time,
-    /// A checkpoint's own frames and nothing else.
-    pub is_index: bool,
 }
 
 /// The batch that landed last.
@@ -230,8 +246,12 @@ pub(crate) enum Cargo {
         bodies: Vec<PlacedBody>,
         applied: Option<Applied>,
         reply: Reply<Committed>,
+        rows: u64,
+        /// Its chunks went ahead.
+        is_chunked: bool,
     },
     Own {
+        kind: Kind,
         run: Run,
         placed: OnPlaced,
     },
@@ -393,16 +413,24 @@ impl Committer {
 
     fn landed(&mut self, flight: Flight, address: &BatchAddress) {
         let mut answers = Vec::with_capacity(flight.cargo.len());
-        let mut groups = 0;
+        let (mut groups, mut tells) = (0, false);
         for cargo in flight.cargo {
             match cargo {
                 Cargo::Group {
                     bodies,
                     applied,
                     reply,
+                    rows,
+                    is_chunked,
                 } => {
                     groups += 1;
-                    let bodies = bodies.iter().map(|body| body.at(address)).collect();
+                    tells |= rows > 0;
+                    self.inner.settle_group(rows, is_chunked, true);
+                    let bodies: Vec<BodyRef> = bodies.iter().map(|body| body.at(address)).collect();
+                    let bytes = bodies
+                        .iter()
+                        .map(|body| u64::from(body.body.bytes) + u64::from(body.summary.bytes));
+                    self.inner.reclaim.note_placed(address.segment, bytes.sum());
                     let committed = Committed {
                         lsn: address.lsn,
                         bodies,
@@ -412,12 +440,17 @@ impl Committer {
                     }
                     answers.push((reply, committed));
                 }
-                Cargo::Own { run, placed } => placed(Ok((address.lsn, run.address(address)))),
+                Cargo::Own { kind, run, placed } => {
+                    let is_chunk = kind == Kind::Chunk;
+                    let bytes = if is_chunk { u64::from(run.bytes) } else { 0 };
+                    self.inner.reclaim.note_placed(address.segment, bytes);
+                    placed(Ok((address.lsn, run.address(address))))
+                }
             }
         }
         self.inner.note_batch(address, flight.bytes, groups);
-        if !flight.is_index {
-            self.inner.content.set(address.lsn);
+        if tells {
+            self.inner.told.set(address.lsn);
         }
         for (reply, committed) in answers {
             reply.send(Ok(committed));
@@ -428,7 +461,15 @@ impl Committer {
         tracing::warn!(%fault, groups = flight.cargo.len(), "a commit batch was refused");
         for cargo in flight.cargo {
             match cargo {
-                Cargo::Group { reply, .. } => reply.send(Err(fault.clone())),
+                Cargo::Group {
+                    reply,
+                    rows,
+                    is_chunked,
+                    ..
+                } => {
+                    self.inner.settle_group(rows, is_chunked, false);
+                    reply.send(Err(fault.clone()))
+                }
                 Cargo::Own { placed, .. } => placed(Err(fault.clone())),
             }
         }

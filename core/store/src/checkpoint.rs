@@ -153,7 +153,9 @@ impl Store {
         }
         let (reply, receiver) = oneshot();
         let inner = self.inner.clone();
-        let work = async move { reply.send(inner.checkpoint(changes, applied).await) };
+        // In this turn: what is applied later is not among `changes`.
+        let rows = inner.space.landed_rows();
+        let work = async move { reply.send(inner.checkpoint(changes, applied, rows).await) };
         self.inner.io.host.spawn(Box::pin(work));
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
@@ -192,6 +194,7 @@ impl Inner {
         self: Rc<Inner>,
         changes: Vec<Change>,
         applied: Lsn,
+        owed_rows: u64,
     ) -> Result<(), StoreFault> {
         let projection = &self.projection;
         while projection.busy.get() {
@@ -199,6 +202,9 @@ impl Inner {
         }
         projection.busy.set(true);
         let result = self.checkpoint_alone(changes, applied).await;
+        if result.is_ok() {
+            self.space.pay(owed_rows);
+        }
         projection.busy.set(false);
         projection.bell.ring();
         result
@@ -251,8 +257,10 @@ impl Inner {
         self.write_pages(&burst).await?;
         let (logged_bytes, logged_at) = self.log_checks(&burst, applied).await?;
         projection.arena.retire(&burst);
+        self.space
+            .set_used_pages((projection.arena.table_bytes() / 8) as u64);
         // With nothing else in between, recovery need not look at this checkpoint's own batches either.
-        let recovered_from = if self.content.get() <= applied {
+        let recovered_from = if self.told.get() <= applied {
             logged_at
         } else {
             applied
@@ -288,8 +296,9 @@ impl Inner {
         while self.volume.arena_pages() <= *last {
             self.volume.arena_grow().await?;
         }
-        // A quarter ahead while there is room, so that a volume that fills up can still be checkpointed.
+        // A quarter ahead while there is plenty: what follows need not wait for it.
         if self.volume.arena_pages() <= last + last / 4
+            && self.space.has_plenty(&self.volume)
             && let Err(fault) = self.volume.arena_grow().await
         {
             tracing::warn!(%fault, "the projection has no room to grow");
@@ -330,7 +339,7 @@ impl Inner {
             && delta_bytes <= self.sizes.delta_bytes_max
             && chain.delta_bytes + delta_bytes <= repeat_bytes
             // A chain keeps every segment it lies in occupied: where space is short the next checkpoint lets all of them go.
-            && self.space.admits_bodies();
+            && !self.space.is_scarce(&self.volume);
         let mut next = match chain.newest {
             Some(previous)
                 if delta_pays && !projection.chain_lies_in(&self.reclaim.emptied_segments()) =>

@@ -60,6 +60,8 @@ impl Committer {
             total <= self.inner.sizes.payload_bytes_max,
             "bounds were checked at append"
         );
+        let under_way = &self.inner.chunked_under_way;
+        under_way.set(under_way.get() + 1);
         self.big = Some(BigGroup { waiting, chunks });
     }
 
@@ -107,6 +109,7 @@ impl Committer {
             return;
         };
         let big = self.big.take().expect("looked at just now");
+        self.inner.settle_group(big.waiting.rows, true, false);
         big.waiting.reply.send(Err(fault));
     }
 }

@@ -24,10 +24,12 @@ mod append;
 mod backend;
 mod body;
 mod checkpoint;
+mod choose;
 mod chunk;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+mod ledger;
 pub mod limits;
 mod open;
 mod pages;
@@ -85,6 +87,21 @@ pub struct BodyIn {
 pub struct Group {
     pub bodies: Vec<BodyIn>,
     pub records: Vec<Record>,
+    pub purpose: Purpose,
+    /// Rows that the next checkpoint has to write because of it, at most; never counted as less than one for each record.
+    pub rows: u64,
+}
+
+/// What a group is for: how far into the reserve it may go (`limits::KEPT_FROM_BODIES` and its neighbours).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Purpose {
+    /// New mail and all that stays.
+    #[default]
+    Keep,
+    /// Takes something away: it goes on when mail is refused.
+    Delete,
+    /// What a `Tenant` appends for reclaim: it goes on when deletions wait.
+    Reclaim,
 }
 
 #[derive(Debug, Clone)]
@@ -104,7 +121,7 @@ pub struct Replayed {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreFault {
-    /// The reserve is reached: new bodies are refused first (`limits`), records when the volume has none left. Reclaim goes on.
+    /// The reserve is reached (`limits::KEPT_FROM_BODIES`): bodies are refused first, then records, then deletions. Reclaim goes on.
     #[error("storage is full")]
     Full,
     #[error("storage defers: {0}")]
@@ -197,11 +214,14 @@ pub(crate) struct Inner {
     room_bell: Bell,
     /// The newest durable batch.
     landed: Cell<Lsn>,
-    /// The newest durable batch that is not a checkpoint's own; the greatest number until replay has seen all of them.
-    content: Cell<Lsn>,
+    /// The newest durable batch with records of the layer above; the greatest number until replay has seen all of them. What came
+    /// later (copies, a checkpoint's own frames) no replay has to see.
+    told: Cell<Lsn>,
+    /// Groups whose chunks are in the log and which are not there themselves.
+    chunked_under_way: Cell<u32>,
     space: space::Space,
     projection: checkpoint::Checkpointer,
-    reclaim: reclaim::Ledger,
+    reclaim: ledger::Ledger,
     since_checkpoint: SinceCheckpoint,
     counters: RefCell<Counters>,
     report: Cell<OpenReport>,
@@ -261,6 +281,37 @@ impl Store {
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
+    /// Whether a group of this purpose would be taken now; with bodies it is `has_bodies`.
+    pub fn admits(&self, purpose: Purpose, has_bodies: bool, rows: u64) -> bool {
+        let wanted = space::Wanted {
+            purpose,
+            has_bodies,
+            rows,
+            bytes: self.inner.queue.borrow().bytes as u64,
+        };
+        self.inner.space.admits(&self.inner.volume, &wanted)
+    }
+
+    /// Whether bodies are refused for want of segments: a checkpoint alone does not help, reclaim may.
+    pub fn is_short(&self) -> bool {
+        self.inner.space.is_short(&self.inner.volume)
+    }
+
+    /// Whether a checkpoint should be made at once: half of the room that the projection can still take is spoken for.
+    pub fn owes_much(&self) -> bool {
+        self.inner.space.owes_much(&self.inner.volume)
+    }
+
+    /// Rows that one group should change at most, and one checkpoint beside what groups owe: more may not fit a full volume's reserve.
+    pub fn rows_at_once(&self) -> u64 {
+        self.inner.space.rows_at_once(&self.inner.volume)
+    }
+
+    /// Replayed groups changed so many rows: they count like those of new groups.
+    pub fn note_replayed(&self, rows: u64) {
+        self.inner.space.owe_landed(rows);
+    }
+
     /// What the log took since the last checkpoint began: when to call it.
     pub fn since_checkpoint(&self) -> LogSince {
         let since = &self.inner.since_checkpoint;
@@ -300,7 +351,6 @@ impl Inner {
         }
         self.since_checkpoint.add(bytes, groups);
         self.landed.set(address.lsn);
-        self.space.note_batch(&self.volume, address);
     }
 
     fn counted(&self, count: impl FnOnce(&mut Counters)) {

@@ -48,10 +48,39 @@ pub const QUEUE_GROUPS_SOFT: usize = 8_192;
 pub const QUEUE_BYTES_HARD: usize = 128 * MIB;
 pub const QUEUE_GROUPS_HARD: usize = 32_768;
 
-/// Free segments, in parts of all, below which new bodies are refused (storage.md A9): what only records may use from there on is as
-/// large again as what the volume keeps for reclaim and itself (`volume::limits::RESERVE_SHARE`); on small volumes three segments.
+// The reserve, from the bottom up, in free segments (storage.md A9). At the bottom is what the volume keeps: for openings, a checkpoint's own
+// records and the arena (`volume::limits::KEPT_FROM_RECLAIM`). Each line adds what the one below it must find free.
+/// Segments by which the arena may grow while a full volume is emptied. A commit of redb writes beside the pages that it
+/// replaces; those of the commit before are not free yet either. Each commit then takes at most half of this (`rows_at_once`).
+pub const RESERVE_ARENA_SEGMENTS: usize = 2;
+/// Segments that one pass of reclaim may fill before it has freed any.
+pub const RESERVE_RECLAIM_SEGMENTS: usize = 1;
+/// Segments for what deletes mail: expunges, \Deleted flags, removed mailboxes. When they are used up, deletions wait for reclaim.
+pub const RESERVE_DELETES_SEGMENTS: usize = 1;
+/// Segments for records without bodies (flags, folders, copies), so that a volume which refuses mail can still be read and sorted.
+pub const RESERVE_RECORDS_SEGMENTS: usize = 1;
+
+/// Free segments that reclaim's copies leave.
+pub const KEPT_FROM_RECLAIM: usize = volume::limits::KEPT_FROM_RECLAIM + RESERVE_ARENA_SEGMENTS;
+/// Free segments that deletions leave.
+pub const KEPT_FROM_DELETES: usize = KEPT_FROM_RECLAIM + RESERVE_RECLAIM_SEGMENTS;
+/// Free segments that other records without bodies leave.
+pub const KEPT_FROM_RECORDS: usize = KEPT_FROM_DELETES + RESERVE_DELETES_SEGMENTS;
+/// Free segments that new bodies leave, at least. Large volumes keep one part in `RESERVE_BODIES_PART`; both keep in addition what the next
+/// checkpoint will take for what was accepted (`PAGES_PER_ROW`).
+pub const KEPT_FROM_BODIES: usize = KEPT_FROM_RECORDS + RESERVE_RECORDS_SEGMENTS;
 pub const RESERVE_BODIES_PART: usize = 10;
-pub const RESERVE_BODIES_SEGMENTS_MIN: usize = volume::limits::RESERVE_SEGMENTS_MIN + 3;
+/// Part of the projection's pages that is kept free beside `KEPT_FROM_BODIES`: reclaim may have to write every row once more, as
+/// snapshots in the log, before it can free the first segment. Half of the pages hold rows; the rest is redb's own and free.
+pub const RESERVE_SNAPSHOTS_PART: u64 = 2;
+
+/// Pages that one changed row adds to a commit of redb, at most: a leaf (two pages where the row is larger than one), its neighbour after
+/// a split, and a branch above it. Neighbouring rows share most of them.
+pub const PAGES_PER_ROW: u64 = 4;
+/// Pages that a commit adds whatever it changes: roots, the list of freed pages, the state of the allocator.
+pub const PAGES_PER_COMMIT: u64 = 64;
+/// Rows that one group may change on the smallest volumes.
+pub const ROWS_AT_ONCE_MIN: u64 = 16;
 
 /// The unit of the projection's storage.
 pub const PAGE_BYTES: usize = 4 * KIB;
@@ -99,11 +128,24 @@ pub const RECLAIM_COPY_BODIES: usize = 512;
 pub const RECLAIM_MOVED_MAX: usize = 16_384;
 /// With more than this part of all segments free (a half) reclaim empties nothing.
 pub const RECLAIM_IDLE_PART: usize = 2;
-/// Before pressure begins only those segments are emptied that are mostly dead (live part in percent).
-pub const RECLAIM_LIVE_PERCENT_EASY: u64 = 50;
-/// Under pressure (less than `RECLAIM_PRESSURE_PART` of the segments free) every segment that gives an eighth back counts.
-pub const RECLAIM_LIVE_PERCENT_PRESSED: u64 = 87;
+/// Before pressure begins a segment is emptied only if so many percent of it come back: for each byte gained one is written.
+pub const RECLAIM_GAIN_PERCENT_EASY: u64 = 50;
+/// Under pressure (less than `RECLAIM_PRESSURE_PART` of the segments free): for each byte gained at most seven are written.
+pub const RECLAIM_GAIN_PERCENT_PRESSED: u64 = 13;
 pub const RECLAIM_PRESSURE_PART: usize = 4;
+/// Under pressure reclaim may also write what does not pay: this part of the volume since open, and as much as the layer above appended and
+/// let die. A snapshot pays late, when the older segments come to be emptied.
+pub const RECLAIM_CREDIT_PART: u64 = 8;
+/// A segment is asked about again when so large a part of it died, or, where room is scarce, so much changed elsewhere.
+pub const RECLAIM_LOOK_AGAIN_PART: u64 = 8;
+/// Elsewhere means otherwise: one segment for so many of the volume, so that a volume's worth of changes asks about each this many times.
+pub const RECLAIM_LOOK_AGAIN_SEGMENTS: u64 = 64;
+/// Segments whose records are read in one pass, to find out what must be written for them.
+pub const RECLAIM_SEGMENTS_READ_MAX: usize = 8;
+/// Records held meanwhile; one segment's more at most.
+pub const RECLAIM_RECORDS_HELD_BYTES: usize = 32 * MIB;
+/// Dead large bodies whose chunks wait to be looked up; past it their segments are found when they are asked about again.
+pub const RECLAIM_DEAD_LISTS_MAX: usize = 1_024;
 
 /// The sizes that depend on the batches of one volume: those with small segments (tests, trials) have smaller batches.
 #[derive(Debug, Clone, Copy)]
@@ -133,4 +175,13 @@ const _: () = assert!(GROUP_FIXED_BYTES_MAX < BATCH_PAYLOAD_BYTES_MAX);
 const _: () = assert!(QUEUE_BYTES_SOFT + BODY_BYTES_MAX <= QUEUE_BYTES_HARD);
 const _: () = assert!(RECLAIM_COPY_BODIES <= GROUP_BODIES_MAX);
 const _: () = assert!(TABLE_RUN_PAGES * 8 <= CHUNK_BYTES);
+const _: () = assert!(KEPT_FROM_RECORDS >= volume::limits::RESERVE_SEGMENTS_MIN);
 const _: () = assert!(RESERVE_BODIES_PART < volume::limits::RESERVE_SHARE);
+const _: () = assert!(
+    KEPT_FROM_BODIES
+        == volume::limits::KEPT_FROM_RECLAIM
+            + RESERVE_ARENA_SEGMENTS
+            + RESERVE_RECLAIM_SEGMENTS
+            + RESERVE_DELETES_SEGMENTS
+            + RESERVE_RECORDS_SEGMENTS
+);

@@ -15,7 +15,7 @@ use crate::limits::{ARENA_PAGES_MIN, DELTA_ENTRY_BYTES, DELTAS_MAX, PAGE_BYTES, 
 use crate::pages::{Base, IndexSync, Note, PageTable};
 use crate::projection::Projection;
 use crate::{
-    Counters, Inner, Replay, Settings, SinceCheckpoint, Store, StoreFault, append, reclaim, space,
+    Counters, Inner, Replay, Settings, SinceCheckpoint, Store, StoreFault, append, ledger, space,
 };
 
 /// What opening found and did.
@@ -128,7 +128,10 @@ impl Store {
         volume.set_page_checks(Rc::new(move |page| checks.settled_check(page)));
         let sizes = Sizes::of_payload(volume.begin().await.room_bytes());
         let space = space::Space::default();
-        space.recount(&volume);
+        space.set_used_pages((found.arena.table_bytes() / 8) as u64);
+        let room = volume.room();
+        let volume_bytes = room.segments as u64 * room.segment_pages * PAGE_BYTES as u64;
+        let ledger = ledger::Ledger::of_volume(volume_bytes);
         let report = OpenReport {
             rebuilt: found.rebuilt,
             applied: found.applied,
@@ -144,7 +147,8 @@ impl Store {
             queue_bell: Bell::new(),
             room_bell: Bell::new(),
             landed: Cell::new(found.applied),
-            content: Cell::new(Lsn(u64::MAX)),
+            told: Cell::new(Lsn(u64::MAX)),
+            chunked_under_way: Cell::new(0),
             space,
             projection: Checkpointer::new(
                 projection,
@@ -153,7 +157,7 @@ impl Store {
                 found.applied,
                 found.past_damage,
             ),
-            reclaim: reclaim::Ledger::default(),
+            reclaim: ledger,
             since_checkpoint: SinceCheckpoint::default(),
             counters: RefCell::new(Counters::default()),
             report: Cell::new(report),

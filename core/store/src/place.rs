@@ -20,10 +20,11 @@ pub(crate) struct Prepared {
 impl Committer {
     pub(crate) fn fill_and_submit(&mut self, mut batch: Batch) {
         let mut cargo = Vec::new();
-        let mut rights = Rights::new(!self.inner.space.admits_bodies());
+        let mut rights = Rights::new(self.inner.space.is_scarce(&self.inner.volume));
         while let Some(own) = self.next_own(&batch, &mut rights) {
             let run = self.place_own(&mut batch, &own);
             cargo.push(Cargo::Own {
+                kind: own.kind,
                 run,
                 placed: own.placed,
             });
@@ -31,13 +32,13 @@ impl Committer {
         if rights.is_index() {
             // Alone: it may go where nothing else may.
             batch.for_checkpoint();
-            return self.submit(batch, cargo, true);
+            return self.submit(batch, cargo);
         }
         if let Some(big) = self.big.take_if(|big| big.is_settled()) {
             let prepared = big.prepared();
             let fits = frame_bytes(&big.waiting.group, &prepared) <= batch.room_bytes();
             if fits && rights.admit(big.waiting.reserve) {
-                cargo.push(self.place_group(&mut batch, big.waiting, &prepared));
+                cargo.push(self.place_group(&mut batch, big.waiting, &prepared, true));
             } else {
                 self.big = Some(big);
             }
@@ -55,7 +56,7 @@ impl Committer {
                 break;
             }
             self.inner.queue.borrow_mut().bytes -= waiting.bytes;
-            cargo.push(self.place_group(&mut batch, waiting, &prepared));
+            cargo.push(self.place_group(&mut batch, waiting, &prepared, false));
         }
         if cargo.is_empty() {
             // What was waiting failed meanwhile.
@@ -64,10 +65,10 @@ impl Committer {
         if rights.all_reserve() {
             batch.use_reserve();
         }
-        self.submit(batch, cargo, false);
+        self.submit(batch, cargo);
     }
 
-    fn submit(&mut self, batch: Batch, cargo: Vec<Cargo>, is_index: bool) {
+    fn submit(&mut self, batch: Batch, cargo: Vec<Cargo>) {
         let bytes = batch.used_bytes() as u64;
         // Here the batch gets its place in the log: before anything else may be placed.
         let commit = Box::pin(self.inner.volume.commit(batch));
@@ -77,7 +78,6 @@ impl Committer {
             cargo,
             bytes,
             since: self.inner.io.host.now(),
-            is_index,
         });
     }
 
@@ -137,11 +137,18 @@ impl Committer {
         waiting.group.bodies.iter().enumerate().map(store).collect()
     }
 
-    fn place_group(&mut self, batch: &mut Batch, waiting: Waiting, prepared: &[Prepared]) -> Cargo {
+    fn place_group(
+        &mut self,
+        batch: &mut Batch,
+        waiting: Waiting,
+        prepared: &[Prepared],
+        is_chunked: bool,
+    ) -> Cargo {
         let Waiting {
             group,
             applied,
             reply,
+            rows,
             ..
         } = waiting;
         let seed = self.inner.seed;
@@ -198,6 +205,8 @@ impl Committer {
             bodies,
             applied,
             reply,
+            rows,
+            is_chunked,
         }
     }
 }

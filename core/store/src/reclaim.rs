@@ -9,8 +9,6 @@
 //! Mark and sweep: `Tenant` says what is wanted, from what it knows to be f(log). Live bytes are only an estimate for choosing.
 //! A segment with damage is never freed: `salvage` may still get something out of it.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -22,9 +20,10 @@ use volume::{Generation, Lsn, ReadFault, SegmentIndex, SegmentReport, SegmentSta
 
 use crate::append::{Origin, Packed};
 use crate::frame::{Frames, Kind};
+use crate::ledger::Emptied;
 use crate::limits::*;
 use crate::replay::replayed;
-use crate::{BodyIn, BodyRef, Codec, Group, Inner, Record, Store, StoreFault, append};
+use crate::{BodyIn, BodyRef, Codec, Group, Inner, Purpose, Record, Store, StoreFault, append};
 
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -40,6 +39,13 @@ pub trait Tenant {
         &'a self,
         pairs: Vec<(BodyRef, BodyRef)>,
     ) -> LocalFuture<'a, Result<(), StoreFault>>;
+    /// What `moved` will append for these bodies, in bytes, at most; they are among those that `live_bodies` gave.
+    fn moved_bytes(&self, bodies: &[&BodyRef]) -> u64;
+    /// What `carry_forward` would append for `records`, in bytes, at most.
+    fn carried_bytes<'a>(
+        &'a self,
+        records: &'a [(Lsn, Record)],
+    ) -> LocalFuture<'a, Result<u64, StoreFault>>;
     /// `records` are about to disappear from the log: append whatever is needed so that the log alone still gives the same state (snapshots).
     fn carry_forward<'a>(
         &'a self,
@@ -47,68 +53,40 @@ pub trait Tenant {
     ) -> LocalFuture<'a, Result<(), StoreFault>>;
 }
 
-/// What reclaim knows of the segments. Only what is emptied outlives the process, in the note of each checkpoint.
-#[derive(Default)]
-pub(crate) struct Ledger {
-    /// Live body bytes, where a pass has counted them.
-    live: RefCell<HashMap<SegmentIndex, u64>>,
-    emptied: RefCell<Vec<Emptied>>,
-    /// Left alone: something in them cannot be read on any leg.
-    damaged: RefCell<Vec<SegmentIndex>>,
-    running: std::cell::Cell<bool>,
-}
-
-/// Nothing live is left in it; free once a checkpoint stands for `since`.
-#[derive(Debug, Clone, Copy)]
-struct Emptied {
-    segment: SegmentIndex,
-    generation: Generation,
-    since: Lsn,
-}
-
-impl Ledger {
-    pub fn emptied_segments(&self) -> Vec<SegmentIndex> {
-        self.emptied
-            .borrow()
-            .iter()
-            .map(|emptied| emptied.segment)
-            .collect()
-    }
-
-    /// Those that a checkpoint with `applied` lets go.
-    pub fn emptied_by(&self, applied: Lsn) -> Vec<(SegmentIndex, Generation)> {
-        self.emptied
-            .borrow()
-            .iter()
-            .filter(|emptied| emptied.since <= applied)
-            .take(EMPTIED_NOTED_MAX)
-            .map(|emptied| (emptied.segment, emptied.generation))
-            .collect()
-    }
-}
-
 impl Store {
     /// A body lost its last reference: a hint for choosing, not a promise. Free of cost.
     pub fn note_dead(&self, body: &BodyRef) {
-        for run in [&body.body, &body.summary] {
-            if let Some(live) = self.inner.reclaim.live.borrow_mut().get_mut(&run.segment) {
-                *live = live.saturating_sub(u64::from(run.bytes));
-            }
-        }
+        self.inner.reclaim.note_dead(body);
+    }
+
+    /// Segments that are emptied and wait for a checkpoint, and a pass after it, to be freed.
+    pub fn emptied_segments(&self) -> usize {
+        self.inner.reclaim.emptied.borrow().len()
+    }
+
+    /// Sealed segments that no pass has asked about yet.
+    pub fn uncounted_segments(&self) -> usize {
+        let mut segments = self.inner.volume.segments();
+        segments.retain(|segment| {
+            segment.state == volume::SegmentState::Sealed
+                && self.inner.reclaim.estimate(segment.index).is_none()
+        });
+        segments.len()
     }
 
     /// One reclaim pass; see `Tenant`, which is asked for live bodies once. Says how many segments were freed: those that an earlier
     /// pass emptied and a checkpoint made since then let go. While most of the volume is free (`limits::RECLAIM_IDLE_PART`) nothing new
-    /// is emptied. A second call while one runs answers 0.
+    /// is emptied, and nothing that would write more than it gives back (`limits::RECLAIM_GAIN_PERCENT_EASY`). A second call while one
+    /// runs answers 0.
     pub async fn reclaim(&self, tenant: &dyn Tenant) -> Result<usize, StoreFault> {
         let inner = &self.inner;
         if inner.reclaim.running.replace(true) {
             return Ok(0);
         }
         let _running = Running(inner.clone());
-        inner.space.set_reclaiming(true);
+        inner.bury_chunks().await?;
         let due = inner.due();
-        let candidates = if inner.space.is_roomy() {
+        let candidates = if inner.space.is_roomy(&inner.volume) {
             Vec::new()
         } else {
             inner.candidates()
@@ -126,28 +104,29 @@ impl Store {
             located.push((body, places));
         }
         let freed = inner.free_emptied(&due, &located).await?;
-        let victims = inner.choose(candidates, &located);
-        let is_lived_in = |victim: &SegmentReport| {
-            let mut places = located.iter().flat_map(|(_, places)| places);
-            places.any(|(segment, _)| *segment == victim.index)
-        };
-        let (lived_in, deserted): (Vec<_>, Vec<_>) = victims.into_iter().partition(is_lived_in);
-        // First what needs no room for copies: where there is none left, it comes back all the same.
-        inner.empty(tenant, &deserted, Vec::new()).await?;
-        inner.empty(tenant, &lived_in, located).await?;
+        let victims = inner.choose(tenant, candidates, &located).await?;
+        inner.empty(tenant, victims, located).await?;
         Ok(freed)
     }
 }
 
 /// A live body and how many bytes of it lie where.
-type Located = (BodyRef, Vec<(SegmentIndex, u64)>);
+pub(crate) type Located = (BodyRef, Vec<(SegmentIndex, u64)>);
+
+/// A segment to be emptied.
+pub(crate) struct Victim {
+    pub report: SegmentReport,
+    /// Of the layer above, to be carried forward where they still count.
+    pub records: Vec<(Lsn, Record)>,
+    /// What that writes, about.
+    pub records_bytes: u64,
+}
 
 /// Ends the pass also when its future is dropped.
 struct Running(Rc<Inner>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.reclaim.running.set(false);
-        self.0.space.set_reclaiming(false);
     }
 }
 
@@ -169,6 +148,22 @@ impl Inner {
         self.reclaim.emptied.borrow_mut().extend(emptied);
     }
 
+    /// Large bodies that died: what lay in their chunks' segments counts no more.
+    async fn bury_chunks(&self) -> Result<(), StoreFault> {
+        for body in self.reclaim.take_dead_lists() {
+            match self.chunks(&body).await {
+                Ok(chunks) => chunks.iter().for_each(|chunk| {
+                    let bytes = u64::from(chunk.address.bytes);
+                    self.reclaim.subtract(chunk.address.segment, bytes)
+                }),
+                // Its segment is gone already.
+                Err(ReadFault::Damaged | ReadFault::Stale) => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Emptied segments that a checkpoint has let go.
     fn due(&self) -> Vec<SegmentIndex> {
         let due = |emptied: &&Emptied| {
@@ -183,6 +178,16 @@ impl Inner {
             .collect()
     }
 
+    fn is_still_emptied(&self, segment: SegmentIndex) -> bool {
+        let emptied = self.reclaim.emptied.borrow();
+        let ours = emptied.iter().find(|emptied| emptied.segment == segment);
+        let now = self.volume.segments();
+        let now = now.get(segment.0 as usize);
+        ours.zip(now).is_some_and(|(ours, now)| {
+            now.state == SegmentState::Sealed && now.generation == ours.generation
+        })
+    }
+
     async fn free_emptied(
         &self,
         due: &[SegmentIndex],
@@ -194,7 +199,8 @@ impl Inner {
                 .iter()
                 .flat_map(|(_, places)| places)
                 .any(|(place, _)| place == segment);
-            if !wanted {
+            // What held nothing but an index that no checkpoint needs any more, the volume gave back itself.
+            if !wanted && self.is_still_emptied(*segment) {
                 self.volume.free_segment(*segment).await?;
                 freed += 1;
             }
@@ -203,89 +209,13 @@ impl Inner {
                 .emptied
                 .borrow_mut()
                 .retain(|emptied| emptied.segment != *segment);
-            self.reclaim.live.borrow_mut().remove(segment);
+            self.reclaim.forget(*segment);
         }
         if freed > 0 {
-            self.space.recount(&self.volume);
             self.counted(|counters| counters.reclaimed_segments += freed as u64);
             tracing::debug!(freed, "segments freed");
         }
         Ok(freed)
-    }
-
-    /// Sealed segments to ask for: half of them those that look emptiest, the rest the oldest that nobody has counted yet.
-    fn candidates(&self) -> Vec<SegmentReport> {
-        let (emptied, damaged) = (
-            self.reclaim.emptied_segments(),
-            self.reclaim.damaged.borrow(),
-        );
-        let mut live = self.reclaim.live.borrow_mut();
-        let mut sealed = self.volume.segments();
-        sealed.retain(|segment| {
-            let left_alone = emptied.contains(&segment.index) || damaged.contains(&segment.index);
-            segment.state == SegmentState::Sealed && !left_alone
-        });
-        sealed.sort_by_key(|segment| segment.first_lsn);
-        let (counted, unknown): (Vec<_>, Vec<_>) = sealed
-            .into_iter()
-            .partition(|segment| live.contains_key(&segment.index));
-        let mut worth: Vec<(u128, SegmentReport)> = counted
-            .into_iter()
-            .filter_map(|segment| Some((self.score(&segment, live[&segment.index])?, segment)))
-            .collect();
-        worth.sort_by_key(|(score, segment)| (std::cmp::Reverse(*score), segment.first_lsn));
-        if worth.is_empty() && unknown.is_empty() {
-            // What was counted once may have died since: the next pass counts anew.
-            live.clear();
-        }
-        let mut candidates: Vec<_> = worth
-            .into_iter()
-            .take(RECLAIM_SEGMENTS_ASKED_MAX / 2)
-            .map(|(_, segment)| segment)
-            .collect();
-        candidates.extend(
-            unknown
-                .into_iter()
-                .take(RECLAIM_SEGMENTS_ASKED_MAX - candidates.len()),
-        );
-        candidates
-    }
-
-    /// Cost and benefit (storage.md A9): age · (1 − u) / (1 + u). `None`: not worth it now.
-    fn score(&self, segment: &SegmentReport, live_bytes: u64) -> Option<u128> {
-        let live_percent_max = if self.space.is_pressed() {
-            RECLAIM_LIVE_PERCENT_PRESSED
-        } else {
-            RECLAIM_LIVE_PERCENT_EASY
-        };
-        let live_percent = (live_bytes * 100).checked_div(segment.used_bytes)?.min(100);
-        let age = u128::from(self.landed.get().0.saturating_sub(segment.last_lsn.0) + 1);
-        let score = age * 1_000 * u128::from(100 - live_percent) / u128::from(100 + live_percent);
-        (live_percent <= live_percent_max).then_some(score)
-    }
-
-    /// The best of the candidates, now that their live bytes are known.
-    fn choose(&self, candidates: Vec<SegmentReport>, located: &[Located]) -> Vec<SegmentReport> {
-        let mut counted: HashMap<SegmentIndex, u64> = candidates
-            .iter()
-            .map(|segment| (segment.index, 0))
-            .collect();
-        for (segment, bytes) in located.iter().flat_map(|(_, places)| places) {
-            if let Some(live) = counted.get_mut(segment) {
-                *live += bytes;
-            }
-        }
-        let mut worth: Vec<(u128, SegmentReport)> = candidates
-            .into_iter()
-            .filter_map(|segment| Some((self.score(&segment, counted[&segment.index])?, segment)))
-            .collect();
-        self.reclaim.live.borrow_mut().extend(counted);
-        worth.sort_by_key(|(score, segment)| (std::cmp::Reverse(*score), segment.first_lsn));
-        worth
-            .into_iter()
-            .take(RECLAIM_VICTIMS_MAX)
-            .map(|(_, segment)| segment)
-            .collect()
     }
 
     /// Bytes of `body` by segment, those of chunks where the chunks are.
@@ -311,14 +241,14 @@ impl Inner {
     async fn empty(
         self: &Rc<Self>,
         tenant: &dyn Tenant,
-        victims: &[SegmentReport],
+        victims: Vec<Victim>,
         mut located: Vec<Located>,
     ) -> Result<(), StoreFault> {
         if victims.is_empty() {
             return Ok(());
         }
         let is_victim =
-            |segment: &SegmentIndex| victims.iter().any(|victim| victim.index == *segment);
+            |segment: &SegmentIndex| victims.iter().any(|victim| victim.report.index == *segment);
         located.retain(|(_, places)| places.iter().any(|(segment, _)| is_victim(segment)));
         // In log order: neighbours stay neighbours.
         located.sort_by_key(|(body, _)| (body.body.segment, body.body.batch_block, body.body.at));
@@ -327,6 +257,12 @@ impl Inner {
         let mut moved = Vec::new();
         let (mut rest, mut copied_bytes) = (&located[..], 0);
         while !rest.is_empty() {
+            if !self.admits_copies(RECLAIM_COPY_BYTES as u64) {
+                // New mail was quicker. What was copied is wanted where it is now; the victims are for another pass.
+                tenant.moved(std::mem::take(&mut moved)).await?;
+                tracing::debug!("reclaim stops: there is no room for more copies");
+                return Ok(());
+            }
             let mut bytes = 0;
             let fits = |(body, _): &&Located| {
                 bytes += body.raw_bytes as usize + body.summary.bytes as usize;
@@ -345,36 +281,49 @@ impl Inner {
                 tenant.moved(std::mem::take(&mut moved)).await?;
             }
         }
+        let victims_count = victims.len();
         for victim in victims {
-            let segment = victim.index;
-            if !damaged.contains(&segment) {
-                match self.records_of(segment).await {
-                    Ok(records) if records.is_empty() => {}
-                    Ok(records) => tenant.carry_forward(records).await?,
-                    Err(StoreFault::Damaged) => damaged.push(segment),
-                    Err(fault) => return Err(fault),
-                }
-            }
+            let Victim {
+                report,
+                records,
+                records_bytes,
+            } = victim;
+            let segment = report.index;
             if damaged.contains(&segment) {
                 tracing::warn!(segment = segment.0, "a segment with damage is kept");
                 self.reclaim.damaged.borrow_mut().push(segment);
-            } else {
-                // One by one: what comes after it may find no room.
-                self.reclaim.emptied.borrow_mut().push(Emptied {
-                    segment,
-                    generation: victim.generation,
-                    since: self.content.get(),
-                });
+                continue;
             }
+            if !records.is_empty() {
+                if !self.admits_copies(records_bytes) {
+                    return Ok(());
+                }
+                tenant.carry_forward(records).await?;
+            }
+            // One by one: what comes after it may find no room.
+            self.reclaim.emptied.borrow_mut().push(Emptied {
+                segment,
+                generation: report.generation,
+                since: self.freeable_since(&report),
+            });
         }
         self.counted(|counters| counters.reclaim_copied_bytes += copied_bytes);
         tracing::debug!(
-            victims = victims.len(),
+            victims = victims_count,
             bodies = located.len(),
             copied_bytes,
             "segments emptied"
         );
         Ok(())
+    }
+
+    /// What a checkpoint must stand for before an emptied segment is free: all that the layer above said of it. While a group waits for its
+    /// chunks they may lie there without anything that names them: then it must stand for the segment's end, which that group comes after.
+    fn freeable_since(&self, victim: &SegmentReport) -> Lsn {
+        match self.chunked_under_way.get() {
+            0 => self.told.get(),
+            _ => self.told.get().max(victim.last_lsn),
+        }
     }
 
     /// Copies some bodies; says how many bytes. A body that no leg has stays where it is, and its segments with it.
@@ -411,7 +360,11 @@ impl Inner {
                     .collect(),
             )
             .await;
-        let (mut old, mut packed, mut group) = (Vec::new(), Packed::new(), Group::default());
+        let (mut old, mut packed) = (Vec::new(), Packed::new());
+        let mut group = Group {
+            purpose: Purpose::Reclaim,
+            ..Group::default()
+        };
         for ((body, places, copy), proved) in read.into_iter().zip(proved) {
             match proved {
                 Some(form) => {
@@ -459,7 +412,10 @@ impl Inner {
     }
 
     /// The records of the layer above in one segment.
-    async fn records_of(&self, segment: SegmentIndex) -> Result<Vec<(Lsn, Record)>, StoreFault> {
+    pub(crate) async fn records_of(
+        &self,
+        segment: SegmentIndex,
+    ) -> Result<Vec<(Lsn, Record)>, StoreFault> {
         let mut records = Vec::new();
         for (address, payload) in self.volume.walk_segment(segment).await? {
             let mut frames = Frames::new(payload, self.seed);

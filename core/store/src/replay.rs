@@ -43,8 +43,8 @@ impl Replay {
             let (address, payload) = match self.walk.next().await {
                 Ok(Some(batch)) => batch,
                 Ok(None) => {
-                    let content = &self.inner.content;
-                    content.set(content.get().min(self.seen));
+                    let told = &self.inner.told;
+                    told.set(told.get().min(self.seen));
                     self.inner.projection.replay_ended();
                     return Ok(None);
                 }
@@ -60,7 +60,6 @@ impl Replay {
                 }
                 Err(fault) => return Err(fault.into()),
             };
-            self.seen = self.seen.max(address.lsn);
             self.given = address.lsn;
             let bytes = payload.len() as u64;
             let mut frames = Frames::new(payload, self.inner.seed);
@@ -72,6 +71,7 @@ impl Replay {
                 groups += 1;
                 let group = replayed(&frame, &address)?;
                 if !group.records.is_empty() {
+                    self.seen = self.seen.max(address.lsn);
                     self.ready.push_back(group);
                 }
             }

@@ -1,61 +1,156 @@
-//! How full the volume is, and what is still admitted (storage.md A9: the reserve).
+//! How full the volume is, and what is still admitted (storage.md A9: the reserve; the sum is in `limits.rs`).
+//!
+//! What was accepted owes the next checkpoint pages of the projection, and those need segments. So the debt is counted from the moment at which a
+//! group is queued: mail is refused while there is still room for the checkpoint that follows, never so late that the checkpoint fails.
 
 use std::cell::Cell;
 
-use volume::{BatchAddress, SegmentIndex, SegmentState, Volume};
+use volume::{Room, Volume};
 
-use crate::limits::{
-    RECLAIM_IDLE_PART, RECLAIM_PRESSURE_PART, RESERVE_BODIES_PART, RESERVE_BODIES_SEGMENTS_MIN,
-};
+use crate::limits::*;
+use crate::{Purpose, StoreFault};
 
-/// Free segments, counted anew whenever the log enters another segment or one is freed: never per group.
+/// What the log owes the projection, in rows.
 #[derive(Default)]
 pub(crate) struct Space {
-    segments: Cell<usize>,
-    free: Cell<usize>,
-    last: Cell<Option<SegmentIndex>>,
-    reclaiming: Cell<bool>,
+    /// Of groups that wait or are on their way.
+    queued_rows: Cell<u64>,
+    /// Of groups in the log, since open.
+    landed_rows: Cell<u64>,
+    /// Those of them that a durable checkpoint holds.
+    paid_rows: Cell<u64>,
+    /// Pages of the arena that the projection uses: the highest one counts.
+    used_pages: Cell<u64>,
+}
+
+/// What a group wants.
+pub(crate) struct Wanted {
+    pub purpose: Purpose,
+    pub has_bodies: bool,
+    pub rows: u64,
+    /// With everything that waits in front of it.
+    pub bytes: u64,
 }
 
 impl Space {
-    pub fn recount(&self, volume: &Volume) {
-        let segments = volume.segments();
-        self.segments.set(segments.len());
-        self.free.set(
-            segments
-                .iter()
-                .filter(|segment| segment.state == SegmentState::Free)
-                .count(),
-        );
+    pub fn owe_queued(&self, rows: u64) {
+        self.queued_rows.set(self.queued_rows.get() + rows);
     }
 
-    pub fn note_batch(&self, volume: &Volume, address: &BatchAddress) {
-        if self.last.replace(Some(address.segment)) != Some(address.segment) {
-            self.recount(volume);
+    /// The group is in the log, or (`None`) it never will be.
+    pub fn settle_queued(&self, rows: u64, landed: bool) {
+        self.queued_rows.set(self.queued_rows.get() - rows);
+        if landed {
+            self.owe_landed(rows);
         }
     }
 
-    /// Whether a group with bodies still goes in. Records go on until the volume says `Full`.
-    pub fn admits_bodies(&self) -> bool {
-        self.free.get()
-            >= (self.segments.get() / RESERVE_BODIES_PART).max(RESERVE_BODIES_SEGMENTS_MIN)
+    pub fn owe_landed(&self, rows: u64) {
+        self.landed_rows.set(self.landed_rows.get() + rows);
     }
 
-    /// While reclaim runs, records may take from the volume's own reserve: they are what frees space.
-    pub fn set_reclaiming(&self, reclaiming: bool) {
-        self.reclaiming.set(reclaiming);
+    pub fn landed_rows(&self) -> u64 {
+        self.landed_rows.get()
     }
 
-    pub fn is_reclaiming(&self) -> bool {
-        self.reclaiming.get()
+    /// A checkpoint is durable with all rows that had landed when `landed_rows` said so.
+    pub fn pay(&self, landed_rows: u64) {
+        self.paid_rows.set(self.paid_rows.get().max(landed_rows));
+    }
+
+    pub fn set_used_pages(&self, pages: u64) {
+        self.used_pages.set(pages);
+    }
+
+    fn owed_rows(&self) -> u64 {
+        self.queued_rows.get() + self.landed_rows.get() - self.paid_rows.get()
+    }
+
+    /// Segments that the arena needs more for a commit of so many rows.
+    fn growth(&self, room: &Room, rows: u64) -> usize {
+        if rows == 0 {
+            return 0;
+        }
+        let wanted = self.used_pages.get() + PAGES_PER_COMMIT + rows * PAGES_PER_ROW;
+        wanted
+            .saturating_sub(room.arena_pages)
+            .div_ceil(room.segment_pages) as usize
+    }
+
+    /// Free segments that new bodies leave, without what is owed.
+    pub fn kept_from_bodies(&self, room: &Room) -> usize {
+        let snapshots = self.used_pages.get() / RESERVE_SNAPSHOTS_PART / room.segment_pages;
+        (KEPT_FROM_BODIES + snapshots as usize).max(room.segments / RESERVE_BODIES_PART)
+    }
+
+    pub fn admits(&self, volume: &Volume, wanted: &Wanted) -> bool {
+        let room = volume.room();
+        let growth = self.growth(&room, self.owed_rows() + wanted.rows);
+        let queued = (wanted.bytes / (room.segment_pages * PAGE_BYTES as u64)) as usize;
+        let kept = match wanted.purpose {
+            // The volume itself says when there is none left for it.
+            Purpose::Reclaim => return true,
+            // Half of a segment is theirs in any case: each opening begins one, and what they let die is what reclaim lives on.
+            Purpose::Delete if room.open_blocks * 2 > room.segment_pages => {
+                volume::limits::KEPT_FROM_CHECKPOINT - 1 + growth
+            }
+            Purpose::Delete => KEPT_FROM_DELETES + growth.saturating_sub(RESERVE_ARENA_SEGMENTS),
+            Purpose::Keep if wanted.has_bodies => self.kept_from_bodies(&room) + growth,
+            Purpose::Keep => KEPT_FROM_RECORDS + growth,
+        };
+        // It may have to begin one, and still leaves what it must.
+        room.spare_segments > kept + queued
+    }
+
+    /// Whether bodies are refused, or soon will be: then batches are kept apart, and every checkpoint lets go of what it can.
+    pub fn is_scarce(&self, volume: &Volume) -> bool {
+        let room = volume.room();
+        room.spare_segments <= self.kept_from_bodies(&room) + self.growth(&room, self.owed_rows())
+    }
+
+    /// Bodies are refused, and would be even if everything owed were paid.
+    pub fn is_short(&self, volume: &Volume) -> bool {
+        let room = volume.room();
+        room.spare_segments <= self.kept_from_bodies(&room) + self.growth(&room, 1)
+    }
+
+    /// Half of what the arena can still give is owed.
+    pub fn owes_much(&self, volume: &Volume) -> bool {
+        let (room, owed) = (volume.room(), self.owed_rows());
+        owed > 0
+            && room.spare_segments <= self.kept_from_bodies(&room) + self.growth(&room, 2 * owed)
+    }
+
+    /// Rows that one group may change: two commits of this size fit into what the arena may take while a full volume is emptied.
+    pub fn rows_at_once(&self, volume: &Volume) -> u64 {
+        let pages = volume.room().segment_pages * RESERVE_ARENA_SEGMENTS as u64 / 2;
+        (pages.saturating_sub(PAGES_PER_COMMIT) / PAGES_PER_ROW).max(ROWS_AT_ONCE_MIN)
+    }
+
+    /// Whether the arena may be grown ahead of need.
+    pub fn has_plenty(&self, volume: &Volume) -> bool {
+        let room = volume.room();
+        room.spare_segments > 2 * self.kept_from_bodies(&room)
     }
 
     /// Copying now would only cost: most of the volume is free.
-    pub fn is_roomy(&self) -> bool {
-        self.free.get() > self.segments.get() / RECLAIM_IDLE_PART
+    pub fn is_roomy(&self, volume: &Volume) -> bool {
+        let room = volume.room();
+        room.spare_segments > room.segments / RECLAIM_IDLE_PART
     }
 
-    pub fn is_pressed(&self) -> bool {
-        self.free.get() < self.segments.get().div_ceil(RECLAIM_PRESSURE_PART)
+    pub fn is_pressed(&self, volume: &Volume) -> bool {
+        let room = volume.room();
+        room.spare_segments < room.segments.div_ceil(RECLAIM_PRESSURE_PART)
+            || self.is_scarce(volume)
+    }
+}
+
+impl Wanted {
+    pub fn check(&self, space: &Space, volume: &Volume) -> Result<(), StoreFault> {
+        space
+            .admits(volume, self)
+            .then_some(())
+            .ok_or(StoreFault::Full)
     }
 }

@@ -16,7 +16,9 @@ use crate::ArenaRead;
 use crate::format::{Inline, Kind};
 use crate::gate::{TIMED_OUT, within};
 use crate::inner::{Inner, Mode};
-use crate::limits::{ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
+use crate::limits::{
+    ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES,
+};
 use crate::segment::Purpose;
 use crate::types::*;
 
@@ -175,7 +177,7 @@ impl Inner {
                 if let Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) = &log.mode {
                     return Err(CommitFault::Deferred(why.clone()));
                 }
-                if log.table.room_segments() < 2
+                if log.table.spare() <= KEPT_FROM_ARENA
                     || !log
                         .table
                         .has_room(1, self.plan.segment_blocks(), Purpose::Own)

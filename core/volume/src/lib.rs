@@ -390,6 +390,21 @@ impl Volume {
         self.inner.arena_grow().await
     }
 
+    /// What is free just now.
+    pub fn room(&self) -> Room {
+        let log = self.inner.log.borrow();
+        Room {
+            segments: log.table.rows.len(),
+            spare_segments: log.table.spare(),
+            segment_pages: self.inner.plan.pages_per_segment(),
+            open_blocks: log.table.open.map_or(0, |open| {
+                let used = log.table.row(open).used_blocks;
+                u64::from(self.inner.plan.segment_blocks() - used)
+            }),
+            arena_pages: log.table.arena.len() as u64 * self.inner.plan.pages_per_segment(),
+        }
+    }
+
     /// Pages the arena has room for.
     pub fn arena_pages(&self) -> u64 {
         self.inner.log.borrow().table.arena.len() as u64 * self.inner.plan.pages_per_segment()

@@ -25,8 +25,10 @@ pub const RESERVE_SHARE: usize = 20;
 pub const KEPT_FOR_OPENING: usize = 1;
 /// Segments that a store's first checkpoint leaves, because what it fills stays taken; the next one gives that back in turn.
 pub const KEPT_FROM_CHECKPOINT: usize = KEPT_FOR_OPENING + 1;
+/// Segments that the arena's growth leaves. One fewer than reclaim leaves: without a checkpoint no segment becomes free.
+pub const KEPT_FROM_ARENA: usize = KEPT_FROM_CHECKPOINT;
 /// Segments that reclaim and expunge leave: what they fill does not come back with the next opening.
-pub const KEPT_FROM_RECLAIM: usize = KEPT_FROM_CHECKPOINT + 1;
+pub const KEPT_FROM_RECLAIM: usize = KEPT_FROM_ARENA + 1;
 
 /// Of the open segment, the part that only the volume's own records may use once no segment is left to reclaim: segment tables
 /// and the records that free segments, a few blocks each.

@@ -154,7 +154,8 @@ impl Table {
     }
 
     /// Whether a batch of `blocks` has a place. Each opening takes a segment of its own, so some are kept for that, and nothing of
-    /// the store's goes into the last of them: the next opening gives it back. The rest of the open segment is not given
+    /// the store's goes into the last of them: the next opening gives it back. What makes room may use most of a segment that is open while one is
+    /// left for the opening and one for the checkpoint: with less than that nothing could be deleted any more. The rest of the open segment is not given
     /// away when it may be all there is left to say in it that another one is free.
     pub fn has_room(&self, blocks: u32, segment_blocks: u32, purpose: Purpose) -> bool {
         let kept_back = match purpose {
@@ -166,11 +167,13 @@ impl Table {
             Purpose::Own => KEPT_FOR_OPENING,
         };
         let only_own = self.open.is_some_and(|open| !self.row(open).holds_store);
-        let spare = self.claimed.len() + self.free;
+        let spare = self.spare();
         let usable_blocks = match purpose {
             Purpose::Own => segment_blocks,
             _ if spare >= kept_back => segment_blocks,
-            Purpose::MakesRoom if !only_own => segment_blocks - segment_blocks / OPEN_KEPT_SHARE,
+            Purpose::MakesRoom if !only_own || spare >= KEPT_FROM_CHECKPOINT => {
+                segment_blocks - segment_blocks / OPEN_KEPT_SHARE
+            }
             Purpose::Index if !only_own => segment_blocks,
             Purpose::MakesRoom | Purpose::Index | Purpose::Ordinary => 0,
         };
@@ -189,9 +192,9 @@ impl Table {
             .any(|&s| self.row(s).state == State::Sealed && !self.row(s).holds_store)
     }
 
-    /// Free and claimed segments, the reserve not counted.
-    pub fn room_segments(&self) -> usize {
-        (self.claimed.len() + self.free).saturating_sub(self.reserve())
+    /// Free and claimed segments.
+    pub fn spare(&self) -> usize {
+        self.claimed.len() + self.free
     }
 
     /// Takes the next place for a batch. `usable` says whether a claimed segment may be opened.
@@ -302,14 +305,17 @@ impl Table {
         generation
     }
 
-    /// Turns a free segment into the next one of the arena.
+    /// Turns a free segment into the next one of the arena; where all are claimed ahead, the claimed one that would be used last.
     pub fn grow_arena(
         &mut self,
         recorded: Lsn,
         acked: Lsn,
     ) -> Option<(SegmentIndex, Generation, u32)> {
-        let (segment, generation) = self.claim(recorded, acked)?;
-        self.claimed.pop_back();
+        if self.claim(recorded, acked).is_none() && self.claimed.len() < 2 {
+            return None;
+        }
+        let segment = self.claimed.pop_back()?;
+        let generation = self.row(segment).generation;
         let ordinal = self.arena.len() as u32;
         self.row_mut(segment).state = State::Arena { ordinal };
         self.arena.push(segment);
@@ -481,6 +487,21 @@ mod tests {
     }
 
     #[test]
+    fn the_arena_takes_a_claimed_segment_where_none_is_free() {
+        let mut table = Table::new(3);
+        let claimed: Vec<_> = (0..3).map(|_| table.claim(Lsn(0), Lsn(0))).collect();
+        let last = claimed[2].expect("free").0;
+        assert_eq!(
+            table.grow_arena(Lsn(5), Lsn(4)),
+            Some((last, Generation(1), 0))
+        );
+        assert_eq!((table.spare(), table.claimed.len()), (2, 2));
+        assert!(table.grow_arena(Lsn(6), Lsn(4)).is_some());
+        // The one that its own record may need stays.
+        assert_eq!(table.grow_arena(Lsn(7), Lsn(4)), None);
+    }
+
+    #[test]
     fn the_reserve_is_kept_from_ordinary_batches() {
         let mut table = Table::new(RESERVE_SEGMENTS_MIN as u32);
         table.claim(Lsn(0), Lsn(0));
@@ -499,7 +520,7 @@ mod tests {
 
     #[test]
     fn what_frees_segments_has_the_last_word_in_the_open_one() {
-        let mut table = Table::new(KEPT_FROM_RECLAIM as u32);
+        let mut table = Table::new(KEPT_FROM_CHECKPOINT as u32);
         table.claim(Lsn(0), Lsn(0));
         table.opening = false;
         assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
@@ -510,5 +531,16 @@ mod tests {
         assert!(!table.has_room(BLOCKS - 1, BLOCKS, Purpose::MakesRoom));
         assert!(table.has_room(1, BLOCKS, Purpose::MakesRoom));
         assert!(table.has_room(BLOCKS - 1, BLOCKS, Purpose::Own));
+    }
+
+    #[test]
+    fn a_full_volume_just_opened_still_takes_deletions() {
+        let mut table = Table::new(KEPT_FROM_CHECKPOINT as u32 + 1);
+        table.claim(Lsn(0), Lsn(0));
+        table.opening = false;
+        assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
+        assert!(table.has_room(1, BLOCKS, Purpose::MakesRoom));
+        assert!(!table.has_room(BLOCKS - 1, BLOCKS, Purpose::MakesRoom));
+        assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
     }
 }

@@ -241,6 +241,21 @@ pub struct SegmentReport {
     pub last_lsn: Lsn,
 }
 
+/// What is free in a volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// All segments.
+    pub segments: usize,
+    /// Free ones, and those claimed ahead.
+    pub spare_segments: usize,
+    /// Pages (4 KiB) in one segment.
+    pub segment_pages: u64,
+    /// Blocks (4 KiB) left in the segment that is being filled.
+    pub open_blocks: u64,
+    /// Pages the arena has room for.
+    pub arena_pages: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentState {
     /// Free, or claimed ahead and still empty, or with nothing in it but what the volume itself gives back.

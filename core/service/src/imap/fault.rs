@@ -44,6 +44,12 @@ impl Failure {
                 MailboxFault::OverQuota => (Status::No, "OVERQUOTA", "there is no room left"),
                 MailboxFault::Refused(why) => (Status::No, "CANNOT", *why),
                 MailboxFault::TooMany(_) => (Status::No, "LIMIT", "there are too many already"),
+                MailboxFault::TooLarge => (Status::No, "LIMIT", "it is too large to be stored"),
+                MailboxFault::Full => (
+                    Status::No,
+                    "UNAVAILABLE",
+                    "storage is full, delete something or try again",
+                ),
                 MailboxFault::Damaged => (
                     Status::No,
                     "CORRUPTION",

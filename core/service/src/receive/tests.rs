@@ -575,3 +575,13 @@ fn one_answer_for_all_is_never_final_where_anything_may_yet_succeed() {
     }
     assert!(!refusal_for(&MailboxFault::NoAccount).is_temporary());
 }
+
+/// RFC 3463 §3.4: a full system is not a full mailbox, and a message that never fits is refused for good.
+#[test]
+fn what_the_store_cannot_take_is_named_to_the_sender() {
+    assert_eq!(refusal_for(&MailboxFault::Full), Refusal::StorageFull);
+    assert_eq!(refusal_for(&MailboxFault::TooLarge), Refusal::TooBig);
+    assert_eq!(refusal_for(&MailboxFault::OverQuota), Refusal::MailboxFull);
+    assert!(refusal_for(&MailboxFault::Full).is_temporary());
+    assert!(!refusal_for(&MailboxFault::TooLarge).is_temporary());
+}

@@ -278,8 +278,8 @@ fn what_passes_a_limit_is_refused_before_anything_is_written() {
         let refused = shelf
             .store
             .append(Group {
-                bodies: vec![],
                 records: vec![long],
+                ..Group::default()
             })
             .await;
         assert_eq!(refused.unwrap_err(), StoreFault::TooLarge);
@@ -291,7 +291,7 @@ fn what_passes_a_limit_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_full_queue_answers_instead_of_growing() {
-    let rig = Rig::new(8);
+    let rig = Rig::with_leg_bytes(8, 256 << 20);
     rig.block_on(async {
         let shelf = rig.open().await;
         let raw = Bytes::from(vec![1; 60 << 20]);

@@ -145,6 +145,8 @@ pub(crate) struct State {
     pub bodies: BTreeMap<u64, BodyRef>,
     pub dirty: BTreeSet<u64>,
     pub applied: Lsn,
+    /// Where the last picture lies: what is older counts no more.
+    pub pictured: Lsn,
 }
 
 const PUT: RecordKind = RecordKind(1);
@@ -187,6 +189,7 @@ impl State {
                     }
                 }
                 PICTURE => {
+                    self.pictured = lsn;
                     let keys: Vec<u64> = self.bodies.keys().copied().collect();
                     for key in keys {
                         self.set(key, None);
@@ -252,20 +255,46 @@ impl Shelf {
     }
 
     pub async fn put(&self, key: u64, raw: &Bytes) -> Result<Committed, StoreFault> {
-        self.append(put_group(key, raw)).await
+        self.append_or_checkpoint(put_group(key, raw)).await
+    }
+
+    /// Where the projection is owed more than fits, a checkpoint makes room for `group`.
+    async fn append_or_checkpoint(&self, group: Group) -> Result<Committed, StoreFault> {
+        for _ in 0..5 {
+            match self.append(group.clone()).await {
+                Err(StoreFault::Full) if self.store.owes_much() => self.checkpoint().await?,
+                Err(StoreFault::Full) if group.purpose == Purpose::Delete => {}
+                done => return done,
+            }
+            if let Ok(committed) = self.append(group.clone()).await {
+                return Ok(committed);
+            }
+            if group.purpose == Purpose::Delete {
+                self.store.reclaim(self).await?;
+            }
+        }
+        Err(StoreFault::Full)
     }
 
     pub async fn take(&self, key: u64) -> Result<Committed, StoreFault> {
-        let records = vec![Record {
+        self.take_all(&[key]).await
+    }
+
+    pub async fn take_all(&self, keys: &[u64]) -> Result<Committed, StoreFault> {
+        let record = |key: &u64| Record {
             kind: TAKE,
             payload: Bytes::copy_from_slice(&key.to_le_bytes()),
-        }];
-        if let Some(body) = self.state.borrow().bodies.get(&key) {
-            self.store.note_dead(body);
+        };
+        let records = keys.iter().map(record).collect();
+        for key in keys {
+            if let Some(body) = self.state.borrow().bodies.get(key) {
+                self.store.note_dead(body);
+            }
         }
-        self.append(Group {
-            bodies: vec![],
+        self.append_or_checkpoint(Group {
             records,
+            purpose: Purpose::Delete,
+            ..Group::default()
         })
         .await
     }
@@ -348,23 +377,51 @@ impl Tenant for Shelf {
                 }
             };
             self.append(Group {
-                bodies: vec![],
                 records: pairs.iter().map(record).collect(),
+                purpose: Purpose::Reclaim,
+                ..Group::default()
             })
             .await
             .map(drop)
         })
     }
 
+    fn moved_bytes(&self, bodies: &[&BodyRef]) -> u64 {
+        bodies.len() as u64 * 200
+    }
+
+    fn carried_bytes<'a>(
+        &'a self,
+        records: &'a [(Lsn, Record)],
+    ) -> LocalFuture<'a, Result<u64, StoreFault>> {
+        let picture = self.state.borrow().picture().payload.len() as u64;
+        let pictured = self.state.borrow().pictured;
+        let needed = records.iter().any(|(lsn, _)| *lsn >= pictured);
+        Box::pin(async move { Ok(if needed { picture } else { 0 }) })
+    }
+
     fn carry_forward<'a>(
         &'a self,
-        _records: Vec<(Lsn, Record)>,
+        records: Vec<(Lsn, Record)>,
     ) -> LocalFuture<'a, Result<(), StoreFault>> {
+        let pictured = self.state.borrow().pictured;
+        if records.iter().all(|(lsn, _)| *lsn < pictured) {
+            return Box::pin(async { Ok(()) });
+        }
         // These stories append nothing beside a reclaim pass, so memory is what the log says here.
         Box::pin(async move {
             let records = vec![self.state.borrow().picture()];
             let bodies = vec![];
-            self.append(Group { bodies, records }).await.map(drop)
+            let purpose = Purpose::Reclaim;
+            let rows = self.state.borrow().bodies.len() as u64;
+            self.append(Group {
+                bodies,
+                records,
+                purpose,
+                rows,
+            })
+            .await
+            .map(drop)
         })
     }
 }
@@ -380,6 +437,7 @@ pub(crate) fn put_group(key: u64, raw: &Bytes) -> Group {
             kind: PUT,
             payload: Bytes::copy_from_slice(&key.to_le_bytes()),
         }],
+        ..Group::default()
     }
 }
 

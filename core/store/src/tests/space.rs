@@ -124,13 +124,16 @@ fn filled_to_the_brim(seed: u64, content: impl Fn(u64) -> Bytes) -> Rig {
             kind: TAKE, // of a key that nobody has
             payload: noise(1, 100_000),
         };
-        let group = || Group {
-            bodies: vec![],
-            records: vec![filler.clone()],
-        };
         let mut fillers = 0;
-        while shelf.append(group()).await.is_ok() {
-            fillers += 1;
+        for purpose in [Purpose::Keep, Purpose::Delete] {
+            let group = || Group {
+                records: vec![filler.clone()],
+                purpose,
+                ..Group::default()
+            };
+            while shelf.append(group()).await.is_ok() {
+                fillers += 1;
+            }
         }
         assert!(key > 50 && fillers > 10, "{key}, {fillers}");
     });
@@ -250,6 +253,52 @@ fn a_full_store_outlives_restarts_and_can_be_emptied() {
             }
             for key in 1..=20 {
                 shelf.put(key, &content(key)).await.unwrap();
+            }
+        });
+    }
+}
+
+/// As releases before the reserve was a sum left it: filled down to what the volume itself keeps, and no checkpoint made of any of it.
+#[test]
+fn a_volume_that_an_older_release_wedged_comes_free() {
+    for seed in 40..43 {
+        let content = |key| noise(key, 30_000 + (key % 7) as usize * 500);
+        let rig = Rig::with_leg_bytes(seed, 24 << 20);
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            for first in (0..).step_by(16) {
+                let mut group = Group {
+                    // It asks nothing of the store's own reserve.
+                    purpose: Purpose::Reclaim,
+                    ..Group::default()
+                };
+                for key in first..first + 16 {
+                    let one = put_group(key, &content(key));
+                    group.bodies.extend(one.bodies);
+                    group.records.extend(one.records);
+                }
+                if let Err(fault) = shelf.append(group).await {
+                    assert_eq!(fault, StoreFault::Full);
+                    break;
+                }
+            }
+            let room = shelf.store.volume().room();
+            assert_eq!(room.spare_segments, volume::limits::KEPT_FROM_RECLAIM);
+        });
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            shelf.checkpoint().await.unwrap();
+            shelf.verify(content).await;
+            for keys in shelf.keys().chunks(shelf.store.rows_at_once() as usize / 2) {
+                shelf.take_all(keys).await.unwrap();
+            }
+            for _ in 0..10 {
+                shelf.checkpoint().await.unwrap();
+                shelf.store.reclaim(&shelf).await.unwrap();
+            }
+            for key in 1_000_001..1_000_050 {
+                shelf.put(key, &noise(key, 100_000)).await.unwrap();
             }
         });
     }

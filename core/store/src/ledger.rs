@@ -1,0 +1,192 @@
+//! What reclaim knows of the segments: what emptying each would write, what is emptied already, and what it may still spend.
+//!
+//! A count is exact when a pass asks the layer above, and an estimate from then on: deaths lower it (`note_dead`), and nothing raises it, since a sealed
+//! segment gains nothing. So a segment is asked about again only when enough of it died, or enough changed elsewhere that its records may have become
+//! worthless. At rest nothing is asked.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use volume::{Generation, Lsn, SegmentIndex, SegmentReport};
+
+use crate::limits::*;
+use crate::{BodyRef, Codec};
+
+/// Only what is emptied outlives the process, in the note of each checkpoint.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    counts: RefCell<HashMap<SegmentIndex, Count>>,
+    pub emptied: RefCell<Vec<Emptied>>,
+    /// Left alone: something in them cannot be read on any leg.
+    pub damaged: RefCell<Vec<SegmentIndex>>,
+    pub running: Cell<bool>,
+    /// Large bodies that died: their chunks are looked up by the next pass.
+    dead_lists: RefCell<Vec<BodyRef>>,
+    /// Bytes that the layer above appended, and bytes of bodies that died, since open.
+    changed_bytes: Cell<u64>,
+    /// Bytes that reclaim may write beyond what it gains.
+    credit_bytes: Cell<u64>,
+}
+
+/// Bytes that emptying a segment would write.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    bytes: u64,
+    /// When it was last asked about; `None`: counted as it was filled.
+    asked: Option<Asked>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    bytes: u64,
+    /// `changed_bytes` then.
+    at: u64,
+}
+
+/// Nothing live is left in it; free once a checkpoint stands for `since`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Emptied {
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+    pub since: Lsn,
+}
+
+impl Ledger {
+    /// Of a volume with so many bytes in its segments.
+    pub fn of_volume(bytes: u64) -> Ledger {
+        let ledger = Ledger::default();
+        ledger.credit_bytes.set(bytes / RECLAIM_CREDIT_PART);
+        ledger
+    }
+
+    pub fn emptied_segments(&self) -> Vec<SegmentIndex> {
+        self.emptied
+            .borrow()
+            .iter()
+            .map(|emptied| emptied.segment)
+            .collect()
+    }
+
+    /// Those that a checkpoint with `applied` lets go.
+    pub fn emptied_by(&self, applied: Lsn) -> Vec<(SegmentIndex, Generation)> {
+        self.emptied
+            .borrow()
+            .iter()
+            .filter(|emptied| emptied.since <= applied)
+            .take(EMPTIED_NOTED_MAX)
+            .map(|emptied| (emptied.segment, emptied.generation))
+            .collect()
+    }
+
+    /// Bytes of bodies went into `segment`, which this process fills from its beginning.
+    pub fn note_placed(&self, segment: SegmentIndex, bytes: u64) {
+        let mut counts = self.counts.borrow_mut();
+        let count = counts.entry(segment).or_insert(Count {
+            bytes: 0,
+            asked: None,
+        });
+        count.bytes += bytes;
+    }
+
+    pub fn note_change(&self, bytes: u64) {
+        self.changed_bytes.set(self.changed_bytes.get() + bytes);
+        self.credit_bytes.set(self.credit_bytes.get() + bytes);
+    }
+
+    pub fn note_dead(&self, body: &BodyRef) {
+        for run in [&body.body, &body.summary] {
+            self.subtract(run.segment, u64::from(run.bytes));
+        }
+        self.note_change(u64::from(body.raw_bytes));
+        let mut lists = self.dead_lists.borrow_mut();
+        if body.codec == Codec::Chunked && lists.len() < RECLAIM_DEAD_LISTS_MAX {
+            lists.push(body.clone());
+        }
+    }
+
+    pub fn take_dead_lists(&self) -> Vec<BodyRef> {
+        std::mem::take(&mut self.dead_lists.borrow_mut())
+    }
+
+    pub fn subtract(&self, segment: SegmentIndex, bytes: u64) {
+        if let Some(count) = self.counts.borrow_mut().get_mut(&segment) {
+            count.bytes = count.bytes.saturating_sub(bytes);
+        }
+    }
+
+    /// Emptying `segment` would write so much, as things are now.
+    pub fn note_asked(&self, segment: SegmentIndex, bytes: u64) {
+        let at = self.changed_bytes.get();
+        let asked = Some(Asked { bytes, at });
+        self.counts
+            .borrow_mut()
+            .insert(segment, Count { bytes, asked });
+    }
+
+    /// Emptying `segment` would pay, but others came first: it may be asked about again at once.
+    pub fn note_left(&self, segment: SegmentIndex) {
+        if let Some(count) = self.counts.borrow_mut().get_mut(&segment) {
+            count.asked = None;
+        }
+    }
+
+    pub fn forget(&self, segment: SegmentIndex) {
+        self.counts.borrow_mut().remove(&segment);
+    }
+
+    /// What is thought to be written for `segment`, if asking about it may be worth the work: `None` when it was never counted.
+    pub fn estimate(&self, segment: SegmentIndex) -> Option<u64> {
+        self.counts.borrow().get(&segment).map(|count| count.bytes)
+    }
+
+    /// Whether `segment` may be asked about: it was not yet, or enough died in it or changed elsewhere since.
+    pub fn is_worth_asking(&self, segment: SegmentIndex, segment_bytes: u64, change: u64) -> bool {
+        let counts = self.counts.borrow();
+        let Some(Count {
+            bytes,
+            asked: Some(asked),
+        }) = counts.get(&segment)
+        else {
+            return true;
+        };
+        asked.bytes - bytes.min(&asked.bytes) >= segment_bytes / RECLAIM_LOOK_AGAIN_PART
+            || self.changed_bytes.get() - asked.at >= change
+    }
+
+    pub fn credit_bytes(&self) -> u64 {
+        self.credit_bytes.get()
+    }
+
+    pub fn spend(&self, bytes: u64) {
+        self.credit_bytes
+            .set(self.credit_bytes.get().saturating_sub(bytes));
+    }
+}
+
+/// A segment that might be emptied, and what that would write.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub report: SegmentReport,
+    /// Of bodies what lies in it, and the records of their moves.
+    pub bodies_bytes: u64,
+    /// The bodies whole.
+    pub copied_bytes: u64,
+    /// Records carried forward.
+    pub records_bytes: u64,
+}
+
+impl Candidate {
+    pub fn write_bytes(&self) -> u64 {
+        self.bodies_bytes + self.records_bytes
+    }
+
+    pub fn room_bytes(&self) -> u64 {
+        self.copied_bytes + self.records_bytes
+    }
+}
+
+/// Cost and benefit (storage.md A9): age · (1 − u) / (1 + u), where u is what must be written, as a part of the whole segment.
+pub(crate) fn score(age: u64, write_bytes: u64, segment_bytes: u64) -> u128 {
+    let percent = u128::from((write_bytes * 100 / segment_bytes).min(100));
+    u128::from(age) * 1_000 * (100 - percent) / (100 + percent)
+}
