@@ -21,7 +21,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     let mut rng = Rng::with_seed(seed ^ 0x6d61_696c_626f_7865);
     let shape = Shape {
         legs: 2,
-        leg_bytes: rng.u64(10..28) << 20,
+        leg_bytes: rng.u64(14..32) << 20,
         segment_bytes: [256 << 10, 512 << 10, 1 << 20][rng.usize(..3)],
         in_flight_max: rng.usize(1..9),
         clients: rng.usize(1..5),

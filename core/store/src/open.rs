@@ -11,7 +11,9 @@ use volume::{Lsn, ReadFault, RecordAddress, Volume};
 use crate::backend::Arena;
 use crate::body::Zstd;
 use crate::checkpoint::{Chain, Checkpointer};
-use crate::limits::{ARENA_PAGES_MIN, DELTA_ENTRY_BYTES, DELTAS_MAX, PAGE_BYTES, Sizes};
+use crate::limits::{
+    ARENA_PAGES_MIN, DELTA_ENTRY_BYTES, DELTAS_MAX, PAGE_BYTES, SEGMENTS_MIN, Sizes,
+};
 use crate::pages::{Base, IndexSync, Note, PageTable};
 use crate::projection::Projection;
 use crate::{
@@ -56,6 +58,7 @@ impl Store {
                 "damage that it was rebuilt past can be read again".into(),
             )),
             None => {
+                check_size(&volume)?;
                 return Store::assemble(io, volume.clone(), &settings, empty(&volume)).await;
             }
             Some(newest) => load(&io, &volume, &settings, newest).await?,
@@ -250,6 +253,20 @@ async fn load(
         }
         Err(fault) => Err(Lost(fault.to_string())),
     })
+}
+
+/// Whether a volume that holds nothing yet can ever take mail.
+fn check_size(volume: &Volume) -> Result<(), StoreFault> {
+    let room = volume.room();
+    let needed = SEGMENTS_MIN + ARENA_PAGES_MIN.div_ceil(room.segment_pages) as usize;
+    if room.segments >= needed {
+        return Ok(());
+    }
+    Err(StoreFault::Misfit(format!(
+        "the volume has {} segments of {} bytes; at least {needed} are needed: give larger devices or smaller segments",
+        room.segments,
+        room.segment_pages * PAGE_BYTES as u64
+    )))
 }
 
 type Followed = (Arc<Arena>, Chain, Lsn);

@@ -305,6 +305,25 @@ fn a_volume_that_an_older_release_wedged_comes_free() {
 }
 
 #[test]
+fn a_volume_too_small_to_take_mail_is_refused_when_it_is_new() {
+    let segments = limits::SEGMENTS_MIN as u64 + 2;
+    let frame = 512 << 10;
+    for (segments, fits) in [(segments - 1, false), (segments, true)] {
+        let rig = Rig::with_leg_bytes(50, frame + segments * SEGMENT_BYTES);
+        rig.block_on(async {
+            match rig.open_store().await {
+                Ok((io, store, replay)) => {
+                    let shelf = Shelf::open(io, store, replay).await;
+                    assert!(fits);
+                    shelf.put(1, &noise(1, 20_000)).await.unwrap();
+                }
+                Err(fault) => assert!(!fits && matches!(fault, StoreFault::Misfit(_)), "{fault}"),
+            }
+        });
+    }
+}
+
+#[test]
 fn a_crash_at_any_moment_of_reclaim_loses_nothing() {
     let mut boundary = 1;
     let mut crashes = 0;
