@@ -238,9 +238,10 @@ fn restarts_use_nothing_up(seed: u64, segments: u64) {
             // The upkeep task may be at it already.
             base::host::sleep_us(&*rig.world.io().host, 100_000).await;
         }
+        // One may be open and just begun; restarts that used up a segment each would show.
         let after = mailboxes.store().volume().room();
         assert!(
-            after.spare_segments >= before.spare_segments,
+            after.spare_segments + 1 >= before.spare_segments,
             "{before:?} before, {after:?} after"
         );
         let bob = mailboxes
