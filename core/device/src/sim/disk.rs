@@ -356,6 +356,20 @@ impl Medium {
         self.bad.clear();
     }
 
+    /// The disk comes back with only its first `bytes` (a multiple of a block): a partition that was made smaller, a file cut off.
+    pub fn cut_short(&mut self, bytes: u64) {
+        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES as u64));
+        let blocks = bytes / BLOCK_BYTES as u64;
+        self.image.cut(blocks);
+        self.cache.retain(|block, _| *block < blocks);
+        self.bad.retain(|block| *block < blocks);
+    }
+
+    /// Every block can be read again: what made reads fail has passed.
+    pub fn clear_bad(&mut self) {
+        self.bad.clear();
+    }
+
     /// Reads of this block fail until it is rewritten.
     pub fn mark_bad(&mut self, block: u64) {
         assert!(block < self.image.blocks());

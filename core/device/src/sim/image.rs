@@ -32,6 +32,14 @@ impl Image {
         self.blocks
     }
 
+    /// Only the first `blocks` blocks stay.
+    pub fn cut(&mut self, blocks: u64) {
+        assert!(blocks <= self.blocks);
+        self.chunks
+            .truncate(blocks.div_ceil(CHUNK_BLOCKS as u64) as usize);
+        self.blocks = blocks;
+    }
+
     pub fn block(&self, block: u64) -> Option<&Arc<Block>> {
         assert!(block < self.blocks);
         let (chunk, within) = split(block);
@@ -66,7 +74,7 @@ impl Image {
                     .filter(|(_, block)| block.is_some());
                 written.map(move |(within, _)| (index * CHUNK_BLOCKS + within) as u64)
             })
-        })
+        }).filter(|block| *block < self.blocks)
     }
 }
 

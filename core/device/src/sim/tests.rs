@@ -431,3 +431,15 @@ fn an_operation_past_the_end_stops_the_process() {
     };
     drop(io.device.start(DISK, op));
 }
+
+#[test]
+fn a_disk_cut_short_keeps_its_beginning_and_says_its_size() {
+    let (world, io) = world(1);
+    world.block_on(write(&io, 0, 1, 1, true)).unwrap();
+    world.block_on(write(&io, 512 << 10, 2, 1, true)).unwrap();
+    world.with_disk(DISK, |medium| medium.cut_short(8192));
+    assert_eq!(io.device.geometry(DISK).capacity_bytes, 8192);
+    assert_eq!(world.block_on(read(&io, 0)), Ok(1));
+    let written = world.with_disk(DISK, |medium| medium.written_blocks());
+    assert_eq!(written, [0]);
+}
