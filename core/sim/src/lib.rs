@@ -14,6 +14,7 @@
 pub mod limits;
 
 mod broken_story;
+mod knobs;
 mod ledger;
 mod machine;
 mod mailbox_box;
@@ -22,12 +23,15 @@ mod mailbox_model;
 mod mailbox_story;
 mod outcome;
 mod run;
+mod superblocks;
 mod swarm;
 mod volume_box;
 mod volume_exhaustive;
 mod volume_story;
+mod what_if;
 mod witness;
 
+pub use knobs::{NOT_YET_SURVIVED, ask_for, asked_for};
 pub use run::{Failure, Summary, exhaustive, run_seed, run_seeds};
 
 /// Hears how far a run is; called from several threads.

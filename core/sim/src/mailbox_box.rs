@@ -13,7 +13,7 @@ use fastrand::Rng;
 use mail::{Address, Flags, InternalDate, ModSeq, SystemFlags, Uid};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Message, Recipient};
 use store::{BodyIn, Store};
-use volume::Volume;
+use volume::{SegmentState, Volume};
 
 use crate::machine::{Machine, Shape, describe};
 use crate::mailbox_model::{Folder, Letter, Marks, Operation, Picture, Whose};
@@ -42,6 +42,8 @@ pub struct MailboxBox {
     pub clients: Vec<Rc<RefCell<Client>>>,
     pub settings: mailbox::Settings,
     pub broken: Rc<RefCell<Option<String>>>,
+    /// Space is short: clients rather throw away than deliver.
+    pub pressed: Rc<Cell<bool>>,
 }
 
 impl std::ops::Deref for MailboxBox {
@@ -65,6 +67,7 @@ impl MailboxBox {
             clients,
             settings,
             broken: Rc::default(),
+            pressed: Rc::default(),
         };
         let io = mailbox_box.world.io();
         let made = mailbox_box.world.run(mailbox_box.make_accounts(&io));
@@ -80,16 +83,43 @@ impl MailboxBox {
         outcome: &[Landing],
         cache: CacheLanding,
     ) -> MailboxBox {
-        let clients = self
-            .clients
-            .iter()
-            .map(|client| Rc::new(RefCell::new(client.borrow().clone())));
+        self.with(self.machine.after_cut(seed, cut, outcome, cache))
+    }
+
+    /// The same clients before another machine.
+    fn with(&self, machine: Machine) -> MailboxBox {
+        let copy = |client: &Rc<RefCell<Client>>| Rc::new(RefCell::new(client.borrow().clone()));
         MailboxBox {
-            machine: self.machine.after_cut(seed, cut, outcome, cache),
-            clients: clients.collect(),
+            machine,
+            clients: self.clients.iter().map(copy).collect(),
             settings: self.settings.clone(),
             broken: Rc::default(),
+            pressed: Rc::default(),
         }
+    }
+
+    /// Every leg that is promised to be in sync is opened by itself, in a world of its own, and has everything: the log, and the projection
+    /// that need not be built anew.
+    pub fn each_alone(&self, seed: u64) -> Result<(), String> {
+        for leg in self.promised() {
+            let only = self.with(self.machine.alone(seed, leg));
+            let io = only.world.io();
+            let checked = only.world.run(async {
+                let mailboxes = only.open(&io).await?;
+                if mailboxes.store().open_report().rebuilt {
+                    return Err("its projection is lost".to_owned());
+                }
+                only.check(&mailboxes).await?;
+                match mailboxes.store().scrub_projection().await.rows {
+                    Some(_) => Ok(()),
+                    None => Err("its projection cannot be read whole".to_owned()),
+                }
+            });
+            only.world.crash();
+            let checked = checked.map_err(|halt| halt.to_string()).flatten();
+            checked.map_err(|text| format!("leg {leg:?} alone: {text}"))?;
+        }
+        Ok(())
     }
 
     async fn make_accounts(&self, io: &Io) -> Result<(), String> {
@@ -137,7 +167,8 @@ impl MailboxBox {
         opened.map_err(|fault| format!("mailboxes: {fault}\n{}", told()))
     }
 
-    /// After a crash: what is there is what was confirmed, with or without what was asked last.
+    /// After a crash: what is there is what was confirmed, with or without what was asked last. A volume that can only be read may not know
+    /// the end of its log: then what was asked last stays open.
     pub async fn check(&self, mailboxes: &Mailboxes) -> Result<(), String> {
         for (index, client) in self.clients.iter().enumerate() {
             let mut client = client.borrow_mut().clone();
@@ -148,9 +179,31 @@ impl MailboxBox {
                     describe(mailboxes.store().volume())
                 )
             })?;
-            *self.clients[index].borrow_mut() = client;
+            if mailboxes.store().volume().refuses().is_none() {
+                *self.clients[index].borrow_mut() = client;
+            }
         }
         Ok(())
+    }
+
+    /// Tells clients whether space is short (a third of the segments free, or what the store keeps from bodies and a little more).
+    pub fn note_space(&self, mailboxes: &Mailboxes) {
+        let segments = mailboxes.store().volume().segments();
+        let free = segments.iter();
+        let free = free
+            .filter(|report| report.state == SegmentState::Free)
+            .count();
+        self.pressed.set(free < (segments.len() / 3).max(14));
+    }
+
+    /// Whether a second projection finds room beside the first: half of the segments are free.
+    pub fn has_room_for_two(&self, mailboxes: &Mailboxes) -> bool {
+        let segments = mailboxes.store().volume().segments();
+        let free = segments.iter();
+        let free = free
+            .filter(|report| report.state == SegmentState::Free)
+            .count();
+        free > segments.len() / 2
     }
 
     /// Starts each client for `count` operations.
@@ -165,10 +218,13 @@ impl MailboxBox {
         for (index, client) in self.clients.iter().enumerate() {
             let (io, mailboxes, client) = (io.clone(), mailboxes.clone(), client.clone());
             let (broken, running, mut rng) = (self.broken.clone(), running.clone(), rng.fork());
+            let pressed = self.pressed.clone();
             running.set(running.get() + 1);
             let host = io.host.clone();
             host.spawn(Box::pin(async move {
-                if let Err(text) = live(&*io.host, &mailboxes, &client, &mut rng, count).await {
+                if let Err(text) =
+                    live(&*io.host, &mailboxes, &client, &mut rng, count, &pressed).await
+                {
                     broken
                         .borrow_mut()
                         .get_or_insert(format!("client {index}: {text}"));
@@ -206,9 +262,10 @@ async fn live(
     client: &RefCell<Client>,
     rng: &mut Rng,
     count: usize,
+    pressed: &Cell<bool>,
 ) -> Result<(), String> {
     for _ in 0..count {
-        let operation = client.borrow_mut().choose(rng);
+        let operation = client.borrow_mut().choose(rng, pressed.get());
         client.borrow_mut().pending = Some(operation.clone());
         let accounts = client.borrow().accounts.clone();
         let settled = client.borrow().settled.clone();
@@ -286,7 +343,7 @@ async fn perform(
 
 impl Client {
     /// A valid operation on what is settled.
-    fn choose(&mut self, rng: &mut Rng) -> Operation {
+    fn choose(&mut self, rng: &mut Rng, pressed: bool) -> Operation {
         let folders: Vec<(Whose, String)> = self.settled.keys().cloned().collect();
         let from = folders[rng.usize(..folders.len())].clone();
         let to = folders[rng.usize(..folders.len())].clone();
@@ -299,7 +356,10 @@ impl Client {
             .collect();
         let flags = SystemFlags(rng.u8(..32));
         let others = from != to && !uids.is_empty();
-        match rng.u8(..100) {
+        let dice = rng.u8(..100);
+        // 52..70: flagged as deleted, and expunged.
+        let dice = if pressed { 46 + dice / 3 } else { dice };
+        match dice {
             40..52 => {
                 let change =
                     [FlagChange::Replace, FlagChange::Add, FlagChange::Remove][rng.usize(..3)];
@@ -310,7 +370,7 @@ impl Client {
                     flags,
                 }
             }
-            52..58 => {
+            52..60 => {
                 let (change, flags) = (FlagChange::Add, SystemFlags::DELETED);
                 Operation::Flag {
                     folder: from,
@@ -319,7 +379,7 @@ impl Client {
                     flags,
                 }
             }
-            58..70 => Operation::Expunge { folder: from, uids },
+            60..70 => Operation::Expunge { folder: from, uids },
             70..78 if others => Operation::Copy { from, uids, to },
             78..86 if others => Operation::Move { from, uids, to },
             86..94 => {

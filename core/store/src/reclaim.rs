@@ -171,6 +171,7 @@ impl Inner {
 
     /// Emptied segments that a checkpoint has let go.
     fn due(&self) -> Vec<SegmentIndex> {
+        self.forget_given_back();
         let due = |emptied: &&Emptied| {
             self.projection.applied() >= emptied.since
                 && !self.projection.chain_lies_in(&[emptied.segment])
@@ -181,6 +182,18 @@ impl Inner {
             .filter(due)
             .map(|emptied| emptied.segment)
             .collect()
+    }
+
+    /// A segment that held nothing but what an earlier checkpoint needed the volume gives back by itself, once the next one needs it no
+    /// more. It may hold new batches since.
+    fn forget_given_back(&self) {
+        let segments = self.volume.segments();
+        self.reclaim.emptied.borrow_mut().retain(|emptied| {
+            let report = segments.get(emptied.segment.0 as usize);
+            report.is_some_and(|report| {
+                report.state == SegmentState::Sealed && report.generation == emptied.generation
+            })
+        });
     }
 
     async fn free_emptied(
@@ -194,7 +207,10 @@ impl Inner {
                 .iter()
                 .flat_map(|(_, places)| places)
                 .any(|(place, _)| place == segment);
-            if !wanted {
+            // A checkpoint beside this pass may have given it back meanwhile.
+            self.forget_given_back();
+            let still_emptied = self.reclaim.emptied_segments().contains(segment);
+            if !wanted && still_emptied {
                 self.volume.free_segment(*segment).await?;
                 freed += 1;
             }
