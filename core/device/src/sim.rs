@@ -343,6 +343,12 @@ impl SimWorld {
         });
     }
 
+    /// The disk ends after `bytes` (a multiple of `BLOCK_BYTES`) from now on.
+    pub fn cut_short(&self, device: DeviceIndex, bytes: u64) {
+        assert!(bytes.is_multiple_of(crate::BLOCK_BYTES as u64));
+        self.with_disk(device, |medium| medium.cut_short(bytes));
+    }
+
     // Crashes.
 
     /// Starts and completions of writes and flushes since the world began: the moments worth a crash.

@@ -51,11 +51,7 @@ pub const NOT_YET_SURVIVED: &[(&str, &str)] = &[
     ),
     (
         "older_leg",
-        "E3: a counted leg that comes back with older content is believed",
-    ),
-    (
-        "older_leg_alone",
-        "E3c: a rolled-back leg alone, although the witness knows a later term",
+        "E3: a leg that went back and was brought up to date again is not believed at a later opening (seeds 13 and 52)",
     ),
     ("short_leg", "E4: a leg shorter than the volume"),
     (

@@ -22,6 +22,8 @@ mod mailbox_exhaustive;
 mod mailbox_model;
 mod mailbox_story;
 mod outcome;
+pub mod planted;
+pub mod planted_run;
 mod run;
 mod superblocks;
 mod swarm;
@@ -32,7 +34,7 @@ mod what_if;
 mod witness;
 
 pub use knobs::{NOT_YET_SURVIVED, ask_for, asked_for};
-pub use run::{Failure, Summary, exhaustive, run_seed, run_seeds};
+pub use run::{Failure, Summary, exhaustive, kept_seeds, run_kept, run_seed, run_seeds, run_until};
 
 /// Hears how far a run is; called from several threads.
 pub trait Progress: Sync {

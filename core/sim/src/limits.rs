@@ -19,6 +19,9 @@ pub const ALONE_SHARE: usize = 6;
 /// Virtual time a volume may take to get all legs in sync once faults have stopped. Its longest waits are retries of seconds.
 pub const HEAL_US_MAX: u64 = 600_000_000;
 
+/// Seeds in which a planted fault has to be found: a tenth and more of what the ordinary test run has.
+pub const PLANTED_SEEDS: u64 = 300;
+
 /// A leg that comes back shorter keeps at least this much: the frame's head and one segment.
 pub const LEG_BYTES_MIN: u64 = 512 << 10;
 

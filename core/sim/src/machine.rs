@@ -34,6 +34,9 @@ pub struct Weakness {
     /// It may lose or spoil bytes without a sign. A leg that is not silent fails only in ways that the volume hears of: that
     /// the witness counts it is then a promise like any other leg's.
     pub silent: bool,
+    /// The power was off when it went back to an older state: it holds less than the witness counts on, until all is well again. The volume has
+    /// to find out by itself, without a scrub.
+    pub went_back: bool,
 }
 
 /// What survives a crash.
@@ -178,6 +181,7 @@ impl Machine {
         self.weakness.set(Weakness {
             leg: (rng.u8(..4) > 0).then_some(leg),
             silent: rng.bool(),
+            went_back: false,
         });
         self.older.take();
     }
@@ -201,8 +205,11 @@ impl Machine {
         if rng.u8(..3) == 0 {
             self.world.insert(weak);
         }
-        if rng.u8(..3) == 0 {
-            self.make_older(weak);
+        if rng.u8(..3) == 0 && self.make_older(weak) {
+            self.weakness.set(Weakness {
+                went_back: true,
+                ..self.weakness.get()
+            });
         }
     }
 
@@ -224,15 +231,19 @@ impl Machine {
         }
     }
 
-    /// Remembers what the weak leg holds, or puts back what it held when it was remembered.
-    fn make_older(&self, weak: DeviceIndex) {
+    /// Remembers what the weak leg holds, or puts back what it held when it was remembered: `true`.
+    fn make_older(&self, weak: DeviceIndex) -> bool {
         if !self.knobs.get().older_leg {
-            return;
+            return false;
         }
         match self.older.take() {
             None => *self.older.borrow_mut() = Some(self.world.snapshot(weak)),
-            Some(older) => self.world.restore(weak, &older),
+            Some(older) => {
+                self.world.restore(weak, &older);
+                return true;
+            }
         }
+        false
     }
 
     pub fn keep_relic(&self, leg: DeviceIndex) {
@@ -245,7 +256,7 @@ impl Machine {
 
     /// Something happens to the weak leg.
     pub fn disturb(&self, rng: &mut Rng) {
-        let Weakness { leg, silent } = self.weakness.get();
+        let Weakness { leg, silent, .. } = self.weakness.get();
         let Some(weak) = leg else { return };
         match rng.u8(..6) {
             0 => self.world.remove(weak),
@@ -264,7 +275,12 @@ impl Machine {
             // It is taken out, and another time it comes back as it was.
             5 => {
                 self.world.remove(weak);
-                self.make_older(weak);
+                // Nobody may have met it while it was out: then its writes got lost in silence.
+                let silent = self.make_older(weak) || silent;
+                self.weakness.set(Weakness {
+                    silent,
+                    ..self.weakness.get()
+                });
             }
             _ => {}
         }
@@ -369,7 +385,7 @@ pub async fn scrub_twice(volume: &Volume) -> Result<(), String> {
 
 /// Whether that the witness counts `leg` is a promise, under this weakness.
 pub fn trusts(weakness: Weakness, leg: DeviceIndex) -> bool {
-    weakness.leg != Some(leg) || !weakness.silent
+    weakness.leg != Some(leg) || !weakness.silent && !weakness.went_back
 }
 
 /// The state of a volume, for whoever reads a failure.

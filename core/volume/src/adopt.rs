@@ -60,6 +60,7 @@ pub(crate) async fn adopt(
             others.join("; ")
         ));
     }
+    let counted = legs.iter().filter(|leg| in_sync.contains(&leg.leg));
     let record = WitnessRecord {
         volume,
         epoch: newest.superblock.epoch,
@@ -68,6 +69,8 @@ pub(crate) async fn adopt(
             .map(|leg| leg.superblock.term)
             .max()
             .expect("the newest is among them"),
+        // What every one of them knows; more is not proved.
+        opened: counted.map(|leg| leg.superblock.term).min().unwrap_or(0),
         in_sync,
     };
     match witness.replace(None, &record) {

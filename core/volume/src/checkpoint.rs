@@ -24,6 +24,7 @@ impl Inner {
     ) -> Result<(), CommitFault> {
         assert!(checkpoint.note.len() <= NOTE_BYTES_MAX);
         let _pass = self.checkpointing.enter().await;
+        self.look_for_last_superblock().await;
         let needed = needed.unwrap_or_else(|| self.log.borrow().table.needed.clone());
         {
             let log = self.log.borrow();
@@ -60,6 +61,7 @@ impl Inner {
             }
         }
         self.publish().await?;
+        self.note_position();
         self.log.borrow_mut().table.needed = needed;
         self.free_own_segments().await
     }

@@ -119,6 +119,7 @@ pub(crate) async fn create(
         volume,
         epoch: 1,
         term: 0,
+        opened: 0,
         in_sync,
     };
     match witness.replace(None, &record) {

@@ -73,8 +73,10 @@ pub(crate) struct Leg {
     pub arena_missed: Option<BTreeSet<u64>>,
     pub spoiled: VecDeque<Time>,
     pub repaired: VecDeque<Time>,
-    /// It held too much that was bad: when it returns, nothing on it is believed.
-    pub distrusted: bool,
+    /// It does not hold what it should: when it leaves (or at the opening that finds it so), this is how far it is believed.
+    pub proven: Option<Lsn>,
+    /// It lacked acknowledged batches at the opening; they were put right, and its arena pages are looked at as well.
+    pub arena_unsure: bool,
 }
 
 impl Leg {
@@ -100,7 +102,8 @@ impl Leg {
             arena_missed: None,
             spoiled: VecDeque::new(),
             repaired: VecDeque::new(),
-            distrusted: false,
+            proven: None,
+            arena_unsure: false,
         }
     }
 
@@ -163,6 +166,8 @@ pub(crate) struct Log {
     /// The first batch of this owner that is its own; while its table is not in the superblocks it may yet come to nothing.
     pub seal: Lsn,
     pub seq: u64,
+    /// The last superblock that was durable on every counting leg; zero: none of this owner's yet.
+    pub durable_seq: u64,
     pub parent: u128,
     pub clean: bool,
     /// A segment is being given up: nothing is submitted until its batches have moved.
@@ -171,6 +176,10 @@ pub(crate) struct Log {
     pub moves: u64,
     /// Nothing is submitted while a leg joins.
     pub barrier: bool,
+    /// The witness knows a set of legs that the superblocks do not name yet: nothing is acknowledged.
+    pub unrecorded: bool,
+    /// A task waits for a quiet moment to note the position.
+    pub noting: bool,
     pub watching: bool,
     pub publishing_wanted: bool,
     /// A change of the witness whose outcome is unknown.

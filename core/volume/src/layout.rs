@@ -2,6 +2,7 @@
 
 use device::BLOCK_BYTES;
 
+use crate::limits::SEGMENTS_MAX;
 use crate::types::SegmentIndex;
 
 /// Slots of one superblock ring.
@@ -62,6 +63,27 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether every segment of the plan lies on a device with this frame. What a superblock says of its device is only its
+    /// word: the device may have been cut short since, or be a shorter copy.
+    pub fn fits(&self, frame: &Frame) -> bool {
+        let block = BLOCK_BYTES as u64;
+        let sound = self.segment_bytes.is_multiple_of(block)
+            && self.segment_bytes >= 4 * block
+            && self.segment_bytes <= u64::from(u32::MAX) * block
+            && (1..=SEGMENTS_MAX as u64).contains(&u64::from(self.segment_count));
+        sound
+            && self.segments_at == frame.segments_at
+            && u64::from(self.segment_count) <= frame.segments(self.segment_bytes)
+    }
+
+    /// Where the last segment ends on a leg.
+    pub fn segments_end(&self) -> u64 {
+        let bytes = self
+            .segment_bytes
+            .saturating_mul(u64::from(self.segment_count));
+        self.segments_at.saturating_add(bytes)
+    }
+
     /// Byte offset on a leg of a block of a segment.
     pub fn at(&self, segment: SegmentIndex, block: u32) -> u64 {
         assert!(segment.0 < self.segment_count && block <= self.segment_blocks());
@@ -87,6 +109,38 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_fits_only_a_device_that_has_all_of_it() {
+        let capacity = 14 << 20;
+        let here = frame(capacity).expect("large enough");
+        let segment_bytes = 256 << 10;
+        let plan = Plan {
+            segments_at: here.segments_at,
+            segment_bytes,
+            segment_count: here.segments(segment_bytes) as u32,
+        };
+        assert!(plan.fits(&here));
+        assert!(plan.fits(&frame(capacity + (1 << 20)).expect("larger")));
+        assert!(!plan.fits(&frame(capacity - segment_bytes).expect("shorter")));
+        // Another layout altogether, and numbers that no device of ours ever wrote.
+        assert!(!plan.fits(&frame(64 << 20).expect("large")));
+        for segment_bytes in [0, 4096, 4097, u64::MAX] {
+            let odd = Plan {
+                segment_bytes,
+                ..plan
+            };
+            assert!(!odd.fits(&here));
+        }
+        let segment_count = 0;
+        assert!(
+            !Plan {
+                segment_count,
+                ..plan
+            }
+            .fits(&here)
+        );
+    }
 
     #[test]
     fn rings_and_segments_never_overlap() {

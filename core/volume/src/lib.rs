@@ -62,6 +62,8 @@ mod mirror;
 mod open;
 pub mod orphan;
 mod pool;
+mod position;
+mod prove;
 mod read;
 mod reclaim;
 mod recover;
@@ -73,6 +75,7 @@ mod segment_bytes;
 mod stream;
 mod superblock;
 mod takeover;
+mod trust;
 mod types;
 mod walk;
 
@@ -397,6 +400,7 @@ impl Volume {
     /// without it they copy pages as they are. `None`: the page holds nothing, or is about to be written.
     pub fn set_page_checks(&self, check_of: Rc<dyn Fn(u64) -> Option<u64>>) {
         *self.inner.page_checks.borrow_mut() = Some(check_of);
+        self.inner.look_at_unsure_arenas();
     }
 
     /// A handle for the index thread: reads a page, verifies `check` (`page_check`), tries the other legs, and notes a

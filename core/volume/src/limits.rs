@@ -89,6 +89,22 @@ const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));
 /// A resync writes its cursor into the superblocks after this many segments: at most so much is copied twice.
 pub const CURSOR_SEGMENTS: usize = 16;
 
+/// Numbers that superblocks may leave out: after a crash the next is above any that a single copy shows.
+pub const SUPERBLOCKS_SKIPPED_MAX: u64 = 3;
+/// Segments that an opening reads again to prove what a leg holds that is behind so little. More is left to a resync.
+pub const PROVED_AT_OPEN_MAX: usize = 8;
+/// Acknowledged batches that a leg may lack at an opening and be repaired at once, as rot. With more it went back in time.
+pub const LACKING_AT_OPEN_MAX: usize = 16;
+/// Sealed segments, the newest, whose first block an opening looks at on every leg: one moment each. The rest is looked at
+/// behind the opening.
+pub const HEADS_AT_OPEN: usize = 32;
+/// Sealed segments of which a leg may lack the first batch and pass for rotten. With more, writes got lost.
+pub const HEADS_LACKING_MAX: usize = 1;
+/// What the look at the rest waits between two segments.
+pub const HEADS_PAUSE_US: u64 = 2_000;
+/// How long nothing must have been acknowledged before the position is noted beside the witness.
+pub const QUIET_US: u64 = 1_000_000;
+
 /// What a scrub waits between two segments, so that foreground work always finds a gap.
 pub const SCRUB_PAUSE_US: u64 = 500;
 

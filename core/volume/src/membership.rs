@@ -1,6 +1,8 @@
 //! Who counts. A leg leaves (or joins) in this order and no other: acknowledgements stop by themselves, because a
 //! failing leg still counts; the witness records the new set under the next epoch (compare-and-set); the superblocks of
-//! the new set say so; acknowledgements go on. Checkpoints use the same door, so that superblocks have one writer.
+//! the new set say so (`Log::unrecorded` holds acknowledgements back until they do); acknowledgements go on. Were one given
+//! in between and the witness then lost, the survivors' superblocks would still count the leg that left, and `adopt` would
+//! believe it. Checkpoints use the same door, so that superblocks have one writer.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -105,6 +107,10 @@ impl Inner {
                 break;
             }
         }
+        {
+            let mut log = self.log.borrow_mut();
+            (log.unrecorded, log.durable_seq) = (false, log.seq);
+        }
         self.resume();
         Ok(())
     }
@@ -147,14 +153,15 @@ impl Inner {
         if self.is_stopped() {
             return Ok(());
         }
+        self.log.borrow_mut().unrecorded = true;
         let acked = self.log.borrow().settled();
         for leg in self.legs.borrow_mut().iter_mut() {
             if leg.counts() && leg.failing {
                 (leg.state, leg.stale_since) = (LegState::Stale, acked);
                 (leg.failing, leg.device, leg.frame) = (false, None, None);
                 leg.arena_missed.get_or_insert_default();
-                if std::mem::take(&mut leg.distrusted) {
-                    (leg.stale_since, leg.arena_missed) = (Lsn(0), None);
+                if let Some(proven) = leg.proven.take() {
+                    (leg.stale_since, leg.arena_missed) = (acked.min(proven), None);
                     leg.repaired.clear();
                 }
                 self.count(|c| c.ejected += 1);
@@ -209,10 +216,9 @@ impl Inner {
         };
         let in_sync = in_sync.to_vec();
         let new = WitnessRecord {
-            volume: self.id,
             epoch: epoch + 1,
-            term,
             in_sync,
+            ..expected.clone()
         };
         match self.witness.replace(Some(&expected), &new) {
             Ok(()) => {
@@ -228,6 +234,41 @@ impl Inner {
                 Err(format!("the witness does not answer: {why}"))
             }
         }
+    }
+
+    /// Says in the witness that superblocks of this term are durable on every leg in sync. Waits for a witness that does not
+    /// answer.
+    pub async fn record_opened(self: &Rc<Self>) -> Result<(), WitnessFault> {
+        // until the witness says it, or this owner is not alone
+        loop {
+            match self.try_record_opened() {
+                Err(WitnessFault::Unavailable(why)) if !self.is_stopped() => self.defer(&why),
+                recorded => return recorded,
+            }
+            base::host::sleep_us(&*self.io.host, WITNESS_RETRY_US).await;
+            // A change of membership whose outcome is unknown is settled first.
+            let _ = self.publish().await;
+        }
+    }
+
+    fn try_record_opened(&self) -> Result<(), WitnessFault> {
+        let (epoch, term) = (self.log.borrow().epoch, self.log.borrow().term);
+        let ours = |record: &WitnessRecord| record.epoch == epoch && record.term == term;
+        let expected = match self.witness.read(self.id)? {
+            Some(record) if ours(&record) => record,
+            _ if self.log.borrow().attempted.is_some() => {
+                return Err(WitnessFault::Unavailable("a change is under way".into()));
+            }
+            _ => return Err(WitnessFault::Lost),
+        };
+        if expected.opened == term {
+            return Ok(());
+        }
+        let new = WitnessRecord {
+            opened: term,
+            ..expected.clone()
+        };
+        self.witness.replace(Some(&expected), &new)
     }
 
     fn defer(self: &Rc<Self>, why: &str) {
@@ -368,6 +409,7 @@ impl Inner {
         self.drained().await?;
         self.log.borrow_mut().clean = true;
         self.publish().await?;
+        self.note_position();
         self.stop("the volume was closed");
         Ok(())
     }

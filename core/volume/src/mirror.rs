@@ -304,6 +304,7 @@ impl Inner {
         }
         if any {
             self.arena.owner_turn(self);
+            self.note_when_quiet();
         }
         self.moved.ring();
         self.pump();
@@ -313,6 +314,9 @@ impl Inner {
         let counting = self.legs_where(|leg| leg.counts());
         let mut log = self.log.borrow_mut();
         if log.submitted == 0 || counting.is_empty() || matches!(log.mode, Mode::Stopped(_)) {
+            return None;
+        }
+        if log.unrecorded {
             return None;
         }
         let front = log

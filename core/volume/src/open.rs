@@ -1,7 +1,7 @@
 //! Opening a volume (storage.md A1, B5, B8); making one is `create`, what an opening writes is `takeover`.
 //!
-//! Only legs that the witness names are believed. Present, stale and blank devices beside them are reported and left
-//! alone; `attach` admits them later.
+//! Only legs that the witness names are believed, and of those only what they prove (`trust`). Stale and blank devices, and
+//! what cannot be what it says, are reported by name and left alone; `attach` admits them later.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
@@ -12,22 +12,15 @@ use device::{DeviceIndex, Io};
 
 use crate::arena::ArenaShared;
 use crate::inner::{Inner, Leg, Log, Mode};
-use crate::layout::Frame;
 use crate::leg::{Probe, probe, wwid};
 use crate::pool::Pool;
-use crate::recover::{Recovered, recover};
+use crate::recover::{Evidence, Recovered, recover};
 use crate::segment::Table;
-use crate::superblock::{Member, Quorum};
+use crate::superblock::Member;
 use crate::takeover::{Takeover, take_over};
+use crate::trust::{Present, Sorted, leave_unfit, newest_of, sort};
 use crate::types::*;
 use crate::{Settings, Volume};
-
-/// A device that is a leg of the volume being opened.
-struct Present {
-    device: DeviceIndex,
-    quorum: Box<Quorum>,
-    frame: Frame,
-}
 
 pub(crate) async fn open(
     io: &Io,
@@ -44,6 +37,7 @@ pub(crate) async fn open(
                 device,
                 quorum,
                 frame,
+                holds: Lsn(0),
             }),
             Probe::Blank(_) => left_out.push(format!(
                 "device {name} is blank: `leg attach` makes it a leg"
@@ -67,18 +61,30 @@ pub(crate) async fn open(
             ));
         }
     };
-    let newest = present
-        .iter()
-        .map(|leg| leg.quorum.superblock.epoch)
-        .max()
-        .unwrap_or(0);
-    if newest > record.epoch {
+    let position = match witness.position(volume) {
+        Ok(position) => position.unwrap_or_default(),
+        Err(fault) => {
+            return misfit(format!(
+                "what was noted of volume {volume} cannot be read: {fault}"
+            ));
+        }
+    };
+    let newest = |of: fn(&Present) -> u64| present.iter().map(of).max().unwrap_or(0);
+    let epoch = newest(|leg| leg.quorum.superblock.epoch);
+    let term = newest(|leg| leg.quorum.superblock.term);
+    let knows_more = if epoch > record.epoch {
+        Some(("epoch", epoch, record.epoch))
+    } else {
+        (term > record.term).then_some(("term", term, record.term))
+    };
+    if let Some((what, theirs, ours)) = knows_more {
         return misfit(format!(
-            "a leg of volume {volume} knows epoch {newest}, the state directory only {}: the state directory is an old \
-             copy; restore the current one",
-            record.epoch
+            "a leg of volume {volume} knows {what} {theirs}, the state directory only {ours}: the state directory is an old \
+             copy; restore the current one"
         ));
     }
+    let seq = newest(|leg| leg.quorum.seq_seen);
+    leave_unfit(io, settings, &mut present, &mut left_out);
     let (believed, stale): (Vec<_>, Vec<_>) = present
         .into_iter()
         .partition(|leg| record.in_sync.contains(&leg.quorum.leg));
@@ -98,8 +104,13 @@ pub(crate) async fn open(
             left_out.join("; ")
         ));
     }
-    let inner = assemble(io, settings, witness, volume, &record, &believed, left_out)?;
-    start_owning(&inner, &record, &believed).await?;
+    let sorted = sort(io, settings, &record, position, believed, &mut left_out)?;
+    let inner = assemble(io, settings, witness, volume, &record, &sorted, left_out)?;
+    {
+        let mut log = inner.log.borrow_mut();
+        log.seq = log.seq.max(seq).max(position.seq);
+    }
+    start_owning(&inner, &record, &sorted.serving, position).await?;
     Ok(Volume { inner })
 }
 
@@ -163,32 +174,22 @@ fn one_volume(io: &Io, present: &[Present], left_out: &[String]) -> Result<Volum
     }
 }
 
-/// Builds the state from the newest superblock among believed legs.
+/// Builds the state from the newest superblock among the legs that serve.
 fn assemble(
     io: &Io,
     settings: &Settings,
     witness: Rc<dyn Witness>,
     volume: VolumeId,
     record: &WitnessRecord,
-    believed: &[Present],
+    sorted: &Sorted,
     left_out: Vec<String>,
 ) -> Result<Rc<Inner>, OpenRefusal> {
-    let newest = newest_of(believed)?;
+    let newest = newest_of(&sorted.serving)?;
     let superblock = &newest.quorum.superblock;
     let mut legs = Vec::new();
     for member in &superblock.members {
-        let here = believed.iter().find(|leg| leg.quorum.leg == member.id);
-        if let Some(here) = here
-            && member.wwid != wwid(io, here.device)
-            && !settings.accept_moved
-        {
-            let name = io.device.geometry(here.device).stable_id;
-            return misfit(format!(
-                "leg {} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved \
-                 on purpose and the original is gone, start once with accept_moved",
-                member.id
-            ));
-        }
+        let mut here = sorted.serving.iter();
+        let here = here.find(|leg| leg.quorum.leg == member.id);
         let state = if here.is_some() {
             LegState::InSync
         } else {
@@ -198,25 +199,15 @@ fn assemble(
         if let Some(here) = here {
             (leg.device, leg.frame) = (Some(here.device), Some(here.frame));
             leg.wwid = wwid(io, here.device);
+            // Until it was proved: should it fail before that, this is how far it is believed.
+            leg.proven = (here.holds < superblock.acked).then_some(here.holds);
+        }
+        if let Some((_, holds)) = sorted.behind.iter().find(|(id, _)| *id == member.id) {
+            leg.proven = Some(*holds);
         }
         legs.push(leg);
     }
-    if believed.iter().any(|leg| {
-        !superblock
-            .members
-            .iter()
-            .any(|member| member.id == leg.quorum.leg)
-    }) {
-        return misfit(
-            "a leg that the witness names is missing from the newest member table: restore the state directory",
-        );
-    }
     let plan = superblock.plan;
-    let seq = believed
-        .iter()
-        .map(|leg| leg.quorum.seq_seen)
-        .max()
-        .unwrap_or(superblock.seq);
     let log = Log {
         // Until `take_over`: a leg that fails meanwhile is forgotten in memory only.
         mode: Mode::ReadOnly("the volume is being opened".into()),
@@ -239,12 +230,15 @@ fn assemble(
         table_chain: superblock.table_chain,
         claims: superblock.claims.clone(),
         seal: Lsn(0),
-        seq,
+        seq: superblock.seq,
+        durable_seq: 0,
         parent: newest.quorum.body_hash,
         clean: false,
         respooling: false,
         moves: 0,
         barrier: false,
+        unrecorded: false,
+        noting: false,
         watching: false,
         publishing_wanted: false,
         attempted: None,
@@ -292,35 +286,22 @@ fn absent_state(member: &Member, record: &WitnessRecord) -> LegState {
     }
 }
 
-/// The believed leg whose superblock is newest. Two contents under one number and epoch are a fork.
-fn newest_of(believed: &[Present]) -> Result<&Present, OpenRefusal> {
-    let key = |leg: &Present| (leg.quorum.superblock.epoch, leg.quorum.superblock.seq);
-    let newest = believed
-        .iter()
-        .max_by_key(|leg| key(leg))
-        .expect("open made sure there is one");
-    let forked = believed
-        .iter()
-        .find(|leg| key(leg) == key(newest) && leg.quorum.body_hash != newest.quorum.body_hash);
-    match forked {
-        None => Ok(newest),
-        Some(other) => misfit(format!(
-            "legs {} and {} have two histories under one number (a fork): open with one of them and attach the other as a \
-             blank device",
-            newest.quorum.leg, other.quorum.leg
-        )),
-    }
-}
-
 /// Finds the end of the log, reading only; then takes the volume over, unless something acknowledged may be lost by that.
 async fn start_owning(
     inner: &Rc<Inner>,
     record: &WitnessRecord,
-    believed: &[Present],
+    serving: &[Present],
+    position: Position,
 ) -> Result<(), OpenRefusal> {
-    let superblock = newest_of(believed)?.quorum.superblock.clone();
+    let superblock = newest_of(serving)?.quorum.superblock.clone();
     let before = inner.counters.get().bytes_read;
-    let mut recovered = recover(inner, &superblock).await?;
+    let holds = serving.iter().map(|leg| (leg.quorum.leg, leg.holds));
+    let evidence = Evidence {
+        holds: holds.collect(),
+        acked: position.acked,
+        opened: record.opened,
+    };
+    let mut recovered = recover(inner, &superblock, &evidence).await?;
     {
         let mut report = inner.report.borrow_mut();
         report.tail_batches = recovered.batches;

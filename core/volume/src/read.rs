@@ -295,9 +295,11 @@ impl Inner {
         let mut data = Buffer::zeroed(bytes.len());
         data.copy_from_slice(bytes);
         let at = self.plan.at(of.segment, block);
-        let written = self
-            .write_raw(device, at, Arc::new(data), bytes.len())
-            .await;
+        let data = Arc::new(data);
+        let mut written = self.write_raw(device, at, data.clone(), bytes.len()).await;
+        if written == Err(IoFault::Medium) {
+            written = self.write_raw(device, at, data, bytes.len()).await;
+        }
         let back = match written {
             Ok(()) => self.read_batch(device, of, block).await,
             Err(fault) => Err(fault),
@@ -311,6 +313,9 @@ impl Inner {
             _ => {
                 self.legs.borrow_mut()[leg.0 as usize].write_faults += 1;
                 tracing::warn!(leg = leg.0, lsn = header.lsn.0, "a repair did not hold");
+                // It is known to lack a batch now: it may not count any longer.
+                let holds = Lsn(header.lsn.0.saturating_sub(1));
+                self.believe_up_to(leg, holds, "a repair did not hold");
             }
         }
     }
@@ -335,7 +340,7 @@ impl Inner {
         );
         let others = self.legs_where(|leg| leg.serves()).len() > 1;
         if too_many && others {
-            self.legs.borrow_mut()[leg.0 as usize].distrusted = true;
+            self.legs.borrow_mut()[leg.0 as usize].proven = Some(Lsn(0));
             self.suspect(leg, "too many repairs within an hour");
         }
     }

@@ -1,9 +1,10 @@
 //! Where the log ends (storage.md B5).
 //!
-//! One leg is read from the checkpoint on; the others from the last acknowledged batch on, or as far back when the first
-//! leg has holes. The accepted log is the longest unbroken chain over the *union* of what the legs hold. A batch that
-//! is missing at or below the highest acknowledged number ever seen is damage, never the end (I6); beyond that it is
-//! the torn tail. Then the legs are made identical again.
+//! Every leg is read from the checkpoint on, and one that holds less by its own word from there. The accepted log is the
+//! longest unbroken chain over the *union* of what the legs hold. A batch that is missing at or below the highest
+//! acknowledged number ever seen is damage, never the end (I6); beyond that it is the torn tail. Then the legs are made
+//! identical again: a batch that any of them lacks is written back, and a leg that lacks more than rot explains is not
+//! believed any further (`trust`).
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -13,12 +14,33 @@ use device::DeviceIndex;
 
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
-use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
+use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING, LACKING_AT_OPEN_MAX, PROVED_AT_OPEN_MAX};
+use crate::prove::{headed, read_interval, segments_of_interval};
 use crate::scan::{Scan, Union};
 use crate::segment::{State, Table};
 use crate::stream::Of;
 use crate::superblock::Superblock;
 use crate::types::*;
+
+/// What is known beside the superblock that recovery starts from.
+pub(crate) struct Evidence {
+    /// How far each serving leg's own word goes.
+    pub holds: Vec<(LegId, Lsn)>,
+    /// Acknowledged, as noted outside the legs.
+    pub acked: Lsn,
+    /// The last term whose opening came to its end, as the witness knows it.
+    pub opened: u64,
+}
+
+impl Evidence {
+    fn holds_of(&self, inner: &Inner, leg: LegIndex) -> Lsn {
+        let id = inner.legs.borrow()[usize::from(leg.0)].id;
+        let mut holds = self.holds.iter();
+        holds
+            .find(|(held, _)| *held == id)
+            .map_or(Lsn(0), |&(_, holds)| holds)
+    }
+}
 
 /// What recovery hands to `open`.
 pub(crate) struct Recovered {
@@ -96,6 +118,7 @@ async fn read_table(inner: &Rc<Inner>, superblock: &Superblock) -> Result<Table,
 pub(crate) async fn recover(
     inner: &Rc<Inner>,
     superblock: &Superblock,
+    evidence: &Evidence,
 ) -> Result<Recovered, OpenRefusal> {
     let mut table = read_table(inner, superblock).await?;
     for claim in &superblock.claims {
@@ -105,35 +128,31 @@ pub(crate) async fn recover(
         });
     }
     table.derive();
-    let serving = inner.legs_where(|leg| leg.serves());
+    if let Some(row) = table
+        .rows
+        .iter()
+        .find(|row| row.used_blocks > inner.plan.segment_blocks())
+    {
+        return misfit(format!(
+            "the segment table does not fit the volume: {row:?}"
+        ));
+    }
     let checkpoint = superblock.checkpoint;
+    let mut repairs = prove_before(inner, &table, checkpoint, evidence).await;
     let known_acked = superblock.acked.max(superblock.table_lsn).max(checkpoint);
-
+    let known_acked = known_acked.max(evidence.acked);
     let mut scan = Scan {
         inner,
         superblock,
         work: first_work(&table, checkpoint),
         union: Union::default(),
     };
-    let (first, rest) = serving
-        .split_first()
-        .expect("open made sure that a leg serves");
-    let seen = |scan: &mut Scan<'_>| {
-        scan.union.forget_unfinished(superblock.table_lsn);
-        scan.union.acked_seen().max(known_acked)
-    };
-    scan.read_leg(*first, &table, Lsn(0)).await;
-    let mut acked = seen(&mut scan);
-    // I6: everything up to `acked` must be there; where the first leg has a hole the others are read as far back.
-    let from = if scan.union.lacks(checkpoint, acked) {
-        checkpoint
-    } else {
-        acked
-    };
-    for leg in rest {
-        scan.read_leg(*leg, &table, from).await;
-    }
-    acked = seen(&mut scan);
+    scan.read_all(&inner.legs_where(|leg| leg.serves()), &table)
+        .await;
+    let mut acked = scan
+        .union
+        .forget_unfinished(superblock.table_lsn, evidence.opened)
+        .max(known_acked);
     if scan.union.lacks(checkpoint, acked) {
         // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
         let free = (0..inner.plan.segment_count)
@@ -143,15 +162,29 @@ pub(crate) async fn recover(
             segment,
             generation: table.row(segment).generation,
         }));
-        for leg in &serving {
-            scan.read_leg(*leg, &table, checkpoint).await;
-        }
-        acked = seen(&mut scan);
+        scan.union = Union::default();
+        scan.read_all(&inner.legs_where(|leg| leg.serves()), &table)
+            .await;
+        acked = scan
+            .union
+            .forget_unfinished(superblock.table_lsn, evidence.opened)
+            .max(known_acked);
     }
     let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
-    let mut repairs = acknowledged_to_repair(&union, &accepted, acked, first.0);
-
+    let known = accepted.partition_point(|header| header.lsn <= acked);
+    repairs.extend(normalise(inner, &union, &accepted[..known], evidence));
+    let serving = inner.legs_where(|leg| leg.serves());
+    if serving.is_empty() {
+        return misfit(format!("no leg of volume {} answers", inner.id));
+    }
+    // What only a leg has that is not believed any more was never acknowledged.
+    let on_some = |header: &Header| {
+        let on = union.legs_with(header);
+        serving.iter().any(|(leg, _)| on.contains(leg))
+    };
+    let gone = accepted[known..].iter().position(|header| !on_some(header));
+    accepted.truncate(gone.map_or(accepted.len(), |gone| known + gone));
     let mut pivot = first_incomplete(&union, &accepted, acked, &serving);
     let is_own = |header: &Header| header.kind != Kind::Store;
     let mut again = Vec::new();
@@ -340,17 +373,86 @@ fn longest_chain(
     (accepted, damaged)
 }
 
-/// Places of acknowledged batches that the first leg lacks: they go back where they were. What other legs lack of them
-/// is rot, found by reads and scrub.
-fn acknowledged_to_repair(
-    union: &Union,
-    accepted: &[Header],
-    acked: Lsn,
-    first: LegIndex,
+/// Proves what lies before the checkpoint: on legs that hold less than that by their own word batch by batch, on all of them by
+/// the first blocks of the newest segments. Places to be put right; legs that lack more than that are left behind.
+async fn prove_before(
+    inner: &Rc<Inner>,
+    table: &Table,
+    checkpoint: Lsn,
+    evidence: &Evidence,
 ) -> Vec<(Of, u32)> {
-    let known = accepted.iter().take_while(|header| header.lsn <= acked);
-    let lacking = known.filter(|header| !union.legs_with(header).contains(&first));
-    lacking.map(place_of).collect()
+    for (leg, holds) in inner.legs_without_heads(&headed(table, checkpoint)).await {
+        inner.leave_behind(leg, holds, "it lacks segments that it should hold");
+    }
+    let mut repairs = Vec::new();
+    for &(id, holds) in &evidence.holds {
+        let index = inner
+            .legs
+            .borrow()
+            .iter()
+            .position(|leg| leg.id == id && leg.serves());
+        let Some(index) = index.filter(|_| holds < checkpoint) else {
+            continue;
+        };
+        if segments_of_interval(table, holds, checkpoint).len() > PROVED_AT_OPEN_MAX {
+            inner.leave_behind(
+                LegIndex(index as u8),
+                holds,
+                "it may lack more than is proved while opening",
+            );
+            continue;
+        }
+        let union = read_interval(inner, table, (holds, checkpoint)).await;
+        let found: Vec<Header> = union
+            .found
+            .values()
+            .flatten()
+            .map(|c| c.header.clone())
+            .collect();
+        repairs.extend(normalise(inner, &union, &found, evidence));
+    }
+    repairs
+}
+
+/// Places of `acknowledged` batches that some serving leg lacks: they go back where they were. A leg that lacks more than rot
+/// explains is left behind, unless it alone has another one.
+fn normalise(
+    inner: &Rc<Inner>,
+    union: &Union,
+    acknowledged: &[Header],
+    evidence: &Evidence,
+) -> Vec<(Of, u32)> {
+    for (leg, _) in inner.legs_where(|leg| leg.serves()) {
+        let lacks = |header: &&Header| !union.legs_with(header).contains(&leg);
+        let count = acknowledged.iter().filter(lacks).count();
+        let Some(first) = acknowledged.iter().find(lacks) else {
+            continue;
+        };
+        let others = inner.legs_where(|other| other.serves());
+        let elsewhere = |header: &Header| {
+            let on = union.legs_with(header);
+            others
+                .iter()
+                .any(|(other, _)| *other != leg && on.contains(other))
+        };
+        let needed = acknowledged
+            .iter()
+            .any(|header| !lacks(&header) && !elsewhere(header));
+        if count > LACKING_AT_OPEN_MAX && !needed {
+            let holds = evidence
+                .holds_of(inner, leg)
+                .min(Lsn(first.lsn.0.saturating_sub(1)));
+            inner.leave_behind(leg, holds, "it lacks acknowledged batches");
+        } else {
+            inner.legs.borrow_mut()[usize::from(leg.0)].arena_unsure = true;
+        }
+    }
+    let serving = inner.legs_where(|leg| leg.serves());
+    let lacked = |header: &&Header| {
+        let on = union.legs_with(header);
+        !serving.iter().all(|(leg, _)| on.contains(leg))
+    };
+    acknowledged.iter().filter(lacked).map(place_of).collect()
 }
 
 fn place_of(header: &Header) -> (Of, u32) {

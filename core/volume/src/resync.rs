@@ -6,7 +6,10 @@
 //! interrupted copy goes on where it was. Source batches that no leg has whole go to the damage list and the copy continues.
 //! At the end nothing is submitted for a moment, the witness counts the leg, the superblocks say so.
 //!
-//! Which LSN a returned leg lacks is decided by the survivors' member table, never by what the leg says of itself.
+//! Which LSN a returned leg lacks: what the survivors' member table says, or less, where the leg does not prove that much (its own
+//! superblocks, and the first block of every segment before). It may come back older than it left. What the survivors believe
+//! it to have and it does not prove is compared on the way, and written where it differs; a leg that had lacked such a batch
+//! gets every arena page as well.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -22,7 +25,9 @@ use crate::inner::{Inner, Leg, Mode};
 use crate::layout::Frame;
 use crate::leg::{Probe, clear, probe, wwid};
 use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES, WITNESS_RETRY_US};
+use crate::prove::{headed, held_without};
 use crate::stream::Of;
+use crate::trust::{moved, too_short};
 use crate::types::*;
 use crate::walk::Walk;
 
@@ -35,6 +40,8 @@ struct Target {
     leg: LegIndex,
     device: DeviceIndex,
     session: u64,
+    /// Batches up to here should be on the leg: they are read there first, and written only where they differ.
+    believed: Lsn,
 }
 
 impl Inner {
@@ -57,7 +64,10 @@ impl Inner {
         if let Mode::Stopped(why) | Mode::ReadOnly(why) = &self.log.borrow().mode {
             return misfit(format!("the volume does not take legs now: {why}"));
         }
-        let (slot, frame) = match probe(&self.io, device, self.settings.hard_deadline_us).await {
+        let believed = |slot: LegIndex| self.legs.borrow()[usize::from(slot.0)].stale_since;
+        let (slot, frame, believed) = match probe(&self.io, device, self.settings.hard_deadline_us)
+            .await
+        {
             Probe::Unusable(why) => return misfit(why),
             Probe::Leg(quorum, frame) => {
                 let theirs = quorum.superblock.volume;
@@ -72,11 +82,17 @@ impl Inner {
                         "device {name} knows a later epoch than this volume: it went on elsewhere"
                     ));
                 }
-                (self.returning_slot(device, quorum.leg, &name)?, frame)
+                if quorum.superblock.plan != self.plan || !self.plan.fits(&frame) {
+                    return misfit(too_short(&name, quorum.leg, self.plan.segments_end()));
+                }
+                let slot = self.returning_slot(device, quorum.leg, &name)?;
+                let believed = believed(slot);
+                self.believe_no_further(slot, quorum.proves());
+                (slot, frame, believed)
             }
-            Probe::Blank(frame) => (self.blank_slot(device, &frame, &name).await?, frame),
+            Probe::Blank(frame) => (self.blank_slot(device, &frame, &name).await?, frame, Lsn(0)),
         };
-        let target = self.admit(slot, device, frame);
+        let target = self.admit(slot, device, frame, believed);
         self.publish()
             .await
             .or_else(|fault| misfit(fault.to_string()))?;
@@ -106,10 +122,7 @@ impl Inner {
             ));
         }
         if legs[slot].wwid != wwid(&self.io, device) && !self.settings.accept_moved {
-            return misfit(format!(
-                "leg {id} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved \
-                 on purpose, start once with accept_moved"
-            ));
+            return misfit(moved(name, id));
         }
         Ok(LegIndex(slot as u8))
     }
@@ -187,8 +200,15 @@ impl Inner {
         }
     }
 
+    /// Lowers what a leg that is not in sync is believed to hold. It can only be lowered.
+    fn believe_no_further(&self, slot: LegIndex, holds: Lsn) {
+        let mut legs = self.legs.borrow_mut();
+        let leg = &mut legs[usize::from(slot.0)];
+        leg.stale_since = leg.stale_since.min(holds);
+    }
+
     /// From here on the leg gets everything new.
-    fn admit(&self, slot: LegIndex, device: DeviceIndex, frame: Frame) -> Target {
+    fn admit(&self, slot: LegIndex, device: DeviceIndex, frame: Frame, believed: Lsn) -> Target {
         let mut legs = self.legs.borrow_mut();
         let leg = &mut legs[slot.0 as usize];
         leg.state = if leg.stale_since == Lsn(0) {
@@ -205,6 +225,7 @@ impl Inner {
             leg: slot,
             device,
             session: leg.session,
+            believed,
         }
     }
 
@@ -223,6 +244,22 @@ impl Inner {
 
     fn stale_since(&self, target: Target) -> Lsn {
         self.legs.borrow()[target.leg.0 as usize].stale_since
+    }
+
+    /// Lowers what the leg is believed to hold to before the first segment whose head it lacks, and records that before anything is
+    /// copied: a copy that is interrupted begins with the heads.
+    async fn believe_heads(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
+        let until = self.stale_since(target);
+        let heads = headed(&self.log.borrow().table, until);
+        for (index, head) in heads.iter().enumerate() {
+            self.still(target)?;
+            if self.lacks_head(target.device, head.of).await {
+                self.believe_no_further(target.leg, held_without(&heads, index));
+                self.legs.borrow_mut()[usize::from(target.leg.0)].arena_missed = None;
+                return self.publish().await.map_err(|_| Ended);
+            }
+        }
+        Ok(())
     }
 
     /// Copies every live batch in (`stale_since`, `join`), in LSN order.
@@ -299,9 +336,11 @@ impl Inner {
             }
             last = header.lsn;
             let size: usize = chunk.iter().map(|(_, bytes)| bytes.len()).sum();
-            let follows = chunk
-                .last()
-                .is_none_or(|(before, _)| before.end_block() == header.block);
+            // What is compared and what is only written goes in different chunks.
+            let follows = chunk.last().is_none_or(|(before, _)| {
+                before.end_block() == header.block
+                    && (before.lsn <= target.believed) == (header.lsn <= target.believed)
+            });
             if !chunk.is_empty() && (!follows || size + bytes.len() > STREAM_READ_BYTES) {
                 self.copy_chunk(target, of, &chunk).await?;
                 chunk.clear();
@@ -310,7 +349,8 @@ impl Inner {
         }
     }
 
-    /// Writes neighbouring batches at once, reads them back and compares.
+    /// Neighbouring batches at once: those that should be there are compared; the others, and what differs, are written, read
+    /// back and compared.
     async fn copy_chunk(
         &self,
         target: Target,
@@ -327,8 +367,23 @@ impl Inner {
             data[at..at + bytes.len()].copy_from_slice(bytes);
             at += bytes.len();
         }
-        self.copy_verified(target, self.plan.at(of.segment, first.block), data)
-            .await
+        let at = self.plan.at(of.segment, first.block);
+        if first.lsn <= target.believed {
+            if let Ok(there) = self.read_raw(target.device, at, size).await {
+                let same = there[..size] == data[..];
+                self.return_read_buffer(there);
+                if same {
+                    return Ok(());
+                }
+            }
+            tracing::warn!(
+                leg = target.leg.0,
+                lsn = first.lsn.0,
+                "a leg came back without a batch that it had"
+            );
+            self.legs.borrow_mut()[usize::from(target.leg.0)].arena_missed = None;
+        }
+        self.copy_verified(target, at, data).await
     }
 
     async fn copy_verified(&self, target: Target, at: u64, data: Buffer) -> Result<(), Ended> {
@@ -524,8 +579,12 @@ async fn catch_up(inner: &Rc<Inner>, target: Target) -> Result<(), Ended> {
         }
         moved.await;
     }
+    inner.believe_heads(target).await?;
     inner.copy_batches(target, join).await?;
     inner.copy_arena(target).await?;
+    // Before the witness counts it the leg itself says how far it has come: should the power go while it joins, the next opening
+    // has little to prove.
+    inner.publish().await.map_err(|_| Ended)?;
     // until the witness counts it, or this attach is over
     while !inner.join(target).await? {
         base::host::sleep_us(&*inner.io.host, WITNESS_RETRY_US).await;

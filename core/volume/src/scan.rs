@@ -88,12 +88,6 @@ impl Union {
             .unwrap_or_default()
     }
 
-    pub fn place_of(&self, lsn: Lsn) -> Option<BatchAddress> {
-        self.found
-            .get(&lsn)
-            .map(|candidates| candidates[0].header.address())
-    }
-
     /// Whether a number in (`after`, `until`] was not found at all, and nothing says that it was given up.
     pub fn lacks(&self, after: Lsn, until: Lsn) -> bool {
         let skips = self.skips(|_| true);
@@ -114,30 +108,39 @@ impl Union {
     /// Forgets what openings wrote that never came to their end: their SEALs and what they wrote behind them. An opening is over
     /// when the superblocks name its table; until then nobody but itself waited for any of it, nothing of the
     /// store's follows, and what it gives up is all still there. So it is as if it had never been.
-    pub fn forget_unfinished(&mut self, table_lsn: Lsn) {
-        let headers = self.found.values().flatten().map(|found| &found.header);
-        let unfinished: Vec<(u64, Lsn)> = headers
+    ///
+    /// The superblock read may be an older one than the last (its copies rotted): a batch of the store's behind a SEAL, under
+    /// the same term, proves as well that the opening was over, and so does the witness of the last one that it saw (`opened`).
+    ///
+    /// Answers the highest number that is said to be acknowledged: read before anything is forgotten, and of an opening that
+    /// did not end only what it found.
+    pub fn forget_unfinished(&mut self, table_lsn: Lsn, opened: u64) -> Lsn {
+        let headers = || self.found.values().flatten().map(|found| &found.header);
+        let was_over = |term: u64, seal: Lsn| {
+            let store = |header: &Header| matches!(header.kind, Kind::Store | Kind::Index);
+            term == opened
+                || headers().any(|header| header.term == term && header.lsn > seal && store(header))
+        };
+        let unfinished: Vec<(u64, Lsn)> = headers()
             .filter(|header| header.lsn > table_lsn && is_seal(header))
             .map(|header| (header.term, header.lsn))
+            .filter(|&(term, seal)| !was_over(term, seal))
             .collect();
-        let counts = |header: &Header| {
-            !unfinished
-                .iter()
-                .any(|&(term, seal)| header.term == term && header.lsn >= seal)
+        let of_unfinished = |header: &Header| {
+            let mut seals = unfinished.iter();
+            let seal = seals.find(|&&(term, seal)| header.term == term && header.lsn >= seal);
+            seal.map(|&(_, seal)| seal)
         };
+        let acked = headers().map(|header| match of_unfinished(header) {
+            Some(seal) => header.acked.min(Lsn(seal.0 - 1)),
+            None => header.acked,
+        });
+        let acked = acked.max().unwrap_or_default();
         self.found.retain(|_, candidates| {
-            candidates.retain(|found| counts(&found.header));
+            candidates.retain(|found| of_unfinished(&found.header).is_none());
             !candidates.is_empty()
         });
-    }
-
-    pub fn acked_seen(&self) -> Lsn {
-        let headers = self
-            .found
-            .values()
-            .flatten()
-            .map(|candidate| candidate.header.acked);
-        headers.max().unwrap_or_default()
+        acked
     }
 }
 
@@ -151,17 +154,25 @@ pub(crate) struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Reads one leg's copy of the batches after `from`.
-    pub async fn read_leg(&mut self, leg: (LegIndex, DeviceIndex), table: &Table, from: Lsn) {
-        let known = (from > self.superblock.checkpoint)
-            .then(|| self.union.place_of(from))
-            .flatten();
-        let known_at = known.and_then(|known| {
-            self.work
-                .iter()
-                .position(|w| w.segment == known.segment && w.generation == known.generation)
-        });
-        let mut next = known_at.unwrap_or(0);
+    /// Reads every serving leg's copy of the log after the checkpoint. All of them, from the checkpoint on: what a leg lacks in
+    /// between is seen by nobody else before the other legs are gone.
+    pub async fn read_all(&mut self, legs: &[(LegIndex, DeviceIndex)], table: &Table) {
+        let mut done = vec![0; legs.len()];
+        // Until the claims that one leg shows were followed on the others; bounded as `work` is.
+        while done.iter().any(|&done| done < self.work.len()) {
+            for (leg, done) in legs.iter().zip(&mut done) {
+                *done = self.read_leg(*leg, table, *done).await;
+            }
+        }
+    }
+
+    /// Reads one leg's copy of `work` from the one numbered `next` on, and says how far it came.
+    async fn read_leg(
+        &mut self,
+        leg: (LegIndex, DeviceIndex),
+        table: &Table,
+        mut next: usize,
+    ) -> usize {
         let mut empty = 0;
         // bounded by the segments: each enters the list once per generation claimed
         while next < self.work.len() {
@@ -169,11 +180,7 @@ impl Scan<'_> {
             let start = self.superblock.start.filter(|start| {
                 start.segment == of.segment.0 && start.generation == of.generation.0
             });
-            let mut block =
-                start.map_or(0, |spot| spot.block.min(self.inner.plan.segment_blocks()));
-            if known_at == Some(next) {
-                block = block.max(known.map_or(0, |known| known.block));
-            }
+            let block = start.map_or(0, |spot| spot.block.min(self.inner.plan.segment_blocks()));
             next += 1;
             // After one empty segment the pipeline cannot have reached far: the rest get a probe of their first block.
             let claims = scan_segment(self.inner, leg, of, block, empty > 0, &mut self.union).await;
@@ -188,6 +195,7 @@ impl Scan<'_> {
                 }
             }
         }
+        next
     }
 }
 

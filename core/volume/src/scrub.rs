@@ -100,7 +100,7 @@ impl Inner {
     }
 
     /// The part of a segment in which every batch is acknowledged.
-    fn settled_part(&self, segment: SegmentIndex) -> Option<(Of, u32)> {
+    pub(crate) fn settled_part(&self, segment: SegmentIndex) -> Option<(Of, u32)> {
         let log = self.log.borrow();
         let row = log.table.row(segment);
         if !matches!(row.state, State::Open | State::Sealed) {
@@ -124,7 +124,7 @@ impl Inner {
     }
 
     /// Arena pages, as far as their owner says what they should be (`Volume::set_page_checks`).
-    async fn scrub_arena(self: &Rc<Self>, report: &mut ScrubReport) {
+    pub(crate) async fn scrub_arena(self: &Rc<Self>, report: &mut ScrubReport) {
         if self.page_checks.borrow().is_none() {
             return;
         }

@@ -301,6 +301,49 @@ pub(crate) struct Quorum {
     pub seq_seen: u64,
     /// How many copies hold it, of four.
     pub copies: usize,
+    /// Every superblock of this leg that any copy holds, newest first.
+    pub traces: Vec<Trace>,
+}
+
+/// One superblock as the leg's rings remember it: a word of the leg about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trace {
+    pub seq: u64,
+    pub hash: u128,
+    pub parent: u128,
+    pub term: u64,
+    /// The leg said there that it has every batch up to here.
+    pub holds: Lsn,
+    /// The leg was in sync, by the member table that it carried.
+    pub counted: bool,
+    pub copies: usize,
+}
+
+/// The trace of every superblock among `slots`, newest first.
+fn traces(slots: &[Slot], leg: LegId) -> Vec<Trace> {
+    let mut traces: Vec<Trace> = Vec::new();
+    for slot in slots.iter().filter(|slot| slot.leg == leg) {
+        let superblock = &slot.superblock;
+        let known = |trace: &&mut Trace| trace.hash == slot.body_hash;
+        if let Some(trace) = traces.iter_mut().find(known) {
+            trace.copies += 1;
+            continue;
+        }
+        let row = superblock.members.iter().find(|member| member.id == leg);
+        let counted = row.is_some_and(|member| member.state == LegState::InSync);
+        let since = row.map_or(Lsn(0), |member| member.stale_since);
+        traces.push(Trace {
+            seq: superblock.seq,
+            hash: slot.body_hash,
+            parent: superblock.parent,
+            term: superblock.term,
+            holds: if counted { superblock.acked } else { since },
+            counted,
+            copies: 1,
+        });
+    }
+    traces.sort_by_key(|trace| std::cmp::Reverse(trace.seq));
+    traces
 }
 
 /// The newest superblock that at least two copies hold. `Err`: two contents under one number, or two legs' slots on
@@ -341,6 +384,7 @@ pub(crate) fn quorum(slots: &[Slot]) -> Result<Option<Quorum>, String> {
         superblock: slot.superblock.clone(),
         body_hash: slot.body_hash,
         seq_seen,
+        traces: traces(slots, slot.leg),
     }))
 }
 

@@ -52,6 +52,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         volume: inner.id,
         epoch,
         term,
+        opened: record.opened,
         in_sync: here,
     };
     if let Err(fault) = inner.witness.replace(Some(&record), &new) {
@@ -61,11 +62,16 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         ));
     }
     for leg in inner.legs.borrow_mut().iter_mut() {
-        // A leg that counted until now and is not here has everything acknowledged, and nothing later for sure.
+        // A leg that counted until now and is not here has everything acknowledged, and nothing later for sure; one that is
+        // here and does not count holds as much as it proved.
         if record.in_sync.contains(&leg.id) && !leg.serves() {
-            (leg.state, leg.stale_since) = (LegState::Stale, acked_seen);
+            let since = leg
+                .proven
+                .take()
+                .map_or(acked_seen, |proven| proven.min(acked_seen));
+            (leg.state, leg.stale_since) = (LegState::Stale, since);
             (leg.device, leg.frame, leg.failing) = (None, None, false);
-            tracing::error!(leg = %leg.id, stale_since = acked_seen.0, "a leg is absent");
+            tracing::error!(leg = %leg.id, stale_since = since.0, "a leg is absent");
         }
     }
     {
@@ -74,9 +80,16 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
     }
     let before = inner.counters.get().repairs;
     for (of, block) in repairs {
-        // A repair that does not hold is counted; the other leg still has the batch.
+        // A leg on which a repair does not hold leaves (`read::rewrite`); another one has the batch.
         let _ = inner.repair_batch(of, block).await;
     }
+    let unsure = {
+        let mut legs = inner.legs.borrow_mut();
+        let proved = legs.iter_mut().filter(|leg| leg.serves());
+        // What they lacked is on them now.
+        proved.for_each(|leg| leg.proven = None);
+        legs.iter().any(|leg| leg.arena_unsure)
+    };
     inner.report.borrow_mut().normalised =
         inner.counters.get().repairs - before + again.len() as u64;
     claim_first(inner, &again)?;
@@ -84,6 +97,16 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         .await
         .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
     inner.log.borrow_mut().table.opening = false;
+    // Before the first acknowledgement to anybody outside: a leg that does not know this term is refused from here on.
+    inner
+        .record_opened()
+        .await
+        .or_else(|fault| misfit(format!("the opening could not be recorded: {fault}")))?;
+    inner.note_position();
+    inner
+        .io
+        .host
+        .spawn(Box::pin(inner.clone().prove_heads(unsure)));
     Ok(())
 }
 

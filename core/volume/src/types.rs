@@ -120,8 +120,20 @@ pub enum ReadFault {
 pub struct WitnessRecord {
     pub volume: VolumeId,
     pub epoch: u64,
+    /// Raised before an opening writes anything.
     pub term: u64,
+    /// The last term whose opening came to its end: superblocks of that term are durable on every leg in sync. Zero: none is known.
+    pub opened: u64,
     pub in_sync: Vec<LegId>,
+}
+
+/// How far a volume had come at some moment, noted outside the legs: what a leg that is alone is measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Number of a superblock that was durable on every leg in sync.
+    pub seq: u64,
+    /// Every LSN up to here was acknowledged.
+    pub acked: Lsn,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -141,6 +153,18 @@ pub trait Witness {
         expected: Option<&WitnessRecord>,
         new: &WitnessRecord,
     ) -> Result<(), WitnessFault>;
+
+    /// The last position that was noted and is durable; `None`: none is.
+    fn position(&self, volume: VolumeId) -> Result<Option<Position>, WitnessFault> {
+        let _ = volume;
+        Ok(None)
+    }
+
+    /// Notes a position. Never blocks: acknowledgements wait behind the caller. It may be durable later or, after a crash,
+    /// not at all; then less is proved, and nothing is wrong.
+    fn note(&self, volume: VolumeId, position: Position) {
+        let _ = (volume, position);
+    }
 }
 
 /// storage.md A3. Only `InSync` counts for an acknowledgement and serves reads.

@@ -356,13 +356,13 @@ impl Medium {
         self.bad.clear();
     }
 
-    /// The disk comes back with only its first `bytes` (a multiple of a block): a partition that was made smaller, a file cut off.
+    /// The disk ends after `bytes` from now on, as a file or a LUN that was made smaller. Call it between two runs: a device
+    /// under the code's feet keeps the size it was opened with.
     pub fn cut_short(&mut self, bytes: u64) {
-        assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES as u64));
-        let blocks = bytes / BLOCK_BYTES as u64;
-        self.image.cut(blocks);
-        self.cache.retain(|block, _| *block < blocks);
-        self.bad.retain(|block| *block < blocks);
+        self.image.cut_short(bytes);
+        let blocks = self.image.blocks();
+        self.cache.retain(|&block, _| block < blocks);
+        self.bad.retain(|&block| block < blocks);
     }
 
     /// Every block can be read again: what made reads fail has passed.

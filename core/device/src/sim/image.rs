@@ -32,12 +32,18 @@ impl Image {
         self.blocks
     }
 
-    /// Only the first `blocks` blocks stay.
-    pub fn cut(&mut self, blocks: u64) {
-        assert!(blocks <= self.blocks);
+    /// Ends the image after `bytes`; what lay behind is gone.
+    pub fn cut_short(&mut self, bytes: u64) {
+        let blocks = bytes / BLOCK_BYTES as u64;
+        assert!(blocks > 0 && blocks <= self.blocks);
+        for block in blocks..self.blocks {
+            if self.block(block).is_some() {
+                self.set(block, Arc::new([0; BLOCK_BYTES]));
+            }
+        }
+        self.blocks = blocks;
         self.chunks
             .truncate(blocks.div_ceil(CHUNK_BLOCKS as u64) as usize);
-        self.blocks = blocks;
     }
 
     pub fn block(&self, block: u64) -> Option<&Arc<Block>> {

@@ -393,6 +393,25 @@ fn a_removed_disk_answers_gone_and_returns_with_its_bytes_or_older_ones() {
 }
 
 #[test]
+fn a_disk_cut_short_ends_there_and_keeps_what_lies_before() {
+    let (world, io) = world(1);
+    for at in [0, 512 << 10, 1020 << 10] {
+        world.block_on(write(&io, at, 7, 1, at == 0)).unwrap();
+    }
+    world.cut_short(DISK, 516 << 10);
+    assert_eq!(io.device.geometry(DISK).capacity_bytes, 516 << 10);
+    for at in [0, 512 << 10] {
+        assert_eq!(world.block_on(read(&io, at)), Ok(7), "at {at}");
+    }
+    assert_eq!(
+        world.with_disk(DISK, |medium| medium.written_blocks()),
+        [0, 128]
+    );
+    world.crash_with(CacheLanding::Lost, |_| Landing::All);
+    assert_eq!(world.block_on(read(&world.io(), 512 << 10)), Ok(0));
+}
+
+#[test]
 fn the_write_log_names_every_write() {
     let (world, io) = world(1);
     world.log_writes();
@@ -430,16 +449,4 @@ fn an_operation_past_the_end_stops_the_process() {
         bytes: 4096,
     };
     drop(io.device.start(DISK, op));
-}
-
-#[test]
-fn a_disk_cut_short_keeps_its_beginning_and_says_its_size() {
-    let (world, io) = world(1);
-    world.block_on(write(&io, 0, 1, 1, true)).unwrap();
-    world.block_on(write(&io, 512 << 10, 2, 1, true)).unwrap();
-    world.with_disk(DISK, |medium| medium.cut_short(8192));
-    assert_eq!(io.device.geometry(DISK).capacity_bytes, 8192);
-    assert_eq!(world.block_on(read(&io, 0)), Ok(1));
-    let written = world.with_disk(DISK, |medium| medium.written_blocks());
-    assert_eq!(written, [0]);
 }

@@ -22,6 +22,7 @@ pub fn settings() -> Settings {
 #[derive(Default)]
 pub struct Memory {
     pub record: RefCell<Option<WitnessRecord>>,
+    pub position: RefCell<Option<Position>>,
     pub away: RefCell<bool>,
 }
 
@@ -50,6 +51,12 @@ impl Witness for Memory {
         *self.record.borrow_mut() = Some(new.clone());
         Ok(())
     }
+    fn position(&self, _volume: VolumeId) -> Result<Option<Position>, WitnessFault> {
+        Ok(*self.position.borrow())
+    }
+    fn note(&self, _volume: VolumeId, position: Position) {
+        *self.position.borrow_mut() = Some(position);
+    }
 }
 
 pub struct Bench {
@@ -60,8 +67,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(seed: u64, legs: usize) -> Bench {
+        Bench::with_legs(seed, legs, LEG_BYTES)
+    }
+
+    pub fn with_legs(seed: u64, legs: usize, leg_bytes: u64) -> Bench {
         let world = SimWorld::new(seed);
-        let disks: Vec<_> = (0..legs).map(|_| world.add_disk(LEG_BYTES)).collect();
+        let disks: Vec<_> = (0..legs).map(|_| world.add_disk(leg_bytes)).collect();
         let bench = Bench {
             world,
             witness: Rc::default(),

@@ -8,3 +8,4 @@ mod common;
 mod full;
 mod rot;
 mod torture;
+mod trust;
