@@ -18,9 +18,9 @@ struct Arguments {
     /// How many seeds to run
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
-    /// The first of them
-    #[arg(long, default_value_t = 0)]
-    from: u64,
+    /// The first of them; without it the kept seeds (core/sim/seeds.txt) come before 0, 1, 2 …
+    #[arg(long)]
+    from: Option<u64>,
     /// Run this one seed only
     #[arg(long, conflicts_with_all = ["seeds", "from", "exhaustive"])]
     seed: Option<u64>,
@@ -74,9 +74,10 @@ fn main() -> ExitCode {
     let outcome = match (arguments.seed, arguments.exhaustive) {
         (Some(seed), _) => sim::run_seed(seed),
         (None, true) => sim::exhaustive(&bar),
-        (None, false) => {
-            sim::run_kept(&bar).and_then(|_| sim::run_seeds(arguments.from, arguments.seeds, &bar))
-        }
+        (None, false) => match arguments.from {
+            Some(from) => sim::run_seeds(from, arguments.seeds, &bar),
+            None => sim::run_kept(&bar).and_then(|_| sim::run_seeds(0, arguments.seeds, &bar)),
+        },
     };
     bar.0.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();

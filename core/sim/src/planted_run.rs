@@ -116,7 +116,7 @@ fn look_for(fault: Fault, place: &Path, tree: &Path) -> Result<Verdict, String> 
     let began = Instant::now();
     if let Finder::Test { of, name } = &fault.finder {
         let mut test = cargo(place, tree);
-        let test = test.args(["test", "--package", of, "--lib", name]);
+        let test = test.args(["test", "--package", of, name]);
         let output = test.output().map_err(|fault| format!("cargo: {fault}"))?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if !said.contains("test result") {
@@ -149,7 +149,7 @@ fn look_for(fault: Fault, place: &Path, tree: &Path) -> Result<Verdict, String> 
     let program = place.join("build/release/sim");
     let began = Instant::now();
     let seeds = PLANTED_SEEDS.to_string();
-    let mut found = hunt(&program, &["--seeds", &seeds])?;
+    let mut found = hunt(&program, &["--seeds", &seeds, "--from", "0"])?;
     if found.is_none() {
         found = hunt(&program, &["--exhaustive"])?;
     }

@@ -145,8 +145,14 @@ async fn work(volume_box: &VolumeBox, io: &Io, mut rng: Rng, round: u64) -> Resu
     check(volume_box, &volume, true).await?;
     make_room(volume_box, &volume).await?;
     let running = Rc::new(Cell::new(0));
+    // A leg that was left out comes back at once, and joins while clients are at it.
+    let joins = rng.bool();
+    if joins {
+        volume_box.attach_missing(&volume).await;
+    }
+    let count_max = if joins { 60 } else { 20 };
     for client in 0..volume_box.shape.clients as u64 {
-        let count = rng.usize(1..20);
+        let count = rng.usize(1..count_max);
         volume_box.start_client(
             io,
             &volume,
