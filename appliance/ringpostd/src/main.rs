@@ -16,6 +16,7 @@ mod certificate;
 mod cores;
 mod daemon;
 mod events;
+mod notes;
 mod notify;
 mod people;
 mod settings;

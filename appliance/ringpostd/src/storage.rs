@@ -184,6 +184,13 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     let mailboxes = Mailboxes::open(io.clone(), store, replay, settings)
         .await
         .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
+    let left_out = mailboxes.store().open_report().damaged_stretches;
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} stretches of the log are damaged on every leg, and what only they held is missing from the mailboxes: \
+             attach a leg that still has them and start again, and it is taken in; `ringpostctl fsck full` names them"
+        ));
+    }
     Ok(Opened {
         mailboxes,
         io,

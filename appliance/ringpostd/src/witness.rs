@@ -1,25 +1,33 @@
-//! The witness of a single box (storage.md B2): one small file on the state partition, replaced durably.
+//! The witness of a single box (storage.md B2): one small file on the state partition, replaced durably. Beside it lies how far
+//! the volume had come at the last checkpoint, stop or quiet moment; that file is written by a thread of its own, because a
+//! slow state partition must not hold up mail.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base::hash;
-use volume::{LegId, VolumeId, Witness, WitnessFault, WitnessRecord};
+use volume::{LegId, Lsn, Position, VolumeId, Witness, WitnessFault, WitnessRecord};
 
-/// First line of the file; the number is the layout's.
-const MAGIC: &str = "ringpost witness 1";
+use crate::notes::Notes;
+
+/// First line of the files; the number is the layout's. Layout 1 had no `opened`: it reads as "none is known".
+const MAGIC: &str = "ringpost witness 2";
+const MAGIC_BEFORE: &str = "ringpost witness 1";
+const POSITION_MAGIC: &str = "ringpost position 1";
 /// More than any record: a file larger than this is not ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// One record for each volume that this box knows, in `DIR/witness-ID`.
+/// One record for each volume that this box knows, in `DIR/witness-ID`, and how far it had come in `DIR/position-ID`.
 pub struct FileWitness {
     directory: PathBuf,
+    notes: Notes,
 }
 
 impl FileWitness {
     pub fn new(directory: PathBuf) -> FileWitness {
-        FileWitness { directory }
+        let notes = Notes::new(directory.clone());
+        FileWitness { directory, notes }
     }
 
     /// Whether any volume is known here. An error is no answer.
@@ -42,16 +50,8 @@ impl FileWitness {
 impl Witness for FileWitness {
     fn read(&self, volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault> {
         let path = self.path(volume);
-        let text = match fs::metadata(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unavailable(&path, error)),
-            Ok(meta) if meta.len() > FILE_BYTES_MAX => {
-                return Err(WitnessFault::Unavailable(format!(
-                    "{} is not a witness",
-                    path.display()
-                )));
-            }
-            Ok(_) => fs::read_to_string(&path).map_err(|error| unavailable(&path, error))?,
+        let Some(text) = read(&path)? else {
+            return Ok(None);
         };
         match decode(&text).filter(|record| record.volume == volume) {
             Some(record) => Ok(Some(record)),
@@ -73,48 +73,109 @@ impl Witness for FileWitness {
             return Err(WitnessFault::Lost);
         }
         let path = self.path(new.volume);
-        let fresh = path.with_extension("new");
-        let write = || {
-            let mut file = File::create(&fresh)?;
-            file.write_all(encode(new).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)?;
-            File::open(&self.directory)?.sync_all()
+        let written = replace_durably(&self.directory, &path, &encode(new));
+        written.map_err(|error| unavailable(&path, error))
+    }
+
+    fn position(&self, volume: VolumeId) -> Result<Option<Position>, WitnessFault> {
+        let path = position_path(&self.directory, volume);
+        let Some(text) = read(&path)? else {
+            return Ok(None);
         };
-        write().map_err(|error| unavailable(&path, error))
+        match decode_position(&text, volume) {
+            Some(position) => Ok(Some(position)),
+            None => Err(WitnessFault::Unavailable(format!(
+                "{} is damaged; with every leg here it may be removed, and is made anew",
+                path.display()
+            ))),
+        }
+    }
+
+    fn note(&self, volume: VolumeId, position: Position) {
+        self.notes.note(volume, position);
     }
 }
 
-fn unavailable(path: &std::path::Path, error: std::io::Error) -> WitnessFault {
+pub(crate) fn position_path(directory: &Path, volume: VolumeId) -> PathBuf {
+    directory.join(format!("position-{volume}"))
+}
+
+/// The whole file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>, WitnessFault> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable(path, error)),
+        Ok(meta) if meta.len() > FILE_BYTES_MAX => Err(WitnessFault::Unavailable(format!(
+            "{} is not a file of this box",
+            path.display()
+        ))),
+        Ok(_) => fs::read_to_string(path)
+            .map(Some)
+            .map_err(|error| unavailable(path, error)),
+    }
+}
+
+/// After this the file is the old one or the new one, whatever happens.
+pub(crate) fn replace_durably(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(directory)?.sync_all()
+}
+
+fn unavailable(path: &Path, error: std::io::Error) -> WitnessFault {
     WitnessFault::Unavailable(format!("{}: {error}", path.display()))
 }
 
 fn encode(record: &WitnessRecord) -> String {
     let mut text = format!(
-        "{MAGIC}\nvolume {}\nepoch {}\nterm {}\n",
-        record.volume, record.epoch, record.term
+        "{MAGIC}\nvolume {}\nepoch {}\nterm {}\nopened {}\n",
+        record.volume, record.epoch, record.term, record.opened
     );
     for leg in &record.in_sync {
         text.push_str(&format!("in_sync {leg}\n"));
     }
+    sealed(text)
+}
+
+pub(crate) fn encode_position(volume: VolumeId, position: Position) -> String {
+    sealed(format!(
+        "{POSITION_MAGIC}\nvolume {volume}\nsuperblock {}\nacked {}\n",
+        position.seq, position.acked
+    ))
+}
+
+/// With a last line that proves the others.
+fn sealed(mut text: String) -> String {
     let check = hash::xxh3_64(text.as_bytes(), 0);
     text.push_str(&format!("check {check:016x}\n"));
     text
 }
 
+/// What the last line proves.
+fn unsealed(text: &str) -> Option<std::str::Lines<'_>> {
+    let (body, check) = text.rsplit_once("check ")?;
+    let check = u64::from_str_radix(check.trim_end(), 16).ok()?;
+    (check == hash::xxh3_64(body.as_bytes(), 0)).then(|| body.lines())
+}
+
 /// `None`: not a whole record of ours.
 fn decode(text: &str) -> Option<WitnessRecord> {
-    let (body, check) = text.rsplit_once("check ")?;
-    if u64::from_str_radix(check.trim_end(), 16).ok()? != hash::xxh3_64(body.as_bytes(), 0) {
-        return None;
-    }
-    let mut lines = body.lines();
-    if lines.next()? != MAGIC {
+    let mut lines = unsealed(text)?;
+    let magic = lines.next()?;
+    if magic != MAGIC && magic != MAGIC_BEFORE {
         return None;
     }
     let volume = VolumeId(id(lines.next()?.strip_prefix("volume ")?)?);
     let epoch = lines.next()?.strip_prefix("epoch ")?.parse().ok()?;
     let term = lines.next()?.strip_prefix("term ")?.parse().ok()?;
+    let opened = if magic == MAGIC {
+        lines.next()?.strip_prefix("opened ")?.parse().ok()?
+    } else {
+        0
+    };
     let in_sync = lines
         .map(|line| Some(LegId(id(line.strip_prefix("in_sync ")?)?)))
         .collect::<Option<Vec<_>>>()?;
@@ -122,8 +183,20 @@ fn decode(text: &str) -> Option<WitnessRecord> {
         volume,
         epoch,
         term,
+        opened,
         in_sync,
     })
+}
+
+fn decode_position(text: &str, volume: VolumeId) -> Option<Position> {
+    let mut lines = unsealed(text)?;
+    if lines.next()? != POSITION_MAGIC {
+        return None;
+    }
+    let theirs = VolumeId(id(lines.next()?.strip_prefix("volume ")?)?);
+    let seq = lines.next()?.strip_prefix("superblock ")?.parse().ok()?;
+    let acked = Lsn(lines.next()?.strip_prefix("acked ")?.parse().ok()?);
+    (theirs == volume).then_some(Position { seq, acked })
 }
 
 /// The 16 bytes of a hyphenated UUID.
@@ -146,6 +219,7 @@ mod tests {
             volume: VolumeId([7; 16]),
             epoch,
             term: 3,
+            opened: 2,
             in_sync: vec![LegId([1; 16]), LegId([255; 16])],
         }
     }
@@ -161,6 +235,52 @@ mod tests {
         assert_eq!(witness.replace(Some(&record(1)), &record(2)), Ok(()));
         assert_eq!(witness.read(VolumeId([7; 16])), Ok(Some(record(2))));
         assert!(witness.knows_any().unwrap());
+    }
+
+    #[test]
+    fn a_record_of_the_layout_before_reads_as_one_that_knows_of_no_opening() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let witness = FileWitness::new(directory.path().to_owned());
+        let [volume, leg] = [VolumeId([7; 16]).to_string(), LegId([1; 16]).to_string()];
+        let text = format!("{MAGIC_BEFORE}\nvolume {volume}\nepoch 4\nterm 3\nin_sync {leg}\n");
+        fs::write(witness.path(VolumeId([7; 16])), sealed(text)).expect("written");
+        let read = witness
+            .read(VolumeId([7; 16]))
+            .expect("whole")
+            .expect("there");
+        assert_eq!((read.epoch, read.term, read.opened), (4, 3, 0));
+        assert_eq!(read.in_sync, [LegId([1; 16])]);
+        // It is replaced like any other, and is one of this layout then.
+        assert_eq!(witness.replace(Some(&read), &record(5)), Ok(()));
+        assert_eq!(witness.read(VolumeId([7; 16])), Ok(Some(record(5))));
+    }
+
+    #[test]
+    fn the_last_position_noted_is_there_after_a_stop_and_a_damaged_one_is_not_an_absent_one() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let volume = VolumeId([7; 16]);
+        let witness = FileWitness::new(directory.path().to_owned());
+        assert_eq!(witness.position(volume), Ok(None));
+        for number in 1..=100 {
+            let (seq, acked) = (number, Lsn(number * 10));
+            witness.note(volume, Position { seq, acked });
+        }
+        drop(witness);
+        let witness = FileWitness::new(directory.path().to_owned());
+        let (seq, acked) = (100, Lsn(1000));
+        assert_eq!(witness.position(volume), Ok(Some(Position { seq, acked })));
+        assert_eq!(witness.position(VolumeId([8; 16])), Ok(None));
+        let path = position_path(directory.path(), volume);
+        let text = fs::read_to_string(&path).expect("it is there");
+        for wrong in [text.replace("acked 1000", "acked 1"), String::new()] {
+            fs::write(&path, wrong).expect("written");
+            let refused = witness.position(volume);
+            assert!(
+                matches!(refused, Err(WitnessFault::Unavailable(why)) if why.contains("damaged"))
+            );
+        }
+        // It is no record of a volume.
+        assert!(!witness.knows_any().unwrap());
     }
 
     #[test]

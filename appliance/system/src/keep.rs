@@ -63,7 +63,8 @@ fn forget_legs(state: &Path) -> Result<(), String> {
     for entry in fs::read_dir(state).map_err(told)? {
         let entry = entry.map_err(told)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("witness-") || name == "creating" {
+        let of_legs = ["witness-", "position-"];
+        if of_legs.iter().any(|kind| name.starts_with(kind)) || name == "creating" {
             remove(&entry.path())?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use volume::{LegId, VolumeId, Witness, WitnessFault, WitnessRecord};
+use volume::{LegId, Position, VolumeId, Witness, WitnessFault, WitnessRecord};
 
 /// Looks at every record the moment it is made.
 type OnChange = Box<dyn Fn(&WitnessRecord)>;
@@ -10,6 +10,7 @@ type OnChange = Box<dyn Fn(&WitnessRecord)>;
 #[derive(Default)]
 pub struct SimWitness {
     record: RefCell<Option<WitnessRecord>>,
+    position: Cell<Option<Position>>,
     down: Cell<bool>,
     on_change: RefCell<Option<OnChange>>,
 }
@@ -19,6 +20,7 @@ impl SimWitness {
     pub fn fork(other: &SimWitness) -> SimWitness {
         SimWitness {
             record: RefCell::new(other.record.borrow().clone()),
+            position: other.position.clone(),
             down: Cell::new(false),
             on_change: RefCell::default(),
         }
@@ -73,7 +75,7 @@ impl Witness for SimWitness {
         if let Some(old) = &*record {
             // I2: neither ever decreases, and a new membership is a new epoch.
             assert!(
-                new.term >= old.term && new.epoch >= old.epoch,
+                new.term >= old.term && new.epoch >= old.epoch && new.opened >= old.opened,
                 "{old:?} became {new:?}"
             );
             assert!(
@@ -81,6 +83,10 @@ impl Witness for SimWitness {
                 "{old:?} became {new:?}"
             );
         }
+        assert!(
+            new.opened <= new.term,
+            "a term was opened before it began: {new:?}"
+        );
         assert!(
             !new.in_sync.is_empty(),
             "a volume without legs was recorded"
@@ -91,5 +97,21 @@ impl Witness for SimWitness {
             look(new);
         }
         Ok(())
+    }
+
+    fn position(&self, _volume: VolumeId) -> Result<Option<Position>, WitnessFault> {
+        self.answer()?;
+        Ok(self.position.get())
+    }
+
+    fn note(&self, _volume: VolumeId, position: Position) {
+        if self.down.get() {
+            return;
+        }
+        let before = self.position.replace(Some(position)).unwrap_or_default();
+        assert!(
+            position.seq >= before.seq && position.acked >= before.acked,
+            "{before:?} became {position:?}"
+        );
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Checkpointer {
     unsettled: Cell<Option<Lsn>>,
     /// What the last durable checkpoint stands for.
     applied: Cell<Lsn>,
+    /// The batches right behind which damage was left out of the rows (`Note::past_damage`).
+    past_damage: RefCell<Vec<Lsn>>,
     /// redb answers nothing any more, and why. Nothing of it may be logged from here.
     broken: RefCell<Option<StoreFault>>,
 }
@@ -49,6 +51,7 @@ impl Checkpointer {
         arena: Arc<Arena>,
         chain: Chain,
         applied: Lsn,
+        past_damage: Vec<Lsn>,
     ) -> Checkpointer {
         // Opening redb may have committed something of its own: it is logged before the next commit.
         let unsettled = arena.has_unlogged().then_some(applied);
@@ -60,6 +63,7 @@ impl Checkpointer {
             chain: RefCell::new(chain),
             unsettled: Cell::new(unsettled),
             applied: Cell::new(applied),
+            past_damage: RefCell::new(past_damage),
             broken: RefCell::new(None),
         }
     }
@@ -75,6 +79,14 @@ impl Checkpointer {
             .segments
             .iter()
             .any(|segment| segments.contains(segment))
+    }
+
+    /// What lay right behind `before` is left out of the rows: no leg could give it.
+    pub fn note_damage(&self, before: Lsn) {
+        let mut past = self.past_damage.borrow_mut();
+        if past.len() < DAMAGE_NOTED_MAX && !past.contains(&before) {
+            past.push(before);
+        }
     }
 
     pub fn close(&self) {
@@ -253,6 +265,7 @@ impl Inner {
                 sync,
                 rebuild: false,
                 emptied: self.reclaim.emptied_by(applied),
+                past_damage: projection.past_damage.borrow().clone(),
             },
         )
         .await?;
@@ -378,6 +391,7 @@ impl Inner {
                 sync,
                 rebuild: true,
                 emptied: Vec::new(),
+                past_damage: Vec::new(),
             },
         )
         .await

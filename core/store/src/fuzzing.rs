@@ -150,6 +150,7 @@ pub fn projection_seeds() -> Vec<Vec<u8>> {
         sync: Some(address(4)),
         rebuild: false,
         emptied: vec![(SegmentIndex(3), Generation(9))],
+        past_damage: vec![Lsn(7)],
     };
     vec![
         sync(Base::Previous(address(3))),

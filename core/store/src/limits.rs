@@ -86,6 +86,9 @@ pub const RECLAIM_SEGMENTS_ASKED_MAX: usize = 16;
 pub const RECLAIM_VICTIMS_MAX: usize = 4;
 /// Emptied segments that a checkpoint's note names: eight passes between two checkpoints. A kilobyte's third of the note at most.
 pub const EMPTIED_NOTED_MAX: usize = 32;
+/// Damaged stretches that a note names after a rebuild past them. Of more the first ones are named: when those can be read again the
+/// rebuild that follows looks at all.
+pub const DAMAGE_NOTED_MAX: usize = 16;
 /// Bytes read and appended together while copying: small beside foreground batches.
 pub const RECLAIM_COPY_BYTES: usize = 512 * KIB;
 pub const RECLAIM_COPY_BODIES: usize = 512;

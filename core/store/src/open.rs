@@ -27,7 +27,8 @@ pub struct OpenReport {
     pub applied: Lsn,
     /// Groups given by `Replay` so far.
     pub replayed_groups: u64,
-    /// While rebuilding: stretches of the log that no leg could give. What only they held is gone.
+    /// Stretches of the log that no leg could give when the projection was rebuilt, now or earlier. What only they held is missing
+    /// until a leg comes back that has them; the first open after that rebuilds and takes it in.
     pub damaged_stretches: u64,
 }
 
@@ -51,13 +52,17 @@ impl Store {
         let note = Note::decode(&volume.checkpoint().note).map_err(misfit)?;
         let found = match note.sync {
             _ if note.rebuild => Err(Lost("a rebuild was asked for".into())),
+            _ if is_whole_again(&volume, &note.past_damage).await => Err(Lost(
+                "damage that it was rebuilt past can be read again".into(),
+            )),
             None => {
                 return Store::assemble(io, volume.clone(), &settings, empty(&volume)).await;
             }
             Some(newest) => load(&io, &volume, &settings, newest).await?,
         };
         match found {
-            Ok(found) => {
+            Ok(mut found) => {
+                found.past_damage = note.past_damage;
                 let opened = Store::assemble(io, volume, &settings, found).await?;
                 opened.0.inner.resume_reclaim(&note.emptied);
                 Ok(opened)
@@ -84,6 +89,7 @@ impl Store {
             sync,
             rebuild: true,
             emptied: Vec::new(),
+            past_damage: Vec::new(),
         };
         volume
             .set_checkpoint(volume::Checkpoint {
@@ -127,7 +133,7 @@ impl Store {
             rebuilt: found.rebuilt,
             applied: found.applied,
             replayed_groups: 0,
-            damaged_stretches: 0,
+            damaged_stretches: found.past_damage.len() as u64,
         };
         let inner = Rc::new(Inner {
             seed: volume.check_seed(),
@@ -140,7 +146,13 @@ impl Store {
             landed: Cell::new(found.applied),
             content: Cell::new(Lsn(u64::MAX)),
             space,
-            projection: Checkpointer::new(projection, found.arena, found.chain, found.applied),
+            projection: Checkpointer::new(
+                projection,
+                found.arena,
+                found.chain,
+                found.applied,
+                found.past_damage,
+            ),
             reclaim: reclaim::Ledger::default(),
             since_checkpoint: SinceCheckpoint::default(),
             counters: RefCell::new(Counters::default()),
@@ -166,6 +178,7 @@ struct Found {
     chain: Chain,
     applied: Lsn,
     rebuilt: bool,
+    past_damage: Vec<Lsn>,
 }
 
 /// Why the projection cannot be used.
@@ -184,7 +197,18 @@ fn empty(volume: &Volume) -> Found {
         chain: Chain::default(),
         applied: Lsn(0),
         rebuilt: false,
+        past_damage: Vec::new(),
     }
+}
+
+/// Whether the log can be read again right behind one of `past_damage`. The look repairs what one leg has.
+async fn is_whole_again(volume: &Volume, past_damage: &[Lsn]) -> bool {
+    for before in past_damage {
+        if let Ok(Some(_)) = volume.walk(*before).next().await {
+            return true;
+        }
+    }
+    false
 }
 
 async fn load(
@@ -212,6 +236,7 @@ async fn load(
             chain,
             applied,
             rebuilt: false,
+            past_damage: Vec::new(),
         }),
         Ok((_, found)) => Err(Lost(format!(
             "it stands for {found:?}, the log says {applied:?}"

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use volume::{Generation, Lsn, RecordAddress, SegmentIndex};
 
 use crate::body::{address, put_address};
-use crate::limits::{EMPTIED_NOTED_MAX, PAGE_BYTES, PROJECTION_PAGES_MAX, TABLE_RUN_PAGES};
+use crate::limits::{
+    DAMAGE_NOTED_MAX, EMPTIED_NOTED_MAX, PAGE_BYTES, PROJECTION_PAGES_MAX, TABLE_RUN_PAGES,
+};
 
 /// What `volume::ArenaRead` holds a page against.
 pub(crate) fn check_of(page: u64, bytes: &[u8]) -> u64 {
@@ -186,6 +188,9 @@ pub(crate) struct Note {
     /// Segments that reclaim had emptied by then and not yet given back. After a restart nothing need be copied out of them again:
     /// that takes room, and there may be none left.
     pub emptied: Vec<(SegmentIndex, Generation)>,
+    /// The projection was rebuilt past damage: what no leg could give lay right behind these batches. When it can be read again (a
+    /// leg came back that has it), the next open rebuilds once more and takes it in.
+    pub past_damage: Vec<Lsn>,
 }
 
 impl Note {
@@ -202,6 +207,10 @@ impl Note {
         for (segment, generation) in &self.emptied {
             out.put_varint(u64::from(segment.0));
             out.put_u32(generation.0);
+        }
+        out.put_varint(self.past_damage.len() as u64);
+        for before in &self.past_damage {
+            out.put_varint(before.0);
         }
         out
     }
@@ -235,10 +244,24 @@ impl Note {
             let segment = u32::try_from(reader.varint()?).map_err(|_| Short)?;
             emptied.push((SegmentIndex(segment), Generation(reader.u32()?)));
         }
+        // As do somewhat newer ones here.
+        let count = if reader.is_empty() {
+            0
+        } else {
+            reader.varint()?
+        };
+        if count > DAMAGE_NOTED_MAX as u64 {
+            return Err(Short);
+        }
+        let mut past_damage = Vec::with_capacity(count as usize);
+        for _ in 0..count {
+            past_damage.push(Lsn(reader.varint()?));
+        }
         Ok(Note {
             sync,
             rebuild,
             emptied,
+            past_damage,
         })
     }
 }
@@ -277,14 +300,24 @@ mod tests {
                 (SegmentIndex(3), Generation(9)),
                 (SegmentIndex(70_000), Generation(1)),
             ],
+            past_damage: vec![Lsn(12), Lsn(1 << 40)],
         };
-        let older = Note {
-            emptied: Vec::new(),
+        // Before there were the lists, and before the second.
+        for (cut, emptied) in [(2, Vec::new()), (1, note.emptied.clone())] {
+            let older = Note {
+                emptied,
+                past_damage: Vec::new(),
+                ..note.clone()
+            };
+            let bytes = older.encode();
+            assert_eq!(Note::decode(&bytes[..bytes.len() - cut]), Ok(older));
+        }
+        let fullest = Note {
+            emptied: vec![(SegmentIndex(u32::MAX), Generation(u32::MAX)); EMPTIED_NOTED_MAX],
+            past_damage: vec![Lsn(u64::MAX); DAMAGE_NOTED_MAX],
             ..note.clone()
         };
-        let bytes = older.encode();
-        let cut = &bytes[..bytes.len() - 1];
-        assert_eq!(Note::decode(cut), Ok(older), "before there was a list");
+        assert!(fullest.encode().len() <= volume::limits::NOTE_BYTES_MAX);
         assert_eq!(Note::decode(&note.encode()), Ok(note));
         assert_eq!(Note::decode(&[]), Ok(Note::default()));
     }

@@ -15,6 +15,8 @@ pub struct Replay {
     walk: Walk,
     ready: VecDeque<Replayed>,
     seen: Lsn,
+    /// The last batch that the walk gave.
+    given: Lsn,
 }
 
 impl Replay {
@@ -26,6 +28,7 @@ impl Replay {
             walk,
             ready: VecDeque::new(),
             seen: after,
+            given: after,
         }
     }
 
@@ -49,6 +52,7 @@ impl Replay {
                     tracing::error!(
                         "a stretch of the log is damaged on every leg; the rebuild goes on behind it"
                     );
+                    self.inner.projection.note_damage(self.given);
                     let mut report = self.inner.report.get();
                     report.damaged_stretches += 1;
                     self.inner.report.set(report);
@@ -57,6 +61,7 @@ impl Replay {
                 Err(fault) => return Err(fault.into()),
             };
             self.seen = self.seen.max(address.lsn);
+            self.given = address.lsn;
             let bytes = payload.len() as u64;
             let mut frames = Frames::new(payload, self.inner.seed);
             let mut groups = 0;

@@ -59,6 +59,7 @@ pub mod limits;
 mod marks;
 mod membership;
 mod mirror;
+mod normalise;
 mod open;
 pub mod orphan;
 mod pool;

@@ -169,6 +169,7 @@ impl Inner {
             } else if leg.joining {
                 (leg.state, leg.joining, leg.progress, leg.why) =
                     (LegState::InSync, false, None, None);
+                leg.proven = None;
                 self.count(|c| c.resynced += 1);
                 tracing::info!(leg = %leg.id, "a leg is in sync again");
             }

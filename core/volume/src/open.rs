@@ -13,8 +13,9 @@ use device::{DeviceIndex, Io};
 use crate::arena::ArenaShared;
 use crate::inner::{Inner, Leg, Log, Mode};
 use crate::leg::{Probe, probe, wwid};
+use crate::normalise::Evidence;
 use crate::pool::Pool;
-use crate::recover::{Evidence, Recovered, recover};
+use crate::recover::{Recovered, recover};
 use crate::segment::Table;
 use crate::superblock::Member;
 use crate::takeover::{Takeover, take_over};
@@ -228,7 +229,12 @@ fn assemble(
         table_spots: superblock.table.clone(),
         table_lsn: superblock.table_lsn,
         table_chain: superblock.table_chain,
-        claims: superblock.claims.clone(),
+        claims: superblock
+            .claims
+            .iter()
+            .filter(|claim| claim.segment.0 < plan.segment_count)
+            .copied()
+            .collect(),
         seal: Lsn(0),
         seq: superblock.seq,
         durable_seq: 0,

@@ -230,6 +230,9 @@ impl Inner {
 
     /// Looks at the arena pages of legs that lacked batches at the opening, now that their owner says what they should be.
     pub fn look_at_unsure_arenas(self: &Rc<Self>) {
+        if matches!(self.log.borrow().mode, Mode::ReadOnly(_)) {
+            return; // nothing is written to a volume that is not owned
+        }
         let mut legs = self.legs.borrow_mut();
         let mut unsure = false;
         for leg in legs.iter_mut() {

@@ -14,33 +14,13 @@ use device::DeviceIndex;
 
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
-use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING, LACKING_AT_OPEN_MAX, PROVED_AT_OPEN_MAX};
-use crate::prove::{headed, read_interval, segments_of_interval};
+use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
+use crate::normalise::{Evidence, normalise, place_of, prove_before};
 use crate::scan::{Scan, Union};
 use crate::segment::{State, Table};
 use crate::stream::Of;
 use crate::superblock::Superblock;
 use crate::types::*;
-
-/// What is known beside the superblock that recovery starts from.
-pub(crate) struct Evidence {
-    /// How far each serving leg's own word goes.
-    pub holds: Vec<(LegId, Lsn)>,
-    /// Acknowledged, as noted outside the legs.
-    pub acked: Lsn,
-    /// The last term whose opening came to its end, as the witness knows it.
-    pub opened: u64,
-}
-
-impl Evidence {
-    fn holds_of(&self, inner: &Inner, leg: LegIndex) -> Lsn {
-        let id = inner.legs.borrow()[usize::from(leg.0)].id;
-        let mut holds = self.holds.iter();
-        holds
-            .find(|(held, _)| *held == id)
-            .map_or(Lsn(0), |&(_, holds)| holds)
-    }
-}
 
 /// What recovery hands to `open`.
 pub(crate) struct Recovered {
@@ -138,7 +118,6 @@ pub(crate) async fn recover(
         ));
     }
     let checkpoint = superblock.checkpoint;
-    let mut repairs = prove_before(inner, &table, checkpoint, evidence).await;
     let known_acked = superblock.acked.max(superblock.table_lsn).max(checkpoint);
     let known_acked = known_acked.max(evidence.acked);
     let mut scan = Scan {
@@ -172,7 +151,12 @@ pub(crate) async fn recover(
     }
     let (union, work) = (scan.union, scan.work);
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
+    // As the log leaves it: what was given back after the table was written need not be on any leg.
+    let mut now = table.clone();
+    apply(&mut now, &accepted, accepted.len(), superblock);
     let known = accepted.partition_point(|header| header.lsn <= acked);
+    let tail = (&union, &accepted[..known]);
+    let mut repairs = prove_before(inner, &now, checkpoint, evidence, tail).await;
     repairs.extend(normalise(inner, &union, &accepted[..known], evidence));
     let serving = inner.legs_where(|leg| leg.serves());
     if serving.is_empty() {
@@ -373,101 +357,9 @@ fn longest_chain(
     (accepted, damaged)
 }
 
-/// Proves what lies before the checkpoint: on legs that hold less than that by their own word batch by batch, on all of them by
-/// the first blocks of the newest segments. Places to be put right; legs that lack more than that are left behind.
-async fn prove_before(
-    inner: &Rc<Inner>,
-    table: &Table,
-    checkpoint: Lsn,
-    evidence: &Evidence,
-) -> Vec<(Of, u32)> {
-    for (leg, holds) in inner.legs_without_heads(&headed(table, checkpoint)).await {
-        inner.leave_behind(leg, holds, "it lacks segments that it should hold");
-    }
-    let mut repairs = Vec::new();
-    for &(id, holds) in &evidence.holds {
-        let index = inner
-            .legs
-            .borrow()
-            .iter()
-            .position(|leg| leg.id == id && leg.serves());
-        let Some(index) = index.filter(|_| holds < checkpoint) else {
-            continue;
-        };
-        if segments_of_interval(table, holds, checkpoint).len() > PROVED_AT_OPEN_MAX {
-            inner.leave_behind(
-                LegIndex(index as u8),
-                holds,
-                "it may lack more than is proved while opening",
-            );
-            continue;
-        }
-        let union = read_interval(inner, table, (holds, checkpoint)).await;
-        let found: Vec<Header> = union
-            .found
-            .values()
-            .flatten()
-            .map(|c| c.header.clone())
-            .collect();
-        repairs.extend(normalise(inner, &union, &found, evidence));
-    }
-    repairs
-}
-
-/// Places of `acknowledged` batches that some serving leg lacks: they go back where they were. A leg that lacks more than rot
-/// explains is left behind, unless it alone has another one.
-fn normalise(
-    inner: &Rc<Inner>,
-    union: &Union,
-    acknowledged: &[Header],
-    evidence: &Evidence,
-) -> Vec<(Of, u32)> {
-    for (leg, _) in inner.legs_where(|leg| leg.serves()) {
-        let lacks = |header: &&Header| !union.legs_with(header).contains(&leg);
-        let count = acknowledged.iter().filter(lacks).count();
-        let Some(first) = acknowledged.iter().find(lacks) else {
-            continue;
-        };
-        let others = inner.legs_where(|other| other.serves());
-        let elsewhere = |header: &Header| {
-            let on = union.legs_with(header);
-            others
-                .iter()
-                .any(|(other, _)| *other != leg && on.contains(other))
-        };
-        let needed = acknowledged
-            .iter()
-            .any(|header| !lacks(&header) && !elsewhere(header));
-        if count > LACKING_AT_OPEN_MAX && !needed {
-            let holds = evidence
-                .holds_of(inner, leg)
-                .min(Lsn(first.lsn.0.saturating_sub(1)));
-            inner.leave_behind(leg, holds, "it lacks acknowledged batches");
-        } else {
-            inner.legs.borrow_mut()[usize::from(leg.0)].arena_unsure = true;
-        }
-    }
-    let serving = inner.legs_where(|leg| leg.serves());
-    let lacked = |header: &&Header| {
-        let on = union.legs_with(header);
-        !serving.iter().all(|(leg, _)| on.contains(leg))
-    };
-    acknowledged.iter().filter(lacked).map(place_of).collect()
-}
-
-fn place_of(header: &Header) -> (Of, u32) {
-    (
-        Of {
-            segment: header.segment,
-            generation: header.generation,
-        },
-        header.block,
-    )
-}
-
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment
-/// that the log had already left, or behind a place where a batch is missing: there an interrupted opening wrote a batch anew that has its
-/// old place all the same, and whoever reads the segment would take the hole for damage.
+/// that the log had already left, or behind a hole: there an interrupted opening wrote a batch anew that still has its old place, and the
+/// segment would be read as damaged.
 fn first_incomplete(
     union: &Union,
     accepted: &[Header],

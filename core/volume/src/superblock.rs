@@ -319,6 +319,13 @@ pub(crate) struct Trace {
     pub copies: usize,
 }
 
+impl Trace {
+    /// Whether `next` was written to replace this one.
+    pub fn precedes(&self, next: &Trace) -> bool {
+        self.hash == next.parent && self.seq < next.seq
+    }
+}
+
 /// The trace of every superblock among `slots`, newest first.
 fn traces(slots: &[Slot], leg: LegId) -> Vec<Trace> {
     let mut traces: Vec<Trace> = Vec::new();

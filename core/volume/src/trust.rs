@@ -214,11 +214,9 @@ fn judge(
     if quorum.seq_seen < position.seq {
         return behind("it lacks a superblock that every leg had", own);
     }
-    let known = |hash: u128| {
-        let all = believed.iter().flat_map(|leg| leg.quorum.traces.iter());
-        all.copied().find(|trace| trace.hash == hash)
-    };
-    let (mut at, mut child_term, mut steps) = (known(newest_hash), None, 0);
+    let all = || believed.iter().flat_map(|leg| leg.quorum.traces.iter());
+    let newest = all().find(|trace| trace.hash == newest_hash);
+    let (mut at, mut child_term, mut steps) = (newest, None, 0);
     // bounded by the traces: numbers fall
     while let Some(trace) = at {
         if trace.hash == quorum.body_hash {
@@ -227,7 +225,8 @@ fn judge(
         if child_term == Some(trace.term) {
             break; // not the last one of its term: no crash came with it
         }
-        (at, child_term, steps) = (known(trace.parent), Some(trace.term), steps + 1);
+        at = all().find(|parent| parent.precedes(trace));
+        (child_term, steps) = (Some(trace.term), steps + 1);
     }
     // So many openings were cut short that the rings hold nothing else; the number noted before them was looked at above.
     if at.is_none() && position.seq > 0 && steps + SUPERBLOCKS_SKIPPED_MAX >= RING_SLOTS {
@@ -293,8 +292,8 @@ impl Quorum {
         // bounded by the traces: numbers fall
         while !here || current.counted {
             let child = current;
-            let own = self.traces.iter().find(|trace| trace.hash == child.parent);
-            let other = elsewhere.iter().find(|trace| trace.hash == child.parent);
+            let own = self.traces.iter().find(|trace| trace.precedes(&child));
+            let other = elsewhere.iter().find(|trace| trace.precedes(&child));
             here = own.is_some();
             current = *own.or(other)?;
             if current.seq + RING_SLOTS <= newest_seq {
@@ -325,11 +324,7 @@ impl Quorum {
         };
         // bounded by the traces: numbers fall
         while current.counted {
-            match self
-                .traces
-                .iter()
-                .find(|trace| trace.hash == current.parent)
-            {
+            match self.traces.iter().find(|trace| trace.precedes(&current)) {
                 Some(parent) => current = *parent,
                 // Numbers may be left out, so a slot may have been used again a little early.
                 None if current.seq + RING_SLOTS

@@ -119,6 +119,52 @@ fn a_stale_leg_does_not_serve_alone() {
     home.wait_until_in_sync();
 }
 
+/// One leg's file is put back to what it was at an earlier stop, as from a snapshot: it is brought up to date like any stale leg,
+/// then it is enough alone; put back once more, it is refused alone.
+#[test]
+fn a_leg_put_back_to_an_older_state_gets_what_it_lacks_and_never_serves_alone() {
+    let home = Home::new();
+    let ledger = Ledger::of(ALICE);
+    let legs = {
+        let _daemon = home.start();
+        load_for_a_while(&ledger, &home);
+        home.legs()
+    };
+    let old = legs[0].with_extension("old");
+    fs::copy(&legs[0], &old).expect("our own file");
+    {
+        let _daemon = home.start();
+        load_for_a_while(&ledger, &home);
+    }
+    // Over the old content: the file stays the same one.
+    fs::copy(&old, &legs[0]).expect("our own file");
+    {
+        let _daemon = home.start();
+        ledger.check(&home);
+        home.wait_until_in_sync();
+        fsck_is_clean(&home);
+    }
+    the_other_leg_alone_has_everything(&home, &ledger, &legs[1]);
+    {
+        let _daemon = home.start();
+        home.wait_until_in_sync();
+    }
+    fs::copy(&old, &legs[0]).expect("our own file");
+    let aside = legs[1].with_extension("aside");
+    fs::rename(&legs[1], &aside).expect("our own file");
+    let Err(words) = home.try_start() else {
+        panic!("a leg put back to an older state served it alone")
+    };
+    assert!(
+        words.contains("stale legs never serve"),
+        "the refusal does not say why:\n{words}"
+    );
+    fs::rename(&aside, &legs[1]).expect("our own file");
+    let _daemon = home.start();
+    ledger.check(&home);
+    home.wait_until_in_sync();
+}
+
 /// Half of one leg's file is cut off under load.
 #[test]
 fn a_truncated_leg_is_healed_from_the_other() {

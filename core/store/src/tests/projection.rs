@@ -376,3 +376,60 @@ fn appends_go_on_beside_a_checkpoint() {
         assert_eq!(shelf.keys(), (0..140).collect::<Vec<_>>());
     });
 }
+
+/// Finding O1: one leg alone was damaged, the projection was rebuilt past that, and then the leg came back that has everything.
+#[test]
+fn a_rebuild_past_damage_takes_in_what_it_left_out_when_a_leg_brings_it_back() {
+    let rig = Rig::new(90);
+    let (good, weak) = (rig.legs[0], rig.legs[1]);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        fill(&shelf, 0..600).await;
+        shelf.checkpoint().await.unwrap();
+        // The good leg leaves; then a batch rots on the one that stays, and the projection is wanted anew.
+        rig.world.remove(good);
+        fill(&shelf, 600..610).await;
+        let lost = shelf.state.borrow().bodies[&20].clone();
+        let at = segment_at(lost.body.segment) + u64::from(lost.body.batch_block) * 4096;
+        rig.world.flip_bit(weak, at + 40, 3);
+        shelf.checkpoint().await.unwrap();
+        shelf.store.request_rebuild().await.unwrap();
+    });
+    // It says so as long as it lasts, over restarts too, and is not rebuilt each time.
+    for round in 0..3 {
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            let report = shelf.store.open_report();
+            assert_eq!((report.rebuilt, report.damaged_stretches), (round == 0, 1));
+            assert!(!shelf.keys().contains(&20) && shelf.keys().contains(&609));
+            shelf.checkpoint().await.unwrap();
+        });
+    }
+    rig.world.insert(good);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        let volume = shelf.store.volume().clone();
+        volume.attach(good).await.unwrap();
+        while volume
+            .legs()
+            .iter()
+            .any(|leg| leg.state != volume::LegState::InSync)
+        {
+            base::host::sleep_us(&*shelf.io.host, 10_000).await;
+        }
+        fill(&shelf, 610..615).await;
+        shelf.checkpoint().await.unwrap();
+    });
+    for round in 0..2 {
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            let report = shelf.store.open_report();
+            assert_eq!((report.rebuilt, report.damaged_stretches), (round == 0, 0));
+            assert_eq!(shelf.keys(), (0..615).collect::<Vec<_>>());
+            shelf.verify(body).await;
+            shelf.checkpoint().await.unwrap();
+        });
+    }
+}

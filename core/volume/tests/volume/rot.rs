@@ -105,6 +105,7 @@ fn rot_is_not_mistaken_for_a_torn_tail() {
     bench.world.crash();
     let disks: Vec<_> = (0..2).map(|disk| medium(&bench, disk)).collect();
     let record = bench.witness.record.borrow().clone();
+    let position = *bench.witness.position.borrow();
 
     // Torn: only the very last batch, of which no later one says that it was acknowledged.
     for disk in &bench.disks {
@@ -120,6 +121,7 @@ fn rot_is_not_mistaken_for_a_torn_tail() {
         bench.world.restore(*disk, content);
     }
     *bench.witness.record.borrow_mut() = record;
+    *bench.witness.position.borrow_mut() = position;
     for disk in &bench.disks {
         bench.world.flip_bit(*disk, at(&addresses[3]) + 5_000, 0);
     }
