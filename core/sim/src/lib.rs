@@ -14,11 +14,13 @@
 pub mod limits;
 
 mod broken_story;
+mod full_story;
 mod knobs;
 mod ledger;
 mod machine;
 mod mailbox_box;
 mod mailbox_exhaustive;
+mod mailbox_look;
 mod mailbox_model;
 mod mailbox_story;
 mod outcome;

@@ -22,6 +22,12 @@ pub const HEAL_US_MAX: u64 = 600_000_000;
 /// Seeds in which a planted fault has to be found: a tenth and more of what the ordinary test run has.
 pub const PLANTED_SEEDS: u64 = 300;
 
+/// Operations of each client that is to fill a small volume; it ends earlier when it is refused.
+pub const FILLING_OPERATIONS: usize = 400;
+
+/// Checkpoints and reclaim passes after which an emptied volume has to have room: each empties four segments, and frees them one later.
+pub const EMPTYING_PASSES_MAX: usize = 40;
+
 /// A leg that comes back shorter keeps at least this much: the frame's head and one segment.
 pub const LEG_BYTES_MIN: u64 = 512 << 10;
 

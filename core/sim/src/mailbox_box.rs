@@ -1,7 +1,6 @@
 //! A machine with mailboxes on it, and clients that check every answer against their model.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use base::host::sleep_us;
@@ -10,13 +9,14 @@ use bytes::Bytes;
 use device::Io;
 use device::sim::{CacheLanding, Landing, PowerCut};
 use fastrand::Rng;
-use mail::{Address, Flags, InternalDate, ModSeq, SystemFlags, Uid};
-use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Message, Recipient};
+use mail::{Address, Flags, InternalDate, SystemFlags, Uid};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Recipient};
 use store::{BodyIn, Store};
 use volume::{SegmentState, Volume};
 
 use crate::machine::{Machine, Shape, describe};
-use crate::mailbox_model::{Folder, Letter, Marks, Operation, Picture, Whose};
+use crate::mailbox_look::{LARGE_BIT, letter, look, read_letters};
+use crate::mailbox_model::{Marks, Operation, Picture, Whose};
 
 /// Accounts of each client.
 pub const ACCOUNTS: usize = 2;
@@ -34,6 +34,8 @@ pub struct Client {
     pending: Option<Operation>,
     marks: Marks,
     next_letter: u64,
+    /// Many of its letters are large.
+    pub large: bool,
     pub acked: u64,
 }
 
@@ -234,6 +236,36 @@ impl MailboxBox {
         }
     }
 
+    /// Every client flags all its letters as deleted and expunges them. A full volume takes that, at once.
+    pub async fn expunge_everything(&self, mailboxes: &Mailboxes) -> Result<(), String> {
+        for client in &self.clients {
+            let folders: Vec<(Whose, String)> = client.borrow().settled.keys().cloned().collect();
+            for folder in folders {
+                let letters = client.borrow().settled[&folder].letters.clone();
+                let uids: Vec<Uid> = letters.into_keys().collect();
+                if uids.is_empty() {
+                    continue;
+                }
+                let flag = Operation::Flag {
+                    folder: folder.clone(),
+                    uids: uids.clone(),
+                    change: FlagChange::Add,
+                    flags: SystemFlags::DELETED,
+                };
+                for operation in [flag, Operation::Expunge { folder, uids }] {
+                    let accounts = client.borrow().accounts.clone();
+                    let settled = client.borrow().settled.clone();
+                    let done = perform(mailboxes, &accounts, &settled, &operation).await;
+                    done.map_err(|fault| fault.to_string())?;
+                    let mut now = client.borrow().clone();
+                    now.confirm(mailboxes, &operation).await?;
+                    *client.borrow_mut() = now;
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub fn unbroken(&self) -> Result<(), String> {
         match &*self.broken.borrow() {
             Some(text) => Err(text.clone()),
@@ -417,7 +449,9 @@ impl Client {
     }
 
     fn deliver(&mut self, rng: &mut Rng, to: (Whose, String), flags: SystemFlags) -> Operation {
+        let large = self.large && rng.u8(..6) == 0;
         let number = self.next_letter << 16 | u64::from(self.accounts[0].0);
+        let number = number | u64::from(large) << LARGE_BIT;
         self.next_letter += 1;
         let inbox = (rng.usize(..ACCOUNTS), "INBOX".to_owned());
         let both = rng.bool() && inbox != to;
@@ -480,174 +514,6 @@ impl Client {
         self.pending = None;
         read_letters(mailboxes, &self.accounts).await
     }
-}
-
-/// All that can be seen of some accounts, checked against itself and against what may only grow.
-async fn look(
-    mailboxes: &Mailboxes,
-    accounts: &[AccountId],
-    marks: &mut Marks,
-) -> Result<Picture, String> {
-    let mut picture = Picture::new();
-    for (whose, account) in accounts.iter().enumerate() {
-        for info in mailboxes
-            .list(*account)
-            .await
-            .map_err(|fault| format!("list: {fault}"))?
-        {
-            if !info.selectable {
-                continue;
-            }
-            let view = mailboxes
-                .view(info.id)
-                .await
-                .map_err(|fault| format!("view of {}: {fault}", info.name))?;
-            let status = &view.status;
-            let letters: BTreeMap<Uid, Letter> = view
-                .messages
-                .iter()
-                .map(|message| (message.uid, seen(message)))
-                .collect();
-            let count = |test: &dyn Fn(&Message) -> bool| {
-                view.messages.iter().filter(|message| test(message)).count()
-            };
-            let unseen = count(&|message| !message.flags.system.contains(SystemFlags::SEEN));
-            let deleted = count(&|message| message.flags.system.contains(SystemFlags::DELETED));
-            let size_bytes: u64 = view
-                .messages
-                .iter()
-                .map(|message| u64::from(message.size_bytes))
-                .sum();
-            let counted = (
-                status.messages as usize,
-                status.unseen as usize,
-                status.deleted as usize,
-                status.size_bytes,
-            );
-            if counted != (letters.len(), unseen, deleted, size_bytes) {
-                return Err(format!(
-                    "{}: the status {status:?} does not fit its messages",
-                    info.name
-                ));
-            }
-            if view
-                .messages
-                .iter()
-                .any(|message| message.modseq > status.highest_modseq)
-            {
-                return Err(format!("{}: a message past HIGHESTMODSEQ", info.name));
-            }
-            let folder = Folder {
-                id: info.id,
-                uid_validity: status.uid_validity,
-                letters,
-            };
-            let at = (whose, info.name);
-            marks.see(&at, &folder, status.uid_next, status.highest_modseq)?;
-            check_changes(mailboxes, &at, &folder, status.highest_modseq).await?;
-            picture.insert(at, folder);
-        }
-    }
-    Ok(picture)
-}
-
-/// `changes` from the beginning, if it reaches that far, tells the same mailbox.
-async fn check_changes(
-    mailboxes: &Mailboxes,
-    at: &(Whose, String),
-    folder: &Folder,
-    modseq: ModSeq,
-) -> Result<(), String> {
-    let changes = mailboxes
-        .changes(folder.id, ModSeq(0))
-        .await
-        .map_err(|fault| format!("changes: {fault}"))?;
-    if changes.too_old || changes.highest_modseq != modseq {
-        return Ok(());
-    }
-    let changed: BTreeMap<Uid, Letter> = changes
-        .changed
-        .iter()
-        .map(|message| (message.uid, seen(message)))
-        .collect();
-    if changed != folder.letters
-        || changes
-            .expunged
-            .iter()
-            .any(|uid| folder.letters.contains_key(uid))
-    {
-        return Err(format!(
-            "{at:?}: changes since the beginning tell {changed:?}, the view {:?}",
-            folder.letters
-        ));
-    }
-    Ok(())
-}
-
-fn seen(message: &Message) -> Letter {
-    Letter {
-        number: message.internal_date.unix_seconds as u64,
-        flags: message.flags.system,
-    }
-}
-
-/// Every body and summary is what its letter says, byte by byte.
-async fn read_letters(mailboxes: &Mailboxes, accounts: &[AccountId]) -> Result<(), String> {
-    for account in accounts {
-        for info in mailboxes
-            .list(*account)
-            .await
-            .map_err(|fault| format!("list: {fault}"))?
-        {
-            if !info.selectable {
-                continue;
-            }
-            let view = mailboxes
-                .view(info.id)
-                .await
-                .map_err(|fault| format!("view: {fault}"))?;
-            let refs: Vec<_> = view
-                .messages
-                .iter()
-                .map(|message| message.body.clone())
-                .collect();
-            let bodies = mailboxes.bodies(&refs).await;
-            let summaries = mailboxes.summaries(&refs).await;
-            for ((message, body), summary) in view.messages.iter().zip(bodies).zip(summaries) {
-                let number = seen(message).number;
-                if body.as_ref() != Ok(&letter(number)) {
-                    let fault = body.err();
-                    return Err(format!(
-                        "{} {:?}: the body of letter {number} is wrong: {fault:?}",
-                        info.name, message.uid
-                    ));
-                }
-                if summary.as_deref() != Ok(format!("summary of {number}").as_bytes()) {
-                    return Err(format!(
-                        "{} {:?}: the summary of letter {number} is wrong",
-                        info.name, message.uid
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The bytes of letter `number`: mostly short, some compressible, a few larger than a batch.
-pub fn letter(number: u64) -> Bytes {
-    let mut rng = Rng::with_seed(number ^ 0x6c65_7474_6572);
-    let bytes = match rng.u8(..32) {
-        0 => rng.usize(100_000..600_000),
-        1..=4 => rng.usize(8_000..40_000),
-        _ => rng.usize(10..3_000),
-    };
-    let mut raw = vec![b'x'; bytes];
-    if rng.bool() {
-        rng.fill(&mut raw);
-    }
-    raw[..8].copy_from_slice(&number.to_le_bytes());
-    raw.into()
 }
 
 /// The first difference between what was expected and what is there.

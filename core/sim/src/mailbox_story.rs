@@ -45,6 +45,9 @@ pub fn run(seed: u64) -> Result<Told, String> {
     };
     let mailbox_box = MailboxBox::create(seed, shape, settings)?;
     mailbox_box.knobs.set(Knobs::draw(&mut rng.fork()));
+    for client in &mailbox_box.clients {
+        client.borrow_mut().large = mailbox_box.knobs.get().large_bodies;
+    }
     mailbox_box.draw_weakness(&mut rng);
     let mut told = Told::default();
     for round in 0..rng.u64(1..6) {

@@ -9,7 +9,7 @@ use device::sim::FaultCounts;
 
 use crate::Progress;
 use crate::volume_exhaustive::{self, SCRIPTS, Tried};
-use crate::{broken_story, mailbox_exhaustive, mailbox_story, volume_story};
+use crate::{broken_story, full_story, mailbox_exhaustive, mailbox_story, volume_story};
 
 /// The seed of every exhaustive run: latencies, and so which completions overtake others.
 const EXHAUSTIVE_SEED: u64 = 1;
@@ -55,7 +55,13 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         seeds: 1,
         ..Summary::default()
     };
-    for story in [volume_story::run, broken_story::run, mailbox_story::run] {
+    let stories = [
+        volume_story::run,
+        broken_story::run,
+        mailbox_story::run,
+        full_story::run,
+    ];
+    for story in stories {
         let told = caught(|| story(seed)).map_err(|story| Failure { seed, story })?;
         summary.acked += told.acked;
         summary.crashes += told.crashes;
