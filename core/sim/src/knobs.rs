@@ -51,7 +51,6 @@ pub const NOT_YET_SURVIVED: &[(&str, &str)] = &[
         "last_superblock",
         "E6: the newest superblock left in one copy of four",
     ),
-    ("short_leg", "E4: a leg shorter than the volume"),
     (
         "all_refuse",
         "E10: both legs refusing writes at once stop the volume",
