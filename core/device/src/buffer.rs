@@ -1,6 +1,9 @@
 //! Page-aligned memory for O_DIRECT, without `unsafe`: each buffer is an anonymous map of its own.
 //!
-//! Mapping costs microseconds, so whoever needs buffers all the time keeps a pool of them.
+//! Mapping costs microseconds, so a caller that needs buffers all the time keeps a pool of them. The simulator makes and drops
+//! buffers for whole machines: on its threads dropped maps are kept and used again (`keep_maps`).
+
+use std::cell::{Cell, RefCell};
 
 use memmap2::MmapMut;
 
@@ -9,7 +12,8 @@ use crate::BLOCK_BYTES;
 /// A page-aligned run of bytes, a multiple of `BLOCK_BYTES` long.
 #[derive(Debug)]
 pub struct Buffer {
-    map: MmapMut,
+    /// `None` only while it is dropped.
+    map: Option<MmapMut>,
     /// The part of the map in use.
     bytes: usize,
     /// Where a ring registered this memory, if it did.
@@ -21,7 +25,8 @@ impl Buffer {
     /// memory left: the plan has counted every buffer before start.
     pub fn zeroed(bytes: usize) -> Buffer {
         assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES));
-        let map = MmapMut::map_anon(bytes).expect("planned memory is there");
+        let map = kept_map(bytes)
+            .unwrap_or_else(|| MmapMut::map_anon(bytes).expect("planned memory is there"));
         Buffer::from_map(map, bytes)
     }
 
@@ -29,7 +34,7 @@ impl Buffer {
     pub fn from_map(map: MmapMut, bytes: usize) -> Buffer {
         assert!(bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES) && bytes <= map.len());
         Buffer {
-            map,
+            map: Some(map),
             bytes,
             registered: None,
         }
@@ -48,12 +53,81 @@ impl Buffer {
 impl std::ops::Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.map[..self.bytes]
+        &self.map.as_ref().expect("it has its map")[..self.bytes]
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.map[..self.bytes]
+        &mut self.map.as_mut().expect("it has its map")[..self.bytes]
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(map) = self.map.take()
+            && self.registered.is_none()
+        {
+            keep(map);
+        }
+    }
+}
+
+thread_local! {
+    static KEEPS: Cell<bool> = const { Cell::new(false) };
+    static KEPT: RefCell<Vec<MmapMut>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Maps kept on one thread (at most 16 MiB at `KEPT_BYTES_MAX`).
+const KEPT_MAX: usize = 64;
+/// Larger maps are not kept: zeroing them again costs as much as mapping them.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+
+/// From here on this thread keeps the maps of dropped buffers for later ones. For simulations.
+pub(crate) fn keep_maps() {
+    KEEPS.set(true);
+}
+
+fn keep(map: MmapMut) {
+    // A thread that ends drops its kept maps, and buffers after them.
+    let keeps = KEEPS.try_with(Cell::get).unwrap_or(false);
+    if keeps && map.len() <= KEPT_BYTES_MAX {
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            if kept.len() < KEPT_MAX {
+                kept.push(map);
+            }
+        });
+    }
+}
+
+/// A kept map of exactly `bytes`, zeroed.
+fn kept_map(bytes: usize) -> Option<MmapMut> {
+    if !KEEPS.get() || bytes > KEPT_BYTES_MAX {
+        return None;
+    }
+    let mut map = KEPT.with_borrow_mut(|kept| {
+        let at = kept.iter().rposition(|map| map.len() == bytes)?;
+        Some(kept.swap_remove(at))
+    })?;
+    map.fill(0);
+    Some(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_map_comes_back_zeroed() {
+        keep_maps();
+        let mut first = Buffer::zeroed(8192);
+        first.fill(7);
+        let at = first.as_ptr();
+        drop(first);
+        let again = Buffer::zeroed(8192);
+        assert_eq!(again.as_ptr(), at);
+        assert!(again.iter().all(|byte| *byte == 0));
+        assert!(kept_map(8192).is_none() && kept_map(4096).is_none());
     }
 }

@@ -153,6 +153,7 @@ enum Work {
 
 impl SimWorld {
     pub fn new(seed: u64) -> SimWorld {
+        crate::buffer::keep_maps();
         let world = World {
             boot: Cell::new(1),
             now_us: Cell::new(0),

@@ -252,7 +252,8 @@ impl Ledger {
         Ok(())
     }
 
-    async fn compare_reads(&self, volume: &Volume) -> Result<(), String> {
+    /// Every acknowledged token can be read, and reads as it was given in.
+    pub async fn compare_reads(&self, volume: &Volume) -> Result<(), String> {
         let (tokens, addresses): (Vec<u64>, Vec<RecordAddress>) =
             self.addresses().into_iter().unzip();
         let answers = volume.read_many(&addresses).await;

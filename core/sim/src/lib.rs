@@ -14,21 +14,29 @@
 pub mod limits;
 
 mod broken_story;
+mod full_story;
+mod knobs;
 mod ledger;
 mod machine;
 mod mailbox_box;
 mod mailbox_exhaustive;
+mod mailbox_look;
 mod mailbox_model;
 mod mailbox_story;
 mod outcome;
+pub mod planted;
+pub mod planted_run;
 mod run;
+mod superblocks;
 mod swarm;
 mod volume_box;
 mod volume_exhaustive;
 mod volume_story;
+mod what_if;
 mod witness;
 
-pub use run::{Failure, Summary, exhaustive, run_seed, run_seeds};
+pub use knobs::{NOT_YET_SURVIVED, ask_for, asked_for};
+pub use run::{Failure, Summary, exhaustive, kept_seeds, run_kept, run_seed, run_seeds, run_until};
 
 /// Hears how far a run is; called from several threads.
 pub trait Progress: Sync {

@@ -13,8 +13,23 @@ pub const SUBSET_WRITES_MAX: usize = 6;
 /// volume's own scripts try the rest.
 pub const MAILBOX_OUTCOMES_MAX: usize = 12;
 
+/// Of the outcomes of a cut one in so many is also opened from each leg by itself: each costs as much as the outcome.
+pub const ALONE_SHARE: usize = 6;
+
 /// Virtual time a volume may take to get all legs in sync once faults have stopped. Its longest waits are retries of seconds.
 pub const HEAL_US_MAX: u64 = 600_000_000;
+
+/// Seeds in which a planted fault has to be found: a tenth and more of what the ordinary test run has.
+pub const PLANTED_SEEDS: u64 = 300;
+
+/// Operations of each client that is to fill a small volume; it ends earlier when it is refused.
+pub const FILLING_OPERATIONS: usize = 400;
+
+/// Checkpoints and reclaim passes after which an emptied volume has to have room: each empties four segments, and frees them one later.
+pub const EMPTYING_PASSES_MAX: usize = 40;
+
+/// A leg that comes back shorter keeps at least this much: the frame's head and one segment.
+pub const LEG_BYTES_MIN: u64 = 512 << 10;
 
 /// Openings in a row that must cost no segment. An even number: the last one is not closed, so that it can give back the rest.
 pub const CYCLES: usize = 6;

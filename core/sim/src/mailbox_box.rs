@@ -1,7 +1,6 @@
 //! A machine with mailboxes on it, and clients that check every answer against their model.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use base::host::sleep_us;
@@ -10,13 +9,14 @@ use bytes::Bytes;
 use device::Io;
 use device::sim::{CacheLanding, Landing, PowerCut};
 use fastrand::Rng;
-use mail::{Address, Flags, InternalDate, ModSeq, SystemFlags, Uid};
-use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Message, Recipient};
+use mail::{Address, Flags, InternalDate, SystemFlags, Uid};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Recipient};
 use store::{BodyIn, Store};
-use volume::Volume;
+use volume::{SegmentState, Volume};
 
 use crate::machine::{Machine, Shape, describe};
-use crate::mailbox_model::{Folder, Letter, Marks, Operation, Picture, Whose};
+use crate::mailbox_look::{LARGE_BIT, letter, look, read_letters};
+use crate::mailbox_model::{Marks, Operation, Picture, Whose};
 
 /// Accounts of each client.
 pub const ACCOUNTS: usize = 2;
@@ -34,6 +34,8 @@ pub struct Client {
     pending: Option<Operation>,
     marks: Marks,
     next_letter: u64,
+    /// Many of its letters are large.
+    pub large: bool,
     pub acked: u64,
 }
 
@@ -42,6 +44,8 @@ pub struct MailboxBox {
     pub clients: Vec<Rc<RefCell<Client>>>,
     pub settings: mailbox::Settings,
     pub broken: Rc<RefCell<Option<String>>>,
+    /// Space is short: clients rather throw away than deliver.
+    pub pressed: Rc<Cell<bool>>,
 }
 
 impl std::ops::Deref for MailboxBox {
@@ -65,6 +69,7 @@ impl MailboxBox {
             clients,
             settings,
             broken: Rc::default(),
+            pressed: Rc::default(),
         };
         let io = mailbox_box.world.io();
         let made = mailbox_box.world.run(mailbox_box.make_accounts(&io));
@@ -80,16 +85,43 @@ impl MailboxBox {
         outcome: &[Landing],
         cache: CacheLanding,
     ) -> MailboxBox {
-        let clients = self
-            .clients
-            .iter()
-            .map(|client| Rc::new(RefCell::new(client.borrow().clone())));
+        self.with(self.machine.after_cut(seed, cut, outcome, cache))
+    }
+
+    /// The same clients before another machine.
+    fn with(&self, machine: Machine) -> MailboxBox {
+        let copy = |client: &Rc<RefCell<Client>>| Rc::new(RefCell::new(client.borrow().clone()));
         MailboxBox {
-            machine: self.machine.after_cut(seed, cut, outcome, cache),
-            clients: clients.collect(),
+            machine,
+            clients: self.clients.iter().map(copy).collect(),
             settings: self.settings.clone(),
             broken: Rc::default(),
+            pressed: Rc::default(),
         }
+    }
+
+    /// Every leg that is promised to be in sync is opened by itself, in a world of its own, and has everything: the log, and the projection
+    /// that need not be built anew.
+    pub fn each_alone(&self, seed: u64) -> Result<(), String> {
+        for leg in self.promised() {
+            let only = self.with(self.machine.alone(seed, leg));
+            let io = only.world.io();
+            let checked = only.world.run(async {
+                let mailboxes = only.open(&io).await?;
+                if mailboxes.store().open_report().rebuilt {
+                    return Err("its projection is lost".to_owned());
+                }
+                only.check(&mailboxes).await?;
+                match mailboxes.store().scrub_projection().await.rows {
+                    Some(_) => Ok(()),
+                    None => Err("its projection cannot be read whole".to_owned()),
+                }
+            });
+            only.world.crash();
+            let checked = checked.map_err(|halt| halt.to_string()).flatten();
+            checked.map_err(|text| format!("leg {leg:?} alone: {text}"))?;
+        }
+        Ok(())
     }
 
     async fn make_accounts(&self, io: &Io) -> Result<(), String> {
@@ -137,7 +169,8 @@ impl MailboxBox {
         opened.map_err(|fault| format!("mailboxes: {fault}\n{}", told()))
     }
 
-    /// After a crash: what is there is what was confirmed, with or without what was asked last.
+    /// After a crash: what is there is what was confirmed, with or without what was asked last. A volume that can only be read may not know
+    /// the end of its log: then what was asked last stays open.
     pub async fn check(&self, mailboxes: &Mailboxes) -> Result<(), String> {
         for (index, client) in self.clients.iter().enumerate() {
             let mut client = client.borrow_mut().clone();
@@ -148,9 +181,31 @@ impl MailboxBox {
                     describe(mailboxes.store().volume())
                 )
             })?;
-            *self.clients[index].borrow_mut() = client;
+            if mailboxes.store().volume().refuses().is_none() {
+                *self.clients[index].borrow_mut() = client;
+            }
         }
         Ok(())
+    }
+
+    /// Tells clients whether space is short (a third of the segments free, or what the store keeps from bodies and a little more).
+    pub fn note_space(&self, mailboxes: &Mailboxes) {
+        let segments = mailboxes.store().volume().segments();
+        let free = segments.iter();
+        let free = free
+            .filter(|report| report.state == SegmentState::Free)
+            .count();
+        self.pressed.set(free < (segments.len() / 3).max(14));
+    }
+
+    /// Whether a second projection finds room beside the first: half of the segments are free.
+    pub fn has_room_for_two(&self, mailboxes: &Mailboxes) -> bool {
+        let segments = mailboxes.store().volume().segments();
+        let free = segments.iter();
+        let free = free
+            .filter(|report| report.state == SegmentState::Free)
+            .count();
+        free > segments.len() / 2
     }
 
     /// Starts each client for `count` operations.
@@ -165,10 +220,13 @@ impl MailboxBox {
         for (index, client) in self.clients.iter().enumerate() {
             let (io, mailboxes, client) = (io.clone(), mailboxes.clone(), client.clone());
             let (broken, running, mut rng) = (self.broken.clone(), running.clone(), rng.fork());
+            let pressed = self.pressed.clone();
             running.set(running.get() + 1);
             let host = io.host.clone();
             host.spawn(Box::pin(async move {
-                if let Err(text) = live(&*io.host, &mailboxes, &client, &mut rng, count).await {
+                if let Err(text) =
+                    live(&*io.host, &mailboxes, &client, &mut rng, count, &pressed).await
+                {
                     broken
                         .borrow_mut()
                         .get_or_insert(format!("client {index}: {text}"));
@@ -176,6 +234,36 @@ impl MailboxBox {
                 running.set(running.get() - 1);
             }));
         }
+    }
+
+    /// Every client flags all its letters as deleted and expunges them. A full volume takes that, at once.
+    pub async fn expunge_everything(&self, mailboxes: &Mailboxes) -> Result<(), String> {
+        for client in &self.clients {
+            let folders: Vec<(Whose, String)> = client.borrow().settled.keys().cloned().collect();
+            for folder in folders {
+                let letters = client.borrow().settled[&folder].letters.clone();
+                let uids: Vec<Uid> = letters.into_keys().collect();
+                if uids.is_empty() {
+                    continue;
+                }
+                let flag = Operation::Flag {
+                    folder: folder.clone(),
+                    uids: uids.clone(),
+                    change: FlagChange::Add,
+                    flags: SystemFlags::DELETED,
+                };
+                for operation in [flag, Operation::Expunge { folder, uids }] {
+                    let accounts = client.borrow().accounts.clone();
+                    let settled = client.borrow().settled.clone();
+                    let done = perform(mailboxes, &accounts, &settled, &operation).await;
+                    done.map_err(|fault| fault.to_string())?;
+                    let mut now = client.borrow().clone();
+                    now.confirm(mailboxes, &operation).await?;
+                    *client.borrow_mut() = now;
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn unbroken(&self) -> Result<(), String> {
@@ -206,9 +294,10 @@ async fn live(
     client: &RefCell<Client>,
     rng: &mut Rng,
     count: usize,
+    pressed: &Cell<bool>,
 ) -> Result<(), String> {
     for _ in 0..count {
-        let operation = client.borrow_mut().choose(rng);
+        let operation = client.borrow_mut().choose(rng, pressed.get());
         client.borrow_mut().pending = Some(operation.clone());
         let accounts = client.borrow().accounts.clone();
         let settled = client.borrow().settled.clone();
@@ -286,7 +375,7 @@ async fn perform(
 
 impl Client {
     /// A valid operation on what is settled.
-    fn choose(&mut self, rng: &mut Rng) -> Operation {
+    fn choose(&mut self, rng: &mut Rng, pressed: bool) -> Operation {
         let folders: Vec<(Whose, String)> = self.settled.keys().cloned().collect();
         let from = folders[rng.usize(..folders.len())].clone();
         let to = folders[rng.usize(..folders.len())].clone();
@@ -299,7 +388,10 @@ impl Client {
             .collect();
         let flags = SystemFlags(rng.u8(..32));
         let others = from != to && !uids.is_empty();
-        match rng.u8(..100) {
+        let dice = rng.u8(..100);
+        // 52..70: flagged as deleted, and expunged.
+        let dice = if pressed { 46 + dice / 3 } else { dice };
+        match dice {
             40..52 => {
                 let change =
                     [FlagChange::Replace, FlagChange::Add, FlagChange::Remove][rng.usize(..3)];
@@ -310,7 +402,7 @@ impl Client {
                     flags,
                 }
             }
-            52..58 => {
+            52..60 => {
                 let (change, flags) = (FlagChange::Add, SystemFlags::DELETED);
                 Operation::Flag {
                     folder: from,
@@ -319,7 +411,7 @@ impl Client {
                     flags,
                 }
             }
-            58..70 => Operation::Expunge { folder: from, uids },
+            60..70 => Operation::Expunge { folder: from, uids },
             70..78 if others => Operation::Copy { from, uids, to },
             78..86 if others => Operation::Move { from, uids, to },
             86..94 => {
@@ -357,7 +449,9 @@ impl Client {
     }
 
     fn deliver(&mut self, rng: &mut Rng, to: (Whose, String), flags: SystemFlags) -> Operation {
+        let large = self.large && rng.u8(..6) == 0;
         let number = self.next_letter << 16 | u64::from(self.accounts[0].0);
+        let number = number | u64::from(large) << LARGE_BIT;
         self.next_letter += 1;
         let inbox = (rng.usize(..ACCOUNTS), "INBOX".to_owned());
         let both = rng.bool() && inbox != to;
@@ -420,174 +514,6 @@ impl Client {
         self.pending = None;
         read_letters(mailboxes, &self.accounts).await
     }
-}
-
-/// All that can be seen of some accounts, checked against itself and against what may only grow.
-async fn look(
-    mailboxes: &Mailboxes,
-    accounts: &[AccountId],
-    marks: &mut Marks,
-) -> Result<Picture, String> {
-    let mut picture = Picture::new();
-    for (whose, account) in accounts.iter().enumerate() {
-        for info in mailboxes
-            .list(*account)
-            .await
-            .map_err(|fault| format!("list: {fault}"))?
-        {
-            if !info.selectable {
-                continue;
-            }
-            let view = mailboxes
-                .view(info.id)
-                .await
-                .map_err(|fault| format!("view of {}: {fault}", info.name))?;
-            let status = &view.status;
-            let letters: BTreeMap<Uid, Letter> = view
-                .messages
-                .iter()
-                .map(|message| (message.uid, seen(message)))
-                .collect();
-            let count = |test: &dyn Fn(&Message) -> bool| {
-                view.messages.iter().filter(|message| test(message)).count()
-            };
-            let unseen = count(&|message| !message.flags.system.contains(SystemFlags::SEEN));
-            let deleted = count(&|message| message.flags.system.contains(SystemFlags::DELETED));
-            let size_bytes: u64 = view
-                .messages
-                .iter()
-                .map(|message| u64::from(message.size_bytes))
-                .sum();
-            let counted = (
-                status.messages as usize,
-                status.unseen as usize,
-                status.deleted as usize,
-                status.size_bytes,
-            );
-            if counted != (letters.len(), unseen, deleted, size_bytes) {
-                return Err(format!(
-                    "{}: the status {status:?} does not fit its messages",
-                    info.name
-                ));
-            }
-            if view
-                .messages
-                .iter()
-                .any(|message| message.modseq > status.highest_modseq)
-            {
-                return Err(format!("{}: a message past HIGHESTMODSEQ", info.name));
-            }
-            let folder = Folder {
-                id: info.id,
-                uid_validity: status.uid_validity,
-                letters,
-            };
-            let at = (whose, info.name);
-            marks.see(&at, &folder, status.uid_next, status.highest_modseq)?;
-            check_changes(mailboxes, &at, &folder, status.highest_modseq).await?;
-            picture.insert(at, folder);
-        }
-    }
-    Ok(picture)
-}
-
-/// `changes` from the beginning, if it reaches that far, tells the same mailbox.
-async fn check_changes(
-    mailboxes: &Mailboxes,
-    at: &(Whose, String),
-    folder: &Folder,
-    modseq: ModSeq,
-) -> Result<(), String> {
-    let changes = mailboxes
-        .changes(folder.id, ModSeq(0))
-        .await
-        .map_err(|fault| format!("changes: {fault}"))?;
-    if changes.too_old || changes.highest_modseq != modseq {
-        return Ok(());
-    }
-    let changed: BTreeMap<Uid, Letter> = changes
-        .changed
-        .iter()
-        .map(|message| (message.uid, seen(message)))
-        .collect();
-    if changed != folder.letters
-        || changes
-            .expunged
-            .iter()
-            .any(|uid| folder.letters.contains_key(uid))
-    {
-        return Err(format!(
-            "{at:?}: changes since the beginning tell {changed:?}, the view {:?}",
-            folder.letters
-        ));
-    }
-    Ok(())
-}
-
-fn seen(message: &Message) -> Letter {
-    Letter {
-        number: message.internal_date.unix_seconds as u64,
-        flags: message.flags.system,
-    }
-}
-
-/// Every body and summary is what its letter says, byte by byte.
-async fn read_letters(mailboxes: &Mailboxes, accounts: &[AccountId]) -> Result<(), String> {
-    for account in accounts {
-        for info in mailboxes
-            .list(*account)
-            .await
-            .map_err(|fault| format!("list: {fault}"))?
-        {
-            if !info.selectable {
-                continue;
-            }
-            let view = mailboxes
-                .view(info.id)
-                .await
-                .map_err(|fault| format!("view: {fault}"))?;
-            let refs: Vec<_> = view
-                .messages
-                .iter()
-                .map(|message| message.body.clone())
-                .collect();
-            let bodies = mailboxes.bodies(&refs).await;
-            let summaries = mailboxes.summaries(&refs).await;
-            for ((message, body), summary) in view.messages.iter().zip(bodies).zip(summaries) {
-                let number = seen(message).number;
-                if body.as_ref() != Ok(&letter(number)) {
-                    let fault = body.err();
-                    return Err(format!(
-                        "{} {:?}: the body of letter {number} is wrong: {fault:?}",
-                        info.name, message.uid
-                    ));
-                }
-                if summary.as_deref() != Ok(format!("summary of {number}").as_bytes()) {
-                    return Err(format!(
-                        "{} {:?}: the summary of letter {number} is wrong",
-                        info.name, message.uid
-                    ));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The bytes of letter `number`: mostly short, some compressible, a few larger than a batch.
-pub fn letter(number: u64) -> Bytes {
-    let mut rng = Rng::with_seed(number ^ 0x6c65_7474_6572);
-    let bytes = match rng.u8(..32) {
-        0 => rng.usize(100_000..600_000),
-        1..=4 => rng.usize(8_000..40_000),
-        _ => rng.usize(10..3_000),
-    };
-    let mut raw = vec![b'x'; bytes];
-    if rng.bool() {
-        rng.fill(&mut raw);
-    }
-    raw[..8].copy_from_slice(&number.to_le_bytes());
-    raw.into()
 }
 
 /// The first difference between what was expected and what is there.

@@ -1,9 +1,9 @@
 //! One random story of mailboxes, from one seed.
 //!
 //! Clients deliver, flag, copy, move, expunge, create, rename and delete, and compare every answer with their model. Beside them checkpoints
-//! and reclaim run, the weak leg misbehaves and the machine crashes. After each crash every client finds what it was told,
-//! with or without the one operation that nobody had answered. At the end the projection is thrown away, and the bare log must
-//! give the same.
+//! and reclaim run, the weak leg misbehaves and the machine crashes. Half of the volumes are so small that reclaim has to make room. After each
+//! crash every client finds what it was told, with or without the one operation that was never answered; and so it does from each leg alone
+//! that is in sync. At the end the projection is thrown away, and the bare log must give the same.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,17 +12,28 @@ use base::host::sleep_us;
 use device::Io;
 use device::sim::Halt;
 use fastrand::Rng;
+use mailbox::Mailboxes;
 
-use crate::machine::Shape;
+use crate::knobs::Knobs;
+use crate::machine::{Shape, scrub_twice};
 use crate::mailbox_box::MailboxBox;
 use crate::volume_story::Told;
 
 pub fn run(seed: u64) -> Result<Told, String> {
     let mut rng = Rng::with_seed(seed ^ 0x6d61_696c_626f_7865);
+    let small = rng.bool();
     let shape = Shape {
         legs: 2,
-        leg_bytes: rng.u64(14..32) << 20,
-        segment_bytes: [256 << 10, 512 << 10, 1 << 20][rng.usize(..3)],
+        leg_bytes: if small {
+            rng.u64(6 << 4..8 << 4) << 16
+        } else {
+            rng.u64(14..32) << 20
+        },
+        segment_bytes: if small {
+            128 << 10
+        } else {
+            [256 << 10, 512 << 10, 1 << 20][rng.usize(..3)]
+        },
         in_flight_max: rng.usize(1..9),
         clients: rng.usize(1..5),
     };
@@ -33,13 +44,26 @@ pub fn run(seed: u64) -> Result<Told, String> {
         checkpoint_us: [10_000, 1_000_000, u64::MAX][rng.usize(..3)],
     };
     let mailbox_box = MailboxBox::create(seed, shape, settings)?;
+    mailbox_box.knobs.set(Knobs::draw(&mut rng.fork()));
+    for client in &mailbox_box.clients {
+        client.borrow_mut().large = mailbox_box.knobs.get().large_bodies;
+    }
     mailbox_box.draw_weakness(&mut rng);
     let mut told = Told::default();
-    for round in 0..rng.u64(1..5) {
+    for round in 0..rng.u64(1..6) {
         power_on(&mailbox_box, &mut rng, &mut told)
             .map_err(|text| format!("mailboxes, round {round}: {text}"))?;
+        if rng.u8(..3) == 0 {
+            let alone = mailbox_box.each_alone(rng.u64(..));
+            alone.map_err(|text| format!("mailboxes, after round {round}: {text}"))?;
+        }
+        if rng.u8(..4) == 0 {
+            prove(&mailbox_box, &mut rng)
+                .map_err(|text| format!("mailboxes, all is well after round {round}: {text}"))?;
+            mailbox_box.draw_weakness(&mut rng);
+        }
     }
-    heal(&mailbox_box).map_err(|text| format!("mailboxes, after the faults: {text}"))?;
+    heal(&mailbox_box, &mut rng).map_err(|text| format!("mailboxes, after the faults: {text}"))?;
     told.acked = mailbox_box.acked();
     told.faults = mailbox_box.fault_counts();
     mailbox_box.world.crash();
@@ -68,11 +92,15 @@ fn power_on(mailbox_box: &MailboxBox, rng: &mut Rng, told: &mut Told) -> Result<
 async fn work(mailbox_box: &MailboxBox, io: &Io, mut rng: Rng) -> Result<(), String> {
     let mailboxes = mailbox_box.open(io).await?;
     mailbox_box.check(&mailboxes).await?;
+    if mailboxes.store().volume().refuses().is_some() {
+        return Ok(()); // it can only be read, until the next opening
+    }
     let running = Rc::new(Cell::new(0));
     let count = rng.usize(1..60);
     mailbox_box.start_clients(io, &mailboxes, &mut rng, count, &running);
     while running.get() > 0 {
         sleep_us(&*io.host, rng.u64(1..8_000)).await;
+        mailbox_box.note_space(&mailboxes);
         match rng.u8(..24) {
             0..=2 => drop(mailboxes.checkpoint().await), // refused while the volume defers; nothing is lost by that
             3 | 4 => _ = mailboxes.reclaim().await,
@@ -91,14 +119,44 @@ async fn work(mailbox_box: &MailboxBox, io: &Io, mut rng: Rng) -> Result<(), Str
     Ok(())
 }
 
-fn heal(mailbox_box: &MailboxBox) -> Result<(), String> {
+/// Faults are over for now: every leg is in sync, and each of them by itself has everything.
+fn prove(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
+    mailbox_box.faults_off();
+    let world = &mailbox_box.world;
+    let io = world.io();
+    let proved = world.run(async {
+        let mailboxes = in_sync_again(mailbox_box, &io, rng).await?;
+        if rng.bool() {
+            drop(mailboxes.close().await);
+            drop(mailboxes.store().volume().close().await);
+        }
+        Ok::<(), String>(())
+    });
+    proved.map_err(|halt| halt.to_string())??;
+    world.crash();
+    Ok(())
+}
+
+async fn in_sync_again(
+    mailbox_box: &MailboxBox,
+    io: &Io,
+    rng: &mut Rng,
+) -> Result<Mailboxes, String> {
+    let mailboxes = mailbox_box.open(io).await?;
+    mailbox_box.check(&mailboxes).await?;
+    let volume = mailboxes.store().volume();
+    mailbox_box.heal(io, volume).await?;
+    mailbox_box.each_alone(rng.u64(..))?;
+    Ok(mailboxes)
+}
+
+fn heal(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
     mailbox_box.faults_off();
     let world = &mailbox_box.world;
     let io = world.io();
     let healed = world.run(async {
-        let mailboxes = mailbox_box.open(&io).await?;
-        mailbox_box.check(&mailboxes).await?;
-        mailbox_box.heal(&io, mailboxes.store().volume()).await?;
+        let mailboxes = in_sync_again(mailbox_box, &io, rng).await?;
+        scrub_twice(mailboxes.store().volume()).await?;
         // It still takes mail, and everything is there afterwards.
         let running = Rc::new(Cell::new(0));
         mailbox_box.start_clients(&io, &mailboxes, &mut Rng::with_seed(1), 3, &running);
@@ -111,14 +169,21 @@ fn heal(mailbox_box: &MailboxBox) -> Result<(), String> {
             .await
             .map_err(|fault| format!("checkpoint: {fault}"))?;
         mailbox_box.check(&mailboxes).await?;
-        mailboxes
+        if !mailbox_box.has_room_for_two(&mailboxes) {
+            return Ok(false);
+        }
+        let asked = mailboxes
             .store()
             .request_rebuild()
             .await
-            .map_err(|fault| format!("rebuild: {fault}"))
+            .map_err(|fault| format!("rebuild: {fault}"));
+        asked.map(|()| true)
     });
-    healed.map_err(|halt| halt.to_string())??;
+    let asked = healed.map_err(|halt| halt.to_string())??;
     world.crash();
+    if !asked {
+        return Ok(());
+    }
     let io = world.io();
     let rebuilt = world.run(async {
         let mailboxes = mailbox_box

@@ -1,5 +1,7 @@
-//! `cargo xtask sim`: seeds, or every crash point.
+//! `cargo xtask sim`: seeds, every crash point, hours of random seeds, or planted faults.
 #![forbid(unsafe_code)]
+
+mod report;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -16,15 +18,27 @@ struct Arguments {
     /// How many seeds to run
     #[arg(long, default_value_t = 2_000)]
     seeds: u64,
-    /// The first of them
-    #[arg(long, default_value_t = 0)]
-    from: u64,
+    /// The first of them; without it the kept seeds (core/sim/seeds.txt) come before 0, 1, 2 …
+    #[arg(long)]
+    from: Option<u64>,
     /// Run this one seed only
     #[arg(long, conflicts_with_all = ["seeds", "from", "exhaustive"])]
     seed: Option<u64>,
     /// Cut the scripted runs at every write boundary instead
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     exhaustive: bool,
+    /// Run random seeds for so many hours (0.5 is half an hour); failing seeds are collected in --failures
+    #[arg(long, conflicts_with_all = ["seeds", "from", "seed", "exhaustive"])]
+    hours: Option<f64>,
+    /// The file to which --hours adds each failing seed with the command that replays it
+    #[arg(long, default_value = "sim-failures.txt")]
+    failures: std::path::PathBuf,
+    /// Plant every fault of core/sim/planted, or the one named, in a copy of the tree, and say what finds it
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["seeds", "from", "seed", "exhaustive", "hours"])]
+    planted: Option<String>,
+    /// Also draw this kind of accident, which the engine does not survive yet (may be given again)
+    #[arg(long, value_name = "NAME")]
+    knob: Vec<String>,
     /// Print the engine's own events too (best with --seed)
     #[arg(long)]
     events: bool,
@@ -42,12 +56,28 @@ fn main() -> ExitCode {
             .with_max_level(tracing_subscriber::filter::LevelFilter::DEBUG);
         events.with_writer(std::io::stderr).init();
     }
+    if let Err(why) = sim::ask_for(arguments.knob.clone()) {
+        eprintln!("{why}");
+        return ExitCode::FAILURE;
+    }
+    if let Some(name) = &arguments.planted {
+        return report::planted(
+            Some(&name[..]).filter(|name| !name.is_empty()),
+            arguments.json,
+        );
+    }
     let bar = Bar::new(arguments.json || arguments.events);
     let began = Instant::now();
+    if let Some(hours) = arguments.hours {
+        return report::swarm(hours, &arguments.failures, &bar);
+    }
     let outcome = match (arguments.seed, arguments.exhaustive) {
         (Some(seed), _) => sim::run_seed(seed),
         (None, true) => sim::exhaustive(&bar),
-        (None, false) => sim::run_seeds(arguments.from, arguments.seeds, &bar),
+        (None, false) => match arguments.from {
+            Some(from) => sim::run_seeds(from, arguments.seeds, &bar),
+            None => sim::run_kept(&bar).and_then(|_| sim::run_seeds(0, arguments.seeds, &bar)),
+        },
     };
     bar.0.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
@@ -104,7 +134,7 @@ fn print(summary: &Summary, seconds: f64, json: bool) {
 fn tell(failure: &Failure, exhaustive: bool, json: bool) {
     let replay = match exhaustive {
         true => "cargo xtask sim --exhaustive".to_owned(),
-        false => format!("cargo xtask sim --seed {}", failure.seed),
+        false => report::replay(failure),
     };
     if json {
         let object = serde_json::json!({ "ok": false, "seed": failure.seed, "story": failure.story, "replay": replay });

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use device::sim::FaultCounts;
 
 use crate::Progress;
 use crate::volume_exhaustive::{self, SCRIPTS, Tried};
-use crate::{broken_story, mailbox_exhaustive, mailbox_story, volume_story};
+use crate::{broken_story, full_story, mailbox_exhaustive, mailbox_story, volume_story};
 
 /// The seed of every exhaustive run: latencies, and so which completions overtake others.
 const EXHAUSTIVE_SEED: u64 = 1;
@@ -54,7 +55,13 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         seeds: 1,
         ..Summary::default()
     };
-    for story in [volume_story::run, broken_story::run, mailbox_story::run] {
+    let stories = [
+        volume_story::run,
+        broken_story::run,
+        mailbox_story::run,
+        full_story::run,
+    ];
+    for story in stories {
         let told = caught(|| story(seed)).map_err(|story| Failure { seed, story })?;
         summary.acked += told.acked;
         summary.crashes += told.crashes;
@@ -76,6 +83,56 @@ pub fn run_seeds(from: u64, count: u64, progress: &dyn Progress) -> Result<Summa
         progress.step();
         Some(outcome)
     })
+}
+
+/// The seeds of `seeds.txt`, each with why it is kept.
+pub fn kept_seeds() -> Vec<(u64, &'static str)> {
+    let lines = include_str!("../seeds.txt").lines();
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(seed, why)| Some((seed.parse().ok()?, why)))
+        .collect()
+}
+
+/// Replays the kept seeds.
+pub fn run_kept(progress: &dyn Progress) -> Result<Summary, Failure> {
+    let kept = kept_seeds();
+    progress.begin(kept.len() as u64);
+    let next = AtomicUsize::new(0);
+    over_cores(|| {
+        let (seed, _) = kept.get(next.fetch_add(1, Ordering::Relaxed))?;
+        let outcome = run_seed(*seed);
+        progress.step();
+        Some(outcome)
+    })
+}
+
+/// Seed after seed from `from` on until `until`, on every core. A failure is told, and the next seed follows.
+pub fn run_until(
+    until: Instant,
+    from: u64,
+    progress: &dyn Progress,
+    tell: &(dyn Fn(&Failure) + Sync),
+) -> Summary {
+    let next = AtomicU64::new(0);
+    let swarm = over_cores(|| {
+        if Instant::now() >= until {
+            return None;
+        }
+        let seed = from.wrapping_add(next.fetch_add(1, Ordering::Relaxed));
+        progress.begin(1);
+        let outcome = run_seed(seed);
+        progress.step();
+        Some(Ok(outcome.unwrap_or_else(|failure| {
+            tell(&failure);
+            Summary {
+                seeds: 1,
+                ..Summary::default()
+            }
+        })))
+    });
+    swarm.expect("failures are told, not handed on")
 }
 
 /// Every scripted run, cut everywhere.
@@ -167,6 +224,24 @@ mod tests {
     #[test]
     fn seed_158_damage_behind_the_checkpoint_spares_what_lies_before_it() {
         run_seed(158).unwrap();
+    }
+
+    #[test]
+    fn each_kept_seed_says_why() {
+        let kept = kept_seeds();
+        let lines = include_str!("../seeds.txt").lines();
+        let lines = lines.filter(|line| !line.starts_with('#')).count();
+        assert_eq!(kept.len(), lines);
+        assert!(kept.iter().all(|(_, why)| why.len() > 20));
+    }
+
+    #[test]
+    fn a_swarm_ends_in_time_and_tells_its_failures() {
+        let told = Mutex::new(Vec::new());
+        let tell = |failure: &Failure| told.lock().unwrap().push(failure.seed);
+        let summary = run_until(Instant::now(), 0, &Quiet, &tell);
+        assert_eq!(summary.seeds, 0);
+        assert!(told.lock().unwrap().is_empty());
     }
 
     #[test]

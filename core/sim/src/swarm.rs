@@ -3,8 +3,9 @@
 use device::sim::Faults;
 use fastrand::Rng;
 
-/// Each kind of fault is in the swarm or not: seeds with few kinds reach deeper than seeds with all of them.
-pub fn faults(rng: &mut Rng, strength: f64) -> Faults {
+/// Each kind of fault is in the swarm or not: seeds with few kinds reach deeper than seeds with all of them. Kinds that leave bad bytes
+/// behind without a sign only for a leg that may be `silent`.
+pub fn faults(rng: &mut Rng, strength: f64, silent: bool) -> Faults {
     let mut faults = Faults::default();
     let mut kind = |of: &mut f64, weight: f64| {
         if rng.u8(..3) == 0 {
@@ -21,6 +22,13 @@ pub fn faults(rng: &mut Rng, strength: f64) -> Faults {
     kind(&mut faults.lying_flush, 0.5);
     kind(&mut faults.stall, 0.2);
     kind(&mut faults.hang, 0.02);
+    if !silent {
+        faults.sticky_read_error = 0.0;
+        faults.lost_write = 0.0;
+        faults.misdirected_write = 0.0;
+        faults.rot = 0.0;
+        faults.lying_flush = 0.0;
+    }
     faults.stall_us = [5_000, 500_000, 5_000_000][rng.usize(..3)];
     faults
 }

@@ -1,15 +1,16 @@
 //! A small volume in a simulated world: its disks, its witness, its clients and their ledger.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use base::host::sleep_us;
 use device::sim::{CacheLanding, Landing, PowerCut, SimWorld};
 use device::{DeviceIndex, Io};
-use volume::{CommitFault, RecordAddress, SegmentState, Volume};
+use volume::{CommitFault, LegId, RecordAddress, SegmentState, Volume, WitnessRecord};
 
 use crate::ledger::{Ledger, payload};
-use crate::machine::{Machine, Shape};
+use crate::machine::{Machine, Shape, Weakness, describe, trusts};
 
 /// Where the segments of a small leg begin (below 64 MiB the frame is small; `volume/src/layout.rs`).
 pub const SEGMENTS_AT: u64 = 256 << 10;
@@ -32,11 +33,20 @@ impl std::ops::Deref for VolumeBox {
 impl VolumeBox {
     /// A fresh volume on blank disks.
     pub fn create(seed: u64, shape: Shape) -> Result<VolumeBox, String> {
-        Ok(VolumeBox {
-            machine: Machine::create(seed, shape)?,
-            ledger: Rc::default(),
+        Ok(VolumeBox::of(
+            Machine::create(seed, shape)?,
+            Ledger::default(),
+        ))
+    }
+
+    fn of(machine: Machine, ledger: Ledger) -> VolumeBox {
+        let volume_box = VolumeBox {
+            machine,
+            ledger: Rc::new(RefCell::new(ledger)),
             broken: Rc::default(),
-        })
+        };
+        volume_box.watch_witness();
+        volume_box
     }
 
     /// The same box after one outcome of a power cut.
@@ -47,11 +57,59 @@ impl VolumeBox {
         outcome: &[Landing],
         cache: CacheLanding,
     ) -> VolumeBox {
-        VolumeBox {
-            machine: self.machine.after_cut(seed, cut, outcome, cache),
-            ledger: Rc::new(RefCell::new(self.ledger.borrow().clone())),
-            broken: Rc::default(),
+        let machine = self.machine.after_cut(seed, cut, outcome, cache);
+        VolumeBox::of(machine, self.ledger.borrow().clone())
+    }
+
+    /// I1 and I4, at the moment when the witness counts legs: each of them has everything acknowledged.
+    fn watch_witness(&self) {
+        let (disks, ledger, broken) = (self.disks(), self.ledger.clone(), self.broken.clone());
+        self.witness.on_change(move |record| {
+            for leg in disks.promised(record) {
+                let runs = ledger.borrow().addresses();
+                if let Some((token, at)) = disks.lacks(leg, &runs) {
+                    let text = format!(
+                        "leg {leg:?} is counted in epoch {}, and lacks token {token} at {at:?}",
+                        record.epoch
+                    );
+                    broken.borrow_mut().get_or_insert(text);
+                }
+            }
+        });
+    }
+
+    /// Every leg that is promised to be in sync is opened by itself, in a world of its own, and has everything.
+    pub fn each_alone(&self, seed: u64) -> Result<(), String> {
+        for leg in self.promised() {
+            self.only(seed, leg)
+                .read_all()
+                .map_err(|text| format!("leg {leg:?} alone: {text}"))?;
         }
+        Ok(())
+    }
+
+    /// The same box as it would be if the power went now and only the disk of `leg` came back.
+    pub fn only(&self, seed: u64, leg: DeviceIndex) -> VolumeBox {
+        VolumeBox::of(self.machine.alone(seed, leg), self.ledger.borrow().clone())
+    }
+
+    /// Opens what is there and compares; then the power goes.
+    pub fn read_all(&self) -> Result<(), String> {
+        let io = self.world.io();
+        let checked = self.world.run(async {
+            let opened = self.open(&io).await;
+            let volume = opened.map_err(|refusal| format!("open: {refusal}"))?;
+            let damaged = volume.open_report().damaged;
+            if !damaged.is_empty() {
+                return Err(format!("open reports damage: {damaged:?}"));
+            }
+            let mut ledger = self.ledger.borrow().clone();
+            let compared = ledger.check(&volume, true).await;
+            compared.map_err(|text| format!("{text}\n{}", describe(&volume)))
+        });
+        self.world.crash();
+        checked.map_err(|halt| halt.to_string())??;
+        self.unbroken()
     }
 
     /// Starts a client that commits `count` batches one after another and writes down what it is told.
@@ -72,18 +130,22 @@ impl VolumeBox {
         host.spawn(Box::pin(async move {
             for _ in 0..count {
                 let mut batch = volume.begin().await;
-                let placed = ledger.borrow_mut().place(&mut batch, volume.check_seed(), rng.u64(..));
+                let placed =
+                    ledger
+                        .borrow_mut()
+                        .place(&mut batch, volume.check_seed(), rng.u64(..));
                 let committed = volume.commit(batch).await;
                 match committed {
                     Ok(at) => {
                         let runs = ledger.borrow_mut().note_acked(&placed, at);
-                        let copies = disks.copies(&runs);
-                        // The weak leg may hold one more; at most it is missing.
-                        let weak = usize::from(disks.weak.get().is_some());
-                        let needed = (witness.in_sync_count() - weak).max(1);
-                        if copies < needed {
-                            let text = format!("batch {} was acknowledged with {copies} durable copies of {needed}", at.lsn);
-                            broken.borrow_mut().get_or_insert(text);
+                        for leg in disks.promised_of(&witness.in_sync()) {
+                            if disks.lacks(leg, &runs).is_some() {
+                                let text = format!(
+                                    "batch {} was acknowledged, and leg {leg:?} does not have it",
+                                    at.lsn
+                                );
+                                broken.borrow_mut().get_or_insert(text);
+                            }
                         }
                     }
                     // It may have got a place: its tokens stay open.
@@ -104,8 +166,8 @@ impl VolumeBox {
     fn disks(&self) -> Disks {
         Disks {
             world: self.world.clone(),
-            legs: self.legs.clone(),
-            weak: self.weak.clone(),
+            names: self.names.clone(),
+            weakness: self.weakness.clone(),
             segment_bytes: self.shape.segment_bytes,
         }
     }
@@ -168,26 +230,37 @@ impl VolumeBox {
     }
 }
 
-/// The disks, for a client that looks behind the volume's back. (Holding the world keeps it alive until the crash.)
+/// The disks, for a checker that looks behind the volume's back. (Holding the world keeps it alive until the crash.)
 struct Disks {
     world: SimWorld,
-    legs: Vec<DeviceIndex>,
-    weak: Rc<Cell<Option<DeviceIndex>>>,
+    names: Rc<RefCell<BTreeMap<LegId, DeviceIndex>>>,
+    weakness: Rc<Cell<Weakness>>,
     segment_bytes: u64,
 }
 
 impl Disks {
-    /// On how many disks, the weak one left out, all of `runs` are durable.
-    fn copies(&self, runs: &[(u64, RecordAddress)]) -> usize {
-        let sound = self
-            .legs
+    fn promised(&self, record: &WitnessRecord) -> Vec<DeviceIndex> {
+        self.promised_of(&record.in_sync)
+    }
+
+    /// The disks of `counted` legs, but for one that may have gone bad in silence.
+    fn promised_of(&self, counted: &[LegId]) -> Vec<DeviceIndex> {
+        let names = self.names.borrow();
+        let legs = counted.iter().filter_map(|id| names.get(id).copied());
+        legs.filter(|leg| trusts(self.weakness.get(), *leg))
+            .collect()
+    }
+
+    /// The first of `runs` that is not durable on `leg`.
+    fn lacks(
+        &self,
+        leg: DeviceIndex,
+        runs: &[(u64, RecordAddress)],
+    ) -> Option<(u64, RecordAddress)> {
+        let missing = runs
             .iter()
-            .filter(|leg| self.weak.get() != Some(**leg));
-        let whole = |leg: &&DeviceIndex| {
-            runs.iter()
-                .all(|(token, at)| holds(&self.world, **leg, *token, at, self.segment_bytes))
-        };
-        sound.filter(whole).count()
+            .find(|(token, at)| !holds(&self.world, leg, *token, at, self.segment_bytes));
+        missing.copied()
     }
 }
 

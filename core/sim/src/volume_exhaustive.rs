@@ -13,6 +13,7 @@ use device::sim::{CacheLanding, Halt, Landing};
 use fastrand::Rng;
 
 use crate::Progress;
+use crate::limits::ALONE_SHARE;
 use crate::machine::Shape;
 use crate::outcome::outcomes;
 use crate::volume_box::VolumeBox;
@@ -103,6 +104,11 @@ fn cut_once(script: Script, seed: u64, boundary: u64, tried: &mut Tried) -> Resu
         };
         let after = before.after_cut(seed ^ index as u64, &cut, &outcome, cache);
         insert_all(&after);
+        if index % ALONE_SHARE == 0 {
+            after
+                .each_alone(seed)
+                .map_err(|text| format!("outcome {outcome:?}: {text}"))?;
+        }
         reopen_and_check(&after).map_err(|text| format!("outcome {outcome:?}: {text}"))?;
     }
     // And one of them again: power cut during recovery, at each of its boundaries.

@@ -1,8 +1,11 @@
 //! One random story of a volume, from one seed.
 //!
-//! The fault budget: one leg is weak, the others are sound. The weak one may lie, rot, fail, stall, hang, disappear and return
-//! with old content; the machine may crash at any boundary; the witness may be down for a while. Nothing acknowledged may be
-//! lost or doubled, and once faults stop every leg is in sync again.
+//! The fault budget: one leg is weak, the others are sound, and which one is weak changes only after every leg was proved to be in sync.
+//! The weak one may lie, rot, fail, stall, hang, disappear and return with old content; the machine may crash at any boundary; the
+//! witness may be down for a while. Nothing acknowledged may be lost or doubled, and once faults stop every leg is in sync again.
+//!
+//! "In sync" is put to the test: whenever the power is off, and before any scrub, each leg that the witness counts is opened by itself and
+//! compared, unless it may have gone bad in silence.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,9 +16,11 @@ use device::sim::{FaultCounts, Halt};
 use fastrand::Rng;
 use volume::{Checkpoint, SegmentState, Volume};
 
+use crate::knobs::Knobs;
 use crate::limits::CYCLES;
-use crate::machine::{Shape, describe};
+use crate::machine::{Shape, describe, scrub_twice};
 use crate::volume_box::VolumeBox;
+use crate::what_if;
 
 /// What happened in a story that ended well.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,13 +40,20 @@ pub fn run(seed: u64) -> Result<Told, String> {
         clients: rng.usize(1..7),
     };
     let volume_box = VolumeBox::create(seed, shape)?;
+    volume_box.knobs.set(Knobs::draw(&mut rng.fork()));
     volume_box.draw_weakness(&mut rng);
     let mut told = Told::default();
-    for round in 0..rng.u64(2..7) {
+    for round in 0..rng.u64(2..8) {
         crash_or_rest(&volume_box, &mut rng, round, &mut told)
+            .and_then(|()| power_is_off(&volume_box, &mut rng))
             .map_err(|text| format!("round {round}: {text}"))?;
+        if rng.u8(..3) == 0 {
+            prove(&volume_box, &mut rng)
+                .map_err(|text| format!("all is well after round {round}: {text}"))?;
+            volume_box.draw_weakness(&mut rng);
+        }
     }
-    heal(&volume_box).map_err(|text| format!("after the faults: {text}"))?;
+    heal(&volume_box, &mut rng).map_err(|text| format!("after the faults: {text}"))?;
     told.acked = volume_box.ledger.borrow().acked_ever;
     told.faults = volume_box.fault_counts();
     volume_box.world.crash();
@@ -74,6 +86,53 @@ fn crash_or_rest(
     Ok(())
 }
 
+/// What would be if only one leg came back from here.
+fn power_is_off(volume_box: &VolumeBox, rng: &mut Rng) -> Result<(), String> {
+    let (dice, seed, mut own) = (rng.u8(..3), rng.u64(..), rng.fork());
+    if dice > 0 {
+        volume_box.each_alone(seed)?;
+    }
+    what_if::relic_alone(volume_box, &mut own)?;
+    what_if::cut_short(volume_box, &mut own)
+}
+
+/// Faults are over for now: every leg is in sync, and each of them has everything, without any scrub where none was silent.
+fn prove(volume_box: &VolumeBox, rng: &mut Rng) -> Result<(), String> {
+    volume_box.faults_off();
+    let (world, mut own) = (&volume_box.world, rng.fork());
+    let io = world.io();
+    let proved = world.run(async {
+        let volume = in_sync_again(volume_box, &io, &mut own).await?;
+        if volume_box.knobs.get().all_refuse {
+            what_if::all_refuse(volume_box, &io, &volume, &mut own).await?;
+            volume_box.legs_equal()?;
+            volume_box.each_alone(own.u64(..))?;
+        }
+        if own.bool() {
+            let closed = volume.close().await;
+            closed.map_err(|fault| format!("close: {fault}"))?;
+        }
+        Ok::<(), String>(())
+    });
+    proved.map_err(|halt| halt.to_string())??;
+    volume_box.unbroken()?;
+    world.crash();
+    Ok(())
+}
+
+/// Opens; brings all legs back; then every leg has everything, and by itself too.
+async fn in_sync_again(volume_box: &VolumeBox, io: &Io, rng: &mut Rng) -> Result<Volume, String> {
+    let opened = volume_box.open(io).await;
+    let volume = opened.map_err(|refusal| format!("open: {refusal}"))?;
+    check(volume_box, &volume, true).await?;
+    make_room(volume_box, &volume).await?;
+    volume_box.heal(io, &volume).await?;
+    volume_box.legs_equal()?;
+    volume_box.each_alone(rng.u64(..))?;
+    check(volume_box, &volume, false).await?;
+    Ok(volume)
+}
+
 async fn work(volume_box: &VolumeBox, io: &Io, mut rng: Rng, round: u64) -> Result<(), String> {
     let volume = volume_box
         .open(io)
@@ -86,8 +145,14 @@ async fn work(volume_box: &VolumeBox, io: &Io, mut rng: Rng, round: u64) -> Resu
     check(volume_box, &volume, true).await?;
     make_room(volume_box, &volume).await?;
     let running = Rc::new(Cell::new(0));
+    // A leg that was left out comes back at once, and joins while clients are at it.
+    let joins = rng.bool();
+    if joins {
+        volume_box.attach_missing(&volume).await;
+    }
+    let count_max = if joins { 60 } else { 20 };
     for client in 0..volume_box.shape.clients as u64 {
-        let count = rng.usize(1..20);
+        let count = rng.usize(1..count_max);
         volume_box.start_client(
             io,
             &volume,
@@ -149,20 +214,13 @@ async fn check(volume_box: &VolumeBox, volume: &Volume, reopened: bool) -> Resul
 }
 
 /// Faults are over: every leg comes back, and then the legs are equal.
-fn heal(volume_box: &VolumeBox) -> Result<(), String> {
+fn heal(volume_box: &VolumeBox, rng: &mut Rng) -> Result<(), String> {
     volume_box.faults_off();
     let world = &volume_box.world;
     let io = world.io();
     let healed = world.run(async {
-        let volume = volume_box
-            .open(&io)
-            .await
-            .map_err(|refusal| format!("open: {refusal}"))?;
-        check(volume_box, &volume, true).await?;
-        make_room(volume_box, &volume).await?;
-        volume_box.heal(&io, &volume).await?;
-        check(volume_box, &volume, false).await?;
-        volume_box.legs_equal()?;
+        let volume = in_sync_again(volume_box, &io, rng).await?;
+        scrub_twice(&volume).await?;
         make_room(volume_box, &volume).await?;
         volume
             .close()

@@ -2,13 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 
-use volume::{Position, VolumeId, Witness, WitnessFault, WitnessRecord};
+use volume::{LegId, Position, VolumeId, Witness, WitnessFault, WitnessRecord};
+
+/// Looks at every record the moment it is made.
+type OnChange = Box<dyn Fn(&WitnessRecord)>;
 
 #[derive(Default)]
 pub struct SimWitness {
     record: RefCell<Option<WitnessRecord>>,
     position: Cell<Option<Position>>,
     down: Cell<bool>,
+    on_change: RefCell<Option<OnChange>>,
 }
 
 impl SimWitness {
@@ -18,19 +22,24 @@ impl SimWitness {
             record: RefCell::new(other.record.borrow().clone()),
             position: other.position.clone(),
             down: Cell::new(false),
+            on_change: RefCell::default(),
         }
+    }
+
+    pub fn on_change(&self, look: impl Fn(&WitnessRecord) + 'static) {
+        *self.on_change.borrow_mut() = Some(Box::new(look));
     }
 
     pub fn set_down(&self, down: bool) {
         self.down.set(down);
     }
 
-    /// How many legs the record names.
-    pub fn in_sync_count(&self) -> usize {
-        self.record
-            .borrow()
+    /// The legs that the record counts.
+    pub fn in_sync(&self) -> Vec<LegId> {
+        let record = self.record.borrow();
+        record
             .as_ref()
-            .map_or(0, |record| record.in_sync.len())
+            .map_or(Vec::new(), |record| record.in_sync.clone())
     }
 
     fn answer(&self) -> Result<(), WitnessFault> {
@@ -83,6 +92,10 @@ impl Witness for SimWitness {
             "a volume without legs was recorded"
         );
         *record = Some(new.clone());
+        drop(record);
+        if let Some(look) = &*self.on_change.borrow() {
+            look(new);
+        }
         Ok(())
     }
 

@@ -166,6 +166,7 @@ impl Inner {
 
     /// Emptied segments that a checkpoint has let go.
     fn due(&self) -> Vec<SegmentIndex> {
+        self.forget_given_back();
         let due = |emptied: &&Emptied| {
             self.projection.applied() >= emptied.since
                 && !self.projection.chain_lies_in(&[emptied.segment])
@@ -186,6 +187,18 @@ impl Inner {
         ours.zip(now).is_some_and(|(ours, now)| {
             now.state == SegmentState::Sealed && now.generation == ours.generation
         })
+    }
+
+    /// A segment that held nothing but what an earlier checkpoint needed the volume gives back by itself, once the next one needs it no
+    /// more. It may hold new batches since.
+    fn forget_given_back(&self) {
+        let segments = self.volume.segments();
+        self.reclaim.emptied.borrow_mut().retain(|emptied| {
+            let report = segments.get(emptied.segment.0 as usize);
+            report.is_some_and(|report| {
+                report.state == SegmentState::Sealed && report.generation == emptied.generation
+            })
+        });
     }
 
     async fn free_emptied(

@@ -176,6 +176,51 @@ mod tests {
         ));
     }
 
+    /// The flags of a read or write as the kernel gets them: the 32 bits at byte 28 of a submission queue entry (io_uring_enter(2)).
+    #[expect(unsafe_code, reason = "the crate has no way to look into an entry")]
+    fn rw_flags(entry: Entry) -> libc::c_int {
+        assert_eq!(size_of::<Entry>(), 64);
+        // NEEDED: an entry shows neither its flags nor its length to safe code.
+        // SOUND: an entry is 64 plain bytes for the kernel (asserted above), and any bytes are a valid array of bytes.
+        let bytes: [u8; 64] = unsafe { std::mem::transmute(entry) };
+        libc::c_int::from_ne_bytes(bytes[28..32].try_into().unwrap())
+    }
+
+    fn write_of(durable: bool, registered: Option<u16>) -> Flight {
+        let mut data = Buffer::zeroed(4 * BLOCK_BYTES);
+        data.set_registered(registered);
+        let work = Work::Write {
+            at: 8192,
+            range: 0..data.len(),
+            data: Arc::new(data),
+            durable,
+        };
+        Flight::new(DeviceIndex(0), work, pending().0)
+    }
+
+    #[test]
+    fn a_durable_write_carries_dsync_also_when_it_goes_on() {
+        for registered in [None, Some(3)] {
+            let mut flight = write_of(true, registered);
+            assert_eq!(rw_flags(flight.entry()), libc::RWF_DSYNC);
+            // What is left after a short write, and after an interruption, has to be as durable as the beginning.
+            let short = flight.on_completion(BLOCK_BYTES as i32);
+            assert!(matches!(short, Verdict::Again));
+            assert_eq!(rw_flags(flight.entry()), libc::RWF_DSYNC);
+            let interrupted = flight.on_completion(-libc::EINTR);
+            assert!(matches!(interrupted, Verdict::Again));
+            assert_eq!(rw_flags(flight.entry()), libc::RWF_DSYNC);
+        }
+    }
+
+    #[test]
+    fn a_plain_write_and_a_read_carry_no_flags() {
+        for registered in [None, Some(3)] {
+            assert_eq!(rw_flags(write_of(false, registered).entry()), 0);
+        }
+        assert_eq!(rw_flags(read_of(BLOCK_BYTES).entry()), 0);
+    }
+
     #[test]
     fn a_read_past_the_end_is_a_device_gone() {
         let mut flight = read_of(BLOCK_BYTES);

@@ -357,8 +357,9 @@ fn longest_chain(
     (accepted, damaged)
 }
 
-/// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg or
-/// lying in a segment that the log had already left.
+/// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment
+/// that the log had already left, or behind a hole: there an interrupted opening wrote a batch anew that still has its old place, and the
+/// segment would be read as damaged.
 fn first_incomplete(
     union: &Union,
     accepted: &[Header],
@@ -367,7 +368,16 @@ fn first_incomplete(
 ) -> usize {
     let mut left: Vec<SegmentIndex> = Vec::new();
     let mut current = None;
+    let mut follows = None;
     for (index, header) in accepted.iter().enumerate() {
+        let same_segment = current == Some(header.segment);
+        let expected = if same_segment { follows } else { Some(0) };
+        // Before the first one lies what the checkpoint covers.
+        let hole = index > 0 && expected != Some(header.block);
+        follows = Some(header.end_block());
+        if hole && header.lsn > acked {
+            return index;
+        }
         if current != Some(header.segment) {
             let back = left.contains(&header.segment);
             left.extend(current.replace(header.segment));

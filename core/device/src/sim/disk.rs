@@ -365,6 +365,11 @@ impl Medium {
         self.bad.retain(|&block| block < blocks);
     }
 
+    /// Every block can be read again: what made reads fail has passed.
+    pub fn clear_bad(&mut self) {
+        self.bad.clear();
+    }
+
     /// Reads of this block fail until it is rewritten.
     pub fn mark_bad(&mut self, block: u64) {
         assert!(block < self.image.blocks());

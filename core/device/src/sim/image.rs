@@ -72,15 +72,19 @@ impl Image {
 
     /// Blocks that were ever written, ascending.
     pub fn written(&self) -> impl Iterator<Item = u64> + '_ {
-        self.chunks.iter().enumerate().flat_map(|(index, chunk)| {
-            chunk.iter().flat_map(move |chunk| {
-                let written = chunk
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, block)| block.is_some());
-                written.map(move |(within, _)| (index * CHUNK_BLOCKS + within) as u64)
+        self.chunks
+            .iter()
+            .enumerate()
+            .flat_map(|(index, chunk)| {
+                chunk.iter().flat_map(move |chunk| {
+                    let written = chunk
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, block)| block.is_some());
+                    written.map(move |(within, _)| (index * CHUNK_BLOCKS + within) as u64)
+                })
             })
-        })
+            .filter(|block| *block < self.blocks)
     }
 }
 

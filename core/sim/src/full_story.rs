@@ -1,0 +1,136 @@
+//! One story of mailboxes that fill their volume, from one seed: no disk fails, there is only no room (findings E1 and E2).
+//!
+//! Clients deliver until the store refuses. The machine is restarted on the full volume, several times, in the middle of openings too. Then
+//! everything is expunged, which a full volume always takes, and once checkpoints and reclaim have run it takes mail as before.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use base::host::sleep_us;
+use device::sim::Halt;
+use fastrand::Rng;
+
+use crate::knobs::Knobs;
+use crate::limits::{EMPTYING_PASSES_MAX, FILLING_OPERATIONS};
+use crate::machine::Shape;
+use crate::mailbox_box::MailboxBox;
+use crate::volume_story::Told;
+
+pub fn run(seed: u64) -> Result<Told, String> {
+    let mut rng = Rng::with_seed(seed ^ 0x6675_6c6c);
+    let mut told = Told::default();
+    if !Knobs::draw(&mut rng.fork()).full_volume {
+        return Ok(told);
+    }
+    let shape = Shape {
+        legs: 2,
+        leg_bytes: rng.u64(6 << 4..9 << 4) << 16,
+        segment_bytes: [128 << 10, 256 << 10][rng.usize(..2)],
+        in_flight_max: rng.usize(1..9),
+        clients: rng.usize(1..4),
+    };
+    let settings = mailbox::Settings {
+        cache_bytes: 1 << 20,
+        checkpoint_groups: [50, u64::MAX][rng.usize(..2)],
+        checkpoint_bytes: 1 << 20,
+        checkpoint_us: [1_000_000, 60_000_000][rng.usize(..2)],
+    };
+    let mailbox_box = MailboxBox::create(seed, shape, settings)?;
+    for client in &mailbox_box.clients {
+        client.borrow_mut().large = rng.bool();
+    }
+    for round in 0..rng.u64(1..4) {
+        let run = fill(&mailbox_box, &mut rng)
+            .and_then(|()| restart(&mailbox_box, &mut rng, &mut told))
+            .and_then(|()| empty(&mailbox_box, &mut rng));
+        run.map_err(|text| format!("a full volume, round {round}: {text}"))?;
+        told.crashes += 1;
+    }
+    told.acked = mailbox_box.acked();
+    told.faults = mailbox_box.fault_counts();
+    Ok(told)
+}
+
+/// Clients deliver, and delete little, until each of them was refused.
+fn fill(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
+    let world = &mailbox_box.world;
+    let io = world.io();
+    let filled = world.run(async {
+        let mailboxes = mailbox_box.open(&io).await?;
+        mailbox_box.check(&mailboxes).await?;
+        let running = Rc::new(Cell::new(0));
+        mailbox_box.start_clients(&io, &mailboxes, rng, FILLING_OPERATIONS, &running);
+        while running.get() > 0 {
+            sleep_us(&*io.host, rng.u64(1..20_000)).await;
+            match rng.u8(..24) {
+                0 => drop(mailboxes.checkpoint().await),
+                1 => _ = mailboxes.reclaim().await,
+                _ => {}
+            }
+        }
+        mailbox_box.unbroken()
+    });
+    filled.map_err(|halt| halt.to_string())??;
+    world.crash();
+    Ok(())
+}
+
+/// Opens again and again; some openings are cut short.
+fn restart(mailbox_box: &MailboxBox, rng: &mut Rng, told: &mut Told) -> Result<(), String> {
+    let world = &mailbox_box.world;
+    for opening in 0..rng.u64(0..7) {
+        if rng.bool() {
+            world.crash_at(world.boundaries() + rng.u64(1..60));
+        }
+        let io = world.io();
+        let opened = world.run(async {
+            let mailboxes = mailbox_box.open(&io).await?;
+            mailbox_box.check(&mailboxes).await
+        });
+        match opened {
+            Ok(checked) => checked.map_err(|text| format!("opening {opening}: {text}"))?,
+            Err(Halt::PowerCut) => {}
+            Err(halt) => return Err(format!("opening {opening}: {halt}")),
+        }
+        world.crash();
+        told.crashes += 1;
+    }
+    Ok(())
+}
+
+/// Everything is expunged; then there is room.
+fn empty(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
+    let world = &mailbox_box.world;
+    let io = world.io();
+    let emptied = world.run(async {
+        let mailboxes = mailbox_box.open(&io).await?;
+        mailbox_box.check(&mailboxes).await?;
+        mailbox_box
+            .expunge_everything(&mailboxes)
+            .await
+            .map_err(|text| format!("it cannot be emptied: {text}"))?;
+        // Bounded: each pass gives something back, or there is nothing to give.
+        for _ in 0..EMPTYING_PASSES_MAX {
+            drop(mailboxes.checkpoint().await);
+            mailboxes.reclaim().await;
+        }
+        let before = mailbox_box.acked();
+        let running = Rc::new(Cell::new(0));
+        mailbox_box.start_clients(&io, &mailboxes, rng, 4, &running);
+        while running.get() > 0 {
+            sleep_us(&*io.host, 10_000).await;
+        }
+        mailbox_box.unbroken()?;
+        let taken = mailbox_box.acked() - before;
+        if taken < 4 * mailbox_box.clients.len() as u64 {
+            let text = crate::machine::describe(mailboxes.store().volume());
+            return Err(format!(
+                "it was emptied, and took {taken} operations\n{text}"
+            ));
+        }
+        mailbox_box.check(&mailboxes).await
+    });
+    emptied.map_err(|halt| halt.to_string())??;
+    world.crash();
+    Ok(())
+}
