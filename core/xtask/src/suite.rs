@@ -217,6 +217,8 @@ fn tests(root: &Path, which: Tests) -> Command {
 /// The folders and files below `tests/` of our packages, but `REAL`. A test holds it to the tree.
 const OTHER_TESTS: &[&str] = &[
     "--test",
+    "largest_id",
+    "--test",
     "smoke",
     "--test",
     "transcripts",
