@@ -26,6 +26,8 @@ pub struct Ledger {
     left: BTreeSet<(SegmentIndex, Generation)>,
     /// The newest batch a client was told of, or found after a crash.
     acked_lsn: Lsn,
+    /// An opening may have moved what is newer than the checkpoint, and the places have not been looked up since.
+    may_have_moved: bool,
     pub acked_ever: u64,
 }
 
@@ -97,6 +99,15 @@ impl Ledger {
         for (token, ..) in &placed.runs {
             self.open.remove(token);
         }
+    }
+
+    /// The volume is opened: until the next `check` the places of what was acknowledged before are not known for sure.
+    pub fn note_opening(&mut self) {
+        self.may_have_moved = !self.acked.is_empty();
+    }
+
+    pub fn may_have_moved(&self) -> bool {
+        self.may_have_moved
     }
 
     pub fn addresses(&self) -> Vec<(u64, RecordAddress)> {
@@ -238,15 +249,16 @@ impl Ledger {
                 return Err(format!("token {token} is in the log and should not be"));
             }
         }
+        if volume.refuses().is_some() {
+            // The end of its log is not known, and the legs were not made equal: what was found may still go, and what was not acknowledged
+            // may still come to light.
+            return Ok(());
+        }
         let newest = batches.last_key_value().map_or(Lsn(0), |(lsn, _)| *lsn);
         self.acked_lsn = newest.max(volume.checkpoint().lsn);
-        if volume.refuses().is_none() {
-            self.open.clear();
-        } else {
-            // The end of its log is not known: what was not acknowledged may still come to light.
-            self.open.retain(|token| !found.contains_key(token));
-        }
+        self.open.clear();
         self.acked = found;
+        self.may_have_moved = false;
         self.leaving.clear();
         self.left.clear();
         Ok(())

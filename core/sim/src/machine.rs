@@ -357,6 +357,10 @@ impl Machine {
         if self.weakness.get().leg.is_some() && self.weakness.get().silent {
             scrub_twice(volume).await?;
         }
+        // Blocks that hold nothing are not scrubbed. One that cannot be read there is not one fault with what another leg does later.
+        for leg in &self.legs {
+            self.world.with_disk(*leg, |medium| medium.clear_bad());
+        }
         self.weakness.set(Weakness::default());
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use base::host::sleep_us;
 use device::sim::{CacheLanding, Landing, PowerCut, SimWorld};
 use device::{DeviceIndex, Io};
-use volume::{CommitFault, LegId, RecordAddress, SegmentState, Volume, WitnessRecord};
+use volume::{CommitFault, LegId, OpenRefusal, RecordAddress, SegmentState, Volume, WitnessRecord};
 
 use crate::ledger::{Ledger, payload};
 use crate::machine::{Machine, Shape, Weakness, describe, trusts};
@@ -61,10 +61,18 @@ impl VolumeBox {
         VolumeBox::of(machine, self.ledger.borrow().clone())
     }
 
+    pub async fn open(&self, io: &Io) -> Result<Volume, OpenRefusal> {
+        self.ledger.borrow_mut().note_opening();
+        self.machine.open(io).await
+    }
+
     /// I1 and I4, at the moment when the witness counts legs: each of them has everything acknowledged.
     fn watch_witness(&self) {
         let (disks, ledger, broken) = (self.disks(), self.ledger.clone(), self.broken.clone());
         self.witness.on_change(move |record| {
+            if ledger.borrow().may_have_moved() {
+                return;
+            }
             for leg in disks.promised(record) {
                 let runs = ledger.borrow().addresses();
                 if let Some((token, at)) = disks.lacks(leg, &runs) {

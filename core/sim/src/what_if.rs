@@ -57,8 +57,9 @@ pub fn cut_short(volume_box: &VolumeBox, rng: &mut Rng) -> Result<(), String> {
     let Some(other) = others.into_iter().find(|other| *other != leg) else {
         return Ok(());
     };
-    let blocks = volume_box.shape.leg_bytes / 4096;
-    let bytes = rng.u64(LEG_BYTES_MIN / 4096..blocks) * 4096;
+    // At least one segment is missing: what lies behind the last one may be cut off without harm.
+    let bytes_max = volume_box.shape.leg_bytes - volume_box.shape.segment_bytes;
+    let bytes = rng.u64(LEG_BYTES_MIN / 4096..=bytes_max / 4096) * 4096;
     let short = volume_box.only(rng.u64(..), other);
     short.world.insert(leg);
     short.world.with_disk(leg, |medium| medium.cut_short(bytes));
