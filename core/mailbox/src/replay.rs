@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use base::host::Bell;
 use store::{Replay, Store, Table};
@@ -42,6 +43,7 @@ impl Mailboxes {
             checkpointed: Bell::new(),
             checkpointing: Cell::new(false),
             closed: Cell::new(false),
+            accepting: Cell::new(false),
             placing: Rc::default(),
             placing_next: Cell::new(0),
             pass: RefCell::new(None),
@@ -61,7 +63,51 @@ impl Mailboxes {
     }
 }
 
+impl Mailboxes {
+    /// The operator gives up acknowledged batches that no leg has (`Volume::would_give_up`): the volume is written again, and a
+    /// checkpoint leaves the damage behind. `Unavailable` also when the log could not be read on: then nothing is taken until a restart.
+    pub async fn accept_damage(&self) -> Result<(), MailboxFault> {
+        let inner = &self.inner;
+        // From here no number is given until what recovery had kept is applied.
+        inner.accepting.set(true);
+        let accepted = self.store().volume().accept_damage().await;
+        accepted.map_err(|refusal| MailboxFault::Unavailable(refusal.to_string()))?;
+        inner.replay_rest().await?;
+        inner.accepting.set(false);
+        inner.directory_generation.fetch_add(1, Ordering::Release);
+        inner.checkpoint().await
+    }
+}
+
 impl Inner {
+    /// Applies what the log got since it was replayed, beside readers.
+    async fn replay_rest(self: &Rc<Self>) -> Result<(), MailboxFault> {
+        let mut replay = self.store.replay_rest();
+        while let Some(group) = replay.next().await.map_err(unavailable)? {
+            let entries: Result<Vec<Entry>, Broken> =
+                group.records.iter().map(Entry::decode).collect();
+            for entry in &entries.map_err(broken)? {
+                let _hold: Hold = self.hold_for(entry).await?;
+                let _effect = self
+                    .state
+                    .borrow_mut()
+                    .apply(group.lsn, entry, &group.bodies);
+            }
+            let mut state = self.state.borrow_mut();
+            state.applied = state.applied.max(group.lsn);
+        }
+        let rung = {
+            let mut state = self.state.borrow_mut();
+            state.dropped.clear();
+            std::mem::take(&mut state.rung)
+        };
+        for (mailbox, modseq) in rung {
+            let bells = self.watchers.borrow().of(mailbox);
+            bells.iter().for_each(|bell| bell(modseq));
+        }
+        Ok(())
+    }
+
     /// `false`: the projection is empty.
     async fn load_small_tables(&self) -> Result<bool, MailboxFault> {
         let counters = self
@@ -151,7 +197,7 @@ impl Inner {
                     state.evict();
                 }
                 // A long log (the projection was lost) must not fill memory.
-                if self.state.borrow().is_behind(4) {
+                if self.state.borrow().is_behind(4) && self.store.volume().refuses().is_none() {
                     self.checkpoint().await?;
                 }
             }

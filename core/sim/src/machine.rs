@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use base::host::sleep_us;
 use device::sim::{CacheLanding, FaultCounts, Faults, Landing, PowerCut, SimWorld};
-use device::{DeviceIndex, Io};
+use device::{DeviceIndex, Io, IoFault};
 use fastrand::Rng;
 use volume::{LegState, OpenRefusal, Settings, Volume, Witness};
 
@@ -121,6 +121,7 @@ impl Machine {
     /// The power comes on: the witness answers, and the weak leg has faults of its own.
     pub fn draw_faults(&self, rng: &mut Rng) {
         self.witness.set_down(false);
+        refuse_writes(&self.world, &self.legs, None);
         let Some(weak) = self.weak.get() else { return };
         let strength = [0.0, 0.01, 0.1, 0.5][rng.usize(..4)];
         let latency_us = self.world.faults(weak).latency_us;
@@ -163,6 +164,18 @@ impl Machine {
         io.host.spawn(Box::pin(async move {
             sleep_us(&*host, us).await;
             witness.set_down(false);
+        }));
+    }
+
+    /// Every leg refuses writes for up to twenty seconds: a pool without room, an array that restarts.
+    pub fn begin_outage(&self, io: &Io, rng: &mut Rng) {
+        let fault = [IoFault::NoSpace, IoFault::Medium, IoFault::Gone][rng.usize(..3)];
+        refuse_writes(&self.world, &self.legs, Some(fault));
+        let (host, us) = (io.host.clone(), rng.u64(1..20_000_000));
+        let (world, legs) = (self.world.clone(), self.legs.clone());
+        io.host.spawn(Box::pin(async move {
+            sleep_us(&*host, us).await;
+            refuse_writes(&world, &legs, None);
         }));
     }
 
@@ -232,6 +245,19 @@ impl Machine {
             counts.add(&self.world.fault_counts(*leg));
         }
         counts
+    }
+}
+
+fn refuse_writes(world: &SimWorld, legs: &[DeviceIndex], refuses_writes: Option<IoFault>) {
+    for leg in legs {
+        let before = world.faults(*leg);
+        world.set_faults(
+            *leg,
+            Faults {
+                refuses_writes,
+                ..before
+            },
+        );
     }
 }
 

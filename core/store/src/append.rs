@@ -94,6 +94,10 @@ impl Inner {
         origin: Origin,
     ) -> Result<Receiver<Result<Committed, StoreFault>>, StoreFault> {
         self.check_bounds(&group)?;
+        // Nothing new waits behind batches that cannot become durable just now.
+        if let Some(why) = self.volume.refuses() {
+            return Err(StoreFault::Deferred(why));
+        }
         let (packed, reserve) = match origin {
             Origin::Layer if !group.bodies.is_empty() && !self.space.admits_bodies() => {
                 return Err(StoreFault::Full);

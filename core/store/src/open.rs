@@ -27,7 +27,7 @@ pub struct OpenReport {
     pub applied: Lsn,
     /// Groups given by `Replay` so far.
     pub replayed_groups: u64,
-    /// While rebuilding: stretches of the log that no leg could give. What only they held is gone.
+    /// Stretches of the log that no leg could give. What only they held is gone.
     pub damaged_stretches: u64,
 }
 
@@ -94,6 +94,13 @@ impl Store {
         let mut found = empty(&volume);
         found.rebuilt = true;
         Store::assemble(io, volume, &settings, found).await
+    }
+
+    /// The log behind what was replayed so far: after `Volume::accept_damage`, which may append again what recovery had kept.
+    pub fn replay_rest(&self) -> Replay {
+        // Until its end nobody knows what of it is a checkpoint's own.
+        self.inner.content.set(Lsn(u64::MAX));
+        Replay::new(self.inner.clone(), self.inner.landed.get())
     }
 
     async fn assemble(

@@ -29,8 +29,9 @@ impl Replay {
         }
     }
 
-    /// The next group, `None` at the log's end. A fault is final: nothing behind an unreadable batch may be applied as if it were not
-    /// there. Only a rebuild goes on past damage (and reports it): it is the last way to what is left.
+    /// The next group, `None` at the log's end. A fault is final. Damage is passed and reported (`open_report`): what lies behind it is
+    /// served, and the volume is read-only until somebody accepts the loss (`Volume::accept_damage`); only a rebuild, the last
+    /// way to what is left, goes on without.
     pub async fn next(&mut self) -> Result<Option<Replayed>, StoreFault> {
         // Bounded by the log's length.
         loop {
@@ -45,9 +46,13 @@ impl Replay {
                     self.inner.projection.replay_ended();
                     return Ok(None);
                 }
-                Err(ReadFault::Damaged) if self.inner.report.get().rebuilt => {
+                Err(ReadFault::Damaged) => {
+                    // A rebuild is the last way to what is left. Else nothing may be written on top before the operator accepts it.
+                    if !self.inner.report.get().rebuilt {
+                        self.inner.volume.hold_for_damage();
+                    }
                     tracing::error!(
-                        "a stretch of the log is damaged on every leg; the rebuild goes on behind it"
+                        "a stretch of the log is damaged on every leg; what lies behind it is served"
                     );
                     let mut report = self.inner.report.get();
                     report.damaged_stretches += 1;

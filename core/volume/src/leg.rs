@@ -187,7 +187,15 @@ pub(crate) async fn write(
         .result
 }
 
-/// Text for the human who looks at the disk, and zeroes over whatever the rings held before.
+/// The guard page: text for the human who looks at the disk.
+pub(crate) fn guard(volume: VolumeId, leg: LegId) -> Buffer {
+    let mut guard = Buffer::zeroed(BLOCK_BYTES);
+    let text = format!("Ringpost leg {leg} of volume {volume}, do not format\n");
+    guard[..text.len()].copy_from_slice(text.as_bytes());
+    guard
+}
+
+/// The guard page, and zeroes over whatever the rings held before.
 pub(crate) async fn clear(
     io: &Io,
     device: DeviceIndex,
@@ -196,10 +204,7 @@ pub(crate) async fn clear(
     leg: LegId,
     deadline_us: u64,
 ) -> Result<(), IoFault> {
-    let mut guard = Buffer::zeroed(BLOCK_BYTES);
-    let text = format!("Ringpost leg {leg} of volume {volume}, do not format\n");
-    guard[..text.len()].copy_from_slice(text.as_bytes());
-    write(io, device, GUARD_AT, guard, deadline_us).await?;
+    write(io, device, GUARD_AT, guard(volume, leg), deadline_us).await?;
     for ring in frame.rings {
         write(
             io,

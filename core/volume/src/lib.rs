@@ -48,6 +48,7 @@ mod adopt;
 mod arena;
 mod checkpoint;
 mod create;
+mod damage;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -61,6 +62,7 @@ mod membership;
 mod mirror;
 mod open;
 pub mod orphan;
+mod outage;
 mod pool;
 mod read;
 mod reclaim;
@@ -453,18 +455,39 @@ impl Volume {
             .collect()
     }
 
+    /// The reader of the log met damage: from here the volume is only read, until `accept_damage`. Does nothing where the volume
+    /// refuses already, or was opened with `Settings::accept_damage`.
+    pub fn hold_for_damage(&self) {
+        self.inner.hold_for_damage();
+    }
+
+    /// The batches that `accept_damage` would give up now. An empty list: what lies beyond an unreadable end of the log. `None`: there is
+    /// nothing to accept.
+    pub fn would_give_up(&self) -> Option<Vec<Lsn>> {
+        self.inner.would_give_up()
+    }
+
     /// Why commits are refused just now, if they are.
     pub fn refuses(&self) -> Option<String> {
         match &self.inner.log.borrow().mode {
             Mode::Running => None,
-            Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => Some(why.clone()),
+            Mode::Deferring(why) | Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => {
+                Some(why.clone())
+            }
         }
     }
 
-    /// The operator gives up the batches in `open_report().damaged`, or what may lie beyond an unreadable end of the
-    /// log: the volume is taken over and may be written again. Does nothing when it already is.
+    /// The operator gives up the batches in `would_give_up`, or what may lie beyond an unreadable end of the log: the volume is
+    /// taken over and may be written again. Does nothing when it already is. What recovery had kept and not every leg had is
+    /// in the log only from here on: whoever replayed it replays on.
     pub async fn accept_damage(&self) -> Result<(), OpenRefusal> {
         self.inner.accept_damage().await
+    }
+
+    /// Stops at once: whatever waits is answered with `Deferred`, and nothing more is written. For a shutdown while the volume
+    /// refuses; the next opening recovers it.
+    pub fn abandon(&self, why: &str) {
+        self.inner.stop(why);
     }
 
     /// Waits for everything committed so far, then marks the superblocks clean. Later commits are refused.

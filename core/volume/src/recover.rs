@@ -14,7 +14,7 @@ use device::DeviceIndex;
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
-use crate::scan::{Scan, Union};
+use crate::scan::{Scan, Skip, Union};
 use crate::segment::{State, Table};
 use crate::stream::Of;
 use crate::superblock::Superblock;
@@ -36,6 +36,10 @@ pub(crate) struct Recovered {
     pub idle: bool,
     /// Acknowledged and on no leg.
     pub damaged: Vec<Lsn>,
+    /// The same as stretches, for the record that they are given up.
+    pub lost: Vec<Skip>,
+    /// Stretches that were given up before.
+    pub skips: Vec<Skip>,
     pub batches: u64,
     /// Batches to be put right where they lie: place of each.
     pub repairs: Vec<(Of, u32)>,
@@ -199,6 +203,10 @@ pub(crate) async fn recover(
     };
     let no_room = table.claimable() == 0;
     let (batches, marks) = (union.batches, marks_of(kept));
+    let (lost, skips) = (
+        stretches(&damaged, kept, chain),
+        accepted.iter().flat_map(Skip::all_of).collect(),
+    );
     Ok(Recovered {
         table,
         top,
@@ -209,6 +217,8 @@ pub(crate) async fn recover(
         unknown_end,
         idle,
         damaged,
+        lost,
+        skips,
         batches,
         repairs,
         given_up,
@@ -338,6 +348,21 @@ fn longest_chain(
         lsn = lsn.next();
     }
     (accepted, damaged)
+}
+
+/// The missing numbers as stretches, each with the chain value that the batch behind it names; `end` where there is none.
+fn stretches(damaged: &[Lsn], kept: &[Header], end: u128) -> Vec<Skip> {
+    let runs = damaged.chunk_by(|lsn, next| lsn.next() == *next);
+    let skips = runs.map(|run| {
+        let until = run[run.len() - 1];
+        let behind = kept.binary_search_by_key(&until.next(), |header| header.lsn);
+        Skip {
+            after: Lsn(run[0].0 - 1),
+            until,
+            chain: behind.map_or(end, |index| kept[index].prev),
+        }
+    });
+    skips.collect()
 }
 
 /// Places of acknowledged batches that the first leg lacks: they go back where they were. What other legs lack of them

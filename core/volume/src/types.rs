@@ -251,5 +251,7 @@ pub struct Counters {
     pub ejected: u64,
     pub resynced: u64,
     pub segments_spoiled: u64,
+    /// Times that every leg refused writes at once.
+    pub outages: u64,
     pub superblock_writes: u64,
 }

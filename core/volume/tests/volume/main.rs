@@ -6,5 +6,6 @@ mod adopt;
 mod basics;
 mod common;
 mod full;
+mod outage;
 mod rot;
 mod torture;
