@@ -43,6 +43,8 @@ pub struct Inner {
     pub closed: Cell<bool>,
     /// The log is being read on after an accepted loss: nothing may be numbered meanwhile.
     pub accepting: Cell<bool>,
+    /// The projection is new and was not looked through, because the volume could not be written.
+    pub orphans_due: Cell<bool>,
     /// Bodies of COPYs under way: not referenced yet, and still wanted.
     pub placing: Rc<RefCell<BTreeMap<u64, Vec<Placing>>>>,
     pub placing_next: Cell<u64>,

@@ -2,6 +2,7 @@
 
 mod accidents;
 mod cost;
+mod damage;
 mod folders;
 mod letters;
 mod swarm;

@@ -201,8 +201,7 @@ impl Machine {
         self.witness.set_down(false);
     }
 
-    /// Faults are over: every leg comes back and is in sync, and after one scrub nothing is left to repair.
-    pub async fn heal(&self, io: &Io, volume: &Volume) -> Result<(), String> {
+    async fn bring_in_sync(&self, io: &Io, volume: &Volume) -> Result<(), String> {
         let give_up = io.host.now().after_us(HEAL_US_MAX);
         while !self.all_in_sync(volume) {
             for leg in &self.legs {
@@ -227,8 +226,18 @@ impl Machine {
                 return Err(format!("the legs do not get in sync\n{}", describe(volume)));
             }
         }
-        // The first scrub may find what nobody had read; the second must find nothing.
-        let first = volume.scrub().await;
+        Ok(())
+    }
+
+    /// Faults are over: every leg comes back and is in sync, and after one scrub nothing is left to repair.
+    pub async fn heal(&self, io: &Io, volume: &Volume) -> Result<(), String> {
+        self.bring_in_sync(io, volume).await?;
+        // The first scrub may find what nobody had read, and so much of it that the leg is put out once more; the next must find nothing.
+        let mut first = volume.scrub().await;
+        if !self.all_in_sync(volume) {
+            self.bring_in_sync(io, volume).await?;
+            first = volume.scrub().await;
+        }
         let second = volume.scrub().await;
         if !first.damaged.is_empty() || second.repaired > 0 || !second.damaged.is_empty() {
             return Err(format!(

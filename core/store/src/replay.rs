@@ -6,7 +6,7 @@ use std::rc::Rc;
 use volume::{BatchAddress, Lsn, ReadFault, Walk};
 
 use crate::frame::{self, Frame, FrameFault, Frames, Kind};
-use crate::{Inner, Replayed, StoreFault};
+use crate::{Inner, Record, Replayed, Store, StoreFault};
 
 /// Gives the log after the projection's LSN, group by group. Groups of bodies alone (reclaim's copies) are passed over: a record of
 /// the layer above tells of them.
@@ -83,6 +83,25 @@ impl Replay {
             report.replayed_groups += self.ready.len() as u64;
             self.inner.report.set(report);
         }
+    }
+}
+
+impl Store {
+    /// Records in damaged batches whose own checks still agree, so that what was lost can be named.
+    pub async fn records_in_damage(&self, batches_max: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        for payload in self.inner.volume.damaged_payloads(batches_max).await {
+            let mut frames = Frames::new(payload, self.inner.seed);
+            // Ends at the first frame that is not whole.
+            while let Ok(Some(frame)) = frames.next() {
+                if frame.kind == Kind::Group
+                    && let Ok(group) = frame::group(&frame)
+                {
+                    records.extend(group.records);
+                }
+            }
+        }
+        records
     }
 }
 

@@ -97,6 +97,7 @@ pub(crate) async fn create(
         table_chain: 0,
         claims,
         note: Vec::new(),
+        scrub: ScrubState::default(),
     };
     for ((&device, frame), member) in devices.iter().zip(&frames).zip(&superblock.members) {
         let formatted = format_leg(

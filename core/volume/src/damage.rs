@@ -5,6 +5,10 @@
 
 use std::rc::Rc;
 
+use bytes::Bytes;
+
+use crate::BATCH_HEADER_BYTES;
+use crate::format::Header;
 use crate::inner::{Inner, Mode};
 use crate::takeover::take_over;
 use crate::types::*;
@@ -36,9 +40,48 @@ impl Inner {
         Some(lost)
     }
 
+    /// See `Volume::damaged_payloads`.
+    pub async fn damaged_payloads(self: &Rc<Self>, count_max: usize) -> Vec<Bytes> {
+        let known: Vec<_> = self.damage.borrow().iter().copied().collect();
+        let mut payloads = Vec::new();
+        for (lsn, segment, block) in known {
+            let generation = {
+                let log = self.log.borrow();
+                if segment.0 >= self.plan.segment_count || payloads.len() == count_max {
+                    continue;
+                }
+                log.table.row(segment).generation
+            };
+            let at = self.plan.at(segment, block);
+            for (_, device) in self.legs_where(|leg| leg.serves()) {
+                let Ok(head) = self.read_raw(device, at, BATCH_HEADER_BYTES).await else {
+                    continue;
+                };
+                let header = Header::decode(&head, self.id, segment, generation, block);
+                self.return_read_buffer(head);
+                let fits = |header: &Header| {
+                    header.end_block() <= self.plan.segment_blocks()
+                        && (header.lsn == lsn || lsn == Lsn(0))
+                };
+                let Some(header) = header.filter(fits) else {
+                    continue;
+                };
+                let bytes = header.blocks() as usize * device::BLOCK_BYTES;
+                if let Ok(whole) = self.read_raw(device, at, bytes).await {
+                    let end = BATCH_HEADER_BYTES + header.payload_bytes as usize;
+                    payloads.push(Bytes::copy_from_slice(&whole[BATCH_HEADER_BYTES..end]));
+                    self.return_read_buffer(whole);
+                    break;
+                }
+            }
+        }
+        payloads
+    }
+
     /// The operator gives up what is missing: the volume is taken over after all, or written again.
     pub async fn accept_damage(self: &Rc<Self>) -> Result<(), OpenRefusal> {
-        if let Some(takeover) = self.takeover.borrow_mut().take() {
+        let takeover = self.takeover.borrow_mut().take();
+        if let Some(takeover) = takeover {
             tracing::warn!("the operator accepted the damage; the volume is taken over");
             self.log.borrow_mut().table.opening = true;
             return take_over(self, takeover).await;

@@ -47,6 +47,9 @@ pub(crate) struct Inner {
     pub given_up: RefCell<Vec<Skip>>,
     /// Read-only because of damage that was found after the opening.
     pub held: Cell<bool>,
+    pub scrubbed: Cell<ScrubState>,
+    /// Held by the scrub that runs.
+    pub scrubbing: Gate,
     pub read_cache: RefCell<Vec<Buffer>>,
     pub page_checks: RefCell<Option<PageChecks>>,
     /// Waits for the operator while the volume is read-only.
@@ -76,6 +79,8 @@ pub(crate) struct Leg {
     pub read_faults: u64,
     pub write_faults: u64,
     pub progress: Option<(u64, u64)>,
+    /// How the last probe of it failed (`health`).
+    pub unread: Option<String>,
     /// Arena pages not written here since it left; `None`: unknown, so all of them.
     pub arena_missed: Option<BTreeSet<u64>>,
     pub spoiled: VecDeque<Time>,
@@ -105,6 +110,7 @@ impl Leg {
             read_faults: 0,
             write_faults: 0,
             progress: None,
+            unread: None,
             arena_missed: None,
             spoiled: VecDeque::new(),
             repaired: VecDeque::new(),
@@ -219,6 +225,8 @@ pub(crate) struct Entry {
     pub block: u32,
     pub attempt: u32,
     pub buffer: Arc<Buffer>,
+    /// When it got its number.
+    pub since: Time,
     pub legs: [LegWrite; limits::LEGS_MAX],
     pub on_durable: Option<OnDurable>,
     pub waiter: Option<Sender<Result<BatchAddress, CommitFault>>>,

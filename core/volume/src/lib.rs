@@ -53,6 +53,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod health;
 mod inner;
 mod layout;
 mod leg;
@@ -420,6 +421,7 @@ impl Volume {
             write_faults: leg.write_faults,
             stale_since: (leg.state != LegState::InSync).then_some(leg.stale_since),
             why: leg.why.clone(),
+            unread: leg.unread.clone().filter(|_| leg.counts()),
         });
         reports.collect()
     }
@@ -440,9 +442,36 @@ impl Volume {
         self.inner.attach(device).await
     }
 
-    /// Reads every live byte on every leg, repairs; resolves with the findings. Runs beside foreground work.
+    /// Reads every live byte on every leg, repairs; resolves with the findings. Runs beside foreground work, one at a time.
     pub async fn scrub(&self) -> ScrubReport {
-        self.inner.scrub().await
+        self.inner.scrub(false).await
+    }
+
+    /// As `scrub`, but goes on where one that was interrupted, by a restart too, had come to.
+    pub async fn scrub_on(&self) -> ScrubReport {
+        self.inner.scrub(true).await
+    }
+
+    /// When the last whole scrub ended and how far the present one is. Kept on the legs.
+    pub fn scrub_state(&self) -> ScrubState {
+        self.inner.scrubbed.get()
+    }
+
+    /// Reads the newest superblock of each leg that counts, one block each; what failed is in `LegReport::unread`, and a device that
+    /// is gone leaves. Ends within the hard deadline.
+    pub async fn probe_legs(&self) {
+        self.inner.probe_legs().await;
+    }
+
+    /// Makes an empty batch durable, 4 KiB on every leg: the path of a commit, for when nothing else has gone it for long.
+    /// `Full` while only the reserve is left; nothing is written then.
+    pub async fn probe_commit(&self) -> Result<(), CommitFault> {
+        self.inner.probe_commit().await
+    }
+
+    /// How long the oldest batch has waited to become durable; `None`: none waits.
+    pub fn oldest_wait_us(&self) -> Option<u64> {
+        self.inner.oldest_wait_us()
     }
 
     /// Batches whose every copy was found bad since the volume was opened.
@@ -465,6 +494,12 @@ impl Volume {
     /// nothing to accept.
     pub fn would_give_up(&self) -> Option<Vec<Lsn>> {
         self.inner.would_give_up()
+    }
+
+    /// What can still be read of damaged batches whose place is known, payloads only, at most `count_max`. No checksum agrees with
+    /// them: whoever looks believes only what carries its own.
+    pub async fn damaged_payloads(&self, count_max: usize) -> Vec<Bytes> {
+        self.inner.damaged_payloads(count_max).await
     }
 
     /// Why commits are refused just now, if they are.

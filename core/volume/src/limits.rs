@@ -105,6 +105,9 @@ pub const CURSOR_SEGMENTS: usize = 16;
 /// What a scrub waits between two segments, so that foreground work always finds a gap.
 pub const SCRUB_PAUSE_US: u64 = 500;
 
+/// How often the cursor of a scrub goes into the superblocks: at most so much is read twice after a restart.
+pub const SCRUB_RECORD_US: u64 = 600_000_000;
+
 /// How often a scrub looks again for superblock copies when a new superblock is written under its eyes. Written that often
 /// they renew themselves; the next scrub looks anyway.
 pub const SUPERBLOCK_LOOKS_MAX: usize = 4;

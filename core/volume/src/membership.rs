@@ -182,24 +182,27 @@ impl Inner {
         if self.legs_where(leaving).is_empty() {
             return;
         }
-        let staying = self.legs_where(|leg| leg.serves());
-        let writes = staying.iter().map(|&(leg, device)| {
-            let id = self.legs.borrow()[leg.0 as usize].id;
-            let page = Arc::new(guard(self.id, id));
-            (
-                leg,
-                Box::pin(self.write_raw(device, GUARD_AT, page, BLOCK_BYTES)),
-            )
-        });
-        let writes: Vec<_> = writes.collect();
-        for (leg, result) in crate::gate::all(writes.into_iter()).await {
-            match result {
-                Err(fault) if fault != TIMED_OUT => {
-                    self.suspect(leg, &format!("it does not take writes: {fault}"));
-                }
-                _ => {}
+        for (leg, fault) in self.refusing_guards().await {
+            if fault != TIMED_OUT {
+                self.suspect(leg, &format!("it does not take writes: {fault}"));
             }
         }
+    }
+
+    /// The serving legs that do not take their guard page once more.
+    pub async fn refusing_guards(&self) -> Vec<(LegIndex, IoFault)> {
+        let serving = self.legs_where(|leg| leg.serves());
+        let writes = serving.into_iter().map(|(leg, device)| {
+            let id = self.legs.borrow()[leg.0 as usize].id;
+            let page = Arc::new(guard(self.id, id));
+            let write = self.write_raw(device, GUARD_AT, page, BLOCK_BYTES);
+            (leg, Box::pin(write))
+        });
+        let writes: Vec<_> = writes.collect();
+        let written = crate::gate::all(writes.into_iter()).await.into_iter();
+        written
+            .filter_map(|(leg, result)| Some((leg, result.err()?)))
+            .collect()
     }
 
     /// Waits so long, or until the volume stops.
@@ -382,6 +385,11 @@ impl Inner {
             table_chain: log.table_chain,
             claims: log.claims.clone(),
             note: log.checkpoint.note.clone(),
+            scrub: ScrubState {
+                done_bytes: 0,
+                all_bytes: 0,
+                ..self.scrubbed.get()
+            },
         }
     }
 

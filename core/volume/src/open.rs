@@ -278,6 +278,8 @@ fn assemble(
         damage: RefCell::default(),
         given_up: RefCell::default(),
         held: Cell::default(),
+        scrubbed: Cell::new(superblock.scrub),
+        scrubbing: Default::default(),
         read_cache: RefCell::default(),
         page_checks: RefCell::default(),
         takeover: RefCell::default(),

@@ -142,7 +142,8 @@ impl Inner {
             let _ = self.publish().await;
             return Refusing::new();
         }
-        let mut refusing = Refusing::new();
+        // One that has everything already has taken nothing just now.
+        let mut refusing: Refusing = self.refusing_guards().await;
         for lsn in waiting {
             let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
             let mut writes = Vec::new();
@@ -222,7 +223,7 @@ pub(crate) fn no_leg_left(leg: LegIndex, why: &str) -> String {
     )
 }
 
-const WHEN_GONE: &str = "; when a device is back under another name, restart ringpostd";
+const WHEN_GONE: &str = "; a device that was gone is opened again by a restart of ringpostd";
 
 /// Tries again until the legs take what waits, or until it shows that only some of them do.
 async fn outlast(inner: Rc<Inner>) {
