@@ -175,6 +175,11 @@ impl Given {
                         legs_planned,
                     );
                     tokio::task::spawn_local(upkeep);
+                    tokio::task::spawn_local(service::health::watch(
+                        opened.io.host.clone(),
+                        opened.mailboxes.clone(),
+                        end.gauges(),
+                    ));
                     let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());
                     closing = Some(tokio::task::spawn_local(async move {
                         let volume = mailboxes.store().volume().clone();

@@ -15,6 +15,7 @@ mod input;
 mod ledger;
 mod legs;
 mod operator;
+mod outage;
 mod remote;
 mod sessions;
 mod smtp;
