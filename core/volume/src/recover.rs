@@ -16,7 +16,7 @@ use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
-use crate::scan::{Scan, Union};
+use crate::scan::{Scan, Skip, Union};
 use crate::segment::{State, Table};
 use crate::stream::Of;
 use crate::superblock::Superblock;
@@ -38,6 +38,10 @@ pub(crate) struct Recovered {
     pub idle: bool,
     /// Acknowledged and on no leg.
     pub damaged: Vec<Lsn>,
+    /// The same as stretches, for the record that they are given up.
+    pub lost: Vec<Skip>,
+    /// Stretches that were given up before.
+    pub skips: Vec<Skip>,
     pub batches: u64,
     /// Batches to be put right where they lie: place of each.
     pub repairs: Vec<(Of, u32)>,
@@ -216,6 +220,10 @@ pub(crate) async fn recover(
     };
     let no_room = table.claimable() == 0;
     let (batches, marks) = (union.batches, marks_of(kept));
+    let (lost, skips) = (
+        stretches(&damaged, kept, chain),
+        accepted.iter().flat_map(Skip::all_of).collect(),
+    );
     Ok(Recovered {
         table,
         top,
@@ -226,6 +234,8 @@ pub(crate) async fn recover(
         unknown_end,
         idle,
         damaged,
+        lost,
+        skips,
         batches,
         repairs,
         given_up,
@@ -355,6 +365,21 @@ fn longest_chain(
         lsn = lsn.next();
     }
     (accepted, damaged)
+}
+
+/// The missing numbers as stretches, each with the chain value that the batch behind it names; `end` where there is none.
+fn stretches(damaged: &[Lsn], kept: &[Header], end: u128) -> Vec<Skip> {
+    let runs = damaged.chunk_by(|lsn, next| lsn.next() == *next);
+    let skips = runs.map(|run| {
+        let until = run[run.len() - 1];
+        let behind = kept.binary_search_by_key(&until.next(), |header| header.lsn);
+        Skip {
+            after: Lsn(run[0].0 - 1),
+            until,
+            chain: behind.map_or(end, |index| kept[index].prev),
+        }
+    });
+    skips.collect()
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment
