@@ -1,6 +1,6 @@
 //! From the command line to READY, and from a signal to the end.
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -140,6 +140,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         premade: Premade::new(premade),
         accept_moved: opening.accept_moved,
         accept_damage: opening.accept_damage,
+        ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
     let mut first = First {

@@ -323,7 +323,7 @@ impl Store {
 
     /// Whether a group with a body would be taken, as far as room goes.
     pub fn admits_bodies(&self) -> bool {
-        self.inner.space.admits_bodies()
+        self.admits(Purpose::Keep, true, 1)
     }
 
     pub fn counters(&self) -> Counters {

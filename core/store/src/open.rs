@@ -108,7 +108,7 @@ impl Store {
     /// The log behind what was replayed so far: after `Volume::accept_damage`, which may append again what recovery had kept.
     pub fn replay_rest(&self) -> Replay {
         // Until its end nobody knows what of it is a checkpoint's own.
-        self.inner.content.set(Lsn(u64::MAX));
+        self.inner.told.set(Lsn(u64::MAX));
         Replay::new(self.inner.clone(), self.inner.landed.get())
     }
 
