@@ -219,8 +219,7 @@ impl Imap {
                     selected,
                     chunk,
                     &wanted,
-                    out,
-                    connection,
+                    (&mut *out, &mut *connection),
                     &mut troubles
                 ),
                 self.load(reading, &wanted, &mut ahead),
@@ -349,8 +348,7 @@ impl Imap {
         selected: &mut Selected,
         chunk: Chunk,
         wanted: &Arc<Wanted>,
-        out: &mut Vec<u8>,
-        connection: &mut Connection,
+        (out, connection): (&mut Vec<u8>, &mut Connection),
         troubles: &mut Troubles,
     ) -> Result<(), End> {
         self.counters
