@@ -359,7 +359,11 @@ impl Machine {
         }
         // Blocks that hold nothing are not scrubbed. One that cannot be read there is not one fault with what another leg does later.
         for leg in &self.legs {
-            self.world.with_disk(*leg, |medium| medium.clear_bad());
+            self.world.with_disk(*leg, |medium| {
+                medium.clear_bad();
+                // What a flush lied about has been written out by now: a scrub reads it from the cache and cannot know better.
+                medium.land_cache(CacheLanding::Kept);
+            });
         }
         self.weakness.set(Weakness::default());
         Ok(())
