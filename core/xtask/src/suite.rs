@@ -83,10 +83,8 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     if wanted("image") || wanted("qemu") {
         tally.timed("packages for guests", setup::for_boot);
         // Always anew: an image of yesterday would show yesterday's behaviour.
-        match std::env::current_exe() {
-            Ok(xtask) => tally.command("image", Command::new(xtask).current_dir(root).arg("image")),
-            Err(error) => tally.step("image", Err(error.to_string())),
-        }
+        // By its place, not by `current_exe`: the build above may have put another program there.
+        tally.command("image", &mut built(root, "xtask", &["image"]));
     }
     if wanted("qemu") {
         let tool = built(root, "ringpostctl", &[]);
@@ -244,11 +242,6 @@ struct Cost {
 }
 
 impl Tally {
-    /// Records the outcome of a step that is one test by itself and takes no time worth a row.
-    fn step(&mut self, name: &str, outcome: Result<(), String>) {
-        self.timed(name, || outcome);
-    }
-
     fn timed(&mut self, name: &str, step: impl FnOnce() -> Result<(), String>) {
         let begin = Instant::now();
         let outcome = step();
