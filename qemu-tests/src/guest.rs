@@ -74,6 +74,9 @@ impl Site {
         };
         for disk in &site.shape.disks {
             keep::blank(&directory.join(disk.file()), disk.bytes)?;
+            if disk.logged {
+                keep::blank(&directory.join(disk.log_file()), 0)?;
+            }
         }
         if let Some(text) = &site.shape.stick {
             let stick = directory.join(STICK);

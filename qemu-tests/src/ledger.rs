@@ -1,7 +1,8 @@
 //! The outside ledger: which messages were acknowledged with a 250, kept in the harness, which no power cut reaches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +31,43 @@ pub struct Ledger {
 impl Ledger {
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.lock().expect("no sender panics").len()
+    }
+
+    /// The numbers of the messages acknowledged by now.
+    pub fn promised(&self) -> Vec<u64> {
+        let acknowledged = self.acknowledged.lock().expect("no sender panics");
+        acknowledged.keys().copied().collect()
+    }
+
+    /// Each of these messages is among the files below `directory`, once, as it was sent.
+    pub fn check_files(&self, promised: &[u64], directory: &Path) -> Told<()> {
+        let acknowledged = self.acknowledged.lock().expect("no sender panics");
+        let mut there = BTreeSet::new();
+        for file in files(directory).doing(directory.display())? {
+            let bytes = std::fs::read(&file).doing(file.display())?;
+            let text = String::from_utf8_lossy(&bytes);
+            let Some(number) = number_of(&text) else {
+                continue;
+            };
+            let whole = acknowledged.get(&number);
+            ensure(whole.is_none_or(|content| text.ends_with(content)), || {
+                format!("message {number} has changed:\n{text}")
+            })?;
+            ensure(there.insert(number), || {
+                format!("message {number} is there twice")
+            })?;
+        }
+        let missing: Vec<&u64> = promised
+            .iter()
+            .filter(|number| !there.contains(number))
+            .collect();
+        ensure(missing.is_empty(), || {
+            format!(
+                "{} of {} acknowledged messages are LOST: {missing:?}",
+                missing.len(),
+                promised.len()
+            )
+        })
     }
 
     /// One message of about `size` bytes over an open connection. A refusal or a broken connection promises nothing.
@@ -181,6 +219,19 @@ fn content(number: u64, size: usize) -> String {
     text
 }
 
+/// All files below a directory, however deep.
+fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => found.extend(files(&entry.path())?),
+            false => found.push(entry.path()),
+        }
+    }
+    Ok(found)
+}
+
 fn number_of(text: &str) -> Option<u64> {
     let (_, rest) = text.split_once("Message-ID: <ledger.")?;
     rest.split('@').next()?.parse().ok()
@@ -207,6 +258,25 @@ mod tests {
             let text = format!("Received: x\r\n{}", content(*number, 400));
             (uid, text.into_bytes())
         })
+    }
+
+    #[test]
+    fn files_are_compared_with_what_was_promised() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let below = directory.path().join("alice/new");
+        std::fs::create_dir_all(&below).expect("made");
+        let write =
+            |name: &str, text: String| std::fs::write(below.join(name), text).expect("written");
+        write("a", format!("Received: x\r\n{}", content(0, 400)));
+        write("b", content(1, 400));
+        let ledger = ledger(3);
+        assert_eq!(ledger.check_files(&[0, 1], directory.path()), Ok(()));
+        let lost = ledger.check_files(&[0, 2], directory.path());
+        assert!(lost.is_err_and(|lost| lost.to_string().contains("LOST: [2]")));
+        write("c", content(1, 400));
+        assert!(ledger.check_files(&[0], directory.path()).is_err(), "twice");
+        write("c", content(2, 400).replace("ledger\r\n", "changed\r\n"));
+        assert!(ledger.check_files(&[0], directory.path()).is_err());
     }
 
     #[test]

@@ -38,3 +38,4 @@ pub mod tls;
 pub mod tool;
 pub mod uki;
 pub mod world;
+pub mod write_cache;

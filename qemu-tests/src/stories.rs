@@ -3,6 +3,7 @@
 //! Each is a plain function over the `World`. Those that are not `long` make up the suite of `cargo xtask test`; they
 //! come first and in an order in which each leaves a guest that the next one goes on with.
 
+mod cache;
 mod console;
 mod mail;
 mod network;
@@ -63,6 +64,12 @@ pub const STORIES: &[Story] = &[
         claim: "the power fails the instant a 250 is read, under load: everything acknowledged is there after the next boot, under the same UIDs",
         long: false,
         tell: power::power_cut_after_250,
+    },
+    Story {
+        name: "power_cut_takes_the_write_cache",
+        claim: "the power fails while each disk's write cache holds what nobody flushed: whether none, some or all of that is lost, either leg alone has everything acknowledged, and the box starts from them",
+        long: false,
+        tell: cache::power_cut_takes_the_write_cache,
     },
     Story {
         name: "set_up_on_serial",

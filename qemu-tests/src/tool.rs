@@ -90,6 +90,17 @@ impl Tool {
         Ok(said.err)
     }
 
+    /// Writes the mail of one leg, an image on this machine, into the new directory `to`.
+    pub fn salvage(root: &Path, leg: &Path, to: &Path) -> Told<()> {
+        let tool = Tool {
+            program: build(root)?,
+            directory: PathBuf::new(),
+        };
+        let (from, to) = (leg.to_string_lossy(), to.to_string_lossy());
+        let said = tool.run(&["salvage", "--to", &to, &from])?;
+        ensure(said.code == 0, || format!("salvage of {from}: {said:?}"))
+    }
+
     fn run(&self, words: &[&str]) -> Told<Said> {
         let mut child = Command::new(&self.program)
             .args(words)

@@ -220,6 +220,11 @@ impl World {
         }
     }
 
+    /// The source tree.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Begins a story.
     pub fn begin(&mut self, story: &str) {
         self.story = story.to_owned();

@@ -1,7 +1,7 @@
 //! The argument list of QEMU.
 
 use crate::ports::Forward;
-use crate::shape::disk::{file_node, port_of};
+use crate::shape::disk::{file_node, log_node, port_of};
 use crate::shape::{Accel, Boot, Bus, By, Disk, NIC_SLOT_FIRST, Nic, Setting, Shape, blkdebug};
 
 impl Shape {
@@ -292,7 +292,7 @@ fn channels(setting: &Setting<'_>, line: &mut Line) {
 
 fn attach(index: usize, disk: &Disk, line: &mut Line) {
     let name = &disk.name;
-    let below = if disk.faults.is_empty() {
+    let below = if disk.faults.is_empty() && !disk.logged {
         name.clone()
     } else {
         format!("{name}-whole")
@@ -303,6 +303,11 @@ fn attach(index: usize, disk: &Disk, line: &mut Line) {
             "-blockdev",
             blkdebug(name, &below, &disk.faults).to_string(),
         );
+    }
+    if disk.logged {
+        let log = format!("{name}-log");
+        line.pair("-blockdev", file_node(&log, &disk.log_file()).to_string());
+        line.pair("-blockdev", log_node(name, &below, &log).to_string());
     }
     match disk.bus {
         Bus::Sata => line.pair("-device", format!("ich9-ahci,id=sata-{name},bus=pcie.0")),
@@ -459,6 +464,17 @@ mod tests {
                 && line.contains(r#""sector":8"#)
                 && line.contains(r#""once":true"#)
         );
+    }
+
+    #[test]
+    fn a_log_of_writes_stands_between_the_device_and_its_bytes() {
+        let mut shape = Shape::default();
+        shape.disks[1].logged = true;
+        let line = arguments(&shape, &Boot::Disk { secure: false });
+        assert!(line.contains(r#""node-name":"leg-b-whole""#));
+        assert!(line.contains(r#""driver":"blklogwrites""#) && line.contains(r#""leg-b.log""#));
+        assert!(line.contains(r#""file":"leg-b-whole""#) && line.contains(r#""log":"leg-b-log""#));
+        assert!(!line.contains("leg-a-whole"));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub struct Disk {
     pub start: Option<u32>,
     /// Injected from power-on; `Guest::inject` adds later ones.
     pub faults: Vec<Fault>,
+    /// Every request is written down in `log_file`, so that a power cut can take what the disk's write cache held. Not together with
+    /// `faults`.
+    pub logged: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,12 +56,18 @@ impl Disk {
             node: None,
             start: None,
             faults: Vec::new(),
+            logged: false,
         }
     }
 
     /// Where the disk's bytes are, in the run's directory.
     pub fn file(&self) -> String {
         format!("{}.raw", self.name)
+    }
+
+    /// Where its requests are written down.
+    pub fn log_file(&self) -> String {
+        format!("{}.log", self.name)
     }
 
     /// The name under which udev shows it.
@@ -135,6 +144,11 @@ pub const EIO: i32 = 5;
 pub fn blkdebug(node: &str, below: &str, faults: &[Fault]) -> Value {
     let rules: Vec<Value> = faults.iter().map(Fault::rule).collect();
     json!({"driver": "blkdebug", "node-name": node, "image": below, "inject-error": rules})
+}
+
+/// A node named `node` that passes everything on to the node `below` and writes it down in the node `log`.
+pub(super) fn log_node(node: &str, below: &str, log: &str) -> Value {
+    json!({"driver": "blklogwrites", "node-name": node, "file": below, "log": log})
 }
 
 pub(super) fn file_node(node: &str, file: &str) -> Value {
