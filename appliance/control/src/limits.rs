@@ -57,3 +57,7 @@ pub const SELFTEST_LINES_MAX: usize = 1_000;
 pub const INCIDENTS_SHOWN: usize = 5;
 /// A certificate that ends within so many days is an alarm: three weeks are time to get another one.
 pub const CERTIFICATE_SOON_DAYS: i64 = 21;
+/// Certificates of administrators: there is no list of revoked ones, so one that was lost is of use for two years at most. Their
+/// authority stands in the settings of every box, and changes seldom.
+pub const ADMIN_CERTIFICATE_DAYS: i64 = 730;
+pub const ADMIN_AUTHORITY_DAYS: i64 = 3_650;

@@ -4,16 +4,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use volume::{Position, VolumeId};
 
 use crate::witness::{encode_position, position_path, replace_durably};
 
+/// A stop waits so long for the last note: a state disk that does not answer must not keep the process, and an older note costs the next
+/// start nothing but a weaker proof.
+const LAST_NOTE_WAIT_MAX: Duration = Duration::from_secs(10);
+
 #[derive(Default)]
 struct Pending {
     positions: BTreeMap<[u8; 16], Position>,
+    /// No note will follow.
     ended: bool,
+    /// The thread runs.
+    writing: bool,
 }
 
 #[derive(Default)]
@@ -28,12 +35,13 @@ impl Shared {
     }
 }
 
-/// Dropping it waits until the last note is durable.
+/// Dropping it waits until the last note is durable, at most `LAST_NOTE_WAIT_MAX`.
 pub(crate) struct Notes {
     directory: PathBuf,
     shared: Arc<Shared>,
-    /// Begins with the first note; `None`: it could not be started, and nothing is noted.
-    thread: OnceLock<Option<JoinHandle<()>>>,
+    /// Set once the thread was started, with the first note; where it could not be, nothing is noted.
+    started: OnceLock<()>,
+    wait_max: Duration,
 }
 
 impl Notes {
@@ -41,34 +49,57 @@ impl Notes {
         Notes {
             directory,
             shared: Arc::default(),
-            thread: OnceLock::new(),
+            started: OnceLock::new(),
+            wait_max: LAST_NOTE_WAIT_MAX,
         }
     }
 
     /// Never waits for the file.
     pub fn note(&self, volume: VolumeId, position: Position) {
-        self.thread.get_or_init(|| self.start());
+        self.started.get_or_init(|| self.start());
         self.shared.lock().positions.insert(volume.0, position);
-        self.shared.bell.notify_one();
+        self.shared.bell.notify_all();
     }
 
-    fn start(&self) -> Option<JoinHandle<()>> {
+    fn start(&self) {
         let (directory, shared) = (self.directory.clone(), self.shared.clone());
+        self.shared.lock().writing = true;
         let thread = std::thread::Builder::new().name("position".into());
-        let started = thread.spawn(move || write_down(&directory, &shared));
-        started
-            .inspect_err(|error| tracing::warn!(%error, "how far the volume has come is not noted"))
-            .ok()
+        let started = thread.spawn(move || {
+            let ends = Ends(&shared);
+            write_down(&directory, ends.0);
+        });
+        if let Err(error) = started {
+            self.shared.lock().writing = false;
+            tracing::warn!(%error, "how far the volume has come is not noted");
+        }
+    }
+}
+
+/// Says at the end of the thread, however it ends, that nothing is written any more.
+struct Ends<'s>(&'s Shared);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.lock().writing = false;
+        self.0.bell.notify_all();
     }
 }
 
 impl Drop for Notes {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.bell.notify_one();
-        if let Some(Some(thread)) = self.thread.take() {
-            // A thread that panicked has nothing left to write.
-            let _ = thread.join();
+        let mut pending = self.shared.lock();
+        pending.ended = true;
+        self.shared.bell.notify_all();
+        let (bell, wait_max) = (&self.shared.bell, self.wait_max);
+        let waited = bell.wait_timeout_while(pending, wait_max, |pending| pending.writing);
+        let (pending, waited) = waited.expect("no holder of this lock panics");
+        drop(pending);
+        if waited.timed_out() {
+            tracing::warn!(
+                directory = %self.directory.display(),
+                "the state directory does not answer: how far the volume has come is not noted"
+            );
         }
     }
 }
@@ -97,5 +128,31 @@ fn write_down(directory: &Path, shared: &Shared) {
                 tracing::warn!(path = %path.display(), %error, "how far the volume has come is not noted");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+    use volume::Lsn;
+
+    use super::*;
+
+    #[test]
+    fn a_state_directory_that_hangs_does_not_hold_up_the_stop() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let id = VolumeId([7; 16]);
+        let path = position_path(directory.path(), id);
+        // Opening it for writing waits for a reader, as a disk that does not answer.
+        let hung = path.with_extension("new");
+        nix::unistd::mkfifo(&hung, Mode::S_IRWXU).expect("a fifo");
+        let mut notes = Notes::new(directory.path().to_owned());
+        notes.wait_max = Duration::from_millis(20);
+        let (seq, acked) = (1, Lsn(10));
+        notes.note(id, Position { seq, acked });
+        drop(notes);
+        assert!(!path.exists());
+        // The thread goes on, and ends.
+        std::fs::read(&hung).expect("a reader");
     }
 }

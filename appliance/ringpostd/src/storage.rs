@@ -390,6 +390,7 @@ fn join_ring(ring: Rc<Ring>) -> Result<(), Misfit> {
                 },
                 () = bell.notified() => {}
             }
+            zone::stall::arm();
             ring.turn();
         }
     });

@@ -20,6 +20,8 @@ pub const TAG_BYTES_MAX: usize = 64;
 pub const SEQUENCE_PIECES_MAX: usize = 16_384;
 /// Keys of one SEARCH, all levels together.
 pub const SEARCH_KEYS_MAX: usize = 1_024;
+/// BODY and TEXT among them: the text of every message is looked through for each. People look for a few words.
+pub const SEARCH_TEXTS_MAX: usize = 32;
 /// Parentheses, NOT and OR inside each other. Each is a stack frame in parsing and in matching.
 pub const SEARCH_DEPTH_MAX: usize = 32;
 /// Data items of one FETCH.

@@ -3,11 +3,17 @@
 //! Matching is staged: what a message's row (flags, dates, size, UID) decides never asks for its summary, and what the summary
 //! decides never asks for its body. `verdict` says how far it has to go.
 
+mod needle;
+
+use std::cell::OnceCell;
+
 use mail::summary::{EnvelopeFields, Summary};
 use mail::{Flags, InternalDate, SystemFlags, header, text};
 
 use crate::date::internal_day;
 use crate::sequence::{self, SequenceSet};
+
+use needle::{Needle, Needles};
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum SearchKey {
@@ -45,6 +51,18 @@ pub enum SearchKey {
     },
     Body(Box<str>),
     Text(Box<str>),
+}
+
+impl SearchKey {
+    /// How many keys there are, all levels together: each is looked at for each message.
+    pub fn count(&self) -> usize {
+        match self {
+            SearchKey::And(keys) => 1 + keys.iter().map(SearchKey::count).sum::<usize>(),
+            SearchKey::Or(pair) => 1 + pair.0.count() + pair.1.count(),
+            SearchKey::Not(key) => 1 + key.count(),
+            _ => 1,
+        }
+    }
 }
 
 /// The fields of an ENVELOPE that have search keys of their own.
@@ -104,6 +122,7 @@ pub enum Verdict {
 /// of the mailbox, for `*`; `saved` the UIDs of `$` in ranges (ascending).
 pub struct Matcher<'k> {
     key: Compiled<'k>,
+    needles: Needles,
 }
 
 /// A key with its sets resolved and its texts folded once.
@@ -114,11 +133,26 @@ enum Compiled<'k> {
     Not(Box<Compiled<'k>>),
     Numbers(Vec<(u32, u32)>),
     Uids(Vec<(u32, u32)>),
-    Envelope { field: EnvelopeField, text: Needle },
-    Header { name: &'k str, text: Needle },
-    Body(Needle),
-    Text(Needle),
+    Envelope {
+        field: EnvelopeField,
+        text: Needle,
+    },
+    Header {
+        name: &'k str,
+        text: Needle,
+    },
+    /// `$`
+    Saved(&'k [(u32, u32)]),
+    /// BODY or TEXT, by its place among the needles.
+    Text(usize),
     Plain(&'k SearchKey),
+}
+
+/// One message, as far as it was read, and what was found in its text once something looked.
+struct Look<'m> {
+    content: Content<'m>,
+    needles: &'m Needles,
+    found: OnceCell<Vec<bool>>,
 }
 
 impl<'k> Matcher<'k> {
@@ -126,20 +160,27 @@ impl<'k> Matcher<'k> {
         key: &'k SearchKey,
         highest_number: u32,
         highest_uid: u32,
-        saved: &[(u32, u32)],
+        saved: &'k [(u32, u32)],
     ) -> Matcher<'k> {
         let sets = Sets {
             highest_number,
             highest_uid,
             saved,
         };
+        let mut needles = Needles::default();
         Matcher {
-            key: compile(key, &sets),
+            key: compile(key, &sets, &mut needles),
+            needles,
         }
     }
 
     pub fn verdict(&self, row: Row<'_>, content: Content<'_>) -> Verdict {
-        verdict(&self.key, row, content)
+        let look = Look {
+            content,
+            needles: &self.needles,
+            found: OnceCell::new(),
+        };
+        verdict(&self.key, row, &look)
     }
 }
 
@@ -150,16 +191,20 @@ struct Sets<'s> {
     saved: &'s [(u32, u32)],
 }
 
-fn compile<'k>(key: &'k SearchKey, sets: &Sets<'_>) -> Compiled<'k> {
+fn compile<'k>(key: &'k SearchKey, sets: &Sets<'k>, needles: &mut Needles) -> Compiled<'k> {
     match key {
         SearchKey::All => Compiled::All,
-        SearchKey::And(keys) => Compiled::And(keys.iter().map(|key| compile(key, sets)).collect()),
-        SearchKey::Or(pair) => {
-            Compiled::Or(Box::new((compile(&pair.0, sets), compile(&pair.1, sets))))
+        SearchKey::And(keys) => {
+            let keys = keys.iter();
+            Compiled::And(keys.map(|key| compile(key, sets, needles)).collect())
         }
-        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, sets))),
+        SearchKey::Or(pair) => Compiled::Or(Box::new((
+            compile(&pair.0, sets, needles),
+            compile(&pair.1, sets, needles),
+        ))),
+        SearchKey::Not(key) => Compiled::Not(Box::new(compile(key, sets, needles))),
         SearchKey::Numbers(set) | SearchKey::Uids(set) if set.is_saved() => {
-            Compiled::Uids(sets.saved.to_vec())
+            Compiled::Saved(sets.saved)
         }
         SearchKey::Numbers(set) => Compiled::Numbers(set.ranges(sets.highest_number)),
         SearchKey::Uids(set) => Compiled::Uids(set.ranges(sets.highest_uid)),
@@ -171,19 +216,19 @@ fn compile<'k>(key: &'k SearchKey, sets: &Sets<'_>) -> Compiled<'k> {
             name,
             text: Needle::new(text),
         },
-        SearchKey::Body(text) => Compiled::Body(Needle::new(text)),
-        SearchKey::Text(text) => Compiled::Text(Needle::new(text)),
+        SearchKey::Body(text) => Compiled::Text(needles.add(text::Scope::Body, text)),
+        SearchKey::Text(text) => Compiled::Text(needles.add(text::Scope::Text, text)),
         plain => Compiled::Plain(plain),
     }
 }
 
-fn verdict(key: &Compiled<'_>, row: Row<'_>, content: Content<'_>) -> Verdict {
+fn verdict(key: &Compiled<'_>, row: Row<'_>, look: &Look<'_>) -> Verdict {
     match key {
         Compiled::All => Verdict::Yes,
         Compiled::And(keys) => {
             let mut all = Verdict::Yes;
             for key in keys {
-                match verdict(key, row, content) {
+                match verdict(key, row, look) {
                     Verdict::No => return Verdict::No,
                     Verdict::Yes => {}
                     // The lesser need first: a summary may settle it.
@@ -192,26 +237,23 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, content: Content<'_>) -> Verdict {
             }
             all
         }
-        Compiled::Or(pair) => match (
-            verdict(&pair.0, row, content),
-            verdict(&pair.1, row, content),
-        ) {
+        Compiled::Or(pair) => match (verdict(&pair.0, row, look), verdict(&pair.1, row, look)) {
             (Verdict::Yes, _) | (_, Verdict::Yes) => Verdict::Yes,
             (Verdict::No, other) | (other, Verdict::No) => other,
             (first, second) => first.min(second),
         },
-        Compiled::Not(key) => match verdict(key, row, content) {
+        Compiled::Not(key) => match verdict(key, row, look) {
             Verdict::Yes => Verdict::No,
             Verdict::No => Verdict::Yes,
             need => need,
         },
         Compiled::Numbers(ranges) => sequence::contains(ranges, row.number).into(),
         Compiled::Uids(ranges) => sequence::contains(ranges, row.uid).into(),
-        Compiled::Envelope { field, text } => envelope_verdict(*field, text, content),
-        Compiled::Header { name, text } => header_verdict(name, text, content),
-        Compiled::Body(needle) => text_verdict(needle, text::Scope::Body, content),
-        Compiled::Text(needle) => text_verdict(needle, text::Scope::Text, content),
-        Compiled::Plain(key) => plain_verdict(key, row, content),
+        Compiled::Saved(ranges) => sequence::contains(ranges, row.uid).into(),
+        Compiled::Envelope { field, text } => envelope_verdict(*field, text, look.content),
+        Compiled::Header { name, text } => header_verdict(name, text, look.content),
+        Compiled::Text(needle) => text_verdict(*needle, look),
+        Compiled::Plain(key) => plain_verdict(key, row, look.content),
     }
 }
 
@@ -258,9 +300,9 @@ fn sent(content: Content<'_>, holds: impl Fn(i64) -> bool) -> Verdict {
     }
 }
 
-fn text_verdict(needle: &Needle, scope: text::Scope, content: Content<'_>) -> Verdict {
-    match content.body {
-        Some(body) => text::any_text(body, scope, &mut |text| needle.is_in(text)).into(),
+fn text_verdict(needle: usize, look: &Look<'_>) -> Verdict {
+    match look.content.body {
+        Some(body) => look.found.get_or_init(|| look.needles.found_in(body))[needle].into(),
         None => Verdict::NeedBody,
     }
 }
@@ -320,46 +362,6 @@ impl From<bool> for Verdict {
     fn from(yes: bool) -> Verdict {
         if yes { Verdict::Yes } else { Verdict::No }
     }
-}
-
-/// A text to look for without regard to case. RFC 9051 §6.4.4 asks for case to be ignored; for letters beyond ASCII we
-/// compare their simple lower-case forms.
-struct Needle {
-    lower: String,
-    ascii: bool,
-}
-
-impl Needle {
-    fn new(text: &str) -> Needle {
-        Needle {
-            lower: text.to_lowercase(),
-            ascii: text.is_ascii(),
-        }
-    }
-
-    fn is_in(&self, text: &str) -> bool {
-        if self.lower.is_empty() {
-            return true;
-        }
-        if self.ascii {
-            return contains_ascii(text.as_bytes(), self.lower.as_bytes());
-        }
-        text.to_lowercase().contains(&self.lower)
-    }
-}
-
-fn contains_ascii(text: &[u8], lower: &[u8]) -> bool {
-    let (first, upper) = (lower[0], lower[0].to_ascii_uppercase());
-    let mut at = 0;
-    while let Some(found) = memchr::memchr2(first, upper, &text[at..]) {
-        let begin = at + found;
-        match text.get(begin..begin + lower.len()) {
-            Some(candidate) if candidate.eq_ignore_ascii_case(lower) => return true,
-            Some(_) => at = begin + 1,
-            None => return false,
-        }
-    }
-    false
 }
 
 #[cfg(test)]
@@ -536,6 +538,14 @@ mod tests {
             verdicts(&SearchKey::Text("bonn".into())),
             [NeedBody, NeedBody, Yes]
         );
+    }
+
+    #[test]
+    fn keys_are_counted_on_all_levels() {
+        let or = SearchKey::Or(Box::new((SearchKey::All, SearchKey::Recent)));
+        assert_eq!(SearchKey::All.count(), 1);
+        assert_eq!(SearchKey::Not(Box::new(or.clone())).count(), 4);
+        assert_eq!(SearchKey::And(vec![or, SearchKey::All]).count(), 5);
     }
 
     #[test]

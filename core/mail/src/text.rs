@@ -16,7 +16,7 @@ use crate::summary::{AddressList, Content, Part, Summary};
 
 pub use charset::{CHARSETS, decode_strictly};
 
-/// Where text is looked for (RFC 9051 §6.4.4).
+/// Where text is looked for (RFC 9051 §6.4.4), and where it stands: what stands in `Body` is in the scope of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// In the body: not in the header of the message, nor in the MIME header fields of its parts. The header of an embedded message
@@ -27,11 +27,11 @@ pub enum Scope {
 }
 
 /// Calls `visit` with the decoded text of each header field in `scope`, as one line, and of each part whose type is text or message,
-/// until it answers `true` (found). HTML comes twice, as written and as text, since a searcher may mean either. Parts of other types
+/// each with the narrowest scope that it stands in, until it answers `true` (found). HTML comes twice, as written and as text, since a searcher may mean either. Parts of other types
 /// give their header fields only, which §6.4.4 allows. Says whether `visit` did.
-pub fn any_text(raw: &[u8], scope: Scope, visit: &mut dyn FnMut(&str) -> bool) -> bool {
+pub fn any_text(raw: &[u8], scope: Scope, visit: &mut dyn FnMut(Scope, &str) -> bool) -> bool {
     let root = Summary::whole(raw).root;
-    let in_header = scope == Scope::Text && any_field_of(&root, raw, visit);
+    let in_header = scope == Scope::Text && any_field_of(&root, raw, Scope::Text, visit);
     in_header || any_text_of(&root, raw, scope, visit)
 }
 
@@ -40,36 +40,42 @@ fn any_text_of(
     part: &Part<'_>,
     raw: &[u8],
     scope: Scope,
-    visit: &mut dyn FnMut(&str) -> bool,
+    visit: &mut dyn FnMut(Scope, &str) -> bool,
 ) -> bool {
     let is = |name: &str| part.media_type.eq_ignore_ascii_case(name.as_bytes());
     match &part.content {
         Content::Multipart(parts) => parts.iter().any(|part| {
-            (scope == Scope::Text && any_field_of(part, raw, visit))
+            (scope == Scope::Text && any_field_of(part, raw, Scope::Text, visit))
                 || any_text_of(part, raw, scope, visit)
         }),
         Content::Message(inner) => {
-            any_field_of(&inner.1, raw, visit) || any_text_of(&inner.1, raw, scope, visit)
+            any_field_of(&inner.1, raw, Scope::Body, visit)
+                || any_text_of(&inner.1, raw, scope, visit)
         }
         Content::Leaf if !is("text") && !is("message") => false,
         Content::Leaf | Content::Unread => {
             let body = &raw[part.body_begin as usize..part.body_end as usize];
             let text = leaf_text(part, body);
             let html = part.media_subtype.eq_ignore_ascii_case(b"html");
-            visit(&text) || (html && visit(&html_to_text(&text)))
+            visit(Scope::Body, &text) || (html && visit(Scope::Body, &html_to_text(&text)))
         }
     }
 }
 
 /// The header fields of `part`, and the parameters in them that are written in pieces or in a charset (RFC 2231).
-fn any_field_of(part: &Part<'_>, raw: &[u8], visit: &mut dyn FnMut(&str) -> bool) -> bool {
+fn any_field_of(
+    part: &Part<'_>,
+    raw: &[u8],
+    place: Scope,
+    visit: &mut dyn FnMut(Scope, &str) -> bool,
+) -> bool {
     let header = &raw[part.header_begin as usize..part.body_begin as usize];
     header::fields(header).any(|field| {
-        visit(&decoded_line(&field))
+        visit(place, &decoded_line(&field))
             || (field.value.contains(&b'*')
                 && parameters::decoded(field.value)
                     .iter()
-                    .any(|value| visit(value)))
+                    .any(|value| visit(place, value)))
     })
 }
 
@@ -231,18 +237,18 @@ mod tests {
     #[test]
     fn deep_nesting_is_survived() {
         let messages = b"Content-Type: message/rfc822\r\n\r\n".repeat(20_000);
-        assert!(!any_text(&messages, Scope::Text, &mut |_| false));
+        assert!(!any_text(&messages, Scope::Text, &mut |_, _| false));
         let mut multiparts = Vec::new();
         for level in 0..5_000 {
             let part =
                 format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
             multiparts.extend_from_slice(part.as_bytes());
         }
-        assert!(!any_text(&multiparts, Scope::Text, &mut |_| false));
+        assert!(!any_text(&multiparts, Scope::Text, &mut |_, _| false));
     }
 
     fn found(raw: &[u8], scope: Scope, wanted: &str) -> bool {
-        any_text(raw, scope, &mut |text| text.contains(wanted))
+        any_text(raw, scope, &mut |_, text| text.contains(wanted))
     }
 
     #[test]

@@ -51,7 +51,7 @@ use crate::owner::Owner;
 use fault::Failure;
 use limits::*;
 pub use login::{Logins, hash_password};
-use selected::{Expunges, Gone, Selected};
+use selected::{Expunges, Gone, Selected, Told};
 
 /// How one listener serves. IMAPS differs from IMAP only in that TLS was started before `serve`.
 #[derive(Clone)]
@@ -321,7 +321,7 @@ impl Imap {
             }
             Event::Idle => self.on_idle(client, connection).await,
             Event::IdleEnded { tag } => {
-                let told = self.tell(client, Expunges::Now).await;
+                let told = self.tell(client, connection, Expunges::Now).await?;
                 // Without a tag the session has said BAD already.
                 if !tag.is_empty() {
                     put_reply(&mut client.out, &tag, Status::Ok, "", "idled");
@@ -382,7 +382,7 @@ impl Imap {
         let silence = self.silence(client);
         loop {
             // until the client says something
-            let told = self.tell(client, Expunges::Now).await;
+            let told = self.tell(client, connection, Expunges::Now).await?;
             told.map_err(|gone| gone.end(client))?;
             if let Some(selected) = &mut client.selected {
                 selected.was_listening();
@@ -414,14 +414,24 @@ impl Imap {
         }
     }
 
-    /// Tells the client of changes to its mailbox.
-    async fn tell(&self, client: &mut Client, expunges: Expunges) -> Result<(), Gone> {
-        match &mut client.selected {
-            Some(selected) => {
-                selected.rev2 = client.session.is_rev2();
-                selected.tell(&self.owner, expunges, &mut client.out).await
+    /// Tells the client of changes to its mailbox, and sends what is more than fits `out`.
+    async fn tell(
+        &self,
+        client: &mut Client,
+        connection: &mut Connection,
+        expunges: Expunges,
+    ) -> Result<Result<(), Gone>, ConnectionFault> {
+        let Some(selected) = &mut client.selected else {
+            return Ok(Ok(()));
+        };
+        selected.rev2 = client.session.is_rev2();
+        loop {
+            // until everything is told
+            match selected.tell(&self.owner, expunges, &mut client.out).await {
+                Ok(Told::All) => return Ok(Ok(())),
+                Ok(Told::Part) => flush(&mut client.out, connection).await?,
+                Err(gone) => return Ok(Err(gone)),
             }
-            None => Ok(()),
         }
     }
 }

@@ -120,7 +120,9 @@ impl Owner {
         if !begun {
             return Err(Busy);
         }
-        receiver.await.ok_or(Busy)
+        let answer = receiver.await.ok_or(Busy);
+        zone::stall::arm();
+        answer
     }
 
     pub fn gauges(&self) -> &Gauges {

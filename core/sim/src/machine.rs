@@ -337,7 +337,8 @@ impl Machine {
         while !self.all_in_sync(volume) {
             for leg in self.missing(volume) {
                 if let Err(refusal) = volume.attach(leg).await {
-                    if self.trusts(leg) && !self.knobs.get().older_leg {
+                    // One that went back is not trusted: whichever knobs are on, no other leg is excused.
+                    if self.trusts(leg) {
                         return Err(format!("a leg that only failed is refused: {refusal}"));
                     }
                     // What the faults left of its superblocks is not believed: the operator puts a blank disk in.

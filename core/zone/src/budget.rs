@@ -38,13 +38,31 @@ struct State {
     /// Holders with waits, in the order of their turns; each once.
     turns: VecDeque<Holder>,
     waits: HashMap<Holder, VecDeque<Wait>>,
+    /// Waits since the beginning: the next one's number.
+    queued: u64,
 }
 
 struct Wait {
+    number: u64,
     bytes: usize,
     answer: Sender<Charge>,
-    /// Gone when nobody waits any more.
-    alive: std::sync::Weak<()>,
+}
+
+/// A place in the row. Dropped before the answer came, it is given up, and those behind it may be next.
+struct Place {
+    budget: Budget,
+    holder: Holder,
+    number: u64,
+    stands: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.stands {
+            self.budget.shared.state().give_up(self.holder, self.number);
+            self.budget.settle();
+        }
+    }
 }
 
 /// Bytes taken from a budget; given back when dropped.
@@ -90,28 +108,35 @@ impl Budget {
     /// through. Dropping the wait gives up the place in the row.
     pub async fn wait_for(&self, holder: Holder, bytes: usize) -> Charge {
         let bytes = bytes.min(self.shared.share_bytes_max);
-        // Lives as long as the wait does.
-        let alive = Arc::new(());
-        let answered = self.queue(holder, bytes, Arc::downgrade(&alive));
+        let (mut place, answered) = self.queue(holder, bytes);
         self.settle();
         let charge = answered.await;
+        place.stands = false;
         charge.expect("a wait is answered before it is forgotten")
     }
 
-    fn queue(&self, holder: Holder, bytes: usize, alive: std::sync::Weak<()>) -> Receiver<Charge> {
+    fn queue(&self, holder: Holder, bytes: usize) -> (Place, Receiver<Charge>) {
         let (answer, answered) = oneshot();
         let mut state = self.shared.state();
+        let number = state.queued;
+        state.queued += 1;
         let waits = state.waits.entry(holder).or_default();
         let first = waits.is_empty();
         waits.push_back(Wait {
+            number,
             bytes,
             answer,
-            alive,
         });
         if first {
             state.turns.push_back(holder);
         }
-        answered
+        let place = Place {
+            budget: self.clone(),
+            holder,
+            number,
+            stands: true,
+        };
+        (place, answered)
     }
 
     /// Answers the waits that can be answered now.
@@ -195,7 +220,6 @@ impl Shared {
 
     /// The next wait whose turn it is and that can be met, taken out of the row and paid for.
     fn next(&self, state: &mut State) -> Option<(Holder, Wait)> {
-        state.forget_the_gone();
         let mut at = 0;
         while at < state.turns.len() {
             let holder = state.turns[at];
@@ -223,25 +247,16 @@ impl Shared {
 }
 
 impl State {
-    /// Waits at the front of their rows whose callers gave up.
-    fn forget_the_gone(&mut self) {
-        let State { turns, waits, .. } = self;
-        turns.retain(|holder| {
-            let Some(row) = waits.get_mut(holder) else {
-                return false;
-            };
-            while row
-                .front()
-                .is_some_and(|wait| wait.alive.strong_count() == 0)
-            {
-                row.pop_front();
-            }
-            if row.is_empty() {
-                waits.remove(holder);
-                return false;
-            }
-            true
-        });
+    /// Takes a wait out of its row, unless it was answered meanwhile.
+    fn give_up(&mut self, holder: Holder, number: u64) {
+        let Some(row) = self.waits.get_mut(&holder) else {
+            return;
+        };
+        row.retain(|wait| wait.number != number);
+        if row.is_empty() {
+            self.waits.remove(&holder);
+            self.turns.retain(|with_waits| *with_waits != holder);
+        }
     }
 }
 
@@ -416,6 +431,39 @@ mod tests {
         assert!(answered(&mut small).is_some());
         assert_eq!(budget.used_bytes(), 0);
         assert!(budget.shared.state().waits.is_empty());
+    }
+
+    /// What is held may be held for long (a literal at its client's pace), so nobody else would look at the row.
+    #[test]
+    fn those_behind_a_wait_that_is_given_up_are_next_at_once() {
+        let budget = Budget::with_shares(100, 100);
+        let _held = at_once(&budget, Holder(3), 50);
+        let large = waiting(&budget, ALICE, 80);
+        let mut small = waiting(&budget, BOB, 10);
+        drop(large);
+        assert!(answered(&mut small).is_some());
+        let large = waiting(&budget, ALICE, 80);
+        let second = waiting(&budget, ALICE, 70);
+        let mut small = waiting(&budget, ALICE, 10);
+        drop(second);
+        assert!(
+            answered(&mut small).is_none(),
+            "its holder's first wait stands"
+        );
+        drop(large);
+        assert!(answered(&mut small).is_some());
+        assert!(budget.shared.state().waits.is_empty());
+    }
+
+    #[test]
+    fn waits_that_are_given_up_behind_one_that_stands_are_forgotten() {
+        let budget = Budget::with_shares(100, 100);
+        let _held = at_once(&budget, Holder(3), 50);
+        let _stands = waiting(&budget, ALICE, 80);
+        for _ in 0..100 {
+            drop(waiting(&budget, ALICE, 80));
+        }
+        assert_eq!(budget.shared.state().waits[&ALICE].len(), 1);
     }
 
     #[test]

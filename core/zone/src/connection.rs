@@ -19,6 +19,7 @@ use tokio_uring::net::TcpStream;
 
 use crate::limits::*;
 use crate::listener::Counters;
+use crate::stall;
 use crate::stop::Stop;
 use crate::tls::{Tls, TlsFacts};
 
@@ -264,6 +265,7 @@ impl Connection {
             biased;
             ended = Wait { connection: self, side: Side::Read } => {
                 let (result, buffer) = ended?;
+                stall::arm();
                 match result {
                     Ok(bytes) if bytes > 0 => {
                         self.counters.bytes_in.fetch_add(bytes as u64, Relaxed);

@@ -1,11 +1,13 @@
 //! The way from one core to another: a bounded queue and one doorbell. A full lane is an answer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use base::Full;
 use crossbeam::queue::ArrayQueue;
 use tokio::sync::Notify;
+
+use crate::stall;
 
 /// The sending end; clones share one lane. Any thread.
 pub struct Lane<T> {
@@ -50,6 +52,11 @@ impl<T> Lane<T> {
             return Err(Full(item));
         }
         self.shared.items.push(item).map_err(Full)?;
+        // The end stores `ended` and then empties the lane: one of the two sees what the other did.
+        fence(Ordering::SeqCst);
+        if self.shared.ended.load(Ordering::Relaxed) {
+            self.shared.empty();
+        }
         self.shared.ring();
         Ok(())
     }
@@ -65,6 +72,11 @@ impl<T> Lane<T> {
 }
 
 impl<T> Shared<T> {
+    /// What was on its way is dropped, so that whoever waits for an answer hears that none will come.
+    fn empty(&self) {
+        while self.items.pop().is_some() {}
+    }
+
     fn ring(&self) {
         // The swap is sequentially consistent with the receiver's store and its second look at the queue.
         if self.waiting.swap(false, Ordering::SeqCst) {
@@ -93,6 +105,12 @@ impl<T> Drop for Lane<T> {
 impl<T> LaneEnd<T> {
     /// The next item, in the order pushed; `None` once every sender is gone and the lane is empty. Cancel-safe.
     pub async fn next(&mut self) -> Option<T> {
+        let item = self.item().await;
+        stall::arm();
+        item
+    }
+
+    async fn item(&mut self) -> Option<T> {
         loop {
             if let Some(item) = self.shared.items.pop() {
                 return Some(item);
@@ -117,8 +135,8 @@ impl<T> LaneEnd<T> {
 impl<T> Drop for LaneEnd<T> {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Release);
-        // What was on its way is dropped here, so that whoever waits for an answer hears that none will come.
-        while self.shared.items.pop().is_some() {}
+        fence(Ordering::SeqCst);
+        self.shared.empty();
     }
 }
 
@@ -141,6 +159,26 @@ mod tests {
         assert_eq!(lane.push(3), Err(Full(3)));
         assert_eq!(end.try_next(), Some(1));
         assert_eq!(lane.push(3), Ok(()));
+    }
+
+    /// Whoever pushes at that moment would wait for an answer as long as anybody holds the lane.
+    #[test]
+    fn nothing_stays_in_a_lane_that_ends_while_it_is_filled() {
+        for _ in 0..200 {
+            let (lane, end) = lane(64);
+            let start = std::sync::Barrier::new(3);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        start.wait();
+                        while lane.push(1).is_ok() {}
+                    });
+                }
+                start.wait();
+                drop(end);
+            });
+            assert!(lane.is_empty());
+        }
     }
 
     #[test]

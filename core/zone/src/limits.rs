@@ -56,10 +56,10 @@ pub const WORK_BYTES_MAX: usize = 64 * KIB;
 /// Jobs up to this, some 60 ms, have a thread of their own beside that of the long ones.
 pub const SHORT_WORK_BYTES_MAX: usize = 4 * 1_024 * KIB;
 
-/// A core is asked this often whether it comes back …
+/// A core where something happens is asked this often whether it comes back …
 pub const STALL_TICK: Duration = Duration::from_millis(20);
-/// … and what the longest wait was is kept for so many ticks (a minute) and as many again.
-pub const STALL_TICKS_KEPT: u32 = 3_000;
+/// … and what the longest wait was is kept for so long and as long again.
+pub const STALL_KEPT: Duration = Duration::from_secs(60);
 /// A wait that is counted: a session notices it.
 pub const STALL_MIN: Duration = Duration::from_millis(10);
 

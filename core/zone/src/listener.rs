@@ -17,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::limits::*;
+use crate::stall;
 
 /// What one listener on one core counted since start. Written by that core, read by whoever asks.
 #[derive(Debug, Default)]
@@ -86,6 +87,7 @@ async fn accept_all(core: &Core, socket: AsyncFd<TcpListener>, listener: &Listen
             .await;
         match accepted {
             Ok((stream, peer)) => {
+                stall::arm();
                 trouble.is_over();
                 admit(core, stream, peer, listener, &peers, &serve);
             }

@@ -71,7 +71,7 @@ pub fn summary(data: &[u8]) {
     }
     mail::text::decoded_value(data);
     mail::text::date_days(data);
-    mail::text::any_text(data, mail::text::Scope::Text, &mut |_| false);
+    mail::text::any_text(data, mail::text::Scope::Text, &mut |_, _| false);
 }
 
 fn check_part(part: &Part, begin: u32, end: u32) {

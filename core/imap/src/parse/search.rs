@@ -4,7 +4,7 @@ use mail::SystemFlags;
 
 use crate::command::SearchResults;
 use crate::date;
-use crate::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX};
+use crate::limits::{SEARCH_DEPTH_MAX, SEARCH_KEYS_MAX, SEARCH_TEXTS_MAX};
 use crate::search::{EnvelopeField, SearchKey};
 
 use super::words::Words;
@@ -30,10 +30,13 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
         words.charset = charset.into_owned();
         words.space()?;
     }
-    let mut keys_left = SEARCH_KEYS_MAX;
+    let mut left = Left {
+        keys: SEARCH_KEYS_MAX,
+        texts: SEARCH_TEXTS_MAX,
+    };
     let mut keys = Vec::new();
     while !words.at_end() {
-        keys.push(key(words, SEARCH_DEPTH_MAX, &mut keys_left)?);
+        keys.push(key(words, SEARCH_DEPTH_MAX, &mut left)?);
         if words.space().is_err() {
             break;
         }
@@ -72,11 +75,20 @@ fn results_wanted(words: &mut Words<'_>) -> Parsed<SearchResults> {
     Ok(results)
 }
 
-fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parsed<SearchKey> {
+/// What one SEARCH may still have.
+struct Left {
+    keys: usize,
+    texts: usize,
+}
+
+fn take(left: &mut usize, of: &'static str) -> Parsed<()> {
+    *left = left.checked_sub(1).ok_or(Refusal::TooMuch(of))?;
+    Ok(())
+}
+
+fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<SearchKey> {
     use SearchKey as K;
-    *keys_left = keys_left
-        .checked_sub(1)
-        .ok_or(Refusal::TooMuch("search keys"))?;
+    take(&mut left.keys, "search keys")?;
     let deeper = || {
         depth_left
             .checked_sub(1)
@@ -87,7 +99,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parse
         let mut keys = Vec::new();
         words.skip_spaces();
         while !words.accept(b')') {
-            keys.push(key(words, depth_left, keys_left)?);
+            keys.push(key(words, depth_left, left)?);
             words.skip_spaces();
         }
         return if keys.is_empty() {
@@ -145,25 +157,30 @@ fn key(words: &mut Words<'_>, depth_left: usize, keys_left: &mut usize) -> Parse
                 text: spaced_text(words)?,
             })
         }
-        "BODY" => Ok(K::Body(spaced_text(words)?)),
-        "TEXT" => Ok(K::Text(spaced_text(words)?)),
+        "BODY" => Ok(K::Body(looked_for(words, left)?)),
+        "TEXT" => Ok(K::Text(looked_for(words, left)?)),
         "UID" => {
             words.space()?;
             Ok(K::Uids(words.sequence_set()?))
         }
         "NOT" => {
             words.space()?;
-            Ok(K::Not(Box::new(key(words, deeper()?, keys_left)?)))
+            Ok(K::Not(Box::new(key(words, deeper()?, left)?)))
         }
         "OR" => {
             let depth_left = deeper()?;
             words.space()?;
-            let first = key(words, depth_left, keys_left)?;
+            let first = key(words, depth_left, left)?;
             words.space()?;
-            Ok(K::Or(Box::new((first, key(words, depth_left, keys_left)?))))
+            Ok(K::Or(Box::new((first, key(words, depth_left, left)?))))
         }
         _ => Err(Refusal::Syntax("there is no such search key")),
     }
+}
+
+fn looked_for(words: &mut Words<'_>, left: &mut Left) -> Parsed<Box<str>> {
+    take(&mut left.texts, "BODY and TEXT keys")?;
+    spaced_text(words)
 }
 
 fn envelope(field: EnvelopeField, words: &mut Words<'_>) -> Parsed<SearchKey> {

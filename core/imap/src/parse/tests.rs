@@ -2,6 +2,7 @@ use super::*;
 use crate::client::{Responses, put_command};
 use crate::command::{ListRequest, SearchResults, StatusItem};
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
+use crate::limits::SEARCH_TEXTS_MAX;
 use crate::search::SearchKey;
 use proptest::prelude::*;
 
@@ -140,6 +141,12 @@ fn wrong_commands_are_told_apart() {
     assert_eq!(
         parsed(&format!("SEARCH {}", "ALL ".repeat(2_000))),
         Err(Refusal::TooMuch("search keys"))
+    );
+    let texts = |count| format!("SEARCH {}ALL", "NOT BODY a TEXT b ".repeat(count / 2));
+    assert!(parsed(&texts(SEARCH_TEXTS_MAX)).is_ok());
+    assert_eq!(
+        parsed(&texts(SEARCH_TEXTS_MAX + 2)),
+        Err(Refusal::TooMuch("BODY and TEXT keys"))
     );
     assert_eq!(command(b"\r\n", Names::Utf8).unwrap_err().tag, "*".into());
     assert_eq!(

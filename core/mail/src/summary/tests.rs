@@ -103,7 +103,7 @@ fn a_multipart_without_boundary_or_without_parts_is_text() {
     assert!(crate::text::any_text(
         b"Content-Type: multipart/mixed; boundary=b\r\n\r\nhello\r\n",
         crate::text::Scope::Body,
-        &mut |text| text.contains("hello")
+        &mut |_, text| text.contains("hello")
     ));
 }
 
@@ -384,7 +384,7 @@ proptest! {
         let encoded = summary.encode();
         prop_assert_eq!(Summary::decode(&encoded), Ok(summary.clone()));
         summary.envelope();
-        crate::text::any_text(raw.as_bytes(), crate::text::Scope::Text, &mut |_| false);
+        crate::text::any_text(raw.as_bytes(), crate::text::Scope::Text, &mut |_, _| false);
     }
 
     #[test]

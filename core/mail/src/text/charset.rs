@@ -158,7 +158,7 @@ mod tests {
                 "{name}"
             );
             let found = |raw: &[u8]| {
-                crate::text::any_text(raw, Scope::Body, &mut |decoded| decoded.contains(text))
+                crate::text::any_text(raw, Scope::Body, &mut |_, decoded| decoded.contains(text))
             };
             let head = format!("Content-Type: text/plain; charset=\"{name}\"\r\n");
             let plain = [head.as_bytes(), b"\r\n", &bytes, b"\r\n"].concat();

@@ -2,13 +2,15 @@
 //! all, must give the same projection byte for byte.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::BodyName;
-use mail::{Address, InternalDate, Keyword};
+use mail::{Address, Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid};
 use store::{Codec, Record, Table};
 use volume::{Generation, RecordAddress, SegmentIndex};
 
 use super::*;
+use crate::FlagChange;
 use crate::load::{Needs, wanted};
 use crate::opening::Outline;
 use crate::row::{self, Chunk};

@@ -131,7 +131,7 @@ struct Chunk {
     bodies: Vec<Option<Result<Bytes, MailboxFault>>>,
     /// UIDs whose \Seen was set on the way.
     seen: Vec<Uid>,
-    /// For `bodies`, until the client has taken them.
+    /// For all of it, until the client has taken it.
     charge: Option<Charge>,
 }
 
@@ -162,7 +162,20 @@ impl Scale {
         message_bytes_max: LEAST_BYTES / 2,
     };
 
-    /// What is held of a message while its chunk is sent.
+    /// What is held of a message while its chunk is sent: its row, its summary and its body, as far as they are `wanted`.
+    fn cost(self, wanted: &Wanted, message: &Message) -> usize {
+        let summary = match wanted.summaries {
+            true => message.body.summary.bytes as usize,
+            false => 0,
+        };
+        let body = match wanted.bodies {
+            Bodies::Always => self.held_bytes(message),
+            _ => 0,
+        };
+        size_of::<(u32, Message)>() + summary + body
+    }
+
+    /// What is held of its body.
     fn held_bytes(self, message: &Message) -> usize {
         match message.size_bytes as usize {
             bytes if bytes > self.message_bytes_max => 0,
@@ -249,19 +262,17 @@ impl Imap {
             messages: ahead.take(&self.owner, id, wanted, scale).await?,
             ..Chunk::default()
         };
+        let bytes = chunk.cost(scale, wanted);
+        chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
+        if chunk.charge.is_none() {
+            scale = Scale::LEAST;
+            ahead.put_back(std::mem::take(&mut chunk.messages));
+            chunk.messages = ahead.take(&self.owner, id, wanted, scale).await?;
+        }
         if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
             return Ok(chunk);
         }
         let bodies_at_once = wanted.bodies == Bodies::Always;
-        if bodies_at_once {
-            let bytes = chunk.held_bytes(scale);
-            chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
-            if chunk.charge.is_none() {
-                scale = Scale::LEAST;
-                ahead.put_back(std::mem::take(&mut chunk.messages));
-                chunk.messages = ahead.take(&self.owner, id, wanted, scale).await?;
-            }
-        }
         if wanted.sets_seen {
             let unseen =
                 |message: &&(u32, Message)| !message.1.flags.system.contains(SystemFlags::SEEN);
@@ -411,13 +422,17 @@ impl Imap {
         let (number, message) = &chunk.messages[index];
         let summary = chunk.summaries.get(index);
         let held = chunk.bodies.get(index).and_then(Option::as_ref);
-        if held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message) {
-            return Err(MailboxFault::Damaged.into());
-        }
+        // A leg that came back may have repaired it: all of it is read before anything is announced.
+        let doubted =
+            held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message);
         let newly_seen = chunk.is_newly_seen(message.uid);
         let begin = out.len();
-        let sources = if held.is_none() && wanted.needs_all(summary) {
+        let line_bytes_max = self.memory.sending.share_bytes_max();
+        let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
             let whole = self.whole(reading, message).await?;
+            if doubted && whole.0.is_ok() {
+                self.forget_damage(message);
+            }
             let line = Large {
                 number: *number,
                 message: message.clone(),
@@ -425,6 +440,7 @@ impl Imap {
                 newly_seen,
                 recent,
                 wanted: wanted.clone(),
+                line_bytes_max,
             };
             let put = move || line.put(whole);
             let (line, mut sources) = work(message.size_bytes as usize, put).await?;
@@ -441,10 +457,7 @@ impl Imap {
                 newly_seen,
                 recent,
             };
-            let mut line = FetchLine {
-                out,
-                sources: Vec::new(),
-            };
+            let mut line = FetchLine::new(out, line_bytes_max);
             line.put_message(*number, message, &read, wanted)?;
             line.sources
         };
@@ -496,9 +509,7 @@ impl Ahead {
             let Some((number, message)) = self.ready.pop_front() else {
                 break;
             };
-            if wanted.bodies == Bodies::Always {
-                bytes += scale.held_bytes(&message);
-            }
+            bytes += scale.cost(wanted, &message);
             taken.push((number, message));
         }
         Ok(taken)
@@ -531,6 +542,7 @@ struct Large {
     newly_seen: bool,
     recent: bool,
     wanted: Arc<Wanted>,
+    line_bytes_max: usize,
 }
 
 /// A line, and what is to be sent within it from the store.
@@ -547,10 +559,7 @@ impl Large {
             recent: self.recent,
         };
         let mut out = Vec::new();
-        let mut line = FetchLine {
-            out: &mut out,
-            sources: Vec::new(),
-        };
+        let mut line = FetchLine::new(&mut out, self.line_bytes_max);
         line.put_message(self.number, &self.message, &read, &self.wanted)?;
         let sources = line.sources;
         Ok((out, sources))
@@ -563,9 +572,10 @@ impl Chunk {
         self.seen.binary_search(&uid).is_ok()
     }
 
-    fn held_bytes(&self, scale: Scale) -> usize {
+    fn cost(&self, scale: Scale, wanted: &Wanted) -> usize {
         let messages = self.messages.iter();
-        messages.map(|(_, message)| scale.held_bytes(message)).sum()
+        let costs = messages.map(|(_, message)| scale.cost(wanted, message));
+        costs.sum()
     }
 
     /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says

@@ -25,6 +25,10 @@ pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
 pub const DIRECT_BYTES_MIN: usize = 16 * 1_024;
 /// A longer line of a FETCH (an envelope of thousands of addresses) is paid for from the account's share until it is sent.
 pub const LINE_BYTES_FREE: usize = 64 * 1_024;
+/// What may be looked at for one line (parts decoded, headers filtered): so much, and as often all of the message. A client that
+/// lists a hundred fields, or takes every part and its size, stays far below it.
+pub const LINE_WORK_BYTES_MIN: usize = 1_024 * 1_024;
+pub const LINE_WORK_TIMES: usize = 32;
 /// Larger messages are sent in pieces; smaller ones are read with their neighbours.
 pub const HELD_BYTES_MAX: usize = 128 * 1_024;
 /// What a connection holds of messages while it sends a large one: the piece that is being sent and the next (chunks of 508 KiB).
@@ -51,8 +55,13 @@ pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
 pub const SUMMARIES_PER_READ_MAX: usize = 512;
 /// A row of a mailbox's list, or a folder's name against one letter of a pattern, as work beside bytes of messages (`zone::work`).
 pub const ROW_WORK_BYTES: usize = 16;
-/// Messages of a flag-only FETCH between two looks at the output.
-pub const ROWS_PER_TURN_MAX: usize = 4_096;
+/// Rows of a mailbox's list that a connection asks for at once, some 160 bytes each. They are held until the client has taken
+/// what is about them.
+pub const ROWS_PER_TURN_MAX: usize = 512;
+/// Messages that one turn of a STORE changes: one commit.
+pub const STORED_TOGETHER_MAX: usize = 4_096;
+/// EXPUNGE lines between two looks at the output: 60 KiB of them.
+pub const EXPUNGES_TOGETHER_MAX: usize = 4_096;
 /// An APPEND waits this long for a share of the memory for messages that are received.
 pub const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Literals smaller than this are read without asking the shared memory.

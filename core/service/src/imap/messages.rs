@@ -11,11 +11,12 @@ use mail::{Flags, InternalDate, Summary, SystemFlags, Uid, UidValidity};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Recipient};
 use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
-use zone::work;
+use zone::{Connection, work};
 
 use super::fault::Failure;
+use super::limits::{OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
 use super::selected::Selected;
-use super::{Done, Imap};
+use super::{Done, End, Imap, flush};
 
 pub struct Store {
     pub uid: bool,
@@ -79,32 +80,51 @@ impl Imap {
         })
     }
 
+    /// In turns: a STORE to a whole mailbox holds neither its list nor the answer in memory. The outcome, or the end of the
+    /// connection.
     pub(super) async fn on_store(
         &self,
         selected: &mut Selected,
         wanted: Store,
         out: &mut Vec<u8>,
-    ) -> Result<Done, Failure> {
-        let targets = selected.targets(&wanted.set, wanted.uid)?;
-        let uids: Vec<Uid> = targets.iter().map(|&(_, uid)| Uid(uid)).collect();
-        let count = uids.len();
-        let (id, flags) = (selected.id, wanted.flags);
+        connection: &mut Connection,
+    ) -> Result<Result<Done, Failure>, End> {
+        let targets = match selected.targets(&wanted.set, wanted.uid) {
+            Ok(targets) => targets,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let id = selected.id;
         let change = match wanted.change {
             StoreChange::Replace => FlagChange::Replace,
             StoreChange::Add => FlagChange::Add,
             StoreChange::Remove => FlagChange::Remove,
         };
-        let flagged =
-            self.owner
+        let mut some_gone = false;
+        for turn in targets.chunks(STORED_TOGETHER_MAX) {
+            let uids: Vec<Uid> = turn.iter().map(|&(_, uid)| Uid(uid)).collect();
+            let flags = wanted.flags.clone();
+            let flagged = self
+                .owner
                 .ask(move |mailboxes| async move {
                     mailboxes.change_flags(id, &uids, change, &flags).await
                 })
-                .await??;
-        selected.put_stored(&flagged, change, wanted.silent, out);
-        Ok(Done::for_those_there(
+                .await;
+            let flagged = match flagged {
+                Ok(Ok(flagged)) => flagged,
+                Ok(Err(fault)) => return Ok(Err(fault.into())),
+                Err(busy) => return Ok(Err(busy.into())),
+            };
+            some_gone |= flagged.len() < turn.len();
+            selected.put_stored(&flagged, change, wanted.silent, out);
+            drop(flagged);
+            if out.len() > OUTPUT_BYTES_MAX {
+                flush(out, connection).await?;
+            }
+        }
+        Ok(Ok(Done::for_those_there(
             "stored",
-            flagged.len() < count && !wanted.uid,
-        ))
+            some_gone && !wanted.uid,
+        )))
     }
 
     /// Removes the \Deleted messages, of `uids` or all. The client is told by `Selected::tell`.

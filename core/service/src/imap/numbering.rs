@@ -77,34 +77,36 @@ impl Numbering {
         (uid - run.uid < run.count).then(|| run.number + (uid - run.uid))
     }
 
-    /// Takes a message out; answers the number it had. All behind it move up.
-    pub fn remove(&mut self, uid: u32) -> Option<u32> {
-        let after = self.runs.partition_point(|run| run.uid <= uid);
-        let index = after.checked_sub(1)?;
-        let Run {
-            uid: first,
-            number,
-            count,
-        } = self.runs[index];
-        let within = uid - first;
-        if within >= count {
-            return None;
+    /// Takes messages out, in one pass however many there are; `uids` ascend. Answers the number of each at the moment when those
+    /// before it are out, for those that had one.
+    pub fn remove_all(&mut self, uids: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        let mut uids = uids.into_iter().peekable();
+        let mut numbers = Vec::new();
+        for run in std::mem::take(&mut self.runs) {
+            let (mut first, mut left) = (run.uid, run.count);
+            while left > 0 {
+                while uids.next_if(|&uid| uid < first).is_some() {}
+                let within = uids.next_if(|&uid| uid - first < left);
+                let Some(within) = within.map(|uid| uid - first) else {
+                    self.push_run(first, left);
+                    break;
+                };
+                self.push_run(first, within);
+                numbers.push(self.count() + 1);
+                left -= within + 1;
+                // Past the greatest UID nothing is left.
+                first = first.saturating_add(within).saturating_add(1);
+            }
         }
-        for later in &mut self.runs[after..] {
-            later.number -= 1;
+        numbers
+    }
+
+    /// Behind all others, and not next to the last.
+    fn push_run(&mut self, uid: u32, count: u32) {
+        let number = self.count() + 1;
+        if count > 0 {
+            self.runs.push(Run { uid, number, count });
         }
-        let before = Run {
-            count: within,
-            ..self.runs[index]
-        };
-        let behind = Run {
-            uid: uid + 1,
-            number: number + within,
-            count: count - within - 1,
-        };
-        let kept = [before, behind].into_iter().filter(|run| run.count > 0);
-        self.runs.splice(index..after, kept);
-        Some(number + within)
     }
 
     /// (number, UID) of the messages whose UIDs lie in `ranges` (ascending, as `SequenceSet::ranges` gives them).
@@ -184,8 +186,8 @@ mod tests {
             turn = turn.wrapping_mul(1_103_515_245).wrapping_add(12_345);
             let index = (turn >> 8) as usize % model.len();
             let uid = model.remove(index);
-            assert_eq!(numbering.remove(uid), Some(index as u32 + 1));
-            assert_eq!(numbering.remove(uid), None);
+            assert_eq!(numbering.remove_all([uid]), [index as u32 + 1]);
+            assert_eq!(numbering.remove_all([uid]), []);
             assert!(numbering.uids().eq(model.iter().copied()));
             assert_eq!(numbering.count() as usize, model.len());
             for (index, &uid) in model.iter().enumerate() {
@@ -199,12 +201,34 @@ mod tests {
                 numbering.push(uid);
                 if model.len() > 150 {
                     model.pop();
-                    numbering.remove(uid);
+                    numbering.remove_all([uid]);
                 }
             }
             if model.len() < 5 && turn.is_multiple_of(5) {
                 break;
             }
+        }
+    }
+
+    #[test]
+    fn many_that_go_at_once_go_as_one_after_the_other() {
+        let all = [1, 2, 3, 7, 8, 10, u32::MAX - 1, u32::MAX];
+        // Every choice of them, with some that are not there.
+        for chosen in 0u32..1 << all.len() {
+            let gone = (0..all.len()).filter(|index| chosen >> index & 1 == 1);
+            let mut gone: Vec<u32> = gone.map(|index| all[index]).collect();
+            let mut model: Vec<u32> = all.to_vec();
+            let numbers = gone.iter().map(|uid| {
+                let index = model.iter().position(|other| other == uid).expect("there");
+                model.remove(index);
+                index as u32 + 1
+            });
+            let numbers: Vec<u32> = numbers.collect();
+            gone.extend([5, 9]);
+            gone.sort_unstable();
+            let mut numbering = Numbering::of(all);
+            assert_eq!(numbering.remove_all(gone), numbers, "{chosen:b}");
+            assert_eq!(numbering, Numbering::of(model), "{chosen:b}");
         }
     }
 

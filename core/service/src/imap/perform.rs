@@ -33,7 +33,7 @@ impl Imap {
         }
         let listens = body == Body::Noop;
         let answer = self.answer(client, connection, &tag, body, bytes).await?;
-        let told = self.tell(client, expunges).await;
+        let told = self.tell(client, connection, expunges).await?;
         if let (true, Some(selected)) = (listens, &mut client.selected) {
             selected.was_listening();
         }
@@ -122,7 +122,7 @@ impl Imap {
                     silent,
                     flags,
                 };
-                self.on_store(selected, wanted, out).await
+                self.on_store(selected, wanted, out, connection).await?
             }
             Body::Copy { uid, set, mailbox } => {
                 let selected = client.selected.as_ref().expect("the session knows");
@@ -138,8 +138,8 @@ impl Imap {
                 let rev2 = client.session.is_rev2();
                 let saves = request.results.is_some_and(|results| results.save);
                 let done = self
-                    .on_search(account, selected, &request, rev2, tag, out)
-                    .await;
+                    .on_search(account, selected, &request, rev2, tag, (out, connection))
+                    .await?;
                 // RFC 9051 §6.4.4.1: NO empties `$`.
                 if let (true, Err(Failure::No(..) | Failure::Busy | Failure::Mailbox(_))) =
                     (saves, &done)

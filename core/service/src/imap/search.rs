@@ -1,18 +1,17 @@
 //! SEARCH: rows first, summaries of those that rows cannot decide, bodies of those that summaries cannot. Each look goes beside the
 //! core when it is long (`zone::work`): other sessions are served meanwhile.
 
-use std::fmt::Write as _;
+mod results;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use imap::command::{SearchRequest, SearchResults};
-use imap::respond::put;
 use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
-use imap::sequence;
 use mail::Summary;
 use mailbox::{AccountId, MailboxFault, Message};
 use store::BodyRef;
-use zone::work;
+use zone::{Connection, work};
 
 use crate::holder;
 
@@ -24,7 +23,8 @@ use super::limits::{
 use super::numbering::Numbering;
 use super::recent::Recent;
 use super::selected::Selected;
-use super::{Done, Imap};
+use super::{Done, End, Imap, flush};
+use results::Results;
 
 /// What the search of one mailbox works with. Clones share it, also with threads beside the core.
 #[derive(Clone)]
@@ -51,8 +51,27 @@ impl Imap {
         request: &SearchRequest,
         rev2: bool,
         tag: &str,
-        out: &mut Vec<u8>,
-    ) -> Result<Done, Failure> {
+        (out, connection): (&mut Vec<u8>, &mut Connection),
+    ) -> Result<Result<Done, Failure>, End> {
+        let found = match self.search(account, selected, request).await {
+            Ok(found) => found,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if let Some(mut results) = Results::new(tag, &found, request, rev2) {
+            while results.put_some(out) {
+                flush(out, connection).await?;
+            }
+        }
+        Ok(Ok(Done::plain("searched")))
+    }
+
+    /// Numbers or UIDs, ascending, as `request` wants them.
+    async fn search(
+        &self,
+        account: AccountId,
+        selected: &mut Selected,
+        request: &SearchRequest,
+    ) -> Result<Vec<u32>, Failure> {
         let id = selected.id;
         let view = self
             .owner
@@ -82,9 +101,7 @@ impl Imap {
             true => search.messages[index].uid.0,
             false => number,
         };
-        let found: Vec<u32> = found.iter().map(named).collect();
-        put_results(out, tag, &found, request, rev2);
-        Ok(Done::plain("searched"))
+        Ok(found.iter().map(named).collect())
     }
 
     /// Those of `open` that match, having read what it takes.
@@ -127,6 +144,7 @@ impl Imap {
             .owner
             .ask(move |mailboxes| async move { mailboxes.bodies(&refs).await })
             .await?;
+        let bytes = search.cost(bytes);
         let (search, open) = (search.clone(), open.to_vec());
         let look = move || {
             // Given back when the bodies are, also when nobody waits any more.
@@ -148,6 +166,11 @@ impl Search {
         )
     }
 
+    /// Of a look at `bytes`: each key may look at all of them.
+    fn cost(&self, bytes: usize) -> usize {
+        bytes.saturating_mul(self.key.count())
+    }
+
     /// What is known of a message before anything is read.
     fn row(&self, number: u32, index: usize) -> Row<'_> {
         let message = &self.messages[index];
@@ -167,7 +190,7 @@ impl Search {
     /// What the list of messages alone can tell.
     async fn by_rows(&self) -> Sorted {
         let search = self.clone();
-        let bytes = self.messages.len() * ROW_WORK_BYTES;
+        let bytes = self.cost(self.messages.len() * ROW_WORK_BYTES);
         let look = move || {
             let matcher = search.matcher();
             let (mut found, mut open) = (Vec::new(), Vec::new());
@@ -194,7 +217,7 @@ impl Search {
         summaries: Vec<Result<Bytes, MailboxFault>>,
     ) -> Result<Sorted, Failure> {
         let search = self.clone();
-        let bytes = summaries.iter().flatten().map(Bytes::len).sum();
+        let bytes = self.cost(summaries.iter().flatten().map(Bytes::len).sum());
         let look = move || {
             let matcher = search.matcher();
             let (mut found, mut open_still) = (Vec::new(), Vec::new());
@@ -298,52 +321,6 @@ fn saved(
     (ranges.len() <= SAVED_RANGES_MAX).then_some(ranges)
 }
 
-/// `found` ascends.
-fn put_results(out: &mut Vec<u8>, tag: &str, found: &[u32], request: &SearchRequest, rev2: bool) {
-    let results = match request.results {
-        Some(results) if results.is_silent() => return,
-        Some(results) => results,
-        // RFC 9051 §6.4.4: with rev2 enabled, SEARCH without RETURN is as RETURN (ALL).
-        None if rev2 => SearchResults {
-            all: true,
-            ..SearchResults::default()
-        },
-        None => {
-            put(out, "* SEARCH");
-            let mut line = String::with_capacity(found.len() * 6);
-            for number in found {
-                let _ = write!(line, " {number}");
-            }
-            put(out, &line);
-            return put(out, "\r\n");
-        }
-    };
-    put(out, "* ESEARCH (TAG ");
-    imap::respond::put_string(out, tag.as_bytes());
-    put(out, ")");
-    if request.uid {
-        put(out, " UID");
-    }
-    if let (Some(first), Some(last)) = (found.first(), found.last()) {
-        if results.min {
-            put(out, &format!(" MIN {first}"));
-        }
-        if results.max {
-            put(out, &format!(" MAX {last}"));
-        }
-        if results.all {
-            put(
-                out,
-                &format!(" ALL {}", sequence::compact(found.iter().copied())),
-            );
-        }
-    }
-    if results.count {
-        put(out, &format!(" COUNT {}", found.len()));
-    }
-    put(out, "\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use imap::{Body, Names, parse};
@@ -404,6 +381,19 @@ mod tests {
     }
 
     #[test]
+    fn many_keys_are_more_work_than_one() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let messages: Vec<Message> = (1..=100).map(|uid| message(uid, b"")).collect();
+        let before = zone::workers::away();
+        let keys = SearchKey::And(vec![SearchKey::All; 1_000]);
+        let (found, _) = runtime.block_on(search(keys, messages).by_rows());
+        assert_eq!(found.len(), 100);
+        assert!(zone::workers::away() > before);
+    }
+
+    #[test]
     fn bodies_are_looked_into_wherever_that_is_done() {
         let raw: [&[u8]; 2] = [
             b"Subject: a\r\n\r\nneedle\r\n",
@@ -422,41 +412,6 @@ mod tests {
         assert_eq!(search.in_bodies(&open, bodies), Ok(vec![(1, 0)]));
         let damaged = vec![Err(MailboxFault::Damaged), Ok(Bytes::from_static(raw[0]))];
         assert_eq!(search.in_bodies(&open, damaged), Ok(vec![(2, 1)]));
-    }
-
-    fn results(line: &str, found: &[u32], rev2: bool) -> String {
-        let command = parse::command(format!("t {line}\r\n").as_bytes(), Names::Utf8).unwrap();
-        let Body::Search(request) = command.body else {
-            panic!()
-        };
-        let mut out = Vec::new();
-        put_results(&mut out, "t", found, &request, rev2);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn results_take_the_form_that_was_asked_for() {
-        assert_eq!(
-            results("SEARCH ALL", &[1, 2, 5], false),
-            "* SEARCH 1 2 5\r\n"
-        );
-        assert_eq!(results("SEARCH ALL", &[], false), "* SEARCH\r\n");
-        assert_eq!(
-            results("UID SEARCH ALL", &[1, 2, 5], true),
-            "* ESEARCH (TAG \"t\") UID ALL 1:2,5\r\n"
-        );
-        assert_eq!(
-            results("SEARCH RETURN (MIN MAX COUNT) ALL", &[3, 9], false),
-            "* ESEARCH (TAG \"t\") MIN 3 MAX 9 COUNT 2\r\n"
-        );
-        assert_eq!(
-            results("SEARCH RETURN (COUNT MIN) ALL", &[], false),
-            "* ESEARCH (TAG \"t\") COUNT 0\r\n"
-        );
-        assert_eq!(
-            results("SEARCH RETURN () ALL", &[], false),
-            "* ESEARCH (TAG \"t\")\r\n"
-        );
     }
 
     #[test]
@@ -483,14 +438,5 @@ mod tests {
         let scattered: Vec<u32> = (0..=SAVED_RANGES_MAX as u32).map(|n| 2 * n + 1).collect();
         assert_eq!(saved_of("SAVE", &scattered), None);
         assert!(saved_of("SAVE", &scattered[1..]).is_some());
-    }
-
-    #[test]
-    fn saving_alone_is_silent() {
-        assert_eq!(results("SEARCH RETURN (SAVE) ALL", &[1, 2], true), "");
-        assert_eq!(
-            results("SEARCH RETURN (SAVE COUNT) ALL", &[1, 2], true),
-            "* ESEARCH (TAG \"t\") COUNT 2\r\n"
-        );
     }
 }

@@ -3,6 +3,8 @@
 //! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
 //! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
 
+use std::collections::VecDeque;
+
 use imap::respond::{put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::Uid;
@@ -13,6 +15,7 @@ use crate::owner::Owner;
 use super::fault::Failure;
 use super::keywords::Keywords;
 use super::known::Known;
+use super::limits::{EXPUNGES_TOGETHER_MAX, OUTPUT_BYTES_MAX, ROWS_PER_TURN_MAX};
 use super::numbering::Numbering;
 use super::recent::Recent;
 use super::watch::{Begun, Watching};
@@ -34,8 +37,10 @@ pub struct Selected {
     /// no answer (RFC 9051 §6.4.4.1).
     pub saved: Vec<(u32, u32)>,
     watching: Watching,
-    /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH).
-    expunged: Vec<Uid>,
+    /// Changed, and not told yet, though `known` has caught up with it.
+    changed: Changed,
+    /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH). Ascending.
+    expunged: VecDeque<u32>,
     /// Messages came or went, and it was told beside the answer to something else: see `put_size_again`.
     told_beside: bool,
 }
@@ -43,6 +48,22 @@ pub struct Selected {
 /// The mailbox was deleted under the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
+
+/// Messages of which FETCH is to be sent.
+#[derive(Default)]
+struct Changed {
+    ready: VecDeque<Message>,
+    /// UIDs of more: they are looked at some at a time.
+    later: std::vec::IntoIter<Uid>,
+}
+
+/// How far a look at the changes came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    All,
+    /// What is in `out` is to be sent before there is more.
+    Part,
+}
 
 /// May EXPUNGE be sent now?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +96,8 @@ impl Selected {
             known: Known::new(opening.status.highest_modseq),
             keywords: Keywords::new(opening.keywords.clone(), read_only),
             saved: Vec::new(),
-            expunged: Vec::new(),
+            changed: Changed::default(),
+            expunged: VecDeque::new(),
             recent,
             read_only,
             inbox_of,
@@ -137,43 +159,61 @@ impl Selected {
         }
     }
 
-    /// Tells what happened since the last time. Costs nothing when nothing did.
+    /// Tells what happened since the last time, until `out` is full (`Told::Part`): it is called again then. Costs nothing when
+    /// nothing happened.
     pub async fn tell(
         &mut self,
         owner: &Owner,
         expunges: Expunges,
         out: &mut Vec<u8>,
-    ) -> Result<(), Gone> {
-        if self.watching.take() {
-            let (id, modseq) = (self.id, self.known.up_to());
-            let claims = !self.read_only;
-            let changes = owner
-                .ask(move |mailboxes| async move {
-                    let changes = mailboxes.changes(id, modseq).await?;
-                    let complete = !changes.gone && !changes.too_old;
-                    let recent = complete
-                        .then(|| mailboxes.recent(id, changes.uid_next, claims))
-                        .flatten();
-                    Ok::<_, MailboxFault>((changes, recent))
-                })
-                .await;
-            match changes {
-                Ok(Ok((changes, _))) if changes.gone => {
-                    self.follow_inbox(owner, expunges, out).await?;
-                }
-                Ok(Ok((changes, _))) if changes.too_old => self.tell_from_view(owner, out).await?,
-                Ok(Ok((changes, recent))) => {
-                    self.recent.add(recent);
-                    self.tell_changes(changes, out);
-                }
-                // The next time will do.
-                Ok(Err(_)) | Err(_) => self.watching.put_back(),
+    ) -> Result<Told, Gone> {
+        if self.changed.is_empty()
+            && self.watching.take()
+            && self.look(owner, expunges, out).await? == Told::Part
+        {
+            return Ok(Told::Part);
+        }
+        if self.tell_flags(owner, out).await == Told::Part {
+            return Ok(Told::Part);
+        }
+        match expunges {
+            Expunges::Now => Ok(self.tell_expunged(out)),
+            Expunges::Later => Ok(Told::All),
+        }
+    }
+
+    /// Learns what happened. `Told::Part`: something else is to be told before more can be learnt.
+    async fn look(
+        &mut self,
+        owner: &Owner,
+        expunges: Expunges,
+        out: &mut Vec<u8>,
+    ) -> Result<Told, Gone> {
+        let (id, modseq) = (self.id, self.known.up_to());
+        let claims = !self.read_only;
+        let changes = owner
+            .ask(move |mailboxes| async move {
+                let changes = mailboxes.changes(id, modseq).await?;
+                let complete = !changes.gone && !changes.too_old;
+                let recent = complete
+                    .then(|| mailboxes.recent(id, changes.uid_next, claims))
+                    .flatten();
+                Ok::<_, MailboxFault>((changes, recent))
+            })
+            .await;
+        match changes {
+            Ok(Ok((changes, _))) if changes.gone => {
+                return self.follow_inbox(owner, expunges, out).await;
             }
+            Ok(Ok((changes, _))) if changes.too_old => self.look_at_view(owner, out).await,
+            Ok(Ok((changes, recent))) => {
+                self.recent.add(recent);
+                self.note_changes(changes, out);
+            }
+            // The next time will do.
+            Ok(Err(_)) | Err(_) => self.watching.put_back(),
         }
-        if expunges == Expunges::Now {
-            self.tell_expunged(out);
-        }
-        Ok(())
+        Ok(Told::All)
     }
 
     /// RFC 9051 §6.3.6: RENAME of INBOX moves its messages away and leaves it empty. The mailbox that was open has the new name
@@ -183,48 +223,60 @@ impl Selected {
         owner: &Owner,
         expunges: Expunges,
         out: &mut Vec<u8>,
-    ) -> Result<(), Gone> {
+    ) -> Result<Told, Gone> {
         let account = self.inbox_of.ok_or(Gone)?;
         if expunges == Expunges::Later {
             self.watching.put_back();
-            return Ok(());
+            return Ok(Told::All);
+        }
+        if self.numbering.count() > 0 {
+            self.watching.put_back();
+            self.expunged = self.numbering.uids().collect();
+            self.tell_expunged(out);
+            return Ok(Told::Part);
         }
         match Watching::begin(owner, account, "INBOX", !self.read_only).await {
             Ok(Ok(begun)) if begun.id != self.id => {
-                for number in (1..=self.numbering.count()).rev() {
-                    put_expunge(out, number);
-                }
                 let (inbox, opening) =
                     Selected::new(begun, self.inbox_of, self.read_only, self.rev2);
                 *self = inbox;
                 // UIDVALIDITY is another one, and is among these lines.
                 self.put_opening(&opening, out);
                 self.told_beside = true;
-                Ok(())
+                Ok(Told::All)
             }
             // INBOX goes with its account only.
             Ok(Ok(_) | Err(MailboxFault::NoMailbox | MailboxFault::NoAccount)) => Err(Gone),
             Ok(Err(_)) | Err(_) => {
                 self.watching.put_back();
-                Ok(())
+                Ok(Told::All)
             }
         }
     }
 
-    fn tell_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
+    fn note_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
         let highest = self.numbering.highest_uid();
         let first_new = changes
             .changed
             .partition_point(|message| message.uid.0 <= highest);
-        let (known, new) = changes.changed.split_at(first_new);
-        self.tell_new(new, out);
-        self.tell_flags(known, out);
-        self.expunged.extend(changes.expunged);
+        let mut known = changes.changed;
+        self.tell_new(&known.split_off(first_new), out);
+        known.retain(|message| !self.known.knows(message));
+        self.changed.ready = known.into();
+        self.note_expunged(changes.expunged.iter().map(|uid| uid.0));
         self.known.caught_up(changes.highest_modseq);
     }
 
+    fn note_expunged(&mut self, uids: impl Iterator<Item = u32>) {
+        let mut all: Vec<u32> = std::mem::take(&mut self.expunged).into();
+        all.extend(uids);
+        all.sort_unstable();
+        all.dedup();
+        self.expunged = all.into();
+    }
+
     /// The long way: the mailbox does not remember what happened since.
-    async fn tell_from_view(&mut self, owner: &Owner, out: &mut Vec<u8>) -> Result<(), Gone> {
+    async fn look_at_view(&mut self, owner: &Owner, out: &mut Vec<u8>) {
         let (id, claims) = (self.id, !self.read_only);
         let view = owner
             .ask(move |mailboxes| async move {
@@ -234,37 +286,26 @@ impl Selected {
             })
             .await;
         let Ok(Ok((view, recent))) = view else {
-            self.watching.put_back();
-            return Ok(());
+            return self.watching.put_back();
         };
         self.recent.add(recent);
-        let before = self.known.up_to();
-        let changed: Vec<Message> = view
+        let highest = self.numbering.highest_uid();
+        let first_new = view
             .messages
-            .iter()
-            .filter(|message| message.modseq > before)
-            .cloned()
-            .collect();
-        let mut present = view.messages.iter().map(|message| message.uid.0).peekable();
-        let mut expunged = Vec::new();
-        for uid in self.numbering.uids() {
+            .partition_point(|message| message.uid.0 <= highest);
+        let (known, new) = view.messages.split_at(first_new);
+        let changed = known.iter().filter(|message| !self.known.knows(message));
+        let changed: Vec<Uid> = changed.map(|message| message.uid).collect();
+        self.changed.later = changed.into_iter();
+        let mut present = known.iter().map(|message| message.uid.0).peekable();
+        let gone = self.numbering.uids().filter(|&uid| {
             while present.next_if(|&other| other < uid).is_some() {}
-            if present.next_if_eq(&uid).is_none() && !self.expunged.contains(&Uid(uid)) {
-                expunged.push(Uid(uid));
-            }
-        }
-        self.tell_changes(
-            Changes {
-                highest_modseq: view.status.highest_modseq,
-                uid_next: view.status.uid_next,
-                changed,
-                expunged,
-                too_old: false,
-                gone: false,
-            },
-            out,
-        );
-        Ok(())
+            present.next_if_eq(&uid).is_none()
+        });
+        let gone: Vec<u32> = gone.collect();
+        self.note_expunged(gone.into_iter());
+        self.tell_new(new, out);
+        self.known.caught_up(view.status.highest_modseq);
     }
 
     fn tell_new(&mut self, new: &[Message], out: &mut Vec<u8>) {
@@ -293,15 +334,24 @@ impl Selected {
         put(out, " EXISTS\r\n");
     }
 
-    fn tell_flags(&mut self, changed: &[Message], out: &mut Vec<u8>) {
-        let unknown = |message: &&Message| !self.known.knows(message);
-        let changed: Vec<&Message> = changed.iter().filter(unknown).collect();
-        for batch in Keywords::batch(&changed) {
-            self.keywords.announce(batch.iter().copied(), out);
-            for message in batch {
+    async fn tell_flags(&mut self, owner: &Owner, out: &mut Vec<u8>) -> Told {
+        while !self.changed.is_empty() {
+            if out.len() > OUTPUT_BYTES_MAX {
+                return Told::Part;
+            }
+            if !self.changed.read(owner, self.id).await {
+                self.watching.put_back();
+                break;
+            }
+            let batch = Keywords::batch(self.changed.ready.make_contiguous()).next();
+            let count = batch.map_or(0, <[Message]>::len);
+            let batch: Vec<Message> = self.changed.ready.drain(..count).collect();
+            self.keywords.announce(&batch, out);
+            for message in &batch {
                 self.put_flags_of(message, out);
             }
         }
+        Told::All
     }
 
     /// `* 3 FETCH (UID 7 FLAGS (\Seen))`, unless the message has no number any more.
@@ -332,14 +382,19 @@ impl Selected {
         }
     }
 
-    fn tell_expunged(&mut self, out: &mut Vec<u8>) {
-        for uid in std::mem::take(&mut self.expunged) {
+    fn tell_expunged(&mut self, out: &mut Vec<u8>) -> Told {
+        while !self.expunged.is_empty() {
+            if out.len() > OUTPUT_BYTES_MAX {
+                return Told::Part;
+            }
+            let count = self.expunged.len().min(EXPUNGES_TOGETHER_MAX);
             // One that came and went between two looks never had a number.
-            if let Some(number) = self.numbering.remove(uid.0) {
+            for number in self.numbering.remove_all(self.expunged.drain(..count)) {
                 self.told_beside = true;
                 put_expunge(out, number);
             }
         }
+        Told::All
     }
 
     /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
@@ -366,6 +421,36 @@ impl Selected {
     }
 }
 
+impl Changed {
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.later.len() == 0
+    }
+
+    /// Looks at the next ones unless some are ready. `false`: they cannot be looked at now.
+    async fn read(&mut self, owner: &Owner, id: MailboxId) -> bool {
+        if !self.ready.is_empty() {
+            return true;
+        }
+        let rest = self.later.as_slice();
+        let uids = rest[..rest.len().min(ROWS_PER_TURN_MAX)].to_vec();
+        let count = uids.len();
+        let asked = owner.ask(move |mailboxes| async move { mailboxes.messages(id, &uids).await });
+        match asked.await {
+            Ok(Ok(messages)) => {
+                self.ready = messages.into();
+                self.later.by_ref().take(count).for_each(drop);
+                true
+            }
+            // It went meanwhile: whoever looks next learns that.
+            Ok(Err(MailboxFault::NoMailbox)) => {
+                *self = Changed::default();
+                true
+            }
+            Ok(Err(_)) | Err(_) => false,
+        }
+    }
+}
+
 fn put_expunge(out: &mut Vec<u8>, number: u32) {
     put(out, "* ");
     put_number(out, number);
@@ -380,4 +465,90 @@ fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: boo
     put(out, " FLAGS ");
     put_flags_of_session(out, &message.flags, recent);
     put(out, ")\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::message;
+    use super::*;
+
+    fn selected(count: u32) -> Selected {
+        Selected {
+            id: MailboxId(1),
+            numbering: Numbering::of(1..=count),
+            known: Known::new(mail::ModSeq(1)),
+            keywords: Keywords::new(Vec::new(), false),
+            recent: Recent::default(),
+            read_only: false,
+            inbox_of: None,
+            rev2: false,
+            saved: Vec::new(),
+            watching: Watching::nothing(),
+            changed: Changed::default(),
+            expunged: VecDeque::new(),
+            told_beside: false,
+        }
+    }
+
+    /// What is told, and how much of it was in memory at once.
+    fn told(selected: &mut Selected, expunges: Expunges) -> (String, usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let (owner, _end) = crate::owner::owner();
+        let (mut all, mut most) = (Vec::new(), 0);
+        runtime.unwrap().block_on(async {
+            loop {
+                // until all is told
+                let mut out = Vec::new();
+                let told = selected.tell(&owner, expunges, &mut out).await;
+                most = most.max(out.len());
+                all.append(&mut out);
+                if told.expect("it is not gone") == Told::All {
+                    break;
+                }
+            }
+        });
+        (String::from_utf8(all).unwrap(), most)
+    }
+
+    #[test]
+    fn a_mailbox_that_is_emptied_is_told_in_pieces() {
+        let mut selected = selected(100_000);
+        selected.note_expunged((1..=100_000).filter(|uid| uid % 2 == 0));
+        selected.note_expunged(1..=100_000);
+        assert_eq!(told(&mut selected, Expunges::Later), (String::new(), 0));
+        let (lines, most) = told(&mut selected, Expunges::Now);
+        assert!(most <= 2 * OUTPUT_BYTES_MAX, "{most}");
+        assert_eq!(lines.lines().count(), 100_000);
+        assert!(lines.lines().all(|line| line == "* 1 EXPUNGE"));
+        assert_eq!(selected.numbering, Numbering::default());
+    }
+
+    #[test]
+    fn flags_of_many_messages_are_told_in_pieces() {
+        let mut selected = selected(20_000);
+        selected.changed.ready = (1..=20_000).map(|uid| message(uid, 1)).collect();
+        let (lines, most) = told(&mut selected, Expunges::Later);
+        assert!(most <= 2 * OUTPUT_BYTES_MAX, "{most}");
+        assert_eq!(lines.lines().count(), 20_000);
+        assert!(
+            lines.ends_with("* 20000 FETCH (UID 20000 FLAGS ())\r\n"),
+            "{:?}",
+            lines.lines().last()
+        );
+    }
+
+    /// The owner does not answer: what is left is told another time.
+    #[test]
+    fn what_cannot_be_looked_at_now_is_kept() {
+        let mut selected = selected(9);
+        selected.changed.later = vec![Uid(3), Uid(4)].into_iter();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let (owner, end) = crate::owner::owner();
+        drop(end);
+        let mut out = Vec::new();
+        let asked = selected.tell(&owner, Expunges::Later, &mut out);
+        assert_eq!(runtime.unwrap().block_on(asked), Ok(Told::All));
+        assert_eq!(selected.changed.later.len(), 2);
+        assert!(selected.watching.take());
+    }
 }

@@ -3,7 +3,7 @@
 //! The owner's `Watch` cannot leave its thread, so it stays there, in a table of that thread; the session holds a ticket
 //! for it. The bell that the owner rings is a flag and a `Notify`, both fit to be touched from any thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mail::Uid;
 use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::owner::{Busy, Owner};
 
@@ -32,6 +33,8 @@ pub struct Watching {
     signal: Arc<Signal>,
     ticket: u64,
     owner: Owner,
+    /// A change that could not be looked at is not looked at again before.
+    again_at: Cell<Option<Instant>>,
 }
 
 /// A mailbox that was opened.
@@ -60,6 +63,7 @@ impl Watching {
             signal: signal.clone(),
             ticket,
             owner: owner.clone(),
+            again_at: Cell::default(),
         };
         let name = name.to_owned();
         let opening = owner.ask(move |mailboxes| async move {
@@ -80,8 +84,23 @@ impl Watching {
         }))
     }
 
-    /// Resolves when the mailbox changed since the last `take`; at once when it did before.
+    /// On nothing, with an owner that answers nobody.
+    #[cfg(test)]
+    pub fn nothing() -> Watching {
+        Watching {
+            signal: Arc::default(),
+            ticket: 0,
+            owner: crate::owner::owner().0,
+            again_at: Cell::default(),
+        }
+    }
+
+    /// Resolves when the mailbox changed since the last `take`; at once when it did before, and a moment later when it was put back:
+    /// whoever waits in a loop must not take the core from the others while storage is busy or gone.
     pub async fn rung(&self) {
+        if let Some(again_at) = self.again_at.take() {
+            tokio::time::sleep_until(again_at).await;
+        }
         while !self.signal.rung.load(Ordering::Acquire) {
             self.signal.notify.notified().await;
         }
@@ -94,6 +113,7 @@ impl Watching {
 
     /// The change could not be looked at: look again next time.
     pub fn put_back(&self) {
+        self.again_at.set(Some(Instant::now() + ASK_AGAIN_AFTER));
         self.signal.rung.store(true, Ordering::Release);
     }
 }
@@ -126,6 +146,33 @@ impl Drop for Watching {
                 ticket,
                 "a watch could not be ended: the owner is busy or gone"
             );
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_put_back_is_not_there_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let watching = Watching::nothing();
+        runtime.block_on(async {
+            watching.signal.ring();
+            watching.rung().await;
+            assert!(watching.take());
+            watching.put_back();
+            let at_once = tokio::time::timeout(Duration::ZERO, watching.rung());
+            assert!(at_once.await.is_err());
+            watching.put_back();
+            watching.rung().await;
+            assert!(watching.take() && !watching.take());
         });
     }
 }

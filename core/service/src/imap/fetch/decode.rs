@@ -38,17 +38,16 @@ impl Encoding {
         }
     }
 
-    /// How much of `bytes` can be decoded without what follows.
+    /// How much of `bytes` (of base64: without blanks) can be decoded without what follows.
     fn whole_units(self, bytes: &[u8]) -> usize {
         match self {
             Encoding::Base64 => {
                 let (mut letters, mut end) = (0, 0);
                 for (at, &byte) in bytes.iter().enumerate() {
-                    match byte {
-                        b'=' => letters = 0,
-                        b' ' | b'\t' | b'\r' | b'\n' => continue,
-                        _ => letters = (letters + 1) % 4,
-                    }
+                    letters = match byte {
+                        b'=' => 0,
+                        _ => (letters + 1) % 4,
+                    };
                     if letters == 0 {
                         end = at + 1;
                     }
@@ -58,6 +57,11 @@ impl Encoding {
             Encoding::QuotedPrintable => memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1),
         }
     }
+}
+
+/// What the decoder of whole parts passes over.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
 /// CRLF is its only CR, and a line without one is the last.
@@ -77,10 +81,18 @@ impl Decoder {
 
     /// What `bytes` add to the decoded part. `None`: the part is not what `streaming` was asked about.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        self.rest.extend_from_slice(bytes);
+        match self.encoding {
+            // Blanks say nothing (RFC 2045 §6.8). Kept, millions of them behind one letter would be one unit.
+            Encoding::Base64 => {
+                let letters = bytes.iter().filter(|byte| !is_blank(**byte));
+                self.rest.extend(letters);
+            }
+            Encoding::QuotedPrintable => self.rest.extend_from_slice(bytes),
+        }
         let end = self.encoding.whole_units(&self.rest);
         let decoded = self.decode(end)?;
-        self.rest.drain(..end);
+        // A vector of its own: the room of the whole piece is let go of.
+        self.rest = self.rest[end..].to_vec();
         Some(decoded)
     }
 
@@ -146,6 +158,24 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// A hostile part, or one of a broken program.
+    #[test]
+    fn what_is_kept_between_pieces_does_not_grow() {
+        let blank: Vec<u8> = b"\r\n \t".repeat(4_096);
+        let line = [b'x'; DECODED_LINE_BYTES_MAX];
+        let mut base64 = Decoder::new(Encoding::Base64);
+        let mut printable = Decoder::new(Encoding::QuotedPrintable);
+        assert_eq!(base64.feed(b"a"), Some(Vec::new()));
+        for _ in 0..100 {
+            assert_eq!(base64.feed(&blank), Some(Vec::new()));
+            assert!(printable.feed(&line[2..]).is_some());
+            assert!(printable.feed(b"\r\n").is_some());
+            assert!(base64.rest.capacity() <= 8, "{}", base64.rest.capacity());
+            assert!(printable.rest.capacity() <= DECODED_LINE_BYTES_MAX);
+        }
+        assert_eq!(base64.feed(b"Gk="), Some(b"hi".to_vec()));
     }
 
     #[test]

@@ -38,7 +38,17 @@ pub(super) struct FetchLine<'o> {
     pub out: &'o mut Vec<u8>,
     /// What is to be sent when `out` was sent up to there.
     pub sources: Vec<(usize, Source)>,
+    /// Where the line begins in `out`, and how long it may get there.
+    begin: usize,
+    bytes_max: usize,
+    /// Bytes that may still be looked at for it: a client may ask for one thing under a hundred names.
+    work_left: usize,
 }
+
+const TOO_LONG: Failure = Failure::No(
+    "LIMIT",
+    "that is too much of one message in one line, ask for less at once",
+);
 
 /// A message's bytes, as far as they are at hand.
 #[derive(Clone, Copy)]
@@ -49,6 +59,31 @@ struct Raw<'c> {
 }
 
 impl FetchLine<'_> {
+    /// A line behind what `out` holds, itself of `bytes_max` at most; longer ones are refused.
+    pub fn new(out: &mut Vec<u8>, bytes_max: usize) -> FetchLine<'_> {
+        FetchLine {
+            begin: out.len(),
+            out,
+            sources: Vec::new(),
+            bytes_max,
+            work_left: 0,
+        }
+    }
+
+    /// Whether `bytes` more fit.
+    fn room_for(&self, bytes: usize) -> Result<(), Failure> {
+        let sum = (self.out.len() - self.begin).checked_add(bytes);
+        match sum.is_some_and(|sum| sum <= self.bytes_max) {
+            true => Ok(()),
+            false => Err(TOO_LONG),
+        }
+    }
+
+    fn work(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.work_left = self.work_left.checked_sub(bytes).ok_or(TOO_LONG)?;
+        Ok(())
+    }
+
     pub fn put_message(
         &mut self,
         number: u32,
@@ -79,6 +114,7 @@ impl FetchLine<'_> {
             size_bytes: message.body.raw_bytes as usize,
             stays: read.stays,
         };
+        self.work_left = LINE_WORK_BYTES_MIN + LINE_WORK_TIMES * raw.size_bytes;
         put(self.out, "* ");
         put_number(self.out, number);
         put(self.out, " FETCH (");
@@ -87,6 +123,7 @@ impl FetchLine<'_> {
                 self.out.push(b' ');
             }
             self.put_item(item, message, read, summary.as_ref(), raw, wanted.rev2)?;
+            self.room_for(0)?;
         }
         // RFC 9051 §6.4.5: flags that change on the way are told.
         if read.newly_seen && !wanted.flags_listed {
@@ -155,11 +192,11 @@ impl FetchLine<'_> {
             }
             FetchItem::Rfc822Header => {
                 put(self.out, "RFC822.HEADER ");
-                self.put_section(&whole(SectionText::Header), None, known(), raw);
+                self.put_section(&whole(SectionText::Header), None, known(), raw)?;
             }
             FetchItem::Rfc822Text => {
                 put(self.out, "RFC822.TEXT ");
-                self.put_section(&whole(SectionText::Text), None, known(), raw);
+                self.put_section(&whole(SectionText::Text), None, known(), raw)?;
             }
             FetchItem::Section {
                 section, partial, ..
@@ -169,7 +206,7 @@ impl FetchLine<'_> {
                 if item.is_whole_message() {
                     self.put_range(part_of_range(0..raw.size_bytes, *partial), raw);
                 } else {
-                    self.put_section(section, *partial, known(), raw);
+                    self.put_section(section, *partial, known(), raw)?;
                 }
             }
             FetchItem::Binary { part, partial, .. } => {
@@ -180,7 +217,8 @@ impl FetchLine<'_> {
             FetchItem::BinarySize { part } => {
                 put_binary_name(self.out, "BINARY.SIZE", part, None);
                 self.out.push(b' ');
-                let size = decoded(part, known(), body())?.map_or(0, |bytes| bytes.len());
+                let decoded = self.decoded(part, known(), body())?;
+                let size = decoded.map_or(0, |bytes| bytes.len());
                 put_number(self.out, size as u64);
             }
         }
@@ -193,20 +231,29 @@ impl FetchLine<'_> {
         partial: Option<Partial>,
         summary: &Summary<'_>,
         raw: Raw<'_>,
-    ) {
-        let filtered = match section.text {
-            SectionText::HeaderFields { .. } => fields_from_summary(section, summary)
-                .map(Cow::Owned)
-                .or_else(|| raw.bytes.and_then(|bytes| cut(section, summary, bytes))),
+    ) -> Result<(), Failure> {
+        let filtered = match &section.text {
+            SectionText::HeaderFields { names, .. } => {
+                let header = range(section, summary, raw.size_bytes).map_or(0, |found| found.len());
+                // Each field's name is held against each of `names`; a few cost as much as finding the field.
+                self.work(header.saturating_mul(1 + names.len() / 8))?;
+                fields_from_summary(section, summary)
+                    .map(Cow::Owned)
+                    .or_else(|| raw.bytes.and_then(|bytes| cut(section, summary, bytes)))
+            }
             _ => None,
         };
         if let Some(bytes) = filtered {
-            return put_string(self.out, part_of(&bytes, partial));
+            let bytes = part_of(&bytes, partial);
+            self.room_for(bytes.len())?;
+            put_string(self.out, bytes);
+            return Ok(());
         }
         match range(section, summary, raw.size_bytes) {
             Some(found) => self.put_range(part_of_range(found, partial), raw),
             None => put(self.out, "NIL"),
         }
+        Ok(())
     }
 
     /// Always a literal, and so without NUL.
@@ -229,7 +276,7 @@ impl FetchLine<'_> {
         body: &Bytes,
         raw: Raw<'_>,
     ) -> Result<(), Failure> {
-        let Some(bytes) = decoded(part, summary, body)? else {
+        let Some(bytes) = self.decoded(part, summary, body)? else {
             put(self.out, "NIL");
             return Ok(());
         };
@@ -246,9 +293,32 @@ impl FetchLine<'_> {
                 self.put_binary_mark(&bytes[wanted]);
                 self.sources.push((self.out.len(), source));
             }
-            None => self.put_binary(&bytes[wanted]),
+            None => {
+                self.room_for(wanted.len())?;
+                self.put_binary(&bytes[wanted]);
+            }
         }
         Ok(())
+    }
+
+    /// A part with its transfer encoding undone; `None` for no such part.
+    fn decoded<'a>(
+        &mut self,
+        part: &[u32],
+        summary: &Summary<'_>,
+        body: &'a [u8],
+    ) -> Result<Option<Cow<'a, [u8]>>, Failure> {
+        let Some((bytes, encoding)) = binary_part(part, summary, body) else {
+            return Ok(None);
+        };
+        self.work(bytes.len())?;
+        match transfer_decoded(bytes, encoding) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(Failure::No(
+                "UNKNOWN-CTE",
+                "the part's transfer encoding cannot be undone",
+            )),
+        }
     }
 
     fn put_binary(&mut self, bytes: &[u8]) {
@@ -292,20 +362,77 @@ fn whole(text: SectionText) -> Section {
     }
 }
 
-/// A part with its transfer encoding undone; `None` for no such part.
-fn decoded<'a>(
-    part: &[u32],
-    summary: &Summary<'_>,
-    body: &'a [u8],
-) -> Result<Option<Cow<'a, [u8]>>, Failure> {
-    let Some((bytes, encoding)) = binary_part(part, summary, body) else {
-        return Ok(None);
-    };
-    match transfer_decoded(bytes, encoding) {
-        Some(bytes) => Ok(Some(bytes)),
-        None => Err(Failure::No(
-            "UNKNOWN-CTE",
-            "the part's transfer encoding cannot be undone",
-        )),
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample;
+    use super::*;
+
+    /// The line about a message `raw`, all of which is at hand but is too large to be copied.
+    fn line(raw: &[u8], items: Vec<FetchItem>, bytes_max: usize) -> Result<usize, Failure> {
+        let raw = Ok(Bytes::copy_from_slice(raw));
+        let mut message = sample::message(1, 1);
+        message.body.raw_bytes = raw.as_ref().map_or(0, |raw| raw.len() as u32);
+        let summary = raw.as_ref().map(|raw| Summary::of(raw).encode().into());
+        let summary = summary.map_err(MailboxFault::clone);
+        let read = Read {
+            summary: Some(&summary),
+            body: Some(&raw),
+            stays: false,
+            newly_seen: false,
+            recent: false,
+        };
+        let mut out = b"before".to_vec();
+        let wanted = Wanted::new(true, items, true, false);
+        FetchLine::new(&mut out, bytes_max).put_message(1, &message, &read, &wanted)?;
+        Ok(out.len())
+    }
+
+    fn binary() -> FetchItem {
+        FetchItem::Binary {
+            part: vec![1],
+            partial: None,
+            peek: true,
+        }
+    }
+
+    /// A part that can only be decoded whole, and so is copied.
+    #[test]
+    fn a_line_does_not_grow_with_what_is_asked_again_and_again() {
+        let mut raw = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n".to_vec();
+        raw.extend(vec![b'x'; 100_000]);
+        assert!(line(&raw, vec![binary()], 150_000).is_ok());
+        for items in [vec![binary(); 2], vec![binary(); 100]] {
+            assert_eq!(line(&raw, items, 150_000), Err(TOO_LONG));
+        }
+        assert!(line(&raw, vec![binary(); 2], 250_000).is_ok());
+    }
+
+    #[test]
+    fn a_part_is_not_decoded_again_and_again() {
+        let mut raw = b"Content-Transfer-Encoding: base64\r\n\r\n".to_vec();
+        raw.extend(vec![b'x'; LINE_WORK_BYTES_MIN]);
+        let size = || FetchItem::BinarySize { part: vec![1] };
+        assert!(line(&raw, vec![size(); 8], 1_000_000).is_ok());
+        assert_eq!(line(&raw, vec![size(); 128], 1_000_000), Err(TOO_LONG));
+    }
+
+    #[test]
+    fn a_header_is_not_filtered_again_and_again() {
+        let mut raw = b"X: y\r\n".repeat(LINE_WORK_BYTES_MIN / 6);
+        raw.extend(b"\r\n");
+        let fields = |names: usize| FetchItem::Section {
+            section: Section {
+                part: Vec::new(),
+                text: SectionText::HeaderFields {
+                    not: false,
+                    names: (0..names).map(|name| format!("n{name}").into()).collect(),
+                },
+            },
+            partial: None,
+            peek: true,
+        };
+        assert!(line(&raw, vec![fields(128)], 1_000_000).is_ok());
+        assert_eq!(line(&raw, vec![fields(128); 3], 1_000_000), Err(TOO_LONG));
+        assert_eq!(line(&raw, vec![fields(1); 128], 1_000_000), Err(TOO_LONG));
     }
 }

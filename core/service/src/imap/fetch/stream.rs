@@ -139,11 +139,20 @@ impl Imap {
         self.damaged.borrow().contains(&message.body.name)
     }
 
+    /// It was read to its end.
+    pub(super) fn forget_damage(&self, message: &Message) {
+        let mut damaged = self.damaged.borrow_mut();
+        damaged.retain(|name| *name != message.body.name);
+    }
+
     fn remember_damage(&self, message: &Message, failure: &Failure) {
         if *failure != Failure::Mailbox(MailboxFault::Damaged) {
             return;
         }
         let mut damaged = self.damaged.borrow_mut();
+        if damaged.contains(&message.body.name) {
+            return;
+        }
         if damaged.len() >= DAMAGED_REMEMBERED_MAX {
             damaged.pop_front();
         }
@@ -155,6 +164,7 @@ impl Imap {
 impl Stream<'_> {
     async fn send(mut self, connection: &mut Connection) -> Result<Result<(), Failure>, End> {
         while self.at < self.end {
+            self.widen();
             let mut piece = std::mem::take(&mut self.next);
             self.at += piece.len();
             let last = self.at == self.end;
@@ -186,6 +196,16 @@ impl Stream<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// With room in the account's share again the rest goes out at full speed.
+    fn widen(&mut self) {
+        if self.window.is_none() {
+            let reader = &mut self.reader;
+            let sending = &reader.imap.memory.sending;
+            self.window = sending.take_for(reader.reading.holder, WINDOW_BYTES);
+            reader.large = self.window.is_some();
+        }
     }
 }
 
