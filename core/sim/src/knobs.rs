@@ -48,10 +48,6 @@ knobs! {
 /// Knobs that today's engine does not survive, with the finding that the mend will close. Merging the mend takes the line out.
 pub const NOT_YET_SURVIVED: &[(&str, &str)] = &[
     (
-        "last_superblock",
-        "E6: the newest superblock left in one copy of four",
-    ),
-    (
         "all_refuse",
         "E10: both legs refusing writes at once stop the volume",
     ),

@@ -219,8 +219,14 @@ impl Machine {
         let (leg, knobs) = (self.legs[leg], self.knobs.get());
         let weak = self.weakness.get().leg;
         let count = match dice {
-            // Also where another leg has all of its own: an opening that is cut short leaves it like that, and then it may be alone.
-            0 if knobs.last_superblock => 3,
+            // The leg may be disbelieved for that until it has been brought up to date: one leg at a time, then.
+            0 if knobs.last_superblock && weak.is_none_or(|weak| weak == leg) => {
+                self.weakness.set(Weakness {
+                    leg: Some(leg),
+                    ..self.weakness.get()
+                });
+                3
+            }
             // A leg that refuses writes may have one copy fewer than it should.
             0 | 1 => 1,
             2 if weak != Some(leg) => 2,

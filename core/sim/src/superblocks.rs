@@ -19,8 +19,8 @@ fn rings(capacity_bytes: u64) -> [u64; 4] {
     ]
 }
 
-/// Byte offsets of the copies of the newest superblock on `leg`.
-fn newest(world: &SimWorld, leg: DeviceIndex) -> Vec<u64> {
+/// Byte offsets of the copies of the newest superblock on `leg`, and how many copies there are of the one before.
+fn newest(world: &SimWorld, leg: DeviceIndex) -> (Vec<u64>, usize) {
     world.with_disk(leg, |medium| {
         let mut copies: Vec<(u64, u64)> = Vec::new();
         for ring in rings(medium.capacity_bytes()) {
@@ -35,19 +35,30 @@ fn newest(world: &SimWorld, leg: DeviceIndex) -> Vec<u64> {
                 }
             }
         }
-        let newest = copies.iter().map(|(number, _)| *number).max();
-        copies.retain(|(number, _)| Some(*number) == newest);
-        copies.into_iter().map(|(_, at)| at).collect()
+        let newest = copies.iter().map(|(number, _)| *number).max().unwrap_or(0);
+        let before = copies
+            .iter()
+            .map(|(number, _)| *number)
+            .filter(|number| *number < newest)
+            .max();
+        let older = copies
+            .iter()
+            .filter(|(number, _)| Some(*number) == before)
+            .count();
+        copies.retain(|(number, _)| *number == newest);
+        (copies.into_iter().map(|(_, at)| at).collect(), older)
     })
 }
 
 /// Spoils `count` copies of the newest superblock on `leg`, chosen by `dice`: flipped bits, or blocks that cannot be read. Nothing where not
-/// all four copies were written: a power cut may have done as much already.
+/// all four copies were written: a power cut may have done as much already. Two copies are left where there is no older superblock that has
+/// two: a leg without any such superblock does not say what it is, and the volume is right to refuse it.
 pub fn damage(world: &SimWorld, leg: DeviceIndex, count: usize, dice: &mut fastrand::Rng) {
-    let mut copies = newest(world, leg);
+    let (mut copies, older) = newest(world, leg);
     if copies.len() < 4 {
         return;
     }
+    let count = if older < 2 { count.min(2) } else { count };
     dice.shuffle(&mut copies);
     for at in copies.into_iter().take(count) {
         if dice.bool() {
