@@ -6,7 +6,6 @@
 //! identical again: a batch that any of them lacks is written back, and a leg that lacks more than rot explains is not
 //! believed any further (`trust`).
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -132,7 +131,10 @@ pub(crate) async fn recover(
         .union
         .forget_unfinished(superblock.table_lsn, evidence.opened)
         .max(known_acked);
-    if scan.union.lacks(checkpoint, acked) {
+    if !longest_chain(&scan.union, superblock, acked, inner.id)
+        .1
+        .is_empty()
+    {
         // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
         let free = (0..inner.plan.segment_count)
             .map(SegmentIndex)
@@ -302,19 +304,8 @@ fn longest_chain(
 ) -> (Vec<Header>, Vec<Lsn>) {
     let mut accepted: Vec<Header> = Vec::new();
     let mut damaged = Vec::new();
-    let mut voided: BTreeSet<(u64, Lsn)> = BTreeSet::new();
-    for candidate in union.found.values().flatten() {
-        for record in candidate.header.records().unwrap_or_default() {
-            if let Inline::Seal { last } = record {
-                voided.insert((candidate.header.term, last));
-            }
-        }
-    }
-    let is_void = |header: &Header| {
-        voided
-            .iter()
-            .any(|&(term, last)| header.term < term && header.lsn > last)
-    };
+    let seals = union.seals();
+    let is_void = |header: &Header| seals.iter().any(|seal| seal.voids(header));
     let skips = union.skips(|header| !is_void(header));
     let mut lsn = superblock.checkpoint.next();
     let last_found = union.found.keys().next_back().copied().unwrap_or_default();

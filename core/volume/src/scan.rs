@@ -54,6 +54,19 @@ impl Skip {
     }
 }
 
+/// The end of what earlier owners wrote, as the opening of `term` found it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seal {
+    term: u64,
+    last: Lsn,
+}
+
+impl Seal {
+    pub fn voids(&self, header: &Header) -> bool {
+        header.term < self.term && header.lsn > self.last
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Union {
     pub found: BTreeMap<Lsn, Vec<Candidate>>,
@@ -88,12 +101,26 @@ impl Union {
             .unwrap_or_default()
     }
 
-    /// Whether a number in (`after`, `until`] was not found at all, and nothing says that it was given up.
-    pub fn lacks(&self, after: Lsn, until: Lsn) -> bool {
-        let skips = self.skips(|_| true);
-        (after.0 + 1..=until.0)
-            .map(Lsn)
-            .any(|lsn| !self.found.contains_key(&lsn) && !skips.iter().any(|skip| skip.covers(lsn)))
+    /// The SEALs that count. One that a later opening's voids is not among them: that opening decided anew what stays, and a SEAL of
+    /// an opening that was cut short may void what it kept.
+    pub fn seals(&self) -> Vec<Seal> {
+        let mut found = Vec::new();
+        for header in self.found.values().flatten().map(|found| &found.header) {
+            for record in header.records().unwrap_or_default() {
+                if let Inline::Seal { last } = record {
+                    let term = header.term;
+                    found.push((header, Seal { term, last }));
+                }
+            }
+        }
+        found.sort_by_key(|(_, seal)| std::cmp::Reverse(seal.term));
+        let mut seals: Vec<Seal> = Vec::new();
+        for (header, seal) in found {
+            if !seals.iter().any(|later| later.voids(header)) {
+                seals.push(seal);
+            }
+        }
+        seals
     }
 
     /// What batches that `counts` chooses say was given up.

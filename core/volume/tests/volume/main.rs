@@ -5,6 +5,7 @@ mod accidents;
 mod adopt;
 mod basics;
 mod common;
+mod cut_short;
 mod full;
 mod rot;
 mod torture;
