@@ -19,7 +19,7 @@ pub(crate) struct Candidate {
     pub on: Vec<LegIndex>,
 }
 
-/// A stretch of the log that held only the volume's own batches and was given up.
+/// A stretch of the log that was given up: it held only the volume's own batches, or the operator accepted its loss.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skip {
     pub after: Lsn,
@@ -29,12 +29,12 @@ pub(crate) struct Skip {
 
 impl Skip {
     /// What this batch says was given up.
-    pub fn of(header: &Header) -> Option<Skip> {
+    pub fn all_of(header: &Header) -> Vec<Skip> {
         if header.kind != Kind::Records {
-            return None;
+            return Vec::new();
         }
         let records = header.records().unwrap_or_default().into_iter();
-        let mut skips = records.filter_map(|record| match record {
+        let skips = records.filter_map(|record| match record {
             Inline::Skip {
                 after,
                 until,
@@ -46,7 +46,16 @@ impl Skip {
             }),
             _ => None,
         });
-        skips.next()
+        skips.collect()
+    }
+
+    /// The record that says so.
+    pub fn record(&self) -> Inline {
+        Inline::Skip {
+            after: self.after,
+            until: self.until,
+            chain: self.chain,
+        }
     }
 
     pub fn covers(&self, lsn: Lsn) -> bool {
@@ -128,7 +137,7 @@ impl Union {
         let headers = self.found.values().flatten().map(|found| &found.header);
         headers
             .filter(|header| counts(header))
-            .filter_map(Skip::of)
+            .flat_map(Skip::all_of)
             .collect()
     }
 
