@@ -65,6 +65,7 @@ mod normalise;
 mod open;
 pub mod orphan;
 mod outage;
+mod pages;
 mod pool;
 mod position;
 mod prove;

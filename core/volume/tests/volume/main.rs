@@ -3,6 +3,7 @@
 
 mod accidents;
 mod adopt;
+mod arena;
 mod basics;
 mod common;
 mod cut_short;
