@@ -18,7 +18,7 @@ use crate::admin::{Admin, Caller};
 use crate::credentials::certificates;
 use crate::limits::{ACCOUNTS_PAGE, INCIDENTS_SHOWN};
 use crate::words::*;
-use crate::{appliance, applied, fsck, legs, logs, machine, settings, validity};
+use crate::{appliance, applied, damage, fsck, legs, logs, machine, settings, validity};
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -112,6 +112,7 @@ impl Admin {
                     .ask(async |mailboxes| volume_detail(&mailboxes))
                     .await?,
             ),
+            Request::VolumeAcceptDamage { yes } => document(&damage::accept(self, yes).await?),
             Request::VolumeScrub => {
                 let report = self
                     .ask(async |mailboxes| mailboxes.store().volume().scrub().await)
@@ -209,6 +210,14 @@ impl Admin {
         self.ask(work).await?.map_err(|fault| fault.to_string())
     }
 
+    /// Why mail is not taken or not read: what the volume says now, or what the last probe saw.
+    pub(crate) async fn trouble(&self) -> Result<Option<String>, Refused> {
+        let refuses = self
+            .ask(async |mailboxes| volume_of(&mailboxes).refuses())
+            .await?;
+        Ok(refuses.or_else(|| self.owner().gauges().health().trouble()))
+    }
+
     async fn on_account<W>(&self, address: &str, work: W) -> Result<Value, Refused>
     where
         W: AsyncFnOnce(&Mailboxes, Account) -> Result<(), MailboxFault> + Send + 'static,
@@ -223,10 +232,11 @@ impl Admin {
     }
 
     async fn status(&self) -> Result<Status, Refused> {
-        let (legs, refuses) = self
+        let refuses = self.trouble().await?;
+        let (legs, scrub) = self
             .ask(async |mailboxes| {
                 let volume = volume_of(&mailboxes);
-                (legs::lines(volume), volume.refuses())
+                (legs::lines(volume), scrub_line(volume))
             })
             .await?;
         let received = self.metrics().received();
@@ -254,6 +264,7 @@ impl Admin {
             uptime_s: self.uptime().as_secs(),
             services: services.collect(),
             legs,
+            scrub: Some(scrub),
             messages_accepted: received.accepted,
             bytes_accepted: received.bytes,
             receive_memory_bytes: self.receive_memory().used_bytes() as u64,
@@ -356,6 +367,16 @@ async fn detail(mailboxes: &Mailboxes, address: &Address) -> Result<AccountDetai
         account: account_line(&account),
         mailboxes: lines,
     })
+}
+
+pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
+    let state = volume.scrub_state();
+    ScrubLine {
+        ended_unix_s: state.ended,
+        began_unix_s: state.began,
+        done_bytes: state.done_bytes,
+        all_bytes: state.all_bytes,
+    }
 }
 
 fn volume_line(mailboxes: &Mailboxes) -> VolumeLine {

@@ -106,6 +106,7 @@ impl Command {
         let unclean = match request {
             Request::Fsck { .. } => value["clean"] != Value::Bool(true),
             Request::ProfileApplied => value["differs"] != 0,
+            Request::VolumeAcceptDamage { yes } => !yes && value["accepted"] != true,
             Request::SettingsCheck { .. } => value["mistakes"] != serde_json::json!([]),
             _ => false,
         };

@@ -82,6 +82,7 @@ fn judge(leg: &LegLine, full: bool) -> String {
     let how = match leg.state.as_str() {
         "in_sync" if full => "good: in sync, every live byte read and verified",
         "in_sync" => "in sync",
+        "failed" => "does not answer: bring its device back, or replace it",
         "catching_up" | "rebuilding" => "not yet: being filled; mail is safe on the others",
         _ => "out of the mirror: attach it again, or a fresh one",
     };

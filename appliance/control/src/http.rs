@@ -16,7 +16,6 @@ use tokio_rustls::TlsAcceptor;
 use zone::{AcceptTrouble, Counters};
 
 use crate::admin::{Admin, Caller};
-use crate::answer::volume_of;
 use crate::limits::HTTP_IDLE;
 use crate::{credentials, remote};
 
@@ -181,12 +180,9 @@ async fn not_ready(admin: &Admin) -> Option<String> {
     if admin.is_stopping() {
         return Some("stopping".into());
     }
-    match admin
-        .ask(async |mailboxes| volume_of(&mailboxes).refuses())
-        .await
-    {
+    match admin.trouble().await {
         Ok(None) => None,
-        Ok(Some(why)) => Some(format!("the volume takes no mail: {why}")),
+        Ok(Some(why)) => Some(format!("no mail is served: {why}")),
         Err(refused) => Some(refused),
     }
 }

@@ -35,7 +35,7 @@ fn line(leg: &LegReport) -> LegLine {
         state: if is_failing(leg) {
             FAILING.into()
         } else {
-            state_name(leg.state).into()
+            shown_state(leg).into()
         },
         path: path.map(|path| path.display().to_string()),
         progress: leg.progress,
@@ -43,7 +43,18 @@ fn line(leg: &LegReport) -> LegLine {
         read_faults: leg.read_faults,
         write_faults: leg.write_faults,
         stale_since: leg.stale_since.map(|lsn| lsn.0),
-        why: leg.why.clone(),
+        why: match &leg.unread {
+            Some(unread) => Some(format!("it counts, and reads of it fail: {unread}")),
+            None => leg.why.clone(),
+        },
+    }
+}
+
+/// A leg that counts and did not answer the last probe is not called in sync.
+fn shown_state(leg: &LegReport) -> &'static str {
+    match &leg.unread {
+        Some(_) => state_name(LegState::Failed),
+        None => state_name(leg.state),
     }
 }
 

@@ -24,6 +24,7 @@ pub mod client;
 pub mod command;
 pub mod content;
 mod credentials;
+mod damage;
 mod dump;
 mod fsck;
 mod http;

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::applied;
+use crate::damage;
 use crate::machine;
 use crate::settings;
 use crate::words::*;
@@ -20,6 +21,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
         Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
         Request::VolumeShow => volume(&typed(value)?),
+        Request::VolumeAcceptDamage { .. } => damage::show(&typed(value)?),
         Request::VolumeScrub => scrubbed(&typed(value)?),
         Request::LegList => legs(&typed::<Vec<LegLine>>(value)?),
         Request::LegAttach { path, .. } => {
@@ -156,6 +158,9 @@ fn status(status: &Status) -> String {
     ));
     text.push('\n');
     text.push_str(&legs(&status.legs));
+    if let Some(scrub) = &status.scrub {
+        text.push_str(&scrub_line(scrub));
+    }
     for alarm in &status.alarms {
         text.push_str(&format!("ALARM: {alarm}\n"));
     }
@@ -164,6 +169,26 @@ fn status(status: &Status) -> String {
         text.push_str(&incidents(&status.incidents));
     }
     text
+}
+
+/// When every byte was last read, and how far the scrub is that runs.
+fn scrub_line(scrub: &ScrubLine) -> String {
+    let date = |at: i64| plan::units::date(u64::try_from(at).unwrap_or(0));
+    let last = match scrub.ended_unix_s {
+        0 => "never".to_owned(),
+        at => date(at),
+    };
+    let present = match (scrub.began_unix_s, scrub.all_bytes) {
+        (0, _) => String::new(),
+        (at, 0) => format!("; one that began {} goes on soon", date(at)),
+        (at, all) => format!(
+            "; the present one began {} and has read {} of {}",
+            date(at),
+            Size(scrub.done_bytes),
+            Size(all)
+        ),
+    };
+    format!("last whole scrub: {last}{present}\n")
 }
 
 fn incidents(incidents: &[Incident]) -> String {

@@ -254,6 +254,12 @@ pub(crate) enum VolumeVerb {
     Show,
     /// Read every live byte on every leg, and repair what differs
     Scrub,
+    /// Give up acknowledged mail that every leg has lost, so that the volume takes mail again; without --yes, say what would be lost
+    AcceptDamage {
+        /// Confirm
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -324,6 +330,9 @@ impl Verb {
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
             Verb::Volume(VolumeVerb::Scrub) => Request::VolumeScrub,
+            Verb::Volume(VolumeVerb::AcceptDamage { yes }) => {
+                Request::VolumeAcceptDamage { yes: *yes }
+            }
             Verb::Leg(LegVerb::List) => Request::LegList,
             Verb::Leg(LegVerb::Attach { path, fresh }) => {
                 // The daemon may have been started elsewhere.

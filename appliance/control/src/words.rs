@@ -40,6 +40,10 @@ pub enum Request {
     VolumeList,
     VolumeShow,
     VolumeScrub,
+    /// Gives up acknowledged batches that no leg has; without `yes` it only says which.
+    VolumeAcceptDamage {
+        yes: bool,
+    },
     LegList,
     LegAttach {
         path: String,
@@ -165,6 +169,8 @@ pub struct Status {
     pub uptime_s: u64,
     pub services: Vec<ServiceLine>,
     pub legs: Vec<LegLine>,
+    #[serde(default)]
+    pub scrub: Option<ScrubLine>,
     pub messages_accepted: u64,
     pub bytes_accepted: u64,
     pub receive_memory_bytes: u64,
@@ -204,6 +210,28 @@ pub struct LegLine {
     pub write_faults: u64,
     pub stale_since: Option<u64>,
     pub why: Option<String>,
+}
+
+/// When everything was last read, and how far the present scrub is. Dates in Unix seconds, 0: never, none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScrubLine {
+    pub ended_unix_s: i64,
+    pub began_unix_s: i64,
+    pub done_bytes: u64,
+    pub all_bytes: u64,
+}
+
+/// What `volume accept-damage` gives up, or would.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Damage {
+    pub accepted: bool,
+    /// LSNs; at most `limits::FSCK_FINDINGS_MAX`.
+    pub batches: Vec<u64>,
+    pub batch_count: usize,
+    /// What the damaged batches still show of themselves.
+    pub messages: Vec<String>,
+    /// The end of the log cannot be read: nobody knows what lies there.
+    pub unknown_end: bool,
 }
 
 /// Every disk of the machine, and the ways to those that stand elsewhere.

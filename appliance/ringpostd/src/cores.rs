@@ -200,10 +200,22 @@ impl Given {
                         legs_planned,
                     );
                     tokio::task::spawn_local(upkeep);
+                    tokio::task::spawn_local(service::health::watch(
+                        opened.io.host.clone(),
+                        opened.mailboxes.clone(),
+                        end.gauges(),
+                    ));
                     let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());
                     closing = Some(tokio::task::spawn_local(async move {
-                        end.run(mailboxes.clone(), async move { close.requested().await })
-                            .await;
+                        let volume = mailboxes.store().volume().clone();
+                        end.run(mailboxes.clone(), async move {
+                            close.requested().await;
+                            // Whoever waits for devices that refuse would keep the process from ending.
+                            if let Some(why) = volume.refuses() {
+                                volume.abandon(&format!("ringpostd stops; before that: {why}"));
+                            }
+                        })
+                        .await;
                         if let Err(fault) = mailboxes.close().await {
                             tracing::error!(%fault, "the mailboxes were not closed cleanly; the next start replays the log");
                         }

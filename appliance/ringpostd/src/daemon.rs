@@ -1,7 +1,9 @@
 //! From the command line to READY, and from a signal to the end.
 
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use control::admin::{Admin, Doors};
@@ -9,7 +11,7 @@ use control::metrics::Metrics;
 use mail::Address;
 use plan::{Misfit, Plan, Service};
 use service::imap::{self, Logins};
-use service::owner::owner;
+use service::owner::{Owner, owner};
 use service::receive::{self, Placed};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -76,6 +78,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         state: plan.state.clone(),
         legs: trial::decide(&plan.storage, &state)?,
         accept_moved: flags.accept_moved,
+        accept_damage: flags.accept_damage,
     };
     let (owner, end) = owner();
     let (mut cores, outcome) = Cores::start(&plan, opening, end).await?;
@@ -118,6 +121,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     cores.serve(&serving, &bound)?;
     let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));
     tokio::task::spawn_local(certificate::look_after(shown.clone()));
+    let ailing = owner.clone();
     let admin = Admin::new(
         plan.clone(),
         owner,
@@ -135,9 +139,13 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     println!("RINGPOST READY");
     let _ = std::io::stdout().flush();
     notify::tell(notify::READY);
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+    let again = tokio::select! {
+        _ = terminated.recv() => None,
+        _ = interrupted.recv() => None,
+        why = restart_wanted(&ailing) => Some(why),
+    };
+    if let Some(why) = &again {
+        tracing::error!(why, "ringpostd restarts itself");
     }
     tracing::info!("stopping");
     notify::tell(notify::STOPPING);
@@ -151,8 +159,39 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         );
     }
     drop(doors);
-    Ok(())
+    match again {
+        Some(_) => Err(start_again()),
+        None => Ok(()),
+    }
 }
+
+/// Resolves when the storage thread can be mended by a restart and by nothing else; not soon after a start, so that one which does
+/// not help is not repeated without end.
+async fn restart_wanted(owner: &Owner) -> String {
+    tokio::time::sleep(RESTART_AFTER).await;
+    loop {
+        // until it is so
+        if let Some(why) = owner.gauges().health().restart {
+            return why;
+        }
+        tokio::time::sleep(RESTART_LOOK).await;
+    }
+}
+
+/// The same program with the same words in this process's place; comes back only when that fails, and then a supervisor may do it.
+fn start_again() -> Misfit {
+    let program = std::env::current_exe();
+    let failed = match program {
+        Ok(program) => std::process::Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .exec(),
+        Err(error) => error,
+    };
+    Misfit::new(format!("cannot restart: {failed}; start ringpostd again"))
+}
+
+const RESTART_AFTER: Duration = Duration::from_secs(30);
+const RESTART_LOOK: Duration = Duration::from_secs(1);
 
 fn print_plan(plan: &Plan, json: bool) -> Result<(), Misfit> {
     let text = if json {

@@ -42,6 +42,9 @@ pub struct Flags {
     /// Take legs that lie on other devices than those they were made on: they were moved on purpose
     #[arg(long)]
     pub accept_moved: bool,
+    /// Give up acknowledged mail that every leg has lost, for when `ringpostctl volume accept-damage` cannot be asked
+    #[arg(long)]
+    pub accept_damage: bool,
     /// Throw accepted mail away instead of storing it: for measuring the receiver alone
     #[arg(long, hide = true)]
     pub sink: bool,

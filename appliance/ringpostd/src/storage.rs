@@ -11,7 +11,7 @@ use device::{Device, DeviceIndex, Io};
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
 use plan::{Misfit, StoragePlan};
-use store::Store;
+use store::{Store, StoreFault};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use uring::Ring;
@@ -29,6 +29,8 @@ pub struct Opening {
     pub legs: trial::Legs,
     /// Legs may lie on other devices than those they were made on (they were moved on purpose).
     pub accept_moved: bool,
+    /// Acknowledged batches that no leg has are given up.
+    pub accept_damage: bool,
 }
 
 /// What it answers with, on its own thread.
@@ -137,6 +139,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         batch_buffers: plan.batch_buffers,
         premade: Premade::new(premade),
         accept_moved: opening.accept_moved,
+        accept_damage: opening.accept_damage,
         ..volume::Settings::default()
     };
     let witness = FileWitness::new(opening.state.clone());
@@ -175,7 +178,12 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     };
     let (store, replay) = Store::open(io.clone(), volume, settings)
         .await
-        .map_err(|fault| Misfit::new(format!("the log cannot be opened: {fault}")))?;
+        .map_err(|fault| {
+            Misfit::new(format!(
+                "the log cannot be opened: {fault}{}",
+                way_in(&fault)
+            ))
+        })?;
     let settings = mailbox::Settings {
         cache_bytes: plan.mailbox_cache_bytes as usize,
         checkpoint_groups: plan.checkpoint_groups,
@@ -190,6 +198,11 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         notes.push(format!(
             "{left_out} stretches of the log are damaged on every leg, and what only they held is missing from the mailboxes: \
              attach a leg that still has them and start again, and it is taken in; `ringpostctl fsck full` names them"
+        ));
+    }
+    if let Some(why) = mailboxes.store().volume().refuses() {
+        notes.push(format!(
+            "mail can be read and none is taken, until that is settled: {why}"
         ));
     }
     Ok(Opened {
@@ -342,6 +355,16 @@ fn with_notes(refusal: String, notes: &[String]) -> String {
     }
 }
 
+/// What helps where not even reading is possible.
+fn way_in(fault: &StoreFault) -> &'static str {
+    match fault {
+        StoreFault::Deferred(_) => {
+            "; the index of the mailboxes is lost as well, so it cannot be read beside that: start once with --accept-damage"
+        }
+        _ => "",
+    }
+}
+
 /// What opening left out or found, in sentences.
 fn told(volume: &Volume) -> Vec<String> {
     let report = volume.open_report();
@@ -351,7 +374,7 @@ fn told(volume: &Volume) -> Vec<String> {
     let mut notes = Vec::new();
     if !report.damaged.is_empty() {
         notes.push(format!(
-            "{} acknowledged batches are damaged on every leg: the volume is read-only; see `ringpostctl fsck full`",
+            "{} acknowledged batches are damaged on every leg; `ringpostctl volume accept-damage` says which",
             report.damaged.len()
         ));
     }

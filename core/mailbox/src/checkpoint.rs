@@ -178,6 +178,8 @@ async fn checkpoints(mailboxes: Weak<Inner>) {
         if !inner.state.borrow().is_dirty() && inner.store.since_checkpoint().groups == 0 {
             dirty_since = None;
             rest = Rest::UntilWork;
+        } else if inner.store.volume().refuses().is_some() {
+            rest = Rest::For(UPKEEP_RETRY_US);
         } else if inner.checkpoint_is_due(now.since_us(*dirty_since.get_or_insert(now))) {
             match inner.checkpoint().await {
                 Ok(()) => dirty_since = None,
@@ -200,10 +202,11 @@ async fn reclaims(mailboxes: Weak<Inner>) {
             return;
         };
         let applied = inner.state.borrow().applied;
-        if inner.hurried.get() {
+        let refuses = inner.store.volume().refuses().is_some();
+        if inner.hurried.get() && !refuses {
             inner.make_room().await;
         }
-        let freed_count = if inner.is_filling() {
+        let freed_count = if inner.is_filling() && !refuses {
             Mailboxes {
                 inner: inner.clone(),
             }

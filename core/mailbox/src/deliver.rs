@@ -217,6 +217,10 @@ impl Inner {
     /// Waits until the index is not too far behind the log. Changes to mailboxes begin here, so memory stays bounded when a checkpoint
     /// is slower than the mail that comes in.
     pub async fn room(&self) -> Result<(), MailboxFault> {
+        // No queue moves and no checkpoint ends then: whoever waited would wait for the devices.
+        if let Some(why) = self.store.volume().refuses() {
+            return Err(MailboxFault::Unavailable(why));
+        }
         // Before numbers are given: the order of the log is that of `append`, which does not wait.
         self.store.room().await;
         if self.closed.get() {

@@ -51,6 +51,10 @@ pub struct Inner {
     pub checkpointed: Bell,
     pub checkpointing: Cell<bool>,
     pub closed: Cell<bool>,
+    /// The log is being read on after an accepted loss: nothing may be numbered meanwhile.
+    pub accepting: Cell<bool>,
+    /// The projection is new and was not looked through, because the volume could not be written.
+    pub orphans_due: Cell<bool>,
     /// Bodies of COPYs under way: not referenced yet, and still wanted.
     pub placing: Rc<RefCell<BTreeMap<u64, Vec<Placing>>>>,
     pub placing_next: Cell<u64>,
@@ -88,6 +92,11 @@ impl Inner {
         if self.closed.get() {
             return Err(MailboxFault::Unavailable(
                 "the mailboxes are closed".to_owned(),
+            ));
+        }
+        if self.accepting.get() {
+            return Err(MailboxFault::Unavailable(
+                "the log is read on behind an accepted loss".to_owned(),
             ));
         }
         let group = Group {

@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use base::host::Bell;
 use store::{Lsn, Purpose, Replay, Store, Table};
@@ -13,12 +14,12 @@ use crate::inner::{Inner, broken, unavailable};
 use crate::limits::{
     CONDEMNED_MAX, DOMAINS_MAX, REPLAY_GROUPS_AHEAD, REPLAY_GROUPS_LOOK, ROWS_PER_READ,
 };
-use crate::load::{Depth, Hold};
+use crate::load::{Depth, Hold, Needs};
 use crate::record::Entry;
 use crate::row::{self, Broken};
 use crate::space::DIRECTORY_ROWS;
 use crate::state::State;
-use crate::{MailboxFault, Mailboxes, Settings};
+use crate::{MailboxFault, MailboxId, Mailboxes, Settings};
 
 impl Mailboxes {
     /// Replays what is newer than the projection and starts the upkeep task (checkpoints, reclaim).
@@ -50,6 +51,8 @@ impl Mailboxes {
             checkpointed: Bell::new(),
             checkpointing: Cell::new(false),
             closed: Cell::new(false),
+            accepting: Cell::new(false),
+            orphans_due: Cell::new(false),
             placing: Rc::default(),
             placing_next: Cell::new(0),
             pass: RefCell::new(None),
@@ -62,7 +65,9 @@ impl Mailboxes {
         };
         let rebuild = !mailboxes.inner.load_small_tables().await?;
         mailboxes.inner.replay(replay).await?;
-        if rebuild {
+        let read_only = mailboxes.store().volume().refuses().is_some();
+        mailboxes.inner.orphans_due.set(rebuild && read_only);
+        if rebuild && !read_only {
             mailboxes.inner.drop_orphans().await?;
         }
         mailboxes.tidy().await;
@@ -71,7 +76,102 @@ impl Mailboxes {
     }
 }
 
+impl Mailboxes {
+    /// The operator gives up acknowledged batches that no leg has (`Volume::would_give_up`): the volume is written again, and a
+    /// checkpoint leaves the damage behind. `Unavailable` also when the log could not be read on: then nothing is taken until a restart.
+    pub async fn accept_damage(&self) -> Result<(), MailboxFault> {
+        let inner = &self.inner;
+        // From here no number is given until what recovery had kept is applied.
+        inner.accepting.set(true);
+        let accepted = self.store().volume().accept_damage().await;
+        accepted.map_err(|refusal| MailboxFault::Unavailable(refusal.to_string()))?;
+        inner.replay_rest().await?;
+        inner.accepting.set(false);
+        inner.directory_generation.fetch_add(1, Ordering::Release);
+        if inner.orphans_due.take() {
+            return inner.drop_orphans().await;
+        }
+        inner.checkpoint().await
+    }
+}
+
+impl Mailboxes {
+    /// What damaged batches still show of themselves: a sentence for each message or change, at most `count_max`.
+    pub async fn named_in_damage(&self, count_max: usize) -> Vec<String> {
+        let records = self.store().records_in_damage(count_max).await;
+        let mut named = Vec::new();
+        for record in records.iter().take(count_max) {
+            let sentence = match Entry::decode(record) {
+                Ok(Entry::Deliver { mailbox, uid, .. }) => {
+                    let whose = self.inner.name_of(mailbox).await;
+                    format!("the message with UID {} in {whose}", uid.0)
+                }
+                Ok(entry) => match Needs::of(&entry).mailbox {
+                    Some((mailbox, _)) => {
+                        format!("a change in {}", self.inner.name_of(mailbox).await)
+                    }
+                    None => "a change of accounts, domains or folders".to_owned(),
+                },
+                Err(_) => "a record that cannot be read".to_owned(),
+            };
+            named.push(sentence);
+        }
+        named
+    }
+}
+
 impl Inner {
+    /// Folder and account of a mailbox, or its number when it is not known.
+    async fn name_of(&self, mailbox: MailboxId) -> String {
+        let unknown = format!("mailbox {}", mailbox.0);
+        let Ok(_hold) = self.hold_mailbox(mailbox, Depth::Head).await else {
+            return unknown;
+        };
+        let state = self.state.borrow();
+        let account = state
+            .mailboxes
+            .get(&mailbox)
+            .and_then(|entry| state.accounts.get(&entry.head.account))
+            .and_then(|account| account.live());
+        let Some(account) = account else {
+            return unknown;
+        };
+        let mut folders = account.folders.iter();
+        let folder = folders.find(|(_, folder)| folder.mailbox == mailbox);
+        match folder {
+            Some((name, _)) => format!("{name} of {}", account.address.key()),
+            None => format!("a folder of {}", account.address.key()),
+        }
+    }
+
+    /// Applies what the log got since it was replayed, beside readers.
+    async fn replay_rest(self: &Rc<Self>) -> Result<(), MailboxFault> {
+        let mut replay = self.store.replay_rest();
+        while let Some(group) = replay.next().await.map_err(unavailable)? {
+            let entries: Result<Vec<Entry>, Broken> =
+                group.records.iter().map(Entry::decode).collect();
+            for entry in &entries.map_err(broken)? {
+                let _hold: Hold = self.hold_for(entry).await?;
+                let _effect = self
+                    .state
+                    .borrow_mut()
+                    .apply(group.lsn, entry, &group.bodies);
+            }
+            let mut state = self.state.borrow_mut();
+            state.applied = state.applied.max(group.lsn);
+        }
+        let rung = {
+            let mut state = self.state.borrow_mut();
+            state.dropped.clear();
+            std::mem::take(&mut state.rung)
+        };
+        for (mailbox, modseq) in rung {
+            let bells = self.watchers.borrow().of(mailbox);
+            bells.iter().for_each(|bell| bell(modseq));
+        }
+        Ok(())
+    }
+
     /// `false`: the projection is empty.
     async fn load_small_tables(&self) -> Result<bool, MailboxFault> {
         let counters = self
@@ -168,7 +268,7 @@ impl Inner {
                         self.state.borrow().dirty_rows() + REPLAY_GROUPS_LOOK * DIRECTORY_ROWS;
                     is_due |= !self.store.admits(Purpose::Delete, false, rows);
                 }
-                if is_due {
+                if is_due && self.store.volume().refuses().is_none() {
                     self.checkpoint().await?;
                 }
             }

@@ -2,6 +2,7 @@
 
 mod accidents;
 mod cost;
+mod damage;
 mod flags;
 mod folders;
 mod full;

@@ -8,9 +8,10 @@
 //! - `receive.rs`: SMTP and LMTP in; the walk of one message starts there.
 //! - `imap.rs`: IMAP out; one connection's story.
 //! - `owner.rs`: the way to the mailboxes and back.
-//! - `upkeep.rs`: watching legs, scrubbing.
+//! - `upkeep.rs`: watching legs, scrubbing. `health.rs`: whether mail is taken, by probes.
 #![forbid(unsafe_code)]
 
+pub mod health;
 mod holder;
 pub mod imap;
 pub mod owner;

@@ -7,12 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base::host::{Bell, oneshot};
 use mailbox::Mailboxes;
 use zone::{Lane, LaneEnd, lane};
+
+use crate::health::Health;
 
 /// Closures waiting in the lane: a burst from every connection of a busy box, a few hundred bytes each.
 pub const LANE_ITEMS_MAX: usize = 8_192;
@@ -40,6 +42,25 @@ pub struct Gauges {
     pub asked: AtomicU64,
     pub refused: AtomicU64,
     pub under_way: AtomicUsize,
+    /// The volume refuses new mail: told to senders at RCPT.
+    pub refusing: AtomicBool,
+    health: Mutex<Health>,
+}
+
+impl Gauges {
+    pub fn note_health(&self, health: Health) {
+        self.refusing
+            .store(health.trouble.is_some() && !health.full, Ordering::Relaxed);
+        *self.health.lock().expect("no holder of this lock panics") = health;
+    }
+
+    /// What the last probe saw.
+    pub fn health(&self) -> Health {
+        self.health
+            .lock()
+            .expect("no holder of this lock panics")
+            .clone()
+    }
 }
 
 /// The owner thread's end: give it to `run` there.
@@ -161,6 +182,11 @@ impl Home {
 }
 
 impl OwnerEnd {
+    /// The figures that handles show.
+    pub fn gauges(&self) -> Arc<Gauges> {
+        self.gauges.clone()
+    }
+
     /// Serves the lane on this thread (inside its runtime) until `stop` resolves; then takes no more and waits for what is
     /// under way. One owner per thread.
     pub async fn run(mut self, mailboxes: Mailboxes, stop: impl Future<Output = ()>) {

@@ -221,6 +221,7 @@ impl<K: Keeper> Receiver<K> {
             .and_then(|envelope| envelope.size_bytes)
             .unwrap_or(0);
         match entry {
+            Found::Account(_) if self.keeper.refuses() => Err(Refusal::StorageFault),
             Found::Account(entry) if entry.has_room(announced) => Ok(u64::from(entry.account.0)),
             Found::Account(_) => Err(Refusal::MailboxFull),
             Found::NoMailbox => Err(Refusal::UnknownRecipient),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use base::host::sleep_us;
 use device::sim::{CacheLanding, FaultCounts, Faults, Landing, Medium, PowerCut, SimWorld};
-use device::{DeviceIndex, Io};
+use device::{DeviceIndex, Io, IoFault};
 use fastrand::Rng;
 use volume::{LegId, LegState, OpenRefusal, Settings, Volume, Witness};
 
@@ -189,6 +189,7 @@ impl Machine {
     /// The power comes on: the witness answers, and the weak leg has faults of its own. It may have been replaced by what it was.
     pub fn draw_faults(&self, rng: &mut Rng) {
         self.witness.set_down(false);
+        refuse_writes(&self.world, &self.legs, None);
         self.damage_superblocks(rng);
         let Some(weak) = self.weakness.get().leg else {
             return;
@@ -302,6 +303,24 @@ impl Machine {
         }));
     }
 
+    /// Every leg refuses writes for up to twenty seconds: a pool without room, an array that restarts. Not while one of them may have gone
+    /// bad in silence: then the others are what is left.
+    pub fn begin_outage(&self, io: &Io, rng: &mut Rng) {
+        let fault = [IoFault::NoSpace, IoFault::Medium, IoFault::Gone][rng.usize(..3)];
+        let us = rng.u64(1..20_000_000);
+        let Weakness { leg, silent, .. } = self.weakness.get();
+        if !self.knobs.get().all_refuse || leg.is_some() && silent {
+            return;
+        }
+        refuse_writes(&self.world, &self.legs, Some(fault));
+        let host = io.host.clone();
+        let (world, legs) = (self.world.clone(), self.legs.clone());
+        io.host.spawn(Box::pin(async move {
+            sleep_us(&*host, us).await;
+            refuse_writes(&world, &legs, None);
+        }));
+    }
+
     /// Tries to bring back what is not attached; refusals are for `heal` to mind.
     pub async fn attach_missing(&self, volume: &Volume) {
         for leg in self.missing(volume) {
@@ -336,9 +355,7 @@ impl Machine {
         self.witness.set_down(false);
     }
 
-    /// Faults are over: every leg comes back and is in sync. What a leg lost in silence a scrub finds, and a second one finds nothing; where
-    /// no leg was silent nothing is scrubbed, and being in sync has to mean that nothing is missing.
-    pub async fn heal(&self, io: &Io, volume: &Volume) -> Result<(), String> {
+    async fn bring_in_sync(&self, io: &Io, volume: &Volume) -> Result<(), String> {
         let give_up = io.host.now().after_us(HEAL_US_MAX);
         while !self.all_in_sync(volume) {
             for leg in self.missing(volume) {
@@ -361,7 +378,17 @@ impl Machine {
                 return Err(format!("the legs do not get in sync\n{}", describe(volume)));
             }
         }
+        Ok(())
+    }
+
+    /// Faults are over: every leg comes back and is in sync. What a leg lost in silence a scrub finds, and a second one finds nothing; where
+    /// no leg was silent nothing is scrubbed, and being in sync has to mean that nothing is missing.
+    pub async fn heal(&self, io: &Io, volume: &Volume) -> Result<(), String> {
+        self.bring_in_sync(io, volume).await?;
         if self.weakness.get().leg.is_some() && self.weakness.get().silent {
+            // So much may be found that the leg is put out once more.
+            volume.scrub().await;
+            self.bring_in_sync(io, volume).await?;
             scrub_twice(volume).await?;
         }
         // Blocks that hold nothing are not scrubbed. One that cannot be read there is not one fault with what another leg does later.
@@ -401,6 +428,19 @@ pub async fn scrub_twice(volume: &Volume) -> Result<(), String> {
 /// Whether that the witness counts `leg` is a promise, under this weakness.
 pub fn trusts(weakness: Weakness, leg: DeviceIndex) -> bool {
     weakness.leg != Some(leg) || !weakness.silent && !weakness.went_back
+}
+
+fn refuse_writes(world: &SimWorld, legs: &[DeviceIndex], refuses_writes: Option<IoFault>) {
+    for leg in legs {
+        let before = world.faults(*leg);
+        world.set_faults(
+            *leg,
+            Faults {
+                refuses_writes,
+                ..before
+            },
+        );
+    }
 }
 
 /// The state of a volume, for whoever reads a failure.

@@ -108,6 +108,7 @@ async fn work(mailbox_box: &MailboxBox, io: &Io, mut rng: Rng) -> Result<(), Str
             6 | 7 => mailbox_box.disturb(&mut rng),
             8 | 9 => mailbox_box.attach_missing(mailboxes.store().volume()).await,
             10 => drop(mailboxes.store().volume().scrub().await),
+            11 => mailbox_box.begin_outage(io, &mut rng),
             _ => {}
         }
     }

@@ -173,6 +173,7 @@ async fn work(volume_box: &VolumeBox, io: &Io, mut rng: Rng, round: u64) -> Resu
             7 | 8 => volume_box.disturb(&mut rng),
             9 => volume_box.attach_missing(&volume).await,
             10 => drop(volume.scrub().await),
+            11 => volume_box.begin_outage(io, &mut rng),
             _ => {}
         }
     }

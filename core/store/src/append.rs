@@ -97,6 +97,10 @@ impl Inner {
         origin: Origin,
     ) -> Result<Receiver<Result<Committed, StoreFault>>, StoreFault> {
         self.check_bounds(&group)?;
+        // Nothing new waits behind batches that cannot become durable just now.
+        if let Some(why) = self.volume.refuses() {
+            return Err(StoreFault::Deferred(why));
+        }
         let bytes = group_bytes(&group);
         let (packed, rows) = match origin {
             Origin::Layer => (Packed::new(), group.rows.max(group.records.len() as u64)),

@@ -160,6 +160,11 @@ impl Store {
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
+    /// Why the projection is not readable any more; the next open reads it anew, or rebuilds it.
+    pub fn projection_fault(&self) -> Option<StoreFault> {
+        self.inner.projection.broken.borrow().clone()
+    }
+
     /// The next open will not use the projection but replay the whole log (fsck; after `StoreFault::Projection`).
     pub async fn request_rebuild(&self) -> Result<(), StoreFault> {
         self.inner.note_rebuild().await

@@ -321,6 +321,11 @@ impl Store {
         }
     }
 
+    /// Whether a group with a body would be taken, as far as room goes.
+    pub fn admits_bodies(&self) -> bool {
+        self.admits(Purpose::Keep, true, 1)
+    }
+
     pub fn counters(&self) -> Counters {
         *self.inner.counters.borrow()
     }

@@ -105,6 +105,13 @@ impl Store {
         Store::assemble(io, volume, &settings, found).await
     }
 
+    /// The log behind what was replayed so far: after `Volume::accept_damage`, which may append again what recovery had kept.
+    pub fn replay_rest(&self) -> Replay {
+        // Until its end nobody knows what of it is a checkpoint's own.
+        self.inner.told.set(Lsn(u64::MAX));
+        Replay::new(self.inner.clone(), self.inner.landed.get())
+    }
+
     async fn assemble(
         io: Io,
         volume: Volume,

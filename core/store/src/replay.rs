@@ -6,7 +6,7 @@ use std::rc::Rc;
 use volume::{BatchAddress, Lsn, ReadFault, Walk};
 
 use crate::frame::{self, Frame, FrameFault, Frames, Kind};
-use crate::{Inner, Replayed, StoreFault};
+use crate::{Inner, Record, Replayed, Store, StoreFault};
 
 /// Gives the log after the projection's LSN, group by group. Groups of bodies alone (reclaim's copies) are passed over: a record of
 /// the layer above tells of them.
@@ -32,8 +32,9 @@ impl Replay {
         }
     }
 
-    /// The next group, `None` at the log's end. A fault is final: nothing behind an unreadable batch may be applied as if it were not
-    /// there. Only a rebuild goes on past damage (and reports it): it is the last way to what is left.
+    /// The next group, `None` at the log's end. A fault is final. Damage is passed and reported (`open_report`): what lies behind it is
+    /// served, and the volume is read-only until somebody accepts the loss (`Volume::accept_damage`); only a rebuild, the last
+    /// way to what is left, goes on without.
     pub async fn next(&mut self) -> Result<Option<Replayed>, StoreFault> {
         // Bounded by the log's length.
         loop {
@@ -48,9 +49,13 @@ impl Replay {
                     self.inner.projection.replay_ended();
                     return Ok(None);
                 }
-                Err(ReadFault::Damaged) if self.inner.report.get().rebuilt => {
+                Err(ReadFault::Damaged) => {
+                    // A rebuild is the last way to what is left. Else nothing may be written on top before the operator accepts it.
+                    if !self.inner.report.get().rebuilt {
+                        self.inner.volume.hold_for_damage();
+                    }
                     tracing::error!(
-                        "a stretch of the log is damaged on every leg; the rebuild goes on behind it"
+                        "a stretch of the log is damaged on every leg; what lies behind it is served"
                     );
                     self.inner.projection.note_damage(self.given);
                     let mut report = self.inner.report.get();
@@ -83,6 +88,25 @@ impl Replay {
             report.replayed_groups += self.ready.len() as u64;
             self.inner.report.set(report);
         }
+    }
+}
+
+impl Store {
+    /// Records in damaged batches whose own checks still agree, so that what was lost can be named.
+    pub async fn records_in_damage(&self, batches_max: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        for payload in self.inner.volume.damaged_payloads(batches_max).await {
+            let mut frames = Frames::new(payload, self.inner.seed);
+            // Ends at the first frame that is not whole.
+            while let Ok(Some(frame)) = frames.next() {
+                if frame.kind == Kind::Group
+                    && let Ok(group) = frame::group(&frame)
+                {
+                    records.extend(group.records);
+                }
+            }
+        }
+        records
     }
 }
 

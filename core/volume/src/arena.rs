@@ -19,6 +19,7 @@ use crate::inner::{Inner, Mode};
 use crate::limits::{
     ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES,
 };
+use crate::outage::refusal_of_all;
 use crate::segment::Purpose;
 use crate::types::*;
 
@@ -174,7 +175,11 @@ impl Inner {
             let record = {
                 let mut log = self.log.borrow_mut();
                 let log = &mut *log;
-                if let Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) = &log.mode {
+                if let Mode::Deferring(why)
+                | Mode::Outage(why)
+                | Mode::ReadOnly(why)
+                | Mode::Stopped(why) = &log.mode
+                {
                     return Err(CommitFault::Deferred(why.clone()));
                 }
                 if log.table.spare() <= KEPT_FROM_ARENA
@@ -211,7 +216,9 @@ impl Inner {
     pub async fn arena_write(self: &Rc<Self>, pages: Vec<(u64, Bytes)>) -> Result<(), CommitFault> {
         let _pass = self.arena_writing.enter().await;
         self.arena.owner_turn(self);
-        if let Mode::ReadOnly(why) | Mode::Stopped(why) = &self.log.borrow().mode {
+        if let Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) =
+            &self.log.borrow().mode
+        {
             return Err(CommitFault::Deferred(why.clone()));
         }
         let numbers: Vec<u64> = pages.iter().map(|(page, _)| *page).collect();
@@ -222,11 +229,20 @@ impl Inner {
             // All legs slow at once is our own host or network: write again rather than eject everybody.
             let all_late = results.iter().all(|(_, result)| *result == Err(TIMED_OUT));
             if results.is_empty() || !all_late {
-                break self.judge(results);
+                break self.judge(results)?;
             }
         };
         self.note_missed(&numbers, &written);
-        self.all_counting_are_sound().await
+        self.all_counting_are_sound().await?;
+        // A leg that failed and did not leave after all (`outage`) lacks these pages: they are not written yet.
+        let counting = self.legs_where(|leg| leg.counts());
+        if counting.iter().all(|(leg, _)| written.contains(leg)) {
+            Ok(())
+        } else {
+            Err(CommitFault::Deferred(
+                "a leg that counts refused arena pages".into(),
+            ))
+        }
     }
 
     async fn write_everywhere(&self, runs: &[Run]) -> Vec<(LegIndex, Result<(), IoFault>)> {
@@ -237,8 +253,23 @@ impl Inner {
         crate::gate::all(writes).await
     }
 
-    /// The legs that have the pages; the others leave.
-    fn judge(self: &Rc<Self>, results: Vec<(LegIndex, Result<(), IoFault>)>) -> Vec<LegIndex> {
+    /// The legs that have the pages; the others leave. `Deferred`: no counting leg took them, and nobody leaves (storage.md B3).
+    fn judge(
+        self: &Rc<Self>,
+        results: Vec<(LegIndex, Result<(), IoFault>)>,
+    ) -> Result<Vec<LegIndex>, CommitFault> {
+        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let refusing: Vec<(LegIndex, IoFault)> = results
+            .iter()
+            .filter(|(leg, _)| counting.iter().any(|(counts, _)| counts == leg))
+            .filter_map(|(leg, result)| Some((*leg, result.err()?)))
+            .filter(|(_, fault)| *fault != IoFault::Conflict)
+            .collect();
+        if !counting.is_empty() && refusing.len() == counting.len() {
+            let why = refusal_of_all(&refusing);
+            tracing::warn!(why, "arena pages are not written");
+            return Err(CommitFault::Deferred(why));
+        }
         let mut written = Vec::new();
         for (leg, result) in results {
             match result {
@@ -249,7 +280,7 @@ impl Inner {
                 }
             }
         }
-        written
+        Ok(written)
     }
 
     /// Waits until no counting leg is failing: then everything written to the rest is on every counting leg.

@@ -196,6 +196,7 @@ fn draft(
         table_chain: 0,
         claims,
         note: Vec::new(),
+        scrub: ScrubState::default(),
     };
     Ok(Draft { frames, superblock })
 }

@@ -44,6 +44,7 @@ pub fn superblocks() -> Vec<Vec<u8>> {
         table_chain: 0,
         claims: Vec::new(),
         note: Vec::new(),
+        scrub: ScrubState::default(),
     };
     let spot = superblock::Spot {
         segment: 4,

@@ -10,11 +10,12 @@ use base::host::{Bell, Sender};
 use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
 use crate::arena::ArenaShared;
-use crate::format::Kind;
+use crate::format::{Kind, blocks_of};
 use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::{Frame, Plan};
 use crate::limits;
 use crate::pool::Pool;
+use crate::scan::Skip;
 use crate::segment::Table;
 use crate::superblock::{ClaimEntry, Spot};
 use crate::takeover::Takeover;
@@ -42,6 +43,13 @@ pub(crate) struct Inner {
     pub counters: Cell<Counters>,
     pub report: RefCell<OpenReport>,
     pub damage: RefCell<BTreeSet<(Lsn, SegmentIndex, u32)>>,
+    /// Stretches of the log behind the checkpoint that were given up: nothing in them is missing.
+    pub given_up: RefCell<Vec<Skip>>,
+    /// Read-only because of damage that was found after the opening.
+    pub held: Cell<bool>,
+    pub scrubbed: Cell<ScrubState>,
+    /// Held by the scrub that runs.
+    pub scrubbing: Gate,
     pub read_cache: RefCell<Vec<Buffer>>,
     pub page_checks: RefCell<Option<PageChecks>>,
     /// Waits for the operator while the volume is read-only.
@@ -57,6 +65,8 @@ pub(crate) struct Leg {
     pub stale_since: Lsn,
     /// Set from the first fault that will end its membership until it has ended.
     pub failing: bool,
+    /// It fails while others were seen to take writes.
+    pub alone: bool,
     pub why: Option<String>,
     /// Caught up: the next membership record may count it.
     pub joining: bool,
@@ -69,6 +79,8 @@ pub(crate) struct Leg {
     pub read_faults: u64,
     pub write_faults: u64,
     pub progress: Option<(u64, u64)>,
+    /// How the last probe of it failed (`health`).
+    pub unread: Option<String>,
     /// Arena pages not written here since it left; `None`: unknown, so all of them.
     pub arena_missed: Option<BTreeSet<u64>>,
     pub spoiled: VecDeque<Time>,
@@ -90,6 +102,7 @@ impl Leg {
             wwid,
             stale_since,
             failing: false,
+            alone: false,
             why: None,
             joining: false,
             session: 0,
@@ -99,6 +112,7 @@ impl Leg {
             read_faults: 0,
             write_faults: 0,
             progress: None,
+            unread: None,
             arena_missed: None,
             spoiled: VecDeque::new(),
             repaired: VecDeque::new(),
@@ -125,11 +139,16 @@ impl Leg {
     }
 }
 
+/// Why nothing is taken while an opening goes on beside clients.
+pub(crate) const TAKEN_OVER: &str = "the volume is being taken over";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Mode {
     Running,
     /// Membership cannot be recorded just now: new commits are refused, those with an LSN wait.
     Deferring(String),
+    /// Every counting leg refuses writes: new commits are refused, those with an LSN wait and are written again (`outage`).
+    Outage(String),
     /// Acknowledged batches are missing: no writes until somebody accepts that.
     ReadOnly(String),
     /// Never again in this process.
@@ -168,10 +187,14 @@ pub(crate) struct Log {
     pub seq: u64,
     /// The last superblock that was durable on every counting leg; zero: none of this owner's yet.
     pub durable_seq: u64,
+    /// Hash of the last superblock that was durable on every leg that counted.
+    /// Hash of that one, at first of the one that recovery began with.
     pub parent: u128,
     pub clean: bool,
     /// A segment is being given up: nothing is submitted until its batches have moved.
     pub respooling: bool,
+    /// A counting leg refused a batch and what that means is not decided: nothing is submitted until it is (`outage`).
+    pub refused: bool,
     /// How often batches moved to other segments because a device refused them.
     pub moves: u64,
     /// Nothing is submitted while a leg joins.
@@ -216,12 +239,19 @@ pub(crate) struct Entry {
     pub block: u32,
     pub attempt: u32,
     pub buffer: Arc<Buffer>,
+    /// When it got its number.
+    pub since: Time,
     pub legs: [LegWrite; limits::LEGS_MAX],
     pub on_durable: Option<OnDurable>,
     pub waiter: Option<Sender<Result<BatchAddress, CommitFault>>>,
 }
 
 impl Entry {
+    /// Header, payload and padding.
+    pub fn bytes(&self) -> usize {
+        blocks_of(self.payload_bytes) as usize * device::BLOCK_BYTES
+    }
+
     pub fn address(&self) -> BatchAddress {
         BatchAddress {
             lsn: self.lsn,
@@ -238,7 +268,7 @@ pub(crate) enum LegWrite {
     Absent,
     Flying { since: Time },
     Durable,
-    Failed,
+    Failed(IoFault),
 }
 
 impl Inner {
@@ -333,8 +363,44 @@ impl Inner {
         }
     }
 
+    /// See `Volume::refuses`.
+    pub fn refuses(&self) -> Option<String> {
+        let log = self.log.borrow();
+        match &log.mode {
+            // The operator accepted damage beside clients: what the opening writes comes before anything of theirs.
+            Mode::Running if log.table.opening => Some(TAKEN_OVER.into()),
+            Mode::Running => None,
+            Mode::Deferring(why) | Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => {
+                Some(why.clone())
+            }
+        }
+    }
+
+    /// Not while an opening writes what comes before everything else.
+    pub fn taken_over(&self) -> Result<(), CommitFault> {
+        let log = self.log.borrow();
+        match log.mode {
+            Mode::Running if log.table.opening => Err(CommitFault::Deferred(TAKEN_OVER.into())),
+            _ => Ok(()),
+        }
+    }
+
     pub fn is_stopped(&self) -> bool {
         matches!(self.log.borrow().mode, Mode::Stopped(_))
+    }
+
+    /// Whether every number from `from` up to `next`, which is not one of them, was given up; so also when there is none.
+    pub fn is_given_up(&self, from: Lsn, next: Lsn) -> bool {
+        let given_up = self.given_up.borrow();
+        let mut lsn = from;
+        // bounded by the stretches: each step passes one
+        while lsn < next {
+            let Some(skip) = given_up.iter().find(|skip| skip.covers(lsn)) else {
+                return false;
+            };
+            lsn = skip.until.next();
+        }
+        true
     }
 
     /// Remembers a batch whose every copy is bad.

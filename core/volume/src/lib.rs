@@ -48,10 +48,12 @@ mod adopt;
 mod arena;
 mod checkpoint;
 mod create;
+mod damage;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
+mod health;
 mod inner;
 mod layout;
 mod leg;
@@ -62,6 +64,8 @@ mod mirror;
 mod normalise;
 mod open;
 pub mod orphan;
+mod outage;
+mod pages;
 mod pool;
 mod position;
 mod prove;
@@ -89,7 +93,7 @@ use bytes::Bytes;
 use device::{Buffer, DeviceIndex, Io};
 
 use crate::format::Kind;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::mirror::Sealed;
 use crate::pool::Pool;
 use crate::segment::Purpose;
@@ -344,6 +348,7 @@ impl Volume {
     /// acknowledged and not before the last one. Stops the process otherwise, or with a note over
     /// `limits::NOTE_BYTES_MAX`. Segments that the last checkpoint needs stay needed.
     pub async fn set_checkpoint(&self, checkpoint: Checkpoint) -> Result<(), CommitFault> {
+        self.inner.taken_over()?;
         self.inner.set_checkpoint(checkpoint, None).await
     }
 
@@ -354,6 +359,7 @@ impl Volume {
         checkpoint: Checkpoint,
         needed: Vec<SegmentIndex>,
     ) -> Result<(), CommitFault> {
+        self.inner.taken_over()?;
         self.inner.set_checkpoint(checkpoint, Some(needed)).await
     }
 
@@ -382,11 +388,13 @@ impl Volume {
     /// Gives a sealed segment back (generation + 1); durable when it returns. `Deferred` when the segment holds batches
     /// after the checkpoint. Stops the process when the segment is not sealed.
     pub async fn free_segment(&self, segment: SegmentIndex) -> Result<(), CommitFault> {
+        self.inner.taken_over()?;
         self.inner.free_segment(segment).await
     }
 
     /// Allocates one more segment of class arena; durable before it returns.
     pub async fn arena_grow(&self) -> Result<SegmentIndex, CommitFault> {
+        self.inner.taken_over()?;
         self.inner.arena_grow().await
     }
 
@@ -412,6 +420,7 @@ impl Volume {
 
     /// Writes pages (page number inside the arena, exactly 4 KiB each) to every counting leg and flushes.
     pub async fn arena_write(&self, pages: Vec<(u64, Bytes)>) -> Result<(), CommitFault> {
+        self.inner.taken_over()?;
         self.inner.arena_write(pages).await
     }
 
@@ -441,6 +450,7 @@ impl Volume {
             write_faults: leg.write_faults,
             stale_since: (leg.state != LegState::InSync).then_some(leg.stale_since),
             why: leg.why.clone(),
+            unread: leg.unread.clone().filter(|_| leg.counts()),
         });
         reports.collect()
     }
@@ -461,9 +471,36 @@ impl Volume {
         self.inner.attach(device).await
     }
 
-    /// Reads every live byte on every leg, repairs; resolves with the findings. Runs beside foreground work.
+    /// Reads every live byte on every leg, repairs; resolves with the findings. Runs beside foreground work, one at a time.
     pub async fn scrub(&self) -> ScrubReport {
-        self.inner.scrub().await
+        self.inner.scrub(false).await
+    }
+
+    /// As `scrub`, but goes on where one that was interrupted, by a restart too, had come to.
+    pub async fn scrub_on(&self) -> ScrubReport {
+        self.inner.scrub(true).await
+    }
+
+    /// When the last whole scrub ended and how far the present one is. Kept on the legs.
+    pub fn scrub_state(&self) -> ScrubState {
+        self.inner.scrubbed.get()
+    }
+
+    /// Reads the newest superblock of each leg that counts, one block each; what failed is in `LegReport::unread`, and a device that
+    /// is gone leaves. Ends within the hard deadline.
+    pub async fn probe_legs(&self) {
+        self.inner.probe_legs().await;
+    }
+
+    /// Writes the guard page of each leg that counts once more, durably: what it holds for ever, so nothing grows by it. For when nothing else
+    /// was written for long. A leg that refuses leaves; `Deferred`: no mail can be taken just now. Ends within the hard deadline.
+    pub async fn probe_writes(&self) -> Result<(), CommitFault> {
+        self.inner.probe_writes().await
+    }
+
+    /// How long the oldest batch has waited to become durable; `None`: none waits.
+    pub fn oldest_wait_us(&self) -> Option<u64> {
+        self.inner.oldest_wait_us()
     }
 
     /// Batches whose every copy was found bad since the volume was opened.
@@ -476,18 +513,40 @@ impl Volume {
             .collect()
     }
 
-    /// Why commits are refused just now, if they are.
-    pub fn refuses(&self) -> Option<String> {
-        match &self.inner.log.borrow().mode {
-            Mode::Running => None,
-            Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => Some(why.clone()),
-        }
+    /// The reader of the log met damage: from here the volume is only read, until `accept_damage`. Does nothing where the volume
+    /// refuses already, or was opened with `Settings::accept_damage`.
+    pub fn hold_for_damage(&self) {
+        self.inner.hold_for_damage();
     }
 
-    /// The operator gives up the batches in `open_report().damaged`, or what may lie beyond an unreadable end of the
-    /// log: the volume is taken over and may be written again. Does nothing when it already is.
+    /// The batches that `accept_damage` would give up now. An empty list: what lies beyond an unreadable end of the log. `None`: there is
+    /// nothing to accept.
+    pub fn would_give_up(&self) -> Option<Vec<Lsn>> {
+        self.inner.would_give_up()
+    }
+
+    /// What can still be read of damaged batches whose place is known, payloads only, at most `count_max`. No checksum agrees with
+    /// them: whoever looks believes only what carries its own.
+    pub async fn damaged_payloads(&self, count_max: usize) -> Vec<Bytes> {
+        self.inner.damaged_payloads(count_max).await
+    }
+
+    /// Why commits are refused just now, if they are.
+    pub fn refuses(&self) -> Option<String> {
+        self.inner.refuses()
+    }
+
+    /// The operator gives up the batches in `would_give_up`, or what may lie beyond an unreadable end of the log: the volume is
+    /// taken over and may be written again. Does nothing when it already is. What recovery had kept and not every leg had is
+    /// in the log only from here on: whoever replayed it replays on.
     pub async fn accept_damage(&self) -> Result<(), OpenRefusal> {
         self.inner.accept_damage().await
+    }
+
+    /// Stops at once: whatever waits is answered with `Deferred`, and nothing more is written. For a shutdown while the volume
+    /// refuses; the next opening recovers it.
+    pub fn abandon(&self, why: &str) {
+        self.inner.stop(why);
     }
 
     /// Waits for everything committed so far, then marks the superblocks clean. Later commits are refused.

@@ -34,6 +34,9 @@ pub const KEPT_FROM_RECLAIM: usize = KEPT_FROM_ARENA + 1;
 /// and the records that free segments, a few blocks each.
 pub const OPEN_KEPT_SHARE: u32 = 4;
 
+/// SKIP records in one batch: 36 bytes each, with room left for the claims that any batch may carry.
+pub const SKIPS_PER_BATCH: usize = 64;
+
 /// Segments of one volume: what `TABLE_PARTS_MAX` batches can list (9 TiB at 64 MiB).
 pub const SEGMENTS_MAX: usize = 147_456;
 /// Batches that one segment table may take.
@@ -70,6 +73,16 @@ pub const REPAIRS_WINDOW_US: u64 = 3_600_000_000;
 
 /// How long to wait before the witness is asked again.
 pub const WITNESS_RETRY_US: u64 = 1_000_000;
+
+/// When every leg refuses writes they are tried again after this long, then at intervals that double up to the second: room in
+/// a pool, or an array that restarts, is noticed within a minute, and a dead one is not hammered.
+pub const OUTAGE_RETRY_US_MIN: u64 = 1_000_000;
+pub const OUTAGE_RETRY_US_MAX: u64 = 60_000_000;
+/// Tries in a row in which one leg takes writes again and another still refuses before that one leaves: two devices behind one
+/// switch do not come back in the same second.
+pub const OUTAGE_TRIES_ALONE: u32 = 3;
+/// Places that one batch is given while every leg answers EIO: a few bad places are believed, more is not the places' fault.
+pub const OUTAGE_MOVES_MAX: u32 = 4;
 
 /// Sparse marks (LSN → place) kept for finding where a walk begins: one per this many bytes.
 pub const MARK_BYTES: u64 = 1 << 20;
@@ -109,6 +122,9 @@ pub const QUIET_US: u64 = 1_000_000;
 
 /// What a scrub waits between two segments, so that foreground work always finds a gap.
 pub const SCRUB_PAUSE_US: u64 = 500;
+
+/// How often the cursor of a scrub goes into the superblocks: at most so much is read twice after a restart.
+pub const SCRUB_RECORD_US: u64 = 600_000_000;
 
 /// How often a scrub looks again for superblock copies when a new superblock is written under its eyes. Written that often
 /// they renew themselves; the next scrub looks anyway.

@@ -9,16 +9,42 @@ use std::sync::Arc;
 
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
-use crate::gate::TIMED_OUT;
-use crate::inner::{Inner, Mode};
-use crate::limits::{SUPERBLOCK_CLAIMS_MAX, WITNESS_RETRY_US};
+use crate::gate::{TIMED_OUT, within};
+use crate::inner::{Inner, Leg, Mode};
+use crate::layout::GUARD_AT;
+use crate::leg::guard_page;
+use crate::limits::{
+    OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE, SUPERBLOCK_CLAIMS_MAX,
+    WITNESS_RETRY_US,
+};
+use crate::outage::{no_leg_left, refusal_of_all};
 use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
-use crate::takeover::take_over;
 use crate::types::*;
+
+/// What came of writing superblocks.
+enum Verdict {
+    /// They are durable on every leg that counts.
+    Written,
+    /// Legs that failed are to leave first.
+    SomeLeave,
+    /// Every counting leg refuses: try again.
+    NobodyLeaves,
+    /// One refuses that may only be later than the others.
+    OnceMore,
+}
 
 impl Inner {
     /// `leg` did something that ends its membership; recording that begins at once, in the background.
     pub fn suspect(self: &Rc<Self>, leg: LegIndex, why: &str) {
+        let counts = self.legs.borrow()[leg.0 as usize].counts();
+        if counts && matches!(self.log.borrow().mode, Mode::Outage(_)) {
+            return; // the next try of `outage` tells whether it is this leg or all of them
+        }
+        self.condemn(leg, why);
+    }
+
+    /// As `suspect`, also during an outage.
+    pub fn condemn(self: &Rc<Self>, leg: LegIndex, why: &str) {
         {
             let mut legs = self.legs.borrow_mut();
             let leg = &mut legs[leg.0 as usize];
@@ -38,7 +64,7 @@ impl Inner {
             .legs_where(|leg| leg.counts() && !leg.failing)
             .is_empty()
         {
-            self.stop(&format!("no leg is left: {why}"));
+            self.begin_outage_because(no_leg_left(leg, why));
             return;
         }
         self.moved.ring();
@@ -78,8 +104,11 @@ impl Inner {
         if let Mode::ReadOnly(why) = &self.log.borrow().mode {
             return Err(CommitFault::Deferred(why.clone()));
         }
+        let mut pause_us = OUTAGE_RETRY_US_MIN;
+        let mut tries_alone = 0;
         // until witness and superblocks agree with memory, or the volume stops
-        loop {
+        let written = loop {
+            self.ask_those_that_stay().await;
             let recorded = self.record_membership();
             if let Mode::Stopped(why) = &self.log.borrow().mode {
                 return Err(CommitFault::Deferred(why.clone()));
@@ -89,30 +118,110 @@ impl Inner {
             }
             if let Err(why) = recorded {
                 self.defer(&why);
-                base::host::sleep_us(&*self.io.host, WITNESS_RETRY_US).await;
+                self.rest(WITNESS_RETRY_US).await;
                 continue;
             }
-            let (failed, all) = self.write_superblocks().await;
-            // All legs slow at once is our own host or network: eject nobody (storage.md B3).
-            if failed.len() == all && failed.iter().all(|(_, fault)| *fault == TIMED_OUT) {
+            let (written, failed) = self.write_superblocks().await;
+            if failed.iter().any(|(_, fault)| *fault == IoFault::Conflict) {
+                self.stop("another owner holds a device of this volume");
                 continue;
             }
-            for &(leg, fault) in &failed {
-                if fault == IoFault::Conflict {
-                    self.stop("another owner holds a device of this volume");
+            match self.judge_superblocks(&failed, tries_alone) {
+                Verdict::NobodyLeaves => pause_us = (pause_us * 2).min(OUTAGE_RETRY_US_MAX),
+                Verdict::OnceMore => {
+                    (pause_us, tries_alone) = (OUTAGE_RETRY_US_MIN, tries_alone + 1)
                 }
-                self.suspect(leg, &format!("a superblock could not be written: {fault}"));
+                Verdict::SomeLeave => continue,
+                Verdict::Written => break written,
             }
-            if self.legs_where(|leg| leg.failing).is_empty() {
-                break;
-            }
-        }
+            self.rest(pause_us).await;
+        };
         {
             let mut log = self.log.borrow_mut();
-            (log.unrecorded, log.durable_seq) = (false, log.seq);
+            (log.unrecorded, log.durable_seq, log.parent) = (false, log.seq, written);
         }
         self.resume();
         Ok(())
+    }
+
+    /// What it means that superblocks are not durable on `failed`. All counting legs at once leave nobody (storage.md B3); during an
+    /// outage one of them gets a few tries more than the others.
+    fn judge_superblocks(
+        self: &Rc<Self>,
+        failed: &[(LegIndex, IoFault)],
+        tries_alone: u32,
+    ) -> Verdict {
+        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let refuses = |leg: LegIndex| failed.iter().any(|(failed, _)| *failed == leg);
+        let refusing = counting.iter().filter(|(leg, _)| refuses(*leg)).count();
+        if refusing > 0 && refusing == counting.len() {
+            let why = refusal_of_all(failed);
+            if self.log.borrow().table.opening {
+                // Nothing is owned yet and nobody waits: the next start tries again.
+                self.stop(&why);
+            }
+            if failed.iter().any(|(_, fault)| *fault != TIMED_OUT) {
+                self.defer(&why);
+            }
+            return Verdict::NobodyLeaves;
+        }
+        let outage = matches!(self.log.borrow().mode, Mode::Outage(_));
+        if refusing > 0 && outage && tries_alone < OUTAGE_TRIES_ALONE {
+            return Verdict::OnceMore;
+        }
+        for &(leg, fault) in failed {
+            self.legs.borrow_mut()[leg.0 as usize].alone = outage;
+            self.condemn(leg, &format!("a superblock could not be written: {fault}"));
+        }
+        if self.legs_where(|leg| leg.failing).is_empty() {
+            Verdict::Written
+        } else {
+            Verdict::SomeLeave
+        }
+    }
+
+    /// Before a leg leaves: those that stay must take writes, or all of them are in the same trouble and nobody leaves. They write the
+    /// guard page again, which nobody reads and which is the same for ever. A leg that is silent is not asked twice: the deadline of
+    /// the writes in flight is for that.
+    async fn ask_those_that_stay(self: &Rc<Self>) {
+        let leaving = |leg: &Leg| leg.counts() && leg.failing && !leg.alone;
+        if self.legs_where(leaving).is_empty() {
+            return;
+        }
+        for (leg, fault) in self.refusing_guards().await {
+            if fault != TIMED_OUT {
+                self.suspect(leg, &format!("it does not take writes: {fault}"));
+            }
+        }
+    }
+
+    /// The serving legs that do not take their guard page once more.
+    pub async fn refusing_guards(&self) -> Vec<(LegIndex, IoFault)> {
+        let serving = self.legs_where(|leg| leg.serves());
+        let writes = serving.into_iter().map(|(leg, device)| {
+            let id = self.legs.borrow()[leg.0 as usize].id;
+            let page = Arc::new(guard_page(self.id, id));
+            let write = self.write_raw(device, GUARD_AT, page, BLOCK_BYTES);
+            (leg, Box::pin(write))
+        });
+        let writes: Vec<_> = writes.collect();
+        let written = crate::gate::all(writes.into_iter()).await.into_iter();
+        written
+            .filter_map(|(leg, result)| Some((leg, result.err()?)))
+            .collect()
+    }
+
+    /// Waits so long, or until the volume stops.
+    pub async fn rest(&self, us: u64) {
+        let until = self.io.host.now().after_us(us);
+        // until the time is up
+        while !self.is_stopped() {
+            let left_us = until.since_us(self.io.host.now());
+            if left_us == 0 {
+                return;
+            }
+            within(&*self.io.host, left_us, self.moved.wait()).await;
+        }
     }
 
     /// The witness could not even be read, and only joins wait for it: they can wait without holding anybody up. Not so when an
@@ -146,7 +255,7 @@ impl Inner {
             stays.map(|leg| leg.id).collect()
         };
         if staying.is_empty() {
-            self.stop("no leg is left");
+            self.begin_outage_because(refusal_of_all(&[]));
             return Ok(());
         }
         self.replace_witness(&staying)?;
@@ -158,7 +267,7 @@ impl Inner {
         for leg in self.legs.borrow_mut().iter_mut() {
             if leg.counts() && leg.failing {
                 (leg.state, leg.stale_since) = (LegState::Stale, acked);
-                (leg.failing, leg.device, leg.frame) = (false, None, None);
+                (leg.failing, leg.alone, leg.device, leg.frame) = (false, false, None, None);
                 leg.arena_missed.get_or_insert_default();
                 if let Some(proven) = leg.proven.take() {
                     (leg.stale_since, leg.arena_missed) = (acked.min(proven), None);
@@ -318,17 +427,19 @@ impl Inner {
             table_chain: log.table_chain,
             claims: log.claims.clone(),
             note: log.checkpoint.note.clone(),
+            scrub: ScrubState {
+                done_bytes: 0,
+                all_bytes: 0,
+                ..self.scrubbed.get()
+            },
         }
     }
 
-    /// Writes one new superblock to every leg that receives; the legs on which it is not durable come back,
-    /// and how many there were.
-    async fn write_superblocks(self: &Rc<Self>) -> (Vec<(LegIndex, IoFault)>, usize) {
+    /// Writes one new superblock to every leg that receives: the hash of its body, and the legs on which it is not durable. Its
+    /// parent stays the last one that every leg had: one that was refused may be on some legs and not on others, and accuses nobody.
+    async fn write_superblocks(self: &Rc<Self>) -> (u128, Vec<(LegIndex, IoFault)>) {
         let superblock = self.next_superblock();
-        {
-            let mut log = self.log.borrow_mut();
-            (log.seq, log.parent) = (superblock.seq, superblock.body_hash());
-        }
+        self.log.borrow_mut().seq = superblock.seq;
         let targets = self.legs_where(|leg| leg.receives());
         let mut good = vec![0; targets.len()];
         let mut fault = vec![None; targets.len()];
@@ -357,7 +468,7 @@ impl Inner {
             let fault = fault?;
             (good < 3 || matches!(fault, IoFault::Gone | IoFault::Conflict)).then_some((leg, fault))
         });
-        (failed.collect(), targets.len())
+        (superblock.body_hash(), failed.collect())
     }
 
     pub async fn write_copy(
@@ -393,17 +504,8 @@ impl Inner {
         if others.iter().all(|(other, _)| *other == leg) {
             return Err(CommitFault::Deferred("it is the last leg in sync".into()));
         }
-        self.suspect(leg, why);
+        self.condemn(leg, why);
         self.publish().await
-    }
-
-    /// The operator gives up what is missing: the volume is taken over after all.
-    pub async fn accept_damage(self: &Rc<Self>) -> Result<(), OpenRefusal> {
-        let Some(takeover) = self.takeover.borrow_mut().take() else {
-            return Ok(());
-        };
-        tracing::warn!("the operator accepted the damage; the volume is written again");
-        take_over(self, takeover).await
     }
 
     pub async fn close(self: &Rc<Self>) -> Result<(), CommitFault> {

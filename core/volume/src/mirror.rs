@@ -13,7 +13,7 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
 use crate::format::{
     Header, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
 };
-use crate::inner::{Entry, Inner, LegWrite, Mode, OnDurable};
+use crate::inner::{Entry, Inner, LegWrite, Mode, OnDurable, TAKEN_OVER};
 use crate::limits::{self, LEGS_MAX};
 use crate::marks;
 use crate::segment::Purpose;
@@ -42,10 +42,14 @@ impl Inner {
             let mut log = self.log.borrow_mut();
             let log = &mut *log;
             let refusal = match &log.mode {
-                Mode::Running => None,
-                Mode::Deferring(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => {
-                    Some(CommitFault::Deferred(why.clone()))
+                Mode::Running if log.table.opening && sealed.purpose != Purpose::Own => {
+                    Some(CommitFault::Deferred(TAKEN_OVER.into()))
                 }
+                Mode::Running => None,
+                Mode::Deferring(why)
+                | Mode::Outage(why)
+                | Mode::ReadOnly(why)
+                | Mode::Stopped(why) => Some(CommitFault::Deferred(why.clone())),
             };
             let full = !log
                 .table
@@ -91,6 +95,7 @@ impl Inner {
                 block,
                 attempt: 0,
                 buffer: Arc::new(sealed.buffer),
+                since: self.io.host.now(),
                 legs: [LegWrite::Absent; LEGS_MAX],
                 on_durable: sealed.on_durable,
                 waiter: Some(sender),
@@ -167,6 +172,7 @@ impl Inner {
                 block,
                 attempt: header.attempt + 1,
                 buffer: Arc::new(buffer),
+                since: self.io.host.now(),
                 legs: [LegWrite::Absent; LEGS_MAX],
                 on_durable: None,
                 waiter: Some(sender),
@@ -186,7 +192,7 @@ impl Inner {
         let targets = self.legs_where(|leg| leg.receives());
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
-        let held = log.respooling || log.barrier || log.mode != Mode::Running;
+        let held = log.respooling || log.refused || log.barrier || log.mode != Mode::Running;
         let in_flight_max = self
             .settings
             .batches_in_flight_max
@@ -257,10 +263,9 @@ impl Inner {
             let index = (lsn.0).checked_sub(front.0).map(|index| index as usize);
             let entry = index.and_then(|index| log.pipeline.get_mut(index));
             if let Some(entry) = entry.filter(|entry| entry.attempt == attempt) {
-                entry.legs[leg.0 as usize] = if result.is_ok() {
-                    LegWrite::Durable
-                } else {
-                    LegWrite::Failed
+                entry.legs[leg.0 as usize] = match result {
+                    Ok(()) => LegWrite::Durable,
+                    Err(fault) => LegWrite::Failed(fault),
                 };
             }
         }
@@ -268,9 +273,10 @@ impl Inner {
             self.write_fault(leg, fault);
         }
         self.settle();
+        self.judge_refused(true);
     }
 
-    /// Decides what a failed write means (storage.md B3).
+    /// A write failed for good. On a leg that counts the meaning depends on the others (`outage`).
     fn write_fault(self: &Rc<Self>, leg: LegIndex, fault: IoFault) {
         let counts = {
             let mut legs = self.legs.borrow_mut();
@@ -279,10 +285,8 @@ impl Inner {
         };
         match fault {
             IoFault::Conflict => self.stop("another owner holds a device of this volume"),
-            IoFault::Medium if counts => self.give_up_segment(leg),
-            IoFault::Medium | IoFault::Gone | IoFault::NoSpace | IoFault::Other(_) => {
-                self.suspect(leg, &format!("a write failed: {fault}"));
-            }
+            _ if counts => self.log.borrow_mut().refused = true,
+            fault => self.suspect(leg, &format!("a write failed: {fault}")),
         }
     }
 
@@ -373,7 +377,7 @@ impl Inner {
 
     /// The medium refused a write twice: the open segment ends before the first batch that is not durable, and that
     /// batch and all later ones move to the next segment on every leg.
-    fn give_up_segment(self: &Rc<Self>, leg: LegIndex) {
+    pub fn give_up_segment(self: &Rc<Self>, leg: LegIndex) {
         let now = self.io.host.now();
         let too_many = {
             let mut legs = self.legs.borrow_mut();
@@ -393,7 +397,7 @@ impl Inner {
     }
 
     /// Moves every batch that is not durable to new places. Call when nothing is in flight.
-    fn move_pipeline(self: &Rc<Self>) -> Result<(), ()> {
+    pub fn move_pipeline(self: &Rc<Self>) -> Result<(), ()> {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
         log.submitted = 0;
@@ -436,7 +440,7 @@ impl Inner {
                 if log.acked >= until {
                     return Ok(());
                 }
-                if let Mode::Stopped(why) | Mode::ReadOnly(why) = &log.mode {
+                if let Mode::Stopped(why) | Mode::Outage(why) | Mode::ReadOnly(why) = &log.mode {
                     return Err(CommitFault::Deferred(why.clone()));
                 }
             }
@@ -494,8 +498,28 @@ async fn watch(inner: Rc<Inner>) {
                 }
             }
         }
-        // All legs slow at once is our own host or network: eject nobody (storage.md B3).
-        if counting.iter().all(|leg| late.contains(leg)) {
+        // All legs slow at once is our own host or network: eject nobody (storage.md B3). One that refused what others are slow with
+        // leaves before them.
+        let refused: Vec<LegIndex> = {
+            let log = inner.log.borrow();
+            let entries = log.pipeline.iter().take(log.submitted);
+            let failed = |leg: &LegIndex| {
+                let mut writes = entries.clone().map(|entry| entry.legs[leg.0 as usize]);
+                writes.any(|write| matches!(write, LegWrite::Failed(_)))
+            };
+            counting
+                .iter()
+                .map(|(leg, _)| *leg)
+                .filter(failed)
+                .collect()
+        };
+        if counting
+            .iter()
+            .all(|leg| late.contains(leg) || refused.contains(&leg.0))
+        {
+            if late.iter().any(|leg| counting.contains(leg)) {
+                inner.judge_refused(false);
+            }
             late.retain(|leg| !counting.contains(leg));
         }
         for (leg, _) in late {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use device::{DeviceIndex, Io};
 
 use crate::arena::ArenaShared;
+use crate::damage::{WAY_OUT, sentence};
 use crate::inner::{Inner, Leg, Log, Mode};
 use crate::leg::{Probe, probe, wwid};
 use crate::normalise::Evidence;
@@ -241,6 +242,7 @@ fn assemble(
         parent: newest.quorum.body_hash,
         clean: false,
         respooling: false,
+        refused: false,
         moves: 0,
         barrier: false,
         unrecorded: false,
@@ -274,6 +276,10 @@ fn assemble(
             ..OpenReport::default()
         }),
         damage: RefCell::default(),
+        given_up: RefCell::default(),
+        held: Cell::default(),
+        scrubbed: Cell::new(superblock.scrub),
+        scrubbing: Default::default(),
         read_cache: RefCell::default(),
         page_checks: RefCell::default(),
         takeover: RefCell::default(),
@@ -323,6 +329,7 @@ async fn start_owning(
         again: std::mem::take(&mut recovered.again),
         idle: recovered.idle,
         given_up: std::mem::take(&mut recovered.given_up),
+        lost: std::mem::take(&mut recovered.lost),
         held: std::mem::take(&mut recovered.held),
     };
     let no_room = recovered.no_room;
@@ -347,22 +354,13 @@ async fn start_owning(
 
 /// What must not happen without the operator: acknowledged batches would be given up.
 fn loss(recovered: &Recovered) -> Option<String> {
-    let way_out = "bring missing legs back and start again, or accept the loss (`accept_damage`)";
     if recovered.unknown_end {
         return Some(format!(
-            "no leg lets the end of the log be read, and acknowledged mail may lie there: {way_out}"
+            "no leg lets the end of the log be read, and acknowledged mail may lie there: {WAY_OUT}"
         ));
     }
     let damaged = &recovered.damaged;
-    let list: Vec<String> = damaged.iter().take(8).map(Lsn::to_string).collect();
-    (!damaged.is_empty()).then(|| {
-        format!(
-            "{} acknowledged batches are damaged on every leg (LSN {}{}): {way_out}",
-            damaged.len(),
-            list.join(", "),
-            if damaged.len() > 8 { ", …" } else { "" }
-        )
-    })
+    (!damaged.is_empty()).then(|| sentence(damaged))
 }
 
 /// Takes over what recovery found, for reading.
@@ -376,6 +374,7 @@ fn adopt(inner: &Rc<Inner>, recovered: Recovered) {
         log.chain = recovered.chain;
         log.marks = recovered.marks.into();
     }
+    *inner.given_up.borrow_mut() = recovered.skips;
     let unplaced = SegmentIndex(u32::MAX);
     inner
         .damage

@@ -6,7 +6,6 @@
 //! identical again: a batch that any of them lacks is written back, and a leg that lacks more than rot explains is not
 //! believed any further (`trust`).
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -16,7 +15,7 @@ use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
-use crate::scan::{Scan, Union};
+use crate::scan::{Scan, Skip, Union};
 use crate::segment::{State, Table};
 use crate::stream::Of;
 use crate::superblock::Superblock;
@@ -38,6 +37,10 @@ pub(crate) struct Recovered {
     pub idle: bool,
     /// Acknowledged and on no leg.
     pub damaged: Vec<Lsn>,
+    /// The same as stretches, for the record that they are given up; also what such records in the segments given back say.
+    pub lost: Vec<Skip>,
+    /// Stretches that were given up before.
+    pub skips: Vec<Skip>,
     pub batches: u64,
     /// Batches to be put right where they lie: place of each.
     pub repairs: Vec<(Of, u32)>,
@@ -132,7 +135,10 @@ pub(crate) async fn recover(
         .union
         .forget_unfinished(superblock.table_lsn, evidence.opened)
         .max(known_acked);
-    if scan.union.lacks(checkpoint, acked) {
+    if !longest_chain(&scan.union, superblock, acked, inner.id)
+        .1
+        .is_empty()
+    {
         // A claim may have gone with a missing batch: look at the beginning of every free segment as well.
         let free = (0..inner.plan.segment_count)
             .map(SegmentIndex)
@@ -196,12 +202,16 @@ pub(crate) async fn recover(
         .last()
         .map_or(checkpoint, |header| header.lsn)
         .max(acked);
+    let behind = |header: &&(Header, Bytes)| header.0.lsn == top.next();
     let chain = match kept.last() {
         Some(last) if last.lsn == top => last.chain(inner.id),
-        // The last acknowledged batch is damaged: nobody can know its link; what follows starts a new chain.
-        _ => superblock.table_chain,
+        // The last acknowledged batch is damaged. What follows names its chain value; where nothing does, a new chain begins.
+        _ => again
+            .first()
+            .filter(behind)
+            .map_or(superblock.table_chain, |(header, _)| header.prev),
     };
-    if top > kept.last().map_or(checkpoint, |header| header.lsn) {
+    if again.first().filter(behind).is_none() {
         again.clear();
     }
     apply(&mut table, &accepted, pivot, superblock);
@@ -216,6 +226,9 @@ pub(crate) async fn recover(
     };
     let no_room = table.claimable() == 0;
     let (batches, marks) = (union.batches, marks_of(kept));
+    let mut lost = stretches(&damaged, kept, chain);
+    lost.extend(kept_skips(&accepted, checkpoint, &given_up));
+    let skips = accepted.iter().flat_map(Skip::all_of).collect();
     Ok(Recovered {
         table,
         top,
@@ -226,6 +239,8 @@ pub(crate) async fn recover(
         unknown_end,
         idle,
         damaged,
+        lost,
+        skips,
         batches,
         repairs,
         given_up,
@@ -302,19 +317,8 @@ fn longest_chain(
 ) -> (Vec<Header>, Vec<Lsn>) {
     let mut accepted: Vec<Header> = Vec::new();
     let mut damaged = Vec::new();
-    let mut voided: BTreeSet<(u64, Lsn)> = BTreeSet::new();
-    for candidate in union.found.values().flatten() {
-        for record in candidate.header.records().unwrap_or_default() {
-            if let Inline::Seal { last } = record {
-                voided.insert((candidate.header.term, last));
-            }
-        }
-    }
-    let is_void = |header: &Header| {
-        voided
-            .iter()
-            .any(|&(term, last)| header.term < term && header.lsn > last)
-    };
+    let seals = union.seals();
+    let is_void = |header: &Header| seals.iter().any(|seal| seal.voids(header));
     let skips = union.skips(|header| !is_void(header));
     let mut lsn = superblock.checkpoint.next();
     let last_found = union.found.keys().next_back().copied().unwrap_or_default();
@@ -355,6 +359,35 @@ fn longest_chain(
         lsn = lsn.next();
     }
     (accepted, damaged)
+}
+
+/// The missing numbers as stretches, each with the chain value that the batch behind it names; `end` where there is none.
+fn stretches(damaged: &[Lsn], kept: &[Header], end: u128) -> Vec<Skip> {
+    let runs = damaged.chunk_by(|lsn, next| lsn.next() == *next);
+    let skips = runs.map(|run| {
+        let until = run[run.len() - 1];
+        let behind = kept.binary_search_by_key(&until.next(), |header| header.lsn);
+        Skip {
+            after: Lsn(run[0].0 - 1),
+            until,
+            chain: behind.map_or(end, |index| kept[index].prev),
+        }
+    });
+    skips.collect()
+}
+
+/// What was given up behind the checkpoint, and is said only in batches that are themselves given up now: it is to be said again.
+fn kept_skips(accepted: &[Header], checkpoint: Lsn, given_up: &GivenUp) -> Vec<Skip> {
+    let Some((after, _)) = given_up.skip else {
+        return Vec::new();
+    };
+    let going = accepted.iter().filter(|header| header.lsn > after);
+    let mut kept: Vec<Skip> = going
+        .flat_map(Skip::all_of)
+        .filter(|skip| skip.until > checkpoint && skip.until <= after)
+        .collect();
+    kept.dedup_by_key(|skip| (skip.after, skip.until));
+    kept
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment

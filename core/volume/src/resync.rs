@@ -11,7 +11,6 @@
 //! it to have and it does not prove is compared on the way, and written where it differs; a leg that had lacked such a batch
 //! gets every arena page as well.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -32,13 +31,13 @@ use crate::types::*;
 use crate::walk::Walk;
 
 /// Why a copy ended early: the leg failed, another attach took over, or the volume stopped.
-struct Ended;
+pub(crate) struct Ended;
 
 /// One attach of one leg.
 #[derive(Clone, Copy)]
-struct Target {
-    leg: LegIndex,
-    device: DeviceIndex,
+pub(crate) struct Target {
+    pub leg: LegIndex,
+    pub device: DeviceIndex,
     session: u64,
     /// Batches up to here should be on the leg: they are read there first, and written only where they differ.
     believed: Lsn,
@@ -230,7 +229,7 @@ impl Inner {
     }
 
     /// `Err` as soon as this attach is over.
-    fn still(&self, target: Target) -> Result<(), Ended> {
+    pub fn still(&self, target: Target) -> Result<(), Ended> {
         let legs = self.legs.borrow();
         let leg = &legs[target.leg.0 as usize];
         let same =
@@ -296,7 +295,7 @@ impl Inner {
         Ok(())
     }
 
-    fn progress(&self, target: Target, done: u64, more: u64) {
+    pub fn progress(&self, target: Target, done: u64, more: u64) {
         let mut legs = self.legs.borrow_mut();
         let (so_far, total) = legs[target.leg.0 as usize].progress.unwrap_or_default();
         legs[target.leg.0 as usize].progress = Some((so_far + done, total + more));
@@ -386,7 +385,7 @@ impl Inner {
         self.copy_verified(target, at, data).await
     }
 
-    async fn copy_verified(&self, target: Target, at: u64, data: Buffer) -> Result<(), Ended> {
+    pub async fn copy_verified(&self, target: Target, at: u64, data: Buffer) -> Result<(), Ended> {
         self.still(target)?;
         let size = data.len();
         let data = Arc::new(data);
@@ -409,101 +408,6 @@ impl Inner {
             self.note_why(target, &format!("a copy did not hold: {fault}"));
             Ended
         })
-    }
-
-    /// Copies the arena pages that the leg missed, or all of them when that is not known.
-    async fn copy_arena(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
-        let missed: Option<BTreeSet<u64>> = self.legs.borrow()[target.leg.0 as usize]
-            .arena_missed
-            .clone();
-        match missed {
-            Some(pages) => {
-                for page in pages {
-                    self.copy_pages(target, page, 1).await?;
-                }
-            }
-            None => {
-                let per_segment = self.plan.pages_per_segment();
-                let segments = self.log.borrow().table.arena.len() as u64;
-                let chunk = (STREAM_READ_BYTES / BLOCK_BYTES) as u64;
-                self.progress(target, 0, segments * self.plan.segment_bytes);
-                for segment in 0..segments {
-                    for first in (0..per_segment).step_by(chunk as usize) {
-                        let count = chunk.min(per_segment - first);
-                        self.copy_pages(target, segment * per_segment + first, count)
-                            .await?;
-                        self.progress(target, count * BLOCK_BYTES as u64, 0);
-                    }
-                }
-            }
-        }
-        self.still(target)?;
-        self.legs.borrow_mut()[target.leg.0 as usize].arena_missed = Some(BTreeSet::new());
-        Ok(())
-    }
-
-    /// Copies `count` pages of one arena segment while no page is being written.
-    async fn copy_pages(
-        self: &Rc<Self>,
-        target: Target,
-        first: u64,
-        count: u64,
-    ) -> Result<(), Ended> {
-        let _pass = self.arena_writing.enter().await;
-        self.still(target)?;
-        let per_segment = self.plan.pages_per_segment();
-        let segment = self.log.borrow().table.arena[(first / per_segment) as usize];
-        let at = self.plan.at(segment, (first % per_segment) as u32);
-        let size = count as usize * BLOCK_BYTES;
-        let mut data = Buffer::zeroed(size);
-        let mut read = false;
-        for (_, device) in self.legs_where(|leg| leg.serves()) {
-            if let Ok(source) = self.read_raw(device, at, size).await {
-                data.copy_from_slice(&source[..size]);
-                self.return_read_buffer(source);
-                read = true;
-                break;
-            }
-        }
-        let bad = if read {
-            self.bad_pages(first, &data)
-        } else {
-            (0..count as usize).collect()
-        };
-        self.gather_pages(first, at, bad, &mut data).await;
-        self.copy_verified(target, at, data).await
-    }
-
-    /// Page by page from whichever leg has it; a page that no leg has stays as it is, and its reader will hear so.
-    async fn gather_pages(&self, first: u64, at: u64, bad: Vec<usize>, data: &mut Buffer) {
-        for index in bad {
-            let page_at = at + (index * BLOCK_BYTES) as u64;
-            for (_, device) in self.legs_where(|leg| leg.serves()) {
-                let Ok(source) = self.read_raw(device, page_at, BLOCK_BYTES).await else {
-                    continue;
-                };
-                let slot = &mut data[index * BLOCK_BYTES..][..BLOCK_BYTES];
-                slot.copy_from_slice(&source[..BLOCK_BYTES]);
-                if self.page_is_good(first + index as u64, slot) {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Which pages of `data` are known to be wrong.
-    pub fn bad_pages(&self, first: u64, data: &[u8]) -> Vec<usize> {
-        let pages = data.chunks(BLOCK_BYTES).enumerate();
-        pages
-            .filter(|(index, page)| !self.page_is_good(first + *index as u64, page))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    fn page_is_good(&self, page: u64, bytes: &[u8]) -> bool {
-        let checks = self.page_checks.borrow().clone();
-        let check = checks.and_then(|check_of| check_of(page));
-        check.is_none_or(|check| crate::arena::page_check(page, bytes) == check)
     }
 
     /// The barrier: nothing in flight, nothing being written in the arena, then the witness counts the leg. `Ok(false)`: the

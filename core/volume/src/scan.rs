@@ -19,7 +19,7 @@ pub(crate) struct Candidate {
     pub on: Vec<LegIndex>,
 }
 
-/// A stretch of the log that held only the volume's own batches and was given up.
+/// A stretch of the log that was given up: it held only the volume's own batches, or the operator accepted its loss.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skip {
     pub after: Lsn,
@@ -29,12 +29,12 @@ pub(crate) struct Skip {
 
 impl Skip {
     /// What this batch says was given up.
-    pub fn of(header: &Header) -> Option<Skip> {
+    pub fn all_of(header: &Header) -> Vec<Skip> {
         if header.kind != Kind::Records {
-            return None;
+            return Vec::new();
         }
         let records = header.records().unwrap_or_default().into_iter();
-        let mut skips = records.filter_map(|record| match record {
+        let skips = records.filter_map(|record| match record {
             Inline::Skip {
                 after,
                 until,
@@ -46,11 +46,33 @@ impl Skip {
             }),
             _ => None,
         });
-        skips.next()
+        skips.collect()
+    }
+
+    /// The record that says so.
+    pub fn record(&self) -> Inline {
+        Inline::Skip {
+            after: self.after,
+            until: self.until,
+            chain: self.chain,
+        }
     }
 
     pub fn covers(&self, lsn: Lsn) -> bool {
         self.after < lsn && lsn <= self.until
+    }
+}
+
+/// The end of what earlier owners wrote, as the opening of `term` found it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seal {
+    term: u64,
+    last: Lsn,
+}
+
+impl Seal {
+    pub fn voids(&self, header: &Header) -> bool {
+        header.term < self.term && header.lsn > self.last
     }
 }
 
@@ -88,12 +110,26 @@ impl Union {
             .unwrap_or_default()
     }
 
-    /// Whether a number in (`after`, `until`] was not found at all, and nothing says that it was given up.
-    pub fn lacks(&self, after: Lsn, until: Lsn) -> bool {
-        let skips = self.skips(|_| true);
-        (after.0 + 1..=until.0)
-            .map(Lsn)
-            .any(|lsn| !self.found.contains_key(&lsn) && !skips.iter().any(|skip| skip.covers(lsn)))
+    /// The SEALs that count. One that a later opening's voids is not among them: that opening decided anew what stays, and a SEAL of
+    /// an opening that was cut short may void what it kept.
+    pub fn seals(&self) -> Vec<Seal> {
+        let mut found = Vec::new();
+        for header in self.found.values().flatten().map(|found| &found.header) {
+            for record in header.records().unwrap_or_default() {
+                if let Inline::Seal { last } = record {
+                    let term = header.term;
+                    found.push((header, Seal { term, last }));
+                }
+            }
+        }
+        found.sort_by_key(|(_, seal)| std::cmp::Reverse(seal.term));
+        let mut seals: Vec<Seal> = Vec::new();
+        for (header, seal) in found {
+            if !seals.iter().any(|later| later.voids(header)) {
+                seals.push(seal);
+            }
+        }
+        seals
     }
 
     /// What batches that `counts` chooses say was given up.
@@ -101,7 +137,7 @@ impl Union {
         let headers = self.found.values().flatten().map(|found| &found.header);
         headers
             .filter(|header| counts(header))
-            .filter_map(Skip::of)
+            .flat_map(Skip::all_of)
             .collect()
     }
 

@@ -5,30 +5,47 @@ use std::rc::Rc;
 use device::BLOCK_BYTES;
 
 use crate::arena::Asked;
-use crate::inner::Inner;
+use crate::inner::{Inner, Mode};
 use crate::leg::{Probe, probe};
-use crate::limits::{SCRUB_PAUSE_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
+use crate::limits::{SCRUB_PAUSE_US, SCRUB_RECORD_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
 use crate::segment::State;
 use crate::stream::{Found, Of, Stream};
 use crate::types::*;
 
 impl Inner {
-    pub async fn scrub(self: &Rc<Self>) -> ScrubReport {
+    /// `goes_on`: from where an interrupted one had come to, else from the beginning.
+    pub async fn scrub(self: &Rc<Self>, goes_on: bool) -> ScrubReport {
+        let _pass = self.scrubbing.enter().await;
         let mut report = ScrubReport::default();
         let read_before = self.counters.get().bytes_read;
         // A reader's repair beside it is not the scrub's finding.
         let own_repairs = || self.counters.get().repairs - self.counters.get().repairs_for_readers;
         let repairs_before = own_repairs();
         self.arena.owner_turn(self);
-        let segments = self.log.borrow().table.in_log_order();
-        for segment in segments {
+        let segments = self.begin_scrub(goes_on);
+        let mut recorded = self.io.host.now();
+        let mut read_all = true;
+        for (segment, first, bytes) in segments {
             for (leg, _) in self.legs_where(|leg| leg.serves()) {
-                self.scrub_segment(segment, leg, &mut report).await;
+                read_all &= self.scrub_segment(segment, leg, &mut report).await;
                 base::host::sleep_us(&*self.io.host, SCRUB_PAUSE_US).await;
+            }
+            let mut scrubbed = self.scrubbed.get();
+            // What could not be read for now is read by the one that goes on after a restart.
+            if read_all {
+                scrubbed.cursor = scrubbed.cursor.max(first);
+            }
+            scrubbed.done_bytes += bytes;
+            self.scrubbed.set(scrubbed);
+            if self.io.host.now().since_us(recorded) >= SCRUB_RECORD_US {
+                // A volume that refuses just now keeps it in memory.
+                let _ = self.record_scrub().await;
+                recorded = self.io.host.now();
             }
         }
         self.scrub_arena(&mut report).await;
         self.scrub_superblocks(&mut report).await;
+        self.end_scrub(read_all).await;
         report.bytes_read += self.counters.get().bytes_read - read_before;
         report.repaired += own_repairs() - repairs_before;
         tracing::info!(
@@ -40,17 +57,71 @@ impl Inner {
         report
     }
 
+    /// What is to be read, in the order of the log: segment, first LSN, bytes.
+    fn begin_scrub(&self, goes_on: bool) -> Vec<(SegmentIndex, Lsn, u64)> {
+        let before = self.scrubbed.get();
+        let goes_on = goes_on && before.began != 0;
+        let (began, cursor) = if goes_on {
+            (before.began, before.cursor)
+        } else {
+            (self.io.host.unix_seconds(), Lsn(0))
+        };
+        let log = self.log.borrow();
+        let all = log.table.in_log_order().into_iter().map(|segment| {
+            let row = log.table.row(segment);
+            let bytes = u64::from(row.used_blocks) * BLOCK_BYTES as u64;
+            (segment, row.first, bytes)
+        });
+        let all: Vec<(SegmentIndex, Lsn, u64)> = all.collect();
+        let sum = |part: &[(SegmentIndex, Lsn, u64)]| part.iter().map(|(.., bytes)| bytes).sum();
+        let (done, rest): (Vec<_>, Vec<_>) = all.iter().partition(|(_, first, _)| *first <= cursor);
+        self.scrubbed.set(ScrubState {
+            began,
+            cursor,
+            done_bytes: sum(&done),
+            all_bytes: sum(&all),
+            ..before
+        });
+        rest
+    }
+
+    /// `read_all`: nothing was passed over because no leg answered; else the scrub stays under way.
+    async fn end_scrub(self: &Rc<Self>, read_all: bool) {
+        if !read_all {
+            tracing::warn!("the scrub could not read everything; the next one goes on");
+            return;
+        }
+        self.scrubbed.set(ScrubState {
+            ended: self.io.host.unix_seconds(),
+            ..ScrubState::default()
+        });
+        if let Err(fault) = self.record_scrub().await {
+            tracing::warn!(%fault, "the end of the scrub is not recorded yet; the next superblock does");
+        }
+    }
+
+    /// New superblocks, unless they cannot be written just now.
+    async fn record_scrub(self: &Rc<Self>) -> Result<(), CommitFault> {
+        if let Mode::Deferring(why) | Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) =
+            &self.log.borrow().mode
+        {
+            return Err(CommitFault::Deferred(why.clone()));
+        }
+        self.publish().await
+    }
+
+    /// `false`: a leg did not answer, and part of the segment was not read there.
     async fn scrub_segment(
         self: &Rc<Self>,
         segment: SegmentIndex,
         leg: LegIndex,
         report: &mut ScrubReport,
-    ) {
+    ) -> bool {
         let Some((of, end)) = self.settled_part(segment) else {
-            return;
+            return true;
         };
         let Some(device) = self.legs.borrow()[leg.0 as usize].device else {
-            return;
+            return true; // it left: what it has is read when it returns
         };
         let mut stream = Stream::new(self.clone(), device, of, 0, end);
         let mut last = Lsn(self
@@ -65,7 +136,7 @@ impl Inner {
         // bounded by the segment
         loop {
             match stream.next().await {
-                Found::End => return,
+                Found::End => return true,
                 Found::Batch(header, _) => (last, in_damage) = (header.lsn, false),
                 Found::Nothing { block } => match self.repair_batch(of, block).await {
                     Ok(Some((header, _))) => {
@@ -89,12 +160,13 @@ impl Inner {
                             report.damaged.push(bad);
                         }
                     }
-                    // Given back or reused meanwhile, or no leg answers: nothing to compare with.
-                    Err(_) => return,
+                    // Given back or reused meanwhile: nothing to compare with.
+                    Err(ReadFault::Stale) => return true,
+                    Err(_) => return false,
                 },
             }
             if stream.is_dead() {
-                return;
+                return false;
             }
         }
     }
@@ -173,6 +245,9 @@ impl Inner {
 
     /// All four superblock copies on every leg; a missing one is put right by writing the next superblock.
     async fn scrub_superblocks(self: &Rc<Self>, report: &mut ScrubReport) {
+        if self.log.borrow().mode != Mode::Running {
+            return; // nothing could be put right, and who writes superblocks just now may wait for the legs
+        }
         let seq = self.log.borrow().seq;
         if self.legs_short_of_copies(seq).await == 0 {
             return;
@@ -186,7 +261,7 @@ impl Inner {
             };
             let short = self.legs_short_of_copies(seq).await;
             if self.log.borrow().seq == seq {
-                if short > 0 && self.publish().await.is_ok() {
+                if short > 0 && self.record_scrub().await.is_ok() {
                     report.repaired += short;
                 }
                 return;

@@ -192,6 +192,11 @@ impl Table {
             .any(|&s| self.row(s).state == State::Sealed && !self.row(s).holds_store)
     }
 
+    /// Free and claimed segments, the reserve not counted.
+    pub fn room_segments(&self) -> usize {
+        self.spare().saturating_sub(self.reserve())
+    }
+
     /// Free and claimed segments.
     pub fn spare(&self) -> usize {
         self.claimed.len() + self.free

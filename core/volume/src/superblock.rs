@@ -10,7 +10,7 @@ use device::BLOCK_BYTES;
 
 use crate::layout::{Plan, RING_SLOTS};
 use crate::limits::{LEGS_MAX, NOTE_BYTES_MAX, SUPERBLOCK_CLAIMS_MAX, TABLE_PARTS_MAX};
-use crate::types::{Generation, LegId, LegState, Lsn, SegmentIndex, VolumeId};
+use crate::types::{Generation, LegId, LegState, Lsn, ScrubState, SegmentIndex, VolumeId};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RPSUPER1");
 const FORMAT_MAJOR: u16 = 1;
@@ -72,6 +72,8 @@ pub(crate) struct Superblock {
     /// Claims made since the table was written.
     pub claims: Vec<ClaimEntry>,
     pub note: Vec<u8>,
+    /// Dates and cursor; how many bytes that is, is not kept.
+    pub scrub: ScrubState,
 }
 
 impl Superblock {
@@ -111,6 +113,9 @@ impl Superblock {
             out.put_u32(claim.generation.0);
         }
         out.put_blob(&self.note);
+        out.put_u64(self.scrub.ended as u64);
+        out.put_u64(self.scrub.began as u64);
+        out.put_u64(self.scrub.cursor.0);
         assert!(out.len() <= BODY_HASH_AT - BODY_AT);
         out
     }
@@ -161,6 +166,13 @@ impl Superblock {
         if note.len() > NOTE_BYTES_MAX {
             return Err(Short);
         }
+        // Superblocks of the first releases end here; later fields go behind these.
+        let mut scrub = ScrubState::default();
+        if !reader.is_empty() {
+            scrub.ended = reader.u64()? as i64;
+            scrub.began = reader.u64()? as i64;
+            scrub.cursor = Lsn(reader.u64()?);
+        }
         let start = has_start.then_some(start);
         Ok(Superblock {
             volume,
@@ -179,6 +191,7 @@ impl Superblock {
             table_chain,
             claims,
             note,
+            scrub,
         })
     }
 
@@ -500,6 +513,12 @@ mod tests {
                 SUPERBLOCK_CLAIMS_MAX
             ],
             note: vec![5; NOTE_BYTES_MAX],
+            scrub: ScrubState {
+                ended: 1_700_000_000,
+                began: 1_700_600_000,
+                cursor: Lsn(77),
+                ..ScrubState::default()
+            },
         }
     }
 
@@ -516,6 +535,21 @@ mod tests {
     fn the_fullest_superblock_fits_and_reads_back() {
         let superblock = superblock(12);
         assert_eq!(slot(&superblock, 1).superblock, superblock);
+    }
+
+    #[test]
+    fn a_superblock_without_scrub_dates_was_never_scrubbed() {
+        let superblock = superblock(12);
+        let body = superblock.encode_body();
+        let older = Superblock::decode_body(&body[..body.len() - 24]).expect("whole");
+        let scrub = ScrubState::default();
+        assert_eq!(
+            older,
+            Superblock {
+                scrub,
+                ..superblock
+            }
+        );
     }
 
     #[test]

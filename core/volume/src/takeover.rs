@@ -6,8 +6,9 @@ use bytes::Bytes;
 
 use crate::format::{Header, Inline, Kind};
 use crate::inner::{Inner, Mode};
-use crate::limits::{CLAIMS_OF_OPENING, SUPERBLOCK_CLAIMS_MAX};
+use crate::limits::{CLAIMS_OF_OPENING, SKIPS_PER_BATCH, SUPERBLOCK_CLAIMS_MAX};
 use crate::recover::{GivenUp, segments_for};
+use crate::scan::Skip;
 use crate::stream::Of;
 use crate::superblock::ClaimEntry;
 use crate::types::*;
@@ -21,6 +22,8 @@ pub(crate) struct Takeover {
     pub again: Vec<(Header, Bytes)>,
     pub idle: bool,
     pub given_up: GivenUp,
+    /// Acknowledged and on no leg, and accepted as lost.
+    pub lost: Vec<Skip>,
     pub held: Vec<SegmentIndex>,
 }
 
@@ -34,6 +37,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         again,
         idle,
         given_up,
+        lost,
         held,
     } = takeover;
     let here: Vec<LegId> = inner
@@ -93,15 +97,16 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
     inner.report.borrow_mut().normalised =
         inner.counters.get().repairs - before + again.len() as u64;
     claim_first(inner, &again)?;
-    publish_start(inner, &again, idle, given_up, held)
+    publish_start(inner, &again, idle, given_up, &lost, held)
         .await
         .or_else(|fault| misfit(format!("the volume could not be opened: {fault}")))?;
-    inner.log.borrow_mut().table.opening = false;
+    inner.given_up.borrow_mut().extend(lost);
     // Before the first acknowledgement to anybody outside: a leg that does not know this term is refused from here on.
     inner
         .record_opened()
         .await
         .or_else(|fault| misfit(format!("the opening could not be recorded: {fault}")))?;
+    inner.log.borrow_mut().table.opening = false;
     inner.note_position();
     inner
         .io
@@ -141,6 +146,7 @@ async fn publish_start(
     again: &[(Header, Bytes)],
     idle: bool,
     given_up: GivenUp,
+    lost: &[Skip],
     held: Vec<SegmentIndex>,
 ) -> Result<(), CommitFault> {
     inner.publish().await?;
@@ -158,7 +164,11 @@ async fn publish_start(
     records.extend(given_up.skip.map(|(_, record)| record));
     let seal = inner.log.borrow().next;
     inner.log.borrow_mut().seal = seal;
-    let sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
+    let mut sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
+    for lost in lost.chunks(SKIPS_PER_BATCH) {
+        let records: Vec<Inline> = lost.iter().map(Skip::record).collect();
+        sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
+    }
     for &segment in &given_up.segments {
         // The table about to be written says that it is free; nobody may write there before the superblocks say so too.
         let mut log = inner.log.borrow_mut();

@@ -7,9 +7,9 @@
 //! - against the witness: the last term that was opened, and the superblock number that was durable on every leg;
 //! - against itself: each superblock names the one before. Where the one before is missing although the leg counted,
 //!   the leg went back in time while it was running;
-//! - against the others: a superblock is durable on every leg before the next one is written. So a power cut explains that a
-//!   leg lacks the last one of a term, and of each term whose opening was cut short after it; nothing explains that it
-//!   lacks one that another of the same term follows.
+//! - against the others: a superblock is durable on every leg before another one names it as the one before. So a power cut
+//!   explains that a leg lacks the last one of a term, and of each term whose opening was cut short after it; nothing explains that
+//!   it lacks one that another of the same term follows. One that was refused somewhere is followed by none, whoever has it.
 //!
 //! A leg that fails is *behind*: it is stale since the last position that it proves, and returns by `attach`. A leg that is a
 //! few numbers behind for an ordinary reason stays: `recover` proves what it holds from the smaller position on, batch by
@@ -216,10 +216,15 @@ fn judge(
     }
     let all = || believed.iter().flat_map(|leg| leg.quorum.traces.iter());
     let newest = all().find(|trace| trace.hash == newest_hash);
+    let replaced = quorum.traces_from_quorum().next().map(|trace| trace.parent);
+    // Both were to replace the same one: a superblock that some leg refused is on others all the same, and the next try has another number.
+    if newest.is_some_and(|newest| replaced == Some(newest.parent)) {
+        return Ok(());
+    }
     let (mut at, mut child_term, mut steps) = (newest, None, 0);
     // bounded by the traces: numbers fall
     while let Some(trace) = at {
-        if trace.hash == quorum.body_hash {
+        if trace.hash == quorum.body_hash || replaced == Some(trace.hash) {
             return Ok(());
         }
         if child_term == Some(trace.term) {

@@ -195,6 +195,22 @@ pub struct LegReport {
     pub stale_since: Option<Lsn>,
     /// Why it left the in-sync set, when it did so since the volume was opened.
     pub why: Option<String>,
+    /// How the last probe of a leg that counts failed (`Volume::probe_legs`); `None`: it answered, or was not asked.
+    pub unread: Option<String>,
+}
+
+/// What is known of scrubs; dates in Unix seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScrubState {
+    /// When the last whole scrub ended; 0: never.
+    pub ended: i64,
+    /// When the one that is under way began; 0: none is. It may have begun before the last restart.
+    pub began: i64,
+    /// The one under way has read every segment that begins at or before this.
+    pub cursor: Lsn,
+    /// Of the segments: read, and in all. Zero until the scrub goes on after a restart.
+    pub done_bytes: u64,
+    pub all_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -290,5 +306,7 @@ pub struct Counters {
     pub ejected: u64,
     pub resynced: u64,
     pub segments_spoiled: u64,
+    /// Times that every leg refused writes at once.
+    pub outages: u64,
     pub superblock_writes: u64,
 }

@@ -30,8 +30,10 @@ pub struct Walk {
     /// The next batch to give out has at least this number.
     expected: Lsn,
     until: Lsn,
-    /// A damaged stretch has been reported and is being searched through.
-    in_damage: bool,
+    /// Where no leg has a batch, since the last one that was found. It is damage only if the next batch shows that one is missing.
+    gap: Option<(SegmentIndex, u32)>,
+    /// The batch behind a gap that was reported.
+    behind: Option<(Header, Bytes)>,
     /// How often a leg stopped answering; also which leg is read.
     turns: usize,
 }
@@ -66,7 +68,8 @@ impl Walk {
             stream: None,
             expected,
             until,
-            in_damage: false,
+            gap: None,
+            behind: None,
             turns: 0,
         }
     }
@@ -94,7 +97,8 @@ impl Walk {
             stream: None,
             expected: Lsn(1),
             until,
-            in_damage: false,
+            gap: None,
+            behind: None,
             turns: 0,
         }
     }
@@ -131,11 +135,15 @@ impl Walk {
 
     /// Batches of every kind, whole.
     pub(crate) async fn next_any(&mut self) -> Result<Option<(Header, Bytes)>, ReadFault> {
+        if let Some(batch) = self.behind.take() {
+            self.expected = batch.0.lsn.next();
+            return Ok(Some(batch));
+        }
         // bounded by the log
         loop {
             let Some((of, stream)) = &mut self.stream else {
                 let Some(stretch) = self.stretches.pop_front() else {
-                    return Ok(None);
+                    return self.end();
                 };
                 self.stream = Some((stretch.of, self.stream_of(stretch)?));
                 continue;
@@ -168,26 +176,47 @@ impl Walk {
                         }
                         None => {
                             stream.skip_one().await;
-                            if std::mem::replace(&mut self.in_damage, true) {
-                                continue;
-                            }
-                            self.inner.note_damage(self.expected, of.segment, block);
-                            return Err(ReadFault::Damaged);
+                            self.gap.get_or_insert((of.segment, block));
+                            continue;
                         }
                     }
                 }
             };
-            self.in_damage = false;
             if batch.0.lsn > self.until {
                 self.stream = None;
                 self.stretches.clear();
-                return Ok(None);
+                return self.end();
+            }
+            if self.lacks_before(batch.0.lsn) {
+                self.behind = Some(batch);
+                return Err(ReadFault::Damaged);
             }
             if batch.0.lsn >= self.expected {
                 self.expected = batch.0.lsn.next();
                 return Ok(Some(batch));
             }
         }
+    }
+
+    /// Whether the gap passed before `next`, if there was one, held a batch that was asked for. What was accepted as lost is not
+    /// missing any more.
+    fn lacks_before(&mut self, next: Lsn) -> bool {
+        let Some((segment, block)) = self.gap.take() else {
+            return false;
+        };
+        let lacks = !self.inner.is_given_up(self.expected, next);
+        if lacks {
+            self.inner.note_damage(self.expected, segment, block);
+        }
+        lacks
+    }
+
+    fn end(&mut self) -> Result<Option<(Header, Bytes)>, ReadFault> {
+        if self.lacks_before(self.until.next()) {
+            self.expected = self.until.next();
+            return Err(ReadFault::Damaged);
+        }
+        Ok(None)
     }
 }
 

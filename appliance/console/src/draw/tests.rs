@@ -87,6 +87,7 @@ fn daemon(messages: u64) -> Daemon {
                 refused: 0,
             }],
             legs: vec![leg(0, "in_sync"), leg(1, "in_sync")],
+            scrub: None,
             messages_accepted: messages,
             bytes_accepted: 5 << 20,
             receive_memory_bytes: 0,

@@ -17,6 +17,7 @@ mod input;
 mod ledger;
 mod legs;
 mod operator;
+mod outage;
 mod remote;
 mod scarce;
 mod sessions;

@@ -143,6 +143,10 @@ impl Medium {
         }
         let mut first = at / BLOCK_BYTES as u64;
         let blocks = (bytes.len() / BLOCK_BYTES) as u64;
+        if let Some(fault) = self.faults.refuses_writes {
+            self.counts.write_errors += 1;
+            return Err(fault);
+        }
         if strikes(&mut self.rng, self.faults.write_error) {
             self.counts.write_errors += 1;
             self.land(at, bytes, Landing::Random);

@@ -2,6 +2,8 @@
 
 use fastrand::Rng;
 
+use crate::IoFault;
+
 /// Probabilities (0 to 1) per operation of one disk, and its latency. All faults are off by default.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Faults {
@@ -11,6 +13,8 @@ pub struct Faults {
     pub sticky_read_error: f64,
     /// A write fails with `Medium` after storing any subset of its sectors.
     pub write_error: f64,
+    /// Every write fails with this and stores nothing: a thin pool that is full, an array that is away.
+    pub refuses_writes: Option<IoFault>,
     /// A write is acknowledged and not stored.
     pub lost_write: f64,
     /// A write is acknowledged and stored somewhere else.
@@ -36,6 +40,7 @@ impl Default for Faults {
             read_error: 0.0,
             sticky_read_error: 0.0,
             write_error: 0.0,
+            refuses_writes: None,
             lost_write: 0.0,
             misdirected_write: 0.0,
             misdirected_read: 0.0,

@@ -24,6 +24,11 @@ pub trait Keeper {
     /// Who has this address?
     fn look_up(&self, address: &Address) -> impl Future<Output = Result<Looked, Busy>>;
 
+    /// Whether no mail can be taken just now, so that a sender need not send its content to hear so.
+    fn refuses(&self) -> bool {
+        false
+    }
+
     /// One result for each recipient, `Ok` when it is durable. What it does is told inside of `span`.
     fn deliver(
         &self,
@@ -58,6 +63,10 @@ impl Keeper for Owner {
             }
         })
         .await
+    }
+
+    fn refuses(&self) -> bool {
+        self.gauges().refusing.load(Ordering::Relaxed)
     }
 
     async fn deliver(

@@ -3,10 +3,16 @@
 
 mod accidents;
 mod adopt;
+mod arena;
 mod basics;
 mod common;
+mod cut_short;
+mod damage;
 mod full;
+mod outage;
+mod refused;
 mod rot;
+mod scrub;
 mod torture;
 mod trust;
 mod unfit;

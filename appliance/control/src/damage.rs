@@ -1,0 +1,74 @@
+//! `volume accept-damage`: what every leg has lost of acknowledged mail is named, and given up when the operator says so.
+
+use mailbox::Mailboxes;
+
+use crate::admin::Admin;
+use crate::answer::{Refused, volume_of};
+use crate::limits::FSCK_FINDINGS_MAX;
+use crate::words::Damage;
+
+/// With `yes` it is given up; without, only shown. Refused when there is nothing to give up.
+pub async fn accept(admin: &Admin, yes: bool) -> Result<Damage, Refused> {
+    admin
+        .ask(async move |mailboxes| {
+            let mut damage = look(&mailboxes).await?;
+            if yes {
+                tracing::warn!(
+                    batches = damage.batch_count,
+                    "the operator gives up damaged batches"
+                );
+                let accepted = mailboxes.accept_damage().await;
+                accepted.map_err(|fault| {
+                    format!("not all is done: {fault}; restart ringpostd and ask again")
+                })?;
+                damage.accepted = true;
+            }
+            Ok(damage)
+        })
+        .await?
+}
+
+async fn look(mailboxes: &Mailboxes) -> Result<Damage, Refused> {
+    let volume = volume_of(mailboxes);
+    let Some(lost) = volume.would_give_up() else {
+        return Err(
+            "nothing is to be given up: no acknowledged batch is missing on every leg".into(),
+        );
+    };
+    Ok(Damage {
+        accepted: false,
+        batch_count: lost.len(),
+        unknown_end: lost.is_empty(),
+        messages: mailboxes.named_in_damage(FSCK_FINDINGS_MAX).await,
+        batches: lost
+            .iter()
+            .take(FSCK_FINDINGS_MAX)
+            .map(|lsn| lsn.0)
+            .collect(),
+    })
+}
+
+/// For people.
+pub fn show(damage: &Damage) -> String {
+    let mut text = match (damage.accepted, damage.unknown_end) {
+        (true, _) => "given up; the volume takes mail again\n".to_owned(),
+        (false, true) => {
+            "no leg lets the end of the log be read: the last acknowledged mail may lie there, and would be lost\n".to_owned()
+        }
+        (false, false) => format!(
+            "{} acknowledged batches are damaged on every leg and would be lost:\n",
+            damage.batch_count
+        ),
+    };
+    if !damage.batches.is_empty() {
+        let list: Vec<String> = damage.batches.iter().map(u64::to_string).collect();
+        text += &format!("  LSN {}\n", list.join(", "));
+    }
+    for message in &damage.messages {
+        text += &format!("  {message}\n");
+    }
+    if !damage.accepted {
+        text += "Bring missing legs back first if there are any. To give it up: `ringpostctl volume accept-damage --yes`\n";
+    }
+    text
+}
