@@ -397,7 +397,7 @@ impl Inner {
     }
 
     /// Moves every batch that is not durable to new places. Call when nothing is in flight.
-    pub fn move_pipeline(self: &Rc<Self>) -> Result<(), ()> {
+    pub fn move_pipeline(&self) -> Result<(), ()> {
         let mut log = self.log.borrow_mut();
         let log = &mut *log;
         log.submitted = 0;
@@ -547,16 +547,14 @@ async fn respool(inner: Rc<Inner>) {
     inner.settle();
     inner.count(|c| c.segments_spoiled += 1);
     tracing::warn!("a segment refused a write; its last batches move to the next one");
-    let mut placed = inner.move_pipeline();
+    let mut placed = inner.move_if_places();
     if placed.is_err() {
-        placed = inner
-            .claim_in_superblock()
-            .await
-            .and_then(|()| inner.move_pipeline());
+        let claimed = inner.claim_in_superblock().await;
+        placed = claimed.and_then(|()| inner.move_if_places());
     }
     inner.log.borrow_mut().respooling = false;
     if placed.is_err() {
-        inner.stop("no free segment is left for a batch that a device refused");
+        inner.judge_without_places();
     }
     inner.settle();
 }

@@ -12,8 +12,9 @@ use std::rc::Rc;
 
 use device::{DeviceIndex, IoFault};
 
+use crate::format::{Kind, blocks_of};
 use crate::gate::TIMED_OUT;
-use crate::inner::{Entry, Inner, LegWrite, Mode};
+use crate::inner::{Entry, Inner, LegWrite, Log, Mode};
 use crate::limits::{
     OUTAGE_MOVES_MAX, OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE,
 };
@@ -33,31 +34,18 @@ impl Inner {
             return;
         }
         let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
-        let mut refusing = Refusing::new();
         {
             let mut log = self.log.borrow_mut();
-            let submitted = log.submitted;
-            let writes = |leg: LegIndex| {
-                let entries = log.pipeline.iter().take(submitted);
-                entries.map(move |entry| entry.legs[leg.0 as usize])
+            let flies = |(leg, _): &(LegIndex, DeviceIndex)| {
+                let mut submitted = log.pipeline.iter().take(log.submitted);
+                submitted.any(|entry| matches!(entry.legs[leg.0 as usize], LegWrite::Flying { .. }))
             };
-            let flies =
-                |leg: LegIndex| writes(leg).any(|write| matches!(write, LegWrite::Flying { .. }));
-            if patient && counting.iter().any(|(leg, _)| flies(*leg)) {
+            if patient && counting.iter().any(flies) {
                 return;
-            }
-            for &(leg, _) in &counting {
-                let faults = writes(leg).filter_map(|write| match write {
-                    LegWrite::Failed(fault) => Some(fault),
-                    _ => None,
-                });
-                // A bad place is the mildest of them: another place may be good.
-                if let Some(worst) = faults.max_by_key(|fault| *fault != IoFault::Medium) {
-                    refusing.push((leg, worst));
-                }
             }
             log.refused = false;
         }
+        let refusing = self.refusing(&counting);
         let all = !refusing.is_empty() && refusing.len() == counting.len();
         let places_alone = refusing.iter().all(|(_, fault)| *fault == IoFault::Medium);
         if all && !(places_alone && self.may_move_once()) {
@@ -73,12 +61,73 @@ impl Inner {
         self.pump();
     }
 
+    /// Those of `counting` that refused a batch.
+    fn refusing(&self, counting: &[(LegIndex, DeviceIndex)]) -> Refusing {
+        let log = self.log.borrow();
+        let worst = |leg: LegIndex| {
+            let submitted = log.pipeline.iter().take(log.submitted);
+            let faults = submitted.filter_map(|entry| match entry.legs[leg.0 as usize] {
+                LegWrite::Failed(fault) => Some(fault),
+                _ => None,
+            });
+            // A bad place is the mildest of them: another place may be good.
+            Some((leg, faults.max_by_key(|fault| *fault != IoFault::Medium)?))
+        };
+        counting.iter().filter_map(|(leg, _)| worst(*leg)).collect()
+    }
+
+    /// Batches were refused in their places, and there are no others: the legs that refused leave, or it is an outage.
+    pub fn judge_without_places(self: &Rc<Self>) {
+        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let refusing = self.refusing(&counting);
+        if !refusing.is_empty() && refusing.len() == counting.len() {
+            self.begin_outage(&refusing);
+            return;
+        }
+        for (leg, fault) in refusing {
+            let why = format!("a write failed, and no segment is left for another try: {fault}");
+            self.suspect(leg, &why);
+        }
+    }
+
+    /// Moves every batch that is not durable, or none of them.
+    pub fn move_if_places(&self) -> Result<(), ()> {
+        if self.have_places(&self.log.borrow()) {
+            return self.move_pipeline();
+        }
+        Err(())
+    }
+
     /// Whether the batches that every leg refused have been in one place only: two places that are bad on every leg are none of the
     /// places' fault.
     fn may_move_once(&self) -> bool {
         let log = self.log.borrow();
         log.table.room_segments() > 0
             && log.pipeline.front().is_some_and(|entry| entry.attempt == 0)
+            && self.have_places(&log)
+    }
+
+    /// Whether every batch that is not durable has another place now: none is moved otherwise, because no claim can be made either while every
+    /// leg refuses.
+    fn have_places(&self, log: &Log) -> bool {
+        let mut table = log.table.clone();
+        let mut moved_segments = Vec::new();
+        for entry in &log.pipeline {
+            if !moved_segments.contains(&entry.segment) {
+                moved_segments.push(entry.segment);
+                table.seal_before(entry.segment, entry.block, entry.lsn);
+            }
+        }
+        log.pipeline.iter().all(|entry| {
+            let place = table.place(
+                entry.lsn,
+                blocks_of(entry.payload_bytes),
+                self.plan.segment_blocks(),
+                entry.kind == Kind::Store,
+                |row| row.known <= log.acked,
+            );
+            place.is_some()
+        })
     }
 
     /// Whether the batches may move once more: their places are bad on every leg, and that costs no reserve.
@@ -88,12 +137,12 @@ impl Inner {
         refusing.iter().all(|(_, fault)| *fault == IoFault::Medium)
             && log.table.room_segments() > 0
             && front.is_some_and(|entry| entry.attempt < OUTAGE_MOVES_MAX)
+            && self.have_places(&log)
     }
 
     fn move_in_outage(self: &Rc<Self>) {
-        if self.move_pipeline().is_err() {
-            self.stop("no free segment is left for a batch that every device refused");
-        }
+        // Without other places they are tried in their own again.
+        let _ = self.move_if_places();
     }
 
     /// Every counting leg refuses: nobody leaves. Those whose leaving is not recorded yet count as before.
