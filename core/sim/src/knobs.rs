@@ -48,6 +48,14 @@ knobs! {
 /// Knobs that today's engine does not survive, with the finding that the mend will close. Merging the mend takes the line out.
 pub const NOT_YET_SURVIVED: &[(&str, &str)] = &[
     (
+        "last_superblock",
+        "E6: seed 519 damages the older superblock as well",
+    ),
+    (
+        "all_refuse",
+        "E10: some seeds find no place for a batch, or two places",
+    ),
+    (
         "full_volume",
         "E1 and E2: a volume that fills up is wedged, and restarts use it up",
     ),
@@ -92,11 +100,7 @@ mod tests {
         }
         let mut rng = Rng::with_seed(1);
         let drawn: Vec<Knobs> = (0..50).map(|_| Knobs::draw(&mut rng)).collect();
-        assert!(
-            drawn
-                .iter()
-                .any(|knobs| knobs.superblocks && knobs.all_refuse)
-        );
+        assert!(drawn.iter().any(|knobs| knobs.superblocks));
         let off = |name: &str| !is_survived(name);
         assert!(!off("full_volume") || drawn.iter().all(|knobs| !knobs.full_volume));
     }
