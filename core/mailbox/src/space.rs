@@ -125,11 +125,15 @@ impl Mailboxes {
             if !self.inner.store.is_short() {
                 return;
             }
-            if let Err(fault) = self.inner.checkpoint().await {
+            let written = self.inner.checkpoint().await;
+            // What an earlier checkpoint let go is freed even where there is no room for another one.
+            let freed_count = self.reclaim().await;
+            if let Err(fault) = written
+                && freed_count == 0
+            {
                 tracing::warn!(%fault, "a full volume could not be tidied at its opening");
                 return;
             }
-            self.reclaim().await;
         }
     }
 }
@@ -225,7 +229,7 @@ impl Inner {
             let unseen = std::mem::replace(&mut uncounted, self.store.uncounted_segments());
             let moves = freed_count > 0 || emptied_count > before || uncounted < unseen;
             self.eased.ring();
-            if written.is_err() || !self.store.is_short() {
+            if written.is_err() && freed_count == 0 || !self.store.is_short() {
                 return;
             }
             if !moves {
