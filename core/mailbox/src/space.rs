@@ -14,6 +14,7 @@ use crate::inner::Inner;
 use crate::limits::{
     ROOM_ROUNDS_AWAITED, ROOM_ROUNDS_MAX, ROW_BYTES, TIDY_ROUNDS, UIDS_PER_RECORD_MAX,
 };
+use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::Chunk;
 use crate::state::{State, of_chunk};
@@ -191,6 +192,28 @@ impl Inner {
         }
         if self.store.admits(purpose, has_bodies, rows) {
             return Ok(());
+        }
+        Err(MailboxFault::Full)
+    }
+
+    /// As `room_for`, with `mailbox` held at the end. Reclaim goes on while the mailbox is waited for, and what it writes may take the room that was
+    /// there: the group is to be appended without waiting for anything in between.
+    pub async fn room_and_hold(
+        self: &Rc<Self>,
+        purpose: Purpose,
+        rows: u64,
+        mailbox: MailboxId,
+        depth: Depth,
+    ) -> Result<Hold, MailboxFault> {
+        let mailboxes = Mailboxes {
+            inner: self.clone(),
+        };
+        for _attempt in 0..ROOM_ROUNDS_AWAITED {
+            self.room_for(purpose, false, rows).await?;
+            let hold = mailboxes.hold_open(mailbox, depth).await?;
+            if self.store.admits(purpose, false, rows) {
+                return Ok(hold);
+            }
         }
         Err(MailboxFault::Full)
     }

@@ -18,8 +18,8 @@ use crate::limits::*;
 use crate::reclaim::{Located, Victim};
 use crate::{BodyRef, Inner, StoreFault, Tenant};
 
-/// What is left of the segment that reclaim writes in. A piece that does not fit begins the next one, and the rest stays empty: two segments
-/// with one large body each would otherwise be copied in turns for ever.
+/// What is left of the segment that reclaim writes in. A batch that does not fit begins the next one, and the rest stays empty: two segments
+/// that each fill most of one would otherwise be copied in turns for ever.
 struct Rest {
     bytes: u64,
     segment_bytes: u64,
@@ -48,14 +48,6 @@ impl Rest {
             self.bytes + self.segment_bytes - bytes
         };
     }
-}
-
-/// The largest stretch of bytes that a copy of what lives in `segment` writes at once.
-fn largest_piece(segment: SegmentIndex, located: &[Located]) -> u64 {
-    let lives_there = |(_, places): &&Located| places.iter().any(|(place, _)| *place == segment);
-    let there = located.iter().filter(lives_there);
-    let bytes = there.flat_map(|(_, places)| places.iter().map(|(_, bytes)| *bytes));
-    bytes.max().unwrap_or(0)
 }
 
 impl Inner {
@@ -157,7 +149,8 @@ impl Inner {
         let mut candidates: Vec<Candidate> = Vec::new();
         for report in segments {
             let (bodies_bytes, copied_bytes) = self.weigh(tenant, report.index, located);
-            let piece_bytes = largest_piece(report.index, located);
+            // Bodies are copied many at once, and a batch lies in one segment.
+            let piece_bytes = copied_bytes.min(RECLAIM_COPY_BYTES as u64);
             self.reclaim.note_asked(report.index, bodies_bytes);
             if self.pays(bodies_bytes, 1) {
                 candidates.push(Candidate {

@@ -190,7 +190,7 @@ pub(crate) struct Candidate {
     pub copied_bytes: u64,
     /// Records carried forward.
     pub records_bytes: u64,
-    /// The largest piece of all that: where it does not fit, the rest of a segment stays empty.
+    /// The largest batch of all that: where it does not fit, the rest of a segment stays empty.
     pub piece_bytes: u64,
 }
 
