@@ -49,6 +49,7 @@ impl Inner {
             self.checkpointed.wait().await;
         }
         let _running = Running::begin(self);
+        self.store.between_passes().await;
         let cleared = self.clear_condemned().await?;
         let mut collected = self.state.borrow_mut().collect();
         let mut changes = std::mem::take(&mut collected.changes);

@@ -48,10 +48,11 @@ impl Mailboxes {
         };
         let mut answer = Vec::new();
         for uids in self.inner.in_parts(uids) {
-            self.inner
-                .room_for(purpose, false, rows_of_part(&uids))
+            let (rows, depth) = (rows_of_part(&uids), Depth::From(uids[0]));
+            let mut hold = self
+                .inner
+                .room_and_hold(purpose, rows, mailbox, depth)
                 .await?;
-            let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
             let _kept = self.inner.pin(mailbox);
             let (entry, before) = {
                 let mut state = self.inner.state.borrow_mut();
@@ -122,10 +123,11 @@ impl Mailboxes {
     ) -> Result<Vec<Uid>, MailboxFault> {
         let mut answer = Vec::new();
         for uids in self.inner.in_parts(uids) {
-            self.inner
-                .room_for(Purpose::Delete, false, rows_of_part(&uids))
+            let (rows, depth) = (rows_of_part(&uids), Depth::From(uids[0]));
+            let mut hold = self
+                .inner
+                .room_and_hold(Purpose::Delete, rows, mailbox, depth)
                 .await?;
-            let mut hold = self.hold_open(mailbox, Depth::From(uids[0])).await?;
             let _kept = self.inner.pin(mailbox);
             let (entry, asked) = {
                 let mut state = self.inner.state.borrow_mut();

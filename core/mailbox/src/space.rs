@@ -14,6 +14,7 @@ use crate::inner::Inner;
 use crate::limits::{
     ROOM_ROUNDS_AWAITED, ROOM_ROUNDS_MAX, ROW_BYTES, TIDY_ROUNDS, UIDS_PER_RECORD_MAX,
 };
+use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::Chunk;
 use crate::state::{State, of_chunk};
@@ -125,11 +126,15 @@ impl Mailboxes {
             if !self.inner.store.is_short() {
                 return;
             }
-            if let Err(fault) = self.inner.checkpoint().await {
+            let written = self.inner.checkpoint().await;
+            // What an earlier checkpoint let go is freed even where there is no room for another one.
+            let freed_count = self.reclaim().await;
+            if let Err(fault) = written
+                && freed_count == 0
+            {
                 tracing::warn!(%fault, "a full volume could not be tidied at its opening");
                 return;
             }
-            self.reclaim().await;
         }
     }
 }
@@ -191,6 +196,28 @@ impl Inner {
         Err(MailboxFault::Full)
     }
 
+    /// As `room_for`, with `mailbox` held at the end. Reclaim goes on while the mailbox is waited for, and what it writes may take the room that was
+    /// there: the group is to be appended without waiting for anything in between.
+    pub async fn room_and_hold(
+        self: &Rc<Self>,
+        purpose: Purpose,
+        rows: u64,
+        mailbox: MailboxId,
+        depth: Depth,
+    ) -> Result<Hold, MailboxFault> {
+        let mailboxes = Mailboxes {
+            inner: self.clone(),
+        };
+        for _attempt in 0..ROOM_ROUNDS_AWAITED {
+            self.room_for(purpose, false, rows).await?;
+            let hold = mailboxes.hold_open(mailbox, depth).await?;
+            if self.store.admits(purpose, false, rows) {
+                return Ok(hold);
+            }
+        }
+        Err(MailboxFault::Full)
+    }
+
     /// Has the upkeep task make room as soon as it can.
     pub fn hurry(&self) {
         self.hurried.set(true);
@@ -225,7 +252,7 @@ impl Inner {
             let unseen = std::mem::replace(&mut uncounted, self.store.uncounted_segments());
             let moves = freed_count > 0 || emptied_count > before || uncounted < unseen;
             self.eased.ring();
-            if written.is_err() || !self.store.is_short() {
+            if written.is_err() && freed_count == 0 || !self.store.is_short() {
                 return;
             }
             if !moves {

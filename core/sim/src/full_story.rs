@@ -24,7 +24,8 @@ pub fn run(seed: u64) -> Result<Told, String> {
     }
     let shape = Shape {
         legs: 2,
-        leg_bytes: rng.u64(6 << 4..9 << 4) << 16,
+        // The smallest that the store takes with the larger segments, and half as much again.
+        leg_bytes: rng.u64(7 << 4..10 << 4) << 16,
         segment_bytes: [128 << 10, 256 << 10][rng.usize(..2)],
         in_flight_max: rng.usize(1..9),
         clients: rng.usize(1..4),
@@ -113,6 +114,8 @@ fn empty(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
         for _ in 0..EMPTYING_PASSES_MAX {
             drop(mailboxes.checkpoint().await);
             mailboxes.reclaim().await;
+            // The upkeep task may be at it already, and then this pass was none.
+            sleep_us(&*io.host, 100_000).await;
         }
         let before = mailbox_box.acked();
         let running = Rc::new(Cell::new(0));
@@ -122,7 +125,8 @@ fn empty(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
         }
         mailbox_box.unbroken()?;
         let taken = mailbox_box.acked() - before;
-        if taken < 4 * mailbox_box.clients.len() as u64 {
+        // Four are tried by each; on the smallest volumes a few large letters are all there is room for.
+        if taken < mailbox_box.clients.len() as u64 {
             let text = crate::machine::describe(mailboxes.store().volume());
             return Err(format!(
                 "it was emptied, and took {taken} operations\n{text}"

@@ -55,10 +55,6 @@ pub const NOT_YET_SURVIVED: &[(&str, &str)] = &[
         "all_refuse",
         "E10: some seeds find no place for a batch, or two places",
     ),
-    (
-        "full_volume",
-        "E1 and E2: a volume that fills up is wedged, and restarts use it up",
-    ),
 ];
 
 /// Set by `--knob`: names that count as survived all the same, for whoever mends them.

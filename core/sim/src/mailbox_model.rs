@@ -77,6 +77,8 @@ pub struct Marks {
     modseq: BTreeMap<MailboxId, ModSeq>,
     /// The highest UIDVALIDITY each name had.
     validity: BTreeMap<(Whose, String), UidValidity>,
+    /// The UIDVALIDITY of each mailbox, whatever its name.
+    of_mailbox: BTreeMap<MailboxId, UidValidity>,
 }
 
 impl Marks {
@@ -113,13 +115,18 @@ impl Marks {
             .validity
             .entry(at.clone())
             .or_insert(folder.uid_validity);
-        if folder.uid_validity < *known {
+        // A mailbox that was renamed brings its own along: lower perhaps, but no other one of the account ever had it.
+        let own = self.of_mailbox.insert(folder.id, folder.uid_validity);
+        if own.is_some_and(|own| own != folder.uid_validity)
+            || own.is_none() && folder.uid_validity < *known
+        {
             return Err(format!(
-                "{at:?}: UIDVALIDITY went from {known:?} back to {:?}",
+                "{at:?}: UIDVALIDITY went from {:?} back to {:?}",
+                own.unwrap_or(*known),
                 folder.uid_validity
             ));
         }
-        *known = folder.uid_validity;
+        *known = folder.uid_validity.max(*known);
         Ok(())
     }
 

@@ -54,8 +54,7 @@ pub(crate) struct Waiting {
     pub reply: Reply<Committed>,
     /// Compressed forms made beforehand (reclaim); empty: decide when placing.
     pub packed: Packed,
-    /// May take from the reserve.
-    pub reserve: bool,
+    pub purpose: Purpose,
     pub bytes: usize,
     /// Of the projection, owed until a checkpoint. None: it has no records.
     pub rows: u64,
@@ -65,8 +64,8 @@ pub(crate) struct Waiting {
 pub(crate) struct OwnFrame {
     pub kind: Kind,
     pub run: Bytes,
-    /// May take from the reserve.
-    pub reserve: bool,
+    /// Of the group that it belongs to.
+    pub purpose: Purpose,
     pub placed: OnPlaced,
 }
 
@@ -112,11 +111,13 @@ impl Inner {
             rows,
             bytes: (self.queue.borrow().bytes + bytes) as u64,
         };
-        wanted.check(&self.space, &self.volume)?;
+        if !self.admits(&wanted) {
+            return Err(StoreFault::Full);
+        }
         if group.purpose != Purpose::Reclaim {
             self.reclaim.note_change(bytes as u64);
         }
-        let reserve = group.purpose != Purpose::Keep;
+        let purpose = group.purpose;
         let (reply, receiver) = oneshot();
         let start = {
             let mut queue = self.queue.borrow_mut();
@@ -132,7 +133,7 @@ impl Inner {
                 applied,
                 reply,
                 packed,
-                reserve,
+                purpose,
                 bytes,
                 rows,
                 since: self.io.host.now(),
@@ -158,7 +159,7 @@ impl Inner {
         self.queue.borrow_mut().own.push_back(OwnFrame {
             kind,
             run,
-            reserve: true,
+            purpose: Purpose::Reclaim,
             placed,
         });
         self.wake_committer();

@@ -24,6 +24,8 @@ pub(crate) struct Checkpointer {
     rows: Arc<Projection>,
     arena: Arc<Arena>,
     busy: Cell<bool>,
+    /// Checkpoints called for and not over.
+    under_way: Cell<u32>,
     bell: Bell,
     chain: RefCell<Chain>,
     /// A commit of redb that no durable checkpoint tells of yet, and the LSN it stands for.
@@ -59,6 +61,7 @@ impl Checkpointer {
             rows,
             arena,
             busy: Cell::new(false),
+            under_way: Cell::new(0),
             bell: Bell::new(),
             chain: RefCell::new(chain),
             unsettled: Cell::new(unsettled),
@@ -86,6 +89,13 @@ impl Checkpointer {
         let mut past = self.past_damage.borrow_mut();
         if past.len() < DAMAGE_NOTED_MAX && !past.contains(&before) {
             past.push(before);
+        }
+    }
+
+    /// Resolves once no checkpoint is under way.
+    pub async fn rests(&self) {
+        while self.under_way.get() > 0 {
+            self.bell.wait().await;
         }
     }
 
@@ -155,7 +165,15 @@ impl Store {
         let inner = self.inner.clone();
         // In this turn: what is applied later is not among `changes`.
         let rows = inner.space.landed_rows();
-        let work = async move { reply.send(inner.checkpoint(changes, applied, rows).await) };
+        let under_way = &self.inner.projection.under_way;
+        under_way.set(under_way.get() + 1);
+        let work = async move {
+            let result = inner.clone().checkpoint(changes, applied, rows).await;
+            let projection = &inner.projection;
+            projection.under_way.set(projection.under_way.get() - 1);
+            projection.bell.ring();
+            reply.send(result)
+        };
         self.inner.io.host.spawn(Box::pin(work));
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }

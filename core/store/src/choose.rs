@@ -18,6 +18,38 @@ use crate::limits::*;
 use crate::reclaim::{Located, Victim};
 use crate::{BodyRef, Inner, StoreFault, Tenant};
 
+/// What is left of the segment that reclaim writes in. A batch that does not fit begins the next one, and the rest stays empty: two segments
+/// that each fill most of one would otherwise be copied in turns for ever.
+struct Rest {
+    bytes: u64,
+    segment_bytes: u64,
+    /// Room is scarce.
+    counts: bool,
+}
+
+impl Rest {
+    fn lost_bytes(&self, one: &Candidate) -> u64 {
+        self.lost(one.room_bytes(), one.piece_bytes)
+    }
+
+    fn lost(&self, room_bytes: u64, piece_bytes: u64) -> u64 {
+        if !self.counts || room_bytes <= self.bytes {
+            0
+        } else {
+            self.bytes.min(piece_bytes)
+        }
+    }
+
+    fn fill(&mut self, bytes: u64) {
+        let bytes = bytes % self.segment_bytes;
+        self.bytes = if bytes <= self.bytes {
+            self.bytes - bytes
+        } else {
+            self.bytes + self.segment_bytes - bytes
+        };
+    }
+}
+
 impl Inner {
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.volume.room().segment_pages * PAGE_BYTES as u64
@@ -30,6 +62,20 @@ impl Inner {
         } else {
             RECLAIM_GAIN_PERCENT_EASY
         }
+    }
+
+    /// Whether deletions are all that can still make room.
+    pub(crate) fn has_nothing_to_reclaim(&self) -> bool {
+        self.reclaim.found_nothing() && self.uncounted_segments() == 0
+    }
+
+    /// Sealed segments that no pass has asked about yet.
+    pub(crate) fn uncounted_segments(&self) -> usize {
+        let mut segments = self.volume.segments();
+        segments.retain(|segment| {
+            segment.state == SegmentState::Sealed && self.reclaim.estimate(segment.index).is_none()
+        });
+        segments.len()
     }
 
     fn pays(&self, write_bytes: u64, segments: u64) -> bool {
@@ -103,6 +149,8 @@ impl Inner {
         let mut candidates: Vec<Candidate> = Vec::new();
         for report in segments {
             let (bodies_bytes, copied_bytes) = self.weigh(tenant, report.index, located);
+            // Bodies are copied many at once, and a batch lies in one segment.
+            let piece_bytes = copied_bytes.min(RECLAIM_COPY_BYTES as u64);
             self.reclaim.note_asked(report.index, bodies_bytes);
             if self.pays(bodies_bytes, 1) {
                 candidates.push(Candidate {
@@ -110,6 +158,7 @@ impl Inner {
                     bodies_bytes,
                     copied_bytes,
                     records_bytes: 0,
+                    piece_bytes,
                 });
             }
         }
@@ -136,6 +185,9 @@ impl Inner {
                 .map(|(_, record)| record.payload.len() + 32)
                 .sum::<usize>();
             candidate.records_bytes = tenant.carried_bytes(&records).await?;
+            let group_bytes = self.sizes.group_fixed_bytes_max as u64;
+            let record_bytes = candidate.records_bytes.min(group_bytes);
+            candidate.piece_bytes = candidate.piece_bytes.max(record_bytes);
             self.reclaim
                 .note_asked(candidate.report.index, candidate.write_bytes());
             let victim = Victim {
@@ -158,22 +210,25 @@ impl Inner {
     ) -> Result<Vec<Victim>, StoreFault> {
         let costs_nothing = read.iter().any(|(one, _)| one.write_bytes() == 0);
         let mut budget = self.budget();
+        let mut open = self.open_rest();
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         for (one, victim) in read {
             let (bytes, room_bytes) = (one.write_bytes(), one.room_bytes());
+            let lost_bytes = open.lost_bytes(&one);
             let fits = taken.len() < RECLAIM_VICTIMS_MAX
-                && self.pays(bytes, 1)
+                && self.pays(bytes + lost_bytes, 1)
                 && room_bytes <= budget
                 && !(scarce && costs_nothing && bytes > 0);
             if fits {
                 budget -= room_bytes;
+                open.fill(room_bytes + lost_bytes);
                 taken.push(victim);
             } else {
                 left.push((one, victim));
             }
         }
         for (one, _) in &left {
-            if self.pays(one.write_bytes(), 1) {
+            if self.pays(one.write_bytes() + open.lost_bytes(one), 1) {
                 // It waits for its turn only.
                 self.reclaim.note_left(one.report.index);
             }
@@ -206,13 +261,20 @@ impl Inner {
         let count = left.iter().take_while(fits).count();
         left.truncate(count);
         let bodies_bytes: u64 = left.iter().map(|(one, _)| one.bodies_bytes).sum();
+        let lost_bytes = {
+            let pieces = left.iter().map(|(one, _)| one.piece_bytes);
+            let copied_bytes: u64 = left.iter().map(|(one, _)| one.copied_bytes).sum();
+            let piece_bytes = pieces.max().unwrap_or(0);
+            self.open_rest()
+                .lost(copied_bytes + records_bytes, piece_bytes)
+        };
         let credit = if self.space.is_pressed(&self.volume) {
             self.reclaim.credit_bytes()
         } else {
             0
         };
         let pays_bytes = count as u64 * self.segment_bytes() * (100 - self.gain_percent()) / 100;
-        let short_bytes = (records_bytes + bodies_bytes).saturating_sub(pays_bytes);
+        let short_bytes = (records_bytes + bodies_bytes + lost_bytes).saturating_sub(pays_bytes);
         if short_bytes > credit || records_bytes > self.room_bytes() {
             return Ok(Vec::new());
         }
@@ -220,29 +282,35 @@ impl Inner {
         Ok(left.into_iter().map(|(_, victim)| victim).collect())
     }
 
-    fn open_rest_bytes(&self) -> u64 {
+    fn open_rest(&self) -> Rest {
         let room = self.volume.room();
-        // At the bottom the volume keeps a part of it for its own records.
-        let kept = if room.spare_segments < volume::limits::KEPT_FROM_RECLAIM {
-            room.segment_pages / u64::from(volume::limits::OPEN_KEPT_SHARE)
+        // Where reclaim begins a segment of its own, the checkpoint that follows gives the open one back.
+        let blocks = if room.reclaim_begins {
+            room.segment_pages
         } else {
-            0
+            room.open_blocks
         };
-        room.open_blocks.saturating_sub(kept) * PAGE_BYTES as u64
+        Rest {
+            bytes: blocks * PAGE_BYTES as u64,
+            segment_bytes: self.segment_bytes(),
+            counts: self.space.is_scarce(&self.volume),
+        }
     }
 
     /// Whether reclaim may go on and write so much: into another segment, or at least into the open one.
     pub(crate) fn admits_copies(&self, bytes: u64) -> bool {
-        self.volume.room().spare_segments > KEPT_FROM_RECLAIM
-            || bytes <= self.open_rest_bytes() / 8 * 7
+        let room = self.volume.room();
+        room.spare_segments > KEPT_FROM_RECLAIM
+            || bytes <= room.reclaim_blocks * PAGE_BYTES as u64 / 8 * 7
     }
 
     /// Bytes that a pass may write at most, with what checkpoints need left.
     fn room_bytes(&self) -> u64 {
-        let spare = self.volume.room().spare_segments;
-        let spare = spare.saturating_sub(KEPT_FROM_RECLAIM) as u64;
+        let room = self.volume.room();
+        let kept = KEPT_FROM_RECLAIM + usize::from(room.reclaim_begins);
+        let spare = room.spare_segments.saturating_sub(kept) as u64;
         // Batches end on whole blocks, and a snapshot begins a batch of its own.
-        (self.open_rest_bytes() + spare * self.segment_bytes()) / 8 * 7
+        (room.reclaim_blocks * PAGE_BYTES as u64 + spare * self.segment_bytes()) / 8 * 7
     }
 
     /// Bytes that a pass writes where each victim pays for itself: what is above the reserve, else `RESERVE_RECLAIM_SEGMENTS`. Should the power
@@ -272,5 +340,41 @@ impl Inner {
         let here_bytes = here.map(|(_, bytes)| bytes).sum::<u64>() + moves;
         let whole_bytes = places().map(|(_, bytes)| bytes).sum::<u64>() + moves;
         (here_bytes, whole_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_piece_loses_the_rest_of_the_segment_where_room_is_scarce() {
+        let rest = |bytes, counts| Rest {
+            bytes,
+            segment_bytes: 256,
+            counts,
+        };
+        // It fits.
+        assert_eq!(rest(56, true).lost(56, 50), 0);
+        // One piece of 207: what is left before it stays empty, and nothing is gained by copying it.
+        assert_eq!(rest(56, true).lost(207, 200), 56);
+        assert_eq!(rest(56, false).lost(207, 200), 0);
+        // Small pieces fill the segment up to the last of them.
+        assert_eq!(rest(56, true).lost(207, 3), 3);
+    }
+
+    #[test]
+    fn what_is_filled_goes_on_in_the_next_segment() {
+        let mut rest = Rest {
+            bytes: 56,
+            segment_bytes: 256,
+            counts: true,
+        };
+        rest.fill(50);
+        assert_eq!(rest.bytes, 6);
+        rest.fill(56);
+        assert_eq!(rest.bytes, 206);
+        rest.fill(256 + 206);
+        assert_eq!(rest.bytes, 0);
     }
 }

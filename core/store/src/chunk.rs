@@ -11,7 +11,7 @@ use crate::append::{Committer, OwnFrame, Waiting};
 use crate::body::{Chunk, Codec, chunk_list_bytes_max, encode_chunks};
 use crate::frame::{Kind, align8};
 use crate::place::{Prepared, raw_frame_bytes};
-use crate::{BodyIn, Lsn, StoreFault};
+use crate::{BodyIn, Lsn, Purpose, StoreFault};
 
 /// The head group, waiting for its chunks to be durable.
 pub(crate) struct BigGroup {
@@ -54,7 +54,7 @@ impl Committer {
                     raw.len().div_ceil(self.inner.sizes.chunk_bytes),
                 ));
             let packed = waiting.packed.get(index).map_or(&[][..], Vec::as_slice);
-            chunks[index] = Some(self.queue_chunks(raw, packed, waiting.reserve));
+            chunks[index] = Some(self.queue_chunks(raw, packed, waiting.purpose));
         }
         assert!(
             total <= self.inner.sizes.payload_bytes_max,
@@ -66,7 +66,7 @@ impl Committer {
     }
 
     /// Large bodies come in raw: packing one would hold everybody up for many milliseconds. Reclaim brings packed chunks.
-    fn queue_chunks(&self, raw: &Bytes, packed: &[Option<Bytes>], reserve: bool) -> ChunkSlots {
+    fn queue_chunks(&self, raw: &Bytes, packed: &[Option<Bytes>], purpose: Purpose) -> ChunkSlots {
         let chunk_bytes = self.inner.sizes.chunk_bytes;
         let count = raw.len().div_ceil(chunk_bytes);
         let slots: ChunkSlots = Rc::new(RefCell::new(Ok(vec![None; count])));
@@ -97,7 +97,7 @@ impl Committer {
             queue.own.push_back(OwnFrame {
                 kind: Kind::Chunk,
                 run,
-                reserve,
+                purpose,
                 placed,
             });
         }

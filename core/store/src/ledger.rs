@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use base::host::Bell;
 use volume::{Generation, Lsn, SegmentIndex, SegmentReport};
 
 use crate::limits::*;
@@ -20,10 +21,15 @@ pub(crate) struct Ledger {
     /// Left alone: something in them cannot be read on any leg.
     pub damaged: RefCell<Vec<SegmentIndex>>,
     pub running: Cell<bool>,
+    /// A pass is between its first copy and the last word on what it emptied; `rested` rings at the end.
+    pub emptying: Cell<bool>,
+    pub rested: Bell,
     /// Large bodies that died: their chunks are looked up by the next pass.
     dead_lists: RefCell<Vec<BodyRef>>,
     /// Bytes that the layer above appended, and bytes of bodies that died, since open.
     changed_bytes: Cell<u64>,
+    /// `changed_bytes` when a pass last came to its end without having freed or emptied a segment.
+    found_nothing_at: Cell<Option<u64>>,
     /// Bytes that reclaim may write beyond what it gains.
     credit_bytes: Cell<u64>,
 }
@@ -153,6 +159,17 @@ impl Ledger {
             || self.changed_bytes.get() - asked.at >= change
     }
 
+    /// A pass is over.
+    pub fn note_pass(&self, moved_anything: bool) {
+        let now = (!moved_anything).then_some(self.changed_bytes.get());
+        self.found_nothing_at.set(now);
+    }
+
+    /// Whether the last pass found nothing to do, and nothing happened since.
+    pub fn found_nothing(&self) -> bool {
+        self.found_nothing_at.get() == Some(self.changed_bytes.get())
+    }
+
     pub fn credit_bytes(&self) -> u64 {
         self.credit_bytes.get()
     }
@@ -173,6 +190,8 @@ pub(crate) struct Candidate {
     pub copied_bytes: u64,
     /// Records carried forward.
     pub records_bytes: u64,
+    /// The largest batch of all that: where it does not fit, the rest of a segment stays empty.
+    pub piece_bytes: u64,
 }
 
 impl Candidate {

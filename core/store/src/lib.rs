@@ -100,7 +100,8 @@ pub enum Purpose {
     Keep,
     /// Takes something away: it goes on when mail is refused.
     Delete,
-    /// What a `Tenant` appends for reclaim: it goes on when deletions wait.
+    /// What a `Tenant` appends for reclaim: it goes on when deletions wait. It must say nothing new: until a checkpoint stands for it an
+    /// opening may give it up, and with it the bodies that it brought.
     Reclaim,
 }
 
@@ -219,6 +220,9 @@ pub(crate) struct Inner {
     told: Cell<Lsn>,
     /// Groups whose chunks are in the log and which are not there themselves.
     chunked_under_way: Cell<u32>,
+    /// Writes as releases did that knew no provisional batches.
+    #[cfg(test)]
+    keeps_all: Cell<bool>,
     space: space::Space,
     projection: checkpoint::Checkpointer,
     reclaim: ledger::Ledger,
@@ -289,7 +293,7 @@ impl Store {
             rows,
             bytes: self.inner.queue.borrow().bytes as u64,
         };
-        self.inner.space.admits(&self.inner.volume, &wanted)
+        self.inner.admits(&wanted)
     }
 
     /// Whether bodies are refused for want of segments: a checkpoint alone does not help, reclaim may.
@@ -300,6 +304,15 @@ impl Store {
     /// Whether a checkpoint should be made at once: half of the room that the projection can still take is spoken for.
     pub fn owes_much(&self) -> bool {
         self.inner.space.owes_much(&self.inner.volume)
+    }
+
+    /// Resolves once no reclaim pass is in the middle of emptying segments with hardly any room left. Wait here before the changes of a
+    /// checkpoint are collected: one that stands for half of a pass keeps what it wrote and frees nothing.
+    pub async fn between_passes(&self) {
+        let reclaim = &self.inner.reclaim;
+        while reclaim.emptying.get() && self.inner.space.is_at_the_bottom(&self.inner.volume) {
+            reclaim.rested.wait().await;
+        }
     }
 
     /// Rows that one group should change at most, and one checkpoint beside what groups owe: more may not fit a full volume's reserve.
@@ -337,6 +350,11 @@ impl Store {
 }
 
 impl Inner {
+    fn admits(&self, wanted: &space::Wanted) -> bool {
+        self.space
+            .admits(&self.volume, wanted, || self.has_nothing_to_reclaim())
+    }
+
     fn note_group(&self, group: &Group, stored_bytes: u64) {
         let mut counters = self.counters.borrow_mut();
         counters.groups += 1;

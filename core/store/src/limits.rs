@@ -74,7 +74,8 @@ pub const RESERVE_BODIES_PART: usize = 10;
 /// snapshots in the log, before it can free the first segment. Half of the pages hold rows; the rest is redb's own and free.
 pub const RESERVE_SNAPSHOTS_PART: u64 = 2;
 
-/// Segments that a new volume must have beside the projection's first ones (`ARENA_PAGES_MIN`): the reserve, the open one, and two for mail.
+/// Segments that a new volume must have beside the projection's first ones (`ARENA_PAGES_MIN`) and what is kept for snapshots of those: the reserve,
+/// the open one, and two for mail. A volume that an older release made smaller still opens, and can be read and emptied.
 pub const SEGMENTS_MIN: usize = KEPT_FROM_BODIES + 1 + 2;
 
 /// Pages that one changed row adds to a commit of redb, at most: a leaf (two pages where the row is larger than one), its neighbour after

@@ -12,7 +12,8 @@ use crate::backend::Arena;
 use crate::body::Zstd;
 use crate::checkpoint::{Chain, Checkpointer};
 use crate::limits::{
-    ARENA_PAGES_MIN, DELTA_ENTRY_BYTES, DELTAS_MAX, PAGE_BYTES, SEGMENTS_MIN, Sizes,
+    ARENA_PAGES_MIN, DELTA_ENTRY_BYTES, DELTAS_MAX, PAGE_BYTES, RESERVE_SNAPSHOTS_PART,
+    SEGMENTS_MIN, Sizes,
 };
 use crate::pages::{Base, IndexSync, Note, PageTable};
 use crate::projection::Projection;
@@ -58,7 +59,10 @@ impl Store {
                 "damage that it was rebuilt past can be read again".into(),
             )),
             None => {
-                check_size(&volume)?;
+                // An older release took smaller ones: what is in the log is served whatever the size.
+                if volume.walk(Lsn(0)).next().await == Ok(None) {
+                    check_size(&volume)?;
+                }
                 return Store::assemble(io, volume.clone(), &settings, empty(&volume)).await;
             }
             Some(newest) => load(&io, &volume, &settings, newest).await?,
@@ -159,6 +163,8 @@ impl Store {
             landed: Cell::new(found.applied),
             told: Cell::new(Lsn(u64::MAX)),
             chunked_under_way: Cell::new(0),
+            #[cfg(test)]
+            keeps_all: Cell::default(),
             space,
             projection: Checkpointer::new(
                 projection,
@@ -262,10 +268,17 @@ async fn load(
     })
 }
 
+/// Segments of so many pages that a new volume must have: the reserve with what it keeps for snapshots, the projection's first ones, and two for
+/// mail.
+pub(crate) fn segments_min(segment_pages: u64) -> usize {
+    let snapshots = ARENA_PAGES_MIN / RESERVE_SNAPSHOTS_PART / segment_pages;
+    SEGMENTS_MIN + snapshots as usize + ARENA_PAGES_MIN.div_ceil(segment_pages) as usize
+}
+
 /// Whether a volume that holds nothing yet can ever take mail.
 fn check_size(volume: &Volume) -> Result<(), StoreFault> {
     let room = volume.room();
-    let needed = SEGMENTS_MIN + ARENA_PAGES_MIN.div_ceil(room.segment_pages) as usize;
+    let needed = segments_min(room.segment_pages);
     if room.segments >= needed {
         return Ok(());
     }

@@ -9,7 +9,7 @@ use crate::append::{Cargo, Committer, Flight, OwnFrame, Waiting};
 use crate::body::Codec;
 use crate::frame::{self, Kind, PlacedBody, Run, align8};
 use crate::limits::COMPRESS_INLINE_BYTES_MAX;
-use crate::{BodyIn, Group};
+use crate::{BodyIn, Group, Purpose};
 
 /// The stored form of one body of the group being placed.
 pub(crate) struct Prepared {
@@ -37,7 +37,7 @@ impl Committer {
         if let Some(big) = self.big.take_if(|big| big.is_settled()) {
             let prepared = big.prepared();
             let fits = frame_bytes(&big.waiting.group, &prepared) <= batch.room_bytes();
-            if fits && rights.admit(big.waiting.reserve) {
+            if fits && rights.admit(big.waiting.purpose) {
                 cargo.push(self.place_group(&mut batch, big.waiting, &prepared, true));
             } else {
                 self.big = Some(big);
@@ -50,7 +50,7 @@ impl Committer {
             };
             let prepared = self.prepare(&waiting, alone);
             let fits = frame_bytes(&waiting.group, &prepared) <= batch.room_bytes();
-            if !fits || !rights.admit(waiting.reserve) {
+            if !fits || !rights.admit(waiting.purpose) {
                 // For the next batch; one that fits no batch at all is chunked there (`start_big_group`).
                 self.inner.queue.borrow_mut().groups.push_front(waiting);
                 break;
@@ -62,8 +62,12 @@ impl Committer {
             // What was waiting failed meanwhile.
             return;
         }
-        if rights.all_reserve() {
-            batch.use_reserve();
+        match rights.purpose {
+            #[cfg(test)]
+            Some(Purpose::Reclaim) if self.inner.keeps_all.get() => batch.for_deletions(),
+            Some(Purpose::Reclaim) => batch.for_reclaim(),
+            Some(Purpose::Delete) => batch.for_deletions(),
+            Some(Purpose::Keep) | None => {}
         }
         self.submit(batch, cargo);
     }
@@ -217,8 +221,8 @@ struct Rights {
     scarce: bool,
     /// Frames of a checkpoint only, or none of them.
     index: Option<bool>,
-    first: Option<bool>,
-    all_reserve: bool,
+    /// Of the groups admitted: the one that is refused first, where they differ.
+    purpose: Option<Purpose>,
 }
 
 impl Rights {
@@ -226,29 +230,30 @@ impl Rights {
         Rights {
             scarce,
             index: None,
-            first: None,
-            all_reserve: true,
+            purpose: None,
         }
     }
 
     fn admit_own(&mut self, frame: &OwnFrame) -> bool {
         let index = matches!(frame.kind, Kind::IndexSync | Kind::IndexTable);
-        *self.index.get_or_insert(index) == index && self.admit(frame.reserve)
+        *self.index.get_or_insert(index) == index && self.admit(frame.purpose)
     }
 
     fn is_index(&self) -> bool {
         self.index == Some(true)
     }
 
-    fn admit(&mut self, reserve: bool) -> bool {
-        let first = *self.first.get_or_insert(reserve);
-        let admitted = !self.scarce || first == reserve;
-        self.all_reserve &= reserve || !admitted;
-        admitted
-    }
-
-    fn all_reserve(&self) -> bool {
-        self.all_reserve
+    fn admit(&mut self, purpose: Purpose) -> bool {
+        let before = *self.purpose.get_or_insert(purpose);
+        if self.scarce && before != purpose {
+            return false;
+        }
+        self.purpose = Some(match (before, purpose) {
+            (Purpose::Keep, _) | (_, Purpose::Keep) => Purpose::Keep,
+            (Purpose::Delete, _) | (_, Purpose::Delete) => Purpose::Delete,
+            (Purpose::Reclaim, Purpose::Reclaim) => Purpose::Reclaim,
+        });
+        true
     }
 }
 

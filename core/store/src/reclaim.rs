@@ -20,7 +20,7 @@ use volume::{Generation, Lsn, ReadFault, SegmentIndex, SegmentReport, SegmentSta
 
 use crate::append::{Origin, Packed};
 use crate::frame::{Frames, Kind};
-use crate::ledger::Emptied;
+use crate::ledger::{Emptied, Ledger};
 use crate::limits::*;
 use crate::replay::replayed;
 use crate::{BodyIn, BodyRef, Codec, Group, Inner, Purpose, Record, Store, StoreFault, append};
@@ -66,12 +66,7 @@ impl Store {
 
     /// Sealed segments that no pass has asked about yet.
     pub fn uncounted_segments(&self) -> usize {
-        let mut segments = self.inner.volume.segments();
-        segments.retain(|segment| {
-            segment.state == volume::SegmentState::Sealed
-                && self.inner.reclaim.estimate(segment.index).is_none()
-        });
-        segments.len()
+        self.inner.uncounted_segments()
     }
 
     /// One reclaim pass; see `Tenant`, which is asked for live bodies once. Says how many segments were freed: those that an earlier
@@ -92,6 +87,7 @@ impl Store {
             inner.candidates()
         };
         if due.is_empty() && candidates.is_empty() {
+            inner.reclaim.note_pass(false);
             return Ok(0);
         }
         let indexes = candidates.iter().map(|segment| segment.index);
@@ -105,7 +101,12 @@ impl Store {
         }
         let freed = inner.free_emptied(&due, &located).await?;
         let victims = inner.choose(tenant, candidates, &located).await?;
-        inner.empty(tenant, victims, located).await?;
+        let before = inner.reclaim.emptied.borrow().len();
+        let emptied = inner.empty(tenant, victims, located).await;
+        // A pass that stopped for want of room before it had emptied a segment found nothing, too.
+        let gained = inner.reclaim.emptied.borrow().len() > before;
+        inner.reclaim.note_pass(!due.is_empty() || gained);
+        emptied?;
         Ok(freed)
     }
 }
@@ -128,6 +129,21 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.reclaim.running.set(false);
     }
+}
+
+/// The same of the part that a checkpoint at the bottom waits for.
+struct Emptying<'a>(&'a Ledger);
+impl Drop for Emptying<'_> {
+    fn drop(&mut self) {
+        self.0.emptying.set(false);
+        self.0.rested.ring();
+    }
+}
+
+/// What these bodies take as they are stored; copies of them are packed at least as well.
+fn stored_bytes(located: &[Located]) -> u64 {
+    let places = located.iter().flat_map(|(_, places)| places);
+    places.map(|(_, bytes)| *bytes).sum()
 }
 
 impl Inner {
@@ -260,6 +276,12 @@ impl Inner {
         if victims.is_empty() {
             return Ok(());
         }
+        if self.space.is_at_the_bottom(&self.volume) {
+            // Its index would come to lie among what is given up when this pass is cut off.
+            self.projection.rests().await;
+        }
+        self.reclaim.emptying.set(true);
+        let _emptying = Emptying(&self.reclaim);
         let is_victim =
             |segment: &SegmentIndex| victims.iter().any(|victim| victim.report.index == *segment);
         located.retain(|(_, places)| places.iter().any(|(segment, _)| is_victim(segment)));
@@ -270,12 +292,6 @@ impl Inner {
         let mut moved = Vec::new();
         let (mut rest, mut copied_bytes) = (&located[..], 0);
         while !rest.is_empty() {
-            if !self.admits_copies(RECLAIM_COPY_BYTES as u64) {
-                // New mail was quicker. What was copied is wanted where it is now; the victims are for another pass.
-                tenant.moved(std::mem::take(&mut moved)).await?;
-                tracing::debug!("reclaim stops: there is no room for more copies");
-                return Ok(());
-            }
             let mut bytes = 0;
             let fits = |(body, _): &&Located| {
                 bytes += body.raw_bytes as usize + body.summary.bytes as usize;
@@ -288,6 +304,12 @@ impl Inner {
                 .count()
                 .max(1);
             let (now, later) = rest.split_at(count);
+            if !self.admits_copies(stored_bytes(now)) {
+                // New mail was quicker. What was copied is wanted where it is now; the victims are for another pass.
+                tenant.moved(std::mem::take(&mut moved)).await?;
+                tracing::debug!("reclaim stops: there is no room for more copies");
+                return Ok(());
+            }
             copied_bytes += self.copy(now, &mut moved, &mut damaged).await?;
             rest = later;
             if moved.len() >= RECLAIM_MOVED_MAX || rest.is_empty() && !moved.is_empty() {

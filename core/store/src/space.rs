@@ -2,13 +2,17 @@
 //!
 //! What was accepted owes the next checkpoint pages of the projection, and those need segments. So the debt is counted from the moment at which a
 //! group is queued: mail is refused while there is still room for the checkpoint that follows, never so late that the checkpoint fails.
+//!
+//! Why no number of power cuts uses the volume up, in segments and step by step: volume/FORMAT.md, "Room". What this crate adds: a deletion ends higher than
+//! reclaim begins, except where reclaim has just found nothing (`Ledger::found_nothing`); and where room is short no checkpoint stands for half a
+//! pass (`Store::between_passes`, `Checkpointer::rests`).
 
 use std::cell::Cell;
 
 use volume::{Room, Volume};
 
+use crate::Purpose;
 use crate::limits::*;
-use crate::{Purpose, StoreFault};
 
 /// What the log owes the projection, in rows.
 #[derive(Default)]
@@ -83,18 +87,30 @@ impl Space {
         (KEPT_FROM_BODIES + snapshots as usize).max(room.segments / RESERVE_BODIES_PART)
     }
 
-    pub fn admits(&self, volume: &Volume, wanted: &Wanted) -> bool {
+    /// `is_last_resort`: reclaim has nothing to do, so only deletions can help.
+    pub fn admits(
+        &self,
+        volume: &Volume,
+        wanted: &Wanted,
+        is_last_resort: impl Fn() -> bool,
+    ) -> bool {
         let room = volume.room();
         let growth = self.growth(&room, self.owed_rows() + wanted.rows);
         let queued = (wanted.bytes / (room.segment_pages * PAGE_BYTES as u64)) as usize;
         let kept = match wanted.purpose {
             // The volume itself says when there is none left for it.
             Purpose::Reclaim => return true,
-            // Half of a segment is theirs in any case: each opening begins one, and what they let die is what reclaim lives on.
-            Purpose::Delete if room.open_blocks * 2 > room.segment_pages => {
-                volume::limits::KEPT_FROM_CHECKPOINT - 1 + growth
+            Purpose::Delete => {
+                // Half of a segment is theirs in any case: each opening begins one, and what they let die is what reclaim lives on.
+                let kept = if room.open_blocks * 2 > room.segment_pages {
+                    volume::limits::KEPT_FROM_DELETES - 1 + growth
+                } else {
+                    KEPT_FROM_DELETES + growth.saturating_sub(RESERVE_ARENA_SEGMENTS)
+                };
+                let last = volume::limits::KEPT_FROM_CHECKPOINT - 1 + growth;
+                return room.spare_segments > kept + queued
+                    || room.spare_segments > last + queued && is_last_resort();
             }
-            Purpose::Delete => KEPT_FROM_DELETES + growth.saturating_sub(RESERVE_ARENA_SEGMENTS),
             Purpose::Keep if wanted.has_bodies => self.kept_from_bodies(&room) + growth,
             Purpose::Keep => KEPT_FROM_RECORDS + growth,
         };
@@ -136,21 +152,18 @@ impl Space {
     /// Copying now would only cost: most of the volume is free.
     pub fn is_roomy(&self, volume: &Volume) -> bool {
         let room = volume.room();
-        room.spare_segments > room.segments / RECLAIM_IDLE_PART
+        // On the smallest volumes half of all may be less than what new bodies leave.
+        room.spare_segments > room.segments / RECLAIM_IDLE_PART && !self.is_short(volume)
+    }
+
+    /// What is left is for reclaim, and for what must follow it.
+    pub fn is_at_the_bottom(&self, volume: &Volume) -> bool {
+        volume.room().spare_segments <= KEPT_FROM_DELETES
     }
 
     pub fn is_pressed(&self, volume: &Volume) -> bool {
         let room = volume.room();
         room.spare_segments < room.segments.div_ceil(RECLAIM_PRESSURE_PART)
             || self.is_scarce(volume)
-    }
-}
-
-impl Wanted {
-    pub fn check(&self, space: &Space, volume: &Volume) -> Result<(), StoreFault> {
-        space
-            .admits(volume, self)
-            .then_some(())
-            .ok_or(StoreFault::Full)
     }
 }

@@ -20,7 +20,7 @@ use crate::limits::{
     ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES,
 };
 use crate::outage::refusal_of_all;
-use crate::segment::Purpose;
+use crate::segment_room::Purpose;
 use crate::types::*;
 
 /// The checksum of page number `page` of the arena.

@@ -34,6 +34,7 @@ impl Inner {
             );
             checkpoint.lsn = checkpoint.lsn.max(log.checkpoint.lsn);
         }
+        self.log.borrow_mut().table.keep_provisional(checkpoint.lsn);
         // until no batch moved while the table was on its way
         let table = loop {
             if let Some(table) = self.write_table(&needed).await? {

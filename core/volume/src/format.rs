@@ -63,6 +63,10 @@ impl Header {
         self.block + self.blocks()
     }
 
+    pub fn holds(&self) -> Holds {
+        Holds::of(self.kind, &self.inline)
+    }
+
     pub fn address(&self) -> BatchAddress {
         BatchAddress {
             lsn: self.lsn,
@@ -260,6 +264,33 @@ pub(crate) enum Inline {
     /// SKIP: what lay in (`after`, `until`] was the volume's own and is given up; the log goes on behind `chain`, the chain
     /// value of `until`.
     Skip { after: Lsn, until: Lsn, chain: u128 },
+    /// PROVISIONAL: the batch changes nothing that anybody was told. An opening may give it up as long as no checkpoint
+    /// stands for it and nothing else of the store's lies in its segment or behind it.
+    Provisional,
+}
+
+/// What a batch leaves in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holds {
+    /// Nothing of the store's that a restart needs.
+    Own,
+    /// See `Inline::Provisional`.
+    Provisional,
+    Store,
+}
+
+impl Holds {
+    pub fn of(kind: Kind, inline: &[u8]) -> Holds {
+        let is_provisional = || {
+            let records = decode_inline(inline).unwrap_or_default();
+            records.contains(&Inline::Provisional)
+        };
+        match kind {
+            Kind::Store if is_provisional() => Holds::Provisional,
+            Kind::Store => Holds::Store,
+            Kind::Records | Kind::Table | Kind::Index => Holds::Own,
+        }
+    }
 }
 
 /// SEG-FREE destroys: its record repeats this, so that no damage reads as one.
@@ -309,6 +340,7 @@ pub(crate) fn encode_inline(record: &Inline, out: &mut Vec<u8>) {
             body.put_u128(chain);
             5
         }
+        Inline::Provisional => PROVISIONAL,
     };
     out.put_u8(code);
     out.put_u8(body.len() as u8);
@@ -317,6 +349,8 @@ pub(crate) fn encode_inline(record: &Inline, out: &mut Vec<u8>) {
 
 /// Codes from 128 on may be skipped by a reader that does not know them; below they may not.
 const SKIPPABLE_FROM: u8 = 128;
+/// An older release keeps such a batch like any other.
+const PROVISIONAL: u8 = 128;
 
 fn decode_inline(bytes: &[u8]) -> Option<Vec<Inline>> {
     let mut reader = Reader::new(bytes);
@@ -362,7 +396,8 @@ fn decode_inline(bytes: &[u8]) -> Option<Vec<Inline>> {
                 until: Lsn(body.u64().ok()?),
                 chain: body.u128().ok()?,
             },
-            SKIPPABLE_FROM.. => continue,
+            PROVISIONAL => Inline::Provisional,
+            _ if code >= SKIPPABLE_FROM => continue,
             _ => return None,
         };
         records.push(record);

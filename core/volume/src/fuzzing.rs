@@ -175,7 +175,7 @@ pub fn tables() -> Vec<Vec<u8>> {
         table.claim(Lsn(0), Lsn(0));
     }
     for lsn in 1..5 {
-        table.place(Lsn(lsn), 30, 64, true, |_| true);
+        table.place(Lsn(lsn), 30, 64, crate::format::Holds::Store, |_| true);
     }
     // One part, and two that lie behind each other as `table` cuts them.
     [4096, 150]

@@ -77,6 +77,7 @@ mod scan;
 mod scrub;
 mod segment;
 mod segment_bytes;
+mod segment_room;
 mod stream;
 mod superblock;
 mod takeover;
@@ -92,11 +93,11 @@ use base::units::round_up;
 use bytes::Bytes;
 use device::{Buffer, DeviceIndex, Io};
 
-use crate::format::Kind;
+use crate::format::{Inline, Kind, encode_inline};
 use crate::inner::Inner;
 use crate::mirror::Sealed;
 use crate::pool::Pool;
-use crate::segment::Purpose;
+use crate::segment_room::Purpose;
 
 pub use crate::arena::page_check;
 pub use crate::inner::OnDurable;
@@ -155,6 +156,7 @@ pub struct Batch {
     bytes_max: usize,
     kind: Kind,
     purpose: Purpose,
+    inline: Vec<u8>,
     pool: Rc<Pool>,
 }
 
@@ -184,9 +186,18 @@ impl Batch {
         begin as u32
     }
 
-    /// Lets this batch use the segments kept back for making room: reclaim, expunge, and the store's own records.
-    pub fn use_reserve(&mut self) {
-        self.purpose = Purpose::MakesRoom;
+    /// Lets this batch use the segments kept back for what makes room by letting mail die.
+    pub fn for_deletions(&mut self) {
+        self.purpose = Purpose::Deletes;
+    }
+
+    /// The batch only says anew what the log says already. It may use the segments kept back for reclaim, and is provisional: an opening
+    /// gives it up when no checkpoint stands for it and nothing else of the store's lies in its segment or behind it.
+    pub fn for_reclaim(&mut self) {
+        assert_eq!(self.kind, Kind::Store);
+        self.purpose = Purpose::Reclaim;
+        self.inline.clear();
+        encode_inline(&Inline::Provisional, &mut self.inline);
     }
 
     /// The batch is of use only to the checkpoint that will name its segment (`Volume::set_checkpoint_with`): `walk` leaves it
@@ -284,6 +295,7 @@ impl Volume {
             bytes_max: self.inner.plan.batch_bytes_max(),
             kind: Kind::Store,
             purpose: Purpose::Ordinary,
+            inline: Vec::new(),
             pool: self.inner.pool.clone(),
         }
     }
@@ -316,7 +328,7 @@ impl Volume {
             kind: batch.kind,
             payload_bytes: (batch.used - BATCH_HEADER_BYTES) as u32,
             buffer: batch.buffer.take().expect("a batch is committed once"),
-            inline: Vec::new(),
+            inline: std::mem::take(&mut batch.inline),
             purpose: batch.purpose,
             on_durable,
         });
@@ -409,6 +421,8 @@ impl Volume {
                 let used = log.table.row(open).used_blocks;
                 u64::from(self.inner.plan.segment_blocks() - used)
             }),
+            reclaim_blocks: u64::from(log.table.reclaim_blocks(self.inner.plan.segment_blocks())),
+            reclaim_begins: log.table.keeps_index_apart(),
             arena_pages: log.table.arena.len() as u64 * self.inner.plan.pages_per_segment(),
         }
     }

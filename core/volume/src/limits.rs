@@ -20,15 +20,20 @@ pub const SUPERBLOCK_CLAIMS_MAX: usize = 40;
 pub const RESERVE_SEGMENTS_MIN: usize = 5;
 pub const RESERVE_SHARE: usize = 20;
 
+// Spare segments that each purpose leaves, from the bottom up: FORMAT.md, "Room", says why these are enough for any number of power cuts.
 /// Segments that only openings may take. An opening takes one, and gives back the one that the opening before it took once its
 /// own table is recorded; one that is interrupted has taken nothing.
 pub const KEPT_FOR_OPENING: usize = 1;
-/// Segments that a store's first checkpoint leaves, because what it fills stays taken; the next one gives that back in turn.
+/// Segments that a store's first checkpoint leaves, because what it fills stays taken; the next one gives that back in turn. Reclaim leaves
+/// as many where it writes in an opening's own segment: until a checkpoint stands for what it wrote that costs nothing, and then it gained one.
 pub const KEPT_FROM_CHECKPOINT: usize = KEPT_FOR_OPENING + 1;
 /// Segments that the arena's growth leaves. One fewer than reclaim leaves: without a checkpoint no segment becomes free.
 pub const KEPT_FROM_ARENA: usize = KEPT_FROM_CHECKPOINT;
-/// Segments that reclaim and expunge leave: what they fill does not come back with the next opening.
+/// Segments that reclaim and expunge leave when they begin another one: what they fill does not come back with the next opening.
 pub const KEPT_FROM_RECLAIM: usize = KEPT_FROM_ARENA + 1;
+/// Segments that a deletion leaves: after a power cut the one it wrote in stays taken until reclaim has brought it together with others,
+/// and reclaim finds what it leaves itself.
+pub const KEPT_FROM_DELETES: usize = KEPT_FROM_RECLAIM + 1;
 
 /// Of the open segment, the part that only the volume's own records may use once no segment is left to reclaim: segment tables
 /// and the records that free segments, a few blocks each.
@@ -98,7 +103,7 @@ pub const ARENA_REPAIRS_MAX: usize = 1024;
 /// Damaged batches listed by name. The log is worth nothing past this many.
 pub const DAMAGE_MAX: usize = 4096;
 
-const _: () = assert!(RESERVE_SEGMENTS_MIN > KEPT_FROM_RECLAIM);
+const _: () = assert!(RESERVE_SEGMENTS_MIN > KEPT_FROM_DELETES);
 const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));
 
 /// A resync writes its cursor into the superblocks after this many segments: at most so much is copied twice.

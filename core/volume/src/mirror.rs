@@ -11,12 +11,12 @@ use base::host::oneshot;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
 
 use crate::format::{
-    Header, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
+    Header, Holds, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
 };
 use crate::inner::{Entry, Inner, LegWrite, Mode, OnDurable, TAKEN_OVER};
 use crate::limits::{self, LEGS_MAX};
 use crate::marks;
-use crate::segment::Purpose;
+use crate::segment_room::Purpose;
 use crate::types::*;
 use crate::{BATCH_HEADER_BYTES, Checkpoint};
 
@@ -75,7 +75,7 @@ impl Inner {
                 lsn,
                 blocks,
                 self.plan.segment_blocks(),
-                sealed.kind == Kind::Store,
+                Holds::of(sealed.kind, &sealed.inline),
                 |row| row.known < lsn,
             );
             let (segment, generation, block) = place.expect("has_room said so");
@@ -153,7 +153,7 @@ impl Inner {
                 header.lsn,
                 header.blocks(),
                 self.plan.segment_blocks(),
-                header.kind == Kind::Store,
+                header.holds(),
                 |_| true,
             );
             let (segment, generation, block) = place.ok_or(CommitFault::Full)?;
@@ -419,7 +419,7 @@ impl Inner {
                 entry.lsn,
                 blocks,
                 self.plan.segment_blocks(),
-                entry.kind == Kind::Store,
+                Holds::of(entry.kind, &entry.inline),
                 |row| row.known <= acked,
             );
             (entry.segment, entry.generation, entry.block) = place.ok_or(())?;

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use device::{DeviceIndex, IoFault};
 
-use crate::format::{Kind, blocks_of};
+use crate::format::{Holds, blocks_of};
 use crate::gate::TIMED_OUT;
 use crate::inner::{Entry, Inner, LegWrite, Log, Mode};
 use crate::limits::{
@@ -123,7 +123,7 @@ impl Inner {
                 entry.lsn,
                 blocks_of(entry.payload_bytes),
                 self.plan.segment_blocks(),
-                entry.kind == Kind::Store,
+                Holds::of(entry.kind, &entry.inline),
                 |row| row.known <= log.acked,
             );
             place.is_some()

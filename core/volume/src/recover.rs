@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use device::DeviceIndex;
 
-use crate::format::{Header, Inline, Kind};
+use crate::format::{Header, Holds, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
@@ -187,6 +187,10 @@ pub(crate) async fn recover(
     // What verified a moment ago may be the last acknowledged one, which nothing behind it tells: not being readable now is no end.
     let lost_sight = pivot + again.len() < accepted.len();
     accepted.truncate(pivot + again.len());
+    if !lost_sight {
+        let kept = drop_provisional(&mut again);
+        accepted.truncate(pivot + kept);
+    }
     // Counted as things stand at the end of the log, not as the table says.
     let mut in_place = table.clone();
     apply(&mut in_place, &accepted, accepted.len(), superblock);
@@ -215,6 +219,13 @@ pub(crate) async fn recover(
         again.clear();
     }
     apply(&mut table, &accepted, pivot, superblock);
+    if again
+        .iter()
+        .any(|(header, _)| header.holds() == Holds::Store)
+    {
+        // It may point to what they say.
+        table.keep_provisional(Lsn(u64::MAX));
+    }
     let held = hold(&mut table, &again);
     let unknown_end = lost_sight || end_is_unknown(&union, &accepted, &work, &serving);
     let sound = !unknown_end && damaged.is_empty();
@@ -247,6 +258,21 @@ pub(crate) async fn recover(
         held,
         no_room,
     })
+}
+
+/// Nobody was told of the end of `again` from its first provisional batch on, unless something of the store's is among it: that end is
+/// given up, as a torn tail is. Answers how many stay.
+fn drop_provisional(again: &mut Vec<(Header, Bytes)>) -> usize {
+    let holds = |(header, _): &(Header, Bytes)| header.holds();
+    let first = again
+        .iter()
+        .position(|batch| holds(batch) == Holds::Provisional);
+    if let Some(first) = first
+        && !again.iter().any(|batch| holds(batch) == Holds::Store)
+    {
+        again.truncate(first);
+    }
+    again.len()
 }
 
 /// Keeps what `again` lies in from being claimed: until those batches are durable elsewhere their only good copy may be there, and an
@@ -507,7 +533,7 @@ fn apply(table: &mut Table, accepted: &[Header], pivot: usize, superblock: &Supe
             continue;
         }
         let row = table.row_mut(header.segment);
-        row.holds_store |= header.kind == Kind::Store;
+        row.hold(header.holds(), header.lsn);
         if matches!(row.state, State::Claimed | State::Free) {
             (row.state, row.first) = (State::Sealed, header.lsn);
         }

@@ -5,11 +5,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::format::Inline;
-use crate::limits::{
-    CLAIMS_AHEAD, KEPT_FOR_OPENING, KEPT_FROM_CHECKPOINT, KEPT_FROM_RECLAIM, OPEN_KEPT_SHARE,
-    RESERVE_SEGMENTS_MIN, RESERVE_SHARE,
-};
+use crate::format::{Holds, Inline};
+use crate::limits::CLAIMS_AHEAD;
 use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,25 +27,26 @@ pub(crate) struct Row {
     pub state: State,
     pub generation: Generation,
     pub used_blocks: u32,
-    /// Holds batches of the store's, not only the volume's own.
+    /// Holds batches of the store's, not only the volume's own and provisional ones that no checkpoint stands for.
     pub holds_store: bool,
+    /// The first provisional batch in it; zero: none. Not on disk, where a table says `holds_store` of those that its checkpoint stands for.
+    pub provisional: Lsn,
     pub first: Lsn,
     pub last: Lsn,
     /// The batch that recorded the last claim or free: the segment may be used once it is durable. Not on disk.
     pub known: Lsn,
 }
 
-/// Which segments a batch may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// Not the reserve.
-    Ordinary,
-    /// All but `KEPT_FROM_RECLAIM`: reclaim, expunge.
-    MakesRoom,
-    /// All but `KEPT_FROM_CHECKPOINT`, or one more where an earlier checkpoint's segment comes back for it.
-    Index,
-    /// All but those kept for openings, which take them: the volume's own records, above all the one that frees a segment.
-    Own,
+impl Row {
+    /// Batch `lsn` lies here.
+    pub fn hold(&mut self, holds: Holds, lsn: Lsn) {
+        match holds {
+            Holds::Own => {}
+            Holds::Provisional if self.provisional == Lsn(0) => self.provisional = lsn,
+            Holds::Provisional => {}
+            Holds::Store => self.holds_store = true,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -78,6 +76,7 @@ impl Table {
             generation: Generation(1),
             used_blocks: 0,
             holds_store: false,
+            provisional: Lsn(0),
             first: Lsn(0),
             last: Lsn(0),
             known: Lsn(0),
@@ -148,48 +147,11 @@ impl Table {
         !self.row(segment).holds_store && !self.needed.contains(&segment)
     }
 
-    /// Segments that ordinary batches may not take.
-    pub fn reserve(&self) -> usize {
-        RESERVE_SEGMENTS_MIN.max(self.rows.len() / RESERVE_SHARE)
-    }
-
-    /// Whether a batch of `blocks` has a place. Each opening takes a segment of its own, so some are kept for that, and nothing of
-    /// the store's goes into the last of them: the next opening gives it back. What makes room may use most of a segment that is open while one is
-    /// left for the opening and one for the checkpoint: with less than that nothing could be deleted any more. The rest of the open segment is not given
-    /// away when it may be all there is left to say in it that another one is free.
-    pub fn has_room(&self, blocks: u32, segment_blocks: u32, purpose: Purpose) -> bool {
-        let kept_back = match purpose {
-            Purpose::Ordinary => self.reserve(),
-            Purpose::MakesRoom => KEPT_FROM_RECLAIM,
-            Purpose::Index if self.replaces_index() => KEPT_FOR_OPENING,
-            Purpose::Index => KEPT_FROM_CHECKPOINT,
-            Purpose::Own if self.opening => 0,
-            Purpose::Own => KEPT_FOR_OPENING,
-        };
-        let only_own = self.open.is_some_and(|open| !self.row(open).holds_store);
-        let spare = self.spare();
-        let usable_blocks = match purpose {
-            Purpose::Own => segment_blocks,
-            _ if spare >= kept_back => segment_blocks,
-            Purpose::MakesRoom if !only_own || spare >= KEPT_FROM_CHECKPOINT => {
-                segment_blocks - segment_blocks / OPEN_KEPT_SHARE
-            }
-            Purpose::Index if !only_own => segment_blocks,
-            Purpose::MakesRoom | Purpose::Index | Purpose::Ordinary => 0,
-        };
-        let open_fits = |open| self.row(open).used_blocks + blocks <= usable_blocks;
-        if self.open.is_some_and(open_fits) {
-            return true;
+    /// A checkpoint stands for everything up to `checkpoint`: provisional batches up to there are the store's like any other.
+    pub fn keep_provisional(&mut self, checkpoint: Lsn) {
+        for row in &mut self.rows {
+            row.holds_store |= row.provisional != Lsn(0) && row.provisional <= checkpoint;
         }
-        let full = |open| self.row(open).used_blocks + blocks > segment_blocks;
-        self.open.is_none_or(full) && !self.claimed.is_empty() && spare > kept_back
-    }
-
-    /// Whether a segment is occupied only by what the last checkpoint needs: the next checkpoint lets it go.
-    fn replaces_index(&self) -> bool {
-        self.needed
-            .iter()
-            .any(|&s| self.row(s).state == State::Sealed && !self.row(s).holds_store)
     }
 
     /// Free and claimed segments, the reserve not counted.
@@ -208,13 +170,15 @@ impl Table {
         lsn: Lsn,
         blocks: u32,
         segment_blocks: u32,
-        store: bool,
+        holds: Holds,
         usable: impl Fn(&Row) -> bool,
     ) -> Option<(SegmentIndex, Generation, u32)> {
         assert!(blocks <= segment_blocks);
+        let moves_on = holds == Holds::Provisional && self.keeps_index_apart();
         let fits = self
             .open
-            .is_some_and(|open| self.row(open).used_blocks + blocks <= segment_blocks);
+            .is_some_and(|open| self.row(open).used_blocks + blocks <= segment_blocks)
+            && !moves_on;
         if !fits {
             let at = self.claimed.iter().position(|&s| usable(self.row(s)))?;
             let next = self.claimed.remove(at).expect("a position just found");
@@ -230,7 +194,7 @@ impl Table {
         let row = self.row_mut(open);
         let block = row.used_blocks;
         row.used_blocks += blocks;
-        row.holds_store |= store;
+        row.hold(holds, lsn);
         row.last = lsn;
         if row.first == Lsn(0) {
             row.first = lsn;
@@ -285,7 +249,7 @@ impl Table {
         let row = &mut self.rows[found];
         (row.state, row.known, row.first, row.last) =
             (State::Claimed, recorded, Lsn(number), Lsn(0));
-        (row.used_blocks, row.holds_store) = (0, false);
+        (row.used_blocks, row.holds_store, row.provisional) = (0, false, Lsn(0));
         self.free -= 1;
         let segment = SegmentIndex(found as u32);
         self.claimed.push_back(segment);
@@ -302,6 +266,7 @@ impl Table {
             generation,
             used_blocks: 0,
             holds_store: false,
+            provisional: Lsn(0),
             first: Lsn(0),
             last: Lsn(0),
             known: recorded,
@@ -344,6 +309,7 @@ impl Table {
                         generation,
                         used_blocks: 0,
                         holds_store: false,
+                        provisional: Lsn(0),
                         first: number,
                         ..*row
                     };
@@ -361,6 +327,7 @@ impl Table {
                         generation,
                         used_blocks: 0,
                         holds_store: false,
+                        provisional: Lsn(0),
                         first,
                         last,
                         ..*row
@@ -434,7 +401,9 @@ impl Table {
                 State::Free | State::Claimed => SegmentState::Free,
                 State::Open => SegmentState::Open,
                 // Nothing of the store's: the volume gives it back by itself.
-                State::Sealed if self.is_dead(segment) => SegmentState::Free,
+                State::Sealed if self.is_dead(segment) && row.provisional == Lsn(0) => {
+                    SegmentState::Free
+                }
                 State::Sealed => SegmentState::Sealed,
                 State::Arena { .. } => SegmentState::Arena,
             },
@@ -457,15 +426,15 @@ mod tests {
         let (first, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
         let (second, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
         assert_eq!(
-            table.place(Lsn(1), 40, BLOCKS, true, |_| true),
+            table.place(Lsn(1), 40, BLOCKS, Holds::Store, |_| true),
             Some((first, Generation(1), 0))
         );
         assert_eq!(
-            table.place(Lsn(2), 24, BLOCKS, true, |_| true),
+            table.place(Lsn(2), 24, BLOCKS, Holds::Store, |_| true),
             Some((first, Generation(1), 40))
         );
         assert_eq!(
-            table.place(Lsn(3), 1, BLOCKS, true, |_| true),
+            table.place(Lsn(3), 1, BLOCKS, Holds::Store, |_| true),
             Some((second, Generation(1), 0))
         );
         assert_eq!(table.row(first).state, State::Sealed);
@@ -480,7 +449,7 @@ mod tests {
     fn a_freed_segment_is_not_reused_before_its_free_is_durable_or_while_pinned() {
         let mut table = Table::new(1);
         let (only, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
-        table.place(Lsn(1), 1, BLOCKS, true, |_| true);
+        table.place(Lsn(1), 1, BLOCKS, Holds::Store, |_| true);
         table.claimed.clear();
         table.open = None;
         assert_eq!(table.free(only, Lsn(9)), Generation(2));
@@ -507,45 +476,18 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_is_kept_from_ordinary_batches() {
-        let mut table = Table::new(RESERVE_SEGMENTS_MIN as u32);
-        table.claim(Lsn(0), Lsn(0));
-        assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
-        assert!(table.has_room(1, BLOCKS, Purpose::Own));
-    }
-
-    #[test]
-    fn the_last_segments_are_kept_for_the_next_openings() {
-        let mut table = Table::new(KEPT_FOR_OPENING as u32);
-        table.claim(Lsn(0), Lsn(0));
-        assert!(table.has_room(1, BLOCKS, Purpose::Own));
-        table.opening = false;
-        assert!(!table.has_room(1, BLOCKS, Purpose::Own));
-    }
-
-    #[test]
-    fn what_frees_segments_has_the_last_word_in_the_open_one() {
-        let mut table = Table::new(KEPT_FROM_CHECKPOINT as u32);
-        table.claim(Lsn(0), Lsn(0));
-        table.opening = false;
-        assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
-        // The next opening gives this segment back: it is not to be spoilt.
-        assert!(!table.has_room(1, BLOCKS, Purpose::MakesRoom));
-        table.row_mut(SegmentIndex(0)).holds_store = true;
-        assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
-        assert!(!table.has_room(BLOCKS - 1, BLOCKS, Purpose::MakesRoom));
-        assert!(table.has_room(1, BLOCKS, Purpose::MakesRoom));
-        assert!(table.has_room(BLOCKS - 1, BLOCKS, Purpose::Own));
-    }
-
-    #[test]
-    fn a_full_volume_just_opened_still_takes_deletions() {
-        let mut table = Table::new(KEPT_FROM_CHECKPOINT as u32 + 1);
-        table.claim(Lsn(0), Lsn(0));
-        table.opening = false;
-        assert!(table.place(Lsn(1), 1, BLOCKS, false, |_| true).is_some());
-        assert!(table.has_room(1, BLOCKS, Purpose::MakesRoom));
-        assert!(!table.has_room(BLOCKS - 1, BLOCKS, Purpose::MakesRoom));
-        assert!(!table.has_room(1, BLOCKS, Purpose::Ordinary));
+    fn provisional_batches_are_kept_once_a_checkpoint_stands_for_them() {
+        let mut table = Table::new(3);
+        for lsn in [4, 5, 6] {
+            table.claim(Lsn(0), Lsn(0));
+            table.place(Lsn(lsn), BLOCKS, BLOCKS, Holds::Provisional, |_| true);
+        }
+        table.keep_provisional(Lsn(5));
+        let is_dead = |s: u32| table.is_dead(SegmentIndex(s));
+        assert_eq!([0, 1, 2].map(is_dead), [false, false, true]);
+        assert_eq!(table.report(SegmentIndex(2)).state, SegmentState::Open);
+        let back = Table::decode(&table.encode(4096, &[]), 3).expect("whole");
+        assert!(back.row(SegmentIndex(0)).holds_store);
+        assert!(!back.row(SegmentIndex(2)).holds_store);
     }
 }

@@ -74,6 +74,7 @@ impl Table {
                 }
                 rows.push(Row {
                     holds_store,
+                    provisional: Lsn(0),
                     state,
                     generation,
                     used_blocks,
@@ -95,13 +96,14 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::Holds;
 
     #[test]
     fn a_table_reads_back_from_its_parts() {
         let mut table = Table::new(100);
         for lsn in 1..=5 {
             table.claim(Lsn(0), Lsn(0));
-            table.place(Lsn(lsn), 64, 64, true, |_| true);
+            table.place(Lsn(lsn), 64, 64, Holds::Store, |_| true);
         }
         table.claim(Lsn(0), Lsn(0));
         table.grow_arena(Lsn(6), Lsn(6));

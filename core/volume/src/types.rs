@@ -268,6 +268,10 @@ pub struct Room {
     pub segment_pages: u64,
     /// Blocks (4 KiB) left in the segment that is being filled.
     pub open_blocks: u64,
+    /// Blocks that reclaim may write in it, or in the next one if it must begin that.
+    pub reclaim_blocks: u64,
+    /// Reclaim's next batch begins a segment: the open one holds what the last checkpoint needs.
+    pub reclaim_begins: bool,
     /// Pages the arena has room for.
     pub arena_pages: u64,
 }

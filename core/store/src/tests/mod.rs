@@ -77,16 +77,24 @@ impl Rig {
         }
     }
 
-    pub async fn open_store(&self) -> Result<(Io, Store, Replay), StoreFault> {
+    pub async fn open_volume(&self) -> Volume {
         let io = self.world.io();
-        let volume = Volume::open(&io, &self.legs, &self.settings(), self.witness.clone())
+        Volume::open(&io, &self.legs, &self.settings(), self.witness.clone())
             .await
-            .unwrap();
-        let settings = Settings {
+            .unwrap()
+    }
+
+    pub fn store_settings(&self) -> Settings {
+        Settings {
             projection_cache_bytes: 1 << 20,
             compression_level: self.compression_level,
-        };
-        let (store, replay) = Store::open(io.clone(), volume, settings).await?;
+        }
+    }
+
+    pub async fn open_store(&self) -> Result<(Io, Store, Replay), StoreFault> {
+        let io = self.world.io();
+        let volume = self.open_volume().await;
+        let (store, replay) = Store::open(io.clone(), volume, self.store_settings()).await?;
         Ok((io, store, replay))
     }
 

@@ -169,8 +169,8 @@ fn cut_again_and_again(rig: &Rig, reclaims: bool) {
 
 #[test]
 fn a_full_store_opens_and_checkpoints_however_often_reclaim_is_cut_off() {
-    // Not every seed comes through forty cuts in a row yet: of 20..50 eight end with a checkpoint that finds no room (core/STATUS.md).
-    for seed in [20, 22, 24] {
+    // Those of 20..50 that ended without room for a checkpoint while reclaim's batches were kept whatever became of the pass.
+    for seed in [21, 23, 26, 37, 42, 49] {
         let content = |key| noise(key, 100_000);
         let rig = filled_to_the_brim(seed, content);
         cut_again_and_again(&rig, true);
@@ -267,6 +267,7 @@ fn a_volume_that_an_older_release_wedged_comes_free() {
         let rig = Rig::with_leg_bytes(seed, 24 << 20);
         rig.block_on(async {
             let shelf = rig.open().await;
+            shelf.store.inner.keeps_all.set(true);
             for first in (0..).step_by(16) {
                 let mut group = Group {
                     // It asks nothing of the store's own reserve.
@@ -278,10 +279,14 @@ fn a_volume_that_an_older_release_wedged_comes_free() {
                     group.bodies.extend(one.bodies);
                     group.records.extend(one.records);
                 }
-                if let Err(fault) = shelf.append(group).await {
-                    assert_eq!(fault, StoreFault::Full);
+                let bytes: usize = group.bodies.iter().map(|body| body.raw.len()).sum();
+                let room = shelf.store.volume().room();
+                if room.spare_segments == volume::limits::KEPT_FROM_RECLAIM
+                    && room.open_blocks < 2 + bytes as u64 / 4096
+                {
                     break;
                 }
+                shelf.append(group).await.unwrap();
             }
             let room = shelf.store.volume().room();
             assert_eq!(room.spare_segments, volume::limits::KEPT_FROM_RECLAIM);
@@ -291,6 +296,8 @@ fn a_volume_that_an_older_release_wedged_comes_free() {
             let shelf = rig.open().await;
             shelf.checkpoint().await.unwrap();
             shelf.verify(content).await;
+            // There is nothing to reclaim; only that lets deletions take what reclaim keeps for itself.
+            shelf.store.reclaim(&shelf).await.unwrap();
             for keys in shelf.keys().chunks(shelf.store.rows_at_once() as usize / 2) {
                 shelf.take_all(keys).await.unwrap();
             }
@@ -298,7 +305,7 @@ fn a_volume_that_an_older_release_wedged_comes_free() {
                 shelf.checkpoint().await.unwrap();
                 shelf.store.reclaim(&shelf).await.unwrap();
             }
-            for key in 1_000_001..1_000_050 {
+            for key in 1_000_001..1_000_040 {
                 shelf.put(key, &noise(key, 100_000)).await.unwrap();
             }
         });
@@ -307,7 +314,7 @@ fn a_volume_that_an_older_release_wedged_comes_free() {
 
 #[test]
 fn a_volume_too_small_to_take_mail_is_refused_when_it_is_new() {
-    let segments = limits::SEGMENTS_MIN as u64 + 2;
+    let segments = crate::open::segments_min(SEGMENT_BYTES / 4096) as u64;
     let frame = 512 << 10;
     for (segments, fits) in [(segments - 1, false), (segments, true)] {
         let rig = Rig::with_leg_bytes(50, frame + segments * SEGMENT_BYTES);
@@ -322,6 +329,116 @@ fn a_volume_too_small_to_take_mail_is_refused_when_it_is_new() {
             }
         });
     }
+}
+
+/// Forty letters of which every fourth lives; their segments are emptied, and no checkpoint stands for that yet. Also where all bodies were before.
+async fn emptied_and_not_checkpointed(rig: &Rig) -> (Shelf, BTreeMap<u64, BodyRef>) {
+    let shelf = rig.open().await;
+    for key in 1..=40 {
+        shelf.put(key, &large(key)).await.unwrap();
+    }
+    for key in 1..=40 {
+        if key % 4 != 0 {
+            shelf.take(key).await.unwrap();
+        }
+    }
+    // More of it, so that there is something to gain.
+    for key in 41..=90 {
+        shelf.put(key, &large(key)).await.unwrap();
+    }
+    shelf.checkpoint().await.unwrap();
+    let before = shelf.state.borrow().bodies.clone();
+    assert_eq!(shelf.store.reclaim(&shelf).await, Ok(0));
+    assert!(shelf.store.emptied_segments() > 0);
+    (shelf, before)
+}
+
+#[test]
+fn an_emptied_segment_is_freed_only_when_a_checkpoint_stands_for_that() {
+    let rig = Rig::new(8);
+    let kept = rig.block_on(async {
+        let (shelf, _) = emptied_and_not_checkpointed(&rig).await;
+        for _ in 0..3 {
+            assert_eq!(shelf.store.reclaim(&shelf).await, Ok(0));
+        }
+        shelf.keys()
+    });
+    rig.world.crash();
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        assert_eq!(shelf.keys(), kept);
+        shelf.verify(large).await;
+    });
+}
+
+/// A COPY took the address of a body just before it was moved, and came to the log behind the move.
+#[test]
+fn an_emptied_segment_is_kept_when_an_old_address_came_back() {
+    let rig = Rig::new(9);
+    rig.block_on(async {
+        let (shelf, old) = emptied_and_not_checkpointed(&rig).await;
+        let new = shelf.state.borrow().bodies.clone();
+        let moved = |key: &u64| old[key] != new[key];
+        let key = *new.keys().find(|key| moved(key)).expect("one was moved");
+        let mut payload = Vec::new();
+        new[&key].encode(&mut payload);
+        old[&key].encode(&mut payload);
+        let back = Record {
+            kind: MOVED,
+            payload: payload.into(),
+        };
+        let group = Group {
+            records: vec![back],
+            ..Group::default()
+        };
+        shelf.append(group).await.unwrap();
+        assert_eq!(shelf.state.borrow().bodies[&key], old[&key]);
+        for _ in 0..3 {
+            shelf.checkpoint().await.unwrap();
+            shelf.store.reclaim(&shelf).await.unwrap();
+            shelf.verify(large).await;
+        }
+    });
+}
+
+/// An older release took it, and the power went before its first checkpoint.
+#[test]
+fn a_volume_that_is_too_small_by_now_and_holds_mail_is_opened_and_emptied() {
+    let segments = crate::open::segments_min(SEGMENT_BYTES / 4096) as u64 - 1;
+    let rig = Rig::with_leg_bytes(51, (512 << 10) + segments * SEGMENT_BYTES);
+    rig.block_on(async {
+        let volume = rig.open_volume().await;
+        let (io, settings) = (rig.world.io(), rig.store_settings());
+        let opened = Store::open_rebuilding(io.clone(), volume, settings).await;
+        let (store, replay) = opened.unwrap();
+        let shelf = Shelf::open(io, store, replay).await;
+        shelf.put(1, &noise(1, 20_000)).await.unwrap();
+        let none = crate::pages::Note {
+            sync: None,
+            rebuild: false,
+            emptied: Vec::new(),
+            past_damage: Vec::new(),
+        };
+        let none = volume::Checkpoint {
+            lsn: Lsn(0),
+            note: none.encode(),
+        };
+        shelf.store.volume().set_checkpoint(none).await.unwrap();
+    });
+    for _ in 0..2 {
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            assert_eq!(shelf.keys(), [1]);
+            shelf.verify(|key| noise(key, 20_000)).await;
+        });
+    }
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        shelf.take(1).await.unwrap();
+        shelf.checkpoint().await.unwrap();
+        assert_eq!(shelf.keys(), []);
+    });
 }
 
 #[test]
