@@ -204,7 +204,11 @@ async fn reclaims(mailboxes: Weak<Inner>) {
         };
         let applied = inner.state.borrow().applied;
         let refuses = inner.store.volume().refuses().is_some();
-        if inner.hurried.get() && !refuses {
+        if refuses {
+            // Nothing can be made room for; whoever waits for it hears so, and what is filled is looked at after the usual rest.
+            inner.hurried.set(false);
+            inner.eased.ring();
+        } else if inner.hurried.get() {
             inner.make_room().await;
         }
         let freed_count = if inner.is_filling() && !refuses {

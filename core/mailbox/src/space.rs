@@ -186,6 +186,9 @@ impl Inner {
                 break;
             }
             eased.await;
+            if let Some(why) = self.store.volume().refuses() {
+                return Err(MailboxFault::Unavailable(why));
+            }
             if self.closed.get() {
                 break;
             }

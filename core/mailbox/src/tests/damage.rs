@@ -155,3 +155,39 @@ fn an_outage_refuses_new_mail_at_once_and_serves_what_is_stored() {
         assert_eq!(uids(&inbox(&mailboxes, ada).await), [1, 2, 3]);
     });
 }
+
+/// Room is to be made, and every leg refuses: the upkeep rests until they take writes again (it span, and the storage thread with it).
+#[test]
+fn an_outage_while_room_is_to_be_made_keeps_no_task_busy() {
+    let rig = Rig::new(84);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        deliver(&mailboxes, 1, ada).await;
+        let refuse = |refuses_writes| {
+            for leg in rig.legs {
+                let faults = device::sim::Faults {
+                    refuses_writes,
+                    ..rig.world.faults(leg)
+                };
+                rig.world.set_faults(leg, faults);
+            }
+        };
+        refuse(Some(device::IoFault::NoSpace));
+        let host = rig.world.io().host;
+        let (sending, (done, answer)) = (mailboxes.clone(), base::host::oneshot());
+        host.spawn(Box::pin(async move {
+            done.send(deliver(&sending, 2, ada).await);
+        }));
+        let volume = mailboxes.store().volume().clone();
+        while volume.refuses().is_none() {
+            base::host::sleep_us(&*host, 1_000).await;
+        }
+        mailboxes.inner.hurry();
+        base::host::sleep_us(&*host, 5_000_000).await;
+        assert!(!mailboxes.inner.hurried.get());
+        refuse(None);
+        assert_eq!(answer.await.expect("answered").uid, Uid(2));
+        assert_eq!(deliver(&mailboxes, 3, ada).await.uid, Uid(3));
+    });
+}
