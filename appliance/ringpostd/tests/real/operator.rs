@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use crate::daemon::{ALICE, Home, said};
 use crate::imap::Imap;
 use crate::ledger::Ledger;
+use crate::outage::{ready, wait_until};
 use crate::smtp::Smtp;
 
 const DORA: &str = "dora@example.com";
@@ -181,6 +182,8 @@ fn a_leg_that_is_failed_while_the_witness_cannot_be_written_is_said_so() {
         legs.contains("stale") && !legs.contains("failing"),
         "{legs}"
     );
+    // Until the next probe sees it, a sender is told to come again.
+    wait_until("ready", || ready(&home).0);
     ledger.fill(home.smtp(), 3, 1_000);
     ledger.check(&home);
 }

@@ -17,7 +17,7 @@ fn send(home: &Home, subject: &str) -> String {
     smtp.send(&[ALICE], &content).expect("the connection holds")
 }
 
-fn ready(home: &Home) -> (bool, String) {
+pub fn ready(home: &Home) -> (bool, String) {
     let url = format!("http://{}/readyz", home.at(80));
     let output = std::process::Command::new("curl")
         .args([
@@ -34,7 +34,7 @@ fn ready(home: &Home) -> (bool, String) {
     (text.contains("200"), text)
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < BOUND, "it never came: {what}");
