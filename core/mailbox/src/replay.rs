@@ -229,7 +229,7 @@ impl Inner {
     }
 
     async fn replay(self: &Rc<Self>, mut replay: Replay) -> Result<(), MailboxFault> {
-        let (mut groups_count, mut looked_after) = (0u64, 0u64);
+        let (mut groups_count, mut unlooked) = (0u64, 0u64);
         loop {
             // until the log ends
             let mut groups = Vec::with_capacity(REPLAY_GROUPS_AHEAD);
@@ -247,36 +247,47 @@ impl Inner {
             self.load_for(groups.iter().flat_map(|(_, entries, _)| entries))
                 .await?;
             for (lsn, entries, bodies) in groups {
+                // A checkpoint stands for whole batches, and one batch may hold several groups: only between two batches, therefore.
+                if lsn > self.state.borrow().applied {
+                    self.checkpoint_while_replaying(&mut unlooked).await?;
+                }
                 for entry in &entries {
                     let _hold: Hold = self.hold_for(entry).await?;
                     // Absent: deleted later in the log and already gone from the projection, or restored by a later snapshot.
                     let _effect = self.state.borrow_mut().apply(lsn, entry, &bodies);
                 }
-                {
-                    let mut state = self.state.borrow_mut();
-                    state.applied = state.applied.max(lsn);
-                    // Nobody watches yet.
-                    state.rung.clear();
-                    state.dropped.clear();
-                    state.evict();
-                }
-                // A long log (the projection was lost) must not fill memory, nor owe the projection more than fits.
-                looked_after += 1;
-                let mut is_due = self.state.borrow().is_behind(4);
-                if looked_after.is_multiple_of(REPLAY_GROUPS_LOOK) {
-                    let rows =
-                        self.state.borrow().dirty_rows() + REPLAY_GROUPS_LOOK * DIRECTORY_ROWS;
-                    is_due |= !self.store.admits(Purpose::Delete, false, rows);
-                }
-                if is_due && self.store.volume().refuses().is_none() {
-                    self.checkpoint().await?;
-                }
+                let mut state = self.state.borrow_mut();
+                state.applied = state.applied.max(lsn);
+                // Nobody watches yet.
+                state.rung.clear();
+                state.dropped.clear();
+                state.evict();
+                unlooked += 1;
             }
         }
         self.store.note_replayed(self.state.borrow().dirty_rows());
         tracing::info!(groups_count, "the log after the projection is replayed");
         Ok(())
     }
+
+    /// A long log (the projection was lost) must not fill memory, nor owe the projection more than fits. `unlooked` groups have
+    /// been applied since the last look.
+    async fn checkpoint_while_replaying(
+        self: &Rc<Self>,
+        unlooked: &mut u64,
+    ) -> Result<(), MailboxFault> {
+        let mut is_due = self.state.borrow().is_behind(4);
+        if *unlooked >= REPLAY_GROUPS_LOOK {
+            *unlooked = 0;
+            let rows = self.state.borrow().dirty_rows() + REPLAY_GROUPS_LOOK * DIRECTORY_ROWS;
+            is_due |= !self.store.admits(Purpose::Delete, false, rows);
+        }
+        if is_due && self.store.volume().refuses().is_none() {
+            self.checkpoint().await?;
+        }
+        Ok(())
+    }
+
     /// Looks at every mailbox once, after a projection was built from nothing.
     async fn drop_orphans(&self) -> Result<(), MailboxFault> {
         self.checkpoint().await?;
