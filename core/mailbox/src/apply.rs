@@ -12,7 +12,7 @@ use mail::UidValidity;
 use store::{BodyRef, Lsn};
 
 use crate::record::Entry;
-use crate::row::{AccountRow, Chunk, Folder, Head};
+use crate::row::{AccountRow, Chunk, Folder, Head, NamesLeft};
 use crate::state::{AccountEntry, Domain, MailboxEntry, State};
 use crate::{AccountId, MailboxId, Message};
 
@@ -47,6 +47,7 @@ impl State {
                     folders: Default::default(),
                     subscriptions: BTreeSet::new(),
                     uid_validity_last: UidValidity(0),
+                    left: NamesLeft::default(),
                     snapshot: Lsn(0),
                 };
                 self.put_account(*account, row)
@@ -54,8 +55,10 @@ impl State {
             Entry::AccountRemove {
                 account,
                 mailbox_next,
+                uid_validity_last,
             } => {
                 self.raise_counters(None, mailbox_next.0.checked_sub(1).map(MailboxId));
+                self.raise_removed(*uid_validity_last);
                 self.remove_account(*account)
             }
             Entry::AccountPassword {
@@ -80,6 +83,7 @@ impl State {
                 };
                 let _known = self.change_account(*account, |row| {
                     row.folders.insert(name.clone(), folder);
+                    row.left.take(name);
                     row.uid_validity_last = row.uid_validity_last.max(*uid_validity);
                 });
                 // In a rebuild the account may come later, as a snapshot.
@@ -91,6 +95,7 @@ impl State {
                 mailbox,
                 from,
                 to,
+                uid_validity,
                 moved_at,
             } => {
                 let effect = self.change_account(*account, |row| {
@@ -102,10 +107,14 @@ impl State {
                     {
                         row.folders.insert(to.clone(), folder);
                     }
+                    row.uid_validity_last = row.uid_validity_last.max(*uid_validity);
+                    row.left.leave(from, *uid_validity);
+                    row.left.take(to);
                 });
                 if let Some(modseq) = moved_at
                     && let Some(entry) = self.mailboxes.get_mut(mailbox)
                 {
+                    entry.head.uid_validity = *uid_validity;
                     entry.head.moved_at = *modseq;
                     raise_modseq(entry, *modseq);
                     self.touch_head(*mailbox);
@@ -117,6 +126,7 @@ impl State {
                 account,
                 mailbox,
                 name,
+                uid_validity,
             } => {
                 let effect = self.change_account(*account, |row| {
                     if row
@@ -126,6 +136,7 @@ impl State {
                     {
                         row.folders.remove(name);
                     }
+                    row.left.leave(name, *uid_validity);
                 });
                 self.delete_mailbox(*mailbox);
                 effect

@@ -60,8 +60,13 @@ impl Mailboxes {
     /// Refused while accounts remain in it.
     pub async fn remove_domain(&self, domain: &str) -> Result<(), MailboxFault> {
         self.inner
-            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
-            .await?;
+            .deleting(DIRECTORY_ROWS, async || {
+                self.try_remove_domain(domain).await
+            })
+            .await
+    }
+
+    async fn try_remove_domain(&self, domain: &str) -> Result<(), MailboxFault> {
         let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
         let domain = {
             let state = self.inner.state.borrow();
@@ -143,7 +148,10 @@ impl Mailboxes {
                 password_hash: password_hash.to_owned(),
                 quota_bytes,
             }];
-            let mut uid_validity = UidValidity(self.inner.unix_seconds());
+            // RFC 3501 §2.3.1.1: the address may have had mailboxes of these names before.
+            let removed = state.counters.uid_validity_removed;
+            let mut uid_validity =
+                UidValidity(self.inner.unix_seconds().max(removed.0.saturating_add(1)));
             for (name, special_use) in FIRST_FOLDERS {
                 let mailbox = state.assigned.mailbox_next;
                 state.assigned.mailbox_next = MailboxId(mailbox.0 + 1);
@@ -172,16 +180,20 @@ impl Mailboxes {
     /// Removes the account and all its mail.
     pub async fn remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
         self.inner
-            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
-            .await?;
+            .deleting(DIRECTORY_ROWS, async || {
+                self.try_remove_account(account).await
+            })
+            .await
+    }
+
+    async fn try_remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.inner.hold_account(account).await?;
-        let mailbox_next = {
+        let (mailbox_next, uid_validity_last) = {
             let state = self.inner.state.borrow();
-            let entry = state
-                .accounts
-                .get(&account)
-                .filter(|entry| entry.live().is_some())
+            let entry = state.accounts.get(&account);
+            let (entry, row) = entry
+                .and_then(|entry| Some((entry, entry.live()?)))
                 .ok_or(MailboxFault::NoAccount)?;
             if state.condemned.len() >= CONDEMNED_MAX {
                 return Err(MailboxFault::TooMany(
@@ -189,11 +201,12 @@ impl Mailboxes {
                 ));
             }
             hold.set(&entry.closing, &self.inner.settled);
-            state.assigned.mailbox_next
+            (state.assigned.mailbox_next, row.uid_validity_last)
         };
         let entry = Entry::AccountRemove {
             account,
             mailbox_next,
+            uid_validity_last,
         };
         self.inner.commit(Vec::new(), vec![entry], hold).await?;
         Ok(())

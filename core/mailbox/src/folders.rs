@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mail::UidValidity;
+use mail::{ModSeq, UidValidity};
 use store::Purpose;
 
 use crate::deliver::Standing;
 use crate::directory::account_lock;
+use crate::inner::Inner;
 use crate::limits::{CONDEMNED_MAX, MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use crate::load::{Depth, Hold};
 use crate::name::{self, INBOX};
@@ -95,11 +96,16 @@ impl Mailboxes {
             return Err(MailboxFault::Refused("INBOX cannot be deleted"));
         }
         self.inner
-            .room_for(Purpose::Delete, false, DIRECTORY_ROWS)
-            .await?;
+            .deleting(DIRECTORY_ROWS, async || {
+                self.try_delete(account, &name).await
+            })
+            .await
+    }
+
+    async fn try_delete(&self, account: AccountId, name: &str) -> Result<(), MailboxFault> {
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.hold_live_account(account).await?;
-        let name = self.with_account(account, |row| row.spelled(&name))?;
+        let name = self.with_account(account, |row| row.spelled(name))?;
         let Some(mailbox) = self.inner.folder(account, &name)? else {
             let parent = self.with_account(account, |row| {
                 row.folders.keys().any(|other| name::is_below(other, &name))
@@ -112,7 +118,7 @@ impl Mailboxes {
             });
         };
         hold.join(self.hold_open(mailbox, Depth::Head).await?);
-        {
+        let uid_validity = {
             let state = self.inner.state.borrow();
             if state.condemned.len() >= CONDEMNED_MAX {
                 return Err(MailboxFault::TooMany(
@@ -121,7 +127,8 @@ impl Mailboxes {
             }
             let entry = state.mailboxes.get(&mailbox).expect("it is held and open");
             hold.set(&entry.closing, &self.inner.settled);
-        }
+            entry.head.uid_validity
+        };
         self.inner
             .commit(
                 Vec::new(),
@@ -129,6 +136,7 @@ impl Mailboxes {
                     account,
                     mailbox,
                     name,
+                    uid_validity,
                 }],
                 hold,
             )
@@ -149,7 +157,7 @@ impl Mailboxes {
             .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
             .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
-        let hold = self.hold_live_account(account).await?;
+        let mut hold = self.hold_live_account(account).await?;
         let row = self.with_account(account, AccountRow::clone)?;
         let (from, to) = (row.spelled(&from), name::parse(&row.spelled(&to))?);
         if name::is_below(&to, &from) && from != INBOX {
@@ -170,21 +178,27 @@ impl Mailboxes {
         if row.folders.contains_key(&to) {
             return Err(MailboxFault::Exists);
         }
+        for (_, mailbox) in &moving {
+            hold.join(self.hold_open(*mailbox, Depth::Head).await?);
+        }
+        // No await from here on: numbers are given in the order of the log.
         let mut entries = Vec::new();
         let mut plan = Creation::of(self, account, &row);
         plan.parents(&to, &mut entries)?;
-        let mut taken: BTreeSet<String> = plan.created;
+        let mut taken: BTreeSet<String> = plan.created.clone();
         for (name, mailbox) in moving {
             let new = name::parse(&format!("{to}{}", &name[from.len()..]))?;
             if row.folders.contains_key(&new) || !taken.insert(new.clone()) {
                 return Err(MailboxFault::Exists);
             }
+            let (uid_validity, moved_at) = plan.moved(mailbox, &new, &mut hold)?;
             entries.push(Entry::MailboxRename {
                 account,
                 mailbox,
                 from: name.clone(),
                 to: new,
-                moved_at: None,
+                uid_validity,
+                moved_at,
             });
         }
         self.inner.commit(Vec::new(), entries, hold).await?;
@@ -212,20 +226,17 @@ impl Mailboxes {
         let mut entries = Vec::new();
         let mut plan = Creation::of(self, account, &row);
         plan.parents(&to, &mut entries)?;
-        let moved_at = {
-            let mut state = self.inner.state.borrow_mut();
-            let entry = state
-                .mailboxes
-                .get_mut(&mailbox)
-                .expect("it is held and open");
-            hold.pend(entry, &self.inner.settled);
-            Some(entry.next_modseq())
+        let (uid_validity, moved_at) = plan.moved(mailbox, &to, &mut hold)?;
+        let moved_at = match moved_at {
+            None => Some(self.inner.next_modseq(mailbox, &mut hold)),
+            moved_at => moved_at,
         };
         entries.push(Entry::MailboxRename {
             account,
             mailbox,
             from: INBOX.to_owned(),
             to,
+            uid_validity,
             moved_at,
         });
         plan.mailbox(INBOX, None, &mut entries)?;
@@ -350,14 +361,7 @@ impl<'a> Creation<'a> {
         if self.row.folders.len() + self.created.len() >= MAILBOXES_PER_ACCOUNT_MAX {
             return Err(MailboxFault::TooMany("mailboxes"));
         }
-        // RFC 3501 §2.3.1.1: higher than any value the name had before; the account's counter is higher than any of its names'.
-        let after_last = self
-            .uid_validity_last
-            .0
-            .checked_add(1)
-            .ok_or(MailboxFault::TooMany("mailboxes in the account's life"))?;
-        let uid_validity = UidValidity(self.mailboxes.inner.unix_seconds().max(after_last));
-        self.uid_validity_last = uid_validity;
+        let uid_validity = self.uid_validity()?;
         let mailbox = {
             let mut state = self.mailboxes.inner.state.borrow_mut();
             let mailbox = state.assigned.mailbox_next;
@@ -373,5 +377,51 @@ impl<'a> Creation<'a> {
             special_use,
         });
         Ok(mailbox)
+    }
+
+    /// RFC 3501 §2.3.1.1: higher than any value the name had before; the account's counter is higher than any of its names'.
+    fn uid_validity(&mut self) -> Result<UidValidity, MailboxFault> {
+        let after_last = self
+            .uid_validity_last
+            .0
+            .checked_add(1)
+            .ok_or(MailboxFault::TooMany("mailboxes in the account's life"))?;
+        let uid_validity = UidValidity(self.mailboxes.inner.unix_seconds().max(after_last));
+        self.uid_validity_last = uid_validity;
+        Ok(uid_validity)
+    }
+
+    /// The UIDVALIDITY with which `mailbox`, held and open, comes to the name `to`. It keeps its own, unless the name may have had a
+    /// higher one: then it gets a new one, and sessions that have it selected are told that it is gone.
+    fn moved(
+        &mut self,
+        mailbox: MailboxId,
+        to: &str,
+        hold: &mut Hold,
+    ) -> Result<(UidValidity, Option<ModSeq>), MailboxFault> {
+        let own = {
+            let state = self.mailboxes.inner.state.borrow();
+            let entry = state.mailboxes.get(&mailbox);
+            entry.expect("it is held and open").head.uid_validity
+        };
+        if own >= self.row.left.lowest(to) {
+            return Ok((own, None));
+        }
+        let uid_validity = self.uid_validity()?;
+        Ok((
+            uid_validity,
+            Some(self.mailboxes.inner.next_modseq(mailbox, hold)),
+        ))
+    }
+}
+
+impl Inner {
+    /// For a change of `mailbox`, held and open, which is pending from now on.
+    fn next_modseq(&self, mailbox: MailboxId, hold: &mut Hold) -> ModSeq {
+        let mut state = self.state.borrow_mut();
+        let entry = state.mailboxes.get_mut(&mailbox);
+        let entry = entry.expect("it is held and open");
+        hold.pend(entry, &self.settled);
+        entry.next_modseq()
     }
 }

@@ -8,7 +8,7 @@ use store::{BodyRef, Codec, Lsn, Record, RecordKind};
 use volume::{Generation, RecordAddress, SegmentIndex};
 
 use crate::record::Entry;
-use crate::row::{AccountRow, Counters, Folder, Head, read_messages};
+use crate::row::{AccountRow, Counters, Folder, Head, NamesLeft, read_messages};
 use crate::{AccountId, FlagChange, MailboxId, Message, SpecialUse};
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
@@ -98,6 +98,7 @@ pub fn records() -> Vec<Vec<u8>> {
         folders: [("INBOX".to_owned(), folder)].into(),
         subscriptions: ["INBOX".to_owned()].into(),
         uid_validity_last: UidValidity(3),
+        left: NamesLeft::default(),
         snapshot: Lsn(8),
     };
     let uids = vec![Uid(1), Uid(2), Uid(9)];
@@ -117,6 +118,7 @@ pub fn records() -> Vec<Vec<u8>> {
         Entry::AccountRemove {
             account,
             mailbox_next: MailboxId(10),
+            uid_validity_last: UidValidity(3),
         },
         Entry::AccountPassword {
             account,
@@ -138,12 +140,14 @@ pub fn records() -> Vec<Vec<u8>> {
             mailbox,
             from: "INBOX".into(),
             to: "Old/\u{e9}".into(),
+            uid_validity: UidValidity(4),
             moved_at: Some(ModSeq(4)),
         },
         Entry::MailboxDelete {
             account,
             mailbox,
             name: "Old".into(),
+            uid_validity: UidValidity(4),
         },
         Entry::Subscribe {
             account,

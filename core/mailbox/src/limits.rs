@@ -17,6 +17,10 @@ pub const MAILBOXES_PER_ACCOUNT_MAX: usize = 10_000;
 /// Subscribed names of one account; names of deleted mailboxes stay subscribed, so they are bounded by themselves.
 pub const SUBSCRIPTIONS_PER_ACCOUNT_MAX: usize = 2 * MAILBOXES_PER_ACCOUNT_MAX;
 
+/// Names of one account that a mailbox left and whose last UIDVALIDITY is known exactly: more than anyone makes and leaves by hand, and 40 KiB
+/// of the account's row at most for usual names. A name beyond them may cost its next mailbox a new UIDVALIDITY.
+pub const NAMES_LEFT_MAX: usize = 1_000;
+
 /// Levels of a mailbox name. Clients draw trees; nobody was seen beyond eight.
 pub const NAME_LEVELS_MAX: usize = 16;
 /// Bytes of one level: what file systems allow, so that an export to Maildir fits.

@@ -33,6 +33,8 @@ pub enum Entry {
         account: AccountId,
         /// So that a rebuilt volume does not give its mailboxes' numbers again.
         mailbox_next: MailboxId,
+        /// No mailbox of the account had a higher one: an account that takes its address later begins above it.
+        uid_validity_last: UidValidity,
     },
     AccountPassword {
         account: AccountId,
@@ -55,13 +57,16 @@ pub enum Entry {
         mailbox: MailboxId,
         from: String,
         to: String,
-        /// Set for INBOX: sessions that had it selected are told it is gone.
+        /// Of the mailbox from now on.
+        uid_validity: UidValidity,
+        /// Set for INBOX, and where UIDVALIDITY changes: sessions that had it selected are told it is gone.
         moved_at: Option<ModSeq>,
     },
     MailboxDelete {
         account: AccountId,
         mailbox: MailboxId,
         name: String,
+        uid_validity: UidValidity,
     },
     Subscribe {
         account: AccountId,
@@ -150,10 +155,12 @@ impl Entry {
             Entry::AccountRemove {
                 account,
                 mailbox_next,
+                uid_validity_last,
             } => {
                 out.put_u64(PROTECTIVE_MAGIC);
                 out.put_varint(u64::from(account.0));
                 out.put_varint(mailbox_next.0);
+                out.put_varint(u64::from(uid_validity_last.0));
                 4
             }
             Entry::AccountPassword {
@@ -191,12 +198,14 @@ impl Entry {
                 mailbox,
                 from,
                 to,
+                uid_validity,
                 moved_at,
             } => {
                 out.put_varint(u64::from(account.0));
                 out.put_varint(mailbox.0);
                 put_text(&mut out, from);
                 put_text(&mut out, to);
+                out.put_varint(u64::from(uid_validity.0));
                 out.put_varint(moved_at.map_or(0, |modseq| modseq.0));
                 8
             }
@@ -204,11 +213,13 @@ impl Entry {
                 account,
                 mailbox,
                 name,
+                uid_validity,
             } => {
                 out.put_u64(PROTECTIVE_MAGIC);
                 out.put_varint(u64::from(account.0));
                 out.put_varint(mailbox.0);
                 put_text(&mut out, name);
+                out.put_varint(u64::from(uid_validity.0));
                 9
             }
             Entry::Subscribe {
@@ -347,6 +358,7 @@ impl Entry {
                 Entry::AccountRemove {
                     account: AccountId(read_u32(reader)?),
                     mailbox_next: MailboxId(reader.varint()?),
+                    uid_validity_last: UidValidity(read_u32(reader)?),
                 }
             }
             5 => Entry::AccountPassword {
@@ -369,6 +381,7 @@ impl Entry {
                 mailbox: MailboxId(reader.varint()?),
                 from: read_text(reader)?,
                 to: read_text(reader)?,
+                uid_validity: UidValidity(read_u32(reader)?),
                 moved_at: match reader.varint()? {
                     0 => None,
                     modseq => Some(ModSeq(modseq)),
@@ -380,6 +393,7 @@ impl Entry {
                     account: AccountId(read_u32(reader)?),
                     mailbox: MailboxId(reader.varint()?),
                     name: read_text(reader)?,
+                    uid_validity: UidValidity(read_u32(reader)?),
                 }
             }
             10 => Entry::Subscribe {

@@ -5,7 +5,7 @@
 //! | `COUNTERS` | empty | next account, next mailbox |
 //! | `DOMAINS` | domain | accounts in it |
 //! | `KEYS` | `Address::key` | account |
-//! | `ACCOUNTS` | account (u32 big-endian) | address, password, quota, folders, subscriptions |
+//! | `ACCOUNTS` | account (u32 big-endian) | address, password, quota, UIDVALIDITYs, folders, subscriptions |
 //! | `USAGE` | account (u32 big-endian) | bytes used |
 //! | `HEADS` | mailbox (u64 big-endian) | numbers of the mailbox |
 //! | `CHUNKS` | mailbox (u64 big-endian), chunk (u32 big-endian) | up to `CHUNK_MESSAGES` messages |
@@ -16,6 +16,10 @@
 //! are the body's name and the two checksums. The same encoding of messages serves COPY and snapshot records.
 //!
 //! Reading never panics on what the bytes say.
+
+mod left;
+
+pub use left::NamesLeft;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -239,6 +243,7 @@ pub struct AccountRow {
     pub subscriptions: BTreeSet<String>,
     /// The next mailbox's UIDVALIDITY is higher.
     pub uid_validity_last: UidValidity,
+    pub left: NamesLeft,
     pub snapshot: Lsn,
 }
 
@@ -250,6 +255,7 @@ impl AccountRow {
         put_text(out, &self.password_hash);
         out.put_varint(self.quota_bytes);
         out.put_varint(u64::from(self.uid_validity_last.0));
+        self.left.encode(out);
         out.put_varint(self.snapshot.0);
         out.put_varint(self.folders.len() as u64);
         for (name, folder) in &self.folders {
@@ -270,6 +276,7 @@ impl AccountRow {
         let password_hash = read_text(reader)?;
         let quota_bytes = reader.varint()?;
         let uid_validity_last = UidValidity(read_u32(reader)?);
+        let left = NamesLeft::decode(reader)?;
         let snapshot = Lsn(reader.varint()?);
         let mut folders = BTreeMap::new();
         for _ in 0..reader.varint()? {
@@ -294,6 +301,7 @@ impl AccountRow {
             folders,
             subscriptions,
             uid_validity_last,
+            left,
             snapshot,
         })
     }
@@ -304,18 +312,22 @@ impl AccountRow {
 pub struct Counters {
     pub account_next: AccountId,
     pub mailbox_next: MailboxId,
+    /// No mailbox of an account that was removed had a higher one.
+    pub uid_validity_removed: UidValidity,
 }
 
 impl Counters {
     pub const FIRST: Counters = Counters {
         account_next: AccountId(1),
         mailbox_next: MailboxId(1),
+        uid_validity_removed: UidValidity(0),
     };
 
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![ROW_VERSION];
         out.put_varint(u64::from(self.account_next.0));
         out.put_varint(self.mailbox_next.0);
+        out.put_varint(u64::from(self.uid_validity_removed.0));
         out
     }
     pub fn decode(bytes: &[u8]) -> Result<Counters, Broken> {
@@ -324,6 +336,7 @@ impl Counters {
         Ok(Counters {
             account_next: AccountId(read_u32(&mut reader)?),
             mailbox_next: MailboxId(reader.varint()?),
+            uid_validity_removed: UidValidity(read_u32(&mut reader)?),
         })
     }
 }
@@ -579,7 +592,7 @@ fn version(reader: &mut Reader<'_>) -> Result<(), Broken> {
     }
 }
 
-const ROW_VERSION: u8 = 1;
+const ROW_VERSION: u8 = 2;
 const SHAPE_CODEC: u8 = 0b11;
 const SHAPE_KEYWORDS: u8 = 4;
 const SHAPE_ONE_SEGMENT: u8 = 8;

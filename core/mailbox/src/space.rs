@@ -199,6 +199,23 @@ impl Inner {
         Err(MailboxFault::Full)
     }
 
+    /// A deletion that waits for locks and holds between its look for room and its append: reclaim goes on meanwhile and may take the room.
+    /// `attempt` has had no effect when it answers `Full`, and is made again.
+    pub async fn deleting<T>(
+        &self,
+        rows: u64,
+        attempt: impl AsyncFn() -> Result<T, MailboxFault>,
+    ) -> Result<T, MailboxFault> {
+        for _attempt in 0..ROOM_ROUNDS_AWAITED {
+            self.room_for(Purpose::Delete, false, rows).await?;
+            match attempt().await {
+                Err(MailboxFault::Full) => {}
+                done => return done,
+            }
+        }
+        Err(MailboxFault::Full)
+    }
+
     /// As `room_for`, with `mailbox` held at the end. Reclaim goes on while the mailbox is waited for, and what it writes may take the room that was
     /// there: the group is to be appended without waiting for anything in between.
     pub async fn room_and_hold(

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mail::{ModSeq, Uid, spelling};
+use mail::{ModSeq, Uid, UidValidity, spelling};
 use store::{BodyRef, Lsn};
 use volume::RecordAddress;
 
@@ -346,6 +346,14 @@ impl State {
         }
         self.assigned.account_next = self.assigned.account_next.max(self.counters.account_next);
         self.assigned.mailbox_next = self.assigned.mailbox_next.max(self.counters.mailbox_next);
+    }
+
+    /// An account was removed that gave UIDVALIDITYs up to this one.
+    pub fn raise_removed(&mut self, uid_validity: UidValidity) {
+        if uid_validity > self.counters.uid_validity_removed {
+            self.counters.uid_validity_removed = uid_validity;
+            self.counters_dirty = Some(self.epoch);
+        }
     }
 
     /// `old` moved to `new`: sessions that still hold `old` are helped to it for a while.

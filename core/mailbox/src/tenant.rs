@@ -296,12 +296,14 @@ impl Mailboxes {
     async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), MailboxFault> {
         let said = Said::in_records(&records)?;
         drop(records);
+        let counters = self.inner.state.borrow().counters;
         let again = said
             .removed
             .into_iter()
             .map(|account| Entry::AccountRemove {
                 account,
-                mailbox_next: self.inner.state.borrow().counters.mailbox_next,
+                mailbox_next: counters.mailbox_next,
+                uid_validity_last: counters.uid_validity_removed,
             });
         for entry in again {
             self.carry_one(entry).await?;

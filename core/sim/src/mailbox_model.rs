@@ -75,10 +75,10 @@ pub struct Marks {
     /// One past the highest UID that a client was told of.
     uid_next: BTreeMap<MailboxId, Uid>,
     modseq: BTreeMap<MailboxId, ModSeq>,
-    /// The highest UIDVALIDITY each name had.
-    validity: BTreeMap<(Whose, String), UidValidity>,
-    /// The UIDVALIDITY of each mailbox, whatever its name.
-    of_mailbox: BTreeMap<MailboxId, UidValidity>,
+    /// The highest UIDVALIDITY each name had, and which mailbox had it.
+    validity: BTreeMap<(Whose, String), (UidValidity, MailboxId)>,
+    /// Name and UIDVALIDITY of each mailbox.
+    of_mailbox: BTreeMap<MailboxId, (String, UidValidity)>,
 }
 
 impl Marks {
@@ -111,22 +111,23 @@ impl Marks {
             ));
         }
         *known = modseq;
-        let known = self
-            .validity
-            .entry(at.clone())
-            .or_insert(folder.uid_validity);
-        // A mailbox that was renamed brings its own along: lower perhaps, but no other one of the account ever had it.
-        let own = self.of_mailbox.insert(folder.id, folder.uid_validity);
-        if own.is_some_and(|own| own != folder.uid_validity)
-            || own.is_none() && folder.uid_validity < *known
-        {
+        // RFC 3501 §2.3.1.1: the value of a name never goes back, and two mailboxes never share one.
+        let now = (folder.uid_validity, folder.id);
+        let known = self.validity.entry(at.clone()).or_insert(now);
+        if now.0 < known.0 || now.0 == known.0 && now.1 != known.1 {
             return Err(format!(
-                "{at:?}: UIDVALIDITY went from {:?} back to {:?}",
-                own.unwrap_or(*known),
-                folder.uid_validity
+                "{at:?}: UIDVALIDITY went from {known:?} to {now:?}"
             ));
         }
-        *known = folder.uid_validity.max(*known);
+        *known = now;
+        // It changes with the name only.
+        let named = (at.1.clone(), folder.uid_validity);
+        if let Some(before) = self.of_mailbox.insert(folder.id, named.clone())
+            && before.0 == named.0
+            && before.1 != named.1
+        {
+            return Err(format!("{at:?}: UIDVALIDITY was {:?}", before.1));
+        }
         Ok(())
     }
 
@@ -203,8 +204,11 @@ impl Operation {
                 }
             }
             Operation::Rename { whose, from, to } => {
-                let folder = picture.remove(&(*whose, from.clone()))?;
-                picture.insert((*whose, to.clone()), folder);
+                let mut folder = picture.remove(&(*whose, from.clone()))?;
+                let to = (*whose, to.clone());
+                // A new one where the name may have had a higher one; `Marks` judges it.
+                folder.uid_validity = after.get(&to)?.uid_validity;
+                picture.insert(to, folder);
             }
             Operation::Delete { folder } => {
                 picture.remove(folder)?;

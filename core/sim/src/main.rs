@@ -21,6 +21,9 @@ struct Arguments {
     /// The first of them; without it the kept seeds (core/sim/seeds.txt) come before 0, 1, 2 …
     #[arg(long)]
     from: Option<u64>,
+    /// Stop when so many seeds have failed
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..))]
+    stop_after: u64,
     /// Run this one seed only
     #[arg(long, conflicts_with_all = ["seeds", "from", "exhaustive"])]
     seed: Option<u64>,
@@ -71,12 +74,14 @@ fn main() -> ExitCode {
     if let Some(hours) = arguments.hours {
         return report::swarm(hours, &arguments.failures, &bar);
     }
+    let stop_after = usize::try_from(arguments.stop_after).unwrap_or(usize::MAX);
     let outcome = match (arguments.seed, arguments.exhaustive) {
-        (Some(seed), _) => sim::run_seed(seed),
+        (Some(seed), _) => sim::run_seed(seed).map_err(|failure| vec![failure]),
         (None, true) => sim::exhaustive(&bar),
         (None, false) => match arguments.from {
-            Some(from) => sim::run_seeds(from, arguments.seeds, &bar),
-            None => sim::run_kept(&bar).and_then(|_| sim::run_seeds(0, arguments.seeds, &bar)),
+            Some(from) => sim::run_seeds(from, arguments.seeds, stop_after, &bar),
+            None => sim::run_kept(stop_after, &bar)
+                .and_then(|_| sim::run_seeds(0, arguments.seeds, stop_after, &bar)),
         },
     };
     bar.0.finish_and_clear();
@@ -86,8 +91,10 @@ fn main() -> ExitCode {
             print(&summary, seconds, arguments.json);
             ExitCode::SUCCESS
         }
-        Err(failure) => {
-            tell(&failure, arguments.exhaustive, arguments.json);
+        Err(failures) => {
+            for failure in &failures {
+                tell(failure, arguments.exhaustive, arguments.json);
+            }
             ExitCode::FAILURE
         }
     }

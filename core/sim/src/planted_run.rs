@@ -149,7 +149,10 @@ fn look_for(fault: Fault, place: &Path, tree: &Path) -> Result<Verdict, String> 
     let program = place.join("build/release/sim");
     let began = Instant::now();
     let seeds = PLANTED_SEEDS.to_string();
-    let mut found = hunt(&program, &["--seeds", &seeds, "--from", "0"])?;
+    let mut found = hunt(
+        &program,
+        &["--seeds", &seeds, "--from", "0", "--stop-after", "1"],
+    )?;
     if found.is_none() {
         found = hunt(&program, &["--exhaustive"])?;
     }
@@ -174,7 +177,7 @@ fn hunt(program: &Path, how: &[&str]) -> Result<Option<Found>, String> {
     let said = String::from_utf8_lossy(&output.stdout);
     let json = said
         .lines()
-        .last()
+        .next()
         .and_then(|line| serde_json::from_str(line).ok());
     // A run that is killed (out of memory, out of stack) has found something too.
     let json: serde_json::Value = json.unwrap_or_default();

@@ -70,11 +70,16 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
     Ok(summary)
 }
 
-/// Seeds `from .. from + count` on every core; the failure with the lowest seed among those found wins.
-pub fn run_seeds(from: u64, count: u64, progress: &dyn Progress) -> Result<Summary, Failure> {
+/// Seeds `from .. from + count` on every core, until `stop_after` of them have failed: one failure must not hide another.
+pub fn run_seeds(
+    from: u64,
+    count: u64,
+    stop_after: usize,
+    progress: &dyn Progress,
+) -> Result<Summary, Vec<Failure>> {
     progress.begin(count);
     let next = AtomicU64::new(0);
-    over_cores(|| {
+    over_cores(stop_after, || {
         let index = next.fetch_add(1, Ordering::Relaxed);
         if index >= count {
             return None;
@@ -96,11 +101,11 @@ pub fn kept_seeds() -> Vec<(u64, &'static str)> {
 }
 
 /// Replays the kept seeds.
-pub fn run_kept(progress: &dyn Progress) -> Result<Summary, Failure> {
+pub fn run_kept(stop_after: usize, progress: &dyn Progress) -> Result<Summary, Vec<Failure>> {
     let kept = kept_seeds();
     progress.begin(kept.len() as u64);
     let next = AtomicUsize::new(0);
-    over_cores(|| {
+    over_cores(stop_after, || {
         let (seed, _) = kept.get(next.fetch_add(1, Ordering::Relaxed))?;
         let outcome = run_seed(*seed);
         progress.step();
@@ -116,7 +121,7 @@ pub fn run_until(
     tell: &(dyn Fn(&Failure) + Sync),
 ) -> Summary {
     let next = AtomicU64::new(0);
-    let swarm = over_cores(|| {
+    let swarm = over_cores(1, || {
         if Instant::now() >= until {
             return None;
         }
@@ -136,9 +141,9 @@ pub fn run_until(
 }
 
 /// Every scripted run, cut everywhere.
-pub fn exhaustive(progress: &dyn Progress) -> Result<Summary, Failure> {
+pub fn exhaustive(progress: &dyn Progress) -> Result<Summary, Vec<Failure>> {
     let next = AtomicU64::new(0);
-    over_cores(|| {
+    over_cores(1, || {
         // The mailboxes' day takes longest and so begins first.
         let tried = match next.fetch_add(1, Ordering::Relaxed) {
             0 => caught(|| mailbox_exhaustive::run(EXHAUSTIVE_SEED, progress)),
@@ -166,10 +171,11 @@ pub fn exhaustive(progress: &dyn Progress) -> Result<Summary, Failure> {
     })
 }
 
-/// Calls `step` on every core until it answers `None` everywhere, or a failure is found.
+/// Calls `step` on every core until it answers `None` everywhere, or `stop_after` failures are found. `Err`: the failures, by seed.
 fn over_cores(
+    stop_after: usize,
     step: impl Fn() -> Option<Result<Summary, Failure>> + Sync,
-) -> Result<Summary, Failure> {
+) -> Result<Summary, Vec<Failure>> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let total = Mutex::new(Summary::default());
     let failed: Mutex<Vec<Failure>> = Mutex::default();
@@ -184,19 +190,21 @@ fn over_cores(
                             total.lock().expect("nobody panics here").add(&summary)
                         }
                         Some(Err(failure)) => {
-                            stop.store(true, Ordering::Relaxed);
-                            failed.lock().expect("nobody panics here").push(failure);
+                            let mut failed = failed.lock().expect("nobody panics here");
+                            failed.push(failure);
+                            stop.fetch_or(failed.len() >= stop_after, Ordering::Relaxed);
                         }
                     }
                 }
             });
         }
     });
-    let failed = failed.into_inner().expect("nobody panics here");
-    match failed.into_iter().min_by_key(|failure| failure.seed) {
-        Some(failure) => Err(failure),
-        None => Ok(total.into_inner().expect("nobody panics here")),
+    let mut failed = failed.into_inner().expect("nobody panics here");
+    if failed.is_empty() {
+        return Ok(total.into_inner().expect("nobody panics here"));
     }
+    failed.sort_by_key(|failure| failure.seed);
+    Err(failed)
 }
 
 /// An assertion of the engine is a failure of the story like any other.
@@ -215,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_first_seeds_end_well() {
-        let summary = run_seeds(0, 8, &Quiet).unwrap();
+        let summary = run_seeds(0, 8, 1, &Quiet).unwrap();
         assert_eq!(summary.seeds, 8);
         assert!(summary.acked > 200 && summary.crashes >= 16 && summary.faults.torn_writes > 0);
     }
@@ -242,6 +250,24 @@ mod tests {
         let summary = run_until(Instant::now(), 0, &Quiet, &tell);
         assert_eq!(summary.seeds, 0);
         assert!(told.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_failure_does_not_hide_the_next_one() {
+        let failing = |stop_after| {
+            let next = AtomicU64::new(0);
+            let failed = over_cores(stop_after, || {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                let story = String::new();
+                (seed < 100).then(|| match seed % 10 {
+                    0 => Err(Failure { seed, story }),
+                    _ => Ok(Summary::default()),
+                })
+            });
+            failed.unwrap_err().len()
+        };
+        assert_eq!(failing(usize::MAX), 10);
+        assert!((3..10).contains(&failing(3)));
     }
 
     #[test]

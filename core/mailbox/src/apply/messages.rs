@@ -226,6 +226,8 @@ impl State {
         entry.head.uid_next = entry.head.uid_next.max(head.uid_next);
         entry.assigned_uid_next = entry.assigned_uid_next.max(head.uid_next);
         entry.head.moved_at = entry.head.moved_at.max(head.moved_at);
+        // A RENAME may have raised it.
+        entry.head.uid_validity = entry.head.uid_validity.max(head.uid_validity);
         raise_modseq(entry, head.highest_modseq);
         self.use_bytes(head.account, bytes);
         self.touch_messages(mailbox, changed);

@@ -402,12 +402,17 @@ impl Life {
             85..88 => {
                 let to = format!("r{}", self.log.len());
                 let moved_at = self.random.bool().then_some(modseq);
+                let uid_validity = match moved_at {
+                    Some(_) => UidValidity(8 + self.log.len() as u32),
+                    None => self.state.mailboxes[&mailbox].head.uid_validity,
+                };
                 self.commit(
                     vec![Entry::MailboxRename {
                         account,
                         mailbox,
                         from: name,
                         to,
+                        uid_validity,
                         moved_at,
                     }],
                     Vec::new(),
@@ -418,6 +423,7 @@ impl Life {
                     account,
                     mailbox,
                     name,
+                    uid_validity: UidValidity(8),
                 }],
                 Vec::new(),
             ),
@@ -439,6 +445,7 @@ impl Life {
                     vec![Entry::AccountRemove {
                         account,
                         mailbox_next,
+                        uid_validity_last: UidValidity(self.log.len() as u32),
                     }],
                     Vec::new(),
                 );

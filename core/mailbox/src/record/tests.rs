@@ -1,5 +1,5 @@
 use super::*;
-use crate::row::Folder;
+use crate::row::{Folder, NamesLeft};
 
 fn entries() -> Vec<Entry> {
     let mut random = fastrand::Rng::with_seed(1);
@@ -22,6 +22,7 @@ fn entries() -> Vec<Entry> {
         .into(),
         subscriptions: ["INBOX".to_owned()].into(),
         uid_validity_last: UidValidity(3),
+        left: NamesLeft::default(),
         snapshot: Lsn(0),
     };
     vec![
@@ -40,6 +41,7 @@ fn entries() -> Vec<Entry> {
         Entry::AccountRemove {
             account,
             mailbox_next: mailbox,
+            uid_validity_last: UidValidity(u32::MAX),
         },
         Entry::AccountPassword {
             account,
@@ -61,12 +63,14 @@ fn entries() -> Vec<Entry> {
             mailbox,
             from: "a".to_owned(),
             to: "b".to_owned(),
+            uid_validity: UidValidity(u32::MAX),
             moved_at: Some(ModSeq(5)),
         },
         Entry::MailboxDelete {
             account,
             mailbox,
             name: "b".to_owned(),
+            uid_validity: UidValidity(7),
         },
         Entry::Subscribe {
             account,

@@ -158,6 +158,7 @@ fn head_and_account_come_back_as_they_were() {
         .into(),
         subscriptions: ["Übung/zwei".to_owned()].into(),
         uid_validity_last: UidValidity(3),
+        left: NamesLeft::default(),
         snapshot: Lsn(4),
     };
     let mut bytes = Vec::new();

@@ -440,3 +440,87 @@ fn names_kept_decomposed_stay_readable() {
         assert_eq!(found(apart).await, Err(MailboxFault::NoMailbox));
     });
 }
+
+/// RFC 3501 §2.3.1.1, findings of the simulator: what comes to a name by RENAME has no lower UIDVALIDITY than what had the name before.
+#[test]
+fn a_rename_never_lowers_the_uidvalidity_of_a_name() {
+    let rig = Rig::new(26);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let validity = async |mailboxes: &Mailboxes, name: &str| {
+            let mailbox = mailboxes.find(ada, name).await.unwrap();
+            mailboxes.status(mailbox).await.unwrap().uid_validity
+        };
+        mailboxes.create(ada, "old/child", None).await.unwrap();
+        let old = validity(&mailboxes, "old").await;
+        // There and back again: nothing had the names but the mailbox itself.
+        mailboxes.rename(ada, "old", "older").await.unwrap();
+        mailboxes.rename(ada, "older", "old").await.unwrap();
+        assert_eq!(validity(&mailboxes, "old").await, old);
+
+        mailboxes.create(ada, "name/child", None).await.unwrap();
+        let (name, child) = (
+            validity(&mailboxes, "name").await,
+            validity(&mailboxes, "name/child").await,
+        );
+        assert!(old < name && name < child);
+        mailboxes.delete(ada, "name/child").await.unwrap();
+        mailboxes.delete(ada, "name").await.unwrap();
+        let open = mailboxes.find(ada, "old").await.unwrap();
+        let seen = mailboxes.view(open).await.unwrap().status;
+        mailboxes.rename(ada, "old", "name").await.unwrap();
+        assert!(validity(&mailboxes, "name").await > name);
+        assert!(validity(&mailboxes, "name/child").await > child);
+        // A session that has it selected knows its messages under the old value.
+        let changes = mailboxes.changes(open, seen.highest_modseq).await.unwrap();
+        assert!(changes.gone);
+
+        // INBOX too may go to a name that was another's.
+        mailboxes.create(ada, "saved", None).await.unwrap();
+        let saved = validity(&mailboxes, "saved").await;
+        mailboxes.delete(ada, "saved").await.unwrap();
+        mailboxes.rename(ada, "INBOX", "saved").await.unwrap();
+        assert!(validity(&mailboxes, "saved").await > saved);
+
+        let before = validity(&mailboxes, "name").await;
+        drop(mailboxes);
+        let mailboxes = rig.open().await;
+        assert_eq!(validity(&mailboxes, "name").await, before);
+        mailboxes.create(ada, "last", None).await.unwrap();
+        let last = validity(&mailboxes, "last").await;
+        mailboxes.delete(ada, "last").await.unwrap();
+        drop(mailboxes);
+        let mailboxes = rig.open().await;
+        mailboxes.rename(ada, "name", "last").await.unwrap();
+        assert!(validity(&mailboxes, "last").await > last, "after a restart");
+    });
+}
+
+/// The same for an address that an account took again.
+#[test]
+fn an_address_taken_again_has_higher_uidvalidities() {
+    let rig = Rig::new(27);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let mut highest = UidValidity(0);
+        for _ in 0..3 {
+            let ada = add(&mailboxes, "ada").await;
+            for info in mailboxes.list(ada).await.unwrap() {
+                let status = mailboxes.status(info.id).await.unwrap();
+                assert!(status.uid_validity > highest, "{}", info.name);
+            }
+            for number in 0..5 {
+                let name = format!("f{number}");
+                let mailbox = mailboxes.create(ada, &name, None).await.unwrap();
+                highest = mailboxes.status(mailbox).await.unwrap().uid_validity;
+            }
+            mailboxes.remove_account(ada).await.unwrap();
+        }
+        drop(mailboxes);
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        assert!(mailboxes.status(inbox).await.unwrap().uid_validity > highest);
+    });
+}
