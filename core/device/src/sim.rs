@@ -96,6 +96,8 @@ impl Drop for Owner {
     fn drop(&mut self) {
         // Tasks hold ports and ports hold the world: without this no world would ever be freed.
         self.world.forget_everything_running();
+        // A batch that was in flight holds its volume, and the volume the batch; the disks need not stay in memory with them.
+        self.world.disks.take();
     }
 }
 
