@@ -49,14 +49,17 @@ impl Inner {
             self.checkpointed.wait().await;
         }
         let _running = Running::begin(self);
-        self.store.between_passes().await;
         let cleared = self.clear_condemned().await?;
+        // Nothing may be waited for from here until the store has begun: a pass would begin.
+        self.store.between_passes().await;
         let mut collected = self.state.borrow_mut().collect();
         let mut changes = std::mem::take(&mut collected.changes);
         changes.extend(cleared.changes);
-        if changes.is_empty() && self.store.since_checkpoint().groups == 0 {
+        let is_nothing_new = changes.is_empty() && self.store.since_checkpoint().groups == 0;
+        if is_nothing_new && !self.store.checkpoint_gives() {
             return Ok(());
         }
+        debug_assert!(self.store.is_between_passes());
         self.store
             .checkpoint(changes, collected.applied)
             .await

@@ -411,4 +411,5 @@ fn check_password_hash(password_hash: &str) -> Result<(), MailboxFault> {
 }
 
 const NOT_OURS: &str = "its domain is not ours: add the domain first";
-const DOMAINS_LOCK: &str = "domains";
+/// Held from the look at a domain to the durable change of it.
+pub(crate) const DOMAINS_LOCK: &str = "domains";

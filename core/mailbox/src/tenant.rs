@@ -13,6 +13,7 @@ use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault, Tenant};
 use volume::{RecordAddress, SegmentIndex};
 
 use crate::copy::encoded_bytes_max;
+use crate::directory::DOMAINS_LOCK;
 use crate::inner::{Inner, broken};
 use crate::limits::{
     GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP,
@@ -309,6 +310,8 @@ impl Mailboxes {
             self.carry_one(entry).await?;
         }
         for domain in said.domains {
+            // A change of it that is on its way would be undone by what is visible before it.
+            let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
             let present = self
                 .inner
                 .state

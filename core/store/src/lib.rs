@@ -309,10 +309,21 @@ impl Store {
     /// Resolves once no reclaim pass is in the middle of emptying segments with hardly any room left. Wait here before the changes of a
     /// checkpoint are collected: one that stands for half of a pass keeps what it wrote and frees nothing.
     pub async fn between_passes(&self) {
-        let reclaim = &self.inner.reclaim;
-        while reclaim.emptying.get() && self.inner.space.is_at_the_bottom(&self.inner.volume) {
-            reclaim.rested.wait().await;
+        while !self.is_between_passes() {
+            self.inner.reclaim.rested.wait().await;
         }
+    }
+
+    /// Whether `between_passes` would resolve at once.
+    pub fn is_between_passes(&self) -> bool {
+        !self.inner.reclaim.emptying.get() || !self.inner.space.is_at_the_bottom(&self.inner.volume)
+    }
+
+    /// Room is short and a checkpoint makes some, even one that has nothing new to say: what the last one needs takes a segment for
+    /// itself, or keeps an emptied one from being freed.
+    pub fn checkpoint_gives(&self) -> bool {
+        self.is_short()
+            && (self.inner.volume.room().checkpoint_gives || self.inner.index_holds_emptied())
     }
 
     /// Rows that one group should change at most, and one checkpoint beside what groups owe: more may not fit a full volume's reserve.

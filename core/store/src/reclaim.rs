@@ -16,7 +16,10 @@ use std::rc::Rc;
 use base::BodyName;
 use base::host::job;
 use bytes::Bytes;
-use volume::{Generation, Lsn, ReadFault, SegmentIndex, SegmentReport, SegmentState};
+use volume::{
+    CommitFault, Generation, Lsn, ReadFault, RecordAddress, SegmentIndex, SegmentReport,
+    SegmentState,
+};
 
 use crate::append::{Origin, Packed};
 use crate::frame::{Frames, Kind};
@@ -95,8 +98,9 @@ impl Store {
         let mut live = tenant.live_bodies(&asked).await?;
         live.retain(|body| body.may_lie_in(&asked));
         let mut located = Vec::with_capacity(live.len());
+        let segments = inner.volume.segments();
         for body in live {
-            let places = inner.places_of(&body).await?;
+            let places = inner.places_of(&body, &segments).await?;
             located.push((body, places));
         }
         let freed = inner.free_emptied(&due, &located).await?;
@@ -195,6 +199,16 @@ impl Inner {
             .collect()
     }
 
+    /// Whether an emptied segment would be free but for the index in it.
+    pub(crate) fn index_holds_emptied(&self) -> bool {
+        self.forget_given_back();
+        let emptied = self.reclaim.emptied.borrow();
+        emptied.iter().any(|emptied| {
+            self.projection.applied() >= emptied.since
+                && self.projection.chain_lies_in(&[emptied.segment])
+        })
+    }
+
     fn is_still_emptied(&self, segment: SegmentIndex) -> bool {
         let emptied = self.reclaim.emptied.borrow();
         let ours = emptied.iter().find(|emptied| emptied.segment == segment);
@@ -230,8 +244,14 @@ impl Inner {
                 .any(|(place, _)| place == segment);
             // What held nothing but an index that no checkpoint needs any more, the volume gave back itself.
             if !wanted && self.is_still_emptied(*segment) {
-                self.volume.free_segment(*segment).await?;
-                freed += 1;
+                match self.volume.free_segment(*segment).await {
+                    Ok(()) => freed += 1,
+                    Err(CommitFault::Deferred(why)) => {
+                        tracing::debug!(segment = segment.0, why, "freed by a later pass");
+                        continue;
+                    }
+                    Err(fault) => return Err(fault.into()),
+                }
             }
             // Otherwise somebody took an old address before the move: a later pass empties it once more.
             self.reclaim
@@ -247,23 +267,30 @@ impl Inner {
         Ok(freed)
     }
 
-    /// Bytes of `body` by segment, those of chunks where the chunks are.
-    async fn places_of(&self, body: &BodyRef) -> Result<Vec<(SegmentIndex, u64)>, StoreFault> {
-        let mut places: Vec<_> = [&body.body, &body.summary]
-            .map(|run| (run.segment, u64::from(run.bytes)))
-            .into();
+    /// Bytes of `body` by segment, those of chunks where the chunks are. Not where another generation has taken the segment since: a
+    /// reference that outlived its bytes, as a rebuild past damage may leave one, is no reason to keep what lies there now.
+    async fn places_of(
+        &self,
+        body: &BodyRef,
+        segments: &[SegmentReport],
+    ) -> Result<Vec<(SegmentIndex, u64)>, StoreFault> {
+        let mut runs = vec![body.body, body.summary];
         if body.codec == Codec::Chunked {
             match self.chunks(body).await {
-                Ok(chunks) => {
-                    let runs = chunks.iter().map(|chunk| &chunk.address);
-                    places.extend(runs.map(|run| (run.segment, u64::from(run.bytes))));
-                }
+                Ok(chunks) => runs.extend(chunks.into_iter().map(|chunk| chunk.address)),
                 // Its chunks are out of reach for ever.
                 Err(ReadFault::Damaged | ReadFault::Stale) => {}
                 Err(fault) => return Err(fault.into()),
             }
         }
-        Ok(places)
+        let is_there = |run: &RecordAddress| {
+            let now = segments.get(run.segment.0 as usize);
+            now.is_some_and(|now| now.generation == run.generation)
+        };
+        let runs = runs.into_iter().filter(is_there);
+        Ok(runs
+            .map(|run| (run.segment, u64::from(run.bytes)))
+            .collect())
     }
 
     /// Copies what is live in `victims` and lets the layer above follow.
@@ -310,7 +337,14 @@ impl Inner {
                 tracing::debug!("reclaim stops: there is no room for more copies");
                 return Ok(());
             }
-            copied_bytes += self.copy(now, &mut moved, &mut damaged).await?;
+            match self.copy(now, &mut moved, &mut damaged).await {
+                Ok(bytes) => copied_bytes += bytes,
+                Err(fault) => {
+                    // What was copied before is wanted where it is now.
+                    tenant.moved(std::mem::take(&mut moved)).await?;
+                    return Err(fault);
+                }
+            }
             rest = later;
             if moved.len() >= RECLAIM_MOVED_MAX || rest.is_empty() && !moved.is_empty() {
                 tenant.moved(std::mem::take(&mut moved)).await?;
@@ -384,6 +418,10 @@ impl Inner {
                 )),
                 (Err(ReadFault::Damaged), _) | (_, Err(ReadFault::Damaged)) => {
                     damaged.extend(places.iter().map(|(segment, _)| *segment))
+                }
+                // Its bytes are gone: the reference is dead, and nothing is left to copy.
+                (Err(ReadFault::Stale), _) | (_, Err(ReadFault::Stale)) => {
+                    tracing::warn!(body = ?body.name, "a reference to what is not there any more")
                 }
                 (Err(fault), _) | (_, Err(fault)) => return Err(fault.into()),
             }

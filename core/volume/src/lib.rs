@@ -424,6 +424,7 @@ impl Volume {
             reclaim_blocks: u64::from(log.table.reclaim_blocks(self.inner.plan.segment_blocks())),
             reclaim_begins: log.table.keeps_index_apart(),
             arena_pages: log.table.arena.len() as u64 * self.inner.plan.pages_per_segment(),
+            checkpoint_gives: log.table.replaces_index(),
         }
     }
 

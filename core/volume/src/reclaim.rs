@@ -25,6 +25,12 @@ impl Inner {
                     let why = format!("segment {} is newer than the checkpoint", segment.0);
                     return Err(CommitFault::Deferred(why));
                 }
+                // The store may have let it go in favour of a checkpoint that no superblock names yet: the one that an opening would find
+                // still reads its index here.
+                if log.table.needed.contains(&segment) {
+                    let why = format!("the last checkpoint needs segment {}", segment.0);
+                    return Err(CommitFault::Deferred(why));
+                }
                 Generation(row.generation.0 + 1)
             };
             let waiting = self.enqueue_own(

@@ -98,7 +98,7 @@ impl Table {
     }
 
     /// Whether a segment is occupied only by what the last checkpoint needs: the next checkpoint lets it go.
-    fn replaces_index(&self) -> bool {
+    pub fn replaces_index(&self) -> bool {
         self.needed.iter().any(|&s| {
             let row = self.row(s);
             row.state == State::Sealed && !row.holds_store && row.provisional == Lsn(0)

@@ -274,6 +274,8 @@ pub struct Room {
     pub reclaim_begins: bool,
     /// Pages the arena has room for.
     pub arena_pages: u64,
+    /// A segment is taken only by what the last checkpoint needs: the next checkpoint gives it back.
+    pub checkpoint_gives: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -260,37 +260,64 @@ fn a_full_store_outlives_restarts_and_can_be_emptied() {
 }
 
 /// As releases before the reserve was a sum left it: filled down to what the volume itself keeps, and no checkpoint made of any of it.
+fn wedged(rig: &Rig, content: impl Fn(u64) -> Bytes) {
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        shelf.store.inner.keeps_all.set(true);
+        for first in (0..).step_by(16) {
+            let mut group = Group {
+                // It asks nothing of the store's own reserve.
+                purpose: Purpose::Reclaim,
+                ..Group::default()
+            };
+            for key in first..first + 16 {
+                let one = put_group(key, &content(key));
+                group.bodies.extend(one.bodies);
+                group.records.extend(one.records);
+            }
+            let bytes: usize = group.bodies.iter().map(|body| body.raw.len()).sum();
+            let room = shelf.store.volume().room();
+            if room.spare_segments == volume::limits::KEPT_FROM_RECLAIM
+                && room.open_blocks < 2 + bytes as u64 / 4096
+            {
+                break;
+            }
+            shelf.append(group).await.unwrap();
+        }
+        let room = shelf.store.volume().room();
+        assert_eq!(room.spare_segments, volume::limits::KEPT_FROM_RECLAIM);
+    });
+}
+
+/// An opening checkpoints, and its index takes the segment that it began. The next opening has nothing new to write down: its checkpoint is for
+/// that segment.
+#[test]
+fn a_checkpoint_with_nothing_to_say_gives_the_last_ones_segment_back() {
+    let rig = Rig::with_leg_bytes(40, 24 << 20);
+    wedged(&rig, |key| noise(key, 30_000));
+    let mut spare = Vec::new();
+    for round in 0..4 {
+        rig.world.crash();
+        rig.block_on(async {
+            let shelf = rig.open().await;
+            assert_eq!(shelf.store.checkpoint_gives(), round > 0);
+            let before = shelf.store.volume().room().spare_segments;
+            shelf.checkpoint().await.unwrap();
+            assert!(!shelf.store.checkpoint_gives());
+            let after = shelf.store.volume().room().spare_segments;
+            assert_eq!(after, before + usize::from(round > 0));
+            spare.push(after);
+        });
+    }
+    assert!(spare.iter().all(|now| *now == spare[0]), "{spare:?}");
+}
+
 #[test]
 fn a_volume_that_an_older_release_wedged_comes_free() {
     for seed in 40..43 {
         let content = |key| noise(key, 30_000 + (key % 7) as usize * 500);
         let rig = Rig::with_leg_bytes(seed, 24 << 20);
-        rig.block_on(async {
-            let shelf = rig.open().await;
-            shelf.store.inner.keeps_all.set(true);
-            for first in (0..).step_by(16) {
-                let mut group = Group {
-                    // It asks nothing of the store's own reserve.
-                    purpose: Purpose::Reclaim,
-                    ..Group::default()
-                };
-                for key in first..first + 16 {
-                    let one = put_group(key, &content(key));
-                    group.bodies.extend(one.bodies);
-                    group.records.extend(one.records);
-                }
-                let bytes: usize = group.bodies.iter().map(|body| body.raw.len()).sum();
-                let room = shelf.store.volume().room();
-                if room.spare_segments == volume::limits::KEPT_FROM_RECLAIM
-                    && room.open_blocks < 2 + bytes as u64 / 4096
-                {
-                    break;
-                }
-                shelf.append(group).await.unwrap();
-            }
-            let room = shelf.store.volume().room();
-            assert_eq!(room.spare_segments, volume::limits::KEPT_FROM_RECLAIM);
-        });
+        wedged(&rig, content);
         rig.world.crash();
         rig.block_on(async {
             let shelf = rig.open().await;
@@ -577,5 +604,69 @@ fn a_segment_with_damage_is_kept() {
             shelf.store.counters().reclaimed_segments > 2,
             "the others were"
         );
+    });
+}
+
+/// The end of an emptied segment may be newer than the checkpoint: copies of a pass that stopped lie there, and nothing was told of them.
+#[test]
+fn an_emptied_segment_that_is_too_new_does_not_stop_the_pass() {
+    let rig = Rig::with_leg_bytes(10, 64 << 20);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        for key in 1..=40 {
+            shelf.put(key, &large(key)).await.unwrap();
+        }
+        shelf.checkpoint().await.unwrap();
+        for key in 41..=80 {
+            shelf.put(key, &large(key)).await.unwrap();
+        }
+        let segments = shelf.store.volume().segments();
+        let sealed = |s: &&volume::SegmentReport| s.state == volume::SegmentState::Sealed;
+        let newest = segments.iter().filter(sealed).max_by_key(|s| s.last_lsn);
+        let oldest = segments.iter().filter(sealed).min_by_key(|s| s.last_lsn);
+        let both = [newest.unwrap(), oldest.unwrap()];
+        assert!(both[0].last_lsn > shelf.store.volume().checkpoint().lsn);
+        for report in both {
+            let emptied = crate::ledger::Emptied {
+                segment: report.index,
+                generation: report.generation,
+                since: Lsn(0),
+            };
+            shelf.store.inner.reclaim.emptied.borrow_mut().push(emptied);
+            let lives = |body: &BodyRef| body.may_lie_in(&[report.index]);
+            shelf
+                .state
+                .borrow_mut()
+                .bodies
+                .retain(|_, body| !lives(body));
+        }
+        assert_eq!(shelf.store.reclaim(&shelf).await, Ok(1));
+        assert_eq!(shelf.store.emptied_segments(), 1);
+    });
+}
+
+/// A rebuild past damage may leave a reference whose segment holds something else by now.
+#[test]
+fn a_reference_that_outlived_its_bytes_does_not_stop_the_pass() {
+    let rig = Rig::new(11);
+    rig.block_on(async {
+        let shelf = rig.open().await;
+        for key in 1..=90 {
+            shelf.put(key, &large(key)).await.unwrap();
+        }
+        for key in 1..=40 {
+            shelf.take(key).await.unwrap();
+        }
+        shelf.checkpoint().await.unwrap();
+        let first = shelf.store.volume().segments()[0].generation;
+        let mut dead = shelf.state.borrow().bodies[&41].clone();
+        dead.body.segment = volume::SegmentIndex(0);
+        dead.body.generation = volume::Generation(first.0 - 1);
+        dead.summary = dead.body;
+        shelf.state.borrow_mut().bodies.insert(1_000, dead);
+        assert_eq!(shelf.store.reclaim(&shelf).await, Ok(0));
+        let emptied = shelf.store.inner.reclaim.emptied.borrow();
+        let of_first = |emptied: &crate::ledger::Emptied| emptied.segment.0 == 0;
+        assert!(emptied.iter().any(of_first), "{emptied:?}");
     });
 }

@@ -389,3 +389,41 @@ fn a_letter_is_never_there_without_what_reclaim_wrote_before_it() {
     }
     assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
 }
+
+/// What is emptied may still hold the index that an opening would read: until another checkpoint is durable.
+#[test]
+fn a_segment_that_the_last_checkpoint_needs_is_not_given_back() {
+    let bench = Bench::new(47, 2);
+    let volume = bench.open();
+    let mut last = Lsn(0);
+    for number in 0..40 {
+        last = bench
+            .append(&volume, &letter(number, 100_000))
+            .expect("room")
+            .lsn;
+    }
+    let sealed = |s: &SegmentReport| s.state == SegmentState::Sealed;
+    let segment = volume
+        .segments()
+        .into_iter()
+        .find(sealed)
+        .expect("one")
+        .index;
+    let checkpoint = || Checkpoint {
+        lsn: last,
+        note: vec![],
+    };
+    let world = &bench.world;
+    world
+        .block_on(volume.set_checkpoint_with(checkpoint(), vec![segment]))
+        .expect("room");
+    let refused = world.block_on(volume.free_segment(segment));
+    assert!(
+        matches!(refused, Err(CommitFault::Deferred(_))),
+        "{refused:?}"
+    );
+    world
+        .block_on(volume.set_checkpoint_with(checkpoint(), vec![]))
+        .expect("room");
+    assert_eq!(world.block_on(volume.free_segment(segment)), Ok(()));
+}
