@@ -16,7 +16,7 @@
 //!
 //! LMTP says so for each. SMTP has one answer for all: 250 would lose mail, and 451 alone would deliver twice to those who were served. So 451 is
 //! said, what was placed is remembered (`placed`), and the sender's next try places only the rest. What is forgotten
-//! (a restart, a full table) costs a second copy, never a lost message. The common case, a full mailbox, is refused at RCPT already. A report (DSN)
+//! (a restart, a full table, five days) costs a second copy, never a lost message. The common case, a full mailbox, is refused at RCPT already. A report (DSN)
 //! to the sender would be the other way; it needs the outbound queue, which is not there yet.
 
 mod directory;
@@ -27,7 +27,7 @@ mod trace;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base::BodyName;
 use bytes::Bytes;
@@ -374,7 +374,7 @@ impl<K: Keeper> Receiver<K> {
         wanted.dedup();
         let content = &raw[incoming.trace_bytes..];
         let earlier = if one_answer {
-            self.placed.recall(content, &wanted)
+            self.placed.recall(content, &wanted, Instant::now())
         } else {
             Vec::new()
         };
@@ -415,15 +415,16 @@ impl<K: Keeper> Receiver<K> {
 
         let failed = results.iter().any(Result::is_err);
         if one_answer && failed {
-            let placed: Vec<AccountId> = wanted
-                .iter()
-                .zip(&results)
-                .filter(|(_, result)| result.is_ok())
-                .map(|(account, _)| *account)
-                .collect();
-            self.placed.remember(content, &placed);
-        } else if !earlier.is_empty() {
-            self.placed.forget(content);
+            let of = |served: bool| -> Vec<AccountId> {
+                let results = wanted.iter().zip(&results);
+                let chosen = results.filter(|(_, result)| result.is_ok() == served);
+                chosen.map(|(account, _)| *account).collect()
+            };
+            let (placed, missing) = (of(true), of(false));
+            self.placed
+                .remember(content, &placed, &missing, Instant::now());
+        } else if one_answer {
+            self.placed.settle(content, &wanted);
         }
         let outcome = |account: &AccountId| match wanted.binary_search(account) {
             Ok(index) => results[index],

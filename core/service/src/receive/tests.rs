@@ -1,5 +1,6 @@
 //! A core receives on loopback for a keeper that does what it is told; the clients are blocking sockets on the test's own thread.
 
+mod again;
 mod holders;
 
 use std::collections::VecDeque;
@@ -351,31 +352,6 @@ fn the_directory_is_asked_once_until_it_changes() {
     served.script.generation.fetch_add(1, Relaxed);
     served.send(Role::Smtp, vec![mail(&["alice"])]);
     assert_eq!(served.script.looked_up.load(Relaxed), 2);
-    served.stop();
-}
-
-#[test]
-fn a_try_again_places_only_what_is_missing() {
-    let served = serve(Options::default());
-    served.then(Ok(vec![
-        Ok(()),
-        Err(MailboxFault::Unavailable("no leg".into())),
-    ]));
-    let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob"])]);
-    assert_eq!(
-        outcome(&sent[0]),
-        (451, "4.2.0 not all recipients could be served, try again")
-    );
-    assert_eq!(served.handed()[0].1, [1, 2]);
-
-    let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob"])]);
-    assert_eq!(outcome(&sent[0]).0, 250);
-    assert_eq!(served.handed()[0].1, [2], "alice has it already");
-
-    // All is settled: the same content again is a new message for both.
-    let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob"])]);
-    assert_eq!(outcome(&sent[0]).0, 250);
-    assert_eq!(served.handed()[0].1, [1, 2]);
     served.stop();
 }
 
