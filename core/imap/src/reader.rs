@@ -14,7 +14,8 @@ pub struct Bounds {
     pub command_bytes_max: usize,
     /// For ID; not less than `command_bytes_max`.
     pub id_bytes_max: usize,
-    /// For the message of an APPEND; 0 where APPEND is not allowed.
+    /// For the message of an APPEND: its largest literal; 0 where APPEND is not allowed. Its lines and other literals stay within
+    /// `command_bytes_max`.
     pub append_bytes_max: usize,
 }
 
@@ -43,6 +44,8 @@ pub struct Reader {
     /// The present literal ends here.
     literal_end: Option<usize>,
     literal_count: usize,
+    /// Bytes of the largest literal of the present command.
+    literal_largest: usize,
     /// Bytes still to be thrown away.
     discard: u64,
     discarded: u64,
@@ -99,12 +102,10 @@ impl Reader {
             }
             let Some(at) = memchr(b'\n', &self.input[self.scanned..]) else {
                 self.scanned = self.input.len();
-                let line = self.input.len() - self.line_begin;
-                return if line > bounds.command_bytes_max && line > self.command_bytes_max(bounds) {
-                    Read::Lost
-                } else {
-                    Read::More
-                };
+                let bytes = self.input.len();
+                let beyond = bytes > bounds.command_bytes_max
+                    && bytes as u64 > self.bytes_max(bytes, bounds, 0);
+                return if beyond { Read::Lost } else { Read::More };
             };
             let line_end = self.scanned + at + 1;
             let literal = literal_mark(&self.input[self.line_begin..line_end]);
@@ -144,28 +145,16 @@ impl Reader {
                 _ => Some(Read::TooLarge { tag, literal: true }),
             };
         }
-        let is_append = is_command(&self.input[..line_end], b"APPEND");
-        let command_bytes_max = self.command_bytes_max(bounds);
-        let room = command_bytes_max
-            + if is_append {
-                bounds.append_bytes_max
-            } else {
-                0
-            };
         let Some(literal) = literal else {
-            if line_end > room {
+            if line_end as u64 > self.bytes_max(line_end, bounds, 0) {
                 return Some(self.drop_command(line_end, false));
             }
             return Some(Read::Command(self.take_command(line_end)));
         };
-        let literal_max = if is_append {
-            bounds.append_bytes_max
-        } else {
-            command_bytes_max
-        };
         let end = (line_end as u64).saturating_add(literal.bytes);
-        let fits = literal.bytes <= literal_max as u64
-            && end <= room as u64
+        let is_append = is_command(&self.input[..line_end], b"APPEND");
+        let fits = (!is_append || literal.bytes <= bounds.append_bytes_max as u64)
+            && end <= self.bytes_max(line_end, bounds, literal.bytes)
             && self.literal_count < LITERALS_MAX;
         if !fits {
             if literal.waits {
@@ -177,19 +166,25 @@ impl Reader {
             return self.begin_discard(tag, literal.bytes);
         }
         self.literal_count += 1;
+        self.literal_largest = self.literal_largest.max(literal.bytes as usize);
         self.literal_end = Some(end as usize);
         literal
             .waits
             .then_some(Read::Continue(literal.bytes as usize))
     }
 
-    /// For the present command, without APPEND's message.
-    fn command_bytes_max(&self, bounds: Bounds) -> usize {
-        if is_command(&self.input, b"ID") {
-            bounds.id_bytes_max
-        } else {
-            bounds.command_bytes_max
+    /// For all of the present command, of which there are `held` bytes, with a literal of `next` bytes to come. The largest literal of an
+    /// APPEND is the message and is not counted with the rest.
+    fn bytes_max(&self, held: usize, bounds: Bounds, next: u64) -> u64 {
+        let command = &self.input[..held];
+        if is_command(command, b"ID") {
+            return bounds.id_bytes_max as u64;
         }
+        let message = match is_command(command, b"APPEND") {
+            true => next.max(self.literal_largest as u64),
+            false => 0,
+        };
+        (bounds.command_bytes_max as u64).saturating_add(message)
     }
 
     fn begin_discard(&mut self, tag: Box<str>, bytes: u64) -> Option<Read> {
@@ -227,6 +222,7 @@ impl Reader {
         self.scanned = 0;
         self.literal_end = None;
         self.literal_count = 0;
+        self.literal_largest = 0;
     }
 }
 
@@ -374,6 +370,49 @@ mod tests {
             read(&mut reader, b"f X {99999999999999999999+}\r\n"),
             Read::Lost
         );
+    }
+
+    #[test]
+    fn an_append_brings_one_large_literal() {
+        let refused = Read::TooLarge {
+            tag: "a".into(),
+            literal: true,
+        };
+        // A name that stays within the bound of the command, and the message.
+        let begin = |reader: &mut Reader| {
+            assert_eq!(read(reader, b"a APPEND {60+}\r\n"), Read::More);
+            assert_eq!(read(reader, &[b'x'; 60]), Read::More);
+            assert_eq!(read(reader, b" {200+}\r\n"), Read::More);
+            assert_eq!(reader.literal_bytes_pending(), 200);
+            assert_eq!(read(reader, &[b'x'; 200]), Read::More);
+        };
+        let mut reader = Reader::default();
+        begin(&mut reader);
+        assert!(matches!(read(&mut reader, b"\r\n"), Read::Command(_)));
+        begin(&mut reader);
+        assert_eq!(read(&mut reader, b" {200}\r\n"), refused, "a second one");
+        let mut reader = Reader::default();
+        begin(&mut reader);
+        assert_eq!(read(&mut reader, b" {20}\r\n"), refused, "many small ones");
+        let mut reader = Reader::default();
+        begin(&mut reader);
+        assert_eq!(
+            read(&mut reader, &[b'x'; 100]),
+            Read::Lost,
+            "lines count too"
+        );
+    }
+
+    /// The message takes nothing of what the command may be long, and the command nothing of the message.
+    #[test]
+    fn a_message_that_nearly_fits_the_command_is_no_matter() {
+        for bytes in [80, 81, 82, 83, 90, 99, 100, 101, 1_000] {
+            let mut reader = Reader::default();
+            let mark = format!("a APPEND x {{{bytes}}}\r\n");
+            assert_eq!(read(&mut reader, mark.as_bytes()), Read::Continue(bytes));
+            assert_eq!(read(&mut reader, &vec![b'x'; bytes]), Read::More);
+            assert!(matches!(read(&mut reader, b"\r\n"), Read::Command(_)));
+        }
     }
 
     #[test]
