@@ -261,25 +261,29 @@ impl Imap {
         }
     }
 
-    /// A large literal is received only once there is memory for it.
+    /// A command of more than `SMALL_COMMAND_BYTES`, which is an APPEND, is received only once there is memory for all of it.
     async fn pay_for_literal(
         &self,
         client: &mut Client,
         connection: &Connection,
     ) -> Result<(), End> {
+        let receiving = &self.memory.receiving;
         let pending = client.session.literal_bytes_pending();
-        if client.session.input().len() < SMALL_LITERAL_BYTES {
-            client.charge = None; // of a command that was refused
-        }
-        if pending < SMALL_LITERAL_BYTES || client.charge.is_some() {
+        let bytes = client.session.input().len() + pending;
+        let wanted = bytes.min(receiving.share_bytes_max());
+        // It is kept while its literal comes, and what little follows that. Any other is of a command that was refused.
+        let is_paid = |charge: &Charge| {
+            charge.bytes() <= wanted && wanted - charge.bytes() <= SMALL_COMMAND_BYTES
+        };
+        client.charge = client.charge.take().filter(is_paid);
+        if wanted <= SMALL_COMMAND_BYTES || client.charge.is_some() {
             return Ok(());
         }
         let holder = match client.account {
             Some(account) => holder::of_account(account),
             None => holder::of_peer(connection.peer().ip()),
         };
-        let receiving = &self.memory.receiving;
-        let charge = receiving.wait_for(holder, pending);
+        let charge = receiving.wait_for(holder, wanted);
         match tokio::time::timeout(RECEIVING_WAIT_MAX, charge).await {
             Ok(charge) => {
                 client.charge = Some(charge);

@@ -64,8 +64,9 @@ pub const STORED_TOGETHER_MAX: usize = 4_096;
 pub const EXPUNGES_TOGETHER_MAX: usize = 4_096;
 /// An APPEND waits this long for a share of the memory for messages that are received.
 pub const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Literals smaller than this are read without asking the shared memory.
-pub const SMALL_LITERAL_BYTES: usize = 64 * 1_024;
+/// A command of at most so many bytes, literals included, is read without asking the shared memory: `plan` counts it with the
+/// connection.
+pub const SMALL_COMMAND_BYTES: usize = imap::limits::COMMAND_BYTES_MAX;
 /// Keywords of which a session remembers that it showed them: 20 KiB when all are of the greatest length.
 pub const KEYWORDS_SHOWN_MAX: usize = 256;
 /// Messages whose new keywords are shown in one FLAGS line: 64 of them with all different keywords make it 266 KiB.
