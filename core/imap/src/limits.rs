@@ -40,6 +40,8 @@ pub const MAILBOX_NAME_BYTES_MAX: usize = 1_024;
 pub const ID_PAIRS_MAX: usize = 30;
 /// BAD replies before BYE; ordinary clients never see three.
 pub const BAD_COMMANDS_MAX: u32 = 20;
+/// Replies of ours that wait to be sent while there are more commands in the input: 64 KiB of short ones would bring 1.6 MB.
+pub const REPLIES_BYTES_MAX: usize = 16 * 1_024;
 /// Failed logins before BYE.
 pub const LOGIN_FAILURES_MAX: u32 = 3;
 /// Longest string sent in quotes; longer ones go as literals, which clients read without scanning.

@@ -8,7 +8,7 @@ use crate::base64;
 use crate::command::{Body, Command};
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
-    ID_COMMAND_BYTES_MAX, LOGIN_FAILURES_MAX,
+    ID_COMMAND_BYTES_MAX, LOGIN_FAILURES_MAX, REPLIES_BYTES_MAX,
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
@@ -46,6 +46,8 @@ impl Default for Policy {
 pub enum Event {
     /// Send what is in `out`, then receive more.
     Wait,
+    /// Send what is in `out` and clear it: there is more to do than it should hold the replies to.
+    Flush,
     /// Check these and call `logged_in` or `login_refused`.
     LogIn {
         tag: Box<str>,
@@ -198,6 +200,9 @@ impl Session {
     pub fn step(&mut self, out: &mut Vec<u8>) -> Event {
         loop {
             // until the input is used up
+            if out.len() > REPLIES_BYTES_MAX {
+                return Event::Flush;
+            }
             let event = match &self.expect {
                 Expect::Command => self.next_command(out),
                 Expect::SaslResponse { .. } | Expect::Done { .. } => self.next_line(out),

@@ -69,6 +69,7 @@ fn answer(session: &mut Session, really: &mut String) {
         flush(&mut out, really);
         match event {
             Event::Wait | Event::Close => return,
+            Event::Flush => {}
             Event::LogIn {
                 tag,
                 user,

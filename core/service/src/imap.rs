@@ -229,6 +229,10 @@ impl Imap {
             let event = client.session.step(&mut client.out);
             let done = match event {
                 Event::Wait => self.wait(client, connection).await,
+                Event::Flush => {
+                    let sent = flush(&mut client.out, connection).await;
+                    sent.map_err(End::from)
+                }
                 Event::Close => return End::Said,
                 // Boxed: what commands need is not held by a connection that waits.
                 event => Box::pin(self.on_event(settings, client, connection, event)).await,
@@ -306,7 +310,9 @@ impl Imap {
         event: Event,
     ) -> Result<(), End> {
         match event {
-            Event::Wait | Event::Close => unreachable!("`converse` keeps these to itself"),
+            Event::Wait | Event::Flush | Event::Close => {
+                unreachable!("`converse` keeps these to itself")
+            }
             Event::LogIn {
                 tag,
                 user,

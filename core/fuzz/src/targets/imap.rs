@@ -110,6 +110,7 @@ pub fn session(data: &[u8]) {
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
     let mut out = Vec::new();
+    let mut sent = Vec::new();
     let mut events = Vec::new();
     session.greet(&mut out);
     for segment in bytes.chunks(size) {
@@ -117,12 +118,16 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
         loop {
             // until input is wanted: every other event used some up
             let event = session.step(&mut out);
+            sent.append(&mut out);
             match &event {
                 Event::Wait => break,
+                // Where that falls depends on the cut.
+                Event::Flush => continue,
                 Event::LogIn { tag, user, .. } => {
                     if user == b"wrong" {
                         if session.login_refused(tag, &mut out).is_some() {
-                            return (events, out);
+                            sent.append(&mut out);
+                            return (events, sent);
                         }
                     } else {
                         session.logged_in(tag, &mut out);
@@ -139,14 +144,14 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
                 Event::Idle | Event::IdleEnded { .. } => {}
                 Event::StartTls | Event::Close => {
                     events.push(format!("{event:?}"));
-                    return (events, out);
+                    return (events, sent);
                 }
             }
             events.push(format!("{event:?}"));
         }
     }
     assert!(session.state() != State::Logout, "a logout ends in Close");
-    (events, out)
+    (events, sent)
 }
 
 fn read_back(command: &::imap::Command, names: Names) {
