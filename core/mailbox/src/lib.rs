@@ -143,6 +143,20 @@ pub struct Message {
     pub body: BodyRef,
 }
 
+impl Message {
+    /// What it takes in memory, about: its row and its keywords.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Message>() + self.keyword_bytes()
+    }
+
+    /// Up to 5 KiB beside a row of some 160 bytes.
+    pub(crate) fn keyword_bytes(&self) -> usize {
+        let keywords = self.flags.keywords.iter();
+        let bytes = keywords.map(|keyword| size_of::<Keyword>() + keyword.as_str().len());
+        bytes.sum()
+    }
+}
+
 /// One message after its flags were changed, and what a session may conclude that knew it before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flagged {

@@ -101,6 +101,8 @@ pub struct MailboxEntry {
     /// Ascending by UID; all of chunks `>= loaded_from`.
     pub messages: Arc<Vec<Message>>,
     pub loaded_from: Chunk,
+    /// Of the keywords of `messages`. Kept with every change to them: a delivery must not look at all messages.
+    pub keyword_bytes: usize,
     /// Changes after `history_floor`, oldest first. An expunged message is one that is no longer in `messages`.
     pub history: VecDeque<(ModSeq, Uid)>,
     pub history_floor: ModSeq,
@@ -130,6 +132,7 @@ impl MailboxEntry {
         MailboxEntry {
             messages: Arc::default(),
             loaded_from: Chunk::of(head.uid_next).next(),
+            keyword_bytes: 0,
             history: VecDeque::new(),
             history_floor: head.highest_modseq,
             outline: None,
@@ -197,6 +200,7 @@ impl MailboxEntry {
         size_of::<MailboxEntry>()
             + ENTRY_OVERHEAD_BYTES
             + self.messages.capacity() * size_of::<Message>()
+            + self.keyword_bytes
             + self.history.capacity() * size_of::<(ModSeq, Uid)>()
             + self.outline.as_ref().map_or(0, Outline::memory_bytes)
     }

@@ -27,6 +27,7 @@ mod messages;
 mod numbering;
 mod perform;
 mod recent;
+mod rows;
 #[cfg(test)]
 mod sample;
 mod search;

@@ -30,7 +30,7 @@ impl State {
                 continue;
             }
             entry.head.uid_next = Uid(message.uid.0 + 1);
-            count(&mut entry.head, message, 1);
+            count(&mut entry.head, &mut entry.keyword_bytes, message, 1);
             bytes += i64::from(message.size_bytes);
             raise_modseq(entry, message.modseq);
             entry.note_history(message.modseq, message.uid);
@@ -79,10 +79,10 @@ impl State {
             let messages = Arc::make_mut(&mut entry.messages);
             for (index, after) in targets {
                 let message = &mut messages[index];
-                count(&mut entry.head, message, -1);
+                count(&mut entry.head, &mut entry.keyword_bytes, message, -1);
                 message.flags = after;
                 message.modseq = modseq;
-                count(&mut entry.head, message, 1);
+                count(&mut entry.head, &mut entry.keyword_bytes, message, 1);
                 changed.push(message.uid);
             }
             if let Some(outline) = &mut entry.outline {
@@ -131,7 +131,7 @@ impl State {
         }
         let mut bytes = 0;
         for message in &gone {
-            count(&mut entry.head, message, -1);
+            count(&mut entry.head, &mut entry.keyword_bytes, message, -1);
             bytes += i64::from(message.size_bytes);
             entry.note_history(modseq, message.uid);
         }
@@ -209,12 +209,12 @@ impl State {
             entry.outline = None;
             let kept = Arc::make_mut(&mut entry.messages);
             for message in kept.splice(from..to, messages.iter().cloned()) {
-                count(&mut entry.head, &message, -1);
+                count(&mut entry.head, &mut entry.keyword_bytes, &message, -1);
                 bytes -= i64::from(message.size_bytes);
                 changed.insert(message.uid);
             }
             for message in messages {
-                count(&mut entry.head, message, 1);
+                count(&mut entry.head, &mut entry.keyword_bytes, message, 1);
                 bytes += i64::from(message.size_bytes);
             }
         } else {
@@ -248,8 +248,8 @@ pub(super) fn raise_modseq(entry: &mut MailboxEntry, modseq: ModSeq) {
     entry.assigned_modseq = entry.assigned_modseq.max(modseq);
 }
 
-/// Adds `message` to the head's sums (`sign` 1), or takes it out (-1).
-fn count(head: &mut Head, message: &Message, sign: i32) {
+/// Adds `message` to the head's sums and to what keywords take (`sign` 1), or takes it out (-1).
+fn count(head: &mut Head, keyword_bytes: &mut usize, message: &Message, sign: i32) {
     let add = |sum: u32, holds: bool| {
         if holds {
             sum.checked_add_signed(sign)
@@ -270,5 +270,8 @@ fn count(head: &mut Head, message: &Message, sign: i32) {
     head.size_bytes = head
         .size_bytes
         .checked_add_signed(i64::from(sign) * i64::from(message.size_bytes))
+        .expect("sums follow the messages");
+    *keyword_bytes = keyword_bytes
+        .checked_add_signed(sign as isize * message.keyword_bytes() as isize)
         .expect("sums follow the messages");
 }

@@ -164,6 +164,8 @@ fn assert_same(left: &Projection, right: &Projection, what: &str) {
 fn check(state: &State) {
     for entry in state.mailboxes.values() {
         let messages = &entry.messages;
+        let keyword_bytes: usize = messages.iter().map(Message::keyword_bytes).sum();
+        assert_eq!(entry.keyword_bytes, keyword_bytes);
         if let Some(outline) = &entry.outline {
             assert_eq!(entry.loaded_from, Chunk(0));
             outline.check(messages);

@@ -72,3 +72,118 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base::BodyName;
+    use mail::{Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
+    use store::{BodyRef, Codec, Lsn};
+    use volume::{Generation, RecordAddress, SegmentIndex};
+
+    use super::*;
+    use crate::record::Entry;
+    use crate::row::Chunk;
+    use crate::row::{Head, chunk_key, put_messages};
+    use crate::state::MailboxEntry;
+    use crate::{AccountId, FlagChange, Message};
+
+    const BOX: MailboxId = MailboxId(7);
+
+    fn loaded() -> State {
+        let mut state = State::new(0);
+        let head = Head::new(AccountId(1), UidValidity(1));
+        let mut entry = MailboxEntry::of(head);
+        entry.loaded_from = Chunk(0);
+        state.insert_mailbox(BOX, entry);
+        state
+    }
+
+    fn keywords() -> Flags {
+        let keyword = |number| Keyword::parse(&format!("{number:0>64}")).expect("an atom");
+        Flags {
+            system: SystemFlags::DELETED,
+            keywords: (0..64).map(keyword).collect(),
+        }
+    }
+
+    fn message(uid: u32, flags: Flags) -> Message {
+        let address = RecordAddress {
+            segment: SegmentIndex(0),
+            generation: Generation(1),
+            batch_block: 0,
+            at: 0,
+            bytes: 10,
+            check: 0,
+        };
+        Message {
+            uid: Uid(uid),
+            modseq: ModSeq(u64::from(uid) + 1),
+            flags,
+            internal_date: InternalDate::utc(0),
+            size_bytes: 10,
+            body: BodyRef {
+                name: BodyName([0; 32]),
+                raw_bytes: 10,
+                summary: address,
+                body: address,
+                codec: Codec::Raw,
+            },
+        }
+    }
+
+    #[test]
+    fn keywords_are_charged_as_they_come_and_go() {
+        let mut state = loaded();
+        let empty = state.cached_bytes();
+        let mut lsn = 0;
+        let mut apply = |state: &mut State, entry: Entry| {
+            lsn += 1;
+            let _ = state.apply(Lsn(lsn), &entry, &[]);
+            state.cached_bytes() - empty
+        };
+        let flag = |modseq, change, flags, uids: &[u32]| Entry::Flag {
+            mailbox: BOX,
+            modseq: ModSeq(modseq),
+            change,
+            flags,
+            uids: uids.iter().copied().map(Uid).collect(),
+        };
+        let messages = vec![message(1, keywords()), message(2, Flags::default())];
+        let one = apply(
+            &mut state,
+            Entry::Place {
+                mailbox: BOX,
+                messages,
+            },
+        );
+        assert!(one > 4_096, "{one}");
+        let both = apply(&mut state, flag(10, FlagChange::Add, keywords(), &[1, 2]));
+        assert!(both > one + 4_096, "{both}");
+        let again = apply(&mut state, flag(11, FlagChange::Remove, keywords(), &[1]));
+        assert!(again + 4_096 < both, "{again}");
+        let expunge = Entry::Expunge {
+            mailbox: BOX,
+            modseq: ModSeq(12),
+            deleted_only: false,
+            uids: vec![Uid(2)],
+        };
+        let none = apply(&mut state, expunge);
+        assert!(none + 4_096 < again, "{none}");
+    }
+
+    #[test]
+    fn keywords_are_charged_when_they_are_loaded() {
+        let mut state = State::new(0);
+        let mut head = Head::new(AccountId(1), UidValidity(1));
+        (head.uid_next, head.messages) = (Uid(2), 1);
+        state.insert_mailbox(BOX, MailboxEntry::of(head));
+        let empty = state.cached_bytes();
+        let chunk = Chunk::of(Uid(1));
+        let mut value = Vec::new();
+        put_messages(&mut value, &[message(1, keywords())]);
+        let rows = [(chunk_key(BOX, chunk), value)];
+        state.install_chunks(BOX, chunk, &rows).expect("a row");
+        let bytes = state.cached_bytes() - empty;
+        assert!(bytes > 4_096, "{bytes}");
+    }
+}

@@ -7,7 +7,7 @@ use store::{Change, Lsn};
 use super::{AccountEntry, Condemned, Domain, Epoch, MailboxEntry, State, of_chunk};
 use crate::limits::CHUNK_MESSAGES;
 use crate::row::{self, AccountRow, Broken, Chunk, Counters, Head};
-use crate::{AccountId, MailboxId};
+use crate::{AccountId, MailboxId, Message};
 
 /// What one checkpoint writes.
 pub struct Collected {
@@ -109,6 +109,7 @@ impl State {
             }
         }
         entry.loaded_from = from;
+        entry.keyword_bytes += messages.iter().map(Message::keyword_bytes).sum::<usize>();
         if entry.messages.is_empty() {
             entry.messages = Arc::new(messages);
         } else {

@@ -9,11 +9,11 @@
 //! worked out from (a whole message, where its summary does not say enough) is taken from `Memory::reading`, in turn, and is
 //! given back before anything is sent.
 
+mod ahead;
 mod decode;
 mod line;
 mod stream;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -26,8 +26,8 @@ use store::BodyRef;
 use zone::{Charge, Connection, Holder, work};
 
 use crate::holder;
-use crate::owner::Owner;
 
+use ahead::{Ahead, Scale};
 use line::{FetchLine, Read};
 
 use super::fault::Failure;
@@ -142,48 +142,6 @@ struct Reading {
     mailbox: MailboxId,
 }
 
-/// How much of messages is read ahead and held until the client takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Scale {
-    /// Of one chunk: it ends with the message that reaches this.
-    chunk_bytes: usize,
-    /// A larger message is sent in pieces and counts nothing here.
-    message_bytes_max: usize,
-}
-
-impl Scale {
-    const FULL: Scale = Scale {
-        chunk_bytes: BODY_BYTES_PER_READ_MAX,
-        message_bytes_max: HELD_BYTES_MAX,
-    };
-    /// For an account whose share is spent: what the connection itself pays for.
-    const LEAST: Scale = Scale {
-        chunk_bytes: LEAST_BYTES / 2,
-        message_bytes_max: LEAST_BYTES / 2,
-    };
-
-    /// What is held of a message while its chunk is sent: its row, its summary and its body, as far as they are `wanted`.
-    fn cost(self, wanted: &Wanted, message: &Message) -> usize {
-        let summary = match wanted.summaries {
-            true => message.body.summary.bytes as usize,
-            false => 0,
-        };
-        let body = match wanted.bodies {
-            Bodies::Always => self.held_bytes(message),
-            _ => 0,
-        };
-        size_of::<(u32, Message)>() + summary + body
-    }
-
-    /// What is held of its body.
-    fn held_bytes(self, message: &Message) -> usize {
-        match message.size_bytes as usize {
-            bytes if bytes > self.message_bytes_max => 0,
-            bytes => bytes,
-        }
-    }
-}
-
 /// What was wrong with some of the messages; the others are sent all the same.
 #[derive(Default)]
 struct Troubles {
@@ -210,11 +168,7 @@ impl Imap {
             holder: holder::of_account(account),
             mailbox: selected.id,
         };
-        let mut ahead = Ahead {
-            targets: targets.into_iter(),
-            ready: VecDeque::new(),
-            gone: false,
-        };
+        let mut ahead = Ahead::new(targets);
         let mut troubles = Troubles::default();
         let wanted = Arc::new(wanted);
         let mut next = self.load(reading, &wanted, &mut ahead).await;
@@ -473,63 +427,6 @@ impl Imap {
                 "LIMIT",
                 "the account's other connections hold too much, read there first",
             )),
-        }
-    }
-}
-
-/// The messages still to come. They are asked for some at a time: a client that reads slowly must not keep the mailbox's whole
-/// list in memory, nor make every change to the mailbox copy it.
-struct Ahead {
-    targets: std::vec::IntoIter<(u32, u32)>,
-    ready: VecDeque<(u32, Message)>,
-    /// A target is not in the mailbox any more.
-    gone: bool,
-}
-
-impl Ahead {
-    /// The next messages, as many as are read at once.
-    async fn take(
-        &mut self,
-        owner: &Owner,
-        id: MailboxId,
-        wanted: &Wanted,
-        scale: Scale,
-    ) -> Result<Vec<(u32, Message)>, Failure> {
-        while self.ready.is_empty() && self.targets.len() > 0 {
-            let next: Vec<(u32, u32)> = self.targets.by_ref().take(ROWS_PER_TURN_MAX).collect();
-            let uids: Vec<Uid> = next.iter().map(|&(_, uid)| Uid(uid)).collect();
-            let messages = owner
-                .ask(move |mailboxes| async move { mailboxes.messages(id, &uids).await })
-                .await??;
-            self.fill(&next, messages);
-        }
-        let mut taken = Vec::new();
-        let mut bytes = 0;
-        while taken.len() < wanted.messages_per_chunk() && bytes < scale.chunk_bytes {
-            let Some((number, message)) = self.ready.pop_front() else {
-                break;
-            };
-            bytes += scale.cost(wanted, &message);
-            taken.push((number, message));
-        }
-        Ok(taken)
-    }
-
-    /// Gives back what was taken last.
-    fn put_back(&mut self, messages: Vec<(u32, Message)>) {
-        for message in messages.into_iter().rev() {
-            self.ready.push_front(message);
-        }
-    }
-
-    /// Walks the targets and what was found of them side by side; both ascend by UID.
-    fn fill(&mut self, targets: &[(u32, u32)], messages: Vec<Message>) {
-        let mut messages = messages.into_iter().peekable();
-        for &(number, uid) in targets {
-            match messages.next_if(|message| message.uid.0 == uid) {
-                Some(message) => self.ready.push_back((number, message)),
-                None => self.gone = true,
-            }
         }
     }
 }

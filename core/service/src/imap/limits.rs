@@ -55,9 +55,10 @@ pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
 pub const SUMMARIES_PER_READ_MAX: usize = 512;
 /// A row of a mailbox's list, or a folder's name against one letter of a pattern, as work beside bytes of messages (`zone::work`).
 pub const ROW_WORK_BYTES: usize = 16;
-/// Rows of a mailbox's list that a connection asks for at once, some 160 bytes each. They are held until the client has taken
-/// what is about them.
+/// Rows of a mailbox's list that a connection asks for at once, some 160 bytes each.
 pub const ROWS_PER_TURN_MAX: usize = 512;
+/// And holds until the client has taken what is about them: with 64 long keywords a row has 5 KiB.
+pub const ROWS_BYTES_PER_TURN_MAX: usize = ROWS_PER_TURN_MAX * size_of::<mailbox::Message>();
 /// Messages that one turn of a STORE changes: one commit.
 pub const STORED_TOGETHER_MAX: usize = 4_096;
 /// EXPUNGE lines between two looks at the output: 60 KiB of them.

@@ -3,6 +3,8 @@
 //! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
 //! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
 
+mod changed;
+
 use std::collections::VecDeque;
 
 use imap::respond::{put, put_flags_of_session, put_number, put_reply};
@@ -15,10 +17,11 @@ use crate::owner::Owner;
 use super::fault::Failure;
 use super::keywords::Keywords;
 use super::known::Known;
-use super::limits::{EXPUNGES_TOGETHER_MAX, OUTPUT_BYTES_MAX, ROWS_PER_TURN_MAX};
+use super::limits::{EXPUNGES_TOGETHER_MAX, OUTPUT_BYTES_MAX};
 use super::numbering::Numbering;
 use super::recent::Recent;
 use super::watch::{Begun, Watching};
+use changed::Changed;
 
 pub struct Selected {
     pub id: MailboxId,
@@ -48,14 +51,6 @@ pub struct Selected {
 /// The mailbox was deleted under the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gone;
-
-/// Messages of which FETCH is to be sent.
-#[derive(Default)]
-struct Changed {
-    ready: VecDeque<Message>,
-    /// UIDs of more: they are looked at some at a time.
-    later: std::vec::IntoIter<Uid>,
-}
 
 /// How far a look at the changes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,7 +257,7 @@ impl Selected {
         let mut known = changes.changed;
         self.tell_new(&known.split_off(first_new), out);
         known.retain(|message| !self.known.knows(message));
-        self.changed.ready = known.into();
+        self.changed.note(known);
         self.note_expunged(changes.expunged.iter().map(|uid| uid.0));
         self.known.caught_up(changes.highest_modseq);
     }
@@ -421,36 +416,6 @@ impl Selected {
     }
 }
 
-impl Changed {
-    fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.later.len() == 0
-    }
-
-    /// Looks at the next ones unless some are ready. `false`: they cannot be looked at now.
-    async fn read(&mut self, owner: &Owner, id: MailboxId) -> bool {
-        if !self.ready.is_empty() {
-            return true;
-        }
-        let rest = self.later.as_slice();
-        let uids = rest[..rest.len().min(ROWS_PER_TURN_MAX)].to_vec();
-        let count = uids.len();
-        let asked = owner.ask(move |mailboxes| async move { mailboxes.messages(id, &uids).await });
-        match asked.await {
-            Ok(Ok(messages)) => {
-                self.ready = messages.into();
-                self.later.by_ref().take(count).for_each(drop);
-                true
-            }
-            // It went meanwhile: whoever looks next learns that.
-            Ok(Err(MailboxFault::NoMailbox)) => {
-                *self = Changed::default();
-                true
-            }
-            Ok(Err(_)) | Err(_) => false,
-        }
-    }
-}
-
 fn put_expunge(out: &mut Vec<u8>, number: u32) {
     put(out, "* ");
     put_number(out, number);
@@ -469,6 +434,8 @@ fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: boo
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::ROWS_PER_TURN_MAX;
+    use super::super::rows::tests::large;
     use super::super::sample::message;
     use super::*;
 
@@ -534,6 +501,35 @@ mod tests {
             lines.ends_with("* 20000 FETCH (UID 20000 FLAGS ())\r\n"),
             "{:?}",
             lines.lines().last()
+        );
+    }
+
+    #[test]
+    fn many_changes_are_noted_by_uid() {
+        let changes = |changed: Vec<Message>| Changes {
+            highest_modseq: mail::ModSeq(2),
+            uid_next: Uid(20_001),
+            changed,
+            expunged: Vec::new(),
+            too_old: false,
+            gone: false,
+        };
+        let mut many = selected(20_000);
+        let changed = (1..=16_384).map(|uid| message(uid, 2)).collect();
+        many.note_changes(changes(changed), &mut Vec::new());
+        assert!(many.changed.ready.len() <= ROWS_PER_TURN_MAX);
+        assert_eq!(many.changed.ready.len() + many.changed.later.len(), 16_384);
+        let mut large_ones = selected(20_000);
+        let changed = (1..=100).map(large).collect();
+        large_ones.note_changes(changes(changed), &mut Vec::new());
+        assert_eq!(large_ones.changed.ready.len(), 0);
+        assert_eq!(large_ones.changed.later.len(), 100);
+        let mut few = selected(20_000);
+        few.note_changes(changes(vec![message(3, 2)]), &mut Vec::new());
+        assert_eq!(
+            few.changed.ready.len(),
+            1,
+            "no second look for what is small"
         );
     }
 
