@@ -8,6 +8,9 @@
 //! when that is spent the client gets its mail in smaller pieces (`LEAST_BYTES`), which every connection may hold. What a line is
 //! worked out from (a whole message, where its summary does not say enough) is taken from `Memory::reading`, in turn, and is
 //! given back before anything is sent.
+//!
+//! \Seen is set once the lines of a chunk have gone out (RFC 9051 §6.4.5), and told in a FETCH of its own: a message that the client
+//! did not get stays unseen, and no flag is shown that is not durable.
 
 mod ahead;
 mod decode;
@@ -42,7 +45,7 @@ pub struct Wanted {
     items: Vec<FetchItem>,
     summaries: bool,
     bodies: Bodies,
-    /// \Seen is set on the way.
+    /// \Seen is set on what was sent.
     sets_seen: bool,
     flags_listed: bool,
     /// The client enabled IMAP4rev2.
@@ -129,8 +132,6 @@ struct Chunk {
     summaries: Vec<Result<Bytes, MailboxFault>>,
     /// As many as `messages`, or none. `None`: not needed.
     bodies: Vec<Option<Result<Bytes, MailboxFault>>>,
-    /// UIDs whose \Seen was set on the way.
-    seen: Vec<Uid>,
     /// For all of it, until the client has taken it.
     charge: Option<Charge>,
 }
@@ -227,30 +228,16 @@ impl Imap {
             return Ok(chunk);
         }
         let bodies_at_once = wanted.bodies == Bodies::Always;
-        if wanted.sets_seen {
-            let unseen =
-                |message: &&(u32, Message)| !message.1.flags.system.contains(SystemFlags::SEEN);
-            chunk.seen = chunk
-                .messages
-                .iter()
-                .filter(unseen)
-                .map(|(_, message)| message.uid)
-                .collect();
-        }
         let refs = |held_only: bool| -> Vec<BodyRef> {
             let messages = chunk.messages.iter().map(|(_, message)| message);
             let chosen = messages.filter(|message| !held_only || scale.held_bytes(message) > 0);
             chosen.map(|message| message.body.clone()).collect()
         };
-        let (all, held, unseen) = (refs(false), refs(true), chunk.seen.clone());
+        let (all, held) = (refs(false), refs(true));
         let summaries_wanted = wanted.summaries;
-        let (summaries, bodies, flagged) = self
+        let (summaries, bodies) = self
             .owner
             .ask(move |mailboxes| async move {
-                let seen = Flags {
-                    system: SystemFlags::SEEN,
-                    keywords: Vec::new(),
-                };
                 let summaries = async {
                     match summaries_wanted {
                         true => mailboxes.summaries(&all).await,
@@ -263,13 +250,7 @@ impl Imap {
                         false => Vec::new(),
                     }
                 };
-                let flagged = async {
-                    match unseen.is_empty() {
-                        true => Ok(Vec::new()),
-                        false => mailboxes.flag(id, &unseen, FlagChange::Add, &seen).await,
-                    }
-                };
-                tokio::join!(summaries, bodies, flagged)
+                tokio::join!(summaries, bodies)
             })
             .await?;
         self.count_bodies(bodies.len());
@@ -282,7 +263,6 @@ impl Imap {
             };
             chunk.bodies = chunk.messages.iter().map(body_of).collect();
         }
-        chunk.flagged(flagged);
         Ok(chunk)
     }
 
@@ -319,14 +299,15 @@ impl Imap {
         self.counters
             .fetched
             .fetch_add(chunk.messages.len() as u64, Relaxed);
+        let mut seen = Vec::new();
         for (index, (_, message)) in chunk.messages.iter().enumerate() {
             if index % ANNOUNCED_TOGETHER_MAX == 0 {
                 let batch = &chunk.messages[index..];
                 let batch = batch.iter().take(ANNOUNCED_TOGETHER_MAX);
                 let batch = batch.map(|(_, message)| message);
-                let shows =
-                    |message: &&Message| wanted.flags_listed || chunk.is_newly_seen(message.uid);
-                selected.keywords.announce(batch.filter(shows), out);
+                selected
+                    .keywords
+                    .announce(batch.filter(|_| wanted.flags_listed), out);
             }
             let recent = selected.shows_recent(message.uid);
             let begin = out.len();
@@ -334,7 +315,7 @@ impl Imap {
             let (sources, charge) = match line.await {
                 Ok(line) => {
                     // Only now: a message that could not be read sent no flags.
-                    if wanted.flags_listed || chunk.is_newly_seen(message.uid) {
+                    if wanted.flags_listed {
                         selected.known.sent(message);
                     }
                     line
@@ -351,7 +332,11 @@ impl Imap {
                 let sent = self.send_with(reading, message, place, sources, connection);
                 if let Err(failure) = sent.await? {
                     troubles.first.get_or_insert(failure);
+                    continue;
                 }
+            }
+            if wanted.sets_seen && !message.flags.system.contains(SystemFlags::SEEN) {
+                seen.push(message.uid);
             }
             if charge.is_some() || out.len() > OUTPUT_BYTES_MAX {
                 flush(out, connection).await?;
@@ -360,7 +345,38 @@ impl Imap {
                 *out = Vec::new();
             }
         }
+        flush(out, connection).await?;
+        for uids in seen.chunks(ANNOUNCED_TOGETHER_MAX) {
+            let flagged = self.set_seen(reading.mailbox, uids.to_vec()).await;
+            selected.put_flags(&flagged, out);
+            if out.len() > OUTPUT_BYTES_MAX {
+                flush(out, connection).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// Those whose \Seen is set now. That it could not be is no reason to fail: the client has the message (RFC 9051 §6.4.5 says
+    /// "implicitly"), and is not shown the flag.
+    async fn set_seen(&self, mailbox: MailboxId, uids: Vec<Uid>) -> Vec<Message> {
+        let seen = Flags::system(SystemFlags::SEEN);
+        let flagged = self
+            .owner
+            .ask(move |mailboxes| async move {
+                mailboxes.flag(mailbox, &uids, FlagChange::Add, &seen).await
+            })
+            .await;
+        match flagged {
+            Ok(Ok(flagged)) => flagged,
+            Ok(Err(fault)) => {
+                tracing::warn!(%fault, "\\Seen could not be set");
+                Vec::new()
+            }
+            Err(_busy) => {
+                tracing::warn!("storage is too busy to set \\Seen");
+                Vec::new()
+            }
+        }
     }
 
     /// Puts the line about one message together: what is to be sent within it from the store, and what pays for a long line.
@@ -379,7 +395,6 @@ impl Imap {
         // A leg that came back may have repaired it: all of it is read before anything is announced.
         let doubted =
             held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message);
-        let newly_seen = chunk.is_newly_seen(message.uid);
         let begin = out.len();
         let line_bytes_max = self.memory.sending.share_bytes_max();
         let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
@@ -391,7 +406,6 @@ impl Imap {
                 number: *number,
                 message: message.clone(),
                 summary: summary.cloned(),
-                newly_seen,
                 recent,
                 wanted: wanted.clone(),
                 line_bytes_max,
@@ -408,7 +422,6 @@ impl Imap {
                 summary,
                 body: held,
                 stays: held.is_some(),
-                newly_seen,
                 recent,
             };
             let mut line = FetchLine::new(out, line_bytes_max);
@@ -436,7 +449,6 @@ struct Large {
     number: u32,
     message: Message,
     summary: Option<Result<Bytes, MailboxFault>>,
-    newly_seen: bool,
     recent: bool,
     wanted: Arc<Wanted>,
     line_bytes_max: usize,
@@ -452,7 +464,6 @@ impl Large {
             summary: self.summary.as_ref(),
             body: Some(&whole.0),
             stays: false,
-            newly_seen: self.newly_seen,
             recent: self.recent,
         };
         let mut out = Vec::new();
@@ -464,33 +475,9 @@ impl Large {
 }
 
 impl Chunk {
-    /// Whether \Seen was set on the way.
-    fn is_newly_seen(&self, uid: Uid) -> bool {
-        self.seen.binary_search(&uid).is_ok()
-    }
-
     fn cost(&self, scale: Scale, wanted: &Wanted) -> usize {
         let messages = self.messages.iter();
         let costs = messages.map(|(_, message)| scale.cost(wanted, message));
         costs.sum()
-    }
-
-    /// Takes over the flags after \Seen was set. That it could not be is no reason to show nothing (RFC 9051 §6.4.5 says
-    /// "implicitly"); the client sees that the flag is not there.
-    fn flagged(&mut self, flagged: Result<Vec<Message>, MailboxFault>) {
-        let flagged = match flagged {
-            Ok(flagged) => flagged,
-            Err(fault) => {
-                tracing::warn!(%fault, "\\Seen could not be set");
-                Vec::new()
-            }
-        };
-        self.seen = flagged.iter().map(|message| message.uid).collect();
-        let mut changed = flagged.into_iter().peekable();
-        for (_, message) in &mut self.messages {
-            if let Some(new) = changed.next_if(|new| new.uid == message.uid) {
-                *message = new;
-            }
-        }
     }
 }

@@ -341,12 +341,17 @@ impl Selected {
             let batch = Keywords::batch(self.changed.ready.make_contiguous()).next();
             let count = batch.map_or(0, <[Message]>::len);
             let batch: Vec<Message> = self.changed.ready.drain(..count).collect();
-            self.keywords.announce(&batch, out);
-            for message in &batch {
-                self.put_flags_of(message, out);
-            }
+            self.put_flags(&batch, out);
         }
         Told::All
+    }
+
+    /// The flags of at most `ANNOUNCED_TOGETHER_MAX` messages, and before them the keywords that the client does not know.
+    pub fn put_flags(&mut self, batch: &[Message], out: &mut Vec<u8>) {
+        self.keywords.announce(batch, out);
+        for message in batch {
+            self.put_flags_of(message, out);
+        }
     }
 
     /// `* 3 FETCH (UID 7 FLAGS (\Seen))`, unless the message has no number any more.

@@ -28,7 +28,6 @@ pub(super) struct Read<'c> {
     pub body: Option<&'c Result<Bytes, MailboxFault>>,
     /// `body` is small and may be copied into the line; otherwise large parts of it are sent from the store.
     pub stays: bool,
-    pub newly_seen: bool,
     /// \Recent in this session.
     pub recent: bool,
 }
@@ -124,11 +123,6 @@ impl FetchLine<'_> {
             }
             self.put_item(item, message, read, summary.as_ref(), raw, wanted.rev2)?;
             self.room_for(0)?;
-        }
-        // RFC 9051 §6.4.5: flags that change on the way are told.
-        if read.newly_seen && !wanted.flags_listed {
-            put(self.out, " FLAGS ");
-            put_flags_of_session(self.out, &message.flags, read.recent);
         }
         put(self.out, ")\r\n");
         Ok(())
@@ -378,7 +372,6 @@ mod tests {
             summary: Some(&summary),
             body: Some(&raw),
             stays: false,
-            newly_seen: false,
             recent: false,
         };
         let mut out = b"before".to_vec();
