@@ -17,6 +17,20 @@ enum Keep {
     Nothing,
 }
 
+/// (source, its new UID), ascending by source, and the UIDVALIDITY of the target.
+type Pairs = (UidValidity, Vec<(Uid, Uid)>);
+
+/// What a MOVE did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// Of the target.
+    pub uid_validity: UidValidity,
+    /// (source, its new UID), ascending by source.
+    pub pairs: Vec<(Uid, Uid)>,
+    /// Why the others stayed where they were.
+    pub fault: Option<MailboxFault>,
+}
+
 /// One group's worth of a COPY or MOVE.
 struct Part {
     uid_validity: UidValidity,
@@ -40,17 +54,24 @@ impl Mailboxes {
     }
 
     /// RFC 6851: copy and expunge as one durable step. What does not fit one commit batch moves in several; each message
-    /// is in exactly one of the two mailboxes at any moment.
+    /// is in exactly one of the two mailboxes at any moment. A fault behind the first step is told with what was moved before it.
     pub async fn r#move(
         &self,
         from: MailboxId,
         uids: &[Uid],
         to: MailboxId,
-    ) -> Result<(UidValidity, Vec<(Uid, Uid)>), MailboxFault> {
+    ) -> Result<Moved, MailboxFault> {
         match self.place_all(from, uids, to, Keep::Nothing).await {
-            Ok(answer) => Ok(answer),
-            // RFC 6851 §3.3: a MOVE may move some messages and fail for others; the client is told which were moved.
-            Err((_, Some(moved))) => Ok(moved),
+            Ok((uid_validity, pairs)) => Ok(Moved {
+                uid_validity,
+                pairs,
+                fault: None,
+            }),
+            Err((fault, Some((uid_validity, pairs)))) => Ok(Moved {
+                uid_validity,
+                pairs,
+                fault: Some(fault),
+            }),
             Err((fault, None)) => Err(fault),
         }
     }
@@ -62,10 +83,7 @@ impl Mailboxes {
         uids: &[Uid],
         to: MailboxId,
         keep: Keep,
-    ) -> Result<
-        (UidValidity, Vec<(Uid, Uid)>),
-        (MailboxFault, Option<(UidValidity, Vec<(Uid, Uid)>)>),
-    > {
+    ) -> Result<Pairs, (MailboxFault, Option<Pairs>)> {
         let mut left: BTreeSet<Uid> = uids.iter().copied().collect();
         let mut pairs = Vec::new();
         let mut uid_validity = None;

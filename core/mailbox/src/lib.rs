@@ -50,6 +50,7 @@ use std::rc::Rc;
 use mail::{Address, Flags, InternalDate, Keyword, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
 
+pub use copy::Moved;
 pub use watch::Watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -359,7 +359,12 @@ async fn perform(
         }
         Operation::Expunge { folder, uids } => drop(mailboxes.expunge(id(folder), uids).await?),
         Operation::Copy { from, uids, to } => drop(mailboxes.copy(id(from), uids, id(to)).await?),
-        Operation::Move { from, uids, to } => drop(mailboxes.r#move(id(from), uids, id(to)).await?),
+        Operation::Move { from, uids, to } => {
+            let moved = mailboxes.r#move(id(from), uids, id(to)).await?;
+            if let Some(fault) = moved.fault {
+                return Err(fault);
+            }
+        }
         Operation::Create { folder } => {
             mailboxes
                 .create(accounts[folder.0], &folder.1, None)

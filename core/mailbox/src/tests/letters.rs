@@ -203,7 +203,8 @@ fn a_copy_shares_the_body_and_a_move_leaves_nothing_behind() {
             mailboxes.status(archive).await.unwrap().uid_validity
         );
         assert_eq!(pairs, [(Uid(1), Uid(1)), (Uid(3), Uid(2))]);
-        let (_, pairs) = mailboxes.r#move(inbox, &[Uid(2)], archive).await.unwrap();
+        let moved = mailboxes.r#move(inbox, &[Uid(2)], archive).await.unwrap();
+        let pairs = moved.pairs;
         assert_eq!(pairs, [(Uid(2), Uid(3))]);
         assert_eq!(mailboxes.store().counters().body_stored_bytes, stored);
         assert_eq!(uids(&mailboxes.view(inbox).await.unwrap()), [1, 3, 4]);
@@ -221,10 +222,8 @@ fn a_copy_shares_the_body_and_a_move_leaves_nothing_behind() {
             + mailboxes.status(archive).await.unwrap().size_bytes;
         assert_eq!(account.used_bytes, sizes);
         // Into itself: new UIDs, the same mail.
-        let (_, pairs) = mailboxes
-            .r#move(inbox, &[Uid(1), Uid(3)], inbox)
-            .await
-            .unwrap();
+        let moved = mailboxes.r#move(inbox, &[Uid(1), Uid(3)], inbox).await;
+        let pairs = moved.unwrap().pairs;
         assert_eq!(pairs, [(Uid(1), Uid(5)), (Uid(3), Uid(6))]);
         assert_eq!(uids(&mailboxes.view(inbox).await.unwrap()), [4, 5, 6]);
     });
@@ -261,14 +260,47 @@ fn thousands_are_copied_in_several_steps_and_all_arrive() {
             .map(|message| message.uid)
             .collect();
         assert_eq!(all.len(), 60 * 64);
-        let (_, pairs) = mailboxes.r#move(inbox, &all, archive).await.unwrap();
-        assert_eq!(pairs.len(), all.len());
+        let Moved { pairs, fault, .. } = mailboxes.r#move(inbox, &all, archive).await.unwrap();
+        assert_eq!((pairs.len(), fault), (all.len(), None));
         assert!(pairs.is_sorted_by(|a, b| a.0 < b.0 && a.1 < b.1));
         assert_eq!(mailboxes.status(inbox).await.unwrap().messages, 0);
         assert_eq!(
             mailboxes.status(archive).await.unwrap().messages as usize,
             all.len()
         );
+    });
+}
+
+/// RFC 6851 §3.3. The target takes the first step and has no room for the next.
+#[test]
+fn a_move_that_stops_on_the_way_says_so() {
+    let rig = Rig::new(8);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        let bob = add(&mailboxes, "bob").await;
+        let from = mailboxes.find(ada, "INBOX").await.unwrap();
+        let to = mailboxes.find(bob, "INBOX").await.unwrap();
+        deliver(&mailboxes, 1, ada).await;
+        for round in 0..12 {
+            let all: Vec<Uid> = (1..=1 << round).map(Uid).collect();
+            mailboxes.copy(from, &all, from).await.unwrap();
+        }
+        let all: Vec<Uid> = (1..=1 << 12).map(Uid).collect();
+        let size = body(1).raw.len() as u64;
+        mailboxes.set_quota(bob, 3_000 * size).await.unwrap();
+        let moved = mailboxes.r#move(from, &all, to).await.unwrap();
+        assert_eq!(moved.fault, Some(MailboxFault::OverQuota));
+        let count = moved.pairs.len();
+        assert!((1..=3_000).contains(&count), "{count}");
+        let there = mailboxes.status(to).await.unwrap().messages as usize;
+        let here = mailboxes.status(from).await.unwrap().messages as usize;
+        assert_eq!((there, here), (count, all.len() - count));
+        // Not one that can go.
+        let rest = &all[count..];
+        mailboxes.set_quota(bob, size).await.unwrap();
+        let none = mailboxes.r#move(from, rest, to).await;
+        assert_eq!(none, Err(MailboxFault::OverQuota));
     });
 }
 

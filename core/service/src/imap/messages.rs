@@ -7,8 +7,8 @@ use bytes::Bytes;
 use imap::command::StoreChange;
 use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
-use mail::{Flags, InternalDate, Summary, SystemFlags, Uid, UidValidity};
-use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Recipient};
+use mail::{Flags, InternalDate, Summary, SystemFlags, Uid};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Moved, Recipient};
 use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
 use zone::{Connection, work};
@@ -179,7 +179,7 @@ impl Imap {
             .place(account, selected, uid, set, name, Way::Copy)
             .await?;
         Ok(Done {
-            code: placed.map_or(String::new(), |placed| placed.code()),
+            code: placed.and_then(|placed| placed.code()).unwrap_or_default(),
             text: "copied",
         })
     }
@@ -196,11 +196,10 @@ impl Imap {
         let placed = self
             .place(account, selected, uid, set, name, Way::Move)
             .await?;
-        // RFC 6851 §4.3: COPYUID comes before the EXPUNGEs, untagged.
-        if let Some(placed) = placed {
-            put_reply(out, "*", Status::Ok, &placed.code(), "moved");
+        match placed {
+            Some(placed) => placed.put_moved(out),
+            None => Ok(Done::plain("moved")),
         }
-        Ok(Done::plain("moved"))
     }
 
     async fn place(
@@ -215,7 +214,7 @@ impl Imap {
         let targets = selected.targets(set, uid)?;
         let uids: Vec<Uid> = targets.iter().map(|&(_, uid)| Uid(uid)).collect();
         let (from, name) = (selected.id, name.to_owned());
-        let result = self
+        let result: Option<Placed> = self
             .owner
             .ask(move |mailboxes| async move {
                 let to: MailboxId = match mailboxes.find(account, &name).await {
@@ -227,18 +226,21 @@ impl Imap {
                 if uids.is_empty() {
                     return Ok(None);
                 }
-                let placed = match way {
-                    Way::Copy => mailboxes.copy(from, &uids, to).await?,
+                let moved = match way {
+                    Way::Copy => {
+                        let (uid_validity, pairs) = mailboxes.copy(from, &uids, to).await?;
+                        Moved {
+                            uid_validity,
+                            pairs,
+                            fault: None,
+                        }
+                    }
                     Way::Move => mailboxes.r#move(from, &uids, to).await?,
                 };
-                Ok(Some(placed))
+                Ok(Some(Placed(moved)))
             })
             .await??;
-        let placed = result.filter(|(_, pairs)| !pairs.is_empty());
-        Ok(placed.map(|(uid_validity, pairs)| Placed {
-            uid_validity,
-            pairs,
-        }))
+        Ok(result)
     }
 }
 
@@ -248,36 +250,69 @@ enum Way {
     Move,
 }
 
-struct Placed {
-    uid_validity: UidValidity,
-    pairs: Vec<(Uid, Uid)>,
-}
+/// What a COPY or MOVE did.
+struct Placed(Moved);
 
 impl Placed {
-    /// RFC 4315 §3: sources and targets in the same order. Both ascend, so both may be written as ranges.
-    fn code(&self) -> String {
-        let ascending = self
-            .pairs
+    /// RFC 4315 §3: sources and targets in the same order. Both ascend, so both may be written as ranges. `None`: nothing was placed.
+    fn code(&self) -> Option<String> {
+        let Moved {
+            uid_validity,
+            pairs,
+            ..
+        } = &self.0;
+        let ascending = pairs
             .windows(2)
             .all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
         assert!(ascending, "copies keep the order of their sources");
-        let from = sequence::compact(self.pairs.iter().map(|(from, _)| from.0));
-        let to = sequence::compact(self.pairs.iter().map(|(_, to)| to.0));
-        format!("COPYUID {} {from} {to}", self.uid_validity.0)
+        if pairs.is_empty() {
+            return None;
+        }
+        let from = sequence::compact(pairs.iter().map(|(from, _)| from.0));
+        let to = sequence::compact(pairs.iter().map(|(_, to)| to.0));
+        Some(format!("COPYUID {} {from} {to}", uid_validity.0))
+    }
+
+    /// RFC 6851 §4.3: COPYUID comes before the EXPUNGEs, untagged. §3.3: when some could not be moved it comes all the same, and the
+    /// answer is NO.
+    fn put_moved(self, out: &mut Vec<u8>) -> Result<Done, Failure> {
+        if let Some(code) = self.code() {
+            put_reply(out, "*", Status::Ok, &code, "moved");
+        }
+        match self.0.fault {
+            None => Ok(Done::plain("moved")),
+            Some(fault) => Err(fault.into()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mail::UidValidity;
+
     use super::*;
+
+    fn placed(fault: Option<MailboxFault>) -> Placed {
+        let pairs = [(1, 5), (2, 6), (4, 7)].map(|(from, to)| (Uid(from), Uid(to)));
+        Placed(Moved {
+            uid_validity: UidValidity(9),
+            pairs: pairs.to_vec(),
+            fault,
+        })
+    }
 
     #[test]
     fn copied_uids_are_told_in_ranges() {
-        let pairs = [(1, 5), (2, 6), (4, 7)].map(|(from, to)| (Uid(from), Uid(to)));
-        let placed = Placed {
-            uid_validity: UidValidity(9),
-            pairs: pairs.to_vec(),
-        };
-        assert_eq!(placed.code(), "COPYUID 9 1:2,4 5:7");
+        assert_eq!(placed(None).code().unwrap(), "COPYUID 9 1:2,4 5:7");
+    }
+
+    #[test]
+    fn a_move_of_some_tells_which_and_is_answered_no() {
+        for fault in [None, Some(MailboxFault::OverQuota)] {
+            let mut out = Vec::new();
+            let done = placed(fault.clone()).put_moved(&mut out);
+            assert_eq!(out, b"* OK [COPYUID 9 1:2,4 5:7] moved\r\n");
+            assert_eq!(done.err(), fault.map(Failure::Mailbox));
+        }
     }
 }
