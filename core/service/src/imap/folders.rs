@@ -1,5 +1,7 @@
 //! Mailboxes as a tree: SELECT, CREATE, DELETE, RENAME, SUBSCRIBE, LIST, LSUB, STATUS.
 
+mod tree;
+
 use std::collections::HashSet;
 
 use imap::Names;
@@ -9,13 +11,14 @@ use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
 use mail::spelling::composed;
 use mailbox::limits::NAME_LEVELS_MAX;
 use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes};
-use zone::work;
+use zone::{Connection, work};
 
 use super::fault::Failure;
-use super::limits::ROW_WORK_BYTES;
+use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
 use super::selected::Selected;
 use super::watch::Watching;
-use super::{Client, Done, Imap};
+use super::{Client, Done, End, Imap, flush};
+use tree::{Entry, Line, Tree, match_work};
 
 /// How names and limits are shown to this client.
 pub struct Shown {
@@ -150,15 +153,37 @@ impl Imap {
         account: AccountId,
         request: &ListRequest,
         shown: &Shown,
-        out: &mut Vec<u8>,
-    ) -> Result<Done, Failure> {
+        (out, connection): (&mut Vec<u8>, &mut Connection),
+    ) -> Result<Result<Done, Failure>, End> {
         // RFC 9051 §6.3.9: an empty pattern asks for the separator.
         if !request.extended && request.patterns.iter().all(|pattern| pattern.is_empty()) {
             put(out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
-            return Ok(Done::plain("that is the separator"));
+            return Ok(Ok(Done::plain("that is the separator")));
         }
-        let with_ghosts = request.select_subscribed;
-        let tree = self.tree(account, with_ghosts).await?;
+        let (tree, lines, statuses) = match self.listing(account, request).await {
+            Ok(listing) => listing,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        // One for each selectable line, in their order.
+        let mut statuses = statuses.into_iter();
+        let put_line = |out: &mut Vec<u8>, line: Line| {
+            let info = &tree.entries[line.index].info;
+            line.put(out, info, "LIST", shown.names);
+            let status = match info.selectable {
+                true => statuses.next(),
+                false => None,
+            };
+            if let Some(Ok(status)) = &status {
+                put_status(out, &info.name, &request.return_status, status, shown);
+            }
+        };
+        put_all(lines.into_iter(), put_line, out, connection).await?;
+        Ok(Ok(Done::plain("listed")))
+    }
+
+    /// What LIST answers: the lines, of entries of the tree, and the counts of the selectable ones where they are asked for.
+    async fn listing(&self, account: AccountId, request: &ListRequest) -> Result<Listing, Failure> {
+        let tree = self.tree(account, request.select_subscribed).await?;
         let patterns: Vec<String> = request
             .patterns
             .iter()
@@ -167,19 +192,21 @@ impl Imap {
             .collect();
         let lengths: Vec<usize> = patterns.iter().map(String::len).collect();
         let names = tree.entries.iter().map(|entry| entry.info.name.len());
-        let cost = match_work(&lengths, names);
+        let cost = match_work(&lengths, names) + tree.entries.len() * ROW_WORK_BYTES;
+        let wanted = request.clone();
         let look = move || {
             let matched = tree.matched(&patterns);
-            (tree, matched)
+            let lines = tree.lines(&wanted, &matched);
+            (tree, lines)
         };
-        let (tree, matched) = work(cost, look).await;
-        let lines = tree.lines(request, &matched);
+        let (tree, lines) = work(cost, look).await;
         let mut statuses = Vec::new();
         if !request.return_status.is_empty() {
             let ids: Vec<_> = lines
                 .iter()
-                .filter(|line| line.entry.selectable)
-                .map(|line| line.entry.id)
+                .map(|line| &tree.entries[line.index].info)
+                .filter(|info| info.selectable)
+                .map(|info| info.id)
                 .collect();
             let recent_wanted = request.return_status.contains(&StatusItem::Recent);
             statuses = self
@@ -193,19 +220,7 @@ impl Imap {
                 })
                 .await?;
         }
-        // One for each selectable line, in their order.
-        let mut statuses = statuses.into_iter();
-        for line in &lines {
-            line.put(out, "LIST", shown.names);
-            let status = match line.entry.selectable {
-                true => statuses.next(),
-                false => None,
-            };
-            if let Some(Ok(status)) = &status {
-                put_status(out, &line.entry.name, &request.return_status, status, shown);
-            }
-        }
-        Ok(Done::plain("listed"))
+        Ok((tree, lines, statuses))
     }
 
     /// RFC 3501 §6.3.9.
@@ -215,8 +230,28 @@ impl Imap {
         reference: &str,
         pattern: &str,
         names: Names,
-        out: &mut Vec<u8>,
-    ) -> Result<Done, Failure> {
+        (out, connection): (&mut Vec<u8>, &mut Connection),
+    ) -> Result<Result<Done, Failure>, End> {
+        let (listed, parents) = match self.subscribed(account, reference, pattern).await {
+            Ok(found) => found,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let listed = listed.iter().map(|name| ("", name));
+        let parents = parents.iter().map(|name| ("\\Noselect", name));
+        let put_line = |out: &mut Vec<u8>, (attributes, name): (&str, &String)| {
+            put_list_line(out, "LSUB", attributes, name, names);
+        };
+        put_all(listed.chain(parents), put_line, out, connection).await?;
+        Ok(Ok(Done::plain("listed")))
+    }
+
+    /// The subscribed names that match, and names above others that do.
+    async fn subscribed(
+        &self,
+        account: AccountId,
+        reference: &str,
+        pattern: &str,
+    ) -> Result<(Vec<String>, Vec<String>), Failure> {
         let pattern = composed(&joined(reference, pattern)).into_owned();
         let subscribed = self
             .owner
@@ -245,14 +280,7 @@ impl Imap {
             (listed, parents)
         };
         // Every name above is held against the pattern too.
-        let (listed, parents) = work(cost * NAME_LEVELS_MAX, look).await;
-        for name in &listed {
-            put_list_line(out, "LSUB", "", name, names);
-        }
-        for parent in &parents {
-            put_list_line(out, "LSUB", "\\Noselect", parent, names);
-        }
-        Ok(Done::plain("listed"))
+        Ok(work(cost * NAME_LEVELS_MAX, look).await)
     }
 
     /// All names of the account, in order; with the subscribed ones that do not exist (`with_ghosts`).
@@ -293,6 +321,37 @@ impl Imap {
         entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
         Ok(Tree { entries })
     }
+}
+
+/// See `Imap::listing`.
+type Listing = (Tree, Vec<Line>, Vec<Result<Counts, MailboxFault>>);
+
+/// Puts a line about each of `lines`, and sends what is more than `out` should hold.
+async fn put_all<T>(
+    mut lines: impl Iterator<Item = T>,
+    mut put: impl FnMut(&mut Vec<u8>, T),
+    out: &mut Vec<u8>,
+    connection: &mut Connection,
+) -> Result<(), End> {
+    while put_some(&mut lines, &mut put, out) {
+        flush(out, connection).await?;
+    }
+    Ok(())
+}
+
+/// `true`: `out` is to be sent before there is more.
+fn put_some<T>(
+    lines: &mut impl Iterator<Item = T>,
+    put: &mut impl FnMut(&mut Vec<u8>, T),
+    out: &mut Vec<u8>,
+) -> bool {
+    while out.len() <= OUTPUT_BYTES_MAX {
+        match lines.next() {
+            Some(line) => put(out, line),
+            None => return false,
+        }
+    }
+    true
 }
 
 /// What STATUS reports of one mailbox.
@@ -343,130 +402,6 @@ fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Coun
     put(out, ")\r\n");
 }
 
-struct Tree {
-    /// By name.
-    entries: Vec<Entry>,
-}
-
-struct Entry {
-    info: MailboxInfo,
-    /// `false`: subscribed, but deleted.
-    exists: bool,
-}
-
-/// One LIST response.
-struct Line<'t> {
-    entry: &'t MailboxInfo,
-    attributes: Vec<&'static str>,
-    /// RFC 5258 §3.5: names below were selected, this one was not.
-    child_info: bool,
-}
-
-/// What it takes to hold names against patterns of these lengths: a table of one by the other.
-fn match_work(patterns: &[usize], names: impl Iterator<Item = usize>) -> usize {
-    let patterns: usize = patterns.iter().sum();
-    names.sum::<usize>().saturating_mul(patterns + 1) / ROW_WORK_BYTES
-}
-
-impl Tree {
-    /// Which of the entries one of `patterns` matches.
-    fn matched(&self, patterns: &[String]) -> Vec<bool> {
-        let matched = |entry: &Entry| {
-            let name = composed(&entry.info.name);
-            patterns.iter().any(|pattern| matches(pattern, &name))
-        };
-        self.entries.iter().map(matched).collect()
-    }
-
-    /// `matched`: of each entry.
-    fn lines(&self, request: &ListRequest, matched: &[bool]) -> Vec<Line<'_>> {
-        let mut lines = Vec::new();
-        for (index, entry) in self.entries.iter().enumerate() {
-            if !matched[index] {
-                continue;
-            }
-            let selected = selects(request, entry);
-            // RECURSIVEMATCH: a name whose children are selected but not listed by the pattern themselves.
-            let child_info = request.recursive_match
-                && self
-                    .below(index)
-                    .any(|(at, child)| selects(request, child) && !matched[at]);
-            if selected || child_info {
-                let attributes = self.attributes(request, index);
-                lines.push(Line {
-                    entry: &entry.info,
-                    attributes,
-                    child_info,
-                });
-            }
-        }
-        lines
-    }
-
-    /// Entries below the one at `index`. Names like `a-b` may sort between `a` and `a/b`.
-    fn below(&self, index: usize) -> impl Iterator<Item = (usize, &Entry)> {
-        let name = &self.entries[index].info.name;
-        (index + 1..)
-            .zip(&self.entries[index + 1..])
-            .take_while(move |(_, entry)| entry.info.name.starts_with(name.as_str()))
-            .filter(move |(_, entry)| entry.info.name[name.len()..].starts_with(SEPARATOR))
-    }
-
-    fn attributes(&self, request: &ListRequest, index: usize) -> Vec<&'static str> {
-        let Entry { info, exists } = &self.entries[index];
-        let mut attributes = Vec::new();
-        if !exists {
-            attributes.push("\\NonExistent");
-        } else if !info.selectable {
-            attributes.push("\\Noselect");
-        }
-        let has_children = self.below(index).any(|(_, child)| child.exists);
-        attributes.push(if has_children {
-            "\\HasChildren"
-        } else {
-            "\\HasNoChildren"
-        });
-        if request.return_subscribed && info.subscribed {
-            attributes.push("\\Subscribed");
-        }
-        // RFC 6154 §2: also in an ordinary LIST; clients look for it there.
-        if let Some(special_use) = info.special_use {
-            attributes.push(match special_use {
-                mailbox::SpecialUse::All => "\\All",
-                mailbox::SpecialUse::Archive => "\\Archive",
-                mailbox::SpecialUse::Drafts => "\\Drafts",
-                mailbox::SpecialUse::Flagged => "\\Flagged",
-                mailbox::SpecialUse::Junk => "\\Junk",
-                mailbox::SpecialUse::Sent => "\\Sent",
-                mailbox::SpecialUse::Trash => "\\Trash",
-            });
-        }
-        attributes
-    }
-}
-
-fn selects(request: &ListRequest, entry: &Entry) -> bool {
-    (!request.select_subscribed || entry.info.subscribed)
-        && (!request.select_special_use || entry.info.special_use.is_some())
-        && (entry.exists || request.select_subscribed)
-}
-
-impl Line<'_> {
-    fn put(&self, out: &mut Vec<u8>, word: &str, names: Names) {
-        put_list_line(
-            out,
-            word,
-            &self.attributes.join(" "),
-            &self.entry.name,
-            names,
-        );
-        if self.child_info {
-            out.truncate(out.len() - 2);
-            put(out, " (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n");
-        }
-    }
-}
-
 fn put_list_line(out: &mut Vec<u8>, word: &str, attributes: &str, name: &str, names: Names) {
     for piece in ["* ", word, " (", attributes, ") \"/\" "] {
         put(out, piece);
@@ -478,78 +413,21 @@ fn put_list_line(out: &mut Vec<u8>, word: &str, attributes: &str, name: &str, na
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imap::{Body, parse};
-
-    fn tree() -> Tree {
-        let entry = |name: &str, subscribed, special_use, exists| Entry {
-            info: MailboxInfo {
-                id: mailbox::MailboxId(1),
-                name: name.into(),
-                subscribed,
-                special_use,
-                selectable: exists && name != "a",
-            },
-            exists,
-        };
-        let sent = Some(mailbox::SpecialUse::Sent);
-        Tree {
-            entries: vec![
-                entry("INBOX", true, None, true),
-                entry("Sent", false, sent, true),
-                entry("a", false, None, true),
-                entry("a-b", false, None, true),
-                entry("a/b", true, None, true),
-                entry("gone", true, None, false),
-            ],
-        }
-    }
-
-    fn listed(line: &str) -> String {
-        let command = parse::command(format!("t {line}\r\n").as_bytes(), Names::Utf8).unwrap();
-        let Body::List(request) = command.body else {
-            panic!()
-        };
-        let patterns: Vec<String> = request
-            .patterns
-            .iter()
-            .map(|pattern| joined(&request.reference, pattern))
-            .collect();
-        let mut out = Vec::new();
-        let tree = tree();
-        let matched = tree.matched(&patterns);
-        for line in tree.lines(&request, &matched) {
-            line.put(&mut out, "LIST", Names::Utf8);
-        }
-        String::from_utf8(out)
-            .unwrap()
-            .replace("* LIST ", "")
-            .replace("\r\n", "|")
-    }
 
     #[test]
-    fn children_and_uses_are_told() {
-        assert_eq!(
-            listed("LIST \"\" *"),
-            "(\\HasNoChildren) \"/\" \"INBOX\"|(\\HasNoChildren \\Sent) \"/\" \"Sent\"|(\\Noselect \\HasChildren) \"/\" \"a\"|\
-             (\\HasNoChildren) \"/\" \"a-b\"|(\\HasNoChildren) \"/\" \"a/b\"|"
-        );
-        assert_eq!(listed("LIST a/ %"), "(\\HasNoChildren) \"/\" \"a/b\"|");
-        assert_eq!(
-            listed("LIST (SPECIAL-USE) \"\" *"),
-            "(\\HasNoChildren \\Sent) \"/\" \"Sent\"|"
-        );
-    }
-
-    #[test]
-    fn subscribed_names_are_listed_even_when_deleted() {
-        assert_eq!(
-            listed("LIST (SUBSCRIBED) \"\" *"),
-            "(\\HasNoChildren \\Subscribed) \"/\" \"INBOX\"|(\\HasNoChildren \\Subscribed) \"/\" \"a/b\"|\
-             (\\NonExistent \\HasNoChildren \\Subscribed) \"/\" \"gone\"|"
-        );
-        assert_eq!(
-            listed("LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (a%)"),
-            "(\\Noselect \\HasChildren) \"/\" \"a\" (\"CHILDINFO\" (\"SUBSCRIBED\"))|"
-        );
+    fn a_long_list_is_put_together_in_pieces() {
+        let names: Vec<String> = (0..10_000).map(|number| format!("{number:0>50}")).collect();
+        let mut lines = names.iter();
+        let mut put_line = |out: &mut Vec<u8>, name: &String| {
+            put_list_line(out, "LSUB", "", name, Names::Utf8);
+        };
+        let (mut all, mut more) = (0, true);
+        while more {
+            let mut out = Vec::new();
+            more = put_some(&mut lines, &mut put_line, &mut out);
+            assert!(out.len() <= OUTPUT_BYTES_MAX + 100, "{}", out.len());
+            all += out.split_inclusive(|&byte| byte == b'\n').count();
+        }
+        assert_eq!(all, names.len());
     }
 }

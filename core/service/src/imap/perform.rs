@@ -85,10 +85,13 @@ impl Imap {
             Body::Rename { from, to } => self.on_rename(account, &from, &to).await,
             Body::Subscribe(mailbox) => self.on_subscribe(account, &mailbox, true).await,
             Body::Unsubscribe(mailbox) => self.on_subscribe(account, &mailbox, false).await,
-            Body::List(request) => self.on_list(account, &request, &shown, out).await,
+            Body::List(request) => {
+                self.on_list(account, &request, &shown, (out, connection))
+                    .await?
+            }
             Body::Lsub { reference, pattern } => {
-                self.on_lsub(account, &reference, &pattern, names, out)
-                    .await
+                self.on_lsub(account, &reference, &pattern, names, (out, connection))
+                    .await?
             }
             Body::Status { mailbox, items } => {
                 self.on_status(account, &mailbox, &items, &shown, out).await
