@@ -51,16 +51,27 @@ pub fn run(only: Option<&str>, mut tell: impl FnMut(&Verdict)) -> Result<Vec<Ver
     let place = place(&root);
     let tree = place.join("tree");
     copy_tree(&root, &tree)?;
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut untried) = (Vec::new(), Vec::new());
     for fault in faults {
         fault.plant(&tree)?;
         let verdict = look_for(fault.clone(), &place, &tree);
         fault.pull_out(&tree)?;
-        let verdict = verdict?;
-        tell(&verdict);
-        verdicts.push(verdict);
+        match verdict {
+            Ok(verdict) => {
+                tell(&verdict);
+                verdicts.push(verdict);
+            }
+            // The others are looked for all the same.
+            Err(why) => {
+                eprintln!("{why}");
+                untried.push(fault.name);
+            }
+        }
     }
-    Ok(verdicts)
+    match untried.is_empty() {
+        true => Ok(verdicts),
+        false => Err(format!("not tried: {}", untried.join(", "))),
+    }
 }
 
 /// Copy of the tree and its build, beside the other builds.

@@ -217,6 +217,8 @@ const OTHER_TESTS: &[&str] = &[
     "--test",
     "largest_id",
     "--test",
+    "pipelined",
+    "--test",
     "smoke",
     "--test",
     "transcripts",
