@@ -329,6 +329,25 @@ impl Machine {
         }
     }
 
+    /// In every other round some writes of the legs that are not attached take longer than all that follows them: such a leg must not be
+    /// counted before they end.
+    pub fn slow_missing(&self, volume: &Volume, round: u64) {
+        if round.is_multiple_of(2) {
+            return;
+        }
+        for leg in self.missing(volume) {
+            let faults = self.world.faults(leg);
+            self.world.set_faults(
+                leg,
+                Faults {
+                    stall: 0.2,
+                    stall_us: 50_000,
+                    ..faults
+                },
+            );
+        }
+    }
+
     fn missing(&self, volume: &Volume) -> Vec<DeviceIndex> {
         let here = volume.legs();
         let is_here = |leg: &&DeviceIndex| here.iter().any(|report| report.device == Some(**leg));

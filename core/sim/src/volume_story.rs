@@ -148,6 +148,7 @@ async fn work(volume_box: &VolumeBox, io: &Io, mut rng: Rng, round: u64) -> Resu
     // A leg that was left out comes back at once, and joins while clients are at it.
     let joins = rng.bool();
     if joins {
+        volume_box.slow_missing(&volume, round);
         volume_box.attach_missing(&volume).await;
     }
     let count_max = if joins { 60 } else { 20 };

@@ -1,6 +1,6 @@
 //! What reclaim knows of the segments: what emptying each would write, what is emptied already, and what it may still spend.
 //!
-//! A count is exact when a pass asks the layer above, and an estimate from then on: deaths lower it (`note_dead`), and nothing raises it, since a sealed
+//! A count is exact when a pass asks the layer above, and an estimate from then on: deaths lower it (`note_dead`, and what is copied elsewhere), and nothing raises it, since a sealed
 //! segment gains nothing. So a segment is asked about again only when enough of it died, or enough changed elsewhere that its records may have become
 //! worthless. At rest nothing is asked.
 

@@ -433,7 +433,7 @@ impl Inner {
                     .collect(),
             )
             .await;
-        let (mut old, mut packed) = (Vec::new(), Packed::new());
+        let (mut old, mut left, mut packed) = (Vec::new(), Vec::new(), Packed::new());
         let mut group = Group {
             purpose: Purpose::Reclaim,
             ..Group::default()
@@ -442,6 +442,7 @@ impl Inner {
             match proved {
                 Some(form) => {
                     old.push(body.clone());
+                    left.extend(places.iter().copied());
                     packed.push(form);
                     group.bodies.push(copy);
                 }
@@ -455,6 +456,10 @@ impl Inner {
         let receiver = self.enqueue(group, None, Origin::Reclaim(packed))?;
         let committed = receiver.await.unwrap_or_else(|| Err(append::stopped()))?;
         moved.extend(old.into_iter().zip(committed.bodies));
+        // A large body lies in more segments than those that are emptied: its chunks are dead there too.
+        for (segment, bytes) in left {
+            self.reclaim.subtract(segment, bytes);
+        }
         Ok(copied_bytes)
     }
 
