@@ -1,6 +1,7 @@
 //! One story of mailboxes that fill their volume, from one seed: no disk fails, there is only no room (findings E1 and E2).
 //!
 //! Clients deliver until the store refuses. The machine is restarted on the full volume, several times, in the middle of openings too. Then
+//! part of it is expunged and reclaim runs while nobody writes, so that what it copied is the end of the log when the power goes. Then
 //! everything is expunged, which a full volume always takes, and once checkpoints and reclaim have run it takes mail as before.
 
 use std::cell::Cell;
@@ -11,7 +12,7 @@ use device::sim::Halt;
 use fastrand::Rng;
 
 use crate::knobs::Knobs;
-use crate::limits::{EMPTYING_PASSES_MAX, FILLING_OPERATIONS};
+use crate::limits::{EMPTYING_PASSES_MAX, FILLING_OPERATIONS, THINNING_PASSES_MAX};
 use crate::machine::Shape;
 use crate::mailbox_box::MailboxBox;
 use crate::volume_story::Told;
@@ -43,6 +44,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     for round in 0..rng.u64(1..4) {
         let run = fill(&mailbox_box, &mut rng)
             .and_then(|()| restart(&mailbox_box, &mut rng, &mut told))
+            .and_then(|()| thin_out(&mailbox_box, &mut rng, &mut told))
             .and_then(|()| empty(&mailbox_box, &mut rng));
         run.map_err(|text| format!("a full volume, round {round}: {text}"))?;
         told.crashes += 1;
@@ -99,6 +101,33 @@ fn restart(mailbox_box: &MailboxBox, rng: &mut Rng, told: &mut Told) -> Result<(
     Ok(())
 }
 
+/// Most letters are expunged, and reclaim copies the others while nothing else is written: with checkpoints in between or without
+/// any. Then the power goes, and whatever the next openings give up, every letter is there.
+fn thin_out(mailbox_box: &MailboxBox, rng: &mut Rng, told: &mut Told) -> Result<(), String> {
+    let world = &mailbox_box.world;
+    let io = world.io();
+    let (passes, checkpoints) = (rng.u8(1..THINNING_PASSES_MAX), rng.bool());
+    let mut dice = rng.fork();
+    let thinned = world.run(async {
+        let mailboxes = mailbox_box.open(&io).await?;
+        mailbox_box.check(&mailboxes).await?;
+        let done = mailbox_box.expunge(&mailboxes, || dice.u8(..4) > 0).await;
+        done.map_err(|text| format!("it cannot be thinned out: {text}"))?;
+        drop(mailboxes.checkpoint().await);
+        for _ in 0..passes {
+            mailboxes.reclaim().await;
+            if checkpoints {
+                drop(mailboxes.checkpoint().await);
+            }
+        }
+        Ok::<(), String>(())
+    });
+    thinned.map_err(|halt| halt.to_string())??;
+    world.crash();
+    told.crashes += 1;
+    restart(mailbox_box, rng, told).map_err(|text| format!("thinned out: {text}"))
+}
+
 /// Everything is expunged; then there is room.
 fn empty(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
     let world = &mailbox_box.world;
@@ -107,7 +136,7 @@ fn empty(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
         let mailboxes = mailbox_box.open(&io).await?;
         mailbox_box.check(&mailboxes).await?;
         mailbox_box
-            .expunge_everything(&mailboxes)
+            .expunge(&mailboxes, || true)
             .await
             .map_err(|text| format!("it cannot be emptied: {text}"))?;
         // Bounded: each pass gives something back, or there is nothing to give.

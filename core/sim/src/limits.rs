@@ -28,6 +28,9 @@ pub const FILLING_OPERATIONS: usize = 400;
 /// Checkpoints and reclaim passes after which an emptied volume has to have room: each empties four segments, and frees them one later.
 pub const EMPTYING_PASSES_MAX: usize = 40;
 
+/// Reclaim passes that run before the power goes, less one: a few empty what was thinned out, the rest would free it too early.
+pub const THINNING_PASSES_MAX: u8 = 9;
+
 /// A leg that comes back shorter keeps at least this much: the frame's head and one segment.
 pub const LEG_BYTES_MIN: u64 = 512 << 10;
 

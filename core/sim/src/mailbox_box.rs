@@ -236,13 +236,17 @@ impl MailboxBox {
         }
     }
 
-    /// Every client flags all its letters as deleted and expunges them. A full volume takes that, at once.
-    pub async fn expunge_everything(&self, mailboxes: &Mailboxes) -> Result<(), String> {
+    /// Every client flags those of its letters that `goes` chooses as deleted and expunges them. A full volume takes that, at once.
+    pub async fn expunge(
+        &self,
+        mailboxes: &Mailboxes,
+        mut goes: impl FnMut() -> bool,
+    ) -> Result<(), String> {
         for client in &self.clients {
             let folders: Vec<(Whose, String)> = client.borrow().settled.keys().cloned().collect();
             for folder in folders {
                 let letters = client.borrow().settled[&folder].letters.clone();
-                let uids: Vec<Uid> = letters.into_keys().collect();
+                let uids: Vec<Uid> = letters.into_keys().filter(|_| goes()).collect();
                 if uids.is_empty() {
                     continue;
                 }

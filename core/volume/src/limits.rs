@@ -111,7 +111,8 @@ pub const CURSOR_SEGMENTS: usize = 16;
 
 /// Numbers that superblocks may leave out: after a crash the next is above any that a single copy shows.
 pub const SUPERBLOCKS_SKIPPED_MAX: u64 = 3;
-/// Segments that an opening reads again to prove what a leg holds that is behind so little. More is left to a resync.
+/// Segments, the newest, that an opening reads again to prove what a leg holds that is behind. For what lies before them a
+/// later batch on that leg must stand; without one it is left to a resync.
 pub const PROVED_AT_OPEN_MAX: usize = 8;
 /// Acknowledged batches that a leg may lack at an opening and be repaired at once, as rot. With more it went back in time.
 pub const LACKING_AT_OPEN_MAX: usize = 16;

@@ -34,6 +34,11 @@ impl Evidence {
 
 /// Proves what lies before the checkpoint: on legs that hold less than that by their own word batch by batch, on all of them by
 /// the first blocks of the newest segments. Places to be put right; legs that lack more than that are left behind.
+///
+/// A power cut between the legs' writes of one superblock leaves the later leg with the word of the one before, however many
+/// segments a checkpoint passed over. So only the newest segments are proved batch by batch; for what lies before them a
+/// batch on the leg itself stands, which names what every counting leg held when it was written. That is the same word as
+/// a superblock's, by the same owner.
 pub(crate) async fn prove_before(
     inner: &Rc<Inner>,
     table: &Table,
@@ -59,16 +64,20 @@ pub(crate) async fn prove_before(
         let Some(index) = index.filter(|_| holds < checkpoint) else {
             continue;
         };
-        let segments = segments_of_interval(table, holds, checkpoint).len();
-        if segments > PROVED_AT_OPEN_MAX && !needed(LegIndex(index as u8)) {
-            inner.leave_behind(
-                LegIndex(index as u8),
-                holds,
-                "it may lack more than is proved while opening",
-            );
+        let leg = LegIndex(index as u8);
+        let segments = segments_of_interval(table, holds, checkpoint);
+        let newest = segments.len().saturating_sub(PROVED_AT_OPEN_MAX);
+        // What is not proved batch by batch, the leg must say of itself in a later batch.
+        let from = match segments.get(newest) {
+            Some(of) if newest > 0 => Lsn(table.row(of.segment).first.0 - 1),
+            _ => holds,
+        };
+        let union = read_interval(inner, table, (from, checkpoint)).await;
+        let says = [tail, &union].map(|union| union.acked_by(leg, evidence.opened));
+        if says.into_iter().max().max(Some(holds)) < Some(from) && !needed(leg) {
+            inner.leave_behind(leg, holds, "it may lack more than is proved while opening");
             continue;
         }
-        let union = read_interval(inner, table, (holds, checkpoint)).await;
         let found: Vec<Header> = union
             .found
             .values()

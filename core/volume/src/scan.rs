@@ -110,6 +110,18 @@ impl Union {
             .unwrap_or_default()
     }
 
+    /// What batches on `leg` name as acknowledged, and so as held by every leg that counted when they were written. Batches of an
+    /// opening after the term `opened` are not believed: it may have been cut short before the legs were identical.
+    pub fn acked_by(&self, leg: LegIndex, opened: u64) -> Lsn {
+        let here =
+            |candidate: &&Candidate| candidate.on.contains(&leg) && candidate.header.term <= opened;
+        let candidates = self.found.values().flatten().filter(here);
+        candidates
+            .map(|candidate| candidate.header.acked)
+            .max()
+            .unwrap_or_default()
+    }
+
     /// The SEALs that count. One that a later opening's voids is not among them: that opening decided anew what stays, and a SEAL of
     /// an opening that was cut short may void what it kept.
     pub fn seals(&self) -> Vec<Seal> {

@@ -1,0 +1,138 @@
+//! rustls as a pure machine over our own buffers: bytes from the socket in, plaintext and bytes for the socket out.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use rustls::ServerConnection;
+
+/// What TLS agreed on, for trace fields and policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    pub cipher: String,
+    pub server_name: Option<String>,
+}
+
+/// TLS failed; an alert may wait to be sent.
+#[derive(Debug)]
+pub(crate) struct TlsBroken;
+
+pub(crate) struct Tls {
+    session: ServerConnection,
+    /// Plaintext that came with the handshake's last flight; at most one read's worth.
+    rest: Vec<u8>,
+    /// The peer said close_notify: it sends nothing more, but may still read.
+    pub(crate) peer_ended: bool,
+    pub(crate) facts: Option<TlsFacts>,
+}
+
+impl Tls {
+    pub(crate) fn new(config: &Arc<rustls::ServerConfig>) -> Result<Tls, TlsBroken> {
+        let mut session = ServerConnection::new(config.clone()).map_err(|_| TlsBroken)?;
+        session.set_buffer_limit(None); // the bound on what waits inside is ours (`WRITE_BYTES_MAX`)
+        Ok(Tls {
+            session,
+            rest: Vec::new(),
+            peer_ended: false,
+            facts: None,
+        })
+    }
+
+    /// Takes in what the socket gave; appends the plaintext that became readable to `plain` and says how much.
+    pub(crate) fn feed(
+        &mut self,
+        mut wire: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<usize, TlsBroken> {
+        let mut count = 0;
+        while !wire.is_empty() {
+            let took = self.session.read_tls(&mut wire).map_err(|_| TlsBroken)?;
+            let state = self.session.process_new_packets().map_err(|_| TlsBroken)?;
+            self.peer_ended |= state.peer_has_closed();
+            count += self.take(state.plaintext_bytes_to_read(), plain)?;
+            if took == 0 {
+                // The peer said close_notify: whatever follows it is not ours to read.
+                break;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Plaintext that came with the handshake's last flight.
+    pub(crate) fn take_rest(&mut self, plain: &mut Vec<u8>) -> usize {
+        let rest = std::mem::take(&mut self.rest);
+        plain.extend_from_slice(&rest);
+        rest.len()
+    }
+
+    /// As `feed` during the handshake: plaintext stays inside for `take_rest`. Says whether the handshake is over.
+    pub(crate) fn feed_handshake(&mut self, wire: &[u8]) -> Result<bool, TlsBroken> {
+        let mut rest = std::mem::take(&mut self.rest);
+        let fed = self.feed(wire, &mut rest);
+        self.rest = rest;
+        fed?;
+        if self.session.is_handshaking() {
+            return Ok(false);
+        }
+        self.facts = Some(self.agreed());
+        Ok(true)
+    }
+
+    fn take(&mut self, bytes: usize, plain: &mut Vec<u8>) -> Result<usize, TlsBroken> {
+        if bytes > 0 {
+            let begin = plain.len();
+            plain.resize(begin + bytes, 0);
+            self.session
+                .reader()
+                .read_exact(&mut plain[begin..])
+                .map_err(|_| TlsBroken)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Encrypts `plain`; the records wait for `take_wire`.
+    pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<(), TlsBroken> {
+        self.session
+            .writer()
+            .write_all(plain)
+            .map_err(|_| TlsBroken)
+    }
+
+    pub(crate) fn say_goodbye(&mut self) {
+        self.session.send_close_notify();
+    }
+
+    /// Everything that waits to go out to the socket.
+    pub(crate) fn take_wire(&mut self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut wire) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    // Writing into memory does not fail.
+                    assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+                }
+            }
+        }
+        wire
+    }
+
+    fn agreed(&self) -> TlsFacts {
+        let version = match self.session.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            _ => "TLS",
+        };
+        let cipher = match self.session.negotiated_cipher_suite() {
+            Some(suite) => format!("{:?}", suite.suite()),
+            None => String::new(),
+        };
+        TlsFacts {
+            version,
+            cipher,
+            server_name: self.session.server_name().map(str::to_owned),
+        }
+    }
+}
