@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use plan::{Plan, Service};
+use runtime::{AcceptTrouble, Budget, Counters};
 use service::owner::Owner;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use zone::{AcceptTrouble, Budget, Counters};
 
 use crate::http;
 use crate::limits::*;

@@ -10,10 +10,10 @@ use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use runtime::{AcceptTrouble, Counters};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use zone::{AcceptTrouble, Counters};
 
 use crate::admin::{Admin, Caller};
 use crate::limits::HTTP_IDLE;

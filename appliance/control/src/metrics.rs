@@ -12,8 +12,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
 use plan::Service;
+use runtime::{Counters, Stalls};
 use service::{imap, receive};
-use zone::{Counters, Stalls};
 
 use crate::admin::Admin;
 use crate::machine;

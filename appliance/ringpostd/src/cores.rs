@@ -10,12 +10,12 @@ use base::host::{Receiver, Sender, oneshot};
 use control::metrics::Metrics;
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
+use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
 use service::imap::{self, Imap, Logins};
 use service::owner::{Owner, OwnerEnd};
 use service::receive::{self, Receiver as MailReceiver};
 use service::smtp::{self, Role};
 use tokio::sync::mpsc;
-use zone::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
 
 use crate::storage::{self, Opening};
 
@@ -157,9 +157,9 @@ impl Cores {
 }
 
 /// A ring that the kernel refuses for sockets it refuses for storage too: the same sentence, with the fix.
-fn misfit(fault: zone::StartFault) -> Misfit {
+fn misfit(fault: runtime::StartFault) -> Misfit {
     match fault {
-        zone::StartFault::Ring(error) => Misfit::new(uring::refusal(&error)),
+        runtime::StartFault::Ring(error) => Misfit::new(uring::refusal(&error)),
         fault => Misfit::new(fault.to_string()),
     }
 }
@@ -263,7 +263,7 @@ fn serve(core: &Core, go: Go) {
     serving.metrics.add_imap(reader.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {
-        let serve: zone::listener::Serve = match bound.service {
+        let serve: runtime::listener::Serve = match bound.service {
             Service::Smtp => receive(&serving, &receiver, Role::Smtp),
             Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
             Service::Imap | Service::Imaps => read(&serving, &reader),
@@ -311,7 +311,7 @@ fn refusal(service: Service) -> &'static [u8] {
     }
 }
 
-fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> zone::listener::Serve {
+fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtime::listener::Serve {
     let config = smtp::Config {
         role,
         hostname: serving.plan.server_name.clone(),
@@ -335,7 +335,7 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> zone::
     })
 }
 
-fn read(serving: &Serving, reader: &Rc<Imap>) -> zone::listener::Serve {
+fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
     let settings = Rc::new(imap::Settings {
         tls: Some(serving.tls.clone()),
         login_on_loopback: serving.login_on_loopback,

@@ -44,7 +44,7 @@ pub fn run() -> Result<(), Misfit> {
     // A container's filter says no only when asked: before anything is made.
     uring::check().map_err(|misfit| Misfit::new(misfit.to_string()))?;
     // On these CPUs, not on those of the core that has the first large job.
-    zone::workers::begin();
+    runtime::workers::begin();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

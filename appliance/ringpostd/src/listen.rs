@@ -68,7 +68,7 @@ fn try_bind(plan: &Plan) -> Result<Vec<Bound>, Trouble> {
     let mut bound = Vec::new();
     for listener in &plan.listeners {
         for &address in &listener.addresses {
-            let socket = zone::bind(address).map_err(|error| Trouble {
+            let socket = runtime::bind(address).map_err(|error| Trouble {
                 service: listener.service,
                 address,
                 error,
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn a_taken_port_moves_all_of_them_and_says_who_has_it() {
         let base = free_base();
-        let other = zone::bind(SocketAddr::from(([127, 0, 0, 1], base + 24))).expect("free");
+        let other = runtime::bind(SocketAddr::from(([127, 0, 0, 1], base + 24))).expect("free");
         let mut plan = planned(base);
         let (bound, told) = bind(&mut plan, Ports::FirstFree { base }).expect("bound");
         let told = told.expect("it says so");
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_base_that_was_asked_for_is_refused_with_the_port_and_its_holder() {
         let base = free_base();
-        let _other = zone::bind(SocketAddr::from(([127, 0, 0, 1], base + 443))).expect("free");
+        let _other = runtime::bind(SocketAddr::from(([127, 0, 0, 1], base + 443))).expect("free");
         let misfit = bind(&mut planned(base), Ports::Asked)
             .err()
             .expect("taken")
@@ -257,7 +257,7 @@ mod tests {
         assert!(misfit.contains(&std::process::id().to_string()), "{misfit}");
         assert!(misfit.contains("--port-base"), "{misfit}");
         // Nothing of it stays bound.
-        assert!(zone::bind(SocketAddr::from(([127, 0, 0, 1], base + 25))).is_ok());
+        assert!(runtime::bind(SocketAddr::from(([127, 0, 0, 1], base + 25))).is_ok());
     }
 
     /// An address that is not ours stands for every port that no other program holds: another base would not help.

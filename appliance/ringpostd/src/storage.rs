@@ -11,12 +11,12 @@ use device::{Device, DeviceIndex, Io};
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
 use plan::{Misfit, StoragePlan};
+use runtime::CoreHost;
 use store::{Store, StoreFault};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use uring::Ring;
 use volume::{BATCH_BYTES_MAX, Premade, Volume};
-use zone::CoreHost;
 
 use crate::trial;
 use crate::witness::FileWitness;
@@ -413,7 +413,7 @@ fn join_ring(ring: Rc<Ring>) -> Result<(), Misfit> {
                 },
                 () = bell.notified() => {}
             }
-            zone::stall::arm();
+            runtime::stall::arm();
             ring.turn();
         }
     });

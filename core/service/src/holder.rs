@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use mailbox::AccountId;
-use zone::Holder;
+use runtime::Holder;
 
 const ACCOUNTS: u64 = 3 << 62;
 const V6: u64 = 1 << 62;

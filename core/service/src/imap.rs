@@ -44,7 +44,7 @@ use base::BodyName;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
-use zone::{Budget, Charge, Connection, ConnectionFault};
+use runtime::{Budget, Charge, Connection, ConnectionFault};
 
 use crate::holder;
 use crate::owner::Owner;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use base::host::{Bell, oneshot};
 use mailbox::Mailboxes;
-use zone::{Lane, LaneEnd, lane};
+use runtime::{Lane, LaneEnd, lane};
 
 use crate::health::Health;
 
@@ -142,7 +142,7 @@ impl Owner {
             return Err(Busy);
         }
         let answer = receiver.await.ok_or(Busy);
-        zone::stall::arm();
+        runtime::stall::arm();
         answer
     }
 

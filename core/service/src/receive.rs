@@ -33,9 +33,9 @@ use base::BodyName;
 use bytes::Bytes;
 use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, MailboxFault};
+use runtime::{Budget, Charge, Connection, ConnectionFault, work};
 use smtp::{Action, ForwardPath, Message, Refusal, Role, Session};
 use store::BodyIn;
-use zone::{Budget, Charge, Connection, ConnectionFault, work};
 
 use crate::holder;
 use crate::owner::Owner;

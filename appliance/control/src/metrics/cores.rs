@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use runtime::{Stalls, workers};
 use service::imap::Memory;
-use zone::{Stalls, workers};
 
 use super::{Metrics, Text};
 
@@ -83,7 +83,7 @@ mod tests {
     fn cores_and_memory_are_told() {
         let metrics = Metrics::new();
         metrics.add_core("client/1", Arc::default());
-        let memory = Memory::new(100 << 20, 20 << 20, zone::Budget::new(1_000));
+        let memory = Memory::new(100 << 20, 20 << 20, runtime::Budget::new(1_000));
         let _held = memory.receiving.take(10);
         metrics.add_memory(memory);
         let mut text = Text::default();

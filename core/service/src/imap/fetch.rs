@@ -25,8 +25,8 @@ use imap::fetch::{FetchItem, SectionText};
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
+use runtime::{Charge, Connection, Holder, work};
 use store::BodyRef;
-use zone::{Charge, Connection, Holder, work};
 
 use crate::holder;
 

@@ -11,7 +11,7 @@ use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
 use mail::spelling::composed;
 use mailbox::limits::NAME_LEVELS_MAX;
 use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes};
-use zone::{Connection, work};
+use runtime::{Connection, work};
 
 use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};

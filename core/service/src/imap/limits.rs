@@ -53,7 +53,7 @@ pub const BODIES_PER_READ_MAX: usize = 64;
 pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;
 /// Summaries read ahead at once: some 500 bytes each.
 pub const SUMMARIES_PER_READ_MAX: usize = 512;
-/// A row of a mailbox's list, or a folder's name against one letter of a pattern, as work beside bytes of messages (`zone::work`).
+/// A row of a mailbox's list, or a folder's name against one letter of a pattern, as work beside bytes of messages (`runtime::work`).
 pub const ROW_WORK_BYTES: usize = 16;
 /// Rows of a mailbox's list that a connection asks for at once, some 160 bytes each.
 pub const ROWS_PER_TURN_MAX: usize = 512;

@@ -9,9 +9,9 @@ use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
 use mail::{Flags, InternalDate, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Moved, Recipient};
+use runtime::{Connection, work};
 use std::sync::atomic::Ordering::Relaxed;
 use store::BodyIn;
-use zone::{Connection, work};
 
 use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};

@@ -2,7 +2,7 @@
 
 use imap::respond::{Status, put_reply};
 use imap::{Body, Command, State};
-use zone::Connection;
+use runtime::Connection;
 
 use super::fault::Failure;
 use super::selected::Expunges;

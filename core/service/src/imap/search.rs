@@ -1,5 +1,5 @@
 //! SEARCH: rows first, summaries of those that rows cannot decide, bodies of those that summaries cannot. Each look goes beside the
-//! core when it is long (`zone::work`): other sessions are served meanwhile.
+//! core when it is long (`runtime::work`): other sessions are served meanwhile.
 
 mod results;
 
@@ -10,8 +10,8 @@ use imap::command::{SearchRequest, SearchResults};
 use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
 use mail::Summary;
 use mailbox::{AccountId, MailboxFault, Message};
+use runtime::{Connection, work};
 use store::BodyRef;
-use zone::{Connection, work};
 
 use crate::holder;
 
@@ -371,13 +371,13 @@ mod tests {
         for (count, away) in [(3, false), (20_000, true)] {
             let messages = (1..=count).map(|uid| message(uid, b"")).collect();
             let search = search(SearchKey::All, messages);
-            let before = zone::workers::away();
+            let before = runtime::workers::away();
             let (found, open) = runtime.block_on(search.by_rows());
             assert_eq!((found.len(), open.len()), (count as usize, 0));
-            assert!(!away || zone::workers::away() > before);
+            assert!(!away || runtime::workers::away() > before);
         }
-        assert!(zone::workers::largest_here() <= zone::limits::WORK_BYTES_MAX);
-        assert!(zone::workers::largest_here() > 0);
+        assert!(runtime::workers::largest_here() <= runtime::limits::WORK_BYTES_MAX);
+        assert!(runtime::workers::largest_here() > 0);
     }
 
     #[test]
@@ -386,11 +386,11 @@ mod tests {
             .build()
             .unwrap();
         let messages: Vec<Message> = (1..=100).map(|uid| message(uid, b"")).collect();
-        let before = zone::workers::away();
+        let before = runtime::workers::away();
         let keys = SearchKey::And(vec![SearchKey::All; 1_000]);
         let (found, _) = runtime.block_on(search(keys, messages).by_rows());
         assert_eq!(found.len(), 100);
-        assert!(zone::workers::away() > before);
+        assert!(runtime::workers::away() > before);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
-use zone::{Core, CoreHandle, CoreSettings, Listener, bind};
+use runtime::{Core, CoreHandle, CoreSettings, Listener, bind};
 
 use super::*;
 
@@ -189,7 +189,7 @@ fn a_literal_keeps_its_turn_however_it_comes() {
     assert_eq!(next_line(&mut lines), "+ go ahead\r\n");
     until_used(&budget, 900_000..);
     // Somebody else waits for what this one has.
-    let mut other = Box::pin(budget.wait_for(zone::Holder(u64::MAX), 900_000));
+    let mut other = Box::pin(budget.wait_for(runtime::Holder(u64::MAX), 900_000));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(other.as_mut().poll(&mut context).is_pending());
     for piece in message(900_000).chunks(1_000) {

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use std::sync::Mutex;
 
 use mailbox::Account;
+use runtime::{Core, CoreHandle, CoreSettings, Listener, bind};
 use smtp::client::{Client, Content, Event, Mail, Sent};
 use tracing::Span;
-use zone::{Core, CoreHandle, CoreSettings, Listener, bind};
 
 use super::directory::Entry;
 use super::*;
@@ -159,14 +159,14 @@ fn serve(options: Options) -> Served {
                 tls: None,
                 counters: Arc::default(),
             };
-            let serve: zone::listener::Serve = Rc::new(move |connection| {
+            let serve: runtime::listener::Serve = Rc::new(move |connection| {
                 let (receiver, settings) = (receiver.clone(), settings.clone());
                 Box::pin(async move { receiver.serve(&settings, connection).await })
             });
             core.serve(listener, serve).expect("a listener");
             core.stop().requested().await;
             core.drain(Duration::from_secs(10)).await;
-            let _ = tell_largest.send(zone::workers::largest_here());
+            let _ = tell_largest.send(runtime::workers::largest_here());
         },
     )
     .expect("a core");

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use runtime::TlsFacts;
 use smtp::Session;
-use zone::TlsFacts;
 
 /// Room made for the trace fields. Longer ones grow the buffer; the bound is that of a path, a hello and our name.
 pub(super) const TRACE_BYTES: usize = 512;

@@ -16,8 +16,8 @@ use base::BodyName;
 use bytes::Bytes;
 use imap::respond::without_nul;
 use mailbox::{MailboxFault, Message};
+use runtime::{Charge, Connection};
 use store::Pieces;
-use zone::{Charge, Connection};
 
 use super::super::fault::Failure;
 use super::super::limits::*;

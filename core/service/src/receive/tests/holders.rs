@@ -26,16 +26,16 @@ fn a_peer_that_holds_its_share_is_deferred_and_leaves_room_for_others() {
 #[test]
 fn a_large_message_is_looked_at_beside_the_core() {
     let served = serve(Options::default());
-    let away = zone::workers::away();
+    let away = runtime::workers::away();
     let mut large = mail(&["alice"]);
     large.content = Content::stuffed(&b"0123456789abcdef\r\n".repeat(100_000));
     let sent = served.send(Role::Smtp, vec![large, mail(&["alice"])]);
     assert!(sent.iter().all(|sent| outcome(sent).0 == 250));
-    assert!(zone::workers::away() > away);
+    assert!(runtime::workers::away() > away);
     served.core.stop();
     let largest = served.largest.recv().unwrap();
     assert!(
-        largest > 0 && largest <= zone::limits::WORK_BYTES_MAX,
+        largest > 0 && largest <= runtime::limits::WORK_BYTES_MAX,
         "{largest}"
     );
     served.stop();
