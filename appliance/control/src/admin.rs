@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use plan::{Plan, Service};
 use runtime::{AcceptTrouble, Budget, Counters};
-use service::owner::Owner;
+use storage::owner::Owner;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;

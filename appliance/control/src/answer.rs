@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::Serialize;
 use serde_json::Value;
-use service::owner::Busy;
+use storage::owner::Busy;
 use update::request::Request as Ask;
 use volume::{SegmentState, Volume};
 

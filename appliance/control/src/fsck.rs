@@ -2,7 +2,7 @@
 
 use base::BodyName;
 use mailbox::{Account, MailboxFault, MailboxId, Mailboxes, View};
-use service::upkeep::retire_replaced;
+use storage::upkeep::retire_replaced;
 use volume::{LegState, ScrubReport};
 
 use crate::admin::Admin;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use client::imap;
+use client::login::Logins;
 use control::admin::{Admin, Doors};
 use control::metrics::Metrics;
+use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service};
-use service::imap::{self, Logins};
-use service::owner::{Owner, owner};
-use service::receive::{self, Placed};
+use storage::owner::{Owner, owner};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cores::{Bound, Cores, Serving};

@@ -1,7 +1,7 @@
 //! SMTP (RFC 5321) and LMTP (RFC 2033) as pure state machines: bytes in, bytes and actions out.
 //!
 //! `Session` is the receiver. It knows the order of commands, every limit and every reply; it does not know a socket, a
-//! clock, DNS or who has a mailbox. Its caller (`service::receive`) passes bytes in and does what the `Action`s say. `client` is the other
+//! clock, DNS or who has a mailbox. Its caller (`inbound::receive`) passes bytes in and does what the `Action`s say. `client` is the other
 //! side, for tests, the load program and a relay to come.
 //!
 //! # What must hold

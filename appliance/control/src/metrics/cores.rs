@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use client::imap::Memory;
 use runtime::{Stalls, workers};
-use service::imap::Memory;
 
 use super::{Metrics, Text};
 

@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mail::Uid;
 use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
+use storage::owner::{Busy, Owner};
 use tokio::sync::Notify;
 use tokio::time::Instant;
-
-use crate::owner::{Busy, Owner};
 
 use super::limits::{ASK_AGAIN_AFTER, UNWATCH_TRIES_MAX};
 
@@ -90,7 +89,7 @@ impl Watching {
         Watching {
             signal: Arc::default(),
             ticket: 0,
-            owner: crate::owner::owner().0,
+            owner: storage::owner::owner().0,
             again_at: Cell::default(),
         }
     }

@@ -11,9 +11,8 @@ use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
 use mail::Summary;
 use mailbox::{AccountId, MailboxFault, Message};
 use runtime::{Connection, work};
+use storage::holder;
 use store::BodyRef;
-
-use crate::holder;
 
 use super::fault::Failure;
 use super::limits::{

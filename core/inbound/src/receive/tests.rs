@@ -16,7 +16,7 @@ use tracing::Span;
 
 use super::directory::Entry;
 use super::*;
-use crate::owner::Busy;
+use storage::owner::Busy;
 
 /// What was handed over: the raw message and its recipients.
 type Handed = (Vec<u8>, Vec<u32>);

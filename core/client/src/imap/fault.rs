@@ -2,8 +2,7 @@
 
 use imap::respond::{Status, put_reply};
 use mailbox::MailboxFault;
-
-use crate::owner::Busy;
+use storage::owner::Busy;
 
 /// Why a command was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,7 +31,7 @@ fn start_with(
             sending: Budget::new(1 << 20),
             receiving,
         };
-        let (owner, _end) = crate::owner::owner();
+        let (owner, _end) = storage::owner::owner();
         let imap = Rc::new(Imap {
             silences: silences(),
             ..Imap::new(owner, memory, Logins::new())

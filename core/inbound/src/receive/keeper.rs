@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use mail::Address;
 use mailbox::{Delivery, MailboxFault};
+use storage::owner::{Busy, Owner};
 use tracing::{Instrument, Span};
-
-use crate::owner::{Busy, Owner};
 
 use super::directory::{Entry, Found};
 

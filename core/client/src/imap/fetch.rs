@@ -26,9 +26,8 @@ use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
 use runtime::{Charge, Connection, Holder, work};
+use storage::holder;
 use store::BodyRef;
-
-use crate::holder;
 
 use ahead::{Ahead, Scale};
 use line::{FetchLine, Read};

@@ -11,8 +11,7 @@ use imap::respond::{put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::Uid;
 use mailbox::{AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
-
-use crate::owner::Owner;
+use storage::owner::Owner;
 
 use super::fault::Failure;
 use super::keywords::Keywords;
@@ -465,7 +464,7 @@ mod tests {
     /// What is told, and how much of it was in memory at once.
     fn told(selected: &mut Selected, expunges: Expunges) -> (String, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let (owner, _end) = crate::owner::owner();
+        let (owner, _end) = storage::owner::owner();
         let (mut all, mut most) = (Vec::new(), 0);
         runtime.unwrap().block_on(async {
             loop {
@@ -544,7 +543,7 @@ mod tests {
         let mut selected = selected(9);
         selected.changed.later = vec![Uid(3), Uid(4)].into_iter();
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let (owner, end) = crate::owner::owner();
+        let (owner, end) = storage::owner::owner();
         drop(end);
         let mut out = Vec::new();
         let asked = selected.tell(&owner, Expunges::Later, &mut out);

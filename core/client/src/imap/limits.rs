@@ -10,14 +10,6 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
 pub const SILENCE_GRACE: Duration = Duration::from_secs(10);
 /// A failed login is answered after this, so that guessing is slow on one connection.
 pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_millis(1_500);
-/// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
-pub const PASSWORD_CHECKS_MAX: usize = 2;
-/// Logins waiting for a password check; past it the answer is UNAVAILABLE.
-pub const LOGINS_WAITING_MAX: usize = 512;
-/// Accounts whose last good password is remembered, as a keyed hash: about 100 bytes each.
-pub const VERIFIED_MAX: usize = 65_536;
-/// How long it is: a client that opens several connections, or checks for mail every few minutes, costs one argon2.
-pub const VERIFIED_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Replies are collected up to here before they are sent.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use mail::Uid;
 use mailbox::{MailboxId, Message};
-
-use crate::owner::Owner;
+use storage::owner::Owner;
 
 use super::super::fault::Failure;
 use super::super::limits::*;

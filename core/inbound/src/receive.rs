@@ -35,10 +35,9 @@ use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, MailboxFault};
 use runtime::{Budget, Charge, Connection, ConnectionFault, work};
 use smtp::{Action, ForwardPath, Message, Refusal, Role, Session};
+use storage::holder;
+use storage::owner::Owner;
 use store::BodyIn;
-
-use crate::holder;
-use crate::owner::Owner;
 
 use directory::{Directory, Found};
 pub use keeper::{Keeper, Looked};

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 
 use mail::Uid;
 use mailbox::{MailboxFault, MailboxId, Message};
-
-use crate::owner::Owner;
+use storage::owner::Owner;
 
 use super::super::limits::ROWS_PER_TURN_MAX;
 use super::super::rows::{fitting, keep_fitting};

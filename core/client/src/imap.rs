@@ -22,7 +22,6 @@ mod folders;
 mod keywords;
 mod known;
 pub mod limits;
-mod login;
 mod messages;
 mod numbering;
 mod perform;
@@ -45,13 +44,13 @@ use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
 use runtime::{Budget, Charge, Connection, ConnectionFault};
+use storage::holder;
+use storage::owner::Owner;
 
-use crate::holder;
-use crate::owner::Owner;
+use crate::login::Logins;
 
 use fault::Failure;
 use limits::*;
-pub use login::{Logins, hash_password};
 use selected::{Expunges, Gone, Selected, Told};
 
 /// How one listener serves. IMAPS differs from IMAP only in that TLS was started before `serve`.

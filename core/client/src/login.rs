@@ -3,16 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use mail::Address;
 use mailbox::{Account, AccountId, MailboxFault};
+use storage::owner::Owner;
 use tokio::sync::Semaphore;
-
-use crate::owner::Owner;
-
-use super::limits::{LOGINS_WAITING_MAX, PASSWORD_CHECKS_MAX, VERIFIED_AGE_MAX, VERIFIED_MAX};
 
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
@@ -179,6 +176,15 @@ async fn find(owner: &Owner, user: &str) -> Result<Option<Account>, Unavailable>
         Ok(Err(_)) | Err(_) => Err(Unavailable),
     }
 }
+
+/// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
+pub const PASSWORD_CHECKS_MAX: usize = 2;
+/// Logins waiting for a password check; past it the answer is UNAVAILABLE.
+pub const LOGINS_WAITING_MAX: usize = 512;
+/// Accounts whose last good password is remembered, as a keyed hash: about 100 bytes each.
+pub const VERIFIED_MAX: usize = 65_536;
+/// How long it is: a client that opens several connections, or checks for mail every few minutes, costs one argon2.
+pub const VERIFIED_AGE_MAX: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Who may hold how much, and what a core itself looks at.
 
 use super::*;
-use crate::holder;
+use storage::holder;
 
 #[test]
 fn a_peer_that_holds_its_share_is_deferred_and_leaves_room_for_others() {
