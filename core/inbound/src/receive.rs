@@ -22,6 +22,7 @@
 mod directory;
 mod keeper;
 mod placed;
+mod route;
 mod trace;
 
 use std::cell::{Cell, RefCell};
@@ -42,6 +43,7 @@ use store::BodyIn;
 use directory::{Directory, Found};
 pub use keeper::{Keeper, Looked};
 pub use placed::Placed;
+use route::Route;
 
 /// How one listener receives.
 #[derive(Clone)]
@@ -136,7 +138,7 @@ impl<K: Keeper> Receiver<K> {
     async fn converse(
         &self,
         settings: &Settings,
-        session: &mut Session,
+        session: &mut Session<Route>,
         connection: &mut Connection,
         output: &mut Vec<u8>,
     ) -> Result<(), ConnectionFault> {
@@ -153,7 +155,7 @@ impl<K: Keeper> Receiver<K> {
                     Action::NeedInput => break,
                     Action::CheckRecipient => {
                         let verdict = self.check_recipient(settings, session).await;
-                        self.count_refusal(verdict.err());
+                        self.count_refusal(verdict.as_ref().err().copied());
                         session.recipient_verdict(verdict, output);
                     }
                     Action::BeginContent => {
@@ -203,8 +205,8 @@ impl<K: Keeper> Receiver<K> {
     async fn check_recipient(
         &self,
         settings: &Settings,
-        session: &Session,
-    ) -> Result<u64, Refusal> {
+        session: &Session<Route>,
+    ) -> Result<Route, Refusal> {
         let entry = match session.recipient() {
             ForwardPath::Address(address) => self.look_up(address).await?,
             ForwardPath::Postmaster => Found::NoMailbox,
@@ -221,7 +223,9 @@ impl<K: Keeper> Receiver<K> {
             .unwrap_or(0);
         match entry {
             Found::Account(_) if self.keeper.refuses() => Err(Refusal::StorageFault),
-            Found::Account(entry) if entry.has_room(announced) => Ok(u64::from(entry.account.0)),
+            Found::Account(entry) if entry.has_room(announced) => Ok(Route::Local {
+                account: entry.account,
+            }),
             Found::Account(_) => Err(Refusal::MailboxFull),
             Found::NoMailbox => Err(Refusal::UnknownRecipient),
             Found::NotOurs => Err(Refusal::RelayDenied),
@@ -250,7 +254,7 @@ impl<K: Keeper> Receiver<K> {
     fn begin_content(
         &self,
         settings: &Settings,
-        session: &mut Session,
+        session: &mut Session<Route>,
         connection: &Connection,
         output: &mut Vec<u8>,
     ) -> Option<Incoming> {
@@ -286,7 +290,12 @@ impl<K: Keeper> Receiver<K> {
     }
 
     /// While content comes: pays for the buffer's growth, or lets go of it. When none comes any more: gives back.
-    fn charge(&self, session: &mut Session, content: &mut Option<Incoming>, output: &mut Vec<u8>) {
+    fn charge(
+        &self,
+        session: &mut Session<Route>,
+        content: &mut Option<Incoming>,
+        output: &mut Vec<u8>,
+    ) {
         let Some(incoming) = content else { return };
         let held = session.content_bytes();
         if held == 0 {
@@ -304,8 +313,8 @@ impl<K: Keeper> Receiver<K> {
     async fn on_message(
         &self,
         settings: &Settings,
-        session: &mut Session,
-        message: Message,
+        session: &mut Session<Route>,
+        message: Message<Route>,
         incoming: Incoming,
         output: &mut Vec<u8>,
     ) {
@@ -316,7 +325,9 @@ impl<K: Keeper> Receiver<K> {
             .envelope
             .recipients
             .iter()
-            .map(|recipient| AccountId(recipient.token as u32))
+            .map(|recipient| match recipient.route {
+                Route::Local { account } => account,
+            })
             .collect();
 
         let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);

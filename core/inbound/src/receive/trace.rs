@@ -13,10 +13,10 @@ pub(super) const TRACE_BYTES: usize = 512;
 pub(super) const HOPS_MAX: usize = 100;
 
 /// Appends both fields. The hello and the paths were checked by `smtp`: nothing in them can end a line or a comment.
-pub(super) fn write(
+pub(super) fn write<R>(
     out: &mut Vec<u8>,
     hostname: &str,
-    session: &Session,
+    session: &Session<R>,
     peer: IpAddr,
     tls: Option<&TlsFacts>,
     id: &str,
