@@ -32,16 +32,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base::BodyName;
 use bytes::Bytes;
-use mail::{Address, Flags, InternalDate, Summary};
-use mailbox::{AccountId, Delivery, MailboxFault};
+use mail::{Address, InternalDate, Summary};
+use mailbox::{AccountId, MailboxFault};
 use runtime::{Budget, Charge, Connection, ConnectionFault, work};
 use smtp::{Action, ForwardPath, Message, Refusal, Role, Session};
+use storage::arrival::{Arrival, Found};
 use storage::holder;
 use storage::owner::Owner;
 use store::BodyIn;
 
-use directory::{Directory, Found};
-pub use keeper::{Keeper, Looked};
+use directory::Directory;
+pub use keeper::Keeper;
 pub use placed::Placed;
 use route::Route;
 
@@ -233,19 +234,24 @@ impl<K: Keeper> Receiver<K> {
     }
 
     async fn look_up(&self, address: &Address) -> Result<Found, Refusal> {
-        if let Some(entry) = self.directory.borrow().find(address) {
-            return Ok(Found::Account(entry));
+        if let Some(resident) = self.directory.borrow().find(address) {
+            return Ok(Found::Account(resident));
         }
+        let asked = Instant::now();
         let looked = self
             .keeper
             .look_up(address)
             .await
             .map_err(|_| Refusal::Busy)?;
         let found = looked.found.map_err(|fault| refusal_for(&fault))?;
-        if let Found::Account(entry) = &found {
-            self.directory
-                .borrow_mut()
-                .keep(looked.generation, looked.at, address, entry.clone());
+        if let Found::Account(resident) = &found {
+            self.directory.borrow_mut().keep(
+                looked.generation,
+                looked.at,
+                address,
+                resident.clone(),
+                asked,
+            );
         }
         Ok(found)
     }
@@ -395,23 +401,15 @@ impl<K: Keeper> Receiver<K> {
             raw: raw.clone(),
             summary: digest.summary,
         };
-        let recipients = wanted
-            .iter()
-            .map(|account| mailbox::Recipient {
-                account: *account,
-                mailbox: "INBOX".to_owned(),
-                flags: Flags::default(),
-            })
-            .collect();
-        let delivery = Delivery {
+        let arrival = Arrival {
             body,
             internal_date: InternalDate::utc(incoming.unix_seconds),
-            recipients,
+            accounts: wanted.clone(),
         };
         let results: Vec<Result<(), Refusal>> = if settings.sink || wanted.is_empty() {
             vec![Ok(()); wanted.len()]
         } else {
-            match self.keeper.deliver(delivery, span).await {
+            match self.keeper.deliver(arrival, span).await {
                 Ok(results) => {
                     assert_eq!(results.len(), wanted.len(), "one result for each recipient");
                     results

@@ -6,10 +6,12 @@
 //! What must hold: no job knows a thread, a CPU number or a path; the work under way is bounded; what began runs to its end.
 //!
 //! - `owner.rs`: the way to the mailboxes and back. Start reading there.
+//! - `arrival.rs`: whose address it is, and where a message is first placed.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `holder.rs`: whose share of the memory for messages is used.
 #![forbid(unsafe_code)]
 
+pub mod arrival;
 pub mod health;
 pub mod holder;
 pub mod owner;

@@ -6,44 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mail::Address;
-use mailbox::{Account, AccountId};
+use storage::arrival::Resident;
 
-/// What a look-up found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
-    Account(Entry),
-    /// Our domain, no such mailbox.
-    NoMailbox,
-    /// Not our domain.
-    NotOurs,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub account: AccountId,
-    /// Left of the quota when looked up; `None`: no quota.
-    pub left_bytes: Option<u64>,
-    looked_up: Instant,
+struct Entry {
+    resident: Resident,
+    /// No later than the owner read the account.
+    asked: Instant,
 }
 
 impl Entry {
-    pub fn of(account: &Account) -> Entry {
-        let left_bytes = (account.quota_bytes > 0)
-            .then(|| account.quota_bytes.saturating_sub(account.used_bytes));
-        Entry {
-            account: account.id,
-            left_bytes,
-            looked_up: Instant::now(),
-        }
-    }
-
-    /// A message of `bytes` (0: not said) may come. The store has the last word.
-    pub fn has_room(&self, bytes: u64) -> bool {
-        self.left_bytes.is_none_or(|left| left > 0 && bytes <= left)
-    }
-
     fn is_fresh(&self) -> bool {
-        self.left_bytes.is_none() || self.looked_up.elapsed() < QUOTA_AGE_MAX
+        self.resident.left_bytes.is_none() || self.asked.elapsed() < QUOTA_AGE_MAX
     }
 }
 
@@ -56,24 +29,32 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub fn find(&self, address: &Address) -> Option<Entry> {
+    pub fn find(&self, address: &Address) -> Option<Resident> {
         if self.generation.as_ref()?.load(Ordering::Acquire) != self.at {
             return None;
         }
         self.entries
             .get(address)
             .filter(|entry| entry.is_fresh())
-            .cloned()
+            .map(|entry| entry.resident.clone())
     }
 
-    /// Keeps `entry`, which was looked up when the generation was `at`.
-    pub fn keep(&mut self, generation: Arc<AtomicU64>, at: u64, address: &Address, entry: Entry) {
+    /// Keeps what was found for `address` when the generation was `at`; `asked`: when the look-up began.
+    pub fn keep(
+        &mut self,
+        generation: Arc<AtomicU64>,
+        at: u64,
+        address: &Address,
+        resident: Resident,
+        asked: Instant,
+    ) {
         if self.generation.is_none() || self.at != at || self.entries.len() >= ENTRIES_MAX {
             self.entries.clear();
             self.at = at;
         }
         self.generation = Some(generation);
-        self.entries.insert(address.clone(), entry);
+        self.entries
+            .insert(address.clone(), Entry { resident, asked });
     }
 }
 
@@ -84,18 +65,28 @@ const QUOTA_AGE_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use mailbox::AccountId;
+
     use super::*;
 
     fn address(local: &str) -> Address {
         Address::from_parts(local, "example.org").unwrap()
     }
 
-    fn entry(left_bytes: Option<u64>) -> Entry {
-        Entry {
+    /// Keeps `local` as an account, looked up just now.
+    fn keep(
+        directory: &mut Directory,
+        generation: &Arc<AtomicU64>,
+        at: u64,
+        local: &str,
+        left_bytes: Option<u64>,
+    ) {
+        let resident = Resident {
             account: AccountId(7),
             left_bytes,
-            looked_up: Instant::now(),
-        }
+        };
+        let now = Instant::now();
+        directory.keep(generation.clone(), at, &address(local), resident, now);
     }
 
     #[test]
@@ -103,14 +94,14 @@ mod tests {
         let generation = Arc::new(AtomicU64::new(1));
         let mut directory = Directory::default();
         assert_eq!(directory.find(&address("a")), None);
-        directory.keep(generation.clone(), 1, &address("a"), entry(None));
+        keep(&mut directory, &generation, 1, "a", None);
         assert!(directory.find(&address("a")).is_some());
         generation.store(2, Ordering::Release);
         assert_eq!(directory.find(&address("a")), None);
         // An answer that was on its way while the directory changed is old when it comes.
-        directory.keep(generation.clone(), 1, &address("b"), entry(None));
+        keep(&mut directory, &generation, 1, "b", None);
         assert_eq!(directory.find(&address("b")), None);
-        directory.keep(generation, 2, &address("b"), entry(None));
+        keep(&mut directory, &generation, 2, "b", None);
         assert!(directory.find(&address("b")).is_some());
         assert_eq!(directory.find(&address("a")), None);
     }
@@ -120,20 +111,22 @@ mod tests {
         let generation = Arc::new(AtomicU64::new(0));
         let mut directory = Directory::default();
         for index in 0..ENTRIES_MAX + 10 {
-            directory.keep(
-                generation.clone(),
-                0,
-                &address(&format!("u{index}")),
-                entry(None),
-            );
+            keep(&mut directory, &generation, 0, &format!("u{index}"), None);
         }
         assert!(directory.entries.len() <= ENTRIES_MAX);
     }
 
     #[test]
-    fn an_announced_size_must_fit_the_quota() {
-        assert!(entry(None).has_room(u64::MAX));
-        assert!(entry(Some(10)).has_room(10) && entry(Some(10)).has_room(0));
-        assert!(!entry(Some(10)).has_room(11) && !entry(Some(0)).has_room(0));
+    fn an_old_quota_is_asked_for_again() {
+        let generation = Arc::new(AtomicU64::new(0));
+        let mut directory = Directory::default();
+        for (local, left_bytes) in [("quota", Some(10)), ("none", None)] {
+            keep(&mut directory, &generation, 0, local, left_bytes);
+            let entry = directory.entries.get_mut(&address(local));
+            let asked = Instant::now().checked_sub(QUOTA_AGE_MAX);
+            entry.expect("just kept").asked = asked.expect("a clock that runs for a second");
+        }
+        assert_eq!(directory.find(&address("quota")), None);
+        assert!(directory.find(&address("none")).is_some());
     }
 }

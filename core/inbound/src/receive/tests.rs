@@ -9,13 +9,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Mutex;
 
-use mailbox::Account;
 use runtime::{Core, CoreHandle, CoreSettings, Listener, bind};
 use smtp::client::{Client, Content, Event, Mail, Sent};
 use tracing::Span;
 
-use super::directory::Entry;
 use super::*;
+use storage::arrival::{Looked, Resident};
 use storage::owner::Busy;
 
 /// What was handed over: the raw message and its recipients.
@@ -36,21 +35,17 @@ struct Script {
 impl Keeper for Script {
     async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
         self.looked_up.fetch_add(1, Relaxed);
-        let account = |id, quota_bytes, used_bytes| {
-            let password_hash = String::new();
-            Found::Account(Entry::of(&Account {
-                id: AccountId(id),
-                address: address.clone(),
-                password_hash,
-                quota_bytes,
-                used_bytes,
-            }))
+        let account = |id, left_bytes| {
+            Found::Account(Resident {
+                account: AccountId(id),
+                left_bytes,
+            })
         };
         let found = match (address.local(), address.domain()) {
-            ("alice", "example.org") => account(1, 0, 0),
-            ("bob", "example.org") => account(2, 0, 0),
-            ("full", "example.org") => account(3, 10, 10),
-            ("small", "example.org") => account(4, 200, 100),
+            ("alice", "example.org") => account(1, None),
+            ("bob", "example.org") => account(2, None),
+            ("full", "example.org") => account(3, Some(0)),
+            ("small", "example.org") => account(4, Some(100)),
             ("gone", "example.org") => return Err(Busy),
             (_, "example.org") => Found::NoMailbox,
             _ => Found::NotOurs,
@@ -64,18 +59,14 @@ impl Keeper for Script {
 
     async fn deliver(
         &self,
-        delivery: Delivery,
+        arrival: Arrival,
         _span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
-        let accounts: Vec<u32> = delivery
-            .recipients
-            .iter()
-            .map(|recipient| recipient.account.0)
-            .collect();
-        assert_eq!(delivery.body.name, BodyName::of(&delivery.body.raw));
+        let accounts: Vec<u32> = arrival.accounts.iter().map(|account| account.0).collect();
+        assert_eq!(arrival.body.name, BodyName::of(&arrival.body.raw));
         assert!(
-            Summary::decode(&delivery.body.summary)
-                .is_ok_and(|summary| summary == Summary::of(&delivery.body.raw))
+            Summary::decode(&arrival.body.summary)
+                .is_ok_and(|summary| summary == Summary::of(&arrival.body.raw))
         );
         let results = self
             .next
@@ -86,7 +77,7 @@ impl Keeper for Script {
         self.handed
             .lock()
             .unwrap()
-            .push((delivery.body.raw.to_vec(), accounts));
+            .push((arrival.body.raw.to_vec(), accounts));
         results
     }
 }
