@@ -6,7 +6,7 @@
 //! What must hold: no reply leaves before what it promises is durable; no job knows a thread, a CPU number or a path; no password
 //! is checked here (`core/ARCHITECTURE.md` has the row).
 //!
-//! - `receive.rs`: SMTP and LMTP; the walk of one message starts there.
+//! - `receive.rs`: SMTP and LMTP, with a file for each stage of a message; the walk of one message starts there.
 #![forbid(unsafe_code)]
 
 pub mod receive;

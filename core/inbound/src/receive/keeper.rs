@@ -1,10 +1,12 @@
-//! What a receiver asks of whoever keeps the mail. In the appliance that is the mailboxes' owner; tests put their own in.
+//! What a receiver asks of the side that keeps the mail, and what its faults mean to a sender. In the appliance that is the mailboxes' owner;
+//! tests put their own in.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
 
 use mail::Address;
 use mailbox::MailboxFault;
+use smtp::Refusal;
 use storage::arrival::{self, Arrival, Looked};
 use storage::owner::{Busy, Owner};
 use tracing::{Instrument, Span};
@@ -47,5 +49,27 @@ impl Keeper for Owner {
             async move { arrival::deliver(&mailboxes, arrival).await }.instrument(work)
         })
         .await
+    }
+}
+
+/// What the keeper's fault means to a sender.
+pub(super) fn refusal_for(fault: &MailboxFault) -> Refusal {
+    match fault {
+        MailboxFault::NoAccount => Refusal::UnknownRecipient,
+        MailboxFault::OverQuota => Refusal::MailboxFull,
+        MailboxFault::TooMany(_) => Refusal::MailboxFull,
+        MailboxFault::Full => Refusal::StorageFull,
+        MailboxFault::TooLarge => Refusal::TooBig,
+        MailboxFault::Unavailable(why) => {
+            tracing::warn!(%why, "storage defers");
+            Refusal::StorageFault
+        }
+        MailboxFault::NoMailbox
+        | MailboxFault::Exists
+        | MailboxFault::Refused(_)
+        | MailboxFault::Damaged => {
+            tracing::error!(%fault, "a delivery failed that should not");
+            Refusal::StorageFault
+        }
     }
 }

@@ -1,21 +1,31 @@
-//! A core receives on loopback for a keeper that does what it is told; the clients are blocking sockets on the test's own thread.
+//! A core receives on loopback for a keeper that follows a script; the clients are blocking sockets on the test's own thread.
 
 mod again;
-mod holders;
+mod content;
+mod conversation;
+mod hand_off;
+mod recipient;
+mod route;
+mod verdict;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
+use base::BodyName;
+use mail::Summary;
+use mailbox::{AccountId, MailboxFault};
 use runtime::{Core, CoreHandle, CoreSettings, Listener, bind};
 use smtp::client::{Client, Content, Event, Mail, Sent};
 use tracing::Span;
 
-use super::*;
-use storage::arrival::{Looked, Resident};
+use storage::arrival::{Arrival, Found, Looked, Resident};
 use storage::owner::Busy;
+
+use super::*;
 
 /// What was handed over: the raw message and its recipients.
 type Handed = (Vec<u8>, Vec<u32>);
@@ -30,6 +40,8 @@ struct Script {
     next: Arc<Mutex<VecDeque<Results>>>,
     generation: Arc<AtomicU64>,
     looked_up: Arc<AtomicU64>,
+    /// No mail can be taken just now.
+    refusing: Arc<AtomicBool>,
 }
 
 impl Keeper for Script {
@@ -55,6 +67,10 @@ impl Keeper for Script {
             generation: self.generation.clone(),
             at: self.generation.load(Relaxed),
         })
+    }
+
+    fn refuses(&self) -> bool {
+        self.refusing.load(Relaxed)
     }
 
     async fn deliver(
@@ -267,288 +283,4 @@ fn codes(replies: &[smtp::client::Reply]) -> Vec<(u16, &str)> {
         .iter()
         .map(|reply| (reply.code, reply.lines[0].split(' ').next().unwrap()))
         .collect()
-}
-
-#[test]
-fn a_message_is_handed_over_behind_its_trace_fields_and_then_accepted() {
-    let served = serve(Options::default());
-    let sent = served.send(Role::Smtp, vec![mail(&["alice"])]);
-    let (code, text) = outcome(&sent[0]);
-    assert_eq!(code, 250);
-    let id = text
-        .strip_prefix("2.0.0 ok ")
-        .expect("the reply names the message");
-
-    let (raw, accounts) = served.handed().remove(0);
-    assert_eq!(accounts, [1]);
-    let raw = String::from_utf8(raw).unwrap();
-    let begin = format!(
-        "Return-Path: <sender@example.net>\r\nReceived: from client.example ([127.0.0.1])\r\n\tby mx.example.org with ESMTP\r\n\tid {id}\r\n\tfor <alice@example.org>; "
-    );
-    let rest = raw.strip_prefix(&begin).unwrap_or_else(|| panic!("{raw}"));
-    let (date, content) = rest.split_once("\r\n").unwrap();
-    assert!(date.ends_with(" +0000"), "{date}");
-    assert_eq!(content.as_bytes(), CONTENT);
-    assert_eq!(served.counters.accepted.load(Relaxed), 1);
-    assert_eq!(served.counters.bytes.load(Relaxed), raw.len() as u64);
-    served.stop();
-}
-
-#[test]
-fn several_recipients_are_not_told_of_each_other_and_one_mailbox_gets_one_copy() {
-    let served = serve(Options::default());
-    let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob", "alice"])]);
-    assert_eq!(outcome(&sent[0]).0, 250);
-    let (raw, accounts) = served.handed().remove(0);
-    assert_eq!(accounts, [1, 2]);
-    assert!(memchr::memmem::find(&raw, b"for <").is_none());
-    served.stop();
-}
-
-#[test]
-fn each_recipient_hears_its_own_answer() {
-    let served = serve(Options::default());
-    let mut several = mail(&["alice", "nobody", "full", "gone", "postmaster"]);
-    several
-        .recipients
-        .extend(["x@elsewhere.example".to_owned(), "Postmaster".to_owned()]);
-    several.parameters = " SIZE=150".into();
-    several.recipients.push("small@example.org".into());
-    let sent = served.send(Role::Smtp, vec![several]);
-    assert_eq!(
-        codes(&sent[0].recipients),
-        [
-            (250, "2.1.5"),
-            (550, "5.1.1"),
-            (452, "4.2.2"),
-            (451, "4.3.2"),
-            (250, "2.1.5"),
-            (550, "5.7.1"),
-            (250, "2.1.5"),
-            (452, "4.2.2")
-        ]
-    );
-    assert_eq!(served.handed()[0].1, [1, 2], "postmaster is bob");
-    served.stop();
-}
-
-#[test]
-fn the_directory_is_asked_once_until_it_changes() {
-    let served = serve(Options::default());
-    served.send(
-        Role::Smtp,
-        vec![mail(&["alice"]), mail(&["alice"]), mail(&["alice"])],
-    );
-    assert_eq!(served.script.looked_up.load(Relaxed), 1);
-    served.script.generation.fetch_add(1, Relaxed);
-    served.send(Role::Smtp, vec![mail(&["alice"])]);
-    assert_eq!(served.script.looked_up.load(Relaxed), 2);
-    served.stop();
-}
-
-#[test]
-fn lmtp_answers_for_each_recipient() {
-    let served = serve(Options {
-        role: Role::Lmtp,
-        ..Options::default()
-    });
-    served.then(Ok(vec![Ok(()), Err(MailboxFault::OverQuota)]));
-    let sent = served.send(Role::Lmtp, vec![mail(&["bob", "nobody", "alice", "bob"])]);
-    // The store was asked for accounts 1 and 2, in that order: alice has it, bob's mailbox is full.
-    assert_eq!(
-        codes(&sent[0].outcomes),
-        [(452, "4.2.2"), (250, "2.0.0"), (452, "4.2.2")]
-    );
-    served.stop();
-}
-
-#[test]
-fn storage_that_cannot_is_a_temporary_answer() {
-    let served = serve(Options::default());
-    served.then(Err(Busy));
-    served.then(Ok(vec![Err(MailboxFault::Unavailable("full".into()))]));
-    served.then(Ok(vec![Err(MailboxFault::NoAccount)]));
-    let sent = served.send(
-        Role::Smtp,
-        vec![
-            mail(&["alice"]),
-            mail(&["alice"]),
-            mail(&["alice"]),
-            mail(&["alice"]),
-        ],
-    );
-    let answers: Vec<_> = sent.iter().map(|sent| codes(&sent.outcomes)[0]).collect();
-    assert_eq!(
-        answers,
-        [
-            (451, "4.3.2"),
-            (451, "4.3.0"),
-            (550, "5.1.1"),
-            (250, "2.0.0")
-        ]
-    );
-    assert_eq!(
-        (
-            served.counters.deferred.load(Relaxed),
-            served.counters.refused.load(Relaxed)
-        ),
-        (2, 1)
-    );
-    served.stop();
-}
-
-#[test]
-fn content_never_outgrows_its_budget() {
-    let served = serve(Options {
-        budget_bytes: 100_000,
-        ..Options::default()
-    });
-    let mut big = mail(&["alice"]);
-    big.content = Content::stuffed(&b"0123456789abcdef\r\n".repeat(10_000));
-    let mut announced = big.clone();
-    announced.parameters = " SIZE=180000".into();
-    let mut chunk = big.clone();
-    chunk.content = Content::chunk(&b"0123456789abcdef\r\n".repeat(10_000));
-    let sent = served.send(Role::Smtp, vec![big, announced, chunk, mail(&["alice"])]);
-    let answers: Vec<_> = sent.iter().map(|sent| codes(&sent.outcomes)[0]).collect();
-    assert_eq!(
-        answers,
-        [
-            (452, "4.3.1"),
-            (452, "4.3.1"),
-            (452, "4.3.1"),
-            (250, "2.0.0")
-        ]
-    );
-    assert_eq!(served.handed().len(), 1);
-    served.stop();
-}
-
-#[test]
-fn a_message_that_goes_in_circles_is_refused() {
-    let served = serve(Options::default());
-    let mut circling = mail(&["alice"]);
-    circling.content = Content::stuffed(&b"Received: from a by b; now\r\n".repeat(101));
-    let sent = served.send(Role::Smtp, vec![circling]);
-    assert_eq!(codes(&sent[0].outcomes), [(554, "5.4.6")]);
-    assert!(served.handed().is_empty());
-    served.stop();
-}
-
-#[test]
-fn the_sink_keeps_nothing() {
-    let served = serve(Options {
-        sink: true,
-        ..Options::default()
-    });
-    let sent = served.send(Role::Smtp, vec![mail(&["alice"]), mail(&["nobody"])]);
-    assert_eq!(outcome(&sent[0]).0, 250);
-    assert_eq!(codes(&sent[1].recipients), [(550, "5.1.1")]);
-    assert!(served.handed().is_empty());
-    served.stop();
-}
-
-#[test]
-fn whoever_is_silent_when_the_appliance_stops_is_told() {
-    let served = serve(Options::default());
-    let mut lines = BufReader::new(served.connect());
-    let mut line = String::new();
-    lines.read_line(&mut line).unwrap();
-    served.core.stop();
-    let mut rest = String::new();
-    lines.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "421 4.3.2 shutting down, try again\r\n");
-    served.stop();
-}
-
-#[test]
-fn starttls_protects_the_rest_and_stands_in_the_trace() {
-    let signed = rcgen::generate_simple_self_signed(vec!["mx.example.org".to_owned()])
-        .expect("a certificate");
-    let key = rustls::pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der())
-        .expect("a key");
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![signed.cert.der().clone()], key)
-        .expect("a pair");
-    let served = serve(Options {
-        tls: Some(Arc::new(config)),
-        ..Options::default()
-    });
-
-    let mut stream = served.connect();
-    let mut client = Client::new(Role::Smtp, "client.example", true);
-    assert_eq!(
-        converse(&mut stream, &mut client, Vec::new()),
-        [],
-        "plaintext ends at STARTTLS"
-    );
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(signed.cert.der().clone()).unwrap();
-    let config = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connection =
-        rustls::ClientConnection::new(Arc::new(config), "mx.example.org".try_into().unwrap())
-            .unwrap();
-    let mut stream = rustls::StreamOwned::new(connection, stream);
-    let mut hello = Vec::new();
-    client.tls_started(&mut hello);
-    stream.write_all(&hello).unwrap();
-    let sent = converse(&mut stream, &mut client, vec![mail(&["alice"])]);
-    assert_eq!(outcome(&sent[0]).0, 250);
-    let raw = String::from_utf8(served.handed().remove(0).0).unwrap();
-    assert!(raw.contains("with ESMTPS (TLS"), "{raw}");
-    served.stop();
-}
-
-#[test]
-fn ids_never_repeat() {
-    let (one, two) = (Ids::new(), Ids::new());
-    let ids = [one.next(), one.next(), two.next(), two.next()];
-    for (index, id) in ids.iter().enumerate() {
-        assert!(!ids[..index].contains(id), "{ids:?}");
-        assert!(
-            id.bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
-        );
-    }
-}
-
-#[test]
-fn one_answer_for_all_is_never_final_where_anything_may_yet_succeed() {
-    let (ok, full, unknown) = (
-        Ok(()),
-        Err(Refusal::MailboxFull),
-        Err(Refusal::UnknownRecipient),
-    );
-    assert_eq!(one_answer(&[ok, ok]), None);
-    assert_eq!(one_answer(&[unknown, ok]), Some(Refusal::SomeFailed));
-    assert_eq!(one_answer(&[unknown, full]), Some(Refusal::MailboxFull));
-    assert_eq!(
-        one_answer(&[unknown, unknown]),
-        Some(Refusal::UnknownRecipient)
-    );
-    for fault in [
-        MailboxFault::NoMailbox,
-        MailboxFault::Exists,
-        MailboxFault::OverQuota,
-        MailboxFault::Refused("x"),
-        MailboxFault::TooMany("x"),
-        MailboxFault::Damaged,
-        MailboxFault::Unavailable("x".into()),
-    ] {
-        assert!(refusal_for(&fault).is_temporary(), "{fault:?}");
-    }
-    assert!(!refusal_for(&MailboxFault::NoAccount).is_temporary());
-}
-
-/// RFC 3463 §3.4: a full system is not a full mailbox, and a message that never fits is refused for good.
-#[test]
-fn what_the_store_cannot_take_is_named_to_the_sender() {
-    assert_eq!(refusal_for(&MailboxFault::Full), Refusal::StorageFull);
-    assert_eq!(refusal_for(&MailboxFault::TooLarge), Refusal::TooBig);
-    assert_eq!(refusal_for(&MailboxFault::OverQuota), Refusal::MailboxFull);
-    assert!(refusal_for(&MailboxFault::Full).is_temporary());
-    assert!(!refusal_for(&MailboxFault::TooLarge).is_temporary());
 }

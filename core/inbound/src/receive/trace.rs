@@ -1,4 +1,4 @@
-//! Trace fields (RFC 5321 §4.4): Return-Path and Received in front of the content, and the count of hops behind it.
+//! Trace fields (RFC 5321 §4.4): Return-Path and Received in front of the content.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -8,9 +8,6 @@ use smtp::Session;
 
 /// Room made for the trace fields. Longer ones grow the buffer; the bound is that of a path, a hello and our name.
 pub(super) const TRACE_BYTES: usize = 512;
-
-/// Received fields after which a message is taken to go in circles. RFC 5321 §6.3 asks for 100 or more.
-pub(super) const HOPS_MAX: usize = 100;
 
 /// Appends both fields. The hello and the paths were checked by `smtp`: nothing in them can end a line or a comment.
 pub(super) fn write<R>(
@@ -72,28 +69,6 @@ fn write_date(out: &mut Vec<u8>, unix_seconds: i64) {
     );
 }
 
-/// Received fields in the header of `content`.
-pub(super) fn hops(content: &[u8]) -> usize {
-    const NAME: &[u8] = b"received:";
-    let mut hops = 0;
-    let mut begin = 0;
-    // The header ends at the first empty line; each turn goes one line on.
-    while let Some(length) = memchr::memchr(b'\n', &content[begin..]) {
-        let line = &content[begin..begin + length];
-        if line.is_empty() || line == b"\r" {
-            break;
-        }
-        if line
-            .get(..NAME.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(NAME))
-        {
-            hops += 1;
-        }
-        begin += length + 1;
-    }
-    hops
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,15 +85,5 @@ mod tests {
         assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 +0000");
         assert_eq!(date(1_795_305_599), "Sat, 21 Nov 2026 23:59:59 +0000");
         assert_eq!(date(4_107_542_400), "Mon, 1 Mar 2100 00:00:00 +0000");
-    }
-
-    #[test]
-    fn hops_are_counted_in_the_header_only() {
-        assert_eq!(
-            hops(b"Received: a\r\n\tb\r\nreceiVED: c\r\nX-Received: d\r\n\r\nReceived: e\r\n"),
-            2
-        );
-        assert_eq!(hops(b""), 0);
-        assert_eq!(hops(b"Received: no line end"), 0);
     }
 }
