@@ -56,7 +56,7 @@ pub struct Settings {
     pub sink: bool,
 }
 
-/// What a core's receivers did since start. Written by that core, read by whoever asks.
+/// What a core's receivers did since start. Written by that core; any thread may read them.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Messages answered with 2xx, for at least one recipient.
@@ -261,7 +261,7 @@ impl<K: Keeper> Receiver<K> {
 }
 
 /// The one answer of SMTP to the outcomes of several recipients; `None` is 250. Where anything was placed or may yet succeed it is
-/// temporary: a permanent one would be told to the sender for all of them.
+/// temporary: a permanent one would count for all of them.
 fn one_answer(outcomes: &[Result<(), Refusal>]) -> Option<Refusal> {
     let refusals = || outcomes.iter().filter_map(|outcome| outcome.err());
     let first = refusals().next()?;

@@ -15,4 +15,6 @@ pub mod arrival;
 pub mod health;
 pub mod holder;
 pub mod owner;
+#[cfg(test)]
+mod rig;
 pub mod upkeep;

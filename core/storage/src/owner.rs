@@ -3,6 +3,9 @@
 //! Work that comes from the owner's own thread takes no lane. What must hold: the number of closures under way is
 //! bounded, and one that began runs to its end also when nobody waits for its result any more.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;

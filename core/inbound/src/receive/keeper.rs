@@ -12,7 +12,7 @@ use storage::owner::{Busy, Owner};
 use tracing::{Instrument, Span};
 
 pub trait Keeper {
-    /// Who has this address?
+    /// The account of this address, if it is one of ours.
     fn look_up(&self, address: &Address) -> impl Future<Output = Result<Looked, Busy>>;
 
     /// Whether no mail can be taken just now, so that a sender need not send its content to hear so.
@@ -20,7 +20,7 @@ pub trait Keeper {
         false
     }
 
-    /// One result for each recipient, `Ok` when it is durable. What it does is told inside of `span`.
+    /// One result for each recipient, `Ok` when it is durable. Its log lines belong to `span`.
     fn deliver(
         &self,
         arrival: Arrival,

@@ -136,7 +136,7 @@ fn serve(options: Options) -> Served {
     let budget = Budget::with_shares(options.budget_bytes, options.share_bytes);
     let (tell_largest, largest) = std::sync::mpsc::channel();
     let (keeper, memory) = (script.clone(), budget.clone());
-    let (told, counters) = std::sync::mpsc::channel();
+    let (report, counters) = std::sync::mpsc::channel();
     let core = Core::start(
         CoreSettings {
             name: "test".into(),
@@ -144,7 +144,7 @@ fn serve(options: Options) -> Served {
         },
         move |core| async move {
             let receiver = Rc::new(Receiver::new(keeper, memory, Placed::default()));
-            told.send(receiver.counters().clone()).unwrap();
+            report.send(receiver.counters().clone()).unwrap();
             let config = smtp::Config {
                 role: options.role,
                 hostname: "mx.example.org".into(),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn whoever_is_silent_when_the_appliance_stops_is_told() {
+fn a_silent_peer_is_answered_421_when_the_appliance_stops() {
     let served = serve(Options::default());
     let mut lines = BufReader::new(served.connect());
     let mut line = String::new();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn several_recipients_are_not_told_of_each_other_and_one_mailbox_gets_one_copy() {
+fn the_trace_of_several_recipients_names_none_and_one_mailbox_gets_one_copy() {
     let served = serve(Options::default());
     let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob", "alice"])]);
     assert_eq!(outcome(&sent[0]).0, 250);
