@@ -1,5 +1,6 @@
 //! What is fuzzed. Each target is one file: its seeds, its words, and what must hold for any bytes.
 
+mod directory;
 mod disk;
 mod imap;
 mod mailbox;
@@ -125,6 +126,20 @@ pub static TARGETS: &[Target] = &[
         seeds: disk::seeds,
         words: &[],
         runs: 1_500,
+    },
+    Target {
+        name: "directory-record",
+        run: ::directory::fuzzing::record,
+        seeds: ::directory::fuzzing::records,
+        words: &[],
+        runs: 300_000,
+    },
+    Target {
+        name: "directory-row",
+        run: ::directory::fuzzing::row,
+        seeds: directory::row_seeds,
+        words: &[],
+        runs: 300_000,
     },
     Target {
         name: "record",

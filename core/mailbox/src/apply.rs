@@ -8,12 +8,11 @@ mod messages;
 
 use std::collections::BTreeSet;
 
-use mail::UidValidity;
 use store::{BodyRef, Lsn};
 
 use crate::record::Entry;
-use crate::row::{AccountRow, Chunk, Folder, Head, NamesLeft};
-use crate::state::{AccountEntry, Domain, MailboxEntry, State};
+use crate::row::{Chunk, Folder, Head, Tree};
+use crate::state::{AccountEntry, MailboxEntry, State};
 use crate::{AccountId, MailboxId, Message};
 
 use messages::{SnapshotPart, raise_modseq};
@@ -32,43 +31,16 @@ impl State {
         assert!(lsn >= self.applied, "groups are applied in log order");
         self.applied = lsn;
         match entry {
-            Entry::DomainPut { domain } => self.put_domain(domain, true),
-            Entry::DomainRemove { domain } => self.put_domain(domain, false),
-            Entry::AccountPut {
-                account,
-                address,
-                password_hash,
-                quota_bytes,
-            } => {
-                let row = AccountRow {
-                    address: address.clone(),
-                    password_hash: password_hash.clone(),
-                    quota_bytes: *quota_bytes,
-                    folders: Default::default(),
-                    subscriptions: BTreeSet::new(),
-                    uid_validity_last: UidValidity(0),
-                    left: NamesLeft::default(),
-                    snapshot: Lsn(0),
-                };
-                self.put_account(*account, row)
-            }
-            Entry::AccountRemove {
+            Entry::TreePut { account } => self.put_tree(*account),
+            Entry::TreeRemove {
                 account,
                 mailbox_next,
                 uid_validity_last,
             } => {
-                self.raise_counters(None, mailbox_next.0.checked_sub(1).map(MailboxId));
+                self.raise_counters(mailbox_next.0.checked_sub(1).map(MailboxId));
                 self.raise_removed(*uid_validity_last);
-                self.remove_account(*account)
+                self.remove_tree(*account)
             }
-            Entry::AccountPassword {
-                account,
-                password_hash,
-            } => self.change_account(*account, |row| row.password_hash.clone_from(password_hash)),
-            Entry::AccountQuota {
-                account,
-                quota_bytes,
-            } => self.change_account(*account, |row| row.quota_bytes = *quota_bytes),
             Entry::MailboxCreate {
                 account,
                 mailbox,
@@ -76,15 +48,15 @@ impl State {
                 uid_validity,
                 special_use,
             } => {
-                self.raise_counters(None, Some(*mailbox));
+                self.raise_counters(Some(*mailbox));
                 let folder = Folder {
                     mailbox: *mailbox,
                     special_use: *special_use,
                 };
-                let _known = self.change_account(*account, |row| {
-                    row.folders.insert(name.clone(), folder);
-                    row.left.take(name);
-                    row.uid_validity_last = row.uid_validity_last.max(*uid_validity);
+                let _known = self.change_tree(*account, |tree| {
+                    tree.folders.insert(name.clone(), folder);
+                    tree.left.take(name);
+                    tree.uid_validity_last = tree.uid_validity_last.max(*uid_validity);
                 });
                 // In a rebuild the account may come later, as a snapshot.
                 self.new_mailbox(*mailbox, Head::new(*account, *uid_validity));
@@ -98,18 +70,18 @@ impl State {
                 uid_validity,
                 moved_at,
             } => {
-                let effect = self.change_account(*account, |row| {
-                    if row
+                let effect = self.change_tree(*account, |tree| {
+                    if tree
                         .folders
                         .get(from)
                         .is_some_and(|folder| folder.mailbox == *mailbox)
-                        && let Some(folder) = row.folders.remove(from)
+                        && let Some(folder) = tree.folders.remove(from)
                     {
-                        row.folders.insert(to.clone(), folder);
+                        tree.folders.insert(to.clone(), folder);
                     }
-                    row.uid_validity_last = row.uid_validity_last.max(*uid_validity);
-                    row.left.leave(from, *uid_validity);
-                    row.left.take(to);
+                    tree.uid_validity_last = tree.uid_validity_last.max(*uid_validity);
+                    tree.left.leave(from, *uid_validity);
+                    tree.left.take(to);
                 });
                 if let Some(modseq) = moved_at
                     && let Some(entry) = self.mailboxes.get_mut(mailbox)
@@ -128,15 +100,15 @@ impl State {
                 name,
                 uid_validity,
             } => {
-                let effect = self.change_account(*account, |row| {
-                    if row
+                let effect = self.change_tree(*account, |tree| {
+                    if tree
                         .folders
                         .get(name)
                         .is_some_and(|folder| folder.mailbox == *mailbox)
                     {
-                        row.folders.remove(name);
+                        tree.folders.remove(name);
                     }
-                    row.left.leave(name, *uid_validity);
+                    tree.left.leave(name, *uid_validity);
                 });
                 self.delete_mailbox(*mailbox);
                 effect
@@ -145,11 +117,11 @@ impl State {
                 account,
                 name,
                 subscribed,
-            } => self.change_account(*account, |row| {
+            } => self.change_tree(*account, |tree| {
                 if *subscribed {
-                    row.subscriptions.insert(name.clone());
+                    tree.subscriptions.insert(name.clone());
                 } else {
-                    row.subscriptions.remove(name);
+                    tree.subscriptions.remove(name);
                 }
             }),
             Entry::Deliver {
@@ -186,13 +158,13 @@ impl State {
                 uids,
             } => self.expunge(*mailbox, *modseq, *deleted_only, uids),
             Entry::Relocate { mailbox, bodies } => self.relocate(*mailbox, bodies),
-            Entry::AccountSnapshot {
+            Entry::TreeSnapshot {
                 account,
-                row,
+                tree,
                 mailbox_next,
             } => {
-                self.raise_counters(None, mailbox_next.0.checked_sub(1).map(MailboxId));
-                self.restore_account(lsn, *account, row)
+                self.raise_counters(mailbox_next.0.checked_sub(1).map(MailboxId));
+                self.restore_tree(lsn, *account, tree)
             }
             Entry::MailboxSnapshot {
                 mailbox,
@@ -214,63 +186,25 @@ impl State {
         }
     }
 
-    // Domains, accounts, and which mailboxes there are.
+    // Which mailboxes there are.
 
-    fn put_domain(&mut self, domain: &str, present: bool) -> Effect {
-        let entry = self.domains.entry(domain.to_owned()).or_insert(Domain {
-            present,
-            accounts: 0,
-            dirty: None,
-        });
-        entry.present = present;
-        self.touch_domain(domain);
-        Effect::Applied
-    }
-
-    fn count_account(&mut self, domain: &str, change: i64) {
-        let entry = self.domains.entry(domain.to_owned()).or_insert(Domain {
-            present: false,
-            accounts: 0,
-            dirty: None,
-        });
-        entry.accounts = entry.accounts.saturating_add_signed(change);
-        self.touch_domain(domain);
-    }
-
-    fn put_account(&mut self, account: AccountId, row: AccountRow) -> Effect {
-        self.raise_counters(Some(account), None);
-        self.count_account(row.address.domain(), 1);
-        self.put_key(row.address.key(), Some(account));
+    fn put_tree(&mut self, account: AccountId) -> Effect {
         if !self.accounts.contains_key(&account) {
             self.insert_account(account, AccountEntry::default());
         }
         let entry = self.accounts.get_mut(&account).expect("just made certain");
-        if let Some(known) = entry.row.replace(row) {
-            // Only a log that was rebuilt from names an account twice.
-            self.count_account(known.address.domain(), -1);
-        }
+        entry.tree = Some(Tree::default());
         self.touch_account(account);
         Effect::Applied
     }
 
-    fn remove_account(&mut self, account: AccountId) -> Effect {
-        self.raise_counters(Some(account), None);
-        let Some(entry) = self.accounts.get_mut(&account) else {
-            return Effect::Absent;
-        };
-        let Some(row) = entry.row.take() else {
+    fn remove_tree(&mut self, account: AccountId) -> Effect {
+        let entry = self.accounts.get_mut(&account);
+        let Some(tree) = entry.and_then(|entry| entry.tree.take()) else {
             return Effect::Absent;
         };
         self.touch_account(account);
-        self.count_account(row.address.domain(), -1);
-        if self
-            .keys
-            .get(&row.address.key())
-            .is_none_or(|(holder, _)| *holder == Some(account))
-        {
-            self.put_key(row.address.key(), None);
-        }
-        for folder in row.folders.values() {
+        for folder in tree.folders.values() {
             self.delete_mailbox(folder.mailbox);
         }
         if let Some(entry) = self.accounts.get_mut(&account) {
@@ -279,19 +213,12 @@ impl State {
         Effect::Applied
     }
 
-    fn change_account(
-        &mut self,
-        account: AccountId,
-        change: impl FnOnce(&mut AccountRow),
-    ) -> Effect {
-        let Some(row) = self
-            .accounts
-            .get_mut(&account)
-            .and_then(|entry| entry.row.as_mut())
-        else {
+    fn change_tree(&mut self, account: AccountId, change: impl FnOnce(&mut Tree)) -> Effect {
+        let entry = self.accounts.get_mut(&account);
+        let Some(tree) = entry.and_then(|entry| entry.tree.as_mut()) else {
             return Effect::Absent;
         };
-        change(row);
+        change(tree);
         self.touch_account(account);
         Effect::Applied
     }
@@ -320,34 +247,31 @@ impl State {
         let Some(entry) = self.mailboxes.get(&mailbox) else {
             return;
         };
-        let row = self
+        let tree = self
             .accounts
             .get(&entry.head.account)
-            .and_then(|entry| entry.row.as_ref());
-        if !row.is_some_and(|row| row.folders.values().any(|folder| folder.mailbox == mailbox)) {
+            .and_then(|entry| entry.tree.as_ref());
+        let is_listed = |tree: &Tree| {
+            tree.folders
+                .values()
+                .any(|folder| folder.mailbox == mailbox)
+        };
+        if !tree.is_some_and(is_listed) {
             self.delete_mailbox(mailbox);
         }
     }
 
-    fn restore_account(&mut self, lsn: Lsn, account: AccountId, row: &AccountRow) -> Effect {
-        let known = self
-            .accounts
-            .get(&account)
-            .and_then(|entry| entry.row.as_ref());
-        if known.is_none() {
-            let _ = self.put_account(account, row.clone());
+    fn restore_tree(&mut self, lsn: Lsn, account: AccountId, tree: &Tree) -> Effect {
+        let known = self.accounts.get(&account);
+        if known.is_none_or(|entry| entry.tree.is_none()) {
+            let _ = self.put_tree(account);
         }
-        let now: BTreeSet<MailboxId> = row.folders.values().map(|folder| folder.mailbox).collect();
+        let now: BTreeSet<MailboxId> = tree.folders.values().map(|folder| folder.mailbox).collect();
         let mut lost = Vec::new();
-        let effect = self.change_account(account, |known| {
-            lost.extend(
-                known
-                    .folders
-                    .values()
-                    .map(|folder| folder.mailbox)
-                    .filter(|mailbox| !now.contains(mailbox)),
-            );
-            known.clone_from(row);
+        let effect = self.change_tree(account, |known| {
+            let listed = known.folders.values().map(|folder| folder.mailbox);
+            lost.extend(listed.filter(|mailbox| !now.contains(mailbox)));
+            known.clone_from(tree);
             known.snapshot = lsn;
         });
         // Only in a rebuild: their deletion was dropped from the log because this snapshot came after it.

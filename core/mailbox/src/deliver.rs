@@ -190,7 +190,7 @@ impl Inner {
             .accounts
             .get(&entry.head.account)
             .expect("a held mailbox holds its account");
-        let quota_bytes = account.live().map_or(0, |row| row.quota_bytes);
+        let quota_bytes = self.directory.quota_bytes(entry.head.account);
         let promised_bytes = account.used_bytes + account.reserved_bytes.get();
         if quota_bytes > 0 && promised_bytes.saturating_add(bytes) > quota_bytes {
             return Err(MailboxFault::OverQuota);

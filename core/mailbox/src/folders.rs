@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use mail::{ModSeq, UidValidity};
 use store::Purpose;
 
+use crate::accounts::account_lock;
 use crate::deliver::Standing;
-use crate::directory::account_lock;
 use crate::inner::Inner;
 use crate::limits::{CONDEMNED_MAX, MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
 use crate::load::{Depth, Hold};
 use crate::name::{self, INBOX};
 use crate::record::Entry;
-use crate::row::AccountRow;
+use crate::row::Tree;
 use crate::space::DIRECTORY_ROWS;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
 
@@ -75,7 +75,7 @@ impl Mailboxes {
         let hold = self.hold_live_account(account).await?;
         let mut entries = Vec::new();
         let mailbox = {
-            let row = self.with_account(account, AccountRow::clone)?;
+            let row = self.with_account(account, Tree::clone)?;
             let name = name::parse(&row.spelled(&name))?;
             if row.folders.contains_key(&name) {
                 return Err(MailboxFault::Exists);
@@ -158,7 +158,7 @@ impl Mailboxes {
             .await?;
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.hold_live_account(account).await?;
-        let row = self.with_account(account, AccountRow::clone)?;
+        let row = self.with_account(account, Tree::clone)?;
         let (from, to) = (row.spelled(&from), name::parse(&row.spelled(&to))?);
         if name::is_below(&to, &from) && from != INBOX {
             return Err(MailboxFault::Refused(BELOW_ITSELF));
@@ -214,7 +214,7 @@ impl Mailboxes {
         to: String,
         mut hold: Hold,
     ) -> Result<(), MailboxFault> {
-        let row = self.with_account(account, AccountRow::clone)?;
+        let row = self.with_account(account, Tree::clone)?;
         if row.folders.contains_key(&to) {
             return Err(MailboxFault::Exists);
         }
@@ -310,7 +310,7 @@ impl Mailboxes {
     fn with_account<T>(
         &self,
         account: AccountId,
-        look: impl FnOnce(&AccountRow) -> T,
+        look: impl FnOnce(&Tree) -> T,
     ) -> Result<T, MailboxFault> {
         let state = self.inner.state.borrow();
         let row = state
@@ -326,13 +326,13 @@ impl Mailboxes {
 struct Creation<'a> {
     mailboxes: &'a Mailboxes,
     account: AccountId,
-    row: &'a AccountRow,
+    row: &'a Tree,
     uid_validity_last: UidValidity,
     created: BTreeSet<String>,
 }
 
 impl<'a> Creation<'a> {
-    fn of(mailboxes: &'a Mailboxes, account: AccountId, row: &'a AccountRow) -> Creation<'a> {
+    fn of(mailboxes: &'a Mailboxes, account: AccountId, row: &'a Tree) -> Creation<'a> {
         Creation {
             mailboxes,
             account,

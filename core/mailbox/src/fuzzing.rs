@@ -3,12 +3,12 @@
 use base::BodyName;
 use base::cursor::Reader;
 use bytes::Bytes;
-use mail::{Address, Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
+use mail::{Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
 use store::{BodyRef, Codec, Lsn, Record, RecordKind};
 use volume::{Generation, RecordAddress, SegmentIndex};
 
 use crate::record::Entry;
-use crate::row::{AccountRow, Counters, Folder, Head, NamesLeft, read_messages};
+use crate::row::{Counters, Folder, Head, NamesLeft, Tree, read_messages};
 use crate::{AccountId, FlagChange, MailboxId, Message, SpecialUse};
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
@@ -28,7 +28,7 @@ pub fn record(bytes: &[u8]) {
             "what was read is written readably"
         );
         entry.mailbox();
-        entry.account();
+        entry.tree();
     }
 }
 
@@ -41,13 +41,10 @@ pub fn row(bytes: &[u8]) {
         head.encode(&mut again);
         assert_eq!(Head::decode(&mut Reader::new(&again)).as_ref(), Ok(&head));
     }
-    if let Ok(account) = AccountRow::decode(&mut Reader::new(bytes)) {
+    if let Ok(tree) = Tree::decode(&mut Reader::new(bytes)) {
         let mut again = Vec::new();
-        account.encode(&mut again);
-        assert_eq!(
-            AccountRow::decode(&mut Reader::new(&again)).as_ref(),
-            Ok(&account)
-        );
+        tree.encode(&mut again);
+        assert_eq!(Tree::decode(&mut Reader::new(&again)).as_ref(), Ok(&tree));
     }
     let _ = Counters::decode(bytes);
 }
@@ -55,7 +52,6 @@ pub fn row(bytes: &[u8]) {
 /// Some records as this release writes them, in the form `record` reads.
 pub fn records() -> Vec<Vec<u8>> {
     let (account, mailbox) = (AccountId(7), MailboxId(9));
-    let address = Address::from_parts("alice", "example.org").expect("an address");
     let flags = Flags {
         system: SystemFlags::SEEN,
         keywords: Keyword::parse("$Forwarded").into_iter().collect(),
@@ -91,10 +87,7 @@ pub fn records() -> Vec<Vec<u8>> {
         mailbox,
         special_use: Some(SpecialUse::Junk),
     };
-    let row = AccountRow {
-        address: address.clone(),
-        password_hash: "$argon2id$".into(),
-        quota_bytes: 5,
+    let tree = Tree {
         folders: [("INBOX".to_owned(), folder)].into(),
         subscriptions: ["INBOX".to_owned()].into(),
         uid_validity_last: UidValidity(3),
@@ -103,30 +96,11 @@ pub fn records() -> Vec<Vec<u8>> {
     };
     let uids = vec![Uid(1), Uid(2), Uid(9)];
     let entries = [
-        Entry::DomainPut {
-            domain: "example.org".into(),
-        },
-        Entry::DomainRemove {
-            domain: "example.org".into(),
-        },
-        Entry::AccountPut {
-            account,
-            address,
-            password_hash: "$argon2id$".into(),
-            quota_bytes: 1 << 30,
-        },
-        Entry::AccountRemove {
+        Entry::TreePut { account },
+        Entry::TreeRemove {
             account,
             mailbox_next: MailboxId(10),
             uid_validity_last: UidValidity(3),
-        },
-        Entry::AccountPassword {
-            account,
-            password_hash: "$".into(),
-        },
-        Entry::AccountQuota {
-            account,
-            quota_bytes: 0,
         },
         Entry::MailboxCreate {
             account,
@@ -183,9 +157,9 @@ pub fn records() -> Vec<Vec<u8>> {
             mailbox,
             bodies: vec![(Uid(4), body.clone())],
         },
-        Entry::AccountSnapshot {
+        Entry::TreeSnapshot {
             account,
-            row,
+            tree,
             mailbox_next: MailboxId(10),
         },
         Entry::MailboxSnapshot {

@@ -4,13 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::host::Bell;
+use directory::Directory;
 use mail::Uid;
 use store::{BodyIn, BodyRef, Committed, Lsn, Purpose, ReadFault, Store, StoreFault};
-use tenancy::{Part, Tenancy};
+use tenancy::{Locks, Part, Tenancy};
 
 use crate::apply::Effect;
 use crate::checkpoint::Writing;
@@ -35,10 +34,10 @@ pub struct Inner {
     pub io: device::Io,
     pub store: Store,
     pub tenancy: Tenancy,
+    pub directory: Directory,
     pub state: RefCell<State>,
     pub watchers: Rc<RefCell<Watchers>>,
     pub recents: RefCell<Recents>,
-    pub directory_generation: Arc<AtomicU64>,
     pub locks: Locks,
     pub loading: RefCell<HashSet<Object>>,
     pub loaded: Bell,
@@ -91,7 +90,7 @@ impl Inner {
     }
 
     /// `entries` as this tenant's part of a group.
-    fn part(self: &Rc<Self>, entries: Vec<Entry>, hold: Hold) -> Part {
+    pub fn part(self: &Rc<Self>, entries: Vec<Entry>, hold: Hold) -> Part {
         let inner = self.clone();
         Part {
             records: entries.iter().map(Entry::encode).collect(),
@@ -124,9 +123,6 @@ impl Inner {
             // Before the bells: the session that hears of a message can claim it.
             let mut recents = self.recents.borrow_mut();
             entries.iter().for_each(|entry| recents.note(entry));
-        }
-        if entries.iter().any(changes_directory) {
-            self.directory_generation.fetch_add(1, Ordering::Release);
         }
         // An estimate: other mailboxes may hold the same body. Reclaim's mark is the truth.
         dropped.iter().for_each(|body| self.store.note_dead(body));
@@ -187,28 +183,12 @@ impl Inner {
             .is_some_and(|entry| entry.pending.get() > 0)
     }
 
-    pub fn generation(&self) -> u64 {
-        self.directory_generation.load(Ordering::Acquire)
-    }
-
     /// For UIDVALIDITY: positive, and rising for another eighty years.
     pub fn unix_seconds(&self) -> u32 {
         u32::try_from(self.io.host.unix_seconds())
             .unwrap_or(1)
             .max(1)
     }
-}
-
-fn changes_directory(entry: &Entry) -> bool {
-    matches!(
-        entry,
-        Entry::DomainPut { .. }
-            | Entry::DomainRemove { .. }
-            | Entry::AccountPut { .. }
-            | Entry::AccountRemove { .. }
-            | Entry::AccountPassword { .. }
-            | Entry::AccountQuota { .. }
-    )
 }
 
 pub fn unavailable(fault: StoreFault) -> MailboxFault {
@@ -246,35 +226,4 @@ pub fn unread(fault: ReadFault) -> MailboxFault {
 
 pub fn broken(_: Broken) -> MailboxFault {
     MailboxFault::Unavailable("a row or record is not of this release's making".to_owned())
-}
-
-/// One task at a time for one name: creations and renames look before they write.
-#[derive(Default)]
-pub struct Locks {
-    held: RefCell<HashSet<String>>,
-    bell: Bell,
-}
-
-impl Locks {
-    /// Waits its turn. The number of waiters is bounded by the callers.
-    pub async fn lock(&self, name: String) -> Locked<'_> {
-        loop {
-            let wait = self.bell.wait();
-            if self.held.borrow_mut().insert(name.clone()) {
-                return Locked { locks: self, name };
-            }
-            wait.await;
-        }
-    }
-}
-
-pub struct Locked<'a> {
-    locks: &'a Locks,
-    name: String,
-}
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        self.locks.held.borrow_mut().remove(&self.name);
-        self.locks.bell.ring();
-    }
 }

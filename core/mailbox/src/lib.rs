@@ -1,4 +1,4 @@
-//! Where mail *lives*: domains, accounts, mailboxes and their messages on one volume. Knows no wire syntax and no connection.
+//! Where mail *lives*: the mailboxes of accounts and their messages on one volume. Knows no wire syntax and no connection.
 //!
 //! The truth is the log. Every change, a flag as much as a message, is a record in it (`record`); the projection and memory are
 //! both f(log), worked out by one function (`apply`) that live operation and replay share. An operation looks at what
@@ -15,16 +15,17 @@
 //!
 //! The main path is `deliver`: routes are looked up and loaded (a mailbox's head and last chunk, not its messages), numbers
 //! given, one group committed. `load` brings rows in and keeps them in memory while they are in use; `checkpoint` takes what
-//! changed out again; `replay` opens; `tenant` answers reclaim. Everything runs on the volume's owner thread.
+//! changed out again; `replay` opens; `tenant` answers reclaim. Mailboxes are a tenant of the log (`tenancy`), beside the directory of
+//! accounts (`directory`). Everything runs on the volume's owner thread.
 //!
 //! Start reading with `deliver.rs`, then `inner.rs`, `apply.rs` and `state.rs`.
 #![forbid(unsafe_code)]
 
+mod accounts;
 mod apply;
 mod checkpoint;
 mod copy;
 mod deliver;
-mod directory;
 mod flags;
 mod folders;
 #[doc(hidden)]
@@ -52,10 +53,9 @@ use mail::{Address, Flags, InternalDate, Keyword, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
 
 pub use copy::Moved;
+pub use directory::AccountId;
 pub use watch::Watch;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxId(pub u64);
 

@@ -28,12 +28,6 @@ pub const NAME_LEVEL_BYTES_MAX: usize = 255;
 /// Bytes of a whole name: fits one IMAP quoted string of every client.
 pub const NAME_BYTES_MAX: usize = 1_000;
 
-/// Domains of one volume; they are all kept in memory, about 100 bytes each.
-pub const DOMAINS_MAX: usize = 100_000;
-
-/// A PHC string of argon2id with generous parameters is under 200 bytes.
-pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
-
 /// Changes that a loaded mailbox remembers for `changes`: 16 bytes each. Past it a session takes a fresh view.
 pub const HISTORY_MAX: usize = 16_384;
 
@@ -45,9 +39,6 @@ pub const RECENTS_MAX: usize = 1 << 18;
 
 /// Watches on one volume: one for each idle or selected IMAP session.
 pub const WATCHES_MAX: usize = 1 << 20;
-
-/// Addresses remembered with the answer "is account N" or "is nobody": about 100 bytes each.
-pub const KEY_CACHE_MAX: usize = 65_536;
 
 /// Encoded messages in one group of a COPY, a relocation or a snapshot: the records of a group lie in one commit batch
 /// (1 MiB at most), beside whatever else the batch holds.

@@ -49,6 +49,10 @@ enum Undo {
     Unset(Rc<Cell<bool>>),
     Stay(Rc<RefCell<BTreeSet<Uid>>>, Vec<Uid>),
     Run(Box<dyn FnOnce()>),
+    /// The account's row in the directory; dropped.
+    Row {
+        _pin: directory::Pin,
+    },
 }
 
 impl Hold {
@@ -97,6 +101,7 @@ impl Drop for Hold {
                     uids.iter().for_each(|uid| _ = leaving.remove(uid));
                 }
                 Undo::Run(run) => run(),
+                Undo::Row { .. } => {}
             }
         }
         if let Some(bell) = self.bell.take() {
@@ -112,12 +117,30 @@ impl Inner {
         mailbox: MailboxId,
         depth: Depth,
     ) -> Result<Hold, MailboxFault> {
+        let mut hold = self.hold_messages(mailbox, depth).await?;
+        let account = {
+            let state = self.state.borrow();
+            state
+                .mailboxes
+                .get(&mailbox)
+                .map(|entry| entry.head.account)
+        };
+        let _pin = self
+            .directory
+            .hold(account.ok_or(MailboxFault::NoMailbox)?)
+            .await?;
+        hold.undo.push(Undo::Row { _pin });
+        Ok(hold)
+    }
+
+    /// Without the account's row in the directory: what replay needs.
+    async fn hold_messages(&self, mailbox: MailboxId, depth: Depth) -> Result<Hold, MailboxFault> {
         loop {
             if self.state.borrow().condemned.contains_key(&mailbox) {
                 return Err(MailboxFault::NoMailbox);
             }
             if let Some((mut hold, account)) = self.hold_loaded(mailbox, depth) {
-                hold.join(self.hold_account(account).await?);
+                hold.join(self.hold_tree(account).await?);
                 return Ok(hold);
             }
             match self.busy(Object::Mailbox(mailbox)) {
@@ -145,8 +168,16 @@ impl Inner {
         Some((hold, entry.head.account))
     }
 
-    /// The account's entry, which may say that there is no such account.
+    /// The account's mailboxes, and its row in the directory; both may say that there is no such account.
     pub async fn hold_account(&self, account: AccountId) -> Result<Hold, MailboxFault> {
+        let mut hold = self.hold_tree(account).await?;
+        let _pin = self.directory.hold(account).await?;
+        hold.undo.push(Undo::Row { _pin });
+        Ok(hold)
+    }
+
+    /// The account's mailboxes alone: what replay needs, where the directory may be ahead or behind.
+    pub async fn hold_tree(&self, account: AccountId) -> Result<Hold, MailboxFault> {
         loop {
             let wait = {
                 let mut state = self.state.borrow_mut();
@@ -165,13 +196,13 @@ impl Inner {
                         inner: self,
                         object: Object::Account(account),
                     };
-                    let row = self.get(row::ACCOUNTS, row::account_key(account)).await?;
+                    let tree = self.get(row::TREES, row::account_key(account)).await?;
                     let usage = self.get(row::USAGE, row::account_key(account)).await?;
                     let mut state = self.state.borrow_mut();
                     // A creation may have been applied meanwhile; it knows better.
                     if !state.accounts.contains_key(&account) {
                         state
-                            .install_account(account, row.as_deref(), usage.as_deref())
+                            .install_account(account, tree.as_deref(), usage.as_deref())
                             .map_err(broken)?;
                     }
                 }
@@ -184,10 +215,10 @@ impl Inner {
         let needs = Needs::of(entry);
         let mut hold = Hold::default();
         for account in needs.accounts.into_iter().flatten() {
-            hold.join(self.hold_account(account).await?);
+            hold.join(self.hold_tree(account).await?);
         }
         if let Some((mailbox, depth)) = needs.mailbox {
-            match self.hold_mailbox(mailbox, depth).await {
+            match self.hold_messages(mailbox, depth).await {
                 Ok(more) => hold.join(more),
                 Err(MailboxFault::NoMailbox) => {}
                 Err(fault) => return Err(fault),
@@ -250,7 +281,7 @@ impl Inner {
             accounts.retain(|account| !state.accounts.contains_key(account));
         }
         let keys: Vec<_> = accounts.iter().map(|id| row::account_key(*id)).collect();
-        let rows = self.get_many(row::ACCOUNTS, keys.clone()).await?;
+        let rows = self.get_many(row::TREES, keys.clone()).await?;
         let usages = self.get_many(row::USAGE, keys).await?;
         let mut state = self.state.borrow_mut();
         for (account, (row, usage)) in std::iter::zip(accounts, std::iter::zip(rows, usages)) {
@@ -410,7 +441,7 @@ impl Needs {
             None
         };
         Needs {
-            accounts: [entry.account(), owner],
+            accounts: [entry.tree(), owner],
             mailbox,
         }
     }

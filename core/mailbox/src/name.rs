@@ -4,7 +4,7 @@ use mail::spelling::composed;
 
 use crate::MailboxFault;
 use crate::limits::{NAME_BYTES_MAX, NAME_LEVEL_BYTES_MAX, NAME_LEVELS_MAX};
-use crate::row::AccountRow;
+use crate::row::Tree;
 
 pub const INBOX: &str = "INBOX";
 pub const SEPARATOR: char = '/';
@@ -45,7 +45,7 @@ fn fold_inbox(name: &str) -> String {
     }
 }
 
-impl AccountRow {
+impl Tree {
     /// `name` as the account's mailboxes spell it: as it stands when there is one of that name, else as the one that differs only in how letters
     /// and their marks are put together. A name that is not there yet is composed (NFC), below the parents that are.
     // RFC 9051 §5.1: names are Net-Unicode (RFC 5198), which is NFC. Earlier releases took them as they came.

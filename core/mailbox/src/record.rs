@@ -6,43 +6,43 @@
 
 use base::cursor::{Reader, Write};
 use bytes::Bytes;
-use mail::{Address, Flags, InternalDate, ModSeq, Uid, UidValidity};
+use mail::{Flags, InternalDate, ModSeq, Uid, UidValidity};
 use store::{BodyRef, Lsn, Record, RecordKind};
 
+use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text, read_u32};
+
 use crate::row::{
-    AccountRow, Broken, Head, put_date, put_flags, put_messages, put_special_use, put_text,
-    read_date, read_flags, read_messages, read_special_use, read_text, read_u32,
+    Head, Tree, put_date, put_flags, put_messages, put_special_use, read_date, read_flags,
+    read_messages, read_special_use,
 };
 use crate::{AccountId, FlagChange, MailboxId, Message, SpecialUse};
 
+// Kinds, of the mailboxes' share (`share.rs`).
+const TREE_PUT: u8 = 32;
+const TREE_REMOVE: u8 = 33;
+const TREE_SNAPSHOT: u8 = 34;
+const SUBSCRIBE: u8 = 35;
+const MAILBOX_CREATE: u8 = 40;
+const MAILBOX_RENAME: u8 = 41;
+const MAILBOX_DELETE: u8 = 42;
+const MAILBOX_SNAPSHOT: u8 = 43;
+const DELIVER: u8 = 48;
+const PLACE: u8 = 49;
+const FLAG: u8 = 50;
+const EXPUNGE: u8 = 51;
+const RELOCATE: u8 = 52;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    DomainPut {
-        domain: String,
-    },
-    DomainRemove {
-        domain: String,
-    },
-    AccountPut {
-        account: AccountId,
-        address: Address,
-        password_hash: String,
-        quota_bytes: u64,
-    },
-    AccountRemove {
+    /// The account has a tree of mailboxes from now on, without any as yet.
+    TreePut { account: AccountId },
+    /// The account is gone, and all its mailboxes with it.
+    TreeRemove {
         account: AccountId,
         /// So that a rebuilt volume does not give its mailboxes' numbers again.
         mailbox_next: MailboxId,
         /// No mailbox of the account had a higher one: an account that takes its address later begins above it.
         uid_validity_last: UidValidity,
-    },
-    AccountPassword {
-        account: AccountId,
-        password_hash: String,
-    },
-    AccountQuota {
-        account: AccountId,
-        quota_bytes: u64,
     },
     MailboxCreate {
         account: AccountId,
@@ -106,10 +106,10 @@ pub enum Entry {
         mailbox: MailboxId,
         bodies: Vec<(Uid, BodyRef)>,
     },
-    /// Everything about the account but its messages, written again so that older records may go.
-    AccountSnapshot {
+    /// All about the account's mailboxes but their messages, written again so that older records may go.
+    TreeSnapshot {
         account: AccountId,
-        row: AccountRow,
+        tree: Tree,
         mailbox_next: MailboxId,
     },
     /// The messages with `from <= uid < to` and the head, written again. With the last part, the records before the first one are
@@ -130,54 +130,20 @@ impl Entry {
     pub fn encode(&self) -> Record {
         let mut out = Vec::with_capacity(48);
         let kind = match self {
-            Entry::DomainPut { domain } => {
-                put_text(&mut out, domain);
-                1
-            }
-            Entry::DomainRemove { domain } => {
-                out.put_u64(PROTECTIVE_MAGIC);
-                put_text(&mut out, domain);
-                2
-            }
-            Entry::AccountPut {
-                account,
-                address,
-                password_hash,
-                quota_bytes,
-            } => {
+            Entry::TreePut { account } => {
                 out.put_varint(u64::from(account.0));
-                put_text(&mut out, address.local());
-                put_text(&mut out, address.domain());
-                put_text(&mut out, password_hash);
-                out.put_varint(*quota_bytes);
-                3
+                TREE_PUT
             }
-            Entry::AccountRemove {
+            Entry::TreeRemove {
                 account,
                 mailbox_next,
                 uid_validity_last,
             } => {
-                out.put_u64(PROTECTIVE_MAGIC);
+                put_magic(&mut out);
                 out.put_varint(u64::from(account.0));
                 out.put_varint(mailbox_next.0);
                 out.put_varint(u64::from(uid_validity_last.0));
-                4
-            }
-            Entry::AccountPassword {
-                account,
-                password_hash,
-            } => {
-                out.put_varint(u64::from(account.0));
-                put_text(&mut out, password_hash);
-                5
-            }
-            Entry::AccountQuota {
-                account,
-                quota_bytes,
-            } => {
-                out.put_varint(u64::from(account.0));
-                out.put_varint(*quota_bytes);
-                6
+                TREE_REMOVE
             }
             Entry::MailboxCreate {
                 account,
@@ -191,7 +157,7 @@ impl Entry {
                 put_text(&mut out, name);
                 out.put_varint(u64::from(uid_validity.0));
                 put_special_use(&mut out, *special_use);
-                7
+                MAILBOX_CREATE
             }
             Entry::MailboxRename {
                 account,
@@ -207,7 +173,7 @@ impl Entry {
                 put_text(&mut out, to);
                 out.put_varint(u64::from(uid_validity.0));
                 out.put_varint(moved_at.map_or(0, |modseq| modseq.0));
-                8
+                MAILBOX_RENAME
             }
             Entry::MailboxDelete {
                 account,
@@ -215,12 +181,12 @@ impl Entry {
                 name,
                 uid_validity,
             } => {
-                out.put_u64(PROTECTIVE_MAGIC);
+                put_magic(&mut out);
                 out.put_varint(u64::from(account.0));
                 out.put_varint(mailbox.0);
                 put_text(&mut out, name);
                 out.put_varint(u64::from(uid_validity.0));
-                9
+                MAILBOX_DELETE
             }
             Entry::Subscribe {
                 account,
@@ -230,7 +196,7 @@ impl Entry {
                 out.put_varint(u64::from(account.0));
                 put_text(&mut out, name);
                 out.put_u8(u8::from(*subscribed));
-                10
+                SUBSCRIBE
             }
             Entry::Deliver {
                 mailbox,
@@ -246,7 +212,7 @@ impl Entry {
                 put_flags(&mut out, flags);
                 put_date(&mut out, *internal_date);
                 out.put_varint(u64::from(*body_index));
-                11
+                DELIVER
             }
             Entry::Flag {
                 mailbox,
@@ -264,7 +230,7 @@ impl Entry {
                 });
                 put_flags(&mut out, flags);
                 put_uids(&mut out, uids);
-                12
+                FLAG
             }
             Entry::Expunge {
                 mailbox,
@@ -272,17 +238,17 @@ impl Entry {
                 deleted_only,
                 uids,
             } => {
-                out.put_u64(PROTECTIVE_MAGIC);
+                put_magic(&mut out);
                 out.put_varint(mailbox.0);
                 out.put_varint(modseq.0);
                 out.put_u8(u8::from(*deleted_only));
                 put_uids(&mut out, uids);
-                13
+                EXPUNGE
             }
             Entry::Place { mailbox, messages } => {
                 out.put_varint(mailbox.0);
                 put_messages(&mut out, messages);
-                14
+                PLACE
             }
             Entry::Relocate { mailbox, bodies } => {
                 out.put_varint(mailbox.0);
@@ -291,17 +257,17 @@ impl Entry {
                     out.put_varint(u64::from(uid.0));
                     body.encode(&mut out);
                 }
-                15
+                RELOCATE
             }
-            Entry::AccountSnapshot {
+            Entry::TreeSnapshot {
                 account,
-                row,
+                tree,
                 mailbox_next,
             } => {
                 out.put_varint(u64::from(account.0));
-                row.encode(&mut out);
+                tree.encode(&mut out);
                 out.put_varint(mailbox_next.0);
-                16
+                TREE_SNAPSHOT
             }
             Entry::MailboxSnapshot {
                 mailbox,
@@ -319,7 +285,7 @@ impl Entry {
                 out.put_varint(begun.map_or(0, |lsn| lsn.0));
                 out.put_u8(u8::from(*last));
                 put_messages(&mut out, messages);
-                17
+                MAILBOX_SNAPSHOT
             }
         };
         Record {
@@ -332,51 +298,25 @@ impl Entry {
     pub fn decode(record: &Record) -> Result<Entry, Broken> {
         let reader = &mut Reader::new(&record.payload);
         let entry = match record.kind.0 {
-            1 => Entry::DomainPut {
-                domain: read_text(reader)?,
+            TREE_PUT => Entry::TreePut {
+                account: AccountId(read_u32(reader)?),
             },
-            2 => {
-                magic(reader)?;
-                Entry::DomainRemove {
-                    domain: read_text(reader)?,
-                }
-            }
-            3 => {
-                let account = AccountId(read_u32(reader)?);
-                let local = read_text(reader)?;
-                let domain = read_text(reader)?;
-                let address = Address::from_parts(&local, &domain).ok_or(Broken)?;
-                Entry::AccountPut {
-                    account,
-                    address,
-                    password_hash: read_text(reader)?,
-                    quota_bytes: reader.varint()?,
-                }
-            }
-            4 => {
-                magic(reader)?;
-                Entry::AccountRemove {
+            TREE_REMOVE => {
+                read_magic(reader)?;
+                Entry::TreeRemove {
                     account: AccountId(read_u32(reader)?),
                     mailbox_next: MailboxId(reader.varint()?),
                     uid_validity_last: UidValidity(read_u32(reader)?),
                 }
             }
-            5 => Entry::AccountPassword {
-                account: AccountId(read_u32(reader)?),
-                password_hash: read_text(reader)?,
-            },
-            6 => Entry::AccountQuota {
-                account: AccountId(read_u32(reader)?),
-                quota_bytes: reader.varint()?,
-            },
-            7 => Entry::MailboxCreate {
+            MAILBOX_CREATE => Entry::MailboxCreate {
                 account: AccountId(read_u32(reader)?),
                 mailbox: MailboxId(reader.varint()?),
                 name: read_text(reader)?,
                 uid_validity: UidValidity(read_u32(reader)?),
                 special_use: read_special_use(reader)?,
             },
-            8 => Entry::MailboxRename {
+            MAILBOX_RENAME => Entry::MailboxRename {
                 account: AccountId(read_u32(reader)?),
                 mailbox: MailboxId(reader.varint()?),
                 from: read_text(reader)?,
@@ -387,8 +327,8 @@ impl Entry {
                     modseq => Some(ModSeq(modseq)),
                 },
             },
-            9 => {
-                magic(reader)?;
+            MAILBOX_DELETE => {
+                read_magic(reader)?;
                 Entry::MailboxDelete {
                     account: AccountId(read_u32(reader)?),
                     mailbox: MailboxId(reader.varint()?),
@@ -396,12 +336,12 @@ impl Entry {
                     uid_validity: UidValidity(read_u32(reader)?),
                 }
             }
-            10 => Entry::Subscribe {
+            SUBSCRIBE => Entry::Subscribe {
                 account: AccountId(read_u32(reader)?),
                 name: read_text(reader)?,
                 subscribed: read_bool(reader)?,
             },
-            11 => Entry::Deliver {
+            DELIVER => Entry::Deliver {
                 mailbox: MailboxId(reader.varint()?),
                 uid: Uid(read_u32(reader)?),
                 modseq: ModSeq(reader.varint()?),
@@ -409,7 +349,7 @@ impl Entry {
                 internal_date: read_date(reader)?,
                 body_index: read_u32(reader)?,
             },
-            12 => Entry::Flag {
+            FLAG => Entry::Flag {
                 mailbox: MailboxId(reader.varint()?),
                 modseq: ModSeq(reader.varint()?),
                 change: match reader.u8()? {
@@ -421,8 +361,8 @@ impl Entry {
                 flags: read_flags(reader)?,
                 uids: read_uids(reader)?,
             },
-            13 => {
-                magic(reader)?;
+            EXPUNGE => {
+                read_magic(reader)?;
                 Entry::Expunge {
                     mailbox: MailboxId(reader.varint()?),
                     modseq: ModSeq(reader.varint()?),
@@ -430,13 +370,13 @@ impl Entry {
                     uids: read_uids(reader)?,
                 }
             }
-            14 => {
+            PLACE => {
                 let mailbox = MailboxId(reader.varint()?);
                 let mut messages = Vec::new();
                 read_messages(reader, &mut messages)?;
                 Entry::Place { mailbox, messages }
             }
-            15 => {
+            RELOCATE => {
                 let mailbox = MailboxId(reader.varint()?);
                 let mut bodies = Vec::new();
                 for _ in 0..reader.varint()? {
@@ -444,12 +384,12 @@ impl Entry {
                 }
                 Entry::Relocate { mailbox, bodies }
             }
-            16 => Entry::AccountSnapshot {
+            TREE_SNAPSHOT => Entry::TreeSnapshot {
                 account: AccountId(read_u32(reader)?),
-                row: AccountRow::decode(reader)?,
+                tree: Tree::decode(reader)?,
                 mailbox_next: MailboxId(reader.varint()?),
             },
-            17 => {
+            MAILBOX_SNAPSHOT => {
                 let mailbox = MailboxId(reader.varint()?);
                 let head = Head::decode(reader)?;
                 let from = Uid(read_u32(reader)?);
@@ -500,18 +440,16 @@ impl Entry {
         }
     }
 
-    /// The account whose row the entry is about; only a later snapshot of it makes the entry superfluous.
-    pub fn account(&self) -> Option<AccountId> {
+    /// The account whose tree the entry is about; only a later snapshot of it makes the entry superfluous.
+    pub fn tree(&self) -> Option<AccountId> {
         match self {
-            Entry::AccountPut { account, .. }
-            | Entry::AccountRemove { account, .. }
-            | Entry::AccountPassword { account, .. }
-            | Entry::AccountQuota { account, .. }
+            Entry::TreePut { account }
+            | Entry::TreeRemove { account, .. }
             | Entry::MailboxCreate { account, .. }
             | Entry::MailboxRename { account, .. }
             | Entry::MailboxDelete { account, .. }
             | Entry::Subscribe { account, .. }
-            | Entry::AccountSnapshot { account, .. } => Some(*account),
+            | Entry::TreeSnapshot { account, .. } => Some(*account),
             _ => None,
         }
     }
@@ -559,16 +497,6 @@ fn read_bool(reader: &mut Reader<'_>) -> Result<bool, Broken> {
     }
 }
 
-fn magic(reader: &mut Reader<'_>) -> Result<(), Broken> {
-    if reader.u64()? == PROTECTIVE_MAGIC {
-        Ok(())
-    } else {
-        Err(Broken)
-    }
-}
-
-/// Stands before everything that takes mail away (storage.md A7): no stray record shape can pass for one.
-const PROTECTIVE_MAGIC: u64 = 0x6e6f_7369_6c79_6d67;
 /// A record never names more UIDs than a mailbox can hold; a false length must not fill memory.
 const UIDS_READ_MAX: usize = crate::limits::UIDS_PER_RECORD_MAX;
 

@@ -5,14 +5,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 
 use base::host::Bell;
+use directory::Directory;
 use store::{Lsn, Replay, Replayed, Store, Table};
 use tenancy::{Reading, Tenancy, Tenant};
 
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, ROWS_PER_READ};
+use crate::limits::{CONDEMNED_MAX, ROWS_PER_READ};
 use crate::load::{Depth, Hold, Needs};
 use crate::record::Entry;
 use crate::row::{self, Broken};
@@ -33,14 +33,15 @@ impl Mailboxes {
             checkpoint_us: settings.checkpoint_us,
         };
         let tenancy = Tenancy::new(io, store, times);
-        let mailboxes = Mailboxes::new(&tenancy, settings.cache_bytes);
-        let tenants = vec![mailboxes.tenant()];
+        let directory = Directory::new(&tenancy);
+        let mailboxes = Mailboxes::new(&tenancy, &directory, settings.cache_bytes);
+        let tenants = vec![directory.tenant(), mailboxes.tenant()];
         tenancy.open(replay, tenants).await.map_err(unavailable)?;
         Ok(mailboxes)
     }
 
     /// Mailboxes as one of several tenants: nothing of them is there before `Tenancy::open`.
-    pub fn new(tenancy: &Tenancy, cache_bytes: usize) -> Mailboxes {
+    pub fn new(tenancy: &Tenancy, directory: &Directory, cache_bytes: usize) -> Mailboxes {
         let mut state = State::new(cache_bytes);
         state.applied = tenancy.applied();
         let inner = Rc::new_cyclic(|me| Inner {
@@ -48,10 +49,10 @@ impl Mailboxes {
             io: tenancy.io().clone(),
             store: tenancy.store().clone(),
             tenancy: tenancy.clone(),
+            directory: directory.clone(),
             state: RefCell::new(state),
             watchers: Rc::default(),
             recents: RefCell::default(),
-            directory_generation: Default::default(),
             locks: Default::default(),
             loading: Default::default(),
             loaded: Bell::new(),
@@ -87,6 +88,10 @@ impl Mailboxes {
         let records = self.store().records_in_damage(count_max).await;
         let mut named = Vec::new();
         for record in records.iter().take(count_max) {
+            if directory::share().owns(record) {
+                named.push("a change of accounts or domains".to_owned());
+                continue;
+            }
             let sentence = match Entry::decode(record) {
                 Ok(Entry::Deliver { mailbox, uid, .. }) => {
                     let whose = self.inner.name_of(mailbox).await;
@@ -96,7 +101,7 @@ impl Mailboxes {
                     Some((mailbox, _)) => {
                         format!("a change in {}", self.inner.name_of(mailbox).await)
                     }
-                    None => "a change of accounts, domains or folders".to_owned(),
+                    None => "a change of folders".to_owned(),
                 },
                 Err(_) => "a record that cannot be read".to_owned(),
             };
@@ -113,21 +118,22 @@ impl Inner {
         let Ok(_hold) = self.hold_mailbox(mailbox, Depth::Head).await else {
             return unknown;
         };
-        let state = self.state.borrow();
-        let account = state
-            .mailboxes
-            .get(&mailbox)
-            .and_then(|entry| state.accounts.get(&entry.head.account))
-            .and_then(|account| account.live());
-        let Some(account) = account else {
+        let (account, folder) = {
+            let state = self.state.borrow();
+            let Some(entry) = state.mailboxes.get(&mailbox) else {
+                return unknown;
+            };
+            let account = entry.head.account;
+            let tree = state.accounts.get(&account).and_then(|entry| entry.live());
+            let mut folders = tree.iter().flat_map(|tree| &tree.folders);
+            let folder = folders.find(|(_, folder)| folder.mailbox == mailbox);
+            (account, folder.map(|(name, _)| name.clone()))
+        };
+        let Ok(Some(account)) = self.directory.account_by_id(account).await else {
             return unknown;
         };
-        let mut folders = account.folders.iter();
-        let folder = folders.find(|(_, folder)| folder.mailbox == mailbox);
-        match folder {
-            Some((name, _)) => format!("{name} of {}", account.address.key()),
-            None => format!("a folder of {}", account.address.key()),
-        }
+        let folder = folder.unwrap_or_else(|| "a folder".to_owned());
+        format!("{folder} of {}", account.address.key())
     }
 
     pub async fn load_small_tables(&self) -> Result<(), MailboxFault> {
@@ -140,12 +146,6 @@ impl Inner {
             self.state
                 .borrow_mut()
                 .install_counters(counters)
-                .map_err(broken)?;
-        }
-        for (key, value) in self.whole_table(row::DOMAINS, DOMAINS_MAX).await? {
-            self.state
-                .borrow_mut()
-                .install_domain(&key, &value)
                 .map_err(broken)?;
         }
         for (key, _) in self.whole_table(row::CONDEMNED, 2 * CONDEMNED_MAX).await? {
@@ -235,7 +235,6 @@ impl Inner {
     /// Watchers hear of what was read beside them; a projection that is new is looked through.
     pub async fn log_was_read(&self, reading: Reading, writable: bool) -> Result<(), MailboxFault> {
         if reading == Reading::BesideReaders {
-            self.directory_generation.fetch_add(1, Ordering::Release);
             let rung = std::mem::take(&mut self.state.borrow_mut().rung);
             for (mailbox, modseq) in rung {
                 let bells = self.watchers.borrow().of(mailbox);

@@ -2,10 +2,8 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `COUNTERS` | empty | next account, next mailbox |
-//! | `DOMAINS` | domain | accounts in it |
-//! | `KEYS` | `Address::key` | account |
-//! | `ACCOUNTS` | account (u32 big-endian) | address, password, quota, UIDVALIDITYs, folders, subscriptions |
+//! | `COUNTERS` | empty | next mailbox, highest UIDVALIDITY of accounts removed |
+//! | `TREES` | account (u32 big-endian) | UIDVALIDITYs, folders, subscriptions |
 //! | `USAGE` | account (u32 big-endian) | bytes used |
 //! | `HEADS` | mailbox (u64 big-endian) | numbers of the mailbox |
 //! | `CHUNKS` | mailbox (u64 big-endian), chunk (u32 big-endian) | up to `CHUNK_MESSAGES` messages |
@@ -26,31 +24,23 @@ pub use left::NamesLeft;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::BodyName;
-use base::cursor::{Reader, Short, Write};
-use mail::{Address, Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
+use base::cursor::{Reader, Write};
+use mail::{Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
 use store::{BodyRef, Codec, Lsn, Table};
+use tenancy::encoding::{put_signed, put_text, read_signed, read_text};
 use volume::{Generation, RecordAddress, SegmentIndex};
+
+pub use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 
 use crate::limits::CHUNK_MESSAGES;
 use crate::{AccountId, MailboxId, Message, SpecialUse};
 
-pub const COUNTERS: Table = Table(1);
-pub const DOMAINS: Table = Table(2);
-pub const KEYS: Table = Table(3);
-pub const ACCOUNTS: Table = Table(4);
-pub const USAGE: Table = Table(5);
-pub const HEADS: Table = Table(6);
-pub const CHUNKS: Table = Table(7);
-pub const CONDEMNED: Table = Table(8);
-
-/// The bytes behind a good checksum do not make sense: written by another release, or our mistake.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
-impl From<Short> for Broken {
-    fn from(_: Short) -> Broken {
-        Broken
-    }
-}
+pub const COUNTERS: Table = Table(32);
+pub const TREES: Table = Table(33);
+pub const USAGE: Table = Table(34);
+pub const HEADS: Table = Table(35);
+pub const CHUNKS: Table = Table(36);
+pub const CONDEMNED: Table = Table(37);
 
 /// Which chunk row holds a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,26 +81,6 @@ pub fn read_chunk_key(key: &[u8]) -> Result<(MailboxId, Chunk), Broken> {
         read_mailbox_key(mailbox)?,
         Chunk(u32::from_be_bytes(chunk.try_into().map_err(|_| Broken)?)),
     ))
-}
-
-pub fn put_signed(out: &mut Vec<u8>, value: i64) {
-    out.put_varint(((value << 1) ^ (value >> 63)) as u64);
-}
-pub fn read_signed(reader: &mut Reader<'_>) -> Result<i64, Short> {
-    let value = reader.varint()?;
-    Ok((value >> 1) as i64 ^ -((value & 1) as i64))
-}
-pub fn read_u32(reader: &mut Reader<'_>) -> Result<u32, Broken> {
-    u32::try_from(reader.varint()?).map_err(|_| Broken)
-}
-pub fn put_text(out: &mut Vec<u8>, text: &str) {
-    out.put_varint(text.len() as u64);
-    out.put_bytes(text.as_bytes());
-}
-pub fn read_text(reader: &mut Reader<'_>) -> Result<String, Broken> {
-    let count = usize::try_from(reader.varint()?).map_err(|_| Broken)?;
-    let bytes = reader.take(count)?;
-    Ok(std::str::from_utf8(bytes).map_err(|_| Broken)?.to_owned())
 }
 
 pub fn put_date(out: &mut Vec<u8>, date: InternalDate) {
@@ -235,12 +205,9 @@ pub struct Folder {
     pub special_use: Option<SpecialUse>,
 }
 
-/// What is kept of one account, but for the bytes it uses.
+/// The mailboxes of one account, but for the bytes they use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccountRow {
-    pub address: Address,
-    pub password_hash: String,
-    pub quota_bytes: u64,
+pub struct Tree {
     pub folders: BTreeMap<String, Folder>,
     pub subscriptions: BTreeSet<String>,
     /// The next mailbox's UIDVALIDITY is higher.
@@ -249,13 +216,21 @@ pub struct AccountRow {
     pub snapshot: Lsn,
 }
 
-impl AccountRow {
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree {
+            folders: BTreeMap::new(),
+            subscriptions: BTreeSet::new(),
+            uid_validity_last: UidValidity(0),
+            left: NamesLeft::default(),
+            snapshot: Lsn(0),
+        }
+    }
+}
+
+impl Tree {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(ROW_VERSION);
-        put_text(out, self.address.local());
-        put_text(out, self.address.domain());
-        put_text(out, &self.password_hash);
-        out.put_varint(self.quota_bytes);
         out.put_varint(u64::from(self.uid_validity_last.0));
         self.left.encode(out);
         out.put_varint(self.snapshot.0);
@@ -270,13 +245,8 @@ impl AccountRow {
             put_text(out, name);
         }
     }
-    pub fn decode(reader: &mut Reader<'_>) -> Result<AccountRow, Broken> {
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Tree, Broken> {
         version(reader)?;
-        let local = read_text(reader)?;
-        let domain = read_text(reader)?;
-        let address = Address::from_parts(&local, &domain).ok_or(Broken)?;
-        let password_hash = read_text(reader)?;
-        let quota_bytes = reader.varint()?;
         let uid_validity_last = UidValidity(read_u32(reader)?);
         let left = NamesLeft::decode(reader)?;
         let snapshot = Lsn(reader.varint()?);
@@ -296,10 +266,7 @@ impl AccountRow {
         for _ in 0..reader.varint()? {
             subscriptions.insert(read_text(reader)?);
         }
-        Ok(AccountRow {
-            address,
-            password_hash,
-            quota_bytes,
+        Ok(Tree {
             folders,
             subscriptions,
             uid_validity_last,
@@ -307,15 +274,6 @@ impl AccountRow {
             snapshot,
         })
     }
-}
-
-pub fn encode_number(value: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(10);
-    out.put_varint(value);
-    out
-}
-pub fn decode_number(bytes: &[u8]) -> Result<u64, Broken> {
-    Ok(Reader::new(bytes).varint()?)
 }
 
 /// Writes messages that ascend by UID.
@@ -560,7 +518,7 @@ fn version(reader: &mut Reader<'_>) -> Result<(), Broken> {
     }
 }
 
-const ROW_VERSION: u8 = 2;
+const ROW_VERSION: u8 = 3;
 const SHAPE_CODEC: u8 = 0b11;
 const SHAPE_KEYWORDS: u8 = 4;
 const SHAPE_ONE_SEGMENT: u8 = 8;

@@ -5,12 +5,12 @@ use tenancy::{Reading, Share, Tenant};
 
 use crate::inner::{Inner, store_fault};
 
-/// Records 1–31 and tables 1–31 (FORMAT.md).
+/// Records 32–63 and tables 32–63.
 pub fn share() -> Share {
     Share {
         name: "mailbox",
-        kinds: 1..=31,
-        tables: 1..=31,
+        kinds: 32..=63,
+        tables: 32..=63,
     }
 }
 

@@ -18,7 +18,7 @@ impl Entry {
     /// What the entry is for. What writes older entries again is reclaim's.
     fn purpose(&self) -> Purpose {
         match self {
-            Entry::Expunge { .. } | Entry::MailboxDelete { .. } | Entry::AccountRemove { .. } => {
+            Entry::Expunge { .. } | Entry::MailboxDelete { .. } | Entry::TreeRemove { .. } => {
                 Purpose::Delete
             }
             Entry::Flag { change, flags, .. }
@@ -26,9 +26,9 @@ impl Entry {
             {
                 Purpose::Delete
             }
-            Entry::Relocate { .. }
-            | Entry::AccountSnapshot { .. }
-            | Entry::MailboxSnapshot { .. } => Purpose::Reclaim,
+            Entry::Relocate { .. } | Entry::TreeSnapshot { .. } | Entry::MailboxSnapshot { .. } => {
+                Purpose::Reclaim
+            }
             _ => Purpose::Keep,
         }
     }
@@ -56,22 +56,14 @@ impl State {
     fn rows_of_one(&self, entry: &Entry) -> u64 {
         match entry {
             Entry::Subscribe { .. } => 1,
-            Entry::DomainPut { .. }
-            | Entry::DomainRemove { .. }
-            | Entry::MailboxSnapshot { .. } => 2,
-            Entry::AccountPut { .. }
-            | Entry::AccountPassword { .. }
-            | Entry::AccountQuota { .. }
-            | Entry::AccountSnapshot { .. }
-            | Entry::MailboxDelete { .. } => DIRECTORY_ROWS,
+            Entry::TreePut { .. } | Entry::MailboxSnapshot { .. } => 2,
+            Entry::TreeSnapshot { .. } | Entry::MailboxDelete { .. } => DIRECTORY_ROWS,
             Entry::MailboxCreate { .. } | Entry::MailboxRename { .. } => 3,
             // Each of its mailboxes has a head. The rows that remember them until their chunks are cleared are small and neighbours.
-            Entry::AccountRemove { account, .. } => {
-                let row = self
-                    .accounts
-                    .get(account)
-                    .and_then(|entry| entry.row.as_ref());
-                DIRECTORY_ROWS + row.map_or(0, |row| row.folders.len() as u64)
+            Entry::TreeRemove { account, .. } => {
+                let entry = self.accounts.get(account);
+                let tree = entry.and_then(|entry| entry.tree.as_ref());
+                DIRECTORY_ROWS + tree.map_or(0, |tree| tree.folders.len() as u64)
             }
             // The head, the bytes used, the chunk.
             Entry::Deliver { mailbox, uid, .. } => 2 + self.rows_of_chunks(*mailbox, &[*uid]),

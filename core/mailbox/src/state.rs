@@ -18,16 +18,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use mail::{ModSeq, Uid, UidValidity, spelling};
+use mail::{ModSeq, Uid, UidValidity};
 use store::{BodyRef, Lsn};
 use volume::RecordAddress;
 
 use crate::limits::{
     CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX, HISTORY_MAX,
-    KEY_CACHE_MAX, RELOCATED_MAX,
+    RELOCATED_MAX,
 };
 use crate::opening::Outline;
-use crate::row::{AccountRow, Chunk, Counters, Head};
+use crate::row::{Chunk, Counters, Head, Tree};
 use crate::{AccountId, MailboxId, Message};
 
 /// Counts checkpoints; the present one is what changes are stamped with.
@@ -37,13 +37,6 @@ pub type Epoch = u64;
 pub struct State {
     pub mailboxes: HashMap<MailboxId, MailboxEntry>,
     pub accounts: HashMap<AccountId, AccountEntry>,
-    pub domains: BTreeMap<String, Domain>,
-    domains_dirty: Option<Epoch>,
-    /// Address keys that changed since the projection was written.
-    pub keys: BTreeMap<String, (Option<AccountId>, Epoch)>,
-    /// Answers of the projection, for addresses looked up lately.
-    key_cache: HashMap<String, Option<AccountId>>,
-    key_clock: VecDeque<String>,
     /// Deleted, with chunk rows still to be cleared away.
     pub condemned: BTreeMap<MailboxId, Condemned>,
     condemned_dirty: Option<Epoch>,
@@ -69,12 +62,6 @@ pub struct State {
     account_clock: VecDeque<AccountId>,
 }
 
-pub struct Domain {
-    pub present: bool,
-    pub accounts: u64,
-    pub dirty: Option<Epoch>,
-}
-
 /// Rows of a deleted mailbox.
 pub struct Condemned {
     /// The row that remembers it is to be written.
@@ -86,11 +73,11 @@ pub struct Condemned {
 #[derive(Default)]
 pub struct AccountEntry {
     /// `None`: no such account.
-    pub row: Option<AccountRow>,
+    pub tree: Option<Tree>,
     pub used_bytes: u64,
     /// Promised to deliveries that are not durable yet.
     pub reserved_bytes: Rc<Cell<u64>>,
-    pub row_dirty: Option<Epoch>,
+    pub tree_dirty: Option<Epoch>,
     pub used_dirty: Option<Epoch>,
     pub pins: Rc<Cell<u32>>,
     /// A removal is on its way to the log: nothing new may come in behind it.
@@ -210,11 +197,11 @@ impl MailboxEntry {
 
 impl AccountEntry {
     pub fn is_dirty(&self) -> bool {
-        self.row_dirty.is_some() || self.used_dirty.is_some()
+        self.tree_dirty.is_some() || self.used_dirty.is_some()
     }
     /// `None` when the account does not exist or is being removed.
-    pub fn live(&self) -> Option<&AccountRow> {
-        self.row.as_ref().filter(|_| !self.closing.get())
+    pub fn live(&self) -> Option<&Tree> {
+        self.tree.as_ref().filter(|_| !self.closing.get())
     }
 }
 
@@ -223,11 +210,6 @@ impl State {
         State {
             mailboxes: HashMap::new(),
             accounts: HashMap::new(),
-            domains: BTreeMap::new(),
-            domains_dirty: None,
-            keys: BTreeMap::new(),
-            key_cache: HashMap::new(),
-            key_clock: VecDeque::new(),
             condemned: BTreeMap::new(),
             condemned_dirty: None,
             counters: Counters::FIRST,
@@ -302,7 +284,7 @@ impl State {
 
     pub fn touch_account(&mut self, account: AccountId) {
         if let Some(entry) = self.accounts.get_mut(&account) {
-            entry.row_dirty = Some(self.epoch);
+            entry.tree_dirty = Some(self.epoch);
             self.dirty_accounts.insert(account);
         }
     }
@@ -313,18 +295,6 @@ impl State {
             entry.used_dirty = Some(self.epoch);
             self.dirty_accounts.insert(account);
         }
-    }
-
-    pub fn touch_domain(&mut self, domain: &str) {
-        if let Some(entry) = self.domains.get_mut(domain) {
-            entry.dirty = Some(self.epoch);
-            self.domains_dirty = Some(self.epoch);
-        }
-    }
-
-    pub fn put_key(&mut self, key: String, account: Option<AccountId>) {
-        self.key_cache.remove(&key);
-        self.keys.insert(key, (account, self.epoch));
     }
 
     pub fn condemn(&mut self, mailbox: MailboxId) {
@@ -339,18 +309,14 @@ impl State {
     }
 
     /// These numbers are taken.
-    pub fn raise_counters(&mut self, account: Option<AccountId>, mailbox: Option<MailboxId>) {
+    pub fn raise_counters(&mut self, mailbox: Option<MailboxId>) {
         let before = self.counters;
-        if let Some(AccountId(account)) = account {
-            self.counters.account_next = self.counters.account_next.max(AccountId(account + 1));
-        }
         if let Some(MailboxId(mailbox)) = mailbox {
             self.counters.mailbox_next = self.counters.mailbox_next.max(MailboxId(mailbox + 1));
         }
         if self.counters != before {
             self.counters_dirty = Some(self.epoch);
         }
-        self.assigned.account_next = self.assigned.account_next.max(self.counters.account_next);
         self.assigned.mailbox_next = self.assigned.mailbox_next.max(self.counters.mailbox_next);
     }
 
@@ -374,15 +340,6 @@ impl State {
         }
     }
     /// Where reclaim brought this body since, however often it moved.
-    /// The domain of ours that `domain` names in any of its spellings, as we have it.
-    pub fn domain(&self, domain: &str) -> Option<(String, &Domain)> {
-        let spellings = spelling::domains(domain);
-        let mut found = spellings.into_iter().filter_map(|spelled| {
-            let entry = self.domains.get(&spelled)?;
-            entry.present.then_some((spelled, entry))
-        });
-        found.next()
-    }
     pub fn relocated(&self, body: &BodyRef) -> Option<&BodyRef> {
         let mut found = self.relocated.get(&body.body)?;
         while let Some(next) = self.relocated.get(&found.body) {
@@ -394,23 +351,6 @@ impl State {
 
     // Looking up.
 
-    /// What is known in memory of an address key: `None` when only the projection knows.
-    pub fn key(&self, key: &str) -> Option<Option<AccountId>> {
-        if let Some((account, _)) = self.keys.get(key) {
-            return Some(*account);
-        }
-        self.key_cache.get(key).copied()
-    }
-    pub fn cache_key(&mut self, key: String, account: Option<AccountId>) {
-        if self.key_cache.insert(key.clone(), account).is_none() {
-            self.key_clock.push_back(key);
-            if self.key_clock.len() > KEY_CACHE_MAX
-                && let Some(oldest) = self.key_clock.pop_front()
-            {
-                self.key_cache.remove(&oldest);
-            }
-        }
-    }
     pub fn mailbox_used(&mut self, mailbox: MailboxId) -> Option<&mut MailboxEntry> {
         let entry = self.mailboxes.get_mut(&mailbox)?;
         entry.used_lately = true;
@@ -444,15 +384,12 @@ impl State {
             .iter()
             .map(|mailbox| 1 + chunks(mailbox))
             .sum();
-        let small = self.domains.len().min(self.keys.len() + 1) + self.condemned.len();
-        (of_mailboxes + 2 * self.dirty_accounts.len() + self.keys.len() + small) as u64
+        (of_mailboxes + 2 * self.dirty_accounts.len() + self.condemned.len()) as u64
     }
     pub fn is_dirty(&self) -> bool {
         !self.dirty_mailboxes.is_empty()
             || !self.dirty_accounts.is_empty()
-            || !self.keys.is_empty()
             || self.counters_dirty.is_some()
-            || self.domains_dirty.is_some()
             || self.condemned_dirty.is_some()
     }
     #[cfg(test)]

@@ -13,7 +13,6 @@ use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault};
 use volume::{RecordAddress, SegmentIndex};
 
 use crate::copy::encoded_bytes_max;
-use crate::directory::DOMAINS_LOCK;
 use crate::inner::{Inner, broken, store_fault};
 use crate::limits::{
     GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP,
@@ -269,10 +268,9 @@ impl Mailboxes {
     /// Bytes that `carry` would append for `records`, at most.
     async fn weigh(&self, records: &[(Lsn, Record)]) -> Result<u64, MailboxFault> {
         let said = Said::in_records(records)?;
-        let mut bytes =
-            said.domains.len() * SNAPSHOT_BYTES + said.removed.len() * REMOVAL_BYTES_MAX;
+        let mut bytes = said.removed.len() * REMOVAL_BYTES_MAX;
         for (account, lsn) in &said.accounts {
-            let _hold = self.inner.hold_account(*account).await?;
+            let _hold = self.inner.hold_tree(*account).await?;
             let state = self.inner.state.borrow();
             let row = state.accounts.get(account).and_then(|entry| entry.live());
             if let Some(row) = row.filter(|row| row.snapshot <= *lsn) {
@@ -301,33 +299,13 @@ impl Mailboxes {
         let said = Said::in_records(&records)?;
         drop(records);
         let counters = self.inner.state.borrow().counters;
-        let again = said
-            .removed
-            .into_iter()
-            .map(|account| Entry::AccountRemove {
-                account,
-                mailbox_next: counters.mailbox_next,
-                uid_validity_last: counters.uid_validity_removed,
-            });
+        let again = said.removed.into_iter().map(|account| Entry::TreeRemove {
+            account,
+            mailbox_next: counters.mailbox_next,
+            uid_validity_last: counters.uid_validity_removed,
+        });
         for entry in again {
             self.carry_one(entry).await?;
-        }
-        for domain in said.domains {
-            // A change of it that is on its way would be undone by what is visible before it.
-            let _locked = self.inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
-            let present = self
-                .inner
-                .state
-                .borrow()
-                .domains
-                .get(&domain)
-                .is_some_and(|entry| entry.present);
-            self.carry_one(if present {
-                Entry::DomainPut { domain }
-            } else {
-                Entry::DomainRemove { domain }
-            })
-            .await?;
         }
         let mut together = Together::default();
         for (account, lsn) in said.accounts {
@@ -364,18 +342,18 @@ impl Mailboxes {
         let _locked = self
             .inner
             .locks
-            .lock(crate::directory::account_lock(account))
+            .lock(crate::accounts::account_lock(account))
             .await;
-        let hold = self.inner.hold_account(account).await?;
+        let hold = self.inner.hold_tree(account).await?;
         let entry = {
             let state = self.inner.state.borrow();
-            let row = state.accounts.get(&account).and_then(|entry| entry.live());
-            let Some(row) = row.filter(|row| row.snapshot <= lsn) else {
+            let tree = state.accounts.get(&account).and_then(|entry| entry.live());
+            let Some(tree) = tree.filter(|tree| tree.snapshot <= lsn) else {
                 return Ok(());
             };
-            Entry::AccountSnapshot {
+            Entry::TreeSnapshot {
                 account,
-                row: row.clone(),
+                tree: tree.clone(),
                 mailbox_next: state.counters.mailbox_next,
             }
         };
@@ -508,7 +486,6 @@ impl<'a> Together<'a> {
 /// What records are about, each with the latest of them.
 #[derive(Default)]
 struct Said {
-    domains: BTreeSet<String>,
     /// Nothing else says that the account is gone, so this is kept for ever.
     removed: BTreeSet<AccountId>,
     accounts: BTreeMap<AccountId, Lsn>,
@@ -520,17 +497,11 @@ impl Said {
         let mut said = Said::default();
         for (lsn, record) in records {
             let entry = Entry::decode(record).map_err(broken)?;
-            match &entry {
-                Entry::DomainPut { domain } | Entry::DomainRemove { domain } => {
-                    _ = said.domains.insert(domain.clone())
-                }
-                Entry::AccountRemove { account, .. } => {
-                    said.removed.insert(*account);
-                    continue;
-                }
-                _ => {}
+            if let Entry::TreeRemove { account, .. } = &entry {
+                said.removed.insert(*account);
+                continue;
             }
-            if let Some(account) = entry.account() {
+            if let Some(account) = entry.tree() {
                 let latest = said.accounts.entry(account).or_insert(*lsn);
                 *latest = (*lsn).max(*latest);
             }

@@ -20,7 +20,9 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+pub mod encoding;
 pub mod limits;
+mod locks;
 mod reclaim;
 mod replay;
 mod room;
@@ -37,6 +39,7 @@ use store::{
     StoreFault,
 };
 
+pub use locks::{Locked, Locks};
 pub use share::Share;
 
 /// A layer whose truth lies in the log, beside others. What reclaim asks (`store::Tenant`) is asked about its own records only.

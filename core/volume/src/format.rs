@@ -13,7 +13,8 @@ use crate::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES};
 
 /// "RPBATCH1", little-endian.
 const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RPBATCH1");
-const FORMAT_MAJOR: u16 = 1;
+/// Of superblocks and batches alike. Format 1 was that of development versions: mailboxes, accounts and domains were one tenant's.
+pub(crate) const FORMAT_MAJOR: u16 = 2;
 /// Fixed fields end here, inline records begin.
 const INLINE_AT: usize = 256;
 pub(crate) const CHECK_AT: usize = BATCH_HEADER_BYTES - 16;

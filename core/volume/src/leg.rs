@@ -7,9 +7,10 @@ use std::sync::Arc;
 use base::hash::xxh3_64;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, Io, IoFault, Op};
 
+use crate::format::FORMAT_MAJOR;
 use crate::gate::within;
 use crate::layout::{Frame, GUARD_AT, RING_BYTES, RING_SLOTS, frame};
-use crate::superblock::{Quorum, Slot, SlotContent, decode_slot, quorum};
+use crate::superblock::{Foreign, Quorum, Slot, SlotContent, decode_slot, quorum};
 use crate::types::{LegId, VolumeId};
 
 /// What a device turned out to be.
@@ -39,7 +40,7 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
     let Found {
         slots,
         unreadable,
-        newer,
+        foreign,
         silent,
     } = slots(io, device, &frame, deadline_us).await;
     if silent {
@@ -47,10 +48,18 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
             "device {name} does not answer; check its cable, or replace it"
         ));
     }
-    if newer {
-        return Probe::Unusable(format!(
-            "device {name} is a leg written by a newer release; start that release"
-        ));
+    match foreign {
+        Some(Foreign::Newer) => {
+            return Probe::Unusable(format!(
+                "device {name} is a leg written by a newer release; start that release"
+            ));
+        }
+        Some(Foreign::Older(major)) => {
+            return Probe::Unusable(format!(
+                "device {name} is a leg of format {major}, which only development versions of Ringpost wrote; this release reads                  format {FORMAT_MAJOR}: copy the mail out with the version that wrote it (`ringpostctl salvage`), then blank the device"
+            ));
+        }
+        None => {}
     }
     match quorum(&slots) {
         Err(why) => Probe::Unusable(format!(
@@ -81,7 +90,7 @@ pub(crate) async fn probe(io: &Io, device: DeviceIndex, deadline_us: u64) -> Pro
 pub(crate) struct Found {
     pub slots: Vec<Slot>,
     unreadable: usize,
-    newer: bool,
+    foreign: Option<Foreign>,
     silent: bool,
 }
 
@@ -119,7 +128,7 @@ impl Found {
     fn note(&mut self, content: SlotContent) {
         match content {
             SlotContent::Valid(slot) => self.slots.push(*slot),
-            SlotContent::Newer => self.newer = true,
+            SlotContent::Foreign(format) => self.foreign = Some(format),
             SlotContent::Other => {}
         }
     }

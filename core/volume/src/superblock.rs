@@ -8,12 +8,12 @@ use base::cursor::{Reader, Short, Write};
 use base::hash;
 use device::BLOCK_BYTES;
 
+use crate::format::FORMAT_MAJOR;
 use crate::layout::{Plan, RING_SLOTS};
 use crate::limits::{LEGS_MAX, NOTE_BYTES_MAX, SUPERBLOCK_CLAIMS_MAX, TABLE_PARTS_MAX};
 use crate::types::{Generation, LegId, LegState, Lsn, ScrubState, SegmentIndex, VolumeId};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RPSUPER1");
-const FORMAT_MAJOR: u16 = 1;
 /// Feature words this code knows. A leg with an unknown incompat bit is refused.
 const INCOMPAT_KNOWN: u32 = 0;
 /// Fixed slot head: magic, format, copy number, features, leg, body length.
@@ -240,9 +240,16 @@ pub(crate) struct Slot {
 #[derive(Debug)]
 pub(crate) enum SlotContent {
     Valid(Box<Slot>),
-    /// Ours, whole, and from a newer release.
-    Newer,
+    /// Ours, whole, and of a format that this release does not read.
+    Foreign(Foreign),
     Other,
+}
+
+/// A format that this release does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Older(u16),
+    Newer,
 }
 
 pub(crate) fn decode_slot(bytes: &[u8], copy: usize, at: u64) -> SlotContent {
@@ -259,14 +266,14 @@ pub const HEAD_BYTES: usize = H0_AT + RING_SLOTS as usize * BLOCK_BYTES;
 const H0_AT: usize = 64 << 10;
 
 /// Whose leg a device is, by the newest whole slot in its first `HEAD_BYTES`. `None` proves nothing: that ring may be damaged,
-/// or written by a newer release.
+/// or of another format.
 pub fn leg_on(head: &[u8]) -> Option<(VolumeId, LegId)> {
     let ring = head.get(H0_AT..)?.chunks_exact(BLOCK_BYTES);
     let slots = ring.enumerate().filter_map(|(number, bytes)| {
         let at = (H0_AT + number * BLOCK_BYTES) as u64;
         match decode_slot(bytes, 0, at) {
             SlotContent::Valid(slot) => Some(slot),
-            SlotContent::Newer | SlotContent::Other => None,
+            SlotContent::Foreign(_) | SlotContent::Other => None,
         }
     });
     let newest = slots.max_by_key(|slot| slot.superblock.seq)?;
@@ -283,7 +290,11 @@ fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
     reader.u8()?;
     let incompat = reader.u32()?;
     if major != FORMAT_MAJOR || incompat & !INCOMPAT_KNOWN != 0 {
-        return Ok(SlotContent::Newer);
+        return Ok(SlotContent::Foreign(if major < FORMAT_MAJOR {
+            Foreign::Older(major)
+        } else {
+            Foreign::Newer
+        }));
     }
     reader.u32()?;
     reader.u32()?;

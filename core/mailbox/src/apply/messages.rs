@@ -179,7 +179,7 @@ impl State {
         part: SnapshotPart,
         messages: &[Message],
     ) -> Effect {
-        self.raise_counters(None, Some(mailbox));
+        self.raise_counters(Some(mailbox));
         if self.condemned.contains_key(&mailbox) {
             return Effect::Absent;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::BodyName;
-use mail::{Address, Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid};
+use mail::{Flags, InternalDate, Keyword, ModSeq, SystemFlags, Uid, UidValidity};
 use store::{Codec, Record, Table};
 use volume::{Generation, RecordAddress, SegmentIndex};
 
@@ -63,11 +63,9 @@ fn open(projection: &Projection, cache_bytes: usize) -> State {
     if let Some(counters) = projection.get(&(row::COUNTERS, Vec::new())) {
         state.install_counters(counters).unwrap();
     }
-    for ((table, key), value) in projection {
-        match *table {
-            row::DOMAINS => state.install_domain(key, value).unwrap(),
-            row::CONDEMNED => state.install_condemned(key).unwrap(),
-            _ => {}
+    for (table, key) in projection.keys() {
+        if *table == row::CONDEMNED {
+            state.install_condemned(key).unwrap();
         }
     }
     state
@@ -102,7 +100,7 @@ fn load(state: &mut State, projection: &Projection, entry: &Entry) {
     for account in accounts {
         if !state.accounts.contains_key(&account) {
             let key = row::account_key(account);
-            let row = projection.get(&(row::ACCOUNTS, key.clone()));
+            let row = projection.get(&(row::TREES, key.clone()));
             let usage = projection.get(&(row::USAGE, key));
             state
                 .install_account(account, row.map(Vec::as_slice), usage.map(Vec::as_slice))
@@ -203,6 +201,7 @@ struct Life {
     state: State,
     log: Vec<Group>,
     bodies_count: u64,
+    accounts_count: u32,
 }
 
 impl Life {
@@ -212,13 +211,8 @@ impl Life {
             state: State::new(usize::MAX),
             log: Vec::new(),
             bodies_count: 0,
+            accounts_count: 0,
         };
-        life.commit(
-            vec![Entry::DomainPut {
-                domain: "example.org".to_owned(),
-            }],
-            Vec::new(),
-        );
         for _ in 0..3 {
             life.add_account();
         }
@@ -240,16 +234,11 @@ impl Life {
     }
 
     fn add_account(&mut self) {
-        let account = self.state.counters.account_next;
-        let address = Address::from_parts(&format!("user{}", account.0), "example.org").unwrap();
+        self.accounts_count += 1;
+        let account = AccountId(self.accounts_count);
         let mailbox = self.state.counters.mailbox_next;
         let entries = vec![
-            Entry::AccountPut {
-                account,
-                address,
-                password_hash: "x".to_owned(),
-                quota_bytes: 0,
-            },
+            Entry::TreePut { account },
             Entry::MailboxCreate {
                 account,
                 mailbox,
@@ -266,9 +255,9 @@ impl Life {
             .state
             .accounts
             .iter()
-            .filter_map(|(id, entry)| Some((*id, entry.row.as_ref()?)))
-            .flat_map(|(id, row)| {
-                row.folders
+            .filter_map(|(id, entry)| Some((*id, entry.tree.as_ref()?)))
+            .flat_map(|(id, tree)| {
+                tree.folders
                     .iter()
                     .map(move |(name, folder)| (id, name.clone(), folder.mailbox))
             })
@@ -385,7 +374,7 @@ impl Life {
             80..85 => {
                 let name = format!("f{}", self.random.u8(..));
                 if self.state.accounts[&account]
-                    .row
+                    .tree
                     .as_ref()
                     .is_some_and(|row| !row.folders.contains_key(&name))
                 {
@@ -444,7 +433,7 @@ impl Life {
             95 => {
                 let mailbox_next = self.state.counters.mailbox_next;
                 self.commit(
-                    vec![Entry::AccountRemove {
+                    vec![Entry::TreeRemove {
                         account,
                         mailbox_next,
                         uid_validity_last: UidValidity(self.log.len() as u32),
@@ -452,35 +441,21 @@ impl Life {
                     Vec::new(),
                 );
             }
-            96 => self.add_account(),
-            97 => self.commit(
-                vec![Entry::AccountPassword {
-                    account,
-                    password_hash: "y".to_owned(),
-                }],
-                Vec::new(),
-            ),
-            _ => self.commit(
-                vec![Entry::AccountQuota {
-                    account,
-                    quota_bytes: modseq.0,
-                }],
-                Vec::new(),
-            ),
+            _ => self.add_account(),
         }
     }
 
     /// The account and the mailbox, the latter in two parts.
     fn snapshot(&mut self, account: AccountId, mailbox: MailboxId) {
-        let row = self.state.accounts[&account]
-            .row
+        let tree = self.state.accounts[&account]
+            .tree
             .clone()
             .expect("a mailbox has an account");
         let mailbox_next = self.state.counters.mailbox_next;
         self.commit(
-            vec![Entry::AccountSnapshot {
+            vec![Entry::TreeSnapshot {
                 account,
-                row,
+                tree,
                 mailbox_next,
             }],
             Vec::new(),
@@ -553,18 +528,12 @@ fn a_log_without_what_snapshots_cover_gives_the_same_mailboxes() {
         let kept = |lsn: Lsn, record: &Record| {
             let entry = Entry::decode(record).unwrap();
             let account = entry
-                .account()
-                .and_then(|id| life.state.accounts.get(&id)?.row.as_ref());
+                .tree()
+                .and_then(|id| life.state.accounts.get(&id)?.tree.as_ref());
             let mailbox = entry.mailbox().and_then(|id| life.state.mailboxes.get(&id));
-            let covered = account.is_none_or(|row| lsn < row.snapshot)
+            let covered = account.is_none_or(|tree| lsn < tree.snapshot)
                 && mailbox.is_none_or(|entry| lsn < entry.head.snapshot);
-            !covered
-                || matches!(
-                    entry,
-                    Entry::AccountRemove { .. }
-                        | Entry::DomainPut { .. }
-                        | Entry::DomainRemove { .. }
-                )
+            !covered || matches!(entry, Entry::TreeRemove { .. })
         };
         // Whole segments go, not single records: keep a random half of those that could go.
         let mut random = fastrand::Rng::with_seed(seed);

@@ -7,11 +7,7 @@ fn entries() -> Vec<Entry> {
     let flags = messages[0].flags.clone();
     let account = AccountId(3);
     let mailbox = MailboxId(1 << 33);
-    let address = Address::from_parts("Ada", "example.org").unwrap();
-    let row = AccountRow {
-        address: address.clone(),
-        password_hash: "hash".to_owned(),
-        quota_bytes: 5,
+    let tree = Tree {
         folders: [(
             "INBOX".to_owned(),
             Folder {
@@ -26,30 +22,11 @@ fn entries() -> Vec<Entry> {
         snapshot: Lsn(0),
     };
     vec![
-        Entry::DomainPut {
-            domain: "example.org".to_owned(),
-        },
-        Entry::DomainRemove {
-            domain: "example.org".to_owned(),
-        },
-        Entry::AccountPut {
-            account,
-            address,
-            password_hash: "hash".to_owned(),
-            quota_bytes: u64::MAX,
-        },
-        Entry::AccountRemove {
+        Entry::TreePut { account },
+        Entry::TreeRemove {
             account,
             mailbox_next: mailbox,
             uid_validity_last: UidValidity(u32::MAX),
-        },
-        Entry::AccountPassword {
-            account,
-            password_hash: String::new(),
-        },
-        Entry::AccountQuota {
-            account,
-            quota_bytes: 0,
         },
         Entry::MailboxCreate {
             account,
@@ -105,9 +82,9 @@ fn entries() -> Vec<Entry> {
             mailbox,
             messages: messages.clone(),
         },
-        Entry::AccountSnapshot {
+        Entry::TreeSnapshot {
             account,
-            row,
+            tree,
             mailbox_next: MailboxId(9),
         },
         Entry::MailboxSnapshot {

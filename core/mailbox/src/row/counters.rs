@@ -4,12 +4,11 @@ use base::cursor::{Reader, Write};
 use mail::UidValidity;
 
 use super::{Broken, ROW_VERSION, read_u32, version};
-use crate::{AccountId, MailboxId};
+use crate::MailboxId;
 
 /// Numbers given out so far, for the whole volume.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
-    pub account_next: AccountId,
     pub mailbox_next: MailboxId,
     /// No mailbox of an account that was removed had a higher one.
     pub uid_validity_removed: UidValidity,
@@ -17,14 +16,12 @@ pub struct Counters {
 
 impl Counters {
     pub const FIRST: Counters = Counters {
-        account_next: AccountId(1),
         mailbox_next: MailboxId(1),
         uid_validity_removed: UidValidity(0),
     };
 
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![ROW_VERSION];
-        out.put_varint(u64::from(self.account_next.0));
         out.put_varint(self.mailbox_next.0);
         out.put_varint(u64::from(self.uid_validity_removed.0));
         out
@@ -33,7 +30,6 @@ impl Counters {
         let mut reader = Reader::new(bytes);
         version(&mut reader)?;
         Ok(Counters {
-            account_next: AccountId(read_u32(&mut reader)?),
             mailbox_next: MailboxId(reader.varint()?),
             uid_validity_removed: UidValidity(read_u32(&mut reader)?),
         })

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use base::cursor::{Reader, Write};
 use mail::UidValidity;
 
-use super::{Broken, put_text, read_text, read_u32};
+use tenancy::encoding::{Broken, put_text, read_text, read_u32};
+
 use crate::limits::NAMES_LEFT_MAX;
 
 /// Exact for `NAMES_LEFT_MAX` names, and never too low for any other.

@@ -134,7 +134,7 @@ fn a_plain_message_takes_about_seventy_bytes() {
 }
 
 #[test]
-fn head_and_account_come_back_as_they_were() {
+fn head_and_tree_come_back_as_they_were() {
     let head = Head {
         moved_at: ModSeq(9),
         snapshot: Lsn(u64::MAX),
@@ -144,10 +144,7 @@ fn head_and_account_come_back_as_they_were() {
     head.encode(&mut bytes);
     assert_eq!(Head::decode(&mut Reader::new(&bytes)), Ok(head));
 
-    let account = AccountRow {
-        address: Address::from_parts("Ada+x", "example.org").unwrap(),
-        password_hash: "$argon2id$".to_owned(),
-        quota_bytes: 1 << 40,
+    let tree = Tree {
         folders: [(
             "INBOX".to_owned(),
             Folder {
@@ -162,10 +159,10 @@ fn head_and_account_come_back_as_they_were() {
         snapshot: Lsn(4),
     };
     let mut bytes = Vec::new();
-    account.encode(&mut bytes);
-    assert_eq!(AccountRow::decode(&mut Reader::new(&bytes)), Ok(account));
+    tree.encode(&mut bytes);
+    assert_eq!(Tree::decode(&mut Reader::new(&bytes)), Ok(tree));
     for end in 0..bytes.len() {
-        assert!(AccountRow::decode(&mut Reader::new(&bytes[..end])).is_err());
+        assert!(Tree::decode(&mut Reader::new(&bytes[..end])).is_err());
     }
 }
 

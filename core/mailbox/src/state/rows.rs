@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use store::Change;
 
-use super::{AccountEntry, Condemned, Domain, Epoch, MailboxEntry, State, of_chunk};
+use super::{AccountEntry, Condemned, Epoch, MailboxEntry, State, of_chunk};
 use crate::limits::CHUNK_MESSAGES;
-use crate::row::{self, AccountRow, Broken, Chunk, Counters, Head};
+use crate::row::{self, Broken, Chunk, Counters, Head, Tree};
 use crate::{AccountId, MailboxId, Message};
 
 /// What one checkpoint writes.
@@ -25,19 +25,6 @@ impl State {
         Ok(())
     }
 
-    pub fn install_domain(&mut self, key: &[u8], value: &[u8]) -> Result<(), Broken> {
-        let name = std::str::from_utf8(key).map_err(|_| Broken)?.to_owned();
-        self.domains.insert(
-            name,
-            Domain {
-                present: true,
-                accounts: row::decode_number(value)?,
-                dirty: None,
-            },
-        );
-        Ok(())
-    }
-
     pub fn install_condemned(&mut self, key: &[u8]) -> Result<(), Broken> {
         self.condemned.insert(
             row::read_mailbox_key(key)?,
@@ -53,17 +40,17 @@ impl State {
     pub fn install_account(
         &mut self,
         account: AccountId,
-        row: Option<&[u8]>,
+        tree: Option<&[u8]>,
         usage: Option<&[u8]>,
     ) -> Result<(), Broken> {
-        let row = row
-            .map(|bytes| AccountRow::decode(&mut base::cursor::Reader::new(bytes)))
+        let tree = tree
+            .map(|bytes| Tree::decode(&mut base::cursor::Reader::new(bytes)))
             .transpose()?;
         let used_bytes = usage.map(row::decode_number).transpose()?.unwrap_or(0);
         self.insert_account(
             account,
             AccountEntry {
-                row,
+                tree,
                 used_bytes,
                 ..AccountEntry::default()
             },
@@ -137,30 +124,14 @@ impl State {
         if self.counters_dirty.is_some() {
             put(row::COUNTERS, Vec::new(), Some(self.counters.encode()));
         }
-        let domains = self
-            .domains_dirty
-            .map_or_else(Default::default, |_| self.domains.iter());
-        for (name, domain) in domains.filter(|(_, domain)| domain.dirty.is_some()) {
-            put(
-                row::DOMAINS,
-                name.as_bytes().to_vec(),
-                domain.present.then(|| row::encode_number(domain.accounts)),
-            );
-        }
-        for (key, (account, _)) in &self.keys {
-            put(
-                row::KEYS,
-                key.as_bytes().to_vec(),
-                account.map(|account| row::encode_number(u64::from(account.0))),
-            );
-        }
         for id in &collected.accounts {
             let entry = &self.accounts[id];
-            if entry.row_dirty.is_some() {
-                let value = entry.row.as_ref().map(|row| encoded(|out| row.encode(out)));
-                put(row::ACCOUNTS, row::account_key(*id), value);
+            if entry.tree_dirty.is_some() {
+                let tree = entry.tree.as_ref();
+                let value = tree.map(|tree| encoded(|out| tree.encode(out)));
+                put(row::TREES, row::account_key(*id), value);
             }
-            if entry.used_dirty.is_some() || entry.row.is_none() {
+            if entry.used_dirty.is_some() || entry.tree.is_none() {
                 put(
                     row::USAGE,
                     row::account_key(*id),
@@ -207,27 +178,17 @@ impl State {
             }
         };
         clear(&mut self.counters_dirty);
-        if self.domains_dirty.is_some() {
-            self.domains
-                .values_mut()
-                .for_each(|domain| clear(&mut domain.dirty));
-            self.domains.retain(|_, domain| {
-                domain.present || domain.accounts > 0 || domain.dirty.is_some()
-            });
-            clear(&mut self.domains_dirty);
-        }
         if self.condemned_dirty.is_some() {
             self.condemned
                 .values_mut()
                 .for_each(|condemned| clear(&mut condemned.dirty));
             clear(&mut self.condemned_dirty);
         }
-        self.keys.retain(|_, (_, stamp)| *stamp > epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;
             };
-            clear(&mut entry.row_dirty);
+            clear(&mut entry.tree_dirty);
             clear(&mut entry.used_dirty);
             if !entry.is_dirty() {
                 self.dirty_accounts.remove(id);

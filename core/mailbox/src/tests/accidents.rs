@@ -1,13 +1,6 @@
 //! Power cuts at any moment, too little memory, too little disk, a lost index.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
-use std::task::Poll;
-
-use store::Lsn;
-
 use super::*;
-use crate::record::Entry;
 
 async fn three_writers(rig: &Rig, accepted: &Rc<RefCell<BTreeMap<u64, Placed>>>) {
     let host = rig.world.io().host.clone();
@@ -370,48 +363,4 @@ fn a_checkpoint_while_the_log_is_replayed_stands_for_whole_batches() {
         assert_same(&before, &after);
         rig.crash();
     }
-}
-
-/// What is visible of a domain is what was durable before the change that is on its way; reclaim must not write that down behind it.
-#[test]
-fn a_change_of_a_domain_on_its_way_is_not_undone_by_reclaim() {
-    use store::Tenant;
-    let rig = Rig::new(58);
-    rig.block_on(async {
-        let mailboxes = rig.open().await;
-        mailboxes.add_domain("gone.example").await.unwrap();
-        let removal = mailboxes.remove_domain("gone.example");
-        let put = Entry::DomainPut {
-            domain: "gone.example".to_owned(),
-        };
-        let carried = mailboxes.inner.carry_forward(vec![(Lsn(1), put.encode())]);
-        // In one turn: the removal is in flight when reclaim looks.
-        let (mut removal, mut carried) = (pin!(removal), pin!(carried));
-        let (mut removed, mut done) = (None, None);
-        poll_fn(|context| {
-            if removed.is_none()
-                && let Poll::Ready(result) = removal.as_mut().poll(context)
-            {
-                removed = Some(result);
-            }
-            if done.is_none()
-                && let Poll::Ready(result) = carried.as_mut().poll(context)
-            {
-                done = Some(result);
-            }
-            match removed.is_some() && done.is_some() {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
-        assert_eq!(removed, Some(Ok(())));
-        assert_eq!(done, Some(Ok(())));
-        assert!(!mailboxes.has_domain("gone.example"));
-    });
-    rig.crash();
-    rig.block_on(async {
-        let mailboxes = rig.open().await;
-        assert!(!mailboxes.has_domain("gone.example"), "in the log too");
-    });
 }

@@ -226,3 +226,46 @@ fn a_disk_that_cannot_be_read_is_never_formatted_over() {
     create(&bench, 47).expect_err("one block does not answer");
     assert!(before == bench.world.peek(bench.disks[0], 0, 1 << 20));
 }
+
+/// Every whole superblock copy on `disk`, as if format `major` had written it.
+fn rewrite_as(bench: &Bench, disk: DeviceIndex, major: u16) {
+    let bytes = bench.world.peek(disk, 0, LEG_BYTES as usize);
+    for at in (0..bytes.len()).step_by(4096) {
+        if !bytes[at..].starts_with(b"RPSUPER1") {
+            continue;
+        }
+        let mut slot = bytes[at..at + 4096].to_vec();
+        slot[8..10].copy_from_slice(&major.to_le_bytes());
+        let check = base::hash::xxh3_128(&slot[..4080], base::hash::seed(&[at as u64]));
+        slot[4080..].copy_from_slice(&check.to_le_bytes());
+        bench.world.poke(disk, at as u64, &slot);
+    }
+}
+
+#[test]
+fn a_leg_of_another_format_is_refused_with_the_fix_and_nothing_is_written_to_it() {
+    for (major, says) in [
+        (1, "format 1, which only development versions"),
+        (3, "newer release"),
+    ] {
+        let bench = Bench::new(48, 2);
+        let volume = bench.open();
+        bench.append(&volume, &letter(1, 500)).expect("durable");
+        drop(volume);
+        bench.world.crash();
+        bench
+            .disks
+            .iter()
+            .for_each(|disk| rewrite_as(&bench, *disk, major));
+        let whole = |disk: usize| bench.world.peek(bench.disks[disk], 0, LEG_BYTES as usize);
+        let before = [whole(0), whole(1)];
+        let refusal = bench
+            .try_open(&bench.disks)
+            .map(drop)
+            .expect_err("it is not opened");
+        assert!(refusal.to_string().contains(says), "{major}: {refusal}");
+        assert!(before == [whole(0), whole(1)], "{major}");
+        let refusal = create(&bench, 1).expect_err("a leg is never formatted over");
+        assert!(refusal.to_string().contains(says), "{major}: {refusal}");
+    }
+}

@@ -1,0 +1,95 @@
+//! Doors for `core/fuzz`, no part of the API: records and rows read from any bytes. What is read is written and read again.
+
+use base::cursor::Reader;
+use bytes::Bytes;
+use mail::Address;
+use store::{Lsn, Record, RecordKind};
+
+use crate::AccountId;
+use crate::account::{AccountEntry, AccountRow};
+use crate::domain::DomainEntry;
+use crate::record::Entry;
+
+/// Reads `bytes` as a record: the kind in the first byte, then the payload.
+pub fn record(bytes: &[u8]) {
+    let Some((kind, payload)) = bytes.split_first() else {
+        return;
+    };
+    let record = Record {
+        kind: RecordKind(*kind),
+        payload: Bytes::copy_from_slice(payload),
+    };
+    if let Ok(entry) = Entry::decode(&record) {
+        let again = Entry::decode(&entry.encode());
+        assert_eq!(
+            again.as_ref(),
+            Ok(&entry),
+            "what was read is written readably"
+        );
+    }
+}
+
+/// Reads `bytes` as an account's row.
+pub fn row(bytes: &[u8]) {
+    if let Ok(row) = AccountRow::decode(&mut Reader::new(bytes)) {
+        let mut again = Vec::new();
+        row.encode(&mut again);
+        assert_eq!(
+            AccountRow::decode(&mut Reader::new(&again)).as_ref(),
+            Ok(&row)
+        );
+    }
+}
+
+/// Every record as this release writes it, in the form `record` reads.
+pub fn records() -> Vec<Vec<u8>> {
+    let bytes = |entry: &Entry| {
+        let record = entry.encode();
+        [&[record.kind.0][..], &record.payload].concat()
+    };
+    entries().iter().map(bytes).collect()
+}
+
+/// Rows as this release writes them.
+pub fn rows() -> Vec<Vec<u8>> {
+    let mut row = Vec::new();
+    sample_row().encode(&mut row);
+    vec![row]
+}
+
+fn sample_row() -> AccountRow {
+    AccountRow {
+        address: Address::from_parts("alice", "example.org").expect("an address"),
+        password_hash: "$argon2id$".into(),
+        quota_bytes: 1 << 30,
+        snapshot: Lsn(8),
+    }
+}
+
+/// One of each.
+pub(crate) fn entries() -> Vec<Entry> {
+    let (account, row) = (AccountId(7), sample_row());
+    let domain = "example.org".to_owned();
+    vec![
+        Entry::Domain(DomainEntry::Put {
+            domain: domain.clone(),
+        }),
+        Entry::Domain(DomainEntry::Remove { domain }),
+        Entry::Account(AccountEntry::Put {
+            account,
+            address: row.address.clone(),
+            password_hash: row.password_hash.clone(),
+            quota_bytes: row.quota_bytes,
+        }),
+        Entry::Account(AccountEntry::Remove { account }),
+        Entry::Account(AccountEntry::Password {
+            account,
+            password_hash: "$".into(),
+        }),
+        Entry::Account(AccountEntry::Quota {
+            account,
+            quota_bytes: 0,
+        }),
+        Entry::Account(AccountEntry::Snapshot { account, row }),
+    ]
+}
