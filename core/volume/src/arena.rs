@@ -216,15 +216,15 @@ impl Inner {
     pub async fn arena_write(self: &Rc<Self>, pages: Vec<(u64, Bytes)>) -> Result<(), CommitFault> {
         let _pass = self.arena_writing.enter().await;
         self.arena.owner_turn(self);
-        if let Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) =
-            &self.log.borrow().mode
-        {
-            return Err(CommitFault::Deferred(why.clone()));
-        }
         let numbers: Vec<u64> = pages.iter().map(|(page, _)| *page).collect();
         let runs = self.arena_runs(pages);
-        // until the pages are written, or a leg is known to be at fault
+        // until the pages are written, a leg is known to be at fault, or the volume takes nothing
         let written = loop {
+            if let Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) =
+                &self.log.borrow().mode
+            {
+                return Err(CommitFault::Deferred(why.clone()));
+            }
             let results = self.write_everywhere(&runs).await;
             // All legs slow at once is our own host or network: write again rather than eject everybody.
             let all_late = results.iter().all(|(_, result)| *result == Err(TIMED_OUT));

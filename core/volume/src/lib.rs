@@ -49,6 +49,7 @@ mod arena;
 mod checkpoint;
 mod create;
 mod damage;
+mod deadline;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;

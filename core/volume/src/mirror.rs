@@ -243,7 +243,9 @@ impl Inner {
         log.submitted += 1;
         if !log.watching {
             log.watching = true;
-            self.io.host.spawn(Box::pin(watch(self.clone())));
+            self.io
+                .host
+                .spawn(Box::pin(crate::deadline::watch(self.clone())));
         }
         true
     }
@@ -396,6 +398,13 @@ impl Inner {
         }
     }
 
+    /// Whether a counting leg has a batch write in flight. One that is failing counts until its leaving is recorded, and an outage may
+    /// keep it: its late write must not land in a place that has been given up and used again.
+    pub fn writes_fly(&self) -> bool {
+        let legs = self.legs_where(|leg| leg.counts() && leg.flying > 0);
+        !legs.is_empty()
+    }
+
     /// Moves every batch that is not durable to new places. Call when nothing is in flight.
     pub fn move_pipeline(&self) -> Result<(), ()> {
         let mut log = self.log.borrow_mut();
@@ -473,74 +482,17 @@ async fn follow_write(
     inner.note_write(lsn, attempt, leg, result);
 }
 
-/// Ejects legs whose oldest write is past the hard deadline. Ends when nothing is in flight.
-async fn watch(inner: Rc<Inner>) {
-    // until the pipeline is empty
-    loop {
-        let deadline_us = inner.settings.hard_deadline_us;
-        base::host::sleep_us(&*inner.io.host, deadline_us / 4 + 1).await;
-        let now = inner.io.host.now();
-        let counting = inner.legs_where(|leg| leg.counts() && !leg.failing);
-        let mut late = Vec::new();
-        {
-            let mut log = inner.log.borrow_mut();
-            if log.submitted == 0 {
-                log.watching = false;
-                return;
-            }
-            for leg in inner.legs_where(|leg| leg.receives()) {
-                let is_late = log.pipeline.iter().take(log.submitted).any(|entry| {
-                    matches!(entry.legs[leg.0.0 as usize], LegWrite::Flying { since }
-                        if now.since_us(since) > deadline_us)
-                });
-                if is_late {
-                    late.push(leg);
-                }
-            }
-        }
-        // All legs slow at once is our own host or network: eject nobody (storage.md B3). One that refused what others are slow with
-        // leaves before them.
-        let refused: Vec<LegIndex> = {
-            let log = inner.log.borrow();
-            let entries = log.pipeline.iter().take(log.submitted);
-            let failed = |leg: &LegIndex| {
-                let mut writes = entries.clone().map(|entry| entry.legs[leg.0 as usize]);
-                writes.any(|write| matches!(write, LegWrite::Failed(_)))
-            };
-            counting
-                .iter()
-                .map(|(leg, _)| *leg)
-                .filter(failed)
-                .collect()
-        };
-        if counting
-            .iter()
-            .all(|leg| late.contains(leg) || refused.contains(&leg.0))
-        {
-            if late.iter().any(|leg| counting.contains(leg)) {
-                inner.judge_refused(false);
-            }
-            late.retain(|leg| !counting.contains(leg));
-        }
-        for (leg, _) in late {
-            inner.suspect(leg, "a write took longer than the hard deadline");
-        }
-    }
-}
-
 async fn respool(inner: Rc<Inner>) {
-    // until no counting leg has a write in flight
+    // until no counting leg has a write in flight; `deadline` sees to it that a silent one leaves, or begins an outage
     loop {
         let moved = inner.moved.wait();
-        let counting = inner.legs_where(|leg| leg.counts() && !leg.failing);
-        let flying = inner.log.borrow().pipeline.iter().any(|entry| {
-            let flies = |leg: &(LegIndex, DeviceIndex)| {
-                matches!(entry.legs[leg.0.0 as usize], LegWrite::Flying { .. })
-            };
-            counting.iter().any(flies)
-        });
-        if !flying {
+        if !inner.writes_fly() {
             break;
+        }
+        if matches!(inner.log.borrow().mode, Mode::Outage(_) | Mode::Stopped(_)) {
+            // The batches stay where they are: an outage writes them again in their places, or takes out a leg that does not.
+            inner.log.borrow_mut().respooling = false;
+            return;
         }
         moved.await;
     }

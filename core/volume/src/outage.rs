@@ -135,6 +135,7 @@ impl Inner {
         let log = self.log.borrow();
         let front = log.pipeline.front();
         refusing.iter().all(|(_, fault)| *fault == IoFault::Medium)
+            && !self.writes_fly()
             && log.table.room_segments() > 0
             && front.is_some_and(|entry| entry.attempt < OUTAGE_MOVES_MAX)
             && self.have_places(&log)

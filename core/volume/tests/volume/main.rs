@@ -13,6 +13,7 @@ mod outage;
 mod refused;
 mod rot;
 mod scrub;
+mod silent;
 mod torture;
 mod trust;
 mod unfit;
