@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::admin::Admin;
 use crate::answer::{Refused, volume_of};
 use crate::words::{Applied, LegLine};
-use crate::{legs, room, show};
+use crate::{legs, room};
 
 const BOOT: &str = "/run/ringpost/boot.json";
 
@@ -129,55 +129,6 @@ fn device(path: &str) -> String {
     std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |real| real.display().to_string())
 }
 
-/// For people: what differs first, then the rest.
-pub(crate) fn show(applied: &Applied) -> String {
-    let mut text = format!("profile {}", applied.profile);
-    match (&applied.why, applied.pinned) {
-        (Some(why), _) => text.push_str(&format!(": {why}\n")),
-        (None, _) => text.push_str(" (not chosen at boot: this is no appliance image)\n"),
-    }
-    let kept = applied.rows.len() - applied.differs - applied.not_possible;
-    text.push_str(&format!(
-        "{} differ, {} are not possible here, {kept} are as promised or only shown\n\n",
-        applied.differs, applied.not_possible
-    ));
-    let mut rows: Vec<&Row> = applied.rows.iter().collect();
-    rows.sort_by_key(|row| match row.verdict {
-        Verdict::Differs => 0,
-        Verdict::NotPossibleHere => 1,
-        Verdict::Ok => 2,
-    });
-    let cells: Vec<Vec<String>> = rows
-        .into_iter()
-        .map(|row| {
-            let verdict = match (row.verdict, row.key.is_empty()) {
-                (Verdict::Ok, true) => "shown",
-                (verdict, _) => verdict.words(),
-            };
-            let verdict = match row.why.as_str() {
-                "" => verdict.to_owned(),
-                why => format!("{verdict}: {why}"),
-            };
-            vec![
-                row.area.clone(),
-                row.what.clone(),
-                or_dash(&row.promised),
-                or_dash(&row.applied),
-                verdict,
-            ]
-        })
-        .collect();
-    text.push_str(&show::table(
-        &["AREA", "WHAT", "PROMISED", "APPLIED", "VERDICT"],
-        &cells,
-    ));
-    text
-}
-
-fn or_dash(text: &str) -> String {
-    if text.is_empty() { "-" } else { text }.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,21 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_that_stepped_down_differs_and_people_see_that_first() {
+    fn a_ring_that_stepped_down_differs() {
         let rows = ring_rows(&plan(), (RingFlags::CoopTaskrun, 16));
         assert_eq!(rows[0].promised, "defer-taskrun");
         assert_eq!(rows[0].verdict, Verdict::Differs);
         assert_eq!(rows[1].verdict, Verdict::Ok);
-        let applied = Applied {
-            profile: "generic".into(),
-            why: Some("it fits everywhere".into()),
-            pinned: false,
-            differs: 1,
-            not_possible: 0,
-            rows: rows.into_iter().rev().collect(),
-        };
-        let text = show(&applied);
-        let (differs, ok) = (text.find("coop-taskrun"), text.find("batch buffers"));
-        assert!(differs < ok, "{text}");
     }
 }

@@ -12,7 +12,7 @@ use crate::admin::SOCKET;
 use crate::client::Remote;
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
 use crate::words::Request;
-use crate::{client, credentials, dump, profiles, salvage, selftest, settings, show};
+use crate::{client, credentials, dump, file, profiles, salvage, selftest, text};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]
@@ -97,7 +97,7 @@ impl Command {
             };
             let checked = self.ask(&mut looked.clone())?;
             if checked["mistakes"] == serde_json::json!([]) {
-                settings::is_meant(&show::reply(&looked, &checked)?)?;
+                file::is_meant(&text::reply(&looked, &checked)?)?;
             }
         }
         let value = self.ask(&mut request)?;
@@ -219,7 +219,7 @@ impl Command {
         let text = if self.json {
             String::new()
         } else {
-            show::reply(request, value)?
+            text::reply(request, value)?
         };
         self.print_both(value, &text)
     }

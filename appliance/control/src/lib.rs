@@ -1,7 +1,7 @@
 //! The operator's side: `ringpostctl`, the control socket it talks to, and HTTP for monitoring.
 //!
 //! `words.rs` has every request and reply as data. `command.rs` reads the command line and either sends a request over the
-//! socket (`client.rs`) or works offline (`salvage.rs`, `dump.rs`, `profiles.rs`, `config check`); `show.rs` prints for people. On the daemon's
+//! socket (`client.rs`) or works offline (`salvage.rs`, `dump.rs`, `profiles.rs`, `config check`); `text.rs` writes for people. On the daemon's
 //! side `admin.rs` opens the socket and the HTTP doors on the main thread, and `answer.rs` performs requests: what concerns
 //! mail or legs is asked of the volume's owner like everybody else asks.
 //!
@@ -26,6 +26,7 @@ pub mod content;
 mod credentials;
 mod damage;
 mod dump;
+mod file;
 mod fsck;
 mod http;
 mod legs;
@@ -41,7 +42,8 @@ pub mod room;
 mod salvage;
 mod selftest;
 mod settings;
-mod show;
+mod table;
+mod text;
 mod tls;
 pub mod validity;
 mod verbs;

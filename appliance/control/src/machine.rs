@@ -1,16 +1,14 @@
-//! Disks and network of the machine: asked here, shown here.
+//! Disks and network of the machine, asked.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hardware::health::{self, DiskLine, Health, Holds, Report};
-use hardware::network::{self, Link, Network};
+use hardware::network::{self, Network};
 use hardware::san::{self, PathLine};
-use plan::Size;
 
 use crate::answer::Refused;
 use crate::content;
-use crate::show::{span, table};
 use crate::words::{Disks, LegLine};
 
 /// Every disk with its health and the leg that lies on it, and the paths of the SAN. Reads many files, and both ends of disks that
@@ -134,170 +132,6 @@ fn kernel_name(path: &str) -> Option<String> {
     Some(real.file_name()?.to_string_lossy().into_owned())
 }
 
-pub(crate) fn show_disks(answer: &Disks) -> String {
-    let lines = &answer.disks;
-    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-    let rows: Vec<Vec<String>> = lines
-        .iter()
-        .map(|line| {
-            let (disk, health) = (&line.disk, &line.health);
-            let used = match (line.leg, disk.partitions, line.holds) {
-                (Some(leg), ..) => format!("leg {leg}"),
-                (None, 0, Holds::Leg) => "old leg".into(),
-                (None, 0, Holds::Something) => "not blank".into(),
-                (None, 0, _) if disk.removable => "removable".into(),
-                (None, 0, Holds::Nothing) => "free".into(),
-                (None, 0, Holds::Unknown) => "unknown".into(),
-                (None, ..) => "system".into(),
-            };
-            vec![
-                disk.name.clone(),
-                used,
-                disk.class.name().into(),
-                Size(disk.bytes).to_string(),
-                health.verdict.word().into(),
-                or_dash(health.temperature_c.map(|degrees| format!("{degrees} °C"))),
-                or_dash(health.worn_percent.map(|worn| format!("{worn} %"))),
-                or_dash(health.power_on_hours.map(|hours| hours.to_string())),
-                dash(&disk.model),
-                dash(&disk.serial),
-            ]
-        })
-        .collect();
-    let mut text = table(
-        &[
-            "DISK", "IS", "CLASS", "SIZE", "HEALTH", "TEMP", "WORN", "HOURS", "MODEL", "SERIAL",
-        ],
-        &rows,
-    );
-    text.push('\n');
-    for line in lines {
-        if let Some(id) = hardware::disks::stable_path(&line.disk) {
-            text.push_str(&format!("{}  {id}\n", line.disk.name));
-        }
-        if line.leg.is_none() && line.holds == Holds::Leg {
-            text.push_str(&format!(
-                "{}  a leg that left the mirror, or of another box: it may hold mail\n",
-                line.disk.name
-            ));
-        }
-        for finding in &line.health.findings {
-            text.push_str(&format!("{}  {finding}\n", line.disk.name));
-        }
-    }
-    if let Some(ago) = lines.iter().find_map(|line| line.looked_s_ago) {
-        text.push_str(&format!("health asked {} ago\n", span(ago)));
-    }
-    if !answer.san.is_empty() {
-        text.push('\n');
-        text.push_str(&show_paths(&answer.san));
-    }
-    text
-}
-
-fn show_paths(paths: &[PathLine]) -> String {
-    let rows: Vec<Vec<String>> = paths
-        .iter()
-        .map(|path| {
-            vec![
-                path.kind.to_string(),
-                path.target.clone(),
-                path.address.clone(),
-                path.state.clone(),
-                dash(&path.devices.join(" ")),
-            ]
-        })
-        .collect();
-    let mut text = table(&["SAN", "TARGET", "PATH", "STATE", "DEVICES"], &rows);
-    text.push('\n');
-    for path in paths {
-        if let Some(why) = &path.why {
-            text.push_str(&format!("{}  {why}\n", path.address));
-        }
-    }
-    text
-}
-
-pub(crate) fn show_network(network: &Network) -> String {
-    let rows: Vec<Vec<String>> = network.links.iter().map(link_row).collect();
-    let mut text = table(
-        &[
-            "LINK", "KIND", "STATE", "SPEED", "MTU", "RECEIVED", "SENT", "ERRORS", "MAC", "DRIVER",
-        ],
-        &rows,
-    );
-    text.push('\n');
-    for link in &network.links {
-        for address in &link.addresses {
-            text.push_str(&format!("{}  {address}\n", link.name));
-        }
-        let Some(bond) = &link.bond else {
-            if !link.on.is_empty() {
-                text.push_str(&format!("{}  on {}\n", link.name, link.on.join(" ")));
-            }
-            continue;
-        };
-        for member in &bond.members {
-            let state = match (member.up, bond.active.as_ref() == Some(&member.name)) {
-                (false, _) => "no link",
-                (true, true) => "up, active",
-                (true, false) => "up",
-            };
-            text.push_str(&format!(
-                "{}  {}: {} {state}, lost its link {} times\n",
-                link.name, bond.mode, member.name, member.failures
-            ));
-        }
-    }
-    text.push('\n');
-    let rows: Vec<Vec<String>> = network
-        .routes
-        .iter()
-        .map(|route| {
-            vec![
-                route.to.clone(),
-                route.by.clone().unwrap_or_else(|| "-".into()),
-                route.link.clone(),
-                route.metric.to_string(),
-            ]
-        })
-        .collect();
-    text.push_str(&table(&["TO", "BY", "LINK", "METRIC"], &rows));
-    text.push_str(&format!(
-        "\nname servers: {}\ntime servers: {}\n",
-        dash(&network.name_servers.join(" ")),
-        dash(&network.time_servers.join(" "))
-    ));
-    text
-}
-
-fn link_row(link: &Link) -> Vec<String> {
-    let speed = match link.speed_mbit {
-        None => "-".into(),
-        Some(speed) if speed % 1_000 == 0 => format!("{} Gbit/s", speed / 1_000),
-        Some(speed) => format!("{speed} Mbit/s"),
-    };
-    vec![
-        link.name.clone(),
-        link.kind.clone(),
-        link.state.clone(),
-        speed,
-        link.mtu.to_string(),
-        Size(link.received_bytes).to_string(),
-        Size(link.sent_bytes).to_string(),
-        link.errors.to_string(),
-        dash(&link.mac),
-        dash(&link.driver),
-    ]
-}
-
-fn dash(text: &str) -> String {
-    match text {
-        "" => "-".into(),
-        text => text.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use hardware::fixture::{Fixture, Kind};
@@ -306,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_shown_with_its_health_and_its_use() {
+    fn a_disk_has_the_health_that_was_last_reported() {
         let fixture = Fixture::new()
             .disk("nvme0n1", Kind::Nvme, 1 << 30, None, &["nvme-MODEL_S1"])
             .partitioned("nvme1n1", Kind::Nvme, 1 << 30);
@@ -315,49 +149,22 @@ mod tests {
             name: "nvme0n1".into(),
             serial: disks[0].serial.clone(),
             verdict: Verdict::Failing,
-            findings: vec!["its spare blocks run out".into()],
-            temperature_c: Some(71),
             ..Health::default()
         };
         let report = Report {
             looked_at: 100,
-            disks: vec![failing],
+            disks: vec![failing.clone()],
         };
-        let mut lines = lines(disks, Some(&report), &[], 160);
-        for line in &mut lines {
-            look_at(line, &[], &|_| (Holds::Nothing, None));
-        }
-        let path = PathLine {
-            kind: plan::shape::San::NvmeTcp,
-            target: "nqn.2026-11.org.example:mail".into(),
-            address: "192.0.2.20:4420".into(),
-            usable: false,
-            state: san::ABSENT.into(),
-            why: Some("no route to host".into()),
-            devices: Vec::new(),
-            legs: Vec::new(),
-        };
-        let text = show_disks(&Disks {
-            disks: lines,
-            san: vec![path],
-        });
-        for told in [
-            "FAILING",
-            "71 °C",
-            "free",
-            "system",
-            "its spare blocks run out",
-            "/dev/disk/by-id/nvme-MODEL_S1",
-            "asked 60 s ago",
-            "nqn.2026-11.org.example:mail",
-            "192.0.2.20:4420  no route to host",
-        ] {
-            assert!(text.contains(told), "`{told}` is not in\n{text}");
-        }
+        let lines = lines(disks.clone(), Some(&report), &[], 160);
+        assert_eq!(lines[0].health, failing);
+        assert_eq!(lines[0].looked_s_ago, Some(60));
+        let unasked = super::lines(disks, None, &[], 0);
+        assert_eq!(unasked[0].health.verdict, Verdict::Unknown);
+        assert!(unasked[0].health.findings[0].contains("nobody asks"));
     }
 
     #[test]
-    fn only_a_blank_disk_is_free() {
+    fn a_disk_is_what_lies_on_it_and_a_leg_is_known_by_its_id() {
         let fixture = Fixture::new().disk("vda", Kind::Virtio, 1 << 30, None, &["virtio-a"]);
         let disks = hardware::probe(fixture.root()).disks;
         let stale = LegLine {
@@ -373,38 +180,17 @@ mod tests {
             why: None,
         };
         let legs = [stale];
-        let told = |holds: Holds, id: Option<&str>| {
+        for (holds, id, leg) in [
+            (Holds::Nothing, None, None),
+            (Holds::Leg, Some("aaaa"), Some(1)),
+            (Holds::Leg, Some("bbbb"), None),
+            (Holds::Something, None, None),
+            (Holds::Unknown, None, None),
+        ] {
             let mut lines = lines(disks.clone(), None, &legs, 0);
             let found = (holds, id.map(str::to_owned));
             look_at(&mut lines[0], &legs, &|_| found.clone());
-            show_disks(&Disks {
-                disks: lines,
-                san: Vec::new(),
-            })
-        };
-        assert!(told(Holds::Nothing, None).contains("free"));
-        for (text, word) in [
-            (told(Holds::Leg, Some("aaaa")), "leg 1"),
-            (told(Holds::Leg, Some("bbbb")), "old leg"),
-            (told(Holds::Something, None), "not blank"),
-            (told(Holds::Unknown, None), "unknown"),
-        ] {
-            assert!(text.contains(word) && !text.contains("free"), "{text}");
+            assert_eq!((lines[0].holds, lines[0].leg), (holds, leg), "{id:?}");
         }
-    }
-
-    #[test]
-    fn nothing_known_is_said_as_such() {
-        let text = show_network(&Network::default());
-        assert!(text.contains("name servers: -"), "{text}");
-        let fixture = Fixture::new().disk("vda", Kind::Virtio, 1 << 30, None, &[]);
-        let text = show_disks(&Disks {
-            disks: lines(hardware::probe(fixture.root()).disks, None, &[], 0),
-            san: Vec::new(),
-        });
-        assert!(
-            text.contains("unknown") && text.contains("nobody asks"),
-            "{text}"
-        );
     }
 }

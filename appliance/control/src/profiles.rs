@@ -11,7 +11,7 @@ use plan::{Machine, Misfit, Placement, Profile, Shape, Size};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::show::table;
+use crate::table::table;
 
 /// What a verb answers: for programs, and for people.
 type Answer = Result<(Value, String), String>;

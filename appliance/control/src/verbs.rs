@@ -8,7 +8,7 @@ use clap::Subcommand;
 use plan::Size;
 
 use crate::words::Request;
-use crate::{password, settings};
+use crate::{file, password};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -377,11 +377,11 @@ impl Verb {
             Verb::Settings(SettingsVerb::Show) => Request::SettingsShow,
             Verb::Settings(SettingsVerb::History) => Request::SettingsHistory,
             Verb::Settings(SettingsVerb::Check { file }) => {
-                let (name, text) = settings::read(file)?;
+                let (name, text) = file::read(file)?;
                 Request::SettingsCheck { name, text }
             }
             Verb::Settings(SettingsVerb::Apply { file, within, .. }) => {
-                let (name, text) = settings::read(file)?;
+                let (name, text) = file::read(file)?;
                 Request::SettingsApply {
                     name,
                     text,

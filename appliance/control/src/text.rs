@@ -5,11 +5,14 @@ use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::applied;
-use crate::damage;
-use crate::machine;
-use crate::settings;
+use crate::table::{span, table};
 use crate::words::*;
+
+mod damage;
+mod disks;
+mod network;
+mod profile;
+mod settings;
 
 /// The text for one reply.
 pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
@@ -37,8 +40,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
             serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
         }
         Request::Metrics => typed(value)?,
-        Request::Disks => machine::show_disks(&typed(value)?),
-        Request::Network => machine::show_network(&typed(value)?),
+        Request::Disks => disks::show(&typed(value)?),
+        Request::Network => network::show(&typed(value)?),
         Request::Time => format!(
             "{}; {}",
             plan::units::date(value["unix_s"].as_u64().unwrap_or(0)),
@@ -59,7 +62,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::UpdateStatus | Request::UpdateSync | Request::SystemDiskAdd { .. } => {
             update::show(value)
         }
-        Request::ProfileApplied => applied::show(&typed(value)?),
+        Request::ProfileApplied => profile::show(&typed(value)?),
         Request::UpdateApply { .. } | Request::UpdateRollback => format!(
             "{}: {}",
             value["version"].as_str().unwrap_or("?"),
@@ -84,29 +87,6 @@ fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     serde_json::from_value(value.clone()).map_err(|error| {
         format!("ringpostd speaks another version ({error}); --json shows its answer as it is")
     })
-}
-
-/// Columns as wide as their widest word.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
-    let mut widths: Vec<usize> = head.iter().map(|word| word.len()).collect();
-    for row in rows {
-        for (width, word) in widths.iter_mut().zip(row) {
-            *width = (*width).max(word.chars().count());
-        }
-    }
-    let line = |words: Vec<&str>| {
-        let cells: Vec<String> = words
-            .iter()
-            .zip(&widths)
-            .map(|(word, width)| format!("{word:width$}"))
-            .collect();
-        format!("{}\n", cells.join("  ").trim_end())
-    };
-    let mut text = line(head.to_vec());
-    for row in rows {
-        text.push_str(&line(row.iter().map(String::as_str).collect()));
-    }
-    text
 }
 
 fn certificates(lines: &[CertificateLine]) -> String {
@@ -206,15 +186,6 @@ fn incidents(incidents: &[Incident]) -> String {
         })
         .collect();
     table(&["INCIDENT", "TIMES", ""], &rows)
-}
-
-pub(crate) fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 fn legs(legs: &[LegLine]) -> String {
@@ -367,12 +338,6 @@ fn verdict(verdict: &Verdict) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_table_is_as_wide_as_its_words() {
-        let text = table(&["A", "LONG"], &[vec!["wider".into(), "x".into()]]);
-        assert_eq!(text, "A      LONG\nwider  x\n");
-    }
 
     #[test]
     fn a_reply_of_another_version_is_told_apart() {
