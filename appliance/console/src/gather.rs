@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use boot::Report;
 use control::client;
-use control::words::{Request, Status, VolumeLine};
+use control::reply::{Status, VolumeLine};
+use control::request::Request;
 use plan::{Plan, Shape};
 
 use crate::limits::{ANSWER_WITHIN, LOGO_BYTES_MAX, LOGO_LINES_MAX};

@@ -324,7 +324,7 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
         if pem.is_empty() {
             return Ok(None);
         }
-        match control::check_authority(&pem) {
+        match control::validity::check_authority(&pem) {
             Ok(()) => return Ok(Some(pem)),
             Err(why) => talk.say(&format!("  {why}\n"))?,
         }

@@ -1,4 +1,4 @@
-//! What concerns the box rather than its mail: updates, reboot, factory reset, the clock, a support bundle.
+//! What concerns the box rather than its mail: updates, reboot, factory reset, the clock.
 //!
 //! The daemon has no right to do any of this itself. It leaves a small file where a systemd path unit of the image waits for it
 //! (`/run/ringpost/reboot`, …), or asks the updater (`update::request`). On a machine that is no appliance the places are
@@ -9,30 +9,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use update::request::{self, Outcome};
 
-use crate::admin::{Admin, Caller};
-use crate::answer::Refused;
-use crate::limits::{LOG_LINES_MAX, UPDATE_DEADLINE};
-use crate::logs;
-use crate::words::Request;
+use crate::limits::UPDATE_DEADLINE;
+use crate::shared::Refused;
 
 /// Made by the image before the daemon starts, for it alone.
 const RUN: &str = "/run/ringpost";
 /// In the state directory; looked for by `ringpost-boot`.
 pub const FACTORY_RESET: &str = "factory-reset";
-
-/// Files of the image that help to understand a box; none holds a secret.
-const TOLD: [&str; 9] = [
-    "/run/ringpost/boot.json",
-    "/run/ringpost/system-disks.json",
-    "/etc/os-release",
-    "/proc/version",
-    "/proc/cmdline",
-    "/proc/meminfo",
-    "/proc/loadavg",
-    "/proc/interrupts",
-    "/proc/partitions",
-];
-const TOLD_BYTES_MAX: usize = 64 << 10;
 
 /// Leaves the file that a unit of the image waits for.
 pub(crate) fn signal(name: &str) -> Result<Value, Refused> {
@@ -78,43 +61,4 @@ pub(crate) fn time() -> Value {
     // systemd-timesyncd leaves this file once a server has been heard.
     let synchronized = Path::new("/run/systemd/timesync/synchronized").exists();
     json!({ "unix_s": now, "synchronized": synchronized })
-}
-
-/// One JSON document with everything a helper from afar asks for first.
-pub(crate) async fn bundle(admin: &Admin, caller: &Caller) -> Result<Value, Refused> {
-    let mut parts = serde_json::Map::new();
-    let requests = [
-        ("status", Request::Status),
-        ("plan", Request::Plan),
-        ("volume", Request::VolumeShow),
-        ("legs", Request::LegList),
-        ("fsck", Request::Fsck { full: false }),
-        ("disks", Request::Disks),
-        ("network", Request::Network),
-        ("settings", Request::SettingsShow),
-        ("settings_history", Request::SettingsHistory),
-    ];
-    for (name, request) in requests {
-        // What cannot be had is part of the picture.
-        let part = Box::pin(admin.perform(request, caller)).await;
-        parts.insert(
-            name.into(),
-            part.unwrap_or_else(|refused| json!({ "refused": refused })),
-        );
-    }
-    parts.insert("metrics".into(), admin.open_metrics().await.into());
-    parts.insert("time".into(), time());
-    let incidents = hardware::incident::list(&admin.plan().state);
-    parts.insert("incidents".into(), json!(incidents));
-    parts.insert("log".into(), logs::last(LOG_LINES_MAX).into());
-    for path in TOLD {
-        let text = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => format!("cannot be read: {error}"),
-            Ok(text) => text,
-        };
-        let text: String = text.chars().take(TOLD_BYTES_MAX).collect();
-        parts.insert(path.into(), text.into());
-    }
-    Ok(Value::Object(parts))
 }

@@ -9,9 +9,8 @@ use plan::profile::{DIRECTORY, RingFlags};
 use plan::{Plan, Profile};
 use serde_json::Value;
 
-use crate::admin::Admin;
-use crate::answer::{Refused, volume_of};
-use crate::words::{Applied, LegLine};
+use crate::reply::{Applied, LegLine};
+use crate::shared::{Admin, Refused, volume_of};
 use crate::{legs, room};
 
 const BOOT: &str = "/run/ringpost/boot.json";

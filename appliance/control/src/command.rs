@@ -8,10 +8,9 @@ use clap::Parser;
 use plan::{Machine, Plan, Profile, Settings};
 use serde_json::Value;
 
-use crate::admin::SOCKET;
-use crate::client::Remote;
+use crate::places::{Remote, SOCKET, uploads};
+use crate::request::Request;
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
-use crate::words::Request;
 use crate::{client, credentials, dump, file, profiles, salvage, selftest, text};
 
 /// Looks after a Ringpost appliance.
@@ -170,7 +169,7 @@ impl Command {
         }
         let plan: Plan = serde_json::from_value(remote.ask(&Request::Plan)?)
             .map_err(|error| format!("the appliance speaks another version: {error}"))?;
-        *source = crate::remote::uploads(&plan.state)
+        *source = uploads(&plan.state)
             .join("ringpost.efi")
             .display()
             .to_string();

@@ -2,10 +2,9 @@
 
 use mailbox::Mailboxes;
 
-use crate::admin::Admin;
-use crate::answer::{Refused, volume_of};
 use crate::limits::FSCK_FINDINGS_MAX;
-use crate::words::Damage;
+use crate::reply::Damage;
+use crate::shared::{Admin, Refused, volume_of};
 
 /// With `yes` it is given up; without, only shown. Refused when there is nothing to give up.
 pub async fn accept(admin: &Admin, yes: bool) -> Result<Damage, Refused> {

@@ -1,23 +1,15 @@
 //! `fsck`, online and beside the mail: the legs, the log, the mailboxes, and every body proved by its name.
 
+use ::volume::LegState;
 use base::BodyName;
 use mailbox::{Account, MailboxFault, MailboxId, Mailboxes, View};
 use service::upkeep::retire_replaced;
-use volume::{LegState, ScrubReport};
 
-use crate::admin::Admin;
-use crate::answer::{Refused, parse_address, volume_of};
-use crate::legs;
+use crate::accounts::{self, parse_address};
 use crate::limits::{FSCK_BODIES_AT_ONCE, FSCK_FINDINGS_MAX};
-use crate::words::{LegLine, LegVerdict, Scrubbed, Verdict};
-
-pub fn scrubbed(report: &ScrubReport) -> Scrubbed {
-    Scrubbed {
-        bytes_read: report.bytes_read,
-        repaired: report.repaired,
-        damaged_batches: report.damaged.len(),
-    }
-}
+use crate::reply::{LegLine, LegVerdict, Verdict};
+use crate::shared::{Admin, Refused, volume_of};
+use crate::{legs, volume};
 
 /// `quick`: membership and what is known to be damaged. `full`: also reads every live byte of every leg, walks every mailbox
 /// and proves every body.
@@ -44,7 +36,7 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
                 batch.lsn, batch.segment.0
             )
         }));
-        verdict.scrub = Some(scrubbed(&report));
+        verdict.scrub = Some(volume::scrubbed(&report));
         walk(admin, &mut verdict).await?;
     }
     let planned = admin.plan().storage.legs.len();
@@ -93,7 +85,7 @@ fn judge(leg: &LegLine, full: bool) -> String {
 }
 
 async fn walk(admin: &Admin, verdict: &mut Verdict) -> Result<(), Refused> {
-    for line in admin.accounts().await? {
+    for line in accounts::list(admin).await? {
         verdict.accounts += 1;
         let address = parse_address(&line.address)?;
         let boxes = admin

@@ -15,9 +15,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::{Admin, Caller};
+use crate::caller::Caller;
 use crate::limits::HTTP_IDLE;
-use crate::{credentials, remote};
+use crate::places::{ADMIN, UPLOAD};
+use crate::shared::Admin;
+use crate::{certificates, remote};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
@@ -71,7 +73,7 @@ async fn connection(
                 let shown = stream.get_ref().1.peer_certificates();
                 let caller = shown.map(|shown| {
                     let own = shown.first().map_or(&[][..], |certificate| certificate);
-                    Caller::new("https", credentials::whose(own))
+                    Caller::new("https", certificates::whose(own))
                 });
                 requests(admin, stream, caller).await
             }
@@ -107,7 +109,7 @@ async fn respond(
     request: Request<Incoming>,
     certified: Option<&Caller>,
 ) -> Response<Full<Bytes>> {
-    if request.uri().path().starts_with(remote::ADMIN) {
+    if request.uri().path().starts_with(ADMIN) {
         return administer(admin, request, certified).await;
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
@@ -151,12 +153,12 @@ async fn administer(
         );
     };
     let path = request.uri().path().to_owned();
-    match (request.method(), path.strip_prefix(remote::UPLOAD)) {
+    match (request.method(), path.strip_prefix(UPLOAD)) {
         (&Method::PUT, Some(name)) => match remote::keep(admin, name, request.into_body()).await {
             Ok(()) => response(StatusCode::CREATED, PLAIN, "kept\n".into()),
             Err(why) => response(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n")),
         },
-        (&Method::POST, None) if path == remote::ADMIN => {
+        (&Method::POST, None) if path == ADMIN => {
             let reply = remote::request(admin, caller, request.into_body()).await;
             match serde_json::to_string(&reply) {
                 Ok(text) => response(StatusCode::OK, JSON, text),
@@ -166,11 +168,7 @@ async fn administer(
         _ => response(
             StatusCode::NOT_FOUND,
             PLAIN,
-            format!(
-                "there are POST {} and PUT {}NAME\n",
-                remote::ADMIN,
-                remote::UPLOAD
-            ),
+            format!("there are POST {} and PUT {}NAME\n", ADMIN, UPLOAD),
         ),
     }
 }

@@ -5,12 +5,19 @@ use std::path::{Path, PathBuf};
 use device::DeviceIndex;
 use volume::{LegReport, LegState, Volume};
 
-use crate::admin::Admin;
-use crate::answer::{Refused, volume_of};
 use crate::limits::{ASIDE_MAX, EJECT_WITHIN, LET_GO_PAUSE, LET_GO_TRIES};
+use crate::reply::{BY_THE_OPERATOR, LegLine};
 use crate::room;
-use crate::words::{BY_THE_OPERATOR, LegLine};
+use crate::shared::{Admin, Refused, volume_of};
 
+/// Called once on the storage thread, before anything is asked there: its open legs, and the volume on them.
+pub fn enter(legs: std::rc::Rc<dyn room::Legs>, volume: &Volume) {
+    room::set(legs);
+    // Looks at every leg once, so that one that leaves is known by its path.
+    lines(volume);
+}
+
+/// Every leg that a volume counts or counted on.
 pub fn lines(volume: &Volume) -> Vec<LegLine> {
     // A retired one is nobody's concern any more.
     let members = volume
@@ -18,6 +25,13 @@ pub fn lines(volume: &Volume) -> Vec<LegLine> {
         .into_iter()
         .filter(|leg| leg.state != LegState::Retired);
     members.map(|leg| line(&leg)).collect()
+}
+
+/// As `lines`, asked of the storage thread.
+pub(crate) async fn list(admin: &Admin) -> Result<Vec<LegLine>, Refused> {
+    admin
+        .ask(async |mailboxes| lines(volume_of(&mailboxes)))
+        .await
 }
 
 fn line(leg: &LegReport) -> LegLine {

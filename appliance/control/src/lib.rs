@@ -16,37 +16,50 @@
 //! Start reading at `answer.rs`.
 #![forbid(unsafe_code)]
 
-pub mod admin;
-mod answer;
+mod accounts;
 mod appliance;
 mod applied;
+mod bundle;
+mod caller;
+mod certificates;
 pub mod client;
 pub mod command;
 pub mod content;
+pub mod counters;
 mod credentials;
 mod damage;
+mod domains;
+pub mod doors;
 mod dump;
 mod file;
 mod fsck;
 mod http;
-mod legs;
+mod https;
+pub mod legs;
 pub mod limits;
 pub mod logs;
 mod machine;
 mod maildir;
-pub mod metrics;
+mod metrics;
 pub mod password;
+mod perform;
+pub mod places;
 mod profiles;
-pub mod remote;
+mod remote;
+pub mod reply;
+pub mod request;
 pub mod room;
 mod salvage;
 mod selftest;
 mod settings;
+pub mod shared;
+mod socket;
+mod status;
 mod table;
 mod text;
 mod tls;
 pub mod validity;
 mod verbs;
-pub mod words;
+mod volume;
 
-pub use credentials::{check_authority, make as make_credentials};
+pub use credentials::make as make_credentials;

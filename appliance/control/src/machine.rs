@@ -7,9 +7,9 @@ use hardware::health::{self, DiskLine, Health, Holds, Report};
 use hardware::network::{self, Network};
 use hardware::san::{self, PathLine};
 
-use crate::answer::Refused;
 use crate::content;
-use crate::words::{Disks, LegLine};
+use crate::reply::{Disks, LegLine};
+use crate::shared::Refused;
 
 /// Every disk with its health and the leg that lies on it, and the paths of the SAN. Reads many files, and both ends of disks that
 /// are not in use: not on a thread that others wait for.

@@ -1,29 +1,19 @@
 //! Administration over HTTPS: the same requests as on the control socket, from another machine, with a client certificate.
 //!
-//! `POST /admin/v1` carries one request and brings one reply, both JSON as in `words.rs`. `PUT /admin/v1/upload/NAME` brings an
+//! `POST /admin/v1` carries one request and brings one reply, both JSON. `PUT /admin/v1/upload/NAME` brings an
 //! image or its signature to the appliance, for `update apply`.
-
-use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes};
 use tokio::io::AsyncWriteExt;
 
-use crate::admin::{Admin, Caller};
+use crate::caller::Caller;
 use crate::limits::{REQUEST_BYTES_MAX, UPLOAD_BYTES_MAX};
-use crate::words::{Reply, Request};
-
-/// Where requests go, below the host's URL.
-pub const ADMIN: &str = "/admin/v1";
-/// Where files go.
-pub const UPLOAD: &str = "/admin/v1/upload/";
-/// The names that are taken: an image and its signature.
-pub const UPLOADS: [&str; 2] = ["ringpost.efi", "ringpost.efi.minisig"];
-
-/// Where uploads of the daemon with this state directory lie.
-pub fn uploads(state: &Path) -> PathBuf {
-    state.join("uploads")
-}
+use crate::perform::answer_logged;
+use crate::places::{UPLOADS, uploads};
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::shared::Admin;
 
 /// One request, answered.
 pub(crate) async fn request<B>(admin: &Admin, caller: &Caller, body: B) -> Reply
@@ -36,7 +26,7 @@ where
         Err(error) => return Reply::Refused(format!("the request did not come whole: {error}")),
     };
     match serde_json::from_slice::<Request>(&whole) {
-        Ok(request) => admin.answer_logged(request, caller).await,
+        Ok(request) => answer_logged(admin, request, caller).await,
         Err(error) => Reply::Refused(format!("not a request: {error}")),
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use device::DeviceIndex;
 use plan::profile::RingFlags;
-use volume::{LegId, Volume};
+use volume::LegId;
 
 /// Opening and closing of legs on the storage thread.
 pub trait Legs {
@@ -30,11 +30,9 @@ thread_local! {
     static SEEN: RefCell<BTreeMap<LegId, PathBuf>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Called once on the storage thread, before anybody asks.
-pub fn enter(legs: Rc<dyn Legs>, volume: &Volume) {
+/// Called once on the storage thread, before anything is asked there.
+pub(crate) fn set(legs: Rc<dyn Legs>) {
     LEGS.set(Some(legs));
-    // Looks at every leg once, so that one that leaves is known by its path.
-    crate::legs::lines(volume);
 }
 
 /// On the storage thread: its legs. Stops the process elsewhere.

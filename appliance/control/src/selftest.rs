@@ -18,7 +18,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::limits::{SELFTEST_LINE_BYTES_MAX, SELFTEST_LINES_MAX};
-use crate::words::{AccountDetail, Request};
+use crate::reply::AccountDetail;
+use crate::request::Request;
 use crate::{client, password};
 
 /// RFC 2606 §2: a name that nobody has.

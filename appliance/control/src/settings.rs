@@ -7,11 +7,11 @@ use boot::change::Probation;
 use serde_json::Value;
 use tokio::sync::Mutex;
 
-use crate::admin::{Admin, Caller};
-use crate::answer::{Refused, volume_of};
-use crate::credentials::check_authority;
+use crate::caller::Caller;
 use crate::legs;
-use crate::words::Request;
+use crate::request::Request;
+use crate::shared::{Admin, Refused, volume_of};
+use crate::validity::check_authority;
 
 /// One at a time: there is one exchange.
 static ASKING: Mutex<()> = Mutex::const_new(());

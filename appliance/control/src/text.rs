@@ -5,8 +5,9 @@ use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::reply::*;
+use crate::request::Request;
 use crate::table::{span, table};
-use crate::words::*;
 
 mod damage;
 mod disks;

@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore};
 
-use crate::client::Remote;
+use crate::places::Remote;
 
 /// How long one step of `alert` may take.
 const ALERT_WITHIN: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Until when the certificate that listeners show is good, and who made it.
+//! What a certificate says: until when it is good, who made it, whether it may be an authority.
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -51,6 +51,18 @@ impl Facts {
     pub fn days_left(&self, now_s: i64) -> i64 {
         (self.not_after_s - now_s).div_euclid(DAY_S)
     }
+}
+
+/// Whether `pem` may stand in `[admin] client_ca`. `Err`: one sentence.
+pub fn check_authority(pem: &str) -> Result<(), String> {
+    let none = || "there is no PEM certificate in it".to_owned();
+    let mut count = 0;
+    for block in x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()) {
+        let block = block.map_err(|_| none())?;
+        block.parse_x509().map_err(|_| none())?;
+        count += 1;
+    }
+    if count == 0 { Err(none()) } else { Ok(()) }
 }
 
 /// Seconds since 1970.

@@ -7,7 +7,7 @@ use boot::limits::{WITHIN_MAX, WITHIN_MIN};
 use clap::Subcommand;
 use plan::Size;
 
-use crate::words::Request;
+use crate::request::Request;
 use crate::{file, password};
 
 #[derive(Debug, Subcommand)]

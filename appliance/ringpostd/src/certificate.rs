@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use control::admin::Certificate;
+use control::shared::Certificate;
 use control::validity::{self, Facts};
 use plan::Misfit;
 use plan::settings::{Settings, Tls};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::host::{Receiver, Sender, oneshot};
-use control::metrics::Metrics;
+use control::counters::Metrics;
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
 use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
@@ -193,7 +193,7 @@ impl Given {
             let legs_planned = opening.plan.legs.len();
             match storage::open(opening).await {
                 Ok(opened) => {
-                    control::room::enter(opened.legs.clone(), opened.mailboxes.store().volume());
+                    control::legs::enter(opened.legs.clone(), opened.mailboxes.store().volume());
                     let upkeep = service::upkeep::run(
                         opened.io.host.clone(),
                         opened.mailboxes.store().volume().clone(),

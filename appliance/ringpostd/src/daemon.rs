@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use control::admin::{Admin, Doors};
-use control::metrics::Metrics;
+use control::counters::Metrics;
+use control::doors::Doors;
+use control::shared::Admin;
 use mail::Address;
 use plan::{Misfit, Plan, Service};
 use service::imap::{self, Logins};

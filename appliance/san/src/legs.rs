@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use control::words::{LegLine, Request};
+use control::reply::LegLine;
+use control::request::Request;
 use hardware::san::PathLine;
 
 /// What the engine says of its legs, and how it is told to take one.
@@ -51,7 +52,7 @@ pub fn is_wanted(lines: &[LegLine], leg: &str) -> bool {
             "stale" | "failed" => !line
                 .why
                 .as_deref()
-                .is_some_and(|why| why.contains(control::words::BY_THE_OPERATOR)),
+                .is_some_and(|why| why.contains(control::reply::BY_THE_OPERATOR)),
             _ => false,
         },
     }
@@ -88,7 +89,7 @@ mod tests {
             assert!(!told(state, None), "{state}");
         }
         for verb in ["failed", "detached"] {
-            let why = format!("{verb} {}", control::words::BY_THE_OPERATOR);
+            let why = format!("{verb} {}", control::reply::BY_THE_OPERATOR);
             assert!(!told("failed", Some(&why)), "{why}");
         }
         assert!(

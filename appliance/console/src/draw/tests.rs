@@ -1,6 +1,6 @@
 use boot::Report;
 use boot::report::ProfileReport;
-use control::words::{LegLine, ServiceLine, Status, VolumeLine};
+use control::reply::{LegLine, ServiceLine, Status, VolumeLine};
 use hardware::incident::{Incident, Kind};
 use plan::{Machine, Plan, Profile, Settings};
 use ratatui::Terminal;

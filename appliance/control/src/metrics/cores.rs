@@ -1,24 +1,12 @@
 //! What cores and the memory they share say: how long a core did not come back, and who holds how much.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
-use runtime::{Stalls, workers};
-use service::imap::Memory;
-
-use super::{Metrics, Text};
+use super::Text;
+use crate::counters::Metrics;
+use runtime::workers;
 
 impl Metrics {
-    /// `name`: as the plan calls the core.
-    pub fn add_core(&self, name: &str, stalls: Arc<Stalls>) {
-        self.lists().cores.push((name.to_owned(), stalls));
-    }
-
-    /// The memory of messages that all cores share.
-    pub fn add_memory(&self, memory: Memory) {
-        self.lists().memory = Some(memory);
-    }
-
     pub(super) fn write_cores(&self, text: &mut Text) {
         let lists = self.lists();
         text.family(
@@ -77,6 +65,10 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use service::imap::Memory;
+
     use super::*;
 
     #[test]

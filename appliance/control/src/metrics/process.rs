@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use hardware::incident::{self, Kind};
 
-use super::{Text, read};
-use crate::admin::Admin;
+use super::Text;
+use crate::counters::read;
+use crate::shared::Admin;
 use crate::{logs, validity};
 
 impl Admin {

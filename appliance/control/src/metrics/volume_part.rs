@@ -1,9 +1,9 @@
 //! The storage thread's part of the metrics.
 
 use super::{Text, sample_name};
-use crate::answer::volume_of;
 use crate::legs;
-use crate::words::LegLine;
+use crate::reply::LegLine;
+use crate::shared::volume_of;
 
 /// The storage thread's figures, taken together.
 pub(super) struct Storage {

@@ -1,6 +1,6 @@
 //! `volume accept-damage` for people.
 
-use crate::words::Damage;
+use crate::reply::Damage;
 
 pub(super) fn show(damage: &Damage) -> String {
     let mut text = match (damage.accepted, damage.unknown_end) {

@@ -4,8 +4,8 @@ use hardware::health::Holds;
 use hardware::san::PathLine;
 use plan::Size;
 
+use crate::reply::Disks;
 use crate::table::{dash, span, table};
-use crate::words::Disks;
 
 pub(super) fn show(answer: &Disks) -> String {
     let lines = &answer.disks;

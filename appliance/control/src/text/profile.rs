@@ -2,8 +2,8 @@
 
 use hardware::{Row, Verdict};
 
+use crate::reply::Applied;
 use crate::table::{dash, table};
-use crate::words::Applied;
 
 /// For people: what differs first, then the rest.
 pub(super) fn show(applied: &Applied) -> String {
