@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::counters::Metrics;
 use base::host::{Receiver, Sender, oneshot};
-use control::counters::Metrics;
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
 use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
@@ -193,7 +193,10 @@ impl Given {
             let legs_planned = opening.plan.legs.len();
             match storage::open(opening).await {
                 Ok(opened) => {
-                    control::legs::enter(opened.legs.clone(), opened.mailboxes.store().volume());
+                    crate::admin::legs::enter(
+                        opened.legs.clone(),
+                        opened.mailboxes.store().volume(),
+                    );
                     let upkeep = service::upkeep::run(
                         opened.io.host.clone(),
                         opened.mailboxes.store().volume().clone(),

@@ -5,10 +5,10 @@ use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::counters::Metrics;
+use crate::admin::doors::Doors;
+use crate::admin::shared::Admin;
 use clap::Parser;
-use control::counters::Metrics;
-use control::doors::Doors;
-use control::shared::Admin;
 use mail::Address;
 use plan::{Misfit, Plan, Service};
 use service::imap::{self, Logins};

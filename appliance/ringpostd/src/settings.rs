@@ -107,7 +107,7 @@ mod tests {
     fn the_plan_counts_the_control_socket_with_all_its_clients() {
         assert_eq!(
             plan::limits::CONTROL_DESCRIPTORS,
-            control::limits::CLIENTS_MAX as u64 + 1
+            crate::admin::limits::CLIENTS_MAX as u64 + 1
         );
     }
 }
