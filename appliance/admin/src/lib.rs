@@ -18,6 +18,7 @@ pub mod exchange;
 #[cfg(feature = "https")]
 mod https;
 pub mod limits;
+#[cfg(feature = "passwords")]
 pub mod password;
 pub mod places;
 pub mod reply;

@@ -27,19 +27,19 @@ use crate::{certificate, events, listen, notify};
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
     // Before the plan: it is held against what came of this.
-    sandbox::raise_limits(plan::limits::OPEN_FILES_WANTED);
+    runtime::process::raise_limits(plan::limits::OPEN_FILES_WANTED);
     let chosen = flags.choose()?;
     if flags.plan {
         return print_plan(&chosen.plan, flags.json);
     }
     // Threads that are started later and say nothing else stay there, too.
-    let kept = sandbox::keep_to(&chosen.plan.housekeeping);
+    let kept = runtime::process::keep_to(&chosen.plan.housekeeping);
     events::start(&chosen.settings.log)?;
     events::abort_on_panic();
     if let Err(why) = kept {
         tracing::warn!(%why);
     }
-    if let Some(refusal) = sandbox::io_uring_refusal() {
+    if let Some(refusal) = runtime::process::io_uring_refusal() {
         return Err(Misfit::new(refusal));
     }
     // A container's filter says no only when asked: before anything is made.

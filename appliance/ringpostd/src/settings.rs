@@ -87,7 +87,7 @@ impl Flags {
         }
         let profile = Profile::load(settings.profile())?;
         let machine = Machine {
-            open_files: sandbox::open_files_max(),
+            open_files: runtime::process::open_files_max(),
             ..Machine::of(&hardware::probe(Path::new("/")))
         };
         let plan = Plan::make(&settings, &profile, &machine)?;

@@ -1,9 +1,7 @@
-//! System calls at start-up: what this process may use, asked for and looked at before anything is opened.
+//! What this process may use, asked for and looked at before anything is opened: open files, locked memory, CPUs, io_uring.
 //!
-//! Raises the limits that an appliance needs (open files, locked memory) as far as the kernel lets us, and says in one
-//! sentence why io_uring does not work where it does not. Nothing here fails silently: what could not be raised is logged
-//! with its consequence.
-#![forbid(unsafe_code)]
+//! Limits are raised as far as the kernel lets us; what could not be raised is logged with its consequence. Everything else that a
+//! daemon may do is limited by its systemd unit.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -29,19 +27,26 @@ fn raise(resource: Resource, wanted: u64) -> nix::Result<()> {
 }
 
 /// Keeps the calling thread, and those that it starts, to these CPUs. None means any: nothing is changed. Where that cannot be, it runs
-/// where the scheduler likes, and the answer says why.
+/// unpinned, and the answer says why.
 pub fn keep_to(cpus: &[usize]) -> Result<(), String> {
     if cpus.is_empty() {
         return Ok(());
     }
-    let mut set = nix::sched::CpuSet::new();
-    let kept = cpus
-        .iter()
-        .try_for_each(|cpu| set.set(*cpu))
-        .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
+    let kept = set_affinity(cpus);
     kept.map_err(|error| {
-        format!("cannot keep this thread to the housekeeping CPUs {cpus:?}: {error}; it runs where the scheduler likes")
+        format!(
+            "cannot keep this thread to the housekeeping CPUs {cpus:?}: {error}; it runs unpinned"
+        )
     })
+}
+
+/// Keeps the calling thread to these CPUs.
+pub(crate) fn set_affinity(cpus: &[usize]) -> nix::Result<()> {
+    let mut set = nix::sched::CpuSet::new();
+    for cpu in cpus {
+        set.set(*cpu)?;
+    }
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)
 }
 
 /// Descriptors this process may open.
