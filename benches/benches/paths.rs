@@ -88,14 +88,14 @@ fn smtp_transaction(criterion: &mut Criterion) {
 }
 
 /// Feeds one whole transaction and returns the content's size.
-fn transact(session: &mut Session, input: &[u8], output: &mut Vec<u8>) -> usize {
+fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> usize {
     let mut at = 0;
     let mut content_bytes = 0;
     while at < input.len() {
         let (used, action) = session.step(&input[at..], output);
         at += used;
         match action {
-            Action::CheckRecipient => session.recipient_verdict(Ok(1), output),
+            Action::CheckRecipient => session.recipient_verdict(Ok(()), output),
             Action::BeginContent => {
                 session.begin_content(Vec::with_capacity(session.content_reserve_bytes()), output);
             }

@@ -10,7 +10,7 @@ pub const SMTP_CONNECTION_BYTES: u64 = (64 + 32) * KIB as u64;
 pub const IMAP_CONNECTION_BYTES: u64 = 96 * KIB as u64;
 /// A request, its headers and a page of metrics.
 pub const HTTP_CONNECTION_BYTES: u64 = 64 * KIB as u64;
-/// One waiting closure and its captures, in the owner's lane (`service::owner::LANE_ITEMS_MAX` of them).
+/// One waiting closure and its captures, in the owner's lane (`storage::owner::LANE_ITEMS_MAX` of them).
 pub const LANE_BYTES: u64 = 8 * MIB as u64;
 /// The program itself: text, stacks, runtimes, TLS configuration, tables of fixed size.
 pub const PROCESS_BYTES: u64 = 64 * MIB as u64;

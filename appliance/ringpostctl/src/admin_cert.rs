@@ -6,13 +6,13 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use admin::certificate::{Facts, now_s as clock_s};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
 
 use crate::limits::{ADMIN_AUTHORITY_DAYS, ADMIN_CERTIFICATE_DAYS};
-use admin::certificate::{Facts, now_s as clock_s};
 
 const DAY_S: i64 = 24 * 60 * 60;
 

@@ -4,15 +4,15 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use admin::places::{Remote, SOCKET, uploads};
+use admin::request::Request;
+use admin::{client, text};
 use clap::Parser;
 use plan::{Machine, Plan, Profile, Settings};
 use serde_json::Value;
 
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
 use crate::{admin_cert, dump, file, profiles, salvage, selftest};
-use admin::places::{Remote, SOCKET, uploads};
-use admin::request::Request;
-use admin::{client, text};
 
 /// Looks after a Ringpost appliance.
 #[derive(Debug, Parser)]

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use admin::table::table;
 use hardware::{Difference, Step};
 use plan::choose::{Choice, choose};
 use plan::machine::show_cpus;
@@ -10,8 +11,6 @@ use plan::profile::DIRECTORY;
 use plan::{Machine, Misfit, Placement, Profile, Shape, Size};
 use serde::Serialize;
 use serde_json::Value;
-
-use admin::table::table;
 
 /// What a verb answers: for programs, and for people.
 type Answer = Result<(Value, String), String>;

@@ -10,6 +10,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use admin::reply::AccountDetail;
+use admin::request::Request;
+use admin::{client, password};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use plan::{Plan, Service};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -18,9 +21,6 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::limits::{SELFTEST_LINE_BYTES_MAX, SELFTEST_LINES_MAX};
-use admin::reply::AccountDetail;
-use admin::request::Request;
-use admin::{client, password};
 
 /// RFC 2606 §2: a name that nobody has.
 const DOMAIN: &str = "selftest.invalid";

@@ -4,12 +4,12 @@ use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use admin::limits::{WITHIN_MAX, WITHIN_MIN};
+use admin::password;
+use admin::request::Request;
 use clap::Subcommand;
 use plan::Size;
 
 use crate::file;
-use admin::password;
-use admin::request::Request;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use crate::admin::shared::Certificate;
 use ::admin::certificate::{self as x509, Facts};
 use plan::Misfit;
 use plan::settings::{Settings, Tls};
@@ -16,6 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::admin::shared::Certificate;
 use crate::self_signed::{self, Pair};
 use crate::state::{State, write_private};
 

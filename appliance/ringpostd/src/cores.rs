@@ -6,18 +6,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::counters::Metrics;
 use base::host::{Receiver, Sender, oneshot};
+use client::imap::{self, Imap};
+use client::login::Logins;
+use inbound::receive::{self, Receiver as MailReceiver};
+use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
 use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
-use service::imap::{self, Imap, Logins};
-use service::owner::{Owner, OwnerEnd};
-use service::receive::{self, Receiver as MailReceiver};
-use service::smtp::{self, Role};
+use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
 
-use crate::storage::{self, Opening};
+use crate::admin::counters::Metrics;
+use crate::storage::{Opening, open};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -191,19 +192,19 @@ impl Given {
                 return;
             }
             let legs_planned = opening.plan.legs.len();
-            match storage::open(opening).await {
+            match open(opening).await {
                 Ok(opened) => {
                     crate::admin::legs::enter(
                         opened.legs.clone(),
                         opened.mailboxes.store().volume(),
                     );
-                    let upkeep = service::upkeep::run(
+                    let upkeep = storage::upkeep::run(
                         opened.io.host.clone(),
                         opened.mailboxes.store().volume().clone(),
                         legs_planned,
                     );
                     tokio::task::spawn_local(upkeep);
-                    tokio::task::spawn_local(service::health::watch(
+                    tokio::task::spawn_local(storage::health::watch(
                         opened.io.host.clone(),
                         opened.mailboxes.clone(),
                         end.gauges(),

@@ -5,17 +5,18 @@ use std::os::unix::process::CommandExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser;
+use client::imap;
+use client::login::Logins;
+use inbound::receive::{self, Placed};
+use mail::Address;
+use plan::{Misfit, Plan, Service};
+use storage::owner::{Owner, owner};
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
-use clap::Parser;
-use mail::Address;
-use plan::{Misfit, Plan, Service};
-use service::imap::{self, Logins};
-use service::owner::{Owner, owner};
-use service::receive::{self, Placed};
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::cores::{Bound, Cores, Serving};
 use crate::people::People;
 use crate::settings::{Chosen, Flags};

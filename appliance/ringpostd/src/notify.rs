@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use service::owner::Owner;
+use storage::owner::Owner;
 
 pub const READY: &str = "READY=1";
 pub const STOPPING: &str = "STOPPING=1";

@@ -3,7 +3,7 @@
 use ::admin::password;
 use mail::Address;
 use plan::{Misfit, Settings};
-use service::owner::Owner;
+use storage::owner::Owner;
 
 use crate::trial::{DOMAIN, PASSWORD, PEOPLE};
 

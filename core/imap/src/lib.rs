@@ -5,7 +5,7 @@
 //! reaches the wire but as a quoted string or a literal; a command means the same however its bytes were cut.
 //!
 //! The main path: `session` owns a `reader` that finds where a command ends, has it parsed (`parse` → `command`), holds it
-//! to the rules of its state, and answers what needs no mailbox. The rest goes to `core/service`, which answers with the
+//! to the rules of its state, and answers what needs no mailbox. The rest goes to `core/client`, which answers with the
 //! writers of `respond`. FETCH's sections are cut in `fetch`, SEARCH is decided in `search`, LIST patterns in `list`.
 //! `client` is the other side, for tests and the load program. Start reading at `session`.
 #![forbid(unsafe_code)]

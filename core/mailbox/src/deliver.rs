@@ -213,37 +213,7 @@ impl Inner {
             uid,
         })
     }
-
-    /// Waits until the index is not too far behind the log. Changes to mailboxes begin here, so memory stays bounded when a checkpoint
-    /// is slower than the mail that comes in.
-    pub async fn room(&self) -> Result<(), MailboxFault> {
-        // No queue moves and no checkpoint ends then: whoever waited would wait for the devices.
-        if let Some(why) = self.store.volume().refuses() {
-            return Err(MailboxFault::Unavailable(why));
-        }
-        // Before numbers are given: the order of the log is that of `append`, which does not wait.
-        self.store.room().await;
-        if self.closed.get() {
-            return Err(MailboxFault::Unavailable(
-                "the mailboxes are closed".to_owned(),
-            ));
-        }
-        for _attempt in 0..CHECKPOINTS_AWAITED {
-            if !self.state.borrow().is_behind(4) {
-                return Ok(());
-            }
-            let done = self.checkpointed.wait();
-            self.work.ring();
-            done.await;
-        }
-        if !self.state.borrow().is_behind(4) {
-            return Ok(());
-        }
-        Err(MailboxFault::Unavailable("the index is behind".to_owned()))
-    }
 }
 
 /// Rows that one delivery changes: the chunk, the head, the bytes used.
 const DELIVERY_ROWS: u64 = 3;
-/// A caller waits for at most so many checkpoints before it is told to come again.
-const CHECKPOINTS_AWAITED: usize = 3;

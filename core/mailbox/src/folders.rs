@@ -67,7 +67,7 @@ impl Mailboxes {
         special_use: Option<SpecialUse>,
     ) -> Result<MailboxId, MailboxFault> {
         let name = name::parse(name)?;
-        self.inner.room().await?;
+        self.inner.tenancy.keep_up().await?;
         self.inner
             .room_for(Purpose::Keep, false, DIRECTORY_ROWS)
             .await?;

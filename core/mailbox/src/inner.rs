@@ -2,16 +2,18 @@
 //! moment of durability the state changes and the watchers are told.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet};
-use std::rc::Rc;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::host::Bell;
 use mail::Uid;
-use store::{BodyIn, BodyRef, Committed, Group, Lsn, Purpose, ReadFault, Store, StoreFault};
+use store::{BodyIn, BodyRef, Committed, Lsn, Purpose, ReadFault, Store, StoreFault};
+use tenancy::{Part, Tenancy};
 
 use crate::apply::Effect;
+use crate::checkpoint::Writing;
 use crate::load::{Hold, Object};
 use crate::recent::Recents;
 use crate::record::Entry;
@@ -20,15 +22,19 @@ use crate::space::purpose_of;
 use crate::state::State;
 use crate::tenant::Pass;
 use crate::watch::Watchers;
-use crate::{MailboxFault, MailboxId, Message, Settings};
+use crate::{MailboxFault, MailboxId, Mailboxes, Message};
 
 /// A reference on its way into a mailbox.
 pub type Placing = (MailboxId, Uid, BodyRef);
 
+/// A group that was read from the log, decoded and not yet applied.
+pub type Ahead = (Lsn, Vec<Entry>, Vec<BodyRef>);
+
 pub struct Inner {
+    pub me: Weak<Inner>,
     pub io: device::Io,
     pub store: Store,
-    pub settings: Settings,
+    pub tenancy: Tenancy,
     pub state: RefCell<State>,
     pub watchers: Rc<RefCell<Watchers>>,
     pub recents: RefCell<Recents>,
@@ -38,28 +44,18 @@ pub struct Inner {
     pub loaded: Bell,
     /// Rung when an operation under way ends.
     pub settled: Bell,
-    /// Rung when something changed that a checkpoint should write.
-    pub work: Bell,
-    /// Rung when room is to be made at once; `hurried` until that begins.
-    pub hurry: Bell,
-    pub hurried: Cell<bool>,
-    /// What was applied when making room came to nothing.
-    pub futile_at: Cell<Lsn>,
-    /// Rung after each round of making room.
-    pub eased: Bell,
-    /// Rung when a checkpoint ended.
-    pub checkpointed: Bell,
-    pub checkpointing: Cell<bool>,
-    pub closed: Cell<bool>,
-    /// The log is being read on after an accepted loss: nothing may be numbered meanwhile.
-    pub accepting: Cell<bool>,
+    /// What replay read and has not applied, in log order.
+    pub ahead: RefCell<VecDeque<Ahead>>,
+    /// The checkpoint under way.
+    pub writing: RefCell<Writing>,
+    /// The projection had no rows of ours when it was opened.
+    pub is_new: Cell<bool>,
     /// The projection is new and was not looked through, because the volume could not be written.
     pub orphans_due: Cell<bool>,
     /// Bodies of COPYs under way: not referenced yet, and still wanted.
     pub placing: Rc<RefCell<BTreeMap<u64, Vec<Placing>>>>,
     pub placing_next: Cell<u64>,
     pub pass: RefCell<Option<Pass>>,
-    pub reclaiming: Cell<bool>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
     /// Walks of all chunk rows, for tests of what reclaim costs at rest.
@@ -89,34 +85,22 @@ impl Inner {
         entries: Vec<Entry>,
         hold: Hold,
     ) -> Result<Committed, MailboxFault> {
-        if self.closed.get() {
-            return Err(MailboxFault::Unavailable(
-                "the mailboxes are closed".to_owned(),
-            ));
-        }
-        if self.accepting.get() {
-            return Err(MailboxFault::Unavailable(
-                "the log is read on behind an accepted loss".to_owned(),
-            ));
-        }
-        let group = Group {
-            bodies,
-            records: entries.iter().map(Entry::encode).collect(),
-            purpose,
-            rows: self.state.borrow().rows_of(&entries),
-        };
+        let part = self.part(entries, hold);
+        let committed = self.tenancy.commit(purpose, bodies, vec![part]).await;
+        committed.map_err(unavailable)
+    }
+
+    /// `entries` as this tenant's part of a group.
+    fn part(self: &Rc<Self>, entries: Vec<Entry>, hold: Hold) -> Part {
         let inner = self.clone();
-        let applied = Box::new(move |committed: &Committed| {
-            inner.applied(committed.lsn, &entries, &committed.bodies);
-            if purpose == Purpose::Delete && inner.store.is_short() {
-                inner.hurry();
-            }
-            drop(hold);
-        });
-        self.store
-            .append_then(group, applied)
-            .await
-            .map_err(unavailable)
+        Part {
+            records: entries.iter().map(Entry::encode).collect(),
+            rows: self.state.borrow().rows_of(&entries),
+            applied: Box::new(move |committed: &Committed| {
+                inner.applied(committed.lsn, &entries, &committed.bodies);
+                drop(hold);
+            }),
+        }
     }
 
     fn applied(&self, lsn: Lsn, entries: &[Entry], bodies: &[BodyRef]) {
@@ -150,7 +134,14 @@ impl Inner {
             let bells = self.watchers.borrow().of(mailbox);
             bells.iter().for_each(|bell| bell(modseq));
         }
-        self.work.ring();
+    }
+
+    pub fn mailboxes(&self) -> Mailboxes {
+        let inner = self
+            .me
+            .upgrade()
+            .expect("it is borrowed from what holds it");
+        Mailboxes { inner }
     }
 
     /// Notes the bodies of `messages`, on their way into `mailbox` by COPY, as wanted until `hold` is let go, and for a mark of live
@@ -208,13 +199,6 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
-    fn drop(&mut self) {
-        // The upkeep task waits for work; it finds nobody left and ends.
-        self.work.ring();
-    }
-}
-
 fn changes_directory(entry: &Entry) -> bool {
     matches!(
         entry,
@@ -232,7 +216,24 @@ pub fn unavailable(fault: StoreFault) -> MailboxFault {
         StoreFault::Damaged => MailboxFault::Damaged,
         StoreFault::TooLarge => MailboxFault::TooLarge,
         StoreFault::Full => MailboxFault::Full,
+        StoreFault::Deferred(why) => MailboxFault::Unavailable(why),
         fault => MailboxFault::Unavailable(fault.to_string()),
+    }
+}
+
+impl From<StoreFault> for MailboxFault {
+    fn from(fault: StoreFault) -> MailboxFault {
+        unavailable(fault)
+    }
+}
+
+/// What the tenancy is answered.
+pub fn store_fault(fault: MailboxFault) -> StoreFault {
+    match fault {
+        MailboxFault::Damaged => StoreFault::Damaged,
+        MailboxFault::Full => StoreFault::Full,
+        MailboxFault::Unavailable(why) => StoreFault::Deferred(why),
+        fault => StoreFault::Deferred(fault.to_string()),
     }
 }
 

@@ -39,6 +39,7 @@ mod record;
 mod replay;
 mod row;
 pub mod salvage;
+mod share;
 mod space;
 mod state;
 mod tenant;

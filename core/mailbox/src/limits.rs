@@ -62,12 +62,6 @@ pub const RECIPIENTS_MAX: usize = 4_096;
 /// Rows fetched by one read of the projection while a mailbox is loaded: 512 rows are 16,384 messages.
 pub const ROWS_PER_READ: usize = 512;
 
-/// Groups that replay reads ahead to load what they are about together: a visit to the index thread costs more than a row.
-pub const REPLAY_GROUPS_AHEAD: usize = 512;
-
-/// After so many replayed groups opening looks whether the projection still takes what they changed.
-pub const REPLAY_GROUPS_LOOK: u64 = 64;
-
 /// Changed messages that may wait for a checkpoint before deliveries wait for it instead: 64 Ki of them take about 12 MiB and
 /// one checkpoint writes them in well under a second.
 pub const DIRTY_MESSAGES_MAX: usize = 65_536;
@@ -91,14 +85,6 @@ pub const ACCOUNT_CACHE_MIN: usize = 64;
 /// Smallest message cache that works: a delivery to many mailboxes at once holds all their tails.
 pub const CACHE_BYTES_MIN: usize = MIB;
 
-/// How often a volume with unwritten changes looks whether a checkpoint is due.
-pub const UPKEEP_STEP_US: u64 = 20_000;
-/// Wait after a failed checkpoint or reclaim before the next attempt.
-pub const UPKEEP_RETRY_US: u64 = 1_000_000;
-/// How often reclaim is given a chance while things change; it answers at once while most of the volume is free.
-pub const RECLAIM_STEP_US: u64 = 2_000_000;
-/// And while nothing changes: a look may walk the whole index.
-pub const RECLAIM_STEP_US_MAX: u64 = 60_000_000;
 /// Rows looked at in one turn while reclaim marks: 2,048 messages, some 0.2 ms of the owner thread.
 pub const MARK_ROWS_PER_READ: usize = 64;
 
@@ -108,10 +94,6 @@ pub const SNAPSHOT_MESSAGES_AT_ONCE: usize = 16_384;
 
 /// Rounds of checkpoint and reclaim that a deletion waits for when a full volume has no room even for it.
 pub const ROOM_ROUNDS_AWAITED: usize = 16;
-/// Rounds of it before a full volume is served again: one empties what earlier starts left, the next frees it. The third starts on what they freed.
-pub const TIDY_ROUNDS: usize = 3;
-/// Rounds that follow each other without a rest, while each frees or empties something. Past it the timers go on.
-pub const ROOM_ROUNDS_MAX: usize = 256;
 /// A row of so many bytes counts as one more row in what is owed to the projection: two of its pages.
 pub const ROW_BYTES: usize = 8 * KIB;
 

@@ -8,16 +8,14 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use base::host::Bell;
-use store::{Lsn, Purpose, Replay, Store, Table};
+use store::{Lsn, Replay, Replayed, Store, Table};
+use tenancy::{Reading, Tenancy, Tenant};
 
 use crate::inner::{Inner, broken, unavailable};
-use crate::limits::{
-    CONDEMNED_MAX, DOMAINS_MAX, REPLAY_GROUPS_AHEAD, REPLAY_GROUPS_LOOK, ROWS_PER_READ,
-};
+use crate::limits::{CONDEMNED_MAX, DOMAINS_MAX, ROWS_PER_READ};
 use crate::load::{Depth, Hold, Needs};
 use crate::record::Entry;
 use crate::row::{self, Broken};
-use crate::space::DIRECTORY_ROWS;
 use crate::state::State;
 use crate::{MailboxFault, MailboxId, Mailboxes, Settings};
 
@@ -29,12 +27,27 @@ impl Mailboxes {
         replay: Replay,
         settings: Settings,
     ) -> Result<Mailboxes, MailboxFault> {
-        let mut state = State::new(settings.cache_bytes);
-        state.applied = store.open_report().applied;
-        let inner = Inner {
-            io,
-            store,
-            settings,
+        let times = tenancy::Settings {
+            checkpoint_groups: settings.checkpoint_groups,
+            checkpoint_bytes: settings.checkpoint_bytes,
+            checkpoint_us: settings.checkpoint_us,
+        };
+        let tenancy = Tenancy::new(io, store, times);
+        let mailboxes = Mailboxes::new(&tenancy, settings.cache_bytes);
+        let tenants = vec![mailboxes.tenant()];
+        tenancy.open(replay, tenants).await.map_err(unavailable)?;
+        Ok(mailboxes)
+    }
+
+    /// Mailboxes as one of several tenants: nothing of them is there before `Tenancy::open`.
+    pub fn new(tenancy: &Tenancy, cache_bytes: usize) -> Mailboxes {
+        let mut state = State::new(cache_bytes);
+        state.applied = tenancy.applied();
+        let inner = Rc::new_cyclic(|me| Inner {
+            me: me.clone(),
+            io: tenancy.io().clone(),
+            store: tenancy.store().clone(),
+            tenancy: tenancy.clone(),
             state: RefCell::new(state),
             watchers: Rc::default(),
             recents: RefCell::default(),
@@ -43,55 +56,28 @@ impl Mailboxes {
             loading: Default::default(),
             loaded: Bell::new(),
             settled: Bell::new(),
-            work: Bell::new(),
-            hurry: Bell::new(),
-            hurried: Cell::new(false),
-            futile_at: Cell::new(Lsn(0)),
-            eased: Bell::new(),
-            checkpointed: Bell::new(),
-            checkpointing: Cell::new(false),
-            closed: Cell::new(false),
-            accepting: Cell::new(false),
+            ahead: RefCell::default(),
+            writing: RefCell::default(),
+            is_new: Cell::new(false),
             orphans_due: Cell::new(false),
             placing: Rc::default(),
             placing_next: Cell::new(0),
             pass: RefCell::new(None),
-            reclaiming: Cell::new(false),
             rows_read: Cell::new(0),
             marks: Cell::new(0),
-        };
-        let mailboxes = Mailboxes {
-            inner: Rc::new(inner),
-        };
-        let rebuild = !mailboxes.inner.load_small_tables().await?;
-        mailboxes.inner.replay(replay).await?;
-        let read_only = mailboxes.store().volume().refuses().is_some();
-        mailboxes.inner.orphans_due.set(rebuild && read_only);
-        if rebuild && !read_only {
-            mailboxes.inner.drop_orphans().await?;
-        }
-        mailboxes.tidy().await;
-        mailboxes.start_upkeep();
-        Ok(mailboxes)
+        });
+        Mailboxes { inner }
     }
-}
 
-impl Mailboxes {
+    pub fn tenant(&self) -> Rc<dyn Tenant> {
+        self.inner.clone()
+    }
+
     /// The operator gives up acknowledged batches that no leg has (`Volume::would_give_up`): the volume is written again, and a
     /// checkpoint leaves the damage behind. `Unavailable` also when the log could not be read on: then nothing is taken until a restart.
     pub async fn accept_damage(&self) -> Result<(), MailboxFault> {
-        let inner = &self.inner;
-        // From here no number is given until what recovery had kept is applied.
-        inner.accepting.set(true);
-        let accepted = self.store().volume().accept_damage().await;
-        accepted.map_err(|refusal| MailboxFault::Unavailable(refusal.to_string()))?;
-        inner.replay_rest().await?;
-        inner.accepting.set(false);
-        inner.directory_generation.fetch_add(1, Ordering::Release);
-        if inner.orphans_due.take() {
-            return inner.drop_orphans().await;
-        }
-        inner.checkpoint().await
+        let accepted = self.inner.tenancy.accept_damage().await;
+        accepted.map_err(unavailable)
     }
 }
 
@@ -144,36 +130,7 @@ impl Inner {
         }
     }
 
-    /// Applies what the log got since it was replayed, beside readers.
-    async fn replay_rest(self: &Rc<Self>) -> Result<(), MailboxFault> {
-        let mut replay = self.store.replay_rest();
-        while let Some(group) = replay.next().await.map_err(unavailable)? {
-            let entries: Result<Vec<Entry>, Broken> =
-                group.records.iter().map(Entry::decode).collect();
-            for entry in &entries.map_err(broken)? {
-                let _hold: Hold = self.hold_for(entry).await?;
-                let _effect = self
-                    .state
-                    .borrow_mut()
-                    .apply(group.lsn, entry, &group.bodies);
-            }
-            let mut state = self.state.borrow_mut();
-            state.applied = state.applied.max(group.lsn);
-        }
-        let rung = {
-            let mut state = self.state.borrow_mut();
-            state.dropped.clear();
-            std::mem::take(&mut state.rung)
-        };
-        for (mailbox, modseq) in rung {
-            let bells = self.watchers.borrow().of(mailbox);
-            bells.iter().for_each(|bell| bell(modseq));
-        }
-        Ok(())
-    }
-
-    /// `false`: the projection is empty.
-    async fn load_small_tables(&self) -> Result<bool, MailboxFault> {
+    pub async fn load_small_tables(&self) -> Result<(), MailboxFault> {
         let counters = self
             .store
             .get(row::COUNTERS, Vec::new())
@@ -197,7 +154,8 @@ impl Inner {
                 .install_condemned(&key)
                 .map_err(broken)?;
         }
-        Ok(counters.is_some())
+        self.is_new.set(counters.is_none());
+        Ok(())
     }
 
     async fn whole_table(
@@ -228,69 +186,73 @@ impl Inner {
         )))
     }
 
-    async fn replay(self: &Rc<Self>, mut replay: Replay) -> Result<(), MailboxFault> {
-        let (mut groups_count, mut unlooked) = (0u64, 0u64);
-        loop {
-            // until the log ends
-            let mut groups = Vec::with_capacity(REPLAY_GROUPS_AHEAD);
-            while groups.len() < REPLAY_GROUPS_AHEAD
-                && let Some(group) = replay.next().await.map_err(unavailable)?
-            {
-                let entries: Result<Vec<Entry>, Broken> =
-                    group.records.iter().map(Entry::decode).collect();
-                groups.push((group.lsn, entries.map_err(broken)?, group.bodies));
-            }
-            if groups.is_empty() {
-                break;
-            }
-            groups_count += groups.len() as u64;
-            self.load_for(groups.iter().flat_map(|(_, entries, _)| entries))
-                .await?;
-            for (lsn, entries, bodies) in groups {
-                // A checkpoint stands for whole batches, and one batch may hold several groups: only between two batches, therefore.
-                if lsn > self.state.borrow().applied {
-                    self.checkpoint_while_replaying(&mut unlooked).await?;
-                }
-                for entry in &entries {
-                    let _hold: Hold = self.hold_for(entry).await?;
-                    // Absent: deleted later in the log and already gone from the projection, or restored by a later snapshot.
-                    let _effect = self.state.borrow_mut().apply(lsn, entry, &bodies);
-                }
-                let mut state = self.state.borrow_mut();
-                state.applied = state.applied.max(lsn);
-                // Nobody watches yet.
-                state.rung.clear();
-                state.dropped.clear();
-                state.evict();
-                unlooked += 1;
-            }
+    /// Takes groups to be applied. What they are about is loaded together, unless others look at the memory meanwhile: then
+    /// each is loaded when it is applied.
+    pub async fn decode(
+        &self,
+        groups: Vec<Replayed>,
+        reading: Reading,
+    ) -> Result<(), MailboxFault> {
+        let mut ahead = Vec::with_capacity(groups.len());
+        for group in groups {
+            let entries: Result<Vec<Entry>, Broken> =
+                group.records.iter().map(Entry::decode).collect();
+            ahead.push((group.lsn, entries.map_err(broken)?, group.bodies));
         }
-        self.store.note_replayed(self.state.borrow().dirty_rows());
-        tracing::info!(groups_count, "the log after the projection is replayed");
+        if reading == Reading::Alone {
+            self.load_for(ahead.iter().flat_map(|(_, entries, _)| entries))
+                .await?;
+        }
+        self.ahead.borrow_mut().extend(ahead);
         Ok(())
     }
 
-    /// A long log (the projection was lost) must not fill memory, nor owe the projection more than fits. `unlooked` groups have
-    /// been applied since the last look.
-    async fn checkpoint_while_replaying(
-        self: &Rc<Self>,
-        unlooked: &mut u64,
-    ) -> Result<(), MailboxFault> {
-        let mut is_due = self.state.borrow().is_behind(4);
-        if *unlooked >= REPLAY_GROUPS_LOOK {
-            *unlooked = 0;
-            let rows = self.state.borrow().dirty_rows() + REPLAY_GROUPS_LOOK * DIRECTORY_ROWS;
-            is_due |= !self.store.admits(Purpose::Delete, false, rows);
+    /// Applies what was read, up to the batch `until`.
+    pub async fn apply_ahead(&self, until: Lsn, reading: Reading) -> Result<(), MailboxFault> {
+        let next = || {
+            let mut ahead = self.ahead.borrow_mut();
+            let is_due = ahead.front().is_some_and(|(lsn, ..)| *lsn <= until);
+            if is_due { ahead.pop_front() } else { None }
+        };
+        while let Some((lsn, entries, bodies)) = next() {
+            for entry in &entries {
+                let _hold: Hold = self.hold_for(entry).await?;
+                // Absent: deleted later in the log and already gone from the projection, or restored by a later snapshot.
+                let _effect = self.state.borrow_mut().apply(lsn, entry, &bodies);
+            }
+            let mut state = self.state.borrow_mut();
+            state.applied = state.applied.max(lsn);
+            state.dropped.clear();
+            if reading == Reading::Alone {
+                // Nobody watches yet.
+                state.rung.clear();
+                state.evict();
+            }
         }
-        if is_due && self.store.volume().refuses().is_none() {
-            self.checkpoint().await?;
+        Ok(())
+    }
+
+    /// Watchers hear of what was read beside them; a projection that is new is looked through.
+    pub async fn log_was_read(&self, reading: Reading, writable: bool) -> Result<(), MailboxFault> {
+        if reading == Reading::BesideReaders {
+            self.directory_generation.fetch_add(1, Ordering::Release);
+            let rung = std::mem::take(&mut self.state.borrow_mut().rung);
+            for (mailbox, modseq) in rung {
+                let bells = self.watchers.borrow().of(mailbox);
+                bells.iter().for_each(|bell| bell(modseq));
+            }
+        } else if self.is_new.get() {
+            self.orphans_due.set(true);
+        }
+        if writable && self.orphans_due.take() {
+            self.drop_orphans().await?;
         }
         Ok(())
     }
 
     /// Looks at every mailbox once, after a projection was built from nothing.
     async fn drop_orphans(&self) -> Result<(), MailboxFault> {
-        self.checkpoint().await?;
+        self.tenancy.checkpoint().await.map_err(unavailable)?;
         let mut from = Vec::new();
         loop {
             // until the table ends

@@ -1,8 +1,4 @@
-//! What a change costs the projection, what it may take from the reserve, and how room is made at once when there is none.
-//!
-//! A full volume does not wait for its timers: whoever is refused, or deletes, sets `hurry`, and the upkeep task runs rounds of checkpoint
-//! and reclaim until mail fits again. Mail that was deleted makes room in two rounds: the first writes the deletion down and empties
-//! segments, the second writes down that they are empty and frees them.
+//! What a change costs the projection, and what it may take from the reserve (`tenancy`, `room.rs`).
 
 use std::rc::Rc;
 
@@ -10,10 +6,8 @@ use mail::{SystemFlags, Uid};
 use store::Purpose;
 
 use crate::copy::encoded_bytes_max;
-use crate::inner::Inner;
-use crate::limits::{
-    ROOM_ROUNDS_AWAITED, ROOM_ROUNDS_MAX, ROW_BYTES, TIDY_ROUNDS, UIDS_PER_RECORD_MAX,
-};
+use crate::inner::{Inner, unavailable};
+use crate::limits::{ROOM_ROUNDS_AWAITED, ROW_BYTES, UIDS_PER_RECORD_MAX};
 use crate::load::{Depth, Hold};
 use crate::record::Entry;
 use crate::row::Chunk;
@@ -118,27 +112,6 @@ pub fn rows_of_part(uids: &[Uid]) -> u64 {
     2 + uids.chunk_by(|a, b| Chunk::of(*a) == Chunk::of(*b)).count() as u64
 }
 
-impl Mailboxes {
-    /// Before a full volume is served again: gives back what earlier starts left half filled. Each start begins a segment, and the first
-    /// deletion would keep it; started again and again, the volume would be used up.
-    pub(crate) async fn tidy(&self) {
-        for _round in 0..TIDY_ROUNDS {
-            if !self.inner.store.is_short() {
-                return;
-            }
-            let written = self.inner.checkpoint().await;
-            // What an earlier checkpoint let go is freed even where there is no room for another one.
-            let freed_count = self.reclaim().await;
-            if let Err(fault) = written
-                && freed_count == 0
-            {
-                tracing::warn!(%fault, "a full volume could not be tidied at its opening");
-                return;
-            }
-        }
-    }
-}
-
 impl Inner {
     /// `uids` ascending, without repetition, in pieces whose change fits one record and a full volume's reserve.
     pub fn in_parts(&self, uids: &[Uid]) -> Vec<Vec<Uid>> {
@@ -165,55 +138,24 @@ impl Inner {
         parts
     }
 
-    /// Waits until the log would take a group for this `purpose` that changes some `rows`. What is kept is refused as `Full` unless a
-    /// checkpoint alone makes room for it; a deletion waits for reclaim, which it feeds.
+    /// `Tenancy::room_for`.
     pub async fn room_for(
         &self,
         purpose: Purpose,
         has_bodies: bool,
         rows: u64,
     ) -> Result<(), MailboxFault> {
-        self.room().await?;
-        for _round in 0..ROOM_ROUNDS_AWAITED {
-            if self.store.admits(purpose, has_bodies, rows) {
-                return Ok(());
-            }
-            let helps =
-                purpose == Purpose::Delete || self.store.owes_much() && !self.store.is_short();
-            let eased = self.eased.wait();
-            self.hurry();
-            if !helps {
-                break;
-            }
-            eased.await;
-            if let Some(why) = self.store.volume().refuses() {
-                return Err(MailboxFault::Unavailable(why));
-            }
-            if self.closed.get() {
-                break;
-            }
-        }
-        if self.store.admits(purpose, has_bodies, rows) {
-            return Ok(());
-        }
-        Err(MailboxFault::Full)
+        let room = self.tenancy.room_for(purpose, has_bodies, rows).await;
+        room.map_err(unavailable)
     }
 
-    /// A deletion that waits for locks and holds between its look for room and its append: reclaim goes on meanwhile and may take the room.
-    /// `attempt` has had no effect when it answers `Full`, and is made again.
+    /// `Tenancy::deleting`.
     pub async fn deleting<T>(
         &self,
         rows: u64,
         attempt: impl AsyncFn() -> Result<T, MailboxFault>,
     ) -> Result<T, MailboxFault> {
-        for _attempt in 0..ROOM_ROUNDS_AWAITED {
-            self.room_for(Purpose::Delete, false, rows).await?;
-            match attempt().await {
-                Err(MailboxFault::Full) => {}
-                done => return done,
-            }
-        }
-        Err(MailboxFault::Full)
+        self.tenancy.deleting(rows, attempt).await
     }
 
     /// As `room_for`, with `mailbox` held at the end. Reclaim goes on while the mailbox is waited for, and what it writes may take the room that was
@@ -236,49 +178,5 @@ impl Inner {
             }
         }
         Err(MailboxFault::Full)
-    }
-
-    /// Has the upkeep task make room as soon as it can.
-    pub fn hurry(&self) {
-        self.hurried.set(true);
-        self.hurry.ring();
-    }
-
-    /// Checkpoints, and reclaims where that is what is missing, until mail fits or nothing more comes of it.
-    pub async fn make_room(self: &Rc<Self>) {
-        let mailboxes = Mailboxes {
-            inner: self.clone(),
-        };
-        let mut emptied_count = self.store.emptied_segments();
-        let mut uncounted = self.store.uncounted_segments();
-        if self.futile_at.get() == self.state.borrow().applied {
-            // Nothing happened since the last time that nothing came of it.
-            self.hurried.set(false);
-            self.eased.ring();
-            return;
-        }
-        for _round in 0..ROOM_ROUNDS_MAX {
-            self.hurried.set(false);
-            let written = self.checkpoint().await;
-            if let Err(fault) = &written {
-                tracing::error!(%fault, "a checkpoint failed; the log keeps everything, the next attempt follows");
-            }
-            let freed_count = if self.store.is_short() {
-                mailboxes.reclaim().await
-            } else {
-                0
-            };
-            let before = std::mem::replace(&mut emptied_count, self.store.emptied_segments());
-            let unseen = std::mem::replace(&mut uncounted, self.store.uncounted_segments());
-            let moves = freed_count > 0 || emptied_count > before || uncounted < unseen;
-            self.eased.ring();
-            if written.is_err() && freed_count == 0 || !self.store.is_short() {
-                return;
-            }
-            if !moves {
-                self.futile_at.set(self.state.borrow().applied);
-                return;
-            }
-        }
     }
 }

@@ -11,6 +11,8 @@
 mod cache;
 mod rows;
 
+pub use rows::Collected;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;

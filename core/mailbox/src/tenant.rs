@@ -9,12 +9,12 @@ use std::future::poll_fn;
 use std::task::Poll;
 
 use mail::Uid;
-use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault, Tenant};
+use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault};
 use volume::{RecordAddress, SegmentIndex};
 
 use crate::copy::encoded_bytes_max;
 use crate::directory::DOMAINS_LOCK;
-use crate::inner::{Inner, broken};
+use crate::inner::{Inner, broken, store_fault};
 use crate::limits::{
     GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP,
     SNAPSHOT_MESSAGES_AT_ONCE, SNAPSHOTS_AT_ONCE,
@@ -69,23 +69,24 @@ impl Pass {
     }
 }
 
-impl Tenant for Mailboxes {
+impl store::Tenant for Inner {
     fn live_bodies<'a>(
         &'a self,
         segments: &'a [SegmentIndex],
     ) -> LocalFuture<'a, Result<Vec<BodyRef>, StoreFault>> {
-        Box::pin(async move { self.inner.mark(segments).await.map_err(store_fault) })
+        Box::pin(async move { self.mark(segments).await.map_err(store_fault) })
     }
 
     fn moved<'a>(
         &'a self,
         pairs: Vec<(BodyRef, BodyRef)>,
     ) -> LocalFuture<'a, Result<(), StoreFault>> {
-        Box::pin(async move { self.redirect(pairs).await.map_err(store_fault) })
+        let mailboxes = self.mailboxes();
+        Box::pin(async move { mailboxes.redirect(pairs).await.map_err(store_fault) })
     }
 
     fn moved_bytes(&self, bodies: &[&BodyRef]) -> u64 {
-        let pass = self.inner.pass.borrow();
+        let pass = self.pass.borrow();
         let wanted = pass.as_ref().map(|pass| &pass.wanted);
         let places = |body: &&BodyRef| Some(wanted?.get(&body.body)?.places.len());
         let count: usize = bodies.iter().filter_map(places).sum();
@@ -96,14 +97,16 @@ impl Tenant for Mailboxes {
         &'a self,
         records: &'a [(Lsn, Record)],
     ) -> LocalFuture<'a, Result<u64, StoreFault>> {
-        Box::pin(async move { self.weigh(records).await.map_err(store_fault) })
+        let mailboxes = self.mailboxes();
+        Box::pin(async move { mailboxes.weigh(records).await.map_err(store_fault) })
     }
 
     fn carry_forward<'a>(
         &'a self,
         records: Vec<(Lsn, Record)>,
     ) -> LocalFuture<'a, Result<(), StoreFault>> {
-        Box::pin(async move { self.carry(records).await.map_err(store_fault) })
+        let mailboxes = self.mailboxes();
+        Box::pin(async move { mailboxes.carry(records).await.map_err(store_fault) })
     }
 }
 
@@ -424,35 +427,6 @@ impl Mailboxes {
         drop(freeze);
         Ok(())
     }
-
-    /// One reclaim pass; the store decides whether there is anything to do. Says how many segments were freed.
-    /// A second call while one runs answers 0.
-    pub async fn reclaim(&self) -> usize {
-        if self.inner.reclaiming.replace(true) {
-            return 0;
-        }
-        let _running = Reclaiming(&self.inner);
-        let freed_count = match self.inner.store.reclaim(self).await {
-            Ok(freed_count) => freed_count,
-            Err(fault) => {
-                tracing::error!(%fault, "reclaim failed; the next attempt follows");
-                0
-            }
-        };
-        if freed_count > 0 {
-            tracing::info!(freed_count, "reclaim freed segments");
-        }
-        freed_count
-    }
-}
-
-struct Reclaiming<'a>(&'a Inner);
-impl Drop for Reclaiming<'_> {
-    fn drop(&mut self) {
-        // Every reference was redirected, or the pass failed and nothing is freed; the lists are large.
-        *self.0.pass.borrow_mut() = None;
-        self.0.reclaiming.set(false);
-    }
 }
 
 /// The mailbox as records that each fit a group: together they cover every UID there is.
@@ -484,14 +458,6 @@ fn snapshot_parts(mailbox: MailboxId, head: &Head, messages: &[Message]) -> Vec<
         if rest.is_empty() {
             return parts;
         }
-    }
-}
-
-fn store_fault(fault: MailboxFault) -> StoreFault {
-    match fault {
-        MailboxFault::Damaged => StoreFault::Damaged,
-        MailboxFault::Full => StoreFault::Full,
-        fault => StoreFault::Deferred(fault.to_string()),
     }
 }
 

@@ -1,8 +1,8 @@
 //! SMTP (RFC 5321) and LMTP (RFC 2033) as pure state machines: bytes in, bytes and actions out.
 //!
 //! `Session` is the receiver. It knows the order of commands, every limit and every reply; it does not know a socket, a
-//! clock, DNS or who has a mailbox. Its caller (`service::receive`) passes bytes in and does what the `Action`s say. `client` is the other
-//! side, for tests, the load program and a relay to come.
+//! clock, DNS or who has a mailbox. Its caller (`inbound::receive`) passes bytes in and does what the `Action`s say; what the caller
+//! finds for a recipient is the session's type `R`, a route. `client` is the other side, for tests, the load program and a relay to come.
 //!
 //! # What must hold
 //!
@@ -22,19 +22,21 @@
 //!
 //! # Where to start reading
 //!
-//! `Session::step` in `session`, then `session::commands`, `content` for the fast path, `command` and `path` for the grammar.
+//! `Session::step` in `session`, then `session::commands`, `envelope`, `content` for the fast path, `command` and `path` for the grammar.
 #![forbid(unsafe_code)]
 
 pub mod client;
 mod command;
 mod content;
+pub mod envelope;
 pub mod limits;
 pub mod path;
 pub mod reply;
 pub mod session;
 
 pub use command::Body;
+pub use envelope::{ClaimedHello, Envelope, Message, Recipient};
 pub use limits::Limits;
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{Refusal, Reply};
-pub use session::{Action, ClaimedHello, Config, Envelope, Message, Recipient, Role, Session};
+pub use session::{Action, Config, Role, Session};

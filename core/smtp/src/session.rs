@@ -9,12 +9,12 @@ mod commands;
 
 use std::sync::Arc;
 
-use crate::command::Body;
 use crate::content::{Content, Framing};
+use crate::envelope::{ClaimedHello, Envelope, Message, Recipient};
 use crate::limits::{
     COMMAND_LINE_BYTES_MAX, CONTENT_RESERVE_BYTES, CONTENT_RESERVE_BYTES_MAX, Limits,
 };
-use crate::path::{ForwardPath, ReversePath};
+use crate::path::ForwardPath;
 use crate::reply::{Refusal, Reply, write_greeting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,36 +37,9 @@ pub struct Config {
     pub tls_required: bool,
 }
 
-/// What the peer called itself. A claim, checked for form only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClaimedHello {
-    pub name: String,
-    /// EHLO or LHLO rather than HELO.
-    pub extended: bool,
-}
-
-/// RFC 5321 §2.3.1.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    pub reverse_path: ReversePath,
-    /// Those accepted, in order, duplicates included.
-    pub recipients: Vec<Recipient>,
-    /// RFC 1870: the sender's estimate.
-    pub size_bytes: Option<u64>,
-    pub body: Option<Body>,
-    pub smtputf8: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recipient {
-    pub path: ForwardPath,
-    /// Whatever `recipient_verdict` was told: the caller's own name for it.
-    pub token: u64,
-}
-
 /// What the caller does next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Action<R> {
     /// All input is used up, but for the `consumed` count a start of a line: send the output, receive more, step again.
     NeedInput,
     /// Look up `Session::recipient` and answer by `recipient_verdict`.
@@ -77,16 +50,9 @@ pub enum Action {
     /// Send the output, forget all input not yet given to `step` (RFC 3207 §4.2), do the handshake, call `tls_started`.
     StartTls,
     /// Content is complete: make it durable, then answer by `outcome`.
-    Message(Message),
+    Message(Message<R>),
     /// Send the output and close.
     Close,
-}
-
-/// A complete mail transaction. `content` begins with what `begin_content` was given.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Message {
-    pub envelope: Envelope,
-    pub content: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -123,18 +89,19 @@ enum Next {
 }
 
 #[derive(Debug)]
-struct Transaction {
-    envelope: Envelope,
+struct Transaction<R> {
+    envelope: Envelope<R>,
     /// Content of the chunks so far.
     chunks: Option<Content>,
 }
 
+/// `R` is the route of a recipient: whatever the caller's look-up found, handed back with the message. The session never looks into it.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<R> {
     config: Arc<Config>,
     tls: bool,
     hello: Option<ClaimedHello>,
-    transaction: Option<Transaction>,
+    transaction: Option<Transaction<R>>,
     state: State,
     messages: u64,
     // Since the last accepted message:
@@ -145,9 +112,9 @@ pub struct Session {
     idle_commands: u32,
 }
 
-impl Session {
+impl<R> Session<R> {
     /// Greets. `tls`: the connection began with TLS (implicit TLS ports).
-    pub fn new(config: Arc<Config>, tls: bool, output: &mut Vec<u8>) -> Session {
+    pub fn new(config: Arc<Config>, tls: bool, output: &mut Vec<u8>) -> Session<R> {
         let protocol = match config.role {
             Role::Smtp => "ESMTP",
             Role::Lmtp => "LMTP",
@@ -171,7 +138,7 @@ impl Session {
     ///
     /// Bytes not used up come again, with more behind them; there are fewer than `COMMAND_LINE_BYTES_MAX` of them when
     /// the action is `NeedInput`. Stops the process when called while an answer is owed.
-    pub fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> (usize, Action) {
+    pub fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> (usize, Action<R>) {
         let mut at = 0;
         loop {
             // Each turn uses up input, changes to a state that does, or returns.
@@ -272,18 +239,18 @@ impl Session {
         }
     }
 
-    /// `Ok`: accepted, and `token` will stand beside it in the envelope.
-    pub fn recipient_verdict(&mut self, verdict: Result<u64, Refusal>, output: &mut Vec<u8>) {
+    /// `Ok`: accepted, and the route stands beside it in the envelope.
+    pub fn recipient_verdict(&mut self, verdict: Result<R, Refusal>, output: &mut Vec<u8>) {
         let State::Recipient(path) = std::mem::replace(&mut self.state, State::Command) else {
             panic!("no recipient is to be checked")
         };
         match verdict {
-            Ok(token) => {
+            Ok(route) => {
                 let transaction = self.transaction.as_mut().expect("RCPT has its transaction");
                 transaction
                     .envelope
                     .recipients
-                    .push(Recipient { path, token });
+                    .push(Recipient { path, route });
                 Reply::RECIPIENT_OK.write(output);
             }
             Err(refusal) => {
@@ -297,7 +264,7 @@ impl Session {
     }
 
     /// The transaction so far.
-    pub fn envelope(&self) -> Option<&Envelope> {
+    pub fn envelope(&self) -> Option<&Envelope<R>> {
         self.transaction
             .as_ref()
             .map(|transaction| &transaction.envelope)
@@ -474,7 +441,7 @@ impl Session {
         }
     }
 
-    fn end_chunk(&mut self, last: bool, output: &mut Vec<u8>) -> Option<Action> {
+    fn end_chunk(&mut self, last: bool, output: &mut Vec<u8>) -> Option<Action<R>> {
         self.state = State::Command;
         let chunks = self
             .transaction
@@ -495,7 +462,7 @@ impl Session {
         None
     }
 
-    fn end_content(&mut self, content: Content, output: &mut Vec<u8>) -> Option<Action> {
+    fn end_content(&mut self, content: Content, output: &mut Vec<u8>) -> Option<Action<R>> {
         let envelope = self
             .transaction
             .take()
@@ -516,7 +483,7 @@ impl Session {
         refusal: Refusal,
         replies: usize,
         output: &mut Vec<u8>,
-    ) -> Option<Action> {
+    ) -> Option<Action<R>> {
         for _ in 1..replies {
             refusal.reply().write(output);
         }
@@ -524,7 +491,7 @@ impl Session {
     }
 
     /// Says no, counts it, and has enough at some point.
-    fn refuse(&mut self, refusal: Refusal, output: &mut Vec<u8>) -> Option<Action> {
+    fn refuse(&mut self, refusal: Refusal, output: &mut Vec<u8>) -> Option<Action<R>> {
         refusal.reply().write(output);
         self.errors += 1;
         if self.errors < self.config.limits.errors_max {
@@ -534,7 +501,7 @@ impl Session {
         Some(Action::Close)
     }
 
-    fn idle(&mut self, reply: Reply, output: &mut Vec<u8>) -> Option<Action> {
+    fn idle(&mut self, reply: Reply, output: &mut Vec<u8>) -> Option<Action<R>> {
         let action = self.count_idle(output);
         if action.is_none() {
             reply.write(output);
@@ -542,7 +509,7 @@ impl Session {
         action
     }
 
-    fn count_idle(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+    fn count_idle(&mut self, output: &mut Vec<u8>) -> Option<Action<R>> {
         self.idle_commands += 1;
         if self.idle_commands <= self.config.limits.idle_commands_max {
             return None;
@@ -581,6 +548,10 @@ mod tests {
 
     #[test]
     fn sessions_are_small() {
-        assert!(size_of::<Session>() <= 512, "{}", size_of::<Session>());
+        assert!(
+            size_of::<Session<u64>>() <= 512,
+            "{}",
+            size_of::<Session<u64>>()
+        );
     }
 }

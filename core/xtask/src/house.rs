@@ -5,6 +5,7 @@
 
 mod documents;
 mod manifests;
+mod reach;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -82,6 +83,7 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     let tree = Tree::read(root)?;
     let mut findings = Findings::default();
     manifests::inspect(&tree, &mut findings);
+    reach::inspect(&tree, &mut findings);
     sources::inspect(&tree, &mut findings);
     documents::inspect(&tree, &mut findings);
     Ok(findings)

@@ -1,11 +1,11 @@
 //! Accounts: listed, made, changed, removed.
 
+use ::admin::reply::{AccountDetail, AccountLine, MailboxLine};
 use mail::{Address, spelling};
 use mailbox::{Account, MailboxFault, Mailboxes};
 
 use crate::admin::limits::ACCOUNTS_PAGE;
 use crate::admin::shared::{Admin, Refused};
-use ::admin::reply::{AccountDetail, AccountLine, MailboxLine};
 
 /// Makes an account. The password was hashed where it was typed.
 pub(crate) async fn add(

@@ -1,11 +1,11 @@
 //! The support bundle: one JSON document with everything that a helper from afar asks for first.
 
+use ::admin::request::Request;
 use serde_json::{Map, Value, json};
 
 use crate::admin::limits::LOG_LINES_MAX;
 use crate::admin::shared::{Admin, Refused};
 use crate::admin::{appliance, logs};
-use ::admin::request::Request;
 
 /// Files of the image that help to understand a box; none holds a secret.
 const TOLD: [&str; 9] = [

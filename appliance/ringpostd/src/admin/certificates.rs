@@ -2,14 +2,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ::admin::certificate;
 use ::admin::limits::WHO_CHARS_MAX;
+use ::admin::reply::CertificateLine;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::admin::shared::{Admin, Refused};
-use ::admin::certificate;
-use ::admin::reply::CertificateLine;
 
 /// Keeps and shows another certificate. One that clients refuse by its dates is taken only with `yes`.
 pub(crate) fn set(admin: &Admin, chain: &str, key: &str, yes: bool) -> Result<(), Refused> {

@@ -4,9 +4,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use client::imap;
+use inbound::receive;
 use plan::Service;
 use runtime::{Counters, Stalls};
-use service::{imap, receive};
 
 /// Where cores leave their counters. Clones share one list.
 #[derive(Clone, Default)]

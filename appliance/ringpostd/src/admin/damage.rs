@@ -1,10 +1,10 @@
 //! `volume accept-damage`: what every leg has lost of acknowledged mail is named, and given up when the operator says so.
 
+use ::admin::limits::FSCK_FINDINGS_MAX;
+use ::admin::reply::Damage;
 use mailbox::Mailboxes;
 
 use crate::admin::shared::{Admin, Refused, volume_of};
-use ::admin::limits::FSCK_FINDINGS_MAX;
-use ::admin::reply::Damage;
 
 /// With `yes` it is given up; without, only shown. Refused when there is nothing to give up.
 pub async fn accept(admin: &Admin, yes: bool) -> Result<Damage, Refused> {

@@ -6,13 +6,13 @@ use std::net::TcpListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::admin::places::SOCKET;
 use plan::Service;
 use runtime::Counters;
 use tokio::task::JoinHandle;
 
 use crate::admin::shared::Admin;
 use crate::admin::{http, socket};
-use ::admin::places::SOCKET;
 
 /// The open doors; dropping them closes the socket and its listeners.
 pub struct Doors {

@@ -1,16 +1,16 @@
 //! `fsck`, online and beside the mail: the legs, the log, the mailboxes, and every body proved by its name.
 
+use ::admin::limits::FSCK_FINDINGS_MAX;
+use ::admin::reply::{LegLine, LegVerdict, Verdict};
 use ::volume::LegState;
 use base::BodyName;
 use mailbox::{Account, MailboxFault, MailboxId, Mailboxes, View};
-use service::upkeep::retire_replaced;
+use storage::upkeep::retire_replaced;
 
 use crate::admin::accounts::{self, parse_address};
 use crate::admin::limits::FSCK_BODIES_AT_ONCE;
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, volume};
-use ::admin::limits::FSCK_FINDINGS_MAX;
-use ::admin::reply::{LegLine, LegVerdict, Verdict};
 
 /// `quick`: membership and what is known to be damaged. `full`: also reads every live byte of every leg, walks every mailbox
 /// and proves every body.

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use ::admin::places::{ADMIN, UPLOAD};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -19,7 +20,6 @@ use crate::admin::caller::Caller;
 use crate::admin::limits::HTTP_IDLE;
 use crate::admin::shared::Admin;
 use crate::admin::{certificates, remote};
-use ::admin::places::{ADMIN, UPLOAD};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use ::admin::reply::{BY_THE_OPERATOR, LegLine};
 use device::DeviceIndex;
 use volume::{LegReport, LegState, Volume};
 
 use crate::admin::limits::{ASIDE_MAX, EJECT_WITHIN, LET_GO_PAUSE, LET_GO_TRIES};
 use crate::admin::open_legs;
 use crate::admin::shared::{Admin, Refused, volume_of};
-use ::admin::reply::{BY_THE_OPERATOR, LegLine};
 
 /// Called once on the storage thread, before anything is asked there: its open legs, and the volume on them.
 pub fn enter(legs: std::rc::Rc<dyn open_legs::Legs>, volume: &Volume) {

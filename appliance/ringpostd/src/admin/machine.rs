@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::admin::reply::{Disks, LegLine};
 use hardware::health::{self, DiskLine, Health, Holds, Report};
 use hardware::network::{self, Network};
 use hardware::san::{self, PathLine};
 
 use crate::admin::content;
 use crate::admin::shared::Refused;
-use ::admin::reply::{Disks, LegLine};
 
 /// Every disk with its health and the leg that lies on it, and the paths of the SAN. Reads many files, and both ends of disks that
 /// are not in use: not on a thread that others wait for.

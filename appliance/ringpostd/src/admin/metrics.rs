@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-use service::imap;
+use client::imap;
 
 use crate::admin::counters::ServiceCount;
 use crate::admin::machine;

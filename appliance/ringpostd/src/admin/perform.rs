@@ -1,5 +1,7 @@
 //! Requests performed: each is handed to the file of its noun.
 
+use ::admin::reply::Reply;
+use ::admin::request::Request;
 use ::admin::update::Request as Ask;
 use serde::Serialize;
 use serde_json::Value;
@@ -10,8 +12,6 @@ use crate::admin::{
     accounts, appliance, bundle, certificates, damage, domains, fsck, legs, logs, machine, profile,
     settings, status, volume,
 };
-use ::admin::reply::Reply;
-use ::admin::request::Request;
 
 /// Performs a request, and leaves a line of it in the log.
 pub(crate) async fn answer_logged(admin: &Admin, request: Request, caller: &Caller) -> Reply {

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use ::admin::reply::{Applied, LegLine};
 use hardware::{Difference, Row, Verdict};
 use plan::profile::{DIRECTORY, RingFlags};
 use plan::{Plan, Profile};
@@ -11,7 +12,6 @@ use serde_json::Value;
 
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, open_legs};
-use ::admin::reply::{Applied, LegLine};
 
 const BOOT: &str = "/run/ringpost/boot.json";
 

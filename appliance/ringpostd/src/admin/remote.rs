@@ -3,6 +3,10 @@
 //! `POST /admin/v1` carries one request and brings one reply, both JSON. `PUT /admin/v1/upload/NAME` brings an
 //! image or its signature to the appliance, for `update apply`.
 
+use ::admin::limits::REQUEST_BYTES_MAX;
+use ::admin::places::{UPLOADS, uploads};
+use ::admin::reply::Reply;
+use ::admin::request::Request;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes};
 use tokio::io::AsyncWriteExt;
@@ -11,10 +15,6 @@ use crate::admin::caller::Caller;
 use crate::admin::limits::UPLOAD_BYTES_MAX;
 use crate::admin::perform::answer_logged;
 use crate::admin::shared::Admin;
-use ::admin::limits::REQUEST_BYTES_MAX;
-use ::admin::places::{UPLOADS, uploads};
-use ::admin::reply::Reply;
-use ::admin::request::Request;
 
 /// One request, answered.
 pub(crate) async fn request<B>(admin: &Admin, caller: &Caller, body: B) -> Reply

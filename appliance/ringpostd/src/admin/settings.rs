@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ::admin::certificate::check_authority;
+use ::admin::request::Request;
 use ::admin::settings::{self, Outcome, Probation, Request as Ask};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -9,8 +11,6 @@ use tokio::sync::Mutex;
 use crate::admin::caller::Caller;
 use crate::admin::legs;
 use crate::admin::shared::{Admin, Refused, volume_of};
-use ::admin::certificate::check_authority;
-use ::admin::request::Request;
 
 /// One at a time: there is one exchange.
 static ASKING: Mutex<()> = Mutex::const_new(());

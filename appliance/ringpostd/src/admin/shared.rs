@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mailbox::{MailboxFault, Mailboxes};
 use plan::Plan;
 use runtime::Budget;
-use service::owner::{Busy, Owner};
+use storage::owner::{Busy, Owner};
 use volume::Volume;
 
 use crate::admin::counters::Metrics;

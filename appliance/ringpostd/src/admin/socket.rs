@@ -5,6 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use ::admin::client::with_short_path;
+use ::admin::limits::{REQUEST_BYTES_MAX, REQUEST_DEADLINE};
+use ::admin::reply::Reply;
+use ::admin::request::Request;
 use runtime::AcceptTrouble;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -14,10 +18,6 @@ use crate::admin::caller::Caller;
 use crate::admin::limits::CLIENTS_MAX;
 use crate::admin::perform::answer_logged;
 use crate::admin::shared::Admin;
-use ::admin::client::with_short_path;
-use ::admin::limits::{REQUEST_BYTES_MAX, REQUEST_DEADLINE};
-use ::admin::reply::Reply;
-use ::admin::request::Request;
 
 /// Binds at `path`, for us alone. A path longer than a socket address takes is reached through the directory's descriptor.
 pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use ::admin::certificate;
+use ::admin::limits::INCIDENTS_SHOWN;
+use ::admin::reply::{ServiceLine, Status};
 use hardware::incident;
 use plan::Service;
 
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, machine, volume};
-use ::admin::certificate;
-use ::admin::limits::INCIDENTS_SHOWN;
-use ::admin::reply::{ServiceLine, Status};
 
 /// Everything that `status` tells.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {

@@ -1,11 +1,11 @@
 //! The volume as administration sees it. All of it runs on the storage thread.
 
+use ::admin::reply::{ScrubLine, Scrubbed, VolumeDetail, VolumeLine};
 use mailbox::Mailboxes;
 use volume::{ScrubReport, SegmentState, Volume};
 
 use crate::admin::legs;
 use crate::admin::shared::volume_of;
-use ::admin::reply::{ScrubLine, Scrubbed, VolumeDetail, VolumeLine};
 
 pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
     let state = volume.scrub_state();

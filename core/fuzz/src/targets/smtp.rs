@@ -137,7 +137,7 @@ fn converse(config: &Arc<Config>, bytes: &[u8], size: usize) -> Outcome {
                     let verdict = if session.recipient().to_string().contains('z') {
                         Err(Refusal::UnknownRecipient)
                     } else {
-                        Ok(1)
+                        Ok(())
                     };
                     session.recipient_verdict(verdict, &mut outcome.output);
                 }

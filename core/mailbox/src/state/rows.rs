@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use store::{Change, Lsn};
+use store::Change;
 
 use super::{AccountEntry, Condemned, Domain, Epoch, MailboxEntry, State, of_chunk};
 use crate::limits::CHUNK_MESSAGES;
@@ -12,7 +12,6 @@ use crate::{AccountId, MailboxId, Message};
 /// What one checkpoint writes.
 pub struct Collected {
     pub changes: Vec<Change>,
-    pub applied: Lsn,
     epoch: Epoch,
     messages: usize,
     mailboxes: Vec<MailboxId>,
@@ -120,11 +119,10 @@ impl State {
         Ok(())
     }
 
-    /// Every row that differs from the projection, as of `applied`. A new epoch begins.
+    /// Every row that differs from the projection. A new epoch begins.
     pub fn collect(&mut self) -> Collected {
         let mut collected = Collected {
             changes: Vec::new(),
-            applied: self.applied,
             epoch: self.epoch,
             messages: self.dirty_messages,
             mailboxes: self.dirty_mailboxes.iter().copied().collect(),

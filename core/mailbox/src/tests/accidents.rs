@@ -320,7 +320,7 @@ fn a_full_volume_refuses_mail_and_can_be_emptied() {
             count
         );
         for _ in 0..8 {
-            let eased = mailboxes.inner.eased.wait();
+            let eased = mailboxes.inner.tenancy.eased();
             if mailboxes.deliver(large(1)).await[0].is_ok() {
                 return;
             }
@@ -384,7 +384,7 @@ fn a_change_of_a_domain_on_its_way_is_not_undone_by_reclaim() {
         let put = Entry::DomainPut {
             domain: "gone.example".to_owned(),
         };
-        let carried = mailboxes.carry_forward(vec![(Lsn(1), put.encode())]);
+        let carried = mailboxes.inner.carry_forward(vec![(Lsn(1), put.encode())]);
         // In one turn: the removal is in flight when reclaim looks.
         let (mut removal, mut carried) = (pin!(removal), pin!(carried));
         let (mut removed, mut done) = (None, None);

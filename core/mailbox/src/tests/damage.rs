@@ -183,9 +183,9 @@ fn an_outage_while_room_is_to_be_made_keeps_no_task_busy() {
         while volume.refuses().is_none() {
             base::host::sleep_us(&*host, 1_000).await;
         }
-        mailboxes.inner.hurry();
+        mailboxes.inner.tenancy.hurry();
         base::host::sleep_us(&*host, 5_000_000).await;
-        assert!(!mailboxes.inner.hurried.get());
+        assert!(!mailboxes.inner.tenancy.is_hurried());
         refuse(None);
         assert_eq!(answer.await.expect("answered").uid, Uid(2));
         assert_eq!(deliver(&mailboxes, 3, ada).await.uid, Uid(3));

@@ -97,7 +97,7 @@ async fn delete(mailboxes: &Mailboxes, account: AccountId, keep_one_in: u32) {
 /// Delivers one letter as soon as there is room, waiting for nothing but rounds of making room; says how many those were.
 async fn deliver_soon(mailboxes: &Mailboxes, account: AccountId) -> usize {
     for rounds in 0..12 {
-        let eased = mailboxes.inner.eased.wait();
+        let eased = mailboxes.inner.tenancy.eased();
         let placed = mailboxes
             .deliver(letter_of(7, account, 500..14_000))
             .await
@@ -150,7 +150,7 @@ fn fills_and_is_emptied(seed: u64, segment_bytes: u64, accounts: u64, bytes: Ran
             let rounds = deliver_soon(&mailboxes, first).await;
             let waited_us = rig.world.now().since_us(since);
             assert!(
-                waited_us < crate::limits::RECLAIM_STEP_US,
+                waited_us < tenancy::limits::RECLAIM_STEP_US,
                 "round {round}: a timer had to fire: {rounds} rounds, {waited_us} us"
             );
             for _ in 0..20 {

@@ -1,13 +1,14 @@
 //! What each command does: the order of RFC 5321 §4.1.4, in the words of the protocol.
 
 use crate::command::{Command, Mail, parse, parse_rcpt};
+use crate::envelope::{ClaimedHello, Envelope};
 use crate::reply::{Refusal, Reply};
 
-use super::{Action, ClaimedHello, Envelope, Next, Role, Session, State, Transaction};
+use super::{Action, Next, Role, Session, State, Transaction};
 
-impl Session {
+impl<R> Session<R> {
     /// One command line, without its CRLF. `Some`: the caller must act.
-    pub(super) fn on_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Action> {
+    pub(super) fn on_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Action<R>> {
         let command = match parse(line) {
             Ok(command) => command,
             Err(Refusal::Http) => {
@@ -57,7 +58,7 @@ impl Session {
         extended: bool,
         role: Role,
         output: &mut Vec<u8>,
-    ) -> Option<Action> {
+    ) -> Option<Action<R>> {
         if role != self.config.role {
             return self.refuse(Refusal::WrongHello, output);
         }
@@ -87,7 +88,7 @@ impl Session {
         None
     }
 
-    fn on_mail(&mut self, mail: Mail, output: &mut Vec<u8>) -> Option<Action> {
+    fn on_mail(&mut self, mail: Mail, output: &mut Vec<u8>) -> Option<Action<R>> {
         let limits = &self.config.limits;
         let refusal = match &self.hello {
             None => Some(Refusal::HelloFirst),
@@ -134,7 +135,7 @@ impl Session {
         None
     }
 
-    fn on_rcpt(&mut self, argument: &str, output: &mut Vec<u8>) -> Option<Action> {
+    fn on_rcpt(&mut self, argument: &str, output: &mut Vec<u8>) -> Option<Action<R>> {
         let Some(transaction) = &self.transaction else {
             return self.refuse(Refusal::MailFirst, output);
         };
@@ -161,7 +162,7 @@ impl Session {
         }
     }
 
-    fn on_data(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+    fn on_data(&mut self, output: &mut Vec<u8>) -> Option<Action<R>> {
         let refusal = match &self.transaction {
             None => Refusal::MailFirst,
             Some(transaction) if transaction.chunks.is_some() => Refusal::DataAfterBdat,
@@ -177,7 +178,7 @@ impl Session {
     }
 
     /// RFC 3030 §2: the bytes of a chunk are read even when it is refused, for they are already on their way.
-    fn on_bdat(&mut self, bytes: u64, last: bool) -> Option<Action> {
+    fn on_bdat(&mut self, bytes: u64, last: bool) -> Option<Action<R>> {
         match &mut self.transaction {
             None => self.skip_chunk(bytes, last, Refusal::MailFirst),
             Some(transaction) if transaction.envelope.recipients.is_empty() => {
@@ -194,7 +195,7 @@ impl Session {
         None
     }
 
-    fn on_starttls(&mut self, output: &mut Vec<u8>) -> Option<Action> {
+    fn on_starttls(&mut self, output: &mut Vec<u8>) -> Option<Action<R>> {
         let refusal = if self.tls {
             Refusal::TlsAlready
         } else if !self.config.tls_available {

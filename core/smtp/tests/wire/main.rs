@@ -1,5 +1,6 @@
 //! The session from outside: transcripts, and what holds for any bytes.
 
 mod properties;
+mod routes;
 mod transcripts;
 mod world;

@@ -15,7 +15,7 @@ pub fn config(role: Role) -> Config {
 }
 
 pub struct World {
-    pub session: Session,
+    pub session: Session<Mailbox>,
     role: Role,
     pub output: Vec<u8>,
     /// Received and not yet used up.
@@ -69,8 +69,8 @@ impl World {
                         .session
                         .envelope()
                         .and_then(|envelope| envelope.recipients.first())
-                        .map(|recipient| recipient.token);
-                    if local == Some(NO_SPACE) {
+                        .map(|recipient| recipient.route);
+                    if local == Some(Mailbox::NoSpace) {
                         self.session
                             .refuse_content(Refusal::StorageFull, &mut self.output);
                     } else {
@@ -90,7 +90,7 @@ impl World {
                         .recipients
                         .iter()
                         .map(|recipient| {
-                            if recipient.token == FULL {
+                            if recipient.route == Mailbox::Full {
                                 Err(Refusal::MailboxFull)
                             } else {
                                 Ok(id.as_str())
@@ -116,17 +116,24 @@ impl World {
     }
 }
 
-pub const FULL: u64 = 2;
-pub const NO_SPACE: u64 = 3;
+/// Where a recipient's mail goes in this world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mailbox {
+    Roomy,
+    /// Refuses at the end of the content.
+    Full,
+    /// There is no memory for its content.
+    NoSpace,
+}
 
-fn verdict(path: &ForwardPath) -> Result<u64, Refusal> {
+fn verdict(path: &ForwardPath) -> Result<Mailbox, Refusal> {
     let ForwardPath::Address(address) = path else {
-        return Ok(1);
+        return Ok(Mailbox::Roomy);
     };
     match (address.local(), address.domain()) {
-        ("alice" | "bob" | "a b" | "\u{e9}", "example.org") => Ok(1),
-        ("full", "example.org") => Ok(FULL),
-        ("nospace", "example.org") => Ok(NO_SPACE),
+        ("alice" | "bob" | "a b" | "\u{e9}", "example.org") => Ok(Mailbox::Roomy),
+        ("full", "example.org") => Ok(Mailbox::Full),
+        ("nospace", "example.org") => Ok(Mailbox::NoSpace),
         ("busy", "example.org") => Err(Refusal::Busy),
         (_, "example.org") => Err(Refusal::UnknownRecipient),
         _ => Err(Refusal::RelayDenied),

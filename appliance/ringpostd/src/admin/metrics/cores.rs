@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
+use runtime::workers;
+
 use super::Text;
 use crate::admin::counters::Metrics;
-use runtime::workers;
 
 impl Metrics {
     pub(super) fn write_cores(&self, text: &mut Text) {
@@ -67,7 +68,7 @@ impl Metrics {
 mod tests {
     use std::sync::Arc;
 
-    use service::imap::Memory;
+    use client::imap::Memory;
 
     use super::*;
 

@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use ::admin::certificate;
 use hardware::incident::{self, Kind};
 
 use super::Text;
 use crate::admin::counters::read;
 use crate::admin::logs;
 use crate::admin::shared::Admin;
-use ::admin::certificate;
 
 impl Admin {
     pub(super) fn write_process(&self, text: &mut Text) {

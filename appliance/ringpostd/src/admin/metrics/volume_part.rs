@@ -1,9 +1,10 @@
 //! The storage thread's part of the metrics.
 
+use ::admin::reply::LegLine;
+
 use super::{Text, sample_name};
 use crate::admin::legs;
 use crate::admin::shared::volume_of;
-use ::admin::reply::LegLine;
 
 /// The storage thread's figures, taken together.
 pub(super) struct Storage {

@@ -1,0 +1,493 @@
+//! One IMAP connection, from greeting to BYE.
+//!
+//! Owns the session (`imap::Session`), passes bytes in, and performs what comes out: a login is checked (`login`), a mailbox
+//! opened (`selected`), commands are answered from what the owner of the mailboxes says (`folders`, `messages`, `fetch`,
+//! `search`), and changes by others are told at the points where IMAP allows it.
+//!
+//! What must hold:
+//!
+//! - *durable* before *visible*: everything that is told comes from `Mailboxes`, which shows durable changes only.
+//! - No EXPUNGE is sent while a command by message numbers runs (RFC 9051 §7.5.1).
+//! - A list view reads no body: envelopes, structures and the usual header fields come from summaries.
+//! - An idle connection keeps the numbers of its messages as runs, a watch, and no buffers. A mailbox's list is held only
+//!   while a command works through it.
+//! - Bodies in memory are paid for. What waits for a client comes from its account's share, and past that it gets smaller pieces;
+//!   what we work on comes from `Memory::reading`, in turn. No account's reads make another's fail.
+//!
+//! Start reading at `converse`.
+
+mod fault;
+mod fetch;
+mod folders;
+mod keywords;
+mod known;
+pub mod limits;
+mod messages;
+mod numbering;
+mod perform;
+mod recent;
+mod rows;
+#[cfg(test)]
+mod sample;
+mod search;
+mod selected;
+mod watch;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use base::BodyName;
+use imap::respond::{Status, put_reply};
+use imap::{Event, Policy, Session, State};
+use mailbox::AccountId;
+use runtime::{Budget, Charge, Connection, ConnectionFault};
+use storage::holder;
+use storage::owner::Owner;
+
+use crate::login::Logins;
+
+use fault::Failure;
+use limits::*;
+use selected::{Expunges, Gone, Selected, Told};
+
+/// How one listener serves. IMAPS differs from IMAP only in that TLS was started before `serve`.
+#[derive(Clone)]
+pub struct Settings {
+    /// For STARTTLS; `None` where there is no certificate.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Passwords are taken without TLS from peers on the loopback (trial mode).
+    pub login_on_loopback: bool,
+    pub append_bytes_max: usize,
+}
+
+/// What a core's IMAP sessions did since start. Written by that core, read by whoever asks.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub logins: AtomicU64,
+    pub logins_refused: AtomicU64,
+    pub commands: AtomicU64,
+    /// Messages of which something was sent by FETCH.
+    pub fetched: AtomicU64,
+    pub bodies_read: AtomicU64,
+    pub appended: AtomicU64,
+}
+
+/// What all IMAP connections of one core share. Lives on that core.
+pub struct Imap {
+    owner: Owner,
+    memory: Memory,
+    logins: Logins,
+    silences: Silences,
+    counters: Arc<Counters>,
+    /// Messages that were found damaged while they were sent.
+    damaged: RefCell<VecDeque<BodyName>>,
+}
+
+/// How long a client may say nothing (RFC 9051 §5.4).
+struct Silences {
+    before_login: Duration,
+    logged_in: Duration,
+}
+
+/// Bytes of messages in memory, over all cores and services. All three have shares.
+#[derive(Clone)]
+pub struct Memory {
+    /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.
+    pub reading: Budget,
+    /// Bodies that wait for clients to take them.
+    pub sending: Budget,
+    /// APPENDs on their way in; shared with the receivers.
+    pub receiving: Budget,
+}
+
+impl Memory {
+    /// With the shares of `limits`; `receiving` is the receivers'.
+    pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
+        let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
+        Memory {
+            reading: Budget::with_shares(reading_bytes, reading_share),
+            sending: Budget::with_shares(sending_bytes, sending_share),
+            receiving,
+        }
+    }
+}
+
+/// Ends the conversation.
+enum End {
+    /// `out` holds the last words.
+    Said,
+    /// The client said nothing for too long.
+    Silent,
+    /// In the middle of a literal: there is nothing that could be said.
+    CutOff,
+    Broken(ConnectionFault),
+}
+
+impl From<ConnectionFault> for End {
+    fn from(fault: ConnectionFault) -> Self {
+        End::Broken(fault)
+    }
+}
+
+/// What one connection knows.
+struct Client {
+    session: Session,
+    out: Vec<u8>,
+    account: Option<AccountId>,
+    selected: Option<Selected>,
+    /// For the literal that is being received.
+    charge: Option<Charge>,
+}
+
+impl Imap {
+    /// `memory` and `logins` are shared by all cores.
+    pub fn new(owner: Owner, memory: Memory, logins: Logins) -> Imap {
+        Imap {
+            owner,
+            memory,
+            logins,
+            silences: Silences {
+                before_login: SILENCE_BEFORE_LOGIN_MAX,
+                logged_in: SILENCE_MAX,
+            },
+            counters: Arc::default(),
+            damaged: RefCell::default(),
+        }
+    }
+
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Serves `connection` to its end.
+    pub async fn serve(&self, settings: &Settings, connection: Connection) {
+        let policy = Policy {
+            tls_offered: settings.tls.is_some(),
+            login_without_tls: settings.login_on_loopback && connection.peer().ip().is_loopback(),
+            append_bytes_max: settings.append_bytes_max,
+        };
+        let session = Session::new(policy, connection.tls().is_some());
+        self.serve_session(settings, session, connection).await;
+    }
+
+    async fn serve_session(
+        &self,
+        settings: &Settings,
+        session: Session,
+        mut connection: Connection,
+    ) {
+        let mut client = Client {
+            session,
+            out: Vec::new(),
+            account: None,
+            selected: None,
+            charge: None,
+        };
+        let end = self.converse(settings, &mut client, &mut connection).await;
+        match end {
+            End::Said => {}
+            // RFC 9051 §7.1.5: BYE at the end of an inactive session too.
+            End::Silent => {
+                tracing::debug!(peer = %connection.peer(), "the client was silent too long");
+                client
+                    .session
+                    .bye(&mut client.out, "logged out for inactivity");
+            }
+            End::CutOff => return,
+            End::Broken(ConnectionFault::Stopping) => {
+                client.out.clear();
+                client.session.bye(&mut client.out, "we are stopping");
+            }
+            End::Broken(ConnectionFault::TimedOut) => {
+                tracing::debug!(peer = %connection.peer(), "the client takes nothing");
+                return;
+            }
+            End::Broken(fault) => {
+                tracing::debug!(peer = %connection.peer(), %fault, "the conversation broke off");
+                return;
+            }
+        }
+        if connection.send(&client.out).await.is_ok() {
+            connection.close().await;
+        }
+    }
+
+    async fn converse(
+        &self,
+        settings: &Settings,
+        client: &mut Client,
+        connection: &mut Connection,
+    ) -> End {
+        connection.deadline(self.silences.before_login + SILENCE_GRACE);
+        client.session.greet(&mut client.out);
+        loop {
+            // until either side ends it
+            let event = client.session.step(&mut client.out);
+            let done = match event {
+                Event::Wait => self.wait(client, connection).await,
+                Event::Flush => {
+                    let sent = flush(&mut client.out, connection).await;
+                    sent.map_err(End::from)
+                }
+                Event::Close => return End::Said,
+                // Boxed: what commands need is not held by a connection that waits.
+                event => Box::pin(self.on_event(settings, client, connection, event)).await,
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// Sends what there is and receives something.
+    async fn wait(&self, client: &mut Client, connection: &mut Connection) -> Result<(), End> {
+        flush(&mut client.out, connection).await?;
+        client.out = Vec::new();
+        client.session.rest();
+        self.pay_for_literal(client, connection).await?;
+        let silence = self.silence(client);
+        tokio::select! {
+            biased;
+            received = connection.receive(client.session.input()) => received.map(|_| ()).map_err(End::from),
+            () = tokio::time::sleep(silence) => Err(End::Silent),
+        }
+    }
+
+    /// How long the client may be silent now. The connection's own deadline is later: after it nothing can be said any more.
+    fn silence(&self, client: &Client) -> Duration {
+        match client.session.state() {
+            State::NotAuthenticated => self.silences.before_login,
+            _ => self.silences.logged_in,
+        }
+    }
+
+    /// A command of more than `SMALL_COMMAND_BYTES`, which is an APPEND, is received only once there is memory for all of it.
+    async fn pay_for_literal(
+        &self,
+        client: &mut Client,
+        connection: &Connection,
+    ) -> Result<(), End> {
+        let receiving = &self.memory.receiving;
+        let pending = client.session.literal_bytes_pending();
+        let bytes = client.session.input().len() + pending;
+        let wanted = bytes.min(receiving.share_bytes_max());
+        // It is kept while its literal comes, and what little follows that. Any other is of a command that was refused.
+        let is_paid = |charge: &Charge| {
+            charge.bytes() <= wanted && wanted - charge.bytes() <= SMALL_COMMAND_BYTES
+        };
+        client.charge = client.charge.take().filter(is_paid);
+        if wanted <= SMALL_COMMAND_BYTES || client.charge.is_some() {
+            return Ok(());
+        }
+        let holder = match client.account {
+            Some(account) => holder::of_account(account),
+            None => holder::of_peer(connection.peer().ip()),
+        };
+        let charge = receiving.wait_for(holder, wanted);
+        match tokio::time::timeout(RECEIVING_WAIT_MAX, charge).await {
+            Ok(charge) => {
+                client.charge = Some(charge);
+                client.session.input().reserve_exact(pending);
+                Ok(())
+            }
+            Err(_) => {
+                let words = "there is no memory for such a message now";
+                client.session.bye(&mut client.out, words);
+                Err(End::Said)
+            }
+        }
+    }
+
+    async fn on_event(
+        &self,
+        settings: &Settings,
+        client: &mut Client,
+        connection: &mut Connection,
+        event: Event,
+    ) -> Result<(), End> {
+        match event {
+            Event::Wait | Event::Flush | Event::Close => {
+                unreachable!("`converse` keeps these to itself")
+            }
+            Event::LogIn {
+                tag,
+                user,
+                password,
+            } => {
+                self.on_login(client, connection, &tag, &user, &password)
+                    .await
+            }
+            Event::StartTls => {
+                flush(&mut client.out, connection).await?;
+                let tls = settings.tls.as_ref();
+                let tls = tls.expect("STARTTLS is offered with a certificate only");
+                connection.start_tls(tls).await?;
+                client.session.tls_started();
+                Ok(())
+            }
+            Event::Idle => self.on_idle(client, connection).await,
+            Event::IdleEnded { tag } => {
+                let told = self.tell(client, connection, Expunges::Now).await?;
+                // Without a tag the session has said BAD already.
+                if !tag.is_empty() {
+                    put_reply(&mut client.out, &tag, Status::Ok, "", "idled");
+                }
+                told.map_err(|gone| gone.end(client))
+            }
+            Event::Perform { command, bytes } => {
+                let charge = client.charge.take();
+                self.counters.commands.fetch_add(1, Relaxed);
+                let done = self.perform(client, connection, command, bytes).await;
+                drop(charge);
+                if client.out.len() > OUTPUT_BYTES_MAX {
+                    flush(&mut client.out, connection).await?;
+                }
+                done
+            }
+        }
+    }
+
+    async fn on_login(
+        &self,
+        client: &mut Client,
+        connection: &mut Connection,
+        tag: &str,
+        user: &[u8],
+        password: &[u8],
+    ) -> Result<(), End> {
+        match self.logins.check(&self.owner, user, password).await {
+            Ok(Some(account)) => {
+                self.counters.logins.fetch_add(1, Relaxed);
+                tracing::info!(peer = %connection.peer(), account = %account.address, "logged in");
+                client.account = Some(account.id);
+                client.session.logged_in(tag, &mut client.out);
+                connection.deadline(self.silences.logged_in + SILENCE_GRACE);
+                Ok(())
+            }
+            Ok(None) => {
+                self.counters.logins_refused.fetch_add(1, Relaxed);
+                tracing::info!(peer = %connection.peer(), "a login was refused");
+                tokio::time::sleep(LOGIN_FAILURE_DELAY).await;
+                match client.session.login_refused(tag, &mut client.out) {
+                    Some(_close) => Err(End::Said),
+                    None => Ok(()),
+                }
+            }
+            Err(_) => {
+                Failure::Busy.put(&mut client.out, tag);
+                Ok(())
+            }
+        }
+    }
+
+    /// RFC 2177: tells of changes as they happen, until the client says anything.
+    async fn on_idle(&self, client: &mut Client, connection: &mut Connection) -> Result<(), End> {
+        if let Some(selected) = &mut client.selected {
+            selected.put_size_again(&mut client.out);
+        }
+        let silence = self.silence(client);
+        loop {
+            // until the client says something
+            let told = self.tell(client, connection, Expunges::Now).await?;
+            told.map_err(|gone| gone.end(client))?;
+            if let Some(selected) = &mut client.selected {
+                selected.was_listening();
+            }
+            flush(&mut client.out, connection).await?;
+            client.out = Vec::new();
+            let Client {
+                session, selected, ..
+            } = client;
+            let rung = async {
+                match selected {
+                    Some(selected) => selected.rung().await,
+                    None => std::future::pending().await,
+                }
+            };
+            session.rest();
+            if !session.input().is_empty() {
+                return Ok(()); // DONE came behind IDLE
+            }
+            tokio::select! {
+                biased;
+                received = connection.receive(session.input()) => {
+                    received?;
+                    return Ok(());
+                }
+                () = rung => {}
+                () = tokio::time::sleep(silence) => return Err(End::Silent),
+            }
+        }
+    }
+
+    /// Tells the client of changes to its mailbox, and sends what is more than fits `out`.
+    async fn tell(
+        &self,
+        client: &mut Client,
+        connection: &mut Connection,
+        expunges: Expunges,
+    ) -> Result<Result<(), Gone>, ConnectionFault> {
+        let Some(selected) = &mut client.selected else {
+            return Ok(Ok(()));
+        };
+        selected.rev2 = client.session.is_rev2();
+        loop {
+            // until everything is told
+            match selected.tell(&self.owner, expunges, &mut client.out).await {
+                Ok(Told::All) => return Ok(Ok(())),
+                Ok(Told::Part) => flush(&mut client.out, connection).await?,
+                Err(gone) => return Ok(Err(gone)),
+            }
+        }
+    }
+}
+
+impl Gone {
+    /// The last words; what else is in `out` goes before them.
+    fn end(self, client: &mut Client) -> End {
+        client.selected = None;
+        client.session.unselected();
+        let words = "the mailbox was deleted or renamed";
+        client.session.bye(&mut client.out, words);
+        End::Said
+    }
+}
+
+/// The tagged OK of a command: a response code, often none, and words.
+struct Done {
+    code: String,
+    text: &'static str,
+}
+
+impl Done {
+    /// RFC 2180 §4.1 and §4.2, for all commands alike: what another session expunged is passed over, the rest is done, and
+    /// the answer is OK. A command by numbers says so (`some_gone`), for its client may have counted.
+    fn for_those_there(text: &'static str, some_gone: bool) -> Done {
+        Done {
+            code: if some_gone { "EXPUNGEISSUED" } else { "" }.into(),
+            text,
+        }
+    }
+
+    fn plain(text: &'static str) -> Done {
+        Done {
+            code: String::new(),
+            text,
+        }
+    }
+}
+
+async fn flush(out: &mut Vec<u8>, connection: &mut Connection) -> Result<(), ConnectionFault> {
+    if !out.is_empty() {
+        connection.send(out).await?;
+        out.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,482 @@
+//! FETCH: reads ahead while it sends, reads no more than the items need, and holds no more than `limits.rs` says.
+//!
+//! Messages are taken in chunks. While one chunk is written to the client the next is being read. What a chunk needs is decided by
+//! its items alone: flags and dates come from the mailbox's list, envelopes, structures and the usual header fields
+//! from summaries, the rest from bodies. Small bodies are read with their chunk; large ones are sent in pieces (`stream`).
+//!
+//! Two kinds of memory, never mixed. What waits for the client is taken from the account's share of `Memory::sending`, and
+//! when that is spent the client gets its mail in smaller pieces (`LEAST_BYTES`), which every connection may hold. What a line is
+//! worked out from (a whole message, where its summary does not say enough) is taken from `Memory::reading`, in turn, and is
+//! given back before anything is sent.
+//!
+//! \Seen is set once the lines of a chunk have gone out (RFC 9051 §6.4.5), and told in a FETCH of its own: a message that the client
+//! did not get stays unseen, and no flag is shown that is not durable.
+
+mod ahead;
+mod decode;
+mod line;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use imap::fetch::{FetchItem, SectionText};
+use imap::sequence::SequenceSet;
+use mail::{Flags, Summary, SystemFlags, Uid};
+use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
+use runtime::{Charge, Connection, Holder, work};
+use storage::holder;
+use store::BodyRef;
+
+use ahead::{Ahead, Scale};
+use line::{FetchLine, Read};
+
+use super::fault::Failure;
+use super::limits::*;
+use super::selected::Selected;
+use super::{Done, End, Imap, flush};
+use stream::Source;
+
+/// What a FETCH asks, and what answering it takes.
+pub struct Wanted {
+    uid: bool,
+    items: Vec<FetchItem>,
+    summaries: bool,
+    bodies: Bodies,
+    /// \Seen is set on what was sent.
+    sets_seen: bool,
+    flags_listed: bool,
+    /// The client enabled IMAP4rev2.
+    rev2: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bodies {
+    Never,
+    /// Only of messages whose summary does not hold all that is asked.
+    Sometimes,
+    Always,
+}
+
+impl Wanted {
+    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool, rev2: bool) -> Wanted {
+        // RFC 9051 §6.4.9: UID FETCH always says the UID.
+        if uid && !items.contains(&FetchItem::Uid) {
+            items.insert(0, FetchItem::Uid);
+        }
+        let bodies = |item: &FetchItem| match item {
+            item if !item.needs_body(None) => Bodies::Never,
+            item if item.may_do_without_body() => Bodies::Sometimes,
+            _ => Bodies::Always,
+        };
+        let needs: Vec<Bodies> = items.iter().map(bodies).collect();
+        Wanted {
+            uid,
+            summaries: items.iter().any(FetchItem::needs_summary),
+            bodies: match () {
+                () if needs.contains(&Bodies::Always) => Bodies::Always,
+                () if needs.contains(&Bodies::Sometimes) => Bodies::Sometimes,
+                () => Bodies::Never,
+            },
+            sets_seen: !read_only && items.iter().any(FetchItem::sets_seen),
+            flags_listed: items.contains(&FetchItem::Flags),
+            rev2,
+            items,
+        }
+    }
+
+    /// Whether a line about a message of this summary can be put together only with all of the message in memory.
+    fn needs_all(&self, summary: Option<&Result<Bytes, MailboxFault>>) -> bool {
+        let decoded = summary.map(|summary| {
+            let bytes = summary.as_ref().ok();
+            bytes.and_then(|bytes| Summary::decode(bytes).ok())
+        });
+        match (self.bodies, decoded) {
+            (Bodies::Never, _) => false,
+            (_, Some(None)) => true,
+            (Bodies::Sometimes, summary) => !summary.flatten().is_some_and(|found| found.complete),
+            // What was not kept of its parts is found only in the message.
+            (Bodies::Always, Some(Some(found))) if !found.complete => true,
+            (Bodies::Always, summary) => {
+                let summary = summary.flatten();
+                self.items.iter().any(|item| match item {
+                    FetchItem::Section { section, .. }
+                        if matches!(section.text, SectionText::HeaderFields { .. }) =>
+                    {
+                        item.needs_body(summary.as_ref())
+                    }
+                    FetchItem::Binary { .. } | FetchItem::BinarySize { .. } => true,
+                    _ => false,
+                })
+            }
+        }
+    }
+
+    fn messages_per_chunk(&self) -> usize {
+        match (self.bodies, self.summaries) {
+            (Bodies::Always, _) => BODIES_PER_READ_MAX,
+            (_, true) => SUMMARIES_PER_READ_MAX,
+            _ => ROWS_PER_TURN_MAX,
+        }
+    }
+}
+
+/// A chunk of messages and what was read of them.
+#[derive(Default)]
+struct Chunk {
+    /// With numbers.
+    messages: Vec<(u32, Message)>,
+    /// As many as `messages`, or none.
+    summaries: Vec<Result<Bytes, MailboxFault>>,
+    /// As many as `messages`, or none. `None`: not needed.
+    bodies: Vec<Option<Result<Bytes, MailboxFault>>>,
+    /// For all of it, until the client has taken it.
+    charge: Option<Charge>,
+}
+
+/// Whose memory is used, and where the messages are.
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    holder: Holder,
+    mailbox: MailboxId,
+}
+
+/// What was wrong with some of the messages; the others are sent all the same.
+#[derive(Default)]
+struct Troubles {
+    gone: bool,
+    first: Option<Failure>,
+}
+
+impl Imap {
+    /// The tagged outcome, or the end of the connection.
+    pub(super) async fn on_fetch(
+        &self,
+        account: AccountId,
+        selected: &mut Selected,
+        set: &SequenceSet,
+        wanted: Wanted,
+        out: &mut Vec<u8>,
+        connection: &mut Connection,
+    ) -> Result<Result<Done, Failure>, End> {
+        let targets = match selected.targets(set, wanted.uid) {
+            Ok(targets) => targets,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let reading = Reading {
+            holder: holder::of_account(account),
+            mailbox: selected.id,
+        };
+        let mut ahead = Ahead::new(targets);
+        let mut troubles = Troubles::default();
+        let wanted = Arc::new(wanted);
+        let mut next = self.load(reading, &wanted, &mut ahead).await;
+        loop {
+            // until no message is left
+            let chunk = match next {
+                Ok(chunk) if chunk.messages.is_empty() => break,
+                Ok(chunk) => chunk,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let sent;
+            (sent, next) = tokio::join!(
+                self.send_chunk(
+                    reading,
+                    selected,
+                    chunk,
+                    &wanted,
+                    (&mut *out, &mut *connection),
+                    &mut troubles
+                ),
+                self.load(reading, &wanted, &mut ahead),
+            );
+            sent?;
+        }
+        troubles.gone |= ahead.gone;
+        Ok(match troubles.first {
+            Some(failure) => Err(failure),
+            None => Ok(Done::for_those_there(
+                "fetched",
+                troubles.gone && !wanted.uid,
+            )),
+        })
+    }
+
+    /// Reads what `wanted` needs of the next messages.
+    async fn load(
+        &self,
+        reading: Reading,
+        wanted: &Wanted,
+        ahead: &mut Ahead,
+    ) -> Result<Chunk, Failure> {
+        let id = reading.mailbox;
+        let mut scale = Scale::FULL;
+        let mut chunk = Chunk {
+            messages: ahead.take(&self.owner, id, wanted, scale).await?,
+            ..Chunk::default()
+        };
+        let bytes = chunk.cost(scale, wanted);
+        chunk.charge = self.memory.sending.take_for(reading.holder, bytes);
+        if chunk.charge.is_none() {
+            scale = Scale::LEAST;
+            ahead.put_back(std::mem::take(&mut chunk.messages));
+            chunk.messages = ahead.take(&self.owner, id, wanted, scale).await?;
+        }
+        if chunk.messages.is_empty() || (!wanted.summaries && wanted.bodies == Bodies::Never) {
+            return Ok(chunk);
+        }
+        let bodies_at_once = wanted.bodies == Bodies::Always;
+        let refs = |held_only: bool| -> Vec<BodyRef> {
+            let messages = chunk.messages.iter().map(|(_, message)| message);
+            let chosen = messages.filter(|message| !held_only || scale.held_bytes(message) > 0);
+            chosen.map(|message| message.body.clone()).collect()
+        };
+        let (all, held) = (refs(false), refs(true));
+        let summaries_wanted = wanted.summaries;
+        let (summaries, bodies) = self
+            .owner
+            .ask(move |mailboxes| async move {
+                let summaries = async {
+                    match summaries_wanted {
+                        true => mailboxes.summaries(&all).await,
+                        false => Vec::new(),
+                    }
+                };
+                let bodies = async {
+                    match bodies_at_once {
+                        true => mailboxes.bodies(&held).await,
+                        false => Vec::new(),
+                    }
+                };
+                tokio::join!(summaries, bodies)
+            })
+            .await?;
+        self.count_bodies(bodies.len());
+        chunk.summaries = summaries;
+        if bodies_at_once {
+            let mut bodies = bodies.into_iter();
+            let body_of = |(_, message): &(u32, Message)| match scale.held_bytes(message) {
+                0 => None,
+                _ => bodies.next(),
+            };
+            chunk.bodies = chunk.messages.iter().map(body_of).collect();
+        }
+        Ok(chunk)
+    }
+
+    fn count_bodies(&self, count: usize) {
+        self.counters.bodies_read.fetch_add(count as u64, Relaxed);
+    }
+
+    /// All of one message, and what pays for it: to be given back before anything is sent.
+    async fn whole(
+        &self,
+        reading: Reading,
+        message: &Message,
+    ) -> Result<(Result<Bytes, MailboxFault>, Charge), Failure> {
+        let bytes = message.size_bytes as usize;
+        let charge = self.memory.reading.wait_for(reading.holder, bytes).await;
+        let body = [message.body.clone()];
+        let mut bodies = self
+            .owner
+            .ask(move |mailboxes| async move { mailboxes.bodies(&body).await })
+            .await?;
+        self.count_bodies(1);
+        Ok((bodies.pop().expect("one for one"), charge))
+    }
+
+    async fn send_chunk(
+        &self,
+        reading: Reading,
+        selected: &mut Selected,
+        chunk: Chunk,
+        wanted: &Arc<Wanted>,
+        (out, connection): (&mut Vec<u8>, &mut Connection),
+        troubles: &mut Troubles,
+    ) -> Result<(), End> {
+        self.counters
+            .fetched
+            .fetch_add(chunk.messages.len() as u64, Relaxed);
+        let mut seen = Vec::new();
+        for (index, (_, message)) in chunk.messages.iter().enumerate() {
+            if index % ANNOUNCED_TOGETHER_MAX == 0 {
+                let batch = &chunk.messages[index..];
+                let batch = batch.iter().take(ANNOUNCED_TOGETHER_MAX);
+                let batch = batch.map(|(_, message)| message);
+                selected
+                    .keywords
+                    .announce(batch.filter(|_| wanted.flags_listed), out);
+            }
+            let recent = selected.shows_recent(message.uid);
+            let begin = out.len();
+            let line = self.put_line(reading, &chunk, index, recent, wanted, out);
+            let (sources, charge) = match line.await {
+                Ok(line) => {
+                    // Only now: a message that could not be read sent no flags.
+                    if wanted.flags_listed {
+                        selected.known.sent(message);
+                    }
+                    line
+                }
+                Err(failure) => {
+                    out.truncate(begin);
+                    troubles.first.get_or_insert(failure);
+                    continue;
+                }
+            };
+            if !sources.is_empty() {
+                self.count_bodies(1);
+                let place = (&mut *out, begin);
+                let sent = self.send_with(reading, message, place, sources, connection);
+                if let Err(failure) = sent.await? {
+                    troubles.first.get_or_insert(failure);
+                    continue;
+                }
+            }
+            if wanted.sets_seen && !message.flags.system.contains(SystemFlags::SEEN) {
+                seen.push(message.uid);
+            }
+            if charge.is_some() || out.len() > OUTPUT_BYTES_MAX {
+                flush(out, connection).await?;
+            }
+            if charge.is_some() {
+                *out = Vec::new();
+            }
+        }
+        flush(out, connection).await?;
+        for uids in seen.chunks(ANNOUNCED_TOGETHER_MAX) {
+            let flagged = self.set_seen(reading.mailbox, uids.to_vec()).await;
+            selected.put_flags(&flagged, out);
+            if out.len() > OUTPUT_BYTES_MAX {
+                flush(out, connection).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Those whose \Seen is set now. That it could not be is no reason to fail: the client has the message (RFC 9051 §6.4.5 says
+    /// "implicitly"), and is not shown the flag.
+    async fn set_seen(&self, mailbox: MailboxId, uids: Vec<Uid>) -> Vec<Message> {
+        let seen = Flags::system(SystemFlags::SEEN);
+        let flagged = self
+            .owner
+            .ask(move |mailboxes| async move {
+                mailboxes.flag(mailbox, &uids, FlagChange::Add, &seen).await
+            })
+            .await;
+        match flagged {
+            Ok(Ok(flagged)) => flagged,
+            Ok(Err(fault)) => {
+                tracing::warn!(%fault, "\\Seen could not be set");
+                Vec::new()
+            }
+            Err(_busy) => {
+                tracing::warn!("storage is too busy to set \\Seen");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Puts the line about one message together: what is to be sent within it from the store, and what pays for a long line.
+    async fn put_line(
+        &self,
+        reading: Reading,
+        chunk: &Chunk,
+        index: usize,
+        recent: bool,
+        wanted: &Arc<Wanted>,
+        out: &mut Vec<u8>,
+    ) -> Result<(Vec<(usize, Source)>, Option<Charge>), Failure> {
+        let (number, message) = &chunk.messages[index];
+        let summary = chunk.summaries.get(index);
+        let held = chunk.bodies.get(index).and_then(Option::as_ref);
+        // A leg that came back may have repaired it: all of it is read before anything is announced.
+        let doubted =
+            held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message);
+        let begin = out.len();
+        let line_bytes_max = self.memory.sending.share_bytes_max();
+        let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
+            let whole = self.whole(reading, message).await?;
+            if doubted && whole.0.is_ok() {
+                self.forget_damage(message);
+            }
+            let line = Large {
+                number: *number,
+                message: message.clone(),
+                summary: summary.cloned(),
+                recent,
+                wanted: wanted.clone(),
+                line_bytes_max,
+            };
+            let put = move || line.put(whole);
+            let (line, mut sources) = work(message.size_bytes as usize, put).await?;
+            out.extend_from_slice(&line);
+            for (at, _) in &mut sources {
+                *at += begin;
+            }
+            sources
+        } else {
+            let read = Read {
+                summary,
+                body: held,
+                stays: held.is_some(),
+                recent,
+            };
+            let mut line = FetchLine::new(out, line_bytes_max);
+            line.put_message(*number, message, &read, wanted)?;
+            line.sources
+        };
+        let bytes = out.len() - begin;
+        let free = LINE_BYTES_FREE + held.map_or(0, |_| message.size_bytes as usize);
+        if bytes <= free {
+            return Ok((sources, None));
+        }
+        // It waits for the client, so it is the account's own share that it has to fit in.
+        match self.memory.sending.take_for(reading.holder, bytes) {
+            Some(charge) => Ok((sources, Some(charge))),
+            None => Err(Failure::No(
+                "LIMIT",
+                "the account's other connections hold too much, read there first",
+            )),
+        }
+    }
+}
+
+/// A line that all of a large message is needed for. It is put together beside the core.
+struct Large {
+    number: u32,
+    message: Message,
+    summary: Option<Result<Bytes, MailboxFault>>,
+    recent: bool,
+    wanted: Arc<Wanted>,
+    line_bytes_max: usize,
+}
+
+/// A line, and what is to be sent within it from the store.
+type Line = (Vec<u8>, Vec<(usize, Source)>);
+
+impl Large {
+    /// `whole` is given back before the line is.
+    fn put(self, whole: (Result<Bytes, MailboxFault>, Charge)) -> Result<Line, Failure> {
+        let read = Read {
+            summary: self.summary.as_ref(),
+            body: Some(&whole.0),
+            stays: false,
+            recent: self.recent,
+        };
+        let mut out = Vec::new();
+        let mut line = FetchLine::new(&mut out, self.line_bytes_max);
+        line.put_message(self.number, &self.message, &read, &self.wanted)?;
+        let sources = line.sources;
+        Ok((out, sources))
+    }
+}
+
+impl Chunk {
+    fn cost(&self, scale: Scale, wanted: &Wanted) -> usize {
+        let messages = self.messages.iter();
+        let costs = messages.map(|(_, message)| scale.cost(wanted, message));
+        costs.sum()
+    }
+}

@@ -1,0 +1,140 @@
+//! What a FETCH takes next, and how much of it at once.
+
+use std::collections::VecDeque;
+
+use mail::Uid;
+use mailbox::{MailboxId, Message};
+use storage::owner::Owner;
+
+use super::super::fault::Failure;
+use super::super::limits::*;
+use super::super::rows::keep_fitting;
+use super::{Bodies, Wanted};
+
+/// How much of messages is read ahead and held until the client takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scale {
+    /// Of one chunk: it ends with the message that reaches this.
+    pub chunk_bytes: usize,
+    /// A larger message is sent in pieces and counts nothing here.
+    message_bytes_max: usize,
+}
+
+impl Scale {
+    pub const FULL: Scale = Scale {
+        chunk_bytes: BODY_BYTES_PER_READ_MAX,
+        message_bytes_max: HELD_BYTES_MAX,
+    };
+    /// For an account whose share is spent: what the connection itself pays for.
+    pub const LEAST: Scale = Scale {
+        chunk_bytes: LEAST_BYTES / 2,
+        message_bytes_max: LEAST_BYTES / 2,
+    };
+
+    /// What is held of a message while its chunk is sent: its row, its summary and its body, as far as they are `wanted`.
+    pub fn cost(self, wanted: &Wanted, message: &Message) -> usize {
+        let summary = match wanted.summaries {
+            true => message.body.summary.bytes as usize,
+            false => 0,
+        };
+        let body = match wanted.bodies {
+            Bodies::Always => self.held_bytes(message),
+            _ => 0,
+        };
+        size_of::<u32>() + message.memory_bytes() + summary + body
+    }
+
+    /// What is held of its body.
+    pub fn held_bytes(self, message: &Message) -> usize {
+        match message.size_bytes as usize {
+            bytes if bytes > self.message_bytes_max => 0,
+            bytes => bytes,
+        }
+    }
+}
+
+/// The messages still to come. They are asked for some at a time: a client that reads slowly must not keep the mailbox's whole
+/// list in memory, nor make every change to the mailbox copy it.
+pub(super) struct Ahead {
+    targets: std::vec::IntoIter<(u32, u32)>,
+    ready: VecDeque<(u32, Message)>,
+    /// A target is not in the mailbox any more.
+    pub gone: bool,
+}
+
+impl Ahead {
+    pub fn new(targets: Vec<(u32, u32)>) -> Ahead {
+        Ahead {
+            targets: targets.into_iter(),
+            ready: VecDeque::new(),
+            gone: false,
+        }
+    }
+
+    /// The next messages, as many as are read at once.
+    pub async fn take(
+        &mut self,
+        owner: &Owner,
+        id: MailboxId,
+        wanted: &Wanted,
+        scale: Scale,
+    ) -> Result<Vec<(u32, Message)>, Failure> {
+        while self.ready.is_empty() && self.targets.len() > 0 {
+            let rest = self.targets.as_slice();
+            let next = rest[..rest.len().min(ROWS_PER_TURN_MAX)].to_vec();
+            let uids: Vec<Uid> = next.iter().map(|&(_, uid)| Uid(uid)).collect();
+            let mut messages = owner
+                .ask(move |mailboxes| async move { mailboxes.messages(id, &uids).await })
+                .await??;
+            let count = keep_fitting(&mut messages, next.len(), |uid| {
+                next.partition_point(|target| target.1 <= uid)
+            });
+            self.targets.by_ref().take(count).for_each(drop);
+            self.fill(&next[..count], messages);
+        }
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        while taken.len() < wanted.messages_per_chunk() && bytes < scale.chunk_bytes {
+            let Some((number, message)) = self.ready.pop_front() else {
+                break;
+            };
+            bytes += scale.cost(wanted, &message);
+            taken.push((number, message));
+        }
+        Ok(taken)
+    }
+
+    /// Gives back what was taken last.
+    pub fn put_back(&mut self, messages: Vec<(u32, Message)>) {
+        for message in messages.into_iter().rev() {
+            self.ready.push_front(message);
+        }
+    }
+
+    /// Walks the targets and what was found of them side by side; both ascend by UID.
+    fn fill(&mut self, targets: &[(u32, u32)], messages: Vec<Message>) {
+        let mut messages = messages.into_iter().peekable();
+        for &(number, uid) in targets {
+            match messages.next_if(|message| message.uid.0 == uid) {
+                Some(message) => self.ready.push_back((number, message)),
+                None => self.gone = true,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::rows::tests::large;
+    use super::super::super::sample::message;
+    use super::*;
+
+    /// 64 keywords of 64 bytes each.
+    #[test]
+    fn keywords_count_in_what_a_row_takes() {
+        let wanted = Wanted::new(false, vec![imap::fetch::FetchItem::Flags], false, false);
+        let plain = Scale::FULL.cost(&wanted, &message(1, 1));
+        let with_keywords = Scale::FULL.cost(&wanted, &large(1));
+        assert!(with_keywords >= plain + 4_096, "{with_keywords}");
+    }
+}

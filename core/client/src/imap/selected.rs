@@ -1,0 +1,554 @@
+//! The mailbox that a session has open: its numbers, and what its client was not told yet.
+//!
+//! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
+//! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
+
+mod changed;
+
+use std::collections::VecDeque;
+
+use imap::respond::{put, put_flags_of_session, put_number, put_reply};
+use imap::sequence::SequenceSet;
+use mail::Uid;
+use mailbox::{AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
+use storage::owner::Owner;
+
+use super::fault::Failure;
+use super::keywords::Keywords;
+use super::known::Known;
+use super::limits::{EXPUNGES_TOGETHER_MAX, OUTPUT_BYTES_MAX};
+use super::numbering::Numbering;
+use super::recent::Recent;
+use super::watch::{Begun, Watching};
+use changed::Changed;
+
+pub struct Selected {
+    pub id: MailboxId,
+    pub numbering: Numbering,
+    /// What the client knows of flags.
+    pub known: Known,
+    /// What it knows of keywords.
+    pub keywords: Keywords,
+    recent: Recent,
+    read_only: bool,
+    /// Whose INBOX it is; `None` for any other mailbox.
+    inbox_of: Option<AccountId>,
+    /// IMAP4rev2 is enabled, which has no \Recent.
+    pub rev2: bool,
+    /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
+    /// no answer (RFC 9051 §6.4.4.1).
+    pub saved: Vec<(u32, u32)>,
+    watching: Watching,
+    /// Changed, and not told yet, though `known` has caught up with it.
+    changed: Changed,
+    /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH). Ascending.
+    expunged: VecDeque<u32>,
+    /// Messages came or went, and it was told beside the answer to something else: see `put_size_again`.
+    told_beside: bool,
+}
+
+/// The mailbox was deleted under the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// How far a look at the changes came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    All,
+    /// What is in `out` is to be sent before there is more.
+    Part,
+}
+
+/// May EXPUNGE be sent now?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expunges {
+    Now,
+    Later,
+}
+
+impl Selected {
+    /// With what SELECT reports of the mailbox.
+    pub fn new(
+        begun: Begun,
+        inbox_of: Option<AccountId>,
+        read_only: bool,
+        rev2: bool,
+    ) -> (Selected, Opening) {
+        let Begun {
+            watching,
+            id,
+            opening,
+            recent: found,
+        } = begun;
+        let mut recent = Recent::default();
+        recent.add(found);
+        let selected = Selected {
+            id,
+            numbering: Numbering::of_runs(&opening.uids),
+            watching,
+            // SELECT sends no flags: the client asks for those it wants.
+            known: Known::new(opening.status.highest_modseq),
+            keywords: Keywords::new(opening.keywords.clone(), read_only),
+            saved: Vec::new(),
+            changed: Changed::default(),
+            expunged: VecDeque::new(),
+            recent,
+            read_only,
+            inbox_of,
+            rev2,
+            told_beside: false,
+        };
+        (selected, opening)
+    }
+
+    /// What is \Recent, in a session that shows it.
+    pub fn recent_shown(&self) -> Option<&Recent> {
+        (!self.rev2).then_some(&self.recent)
+    }
+
+    /// Whether \Recent is among the flags shown of the message.
+    pub fn shows_recent(&self, uid: Uid) -> bool {
+        self.recent_shown()
+            .is_some_and(|recent| recent.contains(uid))
+    }
+
+    /// Says EXISTS once more when it was last told beside the answer to some other command that messages came or went.
+    ///
+    /// Thunderbird acts on what IDLE or NOOP tell it; EXISTS and EXPUNGE among the lines of a FETCH it passes over, and would
+    /// show what was there before until it asks by itself, minutes later. RFC 9051 §7: any response at any time.
+    pub fn put_size_again(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.told_beside) {
+            self.put_exists(out);
+        }
+    }
+
+    /// What was told just now was what the client asked for.
+    pub fn was_listening(&mut self) {
+        self.told_beside = false;
+    }
+
+    /// Resolves when there may be something to tell.
+    pub async fn rung(&self) {
+        self.watching.rung().await;
+    }
+
+    /// (number, UID) of the messages that `set` names; a number beyond the mailbox is the client's error.
+    pub fn targets(&self, set: &SequenceSet, uid: bool) -> Result<Vec<(u32, u32)>, Failure> {
+        if uid || set.is_saved() {
+            return Ok(self.numbering.in_uids(&self.uid_ranges(set)));
+        }
+        let count = self.numbering.count();
+        // RFC 9051 §9 seq-number: in an empty mailbox there is no `*` either.
+        if count == 0 || set.greatest().is_some_and(|number| number > count) {
+            return Err(Failure::Bad("there is no message of that number"));
+        }
+        Ok(self.numbering.in_numbers(&set.ranges(count)))
+    }
+
+    /// The UIDs that `set`, of UIDs or `$`, names.
+    pub fn uid_ranges(&self, set: &SequenceSet) -> Vec<(u32, u32)> {
+        match set.is_saved() {
+            true => self.saved.clone(),
+            false => set.ranges(self.numbering.highest_uid()),
+        }
+    }
+
+    /// Tells what happened since the last time, until `out` is full (`Told::Part`): it is called again then. Costs nothing when
+    /// nothing happened.
+    pub async fn tell(
+        &mut self,
+        owner: &Owner,
+        expunges: Expunges,
+        out: &mut Vec<u8>,
+    ) -> Result<Told, Gone> {
+        if self.changed.is_empty()
+            && self.watching.take()
+            && self.look(owner, expunges, out).await? == Told::Part
+        {
+            return Ok(Told::Part);
+        }
+        if self.tell_flags(owner, out).await == Told::Part {
+            return Ok(Told::Part);
+        }
+        match expunges {
+            Expunges::Now => Ok(self.tell_expunged(out)),
+            Expunges::Later => Ok(Told::All),
+        }
+    }
+
+    /// Learns what happened. `Told::Part`: something else is to be told before more can be learnt.
+    async fn look(
+        &mut self,
+        owner: &Owner,
+        expunges: Expunges,
+        out: &mut Vec<u8>,
+    ) -> Result<Told, Gone> {
+        let (id, modseq) = (self.id, self.known.up_to());
+        let claims = !self.read_only;
+        let changes = owner
+            .ask(move |mailboxes| async move {
+                let changes = mailboxes.changes(id, modseq).await?;
+                let complete = !changes.gone && !changes.too_old;
+                let recent = complete
+                    .then(|| mailboxes.recent(id, changes.uid_next, claims))
+                    .flatten();
+                Ok::<_, MailboxFault>((changes, recent))
+            })
+            .await;
+        match changes {
+            Ok(Ok((changes, _))) if changes.gone => {
+                return self.follow_inbox(owner, expunges, out).await;
+            }
+            Ok(Ok((changes, _))) if changes.too_old => self.look_at_view(owner, out).await,
+            Ok(Ok((changes, recent))) => {
+                self.recent.add(recent);
+                self.note_changes(changes, out);
+            }
+            // The next time will do.
+            Ok(Err(_)) | Err(_) => self.watching.put_back(),
+        }
+        Ok(Told::All)
+    }
+
+    /// RFC 9051 §6.3.6: RENAME of INBOX moves its messages away and leaves it empty. The mailbox that was open has the new name
+    /// now, and INBOX is another one: the messages go, and what is in the new INBOX comes.
+    async fn follow_inbox(
+        &mut self,
+        owner: &Owner,
+        expunges: Expunges,
+        out: &mut Vec<u8>,
+    ) -> Result<Told, Gone> {
+        let account = self.inbox_of.ok_or(Gone)?;
+        if expunges == Expunges::Later {
+            self.watching.put_back();
+            return Ok(Told::All);
+        }
+        if self.numbering.count() > 0 {
+            self.watching.put_back();
+            self.expunged = self.numbering.uids().collect();
+            self.tell_expunged(out);
+            return Ok(Told::Part);
+        }
+        match Watching::begin(owner, account, "INBOX", !self.read_only).await {
+            Ok(Ok(begun)) if begun.id != self.id => {
+                let (inbox, opening) =
+                    Selected::new(begun, self.inbox_of, self.read_only, self.rev2);
+                *self = inbox;
+                // UIDVALIDITY is another one, and is among these lines.
+                self.put_opening(&opening, out);
+                self.told_beside = true;
+                Ok(Told::All)
+            }
+            // INBOX goes with its account only.
+            Ok(Ok(_) | Err(MailboxFault::NoMailbox | MailboxFault::NoAccount)) => Err(Gone),
+            Ok(Err(_)) | Err(_) => {
+                self.watching.put_back();
+                Ok(Told::All)
+            }
+        }
+    }
+
+    fn note_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
+        let highest = self.numbering.highest_uid();
+        let first_new = changes
+            .changed
+            .partition_point(|message| message.uid.0 <= highest);
+        let mut known = changes.changed;
+        self.tell_new(&known.split_off(first_new), out);
+        known.retain(|message| !self.known.knows(message));
+        self.changed.note(known);
+        self.note_expunged(changes.expunged.iter().map(|uid| uid.0));
+        self.known.caught_up(changes.highest_modseq);
+    }
+
+    fn note_expunged(&mut self, uids: impl Iterator<Item = u32>) {
+        let mut all: Vec<u32> = std::mem::take(&mut self.expunged).into();
+        all.extend(uids);
+        all.sort_unstable();
+        all.dedup();
+        self.expunged = all.into();
+    }
+
+    /// The long way: the mailbox does not remember what happened since.
+    async fn look_at_view(&mut self, owner: &Owner, out: &mut Vec<u8>) {
+        let (id, claims) = (self.id, !self.read_only);
+        let view = owner
+            .ask(move |mailboxes| async move {
+                let view = mailboxes.view(id).await?;
+                let recent = mailboxes.recent(id, view.status.uid_next, claims);
+                Ok::<_, MailboxFault>((view, recent))
+            })
+            .await;
+        let Ok(Ok((view, recent))) = view else {
+            return self.watching.put_back();
+        };
+        self.recent.add(recent);
+        let highest = self.numbering.highest_uid();
+        let first_new = view
+            .messages
+            .partition_point(|message| message.uid.0 <= highest);
+        let (known, new) = view.messages.split_at(first_new);
+        let changed = known.iter().filter(|message| !self.known.knows(message));
+        let changed: Vec<Uid> = changed.map(|message| message.uid).collect();
+        self.changed.later = changed.into_iter();
+        let mut present = known.iter().map(|message| message.uid.0).peekable();
+        let gone = self.numbering.uids().filter(|&uid| {
+            while present.next_if(|&other| other < uid).is_some() {}
+            present.next_if_eq(&uid).is_none()
+        });
+        let gone: Vec<u32> = gone.collect();
+        self.note_expunged(gone.into_iter());
+        self.tell_new(new, out);
+        self.known.caught_up(view.status.highest_modseq);
+    }
+
+    fn tell_new(&mut self, new: &[Message], out: &mut Vec<u8>) {
+        for message in new {
+            self.numbering.push(message.uid.0);
+        }
+        if !new.is_empty() {
+            self.told_beside = true;
+            self.put_exists(out);
+            self.put_recent(out);
+        }
+    }
+
+    /// RFC 3501 §7.3.2.
+    fn put_recent(&self, out: &mut Vec<u8>) {
+        if let Some(recent) = self.recent_shown() {
+            put(out, "* ");
+            put_number(out, recent.count(&self.numbering));
+            put(out, " RECENT\r\n");
+        }
+    }
+
+    fn put_exists(&self, out: &mut Vec<u8>) {
+        put(out, "* ");
+        put_number(out, self.numbering.count());
+        put(out, " EXISTS\r\n");
+    }
+
+    async fn tell_flags(&mut self, owner: &Owner, out: &mut Vec<u8>) -> Told {
+        while !self.changed.is_empty() {
+            if out.len() > OUTPUT_BYTES_MAX {
+                return Told::Part;
+            }
+            if !self.changed.read(owner, self.id).await {
+                self.watching.put_back();
+                break;
+            }
+            let batch = Keywords::batch(self.changed.ready.make_contiguous()).next();
+            let count = batch.map_or(0, <[Message]>::len);
+            let batch: Vec<Message> = self.changed.ready.drain(..count).collect();
+            self.put_flags(&batch, out);
+        }
+        Told::All
+    }
+
+    /// The flags of at most `ANNOUNCED_TOGETHER_MAX` messages, and before them the keywords that the client does not know.
+    pub fn put_flags(&mut self, batch: &[Message], out: &mut Vec<u8>) {
+        self.keywords.announce(batch, out);
+        for message in batch {
+            self.put_flags_of(message, out);
+        }
+    }
+
+    /// `* 3 FETCH (UID 7 FLAGS (\Seen))`, unless the message has no number any more.
+    fn put_flags_of(&mut self, message: &Message, out: &mut Vec<u8>) {
+        if let Some(number) = self.numbering.number_of(message.uid.0) {
+            put_flags_line(out, number, message, self.shows_recent(message.uid));
+            self.known.sent(message);
+        }
+    }
+
+    /// What STORE answers; a silent one shows new keywords only.
+    pub fn put_stored(
+        &mut self,
+        flagged: &[Flagged],
+        change: FlagChange,
+        silent: bool,
+        out: &mut Vec<u8>,
+    ) {
+        for batch in Keywords::batch(flagged) {
+            self.keywords
+                .announce(batch.iter().map(|flagged| &flagged.message), out);
+            match silent {
+                true => self.known.asked(batch, change),
+                false => batch
+                    .iter()
+                    .for_each(|flagged| self.put_flags_of(&flagged.message, out)),
+            }
+        }
+    }
+
+    fn tell_expunged(&mut self, out: &mut Vec<u8>) -> Told {
+        while !self.expunged.is_empty() {
+            if out.len() > OUTPUT_BYTES_MAX {
+                return Told::Part;
+            }
+            let count = self.expunged.len().min(EXPUNGES_TOGETHER_MAX);
+            // One that came and went between two looks never had a number.
+            for number in self.numbering.remove_all(self.expunged.drain(..count)) {
+                self.told_beside = true;
+                put_expunge(out, number);
+            }
+        }
+        Told::All
+    }
+
+    /// The untagged lines of SELECT (RFC 9051 §6.3.2, RFC 3501 §6.3.1).
+    pub fn put_opening(&self, opening: &Opening, out: &mut Vec<u8>) {
+        self.put_exists(out);
+        self.put_recent(out);
+        if !self.rev2
+            && let Some(number) = opening.first_unseen
+        {
+            put_reply(
+                out,
+                "*",
+                imap::respond::Status::Ok,
+                &format!("UNSEEN {number}"),
+                "the first unseen message",
+            );
+        }
+        self.keywords.put(out);
+        let status = imap::respond::Status::Ok;
+        let validity = format!("UIDVALIDITY {}", opening.status.uid_validity.0);
+        put_reply(out, "*", status, &validity, "UIDs are valid");
+        let next = format!("UIDNEXT {}", opening.status.uid_next.0);
+        put_reply(out, "*", status, &next, "the next UID");
+    }
+}
+
+fn put_expunge(out: &mut Vec<u8>, number: u32) {
+    put(out, "* ");
+    put_number(out, number);
+    put(out, " EXPUNGE\r\n");
+}
+
+fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool) {
+    put(out, "* ");
+    put_number(out, number);
+    put(out, " FETCH (UID ");
+    put_number(out, message.uid.0);
+    put(out, " FLAGS ");
+    put_flags_of_session(out, &message.flags, recent);
+    put(out, ")\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::ROWS_PER_TURN_MAX;
+    use super::super::rows::tests::large;
+    use super::super::sample::message;
+    use super::*;
+
+    fn selected(count: u32) -> Selected {
+        Selected {
+            id: MailboxId(1),
+            numbering: Numbering::of(1..=count),
+            known: Known::new(mail::ModSeq(1)),
+            keywords: Keywords::new(Vec::new(), false),
+            recent: Recent::default(),
+            read_only: false,
+            inbox_of: None,
+            rev2: false,
+            saved: Vec::new(),
+            watching: Watching::nothing(),
+            changed: Changed::default(),
+            expunged: VecDeque::new(),
+            told_beside: false,
+        }
+    }
+
+    /// What is told, and how much of it was in memory at once.
+    fn told(selected: &mut Selected, expunges: Expunges) -> (String, usize) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let (owner, _end) = storage::owner::owner();
+        let (mut all, mut most) = (Vec::new(), 0);
+        runtime.unwrap().block_on(async {
+            loop {
+                // until all is told
+                let mut out = Vec::new();
+                let told = selected.tell(&owner, expunges, &mut out).await;
+                most = most.max(out.len());
+                all.append(&mut out);
+                if told.expect("it is not gone") == Told::All {
+                    break;
+                }
+            }
+        });
+        (String::from_utf8(all).unwrap(), most)
+    }
+
+    #[test]
+    fn a_mailbox_that_is_emptied_is_told_in_pieces() {
+        let mut selected = selected(100_000);
+        selected.note_expunged((1..=100_000).filter(|uid| uid % 2 == 0));
+        selected.note_expunged(1..=100_000);
+        assert_eq!(told(&mut selected, Expunges::Later), (String::new(), 0));
+        let (lines, most) = told(&mut selected, Expunges::Now);
+        assert!(most <= 2 * OUTPUT_BYTES_MAX, "{most}");
+        assert_eq!(lines.lines().count(), 100_000);
+        assert!(lines.lines().all(|line| line == "* 1 EXPUNGE"));
+        assert_eq!(selected.numbering, Numbering::default());
+    }
+
+    #[test]
+    fn flags_of_many_messages_are_told_in_pieces() {
+        let mut selected = selected(20_000);
+        selected.changed.ready = (1..=20_000).map(|uid| message(uid, 1)).collect();
+        let (lines, most) = told(&mut selected, Expunges::Later);
+        assert!(most <= 2 * OUTPUT_BYTES_MAX, "{most}");
+        assert_eq!(lines.lines().count(), 20_000);
+        assert!(
+            lines.ends_with("* 20000 FETCH (UID 20000 FLAGS ())\r\n"),
+            "{:?}",
+            lines.lines().last()
+        );
+    }
+
+    #[test]
+    fn many_changes_are_noted_by_uid() {
+        let changes = |changed: Vec<Message>| Changes {
+            highest_modseq: mail::ModSeq(2),
+            uid_next: Uid(20_001),
+            changed,
+            expunged: Vec::new(),
+            too_old: false,
+            gone: false,
+        };
+        let mut many = selected(20_000);
+        let changed = (1..=16_384).map(|uid| message(uid, 2)).collect();
+        many.note_changes(changes(changed), &mut Vec::new());
+        assert!(many.changed.ready.len() <= ROWS_PER_TURN_MAX);
+        assert_eq!(many.changed.ready.len() + many.changed.later.len(), 16_384);
+        let mut large_ones = selected(20_000);
+        let changed = (1..=100).map(large).collect();
+        large_ones.note_changes(changes(changed), &mut Vec::new());
+        assert_eq!(large_ones.changed.ready.len(), 0);
+        assert_eq!(large_ones.changed.later.len(), 100);
+        let mut few = selected(20_000);
+        few.note_changes(changes(vec![message(3, 2)]), &mut Vec::new());
+        assert_eq!(
+            few.changed.ready.len(),
+            1,
+            "no second look for what is small"
+        );
+    }
+
+    /// The owner does not answer: what is left is told another time.
+    #[test]
+    fn what_cannot_be_looked_at_now_is_kept() {
+        let mut selected = selected(9);
+        selected.changed.later = vec![Uid(3), Uid(4)].into_iter();
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let (owner, end) = storage::owner::owner();
+        drop(end);
+        let mut out = Vec::new();
+        let asked = selected.tell(&owner, Expunges::Later, &mut out);
+        assert_eq!(runtime.unwrap().block_on(asked), Ok(Told::All));
+        assert_eq!(selected.changed.later.len(), 2);
+        assert!(selected.watching.take());
+    }
+}

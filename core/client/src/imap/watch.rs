@@ -1,0 +1,177 @@
+//! How a session on one core hears of changes that the owner makes durable on another.
+//!
+//! The owner's `Watch` cannot leave its thread, so it stays there, in a table of that thread; the session holds a ticket
+//! for it. The bell that the owner rings is a flag and a `Notify`, both fit to be touched from any thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use mail::Uid;
+use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
+use storage::owner::{Busy, Owner};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::limits::{ASK_AGAIN_AFTER, UNWATCH_TRIES_MAX};
+
+thread_local! {
+    /// On the owner's thread: the watches of all sessions, by ticket. Bounded by the sessions.
+    static WATCHES: RefCell<HashMap<u64, Watch>> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Signal {
+    rung: AtomicBool,
+    notify: Notify,
+}
+
+/// A session's watch on one mailbox; ends when dropped, a moment later.
+pub struct Watching {
+    signal: Arc<Signal>,
+    ticket: u64,
+    owner: Owner,
+    /// A change that could not be looked at is not looked at again before.
+    again_at: Cell<Option<Instant>>,
+}
+
+/// A mailbox that was opened.
+pub struct Begun {
+    pub watching: Watching,
+    pub id: MailboxId,
+    pub opening: Opening,
+    /// First and last UID of the \Recent messages.
+    pub recent: Option<(Uid, Uid)>,
+}
+
+impl Watching {
+    /// Watches the mailbox of that name and looks at it, in this order: no change is missed. `claims`: what is \Recent is this
+    /// session's from now on.
+    pub async fn begin(
+        owner: &Owner,
+        account: AccountId,
+        name: &str,
+        claims: bool,
+    ) -> Result<Result<Begun, MailboxFault>, Busy> {
+        static TICKETS: AtomicU64 = AtomicU64::new(0);
+        let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
+        let signal = Arc::new(Signal::default());
+        // Made first: a wait that is given up leaves nothing behind.
+        let watching = Watching {
+            signal: signal.clone(),
+            ticket,
+            owner: owner.clone(),
+            again_at: Cell::default(),
+        };
+        let name = name.to_owned();
+        let opening = owner.ask(move |mailboxes| async move {
+            let mailbox = mailboxes.find(account, &name).await?;
+            let bell = move |_modseq| signal.ring();
+            let watch = mailboxes.watch(mailbox, Box::new(bell));
+            WATCHES.with_borrow_mut(|watches| watches.insert(ticket, watch));
+            let opening = mailboxes.opening(mailbox).await?;
+            let recent = mailboxes.recent(mailbox, opening.status.uid_next, claims);
+            Ok((mailbox, opening, recent))
+        });
+        let found = opening.await?;
+        Ok(found.map(|(id, opening, recent)| Begun {
+            watching,
+            id,
+            opening,
+            recent,
+        }))
+    }
+
+    /// On nothing, with an owner that answers nobody.
+    #[cfg(test)]
+    pub fn nothing() -> Watching {
+        Watching {
+            signal: Arc::default(),
+            ticket: 0,
+            owner: storage::owner::owner().0,
+            again_at: Cell::default(),
+        }
+    }
+
+    /// Resolves when the mailbox changed since the last `take`; at once when it did before, and a moment later when it was put back:
+    /// whoever waits in a loop must not take the core from the others while storage is busy or gone.
+    pub async fn rung(&self) {
+        if let Some(again_at) = self.again_at.take() {
+            tokio::time::sleep_until(again_at).await;
+        }
+        while !self.signal.rung.load(Ordering::Acquire) {
+            self.signal.notify.notified().await;
+        }
+    }
+
+    /// Did it change since the last `take`?
+    pub fn take(&self) -> bool {
+        self.signal.rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// The change could not be looked at: look again next time.
+    pub fn put_back(&self) {
+        self.again_at.set(Some(Instant::now() + ASK_AGAIN_AFTER));
+        self.signal.rung.store(true, Ordering::Release);
+    }
+}
+
+impl Signal {
+    fn ring(&self) {
+        self.rung.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let (owner, ticket) = (self.owner.clone(), self.ticket);
+        // Where there is no runtime any more the core is gone, and soon the process.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            for _ in 0..UNWATCH_TRIES_MAX {
+                let ended = owner.ask(move |_mailboxes| async move {
+                    drop(WATCHES.with_borrow_mut(|watches| watches.remove(&ticket)));
+                });
+                if ended.await.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+            tracing::warn!(
+                ticket,
+                "a watch could not be ended: the owner is busy or gone"
+            );
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_put_back_is_not_there_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let watching = Watching::nothing();
+        runtime.block_on(async {
+            watching.signal.ring();
+            watching.rung().await;
+            assert!(watching.take());
+            watching.put_back();
+            let at_once = tokio::time::timeout(Duration::ZERO, watching.rung());
+            assert!(at_once.await.is_err());
+            watching.put_back();
+            watching.rung().await;
+            assert!(watching.take() && !watching.take());
+        });
+    }
+}

@@ -1,0 +1,14 @@
+//! The lintel's client room: what serves people who log in.
+//!
+//! The protocol machine (`imap`) meets the mailboxes here. A connection runs on the core that accepted it and asks the volume's
+//! owner through `storage::owner`; `Busy` becomes NO [UNAVAILABLE].
+//!
+//! What must hold: a reply shows durable changes only; no job knows a thread, a CPU number or a path; passwords are checked here
+//! and in no other room of `core`.
+//!
+//! - `imap.rs`: IMAP; one connection's story.
+//! - `login.rs`: passwords, checked off the protocol's path.
+#![forbid(unsafe_code)]
+
+pub mod imap;
+pub mod login;

@@ -1,0 +1,285 @@
+//! Where the walk of a message starts: one SMTP or LMTP connection, from greeting to end.
+//!
+//! Owns the session (`smtp::Session`), passes bytes in, and performs the actions that come out. No reply is sent from anywhere else. A
+//! message goes through these stages, a file each:
+//!
+//! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
+//! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
+//! 3. `verdict`, at the end of mail data: what a look at the whole message says.
+//! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`; then the answer.
+//!
+//! What must hold:
+//!
+//! - *durable* before *accepted*: a 2xx for content leaves after `Keeper::deliver` resolved, never before.
+//! - Unknown recipients are refused at RCPT; nothing is relayed.
+//! - Memory of content is taken from a budget that all connections of the box share, and of which one peer's address has at most its
+//!   share. When there is no more the peer is answered 452 and may come again; no buffer grows past the budget.
+//! - One message has one id, from its first trace field through the log lines of every zone to the text of its 250.
+
+mod content;
+mod directory;
+mod hand_off;
+mod keeper;
+mod placed;
+mod recipient;
+mod route;
+mod trace;
+mod verdict;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mail::Address;
+use runtime::{Budget, Connection, ConnectionFault, work};
+use smtp::{Action, Message, Refusal, Role, Session};
+use storage::owner::Owner;
+
+use content::{Ids, Incoming};
+use directory::Directory;
+pub use keeper::Keeper;
+pub use placed::Placed;
+use route::Route;
+use verdict::Digest;
+
+/// How one listener receives.
+#[derive(Clone)]
+pub struct Settings {
+    pub smtp: Arc<smtp::Config>,
+    /// For STARTTLS; present when `smtp.tls_available`.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Whose account takes mail for `<Postmaster>`, and for `postmaster@` of our domains where there is no such account (RFC 5321 §4.5.1).
+    pub postmaster: Option<Address>,
+    /// For benches only: everything is done but the store is never asked to keep a message. What is acknowledged is lost.
+    pub sink: bool,
+}
+
+/// What a core's receivers did since start. Written by that core; any thread may read them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages answered with 2xx, for at least one recipient.
+    pub accepted: AtomicU64,
+    /// Messages answered with 5xx by us, and recipients refused for good.
+    pub refused: AtomicU64,
+    /// Messages and recipients answered with 4xx.
+    pub deferred: AtomicU64,
+    /// Bytes of accepted messages, trace fields included.
+    pub bytes: AtomicU64,
+}
+
+/// What all connections of one core share. Lives on that core.
+pub struct Receiver<K = Owner> {
+    keeper: K,
+    /// Bytes of content in memory, over all cores.
+    budget: Budget,
+    placed: Placed,
+    directory: RefCell<Directory>,
+    counters: Arc<Counters>,
+    ids: Ids,
+}
+
+/// The memory of all messages that are being received: of which one peer, or one account that appends, has half at most, and at least
+/// what one message of `message_bytes_max` takes while its buffer grows.
+pub fn memory(bytes: usize, message_bytes_max: usize) -> Budget {
+    let message = message_bytes_max.saturating_mul(2);
+    Budget::with_shares(bytes, (bytes / 2).max(message))
+}
+
+impl<K: Keeper> Receiver<K> {
+    /// `budget` and `placed` are shared by all cores.
+    pub fn new(keeper: K, budget: Budget, placed: Placed) -> Receiver<K> {
+        Receiver {
+            keeper,
+            budget,
+            placed,
+            directory: RefCell::default(),
+            counters: Arc::default(),
+            ids: Ids::new(),
+        }
+    }
+
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Serves `connection` to its end.
+    pub async fn serve(&self, settings: &Settings, mut connection: Connection) {
+        let mut output = Vec::new();
+        let mut session = Session::new(
+            settings.smtp.clone(),
+            connection.tls().is_some(),
+            &mut output,
+        );
+        connection.deadline(SILENCE_MAX);
+        match self
+            .converse(settings, &mut session, &mut connection, &mut output)
+            .await
+        {
+            Ok(()) => connection.close().await,
+            Err(ConnectionFault::Stopping) => {
+                output.clear();
+                session.close(Refusal::ShuttingDown, &mut output);
+                if connection.send(&output).await.is_ok() {
+                    connection.close().await;
+                }
+            }
+            Err(
+                fault
+                @ (ConnectionFault::Closed | ConnectionFault::TimedOut | ConnectionFault::Tls),
+            ) => {
+                tracing::debug!(peer = %connection.peer(), %fault, "the conversation broke off");
+            }
+        }
+    }
+
+    async fn converse(
+        &self,
+        settings: &Settings,
+        session: &mut Session<Route>,
+        connection: &mut Connection,
+        output: &mut Vec<u8>,
+    ) -> Result<(), ConnectionFault> {
+        let mut inbox = Vec::new();
+        let mut content: Option<Incoming> = None;
+        loop {
+            // until either side ends it; each turn receives something
+            let mut at = 0;
+            loop {
+                // until all of it is used up; each turn uses up bytes or settles an answer that was owed
+                let (used, action) = session.step(&inbox[at..], output);
+                at += used;
+                match action {
+                    Action::NeedInput => break,
+                    Action::CheckRecipient => {
+                        let verdict = self.check_recipient(settings, session).await;
+                        self.count_refusal(verdict.as_ref().err().copied());
+                        session.recipient_verdict(verdict, output);
+                    }
+                    Action::BeginContent => {
+                        content = self.begin_content(settings, session, connection, output);
+                    }
+                    Action::Message(message) => {
+                        let incoming = content.take().expect("content began");
+                        self.on_message(settings, session, message, incoming, output)
+                            .await;
+                    }
+                    Action::StartTls => {
+                        connection.send(output).await?;
+                        output.clear();
+                        let tls = settings
+                            .tls
+                            .as_ref()
+                            .expect("STARTTLS is offered with a certificate only");
+                        connection.start_tls(tls).await?;
+                        session.tls_started();
+                        content = None;
+                        at = inbox.len();
+                        break;
+                    }
+                    Action::Close => return connection.send(output).await,
+                }
+                if output.len() > OUTPUT_BYTES_MAX {
+                    connection.send(output).await?;
+                    output.clear();
+                }
+            }
+            self.charge(session, &mut content, output);
+            // Idle connections own no buffers.
+            if at == inbox.len() {
+                inbox = Vec::new();
+            } else {
+                inbox.drain(..at);
+            }
+            if !output.is_empty() {
+                connection.send(output).await?;
+                *output = Vec::new();
+            }
+            connection.receive(&mut inbox).await?;
+        }
+    }
+
+    /// End of mail data: one answer, or one for each recipient.
+    async fn on_message(
+        &self,
+        settings: &Settings,
+        session: &mut Session<Route>,
+        message: Message<Route>,
+        incoming: Incoming,
+        output: &mut Vec<u8>,
+    ) {
+        let id = incoming.id.as_str();
+        let span = tracing::info_span!("message", id);
+        let raw = Bytes::from(message.content);
+        let recipients = &message.envelope.recipients;
+
+        let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
+        let digest = move || Digest::of(&digested, trace_bytes);
+        let digest = work(raw.len(), digest).await;
+        let outcomes = match digest.refusal() {
+            Some(refusal) => vec![Err(refusal); recipients.len()],
+            None => {
+                self.hand_off(settings, &raw, &incoming, digest, recipients, &span)
+                    .await
+            }
+        };
+
+        let refusal = one_answer(&outcomes);
+        match refusal {
+            None => {
+                tracing::info!(parent: &span, from = %message.envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), "accepted")
+            }
+            Some(refusal) => {
+                tracing::info!(parent: &span, from = %message.envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), %refusal, "not accepted for all")
+            }
+        }
+        if outcomes.iter().any(Result::is_ok) {
+            self.counters.accepted.fetch_add(1, Relaxed);
+            self.counters.bytes.fetch_add(raw.len() as u64, Relaxed);
+        }
+        self.count_refusal(refusal);
+        match settings.smtp.role {
+            Role::Smtp => session.outcome(&[refusal.map_or(Ok(id), Err)], output),
+            Role::Lmtp => {
+                let outcomes: Vec<_> = outcomes
+                    .iter()
+                    .map(|outcome| outcome.map(|()| id))
+                    .collect();
+                session.outcome(&outcomes, output);
+            }
+        }
+    }
+
+    fn count_refusal(&self, refusal: Option<Refusal>) {
+        match refusal {
+            Some(refusal) if refusal.is_temporary() => self.counters.deferred.fetch_add(1, Relaxed),
+            Some(_) => self.counters.refused.fetch_add(1, Relaxed),
+            None => 0,
+        };
+    }
+}
+
+/// The one answer of SMTP to the outcomes of several recipients; `None` is 250. Where anything was placed or may yet succeed it is
+/// temporary: a permanent one would count for all of them.
+fn one_answer(outcomes: &[Result<(), Refusal>]) -> Option<Refusal> {
+    let refusals = || outcomes.iter().filter_map(|outcome| outcome.err());
+    let first = refusals().next()?;
+    if outcomes.iter().any(Result::is_ok) {
+        return Some(Refusal::SomeFailed);
+    }
+    Some(
+        refusals()
+            .find(|refusal| refusal.is_temporary())
+            .unwrap_or(first),
+    )
+}
+
+/// The longest silence of a peer. RFC 5321 §4.5.3.2.7 asks a server to wait 5 minutes for a command; inside mail data a sender
+/// gives itself 3 minutes for each block (§4.5.3.2.5).
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// Replies gathered before they are sent though the sender's group is not over: many small commands in one segment.
+const OUTPUT_BYTES_MAX: usize = 16 * 1_024;
+
+#[cfg(test)]
+mod tests;

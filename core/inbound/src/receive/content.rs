@@ -1,0 +1,114 @@
+//! Stage 2, DATA or BDAT: the content's memory, its id and the trace fields in front of it.
+//!
+//! What must hold: content is paid for from the budget, its first buffer before it is made and growth after each receive; what is
+//! refused or forgotten gives its memory back at once; an id is never used twice.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use runtime::{Charge, Connection};
+use smtp::{Refusal, Session};
+use storage::holder;
+
+use super::route::Route;
+use super::{Keeper, Receiver, Settings, trace};
+
+impl<K: Keeper> Receiver<K> {
+    /// DATA, or the first BDAT: memory first, then the trace fields in front.
+    pub(super) fn begin_content(
+        &self,
+        settings: &Settings,
+        session: &mut Session<Route>,
+        connection: &Connection,
+        output: &mut Vec<u8>,
+    ) -> Option<Incoming> {
+        let room = session.content_reserve_bytes() + trace::TRACE_BYTES;
+        let peer = holder::of_peer(connection.peer().ip());
+        let Some(charge) = self.budget.take_for(peer, room) else {
+            self.count_refusal(Some(Refusal::StorageFull));
+            session.refuse_content(Refusal::StorageFull, output);
+            return None;
+        };
+        let id = self.ids.next();
+        let unix_seconds = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |span| span.as_secs() as i64);
+        let mut prefix = Vec::with_capacity(room);
+        trace::write(
+            &mut prefix,
+            &settings.smtp.hostname,
+            session,
+            connection.peer().ip(),
+            connection.tls(),
+            &id,
+            unix_seconds,
+        );
+        let trace_bytes = prefix.len();
+        session.begin_content(prefix, output);
+        Some(Incoming {
+            id,
+            unix_seconds,
+            trace_bytes,
+            charge,
+        })
+    }
+
+    /// While content comes: pays for the buffer's growth, or refuses the content. When none comes any more: gives the memory back.
+    pub(super) fn charge(
+        &self,
+        session: &mut Session<Route>,
+        content: &mut Option<Incoming>,
+        output: &mut Vec<u8>,
+    ) {
+        let Some(incoming) = content else { return };
+        let held = session.content_bytes();
+        if held == 0 {
+            // Refused or forgotten; content that will complete always holds something.
+            *content = None;
+        } else if held > incoming.charge.bytes()
+            && !incoming.charge.grow(held - incoming.charge.bytes())
+        {
+            session.refuse_content(Refusal::StorageFull, output);
+            *content = None;
+        }
+    }
+}
+
+/// A message whose content is coming.
+pub(super) struct Incoming {
+    pub id: String,
+    pub unix_seconds: i64,
+    /// Bytes that we put in front.
+    pub trace_bytes: usize,
+    /// The content's memory, given back when this is dropped: once it is durable or refused.
+    charge: Charge,
+}
+
+/// Message ids: unique over restarts and cores without a shared counter.
+pub(super) struct Ids {
+    start: u64,
+    receiver: u32,
+    next: Cell<u64>,
+}
+
+impl Ids {
+    pub fn new() -> Ids {
+        static RECEIVERS: AtomicU32 = AtomicU32::new(0);
+        let start = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |span| span.as_micros() as u64);
+        Ids {
+            start,
+            receiver: RECEIVERS.fetch_add(1, Relaxed),
+            next: Cell::new(0),
+        }
+    }
+
+    /// Start in microseconds, receiver, sequence; a dot-atom.
+    pub fn next(&self) -> String {
+        let sequence = self.next.get();
+        self.next.set(sequence + 1);
+        format!("{:x}.{:x}.{:x}", self.start, self.receiver, sequence)
+    }
+}

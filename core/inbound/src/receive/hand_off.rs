@@ -1,0 +1,90 @@
+//! Stage 4, after the verdict: the message is handed to the keeper, once for each account, and its results become the recipients' outcomes.
+//!
+//! What must hold: an outcome is `Ok` only for an account in which the message is durable; a busy or faulty keeper is a
+//! temporary refusal; only what the keeper itself refuses (no such account, too large) is permanent.
+//!
+//! # Some recipients could be served and some not
+//!
+//! LMTP says so for each. SMTP has one answer for all: 250 would lose mail, and 451 alone would deliver twice to those who were served. So
+//! the answer is 451, what was placed is remembered (`placed`), and the sender's next try places only the rest. What is forgotten (a
+//! restart, a full table, five days) costs a second copy, never a lost message. The common case, a full mailbox, is refused at RCPT
+//! already. A report (DSN) to the sender would be the other way; it needs the outbound queue, which is not there yet.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use mail::InternalDate;
+use mailbox::AccountId;
+use smtp::{Recipient, Refusal, Role};
+use storage::arrival::Arrival;
+use store::BodyIn;
+
+use super::content::Incoming;
+use super::keeper::refusal_for;
+use super::route::{self, Route};
+use super::verdict::Digest;
+use super::{Keeper, Receiver, Settings};
+
+impl<K: Keeper> Receiver<K> {
+    /// Makes the message durable in a mailbox of each recipient's account; one outcome for each recipient. For SMTP, which has one answer
+    /// for all, what was placed is remembered when that answer will not be 250.
+    pub(super) async fn hand_off(
+        &self,
+        settings: &Settings,
+        raw: &Bytes,
+        incoming: &Incoming,
+        digest: Digest,
+        recipients: &[Recipient<Route>],
+        span: &tracing::Span,
+    ) -> Vec<Result<(), Refusal>> {
+        let one_answer = settings.smtp.role == Role::Smtp;
+        let mut wanted = route::accounts(recipients);
+        let content = &raw[incoming.trace_bytes..];
+        let earlier = if one_answer {
+            self.placed.recall(content, &wanted, Instant::now())
+        } else {
+            Vec::new()
+        };
+        wanted.retain(|account| !earlier.contains(account));
+
+        let body = BodyIn {
+            name: digest.name,
+            raw: raw.clone(),
+            summary: digest.summary,
+        };
+        let arrival = Arrival {
+            body,
+            internal_date: InternalDate::utc(incoming.unix_seconds),
+            accounts: wanted.clone(),
+        };
+        let results: Vec<Result<(), Refusal>> = if settings.sink || wanted.is_empty() {
+            vec![Ok(()); wanted.len()]
+        } else {
+            match self.keeper.deliver(arrival, span).await {
+                Ok(results) => {
+                    assert_eq!(results.len(), wanted.len(), "one result for each recipient");
+                    results
+                        .into_iter()
+                        .map(|result| result.map_err(|fault| refusal_for(&fault)))
+                        .collect()
+                }
+                Err(_busy) => vec![Err(Refusal::Busy); wanted.len()],
+            }
+        };
+
+        let failed = results.iter().any(Result::is_err);
+        if one_answer && failed {
+            let of = |served: bool| -> Vec<AccountId> {
+                let results = wanted.iter().zip(&results);
+                let chosen = results.filter(|(_, result)| result.is_ok() == served);
+                chosen.map(|(account, _)| *account).collect()
+            };
+            let (placed, missing) = (of(true), of(false));
+            self.placed
+                .remember(content, &placed, &missing, Instant::now());
+        } else if one_answer {
+            self.placed.settle(content, &wanted);
+        }
+        route::outcomes(recipients, &wanted, &results)
+    }
+}

@@ -1,0 +1,75 @@
+//! What a receiver asks of the side that keeps the mail, and what its faults mean to a sender. In the appliance that is the mailboxes' owner;
+//! tests put their own in.
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+
+use mail::Address;
+use mailbox::MailboxFault;
+use smtp::Refusal;
+use storage::arrival::{self, Arrival, Looked};
+use storage::owner::{Busy, Owner};
+use tracing::{Instrument, Span};
+
+pub trait Keeper {
+    /// The account of this address, if it is one of ours.
+    fn look_up(&self, address: &Address) -> impl Future<Output = Result<Looked, Busy>>;
+
+    /// Whether no mail can be taken just now, so that a sender need not send its content to hear so.
+    fn refuses(&self) -> bool {
+        false
+    }
+
+    /// One result for each recipient, `Ok` when it is durable. Its log lines belong to `span`.
+    fn deliver(
+        &self,
+        arrival: Arrival,
+        span: &Span,
+    ) -> impl Future<Output = Result<Vec<Result<(), MailboxFault>>, Busy>>;
+}
+
+impl Keeper for Owner {
+    async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
+        let wanted = address.clone();
+        self.ask(move |mailboxes| async move { arrival::look_up(&mailboxes, &wanted).await })
+            .await
+    }
+
+    fn refuses(&self) -> bool {
+        self.gauges().refusing.load(Ordering::Relaxed)
+    }
+
+    async fn deliver(
+        &self,
+        arrival: Arrival,
+        span: &Span,
+    ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
+        let work = span.clone();
+        self.ask(move |mailboxes| {
+            async move { arrival::deliver(&mailboxes, arrival).await }.instrument(work)
+        })
+        .await
+    }
+}
+
+/// What the keeper's fault means to a sender.
+pub(super) fn refusal_for(fault: &MailboxFault) -> Refusal {
+    match fault {
+        MailboxFault::NoAccount => Refusal::UnknownRecipient,
+        MailboxFault::OverQuota => Refusal::MailboxFull,
+        MailboxFault::TooMany(_) => Refusal::MailboxFull,
+        MailboxFault::Full => Refusal::StorageFull,
+        MailboxFault::TooLarge => Refusal::TooBig,
+        MailboxFault::Unavailable(why) => {
+            tracing::warn!(%why, "storage defers");
+            Refusal::StorageFault
+        }
+        MailboxFault::NoMailbox
+        | MailboxFault::Exists
+        | MailboxFault::Refused(_)
+        | MailboxFault::Damaged => {
+            tracing::error!(%fault, "a delivery failed that should not");
+            Refusal::StorageFault
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Stage 4: what the keeper says, and what the sender is answered.
+
+use super::*;
+use crate::receive::keeper::refusal_for;
+
+#[test]
+fn lmtp_answers_for_each_recipient() {
+    let served = serve(Options {
+        role: Role::Lmtp,
+        ..Options::default()
+    });
+    served.then(Ok(vec![Ok(()), Err(MailboxFault::OverQuota)]));
+    let sent = served.send(Role::Lmtp, vec![mail(&["bob", "nobody", "alice", "bob"])]);
+    // The store was asked for accounts 1 and 2, in that order: alice has it, bob's mailbox is full.
+    assert_eq!(
+        codes(&sent[0].outcomes),
+        [(452, "4.2.2"), (250, "2.0.0"), (452, "4.2.2")]
+    );
+    served.stop();
+}
+
+#[test]
+fn storage_that_cannot_is_a_temporary_answer() {
+    let served = serve(Options::default());
+    served.then(Err(Busy));
+    served.then(Ok(vec![Err(MailboxFault::Unavailable("full".into()))]));
+    served.then(Ok(vec![Err(MailboxFault::NoAccount)]));
+    let sent = served.send(
+        Role::Smtp,
+        vec![
+            mail(&["alice"]),
+            mail(&["alice"]),
+            mail(&["alice"]),
+            mail(&["alice"]),
+        ],
+    );
+    let answers: Vec<_> = sent.iter().map(|sent| codes(&sent.outcomes)[0]).collect();
+    assert_eq!(
+        answers,
+        [
+            (451, "4.3.2"),
+            (451, "4.3.0"),
+            (550, "5.1.1"),
+            (250, "2.0.0")
+        ]
+    );
+    assert_eq!(
+        (
+            served.counters.deferred.load(Relaxed),
+            served.counters.refused.load(Relaxed)
+        ),
+        (2, 1)
+    );
+    served.stop();
+}
+
+#[test]
+fn the_sink_keeps_nothing() {
+    let served = serve(Options {
+        sink: true,
+        ..Options::default()
+    });
+    let sent = served.send(Role::Smtp, vec![mail(&["alice"]), mail(&["nobody"])]);
+    assert_eq!(outcome(&sent[0]).0, 250);
+    assert_eq!(codes(&sent[1].recipients), [(550, "5.1.1")]);
+    assert!(served.handed().is_empty());
+    served.stop();
+}
+
+#[test]
+fn one_answer_for_all_is_never_final_where_anything_may_yet_succeed() {
+    let (ok, full, unknown) = (
+        Ok(()),
+        Err(Refusal::MailboxFull),
+        Err(Refusal::UnknownRecipient),
+    );
+    assert_eq!(one_answer(&[ok, ok]), None);
+    assert_eq!(one_answer(&[unknown, ok]), Some(Refusal::SomeFailed));
+    assert_eq!(one_answer(&[unknown, full]), Some(Refusal::MailboxFull));
+    assert_eq!(
+        one_answer(&[unknown, unknown]),
+        Some(Refusal::UnknownRecipient)
+    );
+    for fault in [
+        MailboxFault::NoMailbox,
+        MailboxFault::Exists,
+        MailboxFault::OverQuota,
+        MailboxFault::Refused("x"),
+        MailboxFault::TooMany("x"),
+        MailboxFault::Damaged,
+        MailboxFault::Unavailable("x".into()),
+    ] {
+        assert!(refusal_for(&fault).is_temporary(), "{fault:?}");
+    }
+    assert!(!refusal_for(&MailboxFault::NoAccount).is_temporary());
+}
+
+/// RFC 3463 §3.4: a full system is not a full mailbox, and a message that never fits is refused for good.
+#[test]
+fn what_the_store_cannot_take_is_named_to_the_sender() {
+    assert_eq!(refusal_for(&MailboxFault::Full), Refusal::StorageFull);
+    assert_eq!(refusal_for(&MailboxFault::TooLarge), Refusal::TooBig);
+    assert_eq!(refusal_for(&MailboxFault::OverQuota), Refusal::MailboxFull);
+    assert!(refusal_for(&MailboxFault::Full).is_temporary());
+    assert!(!refusal_for(&MailboxFault::TooLarge).is_temporary());
+}

@@ -1,0 +1,96 @@
+//! Mail that arrives: whose address it is, and where a message is first placed.
+//!
+//! `inbound` asks both through the owner's lane. It gets an account's number and what is left of its quota; the account's row, with its
+//! password hash, stays on this thread. Which mailbox of an account a message goes to is decided here.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use mail::{Address, Flags, InternalDate};
+use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use store::BodyIn;
+
+/// What a look-up found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    Account(Resident),
+    /// Our domain, no such mailbox.
+    NoMailbox,
+    /// Not our domain.
+    NotOurs,
+}
+
+/// An account as senders may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    pub account: AccountId,
+    /// Left of the quota when looked up, in bytes; `None`: no quota.
+    pub left_bytes: Option<u64>,
+}
+
+impl Resident {
+    /// A message of `bytes` (0: not said) may come. The store has the last word.
+    pub fn has_room(&self, bytes: u64) -> bool {
+        self.left_bytes.is_none_or(|left| left > 0 && bytes <= left)
+    }
+}
+
+/// An answer about an address, and how long it is good.
+pub struct Looked {
+    pub found: Result<Found, MailboxFault>,
+    /// The answer stands while `generation` is still `at`.
+    pub generation: Arc<AtomicU64>,
+    pub at: u64,
+}
+
+/// A message for accounts of this box.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    pub body: BodyIn,
+    pub internal_date: InternalDate,
+    /// Without duplicates.
+    pub accounts: Vec<AccountId>,
+}
+
+/// The account of `address`. A fault is an answer too: `Looked::found`.
+pub async fn look_up(mailboxes: &Mailboxes, address: &Address) -> Looked {
+    let generation = mailboxes.directory_generation();
+    // Read first: a change during the look-up makes the answer old, not the other way round.
+    let at = generation.load(Ordering::Acquire);
+    let found = match mailboxes.account(address).await {
+        Ok(Some(account)) => {
+            let left = account.quota_bytes.saturating_sub(account.used_bytes);
+            Ok(Found::Account(Resident {
+                account: account.id,
+                left_bytes: (account.quota_bytes > 0).then_some(left),
+            }))
+        }
+        Ok(None) if mailboxes.has_domain(address.domain()) => Ok(Found::NoMailbox),
+        Ok(None) => Ok(Found::NotOurs),
+        Err(fault) => Err(fault),
+    };
+    Looked {
+        found,
+        generation,
+        at,
+    }
+}
+
+/// Places the message in the INBOX of each account; one result for each, `Ok` when it is durable.
+pub async fn deliver(mailboxes: &Mailboxes, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
+    let first_mailbox = |account| Recipient {
+        account,
+        mailbox: "INBOX".to_owned(),
+        flags: Flags::default(),
+    };
+    let delivery = Delivery {
+        body: arrival.body,
+        internal_date: arrival.internal_date,
+        recipients: arrival.accounts.into_iter().map(first_mailbox).collect(),
+    };
+    let placed = mailboxes.deliver(delivery).await;
+    placed.into_iter().map(|result| result.map(drop)).collect()
+}

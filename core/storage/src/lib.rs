@@ -1,0 +1,20 @@
+//! The lintel's storage room: what runs on the volume's owner thread, and the way there from any other core.
+//!
+//! `inbound` and `client` reach the mailboxes through `owner`, a bounded lane, and through nothing else; `Busy` becomes the
+//! protocol's "try again".
+//!
+//! What must hold: no job knows a thread, a CPU number or a path; the work under way is bounded; what began runs to its end.
+//!
+//! - `owner.rs`: the way to the mailboxes and back. Start reading there.
+//! - `arrival.rs`: whose address it is, and where a message is first placed.
+//! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
+//! - `holder.rs`: whose share of the memory for messages is used.
+#![forbid(unsafe_code)]
+
+pub mod arrival;
+pub mod health;
+pub mod holder;
+pub mod owner;
+#[cfg(test)]
+mod rig;
+pub mod upkeep;

@@ -1,0 +1,226 @@
+//! The way from any core to the mailboxes: a bounded lane of closures to the volume's owner thread.
+//!
+//! Work that comes from the owner's own thread takes no lane. What must hold: the number of closures under way is
+//! bounded, and one that began runs to its end also when nobody waits for its result any more.
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use base::host::{Bell, oneshot};
+use mailbox::Mailboxes;
+use runtime::{Lane, LaneEnd, lane};
+
+use crate::health::Health;
+
+/// Closures waiting in the lane: a burst from every connection of a busy box, a few hundred bytes each.
+pub const LANE_ITEMS_MAX: usize = 8_192;
+/// Closures begun and not ended. Each may hold a message; the memory of messages has its own budget in front of this.
+pub const UNDER_WAY_MAX: usize = 8_192;
+
+type Work = Box<dyn FnOnce(Mailboxes) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+
+/// The owner's lane is full or the owner is gone: 451, NO [UNAVAILABLE].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("storage is busy")]
+pub struct Busy;
+
+/// Clonable, sendable handle to the mailboxes' owner.
+#[derive(Clone)]
+pub struct Owner {
+    lane: Lane<Work>,
+    number: usize,
+    gauges: Arc<Gauges>,
+}
+
+/// What the owner's lane did since start.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub asked: AtomicU64,
+    pub refused: AtomicU64,
+    pub under_way: AtomicUsize,
+    /// The volume refuses new mail: told to senders at RCPT.
+    pub refusing: AtomicBool,
+    health: Mutex<Health>,
+}
+
+impl Gauges {
+    pub fn note_health(&self, health: Health) {
+        self.refusing
+            .store(health.trouble.is_some() && !health.full, Ordering::Relaxed);
+        *self.health.lock().expect("no holder of this lock panics") = health;
+    }
+
+    /// What the last probe saw.
+    pub fn health(&self) -> Health {
+        self.health
+            .lock()
+            .expect("no holder of this lock panics")
+            .clone()
+    }
+}
+
+/// The owner thread's end: give it to `run` there.
+pub struct OwnerEnd {
+    lane: LaneEnd<Work>,
+    number: usize,
+    gauges: Arc<Gauges>,
+}
+
+/// What the owner's own thread knows of itself.
+#[derive(Clone)]
+struct Home {
+    number: usize,
+    mailboxes: Mailboxes,
+    under_way: Rc<Cell<usize>>,
+    ended: Bell,
+}
+
+thread_local! {
+    static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
+}
+
+/// A handle and the end that serves it.
+pub fn owner() -> (Owner, OwnerEnd) {
+    static OWNERS: AtomicUsize = AtomicUsize::new(0);
+    let number = OWNERS.fetch_add(1, Ordering::Relaxed);
+    let gauges = Arc::new(Gauges::default());
+    let (sending, receiving) = lane(LANE_ITEMS_MAX);
+    (
+        Owner {
+            lane: sending,
+            number,
+            gauges: gauges.clone(),
+        },
+        OwnerEnd {
+            lane: receiving,
+            number,
+            gauges,
+        },
+    )
+}
+
+impl Owner {
+    /// Runs `work` on the owner's thread and brings its result back to this one. `Busy` when the lane is full.
+    ///
+    /// Dropping the wait does not stop the work. `owner.ask(move |mailboxes| async move { mailboxes.status(id).await }).await`
+    pub async fn ask<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes) -> F + Send + 'static,
+    {
+        let (sender, receiver) = oneshot();
+        let home = HOME.with_borrow(|home| {
+            home.as_ref()
+                .filter(|home| home.number == self.number)
+                .cloned()
+        });
+        let begun = match home {
+            Some(home) => home.begin(&self.gauges, |mailboxes| {
+                let task = work(mailboxes);
+                Box::pin(async move { sender.send(task.await) })
+            }),
+            None => {
+                let work: Work = Box::new(move |mailboxes| {
+                    let task = work(mailboxes);
+                    Box::pin(async move { sender.send(task.await) })
+                });
+                self.lane.push(work).is_ok()
+            }
+        };
+        let counted = if begun {
+            &self.gauges.asked
+        } else {
+            &self.gauges.refused
+        };
+        counted.fetch_add(1, Ordering::Relaxed);
+        if !begun {
+            return Err(Busy);
+        }
+        let answer = receiver.await.ok_or(Busy);
+        runtime::stall::arm();
+        answer
+    }
+
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Closures in the lane, not yet begun.
+    pub fn waiting(&self) -> usize {
+        self.lane.len()
+    }
+}
+
+impl Home {
+    /// Starts `work` as a task of this thread; `false` when too many are under way.
+    fn begin(
+        &self,
+        gauges: &Gauges,
+        work: impl FnOnce(Mailboxes) -> Pin<Box<dyn Future<Output = ()>>>,
+    ) -> bool {
+        if self.under_way.get() >= UNDER_WAY_MAX {
+            return false;
+        }
+        self.under_way.set(self.under_way.get() + 1);
+        gauges
+            .under_way
+            .store(self.under_way.get(), Ordering::Relaxed);
+        let task = work(self.mailboxes.clone());
+        let (under_way, ended) = (self.under_way.clone(), self.ended.clone());
+        tokio::task::spawn_local(async move {
+            task.await;
+            under_way.set(under_way.get() - 1);
+            ended.ring();
+        });
+        true
+    }
+}
+
+impl OwnerEnd {
+    /// The figures that handles show.
+    pub fn gauges(&self) -> Arc<Gauges> {
+        self.gauges.clone()
+    }
+
+    /// Serves the lane on this thread (inside its runtime) until `stop` resolves; then takes no more and waits for what is
+    /// under way. One owner per thread.
+    pub async fn run(mut self, mailboxes: Mailboxes, stop: impl Future<Output = ()>) {
+        let home = Home {
+            number: self.number,
+            mailboxes,
+            under_way: Rc::new(Cell::new(0)),
+            ended: Bell::new(),
+        };
+        HOME.with_borrow_mut(|place| {
+            assert!(place.is_none(), "one owner per thread");
+            *place = Some(home.clone());
+        });
+        tokio::select! {
+            () = stop => {}
+            () = self.serve(&home) => {}
+        }
+        HOME.set(None);
+        drop(self.lane); // whoever still waits in it hears `Busy`
+        while home.under_way.get() > 0 {
+            home.ended.wait().await;
+        }
+    }
+
+    async fn serve(&mut self, home: &Home) {
+        // until every handle is gone
+        while let Some(work) = self.lane.next().await {
+            while home.under_way.get() >= UNDER_WAY_MAX {
+                home.ended.wait().await;
+            }
+            assert!(home.begin(&self.gauges, work));
+        }
+    }
+}

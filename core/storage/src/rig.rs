@@ -1,0 +1,68 @@
+//! For tests: real mailboxes on a simulated machine with two legs.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use device::sim::SimWorld;
+use mailbox::Mailboxes;
+use store::Store;
+use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
+
+#[derive(Default)]
+struct Memory(RefCell<Option<WitnessRecord>>);
+
+impl Witness for Memory {
+    fn read(&self, _volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault> {
+        Ok(self.0.borrow().clone())
+    }
+
+    fn replace(
+        &self,
+        expected: Option<&WitnessRecord>,
+        new: &WitnessRecord,
+    ) -> Result<(), WitnessFault> {
+        if self.0.borrow().as_ref() != expected {
+            return Err(WitnessFault::Lost);
+        }
+        *self.0.borrow_mut() = Some(new.clone());
+        Ok(())
+    }
+}
+
+/// A new volume's mailboxes, with the domain example.org. Their devices and clock go on inside of `SimWorld::block_on` only.
+pub fn mailboxes() -> (SimWorld, Mailboxes) {
+    let world = SimWorld::new(1);
+    let legs = [world.add_disk(96 << 20), world.add_disk(96 << 20)];
+    let (io, witness) = (world.io(), Rc::new(Memory::default()));
+    let settings = volume::Settings {
+        segment_bytes: 2 << 20,
+        ..volume::Settings::default()
+    };
+    let mailboxes = world.block_on(async {
+        Volume::create(&io, &legs, &settings, &*witness, 1)
+            .await
+            .expect("blank legs");
+        let volume = Volume::open(&io, &legs, &settings, witness)
+            .await
+            .expect("a new volume");
+        let settings = store::Settings {
+            projection_cache_bytes: 4 << 20,
+            compression_level: 1,
+        };
+        let (store, replay) = Store::open(io.clone(), volume, settings)
+            .await
+            .expect("a new store");
+        let settings = mailbox::Settings {
+            cache_bytes: 16 << 20,
+            checkpoint_groups: u64::MAX,
+            checkpoint_bytes: u64::MAX,
+            checkpoint_us: u64::MAX,
+        };
+        let mailboxes = Mailboxes::open(io, store, replay, settings)
+            .await
+            .expect("new mailboxes");
+        mailboxes.add_domain("example.org").await.expect("a domain");
+        mailboxes
+    });
+    (world, mailboxes)
+}
