@@ -35,8 +35,6 @@ pub struct Serving {
     pub login_on_loopback: bool,
     pub placed: receive::Placed,
     pub metrics: Metrics,
-    /// Throw accepted mail away (`--sink`).
-    pub sink: bool,
     pub postmaster: Option<Address>,
 }
 
@@ -330,7 +328,6 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
         smtp: Arc::new(config),
         tls: Some(serving.tls.clone()),
         postmaster: serving.postmaster.clone(),
-        sink: serving.sink,
     });
     let receiver = receiver.clone();
     Rc::new(move |connection| {

@@ -115,7 +115,6 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         login_on_loopback: plan.plaintext_on_loopback,
         placed: Placed::default(),
         metrics: metrics.clone(),
-        sink: flags.sink,
         postmaster: trial
             .then(|| Address::from_parts(trial::PEOPLE[0], trial::DOMAIN))
             .flatten(),

@@ -45,9 +45,6 @@ pub struct Flags {
     /// Give up acknowledged mail that every leg has lost, for when `ringpostctl volume accept-damage` cannot be asked
     #[arg(long)]
     pub accept_damage: bool,
-    /// Throw accepted mail away instead of storing it: for measuring the receiver alone
-    #[arg(long, hide = true)]
-    pub sink: bool,
 }
 
 /// What to run, checked.
