@@ -42,7 +42,10 @@ pub(crate) fn factory_reset(state: &Path) -> Result<Value, Refused> {
 
 /// Hands an update request to the updater and waits beside everything else.
 pub(crate) async fn update(wanted: Request) -> Result<Value, Refused> {
-    let exchange = Path::new(update::EXCHANGE);
+    update_by(Path::new(update::EXCHANGE), wanted).await
+}
+
+async fn update_by(exchange: &Path, wanted: Request) -> Result<Value, Refused> {
     if !exchange.is_dir() {
         return Err("this is no appliance image: there are no slots to update".into());
     }
@@ -50,10 +53,11 @@ pub(crate) async fn update(wanted: Request) -> Result<Value, Refused> {
     let Ok(alone) = UPDATING.try_lock() else {
         return Err("another update is being done: wait for it".into());
     };
+    let exchange = exchange.to_owned();
     let outcome = tokio::task::spawn_blocking(move || {
         // Held until the answer is there, also when whoever asked has gone.
         let _alone = alone;
-        update::ask(exchange, &wanted, UPDATE_DEADLINE)
+        update::ask(&exchange, &wanted, UPDATE_DEADLINE)
     });
     match outcome.await.map_err(|error| error.to_string())?? {
         Outcome::Done { version, next } => Ok(json!({ "version": version, "next": next })),
@@ -71,4 +75,40 @@ pub(crate) fn time() -> Value {
     // systemd-timesyncd leaves this file once a server has been heard.
     let synchronized = Path::new("/run/systemd/timesync/synchronized").exists();
     json!({ "unix_s": now, "synchronized": synchronized })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::task::Poll;
+
+    use super::*;
+
+    #[test]
+    fn an_update_is_alone_until_it_is_answered_also_when_its_asker_has_gone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(async {
+            let exchange = directory.path();
+            let mut first = Box::pin(update_by(exchange, Request::Rollback));
+            let polled = poll_fn(|context| Poll::Ready(first.as_mut().poll(context))).await;
+            assert!(polled.is_pending(), "{polled:?}");
+            drop(first);
+            let second = update_by(exchange, Request::Status).await;
+            assert!(second.is_err_and(|why| why.contains("wait for it")));
+            let files = update::exchange(exchange);
+            let taken = loop {
+                // until the first request is there
+                match files.take::<Request>() {
+                    Ok(request) => break request,
+                    Err(_) => std::thread::yield_now(),
+                }
+            };
+            assert_eq!(taken, Request::Rollback, "the second was never written");
+            let reason = "no other version".to_owned();
+            files.answer(&Outcome::Refused { reason }).expect("ours");
+            // Free once the first one's answer was read.
+            drop(UPDATING.lock().await);
+        });
+    }
 }
