@@ -163,14 +163,14 @@ fn build(root: &Path) -> Told<PathBuf> {
         "--quiet",
         "--locked",
         "-p",
-        "control",
+        "ringpostctl",
         "--bin",
         "ringpostctl",
     ]);
     if release {
         command.arg("--release");
     }
-    let status = command.status().doing("cargo build -p control")?;
+    let status = command.status().doing("cargo build -p ringpostctl")?;
     let program = beside.join("ringpostctl");
     if status.success() && program.exists() {
         return Ok(program);

@@ -4,82 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use admin::settings::{Change, Checked, Effect, Probation};
 use toml::{Table, Value};
-
-/// When a change takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    Now,
-    /// The host name now, greetings at the next restart.
-    NameNow,
-    NextRestart,
-    /// Read only when a volume is made.
-    NewVolume,
-}
-
-impl Effect {
-    pub fn words(self) -> &'static str {
-        match self {
-            Effect::Now => "now",
-            Effect::NameNow => "now (host name) and at the next restart (greetings)",
-            Effect::NextRestart => "at the next restart",
-            Effect::NewVolume => "changes nothing here: it is read when a volume is made",
-        }
-    }
-}
-
-/// Whether a change is on probation until somebody confirms it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Probation {
-    #[default]
-    No,
-    /// From now on.
-    Now,
-    /// From the next restart on: until then nothing changes.
-    NextRestart,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Change {
-    /// `network.interface.eth0.address`
-    pub key: String,
-    pub effect: Effect,
-}
-
-/// What a check found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Checked {
-    /// One sentence with the fix each; with any, nothing is applied.
-    pub mistakes: Vec<String>,
-    pub changes: Vec<Change>,
-    /// What should be looked at all the same.
-    pub notes: Vec<String>,
-    pub probation: Probation,
-    /// How long a change on probation is waited for; 0 before it is applied.
-    #[serde(default)]
-    pub within_s: u64,
-}
-
-impl Checked {
-    pub fn mistaken(sentence: impl Into<String>) -> Checked {
-        Checked {
-            mistakes: vec![sentence.into()],
-            ..Checked::default()
-        }
-    }
-
-    pub fn keys(&self) -> Vec<String> {
-        self.changes
-            .iter()
-            .map(|change| change.key.clone())
-            .collect()
-    }
-}
 
 /// Every value by its key. Tables in lists are called by what names them, else by their number.
 type Flat = BTreeMap<String, String>;

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use admin::settings::Checked;
 use plan::{Misfit, Profile, Settings};
 use toml::Table;
 
-use crate::change::{self, Checked};
+use crate::change;
 use crate::find::{Found, From};
 use crate::limits::SETTINGS_BYTES_MAX;
 use crate::report::Report;

@@ -4,24 +4,13 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use admin::settings::Line;
 use plan::Misfit;
-use serde::{Deserialize, Serialize};
 
 use crate::limits::HISTORY_MAX;
 use crate::write::{hand_over, replace};
 
 const FILE: &str = "var/lib/ringpost/settings.jsonl";
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// Seconds since 1970 by the box's own clock.
-    pub at: u64,
-    /// The name on the client certificate, or who it was on the box itself.
-    pub who: String,
-    /// `applied`, `on probation`, `confirmed`, `taken back`, …
-    pub did: String,
-    pub keys: Vec<String>,
-}
 
 /// Those that are remembered; lines of another version are passed over.
 pub fn list(root: &Path) -> Result<Vec<Line>, Misfit> {

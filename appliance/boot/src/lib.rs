@@ -6,7 +6,7 @@
 //! `selftest.rs` names what is missing, `last_end.rs` says how the run before ended. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
 //!
 //!
-//! Afterwards settings are changed from afar. `serve.rs` performs what the daemon asks for (`ask.rs`): `check.rs` holds new settings
+//! Afterwards settings are changed from afar. `serve.rs` performs what the daemon asks for (`admin::settings`): `check.rs` holds new settings
 //! against the box as the next boot would, `change.rs` says what differs and when it takes effect, `secret.rs` keeps hashes to the
 //! box, `probation.rs` gives up what nobody confirms, `history.rs` remembers who did what.
 //!
@@ -17,7 +17,6 @@
 //! Start reading at `run.rs`.
 #![forbid(unsafe_code)]
 
-pub mod ask;
 pub mod change;
 pub mod check;
 pub mod find;

@@ -4,10 +4,6 @@ use std::time::Duration;
 
 /// Settings are a page of text, even with a thousand first accounts.
 pub const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
-/// One line with a password.
-pub const PASSWORD_BYTES_MAX: usize = 1024;
-/// As `ringpostctl` asks for.
-pub const PASSWORD_BYTES_MIN: usize = 6;
 /// Disks appear within a second or two of the kernel's start; a SAN's take longer, and the daemon serves from one leg.
 pub const LEGS_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked.
@@ -21,25 +17,12 @@ pub const PANIC_CHARS_MAX: usize = 160;
 
 /// Changes of settings that are remembered: years of a box, and a page of text.
 pub const HISTORY_MAX: usize = 100;
-/// Settings inside a JSON string, every byte of them escaped, and the words around them.
-pub const EXCHANGE_BYTES_MAX: u64 = 6 * SETTINGS_BYTES_MAX + 64 * 1024;
-/// Checking reads files and computes a plan: a second on a slow machine, some more under load.
-pub const ASK_WITHIN: Duration = Duration::from_secs(60);
-/// How often it is looked for an answer.
-pub const ASK_EVERY: Duration = Duration::from_millis(50);
-/// A change on probation is confirmed within five minutes unless something else is said …
-pub const WITHIN_DEFAULT: Duration = Duration::from_secs(5 * 60);
-/// … which is long enough to type a line, …
-pub const WITHIN_MIN: Duration = Duration::from_secs(30);
-/// … and soon enough for somebody who waits for the box to come back.
-pub const WITHIN_MAX: Duration = Duration::from_secs(60 * 60);
 /// The answer to whoever asked is on its way before the network changes under it.
 pub const ANSWER_FIRST: Duration = Duration::from_secs(2);
 /// How often the guard looks whether a probation is over.
 pub const GUARD_EVERY: Duration = Duration::from_millis(500);
-/// A name on a client certificate, as far as it is shown and kept.
-pub const WHO_CHARS_MAX: usize = 64;
 
-const _: () = assert!(WITHIN_MIN.as_secs() <= WITHIN_DEFAULT.as_secs());
-const _: () = assert!(WITHIN_DEFAULT.as_secs() <= WITHIN_MAX.as_secs());
-const _: () = assert!(ANSWER_FIRST.as_secs() < WITHIN_MIN.as_secs());
+const _: () = assert!(ANSWER_FIRST.as_secs() < admin::limits::WITHIN_MIN.as_secs());
+/// Settings inside a JSON string, every byte of them escaped, and the words around them.
+const _: () =
+    assert!(admin::limits::SETTINGS_EXCHANGE_BYTES_MAX >= 6 * SETTINGS_BYTES_MAX + 64 * 1024);

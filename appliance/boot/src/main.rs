@@ -41,7 +41,7 @@ enum Word {
 enum SettingsWord {
     /// Do what the daemon asked for in the exchange directory
     Serve {
-        #[arg(long, default_value = boot::ask::EXCHANGE)]
+        #[arg(long, default_value = admin::settings::EXCHANGE)]
         exchange: PathBuf,
     },
     /// Give up settings on probation when nobody confirms them

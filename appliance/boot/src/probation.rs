@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use admin::settings::Told;
 use plan::Misfit;
 use serde::{Deserialize, Serialize};
 
@@ -46,45 +47,6 @@ pub enum Phase {
         /// Uptime at which they are given up.
         until_ms: Option<u64>,
     },
-}
-
-/// What a probation looks like from outside.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
-    pub who: String,
-    pub keys: Vec<String>,
-    /// It begins with the next restart.
-    pub waits_for_restart: bool,
-    /// Seconds until the settings are given up; `None`: not counted yet.
-    pub left_s: Option<u64>,
-}
-
-impl Told {
-    /// One sentence with what is to be done.
-    pub fn sentence(&self) -> String {
-        let what = format!("settings of {} are on probation", self.who);
-        match (self.waits_for_restart, self.left_s) {
-            (true, _) => format!(
-                "{what} from the next restart on: `ringpostctl reboot`, then `settings confirm`; or `settings revert`"
-            ),
-            (false, Some(left)) => format!(
-                "{what}: `ringpostctl settings confirm` within {left} s, or the previous ones come back"
-            ),
-            (false, None) => format!("{what}: `ringpostctl settings confirm` keeps them"),
-        }
-    }
-
-    /// For a line of a console.
-    pub fn line(&self) -> String {
-        let whose = format!("settings of {}", self.who);
-        match (self.waits_for_restart, self.left_s) {
-            (true, _) => format!("{whose} wait for the next restart to be tried"),
-            (false, Some(left)) => {
-                format!("{whose} are on probation: {left} s left to confirm them")
-            }
-            (false, None) => format!("{whose} are on probation"),
-        }
-    }
 }
 
 /// One step to another state of the files.

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use admin::limits::{WITHIN_MAX, WITHIN_MIN};
+use admin::settings::{self, Checked, Outcome, Probation, Request, Shown};
 use hardware::incident::{self, Kind};
 use plan::{Misfit, Settings};
 
-use crate::ask::{self, Outcome, Request, Shown};
-use crate::change::{Checked, Probation};
 use crate::check::{New, check};
 use crate::find::{self, Found, From};
-use crate::limits::{ANSWER_FIRST, GUARD_EVERY, WITHIN_MAX, WITHIN_MIN};
+use crate::limits::{ANSWER_FIRST, GUARD_EVERY};
 use crate::probation::{
     self, AtBoot, CANDIDATE, Note, PREVIOUS, Phase, boot_id, perform, uptime_ms,
 };
@@ -28,14 +28,15 @@ const GUARD: &str = "ringpost-probation.service";
 /// Takes one request out of the exchange directory, performs it, and leaves what became of it.
 pub fn serve(world: &World, exchange: &Path) -> Result<(), Misfit> {
     let told = |error: std::io::Error| Misfit::new(format!("{}: {error}", exchange.display()));
-    let outcome = match ask::take(exchange) {
+    let exchange = settings::exchange(exchange);
+    let outcome = match exchange.take() {
         Ok(request) => answer(world, &request),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => Outcome::Refused {
             reason: format!("not a request: {error}"),
         },
     };
-    ask::put(exchange, ask::RESULT, &outcome).map_err(told)
+    exchange.answer(&outcome).map_err(told)
 }
 
 /// Performs one request.

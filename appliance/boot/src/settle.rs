@@ -3,14 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use argon2::Argon2;
-use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{PasswordHasher, SaltString};
+use admin::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
 use plan::Misfit;
 use toml::{Table, Value};
 
 use crate::find::Found;
-use crate::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
 use crate::san;
 
 /// The text with a hash in the place of every `password_file`, and the files that were read.
@@ -46,16 +43,7 @@ fn hash_of(path: &Path) -> Result<String, Misfit> {
             password.len()
         )));
     }
-    hash(password).map_err(told)
-}
-
-/// An argon2id hash in PHC form.
-pub fn hash(password: &str) -> Result<String, String> {
-    let salt = SaltString::generate(&mut OsRng);
-    let hashed = Argon2::default().hash_password(password.as_bytes(), &salt);
-    hashed
-        .map(|hash| hash.to_string())
-        .map_err(|error| format!("cannot hash it: {error}"))
+    admin::password::hash(password).map_err(told)
 }
 
 /// What the daemon reads: the settings with the chosen profile and, where they name none, the profile's legs;

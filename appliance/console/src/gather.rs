@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Instant;
 
+use admin::client;
+use admin::reply::{Status, VolumeLine};
+use admin::request::Request;
 use boot::Report;
-use control::client;
-use control::words::{Request, Status, VolumeLine};
 use plan::{Plan, Shape};
 
 use crate::limits::{ANSWER_WITHIN, LOGO_BYTES_MAX, LOGO_LINES_MAX};

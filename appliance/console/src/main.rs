@@ -152,7 +152,7 @@ fn set_up(root: &Path, known: &Known) -> io::Result<()> {
         hidden: false,
     };
     let settings = match setup::ask(&mut talk, &known.shape, &|name| {
-        control::content::look(&root.join("dev").join(name)).0
+        hardware::content::look(&root.join("dev").join(name))
     }) {
         Ok(Some(settings)) => settings,
         Ok(None) => return Ok(()),

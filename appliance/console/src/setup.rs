@@ -292,7 +292,7 @@ fn password(talk: &mut dyn Talk) -> io::Result<String> {
 fn ask_password(talk: &mut dyn Talk) -> io::Result<String> {
     for _ in 0..TRIES_MAX {
         let first = question(talk, "Its password: ", |answer| {
-            control::password::hash(answer).map(|hash| (answer.to_owned(), hash))
+            admin::password::hash(answer).map(|hash| (answer.to_owned(), hash))
         })?;
         talk.say("Once more: ")?;
         if talk.hear()? == first.0 {
@@ -324,7 +324,7 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
         if pem.is_empty() {
             return Ok(None);
         }
-        match control::check_authority(&pem) {
+        match admin::certificate::check_authority(&pem) {
             Ok(()) => return Ok(Some(pem)),
             Err(why) => talk.say(&format!("  {why}\n"))?,
         }
@@ -487,10 +487,9 @@ mod tests {
 
     #[test]
     fn an_authority_that_is_pasted_may_administer() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let made = control::make_credentials(directory.path(), "anna");
-        assert!(made.is_ok(), "{made:?}");
-        let pem = std::fs::read_to_string(directory.path().join("ca.pem")).expect("made");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let authority = rcgen::CertificateParams::default().self_signed(&key);
+        let pem = authority.expect("made").pem();
         let (said, outcome) = talk(&format!(
             "mail.example.org\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\n{pem}yes\n"
         ));

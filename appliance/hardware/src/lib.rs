@@ -5,7 +5,7 @@
 //! `incident.rs` remembers what went wrong with the box.
 //! `applied.rs` reads back everything that a profile promises, threads and interrupts among it, beside the promise.
 //!
-//! `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are,
+//! `content.rs` looks at what lies on a disk, `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are,
 //! `san.rs` the paths to disks that stand elsewhere.
 //!
 //! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
@@ -16,6 +16,7 @@
 
 pub mod applied;
 pub mod apply;
+pub mod content;
 pub mod disks;
 #[doc(hidden)]
 pub mod fixture;

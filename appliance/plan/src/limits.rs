@@ -36,7 +36,7 @@ pub const PROCESS_DESCRIPTORS: u64 = 32;
 pub const CORE_DESCRIPTORS: u64 = 16;
 /// A leg, the index thread's reader of it, and those of earlier times that still wait for their last operation.
 pub const LEG_DESCRIPTORS: u64 = 8;
-/// The control socket and its clients (`control::limits::CLIENTS_MAX`).
+/// The control socket and its clients (`CLIENTS_MAX` of `ringpostd`).
 pub const CONTROL_DESCRIPTORS: u64 = 17;
 /// Connections that are one too many live until they have their refusal; a leg comes back; a file is looked at.
 pub const RESERVE_DESCRIPTORS: u64 = 32;

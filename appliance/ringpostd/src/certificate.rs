@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use control::admin::Certificate;
-use control::validity::{self, Facts};
+use ::admin::certificate::{self as x509, Facts};
 use plan::Misfit;
 use plan::settings::{Settings, Tls};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,6 +15,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
+use crate::admin::shared::Certificate;
 use crate::self_signed::{self, Pair};
 use crate::state::{State, write_private};
 
@@ -48,7 +48,7 @@ impl Shown {
         let made = if configured {
             None
         } else {
-            kept_or_made(&certificate, &key, server_name, validity::now_s())?
+            kept_or_made(&certificate, &key, server_name, x509::now_s())?
         };
         let current = match &made {
             Some(pair) => pair.certified().map_err(Misfit::new)?,
@@ -102,7 +102,7 @@ impl Shown {
                 Err(why) => tracing::warn!(why, "the self-signed certificate cannot be renewed"),
             }
         }
-        if let Some(alarm) = validity::alarm(&self.chain(), now_s) {
+        if let Some(alarm) = x509::alarm(&self.chain(), now_s) {
             tracing::warn!(alarm);
         }
     }
@@ -134,7 +134,7 @@ impl Shown {
 pub async fn look_after(shown: Arc<Shown>) {
     loop {
         // until the daemon ends
-        shown.look(validity::now_s());
+        shown.look(x509::now_s());
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -285,7 +285,7 @@ fn certified(
 }
 
 /// What HTTPS shows: the same certificate, and a request for the client's where `[admin] client_ca` says whose are believed.
-/// A client without one is served too (`/metrics`); what it may ask is `control`'s to say.
+/// A client without one is served too (`/metrics`); what it may ask is for `admin/http.rs` to say.
 pub fn for_https(settings: &Settings, shown: &Arc<Shown>) -> Result<Arc<ServerConfig>, Misfit> {
     let Some(authority) = &settings.admin.client_ca else {
         return Ok(for_mail(shown));
@@ -366,7 +366,7 @@ mod tests {
         let facts = facts(&made);
         assert!(facts.self_made && facts.names.contains(&"mail.example.org".to_owned()));
         assert!(
-            (364..=365).contains(&facts.days_left(validity::now_s())),
+            (364..=365).contains(&facts.days_left(x509::now_s())),
             "{facts:?}"
         );
     }
@@ -386,11 +386,11 @@ mod tests {
             shown.chain(),
             fs::read(state.join("key.pem")).expect("kept"),
         );
-        shown.look(validity::now_s() + 300 * DAY_S);
+        shown.look(x509::now_s() + 300 * DAY_S);
         assert_eq!(shown.chain(), before, "65 days are left");
-        shown.look(validity::now_s() + 340 * DAY_S);
+        shown.look(x509::now_s() + 340 * DAY_S);
         assert_ne!(shown.chain(), before);
-        assert!(facts(&shown).days_left(validity::now_s()) > 600);
+        assert!(facts(&shown).days_left(x509::now_s()) > 600);
         assert_eq!(fs::read(state.join("key.pem")).expect("kept"), key);
         assert_eq!(open(&state).chain(), shown.chain());
         // Another name of the server is another reason.

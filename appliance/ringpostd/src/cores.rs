@@ -9,7 +9,6 @@ use std::time::Duration;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
-use control::metrics::Metrics;
 use inbound::receive::{self, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
@@ -18,6 +17,7 @@ use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
 
+use crate::admin::counters::Metrics;
 use crate::storage::{Opening, open};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
@@ -35,8 +35,6 @@ pub struct Serving {
     pub login_on_loopback: bool,
     pub placed: receive::Placed,
     pub metrics: Metrics,
-    /// Throw accepted mail away (`--sink`).
-    pub sink: bool,
     pub postmaster: Option<Address>,
 }
 
@@ -194,7 +192,10 @@ impl Given {
             let legs_planned = opening.plan.legs.len();
             match open(opening).await {
                 Ok(opened) => {
-                    control::room::enter(opened.legs.clone(), opened.mailboxes.store().volume());
+                    crate::admin::legs::enter(
+                        opened.legs.clone(),
+                        opened.mailboxes.store().volume(),
+                    );
                     let upkeep = storage::upkeep::run(
                         opened.io.host.clone(),
                         opened.mailboxes.store().volume().clone(),
@@ -327,7 +328,6 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
         smtp: Arc::new(config),
         tls: Some(serving.tls.clone()),
         postmaster: serving.postmaster.clone(),
-        sink: serving.sink,
     });
     let receiver = receiver.clone();
     Rc::new(move |connection| {

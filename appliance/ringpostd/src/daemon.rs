@@ -8,14 +8,15 @@ use std::time::Duration;
 use clap::Parser;
 use client::imap;
 use client::login::Logins;
-use control::admin::{Admin, Doors};
-use control::metrics::Metrics;
 use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service};
 use storage::owner::{Owner, owner};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admin::counters::Metrics;
+use crate::admin::doors::Doors;
+use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores, Serving};
 use crate::people::People;
 use crate::settings::{Chosen, Flags};
@@ -27,19 +28,19 @@ use crate::{certificate, events, listen, notify};
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
     // Before the plan: it is held against what came of this.
-    sandbox::raise_limits(plan::limits::OPEN_FILES_WANTED);
+    runtime::process::raise_limits(plan::limits::OPEN_FILES_WANTED);
     let chosen = flags.choose()?;
     if flags.plan {
         return print_plan(&chosen.plan, flags.json);
     }
     // Threads that are started later and say nothing else stay there, too.
-    let kept = sandbox::keep_to(&chosen.plan.housekeeping);
+    let kept = runtime::process::keep_to(&chosen.plan.housekeeping);
     events::start(&chosen.settings.log)?;
     events::abort_on_panic();
     if let Err(why) = kept {
         tracing::warn!(%why);
     }
-    if let Some(refusal) = sandbox::io_uring_refusal() {
+    if let Some(refusal) = runtime::process::io_uring_refusal() {
         return Err(Misfit::new(refusal));
     }
     // A container's filter says no only when asked: before anything is made.
@@ -114,7 +115,6 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         login_on_loopback: plan.plaintext_on_loopback,
         placed: Placed::default(),
         metrics: metrics.clone(),
-        sink: flags.sink,
         postmaster: trial
             .then(|| Address::from_parts(trial::PEOPLE[0], trial::DOMAIN))
             .flatten(),

@@ -29,11 +29,11 @@ pub fn start(log: &Log) -> Result<(), Misfit> {
     };
     let (lines, guard) = NonBlockingBuilder::default()
         .lossy(true)
-        .buffered_lines_limit(control::limits::LOG_LINES_WAITING_MAX)
+        .buffered_lines_limit(crate::admin::limits::LOG_LINES_WAITING_MAX)
         .thread_name("log")
-        .finish(control::logs::Kept::to_stderr());
+        .finish(crate::admin::logs::Kept::to_stderr());
     let counter = lines.error_counter();
-    control::logs::counts_dropped(move || counter.dropped_lines() as u64);
+    crate::admin::logs::counts_dropped(move || counter.dropped_lines() as u64);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(lines);

@@ -3,7 +3,7 @@
 //! `settings.rs` turns the command line into a checked plan; `state.rs` holds what lives beside the legs (lock, witness,
 //! certificate); `listen.rs` binds the sockets; `storage.rs` is the storage thread's opening; `cores.rs` starts the planned threads and stops them again;
 //! `trial.rs` is the first start and trial mode's one screen, `people.rs` who is there from the beginning, `notify.rs` word to systemd. Called as `ringpostctl` this program is the operator's
-//! tool instead (`control`).
+//! tool instead (the crate `ringpostctl`). `admin.rs` performs what administrators ask for.
 //!
 //! What must hold: `RINGPOST READY` means every planned listener accepts; a stop finishes what was accepted, checkpoints
 //! and exits with 0; what the operator did wrong is one sentence on standard error and exit status 1; a panic anywhere
@@ -12,6 +12,7 @@
 //! Start reading at `daemon.rs`.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod certificate;
 mod cores;
 mod daemon;
@@ -26,6 +27,7 @@ mod state;
 mod storage;
 mod trial;
 mod witness;
+mod witness_file;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
         .and_then(|name| name.to_str())
         .unwrap_or_default();
     if name == "ringpostctl" {
-        return control::command::main();
+        return ringpostctl::command::main();
     }
     match daemon::run() {
         Ok(()) => ExitCode::SUCCESS,

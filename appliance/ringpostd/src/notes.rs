@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use volume::{Position, VolumeId};
 
-use crate::witness::{encode_position, position_path, replace_durably};
+use crate::witness_file::{encode_position, position_path, replace_durably};
 
 /// A stop waits so long for the last note: a state disk that does not answer must not keep the process, and an older note costs the next
 /// start nothing but a weaker proof.

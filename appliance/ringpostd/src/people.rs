@@ -1,6 +1,6 @@
 //! Domains and accounts of a volume that has just been made: the settings' own, or trial mode's.
 
-use control::password;
+use ::admin::password;
 use mail::Address;
 use plan::{Misfit, Settings};
 use storage::owner::Owner;

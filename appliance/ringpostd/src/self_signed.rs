@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use control::validity::{Facts, SELF_SIGNED};
+use ::admin::certificate::{Facts, SELF_SIGNED};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 
 const DAY_S: i64 = 24 * 60 * 60;
@@ -14,7 +14,7 @@ const RENEW_DAYS: i64 = 30;
 /// Longest common name (RFC 5280 appendix A.1, ub-common-name); longer server names stand among the DNS names alone.
 const COMMON_NAME_MAX: usize = 64;
 
-const _: () = assert!(RENEW_DAYS > control::limits::CERTIFICATE_SOON_DAYS);
+const _: () = assert!(RENEW_DAYS > ::admin::limits::CERTIFICATE_SOON_DAYS);
 
 /// Certificate and key, both PEM.
 #[derive(Clone, PartialEq, Eq)]

@@ -45,9 +45,6 @@ pub struct Flags {
     /// Give up acknowledged mail that every leg has lost, for when `ringpostctl volume accept-damage` cannot be asked
     #[arg(long)]
     pub accept_damage: bool,
-    /// Throw accepted mail away instead of storing it: for measuring the receiver alone
-    #[arg(long, hide = true)]
-    pub sink: bool,
 }
 
 /// What to run, checked.
@@ -87,7 +84,7 @@ impl Flags {
         }
         let profile = Profile::load(settings.profile())?;
         let machine = Machine {
-            open_files: sandbox::open_files_max(),
+            open_files: runtime::process::open_files_max(),
             ..Machine::of(&hardware::probe(Path::new("/")))
         };
         let plan = Plan::make(&settings, &profile, &machine)?;
@@ -107,7 +104,7 @@ mod tests {
     fn the_plan_counts_the_control_socket_with_all_its_clients() {
         assert_eq!(
             plan::limits::CONTROL_DESCRIPTORS,
-            control::limits::CLIENTS_MAX as u64 + 1
+            crate::admin::limits::CLIENTS_MAX as u64 + 1
         );
     }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use control::room::Legs;
 use device::{Device, DeviceIndex, Io};
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
@@ -18,6 +17,7 @@ use tokio::sync::Notify;
 use uring::Ring;
 use volume::{BATCH_BYTES_MAX, Premade, Volume};
 
+use crate::admin::open_legs::Legs;
 use crate::trial;
 use crate::witness::FileWitness;
 

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use control::words::{LegLine, Request};
+use admin::reply::LegLine;
+use admin::request::Request;
 use hardware::san::PathLine;
 
 /// What the engine says of its legs, and how it is told to take one.
@@ -20,7 +21,7 @@ pub struct Daemon<'a> {
 
 impl Engine for Daemon<'_> {
     fn legs(&self) -> Option<Vec<LegLine>> {
-        let answer = control::client::ask(self.socket, &Request::LegList).ok()?;
+        let answer = admin::client::ask(self.socket, &Request::LegList).ok()?;
         serde_json::from_value(answer).ok()
     }
 
@@ -29,7 +30,7 @@ impl Engine for Daemon<'_> {
             path: path.into(),
             fresh: false,
         };
-        control::client::ask(self.socket, &request).map(|_| ())
+        admin::client::ask(self.socket, &request).map(|_| ())
     }
 }
 
@@ -51,7 +52,7 @@ pub fn is_wanted(lines: &[LegLine], leg: &str) -> bool {
             "stale" | "failed" => !line
                 .why
                 .as_deref()
-                .is_some_and(|why| why.contains(control::words::BY_THE_OPERATOR)),
+                .is_some_and(|why| why.contains(admin::reply::BY_THE_OPERATOR)),
             _ => false,
         },
     }
@@ -88,7 +89,7 @@ mod tests {
             assert!(!told(state, None), "{state}");
         }
         for verb in ["failed", "detached"] {
-            let why = format!("{verb} {}", control::words::BY_THE_OPERATOR);
+            let why = format!("{verb} {}", admin::reply::BY_THE_OPERATOR);
             assert!(!told("failed", Some(&why)), "{why}");
         }
         assert!(

@@ -191,7 +191,7 @@ impl Watch {
             let new = || Pace::new(ATTACH_AGAIN_FIRST, ATTACH_AGAIN_MOST);
             let pace = self.legs.entry(leg.clone()).or_insert_with(new);
             if !legs::is_wanted(&lines, leg) {
-                let settled = |line: &&control::words::LegLine| {
+                let settled = |line: &&admin::reply::LegLine| {
                     line.path.as_ref() == Some(leg) && line.state == "in_sync"
                 };
                 if lines.iter().find(settled).is_some() {

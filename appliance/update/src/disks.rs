@@ -8,7 +8,6 @@ use std::path::Path;
 use system::mirror::{self, Line, ORDER, Order, Report, Standing};
 
 use crate::limits::{MIRROR_RUNS_MAX, REPORT_BYTES_MAX};
-use crate::request;
 
 const UNIT: &str = "ringpost-mirror.service";
 
@@ -47,7 +46,7 @@ pub fn add(path: &Path) -> Result<Report, String> {
     let wanted = Order {
         add: path.to_owned(),
     };
-    request::put(folder, &name, &wanted).map_err(told)?;
+    admin::exchange::put(folder, &name, &wanted).map_err(told)?;
     let report = sync().and_then(|report| report.ok_or("this is no appliance image".into()));
     let _ = fs::remove_file(order); // it was taken
     let report = report?;

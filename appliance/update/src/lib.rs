@@ -19,11 +19,8 @@ pub mod failures;
 pub mod fetch;
 pub mod gate;
 pub mod limits;
-pub mod request;
-pub mod show;
 pub mod signature;
 pub mod slots;
 
 pub use apply::{Applied, Refused};
-pub use show::show;
 pub use slots::{Esp, Slot, Standing};

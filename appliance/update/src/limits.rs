@@ -31,5 +31,3 @@ pub const ESPS_MAX: usize = 4;
 pub const MIRROR_RUNS_MAX: usize = 3;
 /// A line for each system disk.
 pub const REPORT_BYTES_MAX: u64 = 64 << 10;
-/// A request or a result that passes between the daemon and the updater.
-pub const REQUEST_BYTES_MAX: u64 = 16 << 10;

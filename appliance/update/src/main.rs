@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use admin::update::{Outcome, Request};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use semver::Version;
 use serde_json::json;
 use update::limits::{ESPS_MAX, TRIES, TRIES_MAX};
-use update::request::{self, Outcome, Request};
 use update::signature::Keys;
 use update::{Esp, apply, disks, failures, fetch, gate, slots};
 
@@ -69,7 +69,7 @@ enum Verb {
     Sync,
     /// Do what the daemon asked for in the exchange directory
     Serve {
-        #[arg(long, default_value = request::EXCHANGE)]
+        #[arg(long, default_value = admin::update::EXCHANGE)]
         exchange: PathBuf,
     },
 }
@@ -132,7 +132,8 @@ impl Arguments {
 
     fn serve(&self, exchange: &Path) -> Result<(), String> {
         let told = |error: std::io::Error| format!("{}: {error}", exchange.display());
-        let wanted = request::take(exchange).map_err(told)?;
+        let files = admin::update::exchange(exchange);
+        let wanted = files.take().map_err(told)?;
         let mut last = Instant::now();
         let outcome = match wanted {
             Request::Apply { source, tries } => self
@@ -142,11 +143,7 @@ impl Arguments {
                     &mut |done, total| {
                         if last.elapsed() > Duration::from_millis(500) {
                             last = Instant::now();
-                            let _ = request::put(
-                                exchange,
-                                request::RESULT,
-                                &Outcome::Running { done, total },
-                            );
+                            let _ = files.answer(&Outcome::Running { done, total });
                         }
                     },
                 )
@@ -178,7 +175,7 @@ impl Arguments {
             eprintln!("ringpost-update: refused: {reason}");
             Outcome::Refused { reason }
         });
-        request::put(exchange, request::RESULT, &outcome).map_err(told)
+        files.answer(&outcome).map_err(told)
     }
 
     /// Whatever cannot be noted is said: the verdict stands.
@@ -221,7 +218,7 @@ impl Arguments {
 
     fn status(&self) -> Result<(), String> {
         let status = self.slots()?;
-        self.say(&status, &update::show(&status));
+        self.say(&status, &admin::text::update::show(&status));
         Ok(())
     }
 

@@ -17,7 +17,7 @@ const STANDARD_PORTS: &[u16] = &[24, 25, 80, 110, 143, 419, 443, 465, 587, 628, 
 pub struct Setting<'a> {
     pub directory: &'a Path,
     pub leg_size: &'a str,
-    /// Accept and throw away: the receiver without its store.
+    /// `ringpost-sink` instead of the daemon: the receiver without its store.
     pub sink: bool,
 }
 
@@ -27,16 +27,18 @@ pub fn start(setting: &Setting<'_>) -> io::Result<(Running, Duration)> {
     let state = setting.directory.join("state");
     fs::create_dir_all(&state)?;
     let log = setting.directory.join("ringpostd.log");
-    let mut command = Command::new(program("ringpostd")?);
-    command
-        .arg("--trial")
-        .arg("--state")
-        .arg(&state)
-        .args(["--leg-size", setting.leg_size]);
+    let mut command = if setting.sink {
+        Command::new(program("ringpost-sink")?)
+    } else {
+        let mut daemon = Command::new(program("ringpostd")?);
+        daemon
+            .arg("--trial")
+            .arg("--state")
+            .arg(&state)
+            .args(["--leg-size", setting.leg_size]);
+        daemon
+    };
     command.arg("--port-base").arg(base.to_string());
-    if setting.sink {
-        command.arg("--sink");
-    }
     let begin = Instant::now();
     let mut child = spawn(&mut command, &log)?;
     loop {

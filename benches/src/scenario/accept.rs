@@ -208,7 +208,9 @@ fn one_round(setting: &Setting, contender: Contender, directory: &Path) -> io::R
                 sink,
             };
             let (server, _) = ringpost::start(&ours)?;
-            ringpost::add_accounts(directory, &accounts)?;
+            if !sink {
+                ringpost::add_accounts(directory, &accounts)?;
+            }
             let (mut round, outcome) = measured(setting, &server, &[], &accounts, &|_| Ok(()))?;
             round.delivered = round.accepted;
             if !sink {

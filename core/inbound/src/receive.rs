@@ -52,8 +52,6 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whose account takes mail for `<Postmaster>`, and for `postmaster@` of our domains where there is no such account (RFC 5321 §4.5.1).
     pub postmaster: Option<Address>,
-    /// For benches only: everything is done but the store is never asked to keep a message. What is acknowledged is lost.
-    pub sink: bool,
 }
 
 /// What a core's receivers did since start. Written by that core; any thread may read them.

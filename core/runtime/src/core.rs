@@ -11,6 +11,7 @@ use std::time::Duration;
 use base::host::Bell;
 
 use crate::limits::*;
+use crate::process;
 use crate::stall::{self, Stalls};
 use crate::stop::Stop;
 
@@ -187,11 +188,7 @@ fn runtime_with(patient: bool) -> io::Result<tokio_uring::Runtime> {
 
 fn pin(settings: &CoreSettings) {
     let Some(cpu) = settings.cpu else { return };
-    let mut set = nix::sched::CpuSet::new();
-    let pinned = set
-        .set(cpu)
-        .and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
-    if let Err(error) = pinned {
-        tracing::warn!(core = settings.name, cpu, %error, "cannot pin this thread; it runs where the scheduler likes");
+    if let Err(error) = process::set_affinity(&[cpu]) {
+        tracing::warn!(core = settings.name, cpu, %error, "cannot pin this thread; it runs unpinned");
     }
 }

@@ -15,7 +15,7 @@
 //! - Once a core was told to stop it accepts nobody; sessions learn it from `ConnectionFault::Stopping`.
 //!
 //! Main path: `core.rs` starts the thread → `listener.rs` accepts → `connection.rs` carries bytes (`tls.rs` when TLS is
-//! spoken) → a service asks another core through `lane.rs`. Start reading at `core.rs`.
+//! spoken) → a service asks another core through `lane.rs`. `process.rs` is for the start of the process. Start reading at `core.rs`.
 #![forbid(unsafe_code)]
 
 pub mod budget;
@@ -25,6 +25,7 @@ pub mod host;
 pub mod lane;
 pub mod limits;
 pub mod listener;
+pub mod process;
 pub mod stall;
 pub mod stop;
 mod tls;

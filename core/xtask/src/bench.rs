@@ -17,7 +17,7 @@ pub fn run(root: &Path, rest: &[String]) -> Result<(), String> {
             "-p",
             "ringpostd",
             "-p",
-            "control",
+            "ringpostctl",
             "-p",
             "bench",
             "--bins",

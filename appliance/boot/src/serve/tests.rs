@@ -502,9 +502,9 @@ fn the_daemon_asks_by_files() {
     let exchange = this.world.root.join("exchange");
     fs::create_dir(&exchange).expect("ours");
     assert_eq!(serve(&this.world, &exchange), Ok(()), "nobody asked");
-    ask::put(&exchange, ask::REQUEST, &Request::Show).expect("ours");
+    admin::exchange::put(&exchange, "request.json", &Request::Show).expect("ours");
     assert_eq!(serve(&this.world, &exchange), Ok(()));
-    let text = fs::read_to_string(exchange.join(ask::RESULT)).expect("answered");
+    let text = fs::read_to_string(exchange.join("result.json")).expect("answered");
     assert!(matches!(
         serde_json::from_str(&text),
         Ok(Outcome::Shown(shown)) if shown.text == BASE

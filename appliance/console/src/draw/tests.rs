@@ -1,6 +1,6 @@
+use admin::reply::{LegLine, ServiceLine, Status, VolumeLine};
 use boot::Report;
 use boot::report::ProfileReport;
-use control::words::{LegLine, ServiceLine, Status, VolumeLine};
 use hardware::incident::{Incident, Kind};
 use plan::{Machine, Plan, Profile, Settings};
 use ratatui::Terminal;
@@ -256,7 +256,7 @@ fn what_the_boot_found_missing_stays_on_the_screen() {
 
 #[test]
 fn settings_on_probation_are_the_first_alarm() {
-    let told = boot::probation::Told {
+    let told = admin::settings::Told {
         who: "anna".into(),
         keys: vec!["network.dns".into()],
         waits_for_restart: false,

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use hardware::health::Holds;
+
 use crate::daemon::{ALICE, Home, said};
 use crate::imap::Imap;
 use crate::ledger::Ledger;
@@ -34,6 +36,10 @@ pub fn with_password(home: &Home, arguments: &[&str], password: &str) {
 fn accounts_come_are_used_bounded_and_go() {
     let home = Home::new();
     let daemon = home.start();
+    for leg in home.legs() {
+        // `hardware` knows a leg without the engine: here is one that the engine made.
+        assert_eq!(hardware::content::look(&leg), Holds::Leg, "{leg:?}");
+    }
     let refused = home.ctl(&["account", "add", DORA, "--password", "a secret"]);
     assert_eq!(
         refused.status.code(),

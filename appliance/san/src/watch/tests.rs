@@ -3,7 +3,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use control::words::LegLine;
+use admin::reply::LegLine;
 
 use super::*;
 

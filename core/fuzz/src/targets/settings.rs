@@ -100,7 +100,7 @@ pub fn settings(data: &[u8]) {
         let back: Table = back.parse().expect("settings again");
         assert_eq!(hashes(&back).len(), kept.len());
     }
-    assert_eq!(change::between(&table, &table), change::Checked::default());
+    assert_eq!(change::between(&table, &table), Default::default());
     let whole: Table = WHOLE.parse().expect("our own");
     let forth = change::between(&whole, &table);
     let same = forth.changes.is_empty() && forth.mistakes.is_empty();

@@ -57,8 +57,8 @@ impl<K: Keeper> Receiver<K> {
             internal_date: InternalDate::utc(incoming.unix_seconds),
             accounts: wanted.clone(),
         };
-        let results: Vec<Result<(), Refusal>> = if settings.sink || wanted.is_empty() {
-            vec![Ok(()); wanted.len()]
+        let results: Vec<Result<(), Refusal>> = if wanted.is_empty() {
+            Vec::new()
         } else {
             match self.keeper.deliver(arrival, span).await {
                 Ok(results) => {

@@ -113,7 +113,6 @@ struct Options {
     budget_bytes: usize,
     /// Of one peer.
     share_bytes: usize,
-    sink: bool,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -123,7 +122,6 @@ impl Default for Options {
             role: Role::Smtp,
             budget_bytes: 64 << 20,
             share_bytes: usize::MAX,
-            sink: false,
             tls: None,
         }
     }
@@ -156,7 +154,6 @@ fn serve(options: Options) -> Served {
                 smtp: Arc::new(config),
                 tls: options.tls,
                 postmaster: Address::from_parts("bob", "example.org"),
-                sink: options.sink,
             });
             let listener = Listener {
                 name: "test",

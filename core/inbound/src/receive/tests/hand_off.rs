@@ -55,19 +55,6 @@ fn storage_that_cannot_is_a_temporary_answer() {
 }
 
 #[test]
-fn the_sink_keeps_nothing() {
-    let served = serve(Options {
-        sink: true,
-        ..Options::default()
-    });
-    let sent = served.send(Role::Smtp, vec![mail(&["alice"]), mail(&["nobody"])]);
-    assert_eq!(outcome(&sent[0]).0, 250);
-    assert_eq!(codes(&sent[1].recipients), [(550, "5.1.1")]);
-    assert!(served.handed().is_empty());
-    served.stop();
-}
-
-#[test]
 fn one_answer_for_all_is_never_final_where_anything_may_yet_succeed() {
     let (ok, full, unknown) = (
         Ok(()),

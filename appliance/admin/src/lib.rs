@@ -1,0 +1,31 @@
+//! Administration in words: what may be asked of a Ringpost appliance, what it answers, and how that reads for people.
+//!
+//! `request.rs` and `reply.rs` are the two languages of the control socket, `client.rs` speaks them over the Unix socket and
+//! `https.rs` over HTTPS from another machine (`tls.rs` explains what went wrong there). `text.rs` writes a reply for people.
+//! `exchange.rs` is how the daemon asks the two programs that may change the box: `settings.rs` and `update.rs` have their requests.
+//! `password.rs` hashes, `certificate.rs` reads certificates.
+//!
+//! What must hold: nothing here knows the engine, so that small programs that run as root (`ringpost-san`, the console, the boot,
+//! the updater) do not link it; a password never travels, only its hash; requests and replies are bounded.
+//!
+//! The daemon performs requests (`ringpostd/src/admin.rs`), `ringpostctl` is the operator's program. Start reading at `request.rs`.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "certificates")]
+pub mod certificate;
+pub mod client;
+pub mod exchange;
+#[cfg(feature = "https")]
+mod https;
+pub mod limits;
+#[cfg(feature = "passwords")]
+pub mod password;
+pub mod places;
+pub mod reply;
+pub mod request;
+pub mod settings;
+pub mod table;
+pub mod text;
+#[cfg(feature = "https")]
+mod tls;
+pub mod update;

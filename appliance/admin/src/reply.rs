@@ -1,0 +1,207 @@
+//! What the daemon answers: one JSON document per line.
+
+use hardware::health::DiskLine;
+use hardware::incident::Incident;
+use hardware::san::PathLine;
+use serde::{Deserialize, Serialize};
+
+/// The profile that the daemon runs with, read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    pub profile: String,
+    /// Why it was chosen at boot; `None`: not an appliance image.
+    pub why: Option<String>,
+    pub pinned: bool,
+    pub differs: usize,
+    pub not_possible: usize,
+    pub rows: Vec<hardware::Row>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateLine {
+    pub subject: String,
+    pub issuer: String,
+    pub names: Vec<String>,
+    pub not_before: String,
+    pub not_after: String,
+    /// Whole days left; negative once it is over.
+    pub days_left: i64,
+}
+
+/// What comes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Done(serde_json::Value),
+    Refused(String),
+}
+
+/// What an answer of the daemon says. `Err`: why not, or that it is not an answer.
+pub(crate) fn read(text: &str) -> Result<serde_json::Value, String> {
+    match serde_json::from_str(text) {
+        Ok(Reply::Done(value)) => Ok(value),
+        Ok(Reply::Refused(why)) => Err(why),
+        Err(error) => Err(format!("ringpostd's answer cannot be read: {error}")),
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub server_name: String,
+    pub serving: bool,
+    /// Why no mail is taken in, when it is not.
+    pub refuses: Option<String>,
+    pub uptime_s: u64,
+    pub services: Vec<ServiceLine>,
+    pub legs: Vec<LegLine>,
+    #[serde(default)]
+    pub scrub: Option<ScrubLine>,
+    pub messages_accepted: u64,
+    pub bytes_accepted: u64,
+    pub receive_memory_bytes: u64,
+    /// Work waiting in the lane of the volume's owner, and begun there.
+    pub owner_waiting: u64,
+    pub owner_under_way: u64,
+    /// What somebody should look at, in sentences: disks that say they fail, bonds that lost a member.
+    #[serde(default)]
+    pub alarms: Vec<String>,
+    /// Settings that wait for somebody to confirm them.
+    #[serde(default)]
+    pub probation: Option<crate::settings::Told>,
+    /// What went wrong with the box and the engine, the newest last; at most `limits::INCIDENTS_SHOWN`.
+    #[serde(default)]
+    pub incidents: Vec<Incident>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceLine {
+    pub service: String,
+    pub addresses: Vec<String>,
+    pub open: u64,
+    pub accepted: u64,
+    pub refused: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegLine {
+    pub index: u8,
+    pub id: String,
+    pub state: String,
+    pub path: Option<String>,
+    /// Bytes done and bytes to do, while it is resynced or rebuilt.
+    pub progress: Option<(u64, u64)>,
+    pub repairs: u64,
+    pub read_faults: u64,
+    pub write_faults: u64,
+    pub stale_since: Option<u64>,
+    pub why: Option<String>,
+}
+
+/// When everything was last read, and how far the present scrub is. Dates in Unix seconds, 0: never, none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScrubLine {
+    pub ended_unix_s: i64,
+    pub began_unix_s: i64,
+    pub done_bytes: u64,
+    pub all_bytes: u64,
+}
+
+/// What `volume accept-damage` gives up, or would.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Damage {
+    pub accepted: bool,
+    /// LSNs; at most `limits::FSCK_FINDINGS_MAX`.
+    pub batches: Vec<u64>,
+    pub batch_count: usize,
+    /// What the damaged batches still show of themselves.
+    pub messages: Vec<String>,
+    /// The end of the log cannot be read: nobody knows what lies there.
+    pub unknown_end: bool,
+}
+
+/// Every disk of the machine, and the ways to those that stand elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Disks {
+    pub disks: Vec<DiskLine>,
+    pub san: Vec<PathLine>,
+}
+
+/// How `LegLine::why` of a leg ends that somebody took out: nobody puts it back but that somebody.
+pub const BY_THE_OPERATOR: &str = "by the operator";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountLine {
+    pub address: String,
+    pub quota_bytes: u64,
+    pub used_bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountDetail {
+    pub account: AccountLine,
+    pub mailboxes: Vec<MailboxLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MailboxLine {
+    pub name: String,
+    pub messages: u32,
+    pub unseen: u32,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolumeLine {
+    pub id: String,
+    pub state: String,
+    pub legs: usize,
+    pub legs_in_sync: usize,
+    pub segments: usize,
+    pub segments_free: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VolumeDetail {
+    pub volume: VolumeLine,
+    pub legs: Vec<LegLine>,
+    pub segments_open: usize,
+    pub segments_sealed: usize,
+    pub segments_arena: usize,
+    pub used_bytes: u64,
+    pub checkpoint_lsn: u64,
+    pub since_checkpoint_bytes: u64,
+    pub batches: u64,
+    pub device_writes: u64,
+    pub bytes_written: u64,
+    pub damaged_batches: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scrubbed {
+    pub bytes_read: u64,
+    pub repaired: u64,
+    pub damaged_batches: usize,
+}
+
+/// `fsck`'s verdict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub full: bool,
+    /// No mail is lost and every leg is in sync.
+    pub clean: bool,
+    pub legs: Vec<LegVerdict>,
+    pub scrub: Option<Scrubbed>,
+    pub accounts: u64,
+    pub mailboxes: u64,
+    pub messages: u64,
+    pub bodies_proved: u64,
+    /// At most `limits::FSCK_FINDINGS_MAX` sentences.
+    pub findings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LegVerdict {
+    pub leg: LegLine,
+    pub verdict: String,
+}

@@ -1,0 +1,127 @@
+//! What is asked of the daemon: one JSON document per line, one request per connection.
+
+use serde::{Deserialize, Serialize};
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    Status,
+    Plan,
+    AccountAdd {
+        address: String,
+        password_hash: String,
+        quota_bytes: u64,
+    },
+    AccountList,
+    AccountShow {
+        address: String,
+    },
+    AccountRemove {
+        address: String,
+    },
+    AccountPassword {
+        address: String,
+        password_hash: String,
+    },
+    AccountQuota {
+        address: String,
+        quota_bytes: u64,
+    },
+    DomainAdd {
+        domain: String,
+    },
+    DomainList,
+    DomainRemove {
+        domain: String,
+    },
+    VolumeList,
+    VolumeShow,
+    VolumeScrub,
+    /// Gives up acknowledged batches that no leg has; without `yes` it only says which.
+    VolumeAcceptDamage {
+        yes: bool,
+    },
+    LegList,
+    LegAttach {
+        path: String,
+        fresh: bool,
+    },
+    LegDetach {
+        leg: String,
+    },
+    LegFail {
+        leg: String,
+    },
+    LegRetire {
+        leg: String,
+    },
+    Fsck {
+        full: bool,
+    },
+    /// The last lines of the daemon's own log.
+    Logs {
+        lines: usize,
+    },
+    /// Everything that a person who helps from afar wants to see; no secrets, no mail.
+    SupportBundle,
+    /// The daemon's counters, as `/metrics` shows them.
+    Metrics,
+    /// Every disk of the machine and how it is, and the paths of the SAN.
+    Disks,
+    /// Links, addresses, routes, name servers.
+    Network,
+    /// Whether the clock is set by somebody.
+    Time,
+    CertificateShow,
+    /// PEM of both; the key travels over the control socket or TLS only.
+    CertificateSet {
+        chain: String,
+        key: String,
+        /// Also one that clients refuse by its dates.
+        #[serde(default)]
+        yes: bool,
+    },
+    CertificateReload,
+    /// The settings in force, without secrets.
+    SettingsShow,
+    /// Who changed what when.
+    SettingsHistory,
+    /// What these would change, and what is wrong with them.
+    SettingsCheck {
+        /// What the file is called, for sentences.
+        name: String,
+        text: String,
+    },
+    SettingsApply {
+        name: String,
+        text: String,
+        /// How long a change on probation is waited for.
+        within_s: u64,
+    },
+    /// Ends a probation: the settings stay.
+    SettingsConfirm,
+    /// Ends a probation: the settings before come back. Without one: the settings before these are applied again.
+    SettingsRevert {
+        within_s: u64,
+    },
+    UpdateStatus,
+    /// A path on the appliance or a URL, with its signature beside it.
+    UpdateApply {
+        source: String,
+        #[serde(default)]
+        tries: Option<u32>,
+    },
+    UpdateRollback,
+    /// Every system disk is made to hold the same, now.
+    UpdateSync,
+    /// A blank disk becomes a system disk.
+    SystemDiskAdd {
+        path: String,
+    },
+    Reboot,
+    PowerOff,
+    FactoryReset,
+    /// Everything that the hardware profile promises, beside what is so.
+    ProfileApplied,
+}

@@ -1,0 +1,366 @@
+//! Replies, for people.
+
+use hardware::incident::Incident;
+use plan::Size;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::reply::*;
+use crate::request::Request;
+use crate::table::{span, table};
+
+mod damage;
+mod disks;
+mod network;
+mod profile;
+mod settings;
+pub mod update;
+
+/// The text for one reply.
+pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
+    Ok(match request {
+        Request::Status => status(&typed(value)?),
+        Request::Plan => typed::<plan::Plan>(value)?.to_string(),
+        Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
+        Request::AccountShow { .. } => account(&typed(value)?),
+        Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
+        Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
+        Request::VolumeShow => volume(&typed(value)?),
+        Request::VolumeAcceptDamage { .. } => damage::show(&typed(value)?),
+        Request::VolumeScrub => scrubbed(&typed(value)?),
+        Request::LegList => legs(&typed::<Vec<LegLine>>(value)?),
+        Request::LegAttach { path, .. } => {
+            let leg: LegLine = typed(value)?;
+            format!(
+                "{path} is leg {} now: {}; `leg list` shows how far it is",
+                leg.index, leg.state
+            )
+        }
+        Request::Fsck { .. } => verdict(&typed(value)?),
+        Request::Logs { .. } => typed::<Vec<String>>(value)?.join("\n"),
+        Request::SupportBundle => {
+            serde_json::to_string_pretty(value).map_err(|error| error.to_string())?
+        }
+        Request::Metrics => typed(value)?,
+        Request::Disks => disks::show(&typed(value)?),
+        Request::Network => network::show(&typed(value)?),
+        Request::Time => format!(
+            "{}; {}",
+            plan::units::date(value["unix_s"].as_u64().unwrap_or(0)),
+            match value["synchronized"].as_bool() {
+                Some(true) => "set by a time server",
+                _ => "no time server was heard since the start",
+            }
+        ),
+        Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
+            certificates(&typed::<Vec<CertificateLine>>(value)?)
+        }
+        Request::SettingsShow
+        | Request::SettingsHistory
+        | Request::SettingsCheck { .. }
+        | Request::SettingsApply { .. }
+        | Request::SettingsConfirm
+        | Request::SettingsRevert { .. } => settings::show(&typed(value)?),
+        Request::UpdateStatus | Request::UpdateSync | Request::SystemDiskAdd { .. } => {
+            update::show(value)
+        }
+        Request::ProfileApplied => profile::show(&typed(value)?),
+        Request::UpdateApply { .. } | Request::UpdateRollback => format!(
+            "{}: {}",
+            value["version"].as_str().unwrap_or("?"),
+            value["next"].as_str().unwrap_or("done")
+        ),
+        Request::Reboot | Request::PowerOff | Request::FactoryReset => {
+            value["next"].as_str().unwrap_or("done").to_owned()
+        }
+        Request::AccountAdd { .. }
+        | Request::AccountRemove { .. }
+        | Request::AccountPassword { .. }
+        | Request::AccountQuota { .. }
+        | Request::DomainAdd { .. }
+        | Request::DomainRemove { .. }
+        | Request::LegDetach { .. }
+        | Request::LegFail { .. }
+        | Request::LegRetire { .. } => "done".into(),
+    })
+}
+
+fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    serde_json::from_value(value.clone()).map_err(|error| {
+        format!("ringpostd speaks another version ({error}); --json shows its answer as it is")
+    })
+}
+
+fn certificates(lines: &[CertificateLine]) -> String {
+    let rows: Vec<Vec<String>> = lines
+        .iter()
+        .map(|line| {
+            vec![
+                line.subject.clone(),
+                line.names.join(" "),
+                line.not_after.clone(),
+                line.days_left.to_string(),
+                line.issuer.clone(),
+            ]
+        })
+        .collect();
+    table(&["SUBJECT", "NAMES", "UNTIL", "DAYS", "SIGNED BY"], &rows)
+}
+
+fn status(status: &Status) -> String {
+    let taking = match (&status.refuses, status.serving) {
+        (Some(why), _) => format!("takes no mail: {why}"),
+        (None, true) => "takes mail".into(),
+        (None, false) => "is stopping".into(),
+    };
+    let mut text = format!(
+        "{} runs Ringpost {} for {}; it {taking}\n{} messages accepted, {}\n\n",
+        status.server_name,
+        status.version,
+        span(status.uptime_s),
+        status.messages_accepted,
+        Size(status.bytes_accepted),
+    );
+    let rows: Vec<Vec<String>> = status
+        .services
+        .iter()
+        .map(|service| {
+            vec![
+                service.service.clone(),
+                service.open.to_string(),
+                service.accepted.to_string(),
+                service.refused.to_string(),
+                service.addresses.join(", "),
+            ]
+        })
+        .collect();
+    text.push_str(&table(
+        &["SERVICE", "OPEN", "ACCEPTED", "REFUSED", "ON"],
+        &rows,
+    ));
+    text.push('\n');
+    text.push_str(&legs(&status.legs));
+    if let Some(scrub) = &status.scrub {
+        text.push_str(&scrub_line(scrub));
+    }
+    for alarm in &status.alarms {
+        text.push_str(&format!("ALARM: {alarm}\n"));
+    }
+    if !status.incidents.is_empty() {
+        text.push('\n');
+        text.push_str(&incidents(&status.incidents));
+    }
+    text
+}
+
+/// When every byte was last read, and how far the scrub is that runs.
+fn scrub_line(scrub: &ScrubLine) -> String {
+    let date = |at: i64| plan::units::date(u64::try_from(at).unwrap_or(0));
+    let last = match scrub.ended_unix_s {
+        0 => "never".to_owned(),
+        at => date(at),
+    };
+    let present = match (scrub.began_unix_s, scrub.all_bytes) {
+        (0, _) => String::new(),
+        (at, 0) => format!("; one that began {} goes on soon", date(at)),
+        (at, all) => format!(
+            "; the present one began {} and has read {} of {}",
+            date(at),
+            Size(scrub.done_bytes),
+            Size(all)
+        ),
+    };
+    format!("last whole scrub: {last}{present}\n")
+}
+
+fn incidents(incidents: &[Incident]) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let rows: Vec<Vec<String>> = incidents
+        .iter()
+        .map(|incident| {
+            vec![
+                format!("{} ago", span(now.saturating_sub(incident.at))),
+                incident.times.to_string(),
+                incident.what.clone(),
+            ]
+        })
+        .collect();
+    table(&["INCIDENT", "TIMES", ""], &rows)
+}
+
+fn legs(legs: &[LegLine]) -> String {
+    let rows: Vec<Vec<String>> = legs
+        .iter()
+        .map(|leg| {
+            let progress = match leg.progress {
+                Some((done, all)) if all > 0 => {
+                    format!("{} % of {}", done.min(all) * 100 / all, Size(all))
+                }
+                _ => "-".into(),
+            };
+            vec![
+                leg.index.to_string(),
+                leg.state.clone(),
+                progress,
+                leg.repairs.to_string(),
+                leg.id.chars().take(8).collect(),
+                leg.path.clone().unwrap_or_else(|| "-".into()),
+                leg.why.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    table(
+        &["LEG", "STATE", "PROGRESS", "REPAIRS", "ID", "PATH", ""],
+        &rows,
+    )
+}
+
+fn accounts(accounts: &[AccountLine]) -> String {
+    let rows: Vec<Vec<String>> = accounts
+        .iter()
+        .map(|account| {
+            vec![
+                account.address.clone(),
+                Size(account.used_bytes).to_string(),
+                quota(account),
+            ]
+        })
+        .collect();
+    table(&["ACCOUNT", "USED", "QUOTA"], &rows)
+}
+
+fn quota(account: &AccountLine) -> String {
+    if account.quota_bytes == 0 {
+        "-".into()
+    } else {
+        Size(account.quota_bytes).to_string()
+    }
+}
+
+fn account(detail: &AccountDetail) -> String {
+    let account = &detail.account;
+    let rows: Vec<Vec<String>> = detail
+        .mailboxes
+        .iter()
+        .map(|mailbox| {
+            vec![
+                mailbox.name.clone(),
+                mailbox.messages.to_string(),
+                mailbox.unseen.to_string(),
+                Size(mailbox.bytes).to_string(),
+            ]
+        })
+        .collect();
+    let used = Size(account.used_bytes);
+    format!(
+        "{}: {used} used, quota {}\n\n{}",
+        account.address,
+        quota(account),
+        table(&["MAILBOX", "MESSAGES", "UNSEEN", "SIZE"], &rows)
+    )
+}
+
+fn volumes(volumes: &[VolumeLine]) -> String {
+    let rows: Vec<Vec<String>> = volumes.iter().map(volume_row).collect();
+    table(
+        &["VOLUME", "STATE", "LEGS IN SYNC", "SEGMENTS", "FREE"],
+        &rows,
+    )
+}
+
+fn volume_row(volume: &VolumeLine) -> Vec<String> {
+    vec![
+        volume.id.clone(),
+        volume.state.clone(),
+        format!("{} of {}", volume.legs_in_sync, volume.legs),
+        volume.segments.to_string(),
+        volume.segments_free.to_string(),
+    ]
+}
+
+fn volume(detail: &VolumeDetail) -> String {
+    let mut text = volumes(std::slice::from_ref(&detail.volume));
+    text.push_str(&format!(
+        "\n{} of log in {} open and {} sealed segments, {} segments for the index\n\
+         recovery begins after batch {}; {} of log since then\n\
+         since start: {} batches, {} device writes, {} written; {} batches damaged on every leg\n\n",
+        Size(detail.used_bytes),
+        detail.segments_open,
+        detail.segments_sealed,
+        detail.segments_arena,
+        detail.checkpoint_lsn,
+        Size(detail.since_checkpoint_bytes),
+        detail.batches,
+        detail.device_writes,
+        Size(detail.bytes_written),
+        detail.damaged_batches,
+    ));
+    text.push_str(&legs(&detail.legs));
+    text
+}
+
+fn scrubbed(scrub: &Scrubbed) -> String {
+    format!(
+        "{} read and verified, {} copies repaired, {} batches damaged on every leg",
+        Size(scrub.bytes_read),
+        scrub.repaired,
+        scrub.damaged_batches
+    )
+}
+
+fn verdict(verdict: &Verdict) -> String {
+    let mut text = String::new();
+    for leg in &verdict.legs {
+        let path = leg.leg.path.as_deref().unwrap_or("-");
+        text.push_str(&format!(
+            "leg {} ({path}): {}\n",
+            leg.leg.index, leg.verdict
+        ));
+    }
+    if let Some(scrub) = &verdict.scrub {
+        text.push_str(&format!("legs: {}\n", scrubbed(scrub)));
+        text.push_str(&format!(
+            "mail: {} accounts, {} mailboxes, {} messages; {} bodies proved\n",
+            verdict.accounts, verdict.mailboxes, verdict.messages, verdict.bodies_proved
+        ));
+    }
+    for finding in &verdict.findings {
+        text.push_str(&format!("found: {finding}\n"));
+    }
+    text.push_str(if verdict.clean {
+        "all is well\n"
+    } else {
+        "not all is well\n"
+    });
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_of_another_version_is_told_apart() {
+        let told = reply(&Request::LegList, &serde_json::json!([{ "surprise": 1 }]))
+            .expect_err("not a leg");
+        assert!(told.contains("another version"), "{told}");
+    }
+
+    #[test]
+    fn status_names_what_went_wrong() {
+        let incident = Incident {
+            at: 0,
+            kind: hardware::incident::Kind::WatchdogReset,
+            what: "the box hung".into(),
+            times: 2,
+        };
+        let text = incidents(&[incident]);
+        let row = text.lines().nth(1).unwrap_or_default();
+        assert!(
+            row.contains("days ago") && row.ends_with("2      the box hung"),
+            "{text}"
+        );
+    }
+}

@@ -1,6 +1,0 @@
-//! `ringpostctl`: the operator's tool. Everything it does is in the library, for `ringpostd` answers to the same name.
-#![forbid(unsafe_code)]
-
-fn main() -> std::process::ExitCode {
-    control::command::main()
-}

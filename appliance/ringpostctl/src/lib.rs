@@ -1,0 +1,23 @@
+//! `ringpostctl`: the operator's program.
+//!
+//! `verbs.rs` has the words of the command line and the request that each of them is; `command.rs` sends it to the daemon (the crate
+//! `admin` has the two ways there, and the replies for people) or works without one: `salvage.rs` with `maildir.rs`, `dump.rs`,
+//! `profiles.rs`, `selftest.rs` through the appliance's own listeners, `admin_cert.rs`, `config check`. `file.rs` reads settings that
+//! are to be sent.
+//!
+//! What must hold: exit status 0 is done, 1 refused, 2 usage; what is refused is one sentence on standard error; salvage and dump
+//! read legs and never write to them; a password stands in no argument unless the operator puts it there.
+//!
+//! `ringpostd` answers to the same name. Start reading at `command.rs`.
+#![forbid(unsafe_code)]
+
+mod admin_cert;
+pub mod command;
+mod dump;
+mod file;
+mod limits;
+mod maildir;
+mod profiles;
+mod salvage;
+mod selftest;
+mod verbs;

@@ -1,0 +1,137 @@
+//! Accounts: listed, made, changed, removed.
+
+use ::admin::reply::{AccountDetail, AccountLine, MailboxLine};
+use mail::{Address, spelling};
+use mailbox::{Account, MailboxFault, Mailboxes};
+
+use crate::admin::limits::ACCOUNTS_PAGE;
+use crate::admin::shared::{Admin, Refused};
+
+/// Makes an account. The password was hashed where it was typed.
+pub(crate) async fn add(
+    admin: &Admin,
+    address: &str,
+    password_hash: String,
+    quota_bytes: u64,
+) -> Result<(), Refused> {
+    let address = parse_address(address)?;
+    let work = async move |mailboxes: Mailboxes| {
+        let added = mailboxes.add_account(&address, &password_hash, quota_bytes);
+        added.await.map(|_| ())
+    };
+    admin.mailboxes(work).await
+}
+
+/// One account with its mailboxes.
+pub(crate) async fn show(admin: &Admin, address: &str) -> Result<AccountDetail, Refused> {
+    let address = parse_address(address)?;
+    let work = async move |mailboxes: Mailboxes| detail(&mailboxes, &address).await;
+    admin.mailboxes(work).await
+}
+
+/// Removes an account and its mail.
+pub(crate) async fn remove(admin: &Admin, address: &str) -> Result<(), Refused> {
+    let work =
+        async |mailboxes: &Mailboxes, account: Account| mailboxes.remove_account(account.id).await;
+    on_account(admin, address, work).await
+}
+
+/// Replaces the hash of an account's password.
+pub(crate) async fn set_password(
+    admin: &Admin,
+    address: &str,
+    password_hash: String,
+) -> Result<(), Refused> {
+    let work = async move |mailboxes: &Mailboxes, account: Account| {
+        let set = mailboxes.set_password_hash(account.id, &password_hash);
+        set.await
+    };
+    on_account(admin, address, work).await
+}
+
+/// Sets the bytes that an account may hold; 0 means no bound.
+pub(crate) async fn set_quota(
+    admin: &Admin,
+    address: &str,
+    quota_bytes: u64,
+) -> Result<(), Refused> {
+    let work = async move |mailboxes: &Mailboxes, account: Account| {
+        mailboxes.set_quota(account.id, quota_bytes).await
+    };
+    on_account(admin, address, work).await
+}
+
+/// Every account, fetched page by page so that mail goes on between.
+pub(crate) async fn list(admin: &Admin) -> Result<Vec<AccountLine>, Refused> {
+    let mut lines: Vec<AccountLine> = Vec::new();
+    loop {
+        // until a page is not full
+        let after = lines.last().map(|line| line.address.clone());
+        let page = admin
+            .mailboxes(async move |mailboxes| {
+                mailboxes.accounts(after.as_deref(), ACCOUNTS_PAGE).await
+            })
+            .await?;
+        let full = page.len() == ACCOUNTS_PAGE;
+        lines.extend(page.iter().map(account_line));
+        if !full {
+            return Ok(lines);
+        }
+    }
+}
+
+async fn on_account<W>(admin: &Admin, address: &str, work: W) -> Result<(), Refused>
+where
+    W: AsyncFnOnce(&Mailboxes, Account) -> Result<(), MailboxFault> + Send + 'static,
+{
+    let address = parse_address(address)?;
+    admin
+        .mailboxes(async move |mailboxes| {
+            let account = exactly(&mailboxes, &address).await?;
+            work(&mailboxes, account).await
+        })
+        .await
+}
+
+pub(crate) fn parse_address(text: &str) -> Result<Address, Refused> {
+    let (local, domain) = text.rsplit_once('@').unwrap_or((text, ""));
+    Address::from_parts(local, domain)
+        .ok_or_else(|| format!("`{text}` is not an address: write it like alice@example.org"))
+}
+
+/// The account of exactly this address: administration does not follow `+detail`.
+async fn exactly(mailboxes: &Mailboxes, address: &Address) -> Result<Account, MailboxFault> {
+    let found = mailboxes.account(address).await?;
+    found
+        .filter(|account| spelling::keys(address).contains(&account.address.key()))
+        .ok_or(MailboxFault::NoAccount)
+}
+
+fn account_line(account: &Account) -> AccountLine {
+    AccountLine {
+        address: account.address.key(),
+        quota_bytes: account.quota_bytes,
+        used_bytes: account.used_bytes,
+    }
+}
+
+async fn detail(mailboxes: &Mailboxes, address: &Address) -> Result<AccountDetail, MailboxFault> {
+    let account = exactly(mailboxes, address).await?;
+    let mut lines = Vec::new();
+    for mailbox in mailboxes.list(account.id).await? {
+        if !mailbox.selectable {
+            continue;
+        }
+        let status = mailboxes.status(mailbox.id).await?;
+        lines.push(MailboxLine {
+            name: mailbox.name,
+            messages: status.messages,
+            unseen: status.unseen,
+            bytes: status.size_bytes,
+        });
+    }
+    Ok(AccountDetail {
+        account: account_line(&account),
+        mailboxes: lines,
+    })
+}

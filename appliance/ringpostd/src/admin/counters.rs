@@ -1,0 +1,123 @@
+//! Where cores leave their counters; asking adds them up.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
+
+use client::imap;
+use inbound::receive;
+use plan::Service;
+use runtime::{Counters, Stalls};
+
+/// Where cores leave their counters. Clones share one list.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    shared: Arc<Mutex<Lists>>,
+}
+
+/// The counters of every core, as they were added.
+#[derive(Default)]
+pub(crate) struct Lists {
+    listeners: Vec<(Service, Arc<Counters>)>,
+    receivers: Vec<Arc<receive::Counters>>,
+    imap: Vec<Arc<imap::Counters>>,
+    pub(crate) cores: Vec<(String, Arc<Stalls>)>,
+    pub(crate) memory: Option<imap::Memory>,
+}
+
+/// One service, all cores together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ServiceCount {
+    pub accepted: u64,
+    pub refused: u64,
+    pub open: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub tls_failures: u64,
+    pub timed_out: u64,
+}
+
+/// Messages received, all cores together.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ReceivedCount {
+    pub accepted: u64,
+    pub refused: u64,
+    pub deferred: u64,
+    pub bytes: u64,
+}
+
+impl Metrics {
+    pub fn new() -> Metrics {
+        Metrics::default()
+    }
+
+    pub fn add_listener(&self, service: Service, counters: Arc<Counters>) {
+        self.lists().listeners.push((service, counters));
+    }
+
+    pub fn add_receiver(&self, counters: Arc<receive::Counters>) {
+        self.lists().receivers.push(counters);
+    }
+
+    pub fn add_imap(&self, counters: Arc<imap::Counters>) {
+        self.lists().imap.push(counters);
+    }
+
+    /// `name`: as the plan calls the core.
+    pub fn add_core(&self, name: &str, stalls: Arc<Stalls>) {
+        self.lists().cores.push((name.to_owned(), stalls));
+    }
+
+    /// The memory of messages that all cores share.
+    pub fn add_memory(&self, memory: imap::Memory) {
+        self.lists().memory = Some(memory);
+    }
+
+    /// One IMAP counter, all cores together.
+    pub(crate) fn imap_sum(&self, counter: fn(&imap::Counters) -> &AtomicU64) -> u64 {
+        let lists = self.lists();
+        lists
+            .imap
+            .iter()
+            .map(|counters| read(counter(counters)))
+            .sum()
+    }
+
+    pub fn service(&self, service: Service) -> ServiceCount {
+        let mut sum = ServiceCount::default();
+        for (_, counters) in self
+            .lists()
+            .listeners
+            .iter()
+            .filter(|(of, _)| *of == service)
+        {
+            sum.accepted += read(&counters.accepted);
+            sum.refused += read(&counters.refused);
+            sum.open += read(&counters.open);
+            sum.bytes_in += read(&counters.bytes_in);
+            sum.bytes_out += read(&counters.bytes_out);
+            sum.tls_failures += read(&counters.tls_failures);
+            sum.timed_out += read(&counters.timed_out);
+        }
+        sum
+    }
+
+    pub fn received(&self) -> ReceivedCount {
+        let mut sum = ReceivedCount::default();
+        for counters in &self.lists().receivers {
+            sum.accepted += read(&counters.accepted);
+            sum.refused += read(&counters.refused);
+            sum.deferred += read(&counters.deferred);
+            sum.bytes += read(&counters.bytes);
+        }
+        sum
+    }
+
+    pub(crate) fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
+        self.shared.lock().expect("no holder of this lock panics")
+    }
+}
+
+pub(crate) fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}

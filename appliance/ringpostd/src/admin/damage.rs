@@ -1,0 +1,48 @@
+//! `volume accept-damage`: what every leg has lost of acknowledged mail is named, and given up when the operator says so.
+
+use ::admin::limits::FSCK_FINDINGS_MAX;
+use ::admin::reply::Damage;
+use mailbox::Mailboxes;
+
+use crate::admin::shared::{Admin, Refused, volume_of};
+
+/// With `yes` it is given up; without, only shown. Refused when there is nothing to give up.
+pub async fn accept(admin: &Admin, yes: bool) -> Result<Damage, Refused> {
+    admin
+        .ask(async move |mailboxes| {
+            let mut damage = look(&mailboxes).await?;
+            if yes {
+                tracing::warn!(
+                    batches = damage.batch_count,
+                    "the operator gives up damaged batches"
+                );
+                let accepted = mailboxes.accept_damage().await;
+                accepted.map_err(|fault| {
+                    format!("not all is done: {fault}; restart ringpostd and ask again")
+                })?;
+                damage.accepted = true;
+            }
+            Ok(damage)
+        })
+        .await?
+}
+
+async fn look(mailboxes: &Mailboxes) -> Result<Damage, Refused> {
+    let volume = volume_of(mailboxes);
+    let Some(lost) = volume.would_give_up() else {
+        return Err(
+            "nothing is to be given up: no acknowledged batch is missing on every leg".into(),
+        );
+    };
+    Ok(Damage {
+        accepted: false,
+        batch_count: lost.len(),
+        unknown_end: lost.is_empty(),
+        messages: mailboxes.named_in_damage(FSCK_FINDINGS_MAX).await,
+        batches: lost
+            .iter()
+            .take(FSCK_FINDINGS_MAX)
+            .map(|lsn| lsn.0)
+            .collect(),
+    })
+}

@@ -1,0 +1,227 @@
+//! `fsck`, online and beside the mail: the legs, the log, the mailboxes, and every body proved by its name.
+
+use ::admin::limits::FSCK_FINDINGS_MAX;
+use ::admin::reply::{LegLine, LegVerdict, Verdict};
+use ::volume::LegState;
+use base::BodyName;
+use mailbox::{Account, MailboxFault, MailboxId, Mailboxes, View};
+use storage::upkeep::retire_replaced;
+
+use crate::admin::accounts::{self, parse_address};
+use crate::admin::limits::FSCK_BODIES_AT_ONCE;
+use crate::admin::shared::{Admin, Refused, volume_of};
+use crate::admin::{legs, volume};
+
+/// `quick`: membership and what is known to be damaged. `full`: also reads every live byte of every leg, walks every mailbox
+/// and proves every body.
+pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
+    let mut verdict = Verdict {
+        full,
+        clean: false,
+        legs: Vec::new(),
+        scrub: None,
+        accounts: 0,
+        mailboxes: 0,
+        messages: 0,
+        bodies_proved: 0,
+        findings: Vec::new(),
+    };
+    if full {
+        let report = admin
+            .ask(async |mailboxes| volume_of(&mailboxes).scrub().await)
+            .await?;
+        let damaged = report.damaged.iter().take(FSCK_FINDINGS_MAX);
+        verdict.findings.extend(damaged.map(|batch| {
+            format!(
+                "batch {} (segment {}) is damaged on every leg",
+                batch.lsn, batch.segment.0
+            )
+        }));
+        verdict.scrub = Some(volume::scrubbed(&report));
+        walk(admin, &mut verdict).await?;
+    }
+    let planned = admin.plan().storage.legs.len();
+    let (lines, refuses, damage) = admin
+        .ask(async move |mailboxes| {
+            let volume = volume_of(&mailboxes);
+            retire_replaced(volume, planned).await;
+            (legs::lines(volume), volume.refuses(), volume.damage().len())
+        })
+        .await?;
+    if let Some(why) = refuses {
+        verdict
+            .findings
+            .push(format!("the volume takes no mail: {why}"));
+    }
+    if damage > 0 && !full {
+        verdict.findings.push(format!(
+            "{damage} batches were found damaged on every leg: run `fsck full`"
+        ));
+    }
+    verdict.legs = lines
+        .into_iter()
+        .map(|leg| LegVerdict {
+            verdict: judge(&leg, full),
+            leg,
+        })
+        .collect();
+    let in_sync = legs::state_name(LegState::InSync);
+    verdict.clean =
+        verdict.findings.is_empty() && verdict.legs.iter().all(|leg| leg.leg.state == in_sync);
+    Ok(verdict)
+}
+
+fn judge(leg: &LegLine, full: bool) -> String {
+    let how = match leg.state.as_str() {
+        "in_sync" if full => "good: in sync, every live byte read and verified",
+        "in_sync" => "in sync",
+        "failed" => "does not answer: bring its device back, or replace it",
+        "catching_up" | "rebuilding" => "not yet: being filled; mail is safe on the others",
+        _ => "out of the mirror: attach it again, or a fresh one",
+    };
+    match (&leg.why, leg.state.as_str()) {
+        (Some(why), state) if state != "in_sync" => format!("{how} ({why})"),
+        _ => how.to_owned(),
+    }
+}
+
+async fn walk(admin: &Admin, verdict: &mut Verdict) -> Result<(), Refused> {
+    for line in accounts::list(admin).await? {
+        verdict.accounts += 1;
+        let address = parse_address(&line.address)?;
+        let boxes = admin
+            .mailboxes(
+                async move |mailboxes| match mailboxes.account(&address).await? {
+                    Some(account) => named(&mailboxes, &account).await,
+                    // Removed since it was listed.
+                    None => Ok(Vec::new()),
+                },
+            )
+            .await?;
+        for (mailbox, name) in boxes {
+            verdict.mailboxes += 1;
+            let whose = format!("{} of {}", name, line.address);
+            check_mailbox(admin, mailbox, &whose, verdict).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn named(
+    mailboxes: &Mailboxes,
+    account: &Account,
+) -> Result<Vec<(MailboxId, String)>, MailboxFault> {
+    let listed = mailboxes.list(account.id).await?;
+    Ok(listed
+        .into_iter()
+        .filter(|mailbox| mailbox.selectable)
+        .map(|mailbox| (mailbox.id, mailbox.name))
+        .collect())
+}
+
+async fn check_mailbox(
+    admin: &Admin,
+    mailbox: MailboxId,
+    whose: &str,
+    verdict: &mut Verdict,
+) -> Result<(), Refused> {
+    let view = match admin
+        .ask(async move |mailboxes| mailboxes.view(mailbox).await)
+        .await?
+    {
+        Ok(view) => view,
+        Err(MailboxFault::NoMailbox) => return Ok(()),
+        Err(fault) => {
+            find(verdict, format!("{whose}: {fault}"));
+            return Ok(());
+        }
+    };
+    verdict.messages += view.messages.len() as u64;
+    for wrong in order(&view) {
+        find(verdict, format!("{whose}: {wrong}"));
+    }
+    for chunk in view.messages.chunks(FSCK_BODIES_AT_ONCE) {
+        let bodies: Vec<_> = chunk.iter().map(|message| message.body.clone()).collect();
+        let wanted: Vec<_> = bodies.iter().map(|body| body.name).collect();
+        let results = admin
+            .ask(async move |mailboxes| {
+                let read = mailboxes.bodies(&bodies).await;
+                let names = read
+                    .into_iter()
+                    .map(|body| body.map(|bytes| BodyName::of(&bytes)));
+                names.collect::<Vec<_>>()
+            })
+            .await?;
+        for ((message, wanted), result) in chunk.iter().zip(wanted).zip(results) {
+            match result {
+                Ok(name) if name == wanted => verdict.bodies_proved += 1,
+                Ok(_) => find(
+                    verdict,
+                    format!(
+                        "{whose}: message {} is not what was accepted",
+                        message.uid.0
+                    ),
+                ),
+                // Expunged and reclaimed since the view was taken, or truly lost: look again.
+                Err(fault) => {
+                    let (uid, still) = (
+                        message.uid,
+                        admin
+                            .ask(async move |mailboxes| mailboxes.view(mailbox).await)
+                            .await?,
+                    );
+                    if still
+                        .is_ok_and(|view| view.messages.iter().any(|message| message.uid == uid))
+                    {
+                        find(verdict, format!("{whose}: message {}: {fault}", uid.0));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3501 §2.3.1.1: UIDs ascend, and UIDNEXT is above them all.
+fn order(view: &View) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for pair in view.messages.windows(2) {
+        if pair[0].uid >= pair[1].uid {
+            wrong.push(format!(
+                "UID {} is followed by {}",
+                pair[0].uid.0, pair[1].uid.0
+            ));
+        }
+    }
+    if view
+        .messages
+        .last()
+        .is_some_and(|last| last.uid >= view.status.uid_next)
+    {
+        wrong.push(format!(
+            "UIDNEXT {} is already taken",
+            view.status.uid_next.0
+        ));
+    }
+    if view
+        .messages
+        .iter()
+        .any(|message| message.modseq > view.status.highest_modseq)
+    {
+        wrong.push("a message changed after HIGHESTMODSEQ".into());
+    }
+    if view.status.messages as usize != view.messages.len() {
+        wrong.push(format!(
+            "{} messages are counted and {} are there",
+            view.status.messages,
+            view.messages.len()
+        ));
+    }
+    wrong
+}
+
+fn find(verdict: &mut Verdict, finding: String) {
+    if verdict.findings.len() < FSCK_FINDINGS_MAX {
+        verdict.findings.push(finding);
+    }
+}

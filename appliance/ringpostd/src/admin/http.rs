@@ -1,0 +1,195 @@
+//! `/healthz`, `/readyz` and `/metrics`, over HTTP/1.1 with and without TLS; administration for those with a client certificate.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use ::admin::places::{ADMIN, UPLOAD};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use runtime::{AcceptTrouble, Counters};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::admin::caller::Caller;
+use crate::admin::limits::HTTP_IDLE;
+use crate::admin::shared::Admin;
+use crate::admin::{certificates, remote};
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const JSON: &str = "application/json";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Accepts until dropped.
+pub async fn serve(
+    admin: Admin,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    counters: Arc<Counters>,
+    connections_max: usize,
+) {
+    let acceptor = tls.map(TlsAcceptor::from);
+    let mut trouble = AcceptTrouble::default();
+    loop {
+        // until the doors are closed
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tokio::time::sleep(trouble.pause("http", &error)).await;
+                continue;
+            }
+        };
+        trouble.is_over();
+        if counters.open.load(Relaxed) >= connections_max as u64 {
+            counters.refused.fetch_add(1, Relaxed);
+            continue;
+        }
+        counters.accepted.fetch_add(1, Relaxed);
+        counters.open.fetch_add(1, Relaxed);
+        let (admin, acceptor, counters) = (admin.clone(), acceptor.clone(), counters.clone());
+        tokio::task::spawn_local(async move {
+            connection(admin, stream, acceptor, &counters).await;
+            counters.open.fetch_sub(1, Relaxed);
+        });
+    }
+}
+
+async fn connection(
+    admin: Admin,
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    counters: &Counters,
+) {
+    match acceptor {
+        None => requests(admin, stream, None).await,
+        Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                // The handshake verified it against the configured authority, or it would have failed.
+                let shown = stream.get_ref().1.peer_certificates();
+                let caller = shown.map(|shown| {
+                    let own = shown.first().map_or(&[][..], |certificate| certificate);
+                    Caller::new("https", certificates::whose(own))
+                });
+                requests(admin, stream, caller).await
+            }
+            _ => {
+                counters.tls_failures.fetch_add(1, Relaxed);
+            }
+        },
+    }
+}
+
+async fn requests(
+    admin: Admin,
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    certified: Option<Caller>,
+) {
+    let certified = certified.map(Arc::new);
+    let service = service_fn(move |request| {
+        let (admin, certified) = (admin.clone(), certified.clone());
+        async move { Ok::<_, Infallible>(respond(&admin, request, certified.as_deref()).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HTTP_IDLE)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP client went away");
+    }
+}
+
+async fn respond(
+    admin: &Admin,
+    request: Request<Incoming>,
+    certified: Option<&Caller>,
+) -> Response<Full<Bytes>> {
+    if request.uri().path().starts_with(ADMIN) {
+        return administer(admin, request, certified).await;
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut refused = response(
+            StatusCode::METHOD_NOT_ALLOWED,
+            PLAIN,
+            "only GET and HEAD\n".into(),
+        );
+        refused
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match request.uri().path() {
+        "/healthz" => response(StatusCode::OK, PLAIN, "alive\n".into()),
+        "/readyz" => match not_ready(admin).await {
+            None => response(StatusCode::OK, PLAIN, "ready\n".into()),
+            Some(why) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{why}\n")),
+        },
+        "/metrics" => response(StatusCode::OK, OPEN_METRICS, admin.open_metrics().await),
+        _ => response(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            "there are /healthz, /readyz and /metrics\n".into(),
+        ),
+    }
+}
+
+/// Administration: refused to everybody without a certificate, whatever is asked.
+async fn administer(
+    admin: &Admin,
+    request: Request<Incoming>,
+    certified: Option<&Caller>,
+) -> Response<Full<Bytes>> {
+    let Some(caller) = certified else {
+        return response(
+            StatusCode::FORBIDDEN,
+            PLAIN,
+            "administration needs HTTPS with a client certificate that [admin] client_ca signed\n"
+                .into(),
+        );
+    };
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.strip_prefix(UPLOAD)) {
+        (&Method::PUT, Some(name)) => match remote::keep(admin, name, request.into_body()).await {
+            Ok(()) => response(StatusCode::CREATED, PLAIN, "kept\n".into()),
+            Err(why) => response(StatusCode::BAD_REQUEST, PLAIN, format!("{why}\n")),
+        },
+        (&Method::POST, None) if path == ADMIN => {
+            let reply = remote::request(admin, caller, request.into_body()).await;
+            match serde_json::to_string(&reply) {
+                Ok(text) => response(StatusCode::OK, JSON, text),
+                Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, error.to_string()),
+            }
+        }
+        _ => response(
+            StatusCode::NOT_FOUND,
+            PLAIN,
+            format!("there are POST {} and PUT {}NAME\n", ADMIN, UPLOAD),
+        ),
+    }
+}
+
+/// Why no mail is served just now.
+async fn not_ready(admin: &Admin) -> Option<String> {
+    if admin.is_stopping() {
+        return Some("stopping".into());
+    }
+    match admin.trouble().await {
+        Ok(None) => None,
+        Ok(Some(why)) => Some(format!("no mail is served: {why}")),
+        Err(refused) => Some(refused),
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,326 @@
+//! Legs by name: listed, attached, detached, failed. All but `attach`'s file making runs on the storage thread.
+
+use std::path::{Path, PathBuf};
+
+use ::admin::reply::{BY_THE_OPERATOR, LegLine};
+use device::DeviceIndex;
+use volume::{LegReport, LegState, Volume};
+
+use crate::admin::limits::{ASIDE_MAX, EJECT_WITHIN, LET_GO_PAUSE, LET_GO_TRIES};
+use crate::admin::open_legs;
+use crate::admin::shared::{Admin, Refused, volume_of};
+
+/// Called once on the storage thread, before anything is asked there: its open legs, and the volume on them.
+pub fn enter(legs: std::rc::Rc<dyn open_legs::Legs>, volume: &Volume) {
+    open_legs::set(legs);
+    // Looks at every leg once, so that one that leaves is known by its path.
+    lines(volume);
+}
+
+/// Every leg that a volume counts or counted on.
+pub fn lines(volume: &Volume) -> Vec<LegLine> {
+    // A retired one is nobody's concern any more.
+    let members = volume
+        .legs()
+        .into_iter()
+        .filter(|leg| leg.state != LegState::Retired);
+    members.map(|leg| line(&leg)).collect()
+}
+
+/// As `lines`, asked of the storage thread.
+pub(crate) async fn list(admin: &Admin) -> Result<Vec<LegLine>, Refused> {
+    admin
+        .ask(async |mailboxes| lines(volume_of(&mailboxes)))
+        .await
+}
+
+fn line(leg: &LegReport) -> LegLine {
+    // A leg that left keeps the path it was last seen at.
+    let path = match leg
+        .device
+        .and_then(|device| open_legs::legs().path_of(device))
+    {
+        Some(path) => {
+            open_legs::remember(leg.id, &path);
+            Some(path)
+        }
+        None => open_legs::remembered(leg.id),
+    };
+    LegLine {
+        index: leg.index.0,
+        id: leg.id.to_string(),
+        state: if is_failing(leg) {
+            FAILING.into()
+        } else {
+            shown_state(leg).into()
+        },
+        path: path.map(|path| path.display().to_string()),
+        progress: leg.progress,
+        repairs: leg.repairs,
+        read_faults: leg.read_faults,
+        write_faults: leg.write_faults,
+        stale_since: leg.stale_since.map(|lsn| lsn.0),
+        why: match &leg.unread {
+            Some(unread) => Some(format!("it counts, and reads of it fail: {unread}")),
+            None => leg.why.clone(),
+        },
+    }
+}
+
+/// A leg that counts and did not answer the last probe is not called in sync.
+fn shown_state(leg: &LegReport) -> &'static str {
+    match &leg.unread {
+        Some(_) => state_name(LegState::Failed),
+        None => state_name(leg.state),
+    }
+}
+
+/// A leg that is leaving the mirror, and whose leaving is not recorded yet: it still holds acknowledgements back.
+pub const FAILING: &str = "failing";
+
+fn is_failing(leg: &LegReport) -> bool {
+    // The reason stands from the first failure on, and is taken away when the leg counts again.
+    leg.state == LegState::InSync && leg.why.is_some()
+}
+
+/// The glossary's words.
+pub fn state_name(state: LegState) -> &'static str {
+    match state {
+        LegState::InSync => "in_sync",
+        LegState::CatchingUp => "catching_up",
+        LegState::Rebuilding => "rebuilding",
+        LegState::Bridge => "bridge",
+        LegState::Stale => "stale",
+        LegState::Failed => "failed",
+        LegState::Spare => "spare",
+        LegState::Retired => "retired",
+    }
+}
+
+/// By index, by path, or by the beginning of its id (four letters or more).
+fn find(volume: &Volume, name: &str) -> Result<LegReport, Refused> {
+    let by_index = name.parse::<u8>().ok();
+    let legs = volume.legs();
+    let mut found = legs.iter().filter(|leg| {
+        let line = line(leg);
+        by_index == Some(leg.index.0)
+            || line
+                .path
+                .as_deref()
+                .is_some_and(|path| same_path(Path::new(path), Path::new(name)))
+            || (name.len() >= 4 && line.id.starts_with(name))
+    });
+    match (found.next(), found.next()) {
+        (Some(leg), None) => Ok(leg.clone()),
+        (Some(_), Some(_)) => Err(format!(
+            "`{name}` could be several legs: give the number that `leg list` shows"
+        )),
+        _ => Err(format!(
+            "there is no leg `{name}`: give its number, path or id as `leg list` shows them"
+        )),
+    }
+}
+
+/// Takes a leg out of the mirror.
+pub async fn fail(volume: &Volume, name: &str) -> Result<(), Refused> {
+    let leg = find(volume, name)?;
+    if !counts(leg.state) {
+        return Err(format!(
+            "leg {} is {} already",
+            leg.index.0,
+            state_name(leg.state)
+        ));
+    }
+    eject(volume, &leg, "failed").await
+}
+
+/// Takes a counting leg out. A witness that cannot be written is waited for a bounded time; the leaving itself goes on by itself.
+async fn eject(volume: &Volume, leg: &LegReport, how: &str) -> Result<(), Refused> {
+    let (ejecting, index) = (volume.clone(), leg.index);
+    let why = format!("{how} {BY_THE_OPERATOR}");
+    // A task of its own: the record must not be left half-way when we stop waiting.
+    let ejected = tokio::task::spawn_local(async move { ejecting.eject(index, &why).await });
+    match tokio::time::timeout(EJECT_WITHIN, ejected).await {
+        Ok(Ok(ejected)) => ejected.map_err(|fault| fault.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!(
+            "leg {} is {FAILING}: it takes no more mail, but that cannot be recorded yet ({}). Until it is recorded no mail is \
+             acknowledged; it is tried again by itself, and then `leg list` says {}",
+            index.0,
+            volume
+                .refuses()
+                .unwrap_or_else(|| "the legs have not answered".into()),
+            state_name(LegState::Stale),
+        )),
+    }
+}
+
+/// Takes a leg out of the mirror and lets go of its device, so that it can be unplugged or removed.
+pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
+    let leg = find(volume, name)?;
+    if counts(leg.state) {
+        eject(volume, &leg, "detached").await?;
+    }
+    match leg.device {
+        Some(device) => let_go(device).await,
+        None => Ok(()),
+    }
+}
+
+/// Forgets a leg that will not come back.
+pub async fn retire(volume: &Volume, name: &str) -> Result<(), Refused> {
+    let leg = find(volume, name)?;
+    if counts(leg.state) {
+        return Err(format!(
+            "leg {} is {}: fail or detach it first",
+            leg.index.0,
+            state_name(leg.state)
+        ));
+    }
+    if let Some(device) = leg.device {
+        let_go(device).await?;
+    }
+    volume
+        .retire(leg.index)
+        .await
+        .map_err(|fault| fault.to_string())
+}
+
+fn counts(state: LegState) -> bool {
+    matches!(
+        state,
+        LegState::InSync | LegState::CatchingUp | LegState::Rebuilding | LegState::Bridge
+    )
+}
+
+async fn let_go(device: DeviceIndex) -> Result<(), Refused> {
+    for _ in 0..LET_GO_TRIES {
+        if open_legs::legs().close(device) {
+            return Ok(());
+        }
+        tokio::time::sleep(LET_GO_PAUSE).await;
+    }
+    Err("the device has not answered its last operations yet: try again later".into())
+}
+
+/// Admits a leg that returned, or a blank one.
+///
+/// A blank file is made first when `fresh` says so, and also in the place of a planned leg whose file is gone or was cut
+/// short (what is left of that one is put aside, not thrown away).
+pub async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refused> {
+    let path = PathBuf::from(path);
+    let wanted = admin
+        .ask(async |mailboxes| largest(volume_of(&mailboxes)))
+        .await?
+        .unwrap_or(admin.plan().storage.leg_bytes);
+    let planned = admin
+        .plan()
+        .storage
+        .legs
+        .iter()
+        .any(|leg| same_path(leg, &path));
+    let make = fresh || (planned && needs_making(&path, wanted)?);
+    if make {
+        let at = path.clone();
+        // Minutes for a large leg; not on the storage thread.
+        let made =
+            tokio::task::spawn_blocking(move || uring::create_file_leg(&at, wanted, |_| {})).await;
+        made.map_err(|error| error.to_string())?
+            .map_err(|misfit| misfit.to_string())?;
+    }
+    let made = path.clone();
+    let admitted = admin
+        .ask(async move |mailboxes| admit(volume_of(&mailboxes), &path).await)
+        .await?;
+    if admitted.is_err() && make {
+        let _ = std::fs::remove_file(made);
+    }
+    admitted
+}
+
+/// Whether a planned leg's file has to be made anew; puts one that was cut short aside.
+fn needs_making(path: &Path, wanted: u64) -> Result<bool, Refused> {
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
+    if !meta.is_file() || meta.len() >= wanted {
+        return Ok(false);
+    }
+    for number in 1..ASIDE_MAX {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(format!(".cut-short-{number}"));
+        let aside = PathBuf::from(aside);
+        if !aside.exists() {
+            tracing::warn!(leg = %path.display(), aside = %aside.display(), "the leg was cut short; what is left of it is put aside");
+            return std::fs::rename(path, &aside)
+                .map(|()| true)
+                .map_err(|error| format!("{}: {error}", path.display()));
+        }
+    }
+    Err(format!(
+        "{} was cut short, and {ASIDE_MAX} earlier ones lie beside it: remove some",
+        path.display()
+    ))
+}
+
+fn same_path(left: &Path, right: &Path) -> bool {
+    std::path::absolute(left).ok() == std::path::absolute(right).ok()
+}
+
+/// Bytes of the file behind the largest leg: what a fresh one must have.
+fn largest(volume: &Volume) -> Option<u64> {
+    let paths = volume
+        .legs()
+        .into_iter()
+        .filter_map(|leg| open_legs::legs().path_of(leg.device?));
+    paths
+        .filter_map(|path| std::fs::metadata(path).ok())
+        .map(|meta| meta.len())
+        .filter(|bytes| *bytes > 0)
+        .max()
+}
+
+async fn admit(volume: &Volume, path: &Path) -> Result<LegLine, Refused> {
+    let legs = open_legs::legs();
+    if let Some(old) = legs.device_at(path) {
+        let leg = volume
+            .legs()
+            .into_iter()
+            .find(|leg| leg.device == Some(old));
+        if let Some(leg) = leg.filter(|leg| counts(leg.state)) {
+            if same_file(path, &legs, old) {
+                return Err(format!(
+                    "{} is leg {} and {} already",
+                    path.display(),
+                    leg.index.0,
+                    state_name(leg.state)
+                ));
+            }
+            volume
+                .eject(leg.index, "its file was replaced")
+                .await
+                .map_err(|fault| fault.to_string())?;
+        }
+        let_go(old).await?;
+    }
+    let device = legs.open(path)?;
+    match volume.attach(device).await {
+        Ok(index) => {
+            let legs = lines(volume);
+            legs.into_iter()
+                .find(|leg| leg.index == index.0)
+                .ok_or_else(|| "the leg is gone again".to_owned())
+        }
+        Err(refusal) => {
+            let _ = let_go(device).await;
+            Err(refusal.to_string())
+        }
+    }
+}
+
+/// Whether what lies at `path` is what was opened there.
+fn same_file(path: &Path, legs: &std::rc::Rc<dyn open_legs::Legs>, device: DeviceIndex) -> bool {
+    path.exists() && legs.is_present(device)
+}

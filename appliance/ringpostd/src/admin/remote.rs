@@ -1,0 +1,77 @@
+//! Administration over HTTPS: the same requests as on the control socket, from another machine, with a client certificate.
+//!
+//! `POST /admin/v1` carries one request and brings one reply, both JSON. `PUT /admin/v1/upload/NAME` brings an
+//! image or its signature to the appliance, for `update apply`.
+
+use ::admin::limits::REQUEST_BYTES_MAX;
+use ::admin::places::{UPLOADS, uploads};
+use ::admin::reply::Reply;
+use ::admin::request::Request;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Bytes};
+use tokio::io::AsyncWriteExt;
+
+use crate::admin::caller::Caller;
+use crate::admin::limits::UPLOAD_BYTES_MAX;
+use crate::admin::perform::answer_logged;
+use crate::admin::shared::Admin;
+
+/// One request, answered.
+pub(crate) async fn request<B>(admin: &Admin, caller: &Caller, body: B) -> Reply
+where
+    B: Body,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let whole = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
+        Ok(whole) => whole.to_bytes(),
+        Err(error) => return Reply::Refused(format!("the request did not come whole: {error}")),
+    };
+    match serde_json::from_slice::<Request>(&whole) {
+        Ok(request) => answer_logged(admin, request, caller).await,
+        Err(error) => Reply::Refused(format!("not a request: {error}")),
+    }
+}
+
+/// Keeps one uploaded file; an earlier one of the same name is replaced once the new one is whole.
+pub(crate) async fn keep<B>(admin: &Admin, name: &str, body: B) -> Result<(), String>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    if !UPLOADS.contains(&name) {
+        return Err(format!("only {} are taken", UPLOADS.join(" and ")));
+    }
+    let directory = uploads(&admin.plan().state);
+    let told = |error: std::io::Error| format!("{}: {error}", directory.display());
+    tokio::fs::create_dir_all(&directory).await.map_err(told)?;
+    let path = directory.join(name);
+    let part = directory.join(format!("{name}.part"));
+    let mut file = tokio::fs::File::create(&part).await.map_err(told)?;
+    let written = receive(&mut file, body).await;
+    if let Err(reason) = written {
+        let _ = tokio::fs::remove_file(&part).await;
+        return Err(format!("{name} was not kept: {reason}"));
+    }
+    tokio::fs::rename(&part, &path).await.map_err(told)
+}
+
+async fn receive<B>(file: &mut tokio::fs::File, mut body: B) -> Result<(), String>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| error.to_string())?;
+        if let Ok(data) = frame.into_data() {
+            bytes += data.len() as u64;
+            if bytes > UPLOAD_BYTES_MAX {
+                return Err(format!("it has more than {} MiB", UPLOAD_BYTES_MAX >> 20));
+            }
+            file.write_all(&data)
+                .await
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    file.sync_all().await.map_err(|error| error.to_string())
+}

@@ -1,0 +1,132 @@
+//! What administration works with: the plan, the way to the volume's owner, counters, the certificate.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mailbox::{MailboxFault, Mailboxes};
+use plan::Plan;
+use runtime::Budget;
+use storage::owner::{Busy, Owner};
+use volume::Volume;
+
+use crate::admin::counters::Metrics;
+
+/// Why not, in one sentence for the operator.
+pub type Refused = String;
+
+/// The certificate that TLS listeners show.
+pub trait Certificate: Send + Sync {
+    /// DER, the server's own first.
+    fn chain(&self) -> Vec<Vec<u8>>;
+    /// Keeps and shows another one, both PEM. `Err`: one sentence, and nothing changed.
+    fn replace(&self, chain: &str, key: &str) -> Result<(), String>;
+    /// Reads the files again.
+    fn reload(&self) -> Result<(), String>;
+}
+
+/// Everything administration works with. Clones share it.
+#[derive(Clone)]
+pub struct Admin {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    plan: Arc<Plan>,
+    owner: Owner,
+    metrics: Metrics,
+    receive_memory: Budget,
+    certificate: Arc<dyn Certificate>,
+    stopping: AtomicBool,
+    began: Instant,
+}
+
+impl Admin {
+    pub fn new(
+        plan: Arc<Plan>,
+        owner: Owner,
+        metrics: Metrics,
+        receive_memory: Budget,
+        certificate: Arc<dyn Certificate>,
+    ) -> Admin {
+        let shared = Shared {
+            plan,
+            owner,
+            metrics,
+            receive_memory,
+            certificate,
+            stopping: AtomicBool::new(false),
+            began: Instant::now(),
+        };
+        Admin {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn stopping(&self) {
+        self.shared.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.shared.plan
+    }
+
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.shared.owner
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn receive_memory(&self) -> &Budget {
+        &self.shared.receive_memory
+    }
+
+    pub(crate) fn certificate(&self) -> &dyn Certificate {
+        &*self.shared.certificate
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.shared.began.elapsed()
+    }
+
+    /// Runs `work` on the owner's thread.
+    pub(crate) async fn ask<T, W>(&self, work: W) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce(Mailboxes) -> T + Send + 'static,
+    {
+        let done = self
+            .owner()
+            .ask(move |mailboxes| async move { work(mailboxes).await })
+            .await;
+        done.map_err(|Busy| "storage is busy or stopping: try again".to_owned())
+    }
+
+    /// As `ask`, for what the mailboxes may refuse.
+    pub(crate) async fn mailboxes<T, W>(&self, work: W) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce(Mailboxes) -> Result<T, MailboxFault> + Send + 'static,
+    {
+        self.ask(work).await?.map_err(|fault| fault.to_string())
+    }
+
+    /// Why mail is not taken or not read: what the volume says now, or what the last probe saw.
+    pub(crate) async fn trouble(&self) -> Result<Option<String>, Refused> {
+        let refuses = self
+            .ask(async |mailboxes| volume_of(&mailboxes).refuses())
+            .await?;
+        Ok(refuses.or_else(|| self.owner().gauges().health().trouble()))
+    }
+}
+
+pub(crate) fn volume_of(mailboxes: &Mailboxes) -> &Volume {
+    mailboxes.store().volume()
+}

@@ -1,0 +1,77 @@
+//! The volume as administration sees it. All of it runs on the storage thread.
+
+use ::admin::reply::{ScrubLine, Scrubbed, VolumeDetail, VolumeLine};
+use mailbox::Mailboxes;
+use volume::{ScrubReport, SegmentState, Volume};
+
+use crate::admin::legs;
+use crate::admin::shared::volume_of;
+
+pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
+    let state = volume.scrub_state();
+    ScrubLine {
+        ended_unix_s: state.ended,
+        began_unix_s: state.began,
+        done_bytes: state.done_bytes,
+        all_bytes: state.all_bytes,
+    }
+}
+
+pub(crate) fn line(mailboxes: &Mailboxes) -> VolumeLine {
+    let volume = volume_of(mailboxes);
+    let lines = legs::lines(volume);
+    let in_sync = lines.iter().filter(|leg| leg.state == "in_sync").count();
+    let segments = volume.segments();
+    let free = segments
+        .iter()
+        .filter(|segment| segment.state == SegmentState::Free)
+        .count();
+    let state = match (volume.refuses(), in_sync == lines.len()) {
+        (Some(why), _) => format!("refuses ({why})"),
+        (None, true) => "in_sync".into(),
+        (None, false) => "degraded".into(),
+    };
+    VolumeLine {
+        id: volume.id().to_string(),
+        state,
+        legs: lines.len(),
+        legs_in_sync: in_sync,
+        segments: segments.len(),
+        segments_free: free,
+    }
+}
+
+pub(crate) fn detail(mailboxes: &Mailboxes) -> VolumeDetail {
+    let volume = volume_of(mailboxes);
+    let segments = volume.segments();
+    let count = |state| {
+        segments
+            .iter()
+            .filter(|segment| segment.state == state)
+            .count()
+    };
+    let counters = volume.counters();
+    VolumeDetail {
+        volume: line(mailboxes),
+        legs: legs::lines(volume),
+        segments_open: count(SegmentState::Open),
+        segments_sealed: count(SegmentState::Sealed),
+        segments_arena: count(SegmentState::Arena),
+        used_bytes: segments.iter().map(|segment| segment.used_bytes).sum(),
+        checkpoint_lsn: volume.checkpoint().lsn.0,
+        since_checkpoint_bytes: mailboxes.store().since_checkpoint().bytes,
+        batches: counters.batches,
+        device_writes: counters.device_writes,
+        bytes_written: counters.bytes_written,
+        damaged_batches: volume.damage().len(),
+    }
+}
+
+/// What a scrub came to.
+pub(crate) fn scrubbed(report: &ScrubReport) -> Scrubbed {
+    Scrubbed {
+        bytes_read: report.bytes_read,
+        repaired: report.repaired,
+        damaged_batches: report.damaged.len(),
+    }
+}
