@@ -322,11 +322,29 @@ fn one_record_stands_for_many_removals() {
         let kept = vec![QueueId(4)];
         let (from, to) = (QueueId(2), QueueId(6));
         assert_eq!(carried, [Change::Gone { from, to, kept }]);
+        // A log without those removals gives what is there.
+        let bodies: Vec<BodyRef> = vec![queue.entry(QueueId(1)).unwrap().body];
+        let mut state = State::new();
+        for number in 1..=6 {
+            let put = Change::Put {
+                id: QueueId(number),
+                body_index: 0,
+                envelope: envelope(number),
+            };
+            put.apply(Lsn(number), &bodies, &mut state);
+        }
+        let third = Change::Remove { id: QueueId(3) };
+        third.apply(Lsn(7), &bodies, &mut state);
+        carried[0].apply(Lsn(8), &bodies, &mut state);
+        state.check();
+        let left: Vec<u64> = state.entries.keys().map(|id| id.0).collect();
+        assert_eq!(left, [1, 4, 6]);
         queue
             .inner
             .carry_forward(vec![removal(2), removal(5)])
             .await
             .unwrap();
+        assert!(queue.inner.tenancy.applied() > lsn, "it is in the log");
         assert_eq!(queue.count(), 3);
     });
 }

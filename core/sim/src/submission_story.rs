@@ -5,7 +5,7 @@
 //! no entry is without its copy, and what left never comes back.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use base::BodyName;
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use device::Io;
 use device::sim::Halt;
 use fastrand::Rng;
-use mail::{Address, Flags, InternalDate};
-use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use mail::{Address, Flags, InternalDate, SystemFlags};
+use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Recipient};
 use queue::{Envelope, Queue, QueueFault, QueueId, RecipientState, UnixSeconds};
 use store::{BodyIn, Store};
 
@@ -25,12 +25,17 @@ use crate::volume_story::Told;
 /// What was answered, and what was asked last.
 #[derive(Default)]
 struct Known {
-    /// Letters in Sent, and the queue's number while the entry waits.
-    sent: BTreeMap<u64, Option<QueueId>>,
+    /// Letters in Sent.
+    copies: BTreeSet<u64>,
+    /// Letters that wait.
+    waiting: BTreeMap<u64, QueueId>,
+    submitted: u64,
     /// Submitted and not answered.
     submitting: Option<u64>,
-    /// To be removed, and not answered.
+    /// To be taken out of the queue, and not answered.
     removing: Option<u64>,
+    /// To be expunged from Sent, and not answered.
+    expunging: Vec<u64>,
     next: u64,
     account: Option<AccountId>,
 }
@@ -85,7 +90,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     ended
         .map_err(|halt| halt.to_string())?
         .map_err(|text| format!("submissions, at the end: {text}"))?;
-    told.acked = known.borrow().sent.len() as u64;
+    told.acked = known.borrow().submitted;
     machine.world.crash();
     Ok(told)
 }
@@ -120,15 +125,12 @@ async fn open(machine: &Machine, io: &Io) -> Result<Open, String> {
 
 async fn live(open: &Open, known: &RefCell<Known>, mut rng: Rng) -> Result<(), String> {
     let account = account(open, known).await?;
-    for _ in 0..rng.usize(5..60) {
-        let waiting: Vec<(u64, QueueId)> = {
+    for _ in 0..rng.usize(20..200) {
+        let some = {
             let known = known.borrow();
-            let waiting = known.sent.iter();
-            waiting
-                .filter_map(|(number, id)| Some((*number, (*id)?)))
-                .collect()
+            rng.choice(known.waiting.iter())
+                .map(|(number, id)| (*number, *id))
         };
-        let some = rng.choice(waiting.iter()).copied();
         let done = match (rng.u8(..20), some) {
             (0, _) => open.mailboxes.checkpoint().await.or_else(refused),
             (1, _) => {
@@ -139,7 +141,8 @@ async fn live(open: &Open, known: &RefCell<Known>, mut rng: Rng) -> Result<(), S
                 let asked = open.mailboxes.store().request_rebuild().await;
                 asked.map_err(|fault| format!("rebuild: {fault}"))
             }
-            (3..9, Some((number, id))) => remove(open, known, number, id).await,
+            (3, _) => expunge(open, known, account, &mut rng).await,
+            (4..9, Some((number, id))) => remove(open, known, number, id).await,
             (9..11, Some((_, id))) => tried(open, id).await,
             _ => submit(open, known, account).await,
         };
@@ -215,7 +218,11 @@ async fn submit(open: &Open, known: &RefCell<Known>, account: AccountId) -> Resu
     let mut known = known.borrow_mut();
     known.submitting = None;
     match placed.into_iter().next() {
-        Some(Ok(_)) => _ = known.sent.insert(number, given),
+        Some(Ok(_)) => {
+            known.copies.insert(number);
+            known.waiting.extend(given.map(|id| (number, id)));
+            known.submitted += 1;
+        }
         Some(Err(fault)) => refused(fault)?,
         None => return Err("no answer for a recipient".to_owned()),
     }
@@ -233,7 +240,7 @@ async fn remove(
     let mut known = known.borrow_mut();
     known.removing = None;
     match removed {
-        Ok(()) => _ = known.sent.insert(number, None),
+        Ok(()) => _ = known.waiting.remove(&number),
         Err(QueueFault::Store(fault)) => refused(fault.into())?,
         Err(fault) => return Err(format!("{id:?}: {fault}")),
     }
@@ -265,17 +272,16 @@ async fn check(open: &Open, known: &RefCell<Known>) -> Result<(), String> {
         .find(|folder| folder.name == "Sent")
         .ok_or("Sent is gone")?;
     let view = open.mailboxes.view(sent.id).await.map_err(fault)?;
-    let mut found: BTreeMap<u64, Option<QueueId>> = BTreeMap::new();
+    let mut copies = BTreeSet::new();
     for message in view.messages.iter() {
         let number = message.internal_date.unix_seconds as u64;
-        if message.body.name != BodyName::of(&letter(number))
-            || found.insert(number, None).is_some()
-        {
+        if message.body.name != BodyName::of(&letter(number)) || !copies.insert(number) {
             return Err(format!(
                 "letter {number} in Sent is not what was sent, or is there twice"
             ));
         }
     }
+    let mut waiting = BTreeMap::new();
     for entry in open.queue.entries(None, usize::MAX) {
         let number = entry.arrived.0;
         let body = open.mailboxes.store().body_proved(&entry.body).await;
@@ -285,28 +291,74 @@ async fn check(open: &Open, known: &RefCell<Known>) -> Result<(), String> {
                 body.map(drop)
             ));
         }
-        match found.get_mut(&number) {
-            Some(copy @ None) => *copy = Some(entry.id),
-            Some(Some(_)) => return Err(format!("letter {number} waits twice")),
-            None => return Err(format!("letter {number} waits and is not in Sent")),
+        if waiting.insert(number, entry.id).is_some() {
+            return Err(format!("letter {number} waits twice"));
         }
     }
     let mut known = known.borrow_mut();
-    if let Some(number) = known.submitting.take()
-        && let Some(id) = found.get(&number)
-    {
-        if id.is_none() {
-            return Err(format!("letter {number} is in Sent and does not wait"));
+    if let Some(number) = known.submitting.take() {
+        match (copies.contains(&number), waiting.get(&number)) {
+            (true, Some(id)) => {
+                known.copies.insert(number);
+                known.waiting.insert(number, *id);
+            }
+            (false, None) => {}
+            half => return Err(format!("letter {number} came by halves: {half:?}")),
         }
-        known.sent.insert(number, *id);
     }
     if let Some(number) = known.removing.take()
-        && found.get(&number) == Some(&None)
+        && !waiting.contains_key(&number)
     {
-        known.sent.insert(number, None);
+        known.waiting.remove(&number);
     }
-    match found == known.sent {
+    // One expunge is all or nothing.
+    let expunging = std::mem::take(&mut known.expunging);
+    if expunging.iter().all(|number| !copies.contains(number)) {
+        known.copies.retain(|number| !expunging.contains(number));
+    }
+    match copies == known.copies && waiting == known.waiting {
         true => Ok(()),
-        false => Err(format!("{found:?} is there, {:?} was answered", known.sent)),
+        false => Err(format!(
+            "in Sent {copies:?} and answered {:?}; {waiting:?} wait and answered {:?}",
+            known.copies, known.waiting
+        )),
     }
+}
+
+/// Half of what is in Sent is deleted; what waits goes on to wait.
+async fn expunge(
+    open: &Open,
+    known: &RefCell<Known>,
+    account: AccountId,
+    rng: &mut Rng,
+) -> Result<(), String> {
+    let fault = |fault: MailboxFault| fault.to_string();
+    let folders = open.mailboxes.list(account).await.map_err(fault)?;
+    let sent = folders
+        .iter()
+        .find(|folder| folder.name == "Sent")
+        .ok_or("Sent is gone")?
+        .id;
+    let view = open.mailboxes.view(sent).await.map_err(fault)?;
+    let some = view.messages.iter().filter(|_| rng.bool());
+    let (uids, numbers): (Vec<_>, Vec<u64>) = some
+        .map(|message| (message.uid, message.internal_date.unix_seconds as u64))
+        .unzip();
+    known.borrow_mut().expunging.clone_from(&numbers);
+    let deleted = Flags::system(SystemFlags::DELETED);
+    let flagged = open
+        .mailboxes
+        .flag(sent, &uids, FlagChange::Add, &deleted)
+        .await;
+    let expunged = match flagged {
+        Ok(_) => open.mailboxes.expunge(sent, &uids).await,
+        Err(fault) => Err(fault),
+    };
+    let mut known = known.borrow_mut();
+    known.expunging.clear();
+    match expunged {
+        Ok(_) => known.copies.retain(|number| !numbers.contains(number)),
+        Err(fault) => refused(fault)?,
+    }
+    Ok(())
 }
