@@ -14,7 +14,7 @@
 //!
 //! Some segments belong to the *arena* instead: 4 KiB pages written in place for a projection that can be made again.
 //!
-//! # What must hold (storage.md I)
+//! # What must hold (core/INVARIANTS.md)
 //!
 //! - I1, I3: an entry leaves the pipeline only from its front, only durable on every counting leg (`mirror`).
 //! - I2: term and epoch never decrease along the accepted chain (`recover`).

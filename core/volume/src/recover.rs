@@ -1,4 +1,4 @@
-//! Where the log ends (storage.md B5).
+//! Where the log ends (DESIGN.md B5).
 //!
 //! Every leg is read from the checkpoint on, and one that holds less by its own word from there. The accepted log is the
 //! longest unbroken chain over the *union* of what the legs hold. A batch that is missing at or below the highest

@@ -3,6 +3,7 @@
 //! `complaints` must be empty for `cargo xtask check` to pass; `mentions` are spoken and do not fail anything
 //! (style: function and file length are only mentioned). Each rule is a plain function over text, tested beside it.
 
+mod cited;
 mod documents;
 mod manifests;
 mod reach;
@@ -86,6 +87,7 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     reach::inspect(&tree, &mut findings);
     sources::inspect(&tree, &mut findings);
     documents::inspect(&tree, &mut findings);
+    cited::inspect(&tree, &mut findings);
     Ok(findings)
 }
 
