@@ -49,7 +49,7 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
 fn sections(text: &str) -> BTreeSet<String> {
     text.lines()
         .filter_map(|line| line.strip_prefix("## "))
-        .filter_map(|heading| section_at(heading))
+        .filter_map(section_at)
         .collect()
 }
 
