@@ -5,8 +5,10 @@
 
 mod cited;
 mod documents;
+mod exits;
 mod manifests;
 mod reach;
+mod replies;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -88,6 +90,8 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     sources::inspect(&tree, &mut findings);
     documents::inspect(&tree, &mut findings);
     cited::inspect(&tree, &mut findings);
+    replies::inspect(&tree, &mut findings);
+    exits::inspect(&tree, &mut findings);
     Ok(findings)
 }
 
