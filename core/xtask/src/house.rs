@@ -7,6 +7,7 @@ mod cited;
 mod documents;
 mod exits;
 mod manifests;
+mod metrics;
 mod reach;
 mod replies;
 mod sources;
@@ -92,6 +93,7 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     cited::inspect(&tree, &mut findings);
     replies::inspect(&tree, &mut findings);
     exits::inspect(&tree, &mut findings);
+    metrics::inspect(&tree, &mut findings);
     Ok(findings)
 }
 
