@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use mailbox::salvage::describe;
 use serde_json::json;
 use store::salvage::{Salvage, SalvagedBatch};
 use uring::local::Local;
@@ -47,6 +46,16 @@ pub fn run(leg: &Path, json: bool, out: &mut dyn Write) -> Result<(), String> {
         Err(told) if told == GONE => Ok(()),
         printed => printed,
     }
+}
+
+/// One record in a line, by the tenant that it belongs to.
+fn describe(record: &store::Record) -> String {
+    if queue::share().owns(record)
+        && let Some(line) = queue::salvage::describe(record)
+    {
+        return line;
+    }
+    mailbox::salvage::describe(record)
 }
 
 const GONE: &str = "the reader went away";

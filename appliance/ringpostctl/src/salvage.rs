@@ -86,22 +86,19 @@ pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
             salvaged.find(format!("a leg is left out: {why}"));
         }
         let mut gathered = Gathered::default();
+        let mut queued = queue::salvage::Salvage::default();
         let mut places = BTreeMap::new();
         for (path, leg) in &mut open {
-            gather(path, leg, &mut gathered, &mut places, &mut salvaged).await;
+            let into = (&mut gathered, &mut queued, &mut places);
+            gather(path, leg, into, &mut salvaged).await;
         }
         if gathered.unreadable > 0 {
             salvaged.find(format!("{} records could not be read", gathered.unreadable));
         }
+        let mut all = gathered.finish();
+        all.extend(unsent(queued.finish()));
         let mut legs: Vec<Salvage> = open.into_iter().map(|(_, leg)| leg).collect();
-        write(
-            gathered.finish(),
-            &places,
-            &mut legs,
-            &mut tree,
-            &mut salvaged,
-        )
-        .await;
+        write(all, &places, &mut legs, &mut tree, &mut salvaged).await;
         Ok(salvaged)
     })
 }
@@ -146,8 +143,7 @@ type Places = BTreeMap<BodyName, Vec<BodyRef>>;
 async fn gather(
     path: &Path,
     leg: &mut Salvage,
-    gathered: &mut Gathered,
-    places: &mut Places,
+    (gathered, queued, places): (&mut Gathered, &mut queue::salvage::Salvage, &mut Places),
     salvaged: &mut Salvaged,
 ) {
     // bounded by the leg
@@ -174,9 +170,37 @@ async fn gather(
                     known.push(body.clone());
                 }
             }
-            gathered.note(group.lsn, &group.records, group.bodies);
+            let mut records = group.records;
+            records.retain(|record| {
+                let is_queued = queue::share().owns(record);
+                if is_queued && !queued.note(group.lsn, record, &group.bodies) {
+                    gathered.unreadable += 1;
+                }
+                !is_queued
+            });
+            gathered.note(group.lsn, &records, group.bodies);
         }
     }
+}
+
+/// Messages that had not left, as a folder of nobody's.
+fn unsent(entries: Vec<queue::Entry>) -> Option<SalvagedMailbox> {
+    let message = |(index, entry): (usize, queue::Entry)| mailbox::Message {
+        uid: mail::Uid(index as u32 + 1),
+        modseq: mail::ModSeq(1),
+        flags: mail::Flags::default(),
+        internal_date: mail::InternalDate::utc(entry.arrived.0 as i64),
+        size_bytes: entry.body.raw_bytes,
+        body: entry.body,
+    };
+    let messages: Vec<_> = entries.into_iter().enumerate().map(message).collect();
+    (!messages.is_empty()).then(|| SalvagedMailbox {
+        id: mailbox::MailboxId(0),
+        account_id: None,
+        account: None,
+        name: "queue".to_owned(),
+        messages,
+    })
 }
 
 async fn write(

@@ -10,6 +10,7 @@ use device::{Device, DeviceIndex, Io};
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
 use plan::{Misfit, StoragePlan};
+use queue::Queue;
 use runtime::CoreHost;
 use store::{Store, StoreFault};
 use tokio::io::unix::AsyncFd;
@@ -190,7 +191,8 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         checkpoint_bytes: plan.checkpoint_bytes,
         checkpoint_us: plan.checkpoint_us,
     };
-    let mailboxes = Mailboxes::open(io.clone(), store, replay, settings)
+    let queue = |tenancy: &_| vec![Queue::new(tenancy).tenant()];
+    let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, queue)
         .await
         .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
     let left_out = mailboxes.store().open_report().damaged_stretches;

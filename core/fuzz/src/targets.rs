@@ -142,6 +142,20 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        name: "queue-record",
+        run: queue::fuzzing::record,
+        seeds: queue::fuzzing::records,
+        words: &[],
+        runs: 300_000,
+    },
+    Target {
+        name: "queue-row",
+        run: queue::fuzzing::row,
+        seeds: queue::fuzzing::rows,
+        words: &[],
+        runs: 300_000,
+    },
+    Target {
         name: "record",
         run: ::mailbox::fuzzing::record,
         seeds: ::mailbox::fuzzing::records,

@@ -3,8 +3,9 @@
 use mail::Uid;
 use mail::flags::KEYWORDS_MAX;
 use store::Purpose;
+use tenancy::Part;
 
-use crate::inner::Inner;
+use crate::inner::{Inner, unavailable};
 use crate::limits::{MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
 use crate::load::{Depth, Hold};
 use crate::name;
@@ -15,6 +16,17 @@ use crate::{AccountId, Delivery, MailboxFault, MailboxId, Mailboxes, Placed, Rec
 impl Mailboxes {
     /// One body, one entry for each recipient; durable when it resolves. A recipient over quota gets its own answer and does not stop the others.
     pub async fn deliver(&self, delivery: Delivery) -> Vec<Result<Placed, MailboxFault>> {
+        self.deliver_with(delivery, || Ok(Vec::new())).await
+    }
+
+    /// As `deliver`, together with parts of other tenants that share the body: a copy in Sent and an entry in the queue are there
+    /// together or not at all. `more` is asked in the same turn, once it is certain that a copy is placed; what it refuses,
+    /// everybody is refused.
+    pub async fn deliver_with(
+        &self,
+        delivery: Delivery,
+        more: impl FnOnce() -> Result<Vec<Part>, MailboxFault>,
+    ) -> Vec<Result<Placed, MailboxFault>> {
         let recipients_count = delivery.recipients.len();
         if recipients_count > RECIPIENTS_MAX {
             return vec![Err(MailboxFault::TooMany("recipients")); recipients_count];
@@ -30,7 +42,16 @@ impl Mailboxes {
         if entries.is_empty() {
             return placed;
         }
-        match self.inner.commit(vec![delivery.body], entries, hold).await {
+        let committed = match more() {
+            Ok(mut parts) => {
+                parts.push(self.inner.part(entries, hold));
+                let bodies = vec![delivery.body];
+                let committed = self.inner.tenancy.commit(Purpose::Keep, bodies, parts);
+                committed.await.map_err(unavailable)
+            }
+            Err(fault) => Err(fault),
+        };
+        match committed {
             Ok(_) => placed,
             Err(fault) => placed
                 .into_iter()

@@ -1,7 +1,7 @@
 //! What all clones of `Mailboxes` share, and the one way to the log: numbers are given, the group is handed to the store, and at the
 //! moment of durability the state changes and the watchers are told.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::rc::{Rc, Weak};
 
@@ -9,7 +9,7 @@ use base::host::Bell;
 use directory::Directory;
 use mail::Uid;
 use store::{BodyIn, BodyRef, Committed, Lsn, Purpose, ReadFault, Store, StoreFault};
-use tenancy::{Locks, Part, Tenancy};
+use tenancy::{Locks, Part, Tenancy, Tenant};
 
 use crate::apply::Effect;
 use crate::checkpoint::Writing;
@@ -45,6 +45,8 @@ pub struct Inner {
     pub settled: Bell,
     /// What replay read and has not applied, in log order.
     pub ahead: RefCell<VecDeque<Ahead>>,
+    /// Other tenants of the log: they last as long as these mailboxes.
+    pub beside: OnceCell<Vec<Rc<dyn Tenant>>>,
     /// The checkpoint under way.
     pub writing: RefCell<Writing>,
     /// The projection had no rows of ours when it was opened.

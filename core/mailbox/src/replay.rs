@@ -3,7 +3,7 @@
 //! What this reads does not grow with accounts or mailboxes: counters, domains, mailboxes being cleared away, and of the rest
 //! only what the replayed groups are about.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use base::host::Bell;
@@ -27,6 +27,17 @@ impl Mailboxes {
         replay: Replay,
         settings: Settings,
     ) -> Result<Mailboxes, MailboxFault> {
+        Mailboxes::open_beside(io, store, replay, settings, |_| Vec::new()).await
+    }
+
+    /// As `open`, beside other tenants of the log, which these mailboxes keep.
+    pub async fn open_beside(
+        io: device::Io,
+        store: Store,
+        replay: Replay,
+        settings: Settings,
+        others: impl FnOnce(&Tenancy) -> Vec<Rc<dyn Tenant>>,
+    ) -> Result<Mailboxes, MailboxFault> {
         let times = tenancy::Settings {
             checkpoint_groups: settings.checkpoint_groups,
             checkpoint_bytes: settings.checkpoint_bytes,
@@ -35,7 +46,13 @@ impl Mailboxes {
         let tenancy = Tenancy::new(io, store, times);
         let directory = Directory::new(&tenancy);
         let mailboxes = Mailboxes::new(&tenancy, &directory, settings.cache_bytes);
-        let tenants = vec![directory.tenant(), mailboxes.tenant()];
+        let mut tenants = vec![directory.tenant(), mailboxes.tenant()];
+        let others = others(&tenancy);
+        tenants.extend(others.iter().cloned());
+        assert!(
+            mailboxes.inner.beside.set(others).is_ok(),
+            "they were made just now"
+        );
         tenancy.open(replay, tenants).await.map_err(unavailable)?;
         Ok(mailboxes)
     }
@@ -59,6 +76,7 @@ impl Mailboxes {
             settled: Bell::new(),
             ahead: RefCell::default(),
             writing: RefCell::default(),
+            beside: OnceCell::new(),
             is_new: Cell::new(false),
             orphans_due: Cell::new(false),
             placing: Rc::default(),

@@ -27,6 +27,7 @@ mod outcome;
 pub mod planted;
 pub mod planted_run;
 mod run;
+mod submission_story;
 mod superblocks;
 mod swarm;
 mod volume_box;

@@ -1,0 +1,129 @@
+//! Doors for `core/fuzz`, no part of the API: records and rows read from any bytes. What is read is written and read again.
+
+use base::BodyName;
+use bytes::Bytes;
+use store::{BodyRef, Codec, Lsn, Record, RecordKind};
+use volume::{Generation, RecordAddress, SegmentIndex};
+
+use crate::entry::Change;
+use crate::replay::read_row;
+use crate::{Entry, Envelope, Outcome, QueueId, Recipient, RecipientState, UnixSeconds};
+
+/// Reads `bytes` as a record: the kind in the first byte, then the payload.
+pub fn record(bytes: &[u8]) {
+    let Some((kind, payload)) = bytes.split_first() else {
+        return;
+    };
+    let record = Record {
+        kind: RecordKind(*kind),
+        payload: Bytes::copy_from_slice(payload),
+    };
+    if let Ok(change) = Change::decode(&record) {
+        let again = Change::decode(&change.encode());
+        assert_eq!(
+            again.as_ref(),
+            Ok(&change),
+            "what was read is written readably"
+        );
+    }
+}
+
+/// Reads `bytes` as a message's row.
+pub fn row(bytes: &[u8]) {
+    if let Ok(entry) = read_row(bytes) {
+        let mut again = Vec::new();
+        entry.encode(&mut again);
+        assert_eq!(read_row(&again).as_ref(), Ok(&entry));
+    }
+}
+
+/// Every record as this release writes it, in the form `record` reads.
+pub fn records() -> Vec<Vec<u8>> {
+    let bytes = |change: &Change| {
+        let record = change.encode();
+        [&[record.kind.0][..], &record.payload].concat()
+    };
+    changes().iter().map(bytes).collect()
+}
+
+/// Rows as this release writes them.
+pub fn rows() -> Vec<Vec<u8>> {
+    let mut row = Vec::new();
+    entry().encode(&mut row);
+    vec![row]
+}
+
+fn body() -> BodyRef {
+    let place = |at| RecordAddress {
+        segment: SegmentIndex(3),
+        generation: Generation(2),
+        batch_block: 5,
+        at,
+        bytes: 900,
+        check: 77,
+    };
+    BodyRef {
+        name: BodyName([5; 32]),
+        raw_bytes: 1_000,
+        summary: place(4_096),
+        body: place(5_000),
+        codec: Codec::Zstd,
+    }
+}
+
+fn entry() -> Entry {
+    let recipient = |state| Recipient {
+        path: "bob@example.net".to_owned(),
+        state,
+        tries: 3,
+        reply: "450 4.2.1 try later".to_owned(),
+    };
+    Entry {
+        id: QueueId(9),
+        body: body(),
+        from: "alice@example.org".to_owned(),
+        recipients: vec![
+            recipient(RecipientState::Waiting(UnixSeconds(1_795_000_000))),
+            recipient(RecipientState::Delivered),
+            recipient(RecipientState::Failed),
+        ],
+        arrived: UnixSeconds(1_794_000_000),
+        expires: UnixSeconds(1_794_432_000),
+        snapshot: Lsn(8),
+    }
+}
+
+/// One of each.
+pub(crate) fn changes() -> Vec<Change> {
+    let id = QueueId(9);
+    vec![
+        Change::Put {
+            id,
+            body_index: 0,
+            envelope: Envelope {
+                from: String::new(),
+                recipients: vec!["bob@example.net".to_owned()],
+                arrived: UnixSeconds(1),
+                expires: UnixSeconds(2),
+            },
+        },
+        Change::Tried {
+            id,
+            outcomes: vec![Outcome {
+                recipient: 0,
+                state: RecipientState::Waiting(UnixSeconds(7)),
+                reply: "4.4.1".to_owned(),
+            }],
+        },
+        Change::Remove { id },
+        Change::Relocate {
+            bodies: vec![(id, body())],
+        },
+        Change::Snapshot { entry: entry() },
+        Change::Gone {
+            from: QueueId(3),
+            to: QueueId(40),
+            kept: vec![QueueId(3), QueueId(5), QueueId(39)],
+        },
+    ]
+}

@@ -1,0 +1,255 @@
+//! *What must leave*: messages that wait for other servers, each with its recipients and what came of the tries so far.
+//!
+//! A tenant of the log (`tenancy`): records and tables 64–95 are the queue's. A message enters by a part of a group whose bodies
+//! it shares: a copy in Sent and the entry here become durable together or not at all. Who tries, and when, is not decided here;
+//! nothing in this release puts messages in yet.
+//!
+//! What must hold between calls:
+//! * memory = f(log): `entry::Change::apply` is the only writer of what is visible, live and in replay.
+//! * a message that was removed never comes back, also in a rebuild from a log of which reclaim took parts: it would be sent twice.
+//! * a body is wanted while an entry has it.
+//! * memory is bounded by `limits::ENTRIES_MAX`; all entries are in memory.
+//!
+//! Start reading with `entry.rs`, the one durable noun.
+#![forbid(unsafe_code)]
+
+mod entry;
+#[doc(hidden)]
+pub mod fuzzing;
+pub mod limits;
+mod reclaim;
+mod replay;
+pub mod salvage;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use store::{BodyRef, Committed, Lsn, Purpose, StoreFault};
+use tenancy::encoding::Broken;
+use tenancy::{Locks, Part, Tenancy, Tenant};
+
+pub use entry::{Entry, Envelope, Outcome, Recipient, RecipientState};
+pub use replay::share;
+
+use entry::Change;
+use limits::{ENTRIES_MAX, ENTRY_ROWS, PATH_BYTES_MAX, RECIPIENTS_MAX, REPLY_BYTES_MAX};
+use state::State;
+
+/// A message in the queue; never used twice on one volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueId(pub u64);
+
+/// Since 1970, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixSeconds(pub u64);
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueueFault {
+    #[error("no such message in the queue")]
+    NoEntry,
+    /// The peer or the caller asked for what a bound of `limits.rs` forbids.
+    #[error("not allowed: {0}")]
+    Refused(&'static str),
+    /// `limits::ENTRIES_MAX` messages wait; the peer may try again.
+    #[error("the queue is full")]
+    Full,
+    /// The log or the projection refused.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+/// The queue of one volume; lives on the volume's owner thread. Clones share one state.
+#[derive(Clone)]
+pub struct Queue {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    me: Weak<Inner>,
+    tenancy: Tenancy,
+    state: RefCell<State>,
+    /// Held from the look at a message to the durable change of it.
+    locks: Locks,
+    /// What replay read and has not applied, in log order.
+    ahead: RefCell<VecDeque<(Lsn, Vec<Change>, Vec<BodyRef>)>>,
+}
+
+impl Queue {
+    /// One of several tenants: nothing of it is there before `Tenancy::open`.
+    pub fn new(tenancy: &Tenancy) -> Queue {
+        let inner = Rc::new_cyclic(|me| Inner {
+            me: me.clone(),
+            tenancy: tenancy.clone(),
+            state: RefCell::new(State::new()),
+            locks: Locks::default(),
+            ahead: RefCell::default(),
+        });
+        Queue { inner }
+    }
+
+    pub fn tenant(&self) -> Rc<dyn Tenant> {
+        self.inner.clone()
+    }
+
+    /// A number for a message and the queue's part of the group that brings it, whose body `body_index` it is. In the same turn as the
+    /// commit; rows for `Tenancy::room_for`: `limits::ENTRY_ROWS`.
+    pub fn put(&self, envelope: Envelope, body_index: u32) -> Result<(QueueId, Part), QueueFault> {
+        if !(1..=RECIPIENTS_MAX).contains(&envelope.recipients.len()) {
+            return Err(QueueFault::Refused("a message has 1 to 1,000 recipients"));
+        }
+        let is_long = |path: &String| path.len() > PATH_BYTES_MAX;
+        if is_long(&envelope.from) || envelope.recipients.iter().any(is_long) {
+            return Err(QueueFault::Refused("a path of the envelope is too long"));
+        }
+        let id = {
+            let mut state = self.inner.state.borrow_mut();
+            if state.entries.len() + state.arriving >= ENTRIES_MAX {
+                return Err(QueueFault::Full);
+            }
+            state.assign()
+        };
+        let arriving = Arriving::begin(&self.inner);
+        let put = Change::Put {
+            id,
+            body_index,
+            envelope,
+        };
+        Ok((id, self.inner.part(vec![put], Some(arriving))))
+    }
+
+    /// Notes what came of a try, in one durable step.
+    pub async fn tried(&self, id: QueueId, outcomes: Vec<Outcome>) -> Result<(), QueueFault> {
+        let inner = &self.inner;
+        inner
+            .tenancy
+            .room_for(Purpose::Keep, false, ENTRY_ROWS)
+            .await?;
+        let _locked = inner.locks.lock(lock_name(id)).await;
+        {
+            let state = inner.state.borrow();
+            let entry = state.entries.get(&id).ok_or(QueueFault::NoEntry)?;
+            let is_there = |outcome: &Outcome| {
+                (outcome.recipient as usize) < entry.recipients.len()
+                    && outcome.reply.len() <= REPLY_BYTES_MAX
+            };
+            if outcomes.len() > RECIPIENTS_MAX || !outcomes.iter().all(is_there) {
+                return Err(QueueFault::Refused(
+                    "an outcome of no recipient, or too long",
+                ));
+            }
+        }
+        inner
+            .commit(Purpose::Keep, vec![Change::Tried { id, outcomes }])
+            .await
+    }
+
+    /// Takes a message out of the queue for ever.
+    pub async fn remove(&self, id: QueueId) -> Result<(), QueueFault> {
+        let attempt = async || {
+            let _locked = self.inner.locks.lock(lock_name(id)).await;
+            if !self.inner.state.borrow().entries.contains_key(&id) {
+                return Err(QueueFault::NoEntry);
+            }
+            self.inner
+                .commit(Purpose::Delete, vec![Change::Remove { id }])
+                .await
+        };
+        self.inner.tenancy.deleting(ENTRY_ROWS, attempt).await
+    }
+
+    pub fn entry(&self, id: QueueId) -> Option<Entry> {
+        self.inner.state.borrow().entries.get(&id).cloned()
+    }
+
+    /// By number, at most `count_max`, after the number `after`.
+    pub fn entries(&self, after: Option<QueueId>, count_max: usize) -> Vec<Entry> {
+        let from = after.map_or(QueueId(0), |after| QueueId(after.0 + 1));
+        let state = self.inner.state.borrow();
+        state
+            .entries
+            .range(from..)
+            .take(count_max)
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// Messages with a recipient to be tried at `now` or before, the longest due first, at most `count_max`.
+    pub fn due(&self, now: UnixSeconds, count_max: usize) -> Vec<QueueId> {
+        self.inner.state.borrow().due(now, count_max)
+    }
+
+    /// Messages that wait.
+    pub fn count(&self) -> usize {
+        self.inner.state.borrow().entries.len()
+    }
+}
+
+impl Inner {
+    async fn commit(&self, purpose: Purpose, changes: Vec<Change>) -> Result<(), QueueFault> {
+        let part = self.part(changes, None);
+        let committed = self.tenancy.commit(purpose, Vec::new(), vec![part]).await;
+        Ok(committed.map(drop)?)
+    }
+
+    /// `changes` as this tenant's part of a group.
+    fn part(&self, changes: Vec<Change>, arriving: Option<Arriving>) -> Part {
+        let inner = self
+            .me
+            .upgrade()
+            .expect("it is borrowed from what holds it");
+        Part {
+            records: changes.iter().map(Change::encode).collect(),
+            rows: changes.len() as u64 * ENTRY_ROWS,
+            applied: Box::new(move |committed: &Committed| {
+                let dropped = {
+                    let mut state = inner.state.borrow_mut();
+                    for change in &changes {
+                        change.apply(committed.lsn, &committed.bodies, &mut state);
+                    }
+                    std::mem::take(&mut state.dropped)
+                };
+                // An estimate: a mailbox may hold the same body. Reclaim's mark is the truth.
+                let store = inner.tenancy.store();
+                dropped.iter().for_each(|body| store.note_dead(body));
+                drop(arriving);
+            }),
+        }
+    }
+}
+
+/// A message on its way to the log: it counts against `ENTRIES_MAX`.
+struct Arriving(Rc<Inner>);
+impl Arriving {
+    fn begin(inner: &Rc<Inner>) -> Arriving {
+        inner.state.borrow_mut().arriving += 1;
+        Arriving(inner.clone())
+    }
+}
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.state.borrow_mut().arriving -= 1;
+    }
+}
+
+fn lock_name(id: QueueId) -> String {
+    format!("message {}", id.0)
+}
+
+impl From<Broken> for QueueFault {
+    fn from(_: Broken) -> QueueFault {
+        let why = "a row or record is not of this release's making";
+        QueueFault::Store(StoreFault::Deferred(why.to_owned()))
+    }
+}
+
+/// What the tenancy is answered.
+fn store_fault(fault: QueueFault) -> StoreFault {
+    match fault {
+        QueueFault::Store(fault) => fault,
+        fault => StoreFault::Deferred(fault.to_string()),
+    }
+}
