@@ -1,5 +1,6 @@
 //! What comments and documents cite exists: documents by name (`FORMAT.md`), sections of the documents whose sections have letters
-//! (`DESIGN.md B3`, `INVARIANTS.md I6`), and in the documents of the law each file and function (`volume/src/mirror.rs::settle`).
+//! (`DESIGN.md B3`, `INVARIANTS.md I6`), and in the documents of the law each file and function (`volume/src/mirror.rs::settle`). Each planted
+//! fault is named under the invariants that it breaks.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +17,8 @@ const WITH_FILES: &[&str] = &[
 ];
 /// Where a path in those documents may begin.
 const BASES: &[&str] = &["", "core/", "appliance/"];
+const INVARIANTS: &str = "core/INVARIANTS.md";
+const PLANTED: &str = "core/sim/planted/";
 /// Made by a program, and so not in the repository.
 const GENERATED: &str = "target/";
 
@@ -43,6 +46,35 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
         let found = found.iter().map(|what| format!("{name}:{what}"));
         findings.complaints.extend(found);
     }
+    let law = tree.text(INVARIANTS);
+    let planted = tree.ending(".patch");
+    for name in planted.filter(|name| name.starts_with(PLANTED)) {
+        let found = unnamed(name, &tree.text(name), &law);
+        findings.complaints.extend(found);
+    }
+}
+
+/// The invariants in the head of a planted fault under which the law does not name it.
+fn unnamed(name: &str, patch: &str, law: &str) -> Vec<String> {
+    let file = name.trim_start_matches("core/");
+    let heads = patch
+        .lines()
+        .filter_map(|line| line.strip_prefix("# invariant: "));
+    let words = heads.flat_map(|head| head.split([',', ' ']));
+    let broken = words.filter(|word| section_at(word).is_some_and(|section| section == **word));
+    broken
+        .filter(|invariant| {
+            let section = law
+                .split(&format!("\n## {invariant}:"))
+                .nth(1)
+                .unwrap_or("");
+            let section = section.split("\n## ").next().unwrap_or("");
+            !section.contains(file)
+        })
+        .map(|invariant| {
+            format!("{INVARIANTS}: {invariant} does not name `{file}`, which breaks it")
+        })
+        .collect()
 }
 
 /// Headings that begin with a section's name: `## B3: faults` gives `B3`.
@@ -253,6 +285,21 @@ mod tests {
             ["1: core/DESIGN.md has no section B9"]
         );
         assert!(found("// DESIGN.md says A great deal", "//").is_empty());
+    }
+
+    #[test]
+    fn a_planted_fault_is_named_under_what_it_breaks() {
+        let law = "# Law\n\n## I1: one\n\n`sim/planted/x.patch`\n\n## I2: two\n\n- none\n";
+        let of = |invariants: &str| {
+            unnamed(
+                "core/sim/planted/x.patch",
+                &format!("# invariant: {invariants}\n"),
+                law,
+            )
+        };
+        assert!(of("I1, RFC 7162").is_empty());
+        assert_eq!(of("I1, I2").len(), 1);
+        assert_eq!(of("I9").len(), 1);
     }
 
     #[test]
