@@ -71,7 +71,7 @@ pub const CHECKPOINT_BYTES: u64 = 256 * MIB as u64;
 /// … or this long after the first change, in microseconds.
 pub const CHECKPOINT_US: u64 = 30_000_000;
 
-/// A leg whose oldest write is older than this leaves the mirror, and acknowledgements go on without it (storage.md B3). Longer than
+/// A leg whose oldest write is older than this leaves the mirror, and acknowledgements go on without it (DESIGN.md B3). Longer than
 /// a flash disk ever takes, …
 pub const DEADLINE_SOLID_STATE: Duration = Duration::from_secs(2);
 /// … than a network takes to find another path, …
@@ -82,7 +82,7 @@ pub const DEADLINE_TURNING: Duration = Duration::from_secs(15);
 /// zstd level for bodies: 1 is the fastest that pays.
 pub const COMPRESSION_DEFAULT: i32 = 1;
 
-/// Legs of one volume (storage.md A1: two by default, three is a setting).
+/// Legs of one volume (DESIGN.md A1: two by default, three is a setting).
 pub const LEGS_MIN: usize = 1;
 pub const LEGS_MAX: usize = 4;
 
@@ -106,7 +106,7 @@ const _: () = assert!(PORT_MAX < PORT_BASE_STEP);
 pub const LEG_BYTES_MIN: u64 = 64 * MIB as u64;
 /// Four full batches: anything smaller spends its time changing segments.
 pub const SEGMENT_BYTES_MIN: u64 = 4 * MIB as u64;
-/// storage.md A1: the size for NVMe tiers.
+/// DESIGN.md A1: the size for NVMe tiers.
 pub const SEGMENT_BYTES_MAX: u64 = 64 * MIB as u64;
 /// With so few CPUs threads are not pinned unless a profile says so.
 pub const UNPINNED_CPUS_MAX: usize = 2;

@@ -277,7 +277,7 @@ fn hard_deadline(settings: &Settings, profile: &Profile, machine: &Machine) -> D
 }
 
 /// Some sixty segments at least, so that reclaim has something to choose from and the reserve stays small; large legs
-/// have the usual 64 MiB (storage.md A3).
+/// have the usual 64 MiB (DESIGN.md A3).
 fn segment_bytes(leg_bytes: u64) -> u64 {
     let part = (leg_bytes / 64).max(1);
     (1 << part.ilog2()).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)

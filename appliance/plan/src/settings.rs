@@ -336,3 +336,6 @@ impl Settings {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The witness of a single box (storage.md B2): one small file on the state partition, replaced durably. Beside it lies how far
+//! The witness of a single box (DESIGN.md B2): one small file on the state partition, replaced durably. Beside it lies how far
 //! the volume had come at the last checkpoint, stop or quiet moment; that file is written by a thread of its own, because a
 //! slow state partition must not hold up mail.
 

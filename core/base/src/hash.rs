@@ -1,5 +1,5 @@
 //! Checksums. XXH3 says "these are the bytes we wrote, where we wrote them"; BLAKE3 names a body against
-//! senders who are adversaries (storage.md A5).
+//! senders who are adversaries (DESIGN.md A5).
 
 use twox_hash::{XxHash3_64, XxHash3_128};
 

@@ -53,7 +53,7 @@ pub trait Device {
     fn blocking_reader(&self, device: DeviceIndex) -> Arc<dyn BlockingRead>;
 
     /// Operations started and not yet completed on `device`, those whose waiter is gone included. A leg may be
-    /// re-attached only at zero (storage.md B3: zombies).
+    /// re-attached only at zero (DESIGN.md B3: zombies).
     fn in_flight(&self, device: DeviceIndex) -> usize;
 
     /// A zeroed buffer of `bytes` for a pool that lives as long as the device: a ring registers such memory with the kernel once,

@@ -29,7 +29,7 @@ pub enum Op {
     Discard { at: u64, bytes: u64 },
 }
 
-/// How a device failed, sorted by what the caller does next (storage.md B3).
+/// How a device failed, sorted by what the caller does next (DESIGN.md B3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IoFault {
     /// EIO and kin: this range is bad. Reads repair from another leg; writes go elsewhere.

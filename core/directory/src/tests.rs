@@ -300,7 +300,7 @@ fn a_change_of_a_domain_on_its_way_is_not_undone_by_reclaim() {
     });
 }
 
-/// storage.md A6: the projection may be thrown away, and records that a snapshot covers may be gone.
+/// DESIGN.md A6: the projection may be thrown away, and records that a snapshot covers may be gone.
 #[test]
 fn what_reclaim_carries_forward_stands_for_what_was_there() {
     let rig = Rig::new(5);

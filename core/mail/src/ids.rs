@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(pub u32);
 
-/// RFC 3501 §2.3.1.1. Never changed by failover, move or rebuild (storage.md I14).
+/// RFC 3501 §2.3.1.1. Never changed by failover, move or rebuild (INVARIANTS.md I14).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UidValidity(pub u32);
 

@@ -7,7 +7,7 @@
 //! watchers are told, and the caller gets its answer. Durable comes before visible and before accepted.
 //!
 //! What must hold between calls:
-//! * memory laid over the projection = f(log up to the last group applied) (storage.md I8).
+//! * memory laid over the projection = f(log up to the last group applied) (INVARIANTS.md I8).
 //! * UIDs only grow under one UIDVALIDITY; a UIDVALIDITY never changes and is higher than any its name had before (I14).
 //! * what clients see changes in `apply` and nowhere else; no RefCell is borrowed across an await.
 //! * memory is bounded: what is loaded by `Settings::cache_bytes`, what is newer than the projection by `DIRTY_MESSAGES_MAX`, past

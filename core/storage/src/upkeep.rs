@@ -9,7 +9,7 @@ use volume::{LegReport, LegState, ScrubState, Volume};
 
 /// How often the legs are looked at. An ejection shows in the log within this; mail never waits for it.
 pub const LOOK_US: u64 = 1_000_000;
-/// Every live byte of every leg is read this often (storage.md B7): rot is found while the other copy is still good. Counted from the end
+/// Every live byte of every leg is read this often (DESIGN.md B7): rot is found while the other copy is still good. Counted from the end
 /// of the last whole scrub, which is kept on the legs.
 pub const SCRUB_EVERY_S: i64 = 7 * 24 * 3_600;
 /// A scrub that is due, or that a restart interrupted, begins this long after a start: mail comes first.

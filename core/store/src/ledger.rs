@@ -204,7 +204,7 @@ impl Candidate {
     }
 }
 
-/// Cost and benefit (storage.md A9): age · (1 − u) / (1 + u), where u is what must be written, as a part of the whole segment.
+/// Cost and benefit (DESIGN.md A9): age · (1 − u) / (1 + u), where u is what must be written, as a part of the whole segment.
 pub(crate) fn score(age: u64, write_bytes: u64, segment_bytes: u64) -> u128 {
     let percent = u128::from((write_bytes * 100 / segment_bytes).min(100));
     u128::from(age) * 1_000 * (100 - percent) / (100 + percent)

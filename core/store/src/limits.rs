@@ -32,7 +32,7 @@ pub const COMPRESS_INLINE_BYTES_MAX: usize = 128 * KIB;
 /// Compression must save at least one part in this many (5 %), else the raw bytes are kept: they cost nothing to read.
 pub const COMPRESS_GAIN_PART: usize = 20;
 
-/// Batches on their way to the legs: one being written while the next is. More only adds latency (runtime.md).
+/// Batches on their way to the legs: one being written while the next is. More only adds latency (DESIGN.md B1).
 pub const BATCHES_IN_FLIGHT_MAX: usize = 2;
 /// A group waits at most this long for company while another batch is being written.
 pub const GATHER_US: u64 = 2_000;
@@ -48,7 +48,7 @@ pub const QUEUE_GROUPS_SOFT: usize = 8_192;
 pub const QUEUE_BYTES_HARD: usize = 128 * MIB;
 pub const QUEUE_GROUPS_HARD: usize = 32_768;
 
-// The reserve, from the bottom up, in free segments (storage.md A9). At the bottom is what the volume keeps: for openings, a checkpoint's own
+// The reserve, from the bottom up, in free segments (DESIGN.md A9). At the bottom is what the volume keeps: for openings, a checkpoint's own
 // records and the arena (`volume::limits::KEPT_FROM_RECLAIM`). Each line adds what the one below it must find free.
 /// Segments by which the arena may grow while a full volume is emptied. A commit of redb writes beside the pages that it
 /// replaces; those of the commit before are not free yet either. Each commit then takes at most half of this (`rows_at_once`).
@@ -95,7 +95,7 @@ pub const ARENA_PAGES_MIN: u64 = 512;
 pub const CHECKPOINT_PAGES_PER_WRITE: usize = 1_024;
 /// Page checks in one table run (512 KiB, the projection's next 256 MiB).
 pub const TABLE_RUN_PAGES: usize = 65_536 - 1_024;
-/// The projection's size: 16 GiB, past which redb's own commit cost grows (storage.md A6); a 32 MiB table in memory.
+/// The projection's size: 16 GiB, past which redb's own commit cost grows (DESIGN.md A6); a 32 MiB table in memory.
 pub const PROJECTION_PAGES_MAX: usize = 4 * 1_024 * 1_024;
 /// A page delta larger than this is logged as a whole table instead.
 pub const DELTA_BYTES_MAX: usize = 256 * KIB;

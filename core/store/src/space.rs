@@ -1,4 +1,4 @@
-//! How full the volume is, and what is still admitted (storage.md A9: the reserve; the sum is in `limits.rs`).
+//! How full the volume is, and what is still admitted (DESIGN.md A9: the reserve; the sum is in `limits.rs`).
 //!
 //! What was accepted owes the next checkpoint pages of the projection, and those need segments. So the debt is counted from the moment at which a
 //! group is queued: mail is refused while there is still room for the checkpoint that follows, never so late that the checkpoint fails.

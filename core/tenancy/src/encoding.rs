@@ -11,7 +11,7 @@ impl From<Short> for Broken {
     }
 }
 
-/// Stands before everything that takes something away (storage.md A7): no stray record shape can pass for one.
+/// Stands before everything that takes something away (DESIGN.md A7): no stray record shape can pass for one.
 const PROTECTIVE_MAGIC: u64 = 0x6e6f_7369_6c79_6d67;
 
 pub fn put_magic(out: &mut Vec<u8>) {

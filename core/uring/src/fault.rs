@@ -1,4 +1,4 @@
-//! errno to blame: what the kernel says about a device, sorted by what the volume does next (storage.md B3).
+//! errno to blame: what the kernel says about a device, sorted by what the volume does next (DESIGN.md B3).
 
 use device::IoFault;
 use nix::errno::Errno;

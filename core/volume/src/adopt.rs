@@ -1,4 +1,4 @@
-//! The witness was lost (a wiped state partition): what the legs themselves prove of their volume (storage.md B8).
+//! The witness was lost (a wiped state partition): what the legs themselves prove of their volume (DESIGN.md B8).
 //!
 //! The member table of the newest superblock says which legs count. When every one of them is here, no other set can
 //! have acknowledged anything: a set without one of them would have recorded itself on the legs that stayed before its

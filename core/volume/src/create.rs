@@ -1,4 +1,4 @@
-//! Making a volume on blank legs (storage.md A1).
+//! Making a volume on blank legs (DESIGN.md A1).
 
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, Io};
 

@@ -1,4 +1,4 @@
-//! The hard deadline of batch writes: a leg that is silent for longer leaves, unless all of them are (storage.md B3).
+//! The hard deadline of batch writes: a leg that is silent for longer leaves, unless all of them are (DESIGN.md B3).
 //!
 //! What must hold between calls: a decision that waits for the end of a write (`judge_refused`, `respool`) is taken up here when that
 //! write is late. A device may keep a write for ever, so such a decision has no other end.

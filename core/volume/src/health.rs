@@ -49,7 +49,7 @@ impl Inner {
         let refusing = self.refusing_guards().await;
         let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
         let refuses = |leg: LegIndex| refusing.iter().any(|(refuses, _)| *refuses == leg);
-        // All legs slow at once is our own host or network: eject nobody (storage.md B3).
+        // All legs slow at once is our own host or network: eject nobody (DESIGN.md B3).
         let all = counting.iter().all(|(leg, _)| refuses(*leg));
         if all && refusing.iter().all(|(_, fault)| *fault == TIMED_OUT) && !refusing.is_empty() {
             return Err(CommitFault::Deferred(refusal_of_all(&refusing)));

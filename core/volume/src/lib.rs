@@ -14,13 +14,13 @@
 //!
 //! Some segments belong to the *arena* instead: 4 KiB pages written in place for a projection that can be made again.
 //!
-//! # What must hold (storage.md I)
+//! # What must hold (core/INVARIANTS.md)
 //!
 //! - I1, I3: an entry leaves the pipeline only from its front, only durable on every counting leg (`mirror`).
-//! - I2: term and epoch never decrease along the accepted chain (`recover`).
+//! - I2: term and epoch never decrease along the accepted chain (`chain`).
 //! - I4: a leg joins only behind a barrier, after its interval was copied, read back and compared (`resync`).
 //! - I5: batches go only into segments whose claim is durable; a new owner appends the torn tail again in its own.
-//! - I6: a number at or below any acknowledged number seen is damage, never the end of the log (`recover`).
+//! - I6: a number at or below any acknowledged number seen is damage, never the end of the log (`chain`).
 //! - I7: a segment is reused under the next generation, after its free is durable and nobody writes to it (`segment`).
 //! - I11, I12: nothing is clean by inference; EIO, silence and "not found" are three things (`leg`, `stream`, `recover`).
 //! - I13: every structure is under a checksum seeded with its place (`format`, `superblock`).
@@ -46,6 +46,7 @@
 
 mod adopt;
 mod arena;
+mod chain;
 mod checkpoint;
 mod create;
 mod damage;

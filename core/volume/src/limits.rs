@@ -66,13 +66,13 @@ pub const READS_AT_ONCE_MAX: usize = 16;
 /// Buffers kept for reads between calls, in bytes.
 pub const READ_CACHE_BYTES_MAX: usize = 16 << 20;
 
-/// Buffers that a stuck leg may hold while the pool makes replacements (storage.md B3: the zombie list's cap).
+/// Buffers that a stuck leg may hold while the pool makes replacements (DESIGN.md B3: the zombie list's cap).
 pub const ZOMBIE_BUFFERS_MAX: usize = 16;
 
-/// Segments a leg may spoil by write errors within `SPOILED_WINDOW_US` before it is ejected (storage.md B3).
+/// Segments a leg may spoil by write errors within `SPOILED_WINDOW_US` before it is ejected (DESIGN.md B3).
 pub const SPOILED_SEGMENTS_MAX: usize = 3;
 pub const SPOILED_WINDOW_US: u64 = 600_000_000;
-/// Repairs within an hour before a leg is ejected (storage.md B3).
+/// Repairs within an hour before a leg is ejected (DESIGN.md B3).
 pub const REPAIRS_MAX: usize = 64;
 pub const REPAIRS_WINDOW_US: u64 = 3_600_000_000;
 

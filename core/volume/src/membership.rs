@@ -144,7 +144,7 @@ impl Inner {
         Ok(())
     }
 
-    /// What it means that superblocks are not durable on `failed`. All counting legs at once leave nobody (storage.md B3); during an
+    /// What it means that superblocks are not durable on `failed`. All counting legs at once leave nobody (DESIGN.md B3); during an
     /// outage one of them gets a few tries more than the others.
     fn judge_superblocks(
         self: &Rc<Self>,

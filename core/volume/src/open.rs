@@ -1,4 +1,4 @@
-//! Opening a volume (storage.md A1, B5, B8); making one is `create`, what an opening writes is `takeover`.
+//! Opening a volume (DESIGN.md A1, B5, B8); making one is `create`, what an opening writes is `takeover`.
 //!
 //! Only legs that the witness names are believed, and of those only what they prove (`trust`). Stale and blank devices, and
 //! what cannot be what it says, are reported by name and left alone; `attach` admits them later.

@@ -1,4 +1,4 @@
-//! Refused writes: what they mean, and what happens while every leg refuses them (storage.md B3).
+//! Refused writes: what they mean, and what happens while every leg refuses them (DESIGN.md B3).
 //!
 //! One leg that refuses leaves the mirror; all legs that refuse at once leave nobody. A thin pool that is full or an array that
 //! restarts says nothing about one leg, so membership stays as it is, stored mail stays readable, new batches are refused, and those

@@ -1,4 +1,4 @@
-//! Proofs that a leg holds what the segment table says, without reading bodies (storage.md I11): the tail and the superblocks
+//! Proofs that a leg holds what the segment table says, without reading bodies (INVARIANTS.md I11): the tail and the superblocks
 //! are read at every opening anyway; what lies before is proved by samples.
 //!
 //! A sealed segment's first block names the segment, its generation and the batch. A leg that was put back from an older

@@ -1,16 +1,60 @@
-//! Where the log ends (storage.md B5).
+//! Where the log ends (DESIGN.md B5): what a crash leaves, and how an opening finds the log in it.
 //!
-//! Every leg is read from the checkpoint on, and one that holds less by its own word from there. The accepted log is the
-//! longest unbroken chain over the *union* of what the legs hold. A batch that is missing at or below the highest
-//! acknowledged number ever seen is damage, never the end (I6); beyond that it is the torn tail. Then the legs are made
-//! identical again: a batch that any of them lacks is written back, and a leg that lacks more than rot explains is not
-//! believed any further (`trust`).
+//! # What a crash leaves
+//!
+//! A power cut stops a handful of batches on their way to the legs: at most `BATCHES_IN_FLIGHT_MAX`, each one contiguous write for each
+//! leg. A batch may then be whole on both legs, whole on one, torn, or absent, and a later one may be whole although an earlier one is
+//! not. What was written before is untouched, because no batch is ever overwritten by another one. So the question is never "which
+//! copy is newer", only "where does the log end", and each batch that is whole proves itself by its checksum.
+//!
+//! # Finding what is there
+//!
+//! The newest superblock names a segment table and a checkpoint. Behind the checkpoint batches can only be in segments that the table
+//! knows to be filled or claimed, or that a claim inside an earlier batch names: an owner writes nowhere else (I5). All of these are
+//! read on *every* serving leg, and on a leg that holds less by its own word from there on (`scan`). Bodies are read too, because the
+//! checksum covers them. When an acknowledged number is missing, a claim may have been in it, so the first blocks of all free segments
+//! are looked at as well.
+//!
+//! # Which of it is the log
+//!
+//! The accepted log is the longest unbroken chain over the *union* of what the legs hold (`chain`). Each batch names the hash of
+//! the one before it. Of two for one number the later term counts, and a SEAL voids what an owner of an earlier term wrote late.
+//!
+//! # Damage or torn tail
+//!
+//! Each header also says up to which number everything was acknowledged when it was sealed. The highest such number seen, together with what
+//! the superblocks say and what is noted beside the witness, is the line: a batch missing at or below it is *damage*, never the
+//! end (I6), and beyond it the first gap is the *torn tail*. With damage the volume opens for reading only, until the operator accepts the loss.
+//! So it does where no leg lets the place of the next batch be read: an unreadable end is unknown, not absent (I12).
+//!
+//! # Making the legs identical
+//!
+//! An acknowledged batch that a leg lacks is written back where it belongs (`repairs`); a leg that lacks more than rot explains
+//! is not believed any further (`trust`, `normalise`). What was *not* acknowledged and is not on every leg must not be completed in
+//! place while there is room: its segment is another owner's, and that owner's late write could still arrive there. The new owner appends it
+//! again in segments of its own (`again`), under its own term, and seals what is behind.
+//!
+//! # An opening that is cut short
+//!
+//! Nothing in this file writes; `takeover` does. A second crash on the way finds the same legs, perhaps with a SEAL whose superblocks never
+//! followed. That SEAL and what came with it are forgotten, because no caller waited for them (`Union::forget_unfinished`). Until the batches
+//! in `again` are durable in their new place, the segments that hold them are kept from being claimed (`held`): the only good copy may
+//! be there.
+//!
+//! # What it costs
+//!
+//! - An opening reads the log behind the checkpoint once on each leg. Checkpoints bound it; a volume without any is read whole.
+//! - Each opening fills a part of a segment with its SEAL and its table. The next one gives that back (`give_up_own`). A full volume keeps
+//!   one segment for this purpose.
+//! - A message whose sender never got its 250 may still be there. It is kept, and the sender's next try is a second copy (I10).
+//! - The batches to be appended again are held in memory, which the pipeline's bound keeps small.
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 use device::DeviceIndex;
 
+use crate::chain::{kept_skips, longest_chain, stretches};
 use crate::format::{Header, Holds, Inline, Kind};
 use crate::inner::{Inner, Mark};
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
@@ -332,88 +376,6 @@ fn first_work(table: &Table, checkpoint: Lsn) -> Vec<Of> {
             generation: table.row(segment).generation,
         })
         .collect()
-}
-
-/// The accepted log after the checkpoint, and the acknowledged numbers that no leg holds.
-fn longest_chain(
-    union: &Union,
-    superblock: &Superblock,
-    acked: Lsn,
-    volume: VolumeId,
-) -> (Vec<Header>, Vec<Lsn>) {
-    let mut accepted: Vec<Header> = Vec::new();
-    let mut damaged = Vec::new();
-    let seals = union.seals();
-    let is_void = |header: &Header| seals.iter().any(|seal| seal.voids(header));
-    let skips = union.skips(|header| !is_void(header));
-    let mut lsn = superblock.checkpoint.next();
-    let last_found = union.found.keys().next_back().copied().unwrap_or_default();
-    // The chain value the next batch must name; `None` where the batch before is missing.
-    let mut link: Option<u128> = None;
-    let mut floor = (0, 0);
-    while lsn <= last_found || lsn <= acked {
-        let mut candidates: Vec<&Header> = union
-            .found
-            .get(&lsn)
-            .into_iter()
-            .flatten()
-            .map(|candidate| &candidate.header)
-            .filter(|header| !is_void(header) && link.is_none_or(|link| header.prev == link))
-            .filter(|header| (header.term, header.epoch) >= floor)
-            .collect();
-        candidates
-            .sort_by_key(|header| std::cmp::Reverse((header.term, header.attempt, header.epoch)));
-        // Of stretches that begin alike the longest was given up last.
-        let skip = skips.iter().filter(|skip| skip.covers(lsn));
-        let skip = skip.max_by_key(|skip| skip.until);
-        match (candidates.first(), skip) {
-            (Some(header), _) => {
-                link = Some(header.chain(volume));
-                floor = (header.term, header.epoch);
-                accepted.push((*header).clone());
-            }
-            (None, Some(skip)) => {
-                link = Some(skip.chain);
-                lsn = skip.until;
-            }
-            (None, None) if lsn <= acked => {
-                damaged.push(lsn);
-                link = None;
-            }
-            (None, None) => break,
-        }
-        lsn = lsn.next();
-    }
-    (accepted, damaged)
-}
-
-/// The missing numbers as stretches, each with the chain value that the batch behind it names; `end` where there is none.
-fn stretches(damaged: &[Lsn], kept: &[Header], end: u128) -> Vec<Skip> {
-    let runs = damaged.chunk_by(|lsn, next| lsn.next() == *next);
-    let skips = runs.map(|run| {
-        let until = run[run.len() - 1];
-        let behind = kept.binary_search_by_key(&until.next(), |header| header.lsn);
-        Skip {
-            after: Lsn(run[0].0 - 1),
-            until,
-            chain: behind.map_or(end, |index| kept[index].prev),
-        }
-    });
-    skips.collect()
-}
-
-/// What was given up behind the checkpoint, and is said only in batches that are themselves given up now: it is to be said again.
-fn kept_skips(accepted: &[Header], checkpoint: Lsn, given_up: &GivenUp) -> Vec<Skip> {
-    let Some((after, _)) = given_up.skip else {
-        return Vec::new();
-    };
-    let going = accepted.iter().filter(|header| header.lsn > after);
-    let mut kept: Vec<Skip> = going
-        .flat_map(Skip::all_of)
-        .filter(|skip| skip.until > checkpoint && skip.until <= after)
-        .collect();
-    kept.dedup_by_key(|skip| (skip.after, skip.until));
-    kept
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment

@@ -1,15 +1,56 @@
-//! Bringing a leg (back) in: a returned one gets exactly the batches it missed, a blank one every live batch. Both are
-//! the same walk from an LSN on; for the blank leg that LSN is zero.
+//! Bringing a leg (back) in: the story of a leg that comes back.
 //!
-//! From `attach` on the leg gets every new batch and page, uncounted. Behind them, in LSN order, a task copies what
-//! is older: read and proved on a leg in sync, written, read back and compared (I4). How far that has come is `stale_since`, so an
-//! interrupted copy goes on where it was. Source batches that no leg has whole go to the damage list and the copy continues.
-//! At the end nothing is submitted for a moment, the witness counts the leg, the superblocks say so.
+//! A returned leg gets exactly the batches that it missed, a blank one every live batch. Both are the same walk from an LSN on; for the
+//! blank leg that LSN is zero.
 //!
-//! Which LSN a returned leg lacks: what the survivors' member table says, or less, where the leg does not prove that much (its own
-//! superblocks, and the first block of every segment before). It may come back older than it left. What the survivors believe
-//! it to have and it does not prove is compared on the way, and written where it differs; a leg that had lacked such a batch
-//! gets every arena page as well.
+//! # Whether it may come back
+//!
+//! Volume id, leg id and the device's own name must agree with the member table (I15). A leg of another volume, a copy of a leg that is here,
+//! and a leg with a later epoch (it went on elsewhere) are refused by name. So is a device with operations still in flight from before: a late write
+//! that lands after the copy, in a segment that is used again, would be rot that no error reports.
+//!
+//! # What it is believed to hold
+//!
+//! The least of three: what the survivors' member table says (`stale_since`), what its own superblocks prove, and the batch before the
+//! first segment whose first block it lacks (`believe_heads`). It may come back older than it left, for instance from a snapshot. Trust
+//! can only be lowered here, and is lowered durably before anything is copied, so that an interrupted copy begins with the heads
+//! again. There is no bitmap of dirty blocks that could be cleared by mistake (I11): what a leg lacks is an interval of LSNs.
+//!
+//! # Two streams that do not meet
+//!
+//! From `admit` on the leg gets every new batch and page, and does not count. What was in flight at that moment may have missed it, so
+//! `join` is the first number behind all of that, and the copy begins when everything before `join` is acknowledged and so can be read. The copy
+//! then works on numbers below `join`, the foreground on those from `join` on. Batches never change once written, so
+//! neither has to wait for the other, and no order between them has to be kept. A segment is pinned while it is copied: it may be
+//! given back meanwhile, but it is not used again under the copy.
+//!
+//! # The copy
+//!
+//! In LSN order: each batch is read and proved on a leg in sync, written, read back and compared (I4). What the survivors
+//! believed the leg to have and it did not prove is read there first, and written only where it differs; a leg that had lacked such a batch
+//! gets every arena page too. The cursor is `stale_since` itself. It goes into the superblocks every `CURSOR_SEGMENTS` segments, so an
+//! interrupted copy goes on there, after a restart too. A batch that no leg has whole is on the damage list, and the copy
+//! continues behind it: one bad sector never restarts a rebuild.
+//!
+//! # The barrier
+//!
+//! At the end nothing is submitted for a moment: no batch in flight on any leg, no page being written. Then the witness counts the leg
+//! under the next epoch, the superblocks say so, and it serves. If a write does not end within twice the hard deadline, the attach
+//! ends instead of holding all callers up. If the witness does not answer, the volume goes on without the leg and asks again.
+//!
+//! # When it fails on the way
+//!
+//! Every failure is one end (`Ended`): the leg is put out, with the reason in `leg list`, and `stale_since` stays where the copy had come
+//! to. A later attach of the same leg has a new session, and the old task stops at its next step (`still`).
+//!
+//! # What it costs
+//!
+//! - Every byte copied is one read on a leg in sync, one write and one read on the returning leg.
+//! - Whole batches are copied, dead records among them: this crate does not know which records are wanted.
+//! - The leg does not count before the end. If the only other leg dies a minute earlier, what was copied does not save the mail
+//!   that came in since; a bridge that would count from its first batch on is not built.
+//! - The rate is not limited, so a copy competes with mail for the devices.
+//! - Acknowledgements wait during the barrier, and for one witness record and one superblock each time.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The end of an opening: from here this owner writes (storage.md B5).
+//! The end of an opening: from here this owner writes (DESIGN.md B5).
 
 use std::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! Which of the legs that the witness counts are believed to hold what they should (storage.md B5, I11).
+//! Which of the legs that the witness counts are believed to hold what they should (DESIGN.md B5, INVARIANTS.md I11).
 //!
 //! A leg's word about itself is evidence, and it can only lower trust. A LUN put back from a snapshot, a file copied back
 //! and a disk that lied about its flushes all say "in sync" of themselves, honestly for the moment they remember. So each

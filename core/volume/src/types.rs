@@ -115,7 +115,7 @@ pub enum ReadFault {
     Unavailable,
 }
 
-/// The small outside record that breaks a tie between legs (storage.md B2).
+/// The small outside record that breaks a tie between legs (DESIGN.md B2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessRecord {
     pub volume: VolumeId,
@@ -167,7 +167,7 @@ pub trait Witness {
     }
 }
 
-/// storage.md A3. Only `InSync` counts for an acknowledgement and serves reads.
+/// DESIGN.md A3. Only `InSync` counts for an acknowledgement and serves reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LegState {
     InSync,

@@ -3,9 +3,13 @@
 //! `complaints` must be empty for `cargo xtask check` to pass; `mentions` are spoken and do not fail anything
 //! (style: function and file length are only mentioned). Each rule is a plain function over text, tested beside it.
 
+mod cited;
 mod documents;
+mod exits;
 mod manifests;
+mod metrics;
 mod reach;
+mod replies;
 mod sources;
 
 use std::path::{Path, PathBuf};
@@ -86,6 +90,10 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     reach::inspect(&tree, &mut findings);
     sources::inspect(&tree, &mut findings);
     documents::inspect(&tree, &mut findings);
+    cited::inspect(&tree, &mut findings);
+    replies::inspect(&tree, &mut findings);
+    exits::inspect(&tree, &mut findings);
+    metrics::inspect(&tree, &mut findings);
     Ok(findings)
 }
 

@@ -262,7 +262,7 @@ fn a_silent_leg_is_waited_for_as_long_as_its_kind_may_take() {
     assert_eq!(deadline_s(&files, &machine(2, 8 << 30)), 15);
 }
 
-/// storage.md B3: 2 s NVMe, 5 s SAN, 15 s arrays of turning disks and everything that imitates them.
+/// DESIGN.md B3: 2 s NVMe, 5 s SAN, 15 s arrays of turning disks and everything that imitates them.
 #[test]
 fn no_profile_lets_a_silent_leg_hold_mail_for_longer_than_its_kind_may_take() {
     for (name, _) in crate::profile::BUILT_IN {

@@ -511,7 +511,7 @@ fn replay_gives_the_state_that_was_live() {
     }
 }
 
-/// storage.md A6: the projection may be thrown away. Records older than the latest snapshot of what they are about may be gone from the
+/// DESIGN.md A6: the projection may be thrown away. Records older than the latest snapshot of what they are about may be gone from the
 /// log by then; the rest must give the same mailboxes.
 #[test]
 fn a_log_without_what_snapshots_cover_gives_the_same_mailboxes() {

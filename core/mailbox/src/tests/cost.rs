@@ -95,7 +95,7 @@ fn a_deleted_mailbox_leaves_no_rows_behind() {
     });
 }
 
-/// Prints index bytes per delivered message (storage.md J). Run by hand: `cargo test --release -p mailbox -- --ignored --nocapture index_bytes`.
+/// Prints index bytes per delivered message. Run by hand: `cargo test --release -p mailbox -- --ignored --nocapture index_bytes`.
 #[test]
 #[ignore = "a measurement"]
 fn index_bytes_per_delivered_message() {

@@ -1,0 +1,110 @@
+//! The page about the settings says what the code takes, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+const PAGE: &str = include_str!("../../../REFERENCE-SETTINGS.md");
+
+/// Tables with keys: as they are written, and the name before their keys.
+const TABLES: &[(&str, &str)] = &[
+    ("[server]", "server"),
+    ("[volume]", "volume"),
+    ("[listen]", "listen"),
+    ("[tls]", "tls"),
+    ("[login]", "login"),
+    ("[admin]", "admin"),
+    ("[limits]", "limits"),
+    ("[memory]", "memory"),
+    ("[log]", "log"),
+    ("[time]", "time"),
+    ("[network]", "network"),
+    ("[[network.interface]]", "network.interface"),
+    ("[[network.bond]]", "network.bond"),
+    ("[[network.vlan]]", "network.vlan"),
+    ("[[san]]", "san"),
+    ("[[domain]]", "domain"),
+    ("[[account]]", "account"),
+];
+
+/// Keys that the code knows in `table`, as serde lists them when it is given one that it does not know.
+fn keys(table: &str) -> Vec<String> {
+    let text = format!("{table}\nzzzzzzzzzzzzzzzzzzzzzzzzzz = 1\n");
+    let refused = Settings::parse("s", &text)
+        .expect_err("an unknown key")
+        .to_string();
+    let listed = refused
+        .split_once("write one of ")
+        .unwrap_or_else(|| panic!("{table}: {refused}"))
+        .1;
+    listed
+        .split(", ")
+        .map(|key| key.trim().trim_matches('`').to_owned())
+        .collect()
+}
+
+/// The page's rows: key to the cell of its default.
+fn rows() -> BTreeMap<String, String> {
+    let rows = PAGE.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.map(|row| {
+        let (key, rest) = row.split_once('`').expect("a closed key");
+        let default = rest.split('|').nth(1).unwrap_or("").trim();
+        (key.to_owned(), default.to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn every_key_is_on_the_page_and_no_other() {
+    let is_table = |name: &str| TABLES.iter().any(|(_, prefix)| *prefix == name);
+    let mut known = BTreeSet::new();
+    for (table, prefix) in TABLES {
+        for key in keys(table) {
+            let key = format!("{prefix}.{key}");
+            // A table is described by its keys.
+            if !is_table(&key) {
+                known.insert(key);
+            }
+        }
+    }
+    let described: BTreeSet<String> = rows().into_keys().collect();
+    let missing: Vec<_> = known.difference(&described).collect();
+    let gone: Vec<_> = described.difference(&known).collect();
+    assert!(
+        missing.is_empty() && gone.is_empty(),
+        "appliance/REFERENCE-SETTINGS.md: add {missing:?}, remove {gone:?}"
+    );
+    for table in keys("") {
+        assert!(is_table(&table), "`{table}` is not looked at here");
+    }
+}
+
+#[test]
+fn the_page_names_the_defaults_of_the_code() {
+    let server = Server::default();
+    let limits = Limits::default();
+    let number = |count: usize| count.to_string();
+    let defaults = [
+        ("server.name", server.name),
+        ("server.state", server.state.display().to_string()),
+        ("volume.leg_size", leg_size_default().to_string()),
+        (
+            "volume.compression",
+            compression_default().get_ref().to_string(),
+        ),
+        ("limits.message", limits.message.get_ref().to_string()),
+        ("limits.smtp_connections", number(SMTP_CONNECTIONS_DEFAULT)),
+        ("limits.lmtp_connections", number(LMTP_CONNECTIONS_DEFAULT)),
+        ("limits.imap_connections", number(IMAP_CONNECTIONS_DEFAULT)),
+        ("limits.http_connections", number(HTTP_CONNECTIONS_DEFAULT)),
+        ("log.level", Log::default().level),
+    ];
+    let rows = rows();
+    for (key, default) in defaults {
+        let cell = rows[key].trim_matches('`');
+        assert!(
+            cell == default || cell.starts_with(&format!("{default},")),
+            "{key}: the page says `{cell}`, the code {default}"
+        );
+    }
+}
