@@ -68,6 +68,9 @@ pub struct Queue {
     inner: Rc<Inner>,
 }
 
+/// A group that was read from the log, decoded and not yet applied.
+type Ahead = (Lsn, Vec<Change>, Vec<BodyRef>);
+
 struct Inner {
     me: Weak<Inner>,
     tenancy: Tenancy,
@@ -75,7 +78,7 @@ struct Inner {
     /// Held from the look at a message to the durable change of it.
     locks: Locks,
     /// What replay read and has not applied, in log order.
-    ahead: RefCell<VecDeque<(Lsn, Vec<Change>, Vec<BodyRef>)>>,
+    ahead: RefCell<VecDeque<Ahead>>,
 }
 
 impl Queue {
