@@ -1,134 +1,175 @@
-//! Secrets out of settings that are shown, and back into those that return.
+//! Secrets out of settings that are shown, and back into those that return. Values are exchanged in their places; what stands between
+//! them (layout, comments, line ends) stays as it is.
 
-use toml::{Table, Value};
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
 
 /// What stands in the place of a secret. Settings that come back with it keep the one that is there.
 pub const KEPT: &str = "(kept)";
 /// How every hash begins that settings may hold.
 const HASH: &str = "$argon2";
 
+/// Where settings hold a secret: in each table of a list.
+struct Place {
+    list: &'static str,
+    key: &'static str,
+    /// The key that tells the list's tables apart.
+    name: &'static str,
+    what: &'static str,
+    write: &'static str,
+}
+
+const PLACES: [Place; 2] = [
+    Place {
+        list: "account",
+        key: "password_hash",
+        name: "address",
+        what: "account",
+        write: "a password that is there, and there is none: write its hash",
+    },
+    Place {
+        list: "san",
+        key: "secret",
+        name: "target",
+        what: "[[san]]",
+        write: "a secret that is there, and there is none: write it",
+    },
+];
+
 /// The text without its secrets, otherwise as it is.
 pub fn without(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(HASH) {
-        shown.push_str(&rest[..at]);
-        shown.push_str(KEPT);
-        let hash = &rest[at..];
-        let end = hash.find(|c: char| c == '"' || c == '\'' || c.is_whitespace());
-        rest = &hash[end.unwrap_or(hash.len())..];
-    }
-    shown.push_str(rest);
-    let unreadable = || "# These settings cannot be read.\n".to_owned();
-    let Ok(mut table) = shown.parse::<Table>() else {
-        return unreadable();
+    let Ok(table) = DeTable::parse(text) else {
+        return "# These settings cannot be read.\n".to_owned();
     };
-    for target in targets(&mut table) {
-        if let Some(Value::String(secret)) = target.get("secret") {
-            for quote in ['"', '\''] {
-                let quoted = |word: &str| format!("{quote}{word}{quote}");
-                shown = shown.replace(&quoted(secret), &quoted(KEPT));
-            }
+    let mut values = Vec::new();
+    values_of(table.get_ref(), &mut values);
+    values.sort_by_key(|value| value.span().start);
+    let secrets: Vec<&Spanned<DeValue<'_>>> = PLACES
+        .iter()
+        .flat_map(|place| tables(table.get_ref(), place.list).map(|table| table.get(place.key)))
+        .flatten()
+        .collect();
+    let words: Vec<&str> = secrets.iter().filter_map(|value| text_of(value)).collect();
+
+    let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+    for value in values {
+        let span = value.span();
+        put_without(&mut shown, &text[end..span.start], &words);
+        let is_secret = secrets.iter().any(|secret| secret.span() == span)
+            || text_of(value).is_some_and(|word| word.contains(HASH));
+        if is_secret {
+            shown.push_str(&spelled(KEPT, &text[span.clone()]));
+        } else {
+            shown.push_str(&text[span.clone()]);
         }
+        end = span.end;
     }
-    hashes(&mut table).for_each(|hash| *hash = KEPT.into());
-    for target in targets(&mut table) {
-        if let Some(secret) = target.get_mut("secret") {
-            *secret = KEPT.into();
-        }
-    }
-    // A secret may be spelled with escapes, or as another word is: then comments and layout are given up, never the secret.
-    match shown.parse::<Table>() {
-        Ok(same) if same == table => shown,
-        _ => table.to_string(),
-    }
+    put_without(&mut shown, &text[end..], &words);
+    shown
 }
 
 /// The text with the secrets of `current` in the places of those that were not shown. `Err`: one sentence with the fix.
 pub fn with(text: &str, current: &Table) -> Result<String, String> {
-    if !text.contains(KEPT) {
-        return Ok(text.to_owned());
-    }
-    let Ok(mut table) = text.parse::<Table>() else {
+    let Ok(table) = DeTable::parse(text) else {
         return Ok(text.to_owned()); // the strict parser says why
     };
-    let mut known = current.clone();
-    let address = |account: &Table| {
-        account
-            .get("address")
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
+    let mut kept: Vec<(Range<usize>, String)> = Vec::new();
+    for place in &PLACES {
+        for table in tables(table.get_ref(), place.list) {
+            let Some(value) = table.get(place.key) else {
+                continue;
+            };
+            if text_of(value) != Some(KEPT) {
+                continue;
+            }
+            let name = table.get(place.name).and_then(text_of).unwrap_or_default();
+            let Some(secret) = secret_of(current, place, name) else {
+                return Err(format!(
+                    "{} {}: `{KEPT}` stands for {}",
+                    place.what,
+                    name.escape_default(),
+                    place.write
+                ));
+            };
+            let span = value.span();
+            kept.push((span.clone(), spelled(secret, &text[span])));
+        }
+    }
+    kept.sort_by_key(|(span, _)| span.start);
     let mut changed = text.to_owned();
-    let mut replaced = 0;
-    for account in accounts(&mut table) {
-        if account.get("password_hash").and_then(Value::as_str) != Some(KEPT) {
-            continue;
-        }
-        let name = address(account).unwrap_or_default();
-        let hash = accounts(&mut known)
-            .find(|known| address(known).as_deref() == Some(name.as_str()))
-            .and_then(|known| known.get("password_hash").cloned());
-        let Some(hash) = hash else {
-            return Err(format!(
-                "account {}: `{KEPT}` stands for a password that is there, and there is none: write its hash",
-                name.escape_default()
-            ));
-        };
-        account.insert("password_hash".into(), hash.clone());
-        // In the text as well, so that comments and layout stay: the accounts come in their order.
-        if let (Some(hash), Some(at)) = (hash.as_str(), changed.find(KEPT)) {
-            changed.replace_range(at..at + KEPT.len(), hash);
-            replaced += 1;
-        }
+    for (span, secret) in kept.into_iter().rev() {
+        changed.replace_range(span, &secret);
     }
-    for target in targets(&mut table) {
-        if target.get("secret").and_then(Value::as_str) != Some(KEPT) {
-            continue;
-        }
-        let name = target.get("target").cloned();
-        let secret = targets(&mut known)
-            .find(|known| known.get("target") == name.as_ref())
-            .and_then(|known| known.get("secret").cloned());
-        let Some(secret) = secret else {
-            let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
-            return Err(format!(
-                "[[san]] {}: `{KEPT}` stands for a secret that is there, and there is none: write it",
-                name.escape_default()
-            ));
-        };
-        target.insert("secret".into(), secret.clone());
-        if let (Some(secret), Some(at)) = (secret.as_str(), changed.find(KEPT)) {
-            changed.replace_range(at..at + KEPT.len(), secret);
-            replaced += 1;
-        }
-    }
-    // The words stood in a comment, or tables in another order: what the text means decides.
-    match changed.parse::<Table>() {
-        Ok(same) if same == table && replaced > 0 => Ok(changed),
-        _ => Ok(table.to_string()),
+    Ok(changed)
+}
+
+/// The secret of the table called `name`.
+fn secret_of<'a>(current: &'a Table, place: &Place, name: &str) -> Option<&'a str> {
+    let tables = current.get(place.list)?.as_array()?.iter();
+    let mut tables = tables.filter_map(Value::as_table);
+    let is_it = |table: &&Table| table.get(place.name).and_then(Value::as_str) == Some(name);
+    tables.find(is_it)?.get(place.key)?.as_str()
+}
+
+/// `word` as TOML, in the quotes of `before` where they can hold it.
+fn spelled(word: &str, before: &str) -> String {
+    let literal = before.starts_with('\'') && !before.starts_with("\'\'\'");
+    if literal && !word.contains(|c: char| c == '\'' || c.is_control()) {
+        format!("'{word}'")
+    } else {
+        Value::String(word.to_owned()).to_string()
     }
 }
 
-fn accounts(table: &mut Table) -> impl Iterator<Item = &mut Table> {
-    tables(table, "account")
+/// What stands between values, without a hash and without a secret's word in its comments.
+fn put_without(shown: &mut String, between: &str, words: &[&str]) {
+    for line in between.split_inclusive('\n') {
+        let (before, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
+        shown.push_str(before);
+        let mut comment = comment.to_owned();
+        for word in words.iter().filter(|word| !word.is_empty()) {
+            comment = comment.replace(word, KEPT);
+        }
+        let mut rest = comment.as_str();
+        while let Some(at) = rest.find(HASH) {
+            shown.push_str(&rest[..at]);
+            shown.push_str(KEPT);
+            let hash = &rest[at..];
+            let end = hash.find(|c: char| c == '"' || c == '\'' || c.is_whitespace());
+            rest = &hash[end.unwrap_or(hash.len())..];
+        }
+        shown.push_str(rest);
+    }
 }
 
-/// Of a SAN.
-fn targets(table: &mut Table) -> impl Iterator<Item = &mut Table> {
-    tables(table, "san")
+/// Every value that is neither a table nor a list. The parser bounds how deep they lie.
+fn values_of<'a, 'i>(table: &'a DeTable<'i>, values: &mut Vec<&'a Spanned<DeValue<'i>>>) {
+    for (_, value) in table {
+        note_values(value, values);
+    }
 }
 
-fn tables<'a>(table: &'a mut Table, key: &str) -> impl Iterator<Item = &'a mut Table> {
-    let tables = table.get_mut(key).and_then(Value::as_array_mut);
-    tables.into_iter().flatten().filter_map(Value::as_table_mut)
+fn note_values<'a, 'i>(
+    value: &'a Spanned<DeValue<'i>>,
+    values: &mut Vec<&'a Spanned<DeValue<'i>>>,
+) {
+    match value.get_ref() {
+        DeValue::Table(table) => values_of(table, values),
+        DeValue::Array(list) => list.iter().for_each(|value| note_values(value, values)),
+        _ => values.push(value),
+    }
 }
 
-fn hashes(table: &mut Table) -> impl Iterator<Item = &mut String> {
-    accounts(table).filter_map(|account| match account.get_mut("password_hash") {
-        Some(Value::String(hash)) => Some(hash),
-        _ => None,
-    })
+fn tables<'a, 'i>(table: &'a DeTable<'i>, list: &str) -> impl Iterator<Item = &'a DeTable<'i>> {
+    let list = table.get(list).and_then(|list| list.get_ref().as_array());
+    let tables = list.into_iter().flat_map(|list| list.iter());
+    tables.filter_map(|table| table.get_ref().as_table())
+}
+
+fn text_of<'a>(value: &'a Spanned<DeValue<'_>>) -> Option<&'a str> {
+    value.get_ref().as_str()
 }
 
 #[cfg(test)]
@@ -154,6 +195,10 @@ mod tests {
             TEXT.replace("$argon2id$v=19$x$y", "\\u0024argon2id$v=19$x$y") + "# was $argon2id$old";
         let shown = without(&escaped);
         assert!(!shown.contains("19$"), "{shown}");
+        assert!(
+            shown.contains("# his") && shown.contains("# was (kept)"),
+            "{shown}"
+        );
         assert!(!without("[[account]\npassword_hash = \"\\u0024a").contains("u0024"));
     }
 
@@ -193,6 +238,28 @@ mod tests {
         assert!(!without(&san.replace("\"open-", "\"\\u006fpen-")).contains("sesame-1"));
         let why = with(&without(san), &Table::new()).expect_err("nothing there");
         assert!(why.contains("iqn.x:a"), "{why}");
+    }
+
+    #[test]
+    fn layout_stays_however_a_secret_is_spelled() {
+        let text = "# both\r\nsan = [ { target = 'x' , secret = \"\"\"\r\n\\u006fpen\"\"\" }, # open, and \"open\"\r\n  {secret = \"open\", target = \"y\"} ]\r\n# end";
+        let shown = without(text);
+        let expected = "# both\r\nsan = [ { target = 'x' , secret = \"(kept)\" }, # (kept), and \"(kept)\"\r\n  {secret = \"(kept)\", target = \"y\"} ]\r\n# end";
+        assert_eq!(shown, expected);
+        let current: Table = text.parse().expect("TOML");
+        let back = with(&shown, &current).expect("known");
+        assert_eq!(back.parse::<Table>().expect("TOML"), current);
+        assert!(back.ends_with("} ]\r\n# end"), "{back}");
+    }
+
+    #[test]
+    fn a_secret_with_quotes_comes_back_in_quotes_that_hold_it() {
+        let text = "[[san]]\ntarget = 'x'\nsecret = \"a'b\\\"c\\nd\"\n";
+        let current: Table = text.parse().expect("TOML");
+        let shown = without(text).replace('"', "'");
+        assert_eq!(shown, "[[san]]\ntarget = 'x'\nsecret = '(kept)'\n");
+        let back = with(&shown, &current).expect("known");
+        assert_eq!(back.parse::<Table>().expect("TOML"), current);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::admin::certificate::{self as x509, Facts};
 use plan::Misfit;
 use plan::settings::{Settings, Tls};
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
@@ -317,7 +318,7 @@ pub fn for_https(settings: &Settings, shown: &Arc<Shown>) -> Result<Arc<ServerCo
 }
 
 fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut &pem[..]).collect();
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     chain
         .ok()
         .filter(|chain| !chain.is_empty())
@@ -325,10 +326,8 @@ fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn parse_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    match rustls_pemfile::private_key(&mut &pem[..]) {
-        Ok(Some(key)) => Ok(key),
-        _ => Err("it holds no PEM private key: write one, or name another file".into()),
-    }
+    PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|_| "it holds no PEM private key: write one, or name another file".into())
 }
 
 #[cfg(test)]

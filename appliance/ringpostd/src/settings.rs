@@ -97,14 +97,58 @@ impl Flags {
     }
 }
 
+/// The plan may not see the crates that it plans for; here both are seen. Each number of `plan::limits` that is another crate's, or covers
+/// one, is tied to it.
 #[cfg(test)]
 mod tests {
-    /// The plan may not see the crates that it plans for; here both are seen.
+    use client::imap::limits as imap;
+    use plan::limits::*;
+    use storage::owner::LANE_ITEMS_MAX;
+
     #[test]
     fn the_plan_counts_the_control_socket_with_all_its_clients() {
         assert_eq!(
-            plan::limits::CONTROL_DESCRIPTORS,
+            CONTROL_DESCRIPTORS,
             crate::admin::limits::CLIENTS_MAX as u64 + 1
         );
+    }
+
+    #[test]
+    fn the_plan_counts_buffers_and_segments_as_the_volume_has_them() {
+        let batch = volume::BATCH_BYTES_MAX as u64;
+        assert_eq!(BATCH_BUFFER_BYTES, batch);
+        assert_eq!(SEGMENT_BYTES_MIN, 4 * batch, "four full batches");
+        let (wanted, possible) = (LEGS_MAX, volume::limits::LEGS_MAX);
+        assert!(wanted <= possible, "{wanted} legs, {possible} fit");
+        let segments = store::limits::SEGMENTS_MIN as u64;
+        assert!(
+            LEG_BYTES_MIN >= segments * SEGMENT_BYTES_MIN,
+            "the smallest leg holds the reserve and some mail"
+        );
+    }
+
+    #[test]
+    fn the_plan_has_memory_for_the_largest_message_and_for_every_account_s_share() {
+        let body = store::limits::BODY_BYTES_MAX as u64;
+        assert!(MESSAGE_BYTES_DEFAULT <= body);
+        assert!(READ_BYTES_MIN > body, "one largest, and some of others'");
+        assert!(READ_BYTES_MIN >= imap::READING_SHARE_BYTES_MIN as u64);
+        let share = imap::SENDING_SHARE_BYTES_MIN as u64;
+        assert_eq!(SEND_BYTES_MIN, imap::SENDING_SHARE as u64 * share);
+        assert!(
+            LANE_BYTES / LANE_ITEMS_MAX as u64 >= 1_024,
+            "a closure with its captures"
+        );
+    }
+
+    #[test]
+    fn the_plan_counts_a_connection_as_dear_as_the_runtime_makes_it() {
+        use runtime::limits::{CONNECTION_BYTES, READ_BYTES_MAX, READ_BYTES_MIN, TLS_BYTES};
+        let at_rest = (CONNECTION_BYTES + TLS_BYTES) as u64;
+        let at_work = at_rest + READ_BYTES_MAX as u64;
+        assert!(SMTP_CONNECTION_BYTES >= at_work);
+        assert!(IMAP_CONNECTION_BYTES >= at_work);
+        assert!(IMAP_CONNECTION_BYTES >= at_rest + imap::OUTPUT_BYTES_MAX as u64);
+        assert!(HTTP_CONNECTION_BYTES >= at_rest + READ_BYTES_MIN as u64);
     }
 }

@@ -9,9 +9,11 @@
 pub mod bounded;
 pub mod cursor;
 pub mod hash;
+pub mod histogram;
 pub mod host;
 pub mod units;
 
 pub use bounded::{BoundedQueue, Full};
 pub use hash::BodyName;
+pub use histogram::{Histogram, SharedHistogram};
 pub use host::{Host, LocalTask, Time};

@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use base::BodyName;
+use base::{BodyName, SharedHistogram};
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
@@ -71,6 +71,8 @@ pub struct Counters {
     pub commands: AtomicU64,
     /// Messages of which something was sent by FETCH.
     pub fetched: AtomicU64,
+    /// How long FETCH commands took, from all of the command to its tagged OK.
+    pub fetches: SharedHistogram,
     pub bodies_read: AtomicU64,
     pub appended: AtomicU64,
 }

@@ -29,8 +29,9 @@ mod verdict;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base::SharedHistogram;
 use bytes::Bytes;
 use mail::Address;
 use runtime::{Budget, Connection, ConnectionFault, work};
@@ -65,6 +66,8 @@ pub struct Counters {
     pub deferred: AtomicU64,
     /// Bytes of accepted messages, trace fields included.
     pub bytes: AtomicU64,
+    /// From the end of mail data to the 2xx, of accepted messages.
+    pub took: SharedHistogram,
 }
 
 /// What all connections of one core share. Lives on that core.
@@ -207,6 +210,7 @@ impl<K: Keeper> Receiver<K> {
         incoming: Incoming,
         output: &mut Vec<u8>,
     ) {
+        let began = Instant::now();
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
         let raw = Bytes::from(message.content);
@@ -235,6 +239,8 @@ impl<K: Keeper> Receiver<K> {
         if outcomes.iter().any(Result::is_ok) {
             self.counters.accepted.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(raw.len() as u64, Relaxed);
+            let took_us = began.elapsed().as_micros() as u64;
+            self.counters.took.note(took_us);
         }
         self.count_refusal(refusal);
         match settings.smtp.role {

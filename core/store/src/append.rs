@@ -252,6 +252,8 @@ pub(crate) enum Cargo {
         applied: Option<Applied>,
         reply: Reply<Committed>,
         rows: u64,
+        /// When it was appended.
+        since: Time,
         /// Its chunks went ahead.
         is_chunked: bool,
     },
@@ -407,7 +409,7 @@ impl Committer {
             groups: flight.cargo.len(),
         };
         match flight.done.take().expect("only finished flights land") {
-            Ok(address) => self.landed(flight, &address),
+            Ok(address) => self.landed(flight, &address, now),
             Err(fault) => self.fail(flight, fault.into()),
         }
         self.fail_big_group();
@@ -416,7 +418,7 @@ impl Committer {
         }
     }
 
-    fn landed(&mut self, flight: Flight, address: &BatchAddress) {
+    fn landed(&mut self, flight: Flight, address: &BatchAddress, now: Time) {
         let mut answers = Vec::with_capacity(flight.cargo.len());
         let (mut groups, mut tells) = (0, false);
         for cargo in flight.cargo {
@@ -426,9 +428,13 @@ impl Committer {
                     applied,
                     reply,
                     rows,
+                    since,
                     is_chunked,
                 } => {
                     groups += 1;
+                    let took_us = now.since_us(since);
+                    self.inner
+                        .counted(|counters| counters.commits.note(took_us));
                     tells |= rows > 0;
                     self.inner.settle_group(rows, is_chunked, true);
                     let bodies: Vec<BodyRef> = bodies.iter().map(|body| body.at(address)).collect();

@@ -47,8 +47,8 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use base::BodyName;
 use base::host::Bell;
+use base::{BodyName, Histogram};
 use bytes::Bytes;
 use device::Io;
 use volume::{BatchAddress, CommitFault, Volume};
@@ -178,6 +178,8 @@ pub struct Settings {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     pub groups: u64,
+    /// How long groups took from `append` to durable, the wait for a batch included; those that were refused are not in it.
+    pub commits: Histogram,
     pub batches: u64,
     /// Payload bytes of the batches, framing included.
     pub batch_bytes: u64,

@@ -153,6 +153,7 @@ impl Committer {
             applied,
             reply,
             rows,
+            since,
             ..
         } = waiting;
         let seed = self.inner.seed;
@@ -210,6 +211,7 @@ impl Committer {
             applied,
             reply,
             rows,
+            since,
             is_chunked,
         }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::Time;
 use base::host::{Bell, Sender};
+use base::{Histogram, Time};
 use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
 use crate::arena::ArenaShared;
@@ -78,6 +78,8 @@ pub(crate) struct Leg {
     pub repairs: u64,
     pub read_faults: u64,
     pub write_faults: u64,
+    /// Of batch writes, from submission to durable.
+    pub flushes: Histogram,
     pub progress: Option<(u64, u64)>,
     /// How the last probe of it failed (`health`).
     pub unread: Option<String>,
@@ -111,6 +113,7 @@ impl Leg {
             repairs: 0,
             read_faults: 0,
             write_faults: 0,
+            flushes: Histogram::default(),
             progress: None,
             unread: None,
             arena_missed: None,

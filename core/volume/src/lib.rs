@@ -465,6 +465,7 @@ impl Volume {
             repairs: leg.repairs,
             read_faults: leg.read_faults,
             write_faults: leg.write_faults,
+            flushes: leg.flushes,
             stale_since: (leg.state != LegState::InSync).then_some(leg.stale_since),
             why: leg.why.clone(),
             unread: leg.unread.clone().filter(|_| leg.counts()),

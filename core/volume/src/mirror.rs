@@ -258,17 +258,29 @@ impl Inner {
         leg: LegIndex,
         result: Result<(), IoFault>,
     ) {
-        self.legs.borrow_mut()[leg.0 as usize].flying -= 1;
+        let now = self.io.host.now();
+        let mut took_us = None;
         {
             let mut log = self.log.borrow_mut();
             let front = log.pipeline.front().map_or(lsn.next(), |entry| entry.lsn);
             let index = (lsn.0).checked_sub(front.0).map(|index| index as usize);
             let entry = index.and_then(|index| log.pipeline.get_mut(index));
             if let Some(entry) = entry.filter(|entry| entry.attempt == attempt) {
+                if let (Ok(()), LegWrite::Flying { since }) = (result, entry.legs[leg.0 as usize]) {
+                    took_us = Some(now.since_us(since));
+                }
                 entry.legs[leg.0 as usize] = match result {
                     Ok(()) => LegWrite::Durable,
                     Err(fault) => LegWrite::Failed(fault),
                 };
+            }
+        }
+        {
+            let mut legs = self.legs.borrow_mut();
+            let leg = &mut legs[leg.0 as usize];
+            leg.flying -= 1;
+            if let Some(us) = took_us {
+                leg.flushes.note(us);
             }
         }
         if let Err(fault) = result {

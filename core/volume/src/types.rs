@@ -1,5 +1,6 @@
 //! Names, places, faults and reports: the words of this crate's public surface.
 
+use base::Histogram;
 use device::DeviceIndex;
 
 /// Number of a commit batch: +1 each, per volume, for ever. The first batch is 1.
@@ -192,6 +193,8 @@ pub struct LegReport {
     pub repairs: u64,
     pub read_faults: u64,
     pub write_faults: u64,
+    /// How long batch writes to it took, from submission to durable, a second try included; those that failed are not in it.
+    pub flushes: Histogram,
     pub stale_since: Option<Lsn>,
     /// Why it left the in-sync set, when it did so since the volume was opened.
     pub why: Option<String>,

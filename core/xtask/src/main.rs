@@ -9,6 +9,7 @@
 //! its own rules; `setup.rs` installs Debian packages and nothing else.
 #![forbid(unsafe_code)]
 
+mod advisories;
 mod bench;
 mod house;
 mod image;

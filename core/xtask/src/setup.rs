@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::shell;
+use crate::{advisories, shell};
 
 /// A Debian package, and the file that shows it is there.
 struct Package {
@@ -123,7 +123,11 @@ pub fn run(peers: bool, deny: bool) -> Result<(), String> {
         eprintln!("setup: every Debian package is there");
     }
     if deny && !shell::found("cargo-deny") {
-        shell::run(Command::new(shell::cargo_path()).args(["install", "--locked", "cargo-deny"]))?;
+        shell::run(Command::new(shell::cargo_path()).args([
+            "install",
+            "--locked",
+            advisories::VERSION,
+        ]))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::advisories::{self, Means};
 use crate::shell::{self, Count};
 use crate::{house, licences, setup};
 
@@ -134,30 +135,24 @@ fn listed(complaints: Result<Vec<String>, String>) -> Result<(), String> {
     }
 }
 
-/// cargo-deny when it is there. Advisories need a database from the network: when it cannot be had, that is said, and
-/// only that part is left out.
+/// cargo-deny, as far as this machine can. What stays unchecked is printed here and once more before the closing line.
 fn deny(root: &Path, tally: &mut Tally) {
-    if !shell::found("cargo-deny") {
-        eprintln!("left out: advisories (no cargo-deny; `cargo xtask setup --deny` installs it)");
-        return;
+    let means = advisories::means(root);
+    if !matches!(means, Means::NoTool { .. }) {
+        let fixed = ["deny", "--offline", "check", "licenses", "bans", "sources"];
+        tally.command("cargo deny", &mut cargo(root, &fixed));
     }
-    tally.command(
-        "cargo deny",
-        &mut cargo(
-            root,
-            &["deny", "--offline", "check", "licenses", "bans", "sources"],
-        ),
-    );
-    let fetched = cargo(root, &["deny", "fetch", "db"])
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if fetched {
-        tally.command(
-            "advisories",
-            &mut cargo(root, &["deny", "check", "advisories"]),
-        );
-    } else {
-        eprintln!("left out: advisories (the advisory database cannot be fetched from here)");
+    if means == Means::All {
+        let fresh = ["deny", "check", "--disable-fetch", "advisories"];
+        tally.command("advisories", &mut cargo(root, &fresh));
+    }
+    match advisories::verdict(&means, advisories::in_ci()) {
+        Ok(None) => {}
+        Ok(Some(line)) => {
+            eprintln!("{line}");
+            tally.unchecked.push(line);
+        }
+        Err(why) => tally.timed("cargo deny", || Err(why)),
     }
 }
 
@@ -233,6 +228,8 @@ const OTHER_TESTS: &[&str] = &[
 struct Tally {
     count: Count,
     failures: Vec<String>,
+    /// What could not be looked at here, as a line each.
+    unchecked: Vec<String>,
     costs: Vec<Cost>,
 }
 
@@ -299,6 +296,9 @@ impl Tally {
         eprint!("\n{table}");
         // For whoever compares two runs; a tree that cannot be written to has said so already.
         let _ = std::fs::write(root.join("target/test-costs.md"), &table);
+        for line in &self.unchecked {
+            eprintln!("{line}");
+        }
         for failure in &self.failures {
             eprintln!("failed: {failure}");
         }

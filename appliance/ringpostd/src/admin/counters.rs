@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use base::Histogram;
 use client::imap;
 use inbound::receive;
 use plan::Service;
@@ -44,6 +45,7 @@ pub struct ReceivedCount {
     pub refused: u64,
     pub deferred: u64,
     pub bytes: u64,
+    pub took: Histogram,
 }
 
 impl Metrics {
@@ -83,6 +85,15 @@ impl Metrics {
             .sum()
     }
 
+    /// How long FETCH commands took, all cores together.
+    pub(crate) fn fetches(&self) -> Histogram {
+        let mut sum = Histogram::default();
+        for counters in &self.lists().imap {
+            sum.add(&counters.fetches.read());
+        }
+        sum
+    }
+
     pub fn service(&self, service: Service) -> ServiceCount {
         let mut sum = ServiceCount::default();
         for (_, counters) in self
@@ -109,6 +120,7 @@ impl Metrics {
             sum.refused += read(&counters.refused);
             sum.deferred += read(&counters.deferred);
             sum.bytes += read(&counters.bytes);
+            sum.took.add(&counters.took.read());
         }
         sum
     }

@@ -1,11 +1,12 @@
 //! The counters of all cores as OpenMetrics text.
 //!
-//! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up.
+//! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up into a `page`.
 
 mod cores;
+mod page;
 mod process;
+mod storage;
 
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
@@ -14,13 +15,10 @@ use client::imap;
 use crate::admin::counters::ServiceCount;
 use crate::admin::machine;
 use crate::admin::shared::Admin;
-
-mod volume_part;
-
-use volume_part::{storage, write_storage};
+use page::{Labels, Page};
 
 /// Nothing where the settings name no target.
-async fn write_paths(text: &mut Text) {
+async fn write_paths(page: &mut Page) {
     let look = || machine::paths(Path::new("/"));
     let Ok(Ok(paths)) = tokio::task::spawn_blocking(look).await else {
         return; // an alarm of `status` says so
@@ -28,189 +26,166 @@ async fn write_paths(text: &mut Text) {
     if paths.is_empty() {
         return;
     }
-    text.family(
+    page.gauges(
         "ringpost_san_path",
-        "gauge",
-        "1: data can flow by this path to a disk that stands elsewhere.",
+        "Whether data can flow by this path to a SAN target; 1 means that it can, 0 that it cannot",
+        paths.iter().map(|path| {
+            let labels = vec![
+                ("target", path.target.to_string()),
+                ("address", path.address.to_string()),
+            ];
+            (labels, u64::from(path.usable))
+        }),
     );
-    for path in &paths {
-        // Both are checked words of the settings: nothing in them ends a label.
-        let labels = format!("target=\"{}\",address=\"{}\"", path.target, path.address);
-        text.sample("ringpost_san_path", &labels, u64::from(path.usable));
-    }
 }
 
 impl Admin {
     /// OpenMetrics 1.0 text. Answers also while storage does not: its part is then missing and `ringpost_storage_answers` 0.
     pub(crate) async fn open_metrics(&self) -> String {
-        let mut text = Text::default();
-        self.write_process(&mut text);
-        self.metrics().write_cores(&mut text);
-        self.write_services(&mut text);
-        self.write_incidents(&mut text);
-        self.write_certificate(&mut text);
-        self.write_memory(&mut text);
-        write_paths(&mut text).await;
-        let mut storage = self.ask(async |mailboxes| storage(&mailboxes)).await;
+        let mut page = Page::default();
+        self.write_process(&mut page);
+        self.metrics().write_cores(&mut page);
+        self.write_services(&mut page);
+        self.write_messages(&mut page);
+        self.write_imap(&mut page);
+        self.write_incidents(&mut page);
+        self.write_certificate(&mut page);
+        self.write_memory(&mut page);
+        write_paths(&mut page).await;
+        let read = async |mailboxes| storage::Storage::read(&mailboxes);
+        let mut storage = self.ask(read).await;
         if let Ok(storage) = &mut storage {
             storage.taking &= self.owner().gauges().health().trouble().is_none();
         }
-        text.family(
+        page.gauge(
             "ringpost_storage_answers",
-            "gauge",
-            "1: the storage thread answers.",
+            "Whether the storage thread answers; 1 means that it does, 0 that it does not",
+            u64::from(storage.is_ok()),
         );
-        text.sample("ringpost_storage_answers", "", u64::from(storage.is_ok()));
         if let Ok(storage) = storage {
-            write_storage(&mut text, &storage);
+            storage.write(&mut page);
         }
-        text.0.push_str("# EOF\n");
-        text.0
+        page.text()
     }
 
-    fn write_services(&self, text: &mut Text) {
-        let services: Vec<(&str, ServiceCount)> = self
-            .plan()
-            .listeners
-            .iter()
-            .map(|listener| {
-                (
-                    listener.service.name(),
-                    self.metrics().service(listener.service),
-                )
-            })
+    fn write_services(&self, page: &mut Page) {
+        let count = |service| self.metrics().service(service);
+        let listeners = self.plan().listeners.iter();
+        let services: Vec<(&str, ServiceCount)> = listeners
+            .map(|listener| (listener.service.name(), count(listener.service)))
             .collect();
+        let samples = |field: fn(&ServiceCount) -> u64| {
+            let services = services.iter();
+            services.map(move |(name, count)| (vec![("service", name.to_string())], field(count)))
+        };
+        page.gauges(
+            "ringpost_connections_open",
+            "The number of connections that are open now",
+            samples(|count| count.open),
+        );
         type Field = fn(&ServiceCount) -> u64;
-        let families: [(&str, &str, &str, Field); 7] = [
+        let counters: [(&str, &str, Field); 6] = [
             (
                 "ringpost_connections",
-                "counter",
-                "Connections accepted.",
+                "The number of connections accepted since the start",
                 |count| count.accepted,
             ),
             (
                 "ringpost_connections_refused",
-                "counter",
-                "Connections past the bound.",
+                "The number of connections refused because the service had as many as it may have",
                 |count| count.refused,
             ),
             (
-                "ringpost_connections_open",
-                "gauge",
-                "Connections open now.",
-                |count| count.open,
-            ),
-            (
                 "ringpost_received_bytes",
-                "counter",
-                "Bytes from peers.",
+                "The number of bytes received from peers",
                 |count| count.bytes_in,
             ),
             (
                 "ringpost_sent_bytes",
-                "counter",
-                "Bytes to peers.",
+                "The number of bytes sent to peers",
                 |count| count.bytes_out,
             ),
             (
                 "ringpost_tls_failures",
-                "counter",
-                "TLS sessions that failed.",
+                "The number of TLS sessions that failed",
                 |count| count.tls_failures,
             ),
             (
                 "ringpost_connections_timed_out",
-                "counter",
-                "Peers silent too long.",
+                "The number of connections closed because the peer was silent too long",
                 |count| count.timed_out,
             ),
         ];
-        for (name, kind, help, field) in families {
-            text.family(name, kind, help);
-            for (service, count) in &services {
-                text.sample(
-                    &sample_name(name, kind),
-                    &format!("service=\"{service}\""),
-                    field(count),
-                );
-            }
+        for (name, help, field) in counters {
+            page.counters(name, help, samples(field));
         }
+    }
+
+    fn write_messages(&self, page: &mut Page) {
         let received = self.metrics().received();
-        text.family(
-            "ringpost_messages",
-            "counter",
-            "Messages and recipients by what became of them.",
-        );
-        for (outcome, count) in [
+        let outcomes = [
             ("accepted", received.accepted),
             ("refused", received.refused),
             ("deferred", received.deferred),
-        ] {
-            text.sample(
-                "ringpost_messages_total",
-                &format!("outcome=\"{outcome}\""),
-                count,
-            );
-        }
-        text.family(
-            "ringpost_message_bytes",
-            "counter",
-            "Bytes of accepted messages.",
-        );
-        text.sample("ringpost_message_bytes_total", "", received.bytes);
-        self.write_imap(text);
-    }
-}
-
-impl Admin {
-    fn write_imap(&self, text: &mut Text) {
-        type Counter = fn(&imap::Counters) -> &AtomicU64;
-        let families: [(&str, &str, Counter); 6] = [
-            ("ringpost_imap_logins", "Logins.", |of| &of.logins),
-            ("ringpost_imap_logins_refused", "Wrong passwords.", |of| {
-                &of.logins_refused
-            }),
-            ("ringpost_imap_commands", "Commands.", |of| &of.commands),
-            ("ringpost_imap_fetched", "Messages fetched of.", |of| {
-                &of.fetched
-            }),
-            ("ringpost_imap_bodies_read", "Bodies read for it.", |of| {
-                &of.bodies_read
-            }),
-            ("ringpost_imap_appended", "Messages appended.", |of| {
-                &of.appended
-            }),
         ];
-        for (name, help, counter) in families {
-            text.family(name, "counter", help);
-            let count = self.metrics().imap_sum(counter);
-            text.sample(&sample_name(name, "counter"), "", count);
+        page.counters(
+            "ringpost_messages",
+            "The number of messages and recipients by outcome: accepted (2xx), refused (5xx) or deferred (4xx)",
+            outcomes.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
+        );
+        page.counter(
+            "ringpost_message_bytes",
+            "The number of bytes of accepted messages, with the trace fields that we add",
+            received.bytes,
+        );
+        page.histograms(
+            "ringpost_receive_seconds",
+            "The time from the end of mail data to the 2xx reply of an accepted message, in seconds",
+            [(Labels::new(), received.took)],
+        );
+    }
+
+    fn write_imap(&self, page: &mut Page) {
+        type Counter = fn(&imap::Counters) -> &AtomicU64;
+        let counters: [(&str, &str, Counter); 6] = [
+            (
+                "ringpost_imap_logins",
+                "The number of IMAP logins that succeeded",
+                |of| &of.logins,
+            ),
+            (
+                "ringpost_imap_logins_refused",
+                "The number of IMAP logins refused because the user name or the password was wrong",
+                |of| &of.logins_refused,
+            ),
+            (
+                "ringpost_imap_commands",
+                "The number of IMAP commands carried out for clients that are logged in",
+                |of| &of.commands,
+            ),
+            (
+                "ringpost_imap_fetched",
+                "The number of messages of which FETCH sent something",
+                |of| &of.fetched,
+            ),
+            (
+                "ringpost_imap_bodies_read",
+                "The number of message bodies that FETCH read from storage",
+                |of| &of.bodies_read,
+            ),
+            (
+                "ringpost_imap_appended",
+                "The number of messages that APPEND stored",
+                |of| &of.appended,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            page.counter(name, help, self.metrics().imap_sum(counter));
         }
-    }
-}
-
-/// OpenMetrics: a counter's sample carries `_total`.
-fn sample_name(name: &str, kind: &str) -> String {
-    if kind == "counter" {
-        format!("{name}_total")
-    } else {
-        name.to_owned()
-    }
-}
-
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# TYPE {name} {kind}\n# HELP {name} {help}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &str, value: u64) {
-        let _ = if labels.is_empty() {
-            writeln!(self.0, "{name} {value}")
-        } else {
-            writeln!(self.0, "{name}{{{labels}}} {value}")
-        };
+        page.histograms(
+            "ringpost_imap_fetch_seconds",
+            "The time from the whole of a FETCH command to its tagged OK, in seconds; it contains the time that the client takes to receive",
+            [(Labels::new(), self.metrics().fetches())],
+        );
     }
 }

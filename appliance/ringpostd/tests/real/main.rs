@@ -16,6 +16,7 @@ mod imap;
 mod input;
 mod ledger;
 mod legs;
+mod metrics;
 mod operator;
 mod outage;
 mod remote;

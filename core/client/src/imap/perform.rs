@@ -1,5 +1,7 @@
 //! From a command to what answers it.
 
+use std::time::Instant;
+
 use imap::respond::{Status, put_reply};
 use imap::{Body, Command, State};
 use runtime::Connection;
@@ -32,13 +34,20 @@ impl Imap {
             selected.rev2 = client.session.is_rev2();
         }
         let listens = body == Body::Noop;
+        let fetch_began = matches!(body, Body::Fetch { .. }).then(Instant::now);
         let answer = self.answer(client, connection, &tag, body, bytes).await?;
         let told = self.tell(client, connection, expunges).await?;
         if let (true, Some(selected)) = (listens, &mut client.selected) {
             selected.was_listening();
         }
         match answer {
-            Ok(Done { code, text }) => put_reply(&mut client.out, &tag, Status::Ok, &code, text),
+            Ok(Done { code, text }) => {
+                if let Some(began) = fetch_began {
+                    let took_us = began.elapsed().as_micros() as u64;
+                    self.counters.fetches.note(took_us);
+                }
+                put_reply(&mut client.out, &tag, Status::Ok, &code, text);
+            }
             Err(failure) => failure.put(&mut client.out, &tag),
         }
         told.map_err(|gone| gone.end(client))

@@ -178,6 +178,8 @@ fn a_lone_compressible_body_is_packed_and_a_crowd_is_not() {
         assert_eq!(shelf.store.body(&alone).await.unwrap(), letter);
         let counters = shelf.store.counters();
         assert_eq!(counters.groups, 13);
+        assert_eq!(counters.commits.count(), 13, "one duration for each group");
+        assert!(counters.commits.sum_us > 0, "the log's writes take time");
         assert!(counters.body_stored_bytes < counters.body_raw_bytes);
     });
 }

@@ -26,6 +26,10 @@ fn what_is_committed_is_read_walked_and_there_after_a_restart() {
             .all(|(read, payload)| read.as_ref().expect("read") == payload)
     );
     assert_eq!(bench.payloads(&volume), letters);
+    for leg in volume.legs() {
+        assert_eq!(leg.flushes.count(), volume.counters().batches);
+        assert!(leg.flushes.sum_us > 0, "writes take time");
+    }
     drop(volume);
 
     bench.world.crash();

@@ -1,52 +1,43 @@
-//! What cores and the memory they share say: how long a core did not come back, and who holds how much.
-
-use std::fmt::Write;
+//! Metrics of the cores and of the memory that they share.
 
 use runtime::workers;
 
-use super::Text;
+use super::page::{Labels, Page};
 use crate::admin::counters::Metrics;
 
 impl Metrics {
-    pub(super) fn write_cores(&self, text: &mut Text) {
+    pub(super) fn write_cores(&self, page: &mut Page) {
         let lists = self.lists();
-        text.family(
+        let labels = |name: &str| -> Labels { vec![("core", name.to_owned())] };
+        let cores = || lists.cores.iter();
+        page.seconds(
             "ringpost_core_stall_seconds",
-            "gauge",
-            "The longest time a core did not come back to its sessions, of the last one to two minutes, in seconds.",
+            "The longest time in which a core did not return to its sessions, within the last one to two minutes, in seconds",
+            cores().map(|(name, stalls)| (labels(name), stalls.longest().as_secs_f64())),
         );
-        for (name, stalls) in &lists.cores {
-            let seconds = stalls.longest().as_secs_f64();
-            let _ = writeln!(
-                text.0,
-                "ringpost_core_stall_seconds{{core=\"{name}\"}} {seconds:.6}"
-            );
-        }
-        text.family(
+        page.counters(
             "ringpost_core_stalls",
-            "counter",
-            "Times a core did not come back for 10 ms or more.",
+            "The number of times that a core did not return to its sessions for 10 milliseconds or more",
+            cores().map(|(name, stalls)| (labels(name), stalls.count())),
         );
-        for (name, stalls) in &lists.cores {
-            let core = format!("core=\"{name}\"");
-            text.sample("ringpost_core_stalls_total", &core, stalls.count());
-        }
-        text.family(
+        page.counter(
             "ringpost_work_away",
-            "counter",
-            "Jobs over more than 64 KiB that were done beside the cores.",
+            "The number of jobs over more than 64 KiB that ran on threads beside the cores",
+            workers::away(),
         );
-        text.sample("ringpost_work_away_total", "", workers::away());
-        text.family(
+        page.gauge(
             "ringpost_work_waiting",
-            "gauge",
-            "Such jobs that wait for a thread.",
+            "The number of jobs over more than 64 KiB that wait for a thread",
+            workers::waiting() as u64,
         );
-        text.sample("ringpost_work_waiting", "", workers::waiting() as u64);
         let Some(memory) = &lists.memory else { return };
         let budgets = [
             ("receive", "messages being received", &memory.receiving),
-            ("read", "messages that are looked into", &memory.reading),
+            (
+                "read",
+                "messages being searched or taken apart",
+                &memory.reading,
+            ),
             (
                 "send",
                 "pieces of messages that wait for clients",
@@ -54,12 +45,16 @@ impl Metrics {
             ),
         ];
         for (name, what, budget) in budgets {
-            let used = format!("ringpost_{name}_memory_bytes");
-            text.family(&used, "gauge", &format!("Bytes of {what}, in memory now."));
-            text.sample(&used, "", budget.used_bytes() as u64);
-            let limit = format!("ringpost_{name}_memory_limit_bytes");
-            text.family(&limit, "gauge", &format!("Bytes that {what} may take."));
-            text.sample(&limit, "", budget.bytes_max() as u64);
+            page.gauge(
+                &format!("ringpost_{name}_memory_bytes"),
+                &format!("The memory in use for {what}, in bytes"),
+                budget.used_bytes() as u64,
+            );
+            page.gauge(
+                &format!("ringpost_{name}_memory_limit_bytes"),
+                &format!("The memory that {what} may use at most, in bytes"),
+                budget.bytes_max() as u64,
+            );
         }
     }
 }
@@ -79,17 +74,18 @@ mod tests {
         let memory = Memory::new(100 << 20, 20 << 20, runtime::Budget::new(1_000));
         let _held = memory.receiving.take(10);
         metrics.add_memory(memory);
-        let mut text = Text::default();
-        metrics.write_cores(&mut text);
+        let mut page = Page::default();
+        metrics.write_cores(&mut page);
+        let text = page.text();
         for line in [
-            "ringpost_core_stall_seconds{core=\"client/1\"} 0.000000\n",
+            "ringpost_core_stall_seconds{core=\"client/1\"} 0.0\n",
             "ringpost_core_stalls_total{core=\"client/1\"} 0\n",
             "ringpost_receive_memory_bytes 10\n",
             "ringpost_receive_memory_limit_bytes 1000\n",
             "ringpost_read_memory_bytes 0\n",
             "ringpost_send_memory_limit_bytes 20971520\n",
         ] {
-            assert!(text.0.contains(line), "{line} in {}", text.0);
+            assert!(text.contains(line), "{line} in {text}");
         }
     }
 }

@@ -5,133 +5,99 @@ use std::sync::atomic::Ordering::Relaxed;
 use ::admin::certificate;
 use hardware::incident::{self, Kind};
 
-use super::Text;
+use super::page::{Labels, Page};
 use crate::admin::counters::read;
 use crate::admin::logs;
 use crate::admin::shared::Admin;
 
 impl Admin {
-    pub(super) fn write_process(&self, text: &mut Text) {
-        text.family("ringpost_build", "info", "Which version runs.");
-        text.sample(
-            "ringpost_build_info",
-            &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")),
-            1,
+    pub(super) fn write_process(&self, page: &mut Page) {
+        page.info(
+            "ringpost_build",
+            "The version that runs",
+            vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
         );
-        text.family("ringpost_uptime_seconds", "gauge", "Since start.");
-        text.sample("ringpost_uptime_seconds", "", self.uptime().as_secs());
-        text.family(
+        page.gauge(
+            "ringpost_uptime_seconds",
+            "The time since the daemon started, in seconds",
+            self.uptime().as_secs(),
+        );
+        page.counter(
             "ringpost_log_lines_dropped",
-            "counter",
-            "Log lines lost because whoever reads standard error is too slow.",
-        );
-        text.sample("ringpost_log_lines_dropped_total", "", logs::dropped());
-        text.family(
-            "ringpost_receive_memory_bytes",
-            "gauge",
-            "Memory of messages being received.",
-        );
-        text.sample(
-            "ringpost_receive_memory_bytes",
-            "",
-            self.receive_memory().used_bytes() as u64,
-        );
-        text.family("ringpost_receive_memory_limit_bytes", "gauge", "Its bound.");
-        text.sample(
-            "ringpost_receive_memory_limit_bytes",
-            "",
-            self.receive_memory().bytes_max() as u64,
+            "The number of log lines lost because the reader of standard error was too slow",
+            logs::dropped(),
         );
         let gauges = self.owner().gauges();
-        text.family(
+        page.counter(
             "ringpost_owner_asks",
-            "counter",
-            "Work handed to the volume's owner.",
+            "The number of jobs handed to the storage thread",
+            read(&gauges.asked),
         );
-        text.sample("ringpost_owner_asks_total", "", read(&gauges.asked));
-        text.family(
+        page.counter(
             "ringpost_owner_busy",
-            "counter",
-            "Work refused because the owner was busy.",
+            "The number of jobs refused because the storage thread was busy",
+            read(&gauges.refused),
         );
-        text.sample("ringpost_owner_busy_total", "", read(&gauges.refused));
-        text.family(
+        page.gauge(
             "ringpost_owner_queue",
-            "gauge",
-            "Work waiting in the owner's lane.",
+            "The number of jobs that wait for the storage thread",
+            self.owner().waiting() as u64,
         );
-        text.sample("ringpost_owner_queue", "", self.owner().waiting() as u64);
-        text.family(
+        page.gauge(
             "ringpost_owner_under_way",
-            "gauge",
-            "Work begun and not ended.",
-        );
-        text.sample(
-            "ringpost_owner_under_way",
-            "",
+            "The number of jobs that the storage thread has begun and not ended",
             gauges.under_way.load(Relaxed) as u64,
         );
     }
 
-    pub(super) fn write_incidents(&self, text: &mut Text) {
-        text.family(
-            "ringpost_incidents",
-            "gauge",
-            "Hangs, crashes and lost power that are remembered, by kind.",
-        );
+    pub(super) fn write_incidents(&self, page: &mut Page) {
         let all = incident::list(&self.plan().state);
-        for kind in Kind::ALL {
+        let times = |kind| -> u64 {
             let of_kind = all.iter().filter(|incident| incident.kind == kind);
-            text.sample(
-                "ringpost_incidents",
-                &format!("kind=\"{}\"", kind.name()),
-                of_kind.map(|incident| incident.times).sum(),
-            );
-        }
+            of_kind.map(|incident| incident.times).sum()
+        };
+        page.gauges(
+            "ringpost_incidents",
+            "The number of hangs, crashes and power losses on record, by kind",
+            Kind::ALL
+                .iter()
+                .map(|kind| (vec![("kind", kind.name().to_owned())], times(*kind))),
+        );
     }
 
-    pub(super) fn write_certificate(&self, text: &mut Text) {
-        let name = "ringpost_certificate_ends_timestamp_seconds";
-        let help = "When the TLS certificate that is shown ends, in seconds since 1970.";
-        text.family(name, "gauge", help);
-        if let Some(ends) = certificate::ends_s(&self.certificate().chain()) {
-            text.sample(name, "", ends.max(0).cast_unsigned());
-        }
+    pub(super) fn write_certificate(&self, page: &mut Page) {
+        let ends = certificate::ends_s(&self.certificate().chain());
+        page.gauges(
+            "ringpost_certificate_ends_timestamp_seconds",
+            "The time at which the TLS certificate in use expires, in seconds since 1970",
+            ends.map(|ends| (Labels::new(), ends.max(0).cast_unsigned())),
+        );
     }
 
     /// What is in memory, beside what the plan gives it. The rest of it is buffers of sessions and batches, and pages that the
     /// allocator has not given back yet.
-    pub(super) fn write_memory(&self, text: &mut Text) {
+    pub(super) fn write_memory(&self, page: &mut Page) {
         let plan = self.plan();
-        let planned: u64 = plan.memory.iter().map(|line| line.bytes).sum();
-        let gauges = [
-            (
-                "ringpost_resident_memory_bytes",
-                "Memory of the process that is in RAM.",
-                resident_bytes(),
-            ),
-            (
-                "ringpost_planned_memory_bytes",
-                "What all limits of the plan add up to.",
-                Some(planned),
-            ),
-            (
-                "ringpost_mailbox_cache_limit_bytes",
-                "Memory that loaded mailboxes may take.",
-                Some(plan.storage.mailbox_cache_bytes),
-            ),
-            (
-                "ringpost_projection_cache_limit_bytes",
-                "Memory that the projection's pages may take.",
-                Some(plan.storage.projection_cache_bytes),
-            ),
-        ];
-        for (name, help, value) in gauges {
-            if let Some(value) = value {
-                text.family(name, "gauge", help);
-                text.sample(name, "", value);
-            }
-        }
+        page.gauges(
+            "ringpost_resident_memory_bytes",
+            "The memory of the daemon that is in RAM, in bytes",
+            resident_bytes().map(|bytes| (Labels::new(), bytes)),
+        );
+        page.gauge(
+            "ringpost_planned_memory_bytes",
+            "The sum of all memory limits of the plan, in bytes",
+            plan.memory.iter().map(|line| line.bytes).sum(),
+        );
+        page.gauge(
+            "ringpost_mailbox_cache_limit_bytes",
+            "The memory that loaded mailboxes may use at most, in bytes",
+            plan.storage.mailbox_cache_bytes,
+        );
+        page.gauge(
+            "ringpost_projection_cache_limit_bytes",
+            "The memory that pages of the index may use at most, in bytes",
+            plan.storage.projection_cache_bytes,
+        );
     }
 }
 

@@ -25,6 +25,7 @@ fn a_message_is_handed_over_behind_its_trace_fields_and_then_accepted() {
     assert_eq!(content.as_bytes(), CONTENT);
     assert_eq!(served.counters.accepted.load(Relaxed), 1);
     assert_eq!(served.counters.bytes.load(Relaxed), raw.len() as u64);
+    assert_eq!(served.counters.took.read().count(), 1);
     served.stop();
 }
 
