@@ -8,6 +8,8 @@ mod words;
 
 use std::borrow::Cow;
 
+use jiff::SignedDuration;
+use jiff::civil::Date;
 use mail_parser::MessageParser;
 use mail_parser::decoders::html::html_to_text;
 
@@ -173,37 +175,23 @@ pub fn date_days(value: &[u8]) -> Option<i64> {
     days_from_civil(date.year.into(), date.month.into(), date.day.into())
 }
 
-/// Days since 1970-01-01 in the Gregorian calendar; `None` for a month or day that does not exist.
+/// Days since 1970-01-01 in the Gregorian calendar; `None` for a month or day that does not exist, and for years past 0 to 9999.
 pub fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let last = match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if !(1..=last).contains(&day) || !(0..=9999).contains(&year) {
-        return None;
-    }
-    // Years begin in March, so that the leap day is the last of its year.
-    let shifted = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    Some(era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468)
+    let (year, month, day) = (year.try_into(), month.try_into(), day.try_into());
+    let date = Date::new(year.ok()?, month.ok()?, day.ok()?).ok()?;
+    let days = date.duration_since(EPOCH).as_secs() / DAY_SECONDS;
+    (date.year() >= 0).then_some(days)
 }
 
-/// The calendar day of `days` since 1970-01-01: year, month, day.
+/// The calendar day of `days` since 1970-01-01: year, month, day. Days past the years -9999 to 9999 are the last day there.
 pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = (shifted_month + 2) % 12 + 1;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+    let since = SignedDuration::from_secs(days.saturating_mul(DAY_SECONDS));
+    let date = EPOCH.saturating_add(since);
+    (date.year().into(), date.month().into(), date.day().into())
 }
+
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
+const DAY_SECONDS: i64 = 86_400;
 
 #[cfg(test)]
 mod tests {
@@ -218,6 +206,23 @@ mod tests {
             let (year, month, day) = civil_from_days(days);
             assert_eq!(days_from_civil(year, month, day), Some(days));
         }
+        assert_eq!(days_from_civil(9999, 12, 31), Some(2_932_896));
+        assert_eq!(days_from_civil(0, 1, 1), Some(-719_528));
+        for (year, month, day) in [
+            (-1, 12, 31),
+            (10_000, 1, 1),
+            (i64::MAX, 1, 1),
+            (2026, 13, 1),
+            (2026, 0, 1),
+            (2026, 4, 31),
+            (2026, 1, 0),
+            (2026, 1, 257),
+        ] {
+            assert_eq!(days_from_civil(year, month, day), None);
+        }
+        assert_eq!(civil_from_days(2_932_896), (9999, 12, 31));
+        assert_eq!(civil_from_days(i64::MAX), (9999, 12, 31));
+        assert_eq!(civil_from_days(i64::MIN), (-9999, 1, 1));
     }
 
     #[test]
