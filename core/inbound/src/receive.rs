@@ -33,11 +33,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mail::Address;
-use runtime::{Budget, Connection, ConnectionFault, work};
+use runtime::{Budget, Connection, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
 use storage::owner::Owner;
 
-use content::{Ids, Incoming};
+pub use content::Ids;
+use content::Incoming;
 use directory::Directory;
 pub use keeper::Keeper;
 pub use placed::Placed;
@@ -72,6 +73,7 @@ pub struct Counters {
 /// What all connections of one core share. Lives on that core.
 pub struct Receiver<K = Owner> {
     keeper: K,
+    host: SessionHost,
     /// Bytes of content in memory, over all cores.
     budget: Budget,
     placed: Placed,
@@ -88,15 +90,28 @@ pub fn memory(bytes: usize, message_bytes_max: usize) -> Budget {
 }
 
 impl<K: Keeper> Receiver<K> {
-    /// `budget` and `placed` are shared by all cores.
+    /// On a core. `budget` and `placed` are shared by all cores.
     pub fn new(keeper: K, budget: Budget, placed: Placed) -> Receiver<K> {
+        let (host, ids) = (SessionHost::of_core(), Ids::of_process());
+        Receiver::on(host, ids, keeper, budget, placed)
+    }
+
+    /// As `new`, wherever `host` is.
+    pub fn on(
+        host: SessionHost,
+        ids: Ids,
+        keeper: K,
+        budget: Budget,
+        placed: Placed,
+    ) -> Receiver<K> {
         Receiver {
             keeper,
+            host,
             budget,
             placed,
             directory: RefCell::default(),
             counters: Arc::default(),
-            ids: Ids::new(),
+            ids,
         }
     }
 
@@ -105,7 +120,7 @@ impl<K: Keeper> Receiver<K> {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, mut connection: Connection) {
+    pub async fn serve(&self, settings: &Settings, mut connection: impl Connection) {
         let mut output = Vec::new();
         let mut session = Session::new(
             settings.smtp.clone(),
@@ -138,7 +153,7 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         output: &mut Vec<u8>,
     ) -> Result<(), ConnectionFault> {
         let mut inbox = Vec::new();
@@ -216,7 +231,7 @@ impl<K: Keeper> Receiver<K> {
 
         let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
         let digest = move || Digest::of(&digested, trace_bytes);
-        let digest = work(raw.len(), digest).await;
+        let digest = self.host.work(raw.len(), digest).await;
         let outcomes = match digest.refusal() {
             Some(refusal) => vec![Err(refusal); recipients.len()],
             None => {

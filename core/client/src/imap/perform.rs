@@ -3,17 +3,18 @@
 use imap::respond::{Status, put_reply};
 use imap::{Body, Command, State};
 use runtime::Connection;
+use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::selected::Expunges;
 use super::{Client, Done, End, Imap, fetch, folders, messages};
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     /// Does a command and replies to it.
     pub(super) async fn perform(
         &self,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         command: Command,
         bytes: Vec<u8>,
     ) -> Result<(), End> {
@@ -47,7 +48,7 @@ impl Imap {
     async fn answer(
         &self,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         tag: &str,
         body: Body,
         bytes: Vec<u8>,
