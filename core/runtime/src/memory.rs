@@ -319,6 +319,17 @@ impl MemoryPeer {
     /// Sends all of `bytes`, as there is room.
     pub async fn send(&self, mut bytes: &[u8]) -> Result<(), BrokenOff> {
         while !bytes.is_empty() {
+            let put = self.send_some(bytes).await?;
+            bytes = &bytes[put..];
+        }
+        Ok(())
+    }
+
+    /// Sends at least one of `bytes`, as many as there is room for once there is any; answers how many. Cancel-safe.
+    pub async fn send_some(&self, bytes: &[u8]) -> Result<usize, BrokenOff> {
+        assert!(!bytes.is_empty());
+        loop {
+            // until there is room
             let put = {
                 let mut shared = self.shared.borrow_mut();
                 if shared.reset || shared.up.unread || shared.up.ended {
@@ -326,13 +337,12 @@ impl MemoryPeer {
                 }
                 shared.up.put(bytes)
             };
-            bytes = &bytes[put..];
-            match put {
-                0 => self.bell.wait().await,
-                _ => self.bell.ring(),
+            if put > 0 {
+                self.bell.ring();
+                return Ok(put);
             }
+            self.bell.wait().await;
         }
-        Ok(())
     }
 
     /// Appends at least one and at most `bytes_max` bytes to `into`, once there are any; 0: there will be none any more.

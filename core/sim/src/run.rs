@@ -9,7 +9,9 @@ use device::sim::FaultCounts;
 
 use crate::Progress;
 use crate::volume_exhaustive::{self, SCRIPTS, Tried};
-use crate::{broken_story, full_story, mailbox_exhaustive, mailbox_story, volume_story};
+use crate::{
+    broken_story, full_story, lintel_story, mailbox_exhaustive, mailbox_story, volume_story,
+};
 
 /// The seed of every exhaustive run: latencies, and so which completions overtake others.
 const EXHAUSTIVE_SEED: u64 = 1;
@@ -60,6 +62,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         broken_story::run,
         mailbox_story::run,
         full_story::run,
+        lintel_story::run,
     ];
     for story in stories {
         let told = caught(|| story(seed)).map_err(|story| Failure { seed, story })?;
