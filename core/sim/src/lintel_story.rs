@@ -126,7 +126,7 @@ fn power_on(town: &Town, rng: &mut Rng, round: u64, last: bool) -> Result<(), St
 
 async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Result<(), String> {
     let mailboxes = town.mailbox_box.open(io).await?;
-    let busy_share = [0, 0, 60, 400][rng.usize(..4)];
+    let busy_share = [0, 0, 10, 100][rng.usize(..4)];
     let busy_share = if last { 0 } else { busy_share };
     let servers = Rc::new(Servers::new(
         io.host.clone(),

@@ -160,7 +160,10 @@ impl Sender {
         let (mut at, mut missing) = (0, Vec::new());
         for (place, index) in post.to.iter().enumerate() {
             let mut account = self.accounts[*index].borrow_mut();
-            if !accepted.get(place).copied().unwrap_or(false) {
+            let is_accepted = |place: usize| accepted.get(place).copied().unwrap_or(false);
+            // The first may be named once more, at the end.
+            let again = place == 0 && is_accepted(post.to.len());
+            if !is_accepted(place) && !again {
                 account.refused(post.token);
                 missing.push(*index);
                 continue;

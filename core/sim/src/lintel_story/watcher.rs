@@ -49,16 +49,22 @@ impl Watcher {
             return Ok(self.quiet.get());
         }
         while !self.quiet.get() {
+            if self.rng.bool() {
+                // It hears nothing for a while, and then its numbers are old.
+                let now = self.servers.host.now();
+                let until = now.after_us(self.rng.u64(..WATCH_US_MAX / 4));
+                self.servers.host.sleep_until(until).await;
+            }
             match self.rng.u8(..8) {
                 0 => drop(talk.command("NOOP", Numbers::Change).await?),
-                1 if talk.seen.as_ref().is_some_and(|seen| !seen.uids.is_empty()) => {
+                1 | 2 if talk.seen.as_ref().is_some_and(|seen| !seen.uids.is_empty()) => {
                     talk.command("FETCH 1:* (UID FLAGS)", Numbers::Stay).await?;
                 }
-                2 => drop(
+                3 => drop(
                     talk.command("UID SEARCH BODY \"..\"", Numbers::Change)
                         .await?,
                 ),
-                3 => {
+                4 => {
                     let line = "UID FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[TEXT])";
                     talk.command(line, Numbers::Change).await?;
                 }
