@@ -43,9 +43,9 @@ use base::{BodyName, SharedHistogram};
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
-use runtime::{Budget, Charge, Connection, ConnectionFault};
+use runtime::{Budget, Charge, Connection, ConnectionFault, SessionHost};
 use storage::holder;
-use storage::owner::Owner;
+use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
 
@@ -78,8 +78,9 @@ pub struct Counters {
 }
 
 /// What all IMAP connections of one core share. Lives on that core.
-pub struct Imap {
-    owner: Owner,
+pub struct Imap<K = Owner> {
+    owner: K,
+    host: SessionHost,
     memory: Memory,
     logins: Logins,
     silences: Silences,
@@ -145,11 +146,17 @@ struct Client {
     charge: Option<Charge>,
 }
 
-impl Imap {
-    /// `memory` and `logins` are shared by all cores.
-    pub fn new(owner: Owner, memory: Memory, logins: Logins) -> Imap {
+impl<K: Ask> Imap<K> {
+    /// On a core. `memory` and `logins` are shared by all cores.
+    pub fn new(owner: K, memory: Memory, logins: Logins) -> Imap<K> {
+        Imap::on(SessionHost::of_core(), owner, memory, logins)
+    }
+
+    /// As `new`, wherever `host` is.
+    pub fn on(host: SessionHost, owner: K, memory: Memory, logins: Logins) -> Imap<K> {
         Imap {
             owner,
+            host,
             memory,
             logins,
             silences: Silences {
@@ -166,7 +173,7 @@ impl Imap {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, connection: Connection) {
+    pub async fn serve(&self, settings: &Settings, connection: impl Connection) {
         let policy = Policy {
             tls_offered: settings.tls.is_some(),
             login_without_tls: settings.login_on_loopback && connection.peer().ip().is_loopback(),
@@ -180,7 +187,7 @@ impl Imap {
         &self,
         settings: &Settings,
         session: Session,
-        mut connection: Connection,
+        mut connection: impl Connection,
     ) {
         let mut client = Client {
             session,
@@ -222,7 +229,7 @@ impl Imap {
         &self,
         settings: &Settings,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
     ) -> End {
         connection.deadline(self.silences.before_login + SILENCE_GRACE);
         client.session.greet(&mut client.out);
@@ -246,7 +253,7 @@ impl Imap {
     }
 
     /// Sends what there is and receives something.
-    async fn wait(&self, client: &mut Client, connection: &mut Connection) -> Result<(), End> {
+    async fn wait(&self, client: &mut Client, connection: &mut impl Connection) -> Result<(), End> {
         flush(&mut client.out, connection).await?;
         client.out = Vec::new();
         client.session.rest();
@@ -255,7 +262,7 @@ impl Imap {
         tokio::select! {
             biased;
             received = connection.receive(client.session.input()) => received.map(|_| ()).map_err(End::from),
-            () = tokio::time::sleep(silence) => Err(End::Silent),
+            () = self.host.sleep(silence) => Err(End::Silent),
         }
     }
 
@@ -271,7 +278,7 @@ impl Imap {
     async fn pay_for_literal(
         &self,
         client: &mut Client,
-        connection: &Connection,
+        connection: &impl Connection,
     ) -> Result<(), End> {
         let receiving = &self.memory.receiving;
         let pending = client.session.literal_bytes_pending();
@@ -290,13 +297,13 @@ impl Imap {
             None => holder::of_peer(connection.peer().ip()),
         };
         let charge = receiving.wait_for(holder, wanted);
-        match tokio::time::timeout(RECEIVING_WAIT_MAX, charge).await {
-            Ok(charge) => {
+        match self.host.within(RECEIVING_WAIT_MAX, charge).await {
+            Some(charge) => {
                 client.charge = Some(charge);
                 client.session.input().reserve_exact(pending);
                 Ok(())
             }
-            Err(_) => {
+            None => {
                 let words = "there is no memory for such a message now";
                 client.session.bye(&mut client.out, words);
                 Err(End::Said)
@@ -308,7 +315,7 @@ impl Imap {
         &self,
         settings: &Settings,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         event: Event,
     ) -> Result<(), End> {
         match event {
@@ -356,12 +363,16 @@ impl Imap {
     async fn on_login(
         &self,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         tag: &str,
         user: &[u8],
         password: &[u8],
     ) -> Result<(), End> {
-        match self.logins.check(&self.owner, user, password).await {
+        match self
+            .logins
+            .check(&self.owner, &self.host, user, password)
+            .await
+        {
             Ok(Some(account)) => {
                 self.counters.logins.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), account = %account.address, "logged in");
@@ -373,7 +384,7 @@ impl Imap {
             Ok(None) => {
                 self.counters.logins_refused.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), "a login was refused");
-                tokio::time::sleep(LOGIN_FAILURE_DELAY).await;
+                self.host.sleep(LOGIN_FAILURE_DELAY).await;
                 match client.session.login_refused(tag, &mut client.out) {
                     Some(_close) => Err(End::Said),
                     None => Ok(()),
@@ -387,7 +398,11 @@ impl Imap {
     }
 
     /// RFC 2177: tells of changes as they happen, until the client says anything.
-    async fn on_idle(&self, client: &mut Client, connection: &mut Connection) -> Result<(), End> {
+    async fn on_idle(
+        &self,
+        client: &mut Client,
+        connection: &mut impl Connection,
+    ) -> Result<(), End> {
         if let Some(selected) = &mut client.selected {
             selected.put_size_again(&mut client.out);
         }
@@ -421,7 +436,7 @@ impl Imap {
                     return Ok(());
                 }
                 () = rung => {}
-                () = tokio::time::sleep(silence) => return Err(End::Silent),
+                () = self.host.sleep(silence) => return Err(End::Silent),
             }
         }
     }
@@ -430,7 +445,7 @@ impl Imap {
     async fn tell(
         &self,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         expunges: Expunges,
     ) -> Result<Result<(), Gone>, ConnectionFault> {
         let Some(selected) = &mut client.selected else {
@@ -483,7 +498,7 @@ impl Done {
     }
 }
 
-async fn flush(out: &mut Vec<u8>, connection: &mut Connection) -> Result<(), ConnectionFault> {
+async fn flush(out: &mut Vec<u8>, connection: &mut impl Connection) -> Result<(), ConnectionFault> {
     if !out.is_empty() {
         connection.send(out).await?;
         out.clear();

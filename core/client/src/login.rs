@@ -1,14 +1,18 @@
 //! Who may come in: argon2id off the protocol's path, bounded, with a short memory of who just proved it.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use base::Time;
 use mail::Address;
 use mailbox::{Account, AccountId, MailboxFault};
-use storage::owner::Owner;
+use runtime::SessionHost;
+use storage::owner::Ask;
 use tokio::sync::Semaphore;
 
 /// Checks passwords for all cores; clones share it.
@@ -18,6 +22,7 @@ pub struct Logins {
 }
 
 struct Shared {
+    verifier: Box<dyn Verifier>,
     permits: Semaphore,
     waiting: AtomicUsize,
     /// Known to this process only: what the table holds cannot be tried against it elsewhere.
@@ -30,15 +35,53 @@ struct Shared {
 struct Verified {
     /// Keyed hash of the stored password hash and the password: a changed password is a miss.
     proof: [u8; 32],
-    until: Instant,
+    until: Time,
 }
 
 /// Storage could not say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unavailable;
 
+/// Holds a password against a stored hash, wherever that does not hold the session's thread.
+pub trait Verifier: Send + Sync + 'static {
+    /// `Unavailable`: it could not be done.
+    fn verify(&self, hash: String, password: Vec<u8>) -> Verifying;
+
+    /// A hash that no account has, and that costs as much as one.
+    fn decoy(&self) -> String;
+}
+
+pub type Verifying = Pin<Box<dyn Future<Output = Result<bool, Unavailable>>>>;
+
+/// argon2id with the parameters of the stored hash, on a thread for blocking work.
+struct Argon2id;
+
+impl Verifier for Argon2id {
+    fn verify(&self, hash: String, password: Vec<u8>) -> Verifying {
+        Box::pin(async move {
+            let verified = tokio::task::spawn_blocking(move || {
+                PasswordHash::new(&hash).is_ok_and(|hash| {
+                    argon2::Argon2::default()
+                        .verify_password(&password, &hash)
+                        .is_ok()
+                })
+            });
+            verified.await.map_err(|_| Unavailable)
+        })
+    }
+
+    fn decoy(&self) -> String {
+        hash_password(b"nobody's")
+    }
+}
+
 impl Logins {
+    /// With argon2id.
     pub fn new() -> Logins {
+        Logins::with(Argon2id)
+    }
+
+    pub fn with(verifier: impl Verifier) -> Logins {
         let mut key = [0; 32];
         fill_random(&mut key);
         Logins {
@@ -47,7 +90,8 @@ impl Logins {
                 waiting: AtomicUsize::new(0),
                 key,
                 verified: Mutex::default(),
-                decoy: hash_password(b"nobody's"),
+                decoy: verifier.decoy(),
+                verifier: Box::new(verifier),
             }),
         }
     }
@@ -57,7 +101,8 @@ impl Logins {
     /// `user` is an address, or the local part of one when there is a single domain.
     pub async fn check(
         &self,
-        owner: &Owner,
+        owner: &impl Ask,
+        host: &SessionHost,
         user: &[u8],
         password: &[u8],
     ) -> Result<Option<Account>, Unavailable> {
@@ -70,14 +115,14 @@ impl Logins {
             .map_or(&self.shared.decoy, |account| &account.password_hash);
         let proof = self.proof(hash, password);
         if let Some(account) = &account
-            && self.remembers(account.id, &proof)
+            && self.remembers(account.id, &proof, host.now())
         {
             return Ok(Some(account.clone()));
         }
         let good = self.verify(hash.clone(), password.to_vec()).await?;
         let account = account.filter(|_| good);
         if let Some(account) = &account {
-            self.remember(account.id, proof);
+            self.remember(account.id, proof, host.now());
         }
         Ok(account)
     }
@@ -89,18 +134,10 @@ impl Logins {
             return Err(Unavailable);
         }
         let permit = shared.permits.acquire().await;
-        let verified = tokio::task::spawn_blocking(move || {
-            // argon2id with the parameters of the stored hash.
-            PasswordHash::new(&hash).is_ok_and(|hash| {
-                argon2::Argon2::default()
-                    .verify_password(&password, &hash)
-                    .is_ok()
-            })
-        })
-        .await;
+        let verified = shared.verifier.verify(hash, password).await;
         drop(permit);
         shared.waiting.fetch_sub(1, Relaxed);
-        verified.map_err(|_| Unavailable)
+        verified
     }
 
     fn proof(&self, hash: &str, password: &[u8]) -> [u8; 32] {
@@ -111,25 +148,23 @@ impl Logins {
         *hasher.finalize().as_bytes()
     }
 
-    fn remembers(&self, account: AccountId, proof: &[u8; 32]) -> bool {
+    fn remembers(&self, account: AccountId, proof: &[u8; 32], now: Time) -> bool {
         let verified = self.shared.verified.lock().expect("no holder panics");
         verified.get(&account).is_some_and(|known| {
             // `blake3::Hash` compares in constant time.
-            known.until > Instant::now()
-                && blake3::Hash::from(known.proof) == blake3::Hash::from(*proof)
+            known.until > now && blake3::Hash::from(known.proof) == blake3::Hash::from(*proof)
         })
     }
 
-    fn remember(&self, account: AccountId, proof: [u8; 32]) {
+    fn remember(&self, account: AccountId, proof: [u8; 32], now: Time) {
         let mut verified = self.shared.verified.lock().expect("no holder panics");
         if verified.len() >= VERIFIED_MAX {
-            let now = Instant::now();
             verified.retain(|_, known| known.until > now);
             if verified.len() >= VERIFIED_MAX {
                 verified.clear();
             }
         }
-        let until = Instant::now() + VERIFIED_AGE_MAX;
+        let until = now.after_us(VERIFIED_AGE_MAX.as_micros() as u64);
         verified.insert(account, Verified { proof, until });
     }
 }
@@ -156,7 +191,7 @@ fn fill_random(bytes: &mut [u8]) {
         .expect("the operating system has random numbers");
 }
 
-async fn find(owner: &Owner, user: &str) -> Result<Option<Account>, Unavailable> {
+async fn find(owner: &impl Ask, user: &str) -> Result<Option<Account>, Unavailable> {
     let user = user.to_owned();
     let found = owner.ask(move |mailboxes| async move {
         let domains = mailboxes.domains();
@@ -190,17 +225,21 @@ pub const VERIFIED_AGE_MAX: Duration = Duration::from_secs(600);
 mod tests {
     use super::*;
 
+    const NOW: Time = Time(7);
+
     #[test]
     fn a_remembered_proof_ends_with_the_password_it_was_for() {
         let logins = Logins::new();
         let (one, two) = (hash_password(b"one"), hash_password(b"two"));
         let proof = logins.proof(&one, b"one");
-        assert!(!logins.remembers(AccountId(7), &proof));
-        logins.remember(AccountId(7), proof);
-        assert!(logins.remembers(AccountId(7), &proof));
-        assert!(!logins.remembers(AccountId(8), &proof));
-        assert!(!logins.remembers(AccountId(7), &logins.proof(&two, b"one")));
-        assert!(!logins.remembers(AccountId(7), &logins.proof(&one, b"two")));
+        assert!(!logins.remembers(AccountId(7), &proof, NOW));
+        logins.remember(AccountId(7), proof, NOW);
+        assert!(logins.remembers(AccountId(7), &proof, NOW));
+        assert!(!logins.remembers(AccountId(8), &proof, NOW));
+        assert!(!logins.remembers(AccountId(7), &logins.proof(&two, b"one"), NOW));
+        assert!(!logins.remembers(AccountId(7), &logins.proof(&one, b"two"), NOW));
+        let later = NOW.after_us(VERIFIED_AGE_MAX.as_micros() as u64);
+        assert!(!logins.remembers(AccountId(7), &proof, later));
         assert_ne!(Logins::new().proof(&one, b"one"), proof);
     }
 

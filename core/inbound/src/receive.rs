@@ -29,16 +29,17 @@ mod verdict;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base::SharedHistogram;
 use bytes::Bytes;
 use mail::Address;
-use runtime::{Budget, Connection, ConnectionFault, work};
+use runtime::{Budget, Connection, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
 use storage::owner::Owner;
 
-use content::{Ids, Incoming};
+pub use content::Ids;
+use content::Incoming;
 use directory::Directory;
 pub use keeper::Keeper;
 pub use placed::Placed;
@@ -73,6 +74,7 @@ pub struct Counters {
 /// What all connections of one core share. Lives on that core.
 pub struct Receiver<K = Owner> {
     keeper: K,
+    host: SessionHost,
     /// Bytes of content in memory, over all cores.
     budget: Budget,
     placed: Placed,
@@ -89,15 +91,28 @@ pub fn memory(bytes: usize, message_bytes_max: usize) -> Budget {
 }
 
 impl<K: Keeper> Receiver<K> {
-    /// `budget` and `placed` are shared by all cores.
+    /// On a core. `budget` and `placed` are shared by all cores.
     pub fn new(keeper: K, budget: Budget, placed: Placed) -> Receiver<K> {
+        let (host, ids) = (SessionHost::of_core(), Ids::of_process());
+        Receiver::on(host, ids, keeper, budget, placed)
+    }
+
+    /// As `new`, wherever `host` is.
+    pub fn on(
+        host: SessionHost,
+        ids: Ids,
+        keeper: K,
+        budget: Budget,
+        placed: Placed,
+    ) -> Receiver<K> {
         Receiver {
             keeper,
+            host,
             budget,
             placed,
             directory: RefCell::default(),
             counters: Arc::default(),
-            ids: Ids::new(),
+            ids,
         }
     }
 
@@ -106,7 +121,7 @@ impl<K: Keeper> Receiver<K> {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, mut connection: Connection) {
+    pub async fn serve(&self, settings: &Settings, mut connection: impl Connection) {
         let mut output = Vec::new();
         let mut session = Session::new(
             settings.smtp.clone(),
@@ -139,7 +154,7 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         output: &mut Vec<u8>,
     ) -> Result<(), ConnectionFault> {
         let mut inbox = Vec::new();
@@ -210,7 +225,7 @@ impl<K: Keeper> Receiver<K> {
         incoming: Incoming,
         output: &mut Vec<u8>,
     ) {
-        let began = Instant::now();
+        let began = self.host.now();
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
         let raw = Bytes::from(message.content);
@@ -218,7 +233,7 @@ impl<K: Keeper> Receiver<K> {
 
         let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
         let digest = move || Digest::of(&digested, trace_bytes);
-        let digest = work(raw.len(), digest).await;
+        let digest = self.host.work(raw.len(), digest).await;
         let outcomes = match digest.refusal() {
             Some(refusal) => vec![Err(refusal); recipients.len()],
             None => {
@@ -239,7 +254,7 @@ impl<K: Keeper> Receiver<K> {
         if outcomes.iter().any(Result::is_ok) {
             self.counters.accepted.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(raw.len() as u64, Relaxed);
-            let took_us = began.elapsed().as_micros() as u64;
+            let took_us = self.host.now().since_us(began);
             self.counters.took.note(took_us);
         }
         self.count_refusal(refusal);

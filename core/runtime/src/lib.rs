@@ -8,14 +8,18 @@
 //!
 //! What must hold:
 //! - A read in flight is never dropped: tokio-uring does not cancel it, and the orphan would swallow the next bytes. It
-//!   lives in the `Connection`; time-outs and drops *shut the socket down* so that the kernel lets go of it.
+//!   lives in the `TcpConnection`; time-outs and drops *shut the socket down* so that the kernel lets go of it.
 //! - tokio-uring submits its queue only when the thread parks, so nothing here (and nothing that runs here) may spin
 //!   on `yield_now`.
 //! - Accepted connections are bounded per listener and core; past the bound a peer gets a polite refusal.
 //! - Once a core was told to stop it accepts nobody; sessions learn it from `ConnectionFault::Stopping`.
 //!
-//! Main path: `core.rs` starts the thread → `listener.rs` accepts → `connection.rs` carries bytes (`tls.rs` when TLS is
-//! spoken) → a service asks another core through `lane.rs`. `process.rs` is for the start of the process. Start reading at `core.rs`.
+//! Main path: `core.rs` starts the thread → `listener.rs` accepts → `tcp.rs` carries bytes (`tls.rs` when TLS is spoken) → a service
+//! asks another core through `lane.rs`. `process.rs` is for the start of the process. Start
+//! reading at `core.rs`.
+//!
+//! Sessions see a `Connection` and a `SessionHost`, and neither tokio nor a clock: in the simulator both are in memory, on virtual
+//! time (`memory.rs`).
 #![forbid(unsafe_code)]
 
 pub mod budget;
@@ -25,9 +29,12 @@ pub mod host;
 pub mod lane;
 pub mod limits;
 pub mod listener;
+pub mod memory;
 pub mod process;
+pub mod session_host;
 pub mod stall;
 pub mod stop;
+mod tcp;
 mod tls;
 pub mod workers;
 
@@ -37,7 +44,9 @@ pub use core::{Core, CoreHandle, CoreSettings, StartFault};
 pub use host::CoreHost;
 pub use lane::{Lane, LaneEnd, lane};
 pub use listener::{AcceptTrouble, Counters, Listener, bind};
+pub use session_host::SessionHost;
 pub use stall::Stalls;
 pub use stop::Stop;
+pub use tcp::TcpConnection;
 pub use tls::TlsFacts;
 pub use workers::work;

@@ -14,10 +14,11 @@ use base::LocalTask;
 use nix::sys::socket::Backlog;
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::Connection;
+use crate::connection::Connection as _;
 use crate::core::Core;
 use crate::limits::*;
 use crate::stall;
+use crate::tcp::TcpConnection;
 
 /// What one listener on one core counted since start. Written by that core, read by whoever asks.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ pub struct Listener {
 }
 
 /// What serves one connection, to its end.
-pub type Serve = Rc<dyn Fn(Connection) -> LocalTask>;
+pub type Serve = Rc<dyn Fn(TcpConnection) -> LocalTask>;
 
 /// Binds `address` exclusively. `try_clone` the socket for every core that serves it.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -157,7 +158,7 @@ fn admit(
         refuse(stream, listener.refusal);
         return;
     }
-    let connection = match Connection::new(stream, core.stop().clone(), counters.clone()) {
+    let connection = match TcpConnection::new(stream, core.stop().clone(), counters.clone()) {
         Ok(connection) => connection,
         // The peer is gone already.
         Err(_) => return,

@@ -1,4 +1,4 @@
-//! The world in one thread, from one seed: what the left pillar promises, put to the test.
+//! The world in one thread, from one seed: what the left pillar promises, and the lintel on top of it, put to the test.
 //!
 //! Two kinds of runs. *Exhaustive*: a scripted run is cut at every write boundary, and every outcome of that power cut
 //! (each write in flight whole, torn or missing) is opened and compared with what the clients had been told. *Random*: one
@@ -7,6 +7,9 @@
 //! What is checked: acknowledged once and present once, byte by byte; nothing is acknowledged before it is durable on every leg
 //! that counts (looked at behind the volume's back); legs equal on live ranges at rest; all legs in sync again once faults stop; no
 //! segment leaks over openings and closings. Where more breaks than can be borne (`broken_story.rs`): nothing but honesty.
+//!
+//! One seed in `limits::LINTEL_SHARE` also has a story of the lintel: the sessions of SMTP and IMAP, as they are shipped, with clients on
+//! connections in memory (`lintel_story.rs`).
 //!
 //! Nothing here is shipped. Start reading at `volume_story.rs`; `run.rs` spreads seeds over cores.
 #![forbid(unsafe_code)]
@@ -17,6 +20,7 @@ mod broken_story;
 mod full_story;
 mod knobs;
 mod ledger;
+mod lintel_story;
 mod machine;
 mod mailbox_box;
 mod mailbox_exhaustive;

@@ -1,5 +1,7 @@
 //! Bounds of one simulated story, each with its reason.
 
+use std::time::Duration;
+
 /// Outcomes tried for one power cut with more writes in flight than can be tried in every combination.
 pub const OUTCOMES_MAX: usize = 64;
 
@@ -36,6 +38,23 @@ pub const LEG_BYTES_MIN: u64 = 512 << 10;
 
 /// Openings in a row that must cost no segment. An even number: the last one is not closed, so that it can give back the rest.
 pub const CYCLES: usize = 6;
+
+/// The largest message that the lintel's servers take: past what one batch holds and what is read with its neighbours.
+pub const LINTEL_MESSAGE_BYTES_MAX: u64 = 256 << 10;
+
+/// Memory for bodies in the lintel's story: so little that shares are spent now and then.
+pub const LINTEL_READING_BYTES: usize = 64 << 20;
+pub const LINTEL_SENDING_BYTES: usize = 3 << 20;
+
+/// Virtual time in which a server must answer a client that listens, and end a session whose client is gone. Its own longest waits are 30 s for
+/// memory and some 20 s while every leg refuses writes.
+pub const LINTEL_PATIENCE: Duration = Duration::from_secs(300);
+
+/// Virtual time in which a client that says nothing must have been left: longer than the 31 minutes that IMAP allows.
+pub const LINTEL_SILENCE: Duration = Duration::from_secs(40 * 60);
+
+/// One seed in so many has a story of the lintel: all of them together cost a sixth of what the other stories do.
+pub const LINTEL_SHARE: u64 = 4;
 
 const _: () = assert!(CYCLES.is_multiple_of(2));
 const _: () = assert!(5_usize.pow(TORN_WRITES_MAX as u32) >= OUTCOMES_MAX);

@@ -10,7 +10,8 @@ use device::sim::FaultCounts;
 use crate::Progress;
 use crate::volume_exhaustive::{self, SCRIPTS, Tried};
 use crate::{
-    broken_story, full_story, mailbox_exhaustive, mailbox_story, submission_story, volume_story,
+    broken_story, full_story, lintel_story, mailbox_exhaustive, mailbox_story, submission_story,
+    volume_story,
 };
 
 /// The seed of every exhaustive run: latencies, and so which completions overtake others.
@@ -63,6 +64,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         mailbox_story::run,
         full_story::run,
         submission_story::run,
+        lintel_story::run,
     ];
     for story in stories {
         let told = caught(|| story(seed)).map_err(|story| Failure { seed, story })?;

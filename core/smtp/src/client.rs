@@ -117,6 +117,8 @@ struct Flight {
     offered: bool,
     /// DATA was answered 354 and the content is out.
     content_out: bool,
+    /// RSET is out, which ends a transaction without recipients; `Some(true)`: and answered.
+    reset: Option<bool>,
 }
 
 #[derive(Debug)]
@@ -165,6 +167,7 @@ impl Client {
             outcomes: Vec::new(),
             offered: false,
             content_out: false,
+            reset: None,
         };
         if self.pipelining {
             for recipient in &flight.mail.recipients {
@@ -336,9 +339,20 @@ impl Flight {
                     output.extend_from_slice(stuffed)
                 }
             }
+        } else if self.reset.is_some() {
+            self.reset = Some(true);
         } else {
             self.outcomes.push(reply);
+            // DATA or BDAT without a recipient is refused, and the transaction that MAIL began is still open (RFC 5321 §3.3).
+            if self.accepted() == 0 && !self.content_out {
+                self.send_reset(output);
+            }
         }
+    }
+
+    fn send_reset(&mut self, output: &mut Vec<u8>) {
+        self.reset = Some(false);
+        write_line(output, &["RSET"]);
     }
 
     /// Without pipelining: the next recipient, or the content when one was accepted.
@@ -346,7 +360,7 @@ impl Flight {
         match self.mail.recipients.get(self.recipients.len()) {
             Some(recipient) => write_line(output, &["RCPT TO:<", recipient, ">"]),
             None if self.accepted() > 0 => self.offer(output),
-            None => write_line(output, &["RSET"]),
+            None => self.send_reset(output),
         }
     }
 
@@ -364,6 +378,9 @@ impl Flight {
         }
         if self.recipients.len() < self.mail.recipients.len() {
             return false;
+        }
+        if let Some(answered) = self.reset {
+            return answered;
         }
         let chunk = matches!(self.mail.content, Content::Chunk(_));
         let due = match role {
@@ -433,6 +450,74 @@ mod tests {
                 lines: vec!["x".into(), "SIZE 1".into()]
             })
         );
+    }
+
+    /// Ready, with a mail for one recipient under way; what was sent of it.
+    fn sending(pipelining: bool, content: Content) -> (Client, Vec<u8>) {
+        let mut client = Client::new(Role::Smtp, "c", false);
+        client.pipelining = pipelining;
+        let mut out = Vec::new();
+        assert_eq!(client.receive(b"220 a\r\n", &mut out).1, Event::NeedInput);
+        let (_, event) = client.receive(b"250 a\r\n", &mut out);
+        assert!(matches!(event, Event::Ready(_)));
+        out.clear();
+        let mail = Mail {
+            reverse_path: "s@example.net".into(),
+            recipients: vec!["r@example.org".into()],
+            parameters: String::new(),
+            content,
+        };
+        client.send(mail, &mut out);
+        (client, out)
+    }
+
+    /// Found by the simulator (core/sim, lintel_story): the next MAIL was answered 503.
+    #[test]
+    fn a_transaction_without_recipients_is_reset_before_the_next() {
+        let raw = b"Subject: a\r\n\r\n";
+        for (pipelining, content, replies, outcomes) in [
+            (
+                true,
+                Content::stuffed(raw),
+                "250 a\r\n451 b\r\n503 c\r\n",
+                1,
+            ),
+            (true, Content::chunk(raw), "250 a\r\n451 b\r\n503 c\r\n", 1),
+            (
+                true,
+                Content::stuffed(raw),
+                "451 a\r\n503 b\r\n503 c\r\n",
+                1,
+            ),
+            (false, Content::stuffed(raw), "250 a\r\n451 b\r\n", 0),
+        ] {
+            let (mut client, mut out) = sending(pipelining, content);
+            let (_, event) = client.receive(replies.as_bytes(), &mut out);
+            assert_eq!(event, Event::NeedInput, "{replies}");
+            assert!(out.ends_with(b"RSET\r\n"), "{replies}");
+            let (_, event) = client.receive(b"250 d\r\n", &mut out);
+            let Event::Sent(sent) = event else {
+                panic!("{event:?}")
+            };
+            assert_eq!(
+                sent.outcomes.len(),
+                outcomes,
+                "the reply to RSET is none of them"
+            );
+            assert!(sent.outcomes.iter().all(|reply| reply.code == 503));
+            client.quit(&mut out);
+        }
+    }
+
+    /// 354 all the same: the empty message ends the transaction.
+    #[test]
+    fn an_empty_message_for_no_recipient_needs_no_reset() {
+        let (mut client, mut out) = sending(true, Content::stuffed(b"a\r\n"));
+        let (_, event) = client.receive(b"250 a\r\n451 b\r\n354 c\r\n", &mut out);
+        assert_eq!(event, Event::NeedInput);
+        assert!(out.ends_with(b"DATA\r\n.\r\n"));
+        let (_, event) = client.receive(b"554 d\r\n", &mut out);
+        assert!(matches!(event, Event::Sent(_)));
     }
 
     #[test]

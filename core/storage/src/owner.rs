@@ -31,6 +31,22 @@ type Work = Box<dyn FnOnce(Mailboxes) -> Pin<Box<dyn Future<Output = ()>>> + Sen
 #[error("storage is busy")]
 pub struct Busy;
 
+/// The way to the mailboxes, as sessions see it. `Owner` is the appliance's; the simulator's leads to mailboxes on the same thread.
+///
+/// What must hold: work that began runs to its end, also when the wait for it is dropped; `Busy` means that it did not begin, or
+/// that it is not known how it ended.
+pub trait Ask: Clone + 'static {
+    /// Runs `work` beside the mailboxes and brings its result back.
+    fn ask<T, F, W>(&self, work: W) -> impl Future<Output = Result<T, Busy>>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes) -> F + Send + 'static;
+
+    /// Whether no mail can be taken just now.
+    fn refuses_mail(&self) -> bool;
+}
+
 /// Clonable, sendable handle to the mailboxes' owner.
 #[derive(Clone)]
 pub struct Owner {
@@ -156,6 +172,21 @@ impl Owner {
     /// Closures in the lane, not yet begun.
     pub fn waiting(&self) -> usize {
         self.lane.len()
+    }
+}
+
+impl Ask for Owner {
+    async fn ask<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes) -> F + Send + 'static,
+    {
+        Owner::ask(self, work).await
+    }
+
+    fn refuses_mail(&self) -> bool {
+        self.gauges.refusing.load(Ordering::Relaxed)
     }
 }
 

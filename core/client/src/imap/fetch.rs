@@ -25,8 +25,9 @@ use imap::fetch::{FetchItem, SectionText};
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
-use runtime::{Charge, Connection, Holder, work};
+use runtime::{Charge, Connection, Holder};
 use storage::holder;
+use storage::owner::Ask;
 use store::BodyRef;
 
 use ahead::{Ahead, Scale};
@@ -149,7 +150,7 @@ struct Troubles {
     first: Option<Failure>,
 }
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     /// The tagged outcome, or the end of the connection.
     pub(super) async fn on_fetch(
         &self,
@@ -158,7 +159,7 @@ impl Imap {
         set: &SequenceSet,
         wanted: Wanted,
         out: &mut Vec<u8>,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
     ) -> Result<Result<Done, Failure>, End> {
         let targets = match selected.targets(set, wanted.uid) {
             Ok(targets) => targets,
@@ -292,7 +293,7 @@ impl Imap {
         selected: &mut Selected,
         chunk: Chunk,
         wanted: &Arc<Wanted>,
-        (out, connection): (&mut Vec<u8>, &mut Connection),
+        (out, connection): (&mut Vec<u8>, &mut impl Connection),
         troubles: &mut Troubles,
     ) -> Result<(), End> {
         self.counters
@@ -410,7 +411,7 @@ impl Imap {
                 line_bytes_max,
             };
             let put = move || line.put(whole);
-            let (line, mut sources) = work(message.size_bytes as usize, put).await?;
+            let (line, mut sources) = self.host.work(message.size_bytes as usize, put).await?;
             out.extend_from_slice(&line);
             for (at, _) in &mut sources {
                 *at += begin;

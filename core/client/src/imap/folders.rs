@@ -11,7 +11,8 @@ use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
 use mail::spelling::composed;
 use mailbox::limits::NAME_LEVELS_MAX;
 use mailbox::{AccountId, MailboxFault, MailboxId, MailboxInfo, MailboxStatus, Mailboxes};
-use runtime::{Connection, work};
+use runtime::Connection;
+use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
@@ -26,7 +27,7 @@ pub struct Shown {
     pub append_bytes_max: usize,
 }
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     pub(super) async fn on_select(
         &self,
         client: &mut Client,
@@ -40,7 +41,7 @@ impl Imap {
             let text = "the previous mailbox is closed";
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
-        let begun = Watching::begin(&self.owner, account, name, !read_only).await??;
+        let begun = Watching::begin(&self.owner, &self.host, account, name, !read_only).await??;
         let rev2 = client.session.is_rev2();
         let inbox_of = (name.strip_suffix(SEPARATOR).unwrap_or(name) == "INBOX").then_some(account);
         let (selected, opening) = Selected::new(begun, inbox_of, read_only, rev2);
@@ -153,7 +154,7 @@ impl Imap {
         account: AccountId,
         request: &ListRequest,
         shown: &Shown,
-        (out, connection): (&mut Vec<u8>, &mut Connection),
+        (out, connection): (&mut Vec<u8>, &mut impl Connection),
     ) -> Result<Result<Done, Failure>, End> {
         // RFC 9051 §6.3.9: an empty pattern asks for the separator.
         if !request.extended && request.patterns.iter().all(|pattern| pattern.is_empty()) {
@@ -199,7 +200,7 @@ impl Imap {
             let lines = tree.lines(&wanted, &matched);
             (tree, lines)
         };
-        let (tree, lines) = work(cost, look).await;
+        let (tree, lines) = self.host.work(cost, look).await;
         let mut statuses = Vec::new();
         if !request.return_status.is_empty() {
             let ids: Vec<_> = lines
@@ -230,7 +231,7 @@ impl Imap {
         reference: &str,
         pattern: &str,
         names: Names,
-        (out, connection): (&mut Vec<u8>, &mut Connection),
+        (out, connection): (&mut Vec<u8>, &mut impl Connection),
     ) -> Result<Result<Done, Failure>, End> {
         let (listed, parents) = match self.subscribed(account, reference, pattern).await {
             Ok(found) => found,
@@ -280,7 +281,7 @@ impl Imap {
             (listed, parents)
         };
         // Every name above is held against the pattern too.
-        Ok(work(cost * NAME_LEVELS_MAX, look).await)
+        Ok(self.host.work(cost * NAME_LEVELS_MAX, look).await)
     }
 
     /// All names of the account, in order; with the subscribed ones that do not exist (`with_ghosts`).
@@ -331,7 +332,7 @@ async fn put_all<T>(
     mut lines: impl Iterator<Item = T>,
     mut put: impl FnMut(&mut Vec<u8>, T),
     out: &mut Vec<u8>,
-    connection: &mut Connection,
+    connection: &mut impl Connection,
 ) -> Result<(), End> {
     while put_some(&mut lines, &mut put, out) {
         flush(out, connection).await?;

@@ -1,7 +1,5 @@
 //! What changes messages: APPEND, STORE, EXPUNGE, COPY, MOVE.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use base::BodyName;
 use bytes::Bytes;
 use imap::command::StoreChange;
@@ -9,8 +7,9 @@ use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
 use mail::{Flags, InternalDate, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Moved, Recipient};
-use runtime::{Connection, work};
+use runtime::Connection;
 use std::sync::atomic::Ordering::Relaxed;
+use storage::owner::Ask;
 use store::BodyIn;
 
 use super::fault::Failure;
@@ -26,7 +25,7 @@ pub struct Store {
     pub flags: Flags,
 }
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     /// APPEND is a delivery like any other, to one mailbox.
     pub(super) async fn on_append(
         &self,
@@ -40,14 +39,13 @@ impl Imap {
             return Err(Failure::No("CANNOT", "an empty message is no message"));
         }
         let bytes = raw.len();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = now.map_or(0, |span| span.as_secs() as i64);
+        let now = self.host.unix_seconds();
         let digest = move || BodyIn {
             name: BodyName::of(&raw),
             summary: Bytes::from(Summary::of(&raw).encode()),
             raw,
         };
-        let body = work(bytes, digest).await;
+        let body = self.host.work(bytes, digest).await;
         let mailbox = name.to_owned();
         let delivery = Delivery {
             body,
@@ -87,7 +85,7 @@ impl Imap {
         selected: &mut Selected,
         wanted: Store,
         out: &mut Vec<u8>,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
     ) -> Result<Result<Done, Failure>, End> {
         let targets = match selected.targets(&wanted.set, wanted.uid) {
             Ok(targets) => targets,

@@ -1,21 +1,20 @@
 //! From a command to what answers it.
 
-use std::time::Instant;
-
 use imap::respond::{Status, put_reply};
 use imap::{Body, Command, State};
 use runtime::Connection;
+use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::selected::Expunges;
 use super::{Client, Done, End, Imap, fetch, folders, messages};
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     /// Does a command and replies to it.
     pub(super) async fn perform(
         &self,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         command: Command,
         bytes: Vec<u8>,
     ) -> Result<(), End> {
@@ -34,7 +33,7 @@ impl Imap {
             selected.rev2 = client.session.is_rev2();
         }
         let listens = body == Body::Noop;
-        let fetch_began = matches!(body, Body::Fetch { .. }).then(Instant::now);
+        let fetch_began = matches!(body, Body::Fetch { .. }).then(|| self.host.now());
         let answer = self.answer(client, connection, &tag, body, bytes).await?;
         let told = self.tell(client, connection, expunges).await?;
         if let (true, Some(selected)) = (listens, &mut client.selected) {
@@ -43,7 +42,7 @@ impl Imap {
         match answer {
             Ok(Done { code, text }) => {
                 if let Some(began) = fetch_began {
-                    let took_us = began.elapsed().as_micros() as u64;
+                    let took_us = self.host.now().since_us(began);
                     self.counters.fetches.note(took_us);
                 }
                 put_reply(&mut client.out, &tag, Status::Ok, &code, text);
@@ -56,7 +55,7 @@ impl Imap {
     async fn answer(
         &self,
         client: &mut Client,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
         tag: &str,
         body: Body,
         bytes: Vec<u8>,

@@ -1,5 +1,5 @@
 //! SEARCH: rows first, summaries of those that rows cannot decide, bodies of those that summaries cannot. Each look goes beside the
-//! core when it is long (`runtime::work`): other sessions are served meanwhile.
+//! core when it is long (`SessionHost::work`): other sessions are served meanwhile.
 
 mod results;
 
@@ -10,8 +10,9 @@ use imap::command::{SearchRequest, SearchResults};
 use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
 use mail::Summary;
 use mailbox::{AccountId, MailboxFault, Message};
-use runtime::{Connection, work};
+use runtime::{Connection, SessionHost};
 use storage::holder;
+use storage::owner::Ask;
 use store::BodyRef;
 
 use super::fault::Failure;
@@ -42,7 +43,7 @@ type Place = (u32, usize);
 /// Those that match, and those that more has to be read of.
 type Sorted = (Vec<Place>, Vec<Place>);
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     pub(super) async fn on_search(
         &self,
         account: AccountId,
@@ -50,7 +51,7 @@ impl Imap {
         request: &SearchRequest,
         rev2: bool,
         tag: &str,
-        (out, connection): (&mut Vec<u8>, &mut Connection),
+        (out, connection): (&mut Vec<u8>, &mut impl Connection),
     ) -> Result<Result<Done, Failure>, End> {
         let found = match self.search(account, selected, request).await {
             Ok(found) => found,
@@ -83,7 +84,7 @@ impl Imap {
             recent: selected.recent_shown().cloned().map(Arc::new),
             saved: Arc::new(selected.saved.clone()),
         };
-        let (mut found, open) = search.by_rows().await;
+        let (mut found, open) = search.by_rows(&self.host).await;
         for chunk in open.chunks(SUMMARIES_PER_READ_MAX) {
             found.extend(self.search_deeper(account, &search, chunk).await?);
         }
@@ -115,7 +116,9 @@ impl Imap {
             .owner
             .ask(move |mailboxes| async move { mailboxes.summaries(&refs).await })
             .await?;
-        let (mut found, open) = search.by_summaries(open.to_vec(), summaries).await?;
+        let (mut found, open) = search
+            .by_summaries(&self.host, open.to_vec(), summaries)
+            .await?;
         let mut rest = &open[..];
         while !rest.is_empty() {
             let (chunk, after) = rest.split_at(body_chunk(&search.messages, rest));
@@ -150,7 +153,7 @@ impl Imap {
             let _charge = charge;
             search.in_bodies(&open, bodies)
         };
-        work(bytes, look).await
+        self.host.work(bytes, look).await
     }
 }
 
@@ -187,7 +190,7 @@ impl Search {
     }
 
     /// What the list of messages alone can tell.
-    async fn by_rows(&self) -> Sorted {
+    async fn by_rows(&self, host: &SessionHost) -> Sorted {
         let search = self.clone();
         let bytes = self.cost(self.messages.len() * ROW_WORK_BYTES);
         let look = move || {
@@ -206,12 +209,13 @@ impl Search {
             }
             (found, open)
         };
-        work(bytes, look).await
+        host.work(bytes, look).await
     }
 
     /// What the summaries of `open` can tell.
     async fn by_summaries(
         &self,
+        host: &SessionHost,
         open: Vec<Place>,
         summaries: Vec<Result<Bytes, MailboxFault>>,
     ) -> Result<Sorted, Failure> {
@@ -245,7 +249,7 @@ impl Search {
             }
             Ok((found, open_still))
         };
-        work(bytes, look).await
+        host.work(bytes, look).await
     }
 
     fn in_bodies(
@@ -371,7 +375,7 @@ mod tests {
             let messages = (1..=count).map(|uid| message(uid, b"")).collect();
             let search = search(SearchKey::All, messages);
             let before = runtime::workers::away();
-            let (found, open) = runtime.block_on(search.by_rows());
+            let (found, open) = runtime.block_on(search.by_rows(&SessionHost::of_core()));
             assert_eq!((found.len(), open.len()), (count as usize, 0));
             assert!(!away || runtime::workers::away() > before);
         }
@@ -387,7 +391,7 @@ mod tests {
         let messages: Vec<Message> = (1..=100).map(|uid| message(uid, b"")).collect();
         let before = runtime::workers::away();
         let keys = SearchKey::And(vec![SearchKey::All; 1_000]);
-        let (found, _) = runtime.block_on(search(keys, messages).by_rows());
+        let (found, _) = runtime.block_on(search(keys, messages).by_rows(&SessionHost::of_core()));
         assert_eq!(found.len(), 100);
         assert!(runtime::workers::away() > before);
     }
@@ -404,7 +408,7 @@ mod tests {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .build()
                 .unwrap();
-            runtime.block_on(search.by_rows())
+            runtime.block_on(search.by_rows(&SessionHost::of_core()))
         };
         assert_eq!((found, &open[..]), (vec![], &[(1, 0), (2, 1)][..]));
         let bodies = raw.map(|raw| Ok(Bytes::from_static(raw))).to_vec();

@@ -11,7 +11,7 @@ use imap::respond::{put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
 use mail::Uid;
 use mailbox::{AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
-use storage::owner::Owner;
+use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::keywords::Keywords;
@@ -157,7 +157,7 @@ impl Selected {
     /// nothing happened.
     pub async fn tell(
         &mut self,
-        owner: &Owner,
+        owner: &impl Ask,
         expunges: Expunges,
         out: &mut Vec<u8>,
     ) -> Result<Told, Gone> {
@@ -179,7 +179,7 @@ impl Selected {
     /// Learns what happened. `Told::Part`: something else is to be told before more can be learnt.
     async fn look(
         &mut self,
-        owner: &Owner,
+        owner: &impl Ask,
         expunges: Expunges,
         out: &mut Vec<u8>,
     ) -> Result<Told, Gone> {
@@ -214,7 +214,7 @@ impl Selected {
     /// now, and INBOX is another one: the messages go, and what is in the new INBOX comes.
     async fn follow_inbox(
         &mut self,
-        owner: &Owner,
+        owner: &impl Ask,
         expunges: Expunges,
         out: &mut Vec<u8>,
     ) -> Result<Told, Gone> {
@@ -229,7 +229,8 @@ impl Selected {
             self.tell_expunged(out);
             return Ok(Told::Part);
         }
-        match Watching::begin(owner, account, "INBOX", !self.read_only).await {
+        let host = self.watching.host().clone();
+        match Watching::begin(owner, &host, account, "INBOX", !self.read_only).await {
             Ok(Ok(begun)) if begun.id != self.id => {
                 let (inbox, opening) =
                     Selected::new(begun, self.inbox_of, self.read_only, self.rev2);
@@ -270,7 +271,7 @@ impl Selected {
     }
 
     /// The long way: the mailbox does not remember what happened since.
-    async fn look_at_view(&mut self, owner: &Owner, out: &mut Vec<u8>) {
+    async fn look_at_view(&mut self, owner: &impl Ask, out: &mut Vec<u8>) {
         let (id, claims) = (self.id, !self.read_only);
         let view = owner
             .ask(move |mailboxes| async move {
@@ -328,7 +329,7 @@ impl Selected {
         put(out, " EXISTS\r\n");
     }
 
-    async fn tell_flags(&mut self, owner: &Owner, out: &mut Vec<u8>) -> Told {
+    async fn tell_flags(&mut self, owner: &impl Ask, out: &mut Vec<u8>) -> Told {
         while !self.changed.is_empty() {
             if out.len() > OUTPUT_BYTES_MAX {
                 return Told::Part;

@@ -36,7 +36,7 @@ fn start_with(
             silences: silences(),
             ..Imap::new(owner, memory, Logins::new())
         });
-        let serve = move |connection: Connection| -> base::LocalTask {
+        let serve = move |connection: runtime::TcpConnection| -> base::LocalTask {
             let imap = imap.clone();
             Box::pin(async move {
                 let settings = Settings {

@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use base::{LocalTask, Time};
 use mail::Uid;
 use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
-use storage::owner::{Busy, Owner};
+use runtime::SessionHost;
+use storage::owner::{Ask, Busy};
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::limits::{ASK_AGAIN_AFTER, UNWATCH_TRIES_MAX};
 
@@ -30,10 +31,11 @@ struct Signal {
 /// A session's watch on one mailbox; ends when dropped, a moment later.
 pub struct Watching {
     signal: Arc<Signal>,
-    ticket: u64,
-    owner: Owner,
+    host: SessionHost,
+    /// What ends it: a task, when it is dropped.
+    end: Option<Box<dyn FnOnce() -> LocalTask>>,
     /// A change that could not be looked at is not looked at again before.
-    again_at: Cell<Option<Instant>>,
+    again_at: Cell<Option<Time>>,
 }
 
 /// A mailbox that was opened.
@@ -49,7 +51,8 @@ impl Watching {
     /// Watches the mailbox of that name and looks at it, in this order: no change is missed. `claims`: what is \Recent is this
     /// session's from now on.
     pub async fn begin(
-        owner: &Owner,
+        owner: &impl Ask,
+        host: &SessionHost,
         account: AccountId,
         name: &str,
         claims: bool,
@@ -60,8 +63,8 @@ impl Watching {
         // Made first: a wait that is given up leaves nothing behind.
         let watching = Watching {
             signal: signal.clone(),
-            ticket,
-            owner: owner.clone(),
+            host: host.clone(),
+            end: Some(Box::new(end(owner.clone(), host.clone(), ticket))),
             again_at: Cell::default(),
         };
         let name = name.to_owned();
@@ -83,13 +86,13 @@ impl Watching {
         }))
     }
 
-    /// On nothing, with an owner that answers nobody.
+    /// On nothing.
     #[cfg(test)]
     pub fn nothing() -> Watching {
         Watching {
             signal: Arc::default(),
-            ticket: 0,
-            owner: storage::owner::owner().0,
+            host: SessionHost::of_core(),
+            end: None,
             again_at: Cell::default(),
         }
     }
@@ -98,11 +101,15 @@ impl Watching {
     /// whoever waits in a loop must not take the core from the others while storage is busy or gone.
     pub async fn rung(&self) {
         if let Some(again_at) = self.again_at.take() {
-            tokio::time::sleep_until(again_at).await;
+            self.host.sleep_until(again_at).await;
         }
         while !self.signal.rung.load(Ordering::Acquire) {
             self.signal.notify.notified().await;
         }
+    }
+
+    pub fn host(&self) -> &SessionHost {
+        &self.host
     }
 
     /// Did it change since the last `take`?
@@ -112,7 +119,8 @@ impl Watching {
 
     /// The change could not be looked at: look again next time.
     pub fn put_back(&self) {
-        self.again_at.set(Some(Instant::now() + ASK_AGAIN_AFTER));
+        let after_us = ASK_AGAIN_AFTER.as_micros() as u64;
+        self.again_at.set(Some(self.host.now().after_us(after_us)));
         self.signal.rung.store(true, Ordering::Release);
     }
 }
@@ -126,12 +134,16 @@ impl Signal {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let (owner, ticket) = (self.owner.clone(), self.ticket);
-        // Where there is no runtime any more the core is gone, and soon the process.
-        if tokio::runtime::Handle::try_current().is_err() {
-            return;
+        if let Some(end) = self.end.take() {
+            self.host.spawn(end());
         }
-        tokio::task::spawn_local(async move {
+    }
+}
+
+/// Drops the watch of `ticket`, where it is.
+fn end(owner: impl Ask, host: SessionHost, ticket: u64) -> impl FnOnce() -> LocalTask {
+    move || {
+        Box::pin(async move {
             for _ in 0..UNWATCH_TRIES_MAX {
                 let ended = owner.ask(move |_mailboxes| async move {
                     drop(WATCHES.with_borrow_mut(|watches| watches.remove(&ticket)));
@@ -139,13 +151,13 @@ impl Drop for Watching {
                 if ended.await.is_ok() {
                     return;
                 }
-                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+                host.sleep(ASK_AGAIN_AFTER).await;
             }
             tracing::warn!(
                 ticket,
                 "a watch could not be ended: the owner is busy or gone"
             );
-        });
+        })
     }
 }
 

@@ -20,7 +20,7 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
-        connection: &Connection,
+        connection: &impl Connection,
         output: &mut Vec<u8>,
     ) -> Option<Incoming> {
         let room = session.content_reserve_bytes() + trace::TRACE_BYTES;
@@ -31,9 +31,7 @@ impl<K: Keeper> Receiver<K> {
             return None;
         };
         let id = self.ids.next();
-        let unix_seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |span| span.as_secs() as i64);
+        let unix_seconds = self.host.unix_seconds();
         let mut prefix = Vec::with_capacity(room);
         trace::write(
             &mut prefix,
@@ -86,27 +84,33 @@ pub(super) struct Incoming {
 }
 
 /// Message ids: unique over restarts and cores without a shared counter.
-pub(super) struct Ids {
+pub struct Ids {
     start: u64,
     receiver: u32,
     next: Cell<u64>,
 }
 
 impl Ids {
-    pub fn new() -> Ids {
+    /// Of this process, for one receiver.
+    pub fn of_process() -> Ids {
         static RECEIVERS: AtomicU32 = AtomicU32::new(0);
         let start = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |span| span.as_micros() as u64);
+        Ids::of(start, RECEIVERS.fetch_add(1, Relaxed))
+    }
+
+    /// For a world that counts its starts and receivers itself: no two receivers may have the same pair of numbers.
+    pub fn of(start: u64, receiver: u32) -> Ids {
         Ids {
             start,
-            receiver: RECEIVERS.fetch_add(1, Relaxed),
+            receiver,
             next: Cell::new(0),
         }
     }
 
     /// Start in microseconds, receiver, sequence; a dot-atom.
-    pub fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         let sequence = self.next.get();
         self.next.set(sequence + 1);
         format!("{:x}.{:x}.{:x}", self.start, self.receiver, sequence)

@@ -3,20 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
+use base::Time;
 use mail::Address;
 use storage::arrival::Resident;
 
 struct Entry {
     resident: Resident,
     /// No later than the owner read the account.
-    asked: Instant,
+    asked: Time,
 }
 
 impl Entry {
-    fn is_fresh(&self) -> bool {
-        self.resident.left_bytes.is_none() || self.asked.elapsed() < QUOTA_AGE_MAX
+    fn is_fresh(&self, now: Time) -> bool {
+        self.resident.left_bytes.is_none() || now.since_us(self.asked) < QUOTA_AGE_US_MAX
     }
 }
 
@@ -29,13 +29,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub fn find(&self, address: &Address) -> Option<Resident> {
+    pub fn find(&self, address: &Address, now: Time) -> Option<Resident> {
         if self.generation.as_ref()?.load(Ordering::Acquire) != self.at {
             return None;
         }
         self.entries
             .get(address)
-            .filter(|entry| entry.is_fresh())
+            .filter(|entry| entry.is_fresh(now))
             .map(|entry| entry.resident.clone())
     }
 
@@ -46,7 +46,7 @@ impl Directory {
         at: u64,
         address: &Address,
         resident: Resident,
-        asked: Instant,
+        asked: Time,
     ) {
         if self.generation.is_none() || self.at != at || self.entries.len() >= ENTRIES_MAX {
             self.entries.clear();
@@ -61,13 +61,15 @@ impl Directory {
 /// Addresses remembered on one core, about 150 bytes each. When it is full it begins anew: the busy ones are back at once.
 const ENTRIES_MAX: usize = 16_384;
 /// How old a remembered quota may be. What arrives meanwhile is caught when it is placed.
-const QUOTA_AGE_MAX: Duration = Duration::from_secs(1);
+const QUOTA_AGE_US_MAX: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {
     use mailbox::AccountId;
 
     use super::*;
+
+    const NOW: Time = Time(7);
 
     fn address(local: &str) -> Address {
         Address::from_parts(local, "example.org").unwrap()
@@ -85,25 +87,24 @@ mod tests {
             account: AccountId(7),
             left_bytes,
         };
-        let now = Instant::now();
-        directory.keep(generation.clone(), at, &address(local), resident, now);
+        directory.keep(generation.clone(), at, &address(local), resident, NOW);
     }
 
     #[test]
     fn a_changed_directory_is_asked_again() {
         let generation = Arc::new(AtomicU64::new(1));
         let mut directory = Directory::default();
-        assert_eq!(directory.find(&address("a")), None);
+        assert_eq!(directory.find(&address("a"), NOW), None);
         keep(&mut directory, &generation, 1, "a", None);
-        assert!(directory.find(&address("a")).is_some());
+        assert!(directory.find(&address("a"), NOW).is_some());
         generation.store(2, Ordering::Release);
-        assert_eq!(directory.find(&address("a")), None);
+        assert_eq!(directory.find(&address("a"), NOW), None);
         // An answer that was on its way while the directory changed is old when it comes.
         keep(&mut directory, &generation, 1, "b", None);
-        assert_eq!(directory.find(&address("b")), None);
+        assert_eq!(directory.find(&address("b"), NOW), None);
         keep(&mut directory, &generation, 2, "b", None);
-        assert!(directory.find(&address("b")).is_some());
-        assert_eq!(directory.find(&address("a")), None);
+        assert!(directory.find(&address("b"), NOW).is_some());
+        assert_eq!(directory.find(&address("a"), NOW), None);
     }
 
     #[test]
@@ -122,11 +123,10 @@ mod tests {
         let mut directory = Directory::default();
         for (local, left_bytes) in [("quota", Some(10)), ("none", None)] {
             keep(&mut directory, &generation, 0, local, left_bytes);
-            let entry = directory.entries.get_mut(&address(local));
-            let asked = Instant::now().checked_sub(QUOTA_AGE_MAX);
-            entry.expect("just kept").asked = asked.expect("a clock that runs for a second");
         }
-        assert_eq!(directory.find(&address("quota")), None);
-        assert!(directory.find(&address("none")).is_some());
+        let found = |local, us| directory.find(&address(local), NOW.after_us(us)).is_some();
+        assert!(found("quota", QUOTA_AGE_US_MAX - 1) && found("none", QUOTA_AGE_US_MAX - 1));
+        assert!(!found("quota", QUOTA_AGE_US_MAX));
+        assert!(found("none", QUOTA_AGE_US_MAX));
     }
 }

@@ -10,8 +10,6 @@
 //! restart, a full table, five days) costs a second copy, never a lost message. The common case, a full mailbox, is refused at RCPT
 //! already. A report (DSN) to the sender would be the other way; it needs the outbound queue, which is not there yet.
 
-use std::time::Instant;
-
 use bytes::Bytes;
 use mail::InternalDate;
 use mailbox::AccountId;
@@ -41,7 +39,7 @@ impl<K: Keeper> Receiver<K> {
         let mut wanted = route::accounts(recipients);
         let content = &raw[incoming.trace_bytes..];
         let earlier = if one_answer {
-            self.placed.recall(content, &wanted, Instant::now())
+            self.placed.recall(content, &wanted, self.host.now())
         } else {
             Vec::new()
         };
@@ -81,7 +79,7 @@ impl<K: Keeper> Receiver<K> {
             };
             let (placed, missing) = (of(true), of(false));
             self.placed
-                .remember(content, &placed, &missing, Instant::now());
+                .remember(content, &placed, &missing, self.host.now());
         } else if one_answer {
             self.placed.settle(content, &wanted);
         }

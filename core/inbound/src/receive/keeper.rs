@@ -1,14 +1,13 @@
-//! What a receiver asks of the side that keeps the mail, and what its faults mean to a sender. In the appliance that is the mailboxes' owner;
+//! What a receiver asks of the side that keeps the mail, and what its faults mean to a sender. In the appliance that is the mailboxes' owner (`Ask`);
 //! tests put their own in.
 
 use std::future::Future;
-use std::sync::atomic::Ordering;
 
 use mail::Address;
 use mailbox::MailboxFault;
 use smtp::Refusal;
 use storage::arrival::{self, Arrival, Looked};
-use storage::owner::{Busy, Owner};
+use storage::owner::{Ask, Busy};
 use tracing::{Instrument, Span};
 
 pub trait Keeper {
@@ -28,7 +27,7 @@ pub trait Keeper {
     ) -> impl Future<Output = Result<Vec<Result<(), MailboxFault>>, Busy>>;
 }
 
-impl Keeper for Owner {
+impl<A: Ask> Keeper for A {
     async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
         let wanted = address.clone();
         self.ask(move |mailboxes| async move { arrival::look_up(&mailboxes, &wanted).await })
@@ -36,7 +35,7 @@ impl Keeper for Owner {
     }
 
     fn refuses(&self) -> bool {
-        self.gauges().refusing.load(Ordering::Relaxed)
+        self.refuses_mail()
     }
 
     async fn deliver(

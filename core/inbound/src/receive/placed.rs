@@ -3,16 +3,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use base::BodyName;
+use base::{BodyName, Time};
 use mailbox::AccountId;
 use smtp::limits::RECIPIENTS_MAX;
 
 /// Shared by the cores of a box, for the next try may come to any. Almost always empty, and then it costs one load.
 ///
 /// A content is known by its BLAKE3 before our trace fields. A transaction is taken for the next try of a deferred one when it brings
-/// the same content within `AGE_MAX` to at least one account that was not served then. Without such an account it is another
+/// the same content within `AGE_US_MAX` to at least one account that was not served then. Without such an account it is another
 /// message with the same bytes, and all of it is placed.
 #[derive(Clone, Default)]
 pub struct Placed {
@@ -29,13 +28,13 @@ struct Shared {
 struct Table {
     deferred: HashMap<BodyName, Deferred>,
     /// Oldest first; may name contents that are forgotten already.
-    order: VecDeque<(BodyName, Instant)>,
+    order: VecDeque<(BodyName, Time)>,
 }
 
 /// Of one content.
 struct Deferred {
     /// Of the first deferral.
-    since: Instant,
+    since: Time,
     /// The accounts that have it.
     placed: Vec<AccountId>,
     /// The accounts that the sender is expected to try again.
@@ -44,18 +43,13 @@ struct Deferred {
 
 impl Placed {
     /// Those of `wanted` that have this content from an earlier try; none unless the transaction is the next try.
-    pub(super) fn recall(
-        &self,
-        content: &[u8],
-        wanted: &[AccountId],
-        now: Instant,
-    ) -> Vec<AccountId> {
+    pub(super) fn recall(&self, content: &[u8], wanted: &[AccountId], now: Time) -> Vec<AccountId> {
         if self.is_empty() {
             return Vec::new();
         }
         let name = BodyName::of(content);
         let table = self.table();
-        let fresh = |deferred: &&Deferred| now.saturating_duration_since(deferred.since) <= AGE_MAX;
+        let fresh = |deferred: &&Deferred| now.since_us(deferred.since) <= AGE_US_MAX;
         let Some(deferred) = table.deferred.get(&name).filter(fresh) else {
             return Vec::new();
         };
@@ -77,7 +71,7 @@ impl Placed {
         content: &[u8],
         placed: &[AccountId],
         missing: &[AccountId],
-        now: Instant,
+        now: Time,
     ) {
         if placed.is_empty() && self.is_empty() {
             return;
@@ -149,9 +143,8 @@ impl Placed {
 }
 
 impl Table {
-    fn forget_aged(&mut self, now: Instant) {
-        let aged =
-            |&(_, since): &(BodyName, Instant)| now.saturating_duration_since(since) > AGE_MAX;
+    fn forget_aged(&mut self, now: Time) {
+        let aged = |&(_, since): &(BodyName, Time)| now.since_us(since) > AGE_US_MAX;
         while self.order.front().is_some_and(aged) {
             self.forget_first();
         }
@@ -188,7 +181,7 @@ const CONTENTS_MAX: usize = 4_096;
 /// What one transaction can name. With more it is forgotten, which costs a second copy.
 const ACCOUNTS_MAX: usize = RECIPIENTS_MAX;
 /// RFC 5321 §4.5.4.1: a sender gives up after 4 to 5 days.
-const AGE_MAX: Duration = Duration::from_secs(5 * 24 * 60 * 60);
+const AGE_US_MAX: u64 = 5 * 24 * 60 * 60 * 1_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -200,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_next_try_learns_what_the_first_placed() {
-        let (placed, now) = (Placed::default(), Instant::now());
+        let (placed, now) = (Placed::default(), Time(7));
         assert_eq!(placed.recall(b"x", &[A, B], now), []);
         placed.remember(b"x", &[A], &[B, C], now);
         assert_eq!(placed.recall(b"x", &[A, B], now), [A]);
@@ -213,7 +206,7 @@ mod tests {
 
     #[test]
     fn without_a_missing_account_it_is_no_next_try() {
-        let (placed, now) = (Placed::default(), Instant::now());
+        let (placed, now) = (Placed::default(), Time(7));
         placed.remember(b"x", &[A], &[B], now);
         assert_eq!(placed.recall(b"x", &[A], now), []);
         assert_eq!(placed.recall(b"x", &[A, C], now), []);
@@ -223,20 +216,23 @@ mod tests {
 
     #[test]
     fn what_no_sender_tries_again_is_forgotten() {
-        let (placed, now) = (Placed::default(), Instant::now());
+        let (placed, now) = (Placed::default(), Time(7));
         placed.remember(b"x", &[A], &[B], now);
-        assert_eq!(placed.recall(b"x", &[A, B], now + AGE_MAX), [A]);
-        let later = now + AGE_MAX + Duration::from_secs(1);
+        assert_eq!(placed.recall(b"x", &[A, B], now.after_us(AGE_US_MAX)), [A]);
+        let later = now.after_us(AGE_US_MAX + 1);
         assert_eq!(placed.recall(b"x", &[A, B], later), []);
         // The same content again, as something new: its age begins then.
         placed.remember(b"x", &[B], &[A], later);
-        assert_eq!(placed.recall(b"x", &[A, B], later + AGE_MAX), [B]);
+        assert_eq!(
+            placed.recall(b"x", &[A, B], later.after_us(AGE_US_MAX)),
+            [B]
+        );
         assert_eq!(placed.table().order.len(), 1);
     }
 
     #[test]
     fn nothing_is_kept_of_a_transaction_that_placed_nothing() {
-        let (placed, now) = (Placed::default(), Instant::now());
+        let (placed, now) = (Placed::default(), Time(7));
         placed.remember(b"x", &[], &[A, B], now);
         placed.remember(b"y", &[A], &[B], now);
         placed.remember(b"x", &[], &[A, B], now);
@@ -245,7 +241,7 @@ mod tests {
 
     #[test]
     fn one_content_does_not_collect_accounts_for_ever() {
-        let (placed, now) = (Placed::default(), Instant::now());
+        let (placed, now) = (Placed::default(), Time(7));
         for index in 0..2 * ACCOUNTS_MAX as u32 {
             placed.remember(
                 b"x",
@@ -266,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_oldest_is_forgotten_first() {
-        let (placed, now) = (Placed::default(), Instant::now());
+        let (placed, now) = (Placed::default(), Time(7));
         for index in 0..CONTENTS_MAX as u32 + 1 {
             placed.remember(&index.to_le_bytes(), &[A], &[B], now);
         }

@@ -3,8 +3,6 @@
 //! The answer comes from the core's own `directory` or, through the `Keeper`, from the storage room. What must hold: an address that is
 //! not ours is refused here, before any content; an address that cannot be looked up just now is deferred, not refused.
 
-use std::time::Instant;
-
 use mail::Address;
 use smtp::{ForwardPath, Refusal, Session};
 use storage::arrival::Found;
@@ -46,10 +44,10 @@ impl<K: Keeper> Receiver<K> {
     }
 
     async fn look_up(&self, address: &Address) -> Result<Found, Refusal> {
-        if let Some(resident) = self.directory.borrow().find(address) {
+        if let Some(resident) = self.directory.borrow().find(address, self.host.now()) {
             return Ok(Found::Account(resident));
         }
-        let asked = Instant::now();
+        let asked = self.host.now();
         let looked = self
             .keeper
             .look_up(address)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use mail::Uid;
 use mailbox::{MailboxId, Message};
-use storage::owner::Owner;
+use storage::owner::Ask;
 
 use super::super::fault::Failure;
 use super::super::limits::*;
@@ -74,7 +74,7 @@ impl Ahead {
     /// The next messages, as many as are read at once.
     pub async fn take(
         &mut self,
-        owner: &Owner,
+        owner: &impl Ask,
         id: MailboxId,
         wanted: &Wanted,
         scale: Scale,

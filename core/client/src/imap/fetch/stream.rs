@@ -17,6 +17,7 @@ use bytes::Bytes;
 use imap::respond::without_nul;
 use mailbox::{MailboxFault, Message};
 use runtime::{Charge, Connection};
+use storage::owner::Ask;
 use store::Pieces;
 
 use super::super::fault::Failure;
@@ -41,8 +42,8 @@ pub(super) enum Source {
 }
 
 /// Reads one message piece by piece.
-struct Reader<'i> {
-    imap: &'i Imap,
+struct Reader<'i, K> {
+    imap: &'i Imap<K>,
     reading: Reading,
     message: &'i Message,
     kept: Option<Pieces>,
@@ -51,8 +52,8 @@ struct Reader<'i> {
 }
 
 /// A source whose first bytes are at hand.
-struct Stream<'i> {
-    reader: Reader<'i>,
+struct Stream<'i, K> {
+    reader: Reader<'i, K>,
     filter: Option<Filter>,
     /// NUL is replaced.
     is_literal: bool,
@@ -63,7 +64,7 @@ struct Stream<'i> {
     window: Option<Charge>,
 }
 
-impl Imap {
+impl<K: Ask> Imap<K> {
     /// Sends `out` with `sources` of `message` in their places, and leaves in it what comes after the last. The line about the message begins at
     /// `begin`: when nothing of it can be read it is taken out again, and the answer is why.
     pub(super) async fn send_with(
@@ -72,7 +73,7 @@ impl Imap {
         message: &Message,
         (out, begin): (&mut Vec<u8>, usize),
         sources: Vec<(usize, Source)>,
-        connection: &mut Connection,
+        connection: &mut impl Connection,
     ) -> Result<Result<(), Failure>, End> {
         let mut sent = 0;
         for (at, source) in sources {
@@ -104,7 +105,7 @@ impl Imap {
         reading: Reading,
         message: &'i Message,
         source: Source,
-    ) -> Result<Stream<'i>, Failure> {
+    ) -> Result<Stream<'i, K>, Failure> {
         let is_literal = matches!(source, Source::Stored(_));
         let (range, filter) = match source {
             Source::Stored(range) | Source::Binary(range) => (range, None),
@@ -161,8 +162,8 @@ impl Imap {
     }
 }
 
-impl Stream<'_> {
-    async fn send(mut self, connection: &mut Connection) -> Result<Result<(), Failure>, End> {
+impl<K: Ask> Stream<'_, K> {
+    async fn send(mut self, connection: &mut impl Connection) -> Result<Result<(), Failure>, End> {
         while self.at < self.end {
             self.widen();
             let mut piece = std::mem::take(&mut self.next);
@@ -209,7 +210,7 @@ impl Stream<'_> {
     }
 }
 
-impl Reader<'_> {
+impl<K: Ask> Reader<'_, K> {
     /// Some bytes from `at` on, none past `end`; at least one before it. Without a window (`!large`) a copy of a few.
     async fn read(&mut self, at: usize, end: usize) -> Result<Bytes, Failure> {
         if at >= end {
@@ -246,7 +247,7 @@ impl Reader<'_> {
                 Ok(Ok(_)) => return Err(MailboxFault::Damaged.into()),
                 Ok(Err(fault)) => return Err(fault.into()),
                 // The lane is full for a moment: no reason to cut a literal short.
-                Err(_) => tokio::time::sleep(ASK_AGAIN_AFTER).await,
+                Err(_) => self.imap.host.sleep(ASK_AGAIN_AFTER).await,
             }
         }
         Err(Failure::Busy)

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use mail::Uid;
 use mailbox::{MailboxFault, MailboxId, Message};
-use storage::owner::Owner;
+use storage::owner::Ask;
 
 use super::super::limits::ROWS_PER_TURN_MAX;
 use super::super::rows::{fitting, keep_fitting};
@@ -33,7 +33,7 @@ impl Changed {
     }
 
     /// Looks at the next ones unless some are ready. `false`: they cannot be looked at now.
-    pub async fn read(&mut self, owner: &Owner, id: MailboxId) -> bool {
+    pub async fn read(&mut self, owner: &impl Ask, id: MailboxId) -> bool {
         if !self.ready.is_empty() {
             return true;
         }

@@ -77,7 +77,7 @@ fn a_peer_that_holds_its_share_is_deferred_and_leaves_room_for_others() {
 
 #[test]
 fn ids_never_repeat() {
-    let (one, two) = (Ids::new(), Ids::new());
+    let (one, two) = (Ids::of_process(), Ids::of_process());
     let ids = [one.next(), one.next(), two.next(), two.next()];
     for (index, id) in ids.iter().enumerate() {
         assert!(!ids[..index].contains(id), "{ids:?}");

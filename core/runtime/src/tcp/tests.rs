@@ -17,7 +17,7 @@ struct Served {
 }
 
 /// A core that serves every connection with `serve`, until it is stopped.
-fn serve(connections_max: usize, serve: fn(Connection) -> LocalTask) -> Served {
+fn serve(connections_max: usize, serve: fn(TcpConnection) -> LocalTask) -> Served {
     let socket = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = socket.local_addr().expect("bound");
     let counters = Arc::new(Counters::default());
@@ -62,7 +62,7 @@ impl Served {
     }
 }
 
-fn echo(mut connection: Connection) -> LocalTask {
+fn echo(mut connection: TcpConnection) -> LocalTask {
     Box::pin(async move {
         let mut arrived = Vec::new();
         while connection.receive(&mut arrived).await.is_ok() {
@@ -104,7 +104,7 @@ fn bytes_come_back_whatever_their_number() {
 #[test]
 fn a_dropped_receive_loses_no_bytes() {
     // The server's receive loses a race against a short timer again and again, as in IMAP IDLE.
-    fn impatient(mut connection: Connection) -> LocalTask {
+    fn impatient(mut connection: TcpConnection) -> LocalTask {
         Box::pin(async move {
             let mut arrived = Vec::new();
             while arrived.len() < 3000 {
@@ -130,7 +130,7 @@ fn a_dropped_receive_loses_no_bytes() {
 
 #[test]
 fn a_silent_peer_is_timed_out_and_its_socket_let_go() {
-    fn short(mut connection: Connection) -> LocalTask {
+    fn short(mut connection: TcpConnection) -> LocalTask {
         Box::pin(async move {
             connection.deadline(Duration::from_millis(50));
             let fault = connection.receive(&mut Vec::new()).await;
@@ -146,7 +146,7 @@ fn a_silent_peer_is_timed_out_and_its_socket_let_go() {
 
 #[test]
 fn a_peer_that_does_not_read_is_timed_out() {
-    fn talkative(mut connection: Connection) -> LocalTask {
+    fn talkative(mut connection: TcpConnection) -> LocalTask {
         Box::pin(async move {
             connection.deadline(Duration::from_millis(100));
             let fault = connection.send(&vec![7; 64 << 20]).await;
@@ -180,7 +180,7 @@ fn one_too_many_is_refused_politely_and_the_others_stay() {
 
 #[test]
 fn a_stop_reaches_sessions_that_wait() {
-    fn polite(mut connection: Connection) -> LocalTask {
+    fn polite(mut connection: TcpConnection) -> LocalTask {
         Box::pin(async move {
             let mut arrived = Vec::new();
             loop {
@@ -237,7 +237,7 @@ thread_local! {
 
 #[test]
 fn tls_carries_bytes_both_ways_after_a_plain_beginning() {
-    fn upgrade(mut connection: Connection) -> LocalTask {
+    fn upgrade(mut connection: TcpConnection) -> LocalTask {
         Box::pin(async move {
             let mut arrived = Vec::new();
             connection

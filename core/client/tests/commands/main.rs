@@ -1,0 +1,20 @@
+//! Whole IMAP sessions, a file for each command: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
+
+mod append;
+mod copy;
+mod create;
+mod delete;
+mod enable;
+mod expunge;
+mod fetch;
+mod idle;
+mod list;
+mod login;
+mod r#move;
+mod rename;
+mod rig;
+mod search;
+mod select;
+mod status;
+mod store;
+mod subscribe;

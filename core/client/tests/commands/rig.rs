@@ -1,0 +1,260 @@
+//! Mailboxes of alice@example.org on a simulated machine, and clients that talk to them.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::rc::Rc;
+
+use base::Host;
+use base::host::oneshot;
+use bytes::Bytes;
+use client::imap::{Imap, Memory, Settings};
+use client::login::{Logins, Verifier, Verifying};
+use device::sim::SimWorld;
+use mail::{Address, Flags, InternalDate, Summary};
+use mailbox::{AccountId, Delivery, Mailboxes, Recipient};
+use runtime::memory::{MemoryPeer, connect};
+use runtime::{Budget, SessionHost, Stop};
+use storage::owner::{Ask, Busy};
+use store::{BodyIn, Store};
+use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
+
+#[derive(Default)]
+struct Remembered(RefCell<Option<WitnessRecord>>);
+
+impl Witness for Remembered {
+    fn read(&self, _volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault> {
+        Ok(self.0.borrow().clone())
+    }
+
+    fn replace(
+        &self,
+        _expected: Option<&WitnessRecord>,
+        new: &WitnessRecord,
+    ) -> Result<(), WitnessFault> {
+        *self.0.borrow_mut() = Some(new.clone());
+        Ok(())
+    }
+}
+
+/// The mailboxes are on this thread.
+#[derive(Clone)]
+struct Here {
+    host: Rc<dyn Host>,
+    mailboxes: Mailboxes,
+}
+
+impl Ask for Here {
+    async fn ask<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Mailboxes) -> F + Send + 'static,
+    {
+        let (sender, receiver) = oneshot();
+        let task = work(self.mailboxes.clone());
+        self.host
+            .spawn(Box::pin(async move { sender.send(task.await) }));
+        receiver.await.ok_or(Busy)
+    }
+
+    fn refuses_mail(&self) -> bool {
+        false
+    }
+}
+
+/// `secret` is everybody's password.
+struct Secret;
+
+impl Verifier for Secret {
+    fn verify(&self, _hash: String, password: Vec<u8>) -> Verifying {
+        Box::pin(async move { Ok(password == b"secret") })
+    }
+
+    fn decoy(&self) -> String {
+        String::new()
+    }
+}
+
+/// A running machine.
+pub struct Rig {
+    pub host: Rc<dyn Host>,
+    pub mailboxes: Mailboxes,
+    imap: Rc<Imap<Here>>,
+    alice: AccountId,
+}
+
+/// Runs `story` on a new machine, on virtual time.
+pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
+    let world = SimWorld::new(1);
+    let legs = [world.add_disk(32 << 20), world.add_disk(32 << 20)];
+    let (io, witness) = (world.io(), Rc::new(Remembered::default()));
+    let settings = volume::Settings {
+        segment_bytes: 1 << 20,
+        ..volume::Settings::default()
+    };
+    world.block_on(async {
+        let created = Volume::create(&io, &legs, &settings, &*witness, 1).await;
+        created.expect("blank legs");
+        let opened = Volume::open(&io, &legs, &settings, witness).await;
+        let settings = store::Settings {
+            projection_cache_bytes: 1 << 20,
+            compression_level: 1,
+        };
+        let opened = Store::open(io.clone(), opened.expect("a volume"), settings).await;
+        let (store, replay) = opened.expect("a store");
+        let settings = mailbox::Settings {
+            cache_bytes: 1 << 20,
+            checkpoint_groups: u64::MAX,
+            checkpoint_bytes: u64::MAX,
+            checkpoint_us: u64::MAX,
+        };
+        let mailboxes = Mailboxes::open(io.clone(), store, replay, settings).await;
+        let mailboxes = mailboxes.expect("mailboxes");
+        mailboxes.add_domain("example.org").await.expect("a domain");
+        let address = Address::from_parts("alice", "example.org").expect("an address");
+        let alice = mailboxes.add_account(&address, "$hash", 0).await;
+        let here = Here {
+            host: io.host.clone(),
+            mailboxes: mailboxes.clone(),
+        };
+        let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
+        let host = SessionHost::on(io.host.clone());
+        let rig = Rig {
+            host: io.host.clone(),
+            mailboxes,
+            imap: Rc::new(Imap::on(host, here, memory, Logins::with(Secret))),
+            alice: alice.expect("an account"),
+        };
+        story(rig).await;
+    });
+}
+
+impl Rig {
+    /// A client that has read the greeting.
+    pub async fn connect(&self) -> Session {
+        let from = ([127, 0, 0, 1], 1024).into();
+        let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
+        let imap = self.imap.clone();
+        self.host.spawn(Box::pin(async move {
+            let settings = Settings {
+                tls: None,
+                login_on_loopback: true,
+                append_bytes_max: 100_000,
+            };
+            imap.serve(&settings, connection).await;
+        }));
+        let mut session = Session {
+            peer,
+            input: Vec::new(),
+        };
+        assert!(session.line().await.starts_with("* OK ["));
+        session
+    }
+
+    /// Alice has logged in.
+    pub async fn session(&self) -> Session {
+        let mut session = self.connect().await;
+        session.ok("LOGIN alice secret").await;
+        session
+    }
+
+    /// Alice has opened INBOX.
+    pub async fn selected(&self) -> Session {
+        let mut session = self.session().await;
+        session.ok("SELECT INBOX").await;
+        session
+    }
+
+    /// Places a message in Alice's INBOX, as a receiver does.
+    pub async fn deliver(&self, raw: &str) {
+        let raw = Bytes::from(raw.to_owned());
+        let delivery = Delivery {
+            body: BodyIn {
+                name: base::BodyName::of(&raw),
+                summary: Bytes::from(Summary::of(&raw).encode()),
+                raw,
+            },
+            internal_date: InternalDate::utc(1_700_000_000),
+            recipients: vec![Recipient {
+                account: self.alice,
+                mailbox: "INBOX".into(),
+                flags: Flags::default(),
+            }],
+        };
+        for placed in self.mailboxes.deliver(delivery).await {
+            placed.expect("there is room");
+        }
+    }
+
+    /// Places so many small messages: `Subject: 1`, `Subject: 2`, …
+    pub async fn deliver_some(&self, count: usize) {
+        for number in 1..=count {
+            let raw = format!("Subject: {number}\r\nFrom: b@example.net\r\n\r\nbody {number}\r\n");
+            self.deliver(&raw).await;
+        }
+    }
+}
+
+/// One client.
+pub struct Session {
+    peer: MemoryPeer,
+    input: Vec<u8>,
+}
+
+impl Session {
+    /// The next line.
+    pub async fn line(&mut self) -> String {
+        loop {
+            // until a line is whole
+            if let Some(at) = self.input.windows(2).position(|two| two == b"\r\n") {
+                let line: Vec<u8> = self.input.drain(..at + 2).collect();
+                return String::from_utf8_lossy(&line[..at]).into_owned();
+            }
+            let count = self.peer.receive(&mut self.input, 4_096).await;
+            assert!(count > 0, "the session ended: {:?}", self.input);
+        }
+    }
+
+    pub async fn send(&mut self, text: &str) {
+        self.peer.send(text.as_bytes()).await.expect("it reads");
+    }
+
+    /// The lines up to the tagged one; that without its tag.
+    pub async fn answer(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            // until it is answered
+            let line = self.line().await;
+            if let Some(tagged) = line.strip_prefix("t ") {
+                lines.push(tagged.to_owned());
+                return lines;
+            }
+            lines.push(line);
+        }
+    }
+
+    pub async fn ask(&mut self, command: &str) -> Vec<String> {
+        self.send(&format!("t {command}\r\n")).await;
+        self.answer().await
+    }
+
+    /// As `ask`, for what must be answered OK: the lines before that.
+    pub async fn ok(&mut self, command: &str) -> Vec<String> {
+        let mut lines = self.ask(command).await;
+        let last = lines.pop().expect("an answer");
+        assert!(last.starts_with("OK "), "{command}: {last}");
+        lines
+    }
+
+    /// The tagged line of what must not be answered OK.
+    pub async fn refused(&mut self, command: &str) -> String {
+        let last = self.ask(command).await.pop().expect("an answer");
+        assert!(!last.starts_with("OK"), "{command}: {last}");
+        last
+    }
+
+    /// No byte follows any more.
+    pub async fn is_over(&mut self) -> bool {
+        self.input.is_empty() && self.peer.receive(&mut self.input, 1).await == 0
+    }
+}

@@ -1,0 +1,406 @@
+//! A connection without a socket: two bounded pipes in memory, and the deadlines of a host's clock. For the simulator and for tests of
+//! whole sessions.
+//!
+//! What must hold: what a session sees is what it would see of a `TcpConnection`: the same faults at the same moments, no more bytes
+//! in memory than the pipes hold, and a peer that may send and read as slowly as it likes, stop sending, reset, or vanish. TLS is
+//! spoken of only: `start_tls` waits for the peer's and agrees on facts, and no byte is enciphered.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::host::Bell;
+use base::{Host, Time};
+
+use crate::connection::{Connection, ConnectionFault};
+use crate::limits::*;
+use crate::session_host::SessionHost;
+use crate::stop::Stop;
+use crate::tls::TlsFacts;
+
+/// One direction.
+struct Pipe {
+    bytes: VecDeque<u8>,
+    bytes_max: usize,
+    /// Nothing follows.
+    ended: bool,
+    /// Nobody reads any more.
+    unread: bool,
+}
+
+impl Pipe {
+    fn new(bytes_max: usize) -> Pipe {
+        assert!(bytes_max > 0);
+        Pipe {
+            bytes: VecDeque::new(),
+            bytes_max,
+            ended: false,
+            unread: false,
+        }
+    }
+
+    /// Takes as many of `bytes` as there is room for.
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.bytes_max - self.bytes.len());
+        self.bytes.extend(&bytes[..count]);
+        count
+    }
+
+    fn take(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> usize {
+        let count = self.bytes.len().min(bytes_max);
+        into.extend(self.bytes.drain(..count));
+        count
+    }
+
+    fn close(&mut self) {
+        self.ended = true;
+        self.unread = true;
+    }
+}
+
+struct Shared {
+    /// From the peer.
+    up: Pipe,
+    down: Pipe,
+    reset: bool,
+    /// The peer begins its TLS handshake; `Some(true)`: behind plaintext that was not read.
+    handshake: Option<bool>,
+}
+
+/// Our end: what a session serves.
+pub struct MemoryConnection {
+    shared: Rc<RefCell<Shared>>,
+    bell: Bell,
+    host: Rc<dyn Host>,
+    stop: Stop,
+    peer: SocketAddr,
+    local: SocketAddr,
+    tls: Option<TlsFacts>,
+    span: Duration,
+    /// When the present wait ends.
+    due: Time,
+    /// Why nothing can be read or written any more.
+    broken: Option<ConnectionFault>,
+}
+
+/// The other end. Dropped, it is a peer that vanished: it sends nothing more and reads nothing.
+pub struct MemoryPeer {
+    shared: Rc<RefCell<Shared>>,
+    bell: Bell,
+}
+
+/// The connection was broken off by the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is broken off")]
+pub struct BrokenOff;
+
+/// A connection from `peer`; each direction holds at most `bytes_max` bytes.
+pub fn connect(
+    host: &Rc<dyn Host>,
+    stop: &Stop,
+    peer: SocketAddr,
+    bytes_max: usize,
+) -> (MemoryConnection, MemoryPeer) {
+    let shared = Rc::new(RefCell::new(Shared {
+        up: Pipe::new(bytes_max),
+        down: Pipe::new(bytes_max),
+        reset: false,
+        handshake: None,
+    }));
+    let bell = Bell::new();
+    let span = DEADLINE_DEFAULT;
+    let connection = MemoryConnection {
+        shared: shared.clone(),
+        bell: bell.clone(),
+        host: host.clone(),
+        stop: stop.clone(),
+        peer,
+        local: SocketAddr::from(([127, 0, 0, 1], 1)),
+        tls: None,
+        span,
+        due: host.now().after_us(span.as_micros() as u64),
+        broken: None,
+    };
+    (connection, MemoryPeer { shared, bell })
+}
+
+impl MemoryConnection {
+    fn restart_clock(&mut self) {
+        self.due = self.host.now().after_us(self.span.as_micros() as u64);
+    }
+
+    fn break_off(&mut self, fault: ConnectionFault) -> ConnectionFault {
+        self.shut();
+        *self.broken.get_or_insert(fault)
+    }
+
+    fn shut(&self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.down.ended = true;
+        shared.up.unread = true;
+        drop(shared);
+        self.bell.ring();
+    }
+
+    /// Waits until something happens to the connection, within its deadline.
+    async fn happens(&mut self) -> Result<(), ConnectionFault> {
+        if self.host.now() >= self.due {
+            return Err(self.break_off(ConnectionFault::TimedOut));
+        }
+        tokio::select! {
+            biased;
+            () = self.bell.wait() => {}
+            () = self.host.sleep_until(self.due) => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for bytes; not for the word to stop.
+    async fn next_read(&mut self, into: &mut Vec<u8>) -> Result<usize, ConnectionFault> {
+        loop {
+            // until bytes come or the wait is over
+            if let Some(fault) = self.broken {
+                return Err(fault);
+            }
+            let (taken, over) = {
+                let mut shared = self.shared.borrow_mut();
+                let taken = match shared.reset {
+                    true => 0,
+                    false => shared.up.take(into, READ_BYTES_MIN),
+                };
+                (taken, shared.reset || shared.up.ended)
+            };
+            if taken > 0 {
+                self.bell.ring();
+                return Ok(taken);
+            }
+            if over {
+                return Err(self.break_off(ConnectionFault::Closed));
+            }
+            self.happens().await?;
+        }
+    }
+
+    async fn write(&mut self, mut bytes: &[u8]) -> Result<(), ConnectionFault> {
+        loop {
+            // until all of it is in the pipe, or the wait is over
+            if let Some(fault) = self.broken {
+                return Err(fault);
+            }
+            let (put, over) = {
+                let mut shared = self.shared.borrow_mut();
+                let over = shared.reset || shared.down.unread;
+                (if over { 0 } else { shared.down.put(bytes) }, over)
+            };
+            if over {
+                return Err(self.break_off(ConnectionFault::Closed));
+            }
+            if put > 0 {
+                self.bell.ring();
+            }
+            bytes = &bytes[put..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            self.happens().await?;
+        }
+    }
+
+    async fn handshake(&mut self) -> Result<(), ConnectionFault> {
+        loop {
+            // until the peer begins its handshake
+            if let Some(fault) = self.broken {
+                return Err(fault);
+            }
+            let (begun, plaintext, over) = {
+                let shared = self.shared.borrow();
+                let over = shared.reset || shared.up.ended && shared.up.bytes.is_empty();
+                (shared.handshake, !shared.up.bytes.is_empty(), over)
+            };
+            match begun {
+                Some(false) => return Ok(()),
+                Some(true) => return Err(self.break_off(ConnectionFault::Tls)),
+                None if plaintext => return Err(self.break_off(ConnectionFault::Tls)),
+                None if over => return Err(self.break_off(ConnectionFault::Closed)),
+                None => self.happens().await?,
+            }
+        }
+    }
+}
+
+impl Connection for MemoryConnection {
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    fn deadline(&mut self, span: Duration) {
+        self.span = span;
+        self.restart_clock();
+    }
+
+    async fn receive(&mut self, into: &mut Vec<u8>) -> Result<usize, ConnectionFault> {
+        let (stop, host) = (self.stop.clone(), SessionHost::on(self.host.clone()));
+        let silent = async {
+            stop.requested().await;
+            host.sleep(STOP_SILENCE).await;
+        };
+        let bytes = tokio::select! {
+            biased;
+            bytes = self.next_read(into) => bytes?,
+            () = silent => return Err(ConnectionFault::Stopping),
+        };
+        self.restart_clock();
+        Ok(bytes)
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault> {
+        for chunk in bytes.chunks(WRITE_BYTES_MAX) {
+            self.restart_clock();
+            self.write(chunk).await?;
+        }
+        self.restart_clock();
+        Ok(())
+    }
+
+    async fn start_tls(
+        &mut self,
+        _config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
+        assert!(self.tls.is_none(), "TLS starts once");
+        let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
+        self.restart_clock();
+        let done = self.handshake().await;
+        self.span = span;
+        self.restart_clock();
+        done?;
+        self.tls = Some(TlsFacts {
+            version: "TLSv1.3",
+            cipher: "NONE".into(),
+            server_name: None,
+        });
+        Ok(())
+    }
+
+    async fn close(mut self) {
+        self.span = LINGER;
+        self.restart_clock();
+        self.shared.borrow_mut().down.ended = true;
+        self.bell.ring();
+        let (mut lingered, mut rest) = (0, Vec::new());
+        while lingered < LINGER_BYTES_MAX && !self.stop.is_requested() {
+            // The clock is not restarted: `LINGER` is for all of it.
+            match self.next_read(&mut rest).await {
+                Ok(bytes) => lingered += bytes,
+                Err(_) => return,
+            }
+            rest.clear();
+        }
+    }
+}
+
+impl Drop for MemoryConnection {
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
+impl MemoryPeer {
+    /// Sends all of `bytes`, as there is room.
+    pub async fn send(&self, mut bytes: &[u8]) -> Result<(), BrokenOff> {
+        while !bytes.is_empty() {
+            let put = self.send_some(bytes).await?;
+            bytes = &bytes[put..];
+        }
+        Ok(())
+    }
+
+    /// Sends at least one of `bytes`, as many as there is room for once there is any; answers how many. Cancel-safe.
+    pub async fn send_some(&self, bytes: &[u8]) -> Result<usize, BrokenOff> {
+        assert!(!bytes.is_empty());
+        loop {
+            // until there is room
+            let put = {
+                let mut shared = self.shared.borrow_mut();
+                if shared.reset || shared.up.unread || shared.up.ended {
+                    return Err(BrokenOff);
+                }
+                shared.up.put(bytes)
+            };
+            if put > 0 {
+                self.bell.ring();
+                return Ok(put);
+            }
+            self.bell.wait().await;
+        }
+    }
+
+    /// Appends at least one and at most `bytes_max` bytes to `into`, once there are any; 0: there will be none any more.
+    pub async fn receive(&self, into: &mut Vec<u8>, bytes_max: usize) -> usize {
+        loop {
+            // until bytes come or none will
+            let (taken, over) = {
+                let mut shared = self.shared.borrow_mut();
+                let taken = shared.down.take(into, bytes_max);
+                (taken, shared.reset || shared.down.ended)
+            };
+            if taken > 0 {
+                self.bell.ring();
+                return taken;
+            }
+            if over {
+                return 0;
+            }
+            self.bell.wait().await;
+        }
+    }
+
+    /// Sends nothing more (FIN), and goes on reading.
+    pub fn end(&self) {
+        self.shared.borrow_mut().up.ended = true;
+        self.bell.ring();
+    }
+
+    /// Breaks the connection off, with what is under way in both directions.
+    pub fn reset(&self) {
+        self.shared.borrow_mut().reset = true;
+        self.bell.ring();
+    }
+
+    /// Begins the TLS handshake.
+    pub fn start_tls(&self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.handshake = Some(!shared.up.bytes.is_empty());
+        drop(shared);
+        self.bell.ring();
+    }
+
+    /// Bytes under way: to the session, and from it.
+    pub fn under_way(&self) -> (usize, usize) {
+        let shared = self.shared.borrow();
+        (shared.up.bytes.len(), shared.down.bytes.len())
+    }
+}
+
+impl Drop for MemoryPeer {
+    fn drop(&mut self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.up.ended = true;
+        shared.down.close();
+        drop(shared);
+        self.bell.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests;

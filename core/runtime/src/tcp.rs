@@ -1,0 +1,412 @@
+//! The appliance's `Connection`: one accepted TCP connection, with or without TLS.
+//!
+//! What must hold between calls: a read or write that the kernel has is kept here as a future, so that a caller may
+//! drop `receive` at any await (a `select!`) and lose nothing. tokio-uring cannot cancel: a wait that is over ends by
+//! shutting the socket down, which makes the kernel answer.
+
+use std::future::Future;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+use tokio_uring::net::TcpStream;
+
+use crate::connection::{Connection, ConnectionFault};
+use crate::limits::*;
+use crate::listener::Counters;
+use crate::stall;
+use crate::stop::Stop;
+use crate::tls::{Tls, TlsFacts};
+
+type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
+
+/// One accepted TCP connection on this core, with or without TLS. Owned buffers inside; at most one small read buffer
+/// while idle.
+pub struct TcpConnection {
+    stream: Rc<TcpStream>,
+    peer: SocketAddr,
+    local: SocketAddr,
+    reading: Option<Operation>,
+    writing: Option<Operation>,
+    /// Kept between reads only while data flows; `None` while a read has it.
+    spare: Option<Vec<u8>>,
+    read_bytes: usize,
+    small_reads: u8,
+    tls: Option<Box<Tls>>,
+    span: Duration,
+    /// When the present wait ends. `alarm` may be set to an earlier moment: it looks here when it fires.
+    due: Instant,
+    alarm: Pin<Box<Sleep>>,
+    /// Why nothing can be read or written any more.
+    broken: Option<ConnectionFault>,
+    stop: Stop,
+    counters: Arc<Counters>,
+}
+
+impl TcpConnection {
+    /// Takes an accepted, blocking-mode socket. Must be called on a core's runtime.
+    pub fn new(
+        stream: std::net::TcpStream,
+        stop: Stop,
+        counters: Arc<Counters>,
+    ) -> io::Result<TcpConnection> {
+        let peer = stream.peer_addr()?;
+        let local = stream.local_addr()?;
+        stream.set_nodelay(true)?;
+        let due = Instant::now() + DEADLINE_DEFAULT;
+        Ok(TcpConnection {
+            stream: Rc::new(TcpStream::from_std(stream)),
+            peer,
+            local,
+            reading: None,
+            writing: None,
+            spare: None,
+            read_bytes: READ_BYTES_MIN,
+            small_reads: 0,
+            tls: None,
+            span: DEADLINE_DEFAULT,
+            due,
+            alarm: Box::pin(tokio::time::sleep_until(due)),
+            broken: None,
+            stop,
+            counters,
+        })
+    }
+
+    async fn handshake(
+        &mut self,
+        config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
+        let Ok(tls) = Tls::new(config) else {
+            return Err(self.break_off(ConnectionFault::Tls));
+        };
+        self.tls = Some(Box::new(tls));
+        loop {
+            let (bytes, buffer) = self.next_read().await?;
+            let tls = self.tls.as_mut().expect("set above");
+            let over = tls.feed_handshake(&buffer[..bytes]);
+            self.keep(bytes, buffer);
+            self.queue_wire();
+            let sent = self.finish_write().await;
+            match over {
+                Ok(over) => {
+                    sent?;
+                    if over {
+                        return Ok(());
+                    }
+                }
+                Err(_) => return Err(self.break_off(ConnectionFault::Tls)),
+            }
+        }
+    }
+
+    /// Waits for the read in flight, starting one when there is none. Cancel-safe.
+    async fn next_read(&mut self) -> Result<(usize, Vec<u8>), ConnectionFault> {
+        if let Some(fault) = self.broken {
+            return Err(fault);
+        }
+        if self.reading.is_none() {
+            let buffer = match self.spare.take() {
+                Some(buffer) if buffer.capacity() >= self.read_bytes => buffer,
+                _ => Vec::with_capacity(self.read_bytes),
+            };
+            let stream = self.stream.clone();
+            self.reading = Some(Box::pin(async move { stream.read(buffer).await }));
+        }
+        let stop = self.stop.clone();
+        let silent = async {
+            stop.requested().await;
+            tokio::time::sleep(STOP_SILENCE).await;
+        };
+        tokio::select! {
+            biased;
+            ended = Wait { connection: self, side: Side::Read } => {
+                let (result, buffer) = ended?;
+                stall::arm();
+                match result {
+                    Ok(bytes) if bytes > 0 => {
+                        self.counters.bytes_in.fetch_add(bytes as u64, Relaxed);
+                        Ok((bytes, buffer))
+                    }
+                    _ => Err(self.break_off(ConnectionFault::Closed)),
+                }
+            }
+            () = silent => Err(ConnectionFault::Stopping),
+        }
+    }
+
+    /// After a read of `bytes`: keeps the buffer while data flows, and chooses the size of the next.
+    fn keep(&mut self, bytes: usize, mut buffer: Vec<u8>) {
+        self.restart_clock();
+        if bytes == self.read_bytes && self.read_bytes < READ_BYTES_MAX {
+            self.read_bytes *= 4;
+            self.small_reads = 0;
+        } else if bytes * 4 <= self.read_bytes {
+            self.small_reads = self.small_reads.saturating_add(1);
+            if self.small_reads >= SMALL_READS_BEFORE_SHRINK && self.read_bytes > READ_BYTES_MIN {
+                self.read_bytes /= 4;
+                self.small_reads = 0;
+            }
+        } else {
+            self.small_reads = 0;
+        }
+        if buffer.capacity() == self.read_bytes {
+            buffer.clear();
+            self.spare = Some(buffer);
+        }
+    }
+
+    fn queue_wire(&mut self) {
+        let Some(tls) = &mut self.tls else { return };
+        let wire = tls.take_wire();
+        if wire.is_empty() {
+            return;
+        }
+        match self.writing.take() {
+            None => self.write(wire),
+            // Only an alert or a key update meets a write in flight: send it behind.
+            Some(before) => {
+                let stream = self.stream.clone();
+                self.writing = Some(Box::pin(async move {
+                    let (result, buffer) = before.await;
+                    match result {
+                        Ok(_) => write_all(&stream, wire).await,
+                        Err(error) => (Err(error), buffer),
+                    }
+                }));
+            }
+        }
+    }
+
+    fn write(&mut self, bytes: Vec<u8>) {
+        assert!(self.writing.is_none());
+        let stream = self.stream.clone();
+        self.writing = Some(Box::pin(async move { write_all(&stream, bytes).await }));
+    }
+
+    /// Waits until nothing is being written. Cancel-safe: the write goes on and is awaited by the next call.
+    async fn finish_write(&mut self) -> Result<(), ConnectionFault> {
+        if self.writing.is_none() {
+            return Ok(());
+        }
+        let (result, _) = Wait {
+            connection: self,
+            side: Side::Write,
+        }
+        .await?;
+        match result {
+            Ok(bytes) => {
+                self.counters.bytes_out.fetch_add(bytes as u64, Relaxed);
+                Ok(())
+            }
+            Err(_) => Err(self.break_off(ConnectionFault::Closed)),
+        }
+    }
+
+    fn restart_clock(&mut self) {
+        self.due = Instant::now() + self.span;
+        if self.due < self.alarm.deadline() {
+            self.alarm.as_mut().reset(self.due);
+        }
+    }
+
+    /// `true` once the present wait lasted too long.
+    fn poll_overdue(&mut self, context: &mut Context<'_>) -> bool {
+        while self.alarm.as_mut().poll(context).is_ready() {
+            if Instant::now() >= self.due {
+                return true;
+            }
+            self.alarm.as_mut().reset(self.due);
+        }
+        false
+    }
+
+    /// Nothing more can be read or written: the kernel answers what is in flight.
+    fn break_off(&mut self, fault: ConnectionFault) -> ConnectionFault {
+        match fault {
+            ConnectionFault::TimedOut => self.counters.timed_out.fetch_add(1, Relaxed),
+            ConnectionFault::Tls => self.counters.tls_failures.fetch_add(1, Relaxed),
+            ConnectionFault::Closed | ConnectionFault::Stopping => 0,
+        };
+        let _ = self.stream.shutdown(Shutdown::Both);
+        *self.broken.get_or_insert(fault)
+    }
+}
+
+impl Connection for TcpConnection {
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref().and_then(|tls| tls.facts.as_ref())
+    }
+
+    fn deadline(&mut self, span: Duration) {
+        self.span = span;
+        self.restart_clock();
+    }
+
+    async fn receive(&mut self, into: &mut Vec<u8>) -> Result<usize, ConnectionFault> {
+        if let Some(tls) = &mut self.tls {
+            let rest = tls.take_rest(into);
+            if rest > 0 {
+                return Ok(rest);
+            }
+        }
+        loop {
+            self.finish_write().await?;
+            let (bytes, buffer) = self.next_read().await?;
+            let count = match &mut self.tls {
+                None => {
+                    into.extend_from_slice(&buffer[..bytes]);
+                    Ok(bytes)
+                }
+                Some(tls) => tls.feed(&buffer[..bytes], into),
+            };
+            self.keep(bytes, buffer);
+            // An answer of TLS itself (key update, alert). Nothing is awaited between taking bytes and answering.
+            self.queue_wire();
+            match count {
+                Ok(0) if self.tls.as_ref().is_some_and(|tls| tls.peer_ended) => {
+                    return Err(ConnectionFault::Closed);
+                }
+                Ok(0) => {}
+                Ok(count) => return Ok(count),
+                Err(_) => {
+                    let _ = self.finish_write().await;
+                    return Err(self.break_off(ConnectionFault::Tls));
+                }
+            }
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectionFault> {
+        for chunk in bytes.chunks(WRITE_BYTES_MAX) {
+            self.finish_write().await?;
+            match &mut self.tls {
+                None => self.write(chunk.to_vec()),
+                Some(tls) => {
+                    if tls.seal(chunk).is_err() {
+                        return Err(self.break_off(ConnectionFault::Tls));
+                    }
+                    self.queue_wire();
+                }
+            }
+            // The clock of a read in flight stands still meanwhile: what we send is not the peer's silence.
+            self.restart_clock();
+            self.finish_write().await?;
+        }
+        self.restart_clock();
+        Ok(())
+    }
+
+    async fn start_tls(
+        &mut self,
+        config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
+        assert!(self.tls.is_none(), "TLS starts once");
+        let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
+        self.restart_clock();
+        let done = self.handshake(config).await;
+        self.span = span;
+        self.restart_clock();
+        done
+    }
+
+    async fn close(mut self) {
+        self.span = LINGER;
+        self.restart_clock();
+        if self.finish_write().await.is_err() {
+            return;
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.say_goodbye();
+            self.queue_wire();
+            if self.finish_write().await.is_err() {
+                return;
+            }
+        }
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let mut lingered = 0;
+        while lingered < LINGER_BYTES_MAX && !self.stop.is_requested() {
+            match self.next_read().await {
+                // The clock is not restarted: `LINGER` is for all of it.
+                Ok((bytes, buffer)) => {
+                    lingered += bytes;
+                    self.spare = Some(buffer);
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Drop for TcpConnection {
+    fn drop(&mut self) {
+        // A read in flight holds the socket open until the kernel answers it.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+enum Side {
+    Read,
+    Write,
+}
+
+/// Waits for the operation in flight on one side, within the connection's deadline.
+struct Wait<'a> {
+    connection: &'a mut TcpConnection,
+    side: Side,
+}
+
+impl Future for Wait<'_> {
+    type Output = Result<(io::Result<usize>, Vec<u8>), ConnectionFault>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let connection = &mut *this.connection;
+        let operation = match this.side {
+            Side::Read => &mut connection.reading,
+            Side::Write => &mut connection.writing,
+        };
+        let polled = operation
+            .as_mut()
+            .expect("the caller started it")
+            .as_mut()
+            .poll(context);
+        if let Poll::Ready(ended) = polled {
+            *operation = None;
+            return Poll::Ready(match connection.broken {
+                Some(fault) => Err(fault),
+                None => Ok(ended),
+            });
+        }
+        if connection.broken.is_none() && connection.poll_overdue(context) {
+            // The kernel now ends the operation, and this poll comes again.
+            connection.break_off(ConnectionFault::TimedOut);
+        }
+        Poll::Pending
+    }
+}
+
+async fn write_all(stream: &TcpStream, bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    let count = bytes.len();
+    let (result, bytes) = stream.write_all(bytes).await;
+    (result.map(|()| count), bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! One story of the lintel, from one seed: SMTP, mailboxes and IMAP together, as they are shipped, on virtual time.
+//!
+//! Senders deliver (in pieces, pipelined, to several recipients, and often the connection breaks), a person works on the mailboxes of each account,
+//! watchers idle, and some clients say nothing for ever. Meanwhile checkpoints and reclaim run, every leg may refuse writes for a while, storage is
+//! busy now and then, the machine stops in peace or loses its power.
+//!
+//! What is checked: every letter that was answered 250 is there, once and whole, and one that was not answered at most once for each try; what a
+//! person was told by OK is so, and a command without an answer happened or did not; UIDs only grow, and numbers, EXISTS, EXPUNGE and flags fit
+//! each other in every session; a session that watched knows in the end what a new one is told; nothing waits for ever, and when the last
+//! client is gone no session and no memory is left.
+
+mod model;
+mod person;
+mod sender;
+mod servers;
+mod talk;
+mod watcher;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::rc::Rc;
+
+use base::Host;
+use base::host::sleep_us;
+use device::Io;
+use device::sim::Halt;
+use fastrand::Rng;
+use mailbox::Mailboxes;
+use runtime::SessionHost;
+use smtp::Role;
+
+use crate::knobs::Knobs;
+use crate::limits::{LINTEL_SHARE, LINTEL_SILENCE};
+use crate::machine::Shape;
+use crate::mailbox_box::{ACCOUNTS, MailboxBox};
+use crate::volume_story::Told;
+
+use model::{Account, Token};
+use person::Person;
+use sender::Sender;
+use servers::Servers;
+use watcher::Watcher;
+
+/// What outlives a crash.
+struct Town {
+    mailbox_box: MailboxBox,
+    accounts: Rc<Vec<RefCell<Account>>>,
+    tokens: Rc<Cell<Token>>,
+    acked: Rc<Cell<u64>>,
+    broken: Rc<RefCell<Option<String>>>,
+}
+
+/// One seed in `LINTEL_SHARE` has this story.
+pub fn run(seed: u64) -> Result<Told, String> {
+    if !seed.is_multiple_of(LINTEL_SHARE) {
+        return Ok(Told::default());
+    }
+    // On a thread of its own: what a session leaves in thread-locals (its watch, when the power goes) ends with the story.
+    let told = std::thread::scope(|scope| scope.spawn(|| tell(seed)).join());
+    told.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn tell(seed: u64) -> Result<Told, String> {
+    let mut rng = Rng::with_seed(seed ^ 0x6c69_6e74_656c);
+    let shape = Shape {
+        legs: 2,
+        leg_bytes: rng.u64(16..28) << 20,
+        segment_bytes: [256 << 10, 512 << 10][rng.usize(..2)],
+        in_flight_max: rng.usize(1..9),
+        clients: rng.usize(1..3),
+    };
+    let settings = mailbox::Settings {
+        cache_bytes: [1, 64 << 10, 64 << 20][rng.usize(..3)],
+        checkpoint_groups: [8, 50, u64::MAX][rng.usize(..3)],
+        checkpoint_bytes: [64 << 10, 1 << 20, u64::MAX][rng.usize(..3)],
+        checkpoint_us: [10_000, 1_000_000, u64::MAX][rng.usize(..3)],
+    };
+    let accounts =
+        (0..shape.clients).flat_map(|client| (0..ACCOUNTS).map(move |whose| (client, whose)));
+    let accounts = accounts.map(|(client, whose)| format!("c{client}-{whose}@example.org"));
+    let accounts: Vec<_> = accounts
+        .map(|name| RefCell::new(Account::new(name)))
+        .collect();
+    let town = Town {
+        mailbox_box: MailboxBox::create(seed, shape, settings)?,
+        accounts: Rc::new(accounts),
+        tokens: Rc::new(Cell::new(1)),
+        acked: Rc::default(),
+        broken: Rc::default(),
+    };
+    town.mailbox_box.knobs.set(Knobs {
+        all_refuse: rng.u8(..4) == 0,
+        ..Knobs::default()
+    });
+    let mut told = Told::default();
+    let rounds = rng.u64(1..4);
+    for round in 0..=rounds {
+        let last = round == rounds;
+        let done = power_on(&town, &mut rng, round, last);
+        done.map_err(|text| format!("the lintel, round {round}: {text}"))?;
+        told.crashes += 1;
+    }
+    told.acked = town.acked.get();
+    told.faults = town.mailbox_box.fault_counts();
+    Ok(told)
+}
+
+fn power_on(town: &Town, rng: &mut Rng, round: u64, last: bool) -> Result<(), String> {
+    let mailbox_box = &town.mailbox_box;
+    let world = &mailbox_box.world;
+    mailbox_box.faults_off();
+    if !last && rng.u8(..3) > 0 {
+        world.crash_at(world.boundaries() + rng.u64(1..600));
+    }
+    let io = world.io();
+    let plan = rng.fork();
+    match world.run(work(town, &io, plan, round, last)) {
+        Ok(done) => done?,
+        Err(Halt::PowerCut) => {}
+        Err(halt) => return Err(halt.to_string()),
+    }
+    town.unbroken()?;
+    world.crash();
+    Ok(())
+}
+
+async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Result<(), String> {
+    let mailboxes = town.mailbox_box.open(io).await?;
+    let busy_share = [0, 0, 10, 100][rng.usize(..4)];
+    let busy_share = if last { 0 } else { busy_share };
+    let servers = Rc::new(Servers::new(
+        io.host.clone(),
+        &mailboxes,
+        round,
+        busy_share,
+        rng.fork(),
+    ));
+    let (running, quiet) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let watching = Rc::new(Cell::new(0));
+    let start = |task: LocalWork, running: &Rc<Cell<usize>>| town.start(&*io.host, task, running);
+    let works = if last { 1 } else { rng.usize(1..30) };
+    for index in 0..town.accounts.len() {
+        let mut person = town.person(&servers, index, &mut rng, busy_share == 0);
+        start(Box::pin(async move { person.run(works).await }), &running);
+        let mut watcher = Watcher {
+            servers: servers.clone(),
+            user: town.accounts[index].borrow().name.clone(),
+            quiet: quiet.clone(),
+            rng: rng.fork(),
+        };
+        if rng.u8(..3) > 0 {
+            start(Box::pin(async move { watcher.run().await }), &watching);
+        }
+    }
+    for _ in 0..rng.usize(1..4) {
+        let mut sender = Sender {
+            servers: servers.clone(),
+            accounts: town.accounts.clone(),
+            tokens: town.tokens.clone(),
+            acked: town.acked.clone(),
+            rng: rng.fork(),
+        };
+        let letters = rng.usize(1..10);
+        start(Box::pin(async move { sender.run(letters).await }), &running);
+    }
+    if rng.u8(..8) == 0 {
+        let (servers, rng) = (servers.clone(), rng.fork());
+        start(
+            Box::pin(async move { say_nothing(&servers, rng).await }),
+            &watching,
+        );
+    }
+    // One at most: what has its place in the log waits until the legs take it, however long that is.
+    let mut outage = true;
+    let stops = !last && rng.u8(..6) == 0;
+    while running.get() > 0 {
+        sleep_us(&*io.host, rng.u64(1..20_000)).await;
+        match rng.u8(..24) {
+            0 => drop(mailboxes.checkpoint().await),
+            1 => _ = mailboxes.reclaim().await,
+            2 if std::mem::take(&mut outage) => town.mailbox_box.begin_outage(io, &mut rng),
+            3 if stops => servers.stop.request(),
+            _ => {}
+        }
+        town.unbroken()?;
+    }
+    quiet.set(true);
+    while watching.get() > 0 {
+        sleep_us(&*io.host, 10_000).await;
+    }
+    town.unbroken()?;
+    servers.at_rest().await?;
+    if last {
+        // Nothing disturbs any more.
+        town.mailbox_box
+            .heal(io, mailboxes.store().volume())
+            .await?;
+        for index in 0..town.accounts.len() {
+            let mut person = town.person(&servers, index, &mut rng, true);
+            person.last_look().await?;
+        }
+        servers.at_rest().await?;
+    }
+    end(&mailboxes, &mut rng).await;
+    Ok(())
+}
+
+async fn end(mailboxes: &Mailboxes, rng: &mut Rng) {
+    if rng.bool() {
+        drop(mailboxes.close().await);
+        drop(mailboxes.store().volume().close().await);
+    }
+}
+
+type LocalWork = std::pin::Pin<Box<dyn Future<Output = Result<(), String>>>>;
+
+impl Town {
+    fn person(&self, servers: &Rc<Servers>, index: usize, rng: &mut Rng, strict: bool) -> Person {
+        Person {
+            servers: servers.clone(),
+            accounts: self.accounts.clone(),
+            index,
+            tokens: self.tokens.clone(),
+            acked: self.acked.clone(),
+            break_share: [0, 12, 60][rng.usize(..3)],
+            rng: rng.fork(),
+            strict,
+        }
+    }
+
+    fn start(&self, host: &dyn Host, task: LocalWork, running: &Rc<Cell<usize>>) {
+        let (broken, running) = (self.broken.clone(), running.clone());
+        running.set(running.get() + 1);
+        host.spawn(Box::pin(async move {
+            if let Err(text) = task.await {
+                broken.borrow_mut().get_or_insert(text);
+            }
+            running.set(running.get() - 1);
+        }));
+    }
+
+    fn unbroken(&self) -> Result<(), String> {
+        match &*self.broken.borrow() {
+            Some(text) => Err(text.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A client that says nothing, or half a line, and has to be left.
+async fn say_nothing(servers: &Servers, mut rng: Rng) -> Result<(), String> {
+    let line = match rng.bool() {
+        true => servers.connect_smtp(Role::Smtp, 100),
+        false => servers.connect_imap(100),
+    };
+    let Some(line) = line else { return Ok(()) };
+    if rng.bool() {
+        // It may have been left already.
+        let _ = line.peer.send(b"EHLO half a li").await;
+    }
+    let host = SessionHost::on(servers.host.clone());
+    let end = async { while line.peer.receive(&mut Vec::new(), 100).await > 0 {} };
+    let ended = host.within(LINTEL_SILENCE, end).await;
+    ended.ok_or("a silent client is never left")?;
+    servers.ended(line).await
+}
