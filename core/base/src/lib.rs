@@ -1,6 +1,6 @@
 //! Floor 0: what every other room may stand on.
 //!
-//! Bounded containers, byte cursors, units, checksums, and the *host* a sans-IO engine runs on (a clock,
+//! Byte cursors, units, checksums, histograms, and the *host* a sans-IO engine runs on (a clock,
 //! a way to start a task, a way to run a blocking job elsewhere). Nothing here has heard of mail, of a
 //! disk or of a socket, and nothing here reads the wall clock or the operating system's randomness: that is
 //! what lets one seed replay the whole world (`core/sim`).
@@ -13,7 +13,7 @@ pub mod histogram;
 pub mod host;
 pub mod units;
 
-pub use bounded::{BoundedQueue, Full};
+pub use bounded::Full;
 pub use hash::BodyName;
 pub use histogram::{Histogram, SharedHistogram};
 pub use host::{Host, LocalTask, Time};

@@ -226,9 +226,6 @@ impl Log {
 /// What the arena's owner says a page's checksum is; `None`: the page holds nothing.
 pub(crate) type PageChecks = Rc<dyn Fn(u64) -> Option<u64>>;
 
-/// What runs at the moment of durability, or when that moment can no longer come.
-pub type OnDurable = Box<dyn FnOnce(&Result<BatchAddress, CommitFault>)>;
-
 pub(crate) struct Entry {
     pub lsn: Lsn,
     pub kind: Kind,
@@ -245,7 +242,6 @@ pub(crate) struct Entry {
     /// When it got its number.
     pub since: Time,
     pub legs: [LegWrite; limits::LEGS_MAX],
-    pub on_durable: Option<OnDurable>,
     pub waiter: Option<Sender<Result<BatchAddress, CommitFault>>>,
 }
 

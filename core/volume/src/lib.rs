@@ -102,7 +102,6 @@ use crate::pool::Pool;
 use crate::segment_room::Purpose;
 
 pub use crate::arena::page_check;
-pub use crate::inner::OnDurable;
 pub use crate::leg::blank_samples;
 pub use crate::pool::Premade;
 pub use crate::superblock::{HEAD_BYTES, leg_on};
@@ -306,25 +305,7 @@ impl Volume {
     /// the future resolves in LSN order once durable on all of them. The order of calls is the order of the log.
     pub fn commit(
         &self,
-        batch: Batch,
-    ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
-        self.commit_inner(batch, None)
-    }
-
-    /// As `commit`; `on_durable` runs at the moment of durability, in LSN order, before any waiter is woken. It is
-    /// dropped uncalled when the batch is refused before it got a number.
-    pub fn commit_then(
-        &self,
-        batch: Batch,
-        on_durable: OnDurable,
-    ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
-        self.commit_inner(batch, Some(on_durable))
-    }
-
-    fn commit_inner(
-        &self,
         mut batch: Batch,
-        on_durable: Option<OnDurable>,
     ) -> impl Future<Output = Result<BatchAddress, CommitFault>> + 'static {
         let waiting = self.inner.enqueue(Sealed {
             kind: batch.kind,
@@ -332,7 +313,6 @@ impl Volume {
             buffer: batch.buffer.take().expect("a batch is committed once"),
             inline: std::mem::take(&mut batch.inline),
             purpose: batch.purpose,
-            on_durable,
         });
         async move {
             waiting?

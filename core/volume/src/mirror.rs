@@ -13,7 +13,7 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
 use crate::format::{
     Header, Holds, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
 };
-use crate::inner::{Entry, Inner, LegWrite, Mode, OnDurable, TAKEN_OVER};
+use crate::inner::{Entry, Inner, LegWrite, Mode, TAKEN_OVER};
 use crate::limits::{self, LEGS_MAX};
 use crate::marks;
 use crate::segment_room::Purpose;
@@ -27,7 +27,6 @@ pub(crate) struct Sealed {
     pub payload_bytes: u32,
     pub inline: Vec<u8>,
     pub purpose: Purpose,
-    pub on_durable: Option<OnDurable>,
 }
 
 pub(crate) type Waiting = base::host::Receiver<Result<BatchAddress, CommitFault>>;
@@ -97,7 +96,6 @@ impl Inner {
                 buffer: Arc::new(sealed.buffer),
                 since: self.io.host.now(),
                 legs: [LegWrite::Absent; LEGS_MAX],
-                on_durable: sealed.on_durable,
                 waiter: Some(sender),
             };
             log.chain = header_of(&mut entry, log.epoch, log.term, log.acked).chain(self.id);
@@ -128,7 +126,6 @@ impl Inner {
             payload_bytes,
             inline,
             purpose: Purpose::Own,
-            on_durable: None,
         })
     }
 
@@ -174,7 +171,6 @@ impl Inner {
                 buffer: Arc::new(buffer),
                 since: self.io.host.now(),
                 legs: [LegWrite::Absent; LEGS_MAX],
-                on_durable: None,
                 waiter: Some(sender),
             });
         }
@@ -312,9 +308,6 @@ impl Inner {
             any = true;
             let address = entry.address();
             let result = Ok(address);
-            if let Some(on_durable) = entry.on_durable {
-                on_durable(&result);
-            }
             if let Some(waiter) = entry.waiter {
                 waiter.send(result);
             }
@@ -378,9 +371,6 @@ impl Inner {
         };
         let result = Err(CommitFault::Deferred(why.to_string()));
         for entry in waiting {
-            if let Some(on_durable) = entry.on_durable {
-                on_durable(&result);
-            }
             if let Some(waiter) = entry.waiter {
                 waiter.send(result.clone());
             }

@@ -139,11 +139,11 @@ fn listed(complaints: Result<Vec<String>, String>) -> Result<(), String> {
 fn deny(root: &Path, tally: &mut Tally) {
     let means = advisories::means(root);
     if !matches!(means, Means::NoTool { .. }) {
-        let fixed = ["deny", "--offline", "check", "licenses", "bans", "sources"];
+        let fixed = ["deny", "--locked", "check", "licenses", "bans", "sources"];
         tally.command("cargo deny", &mut cargo(root, &fixed));
     }
     if means == Means::All {
-        let fresh = ["deny", "check", "--disable-fetch", "advisories"];
+        let fresh = ["deny", "--offline", "check", "advisories"]; // with what was fetched just now
         tally.command("advisories", &mut cargo(root, &fresh));
     }
     match advisories::verdict(&means, advisories::in_ci()) {
