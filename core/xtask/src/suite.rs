@@ -210,9 +210,13 @@ fn tests(root: &Path, which: Tests) -> Command {
 /// The folders and files below `tests/` of our packages, but `REAL`. A test holds it to the tree.
 const OTHER_TESTS: &[&str] = &[
     "--test",
+    "commands",
+    "--test",
     "largest_id",
     "--test",
     "pipelined",
+    "--test",
+    "replies_page",
     "--test",
     "smoke",
     "--test",
