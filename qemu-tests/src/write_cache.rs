@@ -52,6 +52,32 @@ pub fn length(log: &Path) -> Told<u64> {
         .doing(log.display())
 }
 
+/// The place at or behind `cut` where the power takes most: writes lie in the cache, and the flush that forces them comes next. `cut`
+/// itself where no flush follows.
+pub fn before_next_flush(log: &Path, cut: u64) -> Told<u64> {
+    let mut source = File::open(log).doing(log.display())?;
+    let mut at = SECTOR_BYTES;
+    let mut cached = false;
+    for _ in 0..REQUESTS_MAX {
+        let words = words(&mut source, at).doing(log.display())?;
+        let Some([_, sectors, flags, _]) = words else {
+            break;
+        };
+        if flags & FLUSH != 0 {
+            if at >= cut && cached {
+                return Ok(at);
+            }
+            cached = false;
+        }
+        at += SECTOR_BYTES;
+        if flags & DISCARD == 0 && sectors > 0 {
+            cached |= flags & FORCED == 0;
+            at = at.saturating_add(sectors.saturating_mul(SECTOR_BYTES));
+        }
+    }
+    Ok(cut)
+}
+
 /// Makes `disk`, of `bytes`, as it is when the power fails at the place `cut` of its log. It was blank when the log began. `keeps`
 /// says of each write that only the cache had whether it gets to the disk after all; real caches write back in any order.
 pub fn replay(
@@ -221,6 +247,27 @@ mod tests {
             after(&requests, before_the_flush + SECTOR_BYTES, false).0,
             "ab.."
         );
+    }
+
+    #[test]
+    fn a_cut_moves_on_to_where_the_cache_holds_something() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let requests = [
+            (0, 0, "a"),
+            (FLUSH, 0, ""),
+            (FORCED, 1, "b"),
+            (FLUSH, 0, ""),
+        ];
+        let mut all = requests.to_vec();
+        all.extend([(0, 2, "cd"), (FLUSH, 0, ""), (0, 0, "e")]);
+        std::fs::write(&path, log(&all)).expect("written");
+        let next = |cut| before_next_flush(&path, cut * SECTOR_BYTES).expect("a log");
+        // Superblock, head and bytes of `a`; then its flush.
+        assert_eq!(next(1), 3 * SECTOR_BYTES);
+        // Behind it a forced write, its flush, and two sectors before the next one.
+        assert_eq!(next(4), 10 * SECTOR_BYTES);
+        assert_eq!(next(11), 11 * SECTOR_BYTES, "no flush follows");
     }
 
     #[test]
