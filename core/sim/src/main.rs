@@ -11,6 +11,10 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use sim::{Failure, Progress, Summary};
 
+/// A seed makes and drops disks of many megabytes; the system's allocator gives each back to the kernel and asks again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Runs the world from seeds; a failure prints the seed and the command that replays it
 #[derive(Parser)]
 #[command(name = "sim", bin_name = "cargo xtask sim")]

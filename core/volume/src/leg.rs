@@ -185,14 +185,19 @@ pub(crate) async fn holds_only(
 
 /// By sectors: what a device stores whole.
 fn is_zero_or(block: &[u8], page: Option<&[u8]>) -> bool {
-    if block.iter().all(|&byte| byte == 0) {
+    if block.chunks(SECTOR_BYTES).all(is_zero) {
         return true;
     }
     let Some(page) = page else { return false };
     block
         .chunks(SECTOR_BYTES)
         .zip(page.chunks(SECTOR_BYTES))
-        .all(|(sector, written)| sector.iter().all(|&byte| byte == 0) || sector == written)
+        .all(|(sector, written)| is_zero(sector) || sector == written)
+}
+
+/// Without a way out at each byte: so the compiler makes it wide, and an opening looks through megabytes of it.
+fn is_zero(sector: &[u8]) -> bool {
+    sector.iter().fold(0, |all, &byte| all | byte) == 0
 }
 
 pub(crate) async fn read(
