@@ -55,7 +55,7 @@ impl Facts {
 
 /// Whether `pem` may stand in `[admin] client_ca`. `Err`: one sentence.
 pub fn check_authority(pem: &str) -> Result<(), String> {
-    let none = || "there is no PEM certificate in it".to_owned();
+    let none = || "it contains no PEM certificate".to_owned();
     let mut count = 0;
     for block in x509_parser::pem::Pem::iter_from_buffer(pem.as_bytes()) {
         let block = block.map_err(|_| none())?;
@@ -88,13 +88,13 @@ pub fn refused_by_clients(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
         };
         if facts.not_after_s < now_s {
             return Some(format!(
-                "the certificate ended on {}",
+                "the certificate expired on {}",
                 plan::date(facts.not_after_s.max(0) as u64)
             ));
         }
         if facts.not_before_s > now_s {
             return Some(format!(
-                "the certificate is not good before {} (the clock here says {})",
+                "the certificate is not valid before {} (the clock here shows {})",
                 plan::date(facts.not_before_s.max(0) as u64),
                 plan::date(now_s.max(0) as u64)
             ));
@@ -105,7 +105,7 @@ pub fn refused_by_clients(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
 
 /// What the operator should do about the chain that is shown; a sentence for alarms and the log.
 pub fn alarm(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
-    const FIX: &str = "`ringpostctl certificate set` (or `certificate reload`, where the settings name its files) shows a new one";
+    const FIX: &str = "`ringpostctl certificate set` installs a new one (`certificate reload` if the settings name its files)";
     if let Some(why) = refused_by_clients(chain, now_s) {
         return Some(format!("{why}, and clients refuse TLS with it: {FIX}"));
     }
@@ -113,7 +113,7 @@ pub fn alarm(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
     let days = (ends - now_s).div_euclid(DAY_S);
     (days < CERTIFICATE_SOON_DAYS).then(|| {
         format!(
-            "the certificate ends on {}, in {days} days: {FIX}",
+            "the certificate expires on {}, in {days} days: {FIX}",
             plan::date(ends.max(0) as u64)
         )
     })
@@ -145,9 +145,9 @@ mod tests {
             "{soon}"
         );
         let over = alarm(&chain, at(2027, 1, 2)).expect("over");
-        assert!(over.contains("ended on 2026-12-31"), "{over}");
+        assert!(over.contains("expired on 2026-12-31"), "{over}");
         let early = refused_by_clients(&chain, at(2025, 12, 1)).expect("not yet");
-        assert!(early.contains("not good before 2026-01-01"), "{early}");
+        assert!(early.contains("not valid before 2026-01-01"), "{early}");
     }
 
     #[test]

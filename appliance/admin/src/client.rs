@@ -24,13 +24,13 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Value, String> {
             ),
             io::ErrorKind::PermissionDenied => {
                 format!(
-                    "{} belongs to another user: run ringpostctl as the one that runs ringpostd",
+                    "{} belongs to another user: run ringpostctl as the user that runs ringpostd",
                     socket.display()
                 )
             }
             _ => format!("{}: {error}", socket.display()),
         })?;
-    let told = |error: io::Error| format!("ringpostd went away: {error}");
+    let told = |error: io::Error| format!("the connection to ringpostd broke: {error}");
     let mut line = serde_json::to_vec(request).map_err(|error| error.to_string())?;
     line.push(b'\n');
     (&stream).write_all(&line).map_err(told)?;
@@ -39,7 +39,7 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Value, String> {
         .read_line(&mut answer)
         .map_err(told)?;
     if answer.is_empty() {
-        return Err("ringpostd went away without an answer".into());
+        return Err("ringpostd closed the connection without an answer".into());
     }
     reply::read(&answer)
 }

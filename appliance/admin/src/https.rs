@@ -37,7 +37,7 @@ impl Remote {
             Ok::<_, String>(found)
         };
         let key = PrivateKey::from_pem(&read(&self.key)?)
-            .map_err(|_| format!("{} holds no PEM private key", self.key.display()))?;
+            .map_err(|_| format!("{} contains no PEM private key", self.key.display()))?;
         let client = ClientCert::new_with_certs(&certificates(&self.certificate)?, key);
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)

@@ -10,7 +10,7 @@ use crate::limits::{PASSWORD_BYTES_MAX, PASSWORD_BYTES_MIN};
 pub fn hash(password: &str) -> Result<String, String> {
     if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&password.len()) {
         return Err(format!(
-            "a password has {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes"
+            "a password must be {PASSWORD_BYTES_MIN} to {PASSWORD_BYTES_MAX} bytes long"
         ));
     }
     let salt = SaltString::generate(&mut OsRng);

@@ -101,7 +101,7 @@ pub enum Request {
     },
     /// Ends a probation: the settings stay.
     SettingsConfirm,
-    /// Ends a probation: the settings before come back. Without one: the settings before these are applied again.
+    /// Ends a probation: the settings before come back. Without one: the previous settings are applied again.
     SettingsRevert {
         within_s: u64,
     },

@@ -26,7 +26,7 @@ pub fn ask(directory: &Path, request: &Request) -> Result<Outcome, String> {
     let answer = exchange(directory).ask(request, within, |_: &Outcome| true)?;
     answer.ok_or_else(|| {
         format!(
-            "ringpost-settings.service has not answered for {} s: `settings history` shows whether it was done",
+            "ringpost-settings.service has not answered for {} s: `settings history` shows whether the change was made",
             within.as_secs()
         )
     })
@@ -58,7 +58,7 @@ pub enum Request {
         /// When the connection was accepted that this came by: milliseconds of the machine's uptime.
         connected_ms: u64,
     },
-    /// Ends a probation; without one, the settings before these.
+    /// Ends a probation; without one, the previous settings.
     Revert {
         legs: Vec<String>,
         within_s: u64,
@@ -106,9 +106,9 @@ impl Effect {
     pub fn words(self) -> &'static str {
         match self {
             Effect::Now => "now",
-            Effect::NameNow => "now (host name) and at the next restart (greetings)",
+            Effect::NameNow => "immediately (host name) and at the next restart (greetings)",
             Effect::NextRestart => "at the next restart",
-            Effect::NewVolume => "changes nothing here: it is read when a volume is made",
+            Effect::NewVolume => "no effect: it is read only when a volume is created",
         }
     }
 }
@@ -196,7 +196,7 @@ impl Told {
                 "{what} from the next restart on: `ringpostctl reboot`, then `settings confirm`; or `settings revert`"
             ),
             (false, Some(left)) => format!(
-                "{what}: `ringpostctl settings confirm` within {left} s, or the previous ones come back"
+                "{what}: `ringpostctl settings confirm` within {left} s, or the previous settings are restored"
             ),
             (false, None) => format!("{what}: `ringpostctl settings confirm` keeps them"),
         }

@@ -48,8 +48,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
             "{}; {}",
             plan::units::date(value["unix_s"].as_u64().unwrap_or(0)),
             match value["synchronized"].as_bool() {
-                Some(true) => "set by a time server",
-                _ => "no time server was heard since the start",
+                Some(true) => "synchronised with a time server",
+                _ => "not synchronised: no time server has answered since the start",
             }
         ),
         Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
@@ -87,7 +87,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
 
 fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     serde_json::from_value(value.clone()).map_err(|error| {
-        format!("ringpostd speaks another version ({error}); --json shows its answer as it is")
+        format!("ringpostd has another version ({error}): use the ringpostctl of that version, or read its answer with --json")
     })
 }
 
@@ -109,8 +109,8 @@ fn certificates(lines: &[CertificateLine]) -> String {
 
 fn status(status: &Status) -> String {
     let taking = match (&status.refuses, status.serving) {
-        (Some(why), _) => format!("takes no mail: {why}"),
-        (None, true) => "takes mail".into(),
+        (Some(why), _) => format!("accepts no mail: {why}"),
+        (None, true) => "accepts mail".into(),
         (None, false) => "is stopping".into(),
     };
     let mut text = format!(
@@ -162,15 +162,15 @@ fn scrub_line(scrub: &ScrubLine) -> String {
     };
     let present = match (scrub.began_unix_s, scrub.all_bytes) {
         (0, _) => String::new(),
-        (at, 0) => format!("; one that began {} goes on soon", date(at)),
+        (at, 0) => format!("; one that began {} continues soon", date(at)),
         (at, all) => format!(
-            "; the present one began {} and has read {} of {}",
+            "; the current one began {} and has read {} of {}",
             date(at),
             Size(scrub.done_bytes),
             Size(all)
         ),
     };
-    format!("last whole scrub: {last}{present}\n")
+    format!("last complete scrub: {last}{present}\n")
 }
 
 fn incidents(incidents: &[Incident]) -> String {
@@ -330,9 +330,9 @@ fn verdict(verdict: &Verdict) -> String {
         text.push_str(&format!("found: {finding}\n"));
     }
     text.push_str(if verdict.clean {
-        "all is well\n"
+        "no errors found\n"
     } else {
-        "not all is well\n"
+        "errors found\n"
     });
     text
 }

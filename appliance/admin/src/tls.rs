@@ -22,7 +22,7 @@ pub(crate) fn config(remote: &Remote) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let chain = certificates(&remote.certificate)?;
     let key = PrivateKeyDer::from_pem_slice(&read(&remote.key)?)
-        .map_err(|_| format!("{} holds no PEM private key", remote.key.display()))?;
+        .map_err(|_| format!("{} contains no PEM private key", remote.key.display()))?;
     // As `with_client_auth_cert` does, with words for what it finds.
     CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider).map_err(|error| {
         let (certificate, key) = (remote.certificate.display(), remote.key.display());
@@ -40,7 +40,7 @@ pub(crate) fn config(remote: &Remote) -> Result<ClientConfig, String> {
     for certificate in certificates(&remote.authority)? {
         roots.add(certificate).map_err(|error| {
             format!(
-                "{} cannot be what the appliance's certificate is held against: {error}",
+                "{} cannot be used as the CA of the appliance's certificate: {error}",
                 remote.authority.display()
             )
         })?;
@@ -60,7 +60,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(format!("{} holds no PEM certificate", path.display())),
+        _ => Err(format!("{} contains no PEM certificate", path.display())),
     }
 }
 
@@ -93,10 +93,10 @@ fn refused(remote: &Remote, alert: AlertDescription) -> String {
     match alert {
         // The authorities that `admin-cert` makes have one name: of another box's the signature is wrong, not the name unknown.
         AlertDescription::UnknownCA | AlertDescription::DecryptError => format!(
-            "{host} does not know the authority that signed {certificate}: put that authority's ca.pem into [admin] client_ca of its settings"
+            "{host} does not trust the CA that signed {certificate}: put the ca.pem of that CA into [admin] client_ca of its settings"
         ),
         AlertDescription::CertificateExpired => format!(
-            "{host} refuses {certificate}: it is over, or not good yet by the clock there; make a new one with `ringpostctl admin-cert`"
+            "{host} refuses {certificate}: it has expired or is not valid yet by the clock there; make a new one with `ringpostctl admin-cert`"
         ),
         AlertDescription::CertificateRevoked => {
             format!("{host} refuses {certificate}: it was revoked")
@@ -106,7 +106,7 @@ fn refused(remote: &Remote, alert: AlertDescription) -> String {
         | AlertDescription::CertificateUnknown
         | AlertDescription::AccessDenied
         | AlertDescription::CertificateRequired => format!(
-            "{host} refuses {certificate} as a client's certificate ({alert:?}): give one that `ringpostctl admin-cert` made with its authority"
+            "{host} refuses {certificate} as a client's certificate ({alert:?}): give one that `ringpostctl admin-cert` made with the CA of that appliance"
         ),
         alert => format!("{host} ended the TLS session ({alert:?})"),
     }
@@ -244,9 +244,9 @@ mod tests {
         assert!(config(&files.remote("ours/anna.pem", "ours/anna-key.pem")).is_ok());
         let told =
             config(&files.remote("ours/anna-key.pem", "ours/anna-key.pem")).expect_err("a key");
-        assert!(told.contains("holds no PEM certificate"), "{told}");
+        assert!(told.contains("contains no PEM certificate"), "{told}");
         let told = config(&files.remote("ours/anna.pem", "ours/anna.pem")).expect_err("no key");
-        assert!(told.contains("holds no PEM private key"), "{told}");
+        assert!(told.contains("contains no PEM private key"), "{told}");
     }
 
     /// RFC 5280 §4.1.2.1: version 1 has no version field. One is made from a v3 certificate by leaving the field out; its

@@ -27,7 +27,7 @@ pub fn ask(directory: &Path, request: &Request, within: Duration) -> Result<Outc
     let answer = exchange(directory).ask(request, within, is_over)?;
     answer.ok_or_else(|| {
         format!(
-            "ringpost-update.service has not answered for {} s: `update status` shows whether it was done",
+            "ringpost-update.service has not answered for {} s: `update status` shows whether it was installed",
             within.as_secs()
         )
     })

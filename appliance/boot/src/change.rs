@@ -71,20 +71,20 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
         (_, "server.name") => (Effect::NameNow, false),
         (_, "server.state") => {
             return Err(
-                "server.state: the record of legs lies there and is not moved: leave it as it was"
+                "server.state: the record of legs is stored there and cannot be moved: restore the previous value"
                     .into(),
             );
         }
         (_, "volume.legs") => (Effect::NextRestart, true),
         (_, "volume.create") if is.map(String::as_str) == Some("true") => {
             return Err(
-                "volume.create: this box has its volume, and blank disks join it by `ringpostctl leg attach`: leave it as it was"
+                "volume.create: this appliance already has a volume: restore the previous value, and add disks with `ringpostctl leg attach`"
                     .into(),
             );
         }
         (_, "volume.leg_size") => {
             return Err(
-                "volume.leg_size: legs that are there keep their size; a larger one comes by `ringpostctl leg attach`: leave it as it was"
+                "volume.leg_size: existing legs keep their size: restore the previous value, and add a larger leg with `ringpostctl leg attach`"
                     .into(),
             );
         }
@@ -92,12 +92,13 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
         ("domain" | "account", _) if is.is_none() && was.is_some() => (Effect::NewVolume, false),
         ("domain", _) => {
             return Err(
-                "[[domain]] is read when a volume is made: use `ringpostctl domain add`".into(),
+                "[[domain]] is read only when a volume is created: use `ringpostctl domain add`"
+                    .into(),
             );
         }
         ("account", _) => {
             return Err(
-                "[[account]] is read when a volume is made: use `ringpostctl account add`, `password` and `quota`"
+                "[[account]] is read only when a volume is created: use `ringpostctl account add`, `password` and `quota`"
                     .into(),
             );
         }
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn what_touches_legs_and_people_names_the_verb() {
         let cases = [
-            ("[server]\nstate = \"/x\"\n", "leave it"),
+            ("[server]\nstate = \"/x\"\n", "restore the previous value"),
             ("[volume]\ncreate = true\n", "leg attach"),
             ("[volume]\nleg_size = \"1GiB\"\n", "leg attach"),
             (

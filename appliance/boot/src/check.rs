@@ -34,7 +34,7 @@ pub fn check(world: &World, current: &str, new: &New<'_>) -> (String, Checked) {
 fn checked(world: &World, current: &str, new: &New<'_>) -> Result<(String, Checked), Misfit> {
     if new.text.len() as u64 > SETTINGS_BYTES_MAX {
         return Err(Misfit::new(format!(
-            "{}: {} bytes are more than any settings have: write at most {SETTINGS_BYTES_MAX}",
+            "{}: {} bytes are too many for settings: write at most {SETTINGS_BYTES_MAX} bytes",
             new.name,
             new.text.len()
         )));
@@ -49,7 +49,7 @@ fn checked(world: &World, current: &str, new: &New<'_>) -> Result<(String, Check
         .any(|account| account.password_file.is_some())
     {
         return Err(Misfit::new(format!(
-            "{}: password_file lies beside the settings of a first start: use `ringpostctl account add`",
+            "{}: password_file works only at the first start: use `ringpostctl account add`",
             new.name
         )));
     }
@@ -85,7 +85,7 @@ fn checked(world: &World, current: &str, new: &New<'_>) -> Result<(String, Check
     }
     if settings.listen.https.is_empty() || settings.admin.client_ca.is_none() {
         checked.notes.push(
-            "with these settings nobody administers this box from another machine: [listen] https and [admin] client_ca do that"
+            "with these settings this appliance cannot be administered remotely: set [listen] https and [admin] client_ca"
                 .into(),
         );
     }
@@ -155,7 +155,7 @@ fn judge_legs(
     let same = given.is_some_and(|given| real(&given) == real(named));
     if !same && real(now) != real(named) {
         checked.mistakes.push(format!(
-            "volume.legs: these settings mean {}, and the volume lies on {}: bring legs in and out with `ringpostctl leg attach` and `leg detach`, then name those",
+            "volume.legs: these settings name {}, and the volume is stored on {}: change the legs with `ringpostctl leg attach` and `leg detach`, then name them here",
             named.join(", "),
             if now.is_empty() { "others".into() } else { now.join(", ") }
         ));

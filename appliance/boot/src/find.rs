@@ -96,7 +96,7 @@ fn read(path: &Path) -> Result<Option<String>, Misfit> {
     let read = file.take(SETTINGS_BYTES_MAX + 1).read_to_string(&mut text);
     match read {
         Ok(bytes) if bytes as u64 > SETTINGS_BYTES_MAX => {
-            Err(told(&"it is larger than any settings are"))
+            Err(told(&"it is too large for settings"))
         }
         Ok(_) => Ok(Some(text)),
         Err(error) => Err(told(&error)),

@@ -69,15 +69,15 @@ pub fn engine_ended(root: &Path, now: u64, result: &str, status: &str) -> Result
     let (kind, what) = match result {
         "watchdog" => (
             Kind::EngineHung,
-            "the mail engine did not answer the watchdog, was ended and is started again".into(),
+            "the mail engine did not answer the watchdog; it was killed and is restarted".into(),
         ),
         "timeout" => (
             Kind::EngineHung,
-            "the mail engine did not start or stop in time and was ended".into(),
+            "the mail engine did not start or stop in time and was killed".into(),
         ),
         "signal" | "core-dump" | "oom-kill" => (
             Kind::EngineCrashed,
-            format!("the mail engine ended by itself ({result}, {status}) and is started again"),
+            format!("the mail engine exited unexpectedly ({result}, {status}) and is restarted"),
         ),
         _ => return Ok(()),
     };
@@ -94,7 +94,7 @@ fn note(root: &Path, now: u64, kind: Kind, what: &str, report: &mut Report) {
     if let Err(why) = noted {
         report
             .alarms
-            .push(format!("an incident cannot be remembered: {why}"));
+            .push(format!("an incident cannot be recorded: {why}"));
     }
 }
 
@@ -106,19 +106,19 @@ fn verdict(root: &Path) -> Option<(Kind, String)> {
     match (reset, panic) {
         (true, Some(words)) => Some((
             Kind::WatchdogReset,
-            format!("the kernel gave up ({words}) and the hardware watchdog reset the box"),
+            format!("the kernel panicked ({words}) and the hardware watchdog reset the appliance"),
         )),
         (true, None) => Some((
             Kind::WatchdogReset,
-            "the box hung and the hardware watchdog reset it".into(),
+            "the appliance hung and the hardware watchdog reset it".into(),
         )),
         (false, Some(words)) => Some((
             Kind::KernelPanic,
-            format!("the kernel gave up and restarted the box: {words}"),
+            format!("the kernel panicked and restarted the appliance: {words}"),
         )),
         (false, None) if running => Some((
             Kind::PowerLost,
-            "the box was not shut down before this start: power was lost, or it was reset".into(),
+            "the appliance was not shut down before this start: it lost power or was reset".into(),
         )),
         (false, None) => None,
     }
@@ -242,7 +242,10 @@ mod tests {
         start(root);
         put(root, "sys/class/watchdog/watchdog0/bootstatus", "32\n");
         let alarms = start(root);
-        assert_eq!(alarms, ["the box hung and the hardware watchdog reset it"]);
+        assert_eq!(
+            alarms,
+            ["the appliance hung and the hardware watchdog reset it"]
+        );
         let mut again = Report::default();
         judge(root, 8, &mut again);
         assert_eq!(again.alarms, alarms, "the unit was started again");
@@ -268,7 +271,7 @@ mod tests {
         let alarms = start(root);
         assert_eq!(
             alarms,
-            ["the kernel gave up and restarted the box: sysrq triggered crash"]
+            ["the kernel panicked and restarted the appliance: sysrq triggered crash"]
         );
         assert_eq!(kinds(root), [Kind::KernelPanic]);
         let words = fs::read_to_string(root.join(KERNEL_WORDS)).expect("kept");

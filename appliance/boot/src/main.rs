@@ -10,41 +10,41 @@ use boot::{Outcome, Report, World, last_end};
 use clap::Parser;
 
 /// Finds the settings, chooses and applies the hardware profile, and writes what the daemon reads.
-///
-/// Exit status: 0 the daemon may start; 3 nobody gave settings yet; 1 they are wrong.
+/// The exit status is 0 if the daemon may start, 3 if there are no settings yet, and 1 if the settings are wrong.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-boot", version)]
 struct Flags {
-    /// Another root directory: nothing outside it is touched and no program is run
+    /// Use another root directory; nothing outside it is changed and no program is run
     #[arg(long, default_value = "/")]
     root: PathBuf,
-    /// Only tune once more: a card was brought up or a disk plugged in since the start
+    /// Only tune again, after a network card came up or a disk was plugged in
     #[arg(long)]
     again: bool,
     #[command(subcommand)]
     word: Option<Word>,
 }
 
-/// Words from systemd.
+/// The verbs that systemd's units use.
 #[derive(Debug, clap::Subcommand)]
 enum Word {
-    /// The engine ended, as `SERVICE_RESULT` and `EXIT_STATUS` say
+    /// Record how the mail engine ended, from `SERVICE_RESULT` and `EXIT_STATUS`
     EngineEnded,
-    /// The box goes off in good order
+    /// Record that the appliance shuts down cleanly
     BoxEnds,
-    /// Settings of a box that runs
+    /// Change the settings of a running appliance
     #[command(subcommand)]
     Settings(SettingsWord),
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum SettingsWord {
-    /// Do what the daemon asked for in the exchange directory
+    /// Carry out the daemon's request in the exchange directory
     Serve {
+        /// Use this exchange directory
         #[arg(long, default_value = admin::settings::EXCHANGE)]
         exchange: PathBuf,
     },
-    /// Give up settings on probation when nobody confirms them
+    /// Revert settings on probation when their time is over
     Guard,
 }
 
@@ -117,7 +117,7 @@ fn main() -> ExitCode {
     match outcome {
         Outcome::Ready => ExitCode::SUCCESS,
         Outcome::NoSettings => {
-            eprintln!("ringpost-boot: no settings: the set-up screen on the console asks for them");
+            eprintln!("ringpost-boot: no settings: enter them in the set-up screen on the console");
             ExitCode::from(3)
         }
         Outcome::Refused => ExitCode::from(1),
@@ -128,7 +128,7 @@ fn noted(noted: Result<(), String>) -> ExitCode {
     match noted {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("ringpost-boot: cannot remember it: {why}");
+            eprintln!("ringpost-boot: cannot record the event: {why}");
             ExitCode::FAILURE
         }
     }
@@ -143,7 +143,7 @@ fn tell(report: &Report) {
     }
     for difference in &report.differences {
         println!(
-            "not as promised: {} is \"{}\", not \"{}\" {}",
+            "not applied: {} is \"{}\", not \"{}\" {}",
             difference.what, difference.found, difference.promised, difference.why
         );
     }

@@ -138,9 +138,7 @@ pub fn text(root: &Path, name: &str) -> Result<Option<String>, Misfit> {
         .read_to_string(&mut text)
         .map_err(told)?;
     if text.len() as u64 > SETTINGS_BYTES_MAX {
-        return Err(told(std::io::Error::other(
-            "it is larger than any settings are",
-        )));
+        return Err(told(std::io::Error::other("it is too large for settings")));
     }
     Ok(Some(text))
 }
@@ -217,7 +215,7 @@ pub fn at_boot(root: &Path) -> Result<AtBoot, Misfit> {
         }),
         Phase::Running { .. } => given_up(
             Some(note),
-            "the box was restarted before they were confirmed".into(),
+            "the appliance was restarted before they were confirmed".into(),
         ),
         Phase::Waiting => {
             let phase = Phase::Running {

@@ -90,7 +90,7 @@ fn live(world: &World, report: &mut Report, candidate: bool) -> Result<Outcome, 
     if find::forget(root)? {
         report
             .alarms
-            .push("a factory reset was asked for and is done; mail is still on its legs".into());
+            .push("the requested factory reset is done; mail is still on the legs".into());
     }
     let mut found = find::find(root, world.credentials.as_deref(), || (world.usb)())?;
     if candidate && let Some(tried) = serve::at_boot(world, found.as_ref(), report) {
@@ -303,7 +303,7 @@ fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result
             what: "/sys/class/watchdog/watchdog0".into(),
             promised: wanted,
             found: String::new(),
-            why: "this machine has no watchdog".into(),
+            why: "this machine does not have a watchdog".into(),
         });
         return Ok(());
     }
@@ -358,7 +358,7 @@ pub(crate) fn legs(
     }
     if profile.mirror.legs.is_empty() {
         return Err(Misfit::new(format!(
-            "the settings name no legs and profile {} has none to propose: write volume.legs = [\"/dev/disk/by-id/…\", \"/dev/disk/by-id/…\"]; here are {}",
+            "the settings name no legs and profile {} proposes none: write volume.legs = [\"/dev/disk/by-id/…\", \"/dev/disk/by-id/…\"]; here are {}",
             profile.name,
             known_disks(&report.shape)
         )));

@@ -27,14 +27,14 @@ const PLACES: [Place; 2] = [
         key: "password_hash",
         name: "address",
         what: "account",
-        write: "a password that is there, and there is none: write its hash",
+        write: "an existing password, and there is none: write its hash",
     },
     Place {
         list: "san",
         key: "secret",
         name: "target",
         what: "[[san]]",
-        write: "a secret that is there, and there is none: write it",
+        write: "an existing secret, and there is none: write it",
     },
 ];
 

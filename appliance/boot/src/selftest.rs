@@ -29,22 +29,22 @@ pub fn look(
     if shape.nics.is_empty() {
         findings
             .missing
-            .push("no network card: its driver may not be part of this image".into());
+            .push("no network card was found: this image may not contain its driver".into());
     }
     look_at_cards(settings, shape, &mut findings);
     let files = [&settings.tls.certificate, &settings.tls.key];
     for file in files.into_iter().flatten() {
         if !below(root, file).exists() {
             findings.missing.push(format!(
-                "{} (from [tls]): put it there, or leave it out for a self-signed certificate",
+                "{} (from [tls]): store the file there, or remove the key to get a self-signed certificate",
                 file.display()
             ));
         }
     }
     if now < CLOCK_MIN {
-        findings.alarms.push(
-            "the clock was never set: mail gets wrong dates until a time server answers".into(),
-        );
+        findings
+            .alarms
+            .push("the clock is not set: mail gets wrong dates until a time server answers".into());
     }
     findings
 }
@@ -68,7 +68,7 @@ fn look_at_legs(
             // A file leg is made by the daemon, when it may.
             if !settings.volume.create || leg.starts_with("/dev/") {
                 findings.alarms.push(format!(
-                    "leg {leg} is not there: mail goes on with the other; `ringpostctl leg attach` brings it back"
+                    "leg {leg} is missing: mail continues on the other leg; reattach it with `ringpostctl leg attach`"
                 ));
             } else {
                 there += 1;
@@ -88,7 +88,7 @@ fn look_at_legs(
             && root == Path::new("/")
             && !kind.is_ok_and(|kind| kind.is_block_device())
         {
-            findings.missing.push(format!("leg {leg} is no disk"));
+            findings.missing.push(format!("leg {leg} is not a disk"));
             continue;
         }
         there += 1;
@@ -96,12 +96,12 @@ fn look_at_legs(
     if there == 0 && !legs.is_empty() {
         findings
             .missing
-            .push("no leg is there: plug a disk in, or correct volume.legs".into());
+            .push("no leg was found: plug a disk in, or correct volume.legs".into());
     }
     if legs.len() == 1 {
         findings
             .alarms
-            .push("the volume has one leg: a disk that dies takes the mail with it".into());
+            .push("the volume has only one leg: if that disk fails, the mail is lost".into());
     }
 }
 
@@ -148,7 +148,7 @@ fn look_at_cards(settings: &Settings, shape: &Shape, findings: &mut Findings) {
         .chain(network.vlans.iter().map(|vlan| &vlan.on));
     for name in named.filter(|name| !known(name)) {
         findings.alarms.push(format!(
-            "no network card is called {name}; here are {}",
+            "no network card has the name {name}; this machine has {}",
             cards(shape, |nic| &nic.name)
         ));
     }
@@ -163,7 +163,7 @@ fn look_at_cards(settings: &Settings, shape: &Shape, findings: &mut Findings) {
             .any(|nic| nic.mac.eq_ignore_ascii_case(mac))
         {
             findings.alarms.push(format!(
-                "no network card has the address {mac}; here are {}",
+                "no network card has the address {mac}; this machine has {}",
                 cards(shape, |nic| &nic.mac)
             ));
         }

@@ -79,14 +79,14 @@ fn source(world: &World) -> Result<Found, Misfit> {
     // What a stick held was kept when it was read.
     let found = find::find(&world.root, world.credentials.as_deref(), || None)?;
     found.ok_or_else(|| {
-        Misfit::new("this box has no settings yet: answer the questions on its console")
+        Misfit::new("this appliance has no settings yet: answer the questions on its console")
     })
 }
 
 /// Why settings from there are not changed from here.
 fn fixed(from: From) -> Option<String> {
     (from == From::Credential).then(|| {
-        "the settings come from a systemd credential, which is handed over at every start and wins over what the box keeps: change it where the machine is configured"
+        "the settings come from a systemd credential, which overrides stored settings at every start: change the credential where the machine is configured"
             .to_owned()
     })
 }
@@ -141,7 +141,7 @@ fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Check
             if let Err(misfit) = put_in_force(world, &text) {
                 checked
                     .notes
-                    .push(format!("kept, and not in force yet: {misfit}"));
+                    .push(format!("stored, but not in force yet: {misfit}"));
             }
             "applied"
         }
@@ -154,10 +154,9 @@ fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Check
     };
     remember(world, who, did, &checked.keys());
     if !on_a_disk(root) {
-        checked.notes.push(
-            "this box has no state partition: what is changed here is forgotten when it is switched off"
-                .into(),
-        );
+        checked
+            .notes
+            .push("this appliance has no state partition: the change is lost at power-off".into());
     }
     Ok(checked)
 }
@@ -211,7 +210,7 @@ fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfi
     } = note.phase
     else {
         return Err(Misfit::new(
-            "these settings were not tried yet: `ringpostctl reboot` first, then confirm them",
+            "these settings are not in force yet: run `ringpostctl reboot`, then confirm them",
         ));
     };
     let Some(since) = since_ms else {
@@ -221,11 +220,13 @@ fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfi
     };
     if connected_ms <= since {
         return Err(Misfit::new(
-            "this connection is older than the settings and proves nothing: confirm them by a new one",
+            "this connection is older than the settings: confirm them over a new connection",
         ));
     }
     if until_ms.is_some_and(|until| uptime_ms(root).is_ok_and(|now| now >= until)) {
-        return Err(Misfit::new("too late: the previous settings come back"));
+        return Err(Misfit::new(
+            "too late: the previous settings are being restored",
+        ));
     }
     let Some(candidate) = probation::text(root, CANDIDATE)? else {
         return Err(Misfit::new("the settings on probation are gone"));
@@ -240,10 +241,10 @@ fn revert(world: &World, legs: &[String], within_s: u64, who: &str) -> Result<Ou
     let root = world.root.as_path();
     let Some(mut note) = probation::load(root)? else {
         let text = probation::text(root, PREVIOUS)?.ok_or_else(|| {
-            Misfit::new("nothing is on probation, and no settings before these are kept")
+            Misfit::new("nothing is on probation, and no previous settings are stored")
         })?;
         let new = New {
-            name: "the settings before these",
+            name: "the previous settings",
             text: &text,
             legs,
         };
@@ -253,13 +254,13 @@ fn revert(world: &World, legs: &[String], within_s: u64, who: &str) -> Result<Ou
     let next = match &mut note.phase {
         Phase::Waiting => {
             perform(root, &probation::end())?;
-            "nothing had changed yet, and nothing will"
+            "nothing was changed"
         }
         Phase::Running { until_ms, live, .. } => {
             *until_ms = Some(now);
             let next = match live {
-                true => "the previous settings come back within seconds",
-                false => "the box restarts with the previous settings",
+                true => "the previous settings are restored within seconds",
+                false => "the appliance restarts with the previous settings",
             };
             perform(root, &[probation::step(&note)])?;
             start_guard(world)?;
@@ -355,7 +356,7 @@ pub fn tick(world: &World) -> Result<Option<Duration>, Misfit> {
     }
     match *until_ms {
         Some(until) if now >= until => {
-            let why = "nobody confirmed them";
+            let why = "they were not confirmed in time";
             give_up(world, &note.who, &note.keys, live, why)?;
             Ok(None)
         }
@@ -427,14 +428,16 @@ fn given_up(world: &World, who: &str, keys: &[String], why: &str) -> String {
         "" => String::new(),
         who => format!(" of {who}"),
     };
-    let sentence = format!("settings{whose} were given up and the previous ones are back: {why}");
-    remember(world, who, &format!("given up: {why}"), keys);
+    let sentence = format!(
+        "settings{whose} were reverted and the previous settings are in force again: {why}"
+    );
+    remember(world, who, &format!("reverted: {why}"), keys);
     let state = world.root.join(STATE);
     let noted = incident::note(&state, world.now, Kind::SettingsGivenUp, &sentence)
         .map_err(|error| Misfit::new(error.to_string()))
         .and_then(|()| hand_over(&world.root, &state.join(incident::FILE)));
     if let Err(misfit) = noted {
-        eprintln!("ringpost-boot: an incident cannot be remembered: {misfit}");
+        eprintln!("ringpost-boot: an incident cannot be recorded: {misfit}");
     }
     sentence
 }
@@ -443,7 +446,7 @@ fn given_up(world: &World, who: &str, keys: &[String], why: &str) -> String {
 fn remember(world: &World, who: &str, did: &str, keys: &[String]) {
     println!("settings: {did} by {who}: {}", keys.join(" "));
     if let Err(misfit) = history::note(&world.root, world.now, who, did, keys) {
-        eprintln!("ringpost-boot: a change of settings cannot be remembered: {misfit}");
+        eprintln!("ringpost-boot: a change of settings cannot be recorded: {misfit}");
     }
 }
 

@@ -54,12 +54,12 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
     let known = &view.known;
     let (word, style) = match &view.state {
         State::Booting => ("STARTING: looking for settings", Style::new()),
-        State::SetUp => ("NOT SET UP: nobody gave this box settings", look.bad()),
+        State::SetUp => ("NOT SET UP: this appliance has no settings", look.bad()),
         State::Failed(_) => ("FAILED", look.bad()),
         State::Starting { late: false } => ("STARTING: the mail engine", Style::new()),
         State::Starting { late: true } => ("LATE: the mail engine does not answer", look.bad()),
-        State::Serving => ("SERVING: takes mail", look.good()),
-        State::Refusing(_) => ("TAKES NO MAIL", look.bad()),
+        State::Serving => ("SERVING: accepts mail", look.good()),
+        State::Refusing(_) => ("ACCEPTS NO MAIL", look.bad()),
     };
     let boot = known.boot.as_ref();
     let name = boot.and_then(|boot| boot.server_name.clone());
@@ -111,13 +111,14 @@ fn draw_waiting(frame: &mut Frame<'_>, area: Rect, view: &View) {
             lines.push(why.clone());
             lines.push(String::new());
             lines.push(
-                "Mail on the legs is as it was. Correct the settings and restart.".to_owned(),
+                "Mail on the legs is unchanged. Correct the settings and restart.".to_owned(),
             );
         }
         State::SetUp => lines.push("Press Enter to set it up here.".to_owned()),
-        State::Starting { late: true } => lines
-            .push("It was started and gives no answer. Its last words are in the log.".to_owned()),
-        _ => lines.push("One moment.".to_owned()),
+        State::Starting { late: true } => {
+            lines.push("It was started and does not answer. The reason is in the log.".to_owned())
+        }
+        _ => lines.push("Please wait.".to_owned()),
     }
     if let Some(boot) = &view.known.boot {
         lines.push(String::new());
@@ -274,7 +275,10 @@ fn draw_alarms(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
     };
     let mut lines: Vec<Line<'_>> = Vec::new();
     if let State::Refusing(why) = &view.state {
-        lines.push(Line::styled(format!("no mail is taken: {why}"), look.bad()));
+        lines.push(Line::styled(
+            format!("no mail is accepted: {why}"),
+            look.bad(),
+        ));
     }
     lines.extend(
         view.alarms

@@ -19,20 +19,20 @@ use ratatui::crossterm::terminal::{self, disable_raw_mode, enable_raw_mode};
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
-/// Shows what the box does. Enter sets up a box without settings; Ctrl-L draws everything anew.
+/// Shows the state of the appliance. Enter starts the set-up if there are no settings; Ctrl-L redraws the screen.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-console", version)]
 struct Flags {
-    /// The terminal that standard input and output are; a serial one (/dev/ttyS0) is drawn without colours
+    /// Name the terminal behind standard input and output; a serial one (/dev/ttyS0) is drawn without colours
     #[arg(long, value_name = "PATH")]
     tty: Option<PathBuf>,
-    /// No colours
+    /// Draw without colours
     #[arg(long)]
     plain: bool,
-    /// Another root directory, to look at a box that is not this one
+    /// Use another root directory, to show another appliance's files
     #[arg(long, default_value = "/")]
     root: PathBuf,
-    /// Draw once and end
+    /// Draw once and exit
     #[arg(long)]
     once: bool,
 }
@@ -163,11 +163,11 @@ fn set_up(root: &Path, known: &Known) -> io::Result<()> {
         }
     };
     match setup::keep(root, &settings) {
-        Ok(()) => println!("Kept. Starting…"),
+        Ok(()) => println!("Saved. Starting…"),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            println!("Somebody else has set it up meanwhile.");
+            println!("Another session has completed the set-up.");
         }
-        Err(error) => println!("The settings cannot be kept: {error}"),
+        Err(error) => println!("The settings cannot be saved: {error}"),
     }
     let _ = io::stdout().flush();
     for arguments in [

@@ -60,14 +60,22 @@ pub fn ask(
     shape: &Shape,
     holds: &dyn Fn(&str) -> Holds,
 ) -> io::Result<Option<String>> {
-    talk.say("\nThis box has no settings yet. A few questions; nothing is written before the last one.\n\n")?;
-    let name = question(talk, "Host name (like mail.example.org): ", host_name)?;
+    talk.say("\nThis appliance has no settings yet. Nothing is written before the last question is answered.\n\n")?;
+    let name = question(
+        talk,
+        "Host name (for example mail.example.org): ",
+        host_name,
+    )?;
     let network = network(talk, shape)?;
     let Some(chosen) = disks(talk, shape, holds)? else {
         return Ok(None);
     };
     let legs: Vec<String> = chosen.iter().map(|disk| disk.path.clone()).collect();
-    let domain = question(talk, "First mail domain (like example.org): ", host_name)?;
+    let domain = question(
+        talk,
+        "First mail domain (for example example.org): ",
+        host_name,
+    )?;
     let text = format!("First account (name before the @{domain}): ");
     let account = question(talk, &text, local_part)?;
     let hash = password(talk)?;
@@ -81,13 +89,13 @@ pub fn ask(
         authority.as_deref(),
     );
     if let Err(misfit) = Settings::parse("ringpost.toml", &settings) {
-        talk.say(&format!("That does not work: {misfit}\n"))?;
+        talk.say(&format!("This cannot be used: {misfit}\n"))?;
         return Ok(None);
     }
     // The engine never formats over a leg, whatever is answered here.
     if chosen.iter().any(|disk| disk.leg) {
         talk.say(
-            "\nThe mail volume on these disks is taken over with its mail; no account is made:\n",
+            "\nThe mail volume on these disks is kept with its mail; no account is created:\n",
         )?;
     } else {
         talk.say("\nALL DATA on these disks will be lost:\n")?;
@@ -95,7 +103,7 @@ pub fn ask(
     for leg in &legs {
         talk.say(&format!("  {leg}\n"))?;
     }
-    talk.say("Type yes to make the mail volume on them, anything else to begin again: ")?;
+    talk.say("Type yes to create the mail volume on them, anything else to start again: ")?;
     match talk.hear()?.as_str() {
         "yes" => Ok(Some(settings)),
         _ => {
@@ -119,7 +127,7 @@ fn question<T>(
             Err(why) => talk.say(&format!("  {why}\n"))?,
         }
     }
-    Err(io::Error::other("too many answers that do not work"))
+    Err(io::Error::other("too many invalid answers"))
 }
 
 fn host_name(answer: &str) -> Result<String, String> {
@@ -146,7 +154,7 @@ fn local_part(answer: &str) -> Result<String, String> {
 fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
     let cards: Vec<&str> = shape.nics.iter().map(|nic| nic.name.as_str()).collect();
     let text = format!(
-        "Network cards: {}. Address with prefix (like 192.0.2.10/24), or Enter for DHCP: ",
+        "Network cards: {}. Address with prefix (for example 192.0.2.10/24), or Enter for DHCP: ",
         if cards.is_empty() {
             "none".into()
         } else {
@@ -215,10 +223,7 @@ fn disks(
         let shown = format!("{} {} {}", Size(disk.bytes), disk.class.name(), disk.model);
         let (leg, note) = match holds(&disk.name) {
             Holds::Nothing => (false, ""),
-            Holds::Leg => (
-                true,
-                "  (a leg of a mail volume: taken over, not formatted)",
-            ),
+            Holds::Leg => (true, "  (a leg of a mail volume: kept, not formatted)"),
             Holds::Something => {
                 others += &format!("  -  {shown}  {path}  (not blank: not offered)\n");
                 continue;
@@ -236,7 +241,7 @@ fn disks(
     }
     if disks.is_empty() {
         talk.say(&format!(
-            "No blank disk is here: plug in two, and start again.\n{others}"
+            "There is no blank disk: plug in two and start again.\n{others}"
         ))?;
         return Ok(None);
     }
@@ -245,7 +250,7 @@ fn disks(
     ))?;
     let chosen = question(
         talk,
-        "Numbers of the two that mirror each other (like 1 2): ",
+        "Numbers of the two disks that form the mirror (for example 1 2): ",
         |answer| {
             let numbers: Option<Vec<usize>> = answer
                 .split_whitespace()
@@ -263,7 +268,7 @@ fn disks(
                     if seen.len() == numbers.len() {
                         Ok(numbers)
                     } else {
-                        Err("each disk once".into())
+                        Err("each disk only once".into())
                     }
                 }
                 _ => Err(format!("numbers from 1 to {}", disks.len())),
@@ -271,7 +276,7 @@ fn disks(
         },
     )?;
     if chosen.len() == 1 {
-        talk.say("  One disk is no mirror: when it dies the mail is gone.\n")?;
+        talk.say("  One disk is not a mirror: if it fails, the mail is lost.\n")?;
     }
     Ok(Some(
         chosen
@@ -298,9 +303,9 @@ fn ask_password(talk: &mut dyn Talk) -> io::Result<String> {
         if talk.hear()? == first.0 {
             return Ok(first.1);
         }
-        talk.say("  These were two different ones.\n")?;
+        talk.say("  The two passwords differ.\n")?;
     }
-    Err(io::Error::other("too many answers that do not work"))
+    Err(io::Error::other("too many invalid answers"))
 }
 
 /// Who may look after the box from other machines; `None`: nobody yet.
@@ -329,7 +334,7 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
             Err(why) => talk.say(&format!("  {why}\n"))?,
         }
     }
-    Err(io::Error::other("too many answers that do not work"))
+    Err(io::Error::other("too many invalid answers"))
 }
 
 fn compose(
@@ -438,7 +443,7 @@ mod tests {
             _ => Holds::Something,
         });
         assert!(outcome.is_err(), "the second disk is no choice");
-        assert!(said.contains("taken over, not formatted"), "{said}");
+        assert!(said.contains("kept, not formatted"), "{said}");
         assert!(said.contains("not blank: not offered"), "{said}");
         let (said, _) = talk_of(
             "mail.example.org\n\n1 2\nexample.org\nalice\nopensesame\nopensesame\n\nyes\n",
@@ -474,11 +479,11 @@ mod tests {
             "a name with a dot",
             "an address with its prefix",
             "numbers from 1 to 2",
-            "each disk once",
-            "One disk is no mirror",
+            "each disk only once",
+            "One disk is not a mirror",
             "letters, digits",
             "6 to 1024 bytes",
-            "two different ones",
+            "two passwords differ",
             "no PEM certificate",
         ] {
             assert!(said.contains(told), "`{told}` is not in {said}");

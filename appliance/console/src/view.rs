@@ -131,7 +131,7 @@ fn alarms(known: &Known) -> Vec<String> {
         alarms.extend(boot.alarms.iter().cloned());
         if !boot.differences.is_empty() {
             alarms.push(format!(
-                "{} things are not as the profile promises: ringpostctl profile explain",
+                "{} settings of the profile are not in effect: ringpostctl profile explain",
                 boot.differences.len()
             ));
         }

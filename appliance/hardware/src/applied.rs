@@ -160,7 +160,7 @@ fn interrupt_rows(
                 rows.push(match kept {
                     true => row,
                     false if is_managed(&irq.name) || IMMOVABLE.iter().any(|errno| said.ends_with(errno)) => {
-                        row.not_possible("the kernel places this one itself, one queue for each CPU or fixed, and lets nobody move it")
+                        row.not_possible("the kernel places this interrupt itself and does not allow it to be moved")
                     }
                     false => row.because(said),
                 });
@@ -262,25 +262,25 @@ fn unkept(root: &Path, profile: &Profile, shape: &Shape, steps: &[tune::Step]) -
     none(
         "cpu.governor",
         profile.cpu.governor.clone(),
-        "this machine's CPUs have no frequency that the kernel sets (no cpufreq)",
+        "the kernel cannot set the CPU frequency of this machine (no cpufreq)",
     );
     none(
         "cpu.idle_exit_us",
         profile.cpu.idle_exit_us.map(|limit| limit.to_string()),
         if read::names(&root.join("sys/devices/system/cpu/cpu0/cpuidle")).is_empty() {
-            "this machine's CPUs have no idle states that the kernel chooses (no cpuidle)"
+            "the kernel cannot choose CPU idle states on this machine (no cpuidle)"
         } else {
-            "no idle state takes longer to leave"
+            "no idle state has a longer exit latency"
         },
     );
     let timeout = profile.block.timeout;
     none(
         "block.timeout",
         timeout.map(|timeout| timeout.0.as_secs().to_string()),
-        "no disk here is a SCSI or SATA disk",
+        "this machine does not have a SCSI or SATA disk",
     );
     if shape.mail_disks().next().is_none() {
-        let why = "no disk here could hold mail";
+        let why = "this machine does not have a disk that can hold mail";
         none("block.scheduler", profile.block.scheduler.clone(), why);
         let requests = profile.block.requests.map(|requests| requests.to_string());
         none("block.requests", requests, why);
@@ -345,7 +345,7 @@ fn watchdog_rows(root: &Path, profile: &Profile) -> Option<Row> {
     let what = "/sys/class/watchdog/watchdog0/timeout";
     if !directory.exists() {
         let row = Row::new("watchdog", what, "watchdog.timeout", promised, "", false);
-        return Some(row.not_possible("this machine has no watchdog"));
+        return Some(row.not_possible("this machine does not have a watchdog"));
     }
     let word = |file: &str| read::text(&directory.join(file)).unwrap_or_default();
     let (timeout, state) = (word("timeout"), word("state"));

@@ -25,7 +25,7 @@ pub fn legs(shape: &Shape, patterns: &[String]) -> Result<Vec<String>, String> {
         };
         if let Some((_, other)) = legs.iter().find(|(name, _)| *name == disk.name) {
             return Err(format!(
-                "`{pattern}` means {other} once more: name the legs in volume.legs"
+                "`{pattern}` matches {other} again: name the legs in volume.legs"
             ));
         }
         let id = disk.ids.iter().find(|id| matches(pattern, id));
@@ -102,6 +102,6 @@ mod tests {
         };
         assert!(told(&["*leg-c"]).contains("no disk"));
         assert!(told(&["virtio-*"]).contains("both"));
-        assert!(told(&["*leg-a", "virtio-leg-a"]).contains("once more"));
+        assert!(told(&["*leg-a", "virtio-leg-a"]).contains("again"));
     }
 }

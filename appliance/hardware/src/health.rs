@@ -133,7 +133,7 @@ impl Report {
     pub fn of(&self, disk: &Disk) -> Health {
         let same = |health: &&Health| health.name == disk.name && health.serial == disk.serial;
         let found = self.disks.iter().find(same).cloned();
-        found.unwrap_or_else(|| unknown("it was not asked yet".into()))
+        found.unwrap_or_else(|| unknown("its health was not read yet".into()))
     }
 
     /// A sentence for each disk that somebody should replace.
@@ -201,7 +201,7 @@ fn smartctl(name: &str) -> Result<Value, String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     serde_json::from_str(&text)
-        .map_err(|error| format!("smartctl's answer cannot be read: {error}"))
+        .map_err(|error| format!("the output of smartctl cannot be read: {error}"))
 }
 
 /// What `smartctl --json` of any kind of disk means.
@@ -220,14 +220,14 @@ fn judge(answer: &Value) -> Health {
         let said = answer["smartctl"]["messages"][0]["string"].as_str();
         health.findings.push(match said {
             Some(said) => said.trim().to_owned(),
-            None => "it does not tell".to_owned(),
+            None => "it does not report its health".to_owned(),
         });
         return health;
     };
     let mut failing = Vec::new();
     let mut worn = Vec::new();
     if !passed {
-        failing.push("its own health check fails".to_owned());
+        failing.push("its SMART health check fails".to_owned());
     }
     let warning = number(&nvme["critical_warning"]).unwrap_or(0);
     for (bit, sentence) in CRITICAL_WARNINGS {
@@ -278,10 +278,10 @@ fn judge(answer: &Value) -> Health {
 
 /// NVM Express base specification 2.0, figure 207: bits of the critical warning.
 const CRITICAL_WARNINGS: [(u64, &str); 5] = [
-    (1, "its spare blocks run out"),
-    (2, "it is too hot or too cold"),
-    (4, "it cannot be relied on any more"),
-    (8, "it takes no writes any more"),
+    (1, "its spare blocks are nearly used up"),
+    (2, "its temperature is out of range"),
+    (4, "its reliability is degraded"),
+    (8, "it is read-only"),
     (16, "its power-loss protection failed"),
 ];
 
@@ -289,7 +289,7 @@ const CRITICAL_WARNINGS: [(u64, &str); 5] = [
 const ATA_TROUBLES: [(u64, &str); 4] = [
     (5, "reallocated sectors"),
     (187, "errors that could not be corrected"),
-    (197, "sectors that wait to be reallocated"),
+    (197, "sectors that are pending reallocation"),
     (198, "sectors that cannot be read"),
 ];
 
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(
             alarm,
             [
-                "disk nvme0n1 (S1) is FAILING: its own health check fails; its spare blocks run out; it takes no writes any more; 104 % of its life is used"
+                "disk nvme0n1 (S1) is FAILING: its SMART health check fails; its spare blocks are nearly used up; it is read-only; 104 % of its life is used"
             ]
         );
     }
@@ -348,7 +348,7 @@ mod tests {
             ]}
         }));
         assert_eq!(health.verdict, Verdict::Worn);
-        assert_eq!(health.findings, ["8 sectors that wait to be reallocated"]);
+        assert_eq!(health.findings, ["8 sectors that are pending reallocation"]);
     }
 
     #[test]

@@ -35,14 +35,14 @@ pub mod tune;
 pub fn alarms(root: &std::path::Path) -> Vec<String> {
     let mut alarms = match health::load(root) {
         Ok(report) => report.map(|report| report.alarms()).unwrap_or_default(),
-        Err(error) => vec![format!("the disks' health is not known: {error}")],
+        Err(error) => vec![format!("the health of the disks is unknown: {error}")],
     };
     let network = network::look(root, &network::Addresses::new());
     alarms.extend(network::alarms(&network));
     alarms.extend(system_disks(root));
     match san::wanted(root) {
         Ok(targets) => alarms.extend(san::alarms(&san::look(root, &targets))),
-        Err(error) => alarms.push(format!("the SAN's paths are not known: {error}")),
+        Err(error) => alarms.push(format!("the state of the SAN paths is unknown: {error}")),
     }
     alarms
 }
@@ -60,7 +60,7 @@ fn system_disks(root: &std::path::Path) -> Vec<String> {
     let report = read::text(&path).and_then(|text| serde_json::from_str(&text).ok());
     match report {
         Some(Report { alarms }) => alarms,
-        None => vec!["whether both system disks hold the same is not known".into()],
+        None => vec!["the state of the system disk mirror is unknown".into()],
     }
 }
 

@@ -103,9 +103,9 @@ pub fn alarms(lines: &[PathLine]) -> Vec<String> {
         let others = lines.iter().filter(|other| other.target == line.target);
         let left = others.filter(|other| other.usable).count();
         let left = match left {
-            0 => "no other leads there".into(),
-            1 => "one other is left".into(),
-            left => format!("{left} others are left"),
+            0 => "no other path is left".into(),
+            1 => "one other path is left".into(),
+            left => format!("{left} other paths are left"),
         };
         let why = line.why.as_deref().map(|why| format!(" ({why})"));
         alarms.push(format!(
@@ -334,7 +334,7 @@ mod tests {
         let alarms = alarms(&lines);
         assert_eq!(alarms.len(), 2);
         assert!(
-            alarms[0].contains("192.0.2.20:4420") && alarms[0].contains("no other leads there"),
+            alarms[0].contains("192.0.2.20:4420") && alarms[0].contains("no other path is left"),
             "{alarms:?}"
         );
         assert!(
@@ -359,7 +359,7 @@ mod tests {
         let lines = look(root, &wanted);
         let usable: Vec<bool> = lines.iter().map(|line| line.usable).collect();
         assert_eq!(usable, [true, false]);
-        assert!(alarms(&lines)[0].contains("one other is left"));
+        assert!(alarms(&lines)[0].contains("one other path is left"));
     }
 
     #[test]

@@ -123,7 +123,7 @@ fn verdict(name: &str, fits: &Match, shape: &Shape) -> Verdict {
             shape.san.contains(&san),
             SAN,
             || format!("{san} storage"),
-            || format!("no {san} storage is here"),
+            || format!("no {san} storage was found"),
         );
     }
     verdict

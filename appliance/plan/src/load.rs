@@ -81,9 +81,9 @@ fn helpful(message: &str) -> String {
         .join(", ");
     match nearest {
         Some((steps, name)) if steps <= 1 + given.len() / 3 => {
-            format!("`{given}` is not known here: write `{name}` (known: {listed})")
+            format!("unknown key `{given}`: write `{name}` (known: {listed})")
         }
-        _ => format!("`{given}` is not known here: remove it, or write one of {listed}"),
+        _ => format!("unknown key `{given}`: remove it, or write one of {listed}"),
     }
 }
 

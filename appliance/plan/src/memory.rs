@@ -42,7 +42,7 @@ impl Allowance {
         let total = machine.memory_bytes / 100 * u64::from(profile.memory.percent);
         if total < MEMORY_BYTES_MIN {
             return Err(Misfit::new(format!(
-                "{} % of this machine's memory is {}, and the least that works is {}: give the machine (or its control group) more",
+                "{} % of this machine's memory is {}, and the minimum is {}: give the machine (or its control group) more",
                 profile.memory.percent,
                 Size(total),
                 Size(MEMORY_BYTES_MIN),
@@ -92,7 +92,7 @@ impl Allowance {
 fn at_least(key: &str, written: Option<Size>, computed: u64, least: u64) -> Result<u64, Misfit> {
     match written {
         Some(size) if size.0 < least => Err(Misfit::new(format!(
-            "{key} = {size} is too little for a single message: write at least {}",
+            "{key} = {size} is too small for a single message: write at least {}",
             Size(least)
         ))),
         Some(size) => Ok(size.0),

@@ -364,13 +364,14 @@ impl Profile {
         let buffers = storage.batch_buffers as u64;
         if self.memory.hugepages.is_some_and(|pages| pages < buffers) {
             return Err(format!(
-                "memory.hugepages: write {buffers} (storage.batch_buffers) or more, or leave it out"
+                "memory.hugepages: write {buffers} (storage.batch_buffers) or more, or omit it"
             ));
         }
         self.zones.check()?;
         if self.kernel.isolate && self.zones.housekeeping.is_none() {
             return Err(
-                "kernel.isolate needs zones.housekeeping: somebody must run the rest".into(),
+                "kernel.isolate needs zones.housekeeping: other processes need CPUs to run on"
+                    .into(),
             );
         }
         let irq = &self.irq;
@@ -436,7 +437,7 @@ impl Zones {
             match cpus {
                 Some(Cpus::Named(list)) if list.is_empty() => {
                     return Err(format!(
-                        "zones.{role}: name at least one CPU, or leave the key out"
+                        "zones.{role}: name at least one CPU, or omit the key"
                     ));
                 }
                 Some(Cpus::Chosen {
@@ -530,7 +531,7 @@ impl Visitor<'_> for QueuesVisitor {
         match word {
             "inbound" => Ok(Queues::Inbound),
             _ => Err(E::custom(format!(
-                "`{word}` is no number of queues: write a number, or \"inbound\""
+                "`{word}` is not a number of queues: write a number, or \"inbound\""
             ))),
         }
     }

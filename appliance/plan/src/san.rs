@@ -126,7 +126,7 @@ impl Target {
             }
             if !is_name(kind, name) {
                 return Err(format!(
-                    "{kind}: {key} `{}` is no such name: write it like {like}, at most {SAN_NAME_BYTES_MAX} letters, digits, `-`, `.` and `:`",
+                    "{kind}: {key} `{}` is not a valid name: write it like {like}, at most {SAN_NAME_BYTES_MAX} letters, digits, `-`, `.` and `:`",
                     name.escape_default()
                 ));
             }
@@ -142,7 +142,7 @@ impl Target {
             let ip = address.ip();
             if ip.is_unspecified() || ip.is_multicast() || is_broadcast(ip) || address.port() == 0 {
                 return Err(format!(
-                    "{}: {address} is nobody's address: write the target's own, with its port",
+                    "{}: {address} is not the address of a host: write the target's own address with its port",
                     self.target
                 ));
             }
@@ -165,7 +165,7 @@ impl Target {
                 "{shown}: NVMe knows no `user`: the host is known by `host`, remove it"
             )),
             (San::NvmeTcp, None, Some(secret)) if !is_dhchap(secret.reveal()) => Err(format!(
-                "{shown}: `secret` is no DH-HMAC-CHAP key: write the one that `nvme gen-dhchap-key` made, DHHC-1:00:…:"
+                "{shown}: `secret` is not a DH-HMAC-CHAP key: write the one that `nvme gen-dhchap-key` made, DHHC-1:00:…:"
             )),
             (San::NvmeTcp, None, Some(_)) => Ok(()),
             (San::Iscsi, Some(user), Some(secret)) => {
@@ -192,14 +192,14 @@ impl Target {
         let shown = self.shown();
         if self.legs.is_empty() {
             return Err(format!(
-                "{shown}: `legs` says which of volume.legs lie there: name one"
+                "{shown}: `legs` lists which of volume.legs are on this target: name at least one"
             ));
         }
         for leg in &self.legs {
             let named = leg.escape_default();
             let Some(id) = leg.strip_prefix(BY_ID).filter(|id| is_id(id)) else {
                 return Err(format!(
-                    "{shown}: {named} may be another disk tomorrow: name it by {BY_ID}…"
+                    "{shown}: {named} may refer to another disk after a restart: name it by {BY_ID}…"
                 ));
             };
             let several = self.address.len() > 1;
@@ -207,7 +207,7 @@ impl Target {
             match self.kind {
                 San::NvmeTcp if !id.starts_with("nvme-") => {
                     return Err(format!(
-                        "{shown}: {named} is no name of an NVMe namespace: write {BY_ID}nvme-uuid.… or nvme-eui.…"
+                        "{shown}: {named} is not the name of an NVMe namespace: write {BY_ID}nvme-uuid.… or nvme-eui.…"
                     ));
                 }
                 San::Iscsi if several && !mapped => {
@@ -217,14 +217,14 @@ impl Target {
                 }
                 San::Iscsi if !several && mapped => {
                     return Err(format!(
-                        "{shown} has one path, so nothing makes {named}: name the disk, {BY_ID}scsi-3…, or write its second address"
+                        "{shown} has one path, so {named} does not exist: name the disk, {BY_ID}scsi-3…, or write its second address"
                     ));
                 }
                 San::Iscsi | San::Fc
                     if !mapped && !SCSI_IDS.iter().any(|id_of| id.starts_with(id_of)) =>
                 {
                     return Err(format!(
-                        "{shown}: {named} is no world-wide name: write {BY_ID}scsi-3…, wwn-0x… or dm-uuid-mpath-3…"
+                        "{shown}: {named} is not a world-wide name: write {BY_ID}scsi-3…, wwn-0x… or dm-uuid-mpath-3…"
                     ));
                 }
                 _ => {}
@@ -263,7 +263,7 @@ pub fn check(
                 )));
             }
             if let Some(leg) = target.legs.iter().find(|leg| other.legs.contains(leg)) {
-                return Err(told(format!("{leg} lies on another target already")));
+                return Err(told(format!("{leg} is already on another target")));
             }
         }
         if let Some(leg) = target.legs.iter().find(|leg| !legs.contains(leg)) {
@@ -332,7 +332,7 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
     let parsed = words.iter().map(|word| {
         word.parse().map_err(|_| {
             serde::de::Error::custom(format!(
-                "`{}` is no address with its port: write it like 192.0.2.20:4420 or [2001:db8::20]:3260",
+                "`{}` is not an address with a port: write it like 192.0.2.20:4420 or [2001:db8::20]:3260",
                 word.escape_default()
             ))
         })
@@ -419,7 +419,7 @@ mod tests {
             (
                 NVME,
                 nvme("address = [\"0.0.0.0:4420\"]\n"),
-                "nobody's address",
+                "not the address of a host",
             ),
             (
                 NVME,
@@ -444,12 +444,12 @@ mod tests {
             (
                 NVME,
                 nvme(at).replace("nqn.2026", "iqn.2026"),
-                "no such name",
+                "not a valid name",
             ),
             (
                 NVME,
                 nvme(at).replace("org.example:mail", "org.example,mail"),
-                "no such name",
+                "not a valid name",
             ),
             (
                 DISK,
@@ -481,12 +481,16 @@ mod tests {
             ),
             (DISK, iscsi(DISK, two), "name the map"),
             (MAPPED, iscsi(MAPPED, at), "has one path"),
-            (NVME, iscsi(NVME, at), "no world-wide name"),
-            ("/dev/sdb", iscsi("/dev/sdb", at), "another disk tomorrow"),
+            (NVME, iscsi(NVME, at), "not a world-wide name"),
+            (
+                "/dev/sdb",
+                iscsi("/dev/sdb", at),
+                "another disk after a restart",
+            ),
             (
                 "/dev/disk/by-id/../../sdb",
                 iscsi("/dev/disk/by-id/../../sdb", at),
-                "another disk tomorrow",
+                "another disk after a restart",
             ),
             (
                 DISK,
@@ -515,7 +519,7 @@ mod tests {
                     iscsi(DISK, at),
                     iscsi(DISK, at).replace(":mail", ":other")
                 ),
-                "another target already",
+                "already on another target",
             ),
             (
                 DISK,

@@ -250,7 +250,7 @@ impl Settings {
                 return Err(source.misfit(
                     at,
                     format!(
-                        "{} is named twice: a mirror on one device saves nobody; name another",
+                        "{} is named twice: a mirror needs two devices; name another",
                         leg.display()
                     ),
                 ));

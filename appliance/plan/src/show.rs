@@ -49,7 +49,7 @@ impl Display for Plan {
             "{:<10} {}",
             "LEGS",
             if self.storage.legs.len() == 1 {
-                "(one leg is no mirror)"
+                "(one leg is not a mirror)"
             } else {
                 ""
             }

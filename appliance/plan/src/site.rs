@@ -173,7 +173,7 @@ fn check_name(key: &str, name: &str, pattern: bool) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{key}: `{}` is no interface name: write up to 15 letters, digits, `-`, `_` and `.`",
+        "{key}: `{}` is not an interface name: write up to 15 letters, digits, `-`, `_` and `.`",
         name.escape_default()
     ))
 }
@@ -196,7 +196,7 @@ fn check_mac(mac: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "network.interface.mac: `{}` is no MAC address: write it like 52:54:00:12:34:56",
+        "network.interface.mac: `{}` is not a MAC address: write it like 52:54:00:12:34:56",
         mac.escape_default()
     ))
 }
@@ -212,7 +212,7 @@ fn check_addresses(what: &str, dhcp: bool, addresses: &[String]) -> Result<(), S
         });
         if parsed.is_none() {
             return Err(format!(
-                "{what}: `{}` is no address with its prefix: write it like 192.0.2.10/24",
+                "{what}: `{}` is not an address with a prefix: write it like 192.0.2.10/24",
                 address.escape_default()
             ));
         }
@@ -263,7 +263,7 @@ pub fn check_people(domains: &[Domain], accounts: &[Account]) -> Result<(), Stri
             (Some(hash), None) if hash.starts_with("$argon2id$") => {}
             (Some(_), None) => {
                 return Err(format!(
-                    "account {shown}: password_hash is no argon2id hash: it begins with $argon2id$"
+                    "account {shown}: password_hash is not an argon2id hash: write one that begins with $argon2id$"
                 ));
             }
             (None, Some(_)) => {}
@@ -312,7 +312,7 @@ mod tests {
             ),
             (
                 "[[network.interface]]\nname = \"a\\nb\"\n",
-                "no interface name",
+                "not an interface name",
             ),
             (
                 "[[network.interface]]\nname = \"eth0\"\naddress = [\"192.0.2.10\"]\n",

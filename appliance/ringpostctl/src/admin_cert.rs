@@ -82,7 +82,7 @@ fn authority_ends_s(to: &Path, now_s: i64) -> Result<i64, String> {
     let facts = x509_parser::pem::parse_x509_pem(&pem)
         .ok()
         .and_then(|(_, block)| Facts::of(&block.contents))
-        .ok_or_else(|| format!("{} holds no PEM certificate", path.display()))?;
+        .ok_or_else(|| format!("{} contains no PEM certificate", path.display()))?;
     if facts.not_after_s <= now_s {
         return Err(format!(
             "the authority in {} ended on {}: make a new one in another directory, and put its ca.pem into [admin] client_ca",

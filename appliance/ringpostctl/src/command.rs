@@ -14,29 +14,29 @@ use serde_json::Value;
 use crate::verbs::{ConfigVerb, LogVerb, ProfileVerb, SettingsVerb, Verb};
 use crate::{admin_cert, dump, file, profiles, salvage, selftest};
 
-/// Looks after a Ringpost appliance.
+/// Administers a Ringpost appliance, on this machine or over HTTPS.
 #[derive(Debug, Parser)]
 #[command(name = "ringpostctl", version, subcommand_required = true)]
 struct Command {
-    /// The daemon's state directory [default: where this program was called from, else /var/lib/ringpost, else ./var]
+    /// Use the daemon with this state directory [default: the directory of this program, else /var/lib/ringpost, else ./var]
     #[arg(long, global = true, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// The daemon's control socket, in place of --state
+    /// Use this control socket instead of the one in --state
     #[arg(long, global = true, value_name = "PATH", conflicts_with = "state")]
     socket: Option<PathBuf>,
-    /// An appliance on another machine: https://HOST:PORT of its HTTPS listener; needs --cert, --key and --ca
+    /// Administer an appliance on another machine: https://HOST:PORT of its HTTPS listener (needs --cert, --key and --ca)
     #[arg(long, global = true, value_name = "URL", conflicts_with_all = ["state", "socket"])]
     host: Option<String>,
-    /// With --host: our client certificate (`ringpostctl admin-cert` makes one)
+    /// With --host: identify with this client certificate (`ringpostctl admin-cert` makes one)
     #[arg(long, global = true, value_name = "FILE", requires = "host")]
     cert: Option<PathBuf>,
-    /// With --host: its key
+    /// With --host: use this private key of --cert
     #[arg(long, global = true, value_name = "FILE", requires = "host")]
     key: Option<PathBuf>,
-    /// With --host: who signed the appliance's certificate, or its self-signed certificate itself
+    /// With --host: trust this CA for the appliance's certificate, or name its self-signed certificate
     #[arg(long, global = true, value_name = "FILE", requires = "host")]
     ca: Option<PathBuf>,
-    /// One JSON document instead of text for people
+    /// Print one JSON document instead of text
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -69,7 +69,8 @@ impl Command {
             Verb::Selftest { within } => {
                 if self.host.is_some() {
                     return Err(
-                        "selftest goes through the appliance's own listeners: run it there".into(),
+                        "selftest uses the appliance's own listeners: run it on the appliance"
+                            .into(),
                     );
                 }
                 let told = selftest::run(&self.socket(), within.0)?;
@@ -168,8 +169,11 @@ impl Command {
             })?;
             bar.finish_and_clear();
         }
-        let plan: Plan = serde_json::from_value(remote.ask(&Request::Plan)?)
-            .map_err(|error| format!("the appliance speaks another version: {error}"))?;
+        let plan: Plan = serde_json::from_value(remote.ask(&Request::Plan)?).map_err(|error| {
+            format!(
+                "the appliance has another version ({error}): use the ringpostctl of that version"
+            )
+        })?;
         *source = uploads(&plan.state)
             .join("ringpost.efi")
             .display()
@@ -184,7 +188,7 @@ impl Command {
         } else {
             let at = directory.display();
             println!(
-                "written in {at}: {}\n\n  1. put ca.pem into [admin] client_ca of the appliance's settings\n  2. ringpostctl --host https://HOST:443 --cert {at}/{name}.pem --key {at}/{name}-key.pem --ca APPLIANCE.pem status\n\nKeep ca-key.pem off the appliance: whoever has it can administer.",
+                "written in {at}: {}\n\n  1. put ca.pem into [admin] client_ca of the appliance's settings\n  2. ringpostctl --host https://HOST:443 --cert {at}/{name}.pem --key {at}/{name}-key.pem --ca APPLIANCE.pem status\n\nDo not store ca-key.pem on the appliance: it gives administrator access to its owner.",
                 written.join(", ")
             );
         }
@@ -255,7 +259,7 @@ impl Command {
     fn profile(&self, verb: &ProfileVerb) -> Result<ExitCode, String> {
         let here_alone = !matches!(verb, ProfileVerb::Check { .. });
         if self.host.is_some() && here_alone {
-            return Err("this speaks of the machine that it runs on: over --host there is `profile applied`".into());
+            return Err("this verb describes the machine that it runs on: use `profile applied` with --host".into());
         }
         let root = std::path::Path::new("/");
         let (value, text) = match verb {
@@ -305,11 +309,51 @@ impl Command {
             );
         } else {
             println!(
-                "{} is right; on this machine it means:\n\n{}",
+                "{} is valid; on this machine it results in this plan:\n\n{}",
                 file.display(),
                 plan.to_string().trim_end()
             );
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Command;
+
+    /// Collects the verbs and arguments below `command` that have no help text.
+    fn unexplained(command: &clap::Command, place: &str, found: &mut Vec<String>) {
+        for argument in command.get_arguments() {
+            let name = argument.get_id();
+            if argument.get_help().is_none() && !["help", "version"].contains(&name.as_str()) {
+                found.push(format!("{place} {name}"));
+            }
+        }
+        for verb in command.get_subcommands() {
+            let place = format!("{place} {}", verb.get_name());
+            if verb.get_about().is_none() {
+                found.push(place.clone());
+            }
+            unexplained(verb, &place, found);
+        }
+    }
+
+    #[test]
+    fn every_verb_and_every_argument_has_a_help_text() {
+        let mut found = Vec::new();
+        unexplained(&Command::command(), "ringpostctl", &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_verb_without_a_help_text_is_found() {
+        let bare = clap::Command::new("tool")
+            .subcommand(clap::Command::new("list").arg(clap::Arg::new("name")));
+        let mut found = Vec::new();
+        unexplained(&bare, "tool", &mut found);
+        assert_eq!(found, ["tool list", "tool list name"]);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn read(file: &Path) -> Result<(String, String), String> {
         .map_err(|error| told(error.to_string()))?;
     if bytes.len() as u64 > most {
         return Err(told(format!(
-            "more than {} KiB are no settings: name another file",
+            "it is larger than {} KiB: name a settings file",
             most >> 10
         )));
     }
@@ -38,9 +38,11 @@ pub(crate) fn read(file: &Path) -> Result<(String, String), String> {
 /// Asks whoever sits at the terminal. `Err`: not meant, or nobody there.
 pub(crate) fn is_meant(checked: &str) -> Result<(), String> {
     if !std::io::stdin().is_terminal() {
-        return Err("say that it is meant: add --yes (`settings check` shows what it does)".into());
+        return Err(
+            "confirmation is needed: add --yes (`settings check` shows what changes)".into(),
+        );
     }
-    eprint!("{checked}\nApply them? Write yes: ");
+    eprint!("{checked}\nApply them? Type yes: ");
     let _ = std::io::stderr().flush();
     let mut line = String::new();
     std::io::stdin()

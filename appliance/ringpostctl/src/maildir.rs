@@ -319,7 +319,7 @@ mod tests {
                 byte => bytes.push(*byte),
             }
         }
-        String::from_utf8(bytes).expect("as it was")
+        String::from_utf8(bytes).expect("unchanged")
     }
 
     #[test]

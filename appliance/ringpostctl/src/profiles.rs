@@ -97,7 +97,11 @@ pub fn explain(root: &Path) -> Answer {
     let shape = hardware::probe(root);
     let choice = choose(&profiles, &shape);
     let profile = profiles.iter().find(|profile| profile.name == choice.name);
-    let meaning = meaning(root, profile.ok_or("the chosen profile is gone")?, &shape)?;
+    let meaning = meaning(
+        root,
+        profile.ok_or("the chosen profile no longer exists")?,
+        &shape,
+    )?;
     let mut differences = hardware::check(root, &meaning.steps);
     differences.extend(hardware::apply::check_command_line(
         root,
@@ -115,7 +119,7 @@ pub fn explain(root: &Path) -> Answer {
         .filter(|verdict| verdict.name != choice.name)
         .map(|verdict| {
             let why = if verdict.fits {
-                "fits, but says less about this machine".to_owned()
+                "fits, but is less specific to this machine".to_owned()
             } else {
                 verdict.missed.join("; ")
             };
@@ -125,7 +129,7 @@ pub fn explain(root: &Path) -> Answer {
     text.push_str(&table(&["NOT TAKEN", "BECAUSE"], &rows));
     text.push('\n');
     if differences.is_empty() {
-        text.push_str("everything that it promises is so\n");
+        text.push_str("all settings are applied\n");
     } else {
         let rows: Vec<Vec<String>> = differences
             .iter()
@@ -151,7 +155,7 @@ pub fn check(file: &Path) -> Answer {
     let text = plan::load::read_file(file).map_err(|misfit| misfit.to_string())?;
     let name = file.display().to_string();
     let profile = Profile::parse(&name, &text).map_err(|misfit| misfit.to_string())?;
-    let sentence = format!("{name} is right: profile {}", profile.name);
+    let sentence = format!("{name} is valid: profile {}", profile.name);
     Ok((serde_json::json!({ "name": profile.name }), sentence))
 }
 
@@ -169,8 +173,9 @@ pub fn cmdline(root: &Path, name: &str, machine: Option<&str>) -> Answer {
 /// A shape as JSON: alone, or as `shape` of a box's report.
 fn shape_of(file: &Path) -> Result<Shape, String> {
     let text = plan::load::read_file(file).map_err(|misfit| misfit.to_string())?;
-    let told =
-        |error: serde_json::Error| format!("{}: no machine's shape: {error}", file.display());
+    let told = |error: serde_json::Error| {
+        format!("{}: not a machine description: {error}", file.display())
+    };
     let mut value: Value = serde_json::from_str(&text).map_err(told)?;
     if let Some(shape) = value.get_mut("shape") {
         value = shape.take();
@@ -257,7 +262,7 @@ mod tests {
         let fixture = numa();
         let (value, text) = explain(fixture.root()).expect("told");
         assert_eq!(value["choice"]["name"], "qemu-numa");
-        assert!(text.contains("no fc storage is here"), "{text}");
+        assert!(text.contains("no fc storage was found"), "{text}");
         assert!(text.contains("/proc/irq/9/smp_affinity_list"), "{text}");
         assert!(text.contains("nohz_full=1-7"), "{text}");
     }

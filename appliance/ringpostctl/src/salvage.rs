@@ -75,7 +75,7 @@ pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
             && let Some((path, _)) = rest.iter().find(|(_, leg)| leg.volume() != first.volume())
         {
             return Err(format!(
-                "{} is a leg of another volume: salvage each by itself",
+                "{} is a leg of another volume: salvage each volume separately",
                 path.display()
             ));
         }
@@ -126,7 +126,7 @@ impl Salvaged {
             }
             Err(error) => {
                 self.left_out += written;
-                self.find(format!("what was written cannot be read back: {error}"));
+                self.find(format!("the written messages cannot be read back: {error}"));
             }
         }
     }
@@ -240,7 +240,7 @@ async fn write(
         let Some(bytes) = body(&task.message.body, places, legs).await else {
             salvaged.lost += 1;
             salvaged.find(format!(
-                "{}: message {} could not be read anywhere",
+                "{}: message {} could not be read on any leg",
                 directory.display(),
                 task.message.uid.0
             ));

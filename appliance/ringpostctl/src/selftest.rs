@@ -44,11 +44,11 @@ pub fn run(socket: &Path, within: Duration) -> Result<String, String> {
         Ok(Ok(told)) => Ok(told),
         Ok(Err(why)) => Err(format!("selftest failed at {}: {why}", at())),
         Err(RecvTimeoutError::Timeout) => Err(format!(
-            "selftest was not over after {} s; it hung at {}",
+            "selftest did not finish within {} s; it was stopped at {}",
             within.as_secs(),
             at()
         )),
-        Err(RecvTimeoutError::Disconnected) => Err(format!("selftest broke off at {}", at())),
+        Err(RecvTimeoutError::Disconnected) => Err(format!("selftest ended at {}", at())),
     }
 }
 
@@ -139,7 +139,7 @@ impl Test {
         let detail: AccountDetail =
             serde_json::from_value(value).map_err(|error| error.to_string())?;
         match detail.mailboxes.iter().any(|mailbox| mailbox.messages > 0) {
-            true => Ok("by counting it, for no IMAP listener is set".into()),
+            true => Ok("by counting it, because there is no IMAP listener".into()),
             false => Err("the message is not in the mailbox".into()),
         }
     }
@@ -157,7 +157,7 @@ impl Test {
         self.at("IMAP: FETCH");
         let text = line.imap("a3", "FETCH 1:* BODY[]")?;
         if !text.contains(mark) {
-            return Err("another message came back than was sent".into());
+            return Err("the message that was read differs from the one that was sent".into());
         }
         line.imap("a4", "LOGOUT").map(|_| ())
     }
@@ -296,7 +296,7 @@ impl<S: Read + Write> Line<S> {
                 false => Err(format!("the answer is \"{}\"", line.trim_end())),
             };
         }
-        Err("the answer has no end".into())
+        Err("the answer is too long".into())
     }
 
     /// One command; everything up to its tagged answer, which must be OK.
@@ -316,7 +316,7 @@ impl<S: Read + Write> Line<S> {
             }
             text.push_str(&line);
         }
-        Err("the answer has no end".into())
+        Err("the answer is too long".into())
     }
 }
 
@@ -382,6 +382,6 @@ mod tests {
         // Accepts by its backlog, and never answers.
         let _silent = std::os::unix::net::UnixListener::bind(&path).expect("free");
         let told = run(&path, Duration::from_millis(50)).expect_err("it hangs");
-        assert!(told.contains("hung at asking the daemon"), "{told}");
+        assert!(told.contains("stopped at asking the daemon"), "{told}");
     }
 }

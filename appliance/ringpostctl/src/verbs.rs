@@ -13,93 +13,95 @@ use crate::file;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// What runs, and whether it takes mail
+    /// Show what is running and whether mail is accepted
     Status,
-    /// The plan it runs by
+    /// Show the plan: cores, limits, memory and devices
     Plan,
-    /// People
+    /// Manage accounts
     #[command(subcommand)]
     Account(AccountVerb),
-    /// Domains whose mail is ours
+    /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
-    /// The mirrored volume
+    /// Show, scrub and repair the mirrored volume
     #[command(subcommand)]
     Volume(VolumeVerb),
-    /// The devices that each hold a full copy
+    /// Manage the legs: the devices that each hold a full copy of the volume
     #[command(subcommand)]
     Leg(LegVerb),
-    /// Check everything, beside the mail; the exit status is 1 unless all is well
+    /// Check the volume and the mailboxes while mail is served; the exit status is 1 if anything is wrong
     Fsck {
-        /// `quick`: membership and known damage. `full`: read every live byte, prove every message
+        /// Check membership and known damage (`quick`), or also read every live byte and verify every message (`full`)
         #[arg(value_parser = ["quick", "full"], default_value = "quick")]
         how: String,
     },
-    /// Write the mail of orphan legs into Maildir: no daemon, no index, past damage
+    /// Write the mail of legs without a volume into Maildir; this needs no daemon and no index, and skips damage
     Salvage {
+        /// Read these legs, all of one volume
         #[arg(required = true)]
         legs: Vec<PathBuf>,
-        /// A new directory
+        /// Write into this new directory
         #[arg(long)]
         to: PathBuf,
     },
-    /// The append log
+    /// Inspect the append log
     #[command(subcommand)]
     Log(LogVerb),
-    /// The configuration file
+    /// Check a configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
-    /// Send a message by SMTP and read it by IMAP; the exit status is 1 unless that works
+    /// Send a message over SMTP and read it over IMAP; the exit status is 1 if that fails
     Selftest {
-        /// Give up after this long
+        /// Fail after this time
         #[arg(long, value_name = "SPAN", default_value = "60s")]
         within: plan::Span,
     },
-    /// Hardware profiles: which fits this machine, what it asks for, what is so
+    /// Show which hardware profile fits this machine, what it requires and what is in effect
     #[command(subcommand)]
     Profile(ProfileVerb),
-    /// The last lines of the daemon's log
+    /// Show the last lines of the daemon's log
     Logs {
-        /// At most this many
+        /// Show at most this many lines
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: usize,
     },
-    /// Counters and gauges, as a monitoring system reads them
+    /// Print all metrics in the OpenMetrics format
     Metrics,
-    /// Every disk: what it is for, its health, its name for settings
+    /// List every disk with its use, its health and its name for the settings
     Disks {
         #[command(subcommand)]
         verb: Option<DisksVerb>,
     },
-    /// Links, addresses, routes, name servers
+    /// Show links, addresses, routes, name servers and time servers
     Network,
-    /// One JSON document for whoever helps from afar: no mail, no secrets
+    /// Print one JSON document for a support case; it contains no mail and no secrets
     SupportBundle,
-    /// The clock, and whether a time server sets it
+    /// Show the clock and whether a time server sets it
     Time,
-    /// The certificate that TLS listeners show
+    /// Manage the certificate of the TLS listeners
     #[command(subcommand)]
     Certificate(CertificateVerb),
-    /// The settings of an appliance, changed from afar; what could lock everybody out goes back by itself
+    /// Read and change the settings of an appliance; a change that could lock administrators out is reverted unless it is confirmed
     #[command(subcommand)]
     Settings(SettingsVerb),
-    /// Versions of the image on an appliance's system disks
+    /// Manage the image versions on the system disks of an appliance
     #[command(subcommand)]
     Update(UpdateVerb),
     /// Restart the appliance
     Reboot,
-    /// Switch the appliance off
+    /// Power the appliance off
     Poweroff,
-    /// Forget settings, certificates and membership of an appliance, and restart; mail stays on its legs
+    /// Erase the settings, certificates and volume membership of an appliance and restart it; mail stays on the legs
     FactoryReset {
-        /// Say that it is meant
+        /// Confirm
         #[arg(long, required = true)]
         yes: bool,
     },
-    /// Make certificates for --host in a directory: an authority for `[admin] client_ca`, and a client
+    /// Make the certificates for --host: a CA for `[admin] client_ca` and a client certificate
     AdminCert {
+        /// Write the files into this directory
         directory: PathBuf,
-        /// Of the administrator
+        /// Use this name for the administrator's certificate
         #[arg(long, default_value = "client")]
         name: String,
     },
@@ -107,18 +109,18 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DisksVerb {
-    /// The disks that the box starts from
+    /// Manage the disks that the appliance boots from
     #[command(subcommand)]
     System(SystemVerb),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SystemVerb {
-    /// Make a blank disk the second system disk, or the one in place of a lost one; what it is to hold is copied to it
+    /// Make a blank disk the second system disk, or the replacement of a lost one, and copy the system to it
     Add {
-        /// By its name below /dev/disk/by-id
+        /// Name the disk by its path below /dev/disk/by-id
         disk: String,
-        /// Say that it is meant
+        /// Confirm
         #[arg(long, required = true)]
         yes: bool,
     },
@@ -126,49 +128,54 @@ pub(crate) enum SystemVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertificateVerb {
-    /// Its names, who signed it, until when it is good
+    /// Show its names, its issuer and its validity
     Show,
-    /// Show this one from now on, and after restarts
+    /// Install this certificate now and keep it after restarts
     Set {
-        /// PEM, the server's own certificate first
+        /// Read the certificate chain from this PEM file, the server's own certificate first
         #[arg(value_name = "CHAIN.pem")]
         chain: PathBuf,
+        /// Read its private key from this PEM file
         #[arg(value_name = "KEY.pem")]
         private: PathBuf,
-        /// Also a certificate that has ended, or is not good yet
+        /// Accept a certificate that has expired or is not valid yet
         #[arg(long)]
         yes: bool,
     },
-    /// Read the files that the settings name again
+    /// Read the certificate files that the settings name again
     Reload,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SettingsVerb {
-    /// The settings in force; a secret is shown as `(kept)`, and what is applied with that keeps it
+    /// Print the settings in force; a secret is shown as `(kept)`, and applying `(kept)` keeps it
     Show,
-    /// Say what is wrong with FILE on that appliance, and what it would change when; nothing is applied
-    Check { file: PathBuf },
-    /// Make FILE the settings of this and the next starts. Network, listeners, TLS, administration, profile, limits and log
-    /// are on probation: unless `settings confirm` follows by a new connection, the previous settings come back by themselves
-    Apply {
+    /// Report the mistakes in FILE, what it would change on that appliance and when; nothing is applied
+    Check {
+        /// Check this settings file of this machine
         file: PathBuf,
-        /// Do not ask
+    },
+    /// Apply FILE. Changes to network, listeners, TLS, administration, profile, limits and log are on probation:
+    /// unless `settings confirm` follows over a new connection, the previous settings are restored
+    Apply {
+        /// Apply this settings file of this machine
+        file: PathBuf,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
-        /// How long a confirmation is waited for: 30s to 1h
+        /// Wait this long for the confirmation: 30s to 1h
         #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = within)]
         within: plan::Span,
     },
-    /// Keep the settings that are on probation: you could reach the appliance with them
+    /// Keep the settings that are on probation; this connection proves that they work
     Confirm,
-    /// Take the settings on probation back; without any, apply the ones before these again
+    /// Revert the settings on probation; if there are none, apply the previous settings again
     Revert {
-        /// As of `apply`
+        /// Wait this long for the confirmation, as in `settings apply`
         #[arg(long, value_name = "SPAN", default_value = "5min", value_parser = within)]
         within: plan::Span,
     },
-    /// Who changed which settings when
+    /// List the changes of settings: when, by which administrator, and what
     History,
 }
 
@@ -187,75 +194,99 @@ fn within(text: &str) -> Result<plan::Span, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UpdateVerb {
-    /// Which versions are there, which runs, which is tried next
+    /// Show the installed versions, the running one and the one that boots next
     Status,
-    /// Put a new version beside the running one; the next boot tries it. FILE (sent along with --host) or URL, with
-    /// FILE.minisig beside it
+    /// Install a new version; the next boot tries it. SOURCE is a URL or a file (uploaded with --host), with
+    /// SOURCE.minisig beside it
     Apply {
+        /// Install the image from this file or URL
         source: String,
-        /// Boots that the new version gets before the box goes back for good [default: 3]
+        /// Roll back for good after this many boots of the new version without success [default: 3]
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=9))]
         tries: Option<u32>,
     },
-    /// Make every system disk hold the same, now; by itself it happens after a start, an update, or when a disk comes
+    /// Copy the system to every system disk now; this also happens after each start, update and disk insertion
     Sync,
-    /// Give up the running version, or a newer one that waits for its boot; the next boot starts the one before
+    /// Drop the running version, or a newer one that was not booted yet; the next boot starts the previous one
     Rollback,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LogVerb {
-    /// Print every record on a leg that no daemon uses
-    Dump { leg: PathBuf },
+    /// Print every record on a leg; no daemon may be using it
+    Dump {
+        /// Read this leg: a device or a file
+        leg: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountVerb {
-    /// Make an account; the password is asked for, or read from standard input
+    /// Create an account; the password is read from the terminal or from standard input
     Add {
+        /// Create the account with this address
         address: String,
-        /// The password itself; others on this machine may see it
+        /// Take the password from the command line, where other users of this machine may see it
         #[arg(long)]
         password: Option<String>,
-        /// Most that the account may hold; 0 means no bound
+        /// Limit what the account may store; 0 means unlimited
         #[arg(long, default_value = "0")]
         quota: Size,
     },
+    /// List every account with its quota and use
     List,
+    /// Show one account and its mailboxes
     Show {
+        /// Show the account with this address
         address: String,
     },
     /// Remove an account and its mail
     Remove {
+        /// Remove the account with this address
         address: String,
     },
-    /// Set a new password; asked for, or read from standard input
+    /// Set a new password; it is read from the terminal or from standard input
     Password {
+        /// Change the account with this address
         address: String,
+        /// Take the password from the command line, where other users of this machine may see it
         #[arg(long)]
         password: Option<String>,
     },
-    /// Set the most that the account may hold; 0 means no bound
+    /// Limit what an account may store; 0 means unlimited
     Quota {
+        /// Change the account with this address
         address: String,
+        /// Allow this much, such as 2GiB; 0 means unlimited
         quota: Size,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DomainVerb {
-    Add { domain: String },
+    /// Accept mail for a domain
+    Add {
+        /// Add this domain
+        domain: String,
+    },
+    /// List every domain
     List,
-    Remove { domain: String },
+    /// Stop accepting mail for a domain
+    Remove {
+        /// Remove this domain
+        domain: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VolumeVerb {
+    /// List the volume with its state and its free space
     List,
+    /// Show the volume: its log, its segments and what was written since the start
     Show,
-    /// Read every live byte on every leg, and repair what differs
+    /// Read every live byte on every leg and repair what differs
     Scrub,
-    /// Give up acknowledged mail that every leg has lost, so that the volume takes mail again; without --yes, say what would be lost
+    /// Give up acknowledged mail that is damaged on every leg, so that the volume accepts mail again; without --yes, list what would be lost
     AcceptDamage {
         /// Confirm
         #[arg(long)]
@@ -265,50 +296,65 @@ pub(crate) enum VolumeVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LegVerb {
+    /// List every leg with its state and its device
     List,
-    /// Take in a leg that returned, or a blank one
+    /// Add a leg to the mirror: one that returned, or a blank device
     Attach {
+        /// Add the leg at this path
         path: PathBuf,
-        /// Make a blank file of the right size there first
+        /// First create a blank file of the right size at PATH
         #[arg(long)]
         fresh: bool,
     },
-    /// Take a leg out and let go of its device
+    /// Take a leg out of the mirror and close its device
     Detach {
+        /// Name the leg by its number, path or id, as `leg list` shows them
         leg: String,
     },
-    /// Forget a leg that will not come back
+    /// Remove a leg that will not return from the membership
     Retire {
+        /// Name the leg by its number, path or id, as `leg list` shows them
         leg: String,
     },
-    /// Take a leg out of the mirror
+    /// Mark a leg as failed and take it out of the mirror
     Fail {
+        /// Name the leg by its number, path or id, as `leg list` shows them
         leg: String,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigVerb {
-    /// Say what is wrong with a configuration, or nothing
-    Check { file: PathBuf },
+    /// Report the mistakes in a configuration file, or print the plan that follows from it
+    Check {
+        /// Check this file
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProfileVerb {
-    /// Every profile, and whether it fits this machine
+    /// List every profile and whether it fits this machine
     List,
-    /// What a profile asks for on this machine
-    Show { name: String },
-    /// Which profile is taken and why, why not the others, and what is not as promised
-    Explain,
-    /// Everything that the running daemon's profile promises, beside what is so (also over --host)
-    Applied,
-    /// Say what is wrong with a profile file, or nothing
-    Check { file: PathBuf },
-    /// The words that the kernel should be started with on this machine
-    Cmdline {
+    /// Show what a profile requires on this machine
+    Show {
+        /// Show the profile with this name
         name: String,
-        /// Another machine than this one: a file with its shape (a box's /run/ringpost/boot.json), or words like
+    },
+    /// Show which profile is chosen and why, why the others are not, and which of its settings are not in effect
+    Explain,
+    /// Compare every setting of the running daemon's profile with what is in effect (also over --host)
+    Applied,
+    /// Report the mistakes in a profile file
+    Check {
+        /// Check this file
+        file: PathBuf,
+    },
+    /// Print the kernel command line that a profile requires on this machine
+    Cmdline {
+        /// Use the profile with this name
+        name: String,
+        /// Describe another machine: a file with its shape (/run/ringpost/boot.json of an appliance), or words such as
         /// "cpus=32 nodes=2 disk_node=1 nic_node=0"
         #[arg(long)]
         machine: Option<String>,

@@ -72,7 +72,7 @@ impl Shown {
         };
         self.write(&pair).map_err(|error| {
             Misfit::new(format!(
-                "cannot keep the certificate {}: {error}",
+                "cannot store the certificate {}: {error}",
                 self.certificate.display()
             ))
         })
@@ -281,7 +281,7 @@ fn certified(
 ) -> Result<CertifiedKey, String> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
-        format!("this and its key do not make a TLS certificate: {error}; the server's own certificate comes first, and the key is its key")
+        format!("the certificate and the key cannot be used together: {error}; put the server's own certificate first, and give its key")
     })
 }
 
@@ -299,7 +299,7 @@ pub fn for_https(settings: &Settings, shown: &Arc<Shown>) -> Result<Arc<ServerCo
         fs::read(authority).map_err(|error| told(format!("{authority}: {error}")))?
     };
     let trusted = parse_chain(&pem).map_err(|_| {
-        told("it holds no PEM certificate: paste ca.pem of `ringpostctl admin-cert`".into())
+        told("it contains no PEM certificate: paste ca.pem of `ringpostctl admin-cert`".into())
     })?;
     let mut roots = RootCertStore::empty();
     for certificate in trusted {
@@ -322,12 +322,12 @@ fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     chain
         .ok()
         .filter(|chain| !chain.is_empty())
-        .ok_or_else(|| "it holds no PEM certificate: write one, or name another file".into())
+        .ok_or_else(|| "it contains no PEM certificate: write one, or name another file".into())
 }
 
 fn parse_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem)
-        .map_err(|_| "it holds no PEM private key: write one, or name another file".into())
+        .map_err(|_| "it contains no PEM private key: write one, or name another file".into())
 }
 
 #[cfg(test)]

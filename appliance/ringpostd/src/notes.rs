@@ -71,7 +71,7 @@ impl Notes {
         });
         if let Err(error) = started {
             self.shared.lock().writing = false;
-            tracing::warn!(%error, "how far the volume has come is not noted");
+            tracing::warn!(%error, "the position of the volume cannot be recorded");
         }
     }
 }
@@ -98,7 +98,7 @@ impl Drop for Notes {
         if waited.timed_out() {
             tracing::warn!(
                 directory = %self.directory.display(),
-                "the state directory does not answer: how far the volume has come is not noted"
+                "the state directory does not answer: the position of the volume cannot be recorded"
             );
         }
     }
@@ -125,7 +125,7 @@ fn write_down(directory: &Path, shared: &Shared) {
             let path = position_path(directory, volume);
             let text = encode_position(volume, position);
             if let Err(error) = replace_durably(directory, &path, &text) {
-                tracing::warn!(path = %path.display(), %error, "how far the volume has come is not noted");
+                tracing::warn!(path = %path.display(), %error, "the position of the volume cannot be recorded");
             }
         }
     }

@@ -26,7 +26,7 @@ pub fn tell(word: &str) {
         from.send_to_addr(word.as_bytes(), &address)
     });
     if let Err(error) = sent {
-        tracing::warn!(word, %error, "systemd does not hear us");
+        tracing::warn!(word, %error, "systemd cannot be notified");
     }
 }
 
@@ -47,7 +47,9 @@ pub async fn stay_alive(owner: Owner) {
         if matches!(answered, Ok(Ok(()))) || taken != began {
             tell(ALIVE);
         } else {
-            tracing::error!("storage does not answer; systemd's watchdog will end this process");
+            tracing::error!(
+                "the storage thread does not answer; systemd's watchdog will kill this process"
+            );
         }
         began = owner
             .gauges()

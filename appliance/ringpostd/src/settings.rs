@@ -8,26 +8,26 @@ use plan::{Machine, Misfit, Plan, Profile, Settings, Size};
 
 use crate::listen::Ports;
 
-/// Mail in over SMTP, mirrored and durable before the 250, out over IMAP.
+/// Receives mail over SMTP, stores it on mirrored devices before it answers 250, and serves it over IMAP.
 #[derive(Debug, Parser)]
 #[command(name = "ringpostd", version)]
 pub struct Flags {
-    /// Run as an ordinary process with file legs and demo accounts (the default without --config)
+    /// Run in trial mode: an ordinary process with file legs and demo accounts (the default without --config)
     #[arg(long, conflicts_with = "config")]
     pub trial: bool,
-    /// Everything that trial mode keeps [default: ./var]
+    /// Keep everything that trial mode stores in this directory [default: ./var]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Size of each of the two leg files, at first start
+    /// Make each of the two leg files this large at the first start
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub leg_size: Size,
-    /// Every port is this number plus the standard port [default: 3000, or the next thousand whose ports are free]
+    /// Add this number to each standard port [default: 3000, or the next thousand whose ports are free]
     #[arg(long, value_name = "N", conflicts_with = "config")]
     pub port_base: Option<u16>,
-    /// A real configuration instead of trial mode
+    /// Run with this configuration file instead of trial mode
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A hardware profile instead of the configured one: `generic` or a file
+    /// Use this hardware profile instead of the configured one: `generic` or a file
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
     /// Print the checked plan (cores, limits, memory, devices) and exit
@@ -36,13 +36,13 @@ pub struct Flags {
     /// Print the plan as one JSON document
     #[arg(long, requires = "plan")]
     pub json: bool,
-    /// What to log: error, warn, info, debug, or tracing's directives
+    /// Log at this level: error, warn, info, debug, or directives of the tracing crate
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
-    /// Take legs that lie on other devices than those they were made on: they were moved on purpose
+    /// Accept legs on other devices than those they were made on, because they were moved on purpose
     #[arg(long)]
     pub accept_moved: bool,
-    /// Give up acknowledged mail that every leg has lost, for when `ringpostctl volume accept-damage` cannot be asked
+    /// Give up acknowledged mail that is damaged on every leg, if `ringpostctl volume accept-damage` cannot be used
     #[arg(long)]
     pub accept_damage: bool,
 }

@@ -126,7 +126,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     }
     if devices.is_empty() && !first_start {
         return Err(Misfit::new(format!(
-            "no volume without legs: {}",
+            "the volume cannot be opened without legs: {}",
             notes.join("; ")
         )));
     }
@@ -169,7 +169,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         .await
         .map_err(|refusal| Misfit::new(with_notes(refusal.to_string(), &notes)))?;
     if !notes.is_empty() {
-        notes.push("mail is served from the other leg alone; `ringpostctl leg attach PATH` brings a leg back, or a new one in".into());
+        notes.push("mail is served from the other leg alone; `ringpostctl leg attach PATH` adds a leg that returned or a new one".into());
     }
     notes.extend(told(&volume));
     readmit(&volume, &devices, &legs, &mut notes).await;
@@ -198,13 +198,12 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     let left_out = mailboxes.store().open_report().damaged_stretches;
     if left_out > 0 {
         notes.push(format!(
-            "{left_out} stretches of the log are damaged on every leg, and what only they held is missing from the mailboxes: \
-             attach a leg that still has them and start again, and it is taken in; `ringpostctl fsck full` names them"
+            "{left_out} ranges of the log are damaged on every leg, and the mailboxes lack what was stored only there. Attach a leg that still has them and restart to recover it. `ringpostctl fsck full` lists them"
         ));
     }
     if let Some(why) = mailboxes.store().volume().refuses() {
         notes.push(format!(
-            "mail can be read and none is taken, until that is settled: {why}"
+            "mail can be read but none is accepted until this is resolved: {why}"
         ));
     }
     Ok(Opened {
@@ -237,7 +236,7 @@ impl First<'_> {
             .map_err(refused)?;
         if let Some(volume) = adopted {
             self.notes.push(format!(
-                "the state directory knew no volume; every leg of volume {volume} that counted is here, and it goes on"
+                "the state directory had no record of a volume; every leg of volume {volume} that was in sync is present, so it is opened"
             ));
         }
         Ok(adopted.is_some())
@@ -361,7 +360,7 @@ fn with_notes(refusal: String, notes: &[String]) -> String {
 fn way_in(fault: &StoreFault) -> &'static str {
     match fault {
         StoreFault::Deferred(_) => {
-            "; the index of the mailboxes is lost as well, so it cannot be read beside that: start once with --accept-damage"
+            "; the index of the mailboxes is lost as well, so the mailboxes cannot be read: start once with --accept-damage"
         }
         _ => "",
     }
@@ -376,7 +375,7 @@ fn told(volume: &Volume) -> Vec<String> {
     let mut notes = Vec::new();
     if !report.damaged.is_empty() {
         notes.push(format!(
-            "{} acknowledged batches are damaged on every leg; `ringpostctl volume accept-damage` says which",
+            "{} acknowledged batches are damaged on every leg; `ringpostctl volume accept-damage` lists them",
             report.damaged.len()
         ));
     }

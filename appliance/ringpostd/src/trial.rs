@@ -56,7 +56,7 @@ pub fn decide(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     }
     if known && all_missing {
         return Err(Misfit::new(format!(
-            "no leg is left ({} are missing), and {} knows a volume whose mail lies on them: bring one back, or choose another place with --state",
+            "no leg is left ({} are missing), and the volume recorded in {} stores its mail on them: reconnect one, or choose another directory with --state",
             shown(&storage.legs),
             state.path.display(),
         )));
@@ -80,7 +80,7 @@ pub fn decide(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let device = |leg: &&PathBuf| is_missing(leg) && is_device_name(leg);
     if let Some(device) = storage.legs.iter().find(device) {
         return Err(Misfit::new(format!(
-            "{} is not here: connect it, or name another device in `volume.legs`",
+            "{} was not found: connect it, or name another device in `volume.legs`",
             device.display()
         )));
     }
@@ -107,7 +107,7 @@ fn is_device_name(leg: &Path) -> bool {
 
 pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {
     Misfit::new(format!(
-        "{} knows no volume: set `volume.create = true` to make one on blank legs, or give the state directory of the volume on {}",
+        "{} has no record of a volume: set `volume.create = true` to create one on blank legs, or name the state directory of the volume on {}",
         state.display(),
         shown(&storage.legs),
     ))
@@ -144,7 +144,7 @@ pub fn make(legs: &[PathBuf], bytes: u64) -> Result<(), Misfit> {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     let style = ProgressStyle::with_template(
-        "making the legs  {bar:40}  {bytes}/{total_bytes}  {bytes_per_sec}",
+        "creating the legs  {bar:40}  {bytes}/{total_bytes}  {bytes_per_sec}",
     );
     bar.set_style(style.expect("a fixed template"));
     let done = AtomicU64::new(0);
@@ -217,7 +217,7 @@ pub fn screen(plan: &Plan) -> String {
         state.to_string()
     };
     let mut text = format!(
-        "Ringpost {} in trial mode; everything it keeps is in {state}\n\n",
+        "Ringpost {} in trial mode; all its files are in {state}\n\n",
         env!("CARGO_PKG_VERSION")
     );
     text.push_str("  listens   ");

@@ -80,7 +80,7 @@ impl Witness for FileWitness {
         match decode_position(&text, volume) {
             Some(position) => Ok(Some(position)),
             None => Err(WitnessFault::Unavailable(format!(
-                "{} is damaged; with every leg here it may be removed, and is made anew",
+                "{} is damaged; if every leg is connected, remove this file and it is created again",
                 path.display()
             ))),
         }

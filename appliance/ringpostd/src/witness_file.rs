@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, WitnessFault> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(unavailable(path, error)),
         Ok(meta) if meta.len() > FILE_BYTES_MAX => Err(WitnessFault::Unavailable(format!(
-            "{} is not a file of this box",
+            "{} is not a file of this appliance",
             path.display()
         ))),
         Ok(_) => fs::read_to_string(path)

@@ -129,7 +129,7 @@ fn log_in(target: &Target, address: SocketAddr) -> Result<(), String> {
     command("iscsiadm", &order).map_err(|why| {
         let is_refused = why.contains("non-retryable") && target.has_digests();
         match is_refused {
-            true => format!("{why}; a target that knows no digests wants `digests = false`"),
+            true => format!("{why}; if the target does not support digests, set `digests = false`"),
             false => why,
         }
     })
@@ -197,6 +197,6 @@ pub fn tell_ready() {
         from.send_to_addr(b"READY=1", &address)
     });
     if let Err(error) = sent {
-        eprintln!("ringpost-san: systemd does not hear us: {error}");
+        eprintln!("ringpost-san: systemd cannot be notified: {error}");
     }
 }

@@ -88,7 +88,7 @@ impl Watch {
                 turn.ready = true;
                 if !all {
                     turn.said.push(format!(
-                        "not every leg is there after {} s: the engine starts with those that are",
+                        "not every leg was found within {} s: the engine starts without the missing ones",
                         self.within.as_secs()
                     ));
                 }
@@ -124,7 +124,7 @@ impl Watch {
                 }
                 Err(why) => {
                     if attempt.why.as_ref() != Some(&why) {
-                        turn.said.push(format!("{path} is out of reach: {why}"));
+                        turn.said.push(format!("{path} cannot be reached: {why}"));
                     }
                     attempt.why = Some(why);
                 }
@@ -204,8 +204,8 @@ impl Watch {
             }
             pace.begin(now);
             turn.said.push(match engine.attach(leg) {
-                Ok(()) => format!("{leg} is back; it is brought up to date"),
-                Err(why) => format!("{leg} is here and the engine does not take it: {why}"),
+                Ok(()) => format!("{leg} is back and is being brought up to date"),
+                Err(why) => format!("{leg} is connected, but the engine refuses it: {why}"),
             });
         }
     }

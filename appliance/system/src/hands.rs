@@ -36,7 +36,7 @@ pub fn home(names: &Names) -> Result<Option<Home>, String> {
     let link = names.dev.join("disk/by-partuuid").join(&esp);
     let disk = kernel_name(&link).and_then(|partition| names.disk_of(&partition));
     let disk = disk.ok_or(
-        "the system disk that the box was started from is gone: restart, and it starts from the other one",
+        "the system disk that the appliance was booted from is gone: restart to boot from the other one",
     )?;
     Ok(Some(Home {
         root: "/efi".into(),
@@ -59,7 +59,7 @@ impl Hands for Machine {
         let partition = self
             .names
             .labelled(&found.disk, ESP_LABEL)
-            .ok_or_else(|| format!("{} has no ESP any more", found.disk))?;
+            .ok_or_else(|| format!("{} no longer has an ESP", found.disk))?;
         let device = text(&self.names.node(&partition));
         if write {
             let _ = status("fsck.fat", &["-a", &device]); // its outcome is the mount's
@@ -94,7 +94,7 @@ impl Hands for Machine {
         run("udevadm", &["settle", "--timeout=10"])?;
         self.names
             .esp_of(&disk)
-            .ok_or_else(|| format!("{node} was written and shows no partition {ESP_LABEL}"))
+            .ok_or_else(|| format!("{node} was written but has no partition {ESP_LABEL}"))
     }
 
     fn keep(&mut self, found: &Found, way: Way) -> Result<(), String> {
@@ -154,9 +154,11 @@ fn fit(names: &Names, path: &Path, started: &str) -> Result<String, String> {
     }
     let disk = kernel_name(path)
         .filter(|name| names.disks().contains(name))
-        .ok_or_else(|| format!("{told} is no disk of this machine"))?;
+        .ok_or_else(|| format!("{told} is not a disk of this machine"))?;
     if disk == started {
-        return Err(format!("{told} is the disk that the box was started from"));
+        return Err(format!(
+            "{told} is the disk that the appliance was booted from"
+        ));
     }
     if !names.partitions(&disk).is_empty() {
         return Err(format!("{told} has partitions: take a blank disk"));
@@ -185,7 +187,7 @@ fn fit(names: &Names, path: &Path, started: &str) -> Result<String, String> {
     for at in [0, bytes - SYSTEM_DISK_ENDS_BYTES] {
         if !zero(&mut file, at).map_err(told_error)? {
             return Err(format!(
-                "{told} is not blank: what is on it is not thrown away from here"
+                "{told} is not blank: erase it first, or use a blank disk"
             ));
         }
     }
@@ -239,7 +241,7 @@ mod tests {
         let told = |path: &Path| fit(&names, path, "sda").expect_err("not fit");
         assert!(fit(&names, &blank, "sdb").is_err(), "the started one");
         assert!(told(Path::new("/etc/passwd")).contains("/dev/"));
-        assert!(told(&names.dev.join("nothing")).contains("no disk"));
+        assert!(told(&names.dev.join("nothing")).contains("not a disk"));
         let small = disk(&names, "sdc", SYSTEM_DISK_BYTES_MIN - 1);
         assert!(told(&small).contains("too small"));
         fs::write(names.sys.join("sdb/holders/dm-0"), "").expect("written");

@@ -39,15 +39,12 @@ pub fn run_order() -> Result<Vec<PathBuf>, String> {
     let started_from = efi::started_from()
         .and_then(|identifier| names.wait_for(&identifier))
         .and_then(|partition| names.disk_of(&partition))
-        .ok_or("this system was started from no disk, so there is nothing to copy: start it from a stick that holds the disk image")?;
+        .ok_or("this system was not booted from a disk, so there is nothing to copy: boot it from a USB stick with the disk image")?;
     let mut checked = Vec::new();
     for target in &targets {
         let disk = check(&names, target, &started_from)?;
         if checked.contains(&disk) {
-            return Err(format!(
-                "{} is the same disk as one above",
-                target.path.display()
-            ));
+            return Err(format!("{} is named twice", target.path.display()));
         }
         checked.push(disk);
     }
@@ -77,7 +74,7 @@ fn belong_together(names: &Names, disks: &[String]) -> Result<(), String> {
         made.push(
             names
                 .esp_of(disk)
-                .ok_or_else(|| format!("{disk} was written and shows no partition {ESP_LABEL}"))?,
+                .ok_or_else(|| format!("{disk} was written but has no partition {ESP_LABEL}"))?,
         );
     }
     let members = made
@@ -129,7 +126,7 @@ pub fn parse(order: &str) -> Result<Vec<Target>, String> {
             (Some("overwrite"), None) => true,
             _ => {
                 return Err(format!(
-                    "install order, `{line}`: write the disk's path, and `overwrite` behind it if it may be emptied"
+                    "install order, `{line}`: write the disk's path, followed by `overwrite` if the disk may be erased"
                 ));
             }
         };
@@ -145,7 +142,7 @@ pub fn parse(order: &str) -> Result<Vec<Target>, String> {
     }
     if targets.is_empty() || targets.len() > INSTALL_DISKS_MAX {
         return Err(format!(
-            "install order: name one disk, or {INSTALL_DISKS_MAX} that shall hold the same"
+            "install order: name one disk, or {INSTALL_DISKS_MAX} that are mirrored"
         ));
     }
     Ok(targets)
@@ -157,11 +154,11 @@ fn check(names: &Names, target: &Target, started_from: &str) -> Result<String, S
     let disk =
         disk::kernel_name(&target.path).ok_or_else(|| format!("{path}: there is no such disk"))?;
     if !names.disks().contains(&disk) {
-        return Err(format!("{path} is no whole disk: name the disk itself"));
+        return Err(format!("{path} is not a whole disk: name the disk itself"));
     }
     if disk == started_from {
         return Err(format!(
-            "{path} is what this system was started from: name another disk"
+            "{path} is the disk that this system was booted from: name another disk"
         ));
     }
     if target.overwrite {
@@ -169,7 +166,7 @@ fn check(names: &Names, target: &Target, started_from: &str) -> Result<String, S
     }
     if !names.partitions(&disk).is_empty() || disk::content(&names.node(&disk))? != Content::Blank {
         return Err(format!(
-            "{path} is not blank: write `overwrite` behind it in the order if what is on it may go"
+            "{path} is not blank: write `overwrite` after it in the order if its contents may be erased"
         ));
     }
     Ok(disk)

@@ -55,7 +55,7 @@ pub fn plan(source: &Path, target: &Path) -> Result<Vec<Step>, String> {
     let found = tree(target)?;
     if !wanted.keys().any(|key| key.starts_with(SLOTS)) {
         // Not mounted, or damaged: whoever takes nothing for the truth empties the other disk too.
-        return Err("there is no version on the disk that is to be copied".into());
+        return Err("the source disk contains no version".into());
     }
     let (mut renames, mut copies, mut removes) = (Vec::new(), Vec::new(), Vec::new());
     let mut spoken_for = Vec::new();
@@ -194,7 +194,9 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
             nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED,
         );
         if !same_bytes(&source.join(path), &incoming)? {
-            return Err(std::io::Error::other("what was written does not read back"));
+            return Err(std::io::Error::other(
+                "reading back what was written failed",
+            ));
         }
         fs::rename(&incoming, &to)
     })();
@@ -202,7 +204,7 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
         let _ = fs::remove_file(&incoming); // the next try begins it anew anyway
         let full = error.kind() == ErrorKind::StorageFull;
         let why = match full {
-            true => "it has too little room".to_owned(),
+            true => "it does not have enough space".to_owned(),
             false => error.to_string(),
         };
         return Err((format!("{}: {why}", path.display()), full));
@@ -265,7 +267,7 @@ fn walk(root: &Path, below: &Path, depth: usize, tree: &mut Tree) -> Result<(), 
         if meta.is_dir() {
             if depth == ESP_DEPTH_MAX {
                 return Err(format!(
-                    "{key}: folders in more than {ESP_DEPTH_MAX} floors"
+                    "{key}: directories are nested more than {ESP_DEPTH_MAX} levels deep"
                 ));
             }
             walk(root, &path, depth + 1, tree)?;

@@ -131,7 +131,7 @@ pub fn run(hands: &mut dyn Hands, home: &Home, wish: Wish<'_>) -> Report {
         Ok(own) => own,
         Err(why) => {
             report.alarms.push(format!(
-                "which system disks belong together cannot be read: {why}"
+                "the record of the system disks cannot be read: {why}"
             ));
             report.disks.push(started_from(home));
             report.refused = add.map(|_| why);
@@ -169,12 +169,12 @@ fn grow(
         .retain(|member| member.esp == home.found.esp || here.contains(&member.esp));
     if record.disks.len() >= INSTALL_DISKS_MAX {
         return Err(format!(
-            "the box has its {INSTALL_DISKS_MAX} system disks: take the one out that is to be replaced"
+            "the appliance already has {INSTALL_DISKS_MAX} system disks: remove the one to be replaced"
         ));
     }
     if slots(&home.root).is_empty() {
         return Err(
-            "the ESP that the box was started from holds no version: there is nothing to copy"
+            "the ESP that the appliance was booted from contains no version: there is nothing to copy"
                 .into(),
         );
     }
@@ -211,7 +211,7 @@ fn members(
     if let Some((found, newest)) = newer {
         if !newest.lists(&home.found.esp) {
             report.alarms.push(format!(
-                "the box was started from a system disk that was replaced ({}): take it out and restart",
+                "the appliance was booted from a system disk that was replaced ({}): remove it and restart",
                 home.found.name
             ));
             report.disks.push(Line {
@@ -224,13 +224,13 @@ fn members(
             Ok(()) => {
                 record = newest.clone();
                 report.restart = Some(format!(
-                    "the box was started from a system disk that had missed changes ({}); it has them now: restart",
+                    "the appliance was booted from a system disk that had missed changes ({}); it is up to date now: restart",
                     home.found.name
                 ));
             }
             Err(why) => {
                 report.alarms.push(format!(
-                    "the box was started from a system disk that has missed changes ({}), and they cannot be brought there: {why}",
+                    "the appliance was booted from a system disk that has missed changes ({}), and they cannot be copied to it: {why}",
                     home.found.name
                 ));
                 report.disks.push(Line {
@@ -259,7 +259,7 @@ fn members(
     {
         report
             .alarms
-            .push(format!("who lags cannot be written down: {why}"));
+            .push(format!("the disks that lag cannot be recorded: {why}"));
     }
     report.disks.push(started_from(home));
     let mut level = Vec::new();
@@ -304,7 +304,7 @@ fn members(
                 name: found.name.clone(),
                 standing: Standing::Foreign,
                 why: Some(
-                    "it is none of this box's system disks, or was replaced: it is left alone"
+                    "it is not a system disk of this appliance, or was replaced: it is not changed"
                         .into(),
                 ),
                 slots: Vec::new(),
@@ -334,7 +334,7 @@ fn compare(hands: &mut dyn Hands, home: &Home, found: &Found) -> Result<(), Stri
     match differing.first() {
         None => Ok(()),
         Some(path) => Err(format!(
-            "{} reads differently on the two, and nobody wrote it: one of the disks fails; replace the worse one (`ringpostctl disks`)",
+            "{} differs between the two system disks without a write: one of the disks is failing; replace the worse one (`ringpostctl disks`)",
             path.display()
         )),
     }
@@ -446,11 +446,11 @@ fn tell(report: &mut Report) {
     for line in &report.disks {
         match line.standing {
             Standing::Missing => report.alarms.push(format!(
-                "system disk {} is missing: put it back, or a blank disk in its place and `ringpostctl disks system add` that",
+                "system disk {} is missing: reconnect it, or insert a blank disk and add that with `ringpostctl disks system add`",
                 line.name
             )),
             Standing::Behind => report.alarms.push(format!(
-                "system disk {} does not hold what the other has: {}",
+                "system disk {} is not identical to the other: {}",
                 line.name,
                 line.why.as_deref().unwrap_or("unknown")
             )),

@@ -52,14 +52,14 @@ pub fn ready() -> Result<Place, String> {
 
 fn on_disk(names: &Names) -> Result<Place, String> {
     let identifier = efi::started_from().ok_or(
-        "this start came from no disk (network, or directly into the kernel), so there is no state partition",
+        "this system was not booted from a disk (network or direct kernel boot), so there is no state partition",
     )?;
     let esp = names
         .wait_for(&identifier)
-        .ok_or("the disk that we were started from does not appear: is its driver in the image?")?;
+        .ok_or("the boot disk was not found: the image may not contain its driver")?;
     let disk = names
         .disk_of(&esp)
-        .ok_or_else(|| format!("{esp} lies on no disk with partitions"))?;
+        .ok_or_else(|| format!("{esp} is not on a disk with partitions"))?;
     mount_esp(&names.node(&esp))?;
     let reset = Path::new(RESET_ORDER).exists();
     let mut made = false;
@@ -83,7 +83,7 @@ fn on_disk(names: &Names) -> Result<Place, String> {
         Content::Luks => (open_sealed(&device, MAPPED)?, true),
         Content::Something => (device, false),
         Content::Blank => {
-            return Err("the state partition stays blank: is the disk read-only?".into());
+            return Err("the state partition stays blank: the disk may be read-only".into());
         }
     };
     check(&device)?;
@@ -181,8 +181,7 @@ fn open_sealed(device: &Path, mapped: &str) -> Result<PathBuf, String> {
     ];
     run(CRYPTSETUP, &arguments).map_err(|reason| {
         format!(
-            "the TPM does not open the state partition (another board, another TPM, or Secure Boot was changed): {reason}; \
-             undo that, or order a factory reset"
+            "the TPM does not unlock the state partition (another board or TPM, or changed Secure Boot settings): {reason}; undo the change, or request a factory reset"
         )
     })?;
     Ok(Path::new("/dev/mapper").join(mapped))
@@ -195,7 +194,7 @@ pub(crate) fn check(device: &Path) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "the state partition is damaged ({said}); it is left as it is, a factory reset makes it anew"
+            "the state partition is damaged ({said}) and was not changed; a factory reset creates it again"
         ))
     }
 }

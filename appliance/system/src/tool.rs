@@ -23,7 +23,7 @@ pub fn status(program: &str, arguments: &[&str]) -> Result<(i32, String), String
     let last = said.lines().rev().find(|line| !line.trim().is_empty());
     Ok((
         output.status.code().unwrap_or(-1),
-        last.unwrap_or("it said nothing").trim().to_string(),
+        last.unwrap_or("without a message").trim().to_string(),
     ))
 }
 

@@ -34,22 +34,22 @@ pub enum Refused {
     #[error("the signature cannot be used: {0}; nothing was changed")]
     Signature(String),
     #[error(
-        "the image is not what one of this appliance's update keys signed: it is damaged or from somebody else; nothing was changed"
+        "no update key of this appliance verifies the signature of the image: it is damaged or has another origin; nothing was changed"
     )]
     NotSigned,
-    #[error("this is {0}, not ringpost for {arch}: take the right file", arch = std::env::consts::ARCH)]
+    #[error("this is {0}, not ringpost for {arch}: use the right file", arch = std::env::consts::ARCH)]
     WrongProduct(String),
     #[error(
-        "version {new} is not newer than {running}, which runs: to go back, use `update rollback`"
+        "version {new} is not newer than the running version {running}: to go back, use `update rollback`"
     )]
     NotNewer { new: Version, running: Version },
-    #[error("the image has more than {} MiB", IMAGE_BYTES_MAX >> 20)]
+    #[error("the image is larger than {} MiB", IMAGE_BYTES_MAX >> 20)]
     TooLarge,
-    #[error("{path}: what was written does not read back: replace that disk; nothing was changed")]
+    #[error("{path}: reading back what was written failed: replace that disk; nothing was changed")]
     ReadBack { path: PathBuf },
     #[error("{path}: {error}")]
     Disk { path: PathBuf, error: io::Error },
-    #[error("{0}: which system disk is ahead cannot be written down")]
+    #[error("{0}: cannot record which system disk is ahead")]
     Record(String),
     #[error("there is no other version to go back to")]
     NothingToGoBackTo,
@@ -184,7 +184,7 @@ impl Incoming {
             let error = match error.kind() {
                 ErrorKind::StorageFull => io::Error::new(
                     ErrorKind::StorageFull,
-                    "the EFI system partition is full: remove what is not ours from it",
+                    "the EFI system partition is full: remove files from it that do not belong to Ringpost",
                 ),
                 _ => error,
             };
@@ -269,7 +269,7 @@ fn copy(
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
                 return Err(Refused::Source(format!(
-                    "the image broke off after {done} bytes: {error}"
+                    "the image ended after {done} bytes: {error}"
                 )));
             }
         };

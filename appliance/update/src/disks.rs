@@ -34,7 +34,7 @@ pub fn sync() -> Result<Option<Report>, String> {
             _ => {}
         }
     }
-    Err(format!("{UNIT} leaves no word of what it did"))
+    Err(format!("{UNIT} left no report"))
 }
 
 /// Makes a blank disk a system disk.
@@ -47,7 +47,7 @@ pub fn add(path: &Path) -> Result<Report, String> {
         add: path.to_owned(),
     };
     admin::exchange::put(folder, &name, &wanted).map_err(told)?;
-    let report = sync().and_then(|report| report.ok_or("this is no appliance image".into()));
+    let report = sync().and_then(|report| report.ok_or("not an appliance image".into()));
     let _ = fs::remove_file(order); // it was taken
     let report = report?;
     match &report.refused {
@@ -61,9 +61,9 @@ pub fn told(report: &Report) -> Option<String> {
     let other = |line: &&Line| line.standing != Standing::StartedFrom;
     report.disks.iter().find(other)?;
     Some(match report.alarms.is_empty() {
-        true => "every system disk holds the same".into(),
+        true => "all system disks are identical".into(),
         false => format!(
-            "{}; what it missed it gets as soon as it is there",
+            "{}; it is updated when it returns",
             report.alarms.join("; ")
         ),
     })
@@ -88,7 +88,7 @@ mod tests {
         };
         assert_eq!(told(&report), None);
         report.disks.push(line(Standing::Level));
-        assert!(told(&report).is_some_and(|text| text.contains("the same")));
+        assert!(told(&report).is_some_and(|text| text.contains("identical")));
         report.alarms.push("system disk X is missing".into());
         assert!(told(&report).is_some_and(|text| text.starts_with("system disk X is missing;")));
     }

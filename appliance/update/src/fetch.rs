@@ -20,7 +20,7 @@ pub fn open(source: &str) -> Result<Source, String> {
     if source.starts_with("https://") || source.starts_with("http://") {
         let agent = agent();
         let signature = get(&agent, &signature_at).map_err(|error| {
-            format!("{error}; an image is taken only with its signature beside it")
+            format!("{error}; an image is accepted only with its .minisig signature beside it")
         })?;
         let image = get(&agent, source)?;
         let length = image.body().content_length();
@@ -32,7 +32,7 @@ pub fn open(source: &str) -> Result<Source, String> {
     } else {
         let told = |path: &str, error: io::Error| format!("{path}: {error}");
         let signature = File::open(&signature_at).map_err(|error| {
-            format!("{signature_at}: {error}; an image is taken only with its signature beside it")
+            format!("{signature_at}: {error}; an image is accepted only with its .minisig signature beside it")
         })?;
         let image = File::open(source).map_err(|error| told(source, error))?;
         let metadata = image.metadata().map_err(|error| told(source, error))?;

@@ -40,7 +40,7 @@ impl Gate<'_> {
                 }
             } else if began.elapsed() >= self.patience.min(within) {
                 return Err(format!(
-                    "the mail engine did not answer within {} s: the log of that boot says why it did not start",
+                    "the mail engine did not answer within {} s: see the log of that boot",
                     self.patience.min(within).as_secs()
                 ));
             }

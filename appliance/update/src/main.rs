@@ -17,24 +17,24 @@ use update::limits::{ESPS_MAX, TRIES, TRIES_MAX};
 use update::signature::Keys;
 use update::{Esp, apply, disks, failures, fetch, gate, slots};
 
-/// Versions of this appliance on its system disks.
+/// Manages the versions of this appliance on its system disks.
 #[derive(Debug, Parser)]
 #[command(name = "ringpost-update", version)]
 struct Arguments {
-    /// Where an EFI system partition is mounted; one for each system disk
+    /// Use the EFI system partition that is mounted here; give one for each system disk
     #[arg(long, value_name = "DIR", default_value = "/efi")]
     esp: Vec<PathBuf>,
-    /// Public keys of those whose images are taken
+    /// Accept images that are signed with one of the public keys in this directory or file
     #[arg(
         long,
         value_name = "FILE",
         default_value = "/usr/share/ringpost/update.pub"
     )]
     keys: PathBuf,
-    /// Where IMAGE_VERSION says what runs
+    /// Read the running version (IMAGE_VERSION) from this file
     #[arg(long, value_name = "FILE", default_value = "/etc/os-release")]
     os_release: PathBuf,
-    /// One JSON document instead of text for people
+    /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
     #[command(subcommand)]
@@ -43,32 +43,35 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Which versions are there, which runs, which is tried next
+    /// Show the installed versions, the running one and the one that boots next
     Status,
-    /// Put a new version beside the running one; the next boot tries it. FILE or URL, with FILE.minisig beside it
+    /// Install a new version from a file or URL, with its .minisig file beside it; the next boot tries it
     Apply {
+        /// Install the image from this file or URL
         source: String,
-        /// Boots that it gets before it is given up
+        /// Roll back after this many boots without success
         #[arg(long, default_value_t = TRIES, value_parser = clap::value_parser!(u32).range(1..=i64::from(TRIES_MAX)))]
         tries: u32,
     },
-    /// Prove a version on trial by a mail round trip; a failure is noted beside the slots
+    /// Test a version on trial by a mail round trip, and record a failure beside the slots
     Gate {
-        /// Seconds
+        /// Fail after this many seconds
         #[arg(long, default_value_t = 120)]
         within: u64,
+        /// Use the daemon's control socket at this path
         #[arg(long, default_value = "/var/lib/ringpost/control.sock")]
         socket: PathBuf,
-        /// What does the round trip
+        /// Run this program for the round trip
         #[arg(long, default_value = "/usr/bin/ringpostctl")]
         tool: PathBuf,
     },
-    /// Give up the running version, or a newer one that waits for its boot; the next boot starts the one before
+    /// Drop the running version, or a newer one that was not booted yet; the next boot starts the previous one
     Rollback,
-    /// Make every system disk hold the same, now
+    /// Copy the system to every system disk now
     Sync,
-    /// Do what the daemon asked for in the exchange directory
+    /// Carry out the daemon's request in the exchange directory
     Serve {
+        /// Use this exchange directory
         #[arg(long, default_value = admin::update::EXCHANGE)]
         exchange: PathBuf,
     },
@@ -104,7 +107,7 @@ impl Arguments {
                 let applied = applied?;
                 self.say(
                     &json!(applied),
-                    &mirrored(&format!("{} is in place: the next boot tries it; a boot that takes no mail goes back by itself", applied.version)),
+                    &mirrored(&format!("{} is installed: the next boot tries it; if its mail test fails, it is rolled back", applied.version)),
                 );
                 Ok(())
             }
@@ -149,9 +152,7 @@ impl Arguments {
                 )
                 .map(|applied| Outcome::Done {
                     version: applied.version,
-                    next: mirrored(
-                        "reboot to try it; a boot that takes no mail goes back by itself",
-                    ),
+                    next: mirrored("reboot to try it; if its mail test fails, it is rolled back"),
                 }),
             Request::Rollback => self
                 .esps()
@@ -193,9 +194,9 @@ impl Arguments {
             Ok(())
         });
         if let Err(why) = noted {
-            eprintln!("ringpost-update: the verdict cannot be kept: {why}");
+            eprintln!("ringpost-update: the verdict cannot be stored: {why}");
         }
-        let told = verdict.map_err(|why| format!("this version does not pass: {why}"))?;
+        let told = verdict.map_err(|why| format!("this version failed its mail test: {why}"))?;
         self.say(&json!({ "passed": told }), &told);
         Ok(())
     }
@@ -263,7 +264,10 @@ impl Arguments {
             .iter()
             .map(|root| {
                 Esp::at(root).map_err(|error| {
-                    format!("{}: {error}; a system that was booted over the network has no slots to update", root.display())
+                    format!(
+                        "{}: {error}; a system that was booted over the network cannot be updated",
+                        root.display()
+                    )
                 })
             })
             .collect()

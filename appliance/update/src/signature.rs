@@ -43,12 +43,12 @@ impl Keys {
             .filter(|line| !line.starts_with("untrusted comment:"))
             .map(|line| {
                 PublicKey::from_base64(line)
-                    .map_err(|_| format!("`{line}` is no minisign public key"))
+                    .map_err(|_| format!("`{line}` is not a minisign public key"))
             })
             .collect::<Result<Vec<_>, _>>()?;
         if keys.is_empty() {
             return Err(
-                "no public key is in it: put the update key there (`cargo xtask keys` makes one)"
+                "it contains no public key: put the update key there (`cargo xtask keys` makes one)"
                     .into(),
             );
         }
@@ -70,7 +70,7 @@ impl Keys {
 impl Signed {
     pub fn parse(text: &str) -> Result<Signed, String> {
         let signature =
-            Signature::decode(text).map_err(|_| "it is no minisign signature".to_string())?;
+            Signature::decode(text).map_err(|_| "it is not a minisign signature".to_string())?;
         let claim = claim(signature.trusted_comment())?;
         Ok(Signed { signature, claim })
     }
@@ -112,7 +112,7 @@ fn claim(comment: &str) -> Result<Claim, String> {
         match (found.next(), found.next()) {
             (Some(value), None) => Ok(value.to_owned()),
             (None, _) => Err(format!("its signed comment has no {name}=…")),
-            (Some(_), Some(_)) => Err(format!("its signed comment says {name}=… twice")),
+            (Some(_), Some(_)) => Err(format!("its signed comment contains {name}=… twice")),
         }
     };
     let version = word("version")?;

@@ -120,7 +120,7 @@ const OFF_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Every verb that looks, and some of what it must say.
 const VERBS: &[(&[&str], &[&str])] = &[
-    (&["status"], &["mx.example.org", "takes mail", "in_sync"]),
+    (&["status"], &["mx.example.org", "accepts mail", "in_sync"]),
     (&["plan"], &["storage"]),
     (&["logs", "-n", "50"], &["control"]),
     (&["metrics"], &["ringpost_uptime_seconds", "ringpost_leg"]),
@@ -139,7 +139,7 @@ const VERBS: &[(&[&str], &[&str])] = &[
     (&["domain", "list"], &["example.org"]),
     (&["volume", "show"], &["in_sync"]),
     (&["leg", "list"], &["in_sync"]),
-    (&["fsck"], &["all is well"]),
+    (&["fsck"], &["no errors found"]),
 ];
 
 /// Made, given another password, listed, removed.

@@ -167,7 +167,7 @@ impl Story {
             .map_err(|failure| failure.during("the old address going away"))?;
         until(BACK_WITHIN, || greets(smtp).is_ok())
             .map_err(|failure| failure.during("the old address coming back by itself"))?;
-        self.says(at, &["status"], &["given up", "nobody confirmed"])?;
+        self.says(at, &["status"], &["reverted", "not confirmed in time"])?;
         self.says(at, &["settings", "show"], &["10.0.2.99"])?;
         self.refused(at, &["settings", "confirm"], "nothing is on probation")?;
         let (guest, ledger) = machine.both();
@@ -187,7 +187,7 @@ impl Story {
         self.says(
             at,
             &["status"],
-            &["mx2.example.org runs", "given up", "restarted before"],
+            &["mx2.example.org runs", "reverted", "restarted before"],
         )?;
         self.says(at, &["network"], &["10.0.2.99"])?;
         let (guest, ledger) = machine.both();
@@ -219,7 +219,7 @@ impl Story {
             .ready()
             .map_err(|failure| failure.during("the box restarting by itself"))?;
         let at = machine.guest().at(HTTPS);
-        self.says(at, &["status"], &["given up", "nobody confirmed"])
+        self.says(at, &["status"], &["reverted", "not confirmed in time"])
     }
 
     fn listener(&self, machine: &mut Machine) -> Told<()> {

@@ -86,7 +86,7 @@ fn update(machine: &mut Machine, releases: &Releases) -> Told<()> {
     ensure(why.contains("2 system disks"), || why.clone())?;
     let image = releases.next.to_string_lossy().into_owned();
     let said = releases.tool.done(at, &["update", "apply", &image])?;
-    ensure(said.contains("every system disk holds the same"), || {
+    ensure(said.contains("all system disks are identical"), || {
         format!("`update apply` says: {said}")
     })?;
     machine.guest().new_boot();

@@ -92,14 +92,14 @@ fn wrong_files(releases: &Releases, store: &Path) -> Told<Vec<(String, &'static 
     let foreign = claim("9.9.9").replace("ringpost", "toaster");
     put("foreign.efi", short, &sign(&ours, short, &foreign)?)?;
     fs::write(store.join("bare.efi"), short).doing("bare.efi")?;
-    let nobody = "not what one of this appliance's update keys signed";
+    let nobody = "no update key of this appliance verifies the signature";
     Ok([
         ("flipped.efi", nobody),
         ("stranger.efi", nobody),
         ("edited.efi", nobody),
         ("older.efi", "is not newer than"),
-        ("foreign.efi", "take the right file"),
-        ("bare.efi", "only with its signature beside it"),
+        ("foreign.efi", "use the right file"),
+        ("bare.efi", "only with its .minisig signature beside it"),
     ]
     .map(|(name, sentence)| (name.to_owned(), sentence))
     .to_vec())
@@ -294,7 +294,7 @@ pub fn rolled_back_by_order(world: &mut World) -> Told<()> {
 }
 
 /// What the health gate says on the console when it does not open.
-const NOT_PASSED: &str = "this version does not pass";
+const NOT_PASSED: &str = "this version failed its mail test";
 /// A version that fails may say so in many ways.
 const EXPECTED: [Kind; 2] = [Kind::Unit, Kind::Said];
 /// So that a power cut comes in the middle of an image of 100 MB, seconds after its beginning.

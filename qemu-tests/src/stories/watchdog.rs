@@ -77,4 +77,4 @@ const ENGINE_PATIENCE_S: u64 = 20;
 /// The image's `RuntimeWatchdogSec=30`, by the emulator's own clock.
 const RESET_WITHIN: Duration = Duration::from_secs(60);
 const TOLD: &str =
-    "the kernel gave up (sysrq triggered crash) and the hardware watchdog reset the box";
+    "the kernel panicked (sysrq triggered crash) and the hardware watchdog reset the box";

@@ -4,9 +4,9 @@ use crate::reply::Damage;
 
 pub(super) fn show(damage: &Damage) -> String {
     let mut text = match (damage.accepted, damage.unknown_end) {
-        (true, _) => "given up; the volume takes mail again\n".to_owned(),
+        (true, _) => "given up; the volume accepts mail again\n".to_owned(),
         (false, true) => {
-            "no leg lets the end of the log be read: the last acknowledged mail may lie there, and would be lost\n".to_owned()
+            "the end of the log cannot be read on any leg: acknowledged mail may be stored there and would be lost\n".to_owned()
         }
         (false, false) => format!(
             "{} acknowledged batches are damaged on every leg and would be lost:\n",
@@ -21,7 +21,7 @@ pub(super) fn show(damage: &Damage) -> String {
         text += &format!("  {message}\n");
     }
     if !damage.accepted {
-        text += "Bring missing legs back first if there are any. To give it up: `ringpostctl volume accept-damage --yes`\n";
+        text += "Reattach missing legs first. To give up what is lost: `ringpostctl volume accept-damage --yes`\n";
     }
     text
 }

@@ -50,7 +50,7 @@ pub(super) fn show(answer: &Disks) -> String {
         }
         if line.leg.is_none() && line.holds == Holds::Leg {
             text.push_str(&format!(
-                "{}  a leg that left the mirror, or of another box: it may hold mail\n",
+                "{}  a leg that left the mirror or belongs to another appliance: it may hold mail\n",
                 line.disk.name
             ));
         }
@@ -59,7 +59,7 @@ pub(super) fn show(answer: &Disks) -> String {
         }
     }
     if let Some(ago) = lines.iter().find_map(|line| line.looked_s_ago) {
-        text.push_str(&format!("health asked {} ago\n", span(ago)));
+        text.push_str(&format!("health read {} ago\n", span(ago)));
     }
     if !answer.san.is_empty() {
         text.push('\n');
@@ -122,7 +122,7 @@ mod tests {
         lines[0].looked_s_ago = Some(60);
         lines[0].health = Health {
             verdict: Verdict::Failing,
-            findings: vec!["its spare blocks run out".into()],
+            findings: vec!["its spare blocks are nearly used up".into()],
             temperature_c: Some(71),
             ..Health::default()
         };
@@ -145,9 +145,9 @@ mod tests {
             "71 °C",
             "free",
             "system",
-            "its spare blocks run out",
+            "its spare blocks are nearly used up",
             "/dev/disk/by-id/nvme-MODEL_S1",
-            "asked 60 s ago",
+            "health read 60 s ago",
             "nqn.2026-11.org.example:mail",
             "192.0.2.20:4420  no route to host",
         ] {

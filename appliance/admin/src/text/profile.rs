@@ -10,11 +10,11 @@ pub(super) fn show(applied: &Applied) -> String {
     let mut text = format!("profile {}", applied.profile);
     match (&applied.why, applied.pinned) {
         (Some(why), _) => text.push_str(&format!(": {why}\n")),
-        (None, _) => text.push_str(" (not chosen at boot: this is no appliance image)\n"),
+        (None, _) => text.push_str(" (not chosen at boot: not an appliance image)\n"),
     }
     let kept = applied.rows.len() - applied.differs - applied.not_possible;
     text.push_str(&format!(
-        "{} differ, {} are not possible here, {kept} are as promised or only shown\n\n",
+        "{} differ, {} are not possible here, {kept} are applied or only reported\n\n",
         applied.differs, applied.not_possible
     ));
     let mut rows: Vec<&Row> = applied.rows.iter().collect();

@@ -11,7 +11,7 @@ pub(super) fn show(outcome: &Outcome) -> String {
         Outcome::History { lines } => show_history(lines),
         Outcome::Checked(checked) => show_checked(checked, "would be"),
         Outcome::Applied(checked) => show_checked(checked, "is"),
-        Outcome::Confirmed { .. } => "confirmed: these are the settings from now on".into(),
+        Outcome::Confirmed { .. } => "confirmed: these settings are permanent now".into(),
         Outcome::Reverted { next, .. } => next.clone(),
         Outcome::Refused { reason } => reason.clone(),
     }
@@ -21,7 +21,7 @@ pub(super) fn show(outcome: &Outcome) -> String {
 fn show_text(shown: &Shown) -> String {
     let mut text = format!("# Settings from {}.\n", shown.from);
     if let Some(fixed) = &shown.fixed {
-        text.push_str(&format!("# Not changed from here: {fixed}.\n"));
+        text.push_str(&format!("# Cannot be changed remotely: {fixed}.\n"));
     }
     if let Some(told) = &shown.probation {
         text.push_str(&format!("# {}.\n", told.sentence()));
@@ -51,7 +51,7 @@ fn show_checked(checked: &Checked, is: &str) -> String {
         text.push_str(&format!("wrong: {mistake}\n"));
     }
     if checked.changes.is_empty() && checked.mistakes.is_empty() {
-        text.push_str("these are the settings already: nothing changes\n");
+        text.push_str("these settings are already in force: nothing changes\n");
     }
     let rows: Vec<Vec<String>> = checked
         .changes
@@ -71,10 +71,10 @@ fn show_checked(checked: &Checked, is: &str) -> String {
     text.push_str(&match checked.probation {
         Probation::No => String::new(),
         Probation::Now => format!(
-            "It {is} on probation: `ringpostctl settings confirm`{within} by a new connection, or the previous settings come back.\n"
+            "It {is} on probation: `ringpostctl settings confirm`{within} over a new connection, or the previous settings are restored.\n"
         ),
         Probation::NextRestart => format!(
-            "It {is} tried at the next restart: `ringpostctl reboot`, then `settings confirm`{within}, or the box restarts with the previous settings.\n"
+            "It {is} tried at the next restart: `ringpostctl reboot`, then `settings confirm`{within}, or the appliance restarts with the previous settings.\n"
         ),
     });
     text

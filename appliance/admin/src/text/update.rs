@@ -36,8 +36,8 @@ fn holds(disk: &Value) -> String {
         None => String::new(),
     };
     match disk["standing"].as_str() {
-        Some("started_from") => "the box was started from it".into(),
-        Some("level") => "holds the same".into(),
+        Some("started_from") => "the running system was booted from it".into(),
+        Some("level") => "identical".into(),
         Some("behind") => format!("behind{why}"),
         Some("missing") => "missing".into(),
         Some("foreign") => format!("foreign{why}"),
@@ -48,17 +48,17 @@ fn holds(disk: &Value) -> String {
 fn standing(slot: &Value) -> String {
     let failed = &slot["failed"];
     let why = match failed["why"].as_str() {
-        Some("") => "; its mail round trip failed without a word".to_owned(),
+        Some("") => "; its mail test failed without a message".to_owned(),
         Some(why) => format!("; {why}"),
         None => String::new(),
     };
     match slot["standing"].as_str() {
         Some("on_trial") => format!("on trial, {} left{why}", slot["left"]),
         Some("given_up") => match (slot["tried"].as_u64(), failed.is_object()) {
-            (None | Some(0), false) => "given up by order".into(),
+            (None | Some(0), false) => "rolled back by the administrator".into(),
             (Some(tried), false) => {
                 format!(
-                    "given up after {tried} {}; none reached the mail round trip",
+                    "rolled back after {tried} {}; none reached the mail test",
                     boots(tried)
                 )
             }
@@ -66,7 +66,7 @@ fn standing(slot: &Value) -> String {
                 let tried = tried
                     .unwrap_or(0)
                     .max(failed["times"].as_u64().unwrap_or(0));
-                format!("given up after {tried} {}{why}", boots(tried))
+                format!("rolled back after {tried} {}{why}", boots(tried))
             }
         },
         Some(other) => format!("{other}{why}"),
@@ -98,12 +98,12 @@ mod tests {
             line("A", "started_from"),
             line("B", "level"),
             line("C", "missing"),
-            json!({"name": "D", "standing": "behind", "why": "it has too little room"})
+            json!({"name": "D", "standing": "behind", "why": "it does not have enough space"})
         ]);
         assert_eq!(
             show(&status),
-            "running 1.0.0\nsystem disk A  the box was started from it\nsystem disk B  holds the same\n\
-            system disk C  missing\nsystem disk D  behind: it has too little room"
+            "running 1.0.0\nsystem disk A  the running system was booted from it\nsystem disk B  identical\n\
+            system disk C  missing\nsystem disk D  behind: it does not have enough space"
         );
     }
 
@@ -120,9 +120,9 @@ mod tests {
             show(&status),
             "running 1.0.0, the next boot starts 1.3.0\n\
             /efi  1.3.0      on trial, 3 left\n\
-            /efi  1.2.0      given up after 1 boot; SMTP: 554\n\
-            /efi  1.1.0      given up after 3 boots; none reached the mail round trip\n\
-            /efi  1.0.1      given up by order\n\
+            /efi  1.2.0      rolled back after 1 boot; SMTP: 554\n\
+            /efi  1.1.0      rolled back after 3 boots; none reached the mail test\n\
+            /efi  1.0.1      rolled back by the administrator\n\
             /efi  1.0.0      good"
         );
     }

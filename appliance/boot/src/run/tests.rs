@@ -206,14 +206,14 @@ fn what_is_missing_is_named() {
     let (missing, alarms) = (report.missing.join("\n"), report.alarms.join("\n"));
     for what in [
         "vdc, a disk with partitions",
-        "no network card:",
+        "no network card was found:",
         "/c.pem",
         "/k.pem",
     ] {
         assert!(missing.contains(what), "{what} in {missing}");
     }
     for what in [
-        "leg /dev/gone is not there",
+        "leg /dev/gone is missing",
         "no state partition",
         "the clock",
         "eth7",

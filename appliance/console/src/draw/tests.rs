@@ -135,7 +135,7 @@ fn a_serving_box_shows_legs_zones_rates_and_addresses_on_80_by_24() {
         &screen,
         &[
             "Ringpost 0.1.0  box.example.org",
-            "SERVING: takes mail",
+            "SERVING: accepts mail",
             "10.0.2.15",
             "profile qemu-small",
             "25.0/s messages",
@@ -185,7 +185,10 @@ fn a_box_that_takes_no_mail_says_why() {
     let screen = screen(known, None);
     assert_shows(
         &screen,
-        &["TAKES NO MAIL", "no mail is taken: no free segment is left"],
+        &[
+            "ACCEPTS NO MAIL",
+            "no mail is accepted: no free segment is left",
+        ],
     );
 }
 

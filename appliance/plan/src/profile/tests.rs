@@ -100,7 +100,7 @@ fn what_is_wrong_in_a_profile_is_told_with_what_to_write() {
             "less than storage.hard_deadline",
         ),
         ("[nic]\nqueues = \"all\"\n", "\"inbound\""),
-        ("[match]\ncores = { least = 2 }\n", "`least` is not known"),
+        ("[match]\ncores = { least = 2 }\n", "unknown key `least`"),
         ("[match.disks]\nclass = \"ide\"\n", "ide"),
         ("[memory]\npercent = 99\n", "10 to 95"),
     ];

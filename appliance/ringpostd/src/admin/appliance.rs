@@ -25,7 +25,7 @@ pub const FACTORY_RESET: &str = "factory-reset";
 pub(crate) fn signal(name: &str) -> Result<Value, Refused> {
     let run = Path::new(RUN);
     if !run.join("boot.json").exists() {
-        return Err("this is no appliance image: use the system's own tools".into());
+        return Err("not an appliance image: use the tools of the operating system".into());
     }
     std::fs::write(run.join(name), b"").map_err(|error| format!("{RUN}/{name}: {error}"))?;
     Ok(json!({ "next": format!("{name} begins now") }))
@@ -47,11 +47,13 @@ pub(crate) async fn update(wanted: Request) -> Result<Value, Refused> {
 
 async fn update_by(exchange: &Path, wanted: Request) -> Result<Value, Refused> {
     if !exchange.is_dir() {
-        return Err("this is no appliance image: there are no slots to update".into());
+        return Err(
+            "not an appliance image: update Ringpost with the tools of the operating system".into(),
+        );
     }
     // What is asked beside it would take its answer away.
     let Ok(alone) = UPDATING.try_lock() else {
-        return Err("another update is being done: wait for it".into());
+        return Err("another update is running: wait until it ends".into());
     };
     let exchange = exchange.to_owned();
     let outcome = tokio::task::spawn_blocking(move || {

@@ -15,7 +15,7 @@ use crate::admin::shared::{Admin, Refused};
 pub(crate) fn set(admin: &Admin, chain: &str, key: &str, yes: bool) -> Result<(), Refused> {
     if !yes && let Some(why) = refused_pem(chain) {
         return Err(format!(
-            "{why}: clients will refuse it, and nothing was changed; with --yes it is shown all the same"
+            "{why}: clients will refuse it, so nothing was changed; add --yes to install it anyway"
         ));
     }
     admin.certificate().replace(chain, key)

@@ -18,7 +18,7 @@ pub async fn accept(admin: &Admin, yes: bool) -> Result<Damage, Refused> {
                 );
                 let accepted = mailboxes.accept_damage().await;
                 accepted.map_err(|fault| {
-                    format!("not all is done: {fault}; restart ringpostd and ask again")
+                    format!("not completed: {fault}; restart ringpostd and try again")
                 })?;
                 damage.accepted = true;
             }
@@ -31,7 +31,7 @@ async fn look(mailboxes: &Mailboxes) -> Result<Damage, Refused> {
     let volume = volume_of(mailboxes);
     let Some(lost) = volume.would_give_up() else {
         return Err(
-            "nothing is to be given up: no acknowledged batch is missing on every leg".into(),
+            "there is nothing to give up: no acknowledged batch is missing on every leg".into(),
         );
     };
     Ok(Damage {

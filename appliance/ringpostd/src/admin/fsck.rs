@@ -51,7 +51,7 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
     if let Some(why) = refuses {
         verdict
             .findings
-            .push(format!("the volume takes no mail: {why}"));
+            .push(format!("the volume accepts no mail: {why}"));
     }
     if damage > 0 && !full {
         verdict.findings.push(format!(
@@ -73,11 +73,11 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
 
 fn judge(leg: &LegLine, full: bool) -> String {
     let how = match leg.state.as_str() {
-        "in_sync" if full => "good: in sync, every live byte read and verified",
+        "in_sync" if full => "in sync, every live byte read and verified",
         "in_sync" => "in sync",
         "failed" => "does not answer: bring its device back, or replace it",
-        "catching_up" | "rebuilding" => "not yet: being filled; mail is safe on the others",
-        _ => "out of the mirror: attach it again, or a fresh one",
+        "catching_up" | "rebuilding" => "being filled; mail is safe on the other legs",
+        _ => "out of the mirror: attach it again, or attach a blank one",
     };
     match (&leg.why, leg.state.as_str()) {
         (Some(why), state) if state != "in_sync" => format!("{how} ({why})"),

@@ -116,7 +116,7 @@ async fn respond(
         let mut refused = response(
             StatusCode::METHOD_NOT_ALLOWED,
             PLAIN,
-            "only GET and HEAD\n".into(),
+            "only GET and HEAD are allowed\n".into(),
         );
         refused
             .headers_mut()

@@ -61,7 +61,7 @@ fn line(leg: &LegReport) -> LegLine {
         write_faults: leg.write_faults,
         stale_since: leg.stale_since.map(|lsn| lsn.0),
         why: match &leg.unread {
-            Some(unread) => Some(format!("it counts, and reads of it fail: {unread}")),
+            Some(unread) => Some(format!("in sync, but reads from it fail: {unread}")),
             None => leg.why.clone(),
         },
     }
@@ -113,7 +113,7 @@ fn find(volume: &Volume, name: &str) -> Result<LegReport, Refused> {
     match (found.next(), found.next()) {
         (Some(leg), None) => Ok(leg.clone()),
         (Some(_), Some(_)) => Err(format!(
-            "`{name}` could be several legs: give the number that `leg list` shows"
+            "`{name}` matches several legs: give the number that `leg list` shows"
         )),
         _ => Err(format!(
             "there is no leg `{name}`: give its number, path or id as `leg list` shows them"
@@ -144,8 +144,7 @@ async fn eject(volume: &Volume, leg: &LegReport, how: &str) -> Result<(), Refuse
         Ok(Ok(ejected)) => ejected.map_err(|fault| fault.to_string()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!(
-            "leg {} is {FAILING}: it takes no more mail, but that cannot be recorded yet ({}). Until it is recorded no mail is \
-             acknowledged; it is tried again by itself, and then `leg list` says {}",
+            "leg {} is {FAILING}: it gets no more mail, but this cannot be recorded yet ({}). No mail is acknowledged until it is recorded. The daemon retries; `leg list` then shows {}",
             index.0,
             volume
                 .refuses()
@@ -253,14 +252,14 @@ fn needs_making(path: &Path, wanted: u64) -> Result<bool, Refused> {
         aside.push(format!(".cut-short-{number}"));
         let aside = PathBuf::from(aside);
         if !aside.exists() {
-            tracing::warn!(leg = %path.display(), aside = %aside.display(), "the leg was cut short; what is left of it is put aside");
+            tracing::warn!(leg = %path.display(), aside = %aside.display(), "the leg file was truncated; the rest of it is renamed");
             return std::fs::rename(path, &aside)
                 .map(|()| true)
                 .map_err(|error| format!("{}: {error}", path.display()));
         }
     }
     Err(format!(
-        "{} was cut short, and {ASIDE_MAX} earlier ones lie beside it: remove some",
+        "{} was truncated, and {ASIDE_MAX} earlier files are beside it: remove some of them",
         path.display()
     ))
 }

@@ -52,7 +52,7 @@ pub(crate) async fn network() -> Result<Network, Refused> {
 pub(crate) async fn alarms() -> Vec<String> {
     let look = || hardware::alarms(Path::new("/"));
     let looked = tokio::task::spawn_blocking(look).await;
-    looked.unwrap_or_else(|error| vec![format!("the machine could not be looked at: {error}")])
+    looked.unwrap_or_else(|error| vec![format!("the hardware could not be read: {error}")])
 }
 
 fn now() -> u64 {
@@ -75,7 +75,7 @@ fn lines(
         let health = match report {
             Some(report) => report.of(&disk),
             None => Health {
-                findings: vec!["nobody asks it on this machine".into()],
+                findings: vec!["health is not monitored on this machine".into()],
                 ..Health::default()
             },
         };

@@ -24,7 +24,7 @@ where
 {
     let whole = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
         Ok(whole) => whole.to_bytes(),
-        Err(error) => return Reply::Refused(format!("the request did not come whole: {error}")),
+        Err(error) => return Reply::Refused(format!("the request is incomplete: {error}")),
     };
     match serde_json::from_slice::<Request>(&whole) {
         Ok(request) => answer_logged(admin, request, caller).await,
@@ -39,7 +39,7 @@ where
     B::Error: std::fmt::Display,
 {
     if !UPLOADS.contains(&name) {
-        return Err(format!("only {} are taken", UPLOADS.join(" and ")));
+        return Err(format!("only {} are accepted", UPLOADS.join(" and ")));
     }
     let directory = uploads(&admin.plan().state);
     let told = |error: std::io::Error| format!("{}: {error}", directory.display());
@@ -50,7 +50,7 @@ where
     let written = receive(&mut file, body).await;
     if let Err(reason) = written {
         let _ = tokio::fs::remove_file(&part).await;
-        return Err(format!("{name} was not kept: {reason}"));
+        return Err(format!("{name} was not stored: {reason}"));
     }
     tokio::fs::rename(&part, &path).await.map_err(told)
 }

@@ -24,7 +24,7 @@ pub(crate) async fn perform(
     let exchange = Path::new(settings::EXCHANGE);
     if !exchange.is_dir() {
         return Err(
-            "this is no appliance image: change the file that --config names, and restart ringpostd"
+            "not an appliance image: change the file that --config names, and restart ringpostd"
                 .into(),
         );
     }

@@ -52,8 +52,8 @@ pub(crate) async fn serve(admin: Admin, socket: UnixListener) {
 /// One line in, one line out.
 async fn converse(admin: &Admin, stream: UnixStream) -> io::Result<()> {
     let user = stream.peer_cred().map(|peer| peer.uid());
-    let who = user.map_or("somebody on the box".into(), |uid| {
-        format!("user {uid} on the box")
+    let who = user.map_or("a user of the appliance".into(), |uid| {
+        format!("user {uid} of the appliance")
     });
     let caller = Caller::new("socket", who);
     let (read, mut write) = stream.into_split();
@@ -69,7 +69,7 @@ async fn converse(admin: &Admin, stream: UnixStream) -> io::Result<()> {
             "a request is one line of at most {REQUEST_BYTES_MAX} bytes"
         )),
         Ok(Err(error)) => return Err(error),
-        Err(_) => Reply::Refused("no request came".into()),
+        Err(_) => Reply::Refused("no request arrived".into()),
     };
     let mut line = serde_json::to_vec(&reply)?;
     line.push(b'\n');

@@ -64,7 +64,7 @@ fn both_legs_gone_is_not_ready_and_not_in_sync() {
         !said(&home.ctl(&["leg", "list"])).contains("in_sync")
     });
     let status = home.ctl_ok(&["status"]);
-    assert!(status.contains("takes no mail"), "{status}");
+    assert!(status.contains("accepts no mail"), "{status}");
     assert!(send(&home, "refused").starts_with("451"));
     // It ends by a signal all the same.
     daemon.stop();

@@ -138,7 +138,7 @@ fn what_only_an_appliance_can_do_is_refused_elsewhere() {
         let refused = home.ctl(arguments);
         assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
         assert!(
-            said(&refused).contains("no appliance"),
+            said(&refused).contains("not an appliance"),
             "{arguments:?}: {}",
             said(&refused)
         );

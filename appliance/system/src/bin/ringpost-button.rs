@@ -13,7 +13,7 @@ use system::tool;
 fn main() -> ExitCode {
     let devices = button::devices(Path::new("/"));
     if devices.is_empty() {
-        println!("this machine has no power button");
+        println!("this machine does not have a power button");
         return ExitCode::SUCCESS;
     }
     let (tell, heard) = channel();

@@ -10,11 +10,11 @@ fn main() -> ! {
     match install::run_order() {
         Ok(disks) => {
             println!(
-                "RINGPOST INSTALLED on {} disk(s): take the stick out and switch on again",
+                "RINGPOST INSTALLED on {} disk(s): remove the USB stick and switch on again",
                 disks.len()
             );
             if let Err(reason) = tool::run("systemctl", &["--no-block", "poweroff"]) {
-                println!("the box does not turn itself off: {reason}");
+                println!("the appliance cannot power itself off: {reason}");
             }
         }
         Err(reason) => println!("RINGPOST INSTALL FAILED: {reason}"),

@@ -31,7 +31,7 @@ struct Before {
 
 fn main() -> ExitCode {
     if install::is_ordered() {
-        println!("this is an installer: nothing is kept alike");
+        println!("this is an installer: system disks are not mirrored");
         return ExitCode::SUCCESS;
     }
     match run() {
@@ -89,7 +89,9 @@ fn look(before: &mut Before, wish: Wish<'_>) -> Report {
         Ok(Some(home)) => home,
         Ok(None) => {
             return Report {
-                refused: refused("this start came from no disk, so there is nothing to copy"),
+                refused: refused(
+                    "this system was not booted from a disk, so there is nothing to copy",
+                ),
                 ..Report::default()
             };
         }

@@ -16,13 +16,13 @@ fn main() -> ExitCode {
             let made = if made {
                 "made at this start"
             } else {
-                "as it was"
+                "unchanged"
             };
             println!("state partition: {how}, {made}");
             ExitCode::SUCCESS
         }
         Ok(Place::Memory { why }) => {
-            println!("ALARM: the state lies in memory and is lost at the next start: {why}");
+            println!("ALARM: the state is in memory only and is lost at the next start: {why}");
             ExitCode::SUCCESS
         }
         Err(reason) => {
