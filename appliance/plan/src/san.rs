@@ -495,7 +495,7 @@ mod tests {
             (
                 DISK,
                 iscsi(DISK, at).replace(&format!("[\"{DISK}\"]"), "[]"),
-                "name one",
+                "name at least one",
             ),
             (
                 MAPPED,

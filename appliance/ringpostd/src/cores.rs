@@ -304,10 +304,10 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
         .map_or(0, |listener| listener.connections_max.div_ceil(threads))
 }
 
-/// RFC 5321 §3.1 and RFC 3501 §7.1.5: what a peer hears that is one too many.
+/// What a connection over the service's limit receives before it is closed (RFC 5321 §3.8, RFC 3501 §7.1.5).
 fn refusal(service: Service) -> &'static [u8] {
     match service {
-        Service::Smtp | Service::Lmtp => b"421 4.3.2 Too many connections, try again later\r\n",
+        Service::Smtp | Service::Lmtp => smtp::Refusal::TooManyConnections.line().as_bytes(),
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
         Service::Imaps | Service::Http | Service::Https => b"",
     }

@@ -134,17 +134,20 @@ impl<K: Keeper> Receiver<K> {
             .await
         {
             Ok(()) => connection.close().await,
-            Err(ConnectionFault::Stopping) => {
+            // RFC 5321 §3.8: a server that closes by itself sends 421 first. After a wait that cannot be answered (a peer that does
+            // not read, a TLS handshake) `send` fails at once.
+            Err(fault @ (ConnectionFault::Stopping | ConnectionFault::TimedOut)) => {
+                let refusal = match fault {
+                    ConnectionFault::Stopping => Refusal::ShuttingDown,
+                    _ => Refusal::TimedOut,
+                };
                 output.clear();
-                session.close(Refusal::ShuttingDown, &mut output);
+                session.close(refusal, &mut output);
                 if connection.send(&output).await.is_ok() {
                     connection.close().await;
                 }
             }
-            Err(
-                fault
-                @ (ConnectionFault::Closed | ConnectionFault::TimedOut | ConnectionFault::Tls),
-            ) => {
+            Err(fault @ (ConnectionFault::Closed | ConnectionFault::Tls)) => {
                 tracing::debug!(peer = %connection.peer(), %fault, "the conversation broke off");
             }
         }

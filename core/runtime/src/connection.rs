@@ -15,7 +15,7 @@ pub enum ConnectionFault {
     /// The peer closed or reset it.
     #[error("the peer is gone")]
     Closed,
-    /// The deadline set by `deadline` passed.
+    /// The deadline set by `deadline` passed. If the wait was for bytes (`receive`), the last words can still be sent (421, BYE).
     #[error("the peer was silent too long")]
     TimedOut,
     /// TLS failed; the connection can only be dropped.
@@ -28,8 +28,9 @@ pub enum ConnectionFault {
 
 /// One accepted connection, with or without TLS.
 ///
-/// What must hold: after `Closed`, `TimedOut` and `Tls` every further call answers the same fault. `Stopping` leaves the connection
-/// usable, for the last words. Dropping a connection breaks it off.
+/// What must hold: after `Closed` and `Tls`, and after `TimedOut` of `send` or `start_tls`, every further call answers the same
+/// fault. `Stopping`, and `TimedOut` of `receive`, leave the connection usable for the last words: RFC 5321 §3.8 asks for a 421
+/// before a server closes. Dropping a connection breaks it off.
 pub trait Connection {
     fn peer(&self) -> SocketAddr;
 
@@ -38,8 +39,7 @@ pub trait Connection {
     /// `None`: TLS was not started.
     fn tls(&self) -> Option<&TlsFacts>;
 
-    /// From now on, each wait of `receive` or `send` may last `span`; past it the connection is broken off and the wait answers
-    /// `TimedOut`. A wait for bytes counts from the last bytes that came (or from here), also when `receive` was dropped and
+    /// From now on, each wait of `receive` or `send` may last `span`; past it the wait answers `TimedOut`. A wait for bytes counts from the last bytes that came (or from here), also when `receive` was dropped and
     /// called again meanwhile.
     fn deadline(&mut self, span: Duration);
 

@@ -148,7 +148,7 @@ impl MemoryConnection {
     /// Waits until something happens to the connection, within its deadline.
     async fn happens(&mut self) -> Result<(), ConnectionFault> {
         if self.host.now() >= self.due {
-            return Err(self.break_off(ConnectionFault::TimedOut));
+            return Err(ConnectionFault::TimedOut);
         }
         tokio::select! {
             biased;
@@ -156,6 +156,14 @@ impl MemoryConnection {
             () = self.host.sleep_until(self.due) => {}
         }
         Ok(())
+    }
+
+    /// As `happens`; when the deadline passes the connection is broken off.
+    async fn in_time(&mut self) -> Result<(), ConnectionFault> {
+        match self.happens().await {
+            Err(fault) => Err(self.break_off(fault)),
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Waits for bytes; not for the word to stop.
@@ -205,7 +213,7 @@ impl MemoryConnection {
             if bytes.is_empty() {
                 return Ok(());
             }
-            self.happens().await?;
+            self.in_time().await?;
         }
     }
 
@@ -225,7 +233,7 @@ impl MemoryConnection {
                 Some(true) => return Err(self.break_off(ConnectionFault::Tls)),
                 None if plaintext => return Err(self.break_off(ConnectionFault::Tls)),
                 None if over => return Err(self.break_off(ConnectionFault::Closed)),
-                None => self.happens().await?,
+                None => self.in_time().await?,
             }
         }
     }

@@ -88,7 +88,8 @@ impl TcpConnection {
         };
         self.tls = Some(Box::new(tls));
         loop {
-            let (bytes, buffer) = self.next_read().await?;
+            let read = self.next_read().await;
+            let (bytes, buffer) = read.map_err(|fault| self.break_off(fault))?;
             let tls = self.tls.as_mut().expect("set above");
             let over = tls.feed_handshake(&buffer[..bytes]);
             self.keep(bytes, buffer);
@@ -266,7 +267,13 @@ impl Connection for TcpConnection {
         }
         loop {
             self.finish_write().await?;
-            let (bytes, buffer) = self.next_read().await?;
+            let (bytes, buffer) = match self.next_read().await {
+                Err(ConnectionFault::TimedOut) => {
+                    self.counters.timed_out.fetch_add(1, Relaxed);
+                    return Err(ConnectionFault::TimedOut);
+                }
+                read => read?,
+            };
             let count = match &mut self.tls {
                 None => {
                     into.extend_from_slice(&buffer[..bytes]);
@@ -395,8 +402,14 @@ impl Future for Wait<'_> {
             });
         }
         if connection.broken.is_none() && connection.poll_overdue(context) {
-            // The kernel now ends the operation, and this poll comes again.
-            connection.break_off(ConnectionFault::TimedOut);
+            match this.side {
+                // The read stays in flight, and the connection open for the last words.
+                Side::Read => return Poll::Ready(Err(ConnectionFault::TimedOut)),
+                // The kernel now ends the operation, and this poll comes again.
+                Side::Write => {
+                    connection.break_off(ConnectionFault::TimedOut);
+                }
+            }
         }
         Poll::Pending
     }

@@ -22,9 +22,13 @@ impl Reply {
     pub const RECIPIENT_OK: Reply = reply(250, "2.1.5", "recipient ok");
     pub const CHUNK_OK: Reply = reply(250, "2.0.0", "chunk received");
     pub const BYE: Reply = reply(221, "2.0.0", "bye");
-    pub const SEND_CONTENT: Reply = reply(354, "", "end with <CR><LF>.<CR><LF>");
+    pub const SEND_CONTENT: Reply = reply(354, "", "start mail input; end with <CR><LF>.<CR><LF>");
     pub const START_TLS: Reply = reply(220, "2.0.0", "ready for TLS");
-    pub const CANNOT_VERIFY: Reply = reply(252, "2.5.0", "not verified; send mail and see");
+    pub const CANNOT_VERIFY: Reply = reply(
+        252,
+        "2.5.0",
+        "cannot verify the address; send the message to try",
+    );
     pub const HELP: Reply = reply(
         214,
         "2.0.0",
@@ -86,6 +90,13 @@ macro_rules! refusals {
                     $(Refusal::$name => reply($code, $status, $text),)*
                 }
             }
+
+            /// The reply as one CRLF line, for a connection that has no session.
+            pub const fn line(self) -> &'static str {
+                match self {
+                    $(Refusal::$name => concat!($code, " ", $status, " ", $text, "\r\n"),)*
+                }
+            }
         }
     };
 }
@@ -96,56 +107,55 @@ refusals! {
     BareControl: 500, "5.5.2", "control character in command line";
     LineTooLong: 500, "5.5.2", "line too long";
     NotUtf8: 500, "5.5.2", "command line is not UTF-8";
-    UnknownCommand: 500, "5.5.1", "command not known";
-    NotImplemented: 502, "5.5.1", "command not offered";
+    UnknownCommand: 500, "5.5.1", "command not recognized";
+    NotImplemented: 502, "5.5.1", "command not implemented";
     Syntax: 501, "5.5.4", "syntax error in arguments";
-    BadHello: 501, "5.5.4", "name yourself: a domain or an address literal";
+    BadHello: 501, "5.5.4", "invalid name; send a domain or an address literal";
     BadPath: 501, "5.1.7", "syntax error in address";
     /// RFC 6531 §3.5: UTF-8 without SMTPUTF8.
     Utf8NotAnnounced: 553, "5.6.7", "non-ASCII address without SMTPUTF8";
     BadParameter: 501, "5.5.4", "bad parameter value";
-    UnknownParameter: 555, "5.5.4", "parameter not known";
-    ParameterAfterHelo: 555, "5.5.4", "parameters need EHLO";
+    UnknownParameter: 555, "5.5.4", "parameter not recognized";
+    ParameterAfterHelo: 555, "5.5.4", "parameters require EHLO";
     // The order.
-    HelloFirst: 503, "5.5.1", "say hello first";
-    WrongHello: 500, "5.5.1", "wrong hello: SMTP says EHLO, LMTP says LHLO";
-    MailFirst: 503, "5.5.1", "MAIL first";
-    NestedMail: 503, "5.5.1", "a mail transaction is open; RSET ends it";
+    HelloFirst: 503, "5.5.1", "send EHLO first (LHLO on LMTP)";
+    WrongHello: 500, "5.5.1", "wrong command; use EHLO on SMTP, LHLO on LMTP";
+    MailFirst: 503, "5.5.1", "send MAIL first";
+    NestedMail: 503, "5.5.1", "nested MAIL command; send RSET first";
     NoRecipients: 554, "5.5.1", "no valid recipients";
-    DataAfterBdat: 503, "5.5.1", "DATA after BDAT";
-    TlsUnavailable: 502, "5.5.1", "TLS is not offered";
-    TlsAlready: 503, "5.5.1", "TLS is active already";
-    TlsRequired: 530, "5.7.0", "STARTTLS first";
-    NoAuth: 502, "5.5.1", "no AUTH here; the submission ports have it";
+    DataAfterBdat: 503, "5.5.1", "DATA not allowed after BDAT";
+    TlsUnavailable: 502, "5.5.1", "TLS not available";
+    TlsAlready: 503, "5.5.1", "TLS already active";
+    TlsRequired: 530, "5.7.0", "must issue a STARTTLS command first";
+    NoAuth: 502, "5.5.1", "authentication not available on this port";
     // The transaction.
-    TooBig: 552, "5.3.4", "message too big";
-    TooManyRecipients: 452, "4.5.3", "too many recipients in one transaction";
-    AddressLiteral: 550, "5.1.2", "no mailboxes under address literals here";
-    UnknownRecipient: 550, "5.1.1", "no such mailbox here";
-    RelayDenied: 550, "5.7.1", "not a relay";
+    TooBig: 552, "5.3.4", "message size exceeds the limit";
+    TooManyRecipients: 452, "4.5.3", "too many recipients";
+    AddressLiteral: 550, "5.1.2", "address literals not accepted";
+    UnknownRecipient: 550, "5.1.1", "no such user here";
+    RelayDenied: 550, "5.7.1", "relaying denied";
     MailboxFull: 452, "4.2.2", "mailbox full";
-    SenderRefused: 550, "5.7.1", "sender refused";
     // The content.
-    BareCr: 554, "5.6.0", "message refused: a CR without LF in it";
-    BareLf: 554, "5.6.0", "message refused: an LF without CR in it";
-    Nul: 554, "5.6.0", "message refused: a NUL in it";
-    Loop: 554, "5.4.6", "message refused: it goes in circles";
+    BareCr: 554, "5.6.0", "bare CR not allowed in a message";
+    BareLf: 554, "5.6.0", "bare LF not allowed in a message";
+    Nul: 554, "5.6.0", "NUL not allowed in a message";
+    Loop: 554, "5.4.6", "mail loop detected";
     // Us.
     /// Lanes or tables are full: the peer may try again.
-    Busy: 451, "4.3.2", "busy, try again";
+    Busy: 451, "4.3.2", "busy, try again later";
     /// Memory or disk for content is short.
-    StorageFull: 452, "4.3.1", "no room now, try again";
+    StorageFull: 452, "4.3.1", "insufficient storage, try again later";
     /// The store defers.
-    StorageFault: 451, "4.3.0", "storage defers, try again";
+    StorageFault: 451, "4.3.0", "storage temporarily unavailable, try again later";
     /// Some recipients have it and some do not; the next try brings it to the rest.
-    SomeFailed: 451, "4.2.0", "not all recipients could be served, try again";
+    SomeFailed: 451, "4.2.0", "delivery failed for some recipients, try again later";
     // The end of the connection.
     TooManyErrors: 421, "4.7.0", "too many errors";
-    TooManyMessages: 421, "4.7.0", "enough for one connection";
-    TooManyConnections: 421, "4.7.0", "too many connections, try again";
-    Http: 421, "4.7.0", "this is not HTTP";
-    TimedOut: 421, "4.4.2", "silent too long";
-    ShuttingDown: 421, "4.3.2", "shutting down, try again";
+    TooManyMessages: 421, "4.7.0", "too many messages on one connection";
+    TooManyConnections: 421, "4.3.2", "too many connections, try again later";
+    Http: 421, "4.7.0", "not an HTTP server";
+    TimedOut: 421, "4.4.2", "timeout waiting for the client";
+    ShuttingDown: 421, "4.3.2", "service shutting down, try again later";
 }
 
 impl Refusal {
@@ -186,6 +196,15 @@ mod tests {
                 status.split('.').count() == 3 && !text.is_empty(),
                 "{refusal:?}"
             );
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_refusal_is_its_reply() {
+        for &refusal in Refusal::ALL {
+            let mut out = Vec::new();
+            refusal.reply().write(&mut out);
+            assert_eq!(refusal.line().as_bytes(), out, "{refusal:?}");
         }
     }
 

@@ -35,7 +35,11 @@ impl Failure {
             Failure::No(code, text) => (Status::No, *code, *text),
             // RFC 9051 §7.1 TRYCREATE.
             Failure::NoTarget => (Status::No, "TRYCREATE", "there is no such mailbox"),
-            Failure::Busy => (Status::No, "UNAVAILABLE", "storage is busy, try again"),
+            Failure::Busy => (
+                Status::No,
+                "UNAVAILABLE",
+                "storage is busy, try again later",
+            ),
             Failure::Mailbox(fault) => match fault {
                 MailboxFault::NoAccount => (Status::No, "CONTACTADMIN", "the account is gone"),
                 MailboxFault::NoMailbox => (Status::No, "NONEXISTENT", "there is no such mailbox"),

@@ -60,9 +60,13 @@ fn a_silent_peer_is_left_when_the_deadline_is_over() {
         let fault = connection.receive(&mut into).await;
         assert_eq!(fault, Err(ConnectionFault::TimedOut));
         assert_eq!(host.now().since_us(began), 300_000_000);
-        let again = connection.send(b"x").await;
-        assert_eq!(again, Err(ConnectionFault::TimedOut));
+        connection
+            .send(b"421")
+            .await
+            .expect("the last words are sent");
+        drop(connection);
         assert_eq!(peer.send(b"x").await, Err(BrokenOff));
+        assert_eq!(peer.receive(&mut into, 9).await, 3);
         assert_eq!(peer.receive(&mut into, 9).await, 0);
     });
 }
@@ -74,6 +78,8 @@ fn a_peer_that_takes_nothing_is_left_too() {
         let sent = connection.send(&[0; 11]).await;
         assert_eq!(sent, Err(ConnectionFault::TimedOut));
         assert_eq!(host.now().0, 5_000_000);
+        let again = connection.send(b"x").await;
+        assert_eq!(again, Err(ConnectionFault::TimedOut));
         drop(peer);
     });
 }

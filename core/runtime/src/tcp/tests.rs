@@ -135,11 +135,16 @@ fn a_silent_peer_is_timed_out_and_its_socket_let_go() {
             connection.deadline(Duration::from_millis(50));
             let fault = connection.receive(&mut Vec::new()).await;
             assert_eq!(fault, Err(ConnectionFault::TimedOut));
+            connection.send(b"421").await.expect("the last words");
+            connection.close().await;
         })
     }
     let served = serve(10, short);
     let mut client = served.connect();
-    assert_eq!(client.read(&mut [0; 10]).expect("a FIN"), 0);
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).expect("a FIN");
+    assert_eq!(rest, b"421");
+    drop(client);
     assert_eq!(served.counters.timed_out.load(Relaxed), 1);
     served.stop();
 }

@@ -12,7 +12,10 @@ fn a_try_again_places_only_what_is_missing() {
     let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob"])]);
     assert_eq!(
         outcome(&sent[0]),
-        (451, "4.2.0 not all recipients could be served, try again")
+        (
+            451,
+            "4.2.0 delivery failed for some recipients, try again later"
+        )
     );
     assert_eq!(served.handed()[0].1, [1, 2]);
 
