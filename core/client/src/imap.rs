@@ -204,12 +204,12 @@ impl<K: Ask> Imap<K> {
                 tracing::debug!(peer = %connection.peer(), "the client was silent too long");
                 client
                     .session
-                    .bye(&mut client.out, "logged out for inactivity");
+                    .bye(&mut client.out, "Logged out for inactivity");
             }
             End::CutOff => return,
             End::Broken(ConnectionFault::Stopping) => {
                 client.out.clear();
-                client.session.bye(&mut client.out, "we are stopping");
+                client.session.bye(&mut client.out, "Server shutting down");
             }
             End::Broken(ConnectionFault::TimedOut) => {
                 tracing::debug!(peer = %connection.peer(), "the client takes nothing");
@@ -304,8 +304,10 @@ impl<K: Ask> Imap<K> {
                 Ok(())
             }
             None => {
-                let words = "there is no memory for such a message now";
-                client.session.bye(&mut client.out, words);
+                client.session.bye(
+                    &mut client.out,
+                    "Not enough memory for the message, try again later",
+                );
                 Err(End::Said)
             }
         }
@@ -343,7 +345,7 @@ impl<K: Ask> Imap<K> {
                 let told = self.tell(client, connection, Expunges::Now).await?;
                 // Without a tag the session has said BAD already.
                 if !tag.is_empty() {
-                    put_reply(&mut client.out, &tag, Status::Ok, "", "idled");
+                    put_reply(&mut client.out, &tag, Status::Ok, "", "Idle completed");
                 }
                 told.map_err(|gone| gone.end(client))
             }
@@ -375,7 +377,7 @@ impl<K: Ask> Imap<K> {
         {
             Ok(Some(account)) => {
                 self.counters.logins.fetch_add(1, Relaxed);
-                tracing::info!(peer = %connection.peer(), account = %account.address, "logged in");
+                tracing::info!(peer = %connection.peer(), account = %account.address, "Logged in");
                 client.account = Some(account.id);
                 client.session.logged_in(tag, &mut client.out);
                 connection.deadline(self.silences.logged_in + SILENCE_GRACE);

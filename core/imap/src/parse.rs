@@ -62,7 +62,7 @@ pub fn command(bytes: &[u8], names: Names) -> Result<Command, BadCommand> {
         _ => {
             return Err(BadCommand {
                 tag: "*".into(),
-                refusal: Refusal::Syntax("a tag comes first"),
+                refusal: Refusal::Syntax("Missing tag"),
                 saves: false,
             });
         }
@@ -213,7 +213,7 @@ fn authenticate(words: &mut Words<'_>) -> Parsed<Body> {
             Vec::new()
         } else {
             crate::base64::decode(text)
-                .ok_or(Refusal::Syntax("the initial response is no base64"))?
+                .ok_or(Refusal::Syntax("Invalid base64 in initial response"))?
         });
     }
     Ok(Body::Authenticate { mechanism, initial })
@@ -225,7 +225,7 @@ fn enable(words: &mut Words<'_>) -> Parsed<Body> {
         capabilities.push(words.atom("a capability")?.to_ascii_uppercase().into());
     }
     if capabilities.is_empty() {
-        return Err(Refusal::Syntax("a capability is missing"));
+        return Err(Refusal::Syntax("Missing capability"));
     }
     Ok(Body::Enable(capabilities))
 }
@@ -309,9 +309,8 @@ fn append(words: &mut Words<'_>) -> Parsed<Body> {
     let mut date = None;
     if words.peek() == Some(b'"') {
         let text = words.string()?;
-        date = Some(
-            crate::date::parse_date_time(&text).ok_or(Refusal::Syntax("that is no date-time"))?,
-        );
+        date =
+            Some(crate::date::parse_date_time(&text).ok_or(Refusal::Syntax("Invalid date-time"))?);
         words.space()?;
     }
     // RFC 6855 §4: UTF8 (~{n} ...) once UTF8=ACCEPT is enabled.
@@ -323,12 +322,12 @@ fn append(words: &mut Words<'_>) -> Parsed<Body> {
     let is_literal8 = words.peek() == Some(b'~');
     let range = words
         .literal_range()
-        .ok_or(Refusal::Syntax("the message is sent as a literal"))?;
+        .ok_or(Refusal::Syntax("Message must be sent as a literal"))?;
     if words.has_nul(&range) {
         // RFC 9051 §4.3: CHAR8 has no NUL. In a literal8 it is allowed, but FETCH BODY[] could not give such a message back.
         return Err(match is_literal8 {
             true => Refusal::Binary,
-            false => Refusal::Syntax("a literal must not hold NUL"),
+            false => Refusal::Syntax("Literal must not contain NUL"),
         });
     }
     if wrapped {
@@ -354,7 +353,7 @@ fn store(words: &mut Words<'_>, uid: bool) -> Parsed<Body> {
         "FLAGS" => StoreChange::Replace,
         "+FLAGS" => StoreChange::Add,
         "-FLAGS" => StoreChange::Remove,
-        _ => return Err(Refusal::Syntax("FLAGS, +FLAGS or -FLAGS was expected")),
+        _ => return Err(Refusal::Syntax("Expected FLAGS, +FLAGS or -FLAGS")),
     };
     words.space()?;
     let flags = if words.peek() == Some(b'(') {
@@ -402,7 +401,7 @@ fn put_flag(flags: &mut Flags, text: &str) -> Parsed<()> {
             Some(flag) => flags.system = flags.system.with(flag),
             // RFC 9051 §2.3.2: \Recent cannot be altered by the client; clients that send it mean no harm.
             None if text.eq_ignore_ascii_case("\\Recent") => {}
-            None => return Err(Refusal::Syntax("there is no such system flag")),
+            None => return Err(Refusal::Syntax("Unknown system flag")),
         }
         return Ok(());
     }

@@ -110,7 +110,7 @@ impl Session {
             "*",
             Status::Ok,
             &format!("CAPABILITY {}", self.capabilities()),
-            "Ringpost is ready",
+            "Ringpost ready",
         );
     }
 
@@ -220,11 +220,17 @@ impl Session {
                 put(out, "+ go ahead\r\n");
                 None
             }
-            Read::Lost => Some(self.bye(out, "the command is too long")),
+            Read::Lost => Some(self.bye(out, "Command is too long")),
             Read::TooLarge { tag, literal } => {
                 // RFC 9051 §7.1 TOOBIG and RFC 7888 §4.
                 let status = if literal { Status::No } else { Status::Bad };
-                put_reply(out, &tag, status, "TOOBIG", "that is larger than we take");
+                put_reply(
+                    out,
+                    &tag,
+                    status,
+                    "TOOBIG",
+                    "Command or literal is too large",
+                );
                 self.count_bad(out)
             }
             Read::Command(bytes) => match parse::command(&bytes, self.names()) {
@@ -256,7 +262,7 @@ impl Session {
     fn next_line(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         let line = match self.reader.line_only(COMMAND_BYTES_BEFORE_LOGIN_MAX) {
             Ok(None) => return Some(Event::Wait),
-            Err(_) => return Some(self.bye(out, "the line is too long")),
+            Err(_) => return Some(self.bye(out, "Line is too long")),
             Ok(Some(line)) => line,
         };
         match std::mem::replace(&mut self.expect, Expect::Command) {
@@ -271,7 +277,7 @@ impl Session {
                 match response {
                     Some(response) => self.on_plain(tag, &response, out),
                     None => {
-                        put_reply(out, &tag, Status::Bad, "", "the exchange was cancelled");
+                        put_reply(out, &tag, Status::Bad, "", "Authentication cancelled");
                         self.count_bad(out)
                     }
                 }
@@ -280,7 +286,7 @@ impl Session {
                 Some(Event::IdleEnded { tag })
             }
             Expect::Done { tag } => {
-                put_reply(out, &tag, Status::Bad, "", "DONE was expected");
+                put_reply(out, &tag, Status::Bad, "", "Expected DONE");
                 self.count_bad(out)
                     .or(Some(Event::IdleEnded { tag: "".into() }))
             }
@@ -312,14 +318,14 @@ impl Session {
             B::Expunge { .. } | B::Store { .. } | B::Move { .. } => Needs::WritableMailbox,
         };
         match (needs, self.state) {
-            (_, State::Logout) => Err((Status::Bad, "", "you have logged out")),
+            (_, State::Logout) => Err((Status::Bad, "", "Already logged out")),
             (Needs::NoLogin, State::NotAuthenticated) => Ok(()),
-            (Needs::NoLogin, _) => Err((Status::Bad, "", "you are logged in already")),
-            (_, State::NotAuthenticated) => Err((Status::Bad, "", "log in first")),
+            (Needs::NoLogin, _) => Err((Status::Bad, "", "Already logged in")),
+            (_, State::NotAuthenticated) => Err((Status::Bad, "", "Log in first")),
             (Needs::Login, _) => Ok(()),
-            (_, State::Authenticated) => Err((Status::Bad, "", "select a mailbox first")),
+            (_, State::Authenticated) => Err((Status::Bad, "", "Select a mailbox first")),
             (Needs::WritableMailbox, State::Selected { read_only: true }) => {
-                Err((Status::No, "", "the mailbox is open read-only"))
+                Err((Status::No, "", "Mailbox is read-only"))
             }
             (_, State::Selected { .. }) => Ok(()),
         }
@@ -331,16 +337,16 @@ impl Session {
         match body {
             Body::Capability => {
                 put_untagged(out, &format!("CAPABILITY {}", self.capabilities()));
-                put_reply(out, &tag, Status::Ok, "", "that is all");
+                put_reply(out, &tag, Status::Ok, "", "Capability completed");
                 None
             }
             Body::Noop if self.state == State::NotAuthenticated => {
-                put_reply(out, &tag, Status::Ok, "", "nothing to tell");
+                put_reply(out, &tag, Status::Ok, "", "NOOP completed");
                 None
             }
             Body::Logout => {
-                put_untagged(out, "BYE until next time");
-                put_reply(out, &tag, Status::Ok, "", "logged out");
+                put_untagged(out, "BYE Logging out");
+                put_reply(out, &tag, Status::Ok, "", "Logout completed");
                 self.state = State::Logout;
                 Some(Event::Close)
             }
@@ -350,7 +356,7 @@ impl Session {
             }
             Body::Namespace => {
                 put_untagged(out, "NAMESPACE ((\"\" \"/\")) NIL NIL");
-                put_reply(out, &tag, Status::Ok, "", "that is all");
+                put_reply(out, &tag, Status::Ok, "", "Namespace completed");
                 None
             }
             Body::Enable(capabilities) => {
@@ -365,7 +371,7 @@ impl Session {
                         &tag,
                         Status::No,
                         "PRIVACYREQUIRED",
-                        "passwords are taken inside of TLS only",
+                        "Plaintext authentication is allowed only inside TLS",
                     );
                     return None;
                 }
@@ -394,7 +400,7 @@ impl Session {
         put(out, "* ID (\"name\" \"Ringpost\" \"version\" ");
         put_string(out, env!("CARGO_PKG_VERSION").as_bytes());
         put(out, ")\r\n");
-        put_reply(out, tag, Status::Ok, "", "pleased to meet you");
+        put_reply(out, tag, Status::Ok, "", "ID completed");
     }
 
     fn on_enable(&mut self, tag: &str, capabilities: &[Box<str>], out: &mut Vec<u8>) {
@@ -412,15 +418,15 @@ impl Session {
             }
         }
         put_untagged(out, &format!("ENABLED{enabled}"));
-        put_reply(out, tag, Status::Ok, "", "done");
+        put_reply(out, tag, Status::Ok, "", "Enable completed");
     }
 
     fn on_starttls(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
         if self.tls || !self.policy.tls_offered {
-            put_reply(out, tag, Status::Bad, "", "TLS cannot be started here");
+            put_reply(out, tag, Status::Bad, "", "STARTTLS not available");
             return self.count_bad(out);
         }
-        put_reply(out, tag, Status::Ok, "", "begin TLS now");
+        put_reply(out, tag, Status::Ok, "", "Begin TLS negotiation now");
         // RFC 9051 §6.2.1: what was sent behind STARTTLS in the clear is not acted on.
         self.reader.clear();
         Some(Event::StartTls)
@@ -439,7 +445,7 @@ impl Session {
                 &tag,
                 Status::No,
                 "CANNOT",
-                "PLAIN is the only mechanism",
+                "Unsupported mechanism; use PLAIN",
             );
             return None;
         }
@@ -449,7 +455,7 @@ impl Session {
                 &tag,
                 Status::No,
                 "PRIVACYREQUIRED",
-                "passwords are taken inside of TLS only",
+                "Plaintext authentication is allowed only inside TLS",
             );
             return None;
         }
@@ -467,7 +473,7 @@ impl Session {
     fn on_plain(&mut self, tag: Box<str>, response: &[u8], out: &mut Vec<u8>) -> Option<Event> {
         let pieces: Vec<&[u8]> = response.split(|&byte| byte == 0).collect();
         let [acting_as, user, password] = pieces[..] else {
-            put_reply(out, &tag, Status::Bad, "", "that is no PLAIN response");
+            put_reply(out, &tag, Status::Bad, "", "Invalid PLAIN response");
             return self.count_bad(out);
         };
         if !acting_as.is_empty() && acting_as != user {
@@ -476,7 +482,7 @@ impl Session {
                 &tag,
                 Status::No,
                 "AUTHORIZATIONFAILED",
-                "acting as somebody else is not offered",
+                "Authorization identity not supported",
             );
             return self.count_login_failure(out);
         }
@@ -499,7 +505,7 @@ impl Session {
             tag,
             Status::Ok,
             &format!("CAPABILITY {}", self.capabilities()),
-            "logged in",
+            "Logged in",
         );
     }
 
@@ -510,7 +516,7 @@ impl Session {
             tag,
             Status::No,
             "AUTHENTICATIONFAILED",
-            "user or password are wrong",
+            "Authentication failed",
         );
         self.count_login_failure(out)
     }
@@ -539,13 +545,12 @@ impl Session {
 
     fn count_bad(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         self.bad_commands += 1;
-        (self.bad_commands > BAD_COMMANDS_MAX)
-            .then(|| self.bye(out, "too many commands that we do not understand"))
+        (self.bad_commands > BAD_COMMANDS_MAX).then(|| self.bye(out, "Too many invalid commands"))
     }
 
     fn count_login_failure(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         self.login_failures += 1;
-        (self.login_failures >= LOGIN_FAILURES_MAX).then(|| self.bye(out, "too many failed logins"))
+        (self.login_failures >= LOGIN_FAILURES_MAX).then(|| self.bye(out, "Too many failed logins"))
     }
 }
 
@@ -567,23 +572,15 @@ pub(crate) const BAD_CHARSET: &str = "BADCHARSET (UTF-8 IBM866 ISO-8859-2 ISO-88
 fn reply_to(refusal: Refusal) -> (Status, &'static str, &'static str) {
     match refusal {
         Refusal::Syntax(text) => (Status::Bad, "", text),
-        Refusal::UnknownCommand => (Status::Bad, "", "there is no such command"),
-        Refusal::TooMuch(_) => (
-            Status::No,
-            "LIMIT",
-            "that is more than we take in one command",
-        ),
+        Refusal::UnknownCommand => (Status::Bad, "", "Unknown command"),
+        Refusal::TooMuch(_) => (Status::No, "LIMIT", "Too many items in one command"),
         Refusal::BadCharset => (
             Status::No,
             BAD_CHARSET,
-            "the charset is not supported, or the text is not in it",
+            "Charset not supported, or text not valid in it",
         ),
-        Refusal::BadMailboxName => (Status::No, "CANNOT", "that cannot be a mailbox name"),
-        Refusal::Binary => (
-            Status::No,
-            "UNKNOWN-CTE",
-            "messages with NUL octets are not stored",
-        ),
-        Refusal::BadSpecialUse => (Status::No, "USEATTR", "that special use is not offered"),
+        Refusal::BadMailboxName => (Status::No, "CANNOT", "Invalid mailbox name"),
+        Refusal::Binary => (Status::No, "UNKNOWN-CTE", "Message contains NUL octets"),
+        Refusal::BadSpecialUse => (Status::No, "USEATTR", "Special use not supported"),
     }
 }

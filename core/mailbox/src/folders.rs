@@ -112,7 +112,7 @@ impl Mailboxes {
             })?;
             // RFC 3501 §6.3.4: a \Noselect name with inferior names is not deleted.
             return Err(if parent {
-                MailboxFault::Refused("it is only the parent of other mailboxes")
+                MailboxFault::Refused("Name is only the parent of other mailboxes")
             } else {
                 MailboxFault::NoMailbox
             });

@@ -14,23 +14,27 @@ pub const SEPARATOR: char = '/';
 pub fn parse(name: &str) -> Result<String, MailboxFault> {
     let name = name.strip_suffix(SEPARATOR).unwrap_or(name);
     if name.len() > NAME_BYTES_MAX {
-        return Err(MailboxFault::Refused("the name is too long"));
+        return Err(MailboxFault::Refused("Mailbox name is too long"));
     }
     if name.chars().any(char::is_control) {
-        return Err(MailboxFault::Refused("the name holds a control character"));
+        return Err(MailboxFault::Refused(
+            "Mailbox name contains a control character",
+        ));
     }
     let mut levels_count = 0;
     for level in name.split(SEPARATOR) {
         levels_count += 1;
         if level.is_empty() {
-            return Err(MailboxFault::Refused("a level of the name is empty"));
+            return Err(MailboxFault::Refused("Mailbox name has an empty level"));
         }
         if level.len() > NAME_LEVEL_BYTES_MAX {
-            return Err(MailboxFault::Refused("a level of the name is too long"));
+            return Err(MailboxFault::Refused(
+                "Level of the mailbox name is too long",
+            ));
         }
     }
     if levels_count > NAME_LEVELS_MAX {
-        return Err(MailboxFault::Refused("the name has too many levels"));
+        return Err(MailboxFault::Refused("Mailbox name has too many levels"));
     }
     Ok(fold_inbox(name))
 }

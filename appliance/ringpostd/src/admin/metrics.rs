@@ -28,7 +28,7 @@ async fn write_paths(page: &mut Page) {
     }
     page.gauges(
         "ringpost_san_path",
-        "Whether data can flow by this path to a SAN target; 1 means that it can, 0 that it cannot",
+        "Reports whether data can flow by this path to a SAN target; 1 means that it can, 0 that it cannot.",
         paths.iter().map(|path| {
             let labels = vec![
                 ("target", path.target.to_string()),
@@ -59,7 +59,7 @@ impl Admin {
         }
         page.gauge(
             "ringpost_storage_answers",
-            "Whether the storage thread answers; 1 means that it does, 0 that it does not",
+            "Reports whether the storage thread answers; 1 means that it does, 0 that it does not.",
             u64::from(storage.is_ok()),
         );
         if let Ok(storage) = storage {
@@ -80,39 +80,39 @@ impl Admin {
         };
         page.gauges(
             "ringpost_connections_open",
-            "The number of connections that are open now",
+            "Reports the number of connections that are open now.",
             samples(|count| count.open),
         );
         type Field = fn(&ServiceCount) -> u64;
         let counters: [(&str, &str, Field); 6] = [
             (
                 "ringpost_connections",
-                "The number of connections accepted since the start",
+                "Reports the number of connections accepted since the start.",
                 |count| count.accepted,
             ),
             (
                 "ringpost_connections_refused",
-                "The number of connections refused because the service had as many as it may have",
+                "Reports the number of connections refused because the service was at its limit.",
                 |count| count.refused,
             ),
             (
                 "ringpost_received_bytes",
-                "The number of bytes received from peers",
+                "Reports the number of bytes received from peers.",
                 |count| count.bytes_in,
             ),
             (
                 "ringpost_sent_bytes",
-                "The number of bytes sent to peers",
+                "Reports the number of bytes sent to peers.",
                 |count| count.bytes_out,
             ),
             (
                 "ringpost_tls_failures",
-                "The number of TLS sessions that failed",
+                "Reports the number of TLS sessions that failed.",
                 |count| count.tls_failures,
             ),
             (
                 "ringpost_connections_timed_out",
-                "The number of connections closed because the peer was silent too long",
+                "Reports the number of connections closed because the peer was silent too long.",
                 |count| count.timed_out,
             ),
         ];
@@ -130,17 +130,17 @@ impl Admin {
         ];
         page.counters(
             "ringpost_messages",
-            "The number of messages and recipients by outcome: accepted (2xx), refused (5xx) or deferred (4xx)",
+            "Reports the number of messages and recipients by outcome: accepted (2xx), refused (5xx) or deferred (4xx).",
             outcomes.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
         );
         page.counter(
             "ringpost_message_bytes",
-            "The number of bytes of accepted messages, with the trace fields that we add",
+            "Reports the number of bytes of accepted messages, with the trace fields that we add.",
             received.bytes,
         );
         page.histograms(
             "ringpost_receive_seconds",
-            "The time from the end of mail data to the 2xx reply of an accepted message, in seconds",
+            "Reports the time from the end of mail data to the 2xx reply of an accepted message, in seconds.",
             [(Labels::new(), received.took)],
         );
     }
@@ -150,32 +150,32 @@ impl Admin {
         let counters: [(&str, &str, Counter); 6] = [
             (
                 "ringpost_imap_logins",
-                "The number of IMAP logins that succeeded",
+                "Reports the number of IMAP logins that succeeded.",
                 |of| &of.logins,
             ),
             (
                 "ringpost_imap_logins_refused",
-                "The number of IMAP logins refused because the user name or the password was wrong",
+                "Reports the number of IMAP logins refused because the user name or the password was wrong.",
                 |of| &of.logins_refused,
             ),
             (
                 "ringpost_imap_commands",
-                "The number of IMAP commands carried out for clients that are logged in",
+                "Reports the number of IMAP commands carried out for clients that are logged in.",
                 |of| &of.commands,
             ),
             (
                 "ringpost_imap_fetched",
-                "The number of messages of which FETCH sent something",
+                "Reports the number of messages of which FETCH sent something.",
                 |of| &of.fetched,
             ),
             (
                 "ringpost_imap_bodies_read",
-                "The number of message bodies that FETCH read from storage",
+                "Reports the number of message bodies that FETCH read from storage.",
                 |of| &of.bodies_read,
             ),
             (
                 "ringpost_imap_appended",
-                "The number of messages that APPEND stored",
+                "Reports the number of messages that APPEND stored.",
                 |of| &of.appended,
             ),
         ];
@@ -184,7 +184,7 @@ impl Admin {
         }
         page.histograms(
             "ringpost_imap_fetch_seconds",
-            "The time from the whole of a FETCH command to its tagged OK, in seconds; it contains the time that the client takes to receive",
+            "Reports the time from the whole of a FETCH command to its tagged OK, in seconds; it includes the time that the client needs to receive.",
             [(Labels::new(), self.metrics().fetches())],
         );
     }

@@ -217,8 +217,8 @@ goes(1)
 told, reply = a.cmd("MOVE 1:2 INBOX")
 assert re.search(rb"COPYUID \d+ 4 \d+\]", told), told
 goes(1)
-a.cmd("UID FETCH 1:* (FLAGS)", b"OK fetched")
-a.cmd("UID STORE 1:5 +FLAGS (\\Seen)", b"OK stored")
+a.cmd("UID FETCH 1:* (FLAGS)", b"OK Fetch completed")
+a.cmd("UID STORE 1:5 +FLAGS (\\Seen)", b"OK Store completed")
 "#;
 
 /// I8. RFC 9051 §9 seq-number: a number that is too large is BAD, `*` in an empty mailbox too.

@@ -34,36 +34,40 @@ impl Failure {
             Failure::Bad(text) => (Status::Bad, "", *text),
             Failure::No(code, text) => (Status::No, *code, *text),
             // RFC 9051 §7.1 TRYCREATE.
-            Failure::NoTarget => (Status::No, "TRYCREATE", "there is no such mailbox"),
+            Failure::NoTarget => (Status::No, "TRYCREATE", "Mailbox does not exist"),
             Failure::Busy => (
                 Status::No,
                 "UNAVAILABLE",
-                "storage is busy, try again later",
+                "Storage is busy, try again later",
             ),
             Failure::Mailbox(fault) => match fault {
-                MailboxFault::NoAccount => (Status::No, "CONTACTADMIN", "the account is gone"),
-                MailboxFault::NoMailbox => (Status::No, "NONEXISTENT", "there is no such mailbox"),
-                MailboxFault::Exists => (Status::No, "ALREADYEXISTS", "it exists already"),
-                MailboxFault::OverQuota => (Status::No, "OVERQUOTA", "there is no room left"),
+                MailboxFault::NoAccount => (Status::No, "CONTACTADMIN", "Account does not exist"),
+                MailboxFault::NoMailbox => (Status::No, "NONEXISTENT", "Mailbox does not exist"),
+                MailboxFault::Exists => (Status::No, "ALREADYEXISTS", "Mailbox already exists"),
+                MailboxFault::OverQuota => (Status::No, "OVERQUOTA", "Quota exceeded"),
                 MailboxFault::Refused(why) => (Status::No, "CANNOT", *why),
-                MailboxFault::TooMany(_) => (Status::No, "LIMIT", "there are too many already"),
-                MailboxFault::TooLarge => (Status::No, "LIMIT", "it is too large to be stored"),
+                MailboxFault::TooMany(_) => (
+                    Status::No,
+                    "LIMIT",
+                    "Limit of the account or mailbox reached",
+                ),
+                MailboxFault::TooLarge => (Status::No, "LIMIT", "Too large to be stored"),
                 MailboxFault::Full => (
                     Status::No,
                     "UNAVAILABLE",
-                    "storage is full, delete something or try again",
+                    "Storage is full, delete messages or try again later",
                 ),
                 MailboxFault::Damaged => (
                     Status::No,
                     "CORRUPTION",
-                    "every copy of a message is damaged",
+                    "Every stored copy of a message is damaged",
                 ),
                 MailboxFault::Unavailable(why) => {
                     tracing::warn!(%why, "storage defers");
                     (
                         Status::No,
                         "UNAVAILABLE",
-                        "storage is unavailable, try again",
+                        "Storage is unavailable, try again later",
                     )
                 }
             },

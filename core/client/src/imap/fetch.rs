@@ -198,7 +198,7 @@ impl<K: Ask> Imap<K> {
         Ok(match troubles.first {
             Some(failure) => Err(failure),
             None => Ok(Done::for_those_there(
-                "fetched",
+                "Fetch completed",
                 troubles.gone && !wanted.uid,
             )),
         })
@@ -438,7 +438,7 @@ impl<K: Ask> Imap<K> {
             Some(charge) => Ok((sources, Some(charge))),
             None => Err(Failure::No(
                 "LIMIT",
-                "the account's other connections hold too much, read there first",
+                "Other connections of this account hold too much unread data; read it first",
             )),
         }
     }

@@ -38,7 +38,7 @@ impl<K: Ask> Imap<K> {
         // RFC 9051 §6.3.2: the mailbox that was open is closed, also when opening the next one fails.
         if client.selected.take().is_some() {
             client.session.unselected();
-            let text = "the previous mailbox is closed";
+            let text = "Previous mailbox closed";
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
         let begun = Watching::begin(&self.owner, &self.host, account, name, !read_only).await??;
@@ -55,7 +55,7 @@ impl<K: Ask> Imap<K> {
         client.session.selected(read_only);
         Ok(Done {
             code: if read_only { "READ-ONLY" } else { "READ-WRITE" }.into(),
-            text: "selected",
+            text: "Mailbox selected",
         })
     }
 
@@ -80,7 +80,7 @@ impl<K: Ask> Imap<K> {
                 move |mailboxes| async move { mailboxes.create(account, &name, special_use).await },
             )
             .await??;
-        Ok(Done::plain("created"))
+        Ok(Done::plain("Create completed"))
     }
 
     pub(super) async fn on_delete(&self, account: AccountId, name: &str) -> Result<Done, Failure> {
@@ -88,7 +88,7 @@ impl<K: Ask> Imap<K> {
         self.owner
             .ask(move |mailboxes| async move { mailboxes.delete(account, &name).await })
             .await??;
-        Ok(Done::plain("deleted"))
+        Ok(Done::plain("Delete completed"))
     }
 
     pub(super) async fn on_rename(
@@ -101,7 +101,7 @@ impl<K: Ask> Imap<K> {
         self.owner
             .ask(move |mailboxes| async move { mailboxes.rename(account, &from, &to).await })
             .await??;
-        Ok(Done::plain("renamed"))
+        Ok(Done::plain("Rename completed"))
     }
 
     pub(super) async fn on_subscribe(
@@ -125,7 +125,10 @@ impl<K: Ask> Imap<K> {
                 mailboxes.subscribe(account, &name, subscribed).await
             })
             .await??;
-        Ok(Done::plain("noted"))
+        Ok(match subscribed {
+            true => Done::plain("Subscribe completed"),
+            false => Done::plain("Unsubscribe completed"),
+        })
     }
 
     pub(super) async fn on_status(
@@ -146,7 +149,7 @@ impl<K: Ask> Imap<K> {
             })
             .await??;
         put_status(out, name, items, &status, shown);
-        Ok(Done::plain("that is its status"))
+        Ok(Done::plain("Status completed"))
     }
 
     pub(super) async fn on_list(
@@ -159,7 +162,7 @@ impl<K: Ask> Imap<K> {
         // RFC 9051 §6.3.9: an empty pattern asks for the separator.
         if !request.extended && request.patterns.iter().all(|pattern| pattern.is_empty()) {
             put(out, "* LIST (\\Noselect) \"/\" \"\"\r\n");
-            return Ok(Ok(Done::plain("that is the separator")));
+            return Ok(Ok(Done::plain("List completed")));
         }
         let (tree, lines, statuses) = match self.listing(account, request).await {
             Ok(listing) => listing,
@@ -179,7 +182,7 @@ impl<K: Ask> Imap<K> {
             }
         };
         put_all(lines.into_iter(), put_line, out, connection).await?;
-        Ok(Ok(Done::plain("listed")))
+        Ok(Ok(Done::plain("List completed")))
     }
 
     /// What LIST answers: the lines, of entries of the tree, and the counts of the selectable ones where they are asked for.
@@ -243,7 +246,7 @@ impl<K: Ask> Imap<K> {
             put_list_line(out, "LSUB", attributes, name, names);
         };
         put_all(listed.chain(parents), put_line, out, connection).await?;
-        Ok(Ok(Done::plain("listed")))
+        Ok(Ok(Done::plain("Lsub completed")))
     }
 
     /// The subscribed names that match, and names above others that do.

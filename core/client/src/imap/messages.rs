@@ -36,7 +36,7 @@ impl<K: Ask> Imap<K> {
         raw: Bytes,
     ) -> Result<Done, Failure> {
         if raw.is_empty() {
-            return Err(Failure::No("CANNOT", "an empty message is no message"));
+            return Err(Failure::No("CANNOT", "Message is empty"));
         }
         let bytes = raw.len();
         let now = self.host.unix_seconds();
@@ -74,7 +74,7 @@ impl<K: Ask> Imap<K> {
         Ok(Done {
             // RFC 4315 §3.
             code: format!("APPENDUID {} {}", placed.uid_validity.0, placed.uid.0),
-            text: "appended",
+            text: "Append completed",
         })
     }
 
@@ -120,7 +120,7 @@ impl<K: Ask> Imap<K> {
             }
         }
         Ok(Ok(Done::for_those_there(
-            "stored",
+            "Store completed",
             some_gone && !wanted.uid,
         )))
     }
@@ -178,7 +178,7 @@ impl<K: Ask> Imap<K> {
             .await?;
         Ok(Done {
             code: placed.and_then(|placed| placed.code()).unwrap_or_default(),
-            text: "copied",
+            text: "Copy completed",
         })
     }
 
@@ -196,7 +196,7 @@ impl<K: Ask> Imap<K> {
             .await?;
         match placed {
             Some(placed) => placed.put_moved(out),
-            None => Ok(Done::plain("moved")),
+            None => Ok(Done::plain("Move completed")),
         }
     }
 
@@ -275,10 +275,10 @@ impl Placed {
     /// answer is NO.
     fn put_moved(self, out: &mut Vec<u8>) -> Result<Done, Failure> {
         if let Some(code) = self.code() {
-            put_reply(out, "*", Status::Ok, &code, "moved");
+            put_reply(out, "*", Status::Ok, &code, "Messages moved");
         }
         match self.0.fault {
-            None => Ok(Done::plain("moved")),
+            None => Ok(Done::plain("Move completed")),
             Some(fault) => Err(fault.into()),
         }
     }
@@ -309,7 +309,7 @@ mod tests {
         for fault in [None, Some(MailboxFault::OverQuota)] {
             let mut out = Vec::new();
             let done = placed(fault.clone()).put_moved(&mut out);
-            assert_eq!(out, b"* OK [COPYUID 9 1:2,4 5:7] moved\r\n");
+            assert_eq!(out, b"* OK [COPYUID 9 1:2,4 5:7] Messages moved\r\n");
             assert_eq!(done.err(), fault.map(Failure::Mailbox));
         }
     }

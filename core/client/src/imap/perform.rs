@@ -68,21 +68,25 @@ impl<K: Ask> Imap<K> {
             append_bytes_max: client.session.append_bytes_max(),
         };
         Ok(match body {
-            Body::Noop | Body::Check => Ok(Done::plain("nothing else to tell")),
+            Body::Noop => Ok(Done::plain("NOOP completed")),
+            Body::Check => Ok(Done::plain("Check completed")),
             Body::Select { mailbox, read_only } => {
                 self.on_select(client, account, &mailbox, read_only).await
             }
             Body::Close | Body::Unselect => {
+                let done = match body {
+                    Body::Close => Done::plain("Close completed"),
+                    _ => Done::plain("Unselect completed"),
+                };
                 let writable = client.session.state() == State::Selected { read_only: false };
                 let selected = client.selected.take();
                 client.session.unselected();
                 match selected {
                     // RFC 9051 §6.4.1: without telling.
-                    Some(selected) if body == Body::Close && writable => self
-                        .expunge(&selected, None)
-                        .await
-                        .map(|()| Done::plain("closed")),
-                    _ => Ok(Done::plain("closed")),
+                    Some(selected) if body == Body::Close && writable => {
+                        self.expunge(&selected, None).await.map(|()| done)
+                    }
+                    _ => Ok(done),
                 }
             }
             Body::Create {
@@ -116,7 +120,7 @@ impl<K: Ask> Imap<K> {
             Body::Expunge { uids } => {
                 let selected = client.selected.as_ref().expect("the session knows");
                 let done = self.expunge(selected, uids.as_ref()).await;
-                done.map(|()| Done::plain("expunged"))
+                done.map(|()| Done::plain("Expunge completed"))
             }
             Body::Store {
                 uid,

@@ -62,7 +62,7 @@ impl<K: Ask> Imap<K> {
                 flush(out, connection).await?;
             }
         }
-        Ok(Ok(Done::plain("searched")))
+        Ok(Ok(Done::plain("Search completed")))
     }
 
     /// Numbers or UIDs, ascending, as `request` wants them.
@@ -93,7 +93,7 @@ impl<K: Ask> Imap<K> {
             let uids = found.iter().map(|&(_, index)| search.messages[index].uid.0);
             selected.saved = saved(uids, results).ok_or(Failure::No(
                 "NOTSAVED",
-                "the result is too scattered to be saved",
+                "Search result has too many ranges to be saved",
             ))?;
         }
         let uid = request.uid;

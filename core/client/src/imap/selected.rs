@@ -140,7 +140,7 @@ impl Selected {
         let count = self.numbering.count();
         // RFC 9051 §9 seq-number: in an empty mailbox there is no `*` either.
         if count == 0 || set.greatest().is_some_and(|number| number > count) {
-            return Err(Failure::Bad("there is no message of that number"));
+            return Err(Failure::Bad("Message number out of range"));
         }
         Ok(self.numbering.in_numbers(&set.ranges(count)))
     }
@@ -409,15 +409,15 @@ impl Selected {
                 "*",
                 imap::respond::Status::Ok,
                 &format!("UNSEEN {number}"),
-                "the first unseen message",
+                "First unseen message",
             );
         }
         self.keywords.put(out);
         let status = imap::respond::Status::Ok;
         let validity = format!("UIDVALIDITY {}", opening.status.uid_validity.0);
-        put_reply(out, "*", status, &validity, "UIDs are valid");
+        put_reply(out, "*", status, &validity, "UIDs valid");
         let next = format!("UIDNEXT {}", opening.status.uid_next.0);
-        put_reply(out, "*", status, &next, "the next UID");
+        put_reply(out, "*", status, &next, "Predicted next UID");
     }
 }
 

@@ -83,7 +83,7 @@ fn last_line(address: SocketAddr, bytes: &[u8]) -> String {
         .expect("last words")
 }
 
-const BYE: &str = "* BYE logged out for inactivity";
+const BYE: &str = "* BYE Logged out for inactivity";
 
 /// Finding O13. RFC 9051 §7.1.5.
 #[test]

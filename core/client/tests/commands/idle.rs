@@ -19,7 +19,7 @@ fn changes_are_told_as_they_happen() {
             "{line}"
         );
         idle.send("DONE\r\n").await;
-        assert_eq!(idle.answer().await, ["OK idled"]);
+        assert_eq!(idle.answer().await, ["OK Idle completed"]);
     });
 }
 

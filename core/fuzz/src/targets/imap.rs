@@ -325,7 +325,7 @@ fn answer(item: &FetchItem, summary: &Summary, raw: &[u8]) {
 }
 
 pub fn response_seeds() -> Vec<Vec<u8>> {
-    let text: &[u8] = b"* OK [CAPABILITY IMAP4rev1] hi\r\n* 3 FETCH (FLAGS (\\Seen) BODY[] {5}\r\nhello ENVELOPE (\"x\" NIL ((NIL NIL \"a\" \"b\")) NIL))\r\n+ go\r\n* LIST (\\HasNoChildren) \"/\" &AOQ-\r\na OK done\r\n";
+    let text: &[u8] = b"* OK [CAPABILITY IMAP4rev1] hi\r\n* 3 FETCH (FLAGS (\\Seen) BODY[] {5}\r\nhello ENVELOPE (\"x\" NIL ((NIL NIL \"a\" \"b\")) NIL))\r\n+ go\r\n* LIST (\\HasNoChildren) \"/\" &AOQ-\r\na OK Enable completed\r\n";
     vec![text.to_vec()]
 }
 

@@ -7,7 +7,7 @@ use crate::sequence;
 use super::words::Words;
 use super::{Parsed, Refusal};
 
-const UNKNOWN: Refusal = Refusal::Syntax("there is no such FETCH item");
+const UNKNOWN: Refusal = Refusal::Syntax("Unknown FETCH item");
 
 pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
     let mut items = Vec::new();
@@ -21,7 +21,7 @@ pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
             words.skip_spaces();
         }
         if items.is_empty() {
-            return Err(Refusal::Syntax("a FETCH item is missing"));
+            return Err(Refusal::Syntax("Missing FETCH item"));
         }
         return Ok(items);
     }
@@ -93,7 +93,7 @@ fn section(words: &mut Words<'_>) -> Parsed<Section> {
         part.push(part_number(number)?);
         // `1.` is no section.
         if after.is_empty() && number.len() < rest.len() {
-            return Err(Refusal::Syntax("that is no section"));
+            return Err(Refusal::Syntax("Invalid section"));
         }
         rest = after;
     }
@@ -106,7 +106,7 @@ fn section(words: &mut Words<'_>) -> Parsed<Section> {
             not: rest == "HEADER.FIELDS.NOT",
             names: field_names(words)?,
         },
-        _ => return Err(Refusal::Syntax("that is no section")),
+        _ => return Err(Refusal::Syntax("Invalid section")),
     };
     words.expect(b']')?;
     Ok(Section { part, text })
@@ -115,7 +115,7 @@ fn section(words: &mut Words<'_>) -> Parsed<Section> {
 fn part_number(text: &str) -> Parsed<u32> {
     sequence::number(text.as_bytes())
         .filter(|&number| number > 0)
-        .ok_or(Refusal::Syntax("that is no part number"))
+        .ok_or(Refusal::Syntax("Invalid part number"))
 }
 
 fn field_names(words: &mut Words<'_>) -> Parsed<Vec<Box<str>>> {
@@ -134,11 +134,11 @@ fn field_names(words: &mut Words<'_>) -> Parsed<Vec<Box<str>>> {
                 .iter()
                 .all(|&byte| byte.is_ascii_graphic() && byte != b':');
         let text = std::str::from_utf8(&name).ok().filter(|_| ok);
-        names.push(text.ok_or(Refusal::Syntax("that is no field name"))?.into());
+        names.push(text.ok_or(Refusal::Syntax("Invalid field name"))?.into());
         words.skip_spaces();
     }
     if names.is_empty() {
-        return Err(Refusal::Syntax("a field name is missing"));
+        return Err(Refusal::Syntax("Missing field name"));
     }
     Ok(names)
 }
@@ -168,7 +168,9 @@ fn partial(words: &mut Words<'_>) -> Parsed<Option<Partial>> {
     let count = words.number()?;
     words.expect(b'>')?;
     if count == 0 {
-        return Err(Refusal::Syntax("a partial fetch wants at least one byte"));
+        return Err(Refusal::Syntax(
+            "Partial FETCH must request at least one byte",
+        ));
     }
     Ok(Some(Partial { offset, count }))
 }

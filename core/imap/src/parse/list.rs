@@ -31,7 +31,7 @@ pub(super) fn list(words: &mut Words<'_>) -> Parsed<ListRequest> {
     }
     if words.space().is_ok() && !words.at_end() {
         if !words.keyword("RETURN") {
-            return Err(Refusal::Syntax("RETURN was expected"));
+            return Err(Refusal::Syntax("Expected RETURN"));
         }
         words.space()?;
         words.expect(b'(')?;
@@ -63,7 +63,7 @@ fn selection_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed
             "RECURSIVEMATCH" => request.recursive_match = true,
             // RFC 5258 §3.1: there are no mailboxes elsewhere.
             "REMOTE" => {}
-            _ => return Err(Refusal::Syntax("there is no such LIST selection option")),
+            _ => return Err(Refusal::Syntax("Unknown LIST selection option")),
         }
         words.skip_spaces();
     }
@@ -81,7 +81,7 @@ fn return_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed<()
                 words.space()?;
                 request.return_status = status_items(words)?;
             }
-            _ => return Err(Refusal::Syntax("there is no such LIST return option")),
+            _ => return Err(Refusal::Syntax("Unknown LIST return option")),
         }
         words.skip_spaces();
     }
@@ -95,14 +95,14 @@ pub(super) fn status_items(words: &mut Words<'_>) -> Parsed<Vec<StatusItem>> {
     while !words.accept(b')') {
         let name = words.item_name();
         let item = StatusItem::ALL.into_iter().find(|item| item.name() == name);
-        let item = item.ok_or(Refusal::Syntax("there is no such STATUS item"))?;
+        let item = item.ok_or(Refusal::Syntax("Unknown STATUS item"))?;
         if !items.contains(&item) {
             items.push(item);
         }
         words.skip_spaces();
     }
     if items.is_empty() {
-        return Err(Refusal::Syntax("a STATUS item is missing"));
+        return Err(Refusal::Syntax("Missing STATUS item"));
     }
     Ok(items)
 }

@@ -41,9 +41,7 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
             break;
         }
     }
-    let only = keys
-        .pop()
-        .ok_or(Refusal::Syntax("a search key is missing"))?;
+    let only = keys.pop().ok_or(Refusal::Syntax("Missing search key"))?;
     if keys.is_empty() {
         return Ok((results, only));
     }
@@ -63,7 +61,7 @@ fn results_wanted(words: &mut Words<'_>) -> Parsed<SearchResults> {
             "COUNT" => results.count = true,
             "SAVE" => results.save = true,
             _ => {
-                return Err(Refusal::Syntax("MIN, MAX, ALL, COUNT or SAVE was expected"));
+                return Err(Refusal::Syntax("Expected MIN, MAX, ALL, COUNT or SAVE"));
             }
         }
         words.skip_spaces();
@@ -103,7 +101,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
             words.skip_spaces();
         }
         return if keys.is_empty() {
-            Err(Refusal::Syntax("a search key is missing"))
+            Err(Refusal::Syntax("Missing search key"))
         } else {
             Ok(K::And(keys))
         };
@@ -174,7 +172,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
             words.space()?;
             Ok(K::Or(Box::new((first, key(words, depth_left, left)?))))
         }
-        _ => Err(Refusal::Syntax("there is no such search key")),
+        _ => Err(Refusal::Syntax("Unknown search key")),
     }
 }
 
@@ -207,5 +205,5 @@ fn spaced_day(words: &mut Words<'_>) -> Parsed<i64> {
     words.space()?;
     let text = words.astring()?;
     let text = std::str::from_utf8(&text).unwrap_or_default();
-    date::parse_day(text).ok_or(Refusal::Syntax("that is no date"))
+    date::parse_day(text).ok_or(Refusal::Syntax("Invalid date"))
 }

@@ -55,13 +55,13 @@ impl<'a> Words<'a> {
             return Ok(());
         }
         Err(Refusal::Syntax(match byte {
-            b'(' => "( was expected",
-            b')' => ") was expected",
-            b'[' => "[ was expected",
-            b']' => "] was expected",
-            b'<' => "< was expected",
-            b'>' => "> was expected",
-            _ => "something else was expected",
+            b'(' => "Expected (",
+            b')' => "Expected )",
+            b'[' => "Expected [",
+            b']' => "Expected ]",
+            b'<' => "Expected <",
+            b'>' => "Expected >",
+            _ => "Unexpected argument",
         }))
     }
 
@@ -71,7 +71,7 @@ impl<'a> Words<'a> {
 
     pub fn space(&mut self) -> Parsed<()> {
         if self.peek() != Some(b' ') {
-            return Err(Refusal::Syntax("an argument is missing"));
+            return Err(Refusal::Syntax("Missing argument"));
         }
         self.skip_spaces();
         Ok(())
@@ -82,7 +82,7 @@ impl<'a> Words<'a> {
         if self.at_end() {
             Ok(())
         } else {
-            Err(Refusal::Syntax("there is more than the command takes"))
+            Err(Refusal::Syntax("Too many arguments"))
         }
     }
 
@@ -152,12 +152,12 @@ impl<'a> Words<'a> {
 
     pub fn number(&mut self) -> Parsed<u32> {
         let digits = self.run(|byte| byte.is_ascii_digit());
-        sequence::number(digits.as_bytes()).ok_or(Refusal::Syntax("a number was expected"))
+        sequence::number(digits.as_bytes()).ok_or(Refusal::Syntax("Expected a number"))
     }
 
     pub fn sequence_set(&mut self) -> Parsed<SequenceSet> {
         let text = self.run(|byte| byte.is_ascii_digit() || b",:*$".contains(&byte));
-        SequenceSet::parse(text.as_bytes()).ok_or(Refusal::Syntax("a sequence set was expected"))
+        SequenceSet::parse(text.as_bytes()).ok_or(Refusal::Syntax("Expected a sequence set"))
     }
 
     /// A quoted string or a literal.
@@ -167,10 +167,10 @@ impl<'a> Words<'a> {
             _ => {
                 let range = self
                     .literal_range()
-                    .ok_or(Refusal::Syntax("a string was expected"))?;
+                    .ok_or(Refusal::Syntax("Expected a string"))?;
                 // RFC 9051 §4.3: NUL is allowed in a literal8 only, and no string is one.
                 if self.has_nul(&range) {
-                    return Err(Refusal::Syntax("a literal must not hold NUL"));
+                    return Err(Refusal::Syntax("Literal must not contain NUL"));
                 }
                 Ok(Cow::Borrowed(&self.bytes[range]))
             }
@@ -194,14 +194,14 @@ impl<'a> Words<'a> {
                         Some(&next @ (b'"' | b'\\')) => text.push(next),
                         _ => {
                             return Err(Refusal::Syntax(
-                                "only \" and \\ are escaped in a quoted string",
+                                "Only \" and \\ can be escaped in a quoted string",
                             ));
                         }
                     }
                     self.at += 2;
                 }
                 b'\r' | b'\n' | 0 => {
-                    return Err(Refusal::Syntax("a quoted string ends on its line"));
+                    return Err(Refusal::Syntax("Quoted string contains a line break"));
                 }
                 _ => {
                     if let Some(text) = &mut unescaped {
@@ -211,7 +211,7 @@ impl<'a> Words<'a> {
                 }
             }
         }
-        Err(Refusal::Syntax("a quoted string is not closed"))
+        Err(Refusal::Syntax("Quoted string is not closed"))
     }
 
     /// `{n}`, `{n+}` or `~{n}`, its line end and the n bytes: where they lie in the command.
@@ -255,7 +255,7 @@ impl<'a> Words<'a> {
             .position(|&byte| !belongs(byte))
             .unwrap_or(rest.len());
         if end == 0 {
-            return Err(Refusal::Syntax("a string was expected"));
+            return Err(Refusal::Syntax("Expected a string"));
         }
         self.at += end;
         Ok(Cow::Borrowed(&rest[..end]))
@@ -287,7 +287,7 @@ impl<'a> Words<'a> {
                 .position(|&byte| !belongs(byte))
                 .unwrap_or(rest.len());
             if end == 0 {
-                return Err(Refusal::Syntax("a mailbox pattern was expected"));
+                return Err(Refusal::Syntax("Expected a mailbox pattern"));
             }
             self.at += end;
             Cow::Borrowed(&rest[..end])
@@ -342,9 +342,9 @@ pub(super) fn canonical(mut name: String) -> String {
 
 fn expected_text(expected: &'static str) -> &'static str {
     match expected {
-        "a command" => "a command was expected",
-        "a flag" => "a flag was expected",
-        "a mechanism" => "a mechanism was expected",
+        "a command" => "Expected a command",
+        "a flag" => "Expected a flag",
+        "a mechanism" => "Expected a mechanism",
         other => other,
     }
 }

@@ -7,10 +7,18 @@ use super::{Findings, Tree};
 const PAGE: &str = "appliance/REFERENCE-METRICS.md";
 /// One sample a line, `name{label,label}`: the test of the real process holds it to what the daemon answers.
 const SAMPLES: &str = "appliance/ringpostd/tests/real/metrics.txt";
+/// Where the daemon writes its families.
+const SOURCES: &str = "appliance/ringpostd/src/admin/metrics";
 /// Families that the daemon of that test does not have.
 const ELSEWHERE: &[&str] = &["ringpost_san_path"];
 
 pub fn inspect(tree: &Tree, findings: &mut Findings) {
+    for name in tree.ending(".rs").filter(|name| name.starts_with(SOURCES)) {
+        let found = fragments(&tree.text(name));
+        findings
+            .complaints
+            .extend(found.iter().map(|what| format!("{name}: {what}")));
+    }
     if !tree.exists(PAGE) || !tree.exists(SAMPLES) {
         return;
     }
@@ -18,6 +26,20 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
     findings
         .complaints
         .extend(found.iter().map(|what| format!("{PAGE}: {what}")));
+}
+
+/// HELP texts that are not sentences: the literal behind the name of a family begins with "Reports" and ends with a full stop.
+fn fragments(source: &str) -> Vec<String> {
+    source
+        .split("\"ringpost_")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("\",")?.1.trim_start().strip_prefix('"'))
+        .filter_map(|rest| rest.split_once('"'))
+        .filter(|(help, _)| !(help.starts_with("Reports ") && help.ends_with('.')))
+        .map(|(help, _)| {
+            format!("the HELP text `{help}` is not a sentence: write `Reports …, in UNIT.`")
+        })
+        .collect()
 }
 
 fn differences(page: &str, samples: &str) -> Vec<String> {
@@ -83,6 +105,19 @@ mod tests {
     const SAMPLES: &str = "a_total{leg}\nb\nc_bucket{le,leg}\nc_count{leg}\nc_sum{leg}\n";
     const PAGE: &str = "| metric | type | labels | unit | meaning |\n|---|---|---|---|---|\n| `a` | counter | leg | times | x |\n\
         | `b` | gauge | – | bytes | y |\n| `c` | histogram | leg | seconds | z |\n| `ringpost_san_path` | gauge | target | 0 or 1 | p |\n";
+
+    #[test]
+    fn a_help_text_that_is_a_fragment_is_named() {
+        let source = |help: &str| {
+            format!("page.gauge(\n    \"ringpost_a_bytes\",\n    \"{help}\",\n    7,\n);")
+        };
+        assert_eq!(
+            fragments(&source("Reports the size of a, in bytes.")),
+            Vec::<String>::new()
+        );
+        assert_eq!(fragments(&source("Its bound.")).len(), 1);
+        assert_eq!(fragments(&source("Reports its bound")).len(), 1);
+    }
 
     #[test]
     fn a_page_that_agrees_is_silent() {

@@ -12,22 +12,22 @@ impl Metrics {
         let cores = || lists.cores.iter();
         page.seconds(
             "ringpost_core_stall_seconds",
-            "The longest time in which a core did not return to its sessions, within the last one to two minutes, in seconds",
+            "Reports the longest time in which a core did not return to its sessions, within the last one to two minutes, in seconds.",
             cores().map(|(name, stalls)| (labels(name), stalls.longest().as_secs_f64())),
         );
         page.counters(
             "ringpost_core_stalls",
-            "The number of times that a core did not return to its sessions for 10 milliseconds or more",
+            "Reports the number of times that a core did not return to its sessions for 10 milliseconds or more.",
             cores().map(|(name, stalls)| (labels(name), stalls.count())),
         );
         page.counter(
             "ringpost_work_away",
-            "The number of jobs over more than 64 KiB that ran on threads beside the cores",
+            "Reports the number of jobs over more than 64 KiB that ran on threads beside the cores.",
             workers::away(),
         );
         page.gauge(
             "ringpost_work_waiting",
-            "The number of jobs over more than 64 KiB that wait for a thread",
+            "Reports the number of jobs over more than 64 KiB that wait for a thread.",
             workers::waiting() as u64,
         );
         let Some(memory) = &lists.memory else { return };
@@ -47,12 +47,12 @@ impl Metrics {
         for (name, what, budget) in budgets {
             page.gauge(
                 &format!("ringpost_{name}_memory_bytes"),
-                &format!("The memory in use for {what}, in bytes"),
+                &format!("Reports the memory in use for {what}, in bytes."),
                 budget.used_bytes() as u64,
             );
             page.gauge(
                 &format!("ringpost_{name}_memory_limit_bytes"),
-                &format!("The memory that {what} may use at most, in bytes"),
+                &format!("Reports the memory that {what} may use at most, in bytes."),
                 budget.bytes_max() as u64,
             );
         }

@@ -14,38 +14,38 @@ impl Admin {
     pub(super) fn write_process(&self, page: &mut Page) {
         page.info(
             "ringpost_build",
-            "The version that runs",
+            "Reports the version that runs.",
             vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
         );
         page.gauge(
             "ringpost_uptime_seconds",
-            "The time since the daemon started, in seconds",
+            "Reports the time since the daemon started, in seconds.",
             self.uptime().as_secs(),
         );
         page.counter(
             "ringpost_log_lines_dropped",
-            "The number of log lines lost because the reader of standard error was too slow",
+            "Reports the number of log lines lost because the reader of standard error was too slow.",
             logs::dropped(),
         );
         let gauges = self.owner().gauges();
         page.counter(
             "ringpost_owner_asks",
-            "The number of jobs handed to the storage thread",
+            "Reports the number of jobs handed to the storage thread.",
             read(&gauges.asked),
         );
         page.counter(
             "ringpost_owner_busy",
-            "The number of jobs refused because the storage thread was busy",
+            "Reports the number of jobs refused because the storage thread was busy.",
             read(&gauges.refused),
         );
         page.gauge(
             "ringpost_owner_queue",
-            "The number of jobs that wait for the storage thread",
+            "Reports the number of jobs that wait for the storage thread.",
             self.owner().waiting() as u64,
         );
         page.gauge(
             "ringpost_owner_under_way",
-            "The number of jobs that the storage thread has begun and not ended",
+            "Reports the number of jobs that the storage thread has begun and not ended.",
             gauges.under_way.load(Relaxed) as u64,
         );
     }
@@ -58,7 +58,7 @@ impl Admin {
         };
         page.gauges(
             "ringpost_incidents",
-            "The number of hangs, crashes and power losses on record, by kind",
+            "Reports the number of hangs, crashes and power losses on record, by kind.",
             Kind::ALL
                 .iter()
                 .map(|kind| (vec![("kind", kind.name().to_owned())], times(*kind))),
@@ -69,7 +69,7 @@ impl Admin {
         let ends = certificate::ends_s(&self.certificate().chain());
         page.gauges(
             "ringpost_certificate_ends_timestamp_seconds",
-            "The time at which the TLS certificate in use expires, in seconds since 1970",
+            "Reports the time at which the TLS certificate in use expires, in seconds since 1970.",
             ends.map(|ends| (Labels::new(), ends.max(0).cast_unsigned())),
         );
     }
@@ -80,22 +80,22 @@ impl Admin {
         let plan = self.plan();
         page.gauges(
             "ringpost_resident_memory_bytes",
-            "The memory of the daemon that is in RAM, in bytes",
+            "Reports the memory of the daemon that is in RAM, in bytes.",
             resident_bytes().map(|bytes| (Labels::new(), bytes)),
         );
         page.gauge(
             "ringpost_planned_memory_bytes",
-            "The sum of all memory limits of the plan, in bytes",
+            "Reports the sum of all memory limits of the plan, in bytes.",
             plan.memory.iter().map(|line| line.bytes).sum(),
         );
         page.gauge(
             "ringpost_mailbox_cache_limit_bytes",
-            "The memory that loaded mailboxes may use at most, in bytes",
+            "Reports the memory that loaded mailboxes may use at most, in bytes.",
             plan.storage.mailbox_cache_bytes,
         );
         page.gauge(
             "ringpost_projection_cache_limit_bytes",
-            "The memory that pages of the index may use at most, in bytes",
+            "Reports the memory that pages of the index may use at most, in bytes.",
             plan.storage.projection_cache_bytes,
         );
     }

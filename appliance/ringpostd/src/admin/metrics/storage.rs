@@ -65,47 +65,47 @@ impl Storage {
         let gauges = [
             (
                 "ringpost_volume_taking",
-                "Whether the volume takes and serves mail, by the probes of the last seconds; 1 means that it does, 0 that it does not",
+                "Reports whether the volume accepts and serves mail, by the probes of the last seconds; 1 means that it does, 0 that it does not.",
                 u64::from(self.taking),
             ),
             (
                 "ringpost_mailbox_cache_bytes",
-                "The memory of loaded mailboxes, in bytes",
+                "Reports the memory of loaded mailboxes, in bytes.",
                 self.mailbox_cache_bytes as u64,
             ),
             (
                 "ringpost_scrub_ended_timestamp_seconds",
-                "The time at which the last complete scrub ended, in seconds since 1970; 0 means that none has",
+                "Reports the time at which the last complete scrub ended, in seconds since 1970; 0 means that none has.",
                 unix(scrub.ended),
             ),
             (
                 "ringpost_scrub_began_timestamp_seconds",
-                "The time at which the running scrub began, in seconds since 1970; 0 means that none runs",
+                "Reports the time at which the running scrub began, in seconds since 1970; 0 means that none runs.",
                 unix(scrub.began),
             ),
             (
                 "ringpost_scrub_done_bytes",
-                "The bytes of the log that the running scrub has read, of one leg",
+                "Reports how much of the log the running scrub has read, in bytes of one leg.",
                 scrub.done_bytes,
             ),
             (
                 "ringpost_scrub_all_bytes",
-                "The bytes of the log that the running scrub has to read, of one leg",
+                "Reports how much of the log the running scrub has to read, in bytes of one leg.",
                 scrub.all_bytes,
             ),
             (
                 "ringpost_damaged_batches",
-                "The number of batches found damaged on every leg",
+                "Reports the number of batches found damaged on every leg.",
                 self.damaged as u64,
             ),
             (
                 "ringpost_checkpoint_lsn",
-                "The number of the batch after which recovery would begin",
+                "Reports the number of the batch after which recovery would begin.",
                 self.checkpoint_lsn,
             ),
             (
                 "ringpost_since_checkpoint_bytes",
-                "The bytes of the log that a restart would replay",
+                "Reports how much of the log a restart would replay, in bytes.",
                 self.since_checkpoint.bytes,
             ),
         ];
@@ -115,7 +115,7 @@ impl Storage {
         let states = ["free", "open", "sealed", "arena"].iter();
         page.gauges(
             "ringpost_segments",
-            "The number of segments by state",
+            "Reports the number of segments by state.",
             states
                 .zip(self.segments)
                 .map(|(state, count)| (vec![("state", state.to_string())], count as u64)),
@@ -130,42 +130,42 @@ impl Storage {
         let counters = [
             (
                 "ringpost_commit_batches",
-                "The number of commit batches made durable",
+                "Reports the number of commit batches made durable.",
                 volume.batches,
             ),
             (
                 "ringpost_device_writes",
-                "The number of writes to legs",
+                "Reports the number of writes to legs.",
                 volume.device_writes,
             ),
             (
                 "ringpost_device_written_bytes",
-                "The number of bytes written to all legs together",
+                "Reports the number of bytes written to all legs together.",
                 volume.bytes_written,
             ),
             (
                 "ringpost_device_reads",
-                "The number of reads from legs",
+                "Reports the number of reads from legs.",
                 volume.device_reads,
             ),
             (
                 "ringpost_device_read_bytes",
-                "The number of bytes read from legs",
+                "Reports the number of bytes read from legs.",
                 volume.bytes_read,
             ),
             (
                 "ringpost_repairs",
-                "The number of copies rewritten from a good leg",
+                "Reports the number of copies rewritten from a good leg.",
                 volume.repairs,
             ),
             (
                 "ringpost_legs_ejected",
-                "The number of times that a leg was taken out of the mirror",
+                "Reports the number of times that a leg was taken out of the mirror.",
                 volume.ejected,
             ),
             (
                 "ringpost_legs_resynced",
-                "The number of times that a leg was brought back in sync",
+                "Reports the number of times that a leg was brought back in sync.",
                 volume.resynced,
             ),
         ];
@@ -179,42 +179,42 @@ impl Storage {
         let counters = [
             (
                 "ringpost_log_groups",
-                "The number of groups appended to the log",
+                "Reports the number of groups appended to the log.",
                 store.groups,
             ),
             (
                 "ringpost_log_bytes",
-                "The number of bytes appended to the log on each leg, with their framing",
+                "Reports the number of bytes appended to the log on each leg, with their framing.",
                 store.batch_bytes,
             ),
             (
                 "ringpost_body_bytes",
-                "The number of bytes of message bodies taken in",
+                "Reports the number of bytes of message bodies accepted.",
                 store.body_raw_bytes,
             ),
             (
                 "ringpost_body_stored_bytes",
-                "The number of bytes that message bodies took in the log, compressed",
+                "Reports the number of bytes that message bodies occupy in the log after compression.",
                 store.body_stored_bytes,
             ),
             (
                 "ringpost_checkpoints",
-                "The number of checkpoints of the index",
+                "Reports the number of checkpoints of the index.",
                 store.checkpoints,
             ),
             (
                 "ringpost_checkpoint_bytes",
-                "The number of bytes of the index that checkpoints wrote on each leg",
+                "Reports the number of bytes of the index that checkpoints wrote on each leg.",
                 store.checkpoint_bytes,
             ),
             (
                 "ringpost_reclaimed_segments",
-                "The number of segments that reclaim made free",
+                "Reports the number of segments that reclaim made free.",
                 store.reclaimed_segments,
             ),
             (
                 "ringpost_reclaim_copied_bytes",
-                "The number of bytes that reclaim copied to make segments free",
+                "Reports the number of bytes that reclaim copied to make segments free.",
                 store.reclaim_copied_bytes,
             ),
         ];
@@ -223,7 +223,7 @@ impl Storage {
         }
         page.histograms(
             "ringpost_commit_seconds",
-            "The time from the append of a group to its durability on every leg that counts, in seconds",
+            "Reports the time from the append of a group to its durability on every leg that counts, in seconds.",
             [(Labels::new(), store.commits)],
         );
     }
@@ -240,24 +240,24 @@ impl Storage {
         });
         page.gauges(
             "ringpost_leg",
-            "The state of each leg; the sample of the state that it is in is 1, the others are 0",
+            "Reports the state of each leg; the sample of the state that it is in is 1, the others are 0.",
             states,
         );
         type Field = fn(&LegLine) -> u64;
         let by_leg: [(&str, &str, Field); 3] = [
             (
                 "ringpost_leg_repairs",
-                "The number of copies rewritten on this leg",
+                "Reports the number of copies rewritten on this leg.",
                 |leg| leg.repairs,
             ),
             (
                 "ringpost_leg_read_faults",
-                "The number of reads from this leg that failed or did not verify",
+                "Reports the number of reads from this leg that failed or did not verify.",
                 |leg| leg.read_faults,
             ),
             (
                 "ringpost_leg_write_faults",
-                "The number of writes to this leg that failed",
+                "Reports the number of writes to this leg that failed.",
                 |leg| leg.write_faults,
             ),
         ];
@@ -269,7 +269,7 @@ impl Storage {
         let flushes = self.flushes.iter();
         page.histograms(
             "ringpost_leg_flush_seconds",
-            "The time from the submission of a batch to this leg to its durability there, in seconds",
+            "Reports the time from the submission of a batch to this leg to its durability there, in seconds.",
             flushes.map(|(index, durations)| (vec![("leg", index.to_string())], *durations)),
         );
     }

@@ -46,7 +46,7 @@ pub(super) struct FetchLine<'o> {
 
 const TOO_LONG: Failure = Failure::No(
     "LIMIT",
-    "that is too much of one message in one line, ask for less at once",
+    "Too much of one message in one response; request less at once",
 );
 
 /// A message's bytes, as far as they are at hand.
@@ -144,7 +144,7 @@ impl FetchLine<'_> {
             summary if summary.complete => Ok(summary),
             _ => Err(Failure::No(
                 "LIMIT",
-                "a message has a header too long for ENVELOPE and BODYSTRUCTURE",
+                "Message header is too long for ENVELOPE and BODYSTRUCTURE",
             )),
         };
         match item {
@@ -310,7 +310,7 @@ impl FetchLine<'_> {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(Failure::No(
                 "UNKNOWN-CTE",
-                "the part's transfer encoding cannot be undone",
+                "Transfer encoding of the part cannot be decoded",
             )),
         }
     }
