@@ -119,7 +119,7 @@ impl Guest {
             .doing(format!("{QEMU} (`cargo xtask setup` installs it)"))?;
         let connected = connect(&mut child, sockets.path()).map_err(|failure| {
             let said = fs::read_to_string(&words).unwrap_or_default();
-            Failure::new(format!("{failure}; QEMU said: {}", said.trim()))
+            Failure::new(format!("{failure}; QEMU printed: {}", said.trim()))
         });
         let (serial, qmp) = match connected {
             Ok(both) => both,
@@ -221,12 +221,12 @@ impl Guest {
                         if since.elapsed() < pace::stretched(SAID_GRACE) {
                             continue;
                         }
-                        format!("it was said and nothing came of it: {}", trouble.line)
+                        format!("it was printed without effect: {}", trouble.line)
                     } else {
                         continue;
                     }
                 }
-                Err(Vain::Late) => format!("not heard within {} s", within.as_secs()),
+                Err(Vain::Late) => format!("not received within {} s", within.as_secs()),
                 Err(Vain::Closed) => "QEMU ended".to_owned(),
                 Err(Vain::Trouble(trouble)) => {
                     let early = trouble.kind == Kind::Kernel && text == READY;

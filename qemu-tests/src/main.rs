@@ -19,7 +19,7 @@ use qemu_tests::world::{Source, World};
 #[command(
     name = "cargo xtask qemu",
     bin_name = "cargo xtask qemu",
-    about = "Boots the image in QEMU and tells stories about it"
+    about = "Boots the image in QEMU and runs the stories"
 )]
 struct Arguments {
     /// Stories by name; without a name, those of `cargo xtask test`
@@ -153,7 +153,7 @@ fn build_directory() -> PathBuf {
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
-        .expect("this crate lies one floor below the root")
+        .expect("this crate is one level below the root")
         .to_owned()
 }
 

@@ -45,7 +45,7 @@ pub fn parse(line: &str) -> Result<Said, String> {
     } else if let Some(value) = value.get("return") {
         Ok(Said::Return(value.clone()))
     } else {
-        Err(format!("QMP says what nobody knows: {line}"))
+        Err(format!("QMP sends an unknown message: {line}"))
     }
 }
 

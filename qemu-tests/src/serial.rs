@@ -370,7 +370,7 @@ mod tests {
             .expect("heard");
         let far = Duration::from_secs(60);
         let Err(Vain::Trouble(trouble)) = serial.wait(begin, READY, &[], far) else {
-            panic!("trouble was not heard");
+            panic!("trouble was not received");
         };
         assert_eq!(trouble.kind, Kind::Unit);
         guest.write_all(b"RINGPOST READY\n").expect("heard");

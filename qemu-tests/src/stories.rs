@@ -67,13 +67,13 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "power_cut_takes_the_write_cache",
-        claim: "the power fails while each disk's write cache holds what nobody flushed: whether none, some or all of that is lost, either leg alone has everything acknowledged, and the box starts from them",
+        claim: "the power fails while each disk's write cache holds unflushed data: whether none, some or all of that is lost, either leg alone has everything acknowledged, and the box starts from them",
         long: false,
         tell: cache::power_cut_takes_the_write_cache,
     },
     Story {
         name: "set_up_on_serial",
-        claim: "a box without settings asks on its serial line, takes mail after the last answer, and asks nobody at the next start; the password is not shown",
+        claim: "a box without settings asks on its serial line, takes mail after the last answer, and does not ask at the next start; the password is not shown",
         long: false,
         tell: console::set_up_on_serial,
     },
@@ -91,7 +91,7 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "settings_from_afar",
-        claim: "host name and address are changed over TLS and confirmed; an address and a listener that nobody reaches go away by themselves, after their time and after a power cut; mail goes on",
+        claim: "host name and address are changed over TLS and confirmed; an address and a listener that cannot be reached are reverted automatically, after their time and after a power cut; mail goes on",
         long: true,
         tell: settings::settings_from_afar,
     },
@@ -103,13 +103,13 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "leg_on_iscsi",
-        claim: "one leg lies on an iSCSI target that dies under load, comes back, and is away at a boot: mail goes on, and the leg is in sync again by itself",
+        claim: "one leg is on an iSCSI target that dies under load, comes back, and is away at a boot: mail goes on, and the leg is in sync again by itself",
         long: true,
         tell: san::leg_on_iscsi,
     },
     Story {
         name: "san_hangs",
-        claim: "an iSCSI target stops in mid-delivery and hangs up on nobody: its leg leaves the mirror, mail goes on, and it catches up by itself",
+        claim: "an iSCSI target stops in mid-delivery without closing a connection: its leg leaves the mirror, mail goes on, and it catches up by itself",
         long: true,
         tell: san::san_hangs,
     },
@@ -199,7 +199,7 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "state_partition_wiped",
-        claim: "the system disk is replaced by a blank one, twice, and the state with it: the legs' volume goes on, nothing is made anew",
+        claim: "the system disk is replaced by a blank one, twice, and the state with it: the legs' volume continues, nothing is created again",
         long: true,
         tell: power::state_partition_wiped,
     },
@@ -223,7 +223,7 @@ pub const STORIES: &[Story] = &[
     },
     Story {
         name: "profile_generic",
-        claim: "a machine that nobody knows: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
+        claim: "an unknown machine: the profile chosen for the right reason, and every thread, interrupt, argument, ring and leg read back as promised",
         long: true,
         tell: profiles::generic,
     },

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_target_that_was_killed_comes_back_at_the_same_door() {
         if is_installed().is_err() {
-            eprintln!("left out: tgt is not installed");
+            eprintln!("omitted: tgt is not installed");
             return;
         }
         let directory = tempfile::tempdir().expect("a directory");

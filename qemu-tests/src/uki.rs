@@ -51,7 +51,7 @@ pub fn sections(image: &[u8]) -> Option<Vec<Section>> {
 pub fn unpack(uki: &Path, directory: &Path) -> Told<Boot> {
     let image = fs::read(uki).doing(uki.display())?;
     let sections = sections(&image)
-        .ok_or_else(|| Failure::new(format!("{}: this is no EFI program", uki.display())))?;
+        .ok_or_else(|| Failure::new(format!("{}: this is not an EFI program", uki.display())))?;
     let section = |name: &str| {
         sections
             .iter()

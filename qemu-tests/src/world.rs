@@ -334,7 +334,7 @@ impl World {
         }
         let Source::Image(image) = &self.source else {
             return Err(Failure::new(
-                "a kernel alone has no slots: tell this story about an image",
+                "a kernel alone has no slots: run this story with an image",
             ));
         };
         let broken = settings::without_smtp(&Shape::default());

@@ -442,7 +442,7 @@ mod tests {
             "vda" => Holds::Leg,
             _ => Holds::Something,
         });
-        assert!(outcome.is_err(), "the second disk is no choice");
+        assert!(outcome.is_err(), "the second disk cannot be chosen");
         assert!(said.contains("kept, not formatted"), "{said}");
         assert!(said.contains("not blank: not offered"), "{said}");
         let (said, _) = talk_of(

@@ -362,7 +362,7 @@ mod tests {
             looked_at: 1,
             disks: vec![health],
         };
-        assert!(report.alarms().is_empty(), "nothing known is no alarm");
+        assert!(report.alarms().is_empty(), "unknown health is not an alarm");
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub fn run(legs: &[PathBuf], to: &Path) -> Result<Salvaged, String> {
         let mut tree = Tree::begin(to)?;
         salvaged.legs_unread = refused.len() as u64;
         for why in refused {
-            salvaged.find(format!("a leg is left out: {why}"));
+            salvaged.find(format!("a leg is omitted: {why}"));
         }
         let mut gathered = Gathered::default();
         let mut queued = queue::salvage::Salvage::default();
@@ -250,7 +250,7 @@ async fn write(
             Ok(()) => written += 1,
             Err(why) => {
                 salvaged.left_out += 1;
-                salvaged.find(format!("a message is left out: {why}"));
+                salvaged.find(format!("a message is omitted: {why}"));
             }
         }
     }
@@ -276,7 +276,7 @@ fn directory(
     match tree.create("unnamed", &format!("mailbox-{}", mailbox.id.0)) {
         Ok(path) => Some(path),
         Err(why) => {
-            salvaged.find(format!("a mailbox is left out: {why}"));
+            salvaged.find(format!("a mailbox is omitted: {why}"));
             None
         }
     }

@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn a_daemon_that_is_not_there_is_said_within_the_deadline() {
         let told = run(Path::new("/nowhere/control.sock"), Duration::from_secs(5))
-            .expect_err("nobody answers");
+            .expect_err("the daemon does not answer");
         assert!(
             told.contains("asking the daemon") && told.contains("/nowhere"),
             "{told}"

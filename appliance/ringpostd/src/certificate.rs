@@ -120,13 +120,13 @@ impl Shown {
     }
 
     fn show_from_now_on(&self, certified: CertifiedKey) {
-        *self.current.write().expect("nobody panics holding it") = Arc::new(certified);
+        *self.current.write().expect("no holder of this lock panics") = Arc::new(certified);
     }
 
     fn current(&self) -> Arc<CertifiedKey> {
         self.current
             .read()
-            .expect("nobody panics holding it")
+            .expect("no holder of this lock panics")
             .clone()
     }
 }

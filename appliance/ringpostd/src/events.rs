@@ -43,7 +43,7 @@ pub fn start(log: &Log) -> Result<(), Misfit> {
         builder.json().flatten_event(true).try_init()
     };
     set.map_err(|error| Misfit::new(format!("cannot log: {error}")))?;
-    *WRITER.lock().expect("nobody panics holding it") = Some(guard);
+    *WRITER.lock().expect("no holder of this lock panics") = Some(guard);
     Ok(())
 }
 

@@ -341,7 +341,7 @@ async fn readmit(
                 leg.0
             )),
             Err(refusal) => {
-                notes.push(format!("{} is left out: {refusal}", path.display()));
+                notes.push(format!("{} is omitted: {refusal}", path.display()));
                 legs.close(device);
             }
         }
@@ -370,7 +370,7 @@ fn way_in(fault: &StoreFault) -> &'static str {
 fn told(volume: &Volume) -> Vec<String> {
     let report = volume.open_report();
     for why in &report.left_out {
-        tracing::info!(why, "left out at first");
+        tracing::info!(why, "omitted at first");
     }
     let mut notes = Vec::new();
     if !report.damaged.is_empty() {

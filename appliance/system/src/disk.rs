@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(
             names.disk_of("nvme0n1"),
             None,
-            "a whole disk lies on no disk"
+            "a whole disk is not on another disk"
         );
         assert_eq!(names.disks(), ["nvme0n1"]);
     }

@@ -161,7 +161,7 @@ fn fit(names: &Names, path: &Path, started: &str) -> Result<String, String> {
         ));
     }
     if !names.partitions(&disk).is_empty() {
-        return Err(format!("{told} has partitions: take a blank disk"));
+        return Err(format!("{told} has partitions: use a blank disk"));
     }
     let sys = names.sys.join(&disk);
     if fs::read_dir(sys.join("holders")).is_ok_and(|mut holders| holders.next().is_some()) {

@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_daemon_that_never_comes_is_said_and_not_tested() {
-        let told = pass(&|| false, &mut |_| panic!("nobody is there"));
+        let told = pass(&|| false, &mut |_| panic!("there is no daemon"));
         assert!(told.is_err_and(|why| why.contains("did not answer")));
     }
 

@@ -282,9 +282,7 @@ impl Arguments {
             .find_map(|line| line.strip_prefix("IMAGE_VERSION="));
         version
             .and_then(|version| slots::plain_version(version.trim().trim_matches('"')))
-            .ok_or_else(|| {
-                told("it has no IMAGE_VERSION=MAJOR.MINOR.PATCH: this is no Ringpost image")
-            })
+            .ok_or_else(|| told("it has no IMAGE_VERSION=MAJOR.MINOR.PATCH: not a Ringpost image"))
     }
 
     fn bar(&self) -> ProgressBar {

@@ -87,7 +87,7 @@ impl Imap {
                 .and_then(|(_, rest)| rest.split([')', ' ']).next());
             count = count.or(number.and_then(|number| number.parse().ok()));
         })?;
-        count.ok_or_else(|| io::Error::other("STATUS said nothing of MESSAGES"))
+        count.ok_or_else(|| io::Error::other("STATUS returned no MESSAGES"))
     }
 
     /// `FETCH set items`, bodies read and thrown away.

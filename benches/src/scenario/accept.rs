@@ -79,7 +79,7 @@ pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
                     }
                     rounds.push(result);
                 }
-                Err(error) => eprintln!("left out: {} in round {round}: {error}", contender.name()),
+                Err(error) => eprintln!("omitted: {} in round {round}: {error}", contender.name()),
             }
         }
     }

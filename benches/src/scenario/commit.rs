@@ -71,5 +71,5 @@ fn fio(directory: &Path, pattern: &Pattern) -> io::Result<f64> {
     let bytes = value["jobs"][0]["write"]["bw_bytes"].as_f64();
     bytes
         .map(|bytes| bytes / 2.0)
-        .ok_or_else(|| io::Error::other("fio said nothing of its bandwidth"))
+        .ok_or_else(|| io::Error::other("fio reported no bandwidth"))
 }

@@ -123,7 +123,7 @@ fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Result<Vec<Fill
                 server,
             });
         }
-        Err(error) => eprintln!("left out: dovecot: {error}"),
+        Err(error) => eprintln!("omitted: dovecot: {error}"),
     }
     Ok(servers)
 }

@@ -68,7 +68,7 @@ impl Mailboxes {
         } else {
             tracing::warn!(
                 mailbox = mailbox.0,
-                "too many watches; a session is not told of changes"
+                "too many watches; changes are not reported to a session"
             );
         }
         Watch {

@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(budget.used_bytes(), 0);
         assert!(
             budget.shared.state().held.is_empty(),
-            "nothing is kept of whoever left"
+            "nothing is kept of a peer that left"
         );
     }
 

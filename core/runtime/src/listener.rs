@@ -288,7 +288,7 @@ mod tests {
         assert!(peers.has_room(hostile));
         assert!(
             peers.open.borrow().is_empty(),
-            "nothing is kept of whoever left"
+            "nothing is kept of a peer that left"
         );
         let _held: Vec<Entered> = (0..9)
             .map(|_| Peers::enter(&peers, of("127.0.0.1")))
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(trouble.since_said, 19, "one line for all of them");
         trouble.is_over();
         assert_eq!(trouble.pause("smtp", &error), ACCEPT_PAUSE);
-        let said = trouble.said.expect("it was said");
+        let said = trouble.said.expect("it was sent");
         assert!(!trouble.is_to_be_said(said + ACCEPT_SAID_EVERY / 2));
         assert!(trouble.is_to_be_said(said + ACCEPT_SAID_EVERY));
     }

@@ -222,7 +222,7 @@ async fn honest(
             }
             Ok(_) | Err(ReadFault::Damaged | ReadFault::Unavailable) => {}
             Err(ReadFault::Stale) if walked.contains(&lsn) || excused.contains(&lsn) => {}
-            Err(ReadFault::Stale) => return bad("is gone, and nobody said so"),
+            Err(ReadFault::Stale) => return bad("is gone, and this was not reported"),
         }
     }
     Ok(())

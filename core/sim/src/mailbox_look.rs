@@ -107,7 +107,7 @@ async fn check_changes(
             .any(|uid| folder.letters.contains_key(uid))
     {
         return Err(format!(
-            "{at:?}: changes since the beginning tell {changed:?}, the view {:?}",
+            "{at:?}: changes since the beginning are {changed:?}, the view {:?}",
             folder.letters
         ));
     }

@@ -195,7 +195,7 @@ fn heal(mailbox_box: &MailboxBox, rng: &mut Rng) -> Result<(), String> {
             .await
             .map_err(|text| format!("from the bare log: {text}"))?;
         if !mailboxes.store().open_report().rebuilt {
-            return Err("the projection was to be built anew and was not".to_owned());
+            return Err("the projection was to be rebuilt and was not".to_owned());
         }
         mailbox_box
             .check(&mailboxes)

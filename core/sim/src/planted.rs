@@ -33,7 +33,7 @@ pub struct Fault {
 /// The root of the source tree that this program was built from.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = here.ancestors().nth(2).expect("core/sim lies two below");
+    let root = here.ancestors().nth(2).expect("core/sim is two below");
     root.to_path_buf()
 }
 

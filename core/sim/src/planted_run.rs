@@ -102,7 +102,7 @@ fn copy_tree(root: &Path, tree: &Path) -> Result<(), String> {
         if std::fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
         }
-        let folder = to.parent().expect("it lies in the tree");
+        let folder = to.parent().expect("it is in the tree");
         let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&to, bytes));
         written.map_err(|fault| format!("{to:?}: {fault}"))?;
     }
@@ -113,7 +113,7 @@ fn copy_tree(root: &Path, tree: &Path) -> Result<(), String> {
 fn remove_others(tree: &Path, folder: &Path, names: &BTreeSet<&Path>) -> Result<(), String> {
     let entries = std::fs::read_dir(folder).map_err(|fault| format!("{folder:?}: {fault}"))?;
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let name = path.strip_prefix(tree).expect("it lies in the tree");
+        let name = path.strip_prefix(tree).expect("it is in the tree");
         if path.is_dir() {
             remove_others(tree, &path, names)?;
         } else if !names.contains(name) {

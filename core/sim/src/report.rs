@@ -46,7 +46,7 @@ pub fn planted(only: Option<&str>, json: bool) -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             eprintln!(
-                "not found (or found, and said to be harmless): {}",
+                "not found (or found, and declared harmless): {}",
                 wrong.join(", ")
             );
             ExitCode::FAILURE

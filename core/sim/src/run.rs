@@ -142,7 +142,7 @@ pub fn run_until(
             }
         })))
     });
-    swarm.expect("failures are told, not handed on")
+    swarm.expect("failures are reported, not handed on")
 }
 
 /// Every scripted run, cut everywhere.
@@ -192,10 +192,10 @@ fn over_cores(
                     match step() {
                         None => break,
                         Some(Ok(summary)) => {
-                            total.lock().expect("nobody panics here").add(&summary)
+                            total.lock().expect("no thread panics here").add(&summary)
                         }
                         Some(Err(failure)) => {
-                            let mut failed = failed.lock().expect("nobody panics here");
+                            let mut failed = failed.lock().expect("no thread panics here");
                             failed.push(failure);
                             stop.fetch_or(failed.len() >= stop_after, Ordering::Relaxed);
                         }
@@ -204,9 +204,9 @@ fn over_cores(
             });
         }
     });
-    let mut failed = failed.into_inner().expect("nobody panics here");
+    let mut failed = failed.into_inner().expect("no thread panics here");
     if failed.is_empty() {
-        return Ok(total.into_inner().expect("nobody panics here"));
+        return Ok(total.into_inner().expect("no thread panics here"));
     }
     failed.sort_by_key(|failure| failure.seed);
     Err(failed)

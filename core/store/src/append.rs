@@ -291,7 +291,7 @@ impl Committer {
                 let mut queue = self.inner.queue.borrow_mut();
                 assert!(
                     self.big.is_none() && queue.is_empty(),
-                    "nobody is left behind"
+                    "no caller is left behind"
                 );
                 queue.committing = false;
                 return;

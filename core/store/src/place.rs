@@ -198,7 +198,7 @@ impl Committer {
             ] {
                 run.at += runs_at;
                 if !bytes.is_empty() {
-                    assert_eq!(batch.place(bytes), run.at, "runs lie where the meta says");
+                    assert_eq!(batch.place(bytes), run.at, "runs are where the meta says");
                 }
             }
         }

@@ -55,7 +55,7 @@ impl Replay {
                         self.inner.volume.hold_for_damage();
                     }
                     tracing::error!(
-                        "a stretch of the log is damaged on every leg; what lies behind it is served"
+                        "a range of the log is damaged on every leg; the log behind it is served"
                     );
                     self.inner.projection.note_damage(self.given);
                     let mut report = self.inner.report.get();

@@ -241,7 +241,7 @@ impl Tenancy {
         let is_owned = |record: &Record| inner.shares().iter().any(|share| share.owns(record));
         assert!(
             records.iter().all(is_owned),
-            "a record that is nobody's would refuse every opening"
+            "a record without a tenant would refuse every opening"
         );
         let group = Group {
             bodies,

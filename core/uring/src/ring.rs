@@ -459,7 +459,7 @@ fn check(op: &Op, capacity_bytes: u64) {
         } => {
             assert!(
                 range.start <= range.end && range.end <= data.len(),
-                "the range lies in the buffer"
+                "the range is within the buffer"
             );
             assert!(
                 range.start.is_multiple_of(BLOCK_BYTES),

@@ -336,7 +336,7 @@ impl Inner {
                 Ok(())
             }
             Err(WitnessFault::Lost) => {
-                self.stop("somebody else changed the witness: this owner is not alone");
+                self.stop("another owner changed the witness: this owner is not alone");
                 Ok(())
             }
             Err(WitnessFault::Unavailable(why)) => {

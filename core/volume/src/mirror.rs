@@ -77,7 +77,7 @@ impl Inner {
                 Holds::of(sealed.kind, &sealed.inline),
                 |row| row.known < lsn,
             );
-            let (segment, generation, block) = place.expect("has_room said so");
+            let (segment, generation, block) = place.expect("has_room was true");
             let end = BATCH_HEADER_BYTES + sealed.payload_bytes as usize;
             let padded_end = blocks as usize * BLOCK_BYTES;
             sealed.buffer[end..padded_end].fill(0);

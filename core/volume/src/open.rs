@@ -356,7 +356,7 @@ async fn start_owning(
 fn loss(recovered: &Recovered) -> Option<String> {
     if recovered.unknown_end {
         return Some(format!(
-            "no leg lets the end of the log be read, and acknowledged mail may lie there: {WAY_OUT}"
+            "the end of the log cannot be read on any leg, and acknowledged mail may be stored there: {WAY_OUT}"
         ));
     }
     let damaged = &recovered.damaged;

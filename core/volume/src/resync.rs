@@ -153,7 +153,7 @@ impl Inner {
             .position(|leg| leg.id == id && leg.state != LegState::Retired)
         else {
             return misfit(format!(
-                "leg {id} on device {name} is no member of this volume any more: blank it first"
+                "leg {id} on device {name} is no longer a member of this volume: blank it first"
             ));
         };
         if legs[slot].device.is_some() {
@@ -477,7 +477,7 @@ impl Inner {
             if within(&*self.io.host, patience_us, moved).await.is_none()
                 || self.io.host.now() > until
             {
-                self.note_why(target, "a write did not end while everybody waited for it");
+                self.note_why(target, "a write did not end while the volume waited for it");
                 return Err(Ended);
             }
         }

@@ -237,7 +237,7 @@ impl Inner {
         if !self.repair_page_alone(page, check, Asked::ByScrub).await {
             tracing::warn!(
                 page,
-                "an arena page is bad on every leg; its reader will hear so"
+                "an arena page is bad on every leg; its reader gets an error"
             );
             report.pages_lost += 1;
         }

@@ -106,7 +106,7 @@ pub(crate) fn too_short(name: &str, leg: LegId, wanted_bytes: u64) -> String {
 /// Why a device is left out that is not the one its leg was made on.
 pub(crate) fn moved(name: &str, leg: LegId) -> String {
     format!(
-        "leg {leg} now lies on another device ({name}) than the one it was made on: is this a copy? If it was moved on \
+        "leg {leg} is now on another device ({name}) than the one it was made on: is this a copy? If it was moved on \
          purpose and the original is gone, start once with --accept-moved"
     )
 }
@@ -151,7 +151,7 @@ pub(crate) fn sort(
                      attach` brings it up to date",
                     leg.quorum.leg, why.what, why.holds
                 ));
-                tracing::error!(leg = %leg.quorum.leg, why = why.what, holds = why.holds.0, "a leg is not believed");
+                tracing::error!(leg = %leg.quorum.leg, why = why.what, holds = why.holds.0, "a leg is not trusted");
                 behind.push((leg.quorum.leg, why.holds));
             }
             _ => {
@@ -252,7 +252,7 @@ impl Inner {
         }
         let mut legs = self.legs.borrow_mut();
         let leg = &mut legs[usize::from(leg.0)];
-        tracing::error!(leg = %leg.id, why, holds = holds.0, "a leg is not believed");
+        tracing::error!(leg = %leg.id, why, holds = holds.0, "a leg is not trusted");
         self.report.borrow_mut().left_out.push(format!(
             "leg {} does not hold what it should ({why}); it counts as stale since LSN {holds}: `leg attach` brings it up to date",
             leg.id

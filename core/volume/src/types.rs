@@ -139,7 +139,7 @@ pub struct Position {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WitnessFault {
-    #[error("somebody else changed the witness first")]
+    #[error("another owner changed the witness first")]
     Lost,
     #[error("the witness does not answer: {0}")]
     Unavailable(String),

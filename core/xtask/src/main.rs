@@ -131,6 +131,6 @@ fn root() -> PathBuf {
     manifest
         .ancestors()
         .nth(2)
-        .expect("core/xtask lies two floors below the root")
+        .expect("core/xtask is two levels below the root")
         .to_path_buf()
 }

@@ -178,7 +178,7 @@ fn install(names: &[&str]) -> Result<(), String> {
     );
     if !shell::found("apt-get") {
         return Err(format!(
-            "missing: {}; this is no Debian, install them your way",
+            "missing: {}; this is not Debian, install them by other means",
             names.join(", ")
         ));
     }

@@ -271,7 +271,7 @@ impl<S: Read + Write> Queue<S> {
         });
         match place {
             None => Err(wrong(format!(
-                "data that nobody asked for, of command {id}"
+                "data that was not requested, of command {id}"
             ))),
             Some(0) => {
                 let whole = self.writes.remove(&id).expect("it was just found");

@@ -94,7 +94,7 @@ pub fn leg_lost_mid_delivery_and_returned(world: &mut World) -> Told<()> {
         })?;
         machine.give_back(guest);
         ensure(machine.legs()?.iter().any(|leg| leg != "in_sync"), || {
-            "a leg was pulled and nobody noticed".into()
+            "a leg was pulled and this was not noticed".into()
         })?;
         let (guest, ledger) = machine.both();
         ledger.check(guest)?;

@@ -263,7 +263,7 @@ pub fn san_nvmetcp_head(world: &mut World) -> Told<()> {
 fn hold(world: &mut World, shape: Shape, promise: &Promise) -> Told<()> {
     let Source::Image(image) = world.source.clone() else {
         return Err(Failure::new(
-            "a kernel alone applies no profile: tell this story about an image",
+            "a kernel alone applies no profile: run this story with an image",
         ));
     };
     let made = tempfile::tempdir().doing("a directory for an image")?;
@@ -366,7 +366,7 @@ fn check(applied: &Value, promise: &Promise) -> Told<()> {
     impossible.dedup();
     ensure(impossible == promise.not_possible, || {
         format!(
-            "told as not possible: {impossible:?}, expected {:?}",
+            "reported as not possible: {impossible:?}, expected {:?}",
             promise.not_possible
         )
     })?;

@@ -134,7 +134,7 @@ fn lost_and_returned(machine: &mut Machine, target: &mut dyn Away) -> Told<()> {
     let paths = paths(machine)?;
     ensure(
         !paths.is_empty() && paths.iter().all(|usable| *usable),
-        || format!("mail lies on a leg that no path leads to: {paths:?}"),
+        || format!("mail is on a leg that no path leads to: {paths:?}"),
     )?;
     let (guest, ledger) = machine.both();
     ledger.fill(guest, 10, 4_000)?;

@@ -158,7 +158,7 @@ fn fall_back(machine: &mut Machine, releases: &Releases, tries: usize) -> Told<(
     let store = releases
         .bad
         .parent()
-        .ok_or_else(|| Failure::new("the bad image lies nowhere"))?;
+        .ok_or_else(|| Failure::new("the bad image is nowhere"))?;
     let serve = Serve::start(store)?;
     let url = serve.url(&format!("ringpost_{BAD}.efi"));
     let given = tries.to_string();
@@ -215,7 +215,7 @@ pub fn power_cut_mid_update(world: &mut World) -> Told<()> {
         let store = releases
             .next
             .parent()
-            .ok_or_else(|| Failure::new("the image lies nowhere"))?;
+            .ok_or_else(|| Failure::new("the image is nowhere"))?;
         let serve = Serve::start(store)?;
         let url = serve.url(&format!("ringpost_{NEXT}.efi"));
         let length = fs::metadata(&releases.next).doing("the image")?.len();

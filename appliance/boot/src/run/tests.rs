@@ -290,7 +290,7 @@ fn a_card_that_was_brought_up_later_is_tuned_as_well() {
     let later = again(&world).expect("tuned");
     let placed = read(&fixture, "proc/irq/32/smp_affinity_list");
     assert_eq!(placed, "3", "inbound's third CPU");
-    assert_eq!(kernel(&later), 4, "what is no step stands");
+    assert_eq!(kernel(&later), 4, "a state that is not a step stays");
     let written: Report = serde_json::from_str(&read(&fixture, report::PATH)).expect("JSON");
     assert_eq!(written, later);
 }

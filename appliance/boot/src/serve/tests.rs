@@ -504,7 +504,7 @@ fn the_daemon_asks_by_files() {
     let this = started(BASE);
     let exchange = this.world.root.join("exchange");
     fs::create_dir(&exchange).expect("ours");
-    assert_eq!(serve(&this.world, &exchange), Ok(()), "nobody asked");
+    assert_eq!(serve(&this.world, &exchange), Ok(()), "no confirmation");
     admin::exchange::put(&exchange, "request.json", &Request::Show).expect("ours");
     assert_eq!(serve(&this.world, &exchange), Ok(()));
     let text = fs::read_to_string(exchange.join("result.json")).expect("answered");

@@ -51,7 +51,7 @@ fn one_two_and_many_cpus_each_get_a_whole_house() {
     assert_eq!(plan.cores[1].zones, [Zone::Inbound, Zone::Client]);
     assert_eq!(
         plan.cores[1].cpu, None,
-        "nobody is pinned where there is no room to step aside"
+        "no thread is pinned where there is no other CPU"
     );
     let plan = trial(&machine(4, 8 << 30)).expect("it fits");
     assert_eq!(plan.cores[1].cpu, Some(1));

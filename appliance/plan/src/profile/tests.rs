@@ -118,7 +118,8 @@ fn what_is_wrong_in_a_profile_is_told_with_what_to_write() {
 #[test]
 fn an_oems_file_takes_the_place_of_ours() {
     let directory = tempfile::tempdir().expect("a directory");
-    let ours = Profile::all(&directory.path().join("none")).expect("no directory is no fault");
+    let ours =
+        Profile::all(&directory.path().join("none")).expect("a missing directory is not a fault");
     assert_eq!(ours.len(), BUILT_IN.len());
     std::fs::write(
         directory.path().join("a.toml"),

@@ -35,7 +35,10 @@ impl Recent {
 
 /// The last `count` lines, oldest first.
 pub fn last(count: usize) -> Vec<String> {
-    RECENT.lock().expect("nobody panics holding it").last(count)
+    RECENT
+        .lock()
+        .expect("no holder of this lock panics")
+        .last(count)
 }
 
 type Count = Box<dyn Fn() -> u64 + Send + Sync>;

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(lines[0].looked_s_ago, Some(60));
         let unasked = super::lines(disks, None, &[], 0);
         assert_eq!(unasked[0].health.verdict, Verdict::Unknown);
-        assert!(unasked[0].health.findings[0].contains("nobody asks"));
+        assert!(unasked[0].health.findings[0].contains("health is not monitored"));
     }
 
     #[test]

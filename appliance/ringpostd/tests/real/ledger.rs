@@ -109,7 +109,7 @@ impl Ledger {
         for message in imap.messages().expect("FETCH") {
             let text = String::from_utf8_lossy(&message.bytes);
             let number =
-                number_of(&text).unwrap_or_else(|| panic!("a message that nobody sent:\n{text}"));
+                number_of(&text).unwrap_or_else(|| panic!("a message that was not sent:\n{text}"));
             assert!(
                 there.insert(number, message.uid).is_none(),
                 "message {number} is there twice"

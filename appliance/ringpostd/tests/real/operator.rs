@@ -85,7 +85,7 @@ fn the_exit_status_tells_done_refused_and_misused_apart() {
     assert_eq!(
         home.ctl(&["status"]).status.code(),
         Some(1),
-        "nobody answers yet"
+        "no daemon answers yet"
     );
     let daemon = home.start();
     for verb in [

@@ -68,7 +68,7 @@ for number in range(5):
 b.cmd("SELECT INBOX")
 told, _ = a.cmd("STORE 2 +FLAGS (\\Flagged)")
 assert told.endswith(b"* 2 FETCH (UID 2 FLAGS (\\Flagged \\Seen kw1 \\Recent))\r\n"), told
-assert a.cmd("NOOP")[0] == b"", "what it did itself it is not told again"
+assert a.cmd("NOOP")[0] == b"", "its own changes are not reported to it again"
 assert b"* 2 FETCH (UID 2 FLAGS (\\Flagged \\Seen kw1))" in b.cmd("NOOP")[0]
 
 # IDLE tells at once: arrival, flags, expunge.

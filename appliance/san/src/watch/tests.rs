@@ -51,7 +51,7 @@ impl Engine for Mail {
     fn attach(&self, path: &str) -> Result<(), String> {
         assert_eq!(path, LEG);
         *self.attached.borrow_mut() += 1;
-        Err("it is full of somebody else's mail".into())
+        Err("it is full of another volume's mail".into())
     }
 }
 

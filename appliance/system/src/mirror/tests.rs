@@ -220,7 +220,11 @@ fn a_start_from_a_disk_that_missed_an_update_takes_nothing_away() {
     }
     assert_eq!(machine.kept["b"], Way::To, "and afterwards they are alike");
     assert_eq!(machine.record("a"), machine.record("b"));
-    assert_eq!(machine.look().restart, None, "it is told once from here");
+    assert_eq!(
+        machine.look().restart,
+        None,
+        "it is reported once from here"
+    );
 }
 
 #[test]

@@ -60,7 +60,9 @@ impl<K: Ask> Imap<K> {
         body: Body,
         bytes: Vec<u8>,
     ) -> Result<Result<Done, Failure>, End> {
-        let account = client.account.expect("the session lets nobody in before");
+        let account = client
+            .account
+            .expect("the session admits no account before");
         let out = &mut client.out;
         let names = client.session.names();
         let shown = folders::Shown {

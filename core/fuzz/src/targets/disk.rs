@@ -148,7 +148,7 @@ pub fn leg(data: &[u8]) {
                     found
                         .iter()
                         .all(|payload| committed.any(|one| one == payload)),
-                    "bytes that nobody committed"
+                    "bytes that were not committed"
                 );
             }
             None => {}

@@ -11,7 +11,7 @@ pub struct Response {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the server sends what is no IMAP response")]
+#[error("the server sends something that is not an IMAP response")]
 pub struct ResponseFault;
 
 /// Cuts received bytes into responses.

@@ -261,7 +261,9 @@ impl Account {
             } => {
                 let told: Vec<u32> = uids.iter().map(|(source, _)| *source).collect();
                 if told != *sources {
-                    return Err(format!("COPYUID tells of {told:?}, asked was {sources:?}"));
+                    return Err(format!(
+                        "COPYUID reports {told:?}, the request was {sources:?}"
+                    ));
                 }
                 for (source, uid) in uids {
                     let letter = self.folders[from].letters[source];

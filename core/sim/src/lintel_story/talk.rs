@@ -267,7 +267,7 @@ impl Talk {
     async fn next(&mut self) -> Outcome<Response> {
         loop {
             // until a response is whole
-            let wrong = |_| Trouble::Wrong("what the server sends is no IMAP".into());
+            let wrong = |_| Trouble::Wrong("what the server sends is not IMAP".into());
             if let Some(response) = self.responses.step().map_err(wrong)? {
                 return Ok(response);
             }

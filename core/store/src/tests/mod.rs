@@ -207,7 +207,7 @@ impl State {
                         self.set(key, Some(BodyRef::decode(&mut reader).unwrap()));
                     }
                 }
-                other => panic!("nobody writes {other:?}"),
+                other => panic!("no test writes {other:?}"),
             }
         }
     }

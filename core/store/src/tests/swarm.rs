@@ -79,7 +79,7 @@ fn check(shelf: &Shelf, ledger: &Ledger, seed: u64) {
     for key in &found {
         assert!(
             ledger.asked_put.contains(key),
-            "seed {seed}: nobody put {key}"
+            "seed {seed}: {key} was never put"
         );
         assert!(
             !ledger.taken.contains(key),

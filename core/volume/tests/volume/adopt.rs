@@ -41,7 +41,7 @@ fn with_every_leg_here_nothing_is_lost_but_the_record() {
     let id = volume.id();
     drop(volume);
     wipe_state(&bench);
-    assert!(bench.try_open(&bench.disks).is_err(), "nobody guesses");
+    assert!(bench.try_open(&bench.disks).is_err(), "nothing is guessed");
     assert_eq!(adopt(&bench, &bench.disks), Ok(Some(id)));
     let volume = bench.open();
     assert_eq!(bench.payloads(&volume).len(), 20);
@@ -164,7 +164,7 @@ fn a_first_start_cut_short_anywhere_is_made_again_over_its_own_remains() {
         create(&bench, 47).unwrap_or_else(|refusal| panic!("cut at {boundary}: {refusal}"));
         bench.append(&bench.open(), b"taken").expect("durable");
     }
-    assert!(cuts > 10, "{cuts} cuts: that was no first start");
+    assert!(cuts > 10, "{cuts} cuts: that was not a first start");
 }
 
 /// The mark of a first start allows its own bytes to be written over. A disk that was put in the place of one of them is not that.
@@ -187,7 +187,7 @@ fn what_is_not_the_remains_of_a_first_start_is_never_formatted_over() {
         bench.world.poke(bench.disks[1], at, &theirs);
         let whole = |disk| bench.world.peek(disk, 0, LEG_BYTES as usize);
         let both = [whole(bench.disks[0]), whole(bench.disks[1])];
-        let refusal = create(&bench, 47).expect_err("it holds eight bytes of somebody else");
+        let refusal = create(&bench, 47).expect_err("it holds eight bytes of another owner");
         assert!(!refusal.to_string().is_empty());
         let after = [whole(bench.disks[0]), whole(bench.disks[1])];
         assert!(both == after, "byte {at}: a refused start wrote");

@@ -90,7 +90,7 @@ fn recovery_begins_at_the_checkpoint_and_keeps_the_note() {
     assert_eq!(
         bench.payloads(&volume).len(),
         31,
-        "what lies before the checkpoint is still there"
+        "the log before the checkpoint is still there"
     );
 }
 
@@ -216,7 +216,9 @@ fn arena_pages_read_back_and_a_rotten_copy_is_repaired() {
 fn foreign_and_used_devices_are_refused_with_a_reason() {
     let bench = Bench::new(6, 2);
     let used = bench.world.add_disk(LEG_BYTES);
-    bench.world.poke(used, 1 << 20, b"somebody's photographs");
+    bench
+        .world
+        .poke(used, 1 << 20, b"another owner's photographs");
     let refusal = bench.world.block_on(async {
         Volume::create(&bench.world.io(), &[used], &settings(), &*bench.witness, 1).await
     });

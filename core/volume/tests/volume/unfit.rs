@@ -50,7 +50,7 @@ fn a_leg_on_another_device_is_left_out_by_name() {
     assert_eq!(state(&volume, 1), LegState::Stale);
     let left_out = volume.open_report().left_out.join("; ");
     assert!(
-        left_out.contains("now lies on another device (sim-2)"),
+        left_out.contains("is now on another device (sim-2)"),
         "{left_out}"
     );
     bench.append(&volume, b"mail goes on").expect("durable");

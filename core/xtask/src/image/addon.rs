@@ -20,13 +20,13 @@ pub fn make(
 ) -> Result<PathBuf, String> {
     if profile.contains('/') {
         return Err(format!(
-            "--profile {profile}: write a profile's name; an OEM's file lies in the brand's hw-profiles"
+            "--profile {profile}: write a profile's name; an OEM's file is stored in the brand's hw-profiles"
         ));
     }
     let words = arguments(inputs, programs, profile, machine)?;
     inputs.progress.note(&format!("{profile}: {words}"));
     let output = inputs.places.output.join(format!("{profile}.addon.efi"));
-    let folder = output.parent().expect("a file lies in a folder");
+    let folder = output.parent().expect("a file is in a folder");
     let mut command = inputs.tools.sandboxed("ukify", &[(folder, true)]);
     command
         .env("SOURCE_DATE_EPOCH", inputs.epoch.to_string())

@@ -98,7 +98,7 @@ impl Brand {
     pub fn os_release(&self, version: &str, variant: Variant) -> String {
         let debug = match variant {
             Variant::Product => "",
-            Variant::Debug => " (debug: open to everybody at the console)",
+            Variant::Debug => " (debug image, do not ship: the console is open to anyone)",
         };
         let url = self
             .url

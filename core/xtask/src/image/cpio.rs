@@ -29,7 +29,11 @@ fn below(
     for found in fs::read_dir(folder).map_err(told)? {
         let name = found.map_err(told)?.file_name();
         names.push(name.into_string().map_err(|name| {
-            format!("{}: {} is no UTF-8 name", folder.display(), name.display())
+            format!(
+                "{}: {} is not a UTF-8 name",
+                folder.display(),
+                name.display()
+            )
         })?);
     }
     names.sort();

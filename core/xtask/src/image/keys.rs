@@ -75,7 +75,7 @@ pub fn run(root: &Path, wishes: &KeyWishes) -> Result<(), String> {
     let tools = progress.step("tools", || Tools::ready(&places, &progress))?;
     progress.step("keys", || make(&tools, &progress, &folder, wishes))?;
     progress.note(&format!(
-        "the keys are in {}; whoever has the .key files can sign for your boxes: keep a copy offline",
+        "the keys are in {}; the .key files can sign images for your appliances: keep a copy offline",
         folder.display()
     ));
     Ok(())

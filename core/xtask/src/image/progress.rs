@@ -118,7 +118,7 @@ impl Progress {
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n    ");
         Err(format!(
-            "{name} failed ({status}); all it said is in {}; its last words:\n    {tail}",
+            "{name} failed ({status}); its output is in {}; the last lines:\n    {tail}",
             path.display()
         ))
     }

@@ -36,7 +36,7 @@ pub fn unsigned(
     )?;
     let uname = places::read(&os.file("uname"))?;
     let uname = String::from_utf8_lossy(&uname).into_owned();
-    let folder = output.parent().expect("a file lies in a folder");
+    let folder = output.parent().expect("a file is in a folder");
     let mut command = inputs.tools.sandboxed(
         "ukify",
         &[(&os.folder, false), (work, false), (folder, true)],

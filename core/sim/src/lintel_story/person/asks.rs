@@ -203,7 +203,7 @@ impl Person {
         match fits {
             true => Ok(()),
             false => Err(Trouble::Wrong(format!(
-                "STATUS {name} tells {counts:?}, there are {}",
+                "STATUS {name} reports {counts:?}, there are {}",
                 letters.len()
             ))),
         }
