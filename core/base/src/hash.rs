@@ -49,7 +49,7 @@ impl std::fmt::Debug for BodyName {
 mod tests {
     use super::*;
 
-    /// Computed with another implementation (xxhash-rust 0.8): what lies on disks must be readable for ever.
+    /// Computed with another implementation (xxhash-rust 0.8): what is stored on disks must be readable for ever.
     #[test]
     fn checksums_are_those_of_xxh3() {
         let bytes: Vec<u8> = (0..1_000u32).map(|index| (index * 31 + 7) as u8).collect();

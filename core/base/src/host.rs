@@ -87,7 +87,7 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Hands `value` over; it is dropped when nobody waits any more.
+    /// Hands `value` over; it is dropped when its receiver is gone.
     pub fn send(mut self, value: T) {
         let shared = self.shared.take().expect("a sender sends once");
         settle(&shared, State::Sent(value));

@@ -1,7 +1,7 @@
 //! Floor 0: what every other room may stand on.
 //!
 //! Byte cursors, units, checksums, histograms, and the *host* a sans-IO engine runs on (a clock,
-//! a way to start a task, a way to run a blocking job elsewhere). Nothing here has heard of mail, of a
+//! a way to start a task, a way to run a blocking job elsewhere). Nothing here depends on mail, on a
 //! disk or of a socket, and nothing here reads the wall clock or the operating system's randomness: that is
 //! what lets one seed replay the whole world (`core/sim`).
 #![forbid(unsafe_code)]

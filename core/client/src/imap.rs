@@ -2,11 +2,11 @@
 //!
 //! Owns the session (`imap::Session`), passes bytes in, and performs what comes out: a login is checked (`login`), a mailbox
 //! opened (`selected`), commands are answered from what the owner of the mailboxes says (`folders`, `messages`, `fetch`,
-//! `search`), and changes by others are told at the points where IMAP allows it.
+//! `search`), and changes by others are reported at the points where IMAP allows it.
 //!
 //! What must hold:
 //!
-//! - *durable* before *visible*: everything that is told comes from `Mailboxes`, which shows durable changes only.
+//! - *durable* before *visible*: everything that is reported comes from `Mailboxes`, which shows durable changes only.
 //! - No EXPUNGE is sent while a command by message numbers runs (RFC 9051 §7.5.1).
 //! - A list view reads no body: envelopes, structures and the usual header fields come from summaries.
 //! - An idle connection keeps the numbers of its messages as runs, a watch, and no buffers. A mailbox's list is held only
@@ -63,7 +63,7 @@ pub struct Settings {
     pub append_bytes_max: usize,
 }
 
-/// What a core's IMAP sessions did since start. Written by that core, read by whoever asks.
+/// What a core's IMAP sessions did since start. Written by that core, read by any thread.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub logins: AtomicU64,
@@ -123,9 +123,9 @@ impl Memory {
 enum End {
     /// `out` holds the last words.
     Said,
-    /// The client said nothing for too long.
+    /// The client was silent too long.
     Silent,
-    /// In the middle of a literal: there is nothing that could be said.
+    /// In the middle of a literal, where no reply can be sent.
     CutOff,
     Broken(ConnectionFault),
 }
@@ -266,7 +266,7 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    /// How long the client may be silent now. The connection's own deadline is later: after it nothing can be said any more.
+    /// How long the client may be silent now. The connection's own deadline is later: after it no reply can be sent.
     fn silence(&self, client: &Client) -> Duration {
         match client.session.state() {
             State::NotAuthenticated => self.silences.before_login,
@@ -343,7 +343,7 @@ impl<K: Ask> Imap<K> {
             Event::Idle => self.on_idle(client, connection).await,
             Event::IdleEnded { tag } => {
                 let told = self.tell(client, connection, Expunges::Now).await?;
-                // Without a tag the session has said BAD already.
+                // Without a tag the session has answered BAD already.
                 if !tag.is_empty() {
                     put_reply(&mut client.out, &tag, Status::Ok, "", "Idle completed");
                 }
@@ -399,7 +399,7 @@ impl<K: Ask> Imap<K> {
         }
     }
 
-    /// RFC 2177: tells of changes as they happen, until the client says anything.
+    /// RFC 2177: reports changes as they happen, until the client sends anything.
     async fn on_idle(
         &self,
         client: &mut Client,
@@ -455,7 +455,7 @@ impl<K: Ask> Imap<K> {
         };
         selected.rev2 = client.session.is_rev2();
         loop {
-            // until everything is told
+            // until everything is reported
             match selected.tell(&self.owner, expunges, &mut client.out).await {
                 Ok(Told::All) => return Ok(Ok(())),
                 Ok(Told::Part) => flush(&mut client.out, connection).await?,

@@ -28,7 +28,7 @@ struct Shared {
     /// Known to this process only: what the table holds cannot be tried against it elsewhere.
     key: [u8; 32],
     verified: Mutex<HashMap<AccountId, Verified>>,
-    /// Of nobody: an unknown user costs the same time as a known one.
+    /// A hash of no account: an unknown user costs the same time as a known one.
     decoy: String,
 }
 

@@ -2,7 +2,7 @@
 //! not what the bytes mean (that is `volume`).
 //!
 //! Two devices implement `Device`: the real rings (`uring::Ring`) and the simulated one (`sim`, here), which
-//! tears, loses, misdirects, flips, stalls, vanishes and crashes from a seed. Code above cannot tell them apart.
+//! tears, loses, misdirects, flips, stalls, vanishes and crashes from a seed. Code above cannot distinguish them.
 //!
 //! What must hold between calls: a buffer belongs to the device from `start` until its completion is
 //! delivered, also when the future that waits for it was dropped.

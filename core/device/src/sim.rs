@@ -1,6 +1,6 @@
 //! The simulated device and host: the whole machine in one thread, from one seed.
 //!
-//! A `SimWorld` owns virtual time, a task executor and disks. Code under test gets `world.io()` and cannot tell it
+//! A `SimWorld` owns virtual time, a task executor and disks. Code under test gets `world.io()` and cannot distinguish it
 //! from the real thing. Which ready task runs next, how long each operation takes and which completions overtake others
 //! follow from the seed alone, so a failure replays.
 //!
@@ -229,7 +229,7 @@ impl SimWorld {
                     if let Poll::Ready(value) =
                         future.as_mut().poll(&mut Context::from_waker(&waker))
                     {
-                        // A power cut during this poll wins: nobody outside saw the answer.
+                        // A power cut during this poll wins: no caller saw the answer.
                         return if world.cut.get() {
                             Err(Halt::PowerCut)
                         } else {
@@ -308,7 +308,7 @@ impl SimWorld {
         }
     }
 
-    // The disks' bytes, behind everybody's back.
+    // The disks' bytes, without the engine's knowledge.
 
     pub fn with_disk<T>(&self, device: DeviceIndex, look: impl FnOnce(&mut Medium) -> T) -> T {
         let disk = self.world().disk(device);

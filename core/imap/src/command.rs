@@ -95,7 +95,7 @@ pub enum Body {
     },
 }
 
-/// The message of an APPEND: where it lies in the command's bytes, so that fifty megabytes are not copied to be looked at.
+/// The message of an APPEND: its place in the command's bytes, so that fifty megabytes are not copied to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message(pub std::ops::Range<usize>);
 

@@ -154,7 +154,7 @@ pub fn cut<'a>(section: &Section, summary: &Summary<'_>, raw: &'a [u8]) -> Optio
     })
 }
 
-/// Where `section` lies in a message of `raw_bytes`: for HEADER.FIELDS the header that is filtered. `None` as for `cut`. The message
+/// Where `section` is in a message of `raw_bytes`: for HEADER.FIELDS the header that is filtered. `None` as for `cut`. The message
 /// itself is not looked at.
 pub fn range(section: &Section, summary: &Summary<'_>, raw_bytes: usize) -> Option<Range<usize>> {
     let (part, as_message) = find(&summary.root, &section.part)?;
@@ -193,7 +193,7 @@ fn find<'s, 'm>(root: &'s Part<'m>, path: &[u32]) -> Option<(&'s Part<'m>, bool)
         };
         part = match &container.content {
             Content::Multipart(parts) => parts.get((number as usize).checked_sub(1)?)?,
-            // RFC 9051 §6.4.5.1: part 1 of a message that is no multipart is its text. Below a part that is no container
+            // RFC 9051 §6.4.5.1: part 1 of a message that is not a multipart is its text. Below a part that is not a container
             // there is nothing.
             _ if number == 1 && (depth == 0 || !std::ptr::eq(container, part)) => container,
             _ => return None,

@@ -35,7 +35,7 @@ pub enum Refusal {
     TooMuch(&'static str),
     /// RFC 9051 §6.4.4: answered NO with BADCHARSET.
     BadCharset,
-    /// RFC 9051 §5.1: a name that is no mailbox name; answered NO with CANNOT.
+    /// RFC 9051 §5.1: a name that is not a mailbox name; answered NO with CANNOT.
     BadMailboxName,
     /// RFC 6154 §5: answered NO with USEATTR.
     BadSpecialUse,

@@ -2,7 +2,7 @@
 //! AUTHENTICATE and IDLE, and every reply that needs no mailbox.
 //!
 //! Bytes go into `input`; `step` gives what is to be done. What it can answer itself it writes to `out`; what needs an account
-//! or a mailbox comes out as an `Event`, and the caller tells the outcome (`logged_in`, `selected`, …). No sockets, no clock.
+//! or a mailbox comes out as an `Event`, and the caller reports the outcome (`logged_in`, `selected`, …). No sockets, no clock.
 
 use crate::base64;
 use crate::command::{Body, Command};
@@ -58,9 +58,9 @@ pub enum Event {
     StartTls,
     /// Allowed in this state; the caller answers it. `bytes` hold the message of an APPEND.
     Perform { command: Command, bytes: Vec<u8> },
-    /// `+` is in `out`: tell of changes until `IdleEnded`.
+    /// `+` is in `out`: report changes until `IdleEnded`.
     Idle,
-    /// The client ended IDLE: tell of changes once more, then reply OK to `tag`.
+    /// The client ended IDLE: report changes once more, then reply OK to `tag`.
     IdleEnded { tag: Box<str> },
     /// Send what is in `out` and close.
     Close,
@@ -331,7 +331,7 @@ impl Session {
         }
     }
 
-    /// Answers what needs nobody else.
+    /// Answers what needs no caller.
     fn on_command(&mut self, command: Command, bytes: Vec<u8>, out: &mut Vec<u8>) -> Option<Event> {
         let Command { tag, body } = command;
         match body {

@@ -46,7 +46,7 @@ fn encode_run(run: &str, out: &mut String) {
     out.push('-');
 }
 
-/// The name that `wire` stands for; `None` when it is no modified UTF-7, or not its one right form: two spellings of one
+/// The name that `wire` stands for; `None` when it is not modified UTF-7, or not its one right form: two spellings of one
 /// mailbox would be two mailboxes to a client.
 pub fn decode(wire: &str) -> Option<String> {
     let mut out = String::with_capacity(wire.len());

@@ -87,7 +87,7 @@ impl Flags {
         }
     }
 
-    /// These flags and `more`. Keywords past `KEYWORDS_MAX` are left out; one that is there already keeps its spelling.
+    /// These flags and `more`. Keywords past `KEYWORDS_MAX` are omitted; one that is there already keeps its spelling.
     pub fn with(&self, more: &Flags) -> Flags {
         let mut flags = Flags {
             system: self.system.with(more.system),

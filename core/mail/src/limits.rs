@@ -11,7 +11,7 @@ pub const KEPT_HEADER_BYTES_MAX: usize = 32 * 1_024;
 pub const KEPT_TEXT_BYTES_MAX: usize = 64 * 1_024;
 /// The same three where a message is read for its summary. Past this many parts a multipart shows all that is left of it as one part.
 pub const WHOLE_PARTS_MAX: usize = 10_000;
-/// 40,000 addresses of ordinary length. Past it an ENVELOPE cannot be told truly, and is refused.
+/// 40,000 addresses of ordinary length. Past it an ENVELOPE would be incomplete, and is refused.
 pub const WHOLE_HEADER_BYTES_MAX: usize = 1_024 * 1_024;
 /// As for the header: past it a BODYSTRUCTURE is refused.
 pub const WHOLE_TEXT_BYTES_MAX: usize = 1_024 * 1_024;

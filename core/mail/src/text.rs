@@ -155,12 +155,12 @@ pub fn addresses_text(list: &AddressList<'_>) -> String {
     out
 }
 
-/// RFC 2045 §6.8; `None` when it is no base64.
+/// RFC 2045 §6.8; `None` when it is not base64.
 pub fn base64_decoded(body: &[u8]) -> Option<Vec<u8>> {
     mail_parser::decoders::base64::base64_decode(body)
 }
 
-/// RFC 2045 §6.7; `None` when it is no quoted-printable.
+/// RFC 2045 §6.7; `None` when it is not quoted-printable.
 pub fn quoted_printable_decoded(body: &[u8]) -> Option<Vec<u8>> {
     mail_parser::decoders::quoted_printable::quoted_printable_decode(body)
 }
@@ -267,7 +267,7 @@ mod tests {
             assert!(found(raw, Scope::Body, wanted), "{wanted}");
             assert!(found(raw, Scope::Text, wanted), "{wanted}");
         }
-        // File names stand in MIME header fields, which BODY does not look at; what is in the file may be left out.
+        // File names are in MIME header fields, which BODY does not search; the contents of the file may be omitted.
         for wanted in ["ü.pdf", "Grüne Grüße.pdf"] {
             assert!(found(raw, Scope::Text, wanted), "{wanted}");
             assert!(!found(raw, Scope::Body, wanted), "{wanted}");
@@ -275,7 +275,7 @@ mod tests {
         assert!(!found(raw, Scope::Text, "octets"));
     }
 
-    /// RFC 9051 §6.4.4: only parts whose type is neither text nor message may be left out, and TEXT looks into MIME header fields (M3).
+    /// RFC 9051 §6.4.4: only parts whose type is neither text nor message may be omitted, and TEXT searches MIME header fields (M3).
     #[test]
     fn reports_and_the_header_fields_of_parts_are_searched() {
         let raw = b"Subject: report\r\nContent-Type: multipart/report; boundary=b\r\n\r\n--b\r\nX-Part-Field: word\r\n\r\nhello\r\n--b\r\n\

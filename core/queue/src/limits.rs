@@ -11,7 +11,7 @@ pub const REPLY_BYTES_MAX: usize = 512;
 
 /// Bodies re-pointed by one group.
 pub const RELOCATIONS_AT_ONCE: usize = 1_024;
-/// Numbers that one record about removed messages leaves out.
+/// Numbers that one record about removed messages omits.
 pub const KEPT_IN_RECORD_MAX: usize = 16_384;
 /// Messages that may wait for a checkpoint before changes wait for it instead.
 pub const DIRTY_MAX: usize = 16_384;

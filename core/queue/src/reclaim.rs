@@ -1,6 +1,6 @@
 //! What reclaim asks: which bodies are still to be sent, where they went, and which records would be lost.
 //!
-//! Entries come into being with bodies that are written in the same group, so no reference passes a mark unseen: a body that lay in
+//! Entries come into being with bodies that are written in the same group, so no reference passes a mark unseen: a body that was in
 //! the segments before the mark has its entry before the mark.
 
 use std::collections::{BTreeMap, HashMap};

@@ -89,7 +89,7 @@ impl Budget {
         }
     }
 
-    /// Takes `bytes` for nobody in particular, or `None` when that many are not left.
+    /// Takes `bytes` without a holder, or `None` when that many are not left.
     pub fn take(&self, bytes: usize) -> Option<Charge> {
         self.take_now(None, bytes)
     }
@@ -433,7 +433,7 @@ mod tests {
         assert!(budget.shared.state().waits.is_empty());
     }
 
-    /// What is held may be held for long (a literal at its client's pace), so nobody else would look at the row.
+    /// What is held may be held for long (a literal at its client's pace), so no other caller would look at the row.
     #[test]
     fn those_behind_a_wait_that_is_given_up_are_next_at_once() {
         let budget = Budget::with_shares(100, 100);

@@ -55,7 +55,7 @@ pub struct CoreHandle {
 impl Core {
     /// Starts the thread and runs `main` on it; the thread ends when `main` does. Answers once the runtime stands.
     ///
-    /// A CPU that is not ours to have is said in the log and is no fault: the core then runs unpinned.
+    /// A CPU that this process may not use is logged and is not a fault: the core then runs unpinned.
     pub fn start<M, F>(settings: CoreSettings, main: M) -> Result<CoreHandle, StartFault>
     where
         M: FnOnce(Core) -> F + Send + 'static,
@@ -173,7 +173,7 @@ fn runtime() -> io::Result<tokio_uring::Runtime> {
     runtime_with(true).or_else(|_| runtime_with(false))
 }
 
-/// `patient`: a core that is at work hears of completions when it next calls the kernel, not by an interrupt at once. Kernels
+/// `patient`: a core that is at work gets completions when it next calls the kernel, not by an interrupt at once. Kernels
 /// before 5.19 do not know the flag.
 fn runtime_with(patient: bool) -> io::Result<tokio_uring::Runtime> {
     let mut ring = tokio_uring::uring_builder();

@@ -181,7 +181,7 @@ mod tests {
                 assert!(host.now() >= until);
             }
             assert_eq!(host.alarms.free.borrow().len(), 1);
-            // Given up midway, it still goes off some time; nobody else is woken too early by that.
+            // Given up midway, it still goes off some time; no other waiter is woken too early by that.
             drop(
                 tokio::time::timeout(Duration::ZERO, host.sleep_until(host.now().after_us(500)))
                     .await,

@@ -72,7 +72,7 @@ impl<T> Lane<T> {
 }
 
 impl<T> Shared<T> {
-    /// What was on its way is dropped, so that whoever waits for an answer hears that none will come.
+    /// What was on its way is dropped, so that a caller that waits for an answer learns that none will come.
     fn empty(&self) {
         while self.items.pop().is_some() {}
     }
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(lane.push(3), Ok(()));
     }
 
-    /// Whoever pushes at that moment would wait for an answer as long as anybody holds the lane.
+    /// A caller that pushes at that moment would wait for an answer as long as the lane is held.
     #[test]
     fn nothing_stays_in_a_lane_that_ends_while_it_is_filled() {
         for _ in 0..200 {

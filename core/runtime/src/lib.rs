@@ -12,7 +12,7 @@
 //! - tokio-uring submits its queue only when the thread parks, so nothing here (and nothing that runs here) may spin
 //!   on `yield_now`.
 //! - Accepted connections are bounded per listener and core; past the bound a peer gets a polite refusal.
-//! - Once a core was told to stop it accepts nobody; sessions learn it from `ConnectionFault::Stopping`.
+//! - A core that was asked to stop accepts no connection; sessions learn it from `ConnectionFault::Stopping`.
 //!
 //! Main path: `core.rs` starts the thread → `listener.rs` accepts → `tcp.rs` carries bytes (`tls.rs` when TLS is spoken) → a service
 //! asks another core through `lane.rs`. `process.rs` is for the start of the process. Start

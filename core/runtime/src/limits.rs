@@ -27,7 +27,7 @@ pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
 pub const LINGER: Duration = Duration::from_secs(2);
 /// … and no more than this many bytes.
 pub const LINGER_BYTES_MAX: usize = 256 * KIB;
-/// After a stop a peer that is silent this long is told good-bye; one that is sending may finish.
+/// After a stop a peer that is silent this long gets the last reply (421, BYE); one that is sending may finish.
 pub const STOP_SILENCE: Duration = Duration::from_millis(500);
 
 /// One peer's address has at most this part of a listener's connections.

@@ -20,7 +20,7 @@ use crate::limits::*;
 use crate::stall;
 use crate::tcp::TcpConnection;
 
-/// What one listener on one core counted since start. Written by that core, read by whoever asks.
+/// What one listener on one core counted since start. Written by that core, read by any thread.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub accepted: AtomicU64,
@@ -39,7 +39,7 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Connections open at once on this core. One peer's address has half of them at most (`PEER_SHARE`), but for the machine's own.
     pub connections_max: usize,
-    /// Sent as it is to whoever comes past the bound, before the socket is closed; empty where TLS comes first.
+    /// Sent as it is to a peer past the bound, before the socket is closed; empty where TLS comes first.
     pub refusal: &'static [u8],
     /// Handshake first (IMAPS, HTTPS).
     pub tls: Option<Arc<rustls::ServerConfig>>,
@@ -59,7 +59,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 impl Core {
-    /// Accepts on `listener` until the core is told to stop. Each connection is served by a task of its own.
+    /// Accepts on `listener` until the core is asked to stop. Each connection is served by a task of its own.
     pub fn serve(&self, listener: Listener, serve: Serve) -> io::Result<()> {
         #[expect(
             deprecated,

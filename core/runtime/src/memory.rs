@@ -27,7 +27,7 @@ struct Pipe {
     bytes_max: usize,
     /// Nothing follows.
     ended: bool,
-    /// Nobody reads any more.
+    /// The reader is gone.
     unread: bool,
 }
 

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::limits::{STALL_KEPT, STALL_MIN, STALL_TICK};
 
-/// What one core's watch saw. Written by that core, read by whoever asks.
+/// What one core's watch saw. Written by that core, read by any thread.
 #[derive(Debug)]
 pub struct Stalls {
     began: Instant,

@@ -22,7 +22,7 @@ pub(crate) struct Tls {
     session: ServerConnection,
     /// Plaintext that came with the handshake's last flight; at most one read's worth.
     rest: Vec<u8>,
-    /// The peer said close_notify: it sends nothing more, but may still read.
+    /// The peer sent close_notify: it sends nothing more, but may still read.
     pub(crate) peer_ended: bool,
     pub(crate) facts: Option<TlsFacts>,
 }
@@ -52,7 +52,7 @@ impl Tls {
             self.peer_ended |= state.peer_has_closed();
             count += self.take(state.plaintext_bytes_to_read(), plain)?;
             if took == 0 {
-                // The peer said close_notify: whatever follows it is not ours to read.
+                // The peer sent close_notify: what follows must not be read.
                 break;
             }
         }

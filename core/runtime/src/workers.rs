@@ -56,7 +56,7 @@ thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Starts the threads that jobs go to. They stay on the CPUs of whoever calls first: the daemon does so before there are pinned
+/// Starts the threads that jobs go to. They stay on the CPUs of the first caller: the daemon does so before there are pinned
 /// cores. Without a call the first large job starts them.
 pub fn begin() {
     queue();

@@ -1,6 +1,6 @@
 //! The sender's side of one conversation as a pure state machine: for tests, the load program, and a relay to come.
 //!
-//! `receive` takes what the server sent and tells what happened; `send` begins a mail transaction when the client is `Ready`.
+//! `receive` takes what the server sent and returns what happened; `send` begins a mail transaction when the client is `Ready`.
 //! What is to be sent is appended to `output`; the caller sends it after every call.
 
 use std::sync::Arc;
@@ -90,7 +90,7 @@ pub enum Event {
     Bye,
     /// The server refused the conversation (greeting, EHLO, STARTTLS, or a 421); close.
     Refused(Reply),
-    /// The bytes are no reply of RFC 5321 §4.2, or nobody asked for it; close.
+    /// The bytes are not a reply of RFC 5321 §4.2, or no reply was expected; close.
     Nonsense,
 }
 
@@ -374,7 +374,7 @@ impl Flight {
             return false;
         };
         if !self.offered && !mail.is_ok() {
-            return true; // nothing else was said
+            return true; // no other line was sent
         }
         if self.recipients.len() < self.mail.recipients.len() {
             return false;

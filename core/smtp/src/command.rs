@@ -35,7 +35,7 @@ pub(crate) struct Mail {
     pub reverse_path: ReversePath,
     /// RFC 1870.
     pub size_bytes: Option<u64>,
-    /// RFC 6152. `None`: not said.
+    /// RFC 6152. `None`: not given.
     pub body: Option<Body>,
     /// RFC 6531.
     pub smtputf8: bool,
@@ -104,7 +104,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, Refusal> {
 }
 
 /// The claimed name: kept to what cannot break a trace field. RFC 5321 §4.1.4 forbids refusing a wrong name, not a malformed one.
-/// RFC 6531 §3.7.1: the name is ASCII (A-labels), since it is said before SMTPUTF8 is known; and it goes into Received of messages
+/// RFC 6531 §3.7.1: the name is ASCII (A-labels), since it is sent before SMTPUTF8 is known; and it goes into Received of messages
 /// that are ASCII.
 fn hello(argument: &str) -> Result<&str, Refusal> {
     let fits = argument.is_ascii()
@@ -153,7 +153,7 @@ fn parse_mail(argument: &str) -> Result<Mail, Refusal> {
             .iter()
             .any(|known| name.eq_ignore_ascii_case(known))
         {
-            return Err(Refusal::BadParameter); // said twice
+            return Err(Refusal::BadParameter); // given twice
         } else {
             return Err(Refusal::UnknownParameter);
         }

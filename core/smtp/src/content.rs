@@ -24,7 +24,7 @@ enum Tail {
     Cr,
 }
 
-/// How the end is told.
+/// How the end of the content is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// By CRLF `.` CRLF; dots at line starts are doubled.
@@ -175,7 +175,7 @@ impl Content {
     }
 }
 
-/// Which of two refusals is told. Among equals the first; the order is such that the answer does not depend on how the bytes
+/// Which of two refusals is answered. Among equals the first; the order is such that the answer does not depend on how the bytes
 /// were cut into segments.
 fn gravity(refusal: Refusal) -> u8 {
     match refusal {

@@ -1,4 +1,4 @@
-//! What a peer has said of a message before and around its content (RFC 5321 §2.3.1).
+//! What a peer has sent about a message before and around its content (RFC 5321 §2.3.1).
 
 use crate::command::Body;
 use crate::path::{ForwardPath, ReversePath};

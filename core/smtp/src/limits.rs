@@ -34,10 +34,10 @@ pub const REFUSED_RECIPIENTS_MAX: u32 = 100;
 /// Commands that move no mail (NOOP, RSET, VRFY, HELP, EHLO …) since the last accepted message.
 pub const IDLE_COMMANDS_MAX: u32 = 200;
 
-/// Buffer reserved at the start of mail data from the sender's SIZE: no more than this is believed in advance.
+/// Buffer reserved at the start of mail data from the sender's SIZE: at most this much is reserved in advance.
 pub const CONTENT_RESERVE_BYTES_MAX: usize = 256 * 1_024;
 
-/// Buffer reserved at the start of mail data when the sender said no SIZE: the usual message is smaller.
+/// Buffer reserved at the start of mail data when the sender announced no SIZE: the usual message is smaller.
 pub const CONTENT_RESERVE_BYTES: usize = 16 * 1_024;
 
 const _: () = assert!(COMMAND_LINE_BYTES_MAX >= 512 + 460);

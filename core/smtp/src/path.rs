@@ -17,7 +17,7 @@ pub enum ReversePath {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForwardPath {
     Address(Address),
-    /// `<Postmaster>` without a domain (RFC 5321 §4.1.1.3, §4.5.1): whoever looks after this host.
+    /// `<Postmaster>` without a domain (RFC 5321 §4.1.1.3, §4.5.1): the administrator of this host.
     Postmaster,
 }
 

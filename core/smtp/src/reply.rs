@@ -172,7 +172,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// 220, before anything else is said. RFC 5321 §4.2.
+/// 220, the first line of the server. RFC 5321 §4.2.
 pub(crate) fn write_greeting(out: &mut Vec<u8>, hostname: &str, protocol: &str) {
     let mut line = String::new();
     let _ = write!(line, "220 {hostname} {protocol} ringpost\r\n");

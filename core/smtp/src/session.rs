@@ -1,7 +1,7 @@
 //! The receiver's side of one conversation (RFC 5321; LMTP: RFC 2033) as a pure state machine.
 //!
-//! Between calls: `state` says what may come next, `transaction` what the peer has said since MAIL. `step` reads input, appends
-//! replies, and stops where somebody else must act; the caller does what the `Action` says, answers by the method named
+//! Between calls: `state` says what may come next, `transaction` what the peer has sent since MAIL. `step` reads input, appends
+//! replies, and stops where the caller must act; the caller performs the `Action`, answers by the method named
 //! there, and steps again. Replies gather in `output`; the caller sends them when `step` wants input and on `StartTls` and
 //! `Close`, which are the synchronisation points of RFC 2920 §3.2.
 
@@ -71,7 +71,7 @@ enum State {
         left: u64,
         last: bool,
     },
-    /// A chunk nobody wants; `refusal` is the reply at its end.
+    /// A chunk that is discarded; `refusal` is the reply at its end.
     SkipChunk {
         left: u64,
         refusal: Refusal,
@@ -148,7 +148,7 @@ impl<R> Session<R> {
                     Line::Whole(line, bytes) => {
                         at += bytes;
                         match self.on_line(line, output) {
-                            // RFC 3207 §4.2: what was pipelined behind STARTTLS was not said under TLS.
+                            // RFC 3207 §4.2: what was pipelined behind STARTTLS was not sent under TLS.
                             Some(Action::StartTls) => return (input.len(), Action::StartTls),
                             Some(action) => return (at, action),
                             None => {}
@@ -295,7 +295,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// Bytes to make room for, beyond the trace fields: what the sender announced, believed up to a bound.
+    /// Bytes to make room for, beyond the trace fields: what the sender announced, up to a bound.
     pub fn content_reserve_bytes(&self) -> usize {
         let chunk = match self.state {
             State::Begin(Next::Chunk { bytes, .. }) => Some(bytes),
@@ -308,7 +308,7 @@ impl<R> Session<R> {
             .chain(chunk)
             .max();
         match announced {
-            // Some count LF as one byte: a little more than said.
+            // Some count LF as one byte: a little more than announced.
             Some(bytes) => (bytes.saturating_add(bytes / 32 + 64))
                 .min(CONTENT_RESERVE_BYTES_MAX as u64) as usize,
             None => CONTENT_RESERVE_BYTES,
@@ -403,7 +403,7 @@ impl<R> Session<R> {
         }
     }
 
-    /// The handshake is done: everything said before is forgotten (RFC 3207 §4.2).
+    /// The handshake is done: everything received before is discarded (RFC 3207 §4.2).
     pub fn tls_started(&mut self) {
         self.tls = true;
         self.hello = None;

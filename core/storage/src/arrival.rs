@@ -32,7 +32,7 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// A message of `bytes` (0: not said) may come. The store has the last word.
+    /// A message of `bytes` (0: unknown) may come. The store decides again when it comes.
     pub fn has_room(&self, bytes: u64) -> bool {
         self.left_bytes.is_none_or(|left| left > 0 && bytes <= left)
     }

@@ -1,7 +1,7 @@
 //! Whether mail is taken and read, by what a probe just did: every few seconds, on the owner's thread.
 //!
 //! A probe reads one block from each leg that counts, and looks at the path of a commit: what it refuses, how long its oldest batch
-//! waits. When nothing was committed for long it writes a block to each leg that is the same for ever. So a box on which nobody writes
+//! waits. When nothing was committed for long it writes a block to each leg that is the same for ever. So a box without writes
 //! knows as well, and nothing grows on it.
 
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::owner::Gauges;
 
 /// How often: a monitoring system asks every ten seconds or so, and two small reads a leg are no load.
 pub const PROBE_US: u64 = 2_000_000;
-/// A commit that waits longer than this is trouble. The hard deadlines of the profiles' devices lie around it.
+/// A commit that waits longer than this is trouble. The hard deadlines of the profiles' devices are close to it.
 pub const WAIT_US_MAX: u64 = 10_000_000;
 /// With no commit for so long a block is written to each leg.
 pub const WRITE_PROBE_US: u64 = 300_000_000;
@@ -104,7 +104,7 @@ impl CommitPath {
         }
         let idle_us = now.since_us(self.moved);
         let probed = idle_us < WRITE_PROBE_US && self.failed.is_none();
-        // A batch that waits tells as much.
+        // A batch that waits shows the same.
         if probed || volume.refuses().is_some() || volume.oldest_wait_us().is_some() {
             return;
         }

@@ -1,4 +1,4 @@
-//! Whose share of the memory for messages is used: an account's, or a peer's that has not said who it is.
+//! Whose share of the memory for messages is used: an account's, or a peer's that has not logged in.
 
 use std::net::IpAddr;
 

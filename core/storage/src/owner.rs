@@ -1,7 +1,7 @@
 //! The way from any core to the mailboxes: a bounded lane of closures to the volume's owner thread.
 //!
 //! Work that comes from the owner's own thread takes no lane. What must hold: the number of closures under way is
-//! bounded, and one that began runs to its end also when nobody waits for its result any more.
+//! bounded, and one that began runs to its end also when no caller waits for its result any more.
 
 #[cfg(test)]
 mod tests;
@@ -61,7 +61,7 @@ pub struct Gauges {
     pub asked: AtomicU64,
     pub refused: AtomicU64,
     pub under_way: AtomicUsize,
-    /// The volume refuses new mail: told to senders at RCPT.
+    /// The volume refuses new mail: senders are refused at RCPT.
     pub refusing: AtomicBool,
     health: Mutex<Health>,
 }
@@ -239,7 +239,7 @@ impl OwnerEnd {
             () = self.serve(&home) => {}
         }
         HOME.set(None);
-        drop(self.lane); // whoever still waits in it hears `Busy`
+        drop(self.lane); // callers that still wait in it get `Busy`
         while home.under_way.get() > 0 {
             home.ended.wait().await;
         }

@@ -1,4 +1,4 @@
-//! What a volume needs while nobody asks: somebody who notices that a leg left or came back, and a slow scrub.
+//! What a volume needs without a request: a watch for legs that leave or come back, and a slow scrub.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -31,7 +31,7 @@ pub async fn run(host: Rc<dyn Host>, volume: Volume, legs_planned: usize) {
         retire_replaced(&volume, legs_planned).await;
         let due = scrub_is_due(&volume.scrub_state(), host.unix_seconds());
         if due && host.now() >= first_scrub && !scrubbing.get() {
-            // Beside this loop: it takes hours, and a leg that leaves meanwhile is told of.
+            // Beside this loop: it takes hours, and a leg that leaves meanwhile is reported.
             scrubbing.set(true);
             let (volume, scrubbing) = (volume.clone(), scrubbing.clone());
             let host_of_scrub = host.clone();
@@ -51,7 +51,7 @@ pub fn scrub_is_due(state: &ScrubState, now: i64) -> bool {
     state.began != 0 || future || now >= state.ended.saturating_add(SCRUB_EVERY_S)
 }
 
-/// Absent members that others stand in for: as many legs are in sync as are wanted, so nobody waits for them any more.
+/// Absent members that others stand in for: as many legs are in sync as are wanted, so the volume no longer waits for them.
 pub async fn retire_replaced(volume: &Volume, legs_planned: usize) {
     let legs = volume.legs();
     if legs

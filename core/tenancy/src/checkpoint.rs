@@ -138,7 +138,7 @@ async fn reclaims(tenancy: Weak<Inner>) {
         let applied = inner.applied.get();
         let refuses = inner.store.volume().refuses().is_some();
         if refuses {
-            // Nothing can be made room for; whoever waits for it hears so, and what is filled is looked at after the usual rest.
+            // No room can be made; callers that wait for it get an error, and what is filled is looked at after the usual rest.
             inner.hurried.set(false);
             inner.eased.ring();
         } else if inner.hurried.get() {

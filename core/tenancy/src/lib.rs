@@ -1,12 +1,12 @@
 //! Several tenants of one log: who owns which records, replay, checkpoints of all at one position, room and reclaim.
 //!
-//! A [`Tenant`] is a layer whose truth lies in the log of one `store::Store`: mailboxes, the directory of accounts, the queue.
+//! A [`Tenant`] is a layer whose state is stored in the log of one `store::Store`: mailboxes, the directory of accounts, the queue.
 //! It owns a range of record kinds and of tables ([`Share`]), and its memory is f(log), worked out from its own records alone.
 //! [`Tenancy`] does what must be done for all of them together:
 //!
 //! - **commit**: one group may carry records of several tenants. They become durable together or not at all, and every
 //!   tenant applies its part in the same turn.
-//! - **opening**: each record goes to its owner, in log order. A record that is nobody's refuses the opening.
+//! - **opening**: each record goes to its owner, in log order. A record without an owner refuses the opening.
 //! - **checkpoint**: the rows of all tenants are collected in one turn, so that they stand for one position of the log.
 //! - **room and reclaim**: all tenants are asked what is wanted, and all follow what was moved.
 //!
@@ -14,7 +14,7 @@
 //! - every tenant's memory over its tables = f(its records up to `applied`); `applied` is the position of the last group that any
 //!   tenant applied.
 //! - applying a record of one tenant never looks at another tenant's memory: replay may apply them in any order within a batch.
-//! - no RefCell is borrowed across an await. A tenancy never keeps its tenants alive: whoever serves holds them.
+//! - no RefCell is borrowed across an await. A tenancy never keeps its tenants alive: the server holds them.
 //!
 //! Start reading here, then `replay.rs` (the way back), `checkpoint.rs` (the way into the projection) and `room.rs`.
 #![forbid(unsafe_code)]
@@ -42,7 +42,7 @@ use store::{
 pub use locks::{Locked, Locks};
 pub use share::Share;
 
-/// A layer whose truth lies in the log, beside others. What reclaim asks (`store::Tenant`) is asked about its own records only.
+/// A layer whose state is stored in the log, beside others. What reclaim asks (`store::Tenant`) is asked about its own records only.
 pub trait Tenant: store::Tenant {
     fn share(&self) -> Share;
 

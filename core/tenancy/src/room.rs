@@ -1,6 +1,6 @@
 //! What a change may take from the reserve, and how room is made at once when there is none.
 //!
-//! A full volume does not wait for its timers: whoever is refused, or deletes, sets `hurry`, and the upkeep task runs rounds of checkpoint
+//! A full volume does not wait for its timers: a caller that is refused, or that deletes, sets `hurry`, and the upkeep task runs rounds of checkpoint
 //! and reclaim until mail fits again. Mail that was deleted makes room in two rounds: the first writes the deletion down and empties
 //! segments, the second writes down that they are empty and frees them.
 
@@ -17,7 +17,7 @@ impl Tenancy {
     /// is slower than the mail that comes in.
     pub async fn keep_up(&self) -> Result<(), StoreFault> {
         let inner = &self.inner;
-        // No queue moves and no checkpoint ends then: whoever waited would wait for the devices.
+        // No queue moves and no checkpoint ends then: a waiting caller would wait for the devices.
         if let Some(why) = inner.store.volume().refuses() {
             return Err(StoreFault::Deferred(why));
         }

@@ -44,7 +44,7 @@ pub(crate) fn check(shares: &[Share]) {
 }
 
 /// A group's records by the tenant they belong to, an index of `shares`; each tenant's keep their order, and each part has all
-/// bodies of the group, which records name by their index. `Misfit`: a record is nobody's.
+/// bodies of the group, which records name by their index. `Misfit`: a record has no owner.
 pub(crate) fn by_tenant(
     shares: &[Share],
     group: Replayed,

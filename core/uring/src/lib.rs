@@ -1,6 +1,6 @@
 //! The real device: raw io_uring over files and block devices.
 //!
-//! One `Ring` per thread implements `device::Device`. It owns no runtime: whoever owns the thread waits for `eventfd` to
+//! One `Ring` per thread implements `device::Device`. It owns no runtime: the owner of the thread waits for `eventfd` to
 //! become readable (or for the kick) and calls `turn`, which submits what is queued, reaps what is done and wakes who
 //! waits. `local` is the smallest such owner, for tests, benches and offline tools.
 //!

@@ -46,7 +46,7 @@ pub const FILE_CHECK_MS: u64 = 100;
 /// Unit in which a new file leg is written through.
 pub const CREATE_WRITE_BYTES: usize = MIB;
 
-/// Bounce buffer of a blocking reader: the projection reads single pages; whoever reads more pays a few calls.
+/// Bounce buffer of a blocking reader: the projection reads single pages; a longer read takes a few calls.
 pub const BLOCKING_READ_BYTES: usize = 64 * 1024;
 
 /// How long a dropped ring waits for the kernel to give its buffers back before it leaks them.

@@ -182,7 +182,7 @@ fn stable_id(metadata: &std::fs::Metadata, is_file: bool) -> String {
 }
 
 /// Creates a file of `bytes` (a multiple of `BLOCK_BYTES`) to serve as a leg, written through once: a file that was only
-/// allocated pays a journal commit for every durable write into its unwritten extents. `progress` hears bytes done.
+/// allocated pays a journal commit for every durable write into its unwritten extents. `progress` gets the bytes done.
 ///
 /// Refuses a path that exists. The file gets its name when it is whole: whatever ends this process earlier leaves nothing
 /// behind (except on file systems without O_TMPFILE, where a kill leaves a part of it).

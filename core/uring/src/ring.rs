@@ -1,7 +1,7 @@
 //! The ring: `device::Device` over io_uring.
 //!
 //! `start` only writes down what is wanted and kicks the owner; everything that talks to the kernel happens in `turn`, once
-//! for everybody.
+//! for all operations.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -40,7 +40,7 @@ pub fn build(wanted: &[Flags]) -> Result<(IoUring, Flags), Misfit> {
     Err(explain(&refused))
 }
 
-/// Builds a ring and lets go of it: whether this process may have one at all, said before anything else is done.
+/// Builds a ring and lets go of it: a check before anything else whether this process may have one at all.
 pub fn check() -> Result<(), Misfit> {
     build(&FLAGS).map(drop)
 }

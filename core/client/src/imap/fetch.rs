@@ -9,7 +9,7 @@
 //! worked out from (a whole message, where its summary does not say enough) is taken from `Memory::reading`, in turn, and is
 //! given back before anything is sent.
 //!
-//! \Seen is set once the lines of a chunk have gone out (RFC 9051 §6.4.5), and told in a FETCH of its own: a message that the client
+//! \Seen is set once the lines of a chunk have gone out (RFC 9051 §6.4.5), and reported in a FETCH of its own: a message that the client
 //! did not get stays unseen, and no flag is shown that is not durable.
 
 mod ahead;
@@ -356,7 +356,7 @@ impl<K: Ask> Imap<K> {
         Ok(())
     }
 
-    /// Those whose \Seen is set now. That it could not be is no reason to fail: the client has the message (RFC 9051 §6.4.5 says
+    /// Those whose \Seen is set now. A failure here does not fail the FETCH: the client has the message (RFC 9051 §6.4.5 says
     /// "implicitly"), and is not shown the flag.
     async fn set_seen(&self, mailbox: MailboxId, uids: Vec<Uid>) -> Vec<Message> {
         let seen = Flags::system(SystemFlags::SEEN);

@@ -269,7 +269,7 @@ impl<K: Ask> Imap<K> {
                 if matches(&pattern, &composed(name)) {
                     listed.push(name.clone());
                 } else if pattern.ends_with('%') {
-                    // `%` stops at a level; that something below is subscribed is told by the name at that level.
+                    // `%` stops at a level; the name at that level reports that something below is subscribed.
                     let at_level = name
                         .match_indices(SEPARATOR)
                         .map(|(at, _)| &name[..at])

@@ -125,7 +125,7 @@ impl<K: Ask> Imap<K> {
         )))
     }
 
-    /// Removes the \Deleted messages, of `uids` or all. The client is told by `Selected::tell`.
+    /// Removes the \Deleted messages, of `uids` or all. `Selected::tell` reports it to the client.
     pub(super) async fn expunge(
         &self,
         selected: &Selected,

@@ -109,7 +109,7 @@ impl Numbering {
         }
     }
 
-    /// (number, UID) of the messages whose UIDs lie in `ranges` (ascending, as `SequenceSet::ranges` gives them).
+    /// (number, UID) of the messages whose UIDs are in `ranges` (ascending, as `SequenceSet::ranges` gives them).
     pub fn in_uids(&self, ranges: &[(u32, u32)]) -> Vec<(u32, u32)> {
         let mut found = Vec::new();
         for &(low, high) in ranges {
@@ -139,7 +139,7 @@ impl Numbering {
         count
     }
 
-    /// (number, UID) of the messages whose numbers lie in `ranges`.
+    /// (number, UID) of the messages whose numbers are in `ranges`.
     pub fn in_numbers(&self, ranges: &[(u32, u32)]) -> Vec<(u32, u32)> {
         let mut found = Vec::new();
         for &(low, high) in ranges {

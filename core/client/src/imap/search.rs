@@ -149,7 +149,7 @@ impl<K: Ask> Imap<K> {
         let bytes = search.cost(bytes);
         let (search, open) = (search.clone(), open.to_vec());
         let look = move || {
-            // Given back when the bodies are, also when nobody waits any more.
+            // Given back when the bodies are, also when no caller waits any more.
             let _charge = charge;
             search.in_bodies(&open, bodies)
         };
@@ -189,7 +189,7 @@ impl Search {
         }
     }
 
-    /// What the list of messages alone can tell.
+    /// What the list of messages alone decides.
     async fn by_rows(&self, host: &SessionHost) -> Sorted {
         let search = self.clone();
         let bytes = self.cost(self.messages.len() * ROW_WORK_BYTES);
@@ -197,7 +197,7 @@ impl Search {
             let matcher = search.matcher();
             let (mut found, mut open) = (Vec::new(), Vec::new());
             for (index, message) in search.messages.iter().enumerate() {
-                // What arrived since the client was last told has no number yet.
+                // What arrived since the last report to the client has no number yet.
                 let Some(number) = search.numbering.number_of(message.uid.0) else {
                     continue;
                 };
@@ -212,7 +212,7 @@ impl Search {
         host.work(bytes, look).await
     }
 
-    /// What the summaries of `open` can tell.
+    /// What the summaries of `open` decide.
     async fn by_summaries(
         &self,
         host: &SessionHost,
@@ -262,7 +262,7 @@ impl Search {
         for (&(number, index), body) in open.iter().zip(bodies) {
             let body = match body {
                 Ok(body) => body,
-                // A damaged message is not found; it is on the damage list, where its owner is told.
+                // A damaged message is not found; it is on the damage list, which reports it to its owner.
                 Err(MailboxFault::Damaged) => continue,
                 Err(fault) => return Err(fault.into()),
             };

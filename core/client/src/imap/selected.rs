@@ -1,4 +1,4 @@
-//! The mailbox that a session has open: its numbers, and what its client was not told yet.
+//! The mailbox that a session has open: its numbers, and what was not reported to its client yet.
 //!
 //! What must hold: the client's idea of the mailbox is `numbering`, changed only together with what is written to `out`:
 //! EXISTS, FETCH and EXPUNGE in the order in which they are read (RFC 9051 §5.2, §7.5.1).
@@ -39,11 +39,11 @@ pub struct Selected {
     /// no answer (RFC 9051 §6.4.4.1).
     pub saved: Vec<(u32, u32)>,
     watching: Watching,
-    /// Changed, and not told yet, though `known` has caught up with it.
+    /// Changed, and not reported yet, though `known` has caught up with it.
     changed: Changed,
-    /// Gone, but the client may not be told yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH). Ascending.
+    /// Gone, but this may not be reported yet (RFC 9051 §7.5.1: not during FETCH, STORE or SEARCH). Ascending.
     expunged: VecDeque<u32>,
-    /// Messages came or went, and it was told beside the answer to something else: see `put_size_again`.
+    /// Messages came or went, and this was reported beside the answer to something else: see `put_size_again`.
     told_beside: bool,
 }
 
@@ -112,9 +112,9 @@ impl Selected {
             .is_some_and(|recent| recent.contains(uid))
     }
 
-    /// Says EXISTS once more when it was last told beside the answer to some other command that messages came or went.
+    /// Says EXISTS once more when the last report of messages that came or went was beside the answer to another command.
     ///
-    /// Thunderbird acts on what IDLE or NOOP tell it; EXISTS and EXPUNGE among the lines of a FETCH it passes over, and would
+    /// Thunderbird acts on what IDLE or NOOP report; EXISTS and EXPUNGE among the lines of a FETCH it passes over, and would
     /// show what was there before until it asks by itself, minutes later. RFC 9051 §7: any response at any time.
     pub fn put_size_again(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.told_beside) {
@@ -122,12 +122,12 @@ impl Selected {
         }
     }
 
-    /// What was told just now was what the client asked for.
+    /// The last report was the one that the client asked for.
     pub fn was_listening(&mut self) {
         self.told_beside = false;
     }
 
-    /// Resolves when there may be something to tell.
+    /// Resolves when there may be something to report.
     pub async fn rung(&self) {
         self.watching.rung().await;
     }
@@ -176,7 +176,7 @@ impl Selected {
         }
     }
 
-    /// Learns what happened. `Told::Part`: something else is to be told before more can be learnt.
+    /// Learns what happened. `Told::Part`: something else must be reported before more can be learnt.
     async fn look(
         &mut self,
         owner: &impl Ask,
@@ -462,14 +462,14 @@ mod tests {
         }
     }
 
-    /// What is told, and how much of it was in memory at once.
+    /// What is reported, and how much of it was in memory at once.
     fn told(selected: &mut Selected, expunges: Expunges) -> (String, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let (owner, _end) = storage::owner::owner();
         let (mut all, mut most) = (Vec::new(), 0);
         runtime.unwrap().block_on(async {
             loop {
-                // until all is told
+                // until all is reported
                 let mut out = Vec::new();
                 let told = selected.tell(&owner, expunges, &mut out).await;
                 most = most.max(out.len());
@@ -538,7 +538,7 @@ mod tests {
         );
     }
 
-    /// The owner does not answer: what is left is told another time.
+    /// The owner does not answer: the rest is reported another time.
     #[test]
     fn what_cannot_be_looked_at_now_is_kept() {
         let mut selected = selected(9);

@@ -188,7 +188,7 @@ fn a_literal_keeps_its_turn_however_it_comes() {
     stream.write_all(mark).expect("it reads");
     assert_eq!(next_line(&mut lines), "+ go ahead\r\n");
     until_used(&budget, 900_000..);
-    // Somebody else waits for what this one has.
+    // Another session waits for what this one has.
     let mut other = Box::pin(budget.wait_for(runtime::Holder(u64::MAX), 900_000));
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     assert!(other.as_mut().poll(&mut context).is_pending());

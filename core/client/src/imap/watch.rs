@@ -1,4 +1,4 @@
-//! How a session on one core hears of changes that the owner makes durable on another.
+//! How a session on one core is notified of changes that the owner makes durable on another.
 //!
 //! The owner's `Watch` cannot leave its thread, so it stays there, in a table of that thread; the session holds a ticket
 //! for it. The bell that the owner rings is a flag and a `Notify`, both fit to be touched from any thread.
@@ -98,7 +98,7 @@ impl Watching {
     }
 
     /// Resolves when the mailbox changed since the last `take`; at once when it did before, and a moment later when it was put back:
-    /// whoever waits in a loop must not take the core from the others while storage is busy or gone.
+    /// a session that waits in a loop must not take the core from the others while storage is busy or gone.
     pub async fn rung(&self) {
         if let Some(again_at) = self.again_at.take() {
             self.host.sleep_until(again_at).await;

@@ -62,7 +62,7 @@ impl Ask for Here {
     }
 }
 
-/// `secret` is everybody's password.
+/// `secret` is the password of every account.
 struct Secret;
 
 impl Verifier for Secret {

@@ -339,7 +339,7 @@ impl Medium {
         }
     }
 
-    /// Changes stored bytes behind everybody's back, durably.
+    /// Changes stored bytes without the engine's knowledge, durably.
     pub fn poke(&mut self, at: u64, bytes: &[u8]) {
         for (index, byte) in bytes.iter().enumerate() {
             let at = at + index as u64;

@@ -173,7 +173,7 @@ impl Future {
         });
     }
 
-    /// The next thing to happen, at or before `until_us`. Sleeps nobody waits for are skipped.
+    /// The next thing to happen, at or before `until_us`. Sleeps without a waiter are skipped.
     pub fn next(&mut self, until_us: u64) -> Option<(u64, Happening)> {
         loop {
             // until an event counts or none is due

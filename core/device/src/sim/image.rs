@@ -32,7 +32,7 @@ impl Image {
         self.blocks
     }
 
-    /// Ends the image after `bytes`; what lay behind is gone.
+    /// Ends the image after `bytes`; what was behind is gone.
     pub fn cut_short(&mut self, bytes: u64) {
         let blocks = bytes / BLOCK_BYTES as u64;
         assert!(blocks > 0 && blocks <= self.blocks);

@@ -365,7 +365,7 @@ fn a_hung_write_lands_when_it_is_released() {
         durable: true,
     };
     let pending = io.device.start(DISK, op);
-    drop(pending); // nobody waits: a zombie
+    drop(pending); // no caller waits: a zombie
     world.run_for_us(1_000_000).unwrap();
     assert_eq!(io.device.in_flight(DISK), 1);
     world.release(DISK);

@@ -153,7 +153,7 @@ impl World {
             log[line].completed = Some(Time(self.now_us.get()));
         }
         if is_boundary && self.pass_boundary() {
-            return; // the power went before anybody heard of it
+            return; // the power went before any caller got it
         }
         flight.completer.complete(Completion { result, buffer });
     }

@@ -156,7 +156,7 @@ fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>)
 
 fn read_back(command: &::imap::Command, names: Names) {
     if matches!(command.body, Body::Append { .. }) {
-        return; // its message is a place in bytes that are written anew
+        return; // its message is a place in bytes that are written again
     }
     let mut line = Vec::new();
     put_command(&mut line, command, b"", names);
@@ -229,7 +229,7 @@ pub fn ask_seeds() -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Whatever is asked of whatever message: sections lie in it, what is written is values, and a search comes to a verdict.
+/// Whatever is asked of whatever message: sections are within it, what is written is values, and a search comes to a verdict.
 pub fn ask(data: &[u8]) {
     let Some(end) = memchr::memmem::find(data, b"\r\n") else {
         return;

@@ -46,7 +46,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     texts.map(<[u8]>::to_vec).to_vec()
 }
 
-/// The digest survives its own encoding, and every offset in it lies in the message.
+/// The digest survives its own encoding, and every offset in it is within the message.
 pub fn summary(data: &[u8]) {
     let summary = Summary::of(data);
     let whole = Summary::whole(data);

@@ -99,7 +99,7 @@ impl Response {
         Some(rest.len() >= 2 && rest[..2].eq_ignore_ascii_case(b"OK"))
     }
 
-    /// The values of the whole line. Text after a status word comes out as atoms, which nobody should read.
+    /// The values of the whole line. Text after a status word comes out as atoms, which must not be read.
     pub fn values(&self) -> Result<Vec<Value>, ResponseFault> {
         let mut at = 0;
         let values = list(&self.bytes, &mut at, VALUE_DEPTH_MAX)?;

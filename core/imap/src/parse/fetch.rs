@@ -91,7 +91,7 @@ fn section(words: &mut Words<'_>) -> Parsed<Section> {
             return Err(Refusal::TooMuch("part numbers"));
         }
         part.push(part_number(number)?);
-        // `1.` is no section.
+        // `1.` is not a section.
         if after.is_empty() && number.len() < rest.len() {
             return Err(Refusal::Syntax("Invalid section"));
         }

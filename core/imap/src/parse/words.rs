@@ -214,7 +214,7 @@ impl<'a> Words<'a> {
         Err(Refusal::Syntax("Quoted string is not closed"))
     }
 
-    /// `{n}`, `{n+}` or `~{n}`, its line end and the n bytes: where they lie in the command.
+    /// `{n}`, `{n+}` or `~{n}`, its line end and the n bytes: their place in the command.
     pub fn literal_range(&mut self) -> Option<Range<usize>> {
         let mut at = self.at;
         if self.bytes.get(at) == Some(&b'~') {

@@ -71,7 +71,7 @@ impl Needles {
     }
 }
 
-/// Calls `visit` with `text`, folded, in windows (in `room`, which is cleared) until it answers `true`; what is at most `needle_bytes` long lies
+/// Calls `visit` with `text`, folded, in windows (in `room`, which is cleared) until it answers `true`; what is at most `needle_bytes` long is
 /// whole in one of them. Says whether `visit` did.
 fn any_window(
     text: &str,

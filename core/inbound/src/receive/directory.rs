@@ -58,7 +58,7 @@ impl Directory {
     }
 }
 
-/// Addresses remembered on one core, about 150 bytes each. When it is full it begins anew: the busy ones are back at once.
+/// Addresses remembered on one core, about 150 bytes each. When it is full it is emptied: the busy ones are back at once.
 const ENTRIES_MAX: usize = 16_384;
 /// How old a remembered quota may be. What arrives meanwhile is caught when it is placed.
 const QUOTA_AGE_US_MAX: u64 = 1_000_000;

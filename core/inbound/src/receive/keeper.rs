@@ -14,7 +14,7 @@ pub trait Keeper {
     /// The account of this address, if it is one of ours.
     fn look_up(&self, address: &Address) -> impl Future<Output = Result<Looked, Busy>>;
 
-    /// Whether no mail can be taken just now, so that a sender need not send its content to hear so.
+    /// Whether no mail can be taken just now, so that a sender is refused before it sends its content.
     fn refuses(&self) -> bool {
         false
     }

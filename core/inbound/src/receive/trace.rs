@@ -42,7 +42,7 @@ pub(super) fn write<R>(
         let _ = write!(out, " ({version} {cipher})");
     }
     let _ = write!(out, "\r\n\tid {id}");
-    // RFC 5321 §4.4, §7.2: more than one would tell recipients of each other.
+    // RFC 5321 §4.4, §7.2: more than one would disclose recipients to each other.
     if let [recipient] = envelope.recipients.as_slice() {
         let _ = write!(out, "\r\n\tfor {}", recipient.path);
     }

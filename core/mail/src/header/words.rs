@@ -122,7 +122,7 @@ impl<'a> Words<'a> {
         self.bytes = &self.bytes[at.min(self.bytes.len())..];
     }
 
-    /// The byte behind a backslash. A line end or a NUL is no more welcome there than without (RFC 5322 §4.1 obs-qp has them).
+    /// The byte behind a backslash. A line end or a NUL is refused there as without it (RFC 5322 §4.1 obs-qp has them).
     fn escaped(&self, at: usize) -> Option<u8> {
         let byte = self.bytes.get(at).copied();
         byte.filter(|byte| !matches!(byte, b'\r' | b'\n' | 0))

@@ -9,7 +9,7 @@ use crate::limits::{DEPTH_MAX, PARAMETERS_MAX, SUMMARY_BYTES_MAX, WHOLE_PARTS_MA
 
 use super::{Content, Disposition, Part, Summary};
 
-/// 2: `Content::Unread`, and `COMPLETE` speaks of the parts too. What 1 said of parts could be less than there was.
+/// 2: `Content::Unread`, and `COMPLETE` covers the parts too. Version 1 could list fewer parts than there were.
 const VERSION: u8 = 2;
 const COMPLETE: u8 = 1;
 

@@ -108,7 +108,7 @@ impl<'a> Scanner<'a> {
             }
             None => self.body(&mut part, boundary, depth_left),
         };
-        // The parts of a container lie within it: an empty last one ends after its empty line, which is not the delimiter's.
+        // The parts of a container are within it: an empty last one ends after its empty line, which is not the delimiter's.
         let inner_end = match &part.content {
             Content::Leaf | Content::Unread => header_end,
             Content::Multipart(parts) => parts.last().map_or(0, |last| last.body_end as usize),

@@ -218,7 +218,7 @@ fn a_stop_reaches_sessions_that_wait() {
     );
 }
 
-/// A certificate nobody signed, and a client that trusts exactly it.
+/// A self-signed certificate, and a client that trusts exactly it.
 fn tls_pair() -> (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>) {
     let made =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");

@@ -144,7 +144,7 @@ impl<R> Session<R> {
             return self.refuse(Refusal::NestedMail, output);
         }
         if transaction.envelope.recipients.len() >= self.config.limits.recipients_max {
-            // A pipelining sender has said the rest of its recipients before it sees the first 452 (RFC 5321 §4.5.3.1.10): as many again
+            // A pipelining sender has sent the rest of its recipients before it sees the first 452 (RFC 5321 §4.5.3.1.10): as many again
             // are free, then each is an error.
             self.excess_recipients += 1;
             if self.excess_recipients as usize > self.config.limits.recipients_max {

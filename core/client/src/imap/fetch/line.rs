@@ -139,7 +139,7 @@ impl FetchLine<'_> {
     ) -> Result<(), Failure> {
         let body = || raw.bytes.expect("`Wanted` asked for all of it");
         let known = || summary.expect("`Wanted` asked for the summary");
-        // RFC 9051 §7.5.2: NIL is for what is absent. What cannot be told whole is refused, and `BODY[]` has it.
+        // RFC 9051 §7.5.2: NIL is for what is absent. What cannot be reported in full is refused, and `BODY[]` has it.
         let all_known = || match known() {
             summary if summary.complete => Ok(summary),
             _ => Err(Failure::No(

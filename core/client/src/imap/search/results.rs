@@ -14,7 +14,7 @@ pub(super) struct Results<'f> {
 }
 
 impl<'f> Results<'f> {
-    /// `found` ascends. `None`: nothing is to be said.
+    /// `found` ascends. `None`: no line is to be sent.
     pub fn new(
         tag: &str,
         found: &'f [u32],

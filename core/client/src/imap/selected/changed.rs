@@ -1,4 +1,4 @@
-//! Messages whose flags changed and of which the client was not told yet.
+//! Messages whose flags changed and that were not reported to the client yet.
 
 use std::collections::VecDeque;
 
@@ -52,7 +52,7 @@ impl Changed {
                 self.later.by_ref().take(count).for_each(drop);
                 true
             }
-            // It went meanwhile: whoever looks next learns that.
+            // It went meanwhile: the next look reports that.
             Ok(Err(MailboxFault::NoMailbox)) => {
                 *self = Changed::default();
                 true

@@ -30,14 +30,14 @@ fn a_try_again_places_only_what_is_missing() {
     served.stop();
 }
 
-/// What a transaction for `recipients` hears, and the accounts that it was placed for.
+/// What a transaction for `recipients` is answered, and the accounts that it was placed for.
 fn sent_to(served: &Served, recipients: &[&str]) -> (u16, Vec<u32>) {
     let sent = served.send(Role::Smtp, vec![mail(recipients)]);
     let placed = served.handed().into_iter().flat_map(|handed| handed.1);
     (outcome(&sent[0]).0, placed.collect())
 }
 
-/// Alice has it, bob does not, and the sender hears 451.
+/// Alice has it, bob does not, and the sender gets 451.
 fn deferred_for_bob() -> Served {
     let served = serve(Options::default());
     served.then(Ok(vec![
