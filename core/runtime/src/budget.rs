@@ -1,4 +1,4 @@
-//! Memory that many connections share, in bytes, with a bound: past it the answer is no, or a wait, not growth.
+//! Memory that many connections share, in bytes, with a bound: past it a caller is refused or waits; memory does not grow.
 //!
 //! A budget may have shares: one holder (an account, a peer) then has at most its share at a time, over all its connections and
 //! cores, so that one holder never spends what the others need. Two ways to take, for two kinds of use:

@@ -75,10 +75,10 @@ impl Ring {
         let eventfd =
             eventfd.map_err(|errno| Misfit(format!("no eventfd for the ring: {errno}")))?;
         let registered = ring.submitter().register_eventfd(eventfd.as_raw_fd());
-        registered.map_err(|error| Misfit(format!("the ring takes no eventfd: {error}")))?;
+        registered.map_err(|error| Misfit(format!("the ring accepts no eventfd: {error}")))?;
         let sparse = [-1; DEVICES_MAX];
         let files = ring.submitter().register_files(&sparse);
-        files.map_err(|error| Misfit(format!("the ring takes no file table: {error}")))?;
+        files.map_err(|error| Misfit(format!("the ring accepts no file table: {error}")))?;
         let inner = Inner {
             ring,
             devices: Vec::new(),

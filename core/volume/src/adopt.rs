@@ -54,8 +54,7 @@ pub(crate) async fn adopt(
         .collect();
     if in_sync.is_empty() || !missing.is_empty() {
         return misfit(format!(
-            "the record of volume {volume} is lost, and without leg {} nobody knows what was acknowledged since: bring \
-             it back, restore the state directory, or rescue what there is with `ringpostctl salvage`. {}",
+            "the record of volume {volume} is lost, and without leg {} it is unknown what was acknowledged since: reconnect the leg, restore the state directory, or export the mail with `ringpostctl salvage`. {}",
             missing.join(" and "),
             others.join("; ")
         ));

@@ -152,7 +152,7 @@ fn draft(
         .iter()
         .any(|frame| frame.segments_at != frames[0].segments_at)
     {
-        return misfit("the devices' sizes are too unlike: use devices of one size");
+        return misfit("the sizes of the devices differ too much: use devices of one size");
     }
     let plan = Plan {
         segments_at: frames[0].segments_at,

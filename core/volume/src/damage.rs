@@ -115,4 +115,4 @@ pub(crate) fn sentence(damaged: &[Lsn]) -> String {
     )
 }
 
-pub(crate) const WAY_OUT: &str = "bring missing legs back and start again, or accept the loss (`ringpostctl volume accept-damage`)";
+pub(crate) const WAY_OUT: &str = "reattach missing legs and start again, or accept the loss (`ringpostctl volume accept-damage`)";

@@ -55,7 +55,7 @@ impl Inner {
             return Err(CommitFault::Deferred(refusal_of_all(&refusing)));
         }
         for (leg, fault) in refusing {
-            self.suspect(leg, &format!("it does not take writes: {fault}"));
+            self.suspect(leg, &format!("it accepts no writes: {fault}"));
         }
         self.refuses()
             .map_or(Ok(()), |why| Err(CommitFault::Deferred(why)))

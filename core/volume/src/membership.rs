@@ -190,7 +190,7 @@ impl Inner {
         }
         for (leg, fault) in self.refusing_guards().await {
             if fault != TIMED_OUT {
-                self.suspect(leg, &format!("it does not take writes: {fault}"));
+                self.suspect(leg, &format!("it accepts no writes: {fault}"));
             }
         }
     }

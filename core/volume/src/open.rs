@@ -54,7 +54,7 @@ pub(crate) async fn open(
         Ok(None) => {
             return misfit(format!(
                 "the state directory has no record of volume {volume}: it is the wrong one, or it was lost; restore it, or \
-                 start with an empty state directory and every leg that counted: then the record is made anew"
+                 start with an empty state directory and every leg that counted: then the record is created again"
             ));
         }
         Err(fault) => {
@@ -67,7 +67,7 @@ pub(crate) async fn open(
         Ok(position) => position.unwrap_or_default(),
         Err(fault) => {
             return misfit(format!(
-                "what was noted of volume {volume} cannot be read: {fault}"
+                "the position of volume {volume} cannot be read: {fault}"
             ));
         }
     };
@@ -81,7 +81,7 @@ pub(crate) async fn open(
     };
     if let Some((what, theirs, ours)) = knows_more {
         return misfit(format!(
-            "a leg of volume {volume} knows {what} {theirs}, the state directory only {ours}: the state directory is an old \
+            "a leg of volume {volume} has {what} {theirs}, the state directory only {ours}: the state directory is an old \
              copy; restore the current one"
         ));
     }

@@ -174,7 +174,7 @@ impl Inner {
         }
         tracing::error!(
             why,
-            "no leg takes writes; stored mail is served, new mail waits at its senders"
+            "no leg accepts writes; stored mail is served, new mail is deferred (4xx)"
         );
         self.count(|c| c.outages += 1);
         self.moved.ring();
@@ -302,7 +302,7 @@ async fn outlast(inner: Rc<Inner>) {
                     inner.legs.borrow_mut()[leg.0 as usize].alone = true;
                     inner.condemn(
                         leg,
-                        &format!("it refuses writes that another leg takes: {fault}"),
+                        &format!("it refuses writes that another leg accepts: {fault}"),
                     );
                 }
                 break;
@@ -324,7 +324,7 @@ async fn outlast(inner: Rc<Inner>) {
         // What landed meanwhile is judged like any other.
         (log.mode, log.refused) = (Mode::Running, true);
     }
-    tracing::info!("the legs take writes again");
+    tracing::info!("the legs accept writes again");
     inner.settle();
     inner.judge_refused(true);
 }

@@ -102,7 +102,7 @@ impl Inner {
             ));
         }
         if let Mode::Stopped(why) | Mode::ReadOnly(why) = &self.log.borrow().mode {
-            return misfit(format!("the volume does not take legs now: {why}"));
+            return misfit(format!("the volume accepts no legs now: {why}"));
         }
         let believed = |slot: LegIndex| self.legs.borrow()[usize::from(slot.0)].stale_since;
         let (slot, frame, believed) = match probe(&self.io, device, self.settings.hard_deadline_us)
@@ -119,7 +119,7 @@ impl Inner {
                 }
                 if quorum.superblock.epoch > self.log.borrow().epoch {
                     return misfit(format!(
-                        "device {name} knows a later epoch than this volume: it went on elsewhere"
+                        "device {name} has a later epoch than this volume: it was used elsewhere since"
                     ));
                 }
                 if quorum.superblock.plan != self.plan || !self.plan.fits(&frame) {
@@ -179,7 +179,7 @@ impl Inner {
             || frame.segments(plan.segment_bytes) < u64::from(plan.segment_count)
         {
             return misfit(format!(
-                "device {name} is too small (or too unlike the others) for volume {}: {} segments of {} bytes are needed",
+                "device {name} is too small (or differs too much from the others) for volume {}: {} segments of {} bytes are needed",
                 self.id, plan.segment_count, plan.segment_bytes
             ));
         }

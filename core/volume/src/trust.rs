@@ -206,10 +206,7 @@ fn judge(
         return behind("its superblocks do not follow one another", edge);
     }
     if term_seen < record.opened {
-        return behind(
-            "the volume was opened since, and it does not know of it",
-            own,
-        );
+        return behind("the volume was opened since, without this leg", own);
     }
     if quorum.seq_seen < position.seq {
         return behind("it lacks a superblock that every leg had", own);

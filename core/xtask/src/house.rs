@@ -11,6 +11,7 @@ mod metrics;
 mod reach;
 mod replies;
 mod sources;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,6 +95,7 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     replies::inspect(&tree, &mut findings);
     exits::inspect(&tree, &mut findings);
     metrics::inspect(&tree, &mut findings);
+    words::inspect(&tree, &mut findings);
     Ok(findings)
 }
 

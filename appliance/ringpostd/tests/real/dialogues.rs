@@ -187,7 +187,7 @@ e = Raw()
 e.cmd("ENABLE IMAP4rev2")
 told = e.cmd("SELECT Recent")[0] + e.cmd("FETCH 1:* (FLAGS)")[0] + e.cmd("SEARCH RETURN (ALL COUNT) RECENT")[0]
 assert b"ecent)" not in told and b"RECENT" not in told and b" COUNT 0" in told, told
-# A copy is recent where it arrives; opening the mailbox anew finds nothing recent.
+# A copy is recent where it arrives; opening the mailbox again finds nothing recent.
 a.cmd("CREATE Recent2")
 a.cmd("COPY 1:2 Recent2")
 assert recent(a.cmd("SELECT Recent2")[0]) == [b"* 2 RECENT"]

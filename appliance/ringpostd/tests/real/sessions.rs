@@ -146,7 +146,7 @@ b.append("INBOX", letter("four"))
 idle([b"* 4 EXISTS\r\n", b"* 4 RECENT\r\n"])
 idle([])  # and so is IDLE
 
-# What went is told again in the same way: by how many are left.
+# What went is reported again in the same way: by how many are left.
 b.cmd("SELECT INBOX")
 b.cmd("STORE 1 +FLAGS.SILENT (\\Deleted)")
 b.cmd("EXPUNGE")

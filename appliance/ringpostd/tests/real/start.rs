@@ -151,7 +151,7 @@ fn a_wiped_state_directory_costs_no_mail() {
         let Err(words) = home.try_start() else {
             panic!("one leg and no record, and it served")
         };
-        assert!(words.contains("bring it back"), "{words}");
+        assert!(words.contains("reconnect"), "{words}");
     }
     fs::rename(&aside, &legs[1]).expect("our own file");
     for _ in 0..2 {
@@ -202,7 +202,7 @@ fn a_start_that_is_refused_leaves_everything_as_it_found_it() {
         let Err(words) = home.try_start() else {
             panic!("a leg that missed mail served alone")
         };
-        assert!(words.contains("bring it back"), "{words}");
+        assert!(words.contains("reconnect"), "{words}");
         assert_eq!(there(&home), before);
     }
     fs::rename(&aside_a, &legs[0]).expect("our own file");

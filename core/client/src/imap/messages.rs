@@ -272,7 +272,7 @@ impl Placed {
     }
 
     /// RFC 6851 §4.3: COPYUID comes before the EXPUNGEs, untagged. §3.3: when some could not be moved it comes all the same, and the
-    /// answer is NO.
+    /// answer is `NO`.
     fn put_moved(self, out: &mut Vec<u8>) -> Result<Done, Failure> {
         if let Some(code) = self.code() {
             put_reply(out, "*", Status::Ok, &code, "Messages moved");

@@ -68,7 +68,7 @@ fn a_leg_that_missed_mail_is_never_taken_for_the_whole() {
     wipe_state(&bench);
     bench.world.insert(bench.disks[1]);
     let refusal = adopt(&bench, &bench.disks[1..]).expect_err("refused");
-    assert!(refusal.to_string().contains("bring it back"), "{refusal}");
+    assert!(refusal.to_string().contains("reconnect"), "{refusal}");
     assert_eq!(*bench.witness.record.borrow(), None);
     // Together they know better, and so does the leg that stayed.
     assert!(adopt(&bench, &bench.disks).expect("adopted").is_some());
