@@ -12,6 +12,7 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).ok()
 }
 
+/// RFC 4648 §4, with padding.
 pub fn encode(bytes: &[u8]) -> String {
     BASE64.encode(bytes)
 }

@@ -6,8 +6,10 @@ use crate::fetch::FetchItem;
 use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
 
+/// One command as the client sent it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Command {
+    /// At most `TAG_BYTES_MAX` bytes; it is repeated in the tagged reply.
     pub tag: Box<str>,
     pub body: Body,
 }
@@ -15,66 +17,90 @@ pub struct Command {
 /// RFC 9051 §6 and RFC 3501 §6; the extensions name their RFC.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
+    /// RFC 9051 §6.1.1. The session answers it.
     Capability,
+    /// RFC 9051 §6.1.2: reports what changed.
     Noop,
+    /// RFC 9051 §6.1.3: BYE, OK, and the end of the connection.
     Logout,
+    /// RFC 9051 §6.2.1. The session allows it before login only.
     StartTls,
+    /// RFC 9051 §6.2.2. `initial` is decoded from base64 (RFC 4959); `None` where the client waits for `+`.
     Authenticate {
         mechanism: Box<str>,
         initial: Option<Vec<u8>>,
     },
+    /// RFC 9051 §6.2.3. Refused outside TLS unless the policy allows it.
     Login {
         user: Vec<u8>,
         password: Vec<u8>,
     },
+    /// RFC 5161: capabilities in upper case. Unknown ones are ignored, not refused.
     Enable(Vec<Box<str>>),
     /// RFC 2971; an empty list is NIL.
     Id(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// RFC 2342. There are personal mailboxes only.
     Namespace,
+    /// RFC 9051 §6.3.2; `read_only` is EXAMINE (§6.3.3).
     Select {
         mailbox: Box<str>,
         read_only: bool,
     },
+    /// RFC 9051 §6.3.4; the special use is RFC 6154 §3.
     Create {
         mailbox: Box<str>,
         special_use: Option<SpecialUse>,
     },
+    /// RFC 9051 §6.3.5. The name stays as a parent if it has children.
     Delete(Box<str>),
+    /// RFC 9051 §6.3.6; the children move along.
     Rename {
         from: Box<str>,
         to: Box<str>,
     },
+    /// RFC 9051 §6.3.7.
     Subscribe(Box<str>),
+    /// RFC 9051 §6.3.8.
     Unsubscribe(Box<str>),
+    /// RFC 9051 §6.3.9.
     List(ListRequest),
+    /// RFC 3501 §6.3.9; IMAP4rev1 only.
     Lsub {
         reference: Box<str>,
         pattern: Box<str>,
     },
+    /// RFC 9051 §6.3.11. It does not open the mailbox.
     Status {
         mailbox: Box<str>,
         items: Vec<StatusItem>,
     },
+    /// RFC 9051 §6.3.12. `date` becomes the internal date; `None` is the time of arrival.
     Append {
         mailbox: Box<str>,
         flags: Flags,
         date: Option<InternalDate>,
         message: Message,
     },
+    /// RFC 2177. The session waits for DONE.
     Idle,
+    /// RFC 3501 §6.4.1; the same as NOOP here, because every change is durable at once.
     Check,
+    /// RFC 9051 §6.4.1: removes \Deleted messages without reporting them.
     Close,
+    /// RFC 9051 §6.4.2: closes the mailbox and removes nothing.
     Unselect,
     /// RFC 4315 when `uids` are given.
     Expunge {
         uids: Option<SequenceSet>,
     },
     Search(SearchRequest),
+    /// RFC 9051 §6.4.5. `uid`: the set has UIDs, and the replies carry the UID.
     Fetch {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
     },
+    /// RFC 9051 §6.4.6. `silent` omits the FETCH replies for the client's own change.
     Store {
         uid: bool,
         set: SequenceSet,
@@ -82,6 +108,7 @@ pub enum Body {
         silent: bool,
         flags: Flags,
     },
+    /// RFC 9051 §6.4.7.
     Copy {
         uid: bool,
         set: SequenceSet,
@@ -99,10 +126,14 @@ pub enum Body {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message(pub std::ops::Range<usize>);
 
+/// How STORE changes the flags of a message (RFC 9051 §6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreChange {
+    /// FLAGS: the flags given, and no other.
     Replace,
+    /// +FLAGS.
     Add,
+    /// -FLAGS.
     Remove,
 }
 
@@ -119,6 +150,7 @@ pub enum SpecialUse {
 }
 
 impl SpecialUse {
+    /// Every use, for the parser.
     pub const ALL: [SpecialUse; 7] = [
         SpecialUse::All,
         SpecialUse::Archive,
@@ -129,6 +161,7 @@ impl SpecialUse {
         SpecialUse::Trash,
     ];
 
+    /// The attribute of RFC 6154 §2, with its backslash.
     pub fn attribute(self) -> &'static str {
         match self {
             SpecialUse::All => "\\All",
@@ -145,20 +178,29 @@ impl SpecialUse {
 /// LIST with the options of RFC 5258 and RFC 6154.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListRequest {
+    /// The beginning of each pattern (RFC 9051 §6.3.9); usually empty.
     pub reference: Box<str>,
+    /// One without the extended form, at most `LIST_PATTERNS_MAX` with it.
     pub patterns: Vec<Box<str>>,
     /// The extended form was used: `RECURSIVEMATCH` and attribute rules of RFC 5258 apply.
     pub extended: bool,
+    /// SUBSCRIBED: subscribed names only, also those without a mailbox.
     pub select_subscribed: bool,
+    /// SPECIAL-USE (RFC 6154 §4): mailboxes with a special use only.
     pub select_special_use: bool,
+    /// RECURSIVEMATCH: a parent is listed if a name below it is selected.
     pub recursive_match: bool,
+    /// RETURN (SUBSCRIBED): the attribute \Subscribed is given.
     pub return_subscribed: bool,
+    /// RETURN (CHILDREN): \HasChildren or \HasNoChildren is given.
     pub return_children: bool,
+    /// RETURN (SPECIAL-USE): the attribute of the special use is given.
     pub return_special_use: bool,
     /// RFC 5819; empty: not asked for.
     pub return_status: Vec<StatusItem>,
 }
 
+/// What STATUS can report (RFC 9051 §6.3.11; SIZE is RFC 8438, APPENDLIMIT RFC 7889, HIGHESTMODSEQ RFC 7162).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusItem {
     Messages,
@@ -173,6 +215,7 @@ pub enum StatusItem {
 }
 
 impl StatusItem {
+    /// Every item, for the parser.
     pub const ALL: [StatusItem; 9] = [
         StatusItem::Messages,
         StatusItem::Recent,
@@ -185,6 +228,7 @@ impl StatusItem {
         StatusItem::AppendLimit,
     ];
 
+    /// The item's word on the wire.
     pub fn name(self) -> &'static str {
         match self {
             StatusItem::Messages => "MESSAGES",
@@ -209,6 +253,7 @@ pub struct SearchRequest {
     pub key: SearchKey,
 }
 
+/// What RETURN asks for (RFC 4731 §3.1). All `false`: RETURN () means ALL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SearchResults {
     pub min: bool,

@@ -3,6 +3,7 @@
 use mail::InternalDate;
 use mail::text::{civil_from_days, days_from_civil};
 
+/// RFC 9051 §9 date-month.
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
@@ -30,6 +31,7 @@ pub fn encode_date_time(date: InternalDate) -> String {
     )
 }
 
+/// RFC 9051 §9 date-time, without its quotes. `None`: wrong form, or a day that its month does not have.
 pub fn parse_date_time(text: &[u8]) -> Option<InternalDate> {
     let text = std::str::from_utf8(text).ok()?;
     if text.len() != 26 || !text.is_ascii() {
@@ -77,6 +79,7 @@ pub fn parse_day(text: &str) -> Option<i64> {
     days_from_civil(year.into(), month, day.into())
 }
 
+/// RFC 9051 §9 date, from days since 1970-01-01.
 pub fn encode_day(days: i64) -> String {
     let (year, month, day) = civil_from_days(days);
     format!("{day}-{}-{year:04}", MONTHS[month as usize - 1])

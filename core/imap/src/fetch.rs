@@ -6,6 +6,7 @@ use std::ops::Range;
 use mail::header;
 use mail::summary::{Content, KEPT_FIELDS, Part, Summary};
 
+/// What FETCH can ask about a message (RFC 9051 §6.4.5). Macros such as ALL are expanded by the parser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchItem {
     Uid,
@@ -42,6 +43,7 @@ pub struct Partial {
     pub count: u32,
 }
 
+/// RFC 9051 §6.4.5.1: which part of a message, and what of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// Part numbers from the outside in; empty for the message itself.
@@ -49,6 +51,7 @@ pub struct Section {
     pub text: SectionText,
 }
 
+/// What of the part is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SectionText {
     /// The part's body, or the whole message.
@@ -116,6 +119,7 @@ impl FetchItem {
         section.part.is_empty() && names.iter().all(|name| is_kept(name))
     }
 
+    /// `BODY[]`: no part and no section text.
     pub fn is_whole_message(&self) -> bool {
         match self {
             FetchItem::Rfc822 => true,

@@ -51,6 +51,7 @@ pub const RESPONSE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
 /// RFC 2971 §3.3: octets of a field name, and of a value.
 pub const ID_FIELD_BYTES_MAX: usize = 30;
+/// Octets of a value.
 pub const ID_VALUE_BYTES_MAX: usize = 1_024;
 
 const _: () = assert!(COMMAND_BYTES_MAX >= 8_000);

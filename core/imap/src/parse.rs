@@ -30,6 +30,7 @@ pub struct BadCommand {
 pub enum Refusal {
     /// Not what the grammar allows here; the text says what was expected.
     Syntax(&'static str),
+    /// No command has this name, or no command with UID in front; answered BAD.
     UnknownCommand,
     /// A bound of `limits.rs`.
     TooMuch(&'static str),
@@ -77,14 +78,15 @@ pub fn command(bytes: &[u8], names: Names) -> Result<Command, BadCommand> {
     }
 }
 
+/// Everything after the tag. The whole command must be used up: what is left over is refused.
 fn body(words: &mut Words<'_>) -> Parsed<Body> {
     words.space()?;
-    let mut name = words.atom("a command")?.to_ascii_uppercase();
+    let mut name = words.atom("Expected a command")?.to_ascii_uppercase();
     let uid = name == "UID";
     if uid {
         words.space()?;
         name = words
-            .atom("COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?
+            .atom("Expected COPY, EXPUNGE, FETCH, MOVE, SEARCH or STORE")?
             .to_ascii_uppercase();
         if !matches!(
             &name[..],
@@ -192,19 +194,25 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
     Ok(body)
 }
 
+/// A space and a mailbox name.
 fn spaced_mailbox(words: &mut Words<'_>) -> Parsed<Box<str>> {
     words.space()?;
     words.mailbox()
 }
 
+/// A space and a sequence set.
 fn spaced_set(words: &mut Words<'_>) -> Parsed<SequenceSet> {
     words.space()?;
     words.sequence_set()
 }
 
+/// `SP auth-type [SP initial-resp]`. The mechanism is in upper case; whether it is offered is decided by the session.
 fn authenticate(words: &mut Words<'_>) -> Parsed<Body> {
     words.space()?;
-    let mechanism = words.atom("a mechanism")?.to_ascii_uppercase().into();
+    let mechanism = words
+        .atom("Expected a mechanism")?
+        .to_ascii_uppercase()
+        .into();
     // RFC 4959 §3: the initial response, `=` for an empty one.
     let mut initial = None;
     if words.space().is_ok() && !words.at_end() {
@@ -219,10 +227,16 @@ fn authenticate(words: &mut Words<'_>) -> Parsed<Body> {
     Ok(Body::Authenticate { mechanism, initial })
 }
 
+/// One capability or more, in upper case.
 fn enable(words: &mut Words<'_>) -> Parsed<Body> {
     let mut capabilities = Vec::new();
     while words.space().is_ok() && !words.at_end() {
-        capabilities.push(words.atom("a capability")?.to_ascii_uppercase().into());
+        capabilities.push(
+            words
+                .atom("Expected a capability")?
+                .to_ascii_uppercase()
+                .into(),
+        );
     }
     if capabilities.is_empty() {
         return Err(Refusal::Syntax("Missing capability"));
@@ -230,6 +244,7 @@ fn enable(words: &mut Words<'_>) -> Parsed<Body> {
     Ok(Body::Enable(capabilities))
 }
 
+/// RFC 2971 §3.1: NIL, or pairs of a field and a value. Bounds are those of §3.3.
 fn id(words: &mut Words<'_>) -> Parsed<Body> {
     words.space()?;
     if words.keyword("NIL") {
@@ -265,6 +280,7 @@ fn id(words: &mut Words<'_>) -> Parsed<Body> {
     Ok(Body::Id(pairs))
 }
 
+/// A name, and `(USE (\Sent))` where a special use is asked for.
 fn create(words: &mut Words<'_>) -> Parsed<Body> {
     let mailbox = spaced_mailbox(words)?;
     let mut special_use = None;
@@ -298,6 +314,7 @@ fn create(words: &mut Words<'_>) -> Parsed<Body> {
     })
 }
 
+/// RFC 9051 §6.3.12: name, flags, date-time, message. Flags and date-time are optional; the message must be a literal.
 fn append(words: &mut Words<'_>) -> Parsed<Body> {
     let mailbox = spaced_mailbox(words)?;
     words.space()?;
@@ -341,10 +358,13 @@ fn append(words: &mut Words<'_>) -> Parsed<Body> {
     })
 }
 
+/// `FLAGS`, `+FLAGS` or `-FLAGS`, with `.SILENT` or without, and the flags, in parentheses or bare.
 fn store(words: &mut Words<'_>, uid: bool) -> Parsed<Body> {
     let set = spaced_set(words)?;
     words.space()?;
-    let item = words.atom("FLAGS, +FLAGS or -FLAGS")?.to_ascii_uppercase();
+    let item = words
+        .atom("Expected FLAGS, +FLAGS or -FLAGS")?
+        .to_ascii_uppercase();
     let (name, silent) = match item.strip_suffix(".SILENT") {
         Some(name) => (name, true),
         None => (&item[..], false),
@@ -383,6 +403,7 @@ fn flag_list(words: &mut Words<'_>) -> Parsed<Flags> {
     Ok(flags)
 }
 
+/// Flags without parentheses, which RFC 9051 §9 allows in STORE only. There is one at least.
 fn bare_flags(words: &mut Words<'_>) -> Parsed<Flags> {
     let mut flags = Flags::default();
     loop {
@@ -395,6 +416,7 @@ fn bare_flags(words: &mut Words<'_>) -> Parsed<Flags> {
     }
 }
 
+/// Adds the flag with this name. Fails for an unknown system flag and past `KEYWORDS_MAX` keywords.
 fn put_flag(flags: &mut Flags, text: &str) -> Parsed<()> {
     if text.starts_with('\\') {
         match system_flag(text) {
@@ -424,6 +446,7 @@ pub const SYSTEM_FLAGS: [(&str, SystemFlags); 5] = [
     ("\\Draft", SystemFlags::DRAFT),
 ];
 
+/// By name, in any case; \Recent has no entry, because a client cannot set it.
 fn system_flag(text: &str) -> Option<SystemFlags> {
     SYSTEM_FLAGS
         .into_iter()

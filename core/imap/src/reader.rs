@@ -19,6 +19,7 @@ pub struct Bounds {
     pub append_bytes_max: usize,
 }
 
+/// What the input gives.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read {
     /// More bytes are needed.
@@ -33,6 +34,7 @@ pub enum Read {
     Lost,
 }
 
+/// Received bytes, and how far the command at their front was looked at.
 #[derive(Debug, Default)]
 pub struct Reader {
     /// Begins with the first byte of the present command.
@@ -59,6 +61,7 @@ impl Reader {
         &mut self.input
     }
 
+    /// Whether no byte waits.
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
     }

@@ -57,10 +57,12 @@ pub fn put_untagged(out: &mut Vec<u8>, line: &str) {
     }
 }
 
+/// Appends `text` as it is; never bytes from outside.
 pub fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// Appends the decimal digits, without an allocation.
 pub fn put_number(out: &mut Vec<u8>, number: impl Into<u64>) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
@@ -114,6 +116,7 @@ pub fn put_literal_mark(out: &mut Vec<u8>, count: usize) {
     put(out, "}\r\n");
 }
 
+/// RFC 9051 §9 nstring: a string, or NIL.
 pub fn put_nstring(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => put_string(out, bytes),
@@ -162,6 +165,7 @@ pub fn put_flags_of_session(out: &mut Vec<u8>, flags: &Flags, recent: bool) {
     out.push(b')');
 }
 
+/// The flags with a space between them, system flags first.
 fn put_flag_words(out: &mut Vec<u8>, flags: &Flags) {
     let system = SYSTEM_FLAGS
         .into_iter()
@@ -227,6 +231,7 @@ pub fn put_section_name(out: &mut Vec<u8>, section: &Section, partial: Option<Pa
     put_origin(out, partial);
 }
 
+/// `BINARY[1.2]<0>`, as the reply names the item (RFC 3516 §4.3).
 pub fn put_binary_name(out: &mut Vec<u8>, name: &str, part: &[u32], partial: Option<Partial>) {
     put(out, name);
     out.push(b'[');
@@ -235,6 +240,7 @@ pub fn put_binary_name(out: &mut Vec<u8>, name: &str, part: &[u32], partial: Opt
     put_origin(out, partial);
 }
 
+/// `1.2`
 fn put_part_numbers(out: &mut Vec<u8>, part: &[u32]) {
     for (index, &number) in part.iter().enumerate() {
         if index > 0 {
@@ -244,6 +250,7 @@ fn put_part_numbers(out: &mut Vec<u8>, part: &[u32]) {
     }
 }
 
+/// `<offset>` of a partial FETCH; the reply has no count (RFC 9051 §7.5.2).
 fn put_origin(out: &mut Vec<u8>, partial: Option<Partial>) {
     if let Some(Partial { offset, .. }) = partial {
         out.push(b'<');

@@ -15,29 +15,39 @@ use crate::sequence::{self, SequenceSet};
 
 use needle::{Needle, Needles};
 
+/// The keys of RFC 9051 §6.4.4 as parsed; those of RFC 3501 that say the same twice (NEW, OLD, UN…) are put together from others.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SearchKey {
+    /// Every message.
     All,
     /// All of them; parentheses and plain juxtaposition.
     And(Vec<SearchKey>),
+    /// Either of two.
     Or(Box<(SearchKey, SearchKey)>),
     Not(Box<SearchKey>),
+    /// Message numbers of the session.
     Numbers(SequenceSet),
+    /// UIDs, also those that no message has.
     Uids(SequenceSet),
     /// ANSWERED, DELETED, …; the UN forms are `Not`.
     System(SystemFlags),
+    /// Compared without regard to case (RFC 9051 §2.3.2).
     Keyword(Box<str>),
     /// RFC 3501 §6.4.4: \Recent in this session.
     Recent,
     /// Days since 1970-01-01; INTERNALDATE, its zone disregarded.
     Before(i64),
+    /// On that day.
     On(i64),
+    /// On that day or after it.
     Since(i64),
     /// The same of the Date field.
     SentBefore(i64),
     SentOn(i64),
     SentSince(i64),
+    /// More octets than this (RFC822.SIZE).
     Larger(u32),
+    /// Fewer octets than this.
     Smaller(u32),
     /// FROM, TO, CC, BCC, SUBJECT: the field of the ENVELOPE is there (empty text) or contains the text.
     Envelope {
@@ -49,7 +59,9 @@ pub enum SearchKey {
         name: Box<str>,
         text: Box<str>,
     },
+    /// In the text of any part, decoded; header fields do not count.
     Body(Box<str>),
+    /// In the header or in the text of any part.
     Text(Box<str>),
 }
 
@@ -110,11 +122,16 @@ pub struct Content<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+/// What is known of one message so far, ordered: the need of the costlier read is the greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
+    /// It does not match.
     No,
+    /// Undecided without the summary.
     NeedSummary,
+    /// Undecided without the whole message.
     NeedBody,
+    /// It matches.
     Yes,
 }
 

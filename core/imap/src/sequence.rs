@@ -12,6 +12,7 @@ pub struct SequenceSet {
 }
 
 impl SequenceSet {
+    /// The set of a single number.
     pub fn one(number: u32) -> SequenceSet {
         assert!(number > 0);
         SequenceSet {
@@ -24,6 +25,7 @@ impl SequenceSet {
         SequenceSet { pieces: Vec::new() }
     }
 
+    /// `$`: the result that SEARCH RETURN (SAVE) left (RFC 9051 §6.4.4.1).
     pub fn is_saved(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -36,6 +38,7 @@ impl SequenceSet {
         ok.then_some(SequenceSet { pieces })
     }
 
+    /// RFC 9051 §9 sequence-set. `None`: wrong form, a zero, or more than `SEQUENCE_PIECES_MAX` pieces.
     pub fn parse(text: &[u8]) -> Option<SequenceSet> {
         if text == b"$" {
             return Some(SequenceSet::saved());
@@ -87,6 +90,7 @@ impl SequenceSet {
             .max()
     }
 
+    /// The set in its form on the wire.
     pub fn encode(&self, out: &mut Vec<u8>) {
         if self.is_saved() {
             out.push(b'$');

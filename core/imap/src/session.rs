@@ -14,11 +14,16 @@ use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
 use crate::respond::{Status, put, put_reply, put_string, put_untagged};
 
+/// RFC 9051 §3: what has been reached; it decides which commands are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
+    /// After the greeting.
     NotAuthenticated,
+    /// After a login, without an open mailbox.
     Authenticated,
+    /// A mailbox is open; `read_only` after EXAMINE.
     Selected { read_only: bool },
+    /// BYE is in `out`; every further command is refused.
     Logout,
 }
 
@@ -29,6 +34,7 @@ pub struct Policy {
     pub tls_offered: bool,
     /// Passwords may be sent without TLS (loopback in trial mode).
     pub login_without_tls: bool,
+    /// The largest message of an APPEND, in bytes.
     pub append_bytes_max: usize,
 }
 
@@ -42,6 +48,7 @@ impl Default for Policy {
     }
 }
 
+/// What the caller does next.
 #[derive(Debug, PartialEq)]
 pub enum Event {
     /// Send what is in `out`, then receive more.
@@ -66,21 +73,33 @@ pub enum Event {
     Close,
 }
 
+/// What the next line is.
 enum Expect {
     Command,
-    SaslResponse { tag: Box<str> },
-    Done { tag: Box<str> },
+    /// The answer to `+` of AUTHENTICATE.
+    SaslResponse {
+        tag: Box<str>,
+    },
+    /// DONE, which ends IDLE.
+    Done {
+        tag: Box<str>,
+    },
 }
 
+/// One conversation, from the greeting to BYE.
 pub struct Session {
+    /// Gathers lines and literals into whole commands.
     reader: Reader,
     policy: Policy,
     state: State,
     tls: bool,
+    /// What the next line is: it is a command except inside AUTHENTICATE and IDLE.
     expect: Expect,
     rev2: bool,
     utf8: bool,
+    /// BAD replies so far; past `BAD_COMMANDS_MAX` the connection is closed.
     bad_commands: u32,
+    /// Refused logins so far; at `LOGIN_FAILURES_MAX` the connection is closed.
     login_failures: u32,
     /// See `take_saved_lost`.
     saved_lost: bool,
@@ -114,6 +133,7 @@ impl Session {
         );
     }
 
+    /// What has been reached.
     pub fn state(&self) -> State {
         self.state
     }
@@ -137,6 +157,7 @@ impl Session {
         std::mem::take(&mut self.saved_lost)
     }
 
+    /// The limit that APPENDLIMIT reports, in bytes.
     pub fn append_bytes_max(&self) -> usize {
         self.policy.append_bytes_max
     }
@@ -156,6 +177,7 @@ impl Session {
         self.reader.rest();
     }
 
+    /// What is offered in the present state, without the word CAPABILITY. Before login: LOGINDISABLED where passwords need TLS.
     pub fn capabilities(&self) -> String {
         let mut words = String::from("IMAP4rev1 IMAP4rev2 LITERAL+ ID ENABLE SASL-IR");
         if self.state == State::NotAuthenticated {
@@ -493,10 +515,12 @@ impl Session {
         })
     }
 
+    /// The handshake is done: passwords are accepted from now on.
     pub fn tls_started(&mut self) {
         self.tls = true;
     }
 
+    /// The password is right: writes OK with the new capabilities.
     pub fn logged_in(&mut self, tag: &str, out: &mut Vec<u8>) {
         assert_eq!(self.state, State::NotAuthenticated);
         self.state = State::Authenticated;
@@ -521,6 +545,7 @@ impl Session {
         self.count_login_failure(out)
     }
 
+    /// The caller has opened a mailbox and written its data.
     pub fn selected(&mut self, read_only: bool) {
         assert!(!matches!(
             self.state,
@@ -554,6 +579,7 @@ impl Session {
     }
 }
 
+/// The least state that a command needs (RFC 9051 §6).
 enum Needs {
     NoLogin,
     Login,

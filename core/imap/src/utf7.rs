@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+/// RFC 3501 §5.1.3: base64 with `,` in the place of `/`.
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
 /// `name` in modified UTF-7.
@@ -24,6 +25,7 @@ pub fn encode(name: &str) -> String {
     out
 }
 
+/// Printable ASCII except `&` stands for itself.
 fn is_direct(symbol: char) -> bool {
     matches!(symbol, ' '..='~')
 }
@@ -65,6 +67,7 @@ pub fn decode(wire: &str) -> Option<String> {
     (encode(&out) == wire).then_some(out)
 }
 
+/// Appends the text of the base64 between `&` and `-`. `None`: another letter, or an unpaired surrogate. `decode` checks the rest.
 fn decode_run(run: &str, out: &mut String) -> Option<()> {
     let mut units = Vec::new();
     let (mut bits, mut count) = (0u32, 0);

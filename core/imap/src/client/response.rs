@@ -10,6 +10,7 @@ pub struct Response {
     bytes: Vec<u8>,
 }
 
+/// The server broke the grammar, or a bound of `limits.rs`; the caller closes the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the server sends something that is not an IMAP response")]
 pub struct ResponseFault;
@@ -23,6 +24,7 @@ pub struct Responses {
 }
 
 impl Responses {
+    /// Where received bytes are appended.
     pub fn input(&mut self) -> &mut Vec<u8> {
         &mut self.input
     }
@@ -60,6 +62,7 @@ impl Responses {
     }
 }
 
+/// The length that `{n}` or `~{n}` at the end of `line` announces. `None`: the line ends without a literal.
 fn literal_bytes(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"}\r\n")?;
     let open = line.iter().rposition(|&byte| byte == b'{')?;
@@ -76,10 +79,12 @@ pub enum Value {
 }
 
 impl Response {
+    /// The line as it came, literals and the last CRLF included.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// RFC 9051 §7.6: a line that begins with `+`.
     pub fn is_continuation(&self) -> bool {
         self.bytes.first() == Some(&b'+')
     }

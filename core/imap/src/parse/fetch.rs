@@ -9,6 +9,7 @@ use super::{Parsed, Refusal};
 
 const UNKNOWN: Refusal = Refusal::Syntax("Unknown FETCH item");
 
+/// One item, a macro, or items in parentheses; at most `FETCH_ITEMS_MAX`.
 pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
     let mut items = Vec::new();
     if words.accept(b'(') {
@@ -29,6 +30,7 @@ pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(items)
 }
 
+/// Appends the item that begins here. A macro appends several.
 fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
     use FetchItem as I;
     let name = words.item_name();
@@ -80,6 +82,7 @@ fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
     Ok(())
 }
 
+/// `[1.2.HEADER.FIELDS (FROM)]`: part numbers first, then the section text. RFC 9051 §6.4.5.1: MIME needs a part number.
 fn section(words: &mut Words<'_>) -> Parsed<Section> {
     words.expect(b'[')?;
     let mut part = Vec::new();
@@ -112,12 +115,14 @@ fn section(words: &mut Words<'_>) -> Parsed<Section> {
     Ok(Section { part, text })
 }
 
+/// Parts are numbered from 1.
 fn part_number(text: &str) -> Parsed<u32> {
     sequence::number(text.as_bytes())
         .filter(|&number| number > 0)
         .ok_or(Refusal::Syntax("Invalid part number"))
 }
 
+/// The list of HEADER.FIELDS; at most `FIELD_NAMES_MAX` names of visible ASCII without a colon (RFC 5322 §3.6.8).
 fn field_names(words: &mut Words<'_>) -> Parsed<Vec<Box<str>>> {
     words.space()?;
     words.expect(b'(')?;
@@ -143,6 +148,7 @@ fn field_names(words: &mut Words<'_>) -> Parsed<Vec<Box<str>>> {
     Ok(names)
 }
 
+/// RFC 3516 §4.2: part numbers only, `[]` is the whole message.
 fn binary_part(words: &mut Words<'_>) -> Parsed<Vec<u32>> {
     words.expect(b'[')?;
     let name = words.item_name();
@@ -159,6 +165,7 @@ fn binary_part(words: &mut Words<'_>) -> Parsed<Vec<u32>> {
     Ok(part)
 }
 
+/// `<offset.count>`. `None` where it is not there; a count of 0 is refused (RFC 9051 §9 nz-number).
 fn partial(words: &mut Words<'_>) -> Parsed<Option<Partial>> {
     if !words.accept(b'<') {
         return Ok(None);

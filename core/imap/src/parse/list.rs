@@ -6,6 +6,7 @@ use crate::limits::LIST_PATTERNS_MAX;
 use super::words::Words;
 use super::{Parsed, Refusal};
 
+/// LIST in its old and its extended form (RFC 5258 §6). What the extended form has in addition makes it extended.
 pub(super) fn list(words: &mut Words<'_>) -> Parsed<ListRequest> {
     let mut request = ListRequest::default();
     words.space()?;
@@ -47,6 +48,7 @@ pub(super) fn list(words: &mut Words<'_>) -> Parsed<ListRequest> {
     Ok(request)
 }
 
+/// The options before the reference.
 fn selection_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed<()> {
     words.skip_spaces();
     while !words.accept(b')') {
@@ -70,6 +72,7 @@ fn selection_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed
     Ok(())
 }
 
+/// The options behind RETURN; STATUS has a list of its own (RFC 5819).
 fn return_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed<()> {
     words.skip_spaces();
     while !words.accept(b')') {
@@ -88,6 +91,7 @@ fn return_options(words: &mut Words<'_>, request: &mut ListRequest) -> Parsed<()
     Ok(())
 }
 
+/// One item or more, in parentheses.
 pub(super) fn status_items(words: &mut Words<'_>) -> Parsed<Vec<StatusItem>> {
     words.expect(b'(')?;
     let mut items = Vec::new();

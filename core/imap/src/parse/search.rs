@@ -10,6 +10,7 @@ use crate::search::{EnvelopeField, SearchKey};
 use super::words::Words;
 use super::{Parsed, Refusal};
 
+/// RETURN options, CHARSET and keys, in this order (RFC 9051 §6.4.4). Several keys are one `And`.
 pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, SearchKey)> {
     words.space()?;
     let mut results = None;
@@ -49,6 +50,7 @@ pub(super) fn search(words: &mut Words<'_>) -> Parsed<(Option<SearchResults>, Se
     Ok((results, SearchKey::And(keys)))
 }
 
+/// The list behind RETURN. `()` leaves all `false`.
 fn results_wanted(words: &mut Words<'_>) -> Parsed<SearchResults> {
     words.expect(b'(')?;
     let mut results = SearchResults::default();
@@ -79,11 +81,13 @@ struct Left {
     texts: usize,
 }
 
+/// Takes one from a bound that all levels of the command share. Fails when it is used up.
 fn take(left: &mut usize, of: &'static str) -> Parsed<()> {
     *left = left.checked_sub(1).ok_or(Refusal::TooMuch(of))?;
     Ok(())
 }
 
+/// One key. `depth_left` bounds how deep parentheses, NOT and OR are inside each other: each level is a stack frame.
 fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<SearchKey> {
     use SearchKey as K;
     take(&mut left.keys, "search keys")?;
@@ -176,6 +180,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
     }
 }
 
+/// The text of BODY or TEXT, which costs a look through every message and so has a bound of its own.
 fn looked_for(words: &mut Words<'_>, left: &mut Left) -> Parsed<Box<str>> {
     take(&mut left.texts, "BODY and TEXT keys")?;
     spaced_text(words)
@@ -201,6 +206,7 @@ fn spaced_number(words: &mut Words<'_>) -> Parsed<u32> {
     words.number()
 }
 
+/// A day as days since 1970-01-01; quotes around it are allowed (RFC 9051 §9 date).
 fn spaced_day(words: &mut Words<'_>) -> Parsed<i64> {
     words.space()?;
     let text = words.astring()?;

@@ -9,6 +9,7 @@ use crate::utf7;
 
 use super::{Names, Parsed, Refusal};
 
+/// A place in the bytes of one command. Each method takes what it names, or fails; the command is then given up.
 pub(super) struct Words<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -19,11 +20,13 @@ pub(super) struct Words<'a> {
     pub saves: bool,
 }
 
+/// RFC 9051 §9 ATOM-CHAR: no space, no control, none of `(){%*"\]`.
 fn is_atom_char(byte: u8) -> bool {
     byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte)
 }
 
 impl<'a> Words<'a> {
+    /// At the tag. The last CRLF (or LF) is not part of the words.
     pub fn new(bytes: &'a [u8], names: Names) -> Self {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -36,20 +39,24 @@ impl<'a> Words<'a> {
         }
     }
 
+    /// The next byte; `None` at the end.
     pub fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    /// Whether everything was taken.
     pub fn at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
 
+    /// Takes `byte` if it is next, and answers whether it was.
     pub fn accept(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
         found
     }
 
+    /// As `accept`, and fails with what was expected.
     pub fn expect(&mut self, byte: u8) -> Parsed<()> {
         if self.accept(byte) {
             return Ok(());
@@ -65,10 +72,12 @@ impl<'a> Words<'a> {
         }))
     }
 
+    /// Takes spaces, of which clients send several where the grammar has one.
     pub fn skip_spaces(&mut self) {
         while self.accept(b' ') {}
     }
 
+    /// Takes one space or more.
     pub fn space(&mut self) -> Parsed<()> {
         if self.peek() != Some(b' ') {
             return Err(Refusal::Syntax("Missing argument"));
@@ -77,6 +86,7 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
+    /// Fails if anything except spaces is left.
     pub fn end(&mut self) -> Parsed<()> {
         self.skip_spaces();
         if self.at_end() {
@@ -97,6 +107,7 @@ impl<'a> Words<'a> {
         &rest[..end]
     }
 
+    /// Takes ASCII bytes as long as they belong; possibly none.
     fn run(&mut self, belongs: impl Fn(u8) -> bool) -> &'a str {
         let rest = &self.bytes[self.at..];
         let end = rest
@@ -107,15 +118,17 @@ impl<'a> Words<'a> {
         std::str::from_utf8(&rest[..end]).expect("only ASCII bytes were taken")
     }
 
+    /// RFC 9051 §9 tag: ASTRING-CHAR except `+`. `None` where there is none.
     pub fn tag(&mut self) -> Option<&'a str> {
         let tag = self.run(|byte| (is_atom_char(byte) || byte == b']') && byte != b'+');
         (!tag.is_empty()).then_some(tag)
     }
 
+    /// An atom that is not empty; `expected` is the reply's text without one.
     pub fn atom(&mut self, expected: &'static str) -> Parsed<&'a str> {
         let atom = self.run(is_atom_char);
         if atom.is_empty() {
-            Err(Refusal::Syntax(expected_text(expected)))
+            Err(Refusal::Syntax(expected))
         } else {
             Ok(atom)
         }
@@ -145,16 +158,18 @@ impl<'a> Words<'a> {
     pub fn flag_text(&mut self) -> Parsed<&'a str> {
         let begin = self.at;
         self.accept(b'\\');
-        self.atom("a flag")?;
+        self.atom("Expected a flag")?;
         Ok(std::str::from_utf8(&self.bytes[begin..self.at])
             .expect("a backslash and an atom are ASCII"))
     }
 
+    /// RFC 9051 §9 number: 32 bits.
     pub fn number(&mut self) -> Parsed<u32> {
         let digits = self.run(|byte| byte.is_ascii_digit());
         sequence::number(digits.as_bytes()).ok_or(Refusal::Syntax("Expected a number"))
     }
 
+    /// RFC 9051 §9 sequence-set, or `$`.
     pub fn sequence_set(&mut self) -> Parsed<SequenceSet> {
         let text = self.run(|byte| byte.is_ascii_digit() || b",:*$".contains(&byte));
         SequenceSet::parse(text.as_bytes()).ok_or(Refusal::Syntax("Expected a sequence set"))
@@ -241,6 +256,7 @@ impl<'a> Words<'a> {
         memchr::memchr(0, &self.bytes[range.clone()]).is_some()
     }
 
+    /// RFC 9051 §9 astring: an atom (which may hold `]`), a quoted string or a literal.
     pub fn astring(&mut self) -> Parsed<Cow<'a, [u8]>> {
         if matches!(self.peek(), Some(b'"' | b'{' | b'~'))
             && (self.peek() != Some(b'~') || self.bytes.get(self.at + 1) == Some(&b'{'))
@@ -270,6 +286,7 @@ impl<'a> Words<'a> {
             .ok_or(Refusal::BadCharset)
     }
 
+    /// A mailbox name in UTF-8, INBOX in its one spelling.
     pub fn mailbox(&mut self) -> Parsed<Box<str>> {
         let bytes = self.astring()?;
         self.mailbox_name(&bytes)
@@ -338,13 +355,4 @@ pub(super) fn canonical(mut name: String) -> String {
         name.replace_range(..5, "INBOX");
     }
     name
-}
-
-fn expected_text(expected: &'static str) -> &'static str {
-    match expected {
-        "a command" => "Expected a command",
-        "a flag" => "Expected a flag",
-        "a mechanism" => "Expected a mechanism",
-        other => other,
-    }
 }

@@ -4,6 +4,7 @@ use mail::summary::{AddressList, EnvelopeFields};
 
 use super::{put, put_nstring};
 
+/// RFC 9051 §7.5.2 ENVELOPE: ten fields, in its order; NIL where the header has none.
 pub fn put_envelope(out: &mut Vec<u8>, envelope: &EnvelopeFields<'_>) {
     out.push(b'(');
     put_nstring(out, envelope.date.as_deref());

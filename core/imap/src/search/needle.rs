@@ -9,6 +9,7 @@ use memchr::memmem::Finder;
 /// Of a text, folded and looked through at once.
 const WINDOW_BYTES: usize = 64 * 1_024;
 
+/// A text to look for, folded once for all messages.
 pub(super) struct Needle {
     finder: Finder<'static>,
 }
@@ -22,6 +23,7 @@ impl Needle {
         }
     }
 
+    /// Whether `text` contains it, case disregarded.
     pub fn is_in(&self, text: &str) -> bool {
         any_window(text, self.bytes(), &mut Vec::new(), &mut |window| {
             self.finder.find(window).is_some()
@@ -97,6 +99,7 @@ fn any_window(
     }
 }
 
+/// Appends `text` in lower case, so that upper and lower case compare equal in every script. Nothing is decomposed.
 fn fold(text: &str, into: &mut Vec<u8>) {
     if text.is_ascii() {
         let begin = into.len();

@@ -26,6 +26,7 @@ const CALLS: &[&str] = &[
     "Failure::No(",
     "Failure::Bad(",
     "Refusal::Syntax(",
+    ".atom(",
     "MailboxFault::Refused(",
     ".bye(",
 ];
