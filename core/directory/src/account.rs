@@ -18,7 +18,9 @@ use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text, read
 use crate::AccountId;
 use crate::state::{AccountEntry as Entry, State};
 
+/// `Address::key` → account; see the head of the file.
 pub(crate) const KEYS: Table = Table(3);
+/// Account → row.
 pub(crate) const ACCOUNTS: Table = Table(4);
 
 const PUT: RecordKind = RecordKind(3);
@@ -27,31 +29,33 @@ const PASSWORD: RecordKind = RecordKind(5);
 const QUOTA: RecordKind = RecordKind(6);
 const SNAPSHOT: RecordKind = RecordKind(7);
 
+/// What happened to an account, as one record of the log. The record's kind is in the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AccountEntry {
+    /// A new account; its number was never used before.
     Put {
         account: AccountId,
         address: Address,
         password_hash: String,
         quota_bytes: u64,
     },
-    Remove {
-        account: AccountId,
-    },
+    /// The account is gone, and its address is free. Its mail is removed by `mailbox` in the same group.
+    Remove { account: AccountId },
+    /// The hash replaces the one before.
     Password {
         account: AccountId,
         password_hash: String,
     },
+    /// 0: no limit.
     Quota {
         account: AccountId,
         quota_bytes: u64,
     },
-    Snapshot {
-        account: AccountId,
-        row: AccountRow,
-    },
+    /// The whole row, so that older records may go.
+    Snapshot { account: AccountId, row: AccountRow },
 }
 
+/// An account as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountRow {
     pub address: Address,
@@ -62,6 +66,7 @@ pub(crate) struct AccountRow {
 }
 
 impl AccountRow {
+    /// Appends the row: `ROW_VERSION` first.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(ROW_VERSION);
         put_address(out, &self.address);
@@ -70,6 +75,7 @@ impl AccountRow {
         out.put_varint(self.snapshot.0);
     }
 
+    /// `Broken`: another version, or bytes that end early.
     pub fn decode(reader: &mut Reader<'_>) -> Result<AccountRow, Broken> {
         if reader.u8()? != ROW_VERSION {
             return Err(Broken);
@@ -84,6 +90,7 @@ impl AccountRow {
 }
 
 impl AccountEntry {
+    /// The record; its pair is `decode`.
     pub fn encode(&self) -> Record {
         let mut out = Vec::with_capacity(48);
         let kind = match self {
@@ -167,6 +174,7 @@ impl AccountEntry {
         }))
     }
 
+    /// The account that the record is about.
     pub fn account(&self) -> AccountId {
         match self {
             AccountEntry::Put { account, .. }
@@ -291,19 +299,23 @@ impl State {
     }
 }
 
+/// Local part and domain, each with its length.
 fn put_address(out: &mut Vec<u8>, address: &Address) {
     put_text(out, address.local());
     put_text(out, address.domain());
 }
 
+/// `Broken` for what is not an address: it was one when it was written.
 fn read_address(reader: &mut Reader<'_>) -> Result<Address, Broken> {
     let local = read_text(reader)?;
     let domain = read_text(reader)?;
     Address::from_parts(&local, &domain).ok_or(Broken)
 }
 
+/// Big-endian, so that the projection's order is the order of numbers.
 pub(crate) fn account_key(account: AccountId) -> Vec<u8> {
     account.0.to_be_bytes().to_vec()
 }
 
+/// The shape of `AccountRow`; another one is `Broken`, which refuses the opening.
 const ROW_VERSION: u8 = 1;

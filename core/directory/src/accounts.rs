@@ -72,6 +72,7 @@ impl Directory {
         })
     }
 
+    /// `password_hash` is a PHC string, at most `PASSWORD_HASH_BYTES_MAX`; it is not parsed here. Durable when it answers.
     pub async fn set_password_hash(
         &self,
         account: AccountId,
@@ -98,6 +99,7 @@ impl Directory {
         self.change(account, change).await
     }
 
+    /// One record about an account that exists, durable when it answers.
     async fn change(&self, account: AccountId, change: AccountEntry) -> Result<(), DirectoryFault> {
         let inner = &self.inner;
         let room = inner.tenancy.room_for(Purpose::Keep, false, ACCOUNT_ROWS);
@@ -129,6 +131,7 @@ impl Directory {
         }
     }
 
+    /// `None`: no such account, or one that is being removed.
     pub async fn account_by_id(
         &self,
         account: AccountId,
@@ -269,10 +272,12 @@ impl<'a> Leaving<'a> {
     }
 }
 
+/// The name of the lock of one account's row.
 pub(crate) fn account_lock(account: AccountId) -> String {
     format!("account {}", account.0)
 }
 
+/// The bound keeps the row within one page of the projection.
 fn check_password_hash(password_hash: &str) -> Result<(), DirectoryFault> {
     if password_hash.len() > PASSWORD_HASH_BYTES_MAX {
         return Err(DirectoryFault::Refused("the password hash is too long"));
@@ -280,6 +285,7 @@ fn check_password_hash(password_hash: &str) -> Result<(), DirectoryFault> {
     Ok(())
 }
 
+/// The value of a row of `KEYS`.
 fn read_id(row: &[u8]) -> Result<AccountId, Broken> {
     let number = decode_number(row)?;
     u32::try_from(number).map(AccountId).map_err(|_| Broken)

@@ -16,11 +16,13 @@ use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
 
 use crate::state::{Epoch, State};
 
+/// Name → number of accounts.
 pub(crate) const DOMAINS: Table = Table(2);
 
 const PUT: RecordKind = RecordKind(1);
 const REMOVE: RecordKind = RecordKind(2);
 
+/// What happened to a domain, as one record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DomainEntry {
     /// We have mail for it.
@@ -42,12 +44,14 @@ pub(crate) struct Domain {
 }
 
 impl Domain {
+    /// Whether an account may be made in it.
     pub fn is_open(&self) -> bool {
         self.present && !self.closing.get()
     }
 }
 
 impl DomainEntry {
+    /// The record; its pair is `decode`.
     pub fn encode(&self) -> Record {
         let mut payload = Vec::with_capacity(48);
         let kind = match self {
@@ -86,12 +90,14 @@ impl DomainEntry {
         }))
     }
 
+    /// The name that the record is about.
     pub fn domain(&self) -> &str {
         match self {
             DomainEntry::Put { domain } | DomainEntry::Remove { domain } => domain,
         }
     }
 
+    /// Makes it visible, live and in replay alike. Accounts are counted by `count_account`, not here.
     pub fn apply(&self, state: &mut State) {
         let present = matches!(self, DomainEntry::Put { .. });
         let entry = state.domains.entry(self.domain().to_owned());

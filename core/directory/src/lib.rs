@@ -48,6 +48,7 @@ pub use share::share;
 use record::Entry;
 use state::{Collected, State};
 
+/// From 1, in the order in which accounts are made; a number is never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountId(pub u32);
 
@@ -62,12 +63,16 @@ pub struct Account {
     pub quota_bytes: u64,
 }
 
+/// Why an operation was refused (`NoAccount` to `TooMany`: the caller's) or failed (`Store`: try again).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryFault {
+    /// It does not exist, or is being removed.
     #[error("no such account")]
     NoAccount,
+    /// The address or domain is there already, in one of its spellings.
     #[error("it exists already")]
     Exists,
+    /// The text says what is wrong.
     #[error("not allowed: {0}")]
     Refused(&'static str),
     /// A table's bound was reached.
@@ -84,6 +89,7 @@ pub struct Directory {
     inner: Rc<Inner>,
 }
 
+/// What all clones share.
 struct Inner {
     me: Weak<Inner>,
     tenancy: Tenancy,
@@ -118,6 +124,7 @@ impl Directory {
         Directory { inner }
     }
 
+    /// For the list of tenants with which the log is opened.
     pub fn tenant(&self) -> Rc<dyn Tenant> {
         self.inner.clone()
     }

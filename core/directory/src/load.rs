@@ -26,6 +26,7 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// Counts one more pin on `count`.
     pub(crate) fn of(count: &Rc<Cell<u32>>) -> Pin {
         count.set(count.get() + 1);
         Pin {
@@ -180,11 +181,13 @@ impl Inner {
     }
 }
 
+/// A projection with more rows than `limits.rs` allows was not written by this release.
 fn too_many(table: Table) -> DirectoryFault {
     let why = format!("table {} holds more rows than it may", table.0);
     DirectoryFault::Store(StoreFault::Deferred(why))
 }
 
+/// An account that is being read from the projection: others that want it wait. Its end, by success, error or drop, wakes them.
 struct Loading<'a> {
     inner: &'a Inner,
     account: AccountId,

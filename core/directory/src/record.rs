@@ -9,6 +9,7 @@ use crate::account::AccountEntry;
 use crate::domain::DomainEntry;
 use crate::limits::{ACCOUNT_ROWS, DOMAIN_ROWS};
 
+/// One record, by its noun.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
     Domain(DomainEntry),
@@ -16,6 +17,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// The record; its pair is `decode`.
     pub fn encode(&self) -> Record {
         match self {
             Entry::Domain(entry) => entry.encode(),

@@ -24,10 +24,13 @@ pub(crate) type Epoch = u64;
 /// The number of the next account, in one row.
 pub(crate) const COUNTERS: Table = Table(1);
 
+/// Domains in full, and accounts that were used lately. What differs from the projection stays in memory until a checkpoint wrote it.
 pub(crate) struct State {
     pub domains: BTreeMap<String, Domain>,
+    /// The latest epoch in which a domain changed.
     domains_dirty: Option<Epoch>,
     pub accounts: HashMap<AccountId, AccountEntry>,
+    /// Accounts whose row differs from the projection; they are not evicted.
     dirty_accounts: HashSet<AccountId>,
     /// Arrival order of `accounts`.
     clock: VecDeque<AccountId>,
@@ -35,22 +38,28 @@ pub(crate) struct State {
     pub keys: BTreeMap<String, (Option<AccountId>, Epoch)>,
     /// Answers of the projection, for addresses looked up lately.
     key_cache: HashMap<String, Option<AccountId>>,
+    /// Arrival order of `key_cache`.
     key_clock: VecDeque<String>,
     /// The next account's number, by the log; `assigned` counts those that are not durable yet.
     next: AccountId,
+    /// The epoch in which `next` changed.
     next_dirty: Option<Epoch>,
     assigned: AccountId,
     epoch: Epoch,
 }
 
+/// What memory has about one account.
 #[derive(Default)]
 pub(crate) struct AccountEntry {
     /// `None`: no such account.
     pub row: Option<AccountRow>,
+    /// Operations that need it in memory.
     pub pins: Rc<Cell<u32>>,
     /// A removal is on its way to the log: nothing new may come in behind it.
     pub closing: Rc<Cell<bool>>,
+    /// The epoch of the last change; `None` when the projection has it.
     dirty: Option<Epoch>,
+    /// Second chance: cleared by `evict`, set by a look-up.
     used_lately: bool,
 }
 
@@ -69,6 +78,7 @@ pub(crate) struct Collected {
 }
 
 impl State {
+    /// Empty, as before the first record.
     pub fn new() -> State {
         State {
             domains: BTreeMap::new(),
@@ -96,12 +106,14 @@ impl State {
 
     // Rows in.
 
+    /// From the projection, before anything is replayed.
     pub fn install_counters(&mut self, row: &[u8]) -> Result<(), Broken> {
         self.next = AccountId(read_u32(&mut Reader::new(row))?);
         self.assigned = self.next;
         Ok(())
     }
 
+    /// From the projection; `Broken` for a name that is not UTF-8.
     pub fn install_domain(&mut self, key: &[u8], row: &[u8]) -> Result<(), Broken> {
         let name = std::str::from_utf8(key).map_err(|_| Broken)?.to_owned();
         let domain = Domain {
@@ -128,6 +140,7 @@ impl State {
         Ok(())
     }
 
+    /// Into the cache; the clock has each account once.
     pub fn insert_account(&mut self, account: AccountId, entry: AccountEntry) {
         if self.accounts.insert(account, entry).is_none() {
             self.clock.push_back(account);
@@ -136,6 +149,7 @@ impl State {
 
     // Marks.
 
+    /// Its row is written by the next checkpoint.
     pub fn touch_domain(&mut self, domain: &str) {
         if let Some(entry) = self.domains.get_mut(domain) {
             entry.dirty = Some(self.epoch);
@@ -143,6 +157,7 @@ impl State {
         }
     }
 
+    /// Its row is written by the next checkpoint.
     pub fn touch_account(&mut self, account: AccountId) {
         if let Some(entry) = self.accounts.get_mut(&account) {
             entry.dirty = Some(self.epoch);
@@ -150,6 +165,7 @@ impl State {
         }
     }
 
+    /// An address came (`Some`) or went; the cached answer of the projection is no longer true.
     pub fn put_key(&mut self, key: String, account: Option<AccountId>) {
         self.key_cache.remove(&key);
         self.keys.insert(key, (account, self.epoch));
@@ -184,6 +200,7 @@ impl State {
         found.next()
     }
 
+    /// As a look-up: the account survives the next `evict`.
     pub fn account_used(&mut self, account: AccountId) -> Option<&mut AccountEntry> {
         let entry = self.accounts.get_mut(&account)?;
         entry.used_lately = true;
@@ -198,6 +215,7 @@ impl State {
         self.key_cache.get(key).copied()
     }
 
+    /// Remembers what the projection answered; at most `KEY_CACHE_MAX`, the oldest goes first.
     pub fn cache_key(&mut self, key: String, account: Option<AccountId>) {
         if self.key_cache.insert(key.clone(), account).is_none() {
             self.key_clock.push_back(key);
@@ -232,6 +250,7 @@ impl State {
 
     // Rows out.
 
+    /// Whether a checkpoint has anything to write.
     pub fn is_dirty(&self) -> bool {
         !self.dirty_accounts.is_empty()
             || !self.keys.is_empty()
@@ -244,6 +263,7 @@ impl State {
         self.dirty_accounts.len() + self.keys.len() >= DIRTY_MAX / 4 * part
     }
 
+    /// Rows that the next checkpoint will write, counted high: room is set aside for them.
     pub fn dirty_rows(&self) -> u64 {
         let domains = match self.domains_dirty {
             Some(_) => self.domains.len().min(self.keys.len() + 1),

@@ -3,6 +3,7 @@
 use device::IoFault;
 use nix::errno::Errno;
 
+/// The fault that an errno stands for. `Other` keeps the number.
 pub fn of_errno(errno: i32) -> IoFault {
     match Errno::from_raw(errno) {
         // The block layer's names: EIO in general, ENODATA a medium error, EILSEQ failed protection information.

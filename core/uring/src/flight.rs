@@ -13,37 +13,43 @@ use nix::libc;
 use crate::fault;
 use crate::limits::RETRIES_MAX;
 
+/// What the kernel works on. Its memory is owned here and comes back only with the completion: the kernel may write into it until then.
 pub struct Flight {
     pub device: DeviceIndex,
+    /// What is to be done; it keeps the buffer.
     work: Work,
     /// Bytes transferred so far.
     done: usize,
+    /// Entries after the first, for a short transfer or a transient errno; at most `RETRIES_MAX`.
     retries: u32,
     completer: Completer,
 }
 
+/// An operation on one device. Positions and lengths are multiples of `BLOCK_BYTES`.
 pub enum Work {
+    /// `range` of `data` goes to byte `at`. `durable`: the completion means that it is on the medium (RWF_DSYNC).
     Write {
         at: u64,
         data: Arc<Buffer>,
         range: Range<usize>,
         durable: bool,
     },
-    Read {
-        at: u64,
-        into: Buffer,
-        bytes: usize,
-    },
+    /// `bytes` from byte `at` go to the front of `into`, which comes back with the completion.
+    Read { at: u64, into: Buffer, bytes: usize },
+    /// Everything that was completed before is on the medium.
     Flush,
 }
 
 /// What a completion means for its flight.
 pub enum Verdict {
+    /// Submit `Flight::entry` once more, for what is left.
     Again,
+    /// Over; the waiter gets this.
     Done(Result<(), IoFault>),
 }
 
 impl Flight {
+    /// Nothing is submitted yet: `entry` gives the first entry.
     pub fn new(device: DeviceIndex, work: Work, completer: Completer) -> Flight {
         Flight {
             device,
@@ -130,6 +136,7 @@ impl Flight {
         self.again(libc::EIO)
     }
 
+    /// One more try, unless there were `RETRIES_MAX`; then the fault of `errno`.
     fn again(&mut self, errno: i32) -> Verdict {
         self.retries += 1;
         if self.retries > RETRIES_MAX {

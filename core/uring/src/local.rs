@@ -21,6 +21,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::limits::POLLS_PER_TURN_MAX;
 use crate::{Misfit, Ring};
 
+/// The id of the future that `run` was called with; tasks count from 1.
 const ROOT: u64 = 0;
 
 /// A ring and a host on this thread.
@@ -30,10 +31,12 @@ pub struct Local {
 }
 
 impl Local {
+    /// A ring with the best flags of this kernel. Fails with one sentence for the operator.
     pub fn new() -> Result<Local, Misfit> {
         Local::with_ring(Ring::new()?)
     }
 
+    /// With a ring of the caller's choice.
     pub fn with_ring(ring: Ring) -> Result<Local, Misfit> {
         Ok(Local {
             ring: Rc::new(ring),
@@ -41,6 +44,7 @@ impl Local {
         })
     }
 
+    /// The device and the host as the engine takes them.
     pub fn io(&self) -> Io {
         Io {
             device: self.ring.clone(),
@@ -144,6 +148,7 @@ impl Sleepers {
     }
 }
 
+/// A future that is ready at `until`. Dropped, it leaves the table of sleepers.
 struct Sleep {
     sleepers: Rc<Sleepers>,
     until: Time,
@@ -175,6 +180,7 @@ impl Drop for Sleep {
     }
 }
 
+/// A spawned future with the waker that puts its id into `Ready`.
 struct Task {
     future: LocalTask,
     signal: Arc<Signal>,
@@ -185,6 +191,7 @@ struct Task {
 struct Ready {
     ids: Mutex<std::collections::VecDeque<u64>>,
     bell: EventFd,
+    /// The owner waits in `poll` or is about to: a push must ring the bell.
     asleep: AtomicBool,
 }
 
@@ -218,6 +225,7 @@ impl Ready {
     }
 }
 
+/// The waker of one task: it queues the id once, however often it is called before the next poll.
 struct Signal {
     id: u64,
     queued: AtomicBool,

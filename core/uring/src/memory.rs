@@ -7,6 +7,7 @@ use nix::libc;
 
 use crate::limits::{REGISTERED_BUFFER_BYTES_MIN, REGISTERED_BUFFERS_MAX, REGISTERED_BYTES_MAX};
 
+/// x86-64 and AArch64 with 4 KiB pages.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// The ring's table of registered buffers. A slot is used once: buffers meant for it live as long as their pool.
@@ -16,15 +17,19 @@ pub struct Registered {
     bytes: usize,
 }
 
+/// Whether the ring's table can be used.
 #[derive(PartialEq)]
 enum State {
+    /// No buffer was large enough yet.
     Untried,
+    /// The kernel made the table.
     Ready,
     /// The kernel or the memory limit refused; everything goes on without.
     Off,
 }
 
 impl Registered {
+    /// An empty table; the kernel is asked for it with the first buffer that is large enough.
     pub fn new() -> Registered {
         Registered {
             state: State::Untried,
@@ -33,6 +38,7 @@ impl Registered {
         }
     }
 
+    /// Buffers registered so far.
     pub fn count(&self) -> usize {
         self.used
     }

@@ -26,13 +26,16 @@ pub struct OpenLeg {
     pub is_file: bool,
 }
 
+/// How the device is kept from other processes.
 enum Hold {
     /// O_EXCL on a block device keeps mounts and other openers out.
     Exclusive(File),
+    /// A lock on the file: a second Ringpost is refused.
     Locked(Flock<File>),
 }
 
 impl OpenLeg {
+    /// For the ring's file table and the blocking reader.
     pub fn file(&self) -> &File {
         match &self.hold {
             Hold::Exclusive(file) => file,
@@ -51,6 +54,7 @@ impl OpenLeg {
         }
     }
 
+    /// A reader of its own descriptor and buffer for the index thread. Fails when no descriptor is left.
     pub fn blocking_reader(&self) -> Result<Arc<dyn BlockingRead>, Misfit> {
         let file = self
             .file()
@@ -131,6 +135,7 @@ pub fn open(path: &Path) -> Result<OpenLeg, Misfit> {
     Ok(leg)
 }
 
+/// Another process has the device or the lock.
 fn is_held(errno: Errno) -> bool {
     matches!(errno, Errno::EBUSY | Errno::EWOULDBLOCK)
 }
@@ -224,6 +229,7 @@ pub fn create_file_leg(
     })
 }
 
+/// The sentence for a leg that would be made over a file.
 fn exists(path: &Path) -> Misfit {
     Misfit(format!(
         "{} exists already; remove it or choose another path",
@@ -231,6 +237,7 @@ fn exists(path: &Path) -> Misfit {
     ))
 }
 
+/// The directory of `path`; `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     path.parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -303,6 +310,7 @@ fn create_new(path: &Path) -> std::io::Result<File> {
     }
 }
 
+/// Allocates and writes zeroes, so that no later write needs a new extent. `progress` gets the bytes done.
 fn fill(file: &File, bytes: u64, progress: &mut impl FnMut(u64)) -> std::io::Result<()> {
     // Asks for the whole space at once: refused now rather than in the middle, and in long extents.
     match nix::fcntl::posix_fallocate(file, 0, bytes as libc::off_t) {
@@ -344,6 +352,7 @@ impl BlockingRead for Blocking {
     }
 }
 
+/// Reads until `into` is full. `Gone`: the file ends before.
 fn read_whole(file: &File, at: u64, into: &mut [u8]) -> Result<(), IoFault> {
     let mut done = 0;
     while done < into.len() {

@@ -39,9 +39,12 @@ pub struct Ring {
     kicked: Cell<bool>,
 }
 
+/// What one turn changes; borrowed for the time of a call only.
 struct Inner {
     ring: IoUring,
+    /// By `DeviceIndex`; `None` after a close, and its place in the kernel's file table is free.
     devices: Vec<Option<Open>>,
+    /// By the user data of their entries.
     flights: Vec<Option<Flight>>,
     /// Free places in `flights`.
     free: Vec<u32>,
@@ -54,11 +57,14 @@ struct Inner {
     registered: Registered,
 }
 
+/// A leg in the file table.
 struct Open {
     leg: OpenLeg,
+    /// Operations that were started and have not completed; a device is closed only at 0.
     in_flight: usize,
     /// Found removed or cut short: everything answers `Gone`.
     gone: bool,
+    /// When the file behind a leg was last looked at.
     checked: Instant,
 }
 
@@ -99,6 +105,7 @@ impl Ring {
         })
     }
 
+    /// The set of flags that the kernel accepted.
     pub fn flags(&self) -> Flags {
         self.flags
     }

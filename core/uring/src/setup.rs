@@ -17,9 +17,11 @@ pub enum Flags {
     SingleIssuer,
     /// Kernel 5.19.
     CoopTaskrun,
+    /// No flags: any kernel with io_uring.
     Plain,
 }
 
+/// Every set, best first; a profile may begin at another one.
 pub const FLAGS: [Flags; 4] = [
     Flags::DeferTaskrun,
     Flags::SingleIssuer,
@@ -45,6 +47,7 @@ pub fn check() -> Result<(), Misfit> {
     build(&FLAGS).map(drop)
 }
 
+/// EINVAL means that the kernel does not support these flags; every other error is final.
 fn try_build(flags: Flags) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder.setup_cqsize(CQ_ENTRIES).dontfork();
@@ -68,6 +71,7 @@ fn try_build(flags: Flags) -> io::Result<IoUring> {
     builder.build(SQ_ENTRIES)
 }
 
+/// One sentence with the fix, from `refusal`.
 fn explain(error: &io::Error) -> Misfit {
     Misfit(refusal(error))
 }
