@@ -168,6 +168,7 @@ impl<K: Ask> Imap<K> {
         }
     }
 
+    /// For the metrics; one set for each core.
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
@@ -500,6 +501,7 @@ impl Done {
     }
 }
 
+/// Sends `out` and clears it; nothing is sent where it is empty.
 async fn flush(out: &mut Vec<u8>, connection: &mut impl Connection) -> Result<(), ConnectionFault> {
     if !out.is_empty() {
         connection.send(out).await?;

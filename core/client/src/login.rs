@@ -21,9 +21,12 @@ pub struct Logins {
     shared: Arc<Shared>,
 }
 
+/// What all cores share.
 struct Shared {
     verifier: Box<dyn Verifier>,
+    /// At most `PASSWORD_CHECKS_MAX` checks at a time.
     permits: Semaphore,
+    /// Logins that wait for a permit; past the bound a login is refused for now.
     waiting: AtomicUsize,
     /// Known to this process only: what the table holds cannot be tried against it elsewhere.
     key: [u8; 32],
@@ -32,6 +35,7 @@ struct Shared {
     decoy: String,
 }
 
+/// A password that was right a moment ago: clients log in many times with the same one.
 struct Verified {
     /// Keyed hash of the stored password hash and the password: a changed password is a miss.
     proof: [u8; 32],
@@ -51,6 +55,7 @@ pub trait Verifier: Send + Sync + 'static {
     fn decoy(&self) -> String;
 }
 
+/// `Ok(false)`: the password is wrong.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<bool, Unavailable>>>>;
 
 /// argon2id with the parameters of the stored hash, on a thread for blocking work.
@@ -81,6 +86,7 @@ impl Logins {
         Logins::with(Argon2id)
     }
 
+    /// With another verifier, in tests and in the simulator.
     pub fn with(verifier: impl Verifier) -> Logins {
         let mut key = [0; 32];
         fill_random(&mut key);
@@ -184,6 +190,7 @@ pub fn hash_password(password: &[u8]) -> String {
     hash.expect("the default parameters are valid").to_string()
 }
 
+/// From the operating system. It stops the process where that has none.
 fn fill_random(bytes: &mut [u8]) {
     rustls::crypto::aws_lc_rs::default_provider()
         .secure_random
@@ -191,6 +198,7 @@ fn fill_random(bytes: &mut [u8]) {
         .expect("the operating system has random numbers");
 }
 
+/// `user` is an address, or a local part if there is one domain only.
 async fn find(owner: &impl Ask, user: &str) -> Result<Option<Account>, Unavailable> {
     let user = user.to_owned();
     let found = owner.ask(move |mailboxes| async move {

@@ -52,15 +52,19 @@ pub struct Wanted {
     rev2: bool,
 }
 
+/// How often the bodies of messages must be read for the items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bodies {
+    /// Rows and summaries are enough.
     Never,
     /// Only of messages whose summary does not hold all that is asked.
     Sometimes,
+    /// Each message's body is read.
     Always,
 }
 
 impl Wanted {
+    /// What a FETCH of `items` needs. `read_only`: the mailbox was opened by EXAMINE, so that \Seen is not set (RFC 9051 §6.4.5).
     pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool, rev2: bool) -> Wanted {
         // RFC 9051 §6.4.9: UID FETCH always says the UID.
         if uid && !items.contains(&FetchItem::Uid) {

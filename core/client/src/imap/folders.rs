@@ -28,6 +28,7 @@ pub struct Shown {
 }
 
 impl<K: Ask> Imap<K> {
+    /// RFC 9051 §6.3.2 and §6.3.3: a failure leaves no mailbox open.
     pub(super) async fn on_select(
         &self,
         client: &mut Client,
@@ -59,6 +60,7 @@ impl<K: Ask> Imap<K> {
         })
     }
 
+    /// RFC 9051 §6.3.4. Missing parents are made too.
     pub(super) async fn on_create(
         &self,
         account: AccountId,
@@ -83,6 +85,7 @@ impl<K: Ask> Imap<K> {
         Ok(Done::plain("Create completed"))
     }
 
+    /// RFC 9051 §6.3.5. Sessions that have the mailbox open are ended by their watch.
     pub(super) async fn on_delete(&self, account: AccountId, name: &str) -> Result<Done, Failure> {
         let name = name.to_owned();
         self.owner
@@ -91,6 +94,7 @@ impl<K: Ask> Imap<K> {
         Ok(Done::plain("Delete completed"))
     }
 
+    /// RFC 9051 §6.3.6; INBOX keeps its name and gives its messages away.
     pub(super) async fn on_rename(
         &self,
         account: AccountId,
@@ -104,6 +108,7 @@ impl<K: Ask> Imap<K> {
         Ok(Done::plain("Rename completed"))
     }
 
+    /// RFC 9051 §6.3.7 and §6.3.8.
     pub(super) async fn on_subscribe(
         &self,
         account: AccountId,
@@ -131,6 +136,7 @@ impl<K: Ask> Imap<K> {
         })
     }
 
+    /// RFC 9051 §6.3.11.
     pub(super) async fn on_status(
         &self,
         account: AccountId,
@@ -152,6 +158,7 @@ impl<K: Ask> Imap<K> {
         Ok(Done::plain("Status completed"))
     }
 
+    /// RFC 9051 §6.3.9. The lines are sent as they are written; the outer error is the connection's.
     pub(super) async fn on_list(
         &self,
         account: AccountId,
@@ -380,6 +387,7 @@ impl Counts {
     }
 }
 
+/// The untagged line, with the items in the client's order.
 fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Counts, shown: &Shown) {
     let status = &counts.status;
     put(out, "* STATUS ");
@@ -406,6 +414,7 @@ fn put_status(out: &mut Vec<u8>, name: &str, items: &[StatusItem], counts: &Coun
     put(out, ")\r\n");
 }
 
+/// `word` is LIST or LSUB; `attributes` have spaces between them.
 fn put_list_line(out: &mut Vec<u8>, word: &str, attributes: &str, name: &str, names: Names) {
     for piece in ["* ", word, " (", attributes, ") \"/\" "] {
         put(out, piece);

@@ -7,6 +7,7 @@ use mailbox::Message;
 
 use super::limits::{ANNOUNCED_TOGETHER_MAX, KEYWORDS_SHOWN_MAX};
 
+/// The keywords that FLAGS has listed in this session.
 pub struct Keywords {
     /// Oldest first, at most `KEYWORDS_SHOWN_MAX`. One that fell out is shown once more when it is used.
     shown: Vec<Keyword>,
@@ -19,6 +20,7 @@ impl Keywords {
         Keywords { shown, read_only }
     }
 
+    /// The FLAGS and PERMANENTFLAGS lines.
     pub fn put(&self, out: &mut Vec<u8>) {
         put_mailbox_flags(out, &self.shown, self.read_only);
     }

@@ -18,6 +18,7 @@ pub struct Known {
 }
 
 impl Known {
+    /// `up_to`: the state that SELECT showed.
     pub fn new(up_to: ModSeq) -> Known {
         Known {
             up_to,
@@ -25,6 +26,7 @@ impl Known {
         }
     }
 
+    /// Every change up to here was reported, or was the client's own.
     pub fn up_to(&self) -> ModSeq {
         self.up_to
     }

@@ -165,6 +165,7 @@ impl<K: Ask> Imap<K> {
         Ok(())
     }
 
+    /// RFC 9051 §6.4.7. All of the messages or none, except in very large copies that a crash cuts.
     pub(super) async fn on_copy(
         &self,
         account: AccountId,
@@ -182,6 +183,7 @@ impl<K: Ask> Imap<K> {
         })
     }
 
+    /// RFC 6851. A move that stopped on its way answers NO, with COPYUID for what was moved.
     pub(super) async fn on_move(
         &self,
         account: AccountId,
@@ -200,6 +202,7 @@ impl<K: Ask> Imap<K> {
         }
     }
 
+    /// Both commands: the target is looked up first, and nothing to place is OK (`None`).
     async fn place(
         &self,
         account: AccountId,
@@ -242,6 +245,7 @@ impl<K: Ask> Imap<K> {
     }
 }
 
+/// Whether the sources stay.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     Copy,

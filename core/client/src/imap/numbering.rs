@@ -13,6 +13,7 @@ struct Run {
     count: u32,
 }
 
+/// Which UID has which number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Numbering {
     /// Ascending; no two can be joined.
@@ -72,6 +73,7 @@ impl Numbering {
         }
     }
 
+    /// `None`: no message of this session has the UID.
     pub fn number_of(&self, uid: u32) -> Option<u32> {
         let run = self.run_from(uid)?;
         (uid - run.uid < run.count).then(|| run.number + (uid - run.uid))

@@ -6,6 +6,7 @@ use mail::Uid;
 
 use super::numbering::Numbering;
 
+/// UIDs that are \Recent here.
 #[derive(Debug, Default, Clone)]
 pub struct Recent {
     /// UIDs in ranges, ascending, not touching each other. What was expunged since may lie between.
@@ -24,6 +25,7 @@ impl Recent {
         }
     }
 
+    /// Whether FETCH reports \Recent for the message.
     pub fn contains(&self, uid: Uid) -> bool {
         sequence::contains(&self.ranges, uid.0)
     }

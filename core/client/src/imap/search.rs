@@ -44,6 +44,7 @@ type Place = (u32, usize);
 type Sorted = (Vec<Place>, Vec<Place>);
 
 impl<K: Ask> Imap<K> {
+    /// RFC 9051 §6.4.4. The result is sent as it is written; the outer error is the connection's.
     pub(super) async fn on_search(
         &self,
         account: AccountId,
@@ -278,6 +279,7 @@ impl Search {
     }
 }
 
+/// The bodies of the chosen messages.
 fn refs(messages: &[Message], chosen: &[Place]) -> Vec<BodyRef> {
     chosen
         .iter()

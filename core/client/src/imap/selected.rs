@@ -22,6 +22,7 @@ use super::recent::Recent;
 use super::watch::{Begun, Watching};
 use changed::Changed;
 
+/// One open mailbox of one session. It keeps numbers and what was reported, never a list of messages.
 pub struct Selected {
     pub id: MailboxId,
     pub numbering: Numbering,
@@ -38,6 +39,7 @@ pub struct Selected {
     /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
     /// no answer (RFC 9051 §6.4.4.1).
     pub saved: Vec<(u32, u32)>,
+    /// Ends with the session's use of the mailbox.
     watching: Watching,
     /// Changed, and not reported yet, though `known` has caught up with it.
     changed: Changed,
@@ -421,12 +423,14 @@ impl Selected {
     }
 }
 
+/// `number` counts as of this line: those after it move down by one.
 fn put_expunge(out: &mut Vec<u8>, number: u32) {
     put(out, "* ");
     put_number(out, number);
     put(out, " EXPUNGE\r\n");
 }
 
+/// UID and FLAGS of one message.
 fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool) {
     put(out, "* ");
     put_number(out, number);

@@ -22,6 +22,7 @@ thread_local! {
     static WATCHES: RefCell<HashMap<u64, Watch>> = RefCell::default();
 }
 
+/// Rung on the owner's thread, waited for on the session's core.
 #[derive(Default)]
 struct Signal {
     rung: AtomicBool,
@@ -108,6 +109,7 @@ impl Watching {
         }
     }
 
+    /// The clock and sleeps of the session's core.
     pub fn host(&self) -> &SessionHost {
         &self.host
     }

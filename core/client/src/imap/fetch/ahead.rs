@@ -21,6 +21,7 @@ pub(super) struct Scale {
 }
 
 impl Scale {
+    /// For an account with room in its share of `memory.send`.
     pub const FULL: Scale = Scale {
         chunk_bytes: BODY_BYTES_PER_READ_MAX,
         message_bytes_max: HELD_BYTES_MAX,
@@ -63,6 +64,7 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
+    /// `targets`: number and UID of the messages, in the order of the answer.
     pub fn new(targets: Vec<(u32, u32)>) -> Ahead {
         Ahead {
             targets: targets.into_iter(),

@@ -72,6 +72,7 @@ fn ends_plainly(line: &[u8]) -> bool {
 }
 
 impl Decoder {
+    /// At the front of an encoded part.
     pub fn new(encoding: Encoding) -> Decoder {
         Decoder {
             encoding,

@@ -44,6 +44,7 @@ pub(super) struct FetchLine<'o> {
     work_left: usize,
 }
 
+/// The client can ask for fewer items or messages in one command.
 const TOO_LONG: Failure = Failure::No(
     "LIMIT",
     "Too much of one message in one response; request less at once",
@@ -78,11 +79,13 @@ impl FetchLine<'_> {
         }
     }
 
+    /// Pays for `bytes` that are looked at. Fails when the line has cost too much.
     fn work(&mut self, bytes: usize) -> Result<(), Failure> {
         self.work_left = self.work_left.checked_sub(bytes).ok_or(TOO_LONG)?;
         Ok(())
     }
 
+    /// The whole line of one message, from `* n FETCH (` to its line end. After a failure the caller takes what was written back.
     pub fn put_message(
         &mut self,
         number: u32,
@@ -349,6 +352,7 @@ fn source_of(
     })
 }
 
+/// The section of the whole message, not of a part.
 fn whole(text: SectionText) -> Section {
     Section {
         part: Vec::new(),

@@ -12,11 +12,13 @@ use mailbox::MailboxInfo;
 use super::super::limits::ROW_WORK_BYTES;
 use super::put_list_line;
 
+/// The mailboxes of one account, and its subscribed names.
 pub(super) struct Tree {
     /// By name.
     pub entries: Vec<Entry>,
 }
 
+/// One name.
 pub(super) struct Entry {
     pub info: MailboxInfo,
     /// `false`: subscribed, but deleted.
@@ -115,6 +117,7 @@ impl Tree {
     }
 }
 
+/// Whether the selection options of the request let the entry through (RFC 5258 §3.1).
 fn selects(request: &ListRequest, entry: &Entry) -> bool {
     (!request.select_subscribed || entry.info.subscribed)
         && (!request.select_special_use || entry.info.special_use.is_some())
@@ -122,6 +125,7 @@ fn selects(request: &ListRequest, entry: &Entry) -> bool {
 }
 
 impl Line {
+    /// The untagged line, with CHILDINFO where names below were selected.
     pub fn put(&self, out: &mut Vec<u8>, info: &MailboxInfo, word: &str, names: Names) {
         put_list_line(out, word, &self.attributes.join(" "), &info.name, names);
         if self.child_info {
