@@ -163,7 +163,7 @@ fn commit_batch(criterion: &mut Criterion) {
             let mut took = Duration::ZERO;
             let mut left = iterations;
             while left > 0 {
-                // A volume is made anew before it is full; that is not measured.
+                // A volume is made again before it is full; that is not measured.
                 let now = left.min(BATCHES_PER_VOLUME);
                 took += commit_batches(&payload, now);
                 left -= now;

@@ -66,7 +66,7 @@ impl std::fmt::Display for Figure {
     }
 }
 
-/// The value below which `share` (0..=1) of the samples lie. 0 when there are none. Sorts in place.
+/// The value below which `share` (0..=1) of the samples are. 0 when there are none. Sorts in place.
 pub fn percentile(samples: &mut [u32], share: f64) -> u32 {
     if samples.is_empty() {
         return 0;

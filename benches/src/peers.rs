@@ -1,6 +1,6 @@
 //! Servers under measurement: ours, Postfix, Dovecot. Each runs from a private directory on loopback ports that were
 //! free a moment ago, in a process group of its own, and is stopped when its guard is dropped, or killed when the bench
-//! itself is told to stop.
+//! itself is asked to stop.
 
 pub mod dovecot;
 pub mod postfix;
@@ -152,7 +152,7 @@ fn wait_for(addresses: &[SocketAddr], child: &mut Child, log: &Path) -> io::Resu
     Ok(())
 }
 
-/// A loopback address that nobody listens on right now.
+/// A loopback address without a listener right now.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }

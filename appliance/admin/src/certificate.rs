@@ -4,7 +4,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::limits::CERTIFICATE_SOON_DAYS;
 
-/// The organisation on certificates that ringpostd makes for itself: those it may make anew, no others.
+/// The organisation on certificates that ringpostd makes for itself: those it may replace, no others.
 pub const SELF_SIGNED: &str = "Ringpost self-signed";
 
 const DAY_S: i64 = 24 * 60 * 60;

@@ -2,7 +2,7 @@
 //! a program that may.
 //!
 //! The daemon writes `request.json` into a directory; a systemd path unit starts the other program, which takes the request away,
-//! performs it, and writes `result.json`. One request at a time: whoever calls `ask` holds a lock of its own.
+//! performs it, and writes `result.json`. One request at a time: the caller of `ask` holds a lock of its own.
 //!
 //! What must hold: a request is performed once however often the unit starts; one that was not taken in time is never performed later;
 //! both files are bounded, and each appears whole.

@@ -70,7 +70,7 @@ impl Remote {
         }
     }
 
-    /// Brings a file to the appliance as `name`. `progress` hears bytes sent.
+    /// Brings a file to the appliance as `name`. `progress` gets the bytes sent.
     pub fn upload(&self, file: &Path, name: &str, progress: impl FnMut(u64)) -> Result<(), String> {
         struct Counted<F>(std::fs::File, u64, F);
         impl<F: FnMut(u64)> Read for Counted<F> {

@@ -24,11 +24,11 @@ pub const SETTINGS_EXCHANGE_BYTES_MAX: u64 = 6 * 1024 * 1024 + 64 * 1024;
 pub const SETTINGS_ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked for an answer.
 pub const EXCHANGE_LOOK_EVERY: Duration = Duration::from_millis(50);
-/// A change on probation is confirmed within five minutes unless something else is said …
+/// A change on probation is confirmed within five minutes by default …
 pub const WITHIN_DEFAULT: Duration = Duration::from_secs(5 * 60);
 /// … which is long enough to type a line, …
 pub const WITHIN_MIN: Duration = Duration::from_secs(30);
-/// … and soon enough for somebody who waits for the box to come back.
+/// … and soon enough for an administrator who waits for the box to come back.
 pub const WITHIN_MAX: Duration = Duration::from_secs(60 * 60);
 /// A name on a client certificate, as far as it is shown and kept.
 pub const WHO_CHARS_MAX: usize = 64;

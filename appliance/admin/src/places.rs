@@ -11,7 +11,7 @@ pub const UPLOAD: &str = "/admin/v1/upload/";
 /// The names that are taken: an image and its signature.
 pub const UPLOADS: [&str; 2] = ["ringpost.efi", "ringpost.efi.minisig"];
 
-/// Where uploads of the daemon with this state directory lie.
+/// Where uploads of the daemon with this state directory are stored.
 pub fn uploads(state: &Path) -> PathBuf {
     state.join("uploads")
 }

@@ -63,10 +63,10 @@ pub struct Status {
     /// Work waiting in the lane of the volume's owner, and begun there.
     pub owner_waiting: u64,
     pub owner_under_way: u64,
-    /// What somebody should look at, in sentences: disks that say they fail, bonds that lost a member.
+    /// What the operator should look at, in sentences: disks that report a failure, bonds that lost a member.
     #[serde(default)]
     pub alarms: Vec<String>,
-    /// Settings that wait for somebody to confirm them.
+    /// Settings that wait for a confirmation.
     #[serde(default)]
     pub probation: Option<crate::settings::Told>,
     /// What went wrong with the box and the engine, the newest last; at most `limits::INCIDENTS_SHOWN`.
@@ -116,7 +116,7 @@ pub struct Damage {
     pub batch_count: usize,
     /// What the damaged batches still show of themselves.
     pub messages: Vec<String>,
-    /// The end of the log cannot be read: nobody knows what lies there.
+    /// The end of the log cannot be read: what is stored there is unknown.
     pub unknown_end: bool,
 }
 
@@ -127,7 +127,7 @@ pub struct Disks {
     pub san: Vec<PathLine>,
 }
 
-/// How `LegLine::why` of a leg ends that somebody took out: nobody puts it back but that somebody.
+/// How `LegLine::why` of a leg ends that an operator took out: only an operator puts it back.
 pub const BY_THE_OPERATOR: &str = "by the operator";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

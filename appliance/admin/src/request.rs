@@ -71,7 +71,7 @@ pub enum Request {
     Disks,
     /// Links, addresses, routes, name servers.
     Network,
-    /// Whether the clock is set by somebody.
+    /// Whether a time server sets the clock.
     Time,
     CertificateShow,
     /// PEM of both; the key travels over the control socket or TLS only.

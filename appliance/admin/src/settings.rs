@@ -113,7 +113,7 @@ impl Effect {
     }
 }
 
-/// Whether a change is on probation until somebody confirms it.
+/// Whether a change is on probation until it is confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probation {

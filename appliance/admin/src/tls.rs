@@ -1,4 +1,4 @@
-//! TLS of `--host`: what is wrong with the client's own files, said before a connection is tried, and why a server refused
+//! TLS of `--host`: what is wrong with the client's own files, reported before a connection is tried, and why a server refused
 //! the certificate, where the connection broke before its reason was read.
 
 use std::io::{self, Read};
@@ -65,7 +65,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// One sentence about a connection that failed with `error`: the server's own reason where it gave one. A server that
-/// refuses a certificate says so after the client believes the handshake to be over (RFC 8446 §4.4.2.4); a client that
+/// refuses a certificate says so after the handshake is over for the client (RFC 8446 §4.4.2.4); a client that
 /// is writing by then gets EPIPE instead. So a second connection is made that only listens.
 pub(crate) fn explain(remote: &Remote, error: &ureq::Error) -> String {
     let broke = match error {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     /// RFC 5280 §4.1.2.1: version 1 has no version field. One is made from a v3 certificate by leaving the field out; its
-    /// signature is nobody's concern before its version.
+    /// signature is not looked at before its version.
     #[test]
     fn a_certificate_of_version_1_is_a_sentence() {
         install();

@@ -1,6 +1,6 @@
 //! Updates of the image: what passes between the daemon, which may not write to the ESP, and `ringpost-update serve`, which may.
 //!
-//! The updater believes nothing in a request but its source's name: the image's signature decides.
+//! The updater takes only the source's name from a request: the image's signature decides.
 
 use std::path::Path;
 use std::time::Duration;

@@ -62,7 +62,7 @@ pub fn between(old: &Table, new: &Table) -> Checked {
     checked
 }
 
-/// When a change of this key takes effect and whether it can lock somebody out; or why it is not made here.
+/// When a change of this key takes effect and whether it can lock administrators out; or why it is not made here.
 fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect, bool), String> {
     let table = key.split('.').next().unwrap_or(key);
     Ok(match (table, key) {
@@ -102,7 +102,7 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
                     .into(),
             );
         }
-        // Listeners, certificate, authority, profile, limits, log: the engine may not start, or nobody reach it.
+        // Listeners, certificate, authority, profile, limits, log: the engine may not start, or cannot be reached.
         _ => (Effect::NextRestart, true),
     })
 }
@@ -119,7 +119,7 @@ fn flat(table: &Table) -> Flat {
     flat
 }
 
-/// The parser bounds how deep tables lie in tables.
+/// The parser bounds how deep tables are nested.
 fn flatten(key: &str, value: &Value, flat: &mut Flat) {
     match value {
         Value::Table(table) => {

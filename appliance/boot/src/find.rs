@@ -18,7 +18,7 @@ const USB: &str = "ringpost.toml";
 pub enum From {
     Credential,
     Applied,
-    /// Beside the applied ones, until somebody confirms them.
+    /// Beside the applied ones, until they are confirmed.
     Candidate,
     Esp,
     Usb,

@@ -1,6 +1,6 @@
 //! How the run before this one ended, and how the engine's did.
 //!
-//! A mark lies on the state partition while the box runs; a shutdown in good order takes it away (`box_ends`). What else is known
+//! A mark is on the state partition while the box runs; a clean shutdown removes it (`box_ends`). What else is known
 //! comes from the machine: a watchdog that remembers having fired (`bootstatus`), and the kernel's last words in the firmware
 //! (pstore). It is judged once per boot: the unit may be started again.
 //!
@@ -18,7 +18,7 @@ use crate::write::{hand_over, replace};
 const STATE: &str = "var/lib/ringpost";
 /// While the box runs.
 const RUNNING: &str = "var/lib/ringpost/running";
-/// The kernel's last words, whole, for whoever looks into it.
+/// The kernel's last words, in full, for a later analysis.
 pub const KERNEL_WORDS: &str = "var/lib/ringpost/last-panic.txt";
 /// In memory: this boot's verdict.
 const JUDGED: &str = "run/ringpost/last-end";

@@ -8,11 +8,11 @@
 //!
 //! Afterwards settings are changed from afar. `serve.rs` performs what the daemon asks for (`admin::settings`): `check.rs` holds new settings
 //! against the box as the next boot would, `change.rs` says what differs and when it takes effect, `secret.rs` keeps hashes to the
-//! box, `probation.rs` gives up what nobody confirms, `history.rs` remembers who did what.
+//! box, `probation.rs` reverts what is not confirmed, `history.rs` remembers who did what.
 //!
 //! What must hold: everything is below a root directory that the caller names, so that a test needs no machine; settings
 //! that are there and wrong are refused with file, line and fix, and never passed over for older ones; no secret is written
-//! into the report; what is tuned and does not hold is told, and stops nothing.
+//! into the report; what is tuned and does not hold is reported, and stops nothing.
 //!
 //! Start reading at `run.rs`.
 #![forbid(unsafe_code)]

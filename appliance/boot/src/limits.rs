@@ -17,7 +17,7 @@ pub const PANIC_CHARS_MAX: usize = 160;
 
 /// Changes of settings that are remembered: years of a box, and a page of text.
 pub const HISTORY_MAX: usize = 100;
-/// The answer to whoever asked is on its way before the network changes under it.
+/// The answer is on its way before the network changes under it.
 pub const ANSWER_FIRST: Duration = Duration::from_secs(2);
 /// How often the guard looks whether a probation is over.
 pub const GUARD_EVERY: Duration = Duration::from_millis(500);

@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let world = World {
         root: flags.root,
         credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-        // Somebody waits for an answer; the disks were waited for at the start.
+        // A caller waits for an answer; the disks were waited for at the start.
         wait: match settings {
             Some(_) => Duration::ZERO,
             None => LEGS_WITHIN,

@@ -16,7 +16,7 @@ pub type Files = BTreeMap<String, String>;
 const DIRECTORY: &str = "run/systemd/network";
 const TIME: &str = "run/systemd/timesyncd.conf.d/50-ringpost.conf";
 
-/// What one interface is told, gathered from every table that names it.
+/// The settings of one interface, gathered from every table that names it.
 #[derive(Default)]
 struct Told {
     matches: String,

@@ -1,7 +1,7 @@
-//! Settings on probation: used until somebody confirms them, and given up by themselves when nobody does.
+//! Settings on probation: used at once, and reverted unless they are confirmed in time.
 //!
 //! The applied settings stay what they were until then. Beside them lie a candidate and a note about it; the note is what
-//! counts. A start that finds the note of another start gives the candidate up: the power was cut, or somebody had to pull
+//! counts. A start that finds the note of another start gives the candidate up: the power was cut, or a person had to pull
 //! the plug. Every change is a list of steps, each of them whole or not done, in an order in which the box may stop after any.
 
 use std::fs;

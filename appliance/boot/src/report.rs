@@ -9,13 +9,13 @@ pub const PATH: &str = "run/ringpost/boot.json";
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Of the image; of this program where it is no image.
+    /// Of the image; of this program where it is not an image.
     pub version: String,
     /// Where the settings came from, in words; `None`: nowhere.
     pub settings: Option<String>,
     /// Why the settings were refused: file, line and fix.
     pub refused: Option<String>,
-    /// The settings are tried in this start, and given up unless somebody confirms them.
+    /// The settings are tried in this start, and reverted unless they are confirmed.
     #[serde(default)]
     pub on_probation: bool,
     pub server_name: Option<String>,

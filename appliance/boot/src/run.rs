@@ -47,7 +47,7 @@ pub struct World {
 pub enum Outcome {
     /// The daemon may start.
     Ready,
-    /// Nobody said anything yet: the set-up screen asks.
+    /// There are no settings yet: the set-up screen asks.
     NoSettings,
     /// Settings are there, and wrong or not to be carried out.
     Refused,
@@ -289,7 +289,7 @@ fn set_queues(world: &World, report: &mut Report, queues: u64) -> Result<(), Mis
     Ok(())
 }
 
-/// systemd feeds the watchdog; it reads our file when it is told to.
+/// systemd feeds the watchdog; it reads our file on request.
 fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result<(), Misfit> {
     let watchdog = world.root.join("sys/class/watchdog/watchdog0");
     let read = |file: &str| {

@@ -40,7 +40,7 @@ fn forget(path: &Path) -> Result<(), Misfit> {
     }
 }
 
-/// The daemon opens legs and logs in nowhere: it is not told who may.
+/// The daemon opens legs and logs in nowhere: it does not get the credentials.
 pub fn without_secrets(table: &mut Table) {
     let targets = table.get_mut("san").and_then(Value::as_array_mut);
     for target in targets.into_iter().flatten() {
@@ -51,7 +51,7 @@ pub fn without_secrets(table: &mut Table) {
     }
 }
 
-/// The leg lies on a SAN.
+/// The leg is on a SAN.
 pub fn holds(settings: &Settings, leg: &Path) -> bool {
     let mut legs = settings
         .san

@@ -15,7 +15,7 @@ const HASH: &str = "$argon2";
 struct Place {
     list: &'static str,
     key: &'static str,
-    /// The key that tells the list's tables apart.
+    /// The key that distinguishes the list's tables.
     name: &'static str,
     what: &'static str,
     write: &'static str,
@@ -144,7 +144,7 @@ fn put_without(shown: &mut String, between: &str, words: &[&str]) {
     }
 }
 
-/// Every value that is neither a table nor a list. The parser bounds how deep they lie.
+/// Every value that is neither a table nor a list. The parser bounds their depth.
 fn values_of<'a, 'i>(table: &'a DeTable<'i>, values: &mut Vec<&'a Spanned<DeValue<'i>>>) {
     for (_, value) in table {
         note_values(value, values);

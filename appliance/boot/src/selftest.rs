@@ -59,7 +59,7 @@ fn look_at_legs(
     let mut there = 0;
     for leg in legs {
         if san::holds(settings, Path::new(leg)) {
-            there += 1; // nobody can have reached it yet; `ringpost-san` says whether somebody does
+            there += 1; // it cannot have been reached yet; `ringpost-san` reports whether it is
             continue;
         }
         let path = below(root, Path::new(leg));

@@ -1,4 +1,4 @@
-//! Settings changed on a running box: what the daemon asks for is performed here, as root, and a guard gives up what nobody confirms.
+//! Settings changed on a running box: what the daemon asks for is performed here, as root, and a guard reverts what is not confirmed.
 
 use std::fs::File;
 use std::path::Path;
@@ -21,7 +21,7 @@ use crate::write::hand_over;
 use crate::{history, network, secret};
 
 const STATE: &str = "var/lib/ringpost";
-/// Whoever changes anything here holds it.
+/// Held for each change here.
 const LOCK: &str = "run/ringpost-settings.lock";
 const GUARD: &str = "ringpost-probation.service";
 

@@ -101,7 +101,7 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
     frame.render_widget(Paragraph::new(logo_lines), logo);
 }
 
-/// What is to be said while no daemon answers.
+/// What is shown while no daemon answers.
 fn draw_waiting(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let mut lines = Vec::new();
     match &view.state {

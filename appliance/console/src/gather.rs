@@ -20,13 +20,13 @@ pub struct Known {
     /// Seconds since the console started, in thousandths.
     pub at_ms: u64,
     pub boot: Option<Report>,
-    /// What the daemon said when it ended.
+    /// What the daemon printed when it ended.
     pub failed: Option<String>,
     pub daemon: Option<Daemon>,
     pub addresses: Vec<String>,
     /// What disks say that fail, and bonds that lost a member.
     pub machine_alarms: Vec<String>,
-    /// Settings that wait for somebody to confirm them, in a line.
+    /// Settings that wait for a confirmation, in a line.
     pub probation: Option<String>,
     /// Ways to disks that stand elsewhere.
     pub san: Vec<hardware::san::PathLine>,
@@ -43,7 +43,7 @@ pub struct Daemon {
     pub volumes: Vec<VolumeLine>,
 }
 
-/// Name and logo of whoever sells the box.
+/// Name and logo of the brand.
 #[derive(Debug, Clone)]
 pub struct Brand {
     pub name: String,
@@ -144,13 +144,13 @@ impl Gatherer {
         let (tell, answer) = channel();
         let socket = self.root.join("var/lib/ringpost/control.sock");
         std::thread::spawn(move || {
-            let _ = tell.send(ask(&socket)); // nobody waits any more when the console ends
+            let _ = tell.send(ask(&socket)); // the receiver is gone when the console ends
         });
         self.waiting = Some((Instant::now(), answer));
     }
 }
 
-/// `None`: nobody answers, or in words of another version.
+/// `None`: no daemon answers, or one of another version.
 fn ask(socket: &Path) -> Option<Daemon> {
     let one = |request| client::ask(socket, &request).ok();
     Some(Daemon {

@@ -59,7 +59,7 @@ fn live(flags: &Flags) -> io::Result<()> {
         // The answer comes from another thread.
         std::thread::sleep(DRAW_EVERY);
     }
-    // Once, as a line of its own: whoever waits for it on the serial port reads lines.
+    // Once, as a line of its own: a reader on the serial port reads lines.
     println!("RINGPOST DASHBOARD");
     let typed = io::stdin().is_terminal() && !flags.once;
     if typed {
@@ -85,7 +85,7 @@ fn live(flags: &Flags) -> io::Result<()> {
                 enable_raw_mode()?;
                 screen = self::screen()?;
             }
-            // Any other key: somebody sat down before a screen that others wrote on.
+            // Any other key: the screen may have been written on.
             Some(_) => screen = self::screen()?,
             None => {}
         }
@@ -104,8 +104,7 @@ fn is_serial(tty: &Path) -> bool {
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
 }
 
-/// A cleared terminal, and nothing remembered of it. `Terminal::clear` would ask the terminal where its cursor is; whoever
-/// listens on a serial port may not answer. A serial port does not know its size either.
+/// A cleared terminal, and nothing remembered of it. `Terminal::clear` would ask the terminal where its cursor is; the reader of a serial port may not answer. A serial port does not know its size either.
 fn screen() -> io::Result<Terminal<CrosstermBackend<io::Stdout>>> {
     let (columns, rows) = match terminal::size() {
         Ok((columns, rows)) if columns >= COLUMNS && rows >= ROWS => (columns, rows),
@@ -137,7 +136,7 @@ fn wait(typed: bool) -> io::Result<Option<KeyEvent>> {
 /// Switches on and off what is typed. Not by `stty`: the image has none, and the password stood on the serial line.
 fn echo(on: bool) {
     let stdin = io::stdin();
-    // What is no terminal shows nothing that is typed.
+    // What is not a terminal shows nothing that is typed.
     if let Ok(mut settings) = tcgetattr(&stdin) {
         settings.local_flags.set(LocalFlags::ECHO, on);
         let _ = tcsetattr(&stdin, SetArg::TCSADRAIN, &settings);

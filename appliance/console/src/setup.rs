@@ -1,4 +1,4 @@
-//! The questions of a box that nobody gave settings to, and the settings that follow from the answers.
+//! The questions of a box without settings, and the settings that follow from the answers.
 //!
 //! Plain lines, so that a serial port and a person with a cable suffice. Nothing is written before the last question, and a
 //! disk is taken only after `yes` was typed in full.
@@ -54,7 +54,7 @@ impl<R: BufRead, W: Write, E: FnMut(bool)> Talk for Lines<R, W, E> {
 }
 
 /// Asks everything. `Ok(None)`: the last question was not answered with yes, and nothing is to be done.
-/// `holds` says what lies on a disk, by the kernel's name: blank ones and legs may be chosen, nothing else.
+/// `holds` says what is on a disk, by the kernel's name: blank ones and legs may be chosen, nothing else.
 pub fn ask(
     talk: &mut dyn Talk,
     shape: &Shape,
@@ -308,7 +308,7 @@ fn ask_password(talk: &mut dyn Talk) -> io::Result<String> {
     Err(io::Error::other("too many invalid answers"))
 }
 
-/// Who may look after the box from other machines; `None`: nobody yet.
+/// Who may look after the box from other machines; `None`: no administrator yet.
 fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
     for _ in 0..TRIES_MAX {
         talk.say(
@@ -355,7 +355,7 @@ fn compose(
     )
 }
 
-/// Keeps the settings as the applied ones, unless somebody else was quicker.
+/// Keeps the settings as the applied ones, unless another session was quicker.
 pub fn keep(root: &Path, settings: &str) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = root.join(boot::find::APPLIED);

@@ -1,4 +1,4 @@
-//! What is known, and what it means for somebody who looks.
+//! What is known, and what it means for the reader.
 
 use crate::gather::{Brand, Daemon, Known};
 use crate::limits::{INCIDENT_NEW_S, LATE_S};
@@ -7,7 +7,7 @@ use crate::limits::{INCIDENT_NEW_S, LATE_S};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
     Booting,
-    /// Nobody gave it settings.
+    /// It has no settings.
     SetUp,
     /// It will not start like this.
     Failed(String),
@@ -80,7 +80,7 @@ fn state(known: &Known) -> State {
     }
 }
 
-/// What somebody should look at, the worst first.
+/// What the operator should look at, the worst first.
 fn alarms(known: &Known) -> Vec<String> {
     let mut alarms: Vec<String> = known.probation.iter().cloned().collect();
     if let Some(daemon) = &known.daemon {

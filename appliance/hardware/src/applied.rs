@@ -93,7 +93,7 @@ impl Row {
     }
 }
 
-/// Every row that `/proc` and `/sys` can tell of, for the process that asks. `boot`: what could not be set at boot, and why.
+/// Every row that `/proc` and `/sys` have, for the process that asks. `boot`: what could not be set at boot, and why.
 pub fn rows(
     root: &Path,
     plan: &Plan,
@@ -101,7 +101,7 @@ pub fn rows(
     shape: &Shape,
     boot: &[Difference],
 ) -> Vec<Row> {
-    // As the daemon placed its threads, not as the machine would be placed now: a disk that left moves nobody.
+    // As the daemon placed its threads, not as the machine would be placed now: a disk that left moves no thread.
     let Ok(placed) = plan::place::place(&profile.zones, &plan.machine) else {
         return Vec::new();
     };
@@ -138,7 +138,7 @@ fn interrupt_rows(
     for irq in interrupts(root) {
         let directory = root.join(format!("proc/irq/{}", irq.number));
         let set = read::text(&directory.join("smp_affinity_list")).unwrap_or_default();
-        // Empty where nobody asked for the interrupt yet, or on kernels that do not tell.
+        // Empty where the interrupt was not requested yet, or on kernels that do not report it.
         let effective = read::text(&directory.join("effective_affinity_list")).unwrap_or_default();
         let path = format!("proc/irq/{}/smp_affinity_list", irq.number);
         let step = steps.iter().find(|step| step.path == Path::new(&path));
@@ -319,7 +319,7 @@ fn card_rows(profile: &Profile, shape: &Shape, placed: &plan::Placement) -> Vec<
         .collect()
 }
 
-/// The engine's batch buffers lie in huge pages, one each; nobody else here uses any.
+/// The engine's batch buffers are in huge pages, one each; no other process here uses any.
 fn huge_page_use(root: &Path, profile: &Profile) -> Option<Row> {
     profile.memory.hugepages?;
     let directory = root.join("sys/kernel/mm/hugepages/hugepages-2048kB");

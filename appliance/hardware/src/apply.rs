@@ -19,7 +19,7 @@ pub struct Difference {
     pub promised: String,
     /// What is there; empty: nothing.
     pub found: String,
-    /// What the kernel said when it was set.
+    /// The kernel's error when it was set.
     pub why: String,
 }
 

@@ -1,4 +1,4 @@
-//! What lies on a disk: nothing, a leg, or something else. Reads only; a disk that cannot be read is unknown, never blank.
+//! What is on a disk: nothing, a leg, or something else. Reads only; a disk that cannot be read is unknown, never blank.
 //!
 //! Small programs ask this, and they do not link the engine. The few facts of `core/volume/FORMAT.md` that it takes stand here once
 //! more; tests of `ringpostd`, which sees both, hold them to the engine's.
@@ -22,7 +22,7 @@ const SLOT_BYTES: usize = 4096;
 /// The first bytes of a superblock in every version of the format.
 const SUPERBLOCK: &[u8] = b"RPSUPER1";
 
-/// What lies on the device at `path`. A superblock that is damaged, or that a newer release wrote, makes it a leg all the same: it may
+/// What is on the device at `path`. A superblock that is damaged, or that a newer release wrote, makes it a leg all the same: it may
 /// hold mail.
 pub fn look(path: &Path) -> Holds {
     read(path).unwrap_or(Holds::Unknown)

@@ -1,7 +1,7 @@
 //! What disks say about themselves: SMART of ATA and SCSI disks, the health log of NVMe ones.
 //!
 //! Reading it takes rights that the daemon does not have, so `ringpost-disks` runs as root now and then, asks `smartctl`, and
-//! leaves what it heard in `PATH`; the daemon and the console read that file.
+//! leaves the answers in `PATH`; the daemon and the console read that file.
 
 use std::fs;
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ use crate::limits::{HEALTH_BYTES_MAX, SMARTCTL_WITHIN, WEAR_PERCENT_ALARM};
 /// Below the root.
 pub const PATH: &str = "run/ringpost/disks.json";
 
-/// Everything heard at one look.
+/// Every answer of one look.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Seconds since 1970.
@@ -55,7 +55,7 @@ pub enum Verdict {
     Worn,
     /// It says itself that it fails.
     Failing,
-    /// It does not tell (virtual disks), or could not be asked.
+    /// It reports none (virtual disks), or could not be read.
     #[default]
     Unknown,
 }
@@ -76,16 +76,16 @@ impl Verdict {
 pub struct DiskLine {
     pub disk: Disk,
     pub health: Health,
-    /// How old the health is, in seconds; `None`: nobody has looked.
+    /// How old the health is, in seconds; `None`: it was never read.
     pub looked_s_ago: Option<u64>,
-    /// The leg of the volume that lies on it.
+    /// The leg of the volume that is on it.
     pub leg: Option<u8>,
     /// What was found on it; not looked at where it is a leg in use or has partitions.
     #[serde(default)]
     pub holds: Holds,
 }
 
-/// What lies on a disk without partitions.
+/// What is on a disk without partitions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Holds {
@@ -129,14 +129,14 @@ pub fn load(root: &Path) -> io::Result<Option<Report>> {
 }
 
 impl Report {
-    /// What was heard of this very disk.
+    /// What is known of this very disk.
     pub fn of(&self, disk: &Disk) -> Health {
         let same = |health: &&Health| health.name == disk.name && health.serial == disk.serial;
         let found = self.disks.iter().find(same).cloned();
         found.unwrap_or_else(|| unknown("its health was not read yet".into()))
     }
 
-    /// A sentence for each disk that somebody should replace.
+    /// A sentence for each disk that should be replaced.
     pub fn alarms(&self) -> Vec<String> {
         let bad = |health: &&Health| matches!(health.verdict, Verdict::Worn | Verdict::Failing);
         let tell = |health: &Health| {
@@ -179,14 +179,14 @@ fn smartctl(name: &str) -> Result<Value, String> {
         .spawn()
         .map_err(|error| format!("smartctl: {error}"))?;
     let mut output = child.stdout.take().expect("it was asked for");
-    // A thread, for a disk that hangs holds up whoever waits for it.
+    // A thread, because a disk that hangs holds up its reader.
     let (tell, heard) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut text = String::new();
         let _ = (&mut output)
             .take(HEALTH_BYTES_MAX)
             .read_to_string(&mut text);
-        let _ = tell.send(text); // nobody waits any more after the deadline
+        let _ = tell.send(text); // the receiver is gone after the deadline
     });
     let Ok(text) = heard.recv_timeout(SMARTCTL_WITHIN) else {
         let _ = child.kill();

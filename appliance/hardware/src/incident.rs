@@ -40,7 +40,7 @@ pub enum Kind {
     EngineHung,
     /// The engine ended by itself, by a signal.
     EngineCrashed,
-    /// Settings on probation that nobody confirmed, or that a start could not carry out.
+    /// Settings on probation that were not confirmed, or that a start could not carry out.
     SettingsGivenUp,
 }
 

@@ -5,7 +5,7 @@
 //! `incident.rs` remembers what went wrong with the box.
 //! `applied.rs` reads back everything that a profile promises, threads and interrupts among it, beside the promise.
 //!
-//! `content.rs` looks at what lies on a disk, `health.rs` has what disks say about themselves (asked by the program `ringpost-disks`), `network.rs` links and routes as they are,
+//! `content.rs` looks at what is on a disk, `health.rs` has what disks report about themselves (read by the program `ringpost-disks`), `network.rs` links and routes as they are,
 //! `san.rs` the paths to disks that stand elsewhere.
 //!
 //! What must hold: every path is below a root directory that the caller names, so that a tree of files stands for any machine
@@ -30,7 +30,7 @@ mod read;
 pub mod san;
 pub mod tune;
 
-/// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member, paths of a
+/// What the operator should look at beside the mail: disks that report a failure, bonds that lost a member, paths of a
 /// SAN that are down. Reads files only.
 pub fn alarms(root: &std::path::Path) -> Vec<String> {
     let mut alarms = match health::load(root) {
@@ -47,7 +47,7 @@ pub fn alarms(root: &std::path::Path) -> Vec<String> {
     alarms
 }
 
-/// What `ringpost-mirror` found to say about the box's own disks; nothing where nobody looks.
+/// What `ringpost-mirror` reports about the box's own disks; nothing where it does not run.
 fn system_disks(root: &std::path::Path) -> Vec<String> {
     #[derive(serde::Deserialize)]
     struct Report {
@@ -64,7 +64,7 @@ fn system_disks(root: &std::path::Path) -> Vec<String> {
     }
 }
 
-/// The version of the image that runs (`IMAGE_VERSION` of `/etc/os-release`); `None`: this is no image.
+/// The version of the image that runs (`IMAGE_VERSION` of `/etc/os-release`); `None`: this is not an image.
 pub fn image_version(root: &std::path::Path) -> Option<String> {
     let text = read::text(&root.join("etc/os-release"))?;
     let version = text

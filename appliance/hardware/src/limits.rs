@@ -10,7 +10,7 @@ pub const ENTRIES_MAX: usize = 8_192;
 pub const HEALTH_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// A healthy disk answers within a second, one that spins up within ten; a dying one never.
 pub const SMARTCTL_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
-/// A disk is told to be replaced while there is time: makers reckon 100 % as the end of what they warrant.
+/// A disk is reported for replacement while there is time: makers reckon 100 % as the end of what they warrant.
 pub const WEAR_PERCENT_ALARM: u64 = 90;
 /// glibc's resolver reads no more (resolv.conf(5), MAXNS).
 pub const NAME_SERVERS_MAX: usize = 3;

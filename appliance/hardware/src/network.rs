@@ -13,7 +13,7 @@ pub struct Network {
     /// Without the loopback.
     pub links: Vec<Link>,
     pub routes: Vec<Route>,
-    /// As systemd-networkd was told them, by settings or by DHCP.
+    /// As systemd-networkd got them, by settings or by DHCP.
     pub name_servers: Vec<String>,
     pub time_servers: Vec<String>,
 }

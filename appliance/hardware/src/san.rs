@@ -38,7 +38,7 @@ pub struct PathLine {
     pub usable: bool,
     /// The kernel's word (`live`, `connecting`, `LOGGED_IN`, `FAILED`, `running`), or `absent`.
     pub state: String,
-    /// Why nobody gets there, in the words of whoever tried.
+    /// Why it cannot be reached, in the words of the program that tried.
     #[serde(default)]
     pub why: Option<String>,
     /// What came by it: `nvme1`, `sdb`.
@@ -46,7 +46,7 @@ pub struct PathLine {
     pub legs: Vec<String>,
 }
 
-/// Nobody has reached the target by this path yet, or the kernel gave it up.
+/// The target was not reached by this path yet, or the kernel gave it up.
 pub const ABSENT: &str = "absent";
 
 /// What the settings want; empty where they name no target.
@@ -119,7 +119,7 @@ pub fn alarms(lines: &[PathLine]) -> Vec<String> {
     alarms
 }
 
-/// A hint; whoever has none still knows that the path is absent.
+/// A hint; without one it is still known that the path is absent.
 fn why(root: &Path) -> BTreeMap<String, String> {
     let text = read::text(&root.join(WHY)).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
@@ -133,7 +133,7 @@ struct Way {
 
 type Ways = BTreeMap<(String, SocketAddr), Way>;
 
-/// NVMe controllers over TCP. One that connects anew keeps its place here.
+/// NVMe controllers over TCP. One that reconnects keeps its place here.
 fn controllers(root: &Path) -> Ways {
     let directory = root.join("sys/class/nvme");
     let mut ways = Ways::new();

@@ -36,7 +36,7 @@ const DRIVER: u32 = 4;
 const CLASS: u32 = 3;
 const BOUND: u32 = 2;
 
-/// Holds every profile against the machine. The most specific one that fits wins; of equals the first by name, and it is said.
+/// Holds every profile against the machine. The most specific one that fits wins; of equals the first by name, and this is reported.
 pub fn choose(profiles: &[Profile], shape: &Shape) -> Choice {
     let mut verdicts: Vec<Verdict> = profiles
         .iter()

@@ -99,7 +99,7 @@ pub(crate) fn fit(
     if computed <= room {
         return Ok(());
     }
-    // Everybody keeps the least; the rest is shared out in the proportions that there were.
+    // Every limit keeps its least; the rest is shared out in the proportions that there were.
     let (share, of) = (room - least, computed - least);
     for listener in listeners {
         if limit(listener.service, settings).1.is_none() {

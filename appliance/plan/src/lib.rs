@@ -8,7 +8,7 @@
 //! of each shared budget, for how long, and what the others get meanwhile.
 //!
 //! What must hold: a `Plan` in hand has been checked; a wrong file is refused with its name, the line and what to write instead;
-//! a key nobody knows is an error. Reads `/proc`, the isolated CPUs and the files it is given; opens no socket and looks into no disk.
+//! an unknown key is an error. Reads `/proc`, the isolated CPUs and the files it is given; opens no socket and looks into no disk.
 //!
 //! Main path: `load.rs` → `plan.rs` → `memory.rs` → `show.rs`. Start reading at `plan.rs`.
 #![forbid(unsafe_code)]

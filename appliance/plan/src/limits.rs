@@ -1,4 +1,4 @@
-//! What each connection and table costs, and the starting values of limits that nobody set.
+//! What each connection and table costs, and the starting values of limits that are not set.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub const RESERVE_DESCRIPTORS: u64 = 32;
 /// A computed limit of connections never falls below this.
 pub const CONNECTIONS_MIN: usize = 8;
 
-/// Below this a mail appliance is no fun: the plan says so rather than starting with caches of nothing.
+/// Below this the caches would be empty; the plan refuses instead.
 pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;
 
 /// Open connections per listener. Senders queue elsewhere; a thousand at once keeps two legs busy many times over.
@@ -121,7 +121,7 @@ pub const FIRST_PEOPLE_MAX: usize = 1_000;
 pub const CPUS_DESCRIBED_MAX: usize = 4_096;
 /// A machine with 16 GiB counts 15.5: up to a sixteenth is the firmware's and the kernel's own.
 pub const MEMORY_KEPT_SHARE: u64 = 16;
-/// Targets of a SAN: legs are at most `LEGS_MAX`, and no leg lies on two.
+/// Targets of a SAN: legs are at most `LEGS_MAX`, and no leg is on two.
 pub const SAN_TARGETS_MAX: usize = LEGS_MAX;
 /// Paths to one target: two cards, two switches, two heads.
 pub const SAN_PATHS_MAX: usize = 8;

@@ -79,7 +79,7 @@ pub struct Plan {
     pub state: PathBuf,
     pub profile: String,
     pub machine: Machine,
-    /// CPUs for everything that is no zone; empty where none was set aside.
+    /// CPUs for everything outside the zones; empty where none was set aside.
     #[serde(default)]
     pub housekeeping: Vec<usize>,
     pub cores: Vec<CorePlan>,
@@ -256,7 +256,7 @@ impl Plan {
     }
 }
 
-/// As the profile says, else by what the legs lie on.
+/// As the profile says, else by the kind of the legs' disks.
 fn hard_deadline(settings: &Settings, profile: &Profile, machine: &Machine) -> Duration {
     if let Some(written) = profile.storage.hard_deadline {
         return written.0;

@@ -1,4 +1,4 @@
-//! Hardware profiles: what the machine is good for. `hw-profiles/*.toml`; every key is told in `hw-profiles/SCHEMA.md`.
+//! Hardware profiles: what the machine is good for. `hw-profiles/*.toml`; every key is described in `hw-profiles/SCHEMA.md`.
 
 use std::fmt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::load::{self, Misfit, Source};
 use crate::shape::{DiskClass, San};
 use crate::units::{Size, Span};
 
-/// A strict profile file. What it leaves out is computed or left as found.
+/// A strict profile file. What it omits is computed or left as found.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
@@ -99,7 +99,7 @@ pub struct Memory {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Zones {
-    /// For the kernel, interrupts and everything that is no zone.
+    /// For the kernel, interrupts and everything outside the zones.
     pub housekeeping: Option<Cpus>,
     pub storage: Option<Cpus>,
     pub inbound: Option<Cpus>,
@@ -160,7 +160,7 @@ pub struct Mirror {
     pub legs: Vec<String>,
 }
 
-/// The command line that the image boots with; compared at boot, written by whoever builds the image.
+/// The command line that the image boots with; compared at boot, written by the builder of the image.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kernel {
@@ -250,7 +250,7 @@ impl Default for Storage {
     }
 }
 
-/// Where an OEM's profiles lie in an image.
+/// Where an OEM's profiles are stored in an image.
 pub const DIRECTORY: &str = "usr/share/ringpost/hw-profiles";
 
 /// The profiles that are part of the program: name and text. The first fits any machine.

@@ -35,7 +35,7 @@ pub struct Target {
     pub secret: Option<Secret>,
     /// A checksum over every packet of data. Left out: yes.
     pub digests: Option<bool>,
-    /// Those of `volume.legs` that lie on it.
+    /// Those of `volume.legs` that are on it.
     pub legs: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ impl Target {
         self.check_legs()
     }
 
-    /// The adapters' firmware logs in; there is nothing to tell it.
+    /// The adapters' firmware logs in; it needs no settings.
     fn check_fc(&self) -> Result<(), String> {
         let said = !self.target.is_empty()
             || !self.address.is_empty()

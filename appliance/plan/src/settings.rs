@@ -12,7 +12,7 @@ use crate::san::{self, Target};
 use crate::site::{Account, Domain, Network, Time};
 use crate::units::Size;
 
-/// The whole file, strict. Every key but `volume.legs` may be left out.
+/// The whole file, strict. Every key except `volume.legs` may be omitted.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -123,7 +123,7 @@ pub struct Limits {
     pub http_connections: Option<usize>,
 }
 
-/// Shares of the memory; each is computed when left out.
+/// Shares of the memory; each is computed when omitted.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
@@ -141,8 +141,8 @@ pub struct Memory {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Whoever shows a client certificate that this authority signed may administer: PEM itself, or the path of a PEM file.
-    /// Without it nobody may, but through the control socket. `ringpostctl admin-cert` makes one.
+    /// A client with a certificate that this authority signed may administer: PEM itself, or the path of a PEM file.
+    /// Without it only the control socket is open. `ringpostctl admin-cert` makes one.
     pub client_ca: Option<String>,
 }
 
@@ -218,7 +218,7 @@ impl Settings {
         self.server.profile.as_deref().unwrap_or("generic")
     }
 
-    /// Checks what one file can tell by itself; what needs the machine is `Plan::make`'s.
+    /// Checks what depends on the file alone; `Plan::make` checks what needs the machine.
     pub fn parse(name: &str, text: &str) -> Result<Settings, Misfit> {
         let settings = Settings::parse_before_legs(name, text)?;
         settings.check_legs(&Source { name, text })?;

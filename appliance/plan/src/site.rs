@@ -83,7 +83,7 @@ pub struct Vlan {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Time {
-    /// Time servers; left out: those that the image was built with.
+    /// Time servers; omitted: those that the image was built with.
     pub ntp: Vec<String>,
 }
 

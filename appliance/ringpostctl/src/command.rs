@@ -80,7 +80,7 @@ impl Command {
             Verb::Log(LogVerb::Dump { leg }) => {
                 let mut out = std::io::BufWriter::new(std::io::stdout());
                 dump::run(leg, self.json, &mut out)?;
-                let _ = out.flush(); // a reader that went away is no error
+                let _ = out.flush(); // a reader that went away is not an error
                 return Ok(ExitCode::SUCCESS);
             }
             Verb::AdminCert { directory, name } => return self.admin_cert(directory, name),
@@ -286,7 +286,7 @@ impl Command {
             text
         };
         match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-            // `ringpostctl … | head` is no error.
+            // `ringpostctl … | head` is not an error.
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.to_string()),
             _ => Ok(()),
         }

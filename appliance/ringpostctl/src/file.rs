@@ -35,7 +35,7 @@ pub(crate) fn read(file: &Path) -> Result<(String, String), String> {
     Ok((name, text))
 }
 
-/// Asks whoever sits at the terminal. `Err`: not meant, or nobody there.
+/// Asks at the terminal. `Err`: not confirmed, or no terminal.
 pub(crate) fn is_meant(checked: &str) -> Result<(), String> {
     if !std::io::stdin().is_terminal() {
         return Err(

@@ -34,7 +34,7 @@ struct Name<'n> {
     mailbox: &'n str,
 }
 
-/// What lies in a tree.
+/// What is in a tree.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counted {
     pub mailboxes: u64,
@@ -140,7 +140,7 @@ impl Counted {
     }
 }
 
-/// Makes `path` a Maildir that nobody else has; `false` when it is one already. The making of `cur` decides: also where a file system
+/// Makes `path` a Maildir of its own; `false` when it is one already. The making of `cur` decides: also where a file system
 /// takes two spellings for one name.
 fn claim(path: &Path) -> io::Result<bool> {
     fs::create_dir_all(path)?;
@@ -159,7 +159,7 @@ fn claim(path: &Path) -> io::Result<bool> {
 pub fn write(maildir: &Path, message: &Message, bytes: &[u8]) -> Result<(), String> {
     let seconds = message.internal_date.unix_seconds.max(0);
     let flags = flags(message.flags.system);
-    // Fresh mail nobody has looked at belongs into `new`, which knows no flags.
+    // Fresh mail belongs into `new`, which knows no flags.
     let part = if flags.is_empty() { "new" } else { "cur" };
     let suffix = if flags.is_empty() {
         String::new()
@@ -232,7 +232,7 @@ fn escaped(text: &str, dot_stays: impl Fn(usize) -> bool) -> String {
         }
     }
     if out.is_empty() {
-        // An escape is two digits, so that this is no other text's.
+        // An escape is two digits, so that no other text has this one.
         out.push_str("%-");
     }
     out

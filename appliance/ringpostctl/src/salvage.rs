@@ -1,10 +1,10 @@
 //! `ringpostctl salvage LEG… --to DIR`: mail out of orphan legs, into Maildir. No daemon, no index, no witness; past damage.
 //!
 //! First every batch on every leg is read for what it says about mailboxes; then the bodies that still belong to a message
-//! are fetched in the order in which they lie, from whichever place on whichever leg gives them whole.
+//! are fetched in the order of their places, from any place on any leg that has them whole.
 //!
 //! It is the last resort, so it goes on: a leg that cannot be read, a mailbox whose directory cannot be made, a message that cannot be
-//! written are reported, counted, and left out. What is said to be there was counted there afterwards.
+//! written are reported, counted and omitted. The messages written are counted again afterwards.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -137,7 +137,7 @@ impl Salvaged {
     }
 }
 
-/// Every place where a body of this name lies.
+/// Every place of a body with this name.
 type Places = BTreeMap<BodyName, Vec<BodyRef>>;
 
 async fn gather(
@@ -183,7 +183,7 @@ async fn gather(
     }
 }
 
-/// Messages that had not left, as a folder of nobody's.
+/// Messages that had not left, as a folder without an account.
 fn unsent(entries: Vec<queue::Entry>) -> Option<SalvagedMailbox> {
     let message = |(index, entry): (usize, queue::Entry)| mailbox::Message {
         uid: mail::Uid(index as u32 + 1),
@@ -229,7 +229,7 @@ async fn write(
                 .map(|message| Task { directory, message }),
         );
     }
-    // In the order in which the bodies lie, so that each stretch of a leg is read about once.
+    // In the order of the bodies' places, so that each stretch of a leg is read about once.
     tasks.sort_by_key(|task| {
         let body = &task.message.body.body;
         (body.segment, body.batch_block, body.at)

@@ -1,4 +1,4 @@
-//! `ringpostctl selftest`: a message in by SMTP and out by IMAP, through the listeners that everybody uses.
+//! `ringpostctl selftest`: a message in by SMTP and out by IMAP, through the listeners that clients use.
 //!
 //! A hidden account is made for it and removed again. The whole test has one deadline; what it was doing then is said. The
 //! health gate of an updated image runs it (`ringpost-health.service`), so it must end whatever the daemon does.
@@ -22,7 +22,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 use crate::limits::{SELFTEST_LINE_BYTES_MAX, SELFTEST_LINES_MAX};
 
-/// RFC 2606 §2: a name that nobody has.
+/// RFC 2606 §2: a name that does not exist.
 const DOMAIN: &str = "selftest.invalid";
 const ADDRESS: &str = "selftest@selftest.invalid";
 
@@ -320,7 +320,7 @@ impl<S: Read + Write> Line<S> {
     }
 }
 
-/// We speak to the listener of this very machine: who it is, is no question, and its certificate may be self-signed.
+/// We speak to the listener of this very machine: its identity is known, so its certificate may be self-signed.
 #[derive(Debug)]
 struct OwnBox(Arc<CryptoProvider>);
 

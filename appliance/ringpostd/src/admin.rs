@@ -6,7 +6,7 @@
 //!
 //! `settings.rs` and `appliance.rs` hand what the daemon may not do to `ringpost-boot` and `ringpost-update`, which may.
 //!
-//! What must hold: whoever may open the socket may do everything (its mode is 0600), and so may a client with a certificate that the
+//! What must hold: a process that may open the socket may do everything (its mode is 0600), and so may a client with a certificate that the
 //! configured authority signed, and no other; of a request its verb alone is logged; requests and replies are bounded;
 //! metrics are read from counters that each core writes for itself.
 //!

@@ -29,7 +29,7 @@ pub struct Shown {
     current: RwLock<Arc<CertifiedKey>>,
     certificate: PathBuf,
     key: PathBuf,
-    /// Named by the settings: whoever wrote those files replaces them.
+    /// Named by the settings: their author replaces them.
     configured: bool,
     server_name: String,
     /// Made by this start and not on the disk yet.

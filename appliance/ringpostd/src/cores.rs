@@ -52,7 +52,7 @@ pub struct Cores {
     close: Stop,
 }
 
-/// What a thread is told once: serve these.
+/// What a thread gets once: serve these.
 struct Go {
     serving: Serving,
     bound: Vec<Bound>,

@@ -63,13 +63,13 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         trial,
         ports,
     } = chosen;
-    // Sockets first: a port that is taken is said before anything is touched.
+    // Sockets first: a port that is taken is reported before anything is touched.
     let (bound, moved) = listen::bind(&mut plan, ports)?;
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
     let tls = certificate::for_mail(&shown);
     let https = certificate::for_https(&settings, &shown)?;
-    // Before the volume: what is wrong with them is said before anything is written.
+    // Before the volume: what is wrong with them is reported before anything is written.
     let first = if trial {
         People::demo()?
     } else {

@@ -18,7 +18,7 @@ pub enum Ports {
     Configured,
     /// `--port-base`: these and no others.
     Asked,
-    /// Nobody asked: this base, or the next one whose ports are all free.
+    /// No base was asked for: this one, or the next one whose ports are all free.
     FirstFree { base: u16 },
 }
 
@@ -139,7 +139,7 @@ impl std::fmt::Display for Holder {
 /// Entries of `/proc` that are looked at; on a box with more processes the holder stays unknown.
 const PROC_ENTRIES_MAX: usize = 65_536;
 
-/// Which process listens on TCP port `port`. `None`: the kernel does not tell us (another user's process, most often).
+/// Which process listens on TCP port `port`. `None`: the kernel does not report it (another user's process, most often).
 fn holder(proc: &Path, port: u16) -> Option<Holder> {
     let inodes: Vec<u64> = ["net/tcp", "net/tcp6"]
         .iter()

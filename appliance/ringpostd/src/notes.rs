@@ -1,5 +1,5 @@
 //! How far volumes have come, written down by a thread of its own: a note replaces the one before that was not written yet, so
-//! there is never more than one for each volume, and whoever gives one never waits.
+//! there is never more than one for each volume, and the sender of one never waits.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ pub const READY: &str = "READY=1";
 pub const STOPPING: &str = "STOPPING=1";
 const ALIVE: &str = "WATCHDOG=1";
 
-/// Sends a word where systemd listens. Nobody listens in a terminal.
+/// Sends a word to systemd; in a terminal there is no receiver.
 pub fn tell(word: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
         return;
@@ -30,7 +30,7 @@ pub fn tell(word: &str) {
     }
 }
 
-/// Until dropped: tells systemd that we are alive, as long as the volume's owner does work. Ends at once where no watchdog waits.
+/// Until dropped: reports to systemd that this process is alive, as long as the volume's owner does work. Ends at once where no watchdog waits.
 pub async fn stay_alive(owner: Owner) {
     let Some(every) = interval(std::env::var("WATCHDOG_USEC").ok().as_deref()) else {
         return;
@@ -39,7 +39,7 @@ pub async fn stay_alive(owner: Owner) {
     loop {
         // until the process stops
         let answered = tokio::time::timeout(every, owner.ask(|_| async {})).await;
-        // A full lane is no sign of death while work is taken from it.
+        // A full lane is not a sign of death while work is taken from it.
         let taken = owner
             .gauges()
             .asked

@@ -9,7 +9,7 @@ const DAY_S: i64 = 24 * 60 * 60;
 const GOOD_DAYS: i64 = 365;
 /// A clock that runs behind ours by less than this takes a certificate made now.
 const BEFORE_DAYS: i64 = 1;
-/// Made anew when so few days are left: before the alarm, which is for certificates that only their owner can replace.
+/// Replaced when so few days are left: before the alarm, which is for certificates that only their owner can replace.
 const RENEW_DAYS: i64 = 30;
 /// Longest common name (RFC 5280 appendix A.1, ub-common-name); longer server names stand among the DNS names alone.
 const COMMON_NAME_MAX: usize = 64;
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Pair {
     }
 }
 
-/// Makes one with `key` (PEM), so that whoever trusts the one before by its key trusts this one too; with a new key where there
+/// Makes one with `key` (PEM), so that a client that trusts the previous one by its key trusts this one too; with a new key where there
 /// is none or it is not of our kind.
 pub fn make(server_name: &str, key: Option<&str>, now_s: i64) -> Result<Pair, rcgen::Error> {
     let key = match key.map(KeyPair::from_pem) {
@@ -66,7 +66,7 @@ pub fn make(server_name: &str, key: Option<&str>, now_s: i64) -> Result<Pair, rc
     })
 }
 
-/// Whether a certificate of ours is to be made anew: it ends soon, or is for another name.
+/// Whether a self-signed certificate is to be replaced: it ends soon, or is for another name.
 pub fn is_due(facts: &Facts, server_name: &str, now_s: i64) -> bool {
     facts.days_left(now_s) < RENEW_DAYS || !facts.names.iter().any(|name| name == server_name)
 }

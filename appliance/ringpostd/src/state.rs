@@ -1,4 +1,4 @@
-//! The state directory: who holds it, and what lies in it.
+//! The state directory: who holds it, and what is in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Seek, Write};

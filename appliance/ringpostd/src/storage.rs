@@ -22,13 +22,13 @@ use crate::admin::open_legs::Legs;
 use crate::trial;
 use crate::witness::FileWitness;
 
-/// What the storage thread is told.
+/// What the storage thread gets.
 pub struct Opening {
     pub plan: StoragePlan,
     pub state: PathBuf,
     /// What to do with the legs first.
     pub legs: trial::Legs,
-    /// Legs may lie on other devices than those they were made on (they were moved on purpose).
+    /// Legs may be on other devices than those they were made on (they were moved on purpose).
     pub accept_moved: bool,
     /// Acknowledged batches that no leg has are given up.
     pub accept_damage: bool,
@@ -39,7 +39,7 @@ pub struct Opened {
     pub mailboxes: Mailboxes,
     pub io: Io,
     pub legs: Rc<OpenLegs>,
-    /// What the operator should know: legs left out, damage found.
+    /// What the operator should know: legs omitted, damage found.
     pub notes: Vec<String>,
     /// The volume was made just now, or its first start was cut short: the first accounts are still to be made.
     pub is_new: bool,
@@ -321,7 +321,7 @@ fn ring_flags(best: RingFlags) -> &'static [uring::Flags] {
     }
 }
 
-/// Planned legs that the volume left out are admitted again at once: one that missed mail gets what it missed, a blank
+/// Planned legs that the volume omitted are admitted again at once: one that missed mail gets what it missed, a blank
 /// one everything. Legs of other volumes are refused by the volume and let go.
 async fn readmit(
     volume: &Volume,
@@ -366,7 +366,7 @@ fn way_in(fault: &StoreFault) -> &'static str {
     }
 }
 
-/// What opening left out or found, in sentences.
+/// What opening omitted or found, in sentences.
 fn told(volume: &Volume) -> Vec<String> {
     let report = volume.open_report();
     for why in &report.left_out {

@@ -25,7 +25,7 @@ impl FileWitness {
         FileWitness { directory, notes }
     }
 
-    /// Whether any volume is known here. An error is no answer.
+    /// Whether any volume is known here. An error is not an answer.
     pub fn knows_any(&self) -> io::Result<bool> {
         for entry in fs::read_dir(&self.directory)? {
             let name = entry?.file_name();

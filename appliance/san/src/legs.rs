@@ -6,7 +6,7 @@ use admin::reply::LegLine;
 use admin::request::Request;
 use hardware::san::PathLine;
 
-/// What the engine says of its legs, and how it is told to take one.
+/// What the engine reports about its legs, and how it is asked to take one.
 pub trait Engine {
     /// `None`: it does not answer (it may be starting).
     fn legs(&self) -> Option<Vec<LegLine>>;

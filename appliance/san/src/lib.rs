@@ -1,6 +1,6 @@
 //! `ringpost-san`: reaches the targets that the settings name, keeps reaching them, and gives legs back to the engine.
 //!
-//! `orders.rs` turns targets into what the kernel (`/dev/nvme-fabrics`), open-iscsi and multipathd are told; `system.rs` tells
+//! `orders.rs` turns targets into orders to the kernel (`/dev/nvme-fabrics`), open-iscsi and multipathd; `system.rs` tells
 //! them. `legs.rs` decides which leg the engine is to take back. `watch.rs` is the loop over all three (this file shall be read
 //! first): before READY it looks often, for the engine waits; afterwards every few seconds for as long as the box runs.
 //!

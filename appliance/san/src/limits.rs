@@ -20,7 +20,7 @@ pub const ATTACH_AGAIN_MOST: Duration = Duration::from_secs(300);
 
 /// NVMe: I/O that waits for a lost connection fails after this (kernel default: never), so that the mirror goes on without the leg.
 pub const NVME_FAIL_AFTER_S: u32 = 5;
-/// NVMe: the kernel tries to connect anew this often …
+/// NVMe: the kernel tries to reconnect this often …
 pub const NVME_RECONNECT_EVERY_S: u32 = 2;
 /// … and does not give up (-1): what came back is to be found without our help.
 pub const NVME_CONTROLLER_LOSS_S: i32 = -1;
@@ -34,7 +34,7 @@ pub const ISCSI_FAIL_AFTER_MAPPED_S: u32 = 5;
 /// iSCSI: an idle connection is asked this often, and has this long to answer.
 pub const ISCSI_PING_EVERY_S: u32 = 5;
 pub const ISCSI_PING_WITHIN_S: u32 = 5;
-/// iSCSI: a login that takes longer is begun anew.
+/// iSCSI: a login that takes longer is begun again.
 pub const ISCSI_LOGIN_WITHIN_S: u32 = 10;
 /// iSCSI: how long an order to abort or reset may take; the engine does not wait for it (`storage.hard_deadline`).
 pub const ISCSI_ABORT_WITHIN_S: u32 = 10;

@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The sentences that TOML's errors quote from the file may hold a secret: only what is wrong is told.
+/// The sentences that TOML's errors quote from the file may hold a secret: only what is wrong is reported.
 fn read() -> Result<Vec<Target>, String> {
     let told = |what: &dyn std::fmt::Display| format!("{SETTINGS}: {what}");
     let file = std::fs::File::open(SETTINGS).map_err(|error| told(&error))?;

@@ -1,4 +1,4 @@
-//! Targets → what the kernel, open-iscsi and multipathd are told. Pure; `plan::san` has checked every word.
+//! Targets → orders to the kernel, open-iscsi and multipathd. Pure; `plan::san` has checked every word.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ pub fn initiator(target: &Target) -> String {
 }
 
 /// What stands in open-iscsi's record of a path in the place of its defaults. By the record's file, and not by arguments that
-/// everybody on the box may read, the secret gets there.
+/// any process may read, the secret gets there.
 pub fn record(target: &Target) -> Vec<(&'static str, String)> {
     let fail_after = match target.is_mapped() {
         true => ISCSI_FAIL_AFTER_MAPPED_S,

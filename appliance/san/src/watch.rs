@@ -41,10 +41,10 @@ struct Attempt {
     why: Option<String>,
 }
 
-/// What one turn found, for whoever runs the loop.
+/// What one turn found, for the caller of the loop.
 #[derive(Debug, Default)]
 pub struct Turn {
-    /// The engine need wait no longer; said once.
+    /// The engine need wait no longer; reported once.
     pub ready: bool,
     /// New sentences for the log.
     pub said: Vec<String>,
@@ -132,7 +132,7 @@ impl Watch {
         }
     }
 
-    /// A path that the kernel knows it connects anew by itself; one that it does not know is ours to open.
+    /// The kernel reconnects a path that it knows by itself; this program opens the others.
     fn connect_absent(&mut self, paths: &[PathLine], now: Instant) {
         for (index, target) in self.targets.iter().enumerate() {
             if target.kind == San::Fc {

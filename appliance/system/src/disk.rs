@@ -86,7 +86,7 @@ impl Names {
         found
     }
 
-    /// By the kernel, or by udev: of a partition that was added to a disk in use the kernel knows only where it lies.
+    /// By the kernel, or by udev: of a partition that was added to a disk in use the kernel knows only its place.
     fn label(&self, partition: &str) -> Option<String> {
         let place = self.sys.join(partition);
         let text = fs::read_to_string(place.join("uevent")).ok()?;

@@ -1,4 +1,4 @@
-//! What firmware and boot loader tell: the partition that we were started from.
+//! What firmware and boot loader report: the partition that we were started from.
 
 use std::path::Path;
 

@@ -100,7 +100,7 @@ impl Hands for Machine {
     fn keep(&mut self, found: &Found, way: Way) -> Result<(), String> {
         let own = Path::new(state::STATE);
         if !state::is_on_disk() {
-            // What lies in memory is nobody's to pass on.
+            // State in memory is not passed on.
             return Ok(());
         }
         let mark = keep::mark(own);
@@ -146,7 +146,7 @@ fn place(found: &Found) -> PathBuf {
     Path::new(MOUNTS).join(&found.disk)
 }
 
-/// The disk's kernel name, when it is a whole disk, large enough, nobody's, and holds nothing.
+/// The disk's kernel name, when it is a whole disk, large enough, unused and blank.
 fn fit(names: &Names, path: &Path, started: &str) -> Result<String, String> {
     let told = path.display();
     if !path.starts_with(&names.dev) || path.components().any(|part| part.as_os_str() == "..") {
@@ -171,7 +171,7 @@ fn fit(names: &Names, path: &Path, started: &str) -> Result<String, String> {
         Some(EBUSY) => format!("{told} is in use: is it a leg?"),
         _ => format!("{told}: {error}"),
     };
-    // Alone: whoever has it open as its own (a leg, a mount) keeps it.
+    // Alone: a process that has it open as its own (a leg, a mount) keeps it.
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_EXCL.bits())

@@ -16,7 +16,7 @@ use crate::mirror::Hands;
 use crate::record::{Member, Record};
 use crate::tool::{run, text};
 
-/// Where an order may lie: handed over by the machine, or on the stick.
+/// Where an order may be stored: handed over by the machine, or on the stick.
 const ORDERS: [&str; 2] = [
     "/run/credentials/@system/ringpost.install",
     "/efi/ringpost/install",
@@ -67,7 +67,7 @@ pub fn run_order() -> Result<Vec<PathBuf>, String> {
     Ok(targets.into_iter().map(|target| target.path).collect())
 }
 
-/// Each of the disks hears which ones are of one installation, so that they are kept alike (`mirror.rs`).
+/// Each of the disks records which ones are of one installation, so that they are mirrored (`mirror.rs`).
 fn belong_together(names: &Names, disks: &[String]) -> Result<(), String> {
     let mut made = Vec::new();
     for disk in disks {

@@ -37,7 +37,7 @@ pub fn mark(state: &Path) -> String {
     mark
 }
 
-/// Makes the state at `to`, which nobody runs with, hold what makes this box.
+/// Makes the state at `to`, which no system runs with, hold what makes this box.
 pub fn mirror(from: &Path, to: &Path) -> Result<(), String> {
     if from.join(FORGOTTEN).exists() {
         for name in FILES {

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use crate::limits::{CHUNK_BYTES, ESP_DEPTH_MAX, ESP_FILES_MAX};
 
-/// Of one disk and nobody else's: the boot loader's random seed, the membership (`record.rs`), orders that are carried out once.
+/// Of one disk alone: the boot loader's random seed, the membership (`record.rs`), orders that are carried out once.
 const OWN: [&str; 4] = [
     "loader/random-seed",
     crate::record::FILE,

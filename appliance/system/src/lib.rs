@@ -1,11 +1,11 @@
 //! The box's own disk: the EFI system partition it was started from, the state partition beside it, and writing both to new disks.
 //!
 //! Programs of the image use it: `ringpost-state` runs once at every start, before anything reads settings;
-//! `ringpost-install` runs only where an install order was given. Mail never lies here: the legs are other disks, and no
+//! `ringpost-install` runs only where an install order was given. Mail is never stored here: the legs are other disks, and no
 //! function of this crate writes to a disk that was not named to it.
 //!
-//! What must hold: a box always starts. Without a state partition that can be used the state lies in memory, an alarm says why
-//! (`/run/ringpost/state.json`), and nothing on the disk is thrown away. A partition is made or made anew only where there
+//! What must hold: a box always starts. Without a state partition that can be used the state is in memory, an alarm reports why
+//! (`/run/ringpost/state.json`), and nothing on the disk is thrown away. A partition is made or made again only where there
 //! was none, where it is blank, or where a factory reset was ordered.
 //!
 //! With two system disks the other one is kept alive: `mirror.rs` decides (its hands on real disks are `hands.rs`), `level.rs` makes

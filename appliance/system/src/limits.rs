@@ -7,11 +7,11 @@ pub const DISK_WAIT_MS: u64 = 60_000;
 /// Pause between two looks: short beside a start, long beside a system call.
 pub const DISK_PAUSE_MS: u64 = 50;
 
-/// Bytes at the beginning of a partition that tell whether it is blank: superblocks of ext4 and LUKS (and its second header's
+/// Bytes at the beginning of a partition that show whether it is blank: superblocks of ext4 and LUKS (and its second header's
 /// first place) lie within.
 pub const BLANK_BYTES: usize = 64 << 10;
 
-/// Share of the memory that the state may fill when it lies there: settings and a witness are some hundred KiB, logs are cut.
+/// Share of the memory that the state may fill when it is stored there: settings and a witness are some hundred KiB, logs are cut.
 pub const MEMORY_STATE_BYTES: u64 = 64 << 20;
 
 /// System disks of one box: issue 3 asks for two that mirror one another in content.
@@ -31,6 +31,6 @@ pub const RECORD_BYTES_MAX: u64 = 64 << 10;
 pub const SYSTEM_DISK_BYTES_MIN: u64 = 768 << 20;
 /// At both ends of a disk that is taken: partition tables, and what RAID, LVM and file systems write there. As for legs.
 pub const SYSTEM_DISK_ENDS_BYTES: u64 = 4 << 20;
-/// Every byte of both ESPs is compared after each start and once a day: some hundred MiB, read when nobody else reads.
+/// Every byte of both ESPs is compared after each start and once a day: some hundred MiB, read when no other program reads.
 /// Hundredths of a second.
 pub const COMPARE_EVERY_CS: u64 = 24 * 60 * 60 * 100;

@@ -2,9 +2,9 @@
 //! and so do the few files of the state partition that make the box itself (`keep.rs`).
 //!
 //! Runs after a start, after every update, when a disk comes or goes, and now and then (`ringpost-mirror`). What must hold:
-//! a disk is written only when the record of the disk that is believed lists it (`record.rs`); the believed one is the one
+//! a disk is written only when the record of the leading disk lists it (`record.rs`); the leading one is the one
 //! with the highest revision, and of equals the one that the box was started from; a disk that is missing or fails holds
-//! nobody up, and is told.
+//! no start up, and is reported.
 
 use std::path::{Path, PathBuf};
 
@@ -77,7 +77,7 @@ pub enum Standing {
     Behind,
     #[default]
     Missing,
-    /// It is no system disk of this box any more; never written to.
+    /// It is no longer a system disk of this box; never written to.
     Foreign,
 }
 
@@ -96,10 +96,10 @@ pub struct Line {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Hundredths of a second since power-on, when the look began: by the clock of `/proc/uptime`, which nobody sets.
+    /// Hundredths of a second since power-on, when the look began: by the clock of `/proc/uptime`, which is never set.
     pub began: u64,
     pub disks: Vec<Line>,
-    /// A sentence for each thing that somebody should do something about.
+    /// A sentence for each thing that needs an action.
     pub alarms: Vec<String>,
     /// The box runs an old state of the disk that it was started from.
     pub restart: Option<String>,
@@ -326,7 +326,7 @@ fn make_level(hands: &mut dyn Hands, home: &Home, found: &Found) -> Result<(), S
     })
 }
 
-/// Which of the two is right nobody can tell from here, so nothing is copied.
+/// It is unknown which of the two is right, so nothing is copied.
 fn compare(hands: &mut dyn Hands, home: &Home, found: &Found) -> Result<(), String> {
     let differing = with(hands, found, false, &mut |root| {
         level::differing(&home.root, root)

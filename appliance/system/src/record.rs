@@ -1,7 +1,6 @@
 //! Which disks are the system disks of one installation, and which of them missed something: a small file on each ESP.
 //!
-//! What must hold: before a disk misses a change, the others say so under a higher revision. Whoever has the highest revision
-//! is believed, so a disk that comes back after months never overwrites what happened meanwhile.
+//! What must hold: before a disk misses a change, the others say so under a higher revision. The disk with the highest revision leads, so a disk that comes back after months never overwrites what happened meanwhile.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};

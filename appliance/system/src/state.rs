@@ -23,10 +23,10 @@ const CRYPTSETUP: &str = "/usr/bin/systemd-cryptsetup";
 const PLAIN: &str = "/usr/lib/ringpost/repart.d";
 const SEALED: &str = "/usr/lib/ringpost/repart-tpm.d";
 const TPM: &str = "/dev/tpmrm0";
-/// Ordered by `ringpostctl` or by hand: the state is made anew at the next start.
+/// Ordered by `ringpostctl` or by hand: the state is created again at the next start.
 const RESET_ORDER: &str = "/efi/ringpost/factory-reset";
 
-/// Where the state lies now.
+/// Where the state is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// On its partition; `sealed` to the TPM or not; `made` at this start.
@@ -95,7 +95,7 @@ fn on_disk(names: &Names) -> Result<Place, String> {
     )?;
     make_folder(JOURNAL)?;
     if reset {
-        // The other system disk keeps settings too, and hears of it when it is there.
+        // The other system disk keeps settings too, and gets the order when it is there.
         let forgotten = Path::new(STATE).join(keep::FORGOTTEN);
         fs::write(&forgotten, b"").map_err(|error| format!("{}: {error}", forgotten.display()))?;
         fs::remove_file(RESET_ORDER).map_err(|error| format!("{RESET_ORDER}: {error}"))?;
@@ -118,7 +118,7 @@ fn mount_esp(device: &Path) -> Result<(), String> {
     run("mount", &["-t", "vfat", "-o", options, &device, ESP])
 }
 
-/// Makes the partition in the room behind the ESP; `anew` throws an existing one away first.
+/// Makes the partition in the room behind the ESP; an existing one is removed first if `anew` is set.
 fn make(names: &Names, disk: &str, anew: bool) -> Result<(), String> {
     let node = text(&names.node(disk));
     let definitions = if Path::new(TPM).exists() {
@@ -134,7 +134,7 @@ fn make(names: &Names, disk: &str, anew: bool) -> Result<(), String> {
     run("udevadm", &["settle", "--timeout=10"])
 }
 
-/// Whether the state lies on its partition, as `ready` left word.
+/// Whether the state is on its partition, as `ready` recorded.
 pub(crate) fn is_on_disk() -> bool {
     let told = fs::read_to_string(REPORT).unwrap_or_default();
     let told: serde_json::Value = serde_json::from_str(&told).unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// `Err` is one sentence: the program and the last line it said.
+/// `Err` is one sentence: the program and the last line it printed.
 pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     match status(program, arguments)? {
         (0, _) => Ok(()),
@@ -11,7 +11,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Exit code (-1 for a signal) and the last line it said.
+/// Exit code (-1 for a signal) and the last line it printed.
 pub fn status(program: &str, arguments: &[&str]) -> Result<(i32, String), String> {
     let output = Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! The other system disks: `ringpost-mirror` makes them hold what the ESP here holds; here it is asked to, and heard.
+//! The other system disks: `ringpost-mirror` makes them hold what the ESP here holds; this file asks it to, and reads its answer.
 //!
 //! It is a program of its own with the rights to mount; the updater talks to the network and has none of them.
 
@@ -11,7 +11,7 @@ use crate::limits::{MIRROR_RUNS_MAX, REPORT_BYTES_MAX};
 
 const UNIT: &str = "ringpost-mirror.service";
 
-/// What the last look found; `None`: nobody looks here.
+/// What the last look found; `None`: it does not run here.
 pub fn last(root: &Path) -> Option<Report> {
     let path = root.join(mirror::PATH);
     let bytes = fs::metadata(&path).ok()?.len();
@@ -19,7 +19,7 @@ pub fn last(root: &Path) -> Option<Report> {
     serde_json::from_str(&text.ok()?).ok()
 }
 
-/// Has everything made level now. `Ok(None)`: this is no appliance image. Waits as long as it takes.
+/// Has everything made level now. `Ok(None)`: this is not an appliance image. Waits as long as it takes.
 pub fn sync() -> Result<Option<Report>, String> {
     let root = Path::new("/");
     if !root.join("usr/bin/ringpost-mirror").exists() {
@@ -56,7 +56,7 @@ pub fn add(path: &Path) -> Result<Report, String> {
     }
 }
 
-/// What is to be said beside the outcome of an update: nothing where there is one disk.
+/// What is reported beside the outcome of an update: nothing where there is one disk.
 pub fn told(report: &Report) -> Option<String> {
     let other = |line: &&Line| line.standing != Standing::StartedFrom;
     report.disks.iter().find(other)?;

@@ -14,7 +14,7 @@ pub struct Source {
     pub length: Option<u64>,
 }
 
-/// Opens a path or an `https://` or `http://` URL. Plain HTTP is fine: it is the signature that is believed.
+/// Opens a path or an `https://` or `http://` URL. Plain HTTP is fine: the signature decides.
 pub fn open(source: &str) -> Result<Source, String> {
     let signature_at = format!("{source}.minisig");
     if source.starts_with("https://") || source.starts_with("http://") {

@@ -1,4 +1,4 @@
-//! `ringpost-update`: takes a new version, goes back to the old one, says what lies where.
+//! `ringpost-update`: takes a new version, goes back to the old one, reports what is where.
 //!
 //! Exit status: 0 done, 1 refused with the reason, 2 usage.
 #![forbid(unsafe_code)]
@@ -171,7 +171,7 @@ impl Arguments {
                 .and_then(|_| self.slots())
                 .map(|status| Outcome::Slots { status }),
         };
-        // A refusal is an answer: whoever asked hears it, and the unit has not failed.
+        // A refusal is an answer: the caller gets it, and the unit has not failed.
         let outcome = outcome.unwrap_or_else(|reason| {
             eprintln!("ringpost-update: refused: {reason}");
             Outcome::Refused { reason }
@@ -179,7 +179,7 @@ impl Arguments {
         files.answer(&outcome).map_err(told)
     }
 
-    /// Whatever cannot be noted is said: the verdict stands.
+    /// What cannot be recorded is printed: the verdict stands.
     fn gate(&self, within: Duration, socket: &Path, tool: &Path) -> Result<(), String> {
         let verdict = gate::run(socket, tool, within);
         let noted = self.esps().and_then(|esps| {
@@ -303,7 +303,7 @@ impl Arguments {
     }
 }
 
-/// The version is in place on the disk that runs, whatever becomes of the others: that is said beside it.
+/// The version is in place on the disk that runs, whatever becomes of the others: that is reported beside it.
 fn mirrored(done: &str) -> String {
     match disks::sync() {
         Ok(report) => match report.as_ref().and_then(disks::told) {

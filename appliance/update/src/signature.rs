@@ -1,7 +1,7 @@
 //! Who made an image, and what they say it is: minisign signatures (Ed25519 over BLAKE2b-512).
 //!
-//! The signed ("trusted") comment carries the words that we believe: `product=ringpost arch=x86_64 version=1.2.0`. A file name,
-//! a URL and the unsigned comment are never believed.
+//! The signed ("trusted") comment carries the words that decide: `product=ringpost arch=x86_64 version=1.2.0`. A file name,
+//! a URL and the unsigned comment are never used.
 
 use minisign_verify::{PublicKey, Signature};
 use semver::Version;
@@ -11,7 +11,7 @@ use crate::slots::plain_version;
 /// The keys whose images are taken: the product's, an OEM's. Made by `cargo xtask keys`.
 pub struct Keys(Vec<PublicKey>);
 
-/// What a signature says of the image it belongs to. Believed only after `Check::done`.
+/// What a signature states about its image. Valid only after `Check::done`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub product: String,
@@ -95,7 +95,7 @@ impl Check<'_> {
     }
 }
 
-/// The signed comment of an image, for whoever signs.
+/// The signed comment of an image, for the signer.
 pub fn comment(claim: &Claim) -> String {
     format!(
         "product={} arch={} version={}",

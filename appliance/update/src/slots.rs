@@ -1,4 +1,4 @@
-//! What lies on an EFI system partition: file names that the boot loader counts in.
+//! What is on an EFI system partition: file names in which the boot loader counts.
 //!
 //! Boot Loader Specification, "Boot counting": `NAME.efi` is good, `NAME+LEFT.efi` and `NAME+LEFT-DONE.efi` are on trial while
 //! LEFT is above zero and given up at zero.

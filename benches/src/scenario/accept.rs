@@ -155,7 +155,7 @@ fn ours_is_missing(results: &[(Contender, Vec<Round>)]) -> bool {
 }
 
 /// Device writes and bytes per message and leg under 64 senders. Bytes are the server's own (`/proc/PID/io`), what it owes the
-/// index included; writes are the disk's, less what the disk did by itself just before: run it where nobody else writes.
+/// index included; writes are the disk's, less what the disk did by itself just before: run it where no other process writes.
 pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     const LEGS: f64 = 2.0;
     const QUIET: Duration = Duration::from_secs(2);

@@ -40,7 +40,7 @@ pub fn select(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     let count = setting.scaled(100_000, 10_000);
     let servers = both(setting, count, 1_024)?;
     alternate(setting, sheet, &servers, "select", "ms", &|server| {
-        // A new session each time, as when somebody opens the program: what a session remembers of its own last SELECT
+        // A new session each time, as when a person opens the program: what a session remembers of its own last SELECT
         // would measure nothing.
         let mut samples = Vec::new();
         for _ in 0..SELECTS {

@@ -34,7 +34,7 @@ const GONE: RecordKind = RecordKind(69);
 /// Who a message is from and to, and for how long it is tried (RFC 5321 §4.5.4.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// The reverse-path without brackets; empty for a message that must not be answered (RFC 5321 §4.5.5).
+    /// The reverse-path without brackets; empty for a message that nobody answers (RFC 5321 §4.5.5).
     pub from: String,
     /// Forward-paths without brackets.
     pub recipients: Vec<String>,

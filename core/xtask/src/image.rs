@@ -7,7 +7,7 @@
 //!
 //! What must hold: the same OS layer, commit, brand and toolchain give the same engine layer and the same unsigned UKI, bit for bit
 //! (`repeat.rs` is the check); nothing is written outside the target directory and the cache; a failure says which step, what
-//! the tool said, and what to do.
+//! the tool printed, and what to do.
 //!
 //! Start reading at `build`; the steps are in the order of its lines.
 
@@ -42,7 +42,7 @@ use places::Places;
 use progress::Progress;
 use tools::Tools;
 
-/// What `cargo xtask image` is told.
+/// The arguments of `cargo xtask image`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Wishes {
     /// With a shell and a root login on the serial port; for the laboratory, never for a customer
@@ -57,7 +57,7 @@ pub struct Wishes {
     /// The OEM's folder: brand.toml, logo.txt, ringpost.toml, hw-profiles, root/ (image/README.md)
     #[arg(long, value_name = "DIR")]
     pub brand: Option<PathBuf>,
-    /// Files to lie over the engine layer; may be given more than once
+    /// Files to put over the engine layer; may be given more than once
     #[arg(long, value_name = "DIR")]
     pub overlay: Vec<PathBuf>,
     /// Words to add to the kernel's command line (isolation of a hardware profile, for instance)
@@ -75,13 +75,13 @@ pub struct Wishes {
     /// Do not sign, even if there are keys
     #[arg(long, conflicts_with = "keys")]
     pub unsigned: bool,
-    /// Fetch today's Debian packages and build the OS layer anew
+    /// Fetch today's Debian packages and build the OS layer again
     #[arg(long)]
     pub refresh: bool,
     /// Build the engine layer and the UKI a second time and compare every byte
     #[arg(long)]
     pub repeat: bool,
-    /// Use programs that lie in this folder instead of building them
+    /// Use the programs in this folder instead of building them
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     /// Where the output goes [default: image, in cargo's target directory]

@@ -1,5 +1,5 @@
 //! Which licences a dependency may have. `cargo deny check` reads the same list from `deny.toml`; this check needs
-//! nothing but `cargo metadata`, so that it is never left out.
+//! nothing but `cargo metadata`, so that it is never omitted.
 
 use std::path::Path;
 use std::process::Command;

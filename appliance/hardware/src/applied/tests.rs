@@ -18,7 +18,7 @@ fn numa() -> (Fixture, Plan, Profile, Shape) {
     (fixture, plan, profile, shape)
 }
 
-/// Threads as a started daemon has them; `storage` runs where it is told.
+/// Threads as a started daemon has them; `storage` runs on the CPU given.
 fn with_threads(fixture: Fixture, storage: &str) -> Fixture {
     let threads = [
         ("100", "ringpostd", "0"),

@@ -21,7 +21,7 @@ pub fn threads(root: &Path, plan: &Plan) -> Vec<Row> {
     let mut seen = vec![false; found.len()];
     for core in &plan.cores {
         let name = core.thread_name();
-        // The one that is pinned there; else any of the name that nobody has claimed yet.
+        // The one that is pinned there; else any of the name that is not claimed yet.
         let free = |index: &usize| !seen[*index] && found[*index].name == name;
         let pinned = |index: &usize| found[*index].allowed == core.cpu.as_slice();
         let candidates: Vec<usize> = (0..found.len()).filter(free).collect();

@@ -1,4 +1,4 @@
-//! `resolv.conf` from what systemd-networkd was told, by settings or by DHCP.
+//! `resolv.conf` from what systemd-networkd got, by settings or by DHCP.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is no address is left out: it came over the network.
+/// What is not an address is omitted: it came over the network.
 fn text(servers: &[String]) -> String {
     servers
         .iter()

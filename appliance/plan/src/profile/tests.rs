@@ -21,7 +21,7 @@ fn every_key_is_told_in_the_schema_and_no_other() {
     let schema = include_str!("../../../../hw-profiles/SCHEMA.md");
     let mut known = BTreeSet::new();
     for key in keys("", "") {
-        // Tables are told by their keys.
+        // Tables are described by their keys.
         if key == "name" || key == "about" {
             known.insert(key);
         }

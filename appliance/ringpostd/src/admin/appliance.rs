@@ -1,7 +1,7 @@
 //! What concerns the box rather than its mail: updates, reboot, factory reset, the clock.
 //!
 //! The daemon has no right to do any of this itself. It leaves a small file where a systemd path unit of the image waits for it
-//! (`/run/ringpost/reboot`, …), or asks the updater (`admin::update`). On a machine that is no appliance the places are
+//! (`/run/ringpost/reboot`, …), or asks the updater (`admin::update`). On a machine that is not an appliance the places are
 //! missing and the request is refused.
 
 use std::path::Path;
@@ -57,7 +57,7 @@ async fn update_by(exchange: &Path, wanted: Request) -> Result<Value, Refused> {
     };
     let exchange = exchange.to_owned();
     let outcome = tokio::task::spawn_blocking(move || {
-        // Held until the answer is there, also when whoever asked has gone.
+        // Held until the answer is there, also when the caller has gone.
         let _alone = alone;
         update::ask(&exchange, &wanted, UPDATE_DEADLINE)
     });
@@ -74,7 +74,7 @@ pub(crate) fn time() -> Value {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
-    // systemd-timesyncd leaves this file once a server has been heard.
+    // systemd-timesyncd leaves this file once a server has answered.
     let synchronized = Path::new("/run/systemd/timesync/synchronized").exists();
     json!({ "unix_s": now, "synchronized": synchronized })
 }

@@ -21,7 +21,7 @@ pub(crate) fn set(admin: &Admin, chain: &str, key: &str, yes: bool) -> Result<()
     admin.certificate().replace(chain, key)
 }
 
-/// Why clients refuse this chain of PEM certificates, by its dates. What is wrong with it otherwise is said where it is kept.
+/// Why clients refuse this chain of PEM certificates, by its dates. Other faults are reported where it is stored.
 fn refused_pem(chain: &str) -> Option<String> {
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
     let chain: Vec<Vec<u8>> = parsed.ok()?.iter().map(|one| one.to_vec()).collect();

@@ -1,4 +1,4 @@
-//! What lies on a disk, and whose leg it is: the one that the engine made known by its id.
+//! What is on a disk, and whose leg it is: the one that the engine reported by its id.
 
 use std::fs::File;
 use std::io::Read;

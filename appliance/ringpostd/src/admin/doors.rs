@@ -29,7 +29,7 @@ impl Doors {
         http: Vec<(Service, StdListener)>,
     ) -> io::Result<Doors> {
         let path = state.join(SOCKET);
-        // The state directory is locked: a socket that lies here is a dead process's.
+        // The state directory is locked: a socket that is here belongs to a dead process.
         match std::fs::remove_file(&path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

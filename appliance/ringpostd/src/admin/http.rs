@@ -138,7 +138,7 @@ async fn respond(
     }
 }
 
-/// Administration: refused to everybody without a certificate, whatever is asked.
+/// Administration: refused without a certificate, for every request.
 async fn administer(
     admin: &Admin,
     request: Request<Incoming>,

@@ -19,7 +19,7 @@ pub fn enter(legs: std::rc::Rc<dyn open_legs::Legs>, volume: &Volume) {
 
 /// Every leg that a volume counts or counted on.
 pub fn lines(volume: &Volume) -> Vec<LegLine> {
-    // A retired one is nobody's concern any more.
+    // A retired one is of no concern any more.
     let members = volume
         .legs()
         .into_iter()
@@ -237,7 +237,7 @@ pub async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, R
     admitted
 }
 
-/// Whether a planned leg's file has to be made anew; puts one that was cut short aside.
+/// Whether a planned leg's file has to be created again; renames one that was truncated.
 fn needs_making(path: &Path, wanted: u64) -> Result<bool, Refused> {
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
@@ -319,7 +319,7 @@ async fn admit(volume: &Volume, path: &Path) -> Result<LegLine, Refused> {
     }
 }
 
-/// Whether what lies at `path` is what was opened there.
+/// Whether the file at `path` is the one that was opened there.
 fn same_file(path: &Path, legs: &std::rc::Rc<dyn open_legs::Legs>, device: DeviceIndex) -> bool {
     path.exists() && legs.is_present(device)
 }

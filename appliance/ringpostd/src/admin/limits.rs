@@ -11,7 +11,7 @@ pub const LOG_LINES_MAX: usize = 2_000;
 pub const LOG_BYTES_MAX: usize = 1 << 20;
 /// Log lines that came together are written in pieces of about this.
 pub const LOG_WRITE_BYTES: usize = 64 << 10;
-/// Lines waiting for whoever reads standard error. Past it they are dropped and counted: a journal that stands still must not stop mail. Some
+/// Lines waiting for the reader of standard error. Past it they are dropped and counted: a journal that stands still must not stop mail. Some
 /// 300 bytes each, so 2.5 MB at most.
 pub const LOG_LINES_WAITING_MAX: usize = 8_192;
 /// Operators at once.

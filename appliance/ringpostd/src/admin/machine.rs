@@ -11,7 +11,7 @@ use hardware::san::{self, PathLine};
 use crate::admin::content;
 use crate::admin::shared::Refused;
 
-/// Every disk with its health and the leg that lies on it, and the paths of the SAN. Reads many files, and both ends of disks that
+/// Every disk with its health and the leg that is on it, and the paths of the SAN. Reads many files, and both ends of disks that
 /// are not in use: not on a thread that others wait for.
 pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Disks, Refused> {
     let look = move || {
@@ -48,7 +48,7 @@ pub(crate) async fn network() -> Result<Network, Refused> {
         .map_err(|error| error.to_string())
 }
 
-/// What somebody should look at beside the mail: disks that say they fail, bonds that lost a member.
+/// What the operator should look at beside the mail: disks that report a failure, bonds that lost a member.
 pub(crate) async fn alarms() -> Vec<String> {
     let look = || hardware::alarms(Path::new("/"));
     let looked = tokio::task::spawn_blocking(look).await;
@@ -93,7 +93,7 @@ fn lines(
     disks.into_iter().map(line).collect()
 }
 
-/// Adds what lies on a disk that nobody uses: after a restart a leg that left is known by what stands on it alone.
+/// Adds what is on a disk without a use: after a restart only its contents show that it is a leg that left.
 fn look_at(line: &mut DiskLine, legs: &[LegLine], look: &dyn Fn(&str) -> (Holds, Option<String>)) {
     let used = line
         .leg
@@ -114,7 +114,7 @@ fn look_at(line: &mut DiskLine, legs: &[LegLine], look: &dyn Fn(&str) -> (Holds,
     };
 }
 
-/// The leg that this disk is one of several paths to: nobody may take it for a disk of its own.
+/// The leg that this disk is one of several paths to: it must not be taken for a disk of its own.
 fn leg_by_path(disk: &str, paths: &[PathLine], legs: &[LegLine]) -> Option<u8> {
     let path = paths
         .iter()

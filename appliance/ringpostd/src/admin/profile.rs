@@ -87,7 +87,7 @@ fn words(flags: RingFlags) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A row for each planned leg, and for legs that nobody planned (attached since).
+/// A row for each planned leg, and for legs outside the plan (attached since).
 fn leg_rows(plan: &Plan, lines: &[LegLine]) -> Vec<Row> {
     let told = |line: &LegLine| {
         let path = line.path.as_deref().unwrap_or("no device");

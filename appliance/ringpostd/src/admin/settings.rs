@@ -64,7 +64,7 @@ pub(crate) async fn perform(
     };
     let alone = ASKING.lock().await;
     let ask = move || {
-        // Held until the answer is there, also when whoever asked has gone.
+        // Held until the answer is there, also when the caller has gone.
         let _alone = alone;
         settings::ask(exchange, &wanted)
     };

@@ -11,7 +11,7 @@ use plan::Service;
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, machine, volume};
 
-/// Everything that `status` tells.
+/// Everything that `status` reports.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
     let refuses = admin.trouble().await?;
     let (legs, scrub) = admin

@@ -182,7 +182,7 @@ impl Home {
         }
     }
 
-    /// Starts with everything logged to a pipe that nobody reads; waits for READY.
+    /// Starts with everything logged to a pipe without a reader; waits for READY.
     pub fn start_unheard(&self) -> Unheard {
         let mut child = self
             .command()
@@ -325,7 +325,7 @@ pub struct Unheard {
 }
 
 impl Unheard {
-    /// Now somebody reads: SIGTERM, and everything that was logged until the end.
+    /// Now the pipe is read: SIGTERM, and everything that was logged until the end.
     pub fn stop(mut self) -> String {
         let pid = Pid::from_raw(self.child.id().cast_signed());
         kill(pid, Signal::SIGTERM).expect("our own child");

@@ -191,7 +191,7 @@ fn a_half_closed_connection_still_gets_its_reply() {
     assert_eq!(imap.messages().expect("FETCH").len(), 1);
 }
 
-/// Two hundred senders of one byte at a time hold nobody up.
+/// Two hundred senders of one byte at a time hold no other sender up.
 #[test]
 fn slow_senders_do_not_hold_others_up() {
     let home = Home::new();
@@ -244,7 +244,7 @@ fn refusals_come_at_the_right_command() {
     assert!(smtp.command("QUIT").expect("a reply").starts_with("221"));
 }
 
-/// The volume is filled to the brim: senders are told to come back, what was taken is there, and after a crash too.
+/// The volume is filled to the brim: senders are deferred, what was taken is there, and after a crash too.
 #[test]
 fn a_full_volume_refuses_politely_and_keeps_what_it_took() {
     let home = Home::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::daemon::Home;
 use crate::sessions::story;
 
-/// Every sample as `name{label,label}`, sorted. A line that leaves this file breaks somebody's dashboard.
+/// Every sample as `name{label,label}`, sorted. A line that leaves this file breaks a dashboard.
 const NAMES: &str = include_str!("metrics.txt");
 
 /// The samples of an OpenMetrics page by name and label names.

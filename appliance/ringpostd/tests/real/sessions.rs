@@ -1,4 +1,4 @@
-//! IMAP sessions beside each other: what one does the other is told, when IMAP allows it to be told. And the clients that
+//! IMAP sessions beside each other: what one does is reported to the other, when IMAP allows it. And the clients that
 //! keep whole mailboxes in step: mutt and mbsync.
 
 use std::fs;

@@ -163,7 +163,7 @@ fn a_wiped_state_directory_costs_no_mail() {
 }
 
 /// Leg a alone holds acknowledged mail and is put aside; beside leg b, which missed it, no record is left. Whatever mark of a
-/// first start lies there too: nothing is made, removed or written over, and with leg a back everything is there.
+/// first start is there too: nothing is made, removed or written over, and with leg a back everything is there.
 #[test]
 fn a_start_that_is_refused_leaves_everything_as_it_found_it() {
     let home = Home::new();

@@ -113,7 +113,7 @@ fn until_said(watch: &mut Watch, kernel: &Kernel, engine: &Mail, now: Instant) -
     loop {
         // until the thread has answered
         let mut turn = watch.turn(kernel.root(), engine, now);
-        // The disk may be seen before the thread has said so.
+        // The disk may be seen before the thread has reported it.
         ready |= turn.ready;
         if !turn.said.is_empty() {
             turn.ready = ready;
@@ -156,7 +156,7 @@ fn a_leg_that_came_back_is_offered_and_not_too_often() {
     let now = Instant::now();
     kernel.session("FAILED");
     let mut watch = watch(&kernel, true, now);
-    // Known to the kernel: it logs in anew by itself, nobody is asked.
+    // Known to the kernel: it logs in again by itself, no program is asked.
     assert!(watch.turn(kernel.root(), &engine, now + LEGS_WITHIN).ready);
     let mut now = now + LEGS_WITHIN + WATCH_EVERY;
     watch.turn(kernel.root(), &engine, now);

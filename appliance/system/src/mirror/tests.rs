@@ -329,7 +329,7 @@ fn another_boxs_disk_is_never_written_to() {
         .expect("stored");
     assert_eq!(machine.standing("x"), Standing::Foreign);
     assert_eq!(machine.slots("x"), [""; 0]);
-    // A stick that nobody installed belongs to nobody.
+    // A stick without an installation has no owner.
     machine.format("stick");
     let report = machine.look();
     assert!(report.disks.iter().all(|line| line.name != "stick"));

@@ -163,7 +163,7 @@ fn citations(text: &str) -> Vec<(&str, &str)> {
         let cited = text[word..end]
             .trim_start_matches("../")
             .trim_start_matches("./");
-        // A web address is somebody else's document.
+        // A web address is an outside document.
         let elsewhere = cited.starts_with('/') || cited.starts_with(GENERATED);
         if cited != ".md" && !elsewhere {
             found.push((cited, &text[end..]));

@@ -7,15 +7,20 @@ use super::{Findings, Tree};
 
 /// The page that quotes the words, and this table.
 const QUOTED: &[&str] = &["core/STYLE.md", "core/xtask/src/house/words.rs"];
-/// Folders whose doc comments were not rewritten yet. Documents and string literals are held everywhere.
+/// Folders and files whose doc comments were not rewritten yet. Documents and string literals are held everywhere.
 const COMMENTS_PENDING: &[&str] = &[
-    "appliance/",
-    "benches/",
+    "appliance/boot/",
+    "appliance/files/",
+    "appliance/hardware/src/bin/",
+    "appliance/ringpostd/tests/",
+    "appliance/san/src/system.rs",
+    "appliance/system/src/bin/",
     "core/mailbox/",
+    "core/queue/",
     "core/sim/",
     "core/store/",
     "core/volume/",
-    "core/xtask/",
+    "core/xtask/src/image/",
     "image/",
     "qemu-tests/",
 ];
@@ -58,7 +63,7 @@ const WORDS: &[Word] = &[
     word("lies durably", &[], STORED),
     word("lie in", &[], STORED),
     word("lie on", &[], STORED),
-    word("anew", &[], "`again`"),
+    word("anew", &["`anew`"], "`again`"),
     word("leave away", &[], "`omit`"),
     word("is told", &[], "`gets`, or `is reported to`"),
     word("are told", &[], "`get`, or `are reported to`"),
@@ -75,9 +80,7 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
         let passages = match name.ends_with(".md") {
             true => numbered(&text),
             false => {
-                let pending = COMMENTS_PENDING
-                    .iter()
-                    .any(|folder| name.starts_with(folder));
+                let pending = COMMENTS_PENDING.iter().any(|place| name.starts_with(place));
                 passages(&text, !pending)
             }
         };

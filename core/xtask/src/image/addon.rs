@@ -11,7 +11,7 @@ use super::Inputs;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/addonx64.efi.stub";
 
-/// `PROFILE.addon.efi` in the output folder. Not called after the version: whoever looks for the newest image there finds images.
+/// `PROFILE.addon.efi` in the output folder. Not called after the version: a search for the newest image there finds images.
 pub fn make(
     inputs: &Inputs<'_>,
     programs: &Path,

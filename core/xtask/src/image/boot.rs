@@ -20,7 +20,7 @@ const FORWARDS: &[(u16, u16)] = &[
     (3443, 443),
 ];
 
-/// What `cargo xtask boot` is told.
+/// The arguments of `cargo xtask boot`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BootWishes {
     #[command(flatten)]
@@ -117,7 +117,7 @@ pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
     shell::run_quietly(&mut guest.command())
 }
 
-/// `FORWARDS`, with other ports in the place of those that somebody else listens on.
+/// `FORWARDS`, with other ports in the place of those that another program listens on.
 fn free_forwards() -> Result<Vec<(u16, u16)>, String> {
     FORWARDS
         .iter()

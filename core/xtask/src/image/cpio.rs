@@ -51,7 +51,7 @@ fn below(
             entry(archive, *number, &inner, 0o040_755, epoch, &[]);
             below(&path, &format!("{inner}/"), epoch, number, archive)?;
         } else if kind.is_file() {
-            // The owner's own bits depend on the umask of whoever cloned; whether it may be run does not.
+            // The owner's own bits depend on the umask of the clone; whether it may be run does not.
             let mode = if meta.permissions().mode() & 0o100 == 0 {
                 0o100_644
             } else {

@@ -12,7 +12,7 @@ const LABEL: &str = "ringpost-esp";
 const SEED: &str = "8f1c6a52-5d0e-4d5c-9a0b-72696e67706f";
 const BOOT_LOADER: &str = "usr/lib/systemd/boot/efi/systemd-bootx64.efi";
 
-/// What lies on the partition beside the boot loader.
+/// What is on the partition beside the boot loader.
 pub struct Files<'a> {
     pub uki: &'a Path,
     /// A profile's kernel arguments.

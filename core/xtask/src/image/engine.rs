@@ -20,7 +20,7 @@ const ENGINE: &str = "ringpostd";
 const PREFIX: &str = "ringpost-";
 /// Only from here: load generators and benches have such names too.
 const SHIPPED: &str = "appliance";
-/// What `__DATE__` would say in C code. The same for every commit: build scripts of C libraries run anew when it changes, and with them
+/// What `__DATE__` would say in C code. The same for every commit: build scripts of C libraries run again when it changes, and with them
 /// most of the workspace would be compiled again for each commit (8 minutes instead of seconds).
 const C_EPOCH: &str = "1";
 
@@ -53,7 +53,7 @@ pub fn programs(inputs: &Inputs<'_>) -> Result<PathBuf, String> {
     Ok(folder)
 }
 
-/// Copies our programs, and nothing else, out of a folder that may be cargo's own: what lies beside them there fills a guest's
+/// Copies our programs, and nothing else, out of a folder that may be cargo's own: what is beside them there fills a guest's
 /// memory.
 fn pick(from: &Path, to: &Path) -> Result<(), String> {
     if !from.join(ENGINE).is_file() {
@@ -109,7 +109,7 @@ fn names(root: &Path) -> Result<Vec<(String, String)>, String> {
 fn moved_paths(inputs: &Inputs<'_>) -> Vec<(PathBuf, &'static str)> {
     let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
     let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
-    // The last one that fits is taken: the target directory lies in the checkout.
+    // The last one that fits is taken: the target directory is in the checkout.
     vec![
         (cargo, "/cargo"),
         (inputs.root.to_path_buf(), "/ringpost"),

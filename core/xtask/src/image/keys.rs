@@ -13,7 +13,7 @@ use super::places::{self, Places};
 use super::progress::Progress;
 use super::tools::Tools;
 
-/// Its presence tells a folder of keys.
+/// Its presence marks a folder of keys.
 pub const CERTIFICATE: &str = "db.crt";
 const HIERARCHY: [&str; 3] = ["PK", "KEK", "db"];
 /// Firmware must know RSA 2048 (UEFI 2.10, 32.2); larger ones are refused by some boards.
@@ -21,7 +21,7 @@ const ALGORITHM: &str = "rsa:2048";
 /// Firmware does not look at dates; people and tools do. Twenty years outlive a box.
 const DAYS: &str = "7300";
 
-/// What `cargo xtask keys` is told.
+/// The arguments of `cargo xtask keys`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct KeyWishes {
     /// Where the keys go; outside the tree [default: ringpost-keys in the user's data folder]

@@ -1,4 +1,4 @@
-//! The virtual machine of `cargo xtask boot`: what QEMU is told, and whether KVM can be trusted here.
+//! The virtual machine of `cargo xtask boot`: QEMU's arguments, and whether KVM can be trusted here.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Where things lie: output in the target directory, what is dear to make in the user's cache (it outlives `cargo clean`).
+//! Where things are: output in the target directory, what is dear to make in the user's cache (it outlives `cargo clean`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

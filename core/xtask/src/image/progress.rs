@@ -57,7 +57,7 @@ impl Progress {
         self.event(&json!({"note": sentence}), || format!("    {sentence}"));
     }
 
-    /// The end of it: what lies where.
+    /// The end of it: what is where.
     pub fn done(&self, summary: &Value) {
         let seconds = self.begin.elapsed().as_secs();
         self.event(

@@ -18,7 +18,7 @@ pub struct Source {
     suite: String,
 }
 
-/// What this machine's apt uses, as Debian 13 sources; empty when it is no Debian or has none.
+/// What this machine's apt uses, as Debian 13 sources; empty when it is not Debian or has none.
 pub fn of_this_machine() -> Vec<Source> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |name: &str| {

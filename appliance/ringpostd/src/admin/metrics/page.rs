@@ -71,7 +71,7 @@ impl Page {
         self.family(name, help, MetricType::Histogram, samples.collect());
     }
 
-    /// What is told by labels alone; the sample's name ends in `_info`.
+    /// What the labels alone say; the sample's name ends in `_info`.
     pub fn info(&mut self, name: &str, help: &str, labels: Labels) {
         self.family(name, help, MetricType::Info, vec![(labels, Value::Info)]);
     }
