@@ -97,7 +97,7 @@ mod tests {
             assert!(polled.is_pending(), "{polled:?}");
             drop(first);
             let second = update_by(exchange, Request::Status).await;
-            assert!(second.is_err_and(|why| why.contains("wait for it")));
+            assert!(second.is_err_and(|why| why.contains("wait until it ends")));
             let files = update::exchange(exchange);
             let taken = loop {
                 // until the first request is there

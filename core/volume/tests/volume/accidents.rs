@@ -456,7 +456,9 @@ fn a_retired_leg_s_place_is_taken_by_the_next_blank_device() {
         .block_on(volume.attach(bench.disks[1]))
         .expect_err("no member any more");
     assert!(
-        refusal.to_string().contains("no member of this volume"),
+        refusal
+            .to_string()
+            .contains("no longer a member of this volume"),
         "{refusal}"
     );
 }

@@ -107,7 +107,7 @@ fn passages(source: &str, comments: bool) -> Vec<(usize, &str)> {
     let (mut found, mut at, mut line) = (Vec::new(), 0, 1);
     while at < bytes.len() {
         // until the end of the source; each turn goes on by a byte at least
-        let rest = &source.as_bytes()[at..];
+        let rest = &bytes[at..];
         let length = if rest.starts_with(b"//") {
             let length = end_of_line(rest);
             if comments && (rest.starts_with(b"///") || rest.starts_with(b"//!")) {
@@ -130,7 +130,10 @@ fn passages(source: &str, comments: bool) -> Vec<(usize, &str)> {
             1
         };
         let end = (at + length).min(bytes.len());
-        line += bytes[at..end].iter().filter(|byte| **byte == b'\n').count();
+        line += match length {
+            1 => usize::from(bytes[at] == b'\n'),
+            _ => source[at..end].matches('\n').count(),
+        };
         at = end;
     }
     found
