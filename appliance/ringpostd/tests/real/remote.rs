@@ -172,7 +172,10 @@ fn an_ended_certificate_is_shown_only_when_that_is_meant(home: &Home) {
     );
     home.ctl_ok(&["certificate", "set", "--yes", &chain, &key]);
     let status = home.ctl_ok(&["status"]);
-    assert!(status.contains("ended on 2021-01-01"), "an alarm: {status}");
+    assert!(
+        status.contains("expired on 2021-01-01"),
+        "an alarm: {status}"
+    );
 }
 
 #[test]

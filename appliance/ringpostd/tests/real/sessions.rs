@@ -95,7 +95,7 @@ assert b"* 1 EXPUNGE\r\n" in b.cmd("NOOP")[0]
 a.cmd("CREATE Work")
 assert re.search(rb"COPYUID \d+ 3:4 1:2", a.cmd("COPY 1:2 Work")[1])
 told, _ = a.cmd("MOVE 1 Work")
-assert re.match(rb"\* OK \[COPYUID \d+ 3 3\] moved\r\n\* 1 EXPUNGE\r\n$", told), told
+assert re.match(rb"\* OK \[COPYUID \d+ 3 3\] Messages moved\r\n\* 1 EXPUNGE\r\n$", told), told
 a.cmd("COPY 1 Nowhere", b"NO [TRYCREATE]")
 a.cmd(b"APPEND Nowhere {3+}\r\nabc", b"NO [TRYCREATE]")
 

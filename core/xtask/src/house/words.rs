@@ -170,7 +170,7 @@ fn quoted(rest: &[u8]) -> usize {
 fn character(rest: &[u8]) -> usize {
     match rest {
         [_, b'\\', ..] => {
-            3 + rest[3.min(rest.len())..]
+            4 + rest[3.min(rest.len())..]
                 .iter()
                 .take_while(|byte| **byte != b'\'')
                 .count()
