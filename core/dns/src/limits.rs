@@ -44,6 +44,10 @@ pub const CACHE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// What an entry costs beside its name and its value: 72 bytes of a slot, of which a table that has just grown has more than twice as
 /// many as entries, and what the allocator rounds up.
 pub const ENTRY_BYTES: usize = 200;
+/// All that a resolver may hold: what it keeps, the buffers of every look-up (both families of addresses at a time), and one answer
+/// while it is read, some three thousand records.
+pub const RESOLVER_BYTES_MAX: usize =
+    CACHE_BYTES_MAX + LOOKUPS_MAX * 2 * (UDP_BYTES_MAX + TCP_BYTES_MAX) + 1_024 * 1_024;
 /// Nothing is kept longer, whatever a zone says.
 pub const KEPT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// An absence is kept no longer: a domain that was just made should get its mail (RFC 2308 §5 finds one to three hours sensible).
