@@ -10,12 +10,13 @@ use directory::{Directory, DirectoryFault};
 use mail::{Address, UidValidity};
 use store::Purpose;
 
+use crate::folder::FolderEntry;
+use crate::hold::Hold;
 use crate::inner::unavailable;
-use crate::limits::CONDEMNED_MAX;
-use crate::load::Hold;
+use crate::limits::{ACCOUNT_ROWS, CONDEMNED_MAX, DIRECTORY_ROWS};
 use crate::name::INBOX;
 use crate::record::Entry;
-use crate::space::{ACCOUNT_ROWS, DIRECTORY_ROWS};
+use crate::tree::TreeEntry;
 use crate::{Account, AccountId, MailboxFault, MailboxId, Mailboxes, SpecialUse};
 
 /// What a new account finds, all of it subscribed.
@@ -85,22 +86,23 @@ impl Mailboxes {
         let removed = state.counters.uid_validity_removed;
         let mut uid_validity =
             UidValidity(self.inner.unix_seconds().max(removed.0.saturating_add(1)));
-        let mut entries = vec![Entry::TreePut { account }];
+        let mut entries = vec![TreeEntry::Put { account }.into()];
         for (name, special_use) in FIRST_FOLDERS {
             let mailbox = state.assigned.mailbox_next;
             state.assigned.mailbox_next = MailboxId(mailbox.0 + 1);
-            entries.push(Entry::MailboxCreate {
+            let create = FolderEntry::Create {
                 account,
                 mailbox,
                 name: name.to_owned(),
                 uid_validity,
                 special_use,
-            });
-            entries.push(Entry::Subscribe {
+            };
+            let subscribe = TreeEntry::Subscribe {
                 account,
                 name: name.to_owned(),
                 subscribed: true,
-            });
+            };
+            entries.extend([create.into(), subscribe.into()]);
             uid_validity = UidValidity(uid_validity.0 + 1);
         }
         entries
@@ -134,12 +136,12 @@ impl Mailboxes {
             hold.set(&entry.closing, &inner.settled);
             (state.assigned.mailbox_next, tree.uid_validity_last)
         };
-        let entry = Entry::TreeRemove {
+        let remove = TreeEntry::Remove {
             account,
             mailbox_next,
             uid_validity_last,
         };
-        let folders = inner.part(vec![entry], hold);
+        let folders = inner.part(vec![remove.into()], hold);
         let (people, _leaving) = leaving.part();
         let parts = vec![people, folders];
         let committed = inner

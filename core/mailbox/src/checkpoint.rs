@@ -7,23 +7,8 @@ use store::Change;
 use crate::inner::{Inner, broken, unavailable};
 use crate::limits::{CONDEMNED_PER_CHECKPOINT, CONDEMNED_ROWS_PER_CHECKPOINT};
 use crate::row::{self, Chunk};
-use crate::state::Collected;
+use crate::state::Cleared;
 use crate::{MailboxFault, MailboxId, Mailboxes};
-
-/// From `before_checkpoint` to `settle`. One that failed is replaced by the next one.
-#[derive(Default)]
-pub struct Writing {
-    cleared: Cleared,
-    collected: Option<Collected>,
-}
-
-/// Some rows of deleted mailboxes, to be deleted.
-#[derive(Default)]
-struct Cleared {
-    changes: Vec<Change>,
-    /// `None`: nothing is left of it.
-    mailboxes: Vec<(MailboxId, Option<Chunk>)>,
-}
 
 impl Mailboxes {
     /// Checkpoints what is in memory; for a clean stop. Later changes are refused.

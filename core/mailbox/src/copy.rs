@@ -6,9 +6,12 @@ use mail::{Uid, UidValidity};
 use store::Purpose;
 
 use crate::deliver::Standing;
+use crate::hold::Hold;
 use crate::limits::{GROUP_MESSAGE_BYTES_MAX, UIDS_PER_RECORD_MAX};
-use crate::load::{Depth, Hold};
+use crate::message::MessageEntry;
+use crate::noun::Depth;
 use crate::record::Entry;
+use crate::row::encoded_bytes_max;
 use crate::{MailboxFault, MailboxId, Mailboxes, Message};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -190,21 +193,23 @@ impl Mailboxes {
             }
         }
         self.inner.placing(hold, to, &messages);
-        let mut entries = vec![Entry::Place {
+        let place = MessageEntry::Place {
             mailbox: to,
             messages,
-        }];
+        };
+        let mut entries = vec![place.into()];
         if keep == Keep::Nothing {
             let source = state.mailboxes.get_mut(&from).expect("it is held and open");
             let uids: Vec<Uid> = pairs.iter().map(|(old, _)| *old).collect();
             hold.pend(source, &self.inner.settled);
             hold.leave(source, uids.clone());
-            entries.push(Entry::Expunge {
+            let expunge = MessageEntry::Expunge {
                 mailbox: from,
                 modseq: source.next_modseq(),
                 deleted_only: false,
                 uids,
-            });
+            };
+            entries.push(expunge.into());
         }
         Ok(Part {
             uid_validity: placed.uid_validity,
@@ -227,13 +232,14 @@ impl Mailboxes {
                 hold.pend(entry, &self.inner.settled);
                 entry.next_modseq()
             };
-            let entry = Entry::Expunge {
+            let expunge = MessageEntry::Expunge {
                 mailbox,
                 modseq,
                 deleted_only: false,
                 uids: uids.to_vec(),
             };
-            if let Err(fault) = self.inner.commit(Vec::new(), vec![entry], hold).await {
+            let entries = vec![expunge.into()];
+            if let Err(fault) = self.inner.commit(Vec::new(), entries, hold).await {
                 tracing::warn!(mailbox = mailbox.0, %fault, "copies of a failed COPY stay in the mailbox");
                 return;
             }
@@ -256,14 +262,4 @@ fn take_part(left: &mut BTreeSet<Uid>, find: impl Fn(Uid) -> Option<Message>) ->
         left.remove(&uid);
     }
     messages
-}
-
-/// More than `row::put_messages` writes for one message.
-pub(crate) fn encoded_bytes_max(message: &Message) -> usize {
-    128 + message
-        .flags
-        .keywords
-        .iter()
-        .map(|keyword| keyword.as_str().len() + 8)
-        .sum::<usize>()
 }

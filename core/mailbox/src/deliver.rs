@@ -5,10 +5,12 @@ use mail::flags::KEYWORDS_MAX;
 use store::Purpose;
 use tenancy::Part;
 
+use crate::hold::Hold;
 use crate::inner::{Inner, unavailable};
 use crate::limits::{MESSAGES_PER_MAILBOX_MAX, RECIPIENTS_MAX};
-use crate::load::{Depth, Hold};
+use crate::message::MessageEntry;
 use crate::name;
+use crate::noun::Depth;
 use crate::record::Entry;
 use crate::state::State;
 use crate::{AccountId, Delivery, MailboxFault, MailboxId, Mailboxes, Placed, Recipient};
@@ -180,14 +182,15 @@ impl Inner {
                 .mailboxes
                 .get_mut(&mailbox)
                 .expect("it is held and open");
-            entries.push(Entry::Deliver {
+            let deliver = MessageEntry::Deliver {
                 mailbox,
                 uid: placed.uid,
                 modseq: entry.next_modseq(),
                 flags: recipient.flags.clone(),
                 internal_date: delivery.internal_date,
                 body_index: 0,
-            });
+            };
+            entries.push(deliver.into());
             Ok(placed)
         });
         let placed = placed.collect();

@@ -6,8 +6,8 @@ use mail::flags::KEYWORDS_MAX;
 use mail::{Flags, ModSeq, SystemFlags, Uid};
 use store::Purpose;
 
-use crate::load::Depth;
-use crate::record::Entry;
+use crate::message::MessageEntry;
+use crate::noun::Depth;
 use crate::space::rows_of_part;
 use crate::state::MailboxEntry;
 use crate::{FlagChange, Flagged, MailboxFault, MailboxId, Mailboxes, Message};
@@ -82,7 +82,7 @@ impl Mailboxes {
                 } else {
                     hold.pend(entry, &self.inner.settled);
                     before.ours = entry.next_modseq();
-                    let entry = Entry::Flag {
+                    let entry = MessageEntry::Flag {
                         mailbox,
                         modseq: before.ours,
                         change,
@@ -93,7 +93,8 @@ impl Mailboxes {
                 }
             };
             if let Some(entry) = entry {
-                self.inner.commit(Vec::new(), vec![entry], hold).await?;
+                let entries = vec![entry.into()];
+                self.inner.commit(Vec::new(), entries, hold).await?;
             }
             let ours = before.ours;
             let state = self.inner.state.borrow();
@@ -146,7 +147,7 @@ impl Mailboxes {
                 }
                 hold.pend(entry, &self.inner.settled);
                 (
-                    Entry::Expunge {
+                    MessageEntry::Expunge {
                         mailbox,
                         modseq: entry.next_modseq(),
                         deleted_only: true,
@@ -155,7 +156,8 @@ impl Mailboxes {
                     uids,
                 )
             };
-            self.inner.commit(Vec::new(), vec![entry], hold).await?;
+            let entries = vec![entry.into()];
+            self.inner.commit(Vec::new(), entries, hold).await?;
             let state = self.inner.state.borrow();
             // Deleted with everything in it while we waited: then they are gone as well.
             let kept = |uid: &Uid| {

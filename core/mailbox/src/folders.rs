@@ -9,13 +9,17 @@ use store::Purpose;
 
 use crate::accounts::account_lock;
 use crate::deliver::Standing;
+use crate::folder::FolderEntry;
+use crate::hold::Hold;
 use crate::inner::Inner;
-use crate::limits::{CONDEMNED_MAX, MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX};
-use crate::load::{Depth, Hold};
+use crate::limits::{
+    CONDEMNED_MAX, DIRECTORY_ROWS, MAILBOXES_PER_ACCOUNT_MAX, SUBSCRIPTIONS_PER_ACCOUNT_MAX,
+};
 use crate::name::{self, INBOX};
+use crate::noun::Depth;
 use crate::record::Entry;
 use crate::row::Tree;
-use crate::space::DIRECTORY_ROWS;
+use crate::tree::TreeEntry;
 use crate::{AccountId, MailboxFault, MailboxId, MailboxInfo, Mailboxes, SpecialUse};
 
 const BELOW_ITSELF: &str = "a mailbox cannot be moved below itself";
@@ -129,18 +133,14 @@ impl Mailboxes {
             hold.set(&entry.closing, &self.inner.settled);
             entry.head.uid_validity
         };
-        self.inner
-            .commit(
-                Vec::new(),
-                vec![Entry::MailboxDelete {
-                    account,
-                    mailbox,
-                    name,
-                    uid_validity,
-                }],
-                hold,
-            )
-            .await?;
+        let delete = FolderEntry::Delete {
+            account,
+            mailbox,
+            name,
+            uid_validity,
+        };
+        let entries = vec![delete.into()];
+        self.inner.commit(Vec::new(), entries, hold).await?;
         Ok(())
     }
 
@@ -192,14 +192,15 @@ impl Mailboxes {
                 return Err(MailboxFault::Exists);
             }
             let (uid_validity, moved_at) = plan.moved(mailbox, &new, &mut hold)?;
-            entries.push(Entry::MailboxRename {
+            let rename = FolderEntry::Rename {
                 account,
                 mailbox,
                 from: name.clone(),
                 to: new,
                 uid_validity,
                 moved_at,
-            });
+            };
+            entries.push(rename.into());
         }
         self.inner.commit(Vec::new(), entries, hold).await?;
         Ok(())
@@ -231,14 +232,15 @@ impl Mailboxes {
             None => Some(self.inner.next_modseq(mailbox, &mut hold)),
             moved_at => moved_at,
         };
-        entries.push(Entry::MailboxRename {
+        let rename = FolderEntry::Rename {
             account,
             mailbox,
             from: INBOX.to_owned(),
             to,
             uid_validity,
             moved_at,
-        });
+        };
+        entries.push(rename.into());
         plan.mailbox(INBOX, None, &mut entries)?;
         self.inner.commit(Vec::new(), entries, hold).await?;
         Ok(())
@@ -271,17 +273,13 @@ impl Mailboxes {
         if subscribed && count >= SUBSCRIPTIONS_PER_ACCOUNT_MAX {
             return Err(MailboxFault::TooMany("subscriptions"));
         }
-        self.inner
-            .commit(
-                Vec::new(),
-                vec![Entry::Subscribe {
-                    account,
-                    name,
-                    subscribed,
-                }],
-                hold,
-            )
-            .await?;
+        let subscribe = TreeEntry::Subscribe {
+            account,
+            name,
+            subscribed,
+        };
+        let entries = vec![subscribe.into()];
+        self.inner.commit(Vec::new(), entries, hold).await?;
         Ok(())
     }
 
@@ -369,13 +367,14 @@ impl<'a> Creation<'a> {
             mailbox
         };
         self.created.insert(name.to_owned());
-        entries.push(Entry::MailboxCreate {
+        let create = FolderEntry::Create {
             account: self.account,
             mailbox,
             name: name.to_owned(),
             uid_validity,
             special_use,
-        });
+        };
+        entries.push(create.into());
         Ok(mailbox)
     }
 

@@ -11,15 +11,14 @@ use mail::Uid;
 use store::{BodyIn, BodyRef, Committed, Lsn, Purpose, ReadFault, Store, StoreFault};
 use tenancy::{Locks, Part, Tenancy, Tenant};
 
-use crate::apply::Effect;
-use crate::checkpoint::Writing;
-use crate::load::{Hold, Object};
+use crate::hold::{Hold, Object};
+use crate::message::MessageEntry;
+use crate::noun::Effect;
+use crate::pass::Pass;
 use crate::recent::Recents;
-use crate::record::Entry;
+use crate::record::{Entry, purpose_of};
 use crate::row::Broken;
-use crate::space::purpose_of;
-use crate::state::State;
-use crate::tenant::Pass;
+use crate::state::{State, Writing};
 use crate::watch::Watchers;
 use crate::{MailboxFault, MailboxId, Mailboxes, Message};
 
@@ -109,7 +108,10 @@ impl Inner {
             let mut state = self.state.borrow_mut();
             for entry in entries {
                 let effect = state.apply(lsn, entry, bodies);
-                let mail = matches!(entry, Entry::Deliver { .. } | Entry::Place { .. });
+                let mail = matches!(
+                    entry,
+                    Entry::Message(MessageEntry::Deliver { .. } | MessageEntry::Place { .. })
+                );
                 assert!(
                     effect == Effect::Applied || !mail,
                     "an accepted message has a mailbox"

@@ -1,7 +1,7 @@
 //! Where mail *lives*: the mailboxes of accounts and their messages on one volume. Knows no wire syntax and no connection.
 //!
 //! The truth is the log. Every change, a flag as much as a message, is a record in it (`record`); the projection and memory are
-//! both f(log), worked out by one function (`apply`) that live operation and replay share. An operation looks at what
+//! both f(log), worked out by one function (`State::apply`) that live operation and replay share. An operation looks at what
 //! is visible, is given its UIDs and modification sequences in memory, and hands its records to the store, all in one turn:
 //! the order of numbers is the order of the log. When the group is durable, and only then, `apply` makes it visible,
 //! watchers are told, and the caller gets its answer. Durable comes before visible and before accepted.
@@ -9,7 +9,7 @@
 //! What must hold between calls:
 //! * memory laid over the projection = f(log up to the last group applied) (INVARIANTS.md I8).
 //! * UIDs only grow under one UIDVALIDITY; a UIDVALIDITY never changes and is higher than any its name had before (I14).
-//! * what clients see changes in `apply` and nowhere else; no RefCell is borrowed across an await.
+//! * what clients see changes in `State::apply` and nowhere else; no RefCell is borrowed across an await.
 //! * memory is bounded: what is loaded by `Settings::cache_bytes`, what is newer than the projection by `DIRTY_MESSAGES_MAX`, past
 //!   which changes wait for a checkpoint.
 //!
@@ -18,32 +18,46 @@
 //! changed out again; `replay` opens; `tenant` answers reclaim. Mailboxes are a tenant of the log (`tenancy`), beside the directory of
 //! accounts (`directory`). Everything runs on the volume's owner thread.
 //!
-//! Start reading with `deliver.rs`, then `inner.rs`, `apply.rs` and `state.rs`.
+//! One file for each durable noun, with its records and what they do to memory, also where other records are missing: `tree.rs`, `folder.rs`,
+//! `message.rs`, `snapshot.rs`. To add a noun, write such a file and name it in `record.rs`.
+//!
+//! The floors, each of which uses only those below: operations; `inner`; `record`, the list of nouns; the nouns; `state`, what is in memory;
+//! `row`, bytes of the projection.
+//!
+//! Start reading with `deliver.rs`, then `inner.rs`, `message.rs` and `state.rs`.
 #![forbid(unsafe_code)]
 
 mod accounts;
-mod apply;
 mod checkpoint;
 mod copy;
 mod deliver;
 mod flags;
+mod folder;
 mod folders;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hold;
 mod inner;
 pub mod limits;
 mod load;
+mod message;
 mod name;
+mod noun;
 mod opening;
+mod outline;
+mod pass;
 mod recent;
 mod record;
+mod remains;
 mod replay;
 mod row;
 pub mod salvage;
 mod share;
+mod snapshot;
 mod space;
 mod state;
 mod tenant;
+mod tree;
 mod view;
 mod watch;
 

@@ -87,6 +87,10 @@ pub const SNAPSHOT_MESSAGES_AT_ONCE: usize = 16_384;
 pub const ROOM_ROUNDS_AWAITED: usize = 16;
 /// A row of so many bytes counts as one more row in what is owed to the projection: two of its pages.
 pub const ROW_BYTES: usize = 8 * KIB;
+/// Rows that a change of an account or of one of its folders writes: account, key, counters, head, a row of a deleted mailbox.
+pub const DIRECTORY_ROWS: u64 = 5;
+/// Rows of a new account with its folders.
+pub const ACCOUNT_ROWS: u64 = 40;
 
 /// Bodies that were moved by reclaim and are remembered by their old place, for sessions that still hold it.
 pub const RELOCATED_MAX: usize = 65_536;

@@ -1,114 +1,19 @@
-//! Rows come in on demand, and what an operation works on stays in memory until it is done (`Hold`).
+//! Rows come in on demand, and what an operation works on stays in memory until it is done (`hold`).
 //!
 //! At most one task at a time loads one object; others wait for it. What is being loaded is not in memory yet (or, for
 //! more of a mailbox's chunks, is clean), so nothing can change under the reader, and a checkpoint that commits meanwhile
 //! does not touch those rows.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::rc::Rc;
 
-use base::host::Bell;
-use mail::Uid;
-
+use crate::hold::{Hold, Object};
 use crate::inner::{Inner, broken, unavailable};
 use crate::limits::ROWS_PER_READ;
+use crate::noun::Depth;
 use crate::record::Entry;
 use crate::row::{self, Chunk};
-use crate::state::{AccountEntry, MailboxEntry};
+use crate::state::MailboxEntry;
 use crate::{AccountId, MailboxFault, MailboxId};
-
-/// How much of a mailbox must be in memory.
-#[derive(Debug, Clone, Copy)]
-pub enum Depth {
-    Head,
-    /// Where the next message goes.
-    Tail,
-    /// Every message from this one on.
-    From(Uid),
-    All,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Object {
-    Mailbox(MailboxId),
-    Account(AccountId),
-}
-
-/// Keeps objects in memory and promises in force; letting go of it takes all of it back.
-#[derive(Default)]
-pub struct Hold {
-    undo: Vec<Undo>,
-    /// Rung when promises end.
-    bell: Option<Bell>,
-}
-
-enum Undo {
-    Uncount(Rc<Cell<u32>>),
-    Unreserve(Rc<Cell<u64>>, u64),
-    Unset(Rc<Cell<bool>>),
-    Stay(Rc<RefCell<BTreeSet<Uid>>>, Vec<Uid>),
-    Run(Box<dyn FnOnce()>),
-    /// The account's row in the directory; dropped.
-    Row {
-        _pin: directory::Pin,
-    },
-}
-
-impl Hold {
-    pub fn pin(&mut self, count: &Rc<Cell<u32>>) {
-        count.set(count.get() + 1);
-        self.undo.push(Undo::Uncount(count.clone()));
-    }
-    /// The mailbox has an operation under way that is not applied yet; `bell` rings when it ends.
-    pub fn pend(&mut self, entry: &MailboxEntry, bell: &Bell) {
-        self.pin(&entry.pending);
-        self.bell = Some(bell.clone());
-    }
-    pub fn reserve(&mut self, entry: &AccountEntry, bytes: u64) {
-        entry.reserved_bytes.set(entry.reserved_bytes.get() + bytes);
-        self.undo
-            .push(Undo::Unreserve(entry.reserved_bytes.clone(), bytes));
-    }
-    /// Sets `flag` until let go.
-    pub fn set(&mut self, flag: &Rc<Cell<bool>>, bell: &Bell) {
-        assert!(!flag.replace(true), "one holder at a time");
-        self.undo.push(Undo::Unset(flag.clone()));
-        self.bell = Some(bell.clone());
-    }
-    pub fn leave(&mut self, entry: &MailboxEntry, uids: Vec<Uid>) {
-        entry.leaving.borrow_mut().extend(uids.iter().copied());
-        self.undo.push(Undo::Stay(entry.leaving.clone(), uids));
-    }
-    pub fn finally(&mut self, run: impl FnOnce() + 'static) {
-        self.undo.push(Undo::Run(Box::new(run)));
-    }
-    pub fn join(&mut self, mut other: Hold) {
-        self.undo.append(&mut other.undo);
-        self.bell = self.bell.take().or(other.bell.take());
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        for undo in self.undo.drain(..) {
-            match undo {
-                Undo::Uncount(count) => count.set(count.get() - 1),
-                Undo::Unreserve(count, bytes) => count.set(count.get() - bytes),
-                Undo::Unset(flag) => flag.set(false),
-                Undo::Stay(leaving, uids) => {
-                    let mut leaving = leaving.borrow_mut();
-                    uids.iter().for_each(|uid| _ = leaving.remove(uid));
-                }
-                Undo::Run(run) => run(),
-                Undo::Row { .. } => {}
-            }
-        }
-        if let Some(bell) = self.bell.take() {
-            bell.ring();
-        }
-    }
-}
 
 impl Inner {
     /// `NoMailbox` when it does not exist or is being deleted.
@@ -125,11 +30,11 @@ impl Inner {
                 .get(&mailbox)
                 .map(|entry| entry.head.account)
         };
-        let _pin = self
+        let pin = self
             .directory
             .hold(account.ok_or(MailboxFault::NoMailbox)?)
             .await?;
-        hold.undo.push(Undo::Row { _pin });
+        hold.row(pin);
         Ok(hold)
     }
 
@@ -171,8 +76,8 @@ impl Inner {
     /// The account's mailboxes, and its row in the directory; both may say that there is no such account.
     pub async fn hold_account(&self, account: AccountId) -> Result<Hold, MailboxFault> {
         let mut hold = self.hold_tree(account).await?;
-        let _pin = self.directory.hold(account).await?;
-        hold.undo.push(Undo::Row { _pin });
+        let pin = self.directory.hold(account).await?;
+        hold.row(pin);
         Ok(hold)
     }
 
@@ -212,9 +117,9 @@ impl Inner {
 
     /// Everything `entry` is about, for replay: what is absent stays absent.
     pub async fn hold_for(&self, entry: &Entry) -> Result<Hold, MailboxFault> {
-        let needs = Needs::of(entry);
+        let needs = entry.needs();
         let mut hold = Hold::default();
-        for account in needs.accounts.into_iter().flatten() {
+        if let Some(account) = needs.account {
             hold.join(self.hold_tree(account).await?);
         }
         if let Some((mailbox, depth)) = needs.mailbox {
@@ -237,8 +142,8 @@ impl Inner {
         let mut accounts = BTreeSet::new();
         let mut tails = BTreeSet::new();
         for entry in entries {
-            let needs = Needs::of(entry);
-            accounts.extend(needs.accounts.into_iter().flatten());
+            let needs = entry.needs();
+            accounts.extend(needs.account);
             if let Some((mailbox, depth)) = needs.mailbox {
                 mailboxes.insert(mailbox);
                 if matches!(depth, Depth::Tail) {
@@ -402,47 +307,6 @@ impl Inner {
             None
         } else {
             Some(self.loaded.wait())
-        }
-    }
-}
-
-/// What must be in memory before an entry is applied. A removed account's mailboxes need not be: their usage goes with the account.
-pub struct Needs {
-    pub accounts: [Option<AccountId>; 2],
-    pub mailbox: Option<(MailboxId, Depth)>,
-}
-
-impl Needs {
-    pub fn of(entry: &Entry) -> Needs {
-        let from_lowest = |uid: Option<Uid>| uid.map_or(Depth::Head, Depth::From);
-        let mailbox = match entry {
-            Entry::MailboxRename {
-                mailbox,
-                moved_at: Some(_),
-                ..
-            } => Some((*mailbox, Depth::Head)),
-            Entry::MailboxDelete { mailbox, .. } => Some((*mailbox, Depth::Head)),
-            Entry::Deliver { mailbox, .. } | Entry::Place { mailbox, .. } => {
-                Some((*mailbox, Depth::Tail))
-            }
-            Entry::Flag { mailbox, uids, .. } | Entry::Expunge { mailbox, uids, .. } => {
-                Some((*mailbox, from_lowest(uids.first().copied())))
-            }
-            Entry::Relocate { mailbox, bodies } => Some((
-                *mailbox,
-                from_lowest(bodies.iter().map(|(uid, _)| *uid).min()),
-            )),
-            Entry::MailboxSnapshot { mailbox, from, .. } => Some((*mailbox, Depth::From(*from))),
-            _ => None,
-        };
-        let owner = if let Entry::MailboxSnapshot { head, .. } = entry {
-            Some(head.account)
-        } else {
-            None
-        };
-        Needs {
-            accounts: [entry.tree(), owner],
-            mailbox,
         }
     }
 }

@@ -7,8 +7,10 @@ use std::collections::HashMap;
 
 use mail::Uid;
 
+use crate::folder::FolderEntry;
 use crate::limits::RECENTS_MAX;
-use crate::load::Depth;
+use crate::message::MessageEntry;
+use crate::noun::Depth;
 use crate::record::Entry;
 use crate::{MailboxFault, MailboxId, Mailboxes};
 
@@ -28,13 +30,15 @@ impl Recents {
     /// `entry` has just become visible.
     pub fn note(&mut self, entry: &Entry) {
         match entry {
-            Entry::Deliver { mailbox, uid, .. } => self.arrived(*mailbox, *uid, *uid),
-            Entry::Place { mailbox, messages } => {
+            Entry::Message(MessageEntry::Deliver { mailbox, uid, .. }) => {
+                self.arrived(*mailbox, *uid, *uid)
+            }
+            Entry::Message(MessageEntry::Place { mailbox, messages }) => {
                 if let [first, .., last] | [first @ last] = &messages[..] {
                     self.arrived(*mailbox, first.uid, last.uid);
                 }
             }
-            Entry::MailboxDelete { mailbox, .. } => {
+            Entry::Folder(FolderEntry::Delete { mailbox, .. }) => {
                 self.unclaimed.remove(mailbox);
             }
             _ => {}

@@ -11,9 +11,11 @@ use directory::Directory;
 use store::{Lsn, Replay, Replayed, Store, Table};
 use tenancy::{Reading, Tenancy, Tenant};
 
+use crate::hold::Hold;
 use crate::inner::{Inner, broken, unavailable};
 use crate::limits::{CONDEMNED_MAX, ROWS_PER_READ};
-use crate::load::{Depth, Hold, Needs};
+use crate::message::MessageEntry;
+use crate::noun::Depth;
 use crate::record::Entry;
 use crate::row::{self, Broken};
 use crate::state::State;
@@ -111,11 +113,11 @@ impl Mailboxes {
                 continue;
             }
             let sentence = match Entry::decode(record) {
-                Ok(Entry::Deliver { mailbox, uid, .. }) => {
+                Ok(Entry::Message(MessageEntry::Deliver { mailbox, uid, .. })) => {
                     let whose = self.inner.name_of(mailbox).await;
                     format!("the message with UID {} in {whose}", uid.0)
                 }
-                Ok(entry) => match Needs::of(&entry).mailbox {
+                Ok(entry) => match entry.needs().mailbox {
                     Some((mailbox, _)) => {
                         format!("a change in {}", self.inner.name_of(mailbox).await)
                     }

@@ -1,16 +1,13 @@
 //! Mailboxes from the records of an orphan leg, whatever is missing among them. For `salvage` and `log dump`.
 //!
-//! The live rules (`apply.rs`) may rely on a log without gaps; these may not. A message whose mailbox is unknown gets one
-//! by number, a mailbox whose account is unknown stays without; only what a record takes away explicitly is left out.
+//! What each record still says, its noun knows (`Noun::salvage`).
 
-use std::collections::BTreeMap;
-
-use mail::{Address, SystemFlags, Uid};
+use mail::Address;
 use store::{BodyRef, Lsn, Record};
 
 use crate::record::Entry;
-use crate::row::Tree;
-use crate::{AccountId, FlagChange, MailboxId, Message};
+use crate::remains::Remains;
+use crate::{AccountId, MailboxId, Message};
 
 /// Gathers records in any order; `finish` puts them in theirs.
 #[derive(Default)]
@@ -33,18 +30,6 @@ pub struct SalvagedMailbox {
     pub name: String,
     /// Ascending by UID.
     pub messages: Vec<Message>,
-}
-
-#[derive(Default)]
-struct State {
-    mailboxes: BTreeMap<MailboxId, Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    account: Option<AccountId>,
-    name: Option<String>,
-    messages: BTreeMap<Uid, Message>,
 }
 
 impl Salvage {
@@ -70,14 +55,14 @@ impl Salvage {
     pub fn finish(mut self) -> Vec<SalvagedMailbox> {
         // Stable: the groups of one batch keep their order. A batch found twice says the same twice.
         self.groups.sort_by_key(|(lsn, ..)| *lsn);
-        let mut state = State::default();
+        let mut remains = Remains::default();
         for (_, entries, bodies) in self.groups {
             for entry in entries {
-                state.apply(entry, &bodies);
+                entry.salvage(&bodies, &mut remains);
             }
         }
         let accounts = self.accounts.finish();
-        let named = state
+        let named = remains
             .mailboxes
             .into_iter()
             .map(|(id, known)| SalvagedMailbox {
@@ -95,142 +80,6 @@ impl Salvage {
     }
 }
 
-impl State {
-    fn apply(&mut self, entry: Entry, bodies: &[BodyRef]) {
-        match entry {
-            Entry::TreeRemove { account, .. } => {
-                self.mailboxes
-                    .retain(|_, known| known.account != Some(account));
-            }
-            Entry::TreeSnapshot { account, tree, .. } => self.set_tree(account, tree),
-            Entry::MailboxCreate {
-                account,
-                mailbox,
-                name,
-                ..
-            } => {
-                let known = self.mailboxes.entry(mailbox).or_default();
-                (known.account, known.name) = (Some(account), Some(name));
-            }
-            Entry::MailboxRename {
-                account,
-                mailbox,
-                to,
-                ..
-            } => {
-                let known = self.mailboxes.entry(mailbox).or_default();
-                (known.account, known.name) = (Some(account), Some(to));
-            }
-            Entry::MailboxDelete { mailbox, .. } => {
-                self.mailboxes.remove(&mailbox);
-            }
-            Entry::Deliver {
-                mailbox,
-                uid,
-                modseq,
-                flags,
-                internal_date,
-                body_index,
-            } => {
-                let Some(body) = bodies.get(body_index as usize) else {
-                    return;
-                };
-                let size_bytes = body.raw_bytes;
-                let message = Message {
-                    uid,
-                    modseq,
-                    flags,
-                    internal_date,
-                    size_bytes,
-                    body: body.clone(),
-                };
-                self.messages(mailbox).insert(uid, message);
-            }
-            Entry::Place { mailbox, messages } => {
-                let placed = messages.into_iter().map(|message| (message.uid, message));
-                self.messages(mailbox).extend(placed);
-            }
-            Entry::Flag {
-                mailbox,
-                change,
-                flags,
-                uids,
-                ..
-            } => {
-                let messages = self.messages(mailbox);
-                for uid in uids {
-                    if let Some(message) = messages.get_mut(&uid) {
-                        let system = &mut message.flags.system;
-                        match change {
-                            FlagChange::Replace => *system = flags.system,
-                            FlagChange::Add => *system = system.with(flags.system),
-                            FlagChange::Remove => *system = system.without(flags.system),
-                        }
-                    }
-                }
-            }
-            Entry::Expunge {
-                mailbox,
-                deleted_only,
-                uids,
-                ..
-            } => {
-                let messages = self.messages(mailbox);
-                for uid in uids {
-                    let deleted =
-                        |message: &Message| message.flags.system.contains(SystemFlags::DELETED);
-                    if !deleted_only || messages.get(&uid).is_some_and(deleted) {
-                        messages.remove(&uid);
-                    }
-                }
-            }
-            Entry::Relocate { mailbox, bodies } => {
-                let messages = self.messages(mailbox);
-                for (uid, body) in bodies {
-                    if let Some(message) = messages.get_mut(&uid) {
-                        message.body = body;
-                    }
-                }
-            }
-            Entry::MailboxSnapshot {
-                mailbox,
-                head,
-                from,
-                to,
-                messages,
-                ..
-            } => {
-                let known = self.mailboxes.entry(mailbox).or_default();
-                known.account = Some(head.account);
-                known.messages.retain(|uid, _| *uid < from || *uid >= to);
-                known
-                    .messages
-                    .extend(messages.into_iter().map(|message| (message.uid, message)));
-            }
-            Entry::TreePut { .. } | Entry::Subscribe { .. } => {}
-        }
-    }
-
-    fn messages(&mut self, mailbox: MailboxId) -> &mut BTreeMap<Uid, Message> {
-        &mut self.mailboxes.entry(mailbox).or_default().messages
-    }
-
-    /// A snapshot lists every folder: what it does not list was deleted.
-    fn set_tree(&mut self, account: AccountId, tree: Tree) {
-        let listed = |mailbox: &MailboxId| {
-            tree.folders
-                .values()
-                .any(|folder| folder.mailbox == *mailbox)
-        };
-        self.mailboxes
-            .retain(|mailbox, known| known.account != Some(account) || listed(mailbox));
-        for (name, folder) in &tree.folders {
-            let known = self.mailboxes.entry(folder.mailbox).or_default();
-            (known.account, known.name) = (Some(account), Some(name.clone()));
-        }
-    }
-}
-
 /// One record in a line, for people; without password hashes.
 pub fn describe(record: &Record) -> String {
     let unreadable = || {
@@ -240,46 +89,17 @@ pub fn describe(record: &Record) -> String {
     if directory::share().owns(record) {
         return directory::salvage::describe(record).unwrap_or_else(unreadable);
     }
-    match Entry::decode(record) {
-        Err(_) => unreadable(),
-        Ok(Entry::TreeSnapshot { account, tree, .. }) => {
-            let folders = tree.folders.len();
-            format!("TreeSnapshot {{ account: {account:?}, folders: {folders} }}")
-        }
-        Ok(Entry::Place { mailbox, messages }) => {
-            format!(
-                "Place {{ mailbox: {mailbox:?}, messages: {} }}",
-                messages.len()
-            )
-        }
-        Ok(Entry::Relocate { mailbox, bodies }) => {
-            format!(
-                "Relocate {{ mailbox: {mailbox:?}, bodies: {} }}",
-                bodies.len()
-            )
-        }
-        Ok(Entry::MailboxSnapshot {
-            mailbox,
-            from,
-            to,
-            last,
-            messages,
-            ..
-        }) => format!(
-            "MailboxSnapshot {{ mailbox: {mailbox:?}, uids: {}..{}, last: {last}, messages: {} }}",
-            from.0,
-            to.0,
-            messages.len()
-        ),
-        Ok(entry) => format!("{entry:?}"),
-    }
+    Entry::decode(record).map_or_else(|_| unreadable(), |entry| entry.describe())
 }
 
 #[cfg(test)]
 mod tests {
-    use mail::{Flags, InternalDate, ModSeq, UidValidity};
+    use mail::{Flags, InternalDate, ModSeq, Uid, UidValidity};
 
     use super::*;
+    use crate::folder::FolderEntry;
+    use crate::message::MessageEntry;
+    use crate::tree::TreeEntry;
 
     fn body(text: &str) -> BodyRef {
         let nowhere = volume::RecordAddress {
@@ -300,14 +120,15 @@ mod tests {
     }
 
     fn deliver(mailbox: u64, uid: u32) -> Entry {
-        Entry::Deliver {
+        let deliver = MessageEntry::Deliver {
             mailbox: MailboxId(mailbox),
             uid: Uid(uid),
             modseq: ModSeq(u64::from(uid)),
             flags: Flags::default(),
             internal_date: InternalDate::utc(0),
             body_index: 0,
-        }
+        };
+        deliver.into()
     }
 
     /// The directory's kind.
@@ -315,16 +136,14 @@ mod tests {
 
     fn create() -> Vec<Entry> {
         let account = AccountId(7);
-        vec![
-            Entry::TreePut { account },
-            Entry::MailboxCreate {
-                account,
-                mailbox: MailboxId(1),
-                name: "INBOX".into(),
-                uid_validity: UidValidity(1),
-                special_use: None,
-            },
-        ]
+        let create = FolderEntry::Create {
+            account,
+            mailbox: MailboxId(1),
+            name: "INBOX".into(),
+            uid_validity: UidValidity(1),
+            special_use: None,
+        };
+        vec![TreeEntry::Put { account }.into(), create.into()]
     }
 
     fn note(salvage: &mut Salvage, lsn: u64, entries: &[Entry]) {
@@ -334,14 +153,14 @@ mod tests {
 
     #[test]
     fn groups_in_any_order_give_the_same_mailboxes() {
-        let expunge = Entry::Expunge {
+        let expunge = MessageEntry::Expunge {
             mailbox: MailboxId(1),
             modseq: ModSeq(9),
             deleted_only: false,
             uids: vec![Uid(1)],
         };
         let mut salvage = Salvage::default();
-        note(&mut salvage, 4, &[expunge]);
+        note(&mut salvage, 4, &[expunge.into()]);
         note(&mut salvage, 3, &[deliver(1, 2)]);
         note(&mut salvage, 2, &[deliver(1, 1)]);
         note(&mut salvage, 1, &create());

@@ -2,102 +2,15 @@
 
 use std::rc::Rc;
 
-use mail::{SystemFlags, Uid};
+use mail::Uid;
 use store::Purpose;
 
-use crate::copy::encoded_bytes_max;
+use crate::hold::Hold;
 use crate::inner::{Inner, unavailable};
-use crate::limits::{ROOM_ROUNDS_AWAITED, ROW_BYTES, UIDS_PER_RECORD_MAX};
-use crate::load::{Depth, Hold};
-use crate::record::Entry;
+use crate::limits::{ROOM_ROUNDS_AWAITED, UIDS_PER_RECORD_MAX};
+use crate::noun::Depth;
 use crate::row::Chunk;
-use crate::state::{State, of_chunk};
-use crate::{FlagChange, MailboxFault, MailboxId, Mailboxes};
-
-impl Entry {
-    /// What the entry is for. What writes older entries again is reclaim's.
-    fn purpose(&self) -> Purpose {
-        match self {
-            Entry::Expunge { .. } | Entry::MailboxDelete { .. } | Entry::TreeRemove { .. } => {
-                Purpose::Delete
-            }
-            Entry::Flag { change, flags, .. }
-                if *change != FlagChange::Remove && flags.system.contains(SystemFlags::DELETED) =>
-            {
-                Purpose::Delete
-            }
-            Entry::Relocate { .. } | Entry::TreeSnapshot { .. } | Entry::MailboxSnapshot { .. } => {
-                Purpose::Reclaim
-            }
-            _ => Purpose::Keep,
-        }
-    }
-}
-
-/// Rows that a change of an account or of one of its folders writes: account, key, counters, head, a row of a deleted mailbox.
-pub const DIRECTORY_ROWS: u64 = 5;
-
-/// A new account with its folders.
-pub const ACCOUNT_ROWS: u64 = 40;
-
-/// Of a group: the purpose that all its entries share, else it is kept.
-pub fn purpose_of(entries: &[Entry]) -> Purpose {
-    let first = entries.first().map_or(Purpose::Keep, Entry::purpose);
-    let same = entries.iter().all(|entry| entry.purpose() == first);
-    if same { first } else { Purpose::Keep }
-}
-
-impl State {
-    /// Rows that a checkpoint has to write because of `entries`, at most. A row larger than two pages counts as several.
-    pub fn rows_of(&self, entries: &[Entry]) -> u64 {
-        entries.iter().map(|entry| self.rows_of_one(entry)).sum()
-    }
-
-    fn rows_of_one(&self, entry: &Entry) -> u64 {
-        match entry {
-            Entry::Subscribe { .. } => 1,
-            Entry::TreePut { .. } | Entry::MailboxSnapshot { .. } => 2,
-            Entry::TreeSnapshot { .. } | Entry::MailboxDelete { .. } => DIRECTORY_ROWS,
-            Entry::MailboxCreate { .. } | Entry::MailboxRename { .. } => 3,
-            // Each of its mailboxes has a head. The rows that remember them until their chunks are cleared are small and neighbours.
-            Entry::TreeRemove { account, .. } => {
-                let entry = self.accounts.get(account);
-                let tree = entry.and_then(|entry| entry.tree.as_ref());
-                DIRECTORY_ROWS + tree.map_or(0, |tree| tree.folders.len() as u64)
-            }
-            // The head, the bytes used, the chunk.
-            Entry::Deliver { mailbox, uid, .. } => 2 + self.rows_of_chunks(*mailbox, &[*uid]),
-            Entry::Flag { mailbox, uids, .. } | Entry::Expunge { mailbox, uids, .. } => {
-                2 + self.rows_of_chunks(*mailbox, uids)
-            }
-            Entry::Place { mailbox, messages } => {
-                let uids: Vec<Uid> = messages.iter().map(|message| message.uid).collect();
-                let bytes: usize = messages.iter().map(encoded_bytes_max).sum();
-                2 + self.rows_of_chunks(*mailbox, &uids) + (bytes / ROW_BYTES) as u64
-            }
-            Entry::Relocate { mailbox, bodies } => {
-                let uids: Vec<Uid> = bodies.iter().map(|(uid, _)| *uid).collect();
-                1 + self.rows_of_chunks(*mailbox, &uids)
-            }
-        }
-    }
-
-    /// `uids` ascend.
-    fn rows_of_chunks(&self, mailbox: MailboxId, uids: &[Uid]) -> u64 {
-        let messages = self
-            .mailboxes
-            .get(&mailbox)
-            .map(|entry| &entry.messages[..]);
-        let chunks = uids.chunk_by(|a, b| Chunk::of(*a) == Chunk::of(*b));
-        chunks
-            .map(|uids| {
-                let there = of_chunk(messages.unwrap_or(&[]), Chunk::of(uids[0]));
-                let bytes: usize = there.iter().map(encoded_bytes_max).sum();
-                1 + (bytes / ROW_BYTES) as u64
-            })
-            .sum()
-    }
-}
+use crate::{MailboxFault, MailboxId, Mailboxes};
 
 /// Rows that a change of `uids` (ascending) writes, about: their chunks, the head, the bytes used.
 pub fn rows_of_part(uids: &[Uid]) -> u64 {

@@ -1,7 +1,7 @@
 //! What is in memory: a cache over the projection, plus everything newer than it.
 //!
 //! Invariants between calls:
-//! * memory over projection = f(log up to `applied`). `apply` is the only writer of what clients see.
+//! * memory over projection = f(log up to `applied`). `apply` (`record.rs`) is the only writer of what clients see.
 //! * of a loaded mailbox, exactly the messages of chunks `>= loaded_from` are in memory; a change happens only there.
 //! * what differs from the projection carries the epoch of its last change. A checkpoint collects all of it and, once
 //!   durable, clears what has no later epoch. An entry that carries one, or is pinned, is never evicted.
@@ -9,25 +9,24 @@
 //! No I/O here: `load` brings rows in, `checkpoint` takes rows out (`state/rows.rs`); `state/cache.rs` says what may leave.
 
 mod cache;
+mod mailbox;
 mod rows;
 
-pub use rows::Collected;
+pub use mailbox::{MailboxEntry, count};
+pub use rows::{Cleared, Writing};
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use mail::{ModSeq, Uid, UidValidity};
 use store::{BodyRef, Lsn};
 use volume::RecordAddress;
 
 use crate::limits::{
-    CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX, HISTORY_MAX,
-    RELOCATED_MAX,
+    CACHE_BYTES_MIN, CHUNK_MESSAGES, DIRTY_MAILBOXES_MIN, DIRTY_MESSAGES_MAX, RELOCATED_MAX,
 };
-use crate::opening::Outline;
-use crate::row::{Chunk, Counters, Head, Tree};
+use crate::row::{Chunk, Counters, Tree};
 use crate::{AccountId, MailboxId, Message};
 
 /// Counts checkpoints; the present one is what changes are stamped with.
@@ -83,116 +82,6 @@ pub struct AccountEntry {
     /// A removal is on its way to the log: nothing new may come in behind it.
     pub closing: Rc<Cell<bool>>,
     used_lately: bool,
-}
-
-pub struct MailboxEntry {
-    pub head: Head,
-    /// Ascending by UID; all of chunks `>= loaded_from`.
-    pub messages: Arc<Vec<Message>>,
-    pub loaded_from: Chunk,
-    /// Of the keywords of `messages`. Kept with every change to them: a delivery must not look at all messages.
-    pub keyword_bytes: usize,
-    /// Changes after `history_floor`, oldest first. An expunged message is one that is no longer in `messages`.
-    pub history: VecDeque<(ModSeq, Uid)>,
-    pub history_floor: ModSeq,
-    /// Only while all messages are in memory; `None`: nobody asked since some were taken out.
-    pub outline: Option<Outline>,
-    pub head_dirty: Option<Epoch>,
-    pub dirty_chunks: BTreeMap<Chunk, Epoch>,
-    /// As `head.uid_next` and `head.highest_modseq`, operations that are not yet durable included.
-    pub assigned_uid_next: Uid,
-    pub assigned_modseq: ModSeq,
-    /// Operations assigned and not yet applied.
-    pub pending: Rc<Cell<u32>>,
-    /// UIDs that an operation not yet durable will take away for certain.
-    pub leaving: Rc<RefCell<BTreeSet<Uid>>>,
-    pub pins: Rc<Cell<u32>>,
-    /// A deletion is on its way to the log: nothing new may come in behind it.
-    pub closing: Rc<Cell<bool>>,
-    /// A snapshot is being taken: new operations wait.
-    pub frozen: Rc<Cell<bool>>,
-    used_lately: bool,
-    charged_bytes: usize,
-}
-
-impl MailboxEntry {
-    /// A mailbox of which only the head is in memory.
-    pub fn of(head: Head) -> MailboxEntry {
-        MailboxEntry {
-            messages: Arc::default(),
-            loaded_from: Chunk::of(head.uid_next).next(),
-            keyword_bytes: 0,
-            history: VecDeque::new(),
-            history_floor: head.highest_modseq,
-            outline: None,
-            head_dirty: None,
-            dirty_chunks: BTreeMap::new(),
-            assigned_uid_next: head.uid_next,
-            assigned_modseq: head.highest_modseq,
-            pending: Rc::default(),
-            leaving: Rc::default(),
-            pins: Rc::default(),
-            closing: Rc::default(),
-            frozen: Rc::default(),
-            used_lately: true,
-            charged_bytes: 0,
-            head,
-        }
-    }
-    pub fn is_dirty(&self) -> bool {
-        self.head_dirty.is_some() || !self.dirty_chunks.is_empty()
-    }
-    /// Where in `messages` those of `uids` (ascending) are that exist.
-    pub fn indexes_of(&self, uids: &[Uid]) -> Vec<usize> {
-        let mut indexes = Vec::with_capacity(uids.len().min(self.messages.len()));
-        let mut from = 0;
-        for uid in uids {
-            // Doubling steps: a run of neighbours costs one step each, a few among many a binary search each.
-            let mut step = 1;
-            while from + step < self.messages.len() && self.messages[from + step].uid <= *uid {
-                from += step;
-                step *= 2;
-            }
-            let to = (from + step).min(self.messages.len());
-            from += self.messages[from..to].partition_point(|message| message.uid < *uid);
-            if self
-                .messages
-                .get(from)
-                .is_some_and(|message| message.uid == *uid)
-            {
-                indexes.push(from);
-            }
-        }
-        indexes
-    }
-    /// The message in memory with this UID.
-    pub fn find(&self, uid: Uid) -> Option<&Message> {
-        let index = self
-            .messages
-            .binary_search_by_key(&uid, |message| message.uid)
-            .ok()?;
-        Some(&self.messages[index])
-    }
-    pub fn next_modseq(&mut self) -> ModSeq {
-        self.assigned_modseq = ModSeq(self.assigned_modseq.0 + 1);
-        self.assigned_modseq
-    }
-    pub fn note_history(&mut self, modseq: ModSeq, uid: Uid) {
-        if self.history.len() == HISTORY_MAX
-            && let Some((modseq, _)) = self.history.pop_front()
-        {
-            self.history_floor = self.history_floor.max(modseq);
-        }
-        self.history.push_back((modseq, uid));
-    }
-    fn memory_bytes(&self) -> usize {
-        size_of::<MailboxEntry>()
-            + ENTRY_OVERHEAD_BYTES
-            + self.messages.capacity() * size_of::<Message>()
-            + self.keyword_bytes
-            + self.history.capacity() * size_of::<(ModSeq, Uid)>()
-            + self.outline.as_ref().map_or(0, Outline::memory_bytes)
-    }
 }
 
 impl AccountEntry {
@@ -408,7 +297,5 @@ pub fn of_chunk(messages: &[Message], chunk: Chunk) -> &[Message] {
     &messages[from..to]
 }
 
-/// Map slot, allocation headers and the small maps of one loaded mailbox.
-const ENTRY_OVERHEAD_BYTES: usize = 256;
 /// A mailbox with only its last chunk in memory; one that is dirty cannot be let go.
 const TAIL_BYTES_MAX: usize = 1_024 + CHUNK_MESSAGES as usize * size_of::<Message>();

@@ -4,7 +4,7 @@
 //! two things are watched from before the mark until the pass is over: a COPY never carries a reference past the mark unseen
 //! (`note_placed`), and a COPY made while bodies move writes the new place (`moved`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::poll_fn;
 use std::task::Poll;
 
@@ -12,61 +12,20 @@ use mail::Uid;
 use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault};
 use volume::{RecordAddress, SegmentIndex};
 
-use crate::copy::encoded_bytes_max;
+use crate::hold::Hold;
 use crate::inner::{Inner, broken, store_fault};
 use crate::limits::{
     GROUP_MESSAGE_BYTES_MAX, MARK_ROWS_PER_READ, RELOCATE_MAILBOXES_PER_GROUP,
     SNAPSHOT_MESSAGES_AT_ONCE, SNAPSHOTS_AT_ONCE,
 };
-use crate::load::{Depth, Hold};
+use crate::message::MessageEntry;
+use crate::noun::Depth;
+use crate::pass::Pass;
 use crate::record::Entry;
-use crate::row::{self, Head};
-use crate::{AccountId, MailboxFault, MailboxId, Mailboxes, Message};
-
-/// One reclaim pass: from the mark to the last relocation.
-pub struct Pass {
-    segments: Vec<SegmentIndex>,
-    wanted: HashMap<RecordAddress, Wanted>,
-    /// Old place of a body to its new reference.
-    moved: HashMap<RecordAddress, BodyRef>,
-}
-
-/// A body in the segments, and where references to it are or were.
-struct Wanted {
-    body: BodyRef,
-    places: Vec<(MailboxId, Uid)>,
-}
-
-impl Pass {
-    fn new(segments: &[SegmentIndex]) -> Pass {
-        Pass {
-            segments: segments.to_vec(),
-            wanted: HashMap::new(),
-            moved: HashMap::new(),
-        }
-    }
-
-    fn note(&mut self, mailbox: MailboxId, uid: Uid, body: &BodyRef) {
-        if body.may_lie_in(&self.segments) {
-            let wanted = self.wanted.entry(body.body);
-            let wanted = wanted.or_insert_with(|| Wanted {
-                body: body.clone(),
-                places: Vec::new(),
-            });
-            wanted.places.push((mailbox, uid));
-        }
-    }
-
-    pub fn note_placed(&mut self, mailbox: MailboxId, messages: &[Message]) {
-        messages
-            .iter()
-            .for_each(|message| self.note(mailbox, message.uid, &message.body));
-    }
-
-    pub fn moved(&self, body: &BodyRef) -> Option<&BodyRef> {
-        self.moved.get(&body.body)
-    }
-}
+use crate::row;
+use crate::snapshot::MailboxSnapshot;
+use crate::tree::TreeEntry;
+use crate::{AccountId, MailboxFault, MailboxId, Mailboxes};
 
 impl store::Tenant for Inner {
     fn live_bodies<'a>(
@@ -255,10 +214,11 @@ impl Mailboxes {
                     bytes = bodies.len() * RELOCATION_BYTES_MAX;
                 }
                 let group = groups.last_mut().expect("there is always one");
-                group.push(Entry::Relocate {
+                let relocate = MessageEntry::Relocate {
                     mailbox: *mailbox,
                     bodies: bodies.to_vec(),
-                });
+                };
+                group.push(relocate.into());
             }
         }
         groups.retain(|group| !group.is_empty());
@@ -299,13 +259,13 @@ impl Mailboxes {
         let said = Said::in_records(&records)?;
         drop(records);
         let counters = self.inner.state.borrow().counters;
-        let again = said.removed.into_iter().map(|account| Entry::TreeRemove {
+        let again = said.removed.into_iter().map(|account| TreeEntry::Remove {
             account,
             mailbox_next: counters.mailbox_next,
             uid_validity_last: counters.uid_validity_removed,
         });
         for entry in again {
-            self.carry_one(entry).await?;
+            self.carry_one(entry.into()).await?;
         }
         let mut together = Together::default();
         for (account, lsn) in said.accounts {
@@ -351,13 +311,14 @@ impl Mailboxes {
             let Some(tree) = tree.filter(|tree| tree.snapshot <= lsn) else {
                 return Ok(());
             };
-            Entry::TreeSnapshot {
+            TreeEntry::Snapshot {
                 account,
                 tree: tree.clone(),
                 mailbox_next: state.counters.mailbox_next,
             }
         };
-        self.inner.commit(Vec::new(), vec![entry], hold).await?;
+        let entries = vec![entry.into()];
+        self.inner.commit(Vec::new(), entries, hold).await?;
         Ok(())
     }
 
@@ -389,53 +350,20 @@ impl Mailboxes {
             let Some(entry) = state.mailboxes.get(&mailbox) else {
                 return Ok(());
             };
-            snapshot_parts(mailbox, &entry.head, &entry.messages)
+            MailboxSnapshot::parts(mailbox, &entry.head, &entry.messages)
         };
         let mut first_lsn = None;
         for mut part in parts {
-            if let Entry::MailboxSnapshot { begun, .. } = &mut part {
-                *begun = first_lsn;
-            }
+            part.begun = first_lsn;
+            let entries = vec![part.into()];
             let committed = self
                 .inner
-                .commit(Vec::new(), vec![part], Hold::default())
+                .commit(Vec::new(), entries, Hold::default())
                 .await?;
             first_lsn.get_or_insert(committed.lsn);
         }
         drop(freeze);
         Ok(())
-    }
-}
-
-/// The mailbox as records that each fit a group: together they cover every UID there is.
-fn snapshot_parts(mailbox: MailboxId, head: &Head, messages: &[Message]) -> Vec<Entry> {
-    let mut parts = Vec::new();
-    let mut rest = messages;
-    let mut from = Uid(0);
-    loop {
-        // until `rest` is empty
-        let mut bytes = 0;
-        let fits = |message: &&Message| {
-            bytes += encoded_bytes_max(message);
-            bytes <= GROUP_MESSAGE_BYTES_MAX
-        };
-        let count = rest.iter().take_while(fits).count().max(1).min(rest.len());
-        let (some, later) = rest.split_at(count);
-        let to = later.first().map_or(Uid(u32::MAX), |message| message.uid);
-        parts.push(Entry::MailboxSnapshot {
-            mailbox,
-            head: head.clone(),
-            from,
-            to,
-            begun: None,
-            last: later.is_empty(),
-            messages: some.to_vec(),
-        });
-        rest = later;
-        from = to;
-        if rest.is_empty() {
-            return parts;
-        }
     }
 }
 
@@ -497,7 +425,7 @@ impl Said {
         let mut said = Said::default();
         for (lsn, record) in records {
             let entry = Entry::decode(record).map_err(broken)?;
-            if let Entry::TreeRemove { account, .. } = &entry {
+            if let Entry::Tree(TreeEntry::Remove { account, .. }) = &entry {
                 said.removed.insert(*account);
                 continue;
             }

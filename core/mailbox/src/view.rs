@@ -8,7 +8,7 @@ use store::{BodyRef, Pieces, ReadFault};
 
 use crate::inner::unread;
 use crate::limits::LOOK_UPS_MAX;
-use crate::load::Depth;
+use crate::noun::Depth;
 use crate::state::MailboxEntry;
 use crate::{Changes, MailboxFault, MailboxId, MailboxStatus, Mailboxes, Message, View};
 

@@ -1,4 +1,10 @@
+use base::BodyName;
+use mail::{Flags, InternalDate, Keyword, ModSeq, SystemFlags, UidValidity};
+use store::{BodyRef, Codec, Lsn};
+use volume::{Generation, RecordAddress, SegmentIndex};
+
 use super::*;
+use crate::{Message, SpecialUse};
 
 fn address(random: &mut fastrand::Rng, segment: u32) -> RecordAddress {
     RecordAddress {

@@ -81,7 +81,7 @@ mod tests {
     use volume::{Generation, RecordAddress, SegmentIndex};
 
     use super::*;
-    use crate::record::Entry;
+    use crate::message::MessageEntry;
     use crate::row::Chunk;
     use crate::row::{Head, chunk_key, put_messages};
     use crate::state::MailboxEntry;
@@ -136,12 +136,12 @@ mod tests {
         let mut state = loaded();
         let empty = state.cached_bytes();
         let mut lsn = 0;
-        let mut apply = |state: &mut State, entry: Entry| {
+        let mut apply = |state: &mut State, entry: MessageEntry| {
             lsn += 1;
-            let _ = state.apply(Lsn(lsn), &entry, &[]);
+            let _ = state.apply(Lsn(lsn), &entry.into(), &[]);
             state.cached_bytes() - empty
         };
-        let flag = |modseq, change, flags, uids: &[u32]| Entry::Flag {
+        let flag = |modseq, change, flags, uids: &[u32]| MessageEntry::Flag {
             mailbox: BOX,
             modseq: ModSeq(modseq),
             change,
@@ -151,7 +151,7 @@ mod tests {
         let messages = vec![message(1, keywords()), message(2, Flags::default())];
         let one = apply(
             &mut state,
-            Entry::Place {
+            MessageEntry::Place {
                 mailbox: BOX,
                 messages,
             },
@@ -161,7 +161,7 @@ mod tests {
         assert!(both > one + 4_096, "{both}");
         let again = apply(&mut state, flag(11, FlagChange::Remove, keywords(), &[1]));
         assert!(again + 4_096 < both, "{again}");
-        let expunge = Entry::Expunge {
+        let expunge = MessageEntry::Expunge {
             mailbox: BOX,
             modseq: ModSeq(12),
             deleted_only: false,

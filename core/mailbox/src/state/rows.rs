@@ -18,6 +18,21 @@ pub struct Collected {
     accounts: Vec<AccountId>,
 }
 
+/// From `before_checkpoint` to `settle`. One that failed is replaced by the next one.
+#[derive(Default)]
+pub struct Writing {
+    pub cleared: Cleared,
+    pub collected: Option<Collected>,
+}
+
+/// Some rows of deleted mailboxes, to be deleted.
+#[derive(Default)]
+pub struct Cleared {
+    pub changes: Vec<Change>,
+    /// `None`: nothing is left of it.
+    pub mailboxes: Vec<(MailboxId, Option<Chunk>)>,
+}
+
 impl State {
     pub fn install_counters(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         self.counters = Counters::decode(bytes)?;

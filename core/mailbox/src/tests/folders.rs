@@ -401,12 +401,15 @@ fn names_kept_decomposed_stay_readable() {
     rig.block_on(async {
         let mailboxes = rig.open().await;
         let ada = add(&mailboxes, "ada").await;
-        let create = |mailbox, name: &str| crate::record::Entry::MailboxCreate {
-            account: ada,
-            mailbox: MailboxId(mailbox),
-            name: name.to_owned(),
-            uid_validity: mail::UidValidity(4_000_000_000 + mailbox as u32),
-            special_use: None,
+        let create = |mailbox, name: &str| {
+            let create = crate::folder::FolderEntry::Create {
+                account: ada,
+                mailbox: MailboxId(mailbox),
+                name: name.to_owned(),
+                uid_validity: mail::UidValidity(4_000_000_000 + mailbox as u32),
+                special_use: None,
+            };
+            create.into()
         };
         let (apart, together) = ("u\u{308}", "\u{fc}");
         let old = vec![
@@ -414,7 +417,7 @@ fn names_kept_decomposed_stay_readable() {
             create(1_001, "o\u{308}"),
             create(1_002, "\u{f6}"),
         ];
-        let hold = crate::load::Hold::default();
+        let hold = crate::hold::Hold::default();
         mailboxes.inner.commit(Vec::new(), old, hold).await.unwrap();
         let found = |name: &str| {
             let name = name.to_owned();

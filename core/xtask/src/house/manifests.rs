@@ -10,7 +10,18 @@ const TABLE: &str = "core/ARCHITECTURE.md";
 /// system calls is behind `memmap2`, with which `device` gets page-aligned memory without `unsafe`, so only their own manifests are held
 /// to that.
 const PURE: &[&str] = &[
-    "base", "device", "volume", "store", "mail", "mailbox", "smtp", "imap", "plan",
+    "base",
+    "device",
+    "volume",
+    "store",
+    "tenancy",
+    "directory",
+    "mailbox",
+    "queue",
+    "mail",
+    "smtp",
+    "imap",
+    "plan",
 ];
 const SYSTEM_CALLS: &str = "libc";
 

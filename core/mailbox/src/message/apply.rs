@@ -1,16 +1,15 @@
-//! What an entry does to the messages of one mailbox.
+//! What a record does to the messages of one mailbox.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mail::{Flags, ModSeq, SystemFlags, Uid};
-use store::{BodyRef, Lsn};
+use store::BodyRef;
 
-use crate::row::Head;
-use crate::state::{MailboxEntry, State};
+use crate::limits::ROW_BYTES;
+use crate::noun::Effect;
+use crate::row::{Chunk, encoded_bytes_max};
+use crate::state::{State, count, of_chunk};
 use crate::{FlagChange, MailboxId, Message};
-
-use super::Effect;
 
 impl State {
     /// New messages at the end of a mailbox.
@@ -32,7 +31,7 @@ impl State {
             entry.head.uid_next = Uid(message.uid.0 + 1);
             count(&mut entry.head, &mut entry.keyword_bytes, message, 1);
             bytes += i64::from(message.size_bytes);
-            raise_modseq(entry, message.modseq);
+            entry.raise_modseq(message.modseq);
             entry.note_history(message.modseq, message.uid);
             if let Some(outline) = &mut entry.outline {
                 outline.arrived(entry.messages.len(), message);
@@ -72,7 +71,7 @@ impl State {
                 (after != *before).then_some((index, after))
             })
             .collect();
-        raise_modseq(entry, modseq);
+        entry.raise_modseq(modseq);
         let mut changed = Vec::with_capacity(targets.len());
         if !targets.is_empty() {
             let indexes: Vec<usize> = targets.iter().map(|(index, _)| *index).collect();
@@ -135,7 +134,7 @@ impl State {
             bytes += i64::from(message.size_bytes);
             entry.note_history(modseq, message.uid);
         }
-        raise_modseq(entry, modseq);
+        entry.raise_modseq(modseq);
         let account = entry.head.account;
         self.use_bytes(account, -bytes);
         self.touch_messages(mailbox, gone.iter().map(|message| message.uid));
@@ -171,107 +170,19 @@ impl State {
         Effect::Applied
     }
 
-    /// In the running appliance this finds what it brings and only notes that older records may go.
-    pub(super) fn restore_messages(
-        &mut self,
-        mailbox: MailboxId,
-        head: &Head,
-        part: SnapshotPart,
-        messages: &[Message],
-    ) -> Effect {
-        self.raise_counters(Some(mailbox));
-        if self.condemned.contains_key(&mailbox) {
-            return Effect::Absent;
-        }
-        if !self.mailboxes.contains_key(&mailbox) {
-            if part.begun.is_some() {
-                return Effect::Absent;
-            }
-            let empty = Head {
-                messages: 0,
-                unseen: 0,
-                deleted: 0,
-                size_bytes: 0,
-                ..head.clone()
-            };
-            self.new_mailbox(mailbox, empty);
-        }
-        let entry = self.mailboxes.get_mut(&mailbox).expect("just made certain");
-        let from = entry
-            .messages
-            .partition_point(|message| message.uid < part.range.start);
-        let to = entry
-            .messages
-            .partition_point(|message| message.uid < part.range.end);
-        let mut bytes = 0;
-        let mut changed: BTreeSet<Uid> = messages.iter().map(|message| message.uid).collect();
-        if entry.messages[from..to] != *messages {
-            entry.outline = None;
-            let kept = Arc::make_mut(&mut entry.messages);
-            for message in kept.splice(from..to, messages.iter().cloned()) {
-                count(&mut entry.head, &mut entry.keyword_bytes, &message, -1);
-                bytes -= i64::from(message.size_bytes);
-                changed.insert(message.uid);
-            }
-            for message in messages {
-                count(&mut entry.head, &mut entry.keyword_bytes, message, 1);
-                bytes += i64::from(message.size_bytes);
-            }
-        } else {
-            changed.clear();
-        }
-        if part.last {
-            entry.head.snapshot = part.begun.unwrap_or(part.lsn);
-        }
-        entry.head.uid_next = entry.head.uid_next.max(head.uid_next);
-        entry.assigned_uid_next = entry.assigned_uid_next.max(head.uid_next);
-        entry.head.moved_at = entry.head.moved_at.max(head.moved_at);
-        // A RENAME may have raised it.
-        entry.head.uid_validity = entry.head.uid_validity.max(head.uid_validity);
-        raise_modseq(entry, head.highest_modseq);
-        self.use_bytes(head.account, bytes);
-        self.touch_messages(mailbox, changed);
-        Effect::Applied
+    /// Rows of the chunks that hold `uids` (ascending), at most.
+    pub(super) fn rows_of_chunks(&self, mailbox: MailboxId, uids: &[Uid]) -> u64 {
+        let messages = self
+            .mailboxes
+            .get(&mailbox)
+            .map(|entry| &entry.messages[..]);
+        let chunks = uids.chunk_by(|a, b| Chunk::of(*a) == Chunk::of(*b));
+        chunks
+            .map(|uids| {
+                let there = of_chunk(messages.unwrap_or(&[]), Chunk::of(uids[0]));
+                let bytes: usize = there.iter().map(encoded_bytes_max).sum();
+                1 + (bytes / ROW_BYTES) as u64
+            })
+            .sum()
     }
-}
-
-pub(super) struct SnapshotPart {
-    pub lsn: Lsn,
-    /// The first part's; `None`: this is the first.
-    pub begun: Option<Lsn>,
-    pub last: bool,
-    pub range: std::ops::Range<Uid>,
-}
-
-pub(super) fn raise_modseq(entry: &mut MailboxEntry, modseq: ModSeq) {
-    entry.head.highest_modseq = entry.head.highest_modseq.max(modseq);
-    entry.assigned_modseq = entry.assigned_modseq.max(modseq);
-}
-
-/// Adds `message` to the head's sums and to what keywords take (`sign` 1), or takes it out (-1).
-fn count(head: &mut Head, keyword_bytes: &mut usize, message: &Message, sign: i32) {
-    let add = |sum: u32, holds: bool| {
-        if holds {
-            sum.checked_add_signed(sign)
-                .expect("sums follow the messages")
-        } else {
-            sum
-        }
-    };
-    head.messages = add(head.messages, true);
-    head.unseen = add(
-        head.unseen,
-        !message.flags.system.contains(SystemFlags::SEEN),
-    );
-    head.deleted = add(
-        head.deleted,
-        message.flags.system.contains(SystemFlags::DELETED),
-    );
-    head.size_bytes = head
-        .size_bytes
-        .checked_add_signed(i64::from(sign) * i64::from(message.size_bytes))
-        .expect("sums follow the messages");
-    *keyword_bytes = keyword_bytes
-        .checked_add_signed(sign as isize * message.keyword_bytes() as isize)
-        .expect("sums follow the messages");
 }

@@ -1,0 +1,114 @@
+//! The mailboxes of one account, a row of `TREES`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::cursor::{Reader, Write};
+use mail::UidValidity;
+use store::Lsn;
+use tenancy::encoding::{put_text, read_text};
+
+use super::{Broken, NamesLeft, ROW_VERSION, read_u32, version};
+use crate::{MailboxId, SpecialUse};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Folder {
+    pub mailbox: MailboxId,
+    pub special_use: Option<SpecialUse>,
+}
+
+/// The mailboxes of one account, but for the bytes they use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    pub folders: BTreeMap<String, Folder>,
+    pub subscriptions: BTreeSet<String>,
+    /// The next mailbox's UIDVALIDITY is higher.
+    pub uid_validity_last: UidValidity,
+    pub left: NamesLeft,
+    pub snapshot: Lsn,
+}
+
+impl Default for Tree {
+    fn default() -> Tree {
+        Tree {
+            folders: BTreeMap::new(),
+            subscriptions: BTreeSet::new(),
+            uid_validity_last: UidValidity(0),
+            left: NamesLeft::default(),
+            snapshot: Lsn(0),
+        }
+    }
+}
+
+impl Tree {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u8(ROW_VERSION);
+        out.put_varint(u64::from(self.uid_validity_last.0));
+        self.left.encode(out);
+        out.put_varint(self.snapshot.0);
+        out.put_varint(self.folders.len() as u64);
+        for (name, folder) in &self.folders {
+            put_text(out, name);
+            out.put_varint(folder.mailbox.0);
+            put_special_use(out, folder.special_use);
+        }
+        out.put_varint(self.subscriptions.len() as u64);
+        for name in &self.subscriptions {
+            put_text(out, name);
+        }
+    }
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Tree, Broken> {
+        version(reader)?;
+        let uid_validity_last = UidValidity(read_u32(reader)?);
+        let left = NamesLeft::decode(reader)?;
+        let snapshot = Lsn(reader.varint()?);
+        let mut folders = BTreeMap::new();
+        for _ in 0..reader.varint()? {
+            let name = read_text(reader)?;
+            let mailbox = MailboxId(reader.varint()?);
+            folders.insert(
+                name,
+                Folder {
+                    mailbox,
+                    special_use: read_special_use(reader)?,
+                },
+            );
+        }
+        let mut subscriptions = BTreeSet::new();
+        for _ in 0..reader.varint()? {
+            subscriptions.insert(read_text(reader)?);
+        }
+        Ok(Tree {
+            folders,
+            subscriptions,
+            uid_validity_last,
+            left,
+            snapshot,
+        })
+    }
+}
+
+pub fn put_special_use(out: &mut Vec<u8>, special_use: Option<SpecialUse>) {
+    out.put_u8(match special_use {
+        None => 0,
+        Some(SpecialUse::Archive) => 1,
+        Some(SpecialUse::Drafts) => 2,
+        Some(SpecialUse::Flagged) => 3,
+        Some(SpecialUse::Junk) => 4,
+        Some(SpecialUse::Sent) => 5,
+        Some(SpecialUse::Trash) => 6,
+        Some(SpecialUse::All) => 7,
+    });
+}
+pub fn read_special_use(reader: &mut Reader<'_>) -> Result<Option<SpecialUse>, Broken> {
+    Ok(match reader.u8()? {
+        0 => None,
+        1 => Some(SpecialUse::Archive),
+        2 => Some(SpecialUse::Drafts),
+        3 => Some(SpecialUse::Flagged),
+        4 => Some(SpecialUse::Junk),
+        5 => Some(SpecialUse::Sent),
+        6 => Some(SpecialUse::Trash),
+        7 => Some(SpecialUse::All),
+        _ => return Err(Broken),
+    })
+}
