@@ -15,10 +15,11 @@ use device::{BLOCK_BYTES, BlockingRead, Buffer, DeviceIndex, IoFault, Op};
 use crate::ArenaRead;
 use crate::format::{Inline, Kind};
 use crate::gate::{TIMED_OUT, within};
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::limits::{
     ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES,
 };
+use crate::log::Mode;
 use crate::outage::refusal_of_all;
 use crate::segment_room::Purpose;
 use crate::types::*;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use crate::BATCH_HEADER_BYTES;
 use crate::format::Header;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
+use crate::log::Mode;
 use crate::takeover::take_over;
 use crate::types::*;
 

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use device::DeviceIndex;
 
 use crate::gate::TIMED_OUT;
-use crate::inner::{Inner, LegWrite};
+use crate::inner::Inner;
+use crate::log::LegWrite;
 use crate::types::*;
 
 /// Looks at the writes in flight four times within a deadline. Ends when there are none.

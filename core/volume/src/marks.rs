@@ -2,9 +2,18 @@
 
 use device::BLOCK_BYTES;
 
-use crate::inner::{Inner, Log, Mark};
+use crate::inner::Inner;
 use crate::limits::{MARK_BYTES, MARKS_MAX};
+use crate::log::Log;
 use crate::types::*;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub lsn: Lsn,
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+    pub block: u32,
+}
 
 impl Inner {
     /// The last mark at or before `lsn`: where a walk to it may begin.

@@ -10,13 +10,15 @@ use std::sync::Arc;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
 use crate::gate::{TIMED_OUT, within};
-use crate::inner::{Inner, Leg, Mode};
+use crate::inner::Inner;
 use crate::layout::GUARD_AT;
 use crate::leg::guard_page;
+use crate::legs::Leg;
 use crate::limits::{
     OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE, SUPERBLOCK_CLAIMS_MAX,
     WITNESS_RETRY_US,
 };
+use crate::log::Mode;
 use crate::outage::{no_leg_left, refusal_of_all};
 use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
 use crate::types::*;

@@ -13,8 +13,9 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
 use crate::format::{
     Header, Holds, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
 };
-use crate::inner::{Entry, Inner, LegWrite, Mode, TAKEN_OVER};
+use crate::inner::Inner;
 use crate::limits::{self, LEGS_MAX};
+use crate::log::{Entry, LegWrite, Mode, TAKEN_OVER};
 use crate::marks;
 use crate::segment_room::Purpose;
 use crate::types::*;

@@ -12,8 +12,10 @@ use device::{DeviceIndex, Io};
 
 use crate::arena::ArenaShared;
 use crate::damage::{WAY_OUT, sentence};
-use crate::inner::{Inner, Leg, Log, Mode};
+use crate::inner::Inner;
 use crate::leg::{Probe, probe, wwid};
+use crate::legs::Leg;
+use crate::log::{Log, Mode};
 use crate::normalise::Evidence;
 use crate::pool::Pool;
 use crate::recover::{Recovered, recover};

@@ -14,10 +14,11 @@ use device::{DeviceIndex, IoFault};
 
 use crate::format::{Holds, blocks_of};
 use crate::gate::TIMED_OUT;
-use crate::inner::{Entry, Inner, LegWrite, Log, Mode};
+use crate::inner::Inner;
 use crate::limits::{
     OUTAGE_MOVES_MAX, OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE,
 };
+use crate::log::{Entry, LegWrite, Log, Mode};
 use crate::types::*;
 
 /// Legs that refused, and how.

@@ -13,9 +13,10 @@ use device::{BLOCK_BYTES, DeviceIndex};
 
 use crate::BATCH_HEADER_BYTES;
 use crate::format::Header;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::leg::read;
 use crate::limits::{HEADS_AT_OPEN, HEADS_LACKING_MAX, HEADS_PAUSE_US, LEGS_MAX};
+use crate::log::Mode;
 use crate::scan::Union;
 use crate::segment::Table;
 use crate::stream::{Found, Of, Stream};

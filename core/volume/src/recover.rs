@@ -56,8 +56,9 @@ use device::DeviceIndex;
 
 use crate::chain::{kept_skips, longest_chain, stretches};
 use crate::format::{Header, Holds, Inline, Kind};
-use crate::inner::{Inner, Mark};
+use crate::inner::Inner;
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
+use crate::marks::Mark;
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
 use crate::scan::{Scan, Skip, Union};
 use crate::segment::{State, Table};

@@ -61,10 +61,12 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
 use crate::format::Header;
 use crate::gate::within;
-use crate::inner::{Inner, Leg, Mode};
+use crate::inner::Inner;
 use crate::layout::Frame;
 use crate::leg::{Probe, clear, probe, wwid};
+use crate::legs::Leg;
 use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES, WITNESS_RETRY_US};
+use crate::log::Mode;
 use crate::prove::{headed, held_without};
 use crate::stream::Of;
 use crate::trust::{moved, too_short};

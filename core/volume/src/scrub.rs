@@ -5,9 +5,10 @@ use std::rc::Rc;
 use device::BLOCK_BYTES;
 
 use crate::arena::Asked;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::leg::{Probe, probe};
 use crate::limits::{SCRUB_PAUSE_US, SCRUB_RECORD_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
+use crate::log::Mode;
 use crate::segment::State;
 use crate::stream::{Found, Of, Stream};
 use crate::types::*;

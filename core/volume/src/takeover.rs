@@ -5,8 +5,9 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::format::{Header, Inline, Kind};
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::limits::{CLAIMS_OF_OPENING, SKIPS_PER_BATCH, SUPERBLOCK_CLAIMS_MAX};
+use crate::log::Mode;
 use crate::recover::{GivenUp, segments_for};
 use crate::scan::Skip;
 use crate::stream::Of;
