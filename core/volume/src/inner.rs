@@ -10,11 +10,12 @@ use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
 use crate::Settings;
 use crate::arena::ArenaShared;
+use crate::check::Checked;
 use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::Plan;
-use crate::legs::Leg;
+use crate::legs::{Leg, Legs};
 use crate::limits;
-use crate::log::{Log, Mode, TAKEN_OVER};
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::scan::Skip;
 use crate::takeover::Takeover;
@@ -27,12 +28,14 @@ pub(crate) struct Inner {
     pub plan: Plan,
     pub witness: Rc<dyn Witness>,
     pub pool: Rc<Pool>,
-    pub legs: RefCell<Vec<Leg>>,
-    pub log: RefCell<Log>,
+    pub legs: Checked<Legs>,
+    pub log: Checked<Log>,
     /// Held while the witness and the superblocks change.
     pub publishing: Gate,
     /// Held while a checkpoint is made.
     pub checkpointing: Gate,
+    /// Held while a device is attached: the same one must not become two members.
+    pub attaching: Gate,
     /// Held while arena pages are written or copied.
     pub arena_writing: Gate,
     pub arena: Arc<ArenaShared>,
@@ -67,9 +70,9 @@ impl Inner {
     /// Legs that `pick` chooses and that have a device.
     pub fn legs_where(&self, pick: impl Fn(&Leg) -> bool) -> Vec<(LegIndex, DeviceIndex)> {
         let legs = self.legs.borrow();
-        let chosen = legs.iter().enumerate().filter(|(_, leg)| pick(leg));
+        let chosen = legs.indexed().filter(|(_, leg)| pick(leg));
         chosen
-            .filter_map(|(index, leg)| Some((LegIndex(index as u8), leg.device?)))
+            .filter_map(|(index, leg)| Some((index, leg.device()?)))
             .collect()
     }
 
@@ -152,27 +155,21 @@ impl Inner {
     /// See `Volume::refuses`.
     pub fn refuses(&self) -> Option<String> {
         let log = self.log.borrow();
-        match &log.mode {
-            // The operator accepted damage beside clients: what the opening writes comes before anything of theirs.
-            Mode::Running if log.table.opening => Some(TAKEN_OVER.into()),
-            Mode::Running => None,
-            Mode::Deferring(why) | Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => {
-                Some(why.clone())
-            }
-        }
+        // The operator accepted damage beside clients: what the opening writes comes before anything of theirs.
+        let why = log.taken_over().or_else(|| log.mode().why());
+        why.map(str::to_owned)
     }
 
     /// Not while an opening writes what comes before everything else.
     pub fn taken_over(&self) -> Result<(), CommitFault> {
-        let log = self.log.borrow();
-        match log.mode {
-            Mode::Running if log.table.opening => Err(CommitFault::Deferred(TAKEN_OVER.into())),
-            _ => Ok(()),
+        match self.log.borrow().taken_over() {
+            Some(why) => Err(CommitFault::Deferred(why.into())),
+            None => Ok(()),
         }
     }
 
     pub fn is_stopped(&self) -> bool {
-        matches!(self.log.borrow().mode, Mode::Stopped(_))
+        self.log.borrow().is_stopped()
     }
 
     /// Whether every number from `from` up to `next`, which is not one of them, was given up; so also when there is none.
