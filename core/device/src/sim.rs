@@ -116,7 +116,12 @@ struct World {
     cut_at: Cell<Option<u64>>,
     cut: Cell<bool>,
     log: RefCell<Option<Vec<LoggedWrite>>>,
+    /// See `SimWorld::after_each_step`.
+    looks: RefCell<Vec<Look>>,
 }
+
+/// `false`: it has nothing to look at any more.
+type Look = Box<dyn Fn() -> bool>;
 
 struct Slot {
     disk: Disk,
@@ -170,6 +175,7 @@ impl SimWorld {
             cut_at: Cell::new(None),
             cut: Cell::new(false),
             log: RefCell::new(None),
+            looks: RefCell::default(),
         };
         SimWorld {
             owner: Rc::new(Owner {
@@ -226,9 +232,9 @@ impl SimWorld {
             match id {
                 Some(ROOT) => {
                     root.polled();
-                    if let Poll::Ready(value) =
-                        future.as_mut().poll(&mut Context::from_waker(&waker))
-                    {
+                    let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+                    world.look();
+                    if let Poll::Ready(value) = polled {
                         // A power cut during this poll wins: no caller saw the answer.
                         return if world.cut.get() {
                             Err(Halt::PowerCut)
@@ -237,7 +243,10 @@ impl SimWorld {
                         };
                     }
                 }
-                Some(id) => world.poll_task(id),
+                Some(id) => {
+                    world.poll_task(id);
+                    world.look();
+                }
                 None if world.happen(until_us) => {}
                 None if world.future.borrow().is_empty() => return Err(Halt::Idle),
                 None => return Err(Halt::Endless),
@@ -252,6 +261,12 @@ impl SimWorld {
             Ok(value) => value,
             Err(halt) => panic!("{halt} at {} us", self.now().0),
         }
+    }
+
+    /// Calls `look` after each step from now on, a step being one poll of one task: nothing runs meanwhile, so what must hold between two steps
+    /// can be looked at. Until it answers `false`, or the power is cut.
+    pub fn after_each_step(&self, look: impl Fn() -> bool + 'static) {
+        self.world().looks.borrow_mut().push(Box::new(look));
     }
 
     /// Lets background tasks go on until this moment of virtual time.

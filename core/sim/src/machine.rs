@@ -138,6 +138,7 @@ impl Machine {
         let witness: Rc<dyn Witness> = self.witness.clone();
         let volume = Volume::open(io, &self.legs, &self.settings(), witness).await?;
         self.note_names(&volume);
+        self.world.after_each_step(volume.checker());
         Ok(volume)
     }
 

@@ -165,6 +165,7 @@ impl MailboxBox {
         let (store, replay) = Store::open(io.clone(), volume, settings)
             .await
             .map_err(|fault| format!("store: {fault}\n{}", told()))?;
+        self.world.after_each_step(store.checker());
         let opened = Mailboxes::open(io.clone(), store, replay, self.settings.clone()).await;
         opened.map_err(|fault| format!("mailboxes: {fault}\n{}", told()))
     }

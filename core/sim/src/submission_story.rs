@@ -106,6 +106,7 @@ async fn open(machine: &Machine, io: &Io) -> Result<Open, String> {
     };
     let opened = Store::open(io.clone(), volume, settings).await;
     let (store, replay) = opened.map_err(|fault| format!("store: {fault}"))?;
+    machine.world.after_each_step(store.checker());
     let settings = mailbox::Settings {
         cache_bytes: 1 << 20,
         checkpoint_groups: 50,

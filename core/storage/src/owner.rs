@@ -99,7 +99,19 @@ struct Home {
 }
 
 thread_local! {
-    static HOME: RefCell<Option<Home>> = const { RefCell::new(None) };
+    /// The owners that this thread serves, one for each volume, while their `run` goes on. Asked for by number, so that several do not get in each
+    /// other's way: work for an owner that is here begins at once, because a lane to the own thread could be full with nobody to empty it.
+    static HOMES: RefCell<Vec<Home>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes an owner out of `HOMES` when its `run` ends, or is dropped.
+struct AtHome(usize);
+
+impl Drop for AtHome {
+    fn drop(&mut self) {
+        // A thread that ends has dropped its list already.
+        let _ = HOMES.try_with(|homes| homes.borrow_mut().retain(|home| home.number != self.0));
+    }
 }
 
 /// A handle and the end that serves it.
@@ -133,10 +145,9 @@ impl Owner {
         W: FnOnce(Mailboxes) -> F + Send + 'static,
     {
         let (sender, receiver) = oneshot();
-        let home = HOME.with_borrow(|home| {
-            home.as_ref()
-                .filter(|home| home.number == self.number)
-                .cloned()
+        let home = HOMES.with_borrow(|homes| {
+            let mut homes = homes.iter();
+            homes.find(|home| home.number == self.number).cloned()
         });
         let begun = match home {
             Some(home) => home.begin(&self.gauges, |mailboxes| {
@@ -222,7 +233,7 @@ impl OwnerEnd {
     }
 
     /// Serves the lane on this thread (inside its runtime) until `stop` resolves; then takes no more and waits for what is
-    /// under way. One owner per thread.
+    /// under way. A thread may serve several owners.
     pub async fn run(mut self, mailboxes: Mailboxes, stop: impl Future<Output = ()>) {
         let home = Home {
             number: self.number,
@@ -230,15 +241,13 @@ impl OwnerEnd {
             under_way: Rc::new(Cell::new(0)),
             ended: Bell::new(),
         };
-        HOME.with_borrow_mut(|place| {
-            assert!(place.is_none(), "one owner per thread");
-            *place = Some(home.clone());
-        });
+        HOMES.with_borrow_mut(|homes| homes.push(home.clone()));
+        let at_home = AtHome(self.number);
         tokio::select! {
             () = stop => {}
             () = self.serve(&home) => {}
         }
-        HOME.set(None);
+        drop(at_home);
         drop(self.lane); // callers that still wait in it get `Busy`
         while home.under_way.get() > 0 {
             home.ended.wait().await;

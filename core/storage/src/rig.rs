@@ -31,7 +31,12 @@ impl Witness for Memory {
 
 /// A new volume's mailboxes, with the domain example.org. Their devices and clock go on inside of `SimWorld::block_on` only.
 pub fn mailboxes() -> (SimWorld, Mailboxes) {
-    let world = SimWorld::new(1);
+    mailboxes_of(1)
+}
+
+/// Those of the volume that `seed` gives.
+pub fn mailboxes_of(seed: u64) -> (SimWorld, Mailboxes) {
+    let world = SimWorld::new(seed);
     let legs = [world.add_disk(96 << 20), world.add_disk(96 << 20)];
     let (io, witness) = (world.io(), Rc::new(Memory::default()));
     let settings = volume::Settings {
@@ -39,7 +44,7 @@ pub fn mailboxes() -> (SimWorld, Mailboxes) {
         ..volume::Settings::default()
     };
     let mailboxes = world.block_on(async {
-        Volume::create(&io, &legs, &settings, &*witness, 1)
+        Volume::create(&io, &legs, &settings, &*witness, seed)
             .await
             .expect("blank legs");
         let volume = Volume::open(&io, &legs, &settings, witness)

@@ -16,7 +16,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use base::host::{Receiver, Sender, Time, oneshot};
+use base::host::{Receiver, Time, oneshot};
 use bytes::Bytes;
 use volume::{Batch, BatchAddress, CommitFault, RecordAddress};
 
@@ -25,62 +25,13 @@ use crate::chunk::BigGroup;
 use crate::frame::{Kind, PlacedBody, Run, align8};
 use crate::limits::*;
 use crate::place::fixed_frame_bytes;
+use crate::queue::{Landed, Load, OnPlaced, OwnFrame, Reply, Waiting};
 use crate::space::Wanted;
 use crate::{BodyIn, BodyRef, Committed, Group, Inner, Lsn, Purpose, StoreFault};
 
 pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
 /// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
 pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
-/// Told where a frame of the store's own lies, once durable.
-pub(crate) type OnPlaced = Box<dyn FnOnce(Result<(Lsn, RecordAddress), StoreFault>)>;
-type Reply<T> = Sender<Result<T, StoreFault>>;
-
-/// The groups on their way into the log.
-#[derive(Default)]
-pub(crate) struct Queue {
-    pub groups: VecDeque<Waiting>,
-    /// The store's own frames: chunks the head group waits for, page tables. They go first.
-    pub own: VecDeque<OwnFrame>,
-    pub bytes: usize,
-    pub landed: Landed,
-    /// The committer is to be woken when so many groups wait; 0: it waits for no number.
-    pub awaited: usize,
-    pub committing: bool,
-}
-
-pub(crate) struct Waiting {
-    pub group: Group,
-    pub applied: Option<Applied>,
-    pub reply: Reply<Committed>,
-    /// Compressed forms made beforehand (reclaim); empty: decide when placing.
-    pub packed: Packed,
-    pub purpose: Purpose,
-    pub bytes: usize,
-    /// Of the projection, owed until a checkpoint. None: it has no records.
-    pub rows: u64,
-    pub since: Time,
-}
-
-pub(crate) struct OwnFrame {
-    pub kind: Kind,
-    pub run: Bytes,
-    /// Of the group that it belongs to.
-    pub purpose: Purpose,
-    pub placed: OnPlaced,
-}
-
-impl Queue {
-    pub fn is_past_soft(&self) -> bool {
-        self.bytes >= QUEUE_BYTES_SOFT || self.groups.len() >= QUEUE_GROUPS_SOFT
-    }
-    fn is_past_hard(&self, bytes: usize) -> bool {
-        self.bytes + bytes > QUEUE_BYTES_HARD || self.groups.len() >= QUEUE_GROUPS_HARD
-    }
-    fn is_empty(&self) -> bool {
-        self.groups.is_empty() && self.own.is_empty()
-    }
-}
-
 /// Who appends.
 pub(crate) enum Origin {
     Layer,
@@ -109,7 +60,7 @@ impl Inner {
             purpose: group.purpose,
             has_bodies: !group.bodies.is_empty(),
             rows,
-            bytes: (self.queue.borrow().bytes + bytes) as u64,
+            bytes: (self.queue.borrow().bytes() + bytes) as u64,
         };
         if !self.admits(&wanted) {
             return Err(StoreFault::Full);
@@ -126,9 +77,8 @@ impl Inner {
                     "more is waiting for the disks than memory is planned for".into(),
                 ));
             }
-            let full_before = queue.bytes >= self.sizes.payload_bytes_max;
-            queue.bytes += bytes;
-            queue.groups.push_back(Waiting {
+            self.space.owe_queued(rows);
+            let waiting = Waiting {
                 group,
                 applied,
                 reply,
@@ -137,10 +87,8 @@ impl Inner {
                 bytes,
                 rows,
                 since: self.io.host.now(),
-            });
-            self.space.owe_queued(rows);
-            let full_now = !full_before && queue.bytes >= self.sizes.payload_bytes_max;
-            queue.groups.len() == 1 || queue.groups.len() == queue.awaited || full_now
+            };
+            queue.push(waiting, self.sizes.payload_bytes_max)
         };
         if start {
             self.wake_committer();
@@ -156,7 +104,7 @@ impl Inner {
     ) -> Result<(Lsn, RecordAddress), StoreFault> {
         let (reply, receiver) = oneshot();
         let placed = Box::new(move |result| reply.send(result));
-        self.queue.borrow_mut().own.push_back(OwnFrame {
+        self.queue.borrow_mut().push_own(OwnFrame {
             kind,
             run,
             purpose: Purpose::Reclaim,
@@ -164,14 +112,6 @@ impl Inner {
         });
         self.wake_committer();
         receiver.await.unwrap_or_else(|| Err(stopped()))
-    }
-
-    /// A group is in the log, or never will be.
-    pub(crate) fn settle_group(&self, rows: u64, is_chunked: bool, landed: bool) {
-        self.space.settle_queued(rows, landed);
-        if is_chunked {
-            self.chunked_under_way.set(self.chunked_under_way.get() - 1);
-        }
     }
 
     fn check_bounds(&self, group: &Group) -> Result<(), StoreFault> {
@@ -196,11 +136,10 @@ impl Inner {
     }
 
     fn wake_committer(self: &Rc<Self>) {
-        if self.queue.borrow().committing {
+        if !self.queue.borrow_mut().begin_committing() {
             self.queue_bell.ring();
             return;
         }
-        self.queue.borrow_mut().committing = true;
         let committer = Committer {
             inner: self.clone(),
             flights: VecDeque::new(),
@@ -238,14 +177,6 @@ pub(crate) struct Flight {
     pub since: Time,
 }
 
-/// The batch that landed last.
-#[derive(Default)]
-pub(crate) struct Landed {
-    at: Time,
-    took_us: u64,
-    groups: usize,
-}
-
 pub(crate) enum Cargo {
     Group {
         bodies: Vec<PlacedBody>,
@@ -272,6 +203,23 @@ pub(crate) struct Committer {
     pub meta: Vec<u8>,
 }
 
+impl Cargo {
+    /// What it owes, and whether its chunks went ahead.
+    pub fn load(cargo: &[Cargo]) -> Load {
+        let mut load = Load::default();
+        for cargo in cargo {
+            if let Cargo::Group {
+                rows, is_chunked, ..
+            } = cargo
+            {
+                load.rows += rows;
+                load.chunked += u32::from(*is_chunked);
+            }
+        }
+        load
+    }
+}
+
 impl Committer {
     async fn run(mut self) {
         // Ends when nothing waits and nothing is in flight; the next append starts another.
@@ -288,12 +236,11 @@ impl Committer {
                 let bell = self.inner.queue_bell.wait();
                 self.drive_until(before, bell).await;
             } else {
-                let mut queue = self.inner.queue.borrow_mut();
-                assert!(
-                    self.big.is_none() && queue.is_empty(),
-                    "no caller is left behind"
-                );
-                queue.committing = false;
+                assert!(self.big.is_none(), "no caller is left behind");
+                self.inner.queue.borrow_mut().end_committing();
+                if cfg!(debug_assertions) {
+                    self.inner.check();
+                }
                 return;
             }
         }
@@ -303,7 +250,7 @@ impl Committer {
     fn has_placeable(&self) -> bool {
         let queue = self.inner.queue.borrow();
         match &self.big {
-            Some(big) => !queue.own.is_empty() || big.is_settled(),
+            Some(big) => queue.has_own() || big.is_settled(),
             None => !queue.is_empty(),
         }
     }
@@ -316,7 +263,7 @@ impl Committer {
             let in_flight = self.flights.len();
             let until = self.gathers_until();
             if until.is_none() && in_flight < BATCHES_IN_FLIGHT_MAX {
-                self.inner.queue.borrow_mut().awaited = 0;
+                self.inner.queue.borrow_mut().await_groups(0);
                 return;
             }
             let bell = self.inner.queue_bell.wait();
@@ -333,21 +280,21 @@ impl Committer {
     /// How long the next batch waits for company; `None`: not any longer.
     fn gathers_until(&self) -> Option<Time> {
         let mut queue = self.inner.queue.borrow_mut();
-        let oldest = queue.groups.front()?.since;
-        if queue.bytes >= self.inner.sizes.payload_bytes_max
-            || !queue.own.is_empty()
+        let oldest = queue.first()?.since;
+        if queue.bytes() >= self.inner.sizes.payload_bytes_max
+            || queue.has_own()
             || self.big.is_some()
         {
             return None;
         }
         let now = self.inner.io.host.now();
-        let landed = &queue.landed;
+        let landed = queue.landed();
         let until = if !self.flights.is_empty() {
             oldest.after_us(GATHER_US)
-        } else if queue.groups.len() < landed.groups && now.since_us(landed.at) < GATHER_US {
+        } else if queue.groups() < landed.groups && now.since_us(landed.at) < GATHER_US {
             let brief = landed.took_us.min(GATHER_BRIEF_US);
             let until = oldest.max(landed.at).after_us(brief);
-            queue.awaited = queue.landed.groups;
+            queue.await_groups(landed.groups);
             until
         } else {
             return None;
@@ -403,11 +350,11 @@ impl Committer {
     /// A batch is durable, or failed: apply in log order, then answer.
     fn land(&mut self, mut flight: Flight) {
         let now = self.inner.io.host.now();
-        self.inner.queue.borrow_mut().landed = Landed {
+        self.inner.queue.borrow_mut().flight_ends(Landed {
             at: now,
             took_us: now.since_us(flight.since),
             groups: flight.cargo.len(),
-        };
+        });
         match flight.done.take().expect("only finished flights land") {
             Ok(address) => self.landed(flight, &address, now),
             Err(fault) => self.fail(flight, fault.into()),
@@ -429,14 +376,14 @@ impl Committer {
                     reply,
                     rows,
                     since,
-                    is_chunked,
+                    ..
                 } => {
                     groups += 1;
                     let took_us = now.since_us(since);
                     self.inner
                         .counted(|counters| counters.commits.note(took_us));
                     tells |= rows > 0;
-                    self.inner.settle_group(rows, is_chunked, true);
+                    self.inner.space.settle_queued(rows, true);
                     let bodies: Vec<BodyRef> = bodies.iter().map(|body| body.at(address)).collect();
                     let bytes = bodies
                         .iter()
@@ -472,13 +419,8 @@ impl Committer {
         tracing::warn!(%fault, groups = flight.cargo.len(), "a commit batch was refused");
         for cargo in flight.cargo {
             match cargo {
-                Cargo::Group {
-                    reply,
-                    rows,
-                    is_chunked,
-                    ..
-                } => {
-                    self.inner.settle_group(rows, is_chunked, false);
+                Cargo::Group { reply, rows, .. } => {
+                    self.inner.space.settle_queued(rows, false);
                     reply.send(Err(fault.clone()))
                 }
                 Cargo::Own { placed, .. } => placed(Err(fault.clone())),

@@ -75,6 +75,15 @@ impl Checkpointer {
         self.applied.get()
     }
 
+    /// Stops the process where the projection is ahead of the log; `landed` is its newest durable batch.
+    pub fn check(&self, landed: Lsn) {
+        let applied = self.applied.get();
+        assert!(applied <= landed, "I8: applied {applied}, durable {landed}");
+        let begun = self.unsettled.get();
+        assert!(begun.is_none_or(|begun| applied <= begun && begun <= landed));
+        assert!(self.under_way.get() > 0 || !self.busy.get());
+    }
+
     /// Whether the chain that `open` would follow lies partly in one of `segments`.
     pub fn chain_lies_in(&self, segments: &[SegmentIndex]) -> bool {
         self.chain
@@ -249,6 +258,7 @@ impl Inner {
             self.since_checkpoint.groups.get(),
         );
         let row_count = changes.len() as u64;
+        assert!(applied >= projection.applied(), "I8: rows only grow newer");
         // From here a commit may be in redb's memory, whatever happens.
         projection.unsettled.set(Some(applied));
         self.projection_read(move |rows| rows.apply(changes, applied))

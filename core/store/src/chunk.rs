@@ -7,10 +7,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 use volume::RecordAddress;
 
-use crate::append::{Committer, OwnFrame, Waiting};
+use crate::append::Committer;
 use crate::body::{Chunk, Codec, chunk_list_bytes_max, encode_chunks};
 use crate::frame::{Kind, align8};
 use crate::place::{Prepared, raw_frame_bytes};
+use crate::queue::{OwnFrame, Waiting};
 use crate::{BodyIn, Lsn, Purpose, StoreFault};
 
 /// The head group, waiting for its chunks to be durable.
@@ -30,15 +31,15 @@ impl Committer {
         }
         let waiting = {
             let mut queue = self.inner.queue.borrow_mut();
-            let Some(first) = queue.groups.front() else {
-                return;
+            let is_big = |waiting: &&Waiting| {
+                raw_frame_bytes(&waiting.group) > self.inner.sizes.payload_bytes_max
             };
-            if raw_frame_bytes(&first.group) <= self.inner.sizes.payload_bytes_max {
+            if queue.first().filter(is_big).is_none() {
                 return;
             }
-            let bytes = first.bytes;
-            queue.bytes -= bytes;
-            queue.groups.pop_front().expect("the front was looked at")
+            let waiting = queue.take_first().expect("the front was looked at");
+            queue.chunking_begins(waiting.rows);
+            waiting
         };
         let mut total = raw_frame_bytes(&waiting.group);
         let mut by_size: Vec<usize> = (0..waiting.group.bodies.len()).collect();
@@ -60,8 +61,6 @@ impl Committer {
             total <= self.inner.sizes.payload_bytes_max,
             "bounds were checked at append"
         );
-        let under_way = &self.inner.chunked_under_way;
-        under_way.set(under_way.get() + 1);
         self.big = Some(BigGroup { waiting, chunks });
     }
 
@@ -94,7 +93,7 @@ impl Committer {
                     (_, Err(_)) => {}
                 }
             });
-            queue.own.push_back(OwnFrame {
+            queue.push_own(OwnFrame {
                 kind: Kind::Chunk,
                 run,
                 purpose,
@@ -109,7 +108,8 @@ impl Committer {
             return;
         };
         let big = self.big.take().expect("looked at just now");
-        self.inner.settle_group(big.waiting.rows, true, false);
+        self.inner.queue.borrow_mut().chunking_ends();
+        self.inner.space.settle_queued(big.waiting.rows, false);
         big.waiting.reply.send(Err(fault));
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use volume::{BATCH_HEADER_BYTES, BatchAddress, RecordAddress};
 
 use crate::body::Codec;
+use crate::limits::BATCH_PAYLOAD_BYTES_MAX;
 use crate::{BodyRef, Record, RecordKind};
 
 pub(crate) const FRAME_HEADER_BYTES: usize = 24;
@@ -87,7 +88,10 @@ impl PlacedBody {
     }
 }
 
-pub(crate) fn align8(bytes: usize) -> usize {
+const _: () = assert!(FRAME_HEADER_BYTES == align8(FRAME_HEADER_BYTES));
+const _: () = assert!(BATCH_HEADER_BYTES == align8(BATCH_HEADER_BYTES));
+
+pub(crate) const fn align8(bytes: usize) -> usize {
     (bytes + 7) & !7
 }
 
@@ -99,7 +103,11 @@ pub(crate) fn begin(out: &mut Vec<u8>) {
 
 /// Writes the header of the frame in `out`, whose meta is complete. `runs_bytes`: aligned bytes of the runs that follow.
 pub(crate) fn end(out: &mut [u8], kind: Kind, runs_bytes: usize, seed: u64) {
+    assert!(out.len() >= FRAME_HEADER_BYTES, "`begin` came first");
     let meta_bytes = out.len() - FRAME_HEADER_BYTES;
+    // The pairs of what `Frames::next` refuses.
+    assert_eq!(align8(runs_bytes), runs_bytes, "runs end on 8 bytes");
+    assert!(align8(out.len()) + runs_bytes <= BATCH_PAYLOAD_BYTES_MAX);
     out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
     out[4] = kind.number();
     out[5] = VERSION;

@@ -65,6 +65,27 @@ impl Ledger {
         ledger
     }
 
+    /// Stops the process where a segment is emptied twice, or is damaged and emptied: it would be freed under what it still holds.
+    pub fn check(&self) {
+        let emptied = self.emptied.borrow();
+        let damaged = self.damaged.borrow();
+        for (at, one) in emptied.iter().enumerate() {
+            let mut others = emptied[at + 1..].iter();
+            assert!(
+                others.all(|other| other.segment != one.segment),
+                "segment {} is emptied twice",
+                one.segment.0
+            );
+            assert!(
+                !damaged.contains(&one.segment),
+                "I9: segment {} has damage and is to be freed",
+                one.segment.0
+            );
+        }
+        assert!(self.found_nothing_at.get() <= Some(self.changed_bytes.get()));
+        assert!(self.running.get() || !self.emptying.get());
+    }
+
     pub fn emptied_segments(&self) -> Vec<SegmentIndex> {
         self.emptied
             .borrow()

@@ -36,6 +36,7 @@ mod pages;
 mod piece;
 mod place;
 mod projection;
+mod queue;
 mod read;
 mod reclaim;
 mod replay;
@@ -210,7 +211,7 @@ pub(crate) struct Inner {
     zstd: body::Zstd,
     /// The same for jobs on the index thread.
     zstd_away: std::sync::Arc<body::Zstd>,
-    queue: RefCell<append::Queue>,
+    queue: RefCell<queue::Queue>,
     /// Wakes the committer.
     queue_bell: Bell,
     /// Wakes callers waiting for room.
@@ -220,8 +221,6 @@ pub(crate) struct Inner {
     /// The newest durable batch with records of the layer above; the greatest number until replay has seen all of them. What came
     /// later (copies, a checkpoint's own frames) no replay has to see.
     told: Cell<Lsn>,
-    /// Groups whose chunks are in the log and which are not there themselves.
-    chunked_under_way: Cell<u32>,
     /// Writes as releases did that knew no provisional batches.
     #[cfg(test)]
     keeps_all: Cell<bool>,
@@ -293,7 +292,7 @@ impl Store {
             purpose,
             has_bodies,
             rows,
-            bytes: self.inner.queue.borrow().bytes as u64,
+            bytes: self.inner.queue.borrow().bytes() as u64,
         };
         self.inner.admits(&wanted)
     }
@@ -352,6 +351,21 @@ impl Store {
         self.admits(Purpose::Keep, true, 1)
     }
 
+    /// Stops the process where what memory counts is not what a recount gives (INVARIANTS.md I16). Cheap, and for between two steps, as
+    /// `Volume::check`, which is not called.
+    pub fn check(&self) {
+        self.inner.check();
+    }
+
+    /// As `check`, for as long as somebody else keeps the store. `false`: it is gone.
+    pub fn checker(&self) -> impl Fn() -> bool + 'static {
+        let inner = Rc::downgrade(&self.inner);
+        move || {
+            let inner = inner.upgrade();
+            inner.inspect(|inner| inner.check()).is_some()
+        }
+    }
+
     pub fn counters(&self) -> Counters {
         *self.inner.counters.borrow()
     }
@@ -366,6 +380,16 @@ impl Inner {
     fn admits(&self, wanted: &space::Wanted) -> bool {
         self.space
             .admits(&self.volume, wanted, || self.has_nothing_to_reclaim())
+    }
+
+    /// See `Store::check`.
+    fn check(&self) {
+        if !self.queue.borrow().check(self.space.queued_rows()) {
+            return;
+        }
+        self.space.check();
+        self.reclaim.check();
+        self.projection.check(self.landed.get());
     }
 
     fn note_group(&self, group: &Group, stored_bytes: u64) {
@@ -385,6 +409,10 @@ impl Inner {
             counters.batches += 1;
             counters.batch_bytes += bytes;
         }
+        assert!(
+            address.lsn > self.landed.get(),
+            "batches are durable in the order of the log"
+        );
         self.since_checkpoint.add(bytes, groups);
         self.landed.set(address.lsn);
     }

@@ -173,6 +173,29 @@ impl Sizes {
     }
 }
 
+const _: () = assert!(BATCHES_IN_FLIGHT_MAX <= volume::limits::BATCHES_IN_FLIGHT_MAX);
+const _: () = assert!(QUEUE_GROUPS_SOFT < QUEUE_GROUPS_HARD && QUEUE_BYTES_SOFT < QUEUE_BYTES_HARD);
+// What one row may be fits a commit, and a delta fits a batch.
+const _: () = assert!(DELTA_BYTES_MAX + PAGE_BYTES <= CHUNK_BYTES);
+const _: () = assert!(KEY_BYTES_MAX < VALUE_BYTES_MAX && VALUE_BYTES_MAX < BODY_BYTES_MAX);
+// Each line of the reserve leaves more than the one below it.
+const _: () =
+    assert!(KEPT_FROM_RECLAIM < KEPT_FROM_DELETES && KEPT_FROM_DELETES < KEPT_FROM_RECORDS);
+const _: () = assert!(KEPT_FROM_RECORDS < KEPT_FROM_BODIES && KEPT_FROM_BODIES < SEGMENTS_MIN);
+const _: () = assert!(
+    KEPT_FROM_RECLAIM > volume::limits::KEPT_FROM_CHECKPOINT,
+    "the checkpoint has the last word"
+);
+// What a pass empties before the next checkpoint is what that checkpoint can name.
+const _: () = assert!(
+    RECLAIM_VICTIMS_MAX <= EMPTIED_NOTED_MAX && RECLAIM_VICTIMS_MAX <= RECLAIM_SEGMENTS_ASKED_MAX
+);
+const _: () = assert!(
+    3 + ADDRESS_BYTES + 2 * 5 + EMPTIED_NOTED_MAX * (5 + 4) + DAMAGE_NOTED_MAX * 10
+        <= volume::limits::NOTE_BYTES_MAX
+);
+/// A `RecordAddress` in a note.
+const ADDRESS_BYTES: usize = 5 * 4 + 8;
 const _: () = assert!(CHUNKS_MAX >= BODY_BYTES_MAX.div_ceil(CHUNK_BYTES));
 const _: () = assert!(2 * (CHUNK_BYTES + 128) <= BATCH_PAYLOAD_BYTES_MAX);
 const _: () = assert!(GROUP_FIXED_BYTES_MAX < BATCH_PAYLOAD_BYTES_MAX);

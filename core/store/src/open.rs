@@ -17,9 +17,8 @@ use crate::limits::{
 };
 use crate::pages::{Base, IndexSync, Note, PageTable};
 use crate::projection::Projection;
-use crate::{
-    Counters, Inner, Replay, Settings, SinceCheckpoint, Store, StoreFault, append, ledger, space,
-};
+use crate::queue::Queue;
+use crate::{Counters, Inner, Replay, Settings, SinceCheckpoint, Store, StoreFault, ledger, space};
 
 /// What opening found and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -157,12 +156,11 @@ impl Store {
             sizes,
             zstd: Zstd::new(settings.compression_level),
             zstd_away: Arc::new(Zstd::new(settings.compression_level)),
-            queue: RefCell::new(append::Queue::default()),
+            queue: RefCell::new(Queue::default()),
             queue_bell: Bell::new(),
             room_bell: Bell::new(),
             landed: Cell::new(found.applied),
             told: Cell::new(Lsn(u64::MAX)),
-            chunked_under_way: Cell::new(0),
             #[cfg(test)]
             keeps_all: Cell::default(),
             space,

@@ -108,6 +108,12 @@ const VERSION: u8 = 1;
 
 impl IndexSync {
     pub fn encode(&self) -> Vec<u8> {
+        // The pairs of what `decode` refuses.
+        assert!(self.logical_bytes <= (PROJECTION_PAGES_MAX * PAGE_BYTES) as u64);
+        assert_eq!(self.page0.len(), PAGE_BYTES);
+        assert!(self.changed.is_sorted_by(|left, right| left.0 < right.0));
+        let last = self.changed.last();
+        assert!(last.is_none_or(|(page, _)| *page < PROJECTION_PAGES_MAX as u64));
         let mut out = Vec::with_capacity(PAGE_BYTES + 64 + self.changed.len() * 11);
         out.put_u8(VERSION);
         out.put_u64(self.applied.0);
@@ -162,10 +168,13 @@ impl IndexSync {
         let count = reader.varint()?;
         let mut changed = Vec::new();
         let mut page = 0u64;
-        for _ in 0..count {
+        for index in 0..count {
+            let step = reader.varint()?;
             page = page
-                .checked_add(reader.varint()?)
+                .checked_add(step)
                 .filter(|page| *page < PROJECTION_PAGES_MAX as u64)
+                // Ascending: the same page twice would have two checks.
+                .filter(|_| index == 0 || step > 0)
                 .ok_or(Short)?;
             changed.push((page, reader.u64()?));
         }
@@ -195,6 +204,8 @@ pub(crate) struct Note {
 
 impl Note {
     pub fn encode(&self) -> Vec<u8> {
+        assert!(self.emptied.len() <= EMPTIED_NOTED_MAX);
+        assert!(self.past_damage.len() <= DAMAGE_NOTED_MAX);
         let mut out = vec![
             VERSION,
             u8::from(self.rebuild),
@@ -212,6 +223,7 @@ impl Note {
         for before in &self.past_damage {
             out.put_varint(before.0);
         }
+        assert!(out.len() <= volume::limits::NOTE_BYTES_MAX);
         out
     }
 

@@ -5,10 +5,11 @@ use base::hash;
 use bytes::Bytes;
 use volume::Batch;
 
-use crate::append::{Cargo, Committer, Flight, OwnFrame, Waiting};
+use crate::append::{Cargo, Committer, Flight};
 use crate::body::Codec;
 use crate::frame::{self, Kind, PlacedBody, Run, align8};
 use crate::limits::COMPRESS_INLINE_BYTES_MAX;
+use crate::queue::{OwnFrame, Waiting};
 use crate::{BodyIn, Group, Purpose};
 
 /// The stored form of one body of the group being placed.
@@ -38,24 +39,24 @@ impl Committer {
             let prepared = big.prepared();
             let fits = frame_bytes(&big.waiting.group, &prepared) <= batch.room_bytes();
             if fits && rights.admit(big.waiting.purpose) {
+                self.inner.queue.borrow_mut().chunking_ends();
                 cargo.push(self.place_group(&mut batch, big.waiting, &prepared, true));
             } else {
                 self.big = Some(big);
             }
         }
-        let alone = cargo.is_empty() && self.inner.queue.borrow().groups.len() == 1;
+        let alone = cargo.is_empty() && self.inner.queue.borrow().groups() == 1;
         while self.big.is_none() {
-            let Some(waiting) = self.inner.queue.borrow_mut().groups.pop_front() else {
+            let Some(waiting) = self.inner.queue.borrow_mut().take_first() else {
                 break;
             };
             let prepared = self.prepare(&waiting, alone);
             let fits = frame_bytes(&waiting.group, &prepared) <= batch.room_bytes();
             if !fits || !rights.admit(waiting.purpose) {
                 // For the next batch; one that fits no batch at all is chunked there (`start_big_group`).
-                self.inner.queue.borrow_mut().groups.push_front(waiting);
+                self.inner.queue.borrow_mut().put_back(waiting);
                 break;
             }
-            self.inner.queue.borrow_mut().bytes -= waiting.bytes;
             cargo.push(self.place_group(&mut batch, waiting, &prepared, false));
         }
         if cargo.is_empty() {
@@ -76,6 +77,10 @@ impl Committer {
         let bytes = batch.used_bytes() as u64;
         // Here the batch gets its place in the log: before anything else may be placed.
         let commit = Box::pin(self.inner.volume.commit(batch));
+        self.inner
+            .queue
+            .borrow_mut()
+            .flight_begins(Cargo::load(&cargo));
         self.flights.push_back(Flight {
             commit,
             done: None,
@@ -87,13 +92,13 @@ impl Committer {
 
     fn next_own(&mut self, batch: &Batch, rights: &mut Rights) -> Option<OwnFrame> {
         let mut queue = self.inner.queue.borrow_mut();
-        let first = queue.own.front()?;
+        let first = queue.first_own()?;
         let bytes =
             align8(frame::FRAME_HEADER_BYTES + frame::RUN_BYTES_MAX) + align8(first.run.len());
         if bytes > batch.room_bytes() || !rights.admit_own(first) {
             return None;
         }
-        queue.own.pop_front()
+        queue.take_own()
     }
 
     fn place_own(&mut self, batch: &mut Batch, own: &OwnFrame) -> Run {

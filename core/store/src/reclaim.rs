@@ -389,7 +389,7 @@ impl Inner {
     /// What a checkpoint must stand for before an emptied segment is free: all that the layer above said of it. While a group waits for its
     /// chunks they may lie there without anything that names them: then it must stand for the segment's end, which that group comes after.
     fn freeable_since(&self, victim: &SegmentReport) -> Lsn {
-        match self.chunked_under_way.get() {
+        match self.queue.borrow().chunked_under_way() {
             0 => self.told.get(),
             _ => self.told.get().max(victim.last_lsn),
         }

@@ -43,6 +43,7 @@ impl Space {
 
     /// The group is in the log, or (`None`) it never will be.
     pub fn settle_queued(&self, rows: u64, landed: bool) {
+        assert!(rows <= self.queued_rows.get(), "owed since it was queued");
         self.queued_rows.set(self.queued_rows.get() - rows);
         if landed {
             self.owe_landed(rows);
@@ -53,12 +54,25 @@ impl Space {
         self.landed_rows.set(self.landed_rows.get() + rows);
     }
 
+    pub fn queued_rows(&self) -> u64 {
+        self.queued_rows.get()
+    }
+
+    /// Stops the process where more is paid than was owed.
+    pub fn check(&self) {
+        assert!(self.paid_rows.get() <= self.landed_rows.get());
+    }
+
     pub fn landed_rows(&self) -> u64 {
         self.landed_rows.get()
     }
 
     /// A checkpoint is durable with all rows that had landed when `landed_rows` said so.
     pub fn pay(&self, landed_rows: u64) {
+        assert!(
+            landed_rows <= self.landed_rows.get(),
+            "nothing is paid ahead"
+        );
         self.paid_rows.set(self.paid_rows.get().max(landed_rows));
     }
 

@@ -15,12 +15,11 @@ use device::{BLOCK_BYTES, BlockingRead, Buffer, DeviceIndex, IoFault, Op};
 use crate::ArenaRead;
 use crate::format::{Inline, Kind};
 use crate::gate::{TIMED_OUT, within};
-use crate::inner::{Inner, Mode};
-use crate::limits::{
-    ARENA_MISSED_MAX, ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES,
-};
+use crate::inner::Inner;
+use crate::limits::{ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
+use crate::log::Mode;
 use crate::outage::refusal_of_all;
-use crate::segment_room::Purpose;
+use crate::segment::Purpose;
 use crate::types::*;
 
 /// The checksum of page number `page` of the arena.
@@ -78,8 +77,8 @@ impl ArenaShared {
         let segments = inner
             .log
             .borrow()
-            .table
-            .arena
+            .table()
+            .arena()
             .iter()
             .map(|&segment| inner.plan.at(segment, 0))
             .collect();
@@ -174,23 +173,18 @@ impl Inner {
         let (segment, waiting) = {
             let record = {
                 let mut log = self.log.borrow_mut();
-                let log = &mut *log;
-                if let Mode::Deferring(why)
-                | Mode::Outage(why)
-                | Mode::ReadOnly(why)
-                | Mode::Stopped(why) = &log.mode
-                {
-                    return Err(CommitFault::Deferred(why.clone()));
+                if let Some(why) = log.mode().why() {
+                    return Err(CommitFault::Deferred(why.into()));
                 }
-                if log.table.spare() <= KEPT_FROM_ARENA
-                    || !log
-                        .table
-                        .has_room(1, self.plan.segment_blocks(), Purpose::Own)
+                let blocks = self.plan.segment_blocks();
+                if log.table().spare() <= KEPT_FROM_ARENA
+                    || !log.table().has_room(1, blocks, Purpose::Own)
                 {
                     return Err(CommitFault::Full);
                 }
-                let (next, acked) = (log.next, log.acked);
-                log.table.grow_arena(next, acked).ok_or(CommitFault::Full)?
+                let (next, acked) = (log.next(), log.acked());
+                let grown = log.table_mut().grow_arena(next, acked);
+                grown.ok_or(CommitFault::Full)?
             };
             let (segment, generation, ordinal) = record;
             (
@@ -220,10 +214,8 @@ impl Inner {
         let runs = self.arena_runs(pages);
         // until the pages are written, a leg is known to be at fault, or the volume takes nothing
         let written = loop {
-            if let Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) =
-                &self.log.borrow().mode
-            {
-                return Err(CommitFault::Deferred(why.clone()));
+            if let Some(why) = self.log.borrow().mode().why_hopeless() {
+                return Err(CommitFault::Deferred(why.into()));
             }
             let results = self.write_everywhere(&runs).await;
             // All legs slow at once is our own host or network: write again rather than eject everybody.
@@ -258,7 +250,7 @@ impl Inner {
         self: &Rc<Self>,
         results: Vec<(LegIndex, Result<(), IoFault>)>,
     ) -> Result<Vec<LegIndex>, CommitFault> {
-        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
         let refusing: Vec<(LegIndex, IoFault)> = results
             .iter()
             .filter(|(leg, _)| counting.iter().any(|(counts, _)| counts == leg))
@@ -288,11 +280,11 @@ impl Inner {
         // until membership is recorded or the volume stops
         loop {
             let moved = self.moved.wait();
-            if let Mode::Stopped(why) = &self.log.borrow().mode {
+            if let Mode::Stopped(why) = self.log.borrow().mode() {
                 return Err(CommitFault::Deferred(why.clone()));
             }
             if self
-                .legs_where(|leg| leg.counts() && leg.failing)
+                .legs_where(|leg| leg.counts() && leg.is_failing())
                 .is_empty()
             {
                 return Ok(());
@@ -304,17 +296,8 @@ impl Inner {
     /// Notes which pages legs outside `written` now miss.
     fn note_missed(&self, numbers: &[u64], written: &[LegIndex]) {
         for (index, leg) in self.legs.borrow_mut().iter_mut().enumerate() {
-            if leg.receives() && written.contains(&LegIndex(index as u8)) {
-                continue;
-            }
-            if leg.counts() {
-                leg.arena_missed.get_or_insert_default();
-            }
-            if let Some(missed) = &mut leg.arena_missed {
-                missed.extend(numbers);
-                if missed.len() > ARENA_MISSED_MAX {
-                    leg.arena_missed = None;
-                }
+            if !(leg.receives() && written.contains(&LegIndex(index as u8))) {
+                leg.miss_pages(numbers);
             }
         }
     }
@@ -339,7 +322,7 @@ impl Inner {
             for (slot, (_, bytes)) in data.chunks_mut(BLOCK_BYTES).zip(&rest[..count]) {
                 slot.copy_from_slice(bytes);
             }
-            let segment = self.log.borrow().table.arena[(first / per_segment) as usize];
+            let segment = self.log.borrow().table().arena()[(first / per_segment) as usize];
             let at = self.plan.at(segment, (first % per_segment) as u32);
             runs.push(Run {
                 at,
@@ -407,8 +390,8 @@ impl Inner {
         let Some(segment) = self
             .log
             .borrow()
-            .table
-            .arena
+            .table()
+            .arena()
             .get((page / per_segment) as usize)
             .copied()
         else {
@@ -431,7 +414,7 @@ impl Inner {
         for (leg, device) in bad {
             match self.write_raw(device, at, good.clone(), BLOCK_BYTES).await {
                 Ok(()) => {
-                    self.legs.borrow_mut()[leg.0 as usize].repairs += 1;
+                    self.legs.borrow_mut()[leg].note_page_repair();
                     self.count(|c| {
                         c.repairs += 1;
                         c.repairs_for_readers += u64::from(asked == Asked::ByReader);

@@ -6,15 +6,9 @@ use crate::BATCH_HEADER_BYTES;
 use crate::format::Kind;
 use crate::inner::Inner;
 use crate::limits::{NOTE_BYTES_MAX, OWN_FREED_AT_ONCE_MAX, TABLE_PARTS_MAX};
+use crate::log::WrittenTable;
 use crate::superblock::Spot;
 use crate::types::*;
-
-/// Where a segment table lies.
-struct WrittenTable {
-    spots: Vec<Spot>,
-    lsn: Lsn,
-    chain: u128,
-}
 
 impl Inner {
     pub async fn set_checkpoint(
@@ -25,45 +19,33 @@ impl Inner {
         assert!(checkpoint.note.len() <= NOTE_BYTES_MAX);
         let _pass = self.checkpointing.enter().await;
         self.look_for_last_superblock().await;
-        let needed = needed.unwrap_or_else(|| self.log.borrow().table.needed.clone());
+        let needed = needed.unwrap_or_else(|| self.log.borrow().table().needed().to_vec());
         {
             let log = self.log.borrow();
             assert!(
-                checkpoint.lsn <= log.acked,
+                checkpoint.lsn <= log.acked(),
                 "a checkpoint of what is durable"
             );
-            checkpoint.lsn = checkpoint.lsn.max(log.checkpoint.lsn);
+            checkpoint.lsn = checkpoint.lsn.max(log.checkpoint().lsn);
         }
-        self.log.borrow_mut().table.keep_provisional(checkpoint.lsn);
+        self.log
+            .borrow_mut()
+            .table_mut()
+            .keep_provisional(checkpoint.lsn);
         // until no batch moved while the table was on its way
         let table = loop {
             if let Some(table) = self.write_table(&needed).await? {
                 break table;
             }
         };
-        let start = self.mark_before(checkpoint.lsn.next());
         {
             let mut log = self.log.borrow_mut();
-            let log = &mut *log;
-            log.start = start.map(|mark| Spot {
-                segment: mark.segment.0,
-                generation: mark.generation.0,
-                block: mark.block,
-            });
-            log.checkpoint = checkpoint;
-            log.table_spots = table.spots;
-            log.table_lsn = table.lsn;
-            log.table_chain = table.chain;
-            log.claims.clear();
-            if let Some(mark) = start {
-                while log.marks.front().is_some_and(|front| front.lsn < mark.lsn) {
-                    log.marks.pop_front();
-                }
-            }
+            let start = log.mark_before(checkpoint.lsn.next());
+            log.set_checkpoint(checkpoint, start, table);
         }
         self.publish().await?;
         self.note_position();
-        self.log.borrow_mut().table.needed = needed;
+        self.log.borrow_mut().table_mut().need(needed);
         self.free_own_segments().await
     }
 
@@ -76,7 +58,7 @@ impl Inner {
         let part_bytes = self.plan.batch_bytes_max() - BATCH_HEADER_BYTES;
         let (parts, moves) = {
             let log = self.log.borrow();
-            (log.table.encode(part_bytes, needed), log.moves)
+            (log.table().encode(part_bytes, needed), log.moves())
         };
         assert!(parts.len() <= TABLE_PARTS_MAX);
         // Encoded and enqueued without an await between: the table knows exactly what batches before its first part did.
@@ -84,7 +66,7 @@ impl Inner {
         for part in &parts {
             waiting.push(self.enqueue_own(Kind::Table, part, &[])?);
         }
-        let chain = self.log.borrow().chain;
+        let chain = self.log.borrow().chain();
         // Claims since then: those that the parts themselves carry.
         let mut spots = Vec::with_capacity(parts.len());
         let mut first = None;
@@ -101,7 +83,7 @@ impl Inner {
             });
         }
         let lsn = first.expect("a table has a part");
-        let same = self.log.borrow().moves == moves;
+        let same = self.log.borrow().moves() == moves;
         Ok(same.then_some(WrittenTable { spots, lsn, chain }))
     }
 
@@ -109,7 +91,7 @@ impl Inner {
     async fn free_own_segments(self: &Rc<Self>) -> Result<(), CommitFault> {
         let dead = {
             let log = self.log.borrow();
-            log.table.own_only(log.checkpoint.lsn)
+            log.table().own_only(log.checkpoint().lsn)
         };
         for segment in dead.into_iter().take(OWN_FREED_AT_ONCE_MAX) {
             match self.free_segment(segment).await {

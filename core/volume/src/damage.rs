@@ -9,22 +9,21 @@ use bytes::Bytes;
 
 use crate::BATCH_HEADER_BYTES;
 use crate::format::Header;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::takeover::take_over;
 use crate::types::*;
 
 impl Inner {
     /// The reader of the log met damage that recovery did not see: nothing is written behind it before somebody accepts that.
     pub fn hold_for_damage(self: &Rc<Self>) {
-        let mut log = self.log.borrow_mut();
-        if self.settings.accept_damage || log.mode != Mode::Running {
+        if self.settings.accept_damage || !self.log.borrow().is_running() {
             return;
         }
         let damaged: Vec<Lsn> = self.damage.borrow().iter().map(|(lsn, ..)| *lsn).collect();
         let why = sentence(&damaged);
         tracing::error!(why, "the volume is read-only");
-        log.mode = Mode::ReadOnly(why);
-        self.held.set(true);
+        let held = self.log.borrow_mut().hold(why);
+        self.held.set(held);
     }
 
     /// The numbers that `accept_damage` would give up now; `None` when there is nothing to accept.
@@ -50,7 +49,7 @@ impl Inner {
                 if segment.0 >= self.plan.segment_count || payloads.len() == count_max {
                     continue;
                 }
-                log.table.row(segment).generation
+                log.table().row(segment).generation
             };
             let at = self.plan.at(segment, block);
             for (_, device) in self.legs_where(|leg| leg.serves()) {
@@ -83,7 +82,7 @@ impl Inner {
         let takeover = self.takeover.borrow_mut().take();
         if let Some(takeover) = takeover {
             tracing::warn!("the operator accepted the damage; the volume is taken over");
-            self.log.borrow_mut().table.opening = true;
+            self.log.borrow_mut().table_mut().opening_begins();
             let taken = take_over(self, takeover).await;
             if let Err(refusal) = &taken {
                 // Half of it may be written; the next opening finds out.
@@ -92,8 +91,10 @@ impl Inner {
             return taken;
         }
         if self.held.take() {
+            if !self.log.borrow_mut().release() {
+                return misfit("the volume has stopped; start ringpostd again");
+            }
             tracing::warn!("the operator accepted the damage; the volume is written again");
-            self.log.borrow_mut().mode = Mode::Running;
             // Legs that failed meanwhile leave now.
             return self
                 .publish()

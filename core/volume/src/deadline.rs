@@ -8,7 +8,8 @@ use std::rc::Rc;
 use device::DeviceIndex;
 
 use crate::gate::TIMED_OUT;
-use crate::inner::{Inner, LegWrite};
+use crate::inner::Inner;
+use crate::log::LegWrite;
 use crate::types::*;
 
 /// Looks at the writes in flight four times within a deadline. Ends when there are none.
@@ -17,9 +18,7 @@ pub(crate) async fn watch(inner: Rc<Inner>) {
     loop {
         base::host::sleep_us(&*inner.io.host, inner.settings.hard_deadline_us / 4 + 1).await;
         {
-            let mut log = inner.log.borrow_mut();
-            if log.submitted == 0 {
-                log.watching = false;
+            if inner.log.borrow_mut().end_watching() {
                 return;
             }
         }
@@ -31,7 +30,7 @@ impl Inner {
     fn look_for_late_writes(self: &Rc<Self>) {
         // The leg whose write the decision waited for may be failing by now.
         self.judge_refused(true);
-        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
         let mut late = self.legs_where(|leg| leg.receives());
         late.retain(|(leg, _)| self.is_late(*leg));
         let counts = |leg: &(LegIndex, DeviceIndex)| counting.contains(leg);
@@ -46,7 +45,7 @@ impl Inner {
             self.judge_refused(false);
         }
         // Batches that are to move wait for every write in flight. One that refused their places answers; it stays.
-        let respooling = self.log.borrow().respooling;
+        let respooling = self.log.borrow().is_respooling();
         if all_wait(&late, respooling) {
             // All legs slow at once is our own host or network: eject nobody.
             if respooling && !counting.is_empty() {
@@ -74,7 +73,6 @@ impl Inner {
 
     fn any_write(&self, leg: LegIndex, is_so: impl Fn(LegWrite) -> bool) -> bool {
         let log = self.log.borrow();
-        let mut submitted = log.pipeline.iter().take(log.submitted);
-        submitted.any(|entry| is_so(entry.legs[leg.0 as usize]))
+        log.submitted().any(|entry| is_so(entry.on(leg)))
     }
 }

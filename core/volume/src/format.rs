@@ -8,6 +8,7 @@ use base::cursor::{Reader, Write};
 use base::hash;
 use device::BLOCK_BYTES;
 
+use crate::limits;
 use crate::types::{BatchAddress, Generation, Lsn, SegmentIndex, VolumeId};
 use crate::{BATCH_BYTES_MAX, BATCH_HEADER_BYTES};
 
@@ -19,6 +20,19 @@ pub(crate) const FORMAT_MAJOR: u16 = 2;
 const INLINE_AT: usize = 256;
 pub(crate) const CHECK_AT: usize = BATCH_HEADER_BYTES - 16;
 pub(crate) const INLINE_BYTES_MAX: usize = CHECK_AT - INLINE_AT;
+
+const _: () = assert!(INLINE_AT < CHECK_AT && BATCH_HEADER_BYTES == BLOCK_BYTES);
+const _: () =
+    assert!(BATCH_BYTES_MAX.is_multiple_of(BLOCK_BYTES) && BATCH_BYTES_MAX > BATCH_HEADER_BYTES);
+// The claims that any batch may carry fit beside what a batch of the volume's own says.
+const _: () = assert!(
+    limits::SKIPS_PER_BATCH * SKIP_BYTES + limits::CLAIMS_AHEAD * CLAIM_BYTES + SEAL_BYTES
+        <= INLINE_BYTES_MAX
+);
+/// Bytes of inline records, code and length included; a claim has two numbers of four bytes, and six to spare.
+pub(crate) const CLAIM_BYTES: usize = 16;
+const SKIP_BYTES: usize = 2 + 8 + 8 + 16;
+const SEAL_BYTES: usize = 2 + 8;
 
 /// Who a batch's payload belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +110,11 @@ impl Header {
     pub fn encode(&self, volume: VolumeId, out: &mut [u8]) {
         assert_eq!(out.len(), BATCH_HEADER_BYTES);
         assert!(self.inline.len() <= INLINE_BYTES_MAX);
+        assert!(
+            self.is_sound(),
+            "LSN {}: `decode` would refuse it",
+            self.lsn
+        );
         let mut bytes = Vec::with_capacity(INLINE_AT);
         bytes.put_u64(BATCH_MAGIC);
         bytes.put_u16(FORMAT_MAJOR);
@@ -179,9 +198,15 @@ impl Header {
             return None;
         }
         header.inline = bytes[INLINE_AT..INLINE_AT + inline_bytes].to_vec();
-        let sound = header.payload_bytes as usize <= BATCH_BYTES_MAX - BATCH_HEADER_BYTES
-            && header.lsn.0 > 0;
-        sound.then_some((volume, header))
+        header.is_sound().then_some((volume, header))
+    }
+
+    /// What every header says that an owner writes: asserted before, and asked of what a device gave before anything is done with it.
+    fn is_sound(&self) -> bool {
+        self.payload_bytes as usize <= BATCH_BYTES_MAX - BATCH_HEADER_BYTES
+            && self.lsn > Lsn(0)
+            && self.acked < self.lsn
+            && self.generation > Generation(0)
     }
 
     /// Whether `batch`, header and padding included, holds the payload this header promises.

@@ -179,7 +179,7 @@ pub fn tables() -> Vec<Vec<u8>> {
     }
     // One part, and two that lie behind each other as `table` cuts them.
     [4096, 150]
-        .map(|part_bytes| table.encode(part_bytes, &table.needed).concat())
+        .map(|part_bytes| table.encode(part_bytes, table.needed()).concat())
         .to_vec()
 }
 

@@ -13,10 +13,10 @@ use crate::types::*;
 impl Inner {
     /// See `Volume::probe_legs`.
     pub async fn probe_legs(self: &Rc<Self>) {
-        let seq = self.log.borrow().seq;
+        let seq = self.log.borrow().seq();
         let counting = self.legs_where(|leg| leg.counts());
         let reads = counting.into_iter().filter_map(|(leg, device)| {
-            let frame = self.legs.borrow()[leg.0 as usize].frame?;
+            let frame = self.legs.borrow()[leg].frame()?;
             let at = frame.rings[0] + slot_offset(seq);
             Some((leg, Box::pin(self.read_raw(device, at, BLOCK_BYTES))))
         });
@@ -30,10 +30,8 @@ impl Inner {
                 Err(fault) => Some(fault),
             };
             {
-                let mut legs = self.legs.borrow_mut();
-                let leg = &mut legs[leg.0 as usize];
-                leg.read_faults += u64::from(unread.is_some());
-                leg.unread = unread.map(|fault| fault.to_string());
+                let unread = unread.map(|fault| fault.to_string());
+                self.legs.borrow_mut()[leg].note_probe(unread);
             }
             if unread == Some(IoFault::Gone) {
                 self.suspect(leg, "it is gone");
@@ -47,7 +45,7 @@ impl Inner {
             return Err(CommitFault::Deferred(why));
         }
         let refusing = self.refusing_guards().await;
-        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
         let refuses = |leg: LegIndex| refusing.iter().any(|(refuses, _)| *refuses == leg);
         // All legs slow at once is our own host or network: eject nobody (DESIGN.md B3).
         let all = counting.iter().all(|(leg, _)| refuses(*leg));
@@ -64,7 +62,7 @@ impl Inner {
     /// See `Volume::oldest_wait_us`.
     pub fn oldest_wait_us(&self) -> Option<u64> {
         let log = self.log.borrow();
-        let oldest = log.pipeline.front()?;
+        let oldest = log.oldest()?;
         Some(self.io.host.now().since_us(oldest.since))
     }
 }

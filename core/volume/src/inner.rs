@@ -1,26 +1,25 @@
 //! The state of an open volume: one thread, many tasks, no borrow held across an await.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use base::host::{Bell, Sender};
-use base::{Histogram, Time};
+use base::host::Bell;
 use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
+use crate::Settings;
 use crate::arena::ArenaShared;
-use crate::format::{Kind, blocks_of};
+use crate::check::Checked;
 use crate::gate::{Gate, TIMED_OUT, within};
-use crate::layout::{Frame, Plan};
+use crate::layout::Plan;
+use crate::legs::{Leg, Legs};
 use crate::limits;
+use crate::log::Log;
 use crate::pool::Pool;
 use crate::scan::Skip;
-use crate::segment::Table;
-use crate::superblock::{ClaimEntry, Spot};
 use crate::takeover::Takeover;
 use crate::types::*;
-use crate::{Checkpoint, Settings};
 
 pub(crate) struct Inner {
     pub io: Io,
@@ -29,12 +28,14 @@ pub(crate) struct Inner {
     pub plan: Plan,
     pub witness: Rc<dyn Witness>,
     pub pool: Rc<Pool>,
-    pub legs: RefCell<Vec<Leg>>,
-    pub log: RefCell<Log>,
+    pub legs: Checked<Legs>,
+    pub log: Checked<Log>,
     /// Held while the witness and the superblocks change.
     pub publishing: Gate,
     /// Held while a checkpoint is made.
     pub checkpointing: Gate,
+    /// Held while a device is attached: the same one must not become two members.
+    pub attaching: Gate,
     /// Held while arena pages are written or copied.
     pub arena_writing: Gate,
     pub arena: Arc<ArenaShared>,
@@ -56,219 +57,8 @@ pub(crate) struct Inner {
     pub takeover: RefCell<Option<Takeover>>,
 }
 
-pub(crate) struct Leg {
-    pub id: LegId,
-    pub state: LegState,
-    pub device: Option<DeviceIndex>,
-    pub frame: Option<Frame>,
-    pub wwid: u64,
-    pub stale_since: Lsn,
-    /// Set from the first fault that will end its membership until it has ended.
-    pub failing: bool,
-    /// It fails while others were seen to take writes.
-    pub alone: bool,
-    pub why: Option<String>,
-    /// Caught up: the next membership record may count it.
-    pub joining: bool,
-    /// Which attach this is: a copy task of an earlier one must not go on.
-    pub session: u64,
-    /// Batch writes at its device.
-    pub flying: usize,
-    pub reading: usize,
-    pub repairs: u64,
-    pub read_faults: u64,
-    pub write_faults: u64,
-    /// Of batch writes, from submission to durable.
-    pub flushes: Histogram,
-    pub progress: Option<(u64, u64)>,
-    /// How the last probe of it failed (`health`).
-    pub unread: Option<String>,
-    /// Arena pages not written here since it left; `None`: unknown, so all of them.
-    pub arena_missed: Option<BTreeSet<u64>>,
-    pub spoiled: VecDeque<Time>,
-    pub repaired: VecDeque<Time>,
-    /// It does not hold what it should: when it leaves (or at the opening that finds it so), this is how far it is believed.
-    pub proven: Option<Lsn>,
-    /// It lacked acknowledged batches at the opening; they were put right, and its arena pages are looked at as well.
-    pub arena_unsure: bool,
-}
-
-impl Leg {
-    /// A member without a device.
-    pub fn absent(id: LegId, state: LegState, stale_since: Lsn, wwid: u64) -> Leg {
-        Leg {
-            id,
-            state,
-            device: None,
-            frame: None,
-            wwid,
-            stale_since,
-            failing: false,
-            alone: false,
-            why: None,
-            joining: false,
-            session: 0,
-            flying: 0,
-            reading: 0,
-            repairs: 0,
-            read_faults: 0,
-            write_faults: 0,
-            flushes: Histogram::default(),
-            progress: None,
-            unread: None,
-            arena_missed: None,
-            spoiled: VecDeque::new(),
-            repaired: VecDeque::new(),
-            proven: None,
-            arena_unsure: false,
-        }
-    }
-
-    pub fn counts(&self) -> bool {
-        self.state == LegState::InSync
-    }
-
-    /// Gets new batches and pages, whether or not they count.
-    pub fn receives(&self) -> bool {
-        !self.failing
-            && matches!(
-                self.state,
-                LegState::InSync | LegState::CatchingUp | LegState::Rebuilding
-            )
-    }
-
-    pub fn serves(&self) -> bool {
-        self.counts() && !self.failing && self.device.is_some()
-    }
-}
-
-/// Why nothing is taken while an opening goes on beside clients.
-pub(crate) const TAKEN_OVER: &str = "the volume is being taken over";
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Mode {
-    Running,
-    /// Membership cannot be recorded just now: new commits are refused, those with an LSN wait.
-    Deferring(String),
-    /// Every counting leg refuses writes: new commits are refused, those with an LSN wait and are written again (`outage`).
-    Outage(String),
-    /// Acknowledged batches are missing: no writes until somebody accepts that.
-    ReadOnly(String),
-    /// Never again in this process.
-    Stopped(String),
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
-    pub lsn: Lsn,
-    pub segment: SegmentIndex,
-    pub generation: Generation,
-    pub block: u32,
-}
-
-pub(crate) struct Log {
-    pub mode: Mode,
-    pub epoch: u64,
-    pub term: u64,
-    pub next: Lsn,
-    pub acked: Lsn,
-    /// Chain value of the last batch that got an LSN.
-    pub chain: u128,
-    /// Batches with an LSN and not yet durable, in order; the first `submitted` ones are at the devices.
-    pub pipeline: VecDeque<Entry>,
-    pub submitted: usize,
-    pub table: Table,
-    pub marks: VecDeque<Mark>,
-    pub checkpoint: Checkpoint,
-    pub start: Option<Spot>,
-    pub table_spots: Vec<Spot>,
-    pub table_lsn: Lsn,
-    pub table_chain: u128,
-    pub claims: Vec<ClaimEntry>,
-    /// The first batch of this owner that is its own; while its table is not in the superblocks it may yet come to nothing.
-    pub seal: Lsn,
-    pub seq: u64,
-    /// The last superblock that was durable on every counting leg; zero: none of this owner's yet.
-    pub durable_seq: u64,
-    /// Hash of the last superblock that was durable on every leg that counted.
-    /// Hash of that one, at first of the one that recovery began with.
-    pub parent: u128,
-    pub clean: bool,
-    /// A segment is being given up: nothing is submitted until its batches have moved.
-    pub respooling: bool,
-    /// A counting leg refused a batch and what that means is not decided: nothing is submitted until it is (`outage`).
-    pub refused: bool,
-    /// How often batches moved to other segments because a device refused them.
-    pub moves: u64,
-    /// Nothing is submitted while a leg joins.
-    pub barrier: bool,
-    /// The witness knows a set of legs that the superblocks do not name yet: nothing is acknowledged.
-    pub unrecorded: bool,
-    /// A task waits for a quiet moment to note the position.
-    pub noting: bool,
-    pub watching: bool,
-    pub publishing_wanted: bool,
-    /// A change of the witness whose outcome is unknown.
-    pub attempted: Option<WitnessRecord>,
-}
-
-impl Log {
-    /// The last acknowledged batch that stays even if the opening is interrupted now: what goes into records outside the log.
-    pub fn settled(&self) -> Lsn {
-        if self.table_lsn < self.seal {
-            self.acked.min(Lsn(self.seal.0 - 1))
-        } else {
-            self.acked
-        }
-    }
-}
-
 /// What the arena's owner says a page's checksum is; `None`: the page holds nothing.
 pub(crate) type PageChecks = Rc<dyn Fn(u64) -> Option<u64>>;
-
-pub(crate) struct Entry {
-    pub lsn: Lsn,
-    pub kind: Kind,
-    pub payload_bytes: u32,
-    pub inline: Vec<u8>,
-    pub unix_seconds: i64,
-    pub prev: u128,
-    pub content: u128,
-    pub segment: SegmentIndex,
-    pub generation: Generation,
-    pub block: u32,
-    pub attempt: u32,
-    pub buffer: Arc<Buffer>,
-    /// When it got its number.
-    pub since: Time,
-    pub legs: [LegWrite; limits::LEGS_MAX],
-    pub waiter: Option<Sender<Result<BatchAddress, CommitFault>>>,
-}
-
-impl Entry {
-    /// Header, payload and padding.
-    pub fn bytes(&self) -> usize {
-        blocks_of(self.payload_bytes) as usize * device::BLOCK_BYTES
-    }
-
-    pub fn address(&self) -> BatchAddress {
-        BatchAddress {
-            lsn: self.lsn,
-            segment: self.segment,
-            generation: self.generation,
-            block: self.block,
-        }
-    }
-}
-
-/// One batch's write on one leg.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LegWrite {
-    Absent,
-    Flying { since: Time },
-    Durable,
-    Failed(IoFault),
-}
 
 impl Inner {
     pub fn count(&self, change: impl FnOnce(&mut Counters)) {
@@ -280,9 +70,9 @@ impl Inner {
     /// Legs that `pick` chooses and that have a device.
     pub fn legs_where(&self, pick: impl Fn(&Leg) -> bool) -> Vec<(LegIndex, DeviceIndex)> {
         let legs = self.legs.borrow();
-        let chosen = legs.iter().enumerate().filter(|(_, leg)| pick(leg));
+        let chosen = legs.indexed().filter(|(_, leg)| pick(leg));
         chosen
-            .filter_map(|(index, leg)| Some((LegIndex(index as u8), leg.device?)))
+            .filter_map(|(index, leg)| Some((index, leg.device()?)))
             .collect()
     }
 
@@ -365,27 +155,21 @@ impl Inner {
     /// See `Volume::refuses`.
     pub fn refuses(&self) -> Option<String> {
         let log = self.log.borrow();
-        match &log.mode {
-            // The operator accepted damage beside clients: what the opening writes comes before anything of theirs.
-            Mode::Running if log.table.opening => Some(TAKEN_OVER.into()),
-            Mode::Running => None,
-            Mode::Deferring(why) | Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) => {
-                Some(why.clone())
-            }
-        }
+        // The operator accepted damage beside clients: what the opening writes comes before anything of theirs.
+        let why = log.taken_over().or_else(|| log.mode().why());
+        why.map(str::to_owned)
     }
 
     /// Not while an opening writes what comes before everything else.
     pub fn taken_over(&self) -> Result<(), CommitFault> {
-        let log = self.log.borrow();
-        match log.mode {
-            Mode::Running if log.table.opening => Err(CommitFault::Deferred(TAKEN_OVER.into())),
-            _ => Ok(()),
+        match self.log.borrow().taken_over() {
+            Some(why) => Err(CommitFault::Deferred(why.into())),
+            None => Ok(()),
         }
     }
 
     pub fn is_stopped(&self) -> bool {
-        matches!(self.log.borrow().mode, Mode::Stopped(_))
+        self.log.borrow().is_stopped()
     }
 
     /// Whether every number from `from` up to `next`, which is not one of them, was given up; so also when there is none.

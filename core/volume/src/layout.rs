@@ -14,6 +14,12 @@ pub(crate) const GUARD_AT: u64 = 0;
 /// Below this a leg gets the small layout, so that tests and trials need no 6 MiB of frame per leg.
 const SMALL_LEG_BYTES: u64 = 64 << 20;
 
+// Rings, guard page and segments of the small layout do not overlap; the large one has more room between the same things.
+const _: () = assert!(GUARD_AT + BLOCK_BYTES as u64 <= 64 << 10);
+const _: () =
+    assert!((64 << 10) + RING_BYTES <= 128 << 10 && (128 << 10) + RING_BYTES <= 256 << 10);
+const _: () = assert!(RING_BYTES <= 64 << 10, "T1 is the last of the tail");
+
 /// Head and tail areas of one leg, by its capacity alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frame {

@@ -47,6 +47,7 @@
 mod adopt;
 mod arena;
 mod chain;
+mod check;
 mod checkpoint;
 mod create;
 mod damage;
@@ -59,7 +60,9 @@ mod health;
 mod inner;
 mod layout;
 mod leg;
+mod legs;
 pub mod limits;
+mod log;
 mod marks;
 mod membership;
 mod mirror;
@@ -78,8 +81,6 @@ mod resync;
 mod scan;
 mod scrub;
 mod segment;
-mod segment_bytes;
-mod segment_room;
 mod stream;
 mod superblock;
 mod takeover;
@@ -99,7 +100,7 @@ use crate::format::{Inline, Kind, encode_inline};
 use crate::inner::Inner;
 use crate::mirror::Sealed;
 use crate::pool::Pool;
-use crate::segment_room::Purpose;
+use crate::segment::Purpose;
 
 pub use crate::arena::page_check;
 pub use crate::leg::blank_samples;
@@ -367,7 +368,7 @@ impl Volume {
     pub fn segments(&self) -> Vec<SegmentReport> {
         let log = self.inner.log.borrow();
         (0..self.inner.plan.segment_count)
-            .map(|index| log.table.report(SegmentIndex(index)))
+            .map(|index| log.table().report(SegmentIndex(index)))
             .collect()
     }
 
@@ -396,23 +397,23 @@ impl Volume {
     pub fn room(&self) -> Room {
         let log = self.inner.log.borrow();
         Room {
-            segments: log.table.rows.len(),
-            spare_segments: log.table.spare(),
+            segments: log.table().segments(),
+            spare_segments: log.table().spare(),
             segment_pages: self.inner.plan.pages_per_segment(),
-            open_blocks: log.table.open.map_or(0, |open| {
-                let used = log.table.row(open).used_blocks;
+            open_blocks: log.table().open().map_or(0, |open| {
+                let used = log.table().row(open).used_blocks;
                 u64::from(self.inner.plan.segment_blocks() - used)
             }),
-            reclaim_blocks: u64::from(log.table.reclaim_blocks(self.inner.plan.segment_blocks())),
-            reclaim_begins: log.table.keeps_index_apart(),
-            arena_pages: log.table.arena.len() as u64 * self.inner.plan.pages_per_segment(),
-            checkpoint_gives: log.table.replaces_index(),
+            reclaim_blocks: u64::from(log.table().reclaim_blocks(self.inner.plan.segment_blocks())),
+            reclaim_begins: log.table().keeps_index_apart(),
+            arena_pages: log.table().arena().len() as u64 * self.inner.plan.pages_per_segment(),
+            checkpoint_gives: log.table().replaces_index(),
         }
     }
 
     /// Pages the arena has room for.
     pub fn arena_pages(&self) -> u64 {
-        self.inner.log.borrow().table.arena.len() as u64 * self.inner.plan.pages_per_segment()
+        self.inner.log.borrow().table().arena().len() as u64 * self.inner.plan.pages_per_segment()
     }
 
     /// Writes pages (page number inside the arena, exactly 4 KiB each) to every counting leg and flushes.
@@ -436,20 +437,7 @@ impl Volume {
 
     pub fn legs(&self) -> Vec<LegReport> {
         let legs = self.inner.legs.borrow();
-        let reports = legs.iter().enumerate().map(|(index, leg)| LegReport {
-            index: LegIndex(index as u8),
-            id: leg.id,
-            state: leg.state,
-            device: leg.device,
-            progress: leg.progress,
-            repairs: leg.repairs,
-            read_faults: leg.read_faults,
-            write_faults: leg.write_faults,
-            flushes: leg.flushes,
-            stale_since: (leg.state != LegState::InSync).then_some(leg.stale_since),
-            why: leg.why.clone(),
-            unread: leg.unread.clone().filter(|_| leg.counts()),
-        });
+        let reports = legs.indexed().map(|(index, leg)| leg.report(index));
         reports.collect()
     }
 
@@ -539,6 +527,21 @@ impl Volume {
     /// in the log only from here on: whoever replayed it replays on.
     pub async fn accept_damage(&self) -> Result<(), OpenRefusal> {
         self.inner.accept_damage().await
+    }
+
+    /// Stops the process where what memory holds contradicts itself (INVARIANTS.md I16). Cheap: it looks only at what may have changed since the
+    /// last call. For between two steps: no future of this volume may be polled meanwhile.
+    pub fn check(&self) {
+        self.inner.check();
+    }
+
+    /// As `check`, for as long as somebody else keeps the volume: what a simulator calls after each of its steps. `false`: the volume is gone.
+    pub fn checker(&self) -> impl Fn() -> bool + 'static {
+        let inner = Rc::downgrade(&self.inner);
+        move || {
+            let inner = inner.upgrade();
+            inner.inspect(|inner| inner.check()).is_some()
+        }
     }
 
     /// Stops at once: whatever waits is answered with `Deferred`, and nothing more is written. For a shutdown while the volume

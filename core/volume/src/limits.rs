@@ -104,6 +104,30 @@ pub const ARENA_REPAIRS_MAX: usize = 1024;
 pub const DAMAGE_MAX: usize = 4096;
 
 const _: () = assert!(RESERVE_SEGMENTS_MIN > KEPT_FROM_DELETES);
+const _: () =
+    assert!(KEPT_FROM_CHECKPOINT > KEPT_FOR_OPENING && KEPT_FROM_RECLAIM > KEPT_FROM_CHECKPOINT);
+// An opening is not the last that a superblock can list.
+const _: () = assert!(SUPERBLOCK_CLAIMS_MAX >= 10 * CLAIMS_OF_OPENING);
+// Claims keep the pipeline moving, and recovery looks further than a torn tail can reach.
+const _: () = assert!(CLAIMS_AHEAD > CLAIMS_OF_OPENING);
+const _: () =
+    assert!(SEARCH_WINDOW_BYTES as usize >= BATCHES_IN_FLIGHT_MAX * crate::BATCH_BYTES_MAX);
+const _: () = assert!(
+    READ_BYTES_MAX >= crate::BATCH_BYTES_MAX && STREAM_READ_BYTES >= crate::BATCH_BYTES_MAX
+);
+// One batch of each in flight, and one that a stuck leg holds.
+const _: () = assert!(ZOMBIE_BUFFERS_MAX >= BATCHES_IN_FLIGHT_MAX);
+const _: () =
+    assert!(OUTAGE_RETRY_US_MIN < OUTAGE_RETRY_US_MAX && WITNESS_RETRY_US <= OUTAGE_RETRY_US_MAX);
+const _: () = assert!(
+    LACKING_AT_OPEN_MAX <= REPAIRS_MAX,
+    "what an opening repairs ejects no leg"
+);
+const _: () = assert!(HEADS_LACKING_MAX < HEADS_AT_OPEN);
+// A superblock counts each of them in one byte.
+const _: () = assert!(LEGS_MAX <= u8::MAX as usize);
+const _: () = assert!(SUPERBLOCK_CLAIMS_MAX <= u8::MAX as usize);
+const _: () = assert!(TABLE_PARTS_MAX <= u8::MAX as usize);
 const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));
 
 /// A resync writes its cursor into the superblocks after this many segments: at most so much is copied twice.

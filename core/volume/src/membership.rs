@@ -10,15 +10,17 @@ use std::sync::Arc;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
 use crate::gate::{TIMED_OUT, within};
-use crate::inner::{Inner, Leg, Mode};
+use crate::inner::Inner;
 use crate::layout::GUARD_AT;
 use crate::leg::guard_page;
+use crate::legs::Leg;
 use crate::limits::{
-    OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE, SUPERBLOCK_CLAIMS_MAX,
+    CLAIMS_OF_OPENING, OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE,
     WITNESS_RETRY_US,
 };
+use crate::log::Mode;
 use crate::outage::{no_leg_left, refusal_of_all};
-use crate::superblock::{ClaimEntry, Member, Superblock, slot_offset};
+use crate::superblock::{Superblock, slot_offset};
 use crate::types::*;
 
 /// What came of writing superblocks.
@@ -36,8 +38,8 @@ enum Verdict {
 impl Inner {
     /// `leg` did something that ends its membership; recording that begins at once, in the background.
     pub fn suspect(self: &Rc<Self>, leg: LegIndex, why: &str) {
-        let counts = self.legs.borrow()[leg.0 as usize].counts();
-        if counts && matches!(self.log.borrow().mode, Mode::Outage(_)) {
+        let counts = self.legs.borrow()[leg].counts();
+        if counts && self.log.borrow().is_outage() {
             return; // the next try of `outage` tells whether it is this leg or all of them
         }
         self.condemn(leg, why);
@@ -45,31 +47,37 @@ impl Inner {
 
     /// As `suspect`, also during an outage.
     pub fn condemn(self: &Rc<Self>, leg: LegIndex, why: &str) {
+        self.condemn_as(leg, why, None);
+    }
+
+    /// As `condemn`. `alone`: whether others were seen to take writes; `None`: nothing new is known of that.
+    pub fn condemn_as(self: &Rc<Self>, leg: LegIndex, why: &str, alone: Option<bool>) {
         {
             let mut legs = self.legs.borrow_mut();
-            let leg = &mut legs[leg.0 as usize];
-            if leg.failing || leg.device.is_none() {
+            let leg = &mut legs[leg];
+            let is_new = leg.condemn(why);
+            if let Some(alone) = alone {
+                leg.set_alone(alone);
+            }
+            if !is_new {
                 return;
             }
-            tracing::warn!(leg = %leg.id, why, "a leg is failing");
-            leg.failing = true;
-            leg.why = Some(why.to_string());
+            tracing::warn!(leg = %leg.id(), why, "a leg is failing");
         }
-        if matches!(self.log.borrow().mode, Mode::ReadOnly(_)) {
+        if self.log.borrow().is_read_only() {
             // Not (yet) the owner: nothing is recorded, it only serves no longer.
             self.arena.set_legs(self);
             return;
         }
         if self
-            .legs_where(|leg| leg.counts() && !leg.failing)
+            .legs_where(|leg| leg.counts() && !leg.is_failing())
             .is_empty()
         {
             self.begin_outage_because(no_leg_left(leg, why));
             return;
         }
         self.moved.ring();
-        let already = std::mem::replace(&mut self.log.borrow_mut().publishing_wanted, true);
-        if !already {
+        if self.log.borrow_mut().want_publishing() {
             let inner = self.clone();
             self.io.host.spawn(Box::pin(async move {
                 // What it could not record has stopped the volume, and `Mode` tells everybody.
@@ -82,16 +90,16 @@ impl Inner {
     pub async fn retire(self: &Rc<Self>, leg: LegIndex) -> Result<(), CommitFault> {
         {
             let mut legs = self.legs.borrow_mut();
-            let Some(leg) = legs.get_mut(usize::from(leg.0)) else {
+            if legs.get(leg).is_none() {
                 return Err(CommitFault::Deferred("there is no such leg".into()));
-            };
-            if leg.counts() || leg.joining || leg.device.is_some() {
+            }
+            let leg = &mut legs[leg];
+            if !leg.retire() {
                 return Err(CommitFault::Deferred(
                     "the leg is still here: detach it first".into(),
                 ));
             }
-            tracing::warn!(leg = %leg.id, "a leg is retired");
-            leg.state = LegState::Retired;
+            tracing::warn!(leg = %leg.id(), "a leg is retired");
         }
         self.publish().await
     }
@@ -100,8 +108,8 @@ impl Inner {
     /// superblock goes to every leg that receives. Resolves when it is durable on all that count.
     pub async fn publish(self: &Rc<Self>) -> Result<(), CommitFault> {
         let _pass = self.publishing.enter().await;
-        self.log.borrow_mut().publishing_wanted = false;
-        if let Mode::ReadOnly(why) = &self.log.borrow().mode {
+        self.log.borrow_mut().publishing_begins();
+        if let Mode::ReadOnly(why) = self.log.borrow().mode() {
             return Err(CommitFault::Deferred(why.clone()));
         }
         let mut pause_us = OUTAGE_RETRY_US_MIN;
@@ -110,7 +118,7 @@ impl Inner {
         let written = loop {
             self.ask_those_that_stay().await;
             let recorded = self.record_membership();
-            if let Mode::Stopped(why) = &self.log.borrow().mode {
+            if let Mode::Stopped(why) = self.log.borrow().mode() {
                 return Err(CommitFault::Deferred(why.clone()));
             }
             if recorded.is_err() && self.call_off_joins() {
@@ -136,10 +144,12 @@ impl Inner {
             }
             self.rest(pause_us).await;
         };
-        {
-            let mut log = self.log.borrow_mut();
-            (log.unrecorded, log.durable_seq, log.parent) = (false, log.seq, written);
-        }
+        let counting = written.members.iter();
+        let counting = counting.filter(|member| member.state == LegState::InSync);
+        let counting = counting.map(|member| member.id).collect();
+        self.log
+            .borrow_mut()
+            .superblock_is_durable(written.body_hash(), counting);
         self.resume();
         Ok(())
     }
@@ -151,12 +161,12 @@ impl Inner {
         failed: &[(LegIndex, IoFault)],
         tries_alone: u32,
     ) -> Verdict {
-        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
         let refuses = |leg: LegIndex| failed.iter().any(|(failed, _)| *failed == leg);
         let refusing = counting.iter().filter(|(leg, _)| refuses(*leg)).count();
         if refusing > 0 && refusing == counting.len() {
             let why = refusal_of_all(failed);
-            if self.log.borrow().table.opening {
+            if self.log.borrow().table().is_opening() {
                 // Nothing is owned yet and nobody waits: the next start tries again.
                 self.stop(&why);
             }
@@ -165,15 +175,15 @@ impl Inner {
             }
             return Verdict::NobodyLeaves;
         }
-        let outage = matches!(self.log.borrow().mode, Mode::Outage(_));
+        let outage = self.log.borrow().is_outage();
         if refusing > 0 && outage && tries_alone < OUTAGE_TRIES_ALONE {
             return Verdict::OnceMore;
         }
         for &(leg, fault) in failed {
-            self.legs.borrow_mut()[leg.0 as usize].alone = outage;
-            self.condemn(leg, &format!("a superblock could not be written: {fault}"));
+            let why = format!("a superblock could not be written: {fault}");
+            self.condemn_as(leg, &why, Some(outage));
         }
-        if self.legs_where(|leg| leg.failing).is_empty() {
+        if self.legs_where(|leg| leg.is_failing()).is_empty() {
             Verdict::Written
         } else {
             Verdict::SomeLeave
@@ -184,7 +194,7 @@ impl Inner {
     /// guard page again, which nobody reads and which is the same for ever. A leg that is silent is not asked twice: the deadline of
     /// the writes in flight is for that.
     async fn ask_those_that_stay(self: &Rc<Self>) {
-        let leaving = |leg: &Leg| leg.counts() && leg.failing && !leg.alone;
+        let leaving = |leg: &Leg| leg.counts() && leg.is_failing() && !leg.fails_alone();
         if self.legs_where(leaving).is_empty() {
             return;
         }
@@ -199,7 +209,7 @@ impl Inner {
     pub async fn refusing_guards(&self) -> Vec<(LegIndex, IoFault)> {
         let serving = self.legs_where(|leg| leg.serves());
         let writes = serving.into_iter().map(|(leg, device)| {
-            let id = self.legs.borrow()[leg.0 as usize].id;
+            let id = self.legs.borrow()[leg].id();
             let page = Arc::new(guard_page(self.id, id));
             let write = self.write_raw(device, GUARD_AT, page, BLOCK_BYTES);
             (leg, Box::pin(write))
@@ -228,22 +238,22 @@ impl Inner {
     /// answer got lost: then the witness may already count the leg.
     fn call_off_joins(&self) -> bool {
         let leaving = !self
-            .legs_where(|leg| leg.counts() && leg.failing)
+            .legs_where(|leg| leg.counts() && leg.is_failing())
             .is_empty();
-        if leaving || self.log.borrow().attempted.is_some() {
+        if leaving || self.log.borrow().has_attempt() {
             return false;
         }
         self.legs
             .borrow_mut()
             .iter_mut()
-            .for_each(|leg| leg.joining = false);
+            .for_each(|leg| leg.call_off_join());
         true
     }
 
     /// Takes failing legs out and joining ones in, through the witness. `Err`: it could not be recorded now.
     fn record_membership(self: &Rc<Self>) -> Result<(), String> {
         self.drop_uncounted();
-        let changes = self.legs_where(|leg| leg.counts() && leg.failing || leg.joining);
+        let changes = self.legs_where(|leg| leg.counts() && leg.is_failing() || leg.is_joining());
         if changes.is_empty() {
             return Ok(());
         }
@@ -251,8 +261,8 @@ impl Inner {
             let legs = self.legs.borrow();
             let stays = legs
                 .iter()
-                .filter(|leg| !leg.failing && (leg.counts() || leg.joining));
-            stays.map(|leg| leg.id).collect()
+                .filter(|leg| !leg.is_failing() && (leg.counts() || leg.is_joining()));
+            stays.map(|leg| leg.id()).collect()
         };
         if staying.is_empty() {
             self.begin_outage_because(refusal_of_all(&[]));
@@ -262,25 +272,17 @@ impl Inner {
         if self.is_stopped() {
             return Ok(());
         }
-        self.log.borrow_mut().unrecorded = true;
+        self.log.borrow_mut().members_change();
         let acked = self.log.borrow().settled();
         for leg in self.legs.borrow_mut().iter_mut() {
-            if leg.counts() && leg.failing {
-                (leg.state, leg.stale_since) = (LegState::Stale, acked);
-                (leg.failing, leg.alone, leg.device, leg.frame) = (false, false, None, None);
-                leg.arena_missed.get_or_insert_default();
-                if let Some(proven) = leg.proven.take() {
-                    (leg.stale_since, leg.arena_missed) = (acked.min(proven), None);
-                    leg.repaired.clear();
-                }
+            if leg.counts() && leg.is_failing() {
+                leg.leave(acked);
                 self.count(|c| c.ejected += 1);
-                tracing::error!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg left the in-sync set");
-            } else if leg.joining {
-                (leg.state, leg.joining, leg.progress, leg.why) =
-                    (LegState::InSync, false, None, None);
-                leg.proven = None;
+                tracing::error!(leg = %leg.id(), stale_since = leg.stale_since().0, "a leg left the in-sync set");
+            } else if leg.is_joining() {
+                leg.join();
                 self.count(|c| c.resynced += 1);
-                tracing::info!(leg = %leg.id, "a leg is in sync again");
+                tracing::info!(leg = %leg.id(), "a leg is in sync again");
             }
         }
         self.arena.set_legs(self);
@@ -293,46 +295,41 @@ impl Inner {
             .legs
             .borrow_mut()
             .iter_mut()
-            .filter(|leg| leg.failing && !leg.counts())
+            .filter(|leg| leg.is_failing() && !leg.counts())
         {
-            (leg.state, leg.joining, leg.progress) = (LegState::Stale, false, None);
-            (leg.failing, leg.device, leg.frame) = (false, None, None);
-            tracing::warn!(leg = %leg.id, "a leg failed before it was in sync");
+            leg.let_go();
+            tracing::warn!(leg = %leg.id(), "a leg failed before it was in sync");
         }
     }
 
     /// Compare-and-set of the witness to `in_sync` under the next epoch.
     fn replace_witness(self: &Rc<Self>, in_sync: &[LegId]) -> Result<(), String> {
-        let mut current = self
+        let current = self
             .witness
             .read(self.id)
             .map_err(|fault| fault.to_string())?;
-        let attempted = self.log.borrow_mut().attempted.take();
-        if attempted.is_some() && attempted == current {
+        let attempted = self.log.borrow_mut().take_attempt();
+        if let Some(record) = attempted.filter(|record| current.as_ref() == Some(record)) {
             // An attempt whose outcome was unknown had been recorded after all.
-            self.log.borrow_mut().epoch = current.as_ref().map_or(0, |record| record.epoch);
-            if current
-                .as_ref()
-                .is_some_and(|record| record.in_sync == in_sync)
-            {
+            self.log.borrow_mut().witness_says(&record);
+            if record.in_sync == in_sync {
                 return Ok(());
             }
         }
-        let (epoch, term) = (self.log.borrow().epoch, self.log.borrow().term);
-        let ours = |record: &WitnessRecord| record.epoch == epoch && record.term == term;
-        let Some(expected) = current.take().filter(ours) else {
+        let ours = |record: &WitnessRecord| self.log.borrow().is_ours(record);
+        let Some(expected) = current.filter(ours) else {
             self.stop("the witness names another owner or epoch for this volume");
             return Ok(());
         };
         let in_sync = in_sync.to_vec();
         let new = WitnessRecord {
-            epoch: epoch + 1,
+            epoch: expected.epoch + 1,
             in_sync,
             ..expected.clone()
         };
         match self.witness.replace(Some(&expected), &new) {
             Ok(()) => {
-                self.log.borrow_mut().epoch = epoch + 1;
+                self.log.borrow_mut().witness_says(&new);
                 Ok(())
             }
             Err(WitnessFault::Lost) => {
@@ -340,7 +337,7 @@ impl Inner {
                 Ok(())
             }
             Err(WitnessFault::Unavailable(why)) => {
-                self.log.borrow_mut().attempted = Some(new);
+                self.log.borrow_mut().attempt(new);
                 Err(format!("the witness does not answer: {why}"))
             }
         }
@@ -362,11 +359,11 @@ impl Inner {
     }
 
     fn try_record_opened(&self) -> Result<(), WitnessFault> {
-        let (epoch, term) = (self.log.borrow().epoch, self.log.borrow().term);
-        let ours = |record: &WitnessRecord| record.epoch == epoch && record.term == term;
+        let term = self.log.borrow().term();
+        let ours = |record: &WitnessRecord| self.log.borrow().is_ours(record);
         let expected = match self.witness.read(self.id)? {
             Some(record) if ours(&record) => record,
-            _ if self.log.borrow().attempted.is_some() => {
+            _ if self.log.borrow().has_attempt() => {
                 return Err(WitnessFault::Unavailable("a change is under way".into()));
             }
             _ => return Err(WitnessFault::Lost),
@@ -382,64 +379,35 @@ impl Inner {
     }
 
     fn defer(self: &Rc<Self>, why: &str) {
-        let mut log = self.log.borrow_mut();
-        if log.mode == Mode::Running {
+        if self.log.borrow_mut().defer(why) {
             tracing::error!(why, "the volume defers");
-            log.mode = Mode::Deferring(why.to_string());
         }
     }
 
     fn resume(self: &Rc<Self>) {
-        {
-            let mut log = self.log.borrow_mut();
-            if matches!(log.mode, Mode::Deferring(_)) {
-                tracing::info!("the volume accepts again");
-                log.mode = Mode::Running;
-            }
+        if self.log.borrow_mut().resume() {
+            tracing::info!("the volume accepts again");
         }
         self.settle();
     }
 
     /// The superblock memory asks for, with the next number.
     pub fn next_superblock(&self) -> Superblock {
-        let legs = self.legs.borrow();
+        let members = self.legs.borrow().iter().map(Leg::member).collect();
+        let scrub = ScrubState {
+            done_bytes: 0,
+            all_bytes: 0,
+            ..self.scrubbed.get()
+        };
         let log = self.log.borrow();
-        let members = legs.iter().map(|leg| Member {
-            id: leg.id,
-            state: leg.state,
-            stale_since: leg.stale_since,
-            wwid: leg.wwid,
-        });
-        Superblock {
-            volume: self.id,
-            seq: log.seq + 1,
-            parent: log.parent,
-            epoch: log.epoch,
-            term: log.term,
-            plan: self.plan,
-            clean: log.clean,
-            acked: log.settled(),
-            members: members.collect(),
-            checkpoint: log.checkpoint.lsn,
-            start: log.start,
-            table: log.table_spots.clone(),
-            table_lsn: log.table_lsn,
-            table_chain: log.table_chain,
-            claims: log.claims.clone(),
-            note: log.checkpoint.note.clone(),
-            scrub: ScrubState {
-                done_bytes: 0,
-                all_bytes: 0,
-                ..self.scrubbed.get()
-            },
-        }
+        log.superblock(self.id, self.plan, members, scrub)
     }
 
-    /// Writes one new superblock to every leg that receives: the hash of its body, and the legs on which it is not durable. Its
+    /// Writes one new superblock to every leg that receives: that superblock, and the legs on which it is not durable. Its
     /// parent stays the last one that every leg had: one that was refused may be on some legs and not on others, and accuses nobody.
-    async fn write_superblocks(self: &Rc<Self>) -> (u128, Vec<(LegIndex, IoFault)>) {
+    async fn write_superblocks(self: &Rc<Self>) -> (Superblock, Vec<(LegIndex, IoFault)>) {
         let superblock = self.next_superblock();
-        self.log.borrow_mut().seq = superblock.seq;
+        self.log.borrow_mut().superblock_begins(&superblock);
         let targets = self.legs_where(|leg| leg.receives());
         let mut good = vec![0; targets.len()];
         let mut fault = vec![None; targets.len()];
@@ -468,7 +436,8 @@ impl Inner {
             let fault = fault?;
             (good < 3 || matches!(fault, IoFault::Gone | IoFault::Conflict)).then_some((leg, fault))
         });
-        (superblock.body_hash(), failed.collect())
+        let failed = failed.collect();
+        (superblock, failed)
     }
 
     pub async fn write_copy(
@@ -481,10 +450,8 @@ impl Inner {
         let (id, frame) = {
             let legs = self.legs.borrow();
             (
-                legs[leg.0 as usize].id,
-                legs[leg.0 as usize]
-                    .frame
-                    .expect("a leg with a device has a frame"),
+                legs[leg].id(),
+                legs[leg].frame().expect("a leg with a device has a frame"),
             )
         };
         let at = frame.rings[copy] + slot_offset(superblock.seq);
@@ -500,7 +467,7 @@ impl Inner {
         if usize::from(leg.0) >= self.legs.borrow().len() {
             return Err(CommitFault::Deferred(format!("there is no leg {}", leg.0)));
         }
-        let others = self.legs_where(|other| other.counts() && !other.failing);
+        let others = self.legs_where(|other| other.counts() && !other.is_failing());
         if others.iter().all(|(other, _)| *other == leg) {
             return Err(CommitFault::Deferred("it is the last leg in sync".into()));
         }
@@ -510,7 +477,7 @@ impl Inner {
 
     pub async fn close(self: &Rc<Self>) -> Result<(), CommitFault> {
         self.drained().await?;
-        self.log.borrow_mut().clean = true;
+        self.log.borrow_mut().close();
         self.publish().await?;
         self.note_position();
         self.stop("the volume was closed");
@@ -521,17 +488,9 @@ impl Inner {
     pub async fn claim_in_superblock(self: &Rc<Self>) -> Result<(), ()> {
         {
             let mut log = self.log.borrow_mut();
-            let log = &mut *log;
-            let acked = log.acked;
             let mut claimed = 0;
-            for _ in 0..2 {
-                if log.claims.len() < SUPERBLOCK_CLAIMS_MAX
-                    && let Some((segment, generation)) = log.table.claim(Lsn(0), acked)
-                {
-                    log.claims.push(ClaimEntry {
-                        segment,
-                        generation,
-                    });
+            for _ in 0..CLAIMS_OF_OPENING {
+                if log.lists_claims() && log.claim_by_superblock().is_some() {
                     claimed += 1;
                 }
             }

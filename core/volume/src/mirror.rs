@@ -10,13 +10,11 @@ use std::sync::Arc;
 use base::host::oneshot;
 use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op, Pending};
 
-use crate::format::{
-    Header, Holds, INLINE_BYTES_MAX, Inline, Kind, blocks_of, content_hash, encode_inline,
-};
-use crate::inner::{Entry, Inner, LegWrite, Mode, TAKEN_OVER};
-use crate::limits::{self, LEGS_MAX};
-use crate::marks;
-use crate::segment_room::Purpose;
+use crate::format::{Header, Holds, Inline, Kind, blocks_of, content_hash, encode_inline};
+use crate::inner::Inner;
+use crate::limits::LEGS_MAX;
+use crate::log::{Entry, LegWrite, Mode, Stamp};
+use crate::segment::{Purpose, Row};
 use crate::types::*;
 use crate::{BATCH_HEADER_BYTES, Checkpoint};
 
@@ -39,55 +37,35 @@ impl Inner {
         let (sender, receiver) = oneshot();
         {
             let mut log = self.log.borrow_mut();
-            let log = &mut *log;
-            let refusal = match &log.mode {
-                Mode::Running if log.table.opening && sealed.purpose != Purpose::Own => {
-                    Some(CommitFault::Deferred(TAKEN_OVER.into()))
-                }
-                Mode::Running => None,
-                Mode::Deferring(why)
-                | Mode::Outage(why)
-                | Mode::ReadOnly(why)
-                | Mode::Stopped(why) => Some(CommitFault::Deferred(why.clone())),
+            let refusal = match log.taken_over() {
+                Some(_) if sealed.purpose == Purpose::Own => None,
+                taken_over => taken_over.or_else(|| log.mode().why()),
             };
-            let full = !log
-                .table
-                .has_room(blocks, self.plan.segment_blocks(), sealed.purpose);
-            if let Some(fault) = refusal.or(full.then_some(CommitFault::Full)) {
+            let refusal = refusal.map(|why| CommitFault::Deferred(why.into()));
+            let segment_blocks = self.plan.segment_blocks();
+            let has_room = log.table().has_room(blocks, segment_blocks, sealed.purpose);
+            if let Some(fault) = refusal.or((!has_room).then_some(CommitFault::Full)) {
                 self.pool.put(sealed.buffer);
                 return Err(fault);
             }
-            let lsn = log.next;
-            while log.table.claims_wanted() > 0 && sealed.inline.len() + 16 <= INLINE_BYTES_MAX {
-                let Some((segment, generation)) = log.table.claim(lsn, log.acked) else {
-                    break;
-                };
-                encode_inline(
-                    &Inline::Claim {
-                        segment,
-                        generation,
-                    },
-                    &mut sealed.inline,
-                );
-            }
-            let place = log.table.place(
-                lsn,
-                blocks,
-                self.plan.segment_blocks(),
-                Holds::of(sealed.kind, &sealed.inline),
-                |row| row.known < lsn,
-            );
-            let (segment, generation, block) = place.expect("has_room was true");
+            let lsn = log.next();
+            log.claim_ahead(&mut sealed.inline);
+            let holds = Holds::of(sealed.kind, &sealed.inline);
+            let usable = |row: &Row| row.known < lsn;
+            let place = log
+                .table_mut()
+                .place(lsn, blocks, segment_blocks, holds, usable);
+            let (segment, generation, block) = place.expect("has_room said so");
             let end = BATCH_HEADER_BYTES + sealed.payload_bytes as usize;
             let padded_end = blocks as usize * BLOCK_BYTES;
             sealed.buffer[end..padded_end].fill(0);
-            let mut entry = Entry {
+            let entry = Entry {
                 lsn,
                 kind: sealed.kind,
                 payload_bytes: sealed.payload_bytes,
                 inline: sealed.inline,
                 unix_seconds: self.io.host.unix_seconds(),
-                prev: log.chain,
+                prev: log.chain(),
                 content: content_hash(&sealed.buffer[BATCH_HEADER_BYTES..padded_end], self.id),
                 segment,
                 generation,
@@ -98,9 +76,8 @@ impl Inner {
                 legs: [LegWrite::Absent; LEGS_MAX],
                 waiter: Some(sender),
             };
-            log.chain = header_of(&mut entry, log.epoch, log.term, log.acked).chain(self.id);
-            log.next = lsn.next();
-            log.pipeline.push_back(entry);
+            let header = entry.header(log.epoch(), log.term(), log.acked());
+            log.append(entry, header.chain(self.id));
         }
         self.pump();
         Ok(receiver)
@@ -140,13 +117,8 @@ impl Inner {
             let mut buffer = self.pool.take_now();
             buffer[..bytes.len()].copy_from_slice(bytes);
             let mut log = self.log.borrow_mut();
-            let log = &mut *log;
-            assert_eq!(
-                (header.lsn, header.prev),
-                (log.next, log.chain),
-                "the chain goes on"
-            );
-            let place = log.table.place(
+            assert_eq!(header.lsn, log.next(), "the chain goes on");
+            let place = log.table_mut().place(
                 header.lsn,
                 header.blocks(),
                 self.plan.segment_blocks(),
@@ -154,9 +126,7 @@ impl Inner {
                 |_| true,
             );
             let (segment, generation, block) = place.ok_or(CommitFault::Full)?;
-            log.chain = header.chain(self.id);
-            log.next = header.lsn.next();
-            log.pipeline.push_back(Entry {
+            let entry = Entry {
                 lsn: header.lsn,
                 kind: header.kind,
                 payload_bytes: header.payload_bytes,
@@ -172,7 +142,8 @@ impl Inner {
                 since: self.io.host.now(),
                 legs: [LegWrite::Absent; LEGS_MAX],
                 waiter: Some(sender),
-            });
+            };
+            log.append(entry, header.chain(self.id));
         }
         self.pump();
         Ok(receiver)
@@ -186,26 +157,15 @@ impl Inner {
 
     fn submit_next(self: &Rc<Self>) -> bool {
         let targets = self.legs_where(|leg| leg.receives());
+        if targets.is_empty() {
+            return false;
+        }
         let mut log = self.log.borrow_mut();
-        let log = &mut *log;
-        let held = log.respooling || log.refused || log.barrier || log.mode != Mode::Running;
-        let in_flight_max = self
-            .settings
-            .batches_in_flight_max
-            .clamp(1, limits::BATCHES_IN_FLIGHT_MAX);
-        if held
-            || log.submitted >= in_flight_max
-            || log.submitted >= log.pipeline.len()
-            || targets.is_empty()
-        {
+        let in_flight_max = self.settings.batches_in_flight_max;
+        let Some((entry, stamp)) = log.next_to_submit(in_flight_max) else {
             return false;
-        }
-        let entry = &mut log.pipeline[log.submitted];
-        // I5: nothing is written to a segment before its claim is durable.
-        if log.table.row(entry.segment).known > log.acked {
-            return false;
-        }
-        let bytes = seal_header(self, entry, log.epoch, log.term, log.acked);
+        };
+        let bytes = seal_header(self, entry, stamp);
         let now = self.io.host.now();
         for &(leg, device) in &targets {
             let at = self.plan.at(entry.segment, entry.block);
@@ -218,7 +178,7 @@ impl Inner {
             };
             let first = self.io.device.start(device, op());
             entry.legs[leg.0 as usize] = LegWrite::Flying { since: now };
-            self.legs.borrow_mut()[leg.0 as usize].flying += 1;
+            self.legs.borrow_mut()[leg].write_begins();
             let task = follow_write(
                 self.clone(),
                 entry.lsn,
@@ -235,10 +195,8 @@ impl Inner {
             c.device_writes += count;
             c.bytes_written += count * bytes as u64;
         });
-        marks::mark(log);
-        log.submitted += 1;
-        if !log.watching {
-            log.watching = true;
+        log.note_submitted();
+        if log.begin_watching() {
             self.io
                 .host
                 .spawn(Box::pin(crate::deadline::watch(self.clone())));
@@ -255,30 +213,11 @@ impl Inner {
         result: Result<(), IoFault>,
     ) {
         let now = self.io.host.now();
-        let mut took_us = None;
-        {
-            let mut log = self.log.borrow_mut();
-            let front = log.pipeline.front().map_or(lsn.next(), |entry| entry.lsn);
-            let index = (lsn.0).checked_sub(front.0).map(|index| index as usize);
-            let entry = index.and_then(|index| log.pipeline.get_mut(index));
-            if let Some(entry) = entry.filter(|entry| entry.attempt == attempt) {
-                if let (Ok(()), LegWrite::Flying { since }) = (result, entry.legs[leg.0 as usize]) {
-                    took_us = Some(now.since_us(since));
-                }
-                entry.legs[leg.0 as usize] = match result {
-                    Ok(()) => LegWrite::Durable,
-                    Err(fault) => LegWrite::Failed(fault),
-                };
-            }
-        }
-        {
-            let mut legs = self.legs.borrow_mut();
-            let leg = &mut legs[leg.0 as usize];
-            leg.flying -= 1;
-            if let Some(us) = took_us {
-                leg.flushes.note(us);
-            }
-        }
+        let took_us = self
+            .log
+            .borrow_mut()
+            .note_write(lsn, attempt, leg, result, now);
+        self.legs.borrow_mut()[leg].write_ends(took_us);
         if let Err(fault) = result {
             self.write_fault(leg, fault);
         }
@@ -290,12 +229,12 @@ impl Inner {
     fn write_fault(self: &Rc<Self>, leg: LegIndex, fault: IoFault) {
         let counts = {
             let mut legs = self.legs.borrow_mut();
-            legs[leg.0 as usize].write_faults += 1;
-            legs[leg.0 as usize].counts()
+            legs[leg].note_write_fault();
+            legs[leg].counts()
         };
         match fault {
             IoFault::Conflict => self.stop("another owner holds a device of this volume"),
-            _ if counts => self.log.borrow_mut().refused = true,
+            _ if counts => self.log.borrow_mut().note_refused(),
             fault => self.suspect(leg, &format!("a write failed: {fault}")),
         }
     }
@@ -323,51 +262,15 @@ impl Inner {
 
     fn take_durable(&self) -> Option<Entry> {
         let counting = self.legs_where(|leg| leg.counts());
-        let mut log = self.log.borrow_mut();
-        if log.submitted == 0 || counting.is_empty() || matches!(log.mode, Mode::Stopped(_)) {
-            return None;
-        }
-        if log.unrecorded {
-            return None;
-        }
-        let front = log
-            .pipeline
-            .front()
-            .expect("submitted entries are in the pipeline");
-        if !counting
-            .iter()
-            .all(|(leg, _)| front.legs[leg.0 as usize] == LegWrite::Durable)
-        {
-            return None;
-        }
-        let entry = log.pipeline.pop_front().expect("looked at just now");
-        assert_eq!(
-            entry.lsn,
-            log.acked.next(),
-            "acknowledgements leave no gap (I3)"
-        );
-        log.submitted -= 1;
-        log.acked = entry.lsn;
-        drop(log);
+        let entry = self.log.borrow_mut().take_durable(&counting)?;
         self.count(|c| c.batches += 1);
         Some(entry)
     }
 
     /// Nothing is acknowledged any more; everybody who waits is told.
     pub fn stop(self: &Rc<Self>, why: &str) {
-        let waiting = {
-            let mut log = self.log.borrow_mut();
-            if matches!(log.mode, Mode::Stopped(_)) {
-                return;
-            }
-            if log.clean {
-                tracing::info!(why, "the volume stops");
-            } else {
-                tracing::error!(why, "the volume stops");
-            }
-            log.mode = Mode::Stopped(why.to_string());
-            log.submitted = 0;
-            std::mem::take(&mut log.pipeline)
+        let Some(waiting) = self.log.borrow_mut().stop(why) else {
+            return;
         };
         let result = Err(CommitFault::Deferred(why.to_string()));
         for entry in waiting {
@@ -383,19 +286,12 @@ impl Inner {
     /// batch and all later ones move to the next segment on every leg.
     pub fn give_up_segment(self: &Rc<Self>, leg: LegIndex) {
         let now = self.io.host.now();
-        let too_many = {
-            let mut legs = self.legs.borrow_mut();
-            let spoiled = &mut legs[leg.0 as usize].spoiled;
-            spoiled.retain(|at| now.since_us(*at) < limits::SPOILED_WINDOW_US);
-            spoiled.push_back(now);
-            spoiled.len() > limits::SPOILED_SEGMENTS_MAX
-        };
+        let too_many = self.legs.borrow_mut()[leg].note_spoiled(now);
         if too_many {
             self.suspect(leg, "too many segments refused writes");
             return;
         }
-        let already = std::mem::replace(&mut self.log.borrow_mut().respooling, true);
-        if !already {
+        if self.log.borrow_mut().begin_respool() {
             self.io.host.spawn(Box::pin(respool(self.clone())));
         }
     }
@@ -403,56 +299,23 @@ impl Inner {
     /// Whether a counting leg has a batch write in flight. One that is failing counts until its leaving is recorded, and an outage may
     /// keep it: its late write must not land in a place that has been given up and used again.
     pub fn writes_fly(&self) -> bool {
-        let legs = self.legs_where(|leg| leg.counts() && leg.flying > 0);
+        let legs = self.legs_where(|leg| leg.counts() && leg.flying() > 0);
         !legs.is_empty()
-    }
-
-    /// Moves every batch that is not durable to new places. Call when nothing is in flight.
-    pub fn move_pipeline(&self) -> Result<(), ()> {
-        let mut log = self.log.borrow_mut();
-        let log = &mut *log;
-        log.submitted = 0;
-        log.moves += 1;
-        let mut moved_segments = Vec::new();
-        for entry in &log.pipeline {
-            if !moved_segments.contains(&entry.segment) {
-                moved_segments.push(entry.segment);
-                log.table.seal_before(entry.segment, entry.block, entry.lsn);
-            }
-            while log.marks.back().is_some_and(|mark| mark.lsn >= entry.lsn) {
-                log.marks.pop_back();
-            }
-        }
-        let acked = log.acked;
-        for entry in &mut log.pipeline {
-            let blocks = blocks_of(entry.payload_bytes);
-            let place = log.table.place(
-                entry.lsn,
-                blocks,
-                self.plan.segment_blocks(),
-                Holds::of(entry.kind, &entry.inline),
-                |row| row.known <= acked,
-            );
-            (entry.segment, entry.generation, entry.block) = place.ok_or(())?;
-            entry.attempt += 1;
-            entry.legs = [LegWrite::Absent; LEGS_MAX];
-        }
-        Ok(())
     }
 
     /// Waits until everything numbered so far is acknowledged, or the volume cannot.
     pub async fn drained(&self) -> Result<(), CommitFault> {
-        let until = Lsn(self.log.borrow().next.0 - 1);
+        let until = Lsn(self.log.borrow().next().0 - 1);
         // until acknowledged or refused
         loop {
             let moved = self.moved.wait();
             {
                 let log = self.log.borrow();
-                if log.acked >= until {
+                if log.acked() >= until {
                     return Ok(());
                 }
-                if let Mode::Stopped(why) | Mode::Outage(why) | Mode::ReadOnly(why) = &log.mode {
-                    return Err(CommitFault::Deferred(why.clone()));
+                if let Some(why) = log.mode().why_hopeless() {
+                    return Err(CommitFault::Deferred(why.into()));
                 }
             }
             moved.await;
@@ -460,7 +323,7 @@ impl Inner {
     }
 
     pub fn checkpoint_now(&self) -> Checkpoint {
-        self.log.borrow().checkpoint.clone()
+        self.log.borrow().checkpoint().clone()
     }
 }
 
@@ -491,9 +354,12 @@ async fn respool(inner: Rc<Inner>) {
         if !inner.writes_fly() {
             break;
         }
-        if matches!(inner.log.borrow().mode, Mode::Outage(_) | Mode::Stopped(_)) {
+        if matches!(
+            inner.log.borrow().mode(),
+            Mode::Outage(_) | Mode::Stopped(_)
+        ) {
             // The batches stay where they are: an outage writes them again in their places, or takes out a leg that does not.
-            inner.log.borrow_mut().respooling = false;
+            inner.log.borrow_mut().end_respool();
             return;
         }
         moved.await;
@@ -506,36 +372,17 @@ async fn respool(inner: Rc<Inner>) {
         let claimed = inner.claim_in_superblock().await;
         placed = claimed.and_then(|()| inner.move_if_places());
     }
-    inner.log.borrow_mut().respooling = false;
+    inner.log.borrow_mut().end_respool();
     if placed.is_err() {
         inner.judge_without_places();
     }
     inner.settle();
 }
 
-fn header_of(entry: &mut Entry, epoch: u64, term: u64, acked: Lsn) -> Header {
-    Header {
-        kind: entry.kind,
-        epoch,
-        term,
-        lsn: entry.lsn,
-        acked,
-        segment: entry.segment,
-        generation: entry.generation,
-        block: entry.block,
-        payload_bytes: entry.payload_bytes,
-        attempt: entry.attempt,
-        unix_seconds: entry.unix_seconds,
-        prev: entry.prev,
-        content: entry.content,
-        inline: entry.inline.clone(),
-    }
-}
-
 /// Writes the header into the entry's buffer and says how many bytes to write. A buffer that a device still holds
 /// from an earlier attempt is left to it, and copied.
-fn seal_header(inner: &Inner, entry: &mut Entry, epoch: u64, term: u64, acked: Lsn) -> usize {
-    let header = header_of(entry, epoch, term, acked);
+fn seal_header(inner: &Inner, entry: &mut Entry, stamp: Stamp) -> usize {
+    let header = entry.header(stamp.epoch, stamp.term, stamp.acked);
     let bytes = header.blocks() as usize * BLOCK_BYTES;
     if Arc::get_mut(&mut entry.buffer).is_none() {
         let mut copy = Buffer::zeroed(entry.buffer.len());

@@ -24,7 +24,7 @@ pub(crate) struct Evidence {
 
 impl Evidence {
     fn holds_of(&self, inner: &Inner, leg: LegIndex) -> Lsn {
-        let id = inner.legs.borrow()[usize::from(leg.0)].id;
+        let id = inner.legs.borrow()[leg].id();
         let mut holds = self.holds.iter();
         holds
             .find(|(held, _)| *held == id)
@@ -60,7 +60,7 @@ pub(crate) async fn prove_before(
             .legs
             .borrow()
             .iter()
-            .position(|leg| leg.id == id && leg.serves());
+            .position(|leg| leg.id() == id && leg.serves());
         let Some(index) = index.filter(|_| holds < checkpoint) else {
             continue;
         };
@@ -109,7 +109,7 @@ pub(crate) fn normalise(
                 .min(Lsn(first.lsn.0.saturating_sub(1)));
             inner.leave_behind(leg, holds, "it lacks acknowledged batches");
         } else {
-            inner.legs.borrow_mut()[usize::from(leg.0)].arena_unsure = true;
+            inner.legs.borrow_mut()[leg].suspect_arena();
         }
     }
     let serving = inner.legs_where(|leg| leg.serves());

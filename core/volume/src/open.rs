@@ -4,20 +4,22 @@
 //! what cannot be what it says, are reported by name and left alone; `attach` admits them later.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use device::{DeviceIndex, Io};
 
 use crate::arena::ArenaShared;
+use crate::check::Checked;
 use crate::damage::{WAY_OUT, sentence};
-use crate::inner::{Inner, Leg, Log, Mode};
+use crate::inner::Inner;
 use crate::leg::{Probe, probe, wwid};
+use crate::legs::{Leg, Legs};
+use crate::log::Log;
 use crate::normalise::Evidence;
 use crate::pool::Pool;
 use crate::recover::{Recovered, recover};
-use crate::segment::Table;
 use crate::superblock::Member;
 use crate::takeover::{Takeover, take_over};
 use crate::trust::{Present, Sorted, leave_unfit, newest_of, sort};
@@ -110,7 +112,7 @@ pub(crate) async fn open(
     let inner = assemble(io, settings, witness, volume, &record, &sorted, left_out)?;
     {
         let mut log = inner.log.borrow_mut();
-        log.seq = log.seq.max(seq).max(position.seq);
+        log.pass_seq(seq.max(position.seq));
     }
     start_owning(&inner, &record, &sorted.serving, position).await?;
     Ok(Volume { inner })
@@ -199,58 +201,17 @@ fn assemble(
         };
         let mut leg = Leg::absent(member.id, state, member.stale_since, member.wwid);
         if let Some(here) = here {
-            (leg.device, leg.frame) = (Some(here.device), Some(here.frame));
-            leg.wwid = wwid(io, here.device);
             // Until it was proved: should it fail before that, this is how far it is believed.
-            leg.proven = (here.holds < superblock.acked).then_some(here.holds);
+            let less = (here.holds < superblock.acked).then_some(here.holds);
+            leg.is_here(here.device, here.frame, wwid(io, here.device), less);
         }
         if let Some((_, holds)) = sorted.behind.iter().find(|(id, _)| *id == member.id) {
-            leg.proven = Some(*holds);
+            leg.believe_up_to(*holds);
         }
         legs.push(leg);
     }
     let plan = superblock.plan;
-    let log = Log {
-        // Until `take_over`: a leg that fails meanwhile is forgotten in memory only.
-        mode: Mode::ReadOnly("the volume is being opened".into()),
-        epoch: record.epoch,
-        term: record.term,
-        next: superblock.acked.next(),
-        acked: superblock.acked,
-        chain: 0,
-        pipeline: VecDeque::new(),
-        submitted: 0,
-        table: Table::new(plan.segment_count),
-        marks: VecDeque::new(),
-        checkpoint: Checkpoint {
-            lsn: superblock.checkpoint,
-            note: superblock.note.clone(),
-        },
-        start: superblock.start,
-        table_spots: superblock.table.clone(),
-        table_lsn: superblock.table_lsn,
-        table_chain: superblock.table_chain,
-        claims: superblock
-            .claims
-            .iter()
-            .filter(|claim| claim.segment.0 < plan.segment_count)
-            .copied()
-            .collect(),
-        seal: Lsn(0),
-        seq: superblock.seq,
-        durable_seq: 0,
-        parent: newest.quorum.body_hash,
-        clean: false,
-        respooling: false,
-        refused: false,
-        moves: 0,
-        barrier: false,
-        unrecorded: false,
-        noting: false,
-        watching: false,
-        publishing_wanted: false,
-        attempted: None,
-    };
+    let log = Log::found(superblock, record, newest.quorum.body_hash);
     Ok(Rc::new(Inner {
         io: io.clone(),
         pool: Pool::new(
@@ -262,10 +223,11 @@ fn assemble(
         id: volume,
         plan,
         witness,
-        legs: RefCell::new(legs),
-        log: RefCell::new(log),
+        legs: Checked::new(Legs::new(legs)),
+        log: Checked::new(log),
         publishing: Default::default(),
         checkpointing: Default::default(),
+        attaching: Default::default(),
         arena_writing: Default::default(),
         arena: Arc::new(ArenaShared::default()),
         moved: Default::default(),
@@ -339,12 +301,12 @@ async fn start_owning(
             let why = "no segment is free for a new owner to write in: the volume can only be read; \
                        copy the mail off it with `ringpostctl salvage`";
             tracing::error!(why, "the volume is read-only");
-            inner.log.borrow_mut().mode = Mode::ReadOnly(why.into());
+            inner.log.borrow_mut().stay_read_only(why.into());
             Ok(())
         }
         Some(why) if !inner.settings.accept_damage => {
             tracing::error!(why, "the volume is read-only");
-            inner.log.borrow_mut().mode = Mode::ReadOnly(why);
+            inner.log.borrow_mut().stay_read_only(why);
             *inner.takeover.borrow_mut() = Some(takeover);
             Ok(())
         }
@@ -364,16 +326,8 @@ fn loss(recovered: &Recovered) -> Option<String> {
 }
 
 /// Takes over what recovery found, for reading.
-fn adopt(inner: &Rc<Inner>, recovered: Recovered) {
-    {
-        let mut log = inner.log.borrow_mut();
-        let log = &mut *log;
-        log.table = recovered.table;
-        log.next = recovered.top.next();
-        log.acked = recovered.top;
-        log.chain = recovered.chain;
-        log.marks = recovered.marks.into();
-    }
+fn adopt(inner: &Rc<Inner>, mut recovered: Recovered) {
+    inner.log.borrow_mut().adopt(&mut recovered);
     *inner.given_up.borrow_mut() = recovered.skips;
     let unplaced = SegmentIndex(u32::MAX);
     inner

@@ -12,12 +12,12 @@ use std::rc::Rc;
 
 use device::{DeviceIndex, IoFault};
 
-use crate::format::{Holds, blocks_of};
 use crate::gate::TIMED_OUT;
-use crate::inner::{Entry, Inner, LegWrite, Log, Mode};
+use crate::inner::Inner;
 use crate::limits::{
     OUTAGE_MOVES_MAX, OUTAGE_RETRY_US_MAX, OUTAGE_RETRY_US_MIN, OUTAGE_TRIES_ALONE,
 };
+use crate::log::LegWrite;
 use crate::types::*;
 
 /// Legs that refused, and how.
@@ -26,24 +26,20 @@ type Refusing = Vec<(LegIndex, IoFault)>;
 impl Inner {
     /// Decides what refused batches mean. `patient`: not while a counting leg has a write in flight, because it may refuse too.
     pub fn judge_refused(self: &Rc<Self>, patient: bool) {
-        let judges = {
-            let log = self.log.borrow();
-            log.refused && matches!(log.mode, Mode::Running | Mode::Deferring(_))
-        };
-        if !judges {
+        if !self.log.borrow().is_to_be_judged() {
             return;
         }
-        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
         {
             let mut log = self.log.borrow_mut();
             let flies = |(leg, _): &(LegIndex, DeviceIndex)| {
-                let mut submitted = log.pipeline.iter().take(log.submitted);
-                submitted.any(|entry| matches!(entry.legs[leg.0 as usize], LegWrite::Flying { .. }))
+                let mut submitted = log.submitted();
+                submitted.any(|entry| matches!(entry.on(*leg), LegWrite::Flying { .. }))
             };
             if patient && counting.iter().any(flies) {
                 return;
             }
-            log.refused = false;
+            log.judged();
         }
         let refusing = self.refusing(&counting);
         let all = !refusing.is_empty() && refusing.len() == counting.len();
@@ -65,8 +61,8 @@ impl Inner {
     fn refusing(&self, counting: &[(LegIndex, DeviceIndex)]) -> Refusing {
         let log = self.log.borrow();
         let worst = |leg: LegIndex| {
-            let submitted = log.pipeline.iter().take(log.submitted);
-            let faults = submitted.filter_map(|entry| match entry.legs[leg.0 as usize] {
+            let submitted = log.submitted();
+            let faults = submitted.filter_map(|entry| match entry.on(leg) {
                 LegWrite::Failed(fault) => Some(fault),
                 _ => None,
             });
@@ -78,7 +74,7 @@ impl Inner {
 
     /// Batches were refused in their places, and there are no others: the legs that refused leave, or it is an outage.
     pub fn judge_without_places(self: &Rc<Self>) {
-        let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
         let refusing = self.refusing(&counting);
         if !refusing.is_empty() && refusing.len() == counting.len() {
             self.begin_outage(&refusing);
@@ -92,53 +88,29 @@ impl Inner {
 
     /// Moves every batch that is not durable, or none of them.
     pub fn move_if_places(&self) -> Result<(), ()> {
-        if self.have_places(&self.log.borrow()) {
-            return self.move_pipeline();
-        }
-        Err(())
+        let mut log = self.log.borrow_mut();
+        let has_moved = log.move_all(self.plan.segment_blocks());
+        has_moved.then_some(()).ok_or(())
     }
 
     /// Whether the batches that every leg refused have been in one place only: two places that are bad on every leg are none of the
     /// places' fault.
     fn may_move_once(&self) -> bool {
         let log = self.log.borrow();
-        log.table.room_segments() > 0
-            && log.pipeline.front().is_some_and(|entry| entry.attempt == 0)
-            && self.have_places(&log)
-    }
-
-    /// Whether every batch that is not durable has another place now: none is moved otherwise, because no claim can be made either while every
-    /// leg refuses.
-    fn have_places(&self, log: &Log) -> bool {
-        let mut table = log.table.clone();
-        let mut moved_segments = Vec::new();
-        for entry in &log.pipeline {
-            if !moved_segments.contains(&entry.segment) {
-                moved_segments.push(entry.segment);
-                table.seal_before(entry.segment, entry.block, entry.lsn);
-            }
-        }
-        log.pipeline.iter().all(|entry| {
-            let place = table.place(
-                entry.lsn,
-                blocks_of(entry.payload_bytes),
-                self.plan.segment_blocks(),
-                Holds::of(entry.kind, &entry.inline),
-                |row| row.known <= log.acked,
-            );
-            place.is_some()
-        })
+        log.table().room_segments() > 0
+            && log.oldest().is_some_and(|entry| entry.attempt == 0)
+            && log.have_places(self.plan.segment_blocks())
     }
 
     /// Whether the batches may move once more: their places are bad on every leg, and that costs no reserve.
     fn may_move_again(&self, refusing: &Refusing) -> bool {
         let log = self.log.borrow();
-        let front = log.pipeline.front();
+        let front = log.oldest();
         refusing.iter().all(|(_, fault)| *fault == IoFault::Medium)
             && !self.writes_fly()
-            && log.table.room_segments() > 0
+            && log.table().room_segments() > 0
             && front.is_some_and(|entry| entry.attempt < OUTAGE_MOVES_MAX)
-            && self.have_places(&log)
+            && log.have_places(self.plan.segment_blocks())
     }
 
     fn move_in_outage(self: &Rc<Self>) {
@@ -152,25 +124,17 @@ impl Inner {
     }
 
     pub fn begin_outage_because(self: &Rc<Self>, why: String) {
-        if self.log.borrow().table.opening {
+        if self.log.borrow().table().is_opening() {
             // Nothing is owned yet and nobody waits: the next start tries again.
             self.stop(&why);
             return;
         }
         for leg in self.legs.borrow_mut().iter_mut() {
-            // One that does not hold what it should leaves all the same; another one serves then (`prove`).
-            if leg.counts() && leg.proven.is_none() {
-                (leg.failing, leg.alone, leg.why) = (false, false, None);
-            }
+            leg.acquit();
         }
         self.arena.set_legs(self);
-        {
-            let mut log = self.log.borrow_mut();
-            if !matches!(log.mode, Mode::Running | Mode::Deferring(_)) {
-                return;
-            }
-            log.refused = false;
-            log.mode = Mode::Outage(why.clone());
+        if !self.log.borrow_mut().begin_outage(why.clone()) {
+            return;
         }
         tracing::error!(
             why,
@@ -185,7 +149,7 @@ impl Inner {
     async fn try_again(self: &Rc<Self>) -> Refusing {
         let waiting: Vec<Lsn> = {
             let log = self.log.borrow();
-            let submitted = log.pipeline.iter().take(log.submitted);
+            let submitted = log.submitted();
             submitted.map(|entry| entry.lsn).collect()
         };
         if waiting.is_empty() {
@@ -196,7 +160,7 @@ impl Inner {
         // One that has everything already has taken nothing just now.
         let mut refusing: Refusing = self.refusing_guards().await;
         for lsn in waiting {
-            let counting = self.legs_where(|leg| leg.counts() && !leg.failing);
+            let counting = self.legs_where(|leg| leg.counts() && !leg.is_failing());
             let mut writes = Vec::new();
             for (leg, device) in counting {
                 if refusing.iter().all(|(refuses, _)| *refuses != leg) {
@@ -224,10 +188,10 @@ impl Inner {
     ) -> Result<(), IoFault> {
         let (attempt, at, data, bytes) = {
             let log = self.log.borrow();
-            let Some(entry) = entry_at(log.pipeline.iter(), lsn) else {
+            let Some(entry) = log.entry(lsn) else {
                 return Ok(()); // acknowledged meanwhile
             };
-            match entry.legs[leg.0 as usize] {
+            match entry.on(leg) {
                 LegWrite::Durable => return Ok(()),
                 LegWrite::Flying { .. } => return Err(TIMED_OUT),
                 LegWrite::Absent | LegWrite::Failed(_) => {}
@@ -236,20 +200,12 @@ impl Inner {
             (entry.attempt, at, entry.buffer.clone(), entry.bytes())
         };
         let result = self.write_raw(device, at, data, bytes).await;
-        let mut log = self.log.borrow_mut();
-        let entry = log.pipeline.iter_mut().find(|entry| entry.lsn == lsn);
-        if let Some(entry) = entry.filter(|entry| entry.attempt == attempt) {
-            entry.legs[leg.0 as usize] = match result {
-                Ok(()) => LegWrite::Durable,
-                Err(fault) => LegWrite::Failed(fault),
-            };
-        }
+        let now = self.io.host.now();
+        self.log
+            .borrow_mut()
+            .note_write(lsn, attempt, leg, result, now);
         result
     }
-}
-
-fn entry_at<'a>(mut entries: impl Iterator<Item = &'a Entry>, lsn: Lsn) -> Option<&'a Entry> {
-    entries.find(|entry| entry.lsn == lsn)
 }
 
 /// One sentence: who refuses what, and what becomes of it.
@@ -283,14 +239,14 @@ async fn outlast(inner: Rc<Inner>) {
     // until the outage is over, or the volume stops
     loop {
         inner.rest(pause_us).await;
-        if !matches!(inner.log.borrow().mode, Mode::Outage(_)) {
+        if !inner.log.borrow().is_outage() {
             return;
         }
         let refusing = inner.try_again().await;
-        if !matches!(inner.log.borrow().mode, Mode::Outage(_)) {
+        if !inner.log.borrow().is_outage() {
             return;
         }
-        let counting = inner.legs_where(|leg| leg.counts() && !leg.failing);
+        let counting = inner.legs_where(|leg| leg.counts() && !leg.is_failing());
         if refusing.is_empty() {
             break;
         }
@@ -299,11 +255,8 @@ async fn outlast(inner: Rc<Inner>) {
             pause_us = OUTAGE_RETRY_US_MIN;
             if tries_alone >= OUTAGE_TRIES_ALONE {
                 for (leg, fault) in refusing {
-                    inner.legs.borrow_mut()[leg.0 as usize].alone = true;
-                    inner.condemn(
-                        leg,
-                        &format!("it refuses writes that another leg accepts: {fault}"),
-                    );
+                    let why = format!("it refuses writes that another leg accepts: {fault}");
+                    inner.condemn_as(leg, &why, Some(true));
                 }
                 break;
             }
@@ -313,16 +266,13 @@ async fn outlast(inner: Rc<Inner>) {
             if pause_us == OUTAGE_RETRY_US_MAX && inner.may_move_again(&refusing) {
                 inner.move_in_outage();
             }
-            inner.log.borrow_mut().mode = Mode::Outage(refusal_of_all(&refusing));
+            let why = refusal_of_all(&refusing);
+            inner.log.borrow_mut().outage_goes_on(why);
         }
     }
-    {
-        let mut log = inner.log.borrow_mut();
-        if !matches!(log.mode, Mode::Outage(_)) {
-            return;
-        }
-        // What landed meanwhile is judged like any other.
-        (log.mode, log.refused) = (Mode::Running, true);
+    // What landed meanwhile is judged like any other.
+    if !inner.log.borrow_mut().end_outage() {
+        return;
     }
     tracing::info!("the legs accept writes again");
     inner.settle();

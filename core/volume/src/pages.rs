@@ -19,7 +19,7 @@ impl Inner {
                 let _pass = self.arena_writing.enter().await;
                 self.still(target)?;
                 let legs = self.legs.borrow();
-                legs[target.leg.0 as usize].arena_missed.clone()
+                legs[target.leg].arena_missed().cloned()
             };
             match missed {
                 Some(pages) if pages.is_empty() => return Ok(()),
@@ -27,17 +27,13 @@ impl Inner {
                     for page in pages {
                         self.copy_pages(target, page, 1).await?;
                         self.still(target)?;
-                        let mut legs = self.legs.borrow_mut();
-                        if let Some(missed) = &mut legs[target.leg.0 as usize].arena_missed {
-                            missed.remove(&page);
-                        }
+                        self.legs.borrow_mut()[target.leg].has_page(page);
                     }
                 }
                 None => {
                     self.copy_whole_arena(target).await?;
                     self.still(target)?;
-                    let mut legs = self.legs.borrow_mut();
-                    legs[target.leg.0 as usize].arena_missed = Some(BTreeSet::new());
+                    self.legs.borrow_mut()[target.leg].has_all_pages();
                 }
             }
         }
@@ -45,7 +41,7 @@ impl Inner {
 
     async fn copy_whole_arena(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
         let per_segment = self.plan.pages_per_segment();
-        let segments = self.log.borrow().table.arena.len() as u64;
+        let segments = self.log.borrow().table().arena().len() as u64;
         let chunk = (STREAM_READ_BYTES / BLOCK_BYTES) as u64;
         self.progress(target, 0, segments * self.plan.segment_bytes);
         for segment in 0..segments {
@@ -69,7 +65,7 @@ impl Inner {
         let _pass = self.arena_writing.enter().await;
         self.still(target)?;
         let per_segment = self.plan.pages_per_segment();
-        let segment = self.log.borrow().table.arena[(first / per_segment) as usize];
+        let segment = self.log.borrow().table().arena()[(first / per_segment) as usize];
         let at = self.plan.at(segment, (first % per_segment) as u32);
         let size = count as usize * BLOCK_BYTES;
         let mut data = Buffer::zeroed(size);

@@ -13,7 +13,7 @@ impl Inner {
         let position = {
             let log = self.log.borrow();
             Position {
-                seq: log.durable_seq,
+                seq: log.durable_seq(),
                 acked: log.settled(),
             }
         };
@@ -25,20 +25,23 @@ impl Inner {
     /// Notes the position once nothing was acknowledged for a moment: while mail comes in, each batch says of the one before
     /// that it was acknowledged, and a note would add nothing.
     pub fn note_when_quiet(self: &Rc<Self>) {
-        if std::mem::replace(&mut self.log.borrow_mut().noting, true) {
+        if !self.log.borrow_mut().begin_noting() {
             return;
         }
         let inner = self.clone();
         self.io.host.spawn(Box::pin(async move {
             // until a second goes by without an acknowledgement
             loop {
-                let acked = inner.log.borrow().acked;
+                let acked = inner.log.borrow().acked();
                 base::host::sleep_us(&*inner.io.host, QUIET_US).await;
-                if inner.is_stopped() || inner.log.borrow().acked == acked {
+                if inner.is_stopped() || inner.log.borrow().acked() == acked {
                     break;
                 }
             }
-            inner.log.borrow_mut().noting = false;
+            inner.log.borrow_mut().end_noting();
+            if cfg!(debug_assertions) {
+                inner.check();
+            }
             if !inner.is_stopped() {
                 inner.note_position();
             }

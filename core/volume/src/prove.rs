@@ -13,9 +13,10 @@ use device::{BLOCK_BYTES, DeviceIndex};
 
 use crate::BATCH_HEADER_BYTES;
 use crate::format::Header;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::leg::read;
 use crate::limits::{HEADS_AT_OPEN, HEADS_LACKING_MAX, HEADS_PAUSE_US, LEGS_MAX};
+use crate::log::Mode;
 use crate::scan::Union;
 use crate::segment::Table;
 use crate::stream::{Found, Of, Stream};
@@ -104,8 +105,8 @@ impl Inner {
     pub async fn prove_heads(self: Rc<Self>, unsure: bool) {
         let (heads, last) = {
             let log = self.log.borrow();
-            let last = segments_of_interval(&log.table, Lsn(0), log.checkpoint.lsn);
-            (headed(&log.table, log.checkpoint.lsn), last)
+            let last = segments_of_interval(log.table(), Lsn(0), log.checkpoint().lsn);
+            (headed(log.table(), log.checkpoint().lsn), last)
         };
         if unsure {
             for of in last.into_iter().rev().take(2) {
@@ -143,13 +144,16 @@ impl Inner {
     }
 
     fn is_of_now(&self, of: Of) -> bool {
-        self.log.borrow().table.row(of.segment).generation == of.generation
+        self.log.borrow().table().row(of.segment).generation == of.generation
     }
 
     /// `leg` does not hold what it should: it leaves, and what it held up to `holds` is all that is believed when it returns.
     /// The last leg stays; what it lacks is found by reads.
     pub fn believe_up_to(self: &Rc<Self>, leg: LegIndex, holds: Lsn, why: &str) {
-        if matches!(self.log.borrow().mode, Mode::ReadOnly(_) | Mode::Stopped(_)) {
+        if matches!(
+            self.log.borrow().mode(),
+            Mode::ReadOnly(_) | Mode::Stopped(_)
+        ) {
             return;
         }
         let others = self.legs_where(|other| other.serves());
@@ -158,8 +162,7 @@ impl Inner {
         }
         {
             let mut legs = self.legs.borrow_mut();
-            let proven = &mut legs[leg.0 as usize].proven;
-            *proven = Some(proven.map_or(holds, |proven| proven.min(holds)));
+            legs[leg].believe_up_to(holds);
         }
         self.suspect(leg, why);
     }
@@ -185,13 +188,13 @@ impl Inner {
         let (seq, hash) = {
             let _pass = self.publishing.enter().await;
             let log = self.log.borrow();
-            (log.durable_seq, log.parent)
+            (log.durable_seq(), log.parent())
         };
         if seq == 0 {
             return;
         }
         for (leg, device) in self.legs_where(|leg| leg.serves()) {
-            let Some(frame) = self.legs.borrow()[leg.0 as usize].frame else {
+            let Some(frame) = self.legs.borrow()[leg].frame() else {
                 continue;
             };
             let mut answered = true;
@@ -230,13 +233,13 @@ impl Inner {
 
     /// Looks at the arena pages of legs that lacked batches at the opening, now that their owner says what they should be.
     pub fn look_at_unsure_arenas(self: &Rc<Self>) {
-        if matches!(self.log.borrow().mode, Mode::ReadOnly(_)) {
+        if self.log.borrow().is_read_only() {
             return; // nothing is written to a volume that is not owned
         }
         let mut legs = self.legs.borrow_mut();
         let mut unsure = false;
         for leg in legs.iter_mut() {
-            unsure |= std::mem::take(&mut leg.arena_unsure);
+            unsure |= leg.take_arena_unsure();
         }
         if unsure {
             let inner = self.clone();

@@ -15,7 +15,7 @@ use crate::BATCH_HEADER_BYTES;
 use crate::format::Header;
 use crate::gate::within;
 use crate::inner::Inner;
-use crate::limits::{self, READ_BYTES_MAX, READ_GAP_BYTES, READS_AT_ONCE_MAX};
+use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES, READS_AT_ONCE_MAX};
 use crate::segment::State;
 use crate::stream::Of;
 use crate::types::*;
@@ -65,7 +65,7 @@ impl Inner {
                 continue;
             };
             let completion = within(&*self.io.host, self.settings.hard_deadline_us, pending).await;
-            self.legs.borrow_mut()[leg.0 as usize].reading -= 1;
+            self.legs.borrow_mut()[leg].read_ends();
             let buffer = match completion.map(|completion| (completion.result, completion.buffer)) {
                 Some((Ok(()), Some(buffer))) => buffer,
                 ended => {
@@ -100,7 +100,7 @@ impl Inner {
         if address.segment.0 >= self.plan.segment_count {
             return false;
         }
-        let row = log.table.row(address.segment);
+        let row = log.table().row(address.segment);
         let end = u64::from(address.batch_block) * BLOCK_BYTES as u64
             + u64::from(address.at)
             + u64::from(address.bytes);
@@ -159,12 +159,12 @@ impl Inner {
             let serving = self.legs_where(|leg| leg.serves());
             serving
                 .into_iter()
-                .min_by_key(|(leg, _)| legs[leg.0 as usize].reading)
+                .min_by_key(|(leg, _)| legs[*leg].reading())
         };
         let Some((leg, device)) = chosen else {
             return Err(fetch);
         };
-        self.legs.borrow_mut()[leg.0 as usize].reading += 1;
+        self.legs.borrow_mut()[leg].read_begins();
         self.count(|c| {
             (c.device_reads, c.bytes_read) = (c.device_reads + 1, c.bytes_read + fetch.bytes as u64)
         });
@@ -191,7 +191,7 @@ impl Inner {
         address: &RecordAddress,
         bad: LegIndex,
     ) -> Result<Bytes, ReadFault> {
-        self.legs.borrow_mut()[bad.0 as usize].read_faults += 1;
+        self.legs.borrow_mut()[bad].note_read_fault();
         let (at, bytes) = blocks_around(self.record_at(address), u64::from(address.bytes));
         let mut legs = self.legs_where(|leg| leg.serves());
         legs.sort_by_key(|(leg, _)| *leg == bad);
@@ -237,9 +237,9 @@ impl Inner {
         of: Of,
         block: u32,
     ) -> Result<Option<(Header, Bytes)>, ReadFault> {
-        self.log.borrow_mut().table.pin(of.segment);
+        self.log.borrow_mut().table_mut().pin(of.segment);
         let result = self.repair_pinned(of, block).await;
-        self.log.borrow_mut().table.unpin(of.segment);
+        self.log.borrow_mut().table_mut().unpin(of.segment);
         result
     }
 
@@ -248,7 +248,7 @@ impl Inner {
         of: Of,
         block: u32,
     ) -> Result<Option<(Header, Bytes)>, ReadFault> {
-        if self.log.borrow().table.row(of.segment).generation != of.generation {
+        if self.log.borrow().table().row(of.segment).generation != of.generation {
             return Err(ReadFault::Stale);
         }
         let mut copies = Vec::new();
@@ -311,7 +311,7 @@ impl Inner {
             }
             Err(IoFault::Conflict) => self.stop("another owner holds a device of this volume"),
             _ => {
-                self.legs.borrow_mut()[leg.0 as usize].write_faults += 1;
+                self.legs.borrow_mut()[leg].note_write_fault();
                 tracing::warn!(leg = leg.0, lsn = header.lsn.0, "a repair did not hold");
                 // It is known to lack a batch now: it may not count any longer.
                 let holds = Lsn(header.lsn.0.saturating_sub(1));
@@ -323,15 +323,7 @@ impl Inner {
     pub fn note_repair(self: &Rc<Self>, leg: LegIndex, header: &Header) {
         self.count(|c| c.repairs += 1);
         let now = self.io.host.now();
-        let too_many = {
-            let mut legs = self.legs.borrow_mut();
-            let leg = &mut legs[leg.0 as usize];
-            leg.repairs += 1;
-            leg.repaired
-                .retain(|at| now.since_us(*at) < limits::REPAIRS_WINDOW_US);
-            leg.repaired.push_back(now);
-            leg.repaired.len() > limits::REPAIRS_MAX
-        };
+        let too_many = self.legs.borrow_mut()[leg].note_repair(now);
         tracing::warn!(
             leg = leg.0,
             lsn = header.lsn.0,
@@ -340,7 +332,7 @@ impl Inner {
         );
         let others = self.legs_where(|leg| leg.serves()).len() > 1;
         if too_many && others {
-            self.legs.borrow_mut()[leg.0 as usize].proven = Some(Lsn(0));
+            self.legs.borrow_mut()[leg].believe_up_to(Lsn(0));
             self.suspect(leg, "too many repairs within an hour");
         }
     }

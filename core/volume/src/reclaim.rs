@@ -15,19 +15,19 @@ impl Inner {
         let waiting = {
             let generation = {
                 let log = self.log.borrow();
-                let row = *log.table.row(segment);
+                let row = *log.table().row(segment);
                 assert_eq!(
                     row.state,
                     State::Sealed,
                     "only a sealed segment is given back"
                 );
-                if row.last > log.checkpoint.lsn {
+                if row.last > log.checkpoint().lsn {
                     let why = format!("segment {} is newer than the checkpoint", segment.0);
                     return Err(CommitFault::Deferred(why));
                 }
                 // The store may have let it go in favour of a checkpoint that no superblock names yet: the one that an opening would find
                 // still reads its index here.
-                if log.table.needed.contains(&segment) {
+                if log.table().needed().contains(&segment) {
                     let why = format!("the last checkpoint needs segment {}", segment.0);
                     return Err(CommitFault::Deferred(why));
                 }
@@ -42,8 +42,8 @@ impl Inner {
                 }],
             )?;
             let mut log = self.log.borrow_mut();
-            let recorded = Lsn(log.next.0 - 1);
-            assert_eq!(log.table.free(segment, recorded), generation);
+            let recorded = Lsn(log.next().0 - 1);
+            assert_eq!(log.table_mut().free(segment, recorded), generation);
             waiting
         };
         waiting

@@ -56,8 +56,9 @@ use device::DeviceIndex;
 
 use crate::chain::{kept_skips, longest_chain, stretches};
 use crate::format::{Header, Holds, Inline, Kind};
-use crate::inner::{Inner, Mark};
+use crate::inner::Inner;
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
+use crate::marks::Marks;
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
 use crate::scan::{Scan, Skip, Union};
 use crate::segment::{State, Table};
@@ -71,7 +72,7 @@ pub(crate) struct Recovered {
     /// The last batch that stays where it is, and its chain value.
     pub top: Lsn,
     pub chain: u128,
-    pub marks: Vec<Mark>,
+    pub marks: Marks,
     pub acked_seen: Lsn,
     /// Unacknowledged batches that not every leg has: to be appended again by the new owner, in order.
     pub again: Vec<(Header, Bytes)>,
@@ -148,20 +149,12 @@ pub(crate) async fn recover(
     evidence: &Evidence,
 ) -> Result<Recovered, OpenRefusal> {
     let mut table = read_table(inner, superblock).await?;
-    for claim in &superblock.claims {
-        table.replay(&Inline::Claim {
-            segment: claim.segment,
-            generation: claim.generation,
-        });
-    }
-    table.derive();
-    if let Some(row) = table
-        .rows
-        .iter()
-        .find(|row| row.used_blocks > inner.plan.segment_blocks())
-    {
+    let claims = superblock.claims.iter();
+    table.claim_again(claims.map(|claim| (claim.segment, claim.generation)));
+    // The pair of the assertions before it was written: behind a good checksum, and all the same only what a device says.
+    if let Some(why) = table.contradiction(inner.plan.segment_blocks()) {
         return misfit(format!(
-            "the segment table does not fit the volume: {row:?}"
+            "the segment table does not fit the volume: {why}; attach the missing legs, or rescue the mail with `ringpostctl salvage`"
         ));
     }
     let checkpoint = superblock.checkpoint;
@@ -203,7 +196,7 @@ pub(crate) async fn recover(
     let (mut accepted, damaged) = longest_chain(&union, superblock, acked, inner.id);
     // As the log leaves it: what was given back after the table was written need not be on any leg.
     let mut now = table.clone();
-    apply(&mut now, &accepted, accepted.len(), superblock);
+    now.bring_forward(&accepted, accepted.len(), superblock);
     let known = accepted.partition_point(|header| header.lsn <= acked);
     let tail = (&union, &accepted[..known]);
     let mut repairs = prove_before(inner, &now, checkpoint, evidence, tail).await;
@@ -237,7 +230,7 @@ pub(crate) async fn recover(
     }
     // Counted as things stand at the end of the log, not as the table says.
     let mut in_place = table.clone();
-    apply(&mut in_place, &accepted, accepted.len(), superblock);
+    in_place.bring_forward(&accepted, accepted.len(), superblock);
     let wanted = segments_for(&again, inner.plan.segment_bytes) + CLAIMS_OF_OPENING;
     if in_place.claimable() < wanted + KEPT_FOR_OPENING {
         // No room to append them again: complete them where they are.
@@ -262,7 +255,7 @@ pub(crate) async fn recover(
     if again.first().filter(behind).is_none() {
         again.clear();
     }
-    apply(&mut table, &accepted, pivot, superblock);
+    table.bring_forward(&accepted, pivot, superblock);
     if again
         .iter()
         .any(|(header, _)| header.holds() == Holds::Store)
@@ -324,10 +317,7 @@ fn drop_provisional(again: &mut Vec<(Header, Bytes)>) -> usize {
 fn hold(table: &mut Table, again: &[(Header, Bytes)]) -> Vec<SegmentIndex> {
     let mut held = Vec::new();
     for (header, _) in again {
-        let row = table.row_mut(header.segment);
-        if row.state == State::Free && row.generation.0 == header.generation.0 + 1 {
-            row.generation = header.generation;
-            table.pin(header.segment);
+        if table.hold_back(header.segment, header.generation) {
             held.push(header.segment);
         }
     }
@@ -368,8 +358,8 @@ fn first_work(table: &Table, checkpoint: Lsn) -> Vec<Of> {
     let holding =
         holding.filter(|&s| table.row(s).last > checkpoint || table.row(s).state == State::Open);
     // An open segment without batches yet is not in log order, but may have got some since.
-    let empty = table.open.filter(|&s| table.row(s).used_blocks == 0);
-    let segments = holding.chain(empty).chain(table.claimed.iter().copied());
+    let empty = table.open().filter(|&s| table.row(s).used_blocks == 0);
+    let segments = holding.chain(empty).chain(table.claimed());
     segments
         .map(|segment| Of {
             segment,
@@ -462,82 +452,10 @@ async fn read_from_any(
     None
 }
 
-/// Brings the table forward over the accepted batches, of which those from `pivot` on will move, and closes every
-/// segment of earlier owners.
-fn apply(table: &mut Table, accepted: &[Header], pivot: usize, superblock: &Superblock) {
-    for row in &mut table.rows {
-        if row.state == State::Open {
-            row.state = State::Sealed;
-        }
-        if row.state == State::Sealed && row.last > superblock.checkpoint {
-            // Learnt anew from the batches themselves: the last ones may have moved after the table was written. What lies before
-            // the checkpoint is not read again, and stays even where all that follows it is damaged.
-            let unread = row.first <= superblock.checkpoint;
-            row.last = superblock
-                .checkpoint
-                .max(Lsn(row.first.0.saturating_sub(1)));
-            row.used_blocks = if unread { row.used_blocks } else { 0 };
-        }
-    }
-    if let Some(start) = superblock.start
-        && let Some(row) = table.rows.get_mut(start.segment as usize)
-        && row.generation.0 == start.generation
-    {
-        row.used_blocks = row.used_blocks.max(start.block);
-    }
-    for (index, header) in accepted.iter().enumerate() {
-        if header.lsn >= superblock.table_lsn {
-            for record in header.records().unwrap_or_default() {
-                table.replay(&record);
-            }
-        }
-        if index >= pivot {
-            continue;
-        }
-        let row = table.row_mut(header.segment);
-        row.hold(header.holds(), header.lsn);
-        if matches!(row.state, State::Claimed | State::Free) {
-            (row.state, row.first) = (State::Sealed, header.lsn);
-        }
-        if row.state == State::Sealed && row.generation == header.generation {
-            row.first = if row.used_blocks == 0 {
-                header.lsn
-            } else {
-                row.first
-            };
-            row.last = header.lsn;
-            row.used_blocks = row.used_blocks.max(header.end_block());
-        }
-    }
-    // Claims that nobody filled: free again, under a generation in which a late write of their owner means nothing.
-    for row in &mut table.rows {
-        let unused =
-            row.state == State::Claimed || (row.state == State::Sealed && row.used_blocks == 0);
-        if unused {
-            row.generation = Generation(row.generation.0 + 1);
-            (row.state, row.first, row.last, row.used_blocks) = (State::Free, Lsn(0), Lsn(0), 0);
-        }
-        row.known = Lsn(0);
-    }
-    table.derive();
-}
-
-fn marks_of(accepted: &[Header]) -> Vec<Mark> {
-    let mut marks: Vec<Mark> = Vec::new();
+fn marks_of(accepted: &[Header]) -> Marks {
+    let mut marks = Marks::default();
     for header in accepted {
-        let near = marks.last().is_some_and(|mark| {
-            mark.segment == header.segment
-                && header.block >= mark.block
-                && header.block - mark.block < 256
-        });
-        if !near {
-            marks.push(Mark {
-                lsn: header.lsn,
-                segment: header.segment,
-                generation: header.generation,
-                block: header.block,
-            });
-        }
+        marks.note(header.address());
     }
     marks
 }

@@ -61,10 +61,12 @@ use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault};
 
 use crate::format::Header;
 use crate::gate::within;
-use crate::inner::{Inner, Leg, Mode};
+use crate::inner::Inner;
 use crate::layout::Frame;
 use crate::leg::{Probe, clear, probe, wwid};
+use crate::legs::Leg;
 use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES, WITNESS_RETRY_US};
+use crate::log::Mode;
 use crate::prove::{headed, held_without};
 use crate::stream::Of;
 use crate::trust::{moved, too_short};
@@ -85,13 +87,15 @@ pub(crate) struct Target {
 }
 
 impl Inner {
+    /// See `Volume::attach`. One at a time: two that look at the same blank device would each make a member of it.
     pub async fn attach(self: &Rc<Self>, device: DeviceIndex) -> Result<LegIndex, OpenRefusal> {
+        let _pass = self.attaching.enter().await;
         let name = self.io.device.geometry(device).stable_id;
         if self
             .legs
             .borrow()
             .iter()
-            .any(|leg| leg.device == Some(device))
+            .any(|leg| leg.device() == Some(device))
         {
             return misfit(format!("device {name} is already a leg of this volume"));
         }
@@ -101,10 +105,10 @@ impl Inner {
                 "device {name} still has {in_flight} operations from before; attach it again when they have ended"
             ));
         }
-        if let Mode::Stopped(why) | Mode::ReadOnly(why) = &self.log.borrow().mode {
+        if let Mode::Stopped(why) | Mode::ReadOnly(why) = self.log.borrow().mode() {
             return misfit(format!("the volume accepts no legs now: {why}"));
         }
-        let believed = |slot: LegIndex| self.legs.borrow()[usize::from(slot.0)].stale_since;
+        let believed = |slot: LegIndex| self.legs.borrow()[slot].stale_since();
         let (slot, frame, believed) = match probe(&self.io, device, self.settings.hard_deadline_us)
             .await
         {
@@ -117,7 +121,7 @@ impl Inner {
                         self.id
                     ));
                 }
-                if quorum.superblock.epoch > self.log.borrow().epoch {
+                if quorum.superblock.epoch > self.log.borrow().epoch() {
                     return misfit(format!(
                         "device {name} has a later epoch than this volume: it was used elsewhere since"
                     ));
@@ -148,23 +152,20 @@ impl Inner {
         name: &str,
     ) -> Result<LegIndex, OpenRefusal> {
         let legs = self.legs.borrow();
-        let Some(slot) = legs
-            .iter()
-            .position(|leg| leg.id == id && leg.state != LegState::Retired)
-        else {
+        let Some(slot) = legs.position(|leg| leg.id() == id && !leg.is_retired()) else {
             return misfit(format!(
                 "leg {id} on device {name} is no longer a member of this volume: blank it first"
             ));
         };
-        if legs[slot].device.is_some() {
+        if legs[slot].device().is_some() {
             return misfit(format!(
                 "leg {id} is already here on another device: {name} is a copy of it"
             ));
         }
-        if legs[slot].wwid != wwid(&self.io, device) && !self.settings.accept_moved {
+        if legs[slot].wwid() != wwid(&self.io, device) && !self.settings.accept_moved {
             return misfit(moved(name, id));
         }
-        Ok(LegIndex(slot as u8))
+        Ok(slot)
     }
 
     /// Makes a member of a blank device: a new leg, stale since the beginning.
@@ -188,8 +189,8 @@ impl Inner {
             let log = self.log.borrow();
             let mut bytes = self.id.0.to_vec();
             for part in [
-                log.epoch,
-                log.seq,
+                log.epoch(),
+                log.seq(),
                 own_name,
                 self.io.host.unix_seconds() as u64,
             ] {
@@ -211,60 +212,30 @@ impl Inner {
                 "device {name} could not be formatted: {fault}; replace it"
             ));
         }
-        let mut legs = self.legs.borrow_mut();
         let fresh = Leg::absent(id, LegState::Stale, Lsn(0), own_name);
-        // The same device wiped, else a retired member, else a new row, else the absent member of longest standing.
-        let gone = |leg: &Leg| leg.device.is_none() && !leg.counts();
-        let slot = legs
-            .iter()
-            .position(|leg| gone(leg) && leg.wwid == own_name)
-            .or_else(|| legs.iter().position(|leg| leg.state == LegState::Retired))
-            .or_else(|| (legs.len() < LEGS_MAX).then_some(legs.len()))
-            .or_else(|| legs.iter().position(gone));
-        match slot {
+        match self.legs.borrow_mut().place_for(fresh) {
+            Some(slot) => Ok(slot),
             None => misfit(format!(
                 "the volume already has {LEGS_MAX} legs; retire one first"
             )),
-            Some(slot) if slot == legs.len() => {
-                legs.push(fresh);
-                Ok(LegIndex(slot as u8))
-            }
-            Some(slot) => {
-                legs[slot] = Leg {
-                    session: legs[slot].session,
-                    flying: legs[slot].flying,
-                    ..fresh
-                };
-                Ok(LegIndex(slot as u8))
-            }
         }
     }
 
     /// Lowers what a leg that is not in sync is believed to hold. It can only be lowered.
     fn believe_no_further(&self, slot: LegIndex, holds: Lsn) {
-        let mut legs = self.legs.borrow_mut();
-        let leg = &mut legs[usize::from(slot.0)];
-        leg.stale_since = leg.stale_since.min(holds);
+        self.legs.borrow_mut()[slot].believe_no_further(holds);
     }
 
     /// From here on the leg gets everything new.
     fn admit(&self, slot: LegIndex, device: DeviceIndex, frame: Frame, believed: Lsn) -> Target {
         let mut legs = self.legs.borrow_mut();
-        let leg = &mut legs[slot.0 as usize];
-        leg.state = if leg.stale_since == Lsn(0) {
-            LegState::Rebuilding
-        } else {
-            LegState::CatchingUp
-        };
-        (leg.device, leg.frame) = (Some(device), Some(frame));
-        (leg.failing, leg.joining, leg.why) = (false, false, None);
-        leg.wwid = wwid(&self.io, device);
-        leg.session += 1;
-        tracing::info!(leg = %leg.id, stale_since = leg.stale_since.0, "a leg is being brought up to date");
+        let leg = &mut legs[slot];
+        let session = leg.admit(device, frame, wwid(&self.io, device));
+        tracing::info!(leg = %leg.id(), stale_since = leg.stale_since().0, "a leg is being brought up to date");
         Target {
             leg: slot,
             device,
-            session: leg.session,
+            session,
             believed,
         }
     }
@@ -272,9 +243,10 @@ impl Inner {
     /// `Err` as soon as this attach is over.
     pub fn still(&self, target: Target) -> Result<(), Ended> {
         let legs = self.legs.borrow();
-        let leg = &legs[target.leg.0 as usize];
-        let same =
-            leg.session == target.session && leg.device == Some(target.device) && !leg.failing;
+        let leg = &legs[target.leg];
+        let same = leg.session() == target.session
+            && leg.device() == Some(target.device)
+            && !leg.is_failing();
         if same && !self.is_stopped() {
             Ok(())
         } else {
@@ -283,19 +255,19 @@ impl Inner {
     }
 
     fn stale_since(&self, target: Target) -> Lsn {
-        self.legs.borrow()[target.leg.0 as usize].stale_since
+        self.legs.borrow()[target.leg].stale_since()
     }
 
     /// Lowers what the leg is believed to hold to before the first segment whose head it lacks, and records that before anything is
     /// copied: a copy that is interrupted begins with the heads.
     async fn believe_heads(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
         let until = self.stale_since(target);
-        let heads = headed(&self.log.borrow().table, until);
+        let heads = headed(self.log.borrow().table(), until);
         for (index, head) in heads.iter().enumerate() {
             self.still(target)?;
             if self.lacks_head(target.device, head.of).await {
                 self.believe_no_further(target.leg, held_without(&heads, index));
-                self.legs.borrow_mut()[usize::from(target.leg.0)].arena_missed = None;
+                self.legs.borrow_mut()[target.leg].miss_unknown_pages();
                 return self.publish().await.map_err(|_| Ended);
             }
         }
@@ -307,12 +279,12 @@ impl Inner {
         let from = self.stale_since(target);
         let segments: Vec<(Of, u64)> = {
             let log = self.log.borrow();
-            let order = log.table.in_log_order().into_iter();
-            let wanted =
-                order.filter(|&s| log.table.row(s).last > from && log.table.row(s).first < join);
+            let order = log.table().in_log_order().into_iter();
+            let wanted = order
+                .filter(|&s| log.table().row(s).last > from && log.table().row(s).first < join);
             wanted
                 .map(|segment| {
-                    let row = log.table.row(segment);
+                    let row = log.table().row(segment);
                     let of = Of {
                         segment,
                         generation: row.generation,
@@ -324,9 +296,9 @@ impl Inner {
         self.progress(target, 0, segments.iter().map(|(_, bytes)| bytes).sum());
         for (count, (of, bytes)) in segments.into_iter().enumerate() {
             // Pinned: a freed segment must not be reused while old bytes are still being written into it.
-            self.log.borrow_mut().table.pin(of.segment);
+            self.log.borrow_mut().table_mut().pin(of.segment);
             let copied = self.copy_segment(target, of, from, join).await;
-            self.log.borrow_mut().table.unpin(of.segment);
+            self.log.borrow_mut().table_mut().unpin(of.segment);
             copied?;
             self.progress(target, bytes, 0);
             if (count + 1) % CURSOR_SEGMENTS == 0 {
@@ -337,9 +309,7 @@ impl Inner {
     }
 
     pub fn progress(&self, target: Target, done: u64, more: u64) {
-        let mut legs = self.legs.borrow_mut();
-        let (so_far, total) = legs[target.leg.0 as usize].progress.unwrap_or_default();
-        legs[target.leg.0 as usize].progress = Some((so_far + done, total + more));
+        self.legs.borrow_mut()[target.leg].note_progress(done, more);
     }
 
     async fn copy_segment(
@@ -366,9 +336,7 @@ impl Inner {
             let wanted = next.filter(|(header, _)| header.generation == of.generation);
             let Some((header, bytes)) = wanted else {
                 self.copy_chunk(target, of, &chunk).await?;
-                if last > self.stale_since(target) {
-                    self.legs.borrow_mut()[target.leg.0 as usize].stale_since = last;
-                }
+                self.legs.borrow_mut()[target.leg].copied_up_to(last);
                 return Ok(());
             };
             if header.lsn <= from {
@@ -421,7 +389,7 @@ impl Inner {
                 lsn = first.lsn.0,
                 "a leg came back without a batch that it had"
             );
-            self.legs.borrow_mut()[usize::from(target.leg.0)].arena_missed = None;
+            self.legs.borrow_mut()[target.leg].miss_unknown_pages();
         }
         self.copy_verified(target, at, data).await
     }
@@ -445,7 +413,7 @@ impl Inner {
             };
         }
         result.map_err(|fault| {
-            self.legs.borrow_mut()[target.leg.0 as usize].write_faults += 1;
+            self.legs.borrow_mut()[target.leg].note_write_fault();
             self.note_why(target, &format!("a copy did not hold: {fault}"));
             Ended
         })
@@ -455,9 +423,9 @@ impl Inner {
     /// witness could not be asked; everything goes on without the leg meanwhile.
     async fn join(self: &Rc<Self>, target: Target) -> Result<bool, Ended> {
         let _pass = self.arena_writing.enter().await;
-        self.log.borrow_mut().barrier = true;
+        self.log.borrow_mut().raise_barrier();
         let joined = self.join_behind_barrier(target).await;
-        self.log.borrow_mut().barrier = false;
+        self.log.borrow_mut().lower_barrier();
         self.settle();
         joined
     }
@@ -469,8 +437,8 @@ impl Inner {
         loop {
             let moved = self.moved.wait();
             self.still(target)?;
-            let quiet = self.log.borrow().submitted == 0
-                && self.legs.borrow()[target.leg.0 as usize].flying == 0;
+            let quiet =
+                self.log.borrow().in_flight() == 0 && self.legs.borrow()[target.leg].flying() == 0;
             if quiet {
                 break;
             }
@@ -481,27 +449,23 @@ impl Inner {
                 return Err(Ended);
             }
         }
-        self.legs.borrow_mut()[target.leg.0 as usize].joining = true;
+        self.legs.borrow_mut()[target.leg].may_join();
         self.publish().await.map_err(|_| Ended)?;
         self.still(target)?;
-        Ok(self.legs.borrow()[target.leg.0 as usize].counts())
+        Ok(self.legs.borrow()[target.leg].counts())
     }
 
     fn note_why(&self, target: Target, why: &str) {
-        let mut legs = self.legs.borrow_mut();
-        let leg = &mut legs[target.leg.0 as usize];
-        if leg.session == target.session {
-            leg.why = Some(why.to_string());
-        }
+        self.legs.borrow_mut()[target.leg].note_why(target.session, why);
     }
 }
 
 /// The background task of one attach.
 async fn follow(inner: Rc<Inner>, target: Target) {
     if catch_up(&inner, target).await.is_err()
-        && inner.legs.borrow()[target.leg.0 as usize].session == target.session
+        && inner.legs.borrow()[target.leg].session() == target.session
     {
-        let why = inner.legs.borrow()[target.leg.0 as usize].why.clone();
+        let why = inner.legs.borrow()[target.leg].why().map(str::to_owned);
         inner.suspect(
             target.leg,
             &why.unwrap_or_else(|| "it could not be brought up to date".into()),
@@ -513,13 +477,13 @@ async fn catch_up(inner: &Rc<Inner>, target: Target) -> Result<(), Ended> {
     // Everything submitted from here on reaches the leg by itself; what is in flight just now may not.
     let join = {
         let log = inner.log.borrow();
-        Lsn(log.acked.0 + log.submitted as u64 + 1)
+        Lsn(log.acked().0 + log.in_flight() as u64 + 1)
     };
     // until everything before `join` is acknowledged, and so readable
     loop {
         let moved = inner.moved.wait();
         inner.still(target)?;
-        if inner.log.borrow().acked.next() >= join {
+        if inner.log.borrow().acked().next() >= join {
             break;
         }
         moved.await;

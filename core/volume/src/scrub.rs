@@ -5,7 +5,7 @@ use std::rc::Rc;
 use device::BLOCK_BYTES;
 
 use crate::arena::Asked;
-use crate::inner::{Inner, Mode};
+use crate::inner::Inner;
 use crate::leg::{Probe, probe};
 use crate::limits::{SCRUB_PAUSE_US, SCRUB_RECORD_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
 use crate::segment::State;
@@ -67,8 +67,8 @@ impl Inner {
             (self.io.host.unix_seconds(), Lsn(0))
         };
         let log = self.log.borrow();
-        let all = log.table.in_log_order().into_iter().map(|segment| {
-            let row = log.table.row(segment);
+        let all = log.table().in_log_order().into_iter().map(|segment| {
+            let row = log.table().row(segment);
             let bytes = u64::from(row.used_blocks) * BLOCK_BYTES as u64;
             (segment, row.first, bytes)
         });
@@ -102,10 +102,8 @@ impl Inner {
 
     /// New superblocks, unless they cannot be written just now.
     async fn record_scrub(self: &Rc<Self>) -> Result<(), CommitFault> {
-        if let Mode::Deferring(why) | Mode::Outage(why) | Mode::ReadOnly(why) | Mode::Stopped(why) =
-            &self.log.borrow().mode
-        {
-            return Err(CommitFault::Deferred(why.clone()));
+        if let Some(why) = self.log.borrow().mode().why() {
+            return Err(CommitFault::Deferred(why.into()));
         }
         self.publish().await
     }
@@ -120,14 +118,14 @@ impl Inner {
         let Some((of, end)) = self.settled_part(segment) else {
             return true;
         };
-        let Some(device) = self.legs.borrow()[leg.0 as usize].device else {
+        let Some(device) = self.legs.borrow()[leg].device() else {
             return true; // it left: what it has is read when it returns
         };
         let mut stream = Stream::new(self.clone(), device, of, 0, end);
         let mut last = Lsn(self
             .log
             .borrow()
-            .table
+            .table()
             .row(segment)
             .first
             .0
@@ -174,13 +172,12 @@ impl Inner {
     /// The part of a segment in which every batch is acknowledged.
     pub(crate) fn settled_part(&self, segment: SegmentIndex) -> Option<(Of, u32)> {
         let log = self.log.borrow();
-        let row = log.table.row(segment);
+        let row = log.table().row(segment);
         if !matches!(row.state, State::Open | State::Sealed) {
             return None;
         }
         let first_unsettled = log
-            .pipeline
-            .iter()
+            .waiting()
             .find(|entry| entry.segment == segment)
             .map(|entry| entry.block);
         let end = first_unsettled
@@ -202,7 +199,7 @@ impl Inner {
         }
         let per_segment = self.plan.pages_per_segment();
         let chunk = (STREAM_READ_BYTES / BLOCK_BYTES) as u64;
-        let segments = self.log.borrow().table.arena.clone();
+        let segments = self.log.borrow().table().arena().to_vec();
         for (ordinal, segment) in segments.into_iter().enumerate() {
             for from in (0..per_segment).step_by(chunk as usize) {
                 let count = chunk.min(per_segment - from);
@@ -245,10 +242,10 @@ impl Inner {
 
     /// All four superblock copies on every leg; a missing one is put right by writing the next superblock.
     async fn scrub_superblocks(self: &Rc<Self>, report: &mut ScrubReport) {
-        if self.log.borrow().mode != Mode::Running {
+        if !self.log.borrow().is_running() {
             return; // nothing could be put right, and who writes superblocks just now may wait for the legs
         }
-        let seq = self.log.borrow().seq;
+        let seq = self.log.borrow().seq();
         if self.legs_short_of_copies(seq).await == 0 {
             return;
         }
@@ -257,10 +254,10 @@ impl Inner {
             // begun since a moment at which none was on its way. Nothing is held while a leg is read; it may be slow.
             let seq = {
                 let _pass = self.publishing.enter().await;
-                self.log.borrow().seq
+                self.log.borrow().seq()
             };
             let short = self.legs_short_of_copies(seq).await;
-            if self.log.borrow().seq == seq {
+            if self.log.borrow().seq() == seq {
                 if short > 0 && self.record_scrub().await.is_ok() {
                     report.repaired += short;
                 }

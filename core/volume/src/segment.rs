@@ -2,12 +2,22 @@
 //!
 //! Lives in memory; written whole at each checkpoint, in parts, and brought forward from there by the inline records
 //! of later batches. Nothing here does I/O.
+//!
+//! What must hold between calls is what `check.rs` looks for. Room is in `room.rs`, the bytes are in `bytes.rs`, and what an opening makes of a table
+//! is in `forward.rs`.
+
+mod bytes;
+mod check;
+mod forward;
+mod room;
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::format::{Holds, Inline};
+use crate::format::Holds;
 use crate::limits::CLAIMS_AHEAD;
 use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
+
+pub(crate) use room::Purpose;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -38,8 +48,42 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Nothing was ever written here under `generation`. `known`: the batch that says so.
+    fn free(generation: Generation, known: Lsn) -> Row {
+        Row {
+            state: State::Free,
+            generation,
+            used_blocks: 0,
+            holds_store: false,
+            provisional: Lsn(0),
+            first: Lsn(0),
+            last: Lsn(0),
+            known,
+        }
+    }
+
+    /// Without what means nothing in this state: earlier builds wrote what happened to be left there.
+    fn without_leftovers(self) -> Row {
+        let free = Row::free(self.generation, self.known);
+        match self.state {
+            State::Free => free,
+            // Its number of the claim stays.
+            State::Claimed | State::Arena { .. } => Row {
+                state: self.state,
+                first: self.first,
+                ..free
+            },
+            State::Open | State::Sealed => self,
+        }
+    }
+
+    /// Whether batches lie here.
+    pub fn is_log(&self) -> bool {
+        matches!(self.state, State::Open | State::Sealed)
+    }
+
     /// Batch `lsn` lies here.
-    pub fn hold(&mut self, holds: Holds, lsn: Lsn) {
+    fn hold(&mut self, holds: Holds, lsn: Lsn) {
         match holds {
             Holds::Own => {}
             Holds::Provisional if self.provisional == Lsn(0) => self.provisional = lsn,
@@ -51,36 +95,29 @@ impl Row {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    pub rows: Vec<Row>,
+    rows: Vec<Row>,
     /// Claimed and empty, in order of use.
-    pub claimed: VecDeque<SegmentIndex>,
-    pub open: Option<SegmentIndex>,
+    claimed: VecDeque<SegmentIndex>,
+    open: Option<SegmentIndex>,
     /// Arena segments by ordinal.
-    pub arena: Vec<SegmentIndex>,
+    arena: Vec<SegmentIndex>,
     /// Segments that the last checkpoint reads batches of `Kind::Index` in.
-    pub needed: Vec<SegmentIndex>,
+    needed: Vec<SegmentIndex>,
     free: usize,
     /// Segments not to be reused: a repair or a copy still writes there, or an opening has not given them up for good.
     pins: HashMap<SegmentIndex, u32>,
     search_from: usize,
     claim_number: u64,
     /// The volume is being opened: its own records may take what is kept for that.
-    pub opening: bool,
+    opening: bool,
+    /// Something changed since `check` last looked.
+    unchecked: std::cell::Cell<bool>,
 }
 
 impl Table {
     /// Every segment free at generation 1.
     pub fn new(segment_count: u32) -> Table {
-        let row = Row {
-            state: State::Free,
-            generation: Generation(1),
-            used_blocks: 0,
-            holds_store: false,
-            provisional: Lsn(0),
-            first: Lsn(0),
-            last: Lsn(0),
-            known: Lsn(0),
-        };
+        let row = Row::free(Generation(1), Lsn(0));
         Table::from_rows(vec![row; segment_count as usize])
     }
 
@@ -96,13 +133,15 @@ impl Table {
             search_from: 0,
             claim_number: 0,
             opening: true,
+            unchecked: std::cell::Cell::new(true),
         };
         table.derive();
         table
     }
 
     /// Recomputes everything that follows from the rows.
-    pub fn derive(&mut self) {
+    fn derive(&mut self) {
+        self.unchecked.set(true);
         self.free = self
             .rows
             .iter()
@@ -123,8 +162,7 @@ impl Table {
         self.open = open;
         self.arena = arena.into_iter().map(|(_, s)| s).collect();
         let rows = &self.rows;
-        self.needed
-            .retain(|s| matches!(rows[s.0 as usize].state, State::Open | State::Sealed));
+        self.needed.retain(|s| rows[s.0 as usize].is_log());
     }
 
     fn ordinal(&self, segment: SegmentIndex) -> Option<u32> {
@@ -138,8 +176,61 @@ impl Table {
         &self.rows[segment.0 as usize]
     }
 
-    pub fn row_mut(&mut self, segment: SegmentIndex) -> &mut Row {
+    fn row_mut(&mut self, segment: SegmentIndex) -> &mut Row {
+        self.unchecked.set(true);
         &mut self.rows[segment.0 as usize]
+    }
+
+    /// All segments of the volume.
+    pub fn segments(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The segment that is being filled.
+    pub fn open(&self) -> Option<SegmentIndex> {
+        self.open
+    }
+
+    /// Claimed and empty, in order of use.
+    pub fn claimed(&self) -> impl Iterator<Item = SegmentIndex> {
+        self.claimed.iter().copied()
+    }
+
+    pub fn has_claimed(&self) -> bool {
+        !self.claimed.is_empty()
+    }
+
+    /// The arena's segments by ordinal.
+    pub fn arena(&self) -> &[SegmentIndex] {
+        &self.arena
+    }
+
+    /// Segments that the last checkpoint reads batches of `Kind::Index` in.
+    pub fn needed(&self) -> &[SegmentIndex] {
+        &self.needed
+    }
+
+    pub fn is_opening(&self) -> bool {
+        self.opening
+    }
+
+    /// An opening begins: the operator accepted damage beside clients.
+    pub fn opening_begins(&mut self) {
+        self.opening = true;
+    }
+
+    /// Everything that an opening writes is durable.
+    pub fn opening_ends(&mut self) {
+        assert!(self.opening);
+        self.opening = false;
+    }
+
+    /// The checkpoint that the superblocks name now reads batches in `needed`, and in no other segment.
+    pub fn need(&mut self, needed: Vec<SegmentIndex>) {
+        let rows = &self.rows;
+        self.needed = needed;
+        self.needed.retain(|s| rows[s.0 as usize].is_log());
+        self.unchecked.set(true);
     }
 
     /// Nothing of the store's lies there that anybody will read again.
@@ -149,6 +240,7 @@ impl Table {
 
     /// A checkpoint stands for everything up to `checkpoint`: provisional batches up to there are the store's like any other.
     pub fn keep_provisional(&mut self, checkpoint: Lsn) {
+        self.unchecked.set(true);
         for row in &mut self.rows {
             row.holds_store |= row.provisional != Lsn(0) && row.provisional <= checkpoint;
         }
@@ -186,14 +278,27 @@ impl Table {
                 self.row_mut(open).state = State::Sealed;
             }
             let row = self.row_mut(next);
-            assert_eq!(row.state, State::Claimed);
+            assert_eq!(
+                row.state,
+                State::Claimed,
+                "I5: only a claimed segment is opened"
+            );
+            assert_eq!(row.used_blocks, 0, "nothing lies in a claimed segment");
             (row.state, row.first, row.last, row.used_blocks) = (State::Open, lsn, lsn, 0);
             self.open = Some(next);
         }
         let open = self.open.expect("opened above");
         let row = self.row_mut(open);
+        assert!(
+            row.state == State::Open && row.last <= lsn,
+            "the log goes on"
+        );
         let block = row.used_blocks;
         row.used_blocks += blocks;
+        assert!(
+            row.used_blocks <= segment_blocks,
+            "a batch lies in one segment"
+        );
         row.hold(holds, lsn);
         row.last = lsn;
         if row.first == Lsn(0) {
@@ -205,6 +310,7 @@ impl Table {
     /// Ends the open segment before `block`: batches from `lsn` on move elsewhere.
     pub fn seal_before(&mut self, segment: SegmentIndex, block: u32, lsn: Lsn) {
         let row = self.row_mut(segment);
+        assert!(row.is_log() && block <= row.used_blocks && lsn > Lsn(0));
         row.used_blocks = block;
         row.last = Lsn(lsn.0 - 1);
         if row.first >= lsn {
@@ -246,7 +352,12 @@ impl Table {
         self.search_from = found + 1;
         self.claim_number += 1;
         let number = self.claim_number;
+        self.unchecked.set(true);
         let row = &mut self.rows[found];
+        assert!(
+            row.used_blocks == 0 && !row.holds_store,
+            "I7: nothing lies in a free segment"
+        );
         (row.state, row.known, row.first, row.last) =
             (State::Claimed, recorded, Lsn(number), Lsn(0));
         (row.used_blocks, row.holds_store, row.provisional) = (0, false, Lsn(0));
@@ -256,21 +367,17 @@ impl Table {
         Some((segment, self.rows[found].generation))
     }
 
-    /// Gives `segment` back under the next generation.
+    /// Gives `segment` back under the next generation. `recorded` is the batch that says so (zero: the table that is written next).
     pub fn free(&mut self, segment: SegmentIndex, recorded: Lsn) -> Generation {
         self.needed.retain(|&needed| needed != segment);
         let row = self.row_mut(segment);
+        assert_eq!(
+            row.state,
+            State::Sealed,
+            "only a sealed segment is given back"
+        );
         let generation = Generation(row.generation.0 + 1);
-        *row = Row {
-            state: State::Free,
-            generation,
-            used_blocks: 0,
-            holds_store: false,
-            provisional: Lsn(0),
-            first: Lsn(0),
-            last: Lsn(0),
-            known: recorded,
-        };
+        *row = Row::free(generation, recorded);
         self.free += 1;
         generation
     }
@@ -287,68 +394,11 @@ impl Table {
         let segment = self.claimed.pop_back()?;
         let generation = self.row(segment).generation;
         let ordinal = self.arena.len() as u32;
-        self.row_mut(segment).state = State::Arena { ordinal };
+        let row = self.row_mut(segment);
+        assert_eq!(row.state, State::Claimed);
+        row.state = State::Arena { ordinal };
         self.arena.push(segment);
         Some((segment, generation, ordinal))
-    }
-
-    /// Replays one inline record of a batch newer than the table. `derive` afterwards.
-    pub fn replay(&mut self, record: &Inline) {
-        let count = self.rows.len() as u32;
-        match *record {
-            Inline::Claim {
-                segment,
-                generation,
-            } if segment.0 < count => {
-                self.claim_number += 1;
-                let number = Lsn(self.claim_number);
-                let row = self.row_mut(segment);
-                if row.generation <= generation {
-                    *row = Row {
-                        state: State::Claimed,
-                        generation,
-                        used_blocks: 0,
-                        holds_store: false,
-                        provisional: Lsn(0),
-                        first: number,
-                        ..*row
-                    };
-                }
-            }
-            Inline::Free {
-                segment,
-                generation,
-            } if segment.0 < count => {
-                let row = self.row_mut(segment);
-                if row.generation < generation {
-                    let (first, last) = (Lsn(0), Lsn(0));
-                    *row = Row {
-                        state: State::Free,
-                        generation,
-                        used_blocks: 0,
-                        holds_store: false,
-                        provisional: Lsn(0),
-                        first,
-                        last,
-                        ..*row
-                    };
-                }
-            }
-            Inline::ArenaGrow {
-                segment,
-                generation,
-                ordinal,
-            } if segment.0 < count => {
-                let row = self.row_mut(segment);
-                *row = Row {
-                    state: State::Arena { ordinal },
-                    generation,
-                    used_blocks: 0,
-                    ..*row
-                };
-            }
-            _ => {}
-        }
     }
 
     /// Sealed segments up to `checkpoint` in which nothing is needed.
@@ -363,7 +413,9 @@ impl Table {
             .collect()
     }
 
+    /// Keeps `segment` from being claimed until `unpin`.
     pub fn pin(&mut self, segment: SegmentIndex) {
+        assert!((segment.0 as usize) < self.rows.len());
         *self.pins.entry(segment).or_default() += 1;
     }
 
@@ -450,8 +502,8 @@ mod tests {
         let mut table = Table::new(1);
         let (only, _) = table.claim(Lsn(0), Lsn(0)).expect("free");
         table.place(Lsn(1), 1, BLOCKS, Holds::Store, |_| true);
-        table.claimed.clear();
-        table.open = None;
+        table.seal_before(only, 1, Lsn(2));
+        table.check(BLOCKS);
         assert_eq!(table.free(only, Lsn(9)), Generation(2));
         assert_eq!(table.claim(Lsn(10), Lsn(8)), None);
         table.pin(only);

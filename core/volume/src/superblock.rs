@@ -80,6 +80,11 @@ impl Superblock {
     fn encode_body(&self) -> Vec<u8> {
         assert!(self.members.len() <= LEGS_MAX && self.table.len() <= TABLE_PARTS_MAX);
         assert!(self.claims.len() <= SUPERBLOCK_CLAIMS_MAX && self.note.len() <= NOTE_BYTES_MAX);
+        assert!(
+            self.checkpoint <= self.acked,
+            "I6: a checkpoint of what was acknowledged"
+        );
+        assert!(self.table_lsn <= self.acked);
         let mut out = Vec::with_capacity(BLOCK_BYTES);
         out.put_bytes(&self.volume.0);
         out.put_u64(self.seq);

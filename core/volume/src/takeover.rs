@@ -5,12 +5,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::format::{Header, Inline, Kind};
-use crate::inner::{Inner, Mode};
-use crate::limits::{CLAIMS_OF_OPENING, SKIPS_PER_BATCH, SUPERBLOCK_CLAIMS_MAX};
+use crate::inner::Inner;
+use crate::limits::{CLAIMS_OF_OPENING, SKIPS_PER_BATCH};
 use crate::recover::{GivenUp, segments_for};
 use crate::scan::Skip;
 use crate::stream::Of;
-use crate::superblock::ClaimEntry;
 use crate::types::*;
 
 /// What is left to do once it is clear that this owner may write.
@@ -40,12 +39,18 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         lost,
         held,
     } = takeover;
+    if inner.is_stopped() {
+        return misfit(format!(
+            "volume {} has stopped; start ringpostd again",
+            inner.id
+        ));
+    }
     let here: Vec<LegId> = inner
         .legs
         .borrow()
         .iter()
         .filter(|leg| leg.serves())
-        .map(|leg| leg.id)
+        .map(|leg| leg.id())
         .collect();
     if here.is_empty() {
         return misfit(format!("no leg of volume {} answers", inner.id));
@@ -68,19 +73,18 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
     for leg in inner.legs.borrow_mut().iter_mut() {
         // A leg that counted until now and is not here has everything acknowledged, and nothing later for sure; one that is
         // here and does not count holds as much as it proved.
-        if record.in_sync.contains(&leg.id) && !leg.serves() {
-            let since = leg
-                .proven
-                .take()
-                .map_or(acked_seen, |proven| proven.min(acked_seen));
-            (leg.state, leg.stale_since) = (LegState::Stale, since);
-            (leg.device, leg.frame, leg.failing) = (None, None, false);
-            tracing::error!(leg = %leg.id, stale_since = since.0, "a leg is absent");
+        if record.in_sync.contains(&leg.id()) && !leg.serves() {
+            let since = leg.is_left_out(acked_seen);
+            tracing::error!(leg = %leg.id(), stale_since = since.0, "a leg is absent");
         }
     }
     {
-        let mut log = inner.log.borrow_mut();
-        (log.epoch, log.term, log.mode) = (epoch, term, Mode::Running);
+        if !inner.log.borrow_mut().own(epoch, term) {
+            return misfit(format!(
+                "volume {} was stopped while it was opened",
+                inner.id
+            ));
+        }
     }
     let before = inner.counters.get().repairs;
     for (of, block) in repairs {
@@ -91,8 +95,8 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         let mut legs = inner.legs.borrow_mut();
         let proved = legs.iter_mut().filter(|leg| leg.serves());
         // What they lacked is on them now.
-        proved.for_each(|leg| leg.proven = None);
-        legs.iter().any(|leg| leg.arena_unsure)
+        proved.for_each(|leg| leg.has_all());
+        legs.iter().any(|leg| leg.is_arena_unsure())
     };
     inner.report.borrow_mut().normalised =
         inner.counters.get().repairs - before + again.len() as u64;
@@ -106,7 +110,7 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
         .record_opened()
         .await
         .or_else(|fault| misfit(format!("the opening could not be recorded: {fault}")))?;
-    inner.log.borrow_mut().table.opening = false;
+    inner.log.borrow_mut().table_mut().opening_ends();
     inner.note_position();
     inner
         .io
@@ -118,23 +122,18 @@ pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(
 /// Two segments to go on with, and as many as the batches to be appended again can fill.
 fn claim_first(inner: &Rc<Inner>, again: &[(Header, Bytes)]) -> Result<(), OpenRefusal> {
     let mut log = inner.log.borrow_mut();
-    let log = &mut *log;
     // Claims that were filled stay listed until the next table; the unused ones are free again.
-    log.claims
-        .retain(|claim| log.table.row(claim.segment).generation == claim.generation);
+    log.drop_old_claims();
     for _ in 0..CLAIMS_OF_OPENING + segments_for(again, inner.plan.segment_bytes) {
-        let Some((segment, generation)) = log.table.claim(Lsn(0), log.acked) else {
-            break;
-        };
-        if log.claims.len() == SUPERBLOCK_CLAIMS_MAX {
-            return misfit(
-                "the volume was interrupted too often while opening; free segments cannot be claimed",
-            );
+        match log.claim_by_superblock() {
+            None => break,
+            Some(Ok(())) => {}
+            Some(Err(())) => {
+                return misfit(
+                    "the volume was interrupted too often while opening; free segments cannot be claimed",
+                );
+            }
         }
-        log.claims.push(ClaimEntry {
-            segment,
-            generation,
-        });
     }
     Ok(())
 }
@@ -150,20 +149,19 @@ async fn publish_start(
     held: Vec<SegmentIndex>,
 ) -> Result<(), CommitFault> {
     inner.publish().await?;
-    let top = inner.log.borrow().acked;
+    let top = inner.log.borrow().acked();
     for (header, bytes) in again {
         // Nobody waits for it; the seal behind it is awaited.
         drop(inner.enqueue_again(header, bytes)?);
     }
-    if inner.log.borrow().table.claimed.is_empty() {
+    if !inner.log.borrow().table().has_claimed() {
         return Err(CommitFault::Full);
     }
     // Where it gives earlier seals up it seals as much as they did.
     let last = given_up.skip.map_or(top, |(after, _)| after);
     let mut records = vec![Inline::Seal { last }];
     records.extend(given_up.skip.map(|(_, record)| record));
-    let seal = inner.log.borrow().next;
-    inner.log.borrow_mut().seal = seal;
+    inner.log.borrow_mut().begin_seal();
     let mut sealed = inner.enqueue_own(Kind::Records, &[], &records)?;
     for lost in lost.chunks(SKIPS_PER_BATCH) {
         let records: Vec<Inline> = lost.iter().map(Skip::record).collect();
@@ -172,14 +170,13 @@ async fn publish_start(
     for &segment in &given_up.segments {
         // The table about to be written says that it is free; nobody may write there before the superblocks say so too.
         let mut log = inner.log.borrow_mut();
-        log.table.free(segment, Lsn(0));
-        log.table.pin(segment);
+        log.table_mut().free(segment, Lsn(0));
+        log.table_mut().pin(segment);
     }
     for &segment in &held {
         // What it held has a new place before the SEAL; the table says that it is free for good.
         let mut log = inner.log.borrow_mut();
-        let row = log.table.row_mut(segment);
-        row.generation = Generation(row.generation.0 + 1);
+        log.table_mut().free_held(segment);
     }
     sealed
         .await
@@ -192,7 +189,7 @@ async fn publish_start(
     inner.set_checkpoint(checkpoint, None).await?;
     let mut log = inner.log.borrow_mut();
     for segment in given_up.segments.into_iter().chain(held) {
-        log.table.unpin(segment);
+        log.table_mut().unpin(segment);
     }
     Ok(())
 }

@@ -248,15 +248,13 @@ impl Inner {
             return;
         }
         let mut legs = self.legs.borrow_mut();
-        let leg = &mut legs[usize::from(leg.0)];
-        tracing::error!(leg = %leg.id, why, holds = holds.0, "a leg is not trusted");
+        let leg = &mut legs[leg];
+        tracing::error!(leg = %leg.id(), why, holds = holds.0, "a leg is not trusted");
         self.report.borrow_mut().left_out.push(format!(
             "leg {} does not hold what it should ({why}); it counts as stale since LSN {holds}: `leg attach` brings it up to date",
-            leg.id
+            leg.id()
         ));
-        leg.state = LegState::Stale;
-        leg.proven = Some(leg.proven.map_or(holds, |proven| proven.min(holds)));
-        (leg.device, leg.frame) = (None, None);
+        leg.leave_behind(holds);
     }
 }
 

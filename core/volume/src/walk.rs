@@ -43,10 +43,10 @@ impl Walk {
         let expected = after.next();
         let (stretches, until) = {
             let log = inner.log.borrow();
-            let mark = inner.mark_before(expected);
-            let order = log.table.in_log_order();
+            let mark = log.mark_before(expected);
+            let order = log.table().in_log_order();
             let stretches = order.into_iter().filter_map(|segment| {
-                let row = log.table.row(segment);
+                let row = log.table().row(segment);
                 let of = Of {
                     segment,
                     generation: row.generation,
@@ -60,7 +60,7 @@ impl Walk {
                     end: row.used_blocks,
                 })
             });
-            (stretches.collect(), log.acked)
+            (stretches.collect(), log.acked())
         };
         Walk {
             inner,
@@ -77,7 +77,7 @@ impl Walk {
     pub(crate) fn of_segment(inner: Rc<Inner>, segment: SegmentIndex) -> Walk {
         let (stretch, until) = {
             let log = inner.log.borrow();
-            let row = log.table.row(segment);
+            let row = log.table().row(segment);
             (
                 Stretch {
                     of: Of {
@@ -90,7 +90,7 @@ impl Walk {
                 row.last,
             )
         };
-        let until = until.min(inner.log.borrow().acked);
+        let until = until.min(inner.log.borrow().acked());
         Walk {
             inner,
             stretches: [stretch].into(),
@@ -228,7 +228,7 @@ impl Inner {
         let holds = {
             let log = self.log.borrow();
             segment.0 < self.plan.segment_count
-                && matches!(log.table.row(segment).state, State::Open | State::Sealed)
+                && matches!(log.table().row(segment).state, State::Open | State::Sealed)
         };
         if !holds {
             return Err(ReadFault::Stale);

@@ -1,28 +1,22 @@
 //! How a session on one core is notified of changes that the owner makes durable on another.
 //!
-//! The owner's `Watch` cannot leave its thread, so it stays there, in a table of that thread; the session holds a ticket
-//! for it. The bell that the owner rings is a flag and a `Notify`, both fit to be touched from any thread.
+//! The watch itself cannot leave the owner's thread, so it stays with the mailboxes that it watches, under a ticket that the session holds: several
+//! volumes of one thread keep theirs apart, and a volume that closes takes its own along. The bell that the owner rings is a flag and a `Notify`,
+//! both fit to be touched from any thread.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::{LocalTask, Time};
 use mail::Uid;
-use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Watch};
+use mailbox::{AccountId, MailboxFault, MailboxId, Opening};
 use runtime::SessionHost;
 use storage::owner::{Ask, Busy};
 use tokio::sync::Notify;
 
 use super::limits::{ASK_AGAIN_AFTER, UNWATCH_TRIES_MAX};
 
-thread_local! {
-    /// On the owner's thread: the watches of all sessions, by ticket. Bounded by the sessions.
-    static WATCHES: RefCell<HashMap<u64, Watch>> = RefCell::default();
-}
-
-/// Rung on the owner's thread, waited for on the session's core.
 #[derive(Default)]
 struct Signal {
     rung: AtomicBool,
@@ -72,8 +66,7 @@ impl Watching {
         let opening = owner.ask(move |mailboxes| async move {
             let mailbox = mailboxes.find(account, &name).await?;
             let bell = move |_modseq| signal.ring();
-            let watch = mailboxes.watch(mailbox, Box::new(bell));
-            WATCHES.with_borrow_mut(|watches| watches.insert(ticket, watch));
+            mailboxes.watch_under(ticket, mailbox, Box::new(bell));
             let opening = mailboxes.opening(mailbox).await?;
             let recent = mailboxes.recent(mailbox, opening.status.uid_next, claims);
             Ok((mailbox, opening, recent))
@@ -147,8 +140,8 @@ fn end(owner: impl Ask, host: SessionHost, ticket: u64) -> impl FnOnce() -> Loca
     move || {
         Box::pin(async move {
             for _ in 0..UNWATCH_TRIES_MAX {
-                let ended = owner.ask(move |_mailboxes| async move {
-                    drop(WATCHES.with_borrow_mut(|watches| watches.remove(&ticket)));
+                let ended = owner.ask(move |mailboxes| async move {
+                    mailboxes.unwatch(ticket);
                 });
                 if ended.await.is_ok() {
                     return;

@@ -81,6 +81,7 @@ impl World {
     }
 
     pub(super) fn forget_everything_running(&self) {
+        self.looks.take();
         // Taken out first and dropped after: what is dropped may call back in.
         let tasks = self.tasks.replace(Tasks::new());
         let flights = self.flights.take();

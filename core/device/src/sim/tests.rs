@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -449,4 +449,26 @@ fn an_operation_past_the_end_stops_the_process() {
         bytes: 4096,
     };
     drop(io.device.start(DISK, op));
+}
+
+#[test]
+fn a_look_comes_after_each_step_until_it_has_nothing_to_look_at() {
+    let (world, io) = world(1);
+    let (polls, looks) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let seen = (polls.clone(), looks.clone());
+    world.after_each_step(move || {
+        let (polls, looks) = &seen;
+        looks.set(looks.get() + 1);
+        assert_eq!(polls.get(), looks.get(), "nothing runs in between");
+        looks.get() < 3
+    });
+    let counted = polls.clone();
+    world.block_on(async move {
+        for _ in 0..5 {
+            counted.set(counted.get() + 1);
+            sleep_us(&*io.host, 10).await;
+        }
+        counted.set(counted.get() + 1);
+    });
+    assert_eq!((polls.get(), looks.get()), (6, 3));
 }

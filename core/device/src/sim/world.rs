@@ -28,6 +28,13 @@ impl World {
         }
     }
 
+    pub(super) fn look(&self) {
+        let mut looks = self.looks.borrow_mut();
+        if !looks.is_empty() {
+            looks.retain(|look| look());
+        }
+    }
+
     /// Lets the next event happen; `false` when none is due by `until_us`.
     pub(super) fn happen(&self, until_us: u64) -> bool {
         let next = self.future.borrow_mut().next(until_us);

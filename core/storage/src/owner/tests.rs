@@ -88,3 +88,35 @@ fn work_runs_to_its_end_though_its_result_is_awaited_no_more() {
         assert!(done.load(Ordering::Relaxed));
     });
 }
+
+#[test]
+fn a_thread_serves_the_owners_of_two_volumes_and_keeps_their_work_apart() {
+    let ((_first_world, first), (_second_world, second)) =
+        (rig::mailboxes_of(1), rig::mailboxes_of(2));
+    on_a_thread(async {
+        let ((one, one_end), (other, other_end)) = (owner(), owner());
+        let ids = [&first, &second].map(|mailboxes| mailboxes.store().volume().id());
+        assert_ne!(ids[0], ids[1]);
+        let (stop, stopped) = oneshot::<()>();
+        let mut run = pin!(one_end.run(first, async {
+            stopped.await;
+        }));
+        {
+            let mut other_run = pin!(other_end.run(second, std::future::pending()));
+            assert!(poll_once(run.as_mut()).await.is_pending());
+            assert!(poll_once(other_run.as_mut()).await.is_pending());
+            for (owner, id) in [(&one, ids[0]), (&other, ids[1])] {
+                let asked = owner.ask(|mailboxes| async move { mailboxes.store().volume().id() });
+                assert_eq!(asked.await, Ok(id), "and by no lane: neither is polled");
+            }
+        }
+        // The other one is gone, without having been stopped; this one serves on.
+        let late = other.ask(|_| async {});
+        assert_eq!(late.await, Err(Busy));
+        let asked = one.ask(|mailboxes| async move { mailboxes.store().volume().id() });
+        assert_eq!(asked.await, Ok(ids[0]));
+        stop.send(());
+        run.await;
+        assert_eq!(one.ask(|_| async {}).await, Err(Busy));
+    });
+}

@@ -2,6 +2,7 @@
 
 mod log;
 mod projection;
+mod reclaim;
 mod space;
 mod swarm;
 
@@ -95,6 +96,8 @@ impl Rig {
         let io = self.world.io();
         let volume = self.open_volume().await;
         let (store, replay) = Store::open(io.clone(), volume, self.store_settings()).await?;
+        self.world.after_each_step(store.volume().checker());
+        self.world.after_each_step(store.checker());
         Ok((io, store, replay))
     }
 

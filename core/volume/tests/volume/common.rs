@@ -93,8 +93,10 @@ impl Bench {
 
     pub fn try_open(&self, disks: &[DeviceIndex]) -> Result<Volume, OpenRefusal> {
         let (io, disks, witness) = (self.world.io(), disks.to_vec(), self.witness.clone());
-        self.world
-            .block_on(async move { Volume::open(&io, &disks, &settings(), witness).await })
+        let opened = self
+            .world
+            .block_on(async move { Volume::open(&io, &disks, &settings(), witness).await });
+        opened.inspect(|volume| self.world.after_each_step(volume.checker()))
     }
 
     /// The payloads of the whole log.

@@ -188,3 +188,29 @@ fn damage_that_a_reader_meets_holds_the_volume_until_it_is_accepted() {
     bench.append(&volume, b"yes").expect("durable");
     assert_eq!(volume.would_give_up(), None);
 }
+
+/// Whoever accepts damage in a volume that has stopped meanwhile must not make it run again: another owner may have it.
+#[test]
+fn damage_that_is_accepted_after_the_volume_stopped_leaves_it_stopped() {
+    for found_by_recovery in [true, false] {
+        let bench = Bench::new(75, 2);
+        let volume = bench.open();
+        let addresses = written(&bench, &volume, 6);
+        drop(volume);
+        bench.world.crash();
+        if found_by_recovery {
+            spoil(&bench, &addresses[2]);
+        }
+        let volume = bench.open();
+        volume.hold_for_damage();
+        assert!(volume.would_give_up().is_some());
+        let record = bench.witness.record.borrow().clone();
+        volume.abandon("a test ends it");
+        let accepted = bench.world.block_on(volume.accept_damage());
+        let why = accepted.expect_err("it is over").to_string();
+        assert!(why.contains("stopped"), "{why}");
+        assert!(volume.refuses().is_some());
+        assert!(bench.append(&volume, b"too late").is_err());
+        assert_eq!(*bench.witness.record.borrow(), record, "untouched");
+    }
+}

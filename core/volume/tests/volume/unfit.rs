@@ -4,6 +4,10 @@ use crate::accidents::{assert_legs_equal, at, medium, state, wait_in_sync};
 use crate::common::*;
 use crate::trust::{attach, crash, letters, refusal_of, rings_of, write};
 use device::sim::Faults;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use volume::*;
 
 /// Finding E4: a leg shorter than the volume is left out by name, at open and at return; nothing panics.
@@ -138,4 +142,40 @@ fn nothing_is_acknowledged_before_the_survivors_superblocks_say_who_counts() {
         written >= 3,
         "acknowledged with {written} of four superblock copies"
     );
+}
+
+/// Two administrators attach the same blank disk in the same moment: it becomes one member.
+#[test]
+fn a_blank_disk_that_is_attached_twice_at_once_becomes_one_leg() {
+    for legs in [1, 2] {
+        let bench = Bench::new(76, legs);
+        let volume = bench.open();
+        let fresh = bench.world.add_disk(LEG_BYTES);
+        let answers = bench.world.block_on(async {
+            let (first, second) = (volume.attach(fresh), volume.attach(fresh));
+            let (mut first, mut second) = (pin!(first), pin!(second));
+            let mut answers = [None, None];
+            poll_fn(|context| {
+                let attaches = [first.as_mut(), second.as_mut()];
+                for (attach, answer) in attaches.into_iter().zip(&mut answers) {
+                    if answer.is_none()
+                        && let Poll::Ready(result) = attach.poll(context)
+                    {
+                        *answer = Some(result);
+                    }
+                }
+                match answers.iter().all(Option::is_some) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                }
+            })
+            .await;
+            answers.map(|answer| answer.expect("both ended"))
+        });
+        assert!(answers[0].is_ok(), "{answers:?}");
+        let refusal = answers[1].as_ref().expect_err("it is a leg already");
+        assert!(refusal.to_string().contains("already a leg"), "{refusal}");
+        let on_it = volume.legs().into_iter();
+        assert_eq!(on_it.filter(|leg| leg.device == Some(fresh)).count(), 1);
+    }
 }

@@ -2,7 +2,7 @@
 
 use base::cursor::{Reader, Write};
 
-use crate::segment::{Row, State, Table};
+use super::{Row, State, Table};
 use crate::types::{Generation, Lsn, SegmentIndex};
 
 const ROW_BYTES: usize = 29;
@@ -72,7 +72,7 @@ impl Table {
                 if code & NEEDED != 0 {
                     needed.push(SegmentIndex(rows.len() as u32));
                 }
-                rows.push(Row {
+                let row = Row {
                     holds_store,
                     provisional: Lsn(0),
                     state,
@@ -81,7 +81,8 @@ impl Table {
                     first,
                     last,
                     known: Lsn(0),
-                });
+                };
+                rows.push(row.without_leftovers());
             }
         }
         (rows.len() == segment_count as usize).then(|| {

@@ -1,10 +1,10 @@
 //! Which batch still has a place: FORMAT.md, "Room".
 
+use super::{State, Table};
 use crate::limits::{
     KEPT_FOR_OPENING, KEPT_FROM_CHECKPOINT, KEPT_FROM_RECLAIM, OPEN_KEPT_SHARE,
     RESERVE_SEGMENTS_MIN, RESERVE_SHARE,
 };
-use crate::segment::{State, Table};
 use crate::types::Lsn;
 
 /// Which segments a batch may take.
