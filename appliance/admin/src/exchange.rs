@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use files::{Mode, Replacement};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -86,12 +87,11 @@ impl Exchange<'_> {
 /// Replaces the file `name` in one step. The daemon's umask keeps a request, which may hold hashes, to the daemon and root; a result
 /// holds no secret.
 pub fn put(directory: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let bytes = serde_json::to_vec(value).map_err(io::Error::other)?;
     let fresh = directory.join(format!("{name}.new"));
-    // Two users write here: what lies under this name is thrown away, never followed.
-    remove(&fresh)?;
-    let mut file = File::create_new(&fresh)?;
-    file.write_all(&serde_json::to_vec(value).map_err(io::Error::other)?)?;
-    fs::rename(fresh, directory.join(name))
+    let mut fresh = Replacement::begin_as(&directory.join(name), &fresh, Mode::Umask)?;
+    fresh.file().write_all(&bytes)?;
+    fresh.put()
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -17,7 +17,7 @@ use crate::san;
 use crate::selftest::{self, below};
 use crate::serve;
 use crate::settle;
-use crate::write::{hand_over, replace};
+use crate::write::{Mode, hand_over, replace};
 
 /// What the daemon reads, below the root.
 pub const SETTINGS: &str = "run/ringpost/ringpost.toml";
@@ -144,7 +144,7 @@ fn keep(world: &World, found: Found, report: &mut Report) -> Result<Found, Misfi
     let kept = Found { text, ..found };
     if kept.from.is_kept() {
         let path = world.root.join(APPLIED);
-        replace(&path, &kept.text, 0o600)?;
+        replace(&path, &kept.text, Mode::Private)?;
         hand_over(&world.root, &path)?;
     }
     // Only now: their hashes are durable, or come again with the next credential.
@@ -240,7 +240,7 @@ fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Prof
     replace(
         &root.join(COMMAND_LINE),
         &format!("{}\n", command_line.join(" ")),
-        0o644,
+        Mode::Public,
     )?;
     report.profile = Some(ProfileReport {
         name,
@@ -401,7 +401,7 @@ fn write_for_daemon(
 ) -> Result<(), Misfit> {
     let text = daemon_text(&world.root, found, settings, profile, legs, &report.shape)?;
     let path = world.root.join(SETTINGS);
-    replace(&path, &text, 0o600)?;
+    replace(&path, &text, Mode::Private)?;
     hand_over(&world.root, &path)?;
     // The daemon leaves word there for the system (reboot, power off).
     hand_over(&world.root, path.parent().unwrap_or(&world.root))
@@ -451,7 +451,7 @@ fn oem_file(root: &Path, name: &str) -> Option<String> {
 
 fn write_files(world: &World, report: &mut Report, files: network::Files) -> Result<(), Misfit> {
     for (path, text) in files {
-        replace(&world.root.join(&path), &text, 0o644)?;
+        replace(&world.root.join(&path), &text, Mode::Public)?;
         report.files.push(format!("/{path}"));
     }
     Ok(())
@@ -460,7 +460,11 @@ fn write_files(world: &World, report: &mut Report, files: network::Files) -> Res
 fn write_report(world: &World, report: &Report) -> Result<(), Misfit> {
     let text = serde_json::to_string_pretty(report)
         .map_err(|error| Misfit::new(format!("cannot write the report: {error}")))?;
-    replace(&world.root.join(report::PATH), &format!("{text}\n"), 0o644)
+    replace(
+        &world.root.join(report::PATH),
+        &format!("{text}\n"),
+        Mode::Public,
+    )
 }
 
 #[cfg(test)]
