@@ -1,14 +1,12 @@
-//! Reads mail from a guest by IMAP over TLS: `core/imap`'s responses on a blocking socket.
+//! Reads mail: `imap::client`'s responses on a blocking socket.
 
-use std::io::{self, Read, Write};
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::io;
 
 use imap::client::{Response, Responses, Value};
 
-use crate::tls::Stream;
+use crate::limits::RESPONSES_MAX;
+use crate::stream::Stream;
 
-/// A session that is logged in.
 pub struct Imap {
     stream: Stream,
     responses: Responses,
@@ -23,42 +21,50 @@ pub struct Message {
 }
 
 impl Imap {
-    /// Port 993: passwords are not taken without TLS from anybody but the guest itself.
-    pub fn login(
-        server: SocketAddr,
-        user: &str,
-        password: &str,
-        within: Duration,
-    ) -> io::Result<Imap> {
-        let mut imap = Imap {
-            stream: Stream::tls(server, within)?,
-            responses: Responses::default(),
-            tag: 0,
-        };
-        imap.response()?;
-        imap.command(&format!("LOGIN \"{user}\" \"{password}\""))?;
-        Ok(imap)
+    /// Reads the greeting.
+    pub fn over(stream: Stream) -> io::Result<Imap> {
+        let mut imap = Imap::greeted(stream);
+        let greeting = imap.response()?;
+        match greeting.as_bytes().starts_with(b"* OK") {
+            true => Ok(imap),
+            false => Err(answered(&greeting)),
+        }
     }
 
-    /// Every untagged response to the command; `Err` unless it ends in OK. `text` holds no literal.
+    /// A stream that the server has greeted on: after STARTTLS there is no second greeting.
+    pub fn greeted(stream: Stream) -> Imap {
+        Imap {
+            stream,
+            responses: Responses::default(),
+            tag: 0,
+        }
+    }
+
+    /// Gives the stream back, between two commands.
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+
+    pub fn login(&mut self, user: &str, password: &str) -> io::Result<()> {
+        self.command(&format!("LOGIN \"{user}\" \"{password}\""))
+            .map(|_| ())
+    }
+
+    /// Every untagged response to the command; `Err` unless it ends in OK. A literal in `text` is a non-synchronizing one.
     pub fn command(&mut self, text: &str) -> io::Result<Vec<Response>> {
         self.tag += 1;
-        let tag = format!("q{}", self.tag);
-        self.stream
-            .write_all(format!("{tag} {text}\r\n").as_bytes())?;
+        let tag = format!("a{}", self.tag);
+        self.stream.send(format!("{tag} {text}\r\n").as_bytes())?;
         let mut untagged = Vec::new();
-        loop {
-            // until the tagged line; the read time-out bounds each turn
+        while untagged.len() < RESPONSES_MAX {
             let response = self.response()?;
             match response.completes(&tag) {
                 None => untagged.push(response),
                 Some(true) => return Ok(untagged),
-                Some(false) => {
-                    let said = String::from_utf8_lossy(response.as_bytes()).into_owned();
-                    return Err(io::Error::other(format!("IMAP: {said}")));
-                }
+                Some(false) => return Err(answered(&response)),
             }
         }
+        Err(io::Error::other("the answer has no end"))
     }
 
     /// UIDVALIDITY of the mailbox, which is selected.
@@ -82,17 +88,18 @@ impl Imap {
 
     fn response(&mut self) -> io::Result<Response> {
         loop {
-            // until one is whole; the read time-out bounds each turn
+            // until one is whole; the stream's time bounds each turn
             if let Some(response) = self.responses.step().map_err(io::Error::other)? {
                 return Ok(response);
             }
-            let mut buffer = [0; 16_384];
-            match self.stream.read(&mut buffer)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                count => self.responses.input().extend_from_slice(&buffer[..count]),
-            }
+            self.stream.read_more(self.responses.input())?;
         }
     }
+}
+
+fn answered(response: &Response) -> io::Error {
+    let said = String::from_utf8_lossy(response.as_bytes());
+    io::Error::other(format!("the answer is \"{said}\""))
 }
 
 /// `* 3 FETCH (UID 7 BODY[] {…}…)`; `None` for another response.
