@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::limits::ESP_MIB;
-use super::{Inputs, places};
+use crate::limits::ESP_MIB;
+use crate::{Inputs, places};
 
 /// The partition's label; the box looks for the partition it was started from, this is for people.
 const LABEL: &str = "ringpost-esp";

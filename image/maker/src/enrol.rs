@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::places;
+use crate::places;
 
 /// NON_VOLATILE, BOOTSERVICE_ACCESS, RUNTIME_ACCESS, TIME_BASED_AUTHENTICATED_WRITE_ACCESS.
 const ATTRIBUTES: u32 = 0x27;

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::limits::IMAGE_BYTES_MAX;
-use super::os::OsLayer;
-use super::{Inputs, places};
+use crate::limits::IMAGE_BYTES_MAX;
+use crate::os::OsLayer;
+use crate::{Inputs, places};
 
 pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)

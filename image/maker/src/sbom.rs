@@ -5,10 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::os::OsLayer;
-use super::summary::sha256;
-use super::{Inputs, places};
-use crate::shell;
+use crate::os::OsLayer;
+use crate::summary::sha256;
+use crate::{Inputs, places};
 
 pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<(), String> {
     let told = places::read(&os.file("packages.json"))?;
@@ -111,7 +110,7 @@ fn entry(kind: &str, name: &str, version: &str, licence: &str, link: String) -> 
 
 /// Name, version and licence of every crate that is linked into the engine.
 fn crates(inputs: &Inputs<'_>) -> Result<BTreeSet<(String, String, String)>, String> {
-    let output = Command::new(shell::cargo_path())
+    let output = Command::new(crate::cargo_path())
         .current_dir(inputs.root)
         .args(["tree", "--locked", "--workspace", "--exclude", "xtask"])
         .args([

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::places;
+use crate::places;
 
 /// Everything below `folder`, in the order of names.
 pub fn of_folder(folder: &Path, epoch: u64) -> Result<Vec<u8>, String> {

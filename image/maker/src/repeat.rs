@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::os::OsLayer;
-use super::summary::sha256;
-use super::{Inputs, engine, places, uki};
+use crate::os::OsLayer;
+use crate::summary::sha256;
+use crate::{Inputs, engine, places, uki};
 
 pub fn check(
     inputs: &Inputs<'_>,

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use super::limits::{GUEST_MIB, LEG_MIB, SYSTEM_DISK_MIB};
-use super::machine::{Accelerator, Guest, OVMF_VARS, Tpm};
-use super::places::{self, Places};
-use super::{Wishes, build};
-use crate::{setup, shell};
+use crate::limits::{GUEST_MIB, LEG_MIB, SYSTEM_DISK_MIB};
+use crate::machine::{Accelerator, Guest, OVMF_VARS, Tpm};
+use crate::places::{self, Places};
+use crate::{Wishes, build};
 
 /// Port here (when it is free), port there.
 const FORWARDS: &[(u16, u16)] = &[
@@ -48,7 +48,6 @@ pub struct BootWishes {
 }
 
 pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
-    setup::for_boot()?;
     let image = build(root, &wishes.image)?;
     let places = Places::of(root, wishes.image.output.as_deref())?;
     let folder = places.output.join("boot");
@@ -114,7 +113,7 @@ pub fn run(root: &Path, wishes: &BootWishes) -> Result<(), String> {
         eprintln!("boot: 127.0.0.1:{here} is port {there} of the box");
     }
     eprintln!("boot: the serial console follows; Ctrl-A X ends the guest");
-    shell::run_quietly(&mut guest.command())
+    run_quietly(&mut guest.command())
 }
 
 /// `FORWARDS`, with other ports in the place of those that somebody else listens on.
@@ -139,4 +138,17 @@ fn grow(path: &Path, mib: u64) -> Result<(), String> {
         .open(path)
         .and_then(|file| file.set_len(mib << 20))
         .map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Runs with everything inherited and without showing the command (it is long, and not the point).
+fn run_quietly(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot start {program}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program}: {status}"))
+    }
 }

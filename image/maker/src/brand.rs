@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::os::Variant;
-use super::{engine, places};
+use crate::os::Variant;
+use crate::{engine, places};
 
 const FILES: &[&str] = &["brand.toml", "logo.txt"];
 /// Lines and columns of the logo: it must leave room for the dashboard on a terminal of 80 by 24.

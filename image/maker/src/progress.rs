@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::limits::LOG_LINES_SHOWN;
+use crate::limits::LOG_LINES_SHOWN;
 
 pub struct Progress {
     json: bool,
@@ -21,7 +21,7 @@ pub struct Progress {
 
 impl Progress {
     pub fn begin(json: bool, logs: &Path) -> Result<Progress, String> {
-        super::places::make(logs)?;
+        crate::places::make(logs)?;
         Ok(Progress {
             json,
             logs: logs.to_path_buf(),

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::Inputs;
-use super::limits::OS_LAYER_DAYS_OLD;
-use super::places;
-use super::summary::sha256;
-use super::{pe, sources, tools};
+use crate::Inputs;
+use crate::limits::OS_LAYER_DAYS_OLD;
+use crate::places;
+use crate::summary::sha256;
+use crate::{pe, sources, tools};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Inputs;
+use crate::Inputs;
 
 const STUB: &str = "/usr/lib/systemd/boot/efi/addonx64.efi.stub";
 

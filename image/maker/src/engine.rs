@@ -8,10 +8,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::os::Variant;
-use super::places;
-use super::{Inputs, cpio};
-use crate::shell;
+use crate::os::Variant;
+use crate::places;
+use crate::{Inputs, cpio};
 
 /// The cargo profile that programs are built with; also the name of its folder.
 const PROFILE: &str = "firmware";
@@ -32,7 +31,7 @@ pub fn programs(inputs: &Inputs<'_>) -> Result<PathBuf, String> {
         return pick(given, &folder).map(|()| folder);
     }
     let names = names(inputs.root)?;
-    let mut command = Command::new(shell::cargo_path());
+    let mut command = Command::new(crate::cargo_path());
     command
         .current_dir(inputs.root)
         .args(["build", "--locked", "--profile", PROFILE])
@@ -73,7 +72,7 @@ fn pick(from: &Path, to: &Path) -> Result<(), String> {
 
 /// Package and program, as cargo knows them.
 fn names(root: &Path) -> Result<Vec<(String, String)>, String> {
-    let output = Command::new(shell::cargo_path())
+    let output = Command::new(crate::cargo_path())
         .current_dir(root)
         .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
         .output()

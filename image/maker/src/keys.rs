@@ -6,12 +6,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Inputs, enrol};
+use crate::{Inputs, enrol};
 use minisign::{KeyPair, SecretKeyBox};
 
-use super::places::{self, Places};
-use super::progress::Progress;
-use super::tools::Tools;
+use crate::places::{self, Places};
+use crate::progress::Progress;
+use crate::tools::Tools;
 
 /// Its presence tells a folder of keys.
 pub const CERTIFICATE: &str = "db.crt";
@@ -71,7 +71,6 @@ pub fn run(root: &Path, wishes: &KeyWishes) -> Result<(), String> {
     }
     let places = Places::of(root, None)?;
     let progress = Progress::begin(wishes.json, &places.logs)?;
-    crate::setup::for_image()?;
     let tools = progress.step("tools", || Tools::ready(&places, &progress))?;
     progress.step("keys", || make(&tools, &progress, &folder, wishes))?;
     progress.note(&format!(
@@ -265,7 +264,7 @@ pub fn enrolled_vars(inputs: &Inputs<'_>, keys: &Keys) -> Result<PathBuf, String
     let work = &inputs.places.work;
     let template = work.join("vars-empty.fd");
     let output = inputs.places.output.join("OVMF_VARS.enrolled.fd");
-    let source = Path::new(super::machine::OVMF_VARS);
+    let source = Path::new(crate::machine::OVMF_VARS);
     if !source.exists() {
         return Err(format!(
             "{}: not there; `apt-get install ovmf`",

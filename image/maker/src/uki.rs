@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::os::{OsLayer, Variant};
-use super::{Inputs, places};
+use crate::os::{OsLayer, Variant};
+use crate::{Inputs, places};
 
 /// The UKI as `NAME.efi` in the output folder.
 pub fn join(

@@ -10,6 +10,7 @@
 //! the tool said, and what to do.
 //!
 //! Start reading at `build`; the steps are in the order of its lines.
+#![forbid(unsafe_code)]
 
 pub mod addon;
 pub mod boot;
@@ -114,6 +115,21 @@ pub struct Inputs<'a> {
     pub epoch: u64,
 }
 
+/// The repository: two floors above this crate's manifest.
+pub fn root() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest
+        .ancestors()
+        .nth(2)
+        .expect("image/maker lies two floors below the root")
+        .to_path_buf()
+}
+
+/// The cargo that runs us, so that toolchain overrides are kept.
+fn cargo_path() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
+}
+
 pub fn run(root: &Path, wishes: &Wishes) -> Result<(), String> {
     build(root, wishes).map(|_| ())
 }
@@ -132,7 +148,6 @@ pub fn build(root: &Path, wishes: &Wishes) -> Result<Image, String> {
     } else {
         Variant::Product
     };
-    crate::setup::for_image()?;
     let tools = progress.step("tools", || Tools::ready(&places, &progress))?;
     let inputs = Inputs {
         root,

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::limits::KVM_PROBE_SECONDS;
+use crate::limits::KVM_PROBE_SECONDS;
 
 pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
@@ -198,7 +198,7 @@ pub struct Tpm {
 impl Tpm {
     /// `folder` keeps what the TPM remembers.
     pub fn start(folder: &Path) -> Result<Tpm, String> {
-        super::places::make(folder)?;
+        crate::places::make(folder)?;
         let socket = folder.join("socket");
         let _ = std::fs::remove_file(&socket);
         let child = Command::new("swtpm")
