@@ -217,6 +217,12 @@ pub fn queue_files(cards: &[(String, u64)]) -> Files {
     files
 }
 
+pub(crate) fn set_host_name(root: &Path, name: &str) -> Result<(), Misfit> {
+    let host = name.split('.').next().unwrap_or(name);
+    std::fs::write(root.join("proc/sys/kernel/hostname"), host)
+        .map_err(|error| Misfit::new(format!("the host name cannot be set to {host}: {error}")))
+}
+
 #[cfg(test)]
 mod tests {
     use plan::Settings;

@@ -16,7 +16,7 @@ use crate::probation::{
     self, AtBoot, CANDIDATE, Note, PREVIOUS, Phase, boot_id, perform, uptime_ms,
 };
 use crate::report::Report;
-use crate::run::{World, set_host_name};
+use crate::world::World;
 use crate::write::hand_over;
 use crate::{history, network, secret};
 
@@ -290,7 +290,7 @@ fn put_in_force(world: &World, text: &str) -> Result<(), Misfit> {
     if time {
         tell(&["try-restart", "systemd-timesyncd.service"]);
     }
-    if let Err(misfit) = set_host_name(&world.root, &settings.server.name) {
+    if let Err(misfit) = network::set_host_name(&world.root, &settings.server.name) {
         why.push(misfit.to_string());
     }
     match why.is_empty() {

@@ -6,7 +6,8 @@ use hardware::fixture::{Fixture, Kind as Disk};
 
 use super::*;
 use crate::find::APPLIED;
-use crate::run::{Outcome as Booted, SETTINGS, run};
+use crate::run::{Outcome as Booted, run};
+use crate::world::SETTINGS;
 
 const BASE: &str = "# ours\n[volume]\nlegs = [\"/dev/disk/by-id/virtio-leg-a\", \"/dev/disk/by-id/virtio-leg-b\"]\n\
     [listen]\nsmtp = [\"0.0.0.0:25\"]\nhttps = [\"0.0.0.0:443\"]\n";
