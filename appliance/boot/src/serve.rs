@@ -29,14 +29,18 @@ const GUARD: &str = "ringpost-probation.service";
 pub fn serve(world: &World, exchange: &Path) -> Result<(), Misfit> {
     let told = |error: std::io::Error| Misfit::new(format!("{}: {error}", exchange.display()));
     let exchange = settings::exchange(exchange);
-    let outcome = match exchange.take() {
-        Ok(request) => answer(world, &request),
+    let taken = match exchange.take() {
+        Ok(taken) => taken,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => Outcome::Refused {
-            reason: format!("not a request: {error}"),
+        Err(error) => return Err(told(error)),
+    };
+    let outcome = match taken.request {
+        Ok(request) => answer(world, &request),
+        Err(why) => Outcome::Refused {
+            reason: format!("not a request: {why}"),
         },
     };
-    exchange.answer(&outcome).map_err(told)
+    exchange.answer(&taken.id, &outcome).map_err(told)
 }
 
 /// Performs one request.

@@ -503,11 +503,14 @@ fn the_daemon_asks_by_files() {
     let exchange = this.world.root.join("exchange");
     fs::create_dir(&exchange).expect("ours");
     assert_eq!(serve(&this.world, &exchange), Ok(()), "nobody asked");
-    admin::exchange::put(&exchange, "request.json", &Request::Show).expect("ours");
+    let request = serde_json::json!({ "id": "7", "content": Request::Show });
+    admin::exchange::put(&exchange, "request.json", &request).expect("ours");
     assert_eq!(serve(&this.world, &exchange), Ok(()));
     let text = fs::read_to_string(exchange.join("result.json")).expect("answered");
+    let mut answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(answer["id"], "7");
     assert!(matches!(
-        serde_json::from_str(&text),
+        serde_json::from_value(answer["content"].take()),
         Ok(Outcome::Shown(shown)) if shown.text == BASE
     ));
 }
