@@ -3,4 +3,3 @@
 pub mod imap;
 pub mod message;
 pub mod smtp;
-pub mod tls;

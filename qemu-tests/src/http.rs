@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use mua::stream::Stream;
+
 use crate::limits::HTTP_BYTES_MAX;
-use crate::tls::Stream;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {

@@ -7,12 +7,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use mua::smtp::{Reply, Smtp};
+
+use crate::connect;
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::{Guest, IMAPS, SMTP};
-use crate::imap::Imap;
 use crate::limits::REPLY_NOMINAL;
 use crate::pace;
-use crate::smtp::{Outcome, Smtp};
 
 pub const ALICE: &str = "alice@example.org";
 pub const PASSWORD: &str = "ringpost";
@@ -71,17 +72,17 @@ impl Ledger {
     }
 
     /// One message of about `size` bytes over an open connection. A refusal or a broken connection promises nothing.
-    pub fn send(&self, smtp: &mut Smtp, size: usize) -> std::io::Result<Outcome> {
+    pub fn send(&self, smtp: &mut Smtp, size: usize) -> std::io::Result<Reply> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let content = content(number, size);
-        let outcome = smtp.send(ALICE, &content)?;
-        if outcome == Outcome::Accepted {
+        let reply = smtp.send(&[ALICE], &content)?;
+        if reply.is_ok() {
             self.acknowledged
                 .lock()
                 .expect("no sender panics")
                 .insert(number, content);
         }
-        Ok(outcome)
+        Ok(reply)
     }
 
     /// Sends `count` messages that must all be taken.
@@ -91,17 +92,13 @@ impl Ledger {
 
     /// The same by another of the guest's doors.
     pub fn fill_by(&self, server: SocketAddr, count: usize, size: usize) -> Told<()> {
-        let mut smtp = Smtp::connect(server, reply_within()).doing("connecting by SMTP")?;
+        let mut smtp = connect::smtp(server, reply_within()).doing("connecting by SMTP")?;
         for at in 0..count {
-            match self
-                .send(&mut smtp, size)
-                .doing(format!("sending message {at}"))?
-            {
-                Outcome::Accepted => {}
-                Outcome::Refused(reply) => {
-                    return Err(Failure::new(format!("message {at} was refused: {reply:?}")));
-                }
-            }
+            let sent = self.send(&mut smtp, size);
+            let reply = sent.doing(format!("sending message {at}"))?;
+            ensure(reply.is_ok(), || {
+                format!("message {at} was refused: {reply:?}")
+            })?;
         }
         Ok(())
     }
@@ -129,9 +126,10 @@ impl Ledger {
 
     fn keep_sending(&self, server: SocketAddr, done: &AtomicBool) -> std::io::Result<()> {
         // Short: a sender whose server lost its power must notice before the story is over.
-        let mut smtp = Smtp::connect(server, SENDER_PATIENCE)?;
+        let mut smtp = connect::smtp(server, SENDER_PATIENCE)?;
         while !done.load(Ordering::Relaxed) {
-            if let Outcome::Refused(_) = self.send(&mut smtp, fastrand::usize(300..8_000))? {
+            let reply = self.send(&mut smtp, fastrand::usize(300..8_000))?;
+            if !reply.is_ok() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
@@ -141,7 +139,7 @@ impl Ledger {
     /// Every acknowledged message is in INBOX exactly once and ends in the bytes that were sent; UIDs and UIDVALIDITY
     /// are what they were; nothing is there that was never sent.
     pub fn check(&self, guest: &Guest) -> Told<()> {
-        let mut imap = Imap::login(guest.at(IMAPS), ALICE, PASSWORD, reply_within())
+        let mut imap = connect::imap(guest.at(IMAPS), ALICE, PASSWORD, reply_within())
             .doing("logging in by IMAP")?;
         let validity = imap.select("INBOX").doing("selecting INBOX")?;
         let messages = imap.messages().doing("fetching INBOX")?;

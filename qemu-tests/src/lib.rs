@@ -11,12 +11,12 @@
 
 pub mod accel;
 pub mod bound;
+pub mod connect;
 pub mod failure;
 pub mod guest;
 pub mod harm;
 pub mod http;
 pub mod image;
-pub mod imap;
 pub mod keep;
 pub mod ledger;
 pub mod limits;
@@ -31,10 +31,8 @@ pub mod serial;
 pub mod serve;
 pub mod settings;
 pub mod shape;
-pub mod smtp;
 pub mod stories;
 pub mod tgt;
-pub mod tls;
 pub mod tool;
 pub mod uki;
 pub mod world;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::limits::TOOL_NOMINAL;
-use crate::{pace, tls};
+use crate::{connect, pace};
 
 /// The tool, its certificates, and whom it talks to.
 pub struct Tool {
@@ -50,7 +50,7 @@ impl Tool {
 
     /// Keeps the certificate that the guest shows as the one to believe, as an operator does once.
     pub fn believe(&self, server: SocketAddr, within: Duration) -> Told<()> {
-        let pem = tls::certificate_pem(server, within).doing("the guest's certificate")?;
+        let pem = connect::certificate_pem(server, within).doing("the guest's certificate")?;
         let path = self.directory.join("appliance.pem");
         std::fs::write(&path, pem).doing(path.display())
     }

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::connect;
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::{Guest, HTTP, IMAPS, Site};
 use crate::http;
 use crate::image::Image;
-use crate::imap::Imap;
 use crate::keep::{self, Keep};
 use crate::ledger::{ALICE, Ledger, PASSWORD, reply_within};
 use crate::pace;
@@ -111,7 +111,7 @@ impl Machine {
         let address = self.guest().at(IMAPS);
         let mut last = String::new();
         until(ACCOUNT_WITHIN, || {
-            match Imap::login(address, ALICE, PASSWORD, LOGIN_PATIENCE) {
+            match connect::imap(address, ALICE, PASSWORD, LOGIN_PATIENCE) {
                 Ok(_) => true,
                 Err(error) => {
                     last = error.to_string();

@@ -7,11 +7,12 @@ use plan::{Misfit, Profile, Settings};
 use toml::Table;
 
 use crate::change;
+use crate::derive::{chosen, daemon_text, legs};
 use crate::find::{Found, From};
 use crate::limits::SETTINGS_BYTES_MAX;
 use crate::report::Report;
-use crate::run::{SETTINGS, World, chosen, daemon_text, legs};
 use crate::selftest::{self, Findings, below};
+use crate::world::{SETTINGS, World};
 use crate::{probation, san, secret};
 
 /// New settings, as they came.

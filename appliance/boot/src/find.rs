@@ -126,10 +126,7 @@ pub fn forget(root: &Path) -> Result<bool, Misfit> {
     }
     // The other system disk keeps settings too, and hears of it by this (`system::keep`).
     fs::write(state.join("forgotten"), b"").map_err(told)?;
-    fs::remove_file(state.join("factory-reset")).map_err(told)?;
-    File::open(&state)
-        .and_then(|directory| directory.sync_all())
-        .map_err(told)?;
+    files::remove(&state.join("factory-reset")).map_err(told)?;
     Ok(true)
 }
 

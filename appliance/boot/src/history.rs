@@ -8,7 +8,7 @@ use admin::settings::Line;
 use plan::Misfit;
 
 use crate::limits::HISTORY_MAX;
-use crate::write::{hand_over, replace};
+use crate::write::{Mode, hand_over, replace};
 
 const FILE: &str = "var/lib/ringpost/settings.jsonl";
 
@@ -41,7 +41,7 @@ pub fn note(root: &Path, at: u64, who: &str, did: &str, keys: &[String]) -> Resu
         text.push('\n');
     }
     let path = root.join(FILE);
-    replace(&path, &text, 0o600)?;
+    replace(&path, &text, Mode::Private)?;
     hand_over(root, &path)
 }
 

@@ -13,7 +13,7 @@ use hardware::incident::{self, Kind};
 
 use crate::limits::{KERNEL_WORDS_BYTES_MAX, PANIC_CHARS_MAX};
 use crate::report::Report;
-use crate::write::{hand_over, replace};
+use crate::write::{Mode, hand_over, replace};
 
 const STATE: &str = "var/lib/ringpost";
 /// While the box runs.
@@ -43,11 +43,11 @@ pub fn judge(root: &Path, now: u64, report: &mut Report) {
             }
         }
         report.alarms.extend(alarm.lines().map(str::to_owned));
-        if let Err(misfit) = replace(&judged, &alarm, 0o644) {
+        if let Err(misfit) = replace(&judged, &alarm, Mode::Public) {
             report.alarms.push(misfit.to_string());
         }
     }
-    if let Err(misfit) = replace(&root.join(RUNNING), &format!("{now}\n"), 0o600) {
+    if let Err(misfit) = replace(&root.join(RUNNING), &format!("{now}\n"), Mode::Private) {
         report.alarms.push(misfit.to_string());
     }
 }
@@ -55,12 +55,7 @@ pub fn judge(root: &Path, now: u64, report: &mut Report) {
 /// The box is about to go off in good order. `Err`: why the mark stays.
 pub fn box_ends(root: &Path) -> Result<(), String> {
     let path = root.join(RUNNING);
-    match fs::remove_file(&path) {
-        Ok(()) => fs::File::open(root.join(STATE)).and_then(|state| state.sync_all()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-    .map_err(|error| format!("{}: {error}", path.display()))
+    files::remove(&path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// How systemd says that the engine ended: `$SERVICE_RESULT` and `$EXIT_STATUS` of systemd.exec(5). A refusal is none: it has
@@ -165,7 +160,7 @@ fn kernel_words(root: &Path) -> Option<String> {
     while !words.is_char_boundary(start) {
         start += 1;
     }
-    if replace(&root.join(KERNEL_WORDS), &words[start..], 0o600).is_ok() {
+    if replace(&root.join(KERNEL_WORDS), &words[start..], Mode::Private).is_ok() {
         for (record, _) in &read {
             let _ = fs::remove_file(record); // it is read again at the next start, at worst
         }

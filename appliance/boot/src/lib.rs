@@ -3,7 +3,7 @@
 //!
 //! `find.rs` looks for settings, in order: a systemd credential, the applied settings on the state partition, the ESP, a USB
 //! stick. `settle.rs` makes them complete (profile, legs, password hashes). `network.rs` writes files for systemd-networkd, `san.rs` for `ringpost-san`.
-//! `selftest.rs` names what is missing, `last_end.rs` says how the run before ended. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
+//! `world.rs` is where all of this happens, `derive.rs` what follows from settings and machine. `selftest.rs` names what is missing, `last_end.rs` says how the run before ended. `report.rs` is `/run/ringpost/boot.json`. `run.rs` does it all in order.
 //!
 //!
 //! Afterwards settings are changed from afar. `serve.rs` performs what the daemon asks for (`admin::settings`): `check.rs` holds new settings
@@ -19,6 +19,7 @@
 
 pub mod change;
 pub mod check;
+mod derive;
 pub mod find;
 pub mod history;
 pub mod last_end;
@@ -32,7 +33,9 @@ pub mod secret;
 mod selftest;
 pub mod serve;
 mod settle;
+mod world;
 mod write;
 
 pub use report::Report;
-pub use run::{Outcome, World, again, run};
+pub use run::{Outcome, again, run};
+pub use world::{RunProgram, World};

@@ -10,6 +10,8 @@ use std::path::Path;
 use plan::Misfit;
 use plan::site::{BondMode, Network, Time};
 
+use crate::write::{Mode, replace};
+
 /// A file's path below the root, and its text.
 pub type Files = BTreeMap<String, String>;
 
@@ -51,7 +53,7 @@ pub fn put(root: &Path, files: &Files) -> Result<(bool, bool), Misfit> {
         if fs::read_to_string(&path).is_ok_and(|there| there == *text) {
             continue;
         }
-        crate::write::replace(&path, text, 0o644)?;
+        replace(&path, text, Mode::Public)?;
         match path.starts_with(root.join(DIRECTORY)) {
             true => new.0 = true,
             false => new.1 = true,
@@ -213,6 +215,12 @@ pub fn queue_files(cards: &[(String, u64)]) -> Files {
         );
     }
     files
+}
+
+pub(crate) fn set_host_name(root: &Path, name: &str) -> Result<(), Misfit> {
+    let host = name.split('.').next().unwrap_or(name);
+    std::fs::write(root.join("proc/sys/kernel/hostname"), host)
+        .map_err(|error| Misfit::new(format!("the host name cannot be set to {host}: {error}")))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::find::APPLIED;
 use crate::limits::SETTINGS_BYTES_MAX;
-use crate::write::{hand_over, replace};
+use crate::write::{Mode, hand_over, replace};
 
 pub const CANDIDATE: &str = "var/lib/ringpost/ringpost.candidate.toml";
 /// The settings before the applied ones.
@@ -62,7 +62,7 @@ pub fn perform(root: &Path, steps: &[Step]) -> Result<(), Misfit> {
         match step {
             Step::Write(name, text) => {
                 let path = root.join(name);
-                replace(&path, text, 0o600)?;
+                replace(&path, text, Mode::Private)?;
                 hand_over(root, &path)?;
             }
             Step::Remove(name) => remove(&root.join(name))?,
@@ -72,12 +72,7 @@ pub fn perform(root: &Path, steps: &[Step]) -> Result<(), Misfit> {
 }
 
 fn remove(path: &Path) -> Result<(), Misfit> {
-    let gone = match fs::remove_file(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        gone => gone,
-    };
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    gone.and_then(|()| fs::File::open(parent)?.sync_all())
+    files::remove(path)
         .map_err(|error| Misfit::new(format!("cannot remove {}: {error}", path.display())))
 }
 

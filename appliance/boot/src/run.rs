@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hardware::{Difference, disks};
-use plan::choose::choose;
+use hardware::Difference;
 use plan::place::place;
-use plan::{Machine, Misfit, Plan, Profile, Settings, Shape};
+use plan::{Machine, Misfit, Profile, Settings, Shape};
 
+use crate::derive::{Chosen, chosen, daemon_text, legs};
 use crate::find::{self, APPLIED, Found};
 use crate::last_end;
 use crate::limits::LOOK_EVERY;
@@ -17,31 +17,11 @@ use crate::san;
 use crate::selftest::{self, below};
 use crate::serve;
 use crate::settle;
-use crate::write::{hand_over, replace};
+use crate::world::{SETTINGS, World};
+use crate::write::{Mode, hand_over, replace};
 
-/// What the daemon reads, below the root.
-pub const SETTINGS: &str = "run/ringpost/ringpost.toml";
 const COMMAND_LINE: &str = "run/ringpost/cmdline";
 const WATCHDOG: &str = "run/systemd/system.conf.d/50-ringpost-profile.conf";
-
-/// A program and its arguments.
-pub type RunProgram = dyn Fn(&str, &[&str]) -> Result<(), String>;
-
-/// Where we are, and what may be done there.
-pub struct World {
-    /// `/`, or a tree of files.
-    pub root: PathBuf,
-    /// `$CREDENTIALS_DIRECTORY`.
-    pub credentials: Option<PathBuf>,
-    /// How long disks are waited for.
-    pub wait: Duration,
-    /// Seconds since 1970.
-    pub now: u64,
-    /// Mounts a USB stick with the label RINGPOST and says where; asked only when no other place has settings.
-    pub usb: Box<dyn Fn() -> Option<PathBuf>>,
-    /// Runs a program of the system; `Err`: why it did not work.
-    pub command: Box<RunProgram>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -119,7 +99,7 @@ fn live(world: &World, report: &mut Report, candidate: bool) -> Result<Outcome, 
         report,
         network::files(settings.network.as_ref(), &settings.time),
     )?;
-    if let Err(misfit) = set_host_name(root, &settings.server.name) {
+    if let Err(misfit) = network::set_host_name(root, &settings.server.name) {
         report.alarms.push(misfit.to_string());
     }
     san::hand_on(root, &found, &settings)?;
@@ -144,7 +124,7 @@ fn keep(world: &World, found: Found, report: &mut Report) -> Result<Found, Misfi
     let kept = Found { text, ..found };
     if kept.from.is_kept() {
         let path = world.root.join(APPLIED);
-        replace(&path, &kept.text, 0o600)?;
+        replace(&path, &kept.text, Mode::Private)?;
         hand_over(&world.root, &path)?;
     }
     // Only now: their hashes are durable, or come again with the next credential.
@@ -157,12 +137,6 @@ fn keep(world: &World, found: Found, report: &mut Report) -> Result<Found, Misfi
         }
     }
     Ok(kept)
-}
-
-pub(crate) fn set_host_name(root: &Path, name: &str) -> Result<(), Misfit> {
-    let host = name.split('.').next().unwrap_or(name);
-    std::fs::write(root.join("proc/sys/kernel/hostname"), host)
-        .map_err(|error| Misfit::new(format!("the host name cannot be set to {host}: {error}")))
 }
 
 /// Tunes once more what came after `run`: cards ask for their interrupts when they are brought up, disks are plugged in. The
@@ -199,27 +173,6 @@ pub fn again(world: &World) -> Result<Report, Misfit> {
     Ok(report)
 }
 
-pub(crate) struct Chosen {
-    pub profile: Profile,
-    pub name: String,
-    pub why: String,
-}
-
-/// The pinned profile, else the one that fits best.
-pub(crate) fn chosen(root: &Path, shape: &Shape, pinned: Option<&str>) -> Result<Chosen, Misfit> {
-    let profiles = Profile::all(&root.join(plan::profile::DIRECTORY))?;
-    let choice = choose(&profiles, shape);
-    let (name, why) = match pinned {
-        Some(name) => (name.to_owned(), "pinned by server.profile".to_owned()),
-        None => (choice.name, choice.why),
-    };
-    let profile = match profiles.into_iter().find(|profile| profile.name == name) {
-        Some(profile) => profile,
-        None => Profile::load(&name)?,
-    };
-    Ok(Chosen { profile, name, why })
-}
-
 /// Chooses the profile, applies it and says what does not hold.
 fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Profile, Misfit> {
     let root = world.root.as_path();
@@ -240,7 +193,7 @@ fn tune(world: &World, report: &mut Report, pinned: Option<&str>) -> Result<Prof
     replace(
         &root.join(COMMAND_LINE),
         &format!("{}\n", command_line.join(" ")),
-        0o644,
+        Mode::Public,
     )?;
     report.profile = Some(ProfileReport {
         name,
@@ -343,54 +296,6 @@ fn await_named(world: &World, settings: &Settings) {
     }
 }
 
-/// The settings' legs, else the profile's; waits until those have appeared.
-pub(crate) fn legs(
-    world: &World,
-    settings: &Settings,
-    profile: &Profile,
-    report: &mut Report,
-) -> Result<Vec<String>, Misfit> {
-    let root = world.root.as_path();
-    let begin = Instant::now();
-    let named = settings.volume.legs.get_ref();
-    if !named.is_empty() {
-        return Ok(named.iter().map(|leg| leg.display().to_string()).collect());
-    }
-    if profile.mirror.legs.is_empty() {
-        return Err(Misfit::new(format!(
-            "the settings name no legs and profile {} proposes none: write volume.legs = [\"/dev/disk/by-id/…\", \"/dev/disk/by-id/…\"]; here are {}",
-            profile.name,
-            known_disks(&report.shape)
-        )));
-    }
-    loop {
-        // Until they are found, or the wait is over.
-        match disks::legs(&report.shape, &profile.mirror.legs) {
-            Ok(legs) => return Ok(legs),
-            Err(why) if begin.elapsed() >= world.wait => {
-                return Err(Misfit::new(format!(
-                    "profile {}: {why}; here are {}",
-                    profile.name,
-                    known_disks(&report.shape)
-                )));
-            }
-            Err(_) => {
-                std::thread::sleep(LOOK_EVERY);
-                report.shape = hardware::probe(root);
-            }
-        }
-    }
-}
-
-fn known_disks(shape: &Shape) -> String {
-    let disks: Vec<String> = shape.mail_disks().filter_map(disks::stable_path).collect();
-    if disks.is_empty() {
-        "no disks without partitions".into()
-    } else {
-        disks.join(", ")
-    }
-}
-
 fn write_for_daemon(
     world: &World,
     found: &Found,
@@ -401,57 +306,15 @@ fn write_for_daemon(
 ) -> Result<(), Misfit> {
     let text = daemon_text(&world.root, found, settings, profile, legs, &report.shape)?;
     let path = world.root.join(SETTINGS);
-    replace(&path, &text, 0o600)?;
+    replace(&path, &text, Mode::Private)?;
     hand_over(&world.root, &path)?;
     // The daemon leaves word there for the system (reboot, power off).
     hand_over(&world.root, path.parent().unwrap_or(&world.root))
 }
 
-/// The whole settings, held against the machine once more as the daemon will.
-pub(crate) fn daemon_text(
-    root: &Path,
-    found: &Found,
-    settings: &Settings,
-    profile: &Profile,
-    legs: &[String],
-    shape: &Shape,
-) -> Result<String, Misfit> {
-    let own = settings.volume.legs.get_ref().is_empty();
-    let shipped = Profile::built_in(&profile.name).is_some();
-    let reference = match (&settings.server.profile, shipped) {
-        (Some(pinned), _) if pinned.contains('/') => pinned.clone(),
-        // An OEM's file may stand in the place of ours: the daemon is given the file.
-        _ => match oem_file(root, &profile.name) {
-            Some(path) => path,
-            None => profile.name.clone(),
-        },
-    };
-    let text = settle::for_daemon(found, &reference, own.then_some(legs))?;
-    let whole = Settings::parse(&found.path.display().to_string(), &text)?;
-    Plan::make(&whole, profile, &Machine::whole(shape))?;
-    Ok(text)
-}
-
-/// The path of an OEM's profile file, as the daemon sees it.
-fn oem_file(root: &Path, name: &str) -> Option<String> {
-    let directory = root.join(plan::profile::DIRECTORY);
-    let entries = std::fs::read_dir(&directory).ok()?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
-        if path.extension().is_some_and(|ending| ending == "toml")
-            && Profile::parse("f", &text).is_ok_and(|profile| profile.name == name)
-        {
-            let below = path.strip_prefix(root).ok()?;
-            return Some(Path::new("/").join(below).display().to_string());
-        }
-    }
-    None
-}
-
 fn write_files(world: &World, report: &mut Report, files: network::Files) -> Result<(), Misfit> {
     for (path, text) in files {
-        replace(&world.root.join(&path), &text, 0o644)?;
+        replace(&world.root.join(&path), &text, Mode::Public)?;
         report.files.push(format!("/{path}"));
     }
     Ok(())
@@ -460,7 +323,11 @@ fn write_files(world: &World, report: &mut Report, files: network::Files) -> Res
 fn write_report(world: &World, report: &Report) -> Result<(), Misfit> {
     let text = serde_json::to_string_pretty(report)
         .map_err(|error| Misfit::new(format!("cannot write the report: {error}")))?;
-    replace(&world.root.join(report::PATH), &format!("{text}\n"), 0o644)
+    replace(
+        &world.root.join(report::PATH),
+        &format!("{text}\n"),
+        Mode::Public,
+    )
 }
 
 #[cfg(test)]

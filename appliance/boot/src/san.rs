@@ -9,7 +9,7 @@ use plan::{Misfit, Settings, Shape};
 use toml::{Table, Value};
 
 use crate::find::Found;
-use crate::write::replace;
+use crate::write::{Mode, replace};
 
 /// Whole, with the secrets, for root alone; below the root.
 pub const PRIVATE: &str = "run/ringpost-san/san.toml";
@@ -25,10 +25,10 @@ pub fn hand_on(root: &Path, found: &Found, settings: &Settings) -> Result<(), Mi
     // The text as it was written: a target in our own words has no secret.
     let table: Table = found.text.parse().map_err(|error| told(&error))?;
     let only: Table = table.into_iter().filter(|(key, _)| key == "san").collect();
-    replace(&whole, &only.to_string(), 0o600)?;
+    replace(&whole, &only.to_string(), Mode::Private)?;
     let targets: Vec<&Target> = settings.san.iter().map(|target| target.get_ref()).collect();
     let document = serde_json::to_string_pretty(&targets).map_err(|error| told(&error))?;
-    replace(&public, &format!("{document}\n"), 0o644)
+    replace(&public, &format!("{document}\n"), Mode::Public)
 }
 
 fn forget(path: &Path) -> Result<(), Misfit> {

@@ -16,7 +16,7 @@ use crate::probation::{
     self, AtBoot, CANDIDATE, Note, PREVIOUS, Phase, boot_id, perform, uptime_ms,
 };
 use crate::report::Report;
-use crate::run::{World, set_host_name};
+use crate::world::World;
 use crate::write::hand_over;
 use crate::{history, network, secret};
 
@@ -29,14 +29,18 @@ const GUARD: &str = "ringpost-probation.service";
 pub fn serve(world: &World, exchange: &Path) -> Result<(), Misfit> {
     let told = |error: std::io::Error| Misfit::new(format!("{}: {error}", exchange.display()));
     let exchange = settings::exchange(exchange);
-    let outcome = match exchange.take() {
-        Ok(request) => answer(world, &request),
+    let taken = match exchange.take() {
+        Ok(taken) => taken,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => Outcome::Refused {
-            reason: format!("not a request: {error}"),
+        Err(error) => return Err(told(error)),
+    };
+    let outcome = match taken.request {
+        Ok(request) => answer(world, &request),
+        Err(why) => Outcome::Refused {
+            reason: format!("not a request: {why}"),
         },
     };
-    exchange.answer(&outcome).map_err(told)
+    exchange.answer(&taken.id, &outcome).map_err(told)
 }
 
 /// Performs one request.
@@ -291,7 +295,7 @@ fn put_in_force(world: &World, text: &str) -> Result<(), Misfit> {
     if time {
         tell(&["try-restart", "systemd-timesyncd.service"]);
     }
-    if let Err(misfit) = set_host_name(&world.root, &settings.server.name) {
+    if let Err(misfit) = network::set_host_name(&world.root, &settings.server.name) {
         why.push(misfit.to_string());
     }
     match why.is_empty() {

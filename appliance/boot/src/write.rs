@@ -1,33 +1,19 @@
 //! Files for others to read.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::Path;
 
+pub use files::Mode;
 use plan::Misfit;
 
 /// The user that the daemon runs as, where the image has one.
 const USER: &str = "ringpost";
 
-/// Replaces a file as a whole, durably, with this mode.
-pub fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Misfit> {
-    let write = || -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(parent)?;
-        let fresh = path.with_extension("new");
-        let _ = fs::remove_file(&fresh);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        File::open(parent)?.sync_all()
-    };
-    write().map_err(|error| Misfit::new(format!("cannot write {}: {error}", path.display())))
+/// Replaces a file as a whole, durably; makes the folder where it is missing.
+pub fn replace(path: &Path, text: &str, mode: Mode) -> Result<(), Misfit> {
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))
+        .and_then(|()| files::replace(path, text.as_bytes(), mode))
+        .map_err(|error| Misfit::new(format!("cannot write {}: {error}", path.display())))
 }
 
 /// Hands a file or directory to the daemon's user, where there is one and we may.

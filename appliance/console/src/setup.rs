@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 
+use files::{Mode, Replacement};
 use hardware::disks::stable_path;
 use hardware::health::Holds;
 use plan::{Settings, Shape, Size};
@@ -357,24 +358,14 @@ fn compose(
 
 /// Keeps the settings as the applied ones, unless another session was quicker.
 pub fn keep(root: &Path, settings: &str) -> io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
     let path = root.join(boot::find::APPLIED);
     let parent = path.parent().unwrap_or(root);
     std::fs::create_dir_all(parent)?;
     // Whole or not at all: a name that is there is another console's.
     let fresh = path.with_extension("set-up");
-    let _ = std::fs::remove_file(&fresh);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(settings.as_bytes())?;
-    file.sync_all()?;
-    let kept = std::fs::hard_link(&fresh, &path);
-    std::fs::remove_file(&fresh)?;
-    kept?;
-    std::fs::File::open(parent)?.sync_all()
+    let mut fresh = Replacement::begin_as(&path, &fresh, Mode::Private)?;
+    fresh.file().write_all(settings.as_bytes())?;
+    fresh.put_new()
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 //! `ringpost-boot` writes it, at start (why the run before ended), when systemd says how the engine ended, and when settings were given up; the daemon, its metrics
 //! and the console show it. A line that cannot be read is passed over: an old box's words must not hinder a new one's.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
+use files::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::INCIDENTS_MAX;
@@ -109,17 +109,7 @@ pub fn note(state: &Path, at: u64, kind: Kind, what: &str) -> io::Result<()> {
         text.push_str(&serde_json::to_string(incident)?);
         text.push('\n');
     }
-    let fresh = state.join("incidents.new");
-    let _ = fs::remove_file(&fresh);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, state.join(FILE))?;
-    File::open(state)?.sync_all()
+    files::replace(&state.join(FILE), text.as_bytes(), Mode::Private)
 }
 
 #[cfg(test)]

@@ -6,9 +6,6 @@ pub const SALVAGE_FINDINGS_MAX: usize = 10_000;
 pub const COMPONENT_BYTES_MAX: usize = 255;
 /// Mailboxes of one name and account (the record that deleted the others is lost) that `salvage` keeps apart.
 pub const SAME_NAME_MAX: u32 = 10_000;
-/// Our own message comes back in lines far shorter than this, in far fewer.
-pub const SELFTEST_LINE_BYTES_MAX: u64 = 64 * 1024;
-pub const SELFTEST_LINES_MAX: usize = 1_000;
 /// Certificates of administrators: there is no list of revoked ones, so one that was lost is of use for two years at most. Their
 /// authority stands in the settings of every box, and changes seldom.
 pub const ADMIN_CERTIFICATE_DAYS: i64 = 730;

@@ -3,8 +3,8 @@
 //! A hidden account is made for it and removed again. The whole test has one deadline; what it was doing then is said. The
 //! health gate of an updated image runs it (`ringpost-health.service`), so it must end whatever the daemon does.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -14,13 +14,10 @@ use admin::reply::AccountDetail;
 use admin::request::Request;
 use admin::{client, password};
 use argon2::password_hash::rand_core::{OsRng, RngCore};
+use mua::imap::{Imap, Message};
+use mua::smtp::Smtp;
+use mua::stream::Stream;
 use plan::{Plan, Service};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
-
-use crate::limits::{SELFTEST_LINE_BYTES_MAX, SELFTEST_LINES_MAX};
 
 /// RFC 2606 §2: a name that does not exist.
 const DOMAIN: &str = "selftest.invalid";
@@ -91,8 +88,8 @@ impl Test {
 
     fn send(&self, smtp: SocketAddr, mark: &str) -> Result<(), String> {
         self.at("SMTP: connecting");
-        let mut line = Line::new(self.connect(smtp)?);
-        line.smtp(220)?;
+        let mut line = Smtp::over(self.connect(smtp)?);
+        line.expect_reply(220).map_err(in_words)?;
         let dialogue: [(&'static str, &str, u16); 4] = [
             ("SMTP: EHLO", "EHLO selftest.invalid", 250),
             ("SMTP: MAIL FROM", "MAIL FROM:<>", 250),
@@ -101,34 +98,32 @@ impl Test {
         ];
         for (step, command, code) in dialogue {
             self.at(step);
-            line.say(command)?;
-            line.smtp(code)?;
+            line.expect(command, code).map_err(in_words)?;
         }
         self.at("SMTP: the message");
-        line.say(&format!(
+        let message = format!(
             "From: selftest <{ADDRESS}>\r\nTo: <{ADDRESS}>\r\nSubject: selftest {mark}\r\n\r\n{mark}\r\n."
-        ))?;
-        line.smtp(250)?;
-        line.say("QUIT")
+        );
+        line.expect(&message, 250).map_err(in_words)?;
+        line.raw(b"QUIT\r\n").map_err(in_words)
     }
 
     /// By IMAP with TLS, else by IMAP with STARTTLS; where neither listens, the mailbox is counted.
     fn read(&self, plan: &Plan, hidden: &Hidden<'_>, mark: &str) -> Result<String, String> {
         if let Some(at) = address(plan, Service::Imaps) {
             self.at("IMAP: connecting");
-            let mut line = Line::new(self.secure(self.connect(at)?)?);
-            line.read_line()?;
-            self.fetch(&mut line, hidden, mark)?;
+            let stream = self.secure(self.connect(at)?)?;
+            let line = Imap::over(stream).map_err(in_words)?;
+            self.fetch(line, hidden, mark)?;
             return Ok(format!("by IMAP with TLS on {at}"));
         }
         if let Some(at) = address(plan, Service::Imap) {
             self.at("IMAP: connecting");
-            let mut line = Line::new(self.connect(at)?);
-            line.read_line()?;
+            let mut line = Imap::over(self.connect(at)?).map_err(in_words)?;
             self.at("IMAP: STARTTLS");
-            line.imap("a0", "STARTTLS")?;
-            let mut line = Line::new(self.secure(line.into_stream())?);
-            self.fetch(&mut line, hidden, mark)?;
+            line.command("STARTTLS").map_err(in_words)?;
+            let line = Imap::greeted(self.secure(line.into_stream())?);
+            self.fetch(line, hidden, mark)?;
             return Ok(format!("by IMAP on {at}"));
         }
         self.at("counting the mailbox (no IMAP listener)");
@@ -144,50 +139,31 @@ impl Test {
         }
     }
 
-    fn fetch<S: Read + Write>(
-        &self,
-        line: &mut Line<S>,
-        hidden: &Hidden<'_>,
-        mark: &str,
-    ) -> Result<(), String> {
+    fn fetch(&self, mut line: Imap, hidden: &Hidden<'_>, mark: &str) -> Result<(), String> {
         self.at("IMAP: LOGIN");
-        line.imap("a1", &format!("LOGIN {ADDRESS} {}", hidden.password))?;
+        line.login(ADDRESS, &hidden.password).map_err(in_words)?;
         self.at("IMAP: SELECT");
-        line.imap("a2", "SELECT INBOX")?;
+        line.select("INBOX").map_err(in_words)?;
         self.at("IMAP: FETCH");
-        let text = line.imap("a3", "FETCH 1:* BODY[]")?;
-        if !text.contains(mark) {
+        let messages = line.messages().map_err(in_words)?;
+        let text = |message: &Message| String::from_utf8_lossy(&message.bytes).contains(mark);
+        if !messages.iter().any(text) {
             return Err("the message that was read differs from the one that was sent".into());
         }
-        line.imap("a4", "LOGOUT").map(|_| ())
+        line.command("LOGOUT").map(|_| ()).map_err(in_words)
     }
 
-    fn connect(&self, address: SocketAddr) -> Result<TcpStream, String> {
-        let told = |error: io::Error| format!("{address}: {error}");
+    fn connect(&self, address: SocketAddr) -> Result<Stream, String> {
         let left = self.until.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
-        let stream = TcpStream::connect_timeout(&address, left).map_err(told)?;
-        stream.set_read_timeout(Some(left)).map_err(told)?;
-        stream.set_write_timeout(Some(left)).map_err(told)?;
-        Ok(stream)
+        Stream::plain(address, left).map_err(|error| format!("{address}: {error}"))
     }
 
-    fn secure(
-        &self,
-        stream: TcpStream,
-    ) -> Result<StreamOwned<ClientConnection, TcpStream>, String> {
+    /// The listener of this very machine: its identity is known, so its certificate may be self-signed.
+    fn secure(&self, stream: Stream) -> Result<Stream, String> {
         self.at("IMAP: TLS");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(OwnBox(provider)))
-            .with_no_client_auth();
-        let name = ServerName::try_from("localhost").map_err(|error| error.to_string())?;
-        let session =
-            ClientConnection::new(Arc::new(config), name).map_err(|error| error.to_string())?;
-        Ok(StreamOwned::new(session, stream))
+        let secured = mua::tls::config().and_then(|config| stream.secure(&config));
+        secured.map_err(in_words)
     }
 }
 
@@ -233,6 +209,10 @@ impl Drop for Hidden<'_> {
     }
 }
 
+fn in_words(error: io::Error) -> String {
+    error.to_string()
+}
+
 fn token() -> String {
     let mut bytes = [0; 16];
     OsRng.fill_bytes(&mut bytes);
@@ -248,117 +228,6 @@ fn address(plan: &Plan, service: Service) -> Option<SocketAddr> {
         _ => {}
     }
     Some(address)
-}
-
-/// Lines of both protocols.
-struct Line<S> {
-    stream: BufReader<S>,
-}
-
-impl<S: Read + Write> Line<S> {
-    fn new(stream: S) -> Line<S> {
-        Line {
-            stream: BufReader::new(stream),
-        }
-    }
-
-    fn into_stream(self) -> S {
-        self.stream.into_inner()
-    }
-
-    fn say(&mut self, line: &str) -> Result<(), String> {
-        let stream = self.stream.get_mut();
-        let said = write!(stream, "{line}\r\n").and_then(|()| stream.flush());
-        said.map_err(|error| error.to_string())
-    }
-
-    fn read_line(&mut self) -> Result<String, String> {
-        let mut bytes = Vec::new();
-        let mut limited = (&mut self.stream).take(SELFTEST_LINE_BYTES_MAX);
-        limited
-            .read_until(b'\n', &mut bytes)
-            .map_err(|error| error.to_string())?;
-        if bytes.is_empty() {
-            return Err("the connection was closed".into());
-        }
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    /// One reply of RFC 5321 §4.2.1, which must have this code.
-    fn smtp(&mut self, code: u16) -> Result<(), String> {
-        for _ in 0..SELFTEST_LINES_MAX {
-            let line = self.read_line()?;
-            if line.as_bytes().get(3) == Some(&b'-') {
-                continue;
-            }
-            return match line.starts_with(&code.to_string()) {
-                true => Ok(()),
-                false => Err(format!("the answer is \"{}\"", line.trim_end())),
-            };
-        }
-        Err("the answer is too long".into())
-    }
-
-    /// One command; everything up to its tagged answer, which must be OK.
-    fn imap(&mut self, tag: &str, command: &str) -> Result<String, String> {
-        self.say(&format!("{tag} {command}"))?;
-        let mut text = String::new();
-        for _ in 0..SELFTEST_LINES_MAX {
-            let line = self.read_line()?;
-            if let Some(answer) = line
-                .strip_prefix(tag)
-                .and_then(|rest| rest.strip_prefix(' '))
-            {
-                return match answer.starts_with("OK") {
-                    true => Ok(text),
-                    false => Err(format!("the answer is \"{}\"", answer.trim_end())),
-                };
-            }
-            text.push_str(&line);
-        }
-        Err("the answer is too long".into())
-    }
-}
-
-/// We speak to the listener of this very machine: its identity is known, so its certificate may be self-signed.
-#[derive(Debug)]
-struct OwnBox(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for OwnBox {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ::admin::certificate::{self as x509, Facts};
+use files::Mode;
 use plan::Misfit;
 use plan::settings::{Settings, Tls};
 use rustls::pki_types::pem::PemObject;
@@ -18,7 +19,7 @@ use rustls::{RootCertStore, ServerConfig};
 
 use crate::admin::shared::Certificate;
 use crate::self_signed::{self, Pair};
-use crate::state::{State, write_private};
+use crate::state::State;
 
 /// How often the end of the certificate is looked at while the daemon runs.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
@@ -82,11 +83,9 @@ impl Shown {
     /// two steps either the old pair is whole or the new one (`read` knows both places).
     fn write(&self, pair: &Pair) -> std::io::Result<()> {
         let next = next(&self.key);
-        write_private(&next, pair.key.as_bytes())?;
-        write_private(&self.certificate, pair.chain.as_bytes())?;
-        fs::rename(&next, &self.key)?;
-        let parent = self.key.parent().unwrap_or(Path::new("."));
-        fs::File::open(parent)?.sync_all()
+        files::replace(&next, pair.key.as_bytes(), Mode::Private)?;
+        files::replace(&self.certificate, pair.chain.as_bytes(), Mode::Private)?;
+        files::rename(&next, &self.key)
     }
 
     /// Renews a self-signed certificate that is due, and says in the log what the operator has to do about another one.
@@ -251,7 +250,7 @@ fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
     let waiting = next(key);
     match read_pair(certificate, key) {
         Err(_) if waiting.exists() && read_pair(certificate, &waiting).is_ok() => {
-            fs::rename(&waiting, key)
+            files::rename(&waiting, key)
                 .map_err(|error| Misfit::new(format!("{}: {error}", key.display())))?;
             read_pair(certificate, key)
         }

@@ -210,20 +210,21 @@ impl Given {
                     let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());
                     closing = Some(tokio::task::spawn_local(async move {
                         let volume = mailboxes.store().volume().clone();
-                        end.run(mailboxes.clone(), async move {
-                            close.requested().await;
-                            // Whoever waits for devices that refuse would keep the process from ending.
-                            if let Some(why) = volume.refuses() {
-                                volume.abandon(&format!("ringpostd stops; before that: {why}"));
-                            }
-                        })
-                        .await;
+                        let (stops, host) = (close.clone(), opened.io.host.clone());
+                        // Whoever waits for devices that refuse or are silent would keep the process from ending.
+                        let watch = tokio::task::spawn_local(async move {
+                            stops.requested().await;
+                            storage::stop::abandon_unanswered(host, volume).await;
+                        });
+                        end.run(mailboxes.clone(), async move { close.requested().await })
+                            .await;
                         if let Err(fault) = mailboxes.close().await {
                             tracing::error!(%fault, "the mailboxes were not closed cleanly; the next start replays the log");
                         }
                         if let Err(fault) = mailboxes.store().volume().close().await {
                             tracing::error!(%fault, "the volume was not closed cleanly; the next start recovers it");
                         }
+                        watch.abort();
                     }));
                     told.send(Ok(Outcome {
                         notes: opened.notes,

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use files::Mode;
 use volume::{Position, VolumeId};
 
-use crate::witness_file::{encode_position, position_path, replace_durably};
+use crate::witness_file::{encode_position, position_path};
 
 /// A stop waits so long for the last note: a state disk that does not answer must not keep the process, and an older note costs the next
 /// start nothing but a weaker proof.
@@ -35,6 +36,9 @@ impl Shared {
     }
 }
 
+/// Replaces the file at a path, durably.
+type Replace = fn(&Path, &str) -> std::io::Result<()>;
+
 /// Dropping it waits until the last note is durable, at most `LAST_NOTE_WAIT_MAX`.
 pub(crate) struct Notes {
     directory: PathBuf,
@@ -42,6 +46,7 @@ pub(crate) struct Notes {
     /// Set once the thread was started, with the first note; where it could not be, nothing is noted.
     started: OnceLock<()>,
     wait_max: Duration,
+    replace: Replace,
 }
 
 impl Notes {
@@ -51,6 +56,7 @@ impl Notes {
             shared: Arc::default(),
             started: OnceLock::new(),
             wait_max: LAST_NOTE_WAIT_MAX,
+            replace: |path, text| files::replace(path, text.as_bytes(), Mode::Umask),
         }
     }
 
@@ -63,11 +69,12 @@ impl Notes {
 
     fn start(&self) {
         let (directory, shared) = (self.directory.clone(), self.shared.clone());
+        let replace = self.replace;
         self.shared.lock().writing = true;
         let thread = std::thread::Builder::new().name("position".into());
         let started = thread.spawn(move || {
             let ends = Ends(&shared);
-            write_down(&directory, ends.0);
+            write_down(&directory, ends.0, replace);
         });
         if let Err(error) = started {
             self.shared.lock().writing = false;
@@ -105,7 +112,7 @@ impl Drop for Notes {
 }
 
 /// Writes what is pending until `ended`.
-fn write_down(directory: &Path, shared: &Shared) {
+fn write_down(directory: &Path, shared: &Shared, replace: Replace) {
     loop {
         let positions = {
             let mut pending = shared.lock();
@@ -124,7 +131,7 @@ fn write_down(directory: &Path, shared: &Shared) {
             let volume = VolumeId(volume);
             let path = position_path(directory, volume);
             let text = encode_position(volume, position);
-            if let Err(error) = replace_durably(directory, &path, &text) {
+            if let Err(error) = replace(&path, &text) {
                 tracing::warn!(path = %path.display(), %error, "the position of the volume cannot be recorded");
             }
         }
@@ -144,10 +151,11 @@ mod tests {
         let id = VolumeId([7; 16]);
         let path = position_path(directory.path(), id);
         // Opening it for writing waits for a reader, as a disk that does not answer.
-        let hung = path.with_extension("new");
+        let hung = path.with_extension("hung");
         nix::unistd::mkfifo(&hung, Mode::S_IRWXU).expect("a fifo");
         let mut notes = Notes::new(directory.path().to_owned());
         notes.wait_max = Duration::from_millis(20);
+        notes.replace = |path, text| std::fs::write(path.with_extension("hung"), text);
         let (seq, acked) = (1, Lsn(10));
         notes.note(id, Position { seq, acked });
         drop(notes);

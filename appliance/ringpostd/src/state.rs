@@ -119,24 +119,6 @@ pub fn take_back_last_words() {
     let _ = fs::remove_file(LAST_WORDS); // mostly there is none
 }
 
-/// Writes a file that only we may read, durably.
-pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&fresh)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,15 +160,5 @@ mod tests {
                 .err()
                 .is_some_and(|misfit| misfit.to_string().contains("not a directory"))
         );
-    }
-
-    #[test]
-    fn a_private_file_is_readable_by_us_alone() {
-        use std::os::unix::fs::PermissionsExt;
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("key.pem");
-        write_private(&path, b"secret").expect("written");
-        let mode = fs::metadata(&path).expect("there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -5,10 +5,11 @@ use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use files::Mode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plan::{Misfit, Plan, Service, Size, StoragePlan};
 
-use crate::state::{State, write_private};
+use crate::state::State;
 use crate::witness::FileWitness;
 
 pub const DOMAIN: &str = "example.org";
@@ -117,7 +118,8 @@ pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {
 /// over what it left.
 pub fn formatting(state: &Path, seed: u64) -> Result<(), Misfit> {
     let marker = state.join(MARKER);
-    write_private(&marker, format!("{FORMATTING}{seed}\n").as_bytes())
+    let text = format!("{FORMATTING}{seed}\n");
+    files::replace(&marker, text.as_bytes(), Mode::Private)
         .map_err(|error| Misfit::new(format!("cannot write {}: {error}", marker.display())))
 }
 
@@ -125,12 +127,8 @@ pub fn formatting(state: &Path, seed: u64) -> Result<(), Misfit> {
 pub fn created(state: &State) -> Result<(), Misfit> {
     let marker = state.join(MARKER);
     // Synced: a mark that a power cut brings back must not outlive the first message by long.
-    let removed = match fs::remove_file(&marker) {
-        Ok(()) => fs::File::open(&state.path).and_then(|directory| directory.sync_all()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    removed.map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
+    files::remove(&marker)
+        .map_err(|error| Misfit::new(format!("cannot remove {}: {error}", marker.display())))
 }
 
 /// Makes file legs of `bytes`, written through once, all at the same time, and shows how far it is. Either all of them are

@@ -6,12 +6,11 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use files::Mode;
 use volume::{Position, VolumeId, Witness, WitnessFault, WitnessRecord};
 
 use crate::notes::Notes;
-use crate::witness_file::{
-    decode, decode_position, encode, position_path, read, replace_durably, unavailable,
-};
+use crate::witness_file::{decode, decode_position, encode, position_path, read, unavailable};
 
 /// One record for each volume that this box knows, in `DIR/witness-ID`, and how far it had come in `DIR/position-ID`.
 pub struct FileWitness {
@@ -68,7 +67,7 @@ impl Witness for FileWitness {
             return Err(WitnessFault::Lost);
         }
         let path = self.path(new.volume);
-        let written = replace_durably(&self.directory, &path, &encode(new));
+        let written = files::replace(&path, encode(new).as_bytes(), Mode::Umask);
         written.map_err(|error| unavailable(&path, error))
     }
 

@@ -1,7 +1,7 @@
-//! The witness's files: how a record and a position are written, and how a file is replaced durably.
+//! The witness's files: how a record and a position are written.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use base::hash;
@@ -31,16 +31,6 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, WitnessFault> {
             .map(Some)
             .map_err(|error| unavailable(path, error)),
     }
-}
-
-/// After this the file is the old one or the new one, whatever happens.
-pub(crate) fn replace_durably(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(directory)?.sync_all()
 }
 
 pub(crate) fn unavailable(path: &Path, error: std::io::Error) -> WitnessFault {

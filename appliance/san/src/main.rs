@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use files::Mode;
 use plan::san::Target;
 use san::legs::Daemon;
 use san::limits::{FIRST_LEGS_WITHIN, LEGS_WITHIN, SETTINGS_BYTES_MAX};
@@ -91,7 +92,7 @@ fn leave(why: &std::collections::BTreeMap<String, String>) {
     let path = Path::new(ROOT).join(hardware::san::WHY);
     let left = serde_json::to_string(why)
         .map_err(std::io::Error::from)
-        .and_then(|text| system::write_public(&path, &text));
+        .and_then(|text| files::replace(&path, text.as_bytes(), Mode::Public));
     if let Err(error) = left {
         eprintln!("ringpost-san: {}: {error}", path.display());
     }

@@ -1,15 +1,15 @@
 //! What is told to the kernel and to the system's programs, and what they answer.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use files::{Mode, Replacement};
 use plan::san::Target;
 use plan::shape::San;
 
@@ -163,24 +163,11 @@ fn write_private(path: &Path, text: &str) -> Result<(), String> {
         let parent = path.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent)?;
         let fresh = parent.join(".ringpost-new");
-        let _ = fs::remove_file(&fresh); // of a run that was cut short
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        fs::rename(&fresh, path)
+        let mut fresh = Replacement::begin_as(path, &fresh, Mode::Private)?;
+        fresh.file().write_all(text.as_bytes())?;
+        fresh.put()
     };
     write().map_err(|error| format!("cannot write {}: {error}", path.display()))
-}
-
-/// For everybody.
-pub fn write_public(path: &Path, text: &str) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    let _ = fs::remove_file(&fresh); // of a run that was cut short
-    File::create_new(&fresh)?.write_all(text.as_bytes())?;
-    fs::rename(&fresh, path)
 }
 
 /// Tells systemd that whoever waits for us need wait no longer. Nobody listens in a terminal.

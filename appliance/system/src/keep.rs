@@ -3,10 +3,12 @@
 //! Not the record of the mail volume's legs: an old copy of it would be worse than none. A disk that does not run keeps none,
 //! so a start from it takes the volume over when every leg that counts is there. Logs and incidents stay where they were written.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
+
+use files::{Mode, Replacement};
 
 /// The key before its certificate, as the daemon writes them: a certificate without its key is made again. The settings last.
 const FILES: [&str; 5] = [
@@ -68,9 +70,7 @@ fn forget_legs(state: &Path) -> Result<(), String> {
             remove(&entry.path())?;
         }
     }
-    File::open(state)
-        .and_then(|folder| folder.sync_all())
-        .map_err(told)
+    files::sync_folder(state).map_err(told)
 }
 
 fn remove(path: &Path) -> Result<(), String> {
@@ -96,23 +96,14 @@ fn copy(from: &Path, to: &Path, name: &str) -> Result<(), String> {
     let meta = fs::metadata(&source).map_err(told)?;
     let fresh = to.join(format!("{name}.mirror"));
     let write = || {
-        let _ = fs::remove_file(&fresh); // what an earlier try left
-        let mut file = {
-            use std::os::unix::fs::OpenOptionsExt;
-            fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&fresh)?
-        };
-        file.write_all(&bytes)?;
-        chown(&fresh, Some(meta.uid()), Some(meta.gid()))?;
+        let mut fresh = Replacement::begin_as(&to.join(name), &fresh, Mode::Private)?;
+        let file = fresh.file();
+        fchown(&*file, Some(meta.uid()), Some(meta.gid()))?;
         file.set_permissions(fs::Permissions::from_mode(
             meta.permissions().mode() & 0o777,
         ))?;
-        file.sync_all()?;
-        fs::rename(&fresh, to.join(name))?;
-        File::open(to)?.sync_all()
+        file.write_all(&bytes)?;
+        fresh.put()
     };
     write().map_err(told)
 }

@@ -11,6 +11,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use files::{Mode, Replacement};
+
 use crate::limits::{CHUNK_BYTES, ESP_DEPTH_MAX, ESP_FILES_MAX};
 
 /// Of one disk alone: the boot loader's random seed, the membership (`record.rs`), orders that are carried out once.
@@ -128,8 +130,7 @@ pub fn carry_out(source: &Path, target: &Path, steps: &[Step]) -> Result<(), Str
     for step in steps {
         match step {
             Step::Rename { from, to } => {
-                fs::rename(target.join(from), target.join(to)).map_err(told(target, to))?;
-                settle(target, to)?;
+                files::rename(&target.join(from), &target.join(to)).map_err(told(target, to))?;
             }
             Step::Date(path, modified) => date(&target.join(path), *modified)
                 .map_err(|error| format!("{}: {error}", path.display()))?,
@@ -169,12 +170,8 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
     let copied = (|| {
         fs::create_dir_all(&folder)?;
         let from = File::open(source.join(path))?;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&incoming)?;
+        let mut fresh = Replacement::begin_as(&to, &incoming, Mode::Umask)?;
+        let file = fresh.file();
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             // until the end of the file
@@ -182,13 +179,13 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
             if count == 0 {
                 break;
             }
-            (&file).write_all(&chunk[..count])?;
+            file.write_all(&chunk[..count])?;
         }
         file.set_modified(from.metadata()?.modified()?)?;
         file.sync_all()?;
         // Out of the page cache, so that the disk is asked.
         let _ = nix::fcntl::posix_fadvise(
-            &file,
+            &*file,
             0,
             0,
             nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED,
@@ -198,10 +195,9 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
                 "reading back what was written failed",
             ));
         }
-        fs::rename(&incoming, &to)
+        fresh.put()
     })();
     if let Err(error) = copied {
-        let _ = fs::remove_file(&incoming); // the next try begins it anew anyway
         let full = error.kind() == ErrorKind::StorageFull;
         let why = match full {
             true => "it does not have enough space".to_owned(),
@@ -209,7 +205,7 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
         };
         return Err((format!("{}: {why}", path.display()), full));
     }
-    settle(target, path).map_err(|why| (why, false))
+    Ok(())
 }
 
 fn date(path: &Path, modified: SystemTime) -> std::io::Result<()> {
@@ -308,9 +304,7 @@ fn seconds(time: SystemTime) -> u64 {
 fn settle(target: &Path, path: &Path) -> Result<(), String> {
     let whole = target.join(path);
     let folder = whole.parent().unwrap_or(target);
-    File::open(folder)
-        .and_then(|opened| opened.sync_all())
-        .map_err(told(target, path))
+    files::sync_folder(folder).map_err(told(target, path))
 }
 
 fn told<'a>(root: &'a Path, path: &'a Path) -> impl Fn(std::io::Error) -> String + 'a {

@@ -3,9 +3,10 @@
 //! What must hold: before a disk misses a change, the others say so under a higher revision. The disk with the highest revision leads, so a disk that comes back after months never overwrites what happened meanwhile.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use files::Mode;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::RECORD_BYTES_MAX;
@@ -77,15 +78,10 @@ impl Record {
     /// Whole or not at all, and durable.
     pub fn store(&self, esp: &Path) -> Result<(), String> {
         let path = esp.join(FILE);
-        let fresh = path.with_extension("new");
         let write = || {
-            let folder = path.parent().unwrap_or(esp);
-            fs::create_dir_all(folder)?;
-            let mut file = File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec_pretty(self).map_err(std::io::Error::other)?)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)?;
-            File::open(folder)?.sync_all()
+            fs::create_dir_all(path.parent().unwrap_or(esp))?;
+            let bytes = serde_json::to_vec_pretty(self).map_err(std::io::Error::other)?;
+            files::replace(&path, &bytes, Mode::Umask)
         };
         write().map_err(|error| format!("{}: {error}", path.display()))
     }

@@ -148,9 +148,7 @@ fn clear(
 
 /// Names are on the disk, not only in the cache.
 fn settle(directory: &Path) -> Result<(), Refused> {
-    File::open(directory)
-        .and_then(|opened| opened.sync_all())
-        .map_err(disk(directory))
+    files::sync_folder(directory).map_err(disk(directory))
 }
 
 /// A copy under a name that no boot loader starts; removed unless it was named.

@@ -2,10 +2,11 @@
 //! can say it. Losing one costs an explanation and nothing else, so errors here stop nothing.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use files::Mode;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
@@ -39,14 +40,9 @@ pub fn note(esp: &Esp, version: &Version, why: &str) -> io::Result<()> {
         unix_s: now,
     };
     let path = path(esp, version);
-    let directory = esp.root().join("ringpost");
-    fs::create_dir_all(&directory)?;
-    let fresh = path.with_extension("new");
-    let mut file = File::create(&fresh)?;
-    file.write_all(&serde_json::to_vec(&failure).map_err(io::Error::other)?)?;
-    file.sync_all()?;
-    fs::rename(fresh, path)?;
-    File::open(directory)?.sync_all()
+    fs::create_dir_all(esp.root().join("ringpost"))?;
+    let bytes = serde_json::to_vec(&failure).map_err(io::Error::other)?;
+    files::replace(&path, &bytes, Mode::Umask)
 }
 
 /// The noted failures of `version`; `None` also when the note cannot be read.

@@ -136,9 +136,30 @@ impl Arguments {
     fn serve(&self, exchange: &Path) -> Result<(), String> {
         let told = |error: std::io::Error| format!("{}: {error}", exchange.display());
         let files = admin::update::exchange(exchange);
-        let wanted = files.take().map_err(told)?;
+        let taken = files.take().map_err(told)?;
+        let mut running = |outcome: &Outcome| {
+            let _ = files.answer(&taken.id, outcome); // the last answer counts
+        };
+        let outcome = match taken.request {
+            Ok(wanted) => self.perform(wanted, &mut running),
+            Err(why) => Err(format!("not a request: {why}")),
+        };
+        // A refusal is an answer: the caller gets it, and the unit has not failed.
+        let outcome = outcome.unwrap_or_else(|reason| {
+            eprintln!("ringpost-update: refused: {reason}");
+            Outcome::Refused { reason }
+        });
+        files.answer(&taken.id, &outcome).map_err(told)
+    }
+
+    /// `running` hears how far it is.
+    fn perform(
+        &self,
+        wanted: Request,
+        running: &mut dyn FnMut(&Outcome),
+    ) -> Result<Outcome, String> {
         let mut last = Instant::now();
-        let outcome = match wanted {
+        match wanted {
             Request::Apply { source, tries } => self
                 .apply(
                     &source,
@@ -146,7 +167,7 @@ impl Arguments {
                     &mut |done, total| {
                         if last.elapsed() > Duration::from_millis(500) {
                             last = Instant::now();
-                            let _ = files.answer(&Outcome::Running { done, total });
+                            running(&Outcome::Running { done, total });
                         }
                     },
                 )
@@ -170,13 +191,7 @@ impl Arguments {
             Request::AddDisk { path } => disks::add(Path::new(&path))
                 .and_then(|_| self.slots())
                 .map(|status| Outcome::Slots { status }),
-        };
-        // A refusal is an answer: the caller gets it, and the unit has not failed.
-        let outcome = outcome.unwrap_or_else(|reason| {
-            eprintln!("ringpost-update: refused: {reason}");
-            Outcome::Refused { reason }
-        });
-        files.answer(&outcome).map_err(told)
+        }
     }
 
     /// What cannot be recorded is printed: the verdict stands.

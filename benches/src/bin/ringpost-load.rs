@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bench::figures::{Sheet, percentile};
 use bench::load::imap::{Imap, fetch_all};
-use bench::load::{smtp, tls};
+use bench::load::smtp;
 use bench::{process, report};
 use clap::{Args, Parser, Subcommand};
 
@@ -264,7 +264,7 @@ fn select(account: &Account, times: usize) -> io::Result<Sheet> {
 
 fn idle(account: &Account, connections: usize, tls: bool, pids: &[u32]) -> io::Result<Sheet> {
     let server = resolve(&account.server)?;
-    let config = if tls { Some(tls::config()?) } else { None };
+    let config = if tls { Some(mua::tls::config()?) } else { None };
     let before = process::memory(pids).proportional_bytes;
     let mut open = Vec::with_capacity(connections);
     for _ in 0..connections {

@@ -1,13 +1,12 @@
 //! A small blocking IMAP client: what the bench needs, over plain or TLS sockets, literals skipped at full speed.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mua::stream::Stream;
 use rustls::ClientConfig;
-
-use super::tls::{self, Wire};
 
 const BUFFER_BYTES: usize = 256 * 1_024;
 /// An idle connection needs no more, and there are a thousand of them.
@@ -15,7 +14,7 @@ const IDLE_BUFFER_BYTES: usize = 1_024;
 const REPLY_WITHIN: Duration = Duration::from_secs(120);
 
 pub struct Imap {
-    reader: BufReader<Wire>,
+    reader: BufReader<Stream>,
     tag: u32,
 }
 
@@ -41,15 +40,12 @@ impl Imap {
         tls: Option<&Arc<ClientConfig>>,
         buffer_bytes: usize,
     ) -> io::Result<Imap> {
-        let stream = TcpStream::connect(server)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(REPLY_WITHIN))?;
-        let wire = match tls {
-            Some(config) => tls::wrap(stream, config)?,
-            None => Wire::Plain(stream),
+        let stream = match tls {
+            Some(config) => Stream::tls(server, config, REPLY_WITHIN)?,
+            None => Stream::plain(server, REPLY_WITHIN)?,
         };
         let mut imap = Imap {
-            reader: BufReader::with_capacity(buffer_bytes, wire),
+            reader: BufReader::with_capacity(buffer_bytes, stream),
             tag: 0,
         };
         let greeting = imap.line()?;
@@ -142,9 +138,9 @@ impl Imap {
     fn send(&mut self, text: &str) -> io::Result<String> {
         self.tag += 1;
         let tag = format!("a{} ", self.tag);
-        let wire = self.reader.get_mut();
-        wire.write_all(format!("{tag}{text}\r\n").as_bytes())?;
-        wire.flush()?;
+        let stream = self.reader.get_mut();
+        stream.write_all(format!("{tag}{text}\r\n").as_bytes())?;
+        stream.flush()?;
         Ok(tag)
     }
 

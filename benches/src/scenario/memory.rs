@@ -8,7 +8,6 @@ use super::{Setting, accept};
 use crate::figures::Sheet;
 use crate::load::imap::Imap;
 use crate::load::smtp::{self, Plan};
-use crate::load::tls;
 use crate::peers::{self, PASSWORD, ringpost};
 use crate::process;
 
@@ -30,7 +29,11 @@ pub fn idle(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
         })?;
         let address = if with_tls { server.imaps } else { server.imap };
         let address = address.ok_or_else(|| io::Error::other("no IMAP here"))?;
-        let config = if with_tls { Some(tls::config()?) } else { None };
+        let config = if with_tls {
+            Some(mua::tls::config()?)
+        } else {
+            None
+        };
         let open = |count: usize| -> io::Result<Vec<Imap>> {
             (0..count)
                 .map(|_| {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::password_hash::{PasswordHash, PasswordVerifier};
 use base::Time;
 use mail::Address;
 use mailbox::{Account, AccountId, MailboxFault};
@@ -76,7 +76,7 @@ impl Verifier for Argon2id {
     }
 
     fn decoy(&self) -> String {
-        hash_password(b"nobody's")
+        DECOY.to_owned()
     }
 }
 
@@ -135,15 +135,9 @@ impl Logins {
 
     async fn verify(&self, hash: String, password: Vec<u8>) -> Result<bool, Unavailable> {
         let shared = &self.shared;
-        if shared.waiting.fetch_add(1, Relaxed) >= LOGINS_WAITING_MAX {
-            shared.waiting.fetch_sub(1, Relaxed);
-            return Err(Unavailable);
-        }
-        let permit = shared.permits.acquire().await;
-        let verified = shared.verifier.verify(hash, password).await;
-        drop(permit);
-        shared.waiting.fetch_sub(1, Relaxed);
-        verified
+        let _waiting = Waiting::enter(&shared.waiting).ok_or(Unavailable)?;
+        let _permit = shared.permits.acquire().await;
+        shared.verifier.verify(hash, password).await
     }
 
     fn proof(&self, hash: &str, password: &[u8]) -> [u8; 32] {
@@ -175,19 +169,28 @@ impl Logins {
     }
 }
 
+/// A place among those who wait for a password check; given back when dropped, also by a session that ends meanwhile.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Waiting<'_> {
+    /// `None`: `LOGINS_WAITING_MAX` wait.
+    fn enter(count: &AtomicUsize) -> Option<Waiting<'_>> {
+        // Made first: one too many is taken back by its drop.
+        let (before, waiting) = (count.fetch_add(1, Relaxed), Waiting(count));
+        (before < LOGINS_WAITING_MAX).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 impl Default for Logins {
     fn default() -> Self {
         Logins::new()
     }
-}
-
-/// The PHC string to store for `password`: argon2id, 19 MiB, two passes (the crate's defaults, OWASP's recommendation).
-pub fn hash_password(password: &[u8]) -> String {
-    let mut salt = [0; 16];
-    fill_random(&mut salt);
-    let salt = SaltString::encode_b64(&salt).expect("16 bytes are a salt");
-    let hash = argon2::Argon2::default().hash_password(password, &salt);
-    hash.expect("the default parameters are valid").to_string()
 }
 
 /// From the operating system. It stops the process where that has none.
@@ -220,6 +223,10 @@ async fn find(owner: &impl Ask, user: &str) -> Result<Option<Account>, Unavailab
     }
 }
 
+/// A hash that no password is known for, with the parameters of `admin::password`: argon2id, 19 MiB, two passes (the crate's defaults,
+/// OWASP's recommendation).
+const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5J3Mgc2FsdC4uLg$bm9ib2R5J3MgaGFzaCwgMzIgYnl0ZXMgb2YgaXQuLi4";
+
 /// Password checks under way at once, over all cores: each takes 19 MiB and some 20 ms of a core.
 pub const PASSWORD_CHECKS_MAX: usize = 2;
 /// Logins waiting for a password check; past it the answer is UNAVAILABLE.
@@ -238,7 +245,7 @@ mod tests {
     #[test]
     fn a_remembered_proof_ends_with_the_password_it_was_for() {
         let logins = Logins::new();
-        let (one, two) = (hash_password(b"one"), hash_password(b"two"));
+        let (one, two) = (DECOY.to_owned(), DECOY.replace("m=", "n="));
         let proof = logins.proof(&one, b"one");
         assert!(!logins.remembers(AccountId(7), &proof, NOW));
         logins.remember(AccountId(7), proof, NOW);
@@ -251,10 +258,84 @@ mod tests {
         assert_ne!(Logins::new().proof(&one, b"one"), proof);
     }
 
+    /// An unknown user must cost what a known one does: the parameters of every hash that is made today.
     #[test]
-    fn hashes_are_salted_argon2id() {
-        let (one, two) = (hash_password(b"x"), hash_password(b"x"));
-        assert!(one.starts_with("$argon2id$"));
-        assert_ne!(one, two);
+    fn the_decoy_costs_as_much_as_an_account_and_lets_nobody_in() {
+        let decoy = PasswordHash::new(DECOY).expect("a PHC string");
+        let argon2 = argon2::Argon2::default();
+        assert_eq!(decoy.algorithm, argon2::Algorithm::default().ident());
+        assert_eq!(decoy.version, Some(argon2::Version::default().into()));
+        let params = argon2::Params::try_from(&decoy).expect("parameters");
+        assert_eq!(
+            (params.m_cost(), params.t_cost(), params.p_cost()),
+            (
+                argon2.params().m_cost(),
+                argon2.params().t_cost(),
+                argon2.params().p_cost()
+            )
+        );
+        assert_eq!(decoy.hash.expect("a hash").len(), 32);
+        // Not an error of the parameters: the whole work was done.
+        let refused = argon2
+            .verify_password(b"", &decoy)
+            .expect_err("no password");
+        assert_eq!(refused, argon2::password_hash::Error::Password);
+    }
+
+    /// Checks that never end.
+    struct Endless;
+
+    impl Verifier for Endless {
+        fn verify(&self, _hash: String, _password: Vec<u8>) -> Verifying {
+            Box::pin(std::future::pending())
+        }
+
+        fn decoy(&self) -> String {
+            DECOY.to_owned()
+        }
+    }
+
+    /// Polls once; the future has not ended.
+    fn begin<T>(future: Pin<&mut impl Future<Output = T>>) {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(future.poll(&mut context).is_pending());
+    }
+
+    /// A client that goes away while its password is checked, or while it waits for that.
+    #[test]
+    fn a_check_that_is_dropped_gives_its_place_back() {
+        let logins = Logins::with(Endless);
+        let waiting = || logins.shared.waiting.load(Relaxed);
+        for _ in 0..3 {
+            let mut checks: Vec<_> = (0..PASSWORD_CHECKS_MAX + 1)
+                .map(|_| Box::pin(logins.verify(String::new(), Vec::new())))
+                .collect();
+            for check in &mut checks {
+                begin(check.as_mut());
+            }
+            assert_eq!(waiting(), PASSWORD_CHECKS_MAX + 1);
+            drop(checks);
+            assert_eq!(waiting(), 0);
+            assert_eq!(
+                logins.shared.permits.available_permits(),
+                PASSWORD_CHECKS_MAX
+            );
+        }
+    }
+
+    #[test]
+    fn one_too_many_is_refused_and_takes_no_place() {
+        let logins = Logins::with(Endless);
+        let mut checks: Vec<_> = (0..LOGINS_WAITING_MAX)
+            .map(|_| Box::pin(logins.verify(String::new(), Vec::new())))
+            .collect();
+        for check in &mut checks {
+            begin(check.as_mut());
+        }
+        let mut late = Box::pin(logins.verify(String::new(), Vec::new()));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let refused = late.as_mut().poll(&mut context);
+        assert_eq!(refused, std::task::Poll::Ready(Err(Unavailable)));
+        assert_eq!(logins.shared.waiting.load(Relaxed), LOGINS_WAITING_MAX);
     }
 }

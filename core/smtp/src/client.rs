@@ -3,6 +3,7 @@
 //! `receive` takes what the server sent and returns what happened; `send` begins a mail transaction when the client is `Ready`.
 //! What is to be sent is appended to `output`; the caller sends it after every call.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::session::Role;
@@ -18,6 +19,13 @@ impl Reply {
     /// 2xx.
     pub fn is_ok(&self) -> bool {
         self.code / 100 == 2
+    }
+}
+
+/// The code, and the lines below each other.
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.code, self.lines.join("\n"))
     }
 }
 
@@ -129,7 +137,55 @@ pub struct Client {
     /// Send MAIL, RCPT and DATA at once. Else each waits for the reply before it.
     pub pipelining: bool,
     state: State,
+    replies: Replies,
+}
+
+/// Puts received lines together to replies.
+#[derive(Debug, Default)]
+pub struct Replies {
     lines: Vec<String>,
+}
+
+/// What came is no reply of RFC 5321 §4.2, or has no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotAReply;
+
+impl fmt::Display for NotAReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what the server sends is not a reply of SMTP")
+    }
+}
+
+impl std::error::Error for NotAReply {}
+
+impl Replies {
+    /// Reads at most up to the end of a reply; answers how many bytes of `input` are used up. The rest comes again. `Ok(None)`: more is
+    /// needed.
+    pub fn receive(&mut self, input: &[u8]) -> (usize, Result<Option<Reply>, NotAReply>) {
+        let mut at = 0;
+        loop {
+            // Each turn uses up a line or returns.
+            let Some(end) = memchr::memmem::find(&input[at..], b"\r\n") else {
+                let endless = input.len() - at > REPLY_LINE_BYTES_MAX;
+                return (at, if endless { Err(NotAReply) } else { Ok(None) });
+            };
+            let line = &input[at..at + end];
+            at += end + 2;
+            let read = parse_reply_line(line);
+            let Some((code, last, text)) = read.filter(|_| line.len() <= REPLY_LINE_BYTES_MAX)
+            else {
+                return (at, Err(NotAReply));
+            };
+            if self.lines.len() == REPLY_LINES_MAX {
+                return (at, Err(NotAReply));
+            }
+            self.lines.push(text);
+            if last {
+                let lines = std::mem::take(&mut self.lines);
+                return (at, Ok(Some(Reply { code, lines })));
+            }
+        }
+    }
 }
 
 /// A reply longer than this is nonsense.
@@ -146,7 +202,7 @@ impl Client {
             tls_wanted,
             pipelining: true,
             state: State::Greeting,
-            lines: Vec::new(),
+            replies: Replies::default(),
         }
     }
 
@@ -199,35 +255,13 @@ impl Client {
     pub fn receive(&mut self, input: &[u8], output: &mut Vec<u8>) -> (usize, Event) {
         let mut at = 0;
         loop {
-            // Each turn uses up a line or returns.
-            let Some(end) = memchr::memmem::find(&input[at..], b"\r\n") else {
-                let endless = input.len() - at > REPLY_LINE_BYTES_MAX;
-                return (
-                    at,
-                    if endless {
-                        self.nonsense()
-                    } else {
-                        Event::NeedInput
-                    },
-                );
-            };
-            let line = &input[at..at + end];
-            at += end + 2;
-            let event = match parse_reply_line(line) {
-                Some((code, last, text))
-                    if line.len() <= REPLY_LINE_BYTES_MAX && self.lines.len() < REPLY_LINES_MAX =>
-                {
-                    self.lines.push(text);
-                    if !last {
-                        continue;
-                    }
-                    let reply = Reply {
-                        code,
-                        lines: std::mem::take(&mut self.lines),
-                    };
-                    self.on_reply(reply, output)
-                }
-                _ => Some(self.nonsense()),
+            // Each turn uses up a reply or returns.
+            let (used, reply) = self.replies.receive(&input[at..]);
+            at += used;
+            let event = match reply {
+                Ok(None) => return (at, Event::NeedInput),
+                Ok(Some(reply)) => self.on_reply(reply, output),
+                Err(NotAReply) => Some(self.nonsense()),
             };
             if let Some(event) = event {
                 return (at, event);

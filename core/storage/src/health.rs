@@ -114,7 +114,8 @@ impl CommitPath {
     }
 }
 
-fn no_leg_answers(volume: &Volume) -> Option<String> {
+/// Why none of the legs that count could be read by the last probe of them.
+pub(crate) fn no_leg_answers(volume: &Volume) -> Option<String> {
     let counting = volume.legs().into_iter();
     let counting = counting.filter(|leg| leg.state == LegState::InSync);
     let answers: Vec<Option<String>> = counting

@@ -8,6 +8,7 @@
 //! - `owner.rs`: the way to the mailboxes and back. Start reading there.
 //! - `arrival.rs`: whose address it is, and where a message is first placed.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
+//! - `stop.rs`: a stop ends though the legs do not answer.
 //! - `holder.rs`: whose share of the memory for messages is used.
 #![forbid(unsafe_code)]
 
@@ -17,4 +18,5 @@ pub mod holder;
 pub mod owner;
 #[cfg(test)]
 mod rig;
+pub mod stop;
 pub mod upkeep;

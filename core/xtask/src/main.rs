@@ -12,7 +12,6 @@
 mod advisories;
 mod bench;
 mod house;
-mod image;
 mod licences;
 mod setup;
 mod shell;
@@ -77,11 +76,23 @@ enum Verb {
         rest: Vec<String>,
     },
     /// Build the bootable image: UKI, disk image, SBOM, manifest (image/README.md)
-    Image(image::Wishes),
+    #[command(disable_help_flag = true)]
+    Image {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// Build the image and boot it in QEMU, its serial console on this terminal
-    Boot(image::boot::BootWishes),
+    #[command(disable_help_flag = true)]
+    Boot {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// Make the OEM's keys: Secure Boot and the signature of updates
-    Keys(image::keys::KeyWishes),
+    #[command(disable_help_flag = true)]
+    Keys {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -103,9 +114,9 @@ fn main() -> ExitCode {
         ),
         Verb::Qemu { rest } => qemu(&root, &rest),
         Verb::Bench { rest } => bench::run(&root, &rest),
-        Verb::Image(wishes) => image::run(&root, &wishes),
-        Verb::Boot(wishes) => image::boot::run(&root, &wishes),
-        Verb::Keys(wishes) => image::keys::run(&root, &wishes),
+        Verb::Image { rest } => image(&root, "image", &rest),
+        Verb::Boot { rest } => image(&root, "boot", &rest),
+        Verb::Keys { rest } => image(&root, "keys", &rest),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -118,11 +129,28 @@ fn main() -> ExitCode {
 
 /// Stories about guests. What they need is installed first, unless only questions are asked.
 fn qemu(root: &Path, rest: &[String]) -> Result<(), String> {
-    let asks = ["--list", "--help", "-h"];
-    if !rest.iter().any(|word| asks.contains(&word.as_str())) {
+    if !asks(rest) {
         setup::for_boot()?;
     }
     shell::cargo(root, &["run", "--quiet", "-p", "qemu-tests", "--"], rest)
+}
+
+/// A verb of the image maker. What it needs is installed first.
+fn image(root: &Path, verb: &str, rest: &[String]) -> Result<(), String> {
+    if !asks(rest) {
+        setup::for_image()?;
+        if verb == "boot" {
+            setup::for_boot()?;
+        }
+    }
+    let maker = ["run", "--quiet", "-p", "image-maker", "--", verb];
+    shell::cargo(root, &maker, rest)
+}
+
+/// Whether only a question is asked.
+fn asks(rest: &[String]) -> bool {
+    let questions = ["--list", "--help", "-h"];
+    rest.iter().any(|word| questions.contains(&word.as_str()))
 }
 
 /// The repository: two floors above this crate's manifest.

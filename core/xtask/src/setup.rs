@@ -59,7 +59,7 @@ const FOR_THUNDERBIRD: &[Package] = &[
     },
 ];
 
-/// What builds an image; everything else comes in the tools tree (`image/tools.rs`).
+/// What builds an image; everything else comes in the tools tree (`image/maker/src/tools.rs`).
 const FOR_IMAGE: &[Package] = &[
     Package {
         name: "mmdebstrap",

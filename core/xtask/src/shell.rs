@@ -37,19 +37,6 @@ pub fn run(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Runs with everything inherited and without showing the command (it is long, and not the point).
-pub fn run_quietly(command: &mut Command) -> Result<(), String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot start {program}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{program}: {status}"))
-    }
-}
-
 /// Runs and passes output through, counting test results in both streams.
 /// The second value is whether the program exited with 0.
 pub fn run_counted(command: &mut Command) -> Result<(Count, bool), String> {

@@ -85,7 +85,8 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
         tally.timed("packages for guests", setup::for_boot);
         // Always anew: an image of yesterday would show yesterday's behaviour.
         // By its place, not by `current_exe`: the build above may have put another program there.
-        tally.command("image", &mut built(root, "xtask", &["image"]));
+        tally.timed("packages for the image", setup::for_image);
+        tally.command("image", &mut built(root, "image-maker", &["image"]));
     }
     if wanted("qemu") {
         let tool = built(root, "ringpostctl", &[]);

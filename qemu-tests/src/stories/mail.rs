@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::connect;
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::SMTP;
 use crate::ledger::reply_within;
 use crate::settings;
 use crate::shape::{Bus, Disk, Fault, Io, Shape};
-use crate::smtp::{Outcome, Smtp};
 use crate::world::{Machine, World, until};
 
 pub fn boot_to_mail(world: &mut World) -> Told<()> {
@@ -160,13 +160,11 @@ const SMALL_LEG: u64 = 256 << 20;
 /// Sends until a message is refused; what the refusal said.
 fn fill_up(machine: &mut Machine) -> Told<String> {
     let (guest, ledger) = machine.both();
-    let mut smtp = Smtp::connect(guest.at(SMTP), reply_within()).doing("connecting by SMTP")?;
+    let mut smtp = connect::smtp(guest.at(SMTP), reply_within()).doing("connecting by SMTP")?;
     for _ in 0..SMALL_LEG / LARGE as u64 * 2 {
-        match ledger.send(&mut smtp, LARGE).doing("filling the legs")? {
-            Outcome::Accepted => {}
-            Outcome::Refused(reply) => {
-                return Ok(format!("{} {}", reply.code, reply.lines.join(" / ")));
-            }
+        let reply = ledger.send(&mut smtp, LARGE).doing("filling the legs")?;
+        if !reply.is_ok() {
+            return Ok(format!("{} {}", reply.code, reply.lines.join(" / ")));
         }
     }
     Err(Failure::new("twice the legs' size was accepted"))

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::failure::{Doing, Failure, Told, ensure};
+use mua::smtp::Smtp;
+
+use crate::connect;
+use crate::failure::{Doing, Told, ensure};
 use crate::guest::SMTP;
 use crate::ledger::{Ledger, reply_within};
 use crate::pace;
 use crate::shape::{Nic, Shape};
-use crate::smtp::{Outcome, Smtp};
 use crate::world::{World, until};
 
 /// One card by itself, and two in a bond on another network.
@@ -34,7 +36,7 @@ pub fn two_nics_one_dead(world: &mut World) -> Told<()> {
         comes_up(single, "lan0")?;
         comes_up(bond, "the bond")?;
         ledger.fill_by(single, 5, 2_000)?;
-        let mut kept = Smtp::connect(bond, reply_within()).doing("connecting by the bond")?;
+        let mut kept = connect::smtp(bond, reply_within()).doing("connecting by the bond")?;
         send(ledger, &mut kept, "both of its cards")?;
 
         guest.link("lan0", false)?;
@@ -75,20 +77,16 @@ pub fn two_nics_one_dead(world: &mut World) -> Told<()> {
 }
 
 fn send(ledger: &Ledger, smtp: &mut Smtp, by: &str) -> Told<()> {
-    match ledger
-        .send(smtp, 2_000)
-        .doing(format!("sending by a bond with {by}"))?
-    {
-        Outcome::Accepted => Ok(()),
-        Outcome::Refused(reply) => Err(Failure::new(format!(
-            "refused by a bond with {by}: {reply:?}"
-        ))),
-    }
+    let sent = ledger.send(smtp, 2_000);
+    let reply = sent.doing(format!("sending by a bond with {by}"))?;
+    ensure(reply.is_ok(), || {
+        format!("refused by a bond with {by}: {reply:?}")
+    })
 }
 
 /// QEMU takes the connection whatever becomes of the guest: a greeting is what counts.
 fn greets(server: SocketAddr) -> std::io::Result<Smtp> {
-    Smtp::connect(server, pace::stretched(GREETING_WITHIN))
+    connect::smtp(server, pace::stretched(GREETING_WITHIN))
 }
 
 fn comes_up(server: SocketAddr, what: &str) -> Told<()> {

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use mua::smtp::Smtp;
+
+use crate::connect;
 use crate::failure::{Doing, Failure, Told, ensure};
 use crate::guest::{HTTPS, SMTP};
 use crate::ledger::reply_within;
 use crate::shape::{Nic, Shape};
-use crate::smtp::Smtp;
 use crate::tool::Tool;
 use crate::world::{Machine, World, until};
 use crate::{pace, settings};
@@ -247,7 +249,7 @@ impl Story {
 
 /// QEMU takes the connection whatever becomes of the guest: a greeting is what counts.
 fn greets(server: SocketAddr) -> std::io::Result<Smtp> {
-    Smtp::connect(server, pace::stretched(Duration::from_secs(3)))
+    connect::smtp(server, pace::stretched(Duration::from_secs(3)))
 }
 
 /// The answer goes first, then the network is told.

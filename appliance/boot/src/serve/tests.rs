@@ -6,7 +6,8 @@ use hardware::fixture::{Fixture, Kind as Disk};
 
 use super::*;
 use crate::find::APPLIED;
-use crate::run::{Outcome as Booted, SETTINGS, run};
+use crate::run::{Outcome as Booted, run};
+use crate::world::SETTINGS;
 
 const BASE: &str = "# ours\n[volume]\nlegs = [\"/dev/disk/by-id/virtio-leg-a\", \"/dev/disk/by-id/virtio-leg-b\"]\n\
     [listen]\nsmtp = [\"0.0.0.0:25\"]\nhttps = [\"0.0.0.0:443\"]\n";
@@ -504,12 +505,15 @@ fn the_daemon_asks_by_files() {
     let this = started(BASE);
     let exchange = this.world.root.join("exchange");
     fs::create_dir(&exchange).expect("ours");
-    assert_eq!(serve(&this.world, &exchange), Ok(()), "no confirmation");
-    admin::exchange::put(&exchange, "request.json", &Request::Show).expect("ours");
+    assert_eq!(serve(&this.world, &exchange), Ok(()), "no request");
+    let request = serde_json::json!({ "id": "7", "content": Request::Show });
+    admin::exchange::put(&exchange, "request.json", &request).expect("ours");
     assert_eq!(serve(&this.world, &exchange), Ok(()));
     let text = fs::read_to_string(exchange.join("result.json")).expect("answered");
+    let mut answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(answer["id"], "7");
     assert!(matches!(
-        serde_json::from_str(&text),
+        serde_json::from_value(answer["content"].take()),
         Ok(Outcome::Shown(shown)) if shown.text == BASE
     ));
 }

@@ -1,12 +1,12 @@
 //! Now and then, as root: asks every disk how it is, and leaves the answers for the daemon and the console.
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use files::Mode;
 use hardware::health::{self, Report};
 
 fn main() -> ExitCode {
@@ -28,17 +28,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whole or not at all. The directory is the daemon's: a name that lies there is never followed.
 fn leave(path: &Path, report: &Report) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&fresh)?;
-    file.write_all(&serde_json::to_vec(report)?)?;
-    fs::rename(&fresh, path)
+    files::replace(path, &serde_json::to_vec(report)?, Mode::Umask)
 }

@@ -1,11 +1,11 @@
 //! `resolv.conf` from what systemd-networkd got, by settings or by DHCP.
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
+use files::Mode;
 use hardware::limits::NAME_SERVERS_MAX;
 use hardware::network::{self, Addresses};
 
@@ -14,10 +14,8 @@ const TARGET: &str = "/run/ringpost-names/resolv.conf";
 
 fn main() -> ExitCode {
     let network = network::look(Path::new("/"), &Addresses::new());
-    let fresh = format!("{TARGET}.new");
-    let written =
-        fs::write(&fresh, text(&network.name_servers)).and_then(|()| fs::rename(&fresh, TARGET));
-    match written {
+    let text = text(&network.name_servers);
+    match files::replace(Path::new(TARGET), text.as_bytes(), Mode::Umask) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ringpost-names: {TARGET}: {error}");

@@ -102,13 +102,15 @@ mod tests {
             let taken = loop {
                 // until the first request is there
                 match files.take::<Request>() {
-                    Ok(request) => break request,
+                    Ok(taken) => break taken,
                     Err(_) => std::thread::yield_now(),
                 }
             };
-            assert_eq!(taken, Request::Rollback, "the second was never written");
+            let only = Ok(Request::Rollback);
+            assert_eq!(taken.request, only, "the second was never written");
             let reason = "no other version".to_owned();
-            files.answer(&Outcome::Refused { reason }).expect("ours");
+            let refused = Outcome::Refused { reason };
+            files.answer(&taken.id, &refused).expect("ours");
             // Free once the first one's answer was read.
             drop(UPDATING.lock().await);
         });

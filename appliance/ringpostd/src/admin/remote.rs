@@ -7,6 +7,7 @@ use ::admin::limits::REQUEST_BYTES_MAX;
 use ::admin::places::{UPLOADS, uploads};
 use ::admin::reply::Reply;
 use ::admin::request::Request;
+use files::{Mode, Replacement};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes};
 use tokio::io::AsyncWriteExt;
@@ -46,13 +47,21 @@ where
     tokio::fs::create_dir_all(&directory).await.map_err(told)?;
     let path = directory.join(name);
     let part = directory.join(format!("{name}.part"));
-    let mut file = tokio::fs::File::create(&part).await.map_err(told)?;
-    let written = receive(&mut file, body).await;
-    if let Err(reason) = written {
-        let _ = tokio::fs::remove_file(&part).await;
-        return Err(format!("{name} was not stored: {reason}"));
-    }
-    tokio::fs::rename(&part, &path).await.map_err(told)
+    let begun = blocking(move || Replacement::begin_as(&path, &part, Mode::Umask)).await;
+    let mut whole = begun.map_err(told)?;
+    let file = whole.file().try_clone().map_err(told)?;
+    receive(&mut tokio::fs::File::from_std(file), body)
+        .await
+        .map_err(|reason| format!("{name} was not stored: {reason}"))?;
+    blocking(move || whole.put()).await.map_err(told)
+}
+
+/// Work on the disk, beside the thread that serves.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 async fn receive<B>(file: &mut tokio::fs::File, mut body: B) -> Result<(), String>
@@ -73,5 +82,5 @@ where
                 .map_err(|error| error.to_string())?;
         }
     }
-    file.sync_all().await.map_err(|error| error.to_string())
+    file.flush().await.map_err(|error| error.to_string())
 }

@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use mua::smtp::{Reply, Smtp};
+
+use crate::connect;
 use crate::daemon::{Home, PASSWORD};
-use crate::imap::Imap;
-use crate::smtp::Smtp;
 
 /// Acknowledged messages of one account, and what has been seen of its mailbox.
 pub struct Ledger {
@@ -37,11 +38,11 @@ impl Ledger {
 
     /// Sends one message of about `size` bytes; whether it was acknowledged. Every other outcome, a broken connection
     /// included, promises nothing.
-    pub fn send(&self, smtp: &mut Smtp, size: usize) -> std::io::Result<Option<String>> {
+    pub fn send(&self, smtp: &mut Smtp, size: usize) -> std::io::Result<Option<Reply>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let content = content(number, size);
         let reply = smtp.send(&[self.account], &content)?;
-        if reply.starts_with("250") {
+        if reply.code == 250 {
             self.acknowledged
                 .lock()
                 .expect("no sender panics")
@@ -53,7 +54,7 @@ impl Ledger {
 
     /// Sends `count` messages that must all be taken.
     pub fn fill(&self, server: SocketAddr, count: usize, size: usize) {
-        let mut smtp = Smtp::connect(server).expect("the daemon listens");
+        let mut smtp = connect::smtp(server).expect("the daemon listens");
         for _ in 0..count {
             let refused = self.send(&mut smtp, size).expect("the connection holds");
             assert_eq!(refused, None, "the daemon refused a message");
@@ -81,7 +82,7 @@ impl Ledger {
     }
 
     fn keep_sending(&self, server: SocketAddr, done: &AtomicBool) -> std::io::Result<()> {
-        let mut smtp = Smtp::connect(server)?;
+        let mut smtp = connect::smtp(server)?;
         while !done.load(Ordering::Relaxed) {
             self.send(&mut smtp, fastrand::usize(300..8_000))?;
         }
@@ -91,7 +92,7 @@ impl Ledger {
     /// Every acknowledged message is in INBOX exactly once and ends in the bytes that were sent; UIDs and UIDVALIDITY
     /// are what they were; nothing is there that was never sent.
     pub fn check(&self, home: &Home) {
-        let mut imap = Imap::login(home.imap(), self.account, PASSWORD).expect("login");
+        let mut imap = connect::imap(home.imap(), self.account, PASSWORD).expect("login");
         let validity = imap.select("INBOX").expect("INBOX");
         assert_eq!(
             *self

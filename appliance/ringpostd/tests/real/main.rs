@@ -8,11 +8,11 @@
 
 mod appliance;
 mod clients;
+mod connect;
 mod crash;
 mod daemon;
 mod dialogues;
 mod holders;
-mod imap;
 mod input;
 mod ledger;
 mod legs;
@@ -22,6 +22,5 @@ mod outage;
 mod remote;
 mod scarce;
 mod sessions;
-mod smtp;
 mod start;
 mod thunderbird;

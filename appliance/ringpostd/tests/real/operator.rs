@@ -5,11 +5,10 @@ use std::process::{Command, Stdio};
 
 use hardware::health::Holds;
 
+use crate::connect;
 use crate::daemon::{ALICE, Home, said};
-use crate::imap::Imap;
 use crate::ledger::Ledger;
 use crate::outage::{ready, wait_until};
-use crate::smtp::Smtp;
 
 const DORA: &str = "dora@example.com";
 const LETTER: &str = "Subject: for dora\r\n\r\nhello\r\n";
@@ -51,21 +50,21 @@ fn accounts_come_are_used_bounded_and_go() {
     with_password(&home, &["account", "add", DORA], "a secret");
     assert!(home.ctl_ok(&["account", "list"]).contains(DORA));
 
-    let reply = Smtp::connect(home.smtp())
+    let reply = connect::smtp(home.smtp())
         .and_then(|mut smtp| smtp.send(&[DORA], LETTER))
         .expect("it listens");
-    assert!(reply.starts_with("250"), "{reply}");
-    assert!(Imap::login(home.imap(), DORA, "a secret").is_ok());
+    assert!(reply.code == 250, "{reply}");
+    assert!(connect::imap(home.imap(), DORA, "a secret").is_ok());
     with_password(&home, &["account", "password", DORA], "another secret");
-    assert!(Imap::login(home.imap(), DORA, "a secret").is_err());
-    assert!(Imap::login(home.imap(), DORA, "another secret").is_ok());
+    assert!(connect::imap(home.imap(), DORA, "a secret").is_err());
+    assert!(connect::imap(home.imap(), DORA, "another secret").is_ok());
 
     home.ctl_ok(&["account", "quota", DORA, "1KiB"]);
     let large = format!("Subject: too much\r\n\r\n{}\r\n", "x".repeat(900));
-    let reply = Smtp::connect(home.smtp())
+    let reply = connect::smtp(home.smtp())
         .and_then(|mut smtp| smtp.send(&[DORA], &large))
         .expect("it listens");
-    assert!(!reply.starts_with("250"), "past the quota: {reply}");
+    assert!(reply.code != 250, "past the quota: {reply}");
 
     // All of it is in the log: a crash forgets nothing.
     daemon.kill();

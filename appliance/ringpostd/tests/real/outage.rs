@@ -4,17 +4,18 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
+use crate::connect;
 use crate::daemon::{ALICE, Home, said};
-use crate::imap::Imap;
-use crate::smtp::Smtp;
 
 /// Far away; what is waited for comes within seconds.
 const BOUND: Duration = Duration::from_secs(120);
 
-fn send(home: &Home, subject: &str) -> String {
-    let mut smtp = Smtp::connect(home.smtp()).expect("the daemon listens");
+/// The code of the reply.
+fn send(home: &Home, subject: &str) -> u16 {
+    let mut smtp = connect::smtp(home.smtp()).expect("the daemon listens");
     let content = format!("Subject: {subject}\r\n\r\nbody of {subject}\r\n");
-    smtp.send(&[ALICE], &content).expect("the connection holds")
+    let reply = smtp.send(&[ALICE], &content);
+    reply.expect("the connection holds").code
 }
 
 pub fn ready(home: &Home) -> (bool, String) {
@@ -43,7 +44,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 fn messages(home: &Home) -> usize {
-    let mut imap = Imap::login(home.imap(), ALICE, "ringpost").expect("login");
+    let mut imap = connect::imap(home.imap(), ALICE, "ringpost").expect("login");
     imap.select("INBOX").expect("INBOX");
     imap.messages().expect("FETCH").len()
 }
@@ -53,7 +54,7 @@ fn messages(home: &Home) -> usize {
 fn both_legs_gone_is_not_ready_and_not_in_sync() {
     let home = Home::new();
     let daemon = home.start();
-    assert!(send(&home, "kept").starts_with("250"));
+    assert!(send(&home, "kept") == 250);
     assert!(ready(&home).0);
     for leg in home.legs() {
         let file = OpenOptions::new().write(true).open(&leg);
@@ -65,7 +66,7 @@ fn both_legs_gone_is_not_ready_and_not_in_sync() {
     });
     let status = home.ctl_ok(&["status"]);
     assert!(status.contains("accepts no mail"), "{status}");
-    assert!(send(&home, "refused").starts_with("451"));
+    assert!(send(&home, "refused") == 451);
     // It ends by a signal all the same.
     daemon.stop();
 }
@@ -76,7 +77,7 @@ fn damage_on_both_legs_is_served_around_named_and_given_up() {
     let home = Home::new();
     let daemon = home.start();
     for number in 1..=5 {
-        assert!(send(&home, &format!("letter-{number}")).starts_with("250"));
+        assert!(send(&home, &format!("letter-{number}")) == 250);
     }
     let legs = home.legs();
     daemon.kill();
@@ -98,12 +99,10 @@ fn damage_on_both_legs_is_served_around_named_and_given_up() {
     assert_eq!(messages(&home), 4);
     let (is_ready, why) = ready(&home);
     assert!(!is_ready && why.contains("accept-damage"), "{why}");
-    wait_until("RCPT is refused", || {
-        send(&home, "refused").starts_with("451")
-    });
-    let mut imap = Imap::login(home.imap(), ALICE, "ringpost").expect("login");
+    wait_until("RCPT is refused", || send(&home, "refused") == 451);
+    let mut imap = connect::imap(home.imap(), ALICE, "ringpost").expect("login");
     imap.select("INBOX").expect("INBOX");
-    let refused = imap.command("STORE 1 +FLAGS (\\Seen)").err().expect("NO");
+    let refused = imap.command("STORE 1 +FLAGS (\\Seen)").expect_err("NO");
     assert!(
         refused.to_string().contains("NO [UNAVAILABLE]"),
         "{refused}"
@@ -115,7 +114,7 @@ fn damage_on_both_legs_is_served_around_named_and_given_up() {
     assert!(text.contains("UID 3 in INBOX"), "{text}");
     home.ctl_ok(&["volume", "accept-damage", "--yes"]);
     wait_until("ready", || ready(&home).0);
-    assert!(send(&home, "goes on").starts_with("250"));
+    assert!(send(&home, "goes on") == 250);
     imap.command("STORE 1 +FLAGS (\\Seen)").expect("OK");
     daemon.kill();
     let _daemon = home.start();

@@ -5,8 +5,8 @@ use std::fs;
 use std::process::Command;
 
 use crate::clients::python;
+use crate::connect;
 use crate::daemon::{ALICE, Home, PASSWORD, bounded, said};
-use crate::imap::Imap;
 
 /// A raw client in Python: `cmd` answers the untagged lines and the tagged one, literals in place.
 pub const RAW: &str = r#"
@@ -230,7 +230,7 @@ for word in [b"x1 OK", b"x2 OK", b"x3 OK", b"* BYE", b"x4 OK"]:
 fn mbsync_keeps_a_maildir_in_step() {
     let home = Home::new();
     let _daemon = home.start();
-    let mut imap = Imap::login(home.imap(), ALICE, PASSWORD).expect("login");
+    let mut imap = connect::imap(home.imap(), ALICE, PASSWORD).expect("login");
     for _ in 0..3 {
         imap.command("APPEND INBOX {14+}\r\nSubject: x\r\n\r\n")
             .expect("APPEND");

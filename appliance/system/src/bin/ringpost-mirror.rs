@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use files::Mode;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use system::disk::Names;
 use system::hands::{self, Machine};
@@ -128,20 +129,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-/// Whole or not at all. The directory may be the daemon's: a name that lies there is never followed.
+/// The daemon reads it as its own user.
 fn leave(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let fresh = path.with_extension("new");
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&fresh)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    // The daemon reads it as its own user.
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(fs::Permissions::from_mode(0o644))?;
-    fs::rename(&fresh, path)
+    files::replace(path, &serde_json::to_vec(value)?, Mode::Public)
 }
