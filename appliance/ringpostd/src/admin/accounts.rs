@@ -1,14 +1,39 @@
 //! Accounts: listed, made, changed, removed.
 
 use ::admin::reply::{AccountDetail, AccountLine, MailboxLine};
+use ::admin::request::Request;
 use mail::{Address, spelling};
 use mailbox::{Account, MailboxFault, Mailboxes};
+use serde_json::Value;
 
 use crate::admin::limits::ACCOUNTS_PAGE;
-use crate::admin::shared::{Admin, Refused};
+use crate::admin::shared::{Admin, Refused, document};
+
+/// Performs a request about accounts.
+pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
+    match request {
+        Request::AccountAdd {
+            address,
+            password_hash,
+            quota_bytes,
+        } => document(&add(admin, &address, password_hash, quota_bytes).await?),
+        Request::AccountList => document(&list(admin).await?),
+        Request::AccountShow { address } => document(&show(admin, &address).await?),
+        Request::AccountRemove { address } => document(&remove(admin, &address).await?),
+        Request::AccountPassword {
+            address,
+            password_hash,
+        } => document(&set_password(admin, &address, password_hash).await?),
+        Request::AccountQuota {
+            address,
+            quota_bytes,
+        } => document(&set_quota(admin, &address, quota_bytes).await?),
+        _ => Err("not about accounts".into()),
+    }
+}
 
 /// Makes an account. The password was hashed where it was typed.
-pub(crate) async fn add(
+async fn add(
     admin: &Admin,
     address: &str,
     password_hash: String,
@@ -23,25 +48,21 @@ pub(crate) async fn add(
 }
 
 /// One account with its mailboxes.
-pub(crate) async fn show(admin: &Admin, address: &str) -> Result<AccountDetail, Refused> {
+async fn show(admin: &Admin, address: &str) -> Result<AccountDetail, Refused> {
     let address = parse_address(address)?;
     let work = async move |mailboxes: Mailboxes| detail(&mailboxes, &address).await;
     admin.mailboxes(work).await
 }
 
 /// Removes an account and its mail.
-pub(crate) async fn remove(admin: &Admin, address: &str) -> Result<(), Refused> {
+async fn remove(admin: &Admin, address: &str) -> Result<(), Refused> {
     let work =
         async |mailboxes: &Mailboxes, account: Account| mailboxes.remove_account(account.id).await;
     on_account(admin, address, work).await
 }
 
 /// Replaces the hash of an account's password.
-pub(crate) async fn set_password(
-    admin: &Admin,
-    address: &str,
-    password_hash: String,
-) -> Result<(), Refused> {
+async fn set_password(admin: &Admin, address: &str, password_hash: String) -> Result<(), Refused> {
     let work = async move |mailboxes: &Mailboxes, account: Account| {
         let set = mailboxes.set_password_hash(account.id, &password_hash);
         set.await
@@ -50,11 +71,7 @@ pub(crate) async fn set_password(
 }
 
 /// Sets the bytes that an account may hold; 0 means no bound.
-pub(crate) async fn set_quota(
-    admin: &Admin,
-    address: &str,
-    quota_bytes: u64,
-) -> Result<(), Refused> {
+async fn set_quota(admin: &Admin, address: &str, quota_bytes: u64) -> Result<(), Refused> {
     let work = async move |mailboxes: &Mailboxes, account: Account| {
         mailboxes.set_quota(account.id, quota_bytes).await
     };

@@ -6,12 +6,13 @@
 
 use std::path::Path;
 
+use ::admin::request::Request as Wanted;
 use ::admin::update::{self, Outcome, Request};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::admin::limits::UPDATE_DEADLINE;
-use crate::admin::shared::Refused;
+use crate::admin::shared::{Admin, Refused};
 
 /// One at a time: there is one exchange.
 static UPDATING: Mutex<()> = Mutex::const_new(());
@@ -21,8 +22,24 @@ const RUN: &str = "/run/ringpost";
 /// In the state directory; looked for by `ringpost-boot`.
 pub const FACTORY_RESET: &str = "factory-reset";
 
+/// Performs a request about the box.
+pub(crate) async fn perform(admin: &Admin, request: Wanted) -> Result<Value, Refused> {
+    match request {
+        Wanted::Time => Ok(time()),
+        Wanted::UpdateStatus => update(Request::Status).await,
+        Wanted::UpdateApply { source, tries } => update(Request::Apply { source, tries }).await,
+        Wanted::UpdateRollback => update(Request::Rollback).await,
+        Wanted::UpdateSync => update(Request::Sync).await,
+        Wanted::SystemDiskAdd { path } => update(Request::AddDisk { path }).await,
+        Wanted::Reboot => signal("reboot"),
+        Wanted::PowerOff => signal("poweroff"),
+        Wanted::FactoryReset => factory_reset(&admin.plan().state),
+        _ => Err("not about the box".into()),
+    }
+}
+
 /// Leaves the file that a unit of the image waits for.
-pub(crate) fn signal(name: &str) -> Result<Value, Refused> {
+fn signal(name: &str) -> Result<Value, Refused> {
     let run = Path::new(RUN);
     if !run.join("boot.json").exists() {
         return Err("not an appliance image: use the tools of the operating system".into());
@@ -32,7 +49,7 @@ pub(crate) fn signal(name: &str) -> Result<Value, Refused> {
 }
 
 /// Forgets settings, certificates and the witness at the next start. Mail stays on its legs.
-pub(crate) fn factory_reset(state: &Path) -> Result<Value, Refused> {
+fn factory_reset(state: &Path) -> Result<Value, Refused> {
     let path = state.join(FACTORY_RESET);
     std::fs::write(&path, b"").map_err(|error| format!("{}: {error}", path.display()))?;
     signal("reboot").inspect_err(|_| {
@@ -41,7 +58,7 @@ pub(crate) fn factory_reset(state: &Path) -> Result<Value, Refused> {
 }
 
 /// Hands an update request to the updater and waits beside everything else.
-pub(crate) async fn update(wanted: Request) -> Result<Value, Refused> {
+async fn update(wanted: Request) -> Result<Value, Refused> {
     update_by(Path::new(update::EXCHANGE), wanted).await
 }
 

@@ -5,14 +5,27 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ::admin::certificate;
 use ::admin::limits::WHO_CHARS_MAX;
 use ::admin::reply::CertificateLine;
+use ::admin::request::Request;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use serde_json::Value;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::admin::shared::{Admin, Refused};
+use crate::admin::shared::{Admin, Refused, document};
+
+/// Performs a request about the certificate.
+pub(crate) fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
+    match request {
+        Request::CertificateShow => {}
+        Request::CertificateSet { chain, key, yes } => set(admin, &chain, &key, yes)?,
+        Request::CertificateReload => admin.certificate().reload()?,
+        _ => return Err("not about the certificate".into()),
+    }
+    document(&list(admin)?)
+}
 
 /// Keeps and shows another certificate. One that clients refuse by its dates is taken only with `yes`.
-pub(crate) fn set(admin: &Admin, chain: &str, key: &str, yes: bool) -> Result<(), Refused> {
+fn set(admin: &Admin, chain: &str, key: &str, yes: bool) -> Result<(), Refused> {
     if !yes && let Some(why) = refused_pem(chain) {
         return Err(format!(
             "{why}: clients will refuse it, so nothing was changed; add --yes to install it anyway"
@@ -29,7 +42,7 @@ fn refused_pem(chain: &str) -> Option<String> {
 }
 
 /// What the certificate that listeners show says, and those above it.
-pub(crate) fn list(admin: &Admin) -> Result<Vec<CertificateLine>, String> {
+fn list(admin: &Admin) -> Result<Vec<CertificateLine>, String> {
     admin
         .certificate()
         .chain()

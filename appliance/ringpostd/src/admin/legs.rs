@@ -3,12 +3,35 @@
 use std::path::{Path, PathBuf};
 
 use ::admin::reply::{BY_THE_OPERATOR, LegLine};
+use ::admin::request::Request;
 use device::DeviceIndex;
+use serde_json::Value;
 use volume::{LegReport, LegState, Volume};
 
 use crate::admin::limits::{ASIDE_MAX, EJECT_WITHIN, LET_GO_PAUSE, LET_GO_TRIES};
 use crate::admin::open_legs;
-use crate::admin::shared::{Admin, Refused, volume_of};
+use crate::admin::shared::{Admin, Refused, document, volume_of};
+
+/// Performs a request about legs.
+pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
+    match request {
+        Request::LegList => document(&list(admin).await?),
+        Request::LegAttach { path, fresh } => document(&attach(admin, &path, fresh).await?),
+        Request::LegDetach { leg } => {
+            let work = async move |mailboxes| detach(volume_of(&mailboxes), &leg).await;
+            document(&admin.ask(work).await??)
+        }
+        Request::LegFail { leg } => {
+            let work = async move |mailboxes| fail(volume_of(&mailboxes), &leg).await;
+            document(&admin.ask(work).await??)
+        }
+        Request::LegRetire { leg } => {
+            let work = async move |mailboxes| retire(volume_of(&mailboxes), &leg).await;
+            document(&admin.ask(work).await??)
+        }
+        _ => Err("not about legs".into()),
+    }
+}
 
 /// Called once on the storage thread, before anything is asked there: its open legs, and the volume on them.
 pub fn enter(legs: std::rc::Rc<dyn open_legs::Legs>, volume: &Volume) {
@@ -122,7 +145,7 @@ fn find(volume: &Volume, name: &str) -> Result<LegReport, Refused> {
 }
 
 /// Takes a leg out of the mirror.
-pub async fn fail(volume: &Volume, name: &str) -> Result<(), Refused> {
+async fn fail(volume: &Volume, name: &str) -> Result<(), Refused> {
     let leg = find(volume, name)?;
     if !counts(leg.state) {
         return Err(format!(
@@ -155,7 +178,7 @@ async fn eject(volume: &Volume, leg: &LegReport, how: &str) -> Result<(), Refuse
 }
 
 /// Takes a leg out of the mirror and lets go of its device, so that it can be unplugged or removed.
-pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
+async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
     let leg = find(volume, name)?;
     if counts(leg.state) {
         eject(volume, &leg, "detached").await?;
@@ -167,7 +190,7 @@ pub async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
 }
 
 /// Forgets a leg that will not come back.
-pub async fn retire(volume: &Volume, name: &str) -> Result<(), Refused> {
+async fn retire(volume: &Volume, name: &str) -> Result<(), Refused> {
     let leg = find(volume, name)?;
     if counts(leg.state) {
         return Err(format!(
@@ -206,7 +229,7 @@ async fn let_go(device: DeviceIndex) -> Result<(), Refused> {
 ///
 /// A blank file is made first when `fresh` says so, and also in the place of a planned leg whose file is gone or was cut
 /// short (what is left of that one is put aside, not thrown away).
-pub async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refused> {
+async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refused> {
     let path = PathBuf::from(path);
     let wanted = admin
         .ask(async |mailboxes| largest(volume_of(&mailboxes)))

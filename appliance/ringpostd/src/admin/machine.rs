@@ -4,16 +4,27 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::admin::reply::{Disks, LegLine};
+use ::admin::request::Request;
 use hardware::health::{self, DiskLine, Health, Holds, Report};
 use hardware::network::{self, Network};
 use hardware::san::{self, PathLine};
+use serde_json::Value;
 
-use crate::admin::content;
-use crate::admin::shared::Refused;
+use crate::admin::shared::{Admin, Refused, document};
+use crate::admin::{content, legs};
+
+/// Performs a request about the machine.
+pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
+    match request {
+        Request::Disks => document(&disks(legs::list(admin).await?).await?),
+        Request::Network => document(&network().await?),
+        _ => Err("not about the machine".into()),
+    }
+}
 
 /// Every disk with its health and the leg that is on it, and the paths of the SAN. Reads many files, and both ends of disks that
 /// are not in use: not on a thread that others wait for.
-pub(crate) async fn disks(legs: Vec<LegLine>) -> Result<Disks, Refused> {
+async fn disks(legs: Vec<LegLine>) -> Result<Disks, Refused> {
     let look = move || {
         let root = Path::new("/");
         let shape = hardware::probe(root);
@@ -41,7 +52,7 @@ pub(crate) fn paths(root: &Path) -> Result<Vec<PathLine>, Refused> {
     Ok(san::look(root, &wanted))
 }
 
-pub(crate) async fn network() -> Result<Network, Refused> {
+async fn network() -> Result<Network, Refused> {
     let look = || network::look(Path::new("/"), &network::addresses());
     tokio::task::spawn_blocking(look)
         .await

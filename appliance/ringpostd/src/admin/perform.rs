@@ -1,15 +1,13 @@
-//! Requests performed: each is handed to the file of its noun.
+//! Requests performed: each is handed to the file of its noun, which takes it apart.
 
 use ::admin::reply::Reply;
 use ::admin::request::Request;
-use ::admin::update::Request as Ask;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::admin::caller::Caller;
-use crate::admin::shared::{Admin, Refused, volume_of};
+use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, appliance, bundle, certificates, damage, domains, fsck, legs, logs, machine, profile,
+    accounts, appliance, bundle, certificates, domains, fsck, legs, logs, machine, profile,
     settings, status, volume,
 };
 
@@ -41,52 +39,24 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
     match request {
         Request::Status => document(&status::status(admin).await?),
         Request::Plan => document(admin.plan()),
-        Request::AccountAdd {
-            address,
-            password_hash,
-            quota_bytes,
-        } => document(&accounts::add(admin, &address, password_hash, quota_bytes).await?),
-        Request::AccountList => document(&accounts::list(admin).await?),
-        Request::AccountShow { address } => document(&accounts::show(admin, &address).await?),
-        Request::AccountRemove { address } => document(&accounts::remove(admin, &address).await?),
-        Request::AccountPassword {
-            address,
-            password_hash,
-        } => document(&accounts::set_password(admin, &address, password_hash).await?),
-        Request::AccountQuota {
-            address,
-            quota_bytes,
-        } => document(&accounts::set_quota(admin, &address, quota_bytes).await?),
-        Request::DomainAdd { domain } => document(&domains::add(admin, domain).await?),
-        Request::DomainList => document(&domains::list(admin).await?),
-        Request::DomainRemove { domain } => document(&domains::remove(admin, domain).await?),
-        Request::VolumeList => {
-            let line = admin.ask(async |mailboxes| volume::line(&mailboxes));
-            document(&[line.await?])
+        Request::AccountAdd { .. }
+        | Request::AccountList
+        | Request::AccountShow { .. }
+        | Request::AccountRemove { .. }
+        | Request::AccountPassword { .. }
+        | Request::AccountQuota { .. } => accounts::perform(admin, request).await,
+        Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
+            domains::perform(admin, request).await
         }
-        Request::VolumeShow => {
-            let detail = admin.ask(async |mailboxes| volume::detail(&mailboxes));
-            document(&detail.await?)
-        }
-        Request::VolumeAcceptDamage { yes } => document(&damage::accept(admin, yes).await?),
-        Request::VolumeScrub => {
-            let report = admin.ask(async |mailboxes| volume_of(&mailboxes).scrub().await);
-            document(&volume::scrubbed(&report.await?))
-        }
-        Request::LegList => document(&legs::list(admin).await?),
-        Request::LegAttach { path, fresh } => document(&legs::attach(admin, &path, fresh).await?),
-        Request::LegDetach { leg } => {
-            let work = async move |mailboxes| legs::detach(volume_of(&mailboxes), &leg).await;
-            document(&admin.ask(work).await??)
-        }
-        Request::LegFail { leg } => {
-            let work = async move |mailboxes| legs::fail(volume_of(&mailboxes), &leg).await;
-            document(&admin.ask(work).await??)
-        }
-        Request::LegRetire { leg } => {
-            let work = async move |mailboxes| legs::retire(volume_of(&mailboxes), &leg).await;
-            document(&admin.ask(work).await??)
-        }
+        Request::VolumeList
+        | Request::VolumeShow
+        | Request::VolumeAcceptDamage { .. }
+        | Request::VolumeScrub => volume::perform(admin, request).await,
+        Request::LegList
+        | Request::LegAttach { .. }
+        | Request::LegDetach { .. }
+        | Request::LegFail { .. }
+        | Request::LegRetire { .. } => legs::perform(admin, request).await,
         Request::Fsck { full } => document(&fsck::check(admin, full).await?),
         Request::Logs { lines } => document(&logs::last(lines)),
         Request::SupportBundle => {
@@ -98,17 +68,9 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
             Ok(bundle::document(admin, answers).await)
         }
         Request::Metrics => Ok(admin.open_metrics().await.into()),
-        Request::Disks => document(&machine::disks(legs::list(admin).await?).await?),
-        Request::Network => document(&machine::network().await?),
-        Request::Time => Ok(appliance::time()),
-        Request::CertificateShow => document(&certificates::list(admin)?),
-        Request::CertificateSet { chain, key, yes } => {
-            certificates::set(admin, &chain, &key, yes)?;
-            document(&certificates::list(admin)?)
-        }
-        Request::CertificateReload => {
-            admin.certificate().reload()?;
-            document(&certificates::list(admin)?)
+        Request::Disks | Request::Network => machine::perform(admin, request).await,
+        Request::CertificateShow | Request::CertificateSet { .. } | Request::CertificateReload => {
+            certificates::perform(admin, request)
         }
         Request::SettingsShow
         | Request::SettingsHistory
@@ -116,21 +78,15 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::SettingsApply { .. }
         | Request::SettingsConfirm
         | Request::SettingsRevert { .. } => settings::perform(admin, request, caller).await,
-        Request::UpdateStatus => appliance::update(Ask::Status).await,
-        Request::UpdateApply { source, tries } => {
-            appliance::update(Ask::Apply { source, tries }).await
-        }
-        Request::UpdateRollback => appliance::update(Ask::Rollback).await,
-        Request::UpdateSync => appliance::update(Ask::Sync).await,
-        Request::SystemDiskAdd { path } => appliance::update(Ask::AddDisk { path }).await,
-        Request::Reboot => appliance::signal("reboot"),
-        Request::PowerOff => appliance::signal("poweroff"),
-        Request::FactoryReset => appliance::factory_reset(&admin.plan().state),
+        Request::Time
+        | Request::UpdateStatus
+        | Request::UpdateApply { .. }
+        | Request::UpdateRollback
+        | Request::UpdateSync
+        | Request::SystemDiskAdd { .. }
+        | Request::Reboot
+        | Request::PowerOff
+        | Request::FactoryReset => appliance::perform(admin, request).await,
         Request::ProfileApplied => document(&profile::applied(admin).await?),
     }
-}
-
-/// `()` is `null`.
-fn document<T: Serialize + ?Sized>(value: &T) -> Result<Value, Refused> {
-    serde_json::to_value(value).map_err(|error| format!("cannot write the answer: {error}"))
 }

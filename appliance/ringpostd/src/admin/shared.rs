@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use mailbox::{MailboxFault, Mailboxes};
 use plan::Plan;
 use runtime::Budget;
+use serde::Serialize;
+use serde_json::Value;
 use storage::owner::{Busy, Owner};
 use volume::Volume;
 
@@ -14,6 +16,11 @@ use crate::admin::counters::Metrics;
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
+
+/// An answer as it is sent; `()` is `null`.
+pub(crate) fn document<T: Serialize + ?Sized>(value: &T) -> Result<Value, Refused> {
+    serde_json::to_value(value).map_err(|error| format!("cannot write the answer: {error}"))
+}
 
 /// The certificate that TLS listeners show.
 pub trait Certificate: Send + Sync {

@@ -1,11 +1,33 @@
 //! The volume as administration sees it. All of it runs on the storage thread.
 
 use ::admin::reply::{ScrubLine, Scrubbed, VolumeDetail, VolumeLine};
+use ::admin::request::Request;
 use mailbox::Mailboxes;
+use serde_json::Value;
 use volume::{ScrubReport, SegmentState, Volume};
 
-use crate::admin::legs;
-use crate::admin::shared::volume_of;
+use crate::admin::shared::{Admin, Refused, document, volume_of};
+use crate::admin::{damage, legs};
+
+/// Performs a request about volumes.
+pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
+    match request {
+        Request::VolumeList => {
+            let line = admin.ask(async |mailboxes| line(&mailboxes));
+            document(&[line.await?])
+        }
+        Request::VolumeShow => {
+            let detail = admin.ask(async |mailboxes| detail(&mailboxes));
+            document(&detail.await?)
+        }
+        Request::VolumeAcceptDamage { yes } => document(&damage::accept(admin, yes).await?),
+        Request::VolumeScrub => {
+            let report = admin.ask(async |mailboxes| volume_of(&mailboxes).scrub().await);
+            document(&scrubbed(&report.await?))
+        }
+        _ => Err("not about volumes".into()),
+    }
+}
 
 pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
     let state = volume.scrub_state();
@@ -17,7 +39,7 @@ pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
     }
 }
 
-pub(crate) fn line(mailboxes: &Mailboxes) -> VolumeLine {
+fn line(mailboxes: &Mailboxes) -> VolumeLine {
     let volume = volume_of(mailboxes);
     let lines = legs::lines(volume);
     let in_sync = lines.iter().filter(|leg| leg.state == "in_sync").count();
@@ -41,7 +63,7 @@ pub(crate) fn line(mailboxes: &Mailboxes) -> VolumeLine {
     }
 }
 
-pub(crate) fn detail(mailboxes: &Mailboxes) -> VolumeDetail {
+fn detail(mailboxes: &Mailboxes) -> VolumeDetail {
     let volume = volume_of(mailboxes);
     let segments = volume.segments();
     let count = |state| {
