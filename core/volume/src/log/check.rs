@@ -92,3 +92,145 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base::Time;
+    use device::{Buffer, DeviceIndex};
+
+    use super::*;
+    use crate::format::{Holds, Kind, blocks_of};
+    use crate::limits::LEGS_MAX;
+    use crate::segment::Row;
+    use crate::superblock::Superblock;
+    use crate::types::*;
+
+    const PLAN: Plan = Plan {
+        segments_at: 256 << 10,
+        segment_bytes: 32 << 10,
+        segment_count: 8,
+    };
+    const COUNTING: [(LegIndex, DeviceIndex); 1] = [(LegIndex(0), DeviceIndex(0))];
+
+    /// A log that runs, with one claimed segment and no batch.
+    fn log() -> Log {
+        let volume = VolumeId([7; 16]);
+        let superblock = Superblock {
+            volume,
+            seq: 1,
+            parent: 0,
+            epoch: 1,
+            term: 1,
+            plan: PLAN,
+            clean: true,
+            acked: Lsn(0),
+            members: Vec::new(),
+            checkpoint: Lsn(0),
+            start: None,
+            table: Vec::new(),
+            table_lsn: Lsn(0),
+            table_chain: 0,
+            claims: Vec::new(),
+            note: Vec::new(),
+            scrub: ScrubState::default(),
+        };
+        let record = WitnessRecord {
+            volume,
+            epoch: 1,
+            term: 1,
+            opened: 1,
+            in_sync: vec![LegId([1; 16])],
+        };
+        let mut log = Log::found(&superblock, &record, 0);
+        assert!(log.own(1, 2));
+        log.table_mut().claim(Lsn(0), Lsn(0)).expect("free");
+        log
+    }
+
+    /// Numbers a batch that fills a segment; the first one also claims segments ahead.
+    fn append(log: &mut Log) {
+        let (lsn, mut inline) = (log.next(), Vec::new());
+        log.claim_ahead(&mut inline);
+        let payload_bytes = 28 << 10;
+        let usable = |row: &Row| row.known < lsn;
+        let blocks = blocks_of(payload_bytes);
+        let place = log
+            .table_mut()
+            .place(lsn, blocks, PLAN.segment_blocks(), Holds::Store, usable);
+        let (segment, generation, block) = place.expect("a claimed segment");
+        let entry = Entry {
+            lsn,
+            kind: Kind::Store,
+            payload_bytes,
+            inline,
+            unix_seconds: 0,
+            prev: log.chain(),
+            content: 0,
+            segment,
+            generation,
+            block,
+            attempt: 0,
+            buffer: Arc::new(Buffer::zeroed(4096)),
+            since: Time(0),
+            legs: [LegWrite::Absent; LEGS_MAX],
+            waiter: None,
+        };
+        log.append(entry, u128::from(lsn.0));
+    }
+
+    /// Submits the next batch, if it may go.
+    fn submit(log: &mut Log) -> Option<Lsn> {
+        let (entry, _) = log.next_to_submit(8)?;
+        entry.legs[0] = LegWrite::Flying { since: Time(0) };
+        let lsn = entry.lsn;
+        log.note_submitted();
+        Some(lsn)
+    }
+
+    #[test]
+    fn a_batch_is_not_submitted_before_the_claim_of_its_segment_is_durable() {
+        let mut log = log();
+        append(&mut log);
+        append(&mut log);
+        log.check(&PLAN);
+        assert_eq!(submit(&mut log), Some(Lsn(1)));
+        assert_eq!(submit(&mut log), None, "batch 1 carries the claim");
+        log.check(&PLAN);
+        log.note_write(Lsn(1), 0, LegIndex(0), Ok(()), Time(5));
+        let taken = log.take_durable(&COUNTING).expect("durable");
+        assert_eq!((taken.lsn, log.acked()), (Lsn(1), Lsn(1)));
+        assert_eq!(submit(&mut log), Some(Lsn(2)));
+        assert!(log.take_durable(&COUNTING).is_none(), "in flight");
+        log.check(&PLAN);
+    }
+
+    #[test]
+    #[should_panic(expected = "I5")]
+    fn a_write_before_the_claim_is_seen() {
+        let mut log = log();
+        append(&mut log);
+        append(&mut log);
+        for entry in &mut log.pipeline {
+            entry.legs[0] = LegWrite::Flying { since: Time(0) };
+        }
+        log.submitted = 2;
+        log.check(&PLAN);
+    }
+
+    #[test]
+    fn nothing_leads_out_of_a_stop() {
+        let mut log = log();
+        append(&mut log);
+        let waiting = log.stop("a test").expect("it ran");
+        assert_eq!(waiting.len(), 1);
+        assert!(log.stop("again").is_none());
+        assert!(!log.own(2, 3) && !log.release() && !log.resume() && !log.end_outage());
+        assert!(!log.defer("no") && !log.begin_outage("no".into()) && !log.hold("no".into()));
+        log.stay_read_only("no".into());
+        log.outage_goes_on("no".into());
+        assert!(log.is_stopped());
+        log.check(&PLAN);
+    }
+}
