@@ -316,6 +316,7 @@ fn refusal(service: Service) -> &'static [u8] {
 fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtime::listener::Serve {
     let config = smtp::Config {
         role,
+        service: smtp::Service::Exchange,
         hostname: serving.plan.server_name.clone(),
         limits: smtp::Limits {
             message_bytes_max: serving.plan.message_bytes_max,

@@ -212,7 +212,7 @@ fn authenticate(words: &mut Words<'_>) -> Parsed<Body> {
         initial = Some(if text == b"=" {
             Vec::new()
         } else {
-            crate::base64::decode(text)
+            sasl::base64::decode(text)
                 .ok_or(Refusal::Syntax("the initial response is no base64"))?
         });
     }
