@@ -175,12 +175,11 @@ fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {
         } else if submission && name.eq_ignore_ascii_case("RET") && mail.returned.is_none() {
             mail.returned = Some(returned(value.ok_or(Refusal::BadParameter)?)?);
         } else if submission && name.eq_ignore_ascii_case("ENVID") && mail.envelope_id.is_none() {
-            let value = xtext(value.ok_or(Refusal::BadParameter)?)?;
-            let fits = (1..=ENVELOPE_ID_BYTES_MAX).contains(&value.len());
-            mail.envelope_id = Some(if fits {
-                value
-            } else {
-                return Err(Refusal::BadParameter);
+            let value = value.ok_or(Refusal::BadParameter)?;
+            let fits = (1..=ENVELOPE_ID_BYTES_MAX).contains(&xtext(value)?);
+            mail.envelope_id = Some(match fits {
+                true => value.to_owned(),
+                false => return Err(Refusal::BadParameter),
             });
         } else if submission && name.eq_ignore_ascii_case("AUTH") && !acting_for {
             // RFC 4954 §5: who first submitted the message, as the client has it. We pass nobody's word on: `<>` goes out.
@@ -287,21 +286,17 @@ fn original_recipient(value: &str) -> Result<String, Refusal> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         !text.is_empty() && text.bytes().all(plain)
     };
-    let address = xtext(address)?;
-    let original = format!("{kind};{address}");
-    let fits =
-        is_atom(kind) && !address.is_empty() && original.len() <= ORIGINAL_RECIPIENT_BYTES_MAX;
-    if fits {
-        Ok(original)
-    } else {
-        Err(Refusal::BadParameter)
+    let bytes = kind.len() + 1 + xtext(address)?;
+    match is_atom(kind) && !address.is_empty() && bytes <= ORIGINAL_RECIPIENT_BYTES_MAX {
+        true => Ok(value.to_owned()),
+        false => Err(Refusal::BadParameter),
     }
 }
 
-/// RFC 3461 §4: printable ASCII in which `+` and two capital hexadecimal digits stand for a byte. What is decoded goes into header
-/// fields of reports: nothing that is not printable ASCII comes out.
-fn xtext(text: &str) -> Result<String, Refusal> {
-    let mut out = String::with_capacity(text.len());
+/// RFC 3461 §4: printable ASCII in which `+` and two capital hexadecimal digits stand for a byte. Answers how many bytes it stands for. It
+/// goes into header fields of reports: nothing that is not printable ASCII may come of it.
+fn xtext(text: &str) -> Result<usize, Refusal> {
+    let mut count = 0;
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         let byte = match byte {
@@ -320,9 +315,9 @@ fn xtext(text: &str) -> Result<String, Refusal> {
         if !(byte.is_ascii_graphic() || byte == b' ') {
             return Err(Refusal::BadParameter);
         }
-        out.push(char::from(byte));
+        count += 1;
     }
-    Ok(out)
+    Ok(count)
 }
 
 /// RFC 5321 §3.3 allows no space after the colon; people at terminals type one, and it can mean nothing else.
