@@ -34,7 +34,7 @@ use std::time::Duration;
 use base::SharedHistogram;
 use bytes::Bytes;
 use mail::Address;
-use runtime::{Budget, Connection, ConnectionFault, SessionHost};
+use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
 use storage::owner::Owner;
 
@@ -121,7 +121,7 @@ impl<K: Keeper> Receiver<K> {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, mut connection: impl Connection) {
+    pub async fn serve(&self, settings: &Settings, mut connection: impl Accepted) {
         let mut output = Vec::new();
         let mut session = Session::new(
             settings.smtp.clone(),
@@ -154,7 +154,7 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
-        connection: &mut impl Connection,
+        connection: &mut impl Accepted,
         output: &mut Vec<u8>,
     ) -> Result<(), ConnectionFault> {
         let mut inbox = Vec::new();
