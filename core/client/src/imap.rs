@@ -43,7 +43,7 @@ use base::{BodyName, SharedHistogram};
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
-use runtime::{Budget, Charge, Connection, ConnectionFault, SessionHost};
+use runtime::{Accepted, Budget, Charge, Connection, ConnectionFault, SessionHost};
 use storage::holder;
 use storage::owner::{Ask, Owner};
 
@@ -173,7 +173,7 @@ impl<K: Ask> Imap<K> {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, connection: impl Connection) {
+    pub async fn serve(&self, settings: &Settings, connection: impl Accepted) {
         let policy = Policy {
             tls_offered: settings.tls.is_some(),
             login_without_tls: settings.login_on_loopback && connection.peer().ip().is_loopback(),
@@ -187,7 +187,7 @@ impl<K: Ask> Imap<K> {
         &self,
         settings: &Settings,
         session: Session,
-        mut connection: impl Connection,
+        mut connection: impl Accepted,
     ) {
         let mut client = Client {
             session,
@@ -229,7 +229,7 @@ impl<K: Ask> Imap<K> {
         &self,
         settings: &Settings,
         client: &mut Client,
-        connection: &mut impl Connection,
+        connection: &mut impl Accepted,
     ) -> End {
         connection.deadline(self.silences.before_login + SILENCE_GRACE);
         client.session.greet(&mut client.out);
@@ -315,7 +315,7 @@ impl<K: Ask> Imap<K> {
         &self,
         settings: &Settings,
         client: &mut Client,
-        connection: &mut impl Connection,
+        connection: &mut impl Accepted,
         event: Event,
     ) -> Result<(), End> {
         match event {

@@ -12,3 +12,4 @@
 
 pub mod imap;
 pub mod login;
+pub mod relay;

@@ -34,7 +34,7 @@ use std::time::Duration;
 use base::SharedHistogram;
 use bytes::Bytes;
 use mail::Address;
-use runtime::{Budget, Connection, ConnectionFault, SessionHost};
+use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
 use storage::holder;
 use storage::owner::Owner;
@@ -118,7 +118,7 @@ impl<K: Keeper> Receiver<K> {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, mut connection: impl Connection) {
+    pub async fn serve(&self, settings: &Settings, mut connection: impl Accepted) {
         assert_eq!(settings.smtp.service, smtp::Service::Exchange);
         let mut output = Vec::new();
         let mut session = Session::new(
@@ -152,7 +152,7 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
-        connection: &mut impl Connection,
+        connection: &mut impl Accepted,
         output: &mut Vec<u8>,
     ) -> Result<(), ConnectionFault> {
         let mut inbox = Vec::new();

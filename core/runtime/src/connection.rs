@@ -1,12 +1,15 @@
 //! What a session needs of the connection it serves: bytes in, bytes out, a deadline on every wait.
 //!
 //! `tcp.rs` is the connection of the appliance, `memory.rs` its twin without a socket, on a host's clock. Sessions are written for
-//! the trait, so that the simulator and tests run the sessions that are shipped.
+//! the trait, so that the simulator and tests run the sessions that are shipped. A server's session needs an `Accepted` one, a sender's
+//! a `Dialled` one: they differ in which side of TLS is ours.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::ServerName;
 
 use crate::tls::TlsFacts;
 
@@ -26,7 +29,7 @@ pub enum ConnectionFault {
     Stopping,
 }
 
-/// One accepted connection, with or without TLS.
+/// One connection, with or without TLS.
 ///
 /// What must hold: after `Closed`, `TimedOut` and `Tls` every further call answers the same fault. `Stopping` leaves the connection
 /// usable, for the last words. Dropping a connection breaks it off.
@@ -52,13 +55,27 @@ pub trait Connection {
     /// Sends all of `bytes`. Not cancel-safe: a caller that drops it midway can only drop the connection.
     fn send(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), ConnectionFault>>;
 
+    /// Sends what is left, TLS close_notify, FIN; waits a bounded moment for the peer's FIN so that it reads our last bytes.
+    fn close(self) -> impl Future<Output = ()>;
+}
+
+/// A connection that the peer opened: we are the server of TLS.
+pub trait Accepted: Connection {
     /// Handshake as server. Whatever plaintext was received and not yet consumed must be thrown away by the caller first
     /// (RFC 3207 §4.2).
     fn start_tls(
         &mut self,
         config: &Arc<rustls::ServerConfig>,
     ) -> impl Future<Output = Result<(), ConnectionFault>>;
+}
 
-    /// Sends what is left, TLS close_notify, FIN; waits a bounded moment for the peer's FIN so that it reads our last bytes.
-    fn close(self) -> impl Future<Output = ()>;
+/// A connection that we opened (`Dial`): we are the client of TLS.
+pub trait Dialled: Connection {
+    /// Handshake as client; `name` is asked for (SNI), and the certificate is checked against it as `config` says. Whatever
+    /// plaintext was received and not yet consumed must be thrown away by the caller first (RFC 3207 §4.2).
+    fn secure(
+        &mut self,
+        config: &Arc<rustls::ClientConfig>,
+        name: &ServerName<'static>,
+    ) -> impl Future<Output = Result<(), ConnectionFault>>;
 }

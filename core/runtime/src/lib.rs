@@ -11,10 +11,11 @@
 //!   lives in the `TcpConnection`; time-outs and drops *shut the socket down* so that the kernel lets go of it.
 //! - tokio-uring submits its queue only when the thread parks, so nothing here (and nothing that runs here) may spin
 //!   on `yield_now`.
-//! - Accepted connections are bounded per listener and core; past the bound a peer gets a polite refusal.
+//! - Accepted connections are bounded per listener and core; past the bound a peer gets a polite refusal. Dialled ones are bounded per
+//!   `TcpDial`; past the bound the caller gets `Busy`. Nothing of a dial that is given up stays behind.
 //! - Once a core was told to stop it accepts nobody; sessions learn it from `ConnectionFault::Stopping`.
 //!
-//! Main path: `core.rs` starts the thread → `listener.rs` accepts → `tcp.rs` carries bytes (`tls.rs` when TLS is spoken) → a service
+//! Main path: `core.rs` starts the thread → `listener.rs` accepts (or `dial.rs` connects) → `tcp.rs` carries bytes (`tls.rs` when TLS is spoken) → a service
 //! asks another core through `lane.rs`. `process.rs` is for the start of the process. Start
 //! reading at `core.rs`.
 //!
@@ -25,6 +26,7 @@
 pub mod budget;
 pub mod connection;
 pub mod core;
+pub mod dial;
 pub mod host;
 pub mod lane;
 pub mod limits;
@@ -39,8 +41,10 @@ mod tls;
 pub mod workers;
 
 pub use budget::{Budget, Charge, Holder};
-pub use connection::{Connection, ConnectionFault};
+pub use connection::{Accepted, Connection, ConnectionFault, Dialled};
 pub use core::{Core, CoreHandle, CoreSettings, StartFault};
+pub use dial::memory::MemoryDial;
+pub use dial::{Dial, DialFault, TcpDial};
 pub use host::CoreHost;
 pub use lane::{Lane, LaneEnd, lane};
 pub use listener::{AcceptTrouble, Counters, Listener, bind};

@@ -19,6 +19,10 @@ pub const CONNECTION_BYTES: usize = 4 * KIB;
 /// What TLS adds to a connection (measured: 7.5 KiB idle with aws-lc-rs; records in flight double it).
 pub const TLS_BYTES: usize = 16 * KIB;
 
+/// What a connection that we opened costs while it idles: its read buffer, and TLS, which most servers offer. An accepted one costs
+/// the same. While it sends, a write (`WRITE_BYTES_MAX`) comes in addition.
+pub const DIALLED_BYTES: usize = READ_BYTES_MIN + CONNECTION_BYTES + TLS_BYTES;
+
 /// A wait without any other deadline ends after this (RFC 5321 §4.5.3.2.7 asks a receiver for at least 5 minutes).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(300);
 /// A TLS handshake is a few round trips; a peer that needs longer holds a slot for nothing.

@@ -14,16 +14,18 @@ use base::LocalTask;
 use nix::sys::socket::Backlog;
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::Connection as _;
+use crate::connection::Accepted as _;
 use crate::core::Core;
 use crate::limits::*;
 use crate::stall;
 use crate::tcp::TcpConnection;
 
-/// What one listener on one core counted since start. Written by that core, read by whoever asks.
+/// What one listener, or one dialler, on one core counted since start. Written by that core, read by whoever asks.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Connections that came to be: accepted, or dialled and answered.
     pub accepted: AtomicU64,
+    /// Those past our own bound.
     pub refused: AtomicU64,
     pub open: AtomicU64,
     pub bytes_in: AtomicU64,
@@ -247,13 +249,13 @@ impl Drop for Entered {
 }
 
 /// Counts one open session for as long as it lives.
-struct Open {
+pub(crate) struct Open {
     core: Core,
     counters: Arc<Counters>,
 }
 
 impl Open {
-    fn new(core: Core, counters: Arc<Counters>) -> Open {
+    pub(crate) fn new(core: Core, counters: Arc<Counters>) -> Open {
         counters.open.fetch_add(1, Relaxed);
         core.session_began();
         Open { core, counters }

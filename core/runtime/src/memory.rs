@@ -3,7 +3,7 @@
 //!
 //! What must hold: what a session sees is what it would see of a `TcpConnection`: the same faults at the same moments, no more bytes
 //! in memory than the pipes hold, and a peer that may send and read as slowly as it likes, stop sending, reset, or vanish. TLS is
-//! spoken of only: `start_tls` waits for the peer's and agrees on facts, and no byte is enciphered.
+//! spoken of only: `start_tls` and `secure` wait for the peer's and agree on facts, and no byte is enciphered.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use base::host::Bell;
 use base::{Host, Time};
+use rustls::pki_types::ServerName;
 
-use crate::connection::{Connection, ConnectionFault};
+use crate::connection::{Accepted, Connection, ConnectionFault, Dialled};
+use crate::dial::memory::Slot;
 use crate::limits::*;
 use crate::session_host::SessionHost;
 use crate::stop::Stop;
@@ -25,6 +27,8 @@ use crate::tls::TlsFacts;
 struct Pipe {
     bytes: VecDeque<u8>,
     bytes_max: usize,
+    /// Bytes that were taken out of it since it is there.
+    taken: u64,
     /// Nothing follows.
     ended: bool,
     /// Nobody reads any more.
@@ -37,6 +41,7 @@ impl Pipe {
         Pipe {
             bytes: VecDeque::new(),
             bytes_max,
+            taken: 0,
             ended: false,
             unread: false,
         }
@@ -52,6 +57,7 @@ impl Pipe {
     fn take(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> usize {
         let count = self.bytes.len().min(bytes_max);
         into.extend(self.bytes.drain(..count));
+        self.taken += count as u64;
         count
     }
 
@@ -66,11 +72,27 @@ struct Shared {
     up: Pipe,
     down: Pipe,
     reset: bool,
-    /// The peer begins its TLS handshake; `Some(true)`: behind plaintext that was not read.
-    handshake: Option<bool>,
+    /// The peer begins its TLS handshake.
+    handshake: Option<Handshake>,
 }
 
-/// Our end: what a session serves.
+#[derive(Clone, Copy)]
+struct Handshake {
+    /// Bytes of plaintext that the peer had sent before it.
+    after: u64,
+    /// Some of them were not read at that moment.
+    unread: bool,
+    /// The peer breaks it off: no common version, or a certificate that is refused.
+    fails: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Server,
+    Client,
+}
+
+/// Our end: what a session serves, or what a sender dialled.
 pub struct MemoryConnection {
     shared: Rc<RefCell<Shared>>,
     bell: Bell,
@@ -84,6 +106,8 @@ pub struct MemoryConnection {
     due: Time,
     /// Why nothing can be read or written any more.
     broken: Option<ConnectionFault>,
+    /// A connection that was dialled counts among them for as long as it lives.
+    pub(crate) slot: Option<Slot>,
 }
 
 /// The other end. Dropped, it is a peer that vanished: it sends nothing more and reads nothing.
@@ -123,6 +147,7 @@ pub fn connect(
         span,
         due: host.now().after_us(span.as_micros() as u64),
         broken: None,
+        slot: None,
     };
     (connection, MemoryPeer { shared, bell })
 }
@@ -158,6 +183,17 @@ impl MemoryConnection {
         Ok(())
     }
 
+    /// What one read takes. A server that we dialled says nothing behind its plaintext before our handshake came.
+    fn readable_max(&self, shared: &Shared) -> usize {
+        match shared.handshake {
+            Some(begun) if self.slot.is_some() && self.tls.is_none() => {
+                let before = begun.after.saturating_sub(shared.up.taken);
+                READ_BYTES_MIN.min(before as usize)
+            }
+            _ => READ_BYTES_MIN,
+        }
+    }
+
     /// Waits for bytes; not for the word to stop.
     async fn next_read(&mut self, into: &mut Vec<u8>) -> Result<usize, ConnectionFault> {
         loop {
@@ -167,9 +203,10 @@ impl MemoryConnection {
             }
             let (taken, over) = {
                 let mut shared = self.shared.borrow_mut();
+                let bytes_max = self.readable_max(&shared);
                 let taken = match shared.reset {
                     true => 0,
-                    false => shared.up.take(into, READ_BYTES_MIN),
+                    false => shared.up.take(into, bytes_max),
                 };
                 (taken, shared.reset || shared.up.ended)
             };
@@ -209,20 +246,47 @@ impl MemoryConnection {
         }
     }
 
-    async fn handshake(&mut self) -> Result<(), ConnectionFault> {
+    async fn start(&mut self, side: Side, name: Option<String>) -> Result<(), ConnectionFault> {
+        assert!(self.tls.is_none(), "TLS starts once");
+        let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
+        self.restart_clock();
+        let done = self.handshake(side).await;
+        self.span = span;
+        self.restart_clock();
+        done?;
+        self.tls = Some(TlsFacts {
+            version: "TLSv1.3",
+            cipher: "NONE".into(),
+            server_name: name,
+        });
+        Ok(())
+    }
+
+    async fn handshake(&mut self, side: Side) -> Result<(), ConnectionFault> {
         loop {
             // until the peer begins its handshake
             if let Some(fault) = self.broken {
                 return Err(fault);
             }
-            let (begun, plaintext, over) = {
+            let (begun, plaintext, taken, over) = {
                 let shared = self.shared.borrow();
                 let over = shared.reset || shared.up.ended && shared.up.bytes.is_empty();
-                (shared.handshake, !shared.up.bytes.is_empty(), over)
+                let plaintext = !shared.up.bytes.is_empty();
+                (shared.handshake, plaintext, shared.up.taken, over)
             };
             match begun {
-                Some(false) => return Ok(()),
-                Some(true) => return Err(self.break_off(ConnectionFault::Tls)),
+                Some(begun) => {
+                    // A client that begins before it was told to has its first flight taken for plaintext. A server waits for the
+                    // client's: only what it said before, and we did not read, stands in the way.
+                    let mixed = match side {
+                        Side::Server => begun.unread,
+                        Side::Client => taken < begun.after,
+                    };
+                    if mixed || begun.fails {
+                        return Err(self.break_off(ConnectionFault::Tls));
+                    }
+                    return Ok(());
+                }
                 None if plaintext => return Err(self.break_off(ConnectionFault::Tls)),
                 None if over => return Err(self.break_off(ConnectionFault::Closed)),
                 None => self.happens().await?,
@@ -273,25 +337,6 @@ impl Connection for MemoryConnection {
         Ok(())
     }
 
-    async fn start_tls(
-        &mut self,
-        _config: &Arc<rustls::ServerConfig>,
-    ) -> Result<(), ConnectionFault> {
-        assert!(self.tls.is_none(), "TLS starts once");
-        let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
-        self.restart_clock();
-        let done = self.handshake().await;
-        self.span = span;
-        self.restart_clock();
-        done?;
-        self.tls = Some(TlsFacts {
-            version: "TLSv1.3",
-            cipher: "NONE".into(),
-            server_name: None,
-        });
-        Ok(())
-    }
-
     async fn close(mut self) {
         self.span = LINGER;
         self.restart_clock();
@@ -306,6 +351,26 @@ impl Connection for MemoryConnection {
             }
             rest.clear();
         }
+    }
+}
+
+impl Accepted for MemoryConnection {
+    async fn start_tls(
+        &mut self,
+        _config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
+        self.start(Side::Server, None).await
+    }
+}
+
+impl Dialled for MemoryConnection {
+    async fn secure(
+        &mut self,
+        _config: &Arc<rustls::ClientConfig>,
+        name: &ServerName<'static>,
+    ) -> Result<(), ConnectionFault> {
+        let name = name.to_str().into_owned();
+        self.start(Side::Client, Some(name)).await
     }
 }
 
@@ -377,10 +442,24 @@ impl MemoryPeer {
         self.bell.ring();
     }
 
-    /// Begins the TLS handshake.
+    /// Begins the TLS handshake. A peer that plays a server calls it when it has said that it is ready for TLS.
     pub fn start_tls(&self) {
+        self.shake(false);
+    }
+
+    /// Begins the TLS handshake, and it fails: no common version, or a certificate that is refused.
+    pub fn fail_tls(&self) {
+        self.shake(true);
+    }
+
+    fn shake(&self, fails: bool) {
         let mut shared = self.shared.borrow_mut();
-        shared.handshake = Some(!shared.up.bytes.is_empty());
+        let unread = shared.up.bytes.len();
+        shared.handshake = Some(Handshake {
+            after: shared.up.taken + unread as u64,
+            unread: unread > 0,
+            fails,
+        });
         drop(shared);
         self.bell.ring();
     }

@@ -1,4 +1,4 @@
-//! The appliance's `Connection`: one accepted TCP connection, with or without TLS.
+//! The appliance's `Connection`: one TCP connection, accepted or dialled, with or without TLS.
 //!
 //! What must hold between calls: a read or write that the kernel has is kept here as a future, so that a caller may
 //! drop `receive` at any await (a `select!`) and lose nothing. tokio-uring cannot cancel: a wait that is over ends by
@@ -14,19 +14,20 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::pki_types::ServerName;
 use tokio::time::{Instant, Sleep};
 use tokio_uring::net::TcpStream;
 
-use crate::connection::{Connection, ConnectionFault};
+use crate::connection::{Accepted, Connection, ConnectionFault, Dialled};
 use crate::limits::*;
-use crate::listener::Counters;
+use crate::listener::{Counters, Open};
 use crate::stall;
 use crate::stop::Stop;
-use crate::tls::{Tls, TlsFacts};
+use crate::tls::{Tls, TlsBroken, TlsFacts};
 
 type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
 
-/// One accepted TCP connection on this core, with or without TLS. Owned buffers inside; at most one small read buffer
+/// One TCP connection on this core, with or without TLS. Owned buffers inside; at most one small read buffer
 /// while idle.
 pub struct TcpConnection {
     stream: Rc<TcpStream>,
@@ -47,10 +48,12 @@ pub struct TcpConnection {
     broken: Option<ConnectionFault>,
     stop: Stop,
     counters: Arc<Counters>,
+    /// A connection that we opened counts among them for as long as it lives; one that was accepted is counted by its listener.
+    _open: Option<Open>,
 }
 
 impl TcpConnection {
-    /// Takes an accepted, blocking-mode socket. Must be called on a core's runtime.
+    /// Takes a connected, blocking-mode socket. Must be called on a core's runtime.
     pub fn new(
         stream: std::net::TcpStream,
         stop: Stop,
@@ -76,22 +79,46 @@ impl TcpConnection {
             broken: None,
             stop,
             counters,
+            _open: None,
         })
     }
 
-    async fn handshake(
-        &mut self,
-        config: &Arc<rustls::ServerConfig>,
-    ) -> Result<(), ConnectionFault> {
-        let Ok(tls) = Tls::new(config) else {
+    /// As `new`, for a connection that we opened.
+    pub(crate) fn dialled(
+        stream: std::net::TcpStream,
+        stop: Stop,
+        counters: Arc<Counters>,
+        open: Open,
+    ) -> io::Result<TcpConnection> {
+        let mut connection = TcpConnection::new(stream, stop, counters)?;
+        connection._open = Some(open);
+        Ok(connection)
+    }
+
+    async fn start(&mut self, tls: Result<Tls, TlsBroken>) -> Result<(), ConnectionFault> {
+        assert!(self.tls.is_none(), "TLS starts once");
+        let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
+        self.restart_clock();
+        let done = self.handshake(tls).await;
+        self.span = span;
+        self.restart_clock();
+        done
+    }
+
+    async fn handshake(&mut self, tls: Result<Tls, TlsBroken>) -> Result<(), ConnectionFault> {
+        let Ok(tls) = tls else {
             return Err(self.break_off(ConnectionFault::Tls));
         };
         self.tls = Some(Box::new(tls));
+        // A client speaks first.
+        self.queue_wire();
+        self.finish_write().await?;
         loop {
+            // until it is over; the peer's flights are bounded by rustls, and all of them by the deadline
             let (bytes, buffer) = self.next_read().await?;
             let tls = self.tls.as_mut().expect("set above");
             let over = tls.feed_handshake(&buffer[..bytes]);
-            self.keep(bytes, buffer);
+            self.keep_buffer(bytes, buffer);
             self.queue_wire();
             let sent = self.finish_write().await;
             match over {
@@ -142,8 +169,13 @@ impl TcpConnection {
     }
 
     /// After a read of `bytes`: keeps the buffer while data flows, and chooses the size of the next.
-    fn keep(&mut self, bytes: usize, mut buffer: Vec<u8>) {
+    fn keep(&mut self, bytes: usize, buffer: Vec<u8>) {
         self.restart_clock();
+        self.keep_buffer(bytes, buffer);
+    }
+
+    /// As `keep`, and the wait goes on: a handshake has one deadline for all of it.
+    fn keep_buffer(&mut self, bytes: usize, mut buffer: Vec<u8>) {
         if bytes == self.read_bytes && self.read_bytes < READ_BYTES_MAX {
             self.read_bytes *= 4;
             self.small_reads = 0;
@@ -229,13 +261,17 @@ impl TcpConnection {
 
     /// Nothing more can be read or written: the kernel answers what is in flight.
     fn break_off(&mut self, fault: ConnectionFault) -> ConnectionFault {
+        if let Some(before) = self.broken {
+            return before;
+        }
         match fault {
             ConnectionFault::TimedOut => self.counters.timed_out.fetch_add(1, Relaxed),
             ConnectionFault::Tls => self.counters.tls_failures.fetch_add(1, Relaxed),
             ConnectionFault::Closed | ConnectionFault::Stopping => 0,
         };
         let _ = self.stream.shutdown(Shutdown::Both);
-        *self.broken.get_or_insert(fault)
+        self.broken = Some(fault);
+        fault
     }
 }
 
@@ -311,19 +347,6 @@ impl Connection for TcpConnection {
         Ok(())
     }
 
-    async fn start_tls(
-        &mut self,
-        config: &Arc<rustls::ServerConfig>,
-    ) -> Result<(), ConnectionFault> {
-        assert!(self.tls.is_none(), "TLS starts once");
-        let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
-        self.restart_clock();
-        let done = self.handshake(config).await;
-        self.span = span;
-        self.restart_clock();
-        done
-    }
-
     async fn close(mut self) {
         self.span = LINGER;
         self.restart_clock();
@@ -351,6 +374,25 @@ impl Connection for TcpConnection {
                 Err(_) => return,
             }
         }
+    }
+}
+
+impl Accepted for TcpConnection {
+    async fn start_tls(
+        &mut self,
+        config: &Arc<rustls::ServerConfig>,
+    ) -> Result<(), ConnectionFault> {
+        self.start(Tls::server(config)).await
+    }
+}
+
+impl Dialled for TcpConnection {
+    async fn secure(
+        &mut self,
+        config: &Arc<rustls::ClientConfig>,
+        name: &ServerName<'static>,
+    ) -> Result<(), ConnectionFault> {
+        self.start(Tls::client(config, name)).await
     }
 }
 

@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use rustls::ServerConnection;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, Connection, ServerConnection};
 
 /// What TLS agreed on, for trace fields and policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,7 @@ pub struct TlsFacts {
     /// `TLSv1.2` or `TLSv1.3`.
     pub version: &'static str,
     pub cipher: String,
+    /// The name that the client asked for (SNI).
     pub server_name: Option<String>,
 }
 
@@ -19,7 +21,9 @@ pub struct TlsFacts {
 pub(crate) struct TlsBroken;
 
 pub(crate) struct Tls {
-    session: ServerConnection,
+    session: Connection,
+    /// The name that we asked for, as client.
+    asked: Option<String>,
     /// Plaintext that came with the handshake's last flight; at most one read's worth.
     rest: Vec<u8>,
     /// The peer said close_notify: it sends nothing more, but may still read.
@@ -28,15 +32,34 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    pub(crate) fn new(config: &Arc<rustls::ServerConfig>) -> Result<Tls, TlsBroken> {
-        let mut session = ServerConnection::new(config.clone()).map_err(|_| TlsBroken)?;
+    /// Our side of a connection that the peer opened.
+    pub(crate) fn server(config: &Arc<rustls::ServerConfig>) -> Result<Tls, TlsBroken> {
+        let session = ServerConnection::new(config.clone()).map_err(|_| TlsBroken)?;
+        Ok(Tls::of(session.into()))
+    }
+
+    /// Our side of a connection that we opened. The first flight waits for `take_wire`.
+    pub(crate) fn client(
+        config: &Arc<rustls::ClientConfig>,
+        name: &ServerName<'static>,
+    ) -> Result<Tls, TlsBroken> {
+        let session = ClientConnection::new(config.clone(), name.clone()).map_err(|_| TlsBroken)?;
+        let mut tls = Tls::of(session.into());
+        if let ServerName::DnsName(name) = name {
+            tls.asked = Some(name.as_ref().to_owned());
+        }
+        Ok(tls)
+    }
+
+    fn of(mut session: Connection) -> Tls {
         session.set_buffer_limit(None); // the bound on what waits inside is ours (`WRITE_BYTES_MAX`)
-        Ok(Tls {
+        Tls {
             session,
+            asked: None,
             rest: Vec::new(),
             peer_ended: false,
             facts: None,
-        })
+        }
     }
 
     /// Takes in what the socket gave; appends the plaintext that became readable to `plain` and says how much.
@@ -132,7 +155,10 @@ impl Tls {
         TlsFacts {
             version,
             cipher,
-            server_name: self.session.server_name().map(str::to_owned),
+            server_name: match &self.session {
+                Connection::Client(_) => self.asked.clone(),
+                Connection::Server(session) => session.server_name().map(str::to_owned),
+            },
         }
     }
 }

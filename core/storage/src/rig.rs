@@ -5,8 +5,11 @@ use std::rc::Rc;
 
 use device::sim::SimWorld;
 use mailbox::Mailboxes;
+use queue::Queue;
 use store::Store;
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
+
+use crate::outgoing::Outgoing;
 
 #[derive(Default)]
 struct Memory(RefCell<Option<WitnessRecord>>);
@@ -31,6 +34,12 @@ impl Witness for Memory {
 
 /// A new volume's mailboxes, with the domain example.org. Their devices and clock go on inside of `SimWorld::block_on` only.
 pub fn mailboxes() -> (SimWorld, Mailboxes) {
+    let (world, outgoing) = outgoing();
+    (world, outgoing.mailboxes().clone())
+}
+
+/// The same with the queue beside them.
+pub fn outgoing() -> (SimWorld, Outgoing) {
     let world = SimWorld::new(1);
     let legs = [world.add_disk(96 << 20), world.add_disk(96 << 20)];
     let (io, witness) = (world.io(), Rc::new(Memory::default()));
@@ -38,7 +47,7 @@ pub fn mailboxes() -> (SimWorld, Mailboxes) {
         segment_bytes: 2 << 20,
         ..volume::Settings::default()
     };
-    let mailboxes = world.block_on(async {
+    let outgoing = world.block_on(async {
         Volume::create(&io, &legs, &settings, &*witness, 1)
             .await
             .expect("blank legs");
@@ -58,11 +67,13 @@ pub fn mailboxes() -> (SimWorld, Mailboxes) {
             checkpoint_bytes: u64::MAX,
             checkpoint_us: u64::MAX,
         };
-        let mailboxes = Mailboxes::open(io, store, replay, settings)
+        let mut queue = None;
+        let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+        let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
             .await
             .expect("new mailboxes");
         mailboxes.add_domain("example.org").await.expect("a domain");
-        mailboxes
+        Outgoing::new(mailboxes, queue.expect("made just now"))
     });
-    (world, mailboxes)
+    (world, outgoing)
 }

@@ -1,0 +1,45 @@
+//! Names: where mail for a domain goes, and which addresses a host has.
+//!
+//! A sender asks `Names`. Its answers are small and bounded, whatever a zone says: the first hosts by preference, the first addresses.
+//! `Table` is the twin in memory, for tests and the simulator.
+//!
+//! What must hold:
+//! - *Unknown is not absent*: `NoSuchDomain` needs an authoritative answer; every other trouble is `Unavailable`, and the caller comes again.
+//! - A name that no host can have is refused before any packet leaves (`name.rs`).
+//! - Every look-up ends within `limits::LOOKUP_DEADLINE`, and may be dropped at any await.
+//!
+//! Start reading at `Names`.
+#![forbid(unsafe_code)]
+
+use std::future::Future;
+use std::net::IpAddr;
+
+mod exchangers;
+pub mod limits;
+mod name;
+mod table;
+
+pub use exchangers::{Exchanger, Exchangers};
+pub use table::Table;
+
+/// What a sender asks of the domain name system. Clones ask the same one.
+pub trait Names: Clone + 'static {
+    /// Where mail for `domain` goes (RFC 5321 §5.1). `domain` is a name, in Unicode or in A-labels, or an address literal in brackets.
+    /// Without MX records the answer is the domain itself, provided that it has an address.
+    fn exchangers(&self, domain: &str) -> impl Future<Output = Result<Exchangers, NameFault>>;
+
+    /// The addresses of `host`: at least one, at most `limits::ADDRESSES_MAX`, in the order to try them. IPv6 and IPv4 take turns. An address
+    /// literal in brackets is its own address.
+    fn addresses(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, NameFault>>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameFault {
+    /// For good: the name does not exist, or nothing is there that takes mail, or no host can have such a name.
+    #[error("there is no such domain")]
+    NoSuchDomain,
+    /// For now: no answer in time, a server that failed, or an answer that makes no sense. One short line for people.
+    #[error("the name cannot be looked up now: {0}")]
+    Unavailable(String),
+}
