@@ -41,7 +41,7 @@ use storage::owner::Owner;
 
 pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, refusal_for};
 pub use placed::Placed;
 use route::Route;
 pub use verdict::Digest;

@@ -88,6 +88,13 @@ pub struct Incoming {
     charge: Charge,
 }
 
+impl Incoming {
+    /// Pays for so many bytes more; `false`: there is no room for them.
+    pub fn may_grow(&mut self, bytes: usize) -> bool {
+        self.charge.grow(bytes)
+    }
+}
+
 /// Message ids: unique over restarts and cores without a shared counter.
 pub struct Ids {
     start: u64,
