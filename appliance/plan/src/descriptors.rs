@@ -23,6 +23,10 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
     match service {
         Service::Smtp => ("limits.smtp_connections", limits.smtp_connections),
         Service::Lmtp => ("limits.lmtp_connections", limits.lmtp_connections),
+        Service::Submission | Service::Submissions => (
+            "limits.submission_connections",
+            limits.submission_connections,
+        ),
         Service::Imap | Service::Imaps => ("limits.imap_connections", limits.imap_connections),
         Service::Http | Service::Https => ("limits.http_connections", limits.http_connections),
     }

@@ -50,6 +50,8 @@ pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
 /// LMTP peers are few and known.
 pub const LMTP_CONNECTIONS_DEFAULT: usize = 200;
+/// A mail program connects when its user sends something, and leaves.
+pub const SUBMISSION_CONNECTIONS_DEFAULT: usize = 500;
 /// Mostly idle: some KiB each (benches/PROMISES.md).
 pub const IMAP_CONNECTIONS_DEFAULT: usize = 10_000;
 /// Probes and scrapers.

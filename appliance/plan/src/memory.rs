@@ -29,6 +29,7 @@ pub(crate) struct Allowance {
     pub projection_cache: u64,
     pub smtp_connections: usize,
     pub lmtp_connections: usize,
+    pub submission_connections: usize,
     pub imap_connections: usize,
     pub http_connections: usize,
 }
@@ -77,7 +78,14 @@ impl Allowance {
             lmtp_connections: limits.lmtp_connections.unwrap_or_else(|| {
                 fitting(LMTP_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
             }),
-            // Counted twice: with and without implicit TLS.
+            // Counted twice, these and those of IMAP: with and without implicit TLS.
+            submission_connections: limits.submission_connections.unwrap_or_else(|| {
+                fitting(
+                    SUBMISSION_CONNECTIONS_DEFAULT,
+                    free / 64,
+                    SMTP_CONNECTION_BYTES,
+                )
+            }),
             imap_connections: limits.imap_connections.unwrap_or_else(|| {
                 fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
             }),
@@ -147,6 +155,9 @@ pub(crate) fn lines(
         let (each, lower) = match listener.service {
             Service::Smtp => (SMTP_CONNECTION_BYTES, "limits.smtp_connections"),
             Service::Lmtp => (SMTP_CONNECTION_BYTES, "limits.lmtp_connections"),
+            Service::Submission | Service::Submissions => {
+                (SMTP_CONNECTION_BYTES, "limits.submission_connections")
+            }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
             Service::Http | Service::Https => (HTTP_CONNECTION_BYTES, "limits.http_connections"),
         };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
+use client::submit::{self, Submitter};
 use inbound::receive::{self, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
@@ -263,11 +264,18 @@ fn serve(core: &Core, go: Go) {
         serving.logins.clone(),
     ));
     serving.metrics.add_imap(reader.counters().clone());
+    let submitter = Rc::new(Submitter::new(
+        serving.owner.clone(),
+        serving.memory.receiving.clone(),
+        serving.logins.clone(),
+    ));
+    serving.metrics.add_submitter(submitter.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {
         let serve: runtime::listener::Serve = match bound.service {
             Service::Smtp => receive(&serving, &receiver, Role::Smtp),
             Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
+            Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
             Service::Http | Service::Https => continue,
@@ -288,7 +296,8 @@ fn serve(core: &Core, go: Go) {
             socket: bound.socket,
             connections_max: connections_max(&serving.plan, bound.service),
             refusal: refusal(bound.service),
-            tls: (bound.service == Service::Imaps).then(|| serving.tls.clone()),
+            tls: matches!(bound.service, Service::Imaps | Service::Submissions)
+                .then(|| serving.tls.clone()),
             counters,
         };
         if let Err(error) = core.serve(listener, serve) {
@@ -307,9 +316,9 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
 /// RFC 5321 §3.1 and RFC 3501 §7.1.5: what a peer hears that is one too many.
 fn refusal(service: Service) -> &'static [u8] {
     match service {
-        Service::Smtp | Service::Lmtp => b"421 4.3.2 Too many connections, try again later\r\n",
+        Service::Smtp | Service::Lmtp | Service::Submission => b"421 4.3.2 Too many connections, try again later\r\n",
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
-        Service::Imaps | Service::Http | Service::Https => b"",
+        Service::Imaps | Service::Submissions | Service::Http | Service::Https => b"",
     }
 }
 
@@ -334,6 +343,34 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
     Rc::new(move |connection| {
         let (receiver, settings) = (receiver.clone(), settings.clone());
         Box::pin(async move { receiver.serve(&settings, connection).await })
+    })
+}
+
+fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Serve {
+    let settings = |login_without_tls| {
+        Rc::new(submit::Settings {
+            smtp: Arc::new(smtp::Config {
+                role: Role::Smtp,
+                service: smtp::Service::Submission { login_without_tls },
+                hostname: serving.plan.server_name.clone(),
+                limits: smtp::Limits {
+                    message_bytes_max: serving.plan.message_bytes_max,
+                    ..smtp::Limits::default()
+                },
+                tls_available: true,
+                tls_required: false,
+            }),
+            tls: Some(serving.tls.clone()),
+            postmaster: serving.postmaster.clone(),
+        })
+    };
+    let (usual, on_loopback) = (settings(false), settings(serving.login_on_loopback));
+    let submitter = submitter.clone();
+    Rc::new(move |connection| {
+        let is_here = connection.peer().ip().to_canonical().is_loopback();
+        let settings = if is_here { &on_loopback } else { &usual };
+        let (submitter, settings) = (submitter.clone(), settings.clone());
+        Box::pin(async move { submitter.serve(&settings, connection).await })
     })
 }
 

@@ -21,6 +21,7 @@ pub struct Metrics {
 pub(crate) struct Lists {
     listeners: Vec<(Service, Arc<Counters>)>,
     receivers: Vec<Arc<receive::Counters>>,
+    submitters: Vec<Arc<receive::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
     pub(crate) memory: Option<imap::Memory>,
@@ -59,6 +60,10 @@ impl Metrics {
 
     pub fn add_receiver(&self, counters: Arc<receive::Counters>) {
         self.lists().receivers.push(counters);
+    }
+
+    pub fn add_submitter(&self, counters: Arc<receive::Counters>) {
+        self.lists().submitters.push(counters);
     }
 
     pub fn add_imap(&self, counters: Arc<imap::Counters>) {
@@ -114,8 +119,22 @@ impl Metrics {
     }
 
     pub fn received(&self) -> ReceivedCount {
+        ReceivedCount::of(&self.lists().receivers)
+    }
+
+    pub fn submitted(&self) -> ReceivedCount {
+        ReceivedCount::of(&self.lists().submitters)
+    }
+
+    pub(crate) fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
+        self.shared.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl ReceivedCount {
+    fn of(each: &[Arc<receive::Counters>]) -> ReceivedCount {
         let mut sum = ReceivedCount::default();
-        for counters in &self.lists().receivers {
+        for counters in each {
             sum.accepted += read(&counters.accepted);
             sum.refused += read(&counters.refused);
             sum.deferred += read(&counters.deferred);
@@ -123,10 +142,6 @@ impl Metrics {
             sum.took.add(&counters.took.read());
         }
         sum
-    }
-
-    pub(crate) fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
-        self.shared.lock().expect("no holder of this lock panics")
     }
 }
 
