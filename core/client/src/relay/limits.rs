@@ -8,14 +8,18 @@ pub const LETTERS_MAX: usize = 2_000;
 pub const SITE_LETTERS_MAX: usize = 200;
 /// Of one site of which it is not known that it answers: one to try it with.
 pub const PROBE_LETTERS_MAX: usize = 1;
+/// For mailboxes of ours, of one domain.
+pub const HERE_LETTERS_MAX: usize = 20;
 /// Of all such sites together: the rest is for those that answer.
 pub const PROBES_SHARE: usize = 2;
 /// Sites that something is remembered of.
 pub const SITES_MAX: usize = 10_000;
 /// Messages taken by one look into the queue.
 pub const LOOK_LETTERS_MAX: usize = 500;
-/// The queue is looked at this often, …
+/// The queue is looked at this often while something is due, …
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// … this often while nothing is: what enters wakes the sender, …
+pub const LOOK_EVERY_IDLE: Duration = Duration::from_secs(30);
 /// … and no more often than this, however much happens.
 pub const LOOK_REST: Duration = Duration::from_millis(10);
 
