@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Messages under way at a time, with their envelopes in memory: enough that every connection has its next one at hand.
-pub const LETTERS_MAX: usize = 2_000;
+pub const LETTERS_MAX: usize = 1_000;
 /// Of one site that answers.
 pub const SITE_LETTERS_MAX: usize = 200;
 /// Of one site of which it is not known that it answers: one to try it with.
@@ -26,7 +26,7 @@ pub const LOOK_REST: Duration = Duration::from_millis(10);
 /// Connections to one site at first, at most, and in all.
 pub const SITE_CONNECTIONS: usize = 5;
 pub const SITE_CONNECTIONS_MAX: usize = 20;
-pub const CONNECTIONS_MAX: usize = 200;
+pub const CONNECTIONS_MAX: usize = 100;
 /// A connection waits this long for its site's next message.
 pub const IDLE: Duration = Duration::from_secs(5);
 /// Messages over one connection: a server that counts them closes at a hundred or more.

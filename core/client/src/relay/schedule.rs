@@ -4,10 +4,11 @@
 
 use queue::{RecipientState, UnixSeconds};
 
+pub use storage::outgoing::lifetimes;
+
 use super::verdict::Verdict;
 
 const MINUTE: u64 = 60;
-const HOUR: u64 = 3_600;
 
 /// Why a message is to be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub fn decide(
 
 #[cfg(test)]
 mod tests {
-    use storage::outgoing::{LIFE_S, WARN_AFTER_S, lifetimes};
+    use storage::outgoing::{LIFE_S, WARN_AFTER_S};
 
     use super::super::verdict::Said;
     use super::*;
@@ -115,7 +116,7 @@ mod tests {
                             "{class:?}: {span} after {before}"
                         );
                         assert!(span >= 54 || next == expires, "{class:?}");
-                        assert!(span <= 4 * HOUR * 11 / 10, "{class:?}");
+                        assert!(span <= 4 * 3_600 * 11 / 10, "{class:?}");
                         (at, before) = (next, span);
                     }
                     RecipientState::Failed => break,

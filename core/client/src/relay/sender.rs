@@ -40,6 +40,8 @@ pub struct Settings {
     pub route: Route,
     /// For STARTTLS; `None`: it is not used.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Connections at a time; at most `limits::CONNECTIONS_MAX`.
+    pub connections_max: usize,
     /// The order of jitter and marks.
     pub seed: u64,
 }
@@ -55,6 +57,7 @@ pub(super) struct Shared<K, N, D> {
     pub dial: D,
     pub caller: Caller,
     pub route: Route,
+    pub connections_max: usize,
     /// Of content on its way; with shares, one for each destination.
     pub memory: Budget,
     pub stop: Stop,
@@ -105,6 +108,7 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 dial,
                 caller,
                 route: settings.route,
+                connections_max: settings.connections_max.min(CONNECTIONS_MAX),
                 memory,
                 stop,
                 cut: Stop::new(),
@@ -375,11 +379,11 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 // until it has what it may have
                 let mut state = self.state.borrow_mut();
                 let state = &mut *state;
-                if state.workers >= CONNECTIONS_MAX {
+                if state.workers >= self.connections_max {
                     self.pressed.ring();
                     return;
                 }
-                let probes_max = CONNECTIONS_MAX / PROBES_SHARE;
+                let probes_max = (self.connections_max / PROBES_SHARE).max(1);
                 let Some(site) = state.sites.get_mut(&name) else {
                     break;
                 };

@@ -190,6 +190,7 @@ impl Rig {
             hostname: "mx.example.org".to_owned(),
             route,
             tls: Some(client::relay::tls::opportunistic()),
+            connections_max: client::relay::limits::CONNECTIONS_MAX,
             seed: 1,
         };
         let here = Here {
