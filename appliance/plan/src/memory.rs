@@ -52,7 +52,8 @@ impl Allowance {
         let (memory, limits) = (&settings.memory, &settings.limits);
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
-        let free = total - PROCESS_BYTES - LANE_BYTES - read - send;
+        let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
+        let free = total - PROCESS_BYTES - LANE_BYTES - sending - read - send;
         let read = at_least("memory.read", memory.read, read, READ_BYTES_MIN)?;
         let send = at_least("memory.send", memory.send, send, SEND_BYTES_MIN)?;
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
@@ -122,6 +123,11 @@ pub(crate) fn lines(
         line(
             "program, threads, lanes".into(),
             PROCESS_BYTES + LANE_BYTES,
+            "",
+        ),
+        line(
+            "mail on its way out".into(),
+            SENDING_BYTES + SENDING_CONNECTIONS_BYTES,
             "",
         ),
         line("messages looked into".into(), allowance.read, "memory.read"),

@@ -217,7 +217,7 @@ impl Plan {
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_us: CHECKPOINT_US,
         };
-        let fixed = descriptors::fixed(&cores, &listeners, &storage);
+        let fixed = descriptors::fixed(&cores, &listeners, &storage, machine);
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;

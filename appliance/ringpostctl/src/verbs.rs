@@ -23,6 +23,9 @@ pub(crate) enum Verb {
     /// Domains whose mail is ours
     #[command(subcommand)]
     Domain(DomainVerb),
+    /// Mail that must leave
+    #[command(subcommand)]
+    Queue(QueueVerb),
     /// The mirrored volume
     #[command(subcommand)]
     Volume(VolumeVerb),
@@ -250,6 +253,42 @@ pub(crate) enum DomainVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum QueueVerb {
+    /// What waits, by number: a page of it
+    List {
+        /// Begin behind this message
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// At most so many
+        #[arg(short = 'n', long)]
+        count: Option<usize>,
+    },
+    /// One message: each recipient, and what the last try was answered
+    Show { id: u64 },
+    /// Try it now
+    Retry { id: u64 },
+    /// Keep it until it is released
+    Hold { id: u64 },
+    /// Let it go on
+    Release { id: u64 },
+    /// Take it out for ever; its sender hears nothing
+    Drop { id: u64 },
+}
+
+impl QueueVerb {
+    fn request(&self) -> Request {
+        match *self {
+            QueueVerb::List { after, count } => Request::QueueList { after, count },
+            QueueVerb::Show { id } => Request::QueueShow { id },
+            QueueVerb::Retry { id } => Request::QueueRetry { id },
+            QueueVerb::Hold { id } => Request::QueueHold { id },
+            QueueVerb::Release { id } => Request::QueueRelease { id },
+            QueueVerb::Drop { id } => Request::QueueDrop { id },
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum VolumeVerb {
     List,
     Show,
@@ -328,6 +367,7 @@ impl Verb {
             Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
                 domain: domain.clone(),
             },
+            Verb::Queue(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
             Verb::Volume(VolumeVerb::Scrub) => Request::VolumeScrub,

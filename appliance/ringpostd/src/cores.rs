@@ -10,13 +10,18 @@ use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
 use client::submit::{self, Submitter};
+use client::relay;
+use dns::{Resolver, Servers};
 use inbound::receive::{self, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
-use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
+use runtime::{
+    Budget, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop, TcpDial,
+};
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::admin::counters::Metrics;
 use crate::storage::{Opening, open};
@@ -37,6 +42,8 @@ pub struct Serving {
     pub placed: receive::Placed,
     pub metrics: Metrics,
     pub postmaster: Option<Address>,
+    /// How mail for elsewhere leaves; `None`: it waits.
+    pub route: Option<relay::Route>,
 }
 
 /// A bound socket of a service that a zone serves.
@@ -57,6 +64,8 @@ pub struct Cores {
 struct Go {
     serving: Serving,
     bound: Vec<Bound>,
+    /// This thread sends what is in the queue.
+    sends: bool,
 }
 
 impl Cores {
@@ -114,6 +123,7 @@ impl Cores {
                 .add_core(&core.name, handle.stalls().clone());
         }
         serving.metrics.add_memory(serving.memory.clone());
+        let mut is_sender_placed = serving.route.is_none();
         for (core, go) in serving.plan.cores.iter().zip(self.go.drain(..)) {
             let mut own = Vec::new();
             for listener in bound {
@@ -131,9 +141,13 @@ impl Cores {
                     });
                 }
             }
+            // One thread for all of it: half of sending is waiting.
+            let sends = !is_sender_placed && core.zones.contains(&Zone::Client);
+            is_sender_placed |= sends;
             go.send(Go {
                 serving: serving.clone(),
                 bound: own,
+                sends,
             });
         }
         Ok(())
@@ -195,23 +209,24 @@ impl Given {
                 Ok(opened) => {
                     crate::admin::legs::enter(
                         opened.legs.clone(),
-                        opened.mailboxes.store().volume(),
+                        opened.outgoing.mailboxes().store().volume(),
                     );
                     let upkeep = storage::upkeep::run(
                         opened.io.host.clone(),
-                        opened.mailboxes.store().volume().clone(),
+                        opened.outgoing.mailboxes().store().volume().clone(),
                         legs_planned,
                     );
                     tokio::task::spawn_local(upkeep);
                     tokio::task::spawn_local(storage::health::watch(
                         opened.io.host.clone(),
-                        opened.mailboxes.clone(),
+                        opened.outgoing.mailboxes().clone(),
                         end.gauges(),
                     ));
-                    let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());
+                    let (outgoing, close) = (opened.outgoing, self.close.clone());
+                    let mailboxes = outgoing.mailboxes().clone();
                     closing = Some(tokio::task::spawn_local(async move {
                         let volume = mailboxes.store().volume().clone();
-                        end.run(mailboxes.clone(), async move {
+                        end.run(outgoing, async move {
                             close.requested().await;
                             // Whoever waits for devices that refuse would keep the process from ending.
                             if let Some(why) = volume.refuses() {
@@ -237,16 +252,46 @@ impl Given {
                 }
             }
         }
+        let mut sending = None;
         if let Some(go) = self.go.await {
+            sending = send(&core, &go);
             serve(&core, go);
         }
         core.stop().requested().await;
         let left = core.drain(DRAIN).await;
+        if let Some(sending) = sending {
+            // Before storage closes: it notes what just left. It ends by itself within seconds.
+            let _ = tokio::time::timeout(DRAIN, sending).await;
+        }
         let _ = self.report.send(left);
         if let Some(closing) = closing {
             let _ = closing.await;
         }
     }
+}
+
+/// Starts sending what is in the queue, if this thread does.
+fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
+    let serving = &go.serving;
+    let route = serving.route.clone().filter(|_| go.sends)?;
+    let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
+    let names = Resolver::new(Servers::of_box(), seed);
+    let connections_max = plan::sending_connections(&serving.plan.machine) as usize;
+    let dial = TcpDial::new(core, connections_max, counters);
+    let settings = relay::Settings {
+        hostname: serving.plan.server_name.clone(),
+        route,
+        tls: Some(relay::tls::opportunistic()),
+        connections_max,
+        seed,
+    };
+    let bytes = plan::limits::SENDING_BYTES as usize;
+    let memory = Budget::with_shares(bytes, bytes / 4);
+    let with = (serving.owner.clone(), names, dial);
+    let host = SessionHost::of_core();
+    let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
+    serving.metrics.add_relay(sender.counters().clone());
+    Some(tokio::task::spawn_local(async move { sender.run().await }))
 }
 
 /// Starts the listeners of this thread's zones.

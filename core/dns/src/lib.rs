@@ -1,25 +1,35 @@
 //! Names: where mail for a domain goes, and which addresses a host has.
 //!
 //! A sender asks `Names`. Its answers are small and bounded, whatever a zone says: the first hosts by preference, the first addresses.
-//! `Table` is the twin in memory, for tests and the simulator.
+//! `Resolver` is the appliance's; `Table` is its twin in memory, for tests and the simulator.
 //!
 //! What must hold:
 //! - *Unknown is not absent*: `NoSuchDomain` needs an authoritative answer; every other trouble is `Unavailable`, and the caller comes again.
 //! - A name that no host can have is refused before any packet leaves (`name.rs`).
+//! - What is kept is bounded in bytes (`cache.rs`), what is asked at a time in number; an answer is read and let go before the next.
 //! - Every look-up ends within `limits::LOOKUP_DEADLINE`, and may be dropped at any await.
 //!
-//! Start reading at `Names`.
+//! Main path: `resolver.rs` looks into `cache.rs`, else asks one of `servers.rs` by `transport.rs`; `question.rs` is the wire. Start
+//! reading at `Names`.
 #![forbid(unsafe_code)]
 
 use std::future::Future;
 use std::net::IpAddr;
 
+mod cache;
 mod exchangers;
+pub mod fuzzing;
 pub mod limits;
 mod name;
+mod question;
+mod resolver;
+mod servers;
 mod table;
+mod transport;
 
 pub use exchangers::{Exchanger, Exchangers};
+pub use resolver::{Patience, Resolver};
+pub use servers::Servers;
 pub use table::Table;
 
 /// What a sender asks of the domain name system. Clones ask the same one.

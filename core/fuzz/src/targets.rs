@@ -142,6 +142,13 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        name: "dns-answer",
+        run: dns::fuzzing::answer,
+        seeds: dns::fuzzing::answers,
+        words: &[],
+        runs: 300_000,
+    },
+    Target {
         name: "queue-record",
         run: queue::fuzzing::record,
         seeds: queue::fuzzing::records,

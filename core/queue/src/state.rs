@@ -16,11 +16,10 @@ pub(crate) const COUNTERS: Table = Table(64);
 
 /// What one look for due messages may give.
 pub struct Turn<'t> {
-    /// Messages in all, and for one site.
+    /// Messages in all.
     pub count_max: usize,
-    pub each_max: usize,
-    /// Whether messages for this site may go now.
-    pub is_open: &'t dyn Fn(&str) -> bool,
+    /// How many for this site; 0: none go there now.
+    pub room: &'t dyn Fn(&str) -> usize,
     /// Whether a message is under way already.
     pub is_taken: &'t dyn Fn(QueueId) -> bool,
 }
@@ -193,13 +192,13 @@ impl State {
                 break;
             }
             after.clone_from(site);
-            if !(turn.is_open)(site) {
+            let room = (turn.room)(site).min(turn.count_max - found.len());
+            if room == 0 {
                 continue;
             }
             let due = of_site.iter().take_while(|(at, _)| *at <= now);
             let free = due.map(|(_, id)| *id);
             let free = free.filter(|id| !(turn.is_taken)(*id) && !seen.contains(id));
-            let room = (turn.count_max - found.len()).min(turn.each_max);
             let some: Vec<QueueId> = free.take(room).collect();
             seen.extend(&some);
             found.extend(some);

@@ -401,8 +401,7 @@ fn what_is_due_comes_in_turn_by_sites() {
         let mut look = |closed: &str, taken: &[QueueId], now: u64, count_max: usize| {
             let turn = Turn {
                 count_max,
-                each_max: 2,
-                is_open: &|site| site != closed,
+                room: &|site| if site == closed { 0 } else { 2 },
                 is_taken: &|id| taken.contains(&id),
             };
             queue.due_in_turn(UnixSeconds(now), &turn, &mut after)

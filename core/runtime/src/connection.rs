@@ -78,4 +78,7 @@ pub trait Dialled: Connection {
         config: &Arc<rustls::ClientConfig>,
         name: &ServerName<'static>,
     ) -> impl Future<Output = Result<(), ConnectionFault>>;
+
+    /// Why TLS failed, in a short phrase for people (`invalid peer certificate: Expired`); `None` unless the fault was `Tls`.
+    fn tls_trouble(&self) -> Option<&str>;
 }

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use crate::connection::Dialled;
 use crate::core::Core;
 use crate::listener::{Counters, Open};
+use crate::stall;
 use crate::tcp::TcpConnection;
 
 pub mod memory;
@@ -93,6 +94,7 @@ impl Dial for TcpDial {
             () = stop.requested() => return Err(DialFault::Stopping),
             connected = tokio::time::timeout(within, TcpStream::connect(to)) => connected,
         };
+        stall::arm();
         let Ok(connected) = connected else {
             self.counters.timed_out.fetch_add(1, Relaxed);
             return Err(DialFault::TimedOut);
@@ -124,14 +126,13 @@ fn fault_of(error: &io::Error, to: SocketAddr) -> DialFault {
         Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM | Errno::EAGAIN) => {
             DialFault::Busy
         }
-        // ENOTCONN, EINVAL: it was connected, and broken off before we looked.
+        // ENOTCONN: it was connected, and broken off before we looked.
         Some(
             Errno::ECONNREFUSED
             | Errno::ECONNRESET
             | Errno::ECONNABORTED
             | Errno::EPIPE
-            | Errno::ENOTCONN
-            | Errno::EINVAL,
+            | Errno::ENOTCONN,
         ) => DialFault::Refused,
         _ => DialFault::Unreachable,
     }

@@ -372,6 +372,10 @@ impl Dialled for MemoryConnection {
         let name = name.to_str().into_owned();
         self.start(Side::Client, Some(name)).await
     }
+
+    fn tls_trouble(&self) -> Option<&str> {
+        (self.broken == Some(ConnectionFault::Tls)).then_some("the handshake failed")
+    }
 }
 
 impl Drop for MemoryConnection {

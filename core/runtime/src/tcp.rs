@@ -40,6 +40,7 @@ pub struct TcpConnection {
     read_bytes: usize,
     small_reads: u8,
     tls: Option<Box<Tls>>,
+    tls_trouble: Option<String>,
     span: Duration,
     /// When the present wait ends. `alarm` may be set to an earlier moment: it looks here when it fires.
     due: Instant,
@@ -73,6 +74,7 @@ impl TcpConnection {
             read_bytes: READ_BYTES_MIN,
             small_reads: 0,
             tls: None,
+            tls_trouble: None,
             span: DEADLINE_DEFAULT,
             due,
             alarm: Box::pin(tokio::time::sleep_until(due)),
@@ -106,10 +108,10 @@ impl TcpConnection {
     }
 
     async fn handshake(&mut self, tls: Result<Tls, TlsBroken>) -> Result<(), ConnectionFault> {
-        let Ok(tls) = tls else {
-            return Err(self.break_off(ConnectionFault::Tls));
-        };
-        self.tls = Some(Box::new(tls));
+        match tls {
+            Ok(tls) => self.tls = Some(Box::new(tls)),
+            Err(broken) => return Err(self.break_off_tls(broken)),
+        }
         // A client speaks first.
         self.queue_wire();
         self.finish_write().await?;
@@ -128,7 +130,7 @@ impl TcpConnection {
                         return Ok(());
                     }
                 }
-                Err(_) => return Err(self.break_off(ConnectionFault::Tls)),
+                Err(broken) => return Err(self.break_off_tls(broken)),
             }
         }
     }
@@ -259,6 +261,12 @@ impl TcpConnection {
         false
     }
 
+    fn break_off_tls(&mut self, why: TlsBroken) -> ConnectionFault {
+        tracing::debug!(peer = %self.peer, why = why.0, "TLS failed");
+        self.tls_trouble.get_or_insert(why.0);
+        self.break_off(ConnectionFault::Tls)
+    }
+
     /// Nothing more can be read or written: the kernel answers what is in flight.
     fn break_off(&mut self, fault: ConnectionFault) -> ConnectionFault {
         if let Some(before) = self.broken {
@@ -319,9 +327,9 @@ impl Connection for TcpConnection {
                 }
                 Ok(0) => {}
                 Ok(count) => return Ok(count),
-                Err(_) => {
+                Err(broken) => {
                     let _ = self.finish_write().await;
-                    return Err(self.break_off(ConnectionFault::Tls));
+                    return Err(self.break_off_tls(broken));
                 }
             }
         }
@@ -333,8 +341,8 @@ impl Connection for TcpConnection {
             match &mut self.tls {
                 None => self.write(chunk.to_vec()),
                 Some(tls) => {
-                    if tls.seal(chunk).is_err() {
-                        return Err(self.break_off(ConnectionFault::Tls));
+                    if let Err(broken) = tls.seal(chunk) {
+                        return Err(self.break_off_tls(broken));
                     }
                     self.queue_wire();
                 }
@@ -393,6 +401,10 @@ impl Dialled for TcpConnection {
         name: &ServerName<'static>,
     ) -> Result<(), ConnectionFault> {
         self.start(Tls::client(config, name)).await
+    }
+
+    fn tls_trouble(&self) -> Option<&str> {
+        self.tls_trouble.as_deref()
     }
 }
 

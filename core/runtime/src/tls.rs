@@ -16,9 +16,15 @@ pub struct TlsFacts {
     pub server_name: Option<String>,
 }
 
-/// TLS failed; an alert may wait to be sent.
+/// TLS failed, and why; an alert may wait to be sent.
 #[derive(Debug)]
-pub(crate) struct TlsBroken;
+pub(crate) struct TlsBroken(pub(crate) String);
+
+impl<E: std::error::Error> From<E> for TlsBroken {
+    fn from(error: E) -> TlsBroken {
+        TlsBroken(error.to_string())
+    }
+}
 
 pub(crate) struct Tls {
     session: Connection,
@@ -34,7 +40,7 @@ pub(crate) struct Tls {
 impl Tls {
     /// Our side of a connection that the peer opened.
     pub(crate) fn server(config: &Arc<rustls::ServerConfig>) -> Result<Tls, TlsBroken> {
-        let session = ServerConnection::new(config.clone()).map_err(|_| TlsBroken)?;
+        let session = ServerConnection::new(config.clone())?;
         Ok(Tls::of(session.into()))
     }
 
@@ -43,7 +49,7 @@ impl Tls {
         config: &Arc<rustls::ClientConfig>,
         name: &ServerName<'static>,
     ) -> Result<Tls, TlsBroken> {
-        let session = ClientConnection::new(config.clone(), name.clone()).map_err(|_| TlsBroken)?;
+        let session = ClientConnection::new(config.clone(), name.clone())?;
         let mut tls = Tls::of(session.into());
         if let ServerName::DnsName(name) = name {
             tls.asked = Some(name.as_ref().to_owned());
@@ -70,8 +76,8 @@ impl Tls {
     ) -> Result<usize, TlsBroken> {
         let mut count = 0;
         while !wire.is_empty() {
-            let took = self.session.read_tls(&mut wire).map_err(|_| TlsBroken)?;
-            let state = self.session.process_new_packets().map_err(|_| TlsBroken)?;
+            let took = self.session.read_tls(&mut wire)?;
+            let state = self.session.process_new_packets()?;
             self.peer_ended |= state.peer_has_closed();
             count += self.take(state.plaintext_bytes_to_read(), plain)?;
             if took == 0 {
@@ -106,20 +112,14 @@ impl Tls {
         if bytes > 0 {
             let begin = plain.len();
             plain.resize(begin + bytes, 0);
-            self.session
-                .reader()
-                .read_exact(&mut plain[begin..])
-                .map_err(|_| TlsBroken)?;
+            self.session.reader().read_exact(&mut plain[begin..])?;
         }
         Ok(bytes)
     }
 
     /// Encrypts `plain`; the records wait for `take_wire`.
     pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<(), TlsBroken> {
-        self.session
-            .writer()
-            .write_all(plain)
-            .map_err(|_| TlsBroken)
+        Ok(self.session.writer().write_all(plain)?)
     }
 
     pub(crate) fn say_goodbye(&mut self) {

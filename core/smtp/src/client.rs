@@ -160,7 +160,7 @@ enum State {
     StartTls,
     Handshake,
     Ready,
-    Mail(Flight),
+    Mail(Box<Flight>),
     Quit,
     Closed,
 }
@@ -252,7 +252,7 @@ impl Client {
             }
             flight.offer(output);
         }
-        self.state = State::Mail(flight);
+        self.state = State::Mail(Box::new(flight));
     }
 
     /// Stops the process unless `Ready`.
@@ -395,7 +395,7 @@ impl Client {
                     recipients,
                     outcomes,
                     ..
-                } = flight;
+                } = *flight;
                 Some(Event::Sent(Sent {
                     mail: mail_reply?,
                     recipients,

@@ -10,8 +10,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
@@ -42,6 +42,8 @@ struct Desk {
     leases: RefCell<HashMap<QueueId, Weak<()>>>,
     /// The site that was looked at last.
     turn: RefCell<String>,
+    /// An administrator wants something tried, whatever is known of its site.
+    roused: Cell<bool>,
     /// Woken when something may have become due.
     sender: RefCell<Option<Arc<Notify>>>,
 }
@@ -82,8 +84,10 @@ pub struct Wanted {
     /// Messages in all, and for one site.
     pub count_max: usize,
     pub each_max: usize,
-    /// Sites that are not tried just now.
-    pub asleep: Arc<HashSet<String>>,
+    /// For a domain of ours.
+    pub here_max: usize,
+    /// Sites for which that is another number; 0: they are not tried just now.
+    pub rooms: HashMap<String, usize>,
 }
 
 impl Outgoing {
@@ -169,8 +173,8 @@ impl Outgoing {
         Ok(given)
     }
 
-    /// Due messages, none of which is under way; none at all while the volume takes no writes. Late ones come first, whether their site
-    /// is asleep or not.
+    /// Due messages, none of which is under way; none at all while the volume takes no writes. Late ones come first, whatever room
+    /// their site has.
     pub fn due(&self, wanted: &Wanted) -> Vec<Lease> {
         if self.mailboxes.store().volume().refuses().is_some() {
             return Vec::new();
@@ -179,8 +183,10 @@ impl Outgoing {
         leases.retain(|_, held| held.strong_count() > 0);
         let turn = Turn {
             count_max: wanted.count_max,
-            each_max: wanted.each_max,
-            is_open: &|site| !wanted.asleep.contains(site),
+            room: &|site| match self.mailboxes.has_domain(site) {
+                true => wanted.here_max,
+                false => wanted.rooms.get(site).copied().unwrap_or(wanted.each_max),
+            },
             is_taken: &|id| leases.contains_key(&id),
         };
         let after = &mut *self.desk.turn.borrow_mut();
@@ -199,6 +205,31 @@ impl Outgoing {
             })
         };
         due.into_iter().filter_map(lease).collect()
+    }
+
+    /// Everything of the message that waits is due at `now`, and no site is left alone any longer.
+    pub async fn retry(&self, id: QueueId, now: UnixSeconds) -> Result<(), QueueFault> {
+        self.queue.retry(id, now).await?;
+        self.desk.roused.set(true);
+        self.wake();
+        Ok(())
+    }
+
+    /// Has the message wait until it is released (`false`).
+    pub async fn hold(&self, id: QueueId, held: bool) -> Result<(), QueueFault> {
+        self.queue.hold(id, held).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Whether `retry` was called since this was asked last.
+    pub fn is_roused(&self) -> bool {
+        self.desk.roused.take()
+    }
+
+    /// When the next message is to be tried; in the past: one waits for room at its site, or is under way.
+    pub fn first_due(&self) -> Option<UnixSeconds> {
+        self.queue.first_due()
     }
 
     /// Notes what came of a try, with the report about it, if there is one, in the same group. `NoEntry`: an administrator took the
@@ -318,6 +349,24 @@ pub enum Placing {
     NoMailbox,
     /// No room, or storage defers.
     Later(MailboxFault),
+}
+
+const DAY: u64 = 86_400;
+
+/// RFC 5321 §4.5.4.1: 4 to 5 days at least.
+pub const LIFE_S: u64 = 5 * DAY;
+/// A message that is not to be answered has no sender who waits for it.
+pub const NULL_SENDER_LIFE_S: u64 = 2 * DAY;
+/// A sender hears that a message still waits.
+pub const WARN_AFTER_S: u64 = 4 * 3_600;
+
+/// When a message that came at `now` warns and expires. `is_null`: it has the null reverse-path.
+pub fn lifetimes(now: UnixSeconds, is_null: bool) -> (UnixSeconds, UnixSeconds) {
+    let after = |span| UnixSeconds(now.0.saturating_add(span));
+    match is_null {
+        true => (UnixSeconds(0), after(NULL_SENDER_LIFE_S)),
+        false => (after(WARN_AFTER_S), after(LIFE_S)),
+    }
 }
 
 /// Reclaim moves a body once in a pass; passes take long.

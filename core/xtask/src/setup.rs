@@ -17,7 +17,7 @@ struct Package {
     proof: &'static str,
 }
 
-/// What the tests use: clients that we did not write.
+/// What the tests use: clients and a name server that we did not write.
 const FOR_TESTS: &[Package] = &[
     Package {
         name: "curl",
@@ -39,6 +39,11 @@ const FOR_TESTS: &[Package] = &[
     Package {
         name: "libio-socket-ssl-perl",
         proof: "/usr/share/perl5/IO/Socket/SSL.pm",
+    },
+    // A name server with zones of a test's own.
+    Package {
+        name: "knot",
+        proof: "/usr/sbin/knotd",
     },
 ];
 

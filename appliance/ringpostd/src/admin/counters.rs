@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use base::Histogram;
 use client::imap;
+use client::relay;
 use inbound::receive;
 use plan::Service;
 use runtime::{Counters, Stalls};
@@ -23,6 +24,7 @@ pub(crate) struct Lists {
     receivers: Vec<Arc<receive::Counters>>,
     submitters: Vec<Arc<receive::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
+    relay: Vec<Arc<relay::Counters>>,
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
     pub(crate) memory: Option<imap::Memory>,
 }
@@ -68,6 +70,16 @@ impl Metrics {
 
     pub fn add_imap(&self, counters: Arc<imap::Counters>) {
         self.lists().imap.push(counters);
+    }
+
+    pub fn add_relay(&self, counters: Arc<relay::Counters>) {
+        self.lists().relay.push(counters);
+    }
+
+    /// One counter of sending.
+    pub(crate) fn relay_sum(&self, counter: fn(&relay::Counters) -> u64) -> u64 {
+        let lists = self.lists();
+        lists.relay.iter().map(|counters| counter(counters)).sum()
     }
 
     /// `name`: as the plan calls the core.

@@ -5,6 +5,7 @@
 mod cores;
 mod page;
 mod process;
+mod sending;
 mod storage;
 
 use std::path::Path;
@@ -65,6 +66,7 @@ impl Admin {
         if let Ok(storage) = storage {
             storage.write(&mut page);
         }
+        self.write_sending(&mut page).await;
         page.text()
     }
 

@@ -10,7 +10,7 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{
     accounts, appliance, bundle, certificates, damage, domains, fsck, legs, logs, machine, profile,
-    settings, status, volume,
+    queue, settings, status, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -60,6 +60,12 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         Request::DomainAdd { domain } => document(&domains::add(admin, domain).await?),
         Request::DomainList => document(&domains::list(admin).await?),
         Request::DomainRemove { domain } => document(&domains::remove(admin, domain).await?),
+        Request::QueueList { after, count } => document(&queue::list(admin, after, count).await?),
+        Request::QueueShow { id } => document(&queue::show(admin, id).await?),
+        Request::QueueRetry { id } => document(&queue::retry(admin, id).await?),
+        Request::QueueHold { id } => document(&queue::hold(admin, id, true).await?),
+        Request::QueueRelease { id } => document(&queue::hold(admin, id, false).await?),
+        Request::QueueDrop { id } => document(&queue::take_out(admin, id).await?),
         Request::VolumeList => {
             let line = admin.ask(async |mailboxes| volume::line(&mailboxes));
             document(&[line.await?])

@@ -69,6 +69,10 @@ pub struct Candidate {
 }
 
 impl Route {
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Route::Fixed(_))
+    }
+
     /// What messages for `domain` share connections by.
     pub fn site(&self, domain: &str) -> String {
         match self {

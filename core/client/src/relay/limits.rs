@@ -3,26 +3,30 @@
 use std::time::Duration;
 
 /// Messages under way at a time, with their envelopes in memory: enough that every connection has its next one at hand.
-pub const LETTERS_MAX: usize = 2_000;
+pub const LETTERS_MAX: usize = 1_000;
 /// Of one site that answers.
 pub const SITE_LETTERS_MAX: usize = 200;
 /// Of one site of which it is not known that it answers: one to try it with.
 pub const PROBE_LETTERS_MAX: usize = 1;
+/// For mailboxes of ours, of one domain.
+pub const HERE_LETTERS_MAX: usize = 20;
 /// Of all such sites together: the rest is for those that answer.
 pub const PROBES_SHARE: usize = 2;
 /// Sites that something is remembered of.
 pub const SITES_MAX: usize = 10_000;
 /// Messages taken by one look into the queue.
 pub const LOOK_LETTERS_MAX: usize = 500;
-/// The queue is looked at this often, …
+/// The queue is looked at this often while something is due, …
 pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// … this often while nothing is: what enters wakes the sender, …
+pub const LOOK_EVERY_IDLE: Duration = Duration::from_secs(30);
 /// … and no more often than this, however much happens.
 pub const LOOK_REST: Duration = Duration::from_millis(10);
 
 /// Connections to one site at first, at most, and in all.
 pub const SITE_CONNECTIONS: usize = 5;
 pub const SITE_CONNECTIONS_MAX: usize = 20;
-pub const CONNECTIONS_MAX: usize = 200;
+pub const CONNECTIONS_MAX: usize = 100;
 /// A connection waits this long for its site's next message.
 pub const IDLE: Duration = Duration::from_secs(5);
 /// Messages over one connection: a server that counts them closes at a hundred or more.

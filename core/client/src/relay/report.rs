@@ -6,9 +6,9 @@
 use std::fmt::Write as _;
 
 use queue::{Addressee, Entry, Envelope, Recipient, Returned, Terms, UnixSeconds};
+use storage::outgoing::lifetimes;
 
 use super::limits::*;
-use super::schedule;
 use super::verdict::{is_reply, status};
 
 /// What a report says of one recipient (RFC 3464 §2.3.3).
@@ -135,7 +135,7 @@ pub fn write(
         raw.extend_from_slice(b"\r\n");
     }
     raw.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-    let (warns, expires) = schedule::lifetimes(now, true);
+    let (warns, expires) = lifetimes(now, true);
     Report {
         raw,
         envelope: Envelope {

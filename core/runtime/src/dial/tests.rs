@@ -244,10 +244,12 @@ fn a_certificate_of_another_name_breaks_the_connection_only() {
             let name = ServerName::try_from(name).expect("a name");
             let outcome = connection.secure(&config, &name).await;
             match fine {
-                true => assert_eq!(outcome, Ok(())),
+                true => assert_eq!((outcome, connection.tls_trouble()), (Ok(()), None)),
                 false => {
                     assert_eq!(outcome, Err(ConnectionFault::Tls));
                     assert_eq!(connection.send(b"x").await, Err(ConnectionFault::Tls));
+                    let why = connection.tls_trouble().expect("it failed");
+                    assert!(why.contains("certificate"), "{why}");
                 }
             }
         }

@@ -70,7 +70,8 @@ fn wanted(now: u64) -> Wanted {
         now: UnixSeconds(now),
         count_max: 100,
         each_max: 100,
-        asleep: Arc::default(),
+        here_max: 100,
+        rooms: HashMap::new(),
     }
 }
 
@@ -167,9 +168,9 @@ fn a_message_is_in_one_lease_at_a_time_and_free_when_that_is_dropped() {
             [dropped]
         );
         drop((leases, again));
-        // Sites asleep are left alone until the sender is to hear of it.
+        // Sites without room are left alone until the sender is to hear of it.
         let mut some = wanted(1_000);
-        some.asleep = Arc::new(HashSet::from(["site0.example".to_owned()]));
+        some.rooms.insert("site0.example".to_owned(), 0);
         assert_eq!(outgoing.due(&some).len(), 2);
         some.now = UnixSeconds(15_400);
         assert_eq!(outgoing.due(&some).len(), 3);

@@ -154,6 +154,7 @@ fn a_handshake_that_fails_or_comes_behind_unread_plaintext_breaks_the_connection
         peer.fail_tls();
         let fault = connection.secure(&config, &name).await;
         assert_eq!(fault, Err(ConnectionFault::Tls));
+        assert!(connection.tls_trouble().is_some());
         drop(connection);
 
         let mut connection = dialled(&dial, place(1)).await.expect("it listens");

@@ -1,0 +1,210 @@
+//! One question on the wire, and what an answer says to it. Pure: bytes in, bytes out.
+//!
+//! What must hold: no panic from a server's bytes, and *unknown is not absent*: only an answer that says so makes a name absent. A referral,
+//! a truncated answer and one about another name do not.
+
+use std::net::IpAddr;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
+
+use crate::limits::{CNAMES_MAX, UDP_BYTES_ASKED};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Mx,
+    A,
+    Aaaa,
+}
+
+/// What one record of the asked kind says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// The host as text, a dot at its end.
+    Exchanger(u16, String),
+    Address(IpAddr),
+}
+
+/// What an answer says. Lifetimes are in seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// At least one.
+    Found { values: Vec<Value>, ttl: u32 },
+    /// The name is an alias of another, about which the answer says nothing: ask for that one.
+    Alias { target: Name, ttl: u32 },
+    /// The name is there, without a record of this kind. `None`: the answer does not say for how long.
+    Nothing { ttl: Option<u32> },
+    /// NXDOMAIN.
+    NoName { ttl: Option<u32> },
+}
+
+/// Why an answer is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Bad {
+    /// Not the answer to this question; the answer may still come.
+    NotOurs,
+    /// Ask again by TCP.
+    Truncated,
+    /// The server does not know EDNS: ask again without it (RFC 6891 §7).
+    Edns,
+    /// This server has no answer; another may have. A short phrase for people.
+    Failed(String),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Question {
+    pub id: u16,
+    query: Query,
+    edns: bool,
+}
+
+impl Question {
+    pub(crate) fn new(name: Name, kind: Kind, id: u16) -> Question {
+        let kind = match kind {
+            Kind::Mx => RecordType::MX,
+            Kind::A => RecordType::A,
+            Kind::Aaaa => RecordType::AAAA,
+        };
+        Question {
+            id,
+            query: Query::query(name, kind),
+            edns: true,
+        }
+    }
+
+    pub(crate) fn without_edns(mut self) -> Question {
+        self.edns = false;
+        self
+    }
+
+    pub(crate) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// `None`: the name does not fit the wire, which a checked one always does.
+    pub(crate) fn to_wire(&self) -> Option<Vec<u8>> {
+        let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
+        message.metadata.recursion_desired = true;
+        message.add_query(self.query.clone());
+        if self.edns {
+            let mut edns = Edns::new();
+            edns.set_max_payload(UDP_BYTES_ASKED);
+            message.set_edns(edns);
+        }
+        message.to_vec().ok()
+    }
+
+    /// What `wire` says to this question.
+    pub(crate) fn read(&self, wire: &[u8]) -> Result<Reading, Bad> {
+        // The identifier before anything else: whoever does not know it may not disturb us with bytes that cannot be read.
+        let (Some(id), Some(flags)) = (wire.first_chunk::<2>(), wire.get(2)) else {
+            return Err(Bad::NotOurs);
+        };
+        if *id != self.id.to_be_bytes() || flags & 0x80 == 0 {
+            return Err(Bad::NotOurs);
+        }
+        let message =
+            Message::from_vec(wire).map_err(|_| failed("an answer that makes no sense"))?;
+        let code = message.metadata.response_code;
+        let refuses_edns =
+            matches!(code, ResponseCode::FormErr | ResponseCode::NotImp) && self.edns;
+        match message.queries.as_slice() {
+            [query] if *query == self.query => {}
+            // A server that cannot read the question does not repeat it.
+            [] if refuses_edns => {}
+            _ => return Err(Bad::NotOurs),
+        }
+        if message.metadata.truncation {
+            return Err(Bad::Truncated);
+        }
+        match code {
+            _ if refuses_edns => Err(Bad::Edns),
+            ResponseCode::NoError => self.take(&message),
+            // RFC 6604 §3: it is about the last name of a chain.
+            ResponseCode::NXDomain => Ok(Reading::NoName {
+                ttl: negative_ttl(&message),
+            }),
+            ResponseCode::ServFail => Err(failed("SERVFAIL")),
+            ResponseCode::Refused => Err(failed("REFUSED")),
+            other => Err(failed(&format!("response code {}", u16::from(other)))),
+        }
+    }
+
+    fn take(&self, message: &Message) -> Result<Reading, Bad> {
+        let (name, mut ttl) = self.end_of_chain(&message.answers)?;
+        let values: Vec<Value> = message
+            .answers
+            .iter()
+            .filter(|record| record.dns_class == DNSClass::IN && record.name == *name)
+            .filter(|record| record.record_type() == self.query.query_type())
+            .filter_map(|record| {
+                let value = value_of(&record.data)?;
+                ttl = ttl.min(record.ttl);
+                Some(value)
+            })
+            .collect();
+        if !values.is_empty() {
+            return Ok(Reading::Found { values, ttl });
+        }
+        if name != self.query.name() {
+            let target = name.clone();
+            return Ok(Reading::Alias { target, ttl });
+        }
+        if !message.answers.is_empty() {
+            return Err(failed("an answer about another name"));
+        }
+        // RFC 2308 §2.2: NODATA has a SOA record or none at all; name servers without one are a referral, by a server that does not
+        // look further.
+        let of_kind = |kind| move |record: &Record| record.record_type() == kind;
+        let soa = message.authorities.iter().any(of_kind(RecordType::SOA));
+        if !soa && message.authorities.iter().any(of_kind(RecordType::NS)) {
+            return Err(failed("a referral: the server does not look further"));
+        }
+        Ok(Reading::Nothing {
+            ttl: negative_ttl(message),
+        })
+    }
+
+    /// The name that the answer's aliases lead to, and how long they hold.
+    fn end_of_chain<'a>(&'a self, answers: &'a [Record]) -> Result<(&'a Name, u32), Bad> {
+        let (mut name, mut ttl) = (self.query.name(), u32::MAX);
+        for _ in 0..=CNAMES_MAX {
+            let next = answers.iter().find_map(|record| match &record.data {
+                RData::CNAME(target) if record.name == *name => Some((&target.0, record.ttl)),
+                _ => None,
+            });
+            let Some((target, lives)) = next else {
+                return Ok((name, ttl));
+            };
+            (name, ttl) = (target, ttl.min(lives));
+        }
+        Err(failed("a chain of CNAME records without an end"))
+    }
+}
+
+fn value_of(data: &RData) -> Option<Value> {
+    match data {
+        RData::MX(mx) => Some(Value::Exchanger(mx.preference, mx.exchange.to_ascii())),
+        RData::A(address) => Some(Value::Address(address.0.into())),
+        RData::AAAA(address) => Some(Value::Address(IpAddr::V6(address.0).to_canonical())),
+        _ => None,
+    }
+}
+
+/// RFC 2308 §5.
+fn negative_ttl(message: &Message) -> Option<u32> {
+    message
+        .authorities
+        .iter()
+        .find_map(|record| match &record.data {
+            RData::SOA(soa) => Some(record.ttl.min(soa.minimum)),
+            _ => None,
+        })
+}
+
+fn failed(why: &str) -> Bad {
+    Bad::Failed(why.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! The appliance's `Names`: asks name servers that look further (recursive ones), and keeps what they said.
+//!
+//! One for each core; it starts no task. A look-up is all inside the caller's future: dropped, its sockets close.
+//!
+//! It does not validate: an answer is as good as the name server and the way to it. It asks the servers in order, beginning with the one
+//! that answered last. One that fails (SERVFAIL, REFUSED, nonsense, no way) is not asked again for the same question; silent ones are,
+//! with more patience.
+
+use std::cell::{Cell, RefCell};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hickory_proto::rr::Name as WireName;
+use tokio::sync::Semaphore;
+
+use crate::cache::Cache;
+use crate::limits::*;
+use crate::name::{self, Name};
+use crate::question::{Kind, Question, Reading, Value};
+use crate::servers::Servers;
+use crate::transport::{self, Trouble};
+use crate::{Exchangers, NameFault, Names};
+
+/// Clones are the same resolver, with one cache and one bound.
+#[derive(Clone)]
+pub struct Resolver {
+    shared: Rc<Shared>,
+}
+
+struct Shared {
+    servers: Servers,
+    patience: Patience,
+    /// Which of them answered last.
+    preferred: Cell<usize>,
+    lookups: Semaphore,
+    random: RefCell<fastrand::Rng>,
+    identifiers: (RandomState, Cell<u64>),
+    exchangers: RefCell<Cache<Exchangers>>,
+    addresses: RefCell<Cache<Vec<IpAddr>>>,
+}
+
+/// How long servers are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A silent server, time after time.
+    pub waits: [Duration; 3],
+    /// All of a look-up.
+    pub deadline: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience {
+            waits: WAITS,
+            deadline: LOOKUP_DEADLINE,
+        }
+    }
+}
+
+/// What was found out, and how long it holds.
+struct Answer<T> {
+    outcome: Result<T, NameFault>,
+    lives: Duration,
+}
+
+/// Records of one kind, at the end of all aliases. Empty: there are none.
+struct Records {
+    values: Vec<Value>,
+    lives: Duration,
+}
+
+impl Resolver {
+    /// Asks `servers`. `seed` decides the order of exchangers of equal preference, and nothing else.
+    pub fn new(servers: Servers, seed: u64) -> Resolver {
+        Resolver::with_patience(servers, seed, Patience::default())
+    }
+
+    /// As `new`, with other waits: for tests.
+    pub fn with_patience(servers: Servers, seed: u64, patience: Patience) -> Resolver {
+        Resolver {
+            shared: Rc::new(Shared {
+                servers,
+                patience,
+                preferred: Cell::new(0),
+                lookups: Semaphore::new(LOOKUPS_MAX),
+                random: RefCell::new(fastrand::Rng::with_seed(seed)),
+                identifiers: (RandomState::new(), Cell::new(0)),
+                exchangers: RefCell::new(Cache::new(CACHE_BYTES_MAX / 2, weigh_exchangers)),
+                addresses: RefCell::new(Cache::new(CACHE_BYTES_MAX / 2, weigh_addresses)),
+            }),
+        }
+    }
+}
+
+impl Names for Resolver {
+    async fn exchangers(&self, domain: &str) -> Result<Exchangers, NameFault> {
+        let shared = &*self.shared;
+        let host = match asked(domain)? {
+            Name::Literal(_) => return Ok(Exchangers::implicit(domain.to_owned())),
+            Name::Host(host) => host,
+        };
+        let kept = shared.exchangers.borrow_mut().get(&host, Instant::now());
+        let outcome = match kept {
+            Some(outcome) => outcome,
+            None => {
+                let Answer { outcome, lives } = shared.bounded(shared.find_exchangers(&host)).await;
+                let mut kept = shared.exchangers.borrow_mut();
+                kept.put(&host, &outcome, lives, Instant::now());
+                outcome
+            }
+        };
+        Ok(outcome?.shuffled(&mut shared.random.borrow_mut()))
+    }
+
+    async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, NameFault> {
+        let shared = &*self.shared;
+        let host = match asked(host)? {
+            Name::Literal(address) => return Ok(vec![address]),
+            Name::Host(host) => host,
+        };
+        let kept = shared.addresses.borrow_mut().get(&host, Instant::now());
+        match kept {
+            Some(outcome) => outcome,
+            None => {
+                let Answer { outcome, lives } = shared.bounded(shared.find_addresses(&host)).await;
+                let mut kept = shared.addresses.borrow_mut();
+                kept.put(&host, &outcome, lives, Instant::now());
+                outcome
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A look-up with its bounds: so many at a time, and so long.
+    async fn bounded<T>(&self, finds: impl Future<Output = Answer<T>>) -> Answer<T> {
+        let looked_up = async {
+            let _one = self.lookups.acquire().await.expect("it is never closed");
+            finds.await
+        };
+        match tokio::time::timeout(self.patience.deadline, looked_up).await {
+            Ok(answer) => answer,
+            Err(_) => Answer::unavailable("no answer in time"),
+        }
+    }
+
+    async fn find_exchangers(&self, host: &str) -> Answer<Exchangers> {
+        let mx = match self.find(host, Kind::Mx).await {
+            Ok(mx) => mx,
+            Err(answer) => return answer,
+        };
+        if !mx.values.is_empty() {
+            let records = mx.values.into_iter().filter_map(|value| match value {
+                Value::Exchanger(preference, host) => Some((preference, host)),
+                Value::Address(_) => None,
+            });
+            return Answer {
+                outcome: Exchangers::of(records),
+                lives: mx.lives,
+            };
+        }
+        // RFC 5321 §5.1: without MX records the domain itself, if it has an address.
+        let addresses = self.find_addresses(host).await;
+        let mut kept = self.addresses.borrow_mut();
+        kept.put(host, &addresses.outcome, addresses.lives, Instant::now());
+        Answer {
+            outcome: addresses
+                .outcome
+                .map(|_| Exchangers::implicit(host.to_owned())),
+            lives: addresses.lives.min(mx.lives),
+        }
+    }
+
+    async fn find_addresses(&self, host: &str) -> Answer<Vec<IpAddr>> {
+        let (six, four) = tokio::join!(self.find(host, Kind::Aaaa), self.find(host, Kind::A));
+        let (six, four): (Records, Records) = match (six, four) {
+            (Ok(six), Ok(four)) => (six, four),
+            // One family is enough to go on, for a while.
+            (Ok(found), Err(fault)) | (Err(fault), Ok(found)) => {
+                let missing: Answer<()> = fault;
+                if found.values.is_empty() {
+                    return missing.into_fault();
+                }
+                let lives = found.lives.min(FAILURE_KEPT);
+                let none = Records {
+                    values: Vec::new(),
+                    lives,
+                };
+                (found, none)
+            }
+            (Err(fault), Err(other)) => {
+                // Two servers that disagree: what is unknown is not absent.
+                return match fault.outcome {
+                    Err(NameFault::NoSuchDomain) => other.into_fault(),
+                    _ => fault.into_fault(),
+                };
+            }
+        };
+        let lives = six.lives.min(four.lives);
+        let addresses = take_turns(six.values, four.values);
+        Answer {
+            outcome: match addresses.is_empty() {
+                true => Err(NameFault::NoSuchDomain),
+                false => Ok(addresses),
+            },
+            lives,
+        }
+    }
+
+    /// The records of `host`, through its aliases. A fault comes with the time it holds.
+    async fn find<T>(&self, host: &str, kind: Kind) -> Result<Records, Answer<T>> {
+        // A name that was checked always has a form on the wire.
+        let Ok(mut name) = WireName::from_ascii(host) else {
+            return Err(Answer::absent(None));
+        };
+        name.set_fqdn(true);
+        let mut ttl_max = u32::MAX;
+        for _ in 0..=CNAMES_MAX {
+            match self.ask(&name, kind).await.map_err(Answer::unavailable)? {
+                Reading::Found { values, ttl } => {
+                    let lives = seconds(ttl.min(ttl_max));
+                    return Ok(Records { values, lives });
+                }
+                Reading::Alias { target, ttl } => {
+                    (name, ttl_max) = (target, ttl.min(ttl_max));
+                }
+                Reading::Nothing { ttl } => {
+                    let values = Vec::new();
+                    let lives = negative(ttl).min(seconds(ttl_max));
+                    return Ok(Records { values, lives });
+                }
+                Reading::NoName { ttl } => return Err(Answer::absent(ttl)),
+            }
+        }
+        Err(Answer::unavailable(
+            "a chain of CNAME records without an end",
+        ))
+    }
+
+    /// One question, to as many servers and as often as it takes. A fault is a short phrase for people.
+    async fn ask(&self, name: &WireName, kind: Kind) -> Result<Reading, String> {
+        let servers = self.servers.at(Instant::now());
+        let first = self.preferred.get().min(servers.len().saturating_sub(1));
+        let mut silent: Vec<(usize, SocketAddr)> = servers.iter().copied().enumerate().collect();
+        silent.rotate_left(first);
+        let mut why = "no name server answers".to_owned();
+        for wait in self.patience.waits {
+            for (at, server) in std::mem::take(&mut silent) {
+                let question = Question::new(name.clone(), kind, self.identifier());
+                match transport::ask(server, &question, wait).await {
+                    Ok(reading) => {
+                        self.preferred.set(at);
+                        return Ok(reading);
+                    }
+                    Err(Trouble::Silent) => silent.push((at, server)),
+                    Err(Trouble::Failed(phrase)) => {
+                        tracing::debug!(%server, %name, ?kind, phrase, "no answer");
+                        why = format!("{phrase} from name server {}", server.ip());
+                    }
+                }
+            }
+        }
+        Err(why)
+    }
+
+    /// One that cannot be guessed: the standard library's hash has a key from the operating system.
+    fn identifier(&self) -> u16 {
+        let (keyed, count) = &self.identifiers;
+        count.set(count.get().wrapping_add(1));
+        keyed.hash_one(count.get()) as u16
+    }
+}
+
+impl<T> Answer<T> {
+    fn absent(ttl: Option<u32>) -> Answer<T> {
+        Answer {
+            outcome: Err(NameFault::NoSuchDomain),
+            lives: negative(ttl),
+        }
+    }
+
+    fn unavailable(why: impl Into<String>) -> Answer<T> {
+        Answer {
+            outcome: Err(NameFault::Unavailable(why.into())),
+            lives: FAILURE_KEPT,
+        }
+    }
+
+    /// The same fault of another kind of look-up.
+    fn into_fault<U>(self) -> Answer<U> {
+        match self.outcome {
+            Ok(_) => unreachable!("it is a fault"),
+            Err(fault) => Answer {
+                outcome: Err(fault),
+                lives: self.lives,
+            },
+        }
+    }
+}
+
+/// What `text` asks for. Names that RFC 6761 and RFC 7686 keep out of the domain name system do not exist there.
+fn asked(text: &str) -> Result<Name, NameFault> {
+    let name = name::parse(text).ok_or(NameFault::NoSuchDomain)?;
+    if let Name::Host(host) = &name {
+        let last = host.rsplit('.').next().unwrap_or(host);
+        if matches!(last, "invalid" | "localhost" | "onion") {
+            return Err(NameFault::NoSuchDomain);
+        }
+    }
+    Ok(name)
+}
+
+/// Families take turns, so that one that leads nowhere costs no more than every second try.
+fn take_turns(six: Vec<Value>, four: Vec<Value>) -> Vec<IpAddr> {
+    let of = |values: Vec<Value>| {
+        values.into_iter().filter_map(|value| match value {
+            Value::Address(address) if can_be_dialled(address) => Some(address),
+            Value::Address(_) | Value::Exchanger(..) => None,
+        })
+    };
+    let (mut six, mut four) = (of(six), of(four));
+    let mut turns = Vec::new();
+    while turns.len() < ADDRESSES_MAX {
+        let before = turns.len();
+        turns.extend(six.next());
+        turns.extend(four.next());
+        if turns.len() == before {
+            break;
+        }
+    }
+    turns
+}
+
+fn can_be_dialled(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && address != IpAddr::from([255; 4])
+}
+
+fn seconds(ttl: u32) -> Duration {
+    Duration::from_secs(u64::from(ttl))
+}
+
+/// How long an absence holds.
+fn negative(ttl: Option<u32>) -> Duration {
+    ttl.map_or(FAILURE_KEPT, seconds).min(ABSENCE_KEPT_MAX)
+}
+
+fn weigh_exchangers(exchangers: &Exchangers) -> usize {
+    match exchangers {
+        Exchangers::Hosts(hosts) => hosts
+            .iter()
+            .map(|one| size_of_val(one) + one.host.capacity())
+            .sum(),
+        Exchangers::Nowhere => 0,
+    }
+}
+
+fn weigh_addresses(addresses: &Vec<IpAddr>) -> usize {
+    addresses.capacity() * size_of::<IpAddr>()
+}
+
+#[cfg(test)]
+mod tests;
