@@ -9,8 +9,8 @@ use std::time::Duration;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
-use client::submit::{self, Submitter};
 use client::relay;
+use client::submit::{self, Submitter};
 use dns::{Resolver, Servers};
 use inbound::receive::{self, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
@@ -361,7 +361,9 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
 /// RFC 5321 §3.1 and RFC 3501 §7.1.5: what a peer hears that is one too many.
 fn refusal(service: Service) -> &'static [u8] {
     match service {
-        Service::Smtp | Service::Lmtp | Service::Submission => b"421 4.3.2 Too many connections, try again later\r\n",
+        Service::Smtp | Service::Lmtp | Service::Submission => {
+            b"421 4.3.2 Too many connections, try again later\r\n"
+        }
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
         Service::Imaps | Service::Submissions | Service::Http | Service::Https => b"",
     }

@@ -8,6 +8,7 @@ use queue::{Entry, Notify, Recipient, Returned};
 use runtime::{ConnectionFault, Dialled};
 use smtp::client::{Content, Event, Mail, Sent, Stuffer};
 
+use super::letter::travels_from;
 use super::limits::*;
 use super::line::{Break, Caller, Line};
 use super::schedule::Class;
@@ -198,7 +199,8 @@ impl<C: Dialled> Line<C> {
             // Without an end of data the server has nothing: whoever drops the connection now takes nothing back.
             let piece = read(at).await.filter(|piece| !piece.is_empty());
             let piece = piece.ok_or(Break::Unread)?;
-            for some in piece.chunks(CONTENT_PIECE_BYTES) {
+            let from = if at == 0 { travels_from(&piece) } else { 0 };
+            for some in piece[from..].chunks(CONTENT_PIECE_BYTES) {
                 out.clear();
                 stuffer.put(some, &mut out);
                 self.send_piece(caller, &out).await?;

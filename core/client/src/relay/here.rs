@@ -14,7 +14,7 @@ use storage::outgoing::Placing;
 use storage::owner::Ask;
 use store::BodyIn;
 
-use super::letter::Letter;
+use super::letter::{Letter, travels_from};
 use super::schedule::Class;
 use super::sender::Shared;
 use super::verdict::{Said, Verdict};
@@ -73,12 +73,15 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     async fn whole(&self, letter: &Letter) -> Option<BodyIn> {
         let entry = letter.entry();
         let field = format!("Return-Path: <{}>\r\n", entry.from);
-        let field_bytes = field.len();
         let mut raw = field.into_bytes();
-        while raw.len() - field_bytes < entry.body.raw_bytes as usize {
-            let at = raw.len() - field_bytes;
-            let piece = self.read(entry.id, at as u32).await?;
-            raw.extend_from_slice(&piece);
+        let mut at = 0;
+        while at < entry.body.raw_bytes {
+            // until all of it is read
+            let piece = self.read(entry.id, at).await;
+            let piece = piece.filter(|piece| !piece.is_empty())?;
+            let from = if at == 0 { travels_from(&piece) } else { 0 };
+            raw.extend_from_slice(&piece[from..]);
+            at += piece.len() as u32;
         }
         let raw = Bytes::from(raw);
         let bytes = raw.len();

@@ -51,6 +51,15 @@ impl Drop for Counted {
     }
 }
 
+/// Where the part of a message begins that travels; `first` are its first bytes. A copy that submission placed here has a Return-Path in front,
+/// which final delivery alone may add (RFC 5321 §4.4).
+pub fn travels_from(first: &[u8]) -> usize {
+    if !first.starts_with(b"Return-Path: <") {
+        return 0;
+    }
+    memchr::memchr(b'\n', first).map_or(0, |end| end + 1)
+}
+
 impl Letter {
     pub fn new(lease: Lease, count: &Count) -> Rc<Letter> {
         let states = lease.entry.recipients.iter().map(|each| each.state);
@@ -83,5 +92,24 @@ impl Letter {
         let each = (0..).zip(states.iter());
         let waiting = each.filter(|(_, state)| matches!(state, RecipientState::Waiting(_)));
         waiting.map(|(index, _)| index).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::travels_from;
+
+    #[test]
+    fn a_return_path_stays_here() {
+        let ours = b"Return-Path: <ann@example.org>\r\nReceived: from x";
+        assert_eq!(&ours[travels_from(ours)..], b"Received: from x");
+        for other in [
+            &b""[..],
+            b"Received: x\r\n",
+            b"Return-Path: <cut",
+            b"return-path: x\r\n",
+        ] {
+            assert_eq!(travels_from(other), 0);
+        }
     }
 }
