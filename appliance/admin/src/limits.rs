@@ -9,6 +9,8 @@ pub const REQUEST_BYTES_MAX: usize = 512 * 1024;
 pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A client says what it wants at once.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+/// Messages in one page of the queue: the longest lines of so many fit a reply.
+pub const QUEUE_PAGE_MAX: usize = 1_000;
 /// Findings that `fsck` names one by one.
 pub const FSCK_FINDINGS_MAX: usize = 1_000;
 /// Incidents in `status`; the support bundle has them all.

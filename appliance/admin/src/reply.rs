@@ -151,6 +151,58 @@ pub struct MailboxLine {
     pub bytes: u64,
 }
 
+/// A page of the queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueuePage {
+    /// Messages in the queue.
+    pub count: usize,
+    pub messages: Vec<QueueLine>,
+    /// There are more behind the last one.
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueLine {
+    pub id: u64,
+    /// `waiting`, `sending` or `held`.
+    pub state: String,
+    /// Empty: nobody is to be answered.
+    pub from: String,
+    pub bytes: u64,
+    pub arrived_unix_s: u64,
+    pub expires_unix_s: u64,
+    /// `None`: nothing of it is tried, it is held.
+    pub next_try_unix_s: Option<u64>,
+    /// Recipients that wait, and all.
+    pub waiting: usize,
+    pub recipients: usize,
+    /// The first that waits, and what its last try was answered.
+    pub to: String,
+    pub reply: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueDetail {
+    pub message: QueueLine,
+    pub warned: bool,
+    pub envelope_id: String,
+    pub recipients: Vec<QueueRecipient>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QueueRecipient {
+    pub to: String,
+    /// `waiting`, `delivered` or `failed`.
+    pub state: String,
+    pub tries: u32,
+    pub next_try_unix_s: Option<u64>,
+    /// 0: it was not tried yet.
+    pub tried_unix_s: u64,
+    /// The server that answered; empty: none did.
+    pub host: String,
+    pub reply: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VolumeLine {
     pub id: String,

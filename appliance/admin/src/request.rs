@@ -35,6 +35,31 @@ pub enum Request {
     DomainRemove {
         domain: String,
     },
+    /// Messages that must leave, by number, after `after`.
+    QueueList {
+        #[serde(default)]
+        after: u64,
+        #[serde(default)]
+        count: Option<usize>,
+    },
+    QueueShow {
+        id: u64,
+    },
+    /// Tries it now, whatever is known of its servers.
+    QueueRetry {
+        id: u64,
+    },
+    /// It waits until it is released.
+    QueueHold {
+        id: u64,
+    },
+    QueueRelease {
+        id: u64,
+    },
+    /// Takes it out for ever; its sender hears nothing.
+    QueueDrop {
+        id: u64,
+    },
     VolumeList,
     VolumeShow,
     VolumeScrub,

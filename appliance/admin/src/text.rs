@@ -13,6 +13,7 @@ mod damage;
 mod disks;
 mod network;
 mod profile;
+mod queue;
 mod settings;
 pub mod update;
 
@@ -24,6 +25,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
+        Request::QueueList { .. } => queue::page(&typed(value)?),
+        Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
         Request::VolumeShow => volume(&typed(value)?),
         Request::VolumeAcceptDamage { .. } => damage::show(&typed(value)?),
@@ -79,6 +82,10 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::AccountQuota { .. }
         | Request::DomainAdd { .. }
         | Request::DomainRemove { .. }
+        | Request::QueueRetry { .. }
+        | Request::QueueHold { .. }
+        | Request::QueueRelease { .. }
+        | Request::QueueDrop { .. }
         | Request::LegDetach { .. }
         | Request::LegFail { .. }
         | Request::LegRetire { .. } => "done".into(),

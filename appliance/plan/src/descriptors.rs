@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::*;
 use crate::load::Misfit;
+use crate::machine::Machine;
 use crate::plan::{CorePlan, ListenerPlan, Service, StoragePlan};
 use crate::settings::Settings;
 
@@ -23,9 +24,19 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
     match service {
         Service::Smtp => ("limits.smtp_connections", limits.smtp_connections),
         Service::Lmtp => ("limits.lmtp_connections", limits.lmtp_connections),
+        Service::Submission | Service::Submissions => (
+            "limits.submission_connections",
+            limits.submission_connections,
+        ),
         Service::Imap | Service::Imaps => ("limits.imap_connections", limits.imap_connections),
         Service::Http | Service::Https => ("limits.http_connections", limits.http_connections),
     }
+}
+
+/// Connections to other servers at a time.
+pub fn sending_connections(machine: &Machine) -> u64 {
+    let share = machine.open_files / SENDING_DESCRIPTORS_SHARE;
+    share.clamp(SENDING_CONNECTIONS_MIN, SENDING_CONNECTIONS_MAX)
 }
 
 /// What is open without any connection, or may be at any time beside all of them.
@@ -33,6 +44,7 @@ pub(crate) fn fixed(
     cores: &[CorePlan],
     listeners: &[ListenerPlan],
     storage: &StoragePlan,
+    machine: &Machine,
 ) -> Vec<DescriptorLine> {
     let line = |what: &str, count: u64| DescriptorLine {
         what: what.to_owned(),
@@ -57,6 +69,7 @@ pub(crate) fn fixed(
         line("legs", storage.legs.len() as u64 * LEG_DESCRIPTORS),
         line("listeners", sockets),
         line("control socket", CONTROL_DESCRIPTORS),
+        line("mail on its way out", sending_connections(machine)),
         line("reserve", RESERVE_DESCRIPTORS),
     ]
 }

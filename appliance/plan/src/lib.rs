@@ -29,6 +29,7 @@ pub mod show;
 pub mod site;
 pub mod units;
 
+pub use descriptors::sending_connections;
 pub use load::Misfit;
 pub use machine::Machine;
 pub use place::Placement;

@@ -14,6 +14,14 @@ pub const HTTP_CONNECTION_BYTES: u64 = 64 * KIB as u64;
 pub const LANE_BYTES: u64 = 8 * MIB as u64;
 /// The program itself: text, stacks, runtimes, TLS configuration, tables of fixed size.
 pub const PROCESS_BYTES: u64 = 64 * MIB as u64;
+/// Content of messages on its way out: a share of a quarter for one destination (`client::relay`).
+pub const SENDING_BYTES: u64 = 4 * MIB as u64;
+/// Connections to other servers, and the envelopes of what is sent next.
+pub const SENDING_CONNECTIONS_BYTES: u64 = 12 * MIB as u64;
+/// Those connections: this part of the open files, within these bounds.
+pub const SENDING_DESCRIPTORS_SHARE: u64 = 16;
+pub const SENDING_CONNECTIONS_MIN: u64 = 16;
+pub const SENDING_CONNECTIONS_MAX: u64 = 100;
 /// One batch buffer (`volume::BATCH_BYTES_MAX`).
 pub const BATCH_BUFFER_BYTES: u64 = MIB as u64;
 /// Messages that are looked into (SEARCH, decoding), the largest of one account (`store::limits::BODY_BYTES_MAX`) and some of others' at
@@ -50,6 +58,8 @@ pub const MEMORY_BYTES_MIN: u64 = 384 * MIB as u64;
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
 /// LMTP peers are few and known.
 pub const LMTP_CONNECTIONS_DEFAULT: usize = 200;
+/// A mail program connects when its user sends something, and leaves.
+pub const SUBMISSION_CONNECTIONS_DEFAULT: usize = 500;
 /// Mostly idle: some KiB each (benches/PROMISES.md).
 pub const IMAP_CONNECTIONS_DEFAULT: usize = 10_000;
 /// Probes and scrapers.

@@ -29,6 +29,7 @@ pub(crate) struct Allowance {
     pub projection_cache: u64,
     pub smtp_connections: usize,
     pub lmtp_connections: usize,
+    pub submission_connections: usize,
     pub imap_connections: usize,
     pub http_connections: usize,
 }
@@ -51,7 +52,8 @@ impl Allowance {
         let (memory, limits) = (&settings.memory, &settings.limits);
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
-        let free = total - PROCESS_BYTES - LANE_BYTES - read - send;
+        let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
+        let free = total - PROCESS_BYTES - LANE_BYTES - sending - read - send;
         let read = at_least("memory.read", memory.read, read, READ_BYTES_MIN)?;
         let send = at_least("memory.send", memory.send, send, SEND_BYTES_MIN)?;
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
@@ -77,7 +79,14 @@ impl Allowance {
             lmtp_connections: limits.lmtp_connections.unwrap_or_else(|| {
                 fitting(LMTP_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
             }),
-            // Counted twice: with and without implicit TLS.
+            // Counted twice, these and those of IMAP: with and without implicit TLS.
+            submission_connections: limits.submission_connections.unwrap_or_else(|| {
+                fitting(
+                    SUBMISSION_CONNECTIONS_DEFAULT,
+                    free / 64,
+                    SMTP_CONNECTION_BYTES,
+                )
+            }),
             imap_connections: limits.imap_connections.unwrap_or_else(|| {
                 fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
             }),
@@ -116,6 +125,11 @@ pub(crate) fn lines(
             PROCESS_BYTES + LANE_BYTES,
             "",
         ),
+        line(
+            "mail on its way out".into(),
+            SENDING_BYTES + SENDING_CONNECTIONS_BYTES,
+            "",
+        ),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
             "messages waiting for clients".into(),
@@ -147,6 +161,9 @@ pub(crate) fn lines(
         let (each, lower) = match listener.service {
             Service::Smtp => (SMTP_CONNECTION_BYTES, "limits.smtp_connections"),
             Service::Lmtp => (SMTP_CONNECTION_BYTES, "limits.lmtp_connections"),
+            Service::Submission | Service::Submissions => {
+                (SMTP_CONNECTION_BYTES, "limits.submission_connections")
+            }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
             Service::Http | Service::Https => (HTTP_CONNECTION_BYTES, "limits.http_connections"),
         };

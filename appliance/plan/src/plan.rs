@@ -38,6 +38,8 @@ pub struct CorePlan {
 pub enum Service {
     Smtp,
     Lmtp,
+    Submission,
+    Submissions,
     Imap,
     Imaps,
     Http,
@@ -103,9 +105,11 @@ pub struct Plan {
 }
 
 impl Service {
-    pub const ALL: [Service; 6] = [
+    pub const ALL: [Service; 8] = [
         Service::Smtp,
         Service::Lmtp,
+        Service::Submission,
+        Service::Submissions,
         Service::Imap,
         Service::Imaps,
         Service::Http,
@@ -116,6 +120,8 @@ impl Service {
         match self {
             Service::Smtp => "smtp",
             Service::Lmtp => "lmtp",
+            Service::Submission => "submission",
+            Service::Submissions => "submissions",
             Service::Imap => "imap",
             Service::Imaps => "imaps",
             Service::Http => "http",
@@ -129,7 +135,9 @@ impl Service {
             Service::Smtp => Some(Zone::Inbound),
             // LMTP is a door of the storage zone for other machines; its sessions run beside SMTP's.
             Service::Lmtp => Some(Zone::Inbound),
-            Service::Imap | Service::Imaps => Some(Zone::Client),
+            Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => {
+                Some(Zone::Client)
+            }
             Service::Http | Service::Https => None,
         }
     }
@@ -209,7 +217,7 @@ impl Plan {
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_us: CHECKPOINT_US,
         };
-        let fixed = descriptors::fixed(&cores, &listeners, &storage);
+        let fixed = descriptors::fixed(&cores, &listeners, &storage, machine);
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
@@ -288,6 +296,16 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
     let every = [
         (Service::Smtp, &listen.smtp, allowance.smtp_connections),
         (Service::Lmtp, &listen.lmtp, allowance.lmtp_connections),
+        (
+            Service::Submission,
+            &listen.submission,
+            allowance.submission_connections,
+        ),
+        (
+            Service::Submissions,
+            &listen.submissions,
+            allowance.submission_connections,
+        ),
         (Service::Imap, &listen.imap, allowance.imap_connections),
         (Service::Imaps, &listen.imaps, allowance.imap_connections),
         (Service::Http, &listen.http, allowance.http_connections),

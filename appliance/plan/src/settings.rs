@@ -82,6 +82,8 @@ pub struct Volume {
 pub struct Listen {
     pub smtp: Vec<SocketAddr>,
     pub lmtp: Vec<SocketAddr>,
+    pub submission: Vec<SocketAddr>,
+    pub submissions: Vec<SocketAddr>,
     pub imap: Vec<SocketAddr>,
     pub imaps: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
@@ -119,6 +121,7 @@ pub struct Limits {
     pub message: Spanned<Size>,
     pub smtp_connections: Option<usize>,
     pub lmtp_connections: Option<usize>,
+    pub submission_connections: Option<usize>,
     pub imap_connections: Option<usize>,
     pub http_connections: Option<usize>,
 }
@@ -180,6 +183,7 @@ impl Default for Limits {
             message: Spanned::new(0..0, Size(MESSAGE_BYTES_DEFAULT)),
             smtp_connections: None,
             lmtp_connections: None,
+            submission_connections: None,
             imap_connections: None,
             http_connections: None,
         }
@@ -315,6 +319,8 @@ impl Settings {
             listen: Listen {
                 smtp: at(25)?,
                 lmtp: at(24)?,
+                submission: at(587)?,
+                submissions: at(465)?,
                 imap: at(143)?,
                 imaps: at(993)?,
                 http: at(80)?,

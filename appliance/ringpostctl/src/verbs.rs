@@ -23,6 +23,9 @@ pub(crate) enum Verb {
     /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
+    /// Manage the messages that wait for other servers
+    #[command(subcommand)]
+    Queue(QueueVerb),
     /// Show, scrub and repair the mirrored volume
     #[command(subcommand)]
     Volume(VolumeVerb),
@@ -279,6 +282,57 @@ pub(crate) enum DomainVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum QueueVerb {
+    /// List the messages that wait, by number, one page at a time
+    List {
+        /// Begin after the message with this number
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// Show at most this many messages
+        #[arg(short = 'n', long)]
+        count: Option<usize>,
+    },
+    /// Show each recipient of a message and the last answer about it
+    Show {
+        /// Show the message with this number
+        id: u64,
+    },
+    /// Try to send a message now
+    Retry {
+        /// Try the message with this number
+        id: u64,
+    },
+    /// Do not send a message until it is released
+    Hold {
+        /// Hold the message with this number
+        id: u64,
+    },
+    /// Send a message that was held
+    Release {
+        /// Release the message with this number
+        id: u64,
+    },
+    /// Remove a message from the queue; its sender gets no report
+    Drop {
+        /// Remove the message with this number
+        id: u64,
+    },
+}
+
+impl QueueVerb {
+    fn request(&self) -> Request {
+        match *self {
+            QueueVerb::List { after, count } => Request::QueueList { after, count },
+            QueueVerb::Show { id } => Request::QueueShow { id },
+            QueueVerb::Retry { id } => Request::QueueRetry { id },
+            QueueVerb::Hold { id } => Request::QueueHold { id },
+            QueueVerb::Release { id } => Request::QueueRelease { id },
+            QueueVerb::Drop { id } => Request::QueueDrop { id },
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum VolumeVerb {
     /// List the volume with its state and its free space
     List,
@@ -374,6 +428,7 @@ impl Verb {
             Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
                 domain: domain.clone(),
             },
+            Verb::Queue(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
             Verb::Volume(VolumeVerb::Scrub) => Request::VolumeScrub,

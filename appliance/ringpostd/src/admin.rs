@@ -32,6 +32,7 @@ mod metrics;
 pub mod open_legs;
 mod perform;
 mod profile;
+mod queue;
 mod remote;
 mod settings;
 pub mod shared;

@@ -9,13 +9,19 @@ use std::time::Duration;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
+use client::relay;
+use client::submit::{self, Submitter};
+use dns::{Resolver, Servers};
 use inbound::receive::{self, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
-use runtime::{Core, CoreHandle, CoreSettings, Counters, Listener, Stop};
+use runtime::{
+    Budget, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop, TcpDial,
+};
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::admin::counters::Metrics;
 use crate::storage::{Opening, open};
@@ -36,6 +42,8 @@ pub struct Serving {
     pub placed: receive::Placed,
     pub metrics: Metrics,
     pub postmaster: Option<Address>,
+    /// How mail for elsewhere leaves; `None`: it waits.
+    pub route: Option<relay::Route>,
 }
 
 /// A bound socket of a service that a zone serves.
@@ -56,6 +64,8 @@ pub struct Cores {
 struct Go {
     serving: Serving,
     bound: Vec<Bound>,
+    /// This thread sends what is in the queue.
+    sends: bool,
 }
 
 impl Cores {
@@ -113,6 +123,7 @@ impl Cores {
                 .add_core(&core.name, handle.stalls().clone());
         }
         serving.metrics.add_memory(serving.memory.clone());
+        let mut is_sender_placed = serving.route.is_none();
         for (core, go) in serving.plan.cores.iter().zip(self.go.drain(..)) {
             let mut own = Vec::new();
             for listener in bound {
@@ -130,9 +141,13 @@ impl Cores {
                     });
                 }
             }
+            // One thread for all of it: half of sending is waiting.
+            let sends = !is_sender_placed && core.zones.contains(&Zone::Client);
+            is_sender_placed |= sends;
             go.send(Go {
                 serving: serving.clone(),
                 bound: own,
+                sends,
             });
         }
         Ok(())
@@ -194,20 +209,21 @@ impl Given {
                 Ok(opened) => {
                     crate::admin::legs::enter(
                         opened.legs.clone(),
-                        opened.mailboxes.store().volume(),
+                        opened.outgoing.mailboxes().store().volume(),
                     );
                     let upkeep = storage::upkeep::run(
                         opened.io.host.clone(),
-                        opened.mailboxes.store().volume().clone(),
+                        opened.outgoing.mailboxes().store().volume().clone(),
                         legs_planned,
                     );
                     tokio::task::spawn_local(upkeep);
                     tokio::task::spawn_local(storage::health::watch(
                         opened.io.host.clone(),
-                        opened.mailboxes.clone(),
+                        opened.outgoing.mailboxes().clone(),
                         end.gauges(),
                     ));
-                    let (mailboxes, close) = (opened.mailboxes.clone(), self.close.clone());
+                    let (outgoing, close) = (opened.outgoing, self.close.clone());
+                    let mailboxes = outgoing.mailboxes().clone();
                     closing = Some(tokio::task::spawn_local(async move {
                         let volume = mailboxes.store().volume().clone();
                         let (stops, host) = (close.clone(), opened.io.host.clone());
@@ -216,7 +232,7 @@ impl Given {
                             stops.requested().await;
                             storage::stop::abandon_unanswered(host, volume).await;
                         });
-                        end.run(mailboxes.clone(), async move { close.requested().await })
+                        end.run(outgoing, async move { close.requested().await })
                             .await;
                         if let Err(fault) = mailboxes.close().await {
                             tracing::error!(%fault, "the mailboxes were not closed cleanly; the next start replays the log");
@@ -237,16 +253,46 @@ impl Given {
                 }
             }
         }
+        let mut sending = None;
         if let Some(go) = self.go.await {
+            sending = send(&core, &go);
             serve(&core, go);
         }
         core.stop().requested().await;
         let left = core.drain(DRAIN).await;
+        if let Some(sending) = sending {
+            // Before storage closes: it notes what just left. It ends by itself within seconds.
+            let _ = tokio::time::timeout(DRAIN, sending).await;
+        }
         let _ = self.report.send(left);
         if let Some(closing) = closing {
             let _ = closing.await;
         }
     }
+}
+
+/// Starts sending what is in the queue, if this thread does.
+fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
+    let serving = &go.serving;
+    let route = serving.route.clone().filter(|_| go.sends)?;
+    let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
+    let names = Resolver::new(Servers::of_box(), seed);
+    let connections_max = plan::sending_connections(&serving.plan.machine) as usize;
+    let dial = TcpDial::new(core, connections_max, counters);
+    let settings = relay::Settings {
+        hostname: serving.plan.server_name.clone(),
+        route,
+        tls: Some(relay::tls::opportunistic()),
+        connections_max,
+        seed,
+    };
+    let bytes = plan::limits::SENDING_BYTES as usize;
+    let memory = Budget::with_shares(bytes, bytes / 4);
+    let with = (serving.owner.clone(), names, dial);
+    let host = SessionHost::of_core();
+    let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
+    serving.metrics.add_relay(sender.counters().clone());
+    Some(tokio::task::spawn_local(async move { sender.run().await }))
 }
 
 /// Starts the listeners of this thread's zones.
@@ -264,11 +310,18 @@ fn serve(core: &Core, go: Go) {
         serving.logins.clone(),
     ));
     serving.metrics.add_imap(reader.counters().clone());
+    let submitter = Rc::new(Submitter::new(
+        serving.owner.clone(),
+        serving.memory.receiving.clone(),
+        serving.logins.clone(),
+    ));
+    serving.metrics.add_submitter(submitter.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {
         let serve: runtime::listener::Serve = match bound.service {
             Service::Smtp => receive(&serving, &receiver, Role::Smtp),
             Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
+            Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
             Service::Http | Service::Https => continue,
@@ -289,7 +342,8 @@ fn serve(core: &Core, go: Go) {
             socket: bound.socket,
             connections_max: connections_max(&serving.plan, bound.service),
             refusal: refusal(bound.service),
-            tls: (bound.service == Service::Imaps).then(|| serving.tls.clone()),
+            tls: matches!(bound.service, Service::Imaps | Service::Submissions)
+                .then(|| serving.tls.clone()),
             counters,
         };
         if let Err(error) = core.serve(listener, serve) {
@@ -308,15 +362,18 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
 /// What a connection over the service's limit receives before it is closed (RFC 5321 §3.8, RFC 3501 §7.1.5).
 fn refusal(service: Service) -> &'static [u8] {
     match service {
-        Service::Smtp | Service::Lmtp => smtp::Refusal::TooManyConnections.line().as_bytes(),
+        Service::Smtp | Service::Lmtp | Service::Submission => {
+            smtp::Refusal::TooManyConnections.line().as_bytes()
+        }
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
-        Service::Imaps | Service::Http | Service::Https => b"",
+        Service::Imaps | Service::Submissions | Service::Http | Service::Https => b"",
     }
 }
 
 fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtime::listener::Serve {
     let config = smtp::Config {
         role,
+        service: smtp::Service::Exchange,
         hostname: serving.plan.server_name.clone(),
         limits: smtp::Limits {
             message_bytes_max: serving.plan.message_bytes_max,
@@ -334,6 +391,34 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
     Rc::new(move |connection| {
         let (receiver, settings) = (receiver.clone(), settings.clone());
         Box::pin(async move { receiver.serve(&settings, connection).await })
+    })
+}
+
+fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Serve {
+    let settings = |login_without_tls| {
+        Rc::new(submit::Settings {
+            smtp: Arc::new(smtp::Config {
+                role: Role::Smtp,
+                service: smtp::Service::Submission { login_without_tls },
+                hostname: serving.plan.server_name.clone(),
+                limits: smtp::Limits {
+                    message_bytes_max: serving.plan.message_bytes_max,
+                    ..smtp::Limits::default()
+                },
+                tls_available: true,
+                tls_required: false,
+            }),
+            tls: Some(serving.tls.clone()),
+            postmaster: serving.postmaster.clone(),
+        })
+    };
+    let (usual, on_loopback) = (settings(false), settings(serving.login_on_loopback));
+    let submitter = submitter.clone();
+    Rc::new(move |connection| {
+        let is_here = connection.peer().ip().to_canonical().is_loopback();
+        let settings = if is_here { &on_loopback } else { &usual };
+        let (submitter, settings) = (submitter.clone(), settings.clone());
+        Box::pin(async move { submitter.serve(&settings, connection).await })
     })
 }
 

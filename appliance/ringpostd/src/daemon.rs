@@ -62,6 +62,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         settings,
         trial,
         ports,
+        route,
     } = chosen;
     // Sockets first: a port that is taken is reported before anything is touched.
     let (bound, moved) = listen::bind(&mut plan, ports)?;
@@ -118,6 +119,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         postmaster: trial
             .then(|| Address::from_parts(trial::PEOPLE[0], trial::DOMAIN))
             .flatten(),
+        route,
     };
     cores.serve(&serving, &bound)?;
     let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));

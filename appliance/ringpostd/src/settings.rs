@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use client::relay::{FixedServer, Route};
 use plan::limits::PORT_BASE_DEFAULT;
 use plan::{Machine, Misfit, Plan, Profile, Settings, Size};
 
@@ -30,6 +31,10 @@ pub struct Flags {
     /// Use this hardware profile instead of the configured one: `generic` or a file
     #[arg(long, value_name = "PROFILE")]
     pub profile: Option<String>,
+    /// Send all mail for elsewhere to this server, whatever its domain. Without it trial mode sends nothing; with --config the servers of
+    /// each domain are looked up
+    #[arg(long, value_name = "HOST:PORT")]
+    pub outbound_to: Option<FixedServer>,
     /// Print the checked plan (cores, limits, memory, devices) and exit
     #[arg(long)]
     pub plan: bool,
@@ -53,6 +58,8 @@ pub struct Chosen {
     pub settings: Settings,
     pub trial: bool,
     pub ports: Ports,
+    /// How mail for elsewhere leaves; `None`: it waits.
+    pub route: Option<Route>,
 }
 
 impl Flags {
@@ -88,11 +95,18 @@ impl Flags {
             ..Machine::of(&hardware::probe(Path::new("/")))
         };
         let plan = Plan::make(&settings, &profile, &machine)?;
+        let route = match (&self.outbound_to, trial) {
+            (Some(server), _) => Some(Route::Fixed(server.clone())),
+            // A demo writes to nobody whom it was not told of.
+            (None, true) => None,
+            (None, false) => Some(Route::Exchangers { port: 25 }),
+        };
         Ok(Chosen {
             plan,
             settings,
             trial,
             ports,
+            route,
         })
     }
 }
@@ -139,6 +153,18 @@ mod tests {
             LANE_BYTES / LANE_ITEMS_MAX as u64 >= 1_024,
             "a closure with its captures"
         );
+    }
+
+    #[test]
+    fn the_plan_counts_what_sending_holds() {
+        use client::relay::limits::{CONNECTIONS_MAX, LETTERS_MAX, TRY_BYTES};
+        let bytes = SENDING_BYTES as usize;
+        assert!(bytes / 4 >= TRY_BYTES, "a destination's share holds a try");
+        let each = runtime::limits::DIALLED_BYTES + runtime::limits::READ_BYTES_MAX;
+        // A message's envelope in hand: mostly small.
+        let held = CONNECTIONS_MAX * each + LETTERS_MAX * 2_048;
+        assert!(SENDING_CONNECTIONS_BYTES as usize >= held);
+        assert_eq!(SENDING_CONNECTIONS_MAX as usize, CONNECTIONS_MAX);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ::storage::outgoing::Outgoing;
 use device::{Device, DeviceIndex, Io};
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
@@ -36,7 +37,7 @@ pub struct Opening {
 
 /// What it answers with, on its own thread.
 pub struct Opened {
-    pub mailboxes: Mailboxes,
+    pub outgoing: Outgoing,
     pub io: Io,
     pub legs: Rc<OpenLegs>,
     /// What the operator should know: legs omitted, damage found.
@@ -191,10 +192,12 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         checkpoint_bytes: plan.checkpoint_bytes,
         checkpoint_us: plan.checkpoint_us,
     };
-    let queue = |tenancy: &_| vec![Queue::new(tenancy).tenant()];
-    let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, queue)
+    let mut queue = None;
+    let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+    let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others)
         .await
         .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
+    let queue = queue.expect("opening makes the tenants");
     let left_out = mailboxes.store().open_report().damaged_stretches;
     if left_out > 0 {
         notes.push(format!(
@@ -207,7 +210,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         ));
     }
     Ok(Opened {
-        mailboxes,
+        outgoing: Outgoing::new(mailboxes, queue),
         io,
         legs,
         notes,

@@ -242,6 +242,11 @@ pub fn screen(plan: &Plan) -> String {
             "            printf 'Subject: hello\\r\\n\\r\\nHello, Alice\\r\\n' | curl smtp://{smtp} --mail-from you@example.net --mail-rcpt alice@{DOMAIN} -T -\n"
         ));
     }
+    if let Some(submission) = at(Service::Submission) {
+        text.push_str(&format!(
+            "            swaks --server {submission} --auth PLAIN --auth-user alice@{DOMAIN} --auth-password {PASSWORD} --from alice@{DOMAIN} --to bob@{DOMAIN}\n"
+        ));
+    }
     if let Some(imap) = at(Service::Imap) {
         text.push_str(&format!(
             "  read      curl -u alice@{DOMAIN}:{PASSWORD} 'imap://{imap}/INBOX;MAILINDEX=1'\n"

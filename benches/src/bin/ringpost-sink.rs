@@ -82,6 +82,7 @@ fn trial_plan(port_base: u16) -> Result<Plan, plan::Misfit> {
 fn serve(core: &Core, plan: &Plan, socket: TcpListener, receiver: Rc<Receiver<Sink>>) {
     let config = smtp::Config {
         role: Role::Smtp,
+        service: smtp::Service::Exchange,
         hostname: plan.server_name.clone(),
         limits: smtp::Limits {
             message_bytes_max: plan.message_bytes_max,

@@ -7,8 +7,11 @@
 //! and in no other room of `core`.
 //!
 //! - `imap.rs`: IMAP; one connection's story.
+//! - `submit.rs`: submission; `relay.rs`: the way of a message to other servers.
 //! - `login.rs`: passwords, checked off the protocol's path.
 #![forbid(unsafe_code)]
 
 pub mod imap;
 pub mod login;
+pub mod relay;
+pub mod submit;

@@ -10,7 +10,6 @@
 //! `client` is the other side, for tests and the load program. Start reading at `session`.
 #![forbid(unsafe_code)]
 
-pub mod base64;
 pub mod client;
 pub mod command;
 pub mod date;

@@ -220,7 +220,7 @@ fn authenticate(words: &mut Words<'_>) -> Parsed<Body> {
         initial = Some(if text == b"=" {
             Vec::new()
         } else {
-            crate::base64::decode(text)
+            sasl::base64::decode(text)
                 .ok_or(Refusal::Syntax("Invalid base64 in initial response"))?
         });
     }

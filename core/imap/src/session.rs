@@ -4,7 +4,6 @@
 //! Bytes go into `input`; `step` gives what is to be done. What it can answer itself it writes to `out`; what needs an account
 //! or a mailbox comes out as an `Event`, and the caller reports the outcome (`logged_in`, `selected`, …). No sockets, no clock.
 
-use crate::base64;
 use crate::command::{Body, Command};
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
@@ -13,6 +12,7 @@ use crate::limits::{
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
 use crate::respond::{Status, put, put_reply, put_string, put_untagged};
+use sasl::{Credentials, Exchange, Fault, Mechanism, Step};
 
 /// RFC 9051 §3: what has been reached; it decides which commands are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,10 +294,10 @@ impl Session {
                 let response = if line == b"*" {
                     None
                 } else {
-                    base64::decode(&line)
+                    sasl::base64::decode(&line)
                 };
                 match response {
-                    Some(response) => self.on_plain(tag, &response, out),
+                    Some(response) => self.on_plain(tag, response, out),
                     None => {
                         put_reply(out, &tag, Status::Bad, "", "Authentication cancelled");
                         self.count_bad(out)
@@ -482,7 +482,7 @@ impl Session {
             return None;
         }
         match initial {
-            Some(response) => self.on_plain(tag, &response, out),
+            Some(response) => self.on_plain(tag, response, out),
             None => {
                 put(out, "+ \r\n");
                 self.expect = Expect::SaslResponse { tag };
@@ -491,28 +491,28 @@ impl Session {
         }
     }
 
-    /// RFC 4616 §2: authzid NUL authcid NUL passwd.
-    fn on_plain(&mut self, tag: Box<str>, response: &[u8], out: &mut Vec<u8>) -> Option<Event> {
-        let pieces: Vec<&[u8]> = response.split(|&byte| byte == 0).collect();
-        let [acting_as, user, password] = pieces[..] else {
-            put_reply(out, &tag, Status::Bad, "", "Invalid PLAIN response");
-            return self.count_bad(out);
-        };
-        if !acting_as.is_empty() && acting_as != user {
-            put_reply(
-                out,
-                &tag,
-                Status::No,
-                "AUTHORIZATIONFAILED",
-                "Authorization identity not supported",
-            );
-            return self.count_login_failure(out);
+    fn on_plain(&mut self, tag: Box<str>, response: Vec<u8>, out: &mut Vec<u8>) -> Option<Event> {
+        match Exchange::new(Mechanism::Plain).respond_decoded(response) {
+            Step::Credentials(Credentials { user, password }) => Some(Event::LogIn {
+                tag,
+                user,
+                password,
+            }),
+            Step::Refused(Fault::ActingAs) => {
+                put_reply(
+                    out,
+                    &tag,
+                    Status::No,
+                    "AUTHORIZATIONFAILED",
+                    "Authorization identity not supported",
+                );
+                self.count_login_failure(out)
+            }
+            Step::Refused(_) | Step::Challenge(_) => {
+                put_reply(out, &tag, Status::Bad, "", "Invalid PLAIN response");
+                self.count_bad(out)
+            }
         }
-        Some(Event::LogIn {
-            tag,
-            user: user.to_vec(),
-            password: password.to_vec(),
-        })
     }
 
     /// The handshake is done: passwords are accepted from now on.

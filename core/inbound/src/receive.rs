@@ -36,15 +36,15 @@ use bytes::Bytes;
 use mail::Address;
 use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
+use storage::holder;
 use storage::owner::Owner;
 
-pub use content::Ids;
-use content::Incoming;
+pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, refusal_for};
 pub use placed::Placed;
 use route::Route;
-use verdict::Digest;
+pub use verdict::Digest;
 
 /// How one listener receives.
 #[derive(Clone)]
@@ -75,12 +75,10 @@ pub struct Counters {
 pub struct Receiver<K = Owner> {
     keeper: K,
     host: SessionHost,
-    /// Bytes of content in memory, over all cores.
-    budget: Budget,
+    contents: Contents,
     placed: Placed,
     directory: RefCell<Directory>,
     counters: Arc<Counters>,
-    ids: Ids,
 }
 
 /// The memory of all messages that are being received: of which one peer, or one account that appends, has half at most, and at least
@@ -107,12 +105,11 @@ impl<K: Keeper> Receiver<K> {
     ) -> Receiver<K> {
         Receiver {
             keeper,
+            contents: Contents::new(host.clone(), budget, ids),
             host,
-            budget,
             placed,
             directory: RefCell::default(),
             counters: Arc::default(),
-            ids,
         }
     }
 
@@ -122,6 +119,7 @@ impl<K: Keeper> Receiver<K> {
 
     /// Serves `connection` to its end.
     pub async fn serve(&self, settings: &Settings, mut connection: impl Accepted) {
+        assert_eq!(settings.smtp.service, smtp::Service::Exchange);
         let mut output = Vec::new();
         let mut session = Session::new(
             settings.smtp.clone(),
@@ -177,7 +175,13 @@ impl<K: Keeper> Receiver<K> {
                         session.recipient_verdict(verdict, output);
                     }
                     Action::BeginContent => {
-                        content = self.begin_content(settings, session, connection, output);
+                        let peer = holder::of_peer(connection.peer().ip());
+                        let hostname = &settings.smtp.hostname;
+                        let begun = self
+                            .contents
+                            .begin(hostname, session, connection, peer, output);
+                        self.count_refusal(begun.as_ref().err().copied());
+                        content = begun.ok();
                     }
                     Action::Message(message) => {
                         let incoming = content.take().expect("content began");
@@ -198,13 +202,16 @@ impl<K: Keeper> Receiver<K> {
                         break;
                     }
                     Action::Close => return connection.send(output).await,
+                    Action::CheckLogin(_) | Action::CheckSender => {
+                        unreachable!("`serve` takes no submission port")
+                    }
                 }
                 if output.len() > OUTPUT_BYTES_MAX {
                     connection.send(output).await?;
                     output.clear();
                 }
             }
-            self.charge(session, &mut content, output);
+            charge(session, &mut content, output);
             // Idle connections own no buffers.
             if at == inbox.len() {
                 inbox = Vec::new();

@@ -190,12 +190,35 @@ pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (date.year().into(), date.month().into(), date.day().into())
 }
 
+/// A date and time of a header field (RFC 5322 §3.3), in UTC.
+pub fn date(unix_seconds: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"]; // from 1 January 1970
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let days = unix_seconds.div_euclid(86_400);
+    let second = unix_seconds.rem_euclid(86_400);
+    let (year, month, day) = civil_from_days(days);
+    let weekday = DAYS[days.rem_euclid(7) as usize];
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let month = MONTHS[month as usize - 1];
+    format!("{weekday}, {day} {month} {year:04} {hour:02}:{minute:02}:{second:02} +0000")
+}
+
 const EPOCH: Date = jiff::civil::date(1970, 1, 1);
 const DAY_SECONDS: i64 = 86_400;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "Thu, 1 Jan 1970 00:00:00 +0000");
+        assert_eq!(date(951_782_400), "Tue, 29 Feb 2000 00:00:00 +0000");
+        assert_eq!(date(1_795_305_599), "Sat, 21 Nov 2026 23:59:59 +0000");
+        assert_eq!(date(4_107_542_400), "Mon, 1 Mar 2100 00:00:00 +0000");
+    }
 
     #[test]
     fn days_and_dates_agree_both_ways() {

@@ -1,57 +1,122 @@
-//! A message that must leave: its records, its row, and what they do to memory.
-//!
-//! | record | payload |
-//! |---|---|
-//! | 64 `Put` | number, which of the group's bodies, envelope |
-//! | 65 `Tried` | number, for each recipient tried its index and outcome |
-//! | 66 `Remove` | protective magic, number |
-//! | 67 `Relocate` | count, for each a number and a body: reclaim moved them |
-//! | 68 `Snapshot` | row: all of one message, so that older records may go |
-//! | 69 `Gone` | protective magic, from, to, numbers kept: every other message of the range is gone |
-//!
-//! `Gone` stands for removals whose records go with their segment. Without it a rebuild from the bare log would find an older `Put` and
-//! send a message twice; one for each removal would be kept for ever.
+//! A message that must leave, as it stands in memory and in its row.
 //!
 //! Row of `ENTRIES`: number (u64 big-endian) → [`Entry`].
 
 use base::cursor::{Reader, Write};
-use store::{BodyRef, Lsn, Record, RecordKind, Table};
-use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text, read_u32};
+use store::{BodyRef, Lsn, Table};
+use tenancy::encoding::{Broken, put_text, read_text, read_u32};
 
-use crate::limits::{KEPT_IN_RECORD_MAX, RECIPIENTS_MAX};
-use crate::state::State;
+use crate::limits::RECIPIENTS_MAX;
 use crate::{QueueId, UnixSeconds};
 
 pub(crate) const ENTRIES: Table = Table(65);
 
-const PUT: RecordKind = RecordKind(64);
-const TRIED: RecordKind = RecordKind(65);
-const REMOVE: RecordKind = RecordKind(66);
-const RELOCATE: RecordKind = RecordKind(67);
-const SNAPSHOT: RecordKind = RecordKind(68);
-const GONE: RecordKind = RecordKind(69);
-
-/// Who a message is from and to, and for how long it is tried (RFC 5321 §4.5.4.1).
+/// Who a message is from and to, for how long it is tried (RFC 5321 §4.5.4.1), and on what terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// The reverse-path without brackets; empty for a message that nobody answers (RFC 5321 §4.5.5).
+    /// The reverse-path without brackets; empty for a message that is not to be answered (RFC 5321 §4.5.5).
     pub from: String,
-    /// Forward-paths without brackets.
-    pub recipients: Vec<String>,
+    pub recipients: Vec<Addressee>,
     pub arrived: UnixSeconds,
+    /// When its sender is to hear that it still waits; 0: never.
+    pub warns: UnixSeconds,
     /// When what has not left is given up.
     pub expires: UnixSeconds,
+    pub terms: Terms,
+}
+
+/// A recipient as the sender gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Addressee {
+    /// The forward-path without brackets.
+    pub path: String,
+    pub notify: Notify,
+    /// The address that was written first (RFC 3461 §4.2), as it was given; empty: not said.
+    pub original: String,
+}
+
+impl Addressee {
+    pub fn new(path: impl Into<String>) -> Addressee {
+        Addressee {
+            path: path.into(),
+            ..Addressee::default()
+        }
+    }
+}
+
+/// Of what the sender wants to hear (RFC 3461 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notify(u8);
+
+impl Notify {
+    /// The sender did not say: of failures and delays.
+    pub const UNSAID: Notify = Notify(0);
+    pub const SUCCESS: Notify = Notify(1);
+    pub const FAILURE: Notify = Notify(2);
+    pub const DELAY: Notify = Notify(4);
+    pub const NEVER: Notify = Notify(8);
+
+    pub fn and(self, other: Notify) -> Notify {
+        Notify(self.0 | other.0)
+    }
+
+    pub fn is_said(self) -> bool {
+        self != Notify::UNSAID
+    }
+
+    pub fn has(self, other: Notify) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    pub fn of_failure(self) -> bool {
+        !self.is_said() || self.has(Notify::FAILURE)
+    }
+
+    pub fn of_delay(self) -> bool {
+        !self.is_said() || self.has(Notify::DELAY)
+    }
+
+    pub fn of_success(self) -> bool {
+        self.has(Notify::SUCCESS)
+    }
+}
+
+/// What of a message goes back with a report (RFC 3461 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Returned {
+    #[default]
+    Unsaid,
+    Headers,
+    Full,
+}
+
+/// What holds for the message as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    pub returned: Returned,
+    /// The sender's name for it (RFC 3461 §4.4), as it was given; empty: none.
+    pub envelope_id: String,
+    /// It can only go where addresses and header fields may be UTF-8 (RFC 6531).
+    pub is_utf8: bool,
+    /// Its content has octets above 127 (RFC 6152).
+    pub is_eight_bit: bool,
+    /// It must not travel in clear (RFC 8689).
+    pub needs_tls: bool,
 }
 
 /// One recipient of a message that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
-    pub path: String,
+    pub to: Addressee,
     pub state: RecipientState,
     /// Tries so far.
     pub tries: u32,
-    /// What the last try was answered; empty before the first.
+    /// What the last try was answered, or how it failed; empty before the first.
     pub reply: String,
+    /// The host that said so; empty: it came to no conversation.
+    pub host: String,
+    /// When; 0 before the first try.
+    pub tried: UnixSeconds,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +136,7 @@ pub struct Outcome {
     pub recipient: u32,
     pub state: RecipientState,
     pub reply: String,
+    pub host: String,
 }
 
 /// A message that waits.
@@ -81,22 +147,53 @@ pub struct Entry {
     pub from: String,
     pub recipients: Vec<Recipient>,
     pub arrived: UnixSeconds,
+    pub warns: UnixSeconds,
     pub expires: UnixSeconds,
+    pub terms: Terms,
+    /// Its sender heard that it waits.
+    pub warned: bool,
+    /// An administrator wants it to wait.
+    pub held: bool,
     /// Records about it before this one are no longer needed.
     pub snapshot: Lsn,
 }
 
 impl Entry {
-    /// When it is to be tried next; `None`: nothing of it waits.
+    /// When it is to be tried next; `None`: nothing of it waits, or it is held.
     pub fn next_try(&self) -> Option<UnixSeconds> {
-        let waiting = self
-            .recipients
-            .iter()
-            .filter_map(|recipient| match recipient.state {
-                RecipientState::Waiting(at) => Some(at),
-                RecipientState::Delivered | RecipientState::Failed => None,
-            });
-        waiting.min()
+        self.waiting().map(|(_, at)| at).min()
+    }
+
+    /// When its sender is to hear of it in any case: it waits for long, or is given up. `None`: it does not wait.
+    pub fn deadline(&self) -> Option<UnixSeconds> {
+        self.next_try()?;
+        let warns = (!self.warned && self.warns.0 > 0).then_some(self.warns);
+        warns.into_iter().chain([self.expires]).min()
+    }
+
+    /// Recipients that wait, with the time of their next try; none while it is held.
+    pub fn waiting(&self) -> impl Iterator<Item = (u32, UnixSeconds)> {
+        let each = self.recipients.iter().enumerate();
+        each.filter_map(|(index, recipient)| match recipient.state {
+            RecipientState::Waiting(at) if !self.held => Some((index as u32, at)),
+            _ => None,
+        })
+    }
+
+    /// The sites that it waits for, each with its first try.
+    pub(crate) fn sites(&self) -> Vec<(String, UnixSeconds)> {
+        let mut sites: Vec<(String, UnixSeconds)> = Vec::new();
+        let mut waiting: Vec<(String, UnixSeconds)> = self
+            .waiting()
+            .map(|(index, at)| (site(&self.recipients[index as usize].to.path), at))
+            .collect();
+        waiting.sort();
+        for (site, at) in waiting {
+            if sites.last().is_none_or(|(last, _)| *last != site) {
+                sites.push((site, at));
+            }
+        }
+        sites
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -106,13 +203,18 @@ impl Entry {
         put_text(out, &self.from);
         out.put_varint(self.recipients.len() as u64);
         for recipient in &self.recipients {
-            put_text(out, &recipient.path);
+            put_addressee(out, &recipient.to);
             put_state(out, recipient.state);
             out.put_varint(u64::from(recipient.tries));
             put_text(out, &recipient.reply);
+            put_text(out, &recipient.host);
+            out.put_varint(recipient.tried.0);
         }
         out.put_varint(self.arrived.0);
+        out.put_varint(self.warns.0);
         out.put_varint(self.expires.0);
+        put_terms(out, &self.terms);
+        out.put_u8(u8::from(self.warned) | u8::from(self.held) << 1);
         out.put_varint(self.snapshot.0);
     }
 
@@ -126,291 +228,97 @@ impl Entry {
         let mut recipients = Vec::new();
         for _ in 0..count(reader, RECIPIENTS_MAX)? {
             recipients.push(Recipient {
-                path: read_text(reader)?,
+                to: read_addressee(reader)?,
                 state: read_state(reader)?,
                 tries: read_u32(reader)?,
                 reply: read_text(reader)?,
+                host: read_text(reader)?,
+                tried: UnixSeconds(reader.varint()?),
             });
+        }
+        let (arrived, warns, expires) = (reader.varint()?, reader.varint()?, reader.varint()?);
+        let terms = read_terms(reader)?;
+        let flags = reader.u8()?;
+        if flags > 3 {
+            return Err(Broken);
         }
         Ok(Entry {
             id,
             body,
             from,
             recipients,
-            arrived: UnixSeconds(reader.varint()?),
-            expires: UnixSeconds(reader.varint()?),
+            arrived: UnixSeconds(arrived),
+            warns: UnixSeconds(warns),
+            expires: UnixSeconds(expires),
+            terms,
+            warned: flags & 1 != 0,
+            held: flags & 2 != 0,
             snapshot: Lsn(reader.varint()?),
         })
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Change {
-    Put {
-        id: QueueId,
-        body_index: u32,
-        envelope: Envelope,
-    },
-    Tried {
-        id: QueueId,
-        outcomes: Vec<Outcome>,
-    },
-    Remove {
-        id: QueueId,
-    },
-    Relocate {
-        bodies: Vec<(QueueId, BodyRef)>,
-    },
-    Snapshot {
-        entry: Entry,
-    },
-    /// Of `from <= number < to` only those in `kept` (ascending) are left.
-    Gone {
-        from: QueueId,
-        to: QueueId,
-        kept: Vec<QueueId>,
-    },
+/// Where a path leads: what stands behind its last `@`, in lower case.
+pub fn site(path: &str) -> String {
+    let site = path.rsplit_once('@').map_or("", |(_, site)| site);
+    site.to_lowercase()
 }
 
-impl Change {
-    pub fn encode(&self) -> Record {
-        let mut out = Vec::with_capacity(96);
-        let kind = match self {
-            Change::Put {
-                id,
-                body_index,
-                envelope,
-            } => {
-                out.put_varint(id.0);
-                out.put_varint(u64::from(*body_index));
-                put_text(&mut out, &envelope.from);
-                out.put_varint(envelope.recipients.len() as u64);
-                for path in &envelope.recipients {
-                    put_text(&mut out, path);
-                }
-                out.put_varint(envelope.arrived.0);
-                out.put_varint(envelope.expires.0);
-                PUT
-            }
-            Change::Tried { id, outcomes } => {
-                out.put_varint(id.0);
-                out.put_varint(outcomes.len() as u64);
-                for outcome in outcomes {
-                    out.put_varint(u64::from(outcome.recipient));
-                    put_state(&mut out, outcome.state);
-                    put_text(&mut out, &outcome.reply);
-                }
-                TRIED
-            }
-            Change::Remove { id } => {
-                put_magic(&mut out);
-                out.put_varint(id.0);
-                REMOVE
-            }
-            Change::Relocate { bodies } => {
-                out.put_varint(bodies.len() as u64);
-                for (id, body) in bodies {
-                    out.put_varint(id.0);
-                    body.encode(&mut out);
-                }
-                RELOCATE
-            }
-            Change::Snapshot { entry } => {
-                entry.encode(&mut out);
-                SNAPSHOT
-            }
-            Change::Gone { from, to, kept } => {
-                put_magic(&mut out);
-                out.put_varint(from.0);
-                out.put_varint(to.0);
-                out.put_varint(kept.len() as u64);
-                let mut before = from.0;
-                for id in kept {
-                    out.put_varint(id.0 - before);
-                    before = id.0;
-                }
-                GONE
-            }
-        };
-        Record {
-            kind,
-            payload: out.into(),
-        }
-    }
-
-    /// `Broken` for a kind or a shape this release does not know: such a log must not be opened by it.
-    pub fn decode(record: &Record) -> Result<Change, Broken> {
-        let reader = &mut Reader::new(&record.payload);
-        let change = match record.kind {
-            PUT => {
-                let id = QueueId(reader.varint()?);
-                let body_index = read_u32(reader)?;
-                let from = read_text(reader)?;
-                let mut recipients = Vec::new();
-                for _ in 0..count(reader, RECIPIENTS_MAX)? {
-                    recipients.push(read_text(reader)?);
-                }
-                Change::Put {
-                    id,
-                    body_index,
-                    envelope: Envelope {
-                        from,
-                        recipients,
-                        arrived: UnixSeconds(reader.varint()?),
-                        expires: UnixSeconds(reader.varint()?),
-                    },
-                }
-            }
-            TRIED => {
-                let id = QueueId(reader.varint()?);
-                let mut outcomes = Vec::new();
-                for _ in 0..count(reader, RECIPIENTS_MAX)? {
-                    outcomes.push(Outcome {
-                        recipient: read_u32(reader)?,
-                        state: read_state(reader)?,
-                        reply: read_text(reader)?,
-                    });
-                }
-                Change::Tried { id, outcomes }
-            }
-            REMOVE => {
-                read_magic(reader)?;
-                Change::Remove {
-                    id: QueueId(reader.varint()?),
-                }
-            }
-            RELOCATE => {
-                let mut bodies = Vec::new();
-                for _ in 0..reader.varint()? {
-                    bodies.push((QueueId(reader.varint()?), BodyRef::decode(reader)?));
-                }
-                Change::Relocate { bodies }
-            }
-            SNAPSHOT => Change::Snapshot {
-                entry: Entry::decode(reader)?,
-            },
-            GONE => {
-                read_magic(reader)?;
-                let (from, to) = (reader.varint()?, reader.varint()?);
-                let mut kept = Vec::new();
-                let mut before = from;
-                for index in 0..count(reader, KEPT_IN_RECORD_MAX)? {
-                    let ahead = reader.varint()?;
-                    before = before.checked_add(ahead).ok_or(Broken)?;
-                    if before >= to || index > 0 && ahead == 0 {
-                        return Err(Broken);
-                    }
-                    kept.push(QueueId(before));
-                }
-                Change::Gone {
-                    from: QueueId(from),
-                    to: QueueId(to),
-                    kept,
-                }
-            }
-            _ => return Err(Broken),
-        };
-        if reader.is_empty() {
-            Ok(change)
-        } else {
-            Err(Broken)
-        }
-    }
-
-    /// The one place where a record changes what is visible: live at the moment of durability, in replay alike. `bodies` are the
-    /// group's. What is absent was removed, or a later snapshot stands for it; then the change has no effect.
-    pub fn apply(&self, lsn: Lsn, bodies: &[BodyRef], state: &mut State) {
-        match self {
-            Change::Put {
-                id,
-                body_index,
-                envelope,
-            } => {
-                let waiting = |path: &String| Recipient {
-                    path: path.clone(),
-                    state: RecipientState::Waiting(envelope.arrived),
-                    tries: 0,
-                    reply: String::new(),
-                };
-                let entry = Entry {
-                    id: *id,
-                    body: bodies[*body_index as usize].clone(),
-                    from: envelope.from.clone(),
-                    recipients: envelope.recipients.iter().map(waiting).collect(),
-                    arrived: envelope.arrived,
-                    expires: envelope.expires,
-                    snapshot: Lsn(0),
-                };
-                state.put(entry);
-            }
-            Change::Tried { id, outcomes } => state.change(*id, |entry| {
-                for outcome in outcomes {
-                    let index = outcome.recipient as usize;
-                    if let Some(recipient) = entry.recipients.get_mut(index) {
-                        recipient.state = outcome.state;
-                        recipient.tries = recipient.tries.saturating_add(1);
-                        recipient.reply.clone_from(&outcome.reply);
-                    }
-                }
-            }),
-            Change::Remove { id } => state.remove(*id),
-            Change::Relocate { bodies } => {
-                for (id, body) in bodies {
-                    state.change(*id, |entry| entry.body = body.clone());
-                }
-            }
-            Change::Snapshot { entry } => state.put(Entry {
-                snapshot: lsn,
-                ..entry.clone()
-            }),
-            Change::Gone { from, to, kept } => {
-                let within = state.entries.range(*from..*to).map(|(id, _)| *id);
-                let gone = within.filter(|id| kept.binary_search(id).is_err());
-                for id in gone.collect::<Vec<_>>() {
-                    state.remove(id);
-                }
-                state.raise_next(QueueId(to.0.saturating_sub(1)));
-            }
-        }
-    }
-
-    /// One line for people. The envelope's paths are mail's, not secrets.
-    pub fn describe(&self) -> String {
-        match self {
-            Change::Put { id, envelope, .. } => format!(
-                "QueuePut {{ id: {}, from: <{}>, recipients: {} }}",
-                id.0,
-                envelope.from,
-                envelope.recipients.len()
-            ),
-            Change::Tried { id, outcomes } => {
-                format!(
-                    "QueueTried {{ id: {}, recipients: {} }}",
-                    id.0,
-                    outcomes.len()
-                )
-            }
-            Change::Remove { id } => format!("QueueRemove {{ id: {} }}", id.0),
-            Change::Relocate { bodies } => format!("QueueRelocate {{ bodies: {} }}", bodies.len()),
-            Change::Snapshot { entry } => format!(
-                "QueueSnapshot {{ id: {}, from: <{}>, recipients: {} }}",
-                entry.id.0,
-                entry.from,
-                entry.recipients.len()
-            ),
-            Change::Gone { from, to, kept } => {
-                format!(
-                    "QueueGone {{ ids: {}..{}, kept: {} }}",
-                    from.0,
-                    to.0,
-                    kept.len()
-                )
-            }
-        }
-    }
+pub(crate) fn put_addressee(out: &mut Vec<u8>, to: &Addressee) {
+    put_text(out, &to.path);
+    out.put_u8(to.notify.0);
+    put_text(out, &to.original);
 }
 
-fn put_state(out: &mut Vec<u8>, state: RecipientState) {
+pub(crate) fn read_addressee(reader: &mut Reader<'_>) -> Result<Addressee, Broken> {
+    let path = read_text(reader)?;
+    let notify = Notify(reader.u8()?);
+    if notify.0 > 15 {
+        return Err(Broken);
+    }
+    Ok(Addressee {
+        path,
+        notify,
+        original: read_text(reader)?,
+    })
+}
+
+pub(crate) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
+    let returned = match terms.returned {
+        Returned::Unsaid => 0,
+        Returned::Headers => 1,
+        Returned::Full => 2,
+    };
+    let flags = [terms.is_utf8, terms.is_eight_bit, terms.needs_tls];
+    let bits = flags
+        .iter()
+        .rev()
+        .fold(0, |bits, is_set| bits << 1 | u8::from(*is_set));
+    out.put_u8(returned | bits << 2);
+    put_text(out, &terms.envelope_id);
+}
+
+pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
+    let bits = reader.u8()?;
+    let returned = match bits & 3 {
+        0 => Returned::Unsaid,
+        1 => Returned::Headers,
+        2 => Returned::Full,
+        _ => return Err(Broken),
+    };
+    if bits > 31 {
+        return Err(Broken);
+    }
+    Ok(Terms {
+        returned,
+        is_utf8: bits & 4 != 0,
+        is_eight_bit: bits & 8 != 0,
+        needs_tls: bits & 16 != 0,
+        envelope_id: read_text(reader)?,
+    })
+}
+
+pub(crate) fn put_state(out: &mut Vec<u8>, state: RecipientState) {
     match state {
         RecipientState::Waiting(at) => {
             out.put_u8(0);
@@ -421,7 +329,7 @@ fn put_state(out: &mut Vec<u8>, state: RecipientState) {
     }
 }
 
-fn read_state(reader: &mut Reader<'_>) -> Result<RecipientState, Broken> {
+pub(crate) fn read_state(reader: &mut Reader<'_>) -> Result<RecipientState, Broken> {
     Ok(match reader.u8()? {
         0 => RecipientState::Waiting(UnixSeconds(reader.varint()?)),
         1 => RecipientState::Delivered,
@@ -430,7 +338,7 @@ fn read_state(reader: &mut Reader<'_>) -> Result<RecipientState, Broken> {
     })
 }
 
-fn count(reader: &mut Reader<'_>, max: usize) -> Result<usize, Broken> {
+pub(crate) fn count(reader: &mut Reader<'_>, max: usize) -> Result<usize, Broken> {
     let count = reader.varint()?;
     usize::try_from(count)
         .ok()

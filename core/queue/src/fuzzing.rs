@@ -5,9 +5,9 @@ use bytes::Bytes;
 use store::{BodyRef, Codec, Lsn, Record, RecordKind};
 use volume::{Generation, RecordAddress, SegmentIndex};
 
-use crate::entry::Change;
+use crate::record::Change;
 use crate::replay::read_row;
-use crate::{Entry, Envelope, Outcome, QueueId, Recipient, RecipientState, UnixSeconds};
+use crate::*;
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
 pub fn record(bytes: &[u8]) {
@@ -71,12 +71,32 @@ fn body() -> BodyRef {
     }
 }
 
+fn addressee() -> Addressee {
+    Addressee {
+        path: "bob@example.net".to_owned(),
+        notify: Notify::FAILURE.and(Notify::DELAY),
+        original: "rfc822;bob+40example.net".to_owned(),
+    }
+}
+
+fn terms() -> Terms {
+    Terms {
+        returned: Returned::Headers,
+        envelope_id: "QQ314159".to_owned(),
+        is_utf8: true,
+        is_eight_bit: false,
+        needs_tls: true,
+    }
+}
+
 fn entry() -> Entry {
     let recipient = |state| Recipient {
-        path: "bob@example.net".to_owned(),
+        to: addressee(),
         state,
         tries: 3,
         reply: "450 4.2.1 try later".to_owned(),
+        host: "mx.example.net".to_owned(),
+        tried: UnixSeconds(1_794_000_100),
     };
     Entry {
         id: QueueId(9),
@@ -88,7 +108,11 @@ fn entry() -> Entry {
             recipient(RecipientState::Failed),
         ],
         arrived: UnixSeconds(1_794_000_000),
+        warns: UnixSeconds(1_794_014_400),
         expires: UnixSeconds(1_794_432_000),
+        terms: terms(),
+        warned: true,
+        held: true,
         snapshot: Lsn(8),
     }
 }
@@ -102,17 +126,22 @@ pub(crate) fn changes() -> Vec<Change> {
             body_index: 0,
             envelope: Envelope {
                 from: String::new(),
-                recipients: vec!["bob@example.net".to_owned()],
+                recipients: vec![addressee(), Addressee::new("carol@example.net")],
                 arrived: UnixSeconds(1),
-                expires: UnixSeconds(2),
+                warns: UnixSeconds(2),
+                expires: UnixSeconds(3),
+                terms: terms(),
             },
         },
         Change::Tried {
             id,
+            at: UnixSeconds(6),
+            warned: true,
             outcomes: vec![Outcome {
                 recipient: 0,
                 state: RecipientState::Waiting(UnixSeconds(7)),
                 reply: "4.4.1".to_owned(),
+                host: "192.0.2.1".to_owned(),
             }],
         },
         Change::Remove { id },
@@ -124,6 +153,11 @@ pub(crate) fn changes() -> Vec<Change> {
             from: QueueId(3),
             to: QueueId(40),
             kept: vec![QueueId(3), QueueId(5), QueueId(39)],
+        },
+        Change::Hold { id, held: true },
+        Change::Retry {
+            id,
+            at: UnixSeconds(77),
         },
     ]
 }

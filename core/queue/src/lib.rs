@@ -1,16 +1,16 @@
 //! *What must leave*: messages that wait for other servers, each with its recipients and what came of the tries so far.
 //!
 //! A tenant of the log (`tenancy`): records and tables 64–95 are the queue's. A message enters by a part of a group whose bodies
-//! it shares: a copy in Sent and the entry here become durable together or not at all. Who tries, and when, is not decided here;
-//! nothing in this release puts messages in yet.
+//! it shares (`put`): a copy in Sent and the entry here become durable together or not at all. Or it comes with its body alone
+//! (`enqueue`). Who tries, and when, is not decided here: `client::relay` does, through `storage::outgoing`.
 //!
 //! What must hold between calls:
 //! * memory = f(log): `entry::Change::apply` is the only writer of what is visible, live and in replay.
 //! * a message that was removed never comes back, also in a rebuild from a log of which reclaim took parts: it would be sent twice.
 //! * a body is wanted while an entry has it.
-//! * memory is bounded by `limits::ENTRIES_MAX`; all entries are in memory.
+//! * memory is bounded by `limits::ENTRIES_MAX` and `ADDRESSEES_MAX`; all entries are in memory.
 //!
-//! Start reading with `entry.rs`, the one durable noun.
+//! Start reading with `entry.rs`, the one durable noun; `record.rs` is how it changes, `settle.rs` who may change it.
 #![forbid(unsafe_code)]
 
 mod entry;
@@ -18,8 +18,10 @@ mod entry;
 pub mod fuzzing;
 pub mod limits;
 mod reclaim;
+mod record;
 mod replay;
 pub mod salvage;
+mod settle;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,15 +30,19 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use store::{BodyRef, Committed, Lsn, Purpose, StoreFault};
+use store::{BodyIn, BodyRef, Committed, Lsn, Purpose, StoreFault};
 use tenancy::encoding::Broken;
 use tenancy::{Locks, Part, Tenancy, Tenant};
 
-pub use entry::{Entry, Envelope, Outcome, Recipient, RecipientState};
+pub use entry::{
+    Addressee, Entry, Envelope, Notify, Outcome, Recipient, RecipientState, Returned, Terms, site,
+};
 pub use replay::share;
+pub use settle::{Note, Settling};
+pub use state::Turn;
 
-use entry::Change;
-use limits::{ENTRIES_MAX, ENTRY_ROWS, PATH_BYTES_MAX, RECIPIENTS_MAX, REPLY_BYTES_MAX};
+use limits::*;
+use record::Change;
 use state::State;
 
 /// A message in the queue; never used twice on one volume.
@@ -101,16 +107,34 @@ impl Queue {
     /// A number for a message and the queue's part of the group that brings it, whose body `body_index` it is. In the same turn as the
     /// commit; rows for `Tenancy::room_for`: `limits::ENTRY_ROWS`.
     pub fn put(&self, envelope: Envelope, body_index: u32) -> Result<(QueueId, Part), QueueFault> {
-        if !(1..=RECIPIENTS_MAX).contains(&envelope.recipients.len()) {
-            return Err(QueueFault::Refused("a message has 1 to 1,000 recipients"));
-        }
-        let is_long = |path: &String| path.len() > PATH_BYTES_MAX;
-        if is_long(&envelope.from) || envelope.recipients.iter().any(is_long) {
-            return Err(QueueFault::Refused("a path of the envelope is too long"));
-        }
+        self.put_within(envelope, body_index, 0)
+    }
+
+    /// A message without a copy elsewhere: it is durable when this resolves.
+    pub async fn enqueue(&self, body: BodyIn, envelope: Envelope) -> Result<QueueId, QueueFault> {
+        let tenancy = &self.inner.tenancy;
+        tenancy.room_for(Purpose::Keep, true, ENTRY_ROWS).await?;
+        let (id, part) = self.put(envelope, 0)?;
+        let committed = tenancy.commit(Purpose::Keep, vec![body], vec![part]);
+        committed.await?;
+        Ok(id)
+    }
+
+    /// `beyond`: so many more than the bounds.
+    fn put_within(
+        &self,
+        envelope: Envelope,
+        body_index: u32,
+        beyond: usize,
+    ) -> Result<(QueueId, Part), QueueFault> {
+        check(&envelope)?;
+        let count = envelope.recipients.len();
         let id = {
             let mut state = self.inner.state.borrow_mut();
-            if state.entries.len() + state.arriving >= ENTRIES_MAX {
+            let addressees = state.addressees + count;
+            if state.entries.len() + state.arriving >= ENTRIES_MAX + beyond
+                || addressees > ADDRESSEES_MAX + beyond
+            {
                 return Err(QueueFault::Full);
             }
             state.assign()
@@ -122,46 +146,6 @@ impl Queue {
             envelope,
         };
         Ok((id, self.inner.part(vec![put], Some(arriving))))
-    }
-
-    /// Notes what came of a try, in one durable step.
-    pub async fn tried(&self, id: QueueId, outcomes: Vec<Outcome>) -> Result<(), QueueFault> {
-        let inner = &self.inner;
-        inner
-            .tenancy
-            .room_for(Purpose::Keep, false, ENTRY_ROWS)
-            .await?;
-        let _locked = inner.locks.lock(lock_name(id)).await;
-        {
-            let state = inner.state.borrow();
-            let entry = state.entries.get(&id).ok_or(QueueFault::NoEntry)?;
-            let is_there = |outcome: &Outcome| {
-                (outcome.recipient as usize) < entry.recipients.len()
-                    && outcome.reply.len() <= REPLY_BYTES_MAX
-            };
-            if outcomes.len() > RECIPIENTS_MAX || !outcomes.iter().all(is_there) {
-                return Err(QueueFault::Refused(
-                    "an outcome of no recipient, or too long",
-                ));
-            }
-        }
-        inner
-            .commit(Purpose::Keep, vec![Change::Tried { id, outcomes }])
-            .await
-    }
-
-    /// Takes a message out of the queue for ever.
-    pub async fn remove(&self, id: QueueId) -> Result<(), QueueFault> {
-        let attempt = async || {
-            let _locked = self.inner.locks.lock(lock_name(id)).await;
-            if !self.inner.state.borrow().entries.contains_key(&id) {
-                return Err(QueueFault::NoEntry);
-            }
-            self.inner
-                .commit(Purpose::Delete, vec![Change::Remove { id }])
-                .await
-        };
-        self.inner.tenancy.deleting(ENTRY_ROWS, attempt).await
     }
 
     pub fn entry(&self, id: QueueId) -> Option<Entry> {
@@ -183,6 +167,36 @@ impl Queue {
     /// Messages with a recipient to be tried at `now` or before, the longest due first, at most `count_max`.
     pub fn due(&self, now: UnixSeconds, count_max: usize) -> Vec<QueueId> {
         self.inner.state.borrow().due(now, count_max)
+    }
+
+    /// Messages due at `now`: first those whose sender is to hear of them, then site by site, from the one behind `after` on, and no more
+    /// of one site than `turn` allows. `after` is where the next call goes on.
+    pub fn due_in_turn(
+        &self,
+        now: UnixSeconds,
+        turn: &Turn<'_>,
+        after: &mut String,
+    ) -> Vec<QueueId> {
+        self.inner.state.borrow().due_in_turn(now, turn, after)
+    }
+
+    /// When the first message is to be tried; in the past: it should have been.
+    pub fn first_due(&self) -> Option<UnixSeconds> {
+        self.inner.state.borrow().first_due()
+    }
+
+    /// When the oldest message came.
+    pub fn oldest(&self) -> Option<UnixSeconds> {
+        let state = self.inner.state.borrow();
+        state
+            .entries
+            .first_key_value()
+            .map(|(_, entry)| entry.arrived)
+    }
+
+    /// The log that it is in.
+    pub fn tenancy(&self) -> &Tenancy {
+        &self.inner.tenancy
     }
 
     /// Messages that wait.
@@ -236,6 +250,27 @@ impl Drop for Arriving {
     fn drop(&mut self) {
         self.0.state.borrow_mut().arriving -= 1;
     }
+}
+
+fn check(envelope: &Envelope) -> Result<(), QueueFault> {
+    if !(1..=RECIPIENTS_MAX).contains(&envelope.recipients.len()) {
+        return Err(QueueFault::Refused("a message has 1 to 1,000 recipients"));
+    }
+    let is_long =
+        |to: &Addressee| to.path.len() > PATH_BYTES_MAX || to.original.len() > ORIGINAL_BYTES_MAX;
+    let terms = &envelope.terms;
+    if envelope.from.len() > PATH_BYTES_MAX
+        || terms.envelope_id.len() > ENVELOPE_ID_BYTES_MAX
+        || envelope.recipients.iter().any(is_long)
+    {
+        return Err(QueueFault::Refused("a text of the envelope is too long"));
+    }
+    let texts = envelope.recipients.iter();
+    let bytes: usize = texts.map(|to| to.path.len() + to.original.len()).sum();
+    if bytes + envelope.from.len() + terms.envelope_id.len() > ENVELOPE_BYTES_MAX {
+        return Err(QueueFault::Refused("the envelope is too large"));
+    }
+    Ok(())
 }
 
 fn lock_name(id: QueueId) -> String {

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault};
 use volume::{RecordAddress, SegmentIndex};
 
-use crate::entry::Change;
 use crate::limits::{KEPT_IN_RECORD_MAX, RELOCATIONS_AT_ONCE};
+use crate::record::Change;
 use crate::{Inner, QueueFault, QueueId, lock_name, store_fault};
 
 impl store::Tenant for Inner {
@@ -164,7 +164,10 @@ impl Said {
         let mut said = Said::default();
         for (lsn, record) in records {
             match Change::decode(record)? {
-                Change::Put { id, .. } | Change::Tried { id, .. } => said.note(id, *lsn),
+                Change::Put { id, .. }
+                | Change::Tried { id, .. }
+                | Change::Hold { id, .. }
+                | Change::Retry { id, .. } => said.note(id, *lsn),
                 Change::Snapshot { entry } => said.note(entry.id, *lsn),
                 Change::Relocate { bodies } => {
                     bodies.iter().for_each(|(id, _)| said.note(*id, *lsn));

@@ -5,8 +5,9 @@ use store::{Change as Row, LocalFuture, Lsn, Replayed, StoreFault};
 use tenancy::encoding::Broken;
 use tenancy::{Reading, Share, Tenant};
 
-use crate::entry::{Change, ENTRIES};
-use crate::limits::{ENTRIES_MAX, ROWS_PER_READ};
+use crate::entry::ENTRIES;
+use crate::limits::{ENTRIES_MAX, REPORTS_MAX, ROWS_PER_READ};
+use crate::record::Change;
 use crate::state::COUNTERS;
 use crate::{Inner, QueueFault, store_fault};
 
@@ -107,7 +108,7 @@ impl Inner {
             for (_, row) in &rows {
                 state.install(row)?;
             }
-            if state.entries.len() > ENTRIES_MAX {
+            if state.entries.len() > ENTRIES_MAX + REPORTS_MAX {
                 return Err(Broken.into());
             }
             match rows.last() {

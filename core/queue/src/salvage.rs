@@ -3,7 +3,7 @@
 use store::{BodyRef, Lsn, Record};
 
 use crate::Entry;
-use crate::entry::Change;
+use crate::record::Change;
 use crate::state::State;
 
 /// Gathers records in any order; `finish` puts them in theirs.

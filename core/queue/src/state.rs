@@ -1,22 +1,39 @@
 //! What is in memory: every message that waits, and when each is due. A checkpoint collects what changed; nothing is evicted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use base::cursor::Reader;
 use store::{BodyRef, Change as Row, Table};
 use tenancy::encoding::{Broken, decode_number, encode_number};
 
 use crate::entry::{ENTRIES, Entry, entry_key};
-use crate::limits::DIRTY_MAX;
+use crate::limits::{DIRTY_MAX, SITES_PER_LOOK};
 use crate::{QueueId, UnixSeconds};
 
 /// The number of the next message, in one row.
 pub(crate) const COUNTERS: Table = Table(64);
 
+/// What one look for due messages may give.
+pub struct Turn<'t> {
+    /// Messages in all.
+    pub count_max: usize,
+    /// How many for this site; 0: none go there now.
+    pub room: &'t dyn Fn(&str) -> usize,
+    /// Whether a message is under way already.
+    pub is_taken: &'t dyn Fn(QueueId) -> bool,
+}
+
 pub(crate) struct State {
     pub entries: BTreeMap<QueueId, Entry>,
+    /// Recipients of all of them.
+    pub addressees: usize,
     /// By the time of the next try.
     due: BTreeSet<(UnixSeconds, QueueId)>,
+    /// The same for each site that messages wait for.
+    sites: BTreeMap<String, BTreeSet<(UnixSeconds, QueueId)>>,
+    /// By the time at which the sender is to hear of it.
+    deadlines: BTreeSet<(UnixSeconds, QueueId)>,
     /// Differ from the projection since the last `collect`, or gone from here.
     dirty: BTreeSet<QueueId>,
     /// What the checkpoint under way writes.
@@ -36,7 +53,10 @@ impl State {
     pub fn new() -> State {
         State {
             entries: BTreeMap::new(),
+            addressees: 0,
             due: BTreeSet::new(),
+            sites: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             dirty: BTreeSet::new(),
             writing: BTreeSet::new(),
             next: QueueId(1),
@@ -62,8 +82,7 @@ impl State {
         if !reader.is_empty() {
             return Err(Broken);
         }
-        self.due.extend(entry.next_try().map(|at| (at, entry.id)));
-        self.entries.insert(entry.id, entry);
+        self.enter(entry);
         Ok(())
     }
 
@@ -72,25 +91,22 @@ impl State {
     pub fn put(&mut self, entry: Entry) {
         let id = entry.id;
         self.raise_next(id);
-        self.forget_due(id);
-        self.due.extend(entry.next_try().map(|at| (at, id)));
-        self.entries.insert(id, entry);
+        self.leave(id);
+        self.enter(entry);
         self.dirty.insert(id);
     }
 
     pub fn change(&mut self, id: QueueId, change: impl FnOnce(&mut Entry)) {
-        self.forget_due(id);
-        if let Some(entry) = self.entries.get_mut(&id) {
-            change(entry);
-            self.due.extend(entry.next_try().map(|at| (at, id)));
+        if let Some(mut entry) = self.leave(id) {
+            change(&mut entry);
+            self.enter(entry);
             self.dirty.insert(id);
         }
     }
 
     pub fn remove(&mut self, id: QueueId) {
         self.raise_next(id);
-        self.forget_due(id);
-        if let Some(entry) = self.entries.remove(&id) {
+        if let Some(entry) = self.leave(id) {
             self.dropped.push(entry.body);
             self.dirty.insert(id);
         }
@@ -104,10 +120,37 @@ impl State {
         self.assigned = self.assigned.max(self.next);
     }
 
-    fn forget_due(&mut self, id: QueueId) {
-        if let Some(at) = self.entries.get(&id).and_then(Entry::next_try) {
+    /// Into `entries` and what finds it there.
+    fn enter(&mut self, entry: Entry) {
+        let id = entry.id;
+        self.addressees += entry.recipients.len();
+        self.due.extend(entry.next_try().map(|at| (at, id)));
+        self.deadlines.extend(entry.deadline().map(|at| (at, id)));
+        for (site, at) in entry.sites() {
+            self.sites.entry(site).or_default().insert((at, id));
+        }
+        self.entries.insert(id, entry);
+    }
+
+    /// Out of all that `enter` put it into.
+    fn leave(&mut self, id: QueueId) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.addressees -= entry.recipients.len();
+        if let Some(at) = entry.next_try() {
             self.due.remove(&(at, id));
         }
+        if let Some(at) = entry.deadline() {
+            self.deadlines.remove(&(at, id));
+        }
+        for (site, at) in entry.sites() {
+            if let Some(of_site) = self.sites.get_mut(&site) {
+                of_site.remove(&(at, id));
+                if of_site.is_empty() {
+                    self.sites.remove(&site);
+                }
+            }
+        }
+        Some(entry)
     }
 
     /// A number for a new message.
@@ -121,6 +164,51 @@ impl State {
     pub fn due(&self, now: UnixSeconds, count_max: usize) -> Vec<QueueId> {
         let due = self.due.iter().take_while(|(at, _)| *at <= now);
         due.take(count_max).map(|(_, id)| *id).collect()
+    }
+
+    /// As `Queue::due_in_turn`.
+    pub fn due_in_turn(
+        &self,
+        now: UnixSeconds,
+        turn: &Turn<'_>,
+        after: &mut String,
+    ) -> Vec<QueueId> {
+        let mut found = Vec::new();
+        let late = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        for (_, id) in late {
+            if found.len() == turn.count_max {
+                return found;
+            }
+            if !(turn.is_taken)(*id) {
+                found.push(*id);
+            }
+        }
+        let from = (Bound::Excluded(after.clone()), Bound::Unbounded);
+        let behind = self.sites.range(from);
+        let before = self.sites.range(..=after.clone());
+        let mut seen: BTreeSet<QueueId> = found.iter().copied().collect();
+        for (site, of_site) in behind.chain(before).take(SITES_PER_LOOK) {
+            if found.len() == turn.count_max {
+                break;
+            }
+            after.clone_from(site);
+            let room = (turn.room)(site).min(turn.count_max - found.len());
+            if room == 0 {
+                continue;
+            }
+            let due = of_site.iter().take_while(|(at, _)| *at <= now);
+            let free = due.map(|(_, id)| *id);
+            let free = free.filter(|id| !(turn.is_taken)(*id) && !seen.contains(id));
+            let some: Vec<QueueId> = free.take(room).collect();
+            seen.extend(&some);
+            found.extend(some);
+        }
+        found
+    }
+
+    /// When the next message is due, that of the oldest waits since, and how many wait now: held ones are not among them.
+    pub fn first_due(&self) -> Option<UnixSeconds> {
+        self.due.first().map(|(at, _)| *at)
     }
 
     // Rows out.
@@ -177,6 +265,30 @@ impl State {
             .filter_map(|entry| Some((entry.next_try()?, entry.id)))
             .collect();
         assert_eq!(self.due, due);
+        let entries = self.entries.values();
+        let deadlines: BTreeSet<_> = entries
+            .clone()
+            .filter_map(|entry| Some((entry.deadline()?, entry.id)))
+            .collect();
+        assert_eq!(self.deadlines, deadlines);
+        let sites: BTreeSet<_> = entries
+            .flat_map(|entry| {
+                entry
+                    .sites()
+                    .into_iter()
+                    .map(|(site, at)| (site, at, entry.id))
+            })
+            .collect();
+        let indexed = self.sites.iter();
+        let indexed =
+            indexed.flat_map(|(site, of)| of.iter().map(|(at, id)| (site.clone(), *at, *id)));
+        assert_eq!(indexed.collect::<BTreeSet<_>>(), sites);
+        let count: usize = self
+            .entries
+            .values()
+            .map(|entry| entry.recipients.len())
+            .sum();
+        assert_eq!(self.addressees, count);
         assert!(self.entries.keys().all(|id| *id < self.next));
         assert!(self.next <= self.assigned);
     }

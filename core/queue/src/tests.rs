@@ -7,10 +7,11 @@ use base::BodyName;
 use bytes::Bytes;
 use device::DeviceIndex;
 use device::sim::{Halt, SimWorld};
-use store::{BodyIn, Record, Store, Tenant};
+use store::{Record, Store, Tenant};
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
 use crate::fuzzing::changes;
+use crate::record::Change;
 use crate::*;
 
 #[derive(Default)]
@@ -113,29 +114,44 @@ fn envelope(number: u64) -> Envelope {
     Envelope {
         from: "alice@example.org".to_owned(),
         recipients: vec![
-            format!("to{number}@example.net"),
-            "b@example.net".to_owned(),
+            Addressee::new(format!("to{number}@example.net")),
+            Addressee::new("b@example.com"),
         ],
         arrived: UnixSeconds(1_000 + number),
+        warns: UnixSeconds(15_400),
         expires: UnixSeconds(433_000),
+        terms: Terms::default(),
     }
 }
 
-/// As the MTA will do it, with a body of its own.
-async fn put(queue: &Queue, number: u64) -> Result<QueueId, QueueFault> {
-    let tenancy = &queue.inner.tenancy;
-    tenancy.room_for(Purpose::Keep, true, ENTRY_ROWS).await?;
-    let (id, part) = queue.put(envelope(number), 0)?;
+fn body(number: u64) -> BodyIn {
     let raw = raw(number);
-    let body = BodyIn {
+    BodyIn {
         name: BodyName::of(&raw),
         raw,
         summary: Bytes::new(),
-    };
-    tenancy
-        .commit(Purpose::Keep, vec![body], vec![part])
-        .await?;
-    Ok(id)
+    }
+}
+
+async fn put(queue: &Queue, number: u64) -> Result<QueueId, QueueFault> {
+    queue.enqueue(body(number), envelope(number)).await
+}
+
+fn outcome(recipient: u32, state: RecipientState) -> Outcome {
+    Outcome {
+        recipient,
+        state,
+        reply: "250 ok".to_owned(),
+        host: "mx.example.net".to_owned(),
+    }
+}
+
+fn note(outcomes: Vec<Outcome>) -> Note {
+    Note {
+        at: UnixSeconds(5_000),
+        warned: false,
+        outcomes,
+    }
 }
 
 /// Every message is there with its envelope, and its body is what was put.
@@ -148,7 +164,10 @@ async fn verify(queue: &Queue, expected: &BTreeMap<QueueId, u64>) {
     assert_eq!(ids, expected.keys().copied().collect::<Vec<_>>());
     for (id, number) in expected {
         let entry = queue.entry(*id).expect("listed");
-        assert_eq!(entry.recipients[0].path, format!("to{number}@example.net"));
+        assert_eq!(
+            entry.recipients[0].to.path,
+            format!("to{number}@example.net")
+        );
         let body = queue.inner.tenancy.store().body_proved(&entry.body).await;
         assert_eq!(body.as_deref(), Ok(&raw(*number)[..]), "message {id:?}");
     }
@@ -180,14 +199,9 @@ fn what_was_put_and_tried_is_there_after_a_crash_with_a_checkpoint_and_without()
         let first = put(&queue, 1).await.unwrap();
         queue.inner.tenancy.checkpoint().await.unwrap();
         let second = put(&queue, 2).await.unwrap();
-        let outcome = |recipient, state| Outcome {
-            recipient,
-            state,
-            reply: "250 ok".to_owned(),
-        };
         let later = RecipientState::Waiting(UnixSeconds(9_000));
         let tried = vec![outcome(0, RecipientState::Delivered), outcome(1, later)];
-        queue.tried(first, tried).await.unwrap();
+        queue.settle(first, note(tried), None).await.unwrap();
         (first, second)
     });
     rig.reopened(async |queue| {
@@ -198,6 +212,8 @@ fn what_was_put_and_tried_is_there_after_a_crash_with_a_checkpoint_and_without()
             (entry.recipients[1].tries, entry.next_try()),
             (1, Some(UnixSeconds(9_000)))
         );
+        assert_eq!(entry.recipients[1].host, "mx.example.net");
+        assert_eq!(entry.recipients[1].tried, UnixSeconds(5_000));
         // The one that was put off comes last, and not before its time.
         assert_eq!(queue.due(UnixSeconds(8_999), 9), [second]);
         assert_eq!(queue.due(UnixSeconds(9_000), 9), [second, first]);
@@ -247,7 +263,11 @@ fn bounds_and_nonsense_are_refused() {
             from: "a".repeat(PATH_BYTES_MAX + 1),
             ..envelope(1)
         };
-        for envelope in [none, long] {
+        let many = Envelope {
+            recipients: vec![Addressee::new("a".repeat(300)); 1_000],
+            ..envelope(1)
+        };
+        for envelope in [none, long, many] {
             let refused = queue.put(envelope, 0).map(drop);
             assert!(
                 matches!(refused, Err(QueueFault::Refused(_))),
@@ -258,20 +278,22 @@ fn bounds_and_nonsense_are_refused() {
         drop(queue.put(envelope(1), 0).unwrap());
         assert_eq!(queue.inner.state.borrow().arriving, 0);
         let id = put(&queue, 1).await.unwrap();
-        let outcome = Outcome {
-            recipient: 2,
-            state: RecipientState::Failed,
-            reply: String::new(),
+        let absent = outcome(2, RecipientState::Failed);
+        let talkative = Outcome {
+            reply: "a".repeat(REPLY_BYTES_MAX + 1),
+            ..outcome(0, RecipientState::Failed)
         };
-        let refused = queue.tried(id, vec![outcome]).await;
-        assert!(
-            matches!(refused, Err(QueueFault::Refused(_))),
-            "{refused:?}"
-        );
-        assert_eq!(
-            queue.tried(QueueId(99), vec![]).await,
-            Err(QueueFault::NoEntry)
-        );
+        for bad in [absent, talkative] {
+            let refused = queue.settle(id, note(vec![bad]), None).await;
+            assert!(
+                matches!(refused, Err(QueueFault::Refused(_))),
+                "{refused:?}"
+            );
+        }
+        let nobody = QueueId(99);
+        let absent = queue.settle(nobody, note(vec![]), None).await;
+        assert_eq!(absent, Err(QueueFault::NoEntry));
+        assert_eq!(queue.hold(nobody, true).await, Err(QueueFault::NoEntry));
     });
 }
 
@@ -302,6 +324,101 @@ fn what_left_never_comes_back_and_what_waits_is_carried_along() {
     rig.reopened(async |queue| {
         assert!(queue.inner.tenancy.store().open_report().rebuilt);
         verify(&queue, &waiting).await;
+    });
+}
+
+/// The report about a message and the removal of it: whenever the power goes, one of them is there and never both.
+#[test]
+fn a_report_takes_the_place_of_its_message_in_one_step() {
+    let mut seen = [0, 0];
+    for seed in 0..40 {
+        let rig = Rig::new(seed);
+        let told: Result<_, Halt> = rig.world.run(async {
+            let queue = rig.open().await;
+            let id = put(&queue, 1).await.unwrap();
+            let cut = rig.world.draw(1..12);
+            rig.world.crash_at(rig.world.boundaries() + cut);
+            let failed = [0, 1].map(|index| outcome(index, RecipientState::Failed));
+            let report = Some((body(2), envelope(2)));
+            queue.settle(id, note(failed.to_vec()), report).await
+        });
+        rig.reopened(async |queue| {
+            let entries = queue.entries(None, usize::MAX);
+            assert_eq!(entries.len(), 1, "seed {seed}");
+            let is_report = entries[0].recipients[0].to.path == "to2@example.net";
+            assert!(is_report || !matches!(told, Ok(Ok(_))), "seed {seed}");
+            verify(&queue, &[(entries[0].id, 1 + u64::from(is_report))].into()).await;
+            seen[usize::from(is_report)] += 1;
+        });
+    }
+    assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
+}
+
+#[test]
+fn what_is_held_is_not_due_and_a_retry_is_due_at_once() {
+    let rig = Rig::new(5);
+    let id = rig.world.block_on(async {
+        let queue = rig.open().await;
+        let id = put(&queue, 1).await.unwrap();
+        let later = RecipientState::Waiting(UnixSeconds(90_000));
+        let tried = vec![outcome(0, later), outcome(1, later)];
+        queue.settle(id, note(tried), None).await.unwrap();
+        assert_eq!(queue.due(UnixSeconds(6_000), 9), []);
+        queue.retry(id, UnixSeconds(6_000)).await.unwrap();
+        assert_eq!(queue.due(UnixSeconds(6_000), 9), [id]);
+        queue.hold(id, true).await.unwrap();
+        id
+    });
+    rig.reopened(async |queue| {
+        let ever = UnixSeconds(u64::MAX);
+        assert!(queue.entry(id).unwrap().held);
+        assert_eq!(queue.due(ever, 9), []);
+        assert_eq!(queue.entry(id).unwrap().deadline(), None);
+        queue.hold(id, false).await.unwrap();
+        assert_eq!(queue.due(UnixSeconds(6_000), 9), [id]);
+    });
+}
+
+/// Many messages for a few sites, and one for another: it does not stand behind them.
+#[test]
+fn what_is_due_comes_in_turn_by_sites() {
+    let rig = Rig::new(6);
+    rig.world.block_on(async {
+        let queue = rig.open().await;
+        let mut by_site = BTreeMap::new();
+        for number in 0..12 {
+            let site = ["a.example", "b.example", "B.EXAMPLE", "c.example"][number % 4];
+            let recipients = vec![Addressee::new(format!("x@{site}"))];
+            let envelope = Envelope {
+                recipients,
+                ..envelope(number as u64)
+            };
+            let id = queue.enqueue(body(number as u64), envelope).await.unwrap();
+            let site = site.to_lowercase();
+            by_site.entry(site).or_insert_with(Vec::new).push(id);
+        }
+        let mut after = String::new();
+        let mut look = |closed: &str, taken: &[QueueId], now: u64, count_max: usize| {
+            let turn = Turn {
+                count_max,
+                room: &|site| if site == closed { 0 } else { 2 },
+                is_taken: &|id| taken.contains(&id),
+            };
+            queue.due_in_turn(UnixSeconds(now), &turn, &mut after)
+        };
+        let (a, b, c) = (
+            by_site["a.example"].clone(),
+            by_site["b.example"].clone(),
+            by_site["c.example"].clone(),
+        );
+        let first = look("", &[], 2_000, 9);
+        assert_eq!(first, [a[0], a[1], b[0], b[1], c[0], c[1]]);
+        // The next look goes on behind the last site that it came to.
+        assert_eq!(look("", &first, 2_000, 3), [a[2], b[2], b[3]]);
+        assert_eq!(look("c.example", &[], 2_000, 3), [a[0], a[1], b[0]]);
+        // Past its deadline a message comes in any case.
+        let late = look("c.example", &[], 15_400, 100);
+        assert_eq!(late.len(), 12);
     });
 }
 

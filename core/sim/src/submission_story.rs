@@ -15,7 +15,9 @@ use device::sim::Halt;
 use fastrand::Rng;
 use mail::{Address, Flags, InternalDate, SystemFlags};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, Mailboxes, Recipient};
-use queue::{Envelope, Queue, QueueFault, QueueId, RecipientState, UnixSeconds};
+use queue::{
+    Addressee, Envelope, Note, Queue, QueueFault, QueueId, RecipientState, Terms, UnixSeconds,
+};
 use store::{BodyIn, Store};
 
 use crate::machine::{Machine, Shape};
@@ -202,9 +204,11 @@ async fn submit(open: &Open, known: &RefCell<Known>, account: AccountId) -> Resu
     };
     let envelope = Envelope {
         from: "ada@example.org".to_owned(),
-        recipients: vec![format!("to{number}@example.net")],
+        recipients: vec![Addressee::new(format!("to{number}@example.net"))],
         arrived: UnixSeconds(number),
+        warns: UnixSeconds(number + 14_400),
         expires: UnixSeconds(number + 432_000),
+        terms: Terms::default(),
     };
     let mut given = None;
     let placed = open.mailboxes.deliver_with(delivery, || {
@@ -253,9 +257,15 @@ async fn tried(open: &Open, id: QueueId) -> Result<(), String> {
         recipient: 0,
         state: RecipientState::Waiting(UnixSeconds(u64::from(u32::MAX))),
         reply: "450 4.2.1".to_owned(),
+        host: "mx.example.net".to_owned(),
     };
-    match open.queue.tried(id, vec![outcome]).await {
-        Ok(()) => Ok(()),
+    let note = Note {
+        at: UnixSeconds(1),
+        warned: false,
+        outcomes: vec![outcome],
+    };
+    match open.queue.settle(id, note, None).await {
+        Ok(_) => Ok(()),
         Err(QueueFault::Store(fault)) => refused(fault.into()),
         Err(fault) => Err(format!("{id:?}: {fault}")),
     }

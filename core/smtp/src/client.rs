@@ -1,4 +1,4 @@
-//! The sender's side of one conversation as a pure state machine: for tests, the load program, and a relay to come.
+//! The sender's side of one conversation as a pure state machine: for the relay, the load program and tests.
 //!
 //! `receive` takes what the server sent and returns what happened; `send` begins a mail transaction when the client is `Ready`.
 //! What is to be sent is appended to `output`; the caller sends it after every call.
@@ -36,6 +36,8 @@ pub enum Content {
     Stuffed(Arc<[u8]>),
     /// For one BDAT LAST (RFC 3030).
     Chunk(Arc<[u8]>),
+    /// The caller sends it after DATA, at `Event::Content`: see `Stuffer`.
+    ByCaller,
 }
 
 impl Content {
@@ -62,6 +64,60 @@ impl Content {
     /// For BDAT: as it is.
     pub fn chunk(raw: &[u8]) -> Content {
         Content::Chunk(raw.into())
+    }
+}
+
+/// Content made ready for DATA piece by piece (RFC 5321 §4.5.2), for what is never whole in memory.
+#[derive(Debug, Default)]
+pub struct Stuffer {
+    /// The last bytes of what was put: how much of CRLF, or of a line.
+    tail: Tail,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    #[default]
+    Begin,
+    Cr,
+    Line,
+    Within,
+}
+
+impl Stuffer {
+    /// Appends `raw`, the next bytes of the content, to `out`: dots at the beginnings of lines doubled, and line ends made CRLF.
+    pub fn put(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        for &byte in raw {
+            let begins = matches!(self.tail, Tail::Begin | Tail::Line);
+            match byte {
+                b'.' if begins => out.extend_from_slice(b".."),
+                // RFC 5321 §2.3.8: neither travels alone, or a server might see an end of data in it.
+                b'\n' if self.tail != Tail::Cr => out.extend_from_slice(b"\r\n"),
+                _ => {
+                    if self.tail == Tail::Cr && byte != b'\n' {
+                        out.push(b'\n');
+                        if byte == b'.' {
+                            out.push(b'.');
+                        }
+                    }
+                    out.push(byte);
+                }
+            }
+            self.tail = match byte {
+                b'\r' => Tail::Cr,
+                b'\n' => Tail::Line,
+                _ => Tail::Within,
+            };
+        }
+    }
+
+    /// Appends the end of data.
+    pub fn end(self, out: &mut Vec<u8>) {
+        match self.tail {
+            Tail::Begin | Tail::Line => {}
+            Tail::Cr => out.push(b'\n'),
+            Tail::Within => out.extend_from_slice(b"\r\n"),
+        }
+        out.extend_from_slice(b".\r\n");
     }
 }
 
@@ -93,6 +149,8 @@ pub enum Event {
     Ready(Reply),
     /// The server agreed to TLS: do the handshake, then call `tls_started`.
     StartTls,
+    /// DATA was answered 354: the caller sends the content (`Content::ByCaller`), then receives more.
+    Content,
     Sent(Sent),
     /// QUIT was answered.
     Bye,
@@ -106,10 +164,11 @@ pub enum Event {
 enum State {
     Greeting,
     Hello,
+    OldHello,
     StartTls,
     Handshake,
     Ready,
-    Mail(Flight),
+    Mail(Box<Flight>),
     Quit,
     Closed,
 }
@@ -118,6 +177,8 @@ enum State {
 #[derive(Debug)]
 struct Flight {
     mail: Mail,
+    /// After the paths of the recipients, a blank first; none at all, or one for each.
+    parameters: Vec<String>,
     mail_reply: Option<Reply>,
     recipients: Vec<Reply>,
     outcomes: Vec<Reply>,
@@ -125,6 +186,8 @@ struct Flight {
     offered: bool,
     /// DATA was answered 354 and the content is out.
     content_out: bool,
+    /// The content is the caller's to send: `Some(true)`: and it was asked to.
+    asked: Option<bool>,
     /// RSET is out, which ends a transaction without recipients; `Some(true)`: and answered.
     reset: Option<bool>,
 }
@@ -136,6 +199,8 @@ pub struct Client {
     tls_wanted: bool,
     /// Send MAIL, RCPT and DATA at once. Else each waits for the reply before it.
     pub pipelining: bool,
+    /// HELO follows where EHLO is not known (RFC 5321 §3.2).
+    pub falls_back: bool,
     state: State,
     replies: Replies,
 }
@@ -143,6 +208,8 @@ pub struct Client {
 /// Puts received lines together to replies.
 #[derive(Debug, Default)]
 pub struct Replies {
+    /// The code of the reply whose lines come in.
+    code: Option<u16>,
     lines: Vec<String>,
 }
 
@@ -176,11 +243,14 @@ impl Replies {
             else {
                 return (at, Err(NotAReply));
             };
-            if self.lines.len() == REPLY_LINES_MAX {
+            // RFC 5321 §4.2.1: all lines of a reply have one code.
+            let is_same = *self.code.get_or_insert(code) == code;
+            if !is_same || self.lines.len() == REPLY_LINES_MAX {
                 return (at, Err(NotAReply));
             }
             self.lines.push(text);
             if last {
+                self.code = None;
                 let lines = std::mem::take(&mut self.lines);
                 return (at, Ok(Some(Reply { code, lines })));
             }
@@ -201,6 +271,7 @@ impl Client {
             name: name.to_owned(),
             tls_wanted,
             pipelining: true,
+            falls_back: false,
             state: State::Greeting,
             replies: Replies::default(),
         }
@@ -208,6 +279,12 @@ impl Client {
 
     /// Begins a mail transaction. Stops the process unless the last event was `Ready` or `Sent`.
     pub fn send(&mut self, mail: Mail, output: &mut Vec<u8>) {
+        self.send_with(mail, Vec::new(), output);
+    }
+
+    /// As `send`, with the parameters of each RCPT: ` NOTIFY=NEVER`, or empty.
+    pub fn send_with(&mut self, mail: Mail, parameters: Vec<String>, output: &mut Vec<u8>) {
+        assert!(parameters.is_empty() || parameters.len() == mail.recipients.len());
         assert!(
             matches!(self.state, State::Ready),
             "one transaction at a time"
@@ -219,19 +296,21 @@ impl Client {
         let mut flight = Flight {
             recipients: Vec::with_capacity(mail.recipients.len()),
             mail,
+            parameters,
             mail_reply: None,
             outcomes: Vec::new(),
             offered: false,
             content_out: false,
+            asked: None,
             reset: None,
         };
         if self.pipelining {
-            for recipient in &flight.mail.recipients {
-                write_line(output, &["RCPT TO:<", recipient, ">"]);
+            for index in 0..flight.mail.recipients.len() {
+                flight.name(index, output);
             }
             flight.offer(output);
         }
-        self.state = State::Mail(flight);
+        self.state = State::Mail(Box::new(flight));
     }
 
     /// Stops the process unless `Ready`.
@@ -242,6 +321,13 @@ impl Client {
         );
         write_line(output, &["QUIT"]);
         self.state = State::Quit;
+    }
+
+    /// Asks for TLS. Stops the process unless `Ready`. A refusal is `Refused`.
+    pub fn start_tls(&mut self, output: &mut Vec<u8>) {
+        assert!(matches!(self.state, State::Ready), "TLS before mail");
+        write_line(output, &["STARTTLS"]);
+        self.state = State::StartTls;
     }
 
     /// TLS is up: hello once more (RFC 3207 §4.2).
@@ -289,6 +375,21 @@ impl Client {
             return Some(Event::Refused(reply));
         }
         match &mut self.state {
+            State::Hello if self.falls_back && reply.code / 100 == 5 => {
+                write_line(output, &["HELO ", &self.name]);
+                self.state = State::OldHello;
+                None
+            }
+            State::OldHello if reply.is_ok() => {
+                self.state = State::Ready;
+                // What it says is no list of extensions.
+                let lines = reply.lines.into_iter().take(1).collect();
+                Some(Event::Ready(Reply { lines, ..reply }))
+            }
+            State::OldHello => {
+                self.state = State::Closed;
+                Some(Event::Refused(reply))
+            }
             State::Greeting | State::Hello | State::StartTls if !reply.is_ok() => {
                 self.state = State::Closed;
                 Some(Event::Refused(reply))
@@ -312,6 +413,9 @@ impl Client {
             }
             State::Mail(flight) => {
                 flight.note(reply, self.pipelining, output);
+                if flight.asks_caller() {
+                    return Some(Event::Content);
+                }
                 if !flight.is_over(self.role) {
                     return None;
                 }
@@ -323,7 +427,7 @@ impl Client {
                     recipients,
                     outcomes,
                     ..
-                } = flight;
+                } = *flight;
                 Some(Event::Sent(Sent {
                     mail: mail_reply?,
                     recipients,
@@ -344,7 +448,7 @@ impl Flight {
     fn offer(&mut self, output: &mut Vec<u8>) {
         self.offered = true;
         match &self.mail.content {
-            Content::Stuffed(_) => write_line(output, &["DATA"]),
+            Content::Stuffed(_) | Content::ByCaller => write_line(output, &["DATA"]),
             Content::Chunk(raw) => {
                 write_line(output, &["BDAT ", &raw.len().to_string(), " LAST"]);
                 output.extend_from_slice(raw);
@@ -372,6 +476,7 @@ impl Flight {
                 Content::Stuffed(stuffed) | Content::Chunk(stuffed) => {
                     output.extend_from_slice(stuffed)
                 }
+                Content::ByCaller => self.asked = Some(false),
             }
         } else if self.reset.is_some() {
             self.reset = Some(true);
@@ -384,6 +489,17 @@ impl Flight {
         }
     }
 
+    /// Once, when it is to send the content.
+    fn asks_caller(&mut self) -> bool {
+        self.asked == Some(false) && self.asked.replace(true).is_some()
+    }
+
+    fn name(&self, index: usize, output: &mut Vec<u8>) {
+        let parameters = self.parameters.get(index).map_or("", String::as_str);
+        let recipient = &self.mail.recipients[index];
+        write_line(output, &["RCPT TO:<", recipient, ">", parameters]);
+    }
+
     fn send_reset(&mut self, output: &mut Vec<u8>) {
         self.reset = Some(false);
         write_line(output, &["RSET"]);
@@ -391,10 +507,13 @@ impl Flight {
 
     /// Without pipelining: the next recipient, or the content when one was accepted.
     fn next(&mut self, output: &mut Vec<u8>) {
-        match self.mail.recipients.get(self.recipients.len()) {
-            Some(recipient) => write_line(output, &["RCPT TO:<", recipient, ">"]),
-            None if self.accepted() > 0 => self.offer(output),
-            None => self.send_reset(output),
+        let index = self.recipients.len();
+        if index < self.mail.recipients.len() {
+            self.name(index, output);
+        } else if self.accepted() > 0 {
+            self.offer(output);
+        } else {
+            self.send_reset(output);
         }
     }
 
@@ -452,131 +571,4 @@ fn parse_reply_line(line: &[u8]) -> Option<(u16, bool, String)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dots_are_doubled_and_the_end_is_appended() {
-        assert_eq!(
-            Content::stuffed(b".a\r\n.\r\n..b"),
-            Content::Stuffed(b"..a\r\n..\r\n...b\r\n.\r\n".as_slice().into())
-        );
-        assert_eq!(
-            Content::stuffed(b""),
-            Content::Stuffed(b".\r\n".as_slice().into())
-        );
-    }
-
-    #[test]
-    fn replies_of_several_lines_are_one() {
-        let mut client = Client::new(Role::Smtp, "c.example", false);
-        let mut out = Vec::new();
-        assert_eq!(
-            client.receive(b"220-hello\r\n220 there\r\n", &mut out),
-            (22, Event::NeedInput)
-        );
-        assert_eq!(out, b"EHLO c.example\r\n");
-        let (_, event) = client.receive(b"250-x\r\n250 SIZE 1\r\n", &mut out);
-        assert_eq!(
-            event,
-            Event::Ready(Reply {
-                code: 250,
-                lines: vec!["x".into(), "SIZE 1".into()]
-            })
-        );
-    }
-
-    /// Ready, with a mail for one recipient under way; what was sent of it.
-    fn sending(pipelining: bool, content: Content) -> (Client, Vec<u8>) {
-        let mut client = Client::new(Role::Smtp, "c", false);
-        client.pipelining = pipelining;
-        let mut out = Vec::new();
-        assert_eq!(client.receive(b"220 a\r\n", &mut out).1, Event::NeedInput);
-        let (_, event) = client.receive(b"250 a\r\n", &mut out);
-        assert!(matches!(event, Event::Ready(_)));
-        out.clear();
-        let mail = Mail {
-            reverse_path: "s@example.net".into(),
-            recipients: vec!["r@example.org".into()],
-            parameters: String::new(),
-            content,
-        };
-        client.send(mail, &mut out);
-        (client, out)
-    }
-
-    /// Found by the simulator (core/sim, lintel_story): the next MAIL was answered 503.
-    #[test]
-    fn a_transaction_without_recipients_is_reset_before_the_next() {
-        let raw = b"Subject: a\r\n\r\n";
-        for (pipelining, content, replies, outcomes) in [
-            (
-                true,
-                Content::stuffed(raw),
-                "250 a\r\n451 b\r\n503 c\r\n",
-                1,
-            ),
-            (true, Content::chunk(raw), "250 a\r\n451 b\r\n503 c\r\n", 1),
-            (
-                true,
-                Content::stuffed(raw),
-                "451 a\r\n503 b\r\n503 c\r\n",
-                1,
-            ),
-            (false, Content::stuffed(raw), "250 a\r\n451 b\r\n", 0),
-        ] {
-            let (mut client, mut out) = sending(pipelining, content);
-            let (_, event) = client.receive(replies.as_bytes(), &mut out);
-            assert_eq!(event, Event::NeedInput, "{replies}");
-            assert!(out.ends_with(b"RSET\r\n"), "{replies}");
-            let (_, event) = client.receive(b"250 d\r\n", &mut out);
-            let Event::Sent(sent) = event else {
-                panic!("{event:?}")
-            };
-            assert_eq!(
-                sent.outcomes.len(),
-                outcomes,
-                "the reply to RSET is none of them"
-            );
-            assert!(sent.outcomes.iter().all(|reply| reply.code == 503));
-            client.quit(&mut out);
-        }
-    }
-
-    /// 354 all the same: the empty message ends the transaction.
-    #[test]
-    fn an_empty_message_for_no_recipient_needs_no_reset() {
-        let (mut client, mut out) = sending(true, Content::stuffed(b"a\r\n"));
-        let (_, event) = client.receive(b"250 a\r\n451 b\r\n354 c\r\n", &mut out);
-        assert_eq!(event, Event::NeedInput);
-        assert!(out.ends_with(b"DATA\r\n.\r\n"));
-        let (_, event) = client.receive(b"554 d\r\n", &mut out);
-        assert!(matches!(event, Event::Sent(_)));
-    }
-
-    #[test]
-    fn what_is_no_reply_is_nonsense() {
-        for bad in [
-            "hello\r\n",
-            "1\r\n",
-            "99x a\r\n",
-            "250+a\r\n",
-            "\r\n",
-            "\u{e9}\u{e9}\r\n",
-        ] {
-            assert_eq!(
-                Client::new(Role::Smtp, "c", false)
-                    .receive(bad.as_bytes(), &mut Vec::new())
-                    .1,
-                Event::Nonsense,
-                "{bad}"
-            );
-        }
-        assert_eq!(
-            Client::new(Role::Smtp, "c", false)
-                .receive(&[b'2'; 2_000], &mut Vec::new())
-                .1,
-            Event::Nonsense
-        );
-    }
-}
+mod tests;

@@ -1,6 +1,9 @@
 //! One command line in, one `Command` out (RFC 5321 §4.1.1).
 
-use crate::limits::HELLO_BYTES_MAX;
+use sasl::Mechanism;
+
+use crate::envelope::{Notify, Returned};
+use crate::limits::{ENVELOPE_ID_BYTES_MAX, HELLO_BYTES_MAX, ORIGINAL_RECIPIENT_BYTES_MAX};
 use crate::path::{
     ForwardPath, ReversePath, is_address_literal, is_domain, parse_forward, parse_reverse,
 };
@@ -26,7 +29,12 @@ pub(crate) enum Command<'a> {
     Expn,
     Help,
     StartTls,
-    Auth,
+    Auth {
+        /// `None`: one that is not known.
+        mechanism: Option<Mechanism>,
+        /// In base64; `=` is an empty one.
+        initial: Option<&'a str>,
+    },
 }
 
 /// MAIL with its parameters.
@@ -39,7 +47,19 @@ pub(crate) struct Mail {
     pub body: Option<Body>,
     /// RFC 6531.
     pub smtputf8: bool,
+    /// RFC 3461.
+    pub returned: Option<Returned>,
+    pub envelope_id: Option<String>,
     pub has_parameters: bool,
+}
+
+/// RCPT with its parameters.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Rcpt {
+    pub path: ForwardPath,
+    /// RFC 3461.
+    pub notify: Option<Notify>,
+    pub original: Option<String>,
 }
 
 /// What the sender says of the octets. We carry 8-bit data either way; this is kept for a relay to come.
@@ -49,8 +69,8 @@ pub enum Body {
     EightBitMime,
 }
 
-/// `line` is without its CRLF.
-pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, Refusal> {
+/// `line` is without its CRLF. `submission`: the parameters of people's programs are known too (AUTH, RFC 4954 §5; RET and ENVID, RFC 3461).
+pub(crate) fn parse(line: &[u8], submission: bool) -> Result<Command<'_>, Refusal> {
     if line
         .iter()
         .any(|byte| byte.is_ascii_control() && *byte != b'\t')
@@ -79,7 +99,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, Refusal> {
         }
     };
     match verb {
-        b"MAIL" => parse_mail(argument).map(Command::Mail),
+        b"MAIL" => parse_mail(argument, submission).map(Command::Mail),
         b"RCPT" => Ok(Command::Rcpt(argument)),
         b"DATA" => bare(Command::Data),
         b"BDAT" => parse_bdat(argument),
@@ -94,7 +114,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Command<'_>, Refusal> {
         b"EXPN" => Ok(Command::Expn),
         b"HELP" => Ok(Command::Help),
         b"STARTTLS" => bare(Command::StartTls),
-        b"AUTH" => Ok(Command::Auth),
+        b"AUTH" => parse_auth(argument),
         // A browser made to post to a mail port; what follows is its content, not commands.
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"OPTIONS" | b"CONNECT" | b"HOST:" => {
             Err(Refusal::Http)
@@ -117,7 +137,7 @@ fn hello(argument: &str) -> Result<&str, Refusal> {
     }
 }
 
-fn parse_mail(argument: &str) -> Result<Mail, Refusal> {
+fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {
     let path = after_keyword(argument, "FROM:")?;
     let (reverse_path, rest) = parse_reverse(path, true)?;
     let mut mail = Mail {
@@ -125,8 +145,11 @@ fn parse_mail(argument: &str) -> Result<Mail, Refusal> {
         size_bytes: None,
         body: None,
         smtputf8: false,
+        returned: None,
+        envelope_id: None,
         has_parameters: false,
     };
+    let mut acting_for = false;
     for parameter in parameters(rest)? {
         mail.has_parameters = true;
         let (name, value) = match parameter.split_once('=') {
@@ -149,8 +172,22 @@ fn parse_mail(argument: &str) -> Result<Mail, Refusal> {
                 return Err(Refusal::BadParameter);
             }
             mail.smtputf8 = true;
+        } else if submission && name.eq_ignore_ascii_case("RET") && mail.returned.is_none() {
+            mail.returned = Some(returned(value.ok_or(Refusal::BadParameter)?)?);
+        } else if submission && name.eq_ignore_ascii_case("ENVID") && mail.envelope_id.is_none() {
+            let value = value.ok_or(Refusal::BadParameter)?;
+            let fits = (1..=ENVELOPE_ID_BYTES_MAX).contains(&xtext(value)?);
+            mail.envelope_id = Some(match fits {
+                true => value.to_owned(),
+                false => return Err(Refusal::BadParameter),
+            });
+        } else if submission && name.eq_ignore_ascii_case("AUTH") && !acting_for {
+            // RFC 4954 §5: who first submitted the message, as the client has it. We pass nobody's word on: `<>` goes out.
+            xtext(value.ok_or(Refusal::BadParameter)?)?;
+            acting_for = true;
         } else if ["SIZE", "BODY", "SMTPUTF8"]
             .iter()
+            .chain(["RET", "ENVID", "AUTH"].iter().filter(|_| submission))
             .any(|known| name.eq_ignore_ascii_case(known))
         {
             return Err(Refusal::BadParameter); // given twice
@@ -167,14 +204,120 @@ fn parse_mail(argument: &str) -> Result<Mail, Refusal> {
     Ok(mail)
 }
 
-/// `argument` is what follows `RCPT`. No parameter is offered (DSN is not), so any is refused.
-pub(crate) fn parse_rcpt(argument: &str, utf8: bool) -> Result<ForwardPath, Refusal> {
+/// `argument` is what follows `RCPT`. Parameters are those of RFC 3461, which only `submission` offers.
+pub(crate) fn parse_rcpt(argument: &str, utf8: bool, submission: bool) -> Result<Rcpt, Refusal> {
     let path = after_keyword(argument, "TO:")?;
-    let (forward_path, rest) = parse_forward(path, utf8)?;
-    match parameters(rest)?.next() {
-        Some(_) => Err(Refusal::UnknownParameter),
-        None => Ok(forward_path),
+    let (path, rest) = parse_forward(path, utf8)?;
+    let mut rcpt = Rcpt {
+        path,
+        notify: None,
+        original: None,
+    };
+    for parameter in parameters(rest)? {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if submission && name.eq_ignore_ascii_case("NOTIFY") && rcpt.notify.is_none() {
+            rcpt.notify = Some(notify(value)?);
+        } else if submission && name.eq_ignore_ascii_case("ORCPT") && rcpt.original.is_none() {
+            rcpt.original = Some(original_recipient(value)?);
+        } else if submission
+            && ["NOTIFY", "ORCPT"]
+                .iter()
+                .any(|known| name.eq_ignore_ascii_case(known))
+        {
+            return Err(Refusal::BadParameter); // said twice
+        } else {
+            return Err(Refusal::UnknownParameter);
+        }
     }
+    Ok(rcpt)
+}
+
+/// RFC 4954 §4: a mechanism and perhaps an initial response.
+fn parse_auth(argument: &str) -> Result<Command<'_>, Refusal> {
+    let (name, initial) = match argument.split_once(' ') {
+        Some((name, initial)) => (name, Some(initial.trim_start_matches(' '))),
+        None => (argument, None),
+    };
+    if name.is_empty() || initial.is_some_and(|initial| initial.is_empty() || initial.contains(' '))
+    {
+        return Err(Refusal::Syntax);
+    }
+    Ok(Command::Auth {
+        mechanism: Mechanism::named(name),
+        initial,
+    })
+}
+
+fn returned(value: &str) -> Result<Returned, Refusal> {
+    if value.eq_ignore_ascii_case("FULL") {
+        Ok(Returned::Full)
+    } else if value.eq_ignore_ascii_case("HDRS") {
+        Ok(Returned::Headers)
+    } else {
+        Err(Refusal::BadParameter)
+    }
+}
+
+/// RFC 3461 §4.1: NEVER alone, or a list of the others.
+fn notify(value: &str) -> Result<Notify, Refusal> {
+    let mut notify = Notify::default();
+    if value.eq_ignore_ascii_case("NEVER") {
+        return Ok(notify);
+    }
+    for word in value.split(',') {
+        let wanted = if word.eq_ignore_ascii_case("SUCCESS") {
+            &mut notify.success
+        } else if word.eq_ignore_ascii_case("FAILURE") {
+            &mut notify.failure
+        } else if word.eq_ignore_ascii_case("DELAY") {
+            &mut notify.delay
+        } else {
+            return Err(Refusal::BadParameter);
+        };
+        *wanted = true;
+    }
+    Ok(notify)
+}
+
+/// RFC 3461 §4.2: an address type, `;`, and xtext.
+fn original_recipient(value: &str) -> Result<String, Refusal> {
+    let (kind, address) = value.split_once(';').ok_or(Refusal::BadParameter)?;
+    let is_atom = |text: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        !text.is_empty() && text.bytes().all(plain)
+    };
+    let bytes = kind.len() + 1 + xtext(address)?;
+    match is_atom(kind) && !address.is_empty() && bytes <= ORIGINAL_RECIPIENT_BYTES_MAX {
+        true => Ok(value.to_owned()),
+        false => Err(Refusal::BadParameter),
+    }
+}
+
+/// RFC 3461 §4: printable ASCII in which `+` and two capital hexadecimal digits stand for a byte. Answers how many bytes it stands for. It
+/// goes into header fields of reports: nothing that is not printable ASCII may come of it.
+fn xtext(text: &str) -> Result<usize, Refusal> {
+    let mut count = 0;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b'+' => {
+                let mut digit = || match bytes.next() {
+                    Some(digit @ b'0'..=b'9') => Ok(digit - b'0'),
+                    Some(digit @ b'A'..=b'F') => Ok(digit - b'A' + 10),
+                    _ => Err(Refusal::BadParameter),
+                };
+                let high = digit()?;
+                high * 16 + digit()?
+            }
+            b'=' => return Err(Refusal::BadParameter),
+            byte => byte,
+        };
+        if !(byte.is_ascii_graphic() || byte == b' ') {
+            return Err(Refusal::BadParameter);
+        }
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// RFC 5321 §3.3 allows no space after the colon; people at terminals type one, and it can mean nothing else.

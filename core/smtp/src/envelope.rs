@@ -21,11 +21,35 @@ pub struct Envelope<R> {
     pub size_bytes: Option<u64>,
     pub body: Option<Body>,
     pub smtputf8: bool,
+    /// RFC 3461 §4.3: how much of the message a report brings back; `None`: not said.
+    pub returned: Option<Returned>,
+    /// RFC 3461 §4.4, the xtext as it was given: the sender's own name for this transaction; at most `limits::ENVELOPE_ID_BYTES_MAX` decoded.
+    pub envelope_id: Option<String>,
+}
+
+/// RFC 3461 §4.3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Returned {
+    Full,
+    Headers,
+}
+
+/// RFC 3461 §4.1: when the sender wants a report about a recipient. All `false` is NEVER.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Notify {
+    pub success: bool,
+    pub failure: bool,
+    pub delay: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient<R> {
     pub path: ForwardPath,
+    /// `None`: not said.
+    pub notify: Option<Notify>,
+    /// RFC 3461 §4.2, as it was given: the address that the sender first had, as xtext, its type in front (`rfc822;ann@example.org`); at most
+    /// `limits::ORIGINAL_RECIPIENT_BYTES_MAX` decoded.
+    pub original: Option<String>,
     /// What `Session::recipient_verdict` was given: where the message goes for this recipient.
     pub route: R,
 }

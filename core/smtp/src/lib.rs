@@ -18,7 +18,7 @@
 //! # Extensions
 //!
 //! PIPELINING (2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), CHUNKING (3030), ENHANCEDSTATUSCODES (2034), STARTTLS
-//! (3207). VRFY answers 252, EXPN 502; there is no AUTH, for this is not the submission port.
+//! (3207). VRFY answers 252, EXPN 502. On a submission port (6409) also AUTH (4954) and DSN (3461).
 //!
 //! # Where to start reading
 //!
@@ -35,8 +35,9 @@ pub mod reply;
 pub mod session;
 
 pub use command::Body;
-pub use envelope::{ClaimedHello, Envelope, Message, Recipient};
+pub use envelope::{ClaimedHello, Envelope, Message, Notify, Recipient, Returned};
 pub use limits::Limits;
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{Refusal, Reply};
-pub use session::{Action, Config, Role, Session};
+pub use sasl::Credentials;
+pub use session::{Action, Config, Role, Service, Session};

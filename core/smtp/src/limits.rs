@@ -13,6 +13,15 @@ pub const PATH_BYTES_MAX: usize = 256;
 /// A HELO or EHLO argument: a domain or an address literal, RFC 5321 §4.5.3.1.2.
 pub const HELLO_BYTES_MAX: usize = 255;
 
+/// An ENVID, decoded, RFC 3461 §4.4.
+pub const ENVELOPE_ID_BYTES_MAX: usize = 100;
+
+/// An ORCPT, decoded, with its type. RFC 3461 §4.2 allows 500 bytes of xtext.
+pub const ORIGINAL_RECIPIENT_BYTES_MAX: usize = 500;
+
+/// Logins refused on one connection: a person mistypes two or three times.
+pub const LOGIN_FAILURES_MAX: u32 = 5;
+
 /// Recipients in one mail transaction. RFC 5321 §4.5.3.1.8 asks for 100 or more; a thousand paths of the greatest length
 /// are 256 KiB.
 pub const RECIPIENTS_MAX: usize = 1_000;

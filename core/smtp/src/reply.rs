@@ -24,6 +24,7 @@ impl Reply {
     pub const BYE: Reply = reply(221, "2.0.0", "bye");
     pub const SEND_CONTENT: Reply = reply(354, "", "start mail input; end with <CR><LF>.<CR><LF>");
     pub const START_TLS: Reply = reply(220, "2.0.0", "ready for TLS");
+    pub const LOGIN_OK: Reply = reply(235, "2.7.0", "authentication successful");
     pub const CANNOT_VERIFY: Reply = reply(
         252,
         "2.5.0",
@@ -128,6 +129,19 @@ refusals! {
     TlsAlready: 503, "5.5.1", "TLS already active";
     TlsRequired: 530, "5.7.0", "must issue a STARTTLS command first";
     NoAuth: 502, "5.5.1", "authentication not available on this port";
+    // Who sends (RFC 4954 §4, §6).
+    AuthRequired: 530, "5.7.0", "authentication required";
+    AuthAlready: 503, "5.5.1", "already authenticated";
+    /// RFC 4954 §4: AUTH is not permitted during a mail transaction.
+    AuthInTransaction: 503, "5.5.1", "AUTH is not permitted during a mail transaction";
+    AuthMechanism: 504, "5.5.4", "authentication mechanism not supported";
+    AuthEncoding: 501, "5.5.2", "the response is not base64";
+    AuthMalformed: 501, "5.5.2", "the response is malformed";
+    AuthCancelled: 501, "5.7.0", "authentication cancelled";
+    AuthFailed: 535, "5.7.8", "authentication credentials invalid";
+    AuthUnavailable: 454, "4.7.0", "temporary authentication failure";
+    /// RFC 6409 §6.1: the sender may not send under this address.
+    NotYourAddress: 553, "5.7.1", "sender address does not belong to this account";
     // The transaction.
     TooBig: 552, "5.3.4", "message size exceeds the limit";
     TooManyRecipients: 452, "4.5.3", "too many recipients";

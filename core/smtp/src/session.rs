@@ -5,16 +5,19 @@
 //! there, and steps again. Replies gather in `output`; the caller sends them when `step` wants input and on `StartTls` and
 //! `Close`, which are the synchronisation points of RFC 2920 §3.2.
 
+mod auth;
 mod commands;
+mod transfer;
 
 use std::sync::Arc;
 
-use crate::content::{Content, Framing};
+use sasl::{Credentials, Exchange};
+
+use crate::command::Rcpt;
+use crate::content::Content;
 use crate::envelope::{ClaimedHello, Envelope, Message, Recipient};
-use crate::limits::{
-    COMMAND_LINE_BYTES_MAX, CONTENT_RESERVE_BYTES, CONTENT_RESERVE_BYTES_MAX, Limits,
-};
-use crate::path::ForwardPath;
+use crate::limits::{COMMAND_LINE_BYTES_MAX, Limits};
+use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Refusal, Reply, write_greeting};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +27,23 @@ pub enum Role {
     Lmtp,
 }
 
+/// Whose mail a listener takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// From other servers, for people of ours (RFC 5321).
+    Exchange,
+    /// From people of ours, who log in first, for anybody (RFC 6409). Offers AUTH and DSN.
+    Submission {
+        /// Passwords are taken without TLS: on loopback, in trial mode.
+        login_without_tls: bool,
+    },
+}
+
 /// What all sessions of a listener share.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub role: Role,
+    pub service: Service,
     /// Our name, in the greeting. A domain, at most 255 bytes.
     pub hostname: String,
     pub limits: Limits,
@@ -42,6 +58,10 @@ pub struct Config {
 pub enum Action<R> {
     /// All input is used up, but for the `consumed` count a start of a line: send the output, receive more, step again.
     NeedInput,
+    /// On a submission port: check who this is and answer by `login_verdict`.
+    CheckLogin(Credentials),
+    /// On a submission port: look whether the user may send as `Session::sender` and answer by `sender_verdict`.
+    CheckSender,
     /// Look up `Session::recipient` and answer by `recipient_verdict`.
     CheckRecipient,
     /// Content is about to begin: answer by `begin_content` with a buffer to append it to (trace fields in it already), or by
@@ -60,8 +80,14 @@ enum State {
     /// Commands come. `TooLong` while the rest of an overlong line is skipped.
     Command,
     SkipLine,
+    /// A response of the client to our challenge comes.
+    Auth(Exchange),
+    /// The caller owes a verdict on who this is.
+    Login,
+    /// The caller owes a verdict on the sender of the open transaction.
+    Sender,
     /// The caller owes a verdict on this recipient.
-    Recipient(ForwardPath),
+    Recipient(Rcpt),
     /// The caller owes a buffer.
     Begin(Next),
     /// Mail data, by dots.
@@ -101,9 +127,11 @@ pub struct Session<R> {
     config: Arc<Config>,
     tls: bool,
     hello: Option<ClaimedHello>,
+    logged_in: bool,
     transaction: Option<Transaction<R>>,
     state: State,
     messages: u64,
+    login_failures: u32,
     // Since the last accepted message:
     errors: u32,
     refused_recipients: u32,
@@ -124,9 +152,11 @@ impl<R> Session<R> {
             config,
             tls,
             hello: None,
+            logged_in: false,
             transaction: None,
             state: State::Command,
             messages: 0,
+            login_failures: 0,
             errors: 0,
             refused_recipients: 0,
             excess_recipients: 0,
@@ -144,7 +174,7 @@ impl<R> Session<R> {
             // Each turn uses up input, changes to a state that does, or returns.
             let rest = &input[at..];
             match &mut self.state {
-                State::Command => match split_line(rest) {
+                State::Command | State::Auth(_) => match split_line(rest) {
                     Line::Whole(line, bytes) => {
                         at += bytes;
                         match self.on_line(line, output) {
@@ -224,9 +254,43 @@ impl<R> Session<R> {
                     }
                 }
                 State::Closed => return (input.len(), Action::Close),
-                State::Recipient(_) | State::Begin(_) | State::Outcome(_) => {
+                State::Login
+                | State::Sender
+                | State::Recipient(_)
+                | State::Begin(_)
+                | State::Outcome(_) => {
                     panic!("step while an answer is owed")
                 }
+            }
+        }
+    }
+
+    /// The sender to be checked: between `CheckSender` and `sender_verdict`.
+    pub fn sender(&self) -> &ReversePath {
+        assert!(
+            matches!(self.state, State::Sender),
+            "no sender is to be checked"
+        );
+        let transaction = self.transaction.as_ref();
+        &transaction
+            .expect("MAIL has its transaction")
+            .envelope
+            .reverse_path
+    }
+
+    /// `Err`: the transaction does not begin.
+    pub fn sender_verdict(&mut self, verdict: Result<(), Refusal>, output: &mut Vec<u8>) {
+        assert!(
+            matches!(self.state, State::Sender),
+            "no sender is to be checked"
+        );
+        self.state = State::Command;
+        match verdict {
+            Ok(()) => Reply::SENDER_OK.write(output),
+            Err(refusal) => {
+                self.transaction = None;
+                // A close that comes of it is seen by the next `step`.
+                let _ = self.refuse(refusal, output);
             }
         }
     }
@@ -234,23 +298,25 @@ impl<R> Session<R> {
     /// The recipient to be checked: between `CheckRecipient` and `recipient_verdict`.
     pub fn recipient(&self) -> &ForwardPath {
         match &self.state {
-            State::Recipient(path) => path,
+            State::Recipient(rcpt) => &rcpt.path,
             _ => panic!("no recipient is to be checked"),
         }
     }
 
     /// `Ok`: accepted, and the route stands beside it in the envelope.
     pub fn recipient_verdict(&mut self, verdict: Result<R, Refusal>, output: &mut Vec<u8>) {
-        let State::Recipient(path) = std::mem::replace(&mut self.state, State::Command) else {
+        let State::Recipient(rcpt) = std::mem::replace(&mut self.state, State::Command) else {
             panic!("no recipient is to be checked")
         };
         match verdict {
             Ok(route) => {
                 let transaction = self.transaction.as_mut().expect("RCPT has its transaction");
-                transaction
-                    .envelope
-                    .recipients
-                    .push(Recipient { path, route });
+                transaction.envelope.recipients.push(Recipient {
+                    path: rcpt.path,
+                    notify: rcpt.notify,
+                    original: rcpt.original,
+                    route,
+                });
                 Reply::RECIPIENT_OK.write(output);
             }
             Err(refusal) => {
@@ -282,94 +348,20 @@ impl<R> Session<R> {
     pub fn with_protocol(&self) -> &'static str {
         let extended = self.hello.as_ref().is_some_and(|hello| hello.extended);
         let utf8 = self.envelope().is_some_and(|envelope| envelope.smtputf8);
-        match (self.config.role, utf8, self.tls) {
-            (Role::Lmtp, false, false) => "LMTP",
-            (Role::Lmtp, false, true) => "LMTPS",
-            (Role::Lmtp, true, false) => "UTF8LMTP",
-            (Role::Lmtp, true, true) => "UTF8LMTPS",
-            (Role::Smtp, true, false) => "UTF8SMTP",
-            (Role::Smtp, true, true) => "UTF8SMTPS",
-            (Role::Smtp, false, true) => "ESMTPS",
-            (Role::Smtp, false, false) if extended => "ESMTP",
-            (Role::Smtp, false, false) => "SMTP",
-        }
-    }
-
-    /// Bytes to make room for, beyond the trace fields: what the sender announced, up to a bound.
-    pub fn content_reserve_bytes(&self) -> usize {
-        let chunk = match self.state {
-            State::Begin(Next::Chunk { bytes, .. }) => Some(bytes),
-            _ => None,
-        };
-        let announced = self
-            .envelope()
-            .and_then(|envelope| envelope.size_bytes)
-            .into_iter()
-            .chain(chunk)
-            .max();
-        match announced {
-            // Some count LF as one byte: a little more than announced.
-            Some(bytes) => (bytes.saturating_add(bytes / 32 + 64))
-                .min(CONTENT_RESERVE_BYTES_MAX as u64) as usize,
-            None => CONTENT_RESERVE_BYTES,
-        }
-    }
-
-    /// Memory held for content, in bytes.
-    pub fn content_bytes(&self) -> usize {
-        match &self.state {
-            State::Data(content) => content.held_bytes(),
-            _ => self
-                .transaction
-                .as_ref()
-                .and_then(|transaction| transaction.chunks.as_ref())
-                .map_or(0, Content::held_bytes),
-        }
-    }
-
-    /// Answers `BeginContent`: content will be appended to `prefix`.
-    pub fn begin_content(&mut self, prefix: Vec<u8>, output: &mut Vec<u8>) {
-        let State::Begin(next) = std::mem::replace(&mut self.state, State::Command) else {
-            panic!("no content is to begin")
-        };
-        let size_bytes_max = self.config.limits.message_bytes_max;
-        match next {
-            Next::Data => {
-                Reply::SEND_CONTENT.write(output);
-                self.state = State::Data(Content::new(Framing::Dots, prefix, size_bytes_max));
-            }
-            Next::Chunk { bytes, last } => {
-                let transaction = self.transaction.as_mut().expect("BDAT has its transaction");
-                transaction.chunks = Some(Content::new(Framing::Chunks, prefix, size_bytes_max));
-                self.state = State::Chunk { left: bytes, last };
-            }
-        }
-    }
-
-    /// Answers `BeginContent` with no; or, while content comes, keeps no more of it and refuses at its end.
-    pub fn refuse_content(&mut self, refusal: Refusal, output: &mut Vec<u8>) {
-        match &mut self.state {
-            State::Data(content) => content.refuse(refusal),
-            State::Begin(next) => {
-                let next = *next;
-                self.state = State::Command;
-                match next {
-                    Next::Data => {
-                        self.transaction = None;
-                        refusal.reply().write(output);
-                    }
-                    Next::Chunk { bytes, last } => self.skip_chunk(bytes, last, refusal),
-                }
-            }
-            _ => {
-                if let Some(content) = self
-                    .transaction
-                    .as_mut()
-                    .and_then(|transaction| transaction.chunks.as_mut())
-                {
-                    content.refuse(refusal);
-                }
-            }
+        match (self.config.role, utf8, self.tls, self.logged_in) {
+            (Role::Lmtp, false, false, _) => "LMTP",
+            (Role::Lmtp, false, true, _) => "LMTPS",
+            (Role::Lmtp, true, false, _) => "UTF8LMTP",
+            (Role::Lmtp, true, true, _) => "UTF8LMTPS",
+            (Role::Smtp, true, false, false) => "UTF8SMTP",
+            (Role::Smtp, true, true, false) => "UTF8SMTPS",
+            (Role::Smtp, true, false, true) => "UTF8SMTPA",
+            (Role::Smtp, true, true, true) => "UTF8SMTPSA",
+            (Role::Smtp, false, true, false) => "ESMTPS",
+            (Role::Smtp, false, false, true) => "ESMTPA",
+            (Role::Smtp, false, true, true) => "ESMTPSA",
+            (Role::Smtp, false, false, false) if extended => "ESMTP",
+            (Role::Smtp, false, false, false) => "SMTP",
         }
     }
 
@@ -407,6 +399,7 @@ impl<R> Session<R> {
     pub fn tls_started(&mut self) {
         self.tls = true;
         self.hello = None;
+        self.logged_in = false;
         self.transaction = None;
         self.state = State::Command;
     }
@@ -417,64 +410,6 @@ impl<R> Session<R> {
         if !matches!(self.state, State::Closed) {
             refusal.reply().write(output);
             self.state = State::Closed;
-        }
-    }
-
-    /// A refused chunk ends the transaction (RFC 3030 §4.1): chunks pipelined behind it find none and are refused too.
-    fn skip_chunk(&mut self, left: u64, last: bool, refusal: Refusal) {
-        let recipients = self
-            .transaction
-            .take()
-            .map_or(0, |transaction| transaction.envelope.recipients.len());
-        self.state = State::SkipChunk {
-            left,
-            refusal,
-            replies: self.replies_due(last, recipients),
-        };
-    }
-
-    /// RFC 2033 §4.2: LMTP answers the end of content once for each recipient.
-    fn replies_due(&self, at_end: bool, recipients: usize) -> usize {
-        match self.config.role {
-            Role::Lmtp if at_end => recipients.max(1),
-            _ => 1,
-        }
-    }
-
-    fn end_chunk(&mut self, last: bool, output: &mut Vec<u8>) -> Option<Action<R>> {
-        self.state = State::Command;
-        let chunks = self
-            .transaction
-            .as_mut()
-            .map(|transaction| &mut transaction.chunks)
-            .expect("a chunk has its transaction");
-        if last {
-            let content = chunks.take().expect("a chunk has its content");
-            return self.end_content(content, output);
-        }
-        match chunks.as_ref().and_then(Content::refusal) {
-            None => Reply::CHUNK_OK.write(output),
-            Some(refusal) => {
-                self.transaction = None;
-                return self.refuse_all(refusal, 1, output);
-            }
-        }
-        None
-    }
-
-    fn end_content(&mut self, content: Content, output: &mut Vec<u8>) -> Option<Action<R>> {
-        let envelope = self
-            .transaction
-            .take()
-            .expect("content has its transaction")
-            .envelope;
-        let recipients = envelope.recipients.len();
-        match content.finish() {
-            Ok(content) => {
-                self.state = State::Outcome(recipients);
-                Some(Action::Message(Message { envelope, content }))
-            }
-            Err(refusal) => self.refuse_all(refusal, self.replies_due(true, recipients), output),
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! - `owner.rs`: the way to the mailboxes and back. Start reading there.
 //! - `arrival.rs`: whose address it is, and where a message is first placed.
+//! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `stop.rs`: a stop ends though the legs do not answer.
 //! - `holder.rs`: whose share of the memory for messages is used.
@@ -15,6 +16,7 @@
 pub mod arrival;
 pub mod health;
 pub mod holder;
+pub mod outgoing;
 pub mod owner;
 #[cfg(test)]
 mod rig;

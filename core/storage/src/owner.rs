@@ -13,18 +13,20 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use base::host::{Bell, oneshot};
+use base::host::{Bell, Sender, oneshot};
 use mailbox::Mailboxes;
 use runtime::{Lane, LaneEnd, lane};
 
 use crate::health::Health;
+use crate::outgoing::Outgoing;
 
 /// Closures waiting in the lane: a burst from every connection of a busy box, a few hundred bytes each.
 pub const LANE_ITEMS_MAX: usize = 8_192;
 /// Closures begun and not ended. Each may hold a message; the memory of messages has its own budget in front of this.
 pub const UNDER_WAY_MAX: usize = 8_192;
 
-type Work = Box<dyn FnOnce(Mailboxes) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+type Work = Box<dyn FnOnce(Place) -> Task + Send>;
 
 /// The owner's lane is full or the owner is gone: 451, NO [UNAVAILABLE].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +45,45 @@ pub trait Ask: Clone + 'static {
         F: Future<Output = T> + 'static,
         W: FnOnce(Mailboxes) -> F + Send + 'static;
 
+    /// As `ask`, beside the queue of messages that must leave. `Busy` for ever where there is none.
+    fn ask_outgoing<T, F, W>(&self, work: W) -> impl Future<Output = Result<T, Busy>>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Outgoing) -> F + Send + 'static,
+    {
+        drop(work);
+        async { Err(Busy) }
+    }
+
     /// Whether no mail can be taken just now.
     fn refuses_mail(&self) -> bool;
+}
+
+/// What closures may work on, on the owner's thread.
+#[derive(Clone)]
+pub struct Place {
+    mailboxes: Mailboxes,
+    outgoing: Option<Outgoing>,
+}
+
+impl From<Mailboxes> for Place {
+    /// Without a queue.
+    fn from(mailboxes: Mailboxes) -> Place {
+        Place {
+            mailboxes,
+            outgoing: None,
+        }
+    }
+}
+
+impl From<Outgoing> for Place {
+    fn from(outgoing: Outgoing) -> Place {
+        Place {
+            mailboxes: outgoing.mailboxes().clone(),
+            outgoing: Some(outgoing),
+        }
+    }
 }
 
 /// Clonable, sendable handle to the mailboxes' owner.
@@ -93,7 +132,7 @@ pub struct OwnerEnd {
 #[derive(Clone)]
 struct Home {
     number: usize,
-    mailboxes: Mailboxes,
+    place: Place,
     under_way: Rc<Cell<usize>>,
     ended: Bell,
 }
@@ -144,23 +183,50 @@ impl Owner {
         F: Future<Output = T> + 'static,
         W: FnOnce(Mailboxes) -> F + Send + 'static,
     {
+        self.bring(|sender| {
+            move |place: Place| -> Task {
+                let task = work(place.mailboxes);
+                Box::pin(async move { sender.send(task.await) })
+            }
+        })
+        .await
+    }
+
+    /// As `ask`, beside the queue.
+    pub async fn ask_outgoing<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Outgoing) -> F + Send + 'static,
+    {
+        self.bring(|sender| {
+            move |place: Place| -> Task {
+                // Without a queue the sender is dropped: `Busy`.
+                let task = place.outgoing.map(work);
+                Box::pin(async move {
+                    if let Some(task) = task {
+                        sender.send(task.await);
+                    }
+                })
+            }
+        })
+        .await
+    }
+
+    async fn bring<T, W>(&self, work: impl FnOnce(Sender<T>) -> W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        W: FnOnce(Place) -> Task + Send + 'static,
+    {
         let (sender, receiver) = oneshot();
+        let work = work(sender);
         let home = HOMES.with_borrow(|homes| {
             let mut homes = homes.iter();
             homes.find(|home| home.number == self.number).cloned()
         });
         let begun = match home {
-            Some(home) => home.begin(&self.gauges, |mailboxes| {
-                let task = work(mailboxes);
-                Box::pin(async move { sender.send(task.await) })
-            }),
-            None => {
-                let work: Work = Box::new(move |mailboxes| {
-                    let task = work(mailboxes);
-                    Box::pin(async move { sender.send(task.await) })
-                });
-                self.lane.push(work).is_ok()
-            }
+            Some(home) => home.begin(&self.gauges, work),
+            None => self.lane.push(Box::new(work)).is_ok(),
         };
         let counted = if begun {
             &self.gauges.asked
@@ -196,6 +262,15 @@ impl Ask for Owner {
         Owner::ask(self, work).await
     }
 
+    async fn ask_outgoing<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Outgoing) -> F + Send + 'static,
+    {
+        Owner::ask_outgoing(self, work).await
+    }
+
     fn refuses_mail(&self) -> bool {
         self.gauges.refusing.load(Ordering::Relaxed)
     }
@@ -203,11 +278,7 @@ impl Ask for Owner {
 
 impl Home {
     /// Starts `work` as a task of this thread; `false` when too many are under way.
-    fn begin(
-        &self,
-        gauges: &Gauges,
-        work: impl FnOnce(Mailboxes) -> Pin<Box<dyn Future<Output = ()>>>,
-    ) -> bool {
+    fn begin(&self, gauges: &Gauges, work: impl FnOnce(Place) -> Task) -> bool {
         if self.under_way.get() >= UNDER_WAY_MAX {
             return false;
         }
@@ -215,7 +286,7 @@ impl Home {
         gauges
             .under_way
             .store(self.under_way.get(), Ordering::Relaxed);
-        let task = work(self.mailboxes.clone());
+        let task = work(self.place.clone());
         let (under_way, ended) = (self.under_way.clone(), self.ended.clone());
         tokio::task::spawn_local(async move {
             task.await;
@@ -234,10 +305,10 @@ impl OwnerEnd {
 
     /// Serves the lane on this thread (inside its runtime) until `stop` resolves; then takes no more and waits for what is
     /// under way. A thread may serve several owners.
-    pub async fn run(mut self, mailboxes: Mailboxes, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, place: impl Into<Place>, stop: impl Future<Output = ()>) {
         let home = Home {
             number: self.number,
-            mailboxes,
+            place: place.into(),
             under_way: Rc::new(Cell::new(0)),
             ended: Bell::new(),
         };

@@ -5,8 +5,11 @@ use std::rc::Rc;
 
 use device::sim::SimWorld;
 use mailbox::Mailboxes;
+use queue::Queue;
 use store::Store;
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
+
+use crate::outgoing::Outgoing;
 
 #[derive(Default)]
 struct Memory(RefCell<Option<WitnessRecord>>);
@@ -36,6 +39,16 @@ pub fn mailboxes() -> (SimWorld, Mailboxes) {
 
 /// Those of the volume that `seed` gives.
 pub fn mailboxes_of(seed: u64) -> (SimWorld, Mailboxes) {
+    let (world, outgoing) = outgoing_of(seed);
+    (world, outgoing.mailboxes().clone())
+}
+
+/// The same with the queue beside them.
+pub fn outgoing() -> (SimWorld, Outgoing) {
+    outgoing_of(1)
+}
+
+fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
     let world = SimWorld::new(seed);
     let legs = [world.add_disk(96 << 20), world.add_disk(96 << 20)];
     let (io, witness) = (world.io(), Rc::new(Memory::default()));
@@ -43,7 +56,7 @@ pub fn mailboxes_of(seed: u64) -> (SimWorld, Mailboxes) {
         segment_bytes: 2 << 20,
         ..volume::Settings::default()
     };
-    let mailboxes = world.block_on(async {
+    let outgoing = world.block_on(async {
         Volume::create(&io, &legs, &settings, &*witness, seed)
             .await
             .expect("blank legs");
@@ -63,11 +76,13 @@ pub fn mailboxes_of(seed: u64) -> (SimWorld, Mailboxes) {
             checkpoint_bytes: u64::MAX,
             checkpoint_us: u64::MAX,
         };
-        let mailboxes = Mailboxes::open(io, store, replay, settings)
+        let mut queue = None;
+        let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+        let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
             .await
             .expect("new mailboxes");
         mailboxes.add_domain("example.org").await.expect("a domain");
-        mailboxes
+        Outgoing::new(mailboxes, queue.expect("made just now"))
     });
-    (world, mailboxes)
+    (world, outgoing)
 }

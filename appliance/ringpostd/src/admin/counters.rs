@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use base::Histogram;
 use client::imap;
+use client::relay;
 use inbound::receive;
 use plan::Service;
 use runtime::{Counters, Stalls};
@@ -21,7 +22,9 @@ pub struct Metrics {
 pub(crate) struct Lists {
     listeners: Vec<(Service, Arc<Counters>)>,
     receivers: Vec<Arc<receive::Counters>>,
+    submitters: Vec<Arc<receive::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
+    relay: Vec<Arc<relay::Counters>>,
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
     pub(crate) memory: Option<imap::Memory>,
 }
@@ -61,8 +64,22 @@ impl Metrics {
         self.lists().receivers.push(counters);
     }
 
+    pub fn add_submitter(&self, counters: Arc<receive::Counters>) {
+        self.lists().submitters.push(counters);
+    }
+
     pub fn add_imap(&self, counters: Arc<imap::Counters>) {
         self.lists().imap.push(counters);
+    }
+
+    pub fn add_relay(&self, counters: Arc<relay::Counters>) {
+        self.lists().relay.push(counters);
+    }
+
+    /// One counter of sending.
+    pub(crate) fn relay_sum(&self, counter: fn(&relay::Counters) -> u64) -> u64 {
+        let lists = self.lists();
+        lists.relay.iter().map(|counters| counter(counters)).sum()
     }
 
     /// `name`: as the plan calls the core.
@@ -114,8 +131,22 @@ impl Metrics {
     }
 
     pub fn received(&self) -> ReceivedCount {
+        ReceivedCount::of(&self.lists().receivers)
+    }
+
+    pub fn submitted(&self) -> ReceivedCount {
+        ReceivedCount::of(&self.lists().submitters)
+    }
+
+    pub(crate) fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
+        self.shared.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl ReceivedCount {
+    fn of(each: &[Arc<receive::Counters>]) -> ReceivedCount {
         let mut sum = ReceivedCount::default();
-        for counters in &self.lists().receivers {
+        for counters in each {
             sum.accepted += read(&counters.accepted);
             sum.refused += read(&counters.refused);
             sum.deferred += read(&counters.deferred);
@@ -123,10 +154,6 @@ impl Metrics {
             sum.took.add(&counters.took.read());
         }
         sum
-    }
-
-    pub(crate) fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
-        self.shared.lock().expect("no holder of this lock panics")
     }
 }
 

@@ -5,6 +5,7 @@
 mod cores;
 mod page;
 mod process;
+mod sending;
 mod storage;
 
 use std::path::Path;
@@ -65,6 +66,7 @@ impl Admin {
         if let Ok(storage) = storage {
             storage.write(&mut page);
         }
+        self.write_sending(&mut page).await;
         page.text()
     }
 
@@ -142,6 +144,22 @@ impl Admin {
             "ringpost_receive_seconds",
             "Reports the time from the end of mail data to the 2xx reply of an accepted message, in seconds.",
             [(Labels::new(), received.took)],
+        );
+        let submitted = self.metrics().submitted();
+        let outcomes = [
+            ("accepted", submitted.accepted),
+            ("refused", submitted.refused),
+            ("deferred", submitted.deferred),
+        ];
+        page.counters(
+            "ringpost_submissions",
+            "The number of messages of our people by outcome: accepted (2xx), refused (5xx) or deferred (4xx); refused senders and recipients too",
+            outcomes.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
+        );
+        page.counter(
+            "ringpost_submission_bytes",
+            "The number of bytes of accepted submissions, with the fields that we add",
+            submitted.bytes,
         );
     }
 

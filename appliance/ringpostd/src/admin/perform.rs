@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, appliance, bundle, certificates, domains, fsck, legs, logs, machine, profile,
+    accounts, appliance, bundle, certificates, domains, fsck, legs, logs, machine, profile, queue,
     settings, status, volume,
 };
 
@@ -48,6 +48,12 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
             domains::perform(admin, request).await
         }
+        Request::QueueList { .. }
+        | Request::QueueShow { .. }
+        | Request::QueueRetry { .. }
+        | Request::QueueHold { .. }
+        | Request::QueueRelease { .. }
+        | Request::QueueDrop { .. } => queue::perform(admin, request).await,
         Request::VolumeList
         | Request::VolumeShow
         | Request::VolumeAcceptDamage { .. }

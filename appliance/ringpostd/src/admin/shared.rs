@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use mailbox::{MailboxFault, Mailboxes};
 use plan::Plan;
+use queue::QueueFault;
 use runtime::Budget;
 use serde::Serialize;
 use serde_json::Value;
+use storage::outgoing::Outgoing;
 use storage::owner::{Busy, Owner};
 use volume::Volume;
 
@@ -114,6 +116,20 @@ impl Admin {
             .ask(move |mailboxes| async move { work(mailboxes).await })
             .await;
         done.map_err(|Busy| "storage is busy or stopping: try again".to_owned())
+    }
+
+    /// As `ask`, beside the queue.
+    pub(crate) async fn outgoing<T, W>(&self, work: W) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce(Outgoing) -> Result<T, QueueFault> + Send + 'static,
+    {
+        let done = self
+            .owner()
+            .ask_outgoing(move |outgoing| async move { work(outgoing).await })
+            .await;
+        done.map_err(|Busy| "storage is busy or stopping: try again".to_owned())?
+            .map_err(|fault| fault.to_string())
     }
 
     /// As `ask`, for what the mailboxes may refuse.

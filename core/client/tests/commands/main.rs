@@ -1,4 +1,4 @@
-//! Whole IMAP sessions, a file for each command: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
+//! Whole sessions, of IMAP with a file for each command, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
 mod append;
 mod copy;
@@ -17,4 +17,5 @@ mod search;
 mod select;
 mod status;
 mod store;
+mod submission;
 mod subscribe;

@@ -3,17 +3,22 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use base::Host;
 use base::host::oneshot;
 use bytes::Bytes;
 use client::imap::{Imap, Memory, Settings};
 use client::login::{Logins, Verifier, Verifying};
+use client::submit::{self, Submitter};
 use device::sim::SimWorld;
+use inbound::receive::Ids;
 use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, Mailboxes, Recipient};
+use queue::Queue;
 use runtime::memory::{MemoryPeer, connect};
 use runtime::{Budget, SessionHost, Stop};
+use storage::outgoing::Outgoing;
 use storage::owner::{Ask, Busy};
 use store::{BodyIn, Store};
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
@@ -40,7 +45,7 @@ impl Witness for Remembered {
 #[derive(Clone)]
 struct Here {
     host: Rc<dyn Host>,
-    mailboxes: Mailboxes,
+    outgoing: Outgoing,
 }
 
 impl Ask for Here {
@@ -51,7 +56,20 @@ impl Ask for Here {
         W: FnOnce(Mailboxes) -> F + Send + 'static,
     {
         let (sender, receiver) = oneshot();
-        let task = work(self.mailboxes.clone());
+        let task = work(self.outgoing.mailboxes().clone());
+        self.host
+            .spawn(Box::pin(async move { sender.send(task.await) }));
+        receiver.await.ok_or(Busy)
+    }
+
+    async fn ask_outgoing<T, F, W>(&self, work: W) -> Result<T, Busy>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+        W: FnOnce(Outgoing) -> F + Send + 'static,
+    {
+        let (sender, receiver) = oneshot();
+        let task = work(self.outgoing.clone());
         self.host
             .spawn(Box::pin(async move { sender.send(task.await) }));
         receiver.await.ok_or(Busy)
@@ -79,7 +97,9 @@ impl Verifier for Secret {
 pub struct Rig {
     pub host: Rc<dyn Host>,
     pub mailboxes: Mailboxes,
+    pub outgoing: Outgoing,
     imap: Rc<Imap<Here>>,
+    submitter: Rc<Submitter<Here>>,
     alice: AccountId,
 }
 
@@ -108,20 +128,31 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             checkpoint_bytes: u64::MAX,
             checkpoint_us: u64::MAX,
         };
-        let mailboxes = Mailboxes::open(io.clone(), store, replay, settings).await;
+        let mut queue = None;
+        let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+        let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others).await;
         let mailboxes = mailboxes.expect("mailboxes");
+        let outgoing = Outgoing::new(mailboxes.clone(), queue.expect("made just now"));
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
         let here = Here {
             host: io.host.clone(),
-            mailboxes: mailboxes.clone(),
+            outgoing: outgoing.clone(),
         };
         let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
         let host = SessionHost::on(io.host.clone());
         let rig = Rig {
             host: io.host.clone(),
             mailboxes,
+            outgoing,
+            submitter: Rc::new(Submitter::on(
+                host.clone(),
+                Ids::of(7, 1),
+                here.clone(),
+                Budget::new(1 << 20),
+                Logins::with(Secret),
+            )),
             imap: Rc::new(Imap::on(host, here, memory, Logins::with(Secret))),
             alice: alice.expect("an account"),
         };
@@ -148,6 +179,36 @@ impl Rig {
             input: Vec::new(),
         };
         assert!(session.line().await.starts_with("* OK ["));
+        session
+    }
+
+    /// A mail program that has read the greeting of the submission port.
+    pub async fn submission(&self) -> Session {
+        let from = ([127, 0, 0, 1], 1024).into();
+        let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
+        let submitter = self.submitter.clone();
+        self.host.spawn(Box::pin(async move {
+            let settings = submit::Settings {
+                smtp: Arc::new(smtp::Config {
+                    role: smtp::Role::Smtp,
+                    service: smtp::Service::Submission {
+                        login_without_tls: true,
+                    },
+                    hostname: "mx.example.org".into(),
+                    limits: smtp::Limits::default(),
+                    tls_available: false,
+                    tls_required: false,
+                }),
+                tls: None,
+                postmaster: Address::from_parts("alice", "example.org"),
+            };
+            submitter.serve(&settings, connection).await;
+        }));
+        let mut session = Session {
+            peer,
+            input: Vec::new(),
+        };
+        assert!(session.line().await.starts_with("220 "));
         session
     }
 
@@ -251,6 +312,19 @@ impl Session {
         let last = self.ask(command).await.pop().expect("an answer");
         assert!(!last.starts_with("OK"), "{command}: {last}");
         last
+    }
+
+    /// SMTP: sends lines, answers the last line of each reply that comes.
+    pub async fn smtp(&mut self, lines: &str, replies: usize) -> Vec<String> {
+        self.send(lines).await;
+        let mut answers = Vec::new();
+        while answers.len() < replies {
+            let line = self.line().await;
+            if line.as_bytes()[3] == b' ' {
+                answers.push(line);
+            }
+        }
+        answers
     }
 
     /// No byte follows any more.

@@ -2,7 +2,6 @@
 
 use mail::Flags;
 
-use crate::base64;
 use crate::command::{Body, Command, ListRequest, SearchRequest, StatusItem, StoreChange};
 use crate::date::{encode_date_time, encode_day};
 use crate::fetch::{FetchItem, Partial};
@@ -10,6 +9,7 @@ use crate::parse::Names;
 use crate::respond::{put, put_binary_name, put_flags, put_mailbox, put_number, put_section_name};
 use crate::search::SearchKey;
 use crate::sequence::SequenceSet;
+use sasl::base64;
 
 /// Appends `command` with its line end. `message` is the message of an APPEND.
 pub fn put_command(out: &mut Vec<u8>, command: &Command, message: &[u8], names: Names) {

@@ -7,35 +7,45 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use runtime::{Charge, Connection};
+use runtime::{Budget, Charge, Connection, Holder, SessionHost};
 use smtp::{Refusal, Session};
-use storage::holder;
 
-use super::route::Route;
-use super::{Keeper, Receiver, Settings, trace};
+use super::trace;
 
-impl<K: Keeper> Receiver<K> {
-    /// DATA, or the first BDAT: memory first, then the trace fields in front.
-    pub(super) fn begin_content(
+/// What content is made of on one core: memory that all connections of the box share, ids, a clock.
+pub struct Contents {
+    host: SessionHost,
+    /// Bytes of content in memory, over all cores.
+    budget: Budget,
+    ids: Ids,
+}
+
+impl Contents {
+    pub fn new(host: SessionHost, budget: Budget, ids: Ids) -> Contents {
+        Contents { host, budget, ids }
+    }
+
+    /// DATA, or the first BDAT: memory first, for `holder`; then the trace fields in front, in which `hostname` is ours. `Err`: the session
+    /// has refused.
+    pub fn begin<R>(
         &self,
-        settings: &Settings,
-        session: &mut Session<Route>,
+        hostname: &str,
+        session: &mut Session<R>,
         connection: &impl Connection,
+        holder: Holder,
         output: &mut Vec<u8>,
-    ) -> Option<Incoming> {
+    ) -> Result<Incoming, Refusal> {
         let room = session.content_reserve_bytes() + trace::TRACE_BYTES;
-        let peer = holder::of_peer(connection.peer().ip());
-        let Some(charge) = self.budget.take_for(peer, room) else {
-            self.count_refusal(Some(Refusal::StorageFull));
+        let Some(charge) = self.budget.take_for(holder, room) else {
             session.refuse_content(Refusal::StorageFull, output);
-            return None;
+            return Err(Refusal::StorageFull);
         };
         let id = self.ids.next();
         let unix_seconds = self.host.unix_seconds();
         let mut prefix = Vec::with_capacity(room);
         trace::write(
             &mut prefix,
-            &settings.smtp.hostname,
+            hostname,
             session,
             connection.peer().ip(),
             connection.tls(),
@@ -44,43 +54,45 @@ impl<K: Keeper> Receiver<K> {
         );
         let trace_bytes = prefix.len();
         session.begin_content(prefix, output);
-        Some(Incoming {
+        Ok(Incoming {
             id,
             unix_seconds,
             trace_bytes,
             charge,
         })
     }
+}
 
-    /// While content comes: pays for the buffer's growth, or refuses the content. When none comes any more: gives the memory back.
-    pub(super) fn charge(
-        &self,
-        session: &mut Session<Route>,
-        content: &mut Option<Incoming>,
-        output: &mut Vec<u8>,
-    ) {
-        let Some(incoming) = content else { return };
-        let held = session.content_bytes();
-        if held == 0 {
-            // Refused or forgotten; content that will complete always holds something.
-            *content = None;
-        } else if held > incoming.charge.bytes()
-            && !incoming.charge.grow(held - incoming.charge.bytes())
-        {
-            session.refuse_content(Refusal::StorageFull, output);
-            *content = None;
-        }
+/// While content comes: pays for the buffer's growth, or refuses the content. When none comes any more: gives the memory back.
+pub fn charge<R>(session: &mut Session<R>, content: &mut Option<Incoming>, output: &mut Vec<u8>) {
+    let Some(incoming) = content else { return };
+    let held = session.content_bytes();
+    if held == 0 {
+        // Refused or forgotten; content that will complete always holds something.
+        *content = None;
+    } else if held > incoming.charge.bytes()
+        && !incoming.charge.grow(held - incoming.charge.bytes())
+    {
+        session.refuse_content(Refusal::StorageFull, output);
+        *content = None;
     }
 }
 
 /// A message whose content is coming.
-pub(super) struct Incoming {
+pub struct Incoming {
     pub id: String,
     pub unix_seconds: i64,
     /// Bytes that we put in front.
     pub trace_bytes: usize,
     /// The content's memory, given back when this is dropped: once it is durable or refused.
     charge: Charge,
+}
+
+impl Incoming {
+    /// Pays for so many bytes more; `false`: there is no room for them.
+    pub fn may_grow(&mut self, bytes: usize) -> bool {
+        self.charge.grow(bytes)
+    }
 }
 
 /// Message ids: unique over restarts and cores without a shared counter.

@@ -52,7 +52,7 @@ impl<A: Ask> Keeper for A {
 }
 
 /// What the keeper's fault means to a sender.
-pub(super) fn refusal_for(fault: &MailboxFault) -> Refusal {
+pub fn refusal_for(fault: &MailboxFault) -> Refusal {
     match fault {
         MailboxFault::NoAccount => Refusal::UnknownRecipient,
         MailboxFault::OverQuota => Refusal::MailboxFull,

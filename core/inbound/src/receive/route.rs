@@ -55,6 +55,8 @@ mod tests {
     fn to(accounts: &[u32]) -> Vec<Recipient<Route>> {
         let recipient = |account: &u32| Recipient {
             path: ForwardPath::Postmaster,
+            notify: None,
+            original: None,
             route: Route::Local {
                 account: AccountId(*account),
             },

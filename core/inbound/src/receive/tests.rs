@@ -145,6 +145,7 @@ fn serve(options: Options) -> Served {
             report.send(receiver.counters().clone()).unwrap();
             let config = smtp::Config {
                 role: options.role,
+                service: smtp::Service::Exchange,
                 hostname: "mx.example.org".into(),
                 limits: smtp::Limits::default(),
                 tls_available: options.tls.is_some(),

@@ -12,7 +12,7 @@ use smtp::Refusal;
 const HOPS_MAX: usize = 100;
 
 /// What is to be known of a complete message, by looking at all of it.
-pub(super) struct Digest {
+pub struct Digest {
     pub name: BodyName,
     pub summary: Bytes,
     /// Received fields that others wrote.

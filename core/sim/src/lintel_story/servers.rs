@@ -174,6 +174,7 @@ impl Servers {
         let settings = |role| receive::Settings {
             smtp: Arc::new(smtp::Config {
                 role,
+                service: smtp::Service::Exchange,
                 hostname: "sim.example.org".into(),
                 limits: smtp::Limits {
                     message_bytes_max: LINTEL_MESSAGE_BYTES_MAX,

@@ -9,7 +9,10 @@ use super::{Action, Next, Role, Session, State, Transaction};
 impl<R> Session<R> {
     /// One command line, without its CRLF. `Some`: the caller must act.
     pub(super) fn on_line(&mut self, line: &[u8], output: &mut Vec<u8>) -> Option<Action<R>> {
-        let command = match parse(line) {
+        if matches!(self.state, State::Auth(_)) {
+            return self.on_response(line, output);
+        }
+        let command = match parse(line, self.is_submission()) {
             Ok(command) => command,
             Err(Refusal::Http) => {
                 self.close(Refusal::Http, output);
@@ -43,7 +46,7 @@ impl<R> Session<R> {
             Command::Vrfy => self.idle(Reply::CANNOT_VERIFY, output),
             Command::Help => self.idle(Reply::HELP, output),
             Command::Expn => self.refuse(Refusal::NotImplemented, output),
-            Command::Auth => self.refuse(Refusal::NoAuth, output),
+            Command::Auth { mechanism, initial } => self.on_auth(mechanism, initial, output),
             Command::Quit => {
                 Reply::BYE.write(output);
                 self.state = State::Closed;
@@ -81,8 +84,18 @@ impl<R> Session<R> {
         } else {
             ""
         };
+        let dsn = if self.is_submission() {
+            "250-DSN\r\n"
+        } else {
+            ""
+        };
+        let auth = if self.may_log_in() {
+            "250-AUTH PLAIN LOGIN\r\n"
+        } else {
+            ""
+        };
         output.extend_from_slice(
-            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
+            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}{auth}{dsn}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
                 .as_bytes(),
         );
         None
@@ -94,6 +107,10 @@ impl<R> Session<R> {
             None => Some(Refusal::HelloFirst),
             Some(_) if self.transaction.is_some() => Some(Refusal::NestedMail),
             Some(_) if self.config.tls_required && !self.tls => Some(Refusal::TlsRequired),
+            Some(_) if self.is_submission() && !self.logged_in => Some(match self.may_log_in() {
+                true => Refusal::AuthRequired,
+                false => Refusal::TlsRequired,
+            }),
             Some(hello) if mail.has_parameters && !hello.extended => {
                 Some(Refusal::ParameterAfterHelo)
             }
@@ -118,6 +135,8 @@ impl<R> Session<R> {
             size_bytes,
             body,
             smtputf8,
+            returned,
+            envelope_id,
             ..
         } = mail;
         let envelope = Envelope {
@@ -126,11 +145,17 @@ impl<R> Session<R> {
             size_bytes,
             body,
             smtputf8,
+            returned,
+            envelope_id,
         };
         self.transaction = Some(Transaction {
             envelope,
             chunks: None,
         });
+        if self.is_submission() {
+            self.state = State::Sender;
+            return Some(Action::CheckSender);
+        }
         Reply::SENDER_OK.write(output);
         None
     }
@@ -153,9 +178,13 @@ impl<R> Session<R> {
             Refusal::TooManyRecipients.reply().write(output);
             return None;
         }
-        match parse_rcpt(argument, transaction.envelope.smtputf8) {
-            Ok(path) => {
-                self.state = State::Recipient(path);
+        match parse_rcpt(
+            argument,
+            transaction.envelope.smtputf8,
+            self.is_submission(),
+        ) {
+            Ok(rcpt) => {
+                self.state = State::Recipient(rcpt);
                 Some(Action::CheckRecipient)
             }
             Err(refusal) => self.refuse(refusal, output),

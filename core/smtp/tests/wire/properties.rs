@@ -3,7 +3,7 @@
 use crate::world::{World, config};
 use proptest::prelude::*;
 use smtp::client::{Client, Content, Event, Mail};
-use smtp::{Role, limits};
+use smtp::{Role, Service, limits};
 
 /// Pieces of SMTP in any order, so that the deep states are reached too.
 fn pieces() -> impl Strategy<Value = Vec<u8>> {
@@ -31,6 +31,12 @@ fn pieces() -> impl Strategy<Value = Vec<u8>> {
         b"HELP\r\n",
         b"EXPN\r\n",
         b"STARTTLS\r\n",
+        b"AUTH PLAIN\r\n",
+        b"AUTH LOGIN\r\n",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"MAIL FROM:<alice@example.org> RET=HDRS ENVID=x AUTH=<>\r\n",
+        b"RCPT TO:<bob@example.org> NOTIFY=DELAY ORCPT=rfc822;b+40c\r\n",
+        b"*\r\n",
         b".\r\n",
         b"\r\n.\r\n",
         b"\r\n",
@@ -147,10 +153,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_get_well_formed_replies_however_they_are_cut(bytes in pieces(), lmtp: bool, cut in 1usize..50) {
+    fn any_bytes_get_well_formed_replies_however_they_are_cut(bytes in pieces(), lmtp: bool, submission: bool, cut in 1usize..50) {
         let role = if lmtp { Role::Lmtp } else { Role::Smtp };
         let run = |size: usize| {
-            let mut world = World::new(config(role));
+            let mut config = config(role);
+            if submission {
+                config.service = Service::Submission { login_without_tls: true };
+            }
+            let mut world = World::new(config);
             for piece in bytes.chunks(size) {
                 world.receive(piece);
             }

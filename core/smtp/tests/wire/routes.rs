@@ -34,7 +34,9 @@ fn converse(input: &[u8]) -> Vec<Message<Route>> {
                 messages.push(message);
                 session.outcome(&[Ok("id")], &mut output);
             }
-            Action::StartTls | Action::Close => panic!("not in this conversation"),
+            Action::StartTls | Action::Close | Action::CheckLogin(_) | Action::CheckSender => {
+                panic!("not in this conversation")
+            }
         }
     }
 }

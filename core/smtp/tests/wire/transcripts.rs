@@ -1,7 +1,7 @@
 //! Every file of `transcripts/` is one behaviour: its first line names the RFC section, then
 //!
 //! - `@ key value` sets the session up (`role lmtp`, `size N`, `recipients N`, `errors N`, `refused N`, `idle N`, `messages N`, `tls
-//!   offered`, `tls required`), before anything else;
+//!   offered`, `tls required`, `submission plain`: logins without TLS, `submission tls`: not without), before anything else;
 //! - `C: text` is a line from the client, CRLF appended; `C~ text` the same without CRLF; both know `\r \n \0 \t \\ \xNN` and `\*N{…}`, which
 //!   repeats what is in the braces;
 //! - `S: text` is a reply line; `M: text` the content of a message taken, in the same escapes;
@@ -10,7 +10,7 @@
 //! The client's bytes are given whole, cut in two at every place, and one by one: replies and messages must be the same.
 
 use crate::world::{World, config};
-use smtp::{Config, Role};
+use smtp::{Config, Role, Service};
 
 struct Transcript {
     config: Config,
@@ -134,6 +134,11 @@ fn set(config: &mut Config, rest: &str) {
         "tls" => {
             config.tls_available = true;
             config.tls_required = value == "required";
+        }
+        "submission" => {
+            config.service = Service::Submission {
+                login_without_tls: value == "plain",
+            };
         }
         "size" => config.limits.message_bytes_max = number(),
         "recipients" => config.limits.recipients_max = number() as usize,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use smtp::{Action, Config, ForwardPath, Limits, Refusal, Role, Session};
+use smtp::{Action, Config, ForwardPath, Limits, Refusal, ReversePath, Role, Service, Session};
 
 pub fn config(role: Role) -> Config {
     Config {
         role,
+        service: Service::Exchange,
         hostname: "mx.example.org".into(),
         limits: Limits::default(),
         tls_available: false,
@@ -60,6 +61,23 @@ impl World {
             at += consumed;
             match action {
                 Action::NeedInput => break,
+                Action::CheckLogin(credentials) => {
+                    let verdict = match (&credentials.user[..], &credentials.password[..]) {
+                        (b"alice", b"secret") => Ok(true),
+                        (b"busy", _) => Err(Refusal::AuthUnavailable),
+                        _ => Ok(false),
+                    };
+                    self.session.login_verdict(verdict, &mut self.output);
+                }
+                Action::CheckSender => {
+                    let verdict = match self.session.sender() {
+                        ReversePath::Address(address) if address.local() != "alice" => {
+                            Err(Refusal::NotYourAddress)
+                        }
+                        _ => Ok(()),
+                    };
+                    self.session.sender_verdict(verdict, &mut self.output);
+                }
                 Action::CheckRecipient => {
                     let verdict = verdict(self.session.recipient());
                     self.session.recipient_verdict(verdict, &mut self.output);

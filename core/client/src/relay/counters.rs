@@ -1,0 +1,27 @@
+//! What a sender did since start. Written by its core, read by whoever asks.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Recipients whose server took the message.
+    pub delivered: AtomicU64,
+    /// Tries of recipients that are to be made again.
+    pub deferred: AtomicU64,
+    /// Recipients that were given up.
+    pub failed: AtomicU64,
+    /// Reports written to senders.
+    pub reports: AtomicU64,
+    /// Conversations begun.
+    pub conversations: AtomicU64,
+    /// Of them, those in clear although the server offers TLS.
+    pub tls_failed: AtomicU64,
+    /// No conversation could be begun.
+    pub unreached: AtomicU64,
+    /// Now: connections, with those being made.
+    pub connections: AtomicUsize,
+    /// Now: messages in hand.
+    pub in_hand: AtomicUsize,
+    /// Now: destinations that are left alone for a while.
+    pub asleep: AtomicUsize,
+}

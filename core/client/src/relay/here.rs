@@ -1,0 +1,98 @@
+//! Messages of the queue for mailboxes of ours: reports to our people, and what found no room at first.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use base::BodyName;
+use bytes::Bytes;
+use dns::Names;
+use mail::Summary;
+use mailbox::MailboxFault;
+use queue::RecipientState;
+use runtime::{Dial, Holder};
+use storage::outgoing::Placing;
+use storage::owner::Ask;
+use store::BodyIn;
+
+use super::letter::{Letter, travels_from};
+use super::schedule::Class;
+use super::sender::Shared;
+use super::verdict::{Said, Verdict};
+
+impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
+    /// Places the message for each of `recipients`, in one durable step with the note that it was.
+    pub(super) async fn deliver_here(self: &Rc<Self>, letter: Rc<Letter>, recipients: Vec<u32>) {
+        let entry = letter.entry();
+        let _charge = self
+            .memory
+            .wait_for(HERE, entry.body.raw_bytes as usize)
+            .await;
+        let Some(body) = self.whole(&letter).await else {
+            let words = "the message cannot be read from storage now";
+            let later = Verdict::Later(Class::Ours, Said::ours("4.3.0", words));
+            let verdicts = recipients.into_iter().map(|index| (index, later.clone()));
+            return self.settle(&letter, verdicts.collect()).await;
+        };
+        let (id, now) = (entry.id, self.unix_now());
+        let mut verdicts = Vec::new();
+        for index in recipients {
+            let body = body.clone();
+            let placed = self.owner.ask_outgoing(move |outgoing| async move {
+                outgoing.deliver_here(id, now, body, index).await
+            });
+            let later = |words: &str| Verdict::Later(Class::Ours, Said::ours("4.3.0", words));
+            let verdict = match placed.await {
+                Ok(Ok(Placing::Placed)) => {
+                    letter.set_state(index, RecipientState::Delivered);
+                    self.counters.delivered.fetch_add(1, Relaxed);
+                    tracing::info!(
+                        id = id.0,
+                        to = entry.recipients[index as usize].to.path,
+                        "delivered here"
+                    );
+                    continue;
+                }
+                Ok(Ok(Placing::NoMailbox)) => {
+                    Verdict::Failed(Said::ours("5.1.1", "there is no such mailbox"))
+                }
+                Ok(Ok(Placing::Later(MailboxFault::OverQuota))) => {
+                    Verdict::Later(Class::Ours, Said::ours("4.2.2", "the mailbox is full"))
+                }
+                Ok(Ok(Placing::Later(fault))) => later(&fault.to_string()),
+                Ok(Err(fault)) => later(&fault.to_string()),
+                Err(busy) => later(&busy.to_string()),
+            };
+            verdicts.push((index, verdict));
+        }
+        if !verdicts.is_empty() {
+            self.settle(&letter, verdicts).await;
+        }
+    }
+
+    /// All of it, with the field that final delivery adds (RFC 5321 §4.4).
+    async fn whole(&self, letter: &Letter) -> Option<BodyIn> {
+        let entry = letter.entry();
+        let field = format!("Return-Path: <{}>\r\n", entry.from);
+        let mut raw = field.into_bytes();
+        let mut at = 0;
+        while at < entry.body.raw_bytes {
+            // until all of it is read
+            let piece = self.read(entry.id, at).await;
+            let piece = piece.filter(|piece| !piece.is_empty())?;
+            let from = if at == 0 { travels_from(&piece) } else { 0 };
+            raw.extend_from_slice(&piece[from..]);
+            at += piece.len() as u32;
+        }
+        let raw = Bytes::from(raw);
+        let bytes = raw.len();
+        let work = move || BodyIn {
+            name: BodyName::of(&raw),
+            summary: Bytes::from(Summary::of(&raw).encode()),
+            raw,
+        };
+        Some(self.caller.host.work(bytes, work).await)
+    }
+}
+
+/// Our mailboxes' share of the memory.
+const HERE: Holder = Holder(0);

@@ -1,0 +1,273 @@
+//! One connection to another server: dialled, greeted, and under TLS where the server offers it.
+//!
+//! Every wait has a deadline for the step as a whole, so a server that sends a byte a minute holds nothing longer than one that is silent;
+//! and what is received before a line ends is bounded by `smtp::client`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{ConnectionFault, Dial, DialFault, Dialled, SessionHost};
+use rustls::pki_types::ServerName;
+use smtp::Role;
+use smtp::client::{Client, Event, Reply};
+
+use super::destination::Candidate;
+use super::limits::*;
+use super::offered::Offered;
+use super::schedule::Class;
+use super::verdict::{Said, Verdict};
+
+/// What all connections of one sender share.
+#[derive(Clone)]
+pub struct Caller {
+    pub host: SessionHost,
+    /// Our name, for EHLO.
+    pub hostname: String,
+    /// For STARTTLS; `None`: it is not used.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// A greeted connection.
+pub struct Line<C> {
+    pub(super) connection: C,
+    pub(super) client: Client,
+    input: Vec<u8>,
+    pub(super) output: Vec<u8>,
+    pub offered: Offered,
+    /// The server's name.
+    pub host: String,
+    /// TLS was begun and failed, and so this connection is in clear.
+    pub tls_failed: bool,
+    /// Transactions so far.
+    pub carried: u32,
+}
+
+/// Why a connection cannot be used any more.
+#[derive(Debug)]
+pub enum Break {
+    Fault(ConnectionFault),
+    /// It ended the conversation itself.
+    Refused(Reply),
+    Nonsense,
+    /// The message cannot be read.
+    Unread,
+}
+
+impl From<ConnectionFault> for Break {
+    fn from(fault: ConnectionFault) -> Break {
+        Break::Fault(fault)
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum NoLine {
+    Because(Verdict),
+    /// Nothing is begun any more.
+    Stopping,
+}
+
+impl Caller {
+    /// Connects to the first of `candidates` (at least one) that has us. With `needs_tls` no connection is made in clear.
+    pub async fn open<D: Dial>(
+        &self,
+        dial: &D,
+        candidates: &[Candidate],
+        needs_tls: bool,
+    ) -> Result<Line<D::Connection>, NoLine> {
+        let mut worst: Option<Verdict> = None;
+        for candidate in candidates {
+            let verdict = match self.open_one(dial, candidate, needs_tls).await {
+                Ok(line) => return Ok(line),
+                Err(NoLine::Stopping) => return Err(NoLine::Stopping),
+                Err(NoLine::Because(verdict)) => verdict,
+            };
+            tracing::debug!(host = candidate.host, address = %candidate.address, said = verdict.said().text, "no conversation");
+            // For good only where all say so: what may pass counts for more.
+            match (&worst, &verdict) {
+                (Some(Verdict::Later(..)), Verdict::Failed(_)) => {}
+                _ => worst = Some(verdict),
+            }
+        }
+        let none = || Verdict::Later(Class::Names, Said::ours("4.4.3", "it has no address"));
+        Err(NoLine::Because(worst.unwrap_or_else(none)))
+    }
+
+    async fn open_one<D: Dial>(
+        &self,
+        dial: &D,
+        candidate: &Candidate,
+        needs_tls: bool,
+    ) -> Result<Line<D::Connection>, NoLine> {
+        let mut line = self.greet(dial, candidate).await?;
+        let Some(config) = self.tls.as_ref().filter(|_| line.offered.start_tls) else {
+            return Ok(line);
+        };
+        let name = server_name(candidate);
+        let why = match line.secure(self, config, name).await {
+            Ok(()) => return Ok(line),
+            Err(Break::Fault(ConnectionFault::Stopping)) => return Err(NoLine::Stopping),
+            Err(why) => why,
+        };
+        drop(line);
+        let words = match &why {
+            Break::Refused(reply) => format!("STARTTLS was refused: {}", reply.code),
+            _ => "TLS failed".to_owned(),
+        };
+        if needs_tls {
+            let said = Said::ours("4.7.5", words).with_host(&candidate.host);
+            return Err(NoLine::Because(Verdict::Later(Class::Tls, said)));
+        }
+        // RFC 7435: in clear is better than not at all, and it is told.
+        tracing::warn!(host = candidate.host, address = %candidate.address, words, "mail goes in clear: TLS is offered and does not work");
+        let mut line = self.greet(dial, candidate).await?;
+        line.tls_failed = true;
+        Ok(line)
+    }
+
+    async fn greet<D: Dial>(
+        &self,
+        dial: &D,
+        candidate: &Candidate,
+    ) -> Result<Line<D::Connection>, NoLine> {
+        let later = |class, status, words| {
+            let words = format!("{words} ({})", candidate.address);
+            let said = Said::ours(status, words).with_host(&candidate.host);
+            NoLine::Because(Verdict::Later(class, said))
+        };
+        let connection = match dial.dial(candidate.address, CONNECT).await {
+            Ok(connection) => connection,
+            Err(DialFault::Stopping) => return Err(NoLine::Stopping),
+            Err(DialFault::Busy) => {
+                return Err(later(Class::Ours, "4.3.2", "too many connections"));
+            }
+            Err(fault) => return Err(later(Class::Connect, "4.4.1", &fault.to_string())),
+        };
+        let mut client = Client::new(Role::Smtp, &self.hostname, false);
+        client.falls_back = true;
+        let mut line = Line {
+            connection,
+            client,
+            input: Vec::new(),
+            output: Vec::new(),
+            offered: Offered::default(),
+            host: candidate.host.clone(),
+            tls_failed: false,
+            carried: 0,
+        };
+        match line.step(self, GREETING + HELLO).await {
+            Ok(Event::Ready(hello)) => {
+                line.offered = Offered::of(&hello);
+                Ok(line)
+            }
+            Err(Break::Fault(ConnectionFault::Stopping)) => Err(NoLine::Stopping),
+            Err(Break::Refused(reply)) => Err(NoLine::Because(refusal(&candidate.host, &reply))),
+            Ok(_) | Err(Break::Nonsense) => {
+                Err(later(Class::Broken, "4.5.0", "what it says is no SMTP"))
+            }
+            Err(Break::Fault(fault)) => Err(later(
+                Class::Connect,
+                "4.4.2",
+                &format!("no greeting: {fault}"),
+            )),
+            Err(Break::Unread) => Err(later(Class::Ours, "4.3.0", "unread")),
+        }
+    }
+}
+
+/// What a server means that does not want us at all. 4xx is 421 to us: the whole site has enough.
+fn refusal(host: &str, reply: &Reply) -> Verdict {
+    match Verdict::of_refusal(host, reply) {
+        Verdict::Later(Class::Refused, said) => Verdict::Later(Class::Closing, said),
+        verdict => verdict,
+    }
+}
+
+fn server_name(candidate: &Candidate) -> ServerName<'static> {
+    let ip = || ServerName::from(candidate.address.ip());
+    ServerName::try_from(candidate.host.clone()).unwrap_or_else(|_| ip())
+}
+
+impl<C: Dialled> Line<C> {
+    pub fn is_secure(&self) -> bool {
+        self.connection.tls().is_some()
+    }
+
+    /// STARTTLS, the handshake, and EHLO once more (RFC 3207).
+    async fn secure(
+        &mut self,
+        caller: &Caller,
+        config: &Arc<rustls::ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<(), Break> {
+        self.client.start_tls(&mut self.output);
+        let Event::StartTls = self.step(caller, HELLO).await? else {
+            return Err(Break::Nonsense);
+        };
+        // RFC 3207 §4.2: what came before the handshake is not to be believed.
+        self.input.clear();
+        self.connection.secure(config, &name).await?;
+        self.client.tls_started(&mut self.output);
+        match self.step(caller, HELLO).await? {
+            Event::Ready(hello) => {
+                self.offered = Offered::of(&hello);
+                Ok(())
+            }
+            _ => Err(Break::Nonsense),
+        }
+    }
+
+    /// Sends what is to be sent and receives up to the next event, all of it within `span`.
+    pub(super) async fn step(&mut self, caller: &Caller, span: Duration) -> Result<Event, Break> {
+        self.connection.deadline(span);
+        let Line {
+            connection,
+            client,
+            input,
+            output,
+            ..
+        } = self;
+        let wait = async {
+            loop {
+                // until something happened, or `span` is over
+                if !output.is_empty() {
+                    connection.send(output).await?;
+                    output.clear();
+                }
+                let (used, event) = client.receive(input, output);
+                input.drain(..used);
+                match event {
+                    Event::NeedInput if !output.is_empty() => {}
+                    Event::NeedInput => _ = connection.receive(input).await?,
+                    Event::Refused(reply) => return Err(Break::Refused(reply)),
+                    Event::Nonsense => return Err(Break::Nonsense),
+                    event => return Ok(event),
+                }
+            }
+        };
+        let event = caller.host.within(span, wait).await;
+        event.unwrap_or(Err(Break::Fault(ConnectionFault::TimedOut)))
+    }
+
+    /// Resolves when the connection cannot be used any more: the server closes it, or says something that was not asked. Cancel-safe.
+    pub async fn breaks(&mut self) {
+        self.connection.deadline(IDLE * 2);
+        loop {
+            // until it broke, or somebody uses it
+            let (used, event) = self.client.receive(&self.input, &mut self.output);
+            self.input.drain(..used);
+            if event != Event::NeedInput || self.connection.receive(&mut self.input).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// QUIT, and the end.
+    pub async fn bye(mut self, caller: &Caller) {
+        self.client.quit(&mut self.output);
+        if self.step(caller, QUIT).await.is_ok() {
+            self.connection.close().await;
+        }
+    }
+}

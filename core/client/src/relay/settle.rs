@@ -1,0 +1,261 @@
+//! What came of a try is noted: in the queue, and in a report to the sender where there is something to hear.
+//!
+//! What must hold: what a server took is noted before the message's lease ends, as long as this core lives and storage takes it at all; a
+//! report and what it is about are one durable step.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use base::BodyName;
+use bytes::Bytes;
+use dns::Names;
+use mail::Summary;
+use queue::{Entry, Envelope, Note, Outcome, QueueFault, RecipientState, UnixSeconds};
+use runtime::Dial;
+use storage::owner::Ask;
+use store::{BodyIn, StoreFault};
+
+use super::letter::Letter;
+use super::limits::*;
+use super::report::{self, Action, Case};
+use super::schedule;
+use super::sender::Shared;
+use super::verdict::Verdict;
+
+type Report = (BodyIn, Envelope);
+
+impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
+    /// Notes `verdicts`; comes back when they are noted, or cannot be before the appliance stops.
+    pub(super) async fn settle(&self, letter: &Rc<Letter>, verdicts: Vec<(u32, Verdict)>) {
+        let entry = letter.entry();
+        let now = self.unix_now();
+        let mut outcomes = Vec::with_capacity(verdicts.len());
+        for (index, verdict) in &verdicts {
+            let Some(recipient) = entry.recipients.get(*index as usize) else {
+                continue;
+            };
+            let (tries, said) = (recipient.tries.saturating_add(1), verdict.said());
+            let random = &mut self.random.borrow_mut();
+            let state = schedule::decide(verdict, tries, now, entry.expires, random);
+            letter.set_state(*index, state);
+            let counter = match state {
+                RecipientState::Delivered => &self.counters.delivered,
+                RecipientState::Waiting(_) => &self.counters.deferred,
+                RecipientState::Failed => &self.counters.failed,
+            };
+            counter.fetch_add(1, Relaxed);
+            self.tell(entry, *index, state, verdict);
+            outcomes.push(Outcome {
+                recipient: *index,
+                state,
+                reply: said.text.clone(),
+                host: said.host.clone(),
+            });
+        }
+        let warned = self.is_to_be_warned(letter, now);
+        let cases = cases(letter, &verdicts, &outcomes, warned);
+        if outcomes.is_empty() && !warned {
+            return;
+        }
+        let note = Note {
+            at: now,
+            warned,
+            outcomes,
+        };
+        let report = self.report(entry, &cases, now).await;
+        if report.is_some() {
+            self.counters.reports.fetch_add(1, Relaxed);
+        }
+        self.note(entry, note, report).await;
+    }
+
+    fn tell(&self, entry: &Entry, index: u32, state: RecipientState, verdict: &Verdict) {
+        let (id, said) = (entry.id.0, verdict.said());
+        let to = entry.recipients[index as usize].to.path.as_str();
+        let (host, text) = (said.host.as_str(), said.text.as_str());
+        match state {
+            RecipientState::Delivered => tracing::info!(id, to, host, text, "delivered"),
+            RecipientState::Waiting(next) => {
+                tracing::info!(id, to, host, text, next = next.0, "to be tried again")
+            }
+            RecipientState::Failed => tracing::info!(id, to, host, text, "given up"),
+        }
+    }
+
+    /// Whether this is the moment at which the sender hears that something still waits.
+    fn is_to_be_warned(&self, letter: &Letter, now: UnixSeconds) -> bool {
+        let entry = letter.entry();
+        let is_due = entry.warns.0 > 0 && now >= entry.warns && !letter.warned.get();
+        let is_so = is_due && !letter.waiting().is_empty();
+        if is_so {
+            letter.warned.set(true);
+        }
+        is_so
+    }
+
+    async fn report(&self, entry: &Entry, cases: &[Case<'_>], now: UnixSeconds) -> Option<Report> {
+        if cases.is_empty() {
+            return None;
+        }
+        let wanted = report::wanted_bytes(entry, cases);
+        let mut beginning = Vec::with_capacity(wanted);
+        while beginning.len() < wanted {
+            // What cannot be read does not go back; the report goes all the same.
+            let Some(piece) = self.read(entry.id, beginning.len() as u32).await else {
+                break;
+            };
+            beginning.extend_from_slice(&piece[..piece.len().min(wanted - beginning.len())]);
+        }
+        let mark = self.random.borrow_mut().u64(..);
+        let hostname = &self.caller.hostname;
+        let report = report::write(hostname, entry, cases, &beginning, now, mark);
+        let raw = Bytes::from(report.raw);
+        let body = BodyIn {
+            name: BodyName::of(&raw),
+            summary: Bytes::from(Summary::of(&raw).encode()),
+            raw,
+        };
+        Some((body, report.envelope))
+    }
+
+    /// Has the owner note it, again and again until it is noted.
+    async fn note(&self, entry: &Entry, note: Note, mut report: Option<Report>) {
+        let id = entry.id;
+        let (mut note, mut pause, mut is_cut) = (note, NOTE_AGAIN, false);
+        loop {
+            // until it is noted, or the appliance stops
+            let (this, about) = (note.clone(), report.clone());
+            let settled = self.owner.ask_outgoing(move |outgoing| async move {
+                outgoing.settle(id, this, about).await
+            });
+            match settled.await {
+                Ok(Ok(())) => return,
+                // An administrator took it out.
+                Ok(Err(QueueFault::NoEntry)) => return,
+                Ok(Err(QueueFault::Refused(why))) => {
+                    tracing::error!(id = id.0, why, "what came of a try cannot be noted");
+                    return;
+                }
+                Ok(Err(QueueFault::Full | QueueFault::Store(StoreFault::Full)))
+                    if report.is_some() && !is_cut =>
+                {
+                    // No room for a report, and what was delivered must not be sent again. The rest is tried again, and reported then.
+                    report = None;
+                    note = without_report(note);
+                    is_cut = true;
+                    continue;
+                }
+                Ok(Err(fault)) => {
+                    tracing::warn!(id = id.0, %fault, "storage does not note what came of a try yet")
+                }
+                Err(busy) => tracing::debug!(id = id.0, %busy, "not noted yet"),
+            }
+            if self.stop.is_requested() && pause > NOTE_AGAIN * 4 {
+                return;
+            }
+            self.caller.host.sleep(pause).await;
+            pause = next_pause(pause, self.stop.is_requested());
+        }
+    }
+
+    /// The message's content from `at` on, some of it. `None`: it cannot be read now.
+    pub(super) async fn read(&self, id: queue::QueueId, at: u32) -> Option<Bytes> {
+        for attempt in 1..=READS_MAX {
+            let asked = self
+                .owner
+                .ask_outgoing(move |outgoing| async move { outgoing.body(id, at).await });
+            match asked.await {
+                Ok(Some(Ok(piece))) => return Some(piece),
+                Ok(None) => return None,
+                Ok(Some(Err(fault))) => {
+                    tracing::warn!(id = id.0, at, %fault, "a message that waits cannot be read")
+                }
+                Err(_busy) => {}
+            }
+            if attempt < READS_MAX {
+                self.caller.host.sleep(NOTE_AGAIN).await;
+            }
+        }
+        None
+    }
+}
+
+const READS_MAX: usize = 3;
+
+fn next_pause(pause: Duration, stopping: bool) -> Duration {
+    match stopping {
+        // There are seconds left.
+        true => pause,
+        false => (pause * 2).min(NOTE_AGAIN_MAX),
+    }
+}
+
+/// What was given up waits on: nothing is noted as failed without the report about it.
+fn without_report(note: Note) -> Note {
+    let later = RecipientState::Waiting(UnixSeconds(note.at.0 + FULL_PAUSE_S));
+    let each = note
+        .outcomes
+        .into_iter()
+        .map(|outcome| match outcome.state {
+            RecipientState::Failed => Outcome {
+                state: later,
+                ..outcome
+            },
+            _ => outcome,
+        });
+    Note {
+        at: note.at,
+        warned: false,
+        outcomes: each.collect(),
+    }
+}
+
+/// Until there may be room for a report.
+const FULL_PAUSE_S: u64 = 1_800;
+
+/// What the sender is to hear.
+fn cases<'l>(
+    letter: &'l Letter,
+    verdicts: &[(u32, Verdict)],
+    outcomes: &[Outcome],
+    warned: bool,
+) -> Vec<Case<'l>> {
+    let entry = letter.entry();
+    let mut cases = Vec::new();
+    let mut add = |index: u32, action: Action, text: &str, host: &str| {
+        let recipient = &entry.recipients[index as usize];
+        if report::wants(entry, recipient, action) {
+            cases.push(Case {
+                recipient,
+                action,
+                text: text.to_owned(),
+                host: host.to_owned(),
+            });
+        }
+    };
+    for outcome in outcomes {
+        let verdict = verdicts
+            .iter()
+            .find(|(index, _)| *index == outcome.recipient);
+        let reports = verdict.is_some_and(|(_, verdict)| verdict.said().reports);
+        let action = match outcome.state {
+            RecipientState::Failed => Action::Failed,
+            // RFC 3461 §5.2.2: a server with DSN reports itself.
+            RecipientState::Delivered if !reports => Action::Relayed,
+            _ => continue,
+        };
+        add(outcome.recipient, action, &outcome.reply, &outcome.host);
+    }
+    if warned {
+        for index in letter.waiting() {
+            let known = &entry.recipients[index as usize];
+            let now = outcomes.iter().find(|outcome| outcome.recipient == index);
+            match now {
+                Some(outcome) => add(index, Action::Delayed, &outcome.reply, &outcome.host),
+                None => add(index, Action::Delayed, &known.reply, &known.host),
+            }
+        }
+    }
+    cases
+}

@@ -1,0 +1,318 @@
+//! One connection to one destination, from its first message to its last.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use dns::Names;
+use runtime::{Dial, Holder};
+use storage::owner::Ask;
+
+use super::attempt::Tried;
+use super::letter::{Job, Letter};
+use super::limits::*;
+use super::line::{Line, NoLine};
+use super::schedule::Class;
+use super::sender::Shared;
+use super::verdict::{Said, Verdict};
+
+/// What follows for the connection.
+enum Next<C> {
+    Keep(Line<C>),
+    Renew,
+    End,
+}
+
+impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
+    /// The caller has counted it.
+    pub(super) fn start_worker(self: &Rc<Self>, site: String, is_probe: bool) {
+        let shared = self.clone();
+        self.caller.host.spawn(Box::pin(async move {
+            let mut guard = Guard {
+                shared: shared.clone(),
+                site: site.clone(),
+                is_probe,
+            };
+            tokio::select! {
+                biased;
+                () = shared.cut.requested() => {}
+                () = shared.work(&site, &mut guard) => {}
+            }
+        }));
+    }
+
+    async fn work(self: &Rc<Self>, name: &str, guard: &mut Guard<K, N, D>) {
+        let mut line: Option<Line<D::Connection>> = None;
+        loop {
+            // until there is nothing to do here, or no way to do it
+            if self.stop.is_requested() {
+                break;
+            }
+            let is_over = line
+                .as_ref()
+                .is_some_and(|line| line.carried >= MESSAGES_PER_CONNECTION);
+            if is_over && let Some(line) = line.take() {
+                line.bye(&self.caller).await;
+                continue;
+            }
+            let Some(job) = self.take_job(name) else {
+                let Some(mut open) = line.take() else { break };
+                match self.idle(name, &mut open).await {
+                    Some(true) => line = Some(open),
+                    Some(false) => open.bye(&self.caller).await,
+                    None => {}
+                }
+                continue;
+            };
+            let (open, job) = match line.take() {
+                Some(line) => (line, job),
+                None => match self.open(name, job).await {
+                    Some(both) => both,
+                    None => break,
+                },
+            };
+            guard.proved();
+            match self.carry(name, open, job).await {
+                Next::Keep(open) => line = Some(open),
+                Next::Renew => {}
+                Next::End => break,
+            }
+        }
+        if let Some(line) = line {
+            line.bye(&self.caller).await;
+        }
+    }
+
+    fn take_job(&self, name: &str) -> Option<Job> {
+        let mut state = self.state.borrow_mut();
+        let site = state.sites.get_mut(name)?;
+        // Fewer connections are wanted than there are.
+        if site.workers - site.idle > site.limit {
+            return None;
+        }
+        let job = site.jobs.pop_front();
+        if site.jobs.is_empty() {
+            state.pending.remove(name);
+        }
+        job
+    }
+
+    /// Waits for a job. `Some(true)`: there may be one; `Some(false)`: the time is over; `None`: the connection broke.
+    async fn idle(&self, name: &str, line: &mut Line<D::Connection>) -> Option<bool> {
+        let bell = {
+            let mut state = self.state.borrow_mut();
+            let site = state.sites.get_mut(name)?;
+            if site.workers - site.idle > site.limit {
+                return Some(false);
+            }
+            site.idle += 1;
+            site.bell.clone()
+        };
+        let wait = bell.wait();
+        let came = tokio::select! {
+            biased;
+            () = self.stop.requested() => Some(false),
+            () = line.breaks() => None,
+            () = wait => Some(true),
+            () = self.pressed.wait() => Some(false),
+            () = self.caller.host.sleep(IDLE) => Some(false),
+        };
+        if let Some(site) = self.state.borrow_mut().sites.get_mut(name) {
+            site.idle -= 1;
+        }
+        came
+    }
+
+    /// A connection for `job`; without one, what is to become of it is settled.
+    async fn open(self: &Rc<Self>, name: &str, job: Job) -> Option<(Line<D::Connection>, Job)> {
+        let needs_tls = job.letter.entry().terms.needs_tls;
+        let made = async {
+            let ours = &self.caller.hostname;
+            let candidates = self.route.candidates(&self.names, name, ours).await;
+            let candidates = candidates.map_err(NoLine::Because)?;
+            self.caller.open(&self.dial, &candidates, needs_tls).await
+        };
+        let made = tokio::select! {
+            biased;
+            () = self.stop.requested() => return None,
+            made = self.caller.host.within(TRY_MAX, made) => made,
+        };
+        let late = || {
+            Verdict::Later(
+                Class::Connect,
+                Said::ours("4.4.7", "no conversation in an hour"),
+            )
+        };
+        let verdict = match made {
+            Some(Ok(line)) => {
+                self.counters.conversations.fetch_add(1, Relaxed);
+                self.counters
+                    .tls_failed
+                    .fetch_add(u64::from(line.tls_failed), Relaxed);
+                return Some((line, job));
+            }
+            Some(Err(NoLine::Stopping)) => return None,
+            // The operator's server: a wrong setting does not make mail bounce.
+            Some(Err(NoLine::Because(Verdict::Failed(said)))) if self.route.is_fixed() => {
+                Verdict::Later(Class::Connect, said)
+            }
+            Some(Err(NoLine::Because(verdict))) => verdict,
+            None => late(),
+        };
+        self.counters.unreached.fetch_add(1, Relaxed);
+        let now = self.caller.host.now();
+        let jitter = self.random.borrow_mut().u64(..200);
+        let mut jobs = vec![job];
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        if let Some(site) = state.sites.get_mut(name) {
+            match &verdict {
+                // About this message, or about us.
+                Verdict::Later(Class::Tls | Class::Ours, _) => {}
+                Verdict::Later(Class::Closing, _) if site.workers > 1 => {
+                    site.is_crowded();
+                    site.jobs.extend(jobs.drain(..));
+                    state.pending.insert(name.to_owned());
+                }
+                Verdict::Later(..) => {
+                    // What else waits stays in the queue, untried.
+                    site.failed(verdict.clone(), true, now, jitter);
+                    site.jobs.clear();
+                }
+                // So it is with all that waits for this domain.
+                Verdict::Failed(_) | Verdict::Delivered(_) => jobs.extend(site.jobs.drain(..)),
+            }
+        }
+        for job in jobs {
+            let verdicts = job.recipients.iter().map(|index| (*index, verdict.clone()));
+            self.note_later(job.letter.clone(), verdicts.collect());
+        }
+        None
+    }
+
+    /// One transaction.
+    async fn carry(
+        self: &Rc<Self>,
+        name: &str,
+        mut line: Line<D::Connection>,
+        job: Job,
+    ) -> Next<D::Connection> {
+        let entry = job.letter.entry();
+        let bytes = (entry.body.raw_bytes as usize * 2 + 4_096).min(TRY_BYTES);
+        let tried = async {
+            let _charge = self.memory.wait_for(holder(name), bytes).await;
+            let read = async |at| self.read(entry.id, at).await;
+            line.transact(&self.caller, entry, &job.recipients, read)
+                .await
+        };
+        let tried = self.caller.host.within(TRY_MAX, tried).await;
+        let said = || Said::ours("4.4.7", "a try took an hour, and was broken off").with_host(name);
+        let (verdicts, next) = match tried {
+            Some(Tried::Over(verdicts)) => {
+                self.with_site(name, |site| site.succeeded());
+                (verdicts, Next::Keep(line))
+            }
+            Some(Tried::Untouched) => {
+                let mut state = self.state.borrow_mut();
+                if let Some(site) = state.sites.get_mut(name) {
+                    site.jobs.push_front(job);
+                    state.pending.insert(name.to_owned());
+                }
+                return Next::Renew;
+            }
+            Some(Tried::Stopping) => return Next::End,
+            Some(Tried::Broken { verdicts, hung }) => {
+                let is_asleep = self.broke(name, &verdicts, hung);
+                (verdicts, if is_asleep { Next::End } else { Next::Renew })
+            }
+            None => {
+                tracing::warn!(id = entry.id.0, site = name, "a try took too long");
+                let later = Verdict::Later(Class::Broken, said());
+                let verdicts: Vec<(u32, Verdict)> = job
+                    .recipients
+                    .iter()
+                    .map(|index| (*index, later.clone()))
+                    .collect();
+                self.broke(name, &verdicts, true);
+                (verdicts, Next::End)
+            }
+        };
+        self.note_later(job.letter.clone(), verdicts);
+        next
+    }
+
+    /// A connection broke; whether the site is left alone now.
+    fn broke(&self, name: &str, verdicts: &[(u32, Verdict)], hung: bool) -> bool {
+        let Some((_, verdict)) = verdicts.last() else {
+            return false;
+        };
+        // Our own trouble.
+        if matches!(verdict, Verdict::Later(Class::Ours, _)) {
+            return false;
+        }
+        let now = self.caller.host.now();
+        let jitter = self.random.borrow_mut().u64(..200);
+        let mut state = self.state.borrow_mut();
+        let Some(site) = state.sites.get_mut(name) else {
+            return false;
+        };
+        let is_asleep = site.failed(verdict.clone(), hung, now, jitter);
+        if is_asleep {
+            site.jobs.clear();
+            state.pending.remove(name);
+        }
+        is_asleep
+    }
+
+    fn with_site(&self, name: &str, change: impl FnOnce(&mut super::site::Site)) {
+        if let Some(site) = self.state.borrow_mut().sites.get_mut(name) {
+            change(site);
+        }
+    }
+
+    /// Notes it beside the next message.
+    fn note_later(self: &Rc<Self>, letter: Rc<Letter>, verdicts: Vec<(u32, Verdict)>) {
+        let shared = self.clone();
+        self.task(async move { shared.settle(&letter, verdicts).await });
+    }
+}
+
+/// A worker is counted until it ends, however that comes.
+struct Guard<K, N, D> {
+    shared: Rc<Shared<K, N, D>>,
+    site: String,
+    is_probe: bool,
+}
+
+impl<K, N, D> Guard<K, N, D> {
+    /// The site answers: this is a probe no longer.
+    fn proved(&mut self) {
+        if std::mem::take(&mut self.is_probe) {
+            self.shared.state.borrow_mut().probes -= 1;
+        }
+    }
+}
+
+impl<K, N, D> Drop for Guard<K, N, D> {
+    fn drop(&mut self) {
+        self.proved();
+        let mut state = self.shared.state.borrow_mut();
+        state.workers -= 1;
+        if let Some(site) = state.sites.get_mut(&self.site) {
+            site.workers -= 1;
+        }
+        self.shared
+            .counters
+            .connections
+            .store(state.workers, Relaxed);
+        drop(state);
+        self.shared.ended.ring();
+    }
+}
+
+/// Whose share of the memory a destination's messages use.
+fn holder(name: &str) -> Holder {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    Holder(hasher.finish())
+}

@@ -1,0 +1,11 @@
+//! The sender that is shipped, over a queue on simulated disks, names in a table and servers in memory, on virtual time.
+
+mod crash;
+mod delivery;
+mod faults;
+mod many;
+mod reports;
+mod rig;
+mod server;
+mod stop;
+mod tls;

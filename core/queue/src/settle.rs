@@ -1,0 +1,154 @@
+//! What changes a message that waits: what came of a try, and what an administrator wants.
+//!
+//! All of it goes on when the volume takes no mail: a message that left and is not noted would be sent once more.
+
+use store::{BodyIn, Purpose};
+use tenancy::{Locked, Part};
+
+use crate::limits::*;
+use crate::record::Change;
+use crate::{
+    Entry, Envelope, Outcome, Queue, QueueFault, QueueId, RecipientState, UnixSeconds, lock_name,
+};
+
+/// What a message's try came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub at: UnixSeconds,
+    /// Its sender hears with this that it waits.
+    pub warned: bool,
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A message that nobody else changes meanwhile.
+pub struct Settling<'q> {
+    queue: &'q Queue,
+    id: QueueId,
+    _locked: Locked<'q>,
+}
+
+impl Settling<'_> {
+    /// The message as it is now.
+    pub fn entry(&self) -> Result<Entry, QueueFault> {
+        self.queue.entry(self.id).ok_or(QueueFault::NoEntry)
+    }
+
+    /// The queue's part of a group that notes `note`; with nothing left to be tried the message is taken out for ever.
+    pub fn part(&self, note: Note) -> Result<Part, QueueFault> {
+        let change = self.change(note)?;
+        Ok(self.queue.inner.part(vec![change], None))
+    }
+
+    fn change(&self, note: Note) -> Result<Change, QueueFault> {
+        let entry = self.entry()?;
+        let is_there = |outcome: &Outcome| {
+            (outcome.recipient as usize) < entry.recipients.len()
+                && outcome.reply.len() <= REPLY_BYTES_MAX
+                && outcome.host.len() <= HOST_BYTES_MAX
+        };
+        if note.outcomes.len() > RECIPIENTS_MAX || !note.outcomes.iter().all(is_there) {
+            let why = "an outcome of no recipient, or too long";
+            return Err(QueueFault::Refused(why));
+        }
+        let mut states: Vec<RecipientState> =
+            entry.recipients.iter().map(|each| each.state).collect();
+        for outcome in &note.outcomes {
+            states[outcome.recipient as usize] = outcome.state;
+        }
+        let waits = |state: &RecipientState| matches!(state, RecipientState::Waiting(_));
+        let id = self.id;
+        Ok(if states.iter().any(waits) {
+            let Note {
+                at,
+                warned,
+                outcomes,
+            } = note;
+            Change::Tried {
+                id,
+                at,
+                warned,
+                outcomes,
+            }
+        } else {
+            Change::Remove { id }
+        })
+    }
+}
+
+impl Queue {
+    /// Waits until nobody else changes the message; it may have gone meanwhile.
+    pub async fn settling(&self, id: QueueId) -> Settling<'_> {
+        Settling {
+            queue: self,
+            id,
+            _locked: self.inner.locks.lock(lock_name(id)).await,
+        }
+    }
+
+    /// Notes what came of a try in one durable step, together with the report about it that goes to the sender. With nothing left to
+    /// be tried the message is taken out for ever. `Full` and every other fault: nothing was noted and no report is there.
+    pub async fn settle(
+        &self,
+        id: QueueId,
+        note: Note,
+        report: Option<(BodyIn, Envelope)>,
+    ) -> Result<Option<QueueId>, QueueFault> {
+        let tenancy = &self.inner.tenancy;
+        let Some((body, envelope)) = report else {
+            let is_new = |outcome: &Outcome| matches!(outcome.state, RecipientState::Waiting(_));
+            if note.outcomes.iter().all(is_new) {
+                // Takes nothing away: on a full volume it is not worth the reserve.
+                tenancy.room_for(Purpose::Keep, false, ENTRY_ROWS).await?;
+                let settling = self.settling(id).await;
+                let part = settling.part(note)?;
+                let committed = tenancy.commit(Purpose::Keep, Vec::new(), vec![part]).await;
+                committed?;
+                return Ok(None);
+            }
+            self.delete(id, |settling| settling.change(note.clone()))
+                .await?;
+            return Ok(None);
+        };
+        tenancy
+            .room_for(Purpose::Keep, true, 2 * ENTRY_ROWS)
+            .await?;
+        let settling = self.settling(id).await;
+        // No await from here to `commit`: the order of numbers is the order of the log.
+        let noted = settling.part(note)?;
+        let (report, part) = self.put_within(envelope, 0, REPORTS_MAX)?;
+        let parts = vec![part, noted];
+        let committed = tenancy.commit(Purpose::Keep, vec![body], parts).await;
+        committed?;
+        Ok(Some(report))
+    }
+
+    /// Takes a message out of the queue for ever.
+    pub async fn remove(&self, id: QueueId) -> Result<(), QueueFault> {
+        self.delete(id, |_| Ok(Change::Remove { id })).await
+    }
+
+    /// Has a message wait until it is released, or go on.
+    pub async fn hold(&self, id: QueueId, held: bool) -> Result<(), QueueFault> {
+        self.delete(id, |_| Ok(Change::Hold { id, held })).await
+    }
+
+    /// Everything of the message that waits is to be tried at `at`.
+    pub async fn retry(&self, id: QueueId, at: UnixSeconds) -> Result<(), QueueFault> {
+        self.delete(id, |_| Ok(Change::Retry { id, at })).await
+    }
+
+    /// A change that goes on when the volume is full.
+    async fn delete(
+        &self,
+        id: QueueId,
+        change: impl Fn(&Settling<'_>) -> Result<Change, QueueFault>,
+    ) -> Result<(), QueueFault> {
+        let attempt = async || {
+            let settling = self.settling(id).await;
+            settling.entry()?;
+            let change = change(&settling)?;
+            self.inner.commit(Purpose::Delete, vec![change]).await
+        };
+        self.inner.tenancy.deleting(ENTRY_ROWS, attempt).await
+    }
+}

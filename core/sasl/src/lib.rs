@@ -1,0 +1,214 @@
+//! SASL (RFC 4422) as the server's side of a pure exchange: what the client answered in, a challenge or a name and a password out.
+//!
+//! `smtp` and `imap` carry the lines; the caller above them checks the password. What must hold: no input makes it panic; what it holds is
+//! bounded by the line that the protocol accepts; neither a name nor a password is in any `Debug` text.
+//!
+//! Mechanisms: PLAIN (RFC 4616), and LOGIN, which has no RFC and which Outlook and many devices use (draft-murchison-sasl-login).
+#![forbid(unsafe_code)]
+
+pub mod base64;
+
+use std::fmt;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    Plain,
+    Login,
+}
+
+impl Mechanism {
+    pub const ALL: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+
+    /// As it is registered with IANA.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Login => "LOGIN",
+        }
+    }
+
+    /// Names are compared without regard to case (RFC 4422 §3.1 writes them in upper case; clients do not always).
+    pub fn named(name: &str) -> Option<Mechanism> {
+        Mechanism::ALL
+            .into_iter()
+            .find(|mechanism| mechanism.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a client says of itself, not yet checked.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub user: Vec<u8>,
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// What follows a response of the client.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Send this text, base64 already, and wait for the next response.
+    Challenge(&'static str),
+    Credentials(Credentials),
+    Refused(Fault),
+}
+
+/// Why an exchange ends without credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The client sent `*`.
+    Cancelled,
+    /// The response is not base64.
+    Encoding,
+    /// The response is not of the mechanism's form.
+    Malformed,
+    /// An authorization identity other than the user (RFC 4422 §2); it is not offered.
+    ActingAs,
+}
+
+/// One exchange. At first `challenge` is owed, or `respond` is given the client's initial response.
+pub struct Exchange {
+    mechanism: Mechanism,
+    /// LOGIN: the name, once it was given.
+    user: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exchange({})", self.mechanism.name())
+    }
+}
+
+impl Exchange {
+    pub fn new(mechanism: Mechanism) -> Exchange {
+        Exchange {
+            mechanism,
+            user: None,
+        }
+    }
+
+    /// What is sent when the client gave no initial response: base64, empty for PLAIN.
+    pub fn challenge(&self) -> &'static str {
+        match self.mechanism {
+            Mechanism::Plain => "",
+            Mechanism::Login => USERNAME,
+        }
+    }
+
+    /// A line of the client without its CRLF: base64, or `*`.
+    pub fn respond(&mut self, line: &[u8]) -> Step {
+        if line == b"*" {
+            return Step::Refused(Fault::Cancelled);
+        }
+        match base64::decode(line) {
+            Some(response) => self.respond_decoded(response),
+            None => Step::Refused(Fault::Encoding),
+        }
+    }
+
+    /// As `respond`, for a response that the protocol has decoded already.
+    pub fn respond_decoded(&mut self, response: Vec<u8>) -> Step {
+        match (self.mechanism, self.user.take()) {
+            (Mechanism::Plain, _) => plain(&response),
+            (Mechanism::Login, None) => {
+                self.user = Some(response);
+                Step::Challenge(PASSWORD)
+            }
+            (Mechanism::Login, Some(user)) => Step::Credentials(Credentials {
+                user,
+                password: response,
+            }),
+        }
+    }
+}
+
+/// RFC 4616 §2: authzid NUL authcid NUL passwd.
+fn plain(response: &[u8]) -> Step {
+    let pieces: Vec<&[u8]> = response.split(|&byte| byte == 0).collect();
+    let [acting_as, user, password] = pieces[..] else {
+        return Step::Refused(Fault::Malformed);
+    };
+    if !acting_as.is_empty() && acting_as != user {
+        return Step::Refused(Fault::ActingAs);
+    }
+    Step::Credentials(Credentials {
+        user: user.to_vec(),
+        password: password.to_vec(),
+    })
+}
+
+/// "Username:" and "Password:", the words that clients of LOGIN look for.
+const USERNAME: &str = "VXNlcm5hbWU6";
+const PASSWORD: &str = "UGFzc3dvcmQ6";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(user: &str, password: &str) -> Step {
+        Step::Credentials(Credentials {
+            user: user.into(),
+            password: password.into(),
+        })
+    }
+
+    #[test]
+    fn plain_is_three_pieces() {
+        let answer = |response: &[u8]| {
+            let line = base64::encode(response);
+            Exchange::new(Mechanism::Plain).respond(line.as_bytes())
+        };
+        assert_eq!(answer(b"\0ann\0secret"), credentials("ann", "secret"));
+        assert_eq!(answer(b"ann\0ann\0secret"), credentials("ann", "secret"));
+        assert_eq!(answer(b"\0\0"), credentials("", ""));
+        assert_eq!(answer(b"bob\0ann\0x"), Step::Refused(Fault::ActingAs));
+        for malformed in [&b""[..], b"ann", b"\0ann", b"\0ann\0se\0cret"] {
+            assert_eq!(answer(malformed), Step::Refused(Fault::Malformed));
+        }
+    }
+
+    #[test]
+    fn login_asks_twice() {
+        assert_eq!(base64::encode(b"Username:"), USERNAME);
+        assert_eq!(base64::encode(b"Password:"), PASSWORD);
+        let mut exchange = Exchange::new(Mechanism::Login);
+        assert_eq!(exchange.challenge(), USERNAME);
+        assert_eq!(exchange.respond(b"YW5u"), Step::Challenge(PASSWORD));
+        assert_eq!(exchange.respond(b"c2VjcmV0"), credentials("ann", "secret"));
+    }
+
+    #[test]
+    fn a_client_may_cancel_and_cannot_send_noise() {
+        for mechanism in Mechanism::ALL {
+            let mut exchange = Exchange::new(mechanism);
+            assert_eq!(exchange.respond(b"*"), Step::Refused(Fault::Cancelled));
+            for noise in [&b"Zh=="[..], b"Z", b"\xff\xff", b" "] {
+                let mut exchange = Exchange::new(mechanism);
+                assert_eq!(exchange.respond(noise), Step::Refused(Fault::Encoding));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let mut exchange = Exchange::new(Mechanism::Login);
+        exchange.respond(b"YW5u");
+        let step = exchange.respond(b"c2VjcmV0");
+        let printed = format!("{exchange:?} {step:?}");
+        assert!(!printed.contains("ann") && !printed.contains("secret"));
+        assert!(!printed.contains("115"), "bytes of a password: {printed}");
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        assert_eq!(Mechanism::named("pLaIn"), Some(Mechanism::Plain));
+        assert_eq!(Mechanism::named("LOGIN"), Some(Mechanism::Login));
+        for other in ["", "PLAIN ", "CRAM-MD5", "SCRAM-SHA-256"] {
+            assert_eq!(Mechanism::named(other), None);
+        }
+    }
+}

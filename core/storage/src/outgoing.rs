@@ -1,0 +1,395 @@
+//! Messages that must leave, as other cores see them: how one enters the queue, who has it under way, and what came of it.
+//!
+//! A sender takes due messages as leases, and a message is in one lease at a time. The lease ends when its holder drops it: with the
+//! task, the connection or the core that held it. What was not settled by then is due again; so a message is delivered at least once, and
+//! twice only where an answer was lost between the server's 250 and `settle`.
+//!
+//! What must hold: what `submit` accepted is durable, here or in a mailbox, for every recipient; a report enters the queue in the group
+//! that takes out what it is about; nothing is leased while the volume takes no writes, since what came of it could not be noted.
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use mail::{Address, Flags, InternalDate};
+use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use queue::limits::ENTRY_ROWS;
+use queue::{
+    Addressee, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId, RecipientState, Turn,
+    UnixSeconds,
+};
+use store::{BodyIn, Purpose, ReadFault};
+use tokio::sync::Notify;
+
+use crate::arrival::{self, Found};
+
+/// The queue beside the mailboxes of one volume; lives on the owner's thread. Clones share one state.
+#[derive(Clone)]
+pub struct Outgoing {
+    mailboxes: Mailboxes,
+    queue: Queue,
+    desk: Rc<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    /// Messages under way; one whose holder is gone is free.
+    leases: RefCell<HashMap<QueueId, Weak<()>>>,
+    /// The site that was looked at last.
+    turn: RefCell<String>,
+    /// An administrator wants something tried, whatever is known of its site.
+    roused: Cell<bool>,
+    /// Woken when something may have become due.
+    sender: RefCell<Option<Arc<Notify>>>,
+}
+
+/// A message of one of our people.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    pub body: BodyIn,
+    pub internal_date: InternalDate,
+    /// Recipients of this volume, and the copy in Sent.
+    pub here: Vec<Local>,
+    /// What must leave; its recipients may be none.
+    pub elsewhere: Envelope,
+}
+
+/// Where a copy goes at once.
+#[derive(Debug, Clone)]
+pub struct Local {
+    pub place: Recipient,
+    /// Whom it stands for: where it finds no room the queue tries on, and reports. `None`: a copy for the sender, done without.
+    pub to: Option<Addressee>,
+}
+
+/// A message that its holder has to itself.
+#[derive(Debug)]
+pub struct Lease {
+    /// As it was when the lease began.
+    pub entry: Entry,
+    /// Those of its recipients, by index, whose domain is ours.
+    pub here: Vec<u32>,
+    _held: Arc<()>,
+}
+
+/// Which due messages a sender wants.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub now: UnixSeconds,
+    /// Messages in all, and for one site.
+    pub count_max: usize,
+    pub each_max: usize,
+    /// For a domain of ours.
+    pub here_max: usize,
+    /// Sites for which that is another number; 0: they are not tried just now.
+    pub rooms: HashMap<String, usize>,
+}
+
+impl Outgoing {
+    pub fn new(mailboxes: Mailboxes, queue: Queue) -> Outgoing {
+        Outgoing {
+            mailboxes,
+            queue,
+            desk: Rc::default(),
+        }
+    }
+
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
+    }
+
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// From now on `sender` is notified when a message enters or an administrator wants one tried.
+    pub fn wake_with(&self, sender: Arc<Notify>) {
+        *self.desk.sender.borrow_mut() = Some(sender);
+    }
+
+    /// Something may be due that was not.
+    pub fn wake(&self) {
+        if let Some(sender) = &*self.desk.sender.borrow() {
+            sender.notify_one();
+        }
+    }
+
+    /// Places a message with its local recipients and in the queue, in one durable group. Answers its number in the queue, if it is there.
+    /// A local recipient without room goes to the queue too. `Err`: refused as a whole, or (storage failed between two groups) to
+    /// be sent again.
+    pub async fn submit(&self, submission: Submission) -> Result<Option<QueueId>, MailboxFault> {
+        let Submission {
+            body,
+            internal_date,
+            here,
+            mut elsewhere,
+        } = submission;
+        let mut given = None;
+        let (mut refused, mut first_fault) = (Vec::new(), None);
+        if !here.is_empty() {
+            let delivery = Delivery {
+                body: body.clone(),
+                internal_date,
+                recipients: here.iter().map(|local| local.place.clone()).collect(),
+            };
+            let placed = self.mailboxes.deliver_with(delivery, || {
+                if elsewhere.recipients.is_empty() {
+                    return Ok(Vec::new());
+                }
+                let (id, part) = self
+                    .queue
+                    .put(elsewhere.clone(), 0)
+                    .map_err(mailbox_fault)?;
+                given = Some(id);
+                Ok(vec![part])
+            });
+            let placed = placed.await;
+            let is_written = placed.iter().any(Result::is_ok);
+            for (local, result) in here.into_iter().zip(placed) {
+                let Err(fault) = result else { continue };
+                if !is_written && is_of_storage(&fault) {
+                    return Err(fault);
+                }
+                refused.extend(local.to);
+                first_fault.get_or_insert(fault);
+            }
+            if is_written {
+                // With what must leave.
+                elsewhere.recipients.clear();
+            }
+        }
+        elsewhere.recipients.extend(refused);
+        if !elsewhere.recipients.is_empty() {
+            let queued = self.queue.enqueue(body, elsewhere).await;
+            let queued = queued.map_err(|fault| first_fault.unwrap_or(mailbox_fault(fault)))?;
+            given.get_or_insert(queued);
+        }
+        self.wake();
+        Ok(given)
+    }
+
+    /// Due messages, none of which is under way; none at all while the volume takes no writes. Late ones come first, whatever room
+    /// their site has.
+    pub fn due(&self, wanted: &Wanted) -> Vec<Lease> {
+        if self.mailboxes.store().volume().refuses().is_some() {
+            return Vec::new();
+        }
+        let mut leases = self.desk.leases.borrow_mut();
+        leases.retain(|_, held| held.strong_count() > 0);
+        let turn = Turn {
+            count_max: wanted.count_max,
+            room: &|site| match self.mailboxes.has_domain(site) {
+                true => wanted.here_max,
+                false => wanted.rooms.get(site).copied().unwrap_or(wanted.each_max),
+            },
+            is_taken: &|id| leases.contains_key(&id),
+        };
+        let after = &mut *self.desk.turn.borrow_mut();
+        let due = self.queue.due_in_turn(wanted.now, &turn, after);
+        let lease = |id| {
+            let entry: Entry = self.queue.entry(id)?;
+            let is_here = |path: &str| self.mailboxes.has_domain(&queue::site(path));
+            let here = (0u32..).zip(&entry.recipients);
+            let here = here.filter(|(_, recipient)| is_here(&recipient.to.path));
+            let held = Arc::new(());
+            leases.insert(id, Arc::downgrade(&held));
+            Some(Lease {
+                here: here.map(|(index, _)| index).collect(),
+                entry,
+                _held: held,
+            })
+        };
+        due.into_iter().filter_map(lease).collect()
+    }
+
+    /// Everything of the message that waits is due at `now`, and no site is left alone any longer.
+    pub async fn retry(&self, id: QueueId, now: UnixSeconds) -> Result<(), QueueFault> {
+        self.queue.retry(id, now).await?;
+        self.desk.roused.set(true);
+        self.wake();
+        Ok(())
+    }
+
+    /// Has the message wait until it is released (`false`).
+    pub async fn hold(&self, id: QueueId, held: bool) -> Result<(), QueueFault> {
+        self.queue.hold(id, held).await?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Whether `retry` was called since this was asked last.
+    pub fn is_roused(&self) -> bool {
+        self.desk.roused.take()
+    }
+
+    /// When the next message is to be tried; in the past: one waits for room at its site, or is under way.
+    pub fn first_due(&self) -> Option<UnixSeconds> {
+        self.queue.first_due()
+    }
+
+    /// Notes what came of a try, with the report about it, if there is one, in the same group. `NoEntry`: an administrator took the
+    /// message out meanwhile.
+    pub async fn settle(
+        &self,
+        id: QueueId,
+        note: Note,
+        report: Option<(BodyIn, Envelope)>,
+    ) -> Result<(), QueueFault> {
+        let has_report = report.is_some();
+        self.queue.settle(id, note, report).await?;
+        if has_report {
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Places the message, as `body`, in the INBOX of one of its recipients, and notes in the same group that it was delivered. Any other
+    /// outcome is the caller's to settle; `Err`: the recipient was not looked at.
+    pub async fn deliver_here(
+        &self,
+        id: QueueId,
+        at: UnixSeconds,
+        body: BodyIn,
+        recipient: u32,
+    ) -> Result<Placing, QueueFault> {
+        let tenancy = self.queue.tenancy();
+        let room = tenancy.room_for(Purpose::Keep, true, ENTRY_ROWS);
+        room.await?;
+        let settling = self.queue.settling(id).await;
+        let entry = settling.entry()?;
+        let to = entry.recipients.get(recipient as usize);
+        let to = to.ok_or(QueueFault::Refused("no such recipient"))?;
+        let account = match self.resident(&to.to.path).await {
+            Ok(Some(account)) => account,
+            Ok(None) => return Ok(Placing::NoMailbox),
+            Err(fault) => return Ok(Placing::Later(fault)),
+        };
+        let delivery = Delivery {
+            body,
+            internal_date: InternalDate::utc(at.0 as i64),
+            recipients: vec![Recipient {
+                account,
+                mailbox: "INBOX".to_owned(),
+                flags: Flags::default(),
+            }],
+        };
+        let outcome = Outcome {
+            recipient,
+            state: RecipientState::Delivered,
+            reply: String::new(),
+            host: String::new(),
+        };
+        let note = Note {
+            at,
+            warned: false,
+            outcomes: vec![outcome],
+        };
+        let placed = self.mailboxes.deliver_with(delivery, || {
+            let part = settling.part(note).map_err(mailbox_fault)?;
+            Ok(vec![part])
+        });
+        Ok(match placed.await.pop() {
+            Some(Ok(_)) => Placing::Placed,
+            Some(Err(MailboxFault::NoAccount | MailboxFault::NoMailbox)) => Placing::NoMailbox,
+            Some(Err(fault)) => Placing::Later(fault),
+            None => return Err(QueueFault::NoEntry),
+        })
+    }
+
+    async fn resident(&self, path: &str) -> Result<Option<AccountId>, MailboxFault> {
+        let parts = path.rsplit_once('@');
+        let address = parts.and_then(|(local, domain)| Address::from_parts(local, domain));
+        let Some(address) = address else {
+            return Ok(None);
+        };
+        match arrival::look_up(&self.mailboxes, &address).await.found? {
+            Found::Account(resident) => Ok(Some(resident.account)),
+            Found::NoMailbox | Found::NotOurs => Ok(None),
+        }
+    }
+
+    /// The message's bytes from `at` (less than its length) on, as many as are kept together: half a mebibyte at most. `None`: it is
+    /// not in the queue any more.
+    pub async fn body(&self, id: QueueId, at: u32) -> Option<Result<Bytes, ReadFault>> {
+        let store = self.mailboxes.store();
+        let mut read = Err(ReadFault::Damaged);
+        for _attempt in 0..STALE_READS_MAX {
+            // Reclaim may move it meanwhile.
+            let body = self.queue.entry(id)?.body;
+            read = async { store.piece(&store.pieces(&body).await?, at).await }.await;
+            if read != Err(ReadFault::Stale) {
+                break;
+            }
+        }
+        Some(read)
+    }
+
+    /// Messages by number, after `after`; for administrators.
+    pub fn list(&self, after: Option<QueueId>, count_max: usize) -> Vec<Entry> {
+        self.queue.entries(after, count_max)
+    }
+
+    /// Whether a sender has it just now.
+    pub fn is_under_way(&self, id: QueueId) -> bool {
+        let leases = self.desk.leases.borrow();
+        leases.get(&id).is_some_and(|held| held.strong_count() > 0)
+    }
+}
+
+/// What came of a delivery to a mailbox of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placing {
+    Placed,
+    /// Our domain, no such mailbox.
+    NoMailbox,
+    /// No room, or storage defers.
+    Later(MailboxFault),
+}
+
+const DAY: u64 = 86_400;
+
+/// RFC 5321 §4.5.4.1: 4 to 5 days at least.
+pub const LIFE_S: u64 = 5 * DAY;
+/// A message that is not to be answered has no sender who waits for it.
+pub const NULL_SENDER_LIFE_S: u64 = 2 * DAY;
+/// A sender hears that a message still waits.
+pub const WARN_AFTER_S: u64 = 4 * 3_600;
+
+/// When a message that came at `now` warns and expires. `is_null`: it has the null reverse-path.
+pub fn lifetimes(now: UnixSeconds, is_null: bool) -> (UnixSeconds, UnixSeconds) {
+    let after = |span| UnixSeconds(now.0.saturating_add(span));
+    match is_null {
+        true => (UnixSeconds(0), after(NULL_SENDER_LIFE_S)),
+        false => (after(WARN_AFTER_S), after(LIFE_S)),
+    }
+}
+
+/// Reclaim moves a body once in a pass; passes take long.
+const STALE_READS_MAX: usize = 3;
+
+fn mailbox_fault(fault: QueueFault) -> MailboxFault {
+    match fault {
+        QueueFault::Store(fault) => fault.into(),
+        fault @ (QueueFault::Full | QueueFault::NoEntry) => {
+            MailboxFault::Unavailable(fault.to_string())
+        }
+        QueueFault::Refused(why) => MailboxFault::Refused(why),
+    }
+}
+
+/// Nothing was placed for anybody, and the sender is to come again.
+fn is_of_storage(fault: &MailboxFault) -> bool {
+    matches!(
+        fault,
+        MailboxFault::Full
+            | MailboxFault::TooLarge
+            | MailboxFault::Unavailable(_)
+            | MailboxFault::Damaged
+            | MailboxFault::Refused(_)
+    )
+}
