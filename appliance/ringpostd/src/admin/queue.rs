@@ -3,8 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::admin::limits::QUEUE_PAGE_MAX;
-use ::admin::request::Request;
 use ::admin::reply::{QueueDetail, QueueLine, QueuePage, QueueRecipient};
+use ::admin::request::Request;
 use ::queue::{Entry, QueueFault, QueueId, RecipientState, UnixSeconds};
 use ::storage::outgoing::Outgoing;
 use serde_json::Value;
@@ -24,11 +24,7 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
     }
 }
 
-async fn list(
-    admin: &Admin,
-    after: u64,
-    count: Option<usize>,
-) -> Result<QueuePage, Refused> {
+async fn list(admin: &Admin, after: u64, count: Option<usize>) -> Result<QueuePage, Refused> {
     let count_max = count.unwrap_or(QUEUE_PAGE_MAX).min(QUEUE_PAGE_MAX);
     let after = (after > 0).then_some(QueueId(after));
     let page = async move |outgoing: Outgoing| {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::smtp::client::{Client, Content, Event, Mail};
-use ::smtp::{Action, Config, Limits, Refusal, Role, Session, limits};
+use ::smtp::{Action, Config, Limits, Refusal, Role, Service, Session, limits};
 
 pub const WORDS: &[&[u8]] = &[
     b"\r\n",
@@ -27,6 +27,12 @@ pub const WORDS: &[&[u8]] = &[
     b"BDAT 0\r\n",
     b"BDAT 18446744073709551615\r\n",
     b"RSET\r\n",
+    b"AUTH PLAIN AGEAYg==\r\n",
+    b"AUTH LOGIN\r\n",
+    b"YQ==\r\n",
+    b"*\r\n",
+    b" RET=HDRS ENVID=x\r\n",
+    b" NOTIFY=DELAY ORCPT=rfc822;x+40y\r\n",
     b"QUIT\r\n",
     b"STARTTLS\r\n",
     b"NOOP\r\n",
@@ -47,15 +53,19 @@ pub const WORDS: &[&[u8]] = &[
 ];
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let texts: [&[u8]; 6] = [
+    let texts: [&[u8]; 8] = [
         b"EHLO c.example\r\nMAIL FROM:<a@b.c> SIZE=100 BODY=8BITMIME\r\nRCPT TO:<x@example.org>\r\nDATA\r\nSubject: x\r\n\r\n..\r\ntext\r\n.\r\nQUIT\r\n",
         b"EHLO c\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<\"a b\"@example.org>\r\nRCPT TO:<@r.x:b@example.org>\r\nBDAT 6\r\nabc\r\n.BDAT 2 LAST\r\n\r\nNOOP\r\n",
         b"LHLO c\r\nMAIL FROM:<a@[IPv6:::1]>\r\nRCPT TO:<Postmaster>\r\nRCPT TO:<y@z>\r\nDATA\r\na\nb\r\n.\r\nRSET\r\nVRFY x\r\nHELP\r\nEXPN y\r\n",
         b"EHLO [127.0.0.1]\r\nSTARTTLS\r\nMAIL FROM:<x@y>\r\n",
         b"HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@y>\r\nDATA\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@y>\r\nDATA\r\n.\r\r\n.\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"EHLO c\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a@b> RET=HDRS ENVID=x AUTH=<>\r\nRCPT TO:<x@y> NOTIFY=DELAY ORCPT=rfc822;x+40y\r\nDATA\r\n.\r\n",
+        b"EHLO c\r\nAUTH LOGIN\r\nYQ==\r\nYg==\r\nAUTH PLAIN\r\n*\r\nMAIL FROM:<a@b>\r\n",
     ];
-    let with = |text: &[u8]| [[0u8, 1], [1, 3], [2, 40], [0, 0]].map(|head| [&head, text].concat());
+    let with = |text: &[u8]| {
+        [[0u8, 1], [1, 3], [2, 40], [24, 5], [0, 0]].map(|head| [&head, text].concat())
+    };
     texts.into_iter().flat_map(with).collect()
 }
 
@@ -74,6 +84,13 @@ pub fn session(data: &[u8]) {
             Role::Smtp
         } else {
             Role::Lmtp
+        },
+        service: if choice & 8 == 0 {
+            Service::Exchange
+        } else {
+            Service::Submission {
+                login_without_tls: choice & 16 != 0,
+            }
         },
         hostname: "mx.example.org".into(),
         limits: Limits {
@@ -133,6 +150,20 @@ fn converse(config: &Arc<Config>, bytes: &[u8], size: usize) -> Outcome {
             at += used;
             match action {
                 Action::NeedInput => break,
+                Action::CheckLogin(credentials) => {
+                    let verdict = match credentials.user.len() % 3 {
+                        0 => Err(Refusal::AuthUnavailable),
+                        which => Ok(which == 1),
+                    };
+                    session.login_verdict(verdict, &mut outcome.output);
+                }
+                Action::CheckSender => {
+                    let verdict = match session.sender().to_string().contains('z') {
+                        true => Err(Refusal::NotYourAddress),
+                        false => Ok(()),
+                    };
+                    session.sender_verdict(verdict, &mut outcome.output);
+                }
                 Action::CheckRecipient => {
                     let verdict = if session.recipient().to_string().contains('z') {
                         Err(Refusal::UnknownRecipient)
