@@ -93,6 +93,7 @@ fn the_exit_status_tells_done_refused_and_misused_apart() {
         &["leg", "list"],
         &["volume", "list"],
         &["volume", "show"],
+        &["queue", "list"],
         &["fsck"],
     ] {
         assert_eq!(home.ctl(verb).status.code(), Some(0), "{verb:?}");
@@ -101,6 +102,11 @@ fn the_exit_status_tells_done_refused_and_misused_apart() {
         assert!(document.is_ok(), "{verb:?} --json: {}", said(&output));
     }
     assert_eq!(home.ctl(&["leg", "fail", "7"]).status.code(), Some(1));
+    for verb in ["show", "retry", "hold", "release", "drop"] {
+        let refused = home.ctl(&["queue", verb, "7"]);
+        assert_eq!(refused.status.code(), Some(1), "queue {verb}");
+        assert!(said(&refused).contains("no such message"), "{verb}");
+    }
     assert_eq!(home.ctl(&["leg", "explode"]).status.code(), Some(2));
     // A leg that a daemon uses is nobody else's.
     let leg = home.legs().remove(0);
