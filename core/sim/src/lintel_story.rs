@@ -1,14 +1,18 @@
 //! One story of the lintel, from one seed: SMTP, mailboxes and IMAP together, as they are shipped, on virtual time.
 //!
-//! Senders deliver (in pieces, pipelined, to several recipients, and often the connection breaks), a person works on the mailboxes of each account,
-//! watchers idle, and some clients say nothing for ever. Meanwhile checkpoints and reclaim run, every leg may refuse writes for a while, storage is
-//! busy now and then, the machine stops in peace or loses its power.
+//! Senders deliver (in pieces, pipelined, to several recipients, and often the connection breaks), one or two persons work on the mailboxes of each
+//! account, watchers idle, and some clients say nothing for ever. Meanwhile checkpoints and reclaim run, every leg may refuse writes for a while,
+//! one leg may be weak, storage is busy now and then, accounts reach their quota, the volume may fill to the last byte, the machine stops in peace
+//! or loses its power.
 //!
 //! What is checked: every letter that was answered 250 is there, once and whole, and one that was not answered at most once for each try; what a
 //! person was told by OK is so, and a command without an answer happened or did not; UIDs only grow, and numbers, EXISTS, EXPUNGE and flags fit
 //! each other in every session; a session that watched knows in the end what a new one is told; nothing waits for ever, and when the last
 //! client is gone no session and no memory is left.
+//!
+//! What is not told here: STARTTLS and TLS from the start, because the simulator has no TLS (`runtime::memory` is a connection in clear).
 
+mod landlord;
 mod model;
 mod person;
 mod sender;
@@ -31,10 +35,11 @@ use smtp::Role;
 
 use crate::knobs::Knobs;
 use crate::limits::{LINTEL_SHARE, LINTEL_SILENCE};
-use crate::machine::Shape;
+use crate::machine::{Shape, Weakness};
 use crate::mailbox_box::{ACCOUNTS, MailboxBox};
 use crate::volume_story::Told;
 
+use landlord::Landlord;
 use model::{Account, Token};
 use person::Person;
 use sender::Sender;
@@ -48,6 +53,8 @@ struct Town {
     tokens: Rc<Cell<Token>>,
     acked: Rc<Cell<u64>>,
     broken: Rc<RefCell<Option<String>>>,
+    /// The volume is filled now and then.
+    fills: bool,
 }
 
 /// One seed in `LINTEL_SHARE` has this story.
@@ -62,10 +69,18 @@ pub fn run(seed: u64) -> Result<Told, String> {
 
 fn tell(seed: u64) -> Result<Told, String> {
     let mut rng = Rng::with_seed(seed ^ 0x6c69_6e74_656c);
+    let fills = rng.u8(..8) == 0;
+    let (leg_bytes, segment_bytes) = match fills {
+        true => (rng.u64(10..14) << 20, 256 << 10),
+        false => (
+            rng.u64(16..28) << 20,
+            [256 << 10, 512 << 10][rng.usize(..2)],
+        ),
+    };
     let shape = Shape {
         legs: 2,
-        leg_bytes: rng.u64(16..28) << 20,
-        segment_bytes: [256 << 10, 512 << 10][rng.usize(..2)],
+        leg_bytes,
+        segment_bytes,
         in_flight_max: rng.usize(1..9),
         clients: rng.usize(1..3),
     };
@@ -75,19 +90,32 @@ fn tell(seed: u64) -> Result<Told, String> {
         checkpoint_bytes: [64 << 10, 1 << 20, u64::MAX][rng.usize(..3)],
         checkpoint_us: [10_000, 1_000_000, u64::MAX][rng.usize(..3)],
     };
+    let persons = [1, 1, 2][rng.usize(..3)];
     let accounts =
         (0..shape.clients).flat_map(|client| (0..ACCOUNTS).map(move |whose| (client, whose)));
-    let accounts = accounts.map(|(client, whose)| format!("c{client}-{whose}@example.org"));
-    let accounts: Vec<_> = accounts
-        .map(|name| RefCell::new(Account::new(name)))
-        .collect();
+    let names = accounts.map(|(client, whose)| format!("c{client}-{whose}@example.org"));
+    let account = |name: String| {
+        let of = move |person| RefCell::new(Account::new(name.clone(), person, persons));
+        (0..persons).map(of)
+    };
+    let accounts: Vec<_> = names.flat_map(account).collect();
     let town = Town {
         mailbox_box: MailboxBox::create(seed, shape, settings)?,
         accounts: Rc::new(accounts),
         tokens: Rc::new(Cell::new(1)),
         acked: Rc::default(),
         broken: Rc::default(),
+        fills,
     };
+    if rng.u8(..4) == 0 {
+        town.mailbox_box.draw_weakness(&mut rng);
+        // Nothing here tells the volume of what is lost without a sign; `mailbox_story` does.
+        let weakness = &town.mailbox_box.weakness;
+        weakness.set(Weakness {
+            silent: false,
+            ..weakness.get()
+        });
+    }
     town.mailbox_box.knobs.set(Knobs {
         all_refuse: rng.u8(..4) == 0,
         ..Knobs::default()
@@ -109,6 +137,9 @@ fn power_on(town: &Town, rng: &mut Rng, round: u64, last: bool) -> Result<(), St
     let mailbox_box = &town.mailbox_box;
     let world = &mailbox_box.world;
     mailbox_box.faults_off();
+    if !last && mailbox_box.weakness.get().leg.is_some() {
+        mailbox_box.draw_faults(rng);
+    }
     if !last && rng.u8(..3) > 0 {
         world.crash_at(world.boundaries() + rng.u64(1..600));
     }
@@ -138,17 +169,33 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
     let (running, quiet) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
     let watching = Rc::new(Cell::new(0));
     let start = |task: LocalWork, running: &Rc<Cell<usize>>| town.start(&*io.host, task, running);
-    let works = if last { 1 } else { rng.usize(1..30) };
+    let works = match mailboxes.store().volume().refuses() {
+        None if !last => rng.usize(1..45),
+        // It can only be read, until the next opening.
+        _ => 1,
+    };
+    town.set_quotas(&mailboxes, &mut rng, last).await?;
+    if town.fills {
+        let mut landlord = Landlord {
+            host: io.host.clone(),
+            mailboxes: mailboxes.clone(),
+            rng: rng.fork(),
+            only_leaves: last || works == 1,
+        };
+        start(Box::pin(async move { landlord.run().await }), &running);
+    }
     for index in 0..town.accounts.len() {
         let mut person = town.person(&servers, index, &mut rng, busy_share == 0);
         start(Box::pin(async move { person.run(works).await }), &running);
         let mut watcher = Watcher {
             servers: servers.clone(),
+            accounts: town.accounts.clone(),
             user: town.accounts[index].borrow().name.clone(),
             quiet: quiet.clone(),
             rng: rng.fork(),
         };
-        if rng.u8(..3) > 0 {
+        // One for an account, at most.
+        if town.accounts[index].borrow().is_first() && rng.u8(..3) > 0 {
             start(Box::pin(async move { watcher.run().await }), &watching);
         }
     }
@@ -172,6 +219,7 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
     }
     // One at most: what has its place in the log waits until the legs take it, however long that is.
     let mut outage = true;
+    let weak = !last && town.mailbox_box.weakness.get().leg.is_some();
     let stops = !last && rng.u8(..6) == 0;
     while running.get() > 0 {
         sleep_us(&*io.host, rng.u64(1..20_000)).await;
@@ -180,6 +228,11 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
             1 => _ = mailboxes.reclaim().await,
             2 if std::mem::take(&mut outage) => town.mailbox_box.begin_outage(io, &mut rng),
             3 if stops => servers.stop.request(),
+            4 | 5 if weak => town.mailbox_box.disturb(&mut rng),
+            6 | 7 if weak => {
+                let volume = mailboxes.store().volume();
+                town.mailbox_box.attach_missing(volume).await;
+            }
             _ => {}
         }
         town.unbroken()?;
@@ -190,6 +243,7 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
     }
     town.unbroken()?;
     servers.at_rest().await?;
+    town.within_quotas(&mailboxes).await?;
     if last {
         // Nothing disturbs any more.
         town.mailbox_box
@@ -226,6 +280,45 @@ impl Town {
             rng: rng.fork(),
             strict,
         }
+    }
+
+    /// Some accounts get little more than they use; in the end none has a limit.
+    async fn set_quotas(
+        &self,
+        mailboxes: &Mailboxes,
+        rng: &mut Rng,
+        last: bool,
+    ) -> Result<(), String> {
+        for account in self.addresses(mailboxes).await? {
+            let limited = !last && rng.u8(..6) == 0;
+            let quota_bytes = match limited {
+                true => account.used_bytes + rng.u64(1..40_000),
+                false => 0,
+            };
+            if quota_bytes != account.quota_bytes {
+                // Refused while storage defers: then it has the limit that it had.
+                drop(mailboxes.set_quota(account.id, quota_bytes).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn within_quotas(&self, mailboxes: &Mailboxes) -> Result<(), String> {
+        let over = |account: &mailbox::Account| {
+            account.quota_bytes > 0 && account.used_bytes > account.quota_bytes
+        };
+        let accounts = self.addresses(mailboxes).await?;
+        match accounts.iter().find(|account| over(account)) {
+            Some(account) => Err(format!("an account is over its quota: {account:?}")),
+            None => Ok(()),
+        }
+    }
+
+    async fn addresses(&self, mailboxes: &Mailboxes) -> Result<Vec<mailbox::Account>, String> {
+        let accounts = mailboxes.accounts(None, usize::MAX).await;
+        let mut accounts = accounts.map_err(|fault| format!("accounts cannot be read: {fault}"))?;
+        accounts.retain(|account| account.address.local() != landlord::LOCAL);
+        Ok(accounts)
     }
 
     fn start(&self, host: &dyn Host, task: LocalWork, running: &Rc<Cell<usize>>) {

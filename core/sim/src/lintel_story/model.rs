@@ -1,7 +1,8 @@
 //! What the people of the story were told, and so what has to be there. It survives crashes.
 //!
-//! A letter is known by its token, which its bytes follow from. Senders deliver to any account; an account's mailboxes are changed by one person
-//! at a time, so that every difference has one explanation: an arrival, or the one command that was never answered.
+//! A letter is known by its token, which its bytes follow from. Senders deliver to any account; each letter of an account is changed by one
+//! person, at a time by one command, so that every difference has one explanation: an arrival, or the one command that was never answered.
+//! Several persons may share an account, and then each minds its own letters; \Deleted is an invitation to all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,12 +73,25 @@ pub enum Operation {
     },
 }
 
+/// What one person knows of the mailboxes of an account.
 #[derive(Default)]
 pub struct Account {
     pub name: String,
+    /// Which of so many persons it is; a letter is that one's whose number is the rest of its token.
+    person: u64,
+    persons: u64,
     pub folders: BTreeMap<&'static str, Folder>,
     pub pending: Option<Operation>,
     promises: BTreeMap<Token, Promise>,
+    /// Rises when something may have changed.
+    pub version: u64,
+}
+
+/// What is certain of a mailbox.
+pub struct Settled {
+    pub version: u64,
+    pub letters: BTreeMap<u32, SystemFlags>,
+    pub gone: BTreeSet<u32>,
 }
 
 /// A mailbox as a look found it.
@@ -137,12 +151,64 @@ impl Folder {
 }
 
 impl Account {
-    pub fn new(name: String) -> Account {
+    pub fn new(name: String, person: u64, persons: u64) -> Account {
         Account {
             name,
+            person,
+            persons,
             folders: NAMES.map(|name| (name, Folder::default())).into(),
             ..Account::default()
         }
+    }
+
+    pub fn owns(&self, token: Token) -> bool {
+        token % self.persons == self.person
+    }
+
+    pub fn is_first(&self) -> bool {
+        self.person == 0
+    }
+
+    /// Others work on the same mailboxes.
+    pub fn is_shared(&self) -> bool {
+        self.persons > 1
+    }
+
+    /// Whether another person's EXPUNGE or CLOSE may take it away.
+    pub fn may_vanish(&self, letter: &Letter) -> bool {
+        self.is_shared() && letter.flags.contains(SystemFlags::DELETED)
+    }
+
+    /// What every session that asked since has to know of `folder`. Nothing that may change at this moment is in it.
+    pub fn settled(&self, folder: &str) -> Settled {
+        let place = &self.folders[folder];
+        let touched = |uid: &u32| match &self.pending {
+            Some(
+                Operation::Store {
+                    folder: from, uids, ..
+                }
+                | Operation::Move { from, uids, .. }
+                | Operation::Expunge { folder: from, uids },
+            ) => *from == folder && uids.contains(uid),
+            _ => false,
+        };
+        let letters = place.letters.iter();
+        let letters = letters.filter(|(uid, letter)| !touched(uid) && !self.may_vanish(letter));
+        let gone = place.ever.iter();
+        Settled {
+            version: self.version,
+            letters: letters.map(|(uid, letter)| (*uid, letter.flags)).collect(),
+            gone: gone
+                .filter(|uid| !place.letters.contains_key(uid))
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// How many letters left `folder` so far.
+    pub fn gone_count(&self, folder: &str) -> usize {
+        let place = &self.folders[folder];
+        place.ever.len() - place.letters.len()
     }
 
     // Senders.
@@ -189,6 +255,12 @@ impl Account {
     }
 
     // The person.
+
+    /// From now on it may happen, until it is settled or resolved.
+    pub fn asks(&mut self, operation: Operation) {
+        self.pending = Some(operation);
+        self.version += 1;
+    }
 
     /// A letter in `folder` that was not known: it has to have a reason, and a UID that is not used yet.
     fn came(&mut self, folder: &'static str, uid: u32, letter: Letter) -> Result<(), String> {
@@ -243,6 +315,7 @@ impl Account {
     /// The command was answered OK: `uids` are the new UIDs, one for each source.
     pub fn settle(&mut self, operation: &Operation, uids: &[(u32, u32)]) -> Result<(), String> {
         self.pending = None;
+        self.version += 1;
         match operation {
             Operation::Append { to, letter } => {
                 for (_, uid) in uids {
@@ -295,6 +368,9 @@ impl Account {
     /// A look at everything: what differs is explained by arrivals and by the command that was not answered, or something is wrong.
     pub fn resolve(&mut self, looks: &BTreeMap<&'static str, Look>) -> Result<(), String> {
         let pending = self.pending.take();
+        self.version += 1;
+        let shared = self.is_shared();
+        let vanishes = |letter: &Letter| shared && letter.flags.contains(SystemFlags::DELETED);
         let wrong = |text: String| Err(format!("{text}; not answered: {pending:?}"));
         let mut left: BTreeMap<Token, i32> = BTreeMap::new();
         for (name, look) in looks {
@@ -313,7 +389,20 @@ impl Account {
                 .collect();
             for (uid, letter) in known {
                 let Some(now) = look.letters.get(&uid) else {
+                    let stored = match &pending {
+                        Some(Operation::Store {
+                            folder,
+                            uids,
+                            change,
+                            flags,
+                        }) if folder == name && uids.contains(&uid) => Letter {
+                            flags: changed(letter.flags, *change, *flags),
+                            ..letter
+                        },
+                        _ => letter,
+                    };
                     match &pending {
+                        _ if vanishes(&letter) || vanishes(&stored) => {}
                         Some(Operation::Expunge { folder, uids })
                             if folder == name && uids.contains(&uid) => {}
                         Some(Operation::Move { from, uids, .. })

@@ -1,4 +1,4 @@
-//! One person: the only one that changes the mailboxes of an account. Connects, looks at everything, works, loses the connection, and looks again.
+//! One person, who changes the mailboxes of an account, with others or alone. Connects, looks at everything, works, loses the connection, and looks again.
 
 mod asks;
 mod changes;
@@ -156,6 +156,9 @@ impl Person {
             };
             let (answer, asked) = (self.fetch_letters(talk, "1:*").await?, name);
             for (uid, letter) in answer {
+                if !self.account().owns(letter.token) {
+                    continue;
+                }
                 if look.letters.insert(uid, letter).is_some() {
                     return Err(Trouble::Wrong(format!("{asked}: UID {uid} comes twice")));
                 }
@@ -192,11 +195,12 @@ impl Person {
 
     /// Some of the letters that are known to be in `folder`, ascending.
     fn some(&mut self, talk: &Talk, folder: &str) -> Vec<u32> {
-        let all: Vec<u32> = self.account().folders[folder]
-            .letters
-            .keys()
-            .copied()
-            .collect();
+        let all: Vec<u32> = {
+            let account = self.account();
+            let letters = account.folders[folder].letters.iter();
+            let stay = letters.filter(|(_, letter)| !account.may_vanish(letter));
+            stay.map(|(uid, _)| *uid).collect()
+        };
         let share = self.rng.u8(1..10);
         let shown = all.into_iter().filter(|uid| self.shows(talk, *uid));
         let shown: Vec<u32> = shown.collect();

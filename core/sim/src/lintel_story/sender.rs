@@ -62,10 +62,15 @@ impl Sender {
     fn write(&mut self) -> Post {
         let token = self.tokens.get();
         self.tokens.set(token + 1);
+        // One for each address: that of the person who minds such letters.
         let all = 0..self.accounts.len();
-        let mut to: Vec<usize> = all.filter(|_| self.rng.u8(..3) == 0).collect();
+        let all: Vec<usize> = all
+            .filter(|index| self.accounts[*index].borrow().owns(token))
+            .collect();
+        let some = all.iter().copied().filter(|_| self.rng.u8(..3) == 0);
+        let mut to: Vec<usize> = some.collect();
         if to.is_empty() {
-            to.push(self.rng.usize(..self.accounts.len()));
+            to.push(all[self.rng.usize(..all.len())]);
         }
         Post {
             token,

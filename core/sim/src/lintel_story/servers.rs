@@ -25,18 +25,18 @@ use crate::limits::{LINTEL_MESSAGE_BYTES_MAX, LINTEL_READING_BYTES, LINTEL_SENDI
 /// What every account's password is.
 pub const PASSWORD: &str = "right";
 
-/// Closures run beside the mailboxes; one of some hundred hears `Busy`, as from a full lane.
+/// Closures run beside the mailboxes; one of so many hears `Busy`, as from a full lane.
 #[derive(Clone)]
 pub struct Way {
     host: Rc<dyn Host>,
     mailboxes: Mailboxes,
+    /// One of so many is refused; 0: none.
+    busy_share: u32,
     state: Rc<RefCell<Asked>>,
 }
 
 struct Asked {
     rng: Rng,
-    /// One of so many is refused.
-    busy_share: u32,
     next: u64,
     under_way: BTreeSet<u64>,
 }
@@ -66,7 +66,7 @@ impl Ask for Way {
     {
         let number = {
             let mut state = self.state.borrow_mut();
-            let share = state.busy_share;
+            let share = self.busy_share;
             if share > 0 && state.rng.u32(..share) == 0 {
                 return Err(Busy);
             }
@@ -109,6 +109,8 @@ pub struct Servers {
     pub stop: Stop,
     receiver: Rc<Receiver<Way>>,
     imap: Rc<Imap<Way>>,
+    /// The same, for those who only watch.
+    watched: Rc<Imap<Way>>,
     memory: Memory,
     smtp: Rc<receive::Settings>,
     lmtp: Rc<receive::Settings>,
@@ -136,9 +138,9 @@ impl Servers {
         let way = Way {
             host: host.clone(),
             mailboxes: mailboxes.clone(),
+            busy_share,
             state: Rc::new(RefCell::new(Asked {
                 rng,
-                busy_share,
                 next: 0,
                 under_way: BTreeSet::new(),
             })),
@@ -160,12 +162,15 @@ impl Servers {
             receiving,
             Placed::default(),
         );
-        let imap = Imap::on(
-            sessions,
-            way.clone(),
-            memory.clone(),
-            Logins::with(Comparison),
-        );
+        let imap = |way: Way| {
+            let logins = Logins::with(Comparison);
+            Imap::on(sessions.clone(), way, memory.clone(), logins)
+        };
+        // Who only watches asks most of the time because something happened: that is when storage is to be busy.
+        let watched = Way {
+            busy_share: busy_share.min(WATCHED_BUSY_SHARE),
+            ..way.clone()
+        };
         let settings = |role| receive::Settings {
             smtp: Arc::new(smtp::Config {
                 role,
@@ -182,10 +187,11 @@ impl Servers {
         };
         Servers {
             host,
-            way,
+            way: way.clone(),
             stop: Stop::new(),
             receiver: Rc::new(receiver),
-            imap: Rc::new(imap),
+            imap: Rc::new(imap(way)),
+            watched: Rc::new(imap(watched)),
             memory,
             smtp: Rc::new(settings(Role::Smtp)),
             lmtp: Rc::new(settings(Role::Lmtp)),
@@ -212,7 +218,16 @@ impl Servers {
     }
 
     pub fn connect_imap(&self, pipe_bytes: usize) -> Option<Line> {
-        let (imap, settings) = (self.imap.clone(), self.imap_settings.clone());
+        self.connect_to(&self.imap, pipe_bytes)
+    }
+
+    /// For who only watches.
+    pub fn connect_watcher(&self, pipe_bytes: usize) -> Option<Line> {
+        self.connect_to(&self.watched, pipe_bytes)
+    }
+
+    fn connect_to(&self, imap: &Rc<Imap<Way>>, pipe_bytes: usize) -> Option<Line> {
+        let (imap, settings) = (imap.clone(), self.imap_settings.clone());
         self.connect(pipe_bytes, |connection| async move {
             imap.serve(&settings, connection).await;
         })
@@ -285,3 +300,6 @@ impl Servers {
         came.ok_or_else(|| words.to_owned())
     }
 }
+
+/// One question of a watcher in so many finds storage busy, in stories where it is busy at all.
+const WATCHED_BUSY_SHARE: u32 = 3;

@@ -92,9 +92,18 @@ pub struct Talk {
 
 impl Talk {
     /// `None`: no more connections are accepted.
-    pub fn begin(servers: &Rc<Servers>, mut rng: Rng) -> Option<Talk> {
+    pub fn begin(servers: &Rc<Servers>, rng: Rng) -> Option<Talk> {
+        Talk::over(servers, rng, Servers::connect_imap)
+    }
+
+    /// Over a line that `connect` gives.
+    pub fn over(
+        servers: &Rc<Servers>,
+        mut rng: Rng,
+        connect: impl FnOnce(&Servers, usize) -> Option<Line>,
+    ) -> Option<Talk> {
         let pipe_bytes = [64, 1_000, 16_384, 65_536][rng.usize(..4)];
-        let line = servers.connect_imap(pipe_bytes)?;
+        let line = connect(servers, pipe_bytes)?;
         Some(Talk {
             line,
             host: SessionHost::on(servers.host.clone()),

@@ -38,11 +38,11 @@ impl Person {
                 .iter()
                 .any(|fetched| fetched.uid == Some(*uid))
         };
-        match letters
-            .keys()
-            .find(|uid| !told(uid) && self.shows(talk, **uid))
-        {
-            Some(uid) => Err(Trouble::Wrong(format!(
+        let mut stay = letters
+            .iter()
+            .filter(|(_, letter)| !account.may_vanish(letter));
+        match stay.find(|(uid, _)| !told(uid) && self.shows(talk, **uid)) {
+            Some((uid, _)) => Err(Trouble::Wrong(format!(
                 "{folder}: UID {uid} is not among {count}"
             ))),
             None => Ok(()),
@@ -59,6 +59,9 @@ impl Person {
         let letters = self.fetch_letters(talk, &format!("{from}:*")).await?;
         for (uid, letter) in letters {
             let mut account = self.account();
+            if !account.owns(letter.token) {
+                continue;
+            }
             if !account.knows(INBOX, uid) {
                 account.arrived(uid, letter)?;
             }
@@ -80,7 +83,7 @@ impl Person {
             change: '+',
             flags,
         };
-        self.account().pending = Some(operation.clone());
+        self.account().asks(operation.clone());
         let answer = talk.command(&line, Numbers::Change).await?;
         if !answer.is_ok {
             return Err(Trouble::Lost);
@@ -157,7 +160,11 @@ impl Person {
                     .collect::<Vec<u32>>()
             })
             .collect();
-        let mut shown = letters.iter().filter(|(uid, _)| self.shows(talk, **uid));
+        let account = self.account();
+        let stay = letters
+            .iter()
+            .filter(|(_, letter)| !account.may_vanish(letter));
+        let mut shown = stay.filter(|(uid, _)| self.shows(talk, **uid));
         let right = shown.find(|(uid, letter)| found.contains(uid) != holds(letter));
         match right {
             Some((uid, letter)) => Err(Trouble::Wrong(format!(
@@ -195,7 +202,13 @@ impl Person {
         let account = self.account();
         let Folder { letters, .. } = &account.folders[name];
         let newest = account.folders[name].newest();
+        let stay = letters
+            .values()
+            .filter(|letter| !account.may_vanish(letter));
         let fits = match counts {
+            Some((messages, next)) if account.is_shared() => {
+                messages >= stay.count() && next > newest
+            }
             Some((messages, next)) if name == INBOX => messages >= letters.len() && next > newest,
             Some((messages, next)) => messages == letters.len() && next > newest,
             None => false,

@@ -17,9 +17,14 @@ impl Person {
         literal: Option<&[u8]>,
         numbers: Numbers,
     ) -> Outcome<Answer> {
-        self.account().pending = Some(operation.clone());
+        self.account().asks(operation.clone());
         let answer = talk.command_with(line, literal, numbers).await?;
         if !answer.is_ok {
+            // It was refused whole, and the session goes on.
+            if answer.text.contains("[OVERQUOTA]") {
+                self.account().pending = None;
+                return Ok(answer);
+            }
             return Err(Trouble::Lost);
         }
         let wrong = |why: &str| Trouble::Wrong(format!("{line}: {why} in {}", answer.text));
@@ -49,8 +54,14 @@ impl Person {
             return Ok(());
         }
         let (uid, set) = self.set(talk, &uids);
-        let change = ['+', '-', ' '][self.rng.usize(..3)];
-        let flags = SystemFlags(self.rng.u8(..32));
+        // Often what an EXPUNGE takes later: that is what other sessions must hear of, and when.
+        let (change, flags) = match self.rng.u8(..3) {
+            0 => ('+', SystemFlags::DELETED),
+            _ => (
+                ['+', '-', ' '][self.rng.usize(..3)],
+                SystemFlags(self.rng.u8(..32)),
+            ),
+        };
         let sign = if change == ' ' {
             String::new()
         } else {
@@ -102,7 +113,10 @@ impl Person {
     pub(super) async fn append(&mut self, talk: &mut Talk) -> Outcome<()> {
         // Not to INBOX: what comes there unasked is an arrival.
         let to = NAMES[self.rng.usize(1..NAMES.len())];
-        let token = self.tokens.get();
+        let mut token = self.tokens.get();
+        while !self.account().owns(token) {
+            token += 1;
+        }
         self.tokens.set(token + 1);
         let flags = SystemFlags(self.rng.u8(..32));
         let line = format!("APPEND {to} {}", put_flags(flags));
