@@ -17,7 +17,8 @@ use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
 use runtime::{
-    Budget, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop, TcpDial,
+    Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop,
+    TcpDial,
 };
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;

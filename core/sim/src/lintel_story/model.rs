@@ -205,6 +205,12 @@ impl Account {
         }
     }
 
+    /// How many letters left `folder` so far.
+    pub fn gone_count(&self, folder: &str) -> usize {
+        let place = &self.folders[folder];
+        place.ever.len() - place.letters.len()
+    }
+
     // Senders.
 
     /// A try begins: from now on the letter may come.

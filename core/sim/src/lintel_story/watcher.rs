@@ -59,14 +59,7 @@ impl Watcher {
         let mut checked = 0;
         while !self.quiet.get() {
             if self.rng.bool() {
-                // It hears nothing for a while, and then its numbers are old.
-                let now = self.servers.host.now();
-                let most = [2_000, 20_000, WATCH_US_MAX / 4][self.rng.usize(..3)];
-                let until = now.after_us(self.rng.u64(..most));
-                self.servers.host.sleep_until(until).await;
-                if self.rng.bool() {
-                    self.fetch_by_number(talk).await?;
-                }
+                self.hear_nothing(talk, name).await?;
             }
             match self.rng.u8(..10) {
                 // Once after each change that is settled.
@@ -85,7 +78,6 @@ impl Watcher {
                     talk.command(line, Numbers::Change).await?;
                 }
                 _ => {
-                    // People work for a second or two: most of it is to be watched.
                     let most = [5_000, 50_000, WATCH_US_MAX][self.rng.usize(..3)];
                     let span = Duration::from_micros(self.rng.u64(..most));
                     talk.idle(span).await?;
@@ -169,6 +161,25 @@ impl Watcher {
         Err(Trouble::Lost)
     }
 
+    /// Asks nothing until something was taken out of the mailbox, or for a while; then its numbers are old.
+    async fn hear_nothing(&mut self, talk: &mut Talk, name: &str) -> Outcome<()> {
+        let before = self.gone(name);
+        let host = self.servers.host.clone();
+        for _ in 0..self.rng.usize(..DEAF_STEPS) {
+            if self.gone(name) != before {
+                return self.fetch_by_number(talk).await;
+            }
+            host.sleep_until(host.now().after_us(DEAF_STEP_US)).await;
+        }
+        Ok(())
+    }
+
+    fn gone(&self, name: &str) -> usize {
+        let accounts = self.accounts.iter().map(|account| account.borrow());
+        let own = accounts.filter(|account| account.name == self.user);
+        own.map(|account| account.gone_count(name)).sum()
+    }
+
     /// RFC 9051 §7.5.1: numbers stay meanwhile, whatever others expunge.
     async fn fetch_by_number(&self, talk: &mut Talk) -> Outcome<()> {
         if talk.seen.as_ref().is_some_and(|seen| !seen.uids.is_empty()) {
@@ -205,6 +216,9 @@ fn compare(seen: &Seen, fresh: &Seen) -> Result<(), String> {
 const ASKS: usize = 32;
 /// The longest time between two connections.
 const TURN_US_MAX: u64 = 100_000;
+/// How often, and how long after each other, it looks whether something was taken out: half a second at most.
+const DEAF_STEPS: usize = 200;
+const DEAF_STEP_US: u64 = 2_500;
 /// The longest IDLE of a watcher: a story of some minutes of virtual time must not be made of watching.
 const WATCH_US_MAX: u64 = 2_000_000;
 /// Connections of one watcher in one power-on.
