@@ -14,7 +14,7 @@ use bytes::Bytes;
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use device::sim::SimWorld;
 use mail::Summary;
-use smtp::{Action, Config, Limits, Role, Session};
+use smtp::{Action, Config, Limits, Role, Service, Session};
 use store::{Change, Group, Record, RecordKind, Store, Table};
 use volume::{Settings, Volume};
 
@@ -65,6 +65,7 @@ fn smtp_transaction(criterion: &mut Criterion) {
     input.extend_from_slice(b".\r\n");
     let config = Arc::new(Config {
         role: Role::Smtp,
+        service: Service::Exchange,
         hostname: "mx.example.org".into(),
         limits: Limits::default(),
         tls_available: false,
@@ -106,7 +107,9 @@ fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> us
             Action::NeedInput => {
                 assert_eq!(at, input.len(), "a whole transaction needs no more input")
             }
-            Action::StartTls | Action::Close => panic!("not in this conversation"),
+            Action::StartTls | Action::Close | Action::CheckLogin(_) | Action::CheckSender => {
+                panic!("not in this conversation")
+            }
         }
     }
     assert_eq!(content_bytes, MESSAGE_BYTES);

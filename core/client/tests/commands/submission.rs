@@ -135,12 +135,14 @@ fn a_message_for_elsewhere_alone_is_in_the_queue_when_it_is_answered() {
         assert!(done[0].starts_with("250 ") && done[1].starts_with("221 "));
         let found = queued(&rig).await;
         assert_eq!(found[0].1, ["\"a b\"@example.net"]);
-        let lease = rig.outgoing.due(&Wanted {
+        let wanted = Wanted {
             now: queue::UnixSeconds(u64::MAX),
             count_max: 10,
             each_max: 10,
-            asleep: Default::default(),
-        });
+            here_max: 10,
+            rooms: Default::default(),
+        };
+        let lease = rig.outgoing.due(&wanted);
         assert_eq!(lease.len(), 1);
     });
 }

@@ -26,6 +26,7 @@ fn in_memory<F: Future<Output = String>>(
     let settings = Settings {
         smtp: Arc::new(smtp::Config {
             role: Role::Smtp,
+            service: smtp::Service::Exchange,
             hostname: "mx.example.org".into(),
             limits: smtp::Limits::default(),
             tls_available: false,
