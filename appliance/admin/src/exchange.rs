@@ -38,7 +38,7 @@ struct Letter<I, T> {
 pub struct Taken<Q> {
     /// For `answer`.
     pub id: String,
-    /// `Err`: what is wrong with it. Whoever asked is to be told.
+    /// `Err`: what is wrong with it. The caller is to be answered.
     pub request: Result<Q, String>,
 }
 
@@ -101,7 +101,7 @@ impl Exchange<'_> {
         Ok(None)
     }
 
-    /// Takes the request away, also one that cannot be read. `NotFound`: there is none. Another error: nobody can be answered.
+    /// Takes the request away, also one that cannot be read. `NotFound`: there is none. Another error: no answer can be written.
     pub fn take<Q: DeserializeOwned>(&self) -> io::Result<Taken<Q>> {
         let path = self.directory.join(REQUEST);
         let read = self.read(File::open(&path)?);

@@ -166,7 +166,7 @@ pub struct QueueLine {
     pub id: u64,
     /// `waiting`, `sending` or `held`.
     pub state: String,
-    /// Empty: nobody is to be answered.
+    /// Empty: no report is sent.
     pub from: String,
     pub bytes: u64,
     pub arrived_unix_s: u64,

@@ -5,7 +5,7 @@
 //! lets us put right), `hand_off` (into mailboxes here and the queue, in one durable step). Content is begun and paid for as in
 //! `inbound::receive`.
 //!
-//! What must hold: mail for elsewhere is taken from people who have logged in, and from nobody else; a 250 leaves after every recipient's copy
+//! What must hold: mail for elsewhere is taken from people who have logged in only; a 250 leaves after every recipient's copy
 //! is durable, in a mailbox or in the queue; people send under their own addresses.
 
 mod amend;

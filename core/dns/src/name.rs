@@ -41,7 +41,7 @@ fn literal(text: &str) -> Option<IpAddr> {
 }
 
 /// RFC 1123 §2.1 and RFC 1035 §2.3.4. Underscores are allowed: hosts with them exist. The last label is not a number (RFC 3696 §2), so
-/// that an address is no name.
+/// that an address is not a name.
 fn is_host(name: &str) -> bool {
     let label = |label: &str| {
         let bytes = label.as_bytes();
@@ -121,7 +121,7 @@ mod tests {
     fn literals_are_addresses_and_nothing_else() {
         let at = |text: &str| match parse(text) {
             Some(Name::Literal(address)) => Some(address.to_string()),
-            Some(Name::Host(host)) => panic!("{host} is no literal"),
+            Some(Name::Host(host)) => panic!("{host} is not a literal"),
             None => None,
         };
         assert_eq!(at("[192.0.2.1]").as_deref(), Some("192.0.2.1"));

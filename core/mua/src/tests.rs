@@ -125,7 +125,7 @@ fn a_no_is_an_error_that_shows_the_answer_and_a_closed_connection_is_one() {
     served.join().expect("served");
 }
 
-/// A certificate that nobody signed, and not for this name.
+/// A certificate without an issuer, and not for this name.
 #[test]
 fn any_certificate_is_taken_and_shown() {
     let made = rcgen::generate_simple_self_signed(["mail.example.org".to_owned()]).expect("made");

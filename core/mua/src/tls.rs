@@ -1,4 +1,4 @@
-//! TLS to a server whose certificate nobody signed. It proves only that the other side holds the certificate's key.
+//! TLS to a server whose certificate is self-signed. It proves only that the other side holds the certificate's key.
 
 use std::io;
 use std::sync::Arc;

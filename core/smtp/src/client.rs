@@ -213,7 +213,7 @@ pub struct Replies {
     lines: Vec<String>,
 }
 
-/// What came is no reply of RFC 5321 §4.2, or has no end.
+/// What came is not a reply of RFC 5321 §4.2, or has no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAReply;
 

@@ -139,7 +139,7 @@ struct Home {
 
 thread_local! {
     /// The owners that this thread serves, one for each volume, while their `run` goes on. Asked for by number, so that several do not get in each
-    /// other's way: work for an owner that is here begins at once, because a lane to the own thread could be full with nobody to empty it.
+    /// other's way: work for an owner that is here begins at once, because a lane to the own thread could be full without a reader.
     static HOMES: RefCell<Vec<Home>> = const { RefCell::new(Vec::new()) };
 }
 

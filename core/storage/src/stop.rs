@@ -12,7 +12,7 @@ use crate::health::{WAIT_US_MAX, no_leg_answers};
 const LOOK_US: u64 = 1_000_000;
 
 /// From a stop on, beside the closing of the volume: abandons it where it refuses at the stop, and where for longer than `WAIT_US_MAX`
-/// it refuses, no leg answers (then none is ejected), or the oldest batch waits. Returns then; whoever closed the volume before that
+/// it refuses, no leg answers (then none is ejected), or the oldest batch waits. Returns then; the caller that closed the volume before that
 /// drops this.
 pub async fn abandon_unanswered(host: Rc<dyn Host>, volume: Volume) {
     if let Some(why) = volume.refuses() {

@@ -184,7 +184,7 @@ impl Queue {
     }
 
     pub fn end_committing(&mut self) {
-        assert!(self.is_empty(), "nobody is left behind");
+        assert!(self.is_empty(), "no caller is left behind");
         assert!(self.flying.is_empty() && self.chunking.is_none());
         self.committing = false;
     }

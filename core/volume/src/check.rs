@@ -75,7 +75,7 @@ fn check_together(log: &Log, legs: &Legs) {
         let flying = log.submitted().filter(|entry| flies(entry.on(index)));
         assert!(
             leg.counts() || log.is_read_only() || leg.stale_since() <= log.acked(),
-            "I4: leg {} is believed to hold {}, and {} was acknowledged",
+            "I4: leg {} is trusted to hold {}, and {} was acknowledged",
             index.0,
             leg.stale_since(),
             log.acked()

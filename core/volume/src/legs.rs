@@ -135,7 +135,7 @@ impl Legs {
                 assert!(leg.id != other.id, "two members have one id");
                 assert!(
                     leg.device.is_none() || leg.device != other.device,
-                    "two members lie on one device"
+                    "two members are on one device"
                 );
             }
         }

@@ -283,7 +283,7 @@ impl Table {
                 State::Claimed,
                 "I5: only a claimed segment is opened"
             );
-            assert_eq!(row.used_blocks, 0, "nothing lies in a claimed segment");
+            assert_eq!(row.used_blocks, 0, "nothing is in a claimed segment");
             (row.state, row.first, row.last, row.used_blocks) = (State::Open, lsn, lsn, 0);
             self.open = Some(next);
         }
@@ -297,7 +297,7 @@ impl Table {
         row.used_blocks += blocks;
         assert!(
             row.used_blocks <= segment_blocks,
-            "a batch lies in one segment"
+            "a batch is in one segment"
         );
         row.hold(holds, lsn);
         row.last = lsn;
@@ -356,7 +356,7 @@ impl Table {
         let row = &mut self.rows[found];
         assert!(
             row.used_blocks == 0 && !row.holds_store,
-            "I7: nothing lies in a free segment"
+            "I7: nothing is in a free segment"
         );
         (row.state, row.known, row.first, row.last) =
             (State::Claimed, recorded, Lsn(number), Lsn(0));

@@ -77,14 +77,15 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
+    /// What every superblock that is written holds to; asked again of one that is read.
+    fn is_sound(&self) -> bool {
+        self.checkpoint <= self.acked && self.table_lsn <= self.acked
+    }
+
     fn encode_body(&self) -> Vec<u8> {
         assert!(self.members.len() <= LEGS_MAX && self.table.len() <= TABLE_PARTS_MAX);
         assert!(self.claims.len() <= SUPERBLOCK_CLAIMS_MAX && self.note.len() <= NOTE_BYTES_MAX);
-        assert!(
-            self.checkpoint <= self.acked,
-            "I6: a checkpoint of what was acknowledged"
-        );
-        assert!(self.table_lsn <= self.acked);
+        assert!(self.is_sound(), "I6: a checkpoint of what was acknowledged");
         let mut out = Vec::with_capacity(BLOCK_BYTES);
         out.put_bytes(&self.volume.0);
         out.put_u64(self.seq);
@@ -313,6 +314,9 @@ fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
         return Ok(SlotContent::Other);
     }
     let superblock = Superblock::decode_body(body)?;
+    if !superblock.is_sound() {
+        return Ok(SlotContent::Other);
+    }
     Ok(SlotContent::Valid(Box::new(Slot {
         leg,
         body_hash,

@@ -65,7 +65,7 @@ pub fn detail(detail: &QueueDetail) -> String {
         date(line.expires_unix_s),
     );
     if detail.warned {
-        text.push_str("           its sender was told that it waits\n");
+        text.push_str("           its sender got a report that it waits\n");
     }
     text.push('\n');
     let rows: Vec<Vec<String>> = detail

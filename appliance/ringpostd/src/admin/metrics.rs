@@ -153,12 +153,12 @@ impl Admin {
         ];
         page.counters(
             "ringpost_submissions",
-            "The number of messages of our people by outcome: accepted (2xx), refused (5xx) or deferred (4xx); refused senders and recipients too",
+            "Reports the submissions, and refused senders and recipients, by outcome: accepted (2xx), refused (5xx) or deferred (4xx), in messages.",
             outcomes.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
         );
         page.counter(
             "ringpost_submission_bytes",
-            "The number of bytes of accepted submissions, with the fields that we add",
+            "Reports the size of accepted submissions, with the fields that the daemon adds, in bytes.",
             submitted.bytes,
         );
     }

@@ -28,6 +28,8 @@ pub struct Home {
     pub directory: tempfile::TempDir,
     pub leg_size: &'static str,
     base: Cell<u16>,
+    /// Further arguments of trial mode.
+    pub more: Vec<String>,
     /// `ulimit -n` of the daemon, which it may not raise.
     pub open_files: Option<u32>,
     /// The base is given by `--port-base`; else the daemon chooses, and `start` reads it from its screen.
@@ -50,6 +52,7 @@ impl Home {
             directory,
             leg_size,
             base: Cell::new(free_base()),
+            more: Vec::new(),
             open_files: None,
             asks: true,
         }
@@ -133,6 +136,7 @@ impl Home {
         if self.asks {
             command.arg("--port-base").arg(self.base.get().to_string());
         }
+        command.args(&self.more);
         command.stdin(Stdio::null());
         command
     }

@@ -23,4 +23,5 @@ mod remote;
 mod scarce;
 mod sessions;
 mod start;
+mod submission;
 mod thunderbird;

@@ -66,7 +66,7 @@ impl<C: Dialled> Line<C> {
             }
             Break::Refused(reply) => (Class::Closing, Said::by(&self.host, reply), false),
             Break::Nonsense => {
-                let words = "the conversation broke off: what it says is no SMTP";
+                let words = "the conversation broke off: what it sends is not SMTP";
                 (Class::Broken, Said::ours("4.5.0", words), true)
             }
             Break::Unread => {

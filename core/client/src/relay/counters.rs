@@ -1,4 +1,4 @@
-//! What a sender did since start. Written by its core, read by whoever asks.
+//! What a sender did since start. Written by its core, read by any thread.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 

@@ -163,7 +163,7 @@ impl Caller {
             Err(Break::Fault(ConnectionFault::Stopping)) => Err(NoLine::Stopping),
             Err(Break::Refused(reply)) => Err(NoLine::Because(refusal(&candidate.host, &reply))),
             Ok(_) | Err(Break::Nonsense) => {
-                Err(later(Class::Broken, "4.5.0", "what it says is no SMTP"))
+                Err(later(Class::Broken, "4.5.0", "what it sends is not SMTP"))
             }
             Err(Break::Fault(fault)) => Err(later(
                 Class::Connect,

@@ -148,7 +148,7 @@ mod tests {
         site.succeeded();
         assert_eq!(site.room(now), SITE_LETTERS_MAX);
         assert!(site.failed(later(), true, now, 0));
-        assert_eq!(site.sleeps(now), ASLEEP, "it begins anew");
+        assert_eq!(site.sleeps(now), ASLEEP, "it begins again");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A complete message into mailboxes here and the queue, in one durable step.
 //!
-//! What must hold: it is taken for every recipient or for none. A mailbox here that has become full since RCPT is no reason to refuse: that
+//! What must hold: it is taken for every recipient or for none. A mailbox here that has become full since RCPT is not a reason to refuse: that
 //! copy waits in the queue, which reports when it is given up.
 
 use std::collections::HashSet;

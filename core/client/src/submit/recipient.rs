@@ -1,6 +1,6 @@
 //! RCPT: a mailbox of this box, or somewhere else.
 //!
-//! What must hold: an address of a domain of ours that nobody has is refused now, and never sent to another server; an address that cannot
+//! What must hold: an address of a domain of ours without an account is refused now, and never sent to another server; an address that cannot
 //! be looked up just now is deferred.
 
 use inbound::receive::refusal_for;

@@ -71,7 +71,11 @@ fn a_report_is_neither_lost_nor_doubled() {
         let cut: Result<(), Halt> = disks.world.run(async {
             let rig = disks.open().await;
             rig.alice().await;
-            rig.server("a.example", 1, Script::at("RCPT", say("550 5.1.1 nobody")));
+            rig.server(
+                "a.example",
+                1,
+                Script::at("RCPT", say("550 5.1.1 no such user")),
+            );
             let _running = rig.send(MX);
             let cut = disks.world.draw(1..60);
             disks.world.crash_at(disks.world.boundaries() + cut);
@@ -83,7 +87,11 @@ fn a_report_is_neither_lost_nor_doubled() {
         disks.world.crash();
         disks.world.block_on(async {
             let rig = disks.open().await;
-            rig.server("a.example", 1, Script::at("RCPT", say("550 5.1.1 nobody")));
+            rig.server(
+                "a.example",
+                1,
+                Script::at("RCPT", say("550 5.1.1 no such user")),
+            );
             let running = rig.send(MX);
             rig.sleep(120).await;
             rig.at_rest(&running).await;

@@ -58,7 +58,7 @@ fn servers() -> Vec<(&'static str, Script, &'static str)> {
         ),
         (
             "rcpt-550",
-            Script::at("RCPT", say("550 5.1.1 nobody")),
+            Script::at("RCPT", say("550 5.1.1 no such user")),
             "gone",
         ),
         ("rcpt-354", Script::at("RCPT", say("354 what")), "354"),

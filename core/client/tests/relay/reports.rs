@@ -8,7 +8,11 @@ use crate::server::{Script, say};
 #[test]
 fn a_report_for_a_sender_elsewhere_leaves_by_the_queue_and_is_not_reported_about() {
     run(|rig| async move {
-        rig.server("a.example", 1, Script::at("RCPT", say("550 5.1.1 nobody")));
+        rig.server(
+            "a.example",
+            1,
+            Script::at("RCPT", say("550 5.1.1 no such user")),
+        );
         let home = rig.server("home.example", 2, Script::usual());
         let running = rig.send(MX);
         rig.submit("hello", rig.envelope("eve@home.example", &["x@a.example"]))
@@ -35,7 +39,7 @@ fn only_those_who_failed_are_named_and_the_others_got_it() {
     run(|rig| async move {
         let alice = rig.alice().await;
         let script = Script::with(|line| match line.contains("RCPT TO:<bad") {
-            true => say("550 5.1.1 nobody"),
+            true => say("550 5.1.1 no such user"),
             false => None,
         });
         let server = rig.server("a.example", 1, script);
@@ -76,7 +80,11 @@ fn a_sender_that_wants_to_hear_of_success_hears_where_no_one_else_will_tell() {
 #[test]
 fn a_report_for_a_mailbox_of_ours_that_is_not_there_ends_quietly() {
     run(|rig| async move {
-        rig.server("a.example", 1, Script::at("RCPT", say("550 5.1.1 nobody")));
+        rig.server(
+            "a.example",
+            1,
+            Script::at("RCPT", say("550 5.1.1 no such user")),
+        );
         let running = rig.send(MX);
         rig.submit("hello", rig.envelope("gone@example.org", &["x@a.example"]))
             .await;

@@ -1,4 +1,4 @@
-//! Somebody else's server: it keeps to the protocol, but where its script says otherwise.
+//! A server of another site: it keeps to the protocol, except where its script says otherwise.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

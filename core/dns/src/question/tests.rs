@@ -133,7 +133,7 @@ fn what_answers_another_question_is_waited_past() {
     assert_eq!(
         asked.read(&own),
         Err(Bad::NotOurs),
-        "a question is no answer"
+        "a question is not an answer"
     );
     assert_eq!(asked.read(&[]), Err(Bad::NotOurs));
     assert_eq!(asked.read(&[0x12, 0x34]), Err(Bad::NotOurs));

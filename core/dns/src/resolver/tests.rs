@@ -131,7 +131,7 @@ fn records(question: &Message, count: u16) -> Message {
                 message,
                 RData::AAAA(AAAA::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
             ),
-            other => panic!("nobody asks for {other}"),
+            other => panic!("no test asks for {other}"),
         }
     })
 }

@@ -16,7 +16,7 @@ use crate::memory::{MemoryConnection, MemoryPeer, connect};
 use crate::session_host::SessionHost;
 use crate::stop::Stop;
 
-/// What an address does with whoever dials it.
+/// What an address does with a caller that dials it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
     /// A connection at once; it waits for `MemoryListener::accept`.
@@ -85,7 +85,7 @@ impl MemoryDial {
         MemoryListener { place }
     }
 
-    /// From now on `address` does `manner` to whoever dials; connections that are there stay.
+    /// From now on `address` does `manner` to a caller that dials; connections that are there stay.
     pub fn set(&self, address: SocketAddr, manner: Manner) {
         let mut places = self.shared.places.borrow_mut();
         let place = places.entry(address).or_insert_with(|| Place {

@@ -72,7 +72,7 @@ fn deaf() -> (std::os::fd::OwnedFd, SocketAddr, Vec<Blocking>) {
 fn a_dialled_connection_carries_bytes_and_says_good_bye() {
     let (socket, address) = server();
     let peer = std::thread::spawn(move || {
-        let (mut stream, _) = socket.accept().expect("somebody comes");
+        let (mut stream, _) = socket.accept().expect("a connection comes");
         stream.write_all(b"220 hello\r\n").expect("it reads");
         let mut heard = Vec::new();
         stream.read_to_end(&mut heard).expect("it says good-bye");
@@ -124,7 +124,7 @@ fn a_host_that_does_not_answer_is_given_up_and_leaves_nothing_open() {
         for _ in 0..200 {
             tokio::select! {
                 biased;
-                _ = dial.dial(address, WITHIN) => unreachable!("nobody answers"),
+                _ = dial.dial(address, WITHIN) => unreachable!("no answer comes"),
                 () = tokio::task::yield_now() => {}
             }
         }
@@ -171,7 +171,7 @@ fn tls_server() -> (SocketAddr, Arc<rustls::ClientConfig>) {
     let config = Arc::new(config);
     std::thread::spawn(move || {
         for stream in socket.incoming() {
-            let mut stream = stream.expect("somebody comes");
+            let mut stream = stream.expect("a connection comes");
             stream.write_all(b"220 go\r\n").expect("it reads");
             let session = rustls::ServerConnection::new(config.clone()).expect("a server");
             let mut tls = rustls::StreamOwned::new(session, stream);

@@ -76,7 +76,7 @@ impl Log {
     /// It is durable on every leg that counts, and nothing else was begun since. `counting`: the members that count by it.
     pub fn superblock_is_durable(&mut self, body_hash: u128, counting: Vec<LegId>) {
         assert!(self.seq > self.durable_seq);
-        assert!(!counting.is_empty(), "I1: somebody counts");
+        assert!(!counting.is_empty(), "I1: at least one leg counts");
         (self.unrecorded, self.durable_seq, self.parent) = (false, self.seq, body_hash);
         self.counting = Some(counting);
     }

@@ -19,28 +19,28 @@ impl Admin {
         ];
         page.counters(
             "ringpost_outbound_recipients",
-            "The number of tries to send a message to a recipient, by outcome: delivered (the server took it), deferred (tried again later) or failed (given up)",
+            "Reports the tries to send a message to a recipient by outcome: delivered (the server accepted it), deferred (tried again later) or failed (given up), in tries.",
             outcomes.map(|(outcome, of)| (vec![("outcome", outcome.to_owned())], sum(of))),
         );
         let counters: [(&str, &str, Outcome); 4] = [
             (
                 "ringpost_outbound_reports",
-                "The number of reports written to senders about failure, delay or success",
+                "Reports the delivery reports written to senders about failure, delay or success, in messages.",
                 |of| read(&of.reports),
             ),
             (
                 "ringpost_outbound_conversations",
-                "The number of SMTP conversations begun with other servers",
+                "Reports the SMTP conversations begun with other servers, in conversations.",
                 |of| read(&of.conversations),
             ),
             (
                 "ringpost_outbound_tls_failures",
-                "The number of conversations in clear with servers that offer TLS",
+                "Reports the conversations in clear with servers that offer TLS, in conversations.",
                 |of| read(&of.tls_failed),
             ),
             (
                 "ringpost_outbound_unreached",
-                "The number of times that no conversation could be begun with a destination",
+                "Reports how often no conversation could be begun with a destination, in times.",
                 |of| read(&of.unreached),
             ),
         ];
@@ -50,17 +50,17 @@ impl Admin {
         let gauges: [(&str, &str, Outcome); 3] = [
             (
                 "ringpost_outbound_connections",
-                "The number of connections to other servers now, with those that are being made",
+                "Reports the connections to other servers now, with those that are being made, in connections.",
                 |of| of.connections.load(Relaxed) as u64,
             ),
             (
                 "ringpost_outbound_in_hand",
-                "The number of messages of the queue that are being sent now or are next",
+                "Reports the messages of the queue that are being sent now or are next, in messages.",
                 |of| of.in_hand.load(Relaxed) as u64,
             ),
             (
                 "ringpost_outbound_asleep",
-                "The number of destinations left alone for a while because they did not answer",
+                "Reports the destinations that are not tried for a while because they did not answer, in destinations.",
                 |of| of.asleep.load(Relaxed) as u64,
             ),
         ];
@@ -76,12 +76,12 @@ impl Admin {
         };
         page.gauge(
             "ringpost_queue_messages",
-            "The number of messages in the queue, with those on hold",
+            "Reports the messages in the queue, with those on hold, in messages.",
             count as u64,
         );
         page.gauge(
             "ringpost_queue_oldest_timestamp_seconds",
-            "The time at which the oldest message of the queue came, in seconds since 1970; 0 means that the queue is empty",
+            "Reports the time at which the oldest message of the queue arrived, or 0 if the queue is empty, in seconds since 1970.",
             oldest.map_or(0, |at| at.0),
         );
     }
