@@ -13,7 +13,7 @@ use mail::Address;
 use mailbox::{Account, AccountId, MailboxFault};
 use runtime::SessionHost;
 use storage::owner::Ask;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Logins {
 struct Shared {
     verifier: Box<dyn Verifier>,
     /// At most `PASSWORD_CHECKS_MAX` checks at a time.
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     /// Logins that wait for a permit; past the bound a login is refused for now.
     waiting: AtomicUsize,
     /// Known to this process only: what the table holds cannot be tried against it elsewhere.
@@ -48,12 +48,15 @@ pub struct Unavailable;
 
 /// Holds a password against a stored hash, wherever that does not hold the session's thread.
 pub trait Verifier: Send + Sync + 'static {
-    /// `Unavailable`: it could not be done.
-    fn verify(&self, hash: String, password: Vec<u8>) -> Verifying;
+    /// `Unavailable`: it could not be done. `permit` is given back when the work is over, also where the caller is gone by then.
+    fn verify(&self, hash: String, password: Vec<u8>, permit: Permit) -> Verifying;
 
     /// A hash that no account has, and that costs as much as one.
     fn decoy(&self) -> String;
 }
+
+/// One of the checks that may be under way.
+pub type Permit = OwnedSemaphorePermit;
 
 /// `Ok(false)`: the password is wrong.
 pub type Verifying = Pin<Box<dyn Future<Output = Result<bool, Unavailable>>>>;
@@ -62,9 +65,11 @@ pub type Verifying = Pin<Box<dyn Future<Output = Result<bool, Unavailable>>>>;
 struct Argon2id;
 
 impl Verifier for Argon2id {
-    fn verify(&self, hash: String, password: Vec<u8>) -> Verifying {
+    fn verify(&self, hash: String, password: Vec<u8>, permit: Permit) -> Verifying {
         Box::pin(async move {
+            // Work that began runs to its end, with or without a caller: the permit goes with it, or clients that leave could start any number.
             let verified = tokio::task::spawn_blocking(move || {
+                let _permit = permit;
                 PasswordHash::new(&hash).is_ok_and(|hash| {
                     argon2::Argon2::default()
                         .verify_password(&password, &hash)
@@ -92,7 +97,7 @@ impl Logins {
         fill_random(&mut key);
         Logins {
             shared: Arc::new(Shared {
-                permits: Semaphore::new(PASSWORD_CHECKS_MAX),
+                permits: Arc::new(Semaphore::new(PASSWORD_CHECKS_MAX)),
                 waiting: AtomicUsize::new(0),
                 key,
                 verified: Mutex::default(),
@@ -136,8 +141,9 @@ impl Logins {
     async fn verify(&self, hash: String, password: Vec<u8>) -> Result<bool, Unavailable> {
         let shared = &self.shared;
         let _waiting = Waiting::enter(&shared.waiting).ok_or(Unavailable)?;
-        let _permit = shared.permits.acquire().await;
-        shared.verifier.verify(hash, password).await
+        let permit = shared.permits.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| Unavailable)?;
+        shared.verifier.verify(hash, password, permit).await
     }
 
     fn proof(&self, hash: &str, password: &[u8]) -> [u8; 32] {
@@ -286,8 +292,11 @@ mod tests {
     struct Endless;
 
     impl Verifier for Endless {
-        fn verify(&self, _hash: String, _password: Vec<u8>) -> Verifying {
-            Box::pin(std::future::pending())
+        fn verify(&self, _hash: String, _password: Vec<u8>, permit: Permit) -> Verifying {
+            Box::pin(async move {
+                let _permit = permit;
+                std::future::pending().await
+            })
         }
 
         fn decoy(&self) -> String {
@@ -321,6 +330,34 @@ mod tests {
                 PASSWORD_CHECKS_MAX
             );
         }
+    }
+
+    /// Checks that go on when their caller has left, as those on a thread do.
+    #[derive(Clone, Default)]
+    struct Elsewhere(Arc<Mutex<Vec<Permit>>>);
+
+    impl Verifier for Elsewhere {
+        fn verify(&self, _hash: String, _password: Vec<u8>, permit: Permit) -> Verifying {
+            self.0.lock().unwrap().push(permit);
+            Box::pin(std::future::pending())
+        }
+
+        fn decoy(&self) -> String {
+            DECOY.to_owned()
+        }
+    }
+
+    #[test]
+    fn a_check_that_goes_on_without_its_caller_keeps_its_permit() {
+        let elsewhere = Elsewhere::default();
+        let logins = Logins::with(elsewhere.clone());
+        let left = || logins.shared.permits.available_permits();
+        let mut check = Box::pin(logins.verify(String::new(), Vec::new()));
+        begin(check.as_mut());
+        drop(check);
+        assert_eq!(left(), PASSWORD_CHECKS_MAX - 1);
+        elsewhere.0.lock().unwrap().clear();
+        assert_eq!(left(), PASSWORD_CHECKS_MAX);
     }
 
     #[test]

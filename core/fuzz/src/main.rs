@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
 
 use fuzz::{TARGETS, Target, smoke};
 
@@ -76,35 +78,55 @@ fn find(name: &str) -> Result<&'static Target, String> {
 
 fn smoke_all(options: &Options) -> Result<(), String> {
     let only = options.target.map(find).transpose()?;
-    let mut findings = 0;
-    for target in TARGETS
+    let wanted = TARGETS
         .iter()
-        .filter(|target| only.is_none_or(|only| only.name == target.name))
-    {
-        let report = smoke::run(target, options.runs.unwrap_or(target.runs), options.seed);
-        println!(
-            "{:<12} {:>8} runs {:>6.2} s, slowest {:.1} ms",
-            target.name,
-            report.runs,
-            report.span.as_secs_f64(),
-            report.slowest.as_secs_f64() * 1_000.0
-        );
-        if let Some((why, input)) = report.finding {
-            findings += 1;
-            let path = smoke::keep(target, &input)
-                .map_err(|error| format!("cannot keep the finding: {error}"))?;
-            println!(
-                "  finding: {why}\n  replay:  cargo run -p fuzz -- replay {} {}",
-                target.name,
-                path.display()
-            );
+        .filter(|target| only.is_none_or(|only| only.name == target.name));
+    // The next target is for the thread that is free. A target is on one thread alone: its run is the same every time.
+    let (next, findings) = (Mutex::new(wanted), Mutex::new(0));
+    let threads = thread::available_parallelism().map_or(1, |count| count.get());
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    // until no target is left
+                    let target = next.lock().expect("no holder panics").next();
+                    let Some(target) = target else { return };
+                    let runs = options.runs.unwrap_or(target.runs);
+                    let report = smoke::run(target, runs, options.seed);
+                    let mut findings = findings.lock().expect("no holder panics");
+                    *findings += u32::from(tell(target, report));
+                }
+            });
         }
+    });
+    match findings.into_inner().expect("no holder panics") {
+        0 => Ok(()),
+        findings => Err(format!("{findings} finding(s)")),
     }
-    if findings == 0 {
-        Ok(())
-    } else {
-        Err(format!("{findings} finding(s)"))
+}
+
+/// Prints what a run came to; `true`: it is a finding.
+fn tell(target: &Target, report: smoke::Report) -> bool {
+    println!(
+        "{:<16} {:>8} runs {:>6.2} s, slowest {:.1} ms",
+        target.name,
+        report.runs,
+        report.span.as_secs_f64(),
+        report.slowest.as_secs_f64() * 1_000.0
+    );
+    let Some((why, input)) = report.finding else {
+        return false;
+    };
+    println!("  finding: {why}");
+    match smoke::keep(target, &input) {
+        Ok(path) => println!(
+            "  replay:  cargo run -p fuzz -- replay {} {}",
+            target.name,
+            path.display()
+        ),
+        Err(error) => println!("  it cannot be kept: {error}"),
     }
+    true
 }
 
 fn replay(target: &Target, files: &[&str]) -> Result<(), String> {

@@ -4,15 +4,16 @@
 //! Bytes go into `input`; `step` gives what is to be done. What it can answer itself it writes to `out`; what needs an account
 //! or a mailbox comes out as an `Event`, and the caller reports the outcome (`logged_in`, `selected`, …). No sockets, no clock.
 
+mod login;
+
 use crate::command::{Body, Command};
 use crate::limits::{
     APPEND_BYTES_MAX, BAD_COMMANDS_MAX, COMMAND_BYTES_BEFORE_LOGIN_MAX, COMMAND_BYTES_MAX,
-    ID_COMMAND_BYTES_MAX, LOGIN_FAILURES_MAX, REPLIES_BYTES_MAX,
+    ID_COMMAND_BYTES_MAX, REPLIES_BYTES_MAX,
 };
 use crate::parse::{self, Names, Refusal};
 use crate::reader::{Bounds, Read, Reader};
 use crate::respond::{Status, put, put_reply, put_string, put_untagged};
-use sasl::{Credentials, Exchange, Fault, Mechanism, Step};
 
 /// RFC 9051 §3: what has been reached; it decides which commands are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -443,108 +444,6 @@ impl Session {
         put_reply(out, tag, Status::Ok, "", "Enable completed");
     }
 
-    fn on_starttls(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
-        if self.tls || !self.policy.tls_offered {
-            put_reply(out, tag, Status::Bad, "", "STARTTLS not available");
-            return self.count_bad(out);
-        }
-        put_reply(out, tag, Status::Ok, "", "Begin TLS negotiation now");
-        // RFC 9051 §6.2.1: what was sent behind STARTTLS in the clear is not acted on.
-        self.reader.clear();
-        Some(Event::StartTls)
-    }
-
-    fn on_authenticate(
-        &mut self,
-        tag: Box<str>,
-        mechanism: &str,
-        initial: Option<Vec<u8>>,
-        out: &mut Vec<u8>,
-    ) -> Option<Event> {
-        if mechanism != "PLAIN" {
-            put_reply(
-                out,
-                &tag,
-                Status::No,
-                "CANNOT",
-                "Unsupported mechanism; use PLAIN",
-            );
-            return None;
-        }
-        if !self.may_log_in() {
-            put_reply(
-                out,
-                &tag,
-                Status::No,
-                "PRIVACYREQUIRED",
-                "Plaintext authentication is allowed only inside TLS",
-            );
-            return None;
-        }
-        match initial {
-            Some(response) => self.on_plain(tag, response, out),
-            None => {
-                put(out, "+ \r\n");
-                self.expect = Expect::SaslResponse { tag };
-                None
-            }
-        }
-    }
-
-    fn on_plain(&mut self, tag: Box<str>, response: Vec<u8>, out: &mut Vec<u8>) -> Option<Event> {
-        match Exchange::new(Mechanism::Plain).respond_decoded(response) {
-            Step::Credentials(Credentials { user, password }) => Some(Event::LogIn {
-                tag,
-                user,
-                password,
-            }),
-            Step::Refused(Fault::ActingAs) => {
-                put_reply(
-                    out,
-                    &tag,
-                    Status::No,
-                    "AUTHORIZATIONFAILED",
-                    "Authorization identity not supported",
-                );
-                self.count_login_failure(out)
-            }
-            Step::Refused(_) | Step::Challenge(_) => {
-                put_reply(out, &tag, Status::Bad, "", "Invalid PLAIN response");
-                self.count_bad(out)
-            }
-        }
-    }
-
-    /// The handshake is done: passwords are accepted from now on.
-    pub fn tls_started(&mut self) {
-        self.tls = true;
-    }
-
-    /// The password is right: writes OK with the new capabilities.
-    pub fn logged_in(&mut self, tag: &str, out: &mut Vec<u8>) {
-        assert_eq!(self.state, State::NotAuthenticated);
-        self.state = State::Authenticated;
-        put_reply(
-            out,
-            tag,
-            Status::Ok,
-            &format!("CAPABILITY {}", self.capabilities()),
-            "Logged in",
-        );
-    }
-
-    /// A wrong user or password; both sound the same. `Some(Close)` after too many.
-    pub fn login_refused(&mut self, tag: &str, out: &mut Vec<u8>) -> Option<Event> {
-        put_reply(
-            out,
-            tag,
-            Status::No,
-            "AUTHENTICATIONFAILED",
-            "Authentication failed",
-        );
-        self.count_login_failure(out)
-    }
-
     /// The caller has opened a mailbox and written its data.
     pub fn selected(&mut self, read_only: bool) {
         assert!(!matches!(
@@ -571,11 +470,6 @@ impl Session {
     fn count_bad(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         self.bad_commands += 1;
         (self.bad_commands > BAD_COMMANDS_MAX).then(|| self.bye(out, "Too many invalid commands"))
-    }
-
-    fn count_login_failure(&mut self, out: &mut Vec<u8>) -> Option<Event> {
-        self.login_failures += 1;
-        (self.login_failures >= LOGIN_FAILURES_MAX).then(|| self.bye(out, "Too many failed logins"))
     }
 }
 

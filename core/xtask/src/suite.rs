@@ -197,6 +197,10 @@ fn tests(root: &Path, which: Tests) -> Command {
         ];
         let mut command = cargo(root, &run);
         command.args(["-E", &filter]);
+        if which == Tests::Real {
+            // They wait for daemons more than they compute.
+            command.args(["--test-threads", "3"]);
+        }
         return command;
     }
     let mut command = cargo(root, &["test", "--locked", "--no-fail-fast", "--workspace"]);

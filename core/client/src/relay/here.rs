@@ -77,8 +77,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let mut at = 0;
         while at < entry.body.raw_bytes {
             // until all of it is read
-            let piece = self.read(entry.id, at).await;
-            let piece = piece.filter(|piece| !piece.is_empty())?;
+            let piece = self.read(entry.id, at).await?;
             let from = if at == 0 { travels_from(&piece) } else { 0 };
             raw.extend_from_slice(&piece[from..]);
             at += piece.len() as u32;

@@ -16,7 +16,7 @@ use runtime::Dial;
 use storage::owner::Ask;
 use store::{BodyIn, StoreFault};
 
-use super::letter::Letter;
+use super::letter::{Letter, travels_from};
 use super::limits::*;
 use super::report::{self, Action, Case};
 use super::schedule;
@@ -107,6 +107,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             };
             beginning.extend_from_slice(&piece[..piece.len().min(wanted - beginning.len())]);
         }
+        beginning.drain(..travels_from(&beginning));
         let mark = self.random.borrow_mut().u64(..);
         let hostname = &self.caller.hostname;
         let report = report::write(hostname, entry, cases, &beginning, now, mark);
@@ -166,7 +167,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 .owner
                 .ask_outgoing(move |outgoing| async move { outgoing.body(id, at).await });
             match asked.await {
-                Ok(Some(Ok(piece))) => return Some(piece),
+                // An empty piece would be asked for without end.
+                Ok(Some(Ok(piece))) => return Some(piece).filter(|piece| !piece.is_empty()),
                 Ok(None) => return None,
                 Ok(Some(Err(fault))) => {
                     tracing::warn!(id = id.0, at, %fault, "a message that waits cannot be read")

@@ -9,7 +9,7 @@ use base::Host;
 use base::host::oneshot;
 use bytes::Bytes;
 use client::imap::{Imap, Memory, Settings};
-use client::login::{Logins, Verifier, Verifying};
+use client::login::{Logins, Permit, Verifier, Verifying};
 use client::submit::{self, Submitter};
 use device::sim::SimWorld;
 use inbound::receive::Ids;
@@ -84,8 +84,11 @@ impl Ask for Here {
 struct Secret;
 
 impl Verifier for Secret {
-    fn verify(&self, _hash: String, password: Vec<u8>) -> Verifying {
-        Box::pin(async move { Ok(password == b"secret") })
+    fn verify(&self, _hash: String, password: Vec<u8>, permit: Permit) -> Verifying {
+        Box::pin(async move {
+            let _permit = permit;
+            Ok(password == b"secret")
+        })
     }
 
     fn decoy(&self) -> String {

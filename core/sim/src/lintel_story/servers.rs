@@ -11,7 +11,7 @@ use std::time::Duration;
 use base::Host;
 use base::host::oneshot;
 use client::imap::{self, Imap, Memory};
-use client::login::{Logins, Verifier, Verifying};
+use client::login::{Logins, Permit, Verifier, Verifying};
 use fastrand::Rng;
 use inbound::receive::{self, Ids, Placed, Receiver};
 use mailbox::Mailboxes;
@@ -93,8 +93,11 @@ impl Ask for Way {
 struct Comparison;
 
 impl Verifier for Comparison {
-    fn verify(&self, _hash: String, password: Vec<u8>) -> Verifying {
-        Box::pin(async move { Ok(password == PASSWORD.as_bytes()) })
+    fn verify(&self, _hash: String, password: Vec<u8>, permit: Permit) -> Verifying {
+        Box::pin(async move {
+            let _permit = permit;
+            Ok(password == PASSWORD.as_bytes())
+        })
     }
 
     fn decoy(&self) -> String {
