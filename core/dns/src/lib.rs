@@ -9,6 +9,10 @@
 //! - What is kept is bounded in bytes (`cache.rs`), what is asked at a time in number; an answer is read and let go before the next.
 //! - Every look-up ends within `limits::LOOKUP_DEADLINE`, and may be dropped at any await.
 //!
+//! Why only the wire format is a library's (hickory-proto), and the asking is ours: hickory-resolver 0.26.3 does not go to the next server on
+//! SERVFAIL or REFUSED, cannot tell an endless chain of aliases or a referral from "no records" (which would make mail bounce), bounds its
+//! cache by count, runs tasks of its own, and cannot ask with AD=1, which DANE needs.
+//!
 //! Main path: `resolver.rs` looks into `cache.rs`, else asks one of `servers.rs` by `transport.rs`; `question.rs` is the wire. Start
 //! reading at `Names`.
 #![forbid(unsafe_code)]
