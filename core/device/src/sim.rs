@@ -113,6 +113,8 @@ struct World {
     flights: RefCell<BTreeMap<u64, Flight>>,
     next_flight: Cell<u64>,
     boundaries: Cell<u64>,
+    /// See `SimWorld::digest`.
+    digest: Cell<u64>,
     cut_at: Cell<Option<u64>>,
     cut: Cell<bool>,
     log: RefCell<Option<Vec<LoggedWrite>>>,
@@ -172,6 +174,7 @@ impl SimWorld {
             flights: RefCell::new(BTreeMap::new()),
             next_flight: Cell::new(0),
             boundaries: Cell::new(0),
+            digest: Cell::new(0),
             cut_at: Cell::new(None),
             cut: Cell::new(false),
             log: RefCell::new(None),
@@ -186,6 +189,12 @@ impl SimWorld {
 
     fn world(&self) -> &Rc<World> {
         &self.owner.world
+    }
+
+    /// A hash of every operation that was started since the world began: what, where, when, and the bytes of writes. Two worlds with one seed
+    /// and one caller have the same; a difference means that the caller depends on something that is not in the seed.
+    pub fn digest(&self) -> u64 {
+        self.world().digest.get()
     }
 
     /// Adds a blank disk of `bytes` (a multiple of `BLOCK_BYTES`) and answers its index: 0, 1, 2 …

@@ -125,11 +125,11 @@ impl Inner {
                 {
                     pass.note_placed(*mailbox, &entry.messages);
                 }
-                return Ok(pass
-                    .wanted
-                    .values()
-                    .map(|wanted| wanted.body.clone())
-                    .collect());
+                let wanted = pass.wanted.values();
+                let mut live: Vec<BodyRef> = wanted.map(|wanted| wanted.body.clone()).collect();
+                // They are read in this order: as they are on the legs, and the same each time a seed is replayed.
+                live.sort_unstable_by_key(|body| body.body);
+                return Ok(live);
             }
         }
     }

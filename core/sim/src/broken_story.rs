@@ -36,6 +36,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
         told.crashes += 2;
         told.acked = volume_box.ledger.borrow().acked_ever;
         told.faults = volume_box.fault_counts();
+        told.digest = volume_box.world.digest();
         return Ok(told);
     }
     live(&volume_box, &mut rng).map_err(|text| format!("broken, before: {text}"))?;
@@ -55,6 +56,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     }
     told.acked = volume_box.ledger.borrow().acked_ever;
     told.faults = volume_box.fault_counts();
+    told.digest = volume_box.world.digest();
     Ok(told)
 }
 

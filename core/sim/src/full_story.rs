@@ -51,6 +51,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     }
     told.acked = mailbox_box.acked();
     told.faults = mailbox_box.fault_counts();
+    told.digest = mailbox_box.world.digest();
     Ok(told)
 }
 

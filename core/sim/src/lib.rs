@@ -11,6 +11,9 @@
 //! One seed in `limits::LINTEL_SHARE` also has a story of the lintel: the sessions of SMTP and IMAP, as they are shipped, with clients on
 //! connections in memory (`lintel_story.rs`).
 //!
+//! A seed replays: each run prints a digest of all that was asked of the devices, and the same seeds print the same digest. Where they do not,
+//! something in the engine depends on what is not in the seed (a hash table that is walked, a clock, a thread).
+//!
 //! Nothing here is shipped. Start reading at `volume_story.rs`; `run.rs` spreads seeds over cores.
 #![forbid(unsafe_code)]
 

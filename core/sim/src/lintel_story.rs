@@ -130,6 +130,7 @@ fn tell(seed: u64) -> Result<Told, String> {
     }
     told.acked = town.acked.get();
     told.faults = town.mailbox_box.fault_counts();
+    told.digest = town.mailbox_box.world.digest();
     Ok(told)
 }
 

@@ -67,6 +67,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     heal(&mailbox_box, &mut rng).map_err(|text| format!("mailboxes, after the faults: {text}"))?;
     told.acked = mailbox_box.acked();
     told.faults = mailbox_box.fault_counts();
+    told.digest = mailbox_box.world.digest();
     mailbox_box.world.crash();
     Ok(told)
 }

@@ -113,6 +113,7 @@ fn print(summary: &Summary, seconds: f64, json: bool) {
             "seeds": summary.seeds,
             "acked": summary.acked,
             "crashes": summary.crashes,
+            "digest": format!("{:016x}", summary.digest),
             "boundaries": summary.boundaries,
             "outcomes": summary.outcomes,
             "torn_writes": faults.torn_writes,
@@ -126,8 +127,13 @@ fn print(summary: &Summary, seconds: f64, json: bool) {
         return;
     }
     println!(
-        "{} seeds, {} boundaries, {} outcomes in {seconds:.1} s: {} acknowledgements kept over {} crashes",
-        summary.seeds, summary.boundaries, summary.outcomes, summary.acked, summary.crashes
+        "{} seeds, {} boundaries, {} outcomes in {seconds:.1} s: {} acknowledgements kept over {} crashes, digest {:016x}",
+        summary.seeds,
+        summary.boundaries,
+        summary.outcomes,
+        summary.acked,
+        summary.crashes,
+        summary.digest
     );
     println!(
         "faults: {} torn, {} lost, {} misdirected and {} refused writes, {} read errors, {} bits flipped, {} lies, {} hangs",

@@ -39,6 +39,8 @@ pub struct Summary {
     pub boundaries: u64,
     pub outcomes: u64,
     pub faults: FaultCounts,
+    /// The sum of the digests of all that was asked of the devices. It depends on the seeds and on nothing else.
+    pub digest: u64,
 }
 
 impl Summary {
@@ -49,6 +51,7 @@ impl Summary {
         self.boundaries += other.boundaries;
         self.outcomes += other.outcomes;
         self.faults.add(&other.faults);
+        self.digest = self.digest.wrapping_add(other.digest);
     }
 }
 
@@ -71,6 +74,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         summary.acked += told.acked;
         summary.crashes += told.crashes;
         summary.faults.add(&told.faults);
+        summary.digest = summary.digest.wrapping_add(told.digest);
     }
     Ok(summary)
 }
@@ -277,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_seed_tells_the_same_story_twice() {
-        for seed in 100..104 {
+        for seed in [1, 3, 5, 7] {
             assert_eq!(run_seed(seed), run_seed(seed));
         }
     }

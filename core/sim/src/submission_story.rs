@@ -93,6 +93,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
         .map_err(|halt| halt.to_string())?
         .map_err(|text| format!("submissions, at the end: {text}"))?;
     told.acked = known.borrow().submitted;
+    told.digest = machine.world.digest();
     machine.world.crash();
     Ok(told)
 }

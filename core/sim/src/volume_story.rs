@@ -28,6 +28,8 @@ pub struct Told {
     pub acked: u64,
     pub crashes: u64,
     pub faults: FaultCounts,
+    /// Of all that was asked of the devices: `SimWorld::digest`.
+    pub digest: u64,
 }
 
 pub fn run(seed: u64) -> Result<Told, String> {
@@ -56,6 +58,7 @@ pub fn run(seed: u64) -> Result<Told, String> {
     heal(&volume_box, &mut rng).map_err(|text| format!("after the faults: {text}"))?;
     told.acked = volume_box.ledger.borrow().acked_ever;
     told.faults = volume_box.fault_counts();
+    told.digest = volume_box.world.digest();
     volume_box.world.crash();
     Ok(told)
 }

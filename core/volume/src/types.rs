@@ -78,8 +78,8 @@ pub struct BatchAddress {
 
 /// A run of bytes inside one committed batch, with the checksum that proves it: `check` is
 /// `base::hash::xxh3_64(bytes, volume.check_seed())`, independent of the address, so that a batch re-appended
-/// elsewhere keeps its records' checks; the address is proved by the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// elsewhere keeps its records' checks; the address is proved by the batch. Addresses are ordered as their bytes are on a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordAddress {
     pub segment: SegmentIndex,
     pub generation: Generation,

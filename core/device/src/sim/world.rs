@@ -66,6 +66,7 @@ impl World {
         let mut medium = disk.lock();
         let capacity = medium.capacity_bytes();
         check(&op, capacity);
+        self.note(device, &op);
         let is_write = matches!(op, Op::Write { .. });
         let is_boundary = matches!(op, Op::Write { .. } | Op::Flush);
         let logged = if is_write {
@@ -122,6 +123,29 @@ impl World {
         if is_boundary {
             self.pass_boundary();
         }
+    }
+
+    /// Mixes `op` into the digest.
+    fn note(&self, device: DeviceIndex, op: &Op) {
+        let (kind, at, bytes, data): (u64, u64, u64, &[u8]) = match op {
+            Op::Write {
+                at, data, range, ..
+            } => (1, *at, range.len() as u64, &data[range.clone()]),
+            Op::Read { at, bytes, .. } => (2, *at, *bytes as u64, &[]),
+            Op::Flush => (3, 0, 0, &[]),
+            Op::Discard { at, bytes } => (4, *at, *bytes, &[]),
+        };
+        let now_us = self.now_us.get();
+        let parts = [
+            self.digest.get(),
+            now_us,
+            u64::from(device.0),
+            kind,
+            at,
+            bytes,
+        ];
+        self.digest
+            .set(base::hash::xxh3_64(data, base::hash::seed(&parts)));
     }
 
     fn complete(&self, number: u64) {
