@@ -9,18 +9,16 @@ use std::sync::Mutex;
 use plan::Misfit;
 use plan::settings::{Log, LogFormat};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// While it is held the writer runs; when it is dropped, what waits is written.
 static WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
 
 pub fn start(log: &Log) -> Result<(), Misfit> {
-    let filter = EnvFilter::try_new(&log.level).map_err(|error| {
-        Misfit::new(format!(
-            "log level `{}`: {error}; write error, warn, info or debug",
-            log.level
-        ))
-    })?;
+    let filter = filter(&log.level)?;
     let terminal = std::io::stderr().is_terminal();
     let human = match log.format {
         LogFormat::Human => true,
@@ -34,17 +32,34 @@ pub fn start(log: &Log) -> Result<(), Misfit> {
         .finish(crate::admin::logs::Kept::to_stderr());
     let counter = lines.error_counter();
     crate::admin::logs::counts_dropped(move || counter.dropped_lines() as u64);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(lines);
-    let set = if human {
-        builder.with_ansi(terminal).with_target(false).try_init()
+    let layer = tracing_subscriber::fmt::layer().with_writer(lines);
+    let layer = if human {
+        layer.with_ansi(terminal).with_target(false).boxed()
     } else {
-        builder.json().flatten_event(true).try_init()
+        layer.json().flatten_event(true).boxed()
     };
+    let set = tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init();
     set.map_err(|error| Misfit::new(format!("cannot log: {error}")))?;
     *WRITER.lock().expect("no holder of this lock panics") = Some(guard);
     Ok(())
+}
+
+/// A level, or levels by module (`info,smtp=debug`). Events here have no spans, so what tracing's larger filter adds, and its engine of regular
+/// expressions, would be of no use.
+fn filter(level: &str) -> Result<Targets, Misfit> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        Misfit::new(format!(
+            "log level `{level}`: {why}; write error, warn, info or debug"
+        ))
+    };
+    // A word alone would be taken for a module, of which everything is then logged.
+    let is_level = |word: &&str| word.contains('=') || word.trim().parse::<LevelFilter>().is_ok();
+    if let Some(word) = level.split(',').find(|word| !is_level(word)) {
+        return Err(wrong(&format_args!("`{word}` is not a level")));
+    }
+    level.parse().map_err(|error: ParseError| wrong(&error))
 }
 
 /// Writes what is still waiting; nothing is logged any more.
@@ -61,4 +76,25 @@ pub fn abort_on_panic() {
         finish();
         std::process::abort();
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn levels_and_levels_by_module_are_taken_and_other_words_are_not() {
+        let some = filter("info,smtp=debug").unwrap();
+        assert!(some.would_enable("smtp::session", &Level::DEBUG));
+        assert!(some.would_enable("volume", &Level::INFO));
+        assert!(!some.would_enable("volume", &Level::DEBUG));
+        assert!(filter("off").is_ok() && filter("ERROR").is_ok());
+        for wrong in ["loud", "", "info,", "info,smtp=loud", "info,loud"] {
+            assert!(filter(wrong).is_err(), "{wrong}");
+        }
+        let told = filter("loud").unwrap_err().0;
+        assert!(told.contains("`loud` is not a level"), "{told}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Running other programs: echo the command, pass its output through, and count the tests it reports.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a test runner said of itself.
@@ -34,6 +34,52 @@ pub fn run(command: &mut Command) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("{shown}: {status}"))
+    }
+}
+
+/// A program that runs beside others and gives way to them.
+pub struct Beside {
+    shown: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Beside {
+    /// Starts it at the lowest priority. What it prints goes to `log`, so that it does not mix with what the others print.
+    pub fn begin(command: &Command, log: &Path) -> Result<Beside, String> {
+        let shown = show(command);
+        eprintln!("$ {shown} (beside what follows)");
+        let begin = || -> std::io::Result<Child> {
+            let output = std::fs::File::create(log)?;
+            let mut niced = Command::new("nice");
+            niced.args(["-n", "19"]).arg(command.get_program());
+            niced.args(command.get_args()).stdin(Stdio::null());
+            if let Some(folder) = command.get_current_dir() {
+                niced.current_dir(folder);
+            }
+            niced.stdout(output.try_clone()?).stderr(output).spawn()
+        };
+        match begin() {
+            Ok(child) => Ok(Beside {
+                shown,
+                child,
+                log: log.to_owned(),
+            }),
+            Err(error) => Err(format!("cannot start {shown}: {error}")),
+        }
+    }
+
+    /// Waits for its end and shows what it printed.
+    pub fn end(mut self) -> Result<(), String> {
+        let status = self.child.wait();
+        let printed = std::fs::read(&self.log).unwrap_or_default();
+        // As above: the exit status tells.
+        let _ = std::io::stderr().write_all(&printed);
+        match status {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{}: {status}", self.shown)),
+            Err(error) => Err(format!("{}: {error}", self.shown)),
+        }
     }
 }
 
@@ -165,6 +211,24 @@ mod tests {
                 failed: 0
             }
         );
+    }
+
+    #[test]
+    fn what_runs_beside_is_waited_for_and_its_failure_is_named() {
+        let log = std::env::temp_dir().join(format!("ringpost-beside-{}", std::process::id()));
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            Beside::begin(&command, &log).unwrap().end()
+        };
+        assert_eq!(run("echo fine"), Ok(()));
+        assert_eq!(std::fs::read_to_string(&log).unwrap(), "fine\n");
+        assert!(
+            run("exit 3")
+                .unwrap_err()
+                .contains("exit 3: exit status: 3")
+        );
+        std::fs::remove_file(&log).unwrap();
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::advisories::{self, Means};
+use crate::shell::Beside;
 use crate::shell::{self, Count};
 use crate::{house, licences, setup};
 
@@ -48,8 +49,15 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
         .any(&wanted)
     {
         // Once, for all of them, and always of the whole workspace: building a part of it turns other features of shared
-        // dependencies on, and so compiles those anew.
-        let everything = ["build", "--workspace", "--all-targets", "--locked"];
+        // dependencies on, and so compiles those anew. Benchmarks are not run here: that clippy has read them is enough.
+        let everything = [
+            "build",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--locked",
+        ];
         tally.command("build", &mut cargo(root, &everything));
     }
     if wanted("unit") {
@@ -60,19 +68,27 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
             "simulator: every crash point",
             &mut built(root, "sim", &["--exhaustive"]),
         );
-        tally.command(
-            "simulator: 2,000 seeds",
-            &mut built(root, "sim", &["--seeds", "2000"]),
-        );
     }
     if wanted("fuzz") {
         tally.command("fuzz smoke", &mut built(root, "fuzz", &["smoke"]));
     }
+    // Real processes wait for each other more than they compute, and seeds only compute: side by side, and seeds give way.
+    let mut seeds = wanted("sim").then(|| built(root, "sim", &["--seeds", "2000"]));
+    let beside = match seeds.take_if(|_| wanted("real")) {
+        Some(seeds) => tally.begin(root, &seeds),
+        None => None,
+    };
     if wanted("real") {
         tally.timed("packages for the real-process tests", || {
             setup::run(false, false)
         });
         tally.counted("real processes", &mut tests(root, Tests::Real));
+    }
+    if let Some(mut seeds) = seeds {
+        tally.command(SEEDS, &mut seeds);
+    }
+    if let Some(beside) = beside {
+        tally.timed(SEEDS_AFTER, || beside.end());
     }
     if wanted(STEP_BY_NAME) {
         tally.timed("packages for Thunderbird", setup::for_thunderbird);
@@ -171,6 +187,10 @@ fn built(root: &Path, name: &str, arguments: &[&str]) -> Command {
     command
 }
 
+const SEEDS: &str = "simulator: 2,000 seeds";
+/// What is left of them when the step that they ran beside is over.
+const SEEDS_AFTER: &str = "simulator: 2,000 seeds, the rest of them";
+
 /// The test program that starts daemons.
 const REAL: &str = "real";
 
@@ -219,6 +239,8 @@ const OTHER_TESTS: &[&str] = &[
     "--test",
     "largest_id",
     "--test",
+    "own",
+    "--test",
     "pipelined",
     "--test",
     "relay",
@@ -235,8 +257,8 @@ const OTHER_TESTS: &[&str] = &[
 ];
 
 /// Counts what passed and failed, and remembers why, and what each step cost.
-#[derive(Default)]
 struct Tally {
+    begin: Instant,
     count: Count,
     failures: Vec<String>,
     /// What could not be looked at here, as a line each.
@@ -251,7 +273,30 @@ struct Cost {
     count: Count,
 }
 
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            begin: Instant::now(),
+            count: Count::default(),
+            failures: Vec::new(),
+            unchecked: Vec::new(),
+            costs: Vec::new(),
+        }
+    }
+}
+
 impl Tally {
+    /// Starts the seeds beside what follows. `None`: they could not be started, which counts as a failure.
+    fn begin(&mut self, root: &Path, command: &Command) -> Option<Beside> {
+        match Beside::begin(command, &root.join("target/seeds.log")) {
+            Ok(beside) => Some(beside),
+            Err(why) => {
+                self.timed(SEEDS, || Err(why));
+                None
+            }
+        }
+    }
+
     fn timed(&mut self, name: &str, step: impl FnOnce() -> Result<(), String>) {
         let begin = Instant::now();
         let outcome = step();
@@ -303,7 +348,7 @@ impl Tally {
 
     /// Prints what each step cost, then the closing line. Nothing may be printed to standard output after it.
     fn close(self, root: &Path) -> Result<(), String> {
-        let table = table(&self.costs);
+        let table = table(&self.costs, self.begin.elapsed());
         eprint!("\n{table}");
         // For whoever compares two runs; a tree that cannot be written to has said so already.
         let _ = std::fs::write(root.join("target/test-costs.md"), &table);
@@ -324,7 +369,7 @@ impl Tally {
 }
 
 /// One row for each step, as Markdown: seconds (building included), what passed and failed.
-fn table(costs: &[Cost]) -> String {
+fn table(costs: &[Cost], took: Duration) -> String {
     let mut text = String::from("| step | seconds | passed | failed |\n|---|---:|---:|---:|\n");
     for cost in costs {
         text.push_str(&format!(
@@ -335,8 +380,7 @@ fn table(costs: &[Cost]) -> String {
             cost.count.failed
         ));
     }
-    let seconds: u64 = costs.iter().map(|cost| cost.took.as_secs()).sum();
-    text.push_str(&format!("| all of it | {seconds} | | |\n"));
+    text.push_str(&format!("| all of it | {} | | |\n", took.as_secs()));
     text
 }
 
@@ -345,15 +389,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_step_has_a_row_and_the_sum_stands_below() {
+    fn every_step_has_a_row_and_the_whole_stands_below() {
         let cost = |step: &str, seconds, passed| Cost {
             step: step.into(),
             took: Duration::from_secs(seconds),
             count: Count { passed, failed: 0 },
         };
-        let shown = table(&[cost("unit tests", 90, 700), cost("fuzz smoke", 30, 1)]);
+        let costs = [cost("unit tests", 90, 700), cost("fuzz smoke", 30, 1)];
+        let shown = table(&costs, Duration::from_secs(121));
         assert!(shown.contains("| unit tests | 90 | 700 | 0 |"));
-        assert!(shown.ends_with("| all of it | 120 | | |\n"));
+        assert!(shown.ends_with("| all of it | 121 | | |\n"));
     }
 
     /// Without nextest a test program that is missing in the list would never run.
