@@ -1,5 +1,6 @@
 //! What is fuzzed. Each target is one file: its seeds, its words, and what must hold for any bytes.
 
+mod auth;
 mod directory;
 mod disk;
 mod imap;
@@ -147,6 +148,13 @@ pub static TARGETS: &[Target] = &[
         seeds: dns::fuzzing::answers,
         words: &[],
         runs: 300_000,
+    },
+    Target {
+        name: "auth",
+        run: ::auth::fuzzing::evaluate,
+        seeds: ::auth::fuzzing::seeds,
+        words: auth::WORDS,
+        runs: 60_000,
     },
     Target {
         name: "queue-record",

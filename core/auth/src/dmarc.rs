@@ -1,0 +1,388 @@
+//! DMARC: what the domain in From asks for when neither SPF nor DKIM speaks for it (RFC 9989).
+//!
+//! The organizational domain comes from a walk up the tree of names, without any list of public suffixes. A message with several domains
+//! in From is exempt (§5.3.1), and one without.
+
+use dns::{Kind, NameFault, Names};
+
+use crate::limits::WALK_QUERIES_MAX;
+use crate::{Ask, Found, Outcome, Signatures, Spf, found, tags};
+
+/// What a receiver does with the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    Deliver,
+    Quarantine,
+    Reject,
+}
+
+/// What DMARC says about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dmarc {
+    pub found: Found,
+    /// The domain in From; empty where there is none, or several.
+    pub domain: String,
+    /// What the record asks for, `none` without one.
+    pub policy: Policy,
+    /// What is to be done: other than `Deliver` only where the outcome is `Fail`.
+    pub disposition: Disposition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    None,
+    Quarantine,
+    Reject,
+}
+
+/// A DMARC policy record (§4.7).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    /// `None`: it has no p= that can be read, and no address for reports.
+    policy: Option<Policy>,
+    subdomains: Option<Policy>,
+    absent: Option<Policy>,
+    strict_spf: bool,
+    strict_dkim: bool,
+    psd: Psd,
+    testing: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Psd {
+    Yes,
+    No,
+    Unsaid,
+}
+
+/// Records on the way up, the longest name first.
+type Walk<'d> = Vec<(&'d str, Record)>;
+
+struct Unknown;
+
+impl Policy {
+    pub fn word(self) -> &'static str {
+        match self {
+            Policy::None => "none",
+            Policy::Quarantine => "quarantine",
+            Policy::Reject => "reject",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Policy> {
+        let all = [Policy::None, Policy::Quarantine, Policy::Reject];
+        all.into_iter()
+            .find(|policy| policy.word().eq_ignore_ascii_case(text))
+    }
+}
+
+impl Dmarc {
+    /// Evaluates the policy of the domain in From.
+    pub async fn evaluate<N: Names>(ask: &Ask<'_, N>, signatures: &Signatures, spf: &Spf) -> Dmarc {
+        let nothing = |found, domain: &str| Dmarc {
+            found,
+            domain: domain.to_owned(),
+            policy: Policy::None,
+            disposition: Disposition::Deliver,
+        };
+        let author = match signatures.authors.as_slice() {
+            [author] => author.as_str(),
+            [] => return nothing(found(Outcome::None, "no domain in From"), ""),
+            _ => return nothing(found(Outcome::None, "several domains in From"), ""),
+        };
+        match evaluate(ask, author, signatures, spf).await {
+            Ok(dmarc) => dmarc,
+            Err(Unknown) => nothing(
+                found(Outcome::TempError, "a name could not be looked up"),
+                author,
+            ),
+        }
+    }
+}
+
+async fn evaluate<N: Names>(
+    ask: &Ask<'_, N>,
+    author: &str,
+    signatures: &Signatures,
+    spf: &Spf,
+) -> Result<Dmarc, Unknown> {
+    let walk = walk(ask, author).await?;
+    let organization = organization(&walk, author);
+    let at = |name: &str| walk.iter().find(|(of, _)| *of == name);
+    // §4.10.1: the author's own record, or the organization's, or the one of the public suffix above it.
+    let chosen = at(author).or_else(|| at(organization)).or(walk.last());
+    let with = |found, policy, disposition| Dmarc {
+        found,
+        domain: author.to_owned(),
+        policy,
+        disposition,
+    };
+    let none = || with(found(Outcome::None, ""), Policy::None, Disposition::Deliver);
+    let Some((of, record)) = chosen else {
+        return Ok(none());
+    };
+    let Some(policy) = record.policy else {
+        return Ok(none());
+    };
+    let subdomains = record.subdomains.unwrap_or(policy);
+    let absent = record.absent.unwrap_or(subdomains);
+    let policy = if *of == author {
+        policy
+    } else if subdomains != absent && !exists(ask, author).await? {
+        absent
+    } else {
+        subdomains
+    };
+
+    let mut unknown = false;
+    let own = (spf.domain.as_str(), spf.found.outcome, record.strict_spf);
+    let signed = signatures
+        .dkim
+        .iter()
+        .map(|one| (one.domain.as_str(), one.found.outcome, record.strict_dkim));
+    for (domain, outcome, strict) in std::iter::once(own).chain(signed) {
+        if !matches!(outcome, Outcome::Pass | Outcome::TempError) {
+            continue;
+        }
+        let aligned = is_aligned(ask, domain, author, organization, strict).await;
+        match (aligned, outcome) {
+            (Ok(true), Outcome::Pass) => {
+                return Ok(with(found(Outcome::Pass, ""), policy, Disposition::Deliver));
+            }
+            (Ok(false), _) => {}
+            // An identifier that would count if it could be looked up: the message has not failed.
+            (Ok(true), _) | (Err(Unknown), _) => unknown = true,
+        }
+    }
+    if unknown {
+        let why = "what speaks for the domain could not be looked up";
+        return Ok(with(
+            found(Outcome::TempError, why),
+            policy,
+            Disposition::Deliver,
+        ));
+    }
+    // §4.7, t=y: one step less.
+    let disposition = match (policy, record.testing) {
+        (Policy::Reject, false) => Disposition::Reject,
+        (Policy::Reject, true) | (Policy::Quarantine, false) => Disposition::Quarantine,
+        (Policy::Quarantine, true) | (Policy::None, _) => Disposition::Deliver,
+    };
+    Ok(with(found(Outcome::Fail, ""), policy, disposition))
+}
+
+/// §4.10.2: whether `domain` speaks for `author`.
+async fn is_aligned<N: Names>(
+    ask: &Ask<'_, N>,
+    domain: &str,
+    author: &str,
+    organization: &str,
+    strict: bool,
+) -> Result<bool, Unknown> {
+    if domain == author {
+        return Ok(true);
+    }
+    let below = domain
+        .strip_suffix(organization)
+        .is_some_and(|front| front.is_empty() || front.ends_with('.'));
+    if strict || !below {
+        return Ok(false);
+    }
+    let of = self::walk(ask, domain).await?;
+    Ok(self::organization(&of, domain) == organization)
+}
+
+/// §4.10: from `domain` up to the top, at most eight questions.
+async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> Result<Walk<'d>, Unknown> {
+    let mut records = Vec::new();
+    let mut name = domain;
+    // A name of one label, and what is not a name, has no policy of its own.
+    if !domain.contains('.') {
+        return Ok(records);
+    }
+    for _ in 0..WALK_QUERIES_MAX {
+        if let Some(record) = record(ask, name).await? {
+            let stop = record.psd != Psd::Unsaid;
+            records.push((name, record));
+            if stop {
+                break;
+            }
+        }
+        let labels = name.split('.').count();
+        // Of a long name the middle is left out: seven labels are next.
+        let skip = match labels {
+            0 | 1 => break,
+            8.. => labels - 7,
+            _ => 1,
+        };
+        for _ in 0..skip {
+            name = name.split_once('.').map_or("", |(_, rest)| rest);
+        }
+    }
+    Ok(records)
+}
+
+/// §4.10.2, of a walk that began at `start`.
+fn organization<'d>(walk: &Walk<'d>, start: &'d str) -> &'d str {
+    for (name, record) in walk {
+        match record.psd {
+            Psd::No => return name,
+            Psd::Yes if *name != start => return one_below(name, start),
+            Psd::Yes | Psd::Unsaid => {}
+        }
+    }
+    walk.last().map_or(start, |(name, _)| name)
+}
+
+/// The name with one label more than `suffix` on the way to `start`, which ends in `suffix`.
+fn one_below<'d>(suffix: &str, start: &'d str) -> &'d str {
+    let front = start.len().saturating_sub(suffix.len() + 1);
+    match start[..front].rfind('.') {
+        Some(dot) => &start[dot + 1..],
+        None => start,
+    }
+}
+
+/// §4.7, §4.10: of several records none counts, and one that is malformed is none.
+async fn record<N: Names>(ask: &Ask<'_, N>, name: &str) -> Result<Option<Record>, Unknown> {
+    let texts = match ask.texts(&format!("_dmarc.{name}")).await {
+        Ok(texts) => texts,
+        Err(NameFault::NoSuchDomain) => return Ok(None),
+        Err(NameFault::Unavailable(_)) => return Err(Unknown),
+    };
+    let mut records = texts.iter().filter(|text| begins_as_record(text));
+    Ok(match (records.next(), records.next()) {
+        (Some(text), None) => Record::parse(text),
+        _ => None,
+    })
+}
+
+/// `v=DMARC1` stands first, as it is written (§4.7).
+fn begins_as_record(text: &[u8]) -> bool {
+    let first = text.split(|byte| *byte == b';').next().unwrap_or_default();
+    let equals = memchr::memchr(b'=', first);
+    equals.is_some_and(|equals| {
+        first[..equals].trim_ascii() == b"v" && first[equals + 1..].trim_ascii() == b"DMARC1"
+    })
+}
+
+impl Record {
+    fn parse(text: &[u8]) -> Option<Record> {
+        let tags = tags::parse(text)?;
+        let value = |name| tags::value(&tags, name);
+        let is = |name, wanted: &str| value(name).is_some_and(|of| of.eq_ignore_ascii_case(wanted));
+        let policy = |name| value(name).map(Policy::parse);
+        let readable = [policy("p"), policy("sp"), policy("np")]
+            .into_iter()
+            .flatten()
+            .all(|policy| policy.is_some());
+        let reports = value("rua").is_some_and(|to| to.to_ascii_lowercase().contains("mailto:"));
+        // §4.7: without a policy that can be read it is as p=none where reports are asked for, and is no record otherwise.
+        let (own, subdomains, absent) = match (readable, policy("p").flatten()) {
+            (true, Some(own)) => (Some(own), policy("sp").flatten(), policy("np").flatten()),
+            _ if reports => (Some(Policy::None), None, None),
+            _ => (None, None, None),
+        };
+        Some(Record {
+            policy: own,
+            subdomains,
+            absent,
+            strict_spf: is("aspf", "s"),
+            strict_dkim: is("adkim", "s"),
+            psd: match value("psd") {
+                Some("y" | "Y") => Psd::Yes,
+                Some("n" | "N") => Psd::No,
+                _ => Psd::Unsaid,
+            },
+            testing: is("t", "y"),
+        })
+    }
+}
+
+/// Whether `domain` is there at all (RFC 8020): NXDOMAIN says no, and any other answer yes.
+async fn exists<N: Names>(ask: &Ask<'_, N>, domain: &str) -> Result<bool, Unknown> {
+    match ask.records(domain, Kind::A).await {
+        Ok(_) => Ok(true),
+        Err(NameFault::NoSuchDomain) => Ok(false),
+        Err(NameFault::Unavailable(_)) => Err(Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<Record> {
+        begins_as_record(text.as_bytes())
+            .then(|| Record::parse(text.as_bytes()))
+            .flatten()
+    }
+
+    #[test]
+    fn a_record_says_its_version_first_and_once() {
+        let record = parse("v=DMARC1; p=reject; sp=none; adkim=s; psd=n; t=y; pct=5; x=1;");
+        let record = record.expect("a record");
+        assert_eq!(record.policy, Some(Policy::Reject));
+        assert_eq!(record.subdomains, Some(Policy::None));
+        assert_eq!(record.absent, None);
+        assert!(record.strict_dkim && !record.strict_spf && record.testing);
+        assert_eq!(record.psd, Psd::No);
+        for text in [
+            "v=DMARC1; v=DMARC1; p=reject",
+            "p=reject; v=DMARC1",
+            "v=dmarc1; p=reject",
+            "v=DMARC2; p=reject",
+            "v=DMARC1 p=reject",
+            "v=DMARC1; p=reject; p=none",
+            "",
+        ] {
+            assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_none_if_reports_are_wanted() {
+        let of = |text: &str| parse(text).map(|record| record.policy);
+        let none = Some(Some(Policy::None));
+        assert_eq!(of("v=DMARC1; p=rejct; rua=mailto:a@b.example"), none);
+        assert_eq!(of("v=DMARC1; rua=MAILTO:a@b.example"), none);
+        assert_eq!(of("v=DMARC1; p=reject; sp=x; rua=mailto:a@b.example"), none);
+        for text in [
+            "v=DMARC1",
+            "v=DMARC1; p=",
+            "v=DMARC1; p=x; rua=https://b.example",
+        ] {
+            assert_eq!(of(text), Some(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_organization_is_one_label_below_a_public_suffix() {
+        let record = |text: &str| parse(text).expect("a record");
+        let plain = record("v=DMARC1; p=none");
+        let (yes, no) = (
+            record("v=DMARC1; p=none; psd=y"),
+            record("v=DMARC1; p=none; psd=n"),
+        );
+        let start = "a.b.example.co.test";
+        let of = |walk: Walk<'static>| organization(&walk, start);
+        assert_eq!(of(vec![]), start);
+        assert_eq!(
+            of(vec![
+                (start, plain.clone()),
+                ("example.co.test", plain.clone())
+            ]),
+            "example.co.test"
+        );
+        assert_eq!(
+            of(vec![(start, plain.clone()), ("co.test", yes.clone())]),
+            "example.co.test"
+        );
+        assert_eq!(of(vec![("b.example.co.test", no)]), "b.example.co.test");
+        assert_eq!(
+            organization(&vec![("co.test", yes.clone())], "co.test"),
+            "co.test"
+        );
+        assert_eq!(organization(&vec![("test", yes)], "co.test"), "co.test");
+    }
+}

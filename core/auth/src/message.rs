@@ -1,0 +1,279 @@
+//! A whole message, looked at twice: before its keys are there, and with them. Both are work, for `runtime::work`; nothing of the message itself is
+//! kept between them, only what its signatures sign of the header.
+
+use mail_auth::AuthenticatedMessage;
+use mail_auth::common::headers::Writer;
+use mail_auth::common::verify::VerifySignature;
+use mail_auth::dkim::Canonicalization;
+
+use crate::arc::{Arc, Chain};
+use crate::dkim::{self, Job, Signature, without_signature};
+use crate::limits::*;
+use crate::{Found, Keys, Outcome, domain_of, found, header, tags};
+
+/// A message before its keys are there.
+pub struct Prepared {
+    authors: Vec<String>,
+    signatures: Vec<(Signature, Option<Job>)>,
+    left_out: usize,
+    chain: Option<Chain>,
+}
+
+/// What a message's signatures came to.
+#[derive(Debug, Clone)]
+pub struct Signatures {
+    /// The domains in From, each once, in A-labels. DMARC is about one that stands alone.
+    pub authors: Vec<String>,
+    /// The first `limits::SIGNATURES_MAX`, in their order.
+    pub dkim: Vec<Signature>,
+    /// Those that were not looked at.
+    pub left_out: usize,
+    pub arc: Arc,
+}
+
+/// Bytes that may still be kept of what is signed.
+pub(crate) struct Room {
+    left: usize,
+}
+
+impl Prepared {
+    /// Reads `content`, a message as its sender sent it, and hashes its body at most four times. `unix_seconds` is now.
+    pub fn of(content: &[u8], unix_seconds: u64) -> Prepared {
+        let nothing = Prepared {
+            authors: Vec::new(),
+            signatures: Vec::new(),
+            left_out: 0,
+            chain: None,
+        };
+        // mail-auth counts offsets in 32 bits.
+        if u32::try_from(content.len()).is_err() {
+            return nothing;
+        }
+        let header_bytes = header::end(content);
+        let fits = header_bytes <= HEADER_BYTES_MAX;
+        // Of a header that is too long the authors are still wanted: DMARC applies to it.
+        let parsed = match fits {
+            true => AuthenticatedMessage::parse(content),
+            false => {
+                let authors = header::fields(content, "from");
+                let bytes: Vec<u8> = authors.flat_map(|field| &content[field]).copied().collect();
+                let short = [&bytes[..bytes.len().min(HEADER_BYTES_MAX)], b"\r\n"].concat();
+                let authors =
+                    AuthenticatedMessage::parse(&short).map(|message| authors_of(&message));
+                return Prepared {
+                    authors: authors.unwrap_or_default(),
+                    left_out: header::fields(content, "dkim-signature").count(),
+                    ..nothing
+                };
+            }
+        };
+        let Some(message) = parsed else {
+            return nothing;
+        };
+        let mut room = Room {
+            left: SIGNED_BYTES_MAX,
+        };
+        let unreadable = message.errors.iter().filter(|error| {
+            error
+                .name
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"dkim-signature")
+        });
+        let unreadable = unreadable.map(|error| (broken(&error.header), None));
+        let readable = message.dkim_headers.iter().take(SIGNATURES_MAX);
+        let readable = readable.map(|field| prepare(&message, field, &mut room, unix_seconds));
+        let mut signatures: Vec<_> = readable.collect();
+        signatures.extend(unreadable);
+        let all = message.dkim_headers.len().max(signatures.len());
+        signatures.truncate(SIGNATURES_MAX);
+        Prepared {
+            authors: authors_of(&message),
+            left_out: all - signatures.len(),
+            signatures,
+            chain: Some(Chain::of(&message, &mut room, unix_seconds)),
+        }
+    }
+
+    /// Where the keys are, some perhaps twice.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        let own = self.signatures.iter().filter_map(|(_, job)| job.as_ref());
+        let chain = self.chain.iter().flat_map(|chain| chain.jobs());
+        own.chain(chain).map(|job| job.key.as_str())
+    }
+
+    /// Whether there is any signature to verify: if not, `verify` is no work.
+    pub fn has_signatures(&self) -> bool {
+        self.keys().next().is_some()
+    }
+
+    /// Verifies every signature, with its key: work of public keys.
+    pub fn verify(self, keys: &Keys) -> Signatures {
+        let dkim = self.signatures.into_iter().map(|(mut signature, job)| {
+            if let Some(job) = job {
+                signature.found = job.verify(keys.get(&job.key));
+            }
+            signature
+        });
+        let none = Arc {
+            found: found(Outcome::None, ""),
+            sealer: String::new(),
+        };
+        Signatures {
+            authors: self.authors,
+            dkim: dkim.collect(),
+            left_out: self.left_out,
+            arc: self.chain.map_or(none, |chain| chain.verify(keys)),
+        }
+    }
+}
+
+type Field<'x> = mail_auth::common::headers::Header<'x, mail_auth::dkim::Signature>;
+
+fn prepare(
+    message: &AuthenticatedMessage,
+    field: &Field,
+    room: &mut Room,
+    unix_seconds: u64,
+) -> (Signature, Option<Job>) {
+    let of = &field.header;
+    let shown = |found: Found| Signature {
+        domain: domain_of(&of.d),
+        selector: of.s.clone(),
+        algorithm: of.a.name(),
+        begins: begins(&of.b),
+        found,
+    };
+    // RFC 6376 §3.2: a tag that is there twice makes the whole list invalid.
+    if tags::parse(field.value).is_none() {
+        return (
+            shown(found(Outcome::PermError, "the tags have an error")),
+            None,
+        );
+    }
+    if let Some(fault) = dkim::fault(of, unix_seconds) {
+        return (shown(fault), None);
+    }
+    let hash = message
+        .body_hashes
+        .iter()
+        .find(|(form, algorithm, length, _)| {
+            *form == of.cb && *algorithm == of.a.into() && *length == of.l
+        });
+    if hash.is_none_or(|(.., hash)| *hash != of.bh) {
+        return (shown(found(Outcome::Fail, "the body was changed")), None);
+    }
+    let own = without_signature(field.value);
+    let fields = message.signed_headers(&of.h, field.name, &own);
+    let Some(signed) = signed(of.ch, fields, &of.h, room) else {
+        return (shown(found(Outcome::Policy, "too much is signed")), None);
+    };
+    let job = Job {
+        key: of.domain_key(),
+        signed,
+        signature: of.b.clone(),
+        algorithm: of.a,
+        identity: dkim::identity(of),
+    };
+    (shown(found(Outcome::TempError, "")), Some(job))
+}
+
+/// What is signed, in canonical form; `None`: more than there is room for.
+pub(crate) fn signed<'a>(
+    form: Canonicalization,
+    fields: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    named: &[String],
+    room: &mut Room,
+) -> Option<Vec<u8>> {
+    struct Bounded {
+        bytes: Vec<u8>,
+        left: usize,
+        over: bool,
+    }
+    impl Writer for Bounded {
+        fn write(&mut self, bytes: &[u8]) {
+            match self.left.checked_sub(bytes.len()) {
+                Some(left) if !self.over => {
+                    self.left = left;
+                    self.bytes.extend_from_slice(bytes);
+                }
+                _ => self.over = true,
+            }
+        }
+    }
+    if named.len() > FIELDS_NAMED_MAX {
+        return None;
+    }
+    let mut out = Bounded {
+        bytes: Vec::new(),
+        left: room.left,
+        over: false,
+    };
+    form.canonicalize_headers(fields, &mut out);
+    if out.over {
+        return None;
+    }
+    room.left = out.left;
+    Some(out.bytes)
+}
+
+/// A field that could not be read.
+fn broken(error: &mail_auth::Error) -> Signature {
+    use mail_auth::Error;
+    use mail_auth::dkim::DkimError;
+    let found = match error {
+        Error::Dkim(DkimError::SignatureLength) => {
+            found(Outcome::Policy, "a part of the body is signed")
+        }
+        _ => found(Outcome::Neutral, "the signature cannot be read"),
+    };
+    Signature {
+        domain: String::new(),
+        selector: String::new(),
+        algorithm: "",
+        begins: String::new(),
+        found,
+    }
+}
+
+fn authors_of(message: &AuthenticatedMessage) -> Vec<String> {
+    let mut domains = Vec::new();
+    for author in message.from.iter().take(AUTHORS_MAX) {
+        if let Some((_, domain)) = author.rsplit_once('@') {
+            let domain = domain_of(domain);
+            if !domain.is_empty() && !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+    }
+    domains
+}
+
+/// The first eight characters of base64.
+fn begins(signature: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let Some(front) = signature.first_chunk::<6>() else {
+        return String::new();
+    };
+    let mut bits = front
+        .iter()
+        .fold(0u64, |bits, byte| bits << 8 | u64::from(*byte))
+        << 16;
+    let digit = |_| {
+        let digit = DIGITS[(bits >> 58) as usize];
+        bits <<= 6;
+        char::from(digit)
+    };
+    (0..8).map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_is_shown_by_its_first_characters() {
+        assert_eq!(begins(b"hello world"), "aGVsbG8g");
+        assert_eq!(begins(b"\xff\xff\xff\0\0\0"), "////AAAA");
+        assert_eq!(begins(b"short"), "");
+    }
+}
