@@ -227,8 +227,8 @@ impl<A: Ask> Conversation<'_, A> {
                 let answer = outcome.map(|()| incoming.id.as_str());
                 self.session.outcome(&[answer], output);
             }
-            Action::NeedInput | Action::StartTls | Action::Close => {
-                unreachable!("`run` performs these")
+            Action::NeedInput | Action::StartTls | Action::Close | Action::Forwarded(_) => {
+                unreachable!("`run` performs these; no peer of a submission port is trusted")
             }
         }
     }

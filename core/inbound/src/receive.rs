@@ -202,7 +202,7 @@ impl<K: Keeper> Receiver<K> {
                         break;
                     }
                     Action::Close => return connection.send(output).await,
-                    Action::CheckLogin(_) | Action::CheckSender => {
+                    Action::CheckLogin(_) | Action::CheckSender | Action::Forwarded(_) => {
                         unreachable!("`serve` takes no submission port")
                     }
                 }
