@@ -345,6 +345,7 @@ fn serve(core: &Core, go: Go) {
             refusal: refusal(bound.service),
             tls: matches!(bound.service, Service::Imaps | Service::Submissions)
                 .then(|| serving.tls.clone()),
+            gate: runtime::Gate::default(),
             counters,
         };
         if let Err(error) = core.serve(listener, serve) {

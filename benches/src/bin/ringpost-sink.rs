@@ -103,6 +103,7 @@ fn serve(core: &Core, plan: &Plan, socket: TcpListener, receiver: Rc<Receiver<Si
         connections_max: planned.map_or(0, |planned| planned.connections_max),
         refusal: b"421 4.3.2 Too many connections, try again later\r\n",
         tls: None,
+        gate: runtime::Gate::default(),
         counters: Arc::<Counters>::default(),
     };
     let serve: runtime::listener::Serve = Rc::new(move |connection| {

@@ -162,6 +162,7 @@ fn serve(options: Options) -> Served {
                 connections_max: 10,
                 refusal: b"",
                 tls: None,
+                gate: runtime::Gate::default(),
                 counters: Arc::default(),
             };
             let serve: runtime::listener::Serve = Rc::new(move |connection| {
