@@ -388,6 +388,7 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
         smtp: Arc::new(config),
         tls: Some(serving.tls.clone()),
         postmaster: serving.postmaster.clone(),
+        door: None,
     });
     let receiver = receiver.clone();
     Rc::new(move |connection| {

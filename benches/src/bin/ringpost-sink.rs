@@ -95,6 +95,7 @@ fn serve(core: &Core, plan: &Plan, socket: TcpListener, receiver: Rc<Receiver<Si
         smtp: Arc::new(config),
         tls: None,
         postmaster: None,
+        door: None,
     });
     let planned = plan.listener(Service::Smtp);
     let listener = Listener {

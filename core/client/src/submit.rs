@@ -213,10 +213,14 @@ impl<A: Ask> Conversation<'_, A> {
                     &self.settings.smtp.hostname,
                     holder::of_account(user.account),
                 );
-                let begun =
-                    submitter
-                        .contents
-                        .begin(hostname, self.session, connection, holder, output);
+                let begun = submitter.contents.begin(
+                    hostname,
+                    self.session,
+                    connection,
+                    holder,
+                    b"",
+                    output,
+                );
                 submitter.count_refusal(begun.as_ref().err().copied());
                 self.content = begun.ok();
             }

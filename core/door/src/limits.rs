@@ -49,7 +49,7 @@ pub const GREY_RETRY_MAX: Duration = Duration::from_secs(2 * 86_400);
 pub const GREY_KNOWN: Duration = Duration::from_secs(36 * 86_400);
 
 /// A DNS list is tested again after this time (RFC 5782 §5).
-pub const LIST_TESTED_EVERY: Duration = Duration::from_secs(3_600);
+pub const LIST_TESTED_EVERY: Duration = Duration::from_secs(1_800);
 /// Bytes of a list's TXT record that go into a reply: a reply line has 512 bytes (RFC 5321 §4.5.3.1.5).
 pub const REASON_BYTES_MAX: usize = 400;
 

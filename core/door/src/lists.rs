@@ -115,7 +115,8 @@ impl Standing {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Health {
     tested: Option<Time>,
-    broken: bool,
+    /// `None`: it was never known.
+    works: Option<bool>,
 }
 
 impl Health {
@@ -133,12 +134,18 @@ impl Health {
 
     /// `has_answer`: the list answered the question that no working list answers. Returns whether that is news.
     pub fn tested(&mut self, has_answer: bool) -> bool {
-        std::mem::replace(&mut self.broken, has_answer) != has_answer
+        let before = self.works.replace(!has_answer);
+        before.unwrap_or(true) == has_answer
     }
 
-    /// It lists everything: its answers count for nothing.
-    pub fn is_broken(&self) -> bool {
-        self.broken
+    /// The test had no answer: the next connection tries again.
+    pub fn failed(&mut self) {
+        self.tested = None;
+    }
+
+    /// Else its answers count for nothing: it lists everything, or that is not known yet.
+    pub fn works(&self) -> bool {
+        self.works == Some(true)
     }
 }
 
@@ -252,10 +259,13 @@ mod tests {
     fn a_list_that_lists_everything_is_off_until_it_is_mended() {
         let mut health = Health::default();
         assert!(health.is_due(Time(0)) && !health.is_due(Time(1)));
+        assert!(!health.works(), "not known yet");
+        health.failed();
+        assert!(health.is_due(Time(0)) && !health.works());
         assert!(!health.tested(false), "no news");
-        assert!(health.tested(true) && health.is_broken());
+        assert!(health.works() && health.tested(true) && !health.works());
         assert!(!health.tested(true));
         assert!(health.is_due(Time(LIST_TESTED_EVERY.as_micros() as u64)));
-        assert!(health.tested(false) && !health.is_broken());
+        assert!(health.tested(false) && health.works());
     }
 }

@@ -401,6 +401,10 @@ impl Connection for TcpConnection {
 }
 
 impl Accepted for TcpConnection {
+    fn speaks_for(&mut self, client: SocketAddr) {
+        self.peer = client;
+    }
+
     async fn start_tls(
         &mut self,
         config: &Arc<rustls::ServerConfig>,
