@@ -345,6 +345,7 @@ fn serve(core: &Core, go: Go) {
             refusal: refusal(bound.service),
             tls: matches!(bound.service, Service::Imaps | Service::Submissions)
                 .then(|| serving.tls.clone()),
+            gate: runtime::Gate::default(),
             counters,
         };
         if let Err(error) = core.serve(listener, serve) {
@@ -387,6 +388,7 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
         smtp: Arc::new(config),
         tls: Some(serving.tls.clone()),
         postmaster: serving.postmaster.clone(),
+        door: None,
     });
     let receiver = receiver.clone();
     Rc::new(move |connection| {

@@ -95,6 +95,7 @@ fn serve(core: &Core, plan: &Plan, socket: TcpListener, receiver: Rc<Receiver<Si
         smtp: Arc::new(config),
         tls: None,
         postmaster: None,
+        door: None,
     });
     let planned = plan.listener(Service::Smtp);
     let listener = Listener {
@@ -103,6 +104,7 @@ fn serve(core: &Core, plan: &Plan, socket: TcpListener, receiver: Rc<Receiver<Si
         connections_max: planned.map_or(0, |planned| planned.connections_max),
         refusal: b"421 4.3.2 Too many connections, try again later\r\n",
         tls: None,
+        gate: runtime::Gate::default(),
         counters: Arc::<Counters>::default(),
     };
     let serve: runtime::listener::Serve = Rc::new(move |connection| {

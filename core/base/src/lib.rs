@@ -11,9 +11,11 @@ pub mod cursor;
 pub mod hash;
 pub mod histogram;
 pub mod host;
+pub mod network;
 pub mod units;
 
 pub use bounded::Full;
 pub use hash::BodyName;
 pub use histogram::{Histogram, SharedHistogram};
 pub use host::{Host, LocalTask, Time};
+pub use network::Network;

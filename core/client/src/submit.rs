@@ -213,10 +213,14 @@ impl<A: Ask> Conversation<'_, A> {
                     &self.settings.smtp.hostname,
                     holder::of_account(user.account),
                 );
-                let begun =
-                    submitter
-                        .contents
-                        .begin(hostname, self.session, connection, holder, output);
+                let begun = submitter.contents.begin(
+                    hostname,
+                    self.session,
+                    connection,
+                    holder,
+                    b"",
+                    output,
+                );
                 submitter.count_refusal(begun.as_ref().err().copied());
                 self.content = begun.ok();
             }
@@ -227,8 +231,8 @@ impl<A: Ask> Conversation<'_, A> {
                 let answer = outcome.map(|()| incoming.id.as_str());
                 self.session.outcome(&[answer], output);
             }
-            Action::NeedInput | Action::StartTls | Action::Close => {
-                unreachable!("`run` performs these")
+            Action::NeedInput | Action::StartTls | Action::Close | Action::Forwarded(_) => {
+                unreachable!("`run` performs these; no peer of a submission port is trusted")
             }
         }
     }

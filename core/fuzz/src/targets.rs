@@ -5,6 +5,7 @@ mod directory;
 mod disk;
 mod imap;
 mod mailbox;
+mod proxy;
 mod settings;
 mod smtp;
 mod summary;
@@ -36,6 +37,13 @@ pub static TARGETS: &[Target] = &[
         seeds: smtp::client_seeds,
         words: smtp::CLIENT_WORDS,
         runs: 800_000,
+    },
+    Target {
+        name: "proxy-header",
+        run: proxy::header,
+        seeds: proxy::seeds,
+        words: proxy::WORDS,
+        runs: 1_000_000,
     },
     Target {
         name: "imap",

@@ -3,6 +3,7 @@
 //! Owns the session (`smtp::Session`), passes bytes in, and performs the actions that come out. No reply is sent from anywhere else. A
 //! message goes through these stages, a file each:
 //!
+//! 0. `door`, from the connection to RCPT: is this peer served, and what is noted about it.
 //! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
 //! 3. `verdict`, at the end of mail data: what a look at the whole message says.
@@ -18,6 +19,7 @@
 
 mod content;
 mod directory;
+mod door;
 mod hand_off;
 mod keeper;
 mod placed;
@@ -41,6 +43,8 @@ use storage::owner::Owner;
 
 pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
+pub use door::Doorway;
+use door::Visit;
 pub use keeper::{Keeper, refusal_for};
 pub use placed::Placed;
 use route::Route;
@@ -54,6 +58,8 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whose account takes mail for `<Postmaster>`, and for `postmaster@` of our domains where there is no such account (RFC 5321 §4.5.1).
     pub postmaster: Option<Address>,
+    /// What strangers meet first; `None`: every peer is served.
+    pub door: Option<Doorway>,
 }
 
 /// What a core's receivers did since start. Written by that core; any thread may read them.
@@ -120,17 +126,34 @@ impl<K: Keeper> Receiver<K> {
     /// Serves `connection` to its end.
     pub async fn serve(&self, settings: &Settings, mut connection: impl Accepted) {
         assert_eq!(settings.smtp.service, smtp::Service::Exchange);
-        let mut output = Vec::new();
+        connection.deadline(SILENCE_MAX);
+        let (mut output, mut inbox) = (Vec::new(), Vec::new());
+        let mut visit = match Visit::begin(settings, &self.host, &connection) {
+            Ok(visit) => visit,
+            Err(refusal) => return self.turn_away(connection, refusal).await,
+        };
+        match visit.listen(&mut connection, &mut inbox).await {
+            Ok(None) => {}
+            Ok(Some(refusal)) => return self.turn_away(connection, refusal).await,
+            Err(_) => return,
+        }
         let mut session = Session::new(
             settings.smtp.clone(),
             connection.tls().is_some(),
             &mut output,
         );
-        connection.deadline(SILENCE_MAX);
-        match self
-            .converse(settings, &mut session, &mut connection, &mut output)
-            .await
-        {
+        if visit.is_trusted() {
+            session.trust();
+        }
+        let conversation = self.converse(
+            settings,
+            &mut visit,
+            &mut session,
+            &mut connection,
+            inbox,
+            &mut output,
+        );
+        match conversation.await {
             Ok(()) => connection.close().await,
             // RFC 5321 §3.8: a server that closes by itself sends 421 first. After a wait that cannot be answered (a peer that does
             // not read, a TLS handshake) `send` fails at once.
@@ -151,17 +174,30 @@ impl<K: Keeper> Receiver<K> {
         }
     }
 
+    /// In place of the greeting.
+    async fn turn_away(&self, mut connection: impl Accepted, refusal: Refusal) {
+        self.count_refusal(Some(refusal));
+        if connection.send(refusal.line().as_bytes()).await.is_ok() {
+            connection.close().await;
+        }
+    }
+
     async fn converse(
         &self,
         settings: &Settings,
+        visit: &mut Visit,
         session: &mut Session<Route>,
         connection: &mut impl Accepted,
+        mut inbox: Vec<u8>,
         output: &mut Vec<u8>,
     ) -> Result<(), ConnectionFault> {
-        let mut inbox = Vec::new();
         let mut content: Option<Incoming> = None;
         loop {
             // until either side ends it; each turn receives something
+            if let Some(refusal) = visit.look(session, &inbox) {
+                session.close(refusal, output);
+                return connection.send(output).await;
+            }
             let mut at = 0;
             loop {
                 // until all of it is used up; each turn uses up bytes or settles an answer that was owed
@@ -170,16 +206,16 @@ impl<K: Keeper> Receiver<K> {
                 match action {
                     Action::NeedInput => break,
                     Action::CheckRecipient => {
-                        let verdict = self.check_recipient(settings, session).await;
-                        self.count_refusal(verdict.as_ref().err().copied());
-                        session.recipient_verdict(verdict, output);
+                        self.answer_recipient(settings, session, visit, output)
+                            .await;
                     }
                     Action::BeginContent => {
                         let peer = holder::of_peer(connection.peer().ip());
                         let hostname = &settings.smtp.hostname;
+                        let fields = visit.field();
                         let begun = self
                             .contents
-                            .begin(hostname, session, connection, peer, output);
+                            .begin(hostname, session, connection, peer, &fields, output);
                         self.count_refusal(begun.as_ref().err().copied());
                         content = begun.ok();
                     }
@@ -201,7 +237,14 @@ impl<K: Keeper> Receiver<K> {
                         at = inbox.len();
                         break;
                     }
-                    Action::Close => return connection.send(output).await,
+                    Action::Forwarded(said) => match visit.speaks_for(&said, connection) {
+                        Ok(()) => session.forwarded(said.hello, output),
+                        Err(refusal) => session.close(refusal, output),
+                    },
+                    Action::Close => {
+                        visit.settle(session, output).await;
+                        return connection.send(output).await;
+                    }
                     Action::CheckLogin(_) | Action::CheckSender => {
                         unreachable!("`serve` takes no submission port")
                     }
@@ -212,6 +255,7 @@ impl<K: Keeper> Receiver<K> {
                 }
             }
             charge(session, &mut content, output);
+            visit.settle(session, output).await;
             // Idle connections own no buffers.
             if at == inbox.len() {
                 inbox = Vec::new();

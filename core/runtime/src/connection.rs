@@ -61,6 +61,9 @@ pub trait Connection {
 
 /// A connection that the peer opened: we are the server of TLS.
 pub trait Accepted: Connection {
+    /// The peer speaks for a client of its own: from now on that one's address is the answer of `peer`.
+    fn speaks_for(&mut self, client: SocketAddr);
+
     /// Handshake as server. Whatever plaintext was received and not yet consumed must be thrown away by the caller first
     /// (RFC 3207 §4.2).
     fn start_tls(

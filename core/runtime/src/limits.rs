@@ -27,6 +27,10 @@ pub const DIALLED_BYTES: usize = READ_BYTES_MIN + CONNECTION_BYTES + TLS_BYTES;
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(300);
 /// A TLS handshake is a few round trips; a peer that needs longer holds a slot for nothing.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(30);
+/// A header of the PROXY protocol, its TLVs included: a certificate's name and a few more (version 2 may have 64 KiB).
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * KIB;
+/// … which the balancer sends at once.
+pub const PROXY_DEADLINE: Duration = Duration::from_secs(5);
 /// After our FIN we read on this long, so that the peer gets our last bytes rather than a reset.
 pub const LINGER: Duration = Duration::from_secs(2);
 /// … and no more than this many bytes.

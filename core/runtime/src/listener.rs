@@ -10,11 +10,11 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use base::LocalTask;
+use base::{LocalTask, Network};
 use nix::sys::socket::Backlog;
 use tokio::io::unix::AsyncFd;
 
-use crate::connection::Accepted as _;
+use crate::connection::{Accepted as _, Connection as _};
 use crate::core::Core;
 use crate::limits::*;
 use crate::stall;
@@ -45,8 +45,22 @@ pub struct Listener {
     pub refusal: &'static [u8],
     /// Handshake first (IMAPS, HTTPS).
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub gate: Gate,
     pub counters: Arc<Counters>,
 }
+
+/// What is asked about a peer before it is served. The default asks nothing.
+#[derive(Clone, Default)]
+pub struct Gate {
+    /// Connections from these networks begin with a header of the PROXY protocol, and are the client's that it names.
+    pub proxies: Vec<Network>,
+    /// Whether this client may come in.
+    pub lets_in: Option<Arc<LetsIn>>,
+    /// Sent as it is to one that may not; empty where TLS comes first.
+    pub refusal: &'static [u8],
+}
+
+pub type LetsIn = dyn Fn(IpAddr) -> bool + Send + Sync;
 
 /// What serves one connection, to its end.
 pub type Serve = Rc<dyn Fn(TcpConnection) -> LocalTask>;
@@ -154,7 +168,9 @@ fn admit(
 ) {
     let counters = &listener.counters;
     let full = counters.open.load(Relaxed) >= listener.connections_max as u64;
-    if full || !peers.has_room(peer.ip()) {
+    let mut proxies = listener.gate.proxies.iter();
+    let is_proxy = proxies.any(|network| network.contains(peer.ip()));
+    if full || !is_proxy && !peers.has_room(peer.ip()) {
         counters.refused.fetch_add(1, Relaxed);
         tracing::debug!(listener = listener.name, %peer, "refused: too many connections");
         refuse(stream, listener.refusal);
@@ -167,12 +183,32 @@ fn admit(
     };
     counters.accepted.fetch_add(1, Relaxed);
     let open = Open::new(core.clone(), counters.clone());
-    let entered = Peers::enter(peers, peer.ip());
+    let entered = (!is_proxy).then(|| Peers::enter(peers, peer.ip()));
+    let peers = peers.clone();
+    let (lets_in, barred) = (listener.gate.lets_in.clone(), listener.gate.refusal);
+    let refusal = listener.refusal;
     let serve = serve.clone();
     let tls = listener.tls.clone();
     tokio::task::spawn_local(async move {
-        let _open = (open, entered);
-        let mut connection = connection;
+        let _open = open;
+        let (mut connection, mut entered) = (connection, entered);
+        if is_proxy {
+            if let Err(fault) = connection.take_proxy_header().await {
+                tracing::debug!(%peer, %fault, "no header of the PROXY protocol came");
+                return;
+            }
+            let client = connection.peer().ip();
+            if !peers.has_room(client) {
+                return turn_away(connection, refusal).await;
+            }
+            entered = Some(Peers::enter(&peers, client));
+        }
+        let _entered = entered;
+        let client = connection.peer().ip();
+        if lets_in.is_some_and(|lets_in| !lets_in(client)) {
+            tracing::debug!(peer = %client, "refused: banned");
+            return turn_away(connection, barred).await;
+        }
         if let Some(config) = tls
             && let Err(fault) = connection.start_tls(&config).await
         {
@@ -188,6 +224,12 @@ fn refuse(mut stream: TcpStream, refusal: &[u8]) {
     if stream.set_nonblocking(true).is_ok() {
         let _ = stream.write(refusal);
         let _ = stream.shutdown(Shutdown::Write);
+    }
+}
+
+async fn turn_away(mut connection: TcpConnection, refusal: &'static [u8]) {
+    if !refusal.is_empty() && connection.send(refusal).await.is_ok() {
+        connection.close().await;
     }
 }
 

@@ -363,6 +363,10 @@ impl Connection for MemoryConnection {
 }
 
 impl Accepted for MemoryConnection {
+    fn speaks_for(&mut self, client: SocketAddr) {
+        self.peer = client;
+    }
+
     async fn start_tls(
         &mut self,
         _config: &Arc<rustls::ServerConfig>,

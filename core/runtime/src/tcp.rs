@@ -25,6 +25,8 @@ use crate::stall;
 use crate::stop::Stop;
 use crate::tls::{Tls, TlsBroken, TlsFacts};
 
+mod proxied;
+
 type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
 
 /// One TCP connection on this core, with or without TLS. Owned buffers inside; at most one small read buffer
@@ -37,6 +39,8 @@ pub struct TcpConnection {
     writing: Option<Operation>,
     /// Kept between reads only while data flows; `None` while a read has it.
     spare: Option<Vec<u8>>,
+    /// Bytes that came behind a header of the PROXY protocol.
+    unread: Option<Vec<u8>>,
     read_bytes: usize,
     small_reads: u8,
     tls: Option<Box<Tls>>,
@@ -71,6 +75,7 @@ impl TcpConnection {
             reading: None,
             writing: None,
             spare: None,
+            unread: None,
             read_bytes: READ_BYTES_MIN,
             small_reads: 0,
             tls: None,
@@ -140,6 +145,9 @@ impl TcpConnection {
     async fn next_read(&mut self) -> Result<(usize, Vec<u8>), ConnectionFault> {
         if let Some(fault) = self.broken {
             return Err(fault);
+        }
+        if let Some(bytes) = self.unread.take() {
+            return Ok((bytes.len(), bytes));
         }
         if self.reading.is_none() {
             let buffer = match self.spare.take() {
@@ -393,6 +401,10 @@ impl Connection for TcpConnection {
 }
 
 impl Accepted for TcpConnection {
+    fn speaks_for(&mut self, client: SocketAddr) {
+        self.peer = client;
+    }
+
     async fn start_tls(
         &mut self,
         config: &Arc<rustls::ServerConfig>,

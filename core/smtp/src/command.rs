@@ -29,6 +29,8 @@ pub(crate) enum Command<'a> {
     Expn,
     Help,
     StartTls,
+    /// What follows `XCLIENT`.
+    Xclient(&'a str),
     Auth {
         /// `None`: one that is not known.
         mechanism: Option<Mechanism>,
@@ -115,6 +117,7 @@ pub(crate) fn parse(line: &[u8], submission: bool) -> Result<Command<'_>, Refusa
         b"HELP" => Ok(Command::Help),
         b"STARTTLS" => bare(Command::StartTls),
         b"AUTH" => parse_auth(argument),
+        b"XCLIENT" => Ok(Command::Xclient(argument)),
         // A browser made to post to a mail port; what follows is its content, not commands.
         b"GET" | b"POST" | b"PUT" | b"HEAD" | b"OPTIONS" | b"CONNECT" | b"HOST:" => {
             Err(Refusal::Http)
@@ -127,14 +130,16 @@ pub(crate) fn parse(line: &[u8], submission: bool) -> Result<Command<'_>, Refusa
 /// RFC 6531 §3.7.1: the name is ASCII (A-labels), since it is sent before SMTPUTF8 is known; and it goes into Received of messages
 /// that are ASCII.
 fn hello(argument: &str) -> Result<&str, Refusal> {
-    let fits = argument.is_ascii()
-        && argument.len() <= HELLO_BYTES_MAX
-        && (is_domain(argument) || is_address_literal(argument));
-    if fits {
-        Ok(argument)
-    } else {
-        Err(Refusal::BadHello)
+    match is_hello(argument) {
+        true => Ok(argument),
+        false => Err(Refusal::BadHello),
     }
+}
+
+pub(crate) fn is_hello(name: &str) -> bool {
+    name.is_ascii()
+        && name.len() <= HELLO_BYTES_MAX
+        && (is_domain(name) || is_address_literal(name))
 }
 
 fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {

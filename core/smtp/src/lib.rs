@@ -19,6 +19,7 @@
 //!
 //! PIPELINING (2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), CHUNKING (3030), ENHANCEDSTATUSCODES (2034), STARTTLS
 //! (3207). VRFY answers 252, EXPN 502. On a submission port (6409) also AUTH (4954) and DSN (3461).
+//! XCLIENT for peers that the caller trusts.
 //!
 //! # Where to start reading
 //!
@@ -33,6 +34,7 @@ pub mod limits;
 pub mod path;
 pub mod reply;
 pub mod session;
+pub mod xclient;
 
 pub use command::Body;
 pub use envelope::{ClaimedHello, Envelope, Message, Notify, Recipient, Returned};
@@ -41,3 +43,4 @@ pub use path::{ForwardPath, ReversePath};
 pub use reply::{Refusal, Reply};
 pub use sasl::Credentials;
 pub use session::{Action, Config, Role, Service, Session};
+pub use xclient::{Forwarded, ForwardedName};

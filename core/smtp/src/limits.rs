@@ -19,6 +19,9 @@ pub const ENVELOPE_ID_BYTES_MAX: usize = 100;
 /// An ORCPT, decoded, with its type. RFC 3461 §4.2 allows 500 bytes of xtext.
 pub const ORIGINAL_RECIPIENT_BYTES_MAX: usize = 500;
 
+/// A value of XCLIENT, decoded: a domain name at most, with room for what is ignored.
+pub const XCLIENT_VALUE_BYTES_MAX: usize = 255;
+
 /// Logins refused on one connection: a person mistypes two or three times.
 pub const LOGIN_FAILURES_MAX: u32 = 5;
 

@@ -149,6 +149,19 @@ refusals! {
     UnknownRecipient: 550, "5.1.1", "no such user here";
     RelayDenied: 550, "5.7.1", "relaying denied";
     MailboxFull: 452, "4.2.2", "mailbox full";
+    // The door.
+    /// The address failed too often, or an administrator banned it.
+    Banned: 421, "4.7.0", "too many failures from your address, try again later";
+    Crowded: 421, "4.7.0", "too many connections from your network, try again later";
+    SenderLimit: 450, "4.7.1", "too many messages of this sender domain, try again later";
+    /// RFC 6647.
+    Greylisted: 450, "4.7.1", "greylisted, try again later";
+    HelloRefused: 550, "5.7.1", "the name given in HELO or EHLO is not yours";
+    /// RFC 2920 §3.1; RFC 5321 §3.1.
+    EarlyTalker: 554, "5.5.1", "commands sent before their turn";
+    /// RFC 5782.
+    Listed: 554, "5.7.1", "your address is on a block list";
+    XclientInTransaction: 503, "5.5.1", "XCLIENT is not permitted during a mail transaction";
     // The content.
     BareCr: 554, "5.6.0", "bare CR not allowed in a message";
     BareLf: 554, "5.6.0", "bare LF not allowed in a message";

@@ -19,6 +19,7 @@ use crate::envelope::{ClaimedHello, Envelope, Message, Recipient};
 use crate::limits::{COMMAND_LINE_BYTES_MAX, Limits};
 use crate::path::{ForwardPath, ReversePath};
 use crate::reply::{Refusal, Reply, write_greeting};
+use crate::xclient::Forwarded;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
@@ -67,6 +68,8 @@ pub enum Action<R> {
     /// Content is about to begin: answer by `begin_content` with a buffer to append it to (trace fields in it already), or by
     /// `refuse_content`. `content_reserve_bytes` says how much room to make.
     BeginContent,
+    /// A trusted peer speaks for this client from now on: decide about it, and answer by `forwarded` or `close`.
+    Forwarded(Forwarded),
     /// Send the output, forget all input not yet given to `step` (RFC 3207 §4.2), do the handshake, call `tls_started`.
     StartTls,
     /// Content is complete: make it durable, then answer by `outcome`.
@@ -84,6 +87,8 @@ enum State {
     Auth(Exchange),
     /// The caller owes a verdict on who this is.
     Login,
+    /// The caller owes a decision about the client that a proxy speaks for.
+    Forwarded,
     /// The caller owes a verdict on the sender of the open transaction.
     Sender,
     /// The caller owes a verdict on this recipient.
@@ -128,6 +133,10 @@ pub struct Session<R> {
     tls: bool,
     hello: Option<ClaimedHello>,
     logged_in: bool,
+    /// May use XCLIENT.
+    trusted: bool,
+    /// The HELO of XCLIENT.
+    forwarded_hello: Option<Box<str>>,
     transaction: Option<Transaction<R>>,
     state: State,
     messages: u64,
@@ -143,16 +152,14 @@ pub struct Session<R> {
 impl<R> Session<R> {
     /// Greets. `tls`: the connection began with TLS (implicit TLS ports).
     pub fn new(config: Arc<Config>, tls: bool, output: &mut Vec<u8>) -> Session<R> {
-        let protocol = match config.role {
-            Role::Smtp => "ESMTP",
-            Role::Lmtp => "LMTP",
-        };
-        write_greeting(output, &config.hostname, protocol);
+        greet(&config, output);
         Session {
             config,
             tls,
             hello: None,
             logged_in: false,
+            trusted: false,
+            forwarded_hello: None,
             transaction: None,
             state: State::Command,
             messages: 0,
@@ -255,6 +262,7 @@ impl<R> Session<R> {
                 }
                 State::Closed => return (input.len(), Action::Close),
                 State::Login
+                | State::Forwarded
                 | State::Sender
                 | State::Recipient(_)
                 | State::Begin(_)
@@ -263,6 +271,29 @@ impl<R> Session<R> {
                 }
             }
         }
+    }
+
+    /// The peer may use XCLIENT from now on, for any number of clients.
+    pub fn trust(&mut self) {
+        self.trusted = true;
+    }
+
+    /// Answers `Action::Forwarded`: the conversation begins again, with the greeting. `hello` is the client's, if the proxy said it.
+    pub fn forwarded(&mut self, hello: Option<String>, output: &mut Vec<u8>) {
+        assert!(matches!(self.state, State::Forwarded), "no XCLIENT came");
+        self.state = State::Command;
+        self.hello = None;
+        self.logged_in = false;
+        self.forwarded_hello = hello.map(String::into_boxed_str);
+        self.login_failures = 0;
+        (self.errors, self.refused_recipients) = (0, 0);
+        (self.excess_recipients, self.idle_commands) = (0, 0);
+        greet(&self.config, output);
+    }
+
+    /// Commands refused since the last accepted message (or greeting): faults of the protocol.
+    pub fn errors(&self) -> u32 {
+        self.errors
     }
 
     /// The sender to be checked: between `CheckSender` and `sender_verdict`.
@@ -319,13 +350,28 @@ impl<R> Session<R> {
                 });
                 Reply::RECIPIENT_OK.write(output);
             }
-            Err(refusal) => {
-                self.refused_recipients += 1;
-                refusal.reply().write(output);
-                if self.refused_recipients >= self.config.limits.refused_recipients_max {
-                    self.close(Refusal::TooManyErrors, output);
-                }
-            }
+            Err(refusal) => self.count_refused_recipient(refusal, "", output),
+        }
+    }
+
+    /// As `recipient_verdict` with an `Err`; `detail` is added to the reply's text.
+    pub fn refuse_recipient(&mut self, refusal: Refusal, detail: &str, output: &mut Vec<u8>) {
+        assert!(
+            matches!(self.state, State::Recipient(_)),
+            "no recipient is to be checked"
+        );
+        self.state = State::Command;
+        self.count_refused_recipient(refusal, detail, output);
+    }
+
+    fn count_refused_recipient(&mut self, refusal: Refusal, detail: &str, output: &mut Vec<u8>) {
+        self.refused_recipients += 1;
+        refusal.reply().write_with(output, detail);
+        // RFC 5321 §3.8: after a 421 the connection ends.
+        if refusal.reply().code == 421 {
+            self.state = State::Closed;
+        } else if self.refused_recipients >= self.config.limits.refused_recipients_max {
+            self.close(Refusal::TooManyErrors, output);
         }
     }
 
@@ -452,6 +498,14 @@ impl<R> Session<R> {
         self.close(Refusal::TooManyErrors, output);
         Some(Action::Close)
     }
+}
+
+fn greet(config: &Config, output: &mut Vec<u8>) {
+    let protocol = match config.role {
+        Role::Smtp => "ESMTP",
+        Role::Lmtp => "LMTP",
+    };
+    write_greeting(output, &config.hostname, protocol);
 }
 
 enum Line<'a> {

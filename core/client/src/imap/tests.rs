@@ -57,6 +57,7 @@ fn start_with(
             connections_max: 10,
             refusal: b"",
             tls: None,
+            gate: runtime::Gate::default(),
             counters: Arc::default(),
         };
         core.serve(listener, Rc::new(serve)).expect("a listener");

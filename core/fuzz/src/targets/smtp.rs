@@ -36,6 +36,10 @@ pub const WORDS: &[&[u8]] = &[
     b"QUIT\r\n",
     b"STARTTLS\r\n",
     b"NOOP\r\n",
+    b"XCLIENT ADDR=192.0.2.1 HELO=a.b\r\n",
+    b" NAME=[UNAVAILABLE]",
+    b" ADDR=IPV6:::1",
+    b" PORT=25 PROTO=ESMTP LOGIN=+41",
     b" SIZE=",
     b" BODY=8BITMIME",
     b" SMTPUTF8",
@@ -53,7 +57,7 @@ pub const WORDS: &[&[u8]] = &[
 ];
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let texts: [&[u8]; 8] = [
+    let texts: [&[u8]; 9] = [
         b"EHLO c.example\r\nMAIL FROM:<a@b.c> SIZE=100 BODY=8BITMIME\r\nRCPT TO:<x@example.org>\r\nDATA\r\nSubject: x\r\n\r\n..\r\ntext\r\n.\r\nQUIT\r\n",
         b"EHLO c\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<\"a b\"@example.org>\r\nRCPT TO:<@r.x:b@example.org>\r\nBDAT 6\r\nabc\r\n.BDAT 2 LAST\r\n\r\nNOOP\r\n",
         b"LHLO c\r\nMAIL FROM:<a@[IPv6:::1]>\r\nRCPT TO:<Postmaster>\r\nRCPT TO:<y@z>\r\nDATA\r\na\nb\r\n.\r\nRSET\r\nVRFY x\r\nHELP\r\nEXPN y\r\n",
@@ -61,10 +65,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
         b"HELO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@y>\r\nDATA\r\n.\r\nMAIL FROM:<a@b>\r\nRCPT TO:<x@y>\r\nDATA\r\n.\r\r\n.\r\n",
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"EHLO c\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a@b> RET=HDRS ENVID=x AUTH=<>\r\nRCPT TO:<x@y> NOTIFY=DELAY ORCPT=rfc822;x+40y\r\nDATA\r\n.\r\n",
+        b"XCLIENT ADDR=IPV6:2001:db8::1 NAME=[TEMPUNAVAIL] HELO=c+2Ed\r\nEHLO p\r\nMAIL FROM:<a@b>\r\nXCLIENT PORT=1\r\nRCPT TO:<x@y>\r\nDATA\r\n.\r\n",
         b"EHLO c\r\nAUTH LOGIN\r\nYQ==\r\nYg==\r\nAUTH PLAIN\r\n*\r\nMAIL FROM:<a@b>\r\n",
     ];
     let with = |text: &[u8]| {
-        [[0u8, 1], [1, 3], [2, 40], [24, 5], [0, 0]].map(|head| [&head, text].concat())
+        [[0u8, 1], [1, 3], [2, 40], [24, 5], [32, 7], [0, 0]].map(|head| [&head, text].concat())
     };
     texts.into_iter().flat_map(with).collect()
 }
@@ -102,8 +107,9 @@ pub fn session(data: &[u8]) {
         tls_required: choice & 4 != 0,
     };
     let config = Arc::new(config);
-    let whole = converse(&config, bytes, usize::MAX);
-    let pieces = converse(&config, bytes, usize::from(cut).max(1));
+    let trusted = choice & 32 != 0;
+    let whole = converse(&config, trusted, bytes, usize::MAX);
+    let pieces = converse(&config, trusted, bytes, usize::from(cut).max(1));
     assert!(
         whole.output == pieces.output && whole.messages == pieces.messages,
         "the cut changes the outcome"
@@ -134,12 +140,15 @@ pub fn session(data: &[u8]) {
 
 /// One session over `bytes` in segments of `size`; TLS is agreed to and the rest of the segment thrown away, so STARTTLS ends
 /// the comparison (what follows it in one segment is gone, in two it is TLS).
-fn converse(config: &Arc<Config>, bytes: &[u8], size: usize) -> Outcome {
+fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> Outcome {
     let mut outcome = Outcome {
         output: Vec::new(),
         messages: Vec::new(),
     };
     let mut session = Session::new(config.clone(), false, &mut outcome.output);
+    if trusted {
+        session.trust();
+    }
     let mut inbox = Vec::new();
     for segment in bytes.chunks(size) {
         inbox.extend_from_slice(segment);
@@ -184,6 +193,10 @@ fn converse(config: &Arc<Config>, bytes: &[u8], size: usize) -> Outcome {
                     };
                     outcome.messages.push(message.content);
                     session.outcome(&vec![Ok("id"); due], &mut outcome.output);
+                }
+                Action::Forwarded(said) => {
+                    assert!(trusted, "a stranger may not speak for others");
+                    session.forwarded(said.hello, &mut outcome.output);
                 }
                 Action::StartTls | Action::Close => return outcome,
             }

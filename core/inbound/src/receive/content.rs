@@ -25,17 +25,18 @@ impl Contents {
         Contents { host, budget, ids }
     }
 
-    /// DATA, or the first BDAT: memory first, for `holder`; then the trace fields in front, in which `hostname` is ours. `Err`: the session
-    /// has refused.
+    /// DATA, or the first BDAT: memory first, for `holder`; then the trace fields in front, in which `hostname` is ours, and `fields` behind
+    /// them. `Err`: the session has refused.
     pub fn begin<R>(
         &self,
         hostname: &str,
         session: &mut Session<R>,
         connection: &impl Connection,
         holder: Holder,
+        fields: &[u8],
         output: &mut Vec<u8>,
     ) -> Result<Incoming, Refusal> {
-        let room = session.content_reserve_bytes() + trace::TRACE_BYTES;
+        let room = session.content_reserve_bytes() + trace::TRACE_BYTES + fields.len();
         let Some(charge) = self.budget.take_for(holder, room) else {
             session.refuse_content(Refusal::StorageFull, output);
             return Err(Refusal::StorageFull);
@@ -52,6 +53,7 @@ impl Contents {
             &id,
             unix_seconds,
         );
+        prefix.extend_from_slice(fields);
         let trace_bytes = prefix.len();
         session.begin_content(prefix, output);
         Ok(Incoming {

@@ -67,7 +67,7 @@ impl<K: Keeper> Receiver<K> {
     }
 }
 
-fn is_postmaster(path: &ForwardPath) -> bool {
+pub(super) fn is_postmaster(path: &ForwardPath) -> bool {
     match path {
         ForwardPath::Postmaster => true,
         ForwardPath::Address(address) => address.local().eq_ignore_ascii_case("postmaster"),

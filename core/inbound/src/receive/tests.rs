@@ -3,6 +3,7 @@
 mod again;
 mod content;
 mod conversation;
+mod door;
 mod hand_off;
 mod recipient;
 mod route;
@@ -155,6 +156,7 @@ fn serve(options: Options) -> Served {
                 smtp: Arc::new(config),
                 tls: options.tls,
                 postmaster: Address::from_parts("bob", "example.org"),
+                door: None,
             });
             let listener = Listener {
                 name: "test",
@@ -162,6 +164,7 @@ fn serve(options: Options) -> Served {
                 connections_max: 10,
                 refusal: b"",
                 tls: None,
+                gate: runtime::Gate::default(),
                 counters: Arc::default(),
             };
             let serve: runtime::listener::Serve = Rc::new(move |connection| {

@@ -1,6 +1,7 @@
 //! A core serves on loopback; the clients are plain blocking sockets on the test's own thread.
 
 use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::net::TcpStream as ClientStream;
 use std::sync::mpsc;
 
@@ -8,7 +9,9 @@ use base::LocalTask;
 
 use super::*;
 use crate::core::{Core, CoreHandle, CoreSettings};
-use crate::listener::{Listener, bind};
+use crate::listener::{Gate, Listener, bind};
+
+mod proxied;
 
 struct Served {
     address: SocketAddr,
@@ -18,6 +21,14 @@ struct Served {
 
 /// A core that serves every connection with `serve`, until it is stopped.
 fn serve(connections_max: usize, serve: fn(TcpConnection) -> LocalTask) -> Served {
+    serve_behind(connections_max, Gate::default(), serve)
+}
+
+fn serve_behind(
+    connections_max: usize,
+    gate: Gate,
+    serve: fn(TcpConnection) -> LocalTask,
+) -> Served {
     let socket = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = socket.local_addr().expect("bound");
     let counters = Arc::new(Counters::default());
@@ -33,6 +44,7 @@ fn serve(connections_max: usize, serve: fn(TcpConnection) -> LocalTask) -> Serve
             connections_max,
             refusal: b"full\r\n",
             tls: None,
+            gate,
             counters: counted,
         };
         core.serve(listener, Rc::new(serve)).expect("a listener");
@@ -281,6 +293,7 @@ fn tls_carries_bytes_both_ways_after_a_plain_beginning() {
                     connections_max: 9,
                     refusal: b"",
                     tls: None,
+                    gate: Gate::default(),
                     counters: counted,
                 };
                 core.serve(listener, Rc::new(upgrade)).expect("a listener");
@@ -340,6 +353,7 @@ fn plain_text_on_a_tls_port_is_a_tls_failure_and_nothing_more() {
                 connections_max: 9,
                 refusal: b"",
                 tls: Some(server),
+                gate: Gate::default(),
                 counters: counted,
             };
             core.serve(listener, Rc::new(echo)).expect("a listener");

@@ -188,6 +188,7 @@ impl Servers {
             }),
             tls: None,
             postmaster: None,
+            door: None,
         };
         Servers {
             host,

@@ -3,6 +3,7 @@
 use crate::command::{Command, Mail, parse, parse_rcpt};
 use crate::envelope::{ClaimedHello, Envelope};
 use crate::reply::{Refusal, Reply};
+use crate::xclient::{OFFER, parse as parse_xclient};
 
 use super::{Action, Next, Role, Session, State, Transaction};
 
@@ -46,6 +47,7 @@ impl<R> Session<R> {
             Command::Vrfy => self.idle(Reply::CANNOT_VERIFY, output),
             Command::Help => self.idle(Reply::HELP, output),
             Command::Expn => self.refuse(Refusal::NotImplemented, output),
+            Command::Xclient(argument) => self.on_xclient(argument, output),
             Command::Auth { mechanism, initial } => self.on_auth(mechanism, initial, output),
             Command::Quit => {
                 Reply::BYE.write(output);
@@ -70,7 +72,7 @@ impl<R> Session<R> {
         }
         self.transaction = None; // RFC 5321 §4.1.4
         self.hello = Some(ClaimedHello {
-            name: name.to_owned(),
+            name: self.forwarded_hello.as_deref().unwrap_or(name).to_owned(),
             extended,
         });
         let hostname = &self.config.hostname;
@@ -94,8 +96,9 @@ impl<R> Session<R> {
         } else {
             ""
         };
+        let xclient = if self.trusted { OFFER } else { "" };
         output.extend_from_slice(
-            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}{auth}{dsn}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
+            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}{auth}{dsn}{xclient}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
                 .as_bytes(),
         );
         None
@@ -222,6 +225,23 @@ impl<R> Session<R> {
             }
         }
         None
+    }
+
+    /// XCLIENT_README: not inside a transaction; to peers that are not trusted there is no such command.
+    fn on_xclient(&mut self, argument: &str, output: &mut Vec<u8>) -> Option<Action<R>> {
+        if !self.trusted {
+            return self.refuse(Refusal::UnknownCommand, output);
+        }
+        if self.transaction.is_some() {
+            return self.refuse(Refusal::XclientInTransaction, output);
+        }
+        match parse_xclient(argument) {
+            Ok(forwarded) => {
+                self.state = State::Forwarded;
+                Some(Action::Forwarded(forwarded))
+            }
+            Err(refusal) => self.refuse(refusal, output),
+        }
     }
 
     fn on_starttls(&mut self, output: &mut Vec<u8>) -> Option<Action<R>> {

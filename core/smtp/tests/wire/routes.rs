@@ -34,7 +34,11 @@ fn converse(input: &[u8]) -> Vec<Message<Route>> {
                 messages.push(message);
                 session.outcome(&[Ok("id")], &mut output);
             }
-            Action::StartTls | Action::Close | Action::CheckLogin(_) | Action::CheckSender => {
+            Action::StartTls
+            | Action::Close
+            | Action::CheckLogin(_)
+            | Action::CheckSender
+            | Action::Forwarded(_) => {
                 panic!("not in this conversation")
             }
         }

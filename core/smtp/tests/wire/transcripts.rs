@@ -1,7 +1,7 @@
 //! Every file of `transcripts/` is one behaviour: its first line names the RFC section, then
 //!
 //! - `@ key value` sets the session up (`role lmtp`, `size N`, `recipients N`, `errors N`, `refused N`, `idle N`, `messages N`, `tls
-//!   offered`, `tls required`, `submission plain`: logins without TLS, `submission tls`: not without), before anything else;
+//!   offered`, `tls required`, `submission plain`: logins without TLS, `submission tls`: not without; `trusted yes`: XCLIENT is), before anything else;
 //! - `C: text` is a line from the client, CRLF appended; `C~ text` the same without CRLF; both know `\r \n \0 \t \\ \xNN` and `\*N{…}`, which
 //!   repeats what is in the braces;
 //! - `S: text` is a reply line; `M: text` the content of a message taken, in the same escapes;
@@ -14,6 +14,7 @@ use smtp::{Config, Role, Service};
 
 struct Transcript {
     config: Config,
+    trusted: bool,
     /// Client bytes up to a handshake or the end.
     flights: Vec<Vec<u8>>,
     replies: Vec<u8>,
@@ -78,6 +79,9 @@ fn check(name: &str, transcript: &Transcript) {
 
 fn run(transcript: &Transcript, cut: impl Fn(&'static [u8]) -> Vec<&'static [u8]>) -> World {
     let mut world = World::new(transcript.config.clone());
+    if transcript.trusted {
+        world.session.trust();
+    }
     for (index, flight) in transcript.flights.iter().enumerate() {
         if index > 0 {
             assert!(world.handshake, "a handshake was agreed on");
@@ -95,6 +99,7 @@ fn run(transcript: &Transcript, cut: impl Fn(&'static [u8]) -> Vec<&'static [u8]
 fn parse(name: &str, text: &str) -> Transcript {
     let mut transcript = Transcript {
         config: config(Role::Smtp),
+        trusted: false,
         flights: vec![Vec::new()],
         replies: Vec::new(),
         messages: Vec::new(),
@@ -107,6 +112,7 @@ fn parse(name: &str, text: &str) -> Transcript {
         let rest = rest.strip_prefix(' ').unwrap_or(rest);
         let flight = transcript.flights.last_mut().unwrap();
         match kind {
+            "@ " if rest == "trusted yes" => transcript.trusted = true,
             "@ " => set(&mut transcript.config, rest),
             "C:" => {
                 flight.extend(unescape(rest));

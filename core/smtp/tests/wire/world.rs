@@ -95,6 +95,10 @@ impl World {
                         self.session.begin_content(Vec::new(), &mut self.output);
                     }
                 }
+                Action::Forwarded(said) => {
+                    let hello = said.hello;
+                    self.session.forwarded(hello, &mut self.output);
+                }
                 Action::StartTls => {
                     self.handshake = true;
                     at = self.inbox.len();

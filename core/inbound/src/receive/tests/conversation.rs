@@ -34,6 +34,7 @@ fn in_memory<F: Future<Output = String>>(
         }),
         tls: None,
         postmaster: None,
+        door: None,
     };
     world.block_on(async move {
         let served = async {

@@ -1,0 +1,214 @@
+//! What the domain name system says of a peer: the lists of the settings, all at once, and its reverse name.
+//!
+//! What must hold: it ends within the policy's deadline, whatever name servers do; so many connections' look-ups go on at a time; what
+//! did not come in time is unknown.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use base::Time;
+use dns::{Kind, NameFault, Names, Value};
+use door::lists::{self, Health, Listing};
+use door::{Door, List};
+use runtime::SessionHost;
+use tokio::sync::Semaphore;
+
+/// Connections of one core whose look-ups go on at a time; the others wait within their deadline. `dns` bounds the questions.
+const UNDER_WAY_MAX: usize = 256;
+/// Reverse names of a peer that are followed; an honest host has one.
+const REVERSE_NAMES_MAX: usize = 3;
+
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// In the order of the settings.
+    pub listings: Vec<Listing>,
+    /// Whether a reverse name leads back; `None`: it is not known.
+    pub points_back: Option<bool>,
+}
+
+type Finding = Pin<Box<dyn Future<Output = Findings>>>;
+
+/// The look-ups of one core.
+pub(super) struct LookUp {
+    /// Boxed, so that the rest of the room does not depend on which names are asked.
+    finds: Box<dyn Fn(IpAddr) -> Finding>,
+    is_needed: bool,
+}
+
+struct Shared<N> {
+    door: Door,
+    host: SessionHost,
+    names: N,
+    health: RefCell<Vec<Health>>,
+    under_way: Semaphore,
+}
+
+impl LookUp {
+    pub fn new(door: &Door, host: SessionHost, names: impl Names) -> LookUp {
+        let policy = door.policy();
+        let shared = Rc::new(Shared {
+            door: door.clone(),
+            host,
+            names,
+            health: RefCell::new(vec![Health::default(); policy.lists.len()]),
+            under_way: Semaphore::new(UNDER_WAY_MAX),
+        });
+        LookUp {
+            finds: Box::new(move |peer| {
+                let shared = shared.clone();
+                Box::pin(async move { shared.find(peer).await })
+            }),
+            is_needed: !policy.lists.is_empty() || policy.reverse_name,
+        }
+    }
+
+    /// Everything about `peer`; `None`: nothing is to be looked up.
+    pub fn about(&self, peer: IpAddr) -> Option<Finding> {
+        self.is_needed.then(|| (self.finds)(peer))
+    }
+}
+
+impl<N: Names> Shared<N> {
+    async fn find(&self, peer: IpAddr) -> Findings {
+        let policy = self.door.policy();
+        let until = self
+            .host
+            .now()
+            .after_us(policy.lookup_deadline.as_micros() as u64);
+        let waits = self.host.within(self.left(until), self.under_way.acquire());
+        let Some(Ok(_one)) = waits.await else {
+            return Findings {
+                listings: vec![Listing::Unknown; policy.lists.len()],
+                points_back: None,
+            };
+        };
+        let lists = policy.lists.iter().enumerate().map(|(at, list)| {
+            let asks = self.listing(at, list, peer);
+            let asked: Pin<Box<dyn Future<Output = Listing> + '_>> = Box::pin(async move {
+                let answer = self.host.within(self.left(until), asks).await;
+                answer.unwrap_or(Listing::Unknown)
+            });
+            asked
+        });
+        let reverse = async {
+            match policy.reverse_name {
+                true => {
+                    let asks = self.points_back(peer);
+                    self.host.within(self.left(until), asks).await.flatten()
+                }
+                false => None,
+            }
+        };
+        let (listings, points_back) = tokio::join!(together(lists.collect()), reverse);
+        Findings {
+            listings,
+            points_back,
+        }
+    }
+
+    fn left(&self, until: Time) -> Duration {
+        Duration::from_micros(until.since_us(self.host.now()))
+    }
+
+    async fn listing(&self, at: usize, list: &List, peer: IpAddr) -> Listing {
+        self.test(at, list).await;
+        if !self.health.borrow()[at].works() {
+            return Listing::Unknown;
+        }
+        let name = lists::question(peer, &list.zone);
+        match self.addresses(&name).await {
+            Ok(addresses) if lists::is_listed(&addresses, &list.answers) => {}
+            Ok(_) => return Listing::Absent,
+            Err(_) => return Listing::Unknown,
+        }
+        let is_reason_wanted = list.weight > 0 && self.door.policy().refuse_at > 0;
+        let texts = match is_reason_wanted {
+            true => self.names.texts(&name).await.unwrap_or_default(),
+            false => Vec::new(),
+        };
+        Listing::Listed {
+            reason: texts.first().and_then(|text| lists::reason(text)),
+        }
+    }
+
+    /// RFC 5782 §5, now and then.
+    async fn test(&self, at: usize, list: &List) {
+        if !self.health.borrow_mut()[at].is_due(self.host.now()) {
+            return;
+        }
+        let answer = self.addresses(&lists::test_question(&list.zone)).await;
+        let mut health = self.health.borrow_mut();
+        match answer {
+            Ok(addresses) => {
+                if health[at].tested(!addresses.is_empty()) {
+                    match addresses.is_empty() {
+                        true => tracing::info!(zone = list.zone, "the DNS list works"),
+                        false => tracing::warn!(
+                            zone = list.zone,
+                            "the DNS list lists 127.0.0.1, which no working list does: it is ignored until it stops"
+                        ),
+                    }
+                }
+            }
+            Err(_) => health[at].failed(),
+        }
+    }
+
+    /// A records. A name that does not exist has none.
+    async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, NameFault> {
+        match self.names.records(name, Kind::A).await {
+            Ok(values) => {
+                let addresses = values.into_iter().filter_map(|value| match value {
+                    Value::Address(address) => Some(address),
+                    _ => None,
+                });
+                Ok(addresses.collect())
+            }
+            Err(NameFault::NoSuchDomain) => Ok(Vec::new()),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether a name of `peer` has its address. `None`: some name could not be looked up, and none leads back.
+    async fn points_back(&self, peer: IpAddr) -> Option<bool> {
+        let names = match self.names.names_of(peer).await {
+            Ok(names) => names,
+            Err(NameFault::NoSuchDomain) => return Some(false),
+            Err(NameFault::Unavailable(_)) => return None,
+        };
+        let mut is_known = true;
+        for name in names.iter().take(REVERSE_NAMES_MAX) {
+            match self.names.addresses(name).await {
+                Ok(addresses) if addresses.contains(&peer.to_canonical()) => return Some(true),
+                Ok(_) | Err(NameFault::NoSuchDomain) => {}
+                Err(NameFault::Unavailable(_)) => is_known = false,
+            }
+        }
+        is_known.then_some(false)
+    }
+}
+
+/// All of `futures` at once; their answers in order.
+async fn together<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) -> Vec<T> {
+    let mut answers: Vec<Option<T>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (future, answer) in futures.iter_mut().zip(&mut answers) {
+            if answer.is_none()
+                && let Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *answer = Some(value);
+            }
+        }
+        match answers.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    answers.into_iter().flatten().collect()
+}
