@@ -122,6 +122,7 @@ mod tests {
     fn an_entry_weighs_no_more_than_is_counted() {
         let slot = size_of::<(String, Entry<crate::Exchangers>)>();
         assert!(slot.max(size_of::<(String, Entry<Vec<std::net::IpAddr>>)>()) <= 72);
+        assert!(size_of::<(String, Entry<Vec<crate::Value>>)>() <= 72);
         // Seven of eight slots are used at most; just grown it is half of that. A byte for each slot comes in addition.
         assert!((slot + 1) * 16 / 7 + 32 <= ENTRY_BYTES);
     }

@@ -1,27 +1,34 @@
 //! Doors for `core/fuzz`, no part of the API: a server's answer read from any bytes.
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, CNAME, MX, SOA};
+use hickory_proto::rr::rdata::{A, CNAME, MX, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record};
 
 use crate::Exchangers;
-use crate::limits::EXCHANGERS_MAX;
+use crate::limits::{EXCHANGERS_MAX, RECORDS_MAX};
 use crate::question::{Kind, Question, Reading, Value};
+use crate::resolver::bounded_records;
 
 const IDENTIFIER: u16 = 0x1234;
 
 /// Reads `bytes` as the answer to a question, of each kind; where it is taken it is bounded.
 pub fn answer(bytes: &[u8]) {
-    for kind in [Kind::Mx, Kind::A] {
+    for kind in [Kind::Mx, Kind::A, Kind::Txt, Kind::Ptr] {
         let question = Question::new(name("example.org."), kind, IDENTIFIER);
         let Ok(Reading::Found { values, .. }) = question.read(bytes) else {
             continue;
         };
         // The shortest record: a pointer for its name, ten bytes, and nothing in it.
         assert!(!values.is_empty() && values.len() <= bytes.len() / 12);
+        // A text is no longer than its record.
+        let heap: usize = values.iter().map(Value::heap_bytes).sum();
+        assert!(kind != Kind::Txt || heap <= bytes.len());
+        if let Ok(values) = bounded_records(values.clone(), kind) {
+            assert!(values.len() <= RECORDS_MAX);
+        }
         let records = values.into_iter().filter_map(|value| match value {
             Value::Exchanger(preference, host) => Some((preference, host)),
-            Value::Address(_) => None,
+            Value::Address(_) | Value::Text(_) | Value::Name(_) => None,
         });
         if let Ok(Exchangers::Hosts(hosts)) = Exchangers::of(records) {
             assert!((1..=EXCHANGERS_MAX).contains(&hosts.len()));
@@ -31,8 +38,8 @@ pub fn answer(bytes: &[u8]) {
 
 /// Answers as servers give them.
 pub fn answers() -> Vec<Vec<u8>> {
-    let [exchangers, address, absent] =
-        [(); 3].map(|()| Message::response(IDENTIFIER, OpCode::Query));
+    let [exchangers, address, text, pointer, absent] =
+        [(); 5].map(|()| Message::response(IDENTIFIER, OpCode::Query));
     let exchangers = with(exchangers, Kind::Mx, |message| {
         message.add_answer(record(
             "example.org.",
@@ -47,12 +54,19 @@ pub fn answers() -> Vec<Vec<u8>> {
     let address = with(address, Kind::A, |message| {
         message.add_answer(record("example.org.", RData::A(A::new(192, 0, 2, 1))));
     });
+    let text = with(text, Kind::Txt, |message| {
+        let strings = vec!["v=spf1 ".to_owned(), "-all".to_owned()];
+        message.add_answer(record("example.org.", RData::TXT(TXT::new(strings))));
+    });
+    let pointer = with(pointer, Kind::Ptr, |message| {
+        message.add_answer(record("example.org.", RData::PTR(PTR(name("a.example.")))));
+    });
     let absent = with(absent, Kind::Mx, |message| {
         message.metadata.response_code = ResponseCode::NXDomain;
         let soa = SOA::new(name("ns.org."), name("x.org."), 1, 2, 3, 4, 5);
         message.add_authority(record("org.", RData::SOA(soa)));
     });
-    vec![exchangers, address, absent]
+    vec![exchangers, address, text, pointer, absent]
 }
 
 fn with(mut message: Message, kind: Kind, change: impl FnOnce(&mut Message)) -> Vec<u8> {

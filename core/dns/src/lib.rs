@@ -1,4 +1,4 @@
-//! Names: where mail for a domain goes, and which addresses a host has.
+//! Names: where mail for a domain goes, which addresses a host has, what records of a domain say, and the names of an address.
 //!
 //! A sender asks `Names`. Its answers are small and bounded, whatever a zone says: the first hosts by preference, the first addresses.
 //! `Resolver` is the appliance's; `Table` is its twin in memory, for tests and the simulator.
@@ -32,11 +32,12 @@ mod table;
 mod transport;
 
 pub use exchangers::{Exchanger, Exchangers};
+pub use question::{Kind, Value};
 pub use resolver::{Patience, Resolver};
 pub use servers::Servers;
 pub use table::Table;
 
-/// What a sender asks of the domain name system. Clones ask the same one.
+/// What a mail server asks of the domain name system. Clones ask the same one.
 pub trait Names: Clone + 'static {
     /// Where mail for `domain` goes (RFC 5321 §5.1). `domain` is a name, in Unicode or in A-labels, or an address literal in brackets.
     /// Without MX records the answer is the domain itself, provided that it has an address.
@@ -45,6 +46,34 @@ pub trait Names: Clone + 'static {
     /// The addresses of `host`: at least one, at most `limits::ADDRESSES_MAX`, in the order to try them. IPv6 and IPv4 take turns. An address
     /// literal in brackets is its own address.
     fn addresses(&self, host: &str) -> impl Future<Output = Result<Vec<IpAddr>, NameFault>>;
+
+    /// The records of `name` of one kind as the zone has them, its aliases followed: what a check of a sender reads, which must not take a
+    /// part for the whole. `Ok` without any: the name is there, and no such record. `NoSuchDomain`: the name is not there at all (RFC
+    /// 8020). More than `limits::RECORDS_MAX` records or `limits::RECORDS_BYTES_MAX` bytes are `Unavailable`; of the names of an address
+    /// the first `limits::NAMES_MAX` are taken. `name` may have labels that no host has, such as `_dmarc` or `a+b`.
+    fn records(
+        &self,
+        name: &str,
+        kind: Kind,
+    ) -> impl Future<Output = Result<Vec<Value>, NameFault>>;
+
+    /// The texts of `name`, one for each TXT record, its strings joined. As `records`.
+    fn texts(&self, name: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, NameFault>> {
+        async move {
+            let texts = self.records(name, Kind::Txt).await?.into_iter();
+            Ok(texts.filter_map(Value::into_text).collect())
+        }
+    }
+
+    /// The names of `address` (PTR), in A-labels and lower case, without a dot at the end; those that no host can have are left out. As
+    /// `records`. Anybody may claim any name for an address of his: it counts only where `addresses` of it lead back.
+    fn names_of(&self, address: IpAddr) -> impl Future<Output = Result<Vec<String>, NameFault>> {
+        async move {
+            let owner = name::reverse(address);
+            let names = self.records(&owner, Kind::Ptr).await?.into_iter();
+            Ok(names.filter_map(Value::into_host).collect())
+        }
+    }
 }
 
 /// Why there is no answer.

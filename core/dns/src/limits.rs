@@ -7,6 +7,13 @@ pub const EXCHANGERS_MAX: usize = 10;
 /// Addresses kept of one host, of both families together.
 pub const ADDRESSES_MAX: usize = 16;
 
+/// Records of one kind taken from one name, when all of them count: large domains have some sixty texts.
+pub const RECORDS_MAX: usize = 128;
+/// … and the bytes of all of them. The largest SPF, DKIM and DMARC records have 2 KiB.
+pub const RECORDS_BYTES_MAX: usize = 16 * 1_024;
+/// Names taken from one address: RFC 7208 §4.6.4 reads ten.
+pub const NAMES_MAX: usize = 16;
+
 /// A name in text, without the dot at its end (RFC 1035 §2.3.4: 255 octets on the wire).
 pub const NAME_BYTES_MAX: usize = 253;
 /// RFC 1035 §2.3.4.
@@ -39,7 +46,8 @@ pub const UDP_BYTES_MAX: usize = 4_096;
 /// The longest answer by TCP. A hundred MX records with the addresses of their hosts are 12 KiB.
 pub const TCP_BYTES_MAX: usize = 32 * 1_024;
 
-/// What a core's resolver keeps, everything counted; half of it for domains, half for hosts: some 5,000 of each.
+/// What a core's resolver keeps, everything counted: a quarter for domains and a quarter for hosts, some 2,500 of each, and half for records
+/// of other kinds, some 3,000.
 pub const CACHE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// What an entry costs beside its name and its value: 72 bytes of a slot, of which a table that has just grown has more than twice as
 /// many as entries, and what the allocator rounds up.

@@ -29,6 +29,47 @@ pub(crate) fn parse(text: &str) -> Option<Name> {
     is_host(&name).then_some(Name::Host(name))
 }
 
+/// A host's name, as `parse` takes it.
+pub(crate) fn host(text: &str) -> Option<String> {
+    match parse(text)? {
+        Name::Host(host) => Some(host),
+        Name::Literal(_) => None,
+    }
+}
+
+/// The owner of records: as a host's name, and with labels of any visible ASCII (RFC 2181 §11), which macros of SPF make. `None`: it does
+/// not fit the domain name system.
+pub(crate) fn owner(text: &str) -> Option<String> {
+    if text.len() > NAME_AS_WRITTEN_BYTES_MAX {
+        return None;
+    }
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let name = match text.is_ascii() {
+        true => text.to_ascii_lowercase(),
+        false => idna::domain_to_ascii(text).ok()?,
+    };
+    let label = |label: &str| {
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    (name.len() <= NAME_BYTES_MAX && name.split('.').all(label)).then_some(name)
+}
+
+/// Where the names of `address` are (RFC 1035 §3.5, RFC 3596 §2.5).
+pub(crate) fn reverse(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            format!("{d}.{c}.{b}.{a}.in-addr.arpa")
+        }
+        IpAddr::V6(address) => {
+            let digits = address.octets().into_iter().rev();
+            let labels = digits.map(|octet| format!("{:x}.{:x}.", octet & 0xf, octet >> 4));
+            labels.collect::<String>() + "ip6.arpa"
+        }
+    }
+}
+
 /// RFC 5321 §4.1.3: `192.0.2.1`, or `IPv6:2001:db8::1`.
 fn literal(text: &str) -> Option<IpAddr> {
     let tagged = text
@@ -115,6 +156,43 @@ mod tests {
         );
         assert_eq!(longest.len(), NAME_BYTES_MAX);
         assert_eq!(parse(&longest), host(&longest));
+    }
+
+    #[test]
+    fn an_owner_of_records_may_have_labels_that_no_host_has() {
+        for (text, name) in [
+            ("_DMARC.Example.org.", "_dmarc.example.org"),
+            ("a+b=c._spf.example.org", "a+b=c._spf.example.org"),
+            ("-a-.1", "-a-.1"),
+            ("bücher.example", "xn--bcher-kva.example"),
+        ] {
+            assert_eq!(owner(text).as_deref(), Some(name), "{text}");
+        }
+        let long_name = ["a".repeat(63).as_str(); 4].join(".");
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "a b.example",
+            "a\0.example",
+            "a\r\n.example",
+            &long_name,
+            &"a".repeat(64),
+        ] {
+            assert_eq!(owner(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_a_place_for_their_names() {
+        let at = |text: &str| reverse(text.parse().expect("an address"));
+        assert_eq!(at("192.0.2.71"), "71.2.0.192.in-addr.arpa");
+        assert_eq!(at("::ffff:192.0.2.71"), "71.2.0.192.in-addr.arpa");
+        assert_eq!(
+            at("2001:db8::567:89ab"),
+            "b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
+        );
+        assert!(owner(&at("2001:db8::1")).is_some());
     }
 
     #[test]

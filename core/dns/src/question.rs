@@ -9,20 +9,54 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::limits::{CNAMES_MAX, UDP_BYTES_ASKED};
+use crate::name;
 
+/// Which records are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Mx,
     A,
     Aaaa,
+    Txt,
+    Ptr,
 }
 
 /// What one record of the asked kind says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Value {
-    /// The host as text, a dot at its end.
+pub enum Value {
+    /// Preference, and the host as text, a dot at its end.
     Exchanger(u16, String),
     Address(IpAddr),
+    /// All strings of one TXT record, joined without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2). Any bytes.
+    Text(Vec<u8>),
+    /// The name that a PTR record points at, a dot at its end.
+    Name(String),
+}
+
+impl Value {
+    pub(crate) fn into_text(self) -> Option<Vec<u8>> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Exchanger(..) | Value::Address(_) | Value::Name(_) => None,
+        }
+    }
+
+    /// The host that a PTR record names.
+    pub(crate) fn into_host(self) -> Option<String> {
+        match self {
+            Value::Name(name) => name::host(&name),
+            Value::Exchanger(..) | Value::Address(_) | Value::Text(_) => None,
+        }
+    }
+
+    /// Bytes beside those of the value itself.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Value::Exchanger(_, name) | Value::Name(name) => name.capacity(),
+            Value::Text(text) => text.capacity(),
+            Value::Address(_) => 0,
+        }
+    }
 }
 
 /// What an answer says. Lifetimes are in seconds.
@@ -64,6 +98,8 @@ impl Question {
             Kind::Mx => RecordType::MX,
             Kind::A => RecordType::A,
             Kind::Aaaa => RecordType::AAAA,
+            Kind::Txt => RecordType::TXT,
+            Kind::Ptr => RecordType::PTR,
         };
         Question {
             id,
@@ -187,6 +223,8 @@ fn value_of(data: &RData) -> Option<Value> {
         RData::MX(mx) => Some(Value::Exchanger(mx.preference, mx.exchange.to_ascii())),
         RData::A(address) => Some(Value::Address(address.0.into())),
         RData::AAAA(address) => Some(Value::Address(IpAddr::V6(address.0).to_canonical())),
+        RData::TXT(text) => Some(Value::Text(text.txt_data.concat())),
+        RData::PTR(name) => Some(Value::Name(name.0.to_ascii())),
         _ => None,
     }
 }

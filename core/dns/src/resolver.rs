@@ -40,6 +40,8 @@ struct Shared {
     identifiers: (RandomState, Cell<u64>),
     exchangers: RefCell<Cache<Exchangers>>,
     addresses: RefCell<Cache<Vec<IpAddr>>>,
+    /// By kind and name.
+    records: RefCell<Cache<Vec<Value>>>,
 }
 
 /// How long servers are waited for.
@@ -88,8 +90,9 @@ impl Resolver {
                 lookups: Semaphore::new(LOOKUPS_MAX),
                 random: RefCell::new(fastrand::Rng::with_seed(seed)),
                 identifiers: (RandomState::new(), Cell::new(0)),
-                exchangers: RefCell::new(Cache::new(CACHE_BYTES_MAX / 2, weigh_exchangers)),
-                addresses: RefCell::new(Cache::new(CACHE_BYTES_MAX / 2, weigh_addresses)),
+                exchangers: RefCell::new(Cache::new(CACHE_BYTES_MAX / 4, weigh_exchangers)),
+                addresses: RefCell::new(Cache::new(CACHE_BYTES_MAX / 4, weigh_addresses)),
+                records: RefCell::new(Cache::new(CACHE_BYTES_MAX / 2, weigh_records)),
             }),
         }
     }
@@ -132,6 +135,24 @@ impl Names for Resolver {
             }
         }
     }
+
+    async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, NameFault> {
+        let shared = &*self.shared;
+        let owner = name::owner(name).ok_or(NameFault::NoSuchDomain)?;
+        special(&owner)?;
+        let key = format!("{kind:?} {owner}");
+        let kept = shared.records.borrow_mut().get(&key, Instant::now());
+        match kept {
+            Some(outcome) => outcome,
+            None => {
+                let finds = shared.find_records(&owner, kind);
+                let Answer { outcome, lives } = shared.bounded(finds).await;
+                let mut kept = shared.records.borrow_mut();
+                kept.put(&key, &outcome, lives, Instant::now());
+                outcome
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -155,7 +176,7 @@ impl Shared {
         if !mx.values.is_empty() {
             let records = mx.values.into_iter().filter_map(|value| match value {
                 Value::Exchanger(preference, host) => Some((preference, host)),
-                Value::Address(_) => None,
+                Value::Address(_) | Value::Text(_) | Value::Name(_) => None,
             });
             return Answer {
                 outcome: Exchangers::of(records),
@@ -171,6 +192,16 @@ impl Shared {
                 .outcome
                 .map(|_| Exchangers::implicit(host.to_owned())),
             lives: addresses.lives.min(mx.lives),
+        }
+    }
+
+    async fn find_records(&self, owner: &str, kind: Kind) -> Answer<Vec<Value>> {
+        match self.find(owner, kind).await {
+            Err(fault) => fault,
+            Ok(Records { values, lives }) => Answer {
+                outcome: bounded_records(values, kind),
+                lives,
+            },
         }
     }
 
@@ -213,10 +244,9 @@ impl Shared {
     /// The records of `host`, through its aliases. A fault comes with the time it holds.
     async fn find<T>(&self, host: &str, kind: Kind) -> Result<Records, Answer<T>> {
         // A name that was checked always has a form on the wire.
-        let Ok(mut name) = WireName::from_ascii(host) else {
+        let Ok(mut name) = WireName::from_labels(host.split('.').map(str::as_bytes)) else {
             return Err(Answer::absent(None));
         };
-        name.set_fqdn(true);
         let mut ttl_max = u32::MAX;
         for _ in 0..=CNAMES_MAX {
             match self.ask(&name, kind).await.map_err(Answer::unavailable)? {
@@ -305,12 +335,31 @@ impl<T> Answer<T> {
 fn asked(text: &str) -> Result<Name, NameFault> {
     let name = name::parse(text).ok_or(NameFault::NoSuchDomain)?;
     if let Name::Host(host) = &name {
-        let last = host.rsplit('.').next().unwrap_or(host);
-        if matches!(last, "invalid" | "localhost" | "onion") {
-            return Err(NameFault::NoSuchDomain);
-        }
+        special(host)?;
     }
     Ok(name)
+}
+
+fn special(name: &str) -> Result<(), NameFault> {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    match last {
+        "invalid" | "localhost" | "onion" => Err(NameFault::NoSuchDomain),
+        _ => Ok(()),
+    }
+}
+
+/// All of `values`, or none: half of a domain's records could say the opposite of all of them.
+pub(crate) fn bounded_records(mut values: Vec<Value>, kind: Kind) -> Result<Vec<Value>, NameFault> {
+    if kind == Kind::Ptr {
+        values.truncate(NAMES_MAX);
+    }
+    let bytes: usize = values.iter().map(Value::heap_bytes).sum();
+    match values.len() <= RECORDS_MAX && bytes <= RECORDS_BYTES_MAX {
+        true => Ok(values),
+        false => Err(NameFault::Unavailable(
+            "more records than are taken".to_owned(),
+        )),
+    }
 }
 
 /// Families take turns, so that one that leads nowhere costs no more than every second try.
@@ -318,7 +367,7 @@ fn take_turns(six: Vec<Value>, four: Vec<Value>) -> Vec<IpAddr> {
     let of = |values: Vec<Value>| {
         values.into_iter().filter_map(|value| match value {
             Value::Address(address) if can_be_dialled(address) => Some(address),
-            Value::Address(_) | Value::Exchanger(..) => None,
+            Value::Address(_) | Value::Exchanger(..) | Value::Text(_) | Value::Name(_) => None,
         })
     };
     let (mut six, mut four) = (of(six), of(four));
@@ -359,6 +408,11 @@ fn weigh_exchangers(exchangers: &Exchangers) -> usize {
 
 fn weigh_addresses(addresses: &Vec<IpAddr>) -> usize {
     addresses.capacity() * size_of::<IpAddr>()
+}
+
+fn weigh_records(records: &Vec<Value>) -> usize {
+    let heap: usize = records.iter().map(Value::heap_bytes).sum();
+    records.capacity() * size_of::<Value>() + heap
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use base::host::sleep_us;
 
 use crate::limits::{ADDRESSES_MAX, LOOKUP_DEADLINE};
 use crate::name::{self, Name};
+use crate::question::{Kind, Value};
+use crate::resolver::bounded_records;
 use crate::{Exchangers, NameFault, Names};
 
 /// Names of a test's own world. Clones are the same table. A name that is not in it does not exist.
@@ -31,6 +33,9 @@ struct Row {
     /// `None`: there are no MX records.
     exchangers: Option<Vec<(u16, String)>>,
     addresses: Vec<IpAddr>,
+    texts: Vec<Vec<u8>>,
+    /// Of the address whose place this is.
+    names: Vec<String>,
     fails: Option<String>,
     takes: Duration,
 }
@@ -62,6 +67,18 @@ impl Table {
     /// `host` has `addresses`, in this order.
     pub fn set_addresses(&self, host: &str, addresses: &[IpAddr]) {
         self.change(host, |row| row.addresses = addresses.to_vec());
+    }
+
+    /// `name` has these texts, one for each TXT record.
+    pub fn set_texts(&self, name: &str, texts: &[&str]) {
+        let texts = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+        self.change(name, |row| row.texts = texts);
+    }
+
+    /// `address` has these names.
+    pub fn set_names_of(&self, address: IpAddr, names: &[&str]) {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.change(&name::reverse(address), |row| row.names = names);
     }
 
     /// Look-ups of `name` are `Unavailable` from now on; with `None` they are not any more.
@@ -141,14 +158,33 @@ impl Names for Table {
             }
         }
     }
+
+    async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, NameFault> {
+        let owner = name::owner(name).ok_or(NameFault::NoSuchDomain)?;
+        let row = self.look_up(&owner).await?.ok_or(NameFault::NoSuchDomain)?;
+        let addresses = |four: bool| {
+            let all = row.addresses.iter().copied();
+            let values = all.filter(|address| address.is_ipv4() == four);
+            values.map(Value::Address).collect()
+        };
+        let values = match kind {
+            Kind::A => addresses(true),
+            Kind::Aaaa => addresses(false),
+            Kind::Mx => {
+                let records = row.exchangers.into_iter().flatten();
+                let value = |(preference, host)| Value::Exchanger(preference, host);
+                records.map(value).collect()
+            }
+            Kind::Txt => row.texts.into_iter().map(Value::Text).collect(),
+            Kind::Ptr => row.names.into_iter().map(Value::Name).collect(),
+        };
+        bounded_records(values, kind)
+    }
 }
 
 /// A test that writes a wrong name into its table is wrong itself.
 fn key(name: &str) -> String {
-    match name::parse(name) {
-        Some(Name::Host(host)) => host,
-        Some(Name::Literal(_)) | None => panic!("'{name}' is not a name of a host"),
-    }
+    name::owner(name).unwrap_or_else(|| panic!("'{name}' is not a name"))
 }
 
 #[cfg(test)]
@@ -156,6 +192,7 @@ mod tests {
     use device::sim::SimWorld;
 
     use super::*;
+    use crate::limits::{NAMES_MAX, RECORDS_BYTES_MAX, RECORDS_MAX};
 
     /// Runs `story` on virtual time.
     fn with_table<F: Future<Output = ()>>(story: impl FnOnce(Table, Rc<dyn Host>) -> F) {
@@ -211,6 +248,50 @@ mod tests {
                 Ok(vec![address("192.0.2.7")])
             );
             assert_eq!(table.lookups(), lookups, "nothing was looked up for these");
+        });
+    }
+
+    #[test]
+    fn records_are_taken_whole_and_a_name_without_any_is_there() {
+        with_table(|table, _host| async move {
+            table.set_texts("_dmarc.example.org", &["v=DMARC1; p=none", "other"]);
+            table.set_exchangers("example.org", &[(10, "a.example.org.")]);
+            let four = address("192.0.2.1");
+            table.set_addresses("a.example.org", &[four, address("2001:db8::1")]);
+            table.set_names_of(four, &["A.example.org.", "not a host", "b.example.org"]);
+            let texts = table.texts("_DMARC.example.org.").await;
+            assert_eq!(
+                texts,
+                Ok(vec![b"v=DMARC1; p=none".to_vec(), b"other".to_vec()])
+            );
+            assert_eq!(table.texts("example.org").await, Ok(Vec::new()));
+            let absent = NameFault::NoSuchDomain;
+            assert_eq!(table.texts("b.example.org").await, Err(absent.clone()));
+            let records = table.records("a.example.org", Kind::A).await;
+            assert_eq!(records, Ok(vec![Value::Address(four)]));
+            let records = table.records("example.org", Kind::Mx).await;
+            let host = "a.example.org.".to_owned();
+            assert_eq!(records, Ok(vec![Value::Exchanger(10, host)]));
+            let names = table.names_of(four).await;
+            let hosts = ["a.example.org", "b.example.org"].map(str::to_owned);
+            assert_eq!(names, Ok(hosts.to_vec()));
+            assert_eq!(table.names_of(address("2001:db8::1")).await, Err(absent));
+        });
+    }
+
+    #[test]
+    fn too_many_records_are_none_that_count() {
+        with_table(|table, _host| async move {
+            table.set_texts("many.example", &["x"; RECORDS_MAX + 1]);
+            table.set_texts("long.example", &[&"x".repeat(RECORDS_BYTES_MAX + 1)]);
+            for name in ["many.example", "long.example"] {
+                let found = table.texts(name).await;
+                assert!(matches!(found, Err(NameFault::Unavailable(_))), "{name}");
+            }
+            let four = address("192.0.2.1");
+            table.set_names_of(four, &["a.example"; NAMES_MAX + 1]);
+            let names = table.names_of(four).await.expect("names");
+            assert_eq!(names.len(), NAMES_MAX);
         });
     }
 

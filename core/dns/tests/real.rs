@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use dns::limits::EXCHANGERS_MAX;
-use dns::{Exchangers, NameFault, Names, Patience, Resolver, Servers};
+use dns::{Exchangers, Kind, NameFault, Names, Patience, Resolver, Servers};
 use runtime::{Core, CoreSettings};
 
 const PATIENCE: Patience = Patience {
@@ -50,6 +50,7 @@ fn knot() -> Option<Knot> {
     let at = folder.path();
     let address = free_port();
     std::fs::write(at.join("example.zone"), zone()).expect("it is ours");
+    std::fs::write(at.join("reverse.zone"), REVERSE_ZONE).expect("it is ours");
     std::fs::write(at.join("knot.conf"), settings(at, address)).expect("it is ours");
     let mut process = Command::new(program)
         .arg("-c")
@@ -106,11 +107,16 @@ fn settings(folder: &Path, address: SocketAddr) -> String {
         "server:\n    listen: {}@{}\n    rundir: {folder}\n    udp-workers: 1\n    tcp-workers: 1\n    background-workers: 1\n\
          log:\n  - target: stderr\n    any: info\n\
          database:\n    storage: {folder}\n\
-         zone:\n  - domain: example\n    file: {folder}/example.zone\n    zonefile-sync: -1\n    journal-content: none\n",
+         zone:\n  - domain: example\n    file: {folder}/example.zone\n    zonefile-sync: -1\n    journal-content: none\n  \
+           - domain: 2.0.192.in-addr.arpa\n    file: {folder}/reverse.zone\n    zonefile-sync: -1\n    journal-content: none\n",
         address.ip(),
         address.port()
     )
 }
+
+const REVERSE_ZONE: &str = "$ORIGIN 2.0.192.in-addr.arpa.\n$TTL 300\n\
+    @ SOA ns.example. hostmaster.example. 1 3600 600 86400 120\n@ NS ns.example.\n\
+    7 PTR Plain.example.\n7 PTR other.example.\n";
 
 fn zone() -> String {
     let mut zone = String::from(
@@ -125,6 +131,9 @@ fn zone() -> String {
          plain A 192.0.2.7\n\
          six AAAA 2001:db8::6\n\
          text TXT \"no host\"\n\
+         _dmarc TXT \"v=DMARC1; p=reject\"\n\
+         signed TXT \"v=spf1 \" \"mx -all\"\nsigned TXT other\n\
+         key._domainkey CNAME key.elsewhere\nkey.elsewhere TXT \"v=DKIM1; p=\"\n\
          alias CNAME order\n\
          away CNAME elsewhere.test.\n\
          round CNAME round2\nround2 CNAME round\n\
@@ -229,6 +238,13 @@ fn what_is_absent_is_told_from_what_is_unknown() {
             assert_eq!(names.exchangers(absent).await, Err(no.clone()), "{absent}");
             assert_eq!(names.addresses(absent).await, Err(no), "{absent}");
         }
+        let absent = names.texts("absent.example").await;
+        assert_eq!(absent, Err(NameFault::NoSuchDomain));
+        assert_eq!(names.texts("plain.example").await, Ok(Vec::new()));
+        for unknown in ["elsewhere.test", "away.example", "round.example"] {
+            let found = names.texts(unknown).await;
+            assert!(matches!(found, Err(NameFault::Unavailable(_))), "{unknown}");
+        }
         // It has MX records only: a domain, and no host.
         let no = Err(NameFault::NoSuchDomain);
         assert_eq!(names.addresses("order.example").await, no);
@@ -240,6 +256,31 @@ fn what_is_absent_is_told_from_what_is_unknown() {
                 "{unknown}: {found:?}"
             );
         }
+    });
+}
+
+#[test]
+fn texts_and_names_of_addresses_are_what_the_zones_say() {
+    let Some(knot) = knot() else { return };
+    on_a_core(vec![knot.address], |names| async move {
+        let text = |text: &str| text.as_bytes().to_vec();
+        let policy = names.texts("_dmarc.example").await;
+        assert_eq!(policy, Ok(vec![text("v=DMARC1; p=reject")]));
+        let mut signed = names.texts("signed.example").await.expect("texts");
+        signed.sort();
+        assert_eq!(signed, [text("other"), text("v=spf1 mx -all")]);
+        let key = names.texts("key._domainkey.example").await;
+        assert_eq!(key, Ok(vec![text("v=DKIM1; p=")]));
+        let mut found = names.names_of(address("192.0.2.7")).await.expect("names");
+        found.sort();
+        assert_eq!(found, ["other.example", "plain.example"]);
+        let none = names.names_of(address("192.0.2.8")).await;
+        assert_eq!(none, Err(NameFault::NoSuchDomain));
+        // The server does not have this zone.
+        let unknown = names.names_of(address("198.51.100.1")).await;
+        assert!(matches!(unknown, Err(NameFault::Unavailable(_))));
+        let four = names.records("a.order.example", Kind::A).await;
+        assert_eq!(four.expect("addresses").len(), 2);
     });
 }
 

@@ -1,4 +1,4 @@
-use hickory_proto::rr::rdata::{A, CNAME, MX, NS, SOA};
+use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA, TXT};
 
 use super::*;
 
@@ -67,6 +67,32 @@ fn records_are_taken_from_the_end_of_the_aliases_only() {
     });
     let target = name("a.example.");
     assert_eq!(asked.read(&wire), Ok(Reading::Alias { target, ttl: 50 }));
+}
+
+#[test]
+fn the_strings_of_a_text_are_joined_and_pointers_are_names() {
+    let asked = question(Kind::Txt);
+    let text = |strings: &[&[u8]]| RData::TXT(TXT::from_bytes(strings.to_vec()));
+    let wire = answer(&asked, |message| {
+        message.add_answer(alias("example.org.", "a.example."));
+        message.add_answer(record("a.example.", 9, text(&[b"v=spf1 a", b" -all"])));
+        message.add_answer(record("a.example.", 70, text(&[b"\xff\0", b"", b"x"])));
+        message.add_answer(record("b.example.", 70, text(&[b"of another"])));
+    });
+    let values = vec![
+        Value::Text(b"v=spf1 a -all".to_vec()),
+        Value::Text(b"\xff\0x".to_vec()),
+    ];
+    assert_eq!(asked.read(&wire), Ok(Reading::Found { values, ttl: 9 }));
+
+    let asked = question(Kind::Ptr);
+    let wire = answer(&asked, |message| {
+        let name = PTR(name("A.Example."));
+        message.add_answer(record("example.org.", 70, RData::PTR(name)));
+        message.add_answer(record("example.org.", 70, text(&[b"of another kind"])));
+    });
+    let values = vec![Value::Name("A.Example.".to_owned())];
+    assert_eq!(asked.read(&wire), Ok(Reading::Found { values, ttl: 70 }));
 }
 
 #[test]

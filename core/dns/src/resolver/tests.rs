@@ -11,6 +11,8 @@ use hickory_proto::rr::{RData, Record, RecordType};
 
 use super::*;
 
+mod records;
+
 const PATIENCE: Patience = Patience {
     waits: [Duration::from_millis(100); 3],
     deadline: Duration::from_secs(10),
