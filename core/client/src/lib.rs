@@ -8,10 +8,12 @@
 //!
 //! - `imap.rs`: IMAP; one connection's story.
 //! - `submit.rs`: submission; `relay.rs`: the way of a message to other servers.
+//! - `signing.rs`: DKIM signatures of what leaves.
 //! - `login.rs`: passwords, checked off the protocol's path.
 #![forbid(unsafe_code)]
 
 pub mod imap;
 pub mod login;
 pub mod relay;
+pub mod signing;
 pub mod submit;

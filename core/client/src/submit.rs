@@ -2,7 +2,7 @@
 //!
 //! Owns the session (`smtp::Session` as `Service::Submission`), passes bytes in, and performs the actions that come out. The stages of a
 //! message are files: `sender` (who this is and whose addresses they may use), `recipient` (here or elsewhere), `amend` (what RFC 6409 §8
-//! lets us put right), `hand_off` (into mailboxes here and the queue, in one durable step). Content is begun and paid for as in
+//! lets us put right), `sign` (DKIM, where something leaves), `hand_off` (into mailboxes here and the queue, in one durable step). Content is begun and paid for as in
 //! `inbound::receive`.
 //!
 //! What must hold: mail for elsewhere is taken from people who have logged in only; a 250 leaves after every recipient's copy
@@ -12,6 +12,7 @@ mod amend;
 mod hand_off;
 mod recipient;
 mod sender;
+mod sign;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,6 +27,7 @@ use storage::holder;
 use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
+use crate::signing::Signing;
 use recipient::Route;
 use sender::User;
 
@@ -46,6 +48,7 @@ pub struct Submitter<A = Owner> {
     host: SessionHost,
     contents: Contents,
     logins: Logins,
+    signing: Signing,
     counters: Arc<Counters>,
 }
 
@@ -69,6 +72,7 @@ impl<A: Ask> Submitter<A> {
             contents: Contents::new(host.clone(), budget, ids),
             host,
             logins,
+            signing: Signing::default(),
             counters: Arc::default(),
         }
     }
@@ -259,6 +263,7 @@ impl<A: Ask> Conversation<'_, A> {
         if !incoming.may_grow(more) {
             return Err(Refusal::StorageFull);
         }
+        let content = self.sign(&envelope, content, incoming).await?;
         let raw = Bytes::from(content);
         let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
         let digest = move || Digest::of(&digested, trace_bytes);

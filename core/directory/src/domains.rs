@@ -3,8 +3,9 @@
 use mail::{Address, spelling};
 use store::Purpose;
 
+use crate::dkim_key::DkimKeyEntry;
 use crate::domain::DomainEntry;
-use crate::limits::{DOMAIN_ROWS, DOMAINS_MAX};
+use crate::limits::{DKIM_KEYS_PER_DOMAIN_MAX, DOMAIN_ROWS, DOMAINS_MAX};
 use crate::load::Pin;
 use crate::record::Entry;
 use crate::{Directory, DirectoryFault};
@@ -35,10 +36,11 @@ impl Directory {
         Ok(())
     }
 
-    /// Refused while accounts remain in it.
+    /// Refused while accounts remain in it. Its DKIM keys go with it, in the same group.
     pub async fn remove_domain(&self, domain: &str) -> Result<(), DirectoryFault> {
         let attempt = async || self.try_remove_domain(domain).await;
-        self.inner.tenancy.deleting(DOMAIN_ROWS, attempt).await
+        let rows = DOMAIN_ROWS * (1 + DKIM_KEYS_PER_DOMAIN_MAX as u64);
+        self.inner.tenancy.deleting(rows, attempt).await
     }
 
     async fn try_remove_domain(&self, domain: &str) -> Result<(), DirectoryFault> {
@@ -55,8 +57,11 @@ impl Directory {
             pin.close(&entry.closing);
             (domain, pin)
         };
-        let remove = Entry::Domain(DomainEntry::Remove { domain });
-        inner.commit(Purpose::Keep, vec![remove], vec![pin]).await?;
+        let keys = inner.dkim_keys_of(&domain).await?;
+        let keys = keys.into_keys().map(|name| DkimKeyEntry::Remove { name });
+        let mut gone: Vec<Entry> = keys.map(Entry::DkimKey).collect();
+        gone.push(Entry::Domain(DomainEntry::Remove { domain }));
+        inner.commit(Purpose::Keep, gone, vec![pin]).await?;
         Ok(())
     }
 
@@ -73,5 +78,5 @@ impl Directory {
     }
 }
 
-/// Held from the look at a domain to the durable change of it.
+/// Held from the look at a domain, or at a DKIM key of it, to the durable change of it.
 pub(crate) const DOMAINS_LOCK: &str = "domains";

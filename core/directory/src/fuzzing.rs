@@ -7,8 +7,10 @@ use store::{Lsn, Record, RecordKind};
 
 use crate::AccountId;
 use crate::account::{AccountEntry, AccountRow};
+use crate::dkim_key::{DkimKeyEntry, DkimKeyRow, KeyName};
 use crate::domain::DomainEntry;
 use crate::record::Entry;
+use crate::{DkimAlgorithm, DkimState, PrivateKey};
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
 pub fn record(bytes: &[u8]) {
@@ -29,8 +31,16 @@ pub fn record(bytes: &[u8]) {
     }
 }
 
-/// Reads `bytes` as an account's row.
+/// Reads `bytes` as an account's row, and as a DKIM key's.
 pub fn row(bytes: &[u8]) {
+    if let Ok(row) = DkimKeyRow::decode(&mut Reader::new(bytes)) {
+        let mut again = Vec::new();
+        row.encode(&mut again);
+        assert_eq!(
+            DkimKeyRow::decode(&mut Reader::new(&again)).as_ref(),
+            Ok(&row)
+        );
+    }
     if let Ok(row) = AccountRow::decode(&mut Reader::new(bytes)) {
         let mut again = Vec::new();
         row.encode(&mut again);
@@ -54,7 +64,9 @@ pub fn records() -> Vec<Vec<u8>> {
 pub fn rows() -> Vec<Vec<u8>> {
     let mut row = Vec::new();
     sample_row().encode(&mut row);
-    vec![row]
+    let mut key = Vec::new();
+    sample_key_row().encode(&mut key);
+    vec![row, key]
 }
 
 fn sample_row() -> AccountRow {
@@ -66,9 +78,26 @@ fn sample_row() -> AccountRow {
     }
 }
 
+fn sample_key_name() -> KeyName {
+    KeyName {
+        domain: "example.org".into(),
+        selector: "s1".into(),
+    }
+}
+
+fn sample_key_row() -> DkimKeyRow {
+    DkimKeyRow {
+        algorithm: DkimAlgorithm::Ed25519,
+        state: DkimState::Active,
+        made_unix_s: 1_800_000_000,
+        written: Lsn(9),
+        private: PrivateKey::new(b"$secret").expect("it is short"),
+    }
+}
+
 /// One of each.
 pub(crate) fn entries() -> Vec<Entry> {
-    let (account, row) = (AccountId(7), sample_row());
+    let (account, row, name) = (AccountId(7), sample_row(), sample_key_name());
     let domain = "example.org".to_owned();
     vec![
         Entry::Domain(DomainEntry::Put {
@@ -91,5 +120,10 @@ pub(crate) fn entries() -> Vec<Entry> {
             quota_bytes: 0,
         }),
         Entry::Account(AccountEntry::Snapshot { account, row }),
+        Entry::DkimKey(DkimKeyEntry::Put {
+            name: name.clone(),
+            row: sample_key_row(),
+        }),
+        Entry::DkimKey(DkimKeyEntry::Remove { name }),
     ]
 }

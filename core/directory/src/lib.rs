@@ -9,13 +9,15 @@
 //! * one address, in any of its spellings, leads to one account (`Address::key`).
 //! * memory is bounded: accounts by `limits::ACCOUNTS_CACHED_MAX` beside those in use, what is newer than the projection by `DIRTY_MAX`.
 //!
-//! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`. To add a noun,
+//! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, `dkim_key.rs`. To add a noun,
 //! write such a file, give it kinds and a table in `record.rs`, and a line in `State::apply`, `Salvage` and `describe`.
-//! Operations are in `domains.rs` and `accounts.rs`; start reading there.
+//! Operations are in `domains.rs`, `accounts.rs` and `dkim_keys.rs`; start reading there.
 #![forbid(unsafe_code)]
 
 mod account;
 mod accounts;
+mod dkim_key;
+mod dkim_keys;
 mod domain;
 mod domains;
 #[doc(hidden)]
@@ -42,6 +44,7 @@ use tenancy::encoding::Broken;
 use tenancy::{Locks, Part, Tenancy, Tenant};
 
 pub use accounts::{Leaving, Vacancy};
+pub use dkim_key::{DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 pub use load::Pin;
 pub use share::share;
 

@@ -19,3 +19,12 @@ pub const ROWS_PER_READ: usize = 512;
 pub const ACCOUNT_ROWS: u64 = 4;
 /// Rows that a change of a domain writes.
 pub const DOMAIN_ROWS: u64 = 2;
+
+/// DKIM keys of one domain: two algorithms, each with a key that signs, one to come and one that was, and two to spare.
+pub const DKIM_KEYS_PER_DOMAIN_MAX: usize = 8;
+/// A private key in PKCS#8 DER: RSA-2048 takes some 1,220 octets. The bound keeps the row within one page of the projection.
+pub const DKIM_PRIVATE_KEY_BYTES_MAX: usize = 2_048;
+/// A selector: one DNS label's worth (RFC 1035 §2.3.4), dots included.
+pub const DKIM_SELECTOR_BYTES_MAX: usize = 63;
+/// Selector and domain together: with `._domainkey.` between them they make a DNS name of 253 octets at most.
+pub const DKIM_RECORD_NAME_BYTES_MAX: usize = 253 - "._domainkey.".len();

@@ -6,6 +6,7 @@ use tenancy::encoding::Broken;
 
 use crate::AccountId;
 use crate::account::AccountEntry;
+use crate::dkim_key::DkimKeyEntry;
 use crate::domain::DomainEntry;
 use crate::limits::{ACCOUNT_ROWS, DOMAIN_ROWS};
 
@@ -14,6 +15,7 @@ use crate::limits::{ACCOUNT_ROWS, DOMAIN_ROWS};
 pub(crate) enum Entry {
     Domain(DomainEntry),
     Account(AccountEntry),
+    DkimKey(DkimKeyEntry),
 }
 
 impl Entry {
@@ -22,6 +24,7 @@ impl Entry {
         match self {
             Entry::Domain(entry) => entry.encode(),
             Entry::Account(entry) => entry.encode(),
+            Entry::DkimKey(entry) => entry.encode(),
         }
     }
 
@@ -32,6 +35,8 @@ impl Entry {
             Entry::Domain(entry)
         } else if let Some(entry) = AccountEntry::decode(record.kind, reader)? {
             Entry::Account(entry)
+        } else if let Some(entry) = DkimKeyEntry::decode(record.kind, reader)? {
+            Entry::DkimKey(entry)
         } else {
             return Err(Broken);
         };
@@ -45,7 +50,7 @@ impl Entry {
     /// Rows that a checkpoint has to write because of it, at most.
     pub fn rows(&self) -> u64 {
         match self {
-            Entry::Domain(_) => DOMAIN_ROWS,
+            Entry::Domain(_) | Entry::DkimKey(_) => DOMAIN_ROWS,
             Entry::Account(_) => ACCOUNT_ROWS,
         }
     }
@@ -53,7 +58,7 @@ impl Entry {
     /// The account whose row must be loaded before the entry is applied.
     pub fn account(&self) -> Option<AccountId> {
         match self {
-            Entry::Domain(_) => None,
+            Entry::Domain(_) | Entry::DkimKey(_) => None,
             Entry::Account(entry) => Some(entry.account()),
         }
     }

@@ -21,7 +21,7 @@ impl Salvage {
     pub fn note(&mut self, lsn: Lsn, record: &Record) -> bool {
         match Entry::decode(record) {
             Ok(Entry::Account(entry)) => self.entries.push((lsn, entry)),
-            Ok(Entry::Domain(_)) => {}
+            Ok(Entry::Domain(_) | Entry::DkimKey(_)) => {}
             Err(_) => return false,
         }
         true
@@ -48,7 +48,7 @@ impl Salvage {
     }
 }
 
-/// One record in a line, for people; without password hashes. `None`: this version cannot read it.
+/// One record in a line, for people; without password hashes and private keys. `None`: this version cannot read it.
 pub fn describe(record: &Record) -> Option<String> {
     Some(match Entry::decode(record).ok()? {
         Entry::Domain(DomainEntry::Put { domain }) => format!("DomainPut {{ domain: {domain} }}"),
@@ -56,5 +56,6 @@ pub fn describe(record: &Record) -> Option<String> {
             format!("DomainRemove {{ domain: {domain} }}")
         }
         Entry::Account(entry) => entry.describe(),
+        Entry::DkimKey(entry) => entry.describe(),
     })
 }

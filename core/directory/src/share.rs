@@ -8,6 +8,7 @@ use volume::SegmentIndex;
 
 use crate::account::AccountEntry;
 use crate::accounts::account_lock;
+use crate::dkim_key::{DkimKeyEntry, KeyName};
 use crate::domain::DomainEntry;
 use crate::domains::DOMAINS_LOCK;
 use crate::record::Entry;
@@ -123,6 +124,11 @@ impl Inner {
                 bytes += snapshot.encode().payload.len() + CARRIED_BYTES;
             }
         }
+        for (name, lsn) in &said.dkim_keys {
+            if let Some(entry) = self.dkim_key_carried(name, *lsn).await? {
+                bytes += entry.encode().payload.len() + CARRIED_BYTES;
+            }
+        }
         Ok(bytes as u64)
     }
 
@@ -157,6 +163,13 @@ impl Inner {
             let entries = vec![Entry::Domain(entry)];
             self.commit(Purpose::Reclaim, entries, Vec::new()).await?;
         }
+        for (name, lsn) in said.dkim_keys {
+            let _locked = self.locks.lock(DOMAINS_LOCK.to_owned()).await;
+            if let Some(entry) = self.dkim_key_carried(&name, lsn).await? {
+                self.commit(Purpose::Reclaim, vec![entry], Vec::new())
+                    .await?;
+            }
+        }
         for (account, lsn) in said.accounts {
             // Every change of the row takes this lock until it is applied: what is read here is the row at this place of the log.
             let _locked = self.locks.lock(account_lock(account)).await;
@@ -166,6 +179,21 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// The key as a record, unless one after `lsn` says what it is. That it is gone, nothing else says: this is kept for ever.
+    async fn dkim_key_carried(
+        &self,
+        name: &KeyName,
+        lsn: Lsn,
+    ) -> Result<Option<Entry>, DirectoryFault> {
+        let name = name.clone();
+        let entry = match self.dkim_key_row(&name).await? {
+            Some(row) if row.written > lsn => return Ok(None),
+            Some(row) => DkimKeyEntry::Put { name, row },
+            None => DkimKeyEntry::Remove { name },
+        };
+        Ok(Some(Entry::DkimKey(entry)))
     }
 
     /// The account as a record, unless a snapshot after `lsn` exists or the account does not.
@@ -182,13 +210,14 @@ impl Inner {
     }
 }
 
-/// What records are about, accounts with the latest of them.
+/// What records are about, accounts and keys with the latest of them.
 #[derive(Default)]
 struct Said {
     domains: BTreeSet<String>,
     /// Nothing else says that the account is gone, so this is kept for ever.
     removed: BTreeSet<AccountId>,
     accounts: BTreeMap<AccountId, Lsn>,
+    dkim_keys: BTreeMap<KeyName, Lsn>,
 }
 
 impl Said {
@@ -197,6 +226,11 @@ impl Said {
         for (lsn, record) in records {
             match Entry::decode(record)? {
                 Entry::Domain(entry) => _ = said.domains.insert(entry.domain().to_owned()),
+                Entry::DkimKey(entry) => {
+                    let name = entry.name().clone();
+                    let latest = said.dkim_keys.entry(name).or_insert(*lsn);
+                    *latest = (*lsn).max(*latest);
+                }
                 Entry::Account(AccountEntry::Remove { account }) => {
                     said.removed.insert(account);
                 }

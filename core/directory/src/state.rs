@@ -14,6 +14,7 @@ use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 
 use crate::AccountId;
 use crate::account::{ACCOUNTS, AccountRow, KEYS, account_key};
+use crate::dkim_key::{self, ChangedKeys, DkimKeyRow, KeyName};
 use crate::domain::{DOMAINS, Domain};
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
 use crate::record::Entry;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     clock: VecDeque<AccountId>,
     /// Address keys that changed since the projection was written.
     pub keys: BTreeMap<String, (Option<AccountId>, Epoch)>,
+    /// DKIM keys that changed since the projection was written. The others are read when they are asked for.
+    dkim_keys: ChangedKeys,
     /// Answers of the projection, for addresses looked up lately.
     key_cache: HashMap<String, Option<AccountId>>,
     /// Arrival order of `key_cache`.
@@ -87,6 +90,7 @@ impl State {
             dirty_accounts: HashSet::new(),
             clock: VecDeque::new(),
             keys: BTreeMap::new(),
+            dkim_keys: ChangedKeys::new(),
             key_cache: HashMap::new(),
             key_clock: VecDeque::new(),
             next: AccountId(1),
@@ -101,6 +105,7 @@ impl State {
         match entry {
             Entry::Domain(entry) => entry.apply(self),
             Entry::Account(entry) => entry.apply(lsn, self),
+            Entry::DkimKey(entry) => entry.apply(lsn, self),
         }
     }
 
@@ -171,6 +176,11 @@ impl State {
         self.keys.insert(key, (account, self.epoch));
     }
 
+    /// A DKIM key came, changed or went (`None`).
+    pub fn put_dkim_key(&mut self, name: KeyName, row: Option<DkimKeyRow>) {
+        self.dkim_keys.insert(name, (row, self.epoch));
+    }
+
     /// The number is taken.
     pub fn raise_next(&mut self, account: AccountId) {
         let next = AccountId(account.0 + 1);
@@ -215,6 +225,25 @@ impl State {
         self.key_cache.get(key).copied()
     }
 
+    /// What changed of the domain's DKIM keys since the projection was written.
+    pub fn dkim_keys_changed(
+        &self,
+        domain: &str,
+    ) -> impl Iterator<Item = (&KeyName, &Option<DkimKeyRow>)> {
+        let from = KeyName {
+            domain: domain.to_owned(),
+            selector: String::new(),
+        };
+        let later = self.dkim_keys.range(from..);
+        let of_domain = later.take_while(move |(name, _)| name.domain == domain);
+        of_domain.map(|(name, (row, _))| (name, row))
+    }
+
+    /// `None`: the projection knows.
+    pub fn dkim_key_changed(&self, name: &KeyName) -> Option<&Option<DkimKeyRow>> {
+        self.dkim_keys.get(name).map(|(row, _)| row)
+    }
+
     /// Remembers what the projection answered; at most `KEY_CACHE_MAX`, the oldest goes first.
     pub fn cache_key(&mut self, key: String, account: Option<AccountId>) {
         if self.key_cache.insert(key.clone(), account).is_none() {
@@ -254,13 +283,15 @@ impl State {
     pub fn is_dirty(&self) -> bool {
         !self.dirty_accounts.is_empty()
             || !self.keys.is_empty()
+            || !self.dkim_keys.is_empty()
             || self.domains_dirty.is_some()
             || self.next_dirty.is_some()
     }
 
     /// Whether at least `part` in four of what may wait for a checkpoint waits.
     pub fn is_behind(&self, part: usize) -> bool {
-        self.dirty_accounts.len() + self.keys.len() >= DIRTY_MAX / 4 * part
+        let waiting = self.dirty_accounts.len() + self.keys.len() + self.dkim_keys.len();
+        waiting >= DIRTY_MAX / 4 * part
     }
 
     /// Rows that the next checkpoint will write, counted high: room is set aside for them.
@@ -269,7 +300,7 @@ impl State {
             Some(_) => self.domains.len().min(self.keys.len() + 1),
             None => 0,
         };
-        (self.dirty_accounts.len() + self.keys.len() + domains) as u64
+        (self.dirty_accounts.len() + self.keys.len() + self.dkim_keys.len() + domains) as u64
     }
 
     /// Every row that differs from the projection. A new epoch begins.
@@ -305,6 +336,7 @@ impl State {
             });
             put(ACCOUNTS, account_key(*account), row);
         }
+        changes.extend(dkim_key::changes(&self.dkim_keys));
         let epoch = self.epoch;
         self.epoch += 1;
         Collected {
@@ -333,6 +365,7 @@ impl State {
             clear(&mut self.domains_dirty);
         }
         self.keys.retain(|_, (_, stamp)| *stamp > epoch);
+        self.dkim_keys.retain(|_, (_, stamp)| *stamp > epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;

@@ -1,5 +1,7 @@
 //! The directory alone on its log, on the simulated machine.
 
+mod dkim_keys;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin as Pinned, pin};
@@ -175,7 +177,7 @@ fn every_record_comes_back_as_it_was_and_every_cut_is_refused() {
             assert!(Entry::decode(&cut).is_err(), "{entry:?} to {end}");
         }
         let shown = salvage::describe(&record).expect("it can be read");
-        assert!(!shown.contains('$'), "no password hash is shown: {shown}");
+        assert!(!shown.contains('$'), "no secret is shown: {shown}");
     }
 }
 

@@ -13,7 +13,7 @@ const IDENTIFIER: u16 = 0x1234;
 
 /// Reads `bytes` as the answer to a question, of each kind; where it is taken it is bounded.
 pub fn answer(bytes: &[u8]) {
-    for kind in [Kind::Mx, Kind::A, Kind::Txt, Kind::Ptr] {
+    for kind in [Kind::Mx, Kind::A, Kind::Txt, Kind::Ptr, Kind::Srv] {
         let question = Question::new(name("example.org."), kind, IDENTIFIER);
         let Ok(Reading::Found { values, .. }) = question.read(bytes) else {
             continue;
@@ -28,7 +28,7 @@ pub fn answer(bytes: &[u8]) {
         }
         let records = values.into_iter().filter_map(|value| match value {
             Value::Exchanger(preference, host) => Some((preference, host)),
-            Value::Address(_) | Value::Text(_) | Value::Name(_) => None,
+            _ => None,
         });
         if let Ok(Exchangers::Hosts(hosts)) = Exchangers::of(records) {
             assert!((1..=EXCHANGERS_MAX).contains(&hosts.len()));

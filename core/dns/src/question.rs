@@ -19,6 +19,7 @@ pub enum Kind {
     Aaaa,
     Txt,
     Ptr,
+    Srv,
 }
 
 /// What one record of the asked kind says.
@@ -31,13 +32,22 @@ pub enum Value {
     Text(Vec<u8>),
     /// The name that a PTR record points at, a dot at its end.
     Name(String),
+    /// Where a service is (RFC 2782); the target with a dot at its end.
+    Service {
+        priority: u16,
+        weight: u16,
+        port: u16,
+        target: String,
+    },
 }
 
 impl Value {
     pub(crate) fn into_text(self) -> Option<Vec<u8>> {
         match self {
             Value::Text(text) => Some(text),
-            Value::Exchanger(..) | Value::Address(_) | Value::Name(_) => None,
+            Value::Exchanger(..) | Value::Address(_) | Value::Name(_) | Value::Service { .. } => {
+                None
+            }
         }
     }
 
@@ -45,7 +55,9 @@ impl Value {
     pub(crate) fn into_host(self) -> Option<String> {
         match self {
             Value::Name(name) => name::host(&name),
-            Value::Exchanger(..) | Value::Address(_) | Value::Text(_) => None,
+            Value::Exchanger(..) | Value::Address(_) | Value::Text(_) | Value::Service { .. } => {
+                None
+            }
         }
     }
 
@@ -53,6 +65,7 @@ impl Value {
     pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Value::Exchanger(_, name) | Value::Name(name) => name.capacity(),
+            Value::Service { target, .. } => target.capacity(),
             Value::Text(text) => text.capacity(),
             Value::Address(_) => 0,
         }
@@ -100,6 +113,7 @@ impl Question {
             Kind::Aaaa => RecordType::AAAA,
             Kind::Txt => RecordType::TXT,
             Kind::Ptr => RecordType::PTR,
+            Kind::Srv => RecordType::SRV,
         };
         Question {
             id,
@@ -225,6 +239,12 @@ fn value_of(data: &RData) -> Option<Value> {
         RData::AAAA(address) => Some(Value::Address(IpAddr::V6(address.0).to_canonical())),
         RData::TXT(text) => Some(Value::Text(text.txt_data.concat())),
         RData::PTR(name) => Some(Value::Name(name.0.to_ascii())),
+        RData::SRV(service) => Some(Value::Service {
+            priority: service.priority,
+            weight: service.weight,
+            port: service.port,
+            target: service.target.to_ascii(),
+        }),
         _ => None,
     }
 }

@@ -176,7 +176,7 @@ impl Shared {
         if !mx.values.is_empty() {
             let records = mx.values.into_iter().filter_map(|value| match value {
                 Value::Exchanger(preference, host) => Some((preference, host)),
-                Value::Address(_) | Value::Text(_) | Value::Name(_) => None,
+                _ => None,
             });
             return Answer {
                 outcome: Exchangers::of(records),
@@ -367,7 +367,7 @@ fn take_turns(six: Vec<Value>, four: Vec<Value>) -> Vec<IpAddr> {
     let of = |values: Vec<Value>| {
         values.into_iter().filter_map(|value| match value {
             Value::Address(address) if can_be_dialled(address) => Some(address),
-            Value::Address(_) | Value::Exchanger(..) | Value::Text(_) | Value::Name(_) => None,
+            _ => None,
         })
     };
     let (mut six, mut four) = (of(six), of(four));

@@ -36,6 +36,7 @@ struct Row {
     texts: Vec<Vec<u8>>,
     /// Of the address whose place this is.
     names: Vec<String>,
+    services: Vec<Value>,
     fails: Option<String>,
     takes: Duration,
 }
@@ -73,6 +74,21 @@ impl Table {
     pub fn set_texts(&self, name: &str, texts: &[&str]) {
         let texts = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
         self.change(name, |row| row.texts = texts);
+    }
+
+    /// `name` has these SRV records: priority, weight, port, target.
+    pub fn set_services(&self, name: &str, services: &[(u16, u16, u16, &str)]) {
+        let services = services.iter().map(|(priority, weight, port, target)| {
+            let (priority, weight, port) = (*priority, *weight, *port);
+            let target = (*target).to_owned();
+            Value::Service {
+                priority,
+                weight,
+                port,
+                target,
+            }
+        });
+        self.change(name, |row| row.services = services.collect());
     }
 
     /// `address` has these names.
@@ -177,6 +193,7 @@ impl Names for Table {
             }
             Kind::Txt => row.texts.into_iter().map(Value::Text).collect(),
             Kind::Ptr => row.names.into_iter().map(Value::Name).collect(),
+            Kind::Srv => row.services,
         };
         bounded_records(values, kind)
     }
@@ -272,6 +289,15 @@ mod tests {
             let records = table.records("example.org", Kind::Mx).await;
             let host = "a.example.org.".to_owned();
             assert_eq!(records, Ok(vec![Value::Exchanger(10, host)]));
+            table.set_services("_imaps._tcp.example.org", &[(0, 1, 993, "a.example.org.")]);
+            let services = table.records("_imaps._tcp.example.org", Kind::Srv).await;
+            let service = Value::Service {
+                priority: 0,
+                weight: 1,
+                port: 993,
+                target: "a.example.org.".to_owned(),
+            };
+            assert_eq!(services, Ok(vec![service]));
             let names = table.names_of(four).await;
             let hosts = ["a.example.org", "b.example.org"].map(str::to_owned);
             assert_eq!(names, Ok(hosts.to_vec()));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use directory::{Directory, DirectoryFault};
+use directory::{Directory, DirectoryFault, DkimKey, DkimState};
 use mail::{Address, UidValidity};
 use store::Purpose;
 
@@ -53,6 +53,32 @@ impl Mailboxes {
     /// `Directory::domains`.
     pub fn domains(&self) -> Vec<String> {
         self.directory().domains()
+    }
+
+    /// `Directory::add_dkim_key`.
+    pub async fn add_dkim_key(&self, key: DkimKey) -> Result<DkimKey, MailboxFault> {
+        Ok(self.directory().add_dkim_key(key).await?)
+    }
+
+    /// `Directory::set_dkim_key_state`.
+    pub async fn set_dkim_key_state(
+        &self,
+        domain: &str,
+        selector: &str,
+        state: DkimState,
+    ) -> Result<(), MailboxFault> {
+        let set = self.directory().set_dkim_key_state(domain, selector, state);
+        Ok(set.await?)
+    }
+
+    /// `Directory::remove_dkim_key`.
+    pub async fn remove_dkim_key(&self, domain: &str, selector: &str) -> Result<(), MailboxFault> {
+        Ok(self.directory().remove_dkim_key(domain, selector).await?)
+    }
+
+    /// `Directory::dkim_keys`.
+    pub async fn dkim_keys(&self, domain: &str) -> Result<Vec<DkimKey>, MailboxFault> {
+        Ok(self.directory().dkim_keys(domain).await?)
     }
 
     /// `Directory::generation`.

@@ -67,7 +67,7 @@ use mail::{Address, Flags, InternalDate, Keyword, ModSeq, Uid, UidValidity};
 use store::{BodyIn, BodyRef, Store};
 
 pub use copy::Moved;
-pub use directory::AccountId;
+pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 pub use watch::Watch;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

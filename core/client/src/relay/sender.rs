@@ -31,6 +31,7 @@ use super::line::Caller;
 use super::schedule::Class;
 use super::site::Site;
 use super::verdict::{Said, Verdict};
+use crate::signing::Signing;
 
 /// How a sender sends.
 #[derive(Clone)]
@@ -65,6 +66,7 @@ pub(super) struct Shared<K, N, D> {
     pub cut: Stop,
     pub counters: Arc<Counters>,
     pub random: RefCell<fastrand::Rng>,
+    pub signing: Signing,
     pub state: RefCell<State>,
     pub letters: Count,
     /// Tasks that note something or deliver here.
@@ -114,6 +116,7 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 cut: Stop::new(),
                 counters: Arc::default(),
                 random: RefCell::new(fastrand::Rng::with_seed(settings.seed)),
+                signing: Signing::default(),
                 state: RefCell::default(),
                 letters: Count::default(),
                 tasks: Rc::default(),

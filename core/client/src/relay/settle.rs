@@ -111,13 +111,24 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let mark = self.random.borrow_mut().u64(..);
         let hostname = &self.caller.hostname;
         let report = report::write(hostname, entry, cases, &beginning, now, mark);
-        let raw = Bytes::from(report.raw);
+        let raw = Bytes::from(self.signed(report.raw).await);
         let body = BodyIn {
             name: BodyName::of(&raw),
             summary: Bytes::from(Summary::of(&raw).encode()),
             raw,
         };
         Some((body, report.envelope))
+    }
+
+    /// A report is from our host name: that domain signs it, or the one above. One that cannot be signed goes unsigned: what it says must not wait.
+    async fn signed(&self, raw: Vec<u8>) -> Vec<u8> {
+        let domain = dkim::ascii_domain(&self.caller.hostname);
+        let (owner, host) = (&self.owner, &self.caller.host);
+        let signed = self.signing.sign(owner, host, &domain, raw, 0).await;
+        signed.unwrap_or_else(|(why, raw)| {
+            tracing::warn!(domain, ?why, "a report goes unsigned");
+            raw
+        })
     }
 
     /// Has the owner note it, again and again until it is noted.

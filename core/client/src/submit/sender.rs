@@ -18,6 +18,11 @@ pub(super) struct User {
 }
 
 impl User {
+    /// Of the account's address.
+    pub fn domain(&self) -> &str {
+        self.address.domain()
+    }
+
     /// Under the account's own address, with or without a tag (`ann+shop@`), and under the null one (RFC 5321 §4.5.5: reports that a mail
     /// program writes).
     pub fn may_send_as(&self, sender: &ReversePath) -> Result<(), Refusal> {

@@ -15,6 +15,7 @@ mod rename;
 mod rig;
 mod search;
 mod select;
+mod signing;
 mod status;
 mod store;
 mod submission;

@@ -1,5 +1,6 @@
 //! Who hears what.
 
+use mailbox::{DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 use queue::Notify;
 
 use crate::rig::{MX, run};
@@ -89,6 +90,38 @@ fn a_report_for_a_mailbox_of_ours_that_is_not_there_ends_quietly() {
         rig.submit("hello", rig.envelope("gone@example.org", &["x@a.example"]))
             .await;
         rig.sleep(30).await;
+        rig.at_rest(&running).await;
+    });
+}
+
+/// Our host is mx.example.org: the key of the domain above signs what it writes.
+#[test]
+fn a_report_is_signed_for_the_domain_of_our_host_name() {
+    run(|rig| async move {
+        let refuse = Script::at("RCPT", say("550 5.1.1 no such user"));
+        rig.server("a.example", 1, refuse);
+        let home = rig.server("home.example", 2, Script::usual());
+        let made = dkim::SigningKey::generate(dkim::Algorithm::Ed25519Sha256).unwrap();
+        let key = DkimKey {
+            domain: "example.org".to_owned(),
+            selector: "e".to_owned(),
+            algorithm: DkimAlgorithm::Ed25519,
+            state: DkimState::Active,
+            made_unix_s: 1,
+            private: PrivateKey::new(&made).unwrap(),
+        };
+        let mailboxes = rig.outgoing.mailboxes();
+        mailboxes.add_dkim_key(key).await.unwrap();
+        let running = rig.send(MX);
+        rig.submit("hello", rig.envelope("eve@home.example", &["x@a.example"]))
+            .await;
+        rig.until(20, "the report arrives", || home.count() == 1)
+            .await;
+        let content = home.got().remove(0).content;
+        let signed =
+            "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;\r\n\td=example.org; s=e;";
+        assert!(content.starts_with(signed), "{content}");
+        assert!(content.contains("\r\nFrom: Mail delivery <MAILER-DAEMON@mx.example.org>\r\n"));
         rig.at_rest(&running).await;
     });
 }

@@ -1,4 +1,4 @@
-use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA, TXT};
+use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA, SRV, TXT};
 
 use super::*;
 
@@ -92,6 +92,19 @@ fn the_strings_of_a_text_are_joined_and_pointers_are_names() {
         message.add_answer(record("example.org.", 70, text(&[b"of another kind"])));
     });
     let values = vec![Value::Name("A.Example.".to_owned())];
+    assert_eq!(asked.read(&wire), Ok(Reading::Found { values, ttl: 70 }));
+
+    let asked = question(Kind::Srv);
+    let wire = answer(&asked, |message| {
+        let service = SRV::new(0, 1, 465, name("A.Example."));
+        message.add_answer(record("example.org.", 70, RData::SRV(service)));
+    });
+    let values = vec![Value::Service {
+        priority: 0,
+        weight: 1,
+        port: 465,
+        target: "A.Example.".to_owned(),
+    }];
     assert_eq!(asked.read(&wire), Ok(Reading::Found { values, ttl: 70 }));
 }
 
