@@ -104,6 +104,7 @@ impl Names for Zone {
                 let octet = (chosen % 3) as u8;
                 Ok(vec![Value::Address(Ipv4Addr::new(192, 0, 2, octet).into())])
             }
+            (_, Kind::Srv | Kind::Tlsa) => Ok(Vec::new()),
         }
     }
 }

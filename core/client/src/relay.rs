@@ -8,7 +8,7 @@
 //!
 //! - `schedule.rs`: when something is tried again, and when it is given up. `verdict.rs`: what a try came to.
 //! - `report.rs`: what senders hear. `destination.rs`: where mail for a domain goes. `offered.rs`: what a server can do.
-//! - `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes.
+//! - `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes. `dane.rs`: whom the domain says it should.
 //! - `sender.rs`: the loop. `site.rs`: what is known of a destination. `worker.rs`: one connection's life. `letter.rs`: a message in hand.
 //!   `settle.rs`: what came of it. `here.rs`: messages for our own mailboxes. `counters.rs`.
 //!
@@ -16,6 +16,7 @@
 
 mod attempt;
 pub mod counters;
+pub mod dane;
 pub mod destination;
 mod here;
 mod letter;

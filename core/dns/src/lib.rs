@@ -57,6 +57,25 @@ pub trait Names: Clone + 'static {
         kind: Kind,
     ) -> impl Future<Output = Result<Vec<Value>, NameFault>>;
 
+    /// As `records`, of a signed zone and validated (RFC 4035). `Ok(None)`: the zone is not signed, or nothing here validates. `Unavailable` is
+    /// also what a signature that does not match comes to: whoever could send the mail elsewhere by that must not be able to.
+    fn proved(
+        &self,
+        name: &str,
+        kind: Kind,
+    ) -> impl Future<Output = Result<Option<Vec<Value>>, NameFault>> {
+        let _ = (name, kind);
+        async { Ok(None) }
+    }
+
+    /// As `exchangers`, and whether a validator vouches for them.
+    fn proved_exchangers(
+        &self,
+        domain: &str,
+    ) -> impl Future<Output = Result<(Exchangers, bool), NameFault>> {
+        async move { Ok((self.exchangers(domain).await?, false)) }
+    }
+
     /// The texts of `name`, one for each TXT record, its strings joined. As `records`.
     fn texts(&self, name: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, NameFault>> {
         async move {
@@ -74,6 +93,32 @@ pub trait Names: Clone + 'static {
             Ok(names.filter_map(Value::into_host).collect())
         }
     }
+}
+
+/// `Names::proved_exchangers` of whoever can prove.
+async fn proved_exchangers(
+    names: &impl Names,
+    domain: &str,
+) -> Result<(Exchangers, bool), NameFault> {
+    let Some(host) = name::host(domain) else {
+        return Ok((names.exchangers(domain).await?, false));
+    };
+    let values = match names.proved(&host, Kind::Mx).await {
+        Ok(Some(values)) => values,
+        Ok(None) | Err(NameFault::NoSuchDomain) => {
+            return Ok((names.exchangers(domain).await?, false));
+        }
+        Err(unavailable) => return Err(unavailable),
+    };
+    // RFC 5321 §5.1: without MX records the domain itself; who may have an address is looked up with it.
+    if values.is_empty() {
+        return Ok((Exchangers::implicit(host), true));
+    }
+    let records = values.into_iter().filter_map(|value| match value {
+        Value::Exchanger(preference, host) => Some((preference, host)),
+        _ => None,
+    });
+    Ok((Exchangers::of(records)?, true))
 }
 
 /// Why there is no answer.

@@ -46,8 +46,8 @@ pub const UDP_BYTES_MAX: usize = 4_096;
 /// The longest answer by TCP. A hundred MX records with the addresses of their hosts are 12 KiB.
 pub const TCP_BYTES_MAX: usize = 32 * 1_024;
 
-/// What a core's resolver keeps, everything counted: a quarter for domains and a quarter for hosts, some 2,500 of each, and half for records
-/// of other kinds, some 3,000.
+/// What a core's resolver keeps, everything counted: a quarter for domains and a quarter for hosts, some 2,500 of each, three eighths for
+/// records of other kinds, some 2,500, and an eighth for what was proved.
 pub const CACHE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// What an entry costs beside its name and its value: 72 bytes of a slot, of which a table that has just grown has more than twice as
 /// many as entries, and what the allocator rounds up.

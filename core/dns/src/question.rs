@@ -20,6 +20,7 @@ pub enum Kind {
     Txt,
     Ptr,
     Srv,
+    Tlsa,
 }
 
 /// What one record of the asked kind says.
@@ -39,15 +40,20 @@ pub enum Value {
         port: u16,
         target: String,
     },
+    /// What the certificate of a TLS server must match (RFC 6698 §2.1), as it is on the wire.
+    Certificate {
+        usage: u8,
+        selector: u8,
+        matching: u8,
+        data: Vec<u8>,
+    },
 }
 
 impl Value {
     pub(crate) fn into_text(self) -> Option<Vec<u8>> {
         match self {
             Value::Text(text) => Some(text),
-            Value::Exchanger(..) | Value::Address(_) | Value::Name(_) | Value::Service { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -55,9 +61,7 @@ impl Value {
     pub(crate) fn into_host(self) -> Option<String> {
         match self {
             Value::Name(name) => name::host(&name),
-            Value::Exchanger(..) | Value::Address(_) | Value::Text(_) | Value::Service { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 
@@ -66,7 +70,7 @@ impl Value {
         match self {
             Value::Exchanger(_, name) | Value::Name(name) => name.capacity(),
             Value::Service { target, .. } => target.capacity(),
-            Value::Text(text) => text.capacity(),
+            Value::Text(bytes) | Value::Certificate { data: bytes, .. } => bytes.capacity(),
             Value::Address(_) => 0,
         }
     }
@@ -103,6 +107,8 @@ pub(crate) struct Question {
     pub id: u16,
     query: Query,
     edns: bool,
+    /// Whether it asks a validator if the answer is signed (RFC 6840 §5.7).
+    authentic: bool,
 }
 
 impl Question {
@@ -114,12 +120,20 @@ impl Question {
             Kind::Txt => RecordType::TXT,
             Kind::Ptr => RecordType::PTR,
             Kind::Srv => RecordType::SRV,
+            Kind::Tlsa => RecordType::TLSA,
         };
         Question {
             id,
             query: Query::query(name, kind),
             edns: true,
+            authentic: false,
         }
+    }
+
+    /// The same question, which also asks whether the answer was validated.
+    pub(crate) fn authentic(mut self) -> Question {
+        self.authentic = true;
+        self
     }
 
     pub(crate) fn without_edns(mut self) -> Question {
@@ -135,6 +149,7 @@ impl Question {
     pub(crate) fn to_wire(&self) -> Option<Vec<u8>> {
         let mut message = Message::new(self.id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
+        message.metadata.authentic_data = self.authentic;
         message.add_query(self.query.clone());
         if self.edns {
             let mut edns = Edns::new();
@@ -142,6 +157,14 @@ impl Question {
             message.set_edns(edns);
         }
         message.to_vec().ok()
+    }
+
+    /// As `read`, and whether its sender says that it validated all of it (the AD bit, RFC 4035 §3.2.3); `false` unless that was asked. The
+    /// bit is worth as much as the way to a server that validates.
+    pub(crate) fn read_authentic(&self, wire: &[u8]) -> Result<(Reading, bool), Bad> {
+        let reading = self.read(wire)?;
+        let authentic = wire.get(3).is_some_and(|flags| flags & AUTHENTIC != 0);
+        Ok((reading, authentic && self.authentic))
     }
 
     /// What `wire` says to this question.
@@ -232,6 +255,9 @@ impl Question {
     }
 }
 
+/// The AD bit, in the fourth octet of a message.
+const AUTHENTIC: u8 = 0x20;
+
 fn value_of(data: &RData) -> Option<Value> {
     match data {
         RData::MX(mx) => Some(Value::Exchanger(mx.preference, mx.exchange.to_ascii())),
@@ -244,6 +270,12 @@ fn value_of(data: &RData) -> Option<Value> {
             weight: service.weight,
             port: service.port,
             target: service.target.to_ascii(),
+        }),
+        RData::TLSA(tlsa) => Some(Value::Certificate {
+            usage: tlsa.cert_usage.into(),
+            selector: tlsa.selector.into(),
+            matching: tlsa.matching.into(),
+            data: tlsa.cert_data.clone(),
         }),
         _ => None,
     }

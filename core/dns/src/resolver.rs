@@ -2,7 +2,8 @@
 //!
 //! One for each core; it starts no task. A look-up is all inside the caller's future: dropped, its sockets close.
 //!
-//! It does not validate: an answer is as good as the name server and the way to it. It asks the servers in order, beginning with the one
+//! It does not validate: an answer is as good as the name server and the way to it. What must be proved (DANE) is asked of a validator of its
+//! own, which answers with the AD bit; it is on this machine, or the way to it is as safe. It asks the servers in order, beginning with the one
 //! that answered last. One that fails (SERVFAIL, REFUSED, nonsense, no way) is not asked again for the same question; silent ones are,
 //! with more patience.
 
@@ -42,6 +43,9 @@ struct Shared {
     addresses: RefCell<Cache<Vec<IpAddr>>>,
     /// By kind and name.
     records: RefCell<Cache<Vec<Value>>>,
+    validators: Option<Servers>,
+    /// As `records`; `None`: not signed.
+    proved: RefCell<Cache<Option<Vec<Value>>>>,
 }
 
 /// How long servers are waited for.
@@ -72,6 +76,8 @@ struct Answer<T> {
 struct Records {
     values: Vec<Value>,
     lives: Duration,
+    /// A validator vouches for them and for every alias on the way.
+    proved: bool,
 }
 
 impl Resolver {
@@ -82,6 +88,16 @@ impl Resolver {
 
     /// As `new`, with other waits: for tests.
     pub fn with_patience(servers: Servers, seed: u64, patience: Patience) -> Resolver {
+        Resolver::with_validators(servers, None, seed, patience)
+    }
+
+    /// As `new`. `validators` are asked what must be proved; they are believed what they say of it.
+    pub fn with_validators(
+        servers: Servers,
+        validators: Option<Servers>,
+        seed: u64,
+        patience: Patience,
+    ) -> Resolver {
         Resolver {
             shared: Rc::new(Shared {
                 servers,
@@ -92,7 +108,9 @@ impl Resolver {
                 identifiers: (RandomState::new(), Cell::new(0)),
                 exchangers: RefCell::new(Cache::new(CACHE_BYTES_MAX / 4, weigh_exchangers)),
                 addresses: RefCell::new(Cache::new(CACHE_BYTES_MAX / 4, weigh_addresses)),
-                records: RefCell::new(Cache::new(CACHE_BYTES_MAX / 2, weigh_records)),
+                records: RefCell::new(Cache::new(CACHE_BYTES_MAX / 8 * 3, weigh_records)),
+                validators,
+                proved: RefCell::new(Cache::new(CACHE_BYTES_MAX / 8, weigh_proved)),
             }),
         }
     }
@@ -153,6 +171,33 @@ impl Names for Resolver {
             }
         }
     }
+
+    async fn proved_exchangers(&self, domain: &str) -> Result<(Exchangers, bool), NameFault> {
+        let (found, proved) = crate::proved_exchangers(self, domain).await?;
+        let found = found.shuffled(&mut self.shared.random.borrow_mut());
+        Ok((found, proved))
+    }
+
+    async fn proved(&self, name: &str, kind: Kind) -> Result<Option<Vec<Value>>, NameFault> {
+        let shared = &*self.shared;
+        let Some(validators) = &shared.validators else {
+            return Ok(None);
+        };
+        let owner = name::owner(name).ok_or(NameFault::NoSuchDomain)?;
+        special(&owner)?;
+        let key = format!("{kind:?} {owner}");
+        let kept = shared.proved.borrow_mut().get(&key, Instant::now());
+        match kept {
+            Some(outcome) => outcome,
+            None => {
+                let finds = shared.find_proved(validators, &owner, kind);
+                let Answer { outcome, lives } = shared.bounded(finds).await;
+                let mut kept = shared.proved.borrow_mut();
+                kept.put(&key, &outcome, lives, Instant::now());
+                outcome
+            }
+        }
+    }
 }
 
 impl Shared {
@@ -198,8 +243,31 @@ impl Shared {
     async fn find_records(&self, owner: &str, kind: Kind) -> Answer<Vec<Value>> {
         match self.find(owner, kind).await {
             Err(fault) => fault,
-            Ok(Records { values, lives }) => Answer {
+            Ok(Records { values, lives, .. }) => Answer {
                 outcome: bounded_records(values, kind),
+                lives,
+            },
+        }
+    }
+
+    async fn find_proved(
+        &self,
+        validators: &Servers,
+        owner: &str,
+        kind: Kind,
+    ) -> Answer<Option<Vec<Value>>> {
+        match self.find_at(validators, owner, kind).await {
+            Err(fault) => fault,
+            Ok(Records {
+                values,
+                lives,
+                proved: true,
+            }) => Answer {
+                outcome: bounded_records(values, kind).map(Some),
+                lives,
+            },
+            Ok(Records { lives, .. }) => Answer {
+                outcome: Ok(None),
                 lives,
             },
         }
@@ -219,6 +287,7 @@ impl Shared {
                 let none = Records {
                     values: Vec::new(),
                     lives,
+                    proved: false,
                 };
                 (found, none)
             }
@@ -243,16 +312,32 @@ impl Shared {
 
     /// The records of `host`, through its aliases. A fault comes with the time it holds.
     async fn find<T>(&self, host: &str, kind: Kind) -> Result<Records, Answer<T>> {
+        self.find_at(&self.servers, host, kind).await
+    }
+
+    async fn find_at<T>(
+        &self,
+        servers: &Servers,
+        host: &str,
+        kind: Kind,
+    ) -> Result<Records, Answer<T>> {
         // A name that was checked always has a form on the wire.
         let Ok(mut name) = WireName::from_labels(host.split('.').map(str::as_bytes)) else {
             return Err(Answer::absent(None));
         };
-        let mut ttl_max = u32::MAX;
+        let (mut ttl_max, mut proved) = (u32::MAX, true);
         for _ in 0..=CNAMES_MAX {
-            match self.ask(&name, kind).await.map_err(Answer::unavailable)? {
+            let asked = self.ask(servers, &name, kind).await;
+            let (reading, authentic) = asked.map_err(Answer::unavailable)?;
+            proved &= authentic;
+            match reading {
                 Reading::Found { values, ttl } => {
                     let lives = seconds(ttl.min(ttl_max));
-                    return Ok(Records { values, lives });
+                    return Ok(Records {
+                        values,
+                        lives,
+                        proved,
+                    });
                 }
                 Reading::Alias { target, ttl } => {
                     (name, ttl_max) = (target, ttl.min(ttl_max));
@@ -260,7 +345,11 @@ impl Shared {
                 Reading::Nothing { ttl } => {
                     let values = Vec::new();
                     let lives = negative(ttl).min(seconds(ttl_max));
-                    return Ok(Records { values, lives });
+                    return Ok(Records {
+                        values,
+                        lives,
+                        proved,
+                    });
                 }
                 Reading::NoName { ttl } => return Err(Answer::absent(ttl)),
             }
@@ -271,18 +360,35 @@ impl Shared {
     }
 
     /// One question, to as many servers and as often as it takes. A fault is a short phrase for people.
-    async fn ask(&self, name: &WireName, kind: Kind) -> Result<Reading, String> {
-        let servers = self.servers.at(Instant::now());
-        let first = self.preferred.get().min(servers.len().saturating_sub(1));
+    async fn ask(
+        &self,
+        servers: &Servers,
+        name: &WireName,
+        kind: Kind,
+    ) -> Result<(Reading, bool), String> {
+        let validates = self
+            .validators
+            .as_ref()
+            .is_some_and(|validators| std::ptr::eq(validators, servers));
+        let servers = servers.at(Instant::now());
+        let first = match validates {
+            true => 0,
+            false => self.preferred.get().min(servers.len().saturating_sub(1)),
+        };
         let mut silent: Vec<(usize, SocketAddr)> = servers.iter().copied().enumerate().collect();
         silent.rotate_left(first);
         let mut why = "no name server answers".to_owned();
         for wait in self.patience.waits {
             for (at, server) in std::mem::take(&mut silent) {
-                let question = Question::new(name.clone(), kind, self.identifier());
+                let mut question = Question::new(name.clone(), kind, self.identifier());
+                if validates {
+                    question = question.authentic();
+                }
                 match transport::ask(server, &question, wait).await {
                     Ok(reading) => {
-                        self.preferred.set(at);
+                        if !validates {
+                            self.preferred.set(at);
+                        }
                         return Ok(reading);
                     }
                     Err(Trouble::Silent) => silent.push((at, server)),
@@ -413,6 +519,10 @@ fn weigh_addresses(addresses: &Vec<IpAddr>) -> usize {
 fn weigh_records(records: &Vec<Value>) -> usize {
     let heap: usize = records.iter().map(Value::heap_bytes).sum();
     records.capacity() * size_of::<Value>() + heap
+}
+
+fn weigh_proved(proved: &Option<Vec<Value>>) -> usize {
+    proved.as_ref().map_or(0, weigh_records)
 }
 
 #[cfg(test)]

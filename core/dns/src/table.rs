@@ -37,6 +37,11 @@ struct Row {
     /// Of the address whose place this is.
     names: Vec<String>,
     services: Vec<Value>,
+    certificates: Vec<Value>,
+    /// Its zone is signed.
+    signed: bool,
+    /// Whoever validates gets no answer.
+    bogus: bool,
     fails: Option<String>,
     takes: Duration,
 }
@@ -89,6 +94,36 @@ impl Table {
             }
         });
         self.change(name, |row| row.services = services.collect());
+    }
+
+    /// `name` is in a signed zone from now on.
+    pub fn set_signed(&self, name: &str) {
+        self.change(name, |row| row.signed = true);
+    }
+
+    /// The signatures of `name` do not match from now on.
+    pub fn set_bogus(&self, name: &str) {
+        self.change(name, |row| row.bogus = true);
+    }
+
+    /// `name`, in a signed zone, has these TLSA records: usage, selector, matching, data.
+    pub fn set_certificates(&self, name: &str, certificates: &[(u8, u8, u8, &[u8])]) {
+        let certificates = certificates
+            .iter()
+            .map(|(usage, selector, matching, data)| {
+                let (usage, selector, matching) = (*usage, *selector, *matching);
+                let data = data.to_vec();
+                Value::Certificate {
+                    usage,
+                    selector,
+                    matching,
+                    data,
+                }
+            });
+        self.change(name, |row| {
+            row.certificates = certificates.collect();
+            row.signed = true;
+        });
     }
 
     /// `address` has these names.
@@ -194,8 +229,27 @@ impl Names for Table {
             Kind::Txt => row.texts.into_iter().map(Value::Text).collect(),
             Kind::Ptr => row.names.into_iter().map(Value::Name).collect(),
             Kind::Srv => row.services,
+            Kind::Tlsa => row.certificates,
         };
         bounded_records(values, kind)
+    }
+
+    async fn proved_exchangers(&self, domain: &str) -> Result<(Exchangers, bool), NameFault> {
+        let (found, proved) = crate::proved_exchangers(self, domain).await?;
+        let found = found.shuffled(&mut self.shared.random.borrow_mut());
+        Ok((found, proved))
+    }
+
+    async fn proved(&self, name: &str, kind: Kind) -> Result<Option<Vec<Value>>, NameFault> {
+        let owner = name::owner(name).ok_or(NameFault::NoSuchDomain)?;
+        let row = self.look_up(&owner).await?.ok_or(NameFault::NoSuchDomain)?;
+        if row.bogus {
+            return Err(NameFault::Unavailable("SERVFAIL".to_owned()));
+        }
+        match row.signed {
+            true => self.records(name, kind).await.map(Some),
+            false => Ok(None),
+        }
     }
 }
 

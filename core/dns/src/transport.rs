@@ -23,12 +23,12 @@ pub(crate) enum Trouble {
     Failed(String),
 }
 
-/// Asks `server`; waits at most `wait` for each of at most three sendings: the question, once more without EDNS, and by TCP.
+/// Asks `server`, and answers what it says and whether it vouches for that; waits at most `wait` for each of at most three sendings: the question, once more without EDNS, and by TCP.
 pub(crate) async fn ask(
     server: SocketAddr,
     question: &Question,
     wait: Duration,
-) -> Result<Reading, Trouble> {
+) -> Result<(Reading, bool), Trouble> {
     let mut question = question.clone();
     let mut outcome = by_udp(server, &question, wait).await?;
     if outcome == Err(Bad::Edns) {
@@ -46,7 +46,8 @@ pub(crate) async fn ask(
     })
 }
 
-type Outcome = Result<Reading, Bad>;
+/// What was read, and whether a validator vouches for it.
+type Outcome = Result<(Reading, bool), Bad>;
 
 async fn within(
     wait: Duration,
@@ -76,7 +77,7 @@ async fn by_udp(
         loop {
             // until the answer comes or the wait is over
             let bytes = socket.recv(&mut wire).await?;
-            match question.read(&wire[..bytes]) {
+            match question.read_authentic(&wire[..bytes]) {
                 Err(Bad::NotOurs) => {}
                 outcome => return Ok(outcome),
             }
@@ -99,7 +100,7 @@ async fn by_tcp(server: SocketAddr, question: &Question) -> io::Result<Outcome> 
     }
     let mut wire = vec![0; bytes];
     stream.read_exact(&mut wire).await?;
-    Ok(question.read(&wire))
+    Ok(question.read_authentic(&wire))
 }
 
 fn to_wire(question: &Question) -> io::Result<Vec<u8>> {

@@ -16,6 +16,8 @@ pub struct Counters {
     pub conversations: AtomicU64,
     /// Of them, those in clear although the server offers TLS.
     pub tls_failed: AtomicU64,
+    /// Of them, those whose server showed a certificate that its domain publishes (DANE).
+    pub proved: AtomicU64,
     /// No conversation could be begun.
     pub unreached: AtomicU64,
     /// Now: connections, with those being made.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use dns::{Exchanger, Exchangers, NameFault, Names};
 
+use super::dane::{self, Demand};
 use super::limits::ADDRESSES_PER_TRY;
 use super::schedule::Class;
 use super::verdict::{Said, Verdict};
@@ -66,6 +67,7 @@ pub struct Candidate {
     /// The server's name, for TLS and for people.
     pub host: String,
     pub address: SocketAddr,
+    pub demand: Demand,
 }
 
 impl Route {
@@ -89,13 +91,13 @@ impl Route {
         domain: &str,
         ours: &str,
     ) -> Result<Vec<Candidate>, Verdict> {
-        let (hosts, port) = match self {
-            Route::Fixed(server) => (vec![server.host.clone()], server.port),
+        let (hosts, port, proved) = match self {
+            Route::Fixed(server) => (vec![server.host.clone()], server.port, false),
             Route::Exchangers { port } => {
-                let hosts = match names.exchangers(domain).await {
-                    Ok(Exchangers::Hosts(hosts)) => hosts,
+                let (hosts, proved) = match names.proved_exchangers(domain).await {
+                    Ok((Exchangers::Hosts(hosts), proved)) => (hosts, proved),
                     // RFC 7505 §4.
-                    Ok(Exchangers::Nowhere) => {
+                    Ok((Exchangers::Nowhere, _)) => {
                         let words = format!("{domain} takes no mail (null MX)");
                         return Err(Verdict::Failed(Said::ours("5.1.10", words)));
                     }
@@ -105,17 +107,28 @@ impl Route {
                     }
                     Err(NameFault::Unavailable(why)) => return Err(unavailable(domain, &why)),
                 };
-                (before_ours(hosts, domain, ours)?, *port)
+                (before_ours(hosts, domain, ours)?, *port, proved)
             }
         };
         let mut candidates = Vec::new();
         let mut unknown = None;
         for host in &hosts {
-            match addresses(names, host).await {
-                Ok(addresses) => candidates.extend(addresses.into_iter().map(|ip| Candidate {
-                    host: host.clone(),
-                    address: SocketAddr::new(ip, port),
-                })),
+            let found = async {
+                let addresses = addresses(names, host).await?;
+                let demand = match proved {
+                    true => dane::demand(names, host, port, domain).await?,
+                    false => Demand::None,
+                };
+                Ok((addresses, demand))
+            };
+            match found.await {
+                Ok((addresses, demand)) => {
+                    candidates.extend(addresses.into_iter().map(|ip| Candidate {
+                        host: host.clone(),
+                        address: SocketAddr::new(ip, port),
+                        demand: demand.clone(),
+                    }));
+                }
                 // RFC 5321 §5.1: the next one may have one.
                 Err(NameFault::NoSuchDomain) => {}
                 Err(NameFault::Unavailable(why)) => {

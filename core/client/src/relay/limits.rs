@@ -36,6 +36,9 @@ pub const ASLEEP: Duration = Duration::from_secs(60);
 /// … up to this.
 pub const ASLEEP_MAX: Duration = Duration::from_secs(30 * 60);
 
+/// TLSA records of one host that count; more than a few are there only while keys change.
+pub const TLSA_MAX: usize = 20;
+
 /// Recipients in one transaction (RFC 5321 §4.5.3.1.8: every server takes 100).
 pub const RECIPIENTS_PER_TRANSACTION: usize = 100;
 /// Addresses dialled in one try (RFC 5321 §5.1 asks for two at least).

@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName;
 use smtp::Role;
 use smtp::client::{Client, Event, Reply};
 
+use super::dane::{self, Demand};
 use super::destination::Candidate;
 use super::limits::*;
 use super::offered::Offered;
@@ -38,6 +39,8 @@ pub struct Line<C> {
     pub host: String,
     /// TLS was begun and failed, and so this connection is in clear.
     pub tls_failed: bool,
+    /// The server showed a certificate that its domain publishes (DANE).
+    pub proved: bool,
     /// Transactions so far.
     pub carried: u32,
 }
@@ -68,7 +71,8 @@ pub enum NoLine {
 }
 
 impl Caller {
-    /// Connects to the first of `candidates` (at least one) that has us. With `needs_tls` no connection is made in clear.
+    /// Connects to the first of `candidates` (at least one) that has us. With `needs_tls` none is in clear because TLS failed; where TLS is
+    /// not offered, the message is not sent over it (`attempt.rs`). What a candidate demands is kept in any case.
     pub async fn open<D: Dial>(
         &self,
         dial: &D,
@@ -100,16 +104,38 @@ impl Caller {
         needs_tls: bool,
     ) -> Result<Line<D::Connection>, NoLine> {
         let mut line = self.greet(dial, candidate).await?;
+        let is_demanded = candidate.demand != Demand::None;
         let Some(config) = self.tls.as_ref().filter(|_| line.offered.start_tls) else {
-            return Ok(line);
+            return match is_demanded {
+                false => Ok(line),
+                true => Err(unproved(candidate, "it offers no TLS")),
+            };
+        };
+        let config = match &candidate.demand {
+            Demand::None | Demand::Tls => config.clone(),
+            Demand::Dane {
+                associations,
+                domain,
+            } => dane::config(associations, domain),
         };
         let name = server_name(candidate);
-        let why = match line.secure(self, config, name).await {
-            Ok(()) => return Ok(line),
+        let why = match line.secure(self, &config, name).await {
+            Ok(()) => {
+                line.proved = matches!(candidate.demand, Demand::Dane { .. });
+                return Ok(line);
+            }
             Err(Break::Fault(ConnectionFault::Stopping)) => return Err(NoLine::Stopping),
             Err(why) => why,
         };
         drop(line);
+        if is_demanded {
+            let words = match &why {
+                Break::Fault(ConnectionFault::TimedOut) => "TLS was not done in time",
+                Break::Refused(_) => "STARTTLS was refused",
+                _ => "TLS failed, or its certificate is another",
+            };
+            return Err(unproved(candidate, words));
+        }
         let words = match &why {
             Break::Refused(reply) => format!("STARTTLS was refused: {}", reply.code),
             _ => "TLS failed".to_owned(),
@@ -153,6 +179,7 @@ impl Caller {
             offered: Offered::default(),
             host: candidate.host.clone(),
             tls_failed: false,
+            proved: false,
             carried: 0,
         };
         match line.step(self, GREETING + HELLO).await {
@@ -181,6 +208,15 @@ fn refusal(host: &str, reply: &Reply) -> Verdict {
         Verdict::Later(Class::Refused, said) => Verdict::Later(Class::Closing, said),
         verdict => verdict,
     }
+}
+
+/// The candidate is not what its domain publishes: the message waits (RFC 7672 §2.2).
+fn unproved(candidate: &Candidate, words: &str) -> NoLine {
+    let words = format!("the domain publishes this server's certificates (DANE), and {words}");
+    tracing::warn!(host = candidate.host, address = %candidate.address, words, "mail waits");
+    let said = Said::ours("4.7.5", words).with_host(&candidate.host);
+    // All that waits for this domain waits.
+    NoLine::Because(Verdict::Later(Class::Connect, said))
 }
 
 fn server_name(candidate: &Candidate) -> ServerName<'static> {

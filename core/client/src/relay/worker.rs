@@ -149,6 +149,9 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 self.counters
                     .tls_failed
                     .fetch_add(u64::from(line.tls_failed), Relaxed);
+                self.counters
+                    .proved
+                    .fetch_add(u64::from(line.proved), Relaxed);
                 return Some((line, job));
             }
             Some(Err(NoLine::Stopping)) => return None,

@@ -228,6 +228,13 @@ impl Rig {
         Server::start(&self.host, listener, script)
     }
 
+    /// `domain` and its server are in signed zones, which publish a certificate of the server at `place`.
+    pub fn publish(&self, domain: &str, place: &str) {
+        self.names.set_signed(domain);
+        self.names.set_signed(&format!("mx.{domain}"));
+        self.names.set_certificates(place, &[(3, 1, 1, &[7; 32])]);
+    }
+
     pub async fn alice(&self) -> AccountId {
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let made = self.outgoing.mailboxes().add_account(&address, "$hash", 0);

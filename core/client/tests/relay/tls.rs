@@ -52,3 +52,57 @@ fn tls_that_fails_is_done_without_but_never_for_what_requires_it() {
         });
     }
 }
+
+const TLSA: &str = "_25._tcp.mx.a.example";
+
+#[test]
+fn what_a_domain_publishes_is_demanded_and_mail_waits_for_it() {
+    for (offers, fault) in [
+        (&OFFERS[..1], None),
+        (&OFFERS[..], Some(Answer::BadTls)),
+        (&OFFERS[..], say("454 4.7.0 not now")),
+    ] {
+        run(|rig| async move {
+            let script = Script::at("STARTTLS", fault).offering(offers);
+            let server = rig.server("a.example", 1, script);
+            rig.publish("a.example", TLSA);
+            let running = rig.send(MX);
+            let id = rig.put("secret", &["x@a.example"]).await;
+            rig.until(60, "it is put off", || !rig.reply(id).is_empty())
+                .await;
+            assert!(rig.reply(id).starts_with("4.7.5"), "{}", rig.reply(id));
+            rig.sleep(1_800).await;
+            assert_eq!(server.count(), 0, "it never goes in clear");
+            assert_eq!(running.counters.proved.load(Relaxed), 0);
+            assert!(rig.entry(id).is_some());
+        });
+    }
+}
+
+#[test]
+fn what_a_domain_publishes_is_used_and_counted() {
+    run(|rig| async move {
+        let server = rig.server("a.example", 1, Script::usual().offering(&OFFERS));
+        rig.publish("a.example", TLSA);
+        let running = rig.send(MX);
+        rig.put("hello", &["x@a.example"]).await;
+        rig.until(10, "it arrives", || server.count() == 1).await;
+        assert!(server.got().remove(0).in_tls);
+        assert_eq!(running.counters.proved.load(Relaxed), 1);
+        rig.at_rest(&running).await;
+    });
+}
+
+#[test]
+fn a_signature_that_does_not_match_makes_mail_wait() {
+    run(|rig| async move {
+        let server = rig.server("a.example", 1, Script::usual().offering(&OFFERS));
+        rig.names.set_bogus("a.example");
+        rig.send(MX);
+        let id = rig.put("hello", &["x@a.example"]).await;
+        rig.until(60, "it is put off", || !rig.reply(id).is_empty())
+            .await;
+        assert!(rig.reply(id).starts_with("4.4.3"), "{}", rig.reply(id));
+        assert_eq!(server.count(), 0);
+    });
+}

@@ -11,6 +11,7 @@ use hickory_proto::rr::{RData, Record, RecordType};
 
 use super::*;
 
+mod proved;
 mod records;
 
 const PATIENCE: Patience = Patience {
