@@ -95,6 +95,9 @@ pub struct Plan {
     pub read_bytes: u64,
     #[serde(default)]
     pub send_bytes: u64,
+    /// See `settings::Outbound`.
+    #[serde(default)]
+    pub validators: Vec<SocketAddr>,
     pub plaintext_on_loopback: bool,
     /// What the plan may hand out, and how it does.
     pub memory_bytes: u64,
@@ -243,6 +246,7 @@ impl Plan {
             receive_bytes: allowance.receive,
             read_bytes: allowance.read,
             send_bytes: allowance.send,
+            validators: settings.outbound.validators.clone(),
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             memory_bytes: allowance.total,
             memory: lines,

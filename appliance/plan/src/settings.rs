@@ -31,6 +31,8 @@ pub struct Settings {
     pub memory: Memory,
     #[serde(default)]
     pub log: Log,
+    #[serde(default)]
+    pub outbound: Outbound,
     /// Addresses, bonds, VLANs: `ringpost-boot` writes them for systemd-networkd. Left out: DHCP on every card.
     pub network: Option<Network>,
     #[serde(default)]
@@ -165,6 +167,15 @@ pub struct Log {
     pub format: LogFormat,
     /// `error`, `warn`, `info`, `debug`, or tracing's directives (`info,smtp=debug`).
     pub level: String,
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Outbound {
+    /// Name servers that validate, and to which nobody stands in between: what they say of certificates (DANE) is believed. Empty: no domain's
+    /// certificates are looked up.
+    pub validators: Vec<SocketAddr>,
 }
 
 impl Default for Server {
@@ -333,6 +344,7 @@ impl Settings {
             limits: Limits::default(),
             memory: Memory::default(),
             log: Log::default(),
+            outbound: Outbound::default(),
             network: None,
             time: Time::default(),
             domains: Vec::new(),

@@ -11,7 +11,7 @@ use client::imap::{self, Imap};
 use client::login::Logins;
 use client::relay;
 use client::submit::{self, Submitter};
-use dns::{Resolver, Servers};
+use dns::{Patience, Resolver, Servers};
 use inbound::receive::{self, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
@@ -277,7 +277,10 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     let serving = &go.serving;
     let route = serving.route.clone().filter(|_| go.sends)?;
     let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
-    let names = Resolver::new(Servers::of_box(), seed);
+    let validators = serving.plan.validators.clone();
+    let validators = (!validators.is_empty()).then(|| Servers::fixed(validators));
+    let patience = Patience::default();
+    let names = Resolver::with_validators(Servers::of_box(), validators, seed, patience);
     let connections_max = plan::sending_connections(&serving.plan.machine) as usize;
     let dial = TcpDial::new(core, connections_max, counters);
     let settings = relay::Settings {

@@ -17,6 +17,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[limits]", "limits"),
     ("[memory]", "memory"),
     ("[log]", "log"),
+    ("[outbound]", "outbound"),
     ("[time]", "time"),
     ("[network]", "network"),
     ("[[network.interface]]", "network.interface"),

@@ -22,7 +22,7 @@ impl Admin {
             "Reports the tries to send a message to a recipient by outcome: delivered (the server accepted it), deferred (tried again later) or failed (given up), in tries.",
             outcomes.map(|(outcome, of)| (vec![("outcome", outcome.to_owned())], sum(of))),
         );
-        let counters: [(&str, &str, Outcome); 4] = [
+        let counters: [(&str, &str, Outcome); 5] = [
             (
                 "ringpost_outbound_reports",
                 "Reports the delivery reports written to senders about failure, delay or success, in messages.",
@@ -37,6 +37,11 @@ impl Admin {
                 "ringpost_outbound_tls_failures",
                 "Reports the conversations in clear with servers that offer TLS, in conversations.",
                 |of| read(&of.tls_failed),
+            ),
+            (
+                "ringpost_outbound_proved",
+                "Reports the conversations with servers that showed a certificate which their domain publishes (DANE), in conversations.",
+                |of| read(&of.proved),
             ),
             (
                 "ringpost_outbound_unreached",
