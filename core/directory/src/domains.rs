@@ -35,7 +35,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Refused while accounts remain in it.
+    /// Refused while accounts, aliases or groups remain in it.
     pub async fn remove_domain(&self, domain: &str) -> Result<(), DirectoryFault> {
         let attempt = async || self.try_remove_domain(domain).await;
         self.inner.tenancy.deleting(DOMAIN_ROWS, attempt).await
@@ -50,6 +50,10 @@ impl Directory {
             let (domain, entry) = found.ok_or(DirectoryFault::Refused("no such domain"))?;
             if entry.accounts > 0 || entry.arriving.get() > 0 {
                 return Err(DirectoryFault::Refused("accounts remain in the domain"));
+            }
+            if state.is_listed_in(&domain) {
+                let why = "aliases or groups remain in the domain";
+                return Err(DirectoryFault::Refused(why));
             }
             let mut pin = Pin::of(&entry.arriving);
             pin.close(&entry.closing);

@@ -19,3 +19,22 @@ pub const ROWS_PER_READ: usize = 512;
 pub const ACCOUNT_ROWS: u64 = 4;
 /// Rows that a change of a domain writes.
 pub const DOMAIN_ROWS: u64 = 2;
+
+/// Aliases of one volume, all of them in memory: some 200 bytes each with one target.
+pub const ALIASES_MAX: usize = 50_000;
+/// Addresses that one alias leads to; with more of them it is a group.
+pub const ALIAS_TARGETS_MAX: usize = 100;
+/// Groups of one volume.
+pub const GROUPS_MAX: usize = 10_000;
+/// Members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+/// Members of all groups together, all of them in memory: some 200 bytes each.
+pub const MEMBERS_MAX: usize = 200_000;
+/// The words of List-Id: they share a line of 998 octets (RFC 5322 §2.1.1) with an address.
+pub const TITLE_BYTES_MAX: usize = 200;
+/// Routes of one volume.
+pub const ROUTES_MAX: usize = 10_000;
+/// Grants of one volume.
+pub const GRANTS_MAX: usize = 50_000;
+/// Keys of one volume.
+pub const KEYS_MAX: usize = 16;

@@ -1,5 +1,7 @@
 //! The directory alone on its log, on the simulated machine.
 
+mod names;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin as Pinned, pin};
