@@ -97,6 +97,16 @@ impl Directory {
         state.routes.get(&scope).cloned()
     }
 
+    /// The route of this domain, or else of everything.
+    pub fn route_of_all(&self, domain: &str) -> Option<Route> {
+        let state = self.inner.state.borrow();
+        if state.routes.count() == 0 {
+            return None;
+        }
+        let domain = parse_scope(domain).and_then(|scope| state.routes.get(&scope));
+        domain.or_else(|| state.routes.get("*")).cloned()
+    }
+
     /// The route of exactly this domain.
     pub fn route_of_domain(&self, domain: &str) -> Option<Route> {
         let scope = parse_scope(domain)?;

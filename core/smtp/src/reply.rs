@@ -149,6 +149,8 @@ refusals! {
     UnknownRecipient: 550, "5.1.1", "no such user here";
     RelayDenied: 550, "5.7.1", "relaying denied";
     MailboxFull: 452, "4.2.2", "mailbox full";
+    /// RFC 3463 §3.8.
+    PostDenied: 550, "5.7.2", "not permitted to post to this list";
     // The content.
     BareCr: 554, "5.6.0", "bare CR not allowed in a message";
     BareLf: 554, "5.6.0", "bare LF not allowed in a message";
