@@ -11,6 +11,7 @@
 //! `ringpostd` answers to the same name. Start reading at `command.rs`.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod admin_cert;
 pub mod command;
 mod dump;

@@ -9,6 +9,7 @@ use admin::request::Request;
 use clap::Subcommand;
 use plan::Size;
 
+use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
 use crate::file;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +24,15 @@ pub(crate) enum Verb {
     /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
+    /// Manage aliases: addresses whose mail goes to other addresses
+    #[command(subcommand)]
+    Alias(AliasVerb),
+    /// Manage groups: addresses whose mail goes to their members
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// Manage routes: which server takes the mail for a domain or an address
+    #[command(subcommand)]
+    Route(RouteVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -428,6 +438,9 @@ impl Verb {
             Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
                 domain: domain.clone(),
             },
+            Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
+            Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
+            Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Queue(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
