@@ -26,6 +26,11 @@ pub enum Ask {
         account: String,
         granted: bool,
     },
+    /// The account may send so many times as much as others.
+    Allowance {
+        account: String,
+        times: u32,
+    },
     GroupMake {
         name: String,
         owner: String,

@@ -19,6 +19,7 @@ mod file;
 mod limits;
 mod maildir;
 mod profiles;
+mod queue;
 mod salvage;
 mod selftest;
 mod verbs;

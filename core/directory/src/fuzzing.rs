@@ -8,6 +8,7 @@ use store::{Lsn, Record, RecordKind};
 use crate::AccountId;
 use crate::account::{AccountEntry, AccountRow};
 use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::domain::DomainEntry;
 use crate::grant::Grant;
 use crate::group::{Group, Member, Posters};
@@ -151,5 +152,6 @@ pub(crate) fn named() -> Vec<Entry> {
     }));
     entries.extend(both("sales@example.org\x007", grant).map(Entry::Grant));
     entries.extend(both("srs", Key([9; 32])).map(Entry::Key));
+    entries.extend(both("7", Allowance { times: 300 }).map(Entry::Allowance));
     entries
 }

@@ -1,10 +1,12 @@
-//! Operations on grants: who may send under the address of an alias or a group.
+//! Operations on grants and allowances: who may send under the address of an alias or a group, and how much.
 
 use mail::Address;
 use store::Purpose;
 
 use crate::aliases::check_count;
+use crate::allowance::Allowance;
 use crate::grant::Grant;
+use crate::limits::TIMES_MAX;
 use crate::record::{Entry, name_lock};
 use crate::whole::Named;
 use crate::{AccountId, Directory, DirectoryFault};
@@ -57,6 +59,52 @@ impl Directory {
             Ok(())
         };
         self.inner.tenancy.deleting(1, attempt).await
+    }
+
+    /// The account may send `times` as much as others, from its next login on; 1 is what all others may.
+    pub async fn set_allowance(
+        &self,
+        account: AccountId,
+        times: u32,
+    ) -> Result<(), DirectoryFault> {
+        if !(1..=TIMES_MAX).contains(&times) {
+            return Err(DirectoryFault::Refused(
+                "an allowance is 1 to 10000 times the usual limits",
+            ));
+        }
+        if self.account_by_id(account).await?.is_none() {
+            return Err(DirectoryFault::NoAccount);
+        }
+        let name = account.0.to_string();
+        let attempt = async || {
+            let inner = &self.inner;
+            let _locked = inner.locks.lock(name_lock(&name)).await;
+            let is_there = {
+                let state = inner.state.borrow();
+                check_count::<Allowance>(&state, &name)?;
+                state.allowances.get(&name).is_some()
+            };
+            let name = name.clone();
+            let entry = match times {
+                1 if !is_there => return Ok(()),
+                1 => Named::Remove { name },
+                times => Named::Put {
+                    name,
+                    row: Allowance { times },
+                },
+            };
+            let entries = vec![Entry::Allowance(entry)];
+            inner.commit(Purpose::Keep, entries, Vec::new()).await?;
+            Ok(())
+        };
+        self.inner.tenancy.deleting(1, attempt).await
+    }
+
+    /// How many times as much as others the account may send.
+    pub fn allowance(&self, account: AccountId) -> u32 {
+        let state = self.inner.state.borrow();
+        let allowance = state.allowances.get(&account.0.to_string());
+        allowance.map_or(1, |allowance| allowance.times)
     }
 
     /// The accounts that may send under this address, some of which may be gone.

@@ -10,7 +10,7 @@
 //! * memory is bounded: accounts by `limits::ACCOUNTS_CACHED_MAX` beside those in use, what is newer than the projection by `DIRTY_MAX`.
 //!
 //! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, and those that are a name
-//! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`. To add a noun,
+//! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`, `allowance.rs`. To add a noun,
 //! write such a file, give it kinds and a table in `record.rs`, and a line in `State::apply`, `Salvage` and `describe`.
 //! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs` and `grants.rs`; start reading there.
 #![forbid(unsafe_code)]
@@ -19,6 +19,7 @@ mod account;
 mod accounts;
 mod alias;
 mod aliases;
+mod allowance;
 mod domain;
 mod domains;
 #[doc(hidden)]

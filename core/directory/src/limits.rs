@@ -36,5 +36,9 @@ pub const TITLE_BYTES_MAX: usize = 200;
 pub const ROUTES_MAX: usize = 10_000;
 /// Grants of one volume.
 pub const GRANTS_MAX: usize = 50_000;
+/// Accounts with an allowance of their own.
+pub const ALLOWANCES_MAX: usize = 50_000;
+/// The most that one account may be given: so many times the usual limits.
+pub const TIMES_MAX: u32 = 10_000;
 /// Keys of one volume.
 pub const KEYS_MAX: usize = 16;

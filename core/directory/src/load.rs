@@ -13,6 +13,7 @@ use tenancy::encoding::Broken;
 
 use crate::account::{ACCOUNTS, account_key};
 use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::domain::DOMAINS;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
@@ -121,7 +122,8 @@ impl Inner {
         self.load_whole::<Member>().await?;
         self.load_whole::<Route>().await?;
         self.load_whole::<Grant>().await?;
-        self.load_whole::<Key>().await
+        self.load_whole::<Key>().await?;
+        self.load_whole::<Allowance>().await
     }
 
     /// Every row of one noun's table.

@@ -7,6 +7,7 @@ use tenancy::encoding::Broken;
 use crate::AccountId;
 use crate::account::AccountEntry;
 use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::domain::DomainEntry;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
@@ -27,6 +28,7 @@ pub(crate) enum Entry {
     Route(Named<Route>),
     Grant(Named<Grant>),
     Key(Named<Key>),
+    Allowance(Named<Allowance>),
 }
 
 /// `$body` with `$entry` bound to the entry of any noun of `whole.rs`; `$else` for the others.
@@ -39,6 +41,7 @@ macro_rules! of_named {
             Entry::Route($entry) => $body,
             Entry::Grant($entry) => $body,
             Entry::Key($entry) => $body,
+            Entry::Allowance($entry) => $body,
             $($pattern => $other,)+
         }
     };
@@ -73,6 +76,8 @@ impl Entry {
             Entry::Grant(entry)
         } else if let Some(entry) = Named::decode(record.kind, reader)? {
             Entry::Key(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Allowance(entry)
         } else {
             return Err(Broken);
         };
@@ -122,6 +127,9 @@ impl Entry {
             Entry::Member(entry) => Entry::Member(Named::present(entry.name().to_owned(), state)),
             Entry::Route(entry) => Entry::Route(Named::present(entry.name().to_owned(), state)),
             Entry::Grant(entry) => Entry::Grant(Named::present(entry.name().to_owned(), state)),
+            Entry::Allowance(entry) => {
+                Entry::Allowance(Named::present(entry.name().to_owned(), state))
+            }
             Entry::Key(entry) => Entry::Key(Named::present(entry.name().to_owned(), state)),
             Entry::Domain(_) | Entry::Account(_) => {
                 unreachable!("its file says what stands for it")

@@ -15,6 +15,7 @@ use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 use crate::AccountId;
 use crate::account::{ACCOUNTS, AccountRow, KEYS, account_key};
 use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::domain::{DOMAINS, Domain};
 use crate::grant::Grant;
 use crate::group::{Group, Member};
@@ -58,6 +59,7 @@ pub(crate) struct State {
     pub routes: Whole<Route>,
     pub grants: Whole<Grant>,
     pub own_keys: Whole<Key>,
+    pub allowances: Whole<Allowance>,
 }
 
 /// `$body` for every table that is in memory whole.
@@ -85,6 +87,10 @@ macro_rules! each_whole {
         };
         {
             let $rows = &$state.own_keys;
+            $body
+        };
+        {
+            let $rows = &$state.allowances;
             $body
         };
     }};
@@ -141,6 +147,7 @@ impl State {
             routes: Whole::default(),
             grants: Whole::default(),
             own_keys: Whole::default(),
+            allowances: Whole::default(),
         }
     }
 
@@ -401,6 +408,7 @@ impl State {
         self.routes.settle(epoch);
         self.grants.settle(epoch);
         self.own_keys.settle(epoch);
+        self.allowances.settle(epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;

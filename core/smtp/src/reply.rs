@@ -142,6 +142,10 @@ refusals! {
     AuthUnavailable: 454, "4.7.0", "temporary authentication failure";
     /// RFC 6409 §6.1: the sender may not send under this address.
     NotYourAddress: 553, "5.7.1", "sender address does not belong to this account";
+    /// When it is free again stands behind it.
+    SentEnough: 450, "4.7.1", "sending limit of this account reached;";
+    /// RFC 6409 §6.1. The address stands behind it.
+    NotYourFrom: 550, "5.7.1", "the From field has an address that does not belong to this account:";
     // The transaction.
     TooBig: 552, "5.3.4", "message size exceeds the limit";
     TooManyRecipients: 452, "4.5.3", "too many recipients";

@@ -217,6 +217,33 @@ pub async fn lead(
     })
 }
 
+/// Whether the account may send under an address that is not its own: an alias whose only target it is, or one that was granted to it.
+pub async fn may_send_as(
+    mailboxes: &Mailboxes,
+    account: AccountId,
+    address: &Address,
+) -> Result<bool, MailboxFault> {
+    let directory = mailboxes.directory();
+    for address in [Some(address.clone()), address.untagged()]
+        .into_iter()
+        .flatten()
+    {
+        if directory.grants(&address).contains(&account) {
+            return Ok(true);
+        }
+        let Some(Listed::Alias(_, alias)) = directory.listed(&address) else {
+            continue;
+        };
+        if let [target] = &alias.targets[..]
+            && let Meaning::Account(found) = meaning(mailboxes, target).await?
+            && found.id == account
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What was found already.
 #[derive(Default)]
 struct Known {

@@ -206,18 +206,18 @@ impl Outgoing {
         let due = self.queue.due_in_turn(wanted.now, &turn, after);
         let lease = |id| {
             let entry: Entry = self.queue.entry(id)?;
-            let is_here = |path: &str| self.mailboxes.has_domain(&queue::site(path));
-            let here = (0u32..).zip(&entry.recipients);
-            let here = here.filter(|(_, recipient)| is_here(&recipient.to.path));
-            let here: Vec<u32> = here.map(|(index, _)| index).collect();
-            let others = (0u32..).zip(&entry.recipients);
-            let others = others.filter(|(index, _)| !here.contains(index));
-            let routed =
-                others.filter_map(|(index, each)| Some((index, self.routed(&each.to.path)?)));
+            let (mut here, mut routed) = (Vec::new(), HashMap::new());
+            for (index, each) in (0u32..).zip(&entry.recipients) {
+                if self.mailboxes.has_domain(&queue::site(&each.to.path)) {
+                    here.push(index);
+                } else if let Some(site) = self.routed(&each.to.path) {
+                    routed.insert(index, site);
+                }
+            }
             let held = Arc::new(());
             leases.insert(id, Arc::downgrade(&held));
             Some(Lease {
-                routed: routed.collect(),
+                routed,
                 here,
                 entry,
                 _held: held,

@@ -28,6 +28,7 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
             account,
             granted,
         } => document(&grant(admin, &address, &account, granted).await?),
+        Ask::Allowance { account, times } => document(&allow(admin, &account, times).await?),
         Ask::GroupMake {
             name,
             owner,
@@ -197,6 +198,16 @@ async fn grant(admin: &Admin, address: &str, account: &str, granted: bool) -> Re
             .directory()
             .grant(&address, found.id, granted)
             .await?)
+    };
+    admin.mailboxes(work).await
+}
+
+async fn allow(admin: &Admin, account: &str, times: u32) -> Result<(), Refused> {
+    let account = parse_address(account)?;
+    let work = async move |mailboxes: Mailboxes| {
+        let found = mailboxes.account(&account).await?;
+        let found = found.ok_or(MailboxFault::NoAccount)?;
+        Ok(mailboxes.directory().set_allowance(found.id, times).await?)
     };
     admin.mailboxes(work).await
 }

@@ -26,7 +26,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let entry = letter.entry();
         let _charge = self
             .memory
-            .wait_for(HERE, entry.body.raw_bytes as usize)
+            // Twice: where an address leads on it is written anew.
+            .wait_for(HERE, 2 * entry.body.raw_bytes as usize)
             .await;
         let Some(body) = self.whole(&letter).await else {
             let words = "the message cannot be read from storage now";

@@ -82,6 +82,7 @@ fn all_of_it_is_there_after_a_crash_with_a_checkpoint_and_without() {
             .await
             .unwrap();
         directory.remove_route("*").await.unwrap();
+        directory.set_allowance(ada, 9).await.unwrap();
         ada
     });
     for _ in 0..2 {
@@ -107,6 +108,8 @@ fn all_of_it_is_there_after_a_crash_with_a_checkpoint_and_without() {
             assert_eq!(directory.members(name, group), all(&["ada@example.org"]));
             assert_eq!(directory.grants(&at("sales@example.org")), [ada]);
             assert_eq!(directory.routes(None, 9), []);
+            let allowances = (directory.allowance(ada), directory.allowance(AccountId(99)));
+            assert_eq!(allowances, (9, 1));
             assert_eq!(
                 directory.key("srs", [2; 32]).await,
                 Ok([1; 32]),
