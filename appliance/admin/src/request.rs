@@ -35,6 +35,10 @@ pub enum Request {
     DomainRemove {
         domain: String,
     },
+    /// Aliases, groups, routes, and who may send under them.
+    Addresses {
+        ask: crate::addresses::Ask,
+    },
     /// Messages that must leave, by number, after `after`.
     QueueList {
         #[serde(default)]

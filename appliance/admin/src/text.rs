@@ -9,6 +9,7 @@ use crate::reply::*;
 use crate::request::Request;
 use crate::table::{span, table};
 
+mod addresses;
 mod damage;
 mod disks;
 mod network;
@@ -25,6 +26,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
+        Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
@@ -92,7 +94,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
     })
 }
 
-fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+pub(crate) fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     serde_json::from_value(value.clone()).map_err(|error| {
         format!("ringpostd has another version ({error}): use the ringpostctl of that version, or read its answer with --json")
     })

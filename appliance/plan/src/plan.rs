@@ -99,12 +99,24 @@ pub struct Plan {
     #[serde(default)]
     pub validators: Vec<SocketAddr>,
     pub plaintext_on_loopback: bool,
+    /// What each person may submit.
+    #[serde(default)]
+    pub sending: Sending,
     /// What the plan may hand out, and how it does.
     pub memory_bytes: u64,
     pub memory: Vec<MemoryLine>,
     /// The same of open files; `machine.open_files` is what they are held against.
     #[serde(default)]
     pub descriptors: Vec<DescriptorLine>,
+}
+
+/// Messages and recipients of one account; 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sending {
+    pub messages_per_hour: u32,
+    pub messages_per_day: u32,
+    pub recipients_per_hour: u32,
+    pub recipients_per_day: u32,
 }
 
 impl Service {
@@ -247,6 +259,12 @@ impl Plan {
             read_bytes: allowance.read,
             send_bytes: allowance.send,
             validators: settings.outbound.validators.clone(),
+            sending: Sending {
+                messages_per_hour: settings.limits.messages_per_hour,
+                messages_per_day: settings.limits.messages_per_day,
+                recipients_per_hour: settings.limits.recipients_per_hour,
+                recipients_per_day: settings.limits.recipients_per_day,
+            },
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             memory_bytes: allowance.total,
             memory: lines,

@@ -126,6 +126,11 @@ pub struct Limits {
     pub submission_connections: Option<usize>,
     pub imap_connections: Option<usize>,
     pub http_connections: Option<usize>,
+    /// Of each person who submits mail; 0: no limit.
+    pub messages_per_hour: u32,
+    pub messages_per_day: u32,
+    pub recipients_per_hour: u32,
+    pub recipients_per_day: u32,
 }
 
 /// Shares of the memory; each is computed when omitted.
@@ -197,6 +202,10 @@ impl Default for Limits {
             submission_connections: None,
             imap_connections: None,
             http_connections: None,
+            messages_per_hour: 300,
+            messages_per_day: 2_000,
+            recipients_per_hour: 1_000,
+            recipients_per_day: 5_000,
         }
     }
 }

@@ -11,6 +11,7 @@
 //! `ringpostd` answers to the same name. Start reading at `command.rs`.
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod admin_cert;
 pub mod command;
 mod dump;
@@ -18,6 +19,7 @@ mod file;
 mod limits;
 mod maildir;
 mod profiles;
+mod queue;
 mod salvage;
 mod selftest;
 mod verbs;

@@ -3,13 +3,16 @@
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
 
+use admin::addresses::Ask;
 use admin::limits::{WITHIN_MAX, WITHIN_MIN};
 use admin::password;
 use admin::request::Request;
 use clap::Subcommand;
 use plan::Size;
 
+use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
 use crate::file;
+use crate::queue::QueueVerb;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -23,6 +26,15 @@ pub(crate) enum Verb {
     /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
+    /// Manage aliases: addresses whose mail goes to other addresses
+    #[command(subcommand)]
+    Alias(AliasVerb),
+    /// Manage groups: addresses whose mail goes to their members
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// Manage routes: which server takes the mail for a domain or an address
+    #[command(subcommand)]
+    Route(RouteVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -263,6 +275,13 @@ pub(crate) enum AccountVerb {
         /// Allow this much, such as 2GiB; 0 means unlimited
         quota: Size,
     },
+    /// Let an account send more than the limits of the settings allow, from its next login on
+    Allowance {
+        /// Change the account with this address
+        address: String,
+        /// Allow so many times the limits; 1 is what every account may send
+        times: u32,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -279,57 +298,6 @@ pub(crate) enum DomainVerb {
         /// Remove this domain
         domain: String,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum QueueVerb {
-    /// List the messages that wait, by number, one page at a time
-    List {
-        /// Begin after the message with this number
-        #[arg(long, default_value_t = 0)]
-        after: u64,
-        /// Show at most this many messages
-        #[arg(short = 'n', long)]
-        count: Option<usize>,
-    },
-    /// Show each recipient of a message and the last answer about it
-    Show {
-        /// Show the message with this number
-        id: u64,
-    },
-    /// Try to send a message now
-    Retry {
-        /// Try the message with this number
-        id: u64,
-    },
-    /// Do not send a message until it is released
-    Hold {
-        /// Hold the message with this number
-        id: u64,
-    },
-    /// Send a message that was held
-    Release {
-        /// Release the message with this number
-        id: u64,
-    },
-    /// Remove a message from the queue; its sender gets no report
-    Drop {
-        /// Remove the message with this number
-        id: u64,
-    },
-}
-
-impl QueueVerb {
-    fn request(&self) -> Request {
-        match *self {
-            QueueVerb::List { after, count } => Request::QueueList { after, count },
-            QueueVerb::Show { id } => Request::QueueShow { id },
-            QueueVerb::Retry { id } => Request::QueueRetry { id },
-            QueueVerb::Hold { id } => Request::QueueHold { id },
-            QueueVerb::Release { id } => Request::QueueRelease { id },
-            QueueVerb::Drop { id } => Request::QueueDrop { id },
-        }
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -428,6 +396,9 @@ impl Verb {
             Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
                 domain: domain.clone(),
             },
+            Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
+            Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
+            Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Queue(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
@@ -539,6 +510,12 @@ impl AccountVerb {
             AccountVerb::Password { address, password } => Request::AccountPassword {
                 address: address.clone(),
                 password_hash: hashed(password.as_deref())?,
+            },
+            AccountVerb::Allowance { address, times } => Request::Addresses {
+                ask: Ask::Allowance {
+                    account: address.clone(),
+                    times: *times,
+                },
             },
             AccountVerb::Quota { address, quota } => Request::AccountQuota {
                 address: address.clone(),

@@ -13,6 +13,7 @@
 //! Start reading at `perform.rs`.
 
 mod accounts;
+mod addresses;
 mod appliance;
 mod bundle;
 mod caller;

@@ -38,6 +38,8 @@ pub struct Serving {
     pub tls: Arc<rustls::ServerConfig>,
     pub memory: imap::Memory,
     pub logins: Logins,
+    /// What people sent lately.
+    pub spent: submit::Spent,
     /// Passwords are taken without TLS from the loopback.
     pub login_on_loopback: bool,
     pub placed: receive::Placed,
@@ -314,11 +316,12 @@ fn serve(core: &Core, go: Go) {
         serving.logins.clone(),
     ));
     serving.metrics.add_imap(reader.counters().clone());
-    let submitter = Rc::new(Submitter::new(
+    let submitter = Submitter::new(
         serving.owner.clone(),
         serving.memory.receiving.clone(),
         serving.logins.clone(),
-    ));
+    );
+    let submitter = Rc::new(submitter.counting(serving.spent.clone()));
     serving.metrics.add_submitter(submitter.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {
@@ -401,6 +404,7 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
 }
 
 fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Serve {
+    let sending = serving.plan.sending;
     let settings = |login_without_tls| {
         Rc::new(submit::Settings {
             smtp: Arc::new(smtp::Config {
@@ -416,6 +420,12 @@ fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Se
             }),
             tls: Some(serving.tls.clone()),
             postmaster: serving.postmaster.clone(),
+            rates: submit::Rates {
+                messages_per_hour: sending.messages_per_hour,
+                messages_per_day: sending.messages_per_day,
+                recipients_per_hour: sending.recipients_per_hour,
+                recipients_per_day: sending.recipients_per_day,
+            },
         })
     };
     let (usual, on_loopback) = (settings(false), settings(serving.login_on_loopback));

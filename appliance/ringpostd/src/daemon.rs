@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use client::imap;
 use client::login::Logins;
+use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service};
@@ -113,6 +114,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             receive::memory(plan.receive_bytes as usize, plan.message_bytes_max as usize),
         ),
         logins: Logins::new(),
+        spent: Spent::default(),
         login_on_loopback: plan.plaintext_on_loopback,
         placed: Placed::default(),
         metrics: metrics.clone(),

@@ -97,8 +97,8 @@ impl Flags {
         let plan = Plan::make(&settings, &profile, &machine)?;
         let route = match (&self.outbound_to, trial) {
             (Some(server), _) => Some(Route::Fixed(server.clone())),
-            // A demo writes to nobody whom it was not told of.
-            (None, true) => None,
+            // A demo writes to no server that it was not told of.
+            (None, true) => Some(Route::Nowhere),
             (None, false) => Some(Route::Exchangers { port: 25 }),
         };
         Ok(Chosen {

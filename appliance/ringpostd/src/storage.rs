@@ -209,13 +209,25 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
             "mail can be read but none is accepted until this is resolved: {why}"
         ));
     }
+    let outgoing = Outgoing::new(mailboxes, queue);
+    outgoing.set_fresh_key(random()?);
     Ok(Opened {
-        outgoing: Outgoing::new(mailboxes, queue),
+        outgoing,
         io,
         legs,
         notes,
         is_new,
     })
+}
+
+/// From the system, for keys.
+fn random() -> Result<[u8; 32], Misfit> {
+    let mut bytes = [0; 32];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let filled = provider.secure_random.fill(&mut bytes);
+    let why = "the system gives no random numbers";
+    filled.map_err(|_| Misfit::new(why.to_owned()))?;
+    Ok(bytes)
 }
 
 /// A start that knows no volume.

@@ -23,6 +23,11 @@ pub fn seed(parts: &[u64]) -> u64 {
     state
 }
 
+/// Keyed BLAKE3: a MAC that only the holder of `key` can make.
+pub fn keyed(key: &[u8; 32], bytes: &[u8]) -> [u8; 32] {
+    *blake3::keyed_hash(key, bytes).as_bytes()
+}
+
 /// BLAKE3-256 of the raw bytes of one body: its name for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BodyName(pub [u8; 32]);

@@ -1,14 +1,16 @@
 //! Submission (RFC 6409): one connection of a person's mail program, from greeting to end.
 //!
 //! Owns the session (`smtp::Session` as `Service::Submission`), passes bytes in, and performs the actions that come out. The stages of a
-//! message are files: `sender` (who this is and whose addresses they may use), `recipient` (here or elsewhere), `amend` (what RFC 6409 §8
-//! lets us put right), `sign` (DKIM, where something leaves), `hand_off` (into mailboxes here and the queue, in one durable step). Content is begun and paid for as in
-//! `inbound::receive`.
+//! message are files: `sender` (who this is and whose addresses they may use), `author` (so in the From field), `recipient` (here or
+//! elsewhere), `allowance` (how much they may send), `amend` (what RFC 6409 §8 lets us put right), `sign` (DKIM, where something leaves),
+//! `hand_off` (into mailboxes here and the queue, in one durable step). Content is begun and paid for as in `inbound::receive`.
 //!
 //! What must hold: mail for elsewhere is taken from people who have logged in only; a 250 leaves after every recipient's copy
 //! is durable, in a mailbox or in the queue; people send under their own addresses.
 
+mod allowance;
 mod amend;
+mod author;
 mod hand_off;
 mod recipient;
 mod sender;
@@ -28,6 +30,8 @@ use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
 use crate::signing::Signing;
+pub use allowance::{Rates, Spent};
+use author::Refused;
 use recipient::Route;
 use sender::User;
 
@@ -40,6 +44,8 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whose account takes mail for `<Postmaster>` (RFC 5321 §4.5.1).
     pub postmaster: Option<Address>,
+    /// What each person may send.
+    pub rates: Rates,
 }
 
 /// What all connections of one core share. Lives on that core.
@@ -49,6 +55,7 @@ pub struct Submitter<A = Owner> {
     contents: Contents,
     logins: Logins,
     signing: Signing,
+    spent: Spent,
     counters: Arc<Counters>,
 }
 
@@ -73,8 +80,14 @@ impl<A: Ask> Submitter<A> {
             host,
             logins,
             signing: Signing::default(),
+            spent: Spent::default(),
             counters: Arc::default(),
         }
+    }
+
+    /// Counts what people send together with all that have `spent`.
+    pub fn counting(self, spent: Spent) -> Submitter<A> {
+        Submitter { spent, ..self }
     }
 
     pub fn counters(&self) -> &Arc<Counters> {
@@ -202,12 +215,17 @@ impl<A: Ask> Conversation<'_, A> {
             }
             Action::CheckSender => {
                 let user = self.user.as_ref().expect("MAIL comes after the login");
-                let verdict = user.may_send_as(self.session.sender());
+                let sender = self.session.sender();
+                let verdict = submitter.check_sender(user, sender).await;
+                let verdict = verdict.and_then(|()| self.may_send(1));
                 submitter.count_refusal(verdict.err());
                 self.session.sender_verdict(verdict, output);
             }
             Action::CheckRecipient => {
                 let verdict = submitter.check_recipient(self.settings, self.session).await;
+                let before = self.session.envelope();
+                let before = before.map_or(0, |envelope| envelope.recipients.len());
+                let verdict = verdict.and_then(|route| self.may_send(before + 1).map(|()| route));
                 submitter.count_refusal(verdict.as_ref().err().copied());
                 self.session.recipient_verdict(verdict, output);
             }
@@ -231,6 +249,10 @@ impl<A: Ask> Conversation<'_, A> {
             Action::Message(message) => {
                 let mut incoming = self.content.take().expect("content began");
                 let outcome = self.on_message(message, &mut incoming).await;
+                let outcome = outcome.map_err(|Refused { refusal, detail }| {
+                    self.session.explain(&detail);
+                    refusal
+                });
                 submitter.count_refusal(outcome.err());
                 let answer = outcome.map(|()| incoming.id.as_str());
                 self.session.outcome(&[answer], output);
@@ -241,12 +263,29 @@ impl<A: Ask> Conversation<'_, A> {
         }
     }
 
+    fn rates(&self, user: &User) -> (&Rates, u32) {
+        (&self.settings.rates, user.times)
+    }
+
+    /// Whether a message to so many recipients is within what this person may send; the reply says when it will be.
+    fn may_send(&mut self, recipients: usize) -> Result<(), Refusal> {
+        let submitter = self.submitter;
+        let user = self.user.as_ref().expect("MAIL comes after the login");
+        let (now, rates) = (submitter.host.now(), self.rates(user));
+        let allowed = submitter.spent.allows(user.account, rates, recipients, now);
+        allowed.map_err(|exceeded| {
+            tracing::info!(user = user.account.0, "a person's sending limit is reached");
+            self.session.explain(&exceeded.to_string());
+            Refusal::SentEnough
+        })
+    }
+
     /// End of mail data: durable for every recipient, or why not.
     async fn on_message(
         &self,
         message: Message<Route>,
         incoming: &mut Incoming,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Refused> {
         let submitter = self.submitter;
         let began = submitter.host.now();
         let span = tracing::info_span!("message", id = incoming.id);
@@ -254,14 +293,29 @@ impl<A: Ask> Conversation<'_, A> {
             envelope,
             mut content,
         } = message;
+        let user = self.user.as_ref().expect("DATA comes after the login");
+        let own = &content[incoming.trace_bytes..];
+        if let Err(refused) = submitter.check_authors(user, own).await {
+            let Refused { refusal, detail } = &refused;
+            tracing::info!(parent: &span, user = user.account.0, from = %envelope.reverse_path, %refusal, detail, "not submitted");
+            return Err(refused);
+        }
         let facts = amend::Facts {
             id: &incoming.id,
             hostname: &self.settings.smtp.hostname,
             unix_seconds: incoming.unix_seconds,
         };
+        let (now, count) = (submitter.host.now(), envelope.recipients.len());
+        let taken = submitter
+            .spent
+            .take(user.account, self.rates(user), count, now);
+        taken.map_err(|exceeded| Refused {
+            refusal: Refusal::SentEnough,
+            detail: exceeded.to_string(),
+        })?;
         let more = amend::apply(&mut content, incoming.trace_bytes, &facts);
         if !incoming.may_grow(more) {
-            return Err(Refusal::StorageFull);
+            return Err(Refusal::StorageFull.into());
         }
         let content = self.sign(&envelope, content, incoming).await?;
         let raw = Bytes::from(content);
@@ -276,7 +330,7 @@ impl<A: Ask> Conversation<'_, A> {
                     .await
             }
         };
-        let user = self.user.as_ref().map_or(0, |user| user.account.0);
+        let user = user.account.0;
         let (recipients, bytes) = (envelope.recipients.len(), raw.len());
         match outcome {
             Ok(queued) => {
@@ -289,7 +343,7 @@ impl<A: Ask> Conversation<'_, A> {
             }
             Err(refusal) => {
                 tracing::info!(parent: &span, user, from = %envelope.reverse_path, recipients, bytes, %refusal, "not submitted");
-                Err(refusal)
+                Err(refusal.into())
             }
         }
     }

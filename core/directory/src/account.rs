@@ -300,13 +300,13 @@ impl State {
 }
 
 /// Local part and domain, each with its length.
-fn put_address(out: &mut Vec<u8>, address: &Address) {
+pub(crate) fn put_address(out: &mut Vec<u8>, address: &Address) {
     put_text(out, address.local());
     put_text(out, address.domain());
 }
 
 /// `Broken` for what is not an address: it was one when it was written.
-fn read_address(reader: &mut Reader<'_>) -> Result<Address, Broken> {
+pub(crate) fn read_address(reader: &mut Reader<'_>) -> Result<Address, Broken> {
     let local = read_text(reader)?;
     let domain = read_text(reader)?;
     Address::from_parts(&local, &domain).ok_or(Broken)

@@ -13,7 +13,7 @@ use tenancy::{Locked, Part};
 use crate::account::{AccountEntry, AccountRow, KEYS};
 use crate::limits::{ACCOUNT_ROWS, PASSWORD_HASH_BYTES_MAX};
 use crate::load::Pin;
-use crate::record::Entry;
+use crate::record::{Entry, name_lock};
 use crate::{Account, AccountId, Directory, DirectoryFault};
 
 /// An address that no account has, and that none gets meanwhile.
@@ -42,9 +42,8 @@ impl Directory {
         let local = spelling::composed(address.local());
         let address = Address::from_parts(&local, &domain);
         let address = address.ok_or(DirectoryFault::Refused("the address is too long"))?;
-        let name = format!("address {}", address.key());
-        let _locked = self.inner.locks.lock(name).await;
-        if self.id_of(&address).await?.is_some() {
+        let _locked = self.inner.locks.lock(name_lock(&address.key())).await;
+        if self.id_of(&address).await?.is_some() || self.listed(&address).is_some() {
             return Err(DirectoryFault::Exists);
         }
         Ok(Vacancy {
@@ -204,7 +203,10 @@ impl Directory {
     }
 
     /// Accounts made by earlier releases are kept in the spelling they were given in.
-    async fn id_of(&self, address: &Address) -> Result<Option<AccountId>, DirectoryFault> {
+    pub(crate) async fn id_of(
+        &self,
+        address: &Address,
+    ) -> Result<Option<AccountId>, DirectoryFault> {
         for key in spelling::keys(address) {
             if let Some(account) = self.id_of_key(&key).await? {
                 return Ok(Some(account));
@@ -291,4 +293,4 @@ fn read_id(row: &[u8]) -> Result<AccountId, Broken> {
     u32::try_from(number).map(AccountId).map_err(|_| Broken)
 }
 
-const NOT_OURS: &str = "its domain is not ours: add the domain first";
+pub(crate) const NOT_OURS: &str = "its domain is not ours: add the domain first";

@@ -25,7 +25,7 @@ impl Directory {
         let room = inner.tenancy.room_for(Purpose::Keep, false, DOMAIN_ROWS);
         room.await?;
         let _locked = inner.locks.lock(DOMAINS_LOCK.to_owned()).await;
-        let domain = self.our_domain(&key.domain)?;
+        let domain = self.domain_of_ours(&key.domain)?;
         if domain.len() + selector.len() > DKIM_RECORD_NAME_BYTES_MAX {
             return Err(DirectoryFault::Refused(
                 "the selector is too long for this domain: its DNS name would be over 253 octets",
@@ -96,7 +96,7 @@ impl Directory {
 
     /// The keys of a domain of ours, in the order of their selectors. No keys for a domain that is not ours.
     pub async fn dkim_keys(&self, domain: &str) -> Result<Vec<DkimKey>, DirectoryFault> {
-        let Ok(domain) = self.our_domain(domain) else {
+        let Ok(domain) = self.domain_of_ours(domain) else {
             return Ok(Vec::new());
         };
         let keys = self.inner.dkim_keys_of(&domain).await?;
@@ -105,7 +105,7 @@ impl Directory {
     }
 
     /// The name under which the directory has it.
-    fn our_domain(&self, domain: &str) -> Result<String, DirectoryFault> {
+    fn domain_of_ours(&self, domain: &str) -> Result<String, DirectoryFault> {
         let state = self.inner.state.borrow();
         let found = state.domain(domain).map(|(domain, _)| domain);
         found.ok_or(DirectoryFault::Refused("no such domain"))
@@ -116,7 +116,7 @@ impl Directory {
         domain: &str,
         selector: &str,
     ) -> Result<(KeyName, DkimKeyRow), DirectoryFault> {
-        let domain = self.our_domain(domain)?;
+        let domain = self.domain_of_ours(domain)?;
         let selector = selector.to_ascii_lowercase();
         let mut keys = self.inner.dkim_keys_of(&domain).await?;
         let name = KeyName { domain, selector };

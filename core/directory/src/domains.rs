@@ -36,7 +36,7 @@ impl Directory {
         Ok(())
     }
 
-    /// Refused while accounts remain in it. Its DKIM keys go with it, in the same group.
+    /// Refused while accounts, aliases or groups remain in it. Its DKIM keys go with it, in the same group.
     pub async fn remove_domain(&self, domain: &str) -> Result<(), DirectoryFault> {
         let attempt = async || self.try_remove_domain(domain).await;
         let rows = DOMAIN_ROWS * (1 + DKIM_KEYS_PER_DOMAIN_MAX as u64);
@@ -52,6 +52,10 @@ impl Directory {
             let (domain, entry) = found.ok_or(DirectoryFault::Refused("no such domain"))?;
             if entry.accounts > 0 || entry.arriving.get() > 0 {
                 return Err(DirectoryFault::Refused("accounts remain in the domain"));
+            }
+            if state.is_listed_in(&domain) {
+                let why = "aliases or groups remain in the domain";
+                return Err(DirectoryFault::Refused(why));
             }
             let mut pin = Pin::of(&entry.arriving);
             pin.close(&entry.closing);

@@ -7,9 +7,16 @@ use store::{Lsn, Record, RecordKind};
 
 use crate::AccountId;
 use crate::account::{AccountEntry, AccountRow};
+use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::dkim_key::{DkimKeyEntry, DkimKeyRow, KeyName};
 use crate::domain::DomainEntry;
+use crate::grant::Grant;
+use crate::group::{Group, Member, Posters};
+use crate::key::Key;
 use crate::record::Entry;
+use crate::route::Route;
+use crate::whole::Named;
 use crate::{DkimAlgorithm, DkimState, PrivateKey};
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
@@ -126,4 +133,59 @@ pub(crate) fn entries() -> Vec<Entry> {
         }),
         Entry::DkimKey(DkimKeyEntry::Remove { name }),
     ]
+    .into_iter()
+    .chain(named())
+    .collect()
+}
+
+/// One `Put` and one `Remove` of each noun of `whole.rs`.
+pub(crate) fn named() -> Vec<Entry> {
+    let address = |text: &str| {
+        let (local, domain) = text.split_once('@').expect("an address");
+        Address::from_parts(local, domain).expect("an address")
+    };
+    let alias = Alias {
+        targets: vec![address("alice@example.org"), address("bob@example.net")],
+    };
+    let group = Group {
+        serial: 300,
+        posters: Posters::Members,
+        owner: address("alice@example.org"),
+        title: "All of us".into(),
+    };
+    let member = Member {
+        address: address("Bob@example.net"),
+    };
+    let host = Route::Host {
+        host: "smart.example".into(),
+        port: 587,
+        needs_tls: true,
+    };
+    let grant = Grant {
+        account: AccountId(7),
+    };
+    fn both<N>(name: &str, row: N) -> [Named<N>; 2] {
+        let name = name.to_owned();
+        [
+            Named::Put {
+                name: name.clone(),
+                row,
+            },
+            Named::Remove { name },
+        ]
+    }
+    let mut entries = Vec::new();
+    entries.extend(both("sales@example.org", alias).map(Entry::Alias));
+    entries.extend(both("all@example.org", group).map(Entry::Group));
+    let name = "all@example.org\x00300\x00bob@example.net";
+    entries.extend(both(name, member).map(Entry::Member));
+    entries.extend(both("example.net", host).map(Entry::Route));
+    entries.push(Entry::Route(Named::Put {
+        name: "*".into(),
+        row: Route::Here,
+    }));
+    entries.extend(both("sales@example.org\x007", grant).map(Entry::Grant));
+    entries.extend(both("srs", Key([9; 32])).map(Entry::Key));
+    entries.extend(both("7", Allowance { times: 300 }).map(Entry::Allowance));
+    entries
 }

@@ -6,30 +6,42 @@
 //! What must hold between calls:
 //! * memory laid over the projection = f(log): `apply` of each noun is the only writer of what is visible, live and in replay.
 //! * a number of an account is never given twice, also when it was removed.
-//! * one address, in any of its spellings, leads to one account (`Address::key`).
+//! * one address, in any of its spellings, is one account, one alias or one group (`Address::key`).
 //! * memory is bounded: accounts by `limits::ACCOUNTS_CACHED_MAX` beside those in use, what is newer than the projection by `DIRTY_MAX`.
 //!
-//! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, `dkim_key.rs`. To add a noun,
+//! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, and those that are a name
+//! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`, `allowance.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
 //! write such a file, give it kinds and a table in `record.rs`, and a line in `State::apply`, `Salvage` and `describe`.
-//! Operations are in `domains.rs`, `accounts.rs` and `dkim_keys.rs`; start reading there.
+//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs` and `dkim_keys.rs`; start reading there.
 #![forbid(unsafe_code)]
 
 mod account;
 mod accounts;
+mod alias;
+mod aliases;
+mod allowance;
 mod dkim_key;
 mod dkim_keys;
 mod domain;
 mod domains;
 #[doc(hidden)]
 pub mod fuzzing;
+mod grant;
+mod grants;
+mod group;
+mod groups;
+mod key;
 pub mod limits;
 mod load;
 mod record;
+mod route;
+mod routes;
 pub mod salvage;
 mod share;
 mod state;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
@@ -44,8 +56,14 @@ use tenancy::encoding::Broken;
 use tenancy::{Locks, Part, Tenancy, Tenant};
 
 pub use accounts::{Leaving, Vacancy};
+pub use alias::Alias;
+pub use aliases::Listed;
 pub use dkim_key::{DkimAlgorithm, DkimKey, DkimState, PrivateKey};
+pub use group::{Group, Posters};
+pub use groups::GroupChange;
 pub use load::Pin;
+pub use route::Route;
+pub use routes::parse_scope;
 pub use share::share;
 
 use record::Entry;
@@ -159,7 +177,10 @@ impl Inner {
             .expect("it is borrowed from what holds it");
         Part {
             records: entries.iter().map(Entry::encode).collect(),
-            rows: entries.iter().map(Entry::rows).sum(),
+            rows: {
+                let state = self.state.borrow();
+                entries.iter().map(|entry| entry.rows(&state)).sum()
+            },
             applied: Box::new(move |committed: &Committed| {
                 {
                     let mut state = inner.state.borrow_mut();

@@ -28,3 +28,25 @@ pub const DKIM_PRIVATE_KEY_BYTES_MAX: usize = 2_048;
 pub const DKIM_SELECTOR_BYTES_MAX: usize = 63;
 /// Selector and domain together: with `._domainkey.` between them they make a DNS name of 253 octets at most.
 pub const DKIM_RECORD_NAME_BYTES_MAX: usize = 253 - "._domainkey.".len();
+/// Aliases of one volume, all of them in memory: some 200 bytes each with one target.
+pub const ALIASES_MAX: usize = 50_000;
+/// Addresses that one alias leads to; with more of them it is a group.
+pub const ALIAS_TARGETS_MAX: usize = 100;
+/// Groups of one volume.
+pub const GROUPS_MAX: usize = 10_000;
+/// Members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+/// Members of all groups together, all of them in memory: some 200 bytes each.
+pub const MEMBERS_MAX: usize = 200_000;
+/// The words of List-Id: they share a line of 998 octets (RFC 5322 §2.1.1) with an address.
+pub const TITLE_BYTES_MAX: usize = 200;
+/// Routes of one volume.
+pub const ROUTES_MAX: usize = 10_000;
+/// Grants of one volume.
+pub const GRANTS_MAX: usize = 50_000;
+/// Accounts with an allowance of their own.
+pub const ALLOWANCES_MAX: usize = 50_000;
+/// The most that one account may be given: so many times the usual limits.
+pub const TIMES_MAX: u32 = 10_000;
+/// Keys of one volume.
+pub const KEYS_MAX: usize = 16;

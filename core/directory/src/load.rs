@@ -12,10 +12,17 @@ use tenancy::Reading;
 use tenancy::encoding::Broken;
 
 use crate::account::{ACCOUNTS, account_key};
+use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::domain::DOMAINS;
+use crate::grant::Grant;
+use crate::group::{Group, Member};
+use crate::key::Key;
 use crate::limits::{DOMAINS_MAX, ROWS_PER_READ};
 use crate::record::Entry;
+use crate::route::Route;
 use crate::state::COUNTERS;
+use crate::whole::Noun;
 use crate::{AccountId, DirectoryFault, Inner};
 
 /// Keeps an account in memory, or a domain from being removed, until it is dropped.
@@ -83,7 +90,7 @@ impl Inner {
         }
     }
 
-    /// Counters and domains, whole.
+    /// Counters, domains and the tables of `whole.rs`.
     pub(crate) async fn load_small_tables(&self) -> Result<(), DirectoryFault> {
         if let Some(counters) = self.store.get(COUNTERS, Vec::new()).await? {
             self.state.borrow_mut().install_counters(&counters)?;
@@ -102,6 +109,39 @@ impl Inner {
             }
             for (name, row) in &rows {
                 self.state.borrow_mut().install_domain(name, row)?;
+            }
+            match rows.last() {
+                Some((last, _)) if rows.len() == ROWS_PER_READ => {
+                    from = [last.as_slice(), &[0]].concat()
+                }
+                _ => break,
+            }
+        }
+        self.load_whole::<Alias>().await?;
+        self.load_whole::<Group>().await?;
+        self.load_whole::<Member>().await?;
+        self.load_whole::<Route>().await?;
+        self.load_whole::<Grant>().await?;
+        self.load_whole::<Key>().await?;
+        self.load_whole::<Allowance>().await
+    }
+
+    /// Every row of one noun's table.
+    async fn load_whole<N: Noun>(&self) -> Result<(), DirectoryFault> {
+        let mut from = Vec::new();
+        loop {
+            // until the table ends
+            let rows = self
+                .store
+                .range(N::TABLE, from, vec![0xff; 9], ROWS_PER_READ);
+            let rows = rows.await?;
+            let mut state = self.state.borrow_mut();
+            let table = N::rows_mut(&mut state);
+            for (name, row) in &rows {
+                table.install(name, row)?;
+            }
+            if table.count() > N::ROWS_MAX {
+                return Err(too_many(N::TABLE));
             }
             match rows.last() {
                 Some((last, _)) if rows.len() == ROWS_PER_READ => {

@@ -6,9 +6,17 @@ use tenancy::encoding::Broken;
 
 use crate::AccountId;
 use crate::account::AccountEntry;
+use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::dkim_key::DkimKeyEntry;
 use crate::domain::DomainEntry;
+use crate::grant::Grant;
+use crate::group::{Group, Member};
+use crate::key::Key;
 use crate::limits::{ACCOUNT_ROWS, DOMAIN_ROWS};
+use crate::route::Route;
+use crate::state::State;
+use crate::whole::{Named, Noun};
 
 /// One record, by its noun.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,16 +24,40 @@ pub(crate) enum Entry {
     Domain(DomainEntry),
     Account(AccountEntry),
     DkimKey(DkimKeyEntry),
+    Alias(Named<Alias>),
+    Group(Named<Group>),
+    Member(Named<Member>),
+    Route(Named<Route>),
+    Grant(Named<Grant>),
+    Key(Named<Key>),
+    Allowance(Named<Allowance>),
 }
+
+/// `$body` with `$entry` bound to the entry of any noun of `whole.rs`; `$else` for the others.
+macro_rules! of_named {
+    ($of:expr, $entry:ident => $body:expr, $($pattern:pat => $other:expr),+ $(,)?) => {
+        match $of {
+            Entry::Alias($entry) => $body,
+            Entry::Group($entry) => $body,
+            Entry::Member($entry) => $body,
+            Entry::Route($entry) => $body,
+            Entry::Grant($entry) => $body,
+            Entry::Key($entry) => $body,
+            Entry::Allowance($entry) => $body,
+            $($pattern => $other,)+
+        }
+    };
+}
+pub(crate) use of_named;
 
 impl Entry {
     /// The record; its pair is `decode`.
     pub fn encode(&self) -> Record {
-        match self {
+        of_named!(self, entry => entry.encode(),
             Entry::Domain(entry) => entry.encode(),
             Entry::Account(entry) => entry.encode(),
             Entry::DkimKey(entry) => entry.encode(),
-        }
+        )
     }
 
     /// `Broken` for a kind or a shape this release does not know: such a log must not be opened by it.
@@ -37,6 +69,20 @@ impl Entry {
             Entry::Account(entry)
         } else if let Some(entry) = DkimKeyEntry::decode(record.kind, reader)? {
             Entry::DkimKey(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Alias(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Group(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Member(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Route(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Grant(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Key(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::Allowance(entry)
         } else {
             return Err(Broken);
         };
@@ -47,19 +93,59 @@ impl Entry {
         }
     }
 
-    /// Rows that a checkpoint has to write because of it, at most.
-    pub fn rows(&self) -> u64 {
+    /// Rows that a checkpoint has to write because of it, at most, when it is applied to `state`.
+    pub fn rows(&self, state: &State) -> u64 {
         match self {
             Entry::Domain(_) | Entry::DkimKey(_) => DOMAIN_ROWS,
             Entry::Account(_) => ACCOUNT_ROWS,
+            Entry::Group(Named::Remove { name }) => match Group::rows(state).get(name) {
+                Some(group) => state.members.starting(group.members_start(name)).count() as u64 + 1,
+                None => 1,
+            },
+            _ => 1,
         }
     }
 
     /// The account whose row must be loaded before the entry is applied.
     pub fn account(&self) -> Option<AccountId> {
         match self {
-            Entry::Domain(_) | Entry::DkimKey(_) => None,
             Entry::Account(entry) => Some(entry.account()),
+            _ => None,
         }
     }
+
+    /// Noun and name that the record is about; `None`: not a noun of `whole.rs`.
+    pub fn named(&self) -> Option<(&'static str, String)> {
+        fn of<N: Noun>(entry: &Named<N>) -> Option<(&'static str, String)> {
+            Some((N::NOUN, entry.name().to_owned()))
+        }
+        of_named!(self, entry => of(entry),
+            Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => None,
+        )
+    }
+
+    /// What stands for the record, and for every earlier one about its name. Only for nouns of `whole.rs`.
+    pub fn carried(&self, state: &State) -> Entry {
+        match self {
+            Entry::Alias(entry) => Entry::Alias(Named::present(entry.name().to_owned(), state)),
+            Entry::Group(entry) => Entry::Group(Named::present(entry.name().to_owned(), state)),
+            Entry::Member(entry) => Entry::Member(Named::present(entry.name().to_owned(), state)),
+            Entry::Route(entry) => Entry::Route(Named::present(entry.name().to_owned(), state)),
+            Entry::Grant(entry) => Entry::Grant(Named::present(entry.name().to_owned(), state)),
+            Entry::Allowance(entry) => {
+                Entry::Allowance(Named::present(entry.name().to_owned(), state))
+            }
+            Entry::Key(entry) => Entry::Key(Named::present(entry.name().to_owned(), state)),
+            Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => {
+                unreachable!("its file says what stands for it")
+            }
+        }
+    }
+}
+
+/// The name of the lock that is held from the look at a name to the durable change of it. Accounts, aliases and groups share one, because an
+/// address is one of them; members and grants have that of their address.
+pub(crate) fn name_lock(name: &str) -> String {
+    let name = name.split('\0').next().unwrap_or_default();
+    format!("address {name}")
 }

@@ -8,7 +8,7 @@ use store::{Lsn, Record};
 use crate::AccountId;
 use crate::account::AccountEntry;
 use crate::domain::DomainEntry;
-use crate::record::Entry;
+use crate::record::{Entry, of_named};
 
 /// Gathers records in any order.
 #[derive(Default)]
@@ -21,7 +21,8 @@ impl Salvage {
     pub fn note(&mut self, lsn: Lsn, record: &Record) -> bool {
         match Entry::decode(record) {
             Ok(Entry::Account(entry)) => self.entries.push((lsn, entry)),
-            Ok(Entry::Domain(_) | Entry::DkimKey(_)) => {}
+            // Mail has its account; where else it would have gone is of no use without the volume.
+            Ok(_) => {}
             Err(_) => return false,
         }
         true
@@ -50,12 +51,14 @@ impl Salvage {
 
 /// One record in a line, for people; without password hashes and private keys. `None`: this version cannot read it.
 pub fn describe(record: &Record) -> Option<String> {
-    Some(match Entry::decode(record).ok()? {
-        Entry::Domain(DomainEntry::Put { domain }) => format!("DomainPut {{ domain: {domain} }}"),
-        Entry::Domain(DomainEntry::Remove { domain }) => {
-            format!("DomainRemove {{ domain: {domain} }}")
-        }
-        Entry::Account(entry) => entry.describe(),
-        Entry::DkimKey(entry) => entry.describe(),
-    })
+    Some(
+        of_named!(Entry::decode(record).ok()?, entry => entry.describe(),
+            Entry::Domain(DomainEntry::Put { domain }) => format!("DomainPut {{ domain: {domain} }}"),
+            Entry::Domain(DomainEntry::Remove { domain }) => {
+                format!("DomainRemove {{ domain: {domain} }}")
+            },
+            Entry::Account(entry) => entry.describe(),
+            Entry::DkimKey(entry) => entry.describe(),
+        ),
+    )
 }

@@ -11,7 +11,7 @@ use crate::accounts::account_lock;
 use crate::dkim_key::{DkimKeyEntry, KeyName};
 use crate::domain::DomainEntry;
 use crate::domains::DOMAINS_LOCK;
-use crate::record::Entry;
+use crate::record::{Entry, name_lock};
 use crate::{AccountId, DirectoryFault, Inner, store_fault};
 
 /// Records 1–31 and tables 1–31.
@@ -49,6 +49,7 @@ impl Tenant for Inner {
         _reading: Reading,
         _writable: bool,
     ) -> LocalFuture<'_, Result<(), StoreFault>> {
+        self.state.borrow_mut().drop_orphans();
         self.changed();
         Box::pin(async { Ok(()) })
     }
@@ -119,6 +120,13 @@ impl Inner {
         let said = Said::in_records(records)?;
         let small = said.domains.len() + said.removed.len();
         let mut bytes = small * CARRIED_BYTES;
+        {
+            let state = self.state.borrow();
+            let each = said.named.values().map(|entry| entry.carried(&state));
+            bytes += each
+                .map(|entry| entry.encode().payload.len() + CARRIED_BYTES)
+                .sum::<usize>();
+        }
         for (account, lsn) in &said.accounts {
             if let Some(snapshot) = self.snapshot(*account, *lsn).await? {
                 bytes += snapshot.encode().payload.len() + CARRIED_BYTES;
@@ -170,6 +178,13 @@ impl Inner {
                     .await?;
             }
         }
+        for ((_, name), entry) in said.named {
+            // As for a domain.
+            let _locked = self.locks.lock(name_lock(&name)).await;
+            let present = entry.carried(&self.state.borrow());
+            self.commit(Purpose::Reclaim, vec![present], Vec::new())
+                .await?;
+        }
         for (account, lsn) in said.accounts {
             // Every change of the row takes this lock until it is applied: what is read here is the row at this place of the log.
             let _locked = self.locks.lock(account_lock(account)).await;
@@ -218,13 +233,20 @@ struct Said {
     removed: BTreeSet<AccountId>,
     accounts: BTreeMap<AccountId, Lsn>,
     dkim_keys: BTreeMap<KeyName, Lsn>,
+    /// Of the nouns of `whole.rs`, by noun and name.
+    named: BTreeMap<(&'static str, String), Entry>,
 }
 
 impl Said {
     fn in_records(records: &[(Lsn, Record)]) -> Result<Said, DirectoryFault> {
         let mut said = Said::default();
         for (lsn, record) in records {
-            match Entry::decode(record)? {
+            let entry = Entry::decode(record)?;
+            if let Some(named) = entry.named() {
+                said.named.insert(named, entry);
+                continue;
+            }
+            match entry {
                 Entry::Domain(entry) => _ = said.domains.insert(entry.domain().to_owned()),
                 Entry::DkimKey(entry) => {
                     let name = entry.name().clone();
@@ -238,6 +260,7 @@ impl Said {
                     let latest = said.accounts.entry(entry.account()).or_insert(*lsn);
                     *latest = (*lsn).max(*latest);
                 }
+                _ => unreachable!("it has a name"),
             }
         }
         Ok(said)

@@ -14,10 +14,17 @@ use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 
 use crate::AccountId;
 use crate::account::{ACCOUNTS, AccountRow, KEYS, account_key};
+use crate::alias::Alias;
+use crate::allowance::Allowance;
 use crate::dkim_key::{self, ChangedKeys, DkimKeyRow, KeyName};
 use crate::domain::{DOMAINS, Domain};
+use crate::grant::Grant;
+use crate::group::{Group, Member};
+use crate::key::Key;
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
-use crate::record::Entry;
+use crate::record::{Entry, of_named};
+use crate::route::Route;
+use crate::whole::Whole;
 
 /// Counts checkpoints; the present one is what changes are stamped with.
 pub(crate) type Epoch = u64;
@@ -49,6 +56,47 @@ pub(crate) struct State {
     next_dirty: Option<Epoch>,
     assigned: AccountId,
     epoch: Epoch,
+    pub aliases: Whole<Alias>,
+    pub groups: Whole<Group>,
+    pub members: Whole<Member>,
+    pub routes: Whole<Route>,
+    pub grants: Whole<Grant>,
+    pub own_keys: Whole<Key>,
+    pub allowances: Whole<Allowance>,
+}
+
+/// `$body` for every table that is in memory whole.
+macro_rules! each_whole {
+    ($state:expr, $rows:ident => $body:expr) => {{
+        {
+            let $rows = &$state.aliases;
+            $body
+        };
+        {
+            let $rows = &$state.groups;
+            $body
+        };
+        {
+            let $rows = &$state.members;
+            $body
+        };
+        {
+            let $rows = &$state.routes;
+            $body
+        };
+        {
+            let $rows = &$state.grants;
+            $body
+        };
+        {
+            let $rows = &$state.own_keys;
+            $body
+        };
+        {
+            let $rows = &$state.allowances;
+            $body
+        };
+    }};
 }
 
 /// What memory has about one account.
@@ -97,16 +145,23 @@ impl State {
             next_dirty: None,
             assigned: AccountId(1),
             epoch: 1,
+            aliases: Whole::default(),
+            groups: Whole::default(),
+            members: Whole::default(),
+            routes: Whole::default(),
+            grants: Whole::default(),
+            own_keys: Whole::default(),
+            allowances: Whole::default(),
         }
     }
 
     /// The one place where a record changes what is visible: live at the moment of durability, in replay alike.
     pub fn apply(&mut self, lsn: Lsn, entry: &Entry) {
-        match entry {
+        of_named!(entry, entry => entry.apply(self),
             Entry::Domain(entry) => entry.apply(self),
             Entry::Account(entry) => entry.apply(lsn, self),
             Entry::DkimKey(entry) => entry.apply(lsn, self),
-        }
+        )
     }
 
     // Rows in.
@@ -153,6 +208,11 @@ impl State {
     }
 
     // Marks.
+
+    /// What changes are stamped with.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
 
     /// Its row is written by the next checkpoint.
     pub fn touch_domain(&mut self, domain: &str) {
@@ -281,7 +341,8 @@ impl State {
 
     /// Whether a checkpoint has anything to write.
     pub fn is_dirty(&self) -> bool {
-        !self.dirty_accounts.is_empty()
+        self.whole_dirty() > 0
+            || !self.dirty_accounts.is_empty()
             || !self.keys.is_empty()
             || !self.dkim_keys.is_empty()
             || self.domains_dirty.is_some()
@@ -290,8 +351,16 @@ impl State {
 
     /// Whether at least `part` in four of what may wait for a checkpoint waits.
     pub fn is_behind(&self, part: usize) -> bool {
-        let waiting = self.dirty_accounts.len() + self.keys.len() + self.dkim_keys.len();
+        let waiting =
+            self.dirty_accounts.len() + self.keys.len() + self.dkim_keys.len() + self.whole_dirty();
         waiting >= DIRTY_MAX / 4 * part
+    }
+
+    /// Rows of the tables that are in memory whole.
+    fn whole_dirty(&self) -> usize {
+        let mut count = 0;
+        each_whole!(self, rows => count += rows.dirty_rows());
+        count
     }
 
     /// Rows that the next checkpoint will write, counted high: room is set aside for them.
@@ -300,7 +369,8 @@ impl State {
             Some(_) => self.domains.len().min(self.keys.len() + 1),
             None => 0,
         };
-        (self.dirty_accounts.len() + self.keys.len() + self.dkim_keys.len() + domains) as u64
+        let waiting = self.dirty_accounts.len() + self.keys.len() + self.dkim_keys.len();
+        (waiting + domains + self.whole_dirty()) as u64
     }
 
     /// Every row that differs from the projection. A new epoch begins.
@@ -337,6 +407,7 @@ impl State {
             put(ACCOUNTS, account_key(*account), row);
         }
         changes.extend(dkim_key::changes(&self.dkim_keys));
+        each_whole!(self, rows => rows.collect(&mut changes));
         let epoch = self.epoch;
         self.epoch += 1;
         Collected {
@@ -366,6 +437,13 @@ impl State {
         }
         self.keys.retain(|_, (_, stamp)| *stamp > epoch);
         self.dkim_keys.retain(|_, (_, stamp)| *stamp > epoch);
+        self.aliases.settle(epoch);
+        self.groups.settle(epoch);
+        self.members.settle(epoch);
+        self.routes.settle(epoch);
+        self.grants.settle(epoch);
+        self.own_keys.settle(epoch);
+        self.allowances.settle(epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;

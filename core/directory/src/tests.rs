@@ -1,6 +1,7 @@
 //! The directory alone on its log, on the simulated machine.
 
 mod dkim_keys;
+mod names;
 
 use std::cell::RefCell;
 use std::future::poll_fn;

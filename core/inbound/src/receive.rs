@@ -7,12 +7,13 @@
 //! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
 //! 3. `verdict`, at the end of mail data: what a look at the whole message says.
-//! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`; then the answer.
+//! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
+//!    answer.
 //!
 //! What must hold:
 //!
 //! - *durable* before *accepted*: a 2xx for content leaves after `Keeper::deliver` resolved, never before.
-//! - Unknown recipients are refused at RCPT; nothing is relayed.
+//! - Unknown recipients are refused at RCPT; nothing is relayed but what an administrator (an alias, a group, a route) or a seal of ours names.
 //! - Memory of content is taken from a budget that all connections of the box share, and of which one peer's address has at most its
 //!   share. When there is no more the peer is answered 452 and may come again; no buffer grows past the budget.
 //! - One message has one id, from its first trace field through the log lines of every zone to the text of its 250.
@@ -22,6 +23,7 @@ mod directory;
 mod door;
 mod hand_off;
 mod keeper;
+pub mod leaving;
 mod placed;
 mod recipient;
 mod route;
@@ -45,7 +47,7 @@ pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
 pub use door::Doorway;
 use door::Visit;
-pub use keeper::{Keeper, refusal_for};
+pub use keeper::{Keeper, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
 pub use verdict::Digest;
@@ -291,7 +293,7 @@ impl<K: Keeper> Receiver<K> {
         let outcomes = match digest.refusal() {
             Some(refusal) => vec![Err(refusal); recipients.len()],
             None => {
-                self.hand_off(settings, &raw, &incoming, digest, recipients, &span)
+                self.hand_off(settings, &raw, &incoming, digest, &message.envelope, &span)
                     .await
             }
         };

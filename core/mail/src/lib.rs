@@ -9,6 +9,7 @@
 //! - `header`: fields, address lists and parameters, undecoded, as IMAP wants them.
 //! - `text`: decoded text for search, by `mail-parser`.
 //! - `spelling`: one spelling for names that Unicode lets people write in several ways.
+//! - `return_path`: sealed return paths of mail that is sent on (SRS).
 //! - `address`, `flags`, `ids`: the words that all other rooms use.
 //!
 //! Why the structure is scanned by code of ours when `mail-parser` could do it: it decodes every body on the way, and
@@ -20,6 +21,7 @@ pub mod flags;
 pub mod header;
 pub mod ids;
 pub mod limits;
+pub mod return_path;
 pub mod spelling;
 pub mod summary;
 pub mod text;

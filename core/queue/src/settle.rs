@@ -122,6 +122,32 @@ impl Queue {
         Ok(Some(report))
     }
 
+    /// Notes what came of a try, and puts in messages that take the place of what it settles, all of them with `body`, in one durable
+    /// step. Past the bounds of the queue too, up to `REPORTS_MAX`: what they stand for was accepted. Every fault: nothing was done.
+    pub async fn replace(
+        &self,
+        id: QueueId,
+        note: Note,
+        body: BodyIn,
+        envelopes: Vec<Envelope>,
+    ) -> Result<(), QueueFault> {
+        let tenancy = &self.inner.tenancy;
+        let rows = (envelopes.len() as u64 + 1) * ENTRY_ROWS;
+        tenancy.room_for(Purpose::Keep, true, rows).await?;
+        let settling = self.settling(id).await;
+        // No await from here to `commit`: the order of numbers is the order of the log.
+        let mut parts = Vec::with_capacity(envelopes.len() + 1);
+        let noted = settling.part(note)?;
+        for envelope in envelopes {
+            let (_, part) = self.put_within(envelope, 0, REPORTS_MAX)?;
+            parts.push(part);
+        }
+        parts.push(noted);
+        let committed = tenancy.commit(Purpose::Keep, vec![body], parts).await;
+        committed?;
+        Ok(())
+    }
+
     /// Takes a message out of the queue for ever.
     pub async fn remove(&self, id: QueueId) -> Result<(), QueueFault> {
         self.delete(id, |_| Ok(Change::Remove { id })).await

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(forward("<a@[192.0.2.7]>"), Err(Refusal::AddressLiteral));
         assert_eq!(forward("<\u{e9}@b>"), Err(Refusal::Utf8NotAnnounced));
         assert_eq!(
-            forward(&format!("<{}@b>", "x".repeat(65))),
+            forward(&format!("<{}@b>", "x".repeat(193))),
             Err(Refusal::BadPath)
         );
         assert!(parse_forward("<\u{e9}@\u{e9}.example>", true).is_ok());

@@ -142,6 +142,10 @@ refusals! {
     AuthUnavailable: 454, "4.7.0", "temporary authentication failure";
     /// RFC 6409 §6.1: the sender may not send under this address.
     NotYourAddress: 553, "5.7.1", "sender address does not belong to this account";
+    /// When it is free again stands behind it.
+    SentEnough: 450, "4.7.1", "sending limit of this account reached;";
+    /// RFC 6409 §6.1. The address stands behind it.
+    NotYourFrom: 550, "5.7.1", "the From field has an address that does not belong to this account:";
     // The transaction.
     TooBig: 552, "5.3.4", "message size exceeds the limit";
     TooManyRecipients: 452, "4.5.3", "too many recipients";
@@ -162,6 +166,8 @@ refusals! {
     /// RFC 5782.
     Listed: 554, "5.7.1", "your address is on a block list";
     XclientInTransaction: 503, "5.5.1", "XCLIENT is not permitted during a mail transaction";
+    /// RFC 3463 §3.8.
+    PostDenied: 550, "5.7.2", "not permitted to post to this list";
     // The content.
     BareCr: 554, "5.6.0", "bare CR not allowed in a message";
     BareLf: 554, "5.6.0", "bare LF not allowed in a message";

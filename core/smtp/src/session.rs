@@ -147,6 +147,8 @@ pub struct Session<R> {
     /// Recipients past `recipients_max`.
     excess_recipients: u32,
     idle_commands: u32,
+    /// What the next refusal by the caller says behind its text.
+    detail: Option<Box<str>>,
 }
 
 impl<R> Session<R> {
@@ -168,7 +170,13 @@ impl<R> Session<R> {
             refused_recipients: 0,
             excess_recipients: 0,
             idle_commands: 0,
+            detail: None,
         }
+    }
+
+    /// The refusal that the caller answers with next says `detail` behind its text.
+    pub fn explain(&mut self, detail: &str) {
+        self.detail = Some(detail.into());
     }
 
     /// Reads `input` up to the next thing that the caller must do. Answers how many bytes are used up and what to do.
@@ -350,7 +358,10 @@ impl<R> Session<R> {
                 });
                 Reply::RECIPIENT_OK.write(output);
             }
-            Err(refusal) => self.count_refused_recipient(refusal, "", output),
+            Err(refusal) => {
+                let detail = self.detail.take().unwrap_or_default();
+                self.count_refused_recipient(refusal, &detail, output);
+            }
         }
     }
 
@@ -429,7 +440,7 @@ impl<R> Session<R> {
         for outcome in outcomes {
             match outcome {
                 Ok(id) => Reply::OK.write_with(output, id),
-                Err(refusal) => refusal.reply().write(output),
+                Err(refusal) => self.write_explained(*refusal, output),
             }
         }
         if outcomes.iter().any(Result::is_ok) {
@@ -459,6 +470,11 @@ impl<R> Session<R> {
         }
     }
 
+    fn write_explained(&mut self, refusal: Refusal, output: &mut Vec<u8>) {
+        let detail = self.detail.take().unwrap_or_default();
+        refusal.reply().write_with(output, &detail);
+    }
+
     fn refuse_all(
         &mut self,
         refusal: Refusal,
@@ -473,7 +489,7 @@ impl<R> Session<R> {
 
     /// Says no, counts it, and has enough at some point.
     fn refuse(&mut self, refusal: Refusal, output: &mut Vec<u8>) -> Option<Action<R>> {
-        refusal.reply().write(output);
+        self.write_explained(refusal, output);
         self.errors += 1;
         if self.errors < self.config.limits.errors_max {
             return None;

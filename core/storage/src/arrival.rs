@@ -13,10 +13,14 @@ use mail::{Address, Flags, InternalDate};
 use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
 use store::BodyIn;
 
+use crate::addresses::{self, Meaning};
+
 /// What a look-up found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Account(Resident),
+    /// No mailbox of its own: it leads to others, if `addresses::admit` lets the sender.
+    Listed,
     /// Our domain, no such mailbox.
     NoMailbox,
     /// Not our domain.
@@ -60,16 +64,17 @@ pub async fn look_up(mailboxes: &Mailboxes, address: &Address) -> Looked {
     let generation = mailboxes.directory_generation();
     // Read first: a change during the look-up makes the answer old, not the other way round.
     let at = generation.load(Ordering::Acquire);
-    let found = match mailboxes.account(address).await {
-        Ok(Some(account)) => {
+    let found = match addresses::meaning(mailboxes, address).await {
+        Ok(Meaning::Account(account)) => {
             let left = account.quota_bytes.saturating_sub(account.used_bytes);
             Ok(Found::Account(Resident {
                 account: account.id,
                 left_bytes: (account.quota_bytes > 0).then_some(left),
             }))
         }
-        Ok(None) if mailboxes.has_domain(address.domain()) => Ok(Found::NoMailbox),
-        Ok(None) => Ok(Found::NotOurs),
+        Ok(Meaning::NoMailbox) => Ok(Found::NoMailbox),
+        Ok(Meaning::NotOurs) => Ok(Found::NotOurs),
+        Ok(_) => Ok(Found::Listed),
         Err(fault) => Err(fault),
     };
     Looked {

@@ -7,12 +7,14 @@
 //!
 //! - `owner.rs`: the way to the mailboxes and back. Start reading there.
 //! - `arrival.rs`: whose address it is, and where a message is first placed.
+//! - `addresses.rs`: what an address without a mailbox leads to.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `stop.rs`: a stop ends though the legs do not answer.
 //! - `holder.rs`: whose share of the memory for messages is used.
 #![forbid(unsafe_code)]
 
+pub mod addresses;
 pub mod arrival;
 pub mod health;
 pub mod holder;

@@ -7,6 +7,7 @@
 //! What must hold: what `submit` accepted is durable, here or in a mailbox, for every recipient; a report enters the queue in the group
 //! that takes out what it is about; nothing is leased while the volume takes no writes, since what came of it could not be noted.
 
+mod lead;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,8 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use mail::{Address, Flags, InternalDate};
-use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use mailbox::names::Route;
+use mailbox::{Delivery, MailboxFault, Mailboxes, Recipient};
 use queue::limits::ENTRY_ROWS;
 use queue::{
     Addressee, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId, RecipientState, Turn,
@@ -26,7 +28,9 @@ use queue::{
 use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
-use crate::arrival::{self, Found};
+use crate::addresses::{self, Meaning};
+
+pub use lead::Leading;
 
 /// The queue beside the mailboxes of one volume; lives on the owner's thread. Clones share one state.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ struct Desk {
     turn: RefCell<String>,
     /// An administrator wants something tried, whatever is known of its site.
     roused: Cell<bool>,
+    /// What the key of return paths becomes when there is none.
+    fresh_key: Cell<Option<[u8; 32]>>,
     /// Woken when something may have become due.
     sender: RefCell<Option<Arc<Notify>>>,
 }
@@ -74,6 +80,8 @@ pub struct Lease {
     pub entry: Entry,
     /// Those of its recipients, by index, whose domain is ours.
     pub here: Vec<u32>,
+    /// Of the others, those that a route sends to a server, with the name of its site (`site_of`).
+    pub routed: HashMap<u32, String>,
     _held: Arc<()>,
 }
 
@@ -185,7 +193,12 @@ impl Outgoing {
             count_max: wanted.count_max,
             room: &|site| match self.mailboxes.has_domain(site) {
                 true => wanted.here_max,
-                false => wanted.rooms.get(site).copied().unwrap_or(wanted.each_max),
+                false => {
+                    let by_route = self.mailboxes.directory().route_of_all(site);
+                    let name = by_route.as_ref().and_then(site_of);
+                    let room = wanted.rooms.get(name.as_deref().unwrap_or(site));
+                    room.copied().unwrap_or(wanted.each_max)
+                }
             },
             is_taken: &|id| leases.contains_key(&id),
         };
@@ -193,13 +206,19 @@ impl Outgoing {
         let due = self.queue.due_in_turn(wanted.now, &turn, after);
         let lease = |id| {
             let entry: Entry = self.queue.entry(id)?;
-            let is_here = |path: &str| self.mailboxes.has_domain(&queue::site(path));
-            let here = (0u32..).zip(&entry.recipients);
-            let here = here.filter(|(_, recipient)| is_here(&recipient.to.path));
+            let (mut here, mut routed) = (Vec::new(), HashMap::new());
+            for (index, each) in (0u32..).zip(&entry.recipients) {
+                if self.mailboxes.has_domain(&queue::site(&each.to.path)) {
+                    here.push(index);
+                } else if let Some(site) = self.routed(&each.to.path) {
+                    routed.insert(index, site);
+                }
+            }
             let held = Arc::new(());
             leases.insert(id, Arc::downgrade(&held));
             Some(Lease {
-                here: here.map(|(index, _)| index).collect(),
+                routed,
+                here,
                 entry,
                 _held: held,
             })
@@ -264,9 +283,23 @@ impl Outgoing {
         let entry = settling.entry()?;
         let to = entry.recipients.get(recipient as usize);
         let to = to.ok_or(QueueFault::Refused("no such recipient"))?;
-        let account = match self.resident(&to.to.path).await {
-            Ok(Some(account)) => account,
-            Ok(None) => return Ok(Placing::NoMailbox),
+        let Some(address) = Address::from_path(&to.to.path) else {
+            return Ok(Placing::NoMailbox);
+        };
+        let account = match addresses::meaning(&self.mailboxes, &address).await {
+            Ok(Meaning::Account(account)) => account.id,
+            Ok(Meaning::NoMailbox | Meaning::NotOurs) => return Ok(Placing::NoMailbox),
+            Ok(Meaning::Routed) => {
+                let unknown = || Placing::Later(MailboxFault::NoMailbox);
+                let site = self.routed(&to.to.path);
+                return Ok(site.map_or_else(unknown, Placing::Routed));
+            }
+            Ok(_) => {
+                return Ok(match self.leading(&entry, &address, at).await {
+                    Ok(leading) => Placing::Leads(leading),
+                    Err(placing) => placing,
+                });
+            }
             Err(fault) => return Ok(Placing::Later(fault)),
         };
         let delivery = Delivery {
@@ -301,16 +334,11 @@ impl Outgoing {
         })
     }
 
-    async fn resident(&self, path: &str) -> Result<Option<AccountId>, MailboxFault> {
-        let parts = path.rsplit_once('@');
-        let address = parts.and_then(|(local, domain)| Address::from_parts(local, domain));
-        let Some(address) = address else {
-            return Ok(None);
-        };
-        match arrival::look_up(&self.mailboxes, &address).await.found? {
-            Found::Account(resident) => Ok(Some(resident.account)),
-            Found::NoMailbox | Found::NotOurs => Ok(None),
-        }
+    /// The site of the server that a route names for this path.
+    fn routed(&self, path: &str) -> Option<String> {
+        let address = Address::from_path(path)?;
+        let directory = self.mailboxes.directory();
+        site_of(&directory.route(address.local(), address.domain())?)
     }
 
     /// The message's bytes from `at` (less than its length) on, as many as are kept together: half a mebibyte at most. `None`: it is
@@ -349,6 +377,31 @@ pub enum Placing {
     NoMailbox,
     /// No room, or storage defers.
     Later(MailboxFault),
+    /// The address has no mailbox but leads on: `lead_on` comes next, with the message changed so.
+    Leads(Leading),
+    /// Our domain, but the server of a route takes it: the name of its site (`site_of`).
+    Routed(String),
+    /// The address leads back to itself only, or to too many.
+    Loop,
+}
+
+/// What mail by this route shares connections by: `=HOST:PORT`, with ` tls` behind it where TLS is required. No domain begins so.
+pub fn site_of(route: &Route) -> Option<String> {
+    match route {
+        Route::Here => None,
+        Route::Host {
+            host,
+            port,
+            needs_tls,
+        } => {
+            let host = match host.contains(':') {
+                true => format!("[{host}]"),
+                false => host.clone(),
+            };
+            let tls = if *needs_tls { " tls" } else { "" };
+            Some(format!("={host}:{port}{tls}"))
+        }
+    }
 }
 
 const DAY: u64 = 86_400;

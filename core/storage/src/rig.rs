@@ -82,7 +82,9 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
             .await
             .expect("new mailboxes");
         mailboxes.add_domain("example.org").await.expect("a domain");
-        Outgoing::new(mailboxes, queue.expect("made just now"))
+        let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"));
+        outgoing.set_fresh_key([5; 32]);
+        outgoing
     });
     (world, outgoing)
 }

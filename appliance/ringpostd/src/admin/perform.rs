@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, appliance, bundle, certificates, domains, fsck, legs, logs, machine, profile, queue,
-    settings, status, volume,
+    accounts, addresses, appliance, bundle, certificates, domains, fsck, legs, logs, machine,
+    profile, queue, settings, status, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -48,6 +48,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
             domains::perform(admin, request).await
         }
+        Request::Addresses { ask } => addresses::perform(admin, ask).await,
         Request::QueueList { .. }
         | Request::QueueShow { .. }
         | Request::QueueRetry { .. }

@@ -17,6 +17,8 @@ pub enum Route {
     Exchangers { port: u16 },
     /// To one server, whatever the domain: a smart host, or a sink.
     Fixed(FixedServer),
+    /// Nothing leaves; what is for mailboxes of ours is placed.
+    Nowhere,
 }
 
 /// `HOST:PORT`, where HOST is a name, an IPv4 address, or an IPv6 address in brackets.
@@ -78,7 +80,7 @@ impl Route {
     /// What messages for `domain` share connections by.
     pub fn site(&self, domain: &str) -> String {
         match self {
-            Route::Exchangers { .. } => domain.to_owned(),
+            Route::Exchangers { .. } | Route::Nowhere => domain.to_owned(),
             Route::Fixed(server) => server.to_string(),
         }
     }
@@ -93,6 +95,10 @@ impl Route {
     ) -> Result<Vec<Candidate>, Verdict> {
         let (hosts, port, proved) = match self {
             Route::Fixed(server) => (vec![server.host.clone()], server.port, false),
+            Route::Nowhere => {
+                let words = "this server sends nothing to others";
+                return Err(Verdict::Later(Class::Names, Said::ours("4.4.1", words)));
+            }
             Route::Exchangers { port } => {
                 let (hosts, proved) = match names.proved_exchangers(domain).await {
                     Ok((Exchangers::Hosts(hosts), proved)) => (hosts, proved),
@@ -148,12 +154,22 @@ impl Route {
                 let words = format!("the server {server} has no address");
                 Err(Verdict::Later(Class::Names, Said::ours("4.4.3", words)))
             }
-            (true, None, Route::Exchangers { .. }) => {
+            (true, None, Route::Exchangers { .. } | Route::Nowhere) => {
                 let words = format!("no server of {domain} has an address");
                 Err(Verdict::Failed(Said::ours("5.4.4", words)))
             }
         }
     }
+}
+
+/// The server of a site that a route names (`storage::outgoing::site_of`), and whether it must be reached by TLS. `None`: the site is a domain.
+pub fn by_route(site: &str) -> Option<(Route, bool)> {
+    let server = site.strip_prefix('=')?;
+    let (server, needs_tls) = match server.strip_suffix(" tls") {
+        Some(server) => (server, true),
+        None => (server, false),
+    };
+    Some((Route::Fixed(server.parse().ok()?), needs_tls))
 }
 
 async fn addresses(names: &impl Names, host: &str) -> Result<Vec<IpAddr>, NameFault> {
@@ -355,5 +371,25 @@ mod tests {
             assert!(matches!(later, Err(Verdict::Later(Class::Names, _))));
             assert_eq!(names.lookups(), 1);
         });
+    }
+
+    #[test]
+    fn the_site_of_a_route_is_its_server_again() {
+        use mailbox::names;
+        for (host, port, needs_tls) in [("smart.example", 587, true), ("::1", 25, false)] {
+            let route = names::Route::Host {
+                host: host.to_owned(),
+                port,
+                needs_tls,
+            };
+            let site = storage::outgoing::site_of(&route).expect("it names a server");
+            let server = FixedServer {
+                host: host.to_owned(),
+                port,
+            };
+            assert_eq!(by_route(&site), Some((Route::Fixed(server), needs_tls)));
+        }
+        assert_eq!(storage::outgoing::site_of(&names::Route::Here), None);
+        assert_eq!(by_route("a.example"), None);
     }
 }

@@ -10,10 +10,11 @@ use mail::Summary;
 use mailbox::MailboxFault;
 use queue::RecipientState;
 use runtime::{Dial, Holder};
-use storage::outgoing::Placing;
+use storage::outgoing::{Leading, Placing};
 use storage::owner::Ask;
 use store::BodyIn;
 
+use super::destination::Route;
 use super::letter::{Letter, travels_from};
 use super::schedule::Class;
 use super::sender::Shared;
@@ -25,7 +26,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let entry = letter.entry();
         let _charge = self
             .memory
-            .wait_for(HERE, entry.body.raw_bytes as usize)
+            // Twice: where an address leads on it is written anew.
+            .wait_for(HERE, 2 * entry.body.raw_bytes as usize)
             .await;
         let Some(body) = self.whole(&letter).await else {
             let words = "the message cannot be read from storage now";
@@ -52,6 +54,26 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                     );
                     continue;
                 }
+                Ok(Ok(Placing::Leads(leading))) => {
+                    match self.lead_on(&letter, index, leading).await {
+                        None => continue,
+                        Some(verdict) => verdict,
+                    }
+                }
+                Ok(Ok(Placing::Loop)) => a_loop(),
+                Ok(Ok(Placing::Routed(site))) => {
+                    // The server that takes everything takes this too; where nothing leaves it waits.
+                    let site = match &self.route {
+                        Route::Fixed(_) => self.route.site(""),
+                        Route::Exchangers { .. } => site,
+                        Route::Nowhere => {
+                            verdicts.push((index, later("this server sends nothing to others")));
+                            continue;
+                        }
+                    };
+                    verdicts.extend(self.give(&letter, site, vec![index]));
+                    continue;
+                }
                 Ok(Ok(Placing::NoMailbox)) => {
                     Verdict::Failed(Said::ours("5.1.1", "there is no such mailbox"))
                 }
@@ -69,10 +91,48 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         }
     }
 
+    /// Has the message go on to where the recipient's address leads. `None`: it does, durably.
+    async fn lead_on(&self, letter: &Letter, index: u32, leading: Leading) -> Option<Verdict> {
+        let later = |words: &str| Verdict::Later(Class::Ours, Said::ours("4.3.0", words));
+        let Leading { name, from, fields } = leading;
+        let Some(body) = self.whole_with(letter, &from, &fields).await else {
+            return Some(later("the message cannot be read from storage now"));
+        };
+        if was_delivered_to(&body.raw, fields.len(), &name) {
+            return Some(a_loop());
+        }
+        let (id, now) = (letter.entry().id, self.unix_now());
+        let led = self.owner.ask_outgoing(move |outgoing| async move {
+            outgoing.lead_on(id, now, body, index).await
+        });
+        match led.await {
+            Ok(Ok(Placing::Placed)) => {
+                letter.set_state(index, RecipientState::Delivered);
+                tracing::info!(id = id.0, to = name, "led on");
+                None
+            }
+            Ok(Ok(Placing::Loop)) => Some(a_loop()),
+            Ok(Ok(Placing::NoMailbox)) => {
+                let said = Said::ours("5.1.1", "there is no such mailbox");
+                Some(Verdict::Failed(said))
+            }
+            Ok(Ok(Placing::Later(fault))) => Some(later(&fault.to_string())),
+            // It changed meanwhile: the next try finds what it is now.
+            Ok(Ok(Placing::Leads(_) | Placing::Routed(_))) => Some(later("the address changed")),
+            Ok(Err(fault)) => Some(later(&fault.to_string())),
+            Err(busy) => Some(later(&busy.to_string())),
+        }
+    }
+
     /// All of it, with the field that final delivery adds (RFC 5321 §4.4).
     async fn whole(&self, letter: &Letter) -> Option<BodyIn> {
+        self.whole_with(letter, &letter.entry().from, "").await
+    }
+
+    /// As `whole`, with this return path and `fields` behind it.
+    async fn whole_with(&self, letter: &Letter, from: &str, fields: &str) -> Option<BodyIn> {
         let entry = letter.entry();
-        let field = format!("Return-Path: <{}>\r\n", entry.from);
+        let field = format!("Return-Path: <{from}>\r\n{fields}");
         let mut raw = field.into_bytes();
         let mut at = 0;
         while at < entry.body.raw_bytes {
@@ -91,6 +151,23 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         };
         Some(self.caller.host.work(bytes, work).await)
     }
+}
+
+fn a_loop() -> Verdict {
+    Verdict::Failed(Said::ours("5.4.6", "mail loop detected"))
+}
+
+/// RFC 9228: whether the message has been at this address before, by the fields behind the `ours` bytes that were put in front now.
+fn was_delivered_to(raw: &[u8], ours: usize, name: &str) -> bool {
+    let front = mail::header::fields(raw).next();
+    let from = front.map_or(0, |field| field.raw.len()) + ours;
+    mail::header::fields(raw.get(from..).unwrap_or_default()).any(|field| {
+        field.name.eq_ignore_ascii_case(b"Delivered-To")
+            && field
+                .value
+                .trim_ascii()
+                .eq_ignore_ascii_case(name.as_bytes())
+    })
 }
 
 /// Our mailboxes' share of the memory.

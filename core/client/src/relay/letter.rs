@@ -80,6 +80,11 @@ impl Letter {
         self.lease.here.contains(&recipient)
     }
 
+    /// The site of the server that a route names for it.
+    pub fn routed(&self, recipient: u32) -> Option<&str> {
+        self.lease.routed.get(&recipient).map(String::as_str)
+    }
+
     pub fn set_state(&self, recipient: u32, state: RecipientState) {
         if let Some(known) = self.states.borrow_mut().get_mut(recipient as usize) {
             *known = state;

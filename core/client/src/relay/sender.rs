@@ -273,6 +273,13 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                     .map(|(name, site)| (name.clone(), room(site)))
                     .collect(),
             },
+            Route::Nowhere => Wanted {
+                now: self.unix_now(),
+                count_max: count_max.min(HERE_LETTERS_MAX),
+                each_max: 0,
+                here_max: HERE_LETTERS_MAX,
+                rooms: HashMap::new(),
+            },
             // One site behind all names.
             Route::Fixed(_) => {
                 let name = self.route.site("");
@@ -302,8 +309,11 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 here.push(index);
                 continue;
             }
-            let domain = queue::site(&entry.recipients[index as usize].to.path);
-            groups.entry(domain).or_default().push(index);
+            let site = match (letter.routed(index), &self.route) {
+                (Some(site), Route::Exchangers { .. }) => site.to_owned(),
+                _ => queue::site(&entry.recipients[index as usize].to.path),
+            };
+            groups.entry(site).or_default().push(index);
         }
         let mut verdicts = Vec::new();
         // In an order that does not depend on a table's.
@@ -324,23 +334,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 );
                 continue;
             }
-            let mut state = self.state.borrow_mut();
-            let site = state.site(&name);
-            if site.is_asleep(self.caller.host.now()) {
-                // Its time is over, or its sender is to hear: what is known of the site is the answer.
-                let unknown = || Verdict::Later(Class::Connect, Said::ours("4.4.1", "no answer"));
-                let known = site.last.clone().unwrap_or_else(unknown);
-                verdicts.extend(some.into_iter().map(|index| (index, known.clone())));
-                continue;
-            }
-            for recipients in some.chunks(RECIPIENTS_PER_TRANSACTION) {
-                site.jobs.push_back(Job {
-                    letter: letter.clone(),
-                    recipients: recipients.to_vec(),
-                });
-            }
-            site.bell.ring();
-            state.pending.insert(name);
+            verdicts.extend(self.give(&letter, name, some));
         }
         if !here.is_empty() {
             let (shared, letter) = (self.clone(), letter.clone());
@@ -351,6 +345,33 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             let shared = self.clone();
             self.task(async move { shared.settle(&letter, verdicts).await });
         }
+    }
+
+    /// Gives recipients to their destination. Answers what is known of them if it is left alone just now.
+    pub(super) fn give(
+        &self,
+        letter: &Rc<Letter>,
+        name: String,
+        some: Vec<u32>,
+    ) -> Vec<(u32, Verdict)> {
+        let mut state = self.state.borrow_mut();
+        let site = state.site(&name);
+        if site.is_asleep(self.caller.host.now()) {
+            // Its time is over, or its sender is to hear: what is known of the site is the answer.
+            let unknown = || Verdict::Later(Class::Connect, Said::ours("4.4.1", "no answer"));
+            let known = site.last.clone().unwrap_or_else(unknown);
+            let verdict = |index| (index, known.clone());
+            return some.into_iter().map(verdict).collect();
+        }
+        for recipients in some.chunks(RECIPIENTS_PER_TRANSACTION) {
+            site.jobs.push_back(Job {
+                letter: letter.clone(),
+                recipients: recipients.to_vec(),
+            });
+        }
+        site.bell.ring();
+        state.pending.insert(name);
+        Vec::new()
     }
 
     /// Runs beside everything else, until it ends or is cut off.

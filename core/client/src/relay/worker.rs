@@ -9,6 +9,7 @@ use runtime::{Dial, Holder};
 use storage::owner::Ask;
 
 use super::attempt::Tried;
+use super::destination;
 use super::letter::{Job, Letter};
 use super::limits::*;
 use super::line::{Line, NoLine};
@@ -125,12 +126,24 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
 
     /// A connection for `job`; without one, what is to become of it is settled.
     async fn open(self: &Rc<Self>, name: &str, job: Job) -> Option<(Line<D::Connection>, Job)> {
-        let needs_tls = job.letter.entry().terms.needs_tls;
+        let by_route = destination::by_route(name);
+        let (route, by_route_tls) = match &by_route {
+            Some((route, needs_tls)) => (route, *needs_tls),
+            None => (&self.route, false),
+        };
+        let needs_tls = by_route_tls || job.letter.entry().terms.needs_tls;
         let made = async {
             let ours = &self.caller.hostname;
-            let candidates = self.route.candidates(&self.names, name, ours).await;
+            let candidates = route.candidates(&self.names, name, ours).await;
             let candidates = candidates.map_err(NoLine::Because)?;
-            self.caller.open(&self.dial, &candidates, needs_tls).await
+            let line = self.caller.open(&self.dial, &candidates, needs_tls).await?;
+            if by_route_tls && !line.is_secure() {
+                line.bye(&self.caller).await;
+                let words = "the server offers no TLS, which the route requires";
+                let said = Said::ours("4.7.5", words).with_host(name);
+                return Err(NoLine::Because(Verdict::Later(Class::Tls, said)));
+            }
+            Ok(line)
         };
         let made = tokio::select! {
             biased;
@@ -156,7 +169,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             }
             Some(Err(NoLine::Stopping)) => return None,
             // The operator's server: a wrong setting does not make mail bounce.
-            Some(Err(NoLine::Because(Verdict::Failed(said)))) if self.route.is_fixed() => {
+            Some(Err(NoLine::Because(Verdict::Failed(said)))) if route.is_fixed() => {
                 Verdict::Later(Class::Connect, said)
             }
             Some(Err(NoLine::Because(verdict))) => verdict,

@@ -15,6 +15,8 @@ use crate::login::Unavailable;
 pub(super) struct User {
     pub account: AccountId,
     address: Address,
+    /// Of the usual limits.
+    pub times: u32,
 }
 
 impl User {
@@ -23,25 +25,27 @@ impl User {
         self.address.domain()
     }
 
-    /// Under the account's own address, with or without a tag (`ann+shop@`), and under the null one (RFC 5321 §4.5.5: reports that a mail
-    /// program writes).
-    pub fn may_send_as(&self, sender: &ReversePath) -> Result<(), Refusal> {
+    /// The account's own address, with or without a tag (`ann+shop@`).
+    pub fn is_own(&self, address: &Address) -> bool {
         let own = self.address.key();
-        match sender {
-            ReversePath::Null => Ok(()),
-            ReversePath::Address(address) if untagged(address).key() == own => Ok(()),
-            ReversePath::Address(address) if address.key() == own => Ok(()),
-            ReversePath::Address(_) => Err(Refusal::NotYourAddress),
-        }
+        let plain = address.untagged();
+        address.key() == own || plain.is_some_and(|plain| plain.key() == own)
     }
 }
 
-fn untagged(address: &Address) -> Address {
-    let local = address.local().split('+').next().unwrap_or_default();
-    Address::from_parts(local, address.domain()).unwrap_or_else(|| address.clone())
-}
-
 impl<A: Ask> Submitter<A> {
+    /// MAIL: an address of theirs, or the null one (RFC 5321 §4.5.5: reports that a mail program writes).
+    pub(super) async fn check_sender(
+        &self,
+        user: &User,
+        sender: &ReversePath,
+    ) -> Result<(), Refusal> {
+        match sender {
+            ReversePath::Null => Ok(()),
+            ReversePath::Address(address) => self.may_send_as(user, address).await,
+        }
+    }
+
     /// `Ok(None)`: no such user, or another password.
     pub(super) async fn log_in(
         &self,
@@ -51,10 +55,17 @@ impl<A: Ask> Submitter<A> {
         let Credentials { user, password } = credentials;
         let checked = self.logins.check(&self.owner, &self.host, &user, &password);
         match checked.await {
-            Ok(Some(account)) => Ok(Some(User {
-                account: account.id,
-                address: account.address,
-            })),
+            Ok(Some(account)) => {
+                let id = account.id;
+                let times = self
+                    .owner
+                    .ask(move |mailboxes| async move { mailboxes.directory().allowance(id) });
+                Ok(Some(User {
+                    account: id,
+                    address: account.address,
+                    times: times.await.map_err(|_| Refusal::AuthUnavailable)?,
+                }))
+            }
             Ok(None) => {
                 tracing::info!(%peer, user = %user.escape_ascii(), "a login was refused");
                 self.host.sleep(LOGIN_FAILURE_DELAY).await;
@@ -75,11 +86,11 @@ mod tests {
         let user = User {
             account: AccountId(1),
             address: address("ann", "example.org"),
+            times: 1,
         };
-        let may = |local, domain| user.may_send_as(&ReversePath::Address(address(local, domain)));
-        assert_eq!(user.may_send_as(&ReversePath::Null), Ok(()));
-        assert_eq!(may("ann", "example.org"), Ok(()));
-        assert_eq!(may("Ann+shop", "EXAMPLE.org"), Ok(()));
+        let may = |local, domain| user.is_own(&address(local, domain));
+        assert!(may("ann", "example.org"));
+        assert!(may("Ann+shop", "EXAMPLE.org"));
         for (local, domain) in [
             ("bob", "example.org"),
             ("ann", "example.net"),
@@ -87,13 +98,13 @@ mod tests {
             ("annette", "example.org"),
             ("bob+ann", "example.org"),
         ] {
-            assert_eq!(may(local, domain), Err(Refusal::NotYourAddress), "{local}");
+            assert!(!may(local, domain), "{local}");
         }
         let tagged = User {
             account: AccountId(2),
             address: address("a+b", "example.org"),
+            times: 1,
         };
-        let own = ReversePath::Address(address("a+b", "example.org"));
-        assert_eq!(tagged.may_send_as(&own), Ok(()));
+        assert!(tagged.is_own(&address("a+b", "example.org")));
     }
 }

@@ -204,6 +204,11 @@ impl Rig {
                 }),
                 tls: None,
                 postmaster: Address::from_parts("alice", "example.org"),
+                rates: submit::Rates {
+                    messages_per_hour: 8,
+                    recipients_per_hour: 20,
+                    ..submit::Rates::default()
+                },
             };
             submitter.serve(&settings, connection).await;
         }));

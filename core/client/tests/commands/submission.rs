@@ -146,3 +146,137 @@ fn a_message_for_elsewhere_alone_is_in_the_queue_when_it_is_answered() {
         assert_eq!(lease.len(), 1);
     });
 }
+
+/// RFC 6409 §6.1: what other people's programs show is an address of the sender's.
+#[test]
+fn the_from_field_has_addresses_of_the_person_alone() {
+    run(|rig| async move {
+        let directory = rig.mailboxes.directory();
+        let at = |path: &str| Address::from_path(path).unwrap();
+        let alice = rig
+            .mailboxes
+            .account(&at("alice@example.org"))
+            .await
+            .unwrap()
+            .unwrap();
+        let put = async |name: &str, targets: &[&str]| {
+            let targets = targets.iter().map(|target| at(target)).collect();
+            directory.put_alias(name, targets).await.unwrap();
+        };
+        put("ali@example.org", &["alice+x@example.org"]).await;
+        put("both@example.org", &["alice@example.org", "x@example.net"]).await;
+        put("team@example.org", &["x@example.net"]).await;
+        directory
+            .grant(&at("team@example.org"), alice.id, true)
+            .await
+            .unwrap();
+        let mut session = logged_in(&rig).await;
+        for (from, wanted) in [
+            ("alice@example.org", "250 "),
+            ("Alice <ALICE+tag@example.org>", "250 "),
+            ("ali@example.org", "250 "),
+            ("team@example.org", "250 "),
+            ("alice@example.org, team+x@example.org", "250 "),
+            (
+                "both@example.org",
+                "550 5.7.1 the From field has an address that does not belong to this account: <both@example.org>",
+            ),
+            (
+                "\"alice@example.org\" <boss@example.net>",
+                "550 5.7.1 the From field has an address that does not belong to this account: <boss@example.net>",
+            ),
+            ("alice@example.org, boss@example.net", "550 5.7.1 "),
+            ("alice@example.org\r\nFrom: boss@example.net", "550 5.7.1 "),
+            (
+                "nobody",
+                "550 5.7.1 the From field has an address that does not belong to this account: <no address>",
+            ),
+        ] {
+            let lines = "MAIL FROM:<team@example.org>\r\nRCPT TO:<x@example.net>\r\nDATA\r\n";
+            let answers = session.smtp(lines, 3).await;
+            assert!(answers[2].starts_with("354 "), "{answers:?}");
+            let done = session
+                .smtp(&format!("From: {from}\r\n\r\nx\r\n.\r\n"), 1)
+                .await;
+            assert!(done[0].starts_with(wanted), "{from}: {done:?}");
+        }
+        assert_eq!(rig.outgoing.queue().count(), 5);
+        directory
+            .grant(&at("team@example.org"), alice.id, false)
+            .await
+            .unwrap();
+        let answers = session.smtp("MAIL FROM:<team@example.org>\r\n", 1).await;
+        assert!(answers[0].starts_with("553 5.7.1 "), "{answers:?}");
+    });
+}
+
+#[test]
+fn an_address_that_leads_on_is_a_recipient_like_any_other() {
+    run(|rig| async move {
+        let directory = rig.mailboxes.directory();
+        let at = |path: &str| Address::from_path(path).unwrap();
+        directory
+            .put_alias("sales@example.org", vec![at("x@example.net")])
+            .await
+            .unwrap();
+        let closed = mailbox::names::Posters::Members;
+        directory
+            .make_group("us@example.org", closed, at("x@example.net"), "")
+            .await
+            .unwrap();
+        let mut session = logged_in(&rig).await;
+        let lines = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<Sales@example.org>\r\nRCPT TO:<us@example.org>\r\nDATA\r\n";
+        let answers = session.smtp(lines, 4).await;
+        assert!(
+            answers[1].starts_with("250 ") && answers[3].starts_with("354 "),
+            "{answers:?}"
+        );
+        assert!(answers[2].starts_with("550 5.7.2 "), "{answers:?}");
+        let done = session
+            .smtp("From: alice@example.org\r\n\r\nx\r\n.\r\n", 1)
+            .await;
+        assert!(done[0].starts_with("250 "), "{done:?}");
+        assert_eq!(queued(&rig).await[0].1, ["Sales@example.org"]);
+    });
+}
+
+/// RFC 6409 leaves it to us; the reply says when it is free again, and an administrator may give more.
+#[test]
+fn a_person_sends_so_much_in_an_hour() {
+    run(|rig| async move {
+        let mut session = logged_in(&rig).await;
+        let send = async |session: &mut Session| {
+            let lines = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<x@example.net>\r\nDATA\r\n";
+            let answers = session.smtp(lines, 3).await;
+            match answers[2].starts_with("354 ") {
+                true => session
+                    .smtp("From: alice@example.org\r\n\r\nx\r\n.\r\n", 1)
+                    .await
+                    .remove(0),
+                false => answers[0].clone(),
+            }
+        };
+        for _ in 0..8 {
+            assert!(send(&mut session).await.starts_with("250 "));
+        }
+        let wanted = "450 4.7.1 sending limit of this account reached; try again in 60 minutes";
+        assert_eq!(send(&mut session).await, wanted);
+        // Another connection is no other person, unless the administrator gave more.
+        let directory = rig.mailboxes.directory();
+        let address = Address::from_path("alice@example.org").unwrap();
+        let alice = rig.mailboxes.account(&address).await.unwrap().unwrap();
+        directory.set_allowance(alice.id, 2).await.unwrap();
+        let mut another = logged_in(&rig).await;
+        assert!(send(&mut another).await.starts_with("250 "));
+        let mut lines = "MAIL FROM:<alice@example.org>\r\n".to_owned();
+        for number in 0..32 {
+            lines += &format!("RCPT TO:<x{number}@example.net>\r\n");
+        }
+        let answers = another.smtp(&lines, 33).await;
+        assert!(answers[31].starts_with("250 "), "{answers:?}");
+        assert!(
+            answers[32].starts_with("450 4.7.1 sending limit"),
+            "{answers:?}"
+        );
+    });
+}

@@ -2,8 +2,11 @@
 
 mod crash;
 mod delivery;
+mod door;
 mod faults;
+mod lead;
 mod many;
+mod open;
 mod reports;
 mod rig;
 mod server;

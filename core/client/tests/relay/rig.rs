@@ -144,8 +144,10 @@ impl Disks {
         }
         let stop = Stop::new();
         let host = io.host.clone();
+        let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"));
+        outgoing.set_fresh_key([5; 32]);
         Rig {
-            outgoing: Outgoing::new(mailboxes, queue.expect("made just now")),
+            outgoing,
             names: Table::new(&host, 1),
             dial: MemoryDial::new(&host, &stop, 8_192, 1_000),
             stop,
@@ -183,6 +185,14 @@ impl Rig {
         SessionHost::on(self.host.clone())
     }
 
+    /// The way to the mailboxes and the queue.
+    pub fn here(&self) -> Here {
+        Here {
+            host: self.host.clone(),
+            outgoing: self.outgoing.clone(),
+        }
+    }
+
     /// Starts a sender.
     pub fn send(&self, route: Route) -> Running {
         let memory = Budget::with_shares(16 * TRY_BYTES, 4 * TRY_BYTES);
@@ -193,11 +203,7 @@ impl Rig {
             connections_max: client::relay::limits::CONNECTIONS_MAX,
             seed: 1,
         };
-        let here = Here {
-            host: self.host.clone(),
-            outgoing: self.outgoing.clone(),
-        };
-        let with = (here, self.names.clone(), self.dial.clone());
+        let with = (self.here(), self.names.clone(), self.dial.clone());
         let sender = Sender::new(
             self.sessions(),
             with,

@@ -10,15 +10,19 @@
 //! restart, a full table, five days) costs a second copy, never a lost message. The common case, a full mailbox, is refused at RCPT
 //! already. A report (DSN) to the sender would be the other way; it needs the outbound queue, which is not there yet.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use mail::InternalDate;
 use mailbox::AccountId;
-use smtp::{Recipient, Refusal, Role};
+use smtp::{Envelope, ForwardPath, Refusal, Role};
 use storage::arrival::Arrival;
+use storage::outgoing::Submission;
 use store::BodyIn;
 
 use super::content::Incoming;
 use super::keeper::refusal_for;
+use super::leaving::{addressee, copy, envelope as queued};
 use super::route::{self, Route};
 use super::verdict::Digest;
 use super::{Keeper, Receiver, Settings};
@@ -32,9 +36,17 @@ impl<K: Keeper> Receiver<K> {
         raw: &Bytes,
         incoming: &Incoming,
         digest: Digest,
-        recipients: &[Recipient<Route>],
+        envelope: &Envelope<Route>,
         span: &tracing::Span,
     ) -> Vec<Result<(), Refusal>> {
+        let recipients = &envelope.recipients[..];
+        if recipients
+            .iter()
+            .any(|recipient| recipient.route.is_listed())
+        {
+            let outcome = self.submit(raw, incoming, digest, envelope, span).await;
+            return vec![outcome; recipients.len()];
+        }
         let one_answer = settings.smtp.role == Role::Smtp;
         let mut wanted = route::accounts(recipients);
         let content = &raw[incoming.trace_bytes..];
@@ -84,5 +96,48 @@ impl<K: Keeper> Receiver<K> {
             self.placed.settle(content, &wanted);
         }
         route::outcomes(recipients, &wanted, &results)
+    }
+
+    /// Where an address leads on: copies for accounts and an entry in the queue for the rest, in one durable step. It is taken for every
+    /// recipient or for none, so that the next try doubles nothing. A mailbox without room is served from the queue.
+    async fn submit(
+        &self,
+        raw: &Bytes,
+        incoming: &Incoming,
+        digest: Digest,
+        envelope: &Envelope<Route>,
+        span: &tracing::Span,
+    ) -> Result<(), Refusal> {
+        let (mut here, mut listed, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+        for recipient in &envelope.recipients {
+            match &recipient.route {
+                Route::Local { account, .. } if !seen.insert(*account) => {}
+                Route::Local { account, to } => {
+                    let named = match &recipient.path {
+                        ForwardPath::Address(address) => Some(address),
+                        ForwardPath::Postmaster => None,
+                    };
+                    let to = to.as_ref().or(named);
+                    let to = to.expect("<Postmaster> is found under another address");
+                    here.push(copy(*account, addressee(recipient, to)));
+                }
+                Route::Listed { to } => listed.push(addressee(recipient, to)),
+            }
+        }
+        let body = BodyIn {
+            name: digest.name,
+            raw: raw.clone(),
+            summary: digest.summary,
+        };
+        let submission = Submission {
+            body,
+            internal_date: InternalDate::utc(incoming.unix_seconds),
+            here,
+            elsewhere: queued(envelope, listed, incoming.unix_seconds, raw),
+        };
+        match self.keeper.submit(submission, span).await {
+            Ok(result) => result.map_err(|fault| refusal_for(&fault)),
+            Err(_busy) => Err(Refusal::Busy),
+        }
     }
 }

@@ -6,7 +6,9 @@ use std::future::Future;
 use mail::Address;
 use mailbox::MailboxFault;
 use smtp::Refusal;
+use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
+use storage::outgoing::Submission;
 use storage::owner::{Ask, Busy};
 use tracing::{Instrument, Span};
 
@@ -18,6 +20,21 @@ pub trait Keeper {
     fn refuses(&self) -> bool {
         false
     }
+
+    /// Whether mail from `sender` (`None`: the null reverse-path) is taken for an address that leads on (`Found::Listed`).
+    fn admit(
+        &self,
+        address: &Address,
+        sender: Option<&Address>,
+        unix_seconds: u64,
+    ) -> impl Future<Output = Result<Result<Result<(), Refused>, MailboxFault>, Busy>>;
+
+    /// Takes a message for mailboxes and for the queue; `Ok` when it is durable for all of them, any fault: for none.
+    fn submit(
+        &self,
+        submission: Submission,
+        span: &Span,
+    ) -> impl Future<Output = Result<Result<(), MailboxFault>, Busy>>;
 
     /// One result for each recipient, `Ok` when it is durable. Its log lines belong to `span`.
     fn deliver(
@@ -38,6 +55,31 @@ impl<A: Ask> Keeper for A {
         self.refuses_mail()
     }
 
+    async fn admit(
+        &self,
+        address: &Address,
+        sender: Option<&Address>,
+        unix_seconds: u64,
+    ) -> Result<Result<Result<(), Refused>, MailboxFault>, Busy> {
+        let (address, sender) = (address.clone(), sender.cloned());
+        self.ask(move |mailboxes| async move {
+            addresses::admit(&mailboxes, &address, sender.as_ref(), unix_seconds).await
+        })
+        .await
+    }
+
+    async fn submit(
+        &self,
+        submission: Submission,
+        span: &Span,
+    ) -> Result<Result<(), MailboxFault>, Busy> {
+        let work = span.clone();
+        self.ask_outgoing(move |outgoing| {
+            async move { outgoing.submit(submission).await.map(drop) }.instrument(work)
+        })
+        .await
+    }
+
     async fn deliver(
         &self,
         arrival: Arrival,
@@ -48,6 +90,16 @@ impl<A: Ask> Keeper for A {
             async move { arrival::deliver(&mailboxes, arrival).await }.instrument(work)
         })
         .await
+    }
+}
+
+/// What it means to a sender that an address does not lead on.
+pub fn refusal_of(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Unknown => Refusal::UnknownRecipient,
+        Refused::NotPermitted => Refusal::PostDenied,
+        Refused::NoReport => Refusal::RelayDenied,
+        Refused::Loop => Refusal::Loop,
     }
 }
 

@@ -1,46 +1,69 @@
-//! Stage 1, RCPT: is the recipient an account of ours with room, and if not, why not?
+//! Stage 1, RCPT: is the recipient an account of ours with room, or an address that leads on, and if not, why not?
 //!
 //! The answer comes from the core's own `directory` or, through the `Keeper`, from the storage room. What must hold: an address that is
 //! not ours is refused here, before any content; an address that cannot be looked up just now is deferred, not refused.
 
 use mail::Address;
-use smtp::{ForwardPath, Refusal, Session};
+use smtp::{ForwardPath, Refusal, ReversePath, Session};
 use storage::arrival::Found;
 
-use super::keeper::refusal_for;
+use super::keeper::{refusal_for, refusal_of};
 use super::route::Route;
 use super::{Keeper, Receiver, Settings};
 
 impl<K: Keeper> Receiver<K> {
-    /// RCPT: an account of ours, with room, or why not.
+    /// RCPT: an account of ours, with room, or an address that leads on; or why not.
     pub(super) async fn check_recipient(
         &self,
         settings: &Settings,
         session: &Session<Route>,
     ) -> Result<Route, Refusal> {
-        let entry = match session.recipient() {
-            ForwardPath::Address(address) => self.look_up(address).await?,
-            ForwardPath::Postmaster => Found::NoMailbox,
+        let (mut to, mut entry) = match session.recipient() {
+            ForwardPath::Address(address) => (Some(address), self.look_up(address).await?),
+            ForwardPath::Postmaster => (None, Found::NoMailbox),
         };
-        let entry = match (entry, &settings.postmaster, session.recipient()) {
-            (Found::NoMailbox, Some(postmaster), path) if is_postmaster(path) => {
-                self.look_up(postmaster).await?
-            }
-            (entry, ..) => entry,
-        };
-        let announced = session
-            .envelope()
-            .and_then(|envelope| envelope.size_bytes)
-            .unwrap_or(0);
-        match entry {
-            Found::Account(_) if self.keeper.refuses() => Err(Refusal::StorageFault),
-            Found::Account(entry) if entry.has_room(announced) => Ok(Route::Local {
-                account: entry.account,
-            }),
-            Found::Account(_) => Err(Refusal::MailboxFull),
-            Found::NoMailbox => Err(Refusal::UnknownRecipient),
-            Found::NotOurs => Err(Refusal::RelayDenied),
+        let mut by_setting = None;
+        if let (Found::NoMailbox, Some(postmaster), true) = (
+            &entry,
+            &settings.postmaster,
+            is_postmaster(session.recipient()),
+        ) {
+            entry = self.look_up(postmaster).await?;
+            (to, by_setting) = (Some(postmaster), Some(postmaster.clone()));
         }
+        let envelope = session.envelope();
+        let announced = envelope.and_then(|envelope| envelope.size_bytes);
+        match (entry, to) {
+            (Found::Account(_) | Found::Listed, _) if self.keeper.refuses() => {
+                Err(Refusal::StorageFault)
+            }
+            (Found::Account(entry), _) if entry.has_room(announced.unwrap_or(0)) => {
+                Ok(Route::Local {
+                    account: entry.account,
+                    to: by_setting,
+                })
+            }
+            (Found::Account(_), _) => Err(Refusal::MailboxFull),
+            (Found::Listed, Some(to)) => {
+                let sender = envelope.map(|envelope| &envelope.reverse_path);
+                self.admit(to, sender).await?;
+                Ok(Route::Listed { to: to.clone() })
+            }
+            (Found::NoMailbox | Found::Listed, _) => Err(Refusal::UnknownRecipient),
+            (Found::NotOurs, _) => Err(Refusal::RelayDenied),
+        }
+    }
+
+    async fn admit(&self, to: &Address, sender: Option<&ReversePath>) -> Result<(), Refusal> {
+        let sender = match sender {
+            Some(ReversePath::Address(address)) => Some(address),
+            Some(ReversePath::Null) | None => None,
+        };
+        let now = self.host.unix_seconds().max(0) as u64;
+        let admitted = self.keeper.admit(to, sender, now).await;
+        let admitted = admitted.map_err(|_| Refusal::Busy)?;
+        let admitted = admitted.map_err(|fault| refusal_for(&fault))?;
+        admitted.map_err(refusal_of)
     }
 
     async fn look_up(&self, address: &Address) -> Result<Found, Refusal> {

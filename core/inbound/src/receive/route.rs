@@ -2,6 +2,7 @@
 //!
 //! What must hold: recipients with one destination get one copy, and each of them gets that copy's outcome.
 
+use mail::Address;
 use mailbox::AccountId;
 use smtp::{Recipient, Refusal};
 
@@ -9,14 +10,25 @@ use smtp::{Recipient, Refusal};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     /// Into a mailbox of this box. Which mailbox of the account, the storage room decides.
-    Local { account: AccountId },
+    /// `to`: its address where the recipient named another (`<Postmaster>`).
+    Local {
+        account: AccountId,
+        to: Option<Address>,
+    },
+    /// To an address of ours without a mailbox: into the queue, from where it is led on.
+    Listed { to: Address },
 }
 
 impl Route {
-    fn account(&self) -> AccountId {
+    fn account(&self) -> Option<AccountId> {
         match self {
-            Route::Local { account } => *account,
+            Route::Local { account, .. } => Some(*account),
+            Route::Listed { .. } => None,
         }
+    }
+
+    pub(super) fn is_listed(&self) -> bool {
+        matches!(self, Route::Listed { .. })
     }
 }
 
@@ -24,7 +36,7 @@ impl Route {
 /// §4.1.1.3 leaves it to us).
 pub(super) fn accounts(recipients: &[Recipient<Route>]) -> Vec<AccountId> {
     let routes = recipients.iter().map(|recipient| &recipient.route);
-    let mut accounts: Vec<AccountId> = routes.map(Route::account).collect();
+    let mut accounts: Vec<AccountId> = routes.filter_map(Route::account).collect();
     accounts.sort_unstable();
     accounts.dedup();
     accounts
@@ -38,11 +50,11 @@ pub(super) fn outcomes(
     results: &[Result<(), Refusal>],
 ) -> Vec<Result<(), Refusal>> {
     assert_eq!(results.len(), handed.len(), "one result for each account");
-    let outcome =
-        |recipient: &Recipient<Route>| match handed.binary_search(&recipient.route.account()) {
-            Ok(index) => results[index],
-            Err(_) => Ok(()),
-        };
+    let outcome = |recipient: &Recipient<Route>| {
+        let account = recipient.route.account();
+        let index = account.and_then(|account| handed.binary_search(&account).ok());
+        index.map_or(Ok(()), |index| results[index])
+    };
     recipients.iter().map(outcome).collect()
 }
 
@@ -59,6 +71,7 @@ mod tests {
             original: None,
             route: Route::Local {
                 account: AccountId(*account),
+                to: None,
             },
         };
         accounts.iter().map(recipient).collect()

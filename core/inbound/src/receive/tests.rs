@@ -23,7 +23,9 @@ use runtime::{Core, CoreHandle, CoreSettings, Listener, bind};
 use smtp::client::{Client, Content, Event, Mail, Sent};
 use tracing::Span;
 
+use storage::addresses::Refused;
 use storage::arrival::{Arrival, Found, Looked, Resident};
+use storage::outgoing::Submission;
 use storage::owner::Busy;
 
 use super::*;
@@ -33,10 +35,12 @@ type Handed = (Vec<u8>, Vec<u32>);
 /// What a delivery comes to.
 type Results = Result<Vec<Result<(), MailboxFault>>, Busy>;
 
-/// Accounts 1 alice, 2 bob, 3 full (no room), 4 small (room for 100 bytes), all of example.org.
+/// Accounts 1 alice, 2 bob, 3 full (no room), 4 small (room for 100 bytes), and sales, list and broken, which lead on, all of example.org.
 #[derive(Clone, Default)]
 struct Script {
     handed: Arc<Mutex<Vec<Handed>>>,
+    /// What was to be led on.
+    submitted: Arc<Mutex<Vec<Submission>>>,
     /// What the next deliveries come to; without any, all goes well.
     next: Arc<Mutex<VecDeque<Results>>>,
     generation: Arc<AtomicU64>,
@@ -60,6 +64,7 @@ impl Keeper for Script {
             ("full", "example.org") => account(3, Some(0)),
             ("small", "example.org") => account(4, Some(100)),
             ("gone", "example.org") => return Err(Busy),
+            ("sales" | "list" | "broken", "example.org") => Found::Listed,
             (_, "example.org") => Found::NoMailbox,
             _ => Found::NotOurs,
         };
@@ -72,6 +77,32 @@ impl Keeper for Script {
 
     fn refuses(&self) -> bool {
         self.refusing.load(Relaxed)
+    }
+
+    async fn admit(
+        &self,
+        address: &Address,
+        sender: Option<&Address>,
+        _unix_seconds: u64,
+    ) -> Result<Result<Result<(), Refused>, MailboxFault>, Busy> {
+        Ok(match (address.local(), sender) {
+            ("broken", _) => Err(MailboxFault::Unavailable("a leg is away".into())),
+            ("list", None) => Ok(Err(Refused::NotPermitted)),
+            _ => Ok(Ok(())),
+        })
+    }
+
+    async fn submit(
+        &self,
+        submission: Submission,
+        _span: &Span,
+    ) -> Result<Result<(), MailboxFault>, Busy> {
+        self.submitted.lock().unwrap().push(submission);
+        match self.next.lock().unwrap().pop_front() {
+            Some(Ok(results)) => Ok(results.into_iter().collect()),
+            Some(Err(busy)) => Err(busy),
+            None => Ok(Ok(())),
+        }
     }
 
     async fn deliver(

@@ -2,6 +2,7 @@
 
 use base::BodyName;
 use mail::Summary;
+use mailbox::AccountId;
 use queue::Terms;
 
 use super::*;

@@ -91,3 +91,38 @@ fn what_the_store_cannot_take_is_named_to_the_sender() {
     assert!(refusal_for(&MailboxFault::Full).is_temporary());
     assert!(!refusal_for(&MailboxFault::TooLarge).is_temporary());
 }
+
+/// All of it in one step: the next try after a refusal doubles nothing.
+#[test]
+fn an_address_that_leads_on_goes_to_the_queue_with_all_the_rest() {
+    let served = serve(Options::default());
+    let mut several = mail(&["alice", "sales", "alice", "sales", "postmaster"]);
+    several.parameters = " SMTPUTF8 BODY=8BITMIME".into();
+    served.then(Ok(vec![Err(MailboxFault::Unavailable("full".into()))]));
+    let sent = served.send(Role::Smtp, vec![several.clone(), several]);
+    let answers: Vec<_> = sent.iter().map(|sent| codes(&sent.outcomes)[0]).collect();
+    assert_eq!(answers, [(451, "4.3.0"), (250, "2.0.0")]);
+    assert!(served.handed().is_empty(), "nothing goes another way");
+    let submitted = std::mem::take(&mut *served.script.submitted.lock().unwrap());
+    assert_eq!(submitted.len(), 2);
+    let Submission {
+        here, elsewhere, ..
+    } = &submitted[1];
+    let here: Vec<(u32, &str)> = here
+        .iter()
+        .map(|local| {
+            let to = local.to.as_ref().expect("it stands for somebody");
+            (local.place.account.0, to.path.as_str())
+        })
+        .collect();
+    assert_eq!(here, [(1, "alice@example.org"), (2, "bob@example.org")]);
+    assert_eq!(elsewhere.from, "sender@example.net");
+    let listed: Vec<&str> = elsewhere
+        .recipients
+        .iter()
+        .map(|to| to.path.as_str())
+        .collect();
+    assert_eq!(listed, ["sales@example.org"]);
+    assert!(elsewhere.terms.is_utf8 && elsewhere.terms.is_eight_bit);
+    served.stop();
+}

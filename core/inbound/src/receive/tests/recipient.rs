@@ -61,3 +61,23 @@ fn no_recipient_is_taken_while_no_mail_can_be() {
     assert_eq!(codes(&sent[0].outcomes), [(250, "2.0.0")]);
     served.stop();
 }
+
+/// Unknown is not absent: what cannot be looked up now is deferred.
+#[test]
+fn an_address_that_leads_on_is_taken_from_whom_it_may_be() {
+    let served = serve(Options::default());
+    let from = |sender: &str| Mail {
+        reverse_path: sender.into(),
+        ..mail(&["sales", "list", "broken"])
+    };
+    let sent = served.send(Role::Smtp, vec![from("sender@example.net"), from("")]);
+    let deferred = (451, "4.3.0");
+    let wanted = [(250, "2.1.5"), (250, "2.1.5"), deferred];
+    assert_eq!(codes(&sent[0].recipients), wanted);
+    let wanted = [(250, "2.1.5"), (550, "5.7.2"), deferred];
+    assert_eq!(codes(&sent[1].recipients), wanted);
+    served.script.refusing.store(true, Relaxed);
+    let sent = served.send(Role::Smtp, vec![from("sender@example.net")]);
+    assert_eq!(codes(&sent[0].recipients)[0], deferred);
+    served.stop();
+}

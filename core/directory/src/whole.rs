@@ -1,0 +1,221 @@
+//! Nouns that are a name and what it stands for, in tables that are in memory whole: aliases, groups and their members, routes, grants, keys.
+//!
+//! | record | payload |
+//! |---|---|
+//! | `Put` | name, row |
+//! | `Remove` | protective magic, name |
+//!
+//! Each noun has its own pair of kinds and its own table (name → row). A `Put` of a name that is there replaces its row. A row is small and
+//! the number of rows is bounded (`limits.rs`), so a look-up reads nothing and cannot fail.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Bound;
+
+use base::cursor::{Reader, Write};
+use store::{Change, Record, RecordKind, Table};
+use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
+
+use crate::state::{Epoch, State};
+
+/// One kind of name. `encode` and `decode` are of the row, without the name.
+pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
+    /// For people and for the names of locks.
+    const NOUN: &'static str;
+    const NOUNS: &'static str;
+    const PUT: RecordKind;
+    const REMOVE: RecordKind;
+    const TABLE: Table;
+    const ROWS_MAX: usize;
+
+    fn encode(&self, out: &mut Vec<u8>);
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Broken>;
+    /// For people, without secrets.
+    fn describe(&self) -> String;
+    fn rows(state: &State) -> &Whole<Self>;
+    fn rows_mut(state: &mut State) -> &mut Whole<Self>;
+
+    /// What else goes with a name that is removed.
+    fn removed(self, name: &str, state: &mut State) {
+        let _ = (name, state);
+    }
+}
+
+/// What happened to a name, as one record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Named<N> {
+    Put { name: String, row: N },
+    Remove { name: String },
+}
+
+impl<N: Noun> Named<N> {
+    /// The record; its pair is `decode`.
+    pub fn encode(&self) -> Record {
+        let mut out = Vec::with_capacity(64);
+        let kind = match self {
+            Named::Put { name, row } => {
+                put_text(&mut out, name);
+                row.encode(&mut out);
+                N::PUT
+            }
+            Named::Remove { name } => {
+                put_magic(&mut out);
+                put_text(&mut out, name);
+                N::REMOVE
+            }
+        };
+        Record {
+            kind,
+            payload: out.into(),
+        }
+    }
+
+    /// `None`: the record is another noun's.
+    pub fn decode(kind: RecordKind, reader: &mut Reader<'_>) -> Result<Option<Named<N>>, Broken> {
+        if kind == N::PUT {
+            return Ok(Some(Named::Put {
+                name: read_text(reader)?,
+                row: N::decode(reader)?,
+            }));
+        }
+        if kind != N::REMOVE {
+            return Ok(None);
+        }
+        read_magic(reader)?;
+        Ok(Some(Named::Remove {
+            name: read_text(reader)?,
+        }))
+    }
+
+    /// The name that the record is about.
+    pub fn name(&self) -> &str {
+        match self {
+            Named::Put { name, .. } | Named::Remove { name } => name,
+        }
+    }
+
+    /// What the name stands for now, as a record: it makes every earlier one about the name unnecessary.
+    pub fn present(name: String, state: &State) -> Named<N> {
+        match N::rows(state).get(&name).cloned() {
+            Some(row) => Named::Put { name, row },
+            None => Named::Remove { name },
+        }
+    }
+
+    /// Makes it visible, live and in replay alike.
+    pub fn apply(&self, state: &mut State) {
+        let epoch = state.epoch();
+        match self {
+            Named::Put { name, row } => {
+                N::rows_mut(state).put(name.clone(), row.clone(), epoch);
+            }
+            Named::Remove { name } => {
+                if let Some(row) = N::rows_mut(state).remove(name, epoch) {
+                    row.removed(name, state);
+                }
+            }
+        }
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        let shown = |name: &str| name.replace('\0', " ").escape_debug().to_string();
+        match self {
+            Named::Put { name, row } => {
+                format!("{}Put {{ {}: {} }}", N::NOUN, shown(name), row.describe())
+            }
+            Named::Remove { name } => format!("{}Remove {{ {} }}", N::NOUN, shown(name)),
+        }
+    }
+}
+
+/// Every row of one table, and when each was changed that the projection does not have yet.
+pub(crate) struct Whole<N> {
+    rows: BTreeMap<String, N>,
+    changed: BTreeMap<String, Epoch>,
+}
+
+impl<N> Default for Whole<N> {
+    fn default() -> Whole<N> {
+        Whole {
+            rows: BTreeMap::new(),
+            changed: BTreeMap::new(),
+        }
+    }
+}
+
+impl<N: Noun> Whole<N> {
+    pub fn get(&self, name: &str) -> Option<&N> {
+        self.rows.get(name)
+    }
+
+    pub fn count(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// In order of names, after `after`.
+    pub fn after(&self, after: Option<&str>) -> impl Iterator<Item = (&String, &N)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.rows.range::<str, _>((from, Bound::Unbounded))
+    }
+
+    /// Those whose name begins with `start`, in order.
+    pub fn starting(&self, start: String) -> impl Iterator<Item = (&String, &N)> {
+        let from = (Bound::Included(start.as_str()), Bound::Unbounded);
+        let found = self.rows.range::<str, _>(from);
+        found.take_while(move |(name, _)| name.starts_with(&start))
+    }
+
+    /// From the projection, before anything is replayed.
+    pub fn install(&mut self, name: &[u8], row: &[u8]) -> Result<(), Broken> {
+        let name = std::str::from_utf8(name).map_err(|_| Broken)?.to_owned();
+        let mut reader = Reader::new(row);
+        if reader.u8()? != ROW_VERSION {
+            return Err(Broken);
+        }
+        let row = N::decode(&mut reader)?;
+        self.rows.insert(name, row);
+        Ok(())
+    }
+
+    fn put(&mut self, name: String, row: N, epoch: Epoch) {
+        self.changed.insert(name.clone(), epoch);
+        self.rows.insert(name, row);
+    }
+
+    /// The row that was there.
+    pub fn remove(&mut self, name: &str, epoch: Epoch) -> Option<N> {
+        let row = self.rows.remove(name)?;
+        self.changed.insert(name.to_owned(), epoch);
+        Some(row)
+    }
+
+    pub fn dirty_rows(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Every row that differs from the projection.
+    pub fn collect(&self, changes: &mut Vec<Change>) {
+        for name in self.changed.keys() {
+            let value = self.rows.get(name).map(|row| {
+                let mut out = Vec::with_capacity(64);
+                out.put_u8(ROW_VERSION);
+                row.encode(&mut out);
+                out
+            });
+            changes.push(Change {
+                table: N::TABLE,
+                key: name.as_bytes().to_vec(),
+                value,
+            });
+        }
+    }
+
+    /// What was collected in `epoch` is durable in the projection.
+    pub fn settle(&mut self, epoch: Epoch) {
+        self.changed.retain(|_, stamp| *stamp > epoch);
+    }
+}
+
+/// The shape of every row here; another one is `Broken`, which refuses the opening.
+const ROW_VERSION: u8 = 1;
