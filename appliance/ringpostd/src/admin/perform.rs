@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, appliance, bundle, certificates, domains, fsck, legs, logs, machine, profile, queue,
-    settings, status, volume,
+    accounts, appliance, bundle, certificates, dkim, domains, fsck, legs, logs, machine, profile,
+    queue, settings, status, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -45,15 +45,23 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::AccountRemove { .. }
         | Request::AccountPassword { .. }
         | Request::AccountQuota { .. } => accounts::perform(admin, request).await,
-        Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
-            domains::perform(admin, request).await
-        }
+        Request::DomainAdd { .. }
+        | Request::DomainList
+        | Request::DomainRemove { .. }
+        | Request::DomainDns { .. }
+        | Request::DomainCheck { .. } => domains::perform(admin, request).await,
         Request::QueueList { .. }
         | Request::QueueShow { .. }
         | Request::QueueRetry { .. }
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }
         | Request::QueueDrop { .. } => queue::perform(admin, request).await,
+        Request::DkimMake { .. }
+        | Request::DkimList { .. }
+        | Request::DkimShow { .. }
+        | Request::DkimActivate { .. }
+        | Request::DkimRetire { .. }
+        | Request::DkimRemove { .. } => dkim::perform(admin, request).await,
         Request::VolumeList
         | Request::VolumeShow
         | Request::VolumeAcceptDamage { .. }
