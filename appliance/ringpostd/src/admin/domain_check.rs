@@ -129,7 +129,7 @@ fn judge_values(values: &[Value], record: &DnsRecord) -> Judgement {
 fn judge_text(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgement {
     let (name, expected) = (record.name.as_str(), record.value.as_str());
     if name.contains("._domainkey.") {
-        return judge_key(found, record);
+        return judge_key(found, dns, record);
     }
     let version = expected.split([' ', ';']).next().unwrap_or(expected);
     let mine: Vec<&String> = found
@@ -222,14 +222,18 @@ fn judge_dmarc(text: &str) -> Judgement {
     }
 }
 
-fn judge_key(found: &[String], record: &DnsRecord) -> Judgement {
+fn judge_key(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgement {
     let wanted = tag(&record.value, "p");
     match found {
         [] if record.optional => (
             Verdict::Right,
             "the key is retired and its record is gone: `dkim remove` removes the key".to_owned(),
         ),
-        [] => missing(&record.value),
+        [] => missing(&format!(
+            "the record that `dkim show {} {}` shows",
+            dns.domain,
+            selector(record)
+        )),
         [one] => match tag(one, "p") {
             found if found == wanted => (Verdict::Right, "it is the key".to_owned()),
             Some(empty) if empty.is_empty() => (
@@ -291,6 +295,12 @@ fn tag(text: &str, name: &str) -> Option<String> {
     let mut tags = text.split(';').filter_map(|tag| tag.split_once('='));
     let (_, value) = tags.find(|(found, _)| found.trim() == name)?;
     Some(value.chars().filter(|each| !each.is_whitespace()).collect())
+}
+
+/// The selector of a key's record.
+fn selector(record: &DnsRecord) -> &str {
+    let parts = record.name.split_once("._domainkey.");
+    parts.map_or(&record.name, |(selector, _)| selector)
 }
 
 /// In lower case, without the dot at its end.

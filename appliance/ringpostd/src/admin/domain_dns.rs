@@ -97,7 +97,8 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
     put(domain, "MX", &format!("10 {host}."), why);
     let why = "SPF: the hosts of the MX record send mail for the domain. Name other senders too, then change ~all to -all.";
     put(domain, "TXT", SPF, why);
-    if host != domain {
+    // A name without a dot is not one that receivers look up.
+    if host != domain && host.contains('.') {
         let why = "SPF of the host name itself: reports about undelivered mail are sent under it.";
         put(host, "TXT", HOST_SPF, why);
     }
@@ -319,7 +320,9 @@ pub(crate) mod tests {
         let dns = records(&bare).unwrap();
         assert_eq!(dns.notes.len(), 5, "{:#?}", dns.notes);
         let has = |text: &str| dns.records.iter().any(|record| record.zone.contains(text));
-        assert!(!has("rua=") && !has("SRV") && !has("PTR") && has("old._domainkey"));
+        assert!(
+            !has("a -all") && !has("rua=") && !has("SRV") && !has("PTR") && has("old._domainkey")
+        );
         let optional = dns.records.iter().filter(|record| record.optional);
         let names: Vec<&str> = optional.map(|record| record.name.as_str()).collect();
         assert_eq!(names, ["old._domainkey.example.org"]);
