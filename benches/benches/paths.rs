@@ -107,7 +107,11 @@ fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> us
             Action::NeedInput => {
                 assert_eq!(at, input.len(), "a whole transaction needs no more input")
             }
-            Action::StartTls | Action::Close | Action::CheckLogin(_) | Action::CheckSender => {
+            Action::StartTls
+            | Action::Close
+            | Action::CheckLogin(_)
+            | Action::CheckSender
+            | Action::Forwarded(_) => {
                 panic!("not in this conversation")
             }
         }

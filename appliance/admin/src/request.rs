@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dkim::DkimAlgorithm;
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
@@ -63,6 +65,41 @@ pub enum Request {
     /// Takes it out for ever; its sender hears nothing.
     QueueDrop {
         id: u64,
+    },
+    /// Every DNS record to publish for a domain.
+    DomainDns {
+        domain: String,
+    },
+    /// Looks these records up.
+    DomainCheck {
+        domain: String,
+    },
+    /// Makes a key in the daemon; its private half does not leave it.
+    DkimMake {
+        domain: String,
+        /// `None`: from the algorithm and the date.
+        #[serde(default)]
+        selector: Option<String>,
+        algorithm: DkimAlgorithm,
+    },
+    DkimList {
+        domain: String,
+    },
+    DkimShow {
+        domain: String,
+        selector: String,
+    },
+    DkimActivate {
+        domain: String,
+        selector: String,
+    },
+    DkimRetire {
+        domain: String,
+        selector: String,
+    },
+    DkimRemove {
+        domain: String,
+        selector: String,
     },
     VolumeList,
     VolumeShow,

@@ -5,6 +5,7 @@ use plan::Size;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::dkim::DkimLine;
 use crate::reply::*;
 use crate::request::Request;
 use crate::table::{span, table};
@@ -12,6 +13,8 @@ use crate::table::{span, table};
 mod addresses;
 mod damage;
 mod disks;
+mod dkim;
+mod dns_records;
 mod network;
 mod profile;
 mod queue;
@@ -29,6 +32,10 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
+        Request::DomainDns { .. } => dns_records::show(&typed(value)?),
+        Request::DomainCheck { .. } => dns_records::check(&typed(value)?),
+        Request::DkimMake { .. } | Request::DkimShow { .. } => dkim::detail(&typed(value)?),
+        Request::DkimList { .. } => dkim::list(&typed::<Vec<DkimLine>>(value)?),
         Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
         Request::VolumeShow => volume(&typed(value)?),
         Request::VolumeAcceptDamage { .. } => damage::show(&typed(value)?),
@@ -88,6 +95,9 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }
         | Request::QueueDrop { .. }
+        | Request::DkimActivate { .. }
+        | Request::DkimRetire { .. }
+        | Request::DkimRemove { .. }
         | Request::LegDetach { .. }
         | Request::LegFail { .. }
         | Request::LegRetire { .. } => "done".into(),

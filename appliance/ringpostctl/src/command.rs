@@ -107,6 +107,7 @@ impl Command {
         let unclean = match request {
             Request::Fsck { .. } => value["clean"] != Value::Bool(true),
             Request::ProfileApplied => value["differs"] != 0,
+            Request::DomainCheck { .. } => value["right"] != Value::Bool(true),
             Request::VolumeAcceptDamage { yes } => !yes && value["accepted"] != true,
             Request::SettingsCheck { .. } => value["mistakes"] != serde_json::json!([]),
             _ => false,

@@ -1,6 +1,6 @@
 //! `ringpostctl`: the operator's program.
 //!
-//! `verbs.rs` has the words of the command line and the request that each of them is; `command.rs` sends it to the daemon (the crate
+//! `verbs.rs` has the words of the command line and the request that each of them is, with `domain.rs` and `dkim.rs`; `command.rs` sends it to the daemon (the crate
 //! `admin` has the two ways there, and the replies for people) or works without one: `salvage.rs` with `maildir.rs`, `dump.rs`,
 //! `profiles.rs`, `selftest.rs` through the appliance's own listeners, `admin_cert.rs`, `config check`. `file.rs` reads settings that
 //! are to be sent.
@@ -14,6 +14,8 @@
 mod addresses;
 mod admin_cert;
 pub mod command;
+mod dkim;
+mod domain;
 mod dump;
 mod file;
 mod limits;

@@ -11,6 +11,8 @@ use clap::Subcommand;
 use plan::Size;
 
 use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
+use crate::dkim::DkimVerb;
+use crate::domain::DomainVerb;
 use crate::file;
 use crate::queue::QueueVerb;
 
@@ -38,6 +40,9 @@ pub(crate) enum Verb {
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Manage the DKIM keys that sign outgoing mail. To rotate a key: make a new one, publish its DNS record, activate it, then retire the old one
+    #[command(subcommand)]
+    Dkim(DkimVerb),
     /// Show, scrub and repair the mirrored volume
     #[command(subcommand)]
     Volume(VolumeVerb),
@@ -285,22 +290,6 @@ pub(crate) enum AccountVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum DomainVerb {
-    /// Accept mail for a domain
-    Add {
-        /// Add this domain
-        domain: String,
-    },
-    /// List every domain
-    List,
-    /// Stop accepting mail for a domain
-    Remove {
-        /// Remove this domain
-        domain: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum VolumeVerb {
     /// List the volume with its state and its free space
     List,
@@ -389,17 +378,12 @@ impl Verb {
             Verb::Status => Request::Status,
             Verb::Plan => Request::Plan,
             Verb::Account(verb) => verb.request()?,
-            Verb::Domain(DomainVerb::Add { domain }) => Request::DomainAdd {
-                domain: domain.clone(),
-            },
-            Verb::Domain(DomainVerb::List) => Request::DomainList,
-            Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
-                domain: domain.clone(),
-            },
+            Verb::Domain(verb) => verb.request(),
             Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Queue(verb) => verb.request(),
+            Verb::Dkim(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,
             Verb::Volume(VolumeVerb::Scrub) => Request::VolumeScrub,

@@ -183,8 +183,8 @@ fn signer(key: &DkimKey) -> Result<Signer, KeyFault> {
     Ok(Signer::new(&key.domain, &key.selector, Arc::new(read)))
 }
 
-/// Two signatures: names of at most `dkim::limits::FIELDS_SIGNED_MAX` fields, a domain and a selector of 253 octets, hash and signature.
-pub const SIGNATURES_BYTES_MAX: usize = 2 * 4_096;
+/// One signature of each algorithm.
+pub const SIGNATURES_BYTES_MAX: usize = 2 * dkim::limits::SIGNATURE_BYTES_MAX;
 /// Domains whose keys a core remembers, some 5 KiB each. When it is full it is emptied: the busy ones are back at once.
 const DOMAINS_KNOWN_MAX: usize = 256;
 /// A look-up walks up so many names; RFC 9989 §4.10 has 8 for a policy.

@@ -192,7 +192,7 @@ fn selector(given: &str) -> Result<String, DirectoryFault> {
     };
     if given.len() > DKIM_SELECTOR_BYTES_MAX || !given.split('.').all(is_label) {
         return Err(DirectoryFault::Refused(
-            "a selector has letters, digits and hyphens, at most 63 characters",
+            "a selector has letters, digits, hyphens and dots, at most 63 characters",
         ));
     }
     Ok(given.to_ascii_lowercase())

@@ -15,6 +15,8 @@
 
 mod author;
 mod canonical;
+#[doc(hidden)]
+pub mod fuzzing;
 mod key;
 pub mod limits;
 mod sign;

@@ -16,7 +16,7 @@ use mail_auth::{
     AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt,
 };
 
-use crate::limits::FIELDS_SIGNED_MAX;
+use crate::limits::{FIELDS_SIGNED_MAX, SIGNATURE_BYTES_MAX};
 use crate::sign::input;
 use crate::*;
 
@@ -240,6 +240,17 @@ fn what_cannot_be_signed_is_left_as_it_is() {
     let many = "To: x\r\n".repeat(FIELDS_SIGNED_MAX);
     let many = format!("From: a@example.org\r\n{many}\r\nx\r\n");
     assert_eq!(sign(many.as_bytes(), &signers, 7), Ok(None));
+    // As many and as long as a signature can name.
+    let most = "Content-Transfer-Encoding: x\r\n".repeat(FIELDS_SIGNED_MAX - 13);
+    let most = format!("From: a@example.org\r\n{most}\r\nx\r\n");
+    let domain = format!("{}.example", ["a"; 90].join("."));
+    let longest = [Signer::new(&domain, &"s".repeat(63), rsa())];
+    let fields = sign(most.as_bytes(), &longest, u64::MAX).unwrap().unwrap();
+    assert!(
+        fields.len() > 3_000 && fields.len() <= SIGNATURE_BYTES_MAX,
+        "{}",
+        fields.len()
+    );
     assert_eq!(
         SigningKey::parse(Algorithm::Ed25519Sha256, b"nonsense").err(),
         Some(KeyFault::Unreadable)

@@ -151,6 +151,15 @@ pub static TARGETS: &[Target] = &[
         runs: 300_000,
     },
     Target {
+        name: "dkim",
+        run: dkim::fuzzing::message,
+        seeds: dkim::fuzzing::messages,
+        words: &[
+            b"From:", b"\r\n", b" \r\n", b"\r\n ", b"\t", b"To:", b"@", b"<", b">", b",",
+        ],
+        runs: 20_000,
+    },
+    Target {
         name: "dns-answer",
         run: dns::fuzzing::answer,
         seeds: dns::fuzzing::answers,

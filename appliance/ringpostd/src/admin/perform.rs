@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, addresses, appliance, bundle, certificates, domains, fsck, legs, logs, machine,
+    accounts, addresses, appliance, bundle, certificates, dkim, domains, fsck, legs, logs, machine,
     profile, queue, settings, status, volume,
 };
 
@@ -45,9 +45,11 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::AccountRemove { .. }
         | Request::AccountPassword { .. }
         | Request::AccountQuota { .. } => accounts::perform(admin, request).await,
-        Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
-            domains::perform(admin, request).await
-        }
+        Request::DomainAdd { .. }
+        | Request::DomainList
+        | Request::DomainRemove { .. }
+        | Request::DomainDns { .. }
+        | Request::DomainCheck { .. } => domains::perform(admin, request).await,
         Request::Addresses { ask } => addresses::perform(admin, ask).await,
         Request::QueueList { .. }
         | Request::QueueShow { .. }
@@ -55,6 +57,12 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }
         | Request::QueueDrop { .. } => queue::perform(admin, request).await,
+        Request::DkimMake { .. }
+        | Request::DkimList { .. }
+        | Request::DkimShow { .. }
+        | Request::DkimActivate { .. }
+        | Request::DkimRetire { .. }
+        | Request::DkimRemove { .. } => dkim::perform(admin, request).await,
         Request::VolumeList
         | Request::VolumeShow
         | Request::VolumeAcceptDamage { .. }

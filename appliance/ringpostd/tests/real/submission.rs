@@ -75,6 +75,28 @@ fn a_message_waits_over_kill_9_and_reaches_a_mailbox_of_another_daemon() {
     // Without a way out: trial mode sends nothing by itself.
     let mut home = Home::with_leg_size("128MiB");
     let daemon = home.start();
+    let make = [
+        "--json",
+        "dkim",
+        "make",
+        "example.org",
+        "--selector",
+        "e1",
+        "--algorithm",
+        "ed25519",
+    ];
+    let made: serde_json::Value = serde_json::from_str(&home.ctl_ok(&make)).expect("JSON");
+    assert_eq!(made["record_name"], "e1._domainkey.example.org");
+    let records = home.ctl_ok(&["domain", "dns", "example.org"]);
+    let record = made["record_zone"].as_str().expect("a line of a zone file");
+    assert!(records.contains(record), "{records}");
+    home.ctl_ok(&["dkim", "activate", "example.org", "e1"]);
+    assert_eq!(
+        home.ctl(&["dkim", "remove", "example.org", "e1"])
+            .status
+            .code(),
+        Some(1)
+    );
     let (sent, words) = submit(&home, 587, &["--tls"], CAROL, "by STARTTLS");
     assert!(sent && words.contains("250 2.0.0 ok"), "{words}");
     let (sent, words) = submit(&home, 465, &["--tls-on-connect"], CAROL, "by TLS");
@@ -98,6 +120,12 @@ fn a_message_waits_over_kill_9_and_reaches_a_mailbox_of_another_daemon() {
             1
         );
         assert_eq!(letter.matches("\nReceived: ").count(), 2, "{letter}");
+        // The last one was signed after the kill: the key was in the log.
+        assert_eq!(
+            letter.matches("\nDKIM-Signature: v=1; a=ed25519-").count(),
+            1,
+            "{letter}"
+        );
         assert!(letter.contains("\nMessage-ID: ") || letter.contains("\nMessage-Id: "));
     }
     assert!(letters.iter().any(|letter| letter.contains("with ESMTPSA")));

@@ -1,7 +1,7 @@
 //! A message that leaves is signed for its author's domain, where the sender may speak for that domain.
 //!
-//! What must hold: a signature vouches for the From field, so nobody gets one for the domain of somebody else on this box: the author's domain is that
-//! of the account or of the address that MAIL allowed it, or below one of them. Any other message goes unsigned.
+//! What must hold: a signature vouches for the From field, so the domain of one customer does not sign what the person of another wrote there. The
+//! author's domain is that of the account or of the address that MAIL allowed it, or below one of them. Any other message goes unsigned.
 
 use inbound::receive::{Incoming, refusal_for};
 use smtp::{Refusal, ReversePath};

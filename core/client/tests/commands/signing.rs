@@ -8,7 +8,7 @@ use mailbox::{DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 
 use crate::rig::{Rig, Session, run};
 
-/// NUL alice@example.org NUL secret: with several domains the local part alone is nobody.
+/// NUL alice@example.org NUL secret: with several domains the local part alone is not a user.
 const ALICE: &str = "AUTH PLAIN AGFsaWNlQGV4YW1wbGUub3JnAHNlY3JldA==\r\n";
 
 /// An active key, in the directory and as its signer.
