@@ -37,6 +37,10 @@ imaps = ["0.0.0.0:993"]
 http = ["0.0.0.0:80"]
 https = ["0.0.0.0:443"]
 
+[inbound]
+# A guest's mail comes from the machine that runs it.
+authentication = "off"
+
 {}
 [[domain]]
 name = "example.org"

@@ -88,7 +88,7 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
                     .into(),
             );
         }
-        ("login" | "volume", _) => (Effect::NextRestart, false),
+        ("login" | "volume" | "inbound" | "dns", _) => (Effect::NextRestart, false),
         ("domain" | "account", _) if is.is_none() && was.is_some() => (Effect::NewVolume, false),
         ("domain", _) => {
             return Err(

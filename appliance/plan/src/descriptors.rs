@@ -74,6 +74,15 @@ pub(crate) fn fixed(
     ]
 }
 
+/// Sockets of `threads` that look names up for every message.
+pub(crate) fn looking_up(threads: u64) -> DescriptorLine {
+    DescriptorLine {
+        what: "names looked up".to_owned(),
+        count: threads * RESOLVER_DESCRIPTORS,
+        lower: String::new(),
+    }
+}
+
 /// Lowers computed numbers of connections until everything fits `open_files`; numbers that the settings name stand, and are
 /// refused where they do not fit.
 pub(crate) fn fit(

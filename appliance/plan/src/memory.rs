@@ -39,6 +39,7 @@ impl Allowance {
         settings: &Settings,
         profile: &Profile,
         machine: &Machine,
+        askers: u64,
     ) -> Result<Allowance, Misfit> {
         let total = machine.memory_bytes / 100 * u64::from(profile.memory.percent);
         if total < MEMORY_BYTES_MIN {
@@ -53,7 +54,13 @@ impl Allowance {
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
-        let free = total - PROCESS_BYTES - LANE_BYTES - sending - read - send;
+        let fixed = PROCESS_BYTES + LANE_BYTES + sending + askers * RESOLVER_BYTES;
+        let Some(free) = total.checked_sub(fixed + read + send) else {
+            return Err(Misfit::new(format!(
+                "{askers} threads look names up, and {} is too little for them: give the machine (or its control group) more memory, or set inbound.authentication to \"off\"",
+                Size(total),
+            )));
+        };
         let read = at_least("memory.read", memory.read, read, READ_BYTES_MIN)?;
         let send = at_least("memory.send", memory.send, send, SEND_BYTES_MIN)?;
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
@@ -113,6 +120,7 @@ pub(crate) fn lines(
     listeners: &[ListenerPlan],
     storage: &StoragePlan,
     allowance: &Allowance,
+    askers: u64,
 ) -> Vec<MemoryLine> {
     let line = |what: String, bytes: u64, lower: &str| MemoryLine {
         what,
@@ -130,6 +138,7 @@ pub(crate) fn lines(
             SENDING_BYTES + SENDING_CONNECTIONS_BYTES,
             "",
         ),
+        line("names looked up".into(), askers * RESOLVER_BYTES, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
             "messages waiting for clients".into(),

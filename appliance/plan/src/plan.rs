@@ -13,7 +13,7 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
-use crate::settings::{Plaintext, Settings};
+use crate::settings::{Authentication, Plaintext, Settings};
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -102,6 +102,12 @@ pub struct Plan {
     /// What each person may submit.
     #[serde(default)]
     pub sending: Sending,
+    /// Of mail of strangers.
+    #[serde(default)]
+    pub authentication: Authentication,
+    /// Who is asked for names; empty: the servers of the box.
+    #[serde(default)]
+    pub name_servers: Vec<SocketAddr>,
     /// What the plan may hand out, and how it does.
     pub memory_bytes: u64,
     pub memory: Vec<MemoryLine>,
@@ -213,7 +219,8 @@ impl Plan {
         let placed = place(&profile.zones, machine)?;
         let housekeeping = placed.housekeeping.clone();
         let cores = cores(&profile.zones, placed, machine)?;
-        let allowance = memory::Allowance::new(settings, profile, machine)?;
+        let askers = askers(settings, &cores);
+        let allowance = memory::Allowance::new(settings, profile, machine, askers)?;
         let mut listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
         let storage = StoragePlan {
@@ -232,11 +239,14 @@ impl Plan {
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_us: CHECKPOINT_US,
         };
-        let fixed = descriptors::fixed(&cores, &listeners, &storage, machine);
+        let mut fixed = descriptors::fixed(&cores, &listeners, &storage, machine);
+        if settings.inbound.authentication != Authentication::Off {
+            fixed.push(descriptors::looking_up(askers));
+        }
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
-        let lines = memory::lines(&listeners, &storage, &allowance);
+        let lines = memory::lines(&listeners, &storage, &allowance, askers);
         memory::check(&lines, allowance.total, machine, profile)?;
         if allowance.receive < message_bytes_max {
             return Err(Misfit::new(format!(
@@ -266,6 +276,8 @@ impl Plan {
                 recipients_per_day: settings.limits.recipients_per_day,
             },
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
+            authentication: settings.inbound.authentication,
+            name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,
             descriptors,
@@ -311,6 +323,20 @@ fn hard_deadline(settings: &Settings, profile: &Profile, machine: &Machine) -> D
 fn segment_bytes(leg_bytes: u64) -> u64 {
     let part = (leg_bytes / 64).max(1);
     (1 << part.ilog2()).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
+}
+
+/// Threads that look names up: one sends, and those that receive authenticate.
+fn askers(settings: &Settings, cores: &[CorePlan]) -> u64 {
+    let receives = |core: &&CorePlan| core.zones.contains(&Zone::Inbound);
+    match settings.inbound.authentication {
+        Authentication::Off => 1,
+        Authentication::Enforce | Authentication::Report => {
+            let receiving = cores.iter().filter(receives).count() as u64;
+            let sends = cores.iter().find(|core| core.zones.contains(&Zone::Client));
+            let both = sends.is_some_and(|core| core.zones.contains(&Zone::Inbound));
+            receiving + u64::from(!both)
+        }
+    }
 }
 
 fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<ListenerPlan> {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::limits::*;
@@ -25,6 +25,10 @@ pub struct Settings {
     pub tls: Tls,
     #[serde(default)]
     pub login: Login,
+    #[serde(default)]
+    pub inbound: Inbound,
+    #[serde(default)]
+    pub dns: Dns,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -115,6 +119,32 @@ pub enum Plaintext {
 #[serde(deny_unknown_fields, default)]
 pub struct Login {
     pub plaintext: Plaintext,
+}
+
+/// Whether mail of strangers is authenticated (SPF, DKIM, DMARC).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Authentication {
+    /// What the author's domain asks for is done: mail is refused or marked.
+    #[default]
+    Enforce,
+    /// The results are written into the message, and nothing else.
+    Report,
+    Off,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Inbound {
+    pub authentication: Authentication,
+}
+
+/// Who is asked for names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dns {
+    /// At most three; empty: those of `/etc/resolv.conf`.
+    pub servers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -260,6 +290,17 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Asks `servers` in place of those that the settings name.
+    pub fn ask(&mut self, servers: &[SocketAddr]) -> Result<(), Misfit> {
+        if servers.len() > NAME_SERVERS_MAX {
+            return Err(Misfit::new(format!(
+                "--name-server: give at most {NAME_SERVERS_MAX}"
+            )));
+        }
+        self.dns.servers = servers.to_vec();
+        Ok(())
+    }
+
     fn check_legs(&self, source: &Source<'_>) -> Result<(), Misfit> {
         let legs = self.volume.legs.get_ref();
         let at = self.volume.legs.span().start;
@@ -294,6 +335,12 @@ impl Settings {
         let message = &self.limits.message;
         if !(64 << 10..=1 << 30).contains(&message.get_ref().0) {
             return Err(source.misfit(message.span().start, "limits.message: write 64KiB to 1GiB"));
+        }
+        if self.dns.servers.len() > NAME_SERVERS_MAX {
+            return Err(Misfit::new(format!(
+                "{}: dns.servers: write at most {NAME_SERVERS_MAX}",
+                source.name
+            )));
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err(Misfit::new(format!(
@@ -350,6 +397,11 @@ impl Settings {
             login: Login {
                 plaintext: Plaintext::Loopback,
             },
+            // The demo asks nobody, unless it is given name servers.
+            inbound: Inbound {
+                authentication: Authentication::Off,
+            },
+            dns: Dns::default(),
             limits: Limits::default(),
             memory: Memory::default(),
             log: Log::default(),

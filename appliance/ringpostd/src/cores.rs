@@ -12,10 +12,10 @@ use client::login::Logins;
 use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Patience, Resolver, Servers};
-use inbound::receive::{self, Receiver as MailReceiver};
+use inbound::receive::{self, Authenticator, Enforcement, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
-use plan::{Misfit, Plan, Service, Zone};
+use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
     Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop,
     TcpDial,
@@ -258,8 +258,9 @@ impl Given {
         }
         let mut sending = None;
         if let Some(go) = self.go.await {
-            sending = send(&core, &go);
-            serve(&core, go);
+            let names = names(&go.serving.plan);
+            sending = send(&core, &go, &names);
+            serve(&core, go, names);
         }
         core.stop().requested().await;
         let left = core.drain(DRAIN).await;
@@ -274,15 +275,24 @@ impl Given {
     }
 }
 
+/// Who is asked for names on this thread, for all that it does.
+pub(crate) fn names(plan: &Plan) -> Resolver {
+    let servers = match plan.name_servers.as_slice() {
+        [] => Servers::of_box(),
+        servers => Servers::fixed(servers.to_vec()),
+    };
+    let validators = match plan.validators.as_slice() {
+        [] => None,
+        validators => Some(Servers::fixed(validators.to_vec())),
+    };
+    Resolver::with_validators(servers, validators, fastrand::u64(..), Patience::default())
+}
+
 /// Starts sending what is in the queue, if this thread does.
-fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
+fn send(core: &Core, go: &Go, names: &Resolver) -> Option<JoinHandle<()>> {
     let serving = &go.serving;
     let route = serving.route.clone().filter(|_| go.sends)?;
     let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
-    let validators = serving.plan.validators.clone();
-    let validators = (!validators.is_empty()).then(|| Servers::fixed(validators));
-    let patience = Patience::default();
-    let names = Resolver::with_validators(Servers::of_box(), validators, seed, patience);
     let connections_max = plan::sending_connections(&serving.plan.machine) as usize;
     let dial = TcpDial::new(core, connections_max, counters);
     let settings = relay::Settings {
@@ -294,7 +304,7 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     };
     let bytes = plan::limits::SENDING_BYTES as usize;
     let memory = Budget::with_shares(bytes, bytes / 4);
-    let with = (serving.owner.clone(), names, dial);
+    let with = (serving.owner.clone(), names.clone(), dial);
     let host = SessionHost::of_core();
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
     serving.metrics.add_relay(sender.counters().clone());
@@ -302,13 +312,22 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
 }
 
 /// Starts the listeners of this thread's zones.
-fn serve(core: &Core, go: Go) {
+fn serve(core: &Core, go: Go, names: Resolver) {
     let serving = go.serving;
-    let receiver = Rc::new(MailReceiver::new(
+    let receiver = MailReceiver::new(
         serving.owner.clone(),
         serving.memory.receiving.clone(),
         serving.placed.clone(),
-    ));
+    );
+    let enforcement = match serving.plan.authentication {
+        Authentication::Enforce => Some(Enforcement::Enforce),
+        Authentication::Report => Some(Enforcement::Report),
+        Authentication::Off => None,
+    };
+    let receiver = Rc::new(match enforcement {
+        Some(enforcement) => receiver.authenticating(Rc::new(Authenticator { names, enforcement })),
+        None => receiver,
+    });
     serving.metrics.add_receiver(receiver.counters().clone());
     let reader = Rc::new(Imap::new(
         serving.owner.clone(),

@@ -1,11 +1,12 @@
 //! The command line, and the plan that follows from it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use client::relay::{FixedServer, Route};
 use plan::limits::PORT_BASE_DEFAULT;
-use plan::{Machine, Misfit, Plan, Profile, Settings, Size};
+use plan::{Authentication, Machine, Misfit, Plan, Profile, Settings, Size};
 
 use crate::listen::Ports;
 
@@ -35,6 +36,9 @@ pub struct Flags {
     /// each domain are looked up
     #[arg(long, value_name = "HOST:PORT")]
     pub outbound_to: Option<FixedServer>,
+    /// Ask this name server; may be given up to three times. In trial mode mail by SMTP is then authenticated (SPF, DKIM, DMARC)
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub name_server: Vec<SocketAddr>,
     /// Print the checked plan (cores, limits, memory, devices) and exit
     #[arg(long)]
     pub plan: bool,
@@ -79,6 +83,12 @@ impl Flags {
         let trial = ports != Ports::Configured;
         if let Some(state) = &self.state {
             settings.server.state = state.clone();
+        }
+        if !self.name_server.is_empty() {
+            settings.ask(&self.name_server)?;
+            if trial {
+                settings.inbound.authentication = Authentication::Enforce;
+            }
         }
         if let Some(profile) = &self.profile {
             settings.server.profile = Some(profile.clone());
@@ -153,6 +163,14 @@ mod tests {
             LANE_BYTES / LANE_ITEMS_MAX as u64 >= 1_024,
             "a closure with its captures"
         );
+    }
+
+    #[test]
+    fn the_plan_counts_what_looking_names_up_holds() {
+        assert!(RESOLVER_BYTES as usize >= dns::limits::RESOLVER_BYTES_MAX);
+        assert_eq!(NAME_SERVERS_MAX, dns::limits::SERVERS_MAX);
+        let sockets = 2 * dns::limits::LOOKUPS_MAX as u64;
+        assert_eq!(RESOLVER_DESCRIPTORS, sockets);
     }
 
     #[test]

@@ -17,7 +17,9 @@ use mail::Address;
 use mailbox::{AccountId, MailboxFault};
 use plan::{Machine, Plan, Profile, Service, Settings, Size, Zone};
 use runtime::{Core, CoreSettings, Counters, Listener};
+use storage::addresses::Refused;
 use storage::arrival::{Arrival, Found, Looked, Resident};
+use storage::outgoing::Submission;
 use storage::owner::Busy;
 
 /// As the daemon's.
@@ -131,6 +133,23 @@ impl Keeper for Sink {
             generation: self.generation.clone(),
             at: 0,
         })
+    }
+
+    async fn admit(
+        &self,
+        _address: &Address,
+        _sender: Option<&Address>,
+        _unix_seconds: u64,
+    ) -> Result<Result<Result<(), Refused>, MailboxFault>, Busy> {
+        Ok(Ok(Ok(())))
+    }
+
+    async fn submit(
+        &self,
+        _submission: Submission,
+        _span: &tracing::Span,
+    ) -> Result<Result<(), MailboxFault>, Busy> {
+        Ok(Ok(()))
     }
 
     async fn deliver(

@@ -38,7 +38,8 @@ pub fn evaluate(bytes: &[u8]) {
         assert!(!line[usize::from(at > 0)..].contains(|char: char| char.is_control()));
     }
     // The field is one of ours, and all such of strangers go.
-    let mut content = [field.as_bytes(), content].concat();
+    // Between them are always our trace fields.
+    let mut content = [field.as_bytes(), b"Received: x\r\n", content].concat();
     let forged = header::forged(&content, OURS);
     assert_eq!(forged.first(), Some(&(0..field.len())));
     let bytes: usize = forged.iter().map(ExactSizeIterator::len).sum();

@@ -24,7 +24,7 @@ pub struct Prepared {
 pub struct Signatures {
     /// The domains in From, each once, in A-labels. DMARC is about one that stands alone.
     pub authors: Vec<String>,
-    /// The first `limits::SIGNATURES_MAX`, in their order.
+    /// At most `limits::SIGNATURES_MAX`: in their order, those that cannot be read last.
     pub dkim: Vec<Signature>,
     /// Those that were not looked at.
     pub left_out: usize,
@@ -101,9 +101,13 @@ impl Prepared {
         own.chain(chain).map(|job| job.key.as_str())
     }
 
-    /// Whether there is any signature to verify: if not, `verify` is no work.
-    pub fn has_signatures(&self) -> bool {
-        self.keys().next().is_some()
+    /// What `verify` weighs, as bytes that work looks at: a public key counts as `limits::KEY_WORK_BYTES`.
+    pub fn work_bytes(&self) -> usize {
+        let own = self.signatures.iter().filter_map(|(_, job)| job.as_ref());
+        let chain = self.chain.iter().flat_map(|chain| chain.jobs());
+        own.chain(chain)
+            .map(|job| job.signed.len() + KEY_WORK_BYTES)
+            .sum()
     }
 
     /// Verifies every signature, with its key: work of public keys.

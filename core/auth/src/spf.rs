@@ -1,7 +1,7 @@
 //! SPF: may this client send for this domain? (RFC 7208)
 //!
-//! Records and macros are mail-auth's; `check_host` (§4) is ours. The macro `p` is always "unknown" (§7.2 discourages it, and its look-ups are the client's to
-//! choose). Explanations (`exp=`) are not fetched: what a stranger writes does not go into our replies.
+//! Records and macros are mail-auth's; `check_host` (§4) is ours. The macro `p` is always "unknown" (§7.2 discourages
+//! it, and its look-ups are the client's to choose). Explanations (`exp=`) are not fetched: what a stranger writes does not go into our replies.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -309,7 +309,8 @@ fn is_record(text: &[u8]) -> bool {
     }
 }
 
-/// §4.6.1, §5, §6: a term is a mechanism that is known or a modifier with its equals sign; anything else is an error, which the parser takes for a modifier.
+/// §4.6.1, §5, §6: a term is a mechanism that is known, or a modifier with its equals sign. Anything else is an error; the parser would take it for a
+/// modifier.
 fn terms_are_known(text: &[u8]) -> bool {
     let terms = text[VERSION.len()..].split(|byte| *byte == b' ');
     terms.filter(|term| !term.is_empty()).all(|term| {

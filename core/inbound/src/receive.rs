@@ -6,7 +6,7 @@
 //! 0. `door`, from the connection to RCPT: is this peer served, and what is noted about it.
 //! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
-//! 3. `verdict`, at the end of mail data: what a look at the whole message says.
+//! 3. `authentic` and `verdict`, at the end of mail data: whether a stranger's message is its author's; what a look at the whole of it says.
 //! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
@@ -18,6 +18,7 @@
 //!   share. When there is no more the peer is answered 452 and may come again; no buffer grows past the budget.
 //! - One message has one id, from its first trace field through the log lines of every zone to the text of its 250.
 
+mod authentic;
 mod content;
 mod directory;
 mod door;
@@ -31,6 +32,8 @@ mod trace;
 mod verdict;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -43,6 +46,7 @@ use smtp::{Action, Message, Refusal, Role, Session};
 use storage::holder;
 use storage::owner::Owner;
 
+pub use authentic::{Authenticate, Authenticator, Enforcement, METHODS, Results};
 pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
 pub use door::Doorway;
@@ -77,6 +81,8 @@ pub struct Counters {
     pub bytes: AtomicU64,
     /// From the end of mail data to the 2xx, of accepted messages.
     pub took: SharedHistogram,
+    /// What authentication found.
+    pub results: Results,
 }
 
 /// What all connections of one core share. Lives on that core.
@@ -86,6 +92,8 @@ pub struct Receiver<K = Owner> {
     contents: Contents,
     placed: Placed,
     directory: RefCell<Directory>,
+    /// `None`: mail is not authenticated.
+    authenticate: Option<Rc<dyn Authenticate>>,
     counters: Arc<Counters>,
 }
 
@@ -117,8 +125,15 @@ impl<K: Keeper> Receiver<K> {
             host,
             placed,
             directory: RefCell::default(),
+            authenticate: None,
             counters: Arc::default(),
         }
+    }
+
+    /// The same, and SMTP from strangers is authenticated.
+    pub fn authenticating(mut self, authenticate: Rc<dyn Authenticate>) -> Receiver<K> {
+        self.authenticate = Some(authenticate);
+        self
     }
 
     pub fn counters(&self) -> &Arc<Counters> {
@@ -223,7 +238,8 @@ impl<K: Keeper> Receiver<K> {
                     }
                     Action::Message(message) => {
                         let incoming = content.take().expect("content began");
-                        self.on_message(settings, session, message, incoming, output)
+                        let peer = connection.peer().ip();
+                        self.on_message(settings, session, peer, message, incoming, output)
                             .await;
                     }
                     Action::StartTls => {
@@ -277,23 +293,41 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
+        peer: IpAddr,
         message: Message<Route>,
-        incoming: Incoming,
+        mut incoming: Incoming,
         output: &mut Vec<u8>,
     ) {
         let began = self.host.now();
+        let Message { envelope, content } = message;
+        let hello = session.hello().map_or("", |hello| hello.name.as_str());
+        let sender = (peer, hello, &envelope.reverse_path);
+        let (mut content, front) = authentic::front(
+            &self.host,
+            settings,
+            self.authenticate.as_deref(),
+            &self.counters,
+            sender,
+            content,
+            &mut incoming,
+        )
+        .await;
+        let recipients = &envelope.recipients;
+
+        let (refusal, trace_bytes, bytes) = (front.refusal, incoming.trace_bytes, content.len());
+        let digest = move || {
+            let trace_bytes = front.put(&mut content, trace_bytes);
+            let digest = Digest::of(&content, trace_bytes);
+            (Bytes::from(content), trace_bytes, digest)
+        };
+        let (raw, trace_bytes, digest) = self.host.work(bytes, digest).await;
+        incoming.trace_bytes = trace_bytes;
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
-        let raw = Bytes::from(message.content);
-        let recipients = &message.envelope.recipients;
-
-        let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
-        let digest = move || Digest::of(&digested, trace_bytes);
-        let digest = self.host.work(raw.len(), digest).await;
-        let outcomes = match digest.refusal() {
+        let outcomes = match refusal.or(digest.refusal()) {
             Some(refusal) => vec![Err(refusal); recipients.len()],
             None => {
-                self.hand_off(settings, &raw, &incoming, digest, &message.envelope, &span)
+                self.hand_off(settings, &raw, &incoming, digest, &envelope, &span)
                     .await
             }
         };
@@ -301,10 +335,10 @@ impl<K: Keeper> Receiver<K> {
         let refusal = one_answer(&outcomes);
         match refusal {
             None => {
-                tracing::info!(parent: &span, from = %message.envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), "accepted")
+                tracing::info!(parent: &span, from = %envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), "accepted")
             }
             Some(refusal) => {
-                tracing::info!(parent: &span, from = %message.envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), %refusal, "not accepted for all")
+                tracing::info!(parent: &span, from = %envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), %refusal, "not accepted for all")
             }
         }
         if outcomes.iter().any(Result::is_ok) {

@@ -13,6 +13,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[listen]", "listen"),
     ("[tls]", "tls"),
     ("[login]", "login"),
+    ("[inbound]", "inbound"),
+    ("[dns]", "dns"),
     ("[admin]", "admin"),
     ("[limits]", "limits"),
     ("[memory]", "memory"),

@@ -134,6 +134,25 @@ impl Metrics {
         ReceivedCount::of(&self.lists().receivers)
     }
 
+    /// What authentication found: method, outcome, messages.
+    pub(crate) fn authenticated(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let lists = self.lists();
+        let mut sum: Vec<_> = receive::Results::default().all().collect();
+        for counters in &lists.receivers {
+            for (row, (.., count)) in sum.iter_mut().zip(counters.results.all()) {
+                row.2 += count;
+            }
+        }
+        sum
+    }
+
+    /// One counter of what was done about it.
+    pub(crate) fn results_sum(&self, counter: fn(&receive::Results) -> &AtomicU64) -> u64 {
+        let lists = self.lists();
+        let each = lists.receivers.iter();
+        each.map(|counters| read(counter(&counters.results))).sum()
+    }
+
     pub fn submitted(&self) -> ReceivedCount {
         ReceivedCount::of(&self.lists().submitters)
     }

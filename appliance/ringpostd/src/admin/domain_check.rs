@@ -60,7 +60,7 @@ async fn judge(names: &impl Names, dns: &DomainDns, record: &DnsRecord) -> Judge
     match kind {
         Kind::Mx => judge_exchangers(&values, &dns.host),
         Kind::Txt => judge_text(&texts(&values), dns, record),
-        Kind::A | Kind::Aaaa | Kind::Srv | Kind::Ptr => judge_values(&values, record),
+        Kind::A | Kind::Aaaa | Kind::Srv | Kind::Ptr | Kind::Tlsa => judge_values(&values, record),
     }
 }
 
@@ -108,7 +108,7 @@ fn judge_values(values: &[Value], record: &DnsRecord) -> Judgement {
                 port,
                 target,
             } => Some(format!("{priority} {weight} {port} {}.", bare(target))),
-            Value::Exchanger(..) | Value::Text(_) => None,
+            Value::Exchanger(..) | Value::Text(_) | Value::Certificate { .. } => None,
         })
         .collect();
     // Where a service is offered is what matters, not in which order.

@@ -2,7 +2,6 @@
 
 use ::admin::dns_records::{DomainCheck, DomainDns};
 use ::admin::request::Request;
-use dns::{Resolver, Servers};
 use serde_json::Value;
 
 use crate::admin::shared::{Admin, Refused, document};
@@ -45,6 +44,6 @@ async fn dns(admin: &Admin, domain: String) -> Result<DomainDns, Refused> {
 /// With a resolver of its own, which has nothing in its cache: what was published a moment ago is seen as far as the name servers see it.
 async fn check(admin: &Admin, domain: String) -> Result<DomainCheck, Refused> {
     let dns = dns(admin, domain).await?;
-    let names = Resolver::new(Servers::of_box(), fastrand::u64(..));
+    let names = crate::cores::names(admin.plan());
     Ok(domain_check::check(&names, &dns).await)
 }

@@ -145,6 +145,32 @@ impl Admin {
             "Reports the time from the end of mail data to the 2xx reply of an accepted message, in seconds.",
             [(Labels::new(), received.took)],
         );
+        page.counters(
+            "ringpost_authentication",
+            "Reports the results of SPF, DKIM, ARC and DMARC for mail of strangers, in messages.",
+            self.metrics()
+                .authenticated()
+                .into_iter()
+                .map(|(method, outcome, count)| {
+                    let labels = vec![
+                        ("method", method.to_owned()),
+                        ("outcome", outcome.to_owned()),
+                    ];
+                    (labels, count)
+                }),
+        );
+        let done = [
+            ("rejected", self.metrics().results_sum(|of| &of.rejected)),
+            (
+                "quarantined",
+                self.metrics().results_sum(|of| &of.quarantined),
+            ),
+        ];
+        page.counters(
+            "ringpost_dmarc_dispositions",
+            "Reports what was done because the domain in From asks for it: rejected or quarantined (delivered with a mark), in messages.",
+            done.map(|(disposition, count)| (vec![("disposition", disposition.to_owned())], count)),
+        );
         let submitted = self.metrics().submitted();
         let outcomes = [
             ("accepted", submitted.accepted),
