@@ -35,6 +35,15 @@ pub enum Request {
     DomainRemove {
         domain: String,
     },
+    /// Addresses and networks that are not served.
+    BanList,
+    BanAdd {
+        network: String,
+        seconds: u64,
+    },
+    BanLift {
+        network: String,
+    },
     /// Messages that must leave, by number, after `after`.
     QueueList {
         #[serde(default)]

@@ -9,6 +9,7 @@ use crate::reply::*;
 use crate::request::Request;
 use crate::table::{span, table};
 
+mod bans;
 mod damage;
 mod disks;
 mod network;
@@ -25,6 +26,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::AccountList => accounts(&typed::<Vec<AccountLine>>(value)?),
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
+        Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
@@ -82,6 +84,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::AccountQuota { .. }
         | Request::DomainAdd { .. }
         | Request::DomainRemove { .. }
+        | Request::BanAdd { .. }
+        | Request::BanLift { .. }
         | Request::QueueRetry { .. }
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }

@@ -25,6 +25,7 @@ pub(crate) struct Allowance {
     pub receive: u64,
     pub read: u64,
     pub send: u64,
+    pub door: u64,
     pub mailbox_cache: u64,
     pub projection_cache: u64,
     pub smtp_connections: usize,
@@ -39,6 +40,7 @@ impl Allowance {
         settings: &Settings,
         profile: &Profile,
         machine: &Machine,
+        inbound_cores: usize,
     ) -> Result<Allowance, Misfit> {
         let total = machine.memory_bytes / 100 * u64::from(profile.memory.percent);
         if total < MEMORY_BYTES_MIN {
@@ -53,7 +55,15 @@ impl Allowance {
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
-        let free = total - PROCESS_BYTES - LANE_BYTES - sending - read - send;
+        let resolvers = inbound_cores as u64 * RESOLVER_BYTES;
+        let door = DOOR_BYTES
+            + if settings.door.looks_up() {
+                resolvers
+            } else {
+                0
+            };
+        let taken = PROCESS_BYTES + LANE_BYTES + sending + door + read + send;
+        let free = total.saturating_sub(taken);
         let read = at_least("memory.read", memory.read, read, READ_BYTES_MIN)?;
         let send = at_least("memory.send", memory.send, send, SEND_BYTES_MIN)?;
         // A computed limit shrinks with the machine; a written one stands, and is refused when it does not fit.
@@ -64,6 +74,7 @@ impl Allowance {
             total,
             read,
             send,
+            door,
             receive: memory.receive.map_or(free / 4, |size| size.0),
             mailbox_cache: memory.mailbox_cache.map_or(
                 (free / 8).clamp(MAILBOX_CACHE_BYTES_MIN, MAILBOX_CACHE_BYTES_MAX),
@@ -130,6 +141,7 @@ pub(crate) fn lines(
             SENDING_BYTES + SENDING_CONNECTIONS_BYTES,
             "",
         ),
+        line("decisions at the door".into(), allowance.door, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
             "messages waiting for clients".into(),

@@ -198,7 +198,15 @@ impl Plan {
         let placed = place(&profile.zones, machine)?;
         let housekeeping = placed.housekeeping.clone();
         let cores = cores(&profile.zones, placed, machine)?;
-        let allowance = memory::Allowance::new(settings, profile, machine)?;
+        let allowance = memory::Allowance::new(
+            settings,
+            profile,
+            machine,
+            cores
+                .iter()
+                .filter(|core| core.zones.contains(&Zone::Inbound))
+                .count(),
+        )?;
         let mut listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
         let storage = StoragePlan {

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod admin_cert;
+mod ban;
 pub mod command;
 mod dump;
 mod file;

@@ -9,6 +9,7 @@ use admin::request::Request;
 use clap::Subcommand;
 use plan::Size;
 
+use crate::ban::BanVerb;
 use crate::file;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +24,9 @@ pub(crate) enum Verb {
     /// Manage the domains that this server accepts mail for
     #[command(subcommand)]
     Domain(DomainVerb),
+    /// Manage the addresses and networks that are not served
+    #[command(subcommand)]
+    Ban(BanVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -428,6 +432,7 @@ impl Verb {
             Verb::Domain(DomainVerb::Remove { domain }) => Request::DomainRemove {
                 domain: domain.clone(),
             },
+            Verb::Ban(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,

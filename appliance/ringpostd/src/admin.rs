@@ -14,6 +14,7 @@
 
 mod accounts;
 mod appliance;
+mod bans;
 mod bundle;
 mod caller;
 mod certificates;

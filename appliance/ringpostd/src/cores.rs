@@ -6,19 +6,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Network;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
 use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Resolver, Servers};
-use inbound::receive::{self, Receiver as MailReceiver};
+use door::Door;
+use inbound::receive::{self, Doorway, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
 use runtime::{
-    Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop,
-    TcpDial,
+    Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Gate, Listener, SessionHost,
+    Stop, TcpDial,
 };
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
@@ -40,6 +42,9 @@ pub struct Serving {
     pub logins: Logins,
     /// Passwords are taken without TLS from the loopback.
     pub login_on_loopback: bool,
+    /// What strangers meet, and where connections begin with a header of the PROXY protocol.
+    pub door: Door,
+    pub proxies: Vec<Network>,
     pub placed: receive::Placed,
     pub metrics: Metrics,
     pub postmaster: Option<Address>,
@@ -304,6 +309,8 @@ fn serve(core: &Core, go: Go) {
         serving.memory.receiving.clone(),
         serving.placed.clone(),
     ));
+    let names = Resolver::new(Servers::of_box(), fastrand::u64(..));
+    let doorway = Doorway::new(serving.door.clone(), SessionHost::of_core(), names);
     serving.metrics.add_receiver(receiver.counters().clone());
     let reader = Rc::new(Imap::new(
         serving.owner.clone(),
@@ -320,8 +327,8 @@ fn serve(core: &Core, go: Go) {
     let mut counted = BTreeMap::new();
     for bound in go.bound {
         let serve: runtime::listener::Serve = match bound.service {
-            Service::Smtp => receive(&serving, &receiver, Role::Smtp),
-            Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
+            Service::Smtp => receive(&serving, &receiver, &doorway, Role::Smtp),
+            Service::Lmtp => receive(&serving, &receiver, &doorway, Role::Lmtp),
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
@@ -345,7 +352,7 @@ fn serve(core: &Core, go: Go) {
             refusal: refusal(bound.service),
             tls: matches!(bound.service, Service::Imaps | Service::Submissions)
                 .then(|| serving.tls.clone()),
-            gate: runtime::Gate::default(),
+            gate: gate(&serving, bound.service),
             counters,
         };
         if let Err(error) = core.serve(listener, serve) {
@@ -361,6 +368,23 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
         .map_or(0, |listener| listener.connections_max.div_ceil(threads))
 }
 
+/// Who comes in: for LMTP, whose peers are servers of the operator's, any peer that reaches it.
+fn gate(serving: &Serving, service: Service) -> Gate {
+    let door = serving.door.clone();
+    let refusal = match service {
+        Service::Lmtp | Service::Http | Service::Https => return Gate::default(),
+        Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
+        Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
+        Service::Imaps | Service::Submissions => b"",
+    };
+    let lets_in = move |client| !door.is_banned(client, SessionHost::of_core().now());
+    Gate {
+        proxies: serving.proxies.clone(),
+        lets_in: Some(Arc::new(lets_in)),
+        refusal,
+    }
+}
+
 /// What a connection over the service's limit receives before it is closed (RFC 5321 §3.8, RFC 3501 §7.1.5).
 fn refusal(service: Service) -> &'static [u8] {
     match service {
@@ -372,7 +396,12 @@ fn refusal(service: Service) -> &'static [u8] {
     }
 }
 
-fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtime::listener::Serve {
+fn receive(
+    serving: &Serving,
+    receiver: &Rc<MailReceiver>,
+    doorway: &Doorway,
+    role: Role,
+) -> runtime::listener::Serve {
     let config = smtp::Config {
         role,
         service: smtp::Service::Exchange,
@@ -384,11 +413,13 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
         tls_available: true,
         tls_required: false,
     };
+    // LMTP comes from servers of the operator's.
+    let door = (role == Role::Smtp).then(|| doorway.clone());
     let settings = Rc::new(receive::Settings {
         smtp: Arc::new(config),
         tls: Some(serving.tls.clone()),
         postmaster: serving.postmaster.clone(),
-        door: None,
+        door,
     });
     let receiver = receiver.clone();
     Rc::new(move |connection| {

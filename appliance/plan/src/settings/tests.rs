@@ -22,6 +22,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[[network.interface]]", "network.interface"),
     ("[[network.bond]]", "network.bond"),
     ("[[network.vlan]]", "network.vlan"),
+    ("[door]", "door"),
+    ("[[door.list]]", "door.list"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, appliance, bundle, certificates, domains, fsck, legs, logs, machine, profile, queue,
-    settings, status, volume,
+    accounts, appliance, bans, bundle, certificates, domains, fsck, legs, logs, machine, profile,
+    queue, settings, status, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -47,6 +47,9 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::AccountQuota { .. } => accounts::perform(admin, request).await,
         Request::DomainAdd { .. } | Request::DomainList | Request::DomainRemove { .. } => {
             domains::perform(admin, request).await
+        }
+        Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
+            bans::perform(admin, request)
         }
         Request::QueueList { .. }
         | Request::QueueShow { .. }
