@@ -107,9 +107,11 @@ fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> us
             Action::NeedInput => {
                 assert_eq!(at, input.len(), "a whole transaction needs no more input")
             }
-            Action::StartTls | Action::Close | Action::CheckLogin(_) | Action::CheckSender => {
-                panic!("not in this conversation")
-            }
+            Action::StartTls
+            | Action::Close
+            | Action::CheckLogin(_)
+            | Action::CheckSender
+            | Action::Forwarded(_) => panic!("not in this conversation"),
         }
     }
     assert_eq!(content_bytes, MESSAGE_BYTES);
