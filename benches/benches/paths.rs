@@ -111,9 +111,7 @@ fn transact(session: &mut Session<()>, input: &[u8], output: &mut Vec<u8>) -> us
             | Action::Close
             | Action::CheckLogin(_)
             | Action::CheckSender
-            | Action::Forwarded(_) => {
-                panic!("not in this conversation")
-            }
+            | Action::Forwarded(_) => panic!("not in this conversation"),
         }
     }
     assert_eq!(content_bytes, MESSAGE_BYTES);

@@ -151,6 +151,16 @@ pub struct MailboxLine {
     pub bytes: u64,
 }
 
+/// An address or a network that is not served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BanLine {
+    pub network: String,
+    /// From now on.
+    pub left_s: u64,
+    /// How often in a row its failures banned it; 0: an administrator did.
+    pub times: u32,
+}
+
 /// A page of the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueuePage {

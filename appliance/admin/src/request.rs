@@ -41,6 +41,15 @@ pub enum Request {
     Addresses {
         ask: crate::addresses::Ask,
     },
+    /// Addresses and networks that are not served.
+    BanList,
+    BanAdd {
+        network: String,
+        seconds: u64,
+    },
+    BanLift {
+        network: String,
+    },
     /// Messages that must leave, by number, after `after`.
     QueueList {
         #[serde(default)]

@@ -11,6 +11,7 @@ use crate::request::Request;
 use crate::table::{span, table};
 
 mod addresses;
+mod bans;
 mod damage;
 mod disks;
 mod dkim;
@@ -30,6 +31,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::AccountShow { .. } => account(&typed(value)?),
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
         Request::Addresses { ask } => addresses::show(ask, value)?,
+        Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::DomainDns { .. } => dns_records::show(&typed(value)?),
@@ -91,6 +93,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::AccountQuota { .. }
         | Request::DomainAdd { .. }
         | Request::DomainRemove { .. }
+        | Request::BanAdd { .. }
+        | Request::BanLift { .. }
         | Request::QueueRetry { .. }
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }

@@ -24,6 +24,27 @@ pub const RESOLVER_BYTES: u64 = 10 * MIB as u64;
 pub const RESOLVER_DESCRIPTORS: u64 = 128;
 /// Connections to other servers, and the envelopes of what is sent next.
 pub const SENDING_CONNECTIONS_BYTES: u64 = 12 * MIB as u64;
+/// Tables of the door (`door::limits::BYTES_MAX`).
+pub const DOOR_BYTES: u64 = 10 * MIB as u64;
+/// Networks in one setting of the door: each connection is compared with all of them.
+pub const DOOR_NETWORKS_MAX: usize = 64;
+/// DNS lists that one connection is looked up in.
+pub const DOOR_LISTS_MAX: usize = 8;
+/// Open connections of one address: a large sender has a few dozen from each of its machines, …
+pub const DOOR_ADDRESS_CONNECTIONS_DEFAULT: u32 = 50;
+/// … and of one network.
+pub const DOOR_NETWORK_CONNECTIONS_DEFAULT: u32 = 200;
+/// Points of failures that ban an address: twenty wrong passwords within minutes are not typing errors.
+pub const DOOR_BAN_DEFAULT: u32 = 20;
+/// Points from which replies are delayed.
+pub const DOOR_TARPIT_DEFAULT: u32 = 5;
+/// Answers of lists take milliseconds; a peer waits for its first RCPT no longer.
+pub const DOOR_LOOKUP_DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+/// RFC 5321 §4.5.3.2 gives a peer five minutes of patience; more than this costs slots for nothing.
+pub const DOOR_LOOKUP_DEADLINE_MAX: Duration = Duration::from_secs(30);
+pub const DOOR_GREETING_DELAY_MAX: Duration = Duration::from_secs(30);
+/// Senders try again within hours.
+pub const DOOR_GREYLIST_MAX: Duration = Duration::from_secs(6 * 3_600);
 /// Those connections: this part of the open files, within these bounds.
 pub const SENDING_DESCRIPTORS_SHARE: u64 = 16;
 pub const SENDING_CONNECTIONS_MIN: u64 = 16;

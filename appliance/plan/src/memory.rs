@@ -25,6 +25,7 @@ pub(crate) struct Allowance {
     pub receive: u64,
     pub read: u64,
     pub send: u64,
+    pub door: u64,
     pub mailbox_cache: u64,
     pub projection_cache: u64,
     pub smtp_connections: usize,
@@ -54,7 +55,7 @@ impl Allowance {
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
-        let fixed = PROCESS_BYTES + LANE_BYTES + sending + askers * RESOLVER_BYTES;
+        let fixed = PROCESS_BYTES + LANE_BYTES + sending + DOOR_BYTES + askers * RESOLVER_BYTES;
         let Some(free) = total.checked_sub(fixed + read + send) else {
             return Err(Misfit::new(format!(
                 "{askers} threads look names up, and {} is too little for them: give the machine (or its control group) more memory, or set inbound.authentication to \"off\"",
@@ -71,6 +72,7 @@ impl Allowance {
             total,
             read,
             send,
+            door: DOOR_BYTES,
             receive: memory.receive.map_or(free / 4, |size| size.0),
             mailbox_cache: memory.mailbox_cache.map_or(
                 (free / 8).clamp(MAILBOX_CACHE_BYTES_MIN, MAILBOX_CACHE_BYTES_MAX),
@@ -139,6 +141,7 @@ pub(crate) fn lines(
             "",
         ),
         line("names looked up".into(), askers * RESOLVER_BYTES, ""),
+        line("decisions at the door".into(), allowance.door, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
             "messages waiting for clients".into(),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::san::{self, Target};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub accounts: Vec<Account>,
     #[serde(default)]
     pub admin: Admin,
+    #[serde(default)]
+    pub door: Door,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -354,6 +357,7 @@ impl Settings {
             network.check().map_err(told)?;
         }
         self.time.check().map_err(told)?;
+        self.door.check().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -411,6 +415,7 @@ impl Settings {
             domains: Vec::new(),
             accounts: Vec::new(),
             admin: Admin::default(),
+            door: Door::default(),
             san: Vec::new(),
         })
     }

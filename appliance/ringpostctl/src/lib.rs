@@ -13,6 +13,7 @@
 
 mod addresses;
 mod admin_cert;
+mod ban;
 pub mod command;
 mod dkim;
 mod domain;

@@ -11,6 +11,7 @@ use clap::Subcommand;
 use plan::Size;
 
 use crate::addresses::{AliasVerb, GroupVerb, RouteVerb};
+use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
 use crate::file;
@@ -37,6 +38,9 @@ pub(crate) enum Verb {
     /// Manage routes: which server takes the mail for a domain or an address
     #[command(subcommand)]
     Route(RouteVerb),
+    /// Manage the addresses and networks that are not served
+    #[command(subcommand)]
+    Ban(BanVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -382,6 +386,7 @@ impl Verb {
             Verb::Alias(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
+            Verb::Ban(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),
             Verb::Dkim(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,

@@ -15,6 +15,7 @@
 mod accounts;
 mod addresses;
 mod appliance;
+mod bans;
 mod bundle;
 mod caller;
 mod certificates;

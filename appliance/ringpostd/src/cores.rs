@@ -6,19 +6,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Network;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
 use client::login::Logins;
 use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Patience, Resolver, Servers};
-use inbound::receive::{self, Authenticator, Enforcement, Receiver as MailReceiver};
+use door::Door;
+use inbound::receive::{self, Authenticator, Doorway, Enforcement, Receiver as MailReceiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
-    Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Listener, SessionHost, Stop,
-    TcpDial,
+    Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Gate, Listener, SessionHost,
+    Stop, TcpDial,
 };
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
@@ -42,6 +44,9 @@ pub struct Serving {
     pub spent: submit::Spent,
     /// Passwords are taken without TLS from the loopback.
     pub login_on_loopback: bool,
+    /// What strangers meet, and where connections begin with a header of the PROXY protocol.
+    pub door: Door,
+    pub proxies: Vec<Network>,
     pub placed: receive::Placed,
     pub metrics: Metrics,
     pub postmaster: Option<Address>,
@@ -325,9 +330,13 @@ fn serve(core: &Core, go: Go, names: Resolver) {
         Authentication::Off => None,
     };
     let receiver = Rc::new(match enforcement {
-        Some(enforcement) => receiver.authenticating(Rc::new(Authenticator { names, enforcement })),
+        Some(enforcement) => receiver.authenticating(Rc::new(Authenticator {
+            names: names.clone(),
+            enforcement,
+        })),
         None => receiver,
     });
+    let doorway = Doorway::new(serving.door.clone(), SessionHost::of_core(), names);
     serving.metrics.add_receiver(receiver.counters().clone());
     let reader = Rc::new(Imap::new(
         serving.owner.clone(),
@@ -345,8 +354,8 @@ fn serve(core: &Core, go: Go, names: Resolver) {
     let mut counted = BTreeMap::new();
     for bound in go.bound {
         let serve: runtime::listener::Serve = match bound.service {
-            Service::Smtp => receive(&serving, &receiver, Role::Smtp),
-            Service::Lmtp => receive(&serving, &receiver, Role::Lmtp),
+            Service::Smtp => receive(&serving, &receiver, &doorway, Role::Smtp),
+            Service::Lmtp => receive(&serving, &receiver, &doorway, Role::Lmtp),
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
@@ -370,7 +379,7 @@ fn serve(core: &Core, go: Go, names: Resolver) {
             refusal: refusal(bound.service),
             tls: matches!(bound.service, Service::Imaps | Service::Submissions)
                 .then(|| serving.tls.clone()),
-            gate: runtime::Gate::default(),
+            gate: gate(&serving, bound.service),
             counters,
         };
         if let Err(error) = core.serve(listener, serve) {
@@ -386,6 +395,23 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
         .map_or(0, |listener| listener.connections_max.div_ceil(threads))
 }
 
+/// Who comes in: for LMTP, whose peers are servers of the operator's, any peer that reaches it.
+fn gate(serving: &Serving, service: Service) -> Gate {
+    let door = serving.door.clone();
+    let refusal = match service {
+        Service::Lmtp | Service::Http | Service::Https => return Gate::default(),
+        Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
+        Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
+        Service::Imaps | Service::Submissions => b"",
+    };
+    let lets_in = move |client| !door.is_banned(client, SessionHost::of_core().now());
+    Gate {
+        proxies: serving.proxies.clone(),
+        lets_in: Some(Arc::new(lets_in)),
+        refusal,
+    }
+}
+
 /// What a connection over the service's limit receives before it is closed (RFC 5321 §3.8, RFC 3501 §7.1.5).
 fn refusal(service: Service) -> &'static [u8] {
     match service {
@@ -397,7 +423,12 @@ fn refusal(service: Service) -> &'static [u8] {
     }
 }
 
-fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtime::listener::Serve {
+fn receive(
+    serving: &Serving,
+    receiver: &Rc<MailReceiver>,
+    doorway: &Doorway,
+    role: Role,
+) -> runtime::listener::Serve {
     let config = smtp::Config {
         role,
         service: smtp::Service::Exchange,
@@ -409,11 +440,13 @@ fn receive(serving: &Serving, receiver: &Rc<MailReceiver>, role: Role) -> runtim
         tls_available: true,
         tls_required: false,
     };
+    // LMTP comes from servers of the operator's.
+    let door = (role == Role::Smtp).then(|| doorway.clone());
     let settings = Rc::new(receive::Settings {
         smtp: Arc::new(config),
         tls: Some(serving.tls.clone()),
         postmaster: serving.postmaster.clone(),
-        door: None,
+        door,
     });
     let receiver = receiver.clone();
     Rc::new(move |connection| {

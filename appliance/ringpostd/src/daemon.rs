@@ -24,7 +24,7 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::storage::Opening;
 use crate::trial;
-use crate::{certificate, events, listen, notify};
+use crate::{certificate, door, events, listen, notify};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -77,6 +77,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     } else {
         People::of(&settings)?
     };
+    let (door, proxies) = (
+        door::open(&settings.door)?,
+        door::networks(&settings.door.proxy)?,
+    );
     let opening = Opening {
         plan: plan.storage.clone(),
         state: plan.state.clone(),
@@ -113,9 +117,11 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             plan.send_bytes as usize,
             receive::memory(plan.receive_bytes as usize, plan.message_bytes_max as usize),
         ),
-        logins: Logins::new(),
         spent: Spent::default(),
+        logins: Logins::new().reporting(door::on_failure(&door)),
         login_on_loopback: plan.plaintext_on_loopback,
+        door: door.clone(),
+        proxies,
         placed: Placed::default(),
         metrics: metrics.clone(),
         postmaster: trial
@@ -131,6 +137,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         plan.clone(),
         owner,
         metrics,
+        door,
         serving.memory.receiving.clone(),
         shown,
     );

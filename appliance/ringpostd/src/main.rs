@@ -16,6 +16,7 @@ mod admin;
 mod certificate;
 mod cores;
 mod daemon;
+mod door;
 mod events;
 mod listen;
 mod notes;

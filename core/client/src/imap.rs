@@ -387,6 +387,7 @@ impl<K: Ask> Imap<K> {
             Ok(None) => {
                 self.counters.logins_refused.fetch_add(1, Relaxed);
                 tracing::info!(peer = %connection.peer(), "a login was refused");
+                self.logins.failed(connection.peer().ip());
                 self.host.sleep(LOGIN_FAILURE_DELAY).await;
                 match client.session.login_refused(tag, &mut client.out) {
                     Some(_close) => Err(End::Said),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Clone)]
 pub struct Logins {
     shared: Arc<Shared>,
+    on_failure: Option<Arc<OnFailure>>,
 }
+
+/// What is done about an address whose login failed.
+pub type OnFailure = dyn Fn(IpAddr) + Send + Sync;
 
 /// What all cores share.
 struct Shared {
@@ -104,6 +109,20 @@ impl Logins {
                 decoy: verifier.decoy(),
                 verifier: Box::new(verifier),
             }),
+            on_failure: None,
+        }
+    }
+
+    /// Every failed login of IMAP and submission is reported to `on_failure`.
+    pub fn reporting(mut self, on_failure: Arc<OnFailure>) -> Logins {
+        self.on_failure = Some(on_failure);
+        self
+    }
+
+    /// A login from `peer` failed.
+    pub fn failed(&self, peer: IpAddr) {
+        if let Some(on_failure) = &self.on_failure {
+            on_failure(peer);
         }
     }
 

@@ -30,7 +30,8 @@ impl Offence {
         match self {
             // A mail program with an old password tries again and again, from an address that a whole office may share.
             Offence::Login => 1.0,
-            Offence::Recipient => 1.0,
+            // An old mailing list has dozens of them, a dictionary attack thousands.
+            Offence::Recipient => 0.2,
             Offence::Protocol => 0.5,
         }
     }

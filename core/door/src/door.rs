@@ -257,9 +257,9 @@ mod tests {
         let door = Door::new(strict());
         let peer = at("198.51.100.1");
         assert!(door.delay(peer, NOW).is_none());
-        assert_eq!(door.note(peer, Offence::Recipient, NOW), None);
+        assert_eq!(door.note(peer, Offence::Login, NOW), None);
         assert!(door.delay(peer, NOW).is_some());
-        assert!(door.note(peer, Offence::Recipient, NOW).is_some());
+        assert!(door.note(peer, Offence::Login, NOW).is_some());
         assert_eq!(door.enter(peer, NOW).err(), Some(Turned::Banned));
         let counters = door.counters();
         assert_eq!(

@@ -5,18 +5,18 @@ use std::time::Duration;
 use base::units::MIB;
 
 /// Addresses, and as many networks, whose connections are counted: more than any listener has open, and a botnet's worth of rates.
-pub const PEERS_MAX: usize = 16_384;
+pub const PEERS_MAX: usize = 8_192;
 /// Domains of senders whose messages are counted.
-pub const SENDERS_MAX: usize = 16_384;
+pub const SENDERS_MAX: usize = 8_192;
 /// Addresses with failures on record.
-pub const OFFENDERS_MAX: usize = 16_384;
+pub const OFFENDERS_MAX: usize = 8_192;
 /// Networks banned by an administrator: each connection is compared with all of them.
 pub const BANS_BY_HAND_MAX: usize = 256;
 /// Bans that one list for an administrator names.
 pub const BANS_LISTED_MAX: usize = 1_000;
 /// Triplets that greylisting waits for or knows, and networks that it lets through.
-pub const TRIPLETS_MAX: usize = 65_536;
-pub const GREY_NETWORKS_MAX: usize = 16_384;
+pub const TRIPLETS_MAX: usize = 32_768;
+pub const GREY_NETWORKS_MAX: usize = 8_192;
 /// DNS lists that one connection is looked up in.
 pub const LISTS_MAX: usize = 8;
 /// Networks in one setting: each connection is compared with all of them.
@@ -25,7 +25,7 @@ pub const NETWORKS_MAX: usize = 64;
 pub const DELAYED_MAX: usize = 256;
 
 /// All that the tables may hold; `table` says what a row costs.
-pub const BYTES_MAX: usize = 24 * MIB;
+pub const BYTES_MAX: usize = 10 * MIB;
 
 /// An offender's points halve in this time: a person who mistypes today is not banned tomorrow.
 pub const POINTS_HALVE: Duration = Duration::from_secs(600);

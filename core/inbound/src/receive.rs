@@ -273,7 +273,9 @@ impl<K: Keeper> Receiver<K> {
                 }
             }
             charge(session, &mut content, output);
-            visit.settle(session, output).await;
+            if visit.settle(session, output).await {
+                return connection.send(output).await;
+            }
             // Idle connections own no buffers.
             if at == inbox.len() {
                 inbox = Vec::new();

@@ -25,6 +25,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[[network.interface]]", "network.interface"),
     ("[[network.bond]]", "network.bond"),
     ("[[network.vlan]]", "network.vlan"),
+    ("[door]", "door"),
+    ("[[door.list]]", "door.list"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

@@ -3,6 +3,7 @@
 //! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up into a `page`.
 
 mod cores;
+mod door;
 mod page;
 mod process;
 mod sending;
@@ -48,6 +49,7 @@ impl Admin {
         self.metrics().write_cores(&mut page);
         self.write_services(&mut page);
         self.write_messages(&mut page);
+        self.write_door(&mut page);
         self.write_imap(&mut page);
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);

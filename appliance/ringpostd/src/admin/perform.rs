@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
-    accounts, addresses, appliance, bundle, certificates, dkim, domains, fsck, legs, logs, machine,
-    profile, queue, settings, status, volume,
+    accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
+    machine, profile, queue, settings, status, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -51,6 +51,9 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::DomainDns { .. }
         | Request::DomainCheck { .. } => domains::perform(admin, request).await,
         Request::Addresses { ask } => addresses::perform(admin, ask).await,
+        Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
+            bans::perform(admin, request)
+        }
         Request::QueueList { .. }
         | Request::QueueShow { .. }
         | Request::QueueRetry { .. }

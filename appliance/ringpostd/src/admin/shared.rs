@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use door::Door;
 use mailbox::{MailboxFault, Mailboxes};
 use plan::Plan;
 use queue::QueueFault;
@@ -44,6 +45,7 @@ struct Shared {
     plan: Arc<Plan>,
     owner: Owner,
     metrics: Metrics,
+    door: Door,
     receive_memory: Budget,
     certificate: Arc<dyn Certificate>,
     stopping: AtomicBool,
@@ -55,6 +57,7 @@ impl Admin {
         plan: Arc<Plan>,
         owner: Owner,
         metrics: Metrics,
+        door: Door,
         receive_memory: Budget,
         certificate: Arc<dyn Certificate>,
     ) -> Admin {
@@ -62,6 +65,7 @@ impl Admin {
             plan,
             owner,
             metrics,
+            door,
             receive_memory,
             certificate,
             stopping: AtomicBool::new(false),
@@ -91,6 +95,10 @@ impl Admin {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.shared.door
     }
 
     pub(crate) fn receive_memory(&self) -> &Budget {

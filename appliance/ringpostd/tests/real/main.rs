@@ -12,6 +12,7 @@ mod connect;
 mod crash;
 mod daemon;
 mod dialogues;
+mod door;
 mod holders;
 mod input;
 mod ledger;

@@ -94,6 +94,7 @@ fn the_exit_status_tells_done_refused_and_misused_apart() {
         &["volume", "list"],
         &["volume", "show"],
         &["queue", "list"],
+        &["ban", "list"],
         &["fsck"],
     ] {
         assert_eq!(home.ctl(verb).status.code(), Some(0), "{verb:?}");
@@ -106,6 +107,13 @@ fn the_exit_status_tells_done_refused_and_misused_apart() {
         let refused = home.ctl(&["queue", verb, "7"]);
         assert_eq!(refused.status.code(), Some(1), "queue {verb}");
         assert!(said(&refused).contains("no such message"), "{verb}");
+    }
+    home.ctl_ok(&["ban", "add", "192.0.2.0/24", "--for", "12h"]);
+    assert!(home.ctl_ok(&["ban", "list"]).contains("192.0.2.0/24"));
+    home.ctl_ok(&["ban", "lift", "192.0.2.0/24"]);
+    for (verb, network) in [("lift", "192.0.2.0/24"), ("add", "192.0.2.1/24")] {
+        let refused = home.ctl(&["ban", verb, network]);
+        assert_eq!(refused.status.code(), Some(1), "ban {verb} {network}");
     }
     assert_eq!(home.ctl(&["leg", "explode"]).status.code(), Some(2));
     // A leg that a daemon uses is nobody else's.

@@ -68,6 +68,7 @@ impl<A: Ask> Submitter<A> {
             }
             Ok(None) => {
                 tracing::info!(%peer, user = %user.escape_ascii(), "a login was refused");
+                self.logins.failed(peer);
                 self.host.sleep(LOGIN_FAILURE_DELAY).await;
                 Ok(None)
             }

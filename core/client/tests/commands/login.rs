@@ -51,3 +51,23 @@ fn plain_is_taken_with_and_without_an_initial_response() {
         assert!(last.starts_with("OK "), "{last}");
     });
 }
+
+#[test]
+fn each_login_that_fails_is_reported_with_its_address_and_no_other() {
+    run(|rig| async move {
+        let failed = || rig.failed.lock().expect("no holder panics").len();
+        let mut session = rig.connect().await;
+        session.refused("LOGIN alice wrong").await;
+        assert_eq!(failed(), 1);
+        session.ok("LOGIN alice secret").await;
+        let mut session = rig.submission().await;
+        // NUL alice NUL wrong, then NUL alice NUL secret
+        let lines =
+            "EHLO c.example\r\nAUTH PLAIN AGFsaWNlAHdyb25n\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
+        let answers = session.smtp(lines, 3).await;
+        assert!(answers[1].starts_with("535 ") && answers[2].starts_with("235 "));
+        assert_eq!(failed(), 2);
+        let addresses = rig.failed.lock().expect("no holder panics").clone();
+        assert!(addresses.iter().all(|address| address.is_loopback()));
+    });
+}

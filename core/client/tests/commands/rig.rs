@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use base::Host;
 use base::host::oneshot;
@@ -104,6 +105,8 @@ pub struct Rig {
     imap: Rc<Imap<Here>>,
     submitter: Rc<Submitter<Here>>,
     alice: AccountId,
+    /// Addresses of logins that failed.
+    pub failed: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 /// Runs `story` on a new machine, on virtual time.
@@ -145,6 +148,11 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         };
         let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
         let host = SessionHost::on(io.host.clone());
+        let failed = Arc::new(Mutex::new(Vec::new()));
+        let reported = failed.clone();
+        let logins = Logins::with(Secret).reporting(Arc::new(move |peer| {
+            reported.lock().expect("no holder panics").push(peer);
+        }));
         let rig = Rig {
             host: io.host.clone(),
             mailboxes,
@@ -154,10 +162,11 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
                 Ids::of(7, 1),
                 here.clone(),
                 Budget::new(1 << 20),
-                Logins::with(Secret),
+                logins.clone(),
             )),
-            imap: Rc::new(Imap::on(host, here, memory, Logins::with(Secret))),
+            imap: Rc::new(Imap::on(host, here, memory, logins)),
             alice: alice.expect("an account"),
+            failed,
         };
         story(rig).await;
     });

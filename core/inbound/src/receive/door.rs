@@ -165,24 +165,32 @@ impl Visit {
     }
 
     /// Before replies are sent: notes what the peer did wrong, closes the conversation with one that is banned now, and makes an
-    /// offender wait.
-    pub(super) async fn settle(&mut self, session: &mut Session<Route>, output: &mut Vec<u8>) {
-        let Some(at) = &mut self.at else { return };
+    /// offender wait. Answers whether the conversation is over.
+    pub(super) async fn settle(
+        &mut self,
+        session: &mut Session<Route>,
+        output: &mut Vec<u8>,
+    ) -> bool {
+        let Some(at) = &mut self.at else {
+            return false;
+        };
         let errors = session.errors();
         for _ in at.errors..errors {
             at.offend(Offence::Protocol);
         }
         at.errors = errors;
         if !std::mem::take(&mut at.has_offended) {
-            return;
+            return false;
         }
         let now = at.host.now();
-        if at.doorway.door.bans().left(at.peer, now).is_some() {
+        let is_banned = at.doorway.door.bans().left(at.peer, now).is_some();
+        if is_banned {
             session.close(Refusal::Banned, output);
         }
         if let Some(delay) = at.doorway.door.delay(at.peer, now) {
             at.host.sleep(delay.span).await;
         }
+        is_banned
     }
 }
 
