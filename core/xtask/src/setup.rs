@@ -45,6 +45,11 @@ const FOR_TESTS: &[Package] = &[
         name: "knot",
         proof: "/usr/sbin/knotd",
     },
+    // One that checks signatures.
+    Package {
+        name: "unbound",
+        proof: "/usr/sbin/unbound",
+    },
 ];
 
 /// What a day with Thunderbird needs; installed only when that is asked for.

@@ -50,6 +50,7 @@ async fn judge(names: &impl Names, dns: &DomainDns, record: &DnsRecord) -> Judge
         "AAAA" => Kind::Aaaa,
         "SRV" => Kind::Srv,
         "PTR" => Kind::Ptr,
+        "TLSA" => Kind::Tlsa,
         _ => Kind::Txt,
     };
     let values = match names.records(&record.name, kind).await {
@@ -108,7 +109,17 @@ fn judge_values(values: &[Value], record: &DnsRecord) -> Judgement {
                 port,
                 target,
             } => Some(format!("{priority} {weight} {port} {}.", bare(target))),
-            Value::Exchanger(..) | Value::Text(_) | Value::Certificate { .. } => None,
+            Value::Certificate {
+                usage,
+                selector,
+                matching,
+                data,
+            } => {
+                let digits = data.iter().map(|byte| format!("{byte:02x}"));
+                let digits: String = digits.collect();
+                Some(format!("{usage} {selector} {matching} {digits}"))
+            }
+            Value::Exchanger(..) | Value::Text(_) => None,
         })
         .collect();
     // Where a service is offered is what matters, not in which order.
@@ -117,6 +128,10 @@ fn judge_values(values: &[Value], record: &DnsRecord) -> Judgement {
         *data == record.value || record.kind == "SRV" && place(data) == place(&record.value)
     });
     match (found.is_empty(), is_there) {
+        (true, _) if record.optional => (
+            Verdict::Right,
+            "it is not published, and need not be".to_owned(),
+        ),
         (true, _) => missing(&record.value),
         (false, true) => (Verdict::Right, found.join(", ")),
         (false, false) => (

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use ::admin::dns_records::{DnsRecord, DomainDns};
 use ::dkim::{ascii_domain, strings};
+use client::relay::dane;
 use mail::Address;
 use mailbox::{DkimKey, DkimState};
 use plan::Service;
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub smtp: Vec<SocketAddr>,
     /// What mail programs use.
     pub services: Vec<(Service, u16)>,
+    /// What a TLSA record says of the certificate that listeners show.
+    pub certificate: Option<String>,
     /// Whether there is an account that takes reports: postmaster@ the domain.
     pub has_postmaster: bool,
 }
@@ -66,6 +69,11 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
             .listener(Service::Smtp)
             .map_or(Vec::new(), |listener| listener.addresses.clone()),
         services: services.into_iter().filter_map(port).collect(),
+        certificate: admin
+            .certificate()
+            .chain()
+            .first()
+            .and_then(|der| dane::published(der)),
         has_postmaster,
     })
 }
@@ -138,6 +146,11 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
         let text = format!("v=TLSRPTv1; rua={reports}");
         put(&format!("_smtp._tls.{domain}"), "TXT", &text, why);
     }
+    let place = format!("_25._tcp.{host}");
+    if let Some(certificate) = &facts.certificate {
+        let why = "DANE: servers insist on TLS with the key of this appliance. Only where the zone of the host is signed (DNSSEC); publish the next key before a certificate with another key is installed.";
+        put(&place, "TLSA", certificate, why);
+    }
     for (service, port) in &facts.services {
         let Some((label, why)) = service_record(*service) else {
             continue;
@@ -151,7 +164,7 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
         put(&reverse(*address), "PTR", &format!("{host}."), why);
     }
     for record in &mut records {
-        record.optional = retired.contains(&record.name);
+        record.optional = retired.contains(&record.name) || record.name == place;
     }
     Ok(DomainDns {
         domain: domain.clone(),
@@ -268,6 +281,7 @@ pub(crate) mod tests {
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             smtp: vec!["0.0.0.0:25".parse().unwrap()],
             services: vec![(Service::Submissions, 465), (Service::Imap, 143)],
+            certificate: Some(format!("3 1 1 {}", "ab".repeat(32))),
             has_postmaster: true,
         }
     }
@@ -294,6 +308,7 @@ pub(crate) mod tests {
             "mx.example.org. IN TXT \"v=spf1 a -all\"",
             "_dmarc.example.org. IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@example.org\"",
             "_smtp._tls.example.org. IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@example.org\"",
+            "_25._tcp.mx.example.org. IN TLSA 3 1 1 abababababababababababababababababababababababababababababababab",
             "_submissions._tcp.example.org. IN SRV 0 1 465 mx.example.org.",
             "_imap._tcp.example.org. IN SRV 1 1 143 mx.example.org.",
             "1.2.0.192.in-addr.arpa. IN PTR mx.example.org.",
@@ -301,7 +316,7 @@ pub(crate) mod tests {
         ] {
             assert!(lines.contains(&expected), "{expected} in {lines:#?}");
         }
-        assert_eq!(lines.len(), 13);
+        assert_eq!(lines.len(), 14);
         assert!(dns.records.iter().all(|record| record.why.ends_with('.')));
         assert_eq!(dns.notes, Vec::<String>::new());
     }
@@ -314,6 +329,7 @@ pub(crate) mod tests {
             addresses: vec![],
             smtp: vec!["127.0.0.1:2525".parse().unwrap()],
             services: vec![],
+            certificate: None,
             has_postmaster: false,
             ..facts()
         };

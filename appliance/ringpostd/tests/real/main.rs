@@ -15,6 +15,7 @@ mod dialogues;
 mod door;
 mod holders;
 mod input;
+mod internet;
 mod ledger;
 mod legs;
 mod metrics;

@@ -99,6 +99,17 @@ impl Association {
     }
 }
 
+/// What a domain publishes of the key of its server's certificate (in DER): usage 3, selector 1, matching 1, as the text of a TLSA record. It stays
+/// while the key does. `None`: not a certificate.
+pub fn published(certificate: &[u8]) -> Option<String> {
+    let certificate = CertificateDer::from(certificate);
+    let read = webpki::EndEntityCert::try_from(&certificate).ok()?;
+    let key = read.subject_public_key_info();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &key);
+    let digits = digest.as_ref().iter().map(|byte| format!("{byte:02x}"));
+    Some(format!("3 1 1 {}", digits.collect::<String>()))
+}
+
 /// What the TLS of `host` at `port` must be like, where the way to it is proved so far. `Unavailable`: the host must not be used now.
 pub async fn demand(
     names: &impl Names,

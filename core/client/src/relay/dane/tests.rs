@@ -126,6 +126,24 @@ fn the_servers_own_certificate_counts_whatever_it_says_of_names_and_dates() {
 }
 
 #[test]
+fn what_we_publish_of_a_certificate_is_what_we_would_take() {
+    let shown = own(&params(HOST));
+    let text = super::published(&shown.chain[0]).expect("a certificate");
+    let hex = text.strip_prefix("3 1 1 ").expect("its kind");
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    let data = (0..hex.len()).step_by(2).map(byte).collect();
+    let value = Value::Certificate {
+        usage: 3,
+        selector: 1,
+        matching: 1,
+        data,
+    };
+    assert_eq!(value, published(3, 1, 1, &shown.chain[0]));
+    assert!(takes(&[value], &shown));
+    assert_eq!(super::published(b"none"), None);
+}
+
+#[test]
 fn one_of_several_is_enough_while_keys_change() {
     let (before, after) = (own(&params(HOST)), own(&params(HOST)));
     let both = [
