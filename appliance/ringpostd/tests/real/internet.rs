@@ -273,6 +273,8 @@ fn mail_goes_over_mx_records_signed_checked_and_over_tls_that_dane_proves() {
     let certificate = record(&there, "there.example", "TLSA", "_25._tcp.mx.there.example");
     let other = "00".repeat(32);
     let _internet = internet.serve(&[
+        // DMARC's walk ends there.
+        ("example", false, ""),
         (
             "here.example",
             false,
