@@ -1,6 +1,6 @@
 //! Mailboxes of alice@example.org on a simulated machine, and clients that talk to them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +46,7 @@ impl Witness for Remembered {
 struct Here {
     host: Rc<dyn Host>,
     outgoing: Outgoing,
+    busy: Rc<Cell<bool>>,
 }
 
 impl Ask for Here {
@@ -55,6 +56,9 @@ impl Ask for Here {
         F: Future<Output = T> + 'static,
         W: FnOnce(Mailboxes) -> F + Send + 'static,
     {
+        if self.busy.get() {
+            return Err(Busy);
+        }
         let (sender, receiver) = oneshot();
         let task = work(self.outgoing.mailboxes().clone());
         self.host
@@ -101,6 +105,8 @@ pub struct Rig {
     pub host: Rc<dyn Host>,
     pub mailboxes: Mailboxes,
     pub outgoing: Outgoing,
+    /// What is asked beside the mailboxes, and not beside the queue, is answered `Busy`.
+    pub busy: Rc<Cell<bool>>,
     imap: Rc<Imap<Here>>,
     submitter: Rc<Submitter<Here>>,
     alice: AccountId,
@@ -139,9 +145,11 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
+        let busy = Rc::new(Cell::new(false));
         let here = Here {
             host: io.host.clone(),
             outgoing: outgoing.clone(),
+            busy: busy.clone(),
         };
         let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
         let host = SessionHost::on(io.host.clone());
@@ -149,6 +157,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             host: io.host.clone(),
             mailboxes,
             outgoing,
+            busy,
             submitter: Rc::new(Submitter::on(
                 host.clone(),
                 Ids::of(7, 1),
