@@ -71,6 +71,7 @@ impl Signing {
             Err(unsigned) => return Err((unsigned, content)),
         };
         let unix_seconds = host.unix_seconds().max(0) as u64;
+        let bytes = content.len();
         let work = move || {
             let fields = match dkim::sign(&content[at..], &signers, unix_seconds) {
                 Ok(fields) => fields,
@@ -83,8 +84,8 @@ impl Signing {
             }
             Ok(content)
         };
-        // Whatever the size: RSA takes a millisecond.
-        host.work(WORK_BYTES_MAX + 1, work).await
+        // RSA takes a millisecond: also a small message is signed beside the core. A large one is hashed where other large work is done.
+        host.work(bytes.max(WORK_BYTES_MAX + 1), work).await
     }
 
     /// The keys that sign for `domain`.

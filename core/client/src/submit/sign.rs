@@ -20,10 +20,11 @@ impl<A: Ask> Conversation<'_, A> {
         incoming: &mut Incoming,
     ) -> Result<Vec<u8>, Refusal> {
         let submitter: &Submitter<A> = self.submitter;
+        // Whatever is not a mailbox here may leave.
         let is_leaving = envelope
             .recipients
             .iter()
-            .any(|recipient| recipient.route == Route::Elsewhere);
+            .any(|recipient| !matches!(recipient.route, Route::Here(..)));
         if !is_leaving {
             return Ok(content);
         }

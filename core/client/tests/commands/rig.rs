@@ -1,6 +1,6 @@
 //! Mailboxes of alice@example.org on a simulated machine, and clients that talk to them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -47,6 +47,7 @@ impl Witness for Remembered {
 struct Here {
     host: Rc<dyn Host>,
     outgoing: Outgoing,
+    busy: Rc<Cell<bool>>,
 }
 
 impl Ask for Here {
@@ -56,6 +57,9 @@ impl Ask for Here {
         F: Future<Output = T> + 'static,
         W: FnOnce(Mailboxes) -> F + Send + 'static,
     {
+        if self.busy.get() {
+            return Err(Busy);
+        }
         let (sender, receiver) = oneshot();
         let task = work(self.outgoing.mailboxes().clone());
         self.host
@@ -102,6 +106,8 @@ pub struct Rig {
     pub host: Rc<dyn Host>,
     pub mailboxes: Mailboxes,
     pub outgoing: Outgoing,
+    /// What is asked beside the mailboxes, and not beside the queue, is answered `Busy`.
+    pub busy: Rc<Cell<bool>>,
     imap: Rc<Imap<Here>>,
     submitter: Rc<Submitter<Here>>,
     alice: AccountId,
@@ -142,9 +148,11 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;
+        let busy = Rc::new(Cell::new(false));
         let here = Here {
             host: io.host.clone(),
             outgoing: outgoing.clone(),
+            busy: busy.clone(),
         };
         let memory = Memory::new(64 << 20, 64 << 20, Budget::new(1 << 20));
         let host = SessionHost::on(io.host.clone());
@@ -157,6 +165,7 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             host: io.host.clone(),
             mailboxes,
             outgoing,
+            busy,
             submitter: Rc::new(Submitter::on(
                 host.clone(),
                 Ids::of(7, 1),

@@ -186,3 +186,49 @@ fn a_domain_of_ours_below_another_has_its_own_key_or_the_one_above() {
         assert_signed(&last(&rig).await, &[own]);
     });
 }
+
+/// Unknown is not absent: what might have to be signed does not leave unsigned.
+#[test]
+fn a_message_whose_keys_cannot_be_looked_up_is_deferred() {
+    run(|rig| async move {
+        let signer = key(&rig, "example.org", "e", DkimAlgorithm::Ed25519).await;
+        let mut session = logged_in(&rig).await;
+        let lines = "MAIL FROM:<alice@example.org>\r\nRCPT TO:<x@example.net>\r\nDATA\r\n";
+        session.smtp(lines, 3).await;
+        rig.busy.set(true);
+        let done = session.smtp(&format!("{TEXT}.\r\n"), 1).await;
+        assert!(done[0].starts_with("451 4.3.2 "), "{done:?}");
+        assert_eq!(rig.outgoing.queue().count(), 0);
+        rig.busy.set(false);
+        let done = send(&mut session, "alice@example.org", "x@example.net", TEXT).await;
+        assert!(done.starts_with("250 "), "{done}");
+        assert_signed(&last(&rig).await, &[signer]);
+    });
+}
+
+#[test]
+fn a_key_that_cannot_be_used_defers_until_it_is_retired() {
+    run(|rig| async move {
+        let broken = DkimKey {
+            domain: "example.org".to_owned(),
+            selector: "broken".to_owned(),
+            algorithm: DkimAlgorithm::Rsa2048,
+            state: DkimState::Active,
+            made_unix_s: 1,
+            private: PrivateKey::new(b"not a key").expect("it is short"),
+        };
+        rig.mailboxes.add_dkim_key(broken).await.expect("room");
+        let mut session = logged_in(&rig).await;
+        let from = "alice@example.org";
+        let done = send(&mut session, from, "x@example.net", TEXT).await;
+        assert!(done.starts_with("451 4.3.0 "), "{done}");
+        assert_eq!(rig.outgoing.queue().count(), 0);
+        let retired = DkimState::Retired;
+        let set = rig
+            .mailboxes
+            .set_dkim_key_state("example.org", "broken", retired);
+        set.await.expect("a key");
+        let done = send(&mut session, from, "x@example.net", TEXT).await;
+        assert!(done.starts_with("250 "), "{done}");
+    });
+}
