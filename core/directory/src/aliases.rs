@@ -6,7 +6,7 @@ use store::Purpose;
 use crate::accounts::NOT_OURS;
 use crate::alias::Alias;
 use crate::group::Group;
-use crate::limits::ALIAS_TARGETS_MAX;
+use crate::limits::{ALIAS_TARGETS_MAX, GRANTS_EACH_MAX};
 use crate::load::Pin;
 use crate::record::{Entry, name_lock};
 use crate::state::State;
@@ -142,7 +142,7 @@ impl Directory {
         Ok(Name { name, pin })
     }
 
-    /// Removes a name that is there. `absent`: what is said of one that is not.
+    /// Removes a name that is there, and the grants for it. `absent`: what is said of one that is not.
     pub(crate) async fn remove_named<N: Noun>(
         &self,
         name: &str,
@@ -156,13 +156,20 @@ impl Directory {
             if N::rows(&inner.state.borrow()).get(&name).is_none() {
                 return Err(DirectoryFault::Refused(absent));
             }
-            let remove = entry(Named::Remove { name: name.clone() });
-            inner
-                .commit(Purpose::Delete, vec![remove], Vec::new())
-                .await?;
+            let mut entries = vec![entry(Named::Remove { name: name.clone() })];
+            // Who comes to have the address next did not grant them.
+            let grants: Vec<String> = {
+                let state = inner.state.borrow();
+                let grants = state.grants.starting(format!("{name}\0"));
+                grants.map(|(name, _)| name.clone()).collect()
+            };
+            let remove = |name| Entry::Grant(Named::Remove { name });
+            entries.extend(grants.into_iter().map(remove));
+            inner.commit(Purpose::Delete, entries, Vec::new()).await?;
             Ok(())
         };
-        self.inner.tenancy.deleting(1, attempt).await
+        let rows = 1 + GRANTS_EACH_MAX as u64;
+        self.inner.tenancy.deleting(rows, attempt).await
     }
 }
 
