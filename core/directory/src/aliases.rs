@@ -31,18 +31,17 @@ impl Directory {
     /// `name`: an address, or `@domain` for what nothing else in the domain takes. Replaces the targets of an alias that is there; `Exists`: the
     /// address is an account or a group. Durable when it answers.
     pub async fn put_alias(&self, name: &str, targets: Vec<Address>) -> Result<(), DirectoryFault> {
+        self.alter_alias(name, |_| Ok(targets)).await
+    }
+
+    /// As `put_alias`, with what `change` makes of the targets that are there, none where there is no alias. What two callers do to one alias at a
+    /// time both counts.
+    pub async fn alter_alias(
+        &self,
+        name: &str,
+        change: impl FnOnce(Vec<Address>) -> Result<Vec<Address>, DirectoryFault>,
+    ) -> Result<(), DirectoryFault> {
         let refused = |why| Err(DirectoryFault::Refused(why));
-        let mut seen = std::collections::HashSet::new();
-        let targets: Vec<Address> = targets
-            .into_iter()
-            .filter(|target| seen.insert(target.key()))
-            .collect();
-        if targets.is_empty() {
-            return refused("an alias needs at least one target");
-        }
-        if targets.len() > ALIAS_TARGETS_MAX {
-            return refused("an alias has at most 100 targets; make a group instead");
-        }
         let inner = &self.inner;
         inner.tenancy.room_for(Purpose::Keep, false, 1).await?;
         let wanted = self.normal_name(name)?;
@@ -50,10 +49,18 @@ impl Directory {
         if self.is_account(&wanted).await? || inner.state.borrow().groups.get(&wanted).is_some() {
             return Err(DirectoryFault::Exists);
         }
-        if targets
-            .iter()
-            .any(|target| spelling::keys(target).contains(&wanted))
-        {
+        let known = inner.state.borrow().aliases.get(&wanted).cloned();
+        let mut seen = std::collections::HashSet::new();
+        let mut targets = change(known.map_or(Vec::new(), |alias| alias.targets))?;
+        targets.retain(|target| seen.insert(target.key()));
+        if targets.is_empty() {
+            return refused("an alias needs at least one target");
+        }
+        if targets.len() > ALIAS_TARGETS_MAX {
+            return refused("an alias has at most 100 targets; make a group instead");
+        }
+        let is_itself = |target: &Address| spelling::keys(target).contains(&wanted);
+        if targets.iter().any(is_itself) {
             return refused("an alias cannot lead to itself");
         }
         let Name { name, pin } = self.pinned(wanted)?;

@@ -192,6 +192,16 @@ fn bounds_are_refusals() {
             "not to itself"
         );
         assert_eq!(put(many(ALIAS_TARGETS_MAX)).await, Ok(()));
+        let more = |address: &'static str| {
+            directory.alter_alias("b@example.org", move |mut targets| {
+                targets.push(at(address));
+                Ok(targets)
+            })
+        };
+        let both = together(more("x@example.net"), more("y@example.net")).await;
+        assert_eq!(both, (Ok(()), Ok(())));
+        let (_, alias) = directory.alias("b@example.org").unwrap();
+        assert_eq!(alias.targets, all(&["x@example.net", "y@example.net"]));
         let owner = at("ada@example.org");
         directory
             .make_group("g@example.org", Posters::Anyone, owner, "")
