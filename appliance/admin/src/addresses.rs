@@ -141,3 +141,39 @@ pub struct RouteLine {
     pub host: Option<String>,
     pub needs_tls: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Request;
+
+    #[test]
+    fn a_request_comes_back_as_it_was_sent() {
+        let asks = [
+            Ask::AliasAdd {
+                name: "a@b".into(),
+                targets: vec!["c@d".into()],
+            },
+            Ask::AliasList,
+            Ask::GroupSet {
+                name: "a@b".into(),
+                owner: None,
+                posters: Some(Posters::Domain),
+                title: None,
+            },
+            Ask::RouteSet {
+                scope: "*".into(),
+                host: None,
+                needs_tls: false,
+            },
+        ];
+        for ask in asks {
+            let request = Request::Addresses { ask };
+            let sent = serde_json::to_string(&request).expect("it can be written");
+            assert_eq!(
+                serde_json::from_str::<Request>(&sent).expect(&sent),
+                request
+            );
+        }
+    }
+}

@@ -6,7 +6,7 @@ use store::Purpose;
 use crate::accounts::NOT_OURS;
 use crate::alias::Alias;
 use crate::group::Group;
-use crate::limits::ALIAS_TARGETS_MAX;
+use crate::limits::{ALIAS_TARGETS_MAX, GRANTS_EACH_MAX};
 use crate::load::Pin;
 use crate::record::{Entry, name_lock};
 use crate::state::State;
@@ -31,18 +31,17 @@ impl Directory {
     /// `name`: an address, or `@domain` for what nothing else in the domain takes. Replaces the targets of an alias that is there; `Exists`: the
     /// address is an account or a group. Durable when it answers.
     pub async fn put_alias(&self, name: &str, targets: Vec<Address>) -> Result<(), DirectoryFault> {
+        self.alter_alias(name, |_| Ok(targets)).await
+    }
+
+    /// As `put_alias`, with what `change` makes of the targets that are there, none where there is no alias. What two callers do to one alias at a
+    /// time both counts.
+    pub async fn alter_alias(
+        &self,
+        name: &str,
+        change: impl FnOnce(Vec<Address>) -> Result<Vec<Address>, DirectoryFault>,
+    ) -> Result<(), DirectoryFault> {
         let refused = |why| Err(DirectoryFault::Refused(why));
-        let mut seen = std::collections::HashSet::new();
-        let targets: Vec<Address> = targets
-            .into_iter()
-            .filter(|target| seen.insert(target.key()))
-            .collect();
-        if targets.is_empty() {
-            return refused("an alias needs at least one target");
-        }
-        if targets.len() > ALIAS_TARGETS_MAX {
-            return refused("an alias has at most 100 targets; make a group instead");
-        }
         let inner = &self.inner;
         inner.tenancy.room_for(Purpose::Keep, false, 1).await?;
         let wanted = self.normal_name(name)?;
@@ -50,10 +49,18 @@ impl Directory {
         if self.is_account(&wanted).await? || inner.state.borrow().groups.get(&wanted).is_some() {
             return Err(DirectoryFault::Exists);
         }
-        if targets
-            .iter()
-            .any(|target| spelling::keys(target).contains(&wanted))
-        {
+        let known = inner.state.borrow().aliases.get(&wanted).cloned();
+        let mut seen = std::collections::HashSet::new();
+        let mut targets = change(known.map_or(Vec::new(), |alias| alias.targets))?;
+        targets.retain(|target| seen.insert(target.key()));
+        if targets.is_empty() {
+            return refused("an alias needs at least one target");
+        }
+        if targets.len() > ALIAS_TARGETS_MAX {
+            return refused("an alias has at most 100 targets; make a group instead");
+        }
+        let is_itself = |target: &Address| spelling::keys(target).contains(&wanted);
+        if targets.iter().any(is_itself) {
             return refused("an alias cannot lead to itself");
         }
         let Name { name, pin } = self.pinned(wanted)?;
@@ -142,7 +149,7 @@ impl Directory {
         Ok(Name { name, pin })
     }
 
-    /// Removes a name that is there. `absent`: what is said of one that is not.
+    /// Removes a name that is there, and the grants for it. `absent`: what is said of one that is not.
     pub(crate) async fn remove_named<N: Noun>(
         &self,
         name: &str,
@@ -156,13 +163,20 @@ impl Directory {
             if N::rows(&inner.state.borrow()).get(&name).is_none() {
                 return Err(DirectoryFault::Refused(absent));
             }
-            let remove = entry(Named::Remove { name: name.clone() });
-            inner
-                .commit(Purpose::Delete, vec![remove], Vec::new())
-                .await?;
+            let mut entries = vec![entry(Named::Remove { name: name.clone() })];
+            // Who comes to have the address next did not grant them.
+            let grants: Vec<String> = {
+                let state = inner.state.borrow();
+                let grants = state.grants.starting(format!("{name}\0"));
+                grants.map(|(name, _)| name.clone()).collect()
+            };
+            let remove = |name| Entry::Grant(Named::Remove { name });
+            entries.extend(grants.into_iter().map(remove));
+            inner.commit(Purpose::Delete, entries, Vec::new()).await?;
             Ok(())
         };
-        self.inner.tenancy.deleting(1, attempt).await
+        let rows = 1 + GRANTS_EACH_MAX as u64;
+        self.inner.tenancy.deleting(rows, attempt).await
     }
 }
 

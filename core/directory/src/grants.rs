@@ -6,7 +6,7 @@ use store::Purpose;
 use crate::aliases::check_count;
 use crate::allowance::Allowance;
 use crate::grant::Grant;
-use crate::limits::TIMES_MAX;
+use crate::limits::{GRANTS_EACH_MAX, TIMES_MAX};
 use crate::record::{Entry, name_lock};
 use crate::whole::Named;
 use crate::{AccountId, Directory, DirectoryFault};
@@ -29,6 +29,10 @@ impl Directory {
                 let state = inner.state.borrow();
                 check_count::<Grant>(&state, &name)?;
                 let is_there = state.grants.get(&name).is_some();
+                let all = state.grants.starting(format!("{listed}\0")).count();
+                if granted && !is_there && all >= GRANTS_EACH_MAX {
+                    return Err(DirectoryFault::TooMany("grants for one address"));
+                }
                 let is_listed =
                     state.aliases.get(&listed).is_some() || state.groups.get(&listed).is_some();
                 match (granted, is_there, is_listed) {

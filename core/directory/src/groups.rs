@@ -175,6 +175,15 @@ impl Directory {
         members.map(|(_, member)| member.address.clone()).collect()
     }
 
+    pub fn has_members(&self, name: &str, group: &Group) -> bool {
+        let state = self.inner.state.borrow();
+        state
+            .members
+            .starting(group.members_start(name))
+            .next()
+            .is_some()
+    }
+
     /// In any spelling of `address`, without its tag too.
     pub fn is_member(&self, name: &str, group: &Group, address: &Address) -> bool {
         let state = self.inner.state.borrow();

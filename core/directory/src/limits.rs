@@ -42,6 +42,8 @@ pub const MEMBERS_MAX: usize = 200_000;
 pub const TITLE_BYTES_MAX: usize = 200;
 /// Routes of one volume.
 pub const ROUTES_MAX: usize = 10_000;
+/// Accounts that may send under one address.
+pub const GRANTS_EACH_MAX: usize = 100;
 /// Grants of one volume.
 pub const GRANTS_MAX: usize = 50_000;
 /// Accounts with an allowance of their own.

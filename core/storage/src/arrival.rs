@@ -65,13 +65,7 @@ pub async fn look_up(mailboxes: &Mailboxes, address: &Address) -> Looked {
     // Read first: a change during the look-up makes the answer old, not the other way round.
     let at = generation.load(Ordering::Acquire);
     let found = match addresses::meaning(mailboxes, address).await {
-        Ok(Meaning::Account(account)) => {
-            let left = account.quota_bytes.saturating_sub(account.used_bytes);
-            Ok(Found::Account(Resident {
-                account: account.id,
-                left_bytes: (account.quota_bytes > 0).then_some(left),
-            }))
-        }
+        Ok(Meaning::Account(..)) => resident(mailboxes, address).await,
         Ok(Meaning::NoMailbox) => Ok(Found::NoMailbox),
         Ok(Meaning::NotOurs) => Ok(Found::NotOurs),
         Ok(_) => Ok(Found::Listed),
@@ -82,6 +76,18 @@ pub async fn look_up(mailboxes: &Mailboxes, address: &Address) -> Looked {
         generation,
         at,
     }
+}
+
+/// The account of an address that has one, with what is left of its quota.
+async fn resident(mailboxes: &Mailboxes, address: &Address) -> Result<Found, MailboxFault> {
+    let Some(account) = mailboxes.account(address).await? else {
+        return Ok(Found::NoMailbox);
+    };
+    let left = account.quota_bytes.saturating_sub(account.used_bytes);
+    Ok(Found::Account(Resident {
+        account: account.id,
+        left_bytes: (account.quota_bytes > 0).then_some(left),
+    }))
 }
 
 /// Places the message in the INBOX of each account; one result for each, `Ok` when it is durable.

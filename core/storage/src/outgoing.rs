@@ -287,18 +287,20 @@ impl Outgoing {
             return Ok(Placing::NoMailbox);
         };
         let account = match addresses::meaning(&self.mailboxes, &address).await {
-            Ok(Meaning::Account(account)) => account.id,
+            Ok(Meaning::Account(account, _)) => account,
             Ok(Meaning::NoMailbox | Meaning::NotOurs) => return Ok(Placing::NoMailbox),
             Ok(Meaning::Routed) => {
                 let unknown = || Placing::Later(MailboxFault::NoMailbox);
                 let site = self.routed(&to.to.path);
                 return Ok(site.map_or_else(unknown, Placing::Routed));
             }
-            Ok(_) => {
-                return Ok(match self.leading(&entry, &address, at).await {
-                    Ok(leading) => Placing::Leads(leading),
-                    Err(placing) => placing,
-                });
+            Ok(meaning) => {
+                let group = match meaning {
+                    Meaning::Group(name, group) => Some((name, group)),
+                    _ => None,
+                };
+                let leading = self.leading(&entry, &address, group.as_ref());
+                return Ok(Placing::Leads(leading));
             }
             Err(fault) => return Ok(Placing::Later(fault)),
         };

@@ -85,12 +85,11 @@ fn parsed(texts: &[String]) -> Result<Vec<Address>, Refused> {
 async fn add_targets(admin: &Admin, name: String, targets: Vec<String>) -> Result<(), Refused> {
     let targets = parsed(&targets)?;
     let work = async move |mailboxes: Mailboxes| {
-        let directory = mailboxes.directory();
-        let mut all = directory
-            .alias(&name)
-            .map_or(Vec::new(), |(_, alias)| alias.targets);
-        all.extend(targets);
-        Ok(directory.put_alias(&name, all).await?)
+        let more = |mut known: Vec<Address>| {
+            known.extend(targets);
+            Ok(known)
+        };
+        Ok(mailboxes.directory().alter_alias(&name, more).await?)
     };
     admin.mailboxes(work).await
 }
@@ -100,15 +99,18 @@ async fn remove_targets(admin: &Admin, name: String, targets: Vec<String>) -> Re
     let work = async move |mailboxes: Mailboxes| {
         let directory = mailboxes.directory();
         let (_, alias) = directory.alias(&name).ok_or(NO_ALIAS)?;
-        let mut rest = alias.targets.clone();
-        rest.retain(|known| !targets.iter().any(|target| target.key() == known.key()));
-        if targets.is_empty() || rest.is_empty() {
+        let stays = |known: &Address| !targets.iter().any(|target| target.key() == known.key());
+        if targets.is_empty() || !alias.targets.iter().any(stays) {
             return Ok(directory.remove_alias(&name).await?);
         }
-        if rest.len() == alias.targets.len() {
+        if alias.targets.iter().all(stays) {
             return Err(MailboxFault::Refused("the alias has none of these targets"));
         }
-        Ok(directory.put_alias(&name, rest).await?)
+        let fewer = |mut known: Vec<Address>| {
+            known.retain(stays);
+            Ok(known)
+        };
+        Ok(directory.alter_alias(&name, fewer).await?)
     };
     admin.mailboxes(work).await
 }

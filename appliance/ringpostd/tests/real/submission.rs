@@ -207,3 +207,82 @@ fn a_refusal_comes_back_as_a_report_and_strangers_do_not_relay() {
     }
     assert!(!home.ctl_ok(&["queue", "list"]).contains(CAROL));
 }
+
+/// What `ringpostctl` makes works at once, and over kill -9.
+#[test]
+fn aliases_groups_and_routes_are_made_by_the_operator() {
+    let home = Home::with_leg_size("128MiB");
+    let daemon = home.start();
+    home.ctl_ok(&[
+        "alias",
+        "add",
+        "sales@example.org",
+        ALICE,
+        "bob@example.org",
+    ]);
+    let shown = home.ctl_ok(&["alias", "show", "sales@example.org"]);
+    assert!(
+        shown.contains("here       alice@example.org\n           bob@example.org"),
+        "{shown}"
+    );
+    let send = |to: &str| {
+        let smtp = crate::connect::smtp(home.smtp());
+        let sent = smtp.and_then(|mut smtp| smtp.send(&[to], "Subject: hello\r\n\r\nhello\r\n"));
+        sent.expect("it listens").code
+    };
+    assert_eq!(send("sales@example.org"), 250);
+    let got = inbox(&home, "bob@example.org", 1).remove(0);
+    assert!(got.contains("Delivered-To: sales@example.org\r\n"), "{got}");
+
+    home.ctl_ok(&[
+        "group",
+        "make",
+        "all@example.org",
+        "--owner",
+        ALICE,
+        "--posters",
+        "anyone",
+        "--title",
+        "All of us",
+    ]);
+    assert_eq!(
+        home.ctl_ok(&["group", "add", "all@example.org", "carol@example.org"])
+            .trim(),
+        "1 added"
+    );
+    home.ctl_ok(&["alias", "grant", "all@example.org", "carol@example.org"]);
+    home.ctl_ok(&["account", "allowance", ALICE, "10"]);
+    home.ctl_ok(&["route", "set", "example.com", "smart.example:587", "--tls"]);
+    let refused = home.ctl(&["alias", "add", ALICE, "bob@example.org"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    let (sent, words) = submit(
+        &home,
+        587,
+        &["--tls", "--h-From", "boss@example.net"],
+        "all@example.org",
+        "not mine",
+    );
+    assert!(!sent && words.contains("<boss@example.net>"), "{words}");
+
+    daemon.kill();
+    let daemon = home.start();
+    let json = |arguments: &[&str]| -> serde_json::Value {
+        let shown = home.ctl_ok(&[&["--json"], arguments].concat());
+        serde_json::from_str(&shown).expect("one JSON document")
+    };
+    assert_eq!(json(&["route", "list"])[0]["host"], "smart.example:587");
+    let group = json(&["group", "show", "all@example.org"]);
+    assert_eq!(
+        (&group["members"][0], &group["granted"][0]),
+        (&"carol@example.org".into(), &"carol@example.org".into())
+    );
+    assert_eq!(send("all@example.org"), 250);
+    let got = inbox(&home, "carol@example.org", 1).remove(0);
+    assert!(
+        got.contains("List-Id: \"All of us\" <all.example.org>\r\n"),
+        "{got}"
+    );
+    home.ctl_ok(&["alias", "remove", "sales@example.org"]);
+    assert_eq!(send("sales@example.org"), 550);
+    assert!(daemon.stop().success());
+}

@@ -26,7 +26,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let entry = letter.entry();
         let _charge = self
             .memory
-            // Twice: where an address leads on it is written anew.
+            // Twice: where an address leads on it is written again.
             .wait_for(HERE, 2 * entry.body.raw_bytes as usize)
             .await;
         let Some(body) = self.whole(&letter).await else {

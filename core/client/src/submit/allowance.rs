@@ -1,7 +1,7 @@
 //! How much a person may send: messages and recipients in an hour and in a day, so that a password that was stolen does not send a
 //! million messages before it is noticed.
 //!
-//! Counted in this process, for all its cores together; a restart begins anew. An hour and a day begin with the first message. The limits are
+//! Counted in this process, for all its cores together; a restart begins again. An hour and a day begin with the first message. The limits are
 //! settings; an administrator may give one account so many times as much (`directory::Directory::allowance`).
 
 use std::collections::HashMap;

@@ -140,7 +140,7 @@ mod tests {
                 "From: a@b.example\r\nFrom: a@b.example\r\n\r\n",
                 &["a@b.example"],
             ),
-            ("From: nobody\r\n\r\n", &["!no address"]),
+            ("From: plain\r\n\r\n", &["!no address"]),
             ("From:\r\n\r\n", &["!no address"]),
             ("Subject: x\r\n\r\nFrom: eve@d.example\r\n", &[]),
             ("", &[]),

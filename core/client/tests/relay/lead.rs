@@ -350,7 +350,7 @@ fn routes_lead_past_the_names_and_the_narrowest_one_counts() {
         let refused = door.send(&rig, STRANGER, &["x@a.example"], CONTENT).await;
         assert!(
             refused[0].starts_with("550 5.7.1"),
-            "a route is no relay for strangers: {refused:?}"
+            "strangers cannot relay by a route: {refused:?}"
         );
 
         // Where TLS is required the message waits.

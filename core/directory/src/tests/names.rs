@@ -192,6 +192,16 @@ fn bounds_are_refusals() {
             "not to itself"
         );
         assert_eq!(put(many(ALIAS_TARGETS_MAX)).await, Ok(()));
+        let more = |address: &'static str| {
+            directory.alter_alias("b@example.org", move |mut targets| {
+                targets.push(at(address));
+                Ok(targets)
+            })
+        };
+        let both = together(more("x@example.net"), more("y@example.net")).await;
+        assert_eq!(both, (Ok(()), Ok(())));
+        let (_, alias) = directory.alias("b@example.org").unwrap();
+        assert_eq!(alias.targets, all(&["x@example.net", "y@example.net"]));
         let owner = at("ada@example.org");
         directory
             .make_group("g@example.org", Posters::Anyone, owner, "")
@@ -358,5 +368,50 @@ fn the_narrowest_route_counts() {
             );
         }
         assert_eq!(directory.route_of_domain("example.net"), None);
+    });
+}
+
+/// Who comes to have an address next did not grant it.
+#[test]
+fn grants_go_with_the_address() {
+    let rig = Rig::new(76);
+    let ada = rig.world.block_on(async {
+        let directory = rig.open().await;
+        directory.add_domain("example.org").await.unwrap();
+        let ada = add(&directory, "ada").await.unwrap();
+        let (sales, all_of_us) = (at("sales@example.org"), at("all@example.org"));
+        let put = || directory.put_alias("sales@example.org", all(&["x@example.net"]));
+        put().await.unwrap();
+        let owner = at("ada@example.org");
+        let made = directory.make_group("all@example.org", Posters::Anyone, owner, "");
+        made.await.unwrap();
+        for address in [&sales, &all_of_us] {
+            directory.grant(address, ada, true).await.unwrap();
+            assert_eq!(directory.grants(address), [ada]);
+        }
+        directory.remove_alias("sales@example.org").await.unwrap();
+        directory.remove_group("all@example.org").await.unwrap();
+        put().await.unwrap();
+        add(&directory, "all").await.unwrap();
+        for address in [&sales, &all_of_us] {
+            assert_eq!(directory.grants(address), []);
+        }
+        assert!(
+            is_refused(directory.grant(&all_of_us, ada, true).await),
+            "an account's"
+        );
+        for number in 1..=crate::limits::GRANTS_EACH_MAX as u32 {
+            directory
+                .grant(&sales, AccountId(number), true)
+                .await
+                .unwrap();
+        }
+        let more = directory.grant(&sales, AccountId(9_999), true).await;
+        assert!(matches!(more, Err(DirectoryFault::TooMany(_))), "{more:?}");
+        ada
+    });
+    rig.reopened(async |directory| {
+        assert_eq!(directory.grants(&at("all@example.org")), []);
+        assert!(directory.grants(&at("sales@example.org")).contains(&ada));
     });
 }

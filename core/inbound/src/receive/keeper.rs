@@ -21,20 +21,28 @@ pub trait Keeper {
         false
     }
 
-    /// Whether mail from `sender` (`None`: the null reverse-path) is taken for an address that leads on (`Found::Listed`).
+    /// Whether mail from `sender` (`None`: the null reverse-path) is taken for an address that leads on (`Found::Listed`). `Busy` for ever
+    /// where no address does.
     fn admit(
         &self,
         address: &Address,
         sender: Option<&Address>,
         unix_seconds: u64,
-    ) -> impl Future<Output = Result<Result<Result<(), Refused>, MailboxFault>, Busy>>;
+    ) -> impl Future<Output = Result<Result<Result<(), Refused>, MailboxFault>, Busy>> {
+        let _ = (address, sender, unix_seconds);
+        async { Err(Busy) }
+    }
 
-    /// Takes a message for mailboxes and for the queue; `Ok` when it is durable for all of them, any fault: for none.
+    /// Takes a message for mailboxes and for the queue; `Ok` when it is durable for all of them, any fault: for none. `Busy` for ever where
+    /// there is no queue.
     fn submit(
         &self,
         submission: Submission,
         span: &Span,
-    ) -> impl Future<Output = Result<Result<(), MailboxFault>, Busy>>;
+    ) -> impl Future<Output = Result<Result<(), MailboxFault>, Busy>> {
+        let _ = (submission, span);
+        async { Err(Busy) }
+    }
 
     /// One result for each recipient, `Ok` when it is durable. Its log lines belong to `span`.
     fn deliver(

@@ -5,6 +5,7 @@
 
 use mail::{Address, return_path};
 use mailbox::MailboxFault;
+use mailbox::names::Group;
 use queue::{
     Addressee, Entry, Envelope, Note, Notify, Outcome, QueueFault, QueueId, RecipientState, Terms,
     UnixSeconds,
@@ -26,22 +27,21 @@ pub struct Leading {
 }
 
 impl Outgoing {
-    /// What a message of `entry` for `to` is changed by; `Err` with what becomes of it otherwise.
-    pub(super) async fn leading(
+    /// What a message of `entry` is changed by for `to`, which is a group or not.
+    pub(super) fn leading(
         &self,
         entry: &Entry,
         to: &Address,
-        at: UnixSeconds,
-    ) -> Result<Leading, Placing> {
-        let led = self.led(to, at).await?;
-        Ok(Leading {
+        group: Option<&(String, Group)>,
+    ) -> Leading {
+        Leading {
             name: to.to_path(),
-            from: match &led.group {
+            from: match group {
                 Some((group, _)) => group_sender(&entry.from, group),
                 None => entry.from.clone(),
             },
-            fields: addresses::fields(&led, to),
-        })
+            fields: addresses::fields(group, to),
+        }
     }
 
     async fn led(&self, to: &Address, at: UnixSeconds) -> Result<Led, Placing> {

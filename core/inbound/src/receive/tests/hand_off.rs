@@ -111,7 +111,7 @@ fn an_address_that_leads_on_goes_to_the_queue_with_all_the_rest() {
     let here: Vec<(u32, &str)> = here
         .iter()
         .map(|local| {
-            let to = local.to.as_ref().expect("it stands for somebody");
+            let to = local.to.as_ref().expect("it stands for a recipient");
             (local.place.account.0, to.path.as_str())
         })
         .collect();
