@@ -88,7 +88,9 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
                     .into(),
             );
         }
-        ("login" | "volume" | "inbound" | "dns", _) => (Effect::NextRestart, false),
+        ("login" | "volume" | "inbound" | "dns" | "door" | "outbound", _) => {
+            (Effect::NextRestart, false)
+        }
         ("domain" | "account", _) if is.is_none() && was.is_some() => (Effect::NewVolume, false),
         ("domain", _) => {
             return Err(
@@ -150,7 +152,7 @@ fn flatten(key: &str, value: &Value, flat: &mut Flat) {
 }
 
 fn named(table: &Table) -> Option<String> {
-    let name = ["name", "mac", "target", "address"]
+    let name = ["name", "mac", "target", "address", "zone"]
         .into_iter()
         .find_map(|key| table.get(key).and_then(Value::as_str))?;
     Some(name.to_owned())
@@ -239,6 +241,18 @@ mod tests {
             changes.all(|change| change.effect == Effect::NextRestart),
             "{checked:?}"
         );
+    }
+
+    #[test]
+    fn the_door_is_for_mail_and_locks_no_administrator_out() {
+        let list = |weight| format!("[[door.list]]\nzone = \"bl.example\"\nweight = {weight}\n");
+        let checked = changed(&list(1), &format!("[door]\nban = 0\n{}", list(2)));
+        let next = Effect::NextRestart;
+        assert_eq!(
+            effects(&checked),
+            [("door.ban", next), ("door.list.bl.example.weight", next)]
+        );
+        assert_eq!(checked.probation, Probation::No);
     }
 
     #[test]

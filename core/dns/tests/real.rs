@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use dns::limits::EXCHANGERS_MAX;
-use dns::{Exchangers, Kind, NameFault, Names, Patience, Resolver, Servers};
+use dns::{Exchangers, Kind, NameFault, Names, Patience, Resolver, Servers, Value};
 use runtime::{Core, CoreSettings};
 
 const PATIENCE: Patience = Patience {
@@ -137,7 +137,9 @@ fn zone() -> String {
          alias CNAME order\n\
          away CNAME elsewhere.test.\n\
          round CNAME round2\nround2 CNAME round\n\
-         xn--bcher-kva MX 5 a.order\n",
+         xn--bcher-kva MX 5 a.order\n\
+         2.0.0.127.list A 127.0.0.2\n2.0.0.127.list TXT \"see https://list.example\"\n\
+         b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.list A 127.0.0.4\n",
     );
     for at in 0..100 {
         zone.push_str(&format!("many MX {} host{at}.many\n", 1_000 - at));
@@ -281,6 +283,34 @@ fn texts_and_names_of_addresses_are_what_the_zones_say() {
         assert!(matches!(unknown, Err(NameFault::Unavailable(_))));
         let four = names.records("a.order.example", Kind::A).await;
         assert_eq!(four.expect("addresses").len(), 2);
+    });
+}
+
+#[test]
+fn a_list_of_addresses_lists_some_and_no_others() {
+    let Some(knot) = knot() else { return };
+    on_a_core(vec![knot.address], |names| async move {
+        let listed = |answer: Result<Vec<Value>, NameFault>| {
+            let values = answer.expect("records").into_iter();
+            let addresses = values.filter_map(|value| match value {
+                Value::Address(address) => Some(address),
+                _ => None,
+            });
+            addresses.collect::<Vec<_>>()
+        };
+        // RFC 5782 §5: 127.0.0.2 is on every list, and 127.0.0.1 on none.
+        let bad = names.records("2.0.0.127.list.example", Kind::A).await;
+        assert_eq!(listed(bad), [address("127.0.0.2")]);
+        let why = names.texts("2.0.0.127.list.example").await;
+        assert_eq!(why, Ok(vec![b"see https://list.example".to_vec()]));
+        let good = names.records("1.0.0.127.list.example", Kind::A).await;
+        assert_eq!(good, Err(NameFault::NoSuchDomain));
+        // §2.4: nibbles.
+        let six = "b.a.9.8.7.6.5.0.4.0.0.0.3.0.0.0.2.0.0.0.1.0.0.0.8.b.d.0.1.0.0.2.list.example";
+        assert_eq!(
+            listed(names.records(six, Kind::A).await),
+            [address("127.0.0.4")]
+        );
     });
 }
 
