@@ -217,6 +217,8 @@ const OTHER_TESTS: &[&str] = &[
     "--test",
     "commands",
     "--test",
+    "evaluate",
+    "--test",
     "largest_id",
     "--test",
     "pipelined",
