@@ -297,7 +297,7 @@ fn threads_that_look_names_up_are_paid_for() {
     };
     let plan = of("", 2);
     assert_eq!(plan.authentication, Authentication::Enforce);
-    assert_eq!(counted(&plan), (1, 1), "one thread receives and sends");
+    assert_eq!(counted(&plan), (2, 2), "one thread receives, and sends");
     let plan = of("", 8);
     let receiving = plan.cores_of(Zone::Inbound).count() as u64;
     assert_eq!(counted(&plan), (receiving + 1, receiving + 1));
