@@ -30,16 +30,16 @@ state = "/var/lib/ringpost"
 create = true
 legs = [{}]
 
+[inbound]
+# A guest's mail comes from the machine that runs it.
+authentication = "off"
+
 [listen]
 smtp = ["0.0.0.0:25"]
 imap = ["0.0.0.0:143"]
 imaps = ["0.0.0.0:993"]
 http = ["0.0.0.0:80"]
 https = ["0.0.0.0:443"]
-
-[inbound]
-# A guest's mail comes from the machine that runs it.
-authentication = "off"
 
 {}
 [[domain]]

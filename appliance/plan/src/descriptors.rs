@@ -74,11 +74,11 @@ pub(crate) fn fixed(
     ]
 }
 
-/// Sockets of `threads` that look names up for every message.
-pub(crate) fn looking_up(threads: u64) -> DescriptorLine {
+/// Sockets of those that look names up (`askers`).
+pub(crate) fn looking_up(askers: u64) -> DescriptorLine {
     DescriptorLine {
         what: "names looked up".to_owned(),
-        count: threads * RESOLVER_DESCRIPTORS,
+        count: askers * RESOLVER_DESCRIPTORS,
         lower: String::new(),
     }
 }

@@ -18,7 +18,7 @@ pub const PROCESS_BYTES: u64 = 64 * MIB as u64;
 pub const SENDING_BYTES: u64 = 4 * MIB as u64;
 /// Name servers that are asked (`dns::limits::SERVERS_MAX`).
 pub const NAME_SERVERS_MAX: usize = 3;
-/// What a thread that looks names up keeps and holds (`dns::limits::RESOLVER_BYTES_MAX`).
+/// What a resolver keeps and holds (`dns::limits::RESOLVER_BYTES_MAX`).
 pub const RESOLVER_BYTES: u64 = 10 * MIB as u64;
 /// … and its sockets: two for each of `dns::limits::LOOKUPS_MAX` look-ups.
 pub const RESOLVER_DESCRIPTORS: u64 = 128;

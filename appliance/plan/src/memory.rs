@@ -58,7 +58,7 @@ impl Allowance {
         let fixed = PROCESS_BYTES + LANE_BYTES + sending + DOOR_BYTES + askers * RESOLVER_BYTES;
         let Some(free) = total.checked_sub(fixed + read + send) else {
             return Err(Misfit::new(format!(
-                "{askers} threads look names up, and {} is too little for them: give the machine (or its control group) more memory, or set inbound.authentication to \"off\"",
+                "{askers} resolvers look names up, and {} is too little for them: give the machine (or its control group) more memory, or set inbound.authentication to \"off\"",
                 Size(total),
             )));
         };

@@ -325,18 +325,13 @@ fn segment_bytes(leg_bytes: u64) -> u64 {
     (1 << part.ilog2()).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }
 
-/// Threads that look names up: one sends, and those that receive authenticate, or ask lists about peers.
+/// Who looks names up: sending, and each thread that receives and authenticates, or asks lists about peers.
 fn askers(settings: &Settings, cores: &[CorePlan]) -> u64 {
     let receives = |core: &&CorePlan| core.zones.contains(&Zone::Inbound);
     let authenticates = settings.inbound.authentication != Authentication::Off;
     match authenticates || settings.door.looks_up() {
         false => 1,
-        true => {
-            let receiving = cores.iter().filter(receives).count() as u64;
-            let sends = cores.iter().find(|core| core.zones.contains(&Zone::Client));
-            let both = sends.is_some_and(|core| core.zones.contains(&Zone::Inbound));
-            receiving + u64::from(!both)
-        }
+        true => 1 + cores.iter().filter(receives).count() as u64,
     }
 }
 

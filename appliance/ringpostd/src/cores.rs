@@ -263,9 +263,8 @@ impl Given {
         }
         let mut sending = None;
         if let Some(go) = self.go.await {
-            let names = names(&go.serving.plan);
-            sending = send(&core, &go, &names);
-            serve(&core, go, names);
+            sending = send(&core, &go);
+            serve(&core, go);
         }
         core.stop().requested().await;
         let left = core.drain(DRAIN).await;
@@ -280,7 +279,7 @@ impl Given {
     }
 }
 
-/// Who is asked for names on this thread, for all that it does.
+/// Who is asked for names. Sending and receiving have one each on a thread: what strangers make us look up must not keep mail from leaving.
 pub(crate) fn names(plan: &Plan) -> Resolver {
     let servers = match plan.name_servers.as_slice() {
         [] => Servers::of_box(),
@@ -294,7 +293,7 @@ pub(crate) fn names(plan: &Plan) -> Resolver {
 }
 
 /// Starts sending what is in the queue, if this thread does.
-fn send(core: &Core, go: &Go, names: &Resolver) -> Option<JoinHandle<()>> {
+fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     let serving = &go.serving;
     let route = serving.route.clone().filter(|_| go.sends)?;
     let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
@@ -309,7 +308,7 @@ fn send(core: &Core, go: &Go, names: &Resolver) -> Option<JoinHandle<()>> {
     };
     let bytes = plan::limits::SENDING_BYTES as usize;
     let memory = Budget::with_shares(bytes, bytes / 4);
-    let with = (serving.owner.clone(), names.clone(), dial);
+    let with = (serving.owner.clone(), names(&serving.plan), dial);
     let host = SessionHost::of_core();
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
     serving.metrics.add_relay(sender.counters().clone());
@@ -317,8 +316,9 @@ fn send(core: &Core, go: &Go, names: &Resolver) -> Option<JoinHandle<()>> {
 }
 
 /// Starts the listeners of this thread's zones.
-fn serve(core: &Core, go: Go, names: Resolver) {
+fn serve(core: &Core, go: Go) {
     let serving = go.serving;
+    let names = names(&serving.plan);
     let receiver = MailReceiver::new(
         serving.owner.clone(),
         serving.memory.receiving.clone(),

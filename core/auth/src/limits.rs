@@ -7,7 +7,7 @@ pub const SPF_VOIDS_MAX: u32 = 2;
 /// Hosts of one `mx`, names of one `ptr` (RFC 7208 §4.6.4).
 pub const SPF_HOSTS_MAX: usize = 10;
 
-/// Signatures computed of one message, the first in its header; a message that passed several lists has five. More are reported as left out.
+/// Signatures computed of one message, first those that may speak for its author; a message that passed several lists has five. More are reported as left out.
 pub const SIGNATURES_MAX: usize = 10;
 /// Sets of ARC computed. RFC 8617 §4.2.1 allows 50; chains of more than five have not been seen.
 pub const ARC_SETS_MAX: usize = 20;

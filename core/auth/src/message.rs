@@ -24,9 +24,10 @@ pub struct Prepared {
 pub struct Signatures {
     /// The domains in From, each once, in A-labels. DMARC is about one that stands alone.
     pub authors: Vec<String>,
-    /// At most `limits::SIGNATURES_MAX`: in their order, those that cannot be read last.
+    /// At most `limits::SIGNATURES_MAX`, in the order of the header: first those of the author's domain, its parents and its subdomains, last those that
+    /// cannot be read.
     pub dkim: Vec<Signature>,
-    /// Those that were not looked at.
+    /// How many were not looked at.
     pub left_out: usize,
     pub arc: Arc,
 }
@@ -80,14 +81,19 @@ impl Prepared {
                 .eq_ignore_ascii_case(b"dkim-signature")
         });
         let unreadable = unreadable.map(|error| (broken(&error.header), None));
-        let readable = message.dkim_headers.iter().take(SIGNATURES_MAX);
+        let authors = authors_of(&message);
+        // Those that may speak for the author come first: others in front of them must not keep them from being looked at.
+        let mut readable: Vec<&Field> = message.dkim_headers.iter().collect();
+        readable.sort_by_key(|field| !is_of_a_kind(&domain_of(&field.header.d), &authors));
+        readable.truncate(SIGNATURES_MAX);
+        let readable = readable.into_iter();
         let readable = readable.map(|field| prepare(&message, field, &mut room, unix_seconds));
         let mut signatures: Vec<_> = readable.collect();
         signatures.extend(unreadable);
         let all = message.dkim_headers.len().max(signatures.len());
         signatures.truncate(SIGNATURES_MAX);
         Prepared {
-            authors: authors_of(&message),
+            authors,
             left_out: all - signatures.len(),
             signatures,
             chain: Some(Chain::of(&message, &mut room, unix_seconds)),
@@ -218,6 +224,17 @@ pub(crate) fn signed<'a>(
     }
     room.left = out.left;
     Some(out.bytes)
+}
+
+/// Whether `domain` is above, below or the same as one of `authors`.
+fn is_of_a_kind(domain: &str, authors: &[String]) -> bool {
+    let is_below = |name: &str, of: &str| {
+        let front = name.strip_suffix(of);
+        front.is_some_and(|front| front.is_empty() || front.ends_with('.'))
+    };
+    authors
+        .iter()
+        .any(|author| is_below(domain, author) || is_below(author, domain))
 }
 
 /// A field that could not be read.

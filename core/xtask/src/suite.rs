@@ -237,6 +237,8 @@ const OTHER_TESTS: &[&str] = &[
     "--test",
     "commands",
     "--test",
+    "evaluate",
+    "--test",
     "largest_id",
     "--test",
     "own",

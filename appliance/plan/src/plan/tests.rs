@@ -277,3 +277,50 @@ fn no_profile_lets_a_silent_leg_hold_mail_for_longer_than_its_kind_may_take() {
         assert_eq!(deadline, expected, "{name}");
     }
 }
+
+#[test]
+fn threads_that_look_names_up_are_paid_for() {
+    let of = |rest: &str, cpus: usize| {
+        let settings = Settings::parse("f", &with(rest)).expect("right");
+        Plan::make(&settings, &Profile::generic(), &machine(cpus, 8 << 30)).expect("it fits")
+    };
+    let counted = |plan: &Plan| {
+        let memory = plan
+            .memory
+            .iter()
+            .find(|line| line.what == "names looked up");
+        let sockets = plan.descriptors.iter();
+        let sockets = sockets.filter(|line| line.what == "names looked up");
+        let sockets: u64 = sockets.map(|line| line.count).sum();
+        let bytes = memory.expect("a line").bytes;
+        (bytes / RESOLVER_BYTES, sockets / RESOLVER_DESCRIPTORS)
+    };
+    let plan = of("", 2);
+    assert_eq!(plan.authentication, Authentication::Enforce);
+    assert_eq!(counted(&plan), (2, 2), "one thread receives, and sends");
+    let plan = of("", 8);
+    let receiving = plan.cores_of(Zone::Inbound).count() as u64;
+    assert_eq!(counted(&plan), (receiving + 1, receiving + 1));
+    // Only sending is left.
+    let plan = of("[inbound]\nauthentication = \"off\"\n", 8);
+    assert_eq!(counted(&plan), (1, 0));
+    let plan = of(
+        "[inbound]\nauthentication = \"report\"\n[dns]\nservers = [\"192.0.2.1:53\"]\n",
+        8,
+    );
+    assert_eq!(plan.authentication, Authentication::Report);
+    assert_eq!(
+        plan.name_servers,
+        ["192.0.2.1:53".parse().expect("an address")]
+    );
+    let plan = trial(&machine(8, 8 << 30)).expect("it fits");
+    assert_eq!(plan.authentication, Authentication::Off);
+}
+
+#[test]
+fn name_servers_are_at_most_three() {
+    let four = "[dns]\nservers = [\"192.0.2.1:53\", \"192.0.2.2:53\", \"192.0.2.3:53\", \"[2001:db8::1]:53\"]\n";
+    assert!(told(&with(four)).contains("dns.servers: write at most 3"));
+    assert!(told(&with("[dns]\nservers = [\"192.0.2.1\"]\n")).contains("ringpost.toml:4"));
+    assert!(told(&with("[inbound]\nauthentication = \"on\"\n")).contains("enforce"));
+}

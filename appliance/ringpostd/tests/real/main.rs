@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod appliance;
+mod authentic;
 mod clients;
 mod connect;
 mod crash;

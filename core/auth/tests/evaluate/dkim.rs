@@ -219,3 +219,26 @@ fn a_key_that_cannot_be_looked_up_is_unknown() {
     };
     assert_eq!(outcomes(&evaluate(fill, case).0), [Outcome::TempError]);
 }
+
+#[test]
+fn signatures_of_others_do_not_hide_that_of_the_author() {
+    let plain = message("sender@a.example.net");
+    let own = signed(ed25519(), "example.net", &plain);
+    let mut content = own;
+    for at in 0..50 {
+        let one = signed(ed25519(), &format!("n{at}.test"), &plain);
+        content.insert_str(0, one.strip_suffix(&plain).expect("it is in front"));
+    }
+    let fill = |table: &Table| {
+        table.set_texts("s._domainkey.example.net", &[ED25519_KEY]);
+        table.set_texts("_dmarc.example.net", &["v=DMARC1; p=reject"]);
+    };
+    let case = Case {
+        content,
+        ..Case::default()
+    };
+    let (verdict, ..) = evaluate(fill, case);
+    assert_eq!(verdict.signatures.dkim[0].domain, "example.net");
+    assert_eq!(verdict.signatures.left_out, 41);
+    assert_eq!(verdict.dmarc.found.outcome, Outcome::Pass);
+}
