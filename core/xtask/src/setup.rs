@@ -45,6 +45,11 @@ const FOR_TESTS: &[Package] = &[
         name: "knot",
         proof: "/usr/sbin/knotd",
     },
+    // Another opinion about signatures. It is run on files; its service is not started.
+    Package {
+        name: "opendkim",
+        proof: "/usr/sbin/opendkim",
+    },
 ];
 
 /// What a day with Thunderbird needs; installed only when that is asked for.
