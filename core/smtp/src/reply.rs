@@ -173,7 +173,7 @@ refusals! {
     BareLf: 554, "5.6.0", "bare LF not allowed in a message";
     Nul: 554, "5.6.0", "NUL not allowed in a message";
     Loop: 554, "5.4.6", "mail loop detected";
-    /// RFC 9989 §5.3.5: p=reject.
+    /// RFC 9989 §4.7: p=reject.
     NotAuthentic: 550, "5.7.1", "the domain in From asks to reject this message, because neither SPF nor DKIM authenticates it (DMARC)";
     // Us.
     /// Lanes or tables are full: the peer may try again.

@@ -50,6 +50,11 @@ const FOR_TESTS: &[Package] = &[
         name: "unbound",
         proof: "/usr/sbin/unbound",
     },
+    // Another opinion about signatures. It is run on files; its service is not started.
+    Package {
+        name: "opendkim",
+        proof: "/usr/sbin/opendkim",
+    },
 ];
 
 /// What a day with Thunderbird needs; installed only when that is asked for.
