@@ -73,7 +73,10 @@ impl Allowance {
             read,
             send,
             door: DOOR_BYTES,
-            receive: memory.receive.map_or(free / 4, |size| size.0),
+            // At least one message: the other shares leave room for that on the smallest machine.
+            receive: memory
+                .receive
+                .map_or((free / 4).max(limits.message.get_ref().0), |size| size.0),
             mailbox_cache: memory.mailbox_cache.map_or(
                 (free / 8).clamp(MAILBOX_CACHE_BYTES_MIN, MAILBOX_CACHE_BYTES_MAX),
                 |size| size.0,

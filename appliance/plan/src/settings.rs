@@ -211,8 +211,8 @@ pub struct Log {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outbound {
-    /// Name servers that validate, and to which nobody stands in between: what they say of certificates (DANE) is believed. Empty: no domain's
-    /// certificates are looked up.
+    /// Name servers that validate, on this machine or over a way that is as safe: what they say of certificates (DANE) is trusted. Empty: no
+    /// domain's certificates are looked up.
     pub validators: Vec<SocketAddr>,
 }
 

@@ -55,7 +55,10 @@ fn filter(level: &str) -> Result<Targets, Misfit> {
         ))
     };
     // A word alone would be taken for a module, of which everything is then logged.
-    let is_level = |word: &&str| word.contains('=') || word.trim().parse::<LevelFilter>().is_ok();
+    let is_level = |word: &&str| {
+        let word = word.trim();
+        word.contains('=') || !word.is_empty() && word.parse::<LevelFilter>().is_ok()
+    };
     if let Some(word) = level.split(',').find(|word| !is_level(word)) {
         return Err(wrong(&format_args!("`{word}` is not a level")));
     }

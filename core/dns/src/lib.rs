@@ -58,7 +58,7 @@ pub trait Names: Clone + 'static {
     ) -> impl Future<Output = Result<Vec<Value>, NameFault>>;
 
     /// As `records`, of a signed zone and validated (RFC 4035). `Ok(None)`: the zone is not signed, or nothing here validates. `Unavailable` is
-    /// also what a signature that does not match comes to: whoever could send the mail elsewhere by that must not be able to.
+    /// also what a signature that does not match comes to: an attacker must not be able to send mail elsewhere by a broken one.
     fn proved(
         &self,
         name: &str,
@@ -95,7 +95,7 @@ pub trait Names: Clone + 'static {
     }
 }
 
-/// `Names::proved_exchangers` of whoever can prove.
+/// `Names::proved_exchangers` of an implementation with a validator.
 async fn proved_exchangers(
     names: &impl Names,
     domain: &str,
@@ -110,7 +110,7 @@ async fn proved_exchangers(
         }
         Err(unavailable) => return Err(unavailable),
     };
-    // RFC 5321 §5.1: without MX records the domain itself; who may have an address is looked up with it.
+    // RFC 5321 §5.1: without MX records the domain itself; whether it has an address is looked up with it.
     if values.is_empty() {
         return Ok((Exchangers::implicit(host), true));
     }

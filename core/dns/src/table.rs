@@ -40,7 +40,7 @@ struct Row {
     certificates: Vec<Value>,
     /// Its zone is signed.
     signed: bool,
-    /// Whoever validates gets no answer.
+    /// A validator has no answer about it.
     bogus: bool,
     fails: Option<String>,
     takes: Duration,

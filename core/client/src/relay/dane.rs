@@ -1,5 +1,5 @@
 //! DANE: a domain publishes, in signed zones, which certificates its mail servers show (RFC 7672, RFC 6698). Where it does, mail to it goes to
-//! a server that shows one of them, or it waits; whoever stands between can neither read it nor send it elsewhere.
+//! a server that shows one of them, or it waits; an attacker on the way can neither read it nor send it elsewhere.
 //!
 //! What must hold: TLSA records count only where a validator vouches for them, for the MX records that lead to the host, and for the host's
 //! addresses; where it gives no answer, the host is not used (§2.1). Records that no program can match still ask for TLS.
