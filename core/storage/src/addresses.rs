@@ -51,7 +51,7 @@ pub enum Refused {
     NotPermitted,
     /// The return path was not sealed here, or too long ago, or what comes to it is not a report.
     NoReport,
-    /// It leads back to itself only, or to more than `LED_BYTES_MAX`.
+    /// It leads back to itself only, over more than `DEPTH_MAX` aliases, or to more than `LED_BYTES_MAX`.
     Loop,
 }
 
@@ -136,8 +136,16 @@ pub async fn admit(
         }
         _ => {}
     }
-    let led = lead(mailboxes, address, unix_seconds).await?;
+    let led = follow(mailboxes, address, unix_seconds, Enough::First).await?;
     Ok(led.map(drop))
+}
+
+/// How much of what an address leads to is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enough {
+    /// That there is something: RCPT is a stranger's to repeat, and thousands of members are not looked up for each.
+    First,
+    All,
 }
 
 /// Everything that `address` leads to, each account and each address elsewhere once.
@@ -145,6 +153,15 @@ pub async fn lead(
     mailboxes: &Mailboxes,
     address: &Address,
     unix_seconds: u64,
+) -> Result<Result<Led, Refused>, MailboxFault> {
+    follow(mailboxes, address, unix_seconds, Enough::All).await
+}
+
+async fn follow(
+    mailboxes: &Mailboxes,
+    address: &Address,
+    unix_seconds: u64,
+    enough: Enough,
 ) -> Result<Result<Led, Refused>, MailboxFault> {
     let directory = mailboxes.directory();
     let mut led = Led::default();
@@ -177,6 +194,10 @@ pub async fn lead(
     let mut is_loop = false;
     let mut count = 0u32;
     while let Some((address, depth)) = waiting.pop() {
+        let is_found = !led.here.is_empty() || !led.elsewhere.is_empty();
+        if enough == Enough::First && is_found {
+            break;
+        }
         // Ends: each alias, group and address is followed once. The owner's thread has other work between.
         count += 1;
         if count.is_multiple_of(FOLLOWED_AT_ONCE) {
@@ -185,14 +206,14 @@ pub async fn lead(
         let (name, next) = match meaning(mailboxes, &address).await? {
             Meaning::Account(account, own) => {
                 if known.accounts.insert(account) {
-                    bytes += own.to_path().len();
+                    bytes += own.to_path().len() + ADDRESSEE_BYTES;
                     led.here.push((account, own));
                 }
                 continue;
             }
             Meaning::NotOurs | Meaning::Routed => {
                 if known.elsewhere.insert(address.key()) {
-                    bytes += address.to_path().len();
+                    bytes += address.to_path().len() + ADDRESSEE_BYTES;
                     led.elsewhere.push(address);
                 }
                 continue;
@@ -205,9 +226,13 @@ pub async fn lead(
             }
             Meaning::Owner(name, group) => (format!("{name} owner"), vec![group.owner]),
         };
-        if !followed.insert(name) || depth == DEPTH_MAX {
+        if !followed.insert(name) {
             is_loop = true;
             continue;
+        }
+        // As a whole: with the rest alone it would be lost for those behind, and nobody would hear of it.
+        if depth == DEPTH_MAX {
+            return Ok(Err(Refused::Loop));
         }
         // In the order that was given: the last one in is the first out.
         let next = next.into_iter().rev().map(|target| (target, depth + 1));
@@ -323,6 +348,8 @@ fn url(path: &str) -> String {
     out
 }
 
+/// What an address takes in a record of the queue beside its text.
+const ADDRESSEE_BYTES: usize = 16;
 /// Addresses looked at in one turn of the owner's thread, a few microseconds each.
 const FOLLOWED_AT_ONCE: u32 = 128;
 const OWNER: &str = "owner";
