@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::HashSet;
 
-use mail::{Address, return_path};
+use mail::{Address, return_path, spelling};
 use mailbox::names::{Alias, Group, Listed, Posters, Route};
 use mailbox::{AccountId, MailboxFault, Mailboxes};
 
@@ -300,7 +300,7 @@ pub fn owner_of(group: &str) -> String {
 
 fn tagged(group: &str, tag: &str) -> String {
     let (local, domain) = group.rsplit_once('@').unwrap_or((group, ""));
-    let address = Address::from_parts(&format!("{local}+{tag}"), domain);
+    let address = Address::from_parts(&format!("{local}+{tag}"), &in_ascii(domain));
     address.map_or_else(|| group.to_owned(), |address| address.to_path())
 }
 
@@ -311,6 +311,7 @@ pub fn fields(group: Option<&(String, Group)>, name: &Address) -> String {
         return fields;
     };
     let (local, domain) = group.rsplit_once('@').unwrap_or_default();
+    let domain = in_ascii(domain);
     // RFC 2919 §3: letters of a dot-atom only.
     let label = |letter: char| match letter.is_ascii_alphanumeric() || letter == '-' {
         true => letter,
@@ -321,7 +322,8 @@ pub fn fields(group: Option<&(String, Group)>, name: &Address) -> String {
         true => String::new(),
         false => format!("\"{}\" ", row.title.replace(['"', '\\'], "'")),
     };
-    let path = Address::from_path(group).map_or_else(|| group.clone(), |path| path.to_path());
+    let path = Address::from_parts(local, &domain);
+    let path = path.map_or_else(|| group.clone(), |path| path.to_path());
     let owner = owner_of(group);
     fields += &format!("List-Id: {title}<{label}.{domain}>\r\n");
     fields += &format!("List-Post: <mailto:{}>\r\n", url(&path));
@@ -332,6 +334,13 @@ pub fn fields(group: Option<&(String, Group)>, name: &Address) -> String {
     );
     fields += "Precedence: list\r\n";
     fields
+}
+
+/// A domain as every server takes it (RFC 5890): what leaves under a name in letters needs SMTPUTF8, and not all have that.
+pub(crate) fn in_ascii(domain: &str) -> String {
+    let mut spellings = spelling::domains(domain).into_iter();
+    let found = spellings.find(|spelled| spelled.is_ascii());
+    found.unwrap_or_else(|| domain.to_owned())
 }
 
 /// As it stands in a mailto URL (RFC 6068 §2).

@@ -139,6 +139,7 @@ impl Outgoing {
         let key = directory.key(RETURN_PATH_KEY, fresh).await?;
         let domain = directory.our_domain(name.domain());
         let domain = domain.unwrap_or_else(|| name.domain().to_owned());
+        let domain = addresses::in_ascii(&domain);
         let sealed = return_path::seal(&sender, &domain, &key, at.0);
         if sealed.is_none() {
             tracing::warn!(

@@ -337,3 +337,51 @@ fn an_alias_with_a_long_name_leads_to_all_members_of_a_group() {
         assert!(all.iter().all(|to| to.original.is_empty()));
     });
 }
+
+/// A domain that is kept in letters has a spelling that servers without SMTPUTF8 take: what we write ourselves is in that one.
+#[test]
+fn reverse_paths_of_ours_are_in_ascii_where_the_domain_is_kept_in_letters() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        outgoing.set_fresh_key([7; 32]);
+        let at = |path: &str| Address::from_path(path).expect("an address");
+        let directory = outgoing.mailboxes.directory();
+        let made = directory.add_domain("b\u{fc}cher.example").await;
+        made.expect("a new domain");
+        let put = directory.put_alias("info@b\u{fc}cher.example", vec![at("x@example.net")]);
+        put.await.expect("a new alias");
+        let group = "all@b\u{fc}cher.example";
+        let made = directory.make_group(group, Posters::Anyone, at("x@example.net"), "");
+        made.await.expect("a new group");
+        let added = directory.add_members(group, vec![at("x@example.net")]);
+        added.await.expect("a new member");
+        let from = async |sender: &str, to: &str| {
+            let mut given = submission(vec![], &[to]);
+            given.elsewhere.from = sender.to_owned();
+            let id = outgoing.submit(given).await.expect("taken");
+            let id = id.expect("it waits");
+            let led = outgoing.lead_on(id, UnixSeconds(1_001), body("hello"), 0);
+            assert_eq!(led.await, Ok(Placing::Placed));
+            let found = outgoing.queue.entries(Some(id), 9);
+            assert_eq!(found.len(), 1);
+            found[0].from.clone()
+        };
+        let sealed = from("y@example.com", "info@xn--bcher-kva.example").await;
+        assert!(sealed.starts_with("SRS0=") && sealed.ends_with("@xn--bcher-kva.example"));
+        let bounces = from("y@example.com", "all@xn--bcher-kva.example").await;
+        assert_eq!(bounces, "all+bounces@xn--bcher-kva.example");
+        // Both lead back.
+        for (back, to) in [(sealed, "y@example.com"), (bounces, "x@example.net")] {
+            let led = addresses::lead(&outgoing.mailboxes, &at(&back), 1_001).await;
+            let led = led.expect("looked up").expect("it leads on");
+            assert_eq!(led.elsewhere, [at(to)]);
+        }
+        assert_eq!(from("", "info@xn--bcher-kva.example").await, "");
+        let (name, row) = match directory.listed(&at(group)) {
+            Some(mailbox::names::Listed::Group(name, row)) => (name, row),
+            other => panic!("{other:?}"),
+        };
+        let fields = addresses::fields(Some(&(name, row)), &at("all@xn--bcher-kva.example"));
+        assert!(fields.is_ascii(), "{fields}");
+    });
+}
