@@ -6,7 +6,7 @@ use store::Purpose;
 use crate::accounts::NOT_OURS;
 use crate::alias::Alias;
 use crate::group::Group;
-use crate::limits::{ALIAS_TARGETS_MAX, GRANTS_EACH_MAX};
+use crate::limits::{ALIAS_TARGETS_IN_ALL_MAX, ALIAS_TARGETS_MAX, GRANTS_EACH_MAX};
 use crate::load::Pin;
 use crate::record::{Entry, name_lock};
 use crate::state::State;
@@ -65,6 +65,7 @@ impl Directory {
         }
         let Name { name, pin } = self.pinned(wanted)?;
         check_count::<Alias>(&inner.state.borrow(), &name)?;
+        check_targets(&inner.state.borrow(), &name, targets.len())?;
         let row = Alias { targets };
         let put = Entry::Alias(Named::Put { name, row });
         inner.commit(Purpose::Keep, vec![put], vec![pin]).await?;
@@ -187,6 +188,19 @@ impl State {
         self.aliases.after(None).any(|(name, _)| is_in(name))
             || self.groups.after(None).any(|(name, _)| is_in(name))
     }
+}
+
+/// So many targets of this alias beside those of all others.
+fn check_targets(state: &State, name: &str, count: usize) -> Result<(), DirectoryFault> {
+    let others = state
+        .aliases
+        .after(None)
+        .filter(|(other, _)| *other != name);
+    let others = others.map(|(_, alias)| alias.targets.len());
+    if count > 1 && others.sum::<usize>() + count > ALIAS_TARGETS_IN_ALL_MAX {
+        return Err(DirectoryFault::TooMany("targets of aliases"));
+    }
+    Ok(())
 }
 
 /// A row more, unless the name is there already.

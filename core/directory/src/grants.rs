@@ -6,7 +6,7 @@ use store::Purpose;
 use crate::aliases::check_count;
 use crate::allowance::Allowance;
 use crate::grant::Grant;
-use crate::limits::{GRANTS_EACH_MAX, TIMES_MAX};
+use crate::limits::{GRANTS_EACH_MAX, GRANTS_MAX, TIMES_MAX};
 use crate::record::{Entry, name_lock};
 use crate::whole::Named;
 use crate::{AccountId, Directory, DirectoryFault};
@@ -25,13 +25,19 @@ impl Directory {
         let attempt = async || {
             let inner = &self.inner;
             let _locked = inner.locks.lock(name_lock(&listed)).await;
+            let dead = match granted {
+                true => self.dead_grants(&listed).await?,
+                false => Vec::new(),
+            };
             {
                 let state = inner.state.borrow();
-                check_count::<Grant>(&state, &name)?;
                 let is_there = state.grants.get(&name).is_some();
-                let all = state.grants.starting(format!("{listed}\0")).count();
+                let all = state.grants.starting(format!("{listed}\0")).count() - dead.len();
                 if granted && !is_there && all >= GRANTS_EACH_MAX {
                     return Err(DirectoryFault::TooMany("grants for one address"));
+                }
+                if dead.is_empty() {
+                    check_count::<Grant>(&state, &name)?;
                 }
                 let is_listed =
                     state.aliases.get(&listed).is_some() || state.groups.get(&listed).is_some();
@@ -57,12 +63,36 @@ impl Directory {
                 true => Purpose::Keep,
                 false => Purpose::Delete,
             };
-            inner
-                .commit(purpose, vec![Entry::Grant(entry)], Vec::new())
-                .await?;
+            let dead = dead.into_iter().map(|name| Named::Remove { name });
+            let mut entries: Vec<Entry> = dead.map(Entry::Grant).collect();
+            entries.push(Entry::Grant(entry));
+            inner.commit(purpose, entries, Vec::new()).await?;
             Ok(())
         };
-        self.inner.tenancy.deleting(1, attempt).await
+        let rows = 1 + GRANTS_EACH_MAX as u64;
+        self.inner.tenancy.deleting(rows, attempt).await
+    }
+
+    /// Grants for the address of accounts that are gone: none as long as there is room beside them.
+    async fn dead_grants(&self, listed: &str) -> Result<Vec<String>, DirectoryFault> {
+        let all: Vec<(String, AccountId)> = {
+            let state = self.inner.state.borrow();
+            let all = state.grants.starting(format!("{listed}\0"));
+            let all: Vec<_> = all
+                .map(|(name, grant)| (name.clone(), grant.account))
+                .collect();
+            if all.len() < GRANTS_EACH_MAX && state.grants.count() < GRANTS_MAX {
+                return Ok(Vec::new());
+            }
+            all
+        };
+        let mut dead = Vec::new();
+        for (name, account) in all {
+            if self.account_by_id(account).await?.is_none() {
+                dead.push(name);
+            }
+        }
+        Ok(dead)
     }
 
     /// The account may send `times` as much as others, from its next login on; 1 is what all others may.

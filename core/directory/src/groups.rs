@@ -34,6 +34,12 @@ impl Directory {
         if wanted.starts_with('@') {
             return Err(DirectoryFault::Refused("a group needs a name before the @"));
         }
+        // Otherwise reports would go to the members.
+        let (local, domain) = wanted.rsplit_once('@').unwrap_or_default();
+        if Address::from_parts(&format!("{local}+bounces"), domain).is_none() {
+            let why = "the name of a group has at most 184 bytes before the @";
+            return Err(DirectoryFault::Refused(why));
+        }
         if spelling::keys(&owner).contains(&wanted) {
             let why = "a group cannot be its own owner";
             return Err(DirectoryFault::Refused(why));

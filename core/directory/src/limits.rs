@@ -32,6 +32,9 @@ pub const DKIM_RECORD_NAME_BYTES_MAX: usize = 253 - "._domainkey.".len();
 pub const ALIASES_MAX: usize = 50_000;
 /// Addresses that one alias leads to; with more of them it is a group.
 pub const ALIAS_TARGETS_MAX: usize = 100;
+/// Targets of all aliases together, all of them in memory: some 200 bytes each. An alias with one target is within `ALIASES_MAX` and is not
+/// refused for them.
+pub const ALIAS_TARGETS_IN_ALL_MAX: usize = 200_000;
 /// Groups of one volume.
 pub const GROUPS_MAX: usize = 10_000;
 /// Members of one group.

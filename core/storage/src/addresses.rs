@@ -13,7 +13,7 @@ mod tests;
 
 use std::collections::HashSet;
 
-use mail::{Address, return_path};
+use mail::{Address, return_path, spelling};
 use mailbox::names::{Alias, Group, Listed, Posters, Route};
 use mailbox::{AccountId, MailboxFault, Mailboxes};
 
@@ -51,7 +51,7 @@ pub enum Refused {
     NotPermitted,
     /// The return path was not sealed here, or too long ago, or what comes to it is not a report.
     NoReport,
-    /// It leads back to itself only, or to more than `LED_BYTES_MAX`.
+    /// It leads back to itself only, over more than `DEPTH_MAX` aliases, or to more than `LED_BYTES_MAX`.
     Loop,
 }
 
@@ -136,8 +136,16 @@ pub async fn admit(
         }
         _ => {}
     }
-    let led = lead(mailboxes, address, unix_seconds).await?;
+    let led = follow(mailboxes, address, unix_seconds, Enough::First).await?;
     Ok(led.map(drop))
+}
+
+/// How much of what an address leads to is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enough {
+    /// That there is something: RCPT is a stranger's to repeat, and thousands of members are not looked up for each.
+    First,
+    All,
 }
 
 /// Everything that `address` leads to, each account and each address elsewhere once.
@@ -145,6 +153,15 @@ pub async fn lead(
     mailboxes: &Mailboxes,
     address: &Address,
     unix_seconds: u64,
+) -> Result<Result<Led, Refused>, MailboxFault> {
+    follow(mailboxes, address, unix_seconds, Enough::All).await
+}
+
+async fn follow(
+    mailboxes: &Mailboxes,
+    address: &Address,
+    unix_seconds: u64,
+    enough: Enough,
 ) -> Result<Result<Led, Refused>, MailboxFault> {
     let directory = mailboxes.directory();
     let mut led = Led::default();
@@ -177,6 +194,10 @@ pub async fn lead(
     let mut is_loop = false;
     let mut count = 0u32;
     while let Some((address, depth)) = waiting.pop() {
+        let is_found = !led.here.is_empty() || !led.elsewhere.is_empty();
+        if enough == Enough::First && is_found {
+            break;
+        }
         // Ends: each alias, group and address is followed once. The owner's thread has other work between.
         count += 1;
         if count.is_multiple_of(FOLLOWED_AT_ONCE) {
@@ -185,14 +206,14 @@ pub async fn lead(
         let (name, next) = match meaning(mailboxes, &address).await? {
             Meaning::Account(account, own) => {
                 if known.accounts.insert(account) {
-                    bytes += own.to_path().len();
+                    bytes += own.to_path().len() + ADDRESSEE_BYTES;
                     led.here.push((account, own));
                 }
                 continue;
             }
             Meaning::NotOurs | Meaning::Routed => {
                 if known.elsewhere.insert(address.key()) {
-                    bytes += address.to_path().len();
+                    bytes += address.to_path().len() + ADDRESSEE_BYTES;
                     led.elsewhere.push(address);
                 }
                 continue;
@@ -205,9 +226,13 @@ pub async fn lead(
             }
             Meaning::Owner(name, group) => (format!("{name} owner"), vec![group.owner]),
         };
-        if !followed.insert(name) || depth == DEPTH_MAX {
+        if !followed.insert(name) {
             is_loop = true;
             continue;
+        }
+        // As a whole: with the rest alone it would be lost for those behind, and nobody would hear of it.
+        if depth == DEPTH_MAX {
+            return Ok(Err(Refused::Loop));
         }
         // In the order that was given: the last one in is the first out.
         let next = next.into_iter().rev().map(|target| (target, depth + 1));
@@ -275,7 +300,7 @@ pub fn owner_of(group: &str) -> String {
 
 fn tagged(group: &str, tag: &str) -> String {
     let (local, domain) = group.rsplit_once('@').unwrap_or((group, ""));
-    let address = Address::from_parts(&format!("{local}+{tag}"), domain);
+    let address = Address::from_parts(&format!("{local}+{tag}"), &in_ascii(domain));
     address.map_or_else(|| group.to_owned(), |address| address.to_path())
 }
 
@@ -286,6 +311,7 @@ pub fn fields(group: Option<&(String, Group)>, name: &Address) -> String {
         return fields;
     };
     let (local, domain) = group.rsplit_once('@').unwrap_or_default();
+    let domain = in_ascii(domain);
     // RFC 2919 §3: letters of a dot-atom only.
     let label = |letter: char| match letter.is_ascii_alphanumeric() || letter == '-' {
         true => letter,
@@ -296,7 +322,8 @@ pub fn fields(group: Option<&(String, Group)>, name: &Address) -> String {
         true => String::new(),
         false => format!("\"{}\" ", row.title.replace(['"', '\\'], "'")),
     };
-    let path = Address::from_path(group).map_or_else(|| group.clone(), |path| path.to_path());
+    let path = Address::from_parts(local, &domain);
+    let path = path.map_or_else(|| group.clone(), |path| path.to_path());
     let owner = owner_of(group);
     fields += &format!("List-Id: {title}<{label}.{domain}>\r\n");
     fields += &format!("List-Post: <mailto:{}>\r\n", url(&path));
@@ -307,6 +334,13 @@ pub fn fields(group: Option<&(String, Group)>, name: &Address) -> String {
     );
     fields += "Precedence: list\r\n";
     fields
+}
+
+/// A domain as every server takes it (RFC 5890): what leaves under a name in letters needs SMTPUTF8, and not all have that.
+pub(crate) fn in_ascii(domain: &str) -> String {
+    let mut spellings = spelling::domains(domain).into_iter();
+    let found = spellings.find(|spelled| spelled.is_ascii());
+    found.unwrap_or_else(|| domain.to_owned())
 }
 
 /// As it stands in a mailto URL (RFC 6068 §2).
@@ -323,6 +357,8 @@ fn url(path: &str) -> String {
     out
 }
 
+/// What an address takes in a record of the queue beside its text.
+const ADDRESSEE_BYTES: usize = 16;
 /// Addresses looked at in one turn of the owner's thread, a few microseconds each.
 const FOLLOWED_AT_ONCE: u32 = 128;
 const OWNER: &str = "owner";

@@ -264,3 +264,48 @@ fn a_return_path_opens_for_reports_only() {
         assert!(!report(&sealed("x@example.net", &[6; 32]), NOW).await);
     });
 }
+
+/// A chain that is too long must not silently cost those at its end the message, while others get it.
+#[test]
+fn what_is_too_deep_is_refused_as_a_whole() {
+    with_people(async |mailboxes| {
+        let m = &mailboxes;
+        for step in 0..DEPTH_MAX {
+            let next = format!("c{}@example.org", step + 1);
+            alias(m, &format!("c{step}@example.org"), &[&next]).await;
+        }
+        let last = format!("c{DEPTH_MAX}@example.org");
+        alias(m, &last, &["bob@example.org"]).await;
+        alias(m, "d@example.org", &["alice@example.org", "c0@example.org"]).await;
+        alias(m, "e@example.org", &["c0@example.org", &last]).await;
+        for name in ["d@example.org", "e@example.org"] {
+            assert_eq!(led(m, name).await, Err(Refused::Loop), "{name}");
+        }
+        let within = (paths(&["alice@example.org", "bob@example.org"]), vec![]);
+        alias(m, "f@example.org", &["alice@example.org", "c2@example.org"]).await;
+        assert_eq!(led(m, "f@example.org").await, Ok(within));
+    });
+}
+
+/// A stranger may repeat RCPT as often as they like: it looks no further than to the first mailbox.
+#[test]
+fn admission_looks_for_one_mailbox_only() {
+    with_people(async |mailboxes| {
+        let m = &mailboxes;
+        let members = ["alice@example.org", "bob@example.org", "x@example.net"];
+        group(m, "us@example.org", Posters::Anyone, &members).await;
+        let targets = ["gone@example.org", "us@example.org", "y@example.net"];
+        alias(m, "all@example.org", &targets).await;
+        let to = at("all@example.org");
+        let count = async |enough| {
+            let led = follow(m, &to, NOW, enough).await.expect("looked up");
+            let led = led.expect("it leads on");
+            led.here.len() + led.elsewhere.len()
+        };
+        assert_eq!(count(Enough::First).await, 1);
+        assert_eq!(count(Enough::All).await, 4);
+        alias(m, "none@example.org", &["gone@example.org"]).await;
+        let refused = admit(m, &at("none@example.org"), None, NOW).await;
+        assert_eq!(refused, Ok(Err(Refused::Unknown)));
+    });
+}

@@ -139,6 +139,7 @@ impl Outgoing {
         let key = directory.key(RETURN_PATH_KEY, fresh).await?;
         let domain = directory.our_domain(name.domain());
         let domain = domain.unwrap_or_else(|| name.domain().to_owned());
+        let domain = addresses::in_ascii(&domain);
         let sealed = return_path::seal(&sender, &domain, &key, at.0);
         if sealed.is_none() {
             tracing::warn!(
@@ -176,11 +177,14 @@ fn envelopes(
     // RFC 3461 §5.2.7: an alias passes the sender's wishes on; a list is a new sender.
     let is_group = led.group.is_some();
     let original = match to.original.is_empty() {
-        true => format!("rfc822;{}", to.path),
+        true => format!("rfc822;{}", xtext(&to.path)),
         false => to.original.clone(),
     };
-    let is_said =
-        !is_group && original.len() <= queue::limits::ORIGINAL_BYTES_MAX && original.is_ascii();
+    // An alias may lead to a group: with all its members, they must fit one group of the log.
+    let is_said = !is_group
+        && original.len() <= queue::limits::ORIGINAL_BYTES_MAX
+        && original.len() * paths.len() <= ORIGINALS_BYTES_MAX
+        && to.path.is_ascii();
     let addressee = |path: &String| Addressee {
         path: path.clone(),
         notify: match is_group {
@@ -209,5 +213,24 @@ fn envelopes(
     paths.chunks(RECIPIENTS_EACH).map(envelope).collect()
 }
 
+/// RFC 3461 §4. A server that checks it refuses anything else, and with it the recipient.
+fn xtext(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'!'..=b'~' if byte != b'+' && byte != b'=' => out.push(char::from(byte)),
+            _ => out += &format!("+{byte:02X}"),
+        }
+    }
+    out
+}
+
+/// Original addresses beside `addresses::LED_BYTES_MAX` of paths; past it they are left out, and reports name the path only.
+const ORIGINALS_BYTES_MAX: usize = 96 * 1_024;
+const _: () = assert!(
+    // Those here and those elsewhere, and some for the summary.
+    addresses::LED_BYTES_MAX + 2 * ORIGINALS_BYTES_MAX + 128 * 1_024
+        <= store::limits::GROUP_FIXED_BYTES_MAX
+);
 /// Recipients of one message in the queue: with two names of 320 bytes each it stays below `queue::limits::ENVELOPE_BYTES_MAX`.
 const RECIPIENTS_EACH: usize = 250;

@@ -3,6 +3,7 @@
 use base::BodyName;
 use mail::Summary;
 use mailbox::AccountId;
+use mailbox::names::Posters;
 use queue::Terms;
 
 use super::*;
@@ -254,5 +255,133 @@ fn a_body_comes_in_pieces_while_its_message_is_there() {
         assert_eq!(read, raw);
         outgoing.queue.remove(id).await.expect("it is there");
         assert!(outgoing.body(id, 0).await.is_none());
+    });
+}
+
+/// Leads the only recipient of a message from `from` on, and answers what waits then: the reverse-path, and each path with its original.
+async fn led_on(outgoing: &Outgoing, to: &str) -> Vec<(String, Vec<Addressee>)> {
+    let id = outgoing.submit(submission(vec![], &[to])).await;
+    let id = id.expect("taken").expect("it waits");
+    let led = outgoing.lead_on(id, UnixSeconds(1_001), body("hello"), 0);
+    assert_eq!(led.await, Ok(Placing::Placed));
+    let mut found = Vec::new();
+    for entry in outgoing.queue.entries(Some(id), usize::MAX) {
+        let to = entry.recipients.into_iter().map(|each| each.to);
+        found.push((entry.from, to.collect()));
+    }
+    found
+}
+
+/// RFC 3461 §4.2: ORCPT is xtext. A server that checks it refuses the recipient for ever.
+#[test]
+fn the_original_address_of_what_is_led_on_is_xtext() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        outgoing.set_fresh_key([7; 32]);
+        account(&outgoing, "alice", 0).await;
+        let directory = outgoing.mailboxes.directory();
+        let elsewhere = || vec![Address::from_path("x@example.net").expect("an address")];
+        for name in ["info@example.org", "@example.org"] {
+            directory.put_alias(name, elsewhere()).await.expect("new");
+        }
+        let owner = Address::from_path("x@example.net").expect("an address");
+        let made = directory.make_group("all@example.org", Posters::Anyone, owner, "");
+        made.await.expect("a new group");
+        for (to, original) in [
+            ("info@example.org", "rfc822;info@example.org"),
+            ("info+shop@example.org", "rfc822;info+2Bshop@example.org"),
+            ("all+owner@example.org", "rfc822;all+2Bowner@example.org"),
+            ("a=b@example.org", "rfc822;a+3Db@example.org"),
+            ("\"a b\"@example.org", "rfc822;\"a+20b\"@example.org"),
+            ("m\u{fc}ller@example.org", ""),
+        ] {
+            let found = led_on(&outgoing, to).await;
+            let [(_, led)] = &found[..] else {
+                panic!("{found:?}")
+            };
+            assert_eq!(led.len(), 1);
+            assert_eq!(
+                (&led[0].path[..], &led[0].original[..]),
+                ("x@example.net", original)
+            );
+        }
+    });
+}
+
+/// An alias to a group passes its own name on to every member: the step that leads on must fit one group of the log all the same.
+#[test]
+fn an_alias_with_a_long_name_leads_to_all_members_of_a_group() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        outgoing.set_fresh_key([7; 32]);
+        account(&outgoing, "alice", 0).await;
+        let directory = outgoing.mailboxes.directory();
+        let at = |path: &str| Address::from_path(path).expect("an address");
+        let owner = at("alice@example.org");
+        let made = directory.make_group("all@example.org", Posters::Anyone, owner, "");
+        made.await.expect("a new group");
+        for some in 0..10 {
+            let each = 500 * some..500 * (some + 1);
+            let members = each.map(|number| at(&format!("{number}@example.net")));
+            let added = directory.add_members("all@example.org", members.collect());
+            assert_eq!(added.await, Ok(500));
+        }
+        let long = format!("{}@example.org", "x".repeat(180));
+        let targets = vec![at("all@example.org"), at("alice@example.org")];
+        directory.put_alias(&long, targets).await.expect("new");
+        let found = led_on(&outgoing, &long).await;
+        let (here, elsewhere) = found.split_first().expect("messages");
+        assert_eq!(here.1[0].original, format!("rfc822;{long}"));
+        let all: Vec<&Addressee> = elsewhere.iter().flat_map(|(_, to)| to).collect();
+        assert_eq!(all.len(), 5_000);
+        assert!(all.iter().all(|to| to.original.is_empty()));
+    });
+}
+
+/// A domain that is kept in letters has a spelling that servers without SMTPUTF8 take: what we write ourselves is in that one.
+#[test]
+fn reverse_paths_of_ours_are_in_ascii_where_the_domain_is_kept_in_letters() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        outgoing.set_fresh_key([7; 32]);
+        let at = |path: &str| Address::from_path(path).expect("an address");
+        let directory = outgoing.mailboxes.directory();
+        let made = directory.add_domain("b\u{fc}cher.example").await;
+        made.expect("a new domain");
+        let put = directory.put_alias("info@b\u{fc}cher.example", vec![at("x@example.net")]);
+        put.await.expect("a new alias");
+        let group = "all@b\u{fc}cher.example";
+        let made = directory.make_group(group, Posters::Anyone, at("x@example.net"), "");
+        made.await.expect("a new group");
+        let added = directory.add_members(group, vec![at("x@example.net")]);
+        added.await.expect("a new member");
+        let from = async |sender: &str, to: &str| {
+            let mut given = submission(vec![], &[to]);
+            given.elsewhere.from = sender.to_owned();
+            let id = outgoing.submit(given).await.expect("taken");
+            let id = id.expect("it waits");
+            let led = outgoing.lead_on(id, UnixSeconds(1_001), body("hello"), 0);
+            assert_eq!(led.await, Ok(Placing::Placed));
+            let found = outgoing.queue.entries(Some(id), 9);
+            assert_eq!(found.len(), 1);
+            found[0].from.clone()
+        };
+        let sealed = from("y@example.com", "info@xn--bcher-kva.example").await;
+        assert!(sealed.starts_with("SRS0=") && sealed.ends_with("@xn--bcher-kva.example"));
+        let bounces = from("y@example.com", "all@xn--bcher-kva.example").await;
+        assert_eq!(bounces, "all+bounces@xn--bcher-kva.example");
+        // Both lead back.
+        for (back, to) in [(sealed, "y@example.com"), (bounces, "x@example.net")] {
+            let led = addresses::lead(&outgoing.mailboxes, &at(&back), 1_001).await;
+            let led = led.expect("looked up").expect("it leads on");
+            assert_eq!(led.elsewhere, [at(to)]);
+        }
+        assert_eq!(from("", "info@xn--bcher-kva.example").await, "");
+        let (name, row) = match directory.listed(&at(group)) {
+            Some(mailbox::names::Listed::Group(name, row)) => (name, row),
+            other => panic!("{other:?}"),
+        };
+        let fields = addresses::fields(Some(&(name, row)), &at("all@xn--bcher-kva.example"));
+        assert!(fields.is_ascii(), "{fields}");
     });
 }
