@@ -234,6 +234,40 @@ fn what_is_unknown_never_fails() {
 }
 
 #[test]
+fn the_authors_own_record_decides_without_the_zones_above_it() {
+    let of = |record, spf, dkim| {
+        brief(Story {
+            policies: policy("example.net", record),
+            failing: Some("_dmarc.net"),
+            spf,
+            dkim,
+            ..Story::default()
+        })
+    };
+    let (reject, strict) = ("v=DMARC1; p=reject", "v=DMARC1; p=reject; adkim=s");
+    // The same domain is aligned, whatever the organization is.
+    assert_eq!(of(reject, None, Some("example.net")), PASS);
+    let spf = |domain| Some((domain, "v=spf1 +all"));
+    assert_eq!(of(reject, spf("example.net"), None), PASS);
+    // Nothing passes: no organization could make that aligned.
+    assert_eq!(of(reject, None, None), REJECT);
+    let quarantine = "v=DMARC1; p=quarantine";
+    assert_eq!(of(quarantine, None, None), QUARANTINE);
+    // What passes shares no name with the author, or the record wants the same domain.
+    assert_eq!(of(reject, spf("other.test"), None), REJECT);
+    assert_eq!(of(strict, None, Some("a.example.net")), REJECT);
+    // It may be of the same organization, or not.
+    assert_eq!(of(reject, None, Some("a.example.net")), UNKNOWN);
+    // Without a record of its own the organization's counts, which is unknown.
+    let below = Story {
+        from: "a@below.example.net",
+        failing: Some("_dmarc.net"),
+        ..Story::default()
+    };
+    assert_eq!(brief(below), UNKNOWN);
+}
+
+#[test]
 fn a_message_is_exempt_with_several_domains_in_from_and_with_none() {
     let of = |from: &str| {
         let case = Case {
