@@ -1,7 +1,8 @@
 //! DMARC: what the domain in From asks for when neither SPF nor DKIM speaks for it (RFC 9989).
 //!
-//! The organizational domain comes from a walk up the tree of names, without any list of public suffixes. A message with several domains
-//! in From is exempt (§5.3.1), and one without.
+//! The organizational domain comes from a walk up the tree of names, without any list of public suffixes. A message without a domain in From
+//! is exempt (§5.3.1). Of several domains each is evaluated, and the strictest result counts (§11.5): another author in front of the forged
+//! one exempts nothing.
 
 use dns::{Kind, NameFault, Names};
 
@@ -20,7 +21,7 @@ pub enum Disposition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dmarc {
     pub found: Found,
-    /// The domain in From; empty where there is none, or several.
+    /// The domain in From, of several the one whose result counts; empty where there is none.
     pub domain: String,
     /// What the record asks for, `none` without one.
     pub policy: Policy,
@@ -77,7 +78,7 @@ impl Policy {
 }
 
 impl Dmarc {
-    /// Evaluates the policy of the domain in From.
+    /// Evaluates the policy of each domain in From.
     pub async fn evaluate<N: Names>(ask: &Ask<'_, N>, signatures: &Signatures, spf: &Spf) -> Dmarc {
         let nothing = |found, domain: &str| Dmarc {
             found,
@@ -85,17 +86,41 @@ impl Dmarc {
             policy: Policy::None,
             disposition: Disposition::Deliver,
         };
-        let author = match signatures.authors.as_slice() {
-            [author] => author.as_str(),
-            [] => return nothing(found(Outcome::None, "no domain in From"), ""),
-            _ => return nothing(found(Outcome::None, "several domains in From"), ""),
-        };
-        match evaluate(ask, author, signatures, spf).await {
-            Ok(dmarc) => dmarc,
-            Err(Unknown) => nothing(
-                found(Outcome::TempError, "a name could not be looked up"),
-                author,
-            ),
+        if signatures.more_authors {
+            return Dmarc {
+                disposition: Disposition::Quarantine,
+                ..nothing(found(Outcome::Fail, "too many domains in From"), "")
+            };
+        }
+        let mut strictest: Option<Dmarc> = None;
+        for author in &signatures.authors {
+            ask.begin_part();
+            let dmarc = match evaluate(ask, author, signatures, spf).await {
+                Ok(dmarc) => dmarc,
+                Err(Unknown) => nothing(
+                    found(Outcome::TempError, "a name could not be looked up"),
+                    author,
+                ),
+            };
+            if strictest
+                .as_ref()
+                .is_none_or(|before| dmarc.weight() > before.weight())
+            {
+                strictest = Some(dmarc);
+            }
+        }
+        strictest.unwrap_or_else(|| nothing(found(Outcome::None, "no domain in From"), ""))
+    }
+
+    /// Of several results the heaviest counts.
+    fn weight(&self) -> u8 {
+        match (self.disposition, self.found.outcome) {
+            (Disposition::Reject, _) => 5,
+            (Disposition::Quarantine, _) => 4,
+            (_, Outcome::Fail) => 3,
+            (_, Outcome::Pass) => 0,
+            (_, Outcome::None) => 1,
+            _ => 2,
         }
     }
 }

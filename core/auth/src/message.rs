@@ -14,6 +14,7 @@ use crate::{Found, Keys, Outcome, domain_of, found, header, tags};
 /// A message before its keys are there.
 pub struct Prepared {
     authors: Vec<String>,
+    more_authors: bool,
     signatures: Vec<(Signature, Option<Job>)>,
     left_out: usize,
     chain: Option<Chain>,
@@ -22,8 +23,10 @@ pub struct Prepared {
 /// What a message's signatures came to.
 #[derive(Debug, Clone)]
 pub struct Signatures {
-    /// The domains in From, each once, in A-labels. DMARC is about one that stands alone.
+    /// The domains in From, each once, in A-labels; at most `limits::AUTHORS_MAX`.
     pub authors: Vec<String>,
+    /// There are more of them, or may be.
+    pub more_authors: bool,
     /// At most `limits::SIGNATURES_MAX`, in the order of the header: first those of the author's domain, its parents and its subdomains, last those that
     /// cannot be read.
     pub dkim: Vec<Signature>,
@@ -40,8 +43,11 @@ pub(crate) struct Room {
 impl Prepared {
     /// Reads `content`, a message as its sender sent it, and hashes its body at most four times. `unix_seconds` is now.
     pub fn of(content: &[u8], unix_seconds: u64) -> Prepared {
+        // Read for themselves, however long or broken the header is: DMARC applies to it.
+        let (authors, more_authors) = authors_of(content);
         let nothing = Prepared {
-            authors: Vec::new(),
+            authors: authors.clone(),
+            more_authors,
             signatures: Vec::new(),
             left_out: 0,
             chain: None,
@@ -51,25 +57,17 @@ impl Prepared {
             return nothing;
         }
         let header_bytes = header::end(content);
-        let fits = header_bytes <= HEADER_BYTES_MAX;
-        // Of a header that is too long the authors are still wanted: DMARC applies to it.
-        let parsed = match fits {
+        let parsed = match header_bytes <= HEADER_BYTES_MAX {
             true => AuthenticatedMessage::parse(content),
-            false => {
-                let authors = header::fields(content, "from");
-                let bytes: Vec<u8> = authors.flat_map(|field| &content[field]).copied().collect();
-                let short = [&bytes[..bytes.len().min(HEADER_BYTES_MAX)], b"\r\n"].concat();
-                let authors =
-                    AuthenticatedMessage::parse(&short).map(|message| authors_of(&message));
-                return Prepared {
-                    authors: authors.unwrap_or_default(),
-                    left_out: header::fields(content, "dkim-signature").count(),
-                    ..nothing
-                };
-            }
+            false => None,
         };
-        let Some(message) = parsed else {
-            return nothing;
+        // mail-auth ends a header at a line without a colon, and takes what follows for the body.
+        let whole = parsed.filter(|message| message.body_offset() >= header_bytes);
+        let Some(message) = whole else {
+            return Prepared {
+                left_out: header::fields(content, "dkim-signature").count(),
+                ..nothing
+            };
         };
         let mut room = Room {
             left: SIGNED_BYTES_MAX,
@@ -81,7 +79,6 @@ impl Prepared {
                 .eq_ignore_ascii_case(b"dkim-signature")
         });
         let unreadable = unreadable.map(|error| (broken(&error.header), None));
-        let authors = authors_of(&message);
         // Those that may speak for the author come first: others in front of them must not keep them from being looked at.
         let mut readable: Vec<&Field> = message.dkim_headers.iter().collect();
         readable.sort_by_key(|field| !is_of_a_kind(&domain_of(&field.header.d), &authors));
@@ -94,6 +91,7 @@ impl Prepared {
         signatures.truncate(SIGNATURES_MAX);
         Prepared {
             authors,
+            more_authors,
             left_out: all - signatures.len(),
             signatures,
             chain: Some(Chain::of(&message, &mut room, unix_seconds)),
@@ -130,6 +128,7 @@ impl Prepared {
         };
         Signatures {
             authors: self.authors,
+            more_authors: self.more_authors,
             dkim: dkim.collect(),
             left_out: self.left_out,
             arc: self.chain.map_or(none, |chain| chain.verify(keys)),
@@ -256,17 +255,37 @@ fn broken(error: &mail_auth::Error) -> Signature {
     }
 }
 
-fn authors_of(message: &AuthenticatedMessage) -> Vec<String> {
-    let mut domains = Vec::new();
-    for author in message.from.iter().take(AUTHORS_MAX) {
-        if let Some((_, domain)) = author.rsplit_once('@') {
-            let domain = domain_of(domain);
-            if !domain.is_empty() && !domains.contains(&domain) {
-                domains.push(domain);
-            }
+/// The domains in all fields that a mail program takes for From, also behind lines that are no fields and with white space before the colon
+/// (RFC 5322 §4.5); and whether there are more than are looked at.
+fn authors_of(content: &[u8]) -> (Vec<String>, bool) {
+    let mut fields = Vec::new();
+    for field in header::fields(content, "from") {
+        let field = &content[field];
+        let colon = memchr::memchr(b':', field).map_or(field.len(), |colon| colon + 1);
+        if fields.len() + field.len() > FROM_BYTES_MAX {
+            return (Vec::new(), true);
         }
+        fields.extend_from_slice(b"From:");
+        fields.extend_from_slice(field[colon..].trim_ascii_end());
+        fields.extend_from_slice(b"\r\n");
     }
-    domains
+    fields.extend_from_slice(b"\r\n");
+    let mut domains = Vec::new();
+    let message = AuthenticatedMessage::parse(&fields);
+    for author in message.iter().flat_map(|message| &message.from) {
+        let Some((_, domain)) = author.rsplit_once('@') else {
+            continue;
+        };
+        let domain = domain_of(domain);
+        if domain.is_empty() || domains.contains(&domain) {
+            continue;
+        }
+        if domains.len() == AUTHORS_MAX {
+            return (domains, true);
+        }
+        domains.push(domain);
+    }
+    (domains, false)
 }
 
 /// The first eight characters of base64.
