@@ -63,12 +63,13 @@ impl Prepared {
         };
         // mail-auth ends a header at a line without a colon, and takes what follows for the body.
         let whole = parsed.filter(|message| message.body_offset() >= header_bytes);
-        let Some(message) = whole else {
+        let Some(mut message) = whole else {
             return Prepared {
                 left_out: header::fields(content, "dkim-signature").count(),
                 ..nothing
             };
         };
+        correct_relaxed_hashes(&mut message);
         let mut room = Room {
             left: SIGNED_BYTES_MAX,
         };
@@ -172,7 +173,7 @@ fn prepare(
         return (shown(found(Outcome::Fail, "the body was changed")), None);
     }
     let own = without_signature(field.value);
-    let fields = message.signed_headers(&of.h, field.name, &own);
+    let fields = signed_fields(message, of.ch, &of.h, (field.name, &own));
     let Some(signed) = signed(of.ch, fields, &of.h, room) else {
         return (shown(found(Outcome::Policy, "too much is signed")), None);
     };
@@ -184,6 +185,53 @@ fn prepare(
         identity: dkim::identity(of),
     };
     (shown(found(Outcome::TempError, "")), Some(job))
+}
+
+/// RFC 6376 §3.4.4: lines of white space at the end of a body do not count in relaxed form; mail-auth hashes them.
+fn correct_relaxed_hashes(message: &mut AuthenticatedMessage) {
+    let body = &message.raw_message[message.body_offset()..];
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let bytes = body.iter().rposition(|byte| !is_blank(byte));
+    let (text, end) = body.split_at(bytes.map_or(0, |last| last + 1));
+    if memchr::memchr2(b' ', b'\t', end).is_none() {
+        return;
+    }
+    for (form, algorithm, length, hash) in &mut message.body_hashes {
+        if *form == Canonicalization::Relaxed {
+            let text = form.canonical_body(text, *length);
+            *hash = algorithm.hash(text).as_ref().to_vec();
+        }
+    }
+}
+
+/// The fields that `named` names, of several with one name the last one first (RFC 6376 §5.4.2), and the signature's `own`. White space before
+/// a colon is no part of a name: whoever adds such a field to one that is signed as absent breaks the signature.
+pub(crate) fn signed_fields<'a>(
+    message: &'a AuthenticatedMessage<'a>,
+    form: Canonicalization,
+    named: &'a [String],
+    own: (&'a [u8], &'a [u8]),
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    // For each name, how many fields at the end were looked at.
+    let mut passed: Vec<(&str, usize)> = Vec::new();
+    let fields = named.iter().filter_map(move |name| {
+        let same = |(of, _): &(&str, usize)| of.eq_ignore_ascii_case(name);
+        let at = passed.iter().position(same).unwrap_or_else(|| {
+            passed.push((name, 0));
+            passed.len() - 1
+        });
+        let before = &message.headers[..message.headers.len() - passed[at].1];
+        let found = before
+            .iter()
+            .rposition(|(of, _)| of.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()));
+        passed[at].1 = message.headers.len() - found.unwrap_or(0);
+        let (of, value) = *before.get(found?)?;
+        match form {
+            Canonicalization::Relaxed => Some((of.trim_ascii_end(), value)),
+            Canonicalization::Simple => Some((of, value)),
+        }
+    });
+    fields.chain([own])
 }
 
 /// What is signed, in canonical form; `None`: more than there is room for.
