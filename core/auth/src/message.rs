@@ -9,7 +9,7 @@ use mail_auth::dkim::Canonicalization;
 use crate::arc::{Arc, Chain};
 use crate::dkim::{self, Job, Signature, without_signature};
 use crate::limits::*;
-use crate::{Found, Keys, Outcome, domain_of, found, header, tags};
+use crate::{Found, Keys, Outcome, domain_of, found, header, spf, tags};
 
 /// A message before its keys are there.
 pub struct Prepared {
@@ -324,7 +324,10 @@ fn authors_of(content: &[u8]) -> (Vec<String>, bool) {
         let Some((_, domain)) = author.rsplit_once('@') else {
             continue;
         };
-        let domain = domain_of(domain);
+        // It goes into fields of ours; and the policy is that of the name's end, whatever stands in front.
+        let is_shown = |char: &char| !char.is_control() && !char.is_whitespace();
+        let domain: String = domain.chars().filter(is_shown).collect();
+        let domain = spf::name(&domain_of(&domain));
         if domain.is_empty() || domains.contains(&domain) {
             continue;
         }

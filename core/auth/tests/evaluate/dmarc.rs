@@ -393,3 +393,31 @@ fn a_mailing_list_passes_where_it_keeps_the_message_or_writes_its_own_name() {
     };
     assert_eq!(brief(rewritten), PASS);
 }
+
+#[test]
+fn a_domain_in_from_is_one_short_line_whatever_stands_there() {
+    let long = "a".repeat(60);
+    let long = [long.as_str(); 40].join(".");
+    for from in [
+        "<a@\"x\r\n y\".example.net>".to_owned(),
+        "=?utf-8?q?a=40x=0D=0AX-Forged=3A_1=0D=0A=2Eexample=2Enet?=".to_owned(),
+        "<=?utf-8?q?a=40x=0D=0AX-Forged=3A_1=0D=0A=2Eexample=2Enet?=>".to_owned(),
+        "<a@x\r\n\t.example.net>".to_owned(),
+        "<a@x\ty.example.net>".to_owned(),
+        "<a@x\u{85}y\u{2028}.example.net>".to_owned(),
+        format!("<a@{}>", "b".repeat(2_000)),
+        format!("<a@{long}.example.net>"),
+    ] {
+        let case = Case {
+            content: format!("From: {from}\r\nSubject: x\r\n\r\nx\r\n"),
+            ..Case::default()
+        };
+        let policy = "v=DMARC1; p=quarantine";
+        let fill = |table: &Table| table.set_texts("_dmarc.example.net", &[policy]);
+        let (verdict, ..) = evaluate(fill, case);
+        let domain = &verdict.dmarc.domain;
+        let is_plain = |char: char| !char.is_control() && !char.is_whitespace();
+        assert!(domain.chars().all(is_plain), "{from:?}: {domain:?}");
+        assert!(domain.len() <= 253 || !domain.contains('.'), "{from:?}");
+    }
+}
