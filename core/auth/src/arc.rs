@@ -10,7 +10,7 @@ use mail_auth::dkim::Canonicalization;
 
 use crate::dkim::{Job, without_signature};
 use crate::limits::ARC_SETS_MAX;
-use crate::message::{Room, signed};
+use crate::message::{Room, signed, signed_fields};
 use crate::{Found, Keys, Outcome, found};
 
 /// What the chain came to.
@@ -121,7 +121,7 @@ fn jobs(
     }
     let too_much = found(Outcome::Policy, "too much is signed");
     let own = without_signature(last.value);
-    let fields = message.signed_headers(&signature.h, last.name, &own);
+    let fields = signed_fields(message, signature.ch, &signature.h, (last.name, &own));
     let bytes = signed(signature.ch, fields, &signature.h, room).ok_or(too_much)?;
     let mut jobs = vec![job(signature, bytes, signature.a)];
     for at in 0..sets {

@@ -1,7 +1,8 @@
 //! DMARC: what the domain in From asks for when neither SPF nor DKIM speaks for it (RFC 9989).
 //!
-//! The organizational domain comes from a walk up the tree of names, without any list of public suffixes. A message with several domains
-//! in From is exempt (§5.3.1), and one without.
+//! The organizational domain comes from a walk up the tree of names, without any list of public suffixes. A message without a domain in From
+//! is exempt (§5.3.1). Of several domains each is evaluated, and the strictest result counts (§11.5): another author in front of the forged
+//! one exempts nothing.
 
 use dns::{Kind, NameFault, Names};
 
@@ -20,7 +21,7 @@ pub enum Disposition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dmarc {
     pub found: Found,
-    /// The domain in From; empty where there is none, or several.
+    /// The domain in From, of several the one whose result counts; empty where there is none.
     pub domain: String,
     /// What the record asks for, `none` without one.
     pub policy: Policy,
@@ -77,7 +78,7 @@ impl Policy {
 }
 
 impl Dmarc {
-    /// Evaluates the policy of the domain in From.
+    /// Evaluates the policy of each domain in From.
     pub async fn evaluate<N: Names>(ask: &Ask<'_, N>, signatures: &Signatures, spf: &Spf) -> Dmarc {
         let nothing = |found, domain: &str| Dmarc {
             found,
@@ -85,17 +86,41 @@ impl Dmarc {
             policy: Policy::None,
             disposition: Disposition::Deliver,
         };
-        let author = match signatures.authors.as_slice() {
-            [author] => author.as_str(),
-            [] => return nothing(found(Outcome::None, "no domain in From"), ""),
-            _ => return nothing(found(Outcome::None, "several domains in From"), ""),
-        };
-        match evaluate(ask, author, signatures, spf).await {
-            Ok(dmarc) => dmarc,
-            Err(Unknown) => nothing(
-                found(Outcome::TempError, "a name could not be looked up"),
-                author,
-            ),
+        if signatures.more_authors {
+            return Dmarc {
+                disposition: Disposition::Quarantine,
+                ..nothing(found(Outcome::Fail, "too many domains in From"), "")
+            };
+        }
+        let mut strictest: Option<Dmarc> = None;
+        for author in &signatures.authors {
+            ask.begin_part();
+            let dmarc = match evaluate(ask, author, signatures, spf).await {
+                Ok(dmarc) => dmarc,
+                Err(Unknown) => nothing(
+                    found(Outcome::TempError, "a name could not be looked up"),
+                    author,
+                ),
+            };
+            if strictest
+                .as_ref()
+                .is_none_or(|before| dmarc.weight() > before.weight())
+            {
+                strictest = Some(dmarc);
+            }
+        }
+        strictest.unwrap_or_else(|| nothing(found(Outcome::None, "no domain in From"), ""))
+    }
+
+    /// Of several results the heaviest counts.
+    fn weight(&self) -> u8 {
+        match (self.disposition, self.found.outcome) {
+            (Disposition::Reject, _) => 5,
+            (Disposition::Quarantine, _) => 4,
+            (_, Outcome::Fail) => 3,
+            (_, Outcome::Pass) => 0,
+            (_, Outcome::None) => 1,
+            _ => 2,
         }
     }
 }
@@ -106,11 +131,16 @@ async fn evaluate<N: Names>(
     signatures: &Signatures,
     spf: &Spf,
 ) -> Result<Dmarc, Unknown> {
-    let walk = walk(ask, author).await?;
-    let organization = organization(&walk, author);
+    let (walk, is_whole) = walk(ask, author).await;
     let at = |name: &str| walk.iter().find(|(of, _)| *of == name);
-    // §4.10.1: the author's own record, or the organization's, or the one of the public suffix above it.
-    let chosen = at(author).or_else(|| at(organization)).or(walk.last());
+    // §4.10.1: the author's own record counts whatever is above it; only the records above may be unknown then. With them the organization is
+    // unknown, of which relaxed alignment alone depends (§4.10.2).
+    if !is_whole && at(author).is_none() {
+        return Err(Unknown);
+    }
+    let organization = is_whole.then(|| organization(&walk, author));
+    // Or the organization's, or the one of the public suffix above it.
+    let chosen = at(author).or_else(|| at(organization?)).or(walk.last());
     let with = |found, policy, disposition| Dmarc {
         found,
         domain: author.to_owned(),
@@ -171,37 +201,53 @@ async fn evaluate<N: Names>(
     Ok(with(found(Outcome::Fail, ""), policy, disposition))
 }
 
-/// §4.10.2: whether `domain` speaks for `author`.
+/// §4.10.2: whether `domain` speaks for `author`, whose `organization` may be unknown.
 async fn is_aligned<N: Names>(
     ask: &Ask<'_, N>,
     domain: &str,
     author: &str,
-    organization: &str,
+    organization: Option<&str>,
     strict: bool,
 ) -> Result<bool, Unknown> {
     if domain == author {
         return Ok(true);
     }
+    if strict {
+        return Ok(false);
+    }
+    let Some(organization) = organization else {
+        // Any organization of both ends in the same label.
+        let top = |name: &str| name.rsplit('.').next().map(str::to_owned);
+        return match top(domain) == top(author) {
+            true => Err(Unknown),
+            false => Ok(false),
+        };
+    };
     let below = domain
         .strip_suffix(organization)
         .is_some_and(|front| front.is_empty() || front.ends_with('.'));
-    if strict || !below {
+    if !below {
         return Ok(false);
     }
-    let of = self::walk(ask, domain).await?;
-    Ok(self::organization(&of, domain) == organization)
+    match self::walk(ask, domain).await {
+        (of, true) => Ok(self::organization(&of, domain) == organization),
+        (_, false) => Err(Unknown),
+    }
 }
 
-/// §4.10: from `domain` up to the top, at most eight questions.
-async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> Result<Walk<'d>, Unknown> {
+/// §4.10: from `domain` up to the top, at most eight questions; and whether all of them were answered. It ends with the first that was not.
+async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> (Walk<'d>, bool) {
     let mut records = Vec::new();
     let mut name = domain;
     // A name of one label, and what is not a name, has no policy of its own.
     if !domain.contains('.') {
-        return Ok(records);
+        return (records, true);
     }
     for _ in 0..WALK_QUERIES_MAX {
-        if let Some(record) = record(ask, name).await? {
+        let Ok(found) = record(ask, name).await else {
+            return (records, false);
+        };
+        if let Some(record) = found {
             let stop = record.psd != Psd::Unsaid;
             records.push((name, record));
             if stop {
@@ -219,7 +265,7 @@ async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> Result<Walk<'d
             name = name.split_once('.').map_or("", |(_, rest)| rest);
         }
     }
-    Ok(records)
+    (records, true)
 }
 
 /// §4.10.2, of a walk that began at `start`.

@@ -24,6 +24,7 @@ pub(crate) enum Key {
 impl Keys {
     /// Each name once.
     pub async fn look_up<N: Names>(ask: &Ask<'_, N>, prepared: &Prepared) -> Keys {
+        ask.begin_part();
         let mut found = BTreeMap::new();
         for name in prepared.keys() {
             if found.contains_key(name) {

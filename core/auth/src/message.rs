@@ -9,11 +9,12 @@ use mail_auth::dkim::Canonicalization;
 use crate::arc::{Arc, Chain};
 use crate::dkim::{self, Job, Signature, without_signature};
 use crate::limits::*;
-use crate::{Found, Keys, Outcome, domain_of, found, header, tags};
+use crate::{Found, Keys, Outcome, domain_of, found, header, spf, tags};
 
 /// A message before its keys are there.
 pub struct Prepared {
     authors: Vec<String>,
+    more_authors: bool,
     signatures: Vec<(Signature, Option<Job>)>,
     left_out: usize,
     chain: Option<Chain>,
@@ -22,8 +23,10 @@ pub struct Prepared {
 /// What a message's signatures came to.
 #[derive(Debug, Clone)]
 pub struct Signatures {
-    /// The domains in From, each once, in A-labels. DMARC is about one that stands alone.
+    /// The domains in From, each once, in A-labels; at most `limits::AUTHORS_MAX`.
     pub authors: Vec<String>,
+    /// There are more of them, or may be.
+    pub more_authors: bool,
     /// At most `limits::SIGNATURES_MAX`, in the order of the header: first those of the author's domain, its parents and its subdomains, last those that
     /// cannot be read.
     pub dkim: Vec<Signature>,
@@ -40,8 +43,11 @@ pub(crate) struct Room {
 impl Prepared {
     /// Reads `content`, a message as its sender sent it, and hashes its body at most four times. `unix_seconds` is now.
     pub fn of(content: &[u8], unix_seconds: u64) -> Prepared {
+        // Read for themselves, however long or broken the header is: DMARC applies to it.
+        let (authors, more_authors) = authors_of(content);
         let nothing = Prepared {
-            authors: Vec::new(),
+            authors: authors.clone(),
+            more_authors,
             signatures: Vec::new(),
             left_out: 0,
             chain: None,
@@ -51,26 +57,19 @@ impl Prepared {
             return nothing;
         }
         let header_bytes = header::end(content);
-        let fits = header_bytes <= HEADER_BYTES_MAX;
-        // Of a header that is too long the authors are still wanted: DMARC applies to it.
-        let parsed = match fits {
+        let parsed = match header_bytes <= HEADER_BYTES_MAX {
             true => AuthenticatedMessage::parse(content),
-            false => {
-                let authors = header::fields(content, "from");
-                let bytes: Vec<u8> = authors.flat_map(|field| &content[field]).copied().collect();
-                let short = [&bytes[..bytes.len().min(HEADER_BYTES_MAX)], b"\r\n"].concat();
-                let authors =
-                    AuthenticatedMessage::parse(&short).map(|message| authors_of(&message));
-                return Prepared {
-                    authors: authors.unwrap_or_default(),
-                    left_out: header::fields(content, "dkim-signature").count(),
-                    ..nothing
-                };
-            }
+            false => None,
         };
-        let Some(message) = parsed else {
-            return nothing;
+        // mail-auth ends a header at a line without a colon, and takes what follows for the body.
+        let whole = parsed.filter(|message| message.body_offset() >= header_bytes);
+        let Some(mut message) = whole else {
+            return Prepared {
+                left_out: header::fields(content, "dkim-signature").count(),
+                ..nothing
+            };
         };
+        correct_relaxed_hashes(&mut message);
         let mut room = Room {
             left: SIGNED_BYTES_MAX,
         };
@@ -81,7 +80,6 @@ impl Prepared {
                 .eq_ignore_ascii_case(b"dkim-signature")
         });
         let unreadable = unreadable.map(|error| (broken(&error.header), None));
-        let authors = authors_of(&message);
         // Those that may speak for the author come first: others in front of them must not keep them from being looked at.
         let mut readable: Vec<&Field> = message.dkim_headers.iter().collect();
         readable.sort_by_key(|field| !is_of_a_kind(&domain_of(&field.header.d), &authors));
@@ -94,6 +92,7 @@ impl Prepared {
         signatures.truncate(SIGNATURES_MAX);
         Prepared {
             authors,
+            more_authors,
             left_out: all - signatures.len(),
             signatures,
             chain: Some(Chain::of(&message, &mut room, unix_seconds)),
@@ -130,6 +129,7 @@ impl Prepared {
         };
         Signatures {
             authors: self.authors,
+            more_authors: self.more_authors,
             dkim: dkim.collect(),
             left_out: self.left_out,
             arc: self.chain.map_or(none, |chain| chain.verify(keys)),
@@ -173,7 +173,7 @@ fn prepare(
         return (shown(found(Outcome::Fail, "the body was changed")), None);
     }
     let own = without_signature(field.value);
-    let fields = message.signed_headers(&of.h, field.name, &own);
+    let fields = signed_fields(message, of.ch, &of.h, (field.name, &own));
     let Some(signed) = signed(of.ch, fields, &of.h, room) else {
         return (shown(found(Outcome::Policy, "too much is signed")), None);
     };
@@ -185,6 +185,53 @@ fn prepare(
         identity: dkim::identity(of),
     };
     (shown(found(Outcome::TempError, "")), Some(job))
+}
+
+/// RFC 6376 §3.4.4: lines of white space at the end of a body do not count in relaxed form; mail-auth hashes them.
+fn correct_relaxed_hashes(message: &mut AuthenticatedMessage) {
+    let body = &message.raw_message[message.body_offset()..];
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let bytes = body.iter().rposition(|byte| !is_blank(byte));
+    let (text, end) = body.split_at(bytes.map_or(0, |last| last + 1));
+    if memchr::memchr2(b' ', b'\t', end).is_none() {
+        return;
+    }
+    for (form, algorithm, length, hash) in &mut message.body_hashes {
+        if *form == Canonicalization::Relaxed {
+            let text = form.canonical_body(text, *length);
+            *hash = algorithm.hash(text).as_ref().to_vec();
+        }
+    }
+}
+
+/// The fields that `named` names, of several with one name the last one first (RFC 6376 §5.4.2), and the signature's `own`. White space before
+/// a colon is no part of a name: whoever adds such a field to one that is signed as absent breaks the signature.
+pub(crate) fn signed_fields<'a>(
+    message: &'a AuthenticatedMessage<'a>,
+    form: Canonicalization,
+    named: &'a [String],
+    own: (&'a [u8], &'a [u8]),
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    // For each name, how many fields at the end were looked at.
+    let mut passed: Vec<(&str, usize)> = Vec::new();
+    let fields = named.iter().filter_map(move |name| {
+        let same = |(of, _): &(&str, usize)| of.eq_ignore_ascii_case(name);
+        let at = passed.iter().position(same).unwrap_or_else(|| {
+            passed.push((name, 0));
+            passed.len() - 1
+        });
+        let before = &message.headers[..message.headers.len() - passed[at].1];
+        let found = before
+            .iter()
+            .rposition(|(of, _)| of.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()));
+        passed[at].1 = message.headers.len() - found.unwrap_or(0);
+        let (of, value) = *before.get(found?)?;
+        match form {
+            Canonicalization::Relaxed => Some((of.trim_ascii_end(), value)),
+            Canonicalization::Simple => Some((of, value)),
+        }
+    });
+    fields.chain([own])
 }
 
 /// What is signed, in canonical form; `None`: more than there is room for.
@@ -256,17 +303,40 @@ fn broken(error: &mail_auth::Error) -> Signature {
     }
 }
 
-fn authors_of(message: &AuthenticatedMessage) -> Vec<String> {
-    let mut domains = Vec::new();
-    for author in message.from.iter().take(AUTHORS_MAX) {
-        if let Some((_, domain)) = author.rsplit_once('@') {
-            let domain = domain_of(domain);
-            if !domain.is_empty() && !domains.contains(&domain) {
-                domains.push(domain);
-            }
+/// The domains in all fields that a mail program takes for From, also behind lines that are no fields and with white space before the colon
+/// (RFC 5322 §4.5); and whether there are more than are looked at.
+fn authors_of(content: &[u8]) -> (Vec<String>, bool) {
+    let mut fields = Vec::new();
+    for field in header::fields(content, "from") {
+        let field = &content[field];
+        let colon = memchr::memchr(b':', field).map_or(field.len(), |colon| colon + 1);
+        if fields.len() + field.len() > FROM_BYTES_MAX {
+            return (Vec::new(), true);
         }
+        fields.extend_from_slice(b"From:");
+        fields.extend_from_slice(field[colon..].trim_ascii_end());
+        fields.extend_from_slice(b"\r\n");
     }
-    domains
+    fields.extend_from_slice(b"\r\n");
+    let mut domains = Vec::new();
+    let message = AuthenticatedMessage::parse(&fields);
+    for author in message.iter().flat_map(|message| &message.from) {
+        let Some((_, domain)) = author.rsplit_once('@') else {
+            continue;
+        };
+        // It goes into fields of ours; and the policy is that of the name's end, whatever stands in front.
+        let is_shown = |char: &char| !char.is_control() && !char.is_whitespace();
+        let domain: String = domain.chars().filter(is_shown).collect();
+        let domain = spf::name(&domain_of(&domain));
+        if domain.is_empty() || domains.contains(&domain) {
+            continue;
+        }
+        if domains.len() == AUTHORS_MAX {
+            return (domains, true);
+        }
+        domains.push(domain);
+    }
+    (domains, false)
 }
 
 /// The first eight characters of base64.

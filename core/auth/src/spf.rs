@@ -288,7 +288,7 @@ fn within(client: IpAddr, network: IpAddr, four: u32, six: u128) -> bool {
 }
 
 /// §7.3: a name that is too long loses labels on its left.
-fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     let mut text = text.strip_suffix('.').unwrap_or(text);
     while text.len() > dns::limits::NAME_BYTES_MAX {
         match text.split_once('.') {

@@ -81,6 +81,12 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
 /// The records in the order in which they are best published.
 pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
     let (domain, host) = (&facts.domain, &facts.host);
+    // Letters that no internationalised name has (RFC 5892) are taken for a domain; DNS cannot have it.
+    if let Some(name) = [domain, host].into_iter().find(|name| !name.is_ascii()) {
+        return Err(format!(
+            "{name} has no spelling in ASCII (xn--), and so no DNS records: it is no valid internationalised name"
+        ));
+    }
     let mut records = Vec::new();
     let mut put = |name: &str, kind: &str, value: &str, why: &str| {
         let data = match kind {
@@ -342,6 +348,24 @@ pub(crate) mod tests {
         let optional = dns.records.iter().filter(|record| record.optional);
         let names: Vec<&str> = optional.map(|record| record.name.as_str()).collect();
         assert_eq!(names, ["old._domainkey.example.org"]);
+    }
+
+    #[test]
+    fn a_domain_that_dns_cannot_have_is_refused() {
+        // Accounts can be made in both; U+0378 is not assigned.
+        for bad in ["\u{fc}\u{378}.example", "\u{300}a.example"] {
+            let domain = ascii_domain(bad);
+            let facts = Facts { domain, ..facts() };
+            let refused = records(&facts).unwrap_err();
+            assert!(
+                refused.starts_with(bad) && refused.contains("ASCII"),
+                "{refused}"
+            );
+        }
+        let host = ascii_domain("mx.\u{300}a.example");
+        assert!(records(&Facts { host, ..facts() }).is_err());
+        let domain = ascii_domain("b\u{fc}cher.example");
+        assert!(records(&Facts { domain, ..facts() }).is_ok());
     }
 
     #[test]

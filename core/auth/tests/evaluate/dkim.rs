@@ -242,3 +242,62 @@ fn signatures_of_others_do_not_hide_that_of_the_author() {
     assert_eq!(verdict.signatures.left_out, 41);
     assert_eq!(verdict.dmarc.found.outcome, Outcome::Pass);
 }
+
+/// The outcome of a signature of RFC 6376's relaxed form, over `content` that is then `change`d.
+fn after(content: &str, change: impl Fn(&str) -> String) -> Vec<Outcome> {
+    let signer = DkimSigner::from_key(ed25519())
+        .domain("example.net")
+        .selector("s")
+        .headers(["From", "From", "To", "Subject", "Subject"]);
+    let signature = signer.sign(content.as_bytes()).expect("it can be signed");
+    let content = change(&format!("{}{content}", signature.to_header()));
+    let fill = |table: &Table| table.set_texts("s._domainkey.example.net", &[ED25519_KEY]);
+    let case = Case {
+        content,
+        ..Case::default()
+    };
+    outcomes(&evaluate(fill, case).0)
+}
+
+#[test]
+fn lines_of_white_space_at_the_end_of_a_body_do_not_count_in_relaxed_form() {
+    let content = message("sender@example.net");
+    for end in [" \r\n", "\t\r\n \t \r\n", "\r\n \r\n\r\n", "  "] {
+        let passes = after(&content, |content| format!("{content}{end}"));
+        assert_eq!(passes, [Outcome::Pass], "{end:?}");
+    }
+    let empty = content.replace("Hello, Alice\r\n", "");
+    let passes = after(&empty, |content| format!("{content} \r\n"));
+    assert_eq!(passes, [Outcome::Pass]);
+    let fails = after(&content, |content| format!("{content} x\r\n"));
+    assert_eq!(fails, [Outcome::Fail]);
+    let fails = after(&content, |content| {
+        content.replace("Hello, Alice\r\n", " \r\n")
+    });
+    assert_eq!(fails, [Outcome::Fail]);
+}
+
+#[test]
+fn white_space_before_a_colon_neither_breaks_nor_hides_a_field() {
+    let content = message("sender@example.net");
+    for (from, to) in [("From:", "From :"), ("Subject:", "Subject\t:")] {
+        let passes = after(&content, |content| {
+            content.replacen(&format!("\r\n{from}"), &format!("\r\n{to}"), 1)
+        });
+        assert_eq!(passes, [Outcome::Pass], "{to}");
+    }
+    // Signed as absent, and added all the same.
+    for added in ["Subject : forged\r\n", "From\t: x@example.net\r\n"] {
+        let fails = after(&content, |content| format!("{added}{content}"));
+        assert_eq!(fails, [Outcome::Fail], "{added}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_field_does_not_end_the_header_for_a_signature() {
+    let content = message("sender@example.net");
+    let found = after(&content, |content| {
+        content.replacen("\r\n\r\n", "\r\na line that is no field\r\n", 1)
+    });
+    assert!(!found.contains(&Outcome::Pass), "{found:?}");
+}

@@ -103,8 +103,15 @@ impl Caller {
         candidate: &Candidate,
         needs_tls: bool,
     ) -> Result<Line<D::Connection>, NoLine> {
-        let mut line = self.greet(dial, candidate).await?;
         let is_demanded = candidate.demand != Demand::None;
+        let mut line = match self.greet(dial, candidate).await {
+            // Before TLS whoever stands between can say so, and nothing of that is for good.
+            Err(NoLine::Because(Verdict::Failed(said))) if is_demanded => {
+                let words = format!("before TLS it says {}", said.text);
+                return Err(unproved(candidate, &words));
+            }
+            greeted => greeted?,
+        };
         let Some(config) = self.tls.as_ref().filter(|_| line.offered.start_tls) else {
             return match is_demanded {
                 false => Ok(line),

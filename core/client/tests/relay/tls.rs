@@ -80,6 +80,24 @@ fn what_a_domain_publishes_is_demanded_and_mail_waits_for_it() {
 }
 
 #[test]
+fn a_refusal_before_tls_is_not_for_good_where_a_certificate_is_demanded() {
+    for verb in ["", "STARTTLS"] {
+        run(|rig| async move {
+            let script = Script::at(verb, say("554 5.3.2 no service")).offering(&OFFERS);
+            let server = rig.server("a.example", 1, script);
+            rig.publish("a.example", TLSA);
+            rig.send(MX);
+            let id = rig.put("secret", &["x@a.example"]).await;
+            rig.until(60, "it is put off", || !rig.reply(id).is_empty())
+                .await;
+            assert!(rig.reply(id).starts_with("4.7.5"), "{}", rig.reply(id));
+            assert!(rig.entry(id).is_some(), "it is still there");
+            assert_eq!(server.count(), 0);
+        });
+    }
+}
+
+#[test]
 fn what_a_domain_publishes_is_used_and_counted() {
     run(|rig| async move {
         let server = rig.server("a.example", 1, Script::usual().offering(&OFFERS));
