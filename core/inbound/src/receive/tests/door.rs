@@ -422,6 +422,78 @@ fn a_stranger_is_greylisted_once() {
     });
 }
 
+/// A sender that pipelines (RFC 2920 §3.1) has sent RCPT and DATA before it sees what became of MAIL and of its recipients.
+#[test]
+fn what_a_sender_pipelined_behind_a_refusal_is_not_held_against_it() {
+    let policy = Policy {
+        ban_points: 2,
+        tarpit_points: 1,
+        greylisting: Some(Greylisting {
+            delay: Duration::from_secs(60),
+        }),
+        ..Policy::default()
+    };
+    story(policy, |rig| async move {
+        let mut peer = rig.connect("192.0.2.1");
+        peer.reply().await;
+        peer.say(HELLO).await;
+        let deferred = format!("{MAIL}\r\n{ALICE}\r\nDATA\r\nRSET");
+        let large = format!("{MAIL} SIZE=999999999999\r\n{ALICE}\r\nDATA\r\nRSET");
+        let chunk = format!("{MAIL}\r\n{ALICE}\r\nBDAT 3 LAST\r\nx\r\nRSET");
+        for (group, replies) in [
+            (&deferred, ["250 2.1.0", "450 4.7.1", "554 5.5.1", "250 "]),
+            (&large, ["552 5.3.4", "503 5.5.1", "503 5.5.1", "250 "]),
+            (&chunk, ["250 2.1.0", "450 4.7.1", "554 5.5.1", "250 "]),
+        ] {
+            for _ in 0..2 {
+                peer.line
+                    .send(format!("{group}\r\n").as_bytes())
+                    .await
+                    .expect("it is served");
+                for expected in replies {
+                    let reply = peer.reply().await;
+                    assert!(reply.starts_with(expected), "{expected}: {reply}");
+                }
+            }
+        }
+        let now = rig.host.now();
+        assert_eq!(rig.door.bans().points(at("192.0.2.1"), now), 0);
+        assert_eq!(rig.count(Event::Delayed), 0);
+    });
+}
+
+#[test]
+fn marks_that_a_stranger_wrote_itself_are_removed() {
+    assert_eq!(
+        ::door::marks::FIELD.to_ascii_lowercase(),
+        auth::header::DOOR
+    );
+    story(Policy::default(), |rig| async move {
+        let content = "Subject: x\r\nX-Ringpost-Door: lists=-5\r\n (good.example)\r\nTo: y\r\n\r\nX-Ringpost-Door: z\r\n.";
+        let lines = ["EHLO client", MAIL, ALICE, "DATA", content];
+        let said = rig.converse("192.0.2.1", &lines).await;
+        assert!(said[5].starts_with("250 2.0.0"), "{said:?}");
+        let raw = rig.content();
+        let left = "X-Ringpost-Door: hello=not-qualified\r\nSubject: x\r\nTo: y\r\n\r\nX-Ringpost-Door: z\r\n";
+        assert!(raw.ends_with(left), "{raw}");
+    });
+}
+
+#[test]
+fn a_list_whose_test_was_cut_off_is_tested_again_by_the_next_peer() {
+    story(listed(&[("bad.example", 5)]), |rig| async move {
+        rig.table
+            .set_addresses("1.2.0.192.bad.example", &[at("127.0.0.2")]);
+        let test = ::door::lists::test_question("bad.example");
+        rig.table.set_slow(&test, Duration::from_secs(3_600));
+        let lines = [HELLO, MAIL, ALICE];
+        assert_eq!(rig.converse("192.0.2.1", &lines).await[3], OK);
+        rig.table.set_slow(&test, Duration::ZERO);
+        let said = rig.converse("192.0.2.1", &lines).await;
+        assert!(said[3].starts_with("554 5.7.1"), "{said:?}");
+    });
+}
+
 #[test]
 fn a_peer_that_does_not_wait_for_its_turn_is_refused_or_marked() {
     let patient = |early| Policy {
