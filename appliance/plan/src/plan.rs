@@ -240,7 +240,7 @@ impl Plan {
             checkpoint_us: CHECKPOINT_US,
         };
         let mut fixed = descriptors::fixed(&cores, &listeners, &storage, machine);
-        if settings.inbound.authentication != Authentication::Off {
+        if strangers_are_looked_up(settings) {
             fixed.push(descriptors::looking_up(askers));
         }
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
@@ -328,11 +328,14 @@ fn segment_bytes(leg_bytes: u64) -> u64 {
 /// Who looks names up: sending, and each thread that receives and authenticates, or asks lists about peers.
 fn askers(settings: &Settings, cores: &[CorePlan]) -> u64 {
     let receives = |core: &&CorePlan| core.zones.contains(&Zone::Inbound);
-    let authenticates = settings.inbound.authentication != Authentication::Off;
-    match authenticates || settings.door.looks_up() {
+    match strangers_are_looked_up(settings) {
         false => 1,
         true => 1 + cores.iter().filter(receives).count() as u64,
     }
+}
+
+fn strangers_are_looked_up(settings: &Settings) -> bool {
+    settings.inbound.authentication != Authentication::Off || settings.door.looks_up()
 }
 
 fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<ListenerPlan> {

@@ -19,7 +19,7 @@ pub fn open(settings: &settings::Door) -> Result<Door, Misfit> {
 fn policy(settings: &settings::Door) -> Result<Policy, Misfit> {
     let lists = settings.lists.iter().map(list);
     Ok(Policy {
-        exempt: networks(&settings.exempt)?,
+        exempt: exempt(&settings.exempt)?,
         xclient: networks(&settings.xclient)?,
         rates: Rates {
             address_open: settings.address_connections,
@@ -54,6 +54,18 @@ pub fn on_failure(door: &Door) -> Arc<OnFailure> {
             tracing::warn!(%peer, minutes, "banned after failed logins");
         }
     })
+}
+
+/// The machine itself always is: a list of the operator's own networks does not take it out.
+fn exempt(written: &[String]) -> Result<Vec<Network>, Misfit> {
+    let written = networks(written)?;
+    let mut exempt = door::policy::loopback();
+    let others = written
+        .into_iter()
+        .filter(|network| !exempt.contains(network));
+    let others: Vec<Network> = others.collect();
+    exempt.extend(others);
+    Ok(exempt)
 }
 
 pub fn networks(written: &[String]) -> Result<Vec<Network>, Misfit> {
@@ -104,6 +116,32 @@ mod tests {
             ..Policy::default()
         };
         assert_eq!(policy, expected);
+    }
+
+    #[test]
+    fn the_machine_itself_is_exempt_whatever_the_settings_list() {
+        for (written, networks) in [
+            (&[][..], 2),
+            (&["192.0.2.0/24"], 3),
+            (&["::1", "192.0.2.0/24", "127.0.0.0/8"], 3),
+        ] {
+            let settings = settings::Door {
+                exempt: written
+                    .iter()
+                    .map(|network| (*network).to_owned())
+                    .collect(),
+                ..settings::Door::default()
+            };
+            let policy = policy(&settings).expect("checked");
+            assert_eq!(policy.exempt.len(), networks, "{written:?}");
+            let door = Door::new(policy);
+            for peer in ["127.0.0.1", "::1"] {
+                assert!(
+                    door.is_exempt(peer.parse().expect("an address")),
+                    "{written:?}"
+                );
+            }
+        }
     }
 
     #[test]

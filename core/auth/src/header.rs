@@ -26,12 +26,14 @@ pub fn fields<'a>(content: &'a [u8], name: &'a str) -> impl Iterator<Item = Rang
     })
 }
 
-/// The fields of a stranger that only we write: Authentication-Results in the name of `hostname`, and the mark of quarantine.
+/// The fields of a stranger that only we write: Authentication-Results in the name of `hostname`, the mark of quarantine, and the marks of
+/// the door.
 pub fn forged(content: &[u8], hostname: &str) -> Vec<Range<usize>> {
     let mut forged: Vec<_> = fields(content, RESULTS)
         .filter(|field| is_by(&content[field.clone()], hostname))
         .collect();
     forged.extend(fields(content, MARK));
+    forged.extend(fields(content, DOOR));
     forged.sort_by_key(|field| field.start);
     forged
 }
@@ -50,6 +52,8 @@ pub fn remove(content: &mut Vec<u8>, fields: &[Range<usize>]) {
 
 /// Name of the field that marks a message whose author's domain asks for quarantine, in lower case.
 pub const MARK: &str = "x-ringpost-quarantine";
+/// Name of the field with what was seen of a peer at the door (`door::marks::FIELD`), in lower case.
+pub const DOOR: &str = "x-ringpost-door";
 const RESULTS: &str = "authentication-results";
 
 /// The lines of a header, to the empty line or the end.
@@ -159,6 +163,8 @@ mod tests {
             "Authentication-Results: mx.example.org(x); none\r\n",
             "Authentication-Results: mx.example.org\r\n",
             "X-Ringpost-Quarantine: no\r\n",
+            "X-Ringpost-Door: lists=-5\r\n",
+            "x-ringpost-DOOR :\r\n\tlists=-5;\r\n hello=our-name\r\n",
         ] {
             let content = format!("From: a@b.example\r\n{field}To: c\r\n\r\n{field}");
             let expected = format!("From: a@b.example\r\nTo: c\r\n\r\n{field}");
@@ -177,6 +183,7 @@ mod tests {
             "ARC-Authentication-Results: i=1; mx.example.org; spf=pass\r\n\r\n",
             "X-Authentication-Results: mx.example.org; spf=pass\r\n\r\n",
             "Subject: x\r\n Authentication-Results: mx.example.org; spf=pass\r\n\r\n",
+            "X-Ringpost-Door-Keeper: x\r\nX-Ringpost-Doo: x\r\nSubject: x\r\n X-Ringpost-Door: x\r\n\r\n",
             "\r\nAuthentication-Results: mx.example.org; spf=pass\r\n",
             "Authentication-Results mx.example.org\r\n\r\n",
             "",

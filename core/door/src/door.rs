@@ -52,7 +52,9 @@ pub struct Entered {
 
 impl Door {
     pub fn new(policy: Policy) -> Door {
-        let bans = Bans::new(policy.exempt.clone(), policy.ban_points);
+        // What goes wrong at a proxy is its clients' doing: a ban of it would be one of them all.
+        let never = [&policy.exempt[..], &policy.xclient].concat();
+        let bans = Bans::new(never, policy.ban_points);
         Door {
             shared: Arc::new(Shared {
                 policy,
@@ -106,7 +108,8 @@ impl Door {
             door: self.clone(),
             counted: None,
         };
-        if self.is_exempt(peer) {
+        // A proxy comes once for each of its clients, and is counted as that client as soon as it names it.
+        if self.is_exempt(peer) || self.trusts(peer) {
             return Ok(entered);
         }
         if self.is_banned(peer, now) {
@@ -250,6 +253,22 @@ mod tests {
             }
             assert!(door.delay(at(peer), NOW).is_none() && door.enter(at(peer), NOW).is_ok());
         }
+    }
+
+    #[test]
+    fn a_proxy_is_neither_banned_nor_counted_for_its_clients() {
+        let mut policy = strict();
+        policy.xclient = vec![Network::around(at("192.0.2.0"), 24)];
+        let door = Door::new(policy);
+        let (proxy, client) = (at("192.0.2.1"), at("198.51.100.1"));
+        let held: Vec<_> = (0..1_000).map(|_| door.enter(proxy, NOW)).collect();
+        assert!(held.iter().all(Result::is_ok));
+        for _ in 0..100 {
+            assert_eq!(door.note(proxy, Offence::Protocol, NOW), None);
+        }
+        assert!(door.enter(proxy, NOW).is_ok() && door.delay(proxy, NOW).is_none());
+        let banned = (0..4).find_map(|_| door.note(client, Offence::Protocol, NOW));
+        assert!(banned.is_some(), "the client it names is");
     }
 
     #[test]

@@ -198,6 +198,31 @@ impl Refusal {
     pub const fn is_temporary(self) -> bool {
         self.reply().code / 100 == 4
     }
+
+    /// Whether the peer broke the protocol. `MailFirst` and `NoRecipients` do not say so: a sender that pipelines (RFC 2920 §3.1) has sent RCPT
+    /// and DATA before it sees that MAIL or every recipient was refused.
+    pub const fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Refusal::BareControl
+                | Refusal::LineTooLong
+                | Refusal::NotUtf8
+                | Refusal::UnknownCommand
+                | Refusal::NotImplemented
+                | Refusal::Syntax
+                | Refusal::BadHello
+                | Refusal::BadPath
+                | Refusal::BadParameter
+                | Refusal::HelloFirst
+                | Refusal::WrongHello
+                | Refusal::NestedMail
+                | Refusal::DataAfterBdat
+                | Refusal::TlsUnavailable
+                | Refusal::TlsAlready
+                | Refusal::NoAuth
+                | Refusal::XclientInTransaction
+        )
+    }
 }
 
 impl std::fmt::Display for Refusal {

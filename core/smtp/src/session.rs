@@ -147,6 +147,8 @@ pub struct Session<R> {
     /// Recipients past `recipients_max`.
     excess_recipients: u32,
     idle_commands: u32,
+    /// Since the greeting; see `faults`.
+    faults: u32,
     /// What the next refusal by the caller says behind its text.
     detail: Option<Box<str>>,
 }
@@ -170,6 +172,7 @@ impl<R> Session<R> {
             refused_recipients: 0,
             excess_recipients: 0,
             idle_commands: 0,
+            faults: 0,
             detail: None,
         }
     }
@@ -294,14 +297,14 @@ impl<R> Session<R> {
         self.logged_in = false;
         self.forwarded_hello = hello.map(String::into_boxed_str);
         self.login_failures = 0;
-        (self.errors, self.refused_recipients) = (0, 0);
+        (self.errors, self.faults, self.refused_recipients) = (0, 0, 0);
         (self.excess_recipients, self.idle_commands) = (0, 0);
         greet(&self.config, output);
     }
 
-    /// Commands refused since the last accepted message (or greeting): faults of the protocol.
-    pub fn errors(&self) -> u32 {
-        self.errors
+    /// Commands refused since the greeting that no honest sender sends (`Refusal::is_fault`).
+    pub fn faults(&self) -> u32 {
+        self.faults
     }
 
     /// The sender to be checked: between `CheckSender` and `sender_verdict`.
@@ -491,6 +494,7 @@ impl<R> Session<R> {
     fn refuse(&mut self, refusal: Refusal, output: &mut Vec<u8>) -> Option<Action<R>> {
         self.write_explained(refusal, output);
         self.errors += 1;
+        self.faults = self.faults.saturating_add(u32::from(refusal.is_fault()));
         if self.errors < self.config.limits.errors_max {
             return None;
         }

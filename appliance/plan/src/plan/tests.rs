@@ -304,6 +304,15 @@ fn threads_that_look_names_up_are_paid_for() {
     // Only sending is left.
     let plan = of("[inbound]\nauthentication = \"off\"\n", 8);
     assert_eq!(counted(&plan), (1, 0));
+    // The door looks names up by itself.
+    for door in [
+        "reverse_name = true\n",
+        "[[door.list]]\nzone = \"bl.example\"\n",
+    ] {
+        let settings = format!("[inbound]\nauthentication = \"off\"\n[door]\n{door}");
+        let asking = receiving + 1;
+        assert_eq!(counted(&of(&settings, 8)), (asking, asking), "{door}");
+    }
     let plan = of(
         "[inbound]\nauthentication = \"report\"\n[dns]\nservers = [\"192.0.2.1:53\"]\n",
         8,

@@ -60,7 +60,8 @@ struct AtDoor {
     marks: Marks,
     findings: Option<Promise<Findings>>,
     standing: Standing,
-    errors: u32,
+    /// Of the session that were noted.
+    faults: u32,
     /// It did something wrong since replies were sent last.
     has_offended: bool,
 }
@@ -87,7 +88,7 @@ impl Visit {
             marks: Marks::default(),
             findings: promise(doorway, host, peer),
             standing: Standing::default(),
-            errors: 0,
+            faults: 0,
             has_offended: false,
         };
         Ok(Visit { at: Some(at) })
@@ -142,7 +143,7 @@ impl Visit {
         connection: &mut impl Accepted,
     ) -> Result<(), Refusal> {
         let at = self.at.as_mut().expect("only a door trusts a peer");
-        (at.marks, at.standing, at.errors) = (Marks::default(), Standing::default(), 0);
+        (at.marks, at.standing, at.faults) = (Marks::default(), Standing::default(), 0);
         let Some(address) = said.address else {
             return Ok(());
         };
@@ -174,11 +175,11 @@ impl Visit {
         let Some(at) = &mut self.at else {
             return false;
         };
-        let errors = session.errors();
-        for _ in at.errors..errors {
+        let faults = session.faults();
+        for _ in at.faults..faults {
             at.offend(Offence::Protocol);
         }
-        at.errors = errors;
+        at.faults = faults;
         if !std::mem::take(&mut at.has_offended) {
             return false;
         }

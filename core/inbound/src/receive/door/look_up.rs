@@ -3,7 +3,7 @@
 //! What must hold: it ends within the policy's deadline, whatever name servers do; so many connections' look-ups go on at a time; what
 //! did not come in time is unknown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -20,6 +20,9 @@ use tokio::sync::Semaphore;
 
 /// Connections of one core whose look-ups go on at a time; the others wait within their deadline. `dns` bounds the questions.
 const UNDER_WAY_MAX: usize = 256;
+/// Connections of one core whose look-ups are begun: they go on where a peer leaves, so that without a bound peers that come and go could
+/// begin any number. Past it a connection has none.
+const BEGUN_MAX: usize = 1_024;
 /// Reverse names of a peer that are followed; an honest host has one.
 const REVERSE_NAMES_MAX: usize = 3;
 
@@ -38,7 +41,11 @@ pub(super) struct LookUp {
     /// Boxed, so that the rest of the room does not depend on which names are asked.
     finds: Box<dyn Fn(IpAddr) -> Finding>,
     is_needed: bool,
+    begun: Rc<Cell<usize>>,
 }
+
+/// One connection's look-ups; given back when dropped.
+struct Begun(Rc<Cell<usize>>);
 
 struct Shared<N> {
     door: Door,
@@ -64,12 +71,49 @@ impl LookUp {
                 Box::pin(async move { shared.find(peer).await })
             }),
             is_needed: !policy.lists.is_empty() || policy.reverse_name,
+            begun: Rc::default(),
         }
     }
 
-    /// Everything about `peer`; `None`: nothing is to be looked up.
+    /// Everything about `peer`; `None`: nothing is to be looked up, or too much is already.
     pub fn about(&self, peer: IpAddr) -> Option<Finding> {
-        self.is_needed.then(|| (self.finds)(peer))
+        if !self.is_needed || self.begun.get() >= BEGUN_MAX {
+            return None;
+        }
+        let begun = Begun::one(&self.begun);
+        let finds = (self.finds)(peer);
+        Some(Box::pin(async move {
+            let _begun = begun;
+            finds.await
+        }))
+    }
+}
+
+impl Begun {
+    fn one(count: &Rc<Cell<usize>>) -> Begun {
+        count.set(count.get() + 1);
+        Begun(count.clone())
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// A test of a list that is under way. One that the deadline cuts off has failed: else the list would not count until the next is due.
+struct Testing<'a> {
+    health: &'a RefCell<Vec<Health>>,
+    at: usize,
+    is_over: bool,
+}
+
+impl Drop for Testing<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.health.borrow_mut()[self.at].failed();
+        }
     }
 }
 
@@ -141,7 +185,13 @@ impl<N: Names> Shared<N> {
         if !self.health.borrow_mut()[at].is_due(self.host.now()) {
             return;
         }
+        let mut testing = Testing {
+            health: &self.health,
+            at,
+            is_over: false,
+        };
         let answer = self.addresses(&lists::test_question(&list.zone)).await;
+        testing.is_over = true;
         let mut health = self.health.borrow_mut();
         match answer {
             Ok(addresses) => {
@@ -211,4 +261,32 @@ async fn together<T>(mut futures: Vec<Pin<Box<dyn Future<Output = T> + '_>>>) ->
     })
     .await;
     answers.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use device::sim::SimWorld;
+    use dns::Table;
+    use door::Policy;
+
+    #[test]
+    fn peers_that_come_and_go_begin_a_bounded_number_of_look_ups() {
+        let host = SimWorld::new(1).io().host;
+        let policy = Policy {
+            reverse_name: true,
+            ..Policy::default()
+        };
+        let (door, names) = (Door::new(policy), Table::new(&host, 1));
+        let look_up = LookUp::new(&door, SessionHost::on(host), names);
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let mut begun: Vec<Finding> = (0..2 * BEGUN_MAX)
+            .filter_map(|_| look_up.about(peer))
+            .collect();
+        assert_eq!(begun.len(), BEGUN_MAX);
+        begun.pop();
+        begun.extend(look_up.about(peer));
+        assert_eq!(begun.len(), BEGUN_MAX, "one ended, one begins");
+        assert!(look_up.about(peer).is_none());
+    }
 }

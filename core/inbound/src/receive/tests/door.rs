@@ -1,5 +1,7 @@
 //! The door, on virtual time and with a table in place of the domain name system.
 
+mod turns;
+
 use ::door::{Answers, Door, Event, Greylisting, List, Policy, Rates, Response};
 use base::Host;
 use base::host::sleep_us;
@@ -423,45 +425,34 @@ fn a_stranger_is_greylisted_once() {
 }
 
 #[test]
-fn a_peer_that_does_not_wait_for_its_turn_is_refused_or_marked() {
-    let patient = |early| Policy {
-        early,
-        greeting_delay: Duration::from_secs(2),
-        ..strict()
-    };
-    let group = format!("{HELLO}\r\n{MAIL}\r\n{ALICE}");
-    let sent = group.clone();
-    story(patient(Response::Refuse), |rig| async move {
-        let mut early = rig.connect("192.0.2.1");
-        assert!(early.say(HELLO).await.starts_with("554 5.5.1"));
-        let mut waits = rig.connect("192.0.2.2");
-        assert!(waits.reply().await.starts_with("220 "));
-        assert!(
-            waits.say(&sent).await.starts_with("554 5.5.1"),
-            "in a group"
-        );
-        assert_eq!(rig.count(Event::EarlyRefused), 2);
-        let in_turn = rig.converse("192.0.2.3", &[HELLO, MAIL, ALICE]).await;
-        assert_eq!(in_turn[3], OK);
-    });
-    story(patient(Response::Mark), |rig| async move {
-        let mut early = rig.connect("192.0.2.1");
-        let data = "DATA\r\nSubject: x\r\n\r\nx\r\n.";
-        assert!(
-            early
-                .say(&format!("{group}\r\n{data}"))
-                .await
-                .starts_with("220 ")
-        );
-        for expected in ["250 ENHANCED", "250 2.1.0", OK, "354 ", "250 2.0.0"] {
-            let reply = early.reply().await;
-            assert!(reply.starts_with(expected), "{reply}");
-        }
+fn marks_that_a_stranger_wrote_itself_are_removed() {
+    assert_eq!(
+        ::door::marks::FIELD.to_ascii_lowercase(),
+        auth::header::DOOR
+    );
+    story(Policy::default(), |rig| async move {
+        let content = "Subject: x\r\nX-Ringpost-Door: lists=-5\r\n (good.example)\r\nTo: y\r\n\r\nX-Ringpost-Door: z\r\n.";
+        let lines = ["EHLO client", MAIL, ALICE, "DATA", content];
+        let said = rig.converse("192.0.2.1", &lines).await;
+        assert!(said[5].starts_with("250 2.0.0"), "{said:?}");
         let raw = rig.content();
-        assert!(
-            raw.contains("X-Ringpost-Door: early-talker;\r\n\tearly-pipelining\r\n"),
-            "{raw}"
-        );
+        let left = "X-Ringpost-Door: hello=not-qualified\r\nSubject: x\r\nTo: y\r\n\r\nX-Ringpost-Door: z\r\n";
+        assert!(raw.ends_with(left), "{raw}");
+    });
+}
+
+#[test]
+fn a_list_whose_test_was_cut_off_is_tested_again_by_the_next_peer() {
+    story(listed(&[("bad.example", 5)]), |rig| async move {
+        rig.table
+            .set_addresses("1.2.0.192.bad.example", &[at("127.0.0.2")]);
+        let test = ::door::lists::test_question("bad.example");
+        rig.table.set_slow(&test, Duration::from_secs(3_600));
+        let lines = [HELLO, MAIL, ALICE];
+        assert_eq!(rig.converse("192.0.2.1", &lines).await[3], OK);
+        rig.table.set_slow(&test, Duration::ZERO);
+        let said = rig.converse("192.0.2.1", &lines).await;
+        assert!(said[3].starts_with("554 5.7.1"), "{said:?}");
     });
 }
 
