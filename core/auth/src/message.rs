@@ -205,7 +205,7 @@ fn correct_relaxed_hashes(message: &mut AuthenticatedMessage) {
 }
 
 /// The fields that `named` names, of several with one name the last one first (RFC 6376 §5.4.2), and the signature's `own`. White space before
-/// a colon is no part of a name: whoever adds such a field to one that is signed as absent breaks the signature.
+/// a colon is not a part of a name: such a field beside those that are signed breaks the signature.
 pub(crate) fn signed_fields<'a>(
     message: &'a AuthenticatedMessage<'a>,
     form: Canonicalization,

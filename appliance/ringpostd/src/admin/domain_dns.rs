@@ -84,7 +84,7 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
     // Letters that no internationalised name has (RFC 5892) are taken for a domain; DNS cannot have it.
     if let Some(name) = [domain, host].into_iter().find(|name| !name.is_ascii()) {
         return Err(format!(
-            "{name} has no spelling in ASCII (xn--), and so no DNS records: it is no valid internationalised name"
+            "{name} has no spelling in ASCII (xn--), and so no DNS records: it is not a valid internationalised name"
         ));
     }
     let mut records = Vec::new();

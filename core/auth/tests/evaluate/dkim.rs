@@ -297,7 +297,7 @@ fn white_space_before_a_colon_neither_breaks_nor_hides_a_field() {
 fn a_line_that_is_no_field_does_not_end_the_header_for_a_signature() {
     let content = message("sender@example.net");
     let found = after(&content, |content| {
-        content.replacen("\r\n\r\n", "\r\na line that is no field\r\n", 1)
+        content.replacen("\r\n\r\n", "\r\na line that is not a field\r\n", 1)
     });
     assert!(!found.contains(&Outcome::Pass), "{found:?}");
 }

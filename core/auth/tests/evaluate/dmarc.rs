@@ -289,8 +289,8 @@ fn no_spelling_of_from_hides_an_author() {
         "From : a@example.net\r\n",
         "From\t: a@example.net\r\n",
         "FROM \r\n : a@example.net\r\n",
-        "a line that is no field\r\nFrom: a@example.net\r\n",
-        "X: y\r\na line that is no field\r\nFrom: a@example.net\r\n",
+        "a line that is not a field\r\nFrom: a@example.net\r\n",
+        "X: y\r\na line that is not a field\r\nFrom: a@example.net\r\n",
     ] {
         assert_eq!(of_fields(forged), REJECT, "{forged:?}");
         let own = "From: a@example.com\r\n";

@@ -442,7 +442,7 @@ fn a_row_past_the_bound_does_not_refuse_the_opening() {
     });
 }
 
-/// Reports about a group's mail go to `name+bounces@`; where that is no address they would go to all members.
+/// Reports about a group's mail go to `name+bounces@`; where that is not an address they would go to all members.
 #[test]
 fn a_group_has_room_for_its_tags() {
     let rig = Rig::new(80);
