@@ -78,10 +78,10 @@ thread_local! {
     static KEPT: RefCell<Vec<MmapMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Maps kept on one thread (at most 16 MiB at `KEPT_BYTES_MAX`).
+/// Maps kept on one thread (at most 64 MiB at `KEPT_BYTES_MAX`).
 const KEPT_MAX: usize = 64;
-/// Larger maps are not kept: zeroing them again costs as much as mapping them.
-const KEPT_BYTES_MAX: usize = 256 << 10;
+/// The largest read of a stream. Larger maps are not kept: they are few.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// From here on this thread keeps the maps of dropped buffers for later ones. For simulations.
 pub(crate) fn keep_maps() {

@@ -60,6 +60,12 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
         ];
         tally.command("build", &mut cargo(root, &everything));
     }
+    // Tests wait for each other now and then, real processes most of all, and seeds only compute: side by side, and seeds give way.
+    let mut seeds = wanted("sim").then(|| built(root, "sim", &["--seeds", "2000"]));
+    let beside = match seeds.take_if(|_| wanted("unit") || wanted("real")) {
+        Some(seeds) => tally.begin(root, &seeds),
+        None => None,
+    };
     if wanted("unit") {
         tally.counted("unit tests", &mut tests(root, Tests::Unit));
     }
@@ -72,12 +78,6 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     if wanted("fuzz") {
         tally.command("fuzz smoke", &mut built(root, "fuzz", &["smoke"]));
     }
-    // Real processes wait for each other more than they compute, and seeds only compute: side by side, and seeds give way.
-    let mut seeds = wanted("sim").then(|| built(root, "sim", &["--seeds", "2000"]));
-    let beside = match seeds.take_if(|_| wanted("real")) {
-        Some(seeds) => tally.begin(root, &seeds),
-        None => None,
-    };
     if wanted("real") {
         tally.timed("packages for the real-process tests", || {
             setup::run(false, false)
@@ -188,7 +188,7 @@ fn built(root: &Path, name: &str, arguments: &[&str]) -> Command {
 }
 
 const SEEDS: &str = "simulator: 2,000 seeds";
-/// What is left of them when the step that they ran beside is over.
+/// What is left of them when the steps that they ran beside are over.
 const SEEDS_AFTER: &str = "simulator: 2,000 seeds, the rest of them";
 
 /// The test program that starts daemons.

@@ -133,7 +133,9 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     async fn whole_with(&self, letter: &Letter, from: &str, fields: &str) -> Option<BodyIn> {
         let entry = letter.entry();
         let field = format!("Return-Path: <{from}>\r\n{fields}");
-        let mut raw = field.into_bytes();
+        // At once: a vector that doubles as it grows would take more than was charged.
+        let mut raw = Vec::with_capacity(field.len() + entry.body.raw_bytes as usize);
+        raw.extend_from_slice(field.as_bytes());
         let mut at = 0;
         while at < entry.body.raw_bytes {
             // until all of it is read
