@@ -161,6 +161,25 @@ pub struct BanLine {
     pub times: u32,
 }
 
+/// Traces of some messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracePage {
+    /// The events of each message, in order; the oldest message first.
+    pub messages: Vec<Vec<TraceEvent>>,
+    /// There is more than one answer holds.
+    pub more: bool,
+}
+
+/// Something that happened to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceEvent {
+    /// RFC 3339, in UTC.
+    pub at: String,
+    pub what: String,
+    #[serde(flatten)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
 /// A page of the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueuePage {

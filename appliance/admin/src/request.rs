@@ -4,6 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::dkim::DkimAlgorithm;
 
+/// Which messages a trace is wanted of; what is `None` does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TraceWanted {
+    /// A Message-ID, the id of a Received field of ours, or a number in the queue.
+    pub id: Option<String>,
+    /// An address, or `@` and a domain.
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// Files that were last written before are not read.
+    pub since_unix_s: Option<u64>,
+}
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
@@ -137,6 +150,10 @@ pub enum Request {
     /// The last lines of the daemon's own log.
     Logs {
         lines: usize,
+    },
+    /// Traces of messages.
+    Trace {
+        wanted: TraceWanted,
     },
     /// Everything that a person who helps from afar wants to see; no secrets, no mail.
     SupportBundle,

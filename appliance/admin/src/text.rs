@@ -20,6 +20,7 @@ mod network;
 mod profile;
 mod queue;
 mod settings;
+mod trace;
 pub mod update;
 
 /// The text for one reply.
@@ -34,6 +35,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
+        Request::Trace { .. } => trace::show(&typed(value)?),
         Request::DomainDns { .. } => dns_records::show(&typed(value)?),
         Request::DomainCheck { .. } => dns_records::check(&typed(value)?),
         Request::DkimMake { .. } | Request::DkimShow { .. } => dkim::detail(&typed(value)?),

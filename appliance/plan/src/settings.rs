@@ -36,6 +36,7 @@ pub struct Settings {
     pub memory: Memory,
     #[serde(default)]
     pub log: Log,
+    pub trace: Trace,
     #[serde(default)]
     pub outbound: Outbound,
     /// Addresses, bonds, VLANs: `ringpost-boot` writes them for systemd-networkd. Left out: DHCP on every card.
@@ -207,6 +208,16 @@ pub struct Log {
     pub level: String,
 }
 
+/// How long traces of messages are kept for `ringpostctl trace`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trace {
+    /// 0: they are not kept.
+    pub days: u32,
+    /// All of them, in the state directory; the oldest make room.
+    pub size: Size,
+}
+
 /// How mail leaves.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -248,6 +259,15 @@ impl Default for Log {
         Log {
             format: LogFormat::Auto,
             level: "info".into(),
+        }
+    }
+}
+
+impl Default for Trace {
+    fn default() -> Trace {
+        Trace {
+            days: 14,
+            size: Size(256 << 20),
         }
     }
 }
@@ -409,6 +429,7 @@ impl Settings {
             limits: Limits::default(),
             memory: Memory::default(),
             log: Log::default(),
+            trace: Trace::default(),
             outbound: Outbound::default(),
             network: None,
             time: Time::default(),

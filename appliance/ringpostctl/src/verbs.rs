@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use admin::addresses::Ask;
 use admin::limits::{WITHIN_MAX, WITHIN_MIN};
 use admin::password;
-use admin::request::Request;
+use admin::request::{Request, TraceWanted};
 use clap::Subcommand;
 use plan::Size;
 
@@ -83,6 +84,20 @@ pub(crate) enum Verb {
     /// Show which hardware profile fits this machine, what it requires and what is in effect
     #[command(subcommand)]
     Profile(ProfileVerb),
+    /// Show what happened to messages, by id, sender or recipient
+    Trace {
+        /// Show the message with this Message-ID, this id of a Received field or this number in the queue
+        id: Option<String>,
+        /// Show messages from this address, or from this @domain
+        #[arg(long, value_name = "ADDRESS")]
+        from: Option<String>,
+        /// Show messages to this address, or to this @domain
+        #[arg(long, value_name = "ADDRESS")]
+        to: Option<String>,
+        /// Look at this many days back
+        #[arg(long, default_value_t = 14)]
+        days: u64,
+    },
     /// Show the last lines of the daemon's log
     Logs {
         /// Show at most this many lines
@@ -410,6 +425,17 @@ impl Verb {
             Verb::Fsck { how } => Request::Fsck {
                 full: how == "full",
             },
+            Verb::Trace { id, from, to, days } => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH);
+                let now = now.map_or(0, |since| since.as_secs());
+                let wanted = TraceWanted {
+                    id: id.clone(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    since_unix_s: Some(now.saturating_sub(days.saturating_mul(86_400))),
+                };
+                Request::Trace { wanted }
+            }
             Verb::Logs { lines } => Request::Logs { lines: *lines },
             Verb::Metrics => Request::Metrics,
             Verb::Disks { verb: None } => Request::Disks,

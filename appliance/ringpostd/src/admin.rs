@@ -43,4 +43,5 @@ mod settings;
 pub mod shared;
 mod socket;
 mod status;
+mod traces;
 mod volume;

@@ -24,7 +24,7 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::storage::Opening;
 use crate::trial;
-use crate::{certificate, door, events, listen, notify};
+use crate::{certificate, door, events, listen, notify, trace};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -69,6 +69,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let (bound, moved) = listen::bind(&mut plan, ports)?;
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
+    let kept = trace::keep(&plan.state.join(trace::PLACE), &settings.trace);
+    kept.map_err(|error| {
+        Misfit::new(format!(
+            "cannot keep traces of messages in the state directory: {error}"
+        ))
+    })?;
     let tls = certificate::for_mail(&shown);
     let https = certificate::for_https(&settings, &shown)?;
     // Before the volume: what is wrong with them is reported before anything is written.

@@ -40,6 +40,7 @@ pub fn start(log: &Log) -> Result<(), Misfit> {
     };
     let set = tracing_subscriber::registry()
         .with(layer.with_filter(filter))
+        .with(crate::trace::layer())
         .try_init();
     set.map_err(|error| Misfit::new(format!("cannot log: {error}")))?;
     *WRITER.lock().expect("no holder of this lock panics") = Some(guard);
@@ -68,6 +69,7 @@ fn filter(level: &str) -> Result<Targets, Misfit> {
 /// Writes what is still waiting; nothing is logged any more.
 pub fn finish() {
     drop(WRITER.lock().map(|mut writer| writer.take()));
+    crate::trace::finish();
 }
 
 /// A broken assertion ends the process: whatever is durable stays durable, and the next start sees to the rest. The one

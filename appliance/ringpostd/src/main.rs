@@ -26,6 +26,7 @@ mod self_signed;
 mod settings;
 mod state;
 mod storage;
+mod trace;
 mod trial;
 mod witness;
 mod witness_file;

@@ -21,8 +21,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use inbound::receive::{Contents, Counters, Digest, Ids, Incoming, charge};
+use inbound::receive::{Addressees, Contents, Counters, Digest, Ids, Incoming, charge};
 use mail::Address;
+use runtime::events::MESSAGE;
 use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Session};
 use storage::holder;
@@ -297,7 +298,8 @@ impl<A: Ask> Conversation<'_, A> {
         let own = &content[incoming.trace_bytes..];
         if let Err(refused) = submitter.check_authors(user, own).await {
             let Refused { refusal, detail } = &refused;
-            tracing::info!(parent: &span, user = user.account.0, from = %envelope.reverse_path, %refusal, detail, "not submitted");
+            let (from, to) = (&envelope.reverse_path, Addressees(&envelope.recipients));
+            tracing::info!(target: MESSAGE, parent: &span, user = user.account.0, %from, %to, %refusal, detail, "not submitted");
             return Err(refused);
         }
         let facts = amend::Facts {
@@ -322,6 +324,7 @@ impl<A: Ask> Conversation<'_, A> {
         let (digested, trace_bytes) = (raw.clone(), incoming.trace_bytes);
         let digest = move || Digest::of(&digested, trace_bytes);
         let digest = submitter.host.work(raw.len(), digest).await;
+        let message_id = digest.message_id.clone();
         let outcome = match digest.refusal() {
             Some(refusal) => Err(refusal),
             None => {
@@ -331,10 +334,11 @@ impl<A: Ask> Conversation<'_, A> {
             }
         };
         let user = user.account.0;
-        let (recipients, bytes) = (envelope.recipients.len(), raw.len());
+        let (from, to) = (&envelope.reverse_path, Addressees(&envelope.recipients));
+        let bytes = raw.len();
         match outcome {
             Ok(queued) => {
-                tracing::info!(parent: &span, user, from = %envelope.reverse_path, recipients, bytes, queue = queued.map(|id| id.0), "submitted");
+                tracing::info!(target: MESSAGE, parent: &span, user, %from, %to, message_id, bytes, queue = queued.map(|id| id.0), "submitted");
                 submitter.counters.accepted.fetch_add(1, Relaxed);
                 submitter.counters.bytes.fetch_add(bytes as u64, Relaxed);
                 let took_us = submitter.host.now().since_us(began);
@@ -342,7 +346,7 @@ impl<A: Ask> Conversation<'_, A> {
                 Ok(())
             }
             Err(refusal) => {
-                tracing::info!(parent: &span, user, from = %envelope.reverse_path, recipients, bytes, %refusal, "not submitted");
+                tracing::info!(target: MESSAGE, parent: &span, user, %from, %to, message_id, bytes, %refusal, "not submitted");
                 Err(refusal.into())
             }
         }

@@ -28,6 +28,7 @@ pub mod leaving;
 mod placed;
 mod recipient;
 mod route;
+mod told;
 mod trace;
 mod verdict;
 
@@ -41,6 +42,7 @@ use std::time::Duration;
 use base::SharedHistogram;
 use bytes::Bytes;
 use mail::Address;
+use runtime::events::MESSAGE;
 use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
 use storage::holder;
@@ -54,6 +56,7 @@ use door::Visit;
 pub use keeper::{Keeper, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
+pub use told::Addressees;
 pub use verdict::Digest;
 
 /// How one listener receives.
@@ -223,7 +226,8 @@ impl<K: Keeper> Receiver<K> {
                 match action {
                     Action::NeedInput => break,
                     Action::CheckRecipient => {
-                        self.answer_recipient(settings, session, visit, output)
+                        let peer = connection.peer().ip();
+                        self.answer_recipient(settings, session, peer, visit, output)
                             .await;
                     }
                     Action::BeginContent => {
@@ -326,6 +330,7 @@ impl<K: Keeper> Receiver<K> {
         incoming.trace_bytes = trace_bytes;
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
+        let message_id = digest.message_id.clone();
         let outcomes = match refusal.or(digest.refusal()) {
             Some(refusal) => vec![Err(refusal); recipients.len()],
             None => {
@@ -335,12 +340,13 @@ impl<K: Keeper> Receiver<K> {
         };
 
         let refusal = one_answer(&outcomes);
+        let (from, to, bytes) = (&envelope.reverse_path, Addressees(recipients), raw.len());
         match refusal {
             None => {
-                tracing::info!(parent: &span, from = %envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), "accepted")
+                tracing::info!(target: MESSAGE, parent: &span, %peer, %from, %to, message_id, bytes, "accepted")
             }
             Some(refusal) => {
-                tracing::info!(parent: &span, from = %envelope.reverse_path, recipients = recipients.len(), bytes = raw.len(), %refusal, "not accepted for all")
+                tracing::info!(target: MESSAGE, parent: &span, %peer, %from, %to, message_id, bytes, %refusal, "not accepted for all")
             }
         }
         if outcomes.iter().any(Result::is_ok) {

@@ -123,14 +123,15 @@ impl Queue {
     }
 
     /// Notes what came of a try, and puts in messages that take the place of what it settles, all of them with `body`, in one durable
-    /// step. Past the bounds of the queue too, up to `REPORTS_MAX`: what they stand for was accepted. Every fault: nothing was done.
+    /// step. Past the bounds of the queue too, up to `REPORTS_MAX`: what they stand for was accepted. Answers their numbers. Every fault:
+    /// nothing was done.
     pub async fn replace(
         &self,
         id: QueueId,
         note: Note,
         body: BodyIn,
         envelopes: Vec<Envelope>,
-    ) -> Result<(), QueueFault> {
+    ) -> Result<Vec<QueueId>, QueueFault> {
         let tenancy = &self.inner.tenancy;
         let rows = (envelopes.len() as u64 + 1) * ENTRY_ROWS;
         tenancy.room_for(Purpose::Keep, true, rows).await?;
@@ -138,14 +139,16 @@ impl Queue {
         // No await from here to `commit`: the order of numbers is the order of the log.
         let mut parts = Vec::with_capacity(envelopes.len() + 1);
         let noted = settling.part(note)?;
+        let mut ids = Vec::with_capacity(envelopes.len());
         for envelope in envelopes {
-            let (_, part) = self.put_within(envelope, 0, REPORTS_MAX)?;
+            let (id, part) = self.put_within(envelope, 0, REPORTS_MAX)?;
+            ids.push(id);
             parts.push(part);
         }
         parts.push(noted);
         let committed = tenancy.commit(Purpose::Keep, vec![body], parts).await;
         committed?;
-        Ok(())
+        Ok(ids)
     }
 
     /// Takes a message out of the queue for ever.

@@ -27,6 +27,7 @@ pub mod budget;
 pub mod connection;
 pub mod core;
 pub mod dial;
+pub mod events;
 pub mod host;
 pub mod lane;
 pub mod limits;

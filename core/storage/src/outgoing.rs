@@ -25,6 +25,7 @@ use queue::{
     Addressee, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId, RecipientState, Turn,
     UnixSeconds,
 };
+use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
@@ -259,9 +260,8 @@ impl Outgoing {
         note: Note,
         report: Option<(BodyIn, Envelope)>,
     ) -> Result<(), QueueFault> {
-        let has_report = report.is_some();
-        self.queue.settle(id, note, report).await?;
-        if has_report {
+        if let Some(report) = self.queue.settle(id, note, report).await? {
+            tracing::info!(target: MESSAGE, queue = report.0, about = id.0, "reported to the sender");
             self.wake();
         }
         Ok(())

@@ -19,6 +19,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[limits]", "limits"),
     ("[memory]", "memory"),
     ("[log]", "log"),
+    ("[trace]", "trace"),
     ("[outbound]", "outbound"),
     ("[time]", "time"),
     ("[network]", "network"),

@@ -8,7 +8,7 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
-    machine, profile, queue, settings, status, volume,
+    machine, profile, queue, settings, status, traces, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -76,6 +76,7 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::LegFail { .. }
         | Request::LegRetire { .. } => legs::perform(admin, request).await,
         Request::Fsck { full } => document(&fsck::check(admin, full).await?),
+        Request::Trace { wanted } => traces::perform(admin, wanted).await,
         Request::Logs { lines } => document(&logs::last(lines)),
         Request::SupportBundle => {
             let mut answers = Vec::new();

@@ -136,6 +136,34 @@ fn a_message_waits_over_kill_9_and_reaches_a_mailbox_of_another_daemon() {
         assert!(begin.elapsed() < ARRIVES_WITHIN);
         std::thread::sleep(Duration::from_millis(100));
     }
+    // Two of them were submitted before the kill.
+    let ways = traced(&home, &["--to", CAROL], 3, "delivered");
+    for way in &ways {
+        assert_eq!(way[0]["what"], "submitted", "{ways:?}");
+        assert_eq!(way[0]["from"], "<alice@example.org>");
+    }
+    let id = ways[0][0]["message_id"].as_str().expect("a Message-ID");
+    assert_eq!(traced(&home, &[id], 1, "delivered")[0], ways[0]);
+}
+
+/// What `ringpostctl trace` knows, once it is `count` messages that each end in `last`.
+fn traced(home: &Home, about: &[&str], count: usize, last: &str) -> Vec<Vec<serde_json::Value>> {
+    let begin = Instant::now();
+    loop {
+        // until all of it is written
+        let told = home.ctl_ok(&[&["--json", "trace"], about].concat());
+        let page: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let messages = page["messages"].as_array().expect("messages").iter();
+        let ways: Vec<Vec<serde_json::Value>> = messages
+            .map(|way| way.as_array().expect("events").clone())
+            .collect();
+        let ends = |way: &Vec<serde_json::Value>| way.last().is_some_and(|end| end["what"] == last);
+        if ways.len() == count && ways.iter().all(ends) {
+            return ways;
+        }
+        assert!(begin.elapsed() < ARRIVES_WITHIN, "{told}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]
@@ -206,6 +234,27 @@ fn a_refusal_comes_back_as_a_report_and_strangers_do_not_relay() {
         assert!(!sent, "{words}");
     }
     assert!(!home.ctl_ok(&["queue", "list"]).contains(CAROL));
+    // From the message to its report.
+    let ways = traced(&home, &["--to", "nobody@example.com"], 1, "delivered here");
+    let what: Vec<_> = ways[0].iter().map(|event| event["what"].as_str()).collect();
+    let whole = [
+        "submitted",
+        "given up",
+        "reported to the sender",
+        "delivered here",
+    ];
+    assert_eq!(what, whole.map(Some), "{ways:?}");
+    // What was refused by the port for other servers.
+    let ways = traced(
+        &home,
+        &["--to", CAROL, "--from", ALICE],
+        1,
+        "recipient refused",
+    );
+    assert_eq!(
+        ways[0][0]["refusal"], "550 5.7.1 relaying denied",
+        "{ways:?}"
+    );
 }
 
 /// What `ringpostctl` makes works at once, and over kill -9.

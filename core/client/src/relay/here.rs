@@ -9,6 +9,7 @@ use dns::Names;
 use mail::Summary;
 use mailbox::MailboxFault;
 use queue::RecipientState;
+use runtime::events::MESSAGE;
 use runtime::{Dial, Holder};
 use storage::outgoing::{Leading, Placing};
 use storage::owner::Ask;
@@ -47,11 +48,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 Ok(Ok(Placing::Placed)) => {
                     letter.set_state(index, RecipientState::Delivered);
                     self.counters.delivered.fetch_add(1, Relaxed);
-                    tracing::info!(
-                        id = id.0,
-                        to = entry.recipients[index as usize].to.path,
-                        "delivered here"
-                    );
+                    let (from, to) = (&entry.from, &entry.recipients[index as usize].to.path);
+                    tracing::info!(target: MESSAGE, queue = id.0, from, to, "delivered here");
                     continue;
                 }
                 Ok(Ok(Placing::Leads(leading))) => {
@@ -108,7 +106,6 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         match led.await {
             Ok(Ok(Placing::Placed)) => {
                 letter.set_state(index, RecipientState::Delivered);
-                tracing::info!(id = id.0, to = name, "led on");
                 None
             }
             Ok(Ok(Placing::Loop)) => Some(a_loop()),

@@ -13,6 +13,7 @@ use dns::Names;
 use mail::Summary;
 use queue::{Entry, Envelope, Note, Outcome, QueueFault, RecipientState, UnixSeconds};
 use runtime::Dial;
+use runtime::events::MESSAGE;
 use storage::owner::Ask;
 use store::{BodyIn, StoreFault};
 
@@ -71,15 +72,20 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     fn tell(&self, entry: &Entry, index: u32, state: RecipientState, verdict: &Verdict) {
-        let (id, said) = (entry.id.0, verdict.said());
+        let (queue, said) = (entry.id.0, verdict.said());
+        let from = entry.from.as_str();
         let to = entry.recipients[index as usize].to.path.as_str();
         let (host, text) = (said.host.as_str(), said.text.as_str());
         match state {
-            RecipientState::Delivered => tracing::info!(id, to, host, text, "delivered"),
-            RecipientState::Waiting(next) => {
-                tracing::info!(id, to, host, text, next = next.0, "to be tried again")
+            RecipientState::Delivered => {
+                tracing::info!(target: MESSAGE, queue, from, to, host, text, "delivered")
             }
-            RecipientState::Failed => tracing::info!(id, to, host, text, "given up"),
+            RecipientState::Waiting(next) => {
+                tracing::info!(target: MESSAGE, queue, from, to, host, text, next = next.0, "to be tried again")
+            }
+            RecipientState::Failed => {
+                tracing::info!(target: MESSAGE, queue, from, to, host, text, "given up")
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use dns::Names;
 use door::{
     Crowded, Door, Entered, Event, Marks, Offence, Response, Standing, Turned, early, hello,
 };
+use runtime::events::MESSAGE;
 use runtime::{Accepted, Connection, ConnectionFault, SessionHost};
 use smtp::{Forwarded, Refusal, ReversePath, Session};
 
@@ -338,14 +339,17 @@ impl<K: Keeper> Receiver<K> {
         &self,
         settings: &Settings,
         session: &mut Session<Route>,
+        peer: IpAddr,
         visit: &mut Visit,
         output: &mut Vec<u8>,
     ) {
         if let Some(at) = &mut visit.at
             && let Err((refusal, reason)) = at.refuses(session).await
         {
-            let (peer, to) = (at.peer, session.recipient());
-            tracing::info!(%peer, %to, %refusal, reason, "refused at the door");
+            let to = session.recipient();
+            let from = session.envelope().map(|envelope| &envelope.reverse_path);
+            let from = from.map(tracing::field::display);
+            tracing::info!(target: MESSAGE, %peer, from, %to, %refusal, reason, "refused at the door");
             self.count_refusal(Some(refusal));
             return session.refuse_recipient(refusal, &reason, output);
         }
@@ -362,6 +366,12 @@ impl<K: Keeper> Receiver<K> {
                 }
                 Err(_) => {}
             }
+        }
+        if let Err(refusal) = &verdict {
+            let from = session.envelope().map(|envelope| &envelope.reverse_path);
+            let from = from.map(tracing::field::display);
+            let to = session.recipient();
+            tracing::info!(target: MESSAGE, %peer, from, %to, %refusal, "recipient refused");
         }
         self.count_refusal(verdict.as_ref().err().copied());
         session.recipient_verdict(verdict, output);

@@ -5,6 +5,8 @@ use std::future::Future;
 
 use mail::Address;
 use mailbox::MailboxFault;
+use queue::QueueId;
+use runtime::events::MESSAGE;
 use smtp::Refusal;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
@@ -83,7 +85,14 @@ impl<A: Ask> Keeper for A {
     ) -> Result<Result<(), MailboxFault>, Busy> {
         let work = span.clone();
         self.ask_outgoing(move |outgoing| {
-            async move { outgoing.submit(submission).await.map(drop) }.instrument(work)
+            async move {
+                let queued = outgoing.submit(submission).await?;
+                if let Some(QueueId(queue)) = queued {
+                    tracing::info!(target: MESSAGE, queue, "queued");
+                }
+                Ok(())
+            }
+            .instrument(work)
         })
         .await
     }

@@ -15,15 +15,19 @@ const HOPS_MAX: usize = 100;
 pub struct Digest {
     pub name: BodyName,
     pub summary: Bytes,
+    /// The value of its Message-ID field, cut to `MESSAGE_ID_BYTES_MAX`; empty where there is none.
+    pub message_id: String,
     /// Received fields that others wrote.
     hops: usize,
 }
 
 impl Digest {
     pub fn of(raw: &[u8], trace_bytes: usize) -> Digest {
+        let summary = Summary::of(raw);
         Digest {
             name: BodyName::of(raw),
-            summary: Bytes::from(Summary::of(raw).encode()),
+            message_id: message_id(&summary.header),
+            summary: Bytes::from(summary.encode()),
             hops: hops(&raw[trace_bytes..]),
         }
     }
@@ -33,6 +37,17 @@ impl Digest {
         (self.hops > HOPS_MAX).then_some(Refusal::Loop)
     }
 }
+
+fn message_id(header: &[u8]) -> String {
+    let mut fields = mail::header::fields(header);
+    let field = fields.find(|field| field.name.eq_ignore_ascii_case(b"Message-ID"));
+    let value = field.map_or(&b""[..], |field| field.value.trim_ascii());
+    let value = &value[..value.len().min(MESSAGE_ID_BYTES_MAX)];
+    value.escape_ascii().to_string()
+}
+
+/// Of a Message-ID field in the log. RFC 5322 §2.1.1: a line has 998 characters at most, and 78 as a rule.
+const MESSAGE_ID_BYTES_MAX: usize = 250;
 
 /// Received fields in the header of `content`.
 fn hops(content: &[u8]) -> usize {
@@ -59,6 +74,19 @@ fn hops(content: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_message_id_is_found_cut_and_made_printable() {
+        let id = |text: &str| Digest::of(text.as_bytes(), 0).message_id;
+        assert_eq!(
+            id("From: a\r\nmessage-id:\r\n <a@b>\r\n\r\nMessage-ID: <c@d>"),
+            "<a@b>"
+        );
+        assert_eq!(id("From: a\r\n\r\n"), "");
+        assert_eq!(id("Message-ID: <\x1b[2J@b>\r\n\r\n"), "<\\x1b[2J@b>");
+        let long = format!("Message-ID: <{}>\r\n\r\n", "x".repeat(900));
+        assert_eq!(id(&long).len(), MESSAGE_ID_BYTES_MAX);
+    }
 
     #[test]
     fn hops_are_counted_in_the_header_only() {

@@ -10,6 +10,7 @@ use queue::{
     Addressee, Entry, Envelope, Note, Notify, Outcome, QueueFault, QueueId, RecipientState, Terms,
     UnixSeconds,
 };
+use runtime::events::MESSAGE;
 use store::BodyIn;
 
 use super::{Outgoing, Placing, lifetimes};
@@ -104,7 +105,9 @@ impl Outgoing {
                 host: String::new(),
             }],
         };
-        self.queue.replace(id, note, body, envelopes).await?;
+        let into = self.queue.replace(id, note, body, envelopes).await?;
+        let into: Vec<u64> = into.iter().map(|id| id.0).collect();
+        tracing::info!(target: MESSAGE, queue = id.0, to = address.to_path(), ?into, "led on");
         self.wake();
         Ok(Placing::Placed)
     }

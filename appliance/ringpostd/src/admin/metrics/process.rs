@@ -9,6 +9,7 @@ use super::page::{Labels, Page};
 use crate::admin::counters::read;
 use crate::admin::logs;
 use crate::admin::shared::Admin;
+use crate::trace;
 
 impl Admin {
     pub(super) fn write_process(&self, page: &mut Page) {
@@ -26,6 +27,11 @@ impl Admin {
             "ringpost_log_lines_dropped",
             "Reports the number of log lines lost because the reader of standard error was too slow.",
             logs::dropped(),
+        );
+        page.counter(
+            "ringpost_trace_lines_dropped",
+            "Reports the number of lines that `ringpostctl trace` misses because they could not be written in time.",
+            trace::dropped(),
         );
         let gauges = self.owner().gauges();
         page.counter(

@@ -1,0 +1,9 @@
+//! Which log events are about one message on its way.
+
+/// The target of tracing events about a message: taken, refused, sent, tried again, given up. `ringpostctl trace` shows the events of this
+/// target and no others.
+///
+/// Fields: `from`, `to` (addresses, with commas between them), `message_id`, `peer`, `host`, `queue` (number in the queue), `about` (of a
+/// report: the number of the message that it reports on), `into` (numbers of the messages that take its place). The span `message` has
+/// the `id` that is in the message's Received field.
+pub const MESSAGE: &str = "message";
