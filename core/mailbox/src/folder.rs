@@ -41,7 +41,7 @@ pub enum FolderEntry {
         to: String,
         /// Of the mailbox from now on.
         uid_validity: UidValidity,
-        /// Set for INBOX, and where UIDVALIDITY changes: sessions that had it selected are told it is gone.
+        /// Set for INBOX, and where UIDVALIDITY changes: sessions that had it selected learn that it is gone.
         moved_at: Option<ModSeq>,
     },
     Delete {

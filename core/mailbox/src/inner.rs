@@ -1,5 +1,5 @@
 //! What all clones of `Mailboxes` share, and the one way to the log: numbers are given, the group is handed to the store, and at the
-//! moment of durability the state changes and the watchers are told.
+//! moment of durability the state changes and the watchers are notified.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};

@@ -4,7 +4,7 @@
 //! both f(log), worked out by one function (`State::apply`) that live operation and replay share. An operation looks at what
 //! is visible, is given its UIDs and modification sequences in memory, and hands its records to the store, all in one turn:
 //! the order of numbers is the order of the log. When the group is durable, and only then, `apply` makes it visible,
-//! watchers are told, and the caller gets its answer. Durable comes before visible and before accepted.
+//! watchers are notified, and the caller gets its answer. Durable comes before visible and before accepted.
 //!
 //! What must hold between calls:
 //! * memory laid over the projection = f(log up to the last group applied) (INVARIANTS.md I8).
@@ -195,7 +195,7 @@ pub struct View {
     pub messages: std::sync::Arc<Vec<Message>>,
 }
 
-/// What a client is told when it opens a mailbox; messages are known by their UIDs only.
+/// What a client learns when it opens a mailbox; messages are known by their UIDs only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     pub status: MailboxStatus,

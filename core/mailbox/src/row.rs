@@ -55,7 +55,7 @@ impl Chunk {
     pub fn next(self) -> Chunk {
         Chunk(self.0 + 1)
     }
-    /// The lowest UID that lies in it (0 for the first, which no message has).
+    /// The lowest UID of the chunk (0 for the first chunk, which no message has).
     pub fn first_uid(self) -> Uid {
         Uid(self.0.saturating_mul(CHUNK_MESSAGES))
     }

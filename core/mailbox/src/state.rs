@@ -290,7 +290,7 @@ impl State {
     }
 }
 
-/// The part of `messages` (ascending) that lies in `chunk`.
+/// The part of `messages` (ascending) that belongs to `chunk`.
 pub fn of_chunk(messages: &[Message], chunk: Chunk) -> &[Message] {
     let from = messages.partition_point(|message| Chunk::of(message.uid) < chunk);
     let to = messages.partition_point(|message| Chunk::of(message.uid) <= chunk);

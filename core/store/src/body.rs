@@ -49,7 +49,7 @@ impl Codec {
 /// What `BodyRef::encode` adds at most.
 pub const BODY_REF_BYTES_MAX: usize = 32 + 1 + 5 + 2 * ADDRESS_BYTES_MAX;
 const ADDRESS_BYTES_MAX: usize = 5 * 5 + 8;
-/// Summary and body lie in one batch (always so when the store wrote them): the batch's address is told once.
+/// Summary and body are in one batch (always so when the store wrote them): the batch's address is encoded once.
 const FLAG_ONE_BATCH: u8 = 0x80;
 
 impl BodyRef {

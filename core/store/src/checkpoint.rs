@@ -187,7 +187,7 @@ impl Store {
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
-    /// Why the projection is not readable any more; the next open reads it anew, or rebuilds it.
+    /// Why the projection is not readable any more; the next open reads it again, or rebuilds it.
     pub fn projection_fault(&self) -> Option<StoreFault> {
         self.inner.projection.broken.borrow().clone()
     }

@@ -64,7 +64,7 @@ impl Committer {
         self.big = Some(BigGroup { waiting, chunks });
     }
 
-    /// Large bodies come in raw: packing one would hold everybody up for many milliseconds. Reclaim brings packed chunks.
+    /// Large bodies come in raw: packing one would hold up every other caller for many milliseconds. Reclaim brings packed chunks.
     fn queue_chunks(&self, raw: &Bytes, packed: &[Option<Bytes>], purpose: Purpose) -> ChunkSlots {
         let chunk_bytes = self.inner.sizes.chunk_bytes;
         let count = raw.len().div_ceil(chunk_bytes);

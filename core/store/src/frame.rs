@@ -1,4 +1,4 @@
-//! Frames: how groups and the store's own records lie in a batch's payload (FORMAT.md §1).
+//! Frames: how groups and the store's own records are stored in a batch's payload (FORMAT.md §1).
 //!
 //! A frame is a header, a *meta* part and *runs* (bodies, summaries, chunks, tables), each beginning on 8 bytes. The header's
 //! check covers header and meta; each run's check is in the meta and again in the `RecordAddress` that leads to it. The batch

@@ -205,7 +205,7 @@ impl Ledger {
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub report: SegmentReport,
-    /// Of bodies what lies in it, and the records of their moves.
+    /// Bytes of bodies in the segment, and of the records of their moves.
     pub bodies_bytes: u64,
     /// The bodies whole.
     pub copied_bytes: u64,

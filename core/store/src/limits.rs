@@ -128,7 +128,7 @@ pub const DAMAGE_NOTED_MAX: usize = 16;
 /// Bytes read and appended together while copying: small beside foreground batches.
 pub const RECLAIM_COPY_BYTES: usize = 512 * KIB;
 pub const RECLAIM_COPY_BODIES: usize = 512;
-/// Copied bodies that the layer above is told of at once: each telling costs it a look at every mailbox concerned. 3 MiB of references.
+/// Copied bodies that are reported to the layer above at once: each report costs it a look at every mailbox concerned. 3 MiB of references.
 pub const RECLAIM_MOVED_MAX: usize = 16_384;
 /// With more than this part of all segments free (a half) reclaim empties nothing.
 pub const RECLAIM_IDLE_PART: usize = 2;

@@ -1,6 +1,6 @@
 //! The arena: 4 KiB pages written in place on every leg, for a projection that may be thrown away (DESIGN.md A6).
 //!
-//! The volume does not know a page's checksum; whoever reads brings it. The index thread reads on its own, through
+//! The volume does not know a page's checksum; the reader brings it. The index thread reads on its own, through
 //! blocking readers and a snapshot of legs and segments; what it finds bad it leaves for the owner thread to repair.
 
 use std::collections::VecDeque;
@@ -245,7 +245,7 @@ impl Inner {
         crate::gate::all(writes).await
     }
 
-    /// The legs that have the pages; the others leave. `Deferred`: no counting leg took them, and nobody leaves (DESIGN.md B3).
+    /// The legs that have the pages; the others leave. `Deferred`: no counting leg took them, and no leg leaves (DESIGN.md B3).
     fn judge(
         self: &Rc<Self>,
         results: Vec<(LegIndex, Result<(), IoFault>)>,

@@ -1,7 +1,7 @@
 //! `check`: what must hold of an open volume between any two steps, as far as memory alone can tell (INVARIANTS.md I16).
 //!
 //! The simulator calls it after each step, a debug build of the daemon at quiet points. It looks only at what may have changed since the last
-//! call: whoever borrows the log or the members for writing says so (`Checked`). It stops the process; nothing here repairs.
+//! call: each borrow of the log or the members for writing records that (`Checked`). It stops the process; nothing here repairs.
 
 use std::cell::{Cell, Ref, RefCell, RefMut};
 

@@ -290,8 +290,8 @@ pub(crate) enum Inline {
     /// SKIP: what lay in (`after`, `until`] was the volume's own and is given up; the log goes on behind `chain`, the chain
     /// value of `until`.
     Skip { after: Lsn, until: Lsn, chain: u128 },
-    /// PROVISIONAL: the batch changes nothing that anybody was told. An opening may give it up as long as no checkpoint
-    /// stands for it and nothing else of the store's lies in its segment or behind it.
+    /// PROVISIONAL: the batch changes nothing that was acknowledged to a caller. An opening may give it up as long as no checkpoint
+    /// stands for it and its segment and later ones hold nothing else of the store's.
     Provisional,
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Inner {
     /// Held while arena pages are written or copied.
     pub arena_writing: Gate,
     pub arena: Arc<ArenaShared>,
-    /// Rings whenever an acknowledgement, a failure or a membership change may have freed somebody.
+    /// Rings whenever an acknowledgement, a failure or a membership change may have freed a waiting caller.
     pub moved: Bell,
     pub counters: Cell<Counters>,
     pub report: RefCell<OpenReport>,

@@ -1,4 +1,4 @@
-//! Where things lie on a leg. The same on every leg of a volume, except the tail rings.
+//! Where things are on a leg. The same on every leg of a volume, except the tail rings.
 
 use device::BLOCK_BYTES;
 
@@ -69,7 +69,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether every segment of the plan lies on a device with this frame. What a superblock says of its device is only its
+    /// Whether every segment of the plan fits on a device with this frame. What a superblock says of its device is only its
     /// word: the device may have been cut short since, or be a shorter copy.
     pub fn fits(&self, frame: &Frame) -> bool {
         let block = BLOCK_BYTES as u64;

@@ -51,7 +51,7 @@ pub(crate) struct Leg {
     arena_missed: Option<BTreeSet<u64>>,
     spoiled: VecDeque<Time>,
     repaired: VecDeque<Time>,
-    /// It does not hold what it should: when it leaves (or at the opening that finds it so), this is how far it is believed.
+    /// It does not hold what it should: when it leaves (or at the opening that finds it so), this is how far it is trusted.
     proven: Option<Lsn>,
     /// It lacked acknowledged batches at the opening; they were put right, and its arena pages are looked at as well.
     arena_unsure: bool,

@@ -267,7 +267,7 @@ impl Inner {
         Some(entry)
     }
 
-    /// Nothing is acknowledged any more; everybody who waits is told.
+    /// Nothing is acknowledged any more; every waiting caller gets a fault.
     pub fn stop(self: &Rc<Self>, why: &str) {
         let Some(waiting) = self.log.borrow_mut().stop(why) else {
             return;

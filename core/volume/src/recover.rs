@@ -78,7 +78,7 @@ pub(crate) struct Recovered {
     pub again: Vec<(Header, Bytes)>,
     /// No leg lets the place be read where the next batch would be: the end of the log is not known.
     pub unknown_end: bool,
-    /// Nothing of the store's lies behind the checkpoint.
+    /// Nothing of the store's follows the checkpoint.
     pub idle: bool,
     /// Acknowledged and on no leg.
     pub damaged: Vec<Lsn>,
@@ -297,8 +297,8 @@ pub(crate) async fn recover(
     })
 }
 
-/// Nobody was told of the end of `again` from its first provisional batch on, unless something of the store's is among it: that end is
-/// given up, as a torn tail is. Answers how many stay.
+/// No caller got an acknowledgement for the end of `again` from its first provisional batch on, unless something of the store's is among
+/// it: that end is given up, as a torn tail is. Answers how many stay.
 fn drop_provisional(again: &mut Vec<(Header, Bytes)>) -> usize {
     let holds = |(header, _): &(Header, Bytes)| header.holds();
     let first = again
@@ -312,7 +312,7 @@ fn drop_provisional(again: &mut Vec<(Header, Bytes)>) -> usize {
     again.len()
 }
 
-/// Keeps what `again` lies in from being claimed: until those batches are durable elsewhere their only good copy may be there, and an
+/// Keeps the segments that hold `again` from being claimed: until those batches are durable elsewhere their only good copy may be there, and an
 /// opening that is cut short must leave it to the next one. Under the same generation, so that the next one still looks there.
 fn hold(table: &mut Table, again: &[(Header, Bytes)]) -> Vec<SegmentIndex> {
     let mut held = Vec::new();
@@ -369,7 +369,7 @@ fn first_work(table: &Table, checkpoint: Lsn) -> Vec<Of> {
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment
-/// that the log had already left, or behind a hole: there an interrupted opening wrote a batch anew that still has its old place, and the
+/// that the log had already left, or behind a hole: there an interrupted opening wrote a batch again that still has its old place, and the
 /// segment would be read as damaged.
 fn first_incomplete(
     union: &Union,

@@ -9,7 +9,7 @@
 //! and a leg with a later epoch (it went on elsewhere) are refused by name. So is a device with operations still in flight from before: a late write
 //! that lands after the copy, in a segment that is used again, would be rot that no error reports.
 //!
-//! # What it is believed to hold
+//! # What it is trusted to hold
 //!
 //! The least of three: what the survivors' member table says (`stale_since`), what its own superblocks prove, and the batch before the
 //! first segment whose first block it lacks (`believe_heads`). It may come back older than it left, for instance from a snapshot. Trust
@@ -221,7 +221,7 @@ impl Inner {
         }
     }
 
-    /// Lowers what a leg that is not in sync is believed to hold. It can only be lowered.
+    /// Lowers what a leg that is not in sync is trusted to hold. It can only be lowered.
     fn believe_no_further(&self, slot: LegIndex, holds: Lsn) {
         self.legs.borrow_mut()[slot].believe_no_further(holds);
     }
@@ -258,7 +258,7 @@ impl Inner {
         self.legs.borrow()[target.leg].stale_since()
     }
 
-    /// Lowers what the leg is believed to hold to before the first segment whose head it lacks, and records that before anything is
+    /// Lowers what the leg is trusted to hold to before the first segment whose head it lacks, and records that before anything is
     /// copied: a copy that is interrupted begins with the heads.
     async fn believe_heads(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
         let until = self.stale_since(target);

@@ -122,7 +122,7 @@ impl Union {
             .unwrap_or_default()
     }
 
-    /// The SEALs that count. One that a later opening's voids is not among them: that opening decided anew what stays, and a SEAL of
+    /// The SEALs that count. One that a later opening's voids is not among them: that opening decided again what stays, and a SEAL of
     /// an opening that was cut short may void what it kept.
     pub fn seals(&self) -> Vec<Seal> {
         let mut found = Vec::new();
@@ -154,7 +154,7 @@ impl Union {
     }
 
     /// Forgets what openings wrote that never came to their end: their SEALs and what they wrote behind them. An opening is over
-    /// when the superblocks name its table; until then nobody but itself waited for any of it, nothing of the
+    /// when the superblocks name its table; until then only the opening itself waited for any of it, nothing of the
     /// store's follows, and what it gives up is all still there. So it is as if it had never been.
     ///
     /// The superblock read may be an older one than the last (its copies rotted): a batch of the store's behind a SEAL, under
@@ -203,7 +203,7 @@ pub(crate) struct Scan<'a> {
 
 impl Scan<'_> {
     /// Reads every serving leg's copy of the log after the checkpoint. All of them, from the checkpoint on: what a leg lacks in
-    /// between is seen by nobody else before the other legs are gone.
+    /// between is otherwise not seen before the other legs are gone.
     pub async fn read_all(&mut self, legs: &[(LegIndex, DeviceIndex)], table: &Table) {
         let mut done = vec![0; legs.len()];
         // Until the claims that one leg shows were followed on the others; bounded as `work` is.

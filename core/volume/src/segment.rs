@@ -233,7 +233,7 @@ impl Table {
         self.unchecked.set(true);
     }
 
-    /// Nothing of the store's lies there that anybody will read again.
+    /// The segment holds nothing of the store's that will be read again.
     pub fn is_dead(&self, segment: SegmentIndex) -> bool {
         !self.row(segment).holds_store && !self.needed.contains(&segment)
     }

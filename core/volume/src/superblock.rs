@@ -267,7 +267,7 @@ pub(crate) fn decode_slot(bytes: &[u8], copy: usize, at: u64) -> SlotContent {
     decode_checked(bytes, copy).unwrap_or(SlotContent::Other)
 }
 
-/// Bytes of a device's head that `leg_on` looks at: the guard page and ring H0, which lies there in every layout.
+/// Bytes of a device's head that `leg_on` looks at: the guard page and ring H0, which has this place in every layout.
 pub const HEAD_BYTES: usize = H0_AT + RING_SLOTS as usize * BLOCK_BYTES;
 const H0_AT: usize = 64 << 10;
 

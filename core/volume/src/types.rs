@@ -296,8 +296,8 @@ pub struct ScrubReport {
     pub repaired: u64,
     /// Batches whose every copy is bad.
     pub damaged: Vec<BatchAddress>,
-    /// Arena pages of which no leg has what their owner says. A power cut while they were written leaves some that nobody reads
-    /// any more; the others their owner makes again.
+    /// Arena pages of which no leg has what their owner says. A power cut while they were written leaves some that are not read
+    /// any more; their owner makes the others again.
     pub pages_lost: u64,
 }
 

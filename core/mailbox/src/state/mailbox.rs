@@ -23,7 +23,7 @@ pub struct MailboxEntry {
     /// Changes after `history_floor`, oldest first. An expunged message is one that is no longer in `messages`.
     pub history: VecDeque<(ModSeq, Uid)>,
     pub history_floor: ModSeq,
-    /// Only while all messages are in memory; `None`: nobody asked since some were taken out.
+    /// Only while all messages are in memory; `None`: no SELECT asked since some were taken out.
     pub outline: Option<Outline>,
     pub head_dirty: Option<Epoch>,
     pub dirty_chunks: BTreeMap<Chunk, Epoch>,

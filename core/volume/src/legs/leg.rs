@@ -1,4 +1,4 @@
-//! What is known of one member, and what may happen to it. Membership, what it is believed to hold, and its device each have their block.
+//! What is known of one member, and what may happen to it. Membership, what it is trusted to hold, and its device each have their block.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -178,7 +178,7 @@ impl Leg {
 
 /// Membership.
 impl Leg {
-    /// While the volume is opened: this device is that member, in sync as far as it says itself. `holds_less`: it is believed only so far.
+    /// While the volume is opened: this device is that member, in sync as far as it says itself. `holds_less`: it is trusted only so far.
     pub fn is_here(
         &mut self,
         device: DeviceIndex,
@@ -306,7 +306,7 @@ impl Leg {
     }
 }
 
-/// What it is believed to hold.
+/// What it is trusted to hold.
 impl Leg {
     /// Known to lack something behind `holds`. It can only be lowered.
     pub fn believe_up_to(&mut self, holds: Lsn) {
@@ -321,7 +321,7 @@ impl Leg {
         self.proven = None;
     }
 
-    /// Lowers what a leg that does not count is believed to hold.
+    /// Lowers what a leg that does not count is trusted to hold.
     pub fn believe_no_further(&mut self, holds: Lsn) {
         assert!(!self.counts());
         self.stale_since = self.stale_since.min(holds);

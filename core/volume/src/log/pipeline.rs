@@ -204,7 +204,7 @@ impl Log {
         self.other_places(segment_blocks).is_some()
     }
 
-    /// Another place for every batch that is not durable, and the table with all of them there. The segments they lie in now end before them.
+    /// Another place for every batch that is not durable, and the table with all of them there. The segments that hold them now end before them.
     fn other_places(&self, segment_blocks: u32) -> Option<(Table, Vec<Place>)> {
         let mut table = self.table.clone();
         let mut sealed = Vec::new();
