@@ -1,4 +1,4 @@
-//! An account: its records, its row, and what they do to memory.
+//! An account: its records and its row. What they do to memory is in `state/apply.rs`.
 //!
 //! | record | payload |
 //! |---|---|
@@ -16,7 +16,6 @@ use store::{Lsn, Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text, read_u32};
 
 use crate::AccountId;
-use crate::state::{AccountEntry as Entry, State};
 
 /// `Address::key` → account; see the head of the file.
 pub(crate) const KEYS: Table = Table(3);
@@ -185,47 +184,6 @@ impl AccountEntry {
         }
     }
 
-    /// The account must be loaded. One that is absent does not exist: it was removed, or in a rebuild from the bare log a
-    /// later snapshot stands for it; then the entry has no effect.
-    pub fn apply(&self, lsn: Lsn, state: &mut State) {
-        match self {
-            AccountEntry::Put {
-                account,
-                address,
-                password_hash,
-                quota_bytes,
-            } => {
-                let row = AccountRow {
-                    address: address.clone(),
-                    password_hash: password_hash.clone(),
-                    quota_bytes: *quota_bytes,
-                    snapshot: Lsn(0),
-                };
-                state.put_account(*account, row);
-            }
-            AccountEntry::Remove { account } => state.remove_account(*account),
-            AccountEntry::Password {
-                account,
-                password_hash,
-            } => state.change_account(*account, |row| row.password_hash.clone_from(password_hash)),
-            AccountEntry::Quota {
-                account,
-                quota_bytes,
-            } => state.change_account(*account, |row| row.quota_bytes = *quota_bytes),
-            AccountEntry::Snapshot { account, row } => {
-                let row = AccountRow {
-                    snapshot: lsn,
-                    ..row.clone()
-                };
-                if state.has_row(*account) {
-                    state.change_account(*account, |known| *known = row);
-                } else {
-                    state.put_account(*account, row);
-                }
-            }
-        }
-    }
-
     /// One line for people, without the password hash.
     pub fn describe(&self) -> String {
         const HIDDEN: &str = "…";
@@ -251,51 +209,6 @@ impl AccountEntry {
                 row.address
             ),
         }
-    }
-}
-
-impl State {
-    fn put_account(&mut self, account: AccountId, row: AccountRow) {
-        self.raise_next(account);
-        self.count_account(row.address.domain(), 1);
-        self.put_key(row.address.key(), Some(account));
-        if !self.accounts.contains_key(&account) {
-            self.insert_account(account, Entry::default());
-        }
-        let entry = self.accounts.get_mut(&account).expect("just made certain");
-        if let Some(known) = entry.row.replace(row) {
-            // Only a log that was rebuilt from names an account twice.
-            self.count_account(known.address.domain(), -1);
-        }
-        self.touch_account(account);
-    }
-
-    fn remove_account(&mut self, account: AccountId) {
-        self.raise_next(account);
-        let entry = self.accounts.get_mut(&account);
-        let Some(row) = entry.and_then(|entry| entry.row.take()) else {
-            return;
-        };
-        self.touch_account(account);
-        self.count_account(row.address.domain(), -1);
-        let key = row.address.key();
-        let holder = self.keys.get(&key);
-        if holder.is_none_or(|(holder, _)| *holder == Some(account)) {
-            self.put_key(key, None);
-        }
-    }
-
-    fn change_account(&mut self, account: AccountId, change: impl FnOnce(&mut AccountRow)) {
-        let entry = self.accounts.get_mut(&account);
-        if let Some(row) = entry.and_then(|entry| entry.row.as_mut()) {
-            change(row);
-            self.touch_account(account);
-        }
-    }
-
-    fn has_row(&self, account: AccountId) -> bool {
-        let entry = self.accounts.get(&account);
-        entry.is_some_and(|entry| entry.row.is_some())
     }
 }
 

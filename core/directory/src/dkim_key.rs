@@ -1,4 +1,4 @@
-//! A DKIM key of a domain of ours (RFC 6376): its records, its row, and what they do to memory.
+//! A DKIM key of a domain of ours (RFC 6376): its records and its row. What they do to memory is in `state/apply.rs`.
 //!
 //! | record | payload |
 //! |---|---|
@@ -19,7 +19,7 @@ use store::{Change, Lsn, Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
 
 use crate::limits::DKIM_PRIVATE_KEY_BYTES_MAX;
-use crate::state::{Epoch, State};
+use crate::whole::Epoch;
 
 /// Domain and selector → row; see the head of the file.
 pub(crate) const DKIM_KEYS: Table = Table(12);
@@ -249,18 +249,6 @@ impl DkimKeyEntry {
         match self {
             DkimKeyEntry::Put { name, .. } | DkimKeyEntry::Remove { name } => name,
         }
-    }
-
-    /// Makes it visible, live and in replay alike.
-    pub fn apply(&self, lsn: Lsn, state: &mut State) {
-        let row = match self {
-            DkimKeyEntry::Put { row, .. } => Some(DkimKeyRow {
-                written: lsn,
-                ..row.clone()
-            }),
-            DkimKeyEntry::Remove { .. } => None,
-        };
-        state.put_dkim_key(self.name().clone(), row);
     }
 
     /// One line for people, without the private key.

@@ -3,13 +3,16 @@
 //! What differs from the projection carries the epoch of its last change. A checkpoint collects all of it and, once durable, clears
 //! what has no later epoch. An account that carries one, or is pinned, is never evicted. No I/O here.
 
+mod apply;
+mod held;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use base::cursor::{Reader, Write};
 use mail::spelling;
-use store::{Change, Lsn, Table};
+use store::{Change, Table};
 use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 
 use crate::AccountId;
@@ -22,12 +25,10 @@ use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::key::Key;
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
-use crate::record::{Entry, of_named};
 use crate::route::Route;
-use crate::whole::Whole;
+use crate::whole::{Epoch, Whole};
 
-/// Counts checkpoints; the present one is what changes are stamped with.
-pub(crate) type Epoch = u64;
+pub(crate) use held::Held;
 
 /// The number of the next account, in one row.
 pub(crate) const COUNTERS: Table = Table(1);
@@ -153,15 +154,6 @@ impl State {
             own_keys: Whole::default(),
             allowances: Whole::default(),
         }
-    }
-
-    /// The one place where a record changes what is visible: live at the moment of durability, in replay alike.
-    pub fn apply(&mut self, lsn: Lsn, entry: &Entry) {
-        of_named!(entry, entry => entry.apply(self),
-            Entry::Domain(entry) => entry.apply(self),
-            Entry::Account(entry) => entry.apply(lsn, self),
-            Entry::DkimKey(entry) => entry.apply(lsn, self),
-        )
     }
 
     // Rows in.

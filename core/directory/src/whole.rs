@@ -16,7 +16,8 @@ use base::cursor::{Reader, Write};
 use store::{Change, Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
 
-use crate::state::{Epoch, State};
+/// Counts checkpoints; the present one is what changes are stamped with.
+pub(crate) type Epoch = u64;
 
 /// One kind of name. `encode` and `decode` are of the row, without the name.
 pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
@@ -32,13 +33,6 @@ pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Broken>;
     /// For people, without secrets.
     fn describe(&self) -> String;
-    fn rows(state: &State) -> &Whole<Self>;
-    fn rows_mut(state: &mut State) -> &mut Whole<Self>;
-
-    /// What else goes with a name that is removed.
-    fn removed(self, name: &str, state: &mut State) {
-        let _ = (name, state);
-    }
 }
 
 /// What happened to a name, as one record of the log.
@@ -91,29 +85,6 @@ impl<N: Noun> Named<N> {
     pub fn name(&self) -> &str {
         match self {
             Named::Put { name, .. } | Named::Remove { name } => name,
-        }
-    }
-
-    /// What the name stands for now, as a record: it makes every earlier one about the name unnecessary.
-    pub fn present(name: String, state: &State) -> Named<N> {
-        match N::rows(state).get(&name).cloned() {
-            Some(row) => Named::Put { name, row },
-            None => Named::Remove { name },
-        }
-    }
-
-    /// Makes it visible, live and in replay alike.
-    pub fn apply(&self, state: &mut State) {
-        let epoch = state.epoch();
-        match self {
-            Named::Put { name, row } => {
-                N::rows_mut(state).put(name.clone(), row.clone(), epoch);
-            }
-            Named::Remove { name } => {
-                if let Some(row) = N::rows_mut(state).remove(name, epoch) {
-                    row.removed(name, state);
-                }
-            }
         }
     }
 
@@ -178,7 +149,8 @@ impl<N: Noun> Whole<N> {
         Ok(())
     }
 
-    fn put(&mut self, name: String, row: N, epoch: Epoch) {
+    /// Adds or replaces a row, stamped with `epoch`.
+    pub fn put(&mut self, name: String, row: N, epoch: Epoch) {
         self.changed.insert(name.clone(), epoch);
         self.rows.insert(name, row);
     }
