@@ -7,6 +7,7 @@
 //!
 //! Bytes come from a guest that a story may harm: what makes no sense ends the connection with an error and never with a panic.
 
+mod answer;
 mod command;
 mod queue;
 

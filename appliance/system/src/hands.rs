@@ -9,8 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Names, kernel_name};
-use crate::install::{DEFINITIONS, ESP_LABEL};
+use crate::disk::{ESP_LABEL, Names, kernel_name};
 use crate::limits::{CHUNK_BYTES, SYSTEM_DISK_BYTES_MIN, SYSTEM_DISK_ENDS_BYTES};
 use crate::mirror::{Found, Hands, Home, Way};
 use crate::tool::{run, status, text};
@@ -18,6 +17,8 @@ use crate::{efi, keep, state};
 
 const MOUNTS: &str = "/run/ringpost-mirror";
 const MAPPED: &str = "ringpost-state-other";
+/// The argument that gives systemd-repart the partitions of a system disk of ours.
+pub(crate) const DEFINITIONS: &str = "--definitions=/usr/lib/ringpost/install.d";
 
 /// The machine's own disks.
 pub struct Machine {

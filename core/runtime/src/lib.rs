@@ -26,6 +26,7 @@
 pub mod budget;
 pub mod connection;
 pub mod core;
+mod counters;
 pub mod dial;
 pub mod host;
 pub mod lane;
@@ -48,7 +49,8 @@ pub use dial::memory::MemoryDial;
 pub use dial::{Dial, DialFault, TcpDial};
 pub use host::CoreHost;
 pub use lane::{Lane, LaneEnd, lane};
-pub use listener::{AcceptTrouble, Counters, Gate, Listener, bind};
+pub use counters::Counters;
+pub use listener::{AcceptTrouble, Gate, Listener, bind};
 pub use session_host::SessionHost;
 pub use stall::Stalls;
 pub use stop::Stop;

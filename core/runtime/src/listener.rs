@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -16,23 +15,10 @@ use tokio::io::unix::AsyncFd;
 
 use crate::connection::{Accepted as _, Connection as _};
 use crate::core::Core;
+use crate::counters::{Counters, Open};
 use crate::limits::*;
 use crate::stall;
 use crate::tcp::TcpConnection;
-
-/// What one listener, or one dialler, on one core counted since start. Written by that core, read by any thread.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections that came to be: accepted, or dialled and answered.
-    pub accepted: AtomicU64,
-    /// Those past our own bound.
-    pub refused: AtomicU64,
-    pub open: AtomicU64,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    pub tls_failures: AtomicU64,
-    pub timed_out: AtomicU64,
-}
 
 /// A bound socket and what to do with who comes.
 pub struct Listener {
@@ -287,27 +273,6 @@ impl Drop for Entered {
         if *count == 0 {
             open.remove(&self.peer);
         }
-    }
-}
-
-/// Counts one open session for as long as it lives.
-pub(crate) struct Open {
-    core: Core,
-    counters: Arc<Counters>,
-}
-
-impl Open {
-    pub(crate) fn new(core: Core, counters: Arc<Counters>) -> Open {
-        counters.open.fetch_add(1, Relaxed);
-        core.session_began();
-        Open { core, counters }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.counters.open.fetch_sub(1, Relaxed);
-        self.core.session_ended();
     }
 }
 

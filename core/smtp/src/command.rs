@@ -2,7 +2,7 @@
 
 use sasl::Mechanism;
 
-use crate::envelope::{Notify, Returned};
+use crate::envelope::{Body, Notify, Returned};
 use crate::limits::{ENVELOPE_ID_BYTES_MAX, HELLO_BYTES_MAX, ORIGINAL_RECIPIENT_BYTES_MAX};
 use crate::path::{
     ForwardPath, ReversePath, is_address_literal, is_domain, parse_forward, parse_reverse,
@@ -62,13 +62,6 @@ pub(crate) struct Rcpt {
     /// RFC 3461.
     pub notify: Option<Notify>,
     pub original: Option<String>,
-}
-
-/// What the sender says of the octets. We carry 8-bit data either way; this is kept for a relay to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
-    SevenBit,
-    EightBitMime,
 }
 
 /// `line` is without its CRLF. `submission`: the parameters of people's programs are known too (AUTH, RFC 4954 §5; RET and ENVID, RFC 3461).

@@ -1,6 +1,5 @@
 //! What a peer has sent about a message before and around its content (RFC 5321 §2.3.1).
 
-use crate::command::Body;
 use crate::path::{ForwardPath, ReversePath};
 
 /// What the peer called itself. A claim, checked for form only.
@@ -9,6 +8,13 @@ pub struct ClaimedHello {
     pub name: String,
     /// EHLO or LHLO rather than HELO.
     pub extended: bool,
+}
+
+/// What the sender says of the octets. We carry 8-bit data either way; this is kept for a relay to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    SevenBit,
+    EightBitMime,
 }
 
 /// RFC 5321 §2.3.1. `R`: the caller's route of a recipient.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::os::OsLayer;
-use crate::summary::sha256;
+use crate::digest::sha256;
 use crate::{Inputs, engine, places, uki};
 
 pub fn check(

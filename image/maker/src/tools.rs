@@ -10,7 +10,7 @@ use std::process::Command;
 use crate::places::{self, Places};
 use crate::progress::Progress;
 use crate::sources;
-use crate::summary::sha256;
+use crate::digest::sha256;
 
 const PACKAGES: &[&str] = &[
     "apt",
