@@ -22,6 +22,7 @@ pub(crate) const KEYS: Table = Table(3);
 /// Account → row.
 pub(crate) const ACCOUNTS: Table = Table(4);
 
+// The kinds of the table above. A number is never given to another record.
 const PUT: RecordKind = RecordKind(3);
 const REMOVE: RecordKind = RecordKind(4);
 const PASSWORD: RecordKind = RecordKind(5);
@@ -33,21 +34,29 @@ const SNAPSHOT: RecordKind = RecordKind(7);
 pub(crate) enum AccountEntry {
     /// A new account; its number was never used before.
     Put {
+        /// Its number.
         account: AccountId,
+        /// The address that mail is sent to, and that the user logs in with.
         address: Address,
+        /// argon2id, PHC string form.
         password_hash: String,
+        /// 0: no limit.
         quota_bytes: u64,
     },
     /// The account is gone, and its address is free. Its mail is removed by `mailbox` in the same group.
     Remove { account: AccountId },
     /// The hash replaces the one before.
     Password {
+        /// Whose password it is.
         account: AccountId,
+        /// argon2id, PHC string form.
         password_hash: String,
     },
     /// 0: no limit.
     Quota {
+        /// Whose quota it is.
         account: AccountId,
+        /// In bytes of all messages.
         quota_bytes: u64,
     },
     /// The whole row, so that older records may go.
@@ -57,8 +66,11 @@ pub(crate) enum AccountEntry {
 /// An account as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountRow {
+    /// The address that mail is sent to.
     pub address: Address,
+    /// argon2id, PHC string form; never logged.
     pub password_hash: String,
+    /// 0: no limit.
     pub quota_bytes: u64,
     /// Records about the account before it are no longer needed: this snapshot stands for them.
     pub snapshot: Lsn,

@@ -15,6 +15,7 @@ use crate::whole::Noun;
 /// What an alias leads to, in the order in which it was given; at most `ALIAS_TARGETS_MAX`, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
+    /// Addresses here or elsewhere. Each is followed as if the mail had been sent to it.
     pub targets: Vec<Address>,
 }
 

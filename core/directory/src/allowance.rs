@@ -9,8 +9,10 @@ use tenancy::encoding::{Broken, read_u32};
 use crate::limits::ALLOWANCES_MAX;
 use crate::whole::Noun;
 
+/// What one account may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
+    /// So many times as much as others; 1 is what every account has.
     pub times: u32,
 }
 

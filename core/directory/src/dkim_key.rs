@@ -24,7 +24,9 @@ use crate::whole::Epoch;
 /// Domain and selector → row; see the head of the file.
 pub(crate) const DKIM_KEYS: Table = Table(12);
 
+/// A key was made or changed.
 const PUT: RecordKind = RecordKind(12);
+/// A key was removed.
 const REMOVE: RecordKind = RecordKind(13);
 
 /// How a key signs.
@@ -58,9 +60,13 @@ pub struct DkimKey {
     pub domain: String,
     /// In lower case.
     pub selector: String,
+    /// With what it signs.
     pub algorithm: DkimAlgorithm,
+    /// Whether it signs.
     pub state: DkimState,
+    /// When it was made, in seconds since 1970: for people.
     pub made_unix_s: u64,
+    /// Only the signer reads it.
     pub private: PrivateKey,
 }
 
@@ -76,18 +82,24 @@ pub(crate) enum DkimKeyEntry {
 /// Which key; its order is the projection's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyName {
+    /// Of ours.
     pub domain: String,
+    /// The label before `_domainkey` (RFC 6376 §3.1).
     pub selector: String,
 }
 
 /// A key as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DkimKeyRow {
+    /// With what it signs.
     pub algorithm: DkimAlgorithm,
+    /// Whether it signs.
     pub state: DkimState,
+    /// When it was made, in seconds since 1970.
     pub made_unix_s: u64,
     /// Records about the key before it are no longer needed.
     pub written: Lsn,
+    /// PKCS#8 DER.
     pub private: PrivateKey,
 }
 
@@ -129,11 +141,13 @@ impl KeyName {
         })
     }
 
+    /// Appends the name; the pair of `read`.
     fn put(&self, out: &mut Vec<u8>) {
         put_text(out, &self.domain);
         put_text(out, &self.selector);
     }
 
+    /// Reads what `put` wrote.
     fn read(reader: &mut Reader<'_>) -> Result<KeyName, Broken> {
         Ok(KeyName {
             domain: read_text(reader)?,

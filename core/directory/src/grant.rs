@@ -11,8 +11,10 @@ use crate::AccountId;
 use crate::limits::GRANTS_MAX;
 use crate::whole::Noun;
 
+/// The right of one account to send under one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
+    /// Who has it.
     pub account: AccountId,
 }
 

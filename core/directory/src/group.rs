@@ -18,16 +18,20 @@ use crate::whole::Noun;
 /// Who may post to a group. It is decided by the envelope's sender, which anyone can write: as strong as what SPF and DMARC make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posters {
+    /// Every sender.
     Anyone,
+    /// Senders whose address is a member.
     Members,
     /// Addresses of the group's own domain.
     OwnDomain,
 }
 
+/// A group as its row has it; its name is the row's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Tells it from earlier groups of the same name.
     pub(crate) serial: u64,
+    /// Which senders may post.
     pub posters: Posters,
     /// Where reports about its mail go, and what people write to `name+owner@`.
     pub owner: Address,
@@ -38,6 +42,7 @@ pub struct Group {
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
+    /// An address here or elsewhere.
     pub address: Address,
 }
 

@@ -9,6 +9,7 @@ use tenancy::encoding::Broken;
 use crate::limits::KEYS_MAX;
 use crate::whole::Noun;
 
+/// A secret. Its `Debug` shows nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key(pub [u8; 32]);
 

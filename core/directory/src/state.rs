@@ -35,9 +35,11 @@ pub(crate) const COUNTERS: Table = Table(1);
 
 /// Domains in full, and accounts that were used lately. What differs from the projection stays in memory until a checkpoint wrote it.
 pub(crate) struct State {
+    /// Every domain, in lower case.
     pub domains: BTreeMap<String, Domain>,
     /// The latest epoch in which a domain changed.
     domains_dirty: Option<Epoch>,
+    /// The accounts in memory.
     pub accounts: HashMap<AccountId, AccountEntry>,
     /// Accounts whose row differs from the projection; they are not evicted.
     dirty_accounts: HashSet<AccountId>,
@@ -55,14 +57,23 @@ pub(crate) struct State {
     next: AccountId,
     /// The epoch in which `next` changed.
     next_dirty: Option<Epoch>,
+    /// The next number to give, operations on their way included.
     assigned: AccountId,
+    /// The present epoch.
     epoch: Epoch,
+    /// By address, or `@domain`.
     pub aliases: Whole<Alias>,
+    /// By address.
     pub groups: Whole<Group>,
+    /// By group, serial and member.
     pub members: Whole<Member>,
+    /// By scope.
     pub routes: Whole<Route>,
+    /// By address and account.
     pub grants: Whole<Grant>,
+    /// By name.
     pub own_keys: Whole<Key>,
+    /// By account.
     pub allowances: Whole<Allowance>,
 }
 
@@ -124,8 +135,11 @@ impl AccountEntry {
 
 /// What one checkpoint writes.
 pub(crate) struct Collected {
+    /// Every row that differs from the projection.
     pub changes: Vec<Change>,
+    /// The epoch that it settles.
     epoch: Epoch,
+    /// The accounts that it has rows of.
     accounts: Vec<AccountId>,
 }
 

@@ -23,13 +23,20 @@ pub(crate) type Epoch = u64;
 pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
     /// For people and for the names of locks.
     const NOUN: &'static str;
+    /// The same for several, in texts about bounds.
     const NOUNS: &'static str;
+    /// The kind of a record that puts a row.
     const PUT: RecordKind;
+    /// The kind of a record that removes a name.
     const REMOVE: RecordKind;
+    /// The table of the projection.
     const TABLE: Table;
+    /// Names that there may be.
     const ROWS_MAX: usize;
 
+    /// Appends the row; the pair of `decode`.
     fn encode(&self, out: &mut Vec<u8>);
+    /// Reads what `encode` wrote. `Broken`: it did not.
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Broken>;
     /// For people, without secrets.
     fn describe(&self) -> String;
@@ -38,7 +45,9 @@ pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
 /// What happened to a name, as one record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named<N> {
+    /// The name stands for this row from now on.
     Put { name: String, row: N },
+    /// The name stands for nothing.
     Remove { name: String },
 }
 
@@ -102,7 +111,9 @@ impl<N: Noun> Named<N> {
 
 /// Every row of one table, and when each was changed that the projection does not have yet.
 pub(crate) struct Whole<N> {
+    /// Every row, by name.
     rows: BTreeMap<String, N>,
+    /// When each name was last changed, as long as the projection does not have it.
     changed: BTreeMap<String, Epoch>,
 }
 
@@ -116,10 +127,12 @@ impl<N> Default for Whole<N> {
 }
 
 impl<N: Noun> Whole<N> {
+    /// The row of `name`.
     pub fn get(&self, name: &str) -> Option<&N> {
         self.rows.get(name)
     }
 
+    /// How many rows there are, for the bound.
     pub fn count(&self) -> usize {
         self.rows.len()
     }
@@ -162,6 +175,7 @@ impl<N: Noun> Whole<N> {
         Some(row)
     }
 
+    /// Rows that the next checkpoint writes.
     pub fn dirty_rows(&self) -> usize {
         self.changed.len()
     }

@@ -29,12 +29,15 @@ use crate::queue::{Landed, Load, OnPlaced, OwnFrame, Reply, Waiting};
 use crate::space::Wanted;
 use crate::{BodyIn, BodyRef, Committed, Group, Inner, Lsn, Purpose, StoreFault};
 
+/// What a caller does with its group at the moment of durability, in the order of the log.
 pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
 /// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
 pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
 /// Who appends.
 pub(crate) enum Origin {
+    /// The layer above: its bodies are compressed as they are placed.
     Layer,
+    /// Reclaim, which compressed its copies beforehand.
     Reclaim(Packed),
 }
 
@@ -114,6 +117,7 @@ impl Inner {
         receiver.await.unwrap_or_else(|| Err(stopped()))
     }
 
+    /// What can never fit is refused at once (`TooLarge`): waiting would not make it smaller.
     fn check_bounds(&self, group: &Group) -> Result<(), StoreFault> {
         let list = |body: &BodyIn| {
             align8(chunk_list_bytes_max(
@@ -135,6 +139,7 @@ impl Inner {
         }
     }
 
+    /// Rings the committer, or starts one.
     fn wake_committer(self: &Rc<Self>) {
         if !self.queue.borrow_mut().begin_committing() {
             self.queue_bell.ring();
@@ -150,10 +155,12 @@ impl Inner {
     }
 }
 
+/// The answer to what comes after `close`.
 pub(crate) fn stopped() -> StoreFault {
     StoreFault::Deferred("the store is stopping".into())
 }
 
+/// What a waiting group takes of the queue's bound, about.
 fn group_bytes(group: &Group) -> usize {
     let bodies: usize = group
         .bodies
@@ -170,34 +177,53 @@ fn group_bytes(group: &Group) -> usize {
 
 /// A batch on its way, and who waits for it.
 pub(crate) struct Flight {
+    /// Resolves when the batch is durable, or was refused.
     pub commit: Pin<Box<dyn Future<Output = Result<BatchAddress, CommitFault>>>>,
+    /// Its outcome, kept until the batches before it have landed.
     pub done: Option<Result<BatchAddress, CommitFault>>,
+    /// What is in it, in the order of the log.
     pub cargo: Vec<Cargo>,
+    /// Payload bytes.
     pub bytes: u64,
+    /// When it was submitted.
     pub since: Time,
 }
 
+/// One frame of a batch, and what is owed to its caller.
 pub(crate) enum Cargo {
+    /// A group of the layer above or of reclaim.
     Group {
+        /// Where the group's bodies are in the batch.
         bodies: Vec<PlacedBody>,
+        /// Called with the addresses when the batch is durable.
         applied: Option<Applied>,
+        /// The caller, which is answered last.
         reply: Reply<Committed>,
+        /// Rows that the group owes the projection.
         rows: u64,
         /// When it was appended.
         since: Time,
         /// Its chunks went ahead.
         is_chunked: bool,
     },
+    /// A frame of the store's own.
     Own {
+        /// What kind of frame it is.
         kind: Kind,
+        /// Where its run is in the batch.
         run: Run,
+        /// Called with the address when the batch is durable.
         placed: OnPlaced,
     },
 }
 
+/// The task that turns waiting groups into batches. There is one at a time, and none while nothing waits.
 pub(crate) struct Committer {
+    /// The store.
     pub inner: Rc<Inner>,
+    /// Batches on their way, the oldest first.
     pub flights: VecDeque<Flight>,
+    /// A group whose chunks go ahead of it.
     pub big: Option<BigGroup>,
     /// Scratch for one frame's header and meta.
     pub meta: Vec<u8>,
@@ -221,6 +247,7 @@ impl Cargo {
 }
 
 impl Committer {
+    /// Runs until the queue is empty and every batch has landed.
     async fn run(mut self) {
         // Ends when nothing waits and nothing is in flight; the next append starts another.
         loop {
@@ -329,6 +356,7 @@ impl Committer {
         .await;
     }
 
+    /// Polls every batch on its way. They land in the order of the log, even where a later one is durable first.
     fn poll_flights(&mut self, context: &mut Context<'_>) {
         for flight in &mut self.flights {
             if flight.done.is_none()
@@ -365,6 +393,8 @@ impl Committer {
         }
     }
 
+    /// A batch is durable: every group is applied before the first answer, so that a caller that was answered sees all
+    /// of it.
     fn landed(&mut self, flight: Flight, address: &BatchAddress, now: Time) {
         let mut answers = Vec::with_capacity(flight.cargo.len());
         let (mut groups, mut tells) = (0, false);
@@ -415,6 +445,7 @@ impl Committer {
         }
     }
 
+    /// A batch was refused: none of its groups is in the log, and each caller gets the fault.
     fn fail(&self, flight: Flight, fault: StoreFault) {
         tracing::warn!(%fault, groups = flight.cargo.len(), "a commit batch was refused");
         for cargo in flight.cargo {
@@ -429,6 +460,7 @@ impl Committer {
     }
 }
 
+/// Resolves with the first of two futures. The other one is dropped.
 async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| match first.as_mut().poll(context) {

@@ -30,26 +30,36 @@ pub fn page_check(page: u64, bytes: &[u8]) -> u64 {
 /// Who wants an arena page put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
+    /// A reader of the projection met it.
     ByReader,
+    /// The scrub met it.
     ByScrub,
 }
 
+/// What readers on other threads share with the owner.
 #[derive(Default)]
 pub(crate) struct ArenaShared {
+    /// Legs and segments as they are now.
     view: RwLock<View>,
+    /// Pages and their checks, which readers want repaired.
     repairs: Mutex<VecDeque<(u64, u64)>>,
+    /// There is something in `repairs`: looked at on each turn without the lock.
     wanted: AtomicBool,
 }
 
+/// What a reader needs to find a page.
 #[derive(Default)]
 struct View {
+    /// A blocking reader of each leg that serves.
     legs: Vec<Arc<dyn BlockingRead>>,
     /// Byte offset on every leg of each arena segment, by ordinal.
     segments: Vec<u64>,
+    /// Pages of one segment.
     pages_per_segment: u64,
 }
 
 impl View {
+    /// Byte offset of a page on every leg; `None`: the arena does not reach that far.
     fn at(&self, page: u64) -> Option<u64> {
         let segment = self
             .segments
@@ -102,6 +112,7 @@ impl ArenaShared {
         }
     }
 
+    /// Remembers a page that one leg has and another has not. Past the bound it is forgotten until it is read again.
     fn ask_repair(&self, page: u64, check: u64) {
         let mut repairs = self.repairs.lock().expect("no holder of this lock panics");
         if repairs.len() < ARENA_REPAIRS_MAX && !repairs.contains(&(page, check)) {

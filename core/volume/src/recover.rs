@@ -68,11 +68,15 @@ use crate::types::*;
 
 /// What recovery hands to `open`.
 pub(crate) struct Recovered {
+    /// The segment table, brought forward to the end of the log.
     pub table: Table,
     /// The last batch that stays where it is, and its chain value.
     pub top: Lsn,
+    /// The chain value of that batch.
     pub chain: u128,
+    /// Where walks of the log begin.
     pub marks: Marks,
+    /// The highest number that is said to be acknowledged: the line between damage and torn tail.
     pub acked_seen: Lsn,
     /// Unacknowledged batches that not every leg has: to be appended again by the new owner, in order.
     pub again: Vec<(Header, Bytes)>,
@@ -86,9 +90,11 @@ pub(crate) struct Recovered {
     pub lost: Vec<Skip>,
     /// Stretches that were given up before.
     pub skips: Vec<Skip>,
+    /// Batches that were read, each leg's copy by itself.
     pub batches: u64,
     /// Batches to be put right where they lie: place of each.
     pub repairs: Vec<(Of, u32)>,
+    /// What the opening gives back.
     pub given_up: GivenUp,
     /// Free segments that hold nothing but `again`: pinned until those batches are durable elsewhere.
     pub held: Vec<SegmentIndex>,
@@ -100,6 +106,7 @@ pub(crate) struct Recovered {
 /// owner gives them back, at the moment when the superblocks name its table.
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
+    /// Segments that become free.
     pub segments: Vec<SegmentIndex>,
     /// The end of the log without them, and the record of that; `None`: the log ends elsewhere.
     pub skip: Option<(Lsn, Inline)>,
@@ -431,6 +438,7 @@ fn end_is_unknown(
     serving.iter().all(|(leg, _)| unread(*leg))
 }
 
+/// The batch from a leg that has it, read again and proved: between the scan and now a block may have rotted.
 async fn read_from_any(
     inner: &Rc<Inner>,
     union: &Union,
@@ -452,6 +460,7 @@ async fn read_from_any(
     None
 }
 
+/// Marks of every accepted batch, for walks that begin in the middle.
 fn marks_of(accepted: &[Header]) -> Marks {
     let mut marks = Marks::default();
     for header in accepted {

@@ -79,8 +79,11 @@ pub(crate) struct Ended;
 /// One attach of one leg.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
+    /// The leg's row in the member table.
     pub leg: LegIndex,
+    /// The device that it came back on.
     pub device: DeviceIndex,
+    /// By which work of an earlier attach notices that it is over.
     session: u64,
     /// Batches up to here should be on the leg: they are read there first, and written only where they differ.
     believed: Lsn,
@@ -254,6 +257,7 @@ impl Inner {
         }
     }
 
+    /// Up to here the leg is trusted now: where an interrupted copy would go on.
     fn stale_since(&self, target: Target) -> Lsn {
         self.legs.borrow()[target.leg].stale_since()
     }
@@ -308,10 +312,13 @@ impl Inner {
         Ok(())
     }
 
+    /// Progress in bytes, for `leg list`.
     pub fn progress(&self, target: Target, done: u64, more: u64) {
         self.legs.borrow_mut()[target.leg].note_progress(done, more);
     }
 
+    /// Copies what is live in one segment, from `from` on and before `join`. The segment may be given back meanwhile;
+    /// then it has nothing that matters.
     async fn copy_segment(
         self: &Rc<Self>,
         target: Target,
@@ -394,6 +401,7 @@ impl Inner {
         self.copy_verified(target, at, data).await
     }
 
+    /// Writes, reads back and compares. A device that does not give back what was written to it does not get the leg.
     pub async fn copy_verified(&self, target: Target, at: u64, data: Buffer) -> Result<(), Ended> {
         self.still(target)?;
         let size = data.len();
@@ -430,6 +438,7 @@ impl Inner {
         joined
     }
 
+    /// The barrier itself, raised by `join`.
     async fn join_behind_barrier(self: &Rc<Self>, target: Target) -> Result<bool, Ended> {
         let patience_us = 2 * self.settings.hard_deadline_us;
         let until = self.io.host.now().after_us(patience_us);
@@ -455,6 +464,7 @@ impl Inner {
         Ok(self.legs.borrow()[target.leg].counts())
     }
 
+    /// Why the attach does not come to its end, for `leg list`.
     fn note_why(&self, target: Target, why: &str) {
         self.legs.borrow_mut()[target.leg].note_why(target.session, why);
     }
@@ -473,6 +483,7 @@ async fn follow(inner: Rc<Inner>, target: Target) {
     }
 }
 
+/// One attach from its beginning to the moment when the leg counts.
 async fn catch_up(inner: &Rc<Inner>, target: Target) -> Result<(), Ended> {
     // Everything submitted from here on reaches the leg by itself; what is in flight just now may not.
     let join = {

@@ -1,4 +1,7 @@
 //! What the legs hold behind the checkpoint, before anybody says which of it is the log.
+//!
+//! Recovery collects every batch that verifies on any leg, and only then decides which of them are the log
+//! (`chain.rs`): a leg alone may hold batches that were never acknowledged, or lack some that were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -15,15 +18,20 @@ use crate::types::*;
 
 /// One batch found on at least one leg.
 pub(crate) struct Candidate {
+    /// What the batch says of itself.
     pub header: Header,
+    /// The legs that hold exactly this batch.
     pub on: Vec<LegIndex>,
 }
 
 /// A stretch of the log that was given up: it held only the volume's own batches, or the operator accepted its loss.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Skip {
+    /// The last batch before the stretch.
     pub after: Lsn,
+    /// The last number in the stretch.
     pub until: Lsn,
+    /// The chain value of the batch numbered `until`.
     pub chain: u128,
 }
 
@@ -58,6 +66,7 @@ impl Skip {
         }
     }
 
+    /// Whether `lsn` is in the stretch.
     pub fn covers(&self, lsn: Lsn) -> bool {
         self.after < lsn && lsn <= self.until
     }
@@ -66,25 +75,32 @@ impl Skip {
 /// The end of what earlier owners wrote, as the opening of `term` found it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seal {
+    /// The term of the opening that wrote it.
     term: u64,
+    /// The last batch of earlier terms that it kept.
     last: Lsn,
 }
 
 impl Seal {
+    /// Whether it gives this batch up.
     pub fn voids(&self, header: &Header) -> bool {
         header.term < self.term && header.lsn > self.last
     }
 }
 
+/// All batches of all legs behind the checkpoint.
 #[derive(Default)]
 pub(crate) struct Union {
+    /// By number. Two batches with one number differ in content or in place.
     pub found: BTreeMap<Lsn, Vec<Candidate>>,
     /// Where a leg could not be read, so that a batch may begin there all the same (I12).
     pub unknown: BTreeSet<(SegmentIndex, u32, LegIndex)>,
+    /// Batches that were read, each leg's copy by itself.
     pub batches: u64,
 }
 
 impl Union {
+    /// A batch was found on `leg`.
     pub fn add(&mut self, header: Header, leg: LegIndex) {
         self.batches += 1;
         let same =
@@ -194,10 +210,13 @@ impl Union {
 
 /// The reading of all legs' tails.
 pub(crate) struct Scan<'a> {
+    /// The volume that is being opened.
     pub inner: &'a Rc<Inner>,
+    /// What the superblocks agree on.
     pub superblock: &'a Superblock,
     /// Segments to read, in log order; grows by the claims found on the way. Shared by the legs.
     pub work: Vec<Of>,
+    /// What was found so far.
     pub union: Union,
 }
 
