@@ -19,8 +19,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_uring::net::TcpStream;
 
 use crate::connection::{Accepted, Connection, ConnectionFault, Dialled};
-use crate::limits::*;
 use crate::counters::{Counters, Open};
+use crate::limits::*;
 use crate::stall;
 use crate::stop::Stop;
 use crate::tls::{Tls, TlsBroken, TlsFacts};

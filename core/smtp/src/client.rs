@@ -11,7 +11,9 @@ use crate::session::Role;
 /// A reply as received: its code and its lines without code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
+    /// Three digits (RFC 5321 §4.2).
     pub code: u16,
+    /// The text of each line, without the code and the sign behind it.
     pub lines: Vec<String>,
 }
 
@@ -74,6 +76,7 @@ pub struct Stuffer {
     tail: Tail,
 }
 
+/// What the content written so far ends with.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Tail {
     #[default]
@@ -124,23 +127,29 @@ impl Stuffer {
 /// One mail transaction. Paths are without angle brackets; an empty reverse-path is the null one.
 #[derive(Debug, Clone)]
 pub struct Mail {
+    /// Without angle brackets; empty for the null reverse-path.
     pub reverse_path: String,
+    /// Forward-paths without angle brackets, at least one.
     pub recipients: Vec<String>,
     /// After the path, a blank first: ` SIZE=10240 SMTPUTF8`, or empty.
     pub parameters: String,
+    /// The message.
     pub content: Content,
 }
 
 /// The answers to one `Mail`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
+    /// The reply to MAIL.
     pub mail: Reply,
+    /// The reply to each RCPT, in their order. Where MAIL was refused, those that pipelining had already sent.
     pub recipients: Vec<Reply>,
     /// The refusal of DATA or BDAT, or one reply (SMTP), or one for each accepted recipient in order (LMTP). Empty when
     /// no recipient was accepted and the content was never offered.
     pub outcomes: Vec<Reply>,
 }
 
+/// What the caller does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// Send the output, receive more.
@@ -151,6 +160,7 @@ pub enum Event {
     StartTls,
     /// DATA was answered 354: the caller sends the content (`Content::ByCaller`), then receives more.
     Content,
+    /// The mail transaction is over; another may follow on the connection.
     Sent(Sent),
     /// QUIT was answered.
     Bye,
@@ -160,6 +170,7 @@ pub enum Event {
     Nonsense,
 }
 
+/// What the client waits for. The reply that comes next belongs to it.
 #[derive(Debug)]
 enum State {
     Greeting,
@@ -176,11 +187,15 @@ enum State {
 /// A mail transaction under way.
 #[derive(Debug)]
 struct Flight {
+    /// What is sent.
     mail: Mail,
     /// After the paths of the recipients, a blank first; none at all, or one for each.
     parameters: Vec<String>,
+    /// `None`: MAIL was not answered yet.
     mail_reply: Option<Reply>,
+    /// Replies to RCPT so far.
     recipients: Vec<Reply>,
+    /// Replies about the content so far.
     outcomes: Vec<Reply>,
     /// Content commands are out (DATA, or BDAT with its content).
     offered: bool,
@@ -192,16 +207,22 @@ struct Flight {
     reset: Option<bool>,
 }
 
+/// One conversation from the sender's side.
 #[derive(Debug)]
 pub struct Client {
+    /// SMTP or LMTP: which hello, and how many replies follow the content.
     role: Role,
+    /// Our name in EHLO.
     name: String,
+    /// STARTTLS comes before anything else, and a server without it is refused.
     tls_wanted: bool,
     /// Send MAIL, RCPT and DATA at once. Else each waits for the reply before it.
     pub pipelining: bool,
     /// HELO follows where EHLO is not known (RFC 5321 §3.2).
     pub falls_back: bool,
+    /// What is waited for.
     state: State,
+    /// The lines that came in of the next reply.
     replies: Replies,
 }
 
@@ -210,6 +231,7 @@ pub struct Client {
 pub struct Replies {
     /// The code of the reply whose lines come in.
     code: Option<u16>,
+    /// Its lines so far.
     lines: Vec<String>,
 }
 
@@ -355,11 +377,13 @@ impl Client {
         }
     }
 
+    /// The server does not speak SMTP: the conversation is over.
     fn nonsense(&mut self) -> Event {
         self.state = State::Closed;
         Event::Nonsense
     }
 
+    /// EHLO or LHLO.
     fn say_hello(&mut self, output: &mut Vec<u8>) {
         let verb = match self.role {
             Role::Smtp => "EHLO ",
@@ -369,6 +393,8 @@ impl Client {
         self.state = State::Hello;
     }
 
+    /// What a whole reply means now; `None`: more is needed. A 421 may come at any time and ends the conversation (RFC
+    /// 5321 §3.8).
     fn on_reply(&mut self, reply: Reply, output: &mut Vec<u8>) -> Option<Event> {
         if reply.code == 421 {
             self.state = State::Closed;
@@ -456,6 +482,7 @@ impl Flight {
         }
     }
 
+    /// One reply of the transaction, by what was asked before.
     fn note(&mut self, reply: Reply, pipelining: bool, output: &mut Vec<u8>) {
         if self.mail_reply.is_none() {
             let ok = reply.is_ok();
@@ -494,12 +521,14 @@ impl Flight {
         self.asked == Some(false) && self.asked.replace(true).is_some()
     }
 
+    /// RCPT for the recipient `index`.
     fn name(&self, index: usize, output: &mut Vec<u8>) {
         let parameters = self.parameters.get(index).map_or("", String::as_str);
         let recipient = &self.mail.recipients[index];
         write_line(output, &["RCPT TO:<", recipient, ">", parameters]);
     }
 
+    /// RSET, because no recipient was accepted and the content was never offered.
     fn send_reset(&mut self, output: &mut Vec<u8>) {
         self.reset = Some(false);
         write_line(output, &["RSET"]);
@@ -517,6 +546,7 @@ impl Flight {
         }
     }
 
+    /// Recipients that were accepted.
     fn accepted(&self) -> usize {
         self.recipients.iter().filter(|reply| reply.is_ok()).count()
     }
@@ -545,6 +575,7 @@ impl Flight {
     }
 }
 
+/// One line with its CRLF.
 fn write_line(output: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         output.extend_from_slice(part.as_bytes());

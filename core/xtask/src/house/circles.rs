@@ -166,7 +166,11 @@ fn words(code: &str) -> Vec<&str> {
 }
 
 /// Collects every path of the tree that begins at `words`, each behind `before`. Returns how many words the tree has.
-fn paths_at<'a>(words: &[&'a str], before: &mut Vec<&'a str>, paths: &mut Vec<Vec<&'a str>>) -> usize {
+fn paths_at<'a>(
+    words: &[&'a str],
+    before: &mut Vec<&'a str>,
+    paths: &mut Vec<Vec<&'a str>>,
+) -> usize {
     let depth = before.len();
     let mut at = 0;
     while at < words.len() {
@@ -234,7 +238,11 @@ mod tests {
     use super::*;
 
     fn files(of: &[(&str, &str)]) -> BTreeMap<Module, String> {
-        let module = |name: &str| place_of(&format!("core/x/src/{name}.rs")).expect("a source").1;
+        let module = |name: &str| {
+            place_of(&format!("core/x/src/{name}.rs"))
+                .expect("a source")
+                .1
+        };
         of.iter()
             .map(|(name, text)| (module(name), (*text).to_owned()))
             .collect()
@@ -259,7 +267,10 @@ mod tests {
             ("a", "use crate::a::inner::I; use crate::Root;"),
             ("a/inner", "use super::A; // see crate::b::B"),
             ("b", "use crate::a::A;"),
-            ("c", "use crate::b::B;\n#[cfg(test)]\nmod tests { use crate::d::D; }"),
+            (
+                "c",
+                "use crate::b::B;\n#[cfg(test)]\nmod tests { use crate::d::D; }",
+            ),
             ("d", "use crate::c::C;"),
         ]);
         assert_eq!(circles(&files), Vec::<Vec<String>>::new());
