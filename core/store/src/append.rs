@@ -12,27 +12,23 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use base::host::{Receiver, Time, oneshot};
 use bytes::Bytes;
-use volume::{Batch, BatchAddress, CommitFault, RecordAddress};
+use volume::{Batch, BatchAddress, RecordAddress};
 
 use crate::body::chunk_list_bytes_max;
-use crate::chunk::BigGroup;
-use crate::frame::{Kind, PlacedBody, Run, align8};
+use crate::committer::{Cargo, Committer, Flight};
+use crate::frame::{Kind, align8};
 use crate::limits::*;
 use crate::place::fixed_frame_bytes;
-use crate::queue::{Landed, Load, OnPlaced, OwnFrame, Reply, Waiting};
+use crate::queue::{Applied, Landed, OwnFrame, Packed, Waiting};
 use crate::space::Wanted;
 use crate::{BodyIn, BodyRef, Committed, Group, Inner, Lsn, Purpose, StoreFault};
 
-/// What a caller does with its group at the moment of durability, in the order of the log.
-pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
-/// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
-pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
 /// Who appends.
 pub(crate) enum Origin {
     /// The layer above: its bodies are compressed as they are placed.
@@ -173,77 +169,6 @@ fn group_bytes(group: &Group) -> usize {
         .map(|record| record.payload.len())
         .sum();
     bodies + records + 64
-}
-
-/// A batch on its way, and who waits for it.
-pub(crate) struct Flight {
-    /// Resolves when the batch is durable, or was refused.
-    pub commit: Pin<Box<dyn Future<Output = Result<BatchAddress, CommitFault>>>>,
-    /// Its outcome, kept until the batches before it have landed.
-    pub done: Option<Result<BatchAddress, CommitFault>>,
-    /// What is in it, in the order of the log.
-    pub cargo: Vec<Cargo>,
-    /// Payload bytes.
-    pub bytes: u64,
-    /// When it was submitted.
-    pub since: Time,
-}
-
-/// One frame of a batch, and what is owed to its caller.
-pub(crate) enum Cargo {
-    /// A group of the layer above or of reclaim.
-    Group {
-        /// Where the group's bodies are in the batch.
-        bodies: Vec<PlacedBody>,
-        /// Called with the addresses when the batch is durable.
-        applied: Option<Applied>,
-        /// The caller, which is answered last.
-        reply: Reply<Committed>,
-        /// Rows that the group owes the projection.
-        rows: u64,
-        /// When it was appended.
-        since: Time,
-        /// Its chunks went ahead.
-        is_chunked: bool,
-    },
-    /// A frame of the store's own.
-    Own {
-        /// What kind of frame it is.
-        kind: Kind,
-        /// Where its run is in the batch.
-        run: Run,
-        /// Called with the address when the batch is durable.
-        placed: OnPlaced,
-    },
-}
-
-/// The task that turns waiting groups into batches. There is one at a time, and none while nothing waits.
-pub(crate) struct Committer {
-    /// The store.
-    pub inner: Rc<Inner>,
-    /// Batches on their way, the oldest first.
-    pub flights: VecDeque<Flight>,
-    /// A group whose chunks go ahead of it.
-    pub big: Option<BigGroup>,
-    /// Scratch for one frame's header and meta.
-    pub meta: Vec<u8>,
-}
-
-impl Cargo {
-    /// What it owes, and whether its chunks went ahead.
-    pub fn load(cargo: &[Cargo]) -> Load {
-        let mut load = Load::default();
-        for cargo in cargo {
-            if let Cargo::Group {
-                rows, is_chunked, ..
-            } = cargo
-            {
-                load.rows += rows;
-                load.chunked += u32::from(*is_chunked);
-            }
-        }
-        load
-    }
 }
 
 impl Committer {

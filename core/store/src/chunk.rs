@@ -7,21 +7,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use volume::RecordAddress;
 
-use crate::append::Committer;
 use crate::body::{Chunk, Codec, chunk_list_bytes_max, encode_chunks};
+use crate::committer::{BigGroup, ChunkSlots, Committer};
 use crate::frame::{Kind, align8};
 use crate::place::{Prepared, raw_frame_bytes};
 use crate::queue::{OwnFrame, Waiting};
 use crate::{BodyIn, Lsn, Purpose, StoreFault};
-
-/// The head group, waiting for its chunks to be durable.
-pub(crate) struct BigGroup {
-    pub waiting: Waiting,
-    /// For each body its chunks, or nothing when it is stored inline.
-    chunks: Vec<Option<ChunkSlots>>,
-}
-/// A body's chunks, filled in as they become durable, or why they cannot.
-type ChunkSlots = Rc<RefCell<Result<Vec<Option<Chunk>>, StoreFault>>>;
 
 impl Committer {
     /// When the head group fits no batch: its largest bodies become chunks, which go first.

@@ -26,6 +26,7 @@ mod body;
 mod checkpoint;
 mod choose;
 mod chunk;
+mod committer;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;

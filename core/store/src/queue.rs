@@ -10,7 +10,6 @@ use base::host::{Sender, Time};
 use bytes::Bytes;
 use volume::RecordAddress;
 
-use crate::append::{Applied, Packed};
 use crate::frame::Kind;
 use crate::limits::*;
 use crate::{Committed, Group, Lsn, Purpose, StoreFault};
@@ -20,6 +19,10 @@ pub(crate) type OnPlaced = Box<dyn FnOnce(Result<(Lsn, RecordAddress), StoreFaul
 /// Where the answer of a caller goes.
 pub(crate) type Reply<T> = Sender<Result<T, StoreFault>>;
 
+/// What a caller does with its group at the moment of durability, in the order of the log.
+pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
+/// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
+pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
 /// A group that waits for a batch.
 pub(crate) struct Waiting {
     /// What the caller appends.

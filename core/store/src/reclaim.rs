@@ -21,10 +21,11 @@ use volume::{
     SegmentState,
 };
 
-use crate::append::{Origin, Packed};
+use crate::append::Origin;
 use crate::frame::{Frames, Kind};
 use crate::ledger::{Emptied, Ledger};
 use crate::limits::*;
+use crate::queue::Packed;
 use crate::replay::replayed;
 use crate::{BodyIn, BodyRef, Codec, Group, Inner, Purpose, Record, Store, StoreFault, append};
 

@@ -9,16 +9,16 @@ use base::host::Bell;
 use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
 use crate::Settings;
-use crate::arena::ArenaShared;
-use crate::check::Checked;
+use crate::arena::shared::ArenaShared;
+use crate::checked::Checked;
 use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::Plan;
 use crate::legs::{Leg, Legs};
 use crate::limits;
 use crate::log::Log;
+use crate::opening::Takeover;
 use crate::pool::Pool;
-use crate::scan::Skip;
-use crate::takeover::Takeover;
+use crate::skip::Skip;
 use crate::types::*;
 
 pub(crate) struct Inner {

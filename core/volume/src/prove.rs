@@ -18,8 +18,9 @@ use crate::leg::read;
 use crate::limits::{HEADS_AT_OPEN, HEADS_LACKING_MAX, HEADS_PAUSE_US, LEGS_MAX};
 use crate::log::Mode;
 use crate::scan::Union;
+use crate::segment::Of;
 use crate::segment::Table;
-use crate::stream::{Found, Of, Stream};
+use crate::stream::{Found, Stream};
 use crate::superblock::{SlotContent, decode_slot, slot_offset};
 use crate::types::*;
 

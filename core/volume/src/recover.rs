@@ -60,57 +60,12 @@ use crate::inner::Inner;
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
 use crate::marks::Marks;
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
-use crate::scan::{Scan, Skip, Union};
-use crate::segment::{State, Table};
-use crate::stream::Of;
+use crate::opening::{GivenUp, Recovered};
+use crate::scan::{Scan, Union};
+use crate::segment::{Of, State, Table};
+use crate::skip::Skip;
 use crate::superblock::Superblock;
 use crate::types::*;
-
-/// What recovery hands to `open`.
-pub(crate) struct Recovered {
-    /// The segment table, brought forward to the end of the log.
-    pub table: Table,
-    /// The last batch that stays where it is, and its chain value.
-    pub top: Lsn,
-    /// The chain value of that batch.
-    pub chain: u128,
-    /// Where walks of the log begin.
-    pub marks: Marks,
-    /// The highest number that is said to be acknowledged: the line between damage and torn tail.
-    pub acked_seen: Lsn,
-    /// Unacknowledged batches that not every leg has: to be appended again by the new owner, in order.
-    pub again: Vec<(Header, Bytes)>,
-    /// No leg lets the place be read where the next batch would be: the end of the log is not known.
-    pub unknown_end: bool,
-    /// Nothing of the store's follows the checkpoint.
-    pub idle: bool,
-    /// Acknowledged and on no leg.
-    pub damaged: Vec<Lsn>,
-    /// The same as stretches, for the record that they are given up; also what such records in the segments given back say.
-    pub lost: Vec<Skip>,
-    /// Stretches that were given up before.
-    pub skips: Vec<Skip>,
-    /// Batches that were read, each leg's copy by itself.
-    pub batches: u64,
-    /// Batches to be put right where they lie: place of each.
-    pub repairs: Vec<(Of, u32)>,
-    /// What the opening gives back.
-    pub given_up: GivenUp,
-    /// Free segments that hold nothing but `again`: pinned until those batches are durable elsewhere.
-    pub held: Vec<SegmentIndex>,
-    /// Not a single segment can be claimed: the volume can be read and no more.
-    pub no_room: bool,
-}
-
-/// Segments of earlier openings, with nothing in them but the volume's own batches and what no checkpoint came to need: the new
-/// owner gives them back, at the moment when the superblocks name its table.
-#[derive(Debug, Default)]
-pub(crate) struct GivenUp {
-    /// Segments that become free.
-    pub segments: Vec<SegmentIndex>,
-    /// The end of the log without them, and the record of that; `None`: the log ends elsewhere.
-    pub skip: Option<(Lsn, Inline)>,
-}
 
 /// Reads the segment table that `superblock` names, from any serving leg.
 async fn read_table(inner: &Rc<Inner>, superblock: &Superblock) -> Result<Table, OpenRefusal> {

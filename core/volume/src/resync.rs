@@ -68,7 +68,7 @@ use crate::legs::Leg;
 use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES, WITNESS_RETRY_US};
 use crate::log::Mode;
 use crate::prove::{headed, held_without};
-use crate::stream::Of;
+use crate::segment::Of;
 use crate::trust::{moved, too_short};
 use crate::types::*;
 use crate::walk::Walk;

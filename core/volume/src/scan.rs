@@ -11,8 +11,9 @@ use device::{BLOCK_BYTES, DeviceIndex};
 use crate::format::{Header, Inline, Kind};
 use crate::inner::Inner;
 use crate::limits::SEARCH_WINDOW_BYTES;
-use crate::segment::Table;
-use crate::stream::{Found, Of, Stream};
+use crate::segment::{Of, Table};
+use crate::skip::Skip;
+use crate::stream::{Found, Stream};
 use crate::superblock::Superblock;
 use crate::types::*;
 
@@ -22,54 +23,6 @@ pub(crate) struct Candidate {
     pub header: Header,
     /// The legs that hold exactly this batch.
     pub on: Vec<LegIndex>,
-}
-
-/// A stretch of the log that was given up: it held only the volume's own batches, or the operator accepted its loss.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Skip {
-    /// The last batch before the stretch.
-    pub after: Lsn,
-    /// The last number in the stretch.
-    pub until: Lsn,
-    /// The chain value of the batch numbered `until`.
-    pub chain: u128,
-}
-
-impl Skip {
-    /// What this batch says was given up.
-    pub fn all_of(header: &Header) -> Vec<Skip> {
-        if header.kind != Kind::Records {
-            return Vec::new();
-        }
-        let records = header.records().unwrap_or_default().into_iter();
-        let skips = records.filter_map(|record| match record {
-            Inline::Skip {
-                after,
-                until,
-                chain,
-            } => Some(Skip {
-                after,
-                until,
-                chain,
-            }),
-            _ => None,
-        });
-        skips.collect()
-    }
-
-    /// The record that says so.
-    pub fn record(&self) -> Inline {
-        Inline::Skip {
-            after: self.after,
-            until: self.until,
-            chain: self.chain,
-        }
-    }
-
-    /// Whether `lsn` is in the stretch.
-    pub fn covers(&self, lsn: Lsn) -> bool {
-        self.after < lsn && lsn <= self.until
-    }
 }
 
 /// The end of what earlier owners wrote, as the opening of `term` found it.

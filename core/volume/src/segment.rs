@@ -101,6 +101,13 @@ impl Row {
     }
 }
 
+/// A segment under the generation the reader believes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Of {
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+}
+
 /// All segments of the volume, and what follows from their rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {

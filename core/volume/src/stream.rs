@@ -12,16 +12,9 @@ use crate::format::Header;
 use crate::gate::within;
 use crate::inner::Inner;
 use crate::limits::{STREAM_READ_BYTES, STREAM_READS_MAX};
-use crate::types::{Generation, SegmentIndex};
+use crate::segment::Of;
 
 const CHUNK_BLOCKS: u32 = (STREAM_READ_BYTES / BLOCK_BYTES) as u32;
-
-/// A segment under the generation the reader believes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Of {
-    pub segment: SegmentIndex,
-    pub generation: Generation,
-}
 
 #[derive(Debug)]
 pub(crate) enum Found {

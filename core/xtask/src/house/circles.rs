@@ -14,26 +14,6 @@ const STANDING: &[(&str, &[&str])] = &[
     ("appliance/plan", &["descriptors", "memory", "plan"]),
     ("core/client", &["relay::schedule", "relay::verdict"]),
     ("core/queue", &["entry", "state"]),
-    // The committer and what waits for it.
-    ("core/store", &["append", "chunk", "place", "queue"]),
-    // `Inner` has every part of a volume, and the parts of an opening call it.
-    (
-        "core/volume",
-        &[
-            "arena",
-            "chain",
-            "check",
-            "inner",
-            "log",
-            "normalise",
-            "outage",
-            "prove",
-            "recover",
-            "scan",
-            "stream",
-            "takeover",
-        ],
-    ),
 ];
 
 /// A module by its path within the crate; the crate's root is the empty path.
