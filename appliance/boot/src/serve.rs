@@ -251,7 +251,7 @@ fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfi
     Ok(Outcome::Confirmed { keys: note.keys })
 }
 
-/// Ends a probation without its settings, or applies the settings of before.
+/// Ends a probation and brings the settings of before back. Without a probation the settings of before are applied as a new change.
 fn revert(world: &World, legs: &[String], within_s: u64, who: &str) -> Result<Outcome, Misfit> {
     let root = world.root.as_path();
     let Some(mut note) = probation::load(root)? else {

@@ -53,7 +53,7 @@ pub struct Serving {
     pub door: Door,
     /// Networks of proxies.
     pub proxies: Vec<Network>,
-    /// Notified of each message that was placed.
+    /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
     pub placed: receive::Placed,
     /// Where each core leaves its counters.
     pub metrics: Metrics,

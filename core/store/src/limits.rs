@@ -23,7 +23,7 @@ pub const CHUNKS_PER_READ: usize = 4;
 pub const GROUP_FIXED_BYTES_MAX: usize = 900 * KIB;
 /// Bodies in one group: enough for one commit of a small import; each chunk list takes up to `CHUNK_LIST_BYTES_MAX`.
 pub const GROUP_BODIES_MAX: usize = 1_024;
-/// Records in one group. A reader holds all of them at once, some 2 MiB of descriptors.
+/// Records in one group. A reader holds all of them at once, some 2.5 MiB of descriptors.
 pub const GROUP_RECORDS_MAX: usize = 65_536;
 
 /// Below this a body is stored raw: zstd's frame and the work are not worth a few hundred bytes.

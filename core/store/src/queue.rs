@@ -33,9 +33,9 @@ pub(crate) struct Waiting {
     pub reply: Reply<Committed>,
     /// Compressed forms made beforehand (reclaim); empty: decide when placing.
     pub packed: Packed,
-    /// The reserve that the group may draw on, and its place among others when room is scarce.
+    /// The reserve that the group may draw on.
     pub purpose: Purpose,
-    /// What it will take of a batch, framing included.
+    /// What it counts for in the queue's bound, about.
     pub bytes: usize,
     /// Of the projection, owed until a checkpoint. None: it has no records.
     pub rows: u64,

@@ -124,7 +124,7 @@ const _: () = assert!(
 );
 // One batch of each in flight, and one that a stuck leg holds.
 const _: () = assert!(ZOMBIE_BUFFERS_MAX >= BATCHES_IN_FLIGHT_MAX);
-// A retry comes at least once in the longest interval.
+// Intervals grow, and the witness is asked again at least as often as legs are in a long outage.
 const _: () =
     assert!(OUTAGE_RETRY_US_MIN < OUTAGE_RETRY_US_MAX && WITNESS_RETRY_US <= OUTAGE_RETRY_US_MAX);
 // Otherwise the repairs of an opening would eject a leg that the opening has just admitted.

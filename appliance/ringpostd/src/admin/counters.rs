@@ -58,15 +58,15 @@ pub struct ServiceCount {
 /// Messages received, all cores together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReceivedCount {
-    /// Messages answered with 250.
+    /// Messages answered with 2xx for at least one recipient.
     pub accepted: u64,
-    /// Messages refused for good (5xx).
+    /// Messages and recipients refused for good (5xx).
     pub refused: u64,
-    /// Messages refused for now (4xx).
+    /// Messages and recipients refused for now (4xx).
     pub deferred: u64,
-    /// Bytes of the accepted messages.
+    /// Bytes of the accepted messages, trace fields included.
     pub bytes: u64,
-    /// From the end of mail data to the reply.
+    /// From the end of mail data to the 2xx, of accepted messages.
     pub took: Histogram,
 }
 

@@ -1,6 +1,6 @@
 //! A batch between its number and its acknowledgement.
 //!
-//! It keeps its buffer until every leg has answered: an outage writes the same bytes again, and a segment that refuses
+//! It keeps its buffer until it is acknowledged: an outage writes the same bytes again, and a segment that refuses
 //! them gives the batch another place.
 
 use std::sync::Arc;
