@@ -19,8 +19,11 @@ use nix::unistd::Pid;
 
 /// A server that has not stopped by then is killed.
 const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// A server that does not accept connections by then has failed to start.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// The domain of every test account (RFC 2606).
 pub const DOMAIN: &str = "example.org";
+/// The password of every test account.
 pub const PASSWORD: &str = "ringpost";
 
 /// Process groups under way. Held while one is started or killed, so that a signal finds each of them.
@@ -56,6 +59,7 @@ pub fn kill_on_signal() -> io::Result<()> {
     Ok(())
 }
 
+/// A holder that panicked leaves the list as it is: it is needed to end what runs.
 fn groups() -> std::sync::MutexGuard<'static, Vec<Pid>> {
     GROUPS
         .lock()
@@ -64,15 +68,22 @@ fn groups() -> std::sync::MutexGuard<'static, Vec<Pid>> {
 
 /// A running server and where it listens.
 pub struct Running {
+    /// Every process that was started for it.
     processes: Vec<Child>,
+    /// Its files and logs.
     pub directory: PathBuf,
+    /// Where it takes mail by SMTP.
     pub smtp: Option<SocketAddr>,
+    /// Where it takes mail by LMTP.
     pub lmtp: Option<SocketAddr>,
+    /// Where it serves IMAP.
     pub imap: Option<SocketAddr>,
+    /// Where it serves IMAP with TLS.
     pub imaps: Option<SocketAddr>,
 }
 
 impl Running {
+    /// The processes whose cost is measured, without their children.
     pub fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(Child::id).collect()
     }
@@ -164,6 +175,7 @@ pub fn recipients(count: usize) -> Vec<String> {
         .collect()
 }
 
+/// Runs a program to its end; its own words are the error.
 fn run_quietly(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {

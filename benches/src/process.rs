@@ -10,18 +10,22 @@ use std::path::Path;
 
 /// Kernel ticks per second in `/proc/PID/stat`. USER_HZ has been 100 on every Linux we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// `/proc/diskstats` counts sectors of this size, whatever the disk's own is.
 const SECTOR_BYTES: u64 = 512;
 
 /// Counters of a process tree. Subtract two readings to get what lay between them.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Usage {
+    /// CPU time in user and kernel mode, in seconds.
     pub cpu_s: f64,
+    /// Bytes that were caused to be written to storage.
     pub written_bytes: u64,
 }
 
 /// Memory of a process tree at one moment.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Memory {
+    /// Resident pages, shared ones counted for each process.
     pub resident_bytes: u64,
     /// Shared pages divided among their users: what several processes really cost.
     pub proportional_bytes: u64,
@@ -30,8 +34,11 @@ pub struct Memory {
 /// Counters of one disk since boot.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Disk {
+    /// Writes completed.
     pub writes: u64,
+    /// Bytes written.
     pub written_bytes: u64,
+    /// Flushes completed.
     pub flushes: u64,
 }
 
@@ -101,6 +108,7 @@ pub fn usage(roots: &[u32]) -> Usage {
     usage
 }
 
+/// The sum over the tree under `roots`.
 pub fn memory(roots: &[u32]) -> Memory {
     let mut memory = Memory::default();
     for pid in tree(roots) {
@@ -144,6 +152,7 @@ fn stat_fields(pid: u32) -> Option<Vec<String>> {
     Some(after.split_whitespace().map(String::from).collect())
 }
 
+/// The number behind `key` in a file of `/proc`; 0 where it is missing.
 fn keyed(path: &str, key: &str) -> u64 {
     fs::read_to_string(path)
         .unwrap_or_default()

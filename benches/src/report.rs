@@ -7,20 +7,27 @@ use crate::figures::{Sheet, percentile};
 use crate::load::smtp::Outcome;
 use crate::promises;
 
+/// Of one chart, in pixels.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 260.0;
+/// Room for the scale at the left.
 const LEFT: f64 = 70.0;
+/// Room for the scale below.
 const BELOW: f64 = 40.0;
+/// One for each line of a chart, in turn.
 const COLOURS: &[&str] = &[
     "#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#4b5563",
 ];
 
 /// One run as the page shows it.
 pub struct Run<'a> {
+    /// The run's name in the legend.
     pub name: &'a str,
+    /// What came of it.
     pub outcome: &'a Outcome,
 }
 
+/// The page of one load, or of several to be compared.
 pub fn html(title: &str, runs: &[Run<'_>], sheet: &Sheet) -> String {
     let mut page = opening(title);
     let rates = runs
@@ -77,6 +84,7 @@ struct Comparison {
     bars: &'static [(&'static str, &'static str)],
 }
 
+/// What servers are compared by. The names are those that `scenario` gives its figures.
 const COMPARISONS: &[Comparison] = &[
     Comparison {
         title: "accepted (10 KiB, 50 connections), msg/s",
@@ -162,6 +170,7 @@ fn bars(comparison: &Comparison, sheet: &Sheet) -> String {
     svg
 }
 
+/// The page's head and its title.
 fn opening(title: &str) -> String {
     format!(
         "<!doctype html><meta charset=\"utf-8\"><title>{title}</title>\
@@ -170,6 +179,7 @@ fn opening(title: &str) -> String {
     )
 }
 
+/// Every figure, one to a row.
 fn figures(sheet: &Sheet) -> String {
     let rows = sheet
         .figures
@@ -178,11 +188,13 @@ fn figures(sheet: &Sheet) -> String {
     format!("<table>{}</table>\n", rows.collect::<String>())
 }
 
+/// Cells of one row, as they are: figures have no characters that HTML reserves.
 fn table_row<'a>(cells: impl Iterator<Item = &'a str>) -> String {
     let cells: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
     format!("<tr>{cells}</tr>")
 }
 
+/// Accepted messages by second.
 fn rate_points(outcome: &Outcome) -> Vec<(f64, f64)> {
     outcome
         .per_second
@@ -192,6 +204,7 @@ fn rate_points(outcome: &Outcome) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// Latency in milliseconds by the share of messages that were as fast.
 fn latency_points(outcome: &Outcome) -> Vec<(f64, f64)> {
     let mut samples = outcome.latencies_us.clone();
     (0..=100)
@@ -204,6 +217,7 @@ fn latency_points(outcome: &Outcome) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// A chart of lines with one scale, so that runs can be compared by eye.
 fn chart(title: &str, across: &str, up: &str, lines: &[(&str, Vec<(f64, f64)>)]) -> String {
     let points = || lines.iter().flat_map(|(_, points)| points);
     let x_max = points().map(|point| point.0).fold(1.0, f64::max);

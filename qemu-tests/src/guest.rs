@@ -26,6 +26,7 @@ use crate::shape::{Boot, Disk, Fault, Setting, blkdebug};
 
 pub use site::Site;
 
+/// The machine emulator, as Debian names it.
 pub const QEMU: &str = "qemu-system-x86_64";
 
 /// Where Debian's `ovmf` keeps its firmware: code, and the variables a new machine has.
@@ -33,14 +34,20 @@ const FIRMWARE: (&str, &str) = (
     "/usr/share/OVMF/OVMF_CODE_4M.fd",
     "/usr/share/OVMF/OVMF_VARS_4M.fd",
 );
+/// The firmware code that verifies signatures of what it starts.
 const FIRMWARE_SECURE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
 
 /// What every guest offers.
 pub const SMTP: u16 = 25;
+/// The administration's HTTP port.
 pub const HTTP: u16 = 80;
+/// IMAP with STARTTLS.
 pub const IMAP: u16 = 143;
+/// The administration's HTTPS port.
 pub const HTTPS: u16 = 443;
+/// IMAP with TLS from the first byte.
 pub const IMAPS: u16 = 993;
+/// Every port that is forwarded from the host to the guest.
 const SERVICES: &[u16] = &[
     SMTP,
     HTTP,
@@ -53,9 +60,13 @@ const SERVICES: &[u16] = &[
 
 /// A QEMU process.
 pub struct Guest {
+    /// QEMU itself.
     child: Child,
+    /// `swtpm`, where the shape has a TPM.
     tpm: Option<Child>,
+    /// QEMU's control channel.
     pub qmp: Qmp,
+    /// What the guest writes to its serial line.
     pub serial: Serial,
     /// By NIC.
     forwards: Vec<Vec<Forward>>,
@@ -63,8 +74,11 @@ pub struct Guest {
     _sockets: tempfile::TempDir,
     /// Power-on, or the last reset that was asked for.
     pub begin: Mark,
+    /// The same moment on the host's clock.
     began: Instant,
+    /// CPU time that QEMU had used by then.
     cpu_before: Duration,
+    /// The file that keeps the serial line of this run.
     log: PathBuf,
 }
 
@@ -178,6 +192,7 @@ impl Guest {
         Ok(booted)
     }
 
+    /// CPU time that this boot has taken so far.
     fn cpu_of_boot(&self) -> Duration {
         self.cpu().saturating_sub(self.cpu_before)
     }
@@ -188,6 +203,7 @@ impl Guest {
         self.wait_since(self.begin, text, expected, within)
     }
 
+    /// As `wait`, for what was said since `mark`.
     pub fn wait_since(
         &mut self,
         mark: Mark,
@@ -242,6 +258,7 @@ impl Guest {
         }
     }
 
+    /// The sentence of a wait that ended without `text`: why, and the last lines of the serial log.
     fn vain(&self, text: &str, why: &str) -> Failure {
         let said = self.serial.since(self.begin);
         let lines: Vec<&str> = said.lines().collect();
@@ -261,6 +278,7 @@ impl Guest {
         self.at_nic(0, service)
     }
 
+    /// As `at`, by another NIC.
     pub fn at_nic(&self, nic: usize, service: u16) -> SocketAddr {
         self.forwards[nic]
             .iter()
@@ -407,6 +425,7 @@ const SAID_GRACE: Duration = Duration::from_secs(20);
 /// Of the serial log, in a failure's sentence.
 const SHOWN_LINES: usize = 25;
 
+/// Ends a child process and reaps it.
 fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
@@ -414,12 +433,16 @@ fn end(child: &mut Child) {
 
 /// Notices a guest that waits for something that will not come.
 struct Idle {
+    /// Since when neither of the two below has moved.
     since: Instant,
+    /// CPU time of QEMU at the last look.
     cpu: Duration,
+    /// The place in the serial log at the last look.
     heard: Mark,
 }
 
 impl Idle {
+    /// A watch that begins now.
     fn new(cpu: Duration, heard: Mark) -> Idle {
         Idle {
             since: Instant::now(),
@@ -440,6 +463,7 @@ impl Idle {
     }
 }
 
+/// Connects to QEMU's serial line and control channel, in the order in which QEMU opens them.
 fn connect(child: &mut Child, sockets: &Path) -> Told<(Serial, Qmp)> {
     let end = Instant::now() + SOCKETS_WITHIN;
     // QEMU makes its channels in the order of its arguments and waits at the serial line until somebody is there.
@@ -459,6 +483,7 @@ fn connect(child: &mut Child, sockets: &Path) -> Told<(Serial, Qmp)> {
     }
 }
 
+/// Tries until `end`, as long as `child` runs.
 fn patiently<T>(
     child: &mut Child,
     end: Instant,
@@ -476,6 +501,7 @@ fn patiently<T>(
     Err(Failure::new("QEMU does not open its sockets"))
 }
 
+/// Starts `swtpm`. Its state is in the run's directory, so a TPM outlives the guest as a real one does.
 fn start_tpm(directory: &Path, sockets: &Path) -> Told<Child> {
     let state = directory.join("tpm");
     fs::create_dir_all(&state).doing(state.display())?;

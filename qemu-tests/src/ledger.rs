@@ -15,21 +15,26 @@ use crate::guest::{Guest, IMAPS, SMTP};
 use crate::limits::REPLY_NOMINAL;
 use crate::pace;
 
+/// The account that gets the mail.
 pub const ALICE: &str = "alice@example.org";
+/// Its password.
 pub const PASSWORD: &str = "ringpost";
 
 /// Acknowledged messages of one account, and what has been seen of its mailbox.
 #[derive(Default)]
 pub struct Ledger {
+    /// The number of the next message.
     next: AtomicU64,
     /// Message number to its content as sent.
     acknowledged: Mutex<BTreeMap<u64, String>>,
     /// UID to message number, as last seen: a UID never changes its message.
     seen: Mutex<BTreeMap<u32, u64>>,
+    /// As first seen.
     uid_validity: Mutex<Option<u32>>,
 }
 
 impl Ledger {
+    /// Messages acknowledged so far.
     pub fn acknowledged(&self) -> usize {
         self.acknowledged.lock().expect("no sender panics").len()
     }
@@ -124,6 +129,7 @@ impl Ledger {
         })
     }
 
+    /// One sender, until `done`.
     fn keep_sending(&self, server: SocketAddr, done: &AtomicBool) -> std::io::Result<()> {
         // Short: a sender whose server lost its power must notice before the story is over.
         let mut smtp = connect::smtp(server, SENDER_PATIENCE)?;
@@ -151,6 +157,7 @@ impl Ledger {
         )
     }
 
+    /// Holds what a mailbox has against what was acknowledged and seen.
     fn compare(&self, validity: u32, messages: impl Iterator<Item = (u32, Vec<u8>)>) -> Told<()> {
         let known = *self
             .uid_validity
@@ -195,13 +202,17 @@ impl Ledger {
     }
 }
 
+/// How long a reply is waited for, on this host.
 pub fn reply_within() -> Duration {
     pace::stretched(REPLY_NOMINAL)
 }
 
+/// Senders at a time.
 const SENDERS: usize = 3;
+/// How long a sender waits for its server.
 const SENDER_PATIENCE: Duration = Duration::from_secs(15);
 
+/// The message of this number: the same bytes every time.
 fn content(number: u64, size: usize) -> String {
     let mut text = format!(
         "From: <sender@example.net>\r\nSubject: ledger\r\nMessage-ID: <ledger.{number}@harness.example.net>\r\n\r\n"
@@ -230,6 +241,7 @@ fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The number in a message that was read.
 fn number_of(text: &str) -> Option<u64> {
     let (_, rest) = text.split_once("Message-ID: <ledger.")?;
     rest.split('@').next()?.parse().ok()

@@ -7,6 +7,7 @@
 //!
 //! Bytes come from a guest that a story may harm: what makes no sense ends the connection with an error and never with a panic.
 
+mod answer;
 mod command;
 mod queue;
 
@@ -22,7 +23,9 @@ use crate::failure::{Doing, Told};
 use crate::keep;
 use queue::Queue;
 
+/// The subsystem's name.
 pub const NQN: &str = "nqn.2026-11.org.example:leg-b";
+/// The name of the host that may connect.
 pub const HOST: &str = "nqn.2026-11.org.example:box";
 /// What udev calls the namespace.
 pub const LEG: &str = "/dev/disk/by-id/nvme-uuid.52696e67-706f-8374-8000-00000000000b";
@@ -33,21 +36,32 @@ const UUID: [u8; 16] = *b"Ring\x70\x6f\x83\x74\x80\0\0\0\0\0\0\x0b";
 const LBA_SHIFT: u32 = 9;
 /// The largest command and in-capsule data (what Linux sends in the capsule of a write).
 const DATA_BYTES_MAX: usize = 128 << 10;
+/// Data that a write may have in its capsule.
 const CAPSULE_DATA_BYTES: usize = 8 << 10;
+/// Commands on their way in one queue.
 const QUEUE_ENTRIES: u16 = 128;
+/// I/O queues of one controller.
 const QUEUES_MAX: u32 = 8;
 /// A header with its digest; nothing of a PDU's header is longer (tcp 3.6).
 const HEADER_BYTES_MAX: usize = 132;
 
+/// The target, and the file that outlives it.
 pub struct NvmeTarget {
+    /// What the namespace is stored in.
     file: PathBuf,
+    /// Where it listens; the same after `back`.
     address: SocketAddr,
+    /// `None`: it was killed.
     running: Option<Running>,
 }
 
+/// The threads of a target that answers.
 struct Running {
+    /// `false`: it takes no more connections.
     alive: Arc<AtomicBool>,
+    /// Every connection that was taken.
     connections: Arc<Mutex<Vec<Connection>>>,
+    /// The one that takes them.
     thread: JoinHandle<()>,
 }
 
@@ -69,6 +83,7 @@ impl NvmeTarget {
         Ok(target)
     }
 
+    /// The port that guests connect to.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
@@ -100,6 +115,7 @@ impl NvmeTarget {
         self.serve(listener)
     }
 
+    /// Takes connections from now on, each in a thread.
     fn serve(&mut self, listener: TcpListener) -> Told<()> {
         let disk = OpenOptions::new()
             .read(true)

@@ -18,13 +18,19 @@ pub use crate::shape::disk::{Bus, Disk, EIO, Fault, Io, blkdebug};
 /// A machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
+    /// CPUs in all.
     pub cpus: u32,
+    /// Sockets that they are spread over.
     pub sockets: u32,
+    /// Memory in MiB.
     pub memory_mib: u32,
     /// NUMA nodes: CPUs and memory are split evenly. 0 means none.
     pub nodes: u32,
+    /// Disks, in the order of their slots.
     pub disks: Vec<Disk>,
+    /// Network cards, in the order of their slots.
     pub nics: Vec<Nic>,
+    /// What the machine calls itself.
     pub dmi: Dmi,
     /// An i6300esb that resets the machine.
     pub watchdog: bool,
@@ -44,8 +50,10 @@ pub struct Shape {
     pub profile: Option<String>,
 }
 
+/// A network card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nic {
+    /// Its name in the story and in QMP.
     pub name: String,
     /// QEMU's model: `virtio-net-pci`, `e1000e`.
     pub model: String,
@@ -58,8 +66,11 @@ pub struct Nic {
 /// DMI strings that profiles match on. Empty ones are QEMU's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dmi {
+    /// The maker of the machine.
     pub manufacturer: String,
+    /// The model.
     pub product: String,
+    /// The main board.
     pub board: String,
 }
 
@@ -72,8 +83,11 @@ pub enum Boot {
     OwnDisks,
     /// A kernel and its initrd without firmware menus: SeaBIOS loads them by fw_cfg.
     Kernel {
+        /// The kernel's image.
         kernel: PathBuf,
+        /// Its initrd.
         initrd: PathBuf,
+        /// The kernel's command line.
         command_line: String,
     },
     /// OVMF loads this UKI itself, as a net boot would.
@@ -83,9 +97,11 @@ pub enum Boot {
 /// How QEMU runs the guest's CPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accel {
+    /// By the host's CPU.
     Kvm,
     /// `thread=multi`; `single` is the fallback when multi-threaded emulation breaks a boot twice.
     Tcg {
+        /// One thread for all CPUs.
         single: bool,
     },
 }
@@ -94,9 +110,13 @@ pub enum Accel {
 #[derive(Debug, Clone)]
 pub struct Setting<'a> {
     /// QEMU's working directory: disks, `vars.fd`, `serial.log`. Arguments name files in it without a path.
+    /// The folder for QEMU's sockets. The path must be short.
     pub sockets: &'a Path,
+    /// The firmware's code.
     pub firmware: &'a Path,
+    /// How the CPUs are run.
     pub accel: Accel,
+    /// What is started.
     pub boot: &'a Boot,
     /// For each NIC, in order: what it forwards.
     pub forwards: &'a [Vec<Forward>],
@@ -113,6 +133,7 @@ impl Nic {
         format!("52:54:00:52:50:{:02x}", index + 1)
     }
 
+    /// A virtio card on a network of its own.
     pub fn virtio(name: &str) -> Nic {
         Nic {
             name: name.into(),
@@ -161,6 +182,7 @@ impl Default for Shape {
 }
 
 impl Shape {
+    /// The disk of this name.
     pub fn disk(&self, name: &str) -> Option<&Disk> {
         self.disks.iter().find(|disk| disk.name == name)
     }

@@ -18,19 +18,26 @@ use crate::ports;
 
 /// The host's loopback, from inside QEMU's user network.
 pub const GUEST_SEES: &str = "10.0.2.2";
+/// The target's name.
 pub const TARGET: &str = "iqn.2026-11.org.example:leg-b";
+/// The name of the box.
 pub const INITIATOR: &str = "iqn.2026-11.org.example:box";
+/// CHAP: the name of the box.
 pub const USER: &str = "box";
+/// CHAP: its secret.
 pub const SECRET: &str = "open-sesame-1";
 /// What udev calls the target's first unit: `tgt` makes its identifier of the numbers of target and unit.
 pub const LEG: &str = "/dev/disk/by-id/scsi-360000000000000000e00000000010001";
 /// The same, when several paths are joined.
 pub const MAP: &str = "/dev/disk/by-id/dm-uuid-mpath-360000000000000000e00000000010001";
 
+/// A `tgtd` on the host.
 pub struct Tgt {
+    /// Its socket and its file.
     directory: PathBuf,
     /// Where it listens; each is a path.
     pub ports: Vec<u16>,
+    /// `None`: it was killed.
     child: Option<Child>,
 }
 
@@ -68,6 +75,7 @@ impl Tgt {
         self.signal(Signal::SIGCONT)
     }
 
+    /// Sends a signal to the process.
     fn signal(&self, signal: Signal) -> Told<()> {
         let child = self.child.as_ref().expect("it runs");
         kill(Pid::from_raw(child.id() as i32), signal).doing(format!("{signal} to tgtd"))
@@ -123,6 +131,7 @@ impl Tgt {
         self.order("--mode target --op bind --tid 1 -I ALL")
     }
 
+    /// An order by `tgtadm`.
     fn order(&self, words: &str) -> Told<()> {
         let mut line = as_root();
         line.extend(["tgtadm", "-C", CONTROL, "--lld", "iscsi"].map(String::from));
@@ -172,11 +181,13 @@ fn as_root() -> Vec<String> {
     }
 }
 
+/// The file of the unit.
 const DISK: &str = "leg-b.raw";
 /// The number of its control socket; the directory is ours alone.
 const CONTROL: &str = "1";
 /// It lies in a directory of the administrator's.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+/// From the start of the process to its first answer.
 const UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Whether it is there at all.

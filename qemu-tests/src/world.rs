@@ -23,20 +23,26 @@ use crate::shape::{Accel, Boot, Bus, By, Disk, Shape};
 /// What is booted.
 #[derive(Debug, Clone)]
 pub enum Source {
+    /// The image under test.
     Image(Image),
     /// Any kernel and initrd that reads the settings' credential by fw_cfg: for work on the harness itself.
     Kernel {
+        /// The kernel's image.
         kernel: PathBuf,
+        /// Its initrd.
         initrd: PathBuf,
     },
 }
 
 /// A machine with the mail that it acknowledged.
 pub struct Machine {
+    /// The folder of the run, with its disks.
     pub site: Site,
     /// Of the shape that every story can go on with.
     plain: bool,
+    /// The mail that the machine has acknowledged.
     pub ledger: Ledger,
+    /// `None`: it is off.
     guest: Option<Guest>,
     /// The disk image that it was made from.
     system: Option<PathBuf>,
@@ -67,6 +73,7 @@ impl Machine {
         self.guest = Some(guest);
     }
 
+    /// Whether the machine is on.
     pub fn is_on(&self) -> bool {
         self.guest.is_some()
     }
@@ -102,6 +109,7 @@ impl Machine {
         }
     }
 
+    /// The power fails. The machine is off.
     pub fn cut_power(&mut self) {
         self.take().cut_power();
     }
@@ -146,6 +154,7 @@ impl Machine {
         self.wait_for_legs("in_sync", planned)
     }
 
+    /// Waits until `count` legs are in `state`.
     pub fn wait_for_legs(&mut self, state: &str, count: usize) -> Told<()> {
         let mut last = Vec::new();
         until(IN_SYNC_WITHIN, || {
@@ -184,22 +193,30 @@ pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> Told<()> {
     }
 }
 
+/// The name of the disk for the state partition, where a machine has one.
 const STATE_DISK: &str = "state";
+/// Size of that disk.
 const STATE_BYTES: u64 = 64 << 20;
+/// Between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// A guest whose network is not up yet swallows the first packets; ask again rather than wait.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(5);
+/// From READY to the account of the settings.
 const ACCOUNT_WITHIN: Duration = Duration::from_secs(30);
 /// A few MiB to copy; the emulated disks do tens of MiB a second.
 const IN_SYNC_WITHIN: Duration = Duration::from_secs(60);
 
+/// What the stories are told in.
 pub struct World {
+    /// What is booted.
     pub source: Source,
     /// Runs live below it.
     pub directory: PathBuf,
     /// The source tree, for stories that have images made.
     root: PathBuf,
+    /// How the CPUs are run.
     pub accel: Accel,
+    /// The machine that the last story left.
     machine: Option<Machine>,
     /// Made by the first story about updates.
     releases: Option<Rc<Releases>>,
@@ -208,6 +225,7 @@ pub struct World {
 }
 
 impl World {
+    /// A world without a machine.
     pub fn new(source: Source, accel: Accel, directory: &Path, root: &Path) -> World {
         World {
             source,
@@ -366,6 +384,7 @@ impl World {
         }
     }
 
+    /// The machine of a story that failed is kept, and the failure names its folder.
     fn failed(&mut self, mut machine: Machine, failure: Failure) -> Failure {
         machine.guest = None;
         machine.site.keep.keep();

@@ -9,11 +9,13 @@ pub struct DomainDns {
     pub domain: String,
     /// The host name of this appliance.
     pub host: String,
+    /// The records, in the order in which they matter.
     pub records: Vec<DnsRecord>,
     /// What cannot be a record: what is missing here, and what another must set.
     pub notes: Vec<String>,
 }
 
+/// One record to publish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsRecord {
     /// Owner name, without the dot at the end.
@@ -34,7 +36,9 @@ pub struct DnsRecord {
 /// What is published of a domain's records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainCheck {
+    /// The domain that was checked.
     pub domain: String,
+    /// One line for each record, as in `DomainDns`.
     pub lines: Vec<CheckLine>,
     /// All of it is right.
     pub right: bool,
@@ -43,8 +47,11 @@ pub struct DomainCheck {
 /// One record, looked up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckLine {
+    /// The owner name.
     pub name: String,
+    /// The record's type.
     pub kind: String,
+    /// What is to be said of it.
     pub verdict: Verdict,
     /// What was found, and what to do.
     pub why: String,
@@ -53,15 +60,18 @@ pub struct CheckLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// It is as it should be.
     Right,
     /// The name servers say that it is not there.
     Missing,
+    /// It is there, and is not as it should be.
     Wrong,
     /// There was no answer, or one that cannot be judged here.
     Unknown,
 }
 
 impl Verdict {
+    /// As the table shows it.
     pub fn name(self) -> &'static str {
         match self {
             Verdict::Right => "right",

@@ -36,32 +36,46 @@ pub fn ask(directory: &Path, request: &Request) -> Result<Outcome, String> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verb", deny_unknown_fields)]
 pub enum Request {
+    /// The settings in force.
     Show,
+    /// Changes of settings, the newest first.
     History,
+    /// Checks new settings and changes nothing.
     Check {
         /// What the file is called where it came from, for sentences.
         name: String,
+        /// The text of the settings file.
         text: String,
         /// Paths of the volume's legs now.
         legs: Vec<String>,
     },
+    /// Checks new settings and puts them in force, on probation where they could cut off access.
     Apply {
+        /// As in `Check`.
         name: String,
+        /// The text of the settings file.
         text: String,
+        /// Paths of the volume's legs now.
         legs: Vec<String>,
         /// How long a change on probation is waited for.
         within_s: u64,
+        /// The name on the client certificate, for the history.
         who: String,
     },
+    /// Ends a probation: the settings stay. The connection must be newer than the settings, so that it proves them.
     Confirm {
+        /// The name on the client certificate.
         who: String,
         /// When the connection was accepted that this came by: milliseconds of the machine's uptime.
         connected_ms: u64,
     },
     /// Ends a probation; without one, the previous settings.
     Revert {
+        /// Paths of the volume's legs now.
         legs: Vec<String>,
+        /// How long a change on probation is waited for.
         within_s: u64,
+        /// The name on the client certificate.
         who: String,
     },
 }
@@ -70,12 +84,19 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", deny_unknown_fields)]
 pub enum Outcome {
+    /// The answer to `Show`.
     Shown(Shown),
+    /// The answer to `History`.
     History { lines: Vec<Line> },
+    /// The answer to `Check`.
     Checked(Checked),
+    /// The answer to `Apply`, and to a `Revert` that had no probation to end.
     Applied(Checked),
+    /// The answer to `Confirm`, with the keys that stay changed.
     Confirmed { keys: Vec<String> },
+    /// The answer to `Revert`, with what happens next.
     Reverted { keys: Vec<String>, next: String },
+    /// Nothing was changed; the reason is one sentence for the operator.
     Refused { reason: String },
 }
 
@@ -84,9 +105,11 @@ pub enum Outcome {
 pub struct Shown {
     /// Where they came from, in words.
     pub from: String,
+    /// The text of the file, secrets left out.
     pub text: String,
     /// Why they are not changed from here.
     pub fixed: Option<String>,
+    /// The change that waits for a confirmation, if one does.
     pub probation: Option<Told>,
 }
 
@@ -94,15 +117,18 @@ pub struct Shown {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Effect {
+    /// While the daemon runs.
     Now,
     /// The host name now, greetings at the next restart.
     NameNow,
+    /// With the next start of the box or of the daemon.
     NextRestart,
     /// Read only when a volume is made.
     NewVolume,
 }
 
 impl Effect {
+    /// As the preview of a change shows it.
     pub fn words(self) -> &'static str {
         match self {
             Effect::Now => "now",
@@ -117,6 +143,7 @@ impl Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Probation {
+    /// It stands at once.
     #[default]
     No,
     /// From now on.
@@ -125,11 +152,13 @@ pub enum Probation {
     NextRestart,
 }
 
+/// One key that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// `network.interface.eth0.address`
     pub key: String,
+    /// When the new value counts.
     pub effect: Effect,
 }
 
@@ -139,9 +168,11 @@ pub struct Change {
 pub struct Checked {
     /// One sentence with the fix each; with any, nothing is applied.
     pub mistakes: Vec<String>,
+    /// Every key that differs, in the order of the file.
     pub changes: Vec<Change>,
     /// What should be looked at all the same.
     pub notes: Vec<String>,
+    /// Whether the change has to be confirmed.
     pub probation: Probation,
     /// How long a change on probation is waited for; 0 before it is applied.
     #[serde(default)]
@@ -149,6 +180,7 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// A check that found this one mistake.
     pub fn mistaken(sentence: impl Into<String>) -> Checked {
         Checked {
             mistakes: vec![sentence.into()],
@@ -156,6 +188,7 @@ impl Checked {
         }
     }
 
+    /// The keys of all changes.
     pub fn keys(&self) -> Vec<String> {
         self.changes
             .iter()
@@ -173,13 +206,16 @@ pub struct Line {
     pub who: String,
     /// `applied`, `on probation`, `confirmed`, `taken back`, …
     pub did: String,
+    /// The keys that changed.
     pub keys: Vec<String>,
 }
 
 /// What a probation looks like from outside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told {
+    /// The name on the client certificate of the change.
     pub who: String,
+    /// The keys that changed.
     pub keys: Vec<String>,
     /// It begins with the next restart.
     pub waits_for_restart: bool,

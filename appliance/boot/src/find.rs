@@ -10,29 +10,41 @@ use crate::limits::SETTINGS_BYTES_MAX;
 
 /// The applied settings, below the root.
 pub const APPLIED: &str = "var/lib/ringpost/ringpost.toml";
+/// Below the root: where the ESP is mounted.
 const ESP: &str = "efi/ringpost/ringpost.toml";
+/// The name of the credential.
 const CREDENTIAL: &str = "ringpost.config";
+/// The name of the file on a stick.
 const USB: &str = "ringpost.toml";
 
+/// The place that settings were found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From {
+    /// Handed over by the machine, at every boot.
     Credential,
+    /// Kept from an earlier boot.
     Applied,
     /// Beside the applied ones, until they are confirmed.
     Candidate,
+    /// Written by the installation.
     Esp,
+    /// Plugged in.
     Usb,
 }
 
 /// Settings that were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
+    /// Where they were found.
     pub from: From,
+    /// The file, for messages.
     pub path: PathBuf,
+    /// The settings as text.
     pub text: String,
 }
 
 impl From {
+    /// The place in words.
     pub fn words(self) -> &'static str {
         match self {
             From::Credential => "a systemd credential",

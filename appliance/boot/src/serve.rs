@@ -20,9 +20,11 @@ use crate::world::World;
 use crate::write::hand_over;
 use crate::{history, network, secret};
 
+/// Below the root: the state partition.
 const STATE: &str = "var/lib/ringpost";
 /// Held for each change here.
 const LOCK: &str = "run/ringpost-settings.lock";
+/// The service that ends a probation when its time is over.
 const GUARD: &str = "ringpost-probation.service";
 
 /// Takes one request out of the exchange directory, performs it, and leaves what became of it.
@@ -72,6 +74,7 @@ pub fn answer(world: &World, request: &Request) -> Outcome {
     })
 }
 
+/// One change at a time. The lock ends with the process.
 fn lock(root: &Path) -> Result<File, Misfit> {
     let path = root.join(LOCK);
     let locked = File::create(&path).and_then(|file| file.lock().map(|()| file));
@@ -95,6 +98,7 @@ fn fixed(from: From) -> Option<String> {
     })
 }
 
+/// The settings, if they may be changed from here.
 fn changeable(world: &World) -> Result<Found, Misfit> {
     let found = source(world)?;
     match fixed(found.from) {
@@ -103,6 +107,7 @@ fn changeable(world: &World) -> Result<Found, Misfit> {
     }
 }
 
+/// What `Show` answers: the candidate while it is in force, else the settings of the next start.
 fn shown(world: &World) -> Result<Shown, Misfit> {
     let root = world.root.as_path();
     let found = source(world)?;
@@ -126,6 +131,7 @@ fn shown(world: &World) -> Result<Shown, Misfit> {
     })
 }
 
+/// Checks new settings and puts them in force. Those that could cut off access begin a probation.
 fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Checked, Misfit> {
     let root = world.root.as_path();
     let current = changeable(world)?;
@@ -165,6 +171,8 @@ fn apply(world: &World, new: &New<'_>, within_s: u64, who: &str) -> Result<Check
     Ok(checked)
 }
 
+/// Stores the candidate and its note, and starts the guard, which puts the candidate in force. A change that waits for
+/// a restart needs no guard yet. What fails is taken back.
 fn begin(
     world: &World,
     text: &str,
@@ -200,10 +208,12 @@ fn begin(
     })
 }
 
+/// Starts the guard and does not wait for it.
 fn start_guard(world: &World) -> Result<(), Misfit> {
     (world.command)("systemctl", &["start", "--no-block", GUARD]).map_err(Misfit::new)
 }
 
+/// Ends a probation. Only a connection that was made after the change proves that the box can still be reached.
 fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfit> {
     let root = world.root.as_path();
     let Some(note) = probation::load(root)? else {
@@ -241,6 +251,7 @@ fn confirm(world: &World, who: &str, connected_ms: u64) -> Result<Outcome, Misfi
     Ok(Outcome::Confirmed { keys: note.keys })
 }
 
+/// Ends a probation and brings the settings of before back. Without a probation the settings of before are applied as a new change.
 fn revert(world: &World, legs: &[String], within_s: u64, who: &str) -> Result<Outcome, Misfit> {
     let root = world.root.as_path();
     let Some(mut note) = probation::load(root)? else {
@@ -454,6 +465,7 @@ fn remember(world: &World, who: &str, did: &str, keys: &[String]) {
     }
 }
 
+/// Whether the state partition is mounted, by `/proc/mounts`.
 fn on_a_disk(root: &Path) -> bool {
     let mounts = std::fs::read_to_string(root.join("proc/mounts")).unwrap_or_default();
     crate::selftest::state_is_on_a_disk(&mounts)

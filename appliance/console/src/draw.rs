@@ -13,18 +13,22 @@ use crate::view::{State, View, short};
 /// How a screen may look.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
+    /// `false` on a serial port, where escape sequences would be shown as text.
     pub colours: bool,
 }
 
 impl Look {
+    /// All is well.
     fn good(self) -> Style {
         self.colour(Color::Green)
     }
 
+    /// The operator has to act.
     fn bad(self) -> Style {
         self.colour(Color::Red).add_modifier(Modifier::BOLD)
     }
 
+    /// A colour, where there are colours.
     fn colour(self, colour: Color) -> Style {
         if self.colours {
             Style::new().fg(colour)
@@ -34,6 +38,8 @@ impl Look {
     }
 }
 
+/// One screen: name and state above, mail and volume in the middle, alarms below. The alarms get as many lines as they
+/// need, five at most.
 pub fn draw(frame: &mut Frame<'_>, view: &View, look: Look) {
     let alarms = (view.alarms.len() as u16).clamp(1, 5) + 2;
     let [head, body, foot] = Layout::vertical([
@@ -50,6 +56,7 @@ pub fn draw(frame: &mut Frame<'_>, view: &View, look: Look) {
     draw_alarms(frame, foot, view, look);
 }
 
+/// Name, version, state and addresses.
 fn draw_head(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
     let known = &view.known;
     let (word, style) = match &view.state {
@@ -140,6 +147,7 @@ fn draw_waiting(frame: &mut Frame<'_>, area: Rect, view: &View) {
     );
 }
 
+/// Two columns, while a daemon answers.
 fn draw_body(frame: &mut Frame<'_>, area: Rect, view: &View) {
     let [left, right] =
         Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(area);
@@ -157,6 +165,7 @@ fn draw_body(frame: &mut Frame<'_>, area: Rect, view: &View) {
     );
 }
 
+/// Mail: totals, rates, services.
 fn left_lines(view: &View) -> Vec<Line<'static>> {
     let Some(daemon) = view.daemon() else {
         return Vec::new();
@@ -194,6 +203,7 @@ fn left_lines(view: &View) -> Vec<Line<'static>> {
     lines.into_iter().map(Line::raw).collect()
 }
 
+/// Volume: legs, paths, zones.
 fn right_lines(view: &View) -> Vec<Line<'static>> {
     let Some(daemon) = view.daemon() else {
         return Vec::new();
@@ -267,6 +277,7 @@ fn san_targets(paths: &[hardware::san::PathLine]) -> Vec<String> {
     lines
 }
 
+/// The alarms, the worst first. What does not fit is counted out by a last line that names the command that shows it.
 fn draw_alarms(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
     let title = match view.alarms.len() {
         0 => " no alarms ".to_owned(),

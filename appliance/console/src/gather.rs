@@ -19,10 +19,13 @@ use crate::limits::{ANSWER_WITHIN, LOGO_BYTES_MAX, LOGO_LINES_MAX};
 pub struct Known {
     /// Seconds since the console started, in thousandths.
     pub at_ms: u64,
+    /// What the boot found; `None` before it has ended.
     pub boot: Option<Report>,
     /// What the daemon printed when it ended.
     pub failed: Option<String>,
+    /// `None`: no daemon answers.
     pub daemon: Option<Daemon>,
+    /// The machine's addresses, with their interfaces.
     pub addresses: Vec<String>,
     /// What disks say that fail, and bonds that lost a member.
     pub machine_alarms: Vec<String>,
@@ -30,26 +33,35 @@ pub struct Known {
     pub probation: Option<String>,
     /// Ways to disks that stand elsewhere.
     pub san: Vec<hardware::san::PathLine>,
+    /// The machine's parts.
     pub shape: Shape,
+    /// The time of day, as the screen shows it.
     pub clock: String,
     /// Seconds since 1970.
     pub now: u64,
 }
 
+/// The daemon's part of what is known.
 #[derive(Debug, Clone)]
 pub struct Daemon {
+    /// What `ringpostctl status` shows.
     pub status: Status,
+    /// What was planned for this machine.
     pub plan: Plan,
+    /// The volumes with their legs.
     pub volumes: Vec<VolumeLine>,
 }
 
 /// Name and logo of the brand.
 #[derive(Debug, Clone)]
 pub struct Brand {
+    /// The product's name.
     pub name: String,
+    /// Lines of the logo, in characters that a console has.
     pub logo: Vec<String>,
 }
 
+/// `brand.toml`, as far as the console needs it.
 #[derive(serde::Deserialize)]
 struct BrandFile {
     name: String,
@@ -76,13 +88,18 @@ impl Brand {
 
 /// Asks in a thread of its own, so that a daemon that hangs does not hang the screen.
 pub struct Gatherer {
+    /// The root of the file system; another folder in tests.
     root: PathBuf,
+    /// The zero of `Known::at_ms`.
     began: Instant,
+    /// The question under way: since when, and where its answer comes.
     waiting: Option<(Instant, Receiver<Option<Daemon>>)>,
+    /// The last answer.
     last: Option<Daemon>,
 }
 
 impl Gatherer {
+    /// A gatherer that has asked nothing yet.
     pub fn new(root: &Path) -> Gatherer {
         Gatherer {
             root: root.to_owned(),
@@ -118,6 +135,7 @@ impl Gatherer {
         }
     }
 
+    /// Takes the answer that came, and asks again. Never waits.
     fn ask(&mut self) {
         let answer = self
             .waiting
@@ -191,6 +209,7 @@ pub fn addresses(root: &Path) -> Vec<String> {
     found
 }
 
+/// Seconds since 1970.
 fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |since| since.as_secs())

@@ -15,6 +15,7 @@ use crate::limits::{PEM_LINES_MAX, TRIES_MAX};
 
 /// Where questions go and answers come from.
 pub trait Talk {
+    /// Shows text as it is.
     fn say(&mut self, text: &str) -> io::Result<()>;
     /// A line without its end.
     fn hear(&mut self) -> io::Result<String>;
@@ -24,9 +25,13 @@ pub trait Talk {
 
 /// Any pair of a reader and a writer; `echo` switches what is typed on and off.
 pub struct Lines<R, W, E> {
+    /// Where answers come from.
     pub read: R,
+    /// Where questions go.
     pub write: W,
+    /// Switches the echo of what is typed on and off.
     pub echo: E,
+    /// What is typed is not shown, so the line end that the person typed is not either.
     pub hidden: bool,
 }
 
@@ -131,6 +136,7 @@ fn question<T>(
     Err(io::Error::other("too many invalid answers"))
 }
 
+/// A host name in lower case, or what a good answer is.
 fn host_name(answer: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     let parts = answer.split('.').count();
@@ -144,6 +150,7 @@ fn host_name(answer: &str) -> Result<String, String> {
     Err("a name with a dot, of letters, digits and hyphens".into())
 }
 
+/// The local part of an address in lower case, or what a good answer is.
 fn local_part(answer: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if (1..=64).contains(&answer.len()) && answer.chars().all(good) {
@@ -152,6 +159,7 @@ fn local_part(answer: &str) -> Result<String, String> {
     Err("letters, digits, hyphens and dots".into())
 }
 
+/// The network table of the settings: empty for DHCP, which is the default.
 fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
     let cards: Vec<&str> = shape.nics.iter().map(|nic| nic.name.as_str()).collect();
     let text = format!(
@@ -203,6 +211,7 @@ fn network(talk: &mut dyn Talk, shape: &Shape) -> io::Result<String> {
 /// A disk that may be chosen.
 #[derive(Debug, Clone)]
 struct Choice {
+    /// By its stable name.
     path: String,
     /// It is a leg already.
     leg: bool,
@@ -295,6 +304,7 @@ fn password(talk: &mut dyn Talk) -> io::Result<String> {
     hash
 }
 
+/// Asks twice: a mistyped password would lock the only account.
 fn ask_password(talk: &mut dyn Talk) -> io::Result<String> {
     for _ in 0..TRIES_MAX {
         let first = question(talk, "Its password: ", |answer| {
@@ -338,6 +348,7 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
     Err(io::Error::other("too many invalid answers"))
 }
 
+/// The settings that follow from the answers, as text, in the order of the reference.
 fn compose(
     name: &str,
     network: &str,

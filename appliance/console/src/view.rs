@@ -6,14 +6,18 @@ use crate::limits::{INCIDENT_NEW_S, LATE_S};
 /// The state of the box in one word and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
+    /// The boot has not reported yet.
     Booting,
     /// It has no settings.
     SetUp,
     /// It will not start like this.
     Failed(String),
+    /// The daemon was started and does not answer yet.
     Starting {
+        /// Longer than a start takes.
         late: bool,
     },
+    /// Mail is taken and read.
     Serving,
     /// The daemon runs and takes no mail.
     Refusing(String),
@@ -22,9 +26,12 @@ pub enum State {
 /// One screen.
 #[derive(Debug, Clone)]
 pub struct View {
+    /// Name and logo.
     pub brand: Brand,
+    /// What was gathered.
     pub known: Known,
     pub state: State,
+    /// Sentences, the worst first.
     pub alarms: Vec<String>,
     pub rates: Rates,
 }
@@ -32,8 +39,11 @@ pub struct View {
 /// Per second, since the look before.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates {
+    /// Messages accepted.
     pub messages: f64,
+    /// Bytes of those messages.
     pub bytes: f64,
+    /// Connections accepted, of every service.
     pub connections: f64,
 }
 
@@ -50,11 +60,13 @@ impl View {
         }
     }
 
+    /// The daemon's part; `None`: it does not answer.
     pub fn daemon(&self) -> Option<&Daemon> {
         self.known.daemon.as_ref()
     }
 }
 
+/// The state that follows from daemon, boot and what the daemon printed, in this order.
 fn state(known: &Known) -> State {
     if let Some(daemon) = &known.daemon {
         return match (&daemon.status.refuses, daemon.status.serving) {
@@ -143,6 +155,7 @@ fn alarms(known: &Known) -> Vec<String> {
     alarms
 }
 
+/// What grew since `before`, for each second. Without two answers of the daemon there are no rates.
 fn rates(known: &Known, before: Option<&Known>) -> Rates {
     let (Some(before), Some(now)) = (before, &known.daemon) else {
         return Rates::default();

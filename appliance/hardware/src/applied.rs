@@ -30,24 +30,30 @@ pub struct Row {
     pub what: String,
     /// The key of the profile; empty: nothing is promised, the row is there to be seen.
     pub key: String,
+    /// What the profile wants.
     pub promised: String,
     /// Empty: nothing is there.
     pub applied: String,
+    /// Whether it is so.
     pub verdict: Verdict,
     /// Why it differs or cannot be had.
     pub why: String,
 }
 
+/// What became of a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// It is as promised.
     Ok,
+    /// It could be as promised, and is not.
     Differs,
     /// This machine has nothing that the promise could be kept with.
     NotPossibleHere,
 }
 
 impl Verdict {
+    /// As the table shows it.
     pub fn words(self) -> &'static str {
         match self {
             Verdict::Ok => "ok",
@@ -56,6 +62,7 @@ impl Verdict {
         }
     }
 
+    /// Kept, or different.
     fn of(kept: bool) -> Verdict {
         if kept { Verdict::Ok } else { Verdict::Differs }
     }
@@ -82,11 +89,13 @@ impl Row {
         }
     }
 
+    /// The row with a reason.
     fn because(mut self, why: impl Into<String>) -> Row {
         self.why = why.into();
         self
     }
 
+    /// The row with a reason why it cannot be had here.
     fn not_possible(mut self, why: impl Into<String>) -> Row {
         self.verdict = Verdict::NotPossibleHere;
         self.because(why)
@@ -186,6 +195,7 @@ fn is_managed(name: &str) -> bool {
         .is_some_and(|(_, queue)| queue != "0")
 }
 
+/// The words of the kernel's command line, and the CPUs that it isolated.
 fn kernel_rows(
     root: &Path,
     command_line: &[String],
@@ -240,6 +250,7 @@ fn step_rows(root: &Path, steps: &[tune::Step]) -> Vec<Row> {
         .collect()
 }
 
+/// The part of the machine that a key is about.
 fn area(key: &str) -> &'static str {
     match key.split('.').next() {
         Some("block") => "disk",
@@ -339,6 +350,7 @@ fn huge_page_use(root: &Path, profile: &Profile) -> Option<Row> {
     ))
 }
 
+/// The hardware watchdog: armed, with the promised time-out.
 fn watchdog_rows(root: &Path, profile: &Profile) -> Option<Row> {
     let promised = profile.watchdog.timeout?.0.as_secs().to_string();
     let directory = root.join("sys/class/watchdog/watchdog0");

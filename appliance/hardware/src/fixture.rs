@@ -7,14 +7,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A directory with `sys`, `proc` and `dev` of a machine that is not there; removed when dropped.
 pub struct Fixture {
+    /// The directory, below the system's temporary one.
     root: PathBuf,
 }
 
+/// How a disk is connected; by this its path below `sys/devices` differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// PCI, with a controller of its own.
     Nvme,
+    /// ATA, below a host adapter.
     Sata,
+    /// SCSI, below a host adapter.
     Scsi,
+    /// Virtio.
     Virtio,
 }
 
@@ -25,6 +31,7 @@ impl Default for Fixture {
 }
 
 impl Fixture {
+    /// A machine without anything.
     pub fn new() -> Fixture {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -34,6 +41,7 @@ impl Fixture {
         Fixture { root }
     }
 
+    /// What stands for the root of the file system.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -44,6 +52,7 @@ impl Fixture {
         self
     }
 
+    /// As `file`, by reference.
     fn put(&self, path: &str, text: &str) {
         let path = self.root.join(path);
         let parent = path.parent().expect("below the root");
@@ -51,6 +60,7 @@ impl Fixture {
         fs::write(path, text).expect("our own file");
     }
 
+    /// A symbolic link, as the kernel has them from classes to devices.
     fn link(&self, path: &str, target: &str) {
         let path = self.root.join(path);
         let parent = path.parent().expect("below the root");
@@ -58,6 +68,7 @@ impl Fixture {
         symlink(target, path).expect("our own link");
     }
 
+    /// What the firmware says of the machine.
     pub fn dmi(self, vendor: &str, product: &str) -> Fixture {
         self.file("sys/class/dmi/id/sys_vendor", &format!("{vendor}\n"))
             .file("sys/class/dmi/id/product_name", &format!("{product}\n"))
@@ -99,6 +110,7 @@ impl Fixture {
         )
     }
 
+    /// Memory in bytes.
     pub fn memory(self, bytes: u64) -> Fixture {
         self.file(
             "proc/meminfo",
@@ -106,6 +118,7 @@ impl Fixture {
         )
     }
 
+    /// A disk with its size, the NUMA node of its slot, and its names below `dev/disk/by-id`.
     pub fn disk(
         self,
         name: &str,
@@ -151,6 +164,7 @@ impl Fixture {
         self.disk(name, kind, bytes, None, &[]).file(&part, "1\n")
     }
 
+    /// A network card with its receive queues and the NUMA node of its slot.
     pub fn nic(self, name: &str, driver: &str, queues: usize, node: Option<usize>) -> Fixture {
         let device = format!("sys/devices/pci0/{name}-slot");
         self.put(

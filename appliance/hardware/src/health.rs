@@ -24,6 +24,7 @@ pub const PATH: &str = "run/ringpost/disks.json";
 pub struct Report {
     /// Seconds since 1970.
     pub looked_at: u64,
+    /// Every disk of the machine.
     pub disks: Vec<Health>,
 }
 
@@ -34,10 +35,13 @@ pub struct Health {
     pub name: String,
     /// So that another disk in the same place is not taken for this one.
     pub serial: String,
+    /// What follows from the rest.
     pub verdict: Verdict,
     /// Why it is not good, or why nothing is known.
     pub findings: Vec<String>,
+    /// In degrees Celsius.
     pub temperature_c: Option<i64>,
+    /// Hours that it was switched on.
     pub power_on_hours: Option<u64>,
     /// How much of its life is used up; may pass 100.
     pub worn_percent: Option<u64>,
@@ -47,9 +51,11 @@ pub struct Health {
     pub media_errors: Option<u64>,
 }
 
+/// What is to be done about a disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
+    /// Nothing is to be done.
     Good,
     /// It works and should be replaced before long.
     Worn,
@@ -61,6 +67,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// As tables show it.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::Good => "good",
@@ -74,7 +81,9 @@ impl Verdict {
 /// A disk, what it says of itself, and which leg it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiskLine {
+    /// The disk.
     pub disk: Disk,
+    /// What it says of itself.
     pub health: Health,
     /// How old the health is, in seconds; `None`: it was never read.
     pub looked_s_ago: Option<u64>,
@@ -93,6 +102,7 @@ pub enum Holds {
     Nothing,
     /// A leg that no volume here counts on: detached, retired, or of another box. It may hold mail.
     Leg,
+    /// Something else: a file system, or bytes of no known shape.
     Something,
     /// Not looked at, or it could not be read.
     #[default]
@@ -155,6 +165,7 @@ impl Report {
     }
 }
 
+/// A disk of which nothing is known, with the reason.
 fn unknown(why: String) -> Health {
     Health {
         findings: vec![why],

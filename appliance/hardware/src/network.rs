@@ -1,4 +1,7 @@
 //! Links, addresses, routes and name servers, as they are now. Reads only.
+//!
+//! The console, `ringpostctl` and the alarms show this. A file that cannot be read leaves its field empty: half a
+//! picture is better than none where an operator looks for a fault.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,63 +11,82 @@ use serde::{Deserialize, Serialize};
 
 use crate::read;
 
+/// The network of the machine at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Without the loopback.
     pub links: Vec<Link>,
+    /// IPv4 first, then IPv6.
     pub routes: Vec<Route>,
     /// As systemd-networkd got them, by settings or by DHCP.
     pub name_servers: Vec<String>,
+    /// Names or addresses of NTP servers, from the same source.
     pub time_servers: Vec<String>,
 }
 
+/// One network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
+    /// The kernel's name, for example `enp1s0`.
     pub name: String,
     /// `card`, `bond`, `vlan`, or what else the kernel calls it.
     pub kind: String,
+    /// The hardware address, six octets in hexadecimal with colons.
     pub mac: String,
     /// The kernel's word: `up`, `down`, `dormant`, …
     pub state: String,
     /// Megabits a second, where the card says so.
     pub speed_mbit: Option<u64>,
+    /// The largest packet in bytes.
     pub mtu: u64,
+    /// The kernel driver; empty for a virtual interface.
     pub driver: String,
     /// With their prefixes.
     pub addresses: Vec<String>,
+    /// Bytes received since the interface came up.
     pub received_bytes: u64,
+    /// Bytes sent since the interface came up.
     pub sent_bytes: u64,
     /// Packets that were damaged or thrown away, both ways.
     pub errors: u64,
+    /// What a bond has besides; `None` for other interfaces.
     pub bond: Option<Bond>,
     /// What it stands on: a VLAN's card, a bond's members.
     pub on: Vec<String>,
 }
 
+/// A bond: several cards that act as one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bond {
     /// As in settings: `active-backup`, `802.3ad`.
     pub mode: String,
     /// The member that carries everything, in `active-backup`.
     pub active: Option<String>,
+    /// The cards in the bond.
     pub members: Vec<Member>,
 }
 
+/// One card of a bond.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
+    /// The kernel's name of the card.
     pub name: String,
+    /// Whether its link is up, by the monitor of the bond (MII).
     pub up: bool,
     /// How often its link was lost.
     pub failures: u64,
 }
 
+/// One route of the main table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     /// `default`, or an address with its prefix.
     pub to: String,
     /// `None`: the network is on the link itself.
     pub by: Option<String>,
+    /// The interface that packets leave by.
     pub link: String,
+    /// Of several routes to one destination the one with the lowest metric is taken.
     pub metric: u32,
 }
 
@@ -115,6 +137,7 @@ pub fn addresses() -> Addresses {
     found
 }
 
+/// Reads what `/sys/class/net` has of one interface.
 fn link(directory: &Path, name: String, addresses: &Addresses) -> Link {
     let at = directory.join(&name);
     let word = |file: &str| read::text(&at.join(file)).unwrap_or_default();
@@ -149,6 +172,7 @@ fn link(directory: &Path, name: String, addresses: &Addresses) -> Link {
     }
 }
 
+/// The bond's own files; `None` when the interface is not a bond.
 fn bond(directory: &Path, name: &str) -> Option<Bond> {
     let at = directory.join(name).join("bonding");
     // `802.3ad 4`: the word, then the kernel's number of it.
@@ -235,6 +259,7 @@ fn routes6(text: &str) -> Vec<Route> {
     text.lines().filter_map(route).collect()
 }
 
+/// A destination as `ip route` writes it.
 fn destination(to: IpAddr, prefix: u32) -> String {
     match (to.is_unspecified(), prefix) {
         (true, 0) => "default".to_owned(),

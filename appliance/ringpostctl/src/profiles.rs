@@ -18,20 +18,30 @@ type Answer = Result<(Value, String), String>;
 /// What a profile means on one machine.
 #[derive(Serialize)]
 struct Meaning {
+    /// The profile's name.
     name: String,
+    /// What the profile is for, in its own words.
     about: String,
+    /// Which CPUs do what here.
     placement: Placement,
+    /// The words for the kernel's command line.
     command_line: Vec<String>,
+    /// What a boot would write, and where.
     steps: Vec<Step>,
 }
 
+/// The answer of `profile explain`.
 #[derive(Serialize)]
 struct Explained {
+    /// The machine's parts.
     shape: Shape,
+    /// The profile that fits best, and why the others do not.
     choice: Choice,
+    /// What is not as the profile wants it.
     differences: Vec<Difference>,
 }
 
+/// `profile list`: every profile, and whether it fits here.
 pub fn list(root: &Path) -> Answer {
     let profiles = all(root)?;
     let choice = choose(&profiles, &hardware::probe(root));
@@ -58,6 +68,7 @@ pub fn list(root: &Path) -> Answer {
     Ok((json(&choice.verdicts)?, text))
 }
 
+/// `profile show`: one profile, and what it means here.
 pub fn show(root: &Path, name: &str) -> Answer {
     let meaning = meaning(root, &find(root, name)?, &hardware::probe(root))?;
     let mut text = format!("{}: {}\n\n", meaning.name, meaning.about);
@@ -92,6 +103,7 @@ pub fn show(root: &Path, name: &str) -> Answer {
     Ok((json(&meaning)?, text))
 }
 
+/// `profile explain`: why this machine gets the profile that it gets, and what is not so.
 pub fn explain(root: &Path) -> Answer {
     let profiles = all(root)?;
     let shape = hardware::probe(root);
@@ -151,6 +163,7 @@ pub fn explain(root: &Path) -> Answer {
     Ok((json(&explained)?, text))
 }
 
+/// `profile check`: whether a file is a profile. Needs no machine.
 pub fn check(file: &Path) -> Answer {
     let text = plan::load::read_file(file).map_err(|misfit| misfit.to_string())?;
     let name = file.display().to_string();
@@ -183,6 +196,7 @@ fn shape_of(file: &Path) -> Result<Shape, String> {
     serde_json::from_value(value).map_err(told)
 }
 
+/// What the profile means on a machine of this shape.
 fn meaning(root: &Path, profile: &Profile, shape: &Shape) -> Result<Meaning, String> {
     // The whole machine: what the boot sees, not what this shell may use.
     let placement = place(&profile.zones, &Machine::whole(shape))
@@ -196,10 +210,12 @@ fn meaning(root: &Path, profile: &Profile, shape: &Shape) -> Result<Meaning, Str
     })
 }
 
+/// Every profile of the image.
 fn all(root: &Path) -> Result<Vec<Profile>, String> {
     Profile::all(&root.join(DIRECTORY)).map_err(|misfit| misfit.to_string())
 }
 
+/// One profile by its name, or a file of one.
 fn find(root: &Path, name: &str) -> Result<Profile, String> {
     let profiles = all(root)?;
     let found = profiles.into_iter().find(|profile| profile.name == name);
@@ -232,6 +248,7 @@ fn machine(shape: &Shape) -> String {
     )
 }
 
+/// A dash for nothing.
 fn or_none(text: &str) -> String {
     if text.is_empty() {
         "-".into()
@@ -240,6 +257,7 @@ fn or_none(text: &str) -> String {
     }
 }
 
+/// A value as JSON.
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|error| error.to_string())
 }

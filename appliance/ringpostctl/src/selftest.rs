@@ -21,6 +21,7 @@ use plan::{Plan, Service};
 
 /// RFC 2606 §2: a name that does not exist.
 const DOMAIN: &str = "selftest.invalid";
+/// The hidden account.
 const ADDRESS: &str = "selftest@selftest.invalid";
 
 /// What was done, in words, for the operator. `Err`: the step that failed, and why.
@@ -49,23 +50,31 @@ pub fn run(socket: &Path, within: Duration) -> Result<String, String> {
     }
 }
 
+/// One run, with its deadline.
 struct Test {
+    /// The daemon's control socket.
     socket: PathBuf,
+    /// The deadline of all steps together.
     until: Instant,
+    /// What is being done, for the message at the deadline.
     step: Arc<Mutex<&'static str>>,
 }
 
 /// The hidden account; gone with its mail when dropped.
 struct Hidden<'a> {
+    /// To remove the account.
     socket: &'a Path,
+    /// A random password, known to this process only.
     password: String,
 }
 
 impl Test {
+    /// The next step begins.
     fn at(&self, step: &'static str) {
         *self.step.lock().expect("no holder of this lock panics") = step;
     }
 
+    /// All steps in order.
     fn run(&self) -> Result<String, String> {
         let value = client::ask(&self.socket, &Request::Plan)?;
         let plan: Plan = serde_json::from_value(value).map_err(|error| error.to_string())?;
@@ -86,6 +95,7 @@ impl Test {
         ))
     }
 
+    /// Sends one message with `mark` in it, from the null reverse-path.
     fn send(&self, smtp: SocketAddr, mark: &str) -> Result<(), String> {
         self.at("SMTP: connecting");
         let mut line = Smtp::over(self.connect(smtp)?);
@@ -139,6 +149,7 @@ impl Test {
         }
     }
 
+    /// Logs in and looks for `mark` in INBOX.
     fn fetch(&self, mut line: Imap, hidden: &Hidden<'_>, mark: &str) -> Result<(), String> {
         self.at("IMAP: LOGIN");
         line.login(ADDRESS, &hidden.password).map_err(in_words)?;
@@ -153,6 +164,7 @@ impl Test {
         line.command("LOGOUT").map(|_| ()).map_err(in_words)
     }
 
+    /// Connects within what is left of the deadline.
     fn connect(&self, address: SocketAddr) -> Result<Stream, String> {
         let left = self.until.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
@@ -168,6 +180,7 @@ impl Test {
 }
 
 impl<'a> Hidden<'a> {
+    /// Makes domain and account, after removing what an earlier run left.
     fn make(socket: &'a Path) -> Result<Hidden<'a>, String> {
         let password = token();
         let hidden = Hidden { socket, password };
@@ -188,6 +201,7 @@ impl<'a> Hidden<'a> {
         Ok(hidden)
     }
 
+    /// Removes account and domain. Nothing is reported: the next run tries again.
     fn remove(&self) {
         let requests = [
             Request::AccountRemove {
@@ -209,10 +223,12 @@ impl Drop for Hidden<'_> {
     }
 }
 
+/// The error as text.
 fn in_words(error: io::Error) -> String {
     error.to_string()
 }
 
+/// Sixteen random bytes in hexadecimal.
 fn token() -> String {
     let mut bytes = [0; 16];
     OsRng.fill_bytes(&mut bytes);

@@ -27,11 +27,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 /// What every TLS listener shows. It can be changed while they serve: who connects from then on sees the new one.
 #[derive(Debug)]
 pub struct Shown {
+    /// What the next handshake gets.
     current: RwLock<Arc<CertifiedKey>>,
+    /// The file of the certificate chain.
     certificate: PathBuf,
+    /// The file of its key.
     key: PathBuf,
     /// Named by the settings: their author replaces them.
     configured: bool,
+    /// The name that a self-signed certificate is made for.
     server_name: String,
     /// Made by this start and not on the disk yet.
     unkept: Mutex<Option<Pair>>,
@@ -107,6 +111,7 @@ impl Shown {
         }
     }
 
+    /// Makes a new certificate for the same key, so that clients that pinned the key go on.
     fn renew(&self, now_s: i64) -> Result<(), String> {
         let key = fs::read_to_string(&self.key).ok();
         let pair = self_signed::make(&self.server_name, key.as_deref(), now_s)
@@ -118,10 +123,12 @@ impl Shown {
         Ok(())
     }
 
+    /// The next handshake gets this pair. Connections that stand keep what they have.
     fn show_from_now_on(&self, certified: CertifiedKey) {
         *self.current.write().expect("no holder of this lock panics") = Arc::new(certified);
     }
 
+    /// What the next handshake gets.
     fn current(&self) -> Arc<CertifiedKey> {
         self.current
             .read()
@@ -192,6 +199,7 @@ fn next(key: &Path) -> PathBuf {
 }
 
 impl Pair {
+    /// The pair as TLS takes it.
     fn certified(&self) -> Result<CertifiedKey, String> {
         certified(
             parse_chain(self.chain.as_bytes())?,
@@ -258,6 +266,7 @@ fn read(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
     }
 }
 
+/// The certificate with the key beside it.
 fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
     let file = |what: &str, path: &Path| {
         fs::read(path).map_err(|error| {
@@ -274,6 +283,7 @@ fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
     certified(chain, private).map_err(|why| told(certificate, why))
 }
 
+/// The pair, checked to belong together.
 fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -316,6 +326,7 @@ pub fn for_https(settings: &Settings, shown: &Arc<Shown>) -> Result<Arc<ServerCo
     Ok(Arc::new(config))
 }
 
+/// Every certificate in `pem`, the server's own first.
 fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     chain
@@ -324,6 +335,7 @@ fn parse_chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
         .ok_or_else(|| "it contains no PEM certificate: write one, or name another file".into())
 }
 
+/// The first private key in `pem`.
 fn parse_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_slice(pem)
         .map_err(|_| "it contains no PEM private key: write one, or name another file".into())

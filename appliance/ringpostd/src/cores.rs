@@ -35,10 +35,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// What every serving thread gets once storage is open.
 #[derive(Clone)]
 pub struct Serving {
+    /// What was planned for this machine.
     pub plan: Arc<Plan>,
+    /// The door to the storage thread.
     pub owner: Owner,
+    /// Certificate and versions of TLS, the same for all services.
     pub tls: Arc<rustls::ServerConfig>,
+    /// The memory of messages that all IMAP sessions share.
     pub memory: imap::Memory,
+    /// Checks passwords, and remembers which failed.
     pub logins: Logins,
     /// What people sent lately.
     pub spent: submit::Spent,
@@ -46,9 +51,13 @@ pub struct Serving {
     pub login_on_loopback: bool,
     /// What strangers meet, and where connections begin with a header of the PROXY protocol.
     pub door: Door,
+    /// Networks of proxies.
     pub proxies: Vec<Network>,
+    /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
     pub placed: receive::Placed,
+    /// Where each core leaves its counters.
     pub metrics: Metrics,
+    /// Where mail for postmaster goes (RFC 5321 §4.5.1).
     pub postmaster: Option<Address>,
     /// How mail for elsewhere leaves; `None`: it waits.
     pub route: Option<relay::Route>,
@@ -56,21 +65,29 @@ pub struct Serving {
 
 /// A bound socket of a service that a zone serves.
 pub struct Bound {
+    /// Which service it is.
     pub service: Service,
+    /// The socket, shared by the cores that serve it.
     pub socket: TcpListener,
 }
 
 /// The running threads.
 pub struct Cores {
+    /// To wait for each thread's end.
     handles: Vec<CoreHandle>,
+    /// To each thread: serve.
     go: Vec<Sender<Go>>,
+    /// From each thread that has drained: how many sessions were cut off.
     drained: mpsc::UnboundedReceiver<usize>,
+    /// Ends the storage thread, after all others.
     close: Stop,
 }
 
 /// What a thread gets once: serve these.
 struct Go {
+    /// What it serves with.
     serving: Serving,
+    /// The sockets of its zones.
     bound: Vec<Bound>,
     /// This thread sends what is in the queue.
     sends: bool,
@@ -198,9 +215,13 @@ type Told = Result<Outcome, Misfit>;
 
 /// What one thread starts with.
 struct Given {
+    /// On the storage thread: what to open, the end of `Owner`, when to begin, and where the outcome goes.
     storage: Option<(Opening, OwnerEnd, Receiver<()>, Sender<Told>)>,
+    /// What to serve, once storage is open.
     go: Receiver<Go>,
+    /// Where the thread reports that it has drained.
     report: mpsc::UnboundedSender<usize>,
+    /// When to end.
     close: Stop,
 }
 
@@ -423,6 +444,7 @@ fn refusal(service: Service) -> &'static [u8] {
     }
 }
 
+/// What serves a connection of SMTP or LMTP.
 fn receive(
     serving: &Serving,
     receiver: &Rc<MailReceiver>,
@@ -455,6 +477,7 @@ fn receive(
     })
 }
 
+/// What serves a connection of submission. Passwords without TLS are taken from the loopback only, in trial mode.
 fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Serve {
     let sending = serving.plan.sending;
     let settings = |login_without_tls| {
@@ -490,6 +513,7 @@ fn submit(serving: &Serving, submitter: &Rc<Submitter>) -> runtime::listener::Se
     })
 }
 
+/// What serves a connection of IMAP.
 fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
     let settings = Rc::new(imap::Settings {
         tls: Some(serving.tls.clone()),

@@ -25,7 +25,9 @@ use crate::witness::FileWitness;
 
 /// What the storage thread gets.
 pub struct Opening {
+    /// What was planned for storage.
     pub plan: StoragePlan,
+    /// The state directory: witness, keys, marks.
     pub state: PathBuf,
     /// What to do with the legs first.
     pub legs: trial::Legs,
@@ -37,8 +39,11 @@ pub struct Opening {
 
 /// What it answers with, on its own thread.
 pub struct Opened {
+    /// The mailboxes and the queue.
     pub outgoing: Outgoing,
+    /// Devices, clock and tasks of the storage thread.
     pub io: Io,
+    /// The open legs, for administration.
     pub legs: Rc<OpenLegs>,
     /// What the operator should know: legs omitted, damage found.
     pub notes: Vec<String>,
@@ -48,7 +53,9 @@ pub struct Opened {
 
 /// The open legs and their paths.
 pub struct OpenLegs {
+    /// The devices.
     ring: Rc<Ring>,
+    /// The path that each device was opened at, by its index.
     paths: RefCell<BTreeMap<u16, PathBuf>>,
 }
 
@@ -232,10 +239,15 @@ fn random() -> Result<[u8; 32], Misfit> {
 
 /// A start that knows no volume.
 struct First<'a> {
+    /// What to open, and what is allowed.
     opening: &'a Opening,
+    /// Devices, clock and tasks.
     io: &'a Io,
+    /// The legs that are open so far.
     legs: &'a OpenLegs,
+    /// Where the volume's record is kept.
     witness: &'a FileWitness,
+    /// What the operator should know.
     notes: Vec<String>,
 }
 
@@ -321,6 +333,7 @@ impl First<'_> {
     }
 }
 
+/// The volume's reason, as a start reports it.
 fn refused(refusal: volume::OpenRefusal) -> Misfit {
     Misfit::new(refusal.to_string())
 }
@@ -363,6 +376,7 @@ async fn readmit(
     }
 }
 
+/// A refusal with what was noted before it: often the note names the cause.
 fn with_notes(refusal: String, notes: &[String]) -> String {
     if notes.is_empty() {
         refusal

@@ -16,12 +16,17 @@ use plan::shape::San;
 use crate::limits::WORDS_CHARS_MAX;
 use crate::orders;
 
+/// Where the kernel takes orders about NVMe over Fabrics.
 const FABRICS: &str = "/dev/nvme-fabrics";
+/// The name that this box gives itself.
 const INITIATOR: &str = "/etc/iscsi/initiatorname.iscsi";
 /// open-iscsi's own; in memory, made anew at every start.
 const RECORDS: &str = "/var/lib/iscsi/nodes";
+/// What multipathd reads at its start.
 const MULTIPATH: &str = "/etc/multipath.conf";
+/// Keeps iSCSI sessions.
 const ISCSID_UNIT: &str = "ringpost-iscsid.service";
+/// Joins paths to one disk.
 const MULTIPATHD_UNIT: &str = "ringpost-multipathd.service";
 /// `iscsiadm`: the session is there already (`ISCSI_ERR_SESS_EXISTS`).
 const SESSION_EXISTS: i32 = 15;
@@ -107,6 +112,7 @@ pub fn connect(target: &Target, address: SocketAddr) -> Result<(), String> {
     }
 }
 
+/// Writes one order to the kernel, which answers when the connection stands.
 fn connect_nvme(line: &str) -> Result<(), String> {
     let connected = || -> io::Result<()> {
         let mut fabrics = OpenOptions::new().read(true).write(true).open(FABRICS)?;
@@ -122,8 +128,10 @@ fn connect_nvme(line: &str) -> Result<(), String> {
     }
 }
 
+/// The kernel's answer to a connection that there is.
 const EALREADY: i32 = 114;
 
+/// Opens an iSCSI session.
 fn log_in(target: &Target, address: SocketAddr) -> Result<(), String> {
     let order = orders::iscsiadm(target, address, &orders::LOGIN);
     command("iscsiadm", &order).map_err(|why| {
@@ -135,10 +143,12 @@ fn log_in(target: &Target, address: SocketAddr) -> Result<(), String> {
     })
 }
 
+/// Starts a unit and waits until it runs.
 fn start(unit: &str) -> Result<(), String> {
     command("systemctl", &["start".into(), unit.into()])
 }
 
+/// Runs a program; its conclusion is the reason where it fails.
 fn command(program: &str, arguments: &[String]) -> Result<(), String> {
     let output = Command::new(program)
         .args(arguments)

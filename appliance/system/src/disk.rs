@@ -5,9 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::install::ESP_LABEL;
 use crate::limits::{BLANK_BYTES, DISK_PAUSE_MS, DISK_WAIT_MS};
 use crate::mirror::Found;
+
+/// The label of an ESP of ours; the definitions of `install.d` give it to the partition.
+pub(crate) const ESP_LABEL: &str = "ringpost-esp";
 
 /// Where the kernel's and udev's names are; another folder in tests.
 pub struct Names {

@@ -9,18 +9,22 @@ use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Names, kernel_name};
-use crate::install::{DEFINITIONS, ESP_LABEL};
+use crate::disk::{ESP_LABEL, Names, kernel_name};
 use crate::limits::{CHUNK_BYTES, SYSTEM_DISK_BYTES_MIN, SYSTEM_DISK_ENDS_BYTES};
 use crate::mirror::{Found, Hands, Home, Way};
 use crate::tool::{run, status, text};
 use crate::{efi, keep, state};
 
+/// Where other system disks are mounted, one at a time.
 const MOUNTS: &str = "/run/ringpost-mirror";
+/// The name of another disk's unlocked state.
 const MAPPED: &str = "ringpost-state-other";
+/// The argument that gives systemd-repart the partitions of a system disk of ours.
+pub(crate) const DEFINITIONS: &str = "--definitions=/usr/lib/ringpost/install.d";
 
 /// The machine's own disks.
 pub struct Machine {
+    /// Where the kernel's names are.
     pub names: Names,
     /// The disk that the box was started from.
     pub started: String,
@@ -124,6 +128,7 @@ impl Hands for Machine {
 }
 
 impl Machine {
+    /// Copies the box's own files to or from the state on `device`, mounted for that.
     fn keep_at(&self, device: &Path, way: Way) -> Result<(), String> {
         let root = Path::new(MOUNTS).join("state");
         fs::create_dir_all(&root).map_err(|error| format!("{}: {error}", root.display()))?;
@@ -142,6 +147,7 @@ impl Machine {
     }
 }
 
+/// Where the disk's ESP is mounted.
 fn place(found: &Found) -> PathBuf {
     Path::new(MOUNTS).join(&found.disk)
 }
@@ -194,8 +200,10 @@ fn fit(names: &Names, path: &Path, started: &str) -> Result<String, String> {
     Ok(disk)
 }
 
+/// The kernel's answer where a disk is in use.
 const EBUSY: i32 = nix::errno::Errno::EBUSY as i32;
 
+/// Whether the next `SYSTEM_DISK_ENDS_BYTES` from `at` on are zero.
 fn zero(file: &mut File, at: u64) -> std::io::Result<bool> {
     file.seek(SeekFrom::Start(at))?;
     let mut chunk = vec![0; CHUNK_BYTES];

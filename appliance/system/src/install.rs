@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{self, Content, Names};
+use crate::disk::{self, Content, ESP_LABEL, Names};
 use crate::efi;
-use crate::hands::Machine;
+use crate::hands::{DEFINITIONS, Machine};
 use crate::limits::{INSTALL_DISKS_MAX, INSTALL_ORDER_BYTES_MAX};
 use crate::mirror::Hands;
 use crate::record::{Member, Record};
@@ -21,10 +21,6 @@ const ORDERS: [&str; 2] = [
     "/run/credentials/@system/ringpost.install",
     "/efi/ringpost/install",
 ];
-/// The label of an ESP of ours; `install.d` gives it.
-pub(crate) const ESP_LABEL: &str = "ringpost-esp";
-pub(crate) const DEFINITIONS: &str = "--definitions=/usr/lib/ringpost/install.d";
-
 /// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {

@@ -24,7 +24,9 @@ const OWN: [&str; 4] = [
 ];
 /// What is on the other disk only and begins like this is taken away there; other files of others stay.
 const OURS: [&str; 3] = ["efi/linux/ringpost_", "loader/addons/", "ringpost/"];
+/// What the names of our versions begin with.
 const SLOTS: &str = "efi/linux/ringpost_";
+/// The name of a copy that is not complete.
 const INCOMING: &str = "ringpost.incoming";
 
 /// One change to the target; paths are below its root.
@@ -32,19 +34,27 @@ const INCOMING: &str = "ringpost.incoming";
 pub enum Step {
     /// A counter changed.
     Rename {
+        /// The name on the target now.
         from: PathBuf,
+        /// The name on the source.
         to: PathBuf,
     },
+    /// The file is missing there, or has other bytes.
     Copy(PathBuf),
     /// Equal by content, not by time: so that it is not compared again.
     Date(PathBuf, SystemTime),
+    /// The file is not on the source.
     Remove(PathBuf),
 }
 
+/// One file of an ESP.
 #[derive(Debug, Clone)]
 struct Entry {
+    /// Below the root, in the case that it has.
     path: PathBuf,
+    /// Its length.
     bytes: u64,
+    /// When it was written, as exactly as FAT keeps it.
     modified: SystemTime,
 }
 
@@ -149,6 +159,7 @@ pub fn carry_out(source: &Path, target: &Path, steps: &[Step]) -> Result<(), Str
     take_away(target, steps)
 }
 
+/// Removes files first: their room may be needed. One that is gone already is not a fault.
 fn take_away(target: &Path, steps: &[Step]) -> Result<(), String> {
     for step in steps {
         let Step::Remove(path) = step else { continue };
@@ -208,17 +219,20 @@ fn copy(source: &Path, target: &Path, path: &Path) -> Result<(), (String, bool)>
     Ok(())
 }
 
+/// Sets the time of a file, durably.
 fn date(path: &Path, modified: SystemTime) -> std::io::Result<()> {
     let file = File::options().write(true).open(path)?;
     file.set_modified(modified)?;
     file.sync_all()
 }
 
+/// Whether two files have the same bytes.
 fn equal(source: &Path, one: &Entry, target: &Path, other: &Entry) -> Result<bool, String> {
     same_bytes(&source.join(&one.path), &target.join(&other.path))
         .map_err(|error| format!("{}: {error}", one.path.display()))
 }
 
+/// Reads both to the end, a chunk at a time.
 fn same_bytes(one: &Path, other: &Path) -> std::io::Result<bool> {
     let (one, other) = (File::open(one)?, File::open(other)?);
     let (mut left, mut right) = (vec![0; CHUNK_BYTES], vec![0; CHUNK_BYTES]);
@@ -253,6 +267,7 @@ fn tree(root: &Path) -> Result<Tree, String> {
     Ok(tree)
 }
 
+/// Adds what is below `below`. Depth and number of files are bounded: the other disk may hold anything.
 fn walk(root: &Path, below: &Path, depth: usize, tree: &mut Tree) -> Result<(), String> {
     let entries = fs::read_dir(root.join(below)).map_err(told(root, below))?;
     for entry in entries {
@@ -301,12 +316,14 @@ fn seconds(time: SystemTime) -> u64 {
         .map_or(0, |since| since.as_secs() / 2)
 }
 
+/// Makes a change of names durable.
 fn settle(target: &Path, path: &Path) -> Result<(), String> {
     let whole = target.join(path);
     let folder = whole.parent().unwrap_or(target);
     files::sync_folder(folder).map_err(told(target, path))
 }
 
+/// An error with its path.
 fn told<'a>(root: &'a Path, path: &'a Path) -> impl Fn(std::io::Error) -> String + 'a {
     move |error| format!("{}: {error}", root.join(path).display())
 }

@@ -20,9 +20,11 @@ pub const PATH: &str = "run/ringpost/system-disks.json";
 /// An order to make a disk a system disk (`Order`), left by the updater beside the daemon's requests.
 pub const ORDER: &str = "/run/ringpost/update/add.json";
 
+/// What is ordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
+    /// The blank disk, as a path below `/dev`.
     pub add: PathBuf,
 }
 
@@ -54,6 +56,7 @@ pub trait Hands {
     fn others(&mut self) -> Vec<Found>;
     /// Mounts it, and says where.
     fn open(&mut self, found: &Found, write: bool) -> Result<PathBuf, String>;
+    /// Unmounts it.
     fn close(&mut self, found: &Found) -> Result<(), String>;
     /// Partitions a blank disk and puts everything on it that the started one has.
     fn make(&mut self, path: &Path) -> Result<Found, String>;
@@ -61,20 +64,26 @@ pub trait Hands {
     fn keep(&mut self, found: &Found, way: Way) -> Result<(), String>;
 }
 
+/// Which way the few files of the state partition go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
+    /// From the disk that the box was started from to the other.
     To,
+    /// From the other disk to the one that the box was started from.
     From,
 }
 
+/// How a system disk stands to the one that the box was started from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
+    /// The box was started from it.
     StartedFrom,
     /// It holds the same.
     Level,
     /// It is there and does not hold the same; `why` says why not.
     Behind,
+    /// The record lists it, and it is not there.
     #[default]
     Missing,
     /// It is no longer a system disk of this box; never written to.
@@ -88,16 +97,20 @@ pub struct Line {
     pub disk: String,
     /// Its name below `/dev/disk/by-id`.
     pub name: String,
+    /// How it stands to the one that the box was started from.
     pub standing: Standing,
+    /// Why it is behind.
     pub why: Option<String>,
     /// What the boot loader counts in, on it.
     pub slots: Vec<String>,
 }
 
+/// What `ringpost-mirror` found, as `PATH` has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Hundredths of a second since power-on, when the look began: by the clock of `/proc/uptime`, which is never set.
     pub began: u64,
+    /// Every system disk, the one that the box was started from first.
     pub disks: Vec<Line>,
     /// A sentence for each thing that needs an action.
     pub alarms: Vec<String>,
@@ -110,7 +123,9 @@ pub struct Report {
 /// The disk that the box was started from, its ESP mounted at `root`.
 #[derive(Debug, Clone)]
 pub struct Home {
+    /// Where its ESP is mounted.
     pub root: PathBuf,
+    /// The disk itself.
     pub found: Found,
 }
 
@@ -187,6 +202,8 @@ fn grow(
     Ok(record)
 }
 
+/// Looks at every disk that the record lists, and at others that carry our label. Only a disk that the newest record
+/// lists is written.
 fn members(
     hands: &mut dyn Hands,
     home: &Home,
@@ -314,6 +331,8 @@ fn members(
     tell(report);
 }
 
+/// Copies what differs. The steps are planned with the disk mounted for reading, so that a level disk is never mounted
+/// for writing.
 fn make_level(hands: &mut dyn Hands, home: &Home, found: &Found) -> Result<(), String> {
     let steps = with(hands, found, false, &mut |root| {
         level::plan(&home.root, root)
@@ -408,6 +427,7 @@ fn with<T>(
     Ok(done)
 }
 
+/// The line of the disk that the box was started from.
 fn started_from(home: &Home) -> Line {
     Line {
         disk: home.found.disk.clone(),
@@ -418,6 +438,7 @@ fn started_from(home: &Home) -> Line {
     }
 }
 
+/// The line of a disk that does not hold the same, with the reason.
 fn behind_line(found: &Found, why: &str) -> Line {
     Line {
         disk: found.disk.clone(),
@@ -442,6 +463,7 @@ fn slots(root: &Path) -> Vec<String> {
     names
 }
 
+/// Turns the lines into sentences for the operator.
 fn tell(report: &mut Report) {
     for line in &report.disks {
         match line.standing {

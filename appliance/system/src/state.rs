@@ -11,17 +11,25 @@ use crate::keep;
 use crate::limits::MEMORY_STATE_BYTES;
 use crate::tool::{run, status, text};
 
+/// Where the ESP is mounted.
 const ESP: &str = "/efi";
+/// Where the state partition is mounted.
 pub(crate) const STATE: &str = "/var/lib/ringpost";
 /// `/var/log/journal` is a link to it.
 const JOURNAL: &str = "/var/lib/ringpost/journal";
+/// What `report` writes, for the boot and the self-test.
 const REPORT: &str = "/run/ringpost/state.json";
+/// The label of the state partition.
 const LABEL: &str = "ringpost-state";
+/// The name of the unlocked device.
 const MAPPED: &str = "ringpost-state";
+/// Unlocks a partition that is sealed to the TPM.
 const CRYPTSETUP: &str = "/usr/bin/systemd-cryptsetup";
 /// Partition definitions for systemd-repart, without and with a TPM.
 const PLAIN: &str = "/usr/lib/ringpost/repart.d";
+/// With a partition that is sealed to the TPM.
 const SEALED: &str = "/usr/lib/ringpost/repart-tpm.d";
+/// Whether the machine has a TPM 2.0.
 const TPM: &str = "/dev/tpmrm0";
 /// Ordered by `ringpostctl` or by hand: the state is created again at the next start.
 const RESET_ORDER: &str = "/efi/ringpost/factory-reset";
@@ -50,6 +58,8 @@ pub fn ready() -> Result<Place, String> {
     Ok(place)
 }
 
+/// Finds or makes the partition on the disk that the box was started from. Whatever fails here puts the state into
+/// memory.
 fn on_disk(names: &Names) -> Result<Place, String> {
     let identifier = efi::started_from().ok_or(
         "this system was not booted from a disk (network or direct kernel boot), so there is no state partition",
@@ -103,6 +113,7 @@ fn on_disk(names: &Names) -> Result<Place, String> {
     Ok(Place::Disk { sealed, made })
 }
 
+/// The state partition of `disk`, by its label.
 fn labelled(names: &Names, disk: &str) -> Result<String, String> {
     names
         .labelled(disk, LABEL)
@@ -171,6 +182,7 @@ pub(crate) fn unlock(device: &Path, mapped: &str) -> Result<Option<(PathBuf, boo
     }
 }
 
+/// Unlocks without a question: the TPM gives the key if board and Secure Boot are as they were.
 fn open_sealed(device: &Path, mapped: &str) -> Result<PathBuf, String> {
     let arguments = [
         "attach",
@@ -199,10 +211,12 @@ pub(crate) fn check(device: &Path) -> Result<(), String> {
     }
 }
 
+/// A folder with those above it.
 fn make_folder(path: &str) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| format!("cannot make {path}: {error}"))
 }
 
+/// Leaves word of where the state is.
 fn report(place: &Place) -> Result<(), String> {
     let told = match place {
         Place::Disk { sealed, made } => json!({"kind": "disk", "sealed": sealed, "made": made}),

@@ -14,6 +14,7 @@ use crate::limits::*;
 use crate::signature::{Claim, Keys, Signed};
 use crate::slots::{Esp, Slot, Standing};
 
+/// What images of ours call themselves.
 pub const PRODUCT: &str = "ringpost";
 
 /// What an update did.
@@ -23,38 +24,50 @@ pub struct Applied {
     pub version: String,
     /// Versions that were taken away: two are kept.
     pub removed: Vec<String>,
+    /// How often the new version is tried.
     pub tries: u32,
 }
 
 /// Why an update was refused. The slots are as they were.
 #[derive(Debug, Error)]
 pub enum Refused {
+    /// The source could not be read to its end.
     #[error("{0}")]
     Source(String),
+    /// The signature is not one, or is of another format.
     #[error("the signature cannot be used: {0}; nothing was changed")]
     Signature(String),
+    /// No key of ours made it.
     #[error(
         "no update key of this appliance verifies the signature of the image: it is damaged or has another origin; nothing was changed"
     )]
     NotSigned,
+    /// An image of another product, or for another architecture.
     #[error("this is {0}, not ringpost for {arch}: use the right file", arch = std::env::consts::ARCH)]
     WrongProduct(String),
+    /// A version that is not newer is refused: going back is `rollback`.
     #[error(
         "version {new} is not newer than the running version {running}: to go back, use `update rollback`"
     )]
     NotNewer { new: Version, running: Version },
+    /// More than a slot holds.
     #[error("the image is larger than {} MiB", IMAGE_BYTES_MAX >> 20)]
     TooLarge,
+    /// The disk does not give back what was written to it.
     #[error("{path}: reading back what was written failed: replace that disk; nothing was changed")]
     ReadBack { path: PathBuf },
+    /// The disk refused something.
     #[error("{path}: {error}")]
     Disk { path: PathBuf, error: io::Error },
+    /// The record of the system disks cannot be written.
     #[error("{0}: cannot record which system disk is ahead")]
     Record(String),
+    /// No other version is installed.
     #[error("there is no other version to go back to")]
     NothingToGoBackTo,
 }
 
+/// An error of this disk.
 fn disk(path: &Path) -> impl FnOnce(io::Error) -> Refused + '_ {
     |error| Refused::Disk {
         path: path.to_owned(),
@@ -100,6 +113,7 @@ pub fn apply(
     })
 }
 
+/// Whether an image with this claim may be installed here.
 fn fits(claim: &Claim, running: &Version) -> Result<(), Refused> {
     if claim.product != PRODUCT || claim.arch != std::env::consts::ARCH {
         return Err(Refused::WrongProduct(format!(
@@ -153,13 +167,18 @@ fn settle(directory: &Path) -> Result<(), Refused> {
 
 /// A copy under a name that no boot loader starts; removed unless it was named.
 struct Incoming {
+    /// The disk that it is on.
     esp: Esp,
+    /// Its name until it is complete.
     path: PathBuf,
+    /// Open for writing and reading back.
     file: File,
+    /// It has its name: it stays.
     named: bool,
 }
 
 impl Incoming {
+    /// An empty copy. What an earlier attempt left is overwritten.
     fn create(esp: &Esp) -> Result<Incoming, Refused> {
         let path = esp.images().join("ringpost.incoming");
         let file = OpenOptions::new()
@@ -177,6 +196,7 @@ impl Incoming {
         })
     }
 
+    /// Appends to the copy.
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
         (&self.file).write_all(bytes).map_err(|error| {
             let error = match error.kind() {
@@ -223,6 +243,7 @@ impl Incoming {
         }
     }
 
+    /// Gives the copy its name with a counter, durably. From then on the boot loader tries it.
     fn name(mut self, version: &Version, tries: u32) -> Result<Esp, Refused> {
         let images = self.esp.images();
         // An earlier copy of this version, tried or given up, would stand beside the new one under another counter.
@@ -250,6 +271,7 @@ impl Drop for Incoming {
     }
 }
 
+/// Copies the image to every disk at once and proves the signature over what was read.
 fn copy(
     source: &mut Source,
     incoming: &[Incoming],

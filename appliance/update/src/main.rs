@@ -92,6 +92,7 @@ fn main() -> ExitCode {
 }
 
 impl Arguments {
+    /// Performs the verb. `Err`: why not, for the operator.
     fn run(&self) -> Result<(), String> {
         match &self.verb {
             Verb::Status => self.status(),
@@ -133,6 +134,7 @@ impl Arguments {
         }
     }
 
+    /// One request of the daemon: taken, performed, answered. Progress is written as answers before the last one.
     fn serve(&self, exchange: &Path) -> Result<(), String> {
         let told = |error: std::io::Error| format!("{}: {error}", exchange.display());
         let files = admin::update::exchange(exchange);
@@ -216,6 +218,7 @@ impl Arguments {
         Ok(())
     }
 
+    /// Checks and installs a version from a file or URL on every disk.
     fn apply(
         &self,
         source: &str,
@@ -232,12 +235,14 @@ impl Arguments {
             .map_err(|refused| refused.to_string())
     }
 
+    /// Prints what is where.
     fn status(&self) -> Result<(), String> {
         let status = self.slots()?;
         self.say(&status, &admin::text::update::show(&status));
         Ok(())
     }
 
+    /// The slots of every disk, with failures and the last look of `ringpost-mirror`.
     fn slots(&self) -> Result<serde_json::Value, String> {
         let mut rows = Vec::new();
         let mut next = None;
@@ -269,6 +274,7 @@ impl Arguments {
         Ok(status)
     }
 
+    /// The disks' ESPs, each with room for our files.
     fn esps(&self) -> Result<Vec<Esp>, String> {
         if self.esp.len() > ESPS_MAX {
             return Err(format!(
@@ -288,6 +294,7 @@ impl Arguments {
             .collect()
     }
 
+    /// The version that runs, by os-release.
     fn running(&self) -> Result<Version, String> {
         let told = |reason: &str| format!("{}: {reason}", self.os_release.display());
         let text =
@@ -300,6 +307,7 @@ impl Arguments {
             .ok_or_else(|| told("it has no IMAGE_VERSION=MAJOR.MINOR.PATCH: not a Ringpost image"))
     }
 
+    /// A progress bar on a terminal; nothing elsewhere.
     fn bar(&self) -> ProgressBar {
         if self.json || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
@@ -309,6 +317,7 @@ impl Arguments {
         ProgressBar::new(0).with_style(style)
     }
 
+    /// One JSON document, or text for people.
     fn say(&self, value: &serde_json::Value, text: &str) {
         if self.json {
             println!("{value}");

@@ -15,9 +15,11 @@ use crate::limits::FILES_MAX;
 /// One mounted EFI system partition.
 #[derive(Debug, Clone)]
 pub struct Esp {
+    /// Where the partition is mounted.
     root: PathBuf,
 }
 
+/// What the boot loader makes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "standing")]
 pub enum Standing {
@@ -32,18 +34,24 @@ pub enum Standing {
 /// One version on one ESP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Slot {
+    /// The version in the file's name.
     #[serde(serialize_with = "as_text")]
     pub version: Version,
+    /// By the counter in the file's name.
     #[serde(flatten)]
     pub standing: Standing,
+    /// The file's name.
     pub file: String,
 }
 
+/// A version in JSON is text.
 fn as_text<S: serde::Serializer>(version: &Version, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(version)
 }
 
+/// What the name of a version of ours begins with.
 const PREFIX: &str = "ringpost_";
+/// What the boot loader looks for.
 const SUFFIX: &str = ".efi";
 
 impl Slot {
@@ -68,6 +76,7 @@ impl Slot {
         })
     }
 
+    /// Whether it was given up.
     pub fn is_given_up(&self) -> bool {
         matches!(self.standing, Standing::GivenUp { .. })
     }
@@ -81,6 +90,7 @@ impl Slot {
     }
 }
 
+/// A counter as the boot loader writes it; longer ones are of others.
 fn number(digits: &str) -> Option<u32> {
     (digits.len() <= 4 && digits.bytes().all(|byte| byte.is_ascii_digit()))
         .then(|| digits.parse().ok())
@@ -104,10 +114,12 @@ impl Esp {
         Ok(esp)
     }
 
+    /// Where the boot loader looks for unified kernel images.
     pub fn images(&self) -> PathBuf {
         self.root.join("EFI/Linux")
     }
 
+    /// Where the partition is mounted.
     pub fn root(&self) -> &Path {
         &self.root
     }

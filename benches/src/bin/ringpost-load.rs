@@ -134,6 +134,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Performs the verb and returns its figures.
 fn run(arguments: &Arguments) -> io::Result<Sheet> {
     match &arguments.verb {
         Verb::Smtp(send) => load(send, false, &arguments.output),
@@ -173,6 +174,7 @@ fn run(arguments: &Arguments) -> io::Result<Sheet> {
     }
 }
 
+/// A run of senders, with what the server used meanwhile.
 fn load(send: &Send, lmtp: bool, output: &Output) -> io::Result<Sheet> {
     let plan = smtp::Plan {
         server: resolve(&send.server)?,
@@ -237,6 +239,7 @@ fn load(send: &Send, lmtp: bool, output: &Output) -> io::Result<Sheet> {
     Ok(sheet)
 }
 
+/// The time of SELECT, over and over on one connection.
 fn select(account: &Account, times: usize) -> io::Result<Sheet> {
     let mut imap = Imap::connect(resolve(&account.server)?, None)?;
     imap.login(&account.user, &account.password)?;
@@ -262,6 +265,7 @@ fn select(account: &Account, times: usize) -> io::Result<Sheet> {
     Ok(sheet)
 }
 
+/// The memory of connections that wait in IDLE.
 fn idle(account: &Account, connections: usize, tls: bool, pids: &[u32]) -> io::Result<Sheet> {
     let server = resolve(&account.server)?;
     let config = if tls { Some(mua::tls::config()?) } else { None };
@@ -285,6 +289,7 @@ fn idle(account: &Account, connections: usize, tls: bool, pids: &[u32]) -> io::R
     Ok(sheet)
 }
 
+/// The first address of a name.
 fn resolve(server: &str) -> io::Result<SocketAddr> {
     server
         .to_socket_addrs()?

@@ -8,11 +8,14 @@ use std::time::{Duration, Instant};
 use mua::stream::Stream;
 use rustls::ClientConfig;
 
+/// Large, because bodies are read at full speed.
 const BUFFER_BYTES: usize = 256 * 1_024;
 /// An idle connection needs no more, and there are a thousand of them.
 const IDLE_BUFFER_BYTES: usize = 1_024;
+/// A server silent for so long counts as broken.
 const REPLY_WITHIN: Duration = Duration::from_secs(120);
 
+/// A connection, and the number of the last command.
 pub struct Imap {
     reader: BufReader<Stream>,
     tag: u32,
@@ -21,11 +24,14 @@ pub struct Imap {
 /// What a FETCH brought.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Fetched {
+    /// Messages that came.
     pub messages: u64,
+    /// Bytes of their bodies.
     pub bytes: u64,
 }
 
 impl Imap {
+    /// Connects and reads the greeting.
     pub fn connect(server: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> io::Result<Imap> {
         Imap::connect_with(server, tls, BUFFER_BYTES)
     }
@@ -35,6 +41,7 @@ impl Imap {
         Imap::connect_with(server, tls, IDLE_BUFFER_BYTES)
     }
 
+    /// As `connect`, with a buffer of this size.
     fn connect_with(
         server: SocketAddr,
         tls: Option<&Arc<ClientConfig>>,
@@ -55,6 +62,7 @@ impl Imap {
         Ok(imap)
     }
 
+    /// LOGIN.
     pub fn login(&mut self, user: &str, password: &str) -> io::Result<()> {
         self.command(&format!("LOGIN \"{user}\" \"{password}\""), |_| ())
             .map(|_| ())
@@ -135,6 +143,7 @@ impl Imap {
         }
     }
 
+    /// Sends a command and returns its tag.
     fn send(&mut self, text: &str) -> io::Result<String> {
         self.tag += 1;
         let tag = format!("a{} ", self.tag);
@@ -144,6 +153,7 @@ impl Imap {
         Ok(tag)
     }
 
+    /// One line without its end.
     fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::with_capacity(128);
         if self.reader.read_until(b'\n', &mut line)? == 0 {
@@ -154,6 +164,7 @@ impl Imap {
             .to_string())
     }
 
+    /// Reads a literal and throws it away.
     fn skip(&mut self, size: u64) -> io::Result<()> {
         let mut left = size as usize;
         while left > 0 {

@@ -19,15 +19,21 @@ use crate::figures::{Sheet, percentile};
 const RETRY_AFTER: Duration = Duration::from_millis(20);
 /// A server silent for so long is counted as broken. RFC 5321 §4.5.3.2.6 asks a real client for ten minutes.
 const REPLY_WITHIN: Duration = Duration::from_secs(60);
+/// A reply is at most this long, all its lines together. A server that sends more counts as broken.
 const REPLY_BYTES_MAX: usize = 16 * 1_024;
 
+/// What to send, to which server, and for how long.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The server under load.
     pub server: SocketAddr,
     /// LHLO, and one reply per recipient after the dot (RFC 2033).
     pub lmtp: bool,
+    /// Connections open at once.
     pub sessions: usize,
+    /// Bytes of each message's content, about.
     pub size_bytes: usize,
+    /// Messages on one connection before QUIT and a new connection.
     pub per_connection: u64,
     /// Stop after so many messages …
     pub messages_max: u64,
@@ -35,33 +41,46 @@ pub struct Plan {
     pub within: Duration,
     /// Taken in turn, one recipient per message.
     pub recipients: Vec<String>,
+    /// MAIL, RCPT and DATA in one write (RFC 2920); otherwise each waits for its reply.
     pub pipelining: bool,
     /// Keep the id of every acknowledged message.
     pub ledger: bool,
 }
 
+/// What came of a plan.
 #[derive(Debug, Default)]
 pub struct Outcome {
+    /// Messages acknowledged with 250 after the final dot.
     pub accepted: u64,
+    /// Messages answered with a 4xx: the sender of real mail would try again.
     pub refused_for_now: u64,
+    /// Messages answered with a 5xx.
     pub refused: u64,
+    /// Connections that broke off, timed out or were not greeted as expected.
     pub broken: u64,
+    /// Connections that were opened, the broken ones included.
     pub connections: u64,
+    /// Bytes of content of the accepted messages.
     pub content_bytes: u64,
+    /// From the start to the last reply.
     pub elapsed: Duration,
+    /// One entry for each accepted message, in microseconds.
     pub latencies_us: Vec<u32>,
     /// Messages accepted in each second.
     pub per_second: Vec<u32>,
+    /// Ids of the accepted messages, if the plan asked for them.
     pub ledger: Vec<String>,
     /// The first refusal or break in words, for the person at the terminal.
     pub first_trouble: Option<String>,
 }
 
 impl Outcome {
+    /// Accepted messages a second, over the whole run.
     pub fn rate(&self) -> f64 {
         self.accepted as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 
+    /// Writes the figures of this run to `sheet`, each name with `prefix` before it.
     pub fn note(&self, prefix: &str, sheet: &mut Sheet) {
         let mut latencies = self.latencies_us.clone();
         sheet.note(format!("{prefix}accepted"), self.rate(), "msg/s");
@@ -108,6 +127,7 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
     Ok(outcome)
 }
 
+/// What the sessions share. One thread runs them all, so cells are enough.
 struct Shared {
     plan: Plan,
     begin: Instant,
@@ -117,10 +137,12 @@ struct Shared {
 }
 
 impl Shared {
+    /// Whether another message may begin.
     fn more(&self) -> bool {
         self.taken.get() < self.plan.messages_max && self.begin.elapsed() < self.plan.within
     }
 
+    /// Counts one message that was answered.
     fn record(&self, fate: &Fate, number: u64, content_bytes: usize, latency: Duration) {
         let mut outcome = self.outcome.borrow_mut();
         match fate {
@@ -150,6 +172,7 @@ impl Shared {
         }
     }
 
+    /// Keeps the first trouble only: one line explains a run better than thousands.
     fn trouble(&self, text: String) {
         self.outcome.borrow_mut().first_trouble.get_or_insert(text);
     }
@@ -162,6 +185,8 @@ enum Fate {
     Refused(String),
 }
 
+/// One session: connections in turn until the plan is done. A broken one is counted and waited out, so that a server
+/// under overload is not hit in a tight loop.
 async fn keep_sending(shared: Rc<Shared>) {
     while shared.more() {
         if let Err(error) = one_connection(&shared).await {
@@ -172,6 +197,7 @@ async fn keep_sending(shared: Rc<Shared>) {
     }
 }
 
+/// One connection: greeting, hello, `per_connection` messages, QUIT.
 async fn one_connection(shared: &Shared) -> io::Result<()> {
     let plan = &shared.plan;
     let stream = TcpStream::connect(plan.server).await?;
@@ -272,6 +298,7 @@ async fn transact(
     }
 }
 
+/// A refusal by its reply code: 4xx is temporary (RFC 5321 §4.2.1).
 fn fate_of(code: u16, line: String) -> Fate {
     if (400..500).contains(&code) {
         Fate::RefusedForNow(line)
@@ -280,6 +307,7 @@ fn fate_of(code: u16, line: String) -> Fate {
     }
 }
 
+/// An error with the server's own words where `code` is not the one `wanted`.
 fn expect(code: u16, wanted: u16, wire: &Wire) -> io::Result<()> {
     if code == wanted {
         Ok(())
@@ -288,6 +316,7 @@ fn expect(code: u16, wanted: u16, wire: &Wire) -> io::Result<()> {
     }
 }
 
+/// A connection and what was read from it.
 struct Wire {
     stream: TcpStream,
     buffer: Vec<u8>,
@@ -296,6 +325,7 @@ struct Wire {
 }
 
 impl Wire {
+    /// Writes all of `bytes`.
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }
@@ -339,6 +369,7 @@ impl Wire {
         }
     }
 
+    /// The last line of the reply that was read last, for people.
     fn last_line(&self) -> String {
         let read = &self.buffer[..self.begin];
         String::from_utf8_lossy(read)

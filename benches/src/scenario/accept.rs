@@ -10,7 +10,9 @@ use crate::load::imap::Imap;
 use crate::load::smtp::{self, Outcome, Plan};
 use crate::peers::{self, PASSWORD, Running, dovecot, postfix, ringpost};
 
+/// The size of the comparison: a usual message without attachments.
 const SIZE_BYTES: usize = 10 * 1_024;
+/// Connections of the client, as many for every server.
 const SESSIONS: usize = 50;
 /// Enough mailboxes that a peer which locks one while delivering is not held back by that.
 const ACCOUNTS: usize = 20;
@@ -20,13 +22,18 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(180);
 /// A server in the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Contender {
+    /// This tree's daemon, with two legs.
     Ringpost,
+    /// This tree's reception without its store: what the store costs.
     Sink,
+    /// Postfix with its hold queue: accepted and not delivered.
     Postfix,
+    /// Postfix with delivery to Dovecot by LMTP.
     PostfixDovecot,
 }
 
 impl Contender {
+    /// In the order of the rounds.
     const ALL: [Contender; 4] = [
         Contender::Ringpost,
         Contender::Sink,
@@ -34,6 +41,7 @@ impl Contender {
         Contender::PostfixDovecot,
     ];
 
+    /// In the names of figures.
     fn name(self) -> &'static str {
         match self {
             Contender::Ringpost => "ringpost",
@@ -47,17 +55,25 @@ impl Contender {
 /// What one contender did in one round.
 #[derive(Default, Clone, Copy)]
 struct Round {
+    /// Messages per second at the 250.
     accepted: f64,
     /// Messages per second until the last one was in its mailbox; equal to `accepted` where acceptance is delivery.
     delivered: f64,
+    /// CPU time of all the server's processes for each message.
     cpu_ms: f64,
+    /// Half of the messages were answered within it.
     p50_ms: f64,
+    /// Ninety-nine of a hundred were.
     p99_ms: f64,
+    /// Bytes written for each byte of content.
     written_per_byte: f64,
+    /// Writes of the disk for each message.
     writes_per_message: f64,
+    /// Flushes of the disk for each message.
     flushes_per_message: f64,
 }
 
+/// Rounds of every contender in turn, so that a slow minute of the machine hits all of them.
 pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     let mut results: Vec<(Contender, Vec<Round>)> = Contender::ALL
         .map(|contender| (contender, Vec::new()))
@@ -148,6 +164,7 @@ pub fn compare(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     }
 }
 
+/// Without figures of ours there is nothing to compare with.
 fn ours_is_missing(results: &[(Contender, Vec<Round>)]) -> bool {
     results
         .iter()
@@ -197,6 +214,7 @@ pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     Ok(())
 }
 
+/// Starts one server, loads it, and stops it.
 fn one_round(setting: &Setting, contender: Contender, directory: &Path) -> io::Result<Round> {
     let accounts = peers::recipients(ACCOUNTS);
     match contender {
@@ -293,6 +311,7 @@ fn measured(
     Ok((round, outcome))
 }
 
+/// The load of one round.
 fn plan(
     setting: &Setting,
     server: &Running,

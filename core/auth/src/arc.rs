@@ -10,7 +10,7 @@ use mail_auth::dkim::Canonicalization;
 
 use crate::dkim::{Job, without_signature};
 use crate::limits::ARC_SETS_MAX;
-use crate::message::{Room, signed, signed_fields};
+use crate::signed::{Room, signed, signed_fields};
 use crate::{Found, Keys, Outcome, found};
 
 /// What the chain came to.

@@ -12,14 +12,18 @@ use crate::{Ask, Found, Outcome, Signatures, Spf, found, tags};
 /// What a receiver does with the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
+    /// It is delivered as any other.
     Deliver,
+    /// It goes where the recipient keeps what is doubtful.
     Quarantine,
+    /// It is refused.
     Reject,
 }
 
 /// What DMARC says about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dmarc {
+    /// The outcome, with its reason.
     pub found: Found,
     /// The domain in From, of several the one whose result counts; empty where there is none.
     pub domain: String,
@@ -29,10 +33,14 @@ pub struct Dmarc {
     pub disposition: Disposition,
 }
 
+/// What a domain asks for (§4.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
+    /// Nothing is done about messages that fail.
     None,
+    /// They are to be treated as doubtful.
     Quarantine,
+    /// They are to be refused.
     Reject,
 }
 
@@ -41,27 +49,39 @@ pub enum Policy {
 struct Record {
     /// `None`: it has no p= that can be read, and no address for reports.
     policy: Option<Policy>,
+    /// `sp=`: for subdomains that exist.
     subdomains: Option<Policy>,
+    /// `np=`: for subdomains that do not.
     absent: Option<Policy>,
+    /// `aspf=s`: the names must be equal, not only of one organization.
     strict_spf: bool,
+    /// `adkim=s`: as `strict_spf`.
     strict_dkim: bool,
+    /// Whether the domain is a public suffix.
     psd: Psd,
+    /// `t=y`: the policy is tried out, and a weaker one applies.
     testing: bool,
 }
 
+/// `psd=` (§4.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Psd {
+    /// The domain is a public suffix.
     Yes,
+    /// It is not: an organization's own.
     No,
+    /// The record does not say.
     Unsaid,
 }
 
 /// Records on the way up, the longest name first.
 type Walk<'d> = Vec<(&'d str, Record)>;
 
+/// A look-up that had to be answered was not.
 struct Unknown;
 
 impl Policy {
+    /// As in records and results.
     pub fn word(self) -> &'static str {
         match self {
             Policy::None => "none",
@@ -70,6 +90,7 @@ impl Policy {
         }
     }
 
+    /// In any case of letters.
     fn parse(text: &str) -> Option<Policy> {
         let all = [Policy::None, Policy::Quarantine, Policy::Reject];
         all.into_iter()
@@ -125,6 +146,7 @@ impl Dmarc {
     }
 }
 
+/// The result for one domain in From.
 async fn evaluate<N: Names>(
     ask: &Ask<'_, N>,
     author: &str,
@@ -313,6 +335,7 @@ fn begins_as_record(text: &[u8]) -> bool {
 }
 
 impl Record {
+    /// `None`: not a record at all, for tags that cannot be read.
     fn parse(text: &[u8]) -> Option<Record> {
         let tags = tags::parse(text)?;
         let value = |name| tags::value(&tags, name);

@@ -31,6 +31,7 @@ mod keys;
 pub mod limits;
 mod message;
 mod results;
+mod signed;
 mod spf;
 mod tags;
 

@@ -17,6 +17,7 @@ use crate::{Ask, Envelope, Found, Outcome, domain_of, found};
 /// What SPF says about the client.
 #[derive(Debug, Clone)]
 pub struct Spf {
+    /// The result, with its reason.
     pub found: Found,
     /// Whose record it was, for DMARC: of the reverse-path, or of the hello where that is null (§2.4).
     pub domain: String,
@@ -24,11 +25,17 @@ pub struct Spf {
 
 /// Checks one client for one sender.
 struct Check<'a, 'b, N> {
+    /// Asks for records, within the bounds of one message.
     ask: &'a Ask<'b, N>,
+    /// The address of the client.
     client: IpAddr,
+    /// The client's name in HELO or EHLO.
     helo: &'a str,
+    /// The sender that is checked, for macros.
     sender: &'a str,
+    /// Terms that looked something up so far (§4.6.4).
     lookups: Cell<u32>,
+    /// Look-ups without a result so far (§4.6.4).
     voids: Cell<u32>,
 }
 
@@ -185,6 +192,7 @@ impl<N: Names> Check<'_, '_, N> {
         self.records(host, kind).await
     }
 
+    /// Records of one kind; an empty list where there are none. A look-up without an answer ends the check with `temperror`.
     async fn records(&self, name: &str, kind: Kind) -> Result<Vec<Value>, Halt> {
         match self.ask.records(name, kind).await {
             Ok(values) => Ok(values),
@@ -233,6 +241,7 @@ impl<N: Names> Check<'_, '_, N> {
         false
     }
 
+    /// Whether one of `addresses` is in the client's network.
     fn is_in(&self, addresses: &[Value], (four, six): (u32, u128)) -> bool {
         addresses.iter().any(|value| match value {
             Value::Address(address) => within(self.client, *address, four, six),
@@ -249,6 +258,7 @@ impl<N: Names> Check<'_, '_, N> {
         }
     }
 
+    /// §4.6.4: counts a look-up that brought nothing.
     fn count_void(&self, void: bool) -> Result<(), Halt> {
         self.voids.set(self.voids.get() + u32::from(void));
         match self.voids.get() <= SPF_VOIDS_MAX {
@@ -258,14 +268,17 @@ impl<N: Names> Check<'_, '_, N> {
     }
 }
 
+/// `permerror`: the record is at fault (§2.6.7).
 fn permanent(why: &'static str) -> Halt {
     found(Outcome::PermError, why)
 }
 
+/// `temperror`: it may be known later (§2.6.6).
 fn unknown() -> Halt {
     found(Outcome::TempError, "a name could not be looked up")
 }
 
+/// §4.6.2.
 fn of(qualifier: &Qualifier) -> Outcome {
     match qualifier {
         Qualifier::Pass => Outcome::Pass,
@@ -275,6 +288,7 @@ fn of(qualifier: &Qualifier) -> Outcome {
     }
 }
 
+/// Whether `client` agrees with `network` in the bits of the mask. Addresses of two families never agree.
 fn within(client: IpAddr, network: IpAddr, four: u32, six: u128) -> bool {
     match (client, network.to_canonical()) {
         (IpAddr::V4(client), IpAddr::V4(network)) => {
@@ -334,7 +348,9 @@ fn terms_are_known(text: &[u8]) -> bool {
     })
 }
 
+/// §4.5.
 const VERSION: &[u8] = b"v=spf1";
+/// §5.
 const MECHANISMS: [&[u8]; 8] = [
     b"all", b"include", b"a", b"mx", b"ptr", b"ip4", b"ip6", b"exists",
 ];

@@ -19,6 +19,7 @@ pub struct Reader<'a> {
     bytes: &'a [u8],
 }
 
+/// An integer of fixed width, least significant byte first.
 macro_rules! read_int {
     ($name:ident, $int:ty) => {
         pub fn $name(&mut self) -> Result<$int, Short> {
@@ -30,6 +31,7 @@ macro_rules! read_int {
 }
 
 impl<'a> Reader<'a> {
+    /// Reads from the first byte of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
     }
@@ -51,6 +53,7 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// The next `N` bytes as an array.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
         let (head, rest) = self.bytes.split_first_chunk().ok_or(Short)?;
         self.bytes = rest;
@@ -76,10 +79,12 @@ impl<'a> Reader<'a> {
         Err(Short)
     }
 
+    /// The bytes that were not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.bytes
     }
 
+    /// Whether everything was read.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -87,15 +92,23 @@ impl<'a> Reader<'a> {
 
 /// Appends values to a vector; the mirror of `Reader`.
 pub trait Write {
+    /// One byte.
     fn put_u8(&mut self, value: u8);
+    /// Two bytes, the least significant first.
     fn put_u16(&mut self, value: u16);
+    /// Four bytes, the least significant first.
     fn put_u32(&mut self, value: u32);
+    /// Eight bytes, the least significant first.
     fn put_u64(&mut self, value: u64);
+    /// Sixteen bytes, the least significant first.
     fn put_u128(&mut self, value: u128);
+    /// Eight bytes in two's complement, the least significant first.
     fn put_i64(&mut self, value: i64);
+    /// The bytes as they are. The reader must know how many there are.
     fn put_bytes(&mut self, bytes: &[u8]);
     /// Length as `u32`, then the bytes. Stops the process past 4 GiB.
     fn put_blob(&mut self, bytes: &[u8]);
+    /// LEB128: seven bits in each byte, the lowest first, the top bit set in all but the last. Ten bytes at most.
     fn put_varint(&mut self, value: u64);
 }
 

@@ -16,15 +16,19 @@ use std::task::{Context, Poll, Waker};
 pub struct Time(pub u64);
 
 impl Time {
+    /// So many microseconds later; the end of time where that is past it.
     pub fn after_us(self, us: u64) -> Time {
         Time(self.0.saturating_add(us))
     }
+    /// Microseconds since `earlier`; 0 if that is later.
     pub fn since_us(self, earlier: Time) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
+/// A task of one thread. It need not be `Send`.
 pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+/// Work that may block, for another thread.
 pub type BlockingJob = Box<dyn FnOnce() + Send>;
 
 /// One thread's clock, task starter and door to a blocking helper thread.
@@ -71,17 +75,25 @@ pub fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
     )
 }
 
+/// What the two ends share.
 struct Slot<T> {
+    /// The value on its way.
     state: State<T>,
+    /// The receiver's, while it waits.
     waker: Option<Waker>,
 }
 
+/// How far the value is.
 enum State<T> {
+    /// Not sent yet.
     Waiting,
+    /// Sent and not received.
     Sent(T),
+    /// Received, or never to come.
     Closed,
 }
 
+/// The end that sends. Dropped, it closes the channel.
 pub struct Sender<T> {
     shared: Option<Arc<Mutex<Slot<T>>>>,
 }
@@ -102,6 +114,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
+/// Changes the state and wakes the receiver, outside the lock.
 fn settle<T>(shared: &Mutex<Slot<T>>, state: State<T>) {
     let waker = {
         let mut slot = shared.lock().expect("no holder of this lock panics");
@@ -113,6 +126,7 @@ fn settle<T>(shared: &Mutex<Slot<T>>, state: State<T>) {
     }
 }
 
+/// The end that waits. It may be dropped at any time.
 pub struct Receiver<T> {
     shared: Arc<Mutex<Slot<T>>>,
 }
@@ -143,13 +157,17 @@ pub struct Bell {
     shared: Rc<RefCell<BellState>>,
 }
 
+/// What the clones share.
 #[derive(Default)]
 struct BellState {
+    /// How often it has rung.
     rings: u64,
+    /// Tasks that wait for the next ring.
     waiting: Vec<Waker>,
 }
 
 impl Bell {
+    /// A bell that has not rung.
     pub fn new() -> Self {
         Self::default()
     }
@@ -175,8 +193,11 @@ impl Bell {
     }
 }
 
+/// One wait for a bell.
 pub struct BellWait {
+    /// The bell that is waited for.
     bell: Bell,
+    /// The count of rings when the wait began.
     from: u64,
 }
 

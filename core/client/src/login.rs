@@ -19,7 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
 pub struct Logins {
+    /// What all cores share.
     shared: Arc<Shared>,
+    /// What is done about a failed login; `None`: nothing.
     on_failure: Option<Arc<OnFailure>>,
 }
 
@@ -28,6 +30,7 @@ pub type OnFailure = dyn Fn(IpAddr) + Send + Sync;
 
 /// What all cores share.
 struct Shared {
+    /// argon2id, or another one in tests.
     verifier: Box<dyn Verifier>,
     /// At most `PASSWORD_CHECKS_MAX` checks at a time.
     permits: Arc<Semaphore>,
@@ -35,6 +38,7 @@ struct Shared {
     waiting: AtomicUsize,
     /// Known to this process only: what the table holds cannot be tried against it elsewhere.
     key: [u8; 32],
+    /// Accounts that proved their password lately.
     verified: Mutex<HashMap<AccountId, Verified>>,
     /// A hash of no account: an unknown user costs the same time as a known one.
     decoy: String,
@@ -44,6 +48,7 @@ struct Shared {
 struct Verified {
     /// Keyed hash of the stored password hash and the password: a changed password is a miss.
     proof: [u8; 32],
+    /// Until then the password need not be checked again.
     until: Time,
 }
 
@@ -157,6 +162,8 @@ impl Logins {
         Ok(account)
     }
 
+    /// One check in its turn. Past the bound of those that wait a login is refused for now, which tells nothing about
+    /// the password.
     async fn verify(&self, hash: String, password: Vec<u8>) -> Result<bool, Unavailable> {
         let shared = &self.shared;
         let _waiting = Waiting::enter(&shared.waiting).ok_or(Unavailable)?;
@@ -165,6 +172,7 @@ impl Logins {
         shared.verifier.verify(hash, password, permit).await
     }
 
+    /// What the table holds of a password that was right.
     fn proof(&self, hash: &str, password: &[u8]) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.shared.key);
         hasher.update(&(hash.len() as u64).to_le_bytes());
@@ -173,6 +181,7 @@ impl Logins {
         *hasher.finalize().as_bytes()
     }
 
+    /// Whether this very password was right a moment ago.
     fn remembers(&self, account: AccountId, proof: &[u8; 32], now: Time) -> bool {
         let verified = self.shared.verified.lock().expect("no holder panics");
         verified.get(&account).is_some_and(|known| {
@@ -181,6 +190,7 @@ impl Logins {
         })
     }
 
+    /// The password was right. A table that is full of fresh entries is emptied: it saves work, and decides nothing.
     fn remember(&self, account: AccountId, proof: [u8; 32], now: Time) {
         let mut verified = self.shared.verified.lock().expect("no holder panics");
         if verified.len() >= VERIFIED_MAX {

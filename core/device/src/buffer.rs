@@ -40,6 +40,7 @@ impl Buffer {
         }
     }
 
+    /// The place in a ring's table of registered buffers; `None`: it is not registered.
     pub fn registered(&self) -> Option<u16> {
         self.registered
     }
@@ -73,6 +74,7 @@ impl Drop for Buffer {
     }
 }
 
+// Both end with the thread.
 thread_local! {
     static KEEPS: Cell<bool> = const { Cell::new(false) };
     static KEPT: RefCell<Vec<MmapMut>> = const { RefCell::new(Vec::new()) };
@@ -88,6 +90,7 @@ pub(crate) fn keep_maps() {
     KEEPS.set(true);
 }
 
+/// Keeps the map for a later buffer, within the bounds.
 fn keep(map: MmapMut) {
     // A thread that ends drops its kept maps, and buffers after them.
     let keeps = KEEPS.try_with(Cell::get).unwrap_or(false);

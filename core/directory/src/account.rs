@@ -1,4 +1,4 @@
-//! An account: its records, its row, and what they do to memory.
+//! An account: its records and its row. What they do to memory is in `state/apply.rs`.
 //!
 //! | record | payload |
 //! |---|---|
@@ -16,13 +16,13 @@ use store::{Lsn, Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text, read_u32};
 
 use crate::AccountId;
-use crate::state::{AccountEntry as Entry, State};
 
 /// `Address::key` → account; see the head of the file.
 pub(crate) const KEYS: Table = Table(3);
 /// Account → row.
 pub(crate) const ACCOUNTS: Table = Table(4);
 
+// The kinds of the table above. A number is never given to another record.
 const PUT: RecordKind = RecordKind(3);
 const REMOVE: RecordKind = RecordKind(4);
 const PASSWORD: RecordKind = RecordKind(5);
@@ -34,21 +34,29 @@ const SNAPSHOT: RecordKind = RecordKind(7);
 pub(crate) enum AccountEntry {
     /// A new account; its number was never used before.
     Put {
+        /// Its number.
         account: AccountId,
+        /// The address that mail is sent to, and that the user logs in with.
         address: Address,
+        /// argon2id, PHC string form.
         password_hash: String,
+        /// 0: no limit.
         quota_bytes: u64,
     },
     /// The account is gone, and its address is free. Its mail is removed by `mailbox` in the same group.
     Remove { account: AccountId },
     /// The hash replaces the one before.
     Password {
+        /// Whose password it is.
         account: AccountId,
+        /// argon2id, PHC string form.
         password_hash: String,
     },
     /// 0: no limit.
     Quota {
+        /// Whose quota it is.
         account: AccountId,
+        /// In bytes of all messages.
         quota_bytes: u64,
     },
     /// The whole row, so that older records may go.
@@ -58,8 +66,11 @@ pub(crate) enum AccountEntry {
 /// An account as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountRow {
+    /// The address that mail is sent to.
     pub address: Address,
+    /// argon2id, PHC string form; never logged.
     pub password_hash: String,
+    /// 0: no limit.
     pub quota_bytes: u64,
     /// Records about the account before it are no longer needed: this snapshot stands for them.
     pub snapshot: Lsn,
@@ -185,47 +196,6 @@ impl AccountEntry {
         }
     }
 
-    /// The account must be loaded. One that is absent does not exist: it was removed, or in a rebuild from the bare log a
-    /// later snapshot stands for it; then the entry has no effect.
-    pub fn apply(&self, lsn: Lsn, state: &mut State) {
-        match self {
-            AccountEntry::Put {
-                account,
-                address,
-                password_hash,
-                quota_bytes,
-            } => {
-                let row = AccountRow {
-                    address: address.clone(),
-                    password_hash: password_hash.clone(),
-                    quota_bytes: *quota_bytes,
-                    snapshot: Lsn(0),
-                };
-                state.put_account(*account, row);
-            }
-            AccountEntry::Remove { account } => state.remove_account(*account),
-            AccountEntry::Password {
-                account,
-                password_hash,
-            } => state.change_account(*account, |row| row.password_hash.clone_from(password_hash)),
-            AccountEntry::Quota {
-                account,
-                quota_bytes,
-            } => state.change_account(*account, |row| row.quota_bytes = *quota_bytes),
-            AccountEntry::Snapshot { account, row } => {
-                let row = AccountRow {
-                    snapshot: lsn,
-                    ..row.clone()
-                };
-                if state.has_row(*account) {
-                    state.change_account(*account, |known| *known = row);
-                } else {
-                    state.put_account(*account, row);
-                }
-            }
-        }
-    }
-
     /// One line for people, without the password hash.
     pub fn describe(&self) -> String {
         const HIDDEN: &str = "…";
@@ -251,51 +221,6 @@ impl AccountEntry {
                 row.address
             ),
         }
-    }
-}
-
-impl State {
-    fn put_account(&mut self, account: AccountId, row: AccountRow) {
-        self.raise_next(account);
-        self.count_account(row.address.domain(), 1);
-        self.put_key(row.address.key(), Some(account));
-        if !self.accounts.contains_key(&account) {
-            self.insert_account(account, Entry::default());
-        }
-        let entry = self.accounts.get_mut(&account).expect("just made certain");
-        if let Some(known) = entry.row.replace(row) {
-            // Only a log that was rebuilt from names an account twice.
-            self.count_account(known.address.domain(), -1);
-        }
-        self.touch_account(account);
-    }
-
-    fn remove_account(&mut self, account: AccountId) {
-        self.raise_next(account);
-        let entry = self.accounts.get_mut(&account);
-        let Some(row) = entry.and_then(|entry| entry.row.take()) else {
-            return;
-        };
-        self.touch_account(account);
-        self.count_account(row.address.domain(), -1);
-        let key = row.address.key();
-        let holder = self.keys.get(&key);
-        if holder.is_none_or(|(holder, _)| *holder == Some(account)) {
-            self.put_key(key, None);
-        }
-    }
-
-    fn change_account(&mut self, account: AccountId, change: impl FnOnce(&mut AccountRow)) {
-        let entry = self.accounts.get_mut(&account);
-        if let Some(row) = entry.and_then(|entry| entry.row.as_mut()) {
-            change(row);
-            self.touch_account(account);
-        }
-    }
-
-    fn has_row(&self, account: AccountId) -> bool {
-        let entry = self.accounts.get(&account);
-        entry.is_some_and(|entry| entry.row.is_some())
     }
 }
 

@@ -10,12 +10,12 @@ use tenancy::encoding::{Broken, read_u32};
 
 use crate::account::{put_address, read_address};
 use crate::limits::{ALIAS_TARGETS_MAX, ALIASES_MAX};
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
 /// What an alias leads to, in the order in which it was given; at most `ALIAS_TARGETS_MAX`, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
+    /// Addresses here or elsewhere. Each is followed as if the mail had been sent to it.
     pub targets: Vec<Address>,
 }
 
@@ -48,13 +48,5 @@ impl Noun for Alias {
     fn describe(&self) -> String {
         let targets: Vec<String> = self.targets.iter().map(Address::to_string).collect();
         targets.join(", ")
-    }
-
-    fn rows(state: &State) -> &Whole<Alias> {
-        &state.aliases
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Alias> {
-        &mut state.aliases
     }
 }

@@ -9,8 +9,8 @@ use crate::group::Group;
 use crate::limits::{ALIAS_TARGETS_IN_ALL_MAX, ALIAS_TARGETS_MAX, GRANTS_EACH_MAX};
 use crate::load::Pin;
 use crate::record::{Entry, name_lock};
-use crate::state::State;
-use crate::whole::{Named, Noun};
+use crate::state::{Held, State};
+use crate::whole::Named;
 use crate::{Directory, DirectoryFault};
 
 /// What an address is that is not an account.
@@ -151,7 +151,7 @@ impl Directory {
     }
 
     /// Removes a name that is there, and the grants for it. `absent`: what is said of one that is not.
-    pub(crate) async fn remove_named<N: Noun>(
+    pub(crate) async fn remove_named<N: Held>(
         &self,
         name: &str,
         absent: &'static str,
@@ -204,7 +204,7 @@ fn check_targets(state: &State, name: &str, count: usize) -> Result<(), Director
 }
 
 /// A row more, unless the name is there already.
-pub(crate) fn check_count<N: Noun>(state: &State, name: &str) -> Result<(), DirectoryFault> {
+pub(crate) fn check_count<N: Held>(state: &State, name: &str) -> Result<(), DirectoryFault> {
     let rows = N::rows(state);
     if rows.get(name).is_none() && rows.count() >= N::ROWS_MAX {
         return Err(DirectoryFault::TooMany(N::NOUNS));

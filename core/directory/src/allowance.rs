@@ -7,11 +7,12 @@ use store::{RecordKind, Table};
 use tenancy::encoding::{Broken, read_u32};
 
 use crate::limits::ALLOWANCES_MAX;
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
+/// What one account may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allowance {
+    /// So many times as much as others; 1 is what every account has.
     pub times: u32,
 }
 
@@ -35,13 +36,5 @@ impl Noun for Allowance {
 
     fn describe(&self) -> String {
         format!("{} times", self.times)
-    }
-
-    fn rows(state: &State) -> &Whole<Allowance> {
-        &state.allowances
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Allowance> {
-        &mut state.allowances
     }
 }

@@ -1,4 +1,4 @@
-//! A DKIM key of a domain of ours (RFC 6376): its records, its row, and what they do to memory.
+//! A DKIM key of a domain of ours (RFC 6376): its records and its row. What they do to memory is in `state/apply.rs`.
 //!
 //! | record | payload |
 //! |---|---|
@@ -19,12 +19,14 @@ use store::{Change, Lsn, Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
 
 use crate::limits::DKIM_PRIVATE_KEY_BYTES_MAX;
-use crate::state::{Epoch, State};
+use crate::whole::Epoch;
 
 /// Domain and selector → row; see the head of the file.
 pub(crate) const DKIM_KEYS: Table = Table(12);
 
+/// A key was made or changed.
 const PUT: RecordKind = RecordKind(12);
+/// A key was removed.
 const REMOVE: RecordKind = RecordKind(13);
 
 /// How a key signs.
@@ -58,9 +60,13 @@ pub struct DkimKey {
     pub domain: String,
     /// In lower case.
     pub selector: String,
+    /// With what it signs.
     pub algorithm: DkimAlgorithm,
+    /// Whether it signs.
     pub state: DkimState,
+    /// When it was made, in seconds since 1970: for people.
     pub made_unix_s: u64,
+    /// Only the signer reads it.
     pub private: PrivateKey,
 }
 
@@ -76,18 +82,24 @@ pub(crate) enum DkimKeyEntry {
 /// Which key; its order is the projection's.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct KeyName {
+    /// Of ours.
     pub domain: String,
+    /// The label before `_domainkey` (RFC 6376 §3.1).
     pub selector: String,
 }
 
 /// A key as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DkimKeyRow {
+    /// With what it signs.
     pub algorithm: DkimAlgorithm,
+    /// Whether it signs.
     pub state: DkimState,
+    /// When it was made, in seconds since 1970.
     pub made_unix_s: u64,
     /// Records about the key before it are no longer needed.
     pub written: Lsn,
+    /// PKCS#8 DER.
     pub private: PrivateKey,
 }
 
@@ -129,11 +141,13 @@ impl KeyName {
         })
     }
 
+    /// Appends the name; the pair of `read`.
     fn put(&self, out: &mut Vec<u8>) {
         put_text(out, &self.domain);
         put_text(out, &self.selector);
     }
 
+    /// Reads what `put` wrote.
     fn read(reader: &mut Reader<'_>) -> Result<KeyName, Broken> {
         Ok(KeyName {
             domain: read_text(reader)?,
@@ -249,18 +263,6 @@ impl DkimKeyEntry {
         match self {
             DkimKeyEntry::Put { name, .. } | DkimKeyEntry::Remove { name } => name,
         }
-    }
-
-    /// Makes it visible, live and in replay alike.
-    pub fn apply(&self, lsn: Lsn, state: &mut State) {
-        let row = match self {
-            DkimKeyEntry::Put { row, .. } => Some(DkimKeyRow {
-                written: lsn,
-                ..row.clone()
-            }),
-            DkimKeyEntry::Remove { .. } => None,
-        };
-        state.put_dkim_key(self.name().clone(), row);
     }
 
     /// One line for people, without the private key.

@@ -1,4 +1,4 @@
-//! A domain of ours: its records, its row, and what they do to memory.
+//! A domain of ours: its records and its row. What they do to memory is in `state/apply.rs`.
 //!
 //! | record | payload |
 //! |---|---|
@@ -14,7 +14,7 @@ use base::cursor::Reader;
 use store::{Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
 
-use crate::state::{Epoch, State};
+use crate::whole::Epoch;
 
 /// Name → number of accounts.
 pub(crate) const DOMAINS: Table = Table(2);
@@ -95,22 +95,5 @@ impl DomainEntry {
         match self {
             DomainEntry::Put { domain } | DomainEntry::Remove { domain } => domain,
         }
-    }
-
-    /// Makes it visible, live and in replay alike. Accounts are counted by `count_account`, not here.
-    pub fn apply(&self, state: &mut State) {
-        let present = matches!(self, DomainEntry::Put { .. });
-        let entry = state.domains.entry(self.domain().to_owned());
-        entry.or_default().present = present;
-        state.touch_domain(self.domain());
-    }
-}
-
-impl State {
-    /// An account of `domain` came or went.
-    pub(crate) fn count_account(&mut self, domain: &str, change: i64) {
-        let entry = self.domains.entry(domain.to_owned()).or_default();
-        entry.accounts = entry.accounts.saturating_add_signed(change);
-        self.touch_domain(domain);
     }
 }

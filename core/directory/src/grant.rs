@@ -9,11 +9,12 @@ use tenancy::encoding::{Broken, read_u32};
 
 use crate::AccountId;
 use crate::limits::GRANTS_MAX;
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
+/// The right of one account to send under one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
+    /// Who has it.
     pub account: AccountId,
 }
 
@@ -37,13 +38,5 @@ impl Noun for Grant {
 
     fn describe(&self) -> String {
         format!("account {}", self.account.0)
-    }
-
-    fn rows(state: &State) -> &Whole<Grant> {
-        &state.grants
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Grant> {
-        &mut state.grants
     }
 }

@@ -13,22 +13,25 @@ use tenancy::encoding::{Broken, put_text, read_text};
 
 use crate::account::{put_address, read_address};
 use crate::limits::{GROUPS_MAX, MEMBERS_MAX};
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
 /// Who may post to a group. It is decided by the envelope's sender, which anyone can write: as strong as what SPF and DMARC make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posters {
+    /// Every sender.
     Anyone,
+    /// Senders whose address is a member.
     Members,
     /// Addresses of the group's own domain.
     OwnDomain,
 }
 
+/// A group as its row has it; its name is the row's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Tells it from earlier groups of the same name.
     pub(crate) serial: u64,
+    /// Which senders may post.
     pub posters: Posters,
     /// Where reports about its mail go, and what people write to `name+owner@`.
     pub owner: Address,
@@ -39,6 +42,7 @@ pub struct Group {
 /// A member of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
+    /// An address here or elsewhere.
     pub address: Address,
 }
 
@@ -99,42 +103,6 @@ impl Noun for Group {
             self.posters, self.owner, self.serial
         )
     }
-
-    fn rows(state: &State) -> &Whole<Group> {
-        &state.groups
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Group> {
-        &mut state.groups
-    }
-
-    /// Its members go with it.
-    fn removed(self, name: &str, state: &mut State) {
-        let epoch = state.epoch();
-        let members = state.members.starting(self.members_start(name));
-        let members: Vec<String> = members.map(|(name, _)| name.clone()).collect();
-        for member in members {
-            state.members.remove(&member, epoch);
-        }
-    }
-}
-
-impl State {
-    /// After a replay: drops members whose group is gone. Only a rebuild from a log of which reclaim took parts finds any.
-    pub(crate) fn drop_orphans(&mut self) {
-        let is_orphan = |name: &&String| {
-            let mut parts = name.split('\0');
-            let (group, serial) = (parts.next(), parts.next());
-            let group = group.and_then(|name| self.groups.get(name));
-            group.map(|group| group.serial.to_string()).as_deref() != serial
-        };
-        let members = self.members.after(None).map(|(name, _)| name);
-        let orphans: Vec<String> = members.filter(is_orphan).cloned().collect();
-        let epoch = self.epoch();
-        for name in orphans {
-            self.members.remove(&name, epoch);
-        }
-    }
 }
 
 impl Noun for Member {
@@ -157,13 +125,5 @@ impl Noun for Member {
 
     fn describe(&self) -> String {
         self.address.to_string()
-    }
-
-    fn rows(state: &State) -> &Whole<Member> {
-        &state.members
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Member> {
-        &mut state.members
     }
 }

@@ -13,8 +13,11 @@ use crate::{Directory, DirectoryFault};
 /// What of a group is to be another thing; `None`: as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupChange {
+    /// Who may post from now on.
     pub posters: Option<Posters>,
+    /// The new owner.
     pub owner: Option<Address>,
+    /// The new words of List-Id.
     pub title: Option<String>,
 }
 
@@ -72,6 +75,7 @@ impl Directory {
             .await
     }
 
+    /// Changes what is given. Durable when it answers. `Refused`: there is no such group.
     pub async fn change_group(
         &self,
         name: &str,
@@ -181,6 +185,7 @@ impl Directory {
         members.map(|(_, member)| member.address.clone()).collect()
     }
 
+    /// Whether the group has any member.
     pub fn has_members(&self, name: &str, group: &Group) -> bool {
         let state = self.inner.state.borrow();
         state
@@ -201,6 +206,7 @@ impl Directory {
                 .is_some_and(|plain| spelling::keys(&plain).into_iter().any(is_there))
     }
 
+    /// The group's name, if these members may be changed in it.
     fn checked_members(&self, group: &str, members: &[Address]) -> Result<String, DirectoryFault> {
         if members.len() > AT_ONCE_MAX {
             let why = "at most 500 members are added or dropped at once";
@@ -217,6 +223,7 @@ impl Directory {
         Ok(name)
     }
 
+    /// The group's row.
     fn group_row(&self, name: &str) -> Result<Group, DirectoryFault> {
         let state = self.inner.state.borrow();
         let row = state.groups.get(name).cloned();
@@ -224,6 +231,7 @@ impl Directory {
     }
 }
 
+/// A title goes into a header field as it is, so it must be plain.
 fn check_title(title: &str) -> Result<(), DirectoryFault> {
     let is_plain = |letter: char| letter.is_ascii_graphic() || letter == ' ';
     if title.len() > TITLE_BYTES_MAX || !title.chars().all(is_plain) {
@@ -236,4 +244,5 @@ fn check_title(title: &str) -> Result<(), DirectoryFault> {
 /// Members changed by one group of the log: some 300 KiB of records at most.
 const AT_ONCE_MAX: usize = 500;
 
+/// The refusal's text.
 const NO_GROUP: &str = "no such group";

@@ -7,9 +7,9 @@ use store::{RecordKind, Table};
 use tenancy::encoding::Broken;
 
 use crate::limits::KEYS_MAX;
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
+/// A secret. Its `Debug` shows nothing of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Key(pub [u8; 32]);
 
@@ -38,13 +38,5 @@ impl Noun for Key {
 
     fn describe(&self) -> String {
         "…".to_owned()
-    }
-
-    fn rows(state: &State) -> &Whole<Key> {
-        &state.own_keys
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Key> {
-        &mut state.own_keys
     }
 }

@@ -21,8 +21,7 @@ use crate::key::Key;
 use crate::limits::{DOMAINS_MAX, ROWS_PER_READ};
 use crate::record::Entry;
 use crate::route::Route;
-use crate::state::COUNTERS;
-use crate::whole::Noun;
+use crate::state::{COUNTERS, Held};
 use crate::{AccountId, DirectoryFault, Inner};
 
 /// Keeps an account in memory, or a domain from being removed, until it is dropped.
@@ -127,7 +126,7 @@ impl Inner {
     }
 
     /// Every row of one noun's table.
-    async fn load_whole<N: Noun>(&self) -> Result<(), DirectoryFault> {
+    async fn load_whole<N: Held>(&self) -> Result<(), DirectoryFault> {
         let mut from = Vec::new();
         loop {
             // until the table ends

@@ -13,9 +13,7 @@ use crate::domain::DomainEntry;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::key::Key;
-use crate::limits::{ACCOUNT_ROWS, DOMAIN_ROWS};
 use crate::route::Route;
-use crate::state::State;
 use crate::whole::{Named, Noun};
 
 /// One record, by its noun.
@@ -93,19 +91,6 @@ impl Entry {
         }
     }
 
-    /// Rows that a checkpoint has to write because of it, at most, when it is applied to `state`.
-    pub fn rows(&self, state: &State) -> u64 {
-        match self {
-            Entry::Domain(_) | Entry::DkimKey(_) => DOMAIN_ROWS,
-            Entry::Account(_) => ACCOUNT_ROWS,
-            Entry::Group(Named::Remove { name }) => match Group::rows(state).get(name) {
-                Some(group) => state.members.starting(group.members_start(name)).count() as u64 + 1,
-                None => 1,
-            },
-            _ => 1,
-        }
-    }
-
     /// The account whose row must be loaded before the entry is applied.
     pub fn account(&self) -> Option<AccountId> {
         match self {
@@ -122,24 +107,6 @@ impl Entry {
         of_named!(self, entry => of(entry),
             Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => None,
         )
-    }
-
-    /// What stands for the record, and for every earlier one about its name. Only for nouns of `whole.rs`.
-    pub fn carried(&self, state: &State) -> Entry {
-        match self {
-            Entry::Alias(entry) => Entry::Alias(Named::present(entry.name().to_owned(), state)),
-            Entry::Group(entry) => Entry::Group(Named::present(entry.name().to_owned(), state)),
-            Entry::Member(entry) => Entry::Member(Named::present(entry.name().to_owned(), state)),
-            Entry::Route(entry) => Entry::Route(Named::present(entry.name().to_owned(), state)),
-            Entry::Grant(entry) => Entry::Grant(Named::present(entry.name().to_owned(), state)),
-            Entry::Allowance(entry) => {
-                Entry::Allowance(Named::present(entry.name().to_owned(), state))
-            }
-            Entry::Key(entry) => Entry::Key(Named::present(entry.name().to_owned(), state)),
-            Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => {
-                unreachable!("its file says what stands for it")
-            }
-        }
     }
 }
 

@@ -8,8 +8,7 @@ use store::{RecordKind, Table};
 use tenancy::encoding::{Broken, put_text, read_text, read_u32};
 
 use crate::limits::ROUTES_MAX;
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
 /// Where mail of a scope goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,13 +76,5 @@ impl Noun for Route {
                 format!("{host} port {port}{tls}")
             }
         }
-    }
-
-    fn rows(state: &State) -> &Whole<Route> {
-        &state.routes
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<Route> {
-        &mut state.routes
     }
 }

@@ -228,16 +228,20 @@ impl Inner {
 /// What records are about, accounts and keys with the latest of them.
 #[derive(Default)]
 struct Said {
+    /// Domains that records name.
     domains: BTreeSet<String>,
     /// Nothing else says that the account is gone, so this is kept for ever.
     removed: BTreeSet<AccountId>,
+    /// Accounts that records name, with the newest of them.
     accounts: BTreeMap<AccountId, Lsn>,
+    /// DKIM keys that records name, with the newest record of each.
     dkim_keys: BTreeMap<KeyName, Lsn>,
     /// Of the nouns of `whole.rs`, by noun and name.
     named: BTreeMap<(&'static str, String), Entry>,
 }
 
 impl Said {
+    /// Reads the records of a segment that is to be freed.
     fn in_records(records: &[(Lsn, Record)]) -> Result<Said, DirectoryFault> {
         let mut said = Said::default();
         for (lsn, record) in records {

@@ -3,13 +3,16 @@
 //! What differs from the projection carries the epoch of its last change. A checkpoint collects all of it and, once durable, clears
 //! what has no later epoch. An account that carries one, or is pinned, is never evicted. No I/O here.
 
+mod apply;
+mod held;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use base::cursor::{Reader, Write};
 use mail::spelling;
-use store::{Change, Lsn, Table};
+use store::{Change, Table};
 use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 
 use crate::AccountId;
@@ -22,21 +25,21 @@ use crate::grant::Grant;
 use crate::group::{Group, Member};
 use crate::key::Key;
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
-use crate::record::{Entry, of_named};
 use crate::route::Route;
-use crate::whole::Whole;
+use crate::whole::{Epoch, Whole};
 
-/// Counts checkpoints; the present one is what changes are stamped with.
-pub(crate) type Epoch = u64;
+pub(crate) use held::Held;
 
 /// The number of the next account, in one row.
 pub(crate) const COUNTERS: Table = Table(1);
 
 /// Domains in full, and accounts that were used lately. What differs from the projection stays in memory until a checkpoint wrote it.
 pub(crate) struct State {
+    /// Every domain, in lower case.
     pub domains: BTreeMap<String, Domain>,
     /// The latest epoch in which a domain changed.
     domains_dirty: Option<Epoch>,
+    /// The accounts in memory.
     pub accounts: HashMap<AccountId, AccountEntry>,
     /// Accounts whose row differs from the projection; they are not evicted.
     dirty_accounts: HashSet<AccountId>,
@@ -54,14 +57,23 @@ pub(crate) struct State {
     next: AccountId,
     /// The epoch in which `next` changed.
     next_dirty: Option<Epoch>,
+    /// The next number to give, operations on their way included.
     assigned: AccountId,
+    /// The present epoch.
     epoch: Epoch,
+    /// By address, or `@domain`.
     pub aliases: Whole<Alias>,
+    /// By address.
     pub groups: Whole<Group>,
+    /// By group, serial and member.
     pub members: Whole<Member>,
+    /// By scope.
     pub routes: Whole<Route>,
+    /// By address and account.
     pub grants: Whole<Grant>,
+    /// By name.
     pub own_keys: Whole<Key>,
+    /// By account.
     pub allowances: Whole<Allowance>,
 }
 
@@ -123,8 +135,11 @@ impl AccountEntry {
 
 /// What one checkpoint writes.
 pub(crate) struct Collected {
+    /// Every row that differs from the projection.
     pub changes: Vec<Change>,
+    /// The epoch that it settles.
     epoch: Epoch,
+    /// The accounts that it has rows of.
     accounts: Vec<AccountId>,
 }
 
@@ -153,15 +168,6 @@ impl State {
             own_keys: Whole::default(),
             allowances: Whole::default(),
         }
-    }
-
-    /// The one place where a record changes what is visible: live at the moment of durability, in replay alike.
-    pub fn apply(&mut self, lsn: Lsn, entry: &Entry) {
-        of_named!(entry, entry => entry.apply(self),
-            Entry::Domain(entry) => entry.apply(self),
-            Entry::Account(entry) => entry.apply(lsn, self),
-            Entry::DkimKey(entry) => entry.apply(lsn, self),
-        )
     }
 
     // Rows in.

@@ -16,35 +16,38 @@ use base::cursor::{Reader, Write};
 use store::{Change, Record, RecordKind, Table};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text};
 
-use crate::state::{Epoch, State};
+/// Counts checkpoints; the present one is what changes are stamped with.
+pub(crate) type Epoch = u64;
 
 /// One kind of name. `encode` and `decode` are of the row, without the name.
 pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
     /// For people and for the names of locks.
     const NOUN: &'static str;
+    /// The same for several, in texts about bounds.
     const NOUNS: &'static str;
+    /// The kind of a record that puts a row.
     const PUT: RecordKind;
+    /// The kind of a record that removes a name.
     const REMOVE: RecordKind;
+    /// The table of the projection.
     const TABLE: Table;
+    /// Names that there may be.
     const ROWS_MAX: usize;
 
+    /// Appends the row; the pair of `decode`.
     fn encode(&self, out: &mut Vec<u8>);
+    /// Reads what `encode` wrote. `Broken`: it did not.
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Broken>;
     /// For people, without secrets.
     fn describe(&self) -> String;
-    fn rows(state: &State) -> &Whole<Self>;
-    fn rows_mut(state: &mut State) -> &mut Whole<Self>;
-
-    /// What else goes with a name that is removed.
-    fn removed(self, name: &str, state: &mut State) {
-        let _ = (name, state);
-    }
 }
 
 /// What happened to a name, as one record of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named<N> {
+    /// The name stands for this row from now on.
     Put { name: String, row: N },
+    /// The name stands for nothing.
     Remove { name: String },
 }
 
@@ -94,29 +97,6 @@ impl<N: Noun> Named<N> {
         }
     }
 
-    /// What the name stands for now, as a record: it makes every earlier one about the name unnecessary.
-    pub fn present(name: String, state: &State) -> Named<N> {
-        match N::rows(state).get(&name).cloned() {
-            Some(row) => Named::Put { name, row },
-            None => Named::Remove { name },
-        }
-    }
-
-    /// Makes it visible, live and in replay alike.
-    pub fn apply(&self, state: &mut State) {
-        let epoch = state.epoch();
-        match self {
-            Named::Put { name, row } => {
-                N::rows_mut(state).put(name.clone(), row.clone(), epoch);
-            }
-            Named::Remove { name } => {
-                if let Some(row) = N::rows_mut(state).remove(name, epoch) {
-                    row.removed(name, state);
-                }
-            }
-        }
-    }
-
     /// One line for people.
     pub fn describe(&self) -> String {
         let shown = |name: &str| name.replace('\0', " ").escape_debug().to_string();
@@ -131,7 +111,9 @@ impl<N: Noun> Named<N> {
 
 /// Every row of one table, and when each was changed that the projection does not have yet.
 pub(crate) struct Whole<N> {
+    /// Every row, by name.
     rows: BTreeMap<String, N>,
+    /// When each name was last changed, as long as the projection does not have it.
     changed: BTreeMap<String, Epoch>,
 }
 
@@ -145,10 +127,12 @@ impl<N> Default for Whole<N> {
 }
 
 impl<N: Noun> Whole<N> {
+    /// The row of `name`.
     pub fn get(&self, name: &str) -> Option<&N> {
         self.rows.get(name)
     }
 
+    /// How many rows there are, for the bound.
     pub fn count(&self) -> usize {
         self.rows.len()
     }
@@ -178,7 +162,8 @@ impl<N: Noun> Whole<N> {
         Ok(())
     }
 
-    fn put(&mut self, name: String, row: N, epoch: Epoch) {
+    /// Adds or replaces a row, stamped with `epoch`.
+    pub fn put(&mut self, name: String, row: N, epoch: Epoch) {
         self.changed.insert(name.clone(), epoch);
         self.rows.insert(name, row);
     }
@@ -190,6 +175,7 @@ impl<N: Noun> Whole<N> {
         Some(row)
     }
 
+    /// Rows that the next checkpoint writes.
     pub fn dirty_rows(&self) -> usize {
         self.changed.len()
     }

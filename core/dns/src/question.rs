@@ -14,12 +14,19 @@ use crate::name;
 /// Which records are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Mail exchangers (RFC 1035 §3.3.9).
     Mx,
+    /// IPv4 addresses (RFC 1035 §3.4.1).
     A,
+    /// IPv6 addresses (RFC 3596).
     Aaaa,
+    /// Texts (RFC 1035 §3.3.14).
     Txt,
+    /// The name of an address (RFC 1035 §3.5).
     Ptr,
+    /// Where a service is (RFC 2782).
     Srv,
+    /// Certificates of a TLS server (RFC 6698).
     Tlsa,
 }
 
@@ -28,6 +35,7 @@ pub enum Kind {
 pub enum Value {
     /// Preference, and the host as text, a dot at its end.
     Exchanger(u16, String),
+    /// Of either family.
     Address(IpAddr),
     /// All strings of one TXT record, joined without anything between them (RFC 7208 §3.3, RFC 6376 §3.6.2.2). Any bytes.
     Text(Vec<u8>),
@@ -35,21 +43,30 @@ pub enum Value {
     Name(String),
     /// Where a service is (RFC 2782); the target with a dot at its end.
     Service {
+        /// Lower ones are tried first.
         priority: u16,
+        /// Among those of one priority: how large a share it gets.
         weight: u16,
+        /// The port of the service.
         port: u16,
+        /// The host that offers it.
         target: String,
     },
     /// What the certificate of a TLS server must match (RFC 6698 §2.1), as it is on the wire.
     Certificate {
+        /// What the certificate is compared with: usages 2 and 3 are of use for SMTP (RFC 7672 §3.1).
         usage: u8,
+        /// The whole certificate, or its public key.
         selector: u8,
+        /// The bytes as they are, or a digest of them.
         matching: u8,
+        /// What must match.
         data: Vec<u8>,
     },
 }
 
 impl Value {
+    /// The text of a TXT record.
     pub(crate) fn into_text(self) -> Option<Vec<u8>> {
         match self {
             Value::Text(text) => Some(text),
@@ -102,16 +119,21 @@ pub(crate) enum Bad {
     Failed(String),
 }
 
+/// A question that was not answered yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
+    /// By which an answer is known to be of it; it must not be guessable.
     pub id: u16,
+    /// Name, kind and class.
     query: Query,
+    /// Whether it offers a larger answer (RFC 6891).
     edns: bool,
     /// Whether it asks a validator if the answer is signed (RFC 6840 §5.7).
     authentic: bool,
 }
 
 impl Question {
+    /// A question about records of `kind`.
     pub(crate) fn new(name: Name, kind: Kind, id: u16) -> Question {
         let kind = match kind {
             Kind::Mx => RecordType::MX,
@@ -136,11 +158,13 @@ impl Question {
         self
     }
 
+    /// The same question for a server that does not know EDNS.
     pub(crate) fn without_edns(mut self) -> Question {
         self.edns = false;
         self
     }
 
+    /// What is asked.
     pub(crate) fn query(&self) -> &Query {
         &self.query
     }
@@ -203,6 +227,7 @@ impl Question {
         }
     }
 
+    /// The records of the asked kind at the end of the aliases, or what their absence means.
     fn take(&self, message: &Message) -> Result<Reading, Bad> {
         let (name, mut ttl) = self.end_of_chain(&message.answers)?;
         let values: Vec<Value> = message
@@ -258,6 +283,7 @@ impl Question {
 /// The AD bit, in the fourth octet of a message.
 const AUTHENTIC: u8 = 0x20;
 
+/// The value of a record; `None` for kinds that are not asked for.
 fn value_of(data: &RData) -> Option<Value> {
     match data {
         RData::MX(mx) => Some(Value::Exchanger(mx.preference, mx.exchange.to_ascii())),
@@ -292,6 +318,7 @@ fn negative_ttl(message: &Message) -> Option<u32> {
         })
 }
 
+/// A fault of the server, as a phrase for people.
 fn failed(why: &str) -> Bad {
     Bad::Failed(why.to_owned())
 }

@@ -31,18 +31,26 @@ pub struct Resolver {
     shared: Rc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// The name servers, in the order of the settings.
     servers: Servers,
     patience: Patience,
     /// Which of them answered last.
     preferred: Cell<usize>,
+    /// Bounds the look-ups that run at once; the others wait in turn.
     lookups: Semaphore,
+    /// Shuffles exchangers of equal preference (RFC 5321 §5.1).
     random: RefCell<fastrand::Rng>,
+    /// A secret key and a counter: together they give identifiers of questions that cannot be guessed.
     identifiers: (RandomState, Cell<u64>),
+    /// Exchangers, by domain.
     exchangers: RefCell<Cache<Exchangers>>,
+    /// Addresses, by host.
     addresses: RefCell<Cache<Vec<IpAddr>>>,
     /// By kind and name.
     records: RefCell<Cache<Vec<Value>>>,
+    /// The servers that are asked what must be proved; `None`: nothing is provable here.
     validators: Option<Servers>,
     /// As `records`; `None`: not signed.
     proved: RefCell<Cache<Option<Vec<Value>>>>,
@@ -213,6 +221,8 @@ impl Shared {
         }
     }
 
+    /// MX records, or what stands for them (RFC 5321 §5.1). What the address look-up found is kept too: the caller asks
+    /// for it next.
     async fn find_exchangers(&self, host: &str) -> Answer<Exchangers> {
         let mx = match self.find(host, Kind::Mx).await {
             Ok(mx) => mx,
@@ -240,6 +250,7 @@ impl Shared {
         }
     }
 
+    /// The records of one kind, all of them or a fault.
     async fn find_records(&self, owner: &str, kind: Kind) -> Answer<Vec<Value>> {
         match self.find(owner, kind).await {
             Err(fault) => fault,
@@ -250,6 +261,7 @@ impl Shared {
         }
     }
 
+    /// As `find_records`, of a validator. Records that it does not vouch for count as not signed: `None`.
     async fn find_proved(
         &self,
         validators: &Servers,
@@ -273,6 +285,7 @@ impl Shared {
         }
     }
 
+    /// Addresses of both families. One family is enough; an absence counts only when no server says otherwise.
     async fn find_addresses(&self, host: &str) -> Answer<Vec<IpAddr>> {
         let (six, four) = tokio::join!(self.find(host, Kind::Aaaa), self.find(host, Kind::A));
         let (six, four): (Records, Records) = match (six, four) {
@@ -315,6 +328,7 @@ impl Shared {
         self.find_at(&self.servers, host, kind).await
     }
 
+    /// As `find`, of these servers. Bound: `CNAMES_MAX` aliases, so that a circle of them ends.
     async fn find_at<T>(
         &self,
         servers: &Servers,
@@ -411,6 +425,7 @@ impl Shared {
 }
 
 impl<T> Answer<T> {
+    /// The name does not exist; `ttl` is what the zone says of absences (RFC 2308 §5), if it says anything.
     fn absent(ttl: Option<u32>) -> Answer<T> {
         Answer {
             outcome: Err(NameFault::NoSuchDomain),
@@ -418,6 +433,7 @@ impl<T> Answer<T> {
         }
     }
 
+    /// No server could say. Kept for a short time, so that a queue full of mail for one domain does not ask on and on.
     fn unavailable(why: impl Into<String>) -> Answer<T> {
         Answer {
             outcome: Err(NameFault::Unavailable(why.into())),
@@ -446,6 +462,7 @@ fn asked(text: &str) -> Result<Name, NameFault> {
     Ok(name)
 }
 
+/// Names that are not in the domain name system (RFC 6761, RFC 7686). No server is asked about them.
 fn special(name: &str) -> Result<(), NameFault> {
     let last = name.rsplit('.').next().unwrap_or(name);
     match last {
@@ -489,10 +506,12 @@ fn take_turns(six: Vec<Value>, four: Vec<Value>) -> Vec<IpAddr> {
     turns
 }
 
+/// Whether a connection to the address can lead to another machine.
 fn can_be_dialled(address: IpAddr) -> bool {
     !address.is_unspecified() && !address.is_multicast() && address != IpAddr::from([255; 4])
 }
 
+/// A TTL as the cache takes it.
 fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(u64::from(ttl))
 }
@@ -502,6 +521,7 @@ fn negative(ttl: Option<u32>) -> Duration {
     ttl.map_or(FAILURE_KEPT, seconds).min(ABSENCE_KEPT_MAX)
 }
 
+/// Bytes on the heap that a kept answer takes, for the cache's bound.
 fn weigh_exchangers(exchangers: &Exchangers) -> usize {
     match exchangers {
         Exchangers::Hosts(hosts) => hosts
@@ -512,15 +532,18 @@ fn weigh_exchangers(exchangers: &Exchangers) -> usize {
     }
 }
 
+/// As `weigh_exchangers`, of addresses.
 fn weigh_addresses(addresses: &Vec<IpAddr>) -> usize {
     addresses.capacity() * size_of::<IpAddr>()
 }
 
+/// As `weigh_exchangers`, of records.
 fn weigh_records(records: &Vec<Value>) -> usize {
     let heap: usize = records.iter().map(Value::heap_bytes).sum();
     records.capacity() * size_of::<Value>() + heap
 }
 
+/// As `weigh_exchangers`, of proved records.
 fn weigh_proved(proved: &Option<Vec<Value>>) -> usize {
     proved.as_ref().map_or(0, weigh_records)
 }

@@ -21,28 +21,40 @@ pub struct Table {
     shared: Rc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// Whose clock look-ups wait on.
     host: Rc<dyn Host>,
+    /// Shuffles exchangers of equal preference.
     random: RefCell<fastrand::Rng>,
+    /// By name, in lower case.
     rows: RefCell<HashMap<String, Row>>,
+    /// Counted for tests of caches and bounds.
     lookups: Cell<u64>,
 }
 
+/// What is there of one name.
 #[derive(Clone, Default)]
 struct Row {
     /// `None`: there are no MX records.
     exchangers: Option<Vec<(u16, String)>>,
+    /// In the order in which they were given.
     addresses: Vec<IpAddr>,
+    /// One for each TXT record.
     texts: Vec<Vec<u8>>,
     /// Of the address whose place this is.
     names: Vec<String>,
+    /// SRV records.
     services: Vec<Value>,
+    /// TLSA records.
     certificates: Vec<Value>,
     /// Its zone is signed.
     signed: bool,
     /// A validator has no answer about it.
     bogus: bool,
+    /// Why it cannot be looked up; `None`: it can.
     fails: Option<String>,
+    /// How long a look-up takes.
     takes: Duration,
 }
 
@@ -152,6 +164,7 @@ impl Table {
         self.shared.lookups.get()
     }
 
+    /// Changes the row of `name`, made where it is missing.
     fn change(&self, name: &str, change: impl FnOnce(&mut Row)) {
         change(self.shared.rows.borrow_mut().entry(key(name)).or_default());
     }

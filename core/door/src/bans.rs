@@ -26,6 +26,7 @@ pub enum Offence {
 }
 
 impl Offence {
+    /// What it is worth.
     fn points(self) -> f64 {
         match self {
             // A mail program with an old password tries again and again, from an address that a whole office may share.
@@ -40,6 +41,7 @@ impl Offence {
 /// One ban, for an administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban {
+    /// The address or network that is shut out.
     pub network: Network,
     /// From now on.
     pub left: Duration,
@@ -57,28 +59,40 @@ pub struct Bans {
     shared: Arc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// Networks that are never banned.
     exempt: Vec<Network>,
     /// Points that ban; 0: none do.
     points_max: u32,
     /// Addresses on record and bans by hand: while there are none no lock is taken.
     count: AtomicUsize,
+    /// Held for one look-up.
     lists: Mutex<Lists>,
 }
 
+/// What is on record.
 struct Lists {
+    /// Addresses with points or bans; the oldest makes room.
     offenders: Table<Network, Record>,
+    /// Bans by an administrator, with their ends.
     by_hand: Vec<(Network, Time)>,
 }
 
+/// What is known of one address.
 #[derive(Default, Clone, Copy)]
 struct Record {
+    /// Points at the moment `at`.
     points: f64,
+    /// When the last failure was.
     at: Time,
+    /// When its ban ends.
     until: Time,
+    /// Bans in a row.
     times: u32,
 }
 
+/// What all of it takes in memory at most.
 pub(crate) const BYTES_MAX: usize = table::bytes_max::<Network, Record>(OFFENDERS_MAX)
     + 2 * BANS_BY_HAND_MAX * size_of::<(Network, Time)>();
 
@@ -215,15 +229,18 @@ impl Bans {
                 .count()
     }
 
+    /// Whether the address is never banned.
     fn is_exempt(&self, peer: IpAddr) -> bool {
         let exempt = &self.shared.exempt;
         exempt.iter().any(|network| network.contains(peer))
     }
 
+    /// Held for one look-up.
     fn lists(&self) -> MutexGuard<'_, Lists> {
         self.shared.lists.lock().expect("no holder panics")
     }
 
+    /// Notes how much is on record, for looks without the lock.
     fn count(&self, lists: &Lists) {
         let count = lists.offenders.len() + lists.by_hand.len();
         self.shared.count.store(count, Relaxed);
@@ -231,11 +248,13 @@ impl Bans {
 }
 
 impl Record {
+    /// The points that are left: half of them after each `POINTS_HALVE`.
     fn points_at(&self, now: Time) -> f64 {
         let halvings = now.since_us(self.at) as f64 / POINTS_HALVE.as_micros() as f64;
         self.points * 0.5f64.powf(halvings)
     }
 
+    /// Bans the address, twice as long as the last time unless that is forgotten.
     fn ban(&mut self, now: Time) -> Duration {
         let forgotten = self.until.after_us(BANS_FORGOTTEN.as_micros() as u64);
         self.times = if forgotten <= now { 1 } else { self.times + 1 };

@@ -21,13 +21,21 @@ pub struct Door {
     shared: Arc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// What the operator decided.
     policy: Policy,
+    /// Bans, and the failures that lead to them.
     bans: Bans,
+    /// Connections by address and network.
     peers: Mutex<Peers>,
+    /// Messages by sender domain.
     senders: Mutex<Senders>,
+    /// What greylisting has seen.
     greylist: Mutex<Greylist>,
+    /// Replies that are being delayed.
     tarpit: Tarpit,
+    /// What was refused and delayed.
     counters: Counters,
 }
 
@@ -40,17 +48,20 @@ const _: () = assert!(
 pub enum Turned {
     /// The address failed too often, or an administrator shut it out.
     Banned,
+    /// The address or its network has too many connections.
     Crowded(Crowded),
 }
 
 /// One connection that was let in: it counts for as long as this lives.
 pub struct Entered {
+    /// Where the connection is counted.
     door: Door,
     /// `None`: the peer is exempt, or nothing is counted.
     counted: Option<IpAddr>,
 }
 
 impl Door {
+    /// A door for these decisions, with empty tables.
     pub fn new(policy: Policy) -> Door {
         // What goes wrong at a proxy is its clients' doing: a ban of it would be one of them all.
         let never = [&policy.exempt[..], &policy.xclient].concat();
@@ -68,14 +79,17 @@ impl Door {
         }
     }
 
+    /// What the operator decided.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
     }
 
+    /// The bans, for administration.
     pub fn bans(&self) -> &Bans {
         &self.shared.bans
     }
 
+    /// The counters, for metrics.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
     }
@@ -195,6 +209,7 @@ impl Drop for Entered {
     }
 }
 
+/// Whether one of `networks` has the peer.
 fn is_in(networks: &[Network], peer: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(peer))
 }

@@ -8,10 +8,12 @@ use base::Network;
 /// What is done about a peer that looks wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Response {
+    /// Nothing is looked at.
     Off,
     /// The message gets a word in its `X-Ringpost-Door` field.
     #[default]
     Mark,
+    /// The message is refused.
     Refuse,
 }
 
@@ -22,13 +24,16 @@ pub struct Rates {
     pub address_open: u32,
     /// New connections of one address in a minute.
     pub address_minute: u32,
+    /// Open connections of one network, over all cores.
     pub network_open: u32,
+    /// New connections of one network in a minute.
     pub network_minute: u32,
     /// Messages of one sender's domain in an hour.
     pub sender_hour: u32,
 }
 
 impl Rates {
+    /// No bounds.
     pub const NONE: Rates = Rates {
         address_open: 0,
         address_minute: 0,
@@ -38,6 +43,7 @@ impl Rates {
     };
 }
 
+/// RFC 6647: what is not known yet is refused for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greylisting {
     /// How long a peer that is not known has to wait.
@@ -51,6 +57,7 @@ pub struct List {
     pub zone: String,
     /// Negative: it lists good peers.
     pub weight: i32,
+    /// Which answers count. Lists have several meanings in one zone.
     pub answers: Answers,
 }
 
@@ -59,8 +66,10 @@ pub struct List {
 pub struct Answers([u64; 4]);
 
 impl Answers {
+    /// Every answer.
     pub const ANY: Answers = Answers([u64::MAX; 4]);
 
+    /// Whether 127.0.0.`code` counts.
     pub fn contains(&self, code: u8) -> bool {
         self.0[usize::from(code / 64)] >> (code % 64) & 1 == 1
     }
@@ -95,19 +104,25 @@ pub struct Policy {
     pub exempt: Vec<Network>,
     /// Peers that may say by XCLIENT for whom they speak.
     pub xclient: Vec<Network>,
+    /// Bounds of connections and messages.
     pub rates: Rates,
     /// Points of failures that ban an address; 0: none do.
     pub ban_points: u32,
     /// Points where replies begin to be delayed; 0: never.
     pub tarpit_points: u32,
+    /// What is done about a hello that cannot be the peer's name (`HelloFault`).
     pub hello: Response,
+    /// What is done about commands before the greeting or before their turn.
     pub early: Response,
     /// How long a peer's silence is listened to before the greeting; zero: not at all.
     pub greeting_delay: Duration,
+    /// `None`: nothing is greylisted.
     pub greylisting: Option<Greylisting>,
+    /// Lists that peers are looked up in.
     pub lists: Vec<List>,
     /// Scores from which messages are marked and refused; 0: never.
     pub mark_at: i32,
+    /// See `mark_at`.
     pub refuse_at: i32,
     /// A reverse name that does not point back is marked.
     pub reverse_name: bool,

@@ -5,22 +5,34 @@ use std::hash::Hash;
 
 /// Rows that are spared before one in use is forgotten all the same.
 const SPARED_MAX: usize = 8;
+/// The end of the list.
 const NONE: u32 = u32::MAX;
 
 /// `rows` names the slot of each key; the slots are a list from the most to the least recently used.
 pub(crate) struct Table<K, V> {
+    /// Where each key's row is.
     rows: HashMap<K, u32>,
+    /// Rows, and places that are free.
     slots: Vec<Slot<K, V>>,
+    /// Free places, to be used again.
     free: Vec<u32>,
+    /// The most recently used row.
     first: u32,
+    /// The least recently used row.
     last: u32,
+    /// The bound.
     rows_max: usize,
 }
 
+/// One row in its place.
 struct Slot<K, V> {
+    /// Its key, to be removed from `rows`.
     key: K,
+    /// What is kept of it.
     value: V,
+    /// The row used after this one.
     before: u32,
+    /// The row used before this one.
     after: u32,
 }
 
@@ -30,6 +42,7 @@ pub(crate) const fn bytes_max<K, V>(rows_max: usize) -> usize {
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
+    /// An empty table.
     pub fn new(rows_max: usize) -> Table<K, V> {
         assert!(rows_max > 0 && rows_max < NONE as usize);
         Table {
@@ -42,6 +55,7 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         }
     }
 
+    /// Rows in it.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -78,6 +92,7 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         Some(&self.slots[at as usize].value)
     }
 
+    /// Takes a row out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.rows.remove(key)?;
         self.unlink(at);
@@ -85,11 +100,13 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         Some(std::mem::take(&mut self.slots[at as usize].value))
     }
 
+    /// Every row, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let value = |at: &u32| &self.slots[*at as usize].value;
         self.rows.iter().map(move |(key, at)| (key, value(at)))
     }
 
+    /// A row with the default value, which is not in the list yet.
     fn place(&mut self, key: K) -> u32 {
         let slot = Slot {
             key,
@@ -111,6 +128,7 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         at
     }
 
+    /// Makes room: the least recently used row that is not in use goes, within a few looks.
     fn forget_one(&mut self, in_use: impl Fn(&V) -> bool) {
         for _ in 0..SPARED_MAX {
             let at = self.last;
@@ -124,6 +142,7 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         self.remove(&key);
     }
 
+    /// Takes a row out of the list.
     fn unlink(&mut self, at: u32) {
         let Slot { before, after, .. } = self.slots[at as usize];
         match before {
@@ -136,6 +155,7 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         }
     }
 
+    /// The row was used last of all.
     fn link_first(&mut self, at: u32) {
         let second = self.first;
         let slot = &mut self.slots[at as usize];

@@ -11,6 +11,7 @@ use crate::limits::{DISCARD_BYTES_MAX, LITERALS_MAX};
 /// What the present state of the session allows.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
+    /// One command with its literals, the message of an APPEND left out.
     pub command_bytes_max: usize,
     /// For ID; not less than `command_bytes_max`.
     pub id_bytes_max: usize,
@@ -45,11 +46,14 @@ pub struct Reader {
     scanned: usize,
     /// The present literal ends here.
     literal_end: Option<usize>,
+    /// Literals of the present command: bounded, since each costs a parse.
     literal_count: usize,
     /// Bytes of the largest literal of the present command.
     literal_largest: usize,
     /// Bytes still to be thrown away.
     discard: u64,
+    /// Bytes that a client had us throw away since its last whole command. Past a bound the connection ends: it would
+    /// only cost.
     discarded: u64,
     /// The present command is refused; its tag.
     refused: Option<Box<str>>,
@@ -84,6 +88,7 @@ impl Reader {
         }
     }
 
+    /// Goes on to the end of a command, or says what is missing.
     pub fn step(&mut self, bounds: Bounds) -> Read {
         loop {
             // each turn takes a line or a literal, or returns
@@ -135,6 +140,8 @@ impl Reader {
         Ok(Some(line))
     }
 
+    /// The line that ends before `line_end`, with the literal that it announces: the end of the command, one more
+    /// literal, or a refusal.
     fn line(&mut self, line_end: usize, literal: Option<Literal>, bounds: Bounds) -> Option<Read> {
         if let Some(tag) = self.refused.take() {
             // The rest of a dropped command.
@@ -190,6 +197,7 @@ impl Reader {
         (bounds.command_bytes_max as u64).saturating_add(message)
     }
 
+    /// Throws the literal of a refused command away: the client sends it without waiting.
     fn begin_discard(&mut self, tag: Box<str>, bytes: u64) -> Option<Read> {
         self.discarded = self.discarded.saturating_add(bytes);
         if self.discarded > DISCARD_BYTES_MAX {
@@ -200,6 +208,7 @@ impl Reader {
         None
     }
 
+    /// The command is refused before its literal is read.
     fn drop_command(&mut self, line_end: usize, literal: bool) -> Read {
         let tag = tag_of(&self.input);
         self.input.drain(..line_end);
@@ -207,6 +216,7 @@ impl Reader {
         Read::TooLarge { tag, literal }
     }
 
+    /// Hands the command out. A long one leaves with the buffer instead of being copied.
     fn take_command(&mut self, end: usize) -> Vec<u8> {
         self.restart();
         self.discarded = 0;
@@ -220,6 +230,7 @@ impl Reader {
         std::mem::replace(&mut self.input, rest)
     }
 
+    /// Nothing of the next command is known yet.
     fn restart(&mut self) {
         self.line_begin = 0;
         self.scanned = 0;
@@ -236,9 +247,12 @@ const COPY_BYTES_MAX: usize = 16 * 1_024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
+/// A literal that a line announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Literal {
+    /// Its length.
     bytes: u64,
+    /// The client waits for `+ ` before it sends it (RFC 9051 §4.3).
     waits: bool,
 }
 
@@ -275,6 +289,7 @@ fn is_command(command: &[u8], name: &[u8]) -> bool {
         .is_some_and(|word| word.eq_ignore_ascii_case(name))
 }
 
+/// The tag of a command that is refused; `*` where it is not a tag.
 fn tag_of(command: &[u8]) -> Box<str> {
     let end = command.iter().position(|&byte| byte == b' ').unwrap_or(0);
     let ok = |byte: &u8| byte.is_ascii_graphic() && !b"(){%*\"\\+".contains(byte);

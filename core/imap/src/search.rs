@@ -24,6 +24,7 @@ pub enum SearchKey {
     And(Vec<SearchKey>),
     /// Either of two.
     Or(Box<(SearchKey, SearchKey)>),
+    /// The key does not hold.
     Not(Box<SearchKey>),
     /// Message numbers of the session.
     Numbers(SequenceSet),
@@ -43,7 +44,9 @@ pub enum SearchKey {
     Since(i64),
     /// The same of the Date field.
     SentBefore(i64),
+    /// On the day that the Date field names.
     SentOn(i64),
+    /// On that day or after it.
     SentSince(i64),
     /// More octets than this (RFC822.SIZE).
     Larger(u32),
@@ -51,12 +54,16 @@ pub enum SearchKey {
     Smaller(u32),
     /// FROM, TO, CC, BCC, SUBJECT: the field of the ENVELOPE is there (empty text) or contains the text.
     Envelope {
+        /// Which field.
         field: EnvelopeField,
+        /// The text, in UTF-8.
         text: Box<str>,
     },
     /// A header field that exists (empty text) or contains the text.
     Header {
+        /// The name of the field.
         name: Box<str>,
+        /// The text, in UTF-8.
         text: Box<str>,
     },
     /// In the text of any part, decoded; header fields do not count.
@@ -80,10 +87,15 @@ impl SearchKey {
 /// The fields of an ENVELOPE that have search keys of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnvelopeField {
+    /// FROM.
     From,
+    /// TO.
     To,
+    /// CC.
     Cc,
+    /// BCC.
     Bcc,
+    /// SUBJECT.
     Subject,
 }
 
@@ -107,18 +119,26 @@ impl EnvelopeField {
 /// What is known of a message without reading anything.
 #[derive(Debug, Clone, Copy)]
 pub struct Row<'a> {
+    /// The message number in the session.
     pub number: u32,
+    /// The UID.
     pub uid: u32,
+    /// System flags and keywords.
     pub flags: &'a Flags,
+    /// \Recent in this session.
     pub recent: bool,
+    /// INTERNALDATE.
     pub internal_date: InternalDate,
+    /// RFC822.SIZE.
     pub size_bytes: u32,
 }
 
 /// What was read of it so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Content<'a> {
+    /// The digest, once it was read.
     pub summary: Option<&'a Summary<'a>>,
+    /// The whole message, once it was read.
     pub body: Option<&'a [u8]>,
 }
 
@@ -144,6 +164,7 @@ pub struct Matcher<'k> {
 
 /// A key with its sets resolved and its texts folded once.
 enum Compiled<'k> {
+    /// See `SearchKey`; sets are ranges here, and texts are folded.
     All,
     And(Vec<Compiled<'k>>),
     Or(Box<(Compiled<'k>, Compiled<'k>)>),
@@ -162,17 +183,22 @@ enum Compiled<'k> {
     Saved(&'k [(u32, u32)]),
     /// BODY or TEXT, by its place among the needles.
     Text(usize),
+    /// A key that needs no preparation.
     Plain(&'k SearchKey),
 }
 
 /// One message, as far as it was read, and what was found in its text once something looked.
 struct Look<'m> {
+    /// Summary and body, where they were read.
     content: Content<'m>,
+    /// The texts of BODY and TEXT keys.
     needles: &'m Needles,
+    /// Which of them are in the message: all of them are looked for in one pass, at the first key that asks.
     found: OnceCell<Vec<bool>>,
 }
 
 impl<'k> Matcher<'k> {
+    /// A matcher for one search. Numbers and `*` are resolved for the mailbox as it is now.
     pub fn new(
         key: &'k SearchKey,
         highest_number: u32,
@@ -191,6 +217,7 @@ impl<'k> Matcher<'k> {
         }
     }
 
+    /// Whether the message matches, or what must be read to know.
     pub fn verdict(&self, row: Row<'_>, content: Content<'_>) -> Verdict {
         let look = Look {
             content,
@@ -203,11 +230,15 @@ impl<'k> Matcher<'k> {
 
 /// What sequence sets stand for.
 struct Sets<'s> {
+    /// The greatest message number.
     highest_number: u32,
+    /// The greatest UID.
     highest_uid: u32,
+    /// The UIDs of `$`.
     saved: &'s [(u32, u32)],
 }
 
+/// Resolves sets and folds texts, once for all messages.
 fn compile<'k>(key: &'k SearchKey, sets: &Sets<'k>, needles: &mut Needles) -> Compiled<'k> {
     match key {
         SearchKey::All => Compiled::All,
@@ -239,6 +270,7 @@ fn compile<'k>(key: &'k SearchKey, sets: &Sets<'k>, needles: &mut Needles) -> Co
     }
 }
 
+/// And, Or and Not over what the single keys say. An undecided key is asked for what it needs least.
 fn verdict(key: &Compiled<'_>, row: Row<'_>, look: &Look<'_>) -> Verdict {
     match key {
         Compiled::All => Verdict::Yes,
@@ -274,6 +306,7 @@ fn verdict(key: &Compiled<'_>, row: Row<'_>, look: &Look<'_>) -> Verdict {
     }
 }
 
+/// A key that `compile` left as it is.
 fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict {
     let day = || internal_day(row.internal_date);
     match key {
@@ -317,6 +350,7 @@ fn sent(content: Content<'_>, holds: impl Fn(i64) -> bool) -> Verdict {
     }
 }
 
+/// A key that needs the text of the message.
 fn text_verdict(needle: usize, look: &Look<'_>) -> Verdict {
     match look.content.body {
         Some(body) => look.found.get_or_init(|| look.needles.found_in(body))[needle].into(),
@@ -345,6 +379,7 @@ fn envelope_verdict(field: EnvelopeField, needle: &Needle, content: Content<'_>)
     (!list.is_empty() && needle.is_in(&text::addresses_text(list))).into()
 }
 
+/// HEADER. Encoded words are decoded before the text is looked for (RFC 9051 §6.4.4).
 fn header_verdict(name: &str, needle: &Needle, content: Content<'_>) -> Verdict {
     let header = match header_bytes(name, content) {
         Ok(header) => header,
@@ -382,207 +417,4 @@ impl From<bool> for Verdict {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RAW: &[u8] = b"From: Ann <ann@example.org>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?= from Bonn\r\nX-Tag: blue\r\n\
-        Date: Tue, 1 Jul 2003 23:52:37 -0900\r\n\r\nThe quick\r\nbrown fox\r\n";
-
-    fn verdicts(key: &SearchKey) -> [Verdict; 3] {
-        let flags = Flags {
-            system: SystemFlags::SEEN,
-            keywords: vec![mail::Keyword::parse("$Work").unwrap()],
-        };
-        let date = InternalDate {
-            unix_seconds: 86_400 * 100 - 60,
-            zone_minutes: 120,
-        };
-        let row = Row {
-            number: 2,
-            uid: 7,
-            flags: &flags,
-            recent: false,
-            internal_date: date,
-            size_bytes: 100,
-        };
-        let summary = Summary::of(RAW);
-        let matcher = Matcher::new(key, 3, 9, &[(7, 8)]);
-        [
-            matcher.verdict(row, Content::default()),
-            matcher.verdict(
-                row,
-                Content {
-                    summary: Some(&summary),
-                    body: None,
-                },
-            ),
-            matcher.verdict(
-                row,
-                Content {
-                    summary: Some(&summary),
-                    body: Some(RAW),
-                },
-            ),
-        ]
-    }
-
-    fn header(name: &str, text: &str) -> SearchKey {
-        SearchKey::Header {
-            name: name.into(),
-            text: text.into(),
-        }
-    }
-
-    fn envelope(word: &str, text: &str) -> SearchKey {
-        let (_, field) = EnvelopeField::ALL
-            .into_iter()
-            .find(|(known, _)| *known == word)
-            .unwrap();
-        SearchKey::Envelope {
-            field,
-            text: text.into(),
-        }
-    }
-
-    use Verdict::*;
-
-    /// RFC 9051 §6.4.4: FROM, TO, CC, BCC and SUBJECT look into the envelope (I4).
-    #[test]
-    fn envelope_keys_see_the_envelope_and_not_the_field() {
-        let raw = b"From: =?utf-8?q?J=C3=BCrgen?= (home) <a @\r\n b.test>\r\nTo: g: x (y) @ z.test,\r\n \"Last, First\" <l@m.test>;\r\n\
-            Subject: one\r\nSubject: two\r\n\r\n";
-        let summary = Summary::of(raw);
-        let flags = Flags::default();
-        let row = Row {
-            number: 1,
-            uid: 1,
-            flags: &flags,
-            internal_date: InternalDate::utc(0),
-            size_bytes: 1,
-            recent: false,
-        };
-        let content = Content {
-            summary: Some(&summary),
-            body: None,
-        };
-        let cases = [
-            ("FROM", "A@B.TEST", Yes),
-            ("FROM", "jürgen <a@b.test>", Yes),
-            ("FROM", "utf-8", No),
-            ("FROM", "(home)", No),
-            ("TO", "x@z.test", Yes),
-            ("TO", "g: ", Yes),
-            ("TO", "Last, First <l@m.test>;", Yes),
-            ("CC", "", No),
-            ("TO", "", Yes),
-            ("SUBJECT", "one", Yes),
-            ("SUBJECT", "two", No),
-            ("BCC", "x", No),
-        ];
-        for (word, text, wanted) in cases {
-            let key = envelope(word, text);
-            assert_eq!(
-                Matcher::new(&key, 1, 1, &[]).verdict(row, content),
-                wanted,
-                "{word} {text}"
-            );
-        }
-        // HEADER still sees every field as it stands.
-        assert_eq!(
-            Matcher::new(&header("Subject", "two"), 1, 1, &[]).verdict(row, content),
-            Yes
-        );
-    }
-
-    #[test]
-    fn rows_decide_without_reading() {
-        assert_eq!(verdicts(&SearchKey::System(SystemFlags::SEEN)), [Yes; 3]);
-        assert_eq!(verdicts(&SearchKey::Keyword("$work".into())), [Yes; 3]);
-        assert_eq!(
-            verdicts(&SearchKey::Not(Box::new(SearchKey::Recent))),
-            [Yes; 3]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::On(100)),
-            [Yes; 3],
-            "the day in the message's own zone"
-        );
-        assert_eq!(verdicts(&SearchKey::Before(100)), [No; 3]);
-        assert_eq!(verdicts(&SearchKey::Since(100)), [Yes; 3]);
-        assert_eq!(verdicts(&SearchKey::Larger(100)), [No; 3]);
-        assert_eq!(
-            verdicts(&SearchKey::Numbers(SequenceSet::parse(b"2").unwrap())),
-            [Yes; 3]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::Uids(SequenceSet::parse(b"8:*").unwrap())),
-            [No; 3]
-        );
-        // By number or by UID, `$` is the same messages.
-        assert_eq!(
-            verdicts(&SearchKey::Numbers(SequenceSet::saved())),
-            [Yes; 3]
-        );
-        assert_eq!(verdicts(&SearchKey::Uids(SequenceSet::saved())), [Yes; 3]);
-    }
-
-    #[test]
-    fn kept_fields_need_the_summary_and_others_the_body() {
-        assert_eq!(
-            verdicts(&header("subject", "GRÜSSE")),
-            [NeedSummary, No, No]
-        );
-        assert_eq!(
-            verdicts(&header("subject", "GRÜßE FROM")),
-            [NeedSummary, Yes, Yes]
-        );
-        assert_eq!(verdicts(&envelope("FROM", "ANN@")), [NeedSummary, Yes, Yes]);
-        assert_eq!(verdicts(&header("cc", "")), [NeedSummary, No, No]);
-        assert_eq!(verdicts(&header("x-tag", "")), [NeedBody, NeedBody, Yes]);
-        assert_eq!(
-            verdicts(&SearchKey::SentOn(12_234)),
-            [NeedSummary, Yes, Yes]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::Body("QUICK".into())),
-            [NeedBody, NeedBody, Yes]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::Body("bonn".into())),
-            [NeedBody, NeedBody, No]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::Text("bonn".into())),
-            [NeedBody, NeedBody, Yes]
-        );
-    }
-
-    #[test]
-    fn keys_are_counted_on_all_levels() {
-        let or = SearchKey::Or(Box::new((SearchKey::All, SearchKey::Recent)));
-        assert_eq!(SearchKey::All.count(), 1);
-        assert_eq!(SearchKey::Not(Box::new(or.clone())).count(), 4);
-        assert_eq!(SearchKey::And(vec![or, SearchKey::All]).count(), 5);
-    }
-
-    #[test]
-    fn the_cheap_key_decides_for_the_dear_one() {
-        let dear = || SearchKey::Body("fox".into());
-        assert_eq!(
-            verdicts(&SearchKey::And(vec![dear(), SearchKey::Recent])),
-            [No; 3]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::Or(Box::new((dear(), SearchKey::All)))),
-            [Yes; 3]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::And(vec![dear(), header("subject", "absent")])),
-            [NeedSummary, No, No]
-        );
-        assert_eq!(
-            verdicts(&SearchKey::Not(Box::new(dear()))),
-            [NeedBody, NeedBody, No]
-        );
-    }
-}
+mod tests;

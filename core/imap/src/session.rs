@@ -58,8 +58,11 @@ pub enum Event {
     Flush,
     /// Check these and call `logged_in` or `login_refused`.
     LogIn {
+        /// The tag that the answer gets.
         tag: Box<str>,
+        /// The user name, as the client sent it.
         user: Vec<u8>,
+        /// The password, as the client sent it.
         password: Vec<u8>,
     },
     /// OK is in `out`: send it, shake hands, call `tls_started`.
@@ -76,13 +79,16 @@ pub enum Event {
 
 /// What the next line is.
 enum Expect {
+    /// A command with its tag.
     Command,
     /// The answer to `+` of AUTHENTICATE.
     SaslResponse {
+        /// The tag of AUTHENTICATE.
         tag: Box<str>,
     },
     /// DONE, which ends IDLE.
     Done {
+        /// The tag of IDLE.
         tag: Box<str>,
     },
 }
@@ -91,12 +97,17 @@ enum Expect {
 pub struct Session {
     /// Gathers lines and literals into whole commands.
     reader: Reader,
+    /// What the operator allows.
     policy: Policy,
+    /// What has been reached.
     state: State,
+    /// The connection has TLS.
     tls: bool,
     /// What the next line is: it is a command except inside AUTHENTICATE and IDLE.
     expect: Expect,
+    /// ENABLE IMAP4rev2 was given.
     rev2: bool,
+    /// ENABLE UTF8=ACCEPT was given (RFC 6855).
     utf8: bool,
     /// BAD replies so far; past `BAD_COMMANDS_MAX` the connection is closed.
     bad_commands: u32,
@@ -200,10 +211,12 @@ impl Session {
         words
     }
 
+    /// Passwords may be sent now.
     fn may_log_in(&self) -> bool {
         self.tls || self.policy.login_without_tls
     }
 
+    /// Before a login a stranger gets little room.
     fn bounds(&self) -> Bounds {
         match self.state {
             State::NotAuthenticated => Bounds {
@@ -236,6 +249,7 @@ impl Session {
         }
     }
 
+    /// One command read, admitted and performed; `None`: the next one.
     fn next_command(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         match self.reader.step(self.bounds()) {
             Read::More => Some(Event::Wait),
@@ -282,6 +296,7 @@ impl Session {
         }
     }
 
+    /// A line inside of AUTHENTICATE or IDLE.
     fn next_line(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         let line = match self.reader.line_only(COMMAND_BYTES_BEFORE_LOGIN_MAX) {
             Ok(None) => return Some(Event::Wait),
@@ -419,6 +434,7 @@ impl Session {
         }
     }
 
+    /// ID (RFC 2971): the name and the version, and nothing of the machine.
     fn on_id(&self, tag: &str, out: &mut Vec<u8>) {
         put(out, "* ID (\"name\" \"Ringpost\" \"version\" ");
         put_string(out, env!("CARGO_PKG_VERSION").as_bytes());
@@ -426,6 +442,7 @@ impl Session {
         put_reply(out, tag, Status::Ok, "", "ID completed");
     }
 
+    /// ENABLE. What was enabled stays enabled until the connection ends.
     fn on_enable(&mut self, tag: &str, capabilities: &[Box<str>], out: &mut Vec<u8>) {
         // RFC 5161 §3.1: what cannot be enabled is passed over in silence.
         let mut enabled = String::new();
@@ -467,6 +484,7 @@ impl Session {
         Event::Close
     }
 
+    /// One more BAD. A client that sends many does not speak IMAP, and costs a parse each time.
     fn count_bad(&mut self, out: &mut Vec<u8>) -> Option<Event> {
         self.bad_commands += 1;
         (self.bad_commands > BAD_COMMANDS_MAX).then(|| self.bye(out, "Too many invalid commands"))
@@ -475,9 +493,13 @@ impl Session {
 
 /// The least state that a command needs (RFC 9051 §6).
 enum Needs {
+    /// Allowed before a login.
     NoLogin,
+    /// Allowed after a login.
     Login,
+    /// Allowed while a mailbox is open.
     Mailbox,
+    /// Allowed while a mailbox is open for writing.
     WritableMailbox,
 }
 

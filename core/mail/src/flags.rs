@@ -5,18 +5,26 @@
 pub struct SystemFlags(pub u8);
 
 impl SystemFlags {
+    /// The message was read.
     pub const SEEN: SystemFlags = SystemFlags(1);
+    /// The message was answered.
     pub const ANSWERED: SystemFlags = SystemFlags(2);
+    /// The message is marked for attention.
     pub const FLAGGED: SystemFlags = SystemFlags(4);
+    /// The message is to be removed by EXPUNGE.
     pub const DELETED: SystemFlags = SystemFlags(8);
+    /// The message is a draft.
     pub const DRAFT: SystemFlags = SystemFlags(16);
 
+    /// Whether all of `other` are set.
     pub fn contains(self, other: SystemFlags) -> bool {
         self.0 & other.0 == other.0
     }
+    /// These and `other`.
     pub fn with(self, other: SystemFlags) -> SystemFlags {
         SystemFlags(self.0 | other.0)
     }
+    /// These without `other`.
     pub fn without(self, other: SystemFlags) -> SystemFlags {
         SystemFlags(self.0 & !other.0)
     }
@@ -42,6 +50,7 @@ impl Keyword {
                 .all(|byte| byte.is_ascii_graphic() && !b"(){%*\"\\]".contains(&byte));
         ok.then(|| Keyword(text.into()))
     }
+    /// As first written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -57,6 +66,7 @@ impl Eq for Keyword {}
 /// All flags of one message. An empty keyword list owns no memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Flags {
+    /// The system flags.
     pub system: SystemFlags,
     /// No two equal; at most `KEYWORDS_MAX`.
     pub keywords: Vec<Keyword>,
@@ -71,6 +81,7 @@ impl Flags {
         }
     }
 
+    /// Whether the keyword is set, however it is spelled.
     pub fn has_keyword(&self, keyword: &Keyword) -> bool {
         self.keywords.contains(keyword)
     }

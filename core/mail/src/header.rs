@@ -34,8 +34,10 @@ pub fn fields(header: &[u8]) -> Fields<'_> {
     Fields { rest: header }
 }
 
+/// See `fields`.
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
+    /// What was not given out yet.
     rest: &'a [u8],
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn line_end(bytes: &[u8], from: usize) -> usize {
     memchr(b'\n', &bytes[from..]).map_or(bytes.len(), |at| from + at + 1)
 }
 
+/// A field, or a line that is none: its bytes are not lost, and it has no name.
 fn split_field(raw: &[u8]) -> Field<'_> {
     let line = trim_line_end(raw);
     let colon = memchr(b':', line);
@@ -88,11 +91,13 @@ fn name(bytes: &[u8]) -> Option<&[u8]> {
     name.iter().all(u8::is_ascii_graphic).then_some(name)
 }
 
+/// Without CRLF, or without LF where that is all.
 fn trim_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// Without blanks and line ends at either end.
 pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t' | b'\r' | b'\n', rest @ ..] = bytes {
         bytes = rest;
@@ -132,7 +137,9 @@ pub struct HeaderAddress<'a> {
     pub name: Option<Text<'a>>,
     /// RFC 5322 §4.4 obsolete route.
     pub route: Option<Text<'a>>,
+    /// The part before the `@`, or the name of a group.
     pub mailbox: Option<Text<'a>>,
+    /// The part behind the `@`.
     pub host: Option<Text<'a>>,
 }
 

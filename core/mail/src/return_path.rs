@@ -16,9 +16,13 @@ use crate::address::{DOMAIN_BYTES_MAX, LOCAL_PART_BYTES_MAX};
 
 /// A report may come so many days after the message: longer than any queue keeps one (RFC 5321 §4.5.4.1).
 pub const DAYS_MAX: u64 = 21;
+/// Five bits each: forty bits of the hash.
 const SEAL_LETTERS: usize = 8;
+/// Seconds.
 const DAY_S: u64 = 86_400;
+/// Two letters of five bits.
 const DAYS_MODULO: u64 = 1_024;
+/// RFC 4648 §6.
 const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// Why a sealed address is not opened.
@@ -88,9 +92,12 @@ pub fn open(address: &Address, key: &[u8; 32], unix_seconds: u64) -> Result<Addr
     }
 }
 
+/// By which a sealed address begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// `SRS0`: sealed by the first forwarder.
     First,
+    /// `SRS1`: sealed by a later one.
     Again,
 }
 
@@ -105,6 +112,7 @@ fn kind(local: &str) -> Option<(Kind, &str)> {
     rest.starts_with(['=', '+', '-']).then_some((kind, rest))
 }
 
+/// The seal over `rest`: `SEAL_LETTERS` letters.
 fn tag(key: &[u8; 32], word: &str, rest: &str) -> String {
     let hash = keyed(key, format!("{word}={}", rest.to_lowercase()).as_bytes());
     let letter = |index: usize| {
@@ -115,6 +123,7 @@ fn tag(key: &[u8; 32], word: &str, rest: &str) -> String {
     (0..SEAL_LETTERS).map(letter).collect()
 }
 
+/// The day in two letters.
 fn day(unix_seconds: u64) -> String {
     let day = (unix_seconds / DAY_S % DAYS_MODULO) as usize;
     [day >> 5, day & 31]
@@ -123,6 +132,7 @@ fn day(unix_seconds: u64) -> String {
         .collect()
 }
 
+/// The pair of `day`; `None` for other text.
 fn days_of(text: &str) -> Option<u64> {
     let digit = |letter: u8| {
         LETTERS

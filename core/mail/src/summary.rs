@@ -28,35 +28,52 @@ pub struct Summary<'a> {
 /// One body part (RFC 2045; RFC 3501 §7.4.2 for what each field is for). Text is undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<'a> {
+    /// `text`, `image`, …; `text` where the message does not say (RFC 2045 §5.2).
     pub media_type: Text<'a>,
+    /// `plain`, `html`, …
     pub media_subtype: Text<'a>,
+    /// Names and values of the Content-Type's parameters, in order.
     pub parameters: Vec<(Text<'a>, Text<'a>)>,
+    /// Content-ID.
     pub id: Option<Text<'a>>,
+    /// Content-Description.
     pub description: Option<Text<'a>>,
     /// `None`: 7bit, by RFC 2045 §6.1.
     pub encoding: Option<Text<'a>>,
+    /// Content-MD5 (RFC 1864).
     pub md5: Option<Text<'a>>,
+    /// Content-Disposition (RFC 2183).
     pub disposition: Option<Disposition<'a>>,
+    /// Content-Language (RFC 3282).
     pub language: Option<Text<'a>>,
+    /// Content-Location (RFC 2557).
     pub location: Option<Text<'a>>,
     /// Bytes from the first byte of the message: where the part's header begins, where its body begins (after the empty
     /// line) and ends (before the line end that belongs to the boundary).
     pub header_begin: u32,
+    /// Where the body begins.
     pub body_begin: u32,
+    /// Where the body ends.
     pub body_end: u32,
     /// Text lines of the body, an unfinished last one included.
     pub lines: u32,
+    /// What the part consists of.
     pub content: Content<'a>,
 }
 
+/// Content-Disposition (RFC 2183).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disposition<'a> {
+    /// `inline`, `attachment`, or another word.
     pub kind: Text<'a>,
+    /// Names and values of its parameters, in order.
     pub parameters: Vec<(Text<'a>, Text<'a>)>,
 }
 
+/// What a part consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content<'a> {
+    /// No parts: text, an image, an attachment.
     Leaf,
     /// A container that was not looked into: too deep, encoded, or the rest of one with too many parts. Its type is
     /// application/octet-stream, for a type that has parts must list them.
@@ -116,6 +133,7 @@ impl<'a> Summary<'a> {
         codec::is_complete(bytes)
     }
 
+    /// The digest as bytes; the pair of `decode`. The first byte is the version.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }
@@ -125,11 +143,13 @@ impl<'a> Summary<'a> {
         codec::decode(bytes)
     }
 
+    /// The fields of an ENVELOPE, taken out of the kept header.
     pub fn envelope(&self) -> EnvelopeFields<'_> {
         EnvelopeFields::of(&self.header)
     }
 }
 
+/// Whether two names of header fields are the same (RFC 5322 §1.2.2: case does not count).
 fn same(name: &[u8], other: &str) -> bool {
     name.len() == other.len() && name.eq_ignore_ascii_case(other.as_bytes())
 }

@@ -29,7 +29,7 @@ impl Mailboxes {
 }
 
 impl Inner {
-    /// Looks up rows of deleted mailboxes. Nobody looks at them any more, so they may go at any checkpoint after the one that
+    /// Looks up rows of deleted mailboxes. No session can open them any more, so they may go at any checkpoint after the one that
     /// wrote the deletion down.
     pub async fn clear_condemned(&self) -> Result<(), MailboxFault> {
         let mailboxes: Vec<(MailboxId, Chunk)> = {

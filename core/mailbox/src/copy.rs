@@ -57,7 +57,7 @@ impl Mailboxes {
     }
 
     /// RFC 6851: copy and expunge as one durable step. What does not fit one commit batch moves in several; each message
-    /// is in exactly one of the two mailboxes at any moment. A fault behind the first step is told with what was moved before it.
+    /// is in exactly one of the two mailboxes at any moment. A fault after the first step is reported together with what was moved before it.
     pub async fn r#move(
         &self,
         from: MailboxId,

@@ -1,4 +1,4 @@
-//! New mail comes to lie in mailboxes: one body, one entry of the log for each recipient, one durable step.
+//! New mail enters mailboxes: one body, one entry of the log for each recipient, one durable step.
 
 use mail::Uid;
 use mail::flags::KEYWORDS_MAX;
@@ -22,8 +22,8 @@ impl Mailboxes {
     }
 
     /// As `deliver`, together with parts of other tenants that share the body: a copy in Sent and an entry in the queue are there
-    /// together or not at all. `more` is asked in the same turn, once it is certain that a copy is placed; what it refuses,
-    /// everybody is refused.
+    /// together or not at all. `more` is asked in the same turn, once it is certain that a copy is placed; what it refuses
+    /// is refused for every recipient.
     pub async fn deliver_with(
         &self,
         delivery: Delivery,

@@ -24,35 +24,52 @@ const CREATE: RecordKind = RecordKind(40);
 const RENAME: RecordKind = RecordKind(41);
 const DELETE: RecordKind = RecordKind(42);
 
+/// What happened to a folder, as one record of the log. The record's kind is in the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FolderEntry {
+    /// A new mailbox, empty.
     Create {
+        /// Whose it is.
         account: AccountId,
+        /// Its number, which was never used before.
         mailbox: MailboxId,
+        /// Its name, from the root.
         name: String,
+        /// Higher than any that the name had before (RFC 3501 §2.3.1.1).
         uid_validity: UidValidity,
+        /// Its role, if it has one.
         special_use: Option<SpecialUse>,
     },
     /// `from` itself is no longer anybody's name unless a `Create` in the same group takes it.
     Rename {
+        /// Whose it is.
         account: AccountId,
+        /// Its number, which stays.
         mailbox: MailboxId,
+        /// The name before.
         from: String,
+        /// The name from now on.
         to: String,
         /// Of the mailbox from now on.
         uid_validity: UidValidity,
-        /// Set for INBOX, and where UIDVALIDITY changes: sessions that had it selected are told it is gone.
+        /// Set for INBOX, and where UIDVALIDITY changes: sessions that had it selected learn that it is gone.
         moved_at: Option<ModSeq>,
     },
+    /// The mailbox and its messages are gone.
     Delete {
+        /// Whose it was.
         account: AccountId,
+        /// Its number.
         mailbox: MailboxId,
+        /// Its name, which may be given to another mailbox.
         name: String,
+        /// A later mailbox of the name gets a higher one.
         uid_validity: UidValidity,
     },
 }
 
 impl FolderEntry {
+    /// The account that the record is about.
     fn account(&self) -> AccountId {
         match self {
             FolderEntry::Create { account, .. }

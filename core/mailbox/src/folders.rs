@@ -206,8 +206,8 @@ impl Mailboxes {
         Ok(())
     }
 
-    /// The messages go with their mailbox, UIDs and all, to the new name; INBOX begins anew and empty. Children of INBOX stay. Sessions
-    /// that have the old INBOX selected are told that it is gone.
+    /// The messages go with their mailbox, UIDs and all, to the new name; INBOX starts again, empty. Children of INBOX stay. Sessions
+    /// that have the old INBOX selected learn that it is gone.
     // RFC 3501 §6.3.5: renaming INBOX moves its messages and leaves INBOX, empty.
     async fn rename_inbox(
         &self,
@@ -391,7 +391,7 @@ impl<'a> Creation<'a> {
     }
 
     /// The UIDVALIDITY with which `mailbox`, held and open, comes to the name `to`. It keeps its own, unless the name may have had a
-    /// higher one: then it gets a new one, and sessions that have it selected are told that it is gone.
+    /// higher one: then it gets a new one, and sessions that have it selected learn that it is gone.
     fn moved(
         &mut self,
         mailbox: MailboxId,

@@ -1,5 +1,5 @@
 //! What all clones of `Mailboxes` share, and the one way to the log: numbers are given, the group is handed to the store, and at the
-//! moment of durability the state changes and the watchers are told.
+//! moment of durability the state changes and the watchers are notified.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -28,17 +28,29 @@ pub type Placing = (MailboxId, Uid, BodyRef);
 /// A group that was read from the log, decoded and not yet applied.
 pub type Ahead = (Lsn, Vec<Entry>, Vec<BodyRef>);
 
+/// What all clones of `Mailboxes` share.
 pub struct Inner {
+    /// To make a `Mailboxes` from what is held.
     pub me: Weak<Inner>,
+    /// The clock, tasks and devices.
     pub io: device::Io,
+    /// The log.
     pub store: Store,
+    /// The records of all tenants, and the room that they may take.
     pub tenancy: Tenancy,
+    /// Accounts, addresses and domains.
     pub directory: Directory,
+    /// The mailboxes in memory. No borrow of it is held across an await.
     pub state: RefCell<State>,
+    /// Sessions that wait for changes.
     pub watchers: Rc<RefCell<Watchers>>,
+    /// Which messages no session has seen as \Recent yet (RFC 3501 §2.3.2).
     pub recents: RefCell<Recents>,
+    /// Names of which one operation at a time may decide.
     pub locks: Locks,
+    /// What is being read from the projection now, so that it is read once for all that wait for it.
     pub loading: RefCell<HashSet<Object>>,
+    /// Rung when a read of the projection has ended.
     pub loaded: Bell,
     /// Rung when an operation under way ends.
     pub settled: Bell,
@@ -54,7 +66,9 @@ pub struct Inner {
     pub orphans_due: Cell<bool>,
     /// Bodies of COPYs under way: not referenced yet, and still wanted.
     pub placing: Rc<RefCell<BTreeMap<u64, Vec<Placing>>>>,
+    /// The number of the next COPY in `placing`.
     pub placing_next: Cell<u64>,
+    /// What reclaim is doing, while it does it.
     pub pass: RefCell<Option<Pass>>,
     /// Rows asked of the projection one by one, for tests of what a restart costs.
     pub rows_read: Cell<u64>,
@@ -103,6 +117,8 @@ impl Inner {
         }
     }
 
+    /// Applies a durable group: state, \Recent, sessions, dead bodies, in this order. Nothing is awaited in between, so
+    /// no session sees half a group.
     fn applied(&self, lsn: Lsn, entries: &[Entry], bodies: &[BodyRef]) {
         let (rung, dropped) = {
             let mut state = self.state.borrow_mut();
@@ -136,6 +152,7 @@ impl Inner {
         }
     }
 
+    /// A handle for the layer above.
     pub fn mailboxes(&self) -> Mailboxes {
         let inner = self
             .me
@@ -195,6 +212,7 @@ impl Inner {
     }
 }
 
+/// What a fault of the store is for a client. Damage is permanent, so it is not reported as a temporary fault.
 pub fn unavailable(fault: StoreFault) -> MailboxFault {
     match fault {
         StoreFault::Damaged => MailboxFault::Damaged,
@@ -221,6 +239,7 @@ pub fn store_fault(fault: MailboxFault) -> StoreFault {
     }
 }
 
+/// As `unavailable`, for reads of message bytes.
 pub fn unread(fault: ReadFault) -> MailboxFault {
     match fault {
         ReadFault::Damaged => MailboxFault::Damaged,
@@ -228,6 +247,8 @@ pub fn unread(fault: ReadFault) -> MailboxFault {
     }
 }
 
+/// Bytes that this release did not write. They may be those of a later release: what is stored is not lost, only not
+/// readable here.
 pub fn broken(_: Broken) -> MailboxFault {
     MailboxFault::Unavailable("a row or record is not of this release's making".to_owned())
 }

@@ -4,7 +4,7 @@
 //! both f(log), worked out by one function (`State::apply`) that live operation and replay share. An operation looks at what
 //! is visible, is given its UIDs and modification sequences in memory, and hands its records to the store, all in one turn:
 //! the order of numbers is the order of the log. When the group is durable, and only then, `apply` makes it visible,
-//! watchers are told, and the caller gets its answer. Durable comes before visible and before accepted.
+//! watchers are notified, and the caller gets its answer. Durable comes before visible and before accepted.
 //!
 //! What must hold between calls:
 //! * memory laid over the projection = f(log up to the last group applied) (INVARIANTS.md I8).
@@ -74,17 +74,24 @@ pub mod names {
 }
 pub use watch::Watch;
 
+/// The identity of a mailbox within its volume. It stays when the mailbox is renamed, and is never used again after a
+/// deletion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MailboxId(pub u64);
 
+/// Why an operation on mailboxes failed. The texts are shown to the people behind the clients.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MailboxFault {
+    /// The account does not exist, or is being removed.
     #[error("no such account")]
     NoAccount,
+    /// The mailbox does not exist, or was deleted meanwhile.
     #[error("no such mailbox")]
     NoMailbox,
+    /// The account has a mailbox of this name.
     #[error("it exists already")]
     Exists,
+    /// The account's quota would be exceeded. Nothing was stored.
     #[error("over quota")]
     OverQuota,
     /// The peer asked for something that is not allowed (rename INBOX's child into itself, delete INBOX …).
@@ -93,6 +100,7 @@ pub enum MailboxFault {
     /// A table's bound was reached.
     #[error("too many {0}")]
     TooMany(&'static str),
+    /// No copy of the message verifies. Unknown is not absent: the message exists, and is listed.
     #[error("every copy of the message is damaged")]
     Damaged,
     /// The volume has no room for it; nothing was changed. Room is being made: the peer may try again.
@@ -106,60 +114,88 @@ pub enum MailboxFault {
     Unavailable(String),
 }
 
+/// One account with what its mail takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
+    /// The account's number, which is never used again.
     pub id: AccountId,
+    /// The address that mail for the account is sent to and that it logs in with.
     pub address: Address,
     /// argon2id, PHC string form; never logged.
     pub password_hash: String,
     /// 0: no limit.
     pub quota_bytes: u64,
+    /// Bytes of all messages in its mailboxes, each copy counted in full.
     pub used_bytes: u64,
 }
 
 /// RFC 6154 roles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SpecialUse {
+    /// Messages that are kept out of the way but not deleted.
     Archive,
+    /// Messages that are being written.
     Drafts,
+    /// A view of all messages with \Flagged.
     Flagged,
+    /// Messages that were found to be spam.
     Junk,
+    /// Copies of messages that the user sent.
     Sent,
+    /// Messages that are to be deleted.
     Trash,
+    /// A view of all messages.
     All,
 }
 
 /// A line of LIST and STATUS. Names are UTF-8 with `/` between levels; INBOX is always upper case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxInfo {
+    /// The mailbox's identity. 0 stands for a name without a mailbox.
     pub id: MailboxId,
+    /// The whole name, from the root.
     pub name: String,
+    /// Whether the user subscribed to the name (RFC 3501 §6.3.6).
     pub subscribed: bool,
+    /// The mailbox's role, if it has one.
     pub special_use: Option<SpecialUse>,
     /// `false`: a name that exists only as the parent of others (\Noselect).
     pub selectable: bool,
 }
 
+/// The figures of one mailbox (RFC 3501 §6.3.10), all of one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxStatus {
+    /// UIDs of another UIDVALIDITY mean other messages.
     pub uid_validity: UidValidity,
+    /// The UID that the next message gets.
     pub uid_next: Uid,
+    /// The highest modification sequence in the mailbox (RFC 7162 §3.1.2).
     pub highest_modseq: ModSeq,
+    /// All messages.
     pub messages: u32,
+    /// Messages without \Seen.
     pub unseen: u32,
+    /// Messages with \Deleted (RFC 9051 §6.3.11).
     pub deleted: u32,
+    /// The sum of RFC822.SIZE over all messages.
     pub size_bytes: u64,
 }
 
 /// One message in one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// The message's UID. It ascends in the order of arrival.
     pub uid: Uid,
+    /// The modification sequence of the last change of the message (RFC 7162).
     pub modseq: ModSeq,
+    /// System flags and keywords.
     pub flags: Flags,
+    /// When the message arrived, with the zone of the server (RFC 3501 §2.3.3).
     pub internal_date: InternalDate,
     /// RFC822.SIZE.
     pub size_bytes: u32,
+    /// Where the message's bytes are in the log.
     pub body: BodyRef,
 }
 
@@ -191,13 +227,17 @@ pub struct Flagged {
 /// What a session sees of a mailbox at one modification sequence. Messages ascend by UID.
 #[derive(Debug, Clone)]
 pub struct View {
+    /// The figures of the mailbox at the same moment.
     pub status: MailboxStatus,
+    /// All messages. The list is shared: a session keeps it for as long as it needs it, and later changes make a new
+    /// one.
     pub messages: std::sync::Arc<Vec<Message>>,
 }
 
-/// What a client is told when it opens a mailbox; messages are known by their UIDs only.
+/// What a client learns when it opens a mailbox; messages are known by their UIDs only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
+    /// The figures of the mailbox at the moment of opening.
     pub status: MailboxStatus,
     /// Every UID, ascending, in runs of neighbours that cannot be joined.
     pub uids: Vec<UidRun>,
@@ -210,17 +250,22 @@ pub struct Opening {
 /// UIDs `first`, `first + 1`, …: `count` of them, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UidRun {
+    /// The lowest UID of the run.
     pub first: Uid,
+    /// UIDs in the run.
     pub count: u32,
 }
 
 /// What happened after some modification sequence.
 #[derive(Debug, Clone)]
 pub struct Changes {
+    /// The modification sequence up to which the answer is complete.
     pub highest_modseq: ModSeq,
+    /// UIDNEXT at the same moment.
     pub uid_next: Uid,
     /// New or changed messages, ascending by UID, at their present state.
     pub changed: Vec<Message>,
+    /// The UIDs of messages that were expunged, ascending.
     pub expunged: Vec<Uid>,
     /// The history does not reach back that far: take a fresh `view`.
     pub too_old: bool,
@@ -228,30 +273,45 @@ pub struct Changes {
     pub gone: bool,
 }
 
+/// A message to be stored, with everyone on this volume that gets it.
 #[derive(Debug, Clone)]
 pub struct Delivery {
+    /// The message's bytes, or the bytes already in the log.
     pub body: BodyIn,
+    /// The internal date of every copy.
     pub internal_date: InternalDate,
+    /// The mailboxes that get a copy: all of them, or none.
     pub recipients: Vec<Recipient>,
 }
+/// One recipient of a delivery.
 #[derive(Debug, Clone)]
 pub struct Recipient {
+    /// The account that the copy is for.
     pub account: AccountId,
     /// `INBOX`, or a folder; INBOX takes its place when there is no such folder. Mail creates no folders.
     pub mailbox: String,
+    /// The flags of the new message, for example \Seen for a copy in Sent.
     pub flags: Flags,
 }
+/// Where a copy was placed: what APPENDUID reports (RFC 4315 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
+    /// The mailbox that took the copy.
     pub mailbox: MailboxId,
+    /// The UIDVALIDITY under which `uid` is meant.
     pub uid_validity: UidValidity,
+    /// The copy's UID.
     pub uid: Uid,
 }
 
+/// How STORE changes flags (RFC 3501 §6.4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlagChange {
+    /// The message has these flags and no others.
     Replace,
+    /// The message has these flags as well.
     Add,
+    /// The message has these flags no longer.
     Remove,
 }
 
@@ -261,16 +321,21 @@ pub struct Mailboxes {
     inner: Rc<inner::Inner>,
 }
 
+/// The numbers that the appliance's plan gives to this crate.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Memory for messages of loaded mailboxes.
     pub cache_bytes: usize,
+    /// Groups applied since the last checkpoint after which the next one begins.
     pub checkpoint_groups: u64,
+    /// Bytes appended since the last checkpoint after which the next one begins.
     pub checkpoint_bytes: u64,
+    /// Microseconds since the last checkpoint after which the next one begins, if anything changed.
     pub checkpoint_us: u64,
 }
 
 impl Mailboxes {
+    /// The log that the mailboxes are in.
     pub fn store(&self) -> &Store {
         &self.inner.store
     }

@@ -4,7 +4,7 @@ use base::units::{KIB, MIB};
 
 /// Messages that share one row of the projection: those whose UIDs agree in all but the lowest bits. Larger rows make a
 /// scan cheaper, smaller ones make a checkpoint that touches many mailboxes write less: at about 70 bytes a message a
-/// full row of 32 lies in one 4 KiB page, and ten deliveries into each of a thousand mailboxes rewrite about a
+/// full row of 32 fits in one 4 KiB page, and ten deliveries into each of a thousand mailboxes rewrite about a
 /// thousand pages.
 pub const CHUNK_MESSAGES: u32 = 32;
 
@@ -21,7 +21,7 @@ pub const SUBSCRIPTIONS_PER_ACCOUNT_MAX: usize = 2 * MAILBOXES_PER_ACCOUNT_MAX;
 /// of the account's row at most for usual names. A name beyond them may cost its next mailbox a new UIDVALIDITY.
 pub const NAMES_LEFT_MAX: usize = 1_000;
 
-/// Levels of a mailbox name. Clients draw trees; nobody was seen beyond eight.
+/// Levels of a mailbox name. Clients show mailboxes as a tree; no tree deeper than eight levels was found.
 pub const NAME_LEVELS_MAX: usize = 16;
 /// Bytes of one level: what file systems allow, so that an export to Maildir fits.
 pub const NAME_LEVEL_BYTES_MAX: usize = 255;
@@ -40,7 +40,7 @@ pub const RECENTS_MAX: usize = 1 << 18;
 /// Watches on one volume: one for each idle or selected IMAP session.
 pub const WATCHES_MAX: usize = 1 << 20;
 
-/// Encoded messages in one group of a COPY, a relocation or a snapshot: the records of a group lie in one commit batch
+/// Encoded messages in one group of a COPY, a relocation or a snapshot: the records of a group are stored in one commit batch
 /// (1 MiB at most), beside whatever else the batch holds.
 pub const GROUP_MESSAGE_BYTES_MAX: usize = 256 * KIB;
 

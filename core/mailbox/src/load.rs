@@ -133,7 +133,7 @@ impl Inner {
     }
 
     /// Brings in what `entries` are about with a few visits to the index thread, as far as that is known beforehand. The rest, and
-    /// what leaves memory again before its turn, `hold_for` brings in. For replay: nobody else is about.
+    /// what leaves memory again before its turn, `hold_for` brings in. For replay: no other caller uses the state meanwhile.
     pub async fn load_for<'e>(
         &self,
         entries: impl Iterator<Item = &'e Entry>,

@@ -41,44 +41,66 @@ const FLAG: RecordKind = RecordKind(50);
 const EXPUNGE: RecordKind = RecordKind(51);
 const RELOCATE: RecordKind = RecordKind(52);
 
+/// What happened to messages, as one record of the log. The record's kind is in the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageEntry {
+    /// A new message, whose body is in the same group.
     Deliver {
+        /// Where it is placed.
         mailbox: MailboxId,
+        /// Its UID, higher than any in the mailbox.
         uid: Uid,
+        /// Its modification sequence.
         modseq: ModSeq,
+        /// Its flags.
         flags: Flags,
+        /// When it arrived.
         internal_date: InternalDate,
         /// Which of the group's bodies.
         body_index: u32,
     },
     /// Messages placed by COPY or MOVE, at their new UIDs and modification sequence.
     Place {
+        /// Where they are placed.
         mailbox: MailboxId,
+        /// The messages as they are after it.
         messages: Vec<Message>,
     },
+    /// Flags were added, removed or replaced.
     Flag {
+        /// Where the messages are.
         mailbox: MailboxId,
+        /// The modification sequence that each changed message gets.
         modseq: ModSeq,
+        /// What is done with `flags`.
         change: FlagChange,
+        /// The flags of the command.
         flags: Flags,
+        /// Which messages, ascending.
         uids: Vec<Uid>,
     },
+    /// Messages are gone.
     Expunge {
+        /// Where they were.
         mailbox: MailboxId,
+        /// The modification sequence of their disappearance (RFC 7162 §3.2.10).
         modseq: ModSeq,
         /// Only those that are \Deleted when it takes effect; a MOVE's expunge is unconditional.
         deleted_only: bool,
+        /// Which messages, ascending.
         uids: Vec<Uid>,
     },
     /// Reclaim moved bodies: nothing a client could see changes.
     Relocate {
+        /// Where the messages are.
         mailbox: MailboxId,
+        /// Each message with the new place of its body.
         bodies: Vec<(Uid, BodyRef)>,
     },
 }
 
 impl MessageEntry {
+    /// The mailbox that the record is about.
     fn about(&self) -> MailboxId {
         match self {
             MessageEntry::Deliver { mailbox, .. }

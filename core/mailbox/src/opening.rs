@@ -1,4 +1,4 @@
-//! SELECT: what a client is told when it opens a mailbox.
+//! SELECT: what a client learns when it opens a mailbox.
 
 use crate::noun::Depth;
 use crate::outline::Outline;

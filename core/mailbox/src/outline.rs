@@ -1,4 +1,4 @@
-//! What a client is told when it opens a mailbox, kept up to date with the messages so that nobody has to walk them.
+//! What a client learns when it opens a mailbox, kept up to date with the messages so that SELECT does not have to walk them.
 //!
 //! A mailbox of a hundred thousand messages takes a millisecond to walk, most of it waiting for memory; its outline is a few
 //! dozen bytes. It is made when a mailbox is opened for the first time after its messages were loaded, follows deliveries and

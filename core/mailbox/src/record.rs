@@ -26,12 +26,14 @@ macro_rules! nouns {
         }
 
         impl Entry {
+            /// The record behind the noun's own view of it.
             fn noun(&self) -> &dyn Noun {
                 match self {
                     $(Entry::$noun(records) => records),*
                 }
             }
 
+            /// The record of this kind, by the noun that knows it.
             fn of_kind(kind: RecordKind, reader: &mut Reader<'_>) -> Result<Entry, Broken> {
                 $(if let Some(records) = <$records>::decode(kind, reader)? {
                     return Ok(records.into());
@@ -63,6 +65,7 @@ nouns! {
 }
 
 impl Entry {
+    /// The record; its pair is `decode`.
     pub fn encode(&self) -> Record {
         let mut out = Vec::with_capacity(48);
         let kind = self.noun().encode(&mut out);
@@ -83,22 +86,27 @@ impl Entry {
         }
     }
 
+    /// The account whose tree the record is about, if it is about one.
     pub fn tree(&self) -> Option<AccountId> {
         self.noun().tree()
     }
 
+    /// The mailbox that the record is about, if it is about one.
     pub fn mailbox(&self) -> Option<MailboxId> {
         self.noun().mailbox()
     }
 
+    /// What must be in memory before the record is applied.
     pub fn needs(&self) -> Needs {
         self.noun().needs()
     }
 
+    /// What is left of a log that cannot be opened.
     pub fn salvage(&self, bodies: &[BodyRef], remains: &mut Remains) {
         self.noun().salvage(bodies, remains);
     }
 
+    /// One line for people, without secrets.
     pub fn describe(&self) -> String {
         self.noun().describe()
     }

@@ -37,11 +37,17 @@ pub use tenancy::encoding::{Broken, decode_number, encode_number, read_u32};
 use crate::limits::CHUNK_MESSAGES;
 use crate::{AccountId, MailboxId};
 
+/// One row: the counters of the volume.
 pub const COUNTERS: Table = Table(32);
+/// By account.
 pub const TREES: Table = Table(33);
+/// By account.
 pub const USAGE: Table = Table(34);
+/// By mailbox.
 pub const HEADS: Table = Table(35);
+/// By mailbox and chunk.
 pub const CHUNKS: Table = Table(36);
+/// By mailbox.
 pub const CONDEMNED: Table = Table(37);
 
 /// Which chunk row holds a message.
@@ -49,34 +55,41 @@ pub const CONDEMNED: Table = Table(37);
 pub struct Chunk(pub u32);
 
 impl Chunk {
+    /// The chunk of a UID.
     pub fn of(uid: Uid) -> Chunk {
         Chunk(uid.0 / CHUNK_MESSAGES)
     }
+    /// The chunk after this one.
     pub fn next(self) -> Chunk {
         Chunk(self.0 + 1)
     }
-    /// The lowest UID that lies in it (0 for the first, which no message has).
+    /// The lowest UID of the chunk (0 for the first chunk, which no message has).
     pub fn first_uid(self) -> Uid {
         Uid(self.0.saturating_mul(CHUNK_MESSAGES))
     }
 }
 
+/// Big-endian, so that the projection's order is the order of numbers.
 pub fn account_key(account: AccountId) -> Vec<u8> {
     account.0.to_be_bytes().to_vec()
 }
+/// As `account_key`.
 pub fn mailbox_key(mailbox: MailboxId) -> Vec<u8> {
     mailbox.0.to_be_bytes().to_vec()
 }
+/// The mailbox's key and the chunk: the chunks of a mailbox are neighbours, in the order of UIDs.
 pub fn chunk_key(mailbox: MailboxId, chunk: Chunk) -> Vec<u8> {
     let mut key = mailbox_key(mailbox);
     key.extend_from_slice(&chunk.0.to_be_bytes());
     key
 }
+/// The pair of `mailbox_key`.
 pub fn read_mailbox_key(key: &[u8]) -> Result<MailboxId, Broken> {
     Ok(MailboxId(u64::from_be_bytes(
         key.try_into().map_err(|_| Broken)?,
     )))
 }
+/// The pair of `chunk_key`.
 pub fn read_chunk_key(key: &[u8]) -> Result<(MailboxId, Chunk), Broken> {
     let (mailbox, chunk) = key.split_at_checked(8).ok_or(Broken)?;
     Ok((
@@ -94,6 +107,7 @@ pub fn read_bool(reader: &mut Reader<'_>) -> Result<bool, Broken> {
     }
 }
 
+/// The first byte of a row.
 fn version(reader: &mut Reader<'_>) -> Result<(), Broken> {
     if reader.u8()? == ROW_VERSION {
         Ok(())
@@ -102,6 +116,7 @@ fn version(reader: &mut Reader<'_>) -> Result<(), Broken> {
     }
 }
 
+/// The shape of all rows; another one is `Broken`, which refuses the opening.
 const ROW_VERSION: u8 = 3;
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 //! | 43 | mailbox, head row, first UID, UID after the last, LSN of the first part or 0, last or not, messages |
 //!
 //! Rows: those of `folder` and `message`; a snapshot has none of its own.
+//!
+//! A large mailbox is written in parts, each in a group of its own. Reclaim may free older records only when all parts
+//! are durable, so each part after the first names it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,13 +30,19 @@ const SNAPSHOT: RecordKind = RecordKind(43);
 /// The messages with `from <= uid < to` and the head. With the last part, the records before the first one are no longer needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxSnapshot {
+    /// Whose snapshot it is.
     pub mailbox: MailboxId,
+    /// The mailbox's numbers at that time.
     pub head: Head,
+    /// The lowest UID of the part.
     pub from: Uid,
+    /// The UID after the highest of the part.
     pub to: Uid,
     /// Where the first part is; `None`: this is it.
     pub begun: Option<Lsn>,
+    /// With it the snapshot is complete.
     pub last: bool,
+    /// Every message in the part's range; what is not listed does not exist.
     pub messages: Vec<Message>,
 }
 

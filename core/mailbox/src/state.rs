@@ -34,30 +34,45 @@ pub type Epoch = u64;
 
 /// Nothing is evicted but in `evict`: what was just brought in stays until the caller has pinned it.
 pub struct State {
+    /// Mailboxes in memory, loaded from some chunk on.
     pub mailboxes: HashMap<MailboxId, MailboxEntry>,
+    /// Accounts in memory.
     pub accounts: HashMap<AccountId, AccountEntry>,
     /// Deleted, with chunk rows still to be cleared away.
     pub condemned: BTreeMap<MailboxId, Condemned>,
+    /// The latest epoch in which one of them changed.
     condemned_dirty: Option<Epoch>,
+    /// Numbers given by durable records.
     pub counters: Counters,
+    /// The epoch in which `counters` changed.
     counters_dirty: Option<Epoch>,
     /// Numbers given to operations that are not yet durable count here.
     pub assigned: Counters,
     /// The last group applied.
     pub applied: Lsn,
+    /// The present epoch.
     epoch: Epoch,
+    /// Mailboxes that differ from the projection.
     dirty_mailboxes: HashSet<MailboxId>,
+    /// Accounts that differ from the projection.
     dirty_accounts: HashSet<AccountId>,
+    /// Messages that differ from the projection, in all mailboxes: bounded by `DIRTY_MESSAGES_MAX`.
     dirty_messages: usize,
     /// Mailboxes whose watchers are to be told, until the caller takes them.
     pub rung: Vec<(MailboxId, ModSeq)>,
     /// Bodies that lost a reference, until the caller takes them.
     pub dropped: Vec<BodyRef>,
+    /// Where reclaim moved bodies lately, by their old address.
     relocated: HashMap<RecordAddress, BodyRef>,
+    /// Arrival order of `relocated`.
     relocated_order: VecDeque<RecordAddress>,
+    /// The bound of `cached_bytes`.
     cache_bytes_max: usize,
+    /// Memory of all loaded messages.
     cached_bytes: usize,
+    /// Arrival order of `mailboxes`.
     mailbox_clock: VecDeque<MailboxId>,
+    /// Arrival order of `accounts`.
     account_clock: VecDeque<AccountId>,
 }
 
@@ -69,22 +84,29 @@ pub struct Condemned {
     pub cleared_to: Chunk,
 }
 
+/// What memory has about one account's mailboxes.
 #[derive(Default)]
 pub struct AccountEntry {
     /// `None`: no such account.
     pub tree: Option<Tree>,
+    /// The sum over its mailboxes, for the quota.
     pub used_bytes: u64,
     /// Promised to deliveries that are not durable yet.
     pub reserved_bytes: Rc<Cell<u64>>,
+    /// The epoch of the tree's last change; `None` when the projection has it.
     pub tree_dirty: Option<Epoch>,
+    /// The epoch of the last change of `used_bytes`.
     pub used_dirty: Option<Epoch>,
+    /// Operations that need it in memory.
     pub pins: Rc<Cell<u32>>,
     /// A removal is on its way to the log: nothing new may come in behind it.
     pub closing: Rc<Cell<bool>>,
+    /// Second chance: cleared by `evict`, set by a look-up.
     used_lately: bool,
 }
 
 impl AccountEntry {
+    /// Whether the next checkpoint writes a row of it.
     pub fn is_dirty(&self) -> bool {
         self.tree_dirty.is_some() || self.used_dirty.is_some()
     }
@@ -95,6 +117,7 @@ impl AccountEntry {
 }
 
 impl State {
+    /// Empty, as before the first record.
     pub fn new(cache_bytes: usize) -> State {
         State {
             mailboxes: HashMap::new(),
@@ -120,6 +143,7 @@ impl State {
         }
     }
 
+    /// Into the cache; the clock has each mailbox once.
     pub fn insert_mailbox(&mut self, mailbox: MailboxId, entry: MailboxEntry) {
         if self.mailboxes.insert(mailbox, entry).is_none() {
             self.mailbox_clock.push_back(mailbox);
@@ -127,6 +151,7 @@ impl State {
         self.charge(mailbox);
     }
 
+    /// Into the cache; the clock has each account once.
     pub fn insert_account(&mut self, account: AccountId, entry: AccountEntry) {
         if self.accounts.insert(account, entry).is_none() {
             self.account_clock.push_back(account);
@@ -143,6 +168,7 @@ impl State {
 
     // Marks.
 
+    /// The mailbox's head is written by the next checkpoint.
     pub fn touch_head(&mut self, mailbox: MailboxId) {
         if let Some(entry) = self.mailboxes.get_mut(&mailbox) {
             entry.head_dirty = Some(self.epoch);
@@ -171,6 +197,7 @@ impl State {
         self.charge(mailbox);
     }
 
+    /// The account's tree is written by the next checkpoint.
     pub fn touch_account(&mut self, account: AccountId) {
         if let Some(entry) = self.accounts.get_mut(&account) {
             entry.tree_dirty = Some(self.epoch);
@@ -178,6 +205,7 @@ impl State {
         }
     }
 
+    /// The account uses so much more or less.
     pub fn use_bytes(&mut self, account: AccountId, change_bytes: i64) {
         if let Some(entry) = self.accounts.get_mut(&account) {
             entry.used_bytes = entry.used_bytes.saturating_add_signed(change_bytes);
@@ -186,6 +214,7 @@ impl State {
         }
     }
 
+    /// The mailbox was deleted: its chunk rows are cleared away later, a part at a time.
     pub fn condemn(&mut self, mailbox: MailboxId) {
         self.condemned.insert(
             mailbox,
@@ -240,11 +269,13 @@ impl State {
 
     // Looking up.
 
+    /// As a look-up: the mailbox survives the next `evict`.
     pub fn mailbox_used(&mut self, mailbox: MailboxId) -> Option<&mut MailboxEntry> {
         let entry = self.mailboxes.get_mut(&mailbox)?;
         entry.used_lately = true;
         Some(entry)
     }
+    /// As a look-up: the account survives the next `evict`.
     pub fn account_used(&mut self, account: AccountId) -> Option<&mut AccountEntry> {
         let entry = self.accounts.get_mut(&account)?;
         entry.used_lately = true;
@@ -275,6 +306,7 @@ impl State {
             .sum();
         (of_mailboxes + 2 * self.dirty_accounts.len() + self.condemned.len()) as u64
     }
+    /// Whether a checkpoint has anything to write.
     pub fn is_dirty(&self) -> bool {
         !self.dirty_mailboxes.is_empty()
             || !self.dirty_accounts.is_empty()
@@ -285,12 +317,13 @@ impl State {
     pub fn shrink_cache(&mut self, cache_bytes_max: usize) {
         self.cache_bytes_max = cache_bytes_max;
     }
+    /// Memory of all loaded messages.
     pub fn cached_bytes(&self) -> usize {
         self.cached_bytes
     }
 }
 
-/// The part of `messages` (ascending) that lies in `chunk`.
+/// The part of `messages` (ascending) that belongs to `chunk`.
 pub fn of_chunk(messages: &[Message], chunk: Chunk) -> &[Message] {
     let from = messages.partition_point(|message| Chunk::of(message.uid) < chunk);
     let to = messages.partition_point(|message| Chunk::of(message.uid) <= chunk);

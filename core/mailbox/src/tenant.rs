@@ -69,6 +69,7 @@ impl store::Tenant for Inner {
 }
 
 impl Inner {
+    /// Every live body that may be in `segments`, by one walk of all chunk rows.
     async fn mark(&self, segments: &[SegmentIndex]) -> Result<Vec<BodyRef>, MailboxFault> {
         self.marks.set(self.marks.get() + 1);
         let mut pass = Pass::new(segments);
@@ -136,6 +137,7 @@ impl Inner {
 }
 
 impl Mailboxes {
+    /// Points messages at the new places of their bodies, mailbox by mailbox.
     async fn redirect(&self, pairs: Vec<(BodyRef, BodyRef)>) -> Result<(), MailboxFault> {
         let places: Vec<RecordAddress> = pairs.iter().map(|(old, _)| old.body).collect();
         {
@@ -179,6 +181,7 @@ impl Mailboxes {
         Ok(())
     }
 
+    /// Waits until the COPYs that were under way at the call have ended. Later ones write the new places by themselves.
     async fn rest_of_copies(&self) {
         let before = self.inner.placing_next.get();
         while self
@@ -288,6 +291,7 @@ impl Mailboxes {
         together.run().await
     }
 
+    /// One record of its own, for what nothing else in the log says.
     async fn carry_one(&self, entry: Entry) -> Result<(), MailboxFault> {
         let (bodies, hold) = (Vec::new(), Hold::default());
         self.inner
@@ -370,16 +374,20 @@ impl Mailboxes {
 /// Snapshots taken at once, so that they share a commit batch: alone each would take two blocks of the log.
 #[derive(Default)]
 struct Together<'a> {
+    /// Those that were not run yet.
     running: Vec<LocalFuture<'a, Result<(), MailboxFault>>>,
+    /// Messages in them.
     messages: usize,
 }
 
 impl<'a> Together<'a> {
+    /// One more, to be run with the others.
     fn push(&mut self, messages: usize, snapshot: LocalFuture<'a, Result<(), MailboxFault>>) {
         self.messages += messages;
         self.running.push(snapshot);
     }
 
+    /// Runs them once there are enough for a batch.
     async fn run_if_many(&mut self) -> Result<(), MailboxFault> {
         if self.running.len() >= SNAPSHOTS_AT_ONCE || self.messages >= SNAPSHOT_MESSAGES_AT_ONCE {
             self.run().await?;
@@ -416,11 +424,14 @@ impl<'a> Together<'a> {
 struct Said {
     /// Nothing else says that the account is gone, so this is kept for ever.
     removed: BTreeSet<AccountId>,
+    /// Accounts that records are about.
     accounts: BTreeMap<AccountId, Lsn>,
+    /// Mailboxes that records are about.
     mailboxes: BTreeMap<MailboxId, Lsn>,
 }
 
 impl Said {
+    /// Reads the records of a segment that is to be freed.
     fn in_records(records: &[(Lsn, Record)]) -> Result<Said, MailboxFault> {
         let mut said = Said::default();
         for (lsn, record) in records {
@@ -446,8 +457,10 @@ impl Said {
 const SNAPSHOT_BYTES: usize = 512;
 /// One message in a snapshot, without keywords: reference, dates, numbers.
 const SNAPSHOT_MESSAGE_BYTES: usize = 112;
+/// A removal, encoded, at most.
 const REMOVAL_BYTES_MAX: usize = 64;
 /// A body reference with its UID, encoded.
 const RELOCATION_BYTES_MAX: usize = 160;
+/// So many relocations fit one record.
 const RELOCATIONS_PER_RECORD: usize = GROUP_MESSAGE_BYTES_MAX / RELOCATION_BYTES_MAX;
 const _: () = assert!(RELOCATIONS_PER_RECORD > 0);

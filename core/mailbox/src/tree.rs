@@ -28,6 +28,7 @@ const REMOVE: RecordKind = RecordKind(33);
 const SNAPSHOT: RecordKind = RecordKind(34);
 const SUBSCRIBE: RecordKind = RecordKind(35);
 
+/// What happened to an account's tree, as one record of the log. The record's kind is in the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TreeEntry {
     /// The account has a tree of mailboxes from now on, without any as yet.
@@ -40,20 +41,28 @@ pub enum TreeEntry {
         /// No mailbox of the account had a higher one: an account that takes its address later begins above it.
         uid_validity_last: UidValidity,
     },
+    /// The account subscribed to a name, or not any more. The mailbox need not exist (RFC 3501 §6.3.6).
     Subscribe {
+        /// Whose subscription it is.
         account: AccountId,
+        /// The name, as the client gave it.
         name: String,
+        /// `false`: the subscription is gone.
         subscribed: bool,
     },
     /// All about the account's mailboxes but their messages, written again so that older records may go.
     Snapshot {
+        /// Whose tree it is.
         account: AccountId,
+        /// The whole row, folders and subscriptions included.
         tree: Tree,
+        /// The next mailbox number at that time.
         mailbox_next: MailboxId,
     },
 }
 
 impl TreeEntry {
+    /// The account that the record is about.
     fn account(&self) -> AccountId {
         match self {
             TreeEntry::Put { account }
@@ -267,6 +276,7 @@ impl Noun for TreeEntry {
 }
 
 impl State {
+    /// The account has a tree, empty. A tree that is there already is emptied.
     fn put_tree(&mut self, account: AccountId) -> Effect {
         if !self.accounts.contains_key(&account) {
             self.insert_account(account, AccountEntry::default());
@@ -277,6 +287,7 @@ impl State {
         Effect::Applied
     }
 
+    /// The tree is gone, and every mailbox in it. `Absent`: there was none.
     fn remove_tree(&mut self, account: AccountId) -> Effect {
         let entry = self.accounts.get_mut(&account);
         let Some(tree) = entry.and_then(|entry| entry.tree.take()) else {
@@ -292,6 +303,7 @@ impl State {
         Effect::Applied
     }
 
+    /// Changes the tree, and marks it for the next checkpoint. `Absent`: there is none.
     pub fn change_tree(&mut self, account: AccountId, change: impl FnOnce(&mut Tree)) -> Effect {
         let entry = self.accounts.get_mut(&account);
         let Some(tree) = entry.and_then(|entry| entry.tree.as_mut()) else {
@@ -302,6 +314,7 @@ impl State {
         Effect::Applied
     }
 
+    /// The tree becomes what a snapshot says. Mailboxes that it does not list are deleted.
     fn restore_tree(&mut self, lsn: Lsn, account: AccountId, tree: &Tree) -> Effect {
         let known = self.accounts.get(&account);
         if known.is_none_or(|entry| entry.tree.is_none()) {

@@ -1,4 +1,4 @@
-//! Who is told of changes.
+//! Watchers: the sessions that are notified of changes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

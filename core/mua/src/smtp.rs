@@ -11,9 +11,13 @@ use crate::stream::Stream;
 /// The reverse-path of every message that `send` sends.
 pub const SENDER: &str = "sender@example.net";
 
+/// A connection of the sender's.
 pub struct Smtp {
+    /// The socket, with its time for each wait.
     stream: Stream,
+    /// What was read and not understood yet.
     input: Vec<u8>,
+    /// Lines that came in of the next reply.
     replies: Replies,
     /// There once the server greeted us, until the connection is of no more use.
     client: Option<Client>,
@@ -79,6 +83,7 @@ impl Smtp {
         self.expect_reply(code)
     }
 
+    /// Reads a reply that must have this code.
     pub fn expect_reply(&mut self, code: u16) -> io::Result<()> {
         let reply = self.reply()?;
         match reply.code == code {
@@ -87,10 +92,12 @@ impl Smtp {
         }
     }
 
+    /// Sends bytes as they are, a broken line included.
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.send(bytes)
     }
 
+    /// Reads the next reply.
     pub fn reply(&mut self) -> io::Result<Reply> {
         loop {
             // until a reply is whole; the stream's time bounds each turn
@@ -104,10 +111,12 @@ impl Smtp {
         }
     }
 
+    /// Sends nothing more, and can still read.
     pub fn half_close(&mut self) -> io::Result<()> {
         self.stream.half_close()
     }
 
+    /// Reads up to the next event of the client.
     fn event(&mut self, client: &mut Client, mut output: Vec<u8>) -> io::Result<Event> {
         loop {
             // until an event; the stream's time bounds each turn
@@ -123,10 +132,12 @@ impl Smtp {
     }
 }
 
+/// A reply that was not expected, as an error.
 fn answered(reply: &Reply) -> io::Error {
     io::Error::other(format!("the answer is \"{reply}\""))
 }
 
+/// An event that was not expected, as an error.
 fn unexpected(event: &Event) -> io::Error {
     io::Error::other(format!("SMTP: {event:?}"))
 }

@@ -24,35 +24,48 @@ pub struct Budget {
     shared: Arc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// All holders together.
     bytes_max: usize,
+    /// One holder.
     share_bytes_max: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Bytes in use, with and without a holder.
     used_bytes: usize,
     /// Holders that hold something, and how much.
     held: HashMap<Holder, usize>,
     /// Holders with waits, in the order of their turns; each once.
     turns: VecDeque<Holder>,
+    /// Waits of each holder, in the order of their calls.
     waits: HashMap<Holder, VecDeque<Wait>>,
     /// Waits since the beginning: the next one's number.
     queued: u64,
 }
 
+/// A caller in the row.
 struct Wait {
+    /// By which a place that is given up is found.
     number: u64,
+    /// How much it waits for: at most a share.
     bytes: usize,
+    /// Gets the bytes, paid for.
     answer: Sender<Charge>,
 }
 
 /// A place in the row. Dropped before the answer came, it is given up, and those behind it may be next.
 struct Place {
+    /// The budget that the place is in.
     budget: Budget,
+    /// Whose row it is in.
     holder: Holder,
+    /// The number of the wait.
     number: u64,
+    /// The answer has not come yet.
     stands: bool,
 }
 
@@ -99,6 +112,7 @@ impl Budget {
         self.take_now(Some(holder), bytes)
     }
 
+    /// Takes without waiting, whether or not others wait.
     fn take_now(&self, holder: Option<Holder>, bytes: usize) -> Option<Charge> {
         let taken = self.shared.take(&mut self.shared.state(), holder, bytes);
         taken.then(|| self.charge(holder, bytes))
@@ -115,6 +129,7 @@ impl Budget {
         charge.expect("a wait is answered before it is forgotten")
     }
 
+    /// A place at the end of the holder's row. A holder without other waits joins the circle at its end.
     fn queue(&self, holder: Holder, bytes: usize) -> (Place, Receiver<Charge>) {
         let (answer, answered) = oneshot();
         let mut state = self.shared.state();
@@ -150,6 +165,7 @@ impl Budget {
         }
     }
 
+    /// Bytes that were taken.
     fn charge(&self, holder: Option<Holder>, bytes: usize) -> Charge {
         Charge {
             budget: self.clone(),
@@ -158,10 +174,12 @@ impl Budget {
         }
     }
 
+    /// Bytes in use now.
     pub fn used_bytes(&self) -> usize {
         self.shared.state().used_bytes
     }
 
+    /// The bound of all holders together.
     pub fn bytes_max(&self) -> usize {
         self.shared.bytes_max
     }
@@ -173,21 +191,25 @@ impl Budget {
 }
 
 impl Shared {
+    /// Held for a few instructions at a time, never over an await.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
 
+    /// Whether the budget has so much left.
     fn fits(&self, state: &State, bytes: usize) -> bool {
         let sum = state.used_bytes.checked_add(bytes);
         sum.is_some_and(|sum| sum <= self.bytes_max)
     }
 
+    /// Whether the holder's share has so much left.
     fn fits_share(&self, state: &State, holder: Holder, bytes: usize) -> bool {
         let held = state.held.get(&holder).copied().unwrap_or(0);
         let sum = held.checked_add(bytes);
         sum.is_some_and(|sum| sum <= self.share_bytes_max)
     }
 
+    /// Takes `bytes` if budget and share have them.
     fn take(&self, state: &mut State, holder: Option<Holder>, bytes: usize) -> bool {
         let has_share = holder.is_none_or(|holder| self.fits_share(state, holder, bytes));
         if !has_share || !self.fits(state, bytes) {
@@ -202,6 +224,7 @@ impl Shared {
         true
     }
 
+    /// Gives `bytes` back. A holder that holds nothing is forgotten, so the table is bounded by what is in use.
     fn give_back(&self, holder: Option<Holder>, bytes: usize) {
         let mut state = self.state();
         assert!(state.used_bytes >= bytes, "a budget is given back once");
@@ -271,6 +294,7 @@ impl Charge {
         taken
     }
 
+    /// Bytes that the charge holds.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -24,10 +24,13 @@ pub struct CoreSettings {
     pub cpu: Option<usize>,
 }
 
+/// Why a core did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
+    /// The system has no thread for us.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// The kernel refuses the ring for sockets.
     #[error("cannot set up io_uring for sockets: {0}")]
     Ring(io::Error),
 }
@@ -38,17 +41,25 @@ pub struct Core {
     shared: Rc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// The word to stop.
     stop: Stop,
+    /// Sessions that are open now.
     sessions: Cell<usize>,
+    /// Rung when a session ends.
     quiet: Bell,
 }
 
 /// The outside view of a running core.
 pub struct CoreHandle {
+    /// As in `CoreSettings`.
     name: String,
+    /// To give the word.
     stop: Stop,
+    /// How long tasks kept others from running.
     stalls: Arc<Stalls>,
+    /// The thread.
     thread: JoinHandle<()>,
 }
 
@@ -110,6 +121,7 @@ impl Core {
         }
     }
 
+    /// The word to stop.
     pub fn stop(&self) -> &Stop {
         &self.shared.stop
     }
@@ -131,10 +143,12 @@ impl Core {
         self.sessions()
     }
 
+    /// A session begins; `drain` waits for its end.
     pub(crate) fn session_began(&self) {
         self.shared.sessions.set(self.shared.sessions.get() + 1);
     }
 
+    /// A session has ended.
     pub(crate) fn session_ended(&self) {
         self.shared.sessions.set(self.shared.sessions.get() - 1);
         self.shared.quiet.ring();
@@ -142,6 +156,7 @@ impl Core {
 }
 
 impl CoreHandle {
+    /// As the plan calls it.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -156,6 +171,7 @@ impl CoreHandle {
         self.stop.request();
     }
 
+    /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
@@ -169,6 +185,7 @@ impl CoreHandle {
     }
 }
 
+/// The runtime with the best flags that this kernel knows.
 fn runtime() -> io::Result<tokio_uring::Runtime> {
     runtime_with(true).or_else(|_| runtime_with(false))
 }
@@ -186,6 +203,8 @@ fn runtime_with(patient: bool) -> io::Result<tokio_uring::Runtime> {
     tokio_uring::Runtime::new(&builder)
 }
 
+/// Keeps the thread on its CPU. A CPU that may not be used is logged: an unpinned core serves as well, only less
+/// evenly.
 fn pin(settings: &CoreSettings) {
     let Some(cpu) = settings.cpu else { return };
     if let Err(error) = process::set_affinity(&[cpu]) {

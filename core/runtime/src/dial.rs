@@ -16,11 +16,12 @@ use tokio::net::TcpStream;
 
 use crate::connection::Dialled;
 use crate::core::Core;
-use crate::listener::{Counters, Open};
+use crate::counters::{Counters, Open};
 use crate::stall;
 use crate::tcp::TcpConnection;
 
 pub mod memory;
+pub(crate) mod slot;
 
 /// Why there is no connection. The first three are about the other end: another address may answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -19,12 +19,17 @@ pub struct LaneEnd<T> {
     shared: Arc<Shared<T>>,
 }
 
+/// What both ends have.
 struct Shared<T> {
+    /// The items on their way.
     items: ArrayQueue<T>,
+    /// Rung for a receiver that waits.
     bell: Notify,
     /// Set by the receiver before it waits, so that a busy lane costs no bell.
     waiting: AtomicBool,
+    /// Sending ends that are left.
     senders: AtomicUsize,
+    /// The receiving end is gone.
     ended: AtomicBool,
 }
 
@@ -66,6 +71,7 @@ impl<T> Lane<T> {
         self.shared.items.len()
     }
 
+    /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.shared.items.is_empty()
     }
@@ -77,6 +83,7 @@ impl<T> Shared<T> {
         while self.items.pop().is_some() {}
     }
 
+    /// Rings only for a receiver that waits: waking a busy core would cost a system call for each item.
     fn ring(&self) {
         // The swap is sequentially consistent with the receiver's store and its second look at the queue.
         if self.waiting.swap(false, Ordering::SeqCst) {
@@ -110,6 +117,8 @@ impl<T> LaneEnd<T> {
         item
     }
 
+    /// The next item. Between the word that it waits and the wait itself the receiver looks once more, so that no item
+    /// is missed.
     async fn item(&mut self) -> Option<T> {
         loop {
             if let Some(item) = self.shared.items.pop() {
@@ -127,6 +136,7 @@ impl<T> LaneEnd<T> {
         }
     }
 
+    /// The next item, if one is there.
     pub fn try_next(&mut self) -> Option<T> {
         self.shared.items.pop()
     }

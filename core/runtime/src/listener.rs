@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -16,28 +15,16 @@ use tokio::io::unix::AsyncFd;
 
 use crate::connection::{Accepted as _, Connection as _};
 use crate::core::Core;
+use crate::counters::{Counters, Open};
 use crate::limits::*;
 use crate::stall;
 use crate::tcp::TcpConnection;
-
-/// What one listener, or one dialler, on one core counted since start. Written by that core, read by any thread.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Connections that came to be: accepted, or dialled and answered.
-    pub accepted: AtomicU64,
-    /// Those past our own bound.
-    pub refused: AtomicU64,
-    pub open: AtomicU64,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    pub tls_failures: AtomicU64,
-    pub timed_out: AtomicU64,
-}
 
 /// A bound socket and what to do with who comes.
 pub struct Listener {
     /// For people: `smtp`, `imaps`.
     pub name: &'static str,
+    /// The socket, bound and listening.
     pub socket: TcpListener,
     /// Connections open at once on this core. One peer's address has half of them at most (`PEER_SHARE`), but for the machine's own.
     pub connections_max: usize,
@@ -45,7 +32,9 @@ pub struct Listener {
     pub refusal: &'static [u8],
     /// Handshake first (IMAPS, HTTPS).
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Which peers may come in, and which speak for others.
     pub gate: Gate,
+    /// What is counted of it on this core.
     pub counters: Arc<Counters>,
 }
 
@@ -60,6 +49,7 @@ pub struct Gate {
     pub refusal: &'static [u8],
 }
 
+/// Whether a client with this address may come in. Called for each connection, so it must be quick.
 pub type LetsIn = dyn Fn(IpAddr) -> bool + Send + Sync;
 
 /// What serves one connection, to its end.
@@ -94,6 +84,7 @@ impl Core {
     }
 }
 
+/// Accepts for ever. The kernel gives one connection to one of the cores that share the socket.
 async fn accept_all(core: &Core, socket: AsyncFd<TcpListener>, listener: &Listener, serve: Serve) {
     let peers = Rc::new(Peers::of(listener.connections_max));
     let mut trouble = AcceptTrouble::default();
@@ -123,8 +114,11 @@ async fn accept_all(core: &Core, socket: AsyncFd<TcpListener>, listener: &Listen
 /// line for all of `ACCEPT_SAID_EVERY`.
 #[derive(Debug, Default)]
 pub struct AcceptTrouble {
+    /// Failures since the last success.
     in_a_row: u32,
+    /// Failures that the log has not counted yet.
     since_said: u32,
+    /// When the log last had a line.
     said: Option<Instant>,
 }
 
@@ -147,6 +141,7 @@ impl AcceptTrouble {
         self.in_a_row = 0;
     }
 
+    /// Whether the log gets a line now.
     fn is_to_be_said(&mut self, now: Instant) -> bool {
         let due = self
             .said
@@ -158,6 +153,7 @@ impl AcceptTrouble {
     }
 }
 
+/// Decides about one connection: refused at a bound, turned away at the gate, or served by a task of its own.
 fn admit(
     core: &Core,
     stream: TcpStream,
@@ -227,6 +223,7 @@ fn refuse(mut stream: TcpStream, refusal: &[u8]) {
     }
 }
 
+/// Says why, and closes properly, so that the peer can read it.
 async fn turn_away(mut connection: TcpConnection, refusal: &'static [u8]) {
     if !refusal.is_empty() && connection.send(refusal).await.is_ok() {
         connection.close().await;
@@ -235,11 +232,14 @@ async fn turn_away(mut connection: TcpConnection, refusal: &'static [u8]) {
 
 /// Who has how many connections open, by address (IPv6: by the first 64 bits, which are one customer's).
 struct Peers {
+    /// Connections of one peer at most.
     each_max: usize,
+    /// How many each peer has open. Bounded by the listener's connections.
     open: RefCell<HashMap<IpAddr, usize>>,
 }
 
 impl Peers {
+    /// The bounds that follow from those of the listener.
     fn of(connections_max: usize) -> Peers {
         Peers {
             each_max: (connections_max / PEER_SHARE).max(1),
@@ -247,6 +247,7 @@ impl Peers {
         }
     }
 
+    /// Whether the peer may have one more.
     fn has_room(&self, peer: IpAddr) -> bool {
         let peer = network(peer);
         // What runs on this machine is the operator's.
@@ -274,6 +275,7 @@ fn network(peer: IpAddr) -> IpAddr {
     }
 }
 
+/// One connection of a peer, counted until it is dropped.
 struct Entered {
     peers: Rc<Peers>,
     peer: IpAddr,
@@ -287,27 +289,6 @@ impl Drop for Entered {
         if *count == 0 {
             open.remove(&self.peer);
         }
-    }
-}
-
-/// Counts one open session for as long as it lives.
-pub(crate) struct Open {
-    core: Core,
-    counters: Arc<Counters>,
-}
-
-impl Open {
-    pub(crate) fn new(core: Core, counters: Arc<Counters>) -> Open {
-        counters.open.fetch_add(1, Relaxed);
-        core.session_began();
-        Open { core, counters }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.counters.open.fetch_sub(1, Relaxed);
-        self.core.session_ended();
     }
 }
 

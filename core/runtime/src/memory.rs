@@ -17,7 +17,7 @@ use base::{Host, Time};
 use rustls::pki_types::ServerName;
 
 use crate::connection::{Accepted, Connection, ConnectionFault, Dialled};
-use crate::dial::memory::Slot;
+use crate::dial::slot::Slot;
 use crate::limits::*;
 use crate::session_host::SessionHost;
 use crate::stop::Stop;
@@ -26,6 +26,7 @@ use crate::tls::TlsFacts;
 /// One direction.
 struct Pipe {
     bytes: VecDeque<u8>,
+    /// Bytes that it holds at most: what a real connection's buffers would hold.
     bytes_max: usize,
     /// Bytes that were taken out of it since it is there.
     taken: u64,
@@ -36,6 +37,7 @@ struct Pipe {
 }
 
 impl Pipe {
+    /// An empty pipe.
     fn new(bytes_max: usize) -> Pipe {
         assert!(bytes_max > 0);
         Pipe {
@@ -54,6 +56,7 @@ impl Pipe {
         count
     }
 
+    /// Moves at most `bytes_max` bytes to the end of `into`. Returns how many.
     fn take(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> usize {
         let count = self.bytes.len().min(bytes_max);
         into.extend(self.bytes.drain(..count));
@@ -61,21 +64,26 @@ impl Pipe {
         count
     }
 
+    /// Neither end uses the pipe any more.
     fn close(&mut self) {
         self.ended = true;
         self.unread = true;
     }
 }
 
+/// Both directions and what else the two ends know of each other.
 struct Shared {
     /// From the peer.
     up: Pipe,
+    /// To the peer.
     down: Pipe,
+    /// The connection was reset: what is under way is lost, in both directions.
     reset: bool,
     /// The peer begins its TLS handshake.
     handshake: Option<Handshake>,
 }
 
+/// A TLS handshake that the peer has begun. No byte is enciphered, so only its place in the stream counts.
 #[derive(Clone, Copy)]
 struct Handshake {
     /// Bytes of plaintext that the peer had sent before it.
@@ -86,9 +94,12 @@ struct Handshake {
     fails: bool,
 }
 
+/// Which end of TLS this is.
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
+    /// The session was accepted: the peer begins the handshake.
     Server,
+    /// The connection was dialled: this end asked for TLS, and the peer's answer is the handshake.
     Client,
 }
 
@@ -153,15 +164,18 @@ pub fn connect(
 }
 
 impl MemoryConnection {
+    /// A new wait begins: the deadline is `span` from now.
     fn restart_clock(&mut self) {
         self.due = self.host.now().after_us(self.span.as_micros() as u64);
     }
 
+    /// The connection ends with `fault`, unless it ended with another one before.
     fn break_off(&mut self, fault: ConnectionFault) -> ConnectionFault {
         self.shut();
         *self.broken.get_or_insert(fault)
     }
 
+    /// Stops both directions, as a dropped socket does.
     fn shut(&self) {
         let mut shared = self.shared.borrow_mut();
         shared.down.ended = true;
@@ -229,6 +243,7 @@ impl MemoryConnection {
         }
     }
 
+    /// Writes all of `bytes`, as the peer makes room.
     async fn write(&mut self, mut bytes: &[u8]) -> Result<(), ConnectionFault> {
         loop {
             // until all of it is in the pipe, or the wait is over
@@ -254,6 +269,7 @@ impl MemoryConnection {
         }
     }
 
+    /// The handshake of either side, within `HANDSHAKE_DEADLINE`; the deadline of before holds again afterwards.
     async fn start(&mut self, side: Side, name: Option<String>) -> Result<(), ConnectionFault> {
         assert!(self.tls.is_none(), "TLS starts once");
         let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
@@ -270,6 +286,8 @@ impl MemoryConnection {
         Ok(())
     }
 
+    /// Waits for the peer's handshake. Plaintext behind the point where TLS begins breaks the connection off: it could
+    /// have been injected.
     async fn handshake(&mut self, side: Side) -> Result<(), ConnectionFault> {
         loop {
             // until the peer begins its handshake
@@ -468,6 +486,7 @@ impl MemoryPeer {
         self.shake(true);
     }
 
+    /// Begins a handshake, with what was sent before it and not read.
     fn shake(&self, fails: bool) {
         let mut shared = self.shared.borrow_mut();
         let unread = shared.up.bytes.len();

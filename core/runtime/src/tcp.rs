@@ -19,39 +19,52 @@ use tokio::time::{Instant, Sleep};
 use tokio_uring::net::TcpStream;
 
 use crate::connection::{Accepted, Connection, ConnectionFault, Dialled};
+use crate::counters::{Counters, Open};
 use crate::limits::*;
-use crate::listener::{Counters, Open};
 use crate::stall;
 use crate::stop::Stop;
 use crate::tls::{Tls, TlsBroken, TlsFacts};
 
 mod proxied;
 
+/// A read or write that the kernel has, with the buffer that it gives back.
 type Operation = Pin<Box<dyn Future<Output = (io::Result<usize>, Vec<u8>)>>>;
 
 /// One TCP connection on this core, with or without TLS. Owned buffers inside; at most one small read buffer
 /// while idle.
 pub struct TcpConnection {
+    /// Shared with the operations in flight, which keep the socket open until the kernel has answered them.
     stream: Rc<TcpStream>,
+    /// The peer's address, or the client's that a proxy named.
     peer: SocketAddr,
+    /// Our address of the connection.
     local: SocketAddr,
+    /// The read in flight. It outlives a caller that stopped waiting for it.
     reading: Option<Operation>,
+    /// The write in flight.
     writing: Option<Operation>,
     /// Kept between reads only while data flows; `None` while a read has it.
     spare: Option<Vec<u8>>,
     /// Bytes that came behind a header of the PROXY protocol.
     unread: Option<Vec<u8>>,
+    /// Size of the next read's buffer: it grows while data flows and shrinks after small reads.
     read_bytes: usize,
+    /// Small reads in a row.
     small_reads: u8,
+    /// Once the handshake has begun.
     tls: Option<Box<Tls>>,
+    /// Why TLS failed, for the log and for reports about mail that was not delivered.
     tls_trouble: Option<String>,
+    /// How long one wait may take.
     span: Duration,
     /// When the present wait ends. `alarm` may be set to an earlier moment: it looks here when it fires.
     due: Instant,
     alarm: Pin<Box<Sleep>>,
     /// Why nothing can be read or written any more.
     broken: Option<ConnectionFault>,
+    /// The core's word to stop. A connection that waits for its peer then ends.
     stop: Stop,
+    /// The counters of its listener or dialler.
     counters: Arc<Counters>,
     /// A connection that we opened counts among them for as long as it lives; one that was accepted is counted by its listener.
     _open: Option<Open>,
@@ -102,6 +115,8 @@ impl TcpConnection {
         Ok(connection)
     }
 
+    /// TLS begins. The whole handshake has one deadline, `HANDSHAKE_DEADLINE`; the deadline of before holds again
+    /// afterwards.
     async fn start(&mut self, tls: Result<Tls, TlsBroken>) -> Result<(), ConnectionFault> {
         assert!(self.tls.is_none(), "TLS starts once");
         let span = std::mem::replace(&mut self.span, HANDSHAKE_DEADLINE);
@@ -112,6 +127,7 @@ impl TcpConnection {
         done
     }
 
+    /// Sends and reads until the handshake is over or has failed.
     async fn handshake(&mut self, tls: Result<Tls, TlsBroken>) -> Result<(), ConnectionFault> {
         match tls {
             Ok(tls) => self.tls = Some(Box::new(tls)),
@@ -205,6 +221,7 @@ impl TcpConnection {
         }
     }
 
+    /// Sends what TLS has to send: a flight of the handshake, records, an alert.
     fn queue_wire(&mut self) {
         let Some(tls) = &mut self.tls else { return };
         let wire = tls.take_wire();
@@ -227,6 +244,7 @@ impl TcpConnection {
         }
     }
 
+    /// Starts a write. There must be none in flight.
     fn write(&mut self, bytes: Vec<u8>) {
         assert!(self.writing.is_none());
         let stream = self.stream.clone();
@@ -252,6 +270,8 @@ impl TcpConnection {
         }
     }
 
+    /// A new wait begins. The alarm is only ever set earlier here: setting a timer on each read would cost more than
+    /// the read.
     fn restart_clock(&mut self) {
         self.due = Instant::now() + self.span;
         if self.due < self.alarm.deadline() {
@@ -270,6 +290,7 @@ impl TcpConnection {
         false
     }
 
+    /// TLS is broken: the reason is kept, and the connection ends.
     fn break_off_tls(&mut self, why: TlsBroken) -> ConnectionFault {
         tracing::debug!(peer = %self.peer, why = why.0, "TLS failed");
         self.tls_trouble.get_or_insert(why.0);
@@ -434,6 +455,7 @@ impl Drop for TcpConnection {
     }
 }
 
+/// Which of the two operations a `Wait` is for.
 enum Side {
     Read,
     Write,
@@ -481,6 +503,7 @@ impl Future for Wait<'_> {
     }
 }
 
+/// Writes all of `bytes` and gives the buffer back.
 async fn write_all(stream: &TcpStream, bytes: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
     let count = bytes.len();
     let (result, bytes) = stream.write_all(bytes).await;

@@ -12,11 +12,14 @@ use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mechanism {
+    /// RFC 4616.
     Plain,
+    /// draft-murchison-sasl-login.
     Login,
 }
 
 impl Mechanism {
+    /// In the order in which they are offered.
     pub const ALL: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 
     /// As it is registered with IANA.
@@ -38,7 +41,9 @@ impl Mechanism {
 /// What a client says of itself, not yet checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
+    /// As the client sent it.
     pub user: Vec<u8>,
+    /// As the client sent it.
     pub password: Vec<u8>,
 }
 
@@ -53,7 +58,9 @@ impl fmt::Debug for Credentials {
 pub enum Step {
     /// Send this text, base64 already, and wait for the next response.
     Challenge(&'static str),
+    /// The exchange is over: they are to be checked.
     Credentials(Credentials),
+    /// The exchange is over, without credentials.
     Refused(Fault),
 }
 
@@ -72,6 +79,7 @@ pub enum Fault {
 
 /// One exchange. At first `challenge` is owed, or `respond` is given the client's initial response.
 pub struct Exchange {
+    /// Which form the responses have.
     mechanism: Mechanism,
     /// LOGIN: the name, once it was given.
     user: Option<Vec<u8>>,
@@ -84,6 +92,7 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
+    /// An exchange that has not begun.
     pub fn new(mechanism: Mechanism) -> Exchange {
         Exchange {
             mechanism,
@@ -142,7 +151,9 @@ fn plain(response: &[u8]) -> Step {
 }
 
 /// "Username:" and "Password:", the words that clients of LOGIN look for.
+/// The first challenge of LOGIN.
 const USERNAME: &str = "VXNlcm5hbWU6";
+/// The second challenge of LOGIN.
 const PASSWORD: &str = "UGFzc3dvcmQ6";
 
 #[cfg(test)]

@@ -3,15 +3,20 @@
 //! `receive` takes what the server sent and returns what happened; `send` begins a mail transaction when the client is `Ready`.
 //! What is to be sent is appended to `output`; the caller sends it after every call.
 
+mod content;
+
 use std::fmt;
-use std::sync::Arc;
 
 use crate::session::Role;
+
+pub use content::{Content, Stuffer};
 
 /// A reply as received: its code and its lines without code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
+    /// Three digits (RFC 5321 §4.2).
     pub code: u16,
+    /// The text of each line, without the code and the sign behind it.
     pub lines: Vec<String>,
 }
 
@@ -29,118 +34,32 @@ impl fmt::Display for Reply {
     }
 }
 
-/// Content made ready for the wire once, for many sendings.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// Dots doubled, end of data appended (RFC 5321 §4.5.2).
-    Stuffed(Arc<[u8]>),
-    /// For one BDAT LAST (RFC 3030).
-    Chunk(Arc<[u8]>),
-    /// The caller sends it after DATA, at `Event::Content`: see `Stuffer`.
-    ByCaller,
-}
-
-impl Content {
-    /// For DATA. `raw` must use CRLF line ends; when the last one is missing it is added.
-    pub fn stuffed(raw: &[u8]) -> Content {
-        let mut out = Vec::with_capacity(raw.len() + raw.len() / 64 + 5);
-        if raw.starts_with(b".") {
-            out.push(b'.');
-        }
-        let mut copied = 0;
-        for at in memchr::memmem::find_iter(raw, b"\r\n.") {
-            out.extend_from_slice(&raw[copied..at + 3]);
-            out.push(b'.');
-            copied = at + 3;
-        }
-        out.extend_from_slice(&raw[copied..]);
-        if !raw.is_empty() && !raw.ends_with(b"\r\n") {
-            out.extend_from_slice(b"\r\n");
-        }
-        out.extend_from_slice(b".\r\n");
-        Content::Stuffed(out.into())
-    }
-
-    /// For BDAT: as it is.
-    pub fn chunk(raw: &[u8]) -> Content {
-        Content::Chunk(raw.into())
-    }
-}
-
-/// Content made ready for DATA piece by piece (RFC 5321 §4.5.2), for what is never whole in memory.
-#[derive(Debug, Default)]
-pub struct Stuffer {
-    /// The last bytes of what was put: how much of CRLF, or of a line.
-    tail: Tail,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Tail {
-    #[default]
-    Begin,
-    Cr,
-    Line,
-    Within,
-}
-
-impl Stuffer {
-    /// Appends `raw`, the next bytes of the content, to `out`: dots at the beginnings of lines doubled, and line ends made CRLF.
-    pub fn put(&mut self, raw: &[u8], out: &mut Vec<u8>) {
-        for &byte in raw {
-            let begins = matches!(self.tail, Tail::Begin | Tail::Line);
-            match byte {
-                b'.' if begins => out.extend_from_slice(b".."),
-                // RFC 5321 §2.3.8: neither travels alone, or a server might see an end of data in it.
-                b'\n' if self.tail != Tail::Cr => out.extend_from_slice(b"\r\n"),
-                _ => {
-                    if self.tail == Tail::Cr && byte != b'\n' {
-                        out.push(b'\n');
-                        if byte == b'.' {
-                            out.push(b'.');
-                        }
-                    }
-                    out.push(byte);
-                }
-            }
-            self.tail = match byte {
-                b'\r' => Tail::Cr,
-                b'\n' => Tail::Line,
-                _ => Tail::Within,
-            };
-        }
-    }
-
-    /// Appends the end of data.
-    pub fn end(self, out: &mut Vec<u8>) {
-        match self.tail {
-            Tail::Begin | Tail::Line => {}
-            Tail::Cr => out.push(b'\n'),
-            Tail::Within => out.extend_from_slice(b"\r\n"),
-        }
-        out.extend_from_slice(b".\r\n");
-    }
-}
-
 /// One mail transaction. Paths are without angle brackets; an empty reverse-path is the null one.
 #[derive(Debug, Clone)]
 pub struct Mail {
+    /// Without angle brackets; empty for the null reverse-path.
     pub reverse_path: String,
+    /// Forward-paths without angle brackets, at least one.
     pub recipients: Vec<String>,
     /// After the path, a blank first: ` SIZE=10240 SMTPUTF8`, or empty.
     pub parameters: String,
+    /// The message.
     pub content: Content,
 }
 
 /// The answers to one `Mail`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
+    /// The reply to MAIL.
     pub mail: Reply,
+    /// The reply to each RCPT, in their order. Where MAIL was refused, those that pipelining had already sent.
     pub recipients: Vec<Reply>,
     /// The refusal of DATA or BDAT, or one reply (SMTP), or one for each accepted recipient in order (LMTP). Empty when
     /// no recipient was accepted and the content was never offered.
     pub outcomes: Vec<Reply>,
 }
 
+/// What the caller does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// Send the output, receive more.
@@ -151,6 +70,7 @@ pub enum Event {
     StartTls,
     /// DATA was answered 354: the caller sends the content (`Content::ByCaller`), then receives more.
     Content,
+    /// The mail transaction is over; another may follow on the connection.
     Sent(Sent),
     /// QUIT was answered.
     Bye,
@@ -160,6 +80,7 @@ pub enum Event {
     Nonsense,
 }
 
+/// What the client waits for. The reply that comes next belongs to it.
 #[derive(Debug)]
 enum State {
     Greeting,
@@ -176,11 +97,15 @@ enum State {
 /// A mail transaction under way.
 #[derive(Debug)]
 struct Flight {
+    /// What is sent.
     mail: Mail,
     /// After the paths of the recipients, a blank first; none at all, or one for each.
     parameters: Vec<String>,
+    /// `None`: MAIL was not answered yet.
     mail_reply: Option<Reply>,
+    /// Replies to RCPT so far.
     recipients: Vec<Reply>,
+    /// Replies about the content so far.
     outcomes: Vec<Reply>,
     /// Content commands are out (DATA, or BDAT with its content).
     offered: bool,
@@ -192,16 +117,22 @@ struct Flight {
     reset: Option<bool>,
 }
 
+/// One conversation from the sender's side.
 #[derive(Debug)]
 pub struct Client {
+    /// SMTP or LMTP: which hello, and how many replies follow the content.
     role: Role,
+    /// Our name in EHLO.
     name: String,
+    /// STARTTLS comes before anything else, and a server without it is refused.
     tls_wanted: bool,
     /// Send MAIL, RCPT and DATA at once. Else each waits for the reply before it.
     pub pipelining: bool,
     /// HELO follows where EHLO is not known (RFC 5321 §3.2).
     pub falls_back: bool,
+    /// What is waited for.
     state: State,
+    /// The lines that came in of the next reply.
     replies: Replies,
 }
 
@@ -210,6 +141,7 @@ pub struct Client {
 pub struct Replies {
     /// The code of the reply whose lines come in.
     code: Option<u16>,
+    /// Its lines so far.
     lines: Vec<String>,
 }
 
@@ -355,11 +287,13 @@ impl Client {
         }
     }
 
+    /// The server does not speak SMTP: the conversation is over.
     fn nonsense(&mut self) -> Event {
         self.state = State::Closed;
         Event::Nonsense
     }
 
+    /// EHLO or LHLO.
     fn say_hello(&mut self, output: &mut Vec<u8>) {
         let verb = match self.role {
             Role::Smtp => "EHLO ",
@@ -369,6 +303,8 @@ impl Client {
         self.state = State::Hello;
     }
 
+    /// What a whole reply means now; `None`: more is needed. A 421 may come at any time and ends the conversation (RFC
+    /// 5321 §3.8).
     fn on_reply(&mut self, reply: Reply, output: &mut Vec<u8>) -> Option<Event> {
         if reply.code == 421 {
             self.state = State::Closed;
@@ -456,6 +392,7 @@ impl Flight {
         }
     }
 
+    /// One reply of the transaction, by what was asked before.
     fn note(&mut self, reply: Reply, pipelining: bool, output: &mut Vec<u8>) {
         if self.mail_reply.is_none() {
             let ok = reply.is_ok();
@@ -494,12 +431,14 @@ impl Flight {
         self.asked == Some(false) && self.asked.replace(true).is_some()
     }
 
+    /// RCPT for the recipient `index`.
     fn name(&self, index: usize, output: &mut Vec<u8>) {
         let parameters = self.parameters.get(index).map_or("", String::as_str);
         let recipient = &self.mail.recipients[index];
         write_line(output, &["RCPT TO:<", recipient, ">", parameters]);
     }
 
+    /// RSET, because no recipient was accepted and the content was never offered.
     fn send_reset(&mut self, output: &mut Vec<u8>) {
         self.reset = Some(false);
         write_line(output, &["RSET"]);
@@ -517,6 +456,7 @@ impl Flight {
         }
     }
 
+    /// Recipients that were accepted.
     fn accepted(&self) -> usize {
         self.recipients.iter().filter(|reply| reply.is_ok()).count()
     }
@@ -545,6 +485,7 @@ impl Flight {
     }
 }
 
+/// One line with its CRLF.
 fn write_line(output: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         output.extend_from_slice(part.as_bytes());

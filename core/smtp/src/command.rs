@@ -2,35 +2,52 @@
 
 use sasl::Mechanism;
 
-use crate::envelope::{Notify, Returned};
+use crate::envelope::{Body, Notify, Returned};
 use crate::limits::{ENVELOPE_ID_BYTES_MAX, HELLO_BYTES_MAX, ORIGINAL_RECIPIENT_BYTES_MAX};
 use crate::path::{
     ForwardPath, ReversePath, is_address_literal, is_domain, parse_forward, parse_reverse,
 };
 use crate::reply::Refusal;
 
+/// A command with its argument, of which the form has been checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command<'a> {
+    /// RFC 5321 §4.1.1.1.
     Helo(&'a str),
+    /// RFC 5321 §4.1.1.1.
     Ehlo(&'a str),
+    /// RFC 2033 §4.1.
     Lhlo(&'a str),
+    /// RFC 5321 §4.1.1.2.
     Mail(Mail),
     /// What follows `RCPT`: whether UTF-8 is welcome is the transaction's to say. See `parse_rcpt`.
     Rcpt(&'a str),
+    /// RFC 5321 §4.1.1.4.
     Data,
+    /// RFC 3030 §2.
     Bdat {
+        /// Octets of the chunk.
         bytes: u64,
+        /// No chunk follows.
         last: bool,
     },
+    /// RFC 5321 §4.1.1.5.
     Rset,
+    /// RFC 5321 §4.1.1.9.
     Noop,
+    /// RFC 5321 §4.1.1.10.
     Quit,
+    /// RFC 5321 §4.1.1.6.
     Vrfy,
+    /// RFC 5321 §4.1.1.7.
     Expn,
+    /// RFC 5321 §4.1.1.8.
     Help,
+    /// RFC 3207 §4.
     StartTls,
     /// What follows `XCLIENT`.
     Xclient(&'a str),
+    /// RFC 4954 §4.
     Auth {
         /// `None`: one that is not known.
         mechanism: Option<Mechanism>,
@@ -42,6 +59,7 @@ pub(crate) enum Command<'a> {
 /// MAIL with its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mail {
+    /// The sender; empty for a report.
     pub reverse_path: ReversePath,
     /// RFC 1870.
     pub size_bytes: Option<u64>,
@@ -51,24 +69,21 @@ pub(crate) struct Mail {
     pub smtputf8: bool,
     /// RFC 3461.
     pub returned: Option<Returned>,
+    /// The sender's own name for the transaction (RFC 3461 §4.4).
     pub envelope_id: Option<String>,
+    /// HELO does not offer extensions: then none may be given.
     pub has_parameters: bool,
 }
 
 /// RCPT with its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rcpt {
+    /// The recipient.
     pub path: ForwardPath,
     /// RFC 3461.
     pub notify: Option<Notify>,
+    /// The address that the sender first had (RFC 3461 §4.2).
     pub original: Option<String>,
-}
-
-/// What the sender says of the octets. We carry 8-bit data either way; this is kept for a relay to come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Body {
-    SevenBit,
-    EightBitMime,
 }
 
 /// `line` is without its CRLF. `submission`: the parameters of people's programs are known too (AUTH, RFC 4954 §5; RET and ENVID, RFC 3461).
@@ -136,12 +151,14 @@ fn hello(argument: &str) -> Result<&str, Refusal> {
     }
 }
 
+/// Whether the name has a form that RFC 5321 §4.1.2 allows.
 pub(crate) fn is_hello(name: &str) -> bool {
     name.is_ascii()
         && name.len() <= HELLO_BYTES_MAX
         && (is_domain(name) || is_address_literal(name))
 }
 
+/// MAIL. A parameter that is given twice, or is not known, refuses the command.
 fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {
     let path = after_keyword(argument, "FROM:")?;
     let (reverse_path, rest) = parse_reverse(path, true)?;
@@ -253,6 +270,7 @@ fn parse_auth(argument: &str) -> Result<Command<'_>, Refusal> {
     })
 }
 
+/// RET (RFC 3461 §4.3).
 fn returned(value: &str) -> Result<Returned, Refusal> {
     if value.eq_ignore_ascii_case("FULL") {
         Ok(Returned::Full)
@@ -335,6 +353,7 @@ fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Result<&'a str, Refusa
     }
 }
 
+/// The words behind a path, blanks between them.
 fn parameters(rest: &str) -> Result<impl Iterator<Item = &str>, Refusal> {
     if !rest.is_empty() && !rest.starts_with(' ') {
         return Err(Refusal::BadPath);

@@ -1,25 +1,37 @@
 //! What a peer has sent about a message before and around its content (RFC 5321 §2.3.1).
 
-use crate::command::Body;
 use crate::path::{ForwardPath, ReversePath};
 
 /// What the peer called itself. A claim, checked for form only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimedHello {
+    /// As the peer wrote it.
     pub name: String,
     /// EHLO or LHLO rather than HELO.
     pub extended: bool,
 }
 
+/// What the sender says of the octets. We carry 8-bit data either way; this is kept for a relay to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    /// 7BIT (RFC 6152).
+    SevenBit,
+    /// 8BITMIME (RFC 6152).
+    EightBitMime,
+}
+
 /// RFC 5321 §2.3.1. `R`: the caller's route of a recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope<R> {
+    /// The sender, or nothing for a report.
     pub reverse_path: ReversePath,
     /// Those accepted, in order, duplicates included; at most `Limits::recipients_max`.
     pub recipients: Vec<Recipient<R>>,
     /// RFC 1870: the sender's estimate.
     pub size_bytes: Option<u64>,
+    /// RFC 6152: BODY of MAIL.
     pub body: Option<Body>,
+    /// RFC 6531: the message may need it on its way.
     pub smtputf8: bool,
     /// RFC 3461 §4.3: how much of the message a report brings back; `None`: not said.
     pub returned: Option<Returned>,
@@ -30,20 +42,27 @@ pub struct Envelope<R> {
 /// RFC 3461 §4.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Returned {
+    /// The whole message.
     Full,
+    /// Its header alone.
     Headers,
 }
 
 /// RFC 3461 §4.1: when the sender wants a report about a recipient. All `false` is NEVER.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Notify {
+    /// When it was delivered.
     pub success: bool,
+    /// When it will not be delivered.
     pub failure: bool,
+    /// When it is late.
     pub delay: bool,
 }
 
+/// One accepted recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient<R> {
+    /// Where the mail is for.
     pub path: ForwardPath,
     /// `None`: not said.
     pub notify: Option<Notify>,
@@ -57,6 +76,8 @@ pub struct Recipient<R> {
 /// A complete mail transaction. `content` begins with what `Session::begin_content` was given.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message<R> {
+    /// Sender and recipients.
     pub envelope: Envelope<R>,
+    /// The message, with the trace fields in front.
     pub content: Vec<u8>,
 }

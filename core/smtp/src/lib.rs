@@ -36,8 +36,7 @@ pub mod reply;
 pub mod session;
 pub mod xclient;
 
-pub use command::Body;
-pub use envelope::{ClaimedHello, Envelope, Message, Notify, Recipient, Returned};
+pub use envelope::{Body, ClaimedHello, Envelope, Message, Notify, Recipient, Returned};
 pub use limits::Limits;
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{Refusal, Reply};

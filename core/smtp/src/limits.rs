@@ -52,8 +52,11 @@ pub const CONTENT_RESERVE_BYTES_MAX: usize = 256 * 1_024;
 /// Buffer reserved at the start of mail data when the sender announced no SIZE: the usual message is smaller.
 pub const CONTENT_RESERVE_BYTES: usize = 16 * 1_024;
 
+// The line that RFC 5321 §4.5.3.1.4 asks for, and what the extensions that we offer add to it.
 const _: () = assert!(COMMAND_LINE_BYTES_MAX >= 512 + 460);
+// RFC 5321 §4.5.3.1.8.
 const _: () = assert!(RECIPIENTS_MAX >= 100);
+// RFC 5321 §4.5.3.1.7.
 const _: () = assert!(MESSAGE_BYTES_MAX >= 64 * 1_024);
 
 /// The limits that a plan may set. `Default` is the constants above.
@@ -61,10 +64,15 @@ const _: () = assert!(MESSAGE_BYTES_MAX >= 64 * 1_024);
 pub struct Limits {
     /// Mail data in bytes, counted after dot removal (RFC 1870 §6.4).
     pub message_bytes_max: u64,
+    /// See `RECIPIENTS_MAX`.
     pub recipients_max: usize,
+    /// See `MESSAGES_MAX`.
     pub messages_max: u64,
+    /// See `ERRORS_MAX`.
     pub errors_max: u32,
+    /// See `REFUSED_RECIPIENTS_MAX`.
     pub refused_recipients_max: u32,
+    /// See `IDLE_COMMANDS_MAX`.
     pub idle_commands_max: u32,
 }
 

@@ -23,6 +23,7 @@ use crate::xclient::Forwarded;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
+    /// RFC 5321: one reply for all recipients.
     Smtp,
     /// One reply for each recipient after the content; LHLO instead of EHLO.
     Lmtp,
@@ -43,10 +44,13 @@ pub enum Service {
 /// What all sessions of a listener share.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// SMTP or LMTP.
     pub role: Role,
+    /// Whose mail it takes.
     pub service: Service,
     /// Our name, in the greeting. A domain, at most 255 bytes.
     pub hostname: String,
+    /// How much of everything a peer may send.
     pub limits: Limits,
     /// Offer STARTTLS.
     pub tls_available: bool,
@@ -82,6 +86,7 @@ pub enum Action<R> {
 enum State {
     /// Commands come. `TooLong` while the rest of an overlong line is skipped.
     Command,
+    /// The rest of a line that was too long is thrown away up to its end.
     SkipLine,
     /// A response of the client to our challenge comes.
     Auth(Exchange),
@@ -98,10 +103,7 @@ enum State {
     /// Mail data, by dots.
     Data(Content),
     /// A chunk, `left` bytes of it to come.
-    Chunk {
-        left: u64,
-        last: bool,
-    },
+    Chunk { left: u64, last: bool },
     /// A chunk that is discarded; `refusal` is the reply at its end.
     SkipChunk {
         left: u64,
@@ -110,17 +112,23 @@ enum State {
     },
     /// The caller owes an outcome for this many recipients.
     Outcome(usize),
+    /// The conversation is over.
     Closed,
 }
 
+/// How the content comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
+    /// After DATA: up to a line with a dot.
     Data,
+    /// BDAT (RFC 3030): `bytes` octets, and whether they are the last.
     Chunk { bytes: u64, last: bool },
 }
 
+/// A mail transaction (RFC 5321 §3.3): from MAIL to the end of the content.
 #[derive(Debug)]
 struct Transaction<R> {
+    /// Sender and recipients so far.
     envelope: Envelope<R>,
     /// Content of the chunks so far.
     chunks: Option<Content>,
@@ -129,23 +137,34 @@ struct Transaction<R> {
 /// `R` is the route of a recipient: whatever the caller's look-up found, handed back with the message. The session never looks into it.
 #[derive(Debug)]
 pub struct Session<R> {
+    /// What the listener's sessions share.
     config: Arc<Config>,
+    /// The connection has TLS.
     tls: bool,
+    /// The last HELO, EHLO or LHLO.
     hello: Option<ClaimedHello>,
+    /// On a submission port: AUTH succeeded.
     logged_in: bool,
     /// May use XCLIENT.
     trusted: bool,
     /// The HELO of XCLIENT.
     forwarded_hello: Option<Box<str>>,
+    /// Since MAIL; `None`: no transaction is open.
     transaction: Option<Transaction<R>>,
+    /// What may come next.
     state: State,
+    /// Messages accepted on this connection.
     messages: u64,
+    /// AUTH that failed, on this connection.
     login_failures: u32,
     // Since the last accepted message:
+    /// Commands that were refused.
     errors: u32,
+    /// Recipients that were refused: a peer that guesses addresses ends with `TooManyErrors`.
     refused_recipients: u32,
     /// Recipients past `recipients_max`.
     excess_recipients: u32,
+    /// Commands that send no mail (NOOP, RSET, VRFY): they keep a connection open and cost work.
     idle_commands: u32,
     /// Since the greeting; see `faults`.
     faults: u32,
@@ -378,6 +397,7 @@ impl<R> Session<R> {
         self.count_refused_recipient(refusal, detail, output);
     }
 
+    /// Counts a refused recipient, and ends the conversation at the bound.
     fn count_refused_recipient(&mut self, refusal: Refusal, detail: &str, output: &mut Vec<u8>) {
         self.refused_recipients += 1;
         refusal.reply().write_with(output, detail);
@@ -396,10 +416,12 @@ impl<R> Session<R> {
             .map(|transaction| &transaction.envelope)
     }
 
+    /// What the peer called itself last.
     pub fn hello(&self) -> Option<&ClaimedHello> {
         self.hello.as_ref()
     }
 
+    /// Messages accepted on this connection.
     pub fn messages(&self) -> u64 {
         self.messages
     }
@@ -473,11 +495,13 @@ impl<R> Session<R> {
         }
     }
 
+    /// Writes a refusal with what `explain` left, once.
     fn write_explained(&mut self, refusal: Refusal, output: &mut Vec<u8>) {
         let detail = self.detail.take().unwrap_or_default();
         refusal.reply().write_with(output, &detail);
     }
 
+    /// A refusal of content for `replies` recipients (LMTP), which counts as one error.
     fn refuse_all(
         &mut self,
         refusal: Refusal,
@@ -502,6 +526,7 @@ impl<R> Session<R> {
         Some(Action::Close)
     }
 
+    /// A reply to a command that sends no mail, within their bound.
     fn idle(&mut self, reply: Reply, output: &mut Vec<u8>) -> Option<Action<R>> {
         let action = self.count_idle(output);
         if action.is_none() {
@@ -510,6 +535,7 @@ impl<R> Session<R> {
         action
     }
 
+    /// Counts such a command; `Some`: there were too many, and the conversation ends.
     fn count_idle(&mut self, output: &mut Vec<u8>) -> Option<Action<R>> {
         self.idle_commands += 1;
         if self.idle_commands <= self.config.limits.idle_commands_max {
@@ -520,6 +546,7 @@ impl<R> Session<R> {
     }
 }
 
+/// The greeting (RFC 5321 §4.2): our name first, then the protocol.
 fn greet(config: &Config, output: &mut Vec<u8>) {
     let protocol = match config.role {
         Role::Smtp => "ESMTP",
@@ -528,13 +555,17 @@ fn greet(config: &Config, output: &mut Vec<u8>) {
     write_greeting(output, &config.hostname, protocol);
 }
 
+/// What the input begins with.
 enum Line<'a> {
     /// Without its CRLF, and how many bytes it had with it.
     Whole(&'a [u8], usize),
+    /// The end of the line has not come.
     Partial,
+    /// Longer than `COMMAND_LINE_BYTES_MAX`.
     TooLong,
 }
 
+/// The first line of the input. Looks at a bounded part of it.
 fn split_line(input: &[u8]) -> Line<'_> {
     let window = &input[..input.len().min(COMMAND_LINE_BYTES_MAX)];
     match find_crlf(window) {

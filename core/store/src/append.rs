@@ -12,29 +12,28 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use base::host::{Receiver, Time, oneshot};
 use bytes::Bytes;
-use volume::{Batch, BatchAddress, CommitFault, RecordAddress};
+use volume::{Batch, BatchAddress, RecordAddress};
 
 use crate::body::chunk_list_bytes_max;
-use crate::chunk::BigGroup;
-use crate::frame::{Kind, PlacedBody, Run, align8};
+use crate::committer::{Cargo, Committer, Flight};
+use crate::frame::{Kind, align8};
 use crate::limits::*;
 use crate::place::fixed_frame_bytes;
-use crate::queue::{Landed, Load, OnPlaced, OwnFrame, Reply, Waiting};
+use crate::queue::{Applied, Landed, OwnFrame, Packed, Waiting};
 use crate::space::Wanted;
 use crate::{BodyIn, BodyRef, Committed, Group, Inner, Lsn, Purpose, StoreFault};
 
-pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
-/// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
-pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
 /// Who appends.
 pub(crate) enum Origin {
+    /// The layer above: its bodies are compressed as they are placed.
     Layer,
+    /// Reclaim, which compressed its copies beforehand.
     Reclaim(Packed),
 }
 
@@ -114,6 +113,7 @@ impl Inner {
         receiver.await.unwrap_or_else(|| Err(stopped()))
     }
 
+    /// What can never fit is refused at once (`TooLarge`): waiting would not make it smaller.
     fn check_bounds(&self, group: &Group) -> Result<(), StoreFault> {
         let list = |body: &BodyIn| {
             align8(chunk_list_bytes_max(
@@ -135,6 +135,7 @@ impl Inner {
         }
     }
 
+    /// Rings the committer, or starts one.
     fn wake_committer(self: &Rc<Self>) {
         if !self.queue.borrow_mut().begin_committing() {
             self.queue_bell.ring();
@@ -150,10 +151,12 @@ impl Inner {
     }
 }
 
+/// The answer to what comes after `close`.
 pub(crate) fn stopped() -> StoreFault {
     StoreFault::Deferred("the store is stopping".into())
 }
 
+/// What a waiting group takes of the queue's bound, about.
 fn group_bytes(group: &Group) -> usize {
     let bodies: usize = group
         .bodies
@@ -168,59 +171,8 @@ fn group_bytes(group: &Group) -> usize {
     bodies + records + 64
 }
 
-/// A batch on its way, and who waits for it.
-pub(crate) struct Flight {
-    pub commit: Pin<Box<dyn Future<Output = Result<BatchAddress, CommitFault>>>>,
-    pub done: Option<Result<BatchAddress, CommitFault>>,
-    pub cargo: Vec<Cargo>,
-    pub bytes: u64,
-    pub since: Time,
-}
-
-pub(crate) enum Cargo {
-    Group {
-        bodies: Vec<PlacedBody>,
-        applied: Option<Applied>,
-        reply: Reply<Committed>,
-        rows: u64,
-        /// When it was appended.
-        since: Time,
-        /// Its chunks went ahead.
-        is_chunked: bool,
-    },
-    Own {
-        kind: Kind,
-        run: Run,
-        placed: OnPlaced,
-    },
-}
-
-pub(crate) struct Committer {
-    pub inner: Rc<Inner>,
-    pub flights: VecDeque<Flight>,
-    pub big: Option<BigGroup>,
-    /// Scratch for one frame's header and meta.
-    pub meta: Vec<u8>,
-}
-
-impl Cargo {
-    /// What it owes, and whether its chunks went ahead.
-    pub fn load(cargo: &[Cargo]) -> Load {
-        let mut load = Load::default();
-        for cargo in cargo {
-            if let Cargo::Group {
-                rows, is_chunked, ..
-            } = cargo
-            {
-                load.rows += rows;
-                load.chunked += u32::from(*is_chunked);
-            }
-        }
-        load
-    }
-}
-
 impl Committer {
+    /// Runs until the queue is empty and every batch has landed.
     async fn run(mut self) {
         // Ends when nothing waits and nothing is in flight; the next append starts another.
         loop {
@@ -329,6 +281,7 @@ impl Committer {
         .await;
     }
 
+    /// Polls every batch on its way. They land in the order of the log, even where a later one is durable first.
     fn poll_flights(&mut self, context: &mut Context<'_>) {
         for flight in &mut self.flights {
             if flight.done.is_none()
@@ -365,6 +318,8 @@ impl Committer {
         }
     }
 
+    /// A batch is durable: every group is applied before the first answer, so that a caller that was answered sees all
+    /// of it.
     fn landed(&mut self, flight: Flight, address: &BatchAddress, now: Time) {
         let mut answers = Vec::with_capacity(flight.cargo.len());
         let (mut groups, mut tells) = (0, false);
@@ -415,6 +370,7 @@ impl Committer {
         }
     }
 
+    /// A batch was refused: none of its groups is in the log, and each caller gets the fault.
     fn fail(&self, flight: Flight, fault: StoreFault) {
         tracing::warn!(%fault, groups = flight.cargo.len(), "a commit batch was refused");
         for cargo in flight.cargo {
@@ -429,6 +385,7 @@ impl Committer {
     }
 }
 
+/// Resolves with the first of two futures. The other one is dropped.
 async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| match first.as_mut().poll(context) {

@@ -20,20 +20,30 @@ use crate::ahead::Ahead;
 use crate::limits::{PAGE_BYTES, PROJECTION_PAGES_MAX};
 use crate::pages::{PageTable, check_of};
 
+/// redb's storage: pages in memory over pages on the legs. Used from the index thread and from the owner thread.
 pub(crate) struct Arena {
+    /// Reads pages from the legs without the owner thread.
     reader: Arc<dyn ArenaRead>,
     state: Mutex<State>,
 }
 
+/// What both threads see, under one lock.
 struct State {
+    /// Size of the file that redb believes to have.
     logical_bytes: u64,
+    /// Always in memory.
     page0: Vec<u8>,
+    /// Pages that redb wrote and has not synced.
     dirty: HashMap<u64, Bytes>,
+    /// Pages of the commit that is being written to the legs.
     burst: HashMap<u64, Bytes>,
+    /// The check of every page on the legs.
     table: PageTable,
+    /// Pages read together with others during a replay.
     ahead: Ahead,
     /// The first read that failed, and how; redb answers nothing after it.
     fault: Option<ReadFault>,
+    /// Every call of redb fails from here on.
     closed: bool,
 }
 
@@ -41,11 +51,14 @@ struct State {
 pub(crate) struct Burst {
     /// Page, content, check; ascending. Without page 0.
     pub pages: Vec<(u64, Bytes, u64)>,
+    /// Page 0, which the log keeps whole.
     pub page0: Bytes,
+    /// Size of redb's file at the commit.
     pub logical_bytes: u64,
 }
 
 impl State {
+    /// The newest version of a page in memory.
     fn in_memory(&self, page: u64) -> Option<&[u8]> {
         let bytes = self.dirty.get(&page).or_else(|| self.burst.get(&page));
         bytes.map(|bytes| &bytes[..])
@@ -53,6 +66,7 @@ impl State {
 }
 
 impl Arena {
+    /// An arena as the last checkpoint left it.
     pub fn new(
         reader: Arc<dyn ArenaRead>,
         table: PageTable,
@@ -75,6 +89,7 @@ impl Arena {
         }
     }
 
+    /// Held for one page at a time, never while the legs are read.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
@@ -125,6 +140,7 @@ impl Arena {
         table
     }
 
+    /// Memory of the page table.
     pub fn table_bytes(&self) -> usize {
         self.state().table.bytes()
     }
@@ -147,10 +163,12 @@ impl Arena {
         self.state().ahead.begin();
     }
 
+    /// Pages come one by one again; what was read ahead is given up.
     pub fn replay_ended(&self) {
         self.state().ahead.end();
     }
 
+    /// Why redb answers nothing any more.
     pub fn fault(&self) -> Option<ReadFault> {
         self.state().fault.clone()
     }
@@ -231,6 +249,7 @@ impl Arena {
         true
     }
 
+    /// A read of any range. The first fault is kept: redb's own error type cannot carry it.
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         self.check_range(offset, out.len())?;
         let (first, inside) = split(offset);
@@ -250,6 +269,7 @@ impl Arena {
         })
     }
 
+    /// A write of any range. A part of a page is read first and written whole.
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check_range(offset, data.len())?;
         let whole_pages =
@@ -282,6 +302,7 @@ impl Arena {
         Ok(())
     }
 
+    /// redb asks for ranges within its file only; a closed arena answers an error.
     fn check_range(&self, offset: u64, bytes: usize) -> io::Result<()> {
         let state = self.state();
         if state.closed {
@@ -297,6 +318,7 @@ impl Arena {
     }
 }
 
+/// Page, and offset in it.
 fn split(offset: u64) -> (u64, usize) {
     (
         offset / PAGE_BYTES as u64,

@@ -14,21 +14,28 @@ use crate::limits::{BODY_BYTES_MAX, CHUNKS_MAX, COMPRESS_BYTES_MIN, COMPRESS_GAI
 pub struct BodyRef {
     /// BLAKE3 of the raw bytes.
     pub name: BodyName,
+    /// Length of the raw bytes.
     pub raw_bytes: u32,
     /// The digest kept beside the body; always uncompressed.
     pub summary: RecordAddress,
+    /// Where the stored form is: the body itself, or its chunk list.
     pub body: RecordAddress,
+    /// How the stored form is made.
     pub codec: Codec,
 }
 
+/// How a body, or one chunk of it, is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
+    /// As it came.
     Raw,
+    /// As one zstd frame.
     Zstd,
     /// `body` is a list of chunk addresses (a message larger than a batch).
     Chunked,
 }
 impl Codec {
+    /// The format's number.
     pub(crate) fn number(self) -> u8 {
         match self {
             Codec::Raw => 0,
@@ -36,6 +43,7 @@ impl Codec {
             Codec::Chunked => 2,
         }
     }
+    /// The pair of `number`; `None` for a codec of a later release.
     pub(crate) fn of(number: u8) -> Option<Codec> {
         Some(match number {
             0 => Codec::Raw,
@@ -48,8 +56,9 @@ impl Codec {
 
 /// What `BodyRef::encode` adds at most.
 pub const BODY_REF_BYTES_MAX: usize = 32 + 1 + 5 + 2 * ADDRESS_BYTES_MAX;
+/// Five numbers of at most five bytes, and the check.
 const ADDRESS_BYTES_MAX: usize = 5 * 5 + 8;
-/// Summary and body lie in one batch (always so when the store wrote them): the batch's address is told once.
+/// Summary and body are in one batch (always so when the store wrote them): the batch's address is encoded once.
 const FLAG_ONE_BATCH: u8 = 0x80;
 
 impl BodyRef {
@@ -112,6 +121,7 @@ impl BodyRef {
     }
 }
 
+/// Appends an address; the pair of `address`.
 pub(crate) fn put_address(out: &mut Vec<u8>, address: &RecordAddress) {
     out.put_varint(u64::from(address.segment.0));
     out.put_varint(u64::from(address.generation.0));
@@ -121,6 +131,7 @@ pub(crate) fn put_address(out: &mut Vec<u8>, address: &RecordAddress) {
     out.put_u64(address.check);
 }
 
+/// Reads what `put_address` wrote.
 pub(crate) fn address(reader: &mut Reader<'_>) -> Result<RecordAddress, Short> {
     Ok(RecordAddress {
         segment: SegmentIndex(u32_varint(reader)?),
@@ -132,6 +143,7 @@ pub(crate) fn address(reader: &mut Reader<'_>) -> Result<RecordAddress, Short> {
     })
 }
 
+/// A LEB128 number that must fit 32 bits.
 fn u32_varint(reader: &mut Reader<'_>) -> Result<u32, Short> {
     u32::try_from(reader.varint()?).map_err(|_| Short)
 }
@@ -139,18 +151,23 @@ fn u32_varint(reader: &mut Reader<'_>) -> Result<u32, Short> {
 /// One piece of a chunked body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
+    /// Where the chunk is.
     pub address: RecordAddress,
+    /// How the chunk is stored.
     pub codec: Codec,
+    /// Length of the chunk before compression.
     pub raw_bytes: u32,
 }
 /// What one chunk takes in the list at most.
 pub(crate) const CHUNK_ENTRY_BYTES_MAX: usize = ADDRESS_BYTES_MAX + 1 + 5;
+/// The shape of a chunk list. Another one is `Short`.
 const CHUNK_LIST_VERSION: u8 = 1;
 /// What `encode_chunks` takes at most for `count` chunks.
 pub(crate) const fn chunk_list_bytes_max(count: usize) -> usize {
     1 + 5 + count * CHUNK_ENTRY_BYTES_MAX
 }
 
+/// A chunk list, which is stored as the body of a chunked one.
 pub(crate) fn encode_chunks(chunks: &[Chunk]) -> Vec<u8> {
     let mut out = Vec::with_capacity(chunk_list_bytes_max(chunks.len()));
     out.put_u8(CHUNK_LIST_VERSION);
@@ -195,10 +212,13 @@ pub(crate) fn decode_chunks(bytes: &[u8], raw_bytes: u32) -> Result<Vec<Chunk>, 
 
 /// zstd with its contexts kept: making one costs more than compressing a small message.
 pub(crate) struct Zstd {
+    /// `None`: nothing is compressed.
     compressor: Option<Mutex<zstd::bulk::Compressor<'static>>>,
+    /// Always there: what an earlier setting compressed must be read.
     decompressor: Mutex<zstd::bulk::Decompressor<'static>>,
 }
 
+/// Held for one body.
 fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().expect("no holder of this lock panics")
 }

@@ -21,12 +21,17 @@ use crate::{Change, Inner, Store, StoreFault, Table, append};
 
 /// The projection and how far it is logged.
 pub(crate) struct Checkpointer {
+    /// Rows, on the index thread.
     rows: Arc<Projection>,
+    /// The pages that redb reads and writes.
     arena: Arc<Arena>,
+    /// One checkpoint is running; the others wait for `bell`.
     busy: Cell<bool>,
     /// Checkpoints called for and not over.
     under_way: Cell<u32>,
+    /// Rung when a checkpoint has ended.
     bell: Bell,
+    /// The IDX-SYNC records in the log.
     chain: RefCell<Chain>,
     /// A commit of redb that no durable checkpoint tells of yet, and the LSN it stands for.
     unsettled: Cell<Option<Lsn>>,
@@ -41,13 +46,18 @@ pub(crate) struct Checkpointer {
 /// The IDX-SYNC records that `open` would follow now.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chain {
+    /// The record that `open` reads first.
     pub newest: Option<RecordAddress>,
+    /// Segments that hold a record of the chain: they must not be freed.
     pub segments: Vec<SegmentIndex>,
+    /// Page deltas since the last whole table.
     pub deltas: u32,
+    /// Bytes of those deltas: at some point a whole table is shorter to read.
     pub delta_bytes: usize,
 }
 
 impl Checkpointer {
+    /// The state after `open`.
     pub fn new(
         rows: Arc<Projection>,
         arena: Arc<Arena>,
@@ -71,6 +81,7 @@ impl Checkpointer {
         }
     }
 
+    /// The group up to which the projection is complete, durably.
     pub fn applied(&self) -> Lsn {
         self.applied.get()
     }
@@ -108,14 +119,17 @@ impl Checkpointer {
         }
     }
 
+    /// redb writes nothing more.
     pub fn close(&self) {
         self.arena.close();
     }
 
+    /// Reads of pages bring their neighbours along.
     pub fn replay_begins(&self) {
         self.arena.replay_begins();
     }
 
+    /// They do not any more.
     pub fn replay_ended(&self) {
         self.arena.replay_ended();
     }
@@ -187,7 +201,7 @@ impl Store {
         receiver.await.unwrap_or_else(|| Err(append::stopped()))
     }
 
-    /// Why the projection is not readable any more; the next open reads it anew, or rebuilds it.
+    /// Why the projection is not readable any more; the next open reads it again, or rebuilds it.
     pub fn projection_fault(&self) -> Option<StoreFault> {
         self.inner.projection.broken.borrow().clone()
     }
@@ -214,6 +228,7 @@ impl Store {
 /// What `scrub_projection` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProjectionScrub {
+    /// Pages that were read.
     pub pages: u64,
     /// Pages that no leg has as the table says. A crash inside a checkpoint leaves some that redb has no use for; what counts is `rows`.
     pub unknown: u64,
@@ -222,6 +237,7 @@ pub struct ProjectionScrub {
 }
 
 impl Inner {
+    /// One checkpoint at a time; the others wait.
     async fn checkpoint(
         self: Rc<Inner>,
         changes: Vec<Change>,
@@ -242,6 +258,8 @@ impl Inner {
         result
     }
 
+    /// Steps 1 to 4. What an earlier checkpoint left unfinished is settled first, because redb must not commit twice
+    /// before the log has the first.
     async fn checkpoint_alone(
         self: &Rc<Inner>,
         changes: Vec<Change>,
@@ -321,6 +339,8 @@ impl Inner {
         Ok((pages, bytes))
     }
 
+    /// Step 2: the pages go to every leg, onto places that the last logged checkpoint does not use. The arena grows
+    /// where they do not fit.
     async fn write_pages(&self, burst: &Burst) -> Result<(), StoreFault> {
         let Some((last, ..)) = burst.pages.last() else {
             return Ok(());
@@ -410,6 +430,7 @@ impl Inner {
         Ok((logged_bytes, lsn))
     }
 
+    /// Step 4: the superblocks point to the checkpoint, and name the segments that `open` will need.
     async fn set_note(&self, recovered_from: Lsn, note: Note) -> Result<(), StoreFault> {
         // In a rebuild the rows stand for less than what the volume itself need not recover any more.
         let lsn = recovered_from.max(self.volume.checkpoint().lsn);
@@ -426,6 +447,7 @@ impl Inner {
             .await?)
     }
 
+    /// The note by which the next open rebuilds the projection from the log.
     async fn note_rebuild(&self) -> Result<(), StoreFault> {
         let sync = self.projection.chain.borrow().newest;
         self.set_note(
@@ -440,6 +462,7 @@ impl Inner {
         .await
     }
 
+    /// A fault where redb answers nothing any more.
     fn projection_usable(&self) -> Result<(), StoreFault> {
         self.projection.broken.borrow().clone().map_or(Ok(()), Err)
     }
@@ -473,6 +496,7 @@ impl Inner {
 }
 
 impl Chain {
+    /// A record of the chain is at `address`.
     pub fn note(&mut self, address: &RecordAddress) {
         if !self.segments.contains(&address.segment) {
             self.segments.push(address.segment);

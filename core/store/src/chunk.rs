@@ -7,21 +7,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use volume::RecordAddress;
 
-use crate::append::Committer;
 use crate::body::{Chunk, Codec, chunk_list_bytes_max, encode_chunks};
+use crate::committer::{BigGroup, ChunkSlots, Committer};
 use crate::frame::{Kind, align8};
 use crate::place::{Prepared, raw_frame_bytes};
 use crate::queue::{OwnFrame, Waiting};
 use crate::{BodyIn, Lsn, Purpose, StoreFault};
-
-/// The head group, waiting for its chunks to be durable.
-pub(crate) struct BigGroup {
-    pub waiting: Waiting,
-    /// For each body its chunks, or nothing when it is stored inline.
-    chunks: Vec<Option<ChunkSlots>>,
-}
-/// A body's chunks, filled in as they become durable, or why they cannot.
-type ChunkSlots = Rc<RefCell<Result<Vec<Option<Chunk>>, StoreFault>>>;
 
 impl Committer {
     /// When the head group fits no batch: its largest bodies become chunks, which go first.
@@ -64,7 +55,7 @@ impl Committer {
         self.big = Some(BigGroup { waiting, chunks });
     }
 
-    /// Large bodies come in raw: packing one would hold everybody up for many milliseconds. Reclaim brings packed chunks.
+    /// Large bodies come in raw: packing one would hold up every other caller for many milliseconds. Reclaim brings packed chunks.
     fn queue_chunks(&self, raw: &Bytes, packed: &[Option<Bytes>], purpose: Purpose) -> ChunkSlots {
         let chunk_bytes = self.inner.sizes.chunk_bytes;
         let count = raw.len().div_ceil(chunk_bytes);

@@ -1,4 +1,4 @@
-//! Frames: how groups and the store's own records lie in a batch's payload (FORMAT.md §1).
+//! Frames: how groups and the store's own records are stored in a batch's payload (FORMAT.md §1).
 //!
 //! A frame is a header, a *meta* part and *runs* (bodies, summaries, chunks, tables), each beginning on 8 bytes. The header's
 //! check covers header and meta; each run's check is in the meta and again in the `RecordAddress` that leads to it. The batch
@@ -14,7 +14,9 @@ use crate::limits::BATCH_PAYLOAD_BYTES_MAX;
 use crate::{BodyRef, Record, RecordKind};
 
 pub(crate) const FRAME_HEADER_BYTES: usize = 24;
+/// First bytes of a frame: "RPfr", little-endian.
 const MAGIC: u32 = u32::from_le_bytes(*b"RPfr");
+/// The shape of the header and of the metas below. Another version refuses the opening.
 const VERSION: u8 = 1;
 /// A reader that does not know the kind must not go on.
 const FLAG_INCOMPAT: u16 = 1;
@@ -22,12 +24,17 @@ const FLAG_INCOMPAT: u16 = 1;
 /// What a frame is. The numbers are the format's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// Records of tenants, and the bodies and summaries that came with them.
     Group,
+    /// One piece of a body that does not fit a batch.
     Chunk,
+    /// What the projection had at a checkpoint.
     IndexSync,
+    /// A whole table of page checks, or one run of it.
     IndexTable,
 }
 impl Kind {
+    /// The format's number. Numbers from 128 on are the store's.
     fn number(self) -> u8 {
         match self {
             Kind::Group => 128,
@@ -36,6 +43,7 @@ impl Kind {
             Kind::IndexTable => 131,
         }
     }
+    /// The pair of `number`; `None` for a kind of a later release.
     fn of(number: u8) -> Option<Kind> {
         Some(match number {
             128 => Kind::Group,
@@ -50,11 +58,15 @@ impl Kind {
 /// A run inside a batch: `at` counts from the batch's first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Run {
+    /// Bytes from the batch's first byte (its header) to the run.
     pub at: u32,
+    /// Length of the run.
     pub bytes: u32,
+    /// XXH3-64 of the run, as in `RecordAddress::check`.
     pub check: u64,
 }
 impl Run {
+    /// The run's address once its batch has a place.
     pub fn address(&self, batch: &BatchAddress) -> RecordAddress {
         RecordAddress {
             segment: batch.segment,
@@ -70,13 +82,19 @@ impl Run {
 /// A body as placed in a batch whose address is not known yet.
 #[derive(Debug, Clone)]
 pub(crate) struct PlacedBody {
+    /// The BLAKE3 of the uncompressed body.
     pub name: BodyName,
+    /// Length of the body before compression.
     pub raw_bytes: u32,
+    /// How the run is compressed.
     pub codec: Codec,
+    /// The summary that was computed when the body arrived.
     pub summary: Run,
+    /// The body itself, or its chunk list.
     pub body: Run,
 }
 impl PlacedBody {
+    /// The reference that tenants keep, once the batch has a place.
     pub fn at(&self, batch: &BatchAddress) -> BodyRef {
         BodyRef {
             name: self.name,
@@ -91,6 +109,7 @@ impl PlacedBody {
 const _: () = assert!(FRAME_HEADER_BYTES == align8(FRAME_HEADER_BYTES));
 const _: () = assert!(BATCH_HEADER_BYTES == align8(BATCH_HEADER_BYTES));
 
+/// The next multiple of 8. Runs begin there, so that a reader may take their words without copying.
 pub(crate) const fn align8(bytes: usize) -> usize {
     (bytes + 7) & !7
 }
@@ -131,10 +150,13 @@ pub(crate) fn end(out: &mut [u8], kind: Kind, runs_bytes: usize, seed: u64) {
 /// A frame found in a payload.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
+    /// What the frame is.
     pub kind: Kind,
+    /// The meta part, whose check has been verified.
     pub meta: Bytes,
     /// Where the runs begin, from the batch's first byte.
     pub runs_at: usize,
+    /// Bytes of all runs with their padding.
     pub runs_bytes: usize,
 }
 
@@ -156,6 +178,7 @@ pub(crate) struct Frames {
     seed: u64,
 }
 impl Frames {
+    /// The frames of `payload`, whose batch has been verified. `seed` is the volume's `check_seed`.
     pub fn new(payload: Bytes, seed: u64) -> Frames {
         Frames {
             payload,
@@ -164,6 +187,7 @@ impl Frames {
         }
     }
 
+    /// The next frame; `None` at the end of the payload. A fault ends the walk: what follows it cannot be found.
     pub fn next(&mut self) -> Result<Option<Frame>, FrameFault> {
         // Bounded by the payload: every round moves at least one header forward.
         loop {
@@ -214,6 +238,7 @@ impl Frames {
 }
 
 type HeaderFields = (u32, u8, u8, u16, u32, u32, u64);
+/// Magic, kind, version, flags, meta bytes, runs bytes, check: the header in its order.
 fn header_fields(reader: &mut Reader<'_>) -> Result<HeaderFields, Short> {
     Ok((
         reader.u32()?,
@@ -236,6 +261,7 @@ pub(crate) fn put_run(out: &mut Vec<u8>, relative: usize, bytes: usize, check: u
 /// The most bytes `put_run` takes.
 pub(crate) const RUN_BYTES_MAX: usize = 5 + 5 + 8;
 
+/// Reads a run. `Short` where it would end behind the frame's runs, so that a broken meta cannot lead out of its frame.
 fn run(reader: &mut Reader<'_>, frame: &Frame) -> Result<Run, Short> {
     let relative = usize::try_from(reader.varint()?).map_err(|_| Short)?;
     let bytes = usize::try_from(reader.varint()?).map_err(|_| Short)?;
@@ -254,6 +280,7 @@ fn run(reader: &mut Reader<'_>, frame: &Frame) -> Result<Run, Short> {
     })
 }
 
+/// Appends a record: kind, length, payload. `group` is its pair.
 pub(crate) fn put_record(out: &mut Vec<u8>, record: &Record) {
     out.put_u8(record.kind.0);
     out.put_varint(record.payload.len() as u64);
@@ -267,10 +294,14 @@ pub(crate) const BODY_META_BYTES_MAX: usize = 32 + 5 + 1 + 2 * RUN_BYTES_MAX;
 
 /// The content of a group frame.
 pub(crate) struct GroupFrame {
+    /// The records, in the order in which they are applied.
     pub records: Vec<Record>,
+    /// The bodies that the records name.
     pub bodies: Vec<PlacedBody>,
 }
 
+/// Reads the meta of a group frame. `Short` means a shape that this version did not write: the frame's check has been
+/// verified before.
 pub(crate) fn group(frame: &Frame) -> Result<GroupFrame, Short> {
     let mut reader = Reader::new(&frame.meta);
     let record_count = reader.varint()?;

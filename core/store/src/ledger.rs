@@ -16,13 +16,17 @@ use crate::{BodyRef, Codec};
 /// Only what is emptied outlives the process, in the note of each checkpoint.
 #[derive(Default)]
 pub(crate) struct Ledger {
+    /// Of segments that hold bodies or records.
     counts: RefCell<HashMap<SegmentIndex, Count>>,
+    /// Segments that wait for a checkpoint, which names them in its note.
     pub emptied: RefCell<Vec<Emptied>>,
     /// Left alone: something in them cannot be read on any leg.
     pub damaged: RefCell<Vec<SegmentIndex>>,
+    /// A pass is under way. There is one at a time.
     pub running: Cell<bool>,
     /// A pass is between its first copy and the last word on what it emptied; `rested` rings at the end.
     pub emptying: Cell<bool>,
+    /// Rung when a pass has ended its work on segments.
     pub rested: Bell,
     /// Large bodies that died: their chunks are looked up by the next pass.
     dead_lists: RefCell<Vec<BodyRef>>,
@@ -42,8 +46,10 @@ struct Count {
     asked: Option<Asked>,
 }
 
+/// An answer of the layer above about one segment.
 #[derive(Debug, Clone, Copy)]
 struct Asked {
+    /// The bytes by that answer.
     bytes: u64,
     /// `changed_bytes` then.
     at: u64,
@@ -52,8 +58,11 @@ struct Asked {
 /// Nothing live is left in it; free once a checkpoint stands for `since`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Emptied {
+    /// The segment.
     pub segment: SegmentIndex,
+    /// Its generation, by which the free is recorded.
     pub generation: Generation,
+    /// The last record that was copied out of it: a checkpoint that stands for it needs nothing of the segment.
     pub since: Lsn,
 }
 
@@ -86,6 +95,7 @@ impl Ledger {
         assert!(self.running.get() || !self.emptying.get());
     }
 
+    /// The segments that wait, without the rest.
     pub fn emptied_segments(&self) -> Vec<SegmentIndex> {
         self.emptied
             .borrow()
@@ -115,11 +125,14 @@ impl Ledger {
         count.bytes += bytes;
     }
 
+    /// The layer above appended so much, or so much died. Reclaim may write as much.
     pub fn note_change(&self, bytes: u64) {
         self.changed_bytes.set(self.changed_bytes.get() + bytes);
         self.credit_bytes.set(self.credit_bytes.get() + bytes);
     }
 
+    /// A body has no reference any more. Its bytes are subtracted where they are known; the chunks of a large one are
+    /// looked up by the next pass.
     pub fn note_dead(&self, body: &BodyRef) {
         for run in [&body.body, &body.summary] {
             self.subtract(run.segment, u64::from(run.bytes));
@@ -131,10 +144,12 @@ impl Ledger {
         }
     }
 
+    /// The large bodies that died, given out once.
     pub fn take_dead_lists(&self) -> Vec<BodyRef> {
         std::mem::take(&mut self.dead_lists.borrow_mut())
     }
 
+    /// So much of `segment` is dead.
     pub fn subtract(&self, segment: SegmentIndex, bytes: u64) {
         if let Some(count) = self.counts.borrow_mut().get_mut(&segment) {
             count.bytes = count.bytes.saturating_sub(bytes);
@@ -157,6 +172,7 @@ impl Ledger {
         }
     }
 
+    /// Nothing is known of `segment` any more: it was freed or taken again.
     pub fn forget(&self, segment: SegmentIndex) {
         self.counts.borrow_mut().remove(&segment);
     }
@@ -191,10 +207,12 @@ impl Ledger {
         self.found_nothing_at.get() == Some(self.changed_bytes.get())
     }
 
+    /// Bytes that reclaim may still write beyond what it gains.
     pub fn credit_bytes(&self) -> u64 {
         self.credit_bytes.get()
     }
 
+    /// Reclaim wrote so much beyond what it gained.
     pub fn spend(&self, bytes: u64) {
         self.credit_bytes
             .set(self.credit_bytes.get().saturating_sub(bytes));
@@ -205,7 +223,7 @@ impl Ledger {
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub report: SegmentReport,
-    /// Of bodies what lies in it, and the records of their moves.
+    /// Bytes of bodies in the segment, and of the records of their moves.
     pub bodies_bytes: u64,
     /// The bodies whole.
     pub copied_bytes: u64,
@@ -216,10 +234,12 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// What emptying it would write.
     pub fn write_bytes(&self) -> u64 {
         self.bodies_bytes + self.records_bytes
     }
 
+    /// Room that must be free for it: the bodies whole, and the records.
     pub fn room_bytes(&self) -> u64 {
         self.copied_bytes + self.records_bytes
     }

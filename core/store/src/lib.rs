@@ -26,6 +26,7 @@ mod body;
 mod checkpoint;
 mod choose;
 mod chunk;
+mod committer;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -357,7 +358,7 @@ impl Store {
         self.inner.check();
     }
 
-    /// As `check`, for as long as somebody else keeps the store. `false`: it is gone.
+    /// As `check`, without keeping the store alive. `false`: every handle was dropped.
     pub fn checker(&self) -> impl Fn() -> bool + 'static {
         let inner = Rc::downgrade(&self.inner);
         move || {

@@ -23,6 +23,7 @@ pub const CHUNKS_PER_READ: usize = 4;
 pub const GROUP_FIXED_BYTES_MAX: usize = 900 * KIB;
 /// Bodies in one group: enough for one commit of a small import; each chunk list takes up to `CHUNK_LIST_BYTES_MAX`.
 pub const GROUP_BODIES_MAX: usize = 1_024;
+/// Records in one group. A reader holds all of them at once, some 2.5 MiB of descriptors.
 pub const GROUP_RECORDS_MAX: usize = 65_536;
 
 /// Below this a body is stored raw: zstd's frame and the work are not worth a few hundred bytes.
@@ -42,10 +43,12 @@ pub const GATHER_BRIEF_US: u64 = 500;
 
 /// Waiting groups past which `Store::room` holds callers back: thirty-two full batches, some 30 ms of a fast disk.
 pub const QUEUE_BYTES_SOFT: usize = 32 * MIB;
+/// Waiting groups, however small: each takes a few hundred bytes of memory and a place in a commit.
 pub const QUEUE_GROUPS_SOFT: usize = 8_192;
 /// Past this `append` answers `Deferred` at once: callers that do not ask for `room` first must not exhaust memory. One
 /// largest body always fits beside the soft bound.
 pub const QUEUE_BYTES_HARD: usize = 128 * MIB;
+/// Four times the soft bound, so that callers which asked for `room` in time still fit.
 pub const QUEUE_GROUPS_HARD: usize = 32_768;
 
 // The reserve, from the bottom up, in free segments (DESIGN.md A9). At the bottom is what the volume keeps: for openings, a checkpoint's own
@@ -69,6 +72,8 @@ pub const KEPT_FROM_RECORDS: usize = KEPT_FROM_DELETES + RESERVE_DELETES_SEGMENT
 /// Free segments that new bodies leave, at least. Large volumes keep one part in `RESERVE_BODIES_PART`; both keep in addition what the next
 /// checkpoint will take for what was accepted (`PAGES_PER_ROW`).
 pub const KEPT_FROM_BODIES: usize = KEPT_FROM_RECORDS + RESERVE_RECORDS_SEGMENTS;
+/// One part in ten of a volume stays free of new bodies: reclaim needs segments to copy into, and works better the
+/// emptier they are.
 pub const RESERVE_BODIES_PART: usize = 10;
 /// Part of the projection's pages that is kept free beside `KEPT_FROM_BODIES`: reclaim may have to write every row once more, as
 /// snapshots in the log, before it can free the first segment. Half of the pages hold rows; the rest is redb's own and free.
@@ -113,7 +118,9 @@ pub const READ_AHEAD_PAGES_KEPT_MAX: usize = 4_096;
 
 /// Rows of one `range` answer: bounds what crosses from the index thread.
 pub const RANGE_ROWS_MAX: usize = 65_536;
+/// Bytes of one key in a table of the projection.
 pub const KEY_BYTES_MAX: usize = 4 * KIB;
+/// Bytes of one row. A row is read and written whole, so tenants split what can grow past this.
 pub const VALUE_BYTES_MAX: usize = 4 * MIB;
 
 /// Segments whose live bodies reclaim asks for in one pass: bounds the answer (16 × 64 MiB at 1 KiB a body is a million references).
@@ -127,8 +134,9 @@ pub const EMPTIED_NOTED_MAX: usize = 32;
 pub const DAMAGE_NOTED_MAX: usize = 16;
 /// Bytes read and appended together while copying: small beside foreground batches.
 pub const RECLAIM_COPY_BYTES: usize = 512 * KIB;
+/// Bodies copied together, for small ones: as many references wait for their new places.
 pub const RECLAIM_COPY_BODIES: usize = 512;
-/// Copied bodies that the layer above is told of at once: each telling costs it a look at every mailbox concerned. 3 MiB of references.
+/// Copied bodies that are reported to the layer above at once: each report costs it a look at every mailbox concerned. 3 MiB of references.
 pub const RECLAIM_MOVED_MAX: usize = 16_384;
 /// With more than this part of all segments free (a half) reclaim empties nothing.
 pub const RECLAIM_IDLE_PART: usize = 2;
@@ -136,6 +144,7 @@ pub const RECLAIM_IDLE_PART: usize = 2;
 pub const RECLAIM_GAIN_PERCENT_EASY: u64 = 50;
 /// Under pressure (less than `RECLAIM_PRESSURE_PART` of the segments free): for each byte gained at most seven are written.
 pub const RECLAIM_GAIN_PERCENT_PRESSED: u64 = 13;
+/// Reclaim is under pressure while less than one part in four of the segments is free.
 pub const RECLAIM_PRESSURE_PART: usize = 4;
 /// Under pressure reclaim may also write what does not pay: this part of the volume since open, and as much as the layer above appended and
 /// let die. A snapshot pays late, when the older segments come to be emptied.
@@ -154,13 +163,20 @@ pub const RECLAIM_DEAD_LISTS_MAX: usize = 1_024;
 /// The sizes that depend on the batches of one volume: those with small segments (tests, trials) have smaller batches.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sizes {
+    /// What a batch of this volume carries besides its header.
     pub payload_bytes_max: usize,
+    /// The largest chunk: two with their frames fit a batch.
     pub chunk_bytes: usize,
+    /// What cannot be chunked of a group.
     pub group_fixed_bytes_max: usize,
+    /// Page checks in one table run.
     pub table_run_pages: usize,
+    /// The largest page delta; a larger one is logged as a table.
     pub delta_bytes_max: usize,
 }
 impl Sizes {
+    /// The sizes for batches with `payload_bytes_max` bytes of payload. Those of the largest batches are the constants
+    /// above.
     pub fn of_payload(payload_bytes_max: usize) -> Sizes {
         let chunk_bytes = CHUNK_BYTES.min(payload_bytes_max / 2 - 128) & !7;
         Sizes {

@@ -22,14 +22,17 @@ pub(crate) fn check_of(page: u64, bytes: &[u8]) -> u64 {
 /// Checks by page number. 0: never written, reads as zeros (a real check is 0 once in 2^64 pages).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PageTable {
+    /// By page number.
     checks: Vec<u64>,
 }
 
 impl PageTable {
+    /// The check of `page`; 0: it was never written.
     pub fn check(&self, page: u64) -> u64 {
         self.checks.get(page as usize).copied().unwrap_or(0)
     }
 
+    /// The page has this check from now on. Stops the process past the projection's bound.
     pub fn set(&mut self, page: u64, check: u64) {
         let index = page as usize;
         assert!(index < PROJECTION_PAGES_MAX);
@@ -54,6 +57,7 @@ impl PageTable {
             .map(|(page, check)| (page as u64, *check))
     }
 
+    /// Memory of the table.
     pub fn bytes(&self) -> usize {
         self.checks.len() * 8
     }
@@ -92,21 +96,27 @@ pub(crate) struct IndexSync {
     pub applied: Lsn,
     /// How long redb believes its file to be.
     pub logical_bytes: u64,
+    /// What `changed` is added to.
     pub base: Base,
     /// Pages of this checkpoint, ascending; empty when `base` is a whole table that has them already.
     pub changed: Vec<(u64, u64)>,
     /// redb rewrites page 0 in place, so its image is here and nowhere else.
     pub page0: Bytes,
 }
+/// What an IDX-SYNC builds on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Base {
+    /// The IDX-SYNC before it.
     Previous(RecordAddress),
+    /// The runs of a whole table, in the order of pages.
     Table(Vec<RecordAddress>),
 }
 
+/// The shape of IDX-SYNC and note; another one is `Short`.
 const VERSION: u8 = 1;
 
 impl IndexSync {
+    /// The record's run; the pair of `decode`.
     pub fn encode(&self) -> Vec<u8> {
         // The pairs of what `decode` refuses.
         assert!(self.logical_bytes <= (PROJECTION_PAGES_MAX * PAGE_BYTES) as u64);
@@ -142,6 +152,7 @@ impl IndexSync {
         out
     }
 
+    /// Reads what `encode` wrote, and refuses what it would not have written.
     pub fn decode(bytes: &[u8]) -> Result<IndexSync, Short> {
         let mut reader = Reader::new(bytes);
         if reader.u8()? != VERSION {
@@ -191,6 +202,7 @@ impl IndexSync {
 /// What the volume's checkpoint keeps for us: where the newest IDX-SYNC is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Note {
+    /// The newest IDX-SYNC; `None`: there was no checkpoint.
     pub sync: Option<RecordAddress>,
     /// The projection was found unusable or is not wanted: the next open replays the whole log.
     pub rebuild: bool,
@@ -203,6 +215,7 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// The note as the superblocks keep it; the pair of `decode`.
     pub fn encode(&self) -> Vec<u8> {
         assert!(self.emptied.len() <= EMPTIED_NOTED_MAX);
         assert!(self.past_damage.len() <= DAMAGE_NOTED_MAX);

@@ -5,8 +5,8 @@ use base::hash;
 use bytes::Bytes;
 use volume::Batch;
 
-use crate::append::{Cargo, Committer, Flight};
 use crate::body::Codec;
+use crate::committer::{Cargo, Committer, Flight};
 use crate::frame::{self, Kind, PlacedBody, Run, align8};
 use crate::limits::COMPRESS_INLINE_BYTES_MAX;
 use crate::queue::{OwnFrame, Waiting};

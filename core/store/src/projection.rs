@@ -26,7 +26,7 @@ fn table_name(table: Table) -> String {
 }
 
 impl Projection {
-    /// Opens what lies in `arena`, or makes an empty projection there when it is empty.
+    /// Opens the projection in `arena`, or makes an empty one when the arena is empty.
     pub fn open(arena: Arc<Arena>, cache_bytes: usize) -> Result<Projection, redb::Error> {
         let database = redb::Builder::new()
             .set_cache_size(cache_bytes)

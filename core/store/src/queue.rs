@@ -10,52 +10,72 @@ use base::host::{Sender, Time};
 use bytes::Bytes;
 use volume::RecordAddress;
 
-use crate::append::{Applied, Packed};
 use crate::frame::Kind;
 use crate::limits::*;
 use crate::{Committed, Group, Lsn, Purpose, StoreFault};
 
 /// Told where a frame of the store's own lies, once durable.
 pub(crate) type OnPlaced = Box<dyn FnOnce(Result<(Lsn, RecordAddress), StoreFault>)>;
+/// Where the answer of a caller goes.
 pub(crate) type Reply<T> = Sender<Result<T, StoreFault>>;
 
+/// What a caller does with its group at the moment of durability, in the order of the log.
+pub(crate) type Applied = Box<dyn FnOnce(&Committed)>;
+/// For each body its zstd form where that pays: one for a body stored whole, one for each chunk of a larger one.
+pub(crate) type Packed = Vec<Vec<Option<Bytes>>>;
+/// A group that waits for a batch.
 pub(crate) struct Waiting {
+    /// What the caller appends.
     pub group: Group,
+    /// What the caller does at the moment of durability, before it gets its answer.
     pub applied: Option<Applied>,
+    /// The caller that waits for the group.
     pub reply: Reply<Committed>,
     /// Compressed forms made beforehand (reclaim); empty: decide when placing.
     pub packed: Packed,
+    /// The reserve that the group may draw on.
     pub purpose: Purpose,
+    /// What it counts for in the queue's bound, about.
     pub bytes: usize,
     /// Of the projection, owed until a checkpoint. None: it has no records.
     pub rows: u64,
+    /// When it was queued; the first of the queue decides how long a batch is waited for.
     pub since: Time,
 }
 
+/// A frame of the store's own that waits for a batch.
 pub(crate) struct OwnFrame {
+    /// What kind of frame it is.
     pub kind: Kind,
+    /// The single run that it carries.
     pub run: Bytes,
     /// Of the group that it belongs to.
     pub purpose: Purpose,
+    /// Called once, with the frame's place or the fault.
     pub placed: OnPlaced,
 }
 
 /// The batch that landed last.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Landed {
+    /// When it was durable.
     pub at: Time,
+    /// Microseconds from its submission to its durability.
     pub took_us: u64,
+    /// Groups in it. The next batch waits briefly for as many.
     pub groups: usize,
 }
 
 /// What one batch at the volume carries of groups.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
+    /// Rows that its groups owe the projection.
     pub rows: u64,
     /// Groups whose chunks went ahead.
     pub chunked: u32,
 }
 
+/// See the head of the file.
 #[derive(Default)]
 pub(crate) struct Queue {
     groups: VecDeque<Waiting>,
@@ -79,30 +99,37 @@ impl Queue {
         self.bytes
     }
 
+    /// How many groups wait.
     pub fn groups(&self) -> usize {
         self.groups.len()
     }
 
+    /// The group that goes next.
     pub fn first(&self) -> Option<&Waiting> {
         self.groups.front()
     }
 
+    /// The store's own frame that goes next.
     pub fn first_own(&self) -> Option<&OwnFrame> {
         self.own.front()
     }
 
+    /// Whether a frame of the store's own waits.
     pub fn has_own(&self) -> bool {
         !self.own.is_empty()
     }
 
+    /// Whether nothing waits. Batches may still be on their way.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty() && self.own.is_empty()
     }
 
+    /// Past this `Store::room` holds callers back.
     pub fn is_past_soft(&self) -> bool {
         self.bytes >= QUEUE_BYTES_SOFT || self.groups.len() >= QUEUE_GROUPS_SOFT
     }
 
+    /// Whether a group of `bytes` more would be past the hard bound: it is refused with `Deferred`.
     pub fn is_past_hard(&self, bytes: usize) -> bool {
         self.bytes + bytes > QUEUE_BYTES_HARD || self.groups.len() >= QUEUE_GROUPS_HARD
     }
@@ -119,6 +146,7 @@ impl Queue {
         self.groups.len() == 1 || self.groups.len() == self.awaited || is_full
     }
 
+    /// The frame waits behind the other frames of the store's own, and before every group.
     pub fn push_own(&mut self, frame: OwnFrame) {
         self.own.push_back(frame);
     }
@@ -138,6 +166,7 @@ impl Queue {
         self.groups.push_front(waiting);
     }
 
+    /// The store's own frame that waits longest.
     pub fn take_own(&mut self) -> Option<OwnFrame> {
         self.own.pop_front()
     }
@@ -169,6 +198,7 @@ impl Queue {
         self.unchecked.set(true);
     }
 
+    /// The batch that landed last, by which the next one's company is guessed.
     pub fn landed(&self) -> Landed {
         self.landed
     }
@@ -183,6 +213,8 @@ impl Queue {
         !std::mem::replace(&mut self.committing, true)
     }
 
+    /// The committer ends. It may do so only when nothing waits and nothing is on its way, or a caller would wait for
+    /// ever.
     pub fn end_committing(&mut self) {
         assert!(self.is_empty(), "no caller is left behind");
         assert!(self.flying.is_empty() && self.chunking.is_none());

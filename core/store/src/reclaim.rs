@@ -2,9 +2,9 @@
 //!
 //! One pass, beside foreground work: (1) segments emptied by earlier passes are freed, if a checkpoint that no longer needs them is
 //! durable and nothing points into them; (2) the emptiest sealed segments are chosen by cost and benefit; (3) their live
-//! bodies are read, proved by BLAKE3 and appended anew; the layer above re-points (`Tenant::moved`) and carries its records
-//! forward (`Tenant::carry_forward`). Freeing waits for the next pass, so that whoever took an old address before the move has
-//! long been durable and is seen by the second look.
+//! bodies are read, proved by BLAKE3 and appended again; the layer above re-points (`Tenant::moved`) and carries its records
+//! forward (`Tenant::carry_forward`). Freeing waits for the next pass, so that a record with an address taken before the
+//! move has long been durable and is seen by the second look.
 //!
 //! Mark and sweep: `Tenant` says what is wanted, from what it knows to be f(log). Live bytes are only an estimate for choosing.
 //! A segment with damage is never freed: `salvage` may still get something out of it.
@@ -21,10 +21,11 @@ use volume::{
     SegmentState,
 };
 
-use crate::append::{Origin, Packed};
+use crate::append::Origin;
 use crate::frame::{Frames, Kind};
 use crate::ledger::{Emptied, Ledger};
 use crate::limits::*;
+use crate::queue::Packed;
 use crate::replay::replayed;
 use crate::{BodyIn, BodyRef, Codec, Group, Inner, Purpose, Record, Store, StoreFault, append};
 
@@ -268,7 +269,7 @@ impl Inner {
     }
 
     /// Bytes of `body` by segment, those of chunks where the chunks are. Not where another generation has taken the segment since: a
-    /// reference that outlived its bytes, as a rebuild past damage may leave one, is no reason to keep what lies there now.
+    /// reference that outlived its bytes, as a rebuild past damage may leave one, must not keep the segment's new content.
     async fn places_of(
         &self,
         body: &BodyRef,

@@ -32,8 +32,8 @@ impl Replay {
         }
     }
 
-    /// The next group, `None` at the log's end. A fault is final. Damage is passed and reported (`open_report`): what lies behind it is
-    /// served, and the volume is read-only until somebody accepts the loss (`Volume::accept_damage`); only a rebuild, the last
+    /// The next group, `None` at the log's end. A fault is final. Damage is passed and reported (`open_report`): what follows it is
+    /// served, and the volume is read-only until an operator accepts the loss (`Volume::accept_damage`); only a rebuild, the last
     /// way to what is left, goes on without.
     pub async fn next(&mut self) -> Result<Option<Replayed>, StoreFault> {
         // Bounded by the log's length.

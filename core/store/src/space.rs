@@ -29,14 +29,18 @@ pub(crate) struct Space {
 
 /// What a group wants.
 pub(crate) struct Wanted {
+    /// The reserve that it may draw on.
     pub purpose: Purpose,
+    /// It brings mail, and so leaves more free than records alone.
     pub has_bodies: bool,
+    /// Rows that it will owe.
     pub rows: u64,
     /// With everything that waits in front of it.
     pub bytes: u64,
 }
 
 impl Space {
+    /// A group was queued that will owe so many rows.
     pub fn owe_queued(&self, rows: u64) {
         self.queued_rows.set(self.queued_rows.get() + rows);
     }
@@ -50,10 +54,12 @@ impl Space {
         }
     }
 
+    /// A group in the log owes so many rows: it has just landed, or a replay has read it.
     pub fn owe_landed(&self, rows: u64) {
         self.landed_rows.set(self.landed_rows.get() + rows);
     }
 
+    /// Rows owed by groups that wait or are on their way.
     pub fn queued_rows(&self) -> u64 {
         self.queued_rows.get()
     }
@@ -63,6 +69,7 @@ impl Space {
         assert!(self.paid_rows.get() <= self.landed_rows.get());
     }
 
+    /// Rows that have landed, for `pay`.
     pub fn landed_rows(&self) -> u64 {
         self.landed_rows.get()
     }
@@ -76,10 +83,12 @@ impl Space {
         self.paid_rows.set(self.paid_rows.get().max(landed_rows));
     }
 
+    /// The projection uses so many pages of the arena.
     pub fn set_used_pages(&self, pages: u64) {
         self.used_pages.set(pages);
     }
 
+    /// All rows that no durable checkpoint holds.
     fn owed_rows(&self) -> u64 {
         self.queued_rows.get() + self.landed_rows.get() - self.paid_rows.get()
     }
@@ -175,6 +184,7 @@ impl Space {
         volume.room().spare_segments <= KEPT_FROM_DELETES
     }
 
+    /// Reclaim is worth paying for: little is free, or bodies are refused.
     pub fn is_pressed(&self, volume: &Volume) -> bool {
         let room = volume.room();
         room.spare_segments < room.segments.div_ceil(RECLAIM_PRESSURE_PART)

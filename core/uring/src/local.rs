@@ -26,7 +26,9 @@ const ROOT: u64 = 0;
 
 /// A ring and a host on this thread.
 pub struct Local {
+    /// The devices.
     pub ring: Rc<Ring>,
+    /// Tasks and the clock.
     pub host: Rc<LocalHost>,
 }
 
@@ -128,21 +130,30 @@ impl Drop for Local {
 
 /// Tasks, sleeps and the index thread.
 pub struct LocalHost {
+    /// Tasks to poll, filled by wakers.
     ready: Arc<Ready>,
+    /// Every spawned task that is not being polled now.
     tasks: RefCell<BTreeMap<u64, Task>>,
+    /// The id of the next task.
     next_task: Cell<u64>,
+    /// The sleeps of all tasks.
     sleepers: Rc<Sleepers>,
+    /// To the thread that runs blocking jobs.
     jobs: mpsc::Sender<BlockingJob>,
 }
 
 /// Who sleeps until when.
 struct Sleepers {
+    /// The zero of `Time` for this host.
     started: Instant,
+    /// By the moment of waking, then by number.
     waiting: RefCell<BTreeMap<(Time, u64), Waker>>,
+    /// The number of the next sleep.
     next: Cell<u64>,
 }
 
 impl Sleepers {
+    /// Microseconds since the start of the host.
     fn now(&self) -> Time {
         Time(self.started.elapsed().as_micros() as u64)
     }
@@ -150,7 +161,9 @@ impl Sleepers {
 
 /// A future that is ready at `until`. Dropped, it leaves the table of sleepers.
 struct Sleep {
+    /// The table that the sleep is in while it waits.
     sleepers: Rc<Sleepers>,
+    /// When it is ready.
     until: Time,
     /// Tells sleeps of one moment apart.
     number: u64,
@@ -182,20 +195,25 @@ impl Drop for Sleep {
 
 /// A spawned future with the waker that puts its id into `Ready`.
 struct Task {
+    /// What the task still does.
     future: LocalTask,
+    /// To be reset before each poll.
     signal: Arc<Signal>,
+    /// `signal` as the standard library wants it, made once.
     waker: Waker,
 }
 
 /// Ids of tasks to poll, filled from any thread.
 struct Ready {
     ids: Mutex<std::collections::VecDeque<u64>>,
+    /// Wakes the owner out of `poll`.
     bell: EventFd,
     /// The owner waits in `poll` or is about to: a push must ring the bell.
     asleep: AtomicBool,
 }
 
 impl Ready {
+    /// The task that has been ready for longest.
     fn take(&self) -> Option<u64> {
         self.ids
             .lock()
@@ -203,6 +221,7 @@ impl Ready {
             .pop_front()
     }
 
+    /// Whether no task is ready.
     fn is_empty(&self) -> bool {
         self.ids
             .lock()
@@ -210,6 +229,8 @@ impl Ready {
             .is_empty()
     }
 
+    /// The task is ready. The bell is rung only when the owner sleeps: a system call for each wake would cost more than
+    /// the poll.
     fn push(&self, id: u64) {
         self.ids
             .lock()
@@ -227,7 +248,9 @@ impl Ready {
 
 /// The waker of one task: it queues the id once, however often it is called before the next poll.
 struct Signal {
+    /// The task's id.
     id: u64,
+    /// Whether the id is in `ready` already.
     queued: AtomicBool,
     ready: Arc<Ready>,
 }
@@ -275,6 +298,7 @@ impl LocalHost {
         drop(tasks);
     }
 
+    /// Polls one task, unless it has ended.
     fn poll_task(&self, id: u64) {
         // Out of the table while it is polled: it may spawn others.
         let task = self.tasks.borrow_mut().remove(&id);
@@ -290,6 +314,7 @@ impl LocalHost {
         }
     }
 
+    /// Wakes every sleep that is due.
     fn wake_sleepers(&self) {
         let now = self.now();
         loop {
@@ -304,6 +329,7 @@ impl LocalHost {
         }
     }
 
+    /// Microseconds until the next sleep is due; `None`: there is none.
     fn next_sleep_us(&self) -> Option<u64> {
         let waiting = self.sleepers.waiting.borrow();
         waiting

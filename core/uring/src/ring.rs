@@ -31,9 +31,12 @@ use crate::setup::{self, FLAGS, Flags};
 
 /// The open devices of one thread. Stays on the thread that made it.
 pub struct Ring {
+    /// Readable when completions have come.
     inner: RefCell<Inner>,
+    /// Those that the kernel accepted.
     eventfd: EventFd,
     flags: Flags,
+    /// How the owner is asked for a turn.
     kick: RefCell<Option<Box<dyn Fn()>>>,
     /// The owner was kicked and has not had its turn.
     kicked: Cell<bool>,
@@ -41,6 +44,7 @@ pub struct Ring {
 
 /// What one turn changes; borrowed for the time of a call only.
 struct Inner {
+    /// The kernel's two queues.
     ring: IoUring,
     /// By `DeviceIndex`; `None` after a close, and its place in the kernel's file table is free.
     devices: Vec<Option<Open>>,
@@ -54,11 +58,13 @@ struct Inner {
     queued: usize,
     /// Flights with an entry in the queue or in the kernel.
     outstanding: usize,
+    /// Buffers that the kernel knows beforehand.
     registered: Registered,
 }
 
 /// A leg in the file table.
 struct Open {
+    /// The descriptor, and what is known of the device.
     leg: OpenLeg,
     /// Operations that were started and have not completed; a device is closed only at 0.
     in_flight: usize,
@@ -218,6 +224,7 @@ impl Ring {
         completed
     }
 
+    /// Asks the owner for a turn, once until it has had it.
     fn kick(&self) {
         if !self.kicked.replace(true)
             && let Some(kick) = &*self.kick.borrow()
@@ -314,18 +321,21 @@ impl BlockingRead for NoReader {
 }
 
 impl Inner {
+    /// The device, which the caller must have open.
     fn open(&self, device: DeviceIndex) -> &Open {
         self.devices[usize::from(device.0)]
             .as_ref()
             .expect("the device is open")
     }
 
+    /// As `open`, to be changed.
     fn open_mut(&mut self, device: DeviceIndex) -> &mut Open {
         self.devices[usize::from(device.0)]
             .as_mut()
             .expect("the device is open")
     }
 
+    /// A new flight waits for its entry. Places are used again, so `flights` grows to the largest number at once.
     fn enqueue(&mut self, flight: Flight) {
         let place = match self.free.pop() {
             Some(place) => place,
@@ -361,6 +371,7 @@ impl Inner {
         (done, more)
     }
 
+    /// Gives entries to waiting flights, as many as one enter takes and the kernel may have at once.
     #[expect(unsafe_code, reason = "submission entries carry pointers")]
     fn fill(&mut self) {
         while self.queued < SUBMIT_PER_ENTER_MAX && self.outstanding < IN_KERNEL_MAX {
@@ -381,6 +392,7 @@ impl Inner {
         }
     }
 
+    /// Takes what the kernel has completed. A flight that was cut short gets another entry, before those that wait.
     fn reap(&mut self) -> Vec<(Completer, Completion)> {
         let mut done = Vec::new();
         let mut completions = self.ring.completion();

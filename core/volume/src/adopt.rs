@@ -2,7 +2,7 @@
 //!
 //! The member table of the newest superblock says which legs count. When every one of them is here, no other set can
 //! have acknowledged anything: a set without one of them would have recorded itself on the legs that stayed before its
-//! first acknowledgement. So the record can be made anew. When one is missing nothing is known, and nothing is guessed.
+//! first acknowledgement. So the record can be made again. When one is missing nothing is known, and nothing is guessed.
 
 use device::{DeviceIndex, Io};
 

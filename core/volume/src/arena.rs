@@ -1,22 +1,23 @@
 //! The arena: 4 KiB pages written in place on every leg, for a projection that may be thrown away (DESIGN.md A6).
 //!
-//! The volume does not know a page's checksum; whoever reads brings it. The index thread reads on its own, through
+//! The volume does not know a page's checksum; the reader brings it. The index thread reads on its own, through
 //! blocking readers and a snapshot of legs and segments; what it finds bad it leaves for the owner thread to repair.
+
+pub(crate) mod shared;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 use base::hash::xxh3_64;
 use bytes::Bytes;
-use device::{BLOCK_BYTES, BlockingRead, Buffer, DeviceIndex, IoFault, Op};
+use device::{BLOCK_BYTES, Buffer, DeviceIndex, IoFault, Op};
 
-use crate::ArenaRead;
+use self::shared::ArenaShared;
 use crate::format::{Inline, Kind};
 use crate::gate::{TIMED_OUT, within};
 use crate::inner::Inner;
-use crate::limits::{ARENA_REPAIRS_MAX, KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
+use crate::limits::{KEPT_FROM_ARENA, READS_AT_ONCE_MAX, STREAM_READ_BYTES};
 use crate::log::Mode;
 use crate::outage::refusal_of_all;
 use crate::segment::Purpose;
@@ -30,32 +31,10 @@ pub fn page_check(page: u64, bytes: &[u8]) -> u64 {
 /// Who wants an arena page put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
+    /// A reader of the projection met it.
     ByReader,
+    /// The scrub met it.
     ByScrub,
-}
-
-#[derive(Default)]
-pub(crate) struct ArenaShared {
-    view: RwLock<View>,
-    repairs: Mutex<VecDeque<(u64, u64)>>,
-    wanted: AtomicBool,
-}
-
-#[derive(Default)]
-struct View {
-    legs: Vec<Arc<dyn BlockingRead>>,
-    /// Byte offset on every leg of each arena segment, by ordinal.
-    segments: Vec<u64>,
-    pages_per_segment: u64,
-}
-
-impl View {
-    fn at(&self, page: u64) -> Option<u64> {
-        let segment = self
-            .segments
-            .get(usize::try_from(page / self.pages_per_segment).ok()?)?;
-        Some(segment + page % self.pages_per_segment * BLOCK_BYTES as u64)
-    }
 }
 
 impl ArenaShared {
@@ -66,10 +45,7 @@ impl ArenaShared {
             .iter()
             .map(|&(_, device)| inner.io.device.blocking_reader(device))
             .collect();
-        self.view
-            .write()
-            .expect("no holder of this lock panics")
-            .legs = readers;
+        self.show_legs(readers);
     }
 
     /// Makes the readers see the arena's segments of now.
@@ -82,16 +58,12 @@ impl ArenaShared {
             .iter()
             .map(|&segment| inner.plan.at(segment, 0))
             .collect();
-        let mut view = self.view.write().expect("no holder of this lock panics");
-        view.segments = segments;
-        view.pages_per_segment = inner.plan.pages_per_segment();
+        self.show_segments(segments, inner.plan.pages_per_segment());
     }
 
     /// Starts the repairs that readers asked for.
     pub fn owner_turn(&self, inner: &Rc<Inner>) {
-        if self.wanted.swap(false, Ordering::AcqRel) {
-            let wanted =
-                std::mem::take(&mut *self.repairs.lock().expect("no holder of this lock panics"));
+        if let Some(wanted) = self.take_repairs() {
             let inner = inner.clone();
             let host = inner.io.host.clone();
             host.spawn(Box::pin(async move {
@@ -100,65 +72,6 @@ impl ArenaShared {
                 }
             }));
         }
-    }
-
-    fn ask_repair(&self, page: u64, check: u64) {
-        let mut repairs = self.repairs.lock().expect("no holder of this lock panics");
-        if repairs.len() < ARENA_REPAIRS_MAX && !repairs.contains(&(page, check)) {
-            repairs.push_back((page, check));
-            self.wanted.store(true, Ordering::Release);
-        }
-    }
-}
-
-impl ArenaRead for ArenaShared {
-    fn read_page(&self, page: u64, check: u64, into: &mut [u8]) -> Result<(), ReadFault> {
-        assert_eq!(into.len(), BLOCK_BYTES);
-        let view = self.view.read().expect("no holder of this lock panics");
-        let at = view.at(page).ok_or(ReadFault::Stale)?;
-        let mut answered = false;
-        // Neighbouring pages are spread over the legs in stretches that a device's read-ahead likes.
-        let first = (page / 64) as usize;
-        for step in 0..view.legs.len() {
-            let leg = &view.legs[(first + step) % view.legs.len()];
-            let read = leg.read_at(at, into);
-            answered |= read.is_ok();
-            if read.is_ok() && page_check(page, into) == check {
-                if step > 0 {
-                    self.ask_repair(page, check);
-                }
-                return Ok(());
-            }
-        }
-        Err(if answered {
-            ReadFault::Damaged
-        } else {
-            ReadFault::Unavailable
-        })
-    }
-
-    fn read_pages(&self, first: u64, checks: &[u64], into: &mut [u8]) -> Result<(), ReadFault> {
-        assert_eq!(into.len(), checks.len() * BLOCK_BYTES);
-        let read_together = {
-            let view = self.view.read().expect("no holder of this lock panics");
-            let inside = first % view.pages_per_segment.max(1) + checks.len() as u64;
-            let leg = view
-                .legs
-                .get((first / 64) as usize % view.legs.len().max(1));
-            match (view.at(first), leg) {
-                (Some(at), Some(leg)) if inside <= view.pages_per_segment => {
-                    leg.read_at(at, into).is_ok()
-                }
-                _ => false,
-            }
-        };
-        let pages = into.chunks_mut(BLOCK_BYTES).zip(checks);
-        for (page, (bytes, check)) in (first..).zip(pages) {
-            if !read_together || page_check(page, bytes) != *check {
-                self.read_page(page, *check, bytes)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -245,7 +158,7 @@ impl Inner {
         crate::gate::all(writes).await
     }
 
-    /// The legs that have the pages; the others leave. `Deferred`: no counting leg took them, and nobody leaves (DESIGN.md B3).
+    /// The legs that have the pages; the others leave. `Deferred`: no counting leg took them, and no leg leaves (DESIGN.md B3).
     fn judge(
         self: &Rc<Self>,
         results: Vec<(LegIndex, Result<(), IoFault>)>,

@@ -5,8 +5,9 @@
 //! damage, and only beyond it the chain may end (I6).
 
 use crate::format::Header;
-use crate::recover::GivenUp;
-use crate::scan::{Skip, Union};
+use crate::opening::GivenUp;
+use crate::scan::Union;
+use crate::skip::Skip;
 use crate::superblock::Superblock;
 use crate::types::*;
 

@@ -1,44 +1,18 @@
 //! `check`: what must hold of an open volume between any two steps, as far as memory alone can tell (INVARIANTS.md I16).
 //!
 //! The simulator calls it after each step, a debug build of the daemon at quiet points. It looks only at what may have changed since the last
-//! call: whoever borrows the log or the members for writing says so (`Checked`). It stops the process; nothing here repairs.
-
-use std::cell::{Cell, Ref, RefCell, RefMut};
+//! call: each borrow of the log or the members for writing records that (`Checked`). It stops the process; nothing here repairs.
 
 use crate::inner::Inner;
 use crate::legs::Legs;
 use crate::log::{LegWrite, Log};
 use crate::types::*;
 
-/// A `RefCell` that knows whether its content may have changed since it was checked.
-pub(crate) struct Checked<T> {
-    value: RefCell<T>,
-    changed: Cell<bool>,
-}
-
-impl<T> Checked<T> {
-    pub fn new(value: T) -> Checked<T> {
-        Checked {
-            value: RefCell::new(value),
-            changed: Cell::new(true),
-        }
-    }
-
-    pub fn borrow(&self) -> Ref<'_, T> {
-        self.value.borrow()
-    }
-
-    pub fn borrow_mut(&self) -> RefMut<'_, T> {
-        self.changed.set(true);
-        self.value.borrow_mut()
-    }
-}
-
 impl Inner {
     /// See `Volume::check`.
     pub fn check(&self) {
-        let log_changed = self.log.changed.replace(false);
-        let legs_changed = self.legs.changed.replace(false);
+        let log_changed = self.log.take_changed();
+        let legs_changed = self.legs.take_changed();
         let (log, legs) = (self.log.borrow(), self.legs.borrow());
         if log_changed {
             log.check(&self.plan);

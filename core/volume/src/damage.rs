@@ -14,7 +14,7 @@ use crate::takeover::take_over;
 use crate::types::*;
 
 impl Inner {
-    /// The reader of the log met damage that recovery did not see: nothing is written behind it before somebody accepts that.
+    /// The reader of the log met damage that recovery did not see: nothing is written behind it before an operator accepts that.
     pub fn hold_for_damage(self: &Rc<Self>) {
         if self.settings.accept_damage || !self.log.borrow().is_running() {
             return;

@@ -18,7 +18,9 @@ const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RPBATCH1");
 pub(crate) const FORMAT_MAJOR: u16 = 2;
 /// Fixed fields end here, inline records begin.
 const INLINE_AT: usize = 256;
+/// The header's checksum is its last 16 bytes: XXH3-128, seeded with the place.
 pub(crate) const CHECK_AT: usize = BATCH_HEADER_BYTES - 16;
+/// Room for inline records in one header.
 pub(crate) const INLINE_BYTES_MAX: usize = CHECK_AT - INLINE_AT;
 
 const _: () = assert!(INLINE_AT < CHECK_AT && BATCH_HEADER_BYTES == BLOCK_BYTES);
@@ -31,7 +33,9 @@ const _: () = assert!(
 );
 /// Bytes of inline records, code and length included; a claim has two numbers of four bytes, and six to spare.
 pub(crate) const CLAIM_BYTES: usize = 16;
+/// Code and length, then `after`, `until` and the chain value.
 const SKIP_BYTES: usize = 2 + 8 + 8 + 16;
+/// Code and length, then the last LSN that stays.
 const SEAL_BYTES: usize = 2 + 8;
 
 /// Who a batch's payload belongs to.
@@ -50,21 +54,33 @@ pub(crate) enum Kind {
 /// A batch header that has verified at the place it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Whose payload it is.
     pub kind: Kind,
+    /// The membership number when it was written.
     pub epoch: u64,
+    /// The ownership number of the opening that wrote it.
     pub term: u64,
+    /// The batch's number.
     pub lsn: Lsn,
+    /// Every batch up to here was acknowledged when this one was written.
     pub acked: Lsn,
+    /// The segment that it was written to.
     pub segment: SegmentIndex,
+    /// The segment's generation at that time.
     pub generation: Generation,
+    /// 4 KiB blocks from the start of the segment.
     pub block: u32,
+    /// Payload without the padding to whole blocks.
     pub payload_bytes: u32,
+    /// How often the batch was tried. One that is written again at another place keeps its number and raises this.
     pub attempt: u32,
+    /// When it was written, by the machine's clock. For people; nothing is decided by it.
     pub unix_seconds: i64,
     /// The chain value of the batch before.
     pub prev: u128,
     /// XXH3-128 of payload and padding.
     pub content: u128,
+    /// Encoded inline records, at most `INLINE_BYTES_MAX`.
     pub inline: Vec<u8>,
 }
 
@@ -74,14 +90,17 @@ impl Header {
         blocks_of(self.payload_bytes)
     }
 
+    /// The first block behind the batch.
     pub fn end_block(&self) -> u32 {
         self.block + self.blocks()
     }
 
+    /// What the batch leaves in its segment.
     pub fn holds(&self) -> Holds {
         Holds::of(self.kind, &self.inline)
     }
 
+    /// Where the batch is, as readers keep it.
     pub fn address(&self) -> BatchAddress {
         BatchAddress {
             lsn: self.lsn,
@@ -231,6 +250,8 @@ pub(crate) fn content_hash(padded: &[u8], volume: VolumeId) -> u128 {
     hash::xxh3_128(padded, volume.check_seed())
 }
 
+/// The seed of a header's checksum. A header that was copied to another place, or is of an earlier use of the segment,
+/// does not verify.
 pub(crate) fn place_seed(
     volume: VolumeId,
     segment: SegmentIndex,
@@ -247,6 +268,7 @@ pub(crate) fn place_seed(
     ])
 }
 
+/// The format's number of a kind.
 fn kind_code(kind: Kind) -> u8 {
     match kind {
         Kind::Store => 0,
@@ -256,6 +278,7 @@ fn kind_code(kind: Kind) -> u8 {
     }
 }
 
+/// The pair of `kind_code`; `None` for a kind of a later release.
 fn kind_of(code: u8) -> Option<Kind> {
     match code {
         0 => Some(Kind::Store),
@@ -290,8 +313,8 @@ pub(crate) enum Inline {
     /// SKIP: what lay in (`after`, `until`] was the volume's own and is given up; the log goes on behind `chain`, the chain
     /// value of `until`.
     Skip { after: Lsn, until: Lsn, chain: u128 },
-    /// PROVISIONAL: the batch changes nothing that anybody was told. An opening may give it up as long as no checkpoint
-    /// stands for it and nothing else of the store's lies in its segment or behind it.
+    /// PROVISIONAL: the batch changes nothing that was acknowledged to a caller. An opening may give it up as long as no checkpoint
+    /// stands for it and its segment and later ones hold nothing else of the store's.
     Provisional,
 }
 
@@ -302,10 +325,12 @@ pub(crate) enum Holds {
     Own,
     /// See `Inline::Provisional`.
     Provisional,
+    /// Mail, or what else the store must find again.
     Store,
 }
 
 impl Holds {
+    /// What a batch with this kind and these inline records leaves.
     pub fn of(kind: Kind, inline: &[u8]) -> Holds {
         let is_provisional = || {
             let records = decode_inline(inline).unwrap_or_default();
@@ -322,6 +347,7 @@ impl Holds {
 /// SEG-FREE destroys: its record repeats this, so that no damage reads as one.
 const FREE_MAGIC: u32 = 0x4652_4545;
 
+/// Appends one record: code, length, body. `decode_inline` is the pair.
 pub(crate) fn encode_inline(record: &Inline, out: &mut Vec<u8>) {
     let mut body = Vec::with_capacity(16);
     let code = match *record {
@@ -378,6 +404,8 @@ const SKIPPABLE_FROM: u8 = 128;
 /// An older release keeps such a batch like any other.
 const PROVISIONAL: u8 = 128;
 
+/// `None` for a record that must be understood and is not, and for bytes that end early. Bound: each turn takes two
+/// bytes at least.
 fn decode_inline(bytes: &[u8]) -> Option<Vec<Inline>> {
     let mut reader = Reader::new(bytes);
     let mut records = Vec::new();

@@ -9,26 +9,34 @@ use base::host::Bell;
 use device::{Buffer, Completion, DeviceIndex, Io, IoFault, Op};
 
 use crate::Settings;
-use crate::arena::ArenaShared;
-use crate::check::Checked;
+use crate::arena::shared::ArenaShared;
+use crate::checked::Checked;
 use crate::gate::{Gate, TIMED_OUT, within};
 use crate::layout::Plan;
 use crate::legs::{Leg, Legs};
 use crate::limits;
 use crate::log::Log;
+use crate::opening::Takeover;
 use crate::pool::Pool;
-use crate::scan::Skip;
-use crate::takeover::Takeover;
+use crate::skip::Skip;
 use crate::types::*;
 
 pub(crate) struct Inner {
+    /// Devices, clock and tasks.
     pub io: Io,
+    /// As `open` got them.
     pub settings: Settings,
+    /// The identity that every checksum is seeded with.
     pub id: VolumeId,
+    /// Where things are on a leg.
     pub plan: Plan,
+    /// The record that breaks ties between legs.
     pub witness: Rc<dyn Witness>,
+    /// Buffers for batches.
     pub pool: Rc<Pool>,
+    /// The members.
     pub legs: Checked<Legs>,
+    /// Numbers, segments and what is in flight.
     pub log: Checked<Log>,
     /// Held while the witness and the superblocks change.
     pub publishing: Gate,
@@ -38,20 +46,27 @@ pub(crate) struct Inner {
     pub attaching: Gate,
     /// Held while arena pages are written or copied.
     pub arena_writing: Gate,
+    /// What readers of the arena on other threads see.
     pub arena: Arc<ArenaShared>,
-    /// Rings whenever an acknowledgement, a failure or a membership change may have freed somebody.
+    /// Rings whenever an acknowledgement, a failure or a membership change may have freed a waiting caller.
     pub moved: Bell,
+    /// What was done since the opening.
     pub counters: Cell<Counters>,
+    /// What the opening left out or put right.
     pub report: RefCell<OpenReport>,
+    /// Batches whose every copy is bad, by number and place.
     pub damage: RefCell<BTreeSet<(Lsn, SegmentIndex, u32)>>,
     /// Stretches of the log behind the checkpoint that were given up: nothing in them is missing.
     pub given_up: RefCell<Vec<Skip>>,
     /// Read-only because of damage that was found after the opening.
     pub held: Cell<bool>,
+    /// When scrubs ran, and how far the present one is.
     pub scrubbed: Cell<ScrubState>,
     /// Held by the scrub that runs.
     pub scrubbing: Gate,
+    /// Buffers of earlier reads, at most `READ_CACHE_BYTES_MAX`.
     pub read_cache: RefCell<Vec<Buffer>>,
+    /// Asked by the scrub, once the arena's owner has given it.
     pub page_checks: RefCell<Option<PageChecks>>,
     /// Waits for the operator while the volume is read-only.
     pub takeover: RefCell<Option<Takeover>>,
@@ -61,6 +76,7 @@ pub(crate) struct Inner {
 pub(crate) type PageChecks = Rc<dyn Fn(u64) -> Option<u64>>;
 
 impl Inner {
+    /// Changes the counters.
     pub fn count(&self, change: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         change(&mut counters);
@@ -144,6 +160,7 @@ impl Inner {
         }
     }
 
+    /// Keeps the buffer for the next read, within the cache's bound.
     pub fn return_read_buffer(&self, buffer: Buffer) {
         let mut cache = self.read_cache.borrow_mut();
         let kept: usize = cache.iter().map(|buffer| buffer.len()).sum();
@@ -168,6 +185,7 @@ impl Inner {
         }
     }
 
+    /// Nothing is written or acknowledged any more in this process.
     pub fn is_stopped(&self) -> bool {
         self.log.borrow().is_stopped()
     }

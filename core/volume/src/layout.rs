@@ -1,4 +1,4 @@
-//! Where things lie on a leg. The same on every leg of a volume, except the tail rings.
+//! Where things are on a leg. The same on every leg of a volume, except the tail rings.
 
 use device::BLOCK_BYTES;
 
@@ -7,6 +7,7 @@ use crate::types::SegmentIndex;
 
 /// Slots of one superblock ring.
 pub(crate) const RING_SLOTS: u64 = 16;
+/// Bytes of one ring.
 pub(crate) const RING_BYTES: u64 = RING_SLOTS * BLOCK_BYTES as u64;
 /// The guard page: text for the human who looks at a disk.
 pub(crate) const GUARD_AT: u64 = 0;
@@ -25,7 +26,9 @@ const _: () = assert!(RING_BYTES <= 64 << 10, "T1 is the last of the tail");
 pub(crate) struct Frame {
     /// H0, T0, H1, T1: the order of writing; a copy's number is its place here.
     pub rings: [u64; 4],
+    /// Where segments may begin.
     pub segments_at: u64,
+    /// Where segments must end: the tail rings follow.
     pub segments_end: u64,
 }
 
@@ -55,6 +58,7 @@ pub(crate) fn frame(capacity_bytes: u64) -> Option<Frame> {
 }
 
 impl Frame {
+    /// How many segments fit between head and tail.
     pub fn segments(&self, segment_bytes: u64) -> u64 {
         (self.segments_end - self.segments_at) / segment_bytes
     }
@@ -63,13 +67,16 @@ impl Frame {
 /// Segments as one volume sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
+    /// Where the first segment begins.
     pub segments_at: u64,
+    /// Size of a segment.
     pub segment_bytes: u64,
+    /// How many there are.
     pub segment_count: u32,
 }
 
 impl Plan {
-    /// Whether every segment of the plan lies on a device with this frame. What a superblock says of its device is only its
+    /// Whether every segment of the plan fits on a device with this frame. What a superblock says of its device is only its
     /// word: the device may have been cut short since, or be a shorter copy.
     pub fn fits(&self, frame: &Frame) -> bool {
         let block = BLOCK_BYTES as u64;
@@ -98,6 +105,7 @@ impl Plan {
             + u64::from(block) * BLOCK_BYTES as u64
     }
 
+    /// Blocks of one segment.
     pub fn segment_blocks(&self) -> u32 {
         (self.segment_bytes / BLOCK_BYTES as u64) as u32
     }
@@ -107,6 +115,7 @@ impl Plan {
         crate::BATCH_BYTES_MAX.min(self.segment_bytes as usize)
     }
 
+    /// Arena pages of one segment: as many as blocks.
     pub fn pages_per_segment(&self) -> u64 {
         self.segment_bytes / BLOCK_BYTES as u64
     }

@@ -21,16 +21,23 @@ pub(crate) struct Legs {
 }
 
 pub(crate) struct Leg {
+    /// Random, and the same wherever its device is.
     id: LegId,
+    /// What it may be used for.
     state: LegState,
+    /// `None`: it is absent.
     device: Option<DeviceIndex>,
+    /// Where things are on its device.
     frame: Option<Frame>,
+    /// The hash of its device's stable name.
     wwid: u64,
+    /// It has every batch up to here. Meaningless while it counts.
     stale_since: Lsn,
     /// Set from the first fault that will end its membership until it has ended.
     failing: bool,
     /// It fails while others were seen to take writes.
     alone: bool,
+    /// Why it left, or does not come back.
     why: Option<String>,
     /// Caught up: the next membership record may count it.
     joining: bool,
@@ -38,20 +45,27 @@ pub(crate) struct Leg {
     session: u64,
     /// Batch writes at its device.
     flying: usize,
+    /// Reads at its device.
     reading: usize,
+    /// Since the opening.
     repairs: u64,
+    /// Since the opening.
     read_faults: u64,
+    /// Since the opening.
     write_faults: u64,
     /// Of batch writes, from submission to durable.
     flushes: Histogram,
+    /// Bytes done and bytes to do, of a copy.
     progress: Option<(u64, u64)>,
     /// How the last probe of it failed (`health`).
     unread: Option<String>,
     /// Arena pages not written here since it left; `None`: unknown, so all of them.
     arena_missed: Option<BTreeSet<u64>>,
+    /// When it refused segments lately.
     spoiled: VecDeque<Time>,
+    /// When it was repaired lately.
     repaired: VecDeque<Time>,
-    /// It does not hold what it should: when it leaves (or at the opening that finds it so), this is how far it is believed.
+    /// It does not hold what it should: when it leaves (or at the opening that finds it so), this is how far it is trusted.
     proven: Option<Lsn>,
     /// It lacked acknowledged batches at the opening; they were put right, and its arena pages are looked at as well.
     arena_unsure: bool,
@@ -64,14 +78,17 @@ impl Legs {
         Legs { members }
     }
 
+    /// How many rows the table has, absent and retired members included.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
+    /// In the order of the table.
     pub fn iter(&self) -> impl Iterator<Item = &Leg> {
         self.members.iter()
     }
 
+    /// In the order of the table.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
         self.members.iter_mut()
     }
@@ -82,6 +99,7 @@ impl Legs {
         members.map(|(index, leg)| (LegIndex(index as u8), leg))
     }
 
+    /// The member at this place.
     pub fn get(&self, leg: LegIndex) -> Option<&Leg> {
         self.members.get(usize::from(leg.0))
     }

@@ -21,7 +21,7 @@
 //! - I4: a leg joins only behind a barrier, after its interval was copied, read back and compared (`resync`).
 //! - I5: batches go only into segments whose claim is durable; a new owner appends the torn tail again in its own.
 //! - I6: a number at or below any acknowledged number seen is damage, never the end of the log (`chain`).
-//! - I7: a segment is reused under the next generation, after its free is durable and nobody writes to it (`segment`).
+//! - I7: a segment is reused under the next generation, after its free is durable and no write to it is in flight (`segment`).
 //! - I11, I12: nothing is clean by inference; EIO, silence and "not found" are three things (`leg`, `stream`, `recover`).
 //! - I13: every structure is under a checksum seeded with its place (`format`, `superblock`).
 //! - I15: a device is a leg only if volume, leg id and the device's own name agree (`open`, `resync`).
@@ -40,7 +40,7 @@
 //! # What it does not do
 //!
 //! It never interprets a payload, reads no clock and draws no random number of its own, and makes no promise about
-//! arena pages beyond "these bytes were written to every counting leg": whoever reads one brings its checksum. Bridges
+//! arena pages beyond "these bytes were written to every counting leg": the reader of a page brings its checksum. Bridges
 //! and hot spares have their place in the format and no code yet.
 #![forbid(unsafe_code)]
 
@@ -48,6 +48,7 @@ mod adopt;
 mod arena;
 mod chain;
 mod check;
+mod checked;
 mod checkpoint;
 mod create;
 mod damage;
@@ -68,6 +69,7 @@ mod membership;
 mod mirror;
 mod normalise;
 mod open;
+mod opening;
 pub mod orphan;
 mod outage;
 mod pages;
@@ -81,6 +83,7 @@ mod resync;
 mod scan;
 mod scrub;
 mod segment;
+mod skip;
 mod stream;
 mod superblock;
 mod takeover;
@@ -129,7 +132,7 @@ pub struct Settings {
     /// `create` may overwrite what an earlier `create` with the same devices, settings and seed left on them: those bytes
     /// and zeroes, nothing else.
     pub format_over: bool,
-    /// Legs may lie on other devices than those they were made on.
+    /// Legs may be on other devices than those they were made on.
     pub accept_moved: bool,
     /// `open` takes the volume over even when acknowledged batches are missing on every leg.
     pub accept_damage: bool,
@@ -193,8 +196,8 @@ impl Batch {
         self.purpose = Purpose::Deletes;
     }
 
-    /// The batch only says anew what the log says already. It may use the segments kept back for reclaim, and is provisional: an opening
-    /// gives it up when no checkpoint stands for it and nothing else of the store's lies in its segment or behind it.
+    /// The batch only repeats what the log says already. It may use the segments kept back for reclaim, and is provisional: an opening
+    /// gives it up when no checkpoint stands for it and its segment and later ones hold nothing else of the store's.
     pub fn for_reclaim(&mut self) {
         assert_eq!(self.kind, Kind::Store);
         self.purpose = Purpose::Reclaim;
@@ -248,7 +251,7 @@ impl Volume {
         create::check_blank(io, legs, settings, seed).await
     }
 
-    /// Makes the witness's record anew when it was lost and every leg that counted is here; `None` when no device is a
+    /// Makes the witness's record again when it was lost and every leg that counted is here; `None` when no device is a
     /// leg. Refuses when a leg that counted is missing, and when the witness still has a record.
     pub async fn adopt(
         io: &Io,
@@ -512,7 +515,7 @@ impl Volume {
     }
 
     /// What can still be read of damaged batches whose place is known, payloads only, at most `count_max`. No checksum agrees with
-    /// them: whoever looks believes only what carries its own.
+    /// them: the caller must trust only what carries its own checksum.
     pub async fn damaged_payloads(&self, count_max: usize) -> Vec<Bytes> {
         self.inner.damaged_payloads(count_max).await
     }
@@ -524,7 +527,7 @@ impl Volume {
 
     /// The operator gives up the batches in `would_give_up`, or what may lie beyond an unreadable end of the log: the volume is
     /// taken over and may be written again. Does nothing when it already is. What recovery had kept and not every leg had is
-    /// in the log only from here on: whoever replayed it replays on.
+    /// in the log only from here on: a caller that replayed the log replays on.
     pub async fn accept_damage(&self) -> Result<(), OpenRefusal> {
         self.inner.accept_damage().await
     }
@@ -535,7 +538,7 @@ impl Volume {
         self.inner.check();
     }
 
-    /// As `check`, for as long as somebody else keeps the volume: what a simulator calls after each of its steps. `false`: the volume is gone.
+    /// As `check`, without keeping the volume alive: what a simulator calls after each of its steps. `false`: every handle was dropped.
     pub fn checker(&self) -> impl Fn() -> bool + 'static {
         let inner = Rc::downgrade(&self.inner);
         move || {

@@ -18,6 +18,7 @@ pub const SUPERBLOCK_CLAIMS_MAX: usize = 40;
 /// Segments that only the volume's own records, reclaim and re-appended batches may use: a full volume can still be
 /// emptied. At least this many, and at least one in `RESERVE_SHARE`.
 pub const RESERVE_SEGMENTS_MIN: usize = 5;
+/// One segment in twenty: five percent of a volume is set aside for emptying it.
 pub const RESERVE_SHARE: usize = 20;
 
 // Spare segments that each purpose leaves, from the bottom up: FORMAT.md, "Room", says why these are enough for any number of power cuts.
@@ -56,12 +57,14 @@ pub const BATCHES_IN_FLIGHT_MAX: usize = 16;
 
 /// Sequential reads: size and how many run at once. 8 MiB in flight saturates NVMe and SAN alike.
 pub const STREAM_READ_BYTES: usize = 1 << 20;
+/// See `STREAM_READ_BYTES`: eight reads of a MiB each.
 pub const STREAM_READS_MAX: usize = 8;
 
 /// `read_many`: neighbours closer than this are fetched together (a seek costs more than these bytes).
 pub const READ_GAP_BYTES: u64 = 16 << 10;
 /// One coalesced device read, and how many of them run at once for one caller.
 pub const READ_BYTES_MAX: usize = 1 << 20;
+/// Sixteen reads keep a device busy and hold 16 MiB of buffers.
 pub const READS_AT_ONCE_MAX: usize = 16;
 /// Buffers kept for reads between calls, in bytes.
 pub const READ_CACHE_BYTES_MAX: usize = 16 << 20;
@@ -71,9 +74,11 @@ pub const ZOMBIE_BUFFERS_MAX: usize = 16;
 
 /// Segments a leg may spoil by write errors within `SPOILED_WINDOW_US` before it is ejected (DESIGN.md B3).
 pub const SPOILED_SEGMENTS_MAX: usize = 3;
+/// Ten minutes: segments that refuse writes now and then over months are worn places, not a failing leg.
 pub const SPOILED_WINDOW_US: u64 = 600_000_000;
 /// Repairs within an hour before a leg is ejected (DESIGN.md B3).
 pub const REPAIRS_MAX: usize = 64;
+/// One hour. DESIGN.md B3 gives the number.
 pub const REPAIRS_WINDOW_US: u64 = 3_600_000_000;
 
 /// How long to wait before the witness is asked again.
@@ -82,6 +87,7 @@ pub const WITNESS_RETRY_US: u64 = 1_000_000;
 /// When every leg refuses writes they are tried again after this long, then at intervals that double up to the second: room in
 /// a pool, or an array that restarts, is noticed within a minute, and a dead one is not hammered.
 pub const OUTAGE_RETRY_US_MIN: u64 = 1_000_000;
+/// The longest interval: a minute after an array has returned, mail is taken again.
 pub const OUTAGE_RETRY_US_MAX: u64 = 60_000_000;
 /// Tries in a row in which one leg takes writes again and another still refuses before that one leaves: two devices behind one
 /// switch do not come back in the same second.
@@ -103,6 +109,7 @@ pub const ARENA_REPAIRS_MAX: usize = 1024;
 /// Damaged batches listed by name. The log is worth nothing past this many.
 pub const DAMAGE_MAX: usize = 4096;
 
+// Each purpose leaves more than the one below it, and a small volume has room for all of them.
 const _: () = assert!(RESERVE_SEGMENTS_MIN > KEPT_FROM_DELETES);
 const _: () =
     assert!(KEPT_FROM_CHECKPOINT > KEPT_FOR_OPENING && KEPT_FROM_RECLAIM > KEPT_FROM_CHECKPOINT);
@@ -117,17 +124,21 @@ const _: () = assert!(
 );
 // One batch of each in flight, and one that a stuck leg holds.
 const _: () = assert!(ZOMBIE_BUFFERS_MAX >= BATCHES_IN_FLIGHT_MAX);
+// Intervals grow, and the witness is asked again at least as often as legs are in a long outage.
 const _: () =
     assert!(OUTAGE_RETRY_US_MIN < OUTAGE_RETRY_US_MAX && WITNESS_RETRY_US <= OUTAGE_RETRY_US_MAX);
+// Otherwise the repairs of an opening would eject a leg that the opening has just admitted.
 const _: () = assert!(
     LACKING_AT_OPEN_MAX <= REPAIRS_MAX,
     "what an opening repairs ejects no leg"
 );
+// A leg that lacks as many heads as are looked at has nothing.
 const _: () = assert!(HEADS_LACKING_MAX < HEADS_AT_OPEN);
 // A superblock counts each of them in one byte.
 const _: () = assert!(LEGS_MAX <= u8::MAX as usize);
 const _: () = assert!(SUPERBLOCK_CLAIMS_MAX <= u8::MAX as usize);
 const _: () = assert!(TABLE_PARTS_MAX <= u8::MAX as usize);
+// Reads are of whole blocks.
 const _: () = assert!(STREAM_READ_BYTES.is_multiple_of(4096));
 
 /// A resync writes its cursor into the superblocks after this many segments: at most so much is copied twice.

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use crate::Checkpoint;
 use crate::marks::{Mark, Marks};
-use crate::recover::Recovered;
+use crate::opening::Recovered;
 use crate::segment::Table;
 use crate::superblock::{ClaimEntry, Spot, Superblock};
 use crate::types::*;

@@ -154,7 +154,7 @@ impl Inner {
         Ok(())
     }
 
-    /// What it means that superblocks are not durable on `failed`. All counting legs at once leave nobody (DESIGN.md B3); during an
+    /// What it means that superblocks are not durable on `failed`. When all counting legs fail at once, no leg leaves (DESIGN.md B3); during an
     /// outage one of them gets a few tries more than the others.
     fn judge_superblocks(
         self: &Rc<Self>,
@@ -190,8 +190,8 @@ impl Inner {
         }
     }
 
-    /// Before a leg leaves: those that stay must take writes, or all of them are in the same trouble and nobody leaves. They write the
-    /// guard page again, which nobody reads and which is the same for ever. A leg that is silent is not asked twice: the deadline of
+    /// Before a leg leaves: those that stay must take writes, or all of them are in the same trouble and no leg leaves. They write the
+    /// guard page again, which no code reads and which never changes. A leg that is silent is not asked twice: the deadline of
     /// the writes in flight is for that.
     async fn ask_those_that_stay(self: &Rc<Self>) {
         let leaving = |leg: &Leg| leg.counts() && leg.is_failing() && !leg.fails_alone();
@@ -289,7 +289,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Lets go of failing legs that never counted: nobody waits for them.
+    /// Lets go of failing legs that never counted: no acknowledgement waits for them.
     fn drop_uncounted(&self) {
         for leg in self
             .legs
@@ -404,7 +404,7 @@ impl Inner {
     }
 
     /// Writes one new superblock to every leg that receives: that superblock, and the legs on which it is not durable. Its
-    /// parent stays the last one that every leg had: one that was refused may be on some legs and not on others, and accuses nobody.
+    /// parent stays the last one that every leg had: one that was refused may be on some legs and not on others, and is not evidence against any leg.
     async fn write_superblocks(self: &Rc<Self>) -> (Superblock, Vec<(LegIndex, IoFault)>) {
         let superblock = self.next_superblock();
         self.log.borrow_mut().superblock_begins(&superblock);
@@ -462,7 +462,7 @@ impl Inner {
             .await
     }
 
-    /// Takes `leg` out because somebody said so.
+    /// Takes `leg` out because the caller said so.
     pub async fn eject(self: &Rc<Self>, leg: LegIndex, why: &str) -> Result<(), CommitFault> {
         if usize::from(leg.0) >= self.legs.borrow().len() {
             return Err(CommitFault::Deferred(format!("there is no leg {}", leg.0)));

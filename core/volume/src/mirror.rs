@@ -20,13 +20,19 @@ use crate::{BATCH_HEADER_BYTES, Checkpoint};
 
 /// A batch on its way in: sealed by the caller, without a number yet.
 pub(crate) struct Sealed {
+    /// Whose payload it is.
     pub kind: Kind,
+    /// Header, payload and padding; the header is not written yet.
     pub buffer: Buffer,
+    /// Payload without padding.
     pub payload_bytes: u32,
+    /// Encoded inline records of the caller.
     pub inline: Vec<u8>,
+    /// The reserve that it may draw on.
     pub purpose: Purpose,
 }
 
+/// Resolves when the batch is acknowledged, or never will be.
 pub(crate) type Waiting = base::host::Receiver<Result<BatchAddress, CommitFault>>;
 
 impl Inner {
@@ -155,6 +161,7 @@ impl Inner {
         while self.submit_next() {}
     }
 
+    /// Submits the next batch to every leg that receives. `false`: none may go now.
     fn submit_next(self: &Rc<Self>) -> bool {
         let targets = self.legs_where(|leg| leg.receives());
         if targets.is_empty() {
@@ -260,6 +267,7 @@ impl Inner {
         self.pump();
     }
 
+    /// The next batch to be acknowledged, if it is durable on every leg that counts.
     fn take_durable(&self) -> Option<Entry> {
         let counting = self.legs_where(|leg| leg.counts());
         let entry = self.log.borrow_mut().take_durable(&counting)?;
@@ -267,7 +275,7 @@ impl Inner {
         Some(entry)
     }
 
-    /// Nothing is acknowledged any more; everybody who waits is told.
+    /// Nothing is acknowledged any more; every waiting caller gets a fault.
     pub fn stop(self: &Rc<Self>, why: &str) {
         let Some(waiting) = self.log.borrow_mut().stop(why) else {
             return;
@@ -322,6 +330,7 @@ impl Inner {
         }
     }
 
+    /// The checkpoint that the log has now.
     pub fn checkpoint_now(&self) -> Checkpoint {
         self.log.borrow().checkpoint().clone()
     }
@@ -347,6 +356,7 @@ async fn follow_write(
     inner.note_write(lsn, attempt, leg, result);
 }
 
+/// Gives a segment up: waits until nothing is written to it, then moves its last batches to the next one.
 async fn respool(inner: Rc<Inner>) {
     // until no counting leg has a write in flight; `deadline` sees to it that a silent one leaves, or begins an outage
     loop {

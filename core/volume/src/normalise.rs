@@ -8,8 +8,8 @@ use crate::inner::Inner;
 use crate::limits::{LACKING_AT_OPEN_MAX, PROVED_AT_OPEN_MAX};
 use crate::prove::{headed, read_interval, segments_of_interval};
 use crate::scan::Union;
+use crate::segment::Of;
 use crate::segment::Table;
-use crate::stream::Of;
 use crate::types::*;
 
 /// What is known beside the superblock that recovery starts from.

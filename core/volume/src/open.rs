@@ -10,18 +10,19 @@ use std::sync::Arc;
 
 use device::{DeviceIndex, Io};
 
-use crate::arena::ArenaShared;
-use crate::check::Checked;
+use crate::arena::shared::ArenaShared;
+use crate::checked::Checked;
 use crate::damage::{WAY_OUT, sentence};
 use crate::inner::Inner;
 use crate::leg::{Probe, probe, wwid};
 use crate::legs::{Leg, Legs};
 use crate::log::Log;
 use crate::normalise::Evidence;
+use crate::opening::{Recovered, Takeover};
 use crate::pool::Pool;
-use crate::recover::{Recovered, recover};
+use crate::recover::recover;
 use crate::superblock::Member;
-use crate::takeover::{Takeover, take_over};
+use crate::takeover::take_over;
 use crate::trust::{Present, Sorted, leave_unfit, newest_of, sort};
 use crate::types::*;
 use crate::{Settings, Volume};

@@ -1,6 +1,6 @@
 //! Refused writes: what they mean, and what happens while every leg refuses them (DESIGN.md B3).
 //!
-//! One leg that refuses leaves the mirror; all legs that refuse at once leave nobody. A thin pool that is full or an array that
+//! One leg that refuses leaves the mirror; when all legs refuse at once, no leg leaves. A thin pool that is full or an array that
 //! restarts says nothing about one leg, so membership stays as it is, stored mail stays readable, new batches are refused, and those
 //! that have an LSN wait in order. They are written again in their places at growing intervals until the legs take them.
 //!
@@ -118,7 +118,7 @@ impl Inner {
         let _ = self.move_if_places();
     }
 
-    /// Every counting leg refuses: nobody leaves. Those whose leaving is not recorded yet count as before.
+    /// Every counting leg refuses: no leg leaves. Those whose leaving is not recorded yet count as before.
     pub fn begin_outage(self: &Rc<Self>, refusing: &[(LegIndex, IoFault)]) {
         self.begin_outage_because(refusal_of_all(refusing));
     }

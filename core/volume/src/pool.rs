@@ -75,7 +75,7 @@ impl Pool {
         Some(Buffer::zeroed(self.buffer_bytes))
     }
 
-    /// For the volume's own batches: never waits, because the volume itself may be what everybody waits for.
+    /// For the volume's own batches: never waits, because the volume itself may be what all other callers wait for.
     pub fn take_now(&self) -> Buffer {
         self.reclaim();
         if let Some(buffer) = self.free.borrow_mut().pop() {

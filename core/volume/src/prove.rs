@@ -5,7 +5,7 @@
 //! state, or whose device lost writes that it called durable, lacks the first blocks of the segments begun since: so one
 //! block for each segment and leg finds it at any distance. A few of the newest are read before an opening is over, the rest
 //! behind it, and all of them of a leg that returns. One missing block is rot: its segment is read whole and repaired. More
-//! are a leg that went back: it leaves, and is believed up to the first segment that it may lack.
+//! are a leg that went back: it leaves, and is trusted up to the first segment that it may lack.
 
 use std::rc::Rc;
 
@@ -18,8 +18,9 @@ use crate::leg::read;
 use crate::limits::{HEADS_AT_OPEN, HEADS_LACKING_MAX, HEADS_PAUSE_US, LEGS_MAX};
 use crate::log::Mode;
 use crate::scan::Union;
+use crate::segment::Of;
 use crate::segment::Table;
-use crate::stream::{Found, Of, Stream};
+use crate::stream::{Found, Stream};
 use crate::superblock::{SlotContent, decode_slot, slot_offset};
 use crate::types::*;
 
@@ -27,7 +28,7 @@ use crate::types::*;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Headed {
     pub of: Of,
-    /// Every batch up to here lies in segments before it.
+    /// Every batch up to here is in segments before it.
     pub before: Lsn,
 }
 
@@ -78,7 +79,7 @@ impl Inner {
         false
     }
 
-    /// Looks at the newest of `heads` on every serving leg: legs that lack too many, and how far each is believed.
+    /// Looks at the newest of `heads` on every serving leg: legs that lack too many, and how far each is trusted.
     pub async fn legs_without_heads(&self, heads: &[Headed]) -> Vec<(LegIndex, Lsn)> {
         let mut behind = Vec::new();
         let serving = self.legs_where(|leg| leg.serves());
@@ -147,7 +148,7 @@ impl Inner {
         self.log.borrow().table().row(of.segment).generation == of.generation
     }
 
-    /// `leg` does not hold what it should: it leaves, and what it held up to `holds` is all that is believed when it returns.
+    /// `leg` does not hold what it should: it leaves, and only what it held up to `holds` is trusted when it returns.
     /// The last leg stays; what it lacks is found by reads.
     pub fn believe_up_to(self: &Rc<Self>, leg: LegIndex, holds: Lsn, why: &str) {
         if matches!(

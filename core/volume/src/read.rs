@@ -16,8 +16,8 @@ use crate::format::Header;
 use crate::gate::within;
 use crate::inner::Inner;
 use crate::limits::{READ_BYTES_MAX, READ_GAP_BYTES, READS_AT_ONCE_MAX};
+use crate::segment::Of;
 use crate::segment::State;
-use crate::stream::Of;
 use crate::types::*;
 
 /// One device read that serves one or more of the addresses asked for.

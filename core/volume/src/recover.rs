@@ -60,50 +60,12 @@ use crate::inner::Inner;
 use crate::limits::{CLAIMS_OF_OPENING, KEPT_FOR_OPENING};
 use crate::marks::Marks;
 use crate::normalise::{Evidence, normalise, place_of, prove_before};
-use crate::scan::{Scan, Skip, Union};
-use crate::segment::{State, Table};
-use crate::stream::Of;
+use crate::opening::{GivenUp, Recovered};
+use crate::scan::{Scan, Union};
+use crate::segment::{Of, State, Table};
+use crate::skip::Skip;
 use crate::superblock::Superblock;
 use crate::types::*;
-
-/// What recovery hands to `open`.
-pub(crate) struct Recovered {
-    pub table: Table,
-    /// The last batch that stays where it is, and its chain value.
-    pub top: Lsn,
-    pub chain: u128,
-    pub marks: Marks,
-    pub acked_seen: Lsn,
-    /// Unacknowledged batches that not every leg has: to be appended again by the new owner, in order.
-    pub again: Vec<(Header, Bytes)>,
-    /// No leg lets the place be read where the next batch would be: the end of the log is not known.
-    pub unknown_end: bool,
-    /// Nothing of the store's lies behind the checkpoint.
-    pub idle: bool,
-    /// Acknowledged and on no leg.
-    pub damaged: Vec<Lsn>,
-    /// The same as stretches, for the record that they are given up; also what such records in the segments given back say.
-    pub lost: Vec<Skip>,
-    /// Stretches that were given up before.
-    pub skips: Vec<Skip>,
-    pub batches: u64,
-    /// Batches to be put right where they lie: place of each.
-    pub repairs: Vec<(Of, u32)>,
-    pub given_up: GivenUp,
-    /// Free segments that hold nothing but `again`: pinned until those batches are durable elsewhere.
-    pub held: Vec<SegmentIndex>,
-    /// Not a single segment can be claimed: the volume can be read and no more.
-    pub no_room: bool,
-}
-
-/// Segments of earlier openings, with nothing in them but the volume's own batches and what no checkpoint came to need: the new
-/// owner gives them back, at the moment when the superblocks name its table.
-#[derive(Debug, Default)]
-pub(crate) struct GivenUp {
-    pub segments: Vec<SegmentIndex>,
-    /// The end of the log without them, and the record of that; `None`: the log ends elsewhere.
-    pub skip: Option<(Lsn, Inline)>,
-}
 
 /// Reads the segment table that `superblock` names, from any serving leg.
 async fn read_table(inner: &Rc<Inner>, superblock: &Superblock) -> Result<Table, OpenRefusal> {
@@ -297,8 +259,8 @@ pub(crate) async fn recover(
     })
 }
 
-/// Nobody was told of the end of `again` from its first provisional batch on, unless something of the store's is among it: that end is
-/// given up, as a torn tail is. Answers how many stay.
+/// No caller got an acknowledgement for the end of `again` from its first provisional batch on, unless something of the store's is among
+/// it: that end is given up, as a torn tail is. Answers how many stay.
 fn drop_provisional(again: &mut Vec<(Header, Bytes)>) -> usize {
     let holds = |(header, _): &(Header, Bytes)| header.holds();
     let first = again
@@ -312,7 +274,7 @@ fn drop_provisional(again: &mut Vec<(Header, Bytes)>) -> usize {
     again.len()
 }
 
-/// Keeps what `again` lies in from being claimed: until those batches are durable elsewhere their only good copy may be there, and an
+/// Keeps the segments that hold `again` from being claimed: until those batches are durable elsewhere their only good copy may be there, and an
 /// opening that is cut short must leave it to the next one. Under the same generation, so that the next one still looks there.
 fn hold(table: &mut Table, again: &[(Header, Bytes)]) -> Vec<SegmentIndex> {
     let mut held = Vec::new();
@@ -369,7 +331,7 @@ fn first_work(table: &Table, checkpoint: Lsn) -> Vec<Of> {
 }
 
 /// Where the part of the accepted log begins that must be appended again: not acknowledged, and missing on a leg, or lying in a segment
-/// that the log had already left, or behind a hole: there an interrupted opening wrote a batch anew that still has its old place, and the
+/// that the log had already left, or behind a hole: there an interrupted opening wrote a batch again that still has its old place, and the
 /// segment would be read as damaged.
 fn first_incomplete(
     union: &Union,
@@ -431,6 +393,7 @@ fn end_is_unknown(
     serving.iter().all(|(leg, _)| unread(*leg))
 }
 
+/// The batch from a leg that has it, read again and proved: between the scan and now a block may have rotted.
 async fn read_from_any(
     inner: &Rc<Inner>,
     union: &Union,
@@ -452,6 +415,7 @@ async fn read_from_any(
     None
 }
 
+/// Marks of every accepted batch, for walks that begin in the middle.
 fn marks_of(accepted: &[Header]) -> Marks {
     let mut marks = Marks::default();
     for header in accepted {

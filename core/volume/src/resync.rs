@@ -9,7 +9,7 @@
 //! and a leg with a later epoch (it went on elsewhere) are refused by name. So is a device with operations still in flight from before: a late write
 //! that lands after the copy, in a segment that is used again, would be rot that no error reports.
 //!
-//! # What it is believed to hold
+//! # What it is trusted to hold
 //!
 //! The least of three: what the survivors' member table says (`stale_since`), what its own superblocks prove, and the batch before the
 //! first segment whose first block it lacks (`believe_heads`). It may come back older than it left, for instance from a snapshot. Trust
@@ -68,7 +68,7 @@ use crate::legs::Leg;
 use crate::limits::{CURSOR_SEGMENTS, LEGS_MAX, STREAM_READ_BYTES, WITNESS_RETRY_US};
 use crate::log::Mode;
 use crate::prove::{headed, held_without};
-use crate::stream::Of;
+use crate::segment::Of;
 use crate::trust::{moved, too_short};
 use crate::types::*;
 use crate::walk::Walk;
@@ -79,8 +79,11 @@ pub(crate) struct Ended;
 /// One attach of one leg.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
+    /// The leg's row in the member table.
     pub leg: LegIndex,
+    /// The device that it came back on.
     pub device: DeviceIndex,
+    /// By which work of an earlier attach notices that it is over.
     session: u64,
     /// Batches up to here should be on the leg: they are read there first, and written only where they differ.
     believed: Lsn,
@@ -221,7 +224,7 @@ impl Inner {
         }
     }
 
-    /// Lowers what a leg that is not in sync is believed to hold. It can only be lowered.
+    /// Lowers what a leg that is not in sync is trusted to hold. It can only be lowered.
     fn believe_no_further(&self, slot: LegIndex, holds: Lsn) {
         self.legs.borrow_mut()[slot].believe_no_further(holds);
     }
@@ -254,11 +257,12 @@ impl Inner {
         }
     }
 
+    /// Up to here the leg is trusted now: where an interrupted copy would go on.
     fn stale_since(&self, target: Target) -> Lsn {
         self.legs.borrow()[target.leg].stale_since()
     }
 
-    /// Lowers what the leg is believed to hold to before the first segment whose head it lacks, and records that before anything is
+    /// Lowers what the leg is trusted to hold to before the first segment whose head it lacks, and records that before anything is
     /// copied: a copy that is interrupted begins with the heads.
     async fn believe_heads(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
         let until = self.stale_since(target);
@@ -308,10 +312,13 @@ impl Inner {
         Ok(())
     }
 
+    /// Progress in bytes, for `leg list`.
     pub fn progress(&self, target: Target, done: u64, more: u64) {
         self.legs.borrow_mut()[target.leg].note_progress(done, more);
     }
 
+    /// Copies what is live in one segment, from `from` on and before `join`. The segment may be given back meanwhile;
+    /// then it has nothing that matters.
     async fn copy_segment(
         self: &Rc<Self>,
         target: Target,
@@ -394,6 +401,7 @@ impl Inner {
         self.copy_verified(target, at, data).await
     }
 
+    /// Writes, reads back and compares. A device that does not give back what was written to it does not get the leg.
     pub async fn copy_verified(&self, target: Target, at: u64, data: Buffer) -> Result<(), Ended> {
         self.still(target)?;
         let size = data.len();
@@ -430,6 +438,7 @@ impl Inner {
         joined
     }
 
+    /// The barrier itself, raised by `join`.
     async fn join_behind_barrier(self: &Rc<Self>, target: Target) -> Result<bool, Ended> {
         let patience_us = 2 * self.settings.hard_deadline_us;
         let until = self.io.host.now().after_us(patience_us);
@@ -455,6 +464,7 @@ impl Inner {
         Ok(self.legs.borrow()[target.leg].counts())
     }
 
+    /// Why the attach does not come to its end, for `leg list`.
     fn note_why(&self, target: Target, why: &str) {
         self.legs.borrow_mut()[target.leg].note_why(target.session, why);
     }
@@ -473,6 +483,7 @@ async fn follow(inner: Rc<Inner>, target: Target) {
     }
 }
 
+/// One attach from its beginning to the moment when the leg counts.
 async fn catch_up(inner: &Rc<Inner>, target: Target) -> Result<(), Ended> {
     // Everything submitted from here on reaches the leg by itself; what is in flight just now may not.
     let join = {

@@ -1,4 +1,7 @@
 //! What the legs hold behind the checkpoint, before anybody says which of it is the log.
+//!
+//! Recovery collects every batch that verifies on any leg, and only then decides which of them are the log
+//! (`chain.rs`): a leg alone may hold batches that were never acknowledged, or lack some that were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -8,83 +11,49 @@ use device::{BLOCK_BYTES, DeviceIndex};
 use crate::format::{Header, Inline, Kind};
 use crate::inner::Inner;
 use crate::limits::SEARCH_WINDOW_BYTES;
-use crate::segment::Table;
-use crate::stream::{Found, Of, Stream};
+use crate::segment::{Of, Table};
+use crate::skip::Skip;
+use crate::stream::{Found, Stream};
 use crate::superblock::Superblock;
 use crate::types::*;
 
 /// One batch found on at least one leg.
 pub(crate) struct Candidate {
+    /// What the batch says of itself.
     pub header: Header,
+    /// The legs that hold exactly this batch.
     pub on: Vec<LegIndex>,
-}
-
-/// A stretch of the log that was given up: it held only the volume's own batches, or the operator accepted its loss.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Skip {
-    pub after: Lsn,
-    pub until: Lsn,
-    pub chain: u128,
-}
-
-impl Skip {
-    /// What this batch says was given up.
-    pub fn all_of(header: &Header) -> Vec<Skip> {
-        if header.kind != Kind::Records {
-            return Vec::new();
-        }
-        let records = header.records().unwrap_or_default().into_iter();
-        let skips = records.filter_map(|record| match record {
-            Inline::Skip {
-                after,
-                until,
-                chain,
-            } => Some(Skip {
-                after,
-                until,
-                chain,
-            }),
-            _ => None,
-        });
-        skips.collect()
-    }
-
-    /// The record that says so.
-    pub fn record(&self) -> Inline {
-        Inline::Skip {
-            after: self.after,
-            until: self.until,
-            chain: self.chain,
-        }
-    }
-
-    pub fn covers(&self, lsn: Lsn) -> bool {
-        self.after < lsn && lsn <= self.until
-    }
 }
 
 /// The end of what earlier owners wrote, as the opening of `term` found it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seal {
+    /// The term of the opening that wrote it.
     term: u64,
+    /// The last batch of earlier terms that it kept.
     last: Lsn,
 }
 
 impl Seal {
+    /// Whether it gives this batch up.
     pub fn voids(&self, header: &Header) -> bool {
         header.term < self.term && header.lsn > self.last
     }
 }
 
+/// All batches of all legs behind the checkpoint.
 #[derive(Default)]
 pub(crate) struct Union {
+    /// By number. Two batches with one number differ in content or in place.
     pub found: BTreeMap<Lsn, Vec<Candidate>>,
     /// Where a leg could not be read, so that a batch may begin there all the same (I12).
     pub unknown: BTreeSet<(SegmentIndex, u32, LegIndex)>,
+    /// Batches that were read, each leg's copy by itself.
     pub batches: u64,
 }
 
 impl Union {
+    /// A batch was found on `leg`.
     pub fn add(&mut self, header: Header, leg: LegIndex) {
         self.batches += 1;
         let same =
@@ -122,7 +91,7 @@ impl Union {
             .unwrap_or_default()
     }
 
-    /// The SEALs that count. One that a later opening's voids is not among them: that opening decided anew what stays, and a SEAL of
+    /// The SEALs that count. One that a later opening's voids is not among them: that opening decided again what stays, and a SEAL of
     /// an opening that was cut short may void what it kept.
     pub fn seals(&self) -> Vec<Seal> {
         let mut found = Vec::new();
@@ -154,7 +123,7 @@ impl Union {
     }
 
     /// Forgets what openings wrote that never came to their end: their SEALs and what they wrote behind them. An opening is over
-    /// when the superblocks name its table; until then nobody but itself waited for any of it, nothing of the
+    /// when the superblocks name its table; until then only the opening itself waited for any of it, nothing of the
     /// store's follows, and what it gives up is all still there. So it is as if it had never been.
     ///
     /// The superblock read may be an older one than the last (its copies rotted): a batch of the store's behind a SEAL, under
@@ -194,16 +163,19 @@ impl Union {
 
 /// The reading of all legs' tails.
 pub(crate) struct Scan<'a> {
+    /// The volume that is being opened.
     pub inner: &'a Rc<Inner>,
+    /// What the superblocks agree on.
     pub superblock: &'a Superblock,
     /// Segments to read, in log order; grows by the claims found on the way. Shared by the legs.
     pub work: Vec<Of>,
+    /// What was found so far.
     pub union: Union,
 }
 
 impl Scan<'_> {
     /// Reads every serving leg's copy of the log after the checkpoint. All of them, from the checkpoint on: what a leg lacks in
-    /// between is seen by nobody else before the other legs are gone.
+    /// between is otherwise not seen before the other legs are gone.
     pub async fn read_all(&mut self, legs: &[(LegIndex, DeviceIndex)], table: &Table) {
         let mut done = vec![0; legs.len()];
         // Until the claims that one leg shows were followed on the others; bounded as `work` is.

@@ -8,8 +8,9 @@ use crate::arena::Asked;
 use crate::inner::Inner;
 use crate::leg::{Probe, probe};
 use crate::limits::{SCRUB_PAUSE_US, SCRUB_RECORD_US, STREAM_READ_BYTES, SUPERBLOCK_LOOKS_MAX};
+use crate::segment::Of;
 use crate::segment::State;
-use crate::stream::{Found, Of, Stream};
+use crate::stream::{Found, Stream};
 use crate::types::*;
 
 impl Inner {

@@ -19,29 +19,37 @@ use crate::types::{Generation, Lsn, SegmentIndex, SegmentReport, SegmentState};
 
 pub(crate) use room::Purpose;
 
+/// What a segment is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
+    /// Free, and its free may be recorded by a batch that is not durable yet (`Row::known`).
     Free,
+    /// Claimed and empty.
     Claimed,
+    /// Batches are appended to it.
     Open,
+    /// Full, or left.
     Sealed,
     /// Segment `ordinal` of the arena.
-    Arena {
-        ordinal: u32,
-    },
+    Arena { ordinal: u32 },
 }
 
 /// One row. `first` and `last` are zero while the segment holds nothing; for a claimed one `first` is the number of the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
+    /// What it is used for.
     pub state: State,
+    /// How often it was given back.
     pub generation: Generation,
+    /// Blocks from the start to the end of the last batch.
     pub used_blocks: u32,
     /// Holds batches of the store's, not only the volume's own and provisional ones that no checkpoint stands for.
     pub holds_store: bool,
     /// The first provisional batch in it; zero: none. Not on disk, where a table says `holds_store` of those that its checkpoint stands for.
     pub provisional: Lsn,
+    /// The first batch in it.
     pub first: Lsn,
+    /// The last batch in it.
     pub last: Lsn,
     /// The batch that recorded the last claim or free: the segment may be used once it is durable. Not on disk.
     pub known: Lsn,
@@ -93,20 +101,33 @@ impl Row {
     }
 }
 
+/// A segment under the generation the reader believes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Of {
+    pub segment: SegmentIndex,
+    pub generation: Generation,
+}
+
+/// All segments of the volume, and what follows from their rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
+    /// By segment index.
     rows: Vec<Row>,
     /// Claimed and empty, in order of use.
     claimed: VecDeque<SegmentIndex>,
+    /// The one that batches go to.
     open: Option<SegmentIndex>,
     /// Arena segments by ordinal.
     arena: Vec<SegmentIndex>,
     /// Segments that the last checkpoint reads batches of `Kind::Index` in.
     needed: Vec<SegmentIndex>,
+    /// How many are free.
     free: usize,
     /// Segments not to be reused: a repair or a copy still writes there, or an opening has not given them up for good.
     pins: HashMap<SegmentIndex, u32>,
+    /// Where the search for a free segment begins: behind the last one found, so that all are used in turn.
     search_from: usize,
+    /// The last claim's number, by which claims are ordered.
     claim_number: u64,
     /// The volume is being opened: its own records may take what is kept for that.
     opening: bool,
@@ -121,6 +142,7 @@ impl Table {
         Table::from_rows(vec![row; segment_count as usize])
     }
 
+    /// A table as it was read from the log.
     pub fn from_rows(rows: Vec<Row>) -> Table {
         let mut table = Table {
             rows,
@@ -165,6 +187,7 @@ impl Table {
         self.needed.retain(|s| rows[s.0 as usize].is_log());
     }
 
+    /// Its place in the arena.
     fn ordinal(&self, segment: SegmentIndex) -> Option<u32> {
         match self.row(segment).state {
             State::Arena { ordinal } => Some(ordinal),
@@ -172,10 +195,12 @@ impl Table {
         }
     }
 
+    /// The segment's row.
     pub fn row(&self, segment: SegmentIndex) -> &Row {
         &self.rows[segment.0 as usize]
     }
 
+    /// As `row`, to be changed: `check` looks again.
     fn row_mut(&mut self, segment: SegmentIndex) -> &mut Row {
         self.unchecked.set(true);
         &mut self.rows[segment.0 as usize]
@@ -196,6 +221,7 @@ impl Table {
         self.claimed.iter().copied()
     }
 
+    /// Whether a segment is ready for when the open one is full.
     pub fn has_claimed(&self) -> bool {
         !self.claimed.is_empty()
     }
@@ -210,6 +236,7 @@ impl Table {
         &self.needed
     }
 
+    /// The volume is being opened.
     pub fn is_opening(&self) -> bool {
         self.opening
     }
@@ -233,7 +260,7 @@ impl Table {
         self.unchecked.set(true);
     }
 
-    /// Nothing of the store's lies there that anybody will read again.
+    /// The segment holds nothing of the store's that will be read again.
     pub fn is_dead(&self, segment: SegmentIndex) -> bool {
         !self.row(segment).holds_store && !self.needed.contains(&segment)
     }
@@ -419,6 +446,7 @@ impl Table {
         *self.pins.entry(segment).or_default() += 1;
     }
 
+    /// Another pin of the segment ends.
     pub fn unpin(&mut self, segment: SegmentIndex) {
         let count = self.pins.get_mut(&segment).expect("pinned before");
         *count -= 1;
@@ -440,6 +468,7 @@ impl Table {
         holding
     }
 
+    /// The segment as callers of the volume see it.
     pub fn report(&self, segment: SegmentIndex) -> SegmentReport {
         let row = self.row(segment);
         let (first_lsn, last_lsn) = match row.state {

@@ -12,37 +12,37 @@ use crate::format::Header;
 use crate::gate::within;
 use crate::inner::Inner;
 use crate::limits::{STREAM_READ_BYTES, STREAM_READS_MAX};
-use crate::types::{Generation, SegmentIndex};
+use crate::segment::Of;
 
 const CHUNK_BLOCKS: u32 = (STREAM_READ_BYTES / BLOCK_BYTES) as u32;
-
-/// A segment under the generation the reader believes in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Of {
-    pub segment: SegmentIndex,
-    pub generation: Generation,
-}
 
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A verified batch, header and padding included.
     Batch(Header, Bytes),
     /// No valid batch begins at this block. `skip` decides what comes next.
-    Nothing {
-        block: u32,
-    },
+    Nothing { block: u32 },
+    /// The cursor is at the end of the stretch.
     End,
 }
 
+/// A stretch of one segment on one leg, and how far it was read.
 pub(crate) struct Stream {
+    /// The volume: its buffers and devices.
     inner: Rc<Inner>,
+    /// The leg's device.
     device: DeviceIndex,
+    /// The segment that is read.
     of: Of,
     /// The block `bytes` begins with.
     at_block: u32,
+    /// The stretch ends before this block.
     end_block: u32,
+    /// The block that the next read begins with.
     next_read: u32,
+    /// Reads at the device: first block, blocks, completion.
     reads: VecDeque<(u32, u32, Pending)>,
+    /// What was read and not given out yet.
     bytes: BytesMut,
     /// The device stopped answering: everything from here on is unknown, not absent (I12).
     dead: bool,
@@ -165,6 +165,7 @@ impl Stream {
         }
     }
 
+    /// Keeps as many reads at the device as it takes to be busy.
     fn read_ahead(&mut self) {
         while self.reads.len() < STREAM_READS_MAX && self.next_read < self.end_block {
             let blocks = CHUNK_BLOCKS.min(self.end_block - self.next_read);

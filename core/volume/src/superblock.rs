@@ -13,18 +13,23 @@ use crate::layout::{Plan, RING_SLOTS};
 use crate::limits::{LEGS_MAX, NOTE_BYTES_MAX, SUPERBLOCK_CLAIMS_MAX, TABLE_PARTS_MAX};
 use crate::types::{Generation, LegId, LegState, Lsn, ScrubState, SegmentIndex, VolumeId};
 
+/// First bytes of every slot: "RPSUPER1", little-endian.
 const MAGIC: u64 = u64::from_le_bytes(*b"RPSUPER1");
 /// Feature words this code knows. A leg with an unknown incompat bit is refused.
 const INCOMPAT_KNOWN: u32 = 0;
 /// Fixed slot head: magic, format, copy number, features, leg, body length.
 pub(crate) const BODY_AT: usize = 64;
+/// The slot's checksum: XXH3-128 over everything before it, seeded with the slot's place on the device.
 pub(crate) const CHECK_AT: usize = BLOCK_BYTES - 16;
+/// The body's hash, which is the same on all legs; the slot's own checksum differs.
 pub(crate) const BODY_HASH_AT: usize = CHECK_AT - 16;
 
 /// One row of the member table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
+    /// The leg of this row.
     pub id: LegId,
+    /// What the leg may be used for, as all legs agree.
     pub state: LegState,
     /// The leg has every live batch up to here. Meaningful unless `InSync`.
     pub stale_since: Lsn,
@@ -35,31 +40,45 @@ pub(crate) struct Member {
 /// A batch's place without its LSN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Spot {
+    /// Index of the segment.
     pub segment: u32,
+    /// The segment's generation.
     pub generation: u32,
+    /// 4 KiB blocks from the start of the segment.
     pub block: u32,
 }
 
+/// A claim that is durable, and that the table in the log does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClaimEntry {
+    /// The segment that the owner may write in.
     pub segment: SegmentIndex,
+    /// Its generation under the claim.
     pub generation: Generation,
 }
 
 /// What all legs of a volume hold alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Superblock {
+    /// The volume that the leg belongs to.
     pub volume: VolumeId,
+    /// Grows with each superblock of the volume. The slot in each ring is `seq` modulo the ring's length.
     pub seq: u64,
     /// Body hash of the superblock this one replaces.
     pub parent: u128,
+    /// The membership number at that time.
     pub epoch: u64,
+    /// The ownership number of the opening that wrote it.
     pub term: u64,
+    /// The geometry that the volume was made with.
     pub plan: Plan,
+    /// The volume was closed properly after this was written: nothing follows the checkpoint.
     pub clean: bool,
     /// Every LSN up to here was acknowledged when this was written.
     pub acked: Lsn,
+    /// The member table: every leg that the volume has or had, by `LegIndex`.
     pub members: Vec<Member>,
+    /// The last batch that the checkpoint stands for; recovery reads from the one after it.
     pub checkpoint: Lsn,
     /// A batch at or before the first one after the checkpoint.
     pub start: Option<Spot>,
@@ -71,6 +90,7 @@ pub(crate) struct Superblock {
     pub table_chain: u128,
     /// Claims made since the table was written.
     pub claims: Vec<ClaimEntry>,
+    /// Opaque bytes of the store, at most `NOTE_BYTES_MAX`.
     pub note: Vec<u8>,
     /// Dates and cursor; how many bytes that is, is not kept.
     pub scrub: ScrubState,
@@ -82,6 +102,7 @@ impl Superblock {
         self.checkpoint <= self.acked && self.table_lsn <= self.acked
     }
 
+    /// The layout is FORMAT.md's; `decode_body` is the pair. Both change together, and only with the format's number.
     fn encode_body(&self) -> Vec<u8> {
         assert!(self.members.len() <= LEGS_MAX && self.table.len() <= TABLE_PARTS_MAX);
         assert!(self.claims.len() <= SUPERBLOCK_CLAIMS_MAX && self.note.len() <= NOTE_BYTES_MAX);
@@ -126,6 +147,8 @@ impl Superblock {
         out
     }
 
+    /// Reads what `encode_body` wrote. `Short`: bytes that end early, a count past its bound, or a state that is not
+    /// known.
     fn decode_body(bytes: &[u8]) -> Result<Superblock, Short> {
         let mut reader = Reader::new(bytes);
         let volume = VolumeId(reader.array()?);
@@ -237,27 +260,36 @@ pub(crate) fn slot_offset(seq: u64) -> u64 {
 /// One valid slot.
 #[derive(Debug, Clone)]
 pub(crate) struct Slot {
+    /// The leg that wrote the slot.
     pub leg: LegId,
+    /// The hash of the body, by which superblocks of different legs are compared.
     pub body_hash: u128,
+    /// The decoded body.
     pub superblock: Superblock,
 }
 
 /// What stands in one slot.
 #[derive(Debug)]
 pub(crate) enum SlotContent {
+    /// A superblock of this release's format whose checksum verifies.
     Valid(Box<Slot>),
     /// Ours, whole, and of a format that this release does not read.
     Foreign(Foreign),
+    /// Anything else: empty, torn, damaged, or never ours. It is not evidence of anything.
     Other,
 }
 
 /// A format that this release does not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Foreign {
+    /// An older format with this major number, which only development versions wrote.
     Older(u16),
+    /// A newer major number, or an incompatible feature that this release does not know.
     Newer,
 }
 
+/// Reads one slot at byte offset `at` of its device, expected to be copy number `copy`. The check is seeded with `at`,
+/// so a slot that was copied elsewhere does not verify.
 pub(crate) fn decode_slot(bytes: &[u8], copy: usize, at: u64) -> SlotContent {
     assert_eq!(bytes.len(), BLOCK_BYTES);
     let check = hash::xxh3_128(&bytes[..CHECK_AT], hash::seed(&[at]));
@@ -267,7 +299,7 @@ pub(crate) fn decode_slot(bytes: &[u8], copy: usize, at: u64) -> SlotContent {
     decode_checked(bytes, copy).unwrap_or(SlotContent::Other)
 }
 
-/// Bytes of a device's head that `leg_on` looks at: the guard page and ring H0, which lies there in every layout.
+/// Bytes of a device's head that `leg_on` looks at: the guard page and ring H0, which has this place in every layout.
 pub const HEAD_BYTES: usize = H0_AT + RING_SLOTS as usize * BLOCK_BYTES;
 const H0_AT: usize = 64 << 10;
 
@@ -286,6 +318,7 @@ pub fn leg_on(head: &[u8]) -> Option<(VolumeId, LegId)> {
     Some((newest.superblock.volume, newest.leg))
 }
 
+/// Reads a slot whose checksum verified. `Short` here means a shape that this release did not write.
 fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
     let mut reader = Reader::new(bytes);
     if reader.u64()? != MAGIC {
@@ -327,8 +360,11 @@ fn decode_checked(bytes: &[u8], copy: usize) -> Result<SlotContent, Short> {
 /// What the rings of one leg agree on.
 #[derive(Debug, Clone)]
 pub(crate) struct Quorum {
+    /// The leg that the rings belong to.
     pub leg: LegId,
+    /// The newest superblock that two copies hold.
     pub superblock: Superblock,
+    /// Its hash, to be compared with those of other legs.
     pub body_hash: u128,
     /// The highest number on any single copy: the next one must be above it.
     pub seq_seen: u64,
@@ -341,14 +377,19 @@ pub(crate) struct Quorum {
 /// One superblock as the leg's rings remember it: a word of the leg about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
+    /// The superblock's number.
     pub seq: u64,
+    /// The hash of its body.
     pub hash: u128,
+    /// The hash of the body that it replaced.
     pub parent: u128,
+    /// The term of the opening that wrote it.
     pub term: u64,
     /// The leg said there that it has every batch up to here.
     pub holds: Lsn,
     /// The leg was in sync, by the member table that it carried.
     pub counted: bool,
+    /// How many of the four copies hold it. One is enough for a trace, two are needed for a quorum.
     pub copies: usize,
 }
 
@@ -428,16 +469,19 @@ pub(crate) fn quorum(slots: &[Slot]) -> Result<Option<Quorum>, String> {
     }))
 }
 
+/// The name of a superblock's content.
 pub(crate) fn hash_body(body: &[u8]) -> u128 {
     hash::xxh3_128(body, MAGIC)
 }
 
+/// Twelve bytes; the pair of `read_spot`.
 fn put_spot(spot: &Spot, out: &mut Vec<u8>) {
     out.put_u32(spot.segment);
     out.put_u32(spot.generation);
     out.put_u32(spot.block);
 }
 
+/// Reads what `put_spot` wrote.
 fn read_spot(reader: &mut Reader<'_>) -> Result<Spot, Short> {
     Ok(Spot {
         segment: reader.u32()?,
@@ -446,11 +490,13 @@ fn read_spot(reader: &mut Reader<'_>) -> Result<Spot, Short> {
     })
 }
 
+/// A count from a slot, or `Short` where it is past what a superblock can hold.
 fn bounded(count: u8, max: usize) -> Result<usize, Short> {
     let count = usize::from(count);
     if count <= max { Ok(count) } else { Err(Short) }
 }
 
+/// The format's number of a state. Numbers are never given to another state.
 fn state_code(state: LegState) -> u8 {
     match state {
         LegState::InSync => 0,
@@ -464,6 +510,7 @@ fn state_code(state: LegState) -> u8 {
     }
 }
 
+/// The pair of `state_code`; `None` for a number of a later release.
 fn state_of(code: u8) -> Option<LegState> {
     Some(match code {
         0 => LegState::InSync,
@@ -478,6 +525,7 @@ fn state_of(code: u8) -> Option<LegState> {
     })
 }
 
+// The longest body leaves its hash and the slot's checksum in place.
 const _: () = assert!(
     BODY_HASH_AT > BODY_AT + NOTE_BYTES_MAX + LEGS_MAX * 33 + SUPERBLOCK_CLAIMS_MAX * 8 + 512
 );

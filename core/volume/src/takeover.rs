@@ -7,24 +7,10 @@ use bytes::Bytes;
 use crate::format::{Header, Inline, Kind};
 use crate::inner::Inner;
 use crate::limits::{CLAIMS_OF_OPENING, SKIPS_PER_BATCH};
-use crate::recover::{GivenUp, segments_for};
-use crate::scan::Skip;
-use crate::stream::Of;
+use crate::opening::{GivenUp, Takeover};
+use crate::recover::segments_for;
+use crate::skip::Skip;
 use crate::types::*;
-
-/// What is left to do once it is clear that this owner may write.
-pub(crate) struct Takeover {
-    pub record: WitnessRecord,
-    pub term: u64,
-    pub acked_seen: Lsn,
-    pub repairs: Vec<(Of, u32)>,
-    pub again: Vec<(Header, Bytes)>,
-    pub idle: bool,
-    pub given_up: GivenUp,
-    /// Acknowledged and on no leg, and accepted as lost.
-    pub lost: Vec<Skip>,
-    pub held: Vec<SegmentIndex>,
-}
 
 /// Raises the term through the witness, makes the legs identical, claims fresh segments and writes all of it down.
 pub(crate) async fn take_over(inner: &Rc<Inner>, takeover: Takeover) -> Result<(), OpenRefusal> {

@@ -9,7 +9,7 @@
 //!   the leg went back in time while it was running;
 //! - against the others: a superblock is durable on every leg before another one names it as the one before. So a power cut
 //!   explains that a leg lacks the last one of a term, and of each term whose opening was cut short after it; nothing explains that
-//!   it lacks one that another of the same term follows. One that was refused somewhere is followed by none, whoever has it.
+//!   it lacks one that another of the same term follows. One that was refused somewhere is followed by none, whichever leg has it.
 //!
 //! A leg that fails is *behind*: it is stale since the last position that it proves, and returns by `attach`. A leg that is a
 //! few numbers behind for an ordinary reason stays: `recover` proves what it holds from the smaller position on, batch by
@@ -259,7 +259,7 @@ impl Inner {
 }
 
 impl Quorum {
-    /// The device that the leg itself remembers to lie on.
+    /// The device that the leg's own superblock names as its place.
     pub fn own_wwid(&self) -> Option<u64> {
         let mut members = self.superblock.members.iter();
         members
@@ -283,8 +283,8 @@ impl Quorum {
     }
 
     /// Where the leg went back in time while it was running, as far as its rings and those of other legs (`elsewhere`) show it:
-    /// what it held before. A superblock that no leg has (its writes were late everywhere) accuses nobody, nor does one that
-    /// was the last of its term: a power cut came with it.
+    /// what it held before. A superblock that no leg has (its writes were late everywhere) is not evidence against any
+    /// leg, nor is one that was the last of its term: a power cut came with it.
     fn hole(&self, elsewhere: &[Trace]) -> Option<Lsn> {
         let newest_seq = self.superblock.seq;
         let mut current = *self.traces_from_quorum().next()?;

@@ -8,6 +8,7 @@ use device::DeviceIndex;
 pub struct Lsn(pub u64);
 
 impl Lsn {
+    /// The number of the batch after this one.
     pub fn next(self) -> Lsn {
         Lsn(self.0 + 1)
     }
@@ -31,9 +32,13 @@ pub struct Generation(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegIndex(pub u8);
 
+/// The identity of one leg, chosen at random when the leg is made. It is written in each of the leg's superblocks, so a
+/// device is recognised wherever it is attached. Shown as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub [u8; 16]);
 
+/// The identity of a volume, chosen at random when the volume is made. Checksums are seeded with it, so blocks of one
+/// volume never verify in another. Shown as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct VolumeId(pub [u8; 16]);
 
@@ -70,9 +75,13 @@ impl VolumeId {
 /// Where a committed batch lies. `block` counts 4 KiB blocks from the start of the segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchAddress {
+    /// The batch's number.
     pub lsn: Lsn,
+    /// The segment that holds the batch.
     pub segment: SegmentIndex,
+    /// The segment's generation at the time of the write. A reader that finds another generation has a stale address.
     pub generation: Generation,
+    /// Blocks from the start of the segment to the batch's header.
     pub block: u32,
 }
 
@@ -81,16 +90,22 @@ pub struct BatchAddress {
 /// elsewhere keeps its records' checks; the address is proved by the batch. Addresses are ordered as their bytes are on a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordAddress {
+    /// The segment that holds the batch.
     pub segment: SegmentIndex,
+    /// The segment's generation at the time of the write.
     pub generation: Generation,
     /// 4 KiB blocks from the start of the segment to the batch's header.
     pub batch_block: u32,
     /// Bytes from the batch's first byte (its header) to the run.
     pub at: u32,
+    /// Length of the run in bytes.
     pub bytes: u32,
+    /// XXH3-64 of the run, seeded with `VolumeId::check_seed`.
     pub check: u64,
 }
 
+/// Why a batch was not made durable. Neither variant acknowledges anything: the caller answers its peer with a
+/// temporary refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitFault {
     /// No leg is left that could make it durable, or membership cannot be recorded. Nothing was acknowledged.
@@ -100,10 +115,13 @@ pub enum CommitFault {
     /// again (which may find the batch whole in the log).
     #[error("the volume defers: {0}")]
     Deferred(String),
+    /// The batch needs a new segment, and the free ones are kept for purposes below this one. Reclaim must free a
+    /// segment first.
     #[error("no free segment is left")]
     Full,
 }
 
+/// Why an address could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadFault {
     /// Every copy is bad: a line of the damage list.
@@ -112,6 +130,7 @@ pub enum ReadFault {
     /// The segment was freed or reused since the address was taken: look the address up again.
     #[error("the address is stale")]
     Stale,
+    /// No leg that counts answered in time. The bytes may be intact: the caller answers temporarily and tries again.
     #[error("no leg answers")]
     Unavailable,
 }
@@ -119,12 +138,15 @@ pub enum ReadFault {
 /// The small outside record that breaks a tie between legs (DESIGN.md B2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessRecord {
+    /// The volume that the record is of.
     pub volume: VolumeId,
+    /// The membership number. It grows with each change of `in_sync`.
     pub epoch: u64,
     /// Raised before an opening writes anything.
     pub term: u64,
     /// The last term whose opening came to its end: superblocks of that term are durable on every leg in sync. Zero: none is known.
     pub opened: u64,
+    /// The legs that held every acknowledged batch when the record was written.
     pub in_sync: Vec<LegId>,
 }
 
@@ -137,10 +159,13 @@ pub struct Position {
     pub acked: Lsn,
 }
 
+/// Why the witness did not do what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WitnessFault {
+    /// The record is not what `replace` expected. This process no longer owns the volume and must stop writing.
     #[error("another owner changed the witness first")]
     Lost,
+    /// The witness cannot be read or written now. The caller retries; until then membership cannot change.
     #[error("the witness does not answer: {0}")]
     Unavailable(String),
 }
@@ -148,7 +173,11 @@ pub enum WitnessFault {
 /// Read and compare-and-set, durable when it returns. May block for one small file's fsync: membership changes are
 /// rare.
 pub trait Witness {
+    /// The record of `volume`; `None` when the witness answers and has none. A witness that cannot answer is
+    /// `Unavailable`, never `None`.
     fn read(&self, volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault>;
+    /// Replaces the record if it is still `expected` (`None`: there must be no record). Returns when the new one is
+    /// durable.
     fn replace(
         &self,
         expected: Option<&WitnessRecord>,
@@ -171,30 +200,46 @@ pub trait Witness {
 /// DESIGN.md A3. Only `InSync` counts for an acknowledgement and serves reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LegState {
+    /// Holds every acknowledged batch. It counts for acknowledgements and serves reads.
     InSync,
+    /// Receives new batches while a resync copies the interval that it missed.
     CatchingUp,
+    /// Receives new batches while everything live is copied to it.
     Rebuilding,
+    /// A leg for the move to another place. The format has it; no code makes one yet.
     Bridge,
+    /// Left the mirror and lacks batches after `stale_since`. It returns by `attach`.
     Stale,
+    /// Its device answered with faults or not at all.
     Failed,
+    /// A device that waits to replace a leg. The format has it; no code makes one yet.
     Spare,
+    /// Removed by an operator. Its row in the member table may be given to another leg.
     Retired,
 }
 
 /// What `leg list` and the metrics show.
 #[derive(Debug, Clone)]
 pub struct LegReport {
+    /// The leg's row in the member table.
     pub index: LegIndex,
+    /// The leg's identity, which stays the same when its device moves.
     pub id: LegId,
+    /// What the leg may be used for now.
     pub state: LegState,
+    /// The device that the leg is open on; `None` when the leg is absent.
     pub device: Option<DeviceIndex>,
     /// For a leg being resynced or rebuilt: bytes done and bytes to do.
     pub progress: Option<(u64, u64)>,
+    /// Ranges that were bad on this leg and were rewritten from another one since the volume was opened.
     pub repairs: u64,
+    /// Reads from it that failed since the volume was opened.
     pub read_faults: u64,
+    /// Writes to it that failed since the volume was opened.
     pub write_faults: u64,
     /// How long batch writes to it took, from submission to durable, a second try included; those that failed are not in it.
     pub flushes: Histogram,
+    /// The last batch up to which the leg is known to be complete; `None` for a leg in sync.
     pub stale_since: Option<Lsn>,
     /// Why it left the in-sync set, when it did so since the volume was opened.
     pub why: Option<String>,
@@ -213,15 +258,19 @@ pub struct ScrubState {
     pub cursor: Lsn,
     /// Of the segments: read, and in all. Zero until the scrub goes on after a restart.
     pub done_bytes: u64,
+    /// All bytes of the segments that the scrub reads.
     pub all_bytes: u64,
 }
 
+/// Why a volume cannot be opened. Nothing was written to the legs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefusal {
+    /// What the operator has to mend: one sentence with the fix.
     #[error("{0}")]
     Misfit(String),
 }
 
+/// Shorthand for a refusal with this sentence.
 pub(crate) fn misfit<T>(sentence: impl Into<String>) -> Result<T, OpenRefusal> {
     Err(OpenRefusal::Misfit(sentence.into()))
 }
@@ -246,17 +295,26 @@ pub struct OpenReport {
 /// The pointer recovery starts from; `note` is the store's own (at most `limits::NOTE_BYTES_MAX`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Checkpoint {
+    /// The last batch that the checkpoint stands for. Recovery reads from the one after it.
     pub lsn: Lsn,
+    /// Opaque bytes of the store, given back at the next opening.
     pub note: Vec<u8>,
 }
 
+/// One segment as `Volume::segments` lists it.
 #[derive(Debug, Clone)]
 pub struct SegmentReport {
+    /// Its place on every leg.
     pub index: SegmentIndex,
+    /// How often it was given back. Addresses with another generation are stale.
     pub generation: Generation,
+    /// What it is used for now.
     pub state: SegmentState,
+    /// Bytes from its start to the end of the last batch in it.
     pub used_bytes: u64,
+    /// The first batch in it.
     pub first_lsn: Lsn,
+    /// The last batch in it so far.
     pub last_lsn: Lsn,
 }
 
@@ -281,41 +339,58 @@ pub struct Room {
     pub checkpoint_gives: bool,
 }
 
+/// The uses of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SegmentState {
     /// Free, or claimed ahead and still empty, or with nothing in it but what the volume itself gives back.
     Free,
+    /// New batches are appended to it.
     Open,
+    /// Full, or left early. It holds batches and gets no more of them.
     Sealed,
+    /// It belongs to the arena and holds pages instead of batches.
     Arena,
 }
 
+/// What one scrub of the volume found.
 #[derive(Debug, Clone, Default)]
 pub struct ScrubReport {
+    /// Bytes read from all legs together.
     pub bytes_read: u64,
+    /// Ranges that were bad on one leg and were rewritten from another.
     pub repaired: u64,
     /// Batches whose every copy is bad.
     pub damaged: Vec<BatchAddress>,
-    /// Arena pages of which no leg has what their owner says. A power cut while they were written leaves some that nobody reads
-    /// any more; the others their owner makes again.
+    /// Arena pages of which no leg has what their owner says. A power cut while they were written leaves some that are not read
+    /// any more; their owner makes the others again.
     pub pages_lost: u64,
 }
 
 /// What the volume did since it was opened, all legs together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Commit batches that became durable.
     pub batches: u64,
+    /// Write operations handed to devices.
     pub device_writes: u64,
+    /// Bytes in those writes.
     pub bytes_written: u64,
+    /// Read operations handed to devices.
     pub device_reads: u64,
+    /// Bytes in those reads.
     pub bytes_read: u64,
+    /// Ranges rewritten on one leg from a good one.
     pub repairs: u64,
     /// Those among them that a reader of the arena asked for.
     pub repairs_for_readers: u64,
+    /// Legs that left the set in sync.
     pub ejected: u64,
+    /// Legs that returned to it after a resync or a rebuild.
     pub resynced: u64,
+    /// Segments left early because a write to them failed: what follows goes to a new one.
     pub segments_spoiled: u64,
     /// Times that every leg refused writes at once.
     pub outages: u64,
+    /// Superblocks written, each to every leg that receives.
     pub superblock_writes: u64,
 }

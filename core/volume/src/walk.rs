@@ -10,8 +10,9 @@ use crate::BATCH_HEADER_BYTES;
 use crate::format::{Header, Kind};
 use crate::inner::Inner;
 use crate::limits::LEGS_MAX;
+use crate::segment::Of;
 use crate::segment::State;
-use crate::stream::{Found, Of, Stream};
+use crate::stream::{Found, Stream};
 use crate::types::*;
 
 /// A stretch of one segment.

@@ -3,6 +3,7 @@
 //! `complaints` must be empty for `cargo xtask check` to pass; `mentions` are spoken and do not fail anything
 //! (style: function and file length are only mentioned). Each rule is a plain function over text, tested beside it.
 
+mod circles;
 mod cited;
 mod documents;
 mod exits;
@@ -89,6 +90,7 @@ pub fn inspect(root: &Path) -> Result<Findings, String> {
     let mut findings = Findings::default();
     manifests::inspect(&tree, &mut findings);
     reach::inspect(&tree, &mut findings);
+    circles::inspect(&tree, &mut findings);
     sources::inspect(&tree, &mut findings);
     documents::inspect(&tree, &mut findings);
     cited::inspect(&tree, &mut findings);

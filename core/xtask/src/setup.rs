@@ -13,7 +13,9 @@ use crate::{advisories, shell};
 
 /// A Debian package, and the file that shows it is there.
 struct Package {
+    /// As apt calls it.
     name: &'static str,
+    /// A program on the path, or a file.
     proof: &'static str,
 }
 
@@ -178,6 +180,7 @@ fn ensure(lists: &[&[Package]]) -> Result<bool, String> {
     Ok(missing.is_empty())
 }
 
+/// Whether the proof is there.
 fn present(proof: &str) -> bool {
     if proof.starts_with('/') {
         Path::new(proof).exists()
@@ -186,6 +189,7 @@ fn present(proof: &str) -> bool {
     }
 }
 
+/// Installs by apt, as root or by sudo; otherwise the error is the command to run.
 fn install(names: &[&str]) -> Result<(), String> {
     let by_hand = format!(
         "apt-get install --no-install-recommends {}",
@@ -248,12 +252,14 @@ fn install(names: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether we are root.
 fn is_root() -> bool {
     // The owner of our own /proc entry is our effective user.
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
 }
 
+/// Whether sudo works without a question.
 fn can_sudo() -> bool {
     Command::new("sudo")
         .args(["-n", "true"])
@@ -263,6 +269,7 @@ fn can_sudo() -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// Answers Postfix's question beforehand, so that it configures nothing.
 fn answer_postfix(prefix: &[&str]) -> Result<(), String> {
     let words: Vec<&str> = prefix
         .iter()
@@ -287,11 +294,14 @@ fn answer_postfix(prefix: &[&str]) -> Result<(), String> {
 
 /// While this lives, `invoke-rc.d` starts nothing. What was there before is put back on drop.
 struct NoServices {
+    /// The file that `invoke-rc.d` asks.
     policy: PathBuf,
+    /// Its content and mode; `None`: there was none.
     before: Option<(Vec<u8>, u32)>,
 }
 
 impl NoServices {
+    /// Puts a file there that forbids every start.
     fn begin() -> Result<NoServices, String> {
         let policy = PathBuf::from("/usr/sbin/policy-rc.d");
         let before = fs::read(&policy).ok().map(|bytes| {
@@ -321,6 +331,7 @@ impl Drop for NoServices {
     }
 }
 
+/// Writes a program.
 fn write_executable(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     fs::write(path, bytes)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))

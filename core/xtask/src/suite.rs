@@ -113,6 +113,7 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     tally.close(root)
 }
 
+/// What can be checked without running anything of ours.
 fn check_steps(root: &Path, tally: &mut Tally) {
     tally.command("format", &mut cargo(root, &["fmt", "--all", "--check"]));
     tally.command(
@@ -135,6 +136,7 @@ fn check_steps(root: &Path, tally: &mut Tally) {
     deny(root, tally);
 }
 
+/// The tidy test. Mentions are printed and fail nothing.
 fn house_rules(root: &Path) -> Result<(), String> {
     let findings = house::inspect(root)?;
     for mention in &findings.mentions {
@@ -143,6 +145,7 @@ fn house_rules(root: &Path) -> Result<(), String> {
     listed(Ok(findings.complaints))
 }
 
+/// Complaints as one failure.
 fn listed(complaints: Result<Vec<String>, String>) -> Result<(), String> {
     let complaints = complaints?;
     if complaints.is_empty() {
@@ -173,6 +176,7 @@ fn deny(root: &Path, tally: &mut Tally) {
     }
 }
 
+/// The cargo that runs us, in the root of the tree.
 fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(shell::cargo_path());
     command.current_dir(root).args(arguments);
@@ -187,6 +191,7 @@ fn built(root: &Path, name: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// The name of the seeds in the table of costs.
 const SEEDS: &str = "simulator: 2,000 seeds";
 /// What is left of them when the steps that they ran beside are over.
 const SEEDS_AFTER: &str = "simulator: 2,000 seeds, the rest of them";
@@ -194,10 +199,12 @@ const SEEDS_AFTER: &str = "simulator: 2,000 seeds, the rest of them";
 /// The test program that starts daemons.
 const REAL: &str = "real";
 
+/// The two groups of tests. Those that start processes run by themselves.
 #[derive(Clone, Copy, PartialEq)]
 enum Tests {
     /// Every test program but `REAL`.
     Unit,
+    /// Only `REAL`.
     Real,
 }
 
@@ -260,18 +267,25 @@ const OTHER_TESTS: &[&str] = &[
 
 /// Counts what passed and failed, and remembers why, and what each step cost.
 struct Tally {
+    /// When the run began.
     begin: Instant,
+    /// All steps together.
     count: Count,
+    /// Names of steps that failed.
     failures: Vec<String>,
     /// What could not be looked at here, as a line each.
     unchecked: Vec<String>,
+    /// One for each step, in their order.
     costs: Vec<Cost>,
 }
 
 /// What one step took and found.
 struct Cost {
+    /// The step's name.
     step: String,
+    /// Building included.
     took: Duration,
+    /// What passed and failed in it.
     count: Count,
 }
 
@@ -299,6 +313,7 @@ impl Tally {
         }
     }
 
+    /// A step without tests of its own: it counts as one.
     fn timed(&mut self, name: &str, step: impl FnOnce() -> Result<(), String>) {
         let begin = Instant::now();
         let outcome = step();
@@ -317,6 +332,7 @@ impl Tally {
         self.note(name, begin.elapsed(), count);
     }
 
+    /// A program as a step; its output goes to the terminal.
     fn command(&mut self, name: &str, command: &mut Command) {
         eprintln!("--- {name}");
         self.timed(name, || shell::run(command));
@@ -338,6 +354,7 @@ impl Tally {
         self.note(name, begin.elapsed(), count);
     }
 
+    /// Adds a step to the tally.
     fn note(&mut self, step: &str, took: Duration, count: Count) {
         self.count.passed += count.passed;
         self.count.failed += count.failed;

@@ -16,6 +16,7 @@ pub mod addon;
 pub mod boot;
 pub mod brand;
 pub mod cpio;
+pub mod digest;
 pub mod disk;
 pub mod engine;
 pub mod enrol;
@@ -93,6 +94,7 @@ pub struct Wishes {
 /// What was built, for those who boot it.
 #[derive(Debug, Clone)]
 pub struct Image {
+    /// The disk image.
     pub raw: PathBuf,
     /// The kernel alone, for a quick probe of the accelerator.
     pub linux: PathBuf,
@@ -102,14 +104,23 @@ pub struct Image {
 
 /// Everything that goes into one UKI.
 pub struct Inputs<'a> {
+    /// The repository.
     pub root: &'a Path,
+    /// The arguments.
     pub wishes: &'a Wishes,
+    /// Where things are kept and built.
     pub places: &'a Places,
+    /// Where steps are reported.
     pub progress: &'a Progress,
+    /// The tools tree.
     pub tools: &'a Tools,
+    /// Names and files of the brand.
     pub brand: &'a Brand,
+    /// What the UKI is signed with; `None`: it is not signed.
     pub keys: Option<&'a Keys>,
+    /// As slots are named by.
     pub version: &'a str,
+    /// For customers, or with a root login.
     pub variant: Variant,
     /// Seconds since 1970 that stand for "now" in everything of ours.
     pub epoch: u64,
@@ -130,10 +141,12 @@ fn cargo_path() -> String {
     std::env::var("CARGO").unwrap_or_else(|_| "cargo".into())
 }
 
+/// As `build`, without the answer.
 pub fn run(root: &Path, wishes: &Wishes) -> Result<(), String> {
     build(root, wishes).map(|_| ())
 }
 
+/// Every step from the tools to the files, in order. The first one that fails ends it.
 pub fn build(root: &Path, wishes: &Wishes) -> Result<Image, String> {
     let places = Places::of(root, wishes.output.as_deref())?;
     let progress = Progress::begin(wishes.json, &places.logs)?;
@@ -221,6 +234,7 @@ fn keys_of(wishes: &Wishes) -> Result<Option<Keys>, String> {
     }
 }
 
+/// The version in the workspace's manifest.
 fn workspace_version(root: &Path) -> Result<String, String> {
     let path = root.join("Cargo.toml");
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;

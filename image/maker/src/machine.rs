@@ -8,13 +8,19 @@ use std::time::{Duration, Instant};
 
 use crate::limits::KVM_PROBE_SECONDS;
 
+/// Firmware variables of a machine that never ran.
 pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// The firmware's code.
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// The firmware's code that verifies signatures.
 const OVMF_CODE_SECURE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
+/// The machine emulator.
 pub const QEMU: &str = "qemu-system-x86_64";
 
+/// How the guest's CPUs are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
+    /// By the host's CPU.
     Kvm,
     /// Software emulation, several threads.
     Tcg,
@@ -76,6 +82,7 @@ impl Accelerator {
         }
     }
 
+    /// QEMU's arguments for it.
     fn arguments(self) -> [&'static str; 4] {
         match self {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
@@ -86,13 +93,19 @@ impl Accelerator {
 
 /// A guest with one system disk, two legs and one network card behind forwarded ports.
 pub struct Guest<'a> {
+    /// How its CPUs are run.
     pub accelerator: Accelerator,
+    /// CPUs in all.
     pub cpus: u32,
+    /// Memory in MiB.
     pub memory_mib: u64,
+    /// The system disk.
     pub system: &'a Path,
+    /// The disks for mail.
     pub legs: [&'a Path; 2],
     /// Firmware variables, writable.
     pub vars: &'a Path,
+    /// With firmware that verifies signatures.
     pub secure: bool,
     /// `ringpost.toml`, handed over as a credential.
     pub settings: &'a str,
@@ -191,7 +204,9 @@ pub fn base64(bytes: &[u8]) -> String {
 
 /// A software TPM beside the guest; ends when dropped.
 pub struct Tpm {
+    /// `swtpm`.
     child: std::process::Child,
+    /// The socket that QEMU connects to.
     pub socket: PathBuf,
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::Inputs;
+use crate::digest::sha256;
 use crate::limits::OS_LAYER_DAYS_OLD;
 use crate::places;
-use crate::summary::sha256;
 use crate::{pe, sources, tools};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::digest::sha256;
 use crate::os::OsLayer;
-use crate::summary::sha256;
 use crate::{Inputs, engine, places, uki};
 
 pub fn check(

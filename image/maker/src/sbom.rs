@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::digest::sha256;
 use crate::os::OsLayer;
-use crate::summary::sha256;
 use crate::{Inputs, places};
 
 pub fn write(inputs: &Inputs<'_>, os: &OsLayer, name: &str) -> Result<(), String> {

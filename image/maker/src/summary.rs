@@ -3,33 +3,11 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
+use crate::digest::sha256_of;
 use crate::limits::IMAGE_BYTES_MAX;
 use crate::os::OsLayer;
 use crate::{Inputs, places};
-
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Hashes a file piece by piece: a disk image is large and mostly holes.
-fn sha256_of(path: &Path) -> Result<(String, u64), String> {
-    let mut file =
-        std::fs::File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut digest = Sha256::new();
-    let bytes = std::io::copy(&mut file, &mut digest)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    let sum = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok((sum, bytes))
-}
 
 pub fn write(
     inputs: &Inputs<'_>,

@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::digest::sha256;
 use crate::places::{self, Places};
 use crate::progress::Progress;
 use crate::sources;
-use crate::summary::sha256;
 
 const PACKAGES: &[&str] = &[
     "apt",

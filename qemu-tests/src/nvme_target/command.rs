@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
+use super::answer::*;
 use super::queue::{Incoming, Queue, READY_TO_TRANSFER, le16, le32, le64, wrong};
 use super::{
     CAPSULE_DATA_BYTES, DATA_BYTES_MAX, HOST, LBA_SHIFT, NQN, QUEUE_ENTRIES, QUEUES_MAX, UUID,
@@ -11,29 +12,6 @@ use super::{
 
 /// A command as it lies in the submission queue (base 3.3.3.1).
 pub(super) struct Command<'a>(&'a [u8]);
-
-/// What is answered: eight bytes of result, and a status (base 3.3.3.2.1).
-pub(super) struct Answer {
-    pub(super) result: u64,
-    pub(super) status: u16,
-}
-
-pub(super) const GOOD: Answer = Answer {
-    result: 0,
-    status: 0,
-};
-/// Status codes, with "do not retry" (base 3.3.3.2.1, figure 101).
-pub(super) const DNR: u16 = 0x4000;
-pub(super) const INVALID_OPCODE: u16 = 0x01 | DNR;
-pub(super) const INVALID_FIELD: u16 = 0x02 | DNR;
-pub(super) const INTERNAL: u16 = 0x06;
-pub(super) const OUT_OF_RANGE: u16 = 0x80 | DNR;
-/// Connect: no such subsystem or controller (base 6.3, figure 545).
-pub(super) const CONNECT_INVALID: u16 = 0x182 | DNR;
-
-pub(super) fn refused(status: u16) -> Answer {
-    Answer { result: 0, status }
-}
 
 impl<S: Read + Write> Queue<S> {
     pub(super) fn command(&mut self, bytes: &[u8], data: Vec<u8>) -> io::Result<()> {

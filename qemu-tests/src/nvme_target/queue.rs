@@ -6,47 +6,71 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 
-use super::command::{Answer, GOOD};
+use super::answer::{Answer, GOOD};
 use super::{DATA_BYTES_MAX, HEADER_BYTES_MAX, QUEUE_ENTRIES};
 
 /// One connection: the admin queue of a controller, or one of its I/O queues.
 pub(super) struct Queue<S> {
+    /// The host's connection.
     pub(super) stream: S,
+    /// What the namespace is stored in.
     pub(super) disk: Arc<File>,
+    /// Size of the namespace.
     pub(super) bytes: u64,
+    /// Numbers for controllers, shared by all connections of the target.
     pub(super) controllers: Arc<AtomicU16>,
     /// Which of the two digests were agreed on.
     pub(super) header_digest: bool,
+    /// CRC-32C over the data of a PDU (tcp 3.3.1.1).
     pub(super) data_digest: bool,
+    /// An I/O queue, by the identifier in Connect; otherwise the admin queue.
     pub(super) is_io: bool,
+    /// The controller's number, given at Connect.
     pub(super) controller: u16,
     /// The controller's configuration register (base 3.1.4.5).
     pub(super) configuration: u32,
+    /// The submission queue's head, which each completion reports.
     pub(super) head: u16,
     /// Writes whose data are on their way, by command.
     pub(super) writes: BTreeMap<u16, Incoming>,
 }
 
+/// A write whose data come in several PDUs.
 pub(super) struct Incoming {
+    /// Where in the namespace it goes, in bytes.
     pub(super) at: u64,
+    /// The data so far; what is missing is zero.
     pub(super) data: Vec<u8>,
+    /// Bytes that have not come yet.
     pub(super) missing: usize,
 }
 
 // PDU types and flags (tcp 3.6.1).
+/// The host's first PDU.
 pub(super) const IC_REQ: u8 = 0x00;
+/// The target's answer to it.
 pub(super) const IC_RESP: u8 = 0x01;
+/// The host ends the connection because of a fault.
 pub(super) const TERMINATED: u8 = 0x02;
+/// A command, with data in the capsule or without.
 pub(super) const COMMAND: u8 = 0x04;
+/// A completion.
 pub(super) const RESPONSE: u8 = 0x05;
+/// Data of a write.
 pub(super) const FROM_HOST: u8 = 0x06;
+/// Data of a read.
 pub(super) const TO_HOST: u8 = 0x07;
+/// The target is ready for the data of a write.
 pub(super) const READY_TO_TRANSFER: u8 = 0x09;
+/// The header is followed by its digest.
 pub(super) const HAS_HEADER_DIGEST: u8 = 1;
+/// The data are followed by their digest.
 pub(super) const HAS_DATA_DIGEST: u8 = 2;
+/// No more data follow for the command.
 pub(super) const LAST_DATA: u8 = 4;
 
 impl<S: Read + Write> Queue<S> {
+    /// A queue on a connection that has just been accepted.
     pub(super) fn new(
         stream: S,
         disk: Arc<File>,
@@ -68,6 +92,7 @@ impl<S: Read + Write> Queue<S> {
         }
     }
 
+    /// Serves the connection until the host hangs up or breaks the protocol.
     pub(super) fn run(&mut self) -> io::Result<()> {
         self.agree()?;
         loop {
@@ -136,6 +161,7 @@ impl<S: Read + Write> Queue<S> {
         Ok((header, data))
     }
 
+    /// Reads a digest and compares it with that of `bytes`.
     pub(super) fn check(&mut self, bytes: &[u8], what: &str) -> io::Result<()> {
         let mut digest = [0; 4];
         self.stream.read_exact(&mut digest)?;
@@ -145,6 +171,7 @@ impl<S: Read + Write> Queue<S> {
         }
     }
 
+    /// Writes one PDU with the digests that were agreed on (tcp 3.6.1).
     pub(super) fn send(&mut self, kind: u8, flags: u8, rest: &[u8], data: &[u8]) -> io::Result<()> {
         let header = 8 + rest.len();
         let with_digest = header + if self.header_digest { 4 } else { 0 };
@@ -176,6 +203,7 @@ impl<S: Read + Write> Queue<S> {
         self.stream.write_all(&pdu)
     }
 
+    /// Writes a completion (base 3.3.3.2). The phase bit, which is bit 0 of the status, is zero over TCP.
     pub(super) fn answer(&mut self, id: u16, answer: &Answer) -> io::Result<()> {
         self.head = (self.head + 1) % QUEUE_ENTRIES;
         let mut entry = [0; 16];
@@ -196,18 +224,22 @@ impl<S: Read + Write> Queue<S> {
     }
 }
 
+/// The host broke the protocol: the connection ends with this reason.
 pub(super) fn wrong(what: String) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, what)
 }
 
+/// Two bytes at `at`, the least significant first.
 pub(super) fn le16(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
+/// Four bytes at `at`, the least significant first.
 pub(super) fn le32(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|index| bytes[at + index]))
 }
 
+/// Eight bytes at `at`, the least significant first.
 pub(super) fn le64(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|index| bytes[at + index]))
 }

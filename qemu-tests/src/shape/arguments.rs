@@ -52,6 +52,7 @@ impl Shape {
         line.0
     }
 
+    /// The board, its CPUs and memory.
     fn machine(&self, setting: &Setting<'_>, line: &mut Line) {
         let secure = matches!(setting.boot, Boot::Disk { secure: true });
         line.pair("-machine", if secure { "q35,smm=on" } else { "q35" });
@@ -119,6 +120,7 @@ impl Shape {
         }
     }
 
+    /// The network cards, each with its user network or hub.
     fn network(&self, forwards: &[Vec<Forward>], line: &mut Line) {
         for (index, nic) in self.nics.iter().enumerate() {
             let is_shared = |name: &str| {
@@ -173,6 +175,7 @@ impl Shape {
         }
     }
 
+    /// What the machine says of itself: DMI strings and credentials.
     fn identity(&self, line: &mut Line) {
         let dmi = &self.dmi;
         if !dmi.manufacturer.is_empty() || !dmi.product.is_empty() {
@@ -233,6 +236,7 @@ const NET_FIRST: usize = 2;
 /// them ("8254 timer not connected to IO-APIC"); real machines are not late, and under KVM Linux leaves the count out by itself.
 const EMULATOR_WORDS: &str = "no_timer_check";
 
+/// The firmware, or what it would load.
 fn firmware(setting: &Setting<'_>, line: &mut Line) {
     let secure = match setting.boot {
         Boot::Disk { secure } => *secure,
@@ -290,6 +294,7 @@ fn channels(setting: &Setting<'_>, line: &mut Line) {
     line.pair("-mon", "chardev=qmp-line,mode=control");
 }
 
+/// A disk with its node in the block graph, behind faults and log where it has them.
 fn attach(index: usize, disk: &Disk, line: &mut Line) {
     let name = &disk.name;
     let below = if disk.faults.is_empty() && !disk.logged {
@@ -340,6 +345,7 @@ fn attach(index: usize, disk: &Disk, line: &mut Line) {
 /// What is on the stick, in the run's directory.
 pub const STICK: &str = "stick";
 
+/// The disk that the image is on.
 fn system_disk(line: &mut Line) {
     line.pair("-blockdev", file_node("system", "system.raw").to_string());
     line.pair(
@@ -353,10 +359,12 @@ fn system_disk(line: &mut Line) {
 struct Line(Vec<String>);
 
 impl Line {
+    /// One word.
     fn word(&mut self, word: impl Into<String>) {
         self.0.push(word.into());
     }
 
+    /// A flag and its value.
     fn pair(&mut self, flag: &str, value: impl Into<String>) {
         self.word(flag);
         self.word(value);

@@ -2,21 +2,27 @@
 
 use serde_json::{Value, json};
 
+/// How a disk is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
     /// Behind a root port of its own, so that it can be pulled and put back.
     Nvme,
+    /// A virtio-blk device.
     Virtio,
+    /// A disk on an AHCI controller.
     Sata,
     /// A virtio-scsi adapter with one disk that has a world-wide name: stands for a logical unit of a SAN.
     Scsi,
 }
 
+/// A disk of the machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Disk {
     /// Node, device and serial number: `leg-a` becomes `/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-a`.
     pub name: String,
+    /// How it is connected.
     pub bus: Bus,
+    /// Its size.
     pub bytes: u64,
     /// The NUMA node whose PCI expander it hangs on.
     pub node: Option<u32>,
@@ -29,17 +35,23 @@ pub struct Disk {
     pub logged: bool,
 }
 
+/// A kind of request to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Io {
+    /// Reading sectors.
     Read,
+    /// Writing sectors.
     Write,
+    /// Flushing the write cache.
     Flush,
 }
 
 /// A blkdebug rule: this kind of request fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
+    /// The kind of request that fails.
     pub on: Io,
+    /// What it fails with.
     pub errno: i32,
     /// Only requests that touch this sector of 512 bytes; all when `None`.
     pub sector: Option<u64>,
@@ -48,6 +60,7 @@ pub struct Fault {
 }
 
 impl Disk {
+    /// A disk without faults.
     pub fn new(name: &str, bus: Bus, bytes: u64) -> Disk {
         Disk {
             name: name.into(),
@@ -108,11 +121,13 @@ impl Disk {
     }
 }
 
+/// The root port that the disk hangs on, so that it can be pulled.
 pub(super) fn port_of(name: &str) -> String {
     format!("port-{name}")
 }
 
 impl Fault {
+    /// Every request of this kind fails with EIO.
     pub fn always(on: Io) -> Fault {
         Fault {
             on,
@@ -122,6 +137,7 @@ impl Fault {
         }
     }
 
+    /// The rule as blkdebug wants it.
     fn rule(&self) -> Value {
         let kind = match self.on {
             Io::Read => "read",
@@ -151,6 +167,7 @@ pub(super) fn log_node(node: &str, below: &str, log: &str) -> Value {
     json!({"driver": "blklogwrites", "node-name": node, "file": below, "log": log})
 }
 
+/// A node over a raw file, which keeps holes where the guest discards.
 pub(super) fn file_node(node: &str, file: &str) -> Value {
     json!({"driver": "raw", "node-name": node, "discard": "unmap",
         "file": {"driver": "file", "filename": file, "discard": "unmap"}})

@@ -10,6 +10,7 @@ use crate::settings;
 use crate::shape::{Bus, Disk, Fault, Io, Shape};
 use crate::world::{Machine, World, until};
 
+/// A machine boots and takes mail, which is read back.
 pub fn boot_to_mail(world: &mut World) -> Told<()> {
     let machine = world.boot(Shape::default())?;
     world.told(machine, |machine| {
@@ -25,6 +26,7 @@ pub fn boot_to_mail(world: &mut World) -> Told<()> {
     })
 }
 
+/// One leg fails at writing and then the other at reading: no mail is lost, and a leg that lacks mail does not count.
 pub fn read_and_write_errors(world: &mut World) -> Told<()> {
     let machine = world.running()?;
     world.told(machine, |machine| {
@@ -58,6 +60,7 @@ pub fn read_and_write_errors(world: &mut World) -> Told<()> {
     })
 }
 
+/// At least one leg is not in sync.
 fn a_leg_does_not_count(machine: &mut Machine) -> Told<()> {
     let legs = machine.legs()?;
     ensure(legs.iter().any(|leg| leg != "in_sync"), || {
@@ -76,6 +79,7 @@ fn faults(machine: &mut Machine, kind: &str) -> Told<f64> {
     Ok(sum)
 }
 
+/// A leg is pulled while mail comes in, and returns; afterwards it serves alone.
 pub fn leg_lost_mid_delivery_and_returned(world: &mut World) -> Told<()> {
     let machine = world.running()?;
     world.told(machine, |machine| {
@@ -113,6 +117,7 @@ pub fn leg_lost_mid_delivery_and_returned(world: &mut World) -> Told<()> {
     })
 }
 
+/// The disk of this name.
 fn leg(machine: &Machine, name: &str) -> Told<Disk> {
     machine
         .site
@@ -130,6 +135,7 @@ pub fn more(ledger: &crate::ledger::Ledger, before: usize, count: usize) -> Told
     .map_err(|failure| failure.during(format!("{count} more acknowledged messages")))
 }
 
+/// A full volume refuses for now, and what was accepted stays readable across a reset.
 pub fn disk_full(world: &mut World) -> Told<()> {
     let shape = Shape {
         disks: vec![
@@ -207,5 +213,7 @@ pub fn accept_rate(world: &mut World) -> Told<()> {
 
 /// Caches are filled and code is translated by then.
 const WARM_UP: usize = 200;
+/// How long the rate is measured.
 const RATED_FOR: Duration = Duration::from_secs(15);
+/// How long the machine is left alone before that.
 const IDLE_FOR: Duration = Duration::from_secs(5);

@@ -19,6 +19,7 @@ use crate::world::{Machine, Source, World};
 
 /// What must be so on a machine.
 struct Promise {
+    /// The profile that the boot must choose.
     profile: &'static str,
     /// In the reason for the choice.
     why: &'static str,
@@ -33,8 +34,10 @@ struct Promise {
     not_possible: &'static [&'static str],
 }
 
+/// Bytes of a GiB.
 const GIB: u64 = 1 << 30;
 
+/// DMI strings that match no profile, so that the parts decide.
 fn maker() -> Dmi {
     Dmi {
         manufacturer: "Example".into(),
@@ -43,6 +46,7 @@ fn maker() -> Dmi {
     }
 }
 
+/// Two empty legs on one kind of bus.
 fn legs(bus: Bus, node: Option<u32>) -> Vec<Disk> {
     ["leg-a", "leg-b"]
         .map(|name| Disk {
@@ -52,6 +56,7 @@ fn legs(bus: Bus, node: Option<u32>) -> Vec<Disk> {
         .into()
 }
 
+/// A machine that fits no profile gets a computed one.
 pub fn generic(world: &mut World) -> Told<()> {
     let shape = Shape {
         cpus: 3,
@@ -69,6 +74,7 @@ pub fn generic(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// The default machine of the tests, known by its DMI.
 pub fn qemu_small(world: &mut World) -> Told<()> {
     let shape = Shape {
         watchdog: true,
@@ -86,6 +92,7 @@ pub fn qemu_small(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// Two NUMA nodes: storage goes to the node of the disks, reception to that of the card.
 pub fn qemu_numa(world: &mut World) -> Told<()> {
     let shape = Shape {
         cpus: 4,
@@ -118,6 +125,7 @@ pub fn qemu_numa(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// Few cores and SATA disks.
 pub fn edge_branch(world: &mut World) -> Told<()> {
     let shape = Shape {
         cpus: 4,
@@ -146,6 +154,7 @@ pub fn edge_branch(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// Many cores and two NVMe disks on one node.
 pub fn rack_1u_dual_nvme(world: &mut World) -> Told<()> {
     let shape = Shape {
         cpus: 32,
@@ -175,6 +184,7 @@ pub fn rack_1u_dual_nvme(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// Two nodes and eight NVMe disks.
 pub fn rack_2u_nvme_24(world: &mut World) -> Told<()> {
     let mut disks = legs(Bus::Nvme, Some(1));
     disks.extend((0..6).map(|number| Disk {
@@ -212,6 +222,7 @@ pub fn rack_2u_nvme_24(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// Storage behind Fibre Channel, which QEMU does not have: a SCSI disk stands for it.
 pub fn san_fc_head(world: &mut World) -> Told<()> {
     let shape = Shape {
         cpus: 4,
@@ -236,6 +247,7 @@ pub fn san_fc_head(world: &mut World) -> Told<()> {
     hold(world, shape, &promise)
 }
 
+/// Storage behind NVMe over TCP.
 pub fn san_nvmetcp_head(world: &mut World) -> Told<()> {
     let shape = Shape {
         cpus: 4,
@@ -308,8 +320,10 @@ fn settled(machine: &mut Machine, tool: &Tool) -> Told<Value> {
     }
 }
 
+/// A link may come up after the daemon; its tuning follows within seconds.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
+/// Every row of what was applied: as promised, or among those that QEMU cannot have.
 fn check(applied: &Value, promise: &Promise) -> Told<()> {
     let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
     let empty = Vec::new();

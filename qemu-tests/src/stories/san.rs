@@ -13,7 +13,9 @@ use crate::world::{Machine, World, until};
 
 /// What a story does to a target.
 trait Away {
+    /// The target loses its power.
     fn kill(&mut self);
+    /// It returns with what it had.
     fn back(&mut self) -> Told<()>;
 }
 
@@ -37,6 +39,7 @@ impl Away for NvmeTarget {
     }
 }
 
+/// A leg by NVMe over TCP.
 pub fn leg_on_nvme_tcp(world: &mut World) -> Told<()> {
     let place = Keep::new(&world.directory, "nvme-target")?;
     let mut target = NvmeTarget::start(place.path(), LEG_BYTES)?;
@@ -54,6 +57,7 @@ pub fn leg_on_nvme_tcp(world: &mut World) -> Told<()> {
     told
 }
 
+/// A leg by iSCSI.
 pub fn leg_on_iscsi(world: &mut World) -> Told<()> {
     tgt::is_installed()?;
     let place = Keep::new(&world.directory, "iscsi-target")?;
@@ -119,6 +123,7 @@ pub fn two_paths_by_iscsi(world: &mut World) -> Told<()> {
     told
 }
 
+/// A machine with one leg in the box and `leg` on the SAN.
 fn shape(leg: &str, settings: String) -> Shape {
     Shape {
         disks: vec![Disk::new("leg-a", Bus::Nvme, LEG_BYTES)],
@@ -193,6 +198,7 @@ fn paths(machine: &mut Machine) -> Told<Vec<bool>> {
         .collect())
 }
 
+/// Waits until `count` paths can carry data.
 fn wait_for_paths(machine: &mut Machine, count: usize) -> Told<()> {
     let mut last = Vec::new();
     until(PATHS_WITHIN, || {
@@ -207,6 +213,7 @@ fn wait_for_paths(machine: &mut Machine, count: usize) -> Told<()> {
     })
 }
 
+/// Size of each leg.
 const LEG_BYTES: u64 = 1 << 30;
 /// Pings and time-outs of ten seconds together, and a minute between two attempts at most.
 const PATHS_WITHIN: Duration = Duration::from_secs(90);

@@ -48,7 +48,9 @@ pub fn settings_from_afar(world: &mut World) -> Told<()> {
     })
 }
 
+/// The box and what is applied to it.
 struct Story {
+    /// `ringpostctl` with a client certificate.
     tool: Tool,
     /// The settings of the stick.
     first: String,
@@ -57,6 +59,7 @@ struct Story {
 }
 
 impl Story {
+    /// Writes the file that is applied next.
     fn write(&self, text: &str) -> Told<()> {
         std::fs::write(&self.file, text).doing(&self.file)
     }
@@ -70,12 +73,14 @@ impl Story {
         )
     }
 
+    /// Runs a command that must succeed.
     fn said(&self, at: SocketAddr, words: &[&str]) -> Told<String> {
         let said = self.tool.done(at, words)?;
         eprintln!("$ ringpostctl {}\n{said}", words.join(" "));
         Ok(said)
     }
 
+    /// As `said`; the output must have each of `told`.
     fn says(&self, at: SocketAddr, words: &[&str], told: &[&str]) -> Told<()> {
         let said = self.said(at, words)?;
         for text in told {
@@ -89,6 +94,7 @@ impl Story {
         Ok(())
     }
 
+    /// Runs a command that must be refused with `told` in its reason.
     fn refused(&self, at: SocketAddr, words: &[&str], told: &str) -> Told<()> {
         let why = self.tool.refused(at, words)?;
         eprintln!("$ ringpostctl {}\n{why}", words.join(" "));
@@ -97,6 +103,7 @@ impl Story {
         })
     }
 
+    /// Settings with mistakes are refused with the fix, and nothing of them is in force.
     fn mistakes_change_nothing(&self, at: SocketAddr) -> Told<()> {
         let shown = self.said(at, &["settings", "show"])?;
         ensure(
@@ -124,6 +131,7 @@ impl Story {
         self.refused(at, &["settings", "confirm"], "nothing is on probation")
     }
 
+    /// Name and addresses change while mail goes on, and are confirmed.
     fn name_and_address(&self, machine: &mut Machine) -> Told<()> {
         let at = machine.guest().at(HTTPS);
         self.write(&self.with("\"10.0.2.15/24\", \"10.0.2.99/24\""))?;
@@ -160,6 +168,7 @@ impl Story {
         .map_err(|failure| last.clone().during(failure))
     }
 
+    /// Settings that cut the box off go away by themselves.
     fn unreachable(&self, machine: &mut Machine) -> Told<()> {
         let (at, smtp) = (machine.guest().at(HTTPS), machine.guest().at(SMTP));
         self.write(&self.with("\"10.0.2.77/24\""))?;
@@ -176,6 +185,7 @@ impl Story {
         ledger.fill(guest, 5, 2_000)
     }
 
+    /// A power cut during a probation ends it: the box starts with the settings of before.
     fn power_cut(&self, machine: &mut Machine) -> Told<()> {
         let (at, smtp) = (machine.guest().at(HTTPS), machine.guest().at(SMTP));
         let apply = ["settings", "apply", &self.file, "--yes", "--within", "1h"];
@@ -196,6 +206,7 @@ impl Story {
         ledger.check(guest)
     }
 
+    /// A restart by order.
     fn reboot(&self, machine: &mut Machine) -> Told<()> {
         let at = machine.guest().at(HTTPS);
         machine.guest().new_boot();
@@ -224,6 +235,7 @@ impl Story {
         self.says(at, &["status"], &["reverted", "not confirmed in time"])
     }
 
+    /// A listener takes effect at the restart, and its probation begins there.
     fn listener(&self, machine: &mut Machine) -> Told<()> {
         let at = machine.guest().at(HTTPS);
         let more = self

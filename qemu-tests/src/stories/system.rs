@@ -17,15 +17,19 @@ use crate::world::{Machine, World, until};
 
 /// ESP and state partition, with room.
 const DISK_BYTES: u64 = 1_280 << 20;
+/// The credential that orders an installation.
 const ORDER: &str = "ringpost.install";
+/// From the order to the end of QEMU.
 const OFF_WITHIN: Duration = Duration::from_secs(60);
 /// From READY to the name without a counter on both disks: a mail round trip, and a look at the disks.
 const LEVEL_WITHIN: Duration = Duration::from_secs(120);
 
+/// Two system disks of equal content; one is lost, and another takes its place.
 pub fn second_system_disk(world: &mut World) -> Told<()> {
     tell(world, Shape::default())
 }
 
+/// As `second_system_disk`, with the state sealed to a TPM.
 pub fn second_system_disk_sealed(world: &mut World) -> Told<()> {
     let shape = Shape {
         tpm: true,
@@ -34,6 +38,7 @@ pub fn second_system_disk_sealed(world: &mut World) -> Told<()> {
     tell(world, shape)
 }
 
+/// The story on one shape.
 fn tell(world: &mut World, shape: Shape) -> Told<()> {
     let releases = world.releases()?;
     let mut shape = settings::provisioned_with(shape, By::Smbios, &releases.tool.settings()?);
@@ -73,6 +78,7 @@ fn install(machine: &mut Machine) -> Told<()> {
     Ok(())
 }
 
+/// An update reaches both disks.
 fn update(machine: &mut Machine, releases: &Releases) -> Told<()> {
     level(machine, releases, &[BASE])?;
     let (guest, ledger) = machine.both();
@@ -133,6 +139,7 @@ fn state_was_there(machine: &mut Machine) -> Told<()> {
     })
 }
 
+/// A blank disk takes the place of the lost one, and a leg does not.
 fn replace_it(machine: &mut Machine, releases: &Releases) -> Told<()> {
     let at = machine.guest().at(HTTPS);
     let leg = Disk::new("leg-a", Bus::Nvme, 0).by_id();
@@ -183,10 +190,12 @@ fn start_from_the_new_one(machine: &mut Machine, releases: &Releases) -> Told<()
     machine.wait_until_in_sync()
 }
 
+/// What `update status` reports.
 fn status(machine: &mut Machine, releases: &Releases) -> Told<Value> {
     told(machine, releases, &["update", "status", "--json"])
 }
 
+/// The JSON of a command.
 fn told(machine: &mut Machine, releases: &Releases, words: &[&str]) -> Told<Value> {
     let text = releases.tool.done(machine.guest().at(HTTPS), words)?;
     serde_json::from_str(&text).doing(words.join(" "))
@@ -217,6 +226,7 @@ fn level(machine: &mut Machine, releases: &Releases, versions: &[&str]) -> Told<
     )
 }
 
+/// Waits for an alarm with these words.
 fn alarm(machine: &mut Machine, releases: &Releases, words: &str) -> Told<()> {
     let mut last = Value::Null;
     until(LEVEL_WITHIN, || {

@@ -28,6 +28,7 @@ fn begin(world: &mut World) -> Told<(Rc<Releases>, Machine)> {
     Ok((releases, machine))
 }
 
+/// Files that are not signed by our key, or not for this image, are refused, and the slots stay as they are.
 pub fn broken_signature_refused(world: &mut World) -> Told<()> {
     let (releases, machine) = begin(world)?;
     world.told(machine, |machine| {
@@ -105,12 +106,14 @@ fn wrong_files(releases: &Releases, store: &Path) -> Told<Vec<(String, &'static 
     .to_vec())
 }
 
+/// The key that the releases of the test are signed with.
 fn secret(text: &str) -> Told<SecretKey> {
     SecretKeyBox::from_string(text)
         .and_then(SecretKeyBox::into_unencrypted_secret_key)
         .doing("the update key")
 }
 
+/// A new version is installed, tried and blessed; the old one stays as the way back.
 pub fn update_applied(world: &mut World) -> Told<()> {
     let (releases, machine) = begin(world)?;
     world.told(machine, |machine| {
@@ -140,11 +143,13 @@ pub fn update_applied(world: &mut World) -> Told<()> {
     })
 }
 
+/// A version that fails its mail test is given up after one try.
 pub fn bad_update_rolled_back(world: &mut World) -> Told<()> {
     let (releases, machine) = begin(world)?;
     world.told(machine, |machine| fall_back(machine, &releases, 1))
 }
 
+/// As `bad_update_rolled_back`, with three tries.
 pub fn bad_update_tried_three_times(world: &mut World) -> Told<()> {
     let (releases, machine) = begin(world)?;
     world.told(machine, |machine| fall_back(machine, &releases, 3))
@@ -206,6 +211,7 @@ fn fall_back(machine: &mut Machine, releases: &Releases, tries: usize) -> Told<(
     machine.wait_until_in_sync()
 }
 
+/// Power is cut early, in the middle and late while an image is being written: the box starts the version that it had.
 pub fn power_cut_mid_update(world: &mut World) -> Told<()> {
     let (releases, machine) = begin(world)?;
     world.told(machine, |machine| {
@@ -253,6 +259,7 @@ pub fn power_cut_mid_update(world: &mut World) -> Told<()> {
     })
 }
 
+/// An operator goes back to the version of before.
 pub fn rolled_back_by_order(world: &mut World) -> Told<()> {
     let (releases, machine) = begin(world)?;
     world.told(machine, |machine| {
@@ -311,6 +318,7 @@ fn order_reboot(machine: &mut Machine, releases: &Releases) -> Told<()> {
     releases.tool.done(guest.at(HTTPS), &["reboot"]).map(|_| ())
 }
 
+/// What `update status` reports.
 fn status(machine: &mut Machine, releases: &Releases) -> Told<Value> {
     let text = releases
         .tool
@@ -318,6 +326,7 @@ fn status(machine: &mut Machine, releases: &Releases) -> Told<Value> {
     serde_json::from_str(&text).doing("reading `update status --json`")
 }
 
+/// The version that runs.
 fn running(status: &Value) -> Told<String> {
     status["running"].as_str().map(String::from).ok_or_else(|| {
         Failure::new(format!(
@@ -331,6 +340,7 @@ fn slots(machine: &mut Machine, releases: &Releases) -> Told<Value> {
     Ok(status(machine, releases)?["esps"].clone())
 }
 
+/// The row of one version on the first disk.
 fn slot<'a>(status: &'a Value, version: &str) -> Told<&'a Value> {
     status["esps"][0]["slots"]
         .as_array()
@@ -340,6 +350,7 @@ fn slot<'a>(status: &'a Value, version: &str) -> Told<&'a Value> {
         .ok_or_else(|| Failure::new(format!("there is no slot {version}: {status}")))
 }
 
+/// The version has this standing now.
 fn expect(
     machine: &mut Machine,
     releases: &Releases,

@@ -78,10 +78,12 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
     }
 }
 
+/// Every text as an address, or a sentence about the first that is not one.
 fn parsed(texts: &[String]) -> Result<Vec<Address>, Refused> {
     texts.iter().map(|text| parse_address(text)).collect()
 }
 
+/// Adds targets to an alias. The directory makes the alias where it is missing.
 async fn add_targets(admin: &Admin, name: String, targets: Vec<String>) -> Result<(), Refused> {
     let targets = parsed(&targets)?;
     let work = async move |mailboxes: Mailboxes| {
@@ -94,6 +96,7 @@ async fn add_targets(admin: &Admin, name: String, targets: Vec<String>) -> Resul
     admin.mailboxes(work).await
 }
 
+/// Takes targets out of an alias. The alias goes with its last target.
 async fn remove_targets(admin: &Admin, name: String, targets: Vec<String>) -> Result<(), Refused> {
     let targets = parsed(&targets)?;
     let work = async move |mailboxes: Mailboxes| {
@@ -115,6 +118,7 @@ async fn remove_targets(admin: &Admin, name: String, targets: Vec<String>) -> Re
     admin.mailboxes(work).await
 }
 
+/// Every alias, a page at a time: the storage thread serves mail between two pages.
 async fn aliases(admin: &Admin) -> Result<Vec<AliasLine>, Refused> {
     let mut lines: Vec<AliasLine> = Vec::new();
     loop {
@@ -138,6 +142,7 @@ async fn aliases(admin: &Admin) -> Result<Vec<AliasLine>, Refused> {
     }
 }
 
+/// A line of `alias list`.
 fn alias_line(name: String, targets: &[Address]) -> AliasLine {
     AliasLine {
         name,
@@ -145,6 +150,7 @@ fn alias_line(name: String, targets: &[Address]) -> AliasLine {
     }
 }
 
+/// One alias, and where its mail would end now: the same look-up as at reception.
 async fn alias(admin: &Admin, name: String) -> Result<AliasDetail, Refused> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |span| span.as_secs());
@@ -191,6 +197,7 @@ async fn granted(mailboxes: &Mailboxes, address: &Address) -> Result<Vec<String>
     Ok(names)
 }
 
+/// Gives an account the right to send under an address, or takes it back.
 async fn grant(admin: &Admin, address: &str, account: &str, granted: bool) -> Result<(), Refused> {
     let (address, account) = (parse_address(address)?, parse_address(account)?);
     let work = async move |mailboxes: Mailboxes| {
@@ -204,6 +211,7 @@ async fn grant(admin: &Admin, address: &str, account: &str, granted: bool) -> Re
     admin.mailboxes(work).await
 }
 
+/// Sets how many times the usual number of messages an account may send.
 async fn allow(admin: &Admin, account: &str, times: u32) -> Result<(), Refused> {
     let account = parse_address(account)?;
     let work = async move |mailboxes: Mailboxes| {
@@ -214,6 +222,7 @@ async fn allow(admin: &Admin, account: &str, times: u32) -> Result<(), Refused> 
     admin.mailboxes(work).await
 }
 
+/// Makes a group without members.
 async fn make_group(
     admin: &Admin,
     name: String,
@@ -231,6 +240,7 @@ async fn make_group(
     admin.mailboxes(work).await
 }
 
+/// Adds members, or takes them out. Returns how many were not members before, or how many were.
 async fn change(
     admin: &Admin,
     name: String,
@@ -248,6 +258,7 @@ async fn change(
     admin.mailboxes(work).await
 }
 
+/// Every group, a page at a time.
 async fn groups(admin: &Admin) -> Result<Vec<GroupLine>, Refused> {
     let mut lines: Vec<GroupLine> = Vec::new();
     loop {
@@ -270,6 +281,7 @@ async fn groups(admin: &Admin) -> Result<Vec<GroupLine>, Refused> {
     }
 }
 
+/// A line of `group list`.
 fn group_line(name: String, group: &Group, members: usize) -> GroupLine {
     GroupLine {
         name,
@@ -284,6 +296,7 @@ fn group_line(name: String, group: &Group, members: usize) -> GroupLine {
     }
 }
 
+/// One group with its members and with the accounts that may send under its address.
 async fn group(admin: &Admin, name: String) -> Result<GroupDetail, Refused> {
     let address = parse_address(&name)?;
     let work = async move |mailboxes: Mailboxes| {
@@ -301,6 +314,7 @@ async fn group(admin: &Admin, name: String) -> Result<GroupDetail, Refused> {
     admin.mailboxes(work).await
 }
 
+/// Sets a route. The server is parsed here, so that a misspelled one is refused before anything is stored.
 async fn set_route(
     admin: &Admin,
     scope: String,
@@ -324,6 +338,7 @@ async fn set_route(
     admin.mailboxes(work).await
 }
 
+/// Every route, a page at a time.
 async fn routes(admin: &Admin) -> Result<Vec<RouteLine>, Refused> {
     let mut lines: Vec<RouteLine> = Vec::new();
     loop {
@@ -344,6 +359,7 @@ async fn routes(admin: &Admin) -> Result<Vec<RouteLine>, Refused> {
     }
 }
 
+/// A line of `route list`.
 fn route_line((scope, route): (String, Route)) -> RouteLine {
     match route {
         Route::Here => RouteLine {
@@ -363,6 +379,7 @@ fn route_line((scope, route): (String, Route)) -> RouteLine {
     }
 }
 
+/// The directory's word for it.
 fn of_word(posters: Posters) -> names::Posters {
     match posters {
         Posters::Anyone => names::Posters::Anyone,
@@ -371,4 +388,5 @@ fn of_word(posters: Posters) -> names::Posters {
     }
 }
 
+/// What the operator gets for a name that is not an alias.
 const NO_ALIAS: MailboxFault = MailboxFault::Refused("no such alias");

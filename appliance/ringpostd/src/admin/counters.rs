@@ -20,58 +20,83 @@ pub struct Metrics {
 /// The counters of every core, as they were added.
 #[derive(Default)]
 pub(crate) struct Lists {
+    /// With the service that each listener serves.
     listeners: Vec<(Service, Arc<Counters>)>,
+    /// Reception by SMTP and LMTP.
     receivers: Vec<Arc<receive::Counters>>,
+    /// Reception by submission.
     submitters: Vec<Arc<receive::Counters>>,
+    /// IMAP sessions.
     imap: Vec<Arc<imap::Counters>>,
+    /// Relaying to other servers.
     relay: Vec<Arc<relay::Counters>>,
+    /// How long tasks kept each core from others, by the core's name.
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
+    /// The memory of messages that all IMAP sessions share; `None` before the first core has it.
     pub(crate) memory: Option<imap::Memory>,
 }
 
 /// One service, all cores together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ServiceCount {
+    /// Connections accepted since the start.
     pub accepted: u64,
+    /// Connections refused at a bound of ours.
     pub refused: u64,
+    /// Connections open now.
     pub open: u64,
+    /// Bytes received, as they were on the wire.
     pub bytes_in: u64,
+    /// Bytes sent, as they were on the wire.
     pub bytes_out: u64,
+    /// Connections that ended in the TLS handshake or by broken TLS.
     pub tls_failures: u64,
+    /// Connections that ended at a deadline.
     pub timed_out: u64,
 }
 
 /// Messages received, all cores together.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReceivedCount {
+    /// Messages answered with 2xx for at least one recipient.
     pub accepted: u64,
+    /// Messages and recipients refused for good (5xx).
     pub refused: u64,
+    /// Messages and recipients refused for now (4xx).
     pub deferred: u64,
+    /// Bytes of the accepted messages, trace fields included.
     pub bytes: u64,
+    /// From the end of mail data to the 2xx, of accepted messages.
     pub took: Histogram,
 }
 
 impl Metrics {
+    /// No counters yet; cores add theirs as they start.
     pub fn new() -> Metrics {
         Metrics::default()
     }
 
+    /// A listener on one core. A service has one on every core that serves it.
     pub fn add_listener(&self, service: Service, counters: Arc<Counters>) {
         self.lists().listeners.push((service, counters));
     }
 
+    /// A receiver of SMTP or LMTP on one core.
     pub fn add_receiver(&self, counters: Arc<receive::Counters>) {
         self.lists().receivers.push(counters);
     }
 
+    /// A receiver of submission on one core.
     pub fn add_submitter(&self, counters: Arc<receive::Counters>) {
         self.lists().submitters.push(counters);
     }
 
+    /// The IMAP server of one core.
     pub fn add_imap(&self, counters: Arc<imap::Counters>) {
         self.lists().imap.push(counters);
     }
 
+    /// The relay of one core.
     pub fn add_relay(&self, counters: Arc<relay::Counters>) {
         self.lists().relay.push(counters);
     }
@@ -111,6 +136,7 @@ impl Metrics {
         sum
     }
 
+    /// The connections of `service`, all cores together.
     pub fn service(&self, service: Service) -> ServiceCount {
         let mut sum = ServiceCount::default();
         for (_, counters) in self
@@ -130,6 +156,7 @@ impl Metrics {
         sum
     }
 
+    /// What SMTP and LMTP received, all cores together.
     pub fn received(&self) -> ReceivedCount {
         ReceivedCount::of(&self.lists().receivers)
     }
@@ -153,16 +180,19 @@ impl Metrics {
         each.map(|counters| read(counter(&counters.results))).sum()
     }
 
+    /// What submission received, all cores together.
     pub fn submitted(&self) -> ReceivedCount {
         ReceivedCount::of(&self.lists().submitters)
     }
 
+    /// All lists. Held for a sum at most, never over an await.
     pub(crate) fn lists(&self) -> std::sync::MutexGuard<'_, Lists> {
         self.shared.lock().expect("no holder of this lock panics")
     }
 }
 
 impl ReceivedCount {
+    /// The sum of `each`.
     fn of(each: &[Arc<receive::Counters>]) -> ReceivedCount {
         let mut sum = ReceivedCount::default();
         for counters in each {
@@ -176,6 +206,7 @@ impl ReceivedCount {
     }
 }
 
+/// Counters are independent of each other, so relaxed order is enough.
 pub(crate) fn read(counter: &AtomicU64) -> u64 {
     counter.load(Relaxed)
 }

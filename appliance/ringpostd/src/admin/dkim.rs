@@ -41,6 +41,7 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
     }
 }
 
+/// Makes a key. The domain is checked before the work, because an RSA key takes seconds.
 async fn make(
     admin: &Admin,
     domain: String,
@@ -109,6 +110,7 @@ fn selectors(algorithm: DkimAlgorithm, made_unix_s: u64) -> Vec<String> {
     all
 }
 
+/// One key with the record to publish.
 async fn show(admin: &Admin, domain: String, selector: &str) -> Result<words::DkimDetail, Refused> {
     let keys = keys(admin, domain).await?;
     let found = keys
@@ -130,6 +132,7 @@ pub(crate) async fn keys(admin: &Admin, domain: String) -> Result<Vec<DkimKey>, 
     keys.await
 }
 
+/// A key begins to sign, or ends.
 async fn set_state(
     admin: &Admin,
     domain: String,
@@ -163,6 +166,7 @@ pub(crate) fn record_name(key: &DkimKey) -> String {
     format!("{}._domainkey.{}", key.selector, ascii_domain(&key.domain))
 }
 
+/// A key as the table shows it.
 fn line(key: &DkimKey) -> words::DkimLine {
     words::DkimLine {
         domain: key.domain.clone(),
@@ -180,6 +184,7 @@ fn line(key: &DkimKey) -> words::DkimLine {
     }
 }
 
+/// The directory's word for it.
 fn of_words(algorithm: words::DkimAlgorithm) -> DkimAlgorithm {
     match algorithm {
         words::DkimAlgorithm::Rsa2048 => DkimAlgorithm::Rsa2048,
@@ -187,6 +192,7 @@ fn of_words(algorithm: words::DkimAlgorithm) -> DkimAlgorithm {
     }
 }
 
+/// The signer's word for it.
 fn of_key(algorithm: DkimAlgorithm) -> Algorithm {
     match algorithm {
         DkimAlgorithm::Rsa2048 => Algorithm::RsaSha256,
@@ -194,6 +200,7 @@ fn of_key(algorithm: DkimAlgorithm) -> Algorithm {
     }
 }
 
+/// Seconds since 1970.
 fn unix_now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |span| span.as_secs())

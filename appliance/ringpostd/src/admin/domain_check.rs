@@ -34,6 +34,7 @@ pub(crate) async fn check(names: &impl Names, dns: &DomainDns) -> DomainCheck {
     }
 }
 
+/// A line of the answer.
 fn line(name: &str, kind: &str, verdict: Verdict, why: String) -> CheckLine {
     CheckLine {
         name: name.to_owned(),
@@ -43,6 +44,7 @@ fn line(name: &str, kind: &str, verdict: Verdict, why: String) -> CheckLine {
     }
 }
 
+/// Looks up one record and judges what is there.
 async fn judge(names: &impl Names, dns: &DomainDns, record: &DnsRecord) -> Judgement {
     let kind = match record.kind.as_str() {
         "MX" => Kind::Mx,
@@ -65,10 +67,12 @@ async fn judge(names: &impl Names, dns: &DomainDns, record: &DnsRecord) -> Judge
     }
 }
 
+/// The verdict on a record that is not there, with what to publish.
 fn missing(what: &str) -> Judgement {
     (Verdict::Missing, format!("publish {what}"))
 }
 
+/// MX: mail must lead here. Other hosts beside this one may be meant.
 fn judge_exchangers(values: &[Value], host: &str) -> Judgement {
     let hosts: Vec<String> = values
         .iter()
@@ -141,6 +145,7 @@ fn judge_values(values: &[Value], record: &DnsRecord) -> Judgement {
     }
 }
 
+/// TXT: SPF, DMARC, TLS reporting or a key, by the name and by what the record begins with.
 fn judge_text(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgement {
     let (name, expected) = (record.name.as_str(), record.value.as_str());
     if name.contains("._domainkey.") {
@@ -226,6 +231,7 @@ fn judge_spf(text: &str, dns: &DomainDns, name: &str) -> Judgement {
     }
 }
 
+/// DMARC (RFC 9989): a policy there must be; which one is the domain's decision.
 fn judge_dmarc(text: &str) -> Judgement {
     match tag(text, "p").as_deref() {
         Some("none") => (Verdict::Right, format!("{text} (nothing is enforced yet)")),
@@ -237,6 +243,7 @@ fn judge_dmarc(text: &str) -> Judgement {
     }
 }
 
+/// The record of a DKIM key, against the key that signs.
 fn judge_key(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgement {
     let wanted = tag(&record.value, "p");
     match found {
@@ -271,6 +278,7 @@ fn judge_key(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgement
     }
 }
 
+/// The addresses of the server's own name.
 fn judge_host(addresses: &Result<Vec<IpAddr>, NameFault>) -> Judgement {
     match addresses {
         Ok(addresses) => {
@@ -282,6 +290,7 @@ fn judge_host(addresses: &Result<Vec<IpAddr>, NameFault>) -> Judgement {
     }
 }
 
+/// The reverse name of an address, which other servers look up before they take mail.
 async fn judge_reverse(names: &impl Names, host: &str, address: IpAddr) -> Judgement {
     match names.names_of(address).await {
         Ok(found) if found.iter().any(|name| name == host) => (Verdict::Right, host.to_owned()),
@@ -297,6 +306,7 @@ async fn judge_reverse(names: &impl Names, host: &str, address: IpAddr) -> Judge
     }
 }
 
+/// The TXT records among `values`.
 fn texts(values: &[Value]) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),

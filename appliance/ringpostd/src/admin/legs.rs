@@ -33,9 +33,9 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
     }
 }
 
-/// Called once on the storage thread, before anything is asked there: its open legs, and the volume on them.
+/// Called on the storage thread once for each volume, before any request about the volume: the volume and the legs it is open on.
 pub fn enter(legs: std::rc::Rc<dyn open_legs::Legs>, volume: &Volume) {
-    open_legs::set(legs);
+    open_legs::set(volume.id(), legs);
     // Looks at every leg once, so that one that leaves is known by its path.
     lines(volume);
 }
@@ -47,7 +47,7 @@ pub fn lines(volume: &Volume) -> Vec<LegLine> {
         .legs()
         .into_iter()
         .filter(|leg| leg.state != LegState::Retired);
-    members.map(|leg| line(&leg)).collect()
+    members.map(|leg| line(volume, &leg)).collect()
 }
 
 /// As `lines`, asked of the storage thread.
@@ -57,17 +57,17 @@ pub(crate) async fn list(admin: &Admin) -> Result<Vec<LegLine>, Refused> {
         .await
 }
 
-fn line(leg: &LegReport) -> LegLine {
+fn line(volume: &Volume, leg: &LegReport) -> LegLine {
     // A leg that left keeps the path it was last seen at.
     let path = match leg
         .device
-        .and_then(|device| open_legs::legs().path_of(device))
+        .and_then(|device| open_legs::legs(volume.id()).path_of(device))
     {
         Some(path) => {
-            open_legs::remember(leg.id, &path);
+            open_legs::remember(volume.id(), leg.id, &path);
             Some(path)
         }
-        None => open_legs::remembered(leg.id),
+        None => open_legs::remembered(volume.id(), leg.id),
     };
     LegLine {
         index: leg.index.0,
@@ -125,7 +125,7 @@ fn find(volume: &Volume, name: &str) -> Result<LegReport, Refused> {
     let by_index = name.parse::<u8>().ok();
     let legs = volume.legs();
     let mut found = legs.iter().filter(|leg| {
-        let line = line(leg);
+        let line = line(volume, leg);
         by_index == Some(leg.index.0)
             || line
                 .path
@@ -184,7 +184,7 @@ async fn detach(volume: &Volume, name: &str) -> Result<(), Refused> {
         eject(volume, &leg, "detached").await?;
     }
     match leg.device {
-        Some(device) => let_go(device).await,
+        Some(device) => let_go(volume, device).await,
         None => Ok(()),
     }
 }
@@ -200,7 +200,7 @@ async fn retire(volume: &Volume, name: &str) -> Result<(), Refused> {
         ));
     }
     if let Some(device) = leg.device {
-        let_go(device).await?;
+        let_go(volume, device).await?;
     }
     volume
         .retire(leg.index)
@@ -215,9 +215,9 @@ fn counts(state: LegState) -> bool {
     )
 }
 
-async fn let_go(device: DeviceIndex) -> Result<(), Refused> {
+async fn let_go(volume: &Volume, device: DeviceIndex) -> Result<(), Refused> {
     for _ in 0..LET_GO_TRIES {
-        if open_legs::legs().close(device) {
+        if open_legs::legs(volume.id()).close(device) {
             return Ok(());
         }
         tokio::time::sleep(LET_GO_PAUSE).await;
@@ -296,7 +296,7 @@ fn largest(volume: &Volume) -> Option<u64> {
     let paths = volume
         .legs()
         .into_iter()
-        .filter_map(|leg| open_legs::legs().path_of(leg.device?));
+        .filter_map(|leg| open_legs::legs(volume.id()).path_of(leg.device?));
     paths
         .filter_map(|path| std::fs::metadata(path).ok())
         .map(|meta| meta.len())
@@ -305,7 +305,7 @@ fn largest(volume: &Volume) -> Option<u64> {
 }
 
 async fn admit(volume: &Volume, path: &Path) -> Result<LegLine, Refused> {
-    let legs = open_legs::legs();
+    let legs = open_legs::legs(volume.id());
     if let Some(old) = legs.device_at(path) {
         let leg = volume
             .legs()
@@ -325,7 +325,7 @@ async fn admit(volume: &Volume, path: &Path) -> Result<LegLine, Refused> {
                 .await
                 .map_err(|fault| fault.to_string())?;
         }
-        let_go(old).await?;
+        let_go(volume, old).await?;
     }
     let device = legs.open(path)?;
     match volume.attach(device).await {
@@ -336,7 +336,7 @@ async fn admit(volume: &Volume, path: &Path) -> Result<LegLine, Refused> {
                 .ok_or_else(|| "the leg is gone again".to_owned())
         }
         Err(refusal) => {
-            let _ = let_go(device).await;
+            let _ = let_go(volume, device).await;
             Err(refusal.to_string())
         }
     }

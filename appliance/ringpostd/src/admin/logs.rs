@@ -6,17 +6,22 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::admin::limits::{LOG_BYTES_MAX, LOG_LINES_MAX, LOG_WRITE_BYTES};
 
+/// Shared by every thread that logs.
 static RECENT: Mutex<Recent> = Mutex::new(Recent {
     lines: VecDeque::new(),
     bytes: 0,
 });
 
+/// The lines, and what they take.
 struct Recent {
+    /// The oldest first.
     lines: VecDeque<String>,
+    /// Bytes of all lines: at most `LOG_BYTES_MAX`.
     bytes: usize,
 }
 
 impl Recent {
+    /// One more line. The oldest make room.
     fn push(&mut self, line: &str) {
         // One line longer than everything together would leave nothing else.
         let line: String = line.chars().take(LOG_BYTES_MAX / 16).collect();
@@ -27,6 +32,7 @@ impl Recent {
         }
     }
 
+    /// The last `count` lines, oldest first.
     fn last(&self, count: usize) -> Vec<String> {
         let skip = self.lines.len().saturating_sub(count);
         self.lines.iter().skip(skip).cloned().collect()
@@ -41,6 +47,7 @@ pub fn last(count: usize) -> Vec<String> {
         .last(count)
 }
 
+/// Asked when the number is shown: the writer counts on a thread of its own.
 type Count = Box<dyn Fn() -> u64 + Send + Sync>;
 static DROPPED: OnceLock<Count> = OnceLock::new();
 
@@ -57,12 +64,16 @@ pub fn dropped() -> u64 {
 /// Standard error, and a copy of each line for `last`. One call of `write` for each event, `flush` when no more are waiting: what comes
 /// together is written together.
 pub struct Kept<W = io::Stderr> {
+    /// Where the lines go.
     out: W,
+    /// Lines get the prefix by which the journal knows their level.
     marked: bool,
+    /// What waits for the next flush.
     waiting: Vec<u8>,
 }
 
 impl Kept {
+    /// The daemon's writer.
     pub fn to_stderr() -> Kept {
         Kept {
             out: io::stderr(),

@@ -1,4 +1,7 @@
-//! The storage thread's own things that administration needs there: the open legs.
+//! The open legs of each volume that a storage thread owns, for administration.
+//!
+//! Only the thread that owns a volume may open or close its legs. Requests therefore run there and look here for the legs of the volume
+//! that they are about.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,7 +10,7 @@ use std::rc::Rc;
 
 use device::DeviceIndex;
 use plan::profile::RingFlags;
-use volume::LegId;
+use volume::{LegId, VolumeId};
 
 /// Opening and closing of legs on the storage thread.
 pub trait Legs {
@@ -24,31 +27,48 @@ pub trait Legs {
     fn device_at(&self, path: &Path) -> Option<DeviceIndex>;
 }
 
+/// What administration keeps for one volume.
+struct Held {
+    legs: Rc<dyn Legs>,
+    /// The path each leg was last open at, so that a leg that left is still shown with one. At most one entry for each leg that the
+    /// volume had since the start of the process.
+    seen: BTreeMap<LegId, PathBuf>,
+}
+
 thread_local! {
-    static LEGS: RefCell<Option<Rc<dyn Legs>>> = const { RefCell::new(None) };
-    /// Where each leg was last seen. Bounded by the legs a volume ever had since start.
-    static SEEN: RefCell<BTreeMap<LegId, PathBuf>> = const { RefCell::new(BTreeMap::new()) };
+    /// By volume: a storage thread may own several. An entry stays until the thread ends; a volume that is opened again replaces it.
+    static HELD: RefCell<BTreeMap<VolumeId, Held>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Called once on the storage thread, before anything is asked there.
-pub(crate) fn set(legs: Rc<dyn Legs>) {
-    LEGS.set(Some(legs));
+/// Enters the open legs of `volume`. Called on the thread that owns the volume, before any request about it. The paths remembered from
+/// an earlier opening of the same volume stay.
+pub(crate) fn set(volume: VolumeId, legs: Rc<dyn Legs>) {
+    HELD.with_borrow_mut(|held| {
+        let seen = held.remove(&volume).map(|held| held.seen);
+        let seen = seen.unwrap_or_default();
+        held.insert(volume, Held { legs, seen });
+    });
 }
 
-/// On the storage thread: its legs. Stops the process elsewhere.
-pub(crate) fn legs() -> Rc<dyn Legs> {
-    LEGS.with_borrow(|legs| legs.clone())
-        .expect("asked on the storage thread")
+/// The open legs of `volume`. Stops the process on a thread that does not own the volume.
+pub(crate) fn legs(volume: VolumeId) -> Rc<dyn Legs> {
+    HELD.with_borrow(|held| held.get(&volume).map(|held| held.legs.clone()))
+        .expect("asked on the thread that owns the volume")
 }
 
-pub(crate) fn remember(leg: LegId, path: &Path) {
-    SEEN.with_borrow_mut(|seen| {
-        if seen.get(&leg).is_none_or(|known| known != path) {
-            seen.insert(leg, path.to_owned());
+/// Records that `leg` is open at `path`. Does nothing for a volume that was not entered.
+pub(crate) fn remember(volume: VolumeId, leg: LegId, path: &Path) {
+    HELD.with_borrow_mut(|held| {
+        let Some(held) = held.get_mut(&volume) else {
+            return;
+        };
+        if held.seen.get(&leg).is_none_or(|known| known != path) {
+            held.seen.insert(leg, path.to_owned());
         }
     });
 }
 
-pub(crate) fn remembered(leg: LegId) -> Option<PathBuf> {
-    SEEN.with_borrow(|seen| seen.get(&leg).cloned())
+/// The path that `leg` was last open at; `None` for a leg that was not seen since the start of the process.
+pub(crate) fn remembered(volume: VolumeId, leg: LegId) -> Option<PathBuf> {
+    HELD.with_borrow(|held| held.get(&volume)?.seen.get(&leg).cloned())
 }

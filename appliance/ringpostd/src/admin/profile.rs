@@ -18,7 +18,10 @@ const BOOT: &str = "/run/ringpost/boot.json";
 pub(crate) async fn applied(admin: &Admin) -> Result<Applied, Refused> {
     let plan = admin.plan().clone();
     let (lines, ring) = admin
-        .ask(async |mailboxes| (legs::lines(volume_of(&mailboxes)), open_legs::legs().ring()))
+        .ask(async |mailboxes| {
+            let volume = volume_of(&mailboxes);
+            (legs::lines(volume), open_legs::legs(volume.id()).ring())
+        })
         .await?;
     // A few hundred small files of /proc: on the administration's thread, which serves no mail.
     let root = Path::new("/");

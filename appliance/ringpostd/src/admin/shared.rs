@@ -41,18 +41,28 @@ pub struct Admin {
     shared: Arc<Shared>,
 }
 
+/// What the clones share.
 struct Shared {
+    /// What was planned for this machine.
     plan: Arc<Plan>,
+    /// The way to the storage thread.
     owner: Owner,
+    /// Where cores leave their counters.
     metrics: Metrics,
+    /// Bans, rates and lists.
     door: Door,
+    /// The memory of messages that are being received.
     receive_memory: Budget,
+    /// What TLS listeners show.
     certificate: Arc<dyn Certificate>,
+    /// The daemon is being stopped.
     stopping: AtomicBool,
+    /// When the daemon started.
     began: Instant,
 }
 
 impl Admin {
+    /// Administration of a daemon that is about to serve.
     pub fn new(
         plan: Arc<Plan>,
         owner: Owner,
@@ -81,34 +91,42 @@ impl Admin {
         self.shared.stopping.store(true, Ordering::Release);
     }
 
+    /// Whether `/readyz` says no.
     pub(crate) fn is_stopping(&self) -> bool {
         self.shared.stopping.load(Ordering::Acquire)
     }
 
+    /// What was planned for this machine.
     pub(crate) fn plan(&self) -> &Plan {
         &self.shared.plan
     }
 
+    /// The way to the storage thread.
     pub(crate) fn owner(&self) -> &Owner {
         &self.shared.owner
     }
 
+    /// Where cores leave their counters.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
+    /// Bans, rates and lists.
     pub(crate) fn door(&self) -> &Door {
         &self.shared.door
     }
 
+    /// The memory of messages that are being received.
     pub(crate) fn receive_memory(&self) -> &Budget {
         &self.shared.receive_memory
     }
 
+    /// What TLS listeners show.
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
     }
 
+    /// Since the start of the daemon.
     pub(crate) fn uptime(&self) -> Duration {
         self.shared.began.elapsed()
     }
@@ -158,6 +176,7 @@ impl Admin {
     }
 }
 
+/// The volume that the mailboxes are on.
 pub(crate) fn volume_of(mailboxes: &Mailboxes) -> &Volume {
     mailboxes.store().volume()
 }

@@ -24,13 +24,17 @@ use changed::Changed;
 
 /// One open mailbox of one session. It keeps numbers and what was reported, never a list of messages.
 pub struct Selected {
+    /// The mailbox that was opened.
     pub id: MailboxId,
+    /// What number each message has for the client.
     pub numbering: Numbering,
     /// What the client knows of flags.
     pub known: Known,
     /// What it knows of keywords.
     pub keywords: Keywords,
+    /// Which messages are \Recent in this session (RFC 3501 §2.3.2).
     recent: Recent,
+    /// Opened by EXAMINE.
     read_only: bool,
     /// Whose INBOX it is; `None` for any other mailbox.
     inbox_of: Option<AccountId>,
@@ -56,6 +60,7 @@ pub struct Gone;
 /// How far a look at the changes came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
+    /// Everything that happened was reported.
     All,
     /// What is in `out` is to be sent before there is more.
     Part,
@@ -64,7 +69,9 @@ pub enum Told {
 /// May EXPUNGE be sent now?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expunges {
+    /// Between commands, and at the end of those that allow it.
     Now,
+    /// The client counts by message numbers just now, so they must not change.
     Later,
 }
 
@@ -251,6 +258,7 @@ impl Selected {
         }
     }
 
+    /// Takes in what happened. New messages are reported at once; flags and expunges follow when they may be reported.
     fn note_changes(&mut self, changes: Changes, out: &mut Vec<u8>) {
         let highest = self.numbering.highest_uid();
         let first_new = changes
@@ -264,6 +272,7 @@ impl Selected {
         self.known.caught_up(changes.highest_modseq);
     }
 
+    /// These UIDs are gone.
     fn note_expunged(&mut self, uids: impl Iterator<Item = u32>) {
         let mut all: Vec<u32> = std::mem::take(&mut self.expunged).into();
         all.extend(uids);
@@ -305,6 +314,7 @@ impl Selected {
         self.known.caught_up(view.status.highest_modseq);
     }
 
+    /// New messages get their numbers, and EXISTS says how many there are.
     fn tell_new(&mut self, new: &[Message], out: &mut Vec<u8>) {
         for message in new {
             self.numbering.push(message.uid.0);
@@ -325,12 +335,14 @@ impl Selected {
         }
     }
 
+    /// `* 4 EXISTS`.
     fn put_exists(&self, out: &mut Vec<u8>) {
         put(out, "* ");
         put_number(out, self.numbering.count());
         put(out, " EXISTS\r\n");
     }
 
+    /// Reports flags that changed, a part at a time, so that a session never holds more than its share.
     async fn tell_flags(&mut self, owner: &impl Ask, out: &mut Vec<u8>) -> Told {
         while !self.changed.is_empty() {
             if out.len() > OUTPUT_BYTES_MAX {
@@ -384,6 +396,7 @@ impl Selected {
         }
     }
 
+    /// Reports expunges. Each number counts as of its own line (RFC 9051 §7.5.1).
     fn tell_expunged(&mut self, out: &mut Vec<u8>) -> Told {
         while !self.expunged.is_empty() {
             if out.len() > OUTPUT_BYTES_MAX {

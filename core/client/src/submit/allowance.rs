@@ -14,29 +14,38 @@ use mailbox::AccountId;
 /// Of one account; 0: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rates {
+    /// Messages in an hour.
     pub messages_per_hour: u32,
+    /// Messages in a day.
     pub messages_per_day: u32,
+    /// Recipients in an hour, counted for each message.
     pub recipients_per_hour: u32,
+    /// Recipients in a day.
     pub recipients_per_day: u32,
 }
 
 /// What each account sent lately. Clones share it.
 #[derive(Clone, Default)]
 pub struct Spent {
+    /// Of each account: the hour, and the day.
     accounts: Arc<Mutex<HashMap<AccountId, [Window; 2]>>>,
 }
 
 /// Since the first message of this hour, or day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Window {
+    /// When its first message was sent.
     began: Time,
+    /// Messages since.
     messages: u32,
+    /// Recipients since.
     recipients: u32,
 }
 
 /// The limit is reached; some of it is free again after this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
+    /// How long until then.
     pub wait: Duration,
 }
 
@@ -105,6 +114,7 @@ impl Spent {
 }
 
 impl Window {
+    /// A window that begins now.
     fn new(now: Time) -> Window {
         Window {
             began: now,
@@ -153,7 +163,9 @@ fn fits(
     }
 }
 
+/// An hour in microseconds.
 const HOUR_US: u64 = 3_600_000_000;
+/// The spans of an account's two windows.
 const SPANS_US: [u64; 2] = [HOUR_US, 24 * HOUR_US];
 /// Accounts that are counted at a time, some 60 bytes each. When it is full those that sent nothing in this hour are forgotten, and a
 /// new one that still finds no room is not counted: so many senders are no stolen password.

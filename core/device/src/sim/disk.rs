@@ -16,7 +16,9 @@ const BLOCK_SECTORS: usize = BLOCK_BYTES / SECTOR_BYTES;
 /// Which part of an unfinished write reaches the medium when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landing {
+    /// None of it.
     Nothing,
+    /// All of it.
     All,
     /// Only the sectors before this one.
     Before(usize),
@@ -29,7 +31,9 @@ pub enum Landing {
 /// What becomes of completed writes that no flush covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheLanding {
+    /// All of them are lost.
     Lost,
+    /// All of them are kept.
     Kept,
     /// Each sector by the disk's own dice.
     Random,
@@ -38,27 +42,40 @@ pub enum CacheLanding {
 /// A block whose newest content is only in the volatile cache.
 #[derive(Clone)]
 pub struct CachedBlock {
+    /// What a read sees.
     bytes: Arc<Block>,
     /// When the block entered the cache, and when it last changed there (counted in writes).
     born: u64,
+    /// By this a flush knows whether the block has changed again since it began.
     changed: u64,
 }
 
 /// What a flush promised to make durable when it started.
 pub struct FlushScope {
+    /// The blocks and their content when the flush began.
     blocks: Vec<(u64, Arc<Block>)>,
+    /// Writes completed until then.
     writes: u64,
 }
 
+/// The content of one disk and what goes wrong with it.
 #[derive(Clone)]
 pub struct Medium {
+    /// What a power cut leaves.
     image: Image,
+    /// Completed writes that no flush has covered, by block.
     cache: BTreeMap<u64, CachedBlock>,
+    /// Blocks that cannot be read until they are rewritten.
     bad: BTreeSet<u64>,
+    /// Writes completed so far: the clock of the cache.
     writes: u64,
+    /// The disk's own dice.
     rng: Rng,
+    /// `false`: it was pulled. Every operation answers `Gone`.
     pub present: bool,
+    /// How likely each fault is.
     pub faults: Faults,
+    /// How often each fault has struck.
     pub counts: FaultCounts,
 }
 
@@ -69,6 +86,7 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// A blank disk of `bytes`; `seed` decides its faults.
     pub fn new(bytes: u64, seed: u64) -> Disk {
         let medium = Medium {
             image: Image::new(bytes),
@@ -83,12 +101,14 @@ impl Disk {
         Disk::of(medium)
     }
 
+    /// A disk with this content.
     pub fn of(medium: Medium) -> Disk {
         Disk {
             medium: Arc::new(Mutex::new(medium)),
         }
     }
 
+    /// The content. Held for one operation at most.
     pub fn lock(&self) -> MutexGuard<'_, Medium> {
         self.medium.lock().expect("no holder of this lock panics")
     }
@@ -101,10 +121,12 @@ impl BlockingRead for Disk {
 }
 
 impl Medium {
+    /// Size of the disk.
     pub fn capacity_bytes(&self) -> u64 {
         self.image.blocks() * BLOCK_BYTES as u64
     }
 
+    /// Other dice from here on. A replay of a run calls it at the same moments.
     pub fn reseed(&mut self, seed: u64) {
         self.rng = Rng::with_seed(seed);
     }
@@ -204,6 +226,8 @@ impl Medium {
         }
     }
 
+    /// The flush is over: what it covered is durable, unless the disk lies. A block that changed since stays in the
+    /// cache as well.
     pub fn flush_ends(&mut self, scope: FlushScope) -> Result<(), IoFault> {
         if !self.present {
             return Err(IoFault::Gone);
@@ -347,6 +371,7 @@ impl Medium {
         }
     }
 
+    /// Rot: one bit of the stored content changes.
     pub fn flip_bit(&mut self, at: u64, bit: u8) {
         assert!(bit < 8);
         self.counts.bit_flips += 1;
@@ -380,6 +405,7 @@ impl Medium {
         self.bad.insert(block);
     }
 
+    /// Blocks that cannot be read, ascending.
     pub fn bad_blocks(&self) -> Vec<u64> {
         self.bad.iter().copied().collect()
     }
@@ -391,6 +417,7 @@ impl Medium {
         blocks.into_iter().collect()
     }
 
+    /// Changes one stored byte, where a read would find it.
     fn change(&mut self, at: u64, change: impl Fn(&mut u8)) {
         let (block, within) = (at / BLOCK_BYTES as u64, (at % BLOCK_BYTES as u64) as usize);
         match self.cache.get_mut(&block) {
@@ -399,6 +426,7 @@ impl Medium {
         }
     }
 
+    /// What a read of the block sees; `None`: it was never written.
     fn content(&self, block: u64) -> Option<&Arc<Block>> {
         match self.cache.get(&block) {
             Some(cached) => Some(&cached.bytes),
@@ -406,6 +434,7 @@ impl Medium {
         }
     }
 
+    /// Copies whole blocks. A block that was never written reads as zeros.
     fn copy_out(&self, first: u64, into: &mut [u8]) {
         for (index, into) in into.chunks_exact_mut(BLOCK_BYTES).enumerate() {
             match self.content(first + index as u64) {
@@ -415,12 +444,14 @@ impl Medium {
         }
     }
 
+    /// The block is durable with this content, and can be read again.
     fn store(&mut self, block: u64, bytes: Arc<Block>) {
         self.bad.remove(&block);
         self.cache.remove(&block);
         self.image.set(block, bytes);
     }
 
+    /// One sector is durable with this content. The cached block, if there is one, changes as well.
     fn store_sector(&mut self, at: u64, sector: &[u8]) {
         let (block, within) = (at / BLOCK_BYTES as u64, (at % BLOCK_BYTES as u64) as usize);
         if let Some(cached) = self.cache.get_mut(&block) {
@@ -429,6 +460,7 @@ impl Medium {
         self.image.block_mut(block)[within..within + sector.len()].copy_from_slice(sector);
     }
 
+    /// The engine asks for whole blocks within the disk only; anything else is a fault of ours.
     fn check_range(&self, at: u64, bytes: u64) {
         assert!(
             at.is_multiple_of(BLOCK_BYTES as u64) && bytes.is_multiple_of(BLOCK_BYTES as u64),

@@ -22,6 +22,7 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// The task is ready. It is put once until it is polled (`TaskWaker`).
     fn push(&self, id: u64) {
         self.ids
             .lock()
@@ -29,6 +30,7 @@ impl Ready {
             .push(id);
     }
 
+    /// Takes one of the ready tasks: the last if there is one only, else the seed's choice.
     pub fn take(&self, rng: &mut Rng) -> Option<u64> {
         let mut ids = self.ids.lock().expect("no holder of this lock panics");
         match ids.len() {
@@ -38,6 +40,7 @@ impl Ready {
         }
     }
 
+    /// Forgets every ready task, as a crash of the machine does.
     pub fn clear(&self) {
         self.ids
             .lock()
@@ -46,6 +49,7 @@ impl Ready {
     }
 }
 
+/// The waker of one task.
 pub struct TaskWaker {
     id: u64,
     queued: AtomicBool,
@@ -53,6 +57,7 @@ pub struct TaskWaker {
 }
 
 impl TaskWaker {
+    /// A waker that puts `id` into `ready`.
     pub fn new(id: u64, ready: Arc<Ready>) -> Arc<TaskWaker> {
         Arc::new(TaskWaker {
             id,
@@ -79,19 +84,25 @@ impl Wake for TaskWaker {
     }
 }
 
+/// A task that was spawned.
 pub struct Task {
+    /// What the task still does.
     pub future: LocalTask,
+    /// To be reset before each poll.
     pub signal: Arc<TaskWaker>,
+    /// `signal` as the standard library wants it, made once.
     pub waker: Waker,
 }
 
 /// The tasks that are not being polled right now.
 pub struct Tasks {
+    /// By id, so that the order of a walk does not depend on addresses.
     pub waiting: BTreeMap<u64, Task>,
     next_id: u64,
 }
 
 impl Tasks {
+    /// No tasks.
     pub fn new() -> Tasks {
         Tasks {
             waiting: BTreeMap::new(),
@@ -99,6 +110,7 @@ impl Tasks {
         }
     }
 
+    /// A new task, ready to be polled.
     pub fn add(&mut self, future: LocalTask, ready: &Arc<Ready>) {
         let id = self.next_id;
         self.next_id += 1;
@@ -119,6 +131,7 @@ impl Tasks {
 /// The waker of a sleeping future; gone when the future was dropped.
 pub type Sleeper = RefCell<Waker>;
 
+/// What happens at a moment of virtual time.
 pub enum Happening {
     /// A sleep ends.
     Wake(Weak<Sleeper>),
@@ -128,11 +141,15 @@ pub enum Happening {
     Job,
 }
 
+/// One entry of the schedule.
 struct Event {
+    /// When it happens, in microseconds of virtual time.
     at_us: u64,
     /// Events of one moment happen in an order the seed chose.
     tie: u32,
+    /// Decides where the ties agree, so that one seed gives one run.
     number: u64,
+    /// What happens.
     what: Happening,
 }
 
@@ -157,12 +174,16 @@ impl Ord for Event {
 /// What will happen, by virtual time.
 #[derive(Default)]
 pub struct Future {
+    /// The earliest first.
     heap: BinaryHeap<Event>,
+    /// The number of the last event.
     number: u64,
+    /// Blocking jobs that were posted and did not run yet, in their order.
     pub jobs: VecDeque<BlockingJob>,
 }
 
 impl Future {
+    /// Something will happen at `at_us`.
     pub fn add(&mut self, at_us: u64, rng: &mut Rng, what: Happening) {
         self.number += 1;
         self.heap.push(Event {
@@ -190,11 +211,13 @@ impl Future {
         }
     }
 
+    /// Whether nothing is scheduled: a world in which every task waits as well stands still.
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 }
 
+/// A sleeper with this waker. The schedule holds it weakly, so that a future that was dropped is not woken.
 pub fn sleeper(waker: &Waker) -> Rc<Sleeper> {
     Rc::new(RefCell::new(waker.clone()))
 }

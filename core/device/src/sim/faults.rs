@@ -27,6 +27,7 @@ pub struct Faults {
     pub lying_flush: f64,
     /// An operation takes `stall_us` longer.
     pub stall: f64,
+    /// How much longer.
     pub stall_us: u64,
     /// An operation does not complete until the disk is released, removed or loses power.
     pub hang: f64,
@@ -57,14 +58,23 @@ impl Default for Faults {
 /// How often each fault struck one disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FaultCounts {
+    /// Reads that failed, block errors that stay included.
     pub read_errors: u64,
+    /// Writes that failed.
     pub write_errors: u64,
+    /// Writes that were acknowledged and not stored.
     pub lost_writes: u64,
+    /// Writes that were stored somewhere else.
     pub misdirected_writes: u64,
+    /// Reads that got the bytes of another place.
     pub misdirected_reads: u64,
+    /// Bits that were turned over.
     pub bit_flips: u64,
+    /// Flushes that were acknowledged and not done.
     pub lying_flushes: u64,
+    /// Operations that took longer.
     pub stalls: u64,
+    /// Operations that did not complete.
     pub hangs: u64,
     /// Writes of which a power cut stored some sectors and not others.
     pub torn_writes: u64,
@@ -73,6 +83,7 @@ pub struct FaultCounts {
 }
 
 impl FaultCounts {
+    /// Adds the counts of another disk.
     pub fn add(&mut self, other: &FaultCounts) {
         self.read_errors += other.read_errors;
         self.write_errors += other.write_errors;

@@ -20,12 +20,17 @@ const UNIX_SECONDS_AT_START: i64 = 1_700_000_000;
 /// How long a posted job waits before it runs, in microseconds.
 const JOB_DELAY_US: std::ops::Range<u64> = 1..200;
 
+/// The devices and the host of one boot. After a crash it answers nothing: what still holds it belongs to a machine
+/// that is off.
 pub struct Port {
+    /// The world that it is in.
     world: Rc<World>,
+    /// Which boot of the machine it belongs to.
     boot: u32,
 }
 
 impl Port {
+    /// The port of the present boot.
     pub fn new(world: Rc<World>) -> Port {
         let boot = world.boot.get();
         Port { world, boot }
@@ -100,10 +105,15 @@ impl Host for Port {
     }
 }
 
+/// A sleep on virtual time.
 struct Sleep {
+    /// The world whose clock it waits for.
     world: Rc<World>,
+    /// The boot that it belongs to.
     boot: u32,
+    /// When it ends.
     until: Time,
+    /// Its entry in the schedule; `None` before the first poll.
     sleeper: Option<Rc<Sleeper>>,
 }
 

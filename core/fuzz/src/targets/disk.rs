@@ -12,9 +12,12 @@ use device::sim::{Medium, SimWorld};
 use device::{BLOCK_BYTES, DeviceIndex};
 use volume::{Lsn, Settings, Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
+/// Enough for a dozen segments.
 const LEG_BYTES: u64 = 3 << 20;
+/// Batches that were committed before anything was spoiled.
 const BATCHES: usize = 12;
 
+/// Writes over every kind of place of a small leg, on one leg and on both.
 pub fn seeds() -> Vec<Vec<u8>> {
     // Superblock rings, guard page, first segment: the places of the small layout.
     let places: [u32; 6] = [0, 64 << 10, 128 << 10, 192 << 10, 256 << 10, 300 << 10];
@@ -30,8 +33,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     single.into_iter().chain([both]).collect()
 }
 
+/// A witness in memory. It is intact in every run: only the legs rot.
 #[derive(Default)]
 struct Memory {
+    /// The record, once a volume was made.
     record: RefCell<Option<WitnessRecord>>,
 }
 
@@ -58,11 +63,15 @@ impl Witness for Memory {
 
 /// Two legs in use, and what was committed to them.
 struct Used {
+    /// What each leg holds.
     legs: [Medium; 2],
+    /// The witness's record at that time.
     witness: Option<WitnessRecord>,
+    /// What was committed, in order.
     payloads: Vec<Bytes>,
 }
 
+/// Small segments, so that a small leg has several.
 fn settings() -> Settings {
     Settings {
         segment_bytes: 256 << 10,
@@ -71,10 +80,12 @@ fn settings() -> Settings {
     }
 }
 
+/// The payload of batch `number`; each has another length.
 fn payload(number: usize) -> Vec<u8> {
     vec![number as u8; 100 + number * 700]
 }
 
+/// Makes a volume and commits to it, once for all inputs.
 fn used() -> Used {
     let world = SimWorld::new(1);
     let disks = [0; 2].map(|_| world.add_disk(LEG_BYTES));
@@ -105,9 +116,11 @@ fn used() -> Used {
 }
 
 thread_local! {
+    // Made once in a thread: most of a run's time otherwise.
     static USED: Used = used();
 }
 
+/// Spoils the legs as `data` says, opens the volume, and holds what it gives back against what was committed.
 pub fn leg(data: &[u8]) {
     let Some((&choice, writes)) = data.split_first() else {
         return;
@@ -156,6 +169,7 @@ pub fn leg(data: &[u8]) {
     });
 }
 
+/// Performs the writes of an input on `disks`.
 fn spoil(world: &SimWorld, disks: &[DeviceIndex], writes: &[u8]) {
     let mut reader = Reader::new(writes);
     // Bounded by the input.

@@ -20,12 +20,14 @@ pub fn put_command(out: &mut Vec<u8>, command: &Command, message: &[u8], names: 
     put(out, "\r\n");
 }
 
+/// The line that is written, and how mailbox names are spelled in it.
 struct Line<'o> {
     out: &'o mut Vec<u8>,
     names: Names,
 }
 
 impl Line<'_> {
+    /// A command without its tag, and without the line end.
     fn body(&mut self, body: &Body, message: &[u8]) {
         match body {
             Body::Capability => self.word("CAPABILITY"),
@@ -167,10 +169,12 @@ impl Line<'_> {
         }
     }
 
+    /// Text that needs no quoting.
     fn word(&mut self, text: &str) {
         put(self.out, text);
     }
 
+    /// A quoted string where the bytes allow it, else a literal.
     fn string(&mut self, bytes: &[u8]) {
         let quotable = bytes.len() < 200 && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
         if !quotable {
@@ -186,6 +190,7 @@ impl Line<'_> {
         self.out.push(b'"');
     }
 
+    /// A non-synchronising literal (RFC 7888): the bytes follow at once.
     fn literal(&mut self, bytes: &[u8]) {
         self.out.push(b'{');
         put_number(self.out, bytes.len() as u64);
@@ -193,6 +198,7 @@ impl Line<'_> {
         self.out.extend_from_slice(bytes);
     }
 
+    /// A mailbox name. A long one is a literal, since servers bound the length of a line.
     fn mailbox(&mut self, name: &str) {
         if name.len() < 200 {
             return put_mailbox(self.out, name, self.names);
@@ -203,6 +209,7 @@ impl Line<'_> {
         }
     }
 
+    /// A command about messages: by UID or by number, and which.
     fn with_set(&mut self, uid: bool, word: &str, set: &SequenceSet) {
         if uid {
             self.word("UID ");
@@ -212,6 +219,7 @@ impl Line<'_> {
         set.encode(self.out);
     }
 
+    /// ID (RFC 2971): pairs of names and values, or NIL.
     fn id(&mut self, pairs: &[(Vec<u8>, Option<Vec<u8>>)]) {
         self.word("ID ");
         if pairs.is_empty() {
@@ -229,6 +237,7 @@ impl Line<'_> {
         self.word(")");
     }
 
+    /// LIST in its basic form, or in that of RFC 5258 where options are given.
     fn list(&mut self, request: &ListRequest) {
         self.word("LIST ");
         let selection = [
@@ -262,12 +271,14 @@ impl Line<'_> {
         self.word(")");
     }
 
+    /// A list of words in parentheses.
     fn options(&mut self, options: [(bool, &str); 3]) {
         self.word("(");
         self.words(options);
         self.word(")");
     }
 
+    /// The words that are wanted, with blanks between.
     fn words<const N: usize>(&mut self, options: [(bool, &str); N]) {
         let wanted: Vec<&str> = options
             .into_iter()
@@ -277,6 +288,7 @@ impl Line<'_> {
         self.word(&wanted.join(" "));
     }
 
+    /// The items of STATUS, in parentheses.
     fn status_items(&mut self, items: &[StatusItem]) {
         let names: Vec<&str> = items.iter().map(|item| item.name()).collect();
         self.word("(");
@@ -284,6 +296,7 @@ impl Line<'_> {
         self.word(")");
     }
 
+    /// SEARCH, with RETURN options where results are asked for (RFC 4731).
     fn search(&mut self, request: &SearchRequest) {
         self.word(if request.uid { "UID SEARCH" } else { "SEARCH" });
         if let Some(results) = request.results {
@@ -304,6 +317,7 @@ impl Line<'_> {
         }
     }
 
+    /// Keys that all must hold.
     fn keys(&mut self, keys: &[SearchKey]) {
         for (index, key) in keys.iter().enumerate() {
             if index > 0 {
@@ -313,6 +327,7 @@ impl Line<'_> {
         }
     }
 
+    /// One search key.
     fn key(&mut self, key: &SearchKey) {
         match key {
             SearchKey::All => self.word("ALL"),
@@ -384,11 +399,13 @@ impl Line<'_> {
         }
     }
 
+    /// A key with a date, without its quotes.
     fn day(&mut self, word: &str, day: i64) {
         self.word(word);
         self.word(&encode_day(day));
     }
 
+    /// One item of FETCH.
     fn fetch_item(&mut self, item: &FetchItem) {
         match item {
             FetchItem::Uid => self.word("UID"),
@@ -429,12 +446,14 @@ impl Line<'_> {
         }
     }
 
+    /// A part of a section: offset and count, in octets.
     fn partial(&mut self, partial: Option<Partial>) {
         if let Some(Partial { offset, count }) = partial {
             self.word(&format!("<{offset}.{count}>"));
         }
     }
 
+    /// STORE, with or without `.SILENT`.
     fn store(
         &mut self,
         uid: bool,

@@ -10,7 +10,9 @@ use crate::respond::{put_body_structure, put_envelope};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("byte {at}: {wanted}")]
 pub struct GrammarFault {
+    /// Bytes from the beginning of what was read.
     pub at: usize,
+    /// A production of the grammar, or the text that must stand there.
     pub wanted: &'static str,
 }
 
@@ -22,28 +24,40 @@ pub type Address = [Option<Vec<u8>>; 4];
 /// `envelope`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
+    /// The Date field as it stands in the message.
     pub date: Option<Vec<u8>>,
     pub subject: Option<Vec<u8>>,
     /// From, Sender, Reply-To, To, Cc, Bcc. NIL is an empty list.
     pub addresses: [Vec<Address>; 6],
+    /// Message-IDs that the message answers.
     pub in_reply_to: Option<Vec<u8>>,
+    /// The message's own Message-ID.
     pub message_id: Option<Vec<u8>>,
 }
 
 /// `body`, without its extension data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Structure {
+    /// `body-type-mpart`.
     Multipart {
+        /// For example MIXED or ALTERNATIVE.
         subtype: Vec<u8>,
+        /// At least one.
         parts: Vec<Structure>,
     },
+    /// `body-type-1part`.
     Single {
+        /// For example TEXT.
         media_type: Vec<u8>,
+        /// For example PLAIN.
         subtype: Vec<u8>,
+        /// The Content-Transfer-Encoding; 7BIT where the message has none.
         encoding: Vec<u8>,
+        /// Octets of the encoded part.
         octets: u32,
         /// For text and for embedded messages.
         lines: Option<u32>,
+        /// For MESSAGE/RFC822 (and MESSAGE/GLOBAL in rev2): the embedded message.
         message: Option<Box<(Envelope, Structure)>>,
     },
 }
@@ -108,6 +122,7 @@ impl Structure {
         }
     }
 
+    /// The same for one part: its octets and lines, and the message in it.
     fn compare_part<'m>(
         &self,
         path: &mut Vec<u32>,
@@ -143,6 +158,7 @@ impl Structure {
 /// Above `mail`'s bound on depth.
 const DEPTH_MAX: usize = 64;
 
+/// Reads one production and demands that it is everything.
 fn whole<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Read<T>) -> Read<T> {
     let mut reader = Reader { bytes, at: 0 };
     let value = read(&mut reader)?;
@@ -152,12 +168,14 @@ fn whole<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Read<T>) -> Read
     Ok(value)
 }
 
+/// A place in the bytes.
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
 impl Reader<'_> {
+    /// A fault at the present place.
     fn fault<T>(&self, wanted: &'static str) -> Read<T> {
         Err(GrammarFault {
             at: self.at,
@@ -165,16 +183,19 @@ impl Reader<'_> {
         })
     }
 
+    /// The next byte, which stays.
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    /// Takes `text` if it stands here.
     fn accept(&mut self, text: &[u8]) -> bool {
         let found = self.bytes[self.at..].starts_with(text);
         self.at += if found { text.len() } else { 0 };
         found
     }
 
+    /// Takes `text`, or fails.
     fn expect(&mut self, text: &'static str) -> Read<()> {
         if self.accept(text.as_bytes()) {
             Ok(())
@@ -183,6 +204,7 @@ impl Reader<'_> {
         }
     }
 
+    /// `number`: digits within 32 bits.
     fn number(&mut self) -> Read<u32> {
         let rest = &self.bytes[self.at..];
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -235,6 +257,7 @@ impl Reader<'_> {
         }
     }
 
+    /// `nstring`: NIL or a string.
     fn nstring(&mut self) -> Read<Option<Vec<u8>>> {
         if self.accept(b"NIL") {
             Ok(None)
@@ -252,11 +275,13 @@ impl Reader<'_> {
         Ok(word)
     }
 
+    /// A blank, then an `nstring`.
     fn spaced_nstring(&mut self) -> Read<Option<Vec<u8>>> {
         self.expect(" ")?;
         self.nstring()
     }
 
+    /// `envelope`: ten fields, all of them always there.
     fn envelope(&mut self) -> Read<Envelope> {
         self.expect("(")?;
         let date = self.nstring()?;
@@ -278,6 +303,7 @@ impl Reader<'_> {
         })
     }
 
+    /// A list of addresses in parentheses, or NIL. An empty list is not allowed.
     fn addresses(&mut self) -> Read<Vec<Address>> {
         let mut list = Vec::new();
         if self.accept(b"NIL") {
@@ -313,6 +339,8 @@ impl Reader<'_> {
         Ok(list)
     }
 
+    /// `body`. `depth_left` bounds the recursion, so that a test of broken output ends with a fault instead of a full
+    /// stack.
     fn body(&mut self, extended: bool, rev2: bool, depth_left: usize) -> Read<Structure> {
         let Some(depth_left) = depth_left.checked_sub(1) else {
             return self.fault("less depth");
@@ -327,6 +355,7 @@ impl Reader<'_> {
         Ok(structure)
     }
 
+    /// `body-type-mpart`, behind its parenthesis.
     fn multipart(&mut self, extended: bool, rev2: bool, depth_left: usize) -> Read<Structure> {
         let mut parts = Vec::new();
         while self.peek() == Some(b'(') {
@@ -342,6 +371,7 @@ impl Reader<'_> {
         Ok(Structure::Multipart { subtype, parts })
     }
 
+    /// `body-type-1part`, behind its parenthesis.
     fn single(&mut self, extended: bool, rev2: bool, depth_left: usize) -> Read<Structure> {
         let media_type = self.word()?;
         self.expect(" ")?;

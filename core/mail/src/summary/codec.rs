@@ -11,13 +11,16 @@ use super::{Content, Disposition, Part, Summary};
 
 /// 2: `Content::Unread`, and `COMPLETE` covers the parts too. Version 1 could list fewer parts than there were.
 const VERSION: u8 = 2;
+/// The flag of `Summary::complete`.
 const COMPLETE: u8 = 1;
 
 /// The bytes are not a summary of this version: the body must be scanned again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SummaryFault {
+    /// It cannot be what `encode` wrote.
     #[error("the summary is cut short or its fields contradict each other")]
     Malformed,
+    /// A version of another release.
     #[error("the summary is of another version")]
     Version,
 }
@@ -28,6 +31,7 @@ impl From<Short> for SummaryFault {
     }
 }
 
+/// The pair of `decode`.
 pub(super) fn encode(summary: &Summary<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(summary.header.len() + 128);
     out.put_u8(VERSION);
@@ -37,10 +41,13 @@ pub(super) fn encode(summary: &Summary<'_>) -> Vec<u8> {
     out
 }
 
+/// By the first two bytes alone.
 pub(super) fn is_complete(bytes: &[u8]) -> bool {
     matches!(bytes, [VERSION, flags, ..] if flags & COMPLETE != 0)
 }
 
+/// Reads the digest and borrows its texts. Depth and number of parts are bounded, so bytes that are damaged cost no
+/// more than a real digest.
 pub(super) fn decode(bytes: &[u8]) -> Result<Summary<'_>, SummaryFault> {
     if bytes.len() > SUMMARY_BYTES_MAX {
         return Err(SummaryFault::Malformed);
@@ -64,16 +71,19 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Summary<'_>, SummaryFault> {
     })
 }
 
+/// Length, then bytes.
 fn put_text(out: &mut Vec<u8>, text: &[u8]) {
     out.put_varint(text.len() as u64);
     out.put_bytes(text);
 }
 
+/// Length plus one, or 0 for none.
 fn put_optional(out: &mut Vec<u8>, text: Option<&Text<'_>>) {
     out.put_varint(text.map_or(0, |text| text.len() as u64 + 1));
     out.put_bytes(text.map_or(&[], |text| text));
 }
 
+/// Their number, then name and value of each.
 fn put_parameters(out: &mut Vec<u8>, parameters: &[(Text<'_>, Text<'_>)]) {
     out.put_varint(parameters.len() as u64);
     for (name, value) in parameters {
@@ -82,6 +92,7 @@ fn put_parameters(out: &mut Vec<u8>, parameters: &[(Text<'_>, Text<'_>)]) {
     }
 }
 
+/// A part and the parts in it.
 fn put_part(out: &mut Vec<u8>, part: &Part<'_>) {
     put_text(out, &part.media_type);
     put_text(out, &part.media_subtype);
@@ -126,11 +137,13 @@ fn put_part(out: &mut Vec<u8>, part: &Part<'_>) {
     }
 }
 
+/// The pair of `put_text`.
 fn text<'a>(reader: &mut Reader<'a>) -> Result<Text<'a>, SummaryFault> {
     let count = count(reader)?;
     Ok(Cow::Borrowed(reader.take(count)?))
 }
 
+/// The pair of `put_optional`.
 fn optional<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, SummaryFault> {
     match count(reader)? {
         0 => Ok(None),
@@ -138,15 +151,18 @@ fn optional<'a>(reader: &mut Reader<'a>) -> Result<Option<Text<'a>>, SummaryFaul
     }
 }
 
+/// A length or a number.
 fn count(reader: &mut Reader<'_>) -> Result<usize, SummaryFault> {
     usize::try_from(reader.varint()?).map_err(|_| SummaryFault::Malformed)
 }
 
+/// An offset, which is stored as the distance from the one before it: offsets ascend.
 fn offset(reader: &mut Reader<'_>, from: u32) -> Result<u32, SummaryFault> {
     let span = u32::try_from(reader.varint()?).map_err(|_| SummaryFault::Malformed)?;
     from.checked_add(span).ok_or(SummaryFault::Malformed)
 }
 
+/// The pair of `put_parameters`.
 fn parameters<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Text<'a>, Text<'a>)>, SummaryFault> {
     let count = count(reader)?;
     if count > PARAMETERS_MAX {
@@ -157,6 +173,7 @@ fn parameters<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Text<'a>, Text<'a>)>, 
         .collect()
 }
 
+/// The pair of `put_part`.
 fn part<'a>(
     reader: &mut Reader<'a>,
     depth_left: usize,

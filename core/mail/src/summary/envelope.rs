@@ -1,4 +1,7 @@
 //! The fields of an ENVELOPE (RFC 9051 §7.5.2).
+//!
+//! What RFC 9051 calls NIL and what it calls an empty list are decided by the writer (`imap`): here a field is there or
+//! it is not, and its text is undecoded.
 
 use crate::header::{self, HeaderAddress, Text};
 
@@ -7,16 +10,25 @@ use super::same;
 /// What IMAP calls ENVELOPE.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EnvelopeFields<'a> {
+    /// Date, as it stands.
     pub date: Option<Text<'a>>,
+    /// Subject, as it stands, encoded words included.
     pub subject: Option<Text<'a>>,
+    /// From. An ENVELOPE has it even where the message has several.
     pub from: AddressList<'a>,
     /// As `from` when the message says nothing else.
     pub sender: AddressList<'a>,
+    /// Reply-To; as `from` when the message says nothing else.
     pub reply_to: AddressList<'a>,
+    /// To.
     pub to: AddressList<'a>,
+    /// Cc.
     pub cc: AddressList<'a>,
+    /// Bcc.
     pub bcc: AddressList<'a>,
+    /// In-Reply-To, as it stands.
     pub in_reply_to: Option<Text<'a>>,
+    /// Message-ID, as it stands.
     pub message_id: Option<Text<'a>>,
 }
 
@@ -26,6 +38,7 @@ pub struct EnvelopeFields<'a> {
 pub struct AddressList<'a>(Vec<&'a [u8]>);
 
 impl AddressList<'_> {
+    /// The addresses of every field of the name, in order.
     pub fn iter(&self) -> impl Iterator<Item = HeaderAddress<'static>> {
         self.0.iter().flat_map(|value| header::addresses(value))
     }

@@ -13,7 +13,9 @@ use super::{Content, Disposition, ENVELOPE_FIELDS, KEPT_FIELDS, Part, Summary, s
 /// How much a summary may say.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
+    /// Parts that may be listed.
     parts: usize,
+    /// Bytes of header fields that may be kept.
     header_bytes: usize,
     text_bytes: usize,
     /// A summary that lists fewer parts than there are is not complete, for a wider one would list more.
@@ -21,12 +23,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    /// Of a digest that is kept beside the body.
     pub const KEPT: Bounds = Bounds {
         parts: KEPT_PARTS_MAX,
         header_bytes: KEPT_HEADER_BYTES_MAX,
         text_bytes: KEPT_TEXT_BYTES_MAX,
         parts_count: true,
     };
+    /// Of a digest that is made again, for one answer.
     pub const WHOLE: Bounds = Bounds {
         parts: WHOLE_PARTS_MAX,
         header_bytes: WHOLE_HEADER_BYTES_MAX,
@@ -35,6 +39,7 @@ impl Bounds {
     };
 }
 
+/// The digest of `raw` within `bounds`.
 pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
     // Offsets are 32 bits wide, as RFC822.SIZE is in IMAP4rev1.
     let raw = &raw[..raw.len().min(u32::MAX as usize)];
@@ -57,7 +62,9 @@ pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
     }
 }
 
+/// One pass over a message: what was read, and what room is left.
 struct Scanner<'a> {
+    /// The message.
     raw: &'a [u8],
     /// All before is scanned; always at the beginning of a line, or at the end.
     at: usize,
@@ -65,22 +72,25 @@ struct Scanner<'a> {
     line_feeds: usize,
     /// Boundaries of the multiparts around us, outermost first.
     boundaries: Vec<Vec<u8>>,
+    /// Parts that may still be listed.
     parts_left: usize,
+    /// Bytes of header fields that may still be kept.
     header_bytes_left: usize,
+    /// Bytes of descriptions that may still be kept.
     text_bytes_left: usize,
+    /// See `Bounds::parts_count`.
     parts_count: bool,
+    /// Nothing was left out so far.
     complete: bool,
 }
 
 /// Why an entity ended.
 #[derive(Clone, Copy)]
 enum Stop {
+    /// The end of the bytes.
     EndOfMessage,
     /// A delimiter line of `boundaries[level]`; `closing` with the two hyphens at its end.
-    Delimiter {
-        level: usize,
-        closing: bool,
-    },
+    Delimiter { level: usize, closing: bool },
 }
 
 impl<'a> Scanner<'a> {
@@ -195,6 +205,7 @@ impl<'a> Scanner<'a> {
         self.skip_body()
     }
 
+    /// The parts between delimiters of `boundary`, and what ended the last one. Past the bound the rest is one part.
     fn multipart(
         &mut self,
         boundary: Vec<u8>,
@@ -301,6 +312,7 @@ impl<'a> Scanner<'a> {
         self.advance(header::line_end(self.raw, self.at));
     }
 
+    /// Goes on to `to`, which is at the beginning of a line or at the end.
     fn advance(&mut self, to: usize) {
         if to > self.at && self.raw[to - 1] == b'\n' {
             self.line_feeds += 1;
@@ -337,6 +349,7 @@ impl<'a> Scanner<'a> {
         (!unsure).then_some(Stop::Delimiter { level, closing })
     }
 
+    /// The fields that `names` lists, byte for byte. One that does not fit is left out, and the digest is not complete.
     fn kept_fields(&mut self, header: &[u8], names: &[&str]) -> Vec<u8> {
         let mut kept = Vec::new();
         if names.is_empty() {
@@ -454,6 +467,7 @@ impl<'a> Scanner<'a> {
         text
     }
 
+    /// Names and values, as far as there is room. A pair whose name is left out is left out whole.
     fn texts(&mut self, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<(Text<'a>, Text<'a>)> {
         let both =
             |(name, value): (Vec<u8>, Vec<u8>)| (self.text(name.into()), self.text(value.into()));
@@ -525,10 +539,12 @@ fn is_boundary_char(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(byte)
 }
 
+/// Line feeds in `bytes`, which is how lines are counted.
 fn line_feeds(bytes: &[u8]) -> usize {
     memchr_iter(b'\n', bytes).count()
 }
 
+/// Without white space and line ends at its end.
 fn trim_end(mut bytes: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | b'\t' | b'\r' | b'\n'] = bytes {
         bytes = rest;
@@ -536,6 +552,7 @@ fn trim_end(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
+/// An offset as parts have it.
 fn offset(at: usize) -> u32 {
     u32::try_from(at).expect("`summary` cut the message to 4 GiB")
 }

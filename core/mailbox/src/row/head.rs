@@ -10,13 +10,21 @@ use crate::AccountId;
 /// The numbers of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
+    /// Whose mailbox it is.
     pub account: AccountId,
+    /// UIDs of another UIDVALIDITY mean other messages.
     pub uid_validity: UidValidity,
+    /// The UID that the next message gets.
     pub uid_next: Uid,
+    /// The highest modification sequence (RFC 7162).
     pub highest_modseq: ModSeq,
+    /// All messages.
     pub messages: u32,
+    /// Messages without \Seen.
     pub unseen: u32,
+    /// Messages with \Deleted.
     pub deleted: u32,
+    /// The sum of RFC822.SIZE.
     pub size_bytes: u64,
     /// Sessions that saw the mailbox before this still think it is INBOX; it was renamed away (0: never).
     pub moved_at: ModSeq,
@@ -25,6 +33,7 @@ pub struct Head {
 }
 
 impl Head {
+    /// A mailbox without messages.
     pub fn new(account: AccountId, uid_validity: UidValidity) -> Head {
         Head {
             account,
@@ -39,6 +48,7 @@ impl Head {
             snapshot: Lsn(0),
         }
     }
+    /// Appends the row; the pair of `decode`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(ROW_VERSION);
         out.put_varint(u64::from(self.account.0));
@@ -52,6 +62,7 @@ impl Head {
         out.put_varint(self.moved_at.0);
         out.put_varint(self.snapshot.0);
     }
+    /// Reads what `encode` wrote. `Broken`: another version, or bytes that end early.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Head, Broken> {
         version(reader)?;
         Ok(Head {

@@ -70,14 +70,20 @@ pub fn encoded_bytes_max(message: &Message) -> usize {
 
 /// What the next message's differences are taken from.
 struct Neighbour {
+    /// Its UID.
     uid: Uid,
+    /// Its modification sequence.
     modseq: ModSeq,
+    /// Its internal date, in seconds since 1970.
     unix_seconds: i64,
+    /// The segment of its body.
     segment: SegmentIndex,
+    /// The generation of that segment.
     generation: Generation,
 }
 
 impl Neighbour {
+    /// What the first message's differences are taken from.
     const FIRST: Neighbour = Neighbour {
         uid: Uid(0),
         modseq: ModSeq(0),
@@ -86,6 +92,7 @@ impl Neighbour {
         generation: Generation(0),
     };
 
+    /// What the message after `message` needs of it.
     fn of(message: &Message) -> Neighbour {
         Neighbour {
             uid: message.uid,
@@ -97,6 +104,7 @@ impl Neighbour {
     }
 }
 
+/// One message: a byte that says what follows, then the differences.
 fn put_message(out: &mut Vec<u8>, message: &Message, before: &Neighbour, keywords: &[&Keyword]) {
     let body = &message.body.body;
     let summary = &message.body.summary;
@@ -164,6 +172,7 @@ fn put_message(out: &mut Vec<u8>, message: &Message, before: &Neighbour, keyword
     out.put_u64(summary.check);
 }
 
+/// The pair of `put_message`. Bytes that do not add up are `Broken`.
 fn read_message(
     reader: &mut Reader<'_>,
     before: &Neighbour,
@@ -256,10 +265,12 @@ fn read_message(
     })
 }
 
+/// Seconds since 1970 and the zone in minutes.
 pub fn put_date(out: &mut Vec<u8>, date: InternalDate) {
     put_signed(out, date.unix_seconds);
     put_signed(out, i64::from(date.zone_minutes));
 }
+/// The pair of `put_date`.
 pub fn read_date(reader: &mut Reader<'_>) -> Result<InternalDate, Broken> {
     Ok(InternalDate {
         unix_seconds: read_signed(reader)?,
@@ -267,6 +278,7 @@ pub fn read_date(reader: &mut Reader<'_>) -> Result<InternalDate, Broken> {
     })
 }
 
+/// System flags as bits, then the keywords.
 pub fn put_flags(out: &mut Vec<u8>, flags: &Flags) {
     out.put_u8(flags.system.0);
     out.put_varint(flags.keywords.len() as u64);
@@ -274,6 +286,7 @@ pub fn put_flags(out: &mut Vec<u8>, flags: &Flags) {
         put_text(out, keyword.as_str());
     }
 }
+/// The pair of `put_flags`.
 pub fn read_flags(reader: &mut Reader<'_>) -> Result<Flags, Broken> {
     let system = SystemFlags(reader.u8()?);
     let count = reader.varint()?;
@@ -284,9 +297,15 @@ pub fn read_flags(reader: &mut Reader<'_>) -> Result<Flags, Broken> {
     Ok(Flags { system, keywords })
 }
 
+/// The codec of the body.
 const SHAPE_CODEC: u8 = 0b11;
+/// Keywords follow.
 const SHAPE_KEYWORDS: u8 = 4;
+/// The body is in the same segment as the neighbour's.
 const SHAPE_ONE_SEGMENT: u8 = 8;
+/// The summary is in the same batch as the body.
 const SHAPE_ONE_BATCH: u8 = 16;
+/// The zone follows; without it the date is in UTC.
 const SHAPE_ZONE: u8 = 32;
+/// RFC822.SIZE follows; without it it is the length of the body.
 const SHAPE_SIZE: u8 = 64;

@@ -10,20 +10,27 @@ use tenancy::encoding::{put_text, read_text};
 use super::{Broken, NamesLeft, ROW_VERSION, read_u32, version};
 use crate::{MailboxId, SpecialUse};
 
+/// One name in the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Folder {
+    /// The mailbox of that name.
     pub mailbox: MailboxId,
+    /// Its role, if it has one.
     pub special_use: Option<SpecialUse>,
 }
 
 /// The mailboxes of one account, but for the bytes they use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
+    /// By name, from the root, with `/` between levels.
     pub folders: BTreeMap<String, Folder>,
+    /// Names that the user subscribed to, mailboxes or not.
     pub subscriptions: BTreeSet<String>,
     /// The next mailbox's UIDVALIDITY is higher.
     pub uid_validity_last: UidValidity,
+    /// Names that mailboxes were deleted or renamed from, with the UIDVALIDITY that each had.
     pub left: NamesLeft,
+    /// Records about the tree before it are no longer needed.
     pub snapshot: Lsn,
 }
 
@@ -40,6 +47,7 @@ impl Default for Tree {
 }
 
 impl Tree {
+    /// Appends the row; the pair of `decode`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(ROW_VERSION);
         out.put_varint(u64::from(self.uid_validity_last.0));
@@ -56,6 +64,7 @@ impl Tree {
             put_text(out, name);
         }
     }
+    /// Reads what `encode` wrote. `Broken`: another version, or bytes that end early.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Tree, Broken> {
         version(reader)?;
         let uid_validity_last = UidValidity(read_u32(reader)?);
@@ -87,6 +96,7 @@ impl Tree {
     }
 }
 
+/// The format's number of a role; 0 for none.
 pub fn put_special_use(out: &mut Vec<u8>, special_use: Option<SpecialUse>) {
     out.put_u8(match special_use {
         None => 0,
@@ -99,6 +109,7 @@ pub fn put_special_use(out: &mut Vec<u8>, special_use: Option<SpecialUse>) {
         Some(SpecialUse::All) => 7,
     });
 }
+/// The pair of `put_special_use`.
 pub fn read_special_use(reader: &mut Reader<'_>) -> Result<Option<SpecialUse>, Broken> {
     Ok(match reader.u8()? {
         0 => None,

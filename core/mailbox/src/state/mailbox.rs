@@ -13,33 +13,43 @@ use crate::outline::Outline;
 use crate::row::{Chunk, Head, Tree};
 use crate::{MailboxId, Message};
 
+/// A mailbox with its newest messages, or with all of them.
 pub struct MailboxEntry {
+    /// The numbers of the mailbox.
     pub head: Head,
     /// Ascending by UID; all of chunks `>= loaded_from`.
     pub messages: Arc<Vec<Message>>,
+    /// The first chunk in memory; 0: all of them are.
     pub loaded_from: Chunk,
     /// Of the keywords of `messages`. Kept with every change to them: a delivery must not look at all messages.
     pub keyword_bytes: usize,
     /// Changes after `history_floor`, oldest first. An expunged message is one that is no longer in `messages`.
     pub history: VecDeque<(ModSeq, Uid)>,
+    /// What happened up to here is not remembered.
     pub history_floor: ModSeq,
-    /// Only while all messages are in memory; `None`: nobody asked since some were taken out.
+    /// Only while all messages are in memory; `None`: no SELECT asked since some were taken out.
     pub outline: Option<Outline>,
+    /// The epoch of the head's last change; `None` when the projection has it.
     pub head_dirty: Option<Epoch>,
+    /// Chunks that differ from the projection.
     pub dirty_chunks: BTreeMap<Chunk, Epoch>,
     /// As `head.uid_next` and `head.highest_modseq`, operations that are not yet durable included.
     pub assigned_uid_next: Uid,
+    /// See `assigned_uid_next`.
     pub assigned_modseq: ModSeq,
     /// Operations assigned and not yet applied.
     pub pending: Rc<Cell<u32>>,
     /// UIDs that an operation not yet durable will take away for certain.
     pub leaving: Rc<RefCell<BTreeSet<Uid>>>,
+    /// Operations that need it in memory.
     pub pins: Rc<Cell<u32>>,
     /// A deletion is on its way to the log: nothing new may come in behind it.
     pub closing: Rc<Cell<bool>>,
     /// A snapshot is being taken: new operations wait.
     pub frozen: Rc<Cell<bool>>,
+    /// Second chance: cleared by `evict`, set by a look-up.
     pub(super) used_lately: bool,
+    /// What it counts for in the cache's bound.
     pub(super) charged_bytes: usize,
 }
 
@@ -67,6 +77,7 @@ impl MailboxEntry {
             head,
         }
     }
+    /// Whether the next checkpoint writes a row of it.
     pub fn is_dirty(&self) -> bool {
         self.head_dirty.is_some() || !self.dirty_chunks.is_empty()
     }
@@ -101,14 +112,18 @@ impl MailboxEntry {
             .ok()?;
         Some(&self.messages[index])
     }
+    /// A modification sequence for an operation that goes to the log in this turn.
     pub fn next_modseq(&mut self) -> ModSeq {
         self.assigned_modseq = ModSeq(self.assigned_modseq.0 + 1);
         self.assigned_modseq
     }
+    /// A durable operation has this modification sequence.
     pub fn raise_modseq(&mut self, modseq: ModSeq) {
         self.head.highest_modseq = self.head.highest_modseq.max(modseq);
         self.assigned_modseq = self.assigned_modseq.max(modseq);
     }
+    /// A message changed. Past `HISTORY_MAX` changes the oldest are forgotten: a client that knows nothing newer reads
+    /// the mailbox again.
     pub fn note_history(&mut self, modseq: ModSeq, uid: Uid) {
         if self.history.len() == HISTORY_MAX
             && let Some((modseq, _)) = self.history.pop_front()
@@ -117,6 +132,7 @@ impl MailboxEntry {
         }
         self.history.push_back((modseq, uid));
     }
+    /// What it takes in memory, about.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<MailboxEntry>()
             + ENTRY_OVERHEAD_BYTES
@@ -128,6 +144,7 @@ impl MailboxEntry {
 }
 
 impl State {
+    /// A mailbox without messages, which is complete in memory.
     pub fn new_mailbox(&mut self, mailbox: MailboxId, head: Head) {
         let mut entry = MailboxEntry::of(head);
         // It has no messages, so all of them are in memory.
@@ -136,6 +153,7 @@ impl State {
         self.touch_head(mailbox);
     }
 
+    /// The mailbox is gone: its bytes are free, its sessions learn it, its bodies may be dead.
     pub fn delete_mailbox(&mut self, mailbox: MailboxId) {
         if let Some(entry) = self.forget_mailbox(mailbox) {
             self.use_bytes(entry.head.account, -(entry.head.size_bytes as i64));

@@ -111,7 +111,7 @@ fn damage_before_the_checkpoint_does_not_keep_the_mailboxes_from_opening() {
     });
 }
 
-/// Every leg refuses for a while: nobody waits for new mail, and what is stored is read.
+/// Every leg refuses for a while: no delivery waits, and what is stored is read.
 #[test]
 fn an_outage_refuses_new_mail_at_once_and_serves_what_is_stored() {
     let rig = Rig::new(83);

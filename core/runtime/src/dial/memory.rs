@@ -11,6 +11,7 @@ use std::time::Duration;
 use base::Host;
 use base::host::Bell;
 
+use crate::dial::slot::Slot;
 use crate::dial::{Dial, DialFault};
 use crate::memory::{MemoryConnection, MemoryPeer, connect};
 use crate::session_host::SessionHost;
@@ -163,24 +164,6 @@ impl MemoryListener {
             }
             self.place.bell.wait().await;
         }
-    }
-}
-
-/// One of a dialler's connections, for as long as it lives.
-pub(crate) struct Slot {
-    open: Rc<Cell<usize>>,
-}
-
-impl Slot {
-    fn take(open: &Rc<Cell<usize>>) -> Slot {
-        open.set(open.get() + 1);
-        Slot { open: open.clone() }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.open.set(self.open.get() - 1);
     }
 }
 

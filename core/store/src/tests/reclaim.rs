@@ -264,7 +264,7 @@ fn a_segment_with_damage_is_kept() {
     });
 }
 
-/// The end of an emptied segment may be newer than the checkpoint: copies of a pass that stopped lie there, and nothing was told of them.
+/// The end of an emptied segment may be newer than the checkpoint: it has copies of a pass that stopped, which were not reported.
 #[test]
 fn an_emptied_segment_that_is_too_new_does_not_stop_the_pass() {
     let rig = Rig::with_leg_bytes(10, 64 << 20);

@@ -1,4 +1,4 @@
-//! What is known of one member, and what may happen to it. Membership, what it is believed to hold, and its device each have their block.
+//! What is known of one member, and what may happen to it. Membership, what it is trusted to hold, and its device each have their block.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -45,18 +45,22 @@ impl Leg {
         }
     }
 
+    /// The leg's identity.
     pub fn id(&self) -> LegId {
         self.id
     }
 
+    /// The device that the leg is open on; `None` while it is absent.
     pub fn device(&self) -> Option<DeviceIndex> {
         self.device
     }
 
+    /// Where things are on its device. It is there exactly when the device is.
     pub fn frame(&self) -> Option<Frame> {
         self.frame
     }
 
+    /// The hash of the device's stable name, as the leg's superblocks have it.
     pub fn wwid(&self) -> u64 {
         self.wwid
     }
@@ -66,6 +70,7 @@ impl Leg {
         self.stale_since
     }
 
+    /// Whether acknowledgements wait for it. Only such a leg has every acknowledged batch.
     pub fn counts(&self) -> bool {
         self.state == LegState::InSync
     }
@@ -79,10 +84,12 @@ impl Leg {
             )
     }
 
+    /// Whether reads may be sent to it.
     pub fn serves(&self) -> bool {
         self.counts() && !self.failing && self.device.is_some()
     }
 
+    /// Whether it is leaving: it does something that ends its membership, and that is not recorded yet.
     pub fn is_failing(&self) -> bool {
         self.failing
     }
@@ -92,14 +99,17 @@ impl Leg {
         self.failing && self.alone
     }
 
+    /// Whether the next membership record may count it.
     pub fn is_joining(&self) -> bool {
         self.joining
     }
 
+    /// Whether an operator gave it up.
     pub fn is_retired(&self) -> bool {
         self.state == LegState::Retired
     }
 
+    /// Which attach of the leg this is. Work of an earlier attach compares it and ends.
     pub fn session(&self) -> u64 {
         self.session
     }
@@ -109,18 +119,22 @@ impl Leg {
         self.flying
     }
 
+    /// Reads in flight at its device.
     pub fn reading(&self) -> usize {
         self.reading
     }
 
+    /// Why it left, or why its return does not come to its end.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
 
+    /// Arena pages that it lacks, by number; `None`: what it lacks is not known, so all pages must be copied.
     pub fn arena_missed(&self) -> Option<&BTreeSet<u64>> {
         self.arena_missed.as_ref()
     }
 
+    /// Whether its arena pages must be looked at, because it lacked batches at the opening.
     pub fn is_arena_unsure(&self) -> bool {
         self.arena_unsure
     }
@@ -135,6 +149,7 @@ impl Leg {
         }
     }
 
+    /// What `leg list` and the metrics show of it.
     pub fn report(&self, index: LegIndex) -> LegReport {
         LegReport {
             index,
@@ -152,6 +167,7 @@ impl Leg {
         }
     }
 
+    /// What must hold of one member between calls; stops the process where it does not.
     pub(super) fn check(&self) {
         let id = self.id;
         assert_eq!(self.device.is_some(), self.frame.is_some(), "{id}");
@@ -178,7 +194,7 @@ impl Leg {
 
 /// Membership.
 impl Leg {
-    /// While the volume is opened: this device is that member, in sync as far as it says itself. `holds_less`: it is believed only so far.
+    /// While the volume is opened: this device is that member, in sync as far as it says itself. `holds_less`: it is trusted only so far.
     pub fn is_here(
         &mut self,
         device: DeviceIndex,
@@ -306,7 +322,7 @@ impl Leg {
     }
 }
 
-/// What it is believed to hold.
+/// What it is trusted to hold.
 impl Leg {
     /// Known to lack something behind `holds`. It can only be lowered.
     pub fn believe_up_to(&mut self, holds: Lsn) {
@@ -321,7 +337,7 @@ impl Leg {
         self.proven = None;
     }
 
-    /// Lowers what a leg that does not count is believed to hold.
+    /// Lowers what a leg that does not count is trusted to hold.
     pub fn believe_no_further(&mut self, holds: Lsn) {
         assert!(!self.counts());
         self.stale_since = self.stale_since.min(holds);
@@ -334,6 +350,7 @@ impl Leg {
         }
     }
 
+    /// Adds to what a copy has done, and to what it has to do, in bytes.
     pub fn note_progress(&mut self, done: u64, more: u64) {
         let (so_far, total) = self.progress.unwrap_or_default();
         self.progress = Some((so_far + done, total + more));
@@ -357,6 +374,7 @@ impl Leg {
         self.arena_missed = None;
     }
 
+    /// The page was written to it.
     pub fn has_page(&mut self, page: u64) {
         if let Some(missed) = &mut self.arena_missed {
             missed.remove(&page);
@@ -368,6 +386,7 @@ impl Leg {
         self.arena_missed = Some(BTreeSet::new());
     }
 
+    /// Its arena pages must be looked at.
     pub fn suspect_arena(&mut self) {
         self.arena_unsure = true;
     }
@@ -380,6 +399,7 @@ impl Leg {
 
 /// What its device does.
 impl Leg {
+    /// A batch write was handed to its device.
     pub fn write_begins(&mut self) {
         assert!(self.receives() && self.device.is_some());
         self.flying += 1;
@@ -394,19 +414,23 @@ impl Leg {
         }
     }
 
+    /// A read was handed to its device.
     pub fn read_begins(&mut self) {
         self.reading += 1;
     }
 
+    /// A read at its device has ended, well or not.
     pub fn read_ends(&mut self) {
         assert!(self.reading > 0, "a read ends once");
         self.reading -= 1;
     }
 
+    /// A read of it failed.
     pub fn note_read_fault(&mut self) {
         self.read_faults += 1;
     }
 
+    /// A write to it failed.
     pub fn note_write_fault(&mut self) {
         self.write_faults += 1;
     }
@@ -417,6 +441,8 @@ impl Leg {
         self.unread = unread;
     }
 
+    /// One of its arena pages was rewritten from another leg. Pages do not count towards the repairs that end a
+    /// membership.
     pub fn note_page_repair(&mut self) {
         self.repairs += 1;
     }

@@ -50,7 +50,7 @@ impl Log {
         self.is_read_only() && self.counting.is_none()
     }
 
-    /// What superblocks say lies behind what the log says.
+    /// What superblocks say is never ahead of what the log says.
     fn check_word(&self) {
         assert!(self.checkpoint.lsn <= self.acked, "I6");
         assert!(self.durable_seq <= self.seq);

@@ -14,7 +14,7 @@ pub(crate) enum Mode {
     Deferring(String),
     /// Every counting leg refuses writes: new commits are refused, those with an LSN wait and are written again (`outage`).
     Outage(String),
-    /// Acknowledged batches are missing: no writes until somebody accepts that.
+    /// Acknowledged batches are missing: no writes until an operator accepts that.
     ReadOnly(String),
     /// Never again in this process.
     Stopped(String),

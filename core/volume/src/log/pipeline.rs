@@ -9,13 +9,17 @@ use crate::limits::{BATCHES_IN_FLIGHT_MAX, LEGS_MAX};
 use crate::segment::{Row, Table};
 use crate::types::*;
 
+/// Segment, generation and first block of a batch.
 type Place = (SegmentIndex, Generation, u32);
 
 /// What the header of a batch says of its owner, besides the batch itself.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stamp {
+    /// The membership number.
     pub epoch: u64,
+    /// The ownership number.
     pub term: u64,
+    /// Everything up to here is acknowledged.
     pub acked: Lsn,
 }
 
@@ -30,6 +34,7 @@ impl Log {
         self.pipeline.iter().take(self.submitted)
     }
 
+    /// How many are at the devices.
     pub fn in_flight(&self) -> usize {
         self.submitted
     }
@@ -44,6 +49,7 @@ impl Log {
         self.index_of(lsn).map(|index| &self.pipeline[index])
     }
 
+    /// The batch's index in the pipeline, which has no gaps.
     fn index_of(&self, lsn: Lsn) -> Option<usize> {
         let front = self.pipeline.front()?.lsn;
         let index = lsn.0.checked_sub(front.0)? as usize;
@@ -165,6 +171,7 @@ impl Log {
         self.refused && self.takes_batches()
     }
 
+    /// It was decided: either a leg leaves, or an outage has begun.
     pub fn judged(&mut self) {
         self.refused = false;
     }
@@ -174,6 +181,7 @@ impl Log {
         self.barrier = true;
     }
 
+    /// Nothing joins any more.
     pub fn lower_barrier(&mut self) {
         assert!(self.barrier);
         self.barrier = false;
@@ -184,11 +192,13 @@ impl Log {
         !std::mem::replace(&mut self.respooling, true)
     }
 
+    /// The batches have moved, or stay where they are.
     pub fn end_respool(&mut self) {
         assert!(self.respooling);
         self.respooling = false;
     }
 
+    /// Whether a segment is being given up.
     pub fn is_respooling(&self) -> bool {
         self.respooling
     }
@@ -204,7 +214,7 @@ impl Log {
         self.other_places(segment_blocks).is_some()
     }
 
-    /// Another place for every batch that is not durable, and the table with all of them there. The segments they lie in now end before them.
+    /// Another place for every batch that is not durable, and the table with all of them there. The segments that hold them now end before them.
     fn other_places(&self, segment_blocks: u32) -> Option<(Table, Vec<Place>)> {
         let mut table = self.table.clone();
         let mut sealed = Vec::new();

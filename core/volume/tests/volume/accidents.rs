@@ -83,7 +83,7 @@ fn a_vanished_leg_is_recorded_before_the_next_acknowledgement_and_never_serves()
     assert_eq!(state(&volume, 1), LegState::Stale);
 }
 
-/// A disk overwritten here and there: past so many repairs nothing on it is believed any more. Bringing it back copies
+/// A disk overwritten here and there: past so many repairs nothing on it is trusted any more. Bringing it back copies
 /// everything, not only what it missed while it was out.
 #[test]
 fn a_returned_leg_gets_exactly_what_it_missed() {

@@ -1,4 +1,4 @@
-//! The state partition is wiped: the record of a volume is made anew from its legs, or not at all.
+//! The state partition is wiped: the record of a volume is made again from its legs, or not at all.
 
 use device::DeviceIndex;
 use device::sim::{Halt, SimWorld};

@@ -189,7 +189,7 @@ fn damage_that_a_reader_meets_holds_the_volume_until_it_is_accepted() {
     assert_eq!(volume.would_give_up(), None);
 }
 
-/// Whoever accepts damage in a volume that has stopped meanwhile must not make it run again: another owner may have it.
+/// Accepting damage in a volume that has stopped meanwhile must not make it run again: another owner may have it.
 #[test]
 fn damage_that_is_accepted_after_the_volume_stopped_leaves_it_stopped() {
     for found_by_recovery in [true, false] {

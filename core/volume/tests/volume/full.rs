@@ -310,7 +310,7 @@ fn what_reclaim_wrote_is_given_up_with_its_segments() {
     }
 }
 
-/// Somebody may have been told of what stands beside it or behind it, and that may point to it.
+/// What stands beside it or behind it may have been acknowledged, and that may point to it.
 #[test]
 fn what_reclaim_wrote_stays_under_what_is_the_stores() {
     for fills_a_segment in [false, true] {

@@ -1,4 +1,4 @@
-//! Every leg refuses at once: a thin pool that is full, an array that restarts. Nobody leaves, nothing is lost, mail goes on by itself.
+//! Every leg refuses at once: a thin pool that is full, an array that restarts. No leg leaves, nothing is lost, mail goes on by itself.
 
 use crate::accidents::{assert_legs_equal, state, wait_in_sync};
 use crate::common::*;
@@ -219,7 +219,7 @@ fn a_leg_that_stays_away_after_an_outage_leaves() {
     }
 }
 
-/// Reads alone find both legs gone: that is no reason to take one out, and when they answer again the mail is there.
+/// Reads alone find both legs gone: neither is taken out for it, and when they answer again the mail is there.
 #[test]
 fn reads_that_find_every_leg_gone_eject_nobody() {
     let bench = Bench::new(63, 2);

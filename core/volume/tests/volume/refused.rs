@@ -20,7 +20,7 @@ fn save(bench: &Bench, volume: &Volume, lsn: Lsn) {
 }
 
 /// Superblocks are refused by every leg, after some of their copies landed on one of them; the next ones land. That one leg lacks
-/// what never counted accuses nobody: not when all is well again, and not when the power goes while the next ones are written.
+/// what never counted is not evidence against a leg: not when all is well again, and not when the power goes while the next ones are written.
 #[test]
 fn a_superblock_that_only_one_leg_took_accuses_nobody() {
     let mut apart = 0;

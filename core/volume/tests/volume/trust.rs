@@ -326,7 +326,7 @@ fn lost_segments_before_the_checkpoint_are_found_while_opening_and_behind_it() {
     }
 }
 
-/// One lost head is rot: put right behind the opening, and nobody leaves for it.
+/// One lost head is rot: put right behind the opening, and no leg leaves for it.
 #[test]
 fn one_rotten_head_is_repaired_behind_the_opening() {
     let bench = Bench::new(342, 2);
@@ -484,7 +484,7 @@ fn spoil_newest(bench: &Bench, disk: DeviceIndex, before: &[Vec<u8>; 4], keep: u
     }
 }
 
-/// Found by `sim --seed 33`: a leg made anew does not have what lay in segments that were given back before it came; the table of
+/// Found by `sim --seed 33`: a leg made again does not have what lay in segments that were given back before it came; the table of
 /// the last checkpoint still lists them.
 #[test]
 fn segments_given_back_after_the_checkpoint_accuse_nobody() {

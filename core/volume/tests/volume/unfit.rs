@@ -37,7 +37,7 @@ fn a_leg_cut_short_is_left_out_by_name() {
     }
 }
 
-/// Finding E11: one leg on another device keeps nobody from starting.
+/// Finding E11: one leg on another device does not keep the volume from starting.
 #[test]
 fn a_leg_on_another_device_is_left_out_by_name() {
     let bench = Bench::new(361, 2);

@@ -105,7 +105,7 @@ fn replay(projection: &Projection, log: &[Group]) -> Projection {
     projection
 }
 
-/// Equal row by row, but for chunks of deleted mailboxes: nobody looks at those and they go when there is time.
+/// Equal row by row, but for chunks of deleted mailboxes: no reader looks at those, and a later checkpoint removes them.
 fn assert_same(left: &Projection, right: &Projection, what: &str) {
     let visible = |projection: &Projection, (table, key): &(Table, Vec<u8>)| {
         *table != row::CHUNKS || projection.contains_key(&(row::HEADS, key[..8].to_vec()))
