@@ -165,6 +165,9 @@ pub(crate) async fn milter(
     envelope: &Envelope<'_>,
     content: &[u8],
 ) -> Result<Filtered, Fault> {
+    if mail::header::fields(content).nth(FIELDS_MAX).is_some() {
+        return Err(Fault::TooManyFields);
+    }
     let mut talk = Talk {
         wire: Wire::new(connection),
         out: Vec::new(),

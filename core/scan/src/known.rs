@@ -7,7 +7,7 @@ use mail::Summary;
 use mail::summary::{Content, Part};
 use memchr::memmem;
 
-use crate::limits::DECODED_BYTES_MAX;
+use crate::limits::PIECE_BYTES;
 
 /// What was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +26,7 @@ pub fn recognise(content: &[u8]) -> Option<Known> {
     if !may_have_encoded(content) {
         return None;
     }
-    let summary = Summary::whole(content);
-    let mut left = DECODED_BYTES_MAX;
-    in_part(content, &summary.root, &mut left)
+    in_part(content, &Summary::of(content).root)
 }
 
 fn search(bytes: &[u8]) -> Option<Known> {
@@ -50,7 +48,7 @@ pub fn samples() -> [(Known, String); 2] {
 /// Whether any part can be encoded: most mail has none, and is then not taken apart.
 fn may_have_encoded(content: &[u8]) -> bool {
     let mut rest = content;
-    // Each turn goes on behind the word that was found.
+    // Each turn goes on behind the dash that was found.
     while let Some(at) = memchr::memchr(b'-', rest) {
         rest = &rest[at + 1..];
         let word = b"encoding";
@@ -61,29 +59,76 @@ fn may_have_encoded(content: &[u8]) -> bool {
     false
 }
 
-fn in_part(content: &[u8], part: &Part<'_>, left: &mut usize) -> Option<Known> {
+fn in_part(content: &[u8], part: &Part<'_>) -> Option<Known> {
     match &part.content {
-        Content::Multipart(parts) => parts.iter().find_map(|part| in_part(content, part, left)),
-        Content::Message(inner) => in_part(content, &inner.1, left),
+        Content::Multipart(parts) => parts.iter().find_map(|part| in_part(content, part)),
+        Content::Message(inner) => in_part(content, &inner.1),
         Content::Leaf | Content::Unread => {
             let range = part.body_begin as usize..part.body_end as usize;
             let body = content.get(range)?;
-            if body.len() > *left {
-                return None;
-            }
             let encoding = part.encoding.as_deref()?.trim_ascii();
-            let decoded = if encoding.eq_ignore_ascii_case(b"base64") {
-                mail::text::base64_decoded(body)
+            if encoding.eq_ignore_ascii_case(b"base64") {
+                in_base64(body)
             } else if encoding.eq_ignore_ascii_case(b"quoted-printable") {
-                mail::text::quoted_printable_decoded(body)
+                in_quoted_printable(body)
             } else {
-                return None;
-            };
-            *left -= body.len();
-            search(&decoded?)
+                None
+            }
         }
     }
 }
+
+/// Decoded bytes in pieces, each searched together with the end of the one before.
+#[derive(Default)]
+struct Window {
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    /// Both strings are shorter.
+    const KEPT_BYTES: usize = 100;
+
+    fn search(&mut self, decoded: Option<Vec<u8>>) -> Option<Known> {
+        let kept = self.bytes.len().saturating_sub(Window::KEPT_BYTES);
+        self.bytes.drain(..kept);
+        self.bytes.extend_from_slice(&decoded?);
+        search(&self.bytes)
+    }
+}
+
+fn in_base64(body: &[u8]) -> Option<Known> {
+    let (mut window, mut piece) = (Window::default(), Vec::with_capacity(PIECE_BYTES));
+    // Line ends may stand anywhere: whole groups of four letters are what can be decoded.
+    for letter in body.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+        piece.push(*letter);
+        if piece.len() == PIECE_BYTES {
+            let known = window.search(mail::text::base64_decoded(&piece));
+            if known.is_some() {
+                return known;
+            }
+            piece.clear();
+        }
+    }
+    window.search(mail::text::base64_decoded(&piece))
+}
+
+fn in_quoted_printable(body: &[u8]) -> Option<Known> {
+    let (mut window, mut rest) = (Window::default(), body);
+    while !rest.is_empty() {
+        let least = PIECE_BYTES.min(rest.len());
+        // To the end of a line, where there is one.
+        let end = memchr::memrchr(b'\n', &rest[..least]).map_or(least, |at| at + 1);
+        let (piece, more) = rest.split_at(end);
+        let known = window.search(mail::text::quoted_printable_decoded(piece));
+        if known.is_some() {
+            return known;
+        }
+        rest = more;
+    }
+    None
+}
+
+const _: () = assert!(PIECE_BYTES.is_multiple_of(4));
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +170,28 @@ mod tests {
                 ),
             ] {
                 assert_eq!(recognise(message.as_bytes()), Some(known), "{message}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_are_found_across_the_pieces_of_a_long_part() {
+        for (known, sample) in samples() {
+            for before in [0, 10, 35_900, 36_863, 36_864, 100_000] {
+                let text = format!("{}{sample}{}", "x".repeat(before), "y".repeat(50_000));
+                let base64 = wrapped(&text, 76);
+                let lines: Vec<&str> = text
+                    .as_bytes()
+                    .chunks(70)
+                    .map(|line| std::str::from_utf8(line).expect("ASCII"))
+                    .collect();
+                let quoted = lines.join("=\r\n");
+                for (encoding, body) in [("base64", base64), ("quoted-printable", quoted)] {
+                    let message =
+                        format!("Content-Transfer-Encoding: {encoding}\r\n\r\n{body}\r\n");
+                    let found = recognise(message.as_bytes());
+                    assert_eq!(found, Some(known), "{encoding}, behind {before}");
+                }
             }
         }
     }

@@ -80,12 +80,21 @@ pub enum Fault {
     Nonsense(&'static str),
     #[error("the answer is too long")]
     TooLong,
+    /// `limits::FIELDS_MAX`: no server was asked.
+    #[error("its header has too many fields")]
+    TooManyFields,
     /// The server's own words.
     #[error("it says: {0}")]
     Said(String),
 }
 
 impl Fault {
+    /// Whether the server is to blame.
+    pub(crate) fn is_of_server(&self) -> bool {
+        let busy_here = *self == Fault::Dial(DialFault::Busy);
+        !self.is_stop() && !busy_here && *self != Fault::TooManyFields
+    }
+
     /// The appliance is stopping; the server is not to blame.
     pub fn is_stop(&self) -> bool {
         matches!(

@@ -42,8 +42,10 @@ pub const FILTERS_MAX: usize = 8;
 /// What one call holds beside the message: the connection, a write under way (`runtime::limits::WRITE_BYTES_MAX`), the reply in a buffer that
 /// doubled, and a packet of it. The JSON of a reply is read in one go, by one call of a core at a time. `appliance/plan` adds it up.
 pub const CALL_BYTES: usize = 640 * KIB;
-/// The tree of that JSON, once for each core: some twelve times its text, where that is all short names.
-pub const JSON_BYTES: usize = 2 * 1_024 * KIB;
+/// The tree of that JSON, once for each core: some thirty times its text, where that is all empty lists.
+pub const JSON_BYTES: usize = 4 * 1_024 * KIB;
 
-/// Bytes that our own search decodes of one message: base64 and quoted-printable parts, each searched and dropped before the next.
-pub const DECODED_BYTES_MAX: usize = 64 * 1_024 * KIB;
+/// Our own search decodes a part in pieces of so many bytes, each searched and dropped before the next.
+pub const PIECE_BYTES: usize = 48 * KIB;
+/// Header fields of a message that a filter may be shown: each is a round trip, and no mail of people or programs has a hundred.
+pub const FIELDS_MAX: usize = 2_000;

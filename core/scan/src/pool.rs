@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Time;
-use runtime::{Dial, DialFault, SessionHost};
+use runtime::{Dial, SessionHost};
 use tokio::sync::Semaphore;
 
 use crate::limits::*;
@@ -147,9 +147,7 @@ impl<D: Dial> Pool<D> {
                     self.is_well(&server);
                     return Ok(answer);
                 }
-                Err(fault) if fault.is_stop() || fault == Fault::Dial(DialFault::Busy) => {
-                    return Err(fault);
-                }
+                Err(fault) if !fault.is_of_server() => return Err(fault),
                 Err(fault) => {
                     self.failed(&server, &fault);
                     tried = Some((server.address, fault));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::limits::*;
 use crate::{Envelope, Fault, text};
@@ -74,40 +75,15 @@ struct Wire {
     required_score: Option<f64>,
     #[serde(default)]
     symbols: BTreeMap<String, Symbol>,
-    milter: Option<Milter>,
-    messages: Option<Messages>,
+    /// Whatever shape these have: what cannot be read of them costs no verdict.
+    milter: Option<Value>,
+    messages: Option<Value>,
     error: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Symbol {
     score: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Messages {
-    smtp_message: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Milter {
-    #[serde(default)]
-    add_headers: BTreeMap<String, Added>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Added {
-    Text(String),
-    One { value: String },
-    Many(Vec<AddedOne>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum AddedOne {
-    Text(String),
-    One { value: String },
 }
 
 /// The body of a reply with this status.
@@ -143,28 +119,29 @@ pub fn parse(status: u16, body: &[u8]) -> Result<Answer, Fault> {
         fields: fields(wire.milter),
         message: wire
             .messages
-            .and_then(|messages| messages.smtp_message)
-            .map(|message| text::plain(&message))
+            .as_ref()
+            .and_then(|messages| messages.get("smtp_message")?.as_str())
+            .map(text::plain)
             .filter(|message| !message.is_empty()),
     })
 }
 
-/// The fields of `add_headers`, as far as there is room.
-fn fields(milter: Option<Milter>) -> Vec<u8> {
+/// The fields of `add_headers`, as far as there is room: a text, an object with a `value`, or a list of these.
+fn fields(milter: Option<Value>) -> Vec<u8> {
     let mut out = Vec::new();
-    let added = milter.map(|milter| milter.add_headers).unwrap_or_default();
+    let added = milter.as_ref().and_then(|milter| milter.get("add_headers"));
+    let Some(Value::Object(added)) = added else {
+        return out;
+    };
     for (name, added) in added {
         let values = match added {
-            Added::Text(value) | Added::One { value } => vec![value],
-            Added::Many(many) => many
-                .into_iter()
-                .map(|one| match one {
-                    AddedOne::Text(value) | AddedOne::One { value } => value,
-                })
-                .collect(),
+            Value::Array(many) => &many[..],
+            one => std::slice::from_ref(one),
         };
         for value in values {
-            crate::change::put_field(&mut out, name.as_bytes(), value.as_bytes());
+            if let Some(value) = value.get("value").unwrap_or(value).as_str() {
+                crate::change::put_field(&mut out, name.as_bytes(), value.as_bytes());
+            }
         }
     }
     out
@@ -189,7 +166,7 @@ mod tests {
     const REPLY: &str = r#"{"is_skipped":false,"score":7.5,"required_score":15.0,"action":"add header",
         "symbols":{"A":{"name":"A","score":0.1,"options":["x"]},"BAYES_SPAM":{"score":5.1,"metric_score":5.1},"GOOD":{"score":-2.0}},
         "messages":{"smtp_message":"Try\r\nagain"},"message-id":"undef",
-        "milter":{"add_headers":{"X-Spam":{"value":"Yes","order":0},"X-Two":[{"value":"1"},{"value":"2","order":1}],"X-Old":"text",
+        "milter":{"add_headers":{"X-Spam":{"value":"Yes","order":0},"X-Two":[{"value":"1"},{"value":"2","order":1}],"X-Old":"text","X-Odd":7,"X-Odder":[[1],{"value":null}],
         "Bad Name":{"value":"x"},"X-Break":{"value":"a\r\n\r\nb"}},"remove_headers":{"X-Spam":0}}}"#;
 
     #[test]

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use device::sim::SimWorld;
-use runtime::Stop;
 use runtime::dial::memory::{Manner, MemoryDial, MemoryListener};
 use runtime::memory::{MemoryConnection, MemoryPeer};
+use runtime::{DialFault, Stop};
 
 use super::*;
 use crate::milter::Decision;
@@ -392,6 +392,14 @@ fn calls_are_bounded_and_those_that_wait_have_the_same_deadline() {
         assert!(open <= 4);
     }
     assert_eq!(world.dial.open(), 0, "nothing is left open");
+}
+
+#[test]
+fn a_header_without_an_end_costs_no_filter_its_time() {
+    let fields = "X: y\r\n".repeat(FIELDS_MAX + 1);
+    let content: &'static [u8] = Box::leak(fields.into_bytes().into_boxed_slice());
+    let (answer, letters) = filtered(&[], content);
+    assert_eq!((answer, &letters[..]), (Err(Fault::TooManyFields), ""));
 }
 
 /// Letters of packets, and what a filter answers to each; `None`: it hangs.
