@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::admin::counters::Metrics;
+use crate::scan;
 use crate::storage::{Opening, open};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
@@ -47,6 +48,8 @@ pub struct Serving {
     /// What strangers meet, and where connections begin with a header of the PROXY protocol.
     pub door: Door,
     pub proxies: Vec<Network>,
+    /// Who looks into messages.
+    pub scan: Arc<plan::scan::Scan>,
     pub placed: receive::Placed,
     pub metrics: Metrics,
     pub postmaster: Option<Address>,
@@ -329,6 +332,8 @@ fn serve(core: &Core, go: Go) {
         Authentication::Report => Some(Enforcement::Report),
         Authentication::Off => None,
     };
+    let (scan, found) = (&serving.scan, serving.metrics.scan());
+    let receiver = receiver.inspecting(scan::of_strangers(core, scan, found));
     let receiver = Rc::new(match enforcement {
         Some(enforcement) => receiver.authenticating(Rc::new(Authenticator {
             names: names.clone(),
@@ -349,7 +354,8 @@ fn serve(core: &Core, go: Go) {
         serving.memory.receiving.clone(),
         serving.logins.clone(),
     );
-    let submitter = Rc::new(submitter.counting(serving.spent.clone()));
+    let submitter = submitter.counting(serving.spent.clone());
+    let submitter = Rc::new(submitter.inspecting(scan::of_people(core, scan, found)));
     serving.metrics.add_submitter(submitter.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {

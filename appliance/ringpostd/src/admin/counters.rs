@@ -15,6 +15,8 @@ use runtime::{Counters, Stalls};
 #[derive(Clone, Default)]
 pub struct Metrics {
     shared: Arc<Mutex<Lists>>,
+    /// One for all cores.
+    scan: Arc<scan::Counters>,
 }
 
 /// The counters of every core, as they were added.
@@ -54,6 +56,11 @@ pub struct ReceivedCount {
 impl Metrics {
     pub fn new() -> Metrics {
         Metrics::default()
+    }
+
+    /// What scanners found, all cores together.
+    pub fn scan(&self) -> &Arc<scan::Counters> {
+        &self.scan
     }
 
     pub fn add_listener(&self, service: Service, counters: Arc<Counters>) {
