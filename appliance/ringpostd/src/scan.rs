@@ -68,7 +68,7 @@ fn pool(
     servers: &[SocketAddr],
     counters: &Arc<Counters>,
 ) -> Pool<TcpDial> {
-    // Nobody asks for these: what scanners cost is counted by `counters`.
+    // These are not shown: what scanners cost is counted by `counters`.
     let connections = Arc::new(Connections::default());
     let dial = TcpDial::new(core, settings.connections, connections);
     Pool::new(

@@ -241,7 +241,7 @@ impl<C: Connection> Talk<C> {
                 Said::Progress => {}
                 Said::Decision(Decision::Continue) => return Ok(None),
                 Said::Decision(Decision::Skip) if step != Step::Body => {
-                    return Err(Fault::Nonsense("a skip of what is no body"));
+                    return Err(Fault::Nonsense("a skip outside the body"));
                 }
                 Said::Decision(decision) => return Ok(Some(decision)),
                 _ => return Err(Fault::Nonsense("a change before the end")),

@@ -36,7 +36,7 @@ pub struct Found {
 }
 
 impl<D: Dial> Scanners<D> {
-    /// Nobody is asked; what `known` recognises is all there is.
+    /// No server is asked; what `known` recognises is all there is.
     pub fn none(counters: Arc<Counters>) -> Scanners<D> {
         Scanners {
             rspamd: None,
