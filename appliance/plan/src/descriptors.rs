@@ -83,6 +83,15 @@ pub(crate) fn looking_up(askers: u64) -> DescriptorLine {
     }
 }
 
+/// Connections to scanners.
+pub(crate) fn scanning(calls: u64) -> DescriptorLine {
+    DescriptorLine {
+        what: "mail being scanned".to_owned(),
+        count: calls,
+        lower: "scan.connections".to_owned(),
+    }
+}
+
 /// Lowers computed numbers of connections until everything fits `open_files`; numbers that the settings name stand, and are
 /// refused where they do not fit.
 pub(crate) fn fit(

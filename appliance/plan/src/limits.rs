@@ -45,6 +45,21 @@ pub const DOOR_LOOKUP_DEADLINE_MAX: Duration = Duration::from_secs(30);
 pub const DOOR_GREETING_DELAY_MAX: Duration = Duration::from_secs(30);
 /// Senders try again within hours.
 pub const DOOR_GREYLIST_MAX: Duration = Duration::from_secs(6 * 3_600);
+/// Servers of one kind that scan, and filters (`scan::limits`).
+pub const SCAN_SERVERS_MAX: usize = 8;
+pub const SCAN_MILTERS_MAX: usize = 8;
+/// Calls of a thread to one kind of server. A call waits for the server, which has cores of its own.
+pub const SCAN_CONNECTIONS_DEFAULT: usize = 8;
+pub const SCAN_CONNECTIONS_MAX: usize = 256;
+/// What a call holds (`scan::limits::CALL_BYTES`), …
+pub const SCAN_CALL_BYTES: u64 = 640 * KIB as u64;
+/// … and once for each thread the reply that is being read (`scan::limits::JSON_BYTES`).
+pub const SCAN_JSON_BYTES: u64 = 4 * MIB as u64;
+/// Scanners pass over what is longer: spam and viruses are sent in numbers, and so are short. clamd takes 25 MiB by default.
+pub const SCAN_MESSAGE_BYTES_DEFAULT: u64 = 20 * MIB as u64;
+/// rspamd's own look-ups end after 8 s by default; a client waits 10 minutes for the reply (RFC 5321 §4.5.3.2.6).
+pub const SCAN_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+pub const SCAN_DEADLINE_MAX: Duration = Duration::from_secs(240);
 /// Those connections: this part of the open files, within these bounds.
 pub const SENDING_DESCRIPTORS_SHARE: u64 = 16;
 pub const SENDING_CONNECTIONS_MIN: u64 = 16;

@@ -19,6 +19,31 @@ pub struct MemoryLine {
     pub lower: String,
 }
 
+/// Calls to scanners at a time, and the threads that make them.
+pub(crate) struct Scanning {
+    pub calls: u64,
+    pub threads: u64,
+}
+
+impl Scanning {
+    pub fn bytes(&self) -> u64 {
+        let calls = self.calls.saturating_mul(SCAN_CALL_BYTES);
+        calls.saturating_add(self.threads * SCAN_JSON_BYTES)
+    }
+}
+
+/// `lines`, and what scanning takes where anything is scanned.
+pub(crate) fn with_scanning(mut lines: Vec<MemoryLine>, scanning: &Scanning) -> Vec<MemoryLine> {
+    if scanning.calls > 0 {
+        lines.push(MemoryLine {
+            what: "mail being scanned".to_owned(),
+            bytes: scanning.bytes(),
+            lower: "scan.connections".to_owned(),
+        });
+    }
+    lines
+}
+
 /// How the memory is shared out: the operator's word where there is one, else a share of what there is.
 pub(crate) struct Allowance {
     pub total: u64,
@@ -41,6 +66,7 @@ impl Allowance {
         profile: &Profile,
         machine: &Machine,
         askers: u64,
+        scanning: &Scanning,
     ) -> Result<Allowance, Misfit> {
         let total = machine.memory_bytes / 100 * u64::from(profile.memory.percent);
         if total < MEMORY_BYTES_MIN {
@@ -56,6 +82,15 @@ impl Allowance {
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
         let fixed = PROCESS_BYTES + LANE_BYTES + sending + DOOR_BYTES + askers * RESOLVER_BYTES;
+        if fixed + read + send + scanning.bytes() > total && scanning.calls > 0 {
+            return Err(Misfit::new(format!(
+                "{} calls to scanners take {}, and {} is too little for them: give the machine (or its control group) more memory, or lower scan.connections",
+                scanning.calls,
+                Size(scanning.bytes()),
+                Size(total),
+            )));
+        }
+        let fixed = fixed + scanning.bytes();
         let Some(free) = total.checked_sub(fixed + read + send) else {
             return Err(Misfit::new(format!(
                 "{askers} resolvers look names up, and {} is too little for them: give the machine (or its control group) more memory, or set inbound.authentication to \"off\"",

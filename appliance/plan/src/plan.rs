@@ -10,7 +10,7 @@ use crate::descriptors::{self, DescriptorLine};
 use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
-use crate::memory::{self, MemoryLine};
+use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
 use crate::settings::{Authentication, Plaintext, Settings};
@@ -220,7 +220,8 @@ impl Plan {
         let housekeeping = placed.housekeeping.clone();
         let cores = cores(&profile.zones, placed, machine)?;
         let askers = askers(settings, &cores);
-        let allowance = memory::Allowance::new(settings, profile, machine, askers)?;
+        let scanning = scanning(settings, &cores);
+        let allowance = memory::Allowance::new(settings, profile, machine, askers, &scanning)?;
         let mut listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
         let storage = StoragePlan {
@@ -243,10 +244,14 @@ impl Plan {
         if strangers_are_looked_up(settings) {
             fixed.push(descriptors::looking_up(askers));
         }
+        if scanning.calls > 0 {
+            fixed.push(descriptors::scanning(scanning.calls));
+        }
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
         let lines = memory::lines(&listeners, &storage, &allowance, askers);
+        let lines = memory::with_scanning(lines, &scanning);
         memory::check(&lines, allowance.total, machine, profile)?;
         if allowance.receive < message_bytes_max {
             return Err(Misfit::new(format!(
@@ -331,6 +336,21 @@ fn askers(settings: &Settings, cores: &[CorePlan]) -> u64 {
     match strangers_are_looked_up(settings) {
         false => 1,
         true => 1 + cores.iter().filter(receives).count() as u64,
+    }
+}
+
+/// Calls to scanners at a time, and the threads that make them.
+fn scanning(settings: &Settings, cores: &[CorePlan]) -> Scanning {
+    let threads = |zone: Zone| {
+        let run = cores.iter().filter(|core| core.zones.contains(&zone));
+        run.count() as u64
+    };
+    let calls = settings
+        .scan
+        .calls(threads(Zone::Inbound), threads(Zone::Client));
+    Scanning {
+        calls,
+        threads: if calls > 0 { cores.len() as u64 } else { 0 },
     }
 }
 

@@ -10,6 +10,7 @@ use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::san::{self, Target};
+use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
 use crate::units::Size;
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub admin: Admin,
     #[serde(default)]
     pub door: Door,
+    #[serde(default)]
+    pub scan: Scan,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -378,6 +381,7 @@ impl Settings {
         }
         self.time.check().map_err(told)?;
         self.door.check().map_err(told)?;
+        self.scan.check().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -437,6 +441,7 @@ impl Settings {
             accounts: Vec::new(),
             admin: Admin::default(),
             door: Door::default(),
+            scan: Scan::default(),
             san: Vec::new(),
         })
     }

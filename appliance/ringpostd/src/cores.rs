@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::admin::counters::Metrics;
+use crate::scan;
 use crate::storage::{Opening, open};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
@@ -53,6 +54,8 @@ pub struct Serving {
     pub door: Door,
     /// Networks of proxies.
     pub proxies: Vec<Network>,
+    /// Who looks into messages.
+    pub scan: Arc<plan::scan::Scan>,
     /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
     pub placed: receive::Placed,
     /// Where each core leaves its counters.
@@ -350,6 +353,8 @@ fn serve(core: &Core, go: Go) {
         Authentication::Report => Some(Enforcement::Report),
         Authentication::Off => None,
     };
+    let (scan, found) = (&serving.scan, serving.metrics.scan());
+    let receiver = receiver.inspecting(scan::of_strangers(core, scan, found));
     let receiver = Rc::new(match enforcement {
         Some(enforcement) => receiver.authenticating(Rc::new(Authenticator {
             names: names.clone(),
@@ -370,7 +375,8 @@ fn serve(core: &Core, go: Go) {
         serving.memory.receiving.clone(),
         serving.logins.clone(),
     );
-    let submitter = Rc::new(submitter.counting(serving.spent.clone()));
+    let submitter = submitter.counting(serving.spent.clone());
+    let submitter = Rc::new(submitter.inspecting(scan::of_people(core, scan, found)));
     serving.metrics.add_submitter(submitter.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {

@@ -128,6 +128,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
         proxies,
+        scan: Arc::new(settings.scan.clone()),
         placed: Placed::default(),
         metrics: metrics.clone(),
         postmaster: trial

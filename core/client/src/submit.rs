@@ -2,7 +2,7 @@
 //!
 //! Owns the session (`smtp::Session` as `Service::Submission`), passes bytes in, and performs the actions that come out. The stages of a
 //! message are files: `sender` (who this is and whose addresses they may use), `author` (so in the From field), `recipient` (here or
-//! elsewhere), `allowance` (how much they may send), `amend` (what RFC 6409 §8 lets us put right), `sign` (DKIM, where something leaves),
+//! elsewhere), `allowance` (how much they may send), `inspect` (what a scanner finds in it), `amend` (what RFC 6409 §8 lets us put right), `sign` (DKIM, where something leaves),
 //! `hand_off` (into mailboxes here and the queue, in one durable step). Content is begun and paid for as in `inbound::receive`.
 //!
 //! What must hold: mail for elsewhere is taken from people who have logged in only; a 250 leaves after every recipient's copy
@@ -12,16 +12,21 @@ mod allowance;
 mod amend;
 mod author;
 mod hand_off;
+mod inspect;
 mod recipient;
 mod sender;
 mod sign;
 
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use inbound::receive::{Addressees, Contents, Counters, Digest, Ids, Incoming, charge};
+use inbound::receive::{
+    Addressees, Contents, Counters, Digest, Ids, Incoming, Inspect, charge,
+};
 use mail::Address;
 use runtime::events::MESSAGE;
 use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
@@ -57,6 +62,8 @@ pub struct Submitter<A = Owner> {
     logins: Logins,
     signing: Signing,
     spent: Spent,
+    /// `None`: messages are not looked into.
+    inspect: Option<Rc<dyn Inspect>>,
     counters: Arc<Counters>,
 }
 
@@ -82,6 +89,7 @@ impl<A: Ask> Submitter<A> {
             logins,
             signing: Signing::default(),
             spent: Spent::default(),
+            inspect: None,
             counters: Arc::default(),
         }
     }
@@ -89,6 +97,11 @@ impl<A: Ask> Submitter<A> {
     /// Counts what people send together with all that have `spent`.
     pub fn counting(self, spent: Spent) -> Submitter<A> {
         Submitter { spent, ..self }
+    }
+
+    /// The same, and messages are looked into where `inspect` is given.
+    pub fn inspecting(self, inspect: Option<Rc<dyn Inspect>>) -> Submitter<A> {
+        Submitter { inspect, ..self }
     }
 
     pub fn counters(&self) -> &Arc<Counters> {
@@ -249,7 +262,8 @@ impl<A: Ask> Conversation<'_, A> {
             }
             Action::Message(message) => {
                 let mut incoming = self.content.take().expect("content began");
-                let outcome = self.on_message(message, &mut incoming).await;
+                let peer = connection.peer().ip();
+                let outcome = self.on_message(message, peer, &mut incoming).await;
                 let outcome = outcome.map_err(|Refused { refusal, detail }| {
                     self.session.explain(&detail);
                     refusal
@@ -281,19 +295,27 @@ impl<A: Ask> Conversation<'_, A> {
         })
     }
 
+    fn from<'b>(&'b self, user: &'b User, client: IpAddr) -> inspect::From<'b> {
+        let hello = self.session.hello();
+        inspect::From {
+            hostname: &self.settings.smtp.hostname,
+            client,
+            helo: hello.map_or("", |hello| hello.name.as_str()),
+            user,
+        }
+    }
+
     /// End of mail data: durable for every recipient, or why not.
     async fn on_message(
         &self,
         message: Message<Route>,
+        peer: IpAddr,
         incoming: &mut Incoming,
     ) -> Result<(), Refused> {
         let submitter = self.submitter;
         let began = submitter.host.now();
         let span = tracing::info_span!("message", id = incoming.id);
-        let Message {
-            envelope,
-            mut content,
-        } = message;
+        let Message { envelope, content } = message;
         let user = self.user.as_ref().expect("DATA comes after the login");
         let own = &content[incoming.trace_bytes..];
         if let Err(refused) = submitter.check_authors(user, own).await {
@@ -315,6 +337,9 @@ impl<A: Ask> Conversation<'_, A> {
             refusal: Refusal::SentEnough,
             detail: exceeded.to_string(),
         })?;
+        let mut content = submitter
+            .inspect(self.from(user, peer), &envelope, content, incoming)
+            .await?;
         let more = amend::apply(&mut content, incoming.trace_bytes, &facts);
         if !incoming.may_grow(more) {
             return Err(Refusal::StorageFull.into());

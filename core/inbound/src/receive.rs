@@ -6,7 +6,8 @@
 //! 0. `door`, from the connection to RCPT: is this peer served, and what is noted about it.
 //! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
-//! 3. `authentic` and `verdict`, at the end of mail data: whether a stranger's message is its author's; what a look at the whole of it says.
+//! 3. `authentic`, `inspect` and `verdict`, at the end of mail data: whether a stranger's message is its author's; what scanners find in it; what a look
+//!    at the whole of it says.
 //! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
@@ -23,6 +24,7 @@ mod content;
 mod directory;
 mod door;
 mod hand_off;
+pub mod inspect;
 mod keeper;
 pub mod leaving;
 mod placed;
@@ -53,6 +55,7 @@ pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
 pub use door::Doorway;
 use door::Visit;
+pub use inspect::{Inspect, Inspection, Inspector};
 pub use keeper::{Keeper, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
@@ -97,6 +100,8 @@ pub struct Receiver<K = Owner> {
     directory: RefCell<Directory>,
     /// `None`: mail is not authenticated.
     authenticate: Option<Rc<dyn Authenticate>>,
+    /// `None`: mail is not inspected.
+    inspect: Option<Rc<dyn Inspect>>,
     counters: Arc<Counters>,
 }
 
@@ -129,6 +134,7 @@ impl<K: Keeper> Receiver<K> {
             placed,
             directory: RefCell::default(),
             authenticate: None,
+            inspect: None,
             counters: Arc::default(),
         }
     }
@@ -136,6 +142,12 @@ impl<K: Keeper> Receiver<K> {
     /// The same, and SMTP from strangers is authenticated.
     pub fn authenticating(mut self, authenticate: Rc<dyn Authenticate>) -> Receiver<K> {
         self.authenticate = Some(authenticate);
+        self
+    }
+
+    /// The same, and SMTP from strangers is inspected.
+    pub fn inspecting(mut self, inspect: Rc<dyn Inspect>) -> Receiver<K> {
+        self.inspect = Some(inspect);
         self
     }
 
@@ -308,7 +320,7 @@ impl<K: Keeper> Receiver<K> {
         let Message { envelope, content } = message;
         let hello = session.hello().map_or("", |hello| hello.name.as_str());
         let sender = (peer, hello, &envelope.reverse_path);
-        let (mut content, front) = authentic::front(
+        let (content, mut front) = authentic::front(
             &self.host,
             settings,
             self.authenticate.as_deref(),
@@ -318,6 +330,16 @@ impl<K: Keeper> Receiver<K> {
             &mut incoming,
         )
         .await;
+        let (mut content, detail) = match self.inspect.as_deref() {
+            // A mail server of the operator's own is in front of LMTP.
+            Some(inspect) if settings.smtp.role == Role::Smtp && front.refusal.is_none() => {
+                let facts = (&settings.smtp.hostname[..], peer, hello);
+                let seen = inspect::look(&self.host, inspect, facts, &envelope, content, &incoming);
+                let (content, inspection) = seen.await;
+                (content, front.take(inspection, &mut incoming))
+            }
+            _ => (content, String::new()),
+        };
         let recipients = &envelope.recipients;
 
         let (refusal, trace_bytes, bytes) = (front.refusal, incoming.trace_bytes, content.len());
@@ -356,6 +378,9 @@ impl<K: Keeper> Receiver<K> {
             self.counters.took.note(took_us);
         }
         self.count_refusal(refusal);
+        if refusal.is_some() && !detail.is_empty() {
+            session.explain(&detail);
+        }
         match settings.smtp.role {
             Role::Smtp => session.outcome(&[refusal.map_or(Ok(id), Err)], output),
             Role::Lmtp => {

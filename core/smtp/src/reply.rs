@@ -232,6 +232,13 @@ refusals! {
     Loop: 554, "5.4.6", "mail loop detected";
     /// RFC 9989 §4.7: p=reject.
     NotAuthentic: 550, "5.7.1", "the domain in From asks to reject this message, because neither SPF nor DKIM authenticates it (DMARC)";
+    /// The name of what was found stands behind it.
+    Infected: 550, "5.7.1", "message contains a virus";
+    Spam: 550, "5.7.1", "message refused as spam";
+    /// A filter's own words stand behind it.
+    Filtered: 550, "5.7.1", "message refused by a content filter";
+    FilterDefers: 451, "4.7.1", "message deferred by a content filter, try again later";
+    Unscanned: 451, "4.7.1", "message cannot be scanned now, try again later";
     // Us.
     /// Lanes or tables are full: the peer may try again.
     Busy: 451, "4.3.2", "busy, try again later";

@@ -52,10 +52,19 @@ const FOR_TESTS: &[Package] = &[
         name: "unbound",
         proof: "/usr/sbin/unbound",
     },
-    // Another opinion about signatures. It is run on files; its service is not started.
+    // Another opinion about signatures, and a milter. It is run on files or on a port of the test's; its service is not started.
     Package {
         name: "opendkim",
         proof: "/usr/sbin/opendkim",
+    },
+    // Scanners; a test starts them with settings and signatures of its own, and no service is.
+    Package {
+        name: "rspamd",
+        proof: "/usr/bin/rspamd",
+    },
+    Package {
+        name: "clamav-daemon",
+        proof: "/usr/sbin/clamd",
     },
 ];
 
@@ -131,6 +140,16 @@ const FOR_BENCH: &[Package] = &[
         name: "dovecot-lmtpd",
         proof: "/usr/lib/dovecot/lmtp",
     },
+];
+
+/// Packages by the beginning of their names, and the services that they bring.
+const SERVICES: &[(&str, &str)] = &[
+    ("postfix", "postfix"),
+    ("dovecot", "dovecot"),
+    ("rspamd", "rspamd"),
+    ("clamav", "clamav-daemon"),
+    // It fetches signatures, and comes with clamav-daemon.
+    ("clamav", "clamav-freshclam"),
 ];
 
 /// Installs what is missing. `Err` is one sentence with the command to run when we may not run it.
@@ -220,9 +239,10 @@ fn install(names: &[&str]) -> Result<(), String> {
             .collect();
         shell::run(Command::new(words[0]).args(&words[1..]))
     };
-    let daemons: Vec<&str> = ["postfix", "dovecot"]
-        .into_iter()
-        .filter(|daemon| names.iter().any(|name| name.starts_with(daemon)))
+    let daemons: Vec<&str> = SERVICES
+        .iter()
+        .filter(|(package, _)| names.iter().any(|name| name.starts_with(package)))
+        .map(|(_, service)| *service)
         .collect();
     let _quiet = if is_root() {
         Some(NoServices::begin()?)

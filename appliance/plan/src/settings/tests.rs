@@ -28,6 +28,8 @@ const TABLES: &[(&str, &str)] = &[
     ("[[network.vlan]]", "network.vlan"),
     ("[door]", "door"),
     ("[[door.list]]", "door.list"),
+    ("[scan]", "scan"),
+    ("[[scan.milter]]", "scan.milter"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),
@@ -104,6 +106,8 @@ fn the_page_names_the_defaults_of_the_code() {
         ("limits.imap_connections", number(IMAP_CONNECTIONS_DEFAULT)),
         ("limits.http_connections", number(HTTP_CONNECTIONS_DEFAULT)),
         ("log.level", Log::default().level),
+        ("scan.message", Scan::default().message.to_string()),
+        ("scan.connections", number(Scan::default().connections)),
     ];
     let rows = rows();
     for (key, default) in defaults {

@@ -15,6 +15,8 @@ use runtime::{Counters, Stalls};
 #[derive(Clone, Default)]
 pub struct Metrics {
     shared: Arc<Mutex<Lists>>,
+    /// One for all cores.
+    scan: Arc<scan::Counters>,
 }
 
 /// The counters of every core, as they were added.
@@ -74,6 +76,11 @@ impl Metrics {
     /// No counters yet; cores add theirs as they start.
     pub fn new() -> Metrics {
         Metrics::default()
+    }
+
+    /// What scanners found, all cores together.
+    pub fn scan(&self) -> &Arc<scan::Counters> {
+        &self.scan
     }
 
     /// A listener on one core. A service has one on every core that serves it.

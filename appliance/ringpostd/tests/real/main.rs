@@ -23,6 +23,7 @@ mod metrics;
 mod operator;
 mod outage;
 mod remote;
+mod scan;
 mod scarce;
 mod sessions;
 mod start;

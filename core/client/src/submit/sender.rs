@@ -20,6 +20,11 @@ pub(super) struct User {
 }
 
 impl User {
+    /// The account's address.
+    pub fn name(&self) -> String {
+        self.address.to_path()
+    }
+
     /// Of the account's address.
     pub fn domain(&self) -> &str {
         self.address.domain()

@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use auth::{Ask, Disposition, Envelope, Keys, Outcome, Prepared, Spf, Verdict};
 use dns::Names;
 use runtime::SessionHost;
+use scan::{Change, change};
 use smtp::{Refusal, ReversePath, Role};
 
 use super::content::Incoming;
+use super::inspect::Inspection;
 use super::{Counters, Settings};
 
 /// How mail of strangers is authenticated.
@@ -66,6 +68,8 @@ pub(super) struct Front {
     fields: Vec<u8>,
     /// Whose name is removed from the fields of others; `None`: they are not looked at.
     ours: Option<String>,
+    /// Of fields of others.
+    changes: Vec<Change>,
     pub(super) refusal: Option<Refusal>,
 }
 
@@ -146,6 +150,7 @@ pub(super) async fn front(
     let mut front = Front {
         fields: Vec::new(),
         ours: None,
+        changes: Vec::new(),
         refusal: None,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
@@ -199,6 +204,35 @@ pub(super) async fn front(
 }
 
 impl Front {
+    /// Adds what scanners found, and pays for it. Answers the words behind a refusal.
+    pub(super) fn take(&mut self, inspection: Inspection, incoming: &mut Incoming) -> String {
+        let Inspection {
+            refusal,
+            detail,
+            junk,
+            quarantine,
+            fields,
+            changes,
+        } = inspection;
+        self.refusal = refusal;
+        if refusal.is_some() {
+            return detail;
+        }
+        let before = self.fields.len();
+        if let Some(reason) = &quarantine {
+            let mark = format!("{MARK}: scan; {reason}\r\n");
+            self.fields.extend_from_slice(mark.as_bytes());
+        }
+        self.fields.extend_from_slice(&fields);
+        incoming.junk = junk || quarantine.is_some();
+        let more = self.fields.len() - before + change::growth(&changes);
+        self.changes = changes;
+        if !incoming.may_grow(more) {
+            self.refusal = Some(Refusal::StorageFull);
+        }
+        String::new()
+    }
+
     /// Puts the fields in front of `content`, and takes out those of others that claim to be ours. Answers the bytes that are ours then.
     pub(super) fn put(self, content: &mut Vec<u8>, trace_bytes: usize) -> usize {
         if let Some(ours) = &self.ours {
@@ -209,7 +243,8 @@ impl Front {
             }
             auth::header::remove(content, &forged);
         }
-        content.reserve_exact(self.fields.len());
+        content.reserve_exact(self.fields.len() + change::growth(&self.changes));
+        change::apply(content, trace_bytes, &self.changes);
         content.splice(0..0, self.fields.iter().copied());
         trace_bytes + self.fields.len()
     }

@@ -60,6 +60,7 @@ impl Contents {
             id,
             unix_seconds,
             trace_bytes,
+            junk: false,
             charge,
         })
     }
@@ -86,6 +87,8 @@ pub struct Incoming {
     pub unix_seconds: i64,
     /// Bytes that we put in front.
     pub trace_bytes: usize,
+    /// It belongs into the account's junk folder.
+    pub junk: bool,
     /// The content's memory, given back when this is dropped: once it is durable or refused.
     charge: Charge,
 }

@@ -6,6 +6,7 @@ mod content;
 mod conversation;
 mod door;
 mod hand_off;
+mod inspect;
 mod recipient;
 mod route;
 mod verdict;
