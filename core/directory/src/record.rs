@@ -12,6 +12,7 @@ use crate::dkim_key::DkimKeyEntry;
 use crate::domain::DomainEntry;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::limits::{ACCOUNT_ROWS, DOMAIN_ROWS};
 use crate::route::Route;
@@ -31,6 +32,7 @@ pub(crate) enum Entry {
     Grant(Named<Grant>),
     Key(Named<Key>),
     Allowance(Named<Allowance>),
+    KeptPolicy(Named<KeptPolicy>),
 }
 
 /// `$body` with `$entry` bound to the entry of any noun of `whole.rs`; `$else` for the others.
@@ -44,6 +46,7 @@ macro_rules! of_named {
             Entry::Grant($entry) => $body,
             Entry::Key($entry) => $body,
             Entry::Allowance($entry) => $body,
+            Entry::KeptPolicy($entry) => $body,
             $($pattern => $other,)+
         }
     };
@@ -83,6 +86,8 @@ impl Entry {
             Entry::Key(entry)
         } else if let Some(entry) = Named::decode(record.kind, reader)? {
             Entry::Allowance(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::KeptPolicy(entry)
         } else {
             return Err(Broken);
         };
@@ -134,6 +139,9 @@ impl Entry {
             Entry::Grant(entry) => Entry::Grant(Named::present(entry.name().to_owned(), state)),
             Entry::Allowance(entry) => {
                 Entry::Allowance(Named::present(entry.name().to_owned(), state))
+            }
+            Entry::KeptPolicy(entry) => {
+                Entry::KeptPolicy(Named::present(entry.name().to_owned(), state))
             }
             Entry::Key(entry) => Entry::Key(Named::present(entry.name().to_owned(), state)),
             Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => {

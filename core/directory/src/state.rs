@@ -20,6 +20,7 @@ use crate::dkim_key::{self, ChangedKeys, DkimKeyRow, KeyName};
 use crate::domain::{DOMAINS, Domain};
 use crate::grant::Grant;
 use crate::group::{Group, Member};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
 use crate::record::{Entry, of_named};
@@ -63,6 +64,7 @@ pub(crate) struct State {
     pub grants: Whole<Grant>,
     pub own_keys: Whole<Key>,
     pub allowances: Whole<Allowance>,
+    pub kept_policies: Whole<KeptPolicy>,
 }
 
 /// `$body` for every table that is in memory whole.
@@ -94,6 +96,10 @@ macro_rules! each_whole {
         };
         {
             let $rows = &$state.allowances;
+            $body
+        };
+        {
+            let $rows = &$state.kept_policies;
             $body
         };
     }};
@@ -152,6 +158,7 @@ impl State {
             grants: Whole::default(),
             own_keys: Whole::default(),
             allowances: Whole::default(),
+            kept_policies: Whole::default(),
         }
     }
 
@@ -444,6 +451,7 @@ impl State {
         self.grants.settle(epoch);
         self.own_keys.settle(epoch);
         self.allowances.settle(epoch);
+        self.kept_policies.settle(epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;
