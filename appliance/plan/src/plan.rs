@@ -98,6 +98,8 @@ pub struct Plan {
     /// See `settings::Outbound`.
     #[serde(default)]
     pub validators: Vec<SocketAddr>,
+    #[serde(default)]
+    pub policies: bool,
     pub plaintext_on_loopback: bool,
     /// What each person may submit.
     #[serde(default)]
@@ -269,6 +271,7 @@ impl Plan {
             read_bytes: allowance.read,
             send_bytes: allowance.send,
             validators: settings.outbound.validators.clone(),
+            policies: settings.outbound.policies,
             sending: Sending {
                 messages_per_hour: settings.limits.messages_per_hour,
                 messages_per_day: settings.limits.messages_per_day,

@@ -208,12 +208,23 @@ pub struct Log {
 }
 
 /// How mail leaves.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outbound {
     /// Name servers that validate, on this machine or over a way that is as safe: what they say of certificates (DANE) is trusted. Empty: no
     /// domain's certificates are looked up.
     pub validators: Vec<SocketAddr>,
+    /// Policies of domains about their servers (MTA-STS) are looked up and met.
+    pub policies: bool,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        Outbound {
+            validators: Vec::new(),
+            policies: true,
+        }
+    }
 }
 
 impl Default for Server {

@@ -303,6 +303,10 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
         hostname: serving.plan.server_name.clone(),
         route,
         tls: Some(relay::tls::opportunistic()),
+        sts: serving.plan.policies.then(|| relay::sts::Settings {
+            authorities: relay::authorities::Authorities::of_web(),
+            port: 443,
+        }),
         connections_max,
         seed,
     };
