@@ -13,7 +13,7 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
-use crate::settings::{Authentication, Plaintext, Settings};
+use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +44,7 @@ pub enum Service {
     Imaps,
     Http,
     Https,
+    Policy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +108,9 @@ pub struct Plan {
     /// Of mail of strangers.
     #[serde(default)]
     pub authentication: Authentication,
+    /// Of our domains (MTA-STS).
+    #[serde(default)]
+    pub policy: PolicyMode,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -128,7 +132,7 @@ pub struct Sending {
 }
 
 impl Service {
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
@@ -137,6 +141,7 @@ impl Service {
         Service::Imaps,
         Service::Http,
         Service::Https,
+        Service::Policy,
     ];
 
     pub fn name(self) -> &'static str {
@@ -149,6 +154,7 @@ impl Service {
             Service::Imaps => "imaps",
             Service::Http => "http",
             Service::Https => "https",
+            Service::Policy => "policy",
         }
     }
 
@@ -161,7 +167,7 @@ impl Service {
             Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => {
                 Some(Zone::Client)
             }
-            Service::Http | Service::Https => None,
+            Service::Http | Service::Https | Service::Policy => None,
         }
     }
 }
@@ -280,6 +286,7 @@ impl Plan {
             },
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             authentication: settings.inbound.authentication,
+            policy: settings.inbound.policy,
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,
@@ -360,6 +367,7 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
         (Service::Imaps, &listen.imaps, allowance.imap_connections),
         (Service::Http, &listen.http, allowance.http_connections),
         (Service::Https, &listen.https, allowance.http_connections),
+        (Service::Policy, &listen.policy, allowance.http_connections),
     ];
     every
         .into_iter()

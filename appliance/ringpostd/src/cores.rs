@@ -363,7 +363,7 @@ fn serve(core: &Core, go: Go) {
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
-            Service::Http | Service::Https => continue,
+            Service::Http | Service::Https | Service::Policy => continue,
         };
         // One for all addresses of a service: its bound is theirs together.
         let counters = counted
@@ -403,7 +403,9 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
 fn gate(serving: &Serving, service: Service) -> Gate {
     let door = serving.door.clone();
     let refusal = match service {
-        Service::Lmtp | Service::Http | Service::Https => return Gate::default(),
+        Service::Lmtp | Service::Http | Service::Https | Service::Policy => {
+            return Gate::default();
+        }
         Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
         Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
         Service::Imaps | Service::Submissions => b"",
@@ -423,7 +425,11 @@ fn refusal(service: Service) -> &'static [u8] {
             smtp::Refusal::TooManyConnections.line().as_bytes()
         }
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
-        Service::Imaps | Service::Submissions | Service::Http | Service::Https => b"",
+        Service::Imaps
+        | Service::Submissions
+        | Service::Http
+        | Service::Https
+        | Service::Policy => b"",
     }
 }
 

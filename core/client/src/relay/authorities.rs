@@ -20,6 +20,16 @@ pub enum Flaw {
     Invalid,
 }
 
+/// Whether a certificate (in DER) is for the host `name`, whoever signed it.
+pub fn names(certificate: &[u8], name: &str) -> bool {
+    let certificate = CertificateDer::from(certificate);
+    let read = webpki::EndEntityCert::try_from(&certificate);
+    read.is_ok_and(|read| {
+        ServerName::try_from(name)
+            .is_ok_and(|name| read.verify_is_valid_for_subject_name(&name).is_ok())
+    })
+}
+
 impl Flaw {
     /// For people.
     pub fn words(self) -> &'static str {
@@ -122,6 +132,8 @@ mod tests {
             judge(&own, "mx.example.net", in_time),
             Err(Flaw::NotTrusted)
         );
+        assert!(names(&issued[0], "mx.example.net") && !names(&issued[0], "example.net"));
+        assert!(!names(&[7; 99], "mx.example.net") && !names(&issued[0], "a b"));
         assert_eq!(judge(&[], "mx.example.net", in_time), Err(Flaw::Invalid));
         let nonsense = [CertificateDer::from(vec![7; 99])];
         assert_eq!(
