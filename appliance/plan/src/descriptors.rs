@@ -29,7 +29,9 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
             limits.submission_connections,
         ),
         Service::Imap | Service::Imaps => ("limits.imap_connections", limits.imap_connections),
-        Service::Http | Service::Https => ("limits.http_connections", limits.http_connections),
+        Service::Http | Service::Https | Service::Policy => {
+            ("limits.http_connections", limits.http_connections)
+        }
     }
 }
 

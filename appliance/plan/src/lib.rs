@@ -37,6 +37,6 @@ pub use machine::Machine;
 pub use place::Placement;
 pub use plan::{CorePlan, ListenerPlan, Plan, Service, StoragePlan, Zone};
 pub use profile::Profile;
-pub use settings::{Authentication, Settings};
+pub use settings::{Authentication, PolicyMode, Settings};
 pub use shape::Shape;
 pub use units::{Size, Span, date};

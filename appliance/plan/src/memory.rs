@@ -215,7 +215,9 @@ pub(crate) fn lines(
                 (SMTP_CONNECTION_BYTES, "limits.submission_connections")
             }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
-            Service::Http | Service::Https => (HTTP_CONNECTION_BYTES, "limits.http_connections"),
+            Service::Http | Service::Https | Service::Policy => {
+                (HTTP_CONNECTION_BYTES, "limits.http_connections")
+            }
         };
         let count = listener.connections_max;
         let what = format!("{count} {} connections", listener.service.name());

@@ -13,7 +13,7 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
-use crate::settings::{Authentication, Plaintext, Settings};
+use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +44,7 @@ pub enum Service {
     Imaps,
     Http,
     Https,
+    Policy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,8 @@ pub struct Plan {
     /// See `settings::Outbound`.
     #[serde(default)]
     pub validators: Vec<SocketAddr>,
+    #[serde(default)]
+    pub policies: bool,
     pub plaintext_on_loopback: bool,
     /// What each person may submit.
     #[serde(default)]
@@ -105,6 +108,9 @@ pub struct Plan {
     /// Of mail of strangers.
     #[serde(default)]
     pub authentication: Authentication,
+    /// Of our domains (MTA-STS).
+    #[serde(default)]
+    pub policy: PolicyMode,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -126,7 +132,7 @@ pub struct Sending {
 }
 
 impl Service {
-    pub const ALL: [Service; 8] = [
+    pub const ALL: [Service; 9] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
@@ -135,6 +141,7 @@ impl Service {
         Service::Imaps,
         Service::Http,
         Service::Https,
+        Service::Policy,
     ];
 
     pub fn name(self) -> &'static str {
@@ -147,6 +154,7 @@ impl Service {
             Service::Imaps => "imaps",
             Service::Http => "http",
             Service::Https => "https",
+            Service::Policy => "policy",
         }
     }
 
@@ -159,7 +167,7 @@ impl Service {
             Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => {
                 Some(Zone::Client)
             }
-            Service::Http | Service::Https => None,
+            Service::Http | Service::Https | Service::Policy => None,
         }
     }
 }
@@ -274,6 +282,7 @@ impl Plan {
             read_bytes: allowance.read,
             send_bytes: allowance.send,
             validators: settings.outbound.validators.clone(),
+            policies: settings.outbound.policies,
             sending: Sending {
                 messages_per_hour: settings.limits.messages_per_hour,
                 messages_per_day: settings.limits.messages_per_day,
@@ -282,6 +291,7 @@ impl Plan {
             },
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             authentication: settings.inbound.authentication,
+            policy: settings.inbound.policy,
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,
@@ -377,6 +387,7 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
         (Service::Imaps, &listen.imaps, allowance.imap_connections),
         (Service::Http, &listen.http, allowance.http_connections),
         (Service::Https, &listen.https, allowance.http_connections),
+        (Service::Policy, &listen.policy, allowance.http_connections),
     ];
     every
         .into_iter()

@@ -101,6 +101,8 @@ pub struct Listen {
     pub imaps: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
+    /// HTTPS for strangers: the policies of our domains (MTA-STS), and nothing else.
+    pub policy: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -144,6 +146,22 @@ pub enum Authentication {
 #[serde(deny_unknown_fields, default)]
 pub struct Inbound {
     pub authentication: Authentication,
+    pub policy: PolicyMode,
+}
+
+/// What our domains ask of servers that send to them (MTA-STS, RFC 8461 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// Our domains have no policy.
+    #[default]
+    Off,
+    /// They send, and report.
+    Testing,
+    /// They send nothing in clear, or to a server without a valid certificate.
+    Enforce,
+    /// There was a policy; senders are to forget it.
+    None,
 }
 
 /// Who is asked for names.
@@ -222,12 +240,23 @@ pub struct Trace {
 }
 
 /// How mail leaves.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Outbound {
     /// Name servers that validate, on this machine or over a way that is as safe: what they say of certificates (DANE) is trusted. Empty: no
     /// domain's certificates are looked up.
     pub validators: Vec<SocketAddr>,
+    /// Policies of domains about their servers (MTA-STS) are looked up and met.
+    pub policies: bool,
+}
+
+impl Default for Outbound {
+    fn default() -> Outbound {
+        Outbound {
+            validators: Vec::new(),
+            policies: true,
+        }
+    }
 }
 
 impl Default for Server {
@@ -420,6 +449,7 @@ impl Settings {
                 imaps: at(993)?,
                 http: at(80)?,
                 https: at(443)?,
+                policy: Vec::new(),
             },
             tls: Tls::default(),
             login: Login {
@@ -428,6 +458,7 @@ impl Settings {
             // The demo asks nobody, unless it is given name servers.
             inbound: Inbound {
                 authentication: Authentication::Off,
+                policy: PolicyMode::Off,
             },
             dns: Dns::default(),
             limits: Limits::default(),

@@ -36,6 +36,7 @@ mod machine;
 mod metrics;
 pub mod open_legs;
 mod perform;
+mod policies;
 mod profile;
 mod queue;
 mod remote;

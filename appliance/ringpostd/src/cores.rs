@@ -327,6 +327,10 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
         hostname: serving.plan.server_name.clone(),
         route,
         tls: Some(relay::tls::opportunistic()),
+        sts: serving.plan.policies.then(|| relay::sts::Settings {
+            authorities: relay::authorities::Authorities::of_web(),
+            port: 443,
+        }),
         connections_max,
         seed,
     };
@@ -386,7 +390,7 @@ fn serve(core: &Core, go: Go) {
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
             // The administration's thread serves these.
-            Service::Http | Service::Https => continue,
+            Service::Http | Service::Https | Service::Policy => continue,
         };
         // One for all addresses of a service: its bound is theirs together.
         let counters = counted
@@ -426,7 +430,9 @@ fn connections_max(plan: &Plan, service: Service) -> usize {
 fn gate(serving: &Serving, service: Service) -> Gate {
     let door = serving.door.clone();
     let refusal = match service {
-        Service::Lmtp | Service::Http | Service::Https => return Gate::default(),
+        Service::Lmtp | Service::Http | Service::Https | Service::Policy => {
+            return Gate::default();
+        }
         Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
         Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
         Service::Imaps | Service::Submissions => b"",
@@ -446,7 +452,11 @@ fn refusal(service: Service) -> &'static [u8] {
             smtp::Refusal::TooManyConnections.line().as_bytes()
         }
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
-        Service::Imaps | Service::Submissions | Service::Http | Service::Https => b"",
+        Service::Imaps
+        | Service::Submissions
+        | Service::Http
+        | Service::Https
+        | Service::Policy => b"",
     }
 }
 

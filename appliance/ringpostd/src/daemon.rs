@@ -76,6 +76,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         ))
     })?;
     let tls = certificate::for_mail(&shown);
+    let shown_to_all = certificate::for_mail(&shown);
     let https = certificate::for_https(&settings, &shown)?;
     // Before the volume: what is wrong with them is reported before anything is written.
     let first = if trial {
@@ -148,7 +149,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         serving.memory.receiving.clone(),
         shown,
     );
-    let doors = Doors::open(&admin, &plan.state, https, http(bound))
+    let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
     state.link_ringpostctl();
     if trial {

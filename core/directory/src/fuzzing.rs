@@ -13,6 +13,7 @@ use crate::dkim_key::{DkimKeyEntry, DkimKeyRow, KeyName};
 use crate::domain::DomainEntry;
 use crate::grant::Grant;
 use crate::group::{Group, Member, Posters};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::record::Entry;
 use crate::route::Route;
@@ -187,5 +188,12 @@ pub(crate) fn named() -> Vec<Entry> {
     entries.extend(both("sales@example.org\x007", grant).map(Entry::Grant));
     entries.extend(both("srs", Key([9; 32])).map(Entry::Key));
     entries.extend(both("7", Allowance { times: 300 }).map(Entry::Allowance));
+    let policy = KeptPolicy {
+        id: "20260101T000000".into(),
+        text: "version: STSv1\r\nmode: enforce\r\nmx: mx.example.net\r\nmax_age: 604800\r\n".into(),
+        read_unix_s: 1_800_000_000,
+        ends_unix_s: 1_800_604_800,
+    };
+    entries.extend(both("example.net", policy).map(Entry::KeptPolicy));
     entries
 }

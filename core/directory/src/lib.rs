@@ -10,9 +10,10 @@
 //! * memory is bounded: accounts by `limits::ACCOUNTS_CACHED_MAX` beside those in use, what is newer than the projection by `DIRTY_MAX`.
 //!
 //! One file for each durable noun, with its records, its row and what they do to memory: `domain.rs`, `account.rs`, and those that are a name
-//! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`, `allowance.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
+//! with what it stands for (`whole.rs`): `alias.rs`, `group.rs`, `route.rs`, `grant.rs`, `key.rs`, `allowance.rs`,
+//! `kept_policy.rs`. DKIM keys are in `dkim_key.rs`. To add a noun,
 //! write such a file, give it kinds and a table in `record.rs`, and a line in `State::apply`, `Salvage` and `describe`.
-//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs` and `dkim_keys.rs`; start reading there.
+//! Operations are in `domains.rs`, `accounts.rs`, `aliases.rs`, `groups.rs`, `routes.rs`, `grants.rs`, `kept_policies.rs` and `dkim_keys.rs`; start reading there.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -30,6 +31,8 @@ mod grant;
 mod grants;
 mod group;
 mod groups;
+mod kept_policies;
+mod kept_policy;
 mod key;
 pub mod limits;
 mod load;
@@ -61,6 +64,7 @@ pub use aliases::Listed;
 pub use dkim_key::{DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 pub use group::{Group, Posters};
 pub use groups::GroupChange;
+pub use kept_policy::KeptPolicy;
 pub use load::Pin;
 pub use route::Route;
 pub use routes::parse_scope;

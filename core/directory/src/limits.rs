@@ -55,3 +55,11 @@ pub const ALLOWANCES_MAX: usize = 50_000;
 pub const TIMES_MAX: u32 = 10_000;
 /// Keys of one volume.
 pub const KEYS_MAX: usize = 16;
+/// Policies of other domains (MTA-STS); a large provider sends to some ten thousand domains that have one.
+pub const KEPT_POLICIES_MAX: usize = 20_000;
+/// Octets of one policy's text: within one page of the projection with its keys.
+pub const KEPT_POLICY_BYTES_MAX: usize = 3_072;
+/// RFC 8461 §3.1.
+pub const KEPT_POLICY_ID_BYTES_MAX: usize = 32;
+/// Octets of all texts together, all of them in memory; the usual one has 120.
+pub const KEPT_POLICIES_BYTES_MAX: usize = 4 * 1_024 * 1_024;

@@ -17,6 +17,7 @@ use crate::allowance::Allowance;
 use crate::domain::DOMAINS;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::limits::{DOMAINS_MAX, ROWS_PER_READ};
 use crate::record::Entry;
@@ -122,7 +123,8 @@ impl Inner {
         self.load_whole::<Route>().await?;
         self.load_whole::<Grant>().await?;
         self.load_whole::<Key>().await?;
-        self.load_whole::<Allowance>().await
+        self.load_whole::<Allowance>().await?;
+        self.load_whole::<KeptPolicy>().await
     }
 
     /// Every row of one noun's table.

@@ -12,6 +12,7 @@ use crate::dkim_key::DkimKeyEntry;
 use crate::domain::DomainEntry;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::route::Route;
 use crate::whole::{Named, Noun};
@@ -29,6 +30,7 @@ pub(crate) enum Entry {
     Grant(Named<Grant>),
     Key(Named<Key>),
     Allowance(Named<Allowance>),
+    KeptPolicy(Named<KeptPolicy>),
 }
 
 /// `$body` with `$entry` bound to the entry of any noun of `whole.rs`; `$else` for the others.
@@ -42,6 +44,7 @@ macro_rules! of_named {
             Entry::Grant($entry) => $body,
             Entry::Key($entry) => $body,
             Entry::Allowance($entry) => $body,
+            Entry::KeptPolicy($entry) => $body,
             $($pattern => $other,)+
         }
     };
@@ -81,6 +84,8 @@ impl Entry {
             Entry::Key(entry)
         } else if let Some(entry) = Named::decode(record.kind, reader)? {
             Entry::Allowance(entry)
+        } else if let Some(entry) = Named::decode(record.kind, reader)? {
+            Entry::KeptPolicy(entry)
         } else {
             return Err(Broken);
         };

@@ -23,6 +23,7 @@ use crate::dkim_key::{self, ChangedKeys, DkimKeyRow, KeyName};
 use crate::domain::{DOMAINS, Domain};
 use crate::grant::Grant;
 use crate::group::{Group, Member};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::limits::{ACCOUNTS_CACHED_MAX, DIRTY_MAX, EVICT_LOOK_MAX, KEY_CACHE_MAX};
 use crate::route::Route;
@@ -75,6 +76,7 @@ pub(crate) struct State {
     pub own_keys: Whole<Key>,
     /// By account.
     pub allowances: Whole<Allowance>,
+    pub kept_policies: Whole<KeptPolicy>,
 }
 
 /// `$body` for every table that is in memory whole.
@@ -106,6 +108,10 @@ macro_rules! each_whole {
         };
         {
             let $rows = &$state.allowances;
+            $body
+        };
+        {
+            let $rows = &$state.kept_policies;
             $body
         };
     }};
@@ -167,6 +173,7 @@ impl State {
             grants: Whole::default(),
             own_keys: Whole::default(),
             allowances: Whole::default(),
+            kept_policies: Whole::default(),
         }
     }
 
@@ -450,6 +457,7 @@ impl State {
         self.grants.settle(epoch);
         self.own_keys.settle(epoch);
         self.allowances.settle(epoch);
+        self.kept_policies.settle(epoch);
         for id in &collected.accounts {
             let Some(entry) = self.accounts.get_mut(id) else {
                 continue;

@@ -1,6 +1,7 @@
 //! The directory alone on its log, on the simulated machine.
 
 mod dkim_keys;
+mod kept_policies;
 mod names;
 
 use std::cell::RefCell;

@@ -70,7 +70,9 @@ pub use copy::Moved;
 pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 /// What an address is that has no mailbox of its own: the directory's words for it.
 pub mod names {
-    pub use directory::{Alias, Group, GroupChange, Listed, Posters, Route, parse_scope};
+    pub use directory::{
+        Alias, Group, GroupChange, KeptPolicy, Listed, Posters, Route, parse_scope,
+    };
 }
 pub use watch::Watch;
 

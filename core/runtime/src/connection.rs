@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::tls::TlsFacts;
 
@@ -84,4 +84,7 @@ pub trait Dialled: Connection {
 
     /// Why TLS failed, in a short phrase for people (`invalid peer certificate: Expired`); `None` unless the fault was `Tls`.
     fn tls_trouble(&self) -> Option<&str>;
+
+    /// The certificates that the server showed, its own first; none before TLS.
+    fn certificates(&self) -> &[CertificateDer<'static>];
 }

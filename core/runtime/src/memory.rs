@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use base::host::Bell;
 use base::{Host, Time};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::connection::{Accepted, Connection, ConnectionFault, Dialled};
 use crate::dial::slot::Slot;
@@ -81,6 +81,8 @@ struct Shared {
     reset: bool,
     /// The peer begins its TLS handshake.
     handshake: Option<Handshake>,
+    /// What it shows in it.
+    certificates: Vec<CertificateDer<'static>>,
 }
 
 /// A TLS handshake that the peer has begun. No byte is enciphered, so only its place in the stream counts.
@@ -112,6 +114,8 @@ pub struct MemoryConnection {
     peer: SocketAddr,
     local: SocketAddr,
     tls: Option<TlsFacts>,
+    /// What the peer showed.
+    certificates: Vec<CertificateDer<'static>>,
     span: Duration,
     /// When the present wait ends.
     due: Time,
@@ -144,6 +148,7 @@ pub fn connect(
         down: Pipe::new(bytes_max),
         reset: false,
         handshake: None,
+        certificates: Vec::new(),
     }));
     let bell = Bell::new();
     let span = DEADLINE_DEFAULT;
@@ -155,6 +160,7 @@ pub fn connect(
         peer,
         local: SocketAddr::from(([127, 0, 0, 1], 1)),
         tls: None,
+        certificates: Vec::new(),
         span,
         due: host.now().after_us(span.as_micros() as u64),
         broken: None,
@@ -278,6 +284,7 @@ impl MemoryConnection {
         self.span = span;
         self.restart_clock();
         done?;
+        self.certificates = std::mem::take(&mut self.shared.borrow_mut().certificates);
         self.tls = Some(TlsFacts {
             version: "TLSv1.3",
             cipher: "NONE".into(),
@@ -406,6 +413,10 @@ impl Dialled for MemoryConnection {
     fn tls_trouble(&self) -> Option<&str> {
         (self.broken == Some(ConnectionFault::Tls)).then_some("the handshake failed")
     }
+
+    fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
 }
 
 impl Drop for MemoryConnection {
@@ -479,6 +490,12 @@ impl MemoryPeer {
     /// Begins the TLS handshake. A peer that plays a server calls it when it has said that it is ready for TLS.
     pub fn start_tls(&self) {
         self.shake(false);
+    }
+
+    /// As `start_tls`, as a server that shows `certificates`, its own first.
+    pub fn start_tls_showing(&self, certificates: Vec<CertificateDer<'static>>) {
+        self.shared.borrow_mut().certificates = certificates;
+        self.start_tls();
     }
 
     /// Begins the TLS handshake, and it fails: no common version, or a certificate that is refused.

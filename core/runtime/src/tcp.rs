@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::time::{Instant, Sleep};
 use tokio_uring::net::TcpStream;
 
@@ -445,6 +445,10 @@ impl Dialled for TcpConnection {
 
     fn tls_trouble(&self) -> Option<&str> {
         self.tls_trouble.as_deref()
+    }
+
+    fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.as_ref().map_or(&[], |tls| tls.certificates())
     }
 }
 

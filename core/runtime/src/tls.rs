@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, Connection, ServerConnection};
 
 /// What TLS agreed on, for trace fields and policy.
@@ -120,6 +120,11 @@ impl Tls {
     /// Encrypts `plain`; the records wait for `take_wire`.
     pub(crate) fn seal(&mut self, plain: &[u8]) -> Result<(), TlsBroken> {
         Ok(self.session.writer().write_all(plain)?)
+    }
+
+    /// What the other end showed, its own first.
+    pub(crate) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.session.peer_certificates().unwrap_or_default()
     }
 
     pub(crate) fn say_goodbye(&mut self) {

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use ::admin::dns_records::{CheckLine, DnsRecord, DomainCheck, DomainDns, Verdict};
 use dns::{Kind, NameFault, Names, Value};
 
+use crate::admin::domain_dns::policy_server;
+
 /// A verdict and its reason.
 type Judgement = (Verdict, String);
 
@@ -26,6 +28,16 @@ pub(crate) async fn check(names: &impl Names, dns: &DomainDns) -> DomainCheck {
             let (verdict, why) = judge_reverse(names, &dns.host, address).await;
             lines.push(line(&address.to_string(), "PTR", verdict, why));
         }
+    }
+    // As for the host name: a policy server must have an address, whoever serves the policy.
+    let server = policy_server(&dns.domain);
+    let has_policy = dns
+        .records
+        .iter()
+        .any(|record| record.name.starts_with("_mta-sts."));
+    if has_policy && !dns.records.iter().any(|record| record.name == server) {
+        let (verdict, why) = judge_host(&names.addresses(&server).await);
+        lines.push(line(&server, "A, AAAA", verdict, why));
     }
     DomainCheck {
         domain: dns.domain.clone(),
@@ -160,6 +172,15 @@ fn judge_text(found: &[String], dns: &DomainDns, record: &DnsRecord) -> Judgemen
         [] => missing(expected),
         [one] if version == "v=spf1" => judge_spf(one, dns, name),
         [one] if version == "v=DMARC1" => judge_dmarc(one),
+        [one] if version == "v=STSv1" => match tag(one, "id") == tag(expected, "id") {
+            true => (Verdict::Right, one.clone()),
+            false => (
+                Verdict::Wrong,
+                format!(
+                    "it names another policy, and senders keep that one: publish {expected} ({one})"
+                ),
+            ),
+        },
         [one] if tag(one, "rua").is_some() => (Verdict::Right, one.clone()),
         [one] => (Verdict::Wrong, format!("it has no rua=: {one}")),
         _ => (
@@ -285,7 +306,7 @@ fn judge_host(addresses: &Result<Vec<IpAddr>, NameFault>) -> Judgement {
             let each: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
             (Verdict::Right, each.join(", "))
         }
-        Err(NameFault::NoSuchDomain) => missing("the public address of this appliance"),
+        Err(NameFault::NoSuchDomain) => missing("its public address"),
         Err(fault) => (Verdict::Unknown, fault.to_string()),
     }
 }

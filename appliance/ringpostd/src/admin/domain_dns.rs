@@ -1,20 +1,20 @@
 //! `domain dns`: the DNS records to publish for a domain, from its keys, this appliance's host name and its listeners.
 //!
-//! Pure but for `gather`. MTA-STS is not among them: its policy is fetched over HTTPS from a name of the domain, and this release serves none. A
-//! record without the policy would do nothing.
+//! Pure but for `gather`. That of a policy (MTA-STS) is among them where the settings say that our domains have one: a record without the policy
+//! would do nothing.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use ::admin::dns_records::{DnsRecord, DomainDns};
 use ::dkim::{ascii_domain, strings};
-use client::relay::dane;
+use client::relay::{authorities, dane};
 use mail::Address;
 use mailbox::{DkimKey, DkimState};
 use plan::Service;
 
-use crate::admin::dkim;
 use crate::admin::shared::{Admin, Refused};
+use crate::admin::{dkim, policies};
 
 /// What the records are made of.
 pub(crate) struct Facts {
@@ -32,6 +32,12 @@ pub(crate) struct Facts {
     pub certificate: Option<String>,
     /// Whether there is an account that takes reports: postmaster@ the domain.
     pub has_postmaster: bool,
+    /// The policy of our domains (MTA-STS).
+    pub policy: Option<sts::Policy>,
+    /// Where it is served from here.
+    pub policy_listeners: Vec<SocketAddr>,
+    /// The certificate that listeners show is for the name of the policy server too.
+    pub names_policy_server: bool,
 }
 
 /// Looks at what the daemon knows.
@@ -51,6 +57,11 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
         Service::Submission,
         Service::Imap,
     ];
+    let policy_server = format!("mta-sts.{}", ascii_domain(&domain));
+    let listeners = |service: Service| {
+        let listener = plan.listener(service);
+        listener.map_or(Vec::new(), |listener| listener.addresses.clone())
+    };
     let addresses = tokio::task::spawn_blocking(|| {
         let network = hardware::network::look(Path::new("/"), &hardware::network::addresses());
         let all = network.links.into_iter().flat_map(|link| link.addresses);
@@ -65,9 +76,14 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
         host: ascii_domain(&plan.server_name),
         keys,
         addresses: addresses.await.map_err(|error| error.to_string())?,
-        smtp: plan
-            .listener(Service::Smtp)
-            .map_or(Vec::new(), |listener| listener.addresses.clone()),
+        smtp: listeners(Service::Smtp),
+        policy: policies::of(plan),
+        policy_listeners: listeners(Service::Policy),
+        names_policy_server: admin
+            .certificate()
+            .chain()
+            .first()
+            .is_some_and(|der| authorities::names(der, &policy_server)),
         services: services.into_iter().filter_map(port).collect(),
         certificate: admin
             .certificate()
@@ -152,6 +168,18 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
         let text = format!("v=TLSRPTv1; rua={reports}");
         put(&format!("_smtp._tls.{domain}"), "TXT", &text, why);
     }
+    if let Some(policy) = &facts.policy {
+        if !facts.policy_listeners.is_empty() {
+            for address in &facts.addresses {
+                let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+                let why = "MTA-STS: senders fetch the policy of the domain from here.";
+                put(&policy_server(domain), kind, &address.to_string(), why);
+            }
+        }
+        let why = "MTA-STS: the domain has a policy, and this is the name of the present one. Publish it last, and again whenever it changes.";
+        let text = format!("v=STSv1; id={};", policies::id(policy));
+        put(&format!("_mta-sts.{domain}"), "TXT", &text, why);
+    }
     let place = format!("_25._tcp.{host}");
     if let Some(certificate) = &facts.certificate {
         let why = "DANE: servers insist on TLS with the key of this appliance. Only where the zone of the host is signed (DNSSEC); publish the next key before a certificate with another key is installed.";
@@ -197,10 +225,30 @@ fn notes(facts: &Facts) -> Vec<String> {
             "the domain has no DKIM key, and its mail is not signed: ringpostctl dkim make {domain}"
         ));
     }
+    if let Some(policy) = &facts.policy {
+        let server = policy_server(domain);
+        let is_served = !facts.policy_listeners.is_empty();
+        if !is_served {
+            notes.push(format!("the policy (MTA-STS) is not served from here: set `listen.policy`, or have another web server serve these lines as https://{server}/.well-known/mta-sts.txt, as text/plain: {}", policy.lines().join("; ")));
+        } else if !facts.policy_listeners.iter().any(|one| one.port() == 443) {
+            notes.push("the policy (MTA-STS) is not served on port 443: senders cannot fetch it, unless a device in front forwards port 443".to_owned());
+        }
+        if is_served && facts.addresses.is_empty() {
+            notes.push(format!("publish A and AAAA records of {server} too: senders fetch the policy (MTA-STS) from it"));
+        }
+        if is_served && !facts.names_policy_server {
+            notes.push(format!("the certificate of this appliance is not for {server}: senders do not take the policy (MTA-STS) from it"));
+        }
+    }
     if !facts.has_postmaster {
         notes.push(format!("no account takes reports: add postmaster@{domain}, and this command shows where DMARC and TLS reports go"));
     }
     notes
+}
+
+/// RFC 8461 §3.3.
+pub(crate) fn policy_server(domain: &str) -> String {
+    format!("mta-sts.{domain}")
 }
 
 /// RFC 6186 §3.1, §3.2; RFC 8314 §5.1 for the two with implicit TLS, which clients shall prefer.
@@ -289,6 +337,12 @@ pub(crate) mod tests {
             services: vec![(Service::Submissions, 465), (Service::Imap, 143)],
             certificate: Some(format!("3 1 1 {}", "ab".repeat(32))),
             has_postmaster: true,
+            policy: sts::Policy::parse(
+                b"version: STSv1\nmode: enforce\nmx: mx.example.org\nmax_age: 86400\n",
+            )
+            .ok(),
+            policy_listeners: vec!["0.0.0.0:443".parse().unwrap()],
+            names_policy_server: true,
         }
     }
 
@@ -315,6 +369,8 @@ pub(crate) mod tests {
             "_dmarc.example.org. IN TXT \"v=DMARC1; p=none; rua=mailto:postmaster@example.org\"",
             "_smtp._tls.example.org. IN TXT \"v=TLSRPTv1; rua=mailto:postmaster@example.org\"",
             "_25._tcp.mx.example.org. IN TLSA 3 1 1 abababababababababababababababababababababababababababababababab",
+            "mta-sts.example.org. IN A 192.0.2.1",
+            "mta-sts.example.org. IN AAAA 2001:db8::1",
             "_submissions._tcp.example.org. IN SRV 0 1 465 mx.example.org.",
             "_imap._tcp.example.org. IN SRV 1 1 143 mx.example.org.",
             "1.2.0.192.in-addr.arpa. IN PTR mx.example.org.",
@@ -322,7 +378,11 @@ pub(crate) mod tests {
         ] {
             assert!(lines.contains(&expected), "{expected} in {lines:#?}");
         }
-        assert_eq!(lines.len(), 14);
+        let policy = lines
+            .iter()
+            .filter(|line| line.starts_with("_mta-sts.example.org. IN TXT \"v=STSv1; id="));
+        assert_eq!(policy.count(), 1);
+        assert_eq!(lines.len(), 17);
         assert!(dns.records.iter().all(|record| record.why.ends_with('.')));
         assert_eq!(dns.notes, Vec::<String>::new());
     }
@@ -337,6 +397,7 @@ pub(crate) mod tests {
             services: vec![],
             certificate: None,
             has_postmaster: false,
+            policy: None,
             ..facts()
         };
         let dns = records(&bare).unwrap();
@@ -348,6 +409,36 @@ pub(crate) mod tests {
         let optional = dns.records.iter().filter(|record| record.optional);
         let names: Vec<&str> = optional.map(|record| record.name.as_str()).collect();
         assert_eq!(names, ["old._domainkey.example.org"]);
+    }
+
+    #[test]
+    fn what_keeps_senders_from_the_policy_is_noted() {
+        let notes = |change: fn(&mut Facts)| {
+            let mut facts = facts();
+            change(&mut facts);
+            records(&facts).unwrap().notes
+        };
+        for (change, wanted) in [
+            (
+                (|facts| facts.policy_listeners.clear()) as fn(&mut Facts),
+                "mx: mx.example.org; max_age: 86400",
+            ),
+            (|facts| facts.policy_listeners[0].set_port(8443), "port 443"),
+            (
+                |facts| facts.names_policy_server = false,
+                "not for mta-sts.example.org",
+            ),
+        ] {
+            let notes = notes(change);
+            assert_eq!(notes.len(), 1, "{notes:#?}");
+            assert!(notes[0].contains(wanted), "{notes:#?}");
+        }
+        let off = Facts {
+            policy: None,
+            ..facts()
+        };
+        let dns = records(&off).unwrap();
+        assert!(!dns.records.iter().any(|one| one.zone.contains("mta-sts")));
     }
 
     #[test]

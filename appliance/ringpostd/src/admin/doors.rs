@@ -21,11 +21,11 @@ pub struct Doors {
 }
 
 impl Doors {
-    /// Opens the control socket in `state` and serves HTTP on `http`. Must run inside a runtime with a `LocalSet`.
+    /// Opens the control socket in `state` and serves HTTP on `http`: under `tls` on HTTPS, under `shown` what strangers fetch. Must run inside a runtime with a `LocalSet`.
     pub fn open(
         admin: &Admin,
         state: &Path,
-        tls: Arc<rustls::ServerConfig>,
+        (tls, shown): (Arc<rustls::ServerConfig>, Arc<rustls::ServerConfig>),
         http: Vec<(Service, StdListener)>,
     ) -> io::Result<Doors> {
         let path = state.join(SOCKET);
@@ -49,13 +49,23 @@ impl Doors {
                 counters
             });
             let counters = counters.clone();
-            let tls = (service == Service::Https).then(|| tls.clone());
+            let tls = match service {
+                Service::Https => Some(tls.clone()),
+                Service::Policy => Some(shown.clone()),
+                _ => None,
+            };
             let connections_max = admin
                 .plan()
                 .listener(service)
                 .map_or(0, |planned| planned.connections_max);
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            let serving = http::serve(admin.clone(), listener, tls, counters, connections_max);
+            let serving = http::serve(
+                admin.clone(),
+                (service, listener),
+                tls,
+                counters,
+                connections_max,
+            );
             tasks.push(tokio::task::spawn_local(serving));
         }
         Ok(Doors {

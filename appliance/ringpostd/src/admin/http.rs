@@ -11,6 +11,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use plan::Service;
 use runtime::{AcceptTrouble, Counters};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::admin::caller::Caller;
 use crate::admin::limits::HTTP_IDLE;
 use crate::admin::shared::Admin;
-use crate::admin::{certificates, remote};
+use crate::admin::{certificates, policies, remote};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
@@ -28,7 +29,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 /// Accepts until dropped.
 pub async fn serve(
     admin: Admin,
-    listener: TcpListener,
+    (of, listener): (Service, TcpListener),
     tls: Option<Arc<rustls::ServerConfig>>,
     counters: Arc<Counters>,
     connections_max: usize,
@@ -53,20 +54,20 @@ pub async fn serve(
         counters.open.fetch_add(1, Relaxed);
         let (admin, acceptor, counters) = (admin.clone(), acceptor.clone(), counters.clone());
         tokio::task::spawn_local(async move {
-            connection(admin, stream, acceptor, &counters).await;
+            connection((admin, of), stream, acceptor, &counters).await;
             counters.open.fetch_sub(1, Relaxed);
         });
     }
 }
 
 async fn connection(
-    admin: Admin,
+    (admin, of): (Admin, Service),
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
     counters: &Counters,
 ) {
     match acceptor {
-        None => requests(admin, stream, None).await,
+        None => requests((admin, of), stream, None).await,
         Some(acceptor) => match tokio::time::timeout(HTTP_IDLE, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 // The handshake verified it against the configured authority, or it would have failed.
@@ -75,7 +76,7 @@ async fn connection(
                     let own = shown.first().map_or(&[][..], |certificate| certificate);
                     Caller::new("https", certificates::whose(own))
                 });
-                requests(admin, stream, caller).await
+                requests((admin, of), stream, caller).await
             }
             _ => {
                 counters.tls_failures.fetch_add(1, Relaxed);
@@ -85,14 +86,19 @@ async fn connection(
 }
 
 async fn requests(
-    admin: Admin,
+    (admin, of): (Admin, Service),
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     certified: Option<Caller>,
 ) {
     let certified = certified.map(Arc::new);
     let service = service_fn(move |request| {
         let (admin, certified) = (admin.clone(), certified.clone());
-        async move { Ok::<_, Infallible>(respond(&admin, request, certified.as_deref()).await) }
+        async move {
+            Ok::<_, Infallible>(match of {
+                Service::Policy => policy(&admin, &request).await,
+                _ => respond(&admin, request, certified.as_deref()).await,
+            })
+        }
     });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -135,6 +141,20 @@ async fn respond(
             PLAIN,
             "there are /healthz, /readyz and /metrics\n".into(),
         ),
+    }
+}
+
+/// What strangers fetch: the policy of one of our domains (RFC 8461 §3.3).
+async fn policy(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let asked = policies::asked(request.method(), request.uri(), request.headers());
+    let text = match asked {
+        Some(domain) => policies::text(admin, domain).await,
+        None => Ok(None),
+    };
+    match text {
+        Ok(Some(text)) => response(StatusCode::OK, PLAIN, text),
+        Ok(None) => response(StatusCode::NOT_FOUND, PLAIN, "not here\n".into()),
+        Err(_) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "later\n".into()),
     }
 }
 

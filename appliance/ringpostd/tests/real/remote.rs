@@ -220,3 +220,49 @@ fn a_new_certificate_is_shown_without_a_restart() {
     );
     an_ended_certificate_is_shown_only_when_that_is_meant(&home);
 }
+
+/// MTA-STS: what senders fetch is on a listener of its own, without metrics and administration.
+#[test]
+fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
+    let home = Home::new();
+    home.configure(&format!("policy = [\"{}\"]\n", home.at(444)));
+    let path = home.directory.path().join("ringpost.toml");
+    let text = std::fs::read_to_string(&path).expect("written");
+    let text = text.replace("[inbound]\n", "[inbound]\npolicy = \"enforce\"\n");
+    std::fs::write(&path, text).expect("written");
+    let _daemon = home.start();
+    home.ctl_ok(&["domain", "add", "example.org"]);
+    let get = |host: &str, path: &str| {
+        let output = bounded(
+            Command::new("curl")
+                .args([
+                    "-sk",
+                    "--max-time",
+                    "20",
+                    "-w",
+                    "%{http_code} %{content_type}",
+                ])
+                .args(["-H", &format!("Host: {host}")])
+                .arg(format!("https://{}{path}", home.at(444))),
+        );
+        said(&output)
+    };
+    let policy = "/.well-known/mta-sts.txt";
+    let served = get("mta-sts.example.org", policy);
+    let wanted = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmax_age: 1209600\r\n200 text/plain";
+    assert!(served.starts_with(wanted), "{served}");
+    for (host, path) in [
+        ("mta-sts.example.net", policy),
+        ("example.org", policy),
+        ("mta-sts.example.org", "/metrics"),
+        ("mta-sts.example.org", "/admin/v1"),
+    ] {
+        let refused = get(host, path);
+        assert!(refused.contains("404"), "{host}{path}: {refused}");
+    }
+    let dns = said(&home.ctl(&["domain", "dns", "example.org"]));
+    assert!(
+        dns.contains("_mta-sts.example.org. IN TXT \"v=STSv1; id="),
+        "{dns}"
+    );
+}

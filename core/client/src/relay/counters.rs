@@ -18,6 +18,13 @@ pub struct Counters {
     pub tls_failed: AtomicU64,
     /// Of them, those whose server showed a certificate that its domain publishes (DANE).
     pub proved: AtomicU64,
+    /// Of them, those whose server met the policy of its domain (MTA-STS).
+    pub policies_met: AtomicU64,
+    /// Tries to fetch a policy that failed.
+    pub policy_faults: AtomicU64,
+    /// Servers that did not meet their domain's policy: mail did not go to them, or, where the domain is testing, it did.
+    pub policies_unmet: AtomicU64,
+    pub policies_unmet_testing: AtomicU64,
     /// No conversation could be begun.
     pub unreached: AtomicU64,
     /// Now: connections, with those being made.

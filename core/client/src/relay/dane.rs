@@ -46,6 +46,24 @@ pub enum Demand {
         /// The domain that the mail is for: a certificate of an authority may name it in place of the host.
         domain: String,
     },
+    /// A policy of the domain (MTA-STS, RFC 8461) is in force, and no TLSA records.
+    Policy {
+        /// TLS with a valid certificate for the host, or nothing is sent to it. Otherwise the domain is testing.
+        is_enforced: bool,
+        /// The policy names the host. Always where it is enforced.
+        is_named: bool,
+    },
+}
+
+impl Demand {
+    /// Nothing is sent where it is not met.
+    pub fn holds(&self) -> bool {
+        match self {
+            Demand::None => false,
+            Demand::Tls | Demand::Dane { .. } => true,
+            Demand::Policy { is_enforced, .. } => *is_enforced,
+        }
+    }
 }
 
 impl Association {

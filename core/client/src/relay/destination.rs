@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use dns::{Exchanger, Exchangers, NameFault, Names};
+use sts::{Mode, Policy};
 
 use super::dane::{self, Demand};
 use super::limits::ADDRESSES_PER_TRY;
@@ -86,12 +87,13 @@ impl Route {
     }
 
     /// The addresses to dial for mail to `domain`, in this order; at least one, at most `ADDRESSES_PER_TRY`. `ours`: the name of this
-    /// server, to which nothing is sent.
+    /// server, to which nothing is sent. `policy`: the domain's, if it is to be met (MTA-STS); not for a fixed server.
     pub async fn candidates(
         &self,
         names: &impl Names,
         domain: &str,
         ours: &str,
+        policy: Option<&Policy>,
     ) -> Result<Vec<Candidate>, Verdict> {
         let (hosts, port, proved) = match self {
             Route::Fixed(server) => (vec![server.host.clone()], server.port, false),
@@ -118,6 +120,7 @@ impl Route {
         };
         let mut candidates = Vec::new();
         let mut unknown = None;
+        let mut unnamed = Vec::new();
         for host in &hosts {
             let found = async {
                 let addresses = addresses(names, host).await?;
@@ -129,6 +132,10 @@ impl Route {
             };
             match found.await {
                 Ok((addresses, demand)) => {
+                    let Some(demand) = with_policy(demand, policy, host) else {
+                        unnamed.push(host.as_str());
+                        continue;
+                    };
                     candidates.extend(addresses.into_iter().map(|ip| Candidate {
                         host: host.clone(),
                         address: SocketAddr::new(ip, port),
@@ -149,6 +156,13 @@ impl Route {
         match (candidates.is_empty(), unknown, self) {
             (false, ..) => Ok(candidates),
             (true, Some(unknown), _) => Err(unknown),
+            (true, None, _) if !unnamed.is_empty() => {
+                let words = format!(
+                    "the policy of {domain} (MTA-STS) does not name {}",
+                    unnamed.join(", ")
+                );
+                Err(Verdict::Later(Class::Connect, Said::ours("4.7.5", words)))
+            }
             // The operator's mistake is not the sender's.
             (true, None, Route::Fixed(server)) => {
                 let words = format!("the server {server} has no address");
@@ -160,6 +174,18 @@ impl Route {
             }
         }
     }
+}
+
+/// What the domain's policy adds. RFC 8461 §2: where there are TLSA records, they count. `None`: the host must not be used.
+fn with_policy(demand: Demand, policy: Option<&Policy>, host: &str) -> Option<Demand> {
+    let (Demand::None, Some(policy)) = (&demand, policy) else {
+        return Some(demand);
+    };
+    let (is_enforced, is_named) = (policy.mode == Mode::Enforce, policy.names(host));
+    (is_named || !is_enforced).then_some(Demand::Policy {
+        is_enforced,
+        is_named,
+    })
 }
 
 /// The server of a site that a route names (`storage::outgoing::site_of`), and whether it must be reached by TLS. `None`: the site is a domain.
@@ -237,7 +263,7 @@ mod tests {
             names.set_exchangers("a.example", &[(20, "two.example"), (10, "one.example")]);
             names.set_addresses("one.example", &[ip(1), ip(2)]);
             names.set_addresses("two.example", &[ip(3)]);
-            let found = MX.candidates(&names, "a.example", OURS).await;
+            let found = MX.candidates(&names, "a.example", OURS, None).await;
             let wanted = [
                 "one.example 192.0.2.1:25",
                 "one.example 192.0.2.2:25",
@@ -247,18 +273,18 @@ mod tests {
             // One that does not exist is passed over, and one that cannot be looked up too.
             names.remove("one.example");
             assert_eq!(
-                lasts(MX.candidates(&names, "a.example", OURS).await),
+                lasts(MX.candidates(&names, "a.example", OURS, None).await),
                 wanted[2..]
             );
             names.set_failing("one.example", Some("SERVFAIL"));
             assert_eq!(
-                lasts(MX.candidates(&names, "a.example", OURS).await),
+                lasts(MX.candidates(&names, "a.example", OURS, None).await),
                 wanted[2..]
             );
             // No MX: the domain itself.
-            let found = MX.candidates(&names, "two.example", OURS).await;
+            let found = MX.candidates(&names, "two.example", OURS, None).await;
             assert_eq!(lasts(found), wanted[2..]);
-            let found = MX.candidates(&names, "[192.0.2.9]", OURS).await;
+            let found = MX.candidates(&names, "[192.0.2.9]", OURS, None).await;
             assert_eq!(lasts(found), ["[192.0.2.9] 192.0.2.9:25"]);
         });
     }
@@ -282,7 +308,10 @@ mod tests {
                 ("", "5.1.2"),
                 ("a b", "5.1.2"),
             ] {
-                let refused = MX.candidates(&names, domain, OURS).await.expect_err(domain);
+                let refused = MX
+                    .candidates(&names, domain, OURS, None)
+                    .await
+                    .expect_err(domain);
                 assert!(
                     refused.said().text.starts_with(wanted),
                     "{domain}: {refused:?}"
@@ -309,10 +338,12 @@ mod tests {
             {
                 names.set_addresses(host, &[ip(last as u8 + 1)]);
             }
-            let found = MX.candidates(&names, "a.example", "mx.Example.org.").await;
+            let found = MX
+                .candidates(&names, "a.example", "mx.Example.org.", None)
+                .await;
             assert_eq!(lasts(found), ["one.example 192.0.2.1:25"]);
             names.set_exchangers("b.example", &all[1..]);
-            let refused = MX.candidates(&names, "b.example", OURS).await;
+            let refused = MX.candidates(&names, "b.example", OURS, None).await;
             let refused = refused.expect_err("it is a loop");
             assert!(matches!(&refused, Verdict::Failed(said) if said.text.starts_with("5.4.6")));
         });
@@ -328,7 +359,7 @@ mod tests {
             hosts
                 .iter()
                 .for_each(|host| names.set_addresses(host, &addresses));
-            let found = MX.candidates(&names, "many.example", OURS).await;
+            let found = MX.candidates(&names, "many.example", OURS, None).await;
             assert_eq!(found.expect("some").len(), ADDRESSES_PER_TRY);
         });
     }
@@ -361,12 +392,12 @@ mod tests {
         with_names(|names| async move {
             let fixed = |text: &str| Route::Fixed(text.parse().expect("right"));
             let found = fixed("[::1]:2525")
-                .candidates(&names, "a.example", OURS)
+                .candidates(&names, "a.example", OURS, None)
                 .await;
             assert_eq!(lasts(found), ["::1 [::1]:2525"]);
             // A wrong setting loses nothing.
             let later = fixed("absent.example:25")
-                .candidates(&names, "a.example", OURS)
+                .candidates(&names, "a.example", OURS, None)
                 .await;
             assert!(matches!(later, Err(Verdict::Later(Class::Names, _))));
             assert_eq!(names.lookups(), 1);

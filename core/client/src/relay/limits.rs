@@ -39,6 +39,19 @@ pub const ASLEEP_MAX: Duration = Duration::from_secs(30 * 60);
 /// TLSA records of one host that count; more than a few are there only while keys change.
 pub const TLSA_MAX: usize = 20;
 
+/// A policy of MTA-STS is read again this long after it was, however long it may be kept: its domain may have changed it.
+pub const STS_REFRESH_S: u64 = 86_400;
+/// After a fetch the next one of the same domain waits this long (RFC 8461 §3.3).
+pub const STS_AGAIN: Duration = Duration::from_secs(300);
+/// A fetch as a whole, names included (RFC 8461 §3.3: a minute).
+pub const STS_FETCH: Duration = Duration::from_secs(60);
+/// One of its addresses.
+pub const STS_CONNECT: Duration = Duration::from_secs(10);
+/// Addresses of a policy server that are dialled.
+pub const STS_ADDRESSES: usize = 4;
+/// Domains whose last fetch is remembered: 200 bytes each, or a policy.
+pub const STS_KNOWN_MAX: usize = 4_000;
+
 /// Recipients in one transaction (RFC 5321 §4.5.3.1.8: every server takes 100).
 pub const RECIPIENTS_PER_TRANSACTION: usize = 100;
 /// Addresses dialled in one try (RFC 5321 §5.1 asks for two at least).
@@ -78,4 +91,7 @@ pub const REPORTED_MAX: usize = 1_000;
 
 const _: () = assert!(REPORTED_MAX >= queue::limits::RECIPIENTS_MAX);
 const _: () = assert!(SITE_CONNECTIONS <= SITE_CONNECTIONS_MAX);
+const _: () =
+    assert!(sts::limits::PATTERNS_BYTES_MAX + 8 * sts::limits::PATTERNS_MAX + 100 <= 3_072); // `directory::limits::KEPT_POLICY_BYTES_MAX`
+const _: () = assert!(sts::Response::BYTES_MAX <= TRY_BYTES);
 const _: () = assert!(SITE_LETTERS_MAX < LETTERS_MAX / PROBES_SHARE);

@@ -4,6 +4,7 @@
 //! and what is received before a line ends is bounded by `smtp::client`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use runtime::{ConnectionFault, Dial, DialFault, Dialled, SessionHost};
@@ -11,6 +12,8 @@ use rustls::pki_types::ServerName;
 use smtp::Role;
 use smtp::client::{Client, Event, Reply};
 
+use super::authorities::Authorities;
+use super::counters::Counters;
 use super::dane::{self, Demand};
 use super::destination::Candidate;
 use super::limits::*;
@@ -26,6 +29,9 @@ pub struct Caller {
     pub hostname: String,
     /// For STARTTLS; `None`: it is not used.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Who vouches for servers where a policy demands it (MTA-STS).
+    pub authorities: Option<Authorities>,
+    pub counters: Arc<Counters>,
 }
 
 /// A greeted connection.
@@ -103,23 +109,25 @@ impl Caller {
         candidate: &Candidate,
         needs_tls: bool,
     ) -> Result<Line<D::Connection>, NoLine> {
-        let is_demanded = candidate.demand != Demand::None;
+        let is_demanded = candidate.demand.holds();
         let mut line = match self.greet(dial, candidate).await {
             // Before TLS whoever stands between can say so, and nothing of that is for good.
             Err(NoLine::Because(Verdict::Failed(said))) if is_demanded => {
                 let words = format!("before TLS it says {}", said.text);
-                return Err(unproved(candidate, &words));
+                return Err(self.unproved(candidate, &words));
             }
             greeted => greeted?,
         };
         let Some(config) = self.tls.as_ref().filter(|_| line.offered.start_tls) else {
-            return match is_demanded {
-                false => Ok(line),
-                true => Err(unproved(candidate, "it offers no TLS")),
-            };
+            let words = "it offers no TLS";
+            if is_demanded {
+                return Err(self.unproved(candidate, words));
+            }
+            self.unmet(candidate, words);
+            return Ok(line);
         };
         let config = match &candidate.demand {
-            Demand::None | Demand::Tls => config.clone(),
+            Demand::None | Demand::Tls | Demand::Policy { .. } => config.clone(),
             Demand::Dane {
                 associations,
                 domain,
@@ -129,7 +137,7 @@ impl Caller {
         let why = match line.secure(self, &config, name).await {
             Ok(()) => {
                 line.proved = matches!(candidate.demand, Demand::Dane { .. });
-                return Ok(line);
+                return self.judge(line, candidate).await;
             }
             Err(Break::Fault(ConnectionFault::Stopping)) => return Err(NoLine::Stopping),
             Err(why) => why,
@@ -141,7 +149,7 @@ impl Caller {
                 Break::Refused(_) => "STARTTLS was refused",
                 _ => "TLS failed, or its certificate is another",
             };
-            return Err(unproved(candidate, words));
+            return Err(self.unproved(candidate, words));
         }
         let words = match &why {
             Break::Refused(reply) => format!("STARTTLS was refused: {}", reply.code),
@@ -151,11 +159,68 @@ impl Caller {
             let said = Said::ours("4.7.5", words).with_host(&candidate.host);
             return Err(NoLine::Because(Verdict::Later(Class::Tls, said)));
         }
+        self.unmet(candidate, &words);
         // RFC 7435: in clear is better than not at all, and it is told.
         tracing::warn!(host = candidate.host, address = %candidate.address, words, "mail goes in clear: TLS is offered and does not work");
         let mut line = self.greet(dial, candidate).await?;
         line.tls_failed = true;
         Ok(line)
+    }
+
+    /// Whether a server under TLS meets its domain's policy (RFC 8461 §4.2). The handshake took any certificate, so that a domain that is testing
+    /// gets its mail; nothing was sent yet except EHLO.
+    async fn judge<C: Dialled>(
+        &self,
+        line: Line<C>,
+        candidate: &Candidate,
+    ) -> Result<Line<C>, NoLine> {
+        let Demand::Policy { is_named, .. } = candidate.demand else {
+            return Ok(line);
+        };
+        let (shown, name) = (line.connection.certificates(), server_name(candidate));
+        let unix_s = self.host.unix_seconds();
+        let words = match self.authorities.as_ref() {
+            None => "there are no authorities to judge it by",
+            Some(_) if !is_named => "the policy does not name it",
+            Some(authorities) => match authorities.judge(shown, &name, unix_s) {
+                Ok(()) => {
+                    self.counters.policies_met.fetch_add(1, Relaxed);
+                    return Ok(line);
+                }
+                Err(flaw) => flaw.words(),
+            },
+        };
+        if candidate.demand.holds() {
+            line.bye(self).await;
+            return Err(self.unproved(candidate, words));
+        }
+        self.unmet(candidate, words);
+        Ok(line)
+    }
+
+    /// A domain that is testing hears of it in reports; its mail goes on.
+    fn unmet(&self, candidate: &Candidate, words: &str) {
+        if let Demand::Policy { .. } = candidate.demand {
+            self.counters.policies_unmet_testing.fetch_add(1, Relaxed);
+            tracing::info!(host = candidate.host, address = %candidate.address, words, "a policy under test is not met");
+        }
+    }
+
+    /// The candidate is not what its domain publishes: the message waits (RFC 7672 §2.2, RFC 8461 §5).
+    fn unproved(&self, candidate: &Candidate, words: &str) -> NoLine {
+        let words = match candidate.demand {
+            Demand::Policy { .. } => {
+                self.counters.policies_unmet.fetch_add(1, Relaxed);
+                format!(
+                    "the domain's policy (MTA-STS) demands TLS with a valid certificate, and {words}"
+                )
+            }
+            _ => format!("the domain publishes this server's certificates (DANE), and {words}"),
+        };
+        tracing::warn!(host = candidate.host, address = %candidate.address, words, "mail waits");
+        let said = Said::ours("4.7.5", words).with_host(&candidate.host);
+        // All that waits for this domain waits.
+        NoLine::Because(Verdict::Later(Class::Connect, said))
     }
 
     async fn greet<D: Dial>(
@@ -215,15 +280,6 @@ fn refusal(host: &str, reply: &Reply) -> Verdict {
         Verdict::Later(Class::Refused, said) => Verdict::Later(Class::Closing, said),
         verdict => verdict,
     }
-}
-
-/// The candidate is not what its domain publishes: the message waits (RFC 7672 §2.2).
-fn unproved(candidate: &Candidate, words: &str) -> NoLine {
-    let words = format!("the domain publishes this server's certificates (DANE), and {words}");
-    tracing::warn!(host = candidate.host, address = %candidate.address, words, "mail waits");
-    let said = Said::ours("4.7.5", words).with_host(&candidate.host);
-    // All that waits for this domain waits.
-    NoLine::Because(Verdict::Later(Class::Connect, said))
 }
 
 fn server_name(candidate: &Candidate) -> ServerName<'static> {

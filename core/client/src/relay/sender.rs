@@ -30,6 +30,7 @@ use super::limits::*;
 use super::line::Caller;
 use super::schedule::Class;
 use super::site::Site;
+use super::sts;
 use super::verdict::{Said, Verdict};
 use crate::signing::Signing;
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub route: Route,
     /// For STARTTLS; `None`: it is not used.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Policies of domains (MTA-STS); `None`: they are not looked up.
+    pub sts: Option<sts::Settings>,
     /// Connections at a time; at most `limits::CONNECTIONS_MAX`.
     pub connections_max: usize,
     /// The order of jitter and marks.
@@ -67,6 +70,7 @@ pub(super) struct Shared<K, N, D> {
     pub counters: Arc<Counters>,
     pub random: RefCell<fastrand::Rng>,
     pub signing: Signing,
+    pub sts: Option<sts::Desk>,
     pub state: RefCell<State>,
     pub letters: Count,
     /// Tasks that note something or deliver here.
@@ -98,10 +102,13 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
         settings: Settings,
         stop: Stop,
     ) -> Sender<K, N, D> {
+        let counters: Arc<Counters> = Arc::default();
         let caller = Caller {
             host,
             hostname: settings.hostname,
             tls: settings.tls,
+            authorities: settings.sts.as_ref().map(|sts| sts.authorities.clone()),
+            counters: counters.clone(),
         };
         Sender {
             shared: Rc::new(Shared {
@@ -114,9 +121,10 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 memory,
                 stop,
                 cut: Stop::new(),
-                counters: Arc::default(),
+                counters,
                 random: RefCell::new(fastrand::Rng::with_seed(settings.seed)),
                 signing: Signing::default(),
+                sts: settings.sts.map(sts::Desk::new),
                 state: RefCell::default(),
                 letters: Count::default(),
                 tasks: Rc::default(),

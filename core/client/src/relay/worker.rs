@@ -9,12 +9,13 @@ use runtime::{Dial, Holder};
 use storage::owner::Ask;
 
 use super::attempt::Tried;
-use super::destination;
+use super::destination::{self, Route};
 use super::letter::{Job, Letter};
 use super::limits::*;
 use super::line::{Line, NoLine};
 use super::schedule::Class;
 use super::sender::Shared;
+use super::sts::Found;
 use super::verdict::{Said, Verdict};
 
 /// What follows for the connection.
@@ -134,9 +135,23 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let needs_tls = by_route_tls || job.letter.entry().terms.needs_tls;
         let made = async {
             let ours = &self.caller.hostname;
-            let candidates = route.candidates(&self.names, name, ours).await;
-            let candidates = candidates.map_err(NoLine::Because)?;
-            let line = self.caller.open(&self.dial, &candidates, needs_tls).await?;
+            // A server that the operator names is the operator's to trust.
+            let found = match route {
+                Route::Exchangers { .. } => self.policy(name).await.map_err(NoLine::Because)?,
+                Route::Fixed(_) | Route::Nowhere => Found::default(),
+            };
+            let candidates = route.candidates(&self.names, name, ours, found.demanded());
+            let candidates = candidates.await.map_err(NoLine::Because);
+            let opened = match candidates {
+                Ok(candidates) => self.caller.open(&self.dial, &candidates, needs_tls).await,
+                Err(none) => Err(none),
+            };
+            if let (Err(NoLine::Because(Verdict::Later(..))), Some(desk)) = (&opened, &self.sts)
+                && found.is_enforced()
+            {
+                desk.doubt(name);
+            }
+            let line = opened?;
             if by_route_tls && !line.is_secure() {
                 line.bye(&self.caller).await;
                 let words = "the server offers no TLS, which the route requires";

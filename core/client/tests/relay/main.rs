@@ -11,4 +11,5 @@ mod reports;
 mod rig;
 mod server;
 mod stop;
+mod sts;
 mod tls;

@@ -11,7 +11,7 @@ use base::host::oneshot;
 use base::{BodyName, Host};
 use bytes::Bytes;
 use client::relay::limits::TRY_BYTES;
-use client::relay::{Counters, Route, Sender, Settings};
+use client::relay::{Counters, Route, Sender, Settings, sts};
 use device::DeviceIndex;
 use device::sim::SimWorld;
 use dns::Table;
@@ -195,11 +195,17 @@ impl Rig {
 
     /// Starts a sender.
     pub fn send(&self, route: Route) -> Running {
+        self.send_with(route, None)
+    }
+
+    /// As `send`, with policies of domains (MTA-STS).
+    pub fn send_with(&self, route: Route, sts: Option<sts::Settings>) -> Running {
         let memory = Budget::with_shares(16 * TRY_BYTES, 4 * TRY_BYTES);
         let settings = Settings {
             hostname: "mx.example.org".to_owned(),
             route,
             tls: Some(client::relay::tls::opportunistic()),
+            sts,
             connections_max: client::relay::limits::CONNECTIONS_MAX,
             seed: 1,
         };

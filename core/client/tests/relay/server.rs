@@ -6,6 +6,7 @@ use std::rc::Rc;
 use base::Host;
 use runtime::dial::memory::MemoryListener;
 use runtime::memory::MemoryPeer;
+use rustls::pki_types::CertificateDer;
 
 /// What a server does instead of what it should.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ type Rule = Rc<dyn Fn(&str) -> Option<Answer>>;
 #[derive(Clone)]
 pub struct Script {
     pub offers: Vec<&'static str>,
+    /// What it shows in the handshake, its own first.
+    pub certificates: Vec<CertificateDer<'static>>,
     pub rule: Rule,
 }
 
@@ -35,6 +38,7 @@ impl Script {
     pub fn usual() -> Script {
         Script {
             offers: vec!["PIPELINING", "SIZE 1000000", "8BITMIME"],
+            certificates: Vec::new(),
             rule: Rc::new(|_| None),
         }
     }
@@ -58,6 +62,11 @@ impl Script {
 
     pub fn offering(mut self, offers: &[&'static str]) -> Script {
         self.offers = offers.to_vec();
+        self
+    }
+
+    pub fn showing(mut self, certificates: Vec<CertificateDer<'static>>) -> Script {
+        self.certificates = certificates;
         self
     }
 }
@@ -222,7 +231,8 @@ impl Session {
         match (self.script.rule)("STARTTLS") {
             None => {
                 self.peer.send(b"220 go on\r\n").await.ok()?;
-                self.peer.start_tls();
+                let certificates = self.script.certificates.clone();
+                self.peer.start_tls_showing(certificates);
                 self.in_tls = true;
                 Some(String::new())
             }

@@ -51,6 +51,9 @@ impl Entry {
             Entry::Allowance(entry) => {
                 Entry::Allowance(Named::present(entry.name().to_owned(), state))
             }
+            Entry::KeptPolicy(entry) => {
+                Entry::KeptPolicy(Named::present(entry.name().to_owned(), state))
+            }
             Entry::Key(entry) => Entry::Key(Named::present(entry.name().to_owned(), state)),
             Entry::Domain(_) | Entry::Account(_) | Entry::DkimKey(_) => {
                 unreachable!("its file says what stands for it")

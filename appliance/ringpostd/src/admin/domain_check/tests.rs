@@ -28,12 +28,16 @@ fn checked(change: impl FnOnce(&Table, &DomainDns)) -> Vec<(String, String, Verd
 
 fn publish(table: &Table, dns: &DomainDns) {
     let host = dns.host.as_str();
-    let addresses: Vec<IpAddr> = dns
-        .records
-        .iter()
-        .filter(|record| matches!(record.kind.as_str(), "A" | "AAAA"))
-        .map(|record| record.value.parse().expect("an address"))
-        .collect();
+    let addresses = |name: &str| -> Vec<IpAddr> {
+        dns.records
+            .iter()
+            .filter(|record| record.name == name && matches!(record.kind.as_str(), "A" | "AAAA"))
+            .map(|record| record.value.parse().expect("an address"))
+            .collect()
+    };
+    let policy_server = policy_server(&dns.domain);
+    table.set_addresses(&policy_server, &addresses(&policy_server));
+    let addresses = addresses(host);
     table.set_addresses(host, &addresses);
     for address in addresses {
         table.set_names_of(address, &[host]);
@@ -83,7 +87,7 @@ fn nothing_published_is_missing_and_no_answer_is_unknown() {
         _ => Verdict::Missing,
     };
     assert!(
-        all.len() == 14 && all.iter().all(|line| line.2 == verdict_of(&line.0)),
+        all.len() == 17 && all.iter().all(|line| line.2 == verdict_of(&line.0)),
         "{all:?}"
     );
     let all = checked(|table, dns| {
@@ -264,4 +268,21 @@ fn without_a_public_address_here_the_host_name_is_followed() {
     assert_eq!(line("PTR"), Some(Verdict::Right));
     table.set_failing("mx.example.org", Some("time"));
     assert_eq!(line("A, AAAA"), Some(Verdict::Unknown));
+}
+
+#[test]
+fn a_policy_record_names_the_present_policy() {
+    let (found, why) = verdict("TXT", "_mta-sts.", |table, _| {
+        table.set_texts("_mta-sts.example.org", &["v=STSv1; id=20200101;"]);
+    });
+    assert_eq!(found, Verdict::Wrong);
+    assert!(why.contains("another policy"), "{why}");
+    let (found, _) = verdict("TXT", "_mta-sts.", |table, _| {
+        table.remove("_mta-sts.example.org");
+    });
+    assert_eq!(found, Verdict::Missing);
+    let (found, _) = verdict("A", "mta-sts.", |table, _| {
+        table.remove("mta-sts.example.org");
+    });
+    assert_eq!(found, Verdict::Missing);
 }

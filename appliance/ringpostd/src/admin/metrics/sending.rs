@@ -22,7 +22,7 @@ impl Admin {
             "Reports the tries to send a message to a recipient by outcome: delivered (the server accepted it), deferred (tried again later) or failed (given up), in tries.",
             outcomes.map(|(outcome, of)| (vec![("outcome", outcome.to_owned())], sum(of))),
         );
-        let counters: [(&str, &str, Outcome); 5] = [
+        let counters: [(&str, &str, Outcome); 9] = [
             (
                 "ringpost_outbound_reports",
                 "Reports the delivery reports written to senders about failure, delay or success, in messages.",
@@ -42,6 +42,26 @@ impl Admin {
                 "ringpost_outbound_proved",
                 "Reports the conversations with servers that showed a certificate which their domain publishes (DANE), in conversations.",
                 |of| read(&of.proved),
+            ),
+            (
+                "ringpost_outbound_policies_met",
+                "Reports the conversations with servers that met the policy of their domain (MTA-STS), in conversations.",
+                |of| read(&of.policies_met),
+            ),
+            (
+                "ringpost_outbound_policies_unmet",
+                "Reports how often a server did not meet the policy of its domain (MTA-STS) and got no mail, in times.",
+                |of| read(&of.policies_unmet),
+            ),
+            (
+                "ringpost_outbound_policies_unmet_testing",
+                "Reports how often a server did not meet a policy that its domain is testing (MTA-STS), and got mail, in times.",
+                |of| read(&of.policies_unmet_testing),
+            ),
+            (
+                "ringpost_outbound_policy_failures",
+                "Reports how often a policy (MTA-STS) could not be fetched or read, in times.",
+                |of| read(&of.policy_faults),
             ),
             (
                 "ringpost_outbound_unreached",

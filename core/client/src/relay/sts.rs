@@ -1,0 +1,335 @@
+//! MTA-STS, the sender's side (RFC 8461): a domain's policy is looked up before a conversation, fetched over HTTPS where it is new, and kept on
+//! the volume until it ends.
+//!
+//! What must hold:
+//! - A policy that is kept counts until its end: neither a record that is gone nor a server that does not answer ends it (§3.3, §5.1).
+//! - What cannot be asked of storage is not "no policy": the message waits.
+//! - One look at a time for each domain, and no fetch within `STS_AGAIN` of one that failed; what is remembered here is bounded.
+//!
+//! `fetch.rs` gets a policy. What a policy demands of a server is in `destination.rs` and `line.rs`.
+
+mod fetch;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use base::Time;
+use base::host::Bell;
+use dns::Names;
+use mail::spelling;
+use mailbox::names::KeptPolicy;
+use runtime::Dial;
+use storage::owner::Ask;
+use sts::{Mode, Policy};
+
+use super::authorities::Authorities;
+use super::limits::{STS_AGAIN, STS_KNOWN_MAX, STS_REFRESH_S};
+use super::schedule::Class;
+use super::sender::Shared;
+use super::verdict::{Said, Verdict};
+
+pub use fetch::Fault;
+
+/// How policies are fetched and servers are judged.
+#[derive(Clone)]
+pub struct Settings {
+    pub authorities: Authorities,
+    /// Of policy servers; 443 except in tests.
+    pub port: u16,
+}
+
+/// What is known of policies beside what storage keeps.
+pub(super) struct Desk {
+    pub settings: Settings,
+    /// For HTTPS: the certificate is judged after the handshake, on the host's clock.
+    pub tls: Arc<rustls::ClientConfig>,
+    known: RefCell<BTreeMap<String, Known>>,
+    /// Domains that are looked at just now.
+    busy: RefCell<BTreeSet<String>>,
+    /// Rung when one is no longer.
+    free: Bell,
+}
+
+/// What came of the last fetch.
+struct Known {
+    tried: Time,
+    /// A server did not meet the policy that is kept: there may be a later one.
+    doubted: bool,
+    fetched: Result<Rc<InForce>, Fault>,
+}
+
+/// A policy that counts now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    pub id: String,
+    pub policy: Policy,
+    pub read_unix_s: u64,
+    pub ends_unix_s: u64,
+}
+
+/// What a look came to.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    pub policy: Option<Rc<InForce>>,
+    /// The domain has a policy that cannot be fetched, or none that can be read.
+    pub fault: Option<Fault>,
+}
+
+impl Found {
+    /// The policy that servers are held to: of mode `enforce` or `testing`.
+    pub fn demanded(&self) -> Option<&Policy> {
+        let policy = self.policy.as_ref().map(|found| &found.policy);
+        policy.filter(|policy| policy.mode != Mode::None)
+    }
+}
+
+impl Found {
+    /// Nothing is sent to a server that does not meet it.
+    pub fn is_enforced(&self) -> bool {
+        self.demanded().is_some_and(|one| one.mode == Mode::Enforce)
+    }
+}
+
+impl InForce {
+    fn of(kept: KeptPolicy) -> Option<InForce> {
+        Some(InForce {
+            policy: Policy::parse(kept.text.as_bytes()).ok()?,
+            id: kept.id,
+            read_unix_s: kept.read_unix_s,
+            ends_unix_s: kept.ends_unix_s,
+        })
+    }
+
+    /// It is read again from then on, long before it ends (RFC 8461 §3.3).
+    fn is_due(&self, now_unix_s: u64) -> bool {
+        let span = (self.policy.max_age_s / 2).min(STS_REFRESH_S);
+        now_unix_s >= self.read_unix_s.saturating_add(span)
+    }
+}
+
+impl Desk {
+    pub fn new(settings: Settings) -> Desk {
+        Desk {
+            settings,
+            tls: super::tls::opportunistic(),
+            known: RefCell::default(),
+            busy: RefCell::default(),
+            free: Bell::new(),
+        }
+    }
+
+    /// A server did not meet the policy of `domain`: it is fetched again before the next try, if that is allowed by then.
+    pub fn doubt(&self, domain: &str) {
+        let mut known = self.known.borrow_mut();
+        if let Some(known) = name_of(domain).and_then(|name| known.get_mut(&name)) {
+            known.doubted = true;
+        }
+    }
+
+    /// Held while the domain is looked at.
+    async fn turn(&self, name: &str) -> Turn<'_> {
+        loop {
+            // until it is our turn
+            let wait = self.free.wait();
+            if self.busy.borrow_mut().insert(name.to_owned()) {
+                return Turn {
+                    desk: self,
+                    name: name.to_owned(),
+                };
+            }
+            wait.await;
+        }
+    }
+
+    fn remember(&self, name: &str, known: Known) {
+        let mut all = self.known.borrow_mut();
+        if all.len() >= STS_KNOWN_MAX && !all.contains_key(name) {
+            let oldest = all.iter().min_by_key(|(_, known)| known.tried);
+            let oldest = oldest.map(|(name, _)| name.clone());
+            oldest.and_then(|name| all.remove(&name));
+        }
+        all.insert(name.to_owned(), known);
+    }
+}
+
+struct Turn<'d> {
+    desk: &'d Desk,
+    name: String,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.desk.busy.borrow_mut().remove(&self.name);
+        self.desk.free.ring();
+    }
+}
+
+/// The domain in A-labels and lower case. `None`: not a name, and so without a policy.
+fn name_of(domain: &str) -> Option<String> {
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    let mut spellings = spelling::domains(domain).into_iter();
+    let name = spellings.find(|one| one.is_ascii())?;
+    sts::Pattern::of(&name)
+        .filter(|name| !name.text().starts_with('*'))
+        .map(|name| name.text().to_owned())
+}
+
+impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
+    /// The policy of `domain`. `Err`: it cannot be known now.
+    pub(super) async fn policy(&self, domain: &str) -> Result<Found, Verdict> {
+        let Some((desk, name)) = self.sts.as_ref().zip(name_of(domain)) else {
+            return Ok(Found::default());
+        };
+        let _turn = desk.turn(&name).await;
+        let now_unix_s = self.unix_now().0;
+        let kept = self.kept(&name).await?;
+        // What storage had no room for counts too.
+        let fetched = {
+            let known = desk.known.borrow();
+            known
+                .get(&name)
+                .and_then(|known| known.fetched.clone().ok())
+        };
+        let newest = kept.into_iter().chain(fetched);
+        let newest = newest.max_by_key(|one| one.read_unix_s);
+        let policy = newest.filter(|one| now_unix_s < one.ends_unix_s);
+        // Without an answer, too, what is kept counts; what is not kept cannot be known to be there (RFC 8461 §10.2).
+        let texts = self.names.texts(&format!("_mta-sts.{name}")).await;
+        let Some(id) = texts.ok().and_then(|texts| sts::id(&texts)) else {
+            return Ok(Found {
+                policy,
+                fault: None,
+            });
+        };
+        let now = self.caller.host.now();
+        let (mut fault, mut may_fetch, mut is_doubted) = (None, true, false);
+        if let Some(known) = desk.known.borrow().get(&name) {
+            fault = known.fetched.as_ref().err().cloned();
+            may_fetch = now.since_us(known.tried) >= STS_AGAIN.as_micros() as u64;
+            is_doubted = known.doubted;
+        }
+        let is_present = policy
+            .as_ref()
+            .is_some_and(|one| one.id == id && !one.is_due(now_unix_s) && !is_doubted);
+        if is_present || !may_fetch {
+            return Ok(Found { policy, fault });
+        }
+        let fetched = self.fetch(desk, &name).await;
+        let found = match fetched {
+            Err(Fault::Stopping) => Found {
+                policy,
+                fault: None,
+            },
+            Err(fault) => {
+                self.counters.policy_faults.fetch_add(1, Relaxed);
+                tracing::warn!(domain = name, %fault, "the policy of MTA-STS cannot be had");
+                desk.remember(
+                    &name,
+                    Known {
+                        tried: now,
+                        doubted: false,
+                        fetched: Err(fault.clone()),
+                    },
+                );
+                Found {
+                    policy,
+                    fault: Some(fault),
+                }
+            }
+            Ok(read) => {
+                let one = Rc::new(InForce {
+                    id,
+                    ends_unix_s: now_unix_s.saturating_add(read.max_age_s),
+                    policy: read,
+                    read_unix_s: now_unix_s,
+                });
+                self.keep(&name, &one).await;
+                desk.remember(
+                    &name,
+                    Known {
+                        tried: now,
+                        doubted: false,
+                        fetched: Ok(one.clone()),
+                    },
+                );
+                Found {
+                    policy: Some(one),
+                    fault: None,
+                }
+            }
+        };
+        Ok(found)
+    }
+
+    async fn kept(&self, name: &str) -> Result<Option<Rc<InForce>>, Verdict> {
+        let asked = name.to_owned();
+        let kept = self.owner.ask_outgoing(move |outgoing| async move {
+            outgoing.mailboxes().directory().kept_policy(&asked)
+        });
+        match kept.await {
+            Ok(kept) => Ok(kept.and_then(InForce::of).map(Rc::new)),
+            Err(busy) => Err(Verdict::Later(Class::Ours, Said::ours("4.3.0", busy))),
+        }
+    }
+
+    /// Where storage does not take it, it counts for as long as this process remembers it.
+    async fn keep(&self, name: &str, one: &InForce) {
+        let (domain, now_unix_s) = (name.to_owned(), one.read_unix_s);
+        let kept = KeptPolicy {
+            id: one.id.clone(),
+            text: one.policy.text(),
+            read_unix_s: one.read_unix_s,
+            ends_unix_s: one.ends_unix_s,
+        };
+        let kept = self.owner.ask_outgoing(move |outgoing| async move {
+            let directory = outgoing.mailboxes().directory();
+            directory.keep_policy(&domain, kept, now_unix_s).await
+        });
+        let why = match kept.await {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => fault.to_string(),
+            Err(busy) => busy.to_string(),
+        };
+        tracing::warn!(domain = name, why, "a policy of MTA-STS is not kept");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_domain_is_in_a_labels() {
+        for (domain, wanted) in [
+            ("Example.org", Some("example.org")),
+            ("example.org.", Some("example.org")),
+            ("b\u{fc}cher.example", Some("xn--bcher-kva.example")),
+            ("[192.0.2.1]", None),
+            ("*.example.org", None),
+            ("", None),
+            ("a b", None),
+        ] {
+            assert_eq!(name_of(domain).as_deref(), wanted, "{domain}");
+        }
+    }
+
+    #[test]
+    fn a_policy_is_due_after_a_day_or_half_its_age() {
+        let one = |max_age_s| InForce {
+            id: "1".to_owned(),
+            policy: Policy {
+                mode: Mode::None,
+                max_age_s,
+                patterns: Vec::new(),
+            },
+            read_unix_s: 1_000,
+            ends_unix_s: 1_000 + max_age_s,
+        };
+        assert!(!one(604_800).is_due(1_000 + STS_REFRESH_S - 1));
+        assert!(one(604_800).is_due(1_000 + STS_REFRESH_S));
+        assert!(!one(600).is_due(1_299) && one(600).is_due(1_300));
+    }
+}
