@@ -174,6 +174,21 @@ pub static TARGETS: &[Target] = &[
         runs: 60_000,
     },
     Target {
+        name: "spam",
+        run: spam::fuzzing::message,
+        seeds: spam::fuzzing::seeds,
+        words: &[
+            b"http://",
+            b"@",
+            b"</a",
+            b">",
+            b"Content-Type: text/html\r\n\r\n",
+            b"\xe2\x80\x8b",
+            b"\xe5\x85\x8d",
+        ],
+        runs: 100_000,
+    },
+    Target {
         name: "queue-record",
         run: queue::fuzzing::record,
         seeds: queue::fuzzing::records,

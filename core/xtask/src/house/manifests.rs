@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "mail",
     "smtp",
     "imap",
+    "spam",
     "plan",
 ];
 const SYSTEM_CALLS: &str = "libc";
