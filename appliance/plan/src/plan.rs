@@ -14,6 +14,7 @@ use crate::memory::{self, MemoryLine};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
 use crate::settings::{Authentication, Plaintext, Settings};
+use crate::spam::SpamPlan;
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,6 +106,9 @@ pub struct Plan {
     /// Of mail of strangers.
     #[serde(default)]
     pub authentication: Authentication,
+    /// How it is judged; `None`: not at all.
+    #[serde(default)]
+    pub spam: Option<SpamPlan>,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -277,6 +281,7 @@ impl Plan {
             },
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             authentication: settings.inbound.authentication,
+            spam: settings.spam.plan(),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,

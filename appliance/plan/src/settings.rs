@@ -11,6 +11,7 @@ use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::san::{self, Target};
 use crate::site::{Account, Domain, Network, Time};
+use crate::spam::Spam;
 use crate::units::Size;
 
 /// The whole file, strict. Every key except `volume.legs` may be omitted.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub admin: Admin,
     #[serde(default)]
     pub door: Door,
+    #[serde(default)]
+    pub spam: Spam,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -358,6 +361,7 @@ impl Settings {
         }
         self.time.check().map_err(told)?;
         self.door.check().map_err(told)?;
+        self.spam.check().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -416,6 +420,7 @@ impl Settings {
             accounts: Vec::new(),
             admin: Admin::default(),
             door: Door::default(),
+            spam: Spam::off(),
             san: Vec::new(),
         })
     }

@@ -26,14 +26,15 @@ pub fn fields<'a>(content: &'a [u8], name: &'a str) -> impl Iterator<Item = Rang
     })
 }
 
-/// The fields of a stranger that only we write: Authentication-Results in the name of `hostname`, the mark of quarantine, and the marks of
-/// the door.
+/// The fields of a stranger that only we write: Authentication-Results in the name of `hostname`, the mark of quarantine, the marks of
+/// the door, and the judgement about junk.
 pub fn forged(content: &[u8], hostname: &str) -> Vec<Range<usize>> {
     let mut forged: Vec<_> = fields(content, RESULTS)
         .filter(|field| is_by(&content[field.clone()], hostname))
         .collect();
     forged.extend(fields(content, MARK));
     forged.extend(fields(content, DOOR));
+    forged.extend(fields(content, SPAM));
     forged.sort_by_key(|field| field.start);
     forged
 }
@@ -54,6 +55,8 @@ pub fn remove(content: &mut Vec<u8>, fields: &[Range<usize>]) {
 pub const MARK: &str = "x-ringpost-quarantine";
 /// Name of the field with what was seen of a peer at the door (`door::marks::FIELD`), in lower case.
 pub const DOOR: &str = "x-ringpost-door";
+/// Name of the field that says how much a message looks like junk (`spam::FIELD`), in lower case.
+pub const SPAM: &str = "x-ringpost-spam";
 const RESULTS: &str = "authentication-results";
 
 /// The lines of a header, to the empty line or the end.

@@ -6,7 +6,8 @@
 //! 0. `door`, from the connection to RCPT: is this peer served, and what is noted about it.
 //! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
-//! 3. `authentic` and `verdict`, at the end of mail data: whether a stranger's message is its author's; what a look at the whole of it says.
+//! 3. `authentic`, `judge` and `verdict`, at the end of mail data: whether a stranger's message is its author's; how much it looks like junk;
+//!    what a look at the whole of it says.
 //! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
@@ -23,6 +24,7 @@ mod content;
 mod directory;
 mod door;
 mod hand_off;
+mod judge;
 mod keeper;
 pub mod leaving;
 mod placed;
@@ -51,6 +53,7 @@ pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
 pub use door::Doorway;
 use door::Visit;
+pub use judge::Judge;
 pub use keeper::{Keeper, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
@@ -83,6 +86,10 @@ pub struct Counters {
     pub took: SharedHistogram,
     /// What authentication found.
     pub results: Results,
+    /// Messages judged, in the order of `spam::Class::ALL`.
+    pub judged: [AtomicU64; spam::Class::ALL.len()],
+    /// Of them, messages refused.
+    pub junk_refused: AtomicU64,
 }
 
 /// What all connections of one core share. Lives on that core.
@@ -94,6 +101,8 @@ pub struct Receiver<K = Owner> {
     directory: RefCell<Directory>,
     /// `None`: mail is not authenticated.
     authenticate: Option<Rc<dyn Authenticate>>,
+    /// `None`: mail is not judged.
+    judge: Option<Judge>,
     counters: Arc<Counters>,
 }
 
@@ -126,6 +135,7 @@ impl<K: Keeper> Receiver<K> {
             placed,
             directory: RefCell::default(),
             authenticate: None,
+            judge: None,
             counters: Arc::default(),
         }
     }
@@ -133,6 +143,12 @@ impl<K: Keeper> Receiver<K> {
     /// The same, and SMTP from strangers is authenticated.
     pub fn authenticating(mut self, authenticate: Rc<dyn Authenticate>) -> Receiver<K> {
         self.authenticate = Some(authenticate);
+        self
+    }
+
+    /// The same, and SMTP from strangers is judged.
+    pub fn judging(mut self, judge: Judge) -> Receiver<K> {
+        self.judge = Some(judge);
         self
     }
 
@@ -235,6 +251,9 @@ impl<K: Keeper> Receiver<K> {
                             .begin(hostname, session, connection, peer, &fields, output);
                         self.count_refusal(begun.as_ref().err().copied());
                         content = begun.ok();
+                        if let Some(incoming) = &mut content {
+                            incoming.peer = visit.peer();
+                        }
                     }
                     Action::Message(message) => {
                         let incoming = content.take().expect("content began");
@@ -304,7 +323,7 @@ impl<K: Keeper> Receiver<K> {
         let Message { envelope, content } = message;
         let hello = session.hello().map_or("", |hello| hello.name.as_str());
         let sender = (peer, hello, &envelope.reverse_path);
-        let (mut content, front) = authentic::front(
+        let (content, mut front) = authentic::front(
             &self.host,
             settings,
             self.authenticate.as_deref(),
@@ -315,6 +334,9 @@ impl<K: Keeper> Receiver<K> {
         )
         .await;
         let recipients = &envelope.recipients;
+        let mut content = self
+            .judge(settings, &mut front, content, &mut incoming, recipients)
+            .await;
 
         let (refusal, trace_bytes, bytes) = (front.refusal, incoming.trace_bytes, content.len());
         let digest = move || {

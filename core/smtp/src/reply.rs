@@ -175,6 +175,7 @@ refusals! {
     Loop: 554, "5.4.6", "mail loop detected";
     /// RFC 9989 §4.7: p=reject.
     NotAuthentic: 550, "5.7.1", "the domain in From asks to reject this message, because neither SPF nor DKIM authenticates it (DMARC)";
+    Junk: 550, "5.7.1", "this message looks like spam";
     // Us.
     /// Lanes or tables are full: the peer may try again.
     Busy: 451, "4.3.2", "busy, try again later";

@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use mail::{Address, Flags, InternalDate};
 use mailbox::names::Route;
-use mailbox::{Delivery, MailboxFault, Mailboxes, Recipient};
+use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
 use queue::limits::ENTRY_ROWS;
 use queue::{
     Addressee, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId, RecipientState, Turn,
@@ -29,6 +29,7 @@ use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
 use crate::addresses::{self, Meaning};
+use crate::junk;
 
 pub use lead::Leading;
 
@@ -61,6 +62,8 @@ pub struct Submission {
     pub internal_date: InternalDate,
     /// Recipients of this volume, and the copy in Sent.
     pub here: Vec<Local>,
+    /// Accounts of `here` for which it looks like junk.
+    pub junk: Vec<AccountId>,
     /// What must leave; its recipients may be none.
     pub elsewhere: Envelope,
 }
@@ -134,9 +137,16 @@ impl Outgoing {
         let Submission {
             body,
             internal_date,
-            here,
+            mut here,
+            junk,
             mut elsewhere,
         } = submission;
+        for local in &mut here {
+            let place = &mut local.place;
+            if junk.contains(&place.account) {
+                place.mailbox = junk::folder(&self.mailboxes, place.account).await;
+            }
+        }
         let mut given = None;
         let (mut refused, mut first_fault) = (Vec::new(), None);
         if !here.is_empty() {
@@ -267,7 +277,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Places the message, as `body`, in the INBOX of one of its recipients, and notes in the same group that it was delivered. Any other
+    /// Places the message, as `body`, in the INBOX of one of its recipients (or its folder for junk), and notes in the same group that it was delivered. Any other
     /// outcome is the caller's to settle; `Err`: the recipient was not looked at.
     pub async fn deliver_here(
         &self,
@@ -304,12 +314,16 @@ impl Outgoing {
             }
             Err(fault) => return Ok(Placing::Later(fault)),
         };
+        let mailbox = match entry.terms.is_junk {
+            true => junk::folder(&self.mailboxes, account).await,
+            false => junk::INBOX.to_owned(),
+        };
         let delivery = Delivery {
             body,
             internal_date: InternalDate::utc(at.0 as i64),
             recipients: vec![Recipient {
                 account,
-                mailbox: "INBOX".to_owned(),
+                mailbox,
                 flags: Flags::default(),
             }],
         };

@@ -27,6 +27,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[[network.vlan]]", "network.vlan"),
     ("[door]", "door"),
     ("[[door.list]]", "door.list"),
+    ("[spam]", "spam"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

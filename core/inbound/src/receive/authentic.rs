@@ -14,6 +14,7 @@ use auth::{Ask, Disposition, Envelope, Keys, Outcome, Prepared, Spf, Verdict};
 use dns::Names;
 use runtime::SessionHost;
 use smtp::{Refusal, ReversePath, Role};
+use spam::Proof;
 
 use super::content::Incoming;
 use super::{Counters, Settings};
@@ -67,6 +68,10 @@ pub(super) struct Front {
     /// Whose name is removed from the fields of others; `None`: they are not looked at.
     ours: Option<String>,
     pub(super) refusal: Option<Refusal>,
+    /// What is known of the author.
+    pub(super) author: spam::Author,
+    /// The author's domain asks for quarantine.
+    pub(super) is_quarantined: bool,
 }
 
 impl<N: Names> Authenticate for Authenticator<N> {
@@ -108,16 +113,7 @@ impl<N: Names> Authenticate for Authenticator<N> {
 
 impl Results {
     fn note(&self, verdict: &Verdict) {
-        let signatures = verdict.signatures.dkim.iter().map(|one| one.found.outcome);
-        let passed = signatures.clone().find(|outcome| *outcome == Outcome::Pass);
-        let dkim = passed.or_else(|| signatures.clone().next());
-        let outcomes = [
-            verdict.spf.found.outcome,
-            dkim.unwrap_or(Outcome::None),
-            verdict.signatures.arc.found.outcome,
-            verdict.dmarc.found.outcome,
-        ];
-        for (counters, outcome) in self.found.iter().zip(outcomes) {
+        for (counters, outcome) in self.found.iter().zip(outcomes(verdict)) {
             let at = Outcome::ALL.iter().position(|one| *one == outcome);
             let at = at.expect("every outcome is in the list");
             counters[at].fetch_add(1, Relaxed);
@@ -130,6 +126,32 @@ impl Results {
             let row = Outcome::ALL.iter().zip(row);
             row.map(|(outcome, count)| (*method, outcome.word(), count.load(Relaxed)))
         })
+    }
+}
+
+/// In the order of `METHODS`; of several signatures of DKIM the best.
+fn outcomes(verdict: &Verdict) -> [Outcome; METHODS.len()] {
+    let signatures = verdict.signatures.dkim.iter().map(|one| one.found.outcome);
+    let passed = signatures.clone().find(|outcome| *outcome == Outcome::Pass);
+    let dkim = passed.or_else(|| signatures.clone().next());
+    [
+        verdict.spf.found.outcome,
+        dkim.unwrap_or(Outcome::None),
+        verdict.signatures.arc.found.outcome,
+        verdict.dmarc.found.outcome,
+    ]
+}
+
+/// What counts for the judge. An error is not known, and so is what a domain does not want to say.
+fn proof(outcome: Outcome) -> Proof {
+    match outcome {
+        Outcome::Pass => Proof::Pass,
+        Outcome::Fail => Proof::Fail,
+        Outcome::SoftFail => Proof::SoftFail,
+        Outcome::None => Proof::Absent,
+        Outcome::Neutral | Outcome::Policy | Outcome::TempError | Outcome::PermError => {
+            Proof::Unknown
+        }
     }
 }
 
@@ -147,6 +169,8 @@ pub(super) async fn front(
         fields: Vec::new(),
         ours: None,
         refusal: None,
+        author: spam::Author::default(),
+        is_quarantined: false,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
     if settings.smtp.role == Role::Lmtp {
@@ -180,10 +204,17 @@ pub(super) async fn front(
         "authenticated"
     );
     front.fields = verdict.field(ours, &envelope).into_bytes();
+    let [spf, dkim, _, dmarc_found] = outcomes(&verdict).map(proof);
+    front.author = spam::Author {
+        spf,
+        dkim,
+        dmarc: dmarc_found,
+    };
     match (authenticate.enforcement(), dmarc.disposition) {
         (Enforcement::Report, _) | (_, Disposition::Deliver) => {}
         (Enforcement::Enforce, Disposition::Quarantine) => {
             counters.results.quarantined.fetch_add(1, Relaxed);
+            front.is_quarantined = true;
             let mark = format!("{MARK}: dmarc; header.from={}\r\n", dmarc.domain);
             front.fields.extend_from_slice(mark.as_bytes());
         }
@@ -199,6 +230,11 @@ pub(super) async fn front(
 }
 
 impl Front {
+    /// A field of ours more, behind those that are there. Its bytes are paid for.
+    pub(super) fn add(&mut self, field: &str) {
+        self.fields.extend_from_slice(field.as_bytes());
+    }
+
     /// Puts the fields in front of `content`, and takes out those of others that claim to be ours. Answers the bytes that are ours then.
     pub(super) fn put(self, content: &mut Vec<u8>, trace_bytes: usize) -> usize {
         if let Some(ours) = &self.ours {

@@ -8,6 +8,7 @@ use mailbox::MailboxFault;
 use smtp::Refusal;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
+use storage::lessons::{Answer, Asked};
 use storage::outgoing::Submission;
 use storage::owner::{Ask, Busy};
 use tracing::{Instrument, Span};
@@ -30,6 +31,12 @@ pub trait Keeper {
         unix_seconds: u64,
     ) -> impl Future<Output = Result<Result<Result<(), Refused>, MailboxFault>, Busy>> {
         let _ = (address, sender, unix_seconds);
+        async { Err(Busy) }
+    }
+
+    /// What trained words say of a message. `Busy` for ever where nothing is trained.
+    fn words(&self, asked: Asked) -> impl Future<Output = Result<Answer, Busy>> {
+        let _ = asked;
         async { Err(Busy) }
     }
 
