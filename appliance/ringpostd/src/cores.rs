@@ -233,6 +233,13 @@ impl Given {
                         opened.outgoing.mailboxes().clone(),
                         end.gauges(),
                     ));
+                    if let Some(lessons) = opened.outgoing.lessons() {
+                        tokio::task::spawn_local(storage::lessons::watch(
+                            opened.io.host.clone(),
+                            opened.outgoing.mailboxes().clone(),
+                            lessons.clone(),
+                        ));
+                    }
                     let (outgoing, close) = (opened.outgoing, self.close.clone());
                     let mailboxes = outgoing.mailboxes().clone();
                     closing = Some(tokio::task::spawn_local(async move {

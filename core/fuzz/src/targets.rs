@@ -189,6 +189,20 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        name: "lesson-record",
+        run: lessons::fuzzing::record,
+        seeds: lessons::fuzzing::records,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
+        name: "lesson-row",
+        run: lessons::fuzzing::row,
+        seeds: lessons::fuzzing::rows,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
         name: "queue-record",
         run: queue::fuzzing::record,
         seeds: queue::fuzzing::records,

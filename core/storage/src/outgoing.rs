@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use lessons::Lessons;
 use mail::{Address, Flags, InternalDate};
 use mailbox::names::Route;
 use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
@@ -38,6 +39,8 @@ pub use lead::Leading;
 pub struct Outgoing {
     mailboxes: Mailboxes,
     queue: Queue,
+    /// What people taught about junk; `None`: nothing is taught here.
+    lessons: Option<Lessons>,
     desk: Rc<Desk>,
 }
 
@@ -106,8 +109,19 @@ impl Outgoing {
         Outgoing {
             mailboxes,
             queue,
+            lessons: None,
             desk: Rc::default(),
         }
+    }
+
+    /// The same, beside what people taught about junk.
+    pub fn with_lessons(mut self, lessons: Lessons) -> Outgoing {
+        self.lessons = Some(lessons);
+        self
+    }
+
+    pub fn lessons(&self) -> Option<&Lessons> {
+        self.lessons.as_ref()
     }
 
     pub fn mailboxes(&self) -> &Mailboxes {

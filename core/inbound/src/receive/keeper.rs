@@ -8,7 +8,7 @@ use mailbox::MailboxFault;
 use smtp::Refusal;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
-use storage::lessons::{Answer, Asked};
+use storage::lessons::{self, Answer, Asked};
 use storage::outgoing::Submission;
 use storage::owner::{Ask, Busy};
 use tracing::{Instrument, Span};
@@ -81,6 +81,11 @@ impl<A: Ask> Keeper for A {
             addresses::admit(&mailboxes, &address, sender.as_ref(), unix_seconds).await
         })
         .await
+    }
+
+    async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
+        self.ask_outgoing(move |outgoing| async move { lessons::words(outgoing.lessons(), &asked) })
+            .await
     }
 
     async fn submit(

@@ -18,6 +18,7 @@ const PURE: &[&str] = &[
     "directory",
     "mailbox",
     "queue",
+    "lessons",
     "mail",
     "smtp",
     "imap",
