@@ -116,6 +116,10 @@ impl Lessons {
             });
             fits.cloned().collect()
         };
+        if !inner.state.borrow().takes(&of) {
+            let why = "the index is behind";
+            return Err(StoreFault::Deferred(why.to_owned()).into());
+        }
         if of.is_empty() {
             return Err(LessonFault::Full);
         }
@@ -169,7 +173,7 @@ impl Lessons {
         self.inner.state.borrow().models.keys().cloned().collect()
     }
 
-    /// Nobody taught anything yet.
+    /// Nothing was taught to anyone yet.
     pub fn is_empty(&self) -> bool {
         self.inner.state.borrow().models.is_empty()
     }

@@ -53,8 +53,15 @@ impl State {
         !self.dirty.is_empty() || !self.writing.is_empty()
     }
 
+    /// Never so far that mail would wait: `takes` refuses lessons instead.
     pub fn is_behind(&self, part: usize) -> bool {
-        self.dirty.len() + self.writing.len() >= DIRTY_MAX / 4 * part
+        part < 4 && self.dirty.len() + self.writing.len() >= DIRTY_MAX / 4 * part
+    }
+
+    /// Whether a lesson for these models may change what the next checkpoint writes.
+    pub fn takes(&self, of: &[Whom]) -> bool {
+        let new = of.iter().filter(|whom| !self.dirty.contains(whom));
+        self.dirty.len() + self.writing.len() + new.count() <= DIRTY_MAX
     }
 
     pub fn dirty_rows(&self) -> u64 {

@@ -384,6 +384,33 @@ fn bounds_refuse_lessons_and_nothing_else() {
         assert_eq!(lessons.with(&both[1], Model::totals), Some((2, 0)));
         let refused = lessons.learn(&both[..1], lesson(3, Some(Kind::Junk))).await;
         assert_eq!(refused, Err(LessonFault::Full));
+        // Many models at once: a checkpoint comes first.
+        let mut refused = None;
+        for account in 1..100 {
+            let of = [Whom::Account(account)];
+            let learned = lessons.learn(&of, lesson(9, Some(Kind::Junk)));
+            refused = learned.await.err();
+            if refused.is_some() {
+                assert!(account > DIRTY_MAX as u32 - 4, "{account}");
+                break;
+            }
+        }
+        assert!(
+            matches!(refused, Some(LessonFault::Store(_))),
+            "{refused:?}"
+        );
+        assert!(
+            !lessons.inner.state.borrow().is_behind(4),
+            "mail never waits"
+        );
+        assert!(
+            lessons.inner.state.borrow().is_behind(2),
+            "a checkpoint is due"
+        );
+        lessons.inner.tenancy.checkpoint().await.unwrap();
+        let of = [Whom::Account(99)];
+        let learned = lessons.learn(&of, lesson(9, Some(Kind::Junk)));
+        assert_eq!(learned.await, Ok(true));
         lessons.inner.state.borrow_mut().words = WORDS_MAX;
         let refused = lessons.learn(&both[1..], lesson(3, Some(Kind::Junk))).await;
         assert_eq!(refused, Err(LessonFault::Full));
