@@ -259,4 +259,71 @@ mod tests {
             assert_eq!(lessons.count().0, 3);
         });
     }
+
+    /// The volume fills with mail: a lesson is refused, what was taught still speaks, and an owner's lessons can be removed.
+    #[test]
+    fn a_full_volume_takes_no_lessons_and_keeps_those_that_it_has() {
+        let (world, outgoing) = rig::outgoing();
+        world.block_on(async {
+            let mailboxes = outgoing.mailboxes().clone();
+            let lessons = outgoing.lessons().expect("the rig has some").clone();
+            let address = Address::from_parts("alice", "example.org").expect("an address");
+            let added = mailboxes.add_account(&address, "$argon2id$x", 0).await;
+            let account = added.expect("an account");
+            let taught = |name: u8| Taught {
+                account,
+                name: base::BodyName([name; 32]),
+                is_junk: true,
+                tokens: tokens(1),
+            };
+            assert_eq!(teach(&mailboxes, &lessons, taught(2)).await, Ok(true));
+            let mut state = 1u64;
+            let mut refused = None;
+            for _ in 0..400 {
+                let raw: Vec<u8> = (0..1 << 17)
+                    .flat_map(|_| {
+                        state = state
+                            .wrapping_mul(6_364_136_223_846_793_005)
+                            .wrapping_add(1);
+                        (state >> 32).to_le_bytes()
+                    })
+                    .collect();
+                let delivery = mailbox::Delivery {
+                    body: store::BodyIn {
+                        name: base::BodyName::of(&raw),
+                        raw: raw.into(),
+                        summary: bytes::Bytes::new(),
+                    },
+                    internal_date: mail::InternalDate::utc(1_000),
+                    recipients: vec![mailbox::Recipient {
+                        account,
+                        mailbox: "INBOX".to_owned(),
+                        flags: mail::Flags::default(),
+                    }],
+                };
+                refused = mailboxes
+                    .deliver(delivery)
+                    .await
+                    .pop()
+                    .and_then(Result::err);
+                if refused.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(refused, Some(MailboxFault::Full));
+            // A small lesson may still fit where a letter does not; some later none does.
+            let mut last = Ok(true);
+            for name in 2..120u8 {
+                last = teach(&mailboxes, &lessons, taught(2 * name)).await;
+                if last.is_err() {
+                    break;
+                }
+            }
+            let full = LessonFault::Store(store::StoreFault::Full);
+            assert_eq!(last, Err(full));
+            let known = lessons.with(&Whom::Account(account.0), |model| model.totals().0);
+            assert!(known.is_some_and(|junk| junk >= 1));
+            assert_eq!(lessons.remove(&Whom::Account(account.0)).await, Ok(true));
+        });
+    }
 }
