@@ -26,6 +26,8 @@ pub const RESOLVER_DESCRIPTORS: u64 = 128;
 pub const SENDING_CONNECTIONS_BYTES: u64 = 12 * MIB as u64;
 /// Tables of the door (`door::limits::BYTES_MAX`).
 pub const DOOR_BYTES: u64 = 10 * MIB as u64;
+/// What people taught about junk (`lessons::limits::BYTES_MAX`), and the rows of a checkpoint.
+pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.
 pub const DOOR_NETWORKS_MAX: usize = 64;
 /// DNS lists that one connection is looked up in.

@@ -81,7 +81,8 @@ impl Allowance {
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
-        let fixed = PROCESS_BYTES + LANE_BYTES + sending + DOOR_BYTES + askers * RESOLVER_BYTES;
+        let tables = DOOR_BYTES + LESSONS_BYTES;
+        let fixed = PROCESS_BYTES + LANE_BYTES + sending + tables + askers * RESOLVER_BYTES;
         if fixed + read + send + scanning.bytes() > total && scanning.calls > 0 {
             return Err(Misfit::new(format!(
                 "{} calls to scanners take {}, and {} is too little for them: give the machine (or its control group) more memory, or lower scan.connections",
@@ -180,6 +181,7 @@ pub(crate) fn lines(
         ),
         line("names looked up".into(), askers * RESOLVER_BYTES, ""),
         line("decisions at the door".into(), allowance.door, ""),
+        line("lessons about junk".into(), LESSONS_BYTES, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
             "messages waiting for clients".into(),

@@ -14,6 +14,7 @@ use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, RingFlags, Zones};
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
+use crate::spam::SpamPlan;
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,6 +112,9 @@ pub struct Plan {
     /// Of our domains (MTA-STS).
     #[serde(default)]
     pub policy: PolicyMode,
+    /// How it is judged; `None`: not at all.
+    #[serde(default)]
+    pub spam: Option<SpamPlan>,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -292,6 +296,7 @@ impl Plan {
             plaintext_on_loopback: settings.login.plaintext == Plaintext::Loopback,
             authentication: settings.inbound.authentication,
             policy: settings.inbound.policy,
+            spam: settings.spam.plan(),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,

@@ -12,6 +12,7 @@ use crate::load::{self, Misfit, Source};
 use crate::san::{self, Target};
 use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
+use crate::spam::Spam;
 use crate::units::Size;
 
 /// The whole file, strict. Every key except `volume.legs` may be omitted.
@@ -56,6 +57,7 @@ pub struct Settings {
     pub door: Door,
     #[serde(default)]
     pub scan: Scan,
+    pub spam: Spam,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -411,6 +413,7 @@ impl Settings {
         self.time.check().map_err(told)?;
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
+        self.spam.check().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -473,6 +476,7 @@ impl Settings {
             admin: Admin::default(),
             door: Door::default(),
             scan: Scan::default(),
+            spam: Spam::off(),
             san: Vec::new(),
         })
     }

@@ -176,7 +176,8 @@ async fn gather(
                 if is_queued && !queued.note(group.lsn, record, &group.bodies) {
                     gathered.unreadable += 1;
                 }
-                !is_queued
+                // Lessons about junk are not mail.
+                !is_queued && !lessons::share().owns(record)
             });
             gathered.note(group.lsn, &records, group.bodies);
         }

@@ -14,7 +14,9 @@ use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Patience, Resolver, Servers};
 use door::Door;
-use inbound::receive::{self, Authenticator, Doorway, Enforcement, Receiver as MailReceiver};
+use inbound::receive::{
+    self, Authenticator, Doorway, Enforcement, Judge, Receiver as MailReceiver,
+};
 use inbound::smtp::{self, Role};
 use mail::Address;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
@@ -22,6 +24,7 @@ use runtime::{
     Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Gate, Listener, SessionHost,
     Stop, TcpDial,
 };
+use spam::Points;
 use storage::owner::{Owner, OwnerEnd};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -254,6 +257,13 @@ impl Given {
                         opened.outgoing.mailboxes().clone(),
                         end.gauges(),
                     ));
+                    if let Some(lessons) = opened.outgoing.lessons() {
+                        tokio::task::spawn_local(storage::lessons::watch(
+                            opened.io.host.clone(),
+                            opened.outgoing.mailboxes().clone(),
+                            lessons.clone(),
+                        ));
+                    }
                     let (outgoing, close) = (opened.outgoing, self.close.clone());
                     let mailboxes = outgoing.mailboxes().clone();
                     closing = Some(tokio::task::spawn_local(async move {
@@ -359,11 +369,18 @@ fn serve(core: &Core, go: Go) {
     };
     let (scan, found) = (&serving.scan, serving.metrics.scan());
     let receiver = receiver.inspecting(scan::of_strangers(core, scan, found));
-    let receiver = Rc::new(match enforcement {
+    let receiver = match enforcement {
         Some(enforcement) => receiver.authenticating(Rc::new(Authenticator {
             names: names.clone(),
             enforcement,
         })),
+        None => receiver,
+    };
+    let receiver = Rc::new(match serving.plan.spam {
+        Some(spam) => {
+            let refuse = spam.refuse_tenths.map(Points);
+            receiver.judging(Judge::new(Points(spam.junk_tenths), refuse))
+        }
         None => receiver,
     });
     let doorway = Doorway::new(serving.door.clone(), SessionHost::of_core(), names);

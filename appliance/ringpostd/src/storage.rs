@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ::storage::outgoing::Outgoing;
 use device::{Device, DeviceIndex, Io};
+use lessons::Lessons;
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
 use plan::{Misfit, StoragePlan};
@@ -200,11 +201,16 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         checkpoint_us: plan.checkpoint_us,
     };
     let mut queue = None;
-    let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+    let mut lessons = None;
+    let others = |tenancy: &_| {
+        let queue = queue.insert(Queue::new(tenancy)).tenant();
+        vec![queue, lessons.insert(Lessons::new(tenancy)).tenant()]
+    };
     let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others)
         .await
         .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
     let queue = queue.expect("opening makes the tenants");
+    let lessons = lessons.expect("opening makes the tenants");
     let left_out = mailboxes.store().open_report().damaged_stretches;
     if left_out > 0 {
         notes.push(format!(
@@ -216,7 +222,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
             "mail can be read but none is accepted until this is resolved: {why}"
         ));
     }
-    let outgoing = Outgoing::new(mailboxes, queue);
+    let outgoing = Outgoing::new(mailboxes, queue).with_lessons(lessons);
     outgoing.set_fresh_key(random()?);
     Ok(Opened {
         outgoing,

@@ -27,7 +27,7 @@ pub fn fields<'a>(content: &'a [u8], name: &'a str) -> impl Iterator<Item = Rang
 }
 
 /// The fields of a stranger that only we write: Authentication-Results in the name of `hostname`, the mark of quarantine, the marks of
-/// the door, and what scanners found.
+/// the door, what scanners found, and the judgement about junk.
 pub fn forged(content: &[u8], hostname: &str) -> Vec<Range<usize>> {
     let mut forged: Vec<_> = fields(content, RESULTS)
         .filter(|field| is_by(&content[field.clone()], hostname))
@@ -35,6 +35,7 @@ pub fn forged(content: &[u8], hostname: &str) -> Vec<Range<usize>> {
     forged.extend(fields(content, MARK));
     forged.extend(fields(content, DOOR));
     forged.extend(fields(content, SCAN));
+    forged.extend(fields(content, SPAM));
     forged.sort_by_key(|field| field.start);
     forged
 }
@@ -57,6 +58,9 @@ pub const MARK: &str = "x-ringpost-quarantine";
 pub const DOOR: &str = "x-ringpost-door";
 /// Name of the field with what scanners found (`scan::field::FIELD`), in lower case.
 pub const SCAN: &str = "x-ringpost-scan";
+
+/// Name of the field that says how much a message looks like junk (`spam::FIELD`), in lower case.
+pub const SPAM: &str = "x-ringpost-spam";
 const RESULTS: &str = "authentication-results";
 
 /// The lines of a header, to the empty line or the end.

@@ -31,10 +31,12 @@ mod rows;
 mod sample;
 mod search;
 mod selected;
+mod teach;
 mod watch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -85,6 +87,8 @@ pub struct Imap<K = Owner> {
     logins: Logins,
     silences: Silences,
     counters: Arc<Counters>,
+    /// Lessons about junk under way on this core.
+    teaching: Rc<Cell<usize>>,
     /// Messages that were found damaged while they were sent.
     damaged: RefCell<VecDeque<BodyName>>,
 }
@@ -164,6 +168,7 @@ impl<K: Ask> Imap<K> {
                 logged_in: SILENCE_MAX,
             },
             counters: Arc::default(),
+            teaching: Rc::default(),
             damaged: RefCell::default(),
         }
     }

@@ -225,6 +225,21 @@ pub static TARGETS: &[Target] = &[
             b"base64",
             b"--b\r\n",
         ],
+        runs: 200_000,
+    },
+    Target {
+        name: "spam",
+        run: spam::fuzzing::message,
+        seeds: spam::fuzzing::seeds,
+        words: &[
+            b"http://",
+            b"@",
+            b"</a",
+            b">",
+            b"Content-Type: text/html\r\n\r\n",
+            b"\xe2\x80\x8b",
+            b"\xe5\x85\x8d",
+        ],
         runs: 100_000,
     },
     Target {
@@ -242,6 +257,20 @@ pub static TARGETS: &[Target] = &[
             b"From: x",
         ],
         runs: 300_000,
+    },
+    Target {
+        name: "lesson-record",
+        run: lessons::fuzzing::record,
+        seeds: lessons::fuzzing::records,
+        words: &[],
+        runs: 200_000,
+    },
+    Target {
+        name: "lesson-row",
+        run: lessons::fuzzing::row,
+        seeds: lessons::fuzzing::rows,
+        words: &[],
+        runs: 200_000,
     },
     Target {
         name: "queue-record",

@@ -6,8 +6,8 @@
 //! 0. `door`, from the connection to RCPT: is this peer served, and what is noted about it.
 //! 1. `recipient`, at RCPT: an account of ours with room, or a refusal; `route`: where the message will go for this recipient.
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
-//! 3. `authentic`, `inspect` and `verdict`, at the end of mail data: whether a stranger's message is its author's; what scanners find in it; what a look
-//!    at the whole of it says.
+//! 3. `authentic`, `judge`, `inspect` and `verdict`, at the end of mail data: whether a stranger's message is its author's; how much it looks like
+//!    junk; what scanners find in it; what a look at the whole of it says.
 //! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
@@ -25,6 +25,7 @@ mod directory;
 mod door;
 mod hand_off;
 pub mod inspect;
+mod judge;
 mod keeper;
 pub mod leaving;
 mod placed;
@@ -56,6 +57,7 @@ use directory::Directory;
 pub use door::Doorway;
 use door::Visit;
 pub use inspect::{Inspect, Inspection, Inspector};
+pub use judge::Judge;
 pub use keeper::{Keeper, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
@@ -89,6 +91,10 @@ pub struct Counters {
     pub took: SharedHistogram,
     /// What authentication found.
     pub results: Results,
+    /// Messages judged, in the order of `spam::Class::ALL`.
+    pub judged: [AtomicU64; spam::Class::ALL.len()],
+    /// Of them, messages refused.
+    pub junk_refused: AtomicU64,
 }
 
 /// What all connections of one core share. Lives on that core.
@@ -102,6 +108,8 @@ pub struct Receiver<K = Owner> {
     authenticate: Option<Rc<dyn Authenticate>>,
     /// `None`: mail is not inspected.
     inspect: Option<Rc<dyn Inspect>>,
+    /// `None`: mail is not judged.
+    judge: Option<Judge>,
     counters: Arc<Counters>,
 }
 
@@ -135,6 +143,7 @@ impl<K: Keeper> Receiver<K> {
             directory: RefCell::default(),
             authenticate: None,
             inspect: None,
+            judge: None,
             counters: Arc::default(),
         }
     }
@@ -148,6 +157,12 @@ impl<K: Keeper> Receiver<K> {
     /// The same, and SMTP from strangers is inspected.
     pub fn inspecting(mut self, inspect: Rc<dyn Inspect>) -> Receiver<K> {
         self.inspect = Some(inspect);
+        self
+    }
+
+    /// The same, and SMTP from strangers is judged.
+    pub fn judging(mut self, judge: Judge) -> Receiver<K> {
+        self.judge = Some(judge);
         self
     }
 
@@ -251,6 +266,9 @@ impl<K: Keeper> Receiver<K> {
                             .begin(hostname, session, connection, peer, &fields, output);
                         self.count_refusal(begun.as_ref().err().copied());
                         content = begun.ok();
+                        if let Some(incoming) = &mut content {
+                            incoming.peer = visit.peer();
+                        }
                     }
                     Action::Message(message) => {
                         let incoming = content.take().expect("content began");
@@ -341,6 +359,9 @@ impl<K: Keeper> Receiver<K> {
             _ => (content, String::new()),
         };
         let recipients = &envelope.recipients;
+        let mut content = self
+            .judge(settings, &mut front, content, &mut incoming, recipients)
+            .await;
 
         let (refusal, trace_bytes, bytes) = (front.refusal, incoming.trace_bytes, content.len());
         let digest = move || {

@@ -107,6 +107,22 @@ fn leaf_text(part: &Part<'_>, body: &[u8]) -> String {
     charset::decode(charset, bytes).into_owned()
 }
 
+/// The first text of `part`, a leaf of `raw`: at most `bytes_max` of its bytes are decoded, and as many come out. Cut between two lines, or
+/// between two groups of base64, where that is possible.
+pub fn beginning(part: &Part<'_>, raw: &[u8], bytes_max: usize) -> String {
+    let whole = raw.get(part.body_begin as usize..part.body_end as usize);
+    let mut body = whole.unwrap_or_default();
+    if body.len() > bytes_max {
+        let line_end = memchr::memrchr(b'\n', &body[..bytes_max]);
+        body = &body[..line_end.map_or(bytes_max / 4 * 4, |at| at + 1)];
+    }
+    let mut text = leaf_text(part, body);
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+    }
+    text
+}
+
 /// A header field's value with its encoded-words decoded (RFC 2047). 8-bit bytes that are no UTF-8 become U+FFFD.
 pub fn decoded_value(value: &[u8]) -> Cow<'_, str> {
     let unfolded = crate::header::unfold(value);

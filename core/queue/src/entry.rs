@@ -102,6 +102,8 @@ pub struct Terms {
     pub is_eight_bit: bool,
     /// It must not travel in clear (RFC 8689).
     pub needs_tls: bool,
+    /// It looks like junk: copies for mailboxes of ours go where junk goes.
+    pub is_junk: bool,
 }
 
 /// One recipient of a message that waits.
@@ -289,7 +291,12 @@ pub(crate) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
         Returned::Headers => 1,
         Returned::Full => 2,
     };
-    let flags = [terms.is_utf8, terms.is_eight_bit, terms.needs_tls];
+    let flags = [
+        terms.is_utf8,
+        terms.is_eight_bit,
+        terms.needs_tls,
+        terms.is_junk,
+    ];
     let bits = flags
         .iter()
         .rev()
@@ -306,7 +313,7 @@ pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
         2 => Returned::Full,
         _ => return Err(Broken),
     };
-    if bits > 31 {
+    if bits > 63 {
         return Err(Broken);
     }
     Ok(Terms {
@@ -314,6 +321,7 @@ pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
         is_utf8: bits & 4 != 0,
         is_eight_bit: bits & 8 != 0,
         needs_tls: bits & 16 != 0,
+        is_junk: bits & 32 != 0,
         envelope_id: read_text(reader)?,
     })
 }

@@ -86,6 +86,7 @@ fn terms() -> Terms {
         is_utf8: true,
         is_eight_bit: false,
         needs_tls: true,
+        is_junk: true,
     }
 }
 

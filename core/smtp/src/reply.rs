@@ -239,6 +239,7 @@ refusals! {
     Filtered: 550, "5.7.1", "message refused by a content filter";
     FilterDefers: 451, "4.7.1", "message deferred by a content filter, try again later";
     Unscanned: 451, "4.7.1", "message cannot be scanned now, try again later";
+    Junk: 550, "5.7.1", "this message looks like spam";
     // Us.
     /// Lanes or tables are full: the peer may try again.
     Busy: 451, "4.3.2", "busy, try again later";

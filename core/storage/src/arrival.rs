@@ -14,6 +14,7 @@ use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
 use store::BodyIn;
 
 use crate::addresses::{self, Meaning};
+use crate::junk;
 
 /// What a look-up found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Arrival {
     pub internal_date: InternalDate,
     /// Without duplicates.
     pub accounts: Vec<AccountId>,
+    /// Those of them for which it looks like junk.
+    pub junk: Vec<AccountId>,
 }
 
 /// The account of `address`. A fault is an answer too: `Looked::found`.
@@ -90,17 +93,24 @@ async fn resident(mailboxes: &Mailboxes, address: &Address) -> Result<Found, Mai
     }))
 }
 
-/// Places the message in the INBOX of each account; one result for each, `Ok` when it is durable.
+/// Places the message in the INBOX of each account, or in its folder for junk; one result for each, `Ok` when it is durable.
 pub async fn deliver(mailboxes: &Mailboxes, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
-    let first_mailbox = |account| Recipient {
-        account,
-        mailbox: "INBOX".to_owned(),
-        flags: Flags::default(),
-    };
+    let mut recipients = Vec::with_capacity(arrival.accounts.len());
+    for account in arrival.accounts {
+        let mailbox = match arrival.junk.contains(&account) {
+            true => junk::folder(mailboxes, account).await,
+            false => junk::INBOX.to_owned(),
+        };
+        recipients.push(Recipient {
+            account,
+            mailbox,
+            flags: Flags::default(),
+        });
+    }
     let delivery = Delivery {
         body: arrival.body,
         internal_date: arrival.internal_date,
-        recipients: arrival.accounts.into_iter().map(first_mailbox).collect(),
+        recipients,
     };
     let placed = mailboxes.deliver(delivery).await;
     placed.into_iter().map(|result| result.map(drop)).collect()

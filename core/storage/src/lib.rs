@@ -8,6 +8,8 @@
 //! - `owner.rs`: the way to the mailboxes and back. Start reading there.
 //! - `arrival.rs`: whose address it is, and where a message is first placed.
 //! - `addresses.rs`: what an address without a mailbox leads to.
+//! - `junk.rs`: where junk goes.
+//! - `lessons.rs`: what people taught about junk.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `stop.rs`: a stop ends though the legs do not answer.
@@ -18,6 +20,8 @@ pub mod addresses;
 pub mod arrival;
 pub mod health;
 pub mod holder;
+mod junk;
+pub mod lessons;
 pub mod outgoing;
 pub mod owner;
 #[cfg(test)]

@@ -17,9 +17,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use lessons::Lessons;
 use mail::{Address, Flags, InternalDate};
 use mailbox::names::Route;
-use mailbox::{Delivery, MailboxFault, Mailboxes, Recipient};
+use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
 use queue::limits::ENTRY_ROWS;
 use queue::{
     Addressee, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId, RecipientState, Turn,
@@ -30,6 +31,7 @@ use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
 use crate::addresses::{self, Meaning};
+use crate::junk;
 
 pub use lead::Leading;
 
@@ -38,6 +40,8 @@ pub use lead::Leading;
 pub struct Outgoing {
     mailboxes: Mailboxes,
     queue: Queue,
+    /// What people taught about junk; `None`: nothing is taught here.
+    lessons: Option<Lessons>,
     desk: Rc<Desk>,
 }
 
@@ -62,6 +66,8 @@ pub struct Submission {
     pub internal_date: InternalDate,
     /// Recipients of this volume, and the copy in Sent.
     pub here: Vec<Local>,
+    /// Accounts of `here` for which it looks like junk.
+    pub junk: Vec<AccountId>,
     /// What must leave; its recipients may be none.
     pub elsewhere: Envelope,
 }
@@ -104,8 +110,19 @@ impl Outgoing {
         Outgoing {
             mailboxes,
             queue,
+            lessons: None,
             desk: Rc::default(),
         }
+    }
+
+    /// The same, beside what people taught about junk.
+    pub fn with_lessons(mut self, lessons: Lessons) -> Outgoing {
+        self.lessons = Some(lessons);
+        self
+    }
+
+    pub fn lessons(&self) -> Option<&Lessons> {
+        self.lessons.as_ref()
     }
 
     pub fn mailboxes(&self) -> &Mailboxes {
@@ -135,9 +152,16 @@ impl Outgoing {
         let Submission {
             body,
             internal_date,
-            here,
+            mut here,
+            junk,
             mut elsewhere,
         } = submission;
+        for local in &mut here {
+            let place = &mut local.place;
+            if junk.contains(&place.account) {
+                place.mailbox = junk::folder(&self.mailboxes, place.account).await;
+            }
+        }
         let mut given = None;
         let (mut refused, mut first_fault) = (Vec::new(), None);
         if !here.is_empty() {
@@ -267,7 +291,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Places the message, as `body`, in the INBOX of one of its recipients, and notes in the same group that it was delivered. Any other
+    /// Places the message, as `body`, in the INBOX of one of its recipients (or its folder for junk), and notes in the same group that it was delivered. Any other
     /// outcome is the caller's to settle; `Err`: the recipient was not looked at.
     pub async fn deliver_here(
         &self,
@@ -304,12 +328,16 @@ impl Outgoing {
             }
             Err(fault) => return Ok(Placing::Later(fault)),
         };
+        let mailbox = match entry.terms.is_junk {
+            true => junk::folder(&self.mailboxes, account).await,
+            false => junk::INBOX.to_owned(),
+        };
         let delivery = Delivery {
             body,
             internal_date: InternalDate::utc(at.0 as i64),
             recipients: vec![Recipient {
                 account,
-                mailbox: "INBOX".to_owned(),
+                mailbox,
                 flags: Flags::default(),
             }],
         };

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use device::sim::SimWorld;
+use lessons::Lessons;
 use mailbox::Mailboxes;
 use queue::Queue;
 use store::Store;
@@ -77,12 +78,17 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
             checkpoint_us: u64::MAX,
         };
         let mut queue = None;
-        let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+        let mut lessons = None;
+        let others = |tenancy: &_| {
+            let queue = queue.insert(Queue::new(tenancy)).tenant();
+            vec![queue, lessons.insert(Lessons::new(tenancy)).tenant()]
+        };
         let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
             .await
             .expect("new mailboxes");
         mailboxes.add_domain("example.org").await.expect("a domain");
-        let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"));
+        let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
+            .with_lessons(lessons.expect("made just now"));
         outgoing.set_fresh_key([5; 32]);
         outgoing
     });

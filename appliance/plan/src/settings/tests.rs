@@ -30,6 +30,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[[door.list]]", "door.list"),
     ("[scan]", "scan"),
     ("[[scan.milter]]", "scan.milter"),
+    ("[spam]", "spam"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

@@ -187,6 +187,24 @@ impl Metrics {
         each.map(|counters| read(counter(&counters.results))).sum()
     }
 
+    /// Messages judged, by class.
+    pub(crate) fn judged(&self) -> Vec<(&'static str, u64)> {
+        let lists = self.lists();
+        let classes = spam::Class::ALL.iter().enumerate();
+        let sum = classes.map(|(at, class)| {
+            let each = lists.receivers.iter();
+            (class.word(), each.map(|of| read(&of.judged[at])).sum())
+        });
+        sum.collect()
+    }
+
+    /// Messages refused as junk.
+    pub(crate) fn junk_refused(&self) -> u64 {
+        let lists = self.lists();
+        let each = lists.receivers.iter();
+        each.map(|of| read(&of.junk_refused)).sum()
+    }
+
     /// What submission received, all cores together.
     pub fn submitted(&self) -> ReceivedCount {
         ReceivedCount::of(&self.lists().submitters)

@@ -175,6 +175,19 @@ impl Admin {
             "Reports what was done because the domain in From asks for it: rejected or quarantined (delivered with a mark), in messages.",
             done.map(|(disposition, count)| (vec![("disposition", disposition.to_owned())], count)),
         );
+        page.counters(
+            "ringpost_spam_judged",
+            "Reports how mail of strangers was judged: ham, unsure or spam, in messages.",
+            self.metrics()
+                .judged()
+                .into_iter()
+                .map(|(class, count)| (vec![("class", class.to_owned())], count)),
+        );
+        page.counter(
+            "ringpost_spam_refused",
+            "Reports the messages refused because of their score (spam.refuse_score).",
+            self.metrics().junk_refused(),
+        );
         let submitted = self.metrics().submitted();
         let outcomes = [
             ("accepted", submitted.accepted),

@@ -106,7 +106,7 @@ impl Home {
         let legs = ["leg-a", "leg-b"].map(|name| self.directory.path().join(name));
         let text = format!(
             "[server]\nname = \"mail.example.org\"\nstate = {:?}\n[volume]\nlegs = {legs:?}\nleg_size = \"{}\"\ncreate = true\n\
-             [inbound]\nauthentication = \"off\"\n[listen]\nsmtp = [\"{}\"]\nimaps = [\"{}\"]\nhttps = [\"{}\"]\n{more}",
+             [inbound]\nauthentication = \"off\"\n[spam]\nenabled = false\n[listen]\nsmtp = [\"{}\"]\nimaps = [\"{}\"]\nhttps = [\"{}\"]\n{more}",
             self.state(),
             self.leg_size,
             at(25),

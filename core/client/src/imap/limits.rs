@@ -66,5 +66,10 @@ pub const KEYWORDS_SHOWN_MAX: usize = 256;
 pub const ANNOUNCED_TOGETHER_MAX: usize = 64;
 /// Ranges of UIDs in a saved search result, 8 bytes each: as many as one command could name.
 pub const SAVED_RANGES_MAX: usize = imap::limits::SEQUENCE_PIECES_MAX;
+/// Lessons about junk under way on one core: each COPY and MOVE begins one at most, which looks at one message after another. Past it a move
+/// teaches nothing.
+pub const LESSONS_UNDER_WAY_MAX: usize = 8;
+/// Messages of one COPY or MOVE that teach; the newest ones.
+pub const LESSONS_TOGETHER_MAX: usize = 32;
 /// Tries to end a watch when the owner is busy.
 pub const UNWATCH_TRIES_MAX: u32 = 100;

@@ -215,10 +215,11 @@ impl<K: Ask> Imap<K> {
         let targets = selected.targets(set, uid)?;
         let uids: Vec<Uid> = targets.iter().map(|&(_, uid)| Uid(uid)).collect();
         let (from, name) = (selected.id, name.to_owned());
+        let target = name.clone();
         let result: Option<Placed> = self
             .owner
             .ask(move |mailboxes| async move {
-                let to: MailboxId = match mailboxes.find(account, &name).await {
+                let to: MailboxId = match mailboxes.find(account, &target).await {
                     Ok(to) => to,
                     Err(MailboxFault::NoMailbox) => return Err(Failure::NoTarget),
                     Err(fault) => return Err(fault.into()),
@@ -241,6 +242,11 @@ impl<K: Ask> Imap<K> {
                 Ok(Some(Placed(moved)))
             })
             .await??;
+        if let Some(Placed(moved)) = &result {
+            // Durable by now; what comes of it does not change the answer.
+            let new = moved.pairs.iter().map(|(_, new)| *new);
+            self.teach(account, selected.id, name, new.collect());
+        }
         Ok(result)
     }
 }

@@ -38,6 +38,7 @@ impl<A: Ask> Submitter<A> {
             },
             internal_date: InternalDate::utc(unix_seconds),
             here: here(envelope),
+            junk: Vec::new(),
             elsewhere: queued(envelope, elsewhere(envelope), unix_seconds, raw),
         };
         let work = span.clone();

@@ -20,3 +20,4 @@ mod status;
 mod store;
 mod submission;
 mod subscribe;
+mod teach;

@@ -14,6 +14,7 @@ use client::login::{Logins, Permit, Verifier, Verifying};
 use client::submit::{self, Submitter};
 use device::sim::SimWorld;
 use inbound::receive::Ids;
+use lessons::Lessons;
 use mail::{Address, Flags, InternalDate, Summary};
 use mailbox::{AccountId, Delivery, Mailboxes, Recipient};
 use queue::Queue;
@@ -141,10 +142,15 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             checkpoint_us: u64::MAX,
         };
         let mut queue = None;
-        let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+        let mut lessons = None;
+        let others = |tenancy: &_| {
+            let queue = queue.insert(Queue::new(tenancy)).tenant();
+            vec![queue, lessons.insert(Lessons::new(tenancy)).tenant()]
+        };
         let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others).await;
         let mailboxes = mailboxes.expect("mailboxes");
-        let outgoing = Outgoing::new(mailboxes.clone(), queue.expect("made just now"));
+        let outgoing = Outgoing::new(mailboxes.clone(), queue.expect("made just now"))
+            .with_lessons(lessons.expect("made just now"));
         mailboxes.add_domain("example.org").await.expect("a domain");
         let address = Address::from_parts("alice", "example.org").expect("an address");
         let alice = mailboxes.add_account(&address, "$hash", 0).await;

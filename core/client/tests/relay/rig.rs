@@ -281,6 +281,7 @@ impl Rig {
             },
             internal_date: InternalDate::utc(self.host.unix_seconds()),
             here: vec![],
+            junk: vec![],
             elsewhere: envelope,
         };
         let queued = self.outgoing.submit(submission).await;

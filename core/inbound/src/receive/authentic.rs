@@ -15,6 +15,7 @@ use dns::Names;
 use runtime::SessionHost;
 use scan::{Change, change};
 use smtp::{Refusal, ReversePath, Role};
+use spam::Proof;
 
 use super::content::Incoming;
 use super::inspect::Inspection;
@@ -71,6 +72,10 @@ pub(super) struct Front {
     /// Of fields of others.
     changes: Vec<Change>,
     pub(super) refusal: Option<Refusal>,
+    /// What is known of the author.
+    pub(super) author: spam::Author,
+    /// The author's domain asks for quarantine.
+    pub(super) is_apart: bool,
 }
 
 impl<N: Names> Authenticate for Authenticator<N> {
@@ -112,16 +117,7 @@ impl<N: Names> Authenticate for Authenticator<N> {
 
 impl Results {
     fn note(&self, verdict: &Verdict) {
-        let signatures = verdict.signatures.dkim.iter().map(|one| one.found.outcome);
-        let passed = signatures.clone().find(|outcome| *outcome == Outcome::Pass);
-        let dkim = passed.or_else(|| signatures.clone().next());
-        let outcomes = [
-            verdict.spf.found.outcome,
-            dkim.unwrap_or(Outcome::None),
-            verdict.signatures.arc.found.outcome,
-            verdict.dmarc.found.outcome,
-        ];
-        for (counters, outcome) in self.found.iter().zip(outcomes) {
+        for (counters, outcome) in self.found.iter().zip(outcomes(verdict)) {
             let at = Outcome::ALL.iter().position(|one| *one == outcome);
             let at = at.expect("every outcome is in the list");
             counters[at].fetch_add(1, Relaxed);
@@ -134,6 +130,32 @@ impl Results {
             let row = Outcome::ALL.iter().zip(row);
             row.map(|(outcome, count)| (*method, outcome.word(), count.load(Relaxed)))
         })
+    }
+}
+
+/// In the order of `METHODS`; of several signatures of DKIM the best.
+fn outcomes(verdict: &Verdict) -> [Outcome; METHODS.len()] {
+    let signatures = verdict.signatures.dkim.iter().map(|one| one.found.outcome);
+    let passed = signatures.clone().find(|outcome| *outcome == Outcome::Pass);
+    let dkim = passed.or_else(|| signatures.clone().next());
+    [
+        verdict.spf.found.outcome,
+        dkim.unwrap_or(Outcome::None),
+        verdict.signatures.arc.found.outcome,
+        verdict.dmarc.found.outcome,
+    ]
+}
+
+/// What counts for the judge. An error is not known, and so is what a domain does not want to say.
+fn proof(outcome: Outcome) -> Proof {
+    match outcome {
+        Outcome::Pass => Proof::Pass,
+        Outcome::Fail => Proof::Fail,
+        Outcome::SoftFail => Proof::SoftFail,
+        Outcome::None => Proof::Absent,
+        Outcome::Neutral | Outcome::Policy | Outcome::TempError | Outcome::PermError => {
+            Proof::Unknown
+        }
     }
 }
 
@@ -152,6 +174,8 @@ pub(super) async fn front(
         ours: None,
         changes: Vec::new(),
         refusal: None,
+        author: spam::Author::default(),
+        is_apart: false,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
     if settings.smtp.role == Role::Lmtp {
@@ -185,10 +209,17 @@ pub(super) async fn front(
         "authenticated"
     );
     front.fields = verdict.field(ours, &envelope).into_bytes();
+    let [spf, dkim, _, dmarc_found] = outcomes(&verdict).map(proof);
+    front.author = spam::Author {
+        spf,
+        dkim,
+        dmarc: dmarc_found,
+    };
     match (authenticate.enforcement(), dmarc.disposition) {
         (Enforcement::Report, _) | (_, Disposition::Deliver) => {}
         (Enforcement::Enforce, Disposition::Quarantine) => {
             counters.results.quarantined.fetch_add(1, Relaxed);
+            front.is_apart = true;
             let mark = format!("{MARK}: dmarc; header.from={}\r\n", dmarc.domain);
             front.fields.extend_from_slice(mark.as_bytes());
         }
@@ -224,13 +255,18 @@ impl Front {
             self.fields.extend_from_slice(mark.as_bytes());
         }
         self.fields.extend_from_slice(&fields);
-        incoming.junk = junk || quarantine.is_some();
+        self.is_apart |= junk || quarantine.is_some();
         let more = self.fields.len() - before + change::growth(&changes);
         self.changes = changes;
         if !incoming.may_grow(more) {
             self.refusal = Some(Refusal::StorageFull);
         }
         String::new()
+    }
+
+    /// A field of ours more, behind those that are there. Its bytes are paid for.
+    pub(super) fn add(&mut self, field: &str) {
+        self.fields.extend_from_slice(field.as_bytes());
     }
 
     /// Puts the fields in front of `content`, and takes out those of others that claim to be ours. Answers the bytes that are ours then.

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use runtime::{Budget, Charge, Connection, Holder, SessionHost};
 use smtp::{Refusal, Session};
 
+use super::judge::Judged;
 use super::trace;
 
 /// What content is made of on one core: memory that all connections of the box share, ids, a clock.
@@ -60,7 +61,8 @@ impl Contents {
             id,
             unix_seconds,
             trace_bytes,
-            junk: false,
+            peer: spam::Peer::default(),
+            judged: Judged::default(),
             charge,
         })
     }
@@ -87,8 +89,10 @@ pub struct Incoming {
     pub unix_seconds: i64,
     /// Bytes that we put in front.
     pub trace_bytes: usize,
-    /// It belongs into the account's junk folder.
-    pub junk: bool,
+    /// What counts for or against the peer that brings it.
+    pub(super) peer: spam::Peer,
+    /// For whom it looks like junk.
+    pub(super) judged: Judged,
     /// The content's memory, given back when this is dropped: once it is durable or refused.
     charge: Charge,
 }

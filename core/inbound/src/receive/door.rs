@@ -157,6 +157,18 @@ impl Visit {
         Ok(())
     }
 
+    /// What counts for or against the peer when its message is judged. An exempt peer has nothing against it.
+    pub(super) fn peer(&self) -> spam::Peer {
+        let at = self.at.as_ref();
+        let at = at.filter(|at| !at.doorway.door.is_exempt(at.peer));
+        at.map_or(spam::Peer::default(), |at| spam::Peer {
+            lists: at.standing.score,
+            hello: at.marks.hello.is_some(),
+            reverse_name: at.marks.reverse_name,
+            early: at.marks.early || at.marks.pipelined,
+        })
+    }
+
     /// The field that says what was seen; empty where nothing was.
     pub(super) fn field(&self) -> Vec<u8> {
         let mut field = Vec::new();

@@ -66,6 +66,7 @@ impl<K: Keeper> Receiver<K> {
             body,
             internal_date: InternalDate::utc(incoming.unix_seconds),
             accounts: wanted.clone(),
+            junk: incoming.judged.accounts.clone(),
         };
         let results: Vec<Result<(), Refusal>> = if wanted.is_empty() {
             Vec::new()
@@ -129,11 +130,14 @@ impl<K: Keeper> Receiver<K> {
             raw: raw.clone(),
             summary: digest.summary,
         };
+        let mut elsewhere = queued(envelope, listed, incoming.unix_seconds, raw);
+        elsewhere.terms.is_junk = incoming.judged.is_junk;
         let submission = Submission {
             body,
             internal_date: InternalDate::utc(incoming.unix_seconds),
             here,
-            elsewhere: queued(envelope, listed, incoming.unix_seconds, raw),
+            junk: incoming.judged.accounts.clone(),
+            elsewhere,
         };
         match self.keeper.submit(submission, span).await {
             Ok(result) => result.map_err(|fault| refusal_for(&fault)),

@@ -10,6 +10,7 @@ use runtime::events::MESSAGE;
 use smtp::Refusal;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
+use storage::lessons::{self, Answer, Asked};
 use storage::outgoing::Submission;
 use storage::owner::{Ask, Busy};
 use tracing::{Instrument, Span};
@@ -32,6 +33,12 @@ pub trait Keeper {
         unix_seconds: u64,
     ) -> impl Future<Output = Result<Result<Result<(), Refused>, MailboxFault>, Busy>> {
         let _ = (address, sender, unix_seconds);
+        async { Err(Busy) }
+    }
+
+    /// What trained words say of a message. `Busy` for ever where nothing is trained.
+    fn words(&self, asked: Asked) -> impl Future<Output = Result<Answer, Busy>> {
+        let _ = asked;
         async { Err(Busy) }
     }
 
@@ -76,6 +83,11 @@ impl<A: Ask> Keeper for A {
             addresses::admit(&mailboxes, &address, sender.as_ref(), unix_seconds).await
         })
         .await
+    }
+
+    async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
+        self.ask_outgoing(move |outgoing| async move { lessons::words(outgoing.lessons(), &asked) })
+            .await
     }
 
     async fn submit(

@@ -39,6 +39,7 @@ pub fn envelope<R>(
             is_utf8: envelope.smtputf8,
             is_eight_bit: envelope.body == Some(Body::EightBitMime) || !content.is_ascii(),
             needs_tls: false,
+            is_junk: false,
         },
     }
 }

@@ -7,6 +7,7 @@ mod conversation;
 mod door;
 mod hand_off;
 mod inspect;
+mod judge;
 mod recipient;
 mod route;
 mod verdict;
@@ -27,6 +28,7 @@ use tracing::Span;
 
 use storage::addresses::Refused;
 use storage::arrival::{Arrival, Found, Looked, Resident};
+use storage::lessons::{Answer, Asked};
 use storage::outgoing::Submission;
 use storage::owner::Busy;
 
@@ -49,6 +51,12 @@ struct Script {
     looked_up: Arc<AtomicU64>,
     /// No mail can be taken just now.
     refusing: Arc<AtomicBool>,
+    /// For which accounts each delivery was junk.
+    junk: Arc<Mutex<Vec<Vec<u32>>>>,
+    /// What the owner's words say; `None`: it is busy.
+    words: Arc<Mutex<Option<Answer>>>,
+    /// What it was asked.
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Keeper for Script {
@@ -79,6 +87,11 @@ impl Keeper for Script {
 
     fn refuses(&self) -> bool {
         self.refusing.load(Relaxed)
+    }
+
+    async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
+        self.asked.lock().unwrap().push(asked);
+        self.words.lock().unwrap().clone().ok_or(Busy)
     }
 
     async fn admit(
@@ -118,6 +131,8 @@ impl Keeper for Script {
             Summary::decode(&arrival.body.summary)
                 .is_ok_and(|summary| summary == Summary::of(&arrival.body.raw))
         );
+        let junk = arrival.junk.iter().map(|account| account.0).collect();
+        self.junk.lock().unwrap().push(junk);
         let results = self
             .next
             .lock()

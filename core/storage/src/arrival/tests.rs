@@ -33,6 +33,7 @@ fn arrival(accounts: Vec<AccountId>) -> Arrival {
         },
         internal_date: InternalDate::utc(1_790_000_000),
         accounts,
+        junk: Vec::new(),
     }
 }
 
@@ -111,4 +112,30 @@ fn an_announced_size_must_fit_the_quota() {
     assert!(resident(None).has_room(u64::MAX));
     assert!(resident(Some(10)).has_room(10) && resident(Some(10)).has_room(0));
     assert!(!resident(Some(10)).has_room(11) && !resident(Some(0)).has_room(0));
+}
+
+#[test]
+fn junk_goes_to_the_folder_for_junk_under_any_name_and_to_inbox_where_there_is_none() {
+    with_mailboxes(async |mailboxes| {
+        let [alice, bob, carol] = [
+            add(&mailboxes, "alice", 0).await,
+            add(&mailboxes, "bob", 0).await,
+            add(&mailboxes, "carol", 0).await,
+        ];
+        mailboxes
+            .rename(bob, "Junk", "Spam/Old")
+            .await
+            .expect("renamed");
+        mailboxes.delete(carol, "Junk").await.expect("deleted");
+        let arrival = Arrival {
+            junk: vec![alice, bob, carol],
+            ..arrival(vec![alice, bob, carol])
+        };
+        let results = deliver(&mailboxes, arrival).await;
+        assert_eq!(results, [Ok(()), Ok(()), Ok(())]);
+        assert_eq!(messages_in(&mailboxes, alice, "Junk").await, 1);
+        assert_eq!(messages_in(&mailboxes, alice, "INBOX").await, 0);
+        assert_eq!(messages_in(&mailboxes, bob, "Spam/Old").await, 1);
+        assert_eq!(messages_in(&mailboxes, carol, "INBOX").await, 1);
+    });
 }

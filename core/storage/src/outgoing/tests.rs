@@ -37,6 +37,7 @@ fn submission(here: Vec<Local>, elsewhere: &[&str]) -> Submission {
         body: body("hello"),
         internal_date: InternalDate::utc(1_000),
         here,
+        junk: Vec::new(),
         elsewhere: envelope(elsewhere),
     }
 }

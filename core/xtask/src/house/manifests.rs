@@ -18,9 +18,11 @@ const PURE: &[&str] = &[
     "directory",
     "mailbox",
     "queue",
+    "lessons",
     "mail",
     "smtp",
     "imap",
+    "spam",
     "plan",
 ];
 const SYSTEM_CALLS: &str = "libc";

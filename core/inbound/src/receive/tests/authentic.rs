@@ -11,24 +11,28 @@ use runtime::memory::connect;
 use super::*;
 
 /// What a conversation came to.
-struct Told {
+pub(super) struct Told {
     /// Of the content, and of each further one.
-    replies: Vec<String>,
-    handed: Vec<String>,
+    pub replies: Vec<String>,
+    pub handed: Vec<String>,
     /// Whose each of them is.
     accounts: Vec<Vec<u32>>,
-    counters: Arc<Counters>,
+    pub counters: Arc<Counters>,
+    pub script: Script,
 }
 
-struct Story<'a> {
-    role: Role,
-    enforcement: Option<Enforcement>,
-    fill: &'a dyn Fn(&Table),
+pub(super) struct Story<'a> {
+    pub role: Role,
+    pub enforcement: Option<Enforcement>,
+    /// Score of junk, and of what is refused.
+    pub judge: Option<(i32, Option<i32>)>,
+    pub words: Option<Answer>,
+    pub fill: &'a dyn Fn(&Table),
     /// One transaction each, to alice and bob.
-    contents: Vec<String>,
-    mail_from: &'a str,
+    pub contents: Vec<String>,
+    pub mail_from: &'a str,
     /// Done before each further transaction.
-    then: &'a dyn Fn(&Table, &Script),
+    pub then: &'a dyn Fn(&Table, &Script),
 }
 
 impl Default for Story<'_> {
@@ -36,6 +40,8 @@ impl Default for Story<'_> {
         Story {
             role: Role::Smtp,
             enforcement: Some(Enforcement::Enforce),
+            judge: None,
+            words: None,
             fill: &rejecting,
             contents: vec![FROM_NET.to_owned()],
             mail_from: "sender@example.net",
@@ -44,11 +50,11 @@ impl Default for Story<'_> {
     }
 }
 
-const FROM_NET: &str =
+pub(super) const FROM_NET: &str =
     "From: sender@example.net\r\nTo: alice@example.org\r\nSubject: hello\r\n\r\nHello\r\n";
 
 /// example.net sends from 192.0.2.1 and asks to reject everything else.
-fn accepting(table: &Table) {
+pub(super) fn accepting(table: &Table) {
     table.set_texts("example.net", &["v=spf1 ip4:192.0.2.1 -all"]);
     table.set_texts("_dmarc.example.net", &["v=DMARC1; p=reject"]);
     table.set_texts(
@@ -63,7 +69,7 @@ fn rejecting(table: &Table) {
     table.set_texts("example.net", &["v=spf1 ip4:192.0.2.99 -all"]);
 }
 
-fn tell(story: Story) -> Told {
+pub(super) fn tell(story: Story) -> Told {
     let world = SimWorld::new(1);
     let host = world.io().host;
     let client = SocketAddr::from(([192, 0, 2, 1], 25));
@@ -81,6 +87,11 @@ fn tell(story: Story) -> Told {
     if let Some(enforcement) = story.enforcement {
         let names = table.clone();
         receiver = receiver.authenticating(Rc::new(Authenticator { names, enforcement }));
+    }
+    *script.words.lock().unwrap() = story.words.clone();
+    if let Some((junk, refuse)) = story.judge {
+        let (junk, refuse) = (spam::Points(junk), refuse.map(spam::Points));
+        receiver = receiver.judging(Judge::new(junk, refuse));
     }
     let settings = Settings {
         smtp: Arc::new(smtp::Config {
@@ -142,6 +153,7 @@ fn tell(story: Story) -> Told {
         handed,
         accounts,
         counters,
+        script,
     }
 }
 

@@ -1,0 +1,119 @@
+//! A message that a person moves into the folder for junk, or out of it, teaches what junk is.
+//!
+//! What must hold: the COPY or MOVE was durable and is answered without waiting for this; the lessons under way on a core are bounded, and what
+//! does not fit is left out; a fault here is a line in the log. Of each message the first piece that is stored together is read, half a
+//! mebibyte at most, as the judge reads the first 256 KiB only.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use mail::Uid;
+use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, Message, SpecialUse};
+use runtime::SessionHost;
+use spam::{Reading, Want};
+use storage::lessons::{Taught, teach};
+use storage::owner::Ask;
+
+use super::Imap;
+use super::limits::{LESSONS_TOGETHER_MAX, LESSONS_UNDER_WAY_MAX};
+
+impl<K: Ask> Imap<K> {
+    /// Begins a lesson about `uids` of the folder `to`, which came there from `from`; whether one is due is found out beside the session.
+    pub(super) fn teach(&self, account: AccountId, from: MailboxId, to: String, uids: Vec<Uid>) {
+        if uids.is_empty() || self.teaching.get() >= LESSONS_UNDER_WAY_MAX {
+            return;
+        }
+        let under_way = UnderWay::begin(&self.teaching);
+        let (owner, host) = (self.owner.clone(), self.host.clone());
+        self.host.spawn(Box::pin(async move {
+            let _under_way = under_way;
+            if let Err(why) = take(&owner, &host, account, from, to, uids).await {
+                tracing::debug!(account = account.0, why, "a move taught nothing");
+            }
+        }));
+    }
+}
+
+async fn take<K: Ask>(
+    owner: &K,
+    host: &SessionHost,
+    account: AccountId,
+    from: MailboxId,
+    to: String,
+    uids: Vec<Uid>,
+) -> Result<(), String> {
+    let found = owner
+        .ask(move |mailboxes| async move { messages(&mailboxes, account, from, &to, &uids).await });
+    let found = found.await.map_err(|busy| busy.to_string())?;
+    let Some((mailbox, is_junk, messages)) = found.map_err(|fault| fault.to_string())? else {
+        return Ok(());
+    };
+    for message in messages {
+        let (uid, body) = (message.uid, message.body.clone());
+        let piece = owner.ask(move |mailboxes| async move {
+            let read = mailboxes.piece(mailbox, uid, &body, None, 0).await;
+            read.map(|(bytes, _)| bytes)
+        });
+        let piece = piece.await.map_err(|busy| busy.to_string())?;
+        let piece = piece.map_err(|fault| fault.to_string())?;
+        let bytes = piece.len().min(spam::limits::READ_BYTES_MAX);
+        let read = move || Reading::of(&piece, Want::Words).tokens;
+        let taught = Taught {
+            account,
+            name: message.body.name,
+            is_junk,
+            tokens: host.work(bytes, read).await,
+        };
+        let learned = owner.ask_outgoing(move |outgoing| async move {
+            match outgoing.lessons() {
+                Some(lessons) => teach(outgoing.mailboxes(), lessons, taught).await,
+                None => Ok(false),
+            }
+        });
+        let learned = learned.await.map_err(|busy| busy.to_string())?;
+        learned.map_err(|fault| fault.to_string())?;
+    }
+    Ok(())
+}
+
+/// The folder `to`, whether what came there is junk, and the newest messages of it; `None`: nothing is to be learned. What goes from the
+/// folder for junk to the one for rubbish is deleted, not good.
+async fn messages(
+    mailboxes: &Mailboxes,
+    account: AccountId,
+    from: MailboxId,
+    to: &str,
+    uids: &[Uid],
+) -> Result<Option<(MailboxId, bool, Vec<Message>)>, MailboxFault> {
+    let folders = mailboxes.list(account).await?;
+    let to = mailboxes.find(account, to).await?;
+    let role = |id: MailboxId| {
+        let folder = folders
+            .iter()
+            .find(|folder| folder.id == id && folder.selectable);
+        folder.and_then(|folder| folder.special_use)
+    };
+    let is_junk = match (role(from), role(to)) {
+        (Some(SpecialUse::Junk), Some(SpecialUse::Junk | SpecialUse::Trash)) => return Ok(None),
+        (_, Some(SpecialUse::Junk)) => true,
+        (Some(SpecialUse::Junk), _) => false,
+        _ => return Ok(None),
+    };
+    let newest = uids.len() - uids.len().min(LESSONS_TOGETHER_MAX);
+    let messages = mailboxes.messages(to, &uids[newest..]).await?;
+    Ok(Some((to, is_junk, messages)))
+}
+
+/// Counts against `LESSONS_UNDER_WAY_MAX`.
+struct UnderWay(Rc<Cell<usize>>);
+impl UnderWay {
+    fn begin(count: &Rc<Cell<usize>>) -> UnderWay {
+        count.set(count.get() + 1);
+        UnderWay(count.clone())
+    }
+}
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
