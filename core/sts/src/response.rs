@@ -1,7 +1,7 @@
 //! The HTTP exchange that fetches a policy (RFC 8461 §3.3, RFC 9112): one GET, one response, and the end.
 //!
 //! What must hold: only a `200` with `text/plain` is taken, and nothing of it that is past its bound; no redirect is followed. A body that
-//! ends before its announced length is not a policy: somebody on the way could have shortened it.
+//! ends before its announced length is not a policy: an attacker on the way could have shortened it.
 
 use std::fmt;
 
