@@ -1,7 +1,7 @@
 //! The HTTP exchange that fetches a policy (RFC 8461 §3.3, RFC 9112): one GET, one response, and the end.
 //!
 //! What must hold: only a `200` with `text/plain` is taken, and nothing of it that is past its bound; no redirect is followed. A body that
-//! ends before its announced length is not a policy: somebody on the way could have shortened it.
+//! ends before its announced length is not a policy: an attacker on the way could have shortened it.
 
 use std::fmt;
 
@@ -41,6 +41,8 @@ impl fmt::Display for FetchFault {
 #[derive(Debug, Default)]
 pub struct Response {
     bytes: Vec<u8>,
+    /// So much of it has no end of the head.
+    searched: usize,
     /// Where the body begins, and how it ends.
     body: Option<(usize, Framing)>,
 }
@@ -79,8 +81,12 @@ impl Response {
         let (from, framing) = match self.body {
             Some(body) => body,
             None => {
-                let end = self.bytes.windows(4).position(|some| some == b"\r\n\r\n");
-                let Some(end) = end else {
+                // What was searched is not searched again: a peer may send an octet at a time.
+                let from = self.searched.saturating_sub(3);
+                let rest = self.bytes[from..].windows(4);
+                let end = rest.enumerate().find(|(_, some)| *some == b"\r\n\r\n");
+                self.searched = self.bytes.len();
+                let Some(end) = end.map(|(at, _)| from + at) else {
                     return match self.bytes.len() >= HEAD_BYTES_MAX + 4 {
                         true => Err(FetchFault::TooLong),
                         false => Ok(None),

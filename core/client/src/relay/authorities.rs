@@ -20,7 +20,7 @@ pub enum Flaw {
     Invalid,
 }
 
-/// Whether a certificate (in DER) is for the host `name`, whoever signed it.
+/// Whether a certificate (in DER) is for the host `name`; its signatures are not looked at.
 pub fn names(certificate: &[u8], name: &str) -> bool {
     let certificate = CertificateDer::from(certificate);
     let read = webpki::EndEntityCert::try_from(&certificate);

@@ -198,7 +198,7 @@ impl Caller {
         Ok(line)
     }
 
-    /// A domain that is testing hears of it in reports; its mail goes on.
+    /// Counted; the mail of a domain that is testing goes on.
     fn unmet(&self, candidate: &Candidate, words: &str) {
         if let Demand::Policy { .. } = candidate.demand {
             self.counters.policies_unmet_testing.fetch_add(1, Relaxed);

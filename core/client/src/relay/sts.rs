@@ -123,10 +123,19 @@ impl Desk {
 
     /// A server did not meet the policy of `domain`: it is fetched again before the next try, if that is allowed by then.
     pub fn doubt(&self, domain: &str) {
-        let mut known = self.known.borrow_mut();
-        if let Some(known) = name_of(domain).and_then(|name| known.get_mut(&name)) {
+        let Some(name) = name_of(domain) else { return };
+        if let Some(known) = self.known.borrow_mut().get_mut(&name) {
             known.doubted = true;
+            return;
         }
+        // It was kept by an earlier process.
+        let why = "it was not fetched since the start".to_owned();
+        let known = Known {
+            tried: Time(0),
+            doubted: true,
+            fetched: Err(Fault::Fetch(why)),
+        };
+        self.remember(&name, known);
     }
 
     /// Held while the domain is looked at.

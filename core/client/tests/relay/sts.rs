@@ -290,7 +290,7 @@ fn a_policy_that_cannot_be_had_demands_nothing_and_is_asked_for_again_later() {
     }
 }
 
-/// Whoever can make DNS and the policy server silent does not get mail in clear until the policy ends.
+/// An attacker that silences DNS and the policy server gets no mail in clear until the policy ends.
 #[test]
 fn a_kept_policy_outlives_a_power_cut_its_record_and_its_server() {
     let authority = Rc::new(Authority::new());
@@ -344,6 +344,35 @@ fn a_policy_that_was_not_met_is_fetched_again_although_its_id_is_the_same() {
         rig.until(2_400, "it arrives", || server.count() == 1).await;
         rig.at_rest(&running).await;
         assert_eq!(policies.asked.get(), 2);
+    });
+}
+
+/// The policy was kept by a process that is gone, and its domain changed it without another id.
+#[test]
+fn a_policy_that_was_not_met_after_a_restart_is_fetched_again() {
+    let authority = Authority::new();
+    let disks = Disks::new(1);
+    disks.world.block_on(async {
+        let rig = disks.open().await;
+        let script = Script::usual()
+            .offering(&OFFERS)
+            .showing(authority.issue("mx.a.example"));
+        let (server, _) = domain(&rig, &authority, script, ENFORCE);
+        rig.send_with(MX, authority.settings());
+        rig.put("one", &["x@a.example"]).await;
+        rig.until(10, "it arrives", || server.count() == 1).await;
+    });
+    disks.world.crash();
+    disks.world.block_on(async {
+        let rig = disks.open().await;
+        let (server, policies) = domain(&rig, &authority, Script::usual(), NONE);
+        rig.send_with(MX, authority.settings());
+        let id = rig.put("two", &["x@a.example"]).await;
+        rig.until(60, "it is put off", || !rig.reply(id).is_empty())
+            .await;
+        assert_eq!(policies.asked.get(), 0, "the id is the same");
+        rig.until(2_400, "it arrives", || server.count() >= 1).await;
+        assert_eq!(policies.asked.get(), 1);
     });
 }
 
