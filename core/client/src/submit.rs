@@ -24,9 +24,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
-use inbound::receive::{
-    Addressees, Contents, Counters, Digest, Ids, Incoming, Inspect, charge,
-};
+use inbound::receive::{Addressees, Contents, Counters, Digest, Ids, Incoming, Inspect, charge};
 use mail::Address;
 use runtime::events::MESSAGE;
 use runtime::{Accepted, Budget, ConnectionFault, SessionHost};

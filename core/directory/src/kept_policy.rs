@@ -11,8 +11,7 @@ use store::{RecordKind, Table};
 use tenancy::encoding::{Broken, put_text, read_text};
 
 use crate::limits::KEPT_POLICIES_MAX;
-use crate::state::State;
-use crate::whole::{Noun, Whole};
+use crate::whole::Noun;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptPolicy {
@@ -53,13 +52,5 @@ impl Noun for KeptPolicy {
         let lines = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
         let shown = format!("{} ends {}: {lines}", self.id, self.ends_unix_s);
         shown.escape_debug().to_string()
-    }
-
-    fn rows(state: &State) -> &Whole<KeptPolicy> {
-        &state.kept_policies
-    }
-
-    fn rows_mut(state: &mut State) -> &mut Whole<KeptPolicy> {
-        &mut state.kept_policies
     }
 }

@@ -348,7 +348,7 @@ impl<K: Keeper> Receiver<K> {
             &mut incoming,
         )
         .await;
-        let (mut content, detail) = match self.inspect.as_deref() {
+        let (content, detail) = match self.inspect.as_deref() {
             // A mail server of the operator's own is in front of LMTP.
             Some(inspect) if settings.smtp.role == Role::Smtp && front.refusal.is_none() => {
                 let facts = (&settings.smtp.hostname[..], peer, hello);

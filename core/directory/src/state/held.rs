@@ -5,6 +5,7 @@ use crate::alias::Alias;
 use crate::allowance::Allowance;
 use crate::grant::Grant;
 use crate::group::{Group, Member};
+use crate::kept_policy::KeptPolicy;
 use crate::key::Key;
 use crate::route::Route;
 use crate::whole::{Named, Noun, Whole};
@@ -42,6 +43,7 @@ held! {
     Grant in grants,
     Key in own_keys,
     Allowance in allowances,
+    KeptPolicy in kept_policies,
 }
 
 impl Held for Group {

@@ -74,7 +74,7 @@ pub(super) struct Front {
     pub(super) refusal: Option<Refusal>,
     /// What is known of the author.
     pub(super) author: spam::Author,
-    /// The author's domain asks for quarantine.
+    /// The domain of its author, or a scanner, wants it kept apart from other mail.
     pub(super) is_apart: bool,
 }
 
