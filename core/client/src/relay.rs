@@ -6,7 +6,7 @@
 //! What must hold: a message that was taken from the queue is delivered, given up with a report, or due again, and noted as delivered only
 //! after the server's 250 to its content; no destination holds up another; everything held is bounded in number and time.
 //!
-//! - `schedule.rs`: when something is tried again, and when it is given up. `verdict.rs`: what a try came to.
+//! - `schedule.rs`: when something is tried again, and when it is given up. `age.rs`: whether its age counts. `verdict.rs`: what a try came to.
 //! - `report.rs`: what senders hear. `destination.rs`: where mail for a domain goes. `offered.rs`: what a server can do.
 //! - `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes. `dane.rs`: whom the domain says it should.
 //! - `sts.rs`: the domain's policy about its servers (MTA-STS). `authorities.rs`: whose certificates count for it.
@@ -15,6 +15,7 @@
 //!
 //! Start reading at `sender.rs`.
 
+mod age;
 mod attempt;
 pub mod authorities;
 pub mod counters;

@@ -105,6 +105,8 @@ struct World {
     /// Counts power-ons; a port of an earlier boot is dead.
     boot: Cell<u32>,
     now_us: Cell<u64>,
+    /// See `SimWorld::set_clock_by`.
+    clock_s: Cell<i64>,
     rng: RefCell<Rng>,
     tasks: RefCell<Tasks>,
     ready: Arc<Ready>,
@@ -166,6 +168,7 @@ impl SimWorld {
         let world = World {
             boot: Cell::new(1),
             now_us: Cell::new(0),
+            clock_s: Cell::new(0),
             rng: RefCell::new(Rng::with_seed(seed)),
             tasks: RefCell::new(Tasks::new()),
             ready: Arc::new(Ready::default()),
@@ -216,6 +219,12 @@ impl SimWorld {
 
     pub fn now(&self) -> Time {
         Time(self.world().now_us.get())
+    }
+
+    /// The time of day is so many seconds later from now on, or earlier; the time that only counts is as it was.
+    pub fn set_clock_by(&self, seconds: i64) {
+        let clock = &self.world().clock_s;
+        clock.set(clock.get() + seconds);
     }
 
     /// A number from the world's seed, for tests that want their own choices to replay too.

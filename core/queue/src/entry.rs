@@ -6,7 +6,7 @@ use base::cursor::{Reader, Write};
 use store::{BodyRef, Lsn, Table};
 use tenancy::encoding::{Broken, put_text, read_text, read_u32};
 
-use crate::limits::RECIPIENTS_MAX;
+use crate::limits::{AHEAD_MAX_S, RECIPIENTS_MAX};
 use crate::{QueueId, UnixSeconds};
 
 pub(crate) const ENTRIES: Table = Table(65);
@@ -258,6 +258,11 @@ impl Entry {
             snapshot: Lsn(reader.varint()?),
         })
     }
+}
+
+/// Whether what is to be tried at `at` is due: its time has come, or is further ahead than any wait, because the clock was set back.
+pub fn is_due(at: UnixSeconds, now: UnixSeconds) -> bool {
+    at <= now || at.0 > now.0.saturating_add(AHEAD_MAX_S)
 }
 
 /// Where a path leads: what stands behind its last `@`, in lower case.

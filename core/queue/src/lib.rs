@@ -26,7 +26,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
@@ -35,7 +35,8 @@ use tenancy::encoding::Broken;
 use tenancy::{Locks, Part, Tenancy, Tenant};
 
 pub use entry::{
-    Addressee, Entry, Envelope, Notify, Outcome, Recipient, RecipientState, Returned, Terms, site,
+    Addressee, Entry, Envelope, Notify, Outcome, Recipient, RecipientState, Returned, Terms,
+    is_due, site,
 };
 pub use replay::share;
 pub use settle::{Note, Settling};
@@ -131,7 +132,7 @@ impl Queue {
         let count = envelope.recipients.len();
         let id = {
             let mut state = self.inner.state.borrow_mut();
-            let addressees = state.addressees + count;
+            let addressees = state.addressees + state.addressees_arriving + count;
             if state.entries.len() + state.arriving >= ENTRIES_MAX + beyond
                 || addressees > ADDRESSEES_MAX + beyond
             {
@@ -139,7 +140,7 @@ impl Queue {
             }
             state.assign()
         };
-        let arriving = Arriving::begin(&self.inner);
+        let arriving = Arriving::begin(&self.inner, count);
         let put = Change::Put {
             id,
             body_index,
@@ -199,6 +200,23 @@ impl Queue {
         &self.inner.tenancy
     }
 
+    /// Checks what must hold between two steps, for `SimWorld::after_each_step`: `false` once this queue is gone. Its cost grows with the
+    /// messages that wait.
+    pub fn checker(&self) -> impl Fn() -> bool + 'static {
+        let (inner, seen) = (Rc::downgrade(&self.inner), Cell::new(u64::MAX));
+        move || {
+            let Some(inner) = inner.upgrade() else {
+                return false;
+            };
+            let state = inner.state.borrow();
+            // Nothing else changes what is checked.
+            if seen.replace(state.turns) != state.turns {
+                state.check();
+            }
+            true
+        }
+    }
+
     /// Messages that wait.
     pub fn count(&self) -> usize {
         self.inner.state.borrow().entries.len()
@@ -238,17 +256,28 @@ impl Inner {
     }
 }
 
-/// A message on its way to the log: it counts against `ENTRIES_MAX`.
-struct Arriving(Rc<Inner>);
+/// A message on its way to the log: it counts against `ENTRIES_MAX`, and its recipients against `ADDRESSEES_MAX`.
+struct Arriving {
+    inner: Rc<Inner>,
+    addressees: usize,
+}
 impl Arriving {
-    fn begin(inner: &Rc<Inner>) -> Arriving {
-        inner.state.borrow_mut().arriving += 1;
-        Arriving(inner.clone())
+    fn begin(inner: &Rc<Inner>, addressees: usize) -> Arriving {
+        let mut state = inner.state.borrow_mut();
+        state.arriving += 1;
+        state.addressees_arriving += addressees;
+        drop(state);
+        Arriving {
+            inner: inner.clone(),
+            addressees,
+        }
     }
 }
 impl Drop for Arriving {
     fn drop(&mut self) {
-        self.0.state.borrow_mut().arriving -= 1;
+        let mut state = self.inner.state.borrow_mut();
+        state.arriving -= 1;
+        state.addressees_arriving -= self.addressees;
     }
 }
 

@@ -21,6 +21,10 @@ pub const REPLY_BYTES_MAX: usize = 400;
 /// What is kept of its name.
 pub const HOST_BYTES_MAX: usize = 128;
 
+/// A next try further ahead than this, in seconds, was noted by a clock that has been set back since: the message is due. The longest wait that a
+/// sender notes is 4.4 hours.
+pub const AHEAD_MAX_S: u64 = 5 * 3_600;
+
 /// Bodies re-pointed by one group.
 pub const RELOCATIONS_AT_ONCE: usize = 1_024;
 /// Numbers that one record about removed messages omits.

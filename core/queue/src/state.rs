@@ -8,7 +8,7 @@ use store::{BodyRef, Change as Row, Table};
 use tenancy::encoding::{Broken, decode_number, encode_number};
 
 use crate::entry::{ENTRIES, Entry, entry_key};
-use crate::limits::{DIRTY_MAX, SITES_PER_LOOK};
+use crate::limits::{AHEAD_MAX_S, DIRTY_MAX, SITES_PER_LOOK};
 use crate::{QueueId, UnixSeconds};
 
 /// The number of the next message, in one row.
@@ -16,6 +16,8 @@ pub(crate) const COUNTERS: Table = Table(64);
 
 /// What one look for due messages may give.
 pub struct Turn<'t> {
+    /// What is past its time comes first, due or not.
+    pub age_counts: bool,
     /// Messages in all.
     pub count_max: usize,
     /// How many for this site; 0: none go there now.
@@ -28,6 +30,8 @@ pub(crate) struct State {
     pub entries: BTreeMap<QueueId, Entry>,
     /// Recipients of all of them.
     pub addressees: usize,
+    /// Counts what entered and left.
+    pub turns: u64,
     /// By the time of the next try.
     due: BTreeSet<(UnixSeconds, QueueId)>,
     /// The same for each site that messages wait for.
@@ -43,8 +47,9 @@ pub(crate) struct State {
     next_written: QueueId,
     next_writing: QueueId,
     assigned: QueueId,
-    /// Messages on their way to the log.
+    /// Messages on their way to the log, and their recipients.
     pub arriving: usize,
+    pub addressees_arriving: usize,
     /// Bodies that lost their message, until the caller takes them.
     pub dropped: Vec<BodyRef>,
 }
@@ -54,6 +59,7 @@ impl State {
         State {
             entries: BTreeMap::new(),
             addressees: 0,
+            turns: 0,
             due: BTreeSet::new(),
             sites: BTreeMap::new(),
             deadlines: BTreeSet::new(),
@@ -64,6 +70,7 @@ impl State {
             next_writing: QueueId(1),
             assigned: QueueId(1),
             arriving: 0,
+            addressees_arriving: 0,
             dropped: Vec::new(),
         }
     }
@@ -123,6 +130,7 @@ impl State {
     /// Into `entries` and what finds it there.
     fn enter(&mut self, entry: Entry) {
         let id = entry.id;
+        self.turns += 1;
         self.addressees += entry.recipients.len();
         self.due.extend(entry.next_try().map(|at| (at, id)));
         self.deadlines.extend(entry.deadline().map(|at| (at, id)));
@@ -135,6 +143,7 @@ impl State {
     /// Out of all that `enter` put it into.
     fn leave(&mut self, id: QueueId) -> Option<Entry> {
         let entry = self.entries.remove(&id)?;
+        self.turns += 1;
         self.addressees -= entry.recipients.len();
         if let Some(at) = entry.next_try() {
             self.due.remove(&(at, id));
@@ -176,6 +185,11 @@ impl State {
         let mut found = Vec::new();
         let late = self.deadlines.iter().take_while(|(at, _)| *at <= now);
         for (_, id) in late {
+            // Its sender is to hear that it waits, or it is past its time.
+            let warns = |entry: &Entry| !entry.warned && entry.warns.0 > 0 && entry.warns <= now;
+            if !turn.age_counts && !self.entries.get(id).is_some_and(warns) {
+                continue;
+            }
             if found.len() == turn.count_max {
                 return found;
             }
@@ -197,7 +211,9 @@ impl State {
                 continue;
             }
             let due = of_site.iter().take_while(|(at, _)| *at <= now);
-            let free = due.map(|(_, id)| *id);
+            let ahead = UnixSeconds(now.0.saturating_add(AHEAD_MAX_S));
+            let ahead = of_site.iter().rev().take_while(move |(at, _)| *at > ahead);
+            let free = due.chain(ahead).map(|(_, id)| *id);
             let free = free.filter(|id| !(turn.is_taken)(*id) && !seen.contains(id));
             let some: Vec<QueueId> = free.take(room).collect();
             seen.extend(&some);
@@ -256,8 +272,7 @@ impl State {
         self.next_written = self.next_writing;
     }
 
-    /// What must hold between calls.
-    #[cfg(test)]
+    /// What must hold between calls; for tests and the simulator, which build everything from the entries again.
     pub fn check(&self) {
         let due: BTreeSet<_> = self
             .entries

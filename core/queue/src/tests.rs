@@ -400,6 +400,7 @@ fn what_is_due_comes_in_turn_by_sites() {
         let mut after = String::new();
         let mut look = |closed: &str, taken: &[QueueId], now: u64, count_max: usize| {
             let turn = Turn {
+                age_counts: true,
                 count_max,
                 room: &|site| if site == closed { 0 } else { 2 },
                 is_taken: &|id| taken.contains(&id),
@@ -419,6 +420,72 @@ fn what_is_due_comes_in_turn_by_sites() {
         // Past its deadline a message comes in any case.
         let late = look("c.example", &[], 15_400, 100);
         assert_eq!(late.len(), 12);
+    });
+}
+
+/// The clock is not to be believed: what it says is too old waits for its next try, and what it says is far ahead does not wait for that.
+#[test]
+fn a_clock_that_jumps_neither_hurries_nor_delays() {
+    let rig = Rig::new(7);
+    rig.world.block_on(async {
+        let queue = rig.open().await;
+        let id = put(&queue, 1).await.unwrap();
+        let entry = queue.entry(id).unwrap();
+        let later = UnixSeconds(entry.expires.0 + 10_000);
+        let state = RecipientState::Waiting(UnixSeconds(later.0 + 600));
+        let outcomes = (0..2).map(|recipient| Outcome {
+            recipient,
+            state,
+            reply: String::new(),
+            host: String::new(),
+        });
+        let note = Note {
+            at: later,
+            warned: true,
+            outcomes: outcomes.collect(),
+        };
+        queue.settle(id, note, None).await.unwrap();
+        let look = |now: u64, age_counts: bool| {
+            let turn = Turn {
+                age_counts,
+                count_max: 9,
+                room: &|_| 9,
+                is_taken: &|_| false,
+            };
+            let due = queue.due_in_turn(UnixSeconds(now), &turn, &mut String::new());
+            !due.is_empty()
+        };
+        assert!(look(later.0, true), "it is past its time");
+        assert!(!look(later.0, false) && look(later.0 + 600, false));
+        assert!(!look(later.0 + 600 - AHEAD_MAX_S, false));
+        assert!(
+            look(later.0 + 599 - AHEAD_MAX_S, false),
+            "set back by hours"
+        );
+        assert!(look(0, false), "set back by years");
+    });
+}
+
+/// Each message of one step counts before any of them is visible: an expansion goes past the bound by nothing.
+#[test]
+fn recipients_on_their_way_count_against_the_bound() {
+    let rig = Rig::new(8);
+    rig.world.block_on(async {
+        let queue = rig.open().await;
+        let many = || Envelope {
+            recipients: vec![Addressee::new("a@b.c"); RECIPIENTS_MAX],
+            ..envelope(1)
+        };
+        let mut parts = Vec::new();
+        for _ in 0..ADDRESSEES_MAX / RECIPIENTS_MAX {
+            parts.push(queue.put(many(), 0).unwrap().1);
+        }
+        assert_eq!(queue.put(envelope(2), 0).map(drop), Err(QueueFault::Full));
+        // One that goes nowhere makes room.
+        parts.pop();
+        queue.put(many(), 0).map(drop).unwrap();
+        parts.clear();
+        assert_eq!(queue.inner.state.borrow().addressees_arriving, 0);
     });
 }
 

@@ -11,6 +11,9 @@
 //! One seed in `limits::LINTEL_SHARE` also has a story of the lintel: the sessions of SMTP and IMAP, as they are shipped, with clients on
 //! connections in memory (`lintel_story.rs`).
 //!
+//! One seed in `limits::OUTBOUND_SHARE` has a story of mail that leaves: submission, names that lead on, the queue and the sender, with servers of
+//! other sites that misbehave (`outbound_story.rs`).
+//!
 //! A seed replays: each run prints a digest of all that was asked of the devices, and the same seeds print the same digest. Where they do not,
 //! something in the engine depends on what is not in the seed (a hash table that is walked, a clock, a thread).
 //!
@@ -30,6 +33,7 @@ mod mailbox_exhaustive;
 mod mailbox_look;
 pub mod mailbox_model;
 mod mailbox_story;
+mod outbound_story;
 mod outcome;
 pub mod planted;
 pub mod planted_run;
@@ -44,7 +48,10 @@ mod what_if;
 mod witness;
 
 pub use knobs::{NOT_YET_SURVIVED, ask_for, asked_for};
-pub use run::{Failure, Summary, exhaustive, kept_seeds, run_kept, run_seed, run_seeds, run_until};
+pub use run::{
+    Failure, Summary, exhaustive, kept_seeds, run_kept, run_outbound, run_seed, run_seeds,
+    run_until,
+};
 
 /// Hears how far a run is; called from several threads.
 pub trait Progress: Sync {

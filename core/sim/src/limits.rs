@@ -56,6 +56,16 @@ pub const LINTEL_SILENCE: Duration = Duration::from_secs(40 * 60);
 /// One seed in so many has a story of the lintel: all of them together cost a sixth of what the other stories do.
 pub const LINTEL_SHARE: u64 = 4;
 
+/// One seed in so many has a story of mail that leaves. One costs half of what the other stories of a seed do: in sum a twenty-fifth.
+pub const OUTBOUND_SHARE: u64 = 12;
+
+/// Virtual time in which the queue must be empty once everything is well: the longest wait between two tries is 4 hours and a tenth, and a try
+/// that hangs ends within one.
+pub const OUTBOUND_DRAIN: Duration = Duration::from_secs(6 * 3_600);
+
+/// Virtual time in which a server that is well gets what was accepted for it, whatever others do: names, a connection and a commit are seconds.
+pub const OUTBOUND_SWIFT: Duration = Duration::from_secs(60);
+
 const _: () = assert!(CYCLES.is_multiple_of(2));
 const _: () = assert!(5_usize.pow(TORN_WRITES_MAX as u32) >= OUTCOMES_MAX);
 const _: () = assert!(1 << SUBSET_WRITES_MAX <= OUTCOMES_MAX);

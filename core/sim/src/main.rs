@@ -34,6 +34,9 @@ struct Arguments {
     /// Cut the scripted runs at every write boundary instead
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     exhaustive: bool,
+    /// Tell the story of mail that leaves alone, whether or not a seed has it
+    #[arg(long, conflicts_with_all = ["exhaustive", "hours"])]
+    outbound: bool,
     /// Run random seeds for so many hours (0.5 is half an hour); failing seeds are collected in --failures
     #[arg(long, conflicts_with_all = ["seeds", "from", "seed", "exhaustive"])]
     hours: Option<f64>,
@@ -80,6 +83,11 @@ fn main() -> ExitCode {
     }
     let stop_after = usize::try_from(arguments.stop_after).unwrap_or(usize::MAX);
     let outcome = match (arguments.seed, arguments.exhaustive) {
+        (Some(seed), _) if arguments.outbound => sim::run_outbound(seed, 1, 1, &bar),
+        (None, _) if arguments.outbound => {
+            let from = arguments.from.unwrap_or(0);
+            sim::run_outbound(from, arguments.seeds, stop_after, &bar)
+        }
         (Some(seed), _) => sim::run_seed(seed).map_err(|failure| vec![failure]),
         (None, true) => sim::exhaustive(&bar),
         (None, false) => match arguments.from {

@@ -12,6 +12,8 @@ use std::process::{Command, Stdio};
 pub enum Finder {
     /// Within `limits::PLANTED_SEEDS` seeds.
     Seeds,
+    /// Within as many stories of mail that leaves, told alone.
+    Outbound,
     /// At some crash point of a scripted run.
     CrashPoints,
     /// Outside the simulator: a test of this crate, by its name.
@@ -63,6 +65,7 @@ pub fn fault(patch: PathBuf) -> Result<Fault, String> {
     let found_by = said("finder");
     let finder = match *found_by.split_whitespace().collect::<Vec<_>>() {
         ["seeds"] => Finder::Seeds,
+        ["outbound"] => Finder::Outbound,
         ["crash", "points"] => Finder::CrashPoints,
         ["test", of, name] => Finder::Test {
             of: of.to_owned(),

@@ -160,11 +160,11 @@ fn look_for(fault: Fault, place: &Path, tree: &Path) -> Result<Verdict, String> 
     let program = place.join("build/release/sim");
     let began = Instant::now();
     let seeds = PLANTED_SEEDS.to_string();
-    let mut found = hunt(
-        &program,
-        &["--seeds", &seeds, "--from", "0", "--stop-after", "1"],
-    )?;
-    if found.is_none() {
+    let mut how = vec!["--seeds", &seeds, "--from", "0", "--stop-after", "1"];
+    let is_outbound = fault.finder == Finder::Outbound;
+    how.extend(is_outbound.then_some("--outbound"));
+    let mut found = hunt(&program, &how)?;
+    if found.is_none() && !is_outbound {
         found = hunt(&program, &["--exhaustive"])?;
     }
     let seconds = began.elapsed().as_secs_f64();

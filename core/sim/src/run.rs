@@ -10,8 +10,8 @@ use device::sim::FaultCounts;
 use crate::Progress;
 use crate::volume_exhaustive::{self, SCRIPTS, Tried};
 use crate::{
-    broken_story, full_story, lintel_story, mailbox_exhaustive, mailbox_story, submission_story,
-    volume_story,
+    broken_story, full_story, lintel_story, mailbox_exhaustive, mailbox_story, outbound_story,
+    submission_story, volume_story,
 };
 
 /// The seed of every exhaustive run: latencies, and so which completions overtake others.
@@ -68,6 +68,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         full_story::run,
         submission_story::run,
         lintel_story::run,
+        outbound_story::run,
     ];
     for story in stories {
         let told = caught(|| story(seed)).map_err(|story| Failure { seed, story })?;
@@ -96,6 +97,34 @@ pub fn run_seeds(
         let outcome = run_seed(from + index);
         progress.step();
         Some(outcome)
+    })
+}
+
+/// The story of mail that leaves alone, for seeds `from .. from + count`.
+pub fn run_outbound(
+    from: u64,
+    count: u64,
+    stop_after: usize,
+    progress: &dyn Progress,
+) -> Result<Summary, Vec<Failure>> {
+    progress.begin(count);
+    let next = AtomicU64::new(from);
+    over_cores(stop_after, || {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= from + count {
+            return None;
+        }
+        let outcome = caught(|| outbound_story::run_alone(seed));
+        progress.step();
+        let told = outcome.map_err(|story| Failure { seed, story });
+        Some(told.map(|told| Summary {
+            seeds: 1,
+            acked: told.acked,
+            crashes: told.crashes,
+            faults: told.faults,
+            digest: told.digest,
+            ..Summary::default()
+        }))
     })
 }
 

@@ -96,6 +96,8 @@ pub struct Lease {
 #[derive(Debug, Clone)]
 pub struct Wanted {
     pub now: UnixSeconds,
+    /// What is past its time comes first, due or not.
+    pub age_counts: bool,
     /// Messages in all, and for one site.
     pub count_max: usize,
     pub each_max: usize,
@@ -215,6 +217,7 @@ impl Outgoing {
         let mut leases = self.desk.leases.borrow_mut();
         leases.retain(|_, held| held.strong_count() > 0);
         let turn = Turn {
+            age_counts: wanted.age_counts,
             count_max: wanted.count_max,
             room: &|site| match self.mailboxes.has_domain(site) {
                 true => wanted.here_max,

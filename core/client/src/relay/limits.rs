@@ -75,6 +75,11 @@ pub const CONTENT_PIECE_BYTES: usize = 64 * 1_024;
 /// What a try holds of a message: a piece of the store (508 KiB) and its stuffed part.
 pub const TRY_BYTES: usize = 640 * 1_024;
 
+/// A clock that is set by more than this has jumped; a time server corrects by less.
+pub const JUMP: Duration = Duration::from_secs(600);
+/// For this long after a start or a jump of the clock no message is given up for its age: about the longest time between two tries.
+pub const STEADY: Duration = Duration::from_secs(4 * 3_600);
+
 /// After a stop tries have this long to end.
 pub const STOP_PATIENCE: Duration = Duration::from_secs(3);
 /// What storage does not note is offered again after this, then twice as long, …

@@ -23,6 +23,7 @@ use storage::outgoing::{Lease, Wanted};
 use storage::owner::Ask;
 use tokio::sync::Notify;
 
+use super::age::Age;
 use super::counters::Counters;
 use super::destination::Route;
 use super::letter::{Count, Job, Letter};
@@ -68,6 +69,7 @@ pub(super) struct Shared<K, N, D> {
     /// Requested when the patience after a stop is over.
     pub cut: Stop,
     pub counters: Arc<Counters>,
+    pub age: Age,
     pub random: RefCell<fastrand::Rng>,
     pub signing: Signing,
     pub sts: Option<sts::Desk>,
@@ -122,6 +124,7 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 stop,
                 cut: Stop::new(),
                 counters,
+                age: Age::new(),
                 random: RefCell::new(fastrand::Rng::with_seed(settings.seed)),
                 signing: Signing::default(),
                 sts: settings.sts.map(sts::Desk::new),
@@ -209,7 +212,15 @@ impl State {
 
 impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     pub(super) fn unix_now(&self) -> UnixSeconds {
-        UnixSeconds(self.caller.host.unix_seconds().max(0) as u64)
+        let host = &self.caller.host;
+        let seconds = host.unix_seconds();
+        self.age.look(host.now(), seconds);
+        UnixSeconds(seconds.max(0) as u64)
+    }
+
+    /// The age of messages is a reason to give them up.
+    pub(super) fn age_counts(&self) -> bool {
+        self.age.counts(self.caller.host.now())
     }
 
     /// Takes due messages, as many as there is room for. Answers when to look again if nothing happens.
@@ -249,6 +260,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             return None;
         }
         let now = self.caller.host.now();
+        let (unix_now, age_counts) = (self.unix_now(), self.age_counts());
         let state = self.state.borrow();
         let probes: usize = state
             .sites
@@ -271,7 +283,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         self.counters.asleep.store(asleep, Relaxed);
         Some(match &self.route {
             Route::Exchangers { .. } => Wanted {
-                now: self.unix_now(),
+                now: unix_now,
+                age_counts,
                 count_max,
                 each_max,
                 here_max: HERE_LETTERS_MAX,
@@ -282,7 +295,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                     .collect(),
             },
             Route::Nowhere => Wanted {
-                now: self.unix_now(),
+                now: unix_now,
+                age_counts,
                 count_max: count_max.min(HERE_LETTERS_MAX),
                 each_max: 0,
                 here_max: HERE_LETTERS_MAX,
@@ -293,7 +307,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 let name = self.route.site("");
                 let room = state.sites.get(&name).map_or(PROBE_LETTERS_MAX, room);
                 Wanted {
-                    now: self.unix_now(),
+                    now: unix_now,
+                    age_counts,
                     count_max: count_max.min(room + HERE_LETTERS_MAX),
                     each_max: room,
                     here_max: HERE_LETTERS_MAX,
@@ -308,10 +323,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let letter = Letter::new(lease, &self.letters);
         let entry = letter.entry();
         let now = self.unix_now();
-        let is_late = entry.expires <= now;
+        let is_late = entry.expires <= now && self.age_counts();
         let mut groups: HashMap<String, Vec<u32>> = HashMap::new();
         let mut here = Vec::new();
-        let due = entry.waiting().filter(|(_, at)| *at <= now || is_late);
+        let due = entry
+            .waiting()
+            .filter(|(_, at)| queue::is_due(*at, now) || is_late);
         for (index, _) in due {
             if letter.is_here(index) {
                 here.push(index);

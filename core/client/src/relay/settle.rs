@@ -31,6 +31,10 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     pub(super) async fn settle(&self, letter: &Rc<Letter>, verdicts: Vec<(u32, Verdict)>) {
         let entry = letter.entry();
         let now = self.unix_now();
+        let expires = match self.age_counts() {
+            true => entry.expires,
+            false => UnixSeconds(u64::MAX),
+        };
         let mut outcomes = Vec::with_capacity(verdicts.len());
         for (index, verdict) in &verdicts {
             let Some(recipient) = entry.recipients.get(*index as usize) else {
@@ -38,7 +42,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             };
             let (tries, said) = (recipient.tries.saturating_add(1), verdict.said());
             let random = &mut self.random.borrow_mut();
-            let state = schedule::decide(verdict, tries, now, entry.expires, random);
+            let state = schedule::decide(verdict, tries, now, expires, random);
             letter.set_state(*index, state);
             let counter = match state {
                 RecipientState::Delivered => &self.counters.delivered,
@@ -140,7 +144,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     /// Has the owner note it, again and again until it is noted.
     async fn note(&self, entry: &Entry, note: Note, mut report: Option<Report>) {
         let id = entry.id;
-        let (mut note, mut pause, mut is_cut) = (note, NOTE_AGAIN, false);
+        let (mut note, mut pause) = (note, NOTE_AGAIN);
+        let (mut is_cut, mut is_bare) = (false, false);
         loop {
             // until it is noted, or the appliance stops
             let (this, about) = (note.clone(), report.clone());
@@ -151,6 +156,14 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 Ok(Ok(())) => return,
                 // An administrator took it out.
                 Ok(Err(QueueFault::NoEntry)) => return,
+                // What was delivered must not be sent again, whatever is wrong with the words about it.
+                Ok(Err(QueueFault::Refused(why))) if !is_bare => {
+                    tracing::error!(id = id.0, why, "what came of a try cannot be noted in full");
+                    report = None;
+                    note = without_words(without_report(note));
+                    (is_cut, is_bare) = (true, true);
+                    continue;
+                }
                 Ok(Err(QueueFault::Refused(why))) => {
                     tracing::error!(id = id.0, why, "what came of a try cannot be noted");
                     return;
@@ -227,6 +240,19 @@ fn without_report(note: Note) -> Note {
         at: note.at,
         warned: false,
         outcomes: each.collect(),
+    }
+}
+
+/// Only what became of each recipient.
+fn without_words(note: Note) -> Note {
+    let outcomes = note.outcomes.into_iter().map(|outcome| Outcome {
+        reply: String::new(),
+        host: String::new(),
+        ..outcome
+    });
+    Note {
+        outcomes: outcomes.collect(),
+        ..note
     }
 }
 

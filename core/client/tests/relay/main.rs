@@ -1,5 +1,6 @@
 //! The sender that is shipped, over a queue on simulated disks, names in a table and servers in memory, on virtual time.
 
+mod clock;
 mod crash;
 mod delivery;
 mod door;

@@ -75,7 +75,8 @@ impl Host for Port {
     }
 
     fn unix_seconds(&self) -> i64 {
-        UNIX_SECONDS_AT_START + (self.world.now_us.get() / 1_000_000) as i64
+        let passed = (self.world.now_us.get() / 1_000_000) as i64;
+        UNIX_SECONDS_AT_START + self.world.clock_s.get() + passed
     }
 
     fn sleep_until(&self, until: Time) -> LocalTask {

@@ -1,0 +1,108 @@
+//! The clock of the day jumps: nothing bounces for it, and nothing waits for it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use client::relay::limits::STEADY;
+use storage::outgoing::LIFE_S;
+
+use crate::rig::{Disks, MX, Rig};
+use crate::server::{Script, Server, say};
+
+const A: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+/// The server of a.example is there from now on.
+fn comes_back(rig: &Rig) -> Server {
+    let listener = rig.dial.listen(SocketAddr::new(A, 25));
+    Server::start(&rig.host, listener, Script::usual())
+}
+
+/// A server that refuses connections, and a message that waits for it.
+async fn waits(rig: &Rig) {
+    rig.names
+        .set_exchangers("a.example", &[(10, "mx.a.example")]);
+    rig.names.set_addresses("mx.a.example", &[A]);
+    rig.alice().await;
+    let id = rig.put("hello", &["x@a.example"]).await;
+    rig.until(60, "it was tried", || !rig.reply(id).is_empty())
+        .await;
+}
+
+#[test]
+fn a_clock_set_on_by_days_bounces_nothing() {
+    let disks = Disks::new(1);
+    let (rig, running) = disks.world.block_on(async {
+        let rig = disks.open().await;
+        let running = rig.send(MX);
+        waits(&rig).await;
+        (rig, running)
+    });
+    disks.pass(1 + STEADY.as_secs() / 3_600);
+    disks.world.set_clock_by(LIFE_S as i64 + 86_400);
+    disks.pass(2);
+    assert_eq!(
+        rig.outgoing.queue().count(),
+        1,
+        "it is neither given up nor reported"
+    );
+    let server = comes_back(&rig);
+    disks.pass(STEADY.as_secs() / 3_600 + 1);
+    assert_eq!(server.count(), 1);
+    disks.world.block_on(rig.at_rest(&running));
+}
+
+/// The box was off for a week: what waits is tried for hours before it is given up, and then it is.
+#[test]
+fn what_is_old_at_the_start_is_tried_before_it_is_given_up() {
+    let disks = Disks::new(2);
+    disks.world.block_on(async {
+        let rig = disks.open().await;
+        rig.alice().await;
+        rig.put("hello", &["x@a.example"]).await;
+    });
+    disks.world.crash();
+    disks.world.set_clock_by(7 * 86_400);
+    let (rig, _running) = disks.world.block_on(async {
+        let rig = disks.open().await;
+        rig.names
+            .set_exchangers("a.example", &[(10, "mx.a.example")]);
+        rig.names.set_addresses("mx.a.example", &[A]);
+        let running = rig.send(MX);
+        (rig, running)
+    });
+    disks.pass(STEADY.as_secs() / 3_600 - 1);
+    let entries = rig.outgoing.queue().entries(None, 9);
+    assert!(
+        entries.len() == 1 && entries[0].recipients[0].tries > 1,
+        "{entries:?}"
+    );
+    disks.pass(2);
+    assert_eq!(
+        rig.outgoing.queue().count(),
+        0,
+        "given up, and reported to alice"
+    );
+}
+
+#[test]
+fn a_clock_set_back_by_days_delays_nothing() {
+    let disks = Disks::new(3);
+    let (rig, running, server) = disks.world.block_on(async {
+        let rig = disks.open().await;
+        let busy = std::cell::Cell::new(true);
+        let script = Script::with(move |line| match line.starts_with("RCPT") && busy.take() {
+            true => say("450 4.2.1 later"),
+            false => None,
+        });
+        let server = rig.server("a.example", 1, script);
+        let running = rig.send(MX);
+        let id = rig.put("hello", &["x@a.example"]).await;
+        rig.until(60, "it was tried", || !rig.reply(id).is_empty())
+            .await;
+        (rig, running, server)
+    });
+    assert_eq!(server.count(), 0);
+    disks.world.set_clock_by(-30 * 86_400);
+    disks.pass(1);
+    assert_eq!(server.count(), 1);
+    disks.world.block_on(rig.at_rest(&running));
+}
