@@ -7,6 +7,7 @@ use base::cursor::Reader;
 use store::{BodyRef, Change as Row, Table};
 use tenancy::encoding::{Broken, decode_number, encode_number};
 
+use crate::arrived::Arrived;
 use crate::entry::{ENTRIES, Entry, entry_key};
 use crate::limits::{DIRTY_MAX, SITES_PER_LOOK};
 use crate::{QueueId, UnixSeconds};
@@ -43,6 +44,8 @@ pub(crate) struct State {
     next_written: QueueId,
     next_writing: QueueId,
     assigned: QueueId,
+    /// Deliveries that came in lately.
+    pub arrived: Arrived,
     /// Messages on their way to the log.
     pub arriving: usize,
     /// Bodies that lost their message, until the caller takes them.
@@ -63,6 +66,7 @@ impl State {
             next_written: QueueId(1),
             next_writing: QueueId(1),
             assigned: QueueId(1),
+            arrived: Arrived::default(),
             arriving: 0,
             dropped: Vec::new(),
         }
@@ -214,7 +218,8 @@ impl State {
     // Rows out.
 
     pub fn is_dirty(&self) -> bool {
-        self.next != self.next_written || !self.dirty.is_empty() || !self.writing.is_empty()
+        let entries = !self.dirty.is_empty() || !self.writing.is_empty();
+        entries || self.next != self.next_written || self.arrived.is_dirty()
     }
 
     pub fn is_behind(&self, part: usize) -> bool {
@@ -222,12 +227,13 @@ impl State {
     }
 
     pub fn dirty_rows(&self) -> u64 {
-        (self.dirty.len() + self.writing.len()) as u64
+        (self.dirty.len() + self.writing.len() + self.arrived.dirty_rows()) as u64
     }
 
     /// Adds every row that differs from the projection. What an earlier checkpoint failed to write is among them.
     pub fn collect(&mut self, rows: &mut Vec<Row>) {
         self.writing.append(&mut self.dirty);
+        self.arrived.collect(rows);
         self.next_writing = self.next;
         if self.next != self.next_written {
             rows.push(Row {
@@ -253,6 +259,7 @@ impl State {
     /// What the last `collect` gave is durable in the projection.
     pub fn settle(&mut self) {
         self.writing.clear();
+        self.arrived.settle();
         self.next_written = self.next_writing;
     }
 
@@ -291,5 +298,6 @@ impl State {
         assert_eq!(self.addressees, count);
         assert!(self.entries.keys().all(|id| *id < self.next));
         assert!(self.next <= self.assigned);
+        self.arrived.check();
     }
 }
