@@ -25,6 +25,8 @@ pub const HOST_BYTES_MAX: usize = 128;
 pub const RELOCATIONS_AT_ONCE: usize = 1_024;
 /// Ids of deliveries that one group of reclaim writes again; each with 1,000 numbers at most, of 5 bytes.
 pub const ARRIVED_AT_ONCE: usize = 64;
+/// Messages taken out by one group.
+pub const REMOVED_AT_ONCE: usize = 64;
 /// Numbers that one record about removed messages omits.
 pub const KEPT_IN_RECORD_MAX: usize = 16_384;
 /// Messages that may wait for a checkpoint before changes wait for it instead.
