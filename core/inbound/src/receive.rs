@@ -51,7 +51,7 @@ pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
 pub use door::Doorway;
 use door::Visit;
-pub use keeper::{Keeper, refusal_for, refusal_of};
+pub use keeper::{Keeper, OnBehalf, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
 pub use verdict::Digest;

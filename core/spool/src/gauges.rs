@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use queue::UnixSeconds;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gauges {
+    messages_max: usize,
+    bytes_max: u64,
     waiting: AtomicUsize,
     bytes: AtomicU64,
     /// 0: none.
@@ -16,6 +18,24 @@ pub struct Gauges {
 }
 
 impl Gauges {
+    pub(crate) fn new(messages_max: usize, bytes_max: u64) -> Gauges {
+        Gauges {
+            messages_max,
+            bytes_max,
+            waiting: AtomicUsize::default(),
+            bytes: AtomicU64::default(),
+            oldest: AtomicU64::default(),
+            taken: AtomicU64::default(),
+            handed: AtomicU64::default(),
+            stuck: AtomicUsize::default(),
+        }
+    }
+
+    /// Nothing more fits.
+    pub fn is_full(&self) -> bool {
+        self.waiting() >= self.messages_max || self.bytes() >= self.bytes_max
+    }
+
     /// Messages that wait or are being taken.
     pub fn waiting(&self) -> usize {
         // Acquire: what a sender sees after its 250 is not older than the 250.

@@ -16,6 +16,8 @@
 
 mod gauges;
 pub mod limits;
+#[doc(hidden)]
+pub mod rig;
 #[cfg(test)]
 mod tests;
 
@@ -77,7 +79,7 @@ impl Spool {
         let tenancy = Tenancy::new(io, store, settings.checkpoints.clone());
         let queue = Queue::new(&tenancy);
         tenancy.open(replay, vec![queue.tenant()]).await?;
-        let gauges = Gauges::default();
+        let gauges = Gauges::new(settings.messages_max, settings.bytes_max);
         for entry in queue.entries(None, usize::MAX) {
             gauges.enter(u64::from(entry.body.raw_bytes));
         }
@@ -138,7 +140,9 @@ impl Spool {
     /// Storage has these durably: they leave the spool, in one durable step. Called by one task at a time.
     pub async fn done(&self, entries: &[Entry]) -> Result<(), SpoolFault> {
         let queue = &self.inner.queue;
-        let there = entries.iter().filter(|entry| queue.entry(entry.id).is_some());
+        let there = entries
+            .iter()
+            .filter(|entry| queue.entry(entry.id).is_some());
         let there: Vec<&Entry> = there.collect();
         let ids: Vec<QueueId> = there.iter().map(|entry| entry.id).collect();
         queue.remove_all(&ids).await.map_err(spool_fault)?;

@@ -1,89 +1,27 @@
 //! The spool alone on its volume, on the simulated machine.
 
-use std::cell::RefCell;
-
 use base::BodyName;
 use bytes::Bytes;
-use device::DeviceIndex;
 use device::sim::{Halt, SimWorld};
 use queue::{Addressee, Terms, UnixSeconds};
-use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
 use super::*;
-
-#[derive(Default)]
-struct Memory(RefCell<Option<WitnessRecord>>);
-
-impl Witness for Memory {
-    fn read(&self, _volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault> {
-        Ok(self.0.borrow().clone())
-    }
-
-    fn replace(
-        &self,
-        expected: Option<&WitnessRecord>,
-        new: &WitnessRecord,
-    ) -> Result<(), WitnessFault> {
-        if self.0.borrow().as_ref() != expected {
-            return Err(WitnessFault::Lost);
-        }
-        *self.0.borrow_mut() = Some(new.clone());
-        Ok(())
-    }
-}
+use crate::rig::Disks;
 
 struct Rig {
     world: SimWorld,
-    legs: [DeviceIndex; 2],
-    witness: Rc<Memory>,
-}
-
-fn volume_settings() -> volume::Settings {
-    volume::Settings {
-        segment_bytes: 1 << 20,
-        ..volume::Settings::default()
-    }
+    disks: Disks,
 }
 
 impl Rig {
     fn new(seed: u64) -> Rig {
         let world = SimWorld::new(seed);
-        let legs = [world.add_disk(40 << 20), world.add_disk(40 << 20)];
-        let rig = Rig {
-            world,
-            legs,
-            witness: Rc::default(),
-        };
-        let (io, witness) = (rig.world.io(), rig.witness.clone());
-        rig.world.block_on(async {
-            let settings = volume_settings();
-            let created = Volume::create(&io, &rig.legs, &settings, &*witness, seed);
-            created.await.expect("a volume");
-        });
-        rig
+        let disks = Disks::new(&world, seed);
+        Rig { world, disks }
     }
 
     async fn open(&self) -> Spool {
-        let (io, settings) = (self.world.io(), volume_settings());
-        let opened = Volume::open(&io, &self.legs, &settings, self.witness.clone());
-        let volume = opened.await.expect("it opens");
-        let settings = store::Settings {
-            projection_cache_bytes: 1 << 20,
-            compression_level: 1,
-        };
-        let opened = Store::open(io.clone(), volume, settings).await;
-        let (store, replay) = opened.expect("a store");
-        let settings = Settings {
-            bytes_max: 100_000,
-            messages_max: 8,
-            checkpoints: tenancy::Settings {
-                checkpoint_groups: u64::MAX,
-                checkpoint_bytes: u64::MAX,
-                checkpoint_us: u64::MAX,
-            },
-        };
-        let opened = Spool::open(io, store, replay, settings).await;
-        opened.expect("a spool")
+        self.disks.open(&self.world, 100_000, 8).await
     }
 }
 

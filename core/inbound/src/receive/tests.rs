@@ -48,11 +48,16 @@ struct Script {
     looked_up: Arc<AtomicU64>,
     /// No mail can be taken just now.
     refusing: Arc<AtomicBool>,
+    /// No address can be looked up, and mail for those that were is taken.
+    silent: Arc<AtomicBool>,
 }
 
 impl Keeper for Script {
     async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
         self.looked_up.fetch_add(1, Relaxed);
+        if self.silent.load(Relaxed) {
+            return Err(Busy);
+        }
         let account = |id, left_bytes| {
             Found::Account(Resident {
                 account: AccountId(id),
@@ -78,6 +83,10 @@ impl Keeper for Script {
 
     fn refuses(&self) -> bool {
         self.refusing.load(Relaxed)
+    }
+
+    fn takes_known(&self) -> bool {
+        self.silent.load(Relaxed)
     }
 
     async fn admit(
@@ -109,6 +118,7 @@ impl Keeper for Script {
     async fn deliver(
         &self,
         arrival: Arrival,
+        _on_behalf: OnBehalf<'_>,
         _span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
         let accounts: Vec<u32> = arrival.accounts.iter().map(|account| account.0).collect();
