@@ -26,6 +26,8 @@
 //! hold up the others. A full spool refuses with 452 4.3.1.
 //!
 //! **Bounds.** What is being received is bounded by the memory budget of messages, the owner's lane by its items, the spool by bytes and messages.
+//! A direct delivery that is not waited for any more keeps its bytes until it ends, although the receiver's memory is given back: at most once the
+//! budget of messages, because none begins while anything waits. The drain holds `limits::HANDED_BYTES` or one message, once.
 //! The lane's bound and `Busy` are the throttle between storage and inbound: a message over it goes to the spool, and a full spool answers 452.
 
 mod drain;

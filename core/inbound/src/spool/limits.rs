@@ -16,8 +16,6 @@ pub const TAKE_MAX: Duration = Duration::from_secs(30);
 pub const HANDED_AT_ONCE: usize = 64;
 /// Their bytes, at least one message: what the drain holds in memory.
 pub const HANDED_BYTES: usize = 4 << 20;
-/// A hand-over is asked for again when it is not answered by then; it is not begun twice (`storage::outgoing`).
-pub const HAND_OVER_MAX: Duration = Duration::from_secs(30);
 /// Pauses of the drain while storage takes nothing: doubled from the first to the last.
 pub const PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const PAUSE_MAX: Duration = Duration::from_secs(5);

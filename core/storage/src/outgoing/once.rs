@@ -50,9 +50,13 @@ impl Outgoing {
         let Some(_begun) = Begun::begin(&self.desk.once, id) else {
             return vec![Err(under_way()); count];
         };
-        if self.queue.arrived(id).is_some() {
+        if let Some(served) = self.queue.arrived(id) {
             // The hand-over was first, and gave each recipient a place or the queue's patience.
-            return vec![Ok(()); count];
+            let answer = |account: &AccountId| match served.has(account.0) {
+                true => Ok(()),
+                false => Err(under_way()),
+            };
+            return arrival.accounts.iter().map(answer).collect();
         }
         let accounts = arrival.accounts;
         let delivery = Delivery {
@@ -221,7 +225,8 @@ impl<'d> Begun<'d> {
     /// `None`: it is under way already.
     fn begin(all: &'d RefCell<HashSet<DeliveryId>>, id: DeliveryId) -> Option<Begun<'d>> {
         let is_new = all.borrow_mut().insert(id);
-        is_new.then_some(Begun { all, id })
+        // Made only then: one that is dropped ends what is under way.
+        is_new.then(|| Begun { all, id })
     }
 }
 
