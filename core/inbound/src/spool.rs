@@ -9,7 +9,7 @@
 //! **250 means durable.** A message is accepted when the direct delivery or the spool answered `Ok`, and both answer after their commit. It leaves the spool
 //! after the hand-over was answered.
 //!
-//! **No doubles.** The direct delivery of a spooled message may be under way, or done without anybody having heard of it. Both carry the same delivery id, the
+//! **No doubles.** The direct delivery of a spooled message may be under way, or done without an answer. Both carry the same delivery id, the
 //! name of the bytes, and storage places an id once (`storage::outgoing`, `once.rs` has the argument; `queue`, `arrived.rs` says for how long an id is
 //! remembered). One number for each spool (the highest handed over) would be smaller, but a direct delivery has no place in the order of a spool that it
 //! was not in yet.

@@ -129,7 +129,7 @@ async fn live(
     ended.find_map(Result::err).map_or(Ok(()), Err)
 }
 
-/// Storage is well: the drain needs nobody.
+/// Storage is well: the drain needs no help.
 async fn empties(house: &House, model: &Rc<RefCell<Model>>) -> Result<(), String> {
     let stop = Stop::new();
     house.start_drain(stop.clone());

@@ -208,7 +208,7 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
     }
 }
 
-/// Storage may take the message later, whoever it is for.
+/// Storage may take the message later, for any recipient.
 fn is_deferred(fault: &MailboxFault) -> bool {
     matches!(fault, MailboxFault::Full | MailboxFault::Unavailable(_))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A direct delivery that is not answered by then goes to the spool (storage.md D6). Longer than a leg is waited for before it leaves the mirror on
+/// A direct delivery that is not answered by then goes to the spool. Longer than a leg is waited for before it leaves the mirror on
 /// solid-state disks, so that the loss of one leg does not send mail round.
 pub const DIRECT_MAX: Duration = Duration::from_secs(5);
 /// A look-up that is not answered by then is answered from memory, or with 451.

@@ -346,7 +346,7 @@ fn a_refusal_of_one_recipient_is_heard_at_once_and_in_the_spool_it_is_the_queues
         assert_eq!(house.waiting(), 0);
         house.way.set(Lane::Full);
         let answers = house.deliver_to("two", &both).await;
-        assert_eq!(answers, [Ok(()), Ok(())], "nobody can say by now");
+        assert_eq!(answers, [Ok(()), Ok(())], "storage is not there to say it");
         house.way.set(Lane::Goes);
         assert_eq!(house.drain().await, Round::Nothing);
         assert_eq!(house.inbox().await, ["one", "two"]);

@@ -95,7 +95,7 @@ fn an_account_stays_known_while_it_cannot_be_looked_up() {
         [(250, "2.1.5"), deferred, deferred]
     );
     assert_eq!(served.handed()[1].1, [1]);
-    // The directory changed, and nobody can say what of it.
+    // The directory changed, and what changed is not known.
     served.script.generation.fetch_add(1, Relaxed);
     let sent = served.send(Role::Smtp, vec![mail(&["alice"])]);
     assert_eq!(codes(&sent[0].recipients), [deferred]);

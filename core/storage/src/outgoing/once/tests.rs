@@ -141,7 +141,7 @@ fn whoever_has_no_mailbox_by_now_is_left_to_the_queue() {
             "one copy for two addresses"
         );
         assert_eq!(waiting(&outgoing), ["gone@example.org"]);
-        // Nobody at all.
+        // No recipient has one.
         let handed = outgoing.hand_over(body("two"), envelope(&["away@example.org"]));
         assert_eq!(handed.await, Ok(HandedOver::Now));
         assert_eq!(waiting(&outgoing), ["gone@example.org", "away@example.org"]);
