@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use clap::Parser;
-use inbound::receive::{self, Keeper, Placed, Receiver};
+use inbound::receive::{self, Keeper, OnBehalf, Placed, Receiver};
 use inbound::smtp::{self, Role};
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
@@ -155,6 +155,7 @@ impl Keeper for Sink {
     async fn deliver(
         &self,
         arrival: Arrival,
+        _on_behalf: OnBehalf<'_>,
         _span: &tracing::Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
         Ok(vec![Ok(()); arrival.accounts.len()])

@@ -273,6 +273,13 @@ pub static TARGETS: &[Target] = &[
         runs: 200_000,
     },
     Target {
+        name: "queue-arrived",
+        run: queue::fuzzing::arrived,
+        seeds: queue::fuzzing::arrived_rows,
+        words: &[],
+        runs: 300_000,
+    },
+    Target {
         name: "queue-record",
         run: queue::fuzzing::record,
         seeds: queue::fuzzing::records,

@@ -6,10 +6,12 @@
 //! What must hold: no reply leaves before what it promises is durable; no job knows a thread, a CPU number or a path; no password
 //! is checked here (`core/ARCHITECTURE.md` has the row).
 //!
+//! - `spool.rs`: where a message waits when storage does not take it at once.
 //! - `receive.rs`: SMTP and LMTP, with a file for each stage of a message; the walk of one message starts there.
 #![forbid(unsafe_code)]
 
 pub mod receive;
+pub mod spool;
 
 /// The protocol, for the configuration of `receive`.
 pub use smtp;

@@ -58,7 +58,7 @@ pub use door::Doorway;
 use door::Visit;
 pub use inspect::{Inspect, Inspection, Inspector};
 pub use judge::Judge;
-pub use keeper::{Keeper, refusal_for, refusal_of};
+pub use keeper::{Keeper, OnBehalf, refusal_for, refusal_of};
 pub use placed::Placed;
 use route::Route;
 pub use told::Addressees;

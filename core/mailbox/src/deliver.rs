@@ -18,16 +18,16 @@ use crate::{AccountId, Delivery, MailboxFault, MailboxId, Mailboxes, Placed, Rec
 impl Mailboxes {
     /// One body, one entry for each recipient; durable when it resolves. A recipient over quota gets its own answer and does not stop the others.
     pub async fn deliver(&self, delivery: Delivery) -> Vec<Result<Placed, MailboxFault>> {
-        self.deliver_with(delivery, || Ok(Vec::new())).await
+        self.deliver_with(delivery, |_| Ok(Vec::new())).await
     }
 
     /// As `deliver`, together with parts of other tenants that share the body: a copy in Sent and an entry in the queue are there
-    /// together or not at all. `more` is asked in the same turn, once it is certain that a copy is placed; what it refuses
-    /// is refused for every recipient.
+    /// together or not at all. `more` is asked in the same turn, once it is certain that a copy is placed, and is given each recipient's
+    /// place or why it gets none; what it refuses, everybody is refused.
     pub async fn deliver_with(
         &self,
         delivery: Delivery,
-        more: impl FnOnce() -> Result<Vec<Part>, MailboxFault>,
+        more: impl FnOnce(&[Result<Placed, MailboxFault>]) -> Result<Vec<Part>, MailboxFault>,
     ) -> Vec<Result<Placed, MailboxFault>> {
         let recipients_count = delivery.recipients.len();
         if recipients_count > RECIPIENTS_MAX {
@@ -44,7 +44,7 @@ impl Mailboxes {
         if entries.is_empty() {
             return placed;
         }
-        let committed = match more() {
+        let committed = match more(&placed) {
             Ok(mut parts) => {
                 parts.push(self.inner.part(entries, hold));
                 let bodies = vec![delivery.body];

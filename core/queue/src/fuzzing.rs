@@ -37,6 +37,18 @@ pub fn row(bytes: &[u8]) {
     }
 }
 
+/// Reads `bytes` as a row of deliveries that came in.
+pub fn arrived(bytes: &[u8]) {
+    if let Ok((number, ids)) = crate::arrived::decode_block(bytes) {
+        let mut again = Vec::new();
+        crate::arrived::encode_block(number, &ids, &mut again);
+        assert_eq!(
+            crate::arrived::decode_block(&again).as_ref(),
+            Ok(&(number, ids))
+        );
+    }
+}
+
 /// Every record as this release writes it, in the form `record` reads.
 pub fn records() -> Vec<Vec<u8>> {
     let bytes = |change: &Change| {
@@ -50,6 +62,16 @@ pub fn records() -> Vec<Vec<u8>> {
 pub fn rows() -> Vec<Vec<u8>> {
     let mut row = Vec::new();
     entry().encode(&mut row);
+    vec![row]
+}
+
+pub fn arrived_rows() -> Vec<Vec<u8>> {
+    let ids = [
+        (DeliveryId([7; 16]), Served::All),
+        (DeliveryId([8; 16]), Served::Only(vec![1, 300])),
+    ];
+    let mut row = Vec::new();
+    crate::arrived::encode_block(9, &ids, &mut row);
     vec![row]
 }
 
@@ -159,6 +181,14 @@ pub(crate) fn changes() -> Vec<Change> {
         Change::Retry {
             id,
             at: UnixSeconds(77),
+        },
+        Change::Arrived {
+            id: DeliveryId([7; 16]),
+            served: Served::All,
+        },
+        Change::Arrived {
+            id: DeliveryId([8; 16]),
+            served: Served::Only(vec![1, 300]),
         },
     ]
 }

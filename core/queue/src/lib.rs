@@ -1,5 +1,7 @@
 //! *What must leave*: messages that wait for other servers, each with its recipients and what came of the tries so far.
 //!
+//! Beside them the ids of deliveries that came in lately (`arrived`): one that comes directly and from a spool is placed once.
+//!
 //! A tenant of the log (`tenancy`): records and tables 64–95 are the queue's. A message enters by a part of a group whose bodies
 //! it shares (`put`): a copy in Sent and the entry here become durable together or not at all. Or it comes with its body alone
 //! (`enqueue`). Who tries, and when, is not decided here: `client::relay` does, through `storage::outgoing`.
@@ -13,6 +15,7 @@
 //! Start reading with `entry.rs`, the one durable noun; `record.rs` is how it changes, `settle.rs` who may change it.
 #![forbid(unsafe_code)]
 
+mod arrived;
 mod entry;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -34,6 +37,7 @@ use store::{BodyIn, BodyRef, Committed, Lsn, Purpose, StoreFault};
 use tenancy::encoding::Broken;
 use tenancy::{Locks, Part, Tenancy, Tenant};
 
+pub use arrived::{DeliveryId, Served, WINDOW as ARRIVED_WINDOW};
 pub use entry::{
     Addressee, Entry, Envelope, Notify, Outcome, Recipient, RecipientState, Returned, Terms,
     is_due, site,
@@ -147,6 +151,20 @@ impl Queue {
             envelope,
         };
         Ok((id, self.inner.part(vec![put], Some(arriving))))
+    }
+
+    /// Who has this delivery; `None`: it did not come in, or very many came in after it (`ARRIVED_WINDOW`).
+    pub fn arrived(&self, id: DeliveryId) -> Option<Served> {
+        self.inner.state.borrow().arrived.find(id).cloned()
+    }
+
+    /// The queue's part of the group that places a delivery. `Only` names at least one; rows for `Tenancy::room_for`: `limits::ENTRY_ROWS`.
+    pub fn note_arrived(&self, id: DeliveryId, served: Served) -> Part {
+        assert!(
+            served != Served::Only(Vec::new()),
+            "it would be read as all of them"
+        );
+        self.inner.part(vec![Change::Arrived { id, served }], None)
     }
 
     pub fn entry(&self, id: QueueId) -> Option<Entry> {

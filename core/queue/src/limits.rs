@@ -27,6 +27,10 @@ pub const AHEAD_MAX_S: u64 = 5 * 3_600;
 
 /// Bodies re-pointed by one group.
 pub const RELOCATIONS_AT_ONCE: usize = 1_024;
+/// Ids of deliveries that one group of reclaim writes again; each with 1,000 numbers at most, of 5 bytes.
+pub const ARRIVED_AT_ONCE: usize = 64;
+/// Messages taken out by one group.
+pub const REMOVED_AT_ONCE: usize = 64;
 /// Numbers that one record about removed messages omits.
 pub const KEPT_IN_RECORD_MAX: usize = 16_384;
 /// Messages that may wait for a checkpoint before changes wait for it instead.

@@ -3,12 +3,13 @@
 //! Entries come into being with bodies that are written in the same group, so no reference passes a mark unseen: a body that was in
 //! the segments before the mark has its entry before the mark.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use store::{BodyRef, LocalFuture, Lsn, Purpose, Record, StoreFault};
 use volume::{RecordAddress, SegmentIndex};
 
-use crate::limits::{KEPT_IN_RECORD_MAX, RELOCATIONS_AT_ONCE};
+use crate::arrived::DeliveryId;
+use crate::limits::{ARRIVED_AT_ONCE, KEPT_IN_RECORD_MAX, RELOCATIONS_AT_ONCE};
 use crate::record::Change;
 use crate::{Inner, QueueFault, QueueId, lock_name, store_fault};
 
@@ -91,6 +92,14 @@ impl Inner {
         for gone in self.gone(&said) {
             self.commit(Purpose::Reclaim, vec![gone]).await?;
         }
+        let ids: Vec<DeliveryId> = said.arrived.iter().copied().collect();
+        for some in ids.chunks(ARRIVED_AT_ONCE) {
+            // What is known of one grows only: no lock. A delivery on its way to the log says the same or more.
+            let again = self.arrived_again(some);
+            if !again.is_empty() {
+                self.commit(Purpose::Reclaim, again).await?;
+            }
+        }
         for (id, lsn) in said.messages {
             // Every change of a message takes this lock until it is applied: what is read here is the message at this place of the log.
             let _locked = self.locks.lock(lock_name(id)).await;
@@ -105,6 +114,8 @@ impl Inner {
     pub(crate) fn carried(&self, records: &[(Lsn, Record)]) -> Result<Vec<Change>, QueueFault> {
         let said = Said::in_records(records)?;
         let mut changes = self.gone(&said);
+        let ids: Vec<DeliveryId> = said.arrived.iter().copied().collect();
+        changes.extend(self.arrived_again(&ids));
         changes.extend(
             said.messages
                 .iter()
@@ -139,6 +150,17 @@ impl Inner {
         }
     }
 
+    /// Those of the deliveries that are to be remembered.
+    fn arrived_again(&self, ids: &[DeliveryId]) -> Vec<Change> {
+        let state = self.state.borrow();
+        let again = |id: &DeliveryId| {
+            let served = state.arrived.find(*id)?.clone();
+            let is_recent = state.arrived.is_recent(*id);
+            is_recent.then_some(Change::Arrived { id: *id, served })
+        };
+        ids.iter().filter_map(again).collect()
+    }
+
     /// The message as a record, unless a snapshot after `lsn` exists or the message does not.
     fn snapshot(&self, id: QueueId, lsn: Lsn) -> Option<Change> {
         let state = self.state.borrow();
@@ -152,11 +174,12 @@ impl Inner {
     }
 }
 
-/// What records are about: messages with the latest of them, and the range of numbers of those removed.
+/// What records are about: messages with the latest of them, the range of numbers of those removed, and deliveries.
 #[derive(Default)]
 struct Said {
     messages: BTreeMap<QueueId, Lsn>,
     removed: Option<(QueueId, QueueId)>,
+    arrived: BTreeSet<DeliveryId>,
 }
 
 impl Said {
@@ -172,6 +195,7 @@ impl Said {
                 Change::Relocate { bodies } => {
                     bodies.iter().for_each(|(id, _)| said.note(*id, *lsn));
                 }
+                Change::Arrived { id, .. } => _ = said.arrived.insert(id),
                 Change::Remove { id } => said.note_removed(id, QueueId(id.0 + 1)),
                 Change::Gone { from, to, .. } => said.note_removed(from, to),
             }

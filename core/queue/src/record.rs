@@ -10,6 +10,7 @@
 //! | 69 `Gone` | protective magic, from, to, numbers kept: every other message of the range is gone |
 //! | 70 `Hold` | number, 1 or 0: an administrator wants it to wait, or to go on |
 //! | 71 `Retry` | number, when: all that waits is to be tried then |
+//! | 72 `Arrived` | id of a delivery (16 bytes), count, so many numbers: who has it; 0: every recipient |
 //!
 //! `Gone` stands for removals whose records go with their segment. Without it a rebuild from the bare log would find an older `Put` and
 //! send a message twice; one for each removal would be kept for ever.
@@ -18,6 +19,7 @@ use base::cursor::{Reader, Write};
 use store::{BodyRef, Lsn, Record, RecordKind};
 use tenancy::encoding::{Broken, put_magic, put_text, read_magic, read_text, read_u32};
 
+use crate::arrived::{DeliveryId, Served, put_id, read_id};
 use crate::entry::*;
 use crate::limits::{KEPT_IN_RECORD_MAX, RECIPIENTS_MAX};
 use crate::state::State;
@@ -31,6 +33,7 @@ const SNAPSHOT: RecordKind = RecordKind(68);
 const GONE: RecordKind = RecordKind(69);
 const HOLD: RecordKind = RecordKind(70);
 const RETRY: RecordKind = RecordKind(71);
+const ARRIVED: RecordKind = RecordKind(72);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -67,6 +70,10 @@ pub(crate) enum Change {
     Retry {
         id: QueueId,
         at: UnixSeconds,
+    },
+    Arrived {
+        id: DeliveryId,
+        served: Served,
     },
 }
 
@@ -148,6 +155,11 @@ impl Change {
                 out.put_varint(id.0);
                 out.put_varint(at.0);
                 RETRY
+            }
+            Change::Arrived { id, served } => {
+                put_id(&mut out, *id);
+                served.encode(&mut out);
+                ARRIVED
             }
         };
         Record {
@@ -244,6 +256,10 @@ impl Change {
                 id: QueueId(reader.varint()?),
                 at: UnixSeconds(reader.varint()?),
             },
+            ARRIVED => Change::Arrived {
+                id: read_id(reader)?,
+                served: Served::decode(reader)?,
+            },
             _ => return Err(Broken),
         };
         if reader.is_empty() {
@@ -311,6 +327,7 @@ impl Change {
                     }
                 }
             }),
+            Change::Arrived { id, served } => state.arrived.note(*id, served),
             Change::Remove { id } => state.remove(*id),
             Change::Relocate { bodies } => {
                 for (id, body) in bodies {
@@ -350,6 +367,10 @@ impl Change {
             }
             Change::Hold { id, held } => format!("QueueHold {{ id: {}, held: {held} }}", id.0),
             Change::Retry { id, at } => format!("QueueRetry {{ id: {}, at: {} }}", id.0, at.0),
+            Change::Arrived { id, served } => {
+                let hex: String = id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("QueueArrived {{ id: {hex}, served: {served:?} }}")
+            }
             Change::Remove { id } => format!("QueueRemove {{ id: {} }}", id.0),
             Change::Relocate { bodies } => format!("QueueRelocate {{ bodies: {} }}", bodies.len()),
             Change::Snapshot { entry } => format!(

@@ -5,6 +5,7 @@ use store::{Change as Row, LocalFuture, Lsn, Replayed, StoreFault};
 use tenancy::encoding::Broken;
 use tenancy::{Reading, Share, Tenant};
 
+use crate::arrived::{ARRIVED, BLOCKS};
 use crate::entry::ENTRIES;
 use crate::limits::{ENTRIES_MAX, REPORTS_MAX, ROWS_PER_READ};
 use crate::record::Change;
@@ -98,6 +99,7 @@ impl Inner {
         if let Some(counters) = store.get(COUNTERS, Vec::new()).await? {
             self.state.borrow_mut().install_counters(&counters)?;
         }
+        self.load_arrived().await?;
         let mut from = Vec::new();
         loop {
             // until the table ends; a queue never has more
@@ -118,6 +120,28 @@ impl Inner {
                 _ => return Ok(()),
             }
         }
+    }
+}
+
+impl Inner {
+    async fn load_arrived(&self) -> Result<(), QueueFault> {
+        let (store, mut from) = (self.tenancy.store(), Vec::new());
+        let mut all: Vec<Vec<u8>> = Vec::new();
+        // Never more rows than blocks: a row more is found Broken.
+        while all.len() <= BLOCKS {
+            let rows = store
+                .range(ARRIVED, from, vec![0xff; 5], ROWS_PER_READ)
+                .await?;
+            let is_last = rows.len() < ROWS_PER_READ;
+            from = rows
+                .last()
+                .map_or(Vec::new(), |(key, _)| [key.as_slice(), &[0]].concat());
+            all.extend(rows.into_iter().map(|(_, row)| row));
+            if is_last {
+                break;
+            }
+        }
+        Ok(self.state.borrow_mut().arrived.install(&all)?)
     }
 }
 

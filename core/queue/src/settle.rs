@@ -156,6 +156,31 @@ impl Queue {
         self.delete(id, |_| Ok(Change::Remove { id })).await
     }
 
+    /// The same of several, in one durable step. What was taken out meanwhile is no fault.
+    pub async fn remove_all(&self, ids: &[QueueId]) -> Result<(), QueueFault> {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        for some in ids.chunks(REMOVED_AT_ONCE) {
+            let attempt = async || {
+                // In the order of their numbers, so that two callers do not wait for each other.
+                let mut settling = Vec::with_capacity(some.len());
+                for id in some {
+                    settling.push(self.settling(*id).await);
+                }
+                let there = some.iter().filter(|id| self.entry(**id).is_some());
+                let removals: Vec<Change> = there.map(|id| Change::Remove { id: *id }).collect();
+                if removals.is_empty() {
+                    return Ok(());
+                }
+                self.inner.commit(Purpose::Delete, removals).await
+            };
+            let rows = some.len() as u64 * ENTRY_ROWS;
+            self.inner.tenancy.deleting(rows, attempt).await?;
+        }
+        Ok(())
+    }
+
     /// Has a message wait until it is released, or go on.
     pub async fn hold(&self, id: QueueId, held: bool) -> Result<(), QueueFault> {
         self.delete(id, |_| Ok(Change::Hold { id, held })).await

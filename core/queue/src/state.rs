@@ -7,6 +7,7 @@ use base::cursor::Reader;
 use store::{BodyRef, Change as Row, Table};
 use tenancy::encoding::{Broken, decode_number, encode_number};
 
+use crate::arrived::Arrived;
 use crate::entry::{ENTRIES, Entry, entry_key};
 use crate::limits::{AHEAD_MAX_S, DIRTY_MAX, SITES_PER_LOOK};
 use crate::{QueueId, UnixSeconds};
@@ -47,6 +48,8 @@ pub(crate) struct State {
     next_written: QueueId,
     next_writing: QueueId,
     assigned: QueueId,
+    /// Deliveries that came in lately.
+    pub arrived: Arrived,
     /// Messages on their way to the log, and their recipients.
     pub arriving: usize,
     pub addressees_arriving: usize,
@@ -69,6 +72,7 @@ impl State {
             next_written: QueueId(1),
             next_writing: QueueId(1),
             assigned: QueueId(1),
+            arrived: Arrived::default(),
             arriving: 0,
             addressees_arriving: 0,
             dropped: Vec::new(),
@@ -230,7 +234,8 @@ impl State {
     // Rows out.
 
     pub fn is_dirty(&self) -> bool {
-        self.next != self.next_written || !self.dirty.is_empty() || !self.writing.is_empty()
+        let entries = !self.dirty.is_empty() || !self.writing.is_empty();
+        entries || self.next != self.next_written || self.arrived.is_dirty()
     }
 
     pub fn is_behind(&self, part: usize) -> bool {
@@ -238,12 +243,13 @@ impl State {
     }
 
     pub fn dirty_rows(&self) -> u64 {
-        (self.dirty.len() + self.writing.len()) as u64
+        (self.dirty.len() + self.writing.len() + self.arrived.dirty_rows()) as u64
     }
 
     /// Adds every row that differs from the projection. What an earlier checkpoint failed to write is among them.
     pub fn collect(&mut self, rows: &mut Vec<Row>) {
         self.writing.append(&mut self.dirty);
+        self.arrived.collect(rows);
         self.next_writing = self.next;
         if self.next != self.next_written {
             rows.push(Row {
@@ -269,6 +275,7 @@ impl State {
     /// What the last `collect` gave is durable in the projection.
     pub fn settle(&mut self) {
         self.writing.clear();
+        self.arrived.settle();
         self.next_written = self.next_writing;
     }
 
@@ -306,5 +313,6 @@ impl State {
         assert_eq!(self.addressees, count);
         assert!(self.entries.keys().all(|id| *id < self.next));
         assert!(self.next <= self.assigned);
+        self.arrived.check();
     }
 }

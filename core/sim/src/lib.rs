@@ -38,6 +38,7 @@ mod outcome;
 pub mod planted;
 pub mod planted_run;
 pub mod run;
+mod spool_story;
 mod submission_story;
 mod superblocks;
 mod swarm;

@@ -11,7 +11,7 @@ use crate::Progress;
 use crate::volume_exhaustive::{self, SCRIPTS, Tried};
 use crate::{
     broken_story, full_story, lintel_story, mailbox_exhaustive, mailbox_story, outbound_story,
-    submission_story, volume_story,
+    spool_story, submission_story, volume_story,
 };
 
 /// The seed of every exhaustive run: latencies, and so which completions overtake others.
@@ -67,6 +67,7 @@ pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
         mailbox_story::run,
         full_story::run,
         submission_story::run,
+        spool_story::run,
         lintel_story::run,
         outbound_story::run,
     ];

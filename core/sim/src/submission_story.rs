@@ -212,7 +212,7 @@ async fn submit(open: &Open, known: &RefCell<Known>, account: AccountId) -> Resu
         terms: Terms::default(),
     };
     let mut given = None;
-    let placed = open.mailboxes.deliver_with(delivery, || {
+    let placed = open.mailboxes.deliver_with(delivery, |_| {
         let (id, part) = open.queue.put(envelope, 0).map_err(|fault| match fault {
             QueueFault::Store(fault) => fault.into(),
             fault => MailboxFault::Unavailable(fault.to_string()),

@@ -8,11 +8,12 @@
 //! that takes out what it is about; nothing is leased while the volume takes no writes, since what came of it could not be noted.
 
 mod lead;
+mod once;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
@@ -23,8 +24,8 @@ use mailbox::names::Route;
 use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
 use queue::limits::ENTRY_ROWS;
 use queue::{
-    Addressee, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId, RecipientState, Turn,
-    UnixSeconds,
+    Addressee, DeliveryId, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId,
+    RecipientState, Turn, UnixSeconds,
 };
 use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose, ReadFault};
@@ -34,6 +35,7 @@ use crate::addresses::{self, Meaning};
 use crate::junk;
 
 pub use lead::Leading;
+pub use once::HandedOver;
 
 /// The queue beside the mailboxes of one volume; lives on the owner's thread. Clones share one state.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct Outgoing {
 struct Desk {
     /// Messages under way; one whose holder is gone is free.
     leases: RefCell<HashMap<QueueId, Weak<()>>>,
+    /// Deliveries under way that may come a second time.
+    once: RefCell<HashSet<DeliveryId>>,
     /// The site that was looked at last.
     turn: RefCell<String>,
     /// An administrator wants something tried, whatever is known of its site.
@@ -172,7 +176,7 @@ impl Outgoing {
                 internal_date,
                 recipients: here.iter().map(|local| local.place.clone()).collect(),
             };
-            let placed = self.mailboxes.deliver_with(delivery, || {
+            let placed = self.mailboxes.deliver_with(delivery, |_| {
                 if elsewhere.recipients.is_empty() {
                     return Ok(Vec::new());
                 }
@@ -355,7 +359,7 @@ impl Outgoing {
             warned: false,
             outcomes: vec![outcome],
         };
-        let placed = self.mailboxes.deliver_with(delivery, || {
+        let placed = self.mailboxes.deliver_with(delivery, |_| {
             let part = settling.part(note).map_err(mailbox_fault)?;
             Ok(vec![part])
         });

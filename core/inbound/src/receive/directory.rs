@@ -39,6 +39,18 @@ impl Directory {
             .map(|entry| entry.resident.clone())
     }
 
+    /// The account of `address` as it was known last, where the directory has not changed since; its room is not known.
+    pub fn last_known(&self, address: &Address) -> Option<Resident> {
+        if self.generation.as_ref()?.load(Ordering::Acquire) != self.at {
+            return None;
+        }
+        let entry = self.entries.get(address)?;
+        Some(Resident {
+            left_bytes: None,
+            ..entry.resident.clone()
+        })
+    }
+
     /// Keeps what was found for `address` when the generation was `at`; `asked`: when the look-up began.
     pub fn keep(
         &mut self,

@@ -13,9 +13,9 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use mail::InternalDate;
+use mail::{Address, InternalDate};
 use mailbox::AccountId;
-use smtp::{Envelope, ForwardPath, Refusal, Role};
+use smtp::{Envelope, ForwardPath, Recipient, Refusal, Role};
 use storage::arrival::Arrival;
 use storage::outgoing::Submission;
 use store::BodyIn;
@@ -68,10 +68,24 @@ impl<K: Keeper> Receiver<K> {
             accounts: wanted.clone(),
             junk: incoming.judged.accounts.clone(),
         };
+        let on_behalf = |accounts: &[AccountId]| {
+            let recipients = recipients.iter();
+            let theirs = recipients.filter_map(|recipient| match &recipient.route {
+                Route::Local { account, to } if accounts.contains(account) => {
+                    Some(addressee(recipient, named(recipient, to)))
+                }
+                _ => None,
+            });
+            let mut waits = queued(envelope, theirs.collect(), incoming.unix_seconds, raw);
+            // An envelope has one mark: what one of them wants to see in INBOX is there for all.
+            let junk = &incoming.judged.accounts;
+            waits.terms.is_junk = accounts.iter().all(|account| junk.contains(account));
+            waits
+        };
         let results: Vec<Result<(), Refusal>> = if wanted.is_empty() {
             Vec::new()
         } else {
-            match self.keeper.deliver(arrival, span).await {
+            match self.keeper.deliver(arrival, &on_behalf, span).await {
                 Ok(results) => {
                     assert_eq!(results.len(), wanted.len(), "one result for each recipient");
                     results
@@ -114,12 +128,7 @@ impl<K: Keeper> Receiver<K> {
             match &recipient.route {
                 Route::Local { account, .. } if !seen.insert(*account) => {}
                 Route::Local { account, to } => {
-                    let named = match &recipient.path {
-                        ForwardPath::Address(address) => Some(address),
-                        ForwardPath::Postmaster => None,
-                    };
-                    let to = to.as_ref().or(named);
-                    let to = to.expect("<Postmaster> is found under another address");
+                    let to = named(recipient, to);
                     here.push(copy(*account, addressee(recipient, to)));
                 }
                 Route::Listed { to } => listed.push(addressee(recipient, to)),
@@ -144,4 +153,14 @@ impl<K: Keeper> Receiver<K> {
             Err(_busy) => Err(Refusal::Busy),
         }
     }
+}
+
+/// The address that a copy of ours stands for.
+fn named<'r>(recipient: &'r Recipient<Route>, to: &'r Option<Address>) -> &'r Address {
+    let named = match &recipient.path {
+        ForwardPath::Address(address) => Some(address),
+        ForwardPath::Postmaster => None,
+    };
+    let to = to.as_ref().or(named);
+    to.expect("<Postmaster> is found under another address")
 }

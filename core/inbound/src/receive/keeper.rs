@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use mail::Address;
-use mailbox::MailboxFault;
+use mailbox::{AccountId, MailboxFault};
 use queue::QueueId;
 use runtime::events::MESSAGE;
 use smtp::Refusal;
@@ -15,12 +15,20 @@ use storage::outgoing::Submission;
 use storage::owner::{Ask, Busy};
 use tracing::{Instrument, Span};
 
+/// The envelope of a message for some of its accounts: for a keeper that has it wait.
+pub type OnBehalf<'a> = &'a dyn Fn(&[AccountId]) -> queue::Envelope;
+
 pub trait Keeper {
     /// The account of this address, if it is one of ours.
     fn look_up(&self, address: &Address) -> impl Future<Output = Result<Looked, Busy>>;
 
     /// Whether no mail can be taken just now, so that a sender is refused before it sends its content.
     fn refuses(&self) -> bool {
+        false
+    }
+
+    /// Whether mail is taken for an account that this core looked up before, when it cannot be looked up now.
+    fn takes_known(&self) -> bool {
         false
     }
 
@@ -53,10 +61,11 @@ pub trait Keeper {
         async { Err(Busy) }
     }
 
-    /// One result for each recipient, `Ok` when it is durable. Its log lines belong to `span`.
+    /// One result for each account, `Ok` when it is durable. `on_behalf`: whom those accounts stand for. Its log lines belong to `span`.
     fn deliver(
         &self,
         arrival: Arrival,
+        on_behalf: OnBehalf<'_>,
         span: &Span,
     ) -> impl Future<Output = Result<Vec<Result<(), MailboxFault>>, Busy>>;
 }
@@ -112,6 +121,7 @@ impl<A: Ask> Keeper for A {
     async fn deliver(
         &self,
         arrival: Arrival,
+        _on_behalf: OnBehalf<'_>,
         span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
         let work = span.clone();

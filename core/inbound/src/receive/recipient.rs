@@ -4,6 +4,7 @@
 //! not ours is refused here, before any content; an address that cannot be looked up just now is deferred, not refused.
 
 use mail::Address;
+use mailbox::MailboxFault;
 use smtp::{ForwardPath, Refusal, ReversePath, Session};
 use storage::arrival::Found;
 
@@ -71,12 +72,17 @@ impl<K: Keeper> Receiver<K> {
             return Ok(Found::Account(resident));
         }
         let asked = self.host.now();
-        let looked = self
-            .keeper
-            .look_up(address)
-            .await
-            .map_err(|_| Refusal::Busy)?;
-        let found = looked.found.map_err(|fault| refusal_for(&fault))?;
+        let looked = match self.keeper.look_up(address).await {
+            Ok(looked) => looked,
+            Err(_busy) => return self.known(address).ok_or(Refusal::Busy),
+        };
+        let found = match looked.found {
+            Ok(found) => found,
+            Err(fault @ MailboxFault::Unavailable(_)) => {
+                return self.known(address).ok_or_else(|| refusal_for(&fault));
+            }
+            Err(fault) => return Err(refusal_for(&fault)),
+        };
         if let Found::Account(resident) = &found {
             self.directory.borrow_mut().keep(
                 looked.generation,
@@ -87,6 +93,16 @@ impl<K: Keeper> Receiver<K> {
             );
         }
         Ok(found)
+    }
+
+    /// An account that this core looked up before, for a keeper that takes mail for it now. An address that it does not know is not absent:
+    /// it is deferred.
+    fn known(&self, address: &Address) -> Option<Found> {
+        if !self.keeper.takes_known() {
+            return None;
+        }
+        let known = self.directory.borrow().last_known(address);
+        known.map(Found::Account)
     }
 }
 

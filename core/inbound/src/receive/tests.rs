@@ -57,11 +57,16 @@ struct Script {
     words: Arc<Mutex<Option<Answer>>>,
     /// What it was asked.
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// No address can be looked up, and mail for those that were is taken.
+    silent: Arc<AtomicBool>,
 }
 
 impl Keeper for Script {
     async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
         self.looked_up.fetch_add(1, Relaxed);
+        if self.silent.load(Relaxed) {
+            return Err(Busy);
+        }
         let account = |id, left_bytes| {
             Found::Account(Resident {
                 account: AccountId(id),
@@ -94,6 +99,10 @@ impl Keeper for Script {
         self.words.lock().unwrap().clone().ok_or(Busy)
     }
 
+    fn takes_known(&self) -> bool {
+        self.silent.load(Relaxed)
+    }
+
     async fn admit(
         &self,
         address: &Address,
@@ -123,6 +132,7 @@ impl Keeper for Script {
     async fn deliver(
         &self,
         arrival: Arrival,
+        _on_behalf: OnBehalf<'_>,
         _span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
         let accounts: Vec<u32> = arrival.accounts.iter().map(|account| account.0).collect();

@@ -193,6 +193,7 @@ impl PowerOn {
         let sessions = SessionHost::on(host.clone());
         let memory = Budget::with_shares(16 * TRY_BYTES, 4 * TRY_BYTES);
         let settings = Settings {
+            sts: None,
             hostname: "mx.example.org".to_owned(),
             route: Route::Exchangers { port: 25 },
             tls: None,

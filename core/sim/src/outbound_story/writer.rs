@@ -226,6 +226,7 @@ impl Writer {
         let raw = Bytes::from(letter(token, sender, 0));
         let life = self.rng.u64(600..10_000);
         let submission = Submission {
+            junk: Vec::new(),
             body: BodyIn {
                 name: BodyName::of(&raw),
                 summary: Bytes::from(Summary::of(&raw).encode()),

@@ -81,3 +81,23 @@ fn an_address_that_leads_on_is_taken_from_whom_it_may_be() {
     assert_eq!(codes(&sent[0].recipients)[0], deferred);
     served.stop();
 }
+
+/// While storage is away a keeper with a spool takes mail for whom this core knows; no other address is taken for absent.
+#[test]
+fn an_account_stays_known_while_it_cannot_be_looked_up() {
+    let served = serve(Options::default());
+    served.send(Role::Smtp, vec![mail(&["alice"])]);
+    served.script.silent.store(true, Relaxed);
+    let sent = served.send(Role::Smtp, vec![mail(&["alice", "bob", "nobody"])]);
+    let deferred = (451, "4.3.2");
+    assert_eq!(
+        codes(&sent[0].recipients),
+        [(250, "2.1.5"), deferred, deferred]
+    );
+    assert_eq!(served.handed()[1].1, [1]);
+    // The directory changed, and what changed is not known.
+    served.script.generation.fetch_add(1, Relaxed);
+    let sent = served.send(Role::Smtp, vec![mail(&["alice"])]);
+    assert_eq!(codes(&sent[0].recipients), [deferred]);
+    served.stop();
+}

@@ -1,0 +1,23 @@
+//! Times and bounds between receivers, the spool and storage.
+
+use std::time::Duration;
+
+/// A direct delivery that is not answered by then goes to the spool. Longer than a leg is waited for before it leaves the mirror on
+/// solid-state disks, so that the loss of one leg does not send mail round.
+pub const DIRECT_MAX: Duration = Duration::from_secs(5);
+/// A look-up that is not answered by then is answered from memory, or with 451.
+pub const LOOK_UP_MAX: Duration = Duration::from_secs(5);
+/// After such silence look-ups do not wait at all for so long: a message of a hundred recipients would wait for minutes.
+pub const SILENCE_NOTED: Duration = Duration::from_secs(1);
+/// A spool that does not answer by then has both legs in trouble: 451. RFC 5321 §4.5.3.2.6 gives a server ten minutes.
+pub const TAKE_MAX: Duration = Duration::from_secs(30);
+
+/// Messages handed over at a time: one group commit takes them together.
+pub const HANDED_AT_ONCE: usize = 64;
+/// Their bytes, at least one message: what the drain holds in memory.
+pub const HANDED_BYTES: usize = 4 << 20;
+/// Pauses of the drain while storage takes nothing: doubled from the first to the last.
+pub const PAUSE_MIN: Duration = Duration::from_millis(50);
+pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// What cannot be handed over is tried again after so long.
+pub const STUCK_FOR: Duration = Duration::from_secs(3_600);

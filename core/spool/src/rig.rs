@@ -1,0 +1,87 @@
+//! For tests: a spool on two legs of a simulated machine.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use device::DeviceIndex;
+use device::sim::SimWorld;
+use store::{Replay, Store};
+use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
+
+use crate::{Settings, Spool};
+
+#[derive(Default)]
+struct Memory(RefCell<Option<WitnessRecord>>);
+
+impl Witness for Memory {
+    fn read(&self, _volume: VolumeId) -> Result<Option<WitnessRecord>, WitnessFault> {
+        Ok(self.0.borrow().clone())
+    }
+
+    fn replace(
+        &self,
+        expected: Option<&WitnessRecord>,
+        new: &WitnessRecord,
+    ) -> Result<(), WitnessFault> {
+        if self.0.borrow().as_ref() != expected {
+            return Err(WitnessFault::Lost);
+        }
+        *self.0.borrow_mut() = Some(new.clone());
+        Ok(())
+    }
+}
+
+/// What stays over power cuts.
+pub struct Disks {
+    legs: [DeviceIndex; 2],
+    witness: Rc<Memory>,
+}
+
+impl Disks {
+    /// Two new disks of `world` with an empty volume.
+    pub fn new(world: &SimWorld, seed: u64) -> Disks {
+        let legs = [world.add_disk(40 << 20), world.add_disk(40 << 20)];
+        let witness = Rc::new(Memory::default());
+        let (io, settings) = (world.io(), settings());
+        world.block_on(async {
+            let created = Volume::create(&io, &legs, &settings, &*witness, seed);
+            created.await.expect("blank legs");
+        });
+        Disks { legs, witness }
+    }
+
+    /// The store of the volume; a spool or anything else may be opened on it.
+    pub async fn store(&self, world: &SimWorld) -> (Store, Replay) {
+        let (io, settings) = (world.io(), settings());
+        let opened = Volume::open(&io, &self.legs, &settings, self.witness.clone());
+        let volume = opened.await.expect("a volume");
+        let settings = store::Settings {
+            projection_cache_bytes: 1 << 20,
+            compression_level: 1,
+        };
+        let opened = Store::open(io, volume, settings).await;
+        opened.expect("a store")
+    }
+
+    pub async fn open(&self, world: &SimWorld, bytes_max: u64, messages_max: usize) -> Spool {
+        let (store, replay) = self.store(world).await;
+        let settings = Settings {
+            bytes_max,
+            messages_max,
+            checkpoints: tenancy::Settings {
+                checkpoint_groups: u64::MAX,
+                checkpoint_bytes: u64::MAX,
+                checkpoint_us: u64::MAX,
+            },
+        };
+        let opened = Spool::open(world.io(), store, replay, settings).await;
+        opened.expect("a spool")
+    }
+}
+
+fn settings() -> volume::Settings {
+    volume::Settings {
+        segment_bytes: 1 << 20,
+        ..volume::Settings::default()
+    }
+}

@@ -1,0 +1,257 @@
+//! Deliveries that may come twice: directly from a receiver, and from the spool that took the message when no answer came in time.
+//!
+//! # Why each is placed once
+//!
+//! A delivery has an id: the name of its bytes, which are the same in the spool, and of which trace fields with an id of their own are a
+//! part (`inbound::receive::content`). The group that places it notes the id (`queue::arrived`), so both are durable or neither. There are
+//! three ways to see a delivery a second time:
+//!
+//! - **The first is durable.** Its id is noted, by this run or by replay: nothing is placed, and the answer is that it is there.
+//! - **The first is under way**, in a group that has no outcome yet. Its id is in `Desk::once`, and the second is asked to come later: a group
+//!   that is placed behind it in the log could become durable together with it.
+//! - **The first ended without being placed** (`Err`). Its group had no place in the log yet, or the volume stopped with it and takes nothing more
+//!   until it is opened again (`volume::Volume::abandon`). A process that ends while the first is under way leaves no outcome either. In both
+//!   cases replay says at the next start which of the other two it was.
+//!
+//! It makes no difference which of the two comes first: a direct delivery that waited in the lane for longer than the hand-over finds its id.
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+
+use mail::{Address, Flags, InternalDate};
+use mailbox::{AccountId, Delivery, MailboxFault, Recipient};
+use queue::limits::ENTRY_ROWS;
+use queue::{Addressee, DeliveryId, Envelope, Served};
+use store::{BodyIn, Purpose};
+
+use super::{Local, Outgoing, Submission, is_of_storage, mailbox_fault};
+use crate::addresses::{self, Meaning};
+use crate::arrival::Arrival;
+use crate::junk;
+
+/// What a hand-over came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandedOver {
+    /// Every recipient has it: in a mailbox, or in the queue, which tries on and reports.
+    Now,
+    /// A direct delivery or an earlier hand-over had placed it.
+    Before,
+    /// A direct delivery of it is under way: ask again when that has ended.
+    UnderWay,
+}
+
+impl Outgoing {
+    /// As `arrival::deliver`, and a hand-over of the same bytes finds what was placed.
+    pub async fn deliver_once(&self, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
+        let count = arrival.accounts.len();
+        let id = DeliveryId::of(&arrival.body.name);
+        let Some(_begun) = Begun::begin(&self.desk.once, id) else {
+            return vec![Err(under_way()); count];
+        };
+        if let Some(served) = self.queue.arrived(id) {
+            // The hand-over was first, and gave each recipient a place or the queue's patience.
+            let answer = |account: &AccountId| match served.has(account.0) {
+                true => Ok(()),
+                false => Err(under_way()),
+            };
+            return arrival.accounts.iter().map(answer).collect();
+        }
+        let accounts = arrival.accounts;
+        let mut recipients = Vec::with_capacity(accounts.len());
+        for account in &accounts {
+            let is_junk = arrival.junk.contains(account);
+            recipients.push(self.first_place(*account, is_junk).await);
+        }
+        let delivery = Delivery {
+            body: arrival.body,
+            internal_date: arrival.internal_date,
+            recipients,
+        };
+        let placed = self.mailboxes.deliver_with(delivery, |placed| {
+            let served = match placed.iter().all(Result::is_ok) {
+                true => Served::All,
+                false => {
+                    let placed = accounts.iter().zip(placed);
+                    let placed = placed.filter(|(_, result)| result.is_ok());
+                    let places: BTreeSet<u32> = placed.map(|(account, _)| account.0).collect();
+                    Served::Only(places.into_iter().collect())
+                }
+            };
+            Ok(vec![self.queue.note_arrived(id, served)])
+        });
+        let placed = placed.await;
+        placed.into_iter().map(|result| result.map(drop)).collect()
+    }
+
+    /// As `submit`, for mail that arrives, in one group: a hand-over of the same bytes finds it.
+    pub async fn submit_once(&self, submission: Submission) -> Result<(), MailboxFault> {
+        let id = DeliveryId::of(&submission.body.name);
+        let Some(_begun) = Begun::begin(&self.desk.once, id) else {
+            return Err(under_way());
+        };
+        if self.queue.arrived(id).is_some() {
+            return Ok(());
+        }
+        let Submission {
+            body,
+            internal_date,
+            here,
+            junk,
+            elsewhere,
+        } = submission;
+        let mut places = Vec::with_capacity(here.len());
+        for local in here {
+            let Local { mut place, to } = local;
+            if junk.contains(&place.account) {
+                place = self.first_place(place.account, true).await;
+            }
+            places.extend(to.map(|to| (place, to)));
+        }
+        self.place(id, body, internal_date, places, elsewhere).await
+    }
+
+    /// Takes a message over from a spool. Each recipient is looked up now: who has a mailbox with room gets it there, and all others are put
+    /// in the queue, which leads them on, tries on or reports to the sender that it failed. All of it is one group. `Err`: nothing was done, and
+    /// storage is to be asked again.
+    pub async fn hand_over(
+        &self,
+        body: BodyIn,
+        envelope: Envelope,
+    ) -> Result<HandedOver, MailboxFault> {
+        let id = DeliveryId::of(&body.name);
+        let Some(_begun) = Begun::begin(&self.desk.once, id) else {
+            return Ok(HandedOver::UnderWay);
+        };
+        let served = self.queue.arrived(id);
+        if served == Some(Served::All) {
+            return Ok(HandedOver::Before);
+        }
+        let mut elsewhere = envelope;
+        let (mut here, mut seen) = (Vec::new(), HashSet::new());
+        for to in std::mem::take(&mut elsewhere.recipients) {
+            let meaning = match Address::from_path(&to.path) {
+                Some(address) => addresses::meaning(&self.mailboxes, &address).await?,
+                None => Meaning::NotOurs,
+            };
+            match meaning {
+                // It has it, or another of its addresses gets it for it.
+                Meaning::Account(account, _)
+                    if served.as_ref().is_some_and(|served| served.has(account.0))
+                        || !seen.insert(account) => {}
+                Meaning::Account(account, _) => {
+                    let is_junk = elsewhere.terms.is_junk;
+                    here.push((self.first_place(account, is_junk).await, to));
+                }
+                _ => elsewhere.recipients.push(to),
+            }
+        }
+        if here.is_empty() && elsewhere.recipients.is_empty() {
+            return Ok(HandedOver::Before);
+        }
+        let internal_date = InternalDate::utc(elsewhere.arrived.0 as i64);
+        self.place(id, body, internal_date, here, elsewhere).await?;
+        Ok(HandedOver::Now)
+    }
+
+    /// INBOX, or the folder for junk.
+    async fn first_place(&self, account: AccountId, is_junk: bool) -> Recipient {
+        let mailbox = match is_junk {
+            true => junk::folder(&self.mailboxes, account).await,
+            false => junk::INBOX.to_owned(),
+        };
+        Recipient {
+            account,
+            mailbox,
+            flags: Flags::default(),
+        }
+    }
+
+    /// Copies for `here`, an entry in the queue for `elsewhere` and for those of `here` without room, and the id: one group.
+    async fn place(
+        &self,
+        id: DeliveryId,
+        body: BodyIn,
+        internal_date: InternalDate,
+        here: Vec<(Recipient, Addressee)>,
+        elsewhere: Envelope,
+    ) -> Result<(), MailboxFault> {
+        let with = |refused: Vec<Addressee>| {
+            let mut envelope = elsewhere.clone();
+            let known: HashSet<String> = envelope
+                .recipients
+                .iter()
+                .map(|to| to.path.clone())
+                .collect();
+            let refused = refused.into_iter();
+            let refused = refused.filter(|to| !known.contains(&to.path));
+            envelope.recipients.extend(refused);
+            envelope
+        };
+        let parts = |envelope: Envelope| {
+            let mut parts = vec![self.queue.note_arrived(id, Served::All)];
+            if !envelope.recipients.is_empty() {
+                let (_, part) = self.queue.put(envelope, 0).map_err(mailbox_fault)?;
+                parts.push(part);
+            }
+            Ok::<_, MailboxFault>(parts)
+        };
+        let mut is_written = false;
+        if !here.is_empty() {
+            let delivery = Delivery {
+                body: body.clone(),
+                internal_date,
+                recipients: here.iter().map(|(place, _)| place.clone()).collect(),
+            };
+            let placed = self.mailboxes.deliver_with(delivery, |placed| {
+                let each = here.iter().zip(placed);
+                let refused = each.filter(|(_, result)| result.is_err());
+                parts(with(refused.map(|((_, to), _)| to.clone()).collect()))
+            });
+            let placed = placed.await;
+            is_written = placed.iter().any(Result::is_ok);
+            let mut faults = placed.into_iter().filter_map(Result::err);
+            if !is_written && let Some(fault) = faults.find(is_of_storage) {
+                return Err(fault);
+            }
+        }
+        if !is_written {
+            let tenancy = self.queue.tenancy();
+            let room = tenancy.room_for(Purpose::Keep, true, 2 * ENTRY_ROWS);
+            room.await.map_err(MailboxFault::from)?;
+            // No await from here to `commit`: the order of numbers is the order of the log.
+            let parts = parts(with(here.into_iter().map(|(_, to)| to).collect()))?;
+            let committed = tenancy.commit(Purpose::Keep, vec![body], parts).await;
+            committed.map_err(MailboxFault::from)?;
+        }
+        self.wake();
+        Ok(())
+    }
+}
+
+fn under_way() -> MailboxFault {
+    MailboxFault::Unavailable("the same delivery is under way".to_owned())
+}
+
+/// A delivery under way, for as long as this lives.
+struct Begun<'d> {
+    all: &'d RefCell<HashSet<DeliveryId>>,
+    id: DeliveryId,
+}
+
+impl<'d> Begun<'d> {
+    /// `None`: it is under way already.
+    fn begin(all: &'d RefCell<HashSet<DeliveryId>>, id: DeliveryId) -> Option<Begun<'d>> {
+        let is_new = all.borrow_mut().insert(id);
+        // Made only then: one that is dropped ends what is under way.
+        is_new.then(|| Begun { all, id })
+    }
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.all.borrow_mut().remove(&self.id);
+    }
+}
