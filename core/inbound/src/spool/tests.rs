@@ -190,6 +190,7 @@ impl House {
         to: &[(AccountId, &str)],
     ) -> Vec<Result<(), MailboxFault>> {
         let arrival = Arrival {
+            junk: Vec::new(),
             body: body(text),
             internal_date: InternalDate::utc(1_000),
             accounts: to.iter().map(|(account, _)| *account).collect(),
@@ -359,6 +360,7 @@ fn mail_that_leads_on_waits_in_the_spool_as_well() {
     let house = house();
     house.world.block_on(async {
         let submit = |text: &str| Submission {
+            junk: Vec::new(),
             body: body(text),
             internal_date: InternalDate::utc(1_000),
             here: Vec::new(),

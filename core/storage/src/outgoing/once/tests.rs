@@ -35,6 +35,7 @@ fn envelope(recipients: &[&str]) -> Envelope {
 
 fn arrival(text: &str, accounts: &[AccountId]) -> Arrival {
     Arrival {
+        junk: Vec::new(),
         body: body(text),
         internal_date: InternalDate::utc(1_000),
         accounts: accounts.to_vec(),
@@ -155,6 +156,7 @@ fn mail_that_leads_on_is_submitted_once() {
     let (world, outgoing) = rig::outgoing();
     world.block_on(async {
         let submission = || Submission {
+            junk: Vec::new(),
             body: body("one"),
             internal_date: InternalDate::utc(1_000),
             here: Vec::new(),
