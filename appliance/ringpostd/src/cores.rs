@@ -51,7 +51,6 @@ pub struct Serving {
     pub login_on_loopback: bool,
     /// What strangers meet, and where connections begin with a header of the PROXY protocol.
     pub door: Door,
-    /// Networks of proxies.
     pub proxies: Vec<Network>,
     /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
     pub placed: receive::Placed,
@@ -65,7 +64,6 @@ pub struct Serving {
 
 /// A bound socket of a service that a zone serves.
 pub struct Bound {
-    /// Which service it is.
     pub service: Service,
     /// The socket, shared by the cores that serve it.
     pub socket: TcpListener,
@@ -85,7 +83,6 @@ pub struct Cores {
 
 /// What a thread gets once: serve these.
 struct Go {
-    /// What it serves with.
     serving: Serving,
     /// The sockets of its zones.
     bound: Vec<Bound>,
@@ -221,7 +218,6 @@ struct Given {
     go: Receiver<Go>,
     /// Where the thread reports that it has drained.
     report: mpsc::UnboundedSender<usize>,
-    /// When to end.
     close: Stop,
 }
 

@@ -213,6 +213,8 @@ impl Owner {
         .await
     }
 
+    /// Begins the work at once where the owner is this thread, else by its lane. `Busy`: the lane is full, or the owner ended
+    /// before it answered; what the work did by then is not known.
     async fn bring<T, W>(&self, work: impl FnOnce(Sender<T>) -> W) -> Result<T, Busy>
     where
         T: Send + 'static,
