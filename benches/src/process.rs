@@ -34,11 +34,8 @@ pub struct Memory {
 /// Counters of one disk since boot.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Disk {
-    /// Writes completed.
     pub writes: u64,
-    /// Bytes written.
     pub written_bytes: u64,
-    /// Flushes completed.
     pub flushes: u64,
 }
 

@@ -23,7 +23,6 @@ const COLOURS: &[&str] = &[
 pub struct Run<'a> {
     /// The run's name in the legend.
     pub name: &'a str,
-    /// What came of it.
     pub outcome: &'a Outcome,
 }
 

@@ -17,7 +17,6 @@ use crate::pace;
 
 /// The account that gets the mail.
 pub const ALICE: &str = "alice@example.org";
-/// Its password.
 pub const PASSWORD: &str = "ringpost";
 
 /// Acknowledged messages of one account, and what has been seen of its mailbox.

@@ -18,11 +18,9 @@ pub use crate::shape::disk::{Bus, Disk, EIO, Fault, Io, blkdebug};
 /// A machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
-    /// CPUs in all.
     pub cpus: u32,
     /// Sockets that they are spread over.
     pub sockets: u32,
-    /// Memory in MiB.
     pub memory_mib: u32,
     /// NUMA nodes: CPUs and memory are split evenly. 0 means none.
     pub nodes: u32,
@@ -68,13 +66,10 @@ pub struct Nic {
 pub struct Dmi {
     /// The maker of the machine.
     pub manufacturer: String,
-    /// The model.
     pub product: String,
-    /// The main board.
     pub board: String,
 }
 
-/// What is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
     /// OVMF, then whatever the disk `system.raw` holds (GPT, ESP, systemd-boot).
@@ -83,11 +78,8 @@ pub enum Boot {
     OwnDisks,
     /// A kernel and its initrd without firmware menus: SeaBIOS loads them by fw_cfg.
     Kernel {
-        /// The kernel's image.
         kernel: PathBuf,
-        /// Its initrd.
         initrd: PathBuf,
-        /// The kernel's command line.
         command_line: String,
     },
     /// OVMF loads this UKI itself, as a net boot would.
@@ -106,17 +98,14 @@ pub enum Accel {
     },
 }
 
-/// Where this run keeps its things, and which ports it got.
+/// Where this run keeps its things, and which ports it got. QEMU's working directory has disks, `vars.fd` and `serial.log`: arguments name
+/// files in it without a path.
 #[derive(Debug, Clone)]
 pub struct Setting<'a> {
-    /// QEMU's working directory: disks, `vars.fd`, `serial.log`. Arguments name files in it without a path.
-    /// The folder for QEMU's sockets. The path must be short.
+    /// The folder for QEMU's sockets: outside the working directory, since the path of a socket must be short.
     pub sockets: &'a Path,
-    /// The firmware's code.
     pub firmware: &'a Path,
-    /// How the CPUs are run.
     pub accel: Accel,
-    /// What is started.
     pub boot: &'a Boot,
     /// For each NIC, in order: what it forwards.
     pub forwards: &'a [Vec<Forward>],

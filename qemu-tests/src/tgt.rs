@@ -131,7 +131,6 @@ impl Tgt {
         self.order("--mode target --op bind --tid 1 -I ALL")
     }
 
-    /// An order by `tgtadm`.
     fn order(&self, words: &str) -> Told<()> {
         let mut line = as_root();
         line.extend(["tgtadm", "-C", CONTROL, "--lld", "iscsi"].map(String::from));

@@ -26,12 +26,7 @@ pub enum Source {
     /// The image under test.
     Image(Image),
     /// Any kernel and initrd that reads the settings' credential by fw_cfg: for work on the harness itself.
-    Kernel {
-        /// The kernel's image.
-        kernel: PathBuf,
-        /// Its initrd.
-        initrd: PathBuf,
-    },
+    Kernel { kernel: PathBuf, initrd: PathBuf },
 }
 
 /// A machine with the mail that it acknowledged.
@@ -73,7 +68,6 @@ impl Machine {
         self.guest = Some(guest);
     }
 
-    /// Whether the machine is on.
     pub fn is_on(&self) -> bool {
         self.guest.is_some()
     }
@@ -195,7 +189,6 @@ pub fn until(within: Duration, mut holds: impl FnMut() -> bool) -> Told<()> {
 
 /// The name of the disk for the state partition, where a machine has one.
 const STATE_DISK: &str = "state";
-/// Size of that disk.
 const STATE_BYTES: u64 = 64 << 20;
 /// Between two questions.
 const ASK_EVERY: Duration = Duration::from_millis(250);
@@ -208,13 +201,11 @@ const IN_SYNC_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the stories are told in.
 pub struct World {
-    /// What is booted.
     pub source: Source,
     /// Runs live below it.
     pub directory: PathBuf,
     /// The source tree, for stories that have images made.
     root: PathBuf,
-    /// How the CPUs are run.
     pub accel: Accel,
     /// The machine that the last story left.
     machine: Option<Machine>,

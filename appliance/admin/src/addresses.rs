@@ -15,7 +15,6 @@ pub enum Ask {
     },
     /// Takes targets out; without any, and with the last one, the alias goes.
     AliasRemove {
-        /// The alias's address.
         name: String,
         /// Addresses to take out; empty: all of them.
         targets: Vec<String>,
@@ -24,7 +23,6 @@ pub enum Ask {
     AliasList,
     /// One alias, and where its mail ends.
     AliasShow {
-        /// The alias's address.
         name: String,
     },
     /// The account may send under the address of this alias or group, or (`granted` false) not any more.
@@ -55,35 +53,27 @@ pub enum Ask {
     },
     /// Removes a group, its members and its grants.
     GroupRemove {
-        /// The group's address.
         name: String,
     },
     /// Adds members, here or elsewhere.
     GroupAdd {
-        /// The group's address.
         name: String,
-        /// Addresses to add.
         members: Vec<String>,
     },
     /// Takes members out.
     GroupDrop {
-        /// The group's address.
         name: String,
-        /// Addresses to take out.
         members: Vec<String>,
     },
     /// Every group, in the order of names.
     GroupList,
     /// One group with its members.
     GroupShow {
-        /// The group's address.
         name: String,
     },
     /// Changes what is given, and leaves the rest.
     GroupSet {
-        /// The group's address.
         name: String,
-        /// The new owner's address.
         owner: Option<String>,
         /// Who may post from now on.
         posters: Option<Posters>,
@@ -104,7 +94,6 @@ pub enum Ask {
         /// As in `RouteSet`.
         scope: String,
     },
-    /// Every route.
     RouteList,
 }
 
@@ -114,7 +103,6 @@ pub enum Ask {
 pub enum Posters {
     /// Everyone who can send mail to the group.
     Anyone,
-    /// The group's members.
     Members,
     /// Senders in the group's own domain.
     Domain,
@@ -173,7 +161,6 @@ pub struct GroupLine {
     pub title: String,
     /// Where reports about its mail go.
     pub owner: String,
-    /// Who may post.
     pub posters: Posters,
     /// How many members the group has.
     pub members: usize,
@@ -184,7 +171,6 @@ pub struct GroupLine {
 pub struct GroupDetail {
     /// What `group list` shows of it.
     pub group: GroupLine,
-    /// The addresses of the members.
     pub members: Vec<String>,
     /// Accounts that may send under its address.
     pub granted: Vec<String>,

@@ -36,7 +36,6 @@ pub struct DnsRecord {
 /// What is published of a domain's records.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DomainCheck {
-    /// The domain that was checked.
     pub domain: String,
     /// One line for each record, as in `DomainDns`.
     pub lines: Vec<CheckLine>,
@@ -49,7 +48,6 @@ pub struct DomainCheck {
 pub struct CheckLine {
     /// The owner name.
     pub name: String,
-    /// The record's type.
     pub kind: String,
     /// What is to be said of it.
     pub verdict: Verdict,

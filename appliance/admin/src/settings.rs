@@ -84,20 +84,26 @@ pub enum Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state", deny_unknown_fields)]
 pub enum Outcome {
-    /// The answer to `Show`.
     Shown(Shown),
-    /// The answer to `History`.
-    History { lines: Vec<Line> },
-    /// The answer to `Check`.
+    History {
+        lines: Vec<Line>,
+    },
     Checked(Checked),
     /// The answer to `Apply`, and to a `Revert` that had no probation to end.
     Applied(Checked),
     /// The answer to `Confirm`, with the keys that stay changed.
-    Confirmed { keys: Vec<String> },
+    Confirmed {
+        keys: Vec<String>,
+    },
     /// The answer to `Revert`, with what happens next.
-    Reverted { keys: Vec<String>, next: String },
+    Reverted {
+        keys: Vec<String>,
+        next: String,
+    },
     /// Nothing was changed; the reason is one sentence for the operator.
-    Refused { reason: String },
+    Refused {
+        reason: String,
+    },
 }
 
 /// The settings in force; no secrets.
@@ -188,7 +194,6 @@ impl Checked {
         }
     }
 
-    /// The keys of all changes.
     pub fn keys(&self) -> Vec<String> {
         self.changes
             .iter()

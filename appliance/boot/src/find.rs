@@ -12,7 +12,6 @@ use crate::limits::SETTINGS_BYTES_MAX;
 pub const APPLIED: &str = "var/lib/ringpost/ringpost.toml";
 /// Below the root: where the ESP is mounted.
 const ESP: &str = "efi/ringpost/ringpost.toml";
-/// The name of the credential.
 const CREDENTIAL: &str = "ringpost.config";
 /// The name of the file on a stick.
 const USB: &str = "ringpost.toml";
@@ -35,16 +34,13 @@ pub enum From {
 /// Settings that were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Where they were found.
     pub from: From,
     /// The file, for messages.
     pub path: PathBuf,
-    /// The settings as text.
     pub text: String,
 }
 
 impl From {
-    /// The place in words.
     pub fn words(self) -> &'static str {
         match self {
             From::Credential => "a systemd credential",

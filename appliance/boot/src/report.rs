@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Below the root.
 pub const PATH: &str = "run/ringpost/boot.json";
 
-/// What a boot leaves word of.
+/// What a boot found and did, for the console and for `ringpostctl`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Of the image; of this program where it is not an image.
@@ -23,7 +23,6 @@ pub struct Report {
     pub server_name: Option<String>,
     /// The profile that was chosen; `None`: there were no settings.
     pub profile: Option<ProfileReport>,
-    /// Paths of the legs.
     pub legs: Vec<String>,
     /// What the self-test does not find and the box cannot serve mail without.
     pub missing: Vec<String>,
@@ -33,16 +32,13 @@ pub struct Report {
     pub differences: Vec<Difference>,
     /// Files written for systemd.
     pub files: Vec<String>,
-    /// The machine's parts.
     pub shape: Shape,
 }
 
 /// The profile, and what followed from it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProfileReport {
-    /// Its name.
     pub name: String,
-    /// Why it was chosen.
     pub why: String,
     /// The settings name it.
     pub pinned: bool,

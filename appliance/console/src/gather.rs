@@ -33,7 +33,6 @@ pub struct Known {
     pub probation: Option<String>,
     /// Ways to disks that stand elsewhere.
     pub san: Vec<hardware::san::PathLine>,
-    /// The machine's parts.
     pub shape: Shape,
     /// The time of day, as the screen shows it.
     pub clock: String,
@@ -48,14 +47,12 @@ pub struct Daemon {
     pub status: Status,
     /// What was planned for this machine.
     pub plan: Plan,
-    /// The volumes with their legs.
     pub volumes: Vec<VolumeLine>,
 }
 
 /// Name and logo of the brand.
 #[derive(Debug, Clone)]
 pub struct Brand {
-    /// The product's name.
     pub name: String,
     /// Lines of the logo, in characters that a console has.
     pub logo: Vec<String>,
@@ -94,7 +91,6 @@ pub struct Gatherer {
     began: Instant,
     /// The question under way: since when, and where its answer comes.
     waiting: Option<(Instant, Receiver<Option<Daemon>>)>,
-    /// The last answer.
     last: Option<Daemon>,
 }
 

@@ -25,11 +25,8 @@ pub trait Talk {
 
 /// Any pair of a reader and a writer; `echo` switches what is typed on and off.
 pub struct Lines<R, W, E> {
-    /// Where answers come from.
     pub read: R,
-    /// Where questions go.
     pub write: W,
-    /// Switches the echo of what is typed on and off.
     pub echo: E,
     /// What is typed is not shown, so the line end that the person typed is not either.
     pub hidden: bool,

@@ -26,9 +26,7 @@ pub enum State {
 /// One screen.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// Name and logo.
     pub brand: Brand,
-    /// What was gathered.
     pub known: Known,
     pub state: State,
     /// Sentences, the worst first.

@@ -34,7 +34,6 @@ pub struct Row {
     pub promised: String,
     /// Empty: nothing is there.
     pub applied: String,
-    /// Whether it is so.
     pub verdict: Verdict,
     /// Why it differs or cannot be had.
     pub why: String,
@@ -44,7 +43,6 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is as promised.
     Ok,
     /// It could be as promised, and is not.
     Differs,
@@ -62,7 +60,6 @@ impl Verdict {
         }
     }
 
-    /// Kept, or different.
     fn of(kept: bool) -> Verdict {
         if kept { Verdict::Ok } else { Verdict::Differs }
     }
@@ -89,7 +86,6 @@ impl Row {
         }
     }
 
-    /// The row with a reason.
     fn because(mut self, why: impl Into<String>) -> Row {
         self.why = why.into();
         self

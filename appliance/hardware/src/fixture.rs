@@ -20,7 +20,6 @@ pub enum Kind {
     Sata,
     /// SCSI, below a host adapter.
     Scsi,
-    /// Virtio.
     Virtio,
 }
 

@@ -24,7 +24,6 @@ pub const PATH: &str = "run/ringpost/disks.json";
 pub struct Report {
     /// Seconds since 1970.
     pub looked_at: u64,
-    /// Every disk of the machine.
     pub disks: Vec<Health>,
 }
 
@@ -39,9 +38,7 @@ pub struct Health {
     pub verdict: Verdict,
     /// Why it is not good, or why nothing is known.
     pub findings: Vec<String>,
-    /// In degrees Celsius.
     pub temperature_c: Option<i64>,
-    /// Hours that it was switched on.
     pub power_on_hours: Option<u64>,
     /// How much of its life is used up; may pass 100.
     pub worn_percent: Option<u64>,
@@ -81,9 +78,7 @@ impl Verdict {
 /// A disk, what it says of itself, and which leg it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DiskLine {
-    /// The disk.
     pub disk: Disk,
-    /// What it says of itself.
     pub health: Health,
     /// How old the health is, in seconds; `None`: it was never read.
     pub looked_s_ago: Option<u64>,

@@ -24,7 +24,6 @@ pub struct Network {
     pub time_servers: Vec<String>,
 }
 
-/// One network interface.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The kernel's name, for example `enp1s0`.
@@ -62,7 +61,6 @@ pub struct Bond {
     pub mode: String,
     /// The member that carries everything, in `active-backup`.
     pub active: Option<String>,
-    /// The cards in the bond.
     pub members: Vec<Member>,
 }
 

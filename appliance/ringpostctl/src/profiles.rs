@@ -18,7 +18,6 @@ type Answer = Result<(Value, String), String>;
 /// What a profile means on one machine.
 #[derive(Serialize)]
 struct Meaning {
-    /// The profile's name.
     name: String,
     /// What the profile is for, in its own words.
     about: String,
@@ -33,7 +32,6 @@ struct Meaning {
 /// The answer of `profile explain`.
 #[derive(Serialize)]
 struct Explained {
-    /// The machine's parts.
     shape: Shape,
     /// The profile that fits best, and why the others do not.
     choice: Choice,
@@ -210,7 +208,6 @@ fn meaning(root: &Path, profile: &Profile, shape: &Shape) -> Result<Meaning, Str
     })
 }
 
-/// Every profile of the image.
 fn all(root: &Path) -> Result<Vec<Profile>, String> {
     Profile::all(&root.join(DIRECTORY)).map_err(|misfit| misfit.to_string())
 }
@@ -257,7 +254,6 @@ fn or_none(text: &str) -> String {
     }
 }
 
-/// A value as JSON.
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<Value, String> {
     serde_json::to_value(value).map_err(|error| error.to_string())
 }

@@ -21,7 +21,6 @@ use plan::{Plan, Service};
 
 /// RFC 2606 §2: a name that does not exist.
 const DOMAIN: &str = "selftest.invalid";
-/// The hidden account.
 const ADDRESS: &str = "selftest@selftest.invalid";
 
 /// What was done, in words, for the operator. `Err`: the step that failed, and why.
@@ -74,7 +73,6 @@ impl Test {
         *self.step.lock().expect("no holder of this lock panics") = step;
     }
 
-    /// All steps in order.
     fn run(&self) -> Result<String, String> {
         let value = client::ask(&self.socket, &Request::Plan)?;
         let plan: Plan = serde_json::from_value(value).map_err(|error| error.to_string())?;
@@ -223,7 +221,6 @@ impl Drop for Hidden<'_> {
     }
 }
 
-/// The error as text.
 fn in_words(error: io::Error) -> String {
     error.to_string()
 }

@@ -31,7 +31,6 @@ pub struct Shown {
     current: RwLock<Arc<CertifiedKey>>,
     /// The file of the certificate chain.
     certificate: PathBuf,
-    /// The file of its key.
     key: PathBuf,
     /// Named by the settings: their author replaces them.
     configured: bool,
@@ -128,7 +127,6 @@ impl Shown {
         *self.current.write().expect("no holder of this lock panics") = Arc::new(certified);
     }
 
-    /// What the next handshake gets.
     fn current(&self) -> Arc<CertifiedKey> {
         self.current
             .read()

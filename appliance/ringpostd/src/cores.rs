@@ -55,7 +55,6 @@ pub struct Serving {
     pub login_on_loopback: bool,
     /// What strangers meet, and where connections begin with a header of the PROXY protocol.
     pub door: Door,
-    /// Networks of proxies.
     pub proxies: Vec<Network>,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
@@ -71,7 +70,6 @@ pub struct Serving {
 
 /// A bound socket of a service that a zone serves.
 pub struct Bound {
-    /// Which service it is.
     pub service: Service,
     /// The socket, shared by the cores that serve it.
     pub socket: TcpListener,
@@ -91,7 +89,6 @@ pub struct Cores {
 
 /// What a thread gets once: serve these.
 struct Go {
-    /// What it serves with.
     serving: Serving,
     /// The sockets of its zones.
     bound: Vec<Bound>,
@@ -227,7 +224,6 @@ struct Given {
     go: Receiver<Go>,
     /// Where the thread reports that it has drained.
     report: mpsc::UnboundedSender<usize>,
-    /// When to end.
     close: Stop,
 }
 

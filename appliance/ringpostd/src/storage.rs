@@ -26,7 +26,6 @@ use crate::witness::FileWitness;
 
 /// What the storage thread gets.
 pub struct Opening {
-    /// What was planned for storage.
     pub plan: StoragePlan,
     /// The state directory: witness, keys, marks.
     pub state: PathBuf,
@@ -54,7 +53,6 @@ pub struct Opened {
 
 /// The open legs and their paths.
 pub struct OpenLegs {
-    /// The devices.
     ring: Rc<Ring>,
     /// The path that each device was opened at, by its index.
     paths: RefCell<BTreeMap<u16, PathBuf>>,
@@ -247,13 +245,11 @@ fn random() -> Result<[u8; 32], Misfit> {
 struct First<'a> {
     /// What to open, and what is allowed.
     opening: &'a Opening,
-    /// Devices, clock and tasks.
     io: &'a Io,
     /// The legs that are open so far.
     legs: &'a OpenLegs,
     /// Where the volume's record is kept.
     witness: &'a FileWitness,
-    /// What the operator should know.
     notes: Vec<String>,
 }
 

@@ -131,7 +131,6 @@ fn connect_nvme(line: &str) -> Result<(), String> {
 /// The kernel's answer to a connection that there is.
 const EALREADY: i32 = 114;
 
-/// Opens an iSCSI session.
 fn log_in(target: &Target, address: SocketAddr) -> Result<(), String> {
     let order = orders::iscsiadm(target, address, &orders::LOGIN);
     command("iscsiadm", &order).map_err(|why| {

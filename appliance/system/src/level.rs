@@ -52,7 +52,6 @@ pub enum Step {
 struct Entry {
     /// Below the root, in the case that it has.
     path: PathBuf,
-    /// Its length.
     bytes: u64,
     /// When it was written, as exactly as FAT keeps it.
     modified: SystemTime,
@@ -323,7 +322,6 @@ fn settle(target: &Path, path: &Path) -> Result<(), String> {
     files::sync_folder(folder).map_err(told(target, path))
 }
 
-/// An error with its path.
 fn told<'a>(root: &'a Path, path: &'a Path) -> impl Fn(std::io::Error) -> String + 'a {
     move |error| format!("{}: {error}", root.join(path).display())
 }

@@ -20,7 +20,6 @@ pub const PATH: &str = "run/ringpost/system-disks.json";
 /// An order to make a disk a system disk (`Order`), left by the updater beside the daemon's requests.
 pub const ORDER: &str = "/run/ringpost/update/add.json";
 
-/// What is ordered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
@@ -56,7 +55,6 @@ pub trait Hands {
     fn others(&mut self) -> Vec<Found>;
     /// Mounts it, and says where.
     fn open(&mut self, found: &Found, write: bool) -> Result<PathBuf, String>;
-    /// Unmounts it.
     fn close(&mut self, found: &Found) -> Result<(), String>;
     /// Partitions a blank disk and puts everything on it that the started one has.
     fn make(&mut self, path: &Path) -> Result<Found, String>;
@@ -99,7 +97,6 @@ pub struct Line {
     pub name: String,
     /// How it stands to the one that the box was started from.
     pub standing: Standing,
-    /// Why it is behind.
     pub why: Option<String>,
     /// What the boot loader counts in, on it.
     pub slots: Vec<String>,
@@ -125,7 +122,6 @@ pub struct Report {
 pub struct Home {
     /// Where its ESP is mounted.
     pub root: PathBuf,
-    /// The disk itself.
     pub found: Found,
 }
 

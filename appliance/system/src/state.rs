@@ -19,7 +19,6 @@ pub(crate) const STATE: &str = "/var/lib/ringpost";
 const JOURNAL: &str = "/var/lib/ringpost/journal";
 /// What `report` writes, for the boot and the self-test.
 const REPORT: &str = "/run/ringpost/state.json";
-/// The label of the state partition.
 const LABEL: &str = "ringpost-state";
 /// The name of the unlocked device.
 const MAPPED: &str = "ringpost-state";
@@ -29,7 +28,7 @@ const CRYPTSETUP: &str = "/usr/bin/systemd-cryptsetup";
 const PLAIN: &str = "/usr/lib/ringpost/repart.d";
 /// With a partition that is sealed to the TPM.
 const SEALED: &str = "/usr/lib/ringpost/repart-tpm.d";
-/// Whether the machine has a TPM 2.0.
+/// There when the machine has a TPM 2.0: the kernel's resource manager of it.
 const TPM: &str = "/dev/tpmrm0";
 /// Ordered by `ringpostctl` or by hand: the state is created again at the next start.
 const RESET_ORDER: &str = "/efi/ringpost/factory-reset";

@@ -56,7 +56,6 @@ pub enum Refused {
     /// The disk does not give back what was written to it.
     #[error("{path}: reading back what was written failed: replace that disk; nothing was changed")]
     ReadBack { path: PathBuf },
-    /// The disk refused something.
     #[error("{path}: {error}")]
     Disk { path: PathBuf, error: io::Error },
     /// The record of the system disks cannot be written.
@@ -67,7 +66,6 @@ pub enum Refused {
     NothingToGoBackTo,
 }
 
-/// An error of this disk.
 fn disk(path: &Path) -> impl FnOnce(io::Error) -> Refused + '_ {
     |error| Refused::Disk {
         path: path.to_owned(),
@@ -196,7 +194,6 @@ impl Incoming {
         })
     }
 
-    /// Appends to the copy.
     fn write(&self, bytes: &[u8]) -> Result<(), Refused> {
         (&self.file).write_all(bytes).map_err(|error| {
             let error = match error.kind() {

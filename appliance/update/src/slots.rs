@@ -40,7 +40,6 @@ pub struct Slot {
     /// By the counter in the file's name.
     #[serde(flatten)]
     pub standing: Standing,
-    /// The file's name.
     pub file: String,
 }
 
@@ -76,7 +75,6 @@ impl Slot {
         })
     }
 
-    /// Whether it was given up.
     pub fn is_given_up(&self) -> bool {
         matches!(self.standing, Standing::GivenUp { .. })
     }
@@ -119,7 +117,6 @@ impl Esp {
         self.root.join("EFI/Linux")
     }
 
-    /// Where the partition is mounted.
     pub fn root(&self) -> &Path {
         &self.root
     }

@@ -24,7 +24,6 @@ pub struct Imap {
 /// What a FETCH brought.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Fetched {
-    /// Messages that came.
     pub messages: u64,
     /// Bytes of their bodies.
     pub bytes: u64,
@@ -62,7 +61,6 @@ impl Imap {
         Ok(imap)
     }
 
-    /// LOGIN.
     pub fn login(&mut self, user: &str, password: &str) -> io::Result<()> {
         self.command(&format!("LOGIN \"{user}\" \"{password}\""), |_| ())
             .map(|_| ())

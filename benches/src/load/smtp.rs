@@ -325,7 +325,6 @@ struct Wire {
 }
 
 impl Wire {
-    /// Writes all of `bytes`.
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
     }

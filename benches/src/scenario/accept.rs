@@ -311,7 +311,6 @@ fn measured(
     Ok((round, outcome))
 }
 
-/// The load of one round.
 fn plan(
     setting: &Setting,
     server: &Running,

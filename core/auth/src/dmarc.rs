@@ -16,7 +16,6 @@ pub enum Disposition {
     Deliver,
     /// It goes where the recipient keeps what is doubtful.
     Quarantine,
-    /// It is refused.
     Reject,
 }
 

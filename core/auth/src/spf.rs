@@ -278,7 +278,7 @@ fn unknown() -> Halt {
     found(Outcome::TempError, "a name could not be looked up")
 }
 
-/// §4.6.2.
+/// The result that a qualifier stands for (§4.6.2).
 fn of(qualifier: &Qualifier) -> Outcome {
     match qualifier {
         Qualifier::Pass => Outcome::Pass,
@@ -348,9 +348,9 @@ fn terms_are_known(text: &[u8]) -> bool {
     })
 }
 
-/// §4.5.
+/// §4.5: exactly this, and then a space or the end. Another TXT record is not SPF's.
 const VERSION: &[u8] = b"v=spf1";
-/// §5.
+/// §5. Another word is a mistake in the record, and the whole of it is `permerror` (§4.6).
 const MECHANISMS: [&[u8]; 8] = [
     b"all", b"include", b"a", b"mx", b"ptr", b"ip4", b"ip6", b"exists",
 ];

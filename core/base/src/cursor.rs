@@ -84,7 +84,6 @@ impl<'a> Reader<'a> {
         self.bytes
     }
 
-    /// Whether everything was read.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -92,7 +91,6 @@ impl<'a> Reader<'a> {
 
 /// Appends values to a vector; the mirror of `Reader`.
 pub trait Write {
-    /// One byte.
     fn put_u8(&mut self, value: u8);
     /// Two bytes, the least significant first.
     fn put_u16(&mut self, value: u16);

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 pub struct Time(pub u64);
 
 impl Time {
-    /// So many microseconds later; the end of time where that is past it.
+    /// So many microseconds later, at most the largest `Time`.
     pub fn after_us(self, us: u64) -> Time {
         Time(self.0.saturating_add(us))
     }
@@ -195,7 +195,6 @@ impl Bell {
 
 /// One wait for a bell.
 pub struct BellWait {
-    /// The bell that is waited for.
     bell: Bell,
     /// The count of rings when the wait began.
     from: u64,

@@ -19,7 +19,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Checks passwords for all cores; clones share it.
 #[derive(Clone)]
 pub struct Logins {
-    /// What all cores share.
     shared: Arc<Shared>,
     /// What is done about a failed login; `None`: nothing.
     on_failure: Option<Arc<OnFailure>>,

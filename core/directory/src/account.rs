@@ -34,7 +34,6 @@ const SNAPSHOT: RecordKind = RecordKind(7);
 pub(crate) enum AccountEntry {
     /// A new account; its number was never used before.
     Put {
-        /// Its number.
         account: AccountId,
         /// The address that mail is sent to, and that the user logs in with.
         address: Address,
@@ -47,14 +46,12 @@ pub(crate) enum AccountEntry {
     Remove { account: AccountId },
     /// The hash replaces the one before.
     Password {
-        /// Whose password it is.
         account: AccountId,
         /// argon2id, PHC string form.
         password_hash: String,
     },
     /// 0: no limit.
     Quota {
-        /// Whose quota it is.
         account: AccountId,
         /// In bytes of all messages.
         quota_bytes: u64,
@@ -66,7 +63,6 @@ pub(crate) enum AccountEntry {
 /// An account as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AccountRow {
-    /// The address that mail is sent to.
     pub address: Address,
     /// argon2id, PHC string form; never logged.
     pub password_hash: String,

@@ -60,9 +60,7 @@ pub struct DkimKey {
     pub domain: String,
     /// In lower case.
     pub selector: String,
-    /// With what it signs.
     pub algorithm: DkimAlgorithm,
-    /// Whether it signs.
     pub state: DkimState,
     /// When it was made, in seconds since 1970: for people.
     pub made_unix_s: u64,
@@ -91,9 +89,7 @@ pub(crate) struct KeyName {
 /// A key as the projection has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DkimKeyRow {
-    /// With what it signs.
     pub algorithm: DkimAlgorithm,
-    /// Whether it signs.
     pub state: DkimState,
     /// When it was made, in seconds since 1970.
     pub made_unix_s: u64,

@@ -18,7 +18,6 @@ use crate::whole::Noun;
 /// Who may post to a group. It is decided by the envelope's sender, which anyone can write: as strong as what SPF and DMARC make of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Posters {
-    /// Every sender.
     Anyone,
     /// Senders whose address is a member.
     Members,
@@ -31,7 +30,6 @@ pub enum Posters {
 pub struct Group {
     /// Tells it from earlier groups of the same name.
     pub(crate) serial: u64,
-    /// Which senders may post.
     pub posters: Posters,
     /// Where reports about its mail go, and what people write to `name+owner@`.
     pub owner: Address,

@@ -13,9 +13,7 @@ use crate::{Directory, DirectoryFault};
 /// What of a group is to be another thing; `None`: as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GroupChange {
-    /// Who may post from now on.
     pub posters: Option<Posters>,
-    /// The new owner.
     pub owner: Option<Address>,
     /// The new words of List-Id.
     pub title: Option<String>,
@@ -75,7 +73,8 @@ impl Directory {
             .await
     }
 
-    /// Changes what is given. Durable when it answers. `Refused`: there is no such group.
+    /// Changes what is given. Durable when it answers. `Refused`: no such group, a title that is not
+    /// plain, or the group as its own owner.
     pub async fn change_group(
         &self,
         name: &str,
@@ -185,7 +184,6 @@ impl Directory {
         members.map(|(_, member)| member.address.clone()).collect()
     }
 
-    /// Whether the group has any member.
     pub fn has_members(&self, name: &str, group: &Group) -> bool {
         let state = self.inner.state.borrow();
         state
@@ -223,7 +221,6 @@ impl Directory {
         Ok(name)
     }
 
-    /// The group's row.
     fn group_row(&self, name: &str) -> Result<Group, DirectoryFault> {
         let state = self.inner.state.borrow();
         let row = state.groups.get(name).cloned();
@@ -244,5 +241,4 @@ fn check_title(title: &str) -> Result<(), DirectoryFault> {
 /// Members changed by one group of the log: some 300 KiB of records at most.
 const AT_ONCE_MAX: usize = 500;
 
-/// The refusal's text.
 const NO_GROUP: &str = "no such group";

@@ -40,7 +40,6 @@ pub(crate) struct State {
     pub domains: BTreeMap<String, Domain>,
     /// The latest epoch in which a domain changed.
     domains_dirty: Option<Epoch>,
-    /// The accounts in memory.
     pub accounts: HashMap<AccountId, AccountEntry>,
     /// Accounts whose row differs from the projection; they are not evicted.
     dirty_accounts: HashSet<AccountId>,
@@ -60,7 +59,6 @@ pub(crate) struct State {
     next_dirty: Option<Epoch>,
     /// The next number to give, operations on their way included.
     assigned: AccountId,
-    /// The present epoch.
     epoch: Epoch,
     /// By address, or `@domain`.
     pub aliases: Whole<Alias>,

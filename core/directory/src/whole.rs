@@ -127,7 +127,6 @@ impl<N> Default for Whole<N> {
 }
 
 impl<N: Noun> Whole<N> {
-    /// The row of `name`.
     pub fn get(&self, name: &str) -> Option<&N> {
         self.rows.get(name)
     }

@@ -47,7 +47,6 @@ pub enum Value {
         priority: u16,
         /// Among those of one priority: how large a share it gets.
         weight: u16,
-        /// The port of the service.
         port: u16,
         /// The host that offers it.
         target: String,
@@ -60,7 +59,6 @@ pub enum Value {
         selector: u8,
         /// The bytes as they are, or a digest of them.
         matching: u8,
-        /// What must match.
         data: Vec<u8>,
     },
 }
@@ -164,7 +162,6 @@ impl Question {
         self
     }
 
-    /// What is asked.
     pub(crate) fn query(&self) -> &Query {
         &self.query
     }

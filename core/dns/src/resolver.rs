@@ -285,7 +285,7 @@ impl Shared {
         }
     }
 
-    /// Addresses of both families. One family is enough; an absence counts only when no server says otherwise.
+    /// Addresses of both families. One family with addresses is enough, for a short time. Where the look-ups disagree, unknown wins over absent.
     async fn find_addresses(&self, host: &str) -> Answer<Vec<IpAddr>> {
         let (six, four) = tokio::join!(self.find(host, Kind::Aaaa), self.find(host, Kind::A));
         let (six, four): (Records, Records) = match (six, four) {

@@ -79,7 +79,6 @@ impl Door {
         }
     }
 
-    /// What the operator decided.
     pub fn policy(&self) -> &Policy {
         &self.shared.policy
     }

@@ -13,7 +13,6 @@ pub enum Response {
     /// The message gets a word in its `X-Ringpost-Door` field.
     #[default]
     Mark,
-    /// The message is refused.
     Refuse,
 }
 
@@ -33,7 +32,6 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// No bounds.
     pub const NONE: Rates = Rates {
         address_open: 0,
         address_minute: 0,
@@ -66,7 +64,6 @@ pub struct List {
 pub struct Answers([u64; 4]);
 
 impl Answers {
-    /// Every answer.
     pub const ANY: Answers = Answers([u64::MAX; 4]);
 
     /// Whether 127.0.0.`code` counts.

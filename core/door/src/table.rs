@@ -20,19 +20,16 @@ pub(crate) struct Table<K, V> {
     first: u32,
     /// The least recently used row.
     last: u32,
-    /// The bound.
     rows_max: usize,
 }
 
-/// One row in its place.
 struct Slot<K, V> {
     /// Its key, to be removed from `rows`.
     key: K,
-    /// What is kept of it.
     value: V,
-    /// The row used after this one.
+    /// Its neighbour towards `first`: the row that was used later than it.
     before: u32,
-    /// The row used before this one.
+    /// Its neighbour towards `last`.
     after: u32,
 }
 
@@ -42,7 +39,6 @@ pub(crate) const fn bytes_max<K, V>(rows_max: usize) -> usize {
 }
 
 impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
-    /// An empty table.
     pub fn new(rows_max: usize) -> Table<K, V> {
         assert!(rows_max > 0 && rows_max < NONE as usize);
         Table {
@@ -55,7 +51,6 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         }
     }
 
-    /// Rows in it.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -92,7 +87,6 @@ impl<K: Copy + Eq + Hash, V: Default> Table<K, V> {
         Some(&self.slots[at as usize].value)
     }
 
-    /// Takes a row out.
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.rows.remove(key)?;
         self.unlink(at);

@@ -250,7 +250,6 @@ pub struct TooLong;
 /// A literal that a line announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Literal {
-    /// Its length.
     bytes: u64,
     /// The client waits for `+ ` before it sends it (RFC 9051 §4.3).
     waits: bool,

@@ -82,15 +82,9 @@ enum Expect {
     /// A command with its tag.
     Command,
     /// The answer to `+` of AUTHENTICATE.
-    SaslResponse {
-        /// The tag of AUTHENTICATE.
-        tag: Box<str>,
-    },
+    SaslResponse { tag: Box<str> },
     /// DONE, which ends IDLE.
-    Done {
-        /// The tag of IDLE.
-        tag: Box<str>,
-    },
+    Done { tag: Box<str> },
 }
 
 /// One conversation, from the greeting to BYE.

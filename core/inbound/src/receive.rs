@@ -229,6 +229,8 @@ impl<K: Keeper> Receiver<K> {
         }
     }
 
+    /// The session decides, this carries out. Replies leave before the next wait for the peer, and a message is accepted only
+    /// when its reply is written, which `on_message` does after the commit.
     async fn converse(
         &self,
         settings: &Settings,

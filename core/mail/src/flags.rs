@@ -7,13 +7,11 @@ pub struct SystemFlags(pub u8);
 impl SystemFlags {
     /// The message was read.
     pub const SEEN: SystemFlags = SystemFlags(1);
-    /// The message was answered.
     pub const ANSWERED: SystemFlags = SystemFlags(2);
     /// The message is marked for attention.
     pub const FLAGGED: SystemFlags = SystemFlags(4);
     /// The message is to be removed by EXPUNGE.
     pub const DELETED: SystemFlags = SystemFlags(8);
-    /// The message is a draft.
     pub const DRAFT: SystemFlags = SystemFlags(16);
 
     /// Whether all of `other` are set.
@@ -66,7 +64,6 @@ impl Eq for Keyword {}
 /// All flags of one message. An empty keyword list owns no memory.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Flags {
-    /// The system flags.
     pub system: SystemFlags,
     /// No two equal; at most `KEYWORDS_MAX`.
     pub keywords: Vec<Keyword>,

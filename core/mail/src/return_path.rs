@@ -18,7 +18,6 @@ use crate::address::{DOMAIN_BYTES_MAX, LOCAL_PART_BYTES_MAX};
 pub const DAYS_MAX: u64 = 21;
 /// Five bits each: forty bits of the hash.
 const SEAL_LETTERS: usize = 8;
-/// Seconds.
 const DAY_S: u64 = 86_400;
 /// Two letters of five bits.
 const DAYS_MODULO: u64 = 1_024;
@@ -92,7 +91,7 @@ pub fn open(address: &Address, key: &[u8; 32], unix_seconds: u64) -> Result<Addr
     }
 }
 
-/// By which a sealed address begins.
+/// What a sealed address begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// `SRS0`: sealed by the first forwarder.

@@ -51,13 +51,10 @@ pub struct Part<'a> {
     /// Bytes from the first byte of the message: where the part's header begins, where its body begins (after the empty
     /// line) and ends (before the line end that belongs to the boundary).
     pub header_begin: u32,
-    /// Where the body begins.
     pub body_begin: u32,
-    /// Where the body ends.
     pub body_end: u32,
     /// Text lines of the body, an unfinished last one included.
     pub lines: u32,
-    /// What the part consists of.
     pub content: Content<'a>,
 }
 

@@ -143,6 +143,8 @@ impl Mailboxes {
             .await
     }
 
+    /// Tree and directory change in one group: an address is never free while its mailboxes are still there. `closing` is set
+    /// before the commit, so no delivery gets in behind the record.
     async fn try_remove_account(&self, account: AccountId) -> Result<(), MailboxFault> {
         let inner = &self.inner;
         let leaving = inner.directory.leaving(account).await?;

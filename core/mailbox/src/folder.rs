@@ -29,7 +29,6 @@ const DELETE: RecordKind = RecordKind(42);
 pub enum FolderEntry {
     /// A new mailbox, empty.
     Create {
-        /// Whose it is.
         account: AccountId,
         /// Its number, which was never used before.
         mailbox: MailboxId,
@@ -42,7 +41,6 @@ pub enum FolderEntry {
     },
     /// `from` itself is no longer anybody's name unless a `Create` in the same group takes it.
     Rename {
-        /// Whose it is.
         account: AccountId,
         /// Its number, which stays.
         mailbox: MailboxId,
@@ -57,9 +55,7 @@ pub enum FolderEntry {
     },
     /// The mailbox and its messages are gone.
     Delete {
-        /// Whose it was.
         account: AccountId,
-        /// Its number.
         mailbox: MailboxId,
         /// Its name, which may be given to another mailbox.
         name: String,

@@ -106,6 +106,8 @@ impl Mailboxes {
             .await
     }
 
+    /// The name is free when the record is durable; the chunk rows are cleared away later, and the bound of those that wait
+    /// is checked here, where the client can still be refused.
     async fn try_delete(&self, account: AccountId, name: &str) -> Result<(), MailboxFault> {
         let _locked = self.inner.locks.lock(account_lock(account)).await;
         let mut hold = self.hold_live_account(account).await?;

@@ -174,7 +174,6 @@ pub struct MailboxStatus {
     pub uid_next: Uid,
     /// The highest modification sequence in the mailbox (RFC 7162 §3.1.2).
     pub highest_modseq: ModSeq,
-    /// All messages.
     pub messages: u32,
     /// Messages without \Seen.
     pub unseen: u32,
@@ -191,9 +190,8 @@ pub struct Message {
     pub uid: Uid,
     /// The modification sequence of the last change of the message (RFC 7162).
     pub modseq: ModSeq,
-    /// System flags and keywords.
     pub flags: Flags,
-    /// When the message arrived, with the zone of the server (RFC 3501 §2.3.3).
+    /// When the message arrived, or the date that APPEND brought (RFC 3501 §2.3.3). The zone is kept.
     pub internal_date: InternalDate,
     /// RFC822.SIZE.
     pub size_bytes: u32,
@@ -252,9 +250,7 @@ pub struct Opening {
 /// UIDs `first`, `first + 1`, …: `count` of them, at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UidRun {
-    /// The lowest UID of the run.
     pub first: Uid,
-    /// UIDs in the run.
     pub count: u32,
 }
 
@@ -285,7 +281,6 @@ pub struct Delivery {
     /// The mailboxes that get a copy: all of them, or none.
     pub recipients: Vec<Recipient>,
 }
-/// One recipient of a delivery.
 #[derive(Debug, Clone)]
 pub struct Recipient {
     /// The account that the copy is for.

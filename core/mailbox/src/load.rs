@@ -222,6 +222,8 @@ impl Inner {
         Ok(())
     }
 
+    /// Brings head and messages into memory. The state may change while rows are read, so it is looked up again after each
+    /// await; the pin keeps what was brought in from being evicted meanwhile.
     async fn load_mailbox(&self, mailbox: MailboxId, depth: Depth) -> Result<(), MailboxFault> {
         let mut pin = Hold::default();
         if !self.state.borrow().mailboxes.contains_key(&mailbox) {

@@ -50,11 +50,8 @@ pub enum MessageEntry {
         mailbox: MailboxId,
         /// Its UID, higher than any in the mailbox.
         uid: Uid,
-        /// Its modification sequence.
         modseq: ModSeq,
-        /// Its flags.
         flags: Flags,
-        /// When it arrived.
         internal_date: InternalDate,
         /// Which of the group's bodies.
         body_index: u32,
@@ -68,7 +65,6 @@ pub enum MessageEntry {
     },
     /// Flags were added, removed or replaced.
     Flag {
-        /// Where the messages are.
         mailbox: MailboxId,
         /// The modification sequence that each changed message gets.
         modseq: ModSeq,
@@ -81,7 +77,6 @@ pub enum MessageEntry {
     },
     /// Messages are gone.
     Expunge {
-        /// Where they were.
         mailbox: MailboxId,
         /// The modification sequence of their disappearance (RFC 7162 §3.2.10).
         modseq: ModSeq,
@@ -92,7 +87,6 @@ pub enum MessageEntry {
     },
     /// Reclaim moved bodies: nothing a client could see changes.
     Relocate {
-        /// Where the messages are.
         mailbox: MailboxId,
         /// Each message with the new place of its body.
         bodies: Vec<(Uid, BodyRef)>,

@@ -26,14 +26,14 @@ macro_rules! nouns {
         }
 
         impl Entry {
-            /// The record behind the noun's own view of it.
+            /// The record as its noun, which has the code for it.
             fn noun(&self) -> &dyn Noun {
                 match self {
                     $(Entry::$noun(records) => records),*
                 }
             }
 
-            /// The record of this kind, by the noun that knows it.
+            /// Asks each noun in turn. A kind that none of them knows is `Broken`: a later release wrote it.
             fn of_kind(kind: RecordKind, reader: &mut Reader<'_>) -> Result<Entry, Broken> {
                 $(if let Some(records) = <$records>::decode(kind, reader)? {
                     return Ok(records.into());

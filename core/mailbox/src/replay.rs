@@ -156,6 +156,7 @@ impl Inner {
         format!("{folder} of {}", account.address.key())
     }
 
+    /// Counters and deleted mailboxes, before anything is replayed: the records that they come from may be gone from the log.
     pub async fn load_small_tables(&self) -> Result<(), MailboxFault> {
         let counters = self
             .store
@@ -178,6 +179,8 @@ impl Inner {
         Ok(())
     }
 
+    /// Every row of a table that is bounded by `rows_max`. More rows than that are refused, because memory is planned for the
+    /// bound.
     async fn whole_table(
         &self,
         table: Table,

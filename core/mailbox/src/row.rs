@@ -55,11 +55,9 @@ pub const CONDEMNED: Table = Table(37);
 pub struct Chunk(pub u32);
 
 impl Chunk {
-    /// The chunk of a UID.
     pub fn of(uid: Uid) -> Chunk {
         Chunk(uid.0 / CHUNK_MESSAGES)
     }
-    /// The chunk after this one.
     pub fn next(self) -> Chunk {
         Chunk(self.0 + 1)
     }

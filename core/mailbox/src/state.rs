@@ -36,7 +36,6 @@ pub type Epoch = u64;
 pub struct State {
     /// Mailboxes in memory, loaded from some chunk on.
     pub mailboxes: HashMap<MailboxId, MailboxEntry>,
-    /// Accounts in memory.
     pub accounts: HashMap<AccountId, AccountEntry>,
     /// Deleted, with chunk rows still to be cleared away.
     pub condemned: BTreeMap<MailboxId, Condemned>,
@@ -50,7 +49,6 @@ pub struct State {
     pub assigned: Counters,
     /// The last group applied.
     pub applied: Lsn,
-    /// The present epoch.
     epoch: Epoch,
     /// Mailboxes that differ from the projection.
     dirty_mailboxes: HashSet<MailboxId>,
@@ -143,7 +141,7 @@ impl State {
         }
     }
 
-    /// Into the cache; the clock has each mailbox once.
+    /// Into the cache. The clock gets its turn; the turns of mailboxes that were forgotten meanwhile fall out in `evict`.
     pub fn insert_mailbox(&mut self, mailbox: MailboxId, entry: MailboxEntry) {
         if self.mailboxes.insert(mailbox, entry).is_none() {
             self.mailbox_clock.push_back(mailbox);
@@ -151,7 +149,7 @@ impl State {
         self.charge(mailbox);
     }
 
-    /// Into the cache; the clock has each account once.
+    /// As `insert_mailbox`, for accounts.
     pub fn insert_account(&mut self, account: AccountId, entry: AccountEntry) {
         if self.accounts.insert(account, entry).is_none() {
             self.account_clock.push_back(account);
@@ -317,7 +315,6 @@ impl State {
     pub fn shrink_cache(&mut self, cache_bytes_max: usize) {
         self.cache_bytes_max = cache_bytes_max;
     }
-    /// Memory of all loaded messages.
     pub fn cached_bytes(&self) -> usize {
         self.cached_bytes
     }

@@ -43,16 +43,13 @@ pub enum TreeEntry {
     },
     /// The account subscribed to a name, or not any more. The mailbox need not exist (RFC 3501 §6.3.6).
     Subscribe {
-        /// Whose subscription it is.
         account: AccountId,
-        /// The name, as the client gave it.
         name: String,
         /// `false`: the subscription is gone.
         subscribed: bool,
     },
     /// All about the account's mailboxes but their messages, written again so that older records may go.
     Snapshot {
-        /// Whose tree it is.
         account: AccountId,
         /// The whole row, folders and subscriptions included.
         tree: Tree,

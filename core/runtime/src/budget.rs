@@ -59,7 +59,6 @@ struct Wait {
 
 /// A place in the row. Dropped before the answer came, it is given up, and those behind it may be next.
 struct Place {
-    /// The budget that the place is in.
     budget: Budget,
     /// Whose row it is in.
     holder: Holder,
@@ -165,7 +164,6 @@ impl Budget {
         }
     }
 
-    /// Bytes that were taken.
     fn charge(&self, holder: Option<Holder>, bytes: usize) -> Charge {
         Charge {
             budget: self.clone(),
@@ -174,12 +172,10 @@ impl Budget {
         }
     }
 
-    /// Bytes in use now.
     pub fn used_bytes(&self) -> usize {
         self.shared.state().used_bytes
     }
 
-    /// The bound of all holders together.
     pub fn bytes_max(&self) -> usize {
         self.shared.bytes_max
     }
@@ -294,7 +290,6 @@ impl Charge {
         taken
     }
 
-    /// Bytes that the charge holds.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

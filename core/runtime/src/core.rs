@@ -43,7 +43,7 @@ pub struct Core {
 
 /// What the clones share.
 struct Shared {
-    /// The word to stop.
+    /// Requested once, from any thread; every session of the core sees it.
     stop: Stop,
     /// Sessions that are open now.
     sessions: Cell<usize>,
@@ -55,11 +55,9 @@ struct Shared {
 pub struct CoreHandle {
     /// As in `CoreSettings`.
     name: String,
-    /// To give the word.
     stop: Stop,
     /// How long tasks kept others from running.
     stalls: Arc<Stalls>,
-    /// The thread.
     thread: JoinHandle<()>,
 }
 
@@ -121,7 +119,7 @@ impl Core {
         }
     }
 
-    /// The word to stop.
+    /// To wait for the stop beside the work of a session.
     pub fn stop(&self) -> &Stop {
         &self.shared.stop
     }
@@ -148,7 +146,6 @@ impl Core {
         self.shared.sessions.set(self.shared.sessions.get() + 1);
     }
 
-    /// A session has ended.
     pub(crate) fn session_ended(&self) {
         self.shared.sessions.set(self.shared.sessions.get() - 1);
         self.shared.quiet.ring();
@@ -171,7 +168,6 @@ impl CoreHandle {
         self.stop.request();
     }
 
-    /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }

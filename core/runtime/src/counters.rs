@@ -13,10 +13,14 @@ pub struct Counters {
     pub accepted: AtomicU64,
     /// Those past our own bound.
     pub refused: AtomicU64,
+    /// Open now: the only one that goes down as well.
     pub open: AtomicU64,
+    /// As they were on the wire, TLS included.
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    /// Handshakes that failed, and TLS that broke later.
     pub tls_failures: AtomicU64,
+    /// Waits that ended at a deadline, those of a dial included.
     pub timed_out: AtomicU64,
 }
 

@@ -71,7 +71,6 @@ impl<T> Lane<T> {
         self.shared.items.len()
     }
 
-    /// Whether nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.shared.items.is_empty()
     }
@@ -117,8 +116,8 @@ impl<T> LaneEnd<T> {
         item
     }
 
-    /// The next item. Between the word that it waits and the wait itself the receiver looks once more, so that no item
-    /// is missed.
+    /// The next item. After it has set `waiting` the receiver looks into the queue once more: an item that was pushed
+    /// before a sender could see `waiting` rang no bell.
     async fn item(&mut self) -> Option<T> {
         loop {
             if let Some(item) = self.shared.items.pop() {

@@ -37,7 +37,6 @@ struct Pipe {
 }
 
 impl Pipe {
-    /// An empty pipe.
     fn new(bytes_max: usize) -> Pipe {
         assert!(bytes_max > 0);
         Pipe {

@@ -37,6 +37,7 @@ pub fn parse(input: &[u8]) -> Result<Option<(Header, usize)>, NotAHeader> {
     parse_line(input)
 }
 
+/// Version 1. `None`: more bytes are needed; past `LINE_BYTES_MAX` without a line end it is not a header.
 fn parse_line(input: &[u8]) -> Result<Option<(Header, usize)>, NotAHeader> {
     const VERB: &[u8] = b"PROXY ";
     let compared = input.len().min(VERB.len());
@@ -74,6 +75,7 @@ fn parse_line(input: &[u8]) -> Result<Option<(Header, usize)>, NotAHeader> {
     Ok(Some((header, used)))
 }
 
+/// Version 2. The length is bounded before the rest is waited for: the sender decides it.
 fn parse_binary(input: &[u8]) -> Result<Option<(Header, usize)>, NotAHeader> {
     let Some(fixed) = input.first_chunk::<FIXED_BYTES>() else {
         return Ok(None);

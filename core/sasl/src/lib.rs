@@ -150,10 +150,9 @@ fn plain(response: &[u8]) -> Step {
     })
 }
 
-/// "Username:" and "Password:", the words that clients of LOGIN look for.
-/// The first challenge of LOGIN.
+/// The first challenge of LOGIN: "Username:", the word that clients look for, in base64.
 const USERNAME: &str = "VXNlcm5hbWU6";
-/// The second challenge of LOGIN.
+/// The second challenge of LOGIN: "Password:".
 const PASSWORD: &str = "UGFzc3dvcmQ6";
 
 #[cfg(test)]

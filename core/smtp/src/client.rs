@@ -37,13 +37,11 @@ impl fmt::Display for Reply {
 /// One mail transaction. Paths are without angle brackets; an empty reverse-path is the null one.
 #[derive(Debug, Clone)]
 pub struct Mail {
-    /// Without angle brackets; empty for the null reverse-path.
     pub reverse_path: String,
     /// Forward-paths without angle brackets, at least one.
     pub recipients: Vec<String>,
     /// After the path, a blank first: ` SIZE=10240 SMTPUTF8`, or empty.
     pub parameters: String,
-    /// The message.
     pub content: Content,
 }
 
@@ -85,9 +83,12 @@ pub enum Event {
 enum State {
     Greeting,
     Hello,
+    /// HELO was sent, because EHLO was not known.
     OldHello,
     StartTls,
+    /// The caller shakes hands: bytes of the server are not ours to read.
     Handshake,
+    /// No transaction is open. A reply now is not expected, and ends the conversation.
     Ready,
     Mail(Box<Flight>),
     Quit,
@@ -97,7 +98,6 @@ enum State {
 /// A mail transaction under way.
 #[derive(Debug)]
 struct Flight {
-    /// What is sent.
     mail: Mail,
     /// After the paths of the recipients, a blank first; none at all, or one for each.
     parameters: Vec<String>,
@@ -130,7 +130,6 @@ pub struct Client {
     pub pipelining: bool,
     /// HELO follows where EHLO is not known (RFC 5321 §3.2).
     pub falls_back: bool,
-    /// What is waited for.
     state: State,
     /// The lines that came in of the next reply.
     replies: Replies,
@@ -456,7 +455,6 @@ impl Flight {
         }
     }
 
-    /// Recipients that were accepted.
     fn accepted(&self) -> usize {
         self.recipients.iter().filter(|reply| reply.is_ok()).count()
     }

@@ -78,7 +78,6 @@ pub(crate) struct Mail {
 /// RCPT with its parameters.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rcpt {
-    /// The recipient.
     pub path: ForwardPath,
     /// RFC 3461.
     pub notify: Option<Notify>,

@@ -147,6 +147,7 @@ impl Content {
         input.len()
     }
 
+    /// Counts every byte, also past a refusal: the reply comes at the end of the content, and nothing is kept from there on.
     fn keep(&mut self, run: &[u8]) {
         self.size_bytes = self.size_bytes.saturating_add(run.len() as u64);
         if self.size_bytes > self.size_bytes_max {

@@ -76,7 +76,6 @@ pub struct Recipient<R> {
 /// A complete mail transaction. `content` begins with what `Session::begin_content` was given.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message<R> {
-    /// Sender and recipients.
     pub envelope: Envelope<R>,
     /// The message, with the trace fields in front.
     pub content: Vec<u8>,

@@ -62,7 +62,7 @@ const _: () = assert!(MESSAGE_BYTES_MAX >= 64 * 1_024);
 /// The limits that a plan may set. `Default` is the constants above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Mail data in bytes, counted after dot removal (RFC 1870 §6.4).
+    /// Mail data in bytes, counted after dot removal (RFC 1870 §5).
     pub message_bytes_max: u64,
     /// See `RECIPIENTS_MAX`.
     pub recipients_max: usize,

@@ -121,32 +121,32 @@ refusals! {
     // The line.
     /// RFC 5321 §2.3.8: a line ends in CRLF and in nothing else.
     BareControl: 500, "5.5.2", "control character in command line";
-    /// RFC 5321 §4.5.3.1.4.
+    /// RFC 5321 §4.5.3.1.4: a server must take 512 bytes; ours takes four times as much.
     LineTooLong: 500, "5.5.2", "line too long";
     /// RFC 6531: commands are ASCII or UTF-8.
     NotUtf8: 500, "5.5.2", "command line is not UTF-8";
-    /// RFC 5321 §4.2.4.
+    /// RFC 5321 §4.2.4: 500 for a command that is not recognized, 502 for one that is and is not implemented.
     UnknownCommand: 500, "5.5.1", "command not recognized";
     /// A command that is known and not offered.
     NotImplemented: 502, "5.5.1", "command not implemented";
     /// The command is known; what follows it is not as it must be.
     Syntax: 501, "5.5.4", "syntax error in arguments";
-    /// RFC 5321 §4.1.4.
+    /// RFC 5321 §4.1.4: a hello that is not acceptable gets 501, and the session stays as it was.
     BadHello: 501, "5.5.4", "invalid name; send a domain or an address literal";
-    /// RFC 5321 §4.1.2.
+    /// RFC 5321 §4.1.2: the path is not in its grammar.
     BadPath: 501, "5.1.7", "syntax error in address";
     /// RFC 6531 §3.5: UTF-8 without SMTPUTF8.
     Utf8NotAnnounced: 553, "5.6.7", "non-ASCII address without SMTPUTF8";
     /// The parameter is known, and its value is not allowed.
     BadParameter: 501, "5.5.4", "bad parameter value";
-    /// RFC 5321 §4.1.1.11.
+    /// RFC 5321 §4.1.1.11: 555 for a parameter that the server does not recognize.
     UnknownParameter: 555, "5.5.4", "parameter not recognized";
     /// Parameters are a part of the extensions, which HELO does not offer.
     ParameterAfterHelo: 555, "5.5.4", "parameters require EHLO";
     // The order.
     /// RFC 5321 §4.1.4: a session begins with a hello.
     HelloFirst: 503, "5.5.1", "send EHLO first (LHLO on LMTP)";
-    /// RFC 2033 §4.1.
+    /// RFC 2033 §4.1: LHLO takes the place of HELO and EHLO in LMTP, and is not a command of SMTP.
     WrongHello: 500, "5.5.1", "wrong command; use EHLO on SMTP, LHLO on LMTP";
     /// RFC 5321 §4.1.4: RCPT and DATA are a part of a transaction.
     MailFirst: 503, "5.5.1", "send MAIL first";
@@ -165,15 +165,15 @@ refusals! {
     /// The port is for other servers, which do not log in.
     NoAuth: 502, "5.5.1", "authentication not available on this port";
     // Who sends (RFC 4954 §4, §6).
-    /// RFC 6409 §4.3.
+    /// RFC 6409 §4.3: 530 where mail is sent before a login.
     AuthRequired: 530, "5.7.0", "authentication required";
     /// RFC 4954 §4: one login in a session.
     AuthAlready: 503, "5.5.1", "already authenticated";
     /// RFC 4954 §4: AUTH is not permitted during a mail transaction.
     AuthInTransaction: 503, "5.5.1", "AUTH is not permitted during a mail transaction";
-    /// RFC 4954 §4.
+    /// RFC 4954 §4: 504 for a mechanism that is not offered.
     AuthMechanism: 504, "5.5.4", "authentication mechanism not supported";
-    /// RFC 4954 §4.
+    /// RFC 4954 §4: a response that cannot be decoded gets 501 5.5.2.
     AuthEncoding: 501, "5.5.2", "the response is not base64";
     /// The mechanism does not allow this response.
     AuthMalformed: 501, "5.5.2", "the response is malformed";
@@ -190,7 +190,7 @@ refusals! {
     /// RFC 6409 §6.1. The address stands behind it.
     NotYourFrom: 550, "5.7.1", "the From field has an address that does not belong to this account:";
     // The transaction.
-    /// RFC 1870 §6.
+    /// RFC 1870 §6.1: 552 at MAIL by the size that it declares. A message that turns out larger gets it after its content.
     TooBig: 552, "5.3.4", "message size exceeds the limit";
     /// RFC 5321 §4.5.3.1.10: the client sends the rest in another transaction.
     TooManyRecipients: 452, "4.5.3", "too many recipients";

@@ -421,7 +421,6 @@ impl<R> Session<R> {
         self.hello.as_ref()
     }
 
-    /// Messages accepted on this connection.
     pub fn messages(&self) -> u64 {
         self.messages
     }

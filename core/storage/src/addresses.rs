@@ -157,6 +157,8 @@ pub async fn lead(
     follow(mailboxes, address, unix_seconds, Enough::All).await
 }
 
+/// Depth-first, in the order of the targets. Bounded four ways: each name once, `DEPTH_MAX` levels, `LED_BYTES_MAX` of
+/// results, `WAITING_MAX` addresses to follow. Past a bound the whole address is refused, never a part of it.
 async fn follow(
     mailboxes: &Mailboxes,
     address: &Address,

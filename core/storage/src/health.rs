@@ -6,14 +6,14 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use base::Host;
 use base::host::{Time, sleep_us};
 use mailbox::Mailboxes;
 use volume::{LegState, Volume};
 
-use crate::owner::Gauges;
+use crate::gauges::{Gauges, Health};
 
 /// How often: a monitoring system asks every ten seconds or so, and two small reads a leg are no load.
 pub const PROBE_US: u64 = 2_000_000;
@@ -21,35 +21,6 @@ pub const PROBE_US: u64 = 2_000_000;
 pub const WAIT_US_MAX: u64 = 10_000_000;
 /// With no commit for so long a block is written to each leg.
 pub const WRITE_PROBE_US: u64 = 300_000_000;
-/// A probe older than this says nothing any more.
-pub const PROBE_AGE_MAX: Duration = Duration::from_secs(60);
-
-/// What the last probe saw.
-#[derive(Debug, Clone, Default)]
-pub struct Health {
-    /// When; `None`: there was none yet.
-    pub at: Option<Instant>,
-    /// Why mail is not taken or not read, in one sentence.
-    pub trouble: Option<String>,
-    /// There is no other trouble than that nothing more fits.
-    pub full: bool,
-    /// What a restart of the daemon mends, and nothing else does.
-    pub restart: Option<String>,
-}
-
-impl Health {
-    /// Why mail is not taken or not read just now; also when the probe itself does not come back.
-    pub fn trouble(&self) -> Option<String> {
-        let age = self.at?.elapsed();
-        if age > PROBE_AGE_MAX {
-            return Some(format!(
-                "storage was not probed for {} seconds: its thread or a leg hangs",
-                age.as_secs()
-            ));
-        }
-        self.trouble.clone()
-    }
-}
 
 /// Probes until the thread ends.
 pub async fn watch(host: Rc<dyn Host>, mailboxes: Mailboxes, gauges: Arc<Gauges>) {

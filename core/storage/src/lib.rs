@@ -12,12 +12,14 @@
 //! - `lessons.rs`: what people taught about junk.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
+//! - `gauges.rs`: what the owner's thread shows of itself.
 //! - `stop.rs`: a stop ends though the legs do not answer.
 //! - `holder.rs`: whose share of the memory for messages is used.
 #![forbid(unsafe_code)]
 
 pub mod addresses;
 pub mod arrival;
+pub mod gauges;
 pub mod health;
 pub mod holder;
 mod junk;

@@ -10,14 +10,14 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::host::{Bell, Sender, oneshot};
 use mailbox::Mailboxes;
 use runtime::{Lane, LaneEnd, lane};
 
-use crate::health::Health;
+use crate::gauges::Gauges;
 use crate::outgoing::Outgoing;
 
 /// Closures waiting in the lane: a burst from every connection of a busy box, a few hundred bytes each.
@@ -92,33 +92,6 @@ pub struct Owner {
     lane: Lane<Work>,
     number: usize,
     gauges: Arc<Gauges>,
-}
-
-/// What the owner's lane did since start.
-#[derive(Debug, Default)]
-pub struct Gauges {
-    pub asked: AtomicU64,
-    pub refused: AtomicU64,
-    pub under_way: AtomicUsize,
-    /// The volume refuses new mail: senders are refused at RCPT.
-    pub refusing: AtomicBool,
-    health: Mutex<Health>,
-}
-
-impl Gauges {
-    pub fn note_health(&self, health: Health) {
-        self.refusing
-            .store(health.trouble.is_some() && !health.full, Ordering::Relaxed);
-        *self.health.lock().expect("no holder of this lock panics") = health;
-    }
-
-    /// What the last probe saw.
-    pub fn health(&self) -> Health {
-        self.health
-            .lock()
-            .expect("no holder of this lock panics")
-            .clone()
-    }
 }
 
 /// The owner thread's end: give it to `run` there.
@@ -213,6 +186,8 @@ impl Owner {
         .await
     }
 
+    /// Begins the work at once where the owner is this thread, else by its lane. `Busy`: the lane is full, or the owner ended
+    /// before it answered; what the work did by then is not known.
     async fn bring<T, W>(&self, work: impl FnOnce(Sender<T>) -> W) -> Result<T, Busy>
     where
         T: Send + 'static,

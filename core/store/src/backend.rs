@@ -89,7 +89,7 @@ impl Arena {
         }
     }
 
-    /// Held for one page at a time, never while the legs are read.
+    /// Held while pages are copied in memory, never while the legs are read: the owner thread must not wait for a device.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
@@ -140,7 +140,6 @@ impl Arena {
         table
     }
 
-    /// Memory of the page table.
     pub fn table_bytes(&self) -> usize {
         self.state().table.bytes()
     }

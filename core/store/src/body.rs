@@ -151,9 +151,7 @@ fn u32_varint(reader: &mut Reader<'_>) -> Result<u32, Short> {
 /// One piece of a chunked body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chunk {
-    /// Where the chunk is.
     pub address: RecordAddress,
-    /// How the chunk is stored.
     pub codec: Codec,
     /// Length of the chunk before compression.
     pub raw_bytes: u32,

@@ -129,7 +129,7 @@ impl Checkpointer {
         self.arena.replay_begins();
     }
 
-    /// They do not any more.
+    /// Pages are read one by one again, and those that were read ahead are dropped.
     pub fn replay_ended(&self) {
         self.arena.replay_ended();
     }

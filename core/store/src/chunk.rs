@@ -124,6 +124,8 @@ impl BigGroup {
             .find_map(|slots| slots.borrow().as_ref().err().cloned())
     }
 
+    /// What takes the place of each body: the list of its chunks, or the body itself. Called when every chunk is durable, so
+    /// that a list never names a chunk that is not.
     pub fn prepared(&self) -> Vec<Prepared> {
         let store = |(body, slots): (&BodyIn, &Option<ChunkSlots>)| match slots {
             None => Prepared {

@@ -23,7 +23,6 @@ pub(crate) struct Flight {
     pub done: Option<Result<BatchAddress, CommitFault>>,
     /// What is in it, in the order of the log.
     pub cargo: Vec<Cargo>,
-    /// Payload bytes.
     pub bytes: u64,
     /// When it was submitted.
     pub since: Time,
@@ -48,7 +47,6 @@ pub(crate) enum Cargo {
     },
     /// A frame of the store's own.
     Own {
-        /// What kind of frame it is.
         kind: Kind,
         /// Where its run is in the batch.
         run: Run,
@@ -59,7 +57,6 @@ pub(crate) enum Cargo {
 
 /// The task that turns waiting groups into batches. There is one at a time, and none while nothing waits.
 pub(crate) struct Committer {
-    /// The store.
     pub inner: Rc<Inner>,
     /// Batches on their way, the oldest first.
     pub flights: VecDeque<Flight>,
@@ -88,6 +85,7 @@ impl Cargo {
 
 /// The head group, waiting for its chunks to be durable.
 pub(crate) struct BigGroup {
+    /// The group itself. No later group goes to the log before it.
     pub waiting: Waiting,
     /// For each body its chunks, or nothing when it is stored inline.
     pub chunks: Vec<Option<ChunkSlots>>,

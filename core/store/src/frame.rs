@@ -30,7 +30,7 @@ pub(crate) enum Kind {
     Chunk,
     /// What the projection had at a checkpoint.
     IndexSync,
-    /// A whole table of page checks, or one run of it.
+    /// One run of a whole table of page checks.
     IndexTable,
 }
 impl Kind {
@@ -60,7 +60,6 @@ impl Kind {
 pub(crate) struct Run {
     /// Bytes from the batch's first byte (its header) to the run.
     pub at: u32,
-    /// Length of the run.
     pub bytes: u32,
     /// XXH3-64 of the run, as in `RecordAddress::check`.
     pub check: u64,
@@ -109,7 +108,7 @@ impl PlacedBody {
 const _: () = assert!(FRAME_HEADER_BYTES == align8(FRAME_HEADER_BYTES));
 const _: () = assert!(BATCH_HEADER_BYTES == align8(BATCH_HEADER_BYTES));
 
-/// The next multiple of 8. Runs begin there, so that a reader may take their words without copying.
+/// The next multiple of 8. Frames and runs begin on one (FORMAT.md §1).
 pub(crate) const fn align8(bytes: usize) -> usize {
     (bytes + 7) & !7
 }
@@ -150,7 +149,6 @@ pub(crate) fn end(out: &mut [u8], kind: Kind, runs_bytes: usize, seed: u64) {
 /// A frame found in a payload.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// What the frame is.
     pub kind: Kind,
     /// The meta part, whose check has been verified.
     pub meta: Bytes,

@@ -58,11 +58,10 @@ struct Asked {
 /// Nothing live is left in it; free once a checkpoint stands for `since`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Emptied {
-    /// The segment.
     pub segment: SegmentIndex,
     /// Its generation, by which the free is recorded.
     pub generation: Generation,
-    /// The last record that was copied out of it: a checkpoint that stands for it needs nothing of the segment.
+    /// A checkpoint that stands for this needs nothing of the segment: the layer above recorded all new places before it.
     pub since: Lsn,
 }
 
@@ -125,7 +124,7 @@ impl Ledger {
         count.bytes += bytes;
     }
 
-    /// The layer above appended so much, or so much died. Reclaim may write as much.
+    /// The layer above appended so much, or so much died. It is credit: reclaim may write as much more than it gains.
     pub fn note_change(&self, bytes: u64) {
         self.changed_bytes.set(self.changed_bytes.get() + bytes);
         self.credit_bytes.set(self.credit_bytes.get() + bytes);

@@ -115,6 +115,8 @@ impl Store {
         Replay::new(self.inner.clone(), self.inner.landed.get())
     }
 
+    /// The store over an open volume. The arena is grown to its least size here, so that the first checkpoint of a new volume
+    /// does not depend on what mail leaves free.
     async fn assemble(
         io: Io,
         volume: Volume,
@@ -229,6 +231,8 @@ async fn is_whole_again(volume: &Volume, past_damage: &[Lsn]) -> bool {
     false
 }
 
+/// The projection as the newest IDX-SYNC has it. `Lost`: it does not agree with the log and is rebuilt. A leg that does not
+/// answer is a fault and never `Lost`: a rebuild would throw away what is only unreachable.
 async fn load(
     io: &Io,
     volume: &Volume,

@@ -57,7 +57,6 @@ impl PageTable {
             .map(|(page, check)| (page as u64, *check))
     }
 
-    /// Memory of the table.
     pub fn bytes(&self) -> usize {
         self.checks.len() * 8
     }

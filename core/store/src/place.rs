@@ -19,6 +19,8 @@ pub(crate) struct Prepared {
 }
 
 impl Committer {
+    /// Fills the batch in this order: the store's own frames, a group whose chunks are durable, waiting groups. It ends at
+    /// the first that does not fit or may not share the batch's reserve: the order of the queue is the order of the log.
     pub(crate) fn fill_and_submit(&mut self, mut batch: Batch) {
         let mut cargo = Vec::new();
         let mut rights = Rights::new(self.inner.space.is_scarce(&self.inner.volume));
@@ -146,6 +148,8 @@ impl Committer {
         waiting.group.bodies.iter().enumerate().map(store).collect()
     }
 
+    /// Header and meta go first, so the places of the runs are computed before they are written; an assertion holds each run
+    /// to its computed place, because a wrong one would be found only when the body is read.
     fn place_group(
         &mut self,
         batch: &mut Batch,

@@ -99,6 +99,7 @@ impl Projection {
         Ok(rows)
     }
 
+    /// Rows with `from <= key < to`, at most `rows_max`, ascending. A table that was never written is empty.
     pub fn range(
         &self,
         table: Table,

@@ -45,7 +45,6 @@ pub(crate) struct Waiting {
 
 /// A frame of the store's own that waits for a batch.
 pub(crate) struct OwnFrame {
-    /// What kind of frame it is.
     pub kind: Kind,
     /// The single run that it carries.
     pub run: Bytes,
@@ -99,7 +98,6 @@ impl Queue {
         self.bytes
     }
 
-    /// How many groups wait.
     pub fn groups(&self) -> usize {
         self.groups.len()
     }
@@ -114,7 +112,6 @@ impl Queue {
         self.own.front()
     }
 
-    /// Whether a frame of the store's own waits.
     pub fn has_own(&self) -> bool {
         !self.own.is_empty()
     }
@@ -198,7 +195,7 @@ impl Queue {
         self.unchecked.set(true);
     }
 
-    /// The batch that landed last, by which the next one's company is guessed.
+    /// The batch that landed last. Its callers are likely to append again, so the next batch waits briefly for as many groups.
     pub fn landed(&self) -> Landed {
         self.landed
     }

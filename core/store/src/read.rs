@@ -70,6 +70,7 @@ impl Inner {
         decode_chunks(&list, body.raw_bytes).map_err(|_| ReadFault::Damaged)
     }
 
+    /// The raw bytes of what is stored. Bytes that do not expand to the length in the reference are `Damaged`.
     async fn expand(&self, body: &BodyRef, stored: Bytes) -> Result<Bytes, ReadFault> {
         if body.codec != Codec::Chunked {
             return self.zstd.expand(stored, body.codec, body.raw_bytes);
@@ -101,6 +102,7 @@ impl Inner {
         self.volume.read(address).await
     }
 
+    /// One answer for each address, in their order. Empty runs have no bytes in the log and are not asked for.
     async fn read_runs(&self, addresses: Vec<RecordAddress>) -> Vec<Result<Bytes, ReadFault>> {
         if addresses.iter().all(|address| address.bytes != 0) {
             return self.volume.read_many(&addresses).await;

@@ -232,6 +232,8 @@ impl Inner {
         });
     }
 
+    /// The second look. A segment with a body that is wanted again stays, and leaves the list: it must be emptied once more.
+    /// One that the volume does not free yet stays on the list.
     async fn free_emptied(
         &self,
         due: &[SegmentIndex],

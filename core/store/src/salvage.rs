@@ -79,6 +79,7 @@ impl Salvage {
     }
 }
 
+/// Keeps every group up to the first frame that is broken; what follows it cannot be found.
 fn open_batch(address: BatchAddress, payload: Bytes, seed: u64) -> SalvagedBatch {
     let mut batch = SalvagedBatch {
         address,

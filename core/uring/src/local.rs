@@ -134,9 +134,7 @@ pub struct LocalHost {
     ready: Arc<Ready>,
     /// Every spawned task that is not being polled now.
     tasks: RefCell<BTreeMap<u64, Task>>,
-    /// The id of the next task.
     next_task: Cell<u64>,
-    /// The sleeps of all tasks.
     sleepers: Rc<Sleepers>,
     /// To the thread that runs blocking jobs.
     jobs: mpsc::Sender<BlockingJob>,
@@ -148,7 +146,6 @@ struct Sleepers {
     started: Instant,
     /// By the moment of waking, then by number.
     waiting: RefCell<BTreeMap<(Time, u64), Waker>>,
-    /// The number of the next sleep.
     next: Cell<u64>,
 }
 
@@ -221,7 +218,6 @@ impl Ready {
             .pop_front()
     }
 
-    /// Whether no task is ready.
     fn is_empty(&self) -> bool {
         self.ids
             .lock()
@@ -248,7 +244,6 @@ impl Ready {
 
 /// The waker of one task: it queues the id once, however often it is called before the next poll.
 struct Signal {
-    /// The task's id.
     id: u64,
     /// Whether the id is in `ready` already.
     queued: AtomicBool,

@@ -31,10 +31,10 @@ use crate::setup::{self, FLAGS, Flags};
 
 /// The open devices of one thread. Stays on the thread that made it.
 pub struct Ring {
-    /// Readable when completions have come.
     inner: RefCell<Inner>,
-    /// Those that the kernel accepted.
+    /// Readable when completions have come.
     eventfd: EventFd,
+    /// Those that the kernel accepted.
     flags: Flags,
     /// How the owner is asked for a turn.
     kick: RefCell<Option<Box<dyn Fn()>>>,

@@ -82,6 +82,8 @@ struct Run {
 }
 
 impl Inner {
+    /// One more segment for the arena, at its end. `Full`: the free segments are kept for more urgent purposes. A reader
+    /// sees the segment only when its record is durable, so that no opening can give it to the log.
     pub async fn arena_grow(self: &Rc<Self>) -> Result<SegmentIndex, CommitFault> {
         let (segment, waiting) = {
             let record = {
@@ -120,6 +122,8 @@ impl Inner {
         Ok(segment)
     }
 
+    /// Writes pages to every leg that counts, with a flush. `Ok`: all of those have all of them. `Deferred`: some lack some,
+    /// and what is there is not known; the caller's checkpoint must not name these pages.
     pub async fn arena_write(self: &Rc<Self>, pages: Vec<(u64, Bytes)>) -> Result<(), CommitFault> {
         let _pass = self.arena_writing.enter().await;
         self.arena.owner_turn(self);
@@ -215,6 +219,8 @@ impl Inner {
         }
     }
 
+    /// Neighbouring pages joined, at most `STREAM_READ_BYTES` in a run and none across the end of a segment. The arena must
+    /// reach to the last page: the caller grew it before.
     fn arena_runs(&self, mut pages: Vec<(u64, Bytes)>) -> Vec<Run> {
         pages.sort_by_key(|(page, _)| *page);
         let per_segment = self.plan.pages_per_segment();
@@ -246,6 +252,8 @@ impl Inner {
         runs
     }
 
+    /// All runs on one device, then one flush for them. A run that meets a bad place is written again by itself; any other
+    /// fault ends it, and the caller decides about the leg.
     async fn write_runs(&self, device: DeviceIndex, runs: &[Run]) -> Result<(), IoFault> {
         let mut flying = VecDeque::new();
         let mut runs = runs.iter();

@@ -11,6 +11,8 @@ use crate::superblock::Spot;
 use crate::types::*;
 
 impl Inner {
+    /// The table is durable in the log before superblocks name it, and superblocks are durable before a segment of the
+    /// volume's own is freed: an opening at any moment between finds one whole checkpoint. `needed`: `None` keeps the list.
     pub async fn set_checkpoint(
         self: &Rc<Self>,
         mut checkpoint: Checkpoint,

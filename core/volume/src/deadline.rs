@@ -27,6 +27,8 @@ pub(crate) async fn watch(inner: Rc<Inner>) {
 }
 
 impl Inner {
+    /// A leg whose write is past the hard deadline leaves, unless every counting leg is late: then no leg is at fault, and all
+    /// of them stay.
     fn look_for_late_writes(self: &Rc<Self>) {
         // The leg whose write the decision waited for may be failing by now.
         self.judge_refused(true);

@@ -72,7 +72,7 @@ pub(crate) struct Header {
     pub block: u32,
     /// Payload without the padding to whole blocks.
     pub payload_bytes: u32,
-    /// How often the batch was tried. One that is written again at another place keeps its number and raises this.
+    /// How often the batch was given another place. It keeps its number.
     pub attempt: u32,
     /// When it was written, by the machine's clock. For people; nothing is decided by it.
     pub unix_seconds: i64,

@@ -76,7 +76,6 @@ pub(crate) struct Inner {
 pub(crate) type PageChecks = Rc<dyn Fn(u64) -> Option<u64>>;
 
 impl Inner {
-    /// Changes the counters.
     pub fn count(&self, change: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         change(&mut counters);

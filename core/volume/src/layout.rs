@@ -7,7 +7,6 @@ use crate::types::SegmentIndex;
 
 /// Slots of one superblock ring.
 pub(crate) const RING_SLOTS: u64 = 16;
-/// Bytes of one ring.
 pub(crate) const RING_BYTES: u64 = RING_SLOTS * BLOCK_BYTES as u64;
 /// The guard page: text for the human who looks at a disk.
 pub(crate) const GUARD_AT: u64 = 0;
@@ -69,9 +68,7 @@ impl Frame {
 pub(crate) struct Plan {
     /// Where the first segment begins.
     pub segments_at: u64,
-    /// Size of a segment.
     pub segment_bytes: u64,
-    /// How many there are.
     pub segment_count: u32,
 }
 
@@ -105,7 +102,6 @@ impl Plan {
             + u64::from(block) * BLOCK_BYTES as u64
     }
 
-    /// Blocks of one segment.
     pub fn segment_blocks(&self) -> u32 {
         (self.segment_bytes / BLOCK_BYTES as u64) as u32
     }

@@ -200,6 +200,7 @@ fn is_zero(sector: &[u8]) -> bool {
     sector.iter().fold(0, |all, &byte| all | byte) == 0
 }
 
+/// One read. No answer within the deadline is `Gone`: what is there is unknown, not absent (I12).
 pub(crate) async fn read(
     io: &Io,
     device: DeviceIndex,
@@ -222,6 +223,7 @@ pub(crate) async fn read(
     completion.buffer.ok_or(IoFault::Medium)
 }
 
+/// One durable write. After `Gone` it may still land: the buffer stays with the device until it answers.
 pub(crate) async fn write(
     io: &Io,
     device: DeviceIndex,

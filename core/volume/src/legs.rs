@@ -21,7 +21,7 @@ pub(crate) struct Legs {
 }
 
 pub(crate) struct Leg {
-    /// Random, and the same wherever its device is.
+    /// The same wherever its device is.
     id: LegId,
     /// What it may be used for.
     state: LegState,
@@ -88,7 +88,6 @@ impl Legs {
         self.members.iter()
     }
 
-    /// In the order of the table.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Leg> {
         self.members.iter_mut()
     }
@@ -99,7 +98,6 @@ impl Legs {
         members.map(|(index, leg)| (LegIndex(index as u8), leg))
     }
 
-    /// The member at this place.
     pub fn get(&self, leg: LegIndex) -> Option<&Leg> {
         self.members.get(usize::from(leg.0))
     }

@@ -132,7 +132,7 @@ const _: () = assert!(
     LACKING_AT_OPEN_MAX <= REPAIRS_MAX,
     "what an opening repairs ejects no leg"
 );
-// A leg that lacks as many heads as are looked at has nothing.
+// Otherwise a leg that lacks every head that an opening looks at would pass for a rotten one.
 const _: () = assert!(HEADS_LACKING_MAX < HEADS_AT_OPEN);
 // A superblock counts each of them in one byte.
 const _: () = assert!(LEGS_MAX <= u8::MAX as usize);

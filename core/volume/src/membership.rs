@@ -358,6 +358,8 @@ impl Inner {
         }
     }
 
+    /// Compare-and-set, as every change of the record. `Unavailable`: a change of membership may or may not be recorded, and is
+    /// settled first; `Lost`: another owner has the volume.
     fn try_record_opened(&self) -> Result<(), WitnessFault> {
         let term = self.log.borrow().term();
         let ours = |record: &WitnessRecord| self.log.borrow().is_ours(record);
@@ -440,6 +442,7 @@ impl Inner {
         (superblock, failed)
     }
 
+    /// Writes one of the four copies. Leg, copy number and place are in the slot, so each copy is encoded by itself.
     pub async fn write_copy(
         &self,
         superblock: &Superblock,

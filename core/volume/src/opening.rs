@@ -54,21 +54,16 @@ pub(crate) struct GivenUp {
     pub skip: Option<(Lsn, Inline)>,
 }
 
-/// What is left to do once it is clear that this owner may write.
+/// What is left to do once it is clear that this owner may write. What has a name as in `Recovered` is what recovery found.
 pub(crate) struct Takeover {
     /// What the witness had when the opening began: the take-over replaces exactly this.
     pub record: WitnessRecord,
     /// The term of this owner.
     pub term: u64,
-    /// As in `Recovered`.
     pub acked_seen: Lsn,
-    /// As in `Recovered`.
     pub repairs: Vec<(Of, u32)>,
-    /// As in `Recovered`.
     pub again: Vec<(Header, Bytes)>,
-    /// As in `Recovered`.
     pub idle: bool,
-    /// As in `Recovered`.
     pub given_up: GivenUp,
     /// Acknowledged and on no leg, and accepted as lost.
     pub lost: Vec<Skip>,

@@ -123,6 +123,8 @@ impl Inner {
         self.begin_outage_because(refusal_of_all(refusing));
     }
 
+    /// All counting legs are acquitted: what they share is at fault. During an opening there is nothing to outlast yet, and the
+    /// volume stops.
     pub fn begin_outage_because(self: &Rc<Self>, why: String) {
         if self.log.borrow().table().is_opening() {
             // Nothing is owned yet and nobody waits: the next start tries again.

@@ -39,6 +39,7 @@ impl Inner {
         }
     }
 
+    /// Every page of every arena segment, for a leg of which it is not known what it missed.
     async fn copy_whole_arena(self: &Rc<Self>, target: Target) -> Result<(), Ended> {
         let per_segment = self.plan.pages_per_segment();
         let segments = self.log.borrow().table().arena().len() as u64;

@@ -27,6 +27,7 @@ use crate::types::*;
 /// A segment whose first block every leg must have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Headed {
+    /// The segment, under the generation that the batches have.
     pub of: Of,
     /// Every batch up to here is in segments before it.
     pub before: Lsn,

@@ -35,6 +35,8 @@ struct Running {
 }
 
 impl Inner {
+    /// One answer for each address, in their order. Neighbours are read together. What one leg does not give, or gives with
+    /// another check, is read from the other legs one by one before it counts as damaged.
     pub async fn read_many(
         self: &Rc<Self>,
         addresses: &[RecordAddress],
@@ -153,6 +155,7 @@ impl Inner {
         fetches
     }
 
+    /// Reads from the serving leg with the fewest reads in flight. Gives the fetch back where no leg serves.
     fn start_fetch(&self, fetch: Fetch) -> Result<Running, Fetch> {
         let chosen = {
             let legs = self.legs.borrow();
@@ -243,6 +246,8 @@ impl Inner {
         result
     }
 
+    /// Reads the batch from every leg and rewrites the copies that are not the best one. The segment is pinned by the caller,
+    /// so that it cannot get another generation below these writes. `None`: every leg answered, and no copy is whole.
     async fn repair_pinned(
         self: &Rc<Self>,
         of: Of,
@@ -320,6 +325,8 @@ impl Inner {
         }
     }
 
+    /// Too many repairs within `REPAIRS_WINDOW_US` and nothing on the leg is trusted any more: it leaves, and is rebuilt when it
+    /// returns. The last leg stays.
     pub fn note_repair(self: &Rc<Self>, leg: LegIndex, header: &Header) {
         self.count(|c| c.repairs += 1);
         let now = self.io.host.now();

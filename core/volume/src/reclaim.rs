@@ -11,6 +11,8 @@ use crate::segment::State;
 use crate::types::*;
 
 impl Inner {
+    /// The record of the free is queued and the row changed in one turn: a batch that is enqueued later finds the segment
+    /// free, and it is used again only when that record is durable (I7).
     pub async fn free_segment(self: &Rc<Self>, segment: SegmentIndex) -> Result<(), CommitFault> {
         let waiting = {
             let generation = {

@@ -415,7 +415,7 @@ async fn read_from_any(
     None
 }
 
-/// Marks of every accepted batch, for walks that begin in the middle.
+/// Marks over the accepted batches, for walks of the log that begin in the middle.
 fn marks_of(accepted: &[Header]) -> Marks {
     let mut marks = Marks::default();
     for header in accepted {

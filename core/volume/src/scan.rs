@@ -169,7 +169,6 @@ pub(crate) struct Scan<'a> {
     pub superblock: &'a Superblock,
     /// Segments to read, in log order; grows by the claims found on the way. Shared by the legs.
     pub work: Vec<Of>,
-    /// What was found so far.
     pub union: Union,
 }
 

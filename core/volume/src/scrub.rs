@@ -225,6 +225,7 @@ impl Inner {
         }
     }
 
+    /// A page without a check was never written. One that is bad on every leg is counted and left: its owner makes it again.
     async fn scrub_page(self: &Rc<Self>, page: u64, report: &mut ScrubReport) {
         // The check is asked for while no page is being written: before that it may be the one of a version that is going.
         let _pass = self.arena_writing.enter().await;

@@ -37,9 +37,8 @@ pub(crate) enum State {
 /// One row. `first` and `last` are zero while the segment holds nothing; for a claimed one `first` is the number of the claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// What it is used for.
     pub state: State,
-    /// How often it was given back.
+    /// 1 at first, and one more each time that the segment becomes free: an address of an earlier use is recognised as stale.
     pub generation: Generation,
     /// Blocks from the start to the end of the last batch.
     pub used_blocks: u32,
@@ -47,9 +46,7 @@ pub(crate) struct Row {
     pub holds_store: bool,
     /// The first provisional batch in it; zero: none. Not on disk, where a table says `holds_store` of those that its checkpoint stands for.
     pub provisional: Lsn,
-    /// The first batch in it.
     pub first: Lsn,
-    /// The last batch in it.
     pub last: Lsn,
     /// The batch that recorded the last claim or free: the segment may be used once it is durable. Not on disk.
     pub known: Lsn,
@@ -121,7 +118,6 @@ pub(crate) struct Table {
     arena: Vec<SegmentIndex>,
     /// Segments that the last checkpoint reads batches of `Kind::Index` in.
     needed: Vec<SegmentIndex>,
-    /// How many are free.
     free: usize,
     /// Segments not to be reused: a repair or a copy still writes there, or an opening has not given them up for good.
     pins: HashMap<SegmentIndex, u32>,
@@ -195,7 +191,6 @@ impl Table {
         }
     }
 
-    /// The segment's row.
     pub fn row(&self, segment: SegmentIndex) -> &Row {
         &self.rows[segment.0 as usize]
     }
@@ -236,7 +231,6 @@ impl Table {
         &self.needed
     }
 
-    /// The volume is being opened.
     pub fn is_opening(&self) -> bool {
         self.opening
     }

@@ -30,9 +30,7 @@ pub(crate) enum Found {
 pub(crate) struct Stream {
     /// The volume: its buffers and devices.
     inner: Rc<Inner>,
-    /// The leg's device.
     device: DeviceIndex,
-    /// The segment that is read.
     of: Of,
     /// The block `bytes` begins with.
     at_block: u32,

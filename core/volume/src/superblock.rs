@@ -27,7 +27,6 @@ pub(crate) const BODY_HASH_AT: usize = CHECK_AT - 16;
 /// One row of the member table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// The leg of this row.
     pub id: LegId,
     /// What the leg may be used for, as all legs agree.
     pub state: LegState,
@@ -40,9 +39,7 @@ pub(crate) struct Member {
 /// A batch's place without its LSN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Spot {
-    /// Index of the segment.
     pub segment: u32,
-    /// The segment's generation.
     pub generation: u32,
     /// 4 KiB blocks from the start of the segment.
     pub block: u32,
@@ -72,7 +69,7 @@ pub(crate) struct Superblock {
     pub term: u64,
     /// The geometry that the volume was made with.
     pub plan: Plan,
-    /// The volume was closed properly after this was written: nothing follows the checkpoint.
+    /// Written by `create` or `close`: everything committed was durable, and no write was in flight.
     pub clean: bool,
     /// Every LSN up to here was acknowledged when this was written.
     pub acked: Lsn,
@@ -264,7 +261,6 @@ pub(crate) struct Slot {
     pub leg: LegId,
     /// The hash of the body, by which superblocks of different legs are compared.
     pub body_hash: u128,
-    /// The decoded body.
     pub superblock: Superblock,
 }
 
@@ -377,9 +373,7 @@ pub(crate) struct Quorum {
 /// One superblock as the leg's rings remember it: a word of the leg about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
-    /// The superblock's number.
     pub seq: u64,
-    /// The hash of its body.
     pub hash: u128,
     /// The hash of the body that it replaced.
     pub parent: u128,

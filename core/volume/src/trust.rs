@@ -178,6 +178,8 @@ struct Behind {
     holds: Lsn,
 }
 
+/// Whether the leg's rings agree with the witness, with the position noted outside the legs, and with the other legs. Only
+/// what no power cut explains is held against it (head of the file).
 fn judge(
     leg: &Present,
     newest_hash: u128,

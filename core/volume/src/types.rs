@@ -32,8 +32,8 @@ pub struct Generation(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegIndex(pub u8);
 
-/// The identity of one leg, chosen at random when the leg is made. It is written in each of the leg's superblocks, so a
-/// device is recognised wherever it is attached. Shown as a UUID.
+/// The identity of one leg, given when the leg is made and never to another one. It is written in each of the leg's
+/// superblocks, so a device is recognised wherever it is attached. Shown as a UUID.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub [u8; 16]);
 
@@ -75,7 +75,6 @@ impl VolumeId {
 /// Where a committed batch lies. `block` counts 4 KiB blocks from the start of the segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchAddress {
-    /// The batch's number.
     pub lsn: Lsn,
     /// The segment that holds the batch.
     pub segment: SegmentIndex,
@@ -104,8 +103,7 @@ pub struct RecordAddress {
     pub check: u64,
 }
 
-/// Why a batch was not made durable. Neither variant acknowledges anything: the caller answers its peer with a
-/// temporary refusal.
+/// Why a batch is not acknowledged. The caller answers its peer with a temporary refusal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommitFault {
     /// No leg is left that could make it durable, or membership cannot be recorded. Nothing was acknowledged.
@@ -210,7 +208,7 @@ pub enum LegState {
     Bridge,
     /// Left the mirror and lacks batches after `stale_since`. It returns by `attach`.
     Stale,
-    /// Its device answered with faults or not at all.
+    /// Its device answered with faults or not at all. The format has it; a leg that leaves is recorded as `Stale`.
     Failed,
     /// A device that waits to replace a leg. The format has it; no code makes one yet.
     Spare,
@@ -262,7 +260,7 @@ pub struct ScrubState {
     pub all_bytes: u64,
 }
 
-/// Why a volume cannot be opened. Nothing was written to the legs.
+/// Why a volume is not opened, made or changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenRefusal {
     /// What the operator has to mend: one sentence with the fix.
@@ -304,17 +302,14 @@ pub struct Checkpoint {
 /// One segment as `Volume::segments` lists it.
 #[derive(Debug, Clone)]
 pub struct SegmentReport {
-    /// Its place on every leg.
     pub index: SegmentIndex,
-    /// How often it was given back. Addresses with another generation are stale.
+    /// 1 at first, and one more each time that it becomes free. Addresses with another generation are stale.
     pub generation: Generation,
     /// What it is used for now.
     pub state: SegmentState,
     /// Bytes from its start to the end of the last batch in it.
     pub used_bytes: u64,
-    /// The first batch in it.
     pub first_lsn: Lsn,
-    /// The last batch in it so far.
     pub last_lsn: Lsn,
 }
 

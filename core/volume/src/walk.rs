@@ -40,6 +40,8 @@ pub struct Walk {
 }
 
 impl Walk {
+    /// What is acknowledged after `after`, as of now: batches that are acknowledged later are not in it. Begins at the last
+    /// mark before that, so that not all of a segment is read.
     pub(crate) fn new(inner: Rc<Inner>, after: Lsn) -> Walk {
         let expected = after.next();
         let (stretches, until) = {
@@ -75,6 +77,8 @@ impl Walk {
         }
     }
 
+    /// One segment from its first block on, for resync and reclaim. Its first batch may have any number: nothing before it
+    /// is looked for.
     pub(crate) fn of_segment(inner: Rc<Inner>, segment: SegmentIndex) -> Walk {
         let (stretch, until) = {
             let log = inner.log.borrow();
@@ -118,6 +122,7 @@ impl Walk {
         Ok(None)
     }
 
+    /// A stream of the leg whose turn it is. The turn passes on when a leg stops answering.
     fn stream_of(&self, stretch: Stretch) -> Result<Stream, ReadFault> {
         let serving = self.inner.legs_where(|leg| leg.serves());
         let turn = self
@@ -222,6 +227,7 @@ impl Walk {
 }
 
 impl Inner {
+    /// Every batch of the store's in the segment. All of them are in memory together: at most a segment.
     pub async fn walk_segment(
         self: &Rc<Self>,
         segment: SegmentIndex,

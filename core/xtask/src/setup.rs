@@ -199,7 +199,6 @@ fn ensure(lists: &[&[Package]]) -> Result<bool, String> {
     Ok(missing.is_empty())
 }
 
-/// Whether the proof is there.
 fn present(proof: &str) -> bool {
     if proof.starts_with('/') {
         Path::new(proof).exists()
@@ -272,7 +271,6 @@ fn install(names: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether we are root.
 fn is_root() -> bool {
     // The owner of our own /proc entry is our effective user.
     use std::os::unix::fs::MetadataExt;
@@ -351,7 +349,6 @@ impl Drop for NoServices {
     }
 }
 
-/// Writes a program.
 fn write_executable(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     fs::write(path, bytes)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))

@@ -145,7 +145,6 @@ fn house_rules(root: &Path) -> Result<(), String> {
     listed(Ok(findings.complaints))
 }
 
-/// Complaints as one failure.
 fn listed(complaints: Result<Vec<String>, String>) -> Result<(), String> {
     let complaints = complaints?;
     if complaints.is_empty() {
@@ -267,9 +266,7 @@ const OTHER_TESTS: &[&str] = &[
 
 /// Counts what passed and failed, and remembers why, and what each step cost.
 struct Tally {
-    /// When the run began.
     begin: Instant,
-    /// All steps together.
     count: Count,
     /// Names of steps that failed.
     failures: Vec<String>,
@@ -281,7 +278,6 @@ struct Tally {
 
 /// What one step took and found.
 struct Cost {
-    /// The step's name.
     step: String,
     /// Building included.
     took: Duration,

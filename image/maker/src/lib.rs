@@ -94,7 +94,6 @@ pub struct Wishes {
 /// What was built, for those who boot it.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// The disk image.
     pub raw: PathBuf,
     /// The kernel alone, for a quick probe of the accelerator.
     pub linux: PathBuf,
@@ -104,15 +103,11 @@ pub struct Image {
 
 /// Everything that goes into one UKI.
 pub struct Inputs<'a> {
-    /// The repository.
     pub root: &'a Path,
-    /// The arguments.
     pub wishes: &'a Wishes,
     /// Where things are kept and built.
     pub places: &'a Places,
-    /// Where steps are reported.
     pub progress: &'a Progress,
-    /// The tools tree.
     pub tools: &'a Tools,
     /// Names and files of the brand.
     pub brand: &'a Brand,

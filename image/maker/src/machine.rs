@@ -14,7 +14,6 @@ pub const OVMF_VARS: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 const OVMF_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 /// The firmware's code that verifies signatures.
 const OVMF_CODE_SECURE: &str = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd";
-/// The machine emulator.
 pub const QEMU: &str = "qemu-system-x86_64";
 
 /// How the guest's CPUs are run.
@@ -95,11 +94,8 @@ impl Accelerator {
 pub struct Guest<'a> {
     /// How its CPUs are run.
     pub accelerator: Accelerator,
-    /// CPUs in all.
     pub cpus: u32,
-    /// Memory in MiB.
     pub memory_mib: u64,
-    /// The system disk.
     pub system: &'a Path,
     /// The disks for mail.
     pub legs: [&'a Path; 2],

@@ -359,12 +359,10 @@ fn system_disk(line: &mut Line) {
 struct Line(Vec<String>);
 
 impl Line {
-    /// One word.
     fn word(&mut self, word: impl Into<String>) {
         self.0.push(word.into());
     }
 
-    /// A flag and its value.
     fn pair(&mut self, flag: &str, value: impl Into<String>) {
         self.word(flag);
         self.word(value);

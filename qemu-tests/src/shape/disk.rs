@@ -20,9 +20,7 @@ pub enum Bus {
 pub struct Disk {
     /// Node, device and serial number: `leg-a` becomes `/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_leg-a`.
     pub name: String,
-    /// How it is connected.
     pub bus: Bus,
-    /// Its size.
     pub bytes: u64,
     /// The NUMA node whose PCI expander it hangs on.
     pub node: Option<u32>,
@@ -38,11 +36,8 @@ pub struct Disk {
 /// A kind of request to a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Io {
-    /// Reading sectors.
     Read,
-    /// Writing sectors.
     Write,
-    /// Flushing the write cache.
     Flush,
 }
 

@@ -34,7 +34,6 @@ struct Promise {
     not_possible: &'static [&'static str],
 }
 
-/// Bytes of a GiB.
 const GIB: u64 = 1 << 30;
 
 /// DMI strings that match no profile, so that the parts decide.

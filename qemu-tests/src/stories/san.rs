@@ -39,7 +39,6 @@ impl Away for NvmeTarget {
     }
 }
 
-/// A leg by NVMe over TCP.
 pub fn leg_on_nvme_tcp(world: &mut World) -> Told<()> {
     let place = Keep::new(&world.directory, "nvme-target")?;
     let mut target = NvmeTarget::start(place.path(), LEG_BYTES)?;
@@ -57,7 +56,6 @@ pub fn leg_on_nvme_tcp(world: &mut World) -> Told<()> {
     told
 }
 
-/// A leg by iSCSI.
 pub fn leg_on_iscsi(world: &mut World) -> Told<()> {
     tgt::is_installed()?;
     let place = Keep::new(&world.directory, "iscsi-target")?;
@@ -213,7 +211,6 @@ fn wait_for_paths(machine: &mut Machine, count: usize) -> Told<()> {
     })
 }
 
-/// Size of each leg.
 const LEG_BYTES: u64 = 1 << 30;
 /// Pings and time-outs of ten seconds together, and a minute between two attempts at most.
 const PATHS_WITHIN: Duration = Duration::from_secs(90);

@@ -142,7 +142,6 @@ async fn aliases(admin: &Admin) -> Result<Vec<AliasLine>, Refused> {
     }
 }
 
-/// A line of `alias list`.
 fn alias_line(name: String, targets: &[Address]) -> AliasLine {
     AliasLine {
         name,
@@ -222,7 +221,6 @@ async fn allow(admin: &Admin, account: &str, times: u32) -> Result<(), Refused> 
     admin.mailboxes(work).await
 }
 
-/// Makes a group without members.
 async fn make_group(
     admin: &Admin,
     name: String,
@@ -281,7 +279,6 @@ async fn groups(admin: &Admin) -> Result<Vec<GroupLine>, Refused> {
     }
 }
 
-/// A line of `group list`.
 fn group_line(name: String, group: &Group, members: usize) -> GroupLine {
     GroupLine {
         name,
@@ -359,7 +356,6 @@ async fn routes(admin: &Admin) -> Result<Vec<RouteLine>, Refused> {
     }
 }
 
-/// A line of `route list`.
 fn route_line((scope, route): (String, Route)) -> RouteLine {
     match route {
         Route::Here => RouteLine {

@@ -28,9 +28,7 @@ pub(crate) struct Lists {
     receivers: Vec<Arc<receive::Counters>>,
     /// Reception by submission.
     submitters: Vec<Arc<receive::Counters>>,
-    /// IMAP sessions.
     imap: Vec<Arc<imap::Counters>>,
-    /// Relaying to other servers.
     relay: Vec<Arc<relay::Counters>>,
     /// How long tasks kept each core from others, by the core's name.
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
@@ -217,7 +215,6 @@ impl Metrics {
 }
 
 impl ReceivedCount {
-    /// The sum of `each`.
     fn of(each: &[Arc<receive::Counters>]) -> ReceivedCount {
         let mut sum = ReceivedCount::default();
         for counters in each {

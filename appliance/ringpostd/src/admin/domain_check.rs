@@ -46,7 +46,6 @@ pub(crate) async fn check(names: &impl Names, dns: &DomainDns) -> DomainCheck {
     }
 }
 
-/// A line of the answer.
 fn line(name: &str, kind: &str, verdict: Verdict, why: String) -> CheckLine {
     CheckLine {
         name: name.to_owned(),
@@ -327,7 +326,6 @@ async fn judge_reverse(names: &impl Names, host: &str, address: IpAddr) -> Judge
     }
 }
 
-/// The TXT records among `values`.
 fn texts(values: &[Value]) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),

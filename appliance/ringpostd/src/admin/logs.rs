@@ -64,7 +64,6 @@ pub fn dropped() -> u64 {
 /// Standard error, and a copy of each line for `last`. One call of `write` for each event, `flush` when no more are waiting: what comes
 /// together is written together.
 pub struct Kept<W = io::Stderr> {
-    /// Where the lines go.
     out: W,
     /// Lines get the prefix by which the journal knows their level.
     marked: bool,
@@ -73,7 +72,6 @@ pub struct Kept<W = io::Stderr> {
 }
 
 impl Kept {
-    /// The daemon's writer.
     pub fn to_stderr() -> Kept {
         Kept {
             out: io::stderr(),

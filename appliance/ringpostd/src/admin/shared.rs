@@ -55,9 +55,7 @@ struct Shared {
     receive_memory: Budget,
     /// What TLS listeners show.
     certificate: Arc<dyn Certificate>,
-    /// The daemon is being stopped.
     stopping: AtomicBool,
-    /// When the daemon started.
     began: Instant,
 }
 
@@ -96,32 +94,26 @@ impl Admin {
         self.shared.stopping.load(Ordering::Acquire)
     }
 
-    /// What was planned for this machine.
     pub(crate) fn plan(&self) -> &Plan {
         &self.shared.plan
     }
 
-    /// The way to the storage thread.
     pub(crate) fn owner(&self) -> &Owner {
         &self.shared.owner
     }
 
-    /// Where cores leave their counters.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// Bans, rates and lists.
     pub(crate) fn door(&self) -> &Door {
         &self.shared.door
     }
 
-    /// The memory of messages that are being received.
     pub(crate) fn receive_memory(&self) -> &Budget {
         &self.shared.receive_memory
     }
 
-    /// What TLS listeners show.
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
     }

@@ -24,7 +24,6 @@ use changed::Changed;
 
 /// One open mailbox of one session. It keeps numbers and what was reported, never a list of messages.
 pub struct Selected {
-    /// The mailbox that was opened.
     pub id: MailboxId,
     /// What number each message has for the client.
     pub numbering: Numbering,
@@ -272,7 +271,6 @@ impl Selected {
         self.known.caught_up(changes.highest_modseq);
     }
 
-    /// These UIDs are gone.
     fn note_expunged(&mut self, uids: impl Iterator<Item = u32>) {
         let mut all: Vec<u32> = std::mem::take(&mut self.expunged).into();
         all.extend(uids);

@@ -14,13 +14,10 @@ use mailbox::AccountId;
 /// Of one account; 0: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rates {
-    /// Messages in an hour.
     pub messages_per_hour: u32,
-    /// Messages in a day.
     pub messages_per_day: u32,
     /// Recipients in an hour, counted for each message.
     pub recipients_per_hour: u32,
-    /// Recipients in a day.
     pub recipients_per_day: u32,
 }
 
@@ -36,16 +33,13 @@ pub struct Spent {
 struct Window {
     /// When its first message was sent.
     began: Time,
-    /// Messages since.
     messages: u32,
-    /// Recipients since.
     recipients: u32,
 }
 
 /// The limit is reached; some of it is free again after this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
-    /// How long until then.
     pub wait: Duration,
 }
 
@@ -163,7 +157,6 @@ fn fits(
     }
 }
 
-/// An hour in microseconds.
 const HOUR_US: u64 = 3_600_000_000;
 /// The spans of an account's two windows.
 const SPANS_US: [u64; 2] = [HOUR_US, 24 * HOUR_US];

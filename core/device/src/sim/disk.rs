@@ -16,9 +16,7 @@ const BLOCK_SECTORS: usize = BLOCK_BYTES / SECTOR_BYTES;
 /// Which part of an unfinished write reaches the medium when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landing {
-    /// None of it.
     Nothing,
-    /// All of it.
     All,
     /// Only the sectors before this one.
     Before(usize),
@@ -31,9 +29,7 @@ pub enum Landing {
 /// What becomes of completed writes that no flush covered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheLanding {
-    /// All of them are lost.
     Lost,
-    /// All of them are kept.
     Kept,
     /// Each sector by the disk's own dice.
     Random,
@@ -121,7 +117,6 @@ impl BlockingRead for Disk {
 }
 
 impl Medium {
-    /// Size of the disk.
     pub fn capacity_bytes(&self) -> u64 {
         self.image.blocks() * BLOCK_BYTES as u64
     }

@@ -30,7 +30,7 @@ impl Ready {
             .push(id);
     }
 
-    /// Takes one of the ready tasks: the last if there is one only, else the seed's choice.
+    /// Takes one of the ready tasks. Where there are several the seed chooses, so that a run explores orders and can be repeated.
     pub fn take(&self, rng: &mut Rng) -> Option<u64> {
         let mut ids = self.ids.lock().expect("no holder of this lock panics");
         match ids.len() {
@@ -49,7 +49,6 @@ impl Ready {
     }
 }
 
-/// The waker of one task.
 pub struct TaskWaker {
     id: u64,
     queued: AtomicBool,
@@ -102,7 +101,6 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// No tasks.
     pub fn new() -> Tasks {
         Tasks {
             waiting: BTreeMap::new(),
@@ -149,7 +147,6 @@ struct Event {
     tie: u32,
     /// Decides where the ties agree, so that one seed gives one run.
     number: u64,
-    /// What happens.
     what: Happening,
 }
 

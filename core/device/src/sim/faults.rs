@@ -27,7 +27,6 @@ pub struct Faults {
     pub lying_flush: f64,
     /// An operation takes `stall_us` longer.
     pub stall: f64,
-    /// How much longer.
     pub stall_us: u64,
     /// An operation does not complete until the disk is released, removed or loses power.
     pub hang: f64,
@@ -60,7 +59,6 @@ impl Default for Faults {
 pub struct FaultCounts {
     /// Reads that failed, block errors that stay included.
     pub read_errors: u64,
-    /// Writes that failed.
     pub write_errors: u64,
     /// Writes that were acknowledged and not stored.
     pub lost_writes: u64,
@@ -72,9 +70,7 @@ pub struct FaultCounts {
     pub bit_flips: u64,
     /// Flushes that were acknowledged and not done.
     pub lying_flushes: u64,
-    /// Operations that took longer.
     pub stalls: u64,
-    /// Operations that did not complete.
     pub hangs: u64,
     /// Writes of which a power cut stored some sectors and not others.
     pub torn_writes: u64,

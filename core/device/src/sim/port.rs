@@ -23,7 +23,6 @@ const JOB_DELAY_US: std::ops::Range<u64> = 1..200;
 /// The devices and the host of one boot. After a crash it answers nothing: what still holds it belongs to a machine
 /// that is off.
 pub struct Port {
-    /// The world that it is in.
     world: Rc<World>,
     /// Which boot of the machine it belongs to.
     boot: u32,
@@ -110,9 +109,7 @@ impl Host for Port {
 struct Sleep {
     /// The world whose clock it waits for.
     world: Rc<World>,
-    /// The boot that it belongs to.
     boot: u32,
-    /// When it ends.
     until: Time,
     /// Its entry in the schedule; `None` before the first poll.
     sleeper: Option<Rc<Sleeper>>,

@@ -106,6 +106,8 @@ impl AccountEntry {
 }
 
 impl State {
+    /// The domain's count goes up with the new row and down with the row it replaces, so that a record applied twice counts
+    /// once.
     fn put_account(&mut self, account: AccountId, row: AccountRow) {
         self.raise_next(account);
         self.count_account(row.address.domain(), 1);
@@ -121,6 +123,7 @@ impl State {
         self.touch_account(account);
     }
 
+    /// The address is freed unless another account has it: a rebuild may have met that account's record first.
     fn remove_account(&mut self, account: AccountId) {
         self.raise_next(account);
         let entry = self.accounts.get_mut(&account);
@@ -136,6 +139,7 @@ impl State {
         }
     }
 
+    /// Does nothing where the account has no row: a later snapshot stands for it.
     fn change_account(&mut self, account: AccountId, change: impl FnOnce(&mut AccountRow)) {
         let entry = self.accounts.get_mut(&account);
         if let Some(row) = entry.and_then(|entry| entry.row.as_mut()) {

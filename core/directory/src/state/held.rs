@@ -12,6 +12,7 @@ use crate::whole::{Named, Noun, Whole};
 
 /// A noun whose table is in the state.
 pub(crate) trait Held: Noun {
+    /// The noun's table.
     fn rows(state: &State) -> &Whole<Self>;
     fn rows_mut(state: &mut State) -> &mut Whole<Self>;
 

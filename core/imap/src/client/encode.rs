@@ -327,7 +327,6 @@ impl Line<'_> {
         }
     }
 
-    /// One search key.
     fn key(&mut self, key: &SearchKey) {
         match key {
             SearchKey::All => self.word("ALL"),
@@ -405,7 +404,6 @@ impl Line<'_> {
         self.word(&encode_day(day));
     }
 
-    /// One item of FETCH.
     fn fetch_item(&mut self, item: &FetchItem) {
         match item {
             FetchItem::Uid => self.word("UID"),

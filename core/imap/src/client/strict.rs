@@ -168,14 +168,12 @@ fn whole<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Read<T>) -> Read
     Ok(value)
 }
 
-/// A place in the bytes.
 struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
 impl Reader<'_> {
-    /// A fault at the present place.
     fn fault<T>(&self, wanted: &'static str) -> Read<T> {
         Err(GrammarFault {
             at: self.at,

@@ -67,6 +67,8 @@ impl<K: Keeper> Receiver<K> {
         admitted.map_err(refusal_of)
     }
 
+    /// From memory where it is known, else from the owner. `generation` keeps an answer that a change has overtaken out of the
+    /// memory.
     async fn look_up(&self, address: &Address) -> Result<Found, Refusal> {
         if let Some(resident) = self.directory.borrow().find(address, self.host.now()) {
             return Ok(Found::Account(resident));

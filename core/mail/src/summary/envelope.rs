@@ -14,17 +14,14 @@ pub struct EnvelopeFields<'a> {
     pub date: Option<Text<'a>>,
     /// Subject, as it stands, encoded words included.
     pub subject: Option<Text<'a>>,
-    /// From. An ENVELOPE has it even where the message has several.
+    /// From, of all fields of the name: RFC 5322 §3.6 allows one, and some messages have several.
     pub from: AddressList<'a>,
     /// As `from` when the message says nothing else.
     pub sender: AddressList<'a>,
     /// Reply-To; as `from` when the message says nothing else.
     pub reply_to: AddressList<'a>,
-    /// To.
     pub to: AddressList<'a>,
-    /// Cc.
     pub cc: AddressList<'a>,
-    /// Bcc.
     pub bcc: AddressList<'a>,
     /// In-Reply-To, as it stands.
     pub in_reply_to: Option<Text<'a>>,

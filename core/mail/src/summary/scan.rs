@@ -64,7 +64,6 @@ pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
 
 /// One pass over a message: what was read, and what room is left.
 struct Scanner<'a> {
-    /// The message.
     raw: &'a [u8],
     /// All before is scanned; always at the beginning of a line, or at the end.
     at: usize,

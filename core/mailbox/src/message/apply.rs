@@ -47,6 +47,8 @@ impl State {
         Effect::Applied
     }
 
+    /// Only messages that change get the new modification sequence. That of the mailbox rises in any case, because the record
+    /// took it.
     pub(super) fn flag(
         &mut self,
         mailbox: MailboxId,
@@ -96,6 +98,8 @@ impl State {
         Effect::Applied
     }
 
+    /// What is \Deleted is decided here, in the order of the log: a STORE that was durable before may have cleared it. Bodies
+    /// go to `dropped`, since other messages may refer to them.
     pub(super) fn expunge(
         &mut self,
         mailbox: MailboxId,
@@ -144,6 +148,8 @@ impl State {
         Effect::Applied
     }
 
+    /// Messages that were expunged meanwhile are passed over. Nothing that a client sees changes, so neither modification
+    /// sequence nor watchers are touched.
     pub(super) fn relocate(&mut self, mailbox: MailboxId, bodies: &[(Uid, BodyRef)]) -> Effect {
         let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
             return Effect::Absent;

@@ -18,7 +18,6 @@ pub struct Head {
     pub uid_next: Uid,
     /// The highest modification sequence (RFC 7162).
     pub highest_modseq: ModSeq,
-    /// All messages.
     pub messages: u32,
     /// Messages without \Seen.
     pub unseen: u32,

@@ -70,9 +70,7 @@ pub fn encoded_bytes_max(message: &Message) -> usize {
 
 /// What the next message's differences are taken from.
 struct Neighbour {
-    /// Its UID.
     uid: Uid,
-    /// Its modification sequence.
     modseq: ModSeq,
     /// Its internal date, in seconds since 1970.
     unix_seconds: i64,

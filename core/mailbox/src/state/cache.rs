@@ -23,6 +23,8 @@ impl State {
         self.evict_accounts();
     }
 
+    /// Bounded by `EVICT_LOOK_MAX` looks a call. What differs from the projection, is pinned or has an operation under way
+    /// stays: memory may have the only copy of what is visible.
     fn evict_mailboxes(&mut self) {
         for _ in 0..EVICT_LOOK_MAX {
             if self.cached_bytes <= self.cache_bytes_max {
@@ -47,6 +49,7 @@ impl State {
         }
     }
 
+    /// As `evict_mailboxes`; an account with reserved bytes stays, or a quota could be passed.
     fn evict_accounts(&mut self) {
         let accounts_max =
             (self.cache_bytes_max / ACCOUNT_CACHE_SHARE / ACCOUNT_BYTES).max(ACCOUNT_CACHE_MIN);

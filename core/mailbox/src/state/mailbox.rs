@@ -15,7 +15,6 @@ use crate::{MailboxId, Message};
 
 /// A mailbox with its newest messages, or with all of them.
 pub struct MailboxEntry {
-    /// The numbers of the mailbox.
     pub head: Head,
     /// Ascending by UID; all of chunks `>= loaded_from`.
     pub messages: Arc<Vec<Message>>,

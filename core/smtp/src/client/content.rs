@@ -50,10 +50,14 @@ pub struct Stuffer {
 /// What the content written so far ends with.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Tail {
+    /// Nothing was put: a dot would be the first of a line.
     #[default]
     Begin,
+    /// A CR whose LF may still come.
     Cr,
+    /// A line end: a dot is doubled.
     Line,
+    /// The middle of a line.
     Within,
 }
 

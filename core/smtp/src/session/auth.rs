@@ -23,6 +23,7 @@ impl<R> Session<R> {
         }
     }
 
+    /// RFC 4954 §4: refused before EHLO, twice, and inside a transaction; ours also without TLS where passwords need it.
     pub(super) fn on_auth(
         &mut self,
         mechanism: Option<Mechanism>,

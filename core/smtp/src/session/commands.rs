@@ -57,6 +57,7 @@ impl<R> Session<R> {
         }
     }
 
+    /// A second hello clears the transaction, as RSET does (RFC 5321 §4.1.4). What is offered depends on TLS and on the port.
     fn on_hello(
         &mut self,
         name: &str,
@@ -104,6 +105,7 @@ impl<R> Session<R> {
         None
     }
 
+    /// The first refusal that applies is sent: the order of commands, then TLS and login, then what the parameters ask for.
     fn on_mail(&mut self, mail: Mail, output: &mut Vec<u8>) -> Option<Action<R>> {
         let limits = &self.config.limits;
         let refusal = match &self.hello {
@@ -163,6 +165,7 @@ impl<R> Session<R> {
         None
     }
 
+    /// The caller decides about the recipient. Bounds come first, so that a peer cannot make it look up without end.
     fn on_rcpt(&mut self, argument: &str, output: &mut Vec<u8>) -> Option<Action<R>> {
         let Some(transaction) = &self.transaction else {
             return self.refuse(Refusal::MailFirst, output);

@@ -107,6 +107,8 @@ impl<R> Session<R> {
         }
     }
 
+    /// The reply to one BDAT (RFC 3030 §2). A chunk that is refused ends the transaction: the next one would have nothing to
+    /// follow.
     pub(super) fn end_chunk(&mut self, last: bool, output: &mut Vec<u8>) -> Option<Action<R>> {
         self.state = State::Command;
         let chunks = self
@@ -128,6 +130,7 @@ impl<R> Session<R> {
         None
     }
 
+    /// The content is complete. The caller owes an outcome from here on; until then no reply is written.
     pub(super) fn end_content(
         &mut self,
         content: Content,

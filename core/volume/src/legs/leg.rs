@@ -45,7 +45,6 @@ impl Leg {
         }
     }
 
-    /// The leg's identity.
     pub fn id(&self) -> LegId {
         self.id
     }
@@ -425,12 +424,10 @@ impl Leg {
         self.reading -= 1;
     }
 
-    /// A read of it failed.
     pub fn note_read_fault(&mut self) {
         self.read_faults += 1;
     }
 
-    /// A write to it failed.
     pub fn note_write_fault(&mut self) {
         self.write_faults += 1;
     }

@@ -31,11 +31,10 @@ pub(crate) struct Entry {
     pub content: u128,
     /// The segment that it is written to.
     pub segment: SegmentIndex,
-    /// The segment's generation.
     pub generation: Generation,
     /// Blocks from the start of the segment.
     pub block: u32,
-    /// How often it was tried.
+    /// As in `Header`. The end of a write is matched by it: one at an earlier place says nothing of this one.
     pub attempt: u32,
     /// Header, payload and padding, as they are written.
     pub buffer: Arc<Buffer>,
@@ -108,11 +107,11 @@ impl Entry {
 /// One batch's write on one leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LegWrite {
-    /// Not written there.
     Absent,
     /// Handed to the device at this moment.
-    Flying { since: Time },
-    /// Durable there.
+    Flying {
+        since: Time,
+    },
     Durable,
     /// The device refused it, or did not answer in time.
     Failed(IoFault),

@@ -108,8 +108,7 @@ fn imports<'a>(
     text: &str,
     files: &'a BTreeMap<Module, String>,
 ) -> BTreeSet<&'a Module> {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or("");
-    let code: Vec<&str> = text
+    let code: Vec<&str> = without_tests(text)
         .lines()
         .map(|line| line.split("//").next().unwrap_or(""))
         .collect();
@@ -126,6 +125,22 @@ fn imports<'a>(
     named
         .filter(|other| !other.starts_with(module) && !module.starts_with(other))
         .collect()
+}
+
+/// What stands before the tests that are written out at the end of a file. A declaration (`mod tests;`) ends nothing: it may stand at the
+/// top, with all of the code behind it.
+fn without_tests(text: &str) -> &str {
+    let mut from = 0;
+    // Bound: each turn goes on behind the module that it looked at.
+    while let Some(at) = text[from..].find(TESTS) {
+        let (begin, name) = (from + at, from + at + TESTS.len());
+        let sign = text[name..].find(['{', ';']);
+        if sign.is_some_and(|sign| text[name + sign..].starts_with('{')) {
+            return &text[..begin];
+        }
+        from = name;
+    }
+    text
 }
 
 /// Names, `::`, and every other character that is not white space.
@@ -213,6 +228,9 @@ fn resolve<'a>(
     files.get_key_value(&at).map(|(found, _)| found)
 }
 
+/// How a module of tests begins.
+const TESTS: &str = "#[cfg(test)]\nmod ";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +272,18 @@ mod tests {
             ("d", "use crate::c::C;"),
         ]);
         assert_eq!(circles(&files), Vec::<Vec<String>>::new());
+    }
+
+    #[test]
+    fn a_declaration_of_tests_does_not_hide_what_follows_it() {
+        let declared = "#[cfg(test)]\nmod tests;\n\nuse crate::b::B;";
+        let written = "use crate::a::A;\n#[cfg(test)]\nmod tests { use crate::c::C; }";
+        let files = files(&[
+            ("a", declared),
+            ("b", written),
+            ("c", "#[cfg(test)]\nmod rig;\nuse crate::b::B;"),
+        ]);
+        assert_eq!(circles(&files), [["a", "b"]]);
     }
 
     #[test]
