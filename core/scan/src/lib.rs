@@ -17,7 +17,7 @@
 
 use std::net::IpAddr;
 
-use runtime::{ConnectionFault, DialFault};
+use runtime::{ConnectionFault, DialFault, Holder};
 
 mod call;
 pub mod change;
@@ -44,6 +44,8 @@ pub use scanners::{Filter, Found, Scanners};
 /// What is known of a message beside its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
+    /// Whose share of the calls is used: the peer's, or that of the account that logged in.
+    pub holder: Holder,
     /// The client's address.
     pub client: IpAddr,
     /// What it called itself in EHLO or HELO.

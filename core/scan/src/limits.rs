@@ -29,8 +29,12 @@ pub const TEXT_CHARS_MAX: usize = 200;
 
 /// Servers that one call tries. Two that fail are no accident of one server.
 pub const TRIES_MAX: usize = 2;
-/// A server that answers and then fails so often in a row is left alone: fewer may be the fault of one message.
-pub const STRIKES_MAX: u32 = 3;
+/// A server that is reached and then fails in a row at messages of so many peers is left alone: fewer may be the fault of one sender.
+pub const STRIKES_MAX: usize = 3;
+/// Where all mail comes from one peer, so many failures in a row count as well.
+pub const STRIKES_OF_ONE_MAX: u32 = 12;
+/// Peers whose calls probe a server at a time: a message that hangs is not the only one that is tried.
+pub const PROBES_MAX: usize = 3;
 /// It is left alone for so long, then for twice as long after each probe that fails, …
 pub const REST_MIN: Duration = Duration::from_secs(1);
 /// … and never longer than this: a server that is back is used again within a minute.

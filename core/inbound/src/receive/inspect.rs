@@ -19,6 +19,7 @@ use scan::{
     Change, Fault, Filtered, Known, Outcome, Scanner, Scanners, clamd, known, rspamd, text,
 };
 use smtp::{Envelope, ForwardPath, Refusal, ReversePath};
+use storage::holder;
 
 use super::content::Incoming;
 use super::route::Route;
@@ -338,6 +339,7 @@ pub(super) async fn look(
         ReversePath::Address(address) => address.to_path(),
     };
     let envelope = scan::Envelope {
+        holder: holder::of_peer(client),
         client,
         helo,
         hostname,

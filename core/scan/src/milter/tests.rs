@@ -14,6 +14,7 @@ fn said(letter: u8, data: &[u8]) -> Result<Said, Fault> {
 fn packets_have_the_form_of_the_protocol() {
     let recipients = ["b@example.org".to_owned()];
     let envelope = Envelope {
+        holder: runtime::Holder(1),
         client: "::ffff:192.0.2.1".parse().expect("an address"),
         helo: "client.example.net\0x",
         hostname: "mx.example.org",
