@@ -35,7 +35,7 @@ mod scanners;
 pub mod text;
 
 pub use call::Filtered;
-pub use change::Change;
+pub use change::{Change, Edit};
 pub use counters::{Counters, Outcome, Scanner};
 pub use known::Known;
 pub use pool::{Pool, Server};

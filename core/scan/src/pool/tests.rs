@@ -229,6 +229,29 @@ fn clean_before_the_end_is_not_clean() {
 }
 
 #[test]
+fn what_rspamd_says_before_it_has_the_message_is_not_clean() {
+    for (action, clean) in [("no action", true), ("greylist", true), ("reject", false)] {
+        let world = world();
+        world.serve(1, async move |peer| {
+            let body = format!("{{\"action\":\"{action}\"}}");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            peer.send(head.as_bytes()).await.expect("there");
+            peer.send(body.as_bytes()).await.expect("there");
+            hangs(&peer).await;
+        });
+        let pool = world.pool(&[1]);
+        let content = vec![b'x'; 1 << 20];
+        let answer = world
+            .sim
+            .block_on(async { ask_rspamd(&pool, &content).await });
+        match clean {
+            true => assert_eq!(answer, Err(Fault::Nonsense("an early answer"))),
+            false => assert_eq!(answer.expect("a verdict").action, rspamd::Action::Refuse),
+        }
+    }
+}
+
+#[test]
 fn rspamd_is_asked_by_one_request_and_heard_in_pieces() {
     let world = world();
     let seen = Rc::new(RefCell::new(Vec::new()));
@@ -458,4 +481,16 @@ fn a_filter_that_hangs_at_any_step_or_answers_nonsense_gives_no_verdict() {
             "{fault}"
         );
     }
+}
+
+#[test]
+fn a_filter_is_shown_each_field_and_everything_else_as_body() {
+    let long = format!("Subject: {}\r\nTo: y\r\n\r\nHello\r\n", "x".repeat(200_000));
+    let long: &'static [u8] = Box::leak(long.into_bytes().into_boxed_slice());
+    let (answer, letters) = filtered(&[], long);
+    assert_eq!(answer.expect("a verdict").decision, Decision::Continue);
+    assert!(letters.contains("TLLNBDE"), "{letters}");
+    // A line that is no field: other software sees the body begin there.
+    let (_, letters) = filtered(&[], b"Subject: x\r\nno field\r\nTo: y\r\n\r\nHello\r\n");
+    assert!(letters.contains("TLNBDE"), "{letters}");
 }
