@@ -101,29 +101,38 @@ pub fn fields(content: &[u8]) -> impl Iterator<Item = header::Field<'_>> {
     header::fields(content).take_while(|field| !field.name.is_empty())
 }
 
+/// One of them, and what a filter wants in its place.
+struct Shown<'a> {
+    name: &'a [u8],
+    range: Range<usize>,
+    wanted: Option<Vec<u8>>,
+}
+
 /// What the `changes` of one filter, in their order, come to in the `content` that it was shown. A field that is not there is put in front
 /// (`smfi_chgheader`); one that the filter has removed counts no more, as in Postfix.
 pub fn edits(content: &[u8], changes: Vec<Change>) -> Vec<Edit> {
     if changes.is_empty() {
         return Vec::new();
     }
-    let mut begin = 0;
-    let mut all: Vec<(&[u8], Range<usize>, Option<Vec<u8>>)> = Vec::new();
+    let mut all: Vec<Shown<'_>> = Vec::new();
     for field in fields(content) {
-        let range = begin..begin + field.raw.len();
-        begin = range.end;
-        all.push((field.name, range, None));
+        let begin = all.last().map_or(0, |before| before.range.end);
+        all.push(Shown {
+            name: field.name,
+            range: begin..begin + field.raw.len(),
+            wanted: None,
+        });
     }
     let mut edits = Vec::new();
     for change in changes {
-        let of_name = all.iter_mut().filter(|(name, _, now)| {
-            let is_removed = now.as_ref().is_some_and(Vec::is_empty);
-            !is_removed && name.eq_ignore_ascii_case(&change.name)
+        let of_name = all.iter_mut().filter(|shown| {
+            let is_removed = shown.wanted.as_ref().is_some_and(Vec::is_empty);
+            !is_removed && shown.name.eq_ignore_ascii_case(&change.name)
         });
         // Index 0 is taken for the first one, as in sendmail.
         let mut found = of_name.skip(change.index.max(1) as usize - 1);
         match found.next() {
-            Some((_, _, now)) => *now = Some(change.field),
+            Some(shown) => shown.wanted = Some(change.field),
             None if change.field.is_empty() => {}
             None => edits.push(Edit {
                 range: 0..0,
@@ -131,9 +140,11 @@ pub fn edits(content: &[u8], changes: Vec<Change>) -> Vec<Edit> {
             }),
         }
     }
-    edits.extend(all.into_iter().filter_map(|(_, range, now)| {
-        let field = now?;
-        Some(Edit { range, field })
+    edits.extend(all.into_iter().filter_map(|shown| {
+        Some(Edit {
+            range: shown.range,
+            field: shown.wanted?,
+        })
     }));
     edits
 }
