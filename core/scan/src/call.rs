@@ -172,8 +172,17 @@ pub(crate) async fn milter(
     envelope: &Envelope<'_>,
     content: &[u8],
 ) -> Result<Filtered, Fault> {
-    if change::fields(content).nth(FIELDS_MAX).is_some() {
-        return Err(Fault::TooManyFields);
+    let window = &content[..content.len().min(HEADER_BYTES_MAX)];
+    let (mut count, mut bytes) = (0, 0);
+    for field in mail::header::fields(window) {
+        (count, bytes) = (count + 1, bytes + field.raw.len());
+        if field.name.is_empty() {
+            break;
+        }
+    }
+    // What reaches the window's end may be cut there, in its name too.
+    if count > FIELDS_MAX || (bytes == window.len() && bytes < content.len()) {
+        return Err(Fault::HeaderTooLong);
     }
     let mut talk = Talk {
         wire: Wire::new(connection),

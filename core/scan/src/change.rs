@@ -151,27 +151,18 @@ pub fn edits(content: &[u8], changes: Vec<Change>) -> Vec<Edit> {
 
 /// Makes `edits`, whose ranges count from `from`, in `content`. Of two of the same field the later one stands.
 pub fn apply(content: &mut Vec<u8>, from: usize, mut edits: Vec<Edit>) {
-    // Stable: the later one stays behind the earlier one.
+    // Stable: the later one of two stays behind the earlier one.
     edits.sort_by_key(|edit| (edit.range.start, edit.range.end));
-    let (Some(first), Some(last)) = (edits.first(), edits.last()) else {
-        return;
-    };
-    let whole = from + first.range.start..from + last.range.end;
-    let mut header = Vec::with_capacity(whole.len() + growth(&edits));
-    let mut at = whole.start;
-    for (edit, next) in edits
-        .iter()
-        .zip(edits.iter().skip(1).map(Some).chain([None]))
-    {
-        header.extend_from_slice(&content[at..from + edit.range.start]);
-        at = from + edit.range.start;
-        let is_stale = next.is_some_and(|next| next.range == edit.range && !edit.range.is_empty());
+    let mut done = 0..0;
+    // From the back, where nothing that is still to be changed moves.
+    for edit in edits.into_iter().rev() {
+        let is_stale = !edit.range.is_empty() && edit.range == done;
         if !is_stale {
-            header.extend_from_slice(&edit.field);
-            at = from + edit.range.end;
+            let range = from + edit.range.start..from + edit.range.end;
+            content.splice(range, edit.field);
+            done = edit.range;
         }
     }
-    content.splice(whole, header);
 }
 
 /// By how many bytes `edits` may make a message longer.

@@ -82,9 +82,9 @@ pub enum Fault {
     Nonsense(&'static str),
     #[error("the answer is too long")]
     TooLong,
-    /// `limits::FIELDS_MAX`: no server was asked.
-    #[error("its header has too many fields")]
-    TooManyFields,
+    /// `limits::FIELDS_MAX` or `limits::HEADER_BYTES_MAX`: no server was asked.
+    #[error("its header has too many fields or is too long")]
+    HeaderTooLong,
     /// The server's own words.
     #[error("it says: {0}")]
     Said(String),
@@ -94,7 +94,7 @@ impl Fault {
     /// Whether the server is to blame.
     pub(crate) fn is_of_server(&self) -> bool {
         let busy_here = *self == Fault::Dial(DialFault::Busy);
-        !self.is_stop() && !busy_here && *self != Fault::TooManyFields
+        !self.is_stop() && !busy_here && *self != Fault::HeaderTooLong
     }
 
     /// The appliance is stopping; the server is not to blame.

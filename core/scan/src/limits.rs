@@ -55,3 +55,5 @@ pub const JSON_BYTES: usize = 4 * 1_024 * KIB;
 pub const PIECE_BYTES: usize = 48 * KIB;
 /// Header fields of a message that a filter may be shown: each is a round trip, and no mail of people or programs has a hundred.
 pub const FIELDS_MAX: usize = 2_000;
+/// Bytes of them: they are taken apart on the core, at some 5 ns a byte where each line is a fold.
+pub const HEADER_BYTES_MAX: usize = 512 * KIB;

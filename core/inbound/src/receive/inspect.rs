@@ -193,7 +193,7 @@ impl<D: Dial> Inspector<D> {
         // While we stop nothing is known of the scanner, and the client comes again soon.
         match fault {
             // It would be so the next time: to defer it would only delay it.
-            Fault::TooManyFields if defers => {
+            Fault::HeaderTooLong if defers => {
                 inspection.refuse(Refusal::Filtered, fault.to_string());
             }
             _ if defers || fault.is_stop() => inspection.refuse(Refusal::Unscanned, ""),

@@ -318,10 +318,23 @@ fn a_reply_of_rspamd_that_breaks_off_or_has_no_end_is_no_verdict() {
 
 #[test]
 fn a_header_without_an_end_costs_no_filter_its_time() {
-    let fields = "X: y\r\n".repeat(FIELDS_MAX + 1);
-    let content: &'static [u8] = Box::leak(fields.into_bytes().into_boxed_slice());
-    let (answer, letters) = filtered(&[], content);
-    assert_eq!((answer, &letters[..]), (Err(Fault::TooManyFields), ""));
+    let many = "X: y\r\n".repeat(FIELDS_MAX + 1);
+    let folded = format!("X: y{}\r\n\r\n", "\r\n ".repeat(HEADER_BYTES_MAX / 3));
+    let long = format!("X: {}\r\n\r\nHello\r\n", "y".repeat(HEADER_BYTES_MAX));
+    // The next field's name lies across the bound.
+    let name = format!(
+        "X: {}\r\nName: z\r\n\r\nHello\r\n",
+        "y".repeat(HEADER_BYTES_MAX - 7)
+    );
+    for content in [many, folded, long, name] {
+        let content: &'static [u8] = Box::leak(content.into_bytes().into_boxed_slice());
+        let (answer, letters) = filtered(&[], content);
+        assert_eq!((answer, &letters[..]), (Err(Fault::HeaderTooLong), ""));
+    }
+    // A long body is none.
+    let body = format!("X: y\r\n\r\n{}", "line\r\n".repeat(HEADER_BYTES_MAX / 6));
+    let body: &'static [u8] = Box::leak(body.into_bytes().into_boxed_slice());
+    assert!(filtered(&[], body).0.is_ok());
 }
 
 /// Letters of packets, and what a filter answers to each; `None`: it hangs.

@@ -10,7 +10,7 @@ use runtime::memory::{MemoryPeer, connect};
 use scan::known::samples;
 use scan::{Filter, Known, Outcome, Pool, Scanner, Scanners};
 
-use super::super::inspect::{Inspector, Policy};
+use super::super::inspect::{Inspect, Inspector, Policy};
 use super::*;
 
 /// What a server says to a connection after it has read everything up to the end of the message.
@@ -453,7 +453,7 @@ fn a_header_that_no_filter_can_be_shown_is_refused_for_good() {
     };
     assert_eq!(
         tell(story).reply,
-        "550 5.7.1 message refused by a content filter its header has too many fields\r\n"
+        "550 5.7.1 message refused by a content filter its header has too many fields or is too long\r\n"
     );
     let raw = taken(Story {
         filter_defers: false,
@@ -494,6 +494,34 @@ fn a_large_message_is_searched_beside_the_core_and_comes_back_whole() {
         ..Story::default()
     });
     assert!(raw.ends_with(content));
+}
+
+#[test]
+fn no_copy_of_the_content_is_left_behind_an_inspection() {
+    let world = SimWorld::new(1);
+    let host = SessionHost::on(world.io().host);
+    let inspector = Inspector {
+        scanners: Scanners::<MemoryDial>::none(Arc::default()),
+        policy: Story::default().policy,
+    };
+    // On the core, beside it, and past what is scanned.
+    for bytes in [100, runtime::limits::WORK_BYTES_MAX + 1, 2 << 20] {
+        let buffer = vec![b'x'; bytes];
+        let begin = buffer.as_ptr();
+        let content = bytes::Bytes::from(buffer);
+        let envelope = scan::Envelope {
+            holder: runtime::Holder(1),
+            client: "192.0.2.1".parse().expect("an address"),
+            helo: "client.example.net",
+            hostname: "mx.example.org",
+            mail_from: "",
+            recipients: &[],
+            id: "1.2.3",
+            user: None,
+        };
+        world.block_on(inspector.inspect(&host, envelope, &content, 10));
+        assert_eq!(Vec::from(content).as_ptr(), begin, "{bytes} bytes");
+    }
 }
 
 #[test]
