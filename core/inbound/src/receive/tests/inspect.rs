@@ -520,7 +520,8 @@ fn no_copy_of_the_content_is_left_behind_an_inspection() {
             user: None,
         };
         world.block_on(inspector.inspect(&host, envelope, &content, 10));
-        assert_eq!(Vec::from(content).as_ptr(), begin, "{bytes} bytes");
+        let back = Vec::from(content);
+        assert_eq!(back.as_ptr(), begin, "{bytes} bytes");
     }
 }
 
