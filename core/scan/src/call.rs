@@ -207,8 +207,9 @@ pub(crate) async fn milter(
         milter::end_of_body(&mut talk.out, envelope);
         filtered.decision = talk.end(&agreed, &mut filtered).await?;
     }
-    // A courtesy: the connection is closed after it, whether it arrives or not.
+    // A courtesy: the connection is closed after it, whether it arrives or not. The verdict does not wait for a filter that reads no more.
     milter::quit(&mut talk.out);
+    talk.wire.connection.deadline(QUIT_WAIT);
     let _ = talk.flush().await;
     Ok(filtered)
 }

@@ -16,6 +16,8 @@ pub const CLAMD_REPLY_BYTES_MAX: usize = 4 * KIB;
 pub const CLAMD_CHUNK_BYTES: usize = 64 * KIB;
 /// Content in one packet of a milter: the protocol's chunk (`MILTER_CHUNK_SIZE`) has 65,535 bytes.
 pub const MILTER_CHUNK_BYTES: usize = 65_535;
+/// How long the last word to a filter may wait for room.
+pub const QUIT_WAIT: Duration = Duration::from_millis(500);
 /// A field's name is shown to a filter up to here: a line has no more (RFC 5322 §2.1.1).
 pub const MILTER_NAME_BYTES: usize = 998;
 /// Changes that one filter may ask for. A filter that signs and marks asks for a handful.

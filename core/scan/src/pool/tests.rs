@@ -507,3 +507,25 @@ fn a_filter_is_shown_each_field_and_everything_else_as_body() {
     let (_, letters) = filtered(&[], b"Subject: x\r\nno field\r\nTo: y\r\n\r\nHello\r\n");
     assert!(letters.contains("TLNBDE"), "{letters}");
 }
+
+#[test]
+fn a_verdict_stands_although_the_filter_reads_no_more() {
+    let world = world();
+    world.serve(1, async |peer| {
+        // It wants the body alone, and knows already.
+        let said = b"\0\0\0\x0dO\0\0\0\x06\0\0\0\x31\0\0\x02\x6f\0\0\0\x01r";
+        peer.send(said).await.expect("there");
+        std::future::pending::<()>().await;
+        drop(peer);
+    });
+    // With what is negotiated and the packet's head, all that the pipe holds: there is no room for the last word.
+    let content = [b"\r\n".to_vec(), vec![b'x'; (1 << 16) - 17 - 5]].concat();
+    let pool = world.pool(&[1]);
+    let answer = world.sim.block_on(async {
+        let talk = async |connection: MemoryConnection, _| {
+            call::milter(connection, &envelope(&[]), &content).await
+        };
+        pool.call(PEER, talk).await
+    });
+    assert_eq!(answer.expect("a verdict").decision, Decision::Reject);
+}
