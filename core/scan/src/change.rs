@@ -32,6 +32,13 @@ pub fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) -> bool {
     fits
 }
 
+/// Whether only we write fields with this name: what we say of a message (X-Ringpost-Scan, …).
+pub fn is_ours(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-ringpost-";
+    let begin = name.get(..PREFIX.len());
+    begin.is_some_and(|begin| begin.eq_ignore_ascii_case(PREFIX))
+}
+
 /// The field with its line's end. Folds of `value` stay; other line ends and controls become blanks. `None`: this cannot be a field, or it
 /// is one that only we write.
 pub fn field(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
@@ -39,7 +46,7 @@ pub fn field(name: &[u8], value: &[u8]) -> Option<Vec<u8>> {
     if name.is_empty() || name.len() > 76 || !name.iter().all(is_name) {
         return None;
     }
-    if name.len() >= 11 && name[..11].eq_ignore_ascii_case(b"x-ringpost-") {
+    if is_ours(name) {
         return None;
     }
     let mut out = [name, b":"].concat();
