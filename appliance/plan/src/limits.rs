@@ -62,6 +62,9 @@ pub const SCAN_MESSAGE_BYTES_DEFAULT: u64 = 20 * MIB as u64;
 /// rspamd's own look-ups end after 8 s by default; a client waits 10 minutes for the reply (RFC 5321 §4.5.3.2.6).
 pub const SCAN_DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
 pub const SCAN_DEADLINE_MAX: Duration = Duration::from_secs(240);
+/// All that scanning may take: filters are asked one after the other. A client that waits in vain sends the message again, and then it is
+/// there twice.
+pub const SCAN_WAIT_MAX: Duration = Duration::from_secs(480);
 /// Those connections: this part of the open files, within these bounds.
 pub const SENDING_DESCRIPTORS_SHARE: u64 = 16;
 pub const SENDING_CONNECTIONS_MIN: u64 = 16;

@@ -113,6 +113,13 @@ impl Scan {
                 "[[scan.milter]]: write at most {SCAN_MILTERS_MAX} filters"
             ));
         }
+        let filters = self.milters.len().max(1) as u32;
+        if self.deadline.0 * filters > SCAN_WAIT_MAX {
+            let most = SCAN_WAIT_MAX.as_secs() / u64::from(filters);
+            return Err(format!(
+                "scan.deadline: each of the {filters} filters may take so long, and clients do not wait for all of them: write at most {most}s"
+            ));
+        }
         for (at, milter) in self.milters.iter().enumerate() {
             let name = &milter.name;
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -176,6 +183,11 @@ mod tests {
             ("connections = 0", "write 1 to"),
             ("spam = \"drop\"", "`junk`"),
             ("when_unavailable = \"drop\"", "`defer`"),
+            (
+                "deadline = \"161s\"\n[[scan.milter]]\nname = \"a\"\nservers = [\"127.0.0.1:1\"]\n[[scan.milter]]\nname = \"b\"\n\
+                 servers = [\"127.0.0.1:1\"]\n[[scan.milter]]\nname = \"c\"\nservers = [\"127.0.0.1:1\"]",
+                "write at most 160s",
+            ),
             (
                 "[[scan.milter]]\nname = \"a;b\"\nservers = [\"127.0.0.1:1\"]",
                 "letters, digits",

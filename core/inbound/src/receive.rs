@@ -353,6 +353,8 @@ impl<K: Keeper> Receiver<K> {
         let (content, detail) = match self.inspect.as_deref() {
             // A mail server of the operator's own is in front of LMTP.
             Some(inspect) if settings.smtp.role == Role::Smtp && front.refusal.is_none() => {
+                let trace_bytes = incoming.trace_bytes;
+                let content = front.unforge(&self.host, content, trace_bytes).await;
                 let facts = (&settings.smtp.hostname[..], peer, hello);
                 let seen = inspect::look(&self.host, inspect, facts, &envelope, content, &incoming);
                 let (content, inspection) = seen.await;

@@ -89,7 +89,7 @@ pub(crate) async fn rspamd(
     let mut wire = Wire::new(connection);
     wire.send(&rspamd::request(envelope, server, content.len()))
         .await?;
-    wire.send_until_answered(content).await?;
+    let is_whole = wire.send_until_answered(content).await?;
     let head = loop {
         // until the head is whole; each turn receives something, and the bound is in `Head::parse`
         if let Some(head) = http::Head::parse(&wire.input)? {
@@ -112,7 +112,13 @@ pub(crate) async fn rspamd(
     }
     let body = &wire.input[head.bytes..];
     let body = &body[..head.body_bytes.unwrap_or(body.len())];
-    rspamd::parse(head.status, body)
+    match rspamd::parse(head.status, body)? {
+        // A message that was not looked at to its end is not clean.
+        answer if answer.action == rspamd::Action::Accept && !is_whole => {
+            Err(Fault::Nonsense("an early answer"))
+        }
+        answer => Ok(answer),
+    }
 }
 
 /// Asks clamd about `content`.
@@ -131,6 +137,7 @@ pub(crate) async fn clamd(
         wire.send(&clamd::chunk(chunk.len())).await?;
         wire.send(chunk).await?;
     }
+    is_answered = is_answered || wire.has_input().await?;
     if !is_answered {
         wire.send(&clamd::END).await?;
     }
@@ -165,8 +172,17 @@ pub(crate) async fn milter(
     envelope: &Envelope<'_>,
     content: &[u8],
 ) -> Result<Filtered, Fault> {
-    if mail::header::fields(content).nth(FIELDS_MAX).is_some() {
-        return Err(Fault::TooManyFields);
+    let window = &content[..content.len().min(HEADER_BYTES_MAX)];
+    let (mut count, mut bytes) = (0, 0);
+    for field in mail::header::fields(window) {
+        (count, bytes) = (count + 1, bytes + field.raw.len());
+        if field.name.is_empty() {
+            break;
+        }
+    }
+    // What reaches the window's end may be cut there, in its name too.
+    if count > FIELDS_MAX || (bytes == window.len() && bytes < content.len()) {
+        return Err(Fault::HeaderTooLong);
     }
     let mut talk = Talk {
         wire: Wire::new(connection),
@@ -191,8 +207,9 @@ pub(crate) async fn milter(
         milter::end_of_body(&mut talk.out, envelope);
         filtered.decision = talk.end(&agreed, &mut filtered).await?;
     }
-    // A courtesy: the connection is closed after it, whether it arrives or not.
+    // A courtesy: the connection is closed after it, whether it arrives or not. The verdict does not wait for a filter that reads no more.
     milter::quit(&mut talk.out);
+    talk.wire.connection.deadline(QUIT_WAIT);
     let _ = talk.flush().await;
     Ok(filtered)
 }
@@ -284,9 +301,9 @@ impl<C: Connection> Talk<C> {
             }
         }
         let mut header_bytes = 0;
-        for field in mail::header::fields(content) {
+        for field in change::fields(content) {
             header_bytes += field.raw.len();
-            if agreed.wants(Step::Field) && field.raw.len() <= REPLY_BYTES_MAX {
+            if agreed.wants(Step::Field) {
                 milter::field(&mut self.out, agreed, field.name, field.value);
                 if let Some(decision) = self.decision(agreed, Step::Field).await? {
                     return Ok(Some(decision));
@@ -337,7 +354,8 @@ impl<C: Connection> Talk<C> {
                 }
                 Said::Change(change) => {
                     filtered.changes.push(change);
-                    let bytes = change::growth(&filtered.changes);
+                    let bytes = filtered.changes.iter().map(|change| change.field.len());
+                    let bytes: usize = bytes.sum();
                     if filtered.changes.len() > CHANGES_MAX || bytes > ADDED_BYTES_MAX {
                         return Err(Fault::TooLong);
                     }
@@ -348,9 +366,23 @@ impl<C: Connection> Talk<C> {
     }
 }
 
-/// What stands behind the empty line.
+/// What stands behind the empty line; where there is none, behind the last field.
 fn body_of(content: &[u8], header_bytes: usize) -> &[u8] {
     let rest = &content[header_bytes..];
-    let rest = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n"));
-    rest.unwrap_or_default()
+    let without = rest.strip_prefix(b"\r\n").or(rest.strip_prefix(b"\n"));
+    without.unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_behind_the_fields_is_hidden_from_a_filter() {
+        assert_eq!(body_of(b"A: 1\r\n\r\nx", 6), b"x");
+        assert_eq!(body_of(b"A: 1\r\n\nx", 6), b"x");
+        assert_eq!(body_of(b"A: 1\r\n", 6), b"");
+        let rest = b"no field\r\n\r\nx";
+        assert_eq!(body_of(&[b"A: 1\r\n", &rest[..]].concat(), 6), rest);
+    }
 }

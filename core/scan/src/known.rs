@@ -9,8 +9,8 @@ use memchr::memmem;
 
 use crate::limits::PIECE_BYTES;
 
-/// What was recognised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What was recognised; of both, the virus counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Known {
     /// The test for spam.
     Gtube,
@@ -20,13 +20,11 @@ pub enum Known {
 
 /// Looks at every byte of `content`, and at what its encoded parts hold: work for `runtime::work` where it is large.
 pub fn recognise(content: &[u8]) -> Option<Known> {
-    if let Some(known) = search(content) {
-        return Some(known);
+    let found = search(content);
+    if found == Some(Known::Eicar) || !may_have_encoded(content) {
+        return found;
     }
-    if !may_have_encoded(content) {
-        return None;
-    }
-    in_part(content, &Summary::of(content).root)
+    found.max(in_part(content, &Summary::of(content).root))
 }
 
 fn search(bytes: &[u8]) -> Option<Known> {
@@ -61,7 +59,7 @@ fn may_have_encoded(content: &[u8]) -> bool {
 
 fn in_part(content: &[u8], part: &Part<'_>) -> Option<Known> {
     match &part.content {
-        Content::Multipart(parts) => parts.iter().find_map(|part| in_part(content, part)),
+        Content::Multipart(parts) => worst(parts.iter().map(|part| in_part(content, part))),
         Content::Message(inner) => in_part(content, &inner.1),
         Content::Leaf | Content::Unread => {
             let range = part.body_begin as usize..part.body_end as usize;
@@ -76,6 +74,18 @@ fn in_part(content: &[u8], part: &Part<'_>) -> Option<Known> {
             }
         }
     }
+}
+
+/// The worst that is found; nothing behind a virus is looked at.
+fn worst(found: impl Iterator<Item = Option<Known>>) -> Option<Known> {
+    let mut worst = None;
+    for found in found {
+        worst = worst.max(found);
+        if worst == Some(Known::Eicar) {
+            break;
+        }
+    }
+    worst
 }
 
 /// Decoded bytes in pieces, each searched together with the end of the one before.
@@ -97,35 +107,27 @@ impl Window {
 }
 
 fn in_base64(body: &[u8]) -> Option<Known> {
-    let (mut window, mut piece) = (Window::default(), Vec::with_capacity(PIECE_BYTES));
+    let mut window = Window::default();
     // Line ends may stand anywhere: whole groups of four letters are what can be decoded.
-    for letter in body.iter().filter(|byte| !byte.is_ascii_whitespace()) {
-        piece.push(*letter);
-        if piece.len() == PIECE_BYTES {
-            let known = window.search(mail::text::base64_decoded(&piece));
-            if known.is_some() {
-                return known;
-            }
-            piece.clear();
-        }
-    }
-    window.search(mail::text::base64_decoded(&piece))
+    let mut letters = body.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    worst(std::iter::from_fn(|| {
+        piece.clear();
+        piece.extend(letters.by_ref().take(PIECE_BYTES));
+        (!piece.is_empty()).then(|| window.search(mail::text::base64_decoded(&piece)))
+    }))
 }
 
 fn in_quoted_printable(body: &[u8]) -> Option<Known> {
     let (mut window, mut rest) = (Window::default(), body);
-    while !rest.is_empty() {
+    worst(std::iter::from_fn(|| {
         let least = PIECE_BYTES.min(rest.len());
         // To the end of a line, where there is one.
         let end = memchr::memrchr(b'\n', &rest[..least]).map_or(least, |at| at + 1);
         let (piece, more) = rest.split_at(end);
-        let known = window.search(mail::text::quoted_printable_decoded(piece));
-        if known.is_some() {
-            return known;
-        }
         rest = more;
-    }
-    None
+        (!piece.is_empty()).then(|| window.search(mail::text::quoted_printable_decoded(piece)))
+    }))
 }
 
 const _: () = assert!(PIECE_BYTES.is_multiple_of(4));
@@ -193,6 +195,27 @@ mod tests {
                     assert_eq!(found, Some(known), "{encoding}, behind {before}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn of_both_the_virus_counts_wherever_they_are() {
+        let [(_, eicar), (_, gtube)] = samples();
+        let hidden = wrapped(&eicar, 76);
+        let far = wrapped(&format!("{gtube}{}{eicar}", "x".repeat(100_000)), 76);
+        let part =
+            |text: &str| format!("--b\r\nContent-Transfer-Encoding: base64\r\n\r\n{text}\r\n");
+        let mixed = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+        for message in [
+            format!("Subject: {gtube}\r\nContent-Transfer-Encoding: base64\r\n\r\n{hidden}\r\n"),
+            format!("Content-Transfer-Encoding: base64\r\n\r\n{far}\r\n"),
+            format!(
+                "{mixed}{}{}--b--\r\n",
+                part(&wrapped(&gtube, 76)),
+                part(&hidden)
+            ),
+        ] {
+            assert_eq!(recognise(message.as_bytes()), Some(Known::Eicar));
         }
     }
 

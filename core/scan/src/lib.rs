@@ -17,7 +17,7 @@
 
 use std::net::IpAddr;
 
-use runtime::{ConnectionFault, DialFault};
+use runtime::{ConnectionFault, DialFault, Holder};
 
 mod call;
 pub mod change;
@@ -35,7 +35,7 @@ mod scanners;
 pub mod text;
 
 pub use call::Filtered;
-pub use change::Change;
+pub use change::{Change, Edit};
 pub use counters::{Counters, Outcome, Scanner};
 pub use known::Known;
 pub use pool::{Pool, Server};
@@ -44,6 +44,8 @@ pub use scanners::{Filter, Found, Scanners};
 /// What is known of a message beside its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
+    /// Whose share of the calls is used: the peer's, or that of the account that logged in.
+    pub holder: Holder,
     /// The client's address.
     pub client: IpAddr,
     /// What it called itself in EHLO or HELO.
@@ -80,9 +82,9 @@ pub enum Fault {
     Nonsense(&'static str),
     #[error("the answer is too long")]
     TooLong,
-    /// `limits::FIELDS_MAX`: no server was asked.
-    #[error("its header has too many fields")]
-    TooManyFields,
+    /// `limits::FIELDS_MAX` or `limits::HEADER_BYTES_MAX`: no server was asked.
+    #[error("its header has too many fields or is too long")]
+    HeaderTooLong,
     /// The server's own words.
     #[error("it says: {0}")]
     Said(String),
@@ -92,7 +94,7 @@ impl Fault {
     /// Whether the server is to blame.
     pub(crate) fn is_of_server(&self) -> bool {
         let busy_here = *self == Fault::Dial(DialFault::Busy);
-        !self.is_stop() && !busy_here && *self != Fault::TooManyFields
+        !self.is_stop() && !busy_here && *self != Fault::HeaderTooLong
     }
 
     /// The appliance is stopping; the server is not to blame.

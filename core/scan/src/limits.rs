@@ -16,6 +16,10 @@ pub const CLAMD_REPLY_BYTES_MAX: usize = 4 * KIB;
 pub const CLAMD_CHUNK_BYTES: usize = 64 * KIB;
 /// Content in one packet of a milter: the protocol's chunk (`MILTER_CHUNK_SIZE`) has 65,535 bytes.
 pub const MILTER_CHUNK_BYTES: usize = 65_535;
+/// How long the last word to a filter may wait for room.
+pub const QUIT_WAIT: Duration = Duration::from_millis(500);
+/// A field's name is shown to a filter up to here: a line has no more (RFC 5322 §2.1.1).
+pub const MILTER_NAME_BYTES: usize = 998;
 /// Changes that one filter may ask for. A filter that signs and marks asks for a handful.
 pub const CHANGES_MAX: usize = 64;
 /// Bytes of fields that a server adds, all of them together.
@@ -29,8 +33,12 @@ pub const TEXT_CHARS_MAX: usize = 200;
 
 /// Servers that one call tries. Two that fail are no accident of one server.
 pub const TRIES_MAX: usize = 2;
-/// A server that answers and then fails so often in a row is left alone: fewer may be the fault of one message.
-pub const STRIKES_MAX: u32 = 3;
+/// A server that is reached and then fails in a row at messages of so many peers is left alone: fewer may be the fault of one sender.
+pub const STRIKES_MAX: usize = 3;
+/// Where all mail comes from one peer, so many failures in a row count as well.
+pub const STRIKES_OF_ONE_MAX: u32 = 12;
+/// Peers whose calls probe a server at a time: a message that hangs is not the only one that is tried.
+pub const PROBES_MAX: usize = 3;
 /// It is left alone for so long, then for twice as long after each probe that fails, …
 pub const REST_MIN: Duration = Duration::from_secs(1);
 /// … and never longer than this: a server that is back is used again within a minute.
@@ -49,3 +57,5 @@ pub const JSON_BYTES: usize = 4 * 1_024 * KIB;
 pub const PIECE_BYTES: usize = 48 * KIB;
 /// Header fields of a message that a filter may be shown: each is a round trip, and no mail of people or programs has a hundred.
 pub const FIELDS_MAX: usize = 2_000;
+/// Bytes of them: they are taken apart on the core, at some 5 ns a byte where each line is a fold.
+pub const HEADER_BYTES_MAX: usize = 512 * KIB;

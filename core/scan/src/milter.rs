@@ -192,12 +192,16 @@ pub fn data(out: &mut Vec<u8>) {
     packet(out, b'T', |_| {});
 }
 
-/// Name and value, folds included, of one header field.
+/// Name and value, folds included, of one header field. libmilter ends the conversation at a packet above its chunk: what is longer is
+/// cut, and the field still counts.
 pub fn field(out: &mut Vec<u8>, agreed: &Agreed, name: &[u8], value: &[u8]) {
     let value = match (value, agreed.keeps_space()) {
         ([b' ', rest @ ..], false) => rest,
         (value, _) => value,
     };
+    let name = &name[..name.len().min(MILTER_NAME_BYTES)];
+    let room = MILTER_CHUNK_BYTES - 2 - name.len();
+    let value = &value[..value.len().min(room)];
     packet(out, b'L', |out| {
         out.extend(name.iter().filter(|byte| **byte != 0));
         out.push(0);

@@ -1,20 +1,22 @@
 //! The servers of one kind, seen from one core: which of them a call goes to, how many calls there are, and how long one may take.
 //!
 //! - Load: of the servers that answer, the one with the fewest calls of this core; with equal ones they take turns.
-//! - Health: a server that cannot be reached, or fails `STRIKES_MAX` times in a row, is left alone for a time that doubles with each further
-//!   failure (`REST_MIN` to `REST_MAX`). Then one call probes it.
+//! - Shares: one peer has at most half of the calls, so that its slow messages leave room for those of others; peers that wait take turns.
+//! - Health: a server that cannot be reached is left alone, and so is one that fails in a row at the messages of `STRIKES_MAX` peers, or
+//!   `STRIKES_OF_ONE_MAX` times at those of one. A call does not count that failed while the server answered others: the message is to blame.
+//!   The rest begins with `REST_MIN` and doubles up to `REST_MAX`. At its end calls of up to `PROBES_MAX` peers probe the server, and it
+//!   doubles once where they fail.
 //! - Deadline: one for the whole call, its waiting and both tries included. A first try that has another server behind it gets half.
 //! - When every server is left alone, a call fails at once.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Time;
-use runtime::{Dial, SessionHost};
-use tokio::sync::Semaphore;
+use runtime::{Budget, Dial, Holder, SessionHost};
 
 use crate::limits::*;
 use crate::{Counters, Fault};
@@ -24,8 +26,8 @@ pub struct Pool<D> {
     host: SessionHost,
     dial: D,
     servers: Vec<Rc<Server>>,
-    /// Calls at a time.
-    calls: Semaphore,
+    /// Calls at a time, not bytes; each peer has a share.
+    calls: Budget,
     deadline: Duration,
     turn: Cell<usize>,
     counters: Arc<Counters>,
@@ -35,30 +37,41 @@ pub struct Pool<D> {
 pub struct Server {
     pub address: SocketAddr,
     calls: Cell<usize>,
-    /// Failures in a row.
+    /// Calls that it answered, since start.
+    answers: Cell<u64>,
+    /// Failures since its last answer, …
     strikes: Cell<u32>,
+    /// … and whose messages they were: each peer once, at most `STRIKES_MAX`.
+    strikers: RefCell<Vec<Holder>>,
     /// How long it was left alone the last time; 0: it is well.
     rest_us: Cell<u64>,
     until: Cell<Time>,
-    is_probed: Cell<bool>,
+    /// Whose calls probe it now; at most `PROBES_MAX`.
+    probes: RefCell<Vec<Holder>>,
 }
 
 /// A call's hold on its server, given back however the call ends.
 struct Call {
     server: Rc<Server>,
-    is_probe: bool,
+    peer: Holder,
+    /// `Server::answers` when it began.
+    answers: u64,
+    /// It is a probe, at the end of the rest that lasted until then.
+    probes: Option<Time>,
 }
 
 impl Call {
-    fn begin(server: &Rc<Server>) -> Call {
+    fn begin(server: &Rc<Server>, peer: Holder) -> Call {
         let is_probe = server.rest_us.get() > 0;
         server.calls.set(server.calls.get() + 1);
         if is_probe {
-            server.is_probed.set(true);
+            server.probes.borrow_mut().push(peer);
         }
         Call {
             server: server.clone(),
-            is_probe,
+            peer,
+            answers: server.answers.get(),
+            probes: is_probe.then(|| server.until.get()),
         }
     }
 }
@@ -66,14 +79,47 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.server.calls.set(self.server.calls.get() - 1);
-        if self.is_probe {
-            self.server.is_probed.set(false);
+        if self.probes.is_some() {
+            let mut probes = self.server.probes.borrow_mut();
+            probes.retain(|peer| *peer != self.peer);
         }
     }
 }
 
+impl Server {
+    fn new(address: SocketAddr) -> Server {
+        Server {
+            address,
+            calls: Cell::new(0),
+            answers: Cell::new(0),
+            strikes: Cell::new(0),
+            strikers: RefCell::default(),
+            rest_us: Cell::new(0),
+            until: Cell::new(Time(0)),
+            probes: RefCell::default(),
+        }
+    }
+
+    /// Its rest is over, and a call of `peer` may probe it.
+    fn may_be_probed(&self, now: Time, peer: Holder) -> bool {
+        let probes = self.probes.borrow();
+        let has_room = probes.len() < PROBES_MAX && !probes.contains(&peer);
+        self.rest_us.get() > 0 && self.until.get() <= now && has_room
+    }
+
+    /// Counts a failure at a message of `peer`; whether there are enough of them.
+    fn strike(&self, peer: Holder) -> bool {
+        self.strikes.set(self.strikes.get().saturating_add(1));
+        let mut strikers = self.strikers.borrow_mut();
+        if strikers.len() < STRIKES_MAX && !strikers.contains(&peer) {
+            strikers.push(peer);
+        }
+        strikers.len() >= STRIKES_MAX || self.strikes.get() >= STRIKES_OF_ONE_MAX
+    }
+}
+
 impl<D: Dial> Pool<D> {
-    /// At most `calls_max` calls at a time, each of at most `deadline`; there is at least one server.
+    /// At most `calls_max` calls at a time, each of at most `deadline`; one peer has at most half of them. There is at least one server.
     pub fn new(
         host: SessionHost,
         dial: D,
@@ -83,45 +129,38 @@ impl<D: Dial> Pool<D> {
         counters: Arc<Counters>,
     ) -> Pool<D> {
         assert!((1..=SERVERS_MAX).contains(&servers.len()) && calls_max > 0);
-        let server = |address: &SocketAddr| {
-            Rc::new(Server {
-                address: *address,
-                calls: Cell::new(0),
-                strikes: Cell::new(0),
-                rest_us: Cell::new(0),
-                until: Cell::new(Time(0)),
-                is_probed: Cell::new(false),
-            })
-        };
+        let server = |address: &SocketAddr| Rc::new(Server::new(*address));
         Pool {
             host,
             dial,
             servers: servers.iter().map(server).collect(),
-            calls: Semaphore::new(calls_max),
+            calls: Budget::with_shares(calls_max, calls_max.div_ceil(2)),
             deadline,
             turn: Cell::new(0),
             counters,
         }
     }
 
-    /// What `talk` comes to over a new connection to one of the servers. It is done a second time, with another server, where the first failed.
+    /// What `talk` about a message of `peer` comes to over a new connection to one of the servers. It is done a second time, with another
+    /// server, where the first failed.
     pub async fn call<T>(
         &self,
+        peer: Holder,
         talk: impl AsyncFn(D::Connection, SocketAddr) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let due = self.host.now().after_us(self.deadline.as_micros() as u64);
         let left = || Duration::from_micros(due.since_us(self.host.now()));
-        let Some(permit) = self.host.within(left(), self.calls.acquire()).await else {
+        let turn = self.calls.wait_for(peer, 1);
+        let Some(_held) = self.host.within(left(), turn).await else {
             return Err(Fault::Busy);
         };
-        let _permit = permit.expect("it is never closed");
         let mut tried: Option<(SocketAddr, Fault)> = None;
         for tries_left in (0..TRIES_MAX).rev() {
             let (failed, fault) = match tried.take() {
                 Some((address, fault)) => (Some(address), fault),
                 None => (None, Fault::AllResting),
             };
-            let Some(server) = self.choose(failed) else {
+            let Some(server) = self.choose(failed, peer) else {
                 return Err(fault);
             };
             let has_another = tries_left > 0 && self.is_another(server.address);
@@ -132,7 +171,7 @@ impl<D: Dial> Pool<D> {
             if span.is_zero() {
                 return Err(Fault::TimedOut);
             }
-            let call = Call::begin(&server);
+            let call = Call::begin(&server, peer);
             let answer = self
                 .host
                 .within(span, async {
@@ -141,7 +180,6 @@ impl<D: Dial> Pool<D> {
                 })
                 .await
                 .unwrap_or(Err(Fault::TimedOut));
-            drop(call);
             match answer {
                 Ok(answer) => {
                     self.is_well(&server);
@@ -149,7 +187,7 @@ impl<D: Dial> Pool<D> {
                 }
                 Err(fault) if !fault.is_of_server() => return Err(fault),
                 Err(fault) => {
-                    self.failed(&server, &fault);
+                    self.failed(&call, &fault);
                     tried = Some((server.address, fault));
                 }
             }
@@ -157,16 +195,14 @@ impl<D: Dial> Pool<D> {
         Err(tried.map_or(Fault::AllResting, |(_, fault)| fault))
     }
 
-    /// The server of the next call, which is not `failed`: one whose rest is over, else the least busy of those that are well.
-    fn choose(&self, failed: Option<SocketAddr>) -> Option<Rc<Server>> {
+    /// The server of the next call of `peer`, which is not `failed`: one whose rest is over, else the least busy of those that are well.
+    fn choose(&self, failed: Option<SocketAddr>, peer: Holder) -> Option<Rc<Server>> {
         let now = self.host.now();
         let others = || {
             let others = self.servers.iter();
             others.filter(move |server| Some(server.address) != failed)
         };
-        let is_due = |server: &&Rc<Server>| {
-            server.rest_us.get() > 0 && server.until.get() <= now && !server.is_probed.get()
-        };
+        let is_due = |server: &&Rc<Server>| server.may_be_probed(now, peer);
         if let Some(server) = others().find(is_due) {
             return Some(server.clone());
         }
@@ -189,19 +225,28 @@ impl<D: Dial> Pool<D> {
     }
 
     fn is_well(&self, server: &Server) {
+        server.answers.set(server.answers.get() + 1);
         server.strikes.set(0);
+        server.strikers.borrow_mut().clear();
         if server.rest_us.replace(0) > 0 {
             self.counters.rest_ended();
             tracing::info!(server = %server.address, "a scanner answers again");
         }
     }
 
-    fn failed(&self, server: &Server, fault: &Fault) {
-        server.strikes.set(server.strikes.get().saturating_add(1));
-        let was_resting = server.rest_us.get() > 0;
-        let is_reached = !matches!(fault, Fault::Dial(_));
+    fn failed(&self, call: &Call, fault: &Fault) {
+        let server = &call.server;
         tracing::debug!(server = %server.address, %fault, "a scanner gave no verdict");
-        if is_reached && !was_resting && server.strikes.get() < STRIKES_MAX {
+        let was_resting = server.rest_us.get() > 0;
+        let rests = match fault {
+            // Of the calls that were under way when the rest began, and of the probes behind the first one, nothing new is learnt.
+            _ if was_resting => call.probes == Some(server.until.get()),
+            Fault::Dial(_) => true,
+            // It answered others meanwhile.
+            _ if server.answers.get() != call.answers => false,
+            _ => server.strike(call.peer),
+        };
+        if !rests {
             return;
         }
         let (min, max) = (REST_MIN.as_micros() as u64, REST_MAX.as_micros() as u64);

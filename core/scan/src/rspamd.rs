@@ -261,6 +261,7 @@ mod tests {
             "c\r\nX: y@example.org".to_owned(),
         ];
         let envelope = Envelope {
+            holder: runtime::Holder(1),
             client: "::ffff:192.0.2.1".parse().expect("an address"),
             helo: "mail.example.net\r\nEvil: 1",
             hostname: "mx.example.org",

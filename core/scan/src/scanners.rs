@@ -54,14 +54,16 @@ impl<D: Dial> Scanners<D> {
             let talk = async |connection, server| {
                 call::rspamd(connection, server, envelope, content).await
             };
-            let answer = pool.call(talk).await;
+            let answer = pool.call(envelope.holder, talk).await;
             self.took(host, Scanner::Rspamd, began);
             Some(answer)
         };
         let clamd = async {
             let pool = self.clamd.as_ref()?;
             let answer = pool
-                .call(async |connection, _| call::clamd(connection, content).await)
+                .call(envelope.holder, async |connection, _| {
+                    call::clamd(connection, content).await
+                })
                 .await;
             self.took(host, Scanner::Clamd, began);
             Some(answer)
@@ -71,7 +73,7 @@ impl<D: Dial> Scanners<D> {
             for filter in &self.filters {
                 let began = host.now();
                 let talk = async |connection, _| call::milter(connection, envelope, content).await;
-                let answer = filter.pool.call(talk).await;
+                let answer = filter.pool.call(envelope.holder, talk).await;
                 self.took(host, Scanner::Milter, began);
                 let goes_on = !matches!(&answer, Ok(filtered) if filtered.ends_it());
                 all.push(answer);

@@ -1,5 +1,6 @@
 //! What RFC 6409 §8 lets a submission server put right: a missing Date and a missing Message-ID are added, and fields that must not
-//! travel (Bcc, RFC 5322 §3.6.3; Return-Path, RFC 5321 §4.4) are taken out. Nothing else of a message is changed.
+//! travel (Bcc, RFC 5322 §3.6.3; Return-Path, RFC 5321 §4.4) are taken out, and those that only we write. Nothing else of a message is
+//! changed.
 
 use mail::header;
 
@@ -21,7 +22,9 @@ pub(super) fn apply(raw: &mut Vec<u8>, trace_bytes: usize, facts: &Facts<'_>) ->
         let is = |name: &str| field.name.eq_ignore_ascii_case(name.as_bytes());
         has_date |= is("Date");
         has_id |= is("Message-ID");
-        if is("Bcc") || is("Resent-Bcc") || is("Return-Path") {
+        // What we say of mail from elsewhere (X-Ringpost-Scan, …) is not said of this message.
+        let is_ours = scan::change::is_ours(field.name);
+        if is_ours || is("Bcc") || is("Resent-Bcc") || is("Return-Path") {
             hidden.push(at..at + field.raw.len());
         }
         at += field.raw.len();
@@ -76,6 +79,19 @@ mod tests {
 
     const DATE: &str = "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n";
     const ID: &str = "Message-ID: <1.2.3@mx.example.org>\r\n";
+
+    #[test]
+    fn what_only_we_write_is_taken_out() {
+        let rest = "Subject: x\r\nX-Ringpos: y\r\nX-Other-Ringpost-Scan: z\r\n\r\nX-Ringpost-Scan: text\r\n";
+        for forged in [
+            "X-Ringpost-Scan: clamd=clean\r\n",
+            "x-RINGPOST-door : lists=-5;\r\n\thello=our-name\r\n",
+            "X-Ringpost-Quarantine: no\r\n",
+        ] {
+            let content = [forged, rest].concat();
+            assert_eq!(amended(&content), [DATE, ID, rest].concat(), "{forged}");
+        }
+    }
 
     #[test]
     fn what_is_missing_is_added_in_front() {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use inbound::receive::Incoming;
 use inbound::receive::inspect::path;
 use smtp::{Envelope, ReversePath};
+use storage::holder;
 use storage::owner::Ask;
 
 use super::Submitter;
@@ -41,6 +42,7 @@ impl<A: Ask> Submitter<A> {
         };
         let name = from.user.name();
         let envelope = scan::Envelope {
+            holder: holder::of_account(from.user.account),
             client: from.client,
             helo: from.helo,
             hostname: from.hostname,

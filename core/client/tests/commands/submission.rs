@@ -2,6 +2,7 @@
 
 use mail::Address;
 use queue::Notify;
+use scan::Known;
 use storage::outgoing::Wanted;
 
 use crate::rig::{Rig, Session, run};
@@ -278,6 +279,38 @@ fn a_person_sends_so_much_in_an_hour() {
         assert!(
             answers[32].starts_with("450 4.7.1 sending limit"),
             "{answers:?}"
+        );
+    });
+}
+
+#[test]
+fn a_virus_is_refused_and_what_looks_like_spam_is_not() {
+    run(|rig| async move {
+        let mut session = logged_in(&rig).await;
+        for (known, sample) in scan::known::samples() {
+            let begun = session
+                .smtp(
+                    "MAIL FROM:<alice@example.org>\r\nRCPT TO:<x@example.net>\r\nDATA\r\n",
+                    3,
+                )
+                .await;
+            assert!(begun[2].starts_with("354 "), "{begun:?}");
+            let text = format!("Subject: s\r\n\r\n{sample}\r\n.\r\n");
+            let done = session.smtp(&text, 1).await;
+            let (reply, waiting) = match known {
+                Known::Eicar => ("550 5.7.1 message contains a virus EICAR test file", 0),
+                Known::Gtube => ("250 2.0.0 ok", 1),
+            };
+            assert!(done[0].starts_with(reply), "{done:?}");
+            assert_eq!(rig.outgoing.queue().count(), waiting);
+        }
+        // It leaves as it came, without a field about scanning.
+        let [(_, _, text)] = &queued(&rig).await[..] else {
+            panic!("one message")
+        };
+        assert!(
+            text.contains("GTUBE") && !text.contains("X-Ringpost-Scan"),
+            "{text}"
         );
     });
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use auth::{Ask, Disposition, Envelope, Keys, Outcome, Prepared, Spf, Verdict};
 use dns::Names;
 use runtime::SessionHost;
-use scan::{Change, change};
+use scan::{Edit, change};
 use smtp::{Refusal, ReversePath, Role};
 use spam::Proof;
 
@@ -70,7 +70,7 @@ pub(super) struct Front {
     /// Whose name is removed from the fields of others; `None`: they are not looked at.
     ours: Option<String>,
     /// Of fields of others.
-    changes: Vec<Change>,
+    edits: Vec<Edit>,
     pub(super) refusal: Option<Refusal>,
     /// What is known of the author.
     pub(super) author: spam::Author,
@@ -172,7 +172,7 @@ pub(super) async fn front(
     let mut front = Front {
         fields: Vec::new(),
         ours: None,
-        changes: Vec::new(),
+        edits: Vec::new(),
         refusal: None,
         author: spam::Author::default(),
         is_apart: false,
@@ -243,7 +243,7 @@ impl Front {
             junk,
             quarantine,
             fields,
-            changes,
+            edits,
         } = inspection;
         self.refusal = refusal;
         if refusal.is_some() {
@@ -256,8 +256,8 @@ impl Front {
         }
         self.fields.extend_from_slice(&fields);
         self.is_apart |= junk || quarantine.is_some();
-        let more = self.fields.len() - before + change::growth(&changes);
-        self.changes = changes;
+        let more = self.fields.len() - before + change::growth(&edits);
+        self.edits = edits;
         if !incoming.may_grow(more) {
             self.refusal = Some(Refusal::StorageFull);
         }
@@ -269,9 +269,23 @@ impl Front {
         self.fields.extend_from_slice(field.as_bytes());
     }
 
-    /// Puts the fields in front of `content`, and takes out those of others that claim to be ours. Answers the bytes that are ours then.
-    pub(super) fn put(self, content: &mut Vec<u8>, trace_bytes: usize) -> usize {
-        if let Some(ours) = &self.ours {
+    /// Takes out the fields of others that claim to be ours, once; after that scanners may see the message.
+    pub(super) async fn unforge(
+        &mut self,
+        host: &SessionHost,
+        mut content: Vec<u8>,
+        trace_bytes: usize,
+    ) -> Vec<u8> {
+        let (ours, bytes) = (self.ours.take(), content.len());
+        let remove = move || {
+            Front::remove_forged(ours, &mut content, trace_bytes);
+            content
+        };
+        host.work(bytes, remove).await
+    }
+
+    fn remove_forged(ours: Option<String>, content: &mut Vec<u8>, trace_bytes: usize) {
+        if let Some(ours) = &ours {
             let theirs = &content[trace_bytes..];
             let mut forged = auth::header::forged(theirs, ours);
             for field in &mut forged {
@@ -279,8 +293,13 @@ impl Front {
             }
             auth::header::remove(content, &forged);
         }
-        content.reserve_exact(self.fields.len() + change::growth(&self.changes));
-        change::apply(content, trace_bytes, &self.changes);
+    }
+
+    /// Puts the fields in front of `content`, and takes out those of others that claim to be ours. Answers the bytes that are ours then.
+    pub(super) fn put(self, content: &mut Vec<u8>, trace_bytes: usize) -> usize {
+        Front::remove_forged(self.ours, content, trace_bytes);
+        content.reserve_exact(self.fields.len() + change::growth(&self.edits));
+        change::apply(content, trace_bytes, self.edits);
         content.splice(0..0, self.fields.iter().copied());
         trace_bytes + self.fields.len()
     }

@@ -16,9 +16,10 @@ use runtime::{Dial, SessionHost};
 use scan::field::Field;
 use scan::milter::Decision;
 use scan::{
-    Change, Fault, Filtered, Known, Outcome, Scanner, Scanners, clamd, known, rspamd, text,
+    Edit, Fault, Filtered, Known, Outcome, Scanner, Scanners, change, clamd, known, rspamd, text,
 };
 use smtp::{Envelope, ForwardPath, Refusal, ReversePath};
+use storage::holder;
 
 use super::content::Incoming;
 use super::route::Route;
@@ -48,8 +49,8 @@ pub struct Inspection {
     pub quarantine: Option<String>,
     /// Fields to be put in front, each with its line's end.
     pub fields: Vec<u8>,
-    /// Changes of its own fields.
-    pub changes: Vec<Change>,
+    /// Changes of its own fields, of several filters in their order.
+    pub edits: Vec<Edit>,
 }
 
 impl Inspection {
@@ -72,7 +73,7 @@ impl Inspection {
         self.junk |= other.junk;
         self.quarantine = self.quarantine.or(other.quarantine);
         self.fields.extend_from_slice(&other.fields);
-        self.changes.extend(other.changes);
+        self.edits.extend(other.edits);
         self
     }
 }
@@ -110,14 +111,18 @@ impl<D: Dial> Inspect for Inspector<D> {
             let whole = content.clone();
             let search = move || known::recognise(&whole[trace_bytes..]);
             let recognised = host.work(own.len(), search).await;
+            let (mut inspection, mut field) = (Inspection::default(), Field::default());
             match recognised {
                 // People who log in may send each other what looks like spam.
                 Some(Known::Gtube) if envelope.user.is_some() => {}
-                Some(known) => return self.recognised(known, envelope.id),
+                Some(known) => self.on_known(known, envelope.id, &mut inspection, &mut field),
                 None => self.count(Scanner::Own, Outcome::Clean),
             }
+            if inspection.refusal.is_some() {
+                return inspection;
+            }
+            // What goes to junk is looked at too: a virus may stand beside the test string.
             let found = self.scanners.ask(host, &envelope, own).await;
-            let (mut inspection, mut field) = (Inspection::default(), Field::default());
             if let Some(answer) = found.clamd {
                 self.on_clamd(answer, envelope.id, &mut inspection, &mut field);
             }
@@ -126,7 +131,7 @@ impl<D: Dial> Inspect for Inspector<D> {
             }
             for (filter, answer) in self.scanners.filters.iter().zip(found.filters) {
                 let of = (&filter.name[..], filter.defers);
-                self.on_filter(of, answer, envelope.id, &mut inspection, &mut field);
+                self.on_filter(of, answer, (&envelope, own), &mut inspection, &mut field);
             }
             inspection.fields.splice(0..0, field.text().into_bytes());
             inspection
@@ -158,24 +163,20 @@ impl<D: Dial> Inspector<D> {
         }
     }
 
-    fn recognised(&self, known: Known, id: &str) -> Inspection {
+    fn on_known(&self, known: Known, id: &str, inspection: &mut Inspection, field: &mut Field) {
         let (refusal, name) = match known {
             Known::Eicar => (Refusal::Infected, "EICAR test file"),
             Known::Gtube => (Refusal::Spam, "GTUBE test string"),
         };
         tracing::info!(id, found = name, "recognised");
-        let mut inspection = Inspection::default();
         if known == Known::Gtube && !self.policy.refuses_spam {
             self.count(Scanner::Own, Outcome::Junk);
-            let mut field = Field::default();
             field.add("own", "junk", name);
             inspection.junk = true;
-            inspection.fields = field.text().into_bytes();
         } else {
             self.count(Scanner::Own, Outcome::Refused);
             inspection.refuse(refusal, name);
         }
-        inspection
     }
 
     /// No verdict: the message is deferred or taken.
@@ -190,8 +191,13 @@ impl<D: Dial> Inspector<D> {
         self.count(scanner, Outcome::Unscanned);
         tracing::debug!(name, %fault, "not scanned");
         // While we stop nothing is known of the scanner, and the client comes again soon.
-        if defers || fault.is_stop() {
-            inspection.refuse(Refusal::Unscanned, "");
+        match fault {
+            // It would be so the next time: to defer it would only delay it.
+            Fault::HeaderTooLong if defers => {
+                inspection.refuse(Refusal::Filtered, fault.to_string());
+            }
+            _ if defers || fault.is_stop() => inspection.refuse(Refusal::Unscanned, ""),
+            _ => {}
         }
         field.add(name, "unscanned", &text::word(&fault.to_string()));
     }
@@ -273,7 +279,7 @@ impl<D: Dial> Inspector<D> {
         &self,
         (name, defers): (&str, bool),
         answer: Result<Filtered, Fault>,
-        id: &str,
+        (envelope, own): (&scan::Envelope<'_>, &[u8]),
         inspection: &mut Inspection,
         field: &mut Field,
     ) {
@@ -284,7 +290,7 @@ impl<D: Dial> Inspector<D> {
                 return self.on_fault(Scanner::Milter, of, &fault, inspection, field);
             }
         };
-        tracing::info!(id, filter = name, decision = ?filtered.decision, "filtered");
+        tracing::info!(id = envelope.id, filter = name, decision = ?filtered.decision, "filtered");
         let (result, outcome) = match filtered.decision {
             Decision::Reject => {
                 inspection.refuse(Refusal::Filtered, "");
@@ -317,7 +323,8 @@ impl<D: Dial> Inspector<D> {
         };
         field.add(name, result, "");
         inspection.fields.extend_from_slice(&filtered.fields);
-        inspection.changes.extend(filtered.changes);
+        let edits = change::edits(own, filtered.changes);
+        inspection.edits.extend(edits);
         self.count(Scanner::Milter, outcome);
     }
 }
@@ -338,6 +345,7 @@ pub(super) async fn look(
         ReversePath::Address(address) => address.to_path(),
     };
     let envelope = scan::Envelope {
+        holder: holder::of_peer(client),
         client,
         helo,
         hostname,

@@ -14,6 +14,7 @@ fn said(letter: u8, data: &[u8]) -> Result<Said, Fault> {
 fn packets_have_the_form_of_the_protocol() {
     let recipients = ["b@example.org".to_owned()];
     let envelope = Envelope {
+        holder: runtime::Holder(1),
         client: "::ffff:192.0.2.1".parse().expect("an address"),
         helo: "client.example.net\0x",
         hostname: "mx.example.org",
@@ -56,6 +57,29 @@ fn packets_have_the_form_of_the_protocol() {
         b"\0\0\0\x09LX\0 a\n\tb\0"
     );
     assert_eq!(body(65_535), [0, 1, 0, 0, b'B']);
+    // libmilter ends a conversation at a packet whose data has more than 65,535 bytes.
+    for (name, value) in [
+        ("X", 65_530),
+        ("X", 65_531),
+        ("X", 65_532),
+        ("X", 1 << 20),
+        ("Long", 0),
+    ] {
+        let long = of(&|out| {
+            field(
+                out,
+                &plain,
+                name.repeat(1_000).as_bytes(),
+                &vec![b'y'; value],
+            )
+        });
+        let short = of(&|out| field(out, &plain, name.as_bytes(), &vec![b'y'; value]));
+        for packet in [long, short] {
+            let (letter, data, next) = frame(&packet).expect("ours").expect("whole");
+            assert_eq!((letter, next), (b'L', packet.len()));
+            assert!(data.len() <= 65_535 && data.ends_with(b"\0"));
+        }
+    }
     assert!(of(&|out| end_of_body(out, &envelope)).ends_with(b"\0\0\0\x01E"));
     assert_eq!(of(&quit), b"\0\0\0\x01Q");
 }

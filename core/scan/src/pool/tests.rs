@@ -1,7 +1,6 @@
 //! The pool and the conversations against servers in memory, on virtual time: each server misbehaves at each step.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 
 use device::sim::SimWorld;
 use runtime::dial::memory::{Manner, MemoryDial, MemoryListener};
@@ -12,6 +11,10 @@ use super::*;
 use crate::milter::Decision;
 use crate::{Envelope, call, clamd, rspamd};
 
+mod health;
+
+/// Who sends where a test says nothing else.
+const PEER: Holder = Holder(1);
 const DEADLINE: Duration = Duration::from_secs(20);
 
 struct World {
@@ -71,12 +74,21 @@ async fn until(peer: &MemoryPeer, end: &[u8]) -> Vec<u8> {
 }
 
 async fn ask_clamd(pool: &Pool<MemoryDial>, content: &[u8]) -> Result<clamd::Answer, Fault> {
-    pool.call(async |connection: MemoryConnection, _| call::clamd(connection, content).await)
-        .await
+    ask_clamd_for(PEER, pool, content).await
+}
+
+async fn ask_clamd_for(
+    peer: Holder,
+    pool: &Pool<MemoryDial>,
+    content: &[u8],
+) -> Result<clamd::Answer, Fault> {
+    let talk = async |connection: MemoryConnection, _| call::clamd(connection, content).await;
+    pool.call(peer, talk).await
 }
 
 fn envelope(recipients: &[String]) -> Envelope<'_> {
     Envelope {
+        holder: PEER,
         client: "192.0.2.1".parse().expect("an address"),
         helo: "client.example.net",
         hostname: "mx.example.org",
@@ -89,7 +101,7 @@ fn envelope(recipients: &[String]) -> Envelope<'_> {
 
 async fn ask_rspamd(pool: &Pool<MemoryDial>, content: &[u8]) -> Result<rspamd::Answer, Fault> {
     let recipients = ["b@example.org".to_owned()];
-    pool.call(async |connection: MemoryConnection, server| {
+    pool.call(PEER, async |connection: MemoryConnection, server| {
         call::rspamd(connection, server, &envelope(&recipients), content).await
     })
     .await
@@ -217,6 +229,29 @@ fn clean_before_the_end_is_not_clean() {
 }
 
 #[test]
+fn what_rspamd_says_before_it_has_the_message_is_not_clean() {
+    for (action, clean) in [("no action", true), ("greylist", true), ("reject", false)] {
+        let world = world();
+        world.serve(1, async move |peer| {
+            let body = format!("{{\"action\":\"{action}\"}}");
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            peer.send(head.as_bytes()).await.expect("there");
+            peer.send(body.as_bytes()).await.expect("there");
+            hangs(&peer).await;
+        });
+        let pool = world.pool(&[1]);
+        let content = vec![b'x'; 1 << 20];
+        let answer = world
+            .sim
+            .block_on(async { ask_rspamd(&pool, &content).await });
+        match clean {
+            true => assert_eq!(answer, Err(Fault::Nonsense("an early answer"))),
+            false => assert_eq!(answer.expect("a verdict").action, rspamd::Action::Refuse),
+        }
+    }
+}
+
+#[test]
 fn rspamd_is_asked_by_one_request_and_heard_in_pieces() {
     let world = world();
     let seen = Rc::new(RefCell::new(Vec::new()));
@@ -282,124 +317,24 @@ fn a_reply_of_rspamd_that_breaks_off_or_has_no_end_is_no_verdict() {
 }
 
 #[test]
-fn load_is_spread_and_a_server_that_is_gone_is_left_alone_until_it_is_back() {
-    let world = world();
-    let asked = Rc::new(RefCell::new(Vec::new()));
-    for last in [1, 2] {
-        let asked = asked.clone();
-        world.serve(last, async move |peer| {
-            until(&peer, END).await;
-            asked.borrow_mut().push(last);
-            peer.send(b"stream: OK\0").await.expect("there");
-        });
-    }
-    let pool = world.pool(&[1, 2]);
-    let ask = async || ask_clamd(&pool, b"x").await;
-    world.sim.block_on(async {
-        for _ in 0..6 {
-            assert_eq!(ask().await, Ok(clamd::Answer::Clean));
-        }
-        let of = |last: u8| asked.borrow().iter().filter(|one| **one == last).count();
-        assert_eq!((of(1), of(2)), (3, 3));
-
-        world.dial.set(address(1), Manner::Refuses);
-        let dialled = world.dial.dialled();
-        for _ in 0..10 {
-            assert_eq!(ask().await, Ok(clamd::Answer::Clean));
-        }
-        assert_eq!((of(1), of(2)), (3, 13));
-        assert_eq!(world.dial.dialled() - dialled, 11, "it was tried once");
-        assert_eq!(pool.counters.resting(), 1);
-
-        // The probe fails, and the next one comes after twice the time.
-        world.host.sleep(REST_MIN).await;
-        let dialled = world.dial.dialled();
-        assert_eq!(ask().await, Ok(clamd::Answer::Clean));
-        world.host.sleep(REST_MIN).await;
-        assert_eq!(ask().await, Ok(clamd::Answer::Clean));
-        assert_eq!(world.dial.dialled() - dialled, 3);
-        world.dial.set(address(1), Manner::Answers);
-        world.host.sleep(REST_MIN).await;
-        assert_eq!(ask().await, Ok(clamd::Answer::Clean));
-        assert_eq!((of(1), pool.counters.resting()), (4, 0));
-    });
-}
-
-#[test]
-fn when_all_are_down_a_call_fails_at_once_and_rests_do_not_grow_for_ever() {
-    let world = world();
-    world.dial.set(address(1), Manner::Unreachable);
-    let pool = world.pool(&[1]);
-    let (mut faults, mut rests) = (VecDeque::new(), 0u64);
-    world.sim.block_on(async {
-        for _ in 0..12 {
-            faults.push_back(ask_clamd(&pool, b"x").await.expect_err("down"));
-            rests = pool.servers[0].rest_us.get();
-            assert_eq!(ask_clamd(&pool, b"x").await, Err(Fault::AllResting));
-            world.host.sleep(Duration::from_micros(rests)).await;
-        }
-    });
-    assert!(
-        faults
-            .iter()
-            .all(|fault| *fault == Fault::Dial(DialFault::Unreachable))
-    );
-    assert_eq!(rests, REST_MAX.as_micros() as u64);
-    let counters = pool.counters.clone();
-    assert_eq!(counters.resting(), 1);
-    drop(pool);
-    assert_eq!(counters.resting(), 0);
-}
-
-#[test]
-fn one_message_that_a_server_fails_at_does_not_stop_the_others() {
-    let world = world();
-    world.serve(1, async |peer| {
-        let got = until(&peer, END).await;
-        if got.windows(6).all(|window| window != b"poison") {
-            peer.send(b"stream: OK\0").await.expect("there");
-        }
-    });
-    let pool = world.pool(&[1]);
-    world.sim.block_on(async {
-        for _ in 1..STRIKES_MAX {
-            assert!(ask_clamd(&pool, b"poison").await.is_err());
-        }
-        assert_eq!(ask_clamd(&pool, b"x").await, Ok(clamd::Answer::Clean));
-        for _ in 0..STRIKES_MAX {
-            assert!(ask_clamd(&pool, b"poison").await.is_err());
-        }
-        assert_eq!(ask_clamd(&pool, b"x").await, Err(Fault::AllResting));
-    });
-}
-
-#[test]
-fn calls_are_bounded_and_those_that_wait_have_the_same_deadline() {
-    let world = world();
-    world.serve(1, async |peer| hangs(&peer).await);
-    let pool = world.pool(&[1]);
-    let began = world.host.now();
-    let ends = world.sim.block_on(async {
-        let one = || async { (ask_clamd(&pool, b"x").await, world.dial.open()) };
-        tokio::join!(one(), one(), one(), one(), one(), one())
-    });
-    assert!(world.host.now().since_us(began) <= DEADLINE.as_micros() as u64);
-    for (answer, open) in [ends.0, ends.1, ends.2, ends.3, ends.4, ends.5] {
-        assert!(
-            matches!(answer, Err(Fault::TimedOut | Fault::Busy)),
-            "{answer:?}"
-        );
-        assert!(open <= 4);
-    }
-    assert_eq!(world.dial.open(), 0, "nothing is left open");
-}
-
-#[test]
 fn a_header_without_an_end_costs_no_filter_its_time() {
-    let fields = "X: y\r\n".repeat(FIELDS_MAX + 1);
-    let content: &'static [u8] = Box::leak(fields.into_bytes().into_boxed_slice());
-    let (answer, letters) = filtered(&[], content);
-    assert_eq!((answer, &letters[..]), (Err(Fault::TooManyFields), ""));
+    let many = "X: y\r\n".repeat(FIELDS_MAX + 1);
+    let folded = format!("X: y{}\r\n\r\n", "\r\n ".repeat(HEADER_BYTES_MAX / 3));
+    let long = format!("X: {}\r\n\r\nHello\r\n", "y".repeat(HEADER_BYTES_MAX));
+    // The next field's name lies across the bound.
+    let name = format!(
+        "X: {}\r\nName: z\r\n\r\nHello\r\n",
+        "y".repeat(HEADER_BYTES_MAX - 7)
+    );
+    for content in [many, folded, long, name] {
+        let content: &'static [u8] = Box::leak(content.into_bytes().into_boxed_slice());
+        let (answer, letters) = filtered(&[], content);
+        assert_eq!((answer, &letters[..]), (Err(Fault::HeaderTooLong), ""));
+    }
+    // A long body is none.
+    let body = format!("X: y\r\n\r\n{}", "line\r\n".repeat(HEADER_BYTES_MAX / 6));
+    let body: &'static [u8] = Box::leak(body.into_bytes().into_boxed_slice());
+    assert!(filtered(&[], body).0.is_ok());
 }
 
 /// Letters of packets, and what a filter answers to each; `None`: it hangs.
@@ -443,7 +378,7 @@ fn filtered(script: Script, content: &'static [u8]) -> (Result<call::Filtered, F
         let talk = async |connection: MemoryConnection, _| {
             call::milter(connection, &envelope(&recipients), content).await
         };
-        pool.call(talk).await
+        pool.call(PEER, talk).await
     });
     let letters = letters.borrow().clone();
     (filtered, letters)
@@ -559,4 +494,38 @@ fn a_filter_that_hangs_at_any_step_or_answers_nonsense_gives_no_verdict() {
             "{fault}"
         );
     }
+}
+
+#[test]
+fn a_filter_is_shown_each_field_and_everything_else_as_body() {
+    let long = format!("Subject: {}\r\nTo: y\r\n\r\nHello\r\n", "x".repeat(200_000));
+    let long: &'static [u8] = Box::leak(long.into_bytes().into_boxed_slice());
+    let (answer, letters) = filtered(&[], long);
+    assert_eq!(answer.expect("a verdict").decision, Decision::Continue);
+    assert!(letters.contains("TLLNBDE"), "{letters}");
+    // A line that is no field: other software sees the body begin there.
+    let (_, letters) = filtered(&[], b"Subject: x\r\nno field\r\nTo: y\r\n\r\nHello\r\n");
+    assert!(letters.contains("TLNBDE"), "{letters}");
+}
+
+#[test]
+fn a_verdict_stands_although_the_filter_reads_no_more() {
+    let world = world();
+    world.serve(1, async |peer| {
+        // It wants the body alone, and knows already.
+        let said = b"\0\0\0\x0dO\0\0\0\x06\0\0\0\x31\0\0\x02\x6f\0\0\0\x01r";
+        peer.send(said).await.expect("there");
+        std::future::pending::<()>().await;
+        drop(peer);
+    });
+    // With what is negotiated and the packet's head, all that the pipe holds: there is no room for the last word.
+    let content = [b"\r\n".to_vec(), vec![b'x'; (1 << 16) - 17 - 5]].concat();
+    let pool = world.pool(&[1]);
+    let answer = world.sim.block_on(async {
+        let talk = async |connection: MemoryConnection, _| {
+            call::milter(connection, &envelope(&[]), &content).await
+        };
+        pool.call(PEER, talk).await
+    });
+    assert_eq!(answer.expect("a verdict").decision, Decision::Reject);
 }

@@ -1,5 +1,6 @@
 //! Stage 3, what scanners find: each verdict has its reply, and without one the setting decides.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use device::sim::SimWorld;
@@ -9,7 +10,7 @@ use runtime::memory::{MemoryPeer, connect};
 use scan::known::samples;
 use scan::{Filter, Known, Outcome, Pool, Scanner, Scanners};
 
-use super::super::inspect::{Inspector, Policy};
+use super::super::inspect::{Inspect, Inspector, Policy};
 use super::*;
 
 /// What a server says to a connection after it has read everything up to the end of the message.
@@ -49,6 +50,8 @@ struct Told {
     reply: String,
     handed: Vec<String>,
     counters: Arc<scan::Counters>,
+    /// What clamd and rspamd were sent.
+    shown: String,
 }
 
 const HELLO: &str = "X-Ringpost-Scan: clamd=clean\r\nSubject: hello\r\n\r\nHello\r\n";
@@ -63,12 +66,13 @@ fn pool(
     says: Says,
     end: &'static [u8],
     counters: &Arc<scan::Counters>,
+    shown: &Rc<RefCell<Vec<u8>>>,
 ) -> Pool<MemoryDial> {
     let address = SocketAddr::from(([192, 0, 2, 9], port));
     if says == SILENT {
         dial.set(address, Manner::Hangs);
     } else {
-        let listener = dial.listen(address);
+        let (listener, shown) = (dial.listen(address), shown.clone());
         host.spawn(Box::pin(async move {
             loop {
                 // until the world ends
@@ -83,6 +87,7 @@ fn pool(
                         break;
                     }
                 }
+                shown.borrow_mut().extend_from_slice(&got);
                 let _ = peer.send(says).await;
             }
         }));
@@ -101,7 +106,8 @@ fn tell(story: Story) -> Told {
     let counters: Arc<scan::Counters> = Arc::default();
     let sessions = SessionHost::on(host.clone());
     let dial = MemoryDial::new(&host, &Stop::new(), 1 << 16, 16);
-    let pool = |port, says, end| pool(&sessions, &dial, port, says, end, &counters);
+    let shown = Rc::default();
+    let pool = |port, says, end| pool(&sessions, &dial, port, says, end, &counters, &shown);
     let mut scanners = Scanners::none(counters.clone());
     scanners.clamd = story.clamd.map(|says| pool(1, says, b"\0\0\0\0"));
     scanners.rspamd = story.rspamd.map(|says| pool(2, says, b"Hello\r\n"));
@@ -170,6 +176,7 @@ fn tell(story: Story) -> Told {
         reply,
         handed: handed.collect(),
         counters,
+        shown: String::from_utf8_lossy(&shown.borrow()).into_owned(),
     }
 }
 
@@ -183,6 +190,7 @@ fn taken(story: Story) -> String {
 }
 
 const OK: Says = b"stream: OK\0";
+const VIRUS: Says = b"stream: Win.Bad FOUND\0";
 const SPAM: Says = b"HTTP/1.1 200 OK\r\n\r\n{\"action\":\"reject\",\"score\":20,\"required_score\":15,\"messages\":{\"smtp_message\":\"go away\"}}";
 const JUNK: Says = b"HTTP/1.1 200 OK\r\n\r\n{\"action\":\"add header\",\"score\":7,\"required_score\":15,\"symbols\":{\"BAD\":{\"score\":7}},\"milter\":{\"add_headers\":{\"X-Spam\":{\"value\":\"Yes\"}}}}";
 const LATER: Says =
@@ -215,7 +223,7 @@ fn the_field_that_is_removed_is_the_one_that_is_written() {
 #[test]
 fn a_virus_is_refused_by_its_name() {
     let told = tell(Story {
-        clamd: Some(b"stream: Win.Bad FOUND\0"),
+        clamd: Some(VIRUS),
         ..Story::default()
     });
     assert_eq!(told.reply, "550 5.7.1 message contains a virus Win.Bad\r\n");
@@ -303,7 +311,7 @@ fn without_a_verdict_spam_is_taken_and_viruses_are_as_the_setting_says() {
 fn a_virus_counts_whatever_became_of_the_others() {
     let told = tell(Story {
         rspamd: Some(LATER),
-        clamd: Some(b"stream: Win.Bad FOUND\0"),
+        clamd: Some(VIRUS),
         milter: Some(SILENT),
         ..Story::default()
     });
@@ -389,11 +397,72 @@ fn the_test_strings_are_recognised_without_any_server() {
             },
             ..story
         };
+        let with = |clamd| Story {
+            clamd: Some(clamd),
+            ..kept
+        };
         match known {
             Known::Eicar => assert_eq!(tell(kept).reply, expected),
-            Known::Gtube => assert!(taken(kept).starts_with("X-Ringpost-Scan: own=junk (GTUBE")),
+            Known::Gtube => {
+                let raw = taken(with(OK));
+                let field = "X-Ringpost-Scan: own=junk (GTUBE test string);\r\n\tclamd=clean\r\n";
+                assert!(raw.starts_with(field), "{raw}");
+                // A virus beside it is found all the same, and mail that clamd must see waits for it.
+                let reply = tell(with(VIRUS)).reply;
+                assert_eq!(reply, "550 5.7.1 message contains a virus Win.Bad\r\n");
+                assert!(tell(kept).reply.starts_with("451 4.7.1 "));
+            }
         }
     }
+}
+
+#[test]
+fn scanners_are_not_shown_what_a_stranger_says_in_our_name() {
+    let told = tell(Story {
+        content: "Authentication-Results: mx.example.org; dmarc=pass\r\nX-Ringpost-Scan: clamd=clean\r\n\
+            Authentication-Results: mx.example.net; dmarc=none\r\nSubject: x\r\n\r\nHello\r\n",
+        clamd: Some(OK),
+        rspamd: Some(JUNK),
+        ..Story::default()
+    });
+    assert!(told.reply.starts_with("250 "), "{}", told.reply);
+    let [raw] = &told.handed[..] else {
+        panic!("{:?}", told.handed)
+    };
+    let (shown, raw) = (&told.shown, &raw[..]);
+    for seen in [shown, raw] {
+        assert!(!seen.contains("mx.example.org; dmarc"), "{seen}");
+        assert!(seen.contains("\r\nSubject: x\r\n"), "{seen}");
+    }
+    assert_eq!(
+        shown.matches("Results: mx.example.net;").count(),
+        2,
+        "{shown}"
+    );
+    assert!(!shown.contains("X-Ringpost-Scan"), "{shown}");
+}
+
+#[test]
+fn a_header_that_no_filter_can_be_shown_is_refused_for_good() {
+    let fields = "X: y\r\n".repeat(scan::limits::FIELDS_MAX + 1);
+    let content: &'static str = Box::leak(format!("{fields}\r\nHello\r\n").into_boxed_str());
+    let story = Story {
+        content,
+        milter: Some(QUARANTINES),
+        ..Story::default()
+    };
+    assert_eq!(
+        tell(story).reply,
+        "550 5.7.1 message refused by a content filter its header has too many fields or is too long\r\n"
+    );
+    let raw = taken(Story {
+        filter_defers: false,
+        ..story
+    });
+    assert!(
+        raw.starts_with("X-Ringpost-Scan: filter=unscanned"),
+        "{raw}"
+    );
 }
 
 #[test]
@@ -425,6 +494,35 @@ fn a_large_message_is_searched_beside_the_core_and_comes_back_whole() {
         ..Story::default()
     });
     assert!(raw.ends_with(content));
+}
+
+#[test]
+fn no_copy_of_the_content_is_left_behind_an_inspection() {
+    let world = SimWorld::new(1);
+    let host = SessionHost::on(world.io().host);
+    let inspector = Inspector {
+        scanners: Scanners::<MemoryDial>::none(Arc::default()),
+        policy: Story::default().policy,
+    };
+    // On the core, beside it, and past what is scanned.
+    for bytes in [100, runtime::limits::WORK_BYTES_MAX + 1, 2 << 20] {
+        let buffer = vec![b'x'; bytes];
+        let begin = buffer.as_ptr();
+        let content = bytes::Bytes::from(buffer);
+        let envelope = scan::Envelope {
+            holder: runtime::Holder(1),
+            client: "192.0.2.1".parse().expect("an address"),
+            helo: "client.example.net",
+            hostname: "mx.example.org",
+            mail_from: "",
+            recipients: &[],
+            id: "1.2.3",
+            user: None,
+        };
+        world.block_on(inspector.inspect(&host, envelope, &content, 10));
+        let back = Vec::from(content);
+        assert_eq!(back.as_ptr(), begin, "{bytes} bytes");
+    }
 }
 
 #[test]
