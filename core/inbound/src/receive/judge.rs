@@ -38,7 +38,7 @@ pub struct Judge {
 pub(super) struct Judged {
     /// Of its recipients' accounts.
     pub accounts: Vec<AccountId>,
-    /// For recipients that are led on.
+    /// For each recipient that is led on.
     pub is_junk: bool,
 }
 
@@ -161,7 +161,8 @@ fn asked_for(recipient: &Recipient<Route>) -> For {
     }
 }
 
-/// An account with several addresses gets one copy: it is junk where it is for one of them.
+/// An account with several addresses gets one copy: it is junk where it is for one of them. Addresses that lead on share one message in the
+/// queue, and may be of different domains: it is junk where it is for all of them.
 fn judged(
     recipients: &[Recipient<Route>],
     scores: &[Points],
@@ -169,15 +170,19 @@ fn judged(
     is_quarantined: bool,
 ) -> Judged {
     let mut judged = Judged::default();
+    let (mut led_on, mut led_on_as_junk) = (0, 0);
     for (recipient, score) in recipients.iter().zip(scores) {
-        if !is_quarantined && *score < junk {
-            continue;
-        }
+        let is_junk = is_quarantined || *score >= junk;
         match recipient.route {
-            Route::Local { account, .. } => judged.accounts.push(account),
-            Route::Listed { .. } => judged.is_junk = true,
+            Route::Local { account, .. } if is_junk => judged.accounts.push(account),
+            Route::Local { .. } => {}
+            Route::Listed { .. } => {
+                led_on += 1;
+                led_on_as_junk += usize::from(is_junk);
+            }
         }
     }
+    judged.is_junk = led_on > 0 && led_on == led_on_as_junk;
     judged.accounts.sort_unstable();
     judged.accounts.dedup();
     judged
@@ -194,3 +199,50 @@ fn shown(recipients: &[Recipient<Route>], words: &[Option<Words>]) -> Option<Wor
 /// How long the owner is waited for.
 const WORDS_WITHIN: Duration = Duration::from_millis(250);
 const QUIET_US: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use mail::Address;
+
+    use super::*;
+
+    fn to(route: Route) -> Recipient<Route> {
+        Recipient {
+            path: ForwardPath::Postmaster,
+            notify: None,
+            original: None,
+            route,
+        }
+    }
+
+    fn listed(path: &str) -> Recipient<Route> {
+        let to_whom = Address::from_path(path).expect("an address");
+        to(Route::Listed { to: to_whom })
+    }
+
+    /// They share one message in the queue: what one domain's words say must not hide the mail of another.
+    #[test]
+    fn what_is_led_on_is_junk_where_it_is_for_all_that_are_led_on() {
+        let local = || {
+            to(Route::Local {
+                account: AccountId(7),
+                to: None,
+            })
+        };
+        let both = [listed("all@a.example"), listed("all@b.example"), local()];
+        let (junk, good) = (Points(50), Points(0));
+        for (scores, is_quarantined, is_junk, accounts) in [
+            ([junk, junk, good], false, true, vec![]),
+            ([junk, good, junk], false, false, vec![AccountId(7)]),
+            ([good, junk, good], false, false, vec![]),
+            ([good, good, good], false, false, vec![]),
+            ([good, good, good], true, true, vec![AccountId(7)]),
+        ] {
+            let found = judged(&both, &scores, junk, is_quarantined);
+            assert_eq!(found, Judged { accounts, is_junk });
+        }
+        let found = judged(&[local()], &[junk], junk, false);
+        assert!(!found.is_junk, "none is led on");
+        assert_eq!(judged(&[], &[], junk, true), Judged::default());
+    }
+}
