@@ -42,5 +42,6 @@ mod remote;
 mod settings;
 pub mod shared;
 mod socket;
+mod spam;
 mod status;
 mod volume;
