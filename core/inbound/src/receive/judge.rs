@@ -135,13 +135,13 @@ impl<K: Keeper> Receiver<K> {
         let ask = self.keeper.words(Asked { tokens, of });
         match self.host.within(WORDS_WITHIN, ask).await {
             Some(Ok(Answer::Words(words))) if words.len() == recipients.len() => words,
-            Some(Ok(Answer::Untrained)) | Some(Err(_)) => {
-                // Busy too: an owner that has much to do is left alone.
+            Some(Ok(Answer::Untrained)) | Some(Err(_)) | None => {
+                // Busy or slow too: an owner that has much to do is left alone.
                 let until = self.host.now().after_us(QUIET_US);
                 judge.quiet_until.set(until);
                 none
             }
-            Some(Ok(Answer::Words(_))) | None => none,
+            Some(Ok(Answer::Words(_))) => none,
         }
     }
 }
