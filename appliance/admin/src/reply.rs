@@ -180,6 +180,18 @@ pub struct TraceEvent {
     pub fields: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What an account or a domain was taught about junk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LessonsDetail {
+    /// Messages; old ones fade.
+    pub junk: u32,
+    pub good: u32,
+    /// Different words that were in them.
+    pub words: usize,
+    /// There are messages enough of each kind for the words to count.
+    pub suffice: bool,
+}
+
 /// A page of the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueuePage {

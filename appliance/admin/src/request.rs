@@ -63,6 +63,13 @@ pub enum Request {
     BanLift {
         network: String,
     },
+    /// What an account (`alice@example.org`) or a domain was taught about junk.
+    SpamShow {
+        of: String,
+    },
+    SpamForget {
+        of: String,
+    },
     /// Messages that must leave, by number, after `after`.
     QueueList {
         #[serde(default)]

@@ -20,6 +20,7 @@ mod network;
 mod profile;
 mod queue;
 mod settings;
+mod spam;
 mod trace;
 pub mod update;
 
@@ -33,6 +34,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::DomainList => typed::<Vec<String>>(value)?.join("\n"),
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
+        Request::SpamShow { .. } => spam::show(&typed(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::Trace { .. } => trace::show(&typed(value)?),
@@ -97,6 +99,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::DomainRemove { .. }
         | Request::BanAdd { .. }
         | Request::BanLift { .. }
+        | Request::SpamForget { .. }
         | Request::QueueRetry { .. }
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }

@@ -25,4 +25,5 @@ mod profiles;
 mod queue;
 mod salvage;
 mod selftest;
+mod spam;
 mod verbs;

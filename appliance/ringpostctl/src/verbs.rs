@@ -17,6 +17,7 @@ use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
 use crate::file;
 use crate::queue::QueueVerb;
+use crate::spam::SpamVerb;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -42,6 +43,9 @@ pub(crate) enum Verb {
     /// Manage the addresses and networks that are not served
     #[command(subcommand)]
     Ban(BanVerb),
+    /// Manage what people taught about junk
+    #[command(subcommand)]
+    Spam(SpamVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -402,6 +406,7 @@ impl Verb {
             Verb::Group(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Ban(verb) => verb.request(),
+            Verb::Spam(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),
             Verb::Dkim(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,

@@ -37,7 +37,7 @@ pub use model::{Kind, Lesson, Model, Whom};
 pub use tenant::share;
 
 use limits::*;
-use record::Change;
+use record::{Change, OWNERS_MAX};
 use state::State;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -89,7 +89,7 @@ impl Lessons {
     /// Teaches `lesson` to the models of `of`, which are made where they are missing; durable when it resolves. `false`: they know it
     /// already, and nothing was written. Of several owners those that do not fit the bounds any more are left out; `Full`: none fits.
     pub async fn learn(&self, of: &[Whom], lesson: Lesson) -> Result<bool, LessonFault> {
-        check(&lesson)?;
+        check(of, &lesson)?;
         let inner = &self.inner;
         let rows = of.len() as u64 * MODEL_ROWS;
         inner.tenancy.room_for(Purpose::Keep, false, rows).await?;
@@ -107,7 +107,8 @@ impl Lessons {
             let (mut models, mut words) = (state.models.len(), state.words);
             let fits = new.into_iter().filter(|whom| {
                 let more = usize::from(!state.models.contains_key(whom));
-                let fits = models + more <= MODELS_MAX && words + lesson.words.len() <= WORDS_MAX;
+                let has_room = more == 0 || models < MODELS_MAX;
+                let fits = has_room && words + lesson.words.len() <= WORDS_MAX;
                 if fits {
                     (models, words) = (models + more, words + lesson.words.len());
                 }
@@ -212,7 +213,15 @@ pub fn describe(record: &Record) -> Option<String> {
     Some(Change::decode(record).ok()?.describe())
 }
 
-fn check(lesson: &Lesson) -> Result<(), LessonFault> {
+/// What passes here can be read again: a record that cannot be would refuse every opening.
+fn check(of: &[Whom], lesson: &Lesson) -> Result<(), LessonFault> {
+    if of.len() > OWNERS_MAX {
+        return Err(LessonFault::Refused("a lesson has at most two owners"));
+    }
+    if !of.iter().all(Whom::is_valid) {
+        let why = "the name of a lesson's domain has 1 to 255 bytes";
+        return Err(LessonFault::Refused(why));
+    }
     if lesson.words.len() > WORDS_PER_LESSON_MAX {
         return Err(LessonFault::Refused("a lesson has at most 512 words"));
     }

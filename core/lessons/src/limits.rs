@@ -26,7 +26,7 @@ pub const ROWS_PER_READ: usize = 8;
 pub const MODEL_ROWS: u64 = 24;
 
 /// A word with its two counts.
-const WORD_BYTES: usize = 10;
+pub(crate) const WORD_BYTES: usize = 10;
 /// A model beside its words: its name, its messages, the maps that it is in.
 const MODEL_BYTES: usize = 400 + DOMAIN_BYTES_MAX + MESSAGES_PER_MODEL_MAX * 8;
 /// All models in memory, and all of them as rows of one checkpoint: reclaim may touch every one before it.

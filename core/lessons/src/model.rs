@@ -206,6 +206,11 @@ impl Model {
         self.counts.retain(|counts| keeps(*counts));
     }
 
+    /// Bytes that `encode` gives, at most.
+    pub(crate) fn row_bytes_max(&self) -> usize {
+        ROW_HEAD_BYTES + self.words.len() * WORD_BYTES + self.messages.len() * 8
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u8(VERSION);
         out.put_varint(self.snapshot.0);
@@ -259,6 +264,14 @@ impl Model {
 }
 
 impl Whom {
+    /// Whether a record can hold it, and be read again.
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            Whom::Account(_) => true,
+            Whom::Domain(domain) => domain_of(domain).is_ok(),
+        }
+    }
+
     /// The key of its row; the first byte keeps accounts and domains apart.
     pub(crate) fn key(&self) -> Vec<u8> {
         let mut key = Vec::with_capacity(16);
@@ -316,5 +329,7 @@ fn domain_of(domain: &str) -> Result<Whom, Broken> {
 }
 
 const VERSION: u8 = 1;
+/// Version, snapshot, totals, and the counts of words and messages.
+const ROW_HEAD_BYTES: usize = 1 + 10 + 2 + 10 + 10;
 const ACCOUNT: u8 = 1;
 const DOMAIN: u8 = 2;

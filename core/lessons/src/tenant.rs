@@ -7,8 +7,8 @@ use tenancy::encoding::Broken;
 use tenancy::{Reading, Share, Tenant};
 use volume::SegmentIndex;
 
-use crate::limits::{MODELS_MAX, ROW_BYTES_MAX, ROWS_PER_READ};
-use crate::model::Whom;
+use crate::limits::ROWS_PER_READ;
+use crate::model::{Model, Whom};
 use crate::record::Change;
 use crate::state::MODELS;
 use crate::{Inner, LOCK, LessonFault, store_fault};
@@ -105,8 +105,8 @@ impl store::Tenant for Inner {
         &'a self,
         records: &'a [(Lsn, Record)],
     ) -> LocalFuture<'a, Result<u64, StoreFault>> {
-        let owed = self.owed(records).map_err(store_fault);
-        Box::pin(async move { Ok((owed?.len() * (ROW_BYTES_MAX + CARRIED_BYTES)) as u64) })
+        let weighed = self.weigh(records).map_err(store_fault);
+        Box::pin(async move { weighed })
     }
 
     fn carry_forward<'a>(
@@ -131,16 +131,14 @@ impl Inner {
         let store = self.tenancy.store();
         let mut from = Vec::new();
         loop {
-            // until the table ends; there are never more models than `MODELS_MAX`
+            // until the table ends. `learn` holds `MODELS_MAX`; a checkpoint within a rebuild may write more (a removal that reclaim carried is
+            // behind newer lessons), and that is no reason not to open.
             let rows = store
                 .range(MODELS, from, vec![0xff; 2], ROWS_PER_READ)
                 .await?;
             let mut state = self.state.borrow_mut();
             for (key, row) in &rows {
                 state.install(key, row)?;
-            }
-            if state.models.len() > MODELS_MAX {
-                return Err(Broken.into());
             }
             match rows.last() {
                 Some((last, _)) if rows.len() == ROWS_PER_READ => {
@@ -151,17 +149,22 @@ impl Inner {
         }
     }
 
-    /// Whose models would be lost with `records`: there is no later snapshot of them. With the last record about each.
+    /// About whom something would be lost with `records`: there is no later snapshot of the model, or it is the removal that older records
+    /// must not undo. With the last record about each.
     pub(crate) fn owed(
         &self,
         records: &[(Lsn, Record)],
     ) -> Result<BTreeMap<Whom, Lsn>, LessonFault> {
         let mut owed = BTreeMap::new();
-        let state = self.state.borrow();
         for (lsn, record) in records {
-            for whom in Change::decode(record)?.whom() {
-                let model = state.models.get(whom);
-                if model.is_some_and(|model| model.snapshot <= *lsn) {
+            let change = Change::decode(record)?;
+            let is_removal = matches!(change, Change::Remove { .. });
+            for whom in change.whom() {
+                let model_is_owed = match self.state.borrow().models.get(whom) {
+                    Some(model) => model.snapshot <= *lsn,
+                    None => is_removal,
+                };
+                if model_is_owed {
                     owed.insert(whom.clone(), *lsn);
                 }
             }
@@ -169,19 +172,47 @@ impl Inner {
         Ok(owed)
     }
 
-    /// Writes a snapshot of each model that would lose something.
+    /// What says again how things are with an owner, where `lsn` was the last record about it. `None`: a later snapshot does.
+    fn stands_for(&self, whom: &Whom, lsn: Lsn) -> Option<Change> {
+        let whom = whom.clone();
+        match self.state.borrow().models.get(&whom) {
+            Some(model) if model.snapshot <= lsn => Some(Change::Snapshot {
+                whom,
+                model: model.clone(),
+            }),
+            Some(_) => None,
+            None => Some(Change::Remove { whom }),
+        }
+    }
+
+    /// What `carry` would write.
+    #[cfg(test)]
+    pub(crate) fn carried(&self, records: &[(Lsn, Record)]) -> Result<Vec<Change>, LessonFault> {
+        let owed = self.owed(records)?;
+        let each = owed
+            .iter()
+            .filter_map(|(whom, lsn)| self.stands_for(whom, *lsn));
+        Ok(each.collect())
+    }
+
+    /// Bytes that `carry` would append.
+    fn weigh(&self, records: &[(Lsn, Record)]) -> Result<u64, LessonFault> {
+        let owed = self.owed(records)?;
+        let state = self.state.borrow();
+        let row_bytes = |whom| state.models.get(whom).map_or(0, Model::row_bytes_max);
+        let each = owed
+            .keys()
+            .map(|whom| row_bytes(whom) + whom.key().len() + CARRIED_BYTES);
+        Ok(each.sum::<usize>() as u64)
+    }
+
+    /// Writes a snapshot of each model that would lose something, and each removal again.
     async fn carry(&self, records: Vec<(Lsn, Record)>) -> Result<(), LessonFault> {
         for (whom, lsn) in self.owed(&records)? {
             // Every change of a model takes this lock until it is applied: what is read here is the model at this place of the log.
             let _locked = self.locks.lock(LOCK.to_owned()).await;
-            let model = {
-                let state = self.state.borrow();
-                let model = state.models.get(&whom);
-                model.filter(|model| model.snapshot <= lsn).cloned()
-            };
-            if let Some(model) = model {
-                self.commit(Purpose::Reclaim, Change::Snapshot { whom, model })
-                    .await?;
+            if let Some(change) = self.stands_for(&whom, lsn) {
+                self.commit(Purpose::Reclaim, change).await?;
             }
         }
         Ok(())

@@ -416,3 +416,157 @@ fn bounds_refuse_lessons_and_nothing_else() {
         assert_eq!(refused, Err(LessonFault::Full));
     });
 }
+
+/// What is in memory once `changes` are all that the log has.
+fn rebuilt(changes: &[Change]) -> Vec<(Whom, Model)> {
+    let mut state = State::default();
+    for (lsn, change) in (1..).zip(changes) {
+        change.apply(Lsn(lsn), &mut state);
+    }
+    state.check();
+    let bare = |(whom, mut model): (Whom, Model)| {
+        model.snapshot = Lsn(0);
+        (whom, model)
+    };
+    state.models.into_iter().map(bare).collect()
+}
+
+/// The segment of a removal is freed, those of older lessons are not: a rebuild from what is left must give what was there. Three owners: one
+/// that is gone, one that is gone and was taught again (a domain that was added again), one that was emptied.
+#[test]
+fn a_removed_model_does_not_come_back_when_the_segment_of_its_removal_is_freed() {
+    let rig = Rig::new(6);
+    rig.world.block_on(async {
+        let lessons = rig.open().await;
+        let gone = Whom::Account(7);
+        let emptied = Whom::Domain("example.net".to_owned());
+        let learned = |of: &Whom, message| Change::Learn {
+            of: vec![of.clone()],
+            lesson: lesson(message, Some(Kind::Junk)),
+        };
+        let mut log = Vec::new();
+        for of in [&gone, &domain(), &emptied] {
+            let one = lesson(1, Some(Kind::Junk));
+            assert_eq!(lessons.learn(std::slice::from_ref(of), one).await, Ok(true));
+            log.push(learned(of, 1));
+        }
+        assert_eq!(lessons.remove(&gone).await, Ok(true));
+        assert_eq!(lessons.remove(&domain()).await, Ok(true));
+        assert_eq!(lessons.forget(&emptied).await, Ok(true));
+        let freed = [
+            Change::Remove { whom: gone },
+            Change::Remove { whom: domain() },
+            Change::Snapshot {
+                whom: emptied,
+                model: Model::default(),
+            },
+        ];
+        let at = lessons.inner.tenancy.applied();
+        let again = lesson(2, Some(Kind::Junk));
+        assert_eq!(lessons.learn(&[domain()], again).await, Ok(true));
+        log.push(learned(&domain(), 2));
+        let live = models(&lessons);
+        assert_ne!(rebuilt(&log), live, "the freed records matter");
+
+        let records: Vec<_> = freed.iter().map(|change| (at, change.encode())).collect();
+        let inner = &lessons.inner;
+        log.extend(inner.carried(&records).unwrap());
+        assert_eq!(rebuilt(&log), live);
+        // It says so in the log itself, and what is there stays.
+        let before = inner.tenancy.applied();
+        store::Tenant::carry_forward(&**inner, records)
+            .await
+            .unwrap();
+        assert!(inner.tenancy.applied() > before);
+        assert_eq!(models(&lessons), live);
+        // The removal that was carried is carried again, and not for an owner that has a model.
+        let removal = Change::Remove {
+            whom: Whom::Account(7),
+        };
+        let records = [(inner.tenancy.applied(), removal.encode())];
+        assert_eq!(inner.carried(&records), Ok(vec![removal]));
+    });
+}
+
+/// A segment with a word of many small models costs what they are, not what they could be: otherwise it is never worth freeing.
+#[test]
+fn what_reclaim_would_write_is_weighed_by_the_models_sizes() {
+    let rig = Rig::new(7);
+    rig.world.block_on(async {
+        let lessons = rig.open().await;
+        let mut records = Vec::new();
+        for account in 0..20u32 {
+            let taught = lesson(account.into(), Some(Kind::Good));
+            let of = vec![Whom::Account(account)];
+            lessons.learn(&of, taught.clone()).await.unwrap();
+            let learned = Change::Learn { of, lesson: taught };
+            records.push((lessons.inner.tenancy.applied(), learned.encode()));
+        }
+        let inner = &lessons.inner;
+        let weighed = store::Tenant::carried_bytes(&**inner, &records).await;
+        let changes = inner.carried(&records).unwrap();
+        let written = changes.iter().map(|change| change.encode().payload.len());
+        let written = written.sum::<usize>() as u64;
+        let weighed = weighed.unwrap();
+        assert!(
+            weighed >= written && weighed <= written + 20 * 200,
+            "{weighed} for {written}"
+        );
+    });
+}
+
+/// A rebuild may hold more models than lessons may make, until it reads a removal that reclaim wrote again behind newer lessons.
+#[test]
+fn more_models_than_lessons_may_make_do_not_stop_an_opening() {
+    let rig = Rig::new(8);
+    let most = MODELS_MAX + 3;
+    rig.world.block_on(async {
+        let lessons = rig.open().await;
+        {
+            let mut state = lessons.inner.state.borrow_mut();
+            for account in 0..most as u32 {
+                state.change(&Whom::Account(account), |_| {});
+            }
+        }
+        lessons.inner.tenancy.checkpoint().await.unwrap();
+    });
+    rig.reopened(async |lessons| {
+        assert_eq!(lessons.count().0, most);
+        let one = lesson(1, Some(Kind::Junk));
+        let refused = lessons.learn(&[domain()], one.clone()).await;
+        assert_eq!(refused, Err(LessonFault::Full), "and no more are made");
+        let known = [Whom::Account(5)];
+        assert_eq!(lessons.learn(&known, one).await, Ok(true));
+    });
+}
+
+/// What could not be read back is not written: the volume would never open again.
+#[test]
+fn owners_that_no_record_can_hold_are_refused() {
+    let rig = Rig::new(9);
+    rig.world.block_on(async {
+        let lessons = rig.open().await;
+        let named = |bytes: usize| Whom::Domain("x".repeat(bytes));
+        let account = Whom::Account(1);
+        for bad in [
+            vec![named(0)],
+            vec![account.clone(), named(DOMAIN_BYTES_MAX + 1)],
+            vec![account.clone(), named(1), named(2)],
+        ] {
+            let refused = lessons.learn(&bad, lesson(1, Some(Kind::Junk))).await;
+            assert!(
+                matches!(refused, Err(LessonFault::Refused(_))),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(lessons.count(), (0, 0));
+        let longest = [account, named(DOMAIN_BYTES_MAX)];
+        let learned = lessons.learn(&longest, lesson(1, Some(Kind::Junk))).await;
+        assert_eq!(learned, Ok(true));
+    });
+    rig.reopened(async |lessons| {
+        assert_eq!(lessons.count().0, 2);
+        lessons.inner.tenancy.checkpoint().await.unwrap();
+    });
+    rig.reopened(async |lessons| assert_eq!(lessons.count().0, 2));
+}

@@ -16,8 +16,8 @@ pub const WORD_BYTES_MAX: usize = 32;
 pub const WORD_BYTES_MIN: usize = 3;
 /// Hosts of links that are looked at.
 pub const LINKS_MAX: usize = 64;
-/// Reasons in the field.
-pub const REASONS_MAX: usize = 16;
+/// Reasons of one judgement: more than there are, so that words, which come last, always count.
+pub const REASONS_MAX: usize = 24;
 /// Words that decide: those that are furthest from even. Robinson's letter takes all; a bound keeps long mail from drowning in them.
 pub const DECISIVE_MAX: usize = 150;
 /// Messages of each kind before words say anything.

@@ -37,6 +37,25 @@ pub enum Sign {
 }
 
 impl Sign {
+    #[cfg(test)]
+    pub const ALL: [Sign; 15] = [
+        Sign::NoFrom,
+        Sign::SeveralFrom,
+        Sign::NoDate,
+        Sign::NoMessageId,
+        Sign::OnlyAnImage,
+        Sign::OnlyHtml,
+        Sign::Program,
+        Sign::NameOfAnother,
+        Sign::LinkToAnother,
+        Sign::LinkToNumber,
+        Sign::LinkWithUser,
+        Sign::LoudSubject,
+        Sign::HiddenLetters,
+        Sign::TooManyParts,
+        Sign::Empty,
+    ];
+
     pub fn points(self) -> Points {
         match self {
             Sign::NoFrom => NO_FROM,

@@ -173,6 +173,41 @@ fn words_move_the_score_and_a_persons_more_than_a_domains() {
     );
 }
 
+/// What a person says decides, however much else there is against a message.
+#[test]
+fn words_count_behind_every_other_reason() {
+    let author = Author {
+        spf: Proof::Fail,
+        dkim: Proof::Fail,
+        dmarc: Proof::Fail,
+    };
+    let peer = Peer {
+        lists: 9,
+        hello: true,
+        reverse_name: true,
+        early: true,
+    };
+    let reading = Reading {
+        signs: Sign::ALL.to_vec(),
+        tokens: Vec::new(),
+    };
+    let base = judge(&author, &peer, &reading);
+    assert_eq!(base.reasons.len(), 3 + 4 + Sign::ALL.len());
+    assert!(base.reasons.len() < REASONS_MAX);
+    for (junk_permille, points) in [(0, -65), (1_000, 65)] {
+        let whose = Whose::Person;
+        let words = Words {
+            junk_permille,
+            whose,
+        };
+        let judged = base.clone().with(Some(words));
+        assert_eq!(judged.score, Points(base.score.0 + points));
+        let sum: i32 = judged.reasons.iter().map(|(_, points)| points.0).sum();
+        assert_eq!(judged.score, Points(sum), "the field adds up");
+        check(&field(&judged, Points(50)));
+    }
+}
+
 #[test]
 fn the_longest_field_is_one_field_of_ascii() {
     let signs = Sign::Program;

@@ -26,7 +26,7 @@ pub struct Asked {
 pub struct For {
     /// `None`: the address leads on.
     pub account: Option<AccountId>,
-    /// In lower case.
+    /// In any spelling.
     pub domain: String,
 }
 
@@ -39,7 +39,7 @@ pub enum Answer {
 }
 
 /// What words say for each recipient. Past `MODELS_ASKED_MAX` models the rest of the recipients get nothing.
-pub fn words(lessons: Option<&Lessons>, asked: &Asked) -> Answer {
+pub fn words(mailboxes: &Mailboxes, lessons: Option<&Lessons>, asked: &Asked) -> Answer {
     let Some(lessons) = lessons.filter(|lessons| !lessons.is_empty()) else {
         return Answer::Untrained;
     };
@@ -64,7 +64,7 @@ pub fn words(lessons: Option<&Lessons>, asked: &Asked) -> Answer {
         let (junk_permille, whose) = match own {
             Some(own) => (own, Whose::Person),
             None => (
-                junk_permille(Whom::Domain(of.domain.clone()))?,
+                junk_permille(domain(mailboxes, &of.domain)?)?,
                 Whose::Domain,
             ),
         };
@@ -105,8 +105,8 @@ pub async fn teach(
     taught: Taught,
 ) -> Result<bool, LessonFault> {
     let account = taught.account;
-    let domain = match mailboxes.directory().account_by_id(account).await {
-        Ok(Some(account)) => account.address.domain().to_lowercase(),
+    let of_all = match mailboxes.directory().account_by_id(account).await {
+        Ok(Some(account)) => domain(mailboxes, account.address.domain()),
         Ok(None) => return Err(LessonFault::Refused("the account is gone")),
         Err(fault) => return Err(unavailable(fault.into())),
     };
@@ -119,8 +119,16 @@ pub async fn teach(
         }),
         words: taught.tokens,
     };
-    let of = [Whom::Account(account.0), Whom::Domain(domain)];
+    let of: Vec<Whom> = [Some(Whom::Account(account.0)), of_all]
+        .into_iter()
+        .flatten()
+        .collect();
     lessons.learn(&of, lesson).await
+}
+
+/// Whose the lessons of a domain are: of one name, whether it is written in letters or in ASCII. `None`: it is not a domain of ours.
+pub fn domain(mailboxes: &Mailboxes, domain: &str) -> Option<Whom> {
+    mailboxes.directory().our_domain(domain).map(Whom::Domain)
 }
 
 /// Removes the models of accounts and domains that are gone. What cannot be looked up stays.
@@ -208,7 +216,7 @@ mod tests {
                 tokens: tokens(1),
                 of: vec![of(0), of(1), of(2)],
             };
-            assert_eq!(words(Some(&lessons), &asked), Answer::Untrained);
+            assert_eq!(words(&mailboxes, Some(&lessons), &asked), Answer::Untrained);
             // Bob calls junk what Alice and Carol like: two against one in the domain.
             for message in 0..10u8 {
                 for (account, is_junk) in [(0, false), (1, true), (2, false)] {
@@ -233,7 +241,7 @@ mod tests {
                 of: vec![of(0), of(1), stranger],
                 ..asked
             };
-            let Answer::Words(said) = words(Some(&lessons), &asked) else {
+            let Answer::Words(said) = words(&mailboxes, Some(&lessons), &asked) else {
                 panic!("it is trained");
             };
             let whose: Vec<_> = said
@@ -257,6 +265,54 @@ mod tests {
                 .expect("removed");
             assert_eq!(sweep(&mailboxes, &lessons).await, Ok(1));
             assert_eq!(lessons.count().0, 3);
+        });
+    }
+
+    /// A domain in letters has a name in ASCII too (RFC 5891 §4.4): senders use either, and its lessons are the same.
+    #[test]
+    fn a_domain_has_one_model_in_either_spelling() {
+        let (world, outgoing) = rig::outgoing();
+        world.block_on(async {
+            let mailboxes = outgoing.mailboxes().clone();
+            let lessons = outgoing.lessons().expect("the rig has some").clone();
+            mailboxes
+                .add_domain("m\u{fc}nchen.example")
+                .await
+                .expect("new");
+            let address = Address::from_parts("alice", "xn--mnchen-3ya.example");
+            let address = address.expect("an address");
+            let added = mailboxes.add_account(&address, "$argon2id$x", 0);
+            let account = added.await.expect("an account");
+            for message in 0..30u8 {
+                let is_junk = message % 2 == 0;
+                let taught = Taught {
+                    account,
+                    name: base::BodyName([message * 2; 32]),
+                    is_junk,
+                    tokens: tokens(if is_junk { 1 } else { 100 }),
+                };
+                assert_eq!(teach(&mailboxes, &lessons, taught).await, Ok(true));
+            }
+            assert_eq!(lessons.count().0, 2);
+            let names = [
+                "M\u{dc}NCHEN.example",
+                "XN--mnchen-3ya.example",
+                "a.example",
+            ];
+            let of = names.map(|name| For {
+                account: None,
+                domain: name.to_owned(),
+            });
+            let asked = Asked {
+                tokens: tokens(1),
+                of: of.to_vec(),
+            };
+            let Answer::Words(said) = words(&mailboxes, Some(&lessons), &asked) else {
+                panic!("it is trained");
+            };
+            assert!(said[0].is_some_and(|words| words.junk_permille > 900));
+            assert_eq!(said[0], said[1]);
+            assert_eq!(said[2], None, "not ours");
         });
     }
 

@@ -170,6 +170,7 @@ impl Outgoing {
         }
         let mut given = None;
         let (mut refused, mut first_fault) = (Vec::new(), None);
+        let mut refused_are_junk = true;
         if !here.is_empty() {
             let delivery = Delivery {
                 body: body.clone(),
@@ -194,6 +195,7 @@ impl Outgoing {
                 if !is_written && is_of_storage(&fault) {
                     return Err(fault);
                 }
+                refused_are_junk &= junk.contains(&local.place.account);
                 refused.extend(local.to);
                 first_fault.get_or_insert(fault);
             }
@@ -201,6 +203,11 @@ impl Outgoing {
                 // With what must leave.
                 elsewhere.recipients.clear();
             }
+        }
+        if !refused.is_empty() {
+            // One mark for all of them: in doubt it is good mail.
+            let others_are_junk = elsewhere.recipients.is_empty() || elsewhere.terms.is_junk;
+            elsewhere.terms.is_junk = others_are_junk && refused_are_junk;
         }
         elsewhere.recipients.extend(refused);
         if !elsewhere.recipients.is_empty() {
@@ -298,8 +305,8 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Places the message, as `body`, in the INBOX of one of its recipients (or its folder for junk), and notes in the same group that it was delivered. Any other
-    /// outcome is the caller's to settle; `Err`: the recipient was not looked at.
+    /// Places the message, as `body`, in the INBOX of one of its recipients (or its folder for junk), and notes in the same group that it was
+    /// delivered. Any other outcome is the caller's to settle; `Err`: the recipient was not looked at.
     pub async fn deliver_here(
         &self,
         id: QueueId,

@@ -117,7 +117,10 @@ pub(crate) fn parse_address(text: &str) -> Result<Address, Refused> {
 }
 
 /// The account of exactly this address: administration does not follow `+detail`.
-async fn exactly(mailboxes: &Mailboxes, address: &Address) -> Result<Account, MailboxFault> {
+pub(crate) async fn exactly(
+    mailboxes: &Mailboxes,
+    address: &Address,
+) -> Result<Account, MailboxFault> {
     let found = mailboxes.account(address).await?;
     found
         .filter(|account| spelling::keys(address).contains(&account.address.key()))

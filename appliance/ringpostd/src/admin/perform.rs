@@ -8,7 +8,7 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
-    machine, profile, queue, settings, status, traces, volume,
+    machine, profile, queue, settings, spam, status, traces, volume,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -53,6 +53,9 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         Request::Addresses { ask } => addresses::perform(admin, ask).await,
         Request::BanList | Request::BanAdd { .. } | Request::BanLift { .. } => {
             bans::perform(admin, request)
+        }
+        Request::SpamShow { .. } | Request::SpamForget { .. } => {
+            spam::perform(admin, request).await
         }
         Request::QueueList { .. }
         | Request::QueueShow { .. }

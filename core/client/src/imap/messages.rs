@@ -245,7 +245,7 @@ impl<K: Ask> Imap<K> {
         if let Some(Placed(moved)) = &result {
             // Durable by now; what comes of it does not change the answer.
             let new = moved.pairs.iter().map(|(_, new)| *new);
-            self.teach(account, selected.id, name, new.collect());
+            self.teach(account, selected.id, name, new);
         }
         Ok(result)
     }

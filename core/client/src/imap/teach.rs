@@ -18,8 +18,16 @@ use super::Imap;
 use super::limits::{LESSONS_TOGETHER_MAX, LESSONS_UNDER_WAY_MAX};
 
 impl<K: Ask> Imap<K> {
-    /// Begins a lesson about `uids` of the folder `to`, which came there from `from`; whether one is due is found out beside the session.
-    pub(super) fn teach(&self, account: AccountId, from: MailboxId, to: String, uids: Vec<Uid>) {
+    /// Begins a lesson about the newest of `uids` of the folder `to`, which came there from `from`; whether one is due is found out beside the
+    /// session.
+    pub(super) fn teach(
+        &self,
+        account: AccountId,
+        from: MailboxId,
+        to: String,
+        uids: impl ExactSizeIterator<Item = Uid>,
+    ) {
+        let uids = newest(uids);
         if uids.is_empty() || self.teaching.get() >= LESSONS_UNDER_WAY_MAX {
             return;
         }
@@ -76,7 +84,7 @@ async fn take<K: Ask>(
     Ok(())
 }
 
-/// The folder `to`, whether what came there is junk, and the newest messages of it; `None`: nothing is to be learned. What goes from the
+/// The folder `to`, whether what came there is junk, and the messages; `None`: nothing is to be learned. What goes from the
 /// folder for junk to the one for rubbish is deleted, not good.
 async fn messages(
     mailboxes: &Mailboxes,
@@ -99,9 +107,14 @@ async fn messages(
         (Some(SpecialUse::Junk), _) => false,
         _ => return Ok(None),
     };
-    let newest = uids.len() - uids.len().min(LESSONS_TOGETHER_MAX);
-    let messages = mailboxes.messages(to, &uids[newest..]).await?;
+    let messages = mailboxes.messages(to, uids).await?;
     Ok(Some((to, is_junk, messages)))
+}
+
+/// The last ones, which are all that is held until the lesson ends: a move may be of a whole folder.
+fn newest(uids: impl ExactSizeIterator<Item = Uid>) -> Vec<Uid> {
+    let before = uids.len().saturating_sub(LESSONS_TOGETHER_MAX);
+    uids.skip(before).collect()
 }
 
 /// Counts against `LESSONS_UNDER_WAY_MAX`.
@@ -115,5 +128,21 @@ impl UnderWay {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_large_move_only_what_teaches_is_held() {
+        let most = LESSONS_TOGETHER_MAX as u32;
+        for count in [0, 1, most, most + 1, 100_000] {
+            let uids: Vec<Uid> = (0..count).map(Uid).collect();
+            let held = newest(uids.iter().copied());
+            assert!(held.capacity() <= 2 * LESSONS_TOGETHER_MAX);
+            assert_eq!(held, uids[uids.len() - count.min(most) as usize..]);
+        }
     }
 }

@@ -38,7 +38,7 @@ pub struct Judge {
 pub(super) struct Judged {
     /// Of its recipients' accounts.
     pub accounts: Vec<AccountId>,
-    /// For recipients that are led on.
+    /// For each recipient that is led on.
     pub is_junk: bool,
 }
 
@@ -139,13 +139,13 @@ impl<K: Keeper> Receiver<K> {
         let ask = self.keeper.words(Asked { tokens, of });
         match self.host.within(WORDS_WITHIN, ask).await {
             Some(Ok(Answer::Words(words))) if words.len() == recipients.len() => words,
-            Some(Ok(Answer::Untrained)) | Some(Err(_)) => {
-                // Busy too: an owner that has much to do is left alone.
+            Some(Ok(Answer::Untrained)) | Some(Err(_)) | None => {
+                // Busy or slow too: an owner that has much to do is left alone.
                 let until = self.host.now().after_us(QUIET_US);
                 judge.quiet_until.set(until);
                 none
             }
-            Some(Ok(Answer::Words(_))) | None => none,
+            Some(Ok(Answer::Words(_))) => none,
         }
     }
 }
@@ -165,18 +165,23 @@ fn asked_for(recipient: &Recipient<Route>) -> For {
     }
 }
 
-/// An account with several addresses gets one copy: it is junk where it is for one of them.
+/// An account with several addresses gets one copy: it is junk where it is for one of them. Addresses that lead on share one message in the
+/// queue, and may be of different domains: it is junk where it is for all of them.
 fn judged(recipients: &[Recipient<Route>], is_junk: impl Fn(usize) -> bool) -> Judged {
     let mut judged = Judged::default();
+    let (mut led_on, mut led_on_as_junk) = (0, 0);
     for (index, recipient) in recipients.iter().enumerate() {
-        if !is_junk(index) {
-            continue;
-        }
+        let is_junk = is_junk(index);
         match recipient.route {
-            Route::Local { account, .. } => judged.accounts.push(account),
-            Route::Listed { .. } => judged.is_junk = true,
+            Route::Local { account, .. } if is_junk => judged.accounts.push(account),
+            Route::Local { .. } => {}
+            Route::Listed { .. } => {
+                led_on += 1;
+                led_on_as_junk += usize::from(is_junk);
+            }
         }
     }
+    judged.is_junk = led_on > 0 && led_on == led_on_as_junk;
     judged.accounts.sort_unstable();
     judged.accounts.dedup();
     judged
@@ -193,3 +198,50 @@ fn shown(recipients: &[Recipient<Route>], words: &[Option<Words>]) -> Option<Wor
 /// How long the owner is waited for.
 const WORDS_WITHIN: Duration = Duration::from_millis(250);
 const QUIET_US: u64 = 10_000_000;
+
+#[cfg(test)]
+mod tests {
+    use mail::Address;
+
+    use super::*;
+
+    fn to(route: Route) -> Recipient<Route> {
+        Recipient {
+            path: ForwardPath::Postmaster,
+            notify: None,
+            original: None,
+            route,
+        }
+    }
+
+    fn listed(path: &str) -> Recipient<Route> {
+        let to_whom = Address::from_path(path).expect("an address");
+        to(Route::Listed { to: to_whom })
+    }
+
+    /// They share one message in the queue: what one domain's words say must not hide the mail of another.
+    #[test]
+    fn what_is_led_on_is_junk_where_it_is_for_all_that_are_led_on() {
+        let local = || {
+            to(Route::Local {
+                account: AccountId(7),
+                to: None,
+            })
+        };
+        let both = [listed("all@a.example"), listed("all@b.example"), local()];
+        let (junk, good) = (Points(50), Points(0));
+        for (scores, is_quarantined, is_junk, accounts) in [
+            ([junk, junk, good], false, true, vec![]),
+            ([junk, good, junk], false, false, vec![AccountId(7)]),
+            ([good, junk, good], false, false, vec![]),
+            ([good, good, good], false, false, vec![]),
+            ([good, good, good], true, true, vec![AccountId(7)]),
+        ] {
+            let found = judged(&both, &scores, junk, is_quarantined);
+            assert_eq!(found, Judged { accounts, is_junk });
+        }
+        let found = judged(&[local()], &[junk], junk, false);
+        assert!(!found.is_junk, "none is led on");
+        assert_eq!(judged(&[], &[], junk, true), Judged::default());
+    }
+}

@@ -95,8 +95,10 @@ impl<A: Ask> Keeper for A {
     }
 
     async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
-        self.ask_outgoing(move |outgoing| async move { lessons::words(outgoing.lessons(), &asked) })
-            .await
+        self.ask_outgoing(move |outgoing| async move {
+            lessons::words(outgoing.mailboxes(), outgoing.lessons(), &asked)
+        })
+        .await
     }
 
     async fn submit(

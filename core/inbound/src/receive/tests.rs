@@ -55,6 +55,8 @@ struct Script {
     junk: Arc<Mutex<Vec<Vec<u32>>>>,
     /// What the owner's words say; `None`: it is busy.
     words: Arc<Mutex<Option<Answer>>>,
+    /// It never says them.
+    slow: Arc<AtomicBool>,
     /// What it was asked.
     asked: Arc<Mutex<Vec<Asked>>>,
     /// No address can be looked up, and mail for those that were is taken.
@@ -96,6 +98,9 @@ impl Keeper for Script {
 
     async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
         self.asked.lock().unwrap().push(asked);
+        if self.slow.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.words.lock().unwrap().clone().ok_or(Busy)
     }
 

@@ -387,3 +387,117 @@ fn reverse_paths_of_ours_are_in_ascii_where_the_domain_is_kept_in_letters() {
         assert!(fields.is_ascii(), "{fields}");
     });
 }
+
+/// A message for `to` that waits as junk.
+async fn junk_for(outgoing: &Outgoing, to: &[&str]) -> QueueId {
+    let mut submission = submission(vec![], to);
+    submission.elsewhere.terms.is_junk = true;
+    let taken = outgoing.submit(submission).await.expect("taken");
+    taken.expect("it waits")
+}
+
+#[test]
+fn junk_in_the_queue_is_delivered_to_the_folder_for_junk() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let [alice, bob, carol] = [
+            account(&outgoing, "alice", 0).await,
+            account(&outgoing, "bob", 0).await,
+            account(&outgoing, "carol", 0).await,
+        ];
+        let mailboxes = &outgoing.mailboxes;
+        mailboxes.rename(bob, "Junk", "Spam").await.expect("there");
+        mailboxes.delete(carol, "Junk").await.expect("there");
+        let to = ["alice@example.org", "bob@example.org", "carol@example.org"];
+        let at = UnixSeconds(1_001);
+        let id = junk_for(&outgoing, &to).await;
+        for index in 0..3 {
+            let placed = outgoing.deliver_here(id, at, body("prize"), index).await;
+            assert_eq!(placed, Ok(Placing::Placed));
+        }
+        let submitted = outgoing.submit(submission(vec![], &to[..1])).await;
+        let id = submitted.expect("taken").expect("it waits");
+        let placed = outgoing.deliver_here(id, at, body("hello"), 0).await;
+        assert_eq!(placed, Ok(Placing::Placed));
+        assert_eq!(count_in(&outgoing, alice, "Junk").await, 1);
+        assert_eq!(count_in(&outgoing, alice, "INBOX").await, 1);
+        assert_eq!(count_in(&outgoing, bob, "Spam").await, 1);
+        assert_eq!(count_in(&outgoing, carol, "INBOX").await, 1);
+    });
+}
+
+#[test]
+fn what_is_led_on_stays_junk_for_an_alias_and_for_a_group() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let alice = account(&outgoing, "alice", 0).await;
+        let directory = outgoing.mailboxes.directory();
+        let to = |path| Address::from_path(path).expect("an address");
+        let members = vec![to("alice@example.org"), to("x@example.net")];
+        outgoing.set_fresh_key([7; 32]);
+        let made = directory.put_alias("info@example.org", members.clone());
+        made.await.expect("new");
+        let owner = to("alice@example.org");
+        let made = directory.make_group("all@example.org", Posters::Anyone, owner, "");
+        made.await.expect("new");
+        let added = directory.add_members("all@example.org", members).await;
+        assert_eq!(added, Ok(2));
+        let at = UnixSeconds(1_001);
+        for (count, name) in (1..).zip(["info@example.org", "all@example.org"]) {
+            let id = junk_for(&outgoing, &[name]).await;
+            let led = outgoing.lead_on(id, at, body("prize"), 0).await;
+            assert_eq!(led, Ok(Placing::Placed));
+            let entries = outgoing.queue.entries(Some(id), usize::MAX);
+            assert_eq!(entries.len(), 2, "here, and elsewhere");
+            assert!(entries.iter().all(|entry| entry.terms.is_junk), "{name}");
+            let here = entries.iter().find(|entry| {
+                let path = &entry.recipients[0].to.path;
+                path == "alice@example.org"
+            });
+            let here = here.expect("alice's").id;
+            let placed = outgoing.deliver_here(here, at, body("prize"), 0).await;
+            assert_eq!(placed, Ok(Placing::Placed));
+            assert_eq!(count_in(&outgoing, alice, "Junk").await, count);
+        }
+        assert_eq!(count_in(&outgoing, alice, "INBOX").await, 0);
+    });
+}
+
+/// The mark of the queue is that of the recipients in it: a mailbox without room must not get good mail as junk because the message was junk
+/// for an address of somebody else, nor junk as good mail.
+#[test]
+fn a_recipient_that_waits_for_room_keeps_its_own_judgement() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let alice = account(&outgoing, "alice", 0).await;
+        let full = account(&outgoing, "full", 1).await;
+        let full_is = |is_junk: bool, elsewhere: &[&str], elsewhere_is_junk: bool, beside: bool| {
+            let mut here = vec![local(full, "INBOX", Some("full@example.org"))];
+            if beside {
+                here.push(local(alice, "INBOX", Some("alice@example.org")));
+            }
+            let mut submission = submission(here, elsewhere);
+            submission.junk = is_junk.then_some(full).into_iter().collect();
+            submission.elsewhere.terms.is_junk = elsewhere_is_junk;
+            submission
+        };
+        let led = &["x@example.net"][..];
+        for (submission, wanted) in [
+            (full_is(true, &[], false, true), vec![true]),
+            (full_is(true, &[], false, false), vec![true]),
+            (full_is(false, led, true, true), vec![true, false]),
+            (full_is(true, led, false, true), vec![false, true]),
+            // In one entry: in doubt it is good mail.
+            (full_is(false, led, true, false), vec![false]),
+            (full_is(true, led, false, false), vec![false]),
+            (full_is(true, led, true, false), vec![true]),
+        ] {
+            let before = outgoing.queue.entries(None, usize::MAX);
+            let before = before.last().map(|entry| entry.id);
+            outgoing.submit(submission).await.expect("taken");
+            let entries = outgoing.queue.entries(before, usize::MAX);
+            let marks: Vec<_> = entries.iter().map(|entry| entry.terms.is_junk).collect();
+            assert_eq!(marks, wanted);
+        }
+    });
+}

@@ -137,6 +137,26 @@ fn a_busy_owner_gives_no_words_and_is_left_alone_for_a_while() {
     }
 }
 
+/// Otherwise each message waits for it, one after another, and leaves a question more behind.
+#[test]
+fn a_slow_owner_is_left_alone_as_a_busy_one_is() {
+    let told = tell(Story {
+        judge: Some((50, None)),
+        fill: &accepting,
+        words: Some(Answer::Words(vec![None; 2])),
+        contents: vec![FROM_NET.to_owned(); 4],
+        then: &|_, script| script.slow.store(true, Relaxed),
+        ..Story::default()
+    });
+    assert_eq!(told.replies.len(), 4);
+    assert!(
+        told.replies.iter().all(|reply| reply.starts_with("250 ")),
+        "{:?}",
+        told.replies
+    );
+    assert_eq!(told.script.asked.lock().unwrap().len(), 2);
+}
+
 #[test]
 fn what_is_refused_is_refused_only_where_all_recipients_score_so() {
     let refusing = |words| {
