@@ -55,6 +55,10 @@ impl Noun for KeptPolicy {
         shown.escape_debug().to_string()
     }
 
+    fn octets(&self, name: &str) -> usize {
+        name.len() + self.id.len() + self.text.len()
+    }
+
     fn rows(state: &State) -> &Whole<KeptPolicy> {
         &state.kept_policies
     }

@@ -35,6 +35,12 @@ pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
     fn rows(state: &State) -> &Whole<Self>;
     fn rows_mut(state: &mut State) -> &mut Whole<Self>;
 
+    /// What a row counts in `Whole::octets`; nothing where only their number is bounded.
+    fn octets(&self, name: &str) -> usize {
+        let _ = name;
+        0
+    }
+
     /// What else goes with a name that is removed.
     fn removed(self, name: &str, state: &mut State) {
         let _ = (name, state);
@@ -133,6 +139,8 @@ impl<N: Noun> Named<N> {
 pub(crate) struct Whole<N> {
     rows: BTreeMap<String, N>,
     changed: BTreeMap<String, Epoch>,
+    /// Of all rows.
+    octets: usize,
 }
 
 impl<N> Default for Whole<N> {
@@ -140,6 +148,7 @@ impl<N> Default for Whole<N> {
         Whole {
             rows: BTreeMap::new(),
             changed: BTreeMap::new(),
+            octets: 0,
         }
     }
 }
@@ -151,6 +160,11 @@ impl<N: Noun> Whole<N> {
 
     pub fn count(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Those of all rows together, as `Noun::octets` counts them.
+    pub fn octets(&self) -> usize {
+        self.octets
     }
 
     /// In order of names, after `after`.
@@ -174,18 +188,26 @@ impl<N: Noun> Whole<N> {
             return Err(Broken);
         }
         let row = N::decode(&mut reader)?;
-        self.rows.insert(name, row);
+        self.set(name, row);
         Ok(())
     }
 
     fn put(&mut self, name: String, row: N, epoch: Epoch) {
         self.changed.insert(name.clone(), epoch);
+        self.set(name, row);
+    }
+
+    fn set(&mut self, name: String, row: N) {
+        self.octets += row.octets(&name);
+        let earlier = self.rows.get(&name).map_or(0, |row| row.octets(&name));
+        self.octets -= earlier;
         self.rows.insert(name, row);
     }
 
     /// The row that was there.
     pub fn remove(&mut self, name: &str, epoch: Epoch) -> Option<N> {
         let row = self.rows.remove(name)?;
+        self.octets -= row.octets(name);
         self.changed.insert(name.to_owned(), epoch);
         Some(row)
     }
