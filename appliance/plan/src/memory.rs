@@ -54,7 +54,7 @@ impl Allowance {
         let (memory, limits) = (&settings.memory, &settings.limits);
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
-        let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
+        let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES + POLICIES_BYTES;
         let fixed = PROCESS_BYTES + LANE_BYTES + sending + DOOR_BYTES + askers * RESOLVER_BYTES;
         let Some(free) = total.checked_sub(fixed + read + send) else {
             return Err(Misfit::new(format!(
@@ -143,6 +143,7 @@ pub(crate) fn lines(
             SENDING_BYTES + SENDING_CONNECTIONS_BYTES,
             "",
         ),
+        line("policies of other domains".into(), POLICIES_BYTES, ""),
         line("names looked up".into(), askers * RESOLVER_BYTES, ""),
         line("decisions at the door".into(), allowance.door, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
