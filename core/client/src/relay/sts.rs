@@ -3,7 +3,7 @@
 //!
 //! What must hold:
 //! - A policy that is kept counts until its end: neither a record that is gone nor a server that does not answer ends it (§3.3, §5.1).
-//! - What cannot be asked of storage is not "no policy": the message waits.
+//! - What cannot be asked of storage, or for want of a connection of ours, is not "no policy": the message waits.
 //! - One look at a time for each domain, and no fetch within `STS_AGAIN` of one that failed; what is remembered here is bounded.
 //!
 //! `fetch.rs` gets a policy. What a policy demands of a server is in `destination.rs` and `line.rs`.
@@ -251,7 +251,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         }
         let fetched = self.fetch(desk, &name).await;
         let found = match fetched {
-            Err(Fault::Stopping) => Found {
+            // What cannot be asked from here is not "no policy".
+            Err(Fault::Busy) if policy.is_none() => {
+                let said = Said::ours("4.3.2", Fault::Busy);
+                return Err(Verdict::Later(Class::Ours, said));
+            }
+            Err(Fault::Stopping | Fault::Busy) => Found {
                 policy,
                 fault: None,
             },

@@ -22,6 +22,8 @@ pub enum Fault {
     Fetch(String),
     WebPki(String),
     Invalid(String),
+    /// No connection can be opened here now: it says nothing of the domain.
+    Busy,
     /// The appliance is stopping.
     Stopping,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Fetch(why) | Fault::WebPki(why) | Fault::Invalid(why) => f.write_str(why),
+            Fault::Busy => f.write_str("too many connections are open here"),
             Fault::Stopping => f.write_str("the appliance is stopping"),
         }
     }
@@ -77,6 +80,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             let to = SocketAddr::new(address, desk.settings.port);
             connection = match self.dial.dial(to, STS_CONNECT).await {
                 Err(DialFault::Stopping) => return Err(Fault::Stopping),
+                Err(DialFault::Busy) => return Err(Fault::Busy),
                 dialled => dialled.map_err(|fault| Fault::Fetch(format!("{fault} ({to})"))),
             };
             if connection.is_ok() {

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
+use runtime::dial::memory::Manner;
+
 use super::{Authority, ENFORCE, OFFERS, PolicyServer, domain, plain, self_signed};
 use crate::rig::{MX, Rig, run};
 use crate::server::{Script, Server};
@@ -146,6 +148,47 @@ fn silent_policy_servers_do_not_delay_the_policy_of_another() {
             assert_eq!(server.count(), 0);
         });
     }
+}
+
+/// A sender may write a domain in letters; its policy is that of the A-labels.
+#[test]
+fn a_domain_has_one_policy_in_each_spelling() {
+    run(|rig| async move {
+        let authority = Authority::new();
+        let name = "xn--bcher-kva.example";
+        let server = rig.server(name, 1, Script::usual());
+        let shown = authority.issue(&format!("mta-sts.{name}"));
+        let policy = ENFORCE.replace("a.example", name);
+        let policies = PolicyServer::start(&rig, name, shown, Some(plain(&policy)));
+        rig.send_with(MX, authority.settings());
+        for domain in ["b\u{fc}cher.example", "XN--Bcher-KVA.Example", name] {
+            let id = rig.put("secret", &[&format!("x@{domain}")]).await;
+            rig.until(90, "it is put off", || !rig.reply(id).is_empty())
+                .await;
+            assert!(rig.reply(id).contains("MTA-STS"), "{}", rig.reply(id));
+        }
+        assert_eq!((server.count(), policies.asked.get()), (0, 1));
+    });
+}
+
+/// Our own want of descriptors says nothing of a domain: whoever spends them would switch its policy off.
+#[test]
+fn a_policy_that_we_have_no_connection_for_is_waited_for() {
+    run(|rig| async move {
+        let authority = Authority::new();
+        let (server, policies) = domain(&rig, &authority, Script::usual(), ENFORCE);
+        let place = SocketAddr::from(([192, 0, 2, 99], 443));
+        rig.dial.set(place, Manner::Busy);
+        let running = rig.send_with(MX, authority.settings());
+        let id = rig.put("secret", &["x@a.example"]).await;
+        rig.until(60, "it is put off", || !rig.reply(id).is_empty())
+            .await;
+        assert!(rig.reply(id).starts_with("4.3.2"), "{}", rig.reply(id));
+        rig.dial.set(place, Manner::Answers);
+        waits(&rig, &server, "x@a.example").await;
+        assert!(policies.asked.get() >= 1);
+        assert_eq!(running.counters.policy_faults.load(Relaxed), 0);
+    });
 }
 
 /// What is longer than policies are is held against the memory of mail, and comes through all the same.
