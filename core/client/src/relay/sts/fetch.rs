@@ -109,7 +109,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             // until the response is whole; bounded by its size and the caller's deadline
             match connection.receive(&mut input).await {
                 Ok(bytes) => received += bytes,
-                // Whoever stands between can end the connection, and what came would be another policy.
+                // An attacker on the way can end the connection, and what came would be another policy.
                 Err(ConnectionFault::Closed) if !connection.is_complete() => {
                     return Err(FetchFault::CutShort.into());
                 }

@@ -82,7 +82,7 @@ fn a_policy_counts_for_as_long_as_it_may_not_be_fetched_again() {
     }
 }
 
-/// Whoever stands between can end a TCP connection, and not what is said under TLS. The last pattern would be another name.
+/// An attacker on the way can end a TCP connection, and not what is said under TLS. The last pattern would be another name.
 #[test]
 fn a_policy_that_is_cut_short_is_not_a_shorter_policy() {
     for is_cut in [true, false] {
@@ -171,7 +171,7 @@ fn a_domain_has_one_policy_in_each_spelling() {
     });
 }
 
-/// Our own want of descriptors says nothing of a domain: whoever spends them would switch its policy off.
+/// Our own want of descriptors says nothing of a domain: a peer that spends them would switch its policy off.
 #[test]
 fn a_policy_that_we_have_no_connection_for_is_waited_for() {
     run(|rig| async move {
