@@ -24,6 +24,8 @@ pub const RESOLVER_BYTES: u64 = 10 * MIB as u64;
 pub const RESOLVER_DESCRIPTORS: u64 = 128;
 /// Connections to other servers, and the envelopes of what is sent next.
 pub const SENDING_CONNECTIONS_BYTES: u64 = 12 * MIB as u64;
+/// Policies of other domains (MTA-STS): those that are kept (`directory::limits::KEPT_POLICIES_MAX`), and what is remembered of fetches.
+pub const POLICIES_BYTES: u64 = 16 * MIB as u64;
 /// Tables of the door (`door::limits::BYTES_MAX`).
 pub const DOOR_BYTES: u64 = 10 * MIB as u64;
 /// What people taught about junk (`lessons::limits::BYTES_MAX`), and the rows of a checkpoint.

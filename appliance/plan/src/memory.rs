@@ -80,7 +80,7 @@ impl Allowance {
         let (memory, limits) = (&settings.memory, &settings.limits);
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
-        let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES;
+        let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES + POLICIES_BYTES;
         let tables = DOOR_BYTES + LESSONS_BYTES;
         let fixed = PROCESS_BYTES + LANE_BYTES + sending + tables + askers * RESOLVER_BYTES;
         if fixed + read + send + scanning.bytes() > total && scanning.calls > 0 {
@@ -179,6 +179,7 @@ pub(crate) fn lines(
             SENDING_BYTES + SENDING_CONNECTIONS_BYTES,
             "",
         ),
+        line("policies of other domains".into(), POLICIES_BYTES, ""),
         line("names looked up".into(), askers * RESOLVER_BYTES, ""),
         line("decisions at the door".into(), allowance.door, ""),
         line("lessons about junk".into(), LESSONS_BYTES, ""),

@@ -178,11 +178,24 @@ mod tests {
         use client::relay::limits::{CONNECTIONS_MAX, LETTERS_MAX, TRY_BYTES};
         let bytes = SENDING_BYTES as usize;
         assert!(bytes / 4 >= TRY_BYTES, "a destination's share holds a try");
-        let each = runtime::limits::DIALLED_BYTES + runtime::limits::READ_BYTES_MAX;
+        // A connection of its own fetches a policy meanwhile, and ends first.
+        let each = runtime::limits::DIALLED_BYTES
+            + runtime::limits::READ_BYTES_MAX
+            + client::relay::limits::STS_UNCHARGED_BYTES;
         // A message's envelope in hand: mostly small.
         let held = CONNECTIONS_MAX * each + LETTERS_MAX * 2_048;
         assert!(SENDING_CONNECTIONS_BYTES as usize >= held);
         assert_eq!(SENDING_CONNECTIONS_MAX as usize, CONNECTIONS_MAX);
+    }
+
+    #[test]
+    fn the_plan_counts_policies_of_other_domains() {
+        use client::relay::limits::*;
+        use mailbox::names::{KEPT_POLICIES_BYTES_MAX, KEPT_POLICIES_MAX};
+        // Beside its octets: two texts, a name and a place in the tree.
+        let kept = KEPT_POLICIES_BYTES_MAX + KEPT_POLICIES_MAX * 256;
+        let known = STS_KNOWN_MAX * STS_KNOWN_BYTES + STS_UNKEPT_MAX * STS_UNKEPT_BYTES;
+        assert!(POLICIES_BYTES as usize >= kept + known);
     }
 
     #[test]

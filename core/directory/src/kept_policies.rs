@@ -35,12 +35,13 @@ impl Directory {
         inner.tenancy.room_for(Purpose::Keep, false, rows).await?;
         let _locked = inner.locks.lock(KEPT_POLICIES_LOCK.to_owned()).await;
         let (count, bytes) = self.kept(domain);
+        let added = policy.octets(domain);
         let mut entries = Vec::new();
-        if count >= KEPT_POLICIES_MAX || bytes + policy.text.len() > KEPT_POLICIES_BYTES_MAX {
+        if count >= KEPT_POLICIES_MAX || bytes + added > KEPT_POLICIES_BYTES_MAX {
             let ended = self.ended(domain, now_unix_s);
             let freed: usize = ended.iter().map(|(_, bytes)| bytes).sum();
             if count - ended.len() >= KEPT_POLICIES_MAX
-                || bytes - freed + policy.text.len() > KEPT_POLICIES_BYTES_MAX
+                || bytes - freed + added > KEPT_POLICIES_BYTES_MAX
             {
                 return Err(DirectoryFault::TooMany(KeptPolicy::NOUNS));
             }
@@ -62,21 +63,21 @@ impl Directory {
         self.inner.state.borrow().kept_policies.get(domain).cloned()
     }
 
-    /// How many are kept beside that of `domain`, and the octets of their texts.
+    /// How many are kept beside that of `domain`, and their octets.
     fn kept(&self, domain: &str) -> (usize, usize) {
         let state = self.inner.state.borrow();
-        let others = state.kept_policies.after(None);
-        let others = others.filter(|(name, _)| *name != domain);
-        others.fold((0, 0), |(count, bytes), (_, row)| {
-            (count + 1, bytes + row.text.len())
-        })
+        let all = &state.kept_policies;
+        match all.get(domain) {
+            Some(own) => (all.count() - 1, all.octets() - own.octets(domain)),
+            None => (all.count(), all.octets()),
+        }
     }
 
     fn ended(&self, domain: &str, now_unix_s: u64) -> Vec<(String, usize)> {
         let state = self.inner.state.borrow();
         let ended = state.kept_policies.after(None);
         let ended = ended.filter(|(name, row)| *name != domain && row.ends_unix_s <= now_unix_s);
-        let ended = ended.map(|(name, row)| (name.clone(), row.text.len()));
+        let ended = ended.map(|(name, row)| (name.clone(), row.octets(name)));
         ended.take(FORGOTTEN_AT_ONCE).collect()
     }
 }

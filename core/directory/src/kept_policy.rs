@@ -53,4 +53,8 @@ impl Noun for KeptPolicy {
         let shown = format!("{} ends {}: {lines}", self.id, self.ends_unix_s);
         shown.escape_debug().to_string()
     }
+
+    fn octets(&self, name: &str) -> usize {
+        name.len() + self.id.len() + self.text.len()
+    }
 }

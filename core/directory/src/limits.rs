@@ -61,5 +61,5 @@ pub const KEPT_POLICIES_MAX: usize = 20_000;
 pub const KEPT_POLICY_BYTES_MAX: usize = 3_072;
 /// RFC 8461 §3.1.
 pub const KEPT_POLICY_ID_BYTES_MAX: usize = 32;
-/// Octets of all texts together, all of them in memory; the usual one has 120.
+/// Octets of all of them together with their domains, all in memory; the usual one has 150.
 pub const KEPT_POLICIES_BYTES_MAX: usize = 4 * 1_024 * 1_024;

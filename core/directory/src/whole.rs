@@ -40,6 +40,12 @@ pub(crate) trait Noun: Clone + PartialEq + Eq + Debug + 'static {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Broken>;
     /// For people, without secrets.
     fn describe(&self) -> String;
+
+    /// What a row counts in `Whole::octets`; nothing where only their number is bounded.
+    fn octets(&self, name: &str) -> usize {
+        let _ = name;
+        0
+    }
 }
 
 /// What happened to a name, as one record of the log.
@@ -115,6 +121,8 @@ pub(crate) struct Whole<N> {
     rows: BTreeMap<String, N>,
     /// When each name was last changed, as long as the projection does not have it.
     changed: BTreeMap<String, Epoch>,
+    /// Of all rows.
+    octets: usize,
 }
 
 impl<N> Default for Whole<N> {
@@ -122,6 +130,7 @@ impl<N> Default for Whole<N> {
         Whole {
             rows: BTreeMap::new(),
             changed: BTreeMap::new(),
+            octets: 0,
         }
     }
 }
@@ -134,6 +143,11 @@ impl<N: Noun> Whole<N> {
     /// How many rows there are, for the bound.
     pub fn count(&self) -> usize {
         self.rows.len()
+    }
+
+    /// Those of all rows together, as `Noun::octets` counts them.
+    pub fn octets(&self) -> usize {
+        self.octets
     }
 
     /// In order of names, after `after`.
@@ -157,19 +171,27 @@ impl<N: Noun> Whole<N> {
             return Err(Broken);
         }
         let row = N::decode(&mut reader)?;
-        self.rows.insert(name, row);
+        self.set(name, row);
         Ok(())
     }
 
     /// Adds or replaces a row, stamped with `epoch`.
     pub fn put(&mut self, name: String, row: N, epoch: Epoch) {
         self.changed.insert(name.clone(), epoch);
+        self.set(name, row);
+    }
+
+    fn set(&mut self, name: String, row: N) {
+        self.octets += row.octets(&name);
+        let earlier = self.rows.get(&name).map_or(0, |row| row.octets(&name));
+        self.octets -= earlier;
         self.rows.insert(name, row);
     }
 
     /// The row that was there.
     pub fn remove(&mut self, name: &str, epoch: Epoch) -> Option<N> {
         let row = self.rows.remove(name)?;
+        self.octets -= row.octets(name);
         self.changed.insert(name.to_owned(), epoch);
         Some(row)
     }

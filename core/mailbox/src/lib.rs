@@ -70,6 +70,7 @@ pub use copy::Moved;
 pub use directory::{AccountId, DkimAlgorithm, DkimKey, DkimState, PrivateKey};
 /// What an address is that has no mailbox of its own: the directory's words for it.
 pub mod names {
+    pub use directory::limits::{KEPT_POLICIES_BYTES_MAX, KEPT_POLICIES_MAX};
     pub use directory::{
         Alias, Group, GroupChange, KeptPolicy, Listed, Posters, Route, parse_scope,
     };

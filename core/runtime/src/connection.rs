@@ -87,4 +87,8 @@ pub trait Dialled: Connection {
 
     /// The certificates that the server showed, its own first; none before TLS.
     fn certificates(&self) -> &[CertificateDer<'static>];
+
+    /// The server said under TLS that it sends nothing more (close_notify). After a fault `Closed` without it, what was received may have been cut
+    /// short on the way (RFC 8446 §6.1).
+    fn is_complete(&self) -> bool;
 }

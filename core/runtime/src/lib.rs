@@ -51,7 +51,7 @@ pub use dial::memory::MemoryDial;
 pub use dial::{Dial, DialFault, TcpDial};
 pub use host::CoreHost;
 pub use lane::{Lane, LaneEnd, lane};
-pub use listener::{AcceptTrouble, Gate, Listener, bind};
+pub use listener::{AcceptTrouble, Gate, Listener, Peers, bind};
 pub use session_host::SessionHost;
 pub use stall::Stalls;
 pub use stop::Stop;

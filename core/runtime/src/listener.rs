@@ -231,7 +231,7 @@ async fn turn_away(mut connection: TcpConnection, refusal: &'static [u8]) {
 }
 
 /// Who has how many connections open, by address (IPv6: by the first 64 bits, which are one customer's).
-struct Peers {
+pub struct Peers {
     /// Connections of one peer at most.
     each_max: usize,
     /// How many each peer has open. Bounded by the listener's connections.
@@ -239,23 +239,23 @@ struct Peers {
 }
 
 impl Peers {
-    /// The bounds that follow from those of the listener.
-    fn of(connections_max: usize) -> Peers {
+    /// For a listener of `connections_max`.
+    pub fn of(connections_max: usize) -> Peers {
         Peers {
             each_max: (connections_max / PEER_SHARE).max(1),
             open: RefCell::default(),
         }
     }
 
-    /// Whether the peer may have one more.
-    fn has_room(&self, peer: IpAddr) -> bool {
+    /// Whether `peer` may open one more.
+    pub fn has_room(&self, peer: IpAddr) -> bool {
         let peer = network(peer);
         // What runs on this machine is the operator's.
         peer.is_loopback() || self.open.borrow().get(&peer).copied().unwrap_or(0) < self.each_max
     }
 
     /// Counts one connection of `peer` for as long as the answer lives.
-    fn enter(peers: &Rc<Peers>, peer: IpAddr) -> Entered {
+    pub fn enter(peers: &Rc<Peers>, peer: IpAddr) -> Entered {
         let peer = network(peer);
         *peers.open.borrow_mut().entry(peer).or_default() += 1;
         Entered {
@@ -276,7 +276,7 @@ fn network(peer: IpAddr) -> IpAddr {
 }
 
 /// One connection of a peer, counted until it is dropped.
-struct Entered {
+pub struct Entered {
     peers: Rc<Peers>,
     peer: IpAddr,
 }

@@ -78,6 +78,8 @@ struct Shared {
     down: Pipe,
     /// The connection was reset: what is under way is lost, in both directions.
     reset: bool,
+    /// The peer's end was not said under TLS.
+    cut: bool,
     /// The peer begins its TLS handshake.
     handshake: Option<Handshake>,
     /// What it shows in it.
@@ -146,6 +148,7 @@ pub fn connect(
         up: Pipe::new(bytes_max),
         down: Pipe::new(bytes_max),
         reset: false,
+        cut: false,
         handshake: None,
         certificates: Vec::new(),
     }));
@@ -416,6 +419,11 @@ impl Dialled for MemoryConnection {
     fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.certificates
     }
+
+    fn is_complete(&self) -> bool {
+        let shared = self.shared.borrow();
+        self.tls.is_some() && shared.up.ended && !shared.reset && !shared.cut
+    }
 }
 
 impl Drop for MemoryConnection {
@@ -478,6 +486,12 @@ impl MemoryPeer {
     pub fn end(&self) {
         self.shared.borrow_mut().up.ended = true;
         self.bell.ring();
+    }
+
+    /// As `end`, and under TLS nothing says so.
+    pub fn cut(&self) {
+        self.shared.borrow_mut().cut = true;
+        self.end();
     }
 
     /// Breaks the connection off, with what is under way in both directions.

@@ -450,6 +450,10 @@ impl Dialled for TcpConnection {
     fn certificates(&self) -> &[CertificateDer<'static>] {
         self.tls.as_ref().map_or(&[], |tls| tls.certificates())
     }
+
+    fn is_complete(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.peer_ended)
+    }
 }
 
 impl Drop for TcpConnection {

@@ -45,6 +45,15 @@ pub struct Response {
     searched: usize,
     /// Where the body begins, and how it ends.
     body: Option<(usize, Framing)>,
+    chunks: Chunks,
+}
+
+/// The chunks that came whole so far.
+#[derive(Debug, Default)]
+struct Chunks {
+    /// Octets of the framed body that they take.
+    taken: usize,
+    body: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +69,14 @@ impl Response {
         Response::default()
     }
 
-    /// The most it holds.
-    pub const BYTES_MAX: usize = HEAD_BYTES_MAX + POLICY_BYTES_MAX + FRAMING_BYTES_MAX;
+    /// The most that comes in, …
+    const INPUT_BYTES_MAX: usize = HEAD_BYTES_MAX + POLICY_BYTES_MAX + FRAMING_BYTES_MAX;
+    /// … and the most it holds, with the body.
+    pub const BYTES_MAX: usize = Response::INPUT_BYTES_MAX + POLICY_BYTES_MAX;
 
     /// Takes in what came. `Some`: the body, whole; nothing that follows counts.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, FetchFault> {
-        if self.bytes.len() + bytes.len() > Response::BYTES_MAX {
+        if self.bytes.len() + bytes.len() > Response::INPUT_BYTES_MAX {
             return Err(FetchFault::TooLong);
         }
         self.bytes.extend_from_slice(bytes);
@@ -105,7 +116,7 @@ impl Response {
             Framing::Length(length) => Ok(body.get(..length).map(<[u8]>::to_vec)),
             Framing::Closed if body.len() > POLICY_BYTES_MAX => Err(FetchFault::TooLong),
             Framing::Closed => Ok(is_end.then(|| body.to_vec())),
-            Framing::Chunked => chunked(body),
+            Framing::Chunked => self.chunks.take(body),
         }
     }
 }
@@ -168,44 +179,44 @@ fn head(bytes: &[u8]) -> Result<Framing, FetchFault> {
     }
 }
 
-/// RFC 9112 §7.1. `None`: it is not whole yet.
-fn chunked(mut bytes: &[u8]) -> Result<Option<Vec<u8>>, FetchFault> {
-    let mut body = Vec::new();
-    loop {
-        // until the last chunk, or there is no more
-        let Some(end) = bytes.windows(2).position(|some| some == b"\r\n") else {
-            return match bytes.len() > CHUNK_LINE_BYTES_MAX {
-                true => Err(FetchFault::Nonsense),
-                false => Ok(None),
+impl Chunks {
+    /// `framed`: what came of the body (RFC 9112 §7.1). A chunk that was taken is not read again. `None`: it is not whole yet.
+    fn take(&mut self, framed: &[u8]) -> Result<Option<Vec<u8>>, FetchFault> {
+        loop {
+            // until the last chunk, or there is no more
+            let bytes = &framed[self.taken..];
+            let begin = &bytes[..bytes.len().min(CHUNK_LINE_BYTES_MAX + 2)];
+            let Some(end) = begin.windows(2).position(|some| some == b"\r\n") else {
+                return match bytes.len() >= CHUNK_LINE_BYTES_MAX + 2 {
+                    true => Err(FetchFault::Nonsense),
+                    false => Ok(None),
+                };
             };
-        };
-        let line = &bytes[..end];
-        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-        let digits = std::str::from_utf8(digits).map_err(|_| FetchFault::Nonsense)?;
-        let digits = digits.trim_matches([' ', '\t']);
-        let is_number = (1..=8).contains(&digits.len())
-            && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && line.len() <= CHUNK_LINE_BYTES_MAX;
-        let count = usize::from_str_radix(digits, 16).ok().filter(|_| is_number);
-        let count = count.ok_or(FetchFault::Nonsense)?;
-        if count == 0 {
-            // Trailers are not read: nothing in them counts.
-            return Ok(Some(body));
+            let line = &bytes[..end];
+            let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
+            let digits = std::str::from_utf8(digits).map_err(|_| FetchFault::Nonsense)?;
+            let digits = digits.trim_matches([' ', '\t']);
+            let is_number = (1..=8).contains(&digits.len())
+                && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let count = usize::from_str_radix(digits, 16).ok().filter(|_| is_number);
+            let count = count.ok_or(FetchFault::Nonsense)?;
+            if count == 0 {
+                // Trailers are not read: nothing in them counts.
+                return Ok(Some(std::mem::take(&mut self.body)));
+            }
+            if self.body.len() + count > POLICY_BYTES_MAX {
+                return Err(FetchFault::TooLong);
+            }
+            let rest = &bytes[end + 2..];
+            let (Some(chunk), Some(after)) = (rest.get(..count), rest.get(count..count + 2)) else {
+                return Ok(None);
+            };
+            if after != b"\r\n" {
+                return Err(FetchFault::Nonsense);
+            }
+            self.body.extend_from_slice(chunk);
+            self.taken += end + 2 + count + 2;
         }
-        if body.len() + count > POLICY_BYTES_MAX {
-            return Err(FetchFault::TooLong);
-        }
-        let Some(rest) = bytes.get(end + 2..) else {
-            return Ok(None);
-        };
-        let (Some(chunk), Some(after)) = (rest.get(..count), rest.get(count..count + 2)) else {
-            return Ok(None);
-        };
-        if after != b"\r\n" {
-            return Err(FetchFault::Nonsense);
-        }
-        body.extend_from_slice(chunk);
-        bytes = &rest[count + 2..];
     }
 }
 
@@ -244,6 +255,33 @@ mod tests {
         ] {
             assert_eq!(of(text).as_deref(), Ok("body"), "{text}");
         }
+    }
+
+    /// A peer that sends octets one at a time has each chunk read once.
+    #[test]
+    fn chunks_that_came_whole_are_not_read_again() {
+        let head =
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut response = Response::new();
+        assert_eq!(response.take(head.as_bytes()), Ok(None));
+        for each in 1..=1_000 {
+            for octet in b"2\r\nab\r\n" {
+                assert_eq!(response.take(&[*octet]), Ok(None));
+            }
+            let chunks = &response.chunks;
+            assert_eq!((chunks.taken, chunks.body.len()), (7 * each, 2 * each));
+        }
+        let body = response
+            .take(b"0\r\n")
+            .map(|body| body.map(|body| body.len()));
+        assert_eq!(body, Ok(Some(2_000)));
+        let line = |bytes: usize| {
+            let mut chunks = Chunks::default();
+            let line = format!("1;{}\r\nx\r\n0\r\n", "y".repeat(bytes - 2));
+            chunks.take(line.as_bytes())
+        };
+        assert_eq!(line(CHUNK_LINE_BYTES_MAX), Ok(Some(b"x".to_vec())));
+        assert_eq!(line(CHUNK_LINE_BYTES_MAX + 1), Err(FetchFault::Nonsense));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`, over HTTP/1.1 with and without TLS; administration for those with a client certificate.
 
 use std::convert::Infallible;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use plan::Service;
-use runtime::{AcceptTrouble, Counters};
+use runtime::{AcceptTrouble, Counters, Peers};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -35,25 +36,29 @@ pub async fn serve(
     connections_max: usize,
 ) {
     let acceptor = tls.map(TlsAcceptor::from);
+    let peers = Rc::new(Peers::of(connections_max));
     let mut trouble = AcceptTrouble::default();
     loop {
         // until the doors are closed
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 tokio::time::sleep(trouble.pause("http", &error)).await;
                 continue;
             }
         };
         trouble.is_over();
-        if counters.open.load(Relaxed) >= connections_max as u64 {
+        // As everywhere: one address leaves half of them to others.
+        if counters.open.load(Relaxed) >= connections_max as u64 || !peers.has_room(peer) {
             counters.refused.fetch_add(1, Relaxed);
             continue;
         }
         counters.accepted.fetch_add(1, Relaxed);
         counters.open.fetch_add(1, Relaxed);
         let (admin, acceptor, counters) = (admin.clone(), acceptor.clone(), counters.clone());
+        let entered = Peers::enter(&peers, peer);
         tokio::task::spawn_local(async move {
+            let _entered = entered;
             connection((admin, of), stream, acceptor, &counters).await;
             counters.open.fetch_sub(1, Relaxed);
         });
@@ -103,6 +108,8 @@ async fn requests(
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HTTP_IDLE)
+        // A stranger asks once, and gives its place back.
+        .keep_alive(of != Service::Policy)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {

@@ -260,6 +260,22 @@ fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
         let refused = get(host, path);
         assert!(refused.contains("404"), "{host}{path}: {refused}");
     }
+    let url = format!("https://{}{policy}", home.at(444));
+    let twice = bounded(
+        Command::new("curl")
+            .args([
+                "-sk",
+                "--max-time",
+                "20",
+                "-o",
+                "/dev/null",
+                "-o",
+                "/dev/null",
+            ])
+            .args(["-w", "%{num_connects} ", "-H", "Host: mta-sts.example.org"])
+            .args([&url, &url]),
+    );
+    assert_eq!(said(&twice), "1 1 ", "a stranger's place is given back");
     let dns = said(&home.ctl(&["domain", "dns", "example.org"]));
     assert!(
         dns.contains("_mta-sts.example.org. IN TXT \"v=STSv1; id="),

@@ -46,7 +46,7 @@ pub enum Demand {
         /// The domain that the mail is for: a certificate of an authority may name it in place of the host.
         domain: String,
     },
-    /// A policy of the domain (MTA-STS, RFC 8461) is in force, and no TLSA records.
+    /// A policy of the domain (MTA-STS, RFC 8461) is in force, and there are no TLSA records that can be matched.
     Policy {
         /// TLS with a valid certificate for the host, or nothing is sent to it. Otherwise the domain is testing.
         is_enforced: bool,

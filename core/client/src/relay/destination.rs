@@ -176,16 +176,21 @@ impl Route {
     }
 }
 
-/// What the domain's policy adds. RFC 8461 §2: where there are TLSA records, they count. `None`: the host must not be used.
+/// What the domain's policy adds. RFC 8461 §2: where there are TLSA records that can be matched, they count. Records that cannot be used demand TLS and
+/// prove nothing (RFC 7672 §2.2): they do not excuse a server from a policy that is enforced. `None`: the host must not be used.
 fn with_policy(demand: Demand, policy: Option<&Policy>, host: &str) -> Option<Demand> {
-    let (Demand::None, Some(policy)) = (&demand, policy) else {
+    let Some(policy) = policy else {
         return Some(demand);
     };
     let (is_enforced, is_named) = (policy.mode == Mode::Enforce, policy.names(host));
-    (is_named || !is_enforced).then_some(Demand::Policy {
-        is_enforced,
-        is_named,
-    })
+    match demand {
+        Demand::Dane { .. } => Some(demand),
+        Demand::Tls if !is_enforced => Some(demand),
+        _ => (is_named || !is_enforced).then_some(Demand::Policy {
+            is_enforced,
+            is_named,
+        }),
+    }
 }
 
 /// The server of a site that a route names (`storage::outgoing::site_of`), and whether it must be reached by TLS. `None`: the site is a domain.

@@ -49,8 +49,19 @@ pub const STS_FETCH: Duration = Duration::from_secs(60);
 pub const STS_CONNECT: Duration = Duration::from_secs(10);
 /// Addresses of a policy server that are dialled.
 pub const STS_ADDRESSES: usize = 4;
-/// Domains whose last fetch is remembered: 200 bytes each, or a policy.
+/// Octets of a response that the plan counts with each connection; a longer one waits for a share of the memory that messages have. A policy and
+/// its head have some 500.
+pub const STS_UNCHARGED_BYTES: usize = 8 * 1_024;
+/// A policy counts this long at least, however short its `max_age`: until it may be fetched again, with room for the look-ups between.
+pub const STS_COUNTS_S_MIN: u64 = 2 * STS_AGAIN.as_secs();
+/// Domains whose last fetch is remembered, …
 pub const STS_KNOWN_MAX: usize = 4_000;
+/// … with their names, and why it failed (counted in the plan), …
+pub const STS_KNOWN_BYTES: usize = 1_024;
+/// … and of them those whose policy storage had no room for, …
+pub const STS_UNKEPT_MAX: usize = 500;
+/// … each with its patterns.
+pub const STS_UNKEPT_BYTES: usize = 6 * 1_024;
 
 /// Recipients in one transaction (RFC 5321 §4.5.3.1.8: every server takes 100).
 pub const RECIPIENTS_PER_TRANSACTION: usize = 100;

@@ -3,7 +3,7 @@
 //!
 //! What must hold:
 //! - A policy that is kept counts until its end: neither a record that is gone nor a server that does not answer ends it (§3.3, §5.1).
-//! - What cannot be asked of storage is not "no policy": the message waits.
+//! - What cannot be asked of storage, or for want of a connection of ours, is not "no policy": the message waits.
 //! - One look at a time for each domain, and no fetch within `STS_AGAIN` of one that failed; what is remembered here is bounded.
 //!
 //! `fetch.rs` gets a policy. What a policy demands of a server is in `destination.rs` and `line.rs`.
@@ -26,7 +26,7 @@ use storage::owner::Ask;
 use sts::{Mode, Policy};
 
 use super::authorities::Authorities;
-use super::limits::{STS_AGAIN, STS_KNOWN_MAX, STS_REFRESH_S};
+use super::limits::{STS_AGAIN, STS_COUNTS_S_MIN, STS_KNOWN_MAX, STS_REFRESH_S, STS_UNKEPT_MAX};
 use super::schedule::Class;
 use super::sender::Shared;
 use super::verdict::{Said, Verdict};
@@ -53,12 +53,17 @@ pub(super) struct Desk {
     free: Bell,
 }
 
-/// What came of the last fetch.
+/// What came of fetches.
+#[derive(Default)]
 struct Known {
+    /// The last one.
     tried: Time,
+    /// Why it failed.
+    fault: Option<Fault>,
     /// A server did not meet the policy that is kept: there may be a later one.
     doubted: bool,
-    fetched: Result<Rc<InForce>, Fault>,
+    /// The policy that storage had no room for, later than what is kept. It outlives fetches that fail.
+    unkept: Option<Rc<InForce>>,
 }
 
 /// A policy that counts now.
@@ -103,10 +108,10 @@ impl InForce {
         })
     }
 
-    /// It is read again from then on, long before it ends (RFC 8461 §3.3).
+    /// It is read again from then on, long before it ends (RFC 8461 §3.3); and where the clock was put back since.
     fn is_due(&self, now_unix_s: u64) -> bool {
         let span = (self.policy.max_age_s / 2).min(STS_REFRESH_S);
-        now_unix_s >= self.read_unix_s.saturating_add(span)
+        now_unix_s >= self.read_unix_s.saturating_add(span) || now_unix_s < self.read_unix_s
     }
 }
 
@@ -124,18 +129,25 @@ impl Desk {
     /// A server did not meet the policy of `domain`: it is fetched again before the next try, if that is allowed by then.
     pub fn doubt(&self, domain: &str) {
         let Some(name) = name_of(domain) else { return };
-        if let Some(known) = self.known.borrow_mut().get_mut(&name) {
-            known.doubted = true;
-            return;
-        }
-        // It was kept by an earlier process.
-        let why = "it was not fetched since the start".to_owned();
-        let known = Known {
-            tried: Time(0),
-            doubted: true,
-            fetched: Err(Fault::Fetch(why)),
-        };
-        self.remember(&name, known);
+        self.note(&name, |known| known.doubted = true);
+    }
+
+    /// A fetch at `tried` failed.
+    fn failed(&self, name: &str, tried: Time, fault: Fault) {
+        self.note(name, |known| {
+            (known.tried, known.doubted, known.fault) = (tried, false, Some(fault));
+        });
+    }
+
+    /// A fetch at `tried` brought a policy.
+    fn fetched(&self, name: &str, tried: Time, unkept: Option<Rc<InForce>>) {
+        self.note(name, |known| {
+            *known = Known {
+                tried,
+                unkept,
+                ..Known::default()
+            };
+        });
     }
 
     /// Held while the domain is looked at.
@@ -153,14 +165,28 @@ impl Desk {
         }
     }
 
-    fn remember(&self, name: &str, known: Known) {
+    /// Changes what is known of `name`. Where there is no room, failures are forgotten before policies, and the oldest first.
+    fn note(&self, name: &str, change: impl FnOnce(&mut Known)) {
         let mut all = self.known.borrow_mut();
         if all.len() >= STS_KNOWN_MAX && !all.contains_key(name) {
-            let oldest = all.iter().min_by_key(|(_, known)| known.tried);
+            let oldest = all
+                .iter()
+                .min_by_key(|(_, known)| (known.unkept.is_some(), known.tried));
             let oldest = oldest.map(|(name, _)| name.clone());
             oldest.and_then(|name| all.remove(&name));
         }
-        all.insert(name.to_owned(), known);
+        let known = all.entry(name.to_owned()).or_default();
+        change(known);
+        if known.unkept.is_none() {
+            return;
+        }
+        let unkept = all.values_mut().filter(|known| known.unkept.is_some());
+        let mut unkept: Vec<&mut Known> = unkept.collect();
+        if unkept.len() > STS_UNKEPT_MAX
+            && let Some(oldest) = unkept.iter_mut().min_by_key(|known| known.tried)
+        {
+            oldest.unkept = None;
+        }
     }
 }
 
@@ -195,16 +221,13 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let _turn = desk.turn(&name).await;
         let now_unix_s = self.unix_now().0;
         let kept = self.kept(&name).await?;
-        // What storage had no room for counts too.
-        let fetched = {
+        // What storage had no room for is later than what it has.
+        let unkept = {
             let known = desk.known.borrow();
-            known
-                .get(&name)
-                .and_then(|known| known.fetched.clone().ok())
+            known.get(&name).and_then(|known| known.unkept.clone())
         };
-        let newest = kept.into_iter().chain(fetched);
-        let newest = newest.max_by_key(|one| one.read_unix_s);
-        let policy = newest.filter(|one| now_unix_s < one.ends_unix_s);
+        let policy = unkept.or(kept);
+        let policy = policy.filter(|one| now_unix_s < one.ends_unix_s);
         // Without an answer, too, what is kept counts; what is not kept cannot be known to be there (RFC 8461 §10.2).
         let texts = self.names.texts(&format!("_mta-sts.{name}")).await;
         let Some(id) = texts.ok().and_then(|texts| sts::id(&texts)) else {
@@ -216,7 +239,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let now = self.caller.host.now();
         let (mut fault, mut may_fetch, mut is_doubted) = (None, true, false);
         if let Some(known) = desk.known.borrow().get(&name) {
-            fault = known.fetched.as_ref().err().cloned();
+            fault = known.fault.clone();
             may_fetch = now.since_us(known.tried) >= STS_AGAIN.as_micros() as u64;
             is_doubted = known.doubted;
         }
@@ -228,21 +251,19 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         }
         let fetched = self.fetch(desk, &name).await;
         let found = match fetched {
-            Err(Fault::Stopping) => Found {
+            // What cannot be asked from here is not "no policy".
+            Err(Fault::Busy) if policy.is_none() => {
+                let said = Said::ours("4.3.2", Fault::Busy);
+                return Err(Verdict::Later(Class::Ours, said));
+            }
+            Err(Fault::Stopping | Fault::Busy) => Found {
                 policy,
                 fault: None,
             },
             Err(fault) => {
                 self.counters.policy_faults.fetch_add(1, Relaxed);
                 tracing::warn!(domain = name, %fault, "the policy of MTA-STS cannot be had");
-                desk.remember(
-                    &name,
-                    Known {
-                        tried: now,
-                        doubted: false,
-                        fetched: Err(fault.clone()),
-                    },
-                );
+                desk.failed(&name, now, fault.clone());
                 Found {
                     policy,
                     fault: Some(fault),
@@ -251,19 +272,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             Ok(read) => {
                 let one = Rc::new(InForce {
                     id,
-                    ends_unix_s: now_unix_s.saturating_add(read.max_age_s),
+                    ends_unix_s: now_unix_s.saturating_add(read.max_age_s.max(STS_COUNTS_S_MIN)),
                     policy: read,
                     read_unix_s: now_unix_s,
                 });
-                self.keep(&name, &one).await;
-                desk.remember(
-                    &name,
-                    Known {
-                        tried: now,
-                        doubted: false,
-                        fetched: Ok(one.clone()),
-                    },
-                );
+                let is_kept = self.keep(&name, &one).await;
+                desk.fetched(&name, now, (!is_kept).then(|| one.clone()));
                 Found {
                     policy: Some(one),
                     fault: None,
@@ -284,8 +298,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         }
     }
 
-    /// Where storage does not take it, it counts for as long as this process remembers it.
-    async fn keep(&self, name: &str, one: &InForce) {
+    /// Whether storage took it. Otherwise it counts for as long as this process remembers it.
+    async fn keep(&self, name: &str, one: &InForce) -> bool {
         let (domain, now_unix_s) = (name.to_owned(), one.read_unix_s);
         let kept = KeptPolicy {
             id: one.id.clone(),
@@ -298,11 +312,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             directory.keep_policy(&domain, kept, now_unix_s).await
         });
         let why = match kept.await {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return true,
             Ok(Err(fault)) => fault.to_string(),
             Err(busy) => busy.to_string(),
         };
         tracing::warn!(domain = name, why, "a policy of MTA-STS is not kept");
+        false
     }
 }
 
@@ -325,9 +340,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_policy_is_due_after_a_day_or_half_its_age() {
-        let one = |max_age_s| InForce {
+    fn in_force(max_age_s: u64) -> InForce {
+        InForce {
             id: "1".to_owned(),
             policy: Policy {
                 mode: Mode::None,
@@ -336,9 +350,58 @@ mod tests {
             },
             read_unix_s: 1_000,
             ends_unix_s: 1_000 + max_age_s,
-        };
+        }
+    }
+
+    fn desk() -> Desk {
+        Desk::new(Settings {
+            authorities: Authorities::of_web(),
+            port: 443,
+        })
+    }
+
+    #[test]
+    fn a_policy_that_storage_did_not_take_outlives_fetches_that_fail_and_doubt() {
+        let (desk, one) = (desk(), Rc::new(in_force(600)));
+        let unkept = || desk.known.borrow()["a.example"].unkept.clone();
+        desk.fetched("a.example", Time(1), Some(one.clone()));
+        desk.doubt("A.example");
+        assert!(desk.known.borrow()["a.example"].doubted);
+        desk.failed("a.example", Time(2), Fault::Fetch("no".to_owned()));
+        assert_eq!(unkept(), Some(one));
+        assert!(!desk.known.borrow()["a.example"].doubted);
+        desk.fetched("a.example", Time(3), None);
+        assert_eq!(unkept(), None, "a later one is kept");
+        assert_eq!(desk.known.borrow()["a.example"].fault, None);
+    }
+
+    #[test]
+    fn failures_of_others_make_no_policy_be_forgotten_and_all_is_bounded() {
+        let (desk, one) = (desk(), Rc::new(in_force(600)));
+        desk.fetched("a.example", Time(1), Some(one.clone()));
+        for each in 0..STS_KNOWN_MAX as u64 {
+            let why = Fault::Fetch("no".to_owned());
+            desk.failed(&format!("{each}.example"), Time(2 + each), why);
+        }
+        assert_eq!(desk.known.borrow().len(), STS_KNOWN_MAX);
+        assert!(desk.known.borrow()["a.example"].unkept.is_some());
+        assert!(!desk.known.borrow().contains_key("0.example"));
+        for each in 0..STS_UNKEPT_MAX as u64 {
+            let name = format!("policy{each}.example");
+            desk.fetched(&name, Time(10_000 + each), Some(one.clone()));
+        }
+        let known = desk.known.borrow();
+        let unkept = known.values().filter(|known| known.unkept.is_some());
+        assert_eq!(unkept.count(), STS_UNKEPT_MAX);
+        assert!(known["a.example"].unkept.is_none(), "it was the oldest");
+    }
+
+    #[test]
+    fn a_policy_is_due_after_a_day_or_half_its_age() {
+        let one = in_force;
         assert!(!one(604_800).is_due(1_000 + STS_REFRESH_S - 1));
         assert!(one(604_800).is_due(1_000 + STS_REFRESH_S));
         assert!(!one(600).is_due(1_299) && one(600).is_due(1_300));
+        assert!(one(600).is_due(999), "the clock was put back");
     }
 }

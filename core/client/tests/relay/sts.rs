@@ -1,5 +1,7 @@
 //! MTA-STS, the sender's side: policy servers and mail servers with every kind of fault, on virtual time.
 
+mod hostile;
+
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -43,7 +45,15 @@ impl Authority {
     }
 
     fn issue_until(&self, name: &str, year: i32) -> Vec<CertificateDer<'static>> {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        self.issue_with(vec![name.to_owned()], year)
+    }
+
+    fn issue_for(&self, names: Vec<String>) -> Vec<CertificateDer<'static>> {
+        self.issue_with(names, 4_000)
+    }
+
+    fn issue_with(&self, names: Vec<String>, year: i32) -> Vec<CertificateDer<'static>> {
+        let mut params = CertificateParams::new(names).expect("names");
         params.not_before = date_time_ymd(2000, 1, 1);
         params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("a key");
@@ -64,6 +74,8 @@ struct PolicyServer {
     response: Rc<RefCell<Option<String>>>,
     asked: Rc<Cell<usize>>,
     requests: Rc<RefCell<Vec<String>>>,
+    /// The connection ends behind the response without a word under TLS.
+    cuts: Rc<Cell<bool>>,
 }
 
 fn plain(policy: &str) -> String {
@@ -91,6 +103,7 @@ impl PolicyServer {
             response: Rc::new(RefCell::new(response)),
             asked: Rc::default(),
             requests: Rc::default(),
+            cuts: Rc::default(),
         };
         let this = server.clone();
         rig.host.spawn(Box::pin(async move {
@@ -111,6 +124,9 @@ impl PolicyServer {
                 match response {
                     Some(response) => _ = peer.send(response.as_bytes()).await,
                     None => while peer.receive(&mut Vec::new(), 4_096).await > 0 {},
+                }
+                if this.cuts.get() {
+                    peer.cut();
                 }
             }
         }));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::{KEPT_POLICIES_BYTES_MAX, KEPT_POLICIES_MAX, KEPT_POLICY_BYTES_MAX};
-use crate::whole::Named;
+use crate::whole::{Named, Noun};
 
 fn policy(id: &str, ends_unix_s: u64) -> KeptPolicy {
     KeptPolicy {
@@ -99,4 +99,37 @@ fn policies_are_bounded_and_those_that_ended_make_room() {
         let kept = directory.keep_policy("more.example", long, 100).await;
         assert!(matches!(kept, Err(DirectoryFault::Refused(_))));
     });
+}
+
+/// Counted as rows come and go, so that a policy that is kept costs no look at the others.
+#[test]
+fn the_octets_of_all_policies_are_known_live_and_after_a_crash() {
+    let rig = Rig::new(94);
+    let counted = |directory: &Directory| {
+        let state = directory.inner.state.borrow();
+        let each = state.kept_policies.after(None);
+        let sum: usize = each.map(|(name, row)| row.octets(name)).sum();
+        assert_eq!(state.kept_policies.octets(), sum);
+        sum
+    };
+    let before = rig.world.block_on(async {
+        let directory = rig.open().await;
+        for (domain, id) in [
+            ("a.example", "1"),
+            ("longer.example", "1"),
+            ("a.example", "a-longer-id"),
+        ] {
+            let kept = directory.keep_policy(domain, policy(id, 100), 10);
+            kept.await.unwrap();
+        }
+        directory.inner.tenancy.checkpoint().await.unwrap();
+        let kept = directory.keep_policy("a.example", policy("22", 200), 20);
+        kept.await.unwrap();
+        let with_both = counted(&directory);
+        let name = "longer.example".to_owned();
+        Named::<KeptPolicy>::Remove { name }.apply(&mut directory.inner.state.borrow_mut());
+        assert!(counted(&directory) < with_both);
+        with_both
+    });
+    rig.reopened(async |directory| assert_eq!(counted(&directory), before));
 }

@@ -30,6 +30,8 @@ pub enum Manner {
     Hangs,
     /// `Unreachable`, at once.
     Unreachable,
+    /// `Busy`, at once: as when the process has no descriptor left.
+    Busy,
 }
 
 /// Dials within a process. Clones are the same dialler, with one table and one bound.
@@ -128,6 +130,7 @@ impl Dial for MemoryDial {
         let wait = match place.manner {
             Manner::Refuses => return Err(DialFault::Refused),
             Manner::Unreachable => return Err(DialFault::Unreachable),
+            Manner::Busy => return Err(DialFault::Busy),
             Manner::Answers => None,
             Manner::Slow(span) if span <= within => Some((span, Ok(()))),
             Manner::Slow(_) | Manner::Hangs => Some((within, Err(DialFault::TimedOut))),

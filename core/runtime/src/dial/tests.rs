@@ -256,3 +256,57 @@ fn a_certificate_of_another_name_breaks_the_connection_only() {
         assert_eq!(counters.tls_failures.load(Relaxed), 1);
     });
 }
+
+/// What was received is whole only where the server itself said so: others on the way can end TCP.
+#[test]
+fn an_end_is_complete_when_it_was_said_under_tls() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .expect("they belong together");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).expect("a certificate");
+    let client = rustls::ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let (config, client) = (Arc::new(config), Arc::new(client));
+    let (socket, address) = server();
+    let peer = std::thread::spawn(move || {
+        for is_said in [true, false] {
+            let (stream, _) = socket.accept().expect("a connection comes");
+            let session = rustls::ServerConnection::new(config.clone()).expect("a server");
+            let mut tls = rustls::StreamOwned::new(session, stream);
+            tls.write_all(b"body").expect("it reads");
+            if is_said {
+                tls.conn.send_close_notify();
+            }
+            tls.flush().expect("it reads");
+            tls.sock
+                .shutdown(std::net::Shutdown::Write)
+                .expect("it is open");
+            // Until the client is gone: what it has not read stays there.
+            while let Ok(1..) = tls.sock.read(&mut [0; 64]) {}
+        }
+    });
+    on_a_core(1, move |dial, _, _| async move {
+        for is_said in [true, false] {
+            let mut connection = dial.dial(address, WITHIN).await.expect("it listens");
+            assert!(!connection.is_complete());
+            let name = ServerName::try_from("localhost").expect("a name");
+            let done = connection.secure(&client, &name).await;
+            done.expect("a handshake");
+            let mut heard = Vec::new();
+            let fault = loop {
+                // until the server ends
+                if let Err(fault) = connection.receive(&mut heard).await {
+                    break fault;
+                }
+            };
+            assert_eq!((fault, &heard[..]), (ConnectionFault::Closed, &b"body"[..]));
+            assert_eq!(connection.is_complete(), is_said);
+        }
+    });
+    peer.join().expect("no panic");
+}
