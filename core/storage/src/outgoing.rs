@@ -35,7 +35,7 @@ use crate::addresses::{self, Meaning};
 use crate::junk;
 
 pub use lead::Leading;
-pub use once::HandedOver;
+pub use once::{HandedOver, Seen};
 
 /// The queue beside the mailboxes of one volume; lives on the owner's thread. Clones share one state.
 #[derive(Clone)]
