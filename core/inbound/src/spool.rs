@@ -23,7 +23,9 @@
 //!
 //! **Nothing is dropped.** A recipient whose account or room is gone at the hand-over is put in the outbound queue in the same group: the queue tries on
 //! and reports to the sender. A message that cannot be handed over at all (damaged on every leg of the spool) is kept, counted (`Gauges::stuck`) and does not
-//! hold up the others. A full spool refuses with 452 4.3.1.
+//! hold up the others, once storage has said that no recipient has it and that no direct delivery of it is under way: from then on its id need not be
+//! remembered, and new mail goes to storage directly again. One that some recipients have keeps all mail on the way through the spool. A message that storage
+//! defers alone (a damaged account, a full queue) waits aside, and only what is for the same addresses waits behind it. A full spool refuses with 452 4.3.1.
 //!
 //! **Bounds.** What is being received is bounded by the memory budget of messages, the owner's lane by its items, the spool by bytes and messages.
 //! A direct delivery that is not waited for any more keeps its bytes until it ends, although the receiver's memory is given back: at most once the
@@ -56,7 +58,7 @@ pub trait Spooling: Clone + 'static {
         envelope: Envelope,
     ) -> impl Future<Output = Result<(), SpoolFault>>;
 
-    /// Whether anything is in the spool or on its way into it.
+    /// Whether anything is in the spool, or on its way into it, that is to go first (`spool::Gauges::waits`).
     fn waits(&self) -> bool;
 
     /// Whether nothing more fits just now.
@@ -70,7 +72,7 @@ impl Spooling for Spool {
     }
 
     fn waits(&self) -> bool {
-        self.gauges().waiting() > 0
+        self.gauges().waits()
     }
 
     fn is_full(&self) -> bool {

@@ -3,10 +3,12 @@
 //! Row of `ARRIVED`: number of a block modulo `BLOCKS` (u32 big-endian) → the block. Blocks are filled one behind the other, and the one that is
 //! `BLOCKS` older goes. So memory, rows and records are bounded, and a checkpoint writes the blocks that changed.
 //!
-//! What must hold: an id is forgotten only when `WINDOW` deliveries and more came in after it. That is enough: the question is asked of a
-//! delivery that was begun and whose end the spool does not know, and while one such waits in a spool, every new message goes to the spool as
-//! well. What can come in between are the deliveries that were begun before, and these are bounded by the owner's lane
-//! (`storage::owner::LANE_ITEMS_MAX`) and by what is under way behind it.
+//! What must hold: an id is forgotten only when `WINDOW` deliveries and more came in after it; fewer where many of them were refused for some of
+//! several hundred recipients, and never fewer than `WINDOW_BLOCKS` (`BLOCK_PLACES`). That is enough: the question is asked of a delivery that was
+//! begun and whose end the spool does not know, and while one such waits in a spool, every new message goes to the spool as well. (A stuck one lets
+//! mail past it only once storage has said that no recipient has it and that no delivery of it is under way.) What can come in between are the
+//! deliveries that were begun before, and these are bounded by the owner's lane (`storage::owner::LANE_ITEMS_MAX`) and by what is under way behind
+//! it.
 //!
 //! Reclaim writes the newest `WINDOW` ids again where their records go. In a projection that is built from the bare log an id is at the place of its
 //! first record that is left, at most `WINDOW` of older ones come behind it, and `BLOCKS` have room for twice as many.

@@ -166,11 +166,15 @@ impl Entry {
         self.waiting().map(|(_, at)| at).min()
     }
 
-    /// When its sender is to hear of it in any case: it waits for long, or is given up. `None`: it does not wait.
-    pub fn deadline(&self) -> Option<UnixSeconds> {
+    /// When its sender is to hear that it waits for long. `None`: it heard, is not to hear, or nothing of it waits.
+    pub(crate) fn warning(&self) -> Option<UnixSeconds> {
         self.next_try()?;
-        let warns = (!self.warned && self.warns.0 > 0).then_some(self.warns);
-        warns.into_iter().chain([self.expires]).min()
+        (!self.warned && self.warns.0 > 0).then_some(self.warns)
+    }
+
+    /// When what waits of it is past its time. `None`: nothing of it waits.
+    pub(crate) fn end(&self) -> Option<UnixSeconds> {
+        self.next_try().map(|_| self.expires)
     }
 
     /// Recipients that wait, with the time of their next try; none while it is held.

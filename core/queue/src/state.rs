@@ -19,6 +19,8 @@ pub(crate) const COUNTERS: Table = Table(64);
 pub struct Turn<'t> {
     /// What is past its time comes first, due or not.
     pub age_counts: bool,
+    /// So does what its sender is to hear of.
+    pub warns: bool,
     /// Messages in all.
     pub count_max: usize,
     /// How many for this site; 0: none go there now.
@@ -37,8 +39,10 @@ pub(crate) struct State {
     due: BTreeSet<(UnixSeconds, QueueId)>,
     /// The same for each site that messages wait for.
     sites: BTreeMap<String, BTreeSet<(UnixSeconds, QueueId)>>,
-    /// By the time at which the sender is to hear of it.
-    deadlines: BTreeSet<(UnixSeconds, QueueId)>,
+    /// By the time at which the sender is to hear that it waits.
+    warnings: BTreeSet<(UnixSeconds, QueueId)>,
+    /// By the time at which it is given up.
+    ends: BTreeSet<(UnixSeconds, QueueId)>,
     /// Differ from the projection since the last `collect`, or gone from here.
     dirty: BTreeSet<QueueId>,
     /// What the checkpoint under way writes.
@@ -65,7 +69,8 @@ impl State {
             turns: 0,
             due: BTreeSet::new(),
             sites: BTreeMap::new(),
-            deadlines: BTreeSet::new(),
+            warnings: BTreeSet::new(),
+            ends: BTreeSet::new(),
             dirty: BTreeSet::new(),
             writing: BTreeSet::new(),
             next: QueueId(1),
@@ -137,7 +142,8 @@ impl State {
         self.turns += 1;
         self.addressees += entry.recipients.len();
         self.due.extend(entry.next_try().map(|at| (at, id)));
-        self.deadlines.extend(entry.deadline().map(|at| (at, id)));
+        self.warnings.extend(entry.warning().map(|at| (at, id)));
+        self.ends.extend(entry.end().map(|at| (at, id)));
         for (site, at) in entry.sites() {
             self.sites.entry(site).or_default().insert((at, id));
         }
@@ -152,8 +158,11 @@ impl State {
         if let Some(at) = entry.next_try() {
             self.due.remove(&(at, id));
         }
-        if let Some(at) = entry.deadline() {
-            self.deadlines.remove(&(at, id));
+        if let Some(at) = entry.warning() {
+            self.warnings.remove(&(at, id));
+        }
+        if let Some(at) = entry.end() {
+            self.ends.remove(&(at, id));
         }
         for (site, at) in entry.sites() {
             if let Some(of_site) = self.sites.get_mut(&site) {
@@ -187,24 +196,24 @@ impl State {
         after: &mut String,
     ) -> Vec<QueueId> {
         let mut found = Vec::new();
-        let late = self.deadlines.iter().take_while(|(at, _)| *at <= now);
-        for (_, id) in late {
-            // Its sender is to hear that it waits, or it is past its time.
-            let warns = |entry: &Entry| !entry.warned && entry.warns.0 > 0 && entry.warns <= now;
-            if !turn.age_counts && !self.entries.get(id).is_some_and(warns) {
-                continue;
-            }
+        let mut seen = BTreeSet::new();
+        // Nothing is walked over here but what is found and what is under way: a look costs the same however much is past its time.
+        let late = [(turn.age_counts, &self.ends), (turn.warns, &self.warnings)];
+        for (_, id) in late
+            .into_iter()
+            .filter(|(counts, _)| *counts)
+            .flat_map(|(_, by_time)| by_time.iter().take_while(|(at, _)| *at <= now))
+        {
             if found.len() == turn.count_max {
                 return found;
             }
-            if !(turn.is_taken)(*id) {
+            if !(turn.is_taken)(*id) && seen.insert(*id) {
                 found.push(*id);
             }
         }
         let from = (Bound::Excluded(after.clone()), Bound::Unbounded);
         let behind = self.sites.range(from);
         let before = self.sites.range(..=after.clone());
-        let mut seen: BTreeSet<QueueId> = found.iter().copied().collect();
         for (site, of_site) in behind.chain(before).take(SITES_PER_LOOK) {
             if found.len() == turn.count_max {
                 break;
@@ -288,11 +297,16 @@ impl State {
             .collect();
         assert_eq!(self.due, due);
         let entries = self.entries.values();
-        let deadlines: BTreeSet<_> = entries
+        let warnings: BTreeSet<_> = entries
             .clone()
-            .filter_map(|entry| Some((entry.deadline()?, entry.id)))
+            .filter_map(|entry| Some((entry.warning()?, entry.id)))
             .collect();
-        assert_eq!(self.deadlines, deadlines);
+        assert_eq!(self.warnings, warnings);
+        let ends: BTreeSet<_> = entries
+            .clone()
+            .filter_map(|entry| Some((entry.end()?, entry.id)))
+            .collect();
+        assert_eq!(self.ends, ends);
         let sites: BTreeSet<_> = entries
             .flat_map(|entry| {
                 entry

@@ -2,7 +2,7 @@
 
 mod arrived;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use base::BodyName;
@@ -375,7 +375,7 @@ fn what_is_held_is_not_due_and_a_retry_is_due_at_once() {
         let ever = UnixSeconds(u64::MAX);
         assert!(queue.entry(id).unwrap().held);
         assert_eq!(queue.due(ever, 9), []);
-        assert_eq!(queue.entry(id).unwrap().deadline(), None);
+        assert_eq!(queue.entry(id).unwrap().end(), None);
         queue.hold(id, false).await.unwrap();
         assert_eq!(queue.due(UnixSeconds(6_000), 9), [id]);
     });
@@ -403,6 +403,7 @@ fn what_is_due_comes_in_turn_by_sites() {
         let mut look = |closed: &str, taken: &[QueueId], now: u64, count_max: usize| {
             let turn = Turn {
                 age_counts: true,
+                warns: true,
                 count_max,
                 room: &|site| if site == closed { 0 } else { 2 },
                 is_taken: &|id| taken.contains(&id),
@@ -450,6 +451,7 @@ fn a_clock_that_jumps_neither_hurries_nor_delays() {
         let look = |now: u64, age_counts: bool| {
             let turn = Turn {
                 age_counts,
+                warns: false,
                 count_max: 9,
                 room: &|_| 9,
                 is_taken: &|_| false,
@@ -549,4 +551,49 @@ fn salvage_finds_what_waits_from_records_in_any_order() {
     let found = salvage.finish();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].recipients, entry.recipients);
+}
+
+/// Age does not count for hours, and everything is past its time: a look costs what it finds, and what is to be heard of is found behind all of it.
+#[test]
+fn what_is_past_its_time_is_not_walked_over_while_age_does_not_count() {
+    let rig = Rig::new(9);
+    rig.world.block_on(async {
+        let queue = rig.open().await;
+        let mut ids = Vec::new();
+        for number in 0..8 {
+            ids.push(put(&queue, number).await.unwrap());
+        }
+        let end = queue.entry(ids[0]).unwrap().expires;
+        for id in &ids[..7] {
+            let note = Note {
+                at: UnixSeconds(2_000),
+                warned: true,
+                outcomes: Vec::new(),
+            };
+            queue.settle(*id, note, None).await.unwrap();
+        }
+        let asked = Cell::new(0);
+        let look = |age_counts: bool, warns: bool| {
+            asked.set(0);
+            let turn = Turn {
+                age_counts,
+                warns,
+                count_max: 9,
+                room: &|_| 0,
+                is_taken: &|_| {
+                    asked.set(asked.get() + 1);
+                    false
+                },
+            };
+            let now = UnixSeconds(end.0 + 10_000);
+            queue.due_in_turn(now, &turn, &mut String::new())
+        };
+        assert_eq!(look(false, true), [ids[7]]);
+        assert_eq!(asked.get(), 1);
+        assert_eq!(look(true, true), ids, "each of them once");
+        assert_eq!(look(true, false), ids);
+        assert!(look(false, false).is_empty());
+        queue.hold(ids[7], true).await.unwrap();
+        assert!(look(false, true).is_empty(), "it is held");
+    });
 }

@@ -15,6 +15,8 @@ pub struct Gauges {
     taken: AtomicU64,
     handed: AtomicU64,
     stuck: AtomicUsize,
+    /// Of them, those that new mail does not wait for.
+    aside: AtomicUsize,
 }
 
 impl Gauges {
@@ -28,6 +30,7 @@ impl Gauges {
             taken: AtomicU64::default(),
             handed: AtomicU64::default(),
             stuck: AtomicUsize::default(),
+            aside: AtomicUsize::default(),
         }
     }
 
@@ -68,8 +71,17 @@ impl Gauges {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    pub fn note_stuck(&self, count: usize) {
+    /// Whether anything waits that is to go to storage before what comes now. A stuck message is not, unless it is doubtful whether storage has
+    /// a part of it.
+    pub fn waits(&self) -> bool {
+        self.waiting() > self.aside.load(Ordering::Acquire)
+    }
+
+    /// `doubtful`: so many of the stuck ones may be with some of their recipients.
+    pub fn note_stuck(&self, count: usize, doubtful: usize) {
         self.stuck.store(count, Ordering::Relaxed);
+        let aside = count.saturating_sub(doubtful);
+        self.aside.store(aside, Ordering::Release);
     }
 
     pub(crate) fn note_handed(&self, count: usize) {

@@ -40,7 +40,7 @@ pub struct Disks {
 impl Disks {
     /// Two new disks of `world` with an empty volume.
     pub fn new(world: &SimWorld, seed: u64) -> Disks {
-        let legs = [world.add_disk(40 << 20), world.add_disk(40 << 20)];
+        let legs = [world.add_disk(LEG_BYTES), world.add_disk(LEG_BYTES)];
         let witness = Rc::new(Memory::default());
         let (io, settings) = (world.io(), settings());
         world.block_on(async {
@@ -48,6 +48,22 @@ impl Disks {
             created.await.expect("blank legs");
         });
         Disks { legs, witness }
+    }
+
+    /// Spoils `bytes` wherever they lie, on both legs.
+    pub fn rot(&self, world: &SimWorld, bytes: &[u8]) {
+        for leg in self.legs {
+            let disk = world.peek(leg, 0, LEG_BYTES as usize);
+            let places = disk.windows(bytes.len()).enumerate();
+            let places: Vec<usize> = places
+                .filter(|(_, window)| *window == bytes)
+                .map(|(at, _)| at)
+                .collect();
+            assert!(!places.is_empty(), "they are not there");
+            for at in places {
+                world.flip_bit(leg, at as u64, 2);
+            }
+        }
     }
 
     /// The store of the volume; a spool or anything else may be opened on it.
@@ -78,6 +94,8 @@ impl Disks {
         opened.expect("a spool")
     }
 }
+
+const LEG_BYTES: u64 = 40 << 20;
 
 fn settings() -> volume::Settings {
     volume::Settings {

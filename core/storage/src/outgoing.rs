@@ -35,7 +35,7 @@ use crate::addresses::{self, Meaning};
 use crate::junk;
 
 pub use lead::Leading;
-pub use once::HandedOver;
+pub use once::{HandedOver, Seen};
 
 /// The queue beside the mailboxes of one volume; lives on the owner's thread. Clones share one state.
 #[derive(Clone)]
@@ -102,6 +102,8 @@ pub struct Wanted {
     pub now: UnixSeconds,
     /// What is past its time comes first, due or not.
     pub age_counts: bool,
+    /// So does what its sender is to hear of.
+    pub warns: bool,
     /// Messages in all, and for one site.
     pub count_max: usize,
     pub each_max: usize,
@@ -229,6 +231,7 @@ impl Outgoing {
         leases.retain(|_, held| held.strong_count() > 0);
         let turn = Turn {
             age_counts: wanted.age_counts,
+            warns: wanted.warns,
             count_max: wanted.count_max,
             room: &|site| match self.mailboxes.has_domain(site) {
                 true => wanted.here_max,

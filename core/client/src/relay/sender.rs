@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use base::Time;
 use base::host::Bell;
 use dns::Names;
 use queue::UnixSeconds;
@@ -70,6 +71,8 @@ pub(super) struct Shared<K, N, D> {
     pub cut: Stop,
     pub counters: Arc<Counters>,
     pub age: Age,
+    /// There was no room for a report: none is written until then.
+    pub reports_from: Cell<Time>,
     pub random: RefCell<fastrand::Rng>,
     pub signing: Signing,
     pub sts: Option<sts::Desk>,
@@ -125,6 +128,7 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 cut: Stop::new(),
                 counters,
                 age: Age::new(),
+                reports_from: Cell::default(),
                 random: RefCell::new(fastrand::Rng::with_seed(settings.seed)),
                 signing: Signing::default(),
                 sts: settings.sts.map(sts::Desk::new),
@@ -218,9 +222,14 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         UnixSeconds(seconds.max(0) as u64)
     }
 
-    /// The age of messages is a reason to give them up.
+    /// The age of messages is a reason to give them up. It is not while their senders cannot hear of it.
     pub(super) fn age_counts(&self) -> bool {
-        self.age.counts(self.caller.host.now())
+        self.warns() && self.age.counts(self.caller.host.now())
+    }
+
+    /// Senders hear what waits for long.
+    pub(super) fn warns(&self) -> bool {
+        self.caller.host.now() >= self.reports_from.get()
     }
 
     /// Takes due messages, as many as there is room for. Answers when to look again if nothing happens.
@@ -260,7 +269,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             return None;
         }
         let now = self.caller.host.now();
-        let (unix_now, age_counts) = (self.unix_now(), self.age_counts());
+        let unix_now = self.unix_now();
+        let (age_counts, warns) = (self.age_counts(), self.warns());
         let state = self.state.borrow();
         let probes: usize = state
             .sites
@@ -285,6 +295,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             Route::Exchangers { .. } => Wanted {
                 now: unix_now,
                 age_counts,
+                warns,
                 count_max,
                 each_max,
                 here_max: HERE_LETTERS_MAX,
@@ -297,6 +308,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             Route::Nowhere => Wanted {
                 now: unix_now,
                 age_counts,
+                warns,
                 count_max: count_max.min(HERE_LETTERS_MAX),
                 each_max: 0,
                 here_max: HERE_LETTERS_MAX,
@@ -309,6 +321,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 Wanted {
                     now: unix_now,
                     age_counts,
+                    warns,
                     count_max: count_max.min(room + HERE_LETTERS_MAX),
                     each_max: room,
                     here_max: HERE_LETTERS_MAX,
@@ -365,8 +378,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             let (shared, letter) = (self.clone(), letter.clone());
             self.task(async move { shared.deliver_here(letter, here).await });
         }
-        let warns = entry.warns.0 > 0 && entry.warns <= now && !entry.warned;
-        if !verdicts.is_empty() || warns {
+        let is_warned = entry.warns.0 > 0 && entry.warns <= now && !entry.warned;
+        if !verdicts.is_empty() || is_warned && self.warns() {
             let shared = self.clone();
             self.task(async move { shared.settle(&letter, verdicts).await });
         }

@@ -97,7 +97,7 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     fn is_to_be_warned(&self, letter: &Letter, now: UnixSeconds) -> bool {
         let entry = letter.entry();
         let is_due = entry.warns.0 > 0 && now >= entry.warns && !letter.warned.get();
-        let is_so = is_due && !letter.waiting().is_empty();
+        let is_so = is_due && self.warns() && !letter.waiting().is_empty();
         if is_so {
             letter.warned.set(true);
         }
@@ -172,6 +172,10 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                     if report.is_some() && !is_cut =>
                 {
                     // No room for a report, and what was delivered must not be sent again. The rest is tried again, and reported then.
+                    // It would be past its time at the next look, and at each one after it.
+                    let host = &self.caller.host;
+                    let again = host.now().after_us(FULL_PAUSE_S * 1_000_000);
+                    self.reports_from.set(again);
                     report = None;
                     note = without_report(note);
                     is_cut = true;
@@ -303,4 +307,59 @@ fn cases<'l>(
         }
     }
     cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note() -> Note {
+        let states = [
+            RecipientState::Delivered,
+            RecipientState::Failed,
+            RecipientState::Waiting(UnixSeconds(900)),
+        ];
+        let outcomes = (0..).zip(states).map(|(recipient, state)| Outcome {
+            recipient,
+            state,
+            reply: "250 2.0.0 ok".to_owned(),
+            host: "mx.example.net".to_owned(),
+        });
+        Note {
+            at: UnixSeconds(100),
+            warned: true,
+            outcomes: outcomes.collect(),
+        }
+    }
+
+    fn states(note: &Note) -> Vec<RecipientState> {
+        note.outcomes.iter().map(|outcome| outcome.state).collect()
+    }
+
+    /// What was delivered stays so, whatever is left away: it would be sent again.
+    #[test]
+    fn without_words_a_note_says_the_same_of_each_recipient() {
+        let (whole, bare) = (note(), without_words(note()));
+        assert_eq!((bare.at, bare.warned), (whole.at, whole.warned));
+        assert_eq!(states(&bare), states(&whole));
+        for (index, outcome) in (0..).zip(&bare.outcomes) {
+            assert_eq!(outcome.recipient, index);
+            assert!(outcome.reply.is_empty() && outcome.host.is_empty());
+        }
+    }
+
+    /// What failed, and is not reported, waits on; so does the word that it waits.
+    #[test]
+    fn without_a_report_nothing_is_noted_as_failed_or_heard() {
+        let cut = without_report(note());
+        assert!(!cut.warned);
+        let later = RecipientState::Waiting(UnixSeconds(100 + FULL_PAUSE_S));
+        let expected = [
+            RecipientState::Delivered,
+            later,
+            RecipientState::Waiting(UnixSeconds(900)),
+        ];
+        assert_eq!(states(&cut), expected);
+        assert_eq!(cut.outcomes[1].reply, "250 2.0.0 ok");
+    }
 }

@@ -138,6 +138,7 @@ fn a_message_for_elsewhere_alone_is_in_the_queue_when_it_is_answered() {
         assert_eq!(found[0].1, ["\"a b\"@example.net"]);
         let wanted = Wanted {
             age_counts: true,
+            warns: true,
             now: queue::UnixSeconds(u64::MAX),
             count_max: 10,
             each_max: 10,

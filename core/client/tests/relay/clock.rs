@@ -1,9 +1,12 @@
 //! The clock of the day jumps: nothing bounces for it, and nothing waits for it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering::Relaxed;
 
 use client::relay::limits::STEADY;
+use queue::UnixSeconds;
 use storage::outgoing::LIFE_S;
+use store::BodyIn;
 
 use crate::rig::{Disks, MX, Rig};
 use crate::server::{Script, Server, say};
@@ -105,4 +108,74 @@ fn a_clock_set_back_by_days_delays_nothing() {
     disks.pass(1);
     assert_eq!(server.count(), 1);
     disks.world.block_on(rig.at_rest(&running));
+}
+
+/// The volume is full and takes no report: what is past its time is tried on now and then, not at every look, and is reported when there is room.
+#[test]
+fn what_cannot_be_reported_is_not_taken_up_at_every_look() {
+    for warns in [false, true] {
+        let disks = Disks::new(4);
+        let (rig, running, filling) = disks.world.block_on(async {
+            let rig = disks.open().await;
+            rig.names
+                .set_exchangers("a.example", &[(10, "mx.a.example")]);
+            rig.names.set_addresses("mx.a.example", &[A]);
+            rig.alice().await;
+            let mut envelope = rig.envelope("alice@example.org", &["x@a.example"]);
+            if !warns {
+                envelope.warns = UnixSeconds(0);
+                envelope.expires = UnixSeconds(rig.now().0 + STEADY.as_secs() + 1_800);
+            }
+            rig.submit("hello", envelope).await;
+            let queue = rig.outgoing.queue();
+            let mut filling = Vec::new();
+            loop {
+                // until it is full
+                let raw = bytes::Bytes::from(noise(filling.len() as u64));
+                let body = BodyIn {
+                    name: base::BodyName::of(&raw),
+                    summary: bytes::Bytes::from(mail::Summary::of(&raw).encode()),
+                    raw,
+                };
+                let envelope = rig.envelope("", &["y@b.example"]);
+                let Ok(id) = queue.enqueue(body, envelope).await else {
+                    break;
+                };
+                queue.hold(id, true).await.expect("it is there");
+                filling.push(id);
+            }
+            let running = rig.send(MX);
+            (rig, running, filling)
+        });
+        disks.pass(STEADY.as_secs() / 3_600 + 1);
+        let tried = running.counters.reports.load(Relaxed);
+        disks.pass(1);
+        let again = running.counters.reports.load(Relaxed) - tried;
+        let queue = rig.outgoing.queue();
+        assert!(
+            tried > 0 && again <= 4,
+            "{tried}, then {again} within an hour"
+        );
+        assert_eq!(queue.count(), filling.len() + 1, "it is there");
+        disks.world.block_on(async {
+            queue.remove_all(&filling).await.expect("room is made");
+        });
+        disks.pass(2);
+        let entries = queue.entries(None, 9);
+        let heard = entries.iter().all(|entry| entry.warned);
+        assert!(heard && entries.len() == usize::from(warns), "{entries:?}");
+        disks.world.block_on(async {
+            let left: Vec<_> = entries.iter().map(|entry| entry.id).collect();
+            queue.remove_all(&left).await.expect("they are there");
+            rig.at_rest(&running).await;
+        });
+    }
+}
+
+/// Half a megabyte that cannot be made smaller.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..512 * 1_024)
+        .map(|_| random.alphanumeric() as u8)
+        .collect()
 }

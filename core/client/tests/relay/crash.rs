@@ -26,7 +26,7 @@ fn what_was_accepted_is_delivered_and_twice_only_around_the_answer() {
             let rig = disks.open().await;
             rig.server("a.example", 1, server(&received));
             let _running = rig.send(MX);
-            let cut = disks.world.draw(1..40);
+            let cut = disks.world.draw(1..16);
             disks.world.crash_at(disks.world.boundaries() + cut);
             rig.put("hello", &["x@a.example"]).await;
             accepted.set(true);

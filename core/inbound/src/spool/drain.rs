@@ -1,16 +1,16 @@
 //! From the spool to storage: what waits is handed over in order, as soon as storage takes it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 
 use base::Time;
 use mailbox::MailboxFault;
-use queue::{Entry, Envelope, QueueId};
+use queue::{DeliveryId, Entry, Envelope, QueueId};
 use runtime::{SessionHost, Stop};
 use spool::Spool;
-use storage::outgoing::{HandedOver, Outgoing};
+use storage::outgoing::{HandedOver, Outgoing, Seen};
 use storage::owner::Ask;
 use store::{BodyIn, ReadFault};
 
@@ -47,7 +47,7 @@ pub async fn drain<A: Ask>(host: SessionHost, spool: Spool, ask: A, stop: Stop) 
 /// What one round came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
-    /// Something left the spool.
+    /// Something left the spool, or is stuck from now on.
     Moved,
     /// Nothing waits that could be handed over.
     Nothing,
@@ -61,8 +61,19 @@ pub struct Drain<A> {
     spool: Spool,
     ask: A,
     /// Not to be handed over: damaged, or refused for good. They are kept and tried again after `STUCK_FOR`.
-    stuck: HashSet<QueueId>,
+    stuck: HashMap<QueueId, Seen>,
     stuck_since: Time,
+    /// Deferred by storage, each until then.
+    aside: HashMap<QueueId, Time>,
+}
+
+/// What is handed over at a time.
+#[derive(Default)]
+struct Wave {
+    entries: Vec<Entry>,
+    bodies: Vec<BodyIn>,
+    /// Cannot be read on any leg.
+    damaged: Vec<Entry>,
 }
 
 impl<A: Ask> Drain<A> {
@@ -72,58 +83,83 @@ impl<A: Ask> Drain<A> {
             host,
             spool,
             ask,
-            stuck: HashSet::new(),
+            stuck: HashMap::new(),
+            aside: HashMap::new(),
         }
     }
 
     /// Hands over the oldest that can be, and takes out of the spool what storage has.
     pub async fn round(&mut self) -> Round {
-        let stuck_us = self.host.now().since_us(self.stuck_since);
-        if stuck_us >= STUCK_FOR.as_micros() as u64 {
+        let now = self.host.now();
+        if now.since_us(self.stuck_since) >= STUCK_FOR.as_micros() as u64 {
             self.stuck.clear();
-            self.stuck_since = self.host.now();
+            self.stuck_since = now;
         }
-        let (entries, bodies) = match self.wave().await {
+        self.aside.retain(|_, until| *until > now);
+        let wave = match self.wave().await {
             Ok(wave) => wave,
             Err(fault) => {
                 tracing::warn!(%fault, "the spool cannot be read just now");
                 return Round::Later;
             }
         };
-        self.spool.gauges().note_stuck(self.stuck.len());
-        if entries.is_empty() {
-            return Round::Nothing;
+        self.tell_stuck();
+        let Wave {
+            entries,
+            bodies,
+            damaged,
+        } = wave;
+        if entries.is_empty() && damaged.is_empty() {
+            return match self.aside.is_empty() {
+                true => Round::Nothing,
+                false => Round::Later,
+            };
         }
         if self.ask.refuses_mail() {
             return Round::Later;
         }
+        let both = damaged.iter().chain(&entries);
+        let ids: Vec<DeliveryId> = both.map(|entry| DeliveryId::of(&entry.body.name)).collect();
         let envelopes = entries.iter().map(envelope);
         let messages: Vec<(BodyIn, Envelope)> = bodies.into_iter().zip(envelopes).collect();
-        let asked = self
-            .ask
-            .ask_outgoing(move |outgoing| hand_over_all(outgoing, messages));
+        let asked = self.ask.ask_outgoing(move |outgoing| async move {
+            let results = hand_over_all(outgoing.clone(), messages).await;
+            let seen: Vec<Seen> = ids.iter().map(|id| outgoing.seen(*id)).collect();
+            (results, seen)
+        });
         // However long it takes: a second closure with the same bytes would wait behind the first, and a third behind both.
-        let Ok(results) = asked.await else {
+        let Ok((results, seen)) = asked.await else {
             return Round::Later;
         };
         assert_eq!(results.len(), entries.len(), "one result for each message");
+        let stuck_before = self.stuck.len();
+        let (seen_damaged, seen) = seen.split_at(damaged.len());
         let mut done = Vec::with_capacity(entries.len());
-        let is_first_stuck = self.stuck.is_empty();
-        for (entry, result) in entries.into_iter().zip(results) {
+        for (entry, seen) in damaged.into_iter().zip(seen_damaged) {
+            let why = "its bytes are damaged on every leg of the spool";
+            done.extend(self.give_up(entry, *seen, why));
+        }
+        let aside_until = self.host.now().after_us(ASIDE_FOR.as_micros() as u64);
+        for ((entry, result), seen) in entries.into_iter().zip(results).zip(seen) {
             match result {
                 Ok(HandedOver::Now | HandedOver::Before) => done.push(entry),
                 Ok(HandedOver::UnderWay) => {}
                 Err(fault @ (MailboxFault::TooLarge | MailboxFault::Refused(_))) => {
-                    self.note_stuck(&entry, &fault.to_string());
+                    done.extend(self.give_up(entry, *seen, &fault.to_string()));
                 }
-                Err(fault) => tracing::debug!(%fault, "storage defers a hand-over"),
+                Err(MailboxFault::Full) => {}
+                Err(fault) => {
+                    tracing::debug!(%fault, "storage defers a hand-over");
+                    self.aside.insert(entry.id, aside_until);
+                }
             }
         }
-        if is_first_stuck && !self.stuck.is_empty() {
-            self.stuck_since = self.host.now();
-        }
+        self.tell_stuck();
         if done.is_empty() {
-            return Round::Later;
+            return match self.stuck.len() > stuck_before {
+                true => Round::Moved,
+                false => Round::Later,
+            };
         }
         match self.spool.done(&done).await {
             Ok(()) => Round::Moved,
@@ -135,44 +171,64 @@ impl<A: Ask> Drain<A> {
         }
     }
 
-    /// The oldest messages, no two of them for one address, with their bytes; at most `HANDED_AT_ONCE` and `HANDED_BYTES`.
-    async fn wave(&mut self) -> Result<(Vec<Entry>, Vec<BodyIn>), ReadFault> {
-        let waiting = self.spool.entries(None, HANDED_AT_ONCE + self.stuck.len());
-        let (mut entries, mut bodies, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let mut paths = HashSet::new();
-        for entry in waiting {
-            if self.stuck.contains(&entry.id) {
-                continue;
-            }
-            bytes += entry.body.raw_bytes as usize;
-            let is_over = entries.len() >= HANDED_AT_ONCE || bytes > HANDED_BYTES;
-            let own: HashSet<String> = entry
-                .recipients
-                .iter()
-                .map(|each| each.to.path.to_lowercase())
-                .collect();
-            if !entries.is_empty() && (is_over || own.iter().any(|path| paths.contains(path))) {
-                break;
-            }
-            match self.spool.read(entry.id).await {
-                Some(Ok(body)) => {
-                    bodies.push(body);
-                    entries.push(entry);
-                    paths.extend(own);
+    /// The oldest messages that neither are stuck nor wait aside, with their bytes: no two of them for one address, and none for an address of an
+    /// older one that waits. At most `HANDED_AT_ONCE` and `HANDED_BYTES`.
+    async fn wave(&self) -> Result<Wave, ReadFault> {
+        let (mut wave, mut bytes) = (Wave::default(), 0);
+        let (mut paths, mut after, mut looked_at) = (HashSet::new(), None, 0);
+        loop {
+            // until it is full, or nothing is left to look at
+            let page = self.spool.entries(after, HANDED_AT_ONCE);
+            let is_last = page.len() < HANDED_AT_ONCE;
+            for entry in page {
+                after = Some(entry.id);
+                if self.stuck.contains_key(&entry.id) {
+                    continue;
                 }
-                Some(Err(ReadFault::Damaged)) => {
-                    self.note_stuck(&entry, "its bytes are damaged on every leg of the spool");
+                looked_at += 1;
+                let own = entry.recipients.iter();
+                let own: HashSet<String> = own.map(|each| each.to.path.to_lowercase()).collect();
+                let is_behind = own.iter().any(|path| paths.contains(path));
+                paths.extend(own);
+                if is_behind || self.aside.contains_key(&entry.id) {
+                    continue;
                 }
-                // What can be read goes first; the next round begins with this one.
-                Some(Err(_)) if !entries.is_empty() => break,
-                Some(Err(fault)) => return Err(fault),
-                None => {}
+                bytes += entry.body.raw_bytes as usize;
+                if !wave.entries.is_empty() && bytes > HANDED_BYTES {
+                    return Ok(wave);
+                }
+                match self.spool.read(entry.id).await {
+                    Some(Ok(body)) => {
+                        wave.bodies.push(body);
+                        wave.entries.push(entry);
+                    }
+                    Some(Err(ReadFault::Damaged)) => {
+                        bytes -= entry.body.raw_bytes as usize;
+                        wave.damaged.push(entry);
+                    }
+                    // What can be read goes first; a later round begins with this one.
+                    Some(Err(_)) if !wave.entries.is_empty() => return Ok(wave),
+                    Some(Err(fault)) => return Err(fault),
+                    None => bytes -= entry.body.raw_bytes as usize,
+                }
+                if wave.entries.len() + wave.damaged.len() >= HANDED_AT_ONCE {
+                    return Ok(wave);
+                }
+            }
+            if is_last || self.aside.is_empty() && looked_at >= LOOKED_AT_MAX {
+                return Ok(wave);
             }
         }
-        Ok((entries, bodies))
     }
 
-    fn note_stuck(&mut self, entry: &Entry, why: &str) {
+    /// What cannot be handed over is kept, unless storage has all of it: then it is answered.
+    fn give_up(&mut self, entry: Entry, seen: Seen, why: &str) -> Option<Entry> {
+        match seen {
+            Seen::Placed => return Some(entry),
+            // Asked again when that has ended.
+            Seen::UnderWay => return None,
+            Seen::Partly | Seen::Nowhere => {}
+        }
         tracing::error!(
             number = entry.id.0,
             from = %entry.from,
@@ -183,7 +239,14 @@ impl<A: Ask> Drain<A> {
         if self.stuck.is_empty() {
             self.stuck_since = self.host.now();
         }
-        self.stuck.insert(entry.id);
+        self.stuck.insert(entry.id, seen);
+        None
+    }
+
+    fn tell_stuck(&self) {
+        let doubtful = self.stuck.values().filter(|seen| **seen == Seen::Partly);
+        let gauges = self.spool.gauges();
+        gauges.note_stuck(self.stuck.len(), doubtful.count());
     }
 }
 

@@ -19,5 +19,9 @@ pub const HANDED_BYTES: usize = 4 << 20;
 /// Pauses of the drain while storage takes nothing: doubled from the first to the last.
 pub const PAUSE_MIN: Duration = Duration::from_millis(50);
 pub const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A message that storage defers is tried again after so long, and others are handed over meanwhile. Longer than several of the drain's pauses.
+pub const ASIDE_FOR: Duration = Duration::from_secs(15);
+/// Messages looked at for one hand-over while none waits aside: the next of each address is found without reading a long backlog again and again.
+pub const LOOKED_AT_MAX: usize = 256;
 /// What cannot be handed over is tried again after so long.
 pub const STUCK_FOR: Duration = Duration::from_secs(3_600);

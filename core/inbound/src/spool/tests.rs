@@ -99,10 +99,15 @@ struct House {
     keeper: Spooled<Way, Spool>,
     alice: AccountId,
     host: SessionHost,
+    disks: Disks,
 }
 
 /// Alice has room, and the spool has room for 6 messages.
 fn house() -> House {
+    house_of(6)
+}
+
+fn house_of(messages_max: usize) -> House {
     let world = SimWorld::new(1);
     let (mail, disks) = (Disks::new(&world, 1), Disks::new(&world, 2));
     let io = world.io();
@@ -115,7 +120,7 @@ fn house() -> House {
     };
     let host = SessionHost::on(io.host.clone());
     let (spool, alice) = world.block_on(async {
-        let spool = disks.open(&world, 1 << 20, 6).await;
+        let spool = disks.open(&world, 1 << 20, messages_max).await;
         (spool, account(&outgoing, "alice", 0).await)
     });
     let keeper = Spooled::new(host.clone(), way.clone(), spool.clone());
@@ -126,6 +131,7 @@ fn house() -> House {
         keeper,
         alice,
         host,
+        disks,
     }
 }
 
@@ -430,5 +436,113 @@ fn the_task_hands_over_by_itself_and_ends_at_the_stop() {
         assert_eq!(house.inbox().await, ["one", "two"]);
         stop.request();
         assert_eq!(end.await, Some(()));
+    });
+}
+
+/// A message that cannot be read any more is kept, and mail goes to storage directly again.
+#[test]
+fn a_stuck_message_does_not_send_all_mail_round() {
+    let house = house();
+    house.world.block_on(async {
+        house.way.set(Lane::Full);
+        assert_eq!(house.deliver("one").await, Ok(()));
+        assert_eq!(house.deliver("two").await, Ok(()));
+        house.disks.rot(&house.world, &body("one").raw);
+        house.way.set(Lane::Goes);
+        assert_eq!(house.drain().await, Round::Nothing);
+        let gauges = house.spool.gauges();
+        assert_eq!((gauges.waiting(), gauges.stuck()), (1, 1));
+        assert_eq!(house.deliver("three").await, Ok(()));
+        assert_eq!(gauges.taken(), 2, "it saw no spool");
+        assert_eq!(house.inbox().await, ["two", "three"]);
+        // What waits beside it counts as ever.
+        house.way.set(Lane::Full);
+        assert_eq!(house.deliver("four").await, Ok(()));
+        house.way.set(Lane::Goes);
+        assert_eq!(house.deliver("five").await, Ok(()));
+        assert_eq!(gauges.taken(), 4);
+        assert_eq!(house.drain().await, Round::Nothing);
+        assert_eq!(house.inbox().await, ["two", "three", "four", "five"]);
+    });
+}
+
+/// Its direct delivery came through: nothing is missing, so it is not stuck. While that is under way it is not known.
+#[test]
+fn a_damaged_message_that_was_placed_leaves_the_spool() {
+    let house = house();
+    house.world.block_on(async {
+        house.way.set(Lane::Stands);
+        assert_eq!(house.deliver("one").await, Ok(()));
+        house.disks.rot(&house.world, &body("one").raw);
+        house.way.let_go();
+        house.host.sleep(Duration::from_secs(1)).await;
+        assert_eq!(house.drain().await, Round::Nothing);
+        let gauges = house.spool.gauges();
+        assert_eq!((gauges.waiting(), gauges.stuck()), (0, 0));
+        assert_eq!(house.inbox().await, ["one"]);
+    });
+}
+
+/// Some recipients have it: its id must not be forgotten, so no mail goes past the spool.
+#[test]
+fn a_stuck_message_that_some_have_keeps_all_mail_on_the_way_through_the_spool() {
+    let house = house();
+    house.world.block_on(async {
+        let full = account(&house.way.outgoing, "full", 1).await;
+        let both = [
+            (house.alice, "alice@example.org"),
+            (full, "full@example.org"),
+        ];
+        house.way.set(Lane::Stands);
+        let answers = house.deliver_to("one", &both).await;
+        assert_eq!(answers, [Ok(()), Ok(())]);
+        house.disks.rot(&house.world, &body("one").raw);
+        house.way.let_go();
+        house.host.sleep(Duration::from_secs(1)).await;
+        assert_eq!(house.drain().await, Round::Nothing);
+        let gauges = house.spool.gauges();
+        assert_eq!((gauges.waiting(), gauges.stuck()), (1, 1));
+        assert_eq!(house.deliver("two").await, Ok(()));
+        assert_eq!(gauges.taken(), 2);
+    });
+}
+
+async fn take(house: &House, text: &str, path: &str) {
+    let taken = house.spool.take(body(text), envelope(&[path])).await;
+    taken.expect("it has room");
+}
+
+/// The queue is full for a long time: mail for mailboxes goes on, however many wait for the queue.
+#[test]
+fn what_storage_defers_alone_holds_up_its_own_addresses_only() {
+    let house = house_of(2 * HANDED_AT_ONCE + 9);
+    house.world.block_on(async {
+        let queue = house.way.outgoing.queue();
+        let many = || Envelope {
+            recipients: vec![Addressee::new("a@b.example"); queue::limits::RECIPIENTS_MAX],
+            ..envelope(&[])
+        };
+        let count = queue::limits::ADDRESSEES_MAX / queue::limits::RECIPIENTS_MAX;
+        let parts: Vec<_> = (0..count).map(|_| queue.put(many(), 0)).collect();
+        for number in 0..2 * HANDED_AT_ONCE {
+            let path = format!("{number}@elsewhere.example");
+            take(&house, &format!("to {number}"), &path).await;
+        }
+        take(&house, "one", "alice@example.org").await;
+        take(&house, "late", "0@elsewhere.example").await;
+        take(&house, "two", "alice@example.org").await;
+        let mut drain = Drain::new(house.host.clone(), house.spool.clone(), house.way.clone());
+        for _ in 0..5 {
+            drain.round().await;
+        }
+        assert_eq!(house.inbox().await, ["one", "two"]);
+        assert_eq!(house.waiting(), 2 * HANDED_AT_ONCE + 1);
+        drop(parts);
+        house.host.sleep(ASIDE_FOR).await;
+        for _ in 0..5 {
+            drain.round().await;
+        }
+        assert_eq!(house.waiting(), 0);
+        assert_eq!(queue.count(), 2 * HANDED_AT_ONCE + 1);
     });
 }

@@ -43,7 +43,32 @@ pub enum HandedOver {
     UnderWay,
 }
 
+/// What is known of a delivery that cannot be handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Every recipient has it.
+    Placed,
+    /// Some have it.
+    Partly,
+    /// A direct delivery of it is under way.
+    UnderWay,
+    /// No recipient has it, as far as ids are remembered.
+    Nowhere,
+}
+
 impl Outgoing {
+    /// What has become of a delivery. Asked behind its direct delivery in the owner's lane, `Nowhere` stays true until a hand-over.
+    pub fn seen(&self, id: DeliveryId) -> Seen {
+        if self.desk.once.borrow().contains(&id) {
+            return Seen::UnderWay;
+        }
+        match self.queue.arrived(id) {
+            Some(Served::All) => Seen::Placed,
+            Some(Served::Only(_)) => Seen::Partly,
+            None => Seen::Nowhere,
+        }
+    }
+
     /// As `arrival::deliver`, and a hand-over of the same bytes finds what was placed.
     pub async fn deliver_once(&self, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
         let count = arrival.accounts.len();

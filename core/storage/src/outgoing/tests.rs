@@ -71,6 +71,7 @@ async fn count_in(outgoing: &Outgoing, account: AccountId, name: &str) -> u32 {
 fn wanted(now: u64) -> Wanted {
     Wanted {
         age_counts: true,
+        warns: true,
         now: UnixSeconds(now),
         count_max: 100,
         each_max: 100,
