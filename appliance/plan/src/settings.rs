@@ -38,6 +38,7 @@ pub struct Settings {
     pub memory: Memory,
     #[serde(default)]
     pub log: Log,
+    #[serde(default)]
     pub trace: Trace,
     #[serde(default)]
     pub outbound: Outbound,
@@ -57,6 +58,7 @@ pub struct Settings {
     pub door: Door,
     #[serde(default)]
     pub scan: Scan,
+    #[serde(default)]
     pub spam: Spam,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]

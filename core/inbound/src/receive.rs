@@ -26,6 +26,7 @@ mod door;
 mod hand_off;
 pub mod inspect;
 mod judge;
+mod judged;
 mod keeper;
 pub mod leaving;
 mod placed;

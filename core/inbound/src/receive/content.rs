@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use runtime::{Budget, Charge, Connection, Holder, SessionHost};
 use smtp::{Refusal, Session};
 
-use super::judge::Judged;
+use super::judged::Judged;
 use super::trace;
 
 /// What content is made of on one core: memory that all connections of the box share, ids, a clock.

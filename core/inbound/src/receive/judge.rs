@@ -13,13 +13,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use base::Time;
-use mailbox::AccountId;
 use smtp::{ForwardPath, Recipient, Refusal, Role};
 use spam::{Judgement, Points, Reading, Want, Whose, Words};
 use storage::lessons::{Answer, Asked, For};
 
 use super::authentic::Front;
 use super::content::Incoming;
+use super::judged::Judged;
 use super::route::Route;
 use super::{Keeper, Receiver, Settings};
 
@@ -31,15 +31,6 @@ pub struct Judge {
     refuse: Option<Points>,
     /// Until then the owner is not asked for words: nothing is trained.
     quiet_until: Cell<Time>,
-}
-
-/// For whom a message looks like junk.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Judged {
-    /// Of its recipients' accounts.
-    pub accounts: Vec<AccountId>,
-    /// For each recipient that is led on.
-    pub is_junk: bool,
 }
 
 impl Judge {
@@ -202,6 +193,7 @@ const QUIET_US: u64 = 10_000_000;
 #[cfg(test)]
 mod tests {
     use mail::Address;
+    use mailbox::AccountId;
 
     use super::*;
 
