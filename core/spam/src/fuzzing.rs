@@ -1,7 +1,7 @@
 //! A door for `core/fuzz`, no part of the API.
 
+use crate::Want;
 use crate::limits::*;
-use crate::reading::Want;
 use crate::*;
 
 /// Reads any bytes as a message and judges it.

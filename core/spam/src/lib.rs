@@ -28,7 +28,8 @@ use std::fmt;
 
 pub use bayes::{Counts, Totals};
 pub use field::{FIELD, field};
-pub use reading::{Reading, Sign, Want};
+pub use reading::{Reading, Sign};
+pub use words::Want;
 
 use limits::REASONS_MAX;
 use weights::*;

@@ -11,7 +11,7 @@ use crate::Points;
 use crate::limits::*;
 use crate::links::{self, Link};
 use crate::weights::*;
-use crate::words::{Gathered, Place};
+use crate::words::{Gathered, Place, Want};
 
 /// A fact of the structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,13 +105,6 @@ pub struct Reading {
     pub signs: Vec<Sign>,
     /// Numbers of its words, ascending, each once, at most `TOKENS_MAX`; empty where they were not wanted.
     pub tokens: Vec<u64>,
-}
-
-/// Whether words are wanted beside the structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    Structure,
-    Words,
 }
 
 impl Reading {

@@ -13,7 +13,13 @@ use base::BodyName;
 use base::hash::xxh3_64;
 
 use crate::limits::{TOKENS_MAX, WORD_BYTES_MAX, WORD_BYTES_MIN, WORDS_MAX};
-use crate::reading::Want;
+
+/// Whether words are wanted beside the structure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    Structure,
+    Words,
+}
 
 /// Where a word stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

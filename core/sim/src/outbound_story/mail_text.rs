@@ -2,7 +2,8 @@
 
 use base::BodyName;
 
-use super::model::Token;
+/// The number in a letter's text.
+pub type Token = u64;
 
 /// A message as a server or a mailbox has it.
 #[derive(Debug, Clone)]

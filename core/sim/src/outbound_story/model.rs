@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::BodyName;
 use queue::{Queue, QueueId, RecipientState};
 
-use super::mail_text::{Mail, Report};
-
-/// The number in a letter's text.
-pub type Token = u64;
+use super::mail_text::{Mail, Report, Token};
 
 /// A letter as it was written.
 pub struct Letter {

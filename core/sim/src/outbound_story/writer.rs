@@ -15,8 +15,8 @@ use storage::outgoing::Submission;
 use storage::owner::Ask;
 use store::BodyIn;
 
-use super::mail_text::letter;
-use super::model::{Known, Letter, Token, Wishes};
+use super::mail_text::{Token, letter};
+use super::model::{Known, Letter, Wishes};
 use super::power_on::{HOME, PowerOn, SWIFT};
 use crate::limits::{LINTEL_PATIENCE, OUTBOUND_SWIFT};
 
