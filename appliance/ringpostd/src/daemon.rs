@@ -69,12 +69,6 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     let (bound, moved) = listen::bind(&mut plan, ports)?;
     let state = State::open(&plan.state)?;
     let shown = certificate::Shown::open(&settings.tls, &state, &plan.server_name)?;
-    let kept = trace::keep(&plan.state.join(trace::PLACE), &settings.trace);
-    kept.map_err(|error| {
-        Misfit::new(format!(
-            "cannot keep traces of messages in the state directory: {error}"
-        ))
-    })?;
     let tls = certificate::for_mail(&shown);
     let shown_to_all = certificate::for_mail(&shown);
     let https = certificate::for_https(&settings, &shown)?;
@@ -101,6 +95,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         eprintln!("ringpostd: {note}");
     }
     shown.keep()?;
+    let kept = trace::keep(&plan.state.join(trace::PLACE), &settings.trace);
+    kept.map_err(|error| {
+        Misfit::new(format!(
+            "cannot keep traces of messages in the state directory: {error}"
+        ))
+    })?;
     if outcome.is_new {
         first.settle(&owner).await?;
         trial::created(&state)?;

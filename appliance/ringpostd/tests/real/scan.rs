@@ -184,8 +184,8 @@ fn send(to: SocketAddr, message: &Path, more: &[&str]) -> String {
 }
 
 /// The message with this number in Dora's INBOX.
-fn fetch(home: &Home, number: u32) -> String {
-    let url = format!("imaps://{}/INBOX;MAILINDEX={number}", home.at(993));
+fn fetch(home: &Home, folder: &str, number: u32) -> String {
+    let url = format!("imaps://{}/{folder};MAILINDEX={number}", home.at(993));
     let login = format!("{DORA}:{SECRET}");
     let arguments = ["--silent", "--insecure", "--user", &login, &url];
     said(&bounded(Command::new("curl").args(arguments)))
@@ -218,7 +218,7 @@ fn rspamd_clamd_and_a_milter_look_into_mail_and_what_is_without_a_verdict_waits_
     let signed = message("signed", SIGNED.to_owned());
     let words = send(home.smtp(), &signed, &[]);
     assert!(words.contains("250 2.0.0 ok"), "{words}");
-    let letter = fetch(&home, 1);
+    let letter = fetch(&home, "INBOX", 1);
     let unfolded = letter.replace("\r\n", "\n").replace("\n\t", " ");
     let field = "X-Ringpost-Scan: clamd=clean; rspamd=clean (0.00 of 15.00); opendkim=clean\n";
     assert!(unfolded.starts_with(field), "{letter}");
@@ -234,7 +234,7 @@ fn rspamd_clamd_and_a_milter_look_into_mail_and_what_is_without_a_verdict_waits_
     let junk = message("junk", of(JUNK));
     let words = send(home.smtp(), &junk, &[]);
     assert!(words.contains("250 2.0.0 ok"), "{words}");
-    let letter = fetch(&home, 2);
+    let letter = fetch(&home, "Junk", 1);
     assert!(
         letter.contains("rspamd=junk (7.00 of 15.00, OURS_JUNK 7.00)"),
         "{letter}"
@@ -271,7 +271,7 @@ fn rspamd_clamd_and_a_milter_look_into_mail_and_what_is_without_a_verdict_waits_
     drop(rspamd);
     let words = send(home.smtp(), &signed, &[]);
     assert!(words.contains("250 2.0.0 ok"), "{words}");
-    let letter = fetch(&home, 3);
+    let letter = fetch(&home, "INBOX", 2);
     assert!(
         letter.contains("rspamd=unscanned (the connection was refused)"),
         "{letter}"

@@ -257,7 +257,12 @@ fn wipe_state(home: &Home) {
     let legs = home.legs();
     for entry in fs::read_dir(home.state()).expect("readable").flatten() {
         if !legs.contains(&entry.path()) {
-            fs::remove_file(entry.path()).expect("our own file");
+            let is_directory = entry.path().is_dir();
+            let removed = match is_directory {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+            removed.expect("our own file");
         }
     }
 }
