@@ -23,7 +23,7 @@ impl Mailboxes {
 
     /// As `deliver`, together with parts of other tenants that share the body: a copy in Sent and an entry in the queue are there
     /// together or not at all. `more` is asked in the same turn, once it is certain that a copy is placed, and is given each recipient's
-    /// place or why it gets none; what it refuses, everybody is refused.
+    /// place or why it gets none; what it refuses is refused for every recipient.
     pub async fn deliver_with(
         &self,
         delivery: Delivery,

@@ -1,7 +1,7 @@
 //! Whether messages may be given up for their age just now.
 //!
 //! A message's times are times of day, and the day's clock can be wrong: it jumps when a time server is first heard, or when an administrator
-//! sets it, and after days without power the mail that waited looks old though nobody has tried it. So age counts only while the clock
+//! sets it, and after days without power the mail that waited looks old though it was never tried. So age counts only while the clock
 //! has been steady: for `STEADY` after the start and after each jump what is past its time is tried on as usual, and given up only then.
 //! The box's other clock, which only counts, says what a jump is.
 

@@ -134,7 +134,7 @@ impl Known {
         match is_found {
             true => Ok(()),
             false => Err(format!(
-                "{name} leads to {targets:?}, which nobody asked for"
+                "{name} leads to {targets:?}, which was not asked for"
             )),
         }
     }
@@ -179,10 +179,13 @@ impl Known {
     /// A server or a mailbox has it. `sure`: it said so, and its words arrived.
     pub fn take(&mut self, path: &str, mail: &Mail, sure: bool, with_dsn: bool, in_mailbox: bool) {
         let Some(token) = mail.token else {
-            return self.fail(format!("{path} has mail that nobody wrote: {}", mail.text));
+            return self.fail(format!(
+                "{path} has mail that was not written: {}",
+                mail.text
+            ));
         };
         let Some(letter) = self.letters.get(&token) else {
-            return self.fail(format!("{path} has letter {token}, which nobody wrote"));
+            return self.fail(format!("{path} has letter {token}, which was not written"));
         };
         if let Some(report) = &mail.report {
             let report = report.clone();
@@ -259,7 +262,7 @@ impl Known {
                     let was_refused = self.refused.contains(path) || self.refused.contains(domain);
                     if !was_refused && !is_ours && !is_short {
                         self.fail(format!(
-                            "letter {token} is said to have failed for {path}, and nobody refused it: {}",
+                            "letter {token} is said to have failed for {path}, and no server refused it: {}",
                             report.text
                         ));
                     }
@@ -367,7 +370,7 @@ impl Known {
             self.refused.contains(path) || self.refused.contains(domain)
         };
         let name = self.name_of(path).filter(|_| depth < DEPTH_MAX);
-        // Nobody is to be told, or nobody can.
+        // There is no reader to be told, or no way to tell one.
         let is_silent = letter.sender.is_empty() || owner.is_none() && !wishes.failure;
         let is_dropped = self.dropped.contains(&(token, format!("report on {path}")));
         let is_lost = is_silent || is_dropped || is_refused(reader);

@@ -258,7 +258,7 @@ impl Operator {
         }
         let mail = Mail::read(String::from_utf8_lossy(&raw).into_owned(), &entry.from);
         let Some(token) = mail.token else {
-            let text = format!("message {} of the queue was written by nobody", id.0);
+            let text = format!("message {} of the queue was not written", id.0);
             return self.known.borrow_mut().fail(text);
         };
         {

@@ -465,7 +465,7 @@ fn what_is_led_on_stays_junk_for_an_alias_and_for_a_group() {
 }
 
 /// The mark of the queue is that of the recipients in it: a mailbox without room must not get good mail as junk because the message was junk
-/// for an address of somebody else, nor junk as good mail.
+/// for an address of another person, nor junk as good mail.
 #[test]
 fn a_recipient_that_waits_for_room_keeps_its_own_judgement() {
     let (world, outgoing) = rig::outgoing();
