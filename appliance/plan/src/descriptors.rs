@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::Machine;
-use crate::plan::{CorePlan, ListenerPlan, Service, StoragePlan};
+use crate::plan::parts::{CorePlan, ListenerPlan, Service, StoragePlan};
 use crate::settings::Settings;
 
 /// One line of the sum.

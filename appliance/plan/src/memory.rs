@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits::*;
 use crate::load::Misfit;
 use crate::machine::Machine;
-use crate::plan::{ListenerPlan, Service, StoragePlan};
+use crate::plan::parts::{ListenerPlan, Service, StoragePlan};
 use crate::profile::Profile;
 use crate::settings::Settings;
 use crate::units::Size;

@@ -12,69 +12,13 @@ use crate::load::Misfit;
 use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
-use crate::profile::{Profile, RingFlags, Zones};
+use crate::profile::{Profile, Zones};
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::spam::SpamPlan;
 
-/// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Zone {
-    Storage,
-    Inbound,
-    Client,
-}
+pub(crate) mod parts;
 
-/// One pinned thread.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CorePlan {
-    pub name: String,
-    pub cpu: Option<usize>,
-    pub zones: Vec<Zone>,
-}
-
-/// What listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Service {
-    Smtp,
-    Lmtp,
-    Submission,
-    Submissions,
-    Imap,
-    Imaps,
-    Http,
-    Https,
-    Policy,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerPlan {
-    pub service: Service,
-    pub addresses: Vec<SocketAddr>,
-    /// Over all cores and addresses of the service.
-    pub connections_max: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoragePlan {
-    pub legs: Vec<PathBuf>,
-    pub leg_bytes: u64,
-    pub create: bool,
-    /// For a volume that is made now; an existing one keeps its own.
-    pub segment_bytes: u64,
-    pub hard_deadline_us: u64,
-    pub batches_in_flight: usize,
-    pub batch_buffers: usize,
-    /// The best io_uring flags to try.
-    pub ring: RingFlags,
-    pub compression: i32,
-    pub projection_cache_bytes: u64,
-    pub mailbox_cache_bytes: u64,
-    pub checkpoint_groups: u64,
-    pub checkpoint_bytes: u64,
-    pub checkpoint_us: u64,
-}
+pub use parts::{CorePlan, ListenerPlan, Service, StoragePlan, Zone};
 
 /// Checked: it fits the machine.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -133,67 +77,6 @@ pub struct Sending {
     pub messages_per_day: u32,
     pub recipients_per_hour: u32,
     pub recipients_per_day: u32,
-}
-
-impl Service {
-    pub const ALL: [Service; 9] = [
-        Service::Smtp,
-        Service::Lmtp,
-        Service::Submission,
-        Service::Submissions,
-        Service::Imap,
-        Service::Imaps,
-        Service::Http,
-        Service::Https,
-        Service::Policy,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Service::Smtp => "smtp",
-            Service::Lmtp => "lmtp",
-            Service::Submission => "submission",
-            Service::Submissions => "submissions",
-            Service::Imap => "imap",
-            Service::Imaps => "imaps",
-            Service::Http => "http",
-            Service::Https => "https",
-            Service::Policy => "policy",
-        }
-    }
-
-    /// The zone whose threads serve it; `None`: the administration's thread.
-    pub fn zone(self) -> Option<Zone> {
-        match self {
-            Service::Smtp => Some(Zone::Inbound),
-            // LMTP is a door of the storage zone for other machines; its sessions run beside SMTP's.
-            Service::Lmtp => Some(Zone::Inbound),
-            Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => {
-                Some(Zone::Client)
-            }
-            Service::Http | Service::Https | Service::Policy => None,
-        }
-    }
-}
-
-impl Zone {
-    pub const ALL: [Zone; 3] = [Zone::Storage, Zone::Inbound, Zone::Client];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Zone::Storage => "storage",
-            Zone::Inbound => "inbound",
-            Zone::Client => "client",
-        }
-    }
-}
-
-impl CorePlan {
-    /// The thread's name as the kernel keeps it: 15 bytes of its zones' names.
-    pub fn thread_name(&self) -> String {
-        let names: Vec<&str> = self.zones.iter().map(|zone| zone.name()).collect();
-        names.join("+").chars().take(15).collect()
-    }
 }
 
 impl Plan {

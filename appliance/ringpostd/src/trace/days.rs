@@ -15,6 +15,8 @@ use plan::settings::Trace;
 
 /// Files in which all lines are kept, about; more where the days are quiet.
 const PARTS: u64 = 16;
+/// Bytes of one file, and one line: a search reads it whole.
+const PART_BYTES_MAX: u64 = 16 << 20;
 const DAY: Duration = Duration::from_secs(86_400);
 
 static KEPT: Mutex<Option<Days>> = Mutex::new(None);
@@ -99,7 +101,7 @@ impl Days {
     }
 
     fn append(&mut self, line: &[u8], now: SystemTime) -> io::Result<()> {
-        let (day, full) = (day(now), self.bytes_max / PARTS);
+        let (day, full) = (day(now), (self.bytes_max / PARTS).min(PART_BYTES_MAX));
         let fits = |part: &Part| part.day == day && part.bytes < full;
         if !self.open.as_ref().is_some_and(fits) {
             self.open = None;

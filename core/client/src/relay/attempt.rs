@@ -11,8 +11,7 @@ use smtp::client::{Content, Event, Mail, Sent, Stuffer};
 use super::letter::travels_from;
 use super::limits::*;
 use super::line::{Break, Caller, Line};
-use super::schedule::Class;
-use super::verdict::{Said, Verdict};
+use super::verdict::{Class, Said, Verdict};
 
 /// What became of it.
 #[derive(Debug)]

@@ -8,8 +8,7 @@ use sts::{Mode, Policy};
 
 use super::dane::{self, Demand};
 use super::limits::ADDRESSES_PER_TRY;
-use super::schedule::Class;
-use super::verdict::{Said, Verdict};
+use super::verdict::{Class, Said, Verdict};
 
 /// How messages leave.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,9 +17,8 @@ use store::BodyIn;
 
 use super::destination::Route;
 use super::letter::{Letter, travels_from};
-use super::schedule::Class;
 use super::sender::Shared;
-use super::verdict::{Said, Verdict};
+use super::verdict::{Class, Said, Verdict};
 
 impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     /// Places the message for each of `recipients`, in one durable step with the note that it was.

@@ -18,8 +18,7 @@ use super::dane::{self, Demand};
 use super::destination::Candidate;
 use super::limits::*;
 use super::offered::Offered;
-use super::schedule::Class;
-use super::verdict::{Said, Verdict};
+use super::verdict::{Class, Said, Verdict};
 
 /// What all connections of one sender share.
 #[derive(Clone)]

@@ -6,30 +6,9 @@ use queue::{RecipientState, UnixSeconds};
 
 pub use storage::outgoing::lifetimes;
 
-use super::verdict::Verdict;
+use super::verdict::{Class, Verdict};
 
 const MINUTE: u64 = 60;
-
-/// Why a message is to be tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// 4xx to the sender, a recipient or the content: greylisting, a full mailbox.
-    Refused,
-    /// 452 to a recipient that was one too many: the next transaction takes it.
-    Rest,
-    /// 421, or 4xx to the greeting: the server has enough of us.
-    Closing,
-    /// No connection could be made.
-    Connect,
-    /// The connection broke, hung or made no sense; whether content was taken is not known.
-    Broken,
-    /// The name could not be looked up.
-    Names,
-    /// TLS is needed and failed.
-    Tls,
-    /// Something of ours: no memory, storage busy, a mailbox here without room.
-    Ours,
-}
 
 impl Class {
     /// Minutes before the second try, the third and so on; the last for all that follow. A greylisting server lets pass after one to

@@ -30,10 +30,9 @@ use super::destination::Route;
 use super::letter::{Count, Job, Letter};
 use super::limits::*;
 use super::line::Caller;
-use super::schedule::Class;
 use super::site::Site;
 use super::sts;
-use super::verdict::{Said, Verdict};
+use super::verdict::{Class, Said, Verdict};
 use crate::signing::Signing;
 
 /// How a sender sends.

@@ -122,8 +122,7 @@ const TROUBLES_BORNE: u32 = 3;
 
 #[cfg(test)]
 mod tests {
-    use super::super::schedule::Class;
-    use super::super::verdict::Said;
+    use super::super::verdict::{Class, Said};
     use super::*;
 
     fn later() -> Verdict {

@@ -3,7 +3,26 @@
 use queue::limits::{HOST_BYTES_MAX, REPLY_BYTES_MAX};
 use smtp::client::Reply;
 
-use super::schedule::Class;
+/// Why a message is to be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// 4xx to the sender, a recipient or the content: greylisting, a full mailbox.
+    Refused,
+    /// 452 to a recipient that was one too many: the next transaction takes it.
+    Rest,
+    /// 421, or 4xx to the greeting: the server has enough of us.
+    Closing,
+    /// No connection could be made.
+    Connect,
+    /// The connection broke, hung or made no sense; whether content was taken is not known.
+    Broken,
+    /// The name could not be looked up.
+    Names,
+    /// TLS is needed and failed.
+    Tls,
+    /// Something of ours: no memory, storage busy, a mailbox here without room.
+    Ours,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {

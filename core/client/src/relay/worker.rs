@@ -13,10 +13,9 @@ use super::destination::{self, Route};
 use super::letter::{Job, Letter};
 use super::limits::*;
 use super::line::{Line, NoLine};
-use super::schedule::Class;
 use super::sender::Shared;
 use super::sts::Found;
-use super::verdict::{Said, Verdict};
+use super::verdict::{Class, Said, Verdict};
 
 /// What follows for the connection.
 enum Next<C> {

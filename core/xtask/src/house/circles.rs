@@ -8,14 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Findings, Tree};
 
-/// Circles that stand: the crate, and the files (as modules) that may be in one. It may shrink, and must not grow.
-const STANDING: &[(&str, &[&str])] = &[
-    // A plan has its memory and descriptors, which are computed from its other parts.
-    ("appliance/plan", &["descriptors", "memory", "plan"]),
-    ("core/client", &["relay::schedule", "relay::verdict"]),
-    ("core/queue", &["entry", "state"]),
-];
-
 /// A module by its path within the crate; the crate's root is the empty path.
 type Module = Vec<String>;
 
@@ -34,14 +26,10 @@ pub fn inspect(tree: &Tree, findings: &mut Findings) {
             .map(|(module, name)| (module, tree.text(name)))
             .collect();
         for circle in circles(&texts) {
-            let standing = STANDING.iter().find(|(of, _)| *of == home);
-            let allowed = standing.map_or(&[][..], |(_, files)| *files);
-            if circle.iter().any(|file| !allowed.contains(&file.as_str())) {
-                findings.complaints.push(format!(
-                    "{home}: {} import each other in a circle; move the noun that both need to a file of its own",
-                    circle.join(", ")
-                ));
-            }
+            findings.complaints.push(format!(
+                "{home}: {} import each other in a circle; move the noun that both need to a file of its own",
+                circle.join(", ")
+            ));
         }
     }
 }

@@ -10,9 +10,8 @@ use storage::owner::Ask;
 
 use super::{Fault, Found, InForce, name_of};
 use crate::relay::limits::{STS_AGAIN, STS_COUNTS_S_MIN};
-use crate::relay::schedule::Class;
 use crate::relay::sender::Shared;
-use crate::relay::verdict::{Said, Verdict};
+use crate::relay::verdict::{Class, Said, Verdict};
 
 impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     /// The policy of `domain`. `Err`: it cannot be known now.
