@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::ports::Ports;
 
 /// Far beyond what any start takes on a busy two-core machine.
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -28,6 +30,7 @@ pub struct Home {
     pub directory: tempfile::TempDir,
     pub leg_size: &'static str,
     base: Cell<u16>,
+    _ports: Ports,
     /// Further arguments of trial mode.
     pub more: Vec<String>,
     /// `ulimit -n` of the daemon, which it may not raise.
@@ -44,6 +47,7 @@ impl Home {
     pub fn with_leg_size(leg_size: &'static str) -> Home {
         // Beside the build products: on a disk, where O_DIRECT and full disks are real.
         let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let ports = Ports::at(PORTS);
         let directory = tempfile::Builder::new()
             .prefix("home")
             .tempdir_in(parent)
@@ -51,7 +55,8 @@ impl Home {
         Home {
             directory,
             leg_size,
-            base: Cell::new(free_base()),
+            base: Cell::new(ports.base),
+            _ports: ports,
             more: Vec::new(),
             open_files: None,
             asks: true,
@@ -422,17 +427,4 @@ fn collect(
             words.push('\n');
         }
     })
-}
-
-fn free_base() -> u16 {
-    for _ in 0..1_000 {
-        let base = fastrand::u16(10_000..30_000);
-        if PORTS
-            .iter()
-            .all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, base + port)).is_ok())
-        {
-            return base;
-        }
-    }
-    panic!("no free ports on loopback");
 }

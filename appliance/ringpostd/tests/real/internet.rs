@@ -5,13 +5,14 @@
 //! story says so and ends, unless `RINGPOST_CI` is set.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::daemon::{Home, PASSWORD, bounded, said};
+use crate::ports::Ports;
 
 /// Where the receiving daemon is on that Internet.
 const MX: &str = "127.25.25.25";
@@ -71,31 +72,19 @@ fn missing() -> Option<&'static str> {
     }
 }
 
-/// Free for UDP and for TCP.
-fn free_port() -> SocketAddr {
-    for _ in 0..100 {
-        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let address = udp.local_addr().expect("bound");
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no port is free");
-}
-
 /// Zones, their name server and the one that validates.
 struct Internet {
     folder: tempfile::TempDir,
-    authority: SocketAddr,
-    validator: SocketAddr,
+    authority: Ports,
+    validator: Ports,
 }
 
 impl Internet {
     fn new() -> Internet {
         Internet {
             folder: tempfile::tempdir().expect("a folder"),
-            authority: free_port(),
-            validator: free_port(),
+            authority: Ports::one(),
+            validator: Ports::one(),
         }
     }
 
@@ -110,13 +99,13 @@ impl Internet {
         let mut knot = format!(
             "server:\n    listen: {}\n    rundir: {folder}\n    udp-workers: 1\n    tcp-workers: 1\n    background-workers: 1\n\
              log:\n  - target: stderr\n    any: info\ndatabase:\n    storage: {folder}\nzone:\n",
-            at(self.authority)
+            at(self.authority.address())
         );
         let mut unbound = format!(
             "server:\n  interface: {}\n  port: {}\n  directory: {folder}\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  use-syslog: no\n  \
              do-daemonize: no\n  do-not-query-localhost: no\n  do-ip6: no\n  num-threads: 1\n  module-config: \"validator iterator\"\n",
-            at(self.validator),
-            self.validator.port()
+            at(self.validator.address()),
+            self.validator.address().port()
         );
         let mut stubs = String::from("remote-control:\n  control-enable: no\n");
         for (name, is_signed, records) in zones {
@@ -130,7 +119,7 @@ impl Internet {
             ));
             let stub = format!(
                 "stub-zone:\n  name: {name}\n  stub-addr: {}\n",
-                at(self.authority)
+                at(self.authority.address())
             );
             stubs.push_str(&stub);
         }
@@ -158,7 +147,7 @@ impl Internet {
 
 fn configuration(home: &Home, internet: &Internet, name: &str, listen: &str) -> String {
     let legs = ["leg-a", "leg-b"].map(|leg| home.directory.path().join(leg));
-    let validator = internet.validator;
+    let validator = internet.validator.address();
     format!(
         "[server]\nname = \"{name}\"\nstate = {:?}\n[volume]\nlegs = {legs:?}\nleg_size = \"128MiB\"\ncreate = true\n\
          [listen]\nsmtp = [\"{listen}\"]\nsubmissions = [\"{}\"]\nimap = [\"{}\"]\n[login]\nplaintext = \"loopback\"\n\

@@ -22,6 +22,7 @@ mod legs;
 mod metrics;
 mod operator;
 mod outage;
+mod ports;
 mod remote;
 mod scan;
 mod scarce;

@@ -3,7 +3,7 @@
 //! Needs the packages rspamd, clamav-daemon and opendkim; `cargo xtask test --only real` installs them.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use crate::daemon::{Home, bounded, said};
 use crate::operator::with_password;
+use crate::ports::Ports;
 
 /// Far beyond what any of them takes to listen: clamd and opendkim half a second, rspamd two.
 const LISTENS_WITHIN: Duration = Duration::from_secs(120);
@@ -27,6 +28,7 @@ const KEY: &str = "test._domainkey.football.example.com v=DKIM1; k=rsa; p=MIGfMA
 struct Server {
     child: Child,
     address: SocketAddr,
+    _ports: Ports,
 }
 
 impl Drop for Server {
@@ -49,13 +51,8 @@ fn program(path: &str, package: &str) -> Command {
     Command::new(path)
 }
 
-fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound")
-}
-
 /// Starts `command`; what it says goes to `log`.
-fn begin(mut command: Command, address: SocketAddr, log: &Path) -> Server {
+fn begin(mut command: Command, ports: Ports, log: &Path) -> Server {
     let words = fs::File::create(log).expect("it is ours");
     let child = command
         .process_group(0)
@@ -65,7 +62,8 @@ fn begin(mut command: Command, address: SocketAddr, log: &Path) -> Server {
         .spawn();
     Server {
         child: child.expect("it can be started"),
-        address,
+        address: ports.address(),
+        _ports: ports,
     }
 }
 
@@ -86,7 +84,8 @@ fn wait(server: &mut Server, log: &Path) {
 
 /// One signature of our own, and no other.
 fn clamd(folder: &Path) -> Server {
-    let address = free_port();
+    let ports = Ports::one();
+    let address = ports.address();
     let database = folder.join("signatures");
     fs::create_dir(&database).expect("it is ours");
     let hex: String = VIRUS.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -101,7 +100,7 @@ fn clamd(folder: &Path) -> Server {
     fs::write(&path, settings).expect("it is ours");
     let mut command = program("/usr/sbin/clamd", "clamav-daemon");
     command.arg("--config-file").arg(path);
-    begin(command, address, &folder.join("clamd.log"))
+    begin(command, ports, &folder.join("clamd.log"))
 }
 
 const VIRUS: &str = "ringpost-virus-sample";
@@ -110,7 +109,8 @@ const SPAM: &str = "ringpost-spam-sample";
 
 /// Two rules of our own; no list of domains, which takes half a minute to read.
 fn rspamd(folder: &Path) -> Server {
-    let address = free_port();
+    let ports = Ports::one();
+    let address = ports.address();
     let at = |name: &str| folder.join(name).display().to_string();
     fs::write(at("domains"), "com\norg\n").expect("it is ours");
     let rule = |name: &str, sample: &str, score: u32| {
@@ -136,12 +136,13 @@ fn rspamd(folder: &Path) -> Server {
     let mut command = program("/usr/bin/rspamd", "rspamd");
     command.args(["--no-fork", "--insecure", "--config", &at("rspamd.conf")]);
     command.args(["--user", &user(), "--group", &group()]);
-    begin(command, address, &folder.join("rspamd.log"))
+    begin(command, ports, &folder.join("rspamd.log"))
 }
 
 /// It checks signatures, and writes what it found in front.
 fn opendkim(folder: &Path) -> Server {
-    let address = free_port();
+    let ports = Ports::one();
+    let address = ports.address();
     let at = |name: &str| folder.join(name).display().to_string();
     fs::write(at("keys"), KEY).expect("it is ours");
     let settings = format!(
@@ -153,7 +154,7 @@ fn opendkim(folder: &Path) -> Server {
     let socket = format!("inet:{}@127.0.0.1", address.port());
     let mut command = program("/usr/sbin/opendkim", "opendkim");
     command.args(["-f", "-x", &at("opendkim.conf"), "-p", &socket]);
-    begin(command, address, &folder.join("opendkim.log"))
+    begin(command, ports, &folder.join("opendkim.log"))
 }
 
 /// Who we are: they need not become anybody else.
