@@ -26,7 +26,7 @@ const BATCHES_PER_VOLUME: u64 = 256;
 
 fn message() -> Vec<u8> {
     let mut out = Vec::new();
-    Composer::new(1).compose("alice@example.org", MESSAGE_BYTES, &mut out);
+    Composer::new(1, "load@example.net").compose("alice@example.org", MESSAGE_BYTES, &mut out);
     out
 }
 

@@ -12,6 +12,7 @@
 pub mod commit;
 pub mod figures;
 pub mod load;
+pub mod network;
 pub mod peers;
 pub mod process;
 pub mod promises;

@@ -2,4 +2,5 @@
 
 pub mod imap;
 pub mod message;
+pub mod sink;
 pub mod smtp;

@@ -3,6 +3,8 @@
 //! itself is asked to stop.
 
 pub mod dovecot;
+pub mod filters;
+pub mod names;
 pub mod postfix;
 pub mod ringpost;
 
@@ -76,6 +78,8 @@ pub struct Running {
     pub smtp: Option<SocketAddr>,
     /// Where it takes mail by LMTP.
     pub lmtp: Option<SocketAddr>,
+    /// Where people of ours submit mail.
+    pub submission: Option<SocketAddr>,
     /// Where it serves IMAP.
     pub imap: Option<SocketAddr>,
     /// Where it serves IMAP with TLS.
@@ -83,6 +87,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// One without a service of its own for mail.
+    fn of(child: Child, directory: &Path) -> Running {
+        Running {
+            processes: vec![child],
+            directory: directory.to_path_buf(),
+            smtp: None,
+            lmtp: None,
+            submission: None,
+            imap: None,
+            imaps: None,
+        }
+    }
+
     /// The processes whose cost is measured, without their children.
     pub fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(Child::id).collect()
@@ -164,7 +181,7 @@ fn wait_for(addresses: &[SocketAddr], child: &mut Child, log: &Path) -> io::Resu
 }
 
 /// A loopback address without a listener right now.
-fn free_address() -> io::Result<SocketAddr> {
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))?.local_addr()
 }
 
@@ -176,7 +193,7 @@ pub fn recipients(count: usize) -> Vec<String> {
 }
 
 /// Runs a program to its end; its own words are the error.
-fn run_quietly(command: &mut Command) -> io::Result<()> {
+pub(crate) fn run_quietly(command: &mut Command) -> io::Result<()> {
     let output = command.stdin(Stdio::null()).output()?;
     if output.status.success() {
         return Ok(());

@@ -114,6 +114,42 @@ const PROMISES: &[Promise] = &[
         bound: Bound::AtMost(0.0),
         scenario: "overload",
     },
+    Promise {
+        figure: "ratio.sessions.postfix",
+        what: "accepted per second with a connection for each message, against Postfix's queue",
+        bound: Bound::AtLeast(8.0),
+        scenario: "sessions",
+    },
+    Promise {
+        figure: "ratio.filtered.postfix",
+        what: "accepted per second with SPF, DKIM, DMARC and two DNSBLs, against Postfix with opendkim, opendmarc and policyd-spf",
+        bound: Bound::AtLeast(5.0),
+        scenario: "filters",
+    },
+    Promise {
+        figure: "ratio.sent.postfix",
+        what: "submitted and sent on per second, 20 connections, against Postfix",
+        bound: Bound::AtLeast(5.0),
+        scenario: "outbound",
+    },
+    Promise {
+        figure: "ratio.dead.sent",
+        what: "sent per second beside 90,000 messages for 1,000 dead destinations, against without them",
+        bound: Bound::AtLeast(0.9),
+        scenario: "dead",
+    },
+    Promise {
+        figure: "ratio.connections.accepted",
+        what: "accepted per second beside 10,000 open connections, half of them slow senders, against without them",
+        bound: Bound::AtLeast(0.9),
+        scenario: "connections",
+    },
+    Promise {
+        figure: "connections.resident",
+        what: "an open SMTP connection, KiB",
+        bound: Bound::AtMost(64.0),
+        scenario: "connections",
+    },
 ];
 
 /// A Markdown table of every promise: bound, what this run measured, and whether it is met.

@@ -3,8 +3,10 @@
 
 mod accept;
 mod commit;
+mod filters;
 mod mailbox;
 mod memory;
+mod outbound;
 mod restart;
 
 use std::io;
@@ -88,6 +90,31 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "overload",
         about: "memory under ten times the load",
         run: memory::overload,
+    },
+    Scenario {
+        name: "sessions",
+        about: "a connection for each message, ours against Postfix",
+        run: accept::sessions,
+    },
+    Scenario {
+        name: "filters",
+        about: "acceptance with SPF, DKIM, DMARC and two DNSBLs, ours against Postfix with opendkim, opendmarc and policyd-spf",
+        run: filters::compare,
+    },
+    Scenario {
+        name: "outbound",
+        about: "submitted and sent on over 20 connections, ours against Postfix",
+        run: outbound::compare,
+    },
+    Scenario {
+        name: "dead",
+        about: "sending beside a queue full of mail for dead destinations",
+        run: outbound::dead,
+    },
+    Scenario {
+        name: "connections",
+        about: "memory of open SMTP connections, and what slow senders cost the others",
+        run: memory::connections,
     },
 ];
 

@@ -187,6 +187,7 @@ fn load(send: &Send, lmtp: bool, output: &Output) -> io::Result<Sheet> {
         recipients: send.to.clone(),
         pipelining: !send.no_pipelining,
         ledger: send.ledger.is_some(),
+        sender: smtp::Sender::default(),
     };
     let usage = process::usage(&output.pid);
     let disk = output.disk.as_deref().map(process::disk);

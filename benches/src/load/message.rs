@@ -8,13 +8,14 @@ const POOL_LINES: usize = 16 * 1_024;
 
 pub struct Composer {
     pool: Vec<u8>,
+    from: String,
     run: u64,
     next: u64,
 }
 
 impl Composer {
     /// `run` keeps ids of different runs apart.
-    pub fn new(run: u64) -> Composer {
+    pub fn new(run: u64, from: &str) -> Composer {
         const ALPHABET: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut random = fastrand::Rng::with_seed(run ^ 0x5eed);
@@ -25,7 +26,12 @@ impl Composer {
             }
             pool.extend_from_slice(b"\r\n");
         }
-        Composer { pool, run, next: 0 }
+        Composer {
+            pool,
+            from: from.to_owned(),
+            run,
+            next: 0,
+        }
     }
 
     /// Appends one message of `size_bytes` (at least its header) to `out` and returns its number. No line begins with a
@@ -35,8 +41,9 @@ impl Composer {
         self.next += 1;
         let begin = out.len();
         let header = format!(
-            "From: Load <load@example.net>\r\nTo: <{to}>\r\nSubject: load {number}\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n\
+            "From: Load <{}>\r\nTo: <{to}>\r\nSubject: load {number}\r\nDate: Sat, 21 Nov 2026 12:00:00 +0000\r\n\
              Message-ID: <{}>\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n",
+            self.from,
             self.id(number)
         );
         out.extend_from_slice(header.as_bytes());
@@ -66,7 +73,7 @@ mod tests {
 
     #[test]
     fn messages_have_the_size_asked_for() {
-        let mut composer = Composer::new(1);
+        let mut composer = Composer::new(1, "load@example.net");
         for size in [600, 1_024, 10_240, 10_241, 102_400] {
             let mut out = Vec::new();
             composer.compose("alice@example.org", size, &mut out);
@@ -78,7 +85,7 @@ mod tests {
 
     #[test]
     fn no_two_messages_are_equal() {
-        let mut composer = Composer::new(1);
+        let mut composer = Composer::new(1, "load@example.net");
         let (mut first, mut second) = (Vec::new(), Vec::new());
         composer.compose("alice@example.org", 2_048, &mut first);
         composer.compose("alice@example.org", 2_048, &mut second);

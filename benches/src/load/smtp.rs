@@ -5,12 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use data_encoding::BASE64;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::message::Composer;
 use crate::figures::{Sheet, percentile};
@@ -45,6 +46,32 @@ pub struct Plan {
     pub pipelining: bool,
     /// Keep the id of every acknowledged message.
     pub ledger: bool,
+    /// Who sends.
+    pub sender: Sender,
+}
+
+/// Who sends, and from where.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// In MAIL and in the field From.
+    pub from: String,
+    /// Name and password of AUTH PLAIN (RFC 4616).
+    pub login: Option<(String, String)>,
+    /// The address that connections come from; the system's choice if not set.
+    pub source: Option<IpAddr>,
+    /// Messages that are sent in turn as they are; if there is none, each message is composed.
+    pub contents: Rc<[Vec<u8>]>,
+}
+
+impl Default for Sender {
+    fn default() -> Sender {
+        Sender {
+            from: "load@example.net".into(),
+            login: None,
+            source: None,
+            contents: Rc::new([]),
+        }
+    }
 }
 
 /// What came of a plan.
@@ -110,7 +137,7 @@ pub fn run(plan: &Plan) -> io::Result<Outcome> {
         plan: plan.clone(),
         begin: Instant::now(),
         taken: Cell::new(0),
-        composer: RefCell::new(Composer::new(fastrand::u64(..))),
+        composer: RefCell::new(Composer::new(fastrand::u64(..), &plan.sender.from)),
         outcome: RefCell::new(Outcome::default()),
     });
     local.block_on(&runtime, async {
@@ -200,7 +227,7 @@ async fn keep_sending(shared: Rc<Shared>) {
 /// One connection: greeting, hello, `per_connection` messages, QUIT.
 async fn one_connection(shared: &Shared) -> io::Result<()> {
     let plan = &shared.plan;
-    let stream = TcpStream::connect(plan.server).await?;
+    let stream = connect(plan).await?;
     stream.set_nodelay(true)?;
     let mut wire = Wire {
         stream,
@@ -216,6 +243,12 @@ async fn one_connection(shared: &Shared) -> io::Result<()> {
     })
     .await?;
     expect(wire.reply().await?, 250, &wire)?;
+    if let Some((name, password)) = &plan.sender.login {
+        let plain = BASE64.encode(format!("\0{name}\0{password}").as_bytes());
+        wire.write(format!("AUTH PLAIN {plain}\r\n").as_bytes())
+            .await?;
+        expect(wire.reply().await?, 235, &wire)?;
+    }
     let mut content = Vec::with_capacity(plan.size_bytes + 512);
     for _ in 0..plan.per_connection {
         if !shared.more() {
@@ -225,10 +258,14 @@ async fn one_connection(shared: &Shared) -> io::Result<()> {
         shared.taken.set(turn + 1);
         let to = &plan.recipients[turn as usize % plan.recipients.len()];
         content.clear();
-        let number = shared
-            .composer
-            .borrow_mut()
-            .compose(to, plan.size_bytes, &mut content);
+        let ready = &plan.sender.contents;
+        let number = if ready.is_empty() {
+            let mut composer = shared.composer.borrow_mut();
+            composer.compose(to, plan.size_bytes, &mut content)
+        } else {
+            content.extend_from_slice(&ready[turn as usize % ready.len()]);
+            turn
+        };
         let content_bytes = content.len();
         content.extend_from_slice(b".\r\n");
         let (fate, latency) = transact(&mut wire, plan, to, &content).await?;
@@ -243,6 +280,18 @@ async fn one_connection(shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
+async fn connect(plan: &Plan) -> io::Result<TcpStream> {
+    let Some(source) = plan.sender.source else {
+        return TcpStream::connect(plan.server).await;
+    };
+    let socket = match source {
+        IpAddr::V4(_) => TcpSocket::new_v4()?,
+        IpAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(plan.server).await
+}
+
 /// One mail transaction. `Err` only when the connection is of no more use.
 async fn transact(
     wire: &mut Wire,
@@ -250,7 +299,7 @@ async fn transact(
     to: &str,
     content: &[u8],
 ) -> io::Result<(Fate, Duration)> {
-    let mail = "MAIL FROM:<load@example.net>\r\n";
+    let mail = format!("MAIL FROM:<{}>\r\n", plan.sender.from);
     let rcpt = format!("RCPT TO:<{to}>\r\n");
     let mut codes = [0; 3];
     let mut refused = None;
@@ -264,7 +313,7 @@ async fn transact(
             }
         }
     } else {
-        for (code, command) in codes.iter_mut().zip([mail, &rcpt, "DATA\r\n"]) {
+        for (code, command) in codes.iter_mut().zip([mail.as_str(), &rcpt, "DATA\r\n"]) {
             wire.write(command.as_bytes()).await?;
             *code = wire.reply().await?;
             if *code >= 400 {

@@ -64,6 +64,7 @@ pub fn start(directory: &Path) -> io::Result<Running> {
         directory: directory.to_path_buf(),
         smtp: None,
         lmtp: Some(lmtp),
+        submission: None,
         imap: Some(imap),
         imaps: Some(imaps),
     };

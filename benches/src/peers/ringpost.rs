@@ -19,6 +19,8 @@ pub struct Setting<'a> {
     pub leg_size: &'a str,
     /// `ringpost-sink` instead of the daemon: the receiver without its store.
     pub sink: bool,
+    /// Tables of `ringpost.toml` beside those that say where it listens and keeps its state; trial mode if not set.
+    pub settings: Option<&'a str>,
 }
 
 /// Starts the daemon on its state (new or left by an earlier start) and waits for READY; says how long that took.
@@ -27,18 +29,28 @@ pub fn start(setting: &Setting<'_>) -> io::Result<(Running, Duration)> {
     let state = setting.directory.join("state");
     fs::create_dir_all(&state)?;
     let log = setting.directory.join("ringpostd.log");
-    let mut command = if setting.sink {
-        Command::new(program("ringpost-sink")?)
-    } else {
-        let mut daemon = Command::new(program("ringpostd")?);
-        daemon
-            .arg("--trial")
-            .arg("--state")
-            .arg(&state)
-            .args(["--leg-size", setting.leg_size]);
-        daemon
+    let mut command = match setting.settings {
+        Some(tables) => {
+            let path = setting.directory.join("ringpost.toml");
+            fs::write(&path, configuration(setting, base) + tables)?;
+            let mut daemon = Command::new(program("ringpostd")?);
+            daemon.arg("--config").arg(path);
+            daemon
+        }
+        None if setting.sink => Command::new(program("ringpost-sink")?),
+        None => {
+            let mut daemon = Command::new(program("ringpostd")?);
+            daemon
+                .arg("--trial")
+                .arg("--state")
+                .arg(&state)
+                .args(["--leg-size", setting.leg_size]);
+            daemon
+        }
     };
-    command.arg("--port-base").arg(base.to_string());
+    if setting.settings.is_none() {
+        command.arg("--port-base").arg(base.to_string());
+    }
     let begin = Instant::now();
     let mut child = spawn(&mut command, &log)?;
     loop {
@@ -71,25 +83,41 @@ pub fn start(setting: &Setting<'_>) -> io::Result<(Running, Duration)> {
         lmtp: at(24),
         imap: at(143),
         imaps: at(993),
+        submission: at(587),
     };
     Ok((running, ready_after))
 }
 
+/// What trial mode would have, as settings: two legs as files, services at `base` on loopback, SMTP on every
+/// address: in a network of the bench's own, senders have other ones.
+fn configuration(setting: &Setting<'_>, base: u16) -> String {
+    let state = setting.directory.join("state");
+    let legs = ["leg-a", "leg-b"].map(|leg| setting.directory.join(leg));
+    let at = |port: u16| format!("[\"127.0.0.1:{}\"]", base + port);
+    let smtp = format!("[\"0.0.0.0:{}\"]", base + 25);
+    format!(
+        "[server]\nname = \"mx.example.org\"\nstate = {state:?}\n[volume]\nlegs = {legs:?}\nleg_size = {:?}\ncreate = true\n\
+         [listen]\nsmtp = {smtp}\nsubmission = {}\nimap = {}\n[login]\nplaintext = \"loopback\"\n",
+        setting.leg_size,
+        at(587),
+        at(143),
+    )
+}
+
 /// Adds accounts that are not there yet, over the control socket.
 pub fn add_accounts(directory: &Path, accounts: &[String]) -> io::Result<()> {
-    let program = program("ringpostctl")?;
     for account in accounts {
-        let mut command = Command::new(&program);
-        command.arg("--state").arg(directory.join("state")).args([
-            "account",
-            "add",
-            account,
-            "--password",
-            PASSWORD,
-        ]);
-        super::run_quietly(&mut command)?;
+        let words = ["account", "add", account, "--password", PASSWORD];
+        control(directory, &words)?;
     }
     Ok(())
+}
+
+/// One verb of `ringpostctl`, for the daemon whose state is in `directory`.
+pub fn control(directory: &Path, words: &[&str]) -> io::Result<()> {
+    let mut command = Command::new(program("ringpostctl")?);
+    command.arg("--state").arg(directory.join("state"));
+    super::run_quietly(command.args(words))
 }
 
 /// A program built beside this one (`target/release`).

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Meter, Setting};
 use crate::figures::{Sheet, median, percentile};
 use crate::load::imap::Imap;
-use crate::load::smtp::{self, Outcome, Plan};
+use crate::load::smtp::{self, Outcome, Plan, Sender};
 use crate::peers::{self, PASSWORD, Running, dovecot, postfix, ringpost};
 
 /// The size of the comparison: a usual message without attachments.
@@ -184,6 +184,7 @@ pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
             directory: &directory,
             leg_size: leg_size(setting),
             sink: false,
+            settings: None,
         };
         let (server, _) = ringpost::start(&ours)?;
         let accounts = peers::recipients(ACCOUNTS);
@@ -214,6 +215,49 @@ pub fn device(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
     Ok(())
 }
 
+/// A connection for each message, ten at a time: what a connection costs.
+pub fn sessions(setting: &Setting, sheet: &mut Sheet) -> io::Result<()> {
+    const AT_ONCE: usize = 10;
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let accounts = peers::recipients(ACCOUNTS);
+    let rate = |server: &Running| {
+        let plan = Plan {
+            per_connection: 1,
+            ..plan(setting, server, &accounts, AT_ONCE)?
+        };
+        let outcome = smtp::run(&plan)?;
+        let trouble = outcome.first_trouble.clone().unwrap_or_default();
+        if outcome.accepted == 0 || outcome.broken > 0 {
+            return Err(io::Error::other(trouble));
+        }
+        Ok(outcome.rate())
+    };
+    for round in 1..=setting.rounds {
+        let directory = setting.fresh("sessions")?;
+        let (server, _) = ringpost::start(&ringpost::Setting {
+            directory: &directory,
+            leg_size: leg_size(setting),
+            sink: false,
+            settings: None,
+        })?;
+        ringpost::add_accounts(&directory, &accounts)?;
+        ours.push(rate(&server)?);
+        drop(server);
+        let directory = setting.fresh("sessions-postfix")?;
+        match postfix::start(&directory, &postfix::Delivery::Hold).and_then(|peer| rate(&peer)) {
+            Ok(value) => theirs.push(value),
+            Err(error) => eprintln!("omitted: postfix in round {round}: {error}"),
+        }
+    }
+    sheet.tell("ringpost.sessions", median(&ours), "msg/s");
+    if !theirs.is_empty() {
+        sheet.tell("postfix.sessions", median(&theirs), "msg/s");
+        let ratio = median(&ours) / median(&theirs).max(1e-9);
+        sheet.tell("ratio.sessions.postfix", ratio, "ratio");
+    }
+    Ok(())
+}
+
 /// Starts one server, loads it, and stops it.
 fn one_round(setting: &Setting, contender: Contender, directory: &Path) -> io::Result<Round> {
     let accounts = peers::recipients(ACCOUNTS);
@@ -224,6 +268,7 @@ fn one_round(setting: &Setting, contender: Contender, directory: &Path) -> io::R
                 directory,
                 leg_size: leg_size(setting),
                 sink,
+                settings: None,
             };
             let (server, _) = ringpost::start(&ours)?;
             if !sink {
@@ -330,6 +375,7 @@ fn plan(
         recipients: accounts.to_vec(),
         pipelining: true,
         ledger: false,
+        sender: Sender::default(),
     })
 }
 

@@ -8,7 +8,7 @@ use super::{Setting, accept};
 use crate::figures::{Sheet, median};
 use crate::load::imap::{Imap, fetch_all};
 use crate::load::message::Composer;
-use crate::load::smtp::{self, Plan};
+use crate::load::smtp::{self, Plan, Sender};
 use crate::peers::{PASSWORD, Running, dovecot, ringpost};
 
 const ACCOUNT: &str = "alice@example.org";
@@ -100,6 +100,7 @@ fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Result<Vec<Fill
             directory: &directory,
             leg_size: "1GiB",
             sink: false,
+            settings: None,
         };
         let (server, _) = ringpost::start(&ours)?;
         fill(&server, count, size_bytes)?;
@@ -109,7 +110,7 @@ fn both(setting: &Setting, count: u64, size_bytes: usize) -> io::Result<Vec<Fill
         });
     }
     let directory = setting.fresh("mailbox_dovecot")?;
-    let mut composer = Composer::new(7);
+    let mut composer = Composer::new(7, "load@example.net");
     let mut message = |_| {
         let mut out = Vec::with_capacity(size_bytes);
         composer.compose(ACCOUNT, size_bytes, &mut out);
@@ -146,6 +147,7 @@ pub fn fill(server: &Running, count: u64, size_bytes: usize) -> io::Result<()> {
             recipients: vec![ACCOUNT.to_string()],
             pipelining: true,
             ledger: false,
+            sender: Sender::default(),
         })?;
         left -= outcome.accepted;
         rounds += 1;

@@ -41,6 +41,7 @@ fn timed(setting: &Setting, fill: &dyn Fn(&Running, bool) -> io::Result<()>) -> 
         directory: &directory,
         leg_size: "4GiB",
         sink: false,
+        settings: None,
     };
     let (mut server, _) = ringpost::start(&ours)?;
     let mut times = Vec::new();

@@ -140,6 +140,15 @@ const FOR_BENCH: &[Package] = &[
         name: "dovecot-lmtpd",
         proof: "/usr/lib/dovecot/lmtp",
     },
+    // What Postfix asks about strangers' mail.
+    Package {
+        name: "opendmarc",
+        proof: "/usr/sbin/opendmarc",
+    },
+    Package {
+        name: "postfix-policyd-spf-python",
+        proof: "/usr/bin/policyd-spf",
+    },
 ];
 
 /// Packages by the beginning of their names, and the services that they bring.
