@@ -141,13 +141,20 @@ fn a_message_waits_over_kill_9_and_reaches_a_mailbox_of_another_daemon() {
     for way in &ways {
         assert_eq!(way[0]["what"], "submitted", "{ways:?}");
         assert_eq!(way[0]["from"], "<alice@example.org>");
+        // TLS with a certificate that no one judged.
+        assert_eq!(way[way.len() - 1]["tls"], "opportunistic", "{ways:?}");
     }
     let id = ways[0][0]["message_id"].as_str().expect("a Message-ID");
     assert_eq!(traced(&home, &[id], 1, "delivered")[0], ways[0]);
 }
 
 /// What `ringpostctl trace` knows, once it is `count` messages that each end in `last`.
-fn traced(home: &Home, about: &[&str], count: usize, last: &str) -> Vec<Vec<serde_json::Value>> {
+pub fn traced(
+    home: &Home,
+    about: &[&str],
+    count: usize,
+    last: &str,
+) -> Vec<Vec<serde_json::Value>> {
     let begin = Instant::now();
     loop {
         // until all of it is written
