@@ -34,6 +34,10 @@ const FOR_TESTS: &[Package] = &[
         proof: "swaks",
     },
     Package {
+        name: "msmtp",
+        proof: "msmtp",
+    },
+    Package {
         name: "isync",
         proof: "mbsync",
     },
