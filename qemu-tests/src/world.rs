@@ -79,6 +79,18 @@ impl Machine {
         self.wait_for_account()
     }
 
+    /// Switches two machines on at once, which takes less time than one after the other, and waits for READY of both.
+    pub fn boot_together(machines: [&mut Machine; 2]) -> Told<()> {
+        let [one, other] = machines;
+        let guests = [Guest::start(&one.site)?, Guest::start(&other.site)?];
+        for (machine, guest) in [one, other].into_iter().zip(guests) {
+            assert!(machine.guest.is_none(), "the machine is off");
+            machine.guest = Some(guest.booted(&machine.site)?);
+            machine.wait_for_account()?;
+        }
+        Ok(())
+    }
+
     /// The reset button, and READY again.
     pub fn reset(&mut self) -> Told<()> {
         self.guest().reset()?;
@@ -373,6 +385,21 @@ impl World {
             }
             Err(failure) => Err(self.failed(machine, failure)),
         }
+    }
+
+    /// Tells a story about two machines, which are off afterwards; both are kept as evidence when it fails.
+    pub fn told_of_two(
+        &mut self,
+        machines: [Machine; 2],
+        story: impl FnOnce(&mut [Machine; 2]) -> Told<()>,
+    ) -> Told<()> {
+        let mut machines = machines;
+        let told = story(&mut machines);
+        let [one, other] = machines;
+        told.map_err(|failure| {
+            let failure = self.failed(one, failure);
+            self.failed(other, failure)
+        })
     }
 
     /// The machine of a story that failed is kept, and the failure names its folder.
