@@ -418,6 +418,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_story_of_two_that_fails_keeps_both_machines_and_one_that_succeeds_neither() {
+        let runs = tempfile::tempdir().expect("a directory");
+        let source = Source::Kernel {
+            kernel: "k".into(),
+            initrd: "i".into(),
+        };
+        let accel = Accel::Tcg { single: false };
+        let mut world = World::new(source, accel, runs.path(), Path::new("."));
+        world.begin("two");
+        let mut told = |outcome: Told<()>| {
+            let machines = [0, 1].map(|_| world.machine(Shape::default()).expect("made"));
+            let places = machines
+                .each_ref()
+                .map(|one| one.site.keep.path().to_owned());
+            let told = world.told_of_two(machines, |_| outcome);
+            (told, places.map(|place| place.exists()))
+        };
+        let (told_well, are_kept) = told(Ok(()));
+        assert_eq!((told_well, are_kept), (Ok(()), [false, false]));
+        let (failed, are_kept) = told(Err(Failure::new("it rains")));
+        let failed = failed.expect_err("as the story").to_string();
+        assert!(failed.starts_with("it rains\n  kept: "), "{failed}");
+        assert_eq!(
+            (failed.matches("kept: ").count(), are_kept),
+            (2, [true, true])
+        );
+    }
+
+    #[test]
     fn leg_states_are_read_from_the_metrics() {
         let page = "ringpost_leg{leg=\"0\",ringpost_leg=\"in_sync\"} 1\n\
             ringpost_leg{leg=\"0\",ringpost_leg=\"failed\"} 0\n\

@@ -158,6 +158,9 @@ const SERVICES: &[(&str, &str)] = &[
     ("clamav", "clamav-daemon"),
     // It fetches signatures, and comes with clamav-daemon.
     ("clamav", "clamav-freshclam"),
+    ("knot", "knot"),
+    ("unbound", "unbound"),
+    ("tgt", "tgt"),
 ];
 
 /// Installs what is missing. `Err` is one sentence with the command to run when we may not run it.
