@@ -45,6 +45,8 @@ pub const HTTP: u16 = 80;
 pub const IMAP: u16 = 143;
 /// The administration's HTTPS port.
 pub const HTTPS: u16 = 443;
+/// Submission with TLS from the first byte.
+pub const SUBMISSIONS: u16 = 465;
 /// IMAP with TLS from the first byte.
 pub const IMAPS: u16 = 993;
 /// Every port that is forwarded from the host to the guest.
@@ -53,6 +55,7 @@ const SERVICES: &[u16] = &[
     HTTP,
     IMAP,
     HTTPS,
+    SUBMISSIONS,
     IMAPS,
     harm::ENGINE_HANGS,
     harm::KERNEL_HANGS,
@@ -162,12 +165,16 @@ impl Guest {
     /// Starts and waits for READY. Early trouble of multi-threaded TCG (an Oops of a kernel that patches itself) is
     /// answered with one more try, and said so; anything else is a failure at once.
     pub fn boot(site: &Site) -> Told<Guest> {
-        let mut guest = Guest::start(site)?;
-        match guest.ready() {
-            Ok(_) => Ok(guest),
+        Guest::start(site)?.booted(site)
+    }
+
+    /// The second half of `boot`.
+    pub fn booted(mut self, site: &Site) -> Told<Guest> {
+        match self.ready() {
+            Ok(_) => Ok(self),
             Err(failure) if failure.retry => {
                 eprintln!("once more: {failure}");
-                drop(guest);
+                drop(self);
                 let mut guest = Guest::start(site)?;
                 guest.ready()?;
                 Ok(guest)

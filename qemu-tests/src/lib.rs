@@ -11,12 +11,14 @@
 
 pub mod accel;
 pub mod bound;
+pub mod certificate;
 pub mod connect;
 pub mod failure;
 pub mod guest;
 pub mod harm;
 pub mod http;
 pub mod image;
+pub mod internet;
 pub mod keep;
 pub mod ledger;
 pub mod limits;

@@ -9,9 +9,35 @@ use crate::shape::{By, Credential, Disk, Shape};
 /// The credential that carries the settings.
 pub const CREDENTIAL: &str = "ringpost.config";
 
+/// What differs from guest to guest beside the shape.
+pub struct Words<'a> {
+    /// The name of the host.
+    pub name: &'a str,
+    /// `inbound.authentication`.
+    pub authentication: &'a str,
+    /// More lines of `[listen]`.
+    pub listen: &'a str,
+}
+
+impl Default for Words<'_> {
+    fn default() -> Self {
+        Words {
+            name: "mx.example.org",
+            // A guest's mail comes from the machine that runs it.
+            authentication: "off",
+            listen: "",
+        }
+    }
+}
+
 /// Settings whose mirror lies on the disks called `leg-…`, and that accept the ledger's mail. The tables that make
 /// domains and accounts come last.
 pub fn text(shape: &Shape) -> String {
+    text_with(shape, &Words::default())
+}
+
+/// The same with other words.
+pub fn text_with(shape: &Shape, words: &Words<'_>) -> String {
     let legs: Vec<String> = shape
         .disks
         .iter()
@@ -22,7 +48,7 @@ pub fn text(shape: &Shape) -> String {
         .collect();
     format!(
         r#"[server]
-name = "mx.example.org"
+name = "{}"
 state = "/var/lib/ringpost"
 {}
 
@@ -31,8 +57,7 @@ create = true
 legs = [{}]
 
 [inbound]
-# A guest's mail comes from the machine that runs it.
-authentication = "off"
+authentication = "{}"
 
 [listen]
 smtp = ["0.0.0.0:25"]
@@ -40,7 +65,7 @@ imap = ["0.0.0.0:143"]
 imaps = ["0.0.0.0:993"]
 http = ["0.0.0.0:80"]
 https = ["0.0.0.0:443"]
-
+{}
 {}
 [[domain]]
 name = "example.org"
@@ -49,11 +74,14 @@ name = "example.org"
 address = "{ALICE}"
 password_hash = "{}"
 "#,
+        words.name,
         shape
             .profile
             .as_ref()
             .map_or(String::new(), |name| format!("profile = {name:?}")),
         legs.join(", "),
+        words.authentication,
+        words.listen,
         shape.settings,
         password_hash()
     )

@@ -59,6 +59,17 @@ pub struct Nic {
     pub node: Option<u32>,
     /// An earlier NIC on whose network it hangs, by a hub. `None`: it has a network of its own.
     pub beside: Option<String>,
+    /// A cable to a NIC of another machine, in place of a network with the host on it.
+    pub cable: Option<Cable>,
+}
+
+/// One end of a cable between two machines. A frame that is sent while the other machine is off is lost, as on a real cable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cable {
+    /// The folder of the sockets that stand for its ends: with a short path, and outside of both machines.
+    pub folder: PathBuf,
+    /// 0 or 1.
+    pub end: u8,
 }
 
 /// DMI strings that profiles match on. Empty ones are QEMU's own.
@@ -117,9 +128,10 @@ impl Nic {
         format!("enp0s{}", NIC_SLOT_FIRST + index)
     }
 
-    /// Its address on the wire.
-    pub fn mac(index: usize) -> String {
-        format!("52:54:00:52:50:{:02x}", index + 1)
+    /// Its address on the wire; the two ends of a cable have different ones.
+    pub fn mac(&self, index: usize) -> String {
+        let wire = self.cable.as_ref().map_or(0x50, |cable| 0x51 + cable.end);
+        format!("52:54:00:52:{wire:02x}:{:02x}", index + 1)
     }
 
     /// A virtio card on a network of its own.
@@ -129,6 +141,16 @@ impl Nic {
             model: "virtio-net-pci".into(),
             node: None,
             beside: None,
+            cable: None,
+        }
+    }
+
+    /// One end of a cable to another machine.
+    pub fn at_cable(name: &str, folder: &Path, end: u8) -> Nic {
+        let folder = folder.to_owned();
+        Nic {
+            cable: Some(Cable { folder, end }),
+            ..Nic::virtio(name)
         }
     }
 

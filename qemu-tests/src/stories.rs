@@ -5,6 +5,7 @@
 
 mod cache;
 mod console;
+mod internet;
 mod mail;
 mod network;
 mod operate;
@@ -100,6 +101,12 @@ pub const STORIES: &[Story] = &[
         claim: "a network card by itself and either card of a bond die and come back: mail goes on by what is left, on the same connection in the bond",
         long: false,
         tell: network::two_nics_one_dead,
+    },
+    Story {
+        name: "two_on_the_internet",
+        claim: "a message submitted on one Ringpost is read on another: found by MX, DKIM and DMARC pass, TLS proved by DANE; a server with another certificate gets nothing, a forgery is refused",
+        long: false,
+        tell: internet::two_on_the_internet,
     },
     Story {
         name: "leg_on_iscsi",

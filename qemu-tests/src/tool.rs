@@ -51,8 +51,13 @@ impl Tool {
     /// Keeps the certificate that the guest shows as the one to believe, as an operator does once.
     pub fn believe(&self, server: SocketAddr, within: Duration) -> Told<()> {
         let pem = connect::certificate_pem(server, within).doing("the guest's certificate")?;
+        self.believe_in(&pem)
+    }
+
+    /// Believes the certificates of this authority from now on (PEM).
+    pub fn believe_in(&self, authority: &str) -> Told<()> {
         let path = self.directory.join("appliance.pem");
-        std::fs::write(&path, pem).doing(path.display())
+        std::fs::write(&path, authority).doing(path.display())
     }
 
     /// A verb of the guest behind the forwarded port.

@@ -79,6 +79,18 @@ impl Machine {
         self.wait_for_account()
     }
 
+    /// Switches two machines on at once, which takes less time than one after the other, and waits for READY of both.
+    pub fn boot_together(machines: [&mut Machine; 2]) -> Told<()> {
+        let [one, other] = machines;
+        let guests = [Guest::start(&one.site)?, Guest::start(&other.site)?];
+        for (machine, guest) in [one, other].into_iter().zip(guests) {
+            assert!(machine.guest.is_none(), "the machine is off");
+            machine.guest = Some(guest.booted(&machine.site)?);
+            machine.wait_for_account()?;
+        }
+        Ok(())
+    }
+
     /// The reset button, and READY again.
     pub fn reset(&mut self) -> Told<()> {
         self.guest().reset()?;
@@ -375,6 +387,21 @@ impl World {
         }
     }
 
+    /// Tells a story about two machines, which are off afterwards; both are kept as evidence when it fails.
+    pub fn told_of_two(
+        &mut self,
+        machines: [Machine; 2],
+        story: impl FnOnce(&mut [Machine; 2]) -> Told<()>,
+    ) -> Told<()> {
+        let mut machines = machines;
+        let told = story(&mut machines);
+        let [one, other] = machines;
+        told.map_err(|failure| {
+            let failure = self.failed(one, failure);
+            self.failed(other, failure)
+        })
+    }
+
     /// The machine of a story that failed is kept, and the failure names its folder.
     fn failed(&mut self, mut machine: Machine, failure: Failure) -> Failure {
         machine.guest = None;
@@ -389,6 +416,35 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_story_of_two_that_fails_keeps_both_machines_and_one_that_succeeds_neither() {
+        let runs = tempfile::tempdir().expect("a directory");
+        let source = Source::Kernel {
+            kernel: "k".into(),
+            initrd: "i".into(),
+        };
+        let accel = Accel::Tcg { single: false };
+        let mut world = World::new(source, accel, runs.path(), Path::new("."));
+        world.begin("two");
+        let mut told = |outcome: Told<()>| {
+            let machines = [0, 1].map(|_| world.machine(Shape::default()).expect("made"));
+            let places = machines
+                .each_ref()
+                .map(|one| one.site.keep.path().to_owned());
+            let told = world.told_of_two(machines, |_| outcome);
+            (told, places.map(|place| place.exists()))
+        };
+        let (told_well, are_kept) = told(Ok(()));
+        assert_eq!((told_well, are_kept), (Ok(()), [false, false]));
+        let (failed, are_kept) = told(Err(Failure::new("it rains")));
+        let failed = failed.expect_err("as the story").to_string();
+        assert!(failed.starts_with("it rains\n  kept: "), "{failed}");
+        assert_eq!(
+            (failed.matches("kept: ").count(), are_kept),
+            (2, [true, true])
+        );
+    }
 
     #[test]
     fn leg_states_are_read_from_the_metrics() {

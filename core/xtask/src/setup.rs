@@ -34,6 +34,10 @@ const FOR_TESTS: &[Package] = &[
         proof: "swaks",
     },
     Package {
+        name: "msmtp",
+        proof: "msmtp",
+    },
+    Package {
         name: "isync",
         proof: "mbsync",
     },
@@ -41,16 +45,6 @@ const FOR_TESTS: &[Package] = &[
     Package {
         name: "libio-socket-ssl-perl",
         proof: "/usr/share/perl5/IO/Socket/SSL.pm",
-    },
-    // A name server with zones of a test's own.
-    Package {
-        name: "knot",
-        proof: "/usr/sbin/knotd",
-    },
-    // One that checks signatures.
-    Package {
-        name: "unbound",
-        proof: "/usr/sbin/unbound",
     },
     // Another opinion about signatures, and a milter. It is run on files or on a port of the test's; its service is not started.
     Package {
@@ -65,6 +59,20 @@ const FOR_TESTS: &[Package] = &[
     Package {
         name: "clamav-daemon",
         proof: "/usr/sbin/clamd",
+    },
+];
+
+/// An Internet of a test's own, also of the story about two guests.
+const NAME_SERVERS: &[Package] = &[
+    // Serves zones and signs them.
+    Package {
+        name: "knot",
+        proof: "/usr/sbin/knotd",
+    },
+    // Checks signatures.
+    Package {
+        name: "unbound",
+        proof: "/usr/sbin/unbound",
     },
 ];
 
@@ -159,12 +167,15 @@ const SERVICES: &[(&str, &str)] = &[
     ("clamav", "clamav-daemon"),
     // It fetches signatures, and comes with clamav-daemon.
     ("clamav", "clamav-freshclam"),
+    ("knot", "knot"),
+    ("unbound", "unbound"),
+    ("tgt", "tgt"),
 ];
 
 /// Installs what is missing. `Err` is one sentence with the command to run when we may not run it.
 pub fn run(peers: bool, deny: bool) -> Result<(), String> {
     let peers = if peers { FOR_BENCH } else { &[] };
-    if ensure(&[FOR_TESTS, FOR_IMAGE, FOR_BOOT, peers])? {
+    if ensure(&[FOR_TESTS, NAME_SERVERS, FOR_IMAGE, FOR_BOOT, peers])? {
         eprintln!("setup: every Debian package is there");
     }
     if deny && !shell::found("cargo-deny") {
@@ -190,7 +201,7 @@ pub fn for_thunderbird() -> Result<(), String> {
 
 /// What `cargo xtask boot` and the QEMU suite need, installed when missing.
 pub fn for_boot() -> Result<(), String> {
-    ensure(&[FOR_IMAGE, FOR_BOOT]).map(|_| ())
+    ensure(&[FOR_IMAGE, FOR_BOOT, NAME_SERVERS]).map(|_| ())
 }
 
 /// Installs what is missing; whether nothing was.

@@ -2,7 +2,7 @@
 
 use crate::ports::Forward;
 use crate::shape::disk::{file_node, log_node, port_of};
-use crate::shape::{Accel, Boot, Bus, By, Disk, NIC_SLOT_FIRST, Nic, Setting, Shape, blkdebug};
+use crate::shape::{Accel, Boot, Bus, By, Cable, Disk, NIC_SLOT_FIRST, Setting, Shape, blkdebug};
 
 impl Shape {
     /// Everything after `qemu-system-x86_64`.
@@ -129,7 +129,9 @@ impl Shape {
                     .any(|nic| nic.beside.as_deref() == Some(name))
             };
             let mut end = format!("net-{}", nic.name);
-            if nic.beside.is_none() {
+            if let Some(cable) = &nic.cable {
+                line.pair("-netdev", cable_end(&end, cable));
+            } else if nic.beside.is_none() {
                 let forwards = forwards.get(index).map_or(&[][..], Vec::as_slice);
                 user_network(index, &end, forwards, line);
             }
@@ -169,7 +171,7 @@ impl Shape {
                     "{},id={},netdev={end},mac={},{place}",
                     nic.model,
                     nic.name,
-                    Nic::mac(index)
+                    nic.mac(index)
                 ),
             );
         }
@@ -227,6 +229,16 @@ fn user_network(index: usize, id: &str, forwards: &[Forward], line: &mut Line) {
         ));
     }
     line.pair("-netdev", netdev);
+}
+
+/// Frames as datagrams between two sockets: neither end waits for the other one to be there.
+fn cable_end(id: &str, cable: &Cable) -> String {
+    let socket = |end: u8| comma(&cable.folder.join(end.to_string()).to_string_lossy());
+    format!(
+        "dgram,id={id},local.type=unix,local.path={},remote.type=unix,remote.path={}",
+        socket(cable.end),
+        socket(1 - cable.end)
+    )
 }
 
 /// User networks are 10.0.2.0/24 (QEMU's own choice), 10.0.3.0/24, …
@@ -379,7 +391,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::shape::{Credential, Dmi, Fault, Io};
+    use crate::shape::{Credential, Dmi, Fault, Io, Nic};
 
     fn arguments(shape: &Shape, boot: &Boot) -> String {
         let forwards = [vec![Forward {
@@ -530,6 +542,34 @@ mod tests {
             "lan2 has no network of its own"
         );
         assert_eq!(Nic::guest_name(2), "enp0s18");
+    }
+
+    #[test]
+    fn a_cable_has_an_end_and_an_address_in_each_machine() {
+        let line = |end: u8| {
+            let shape = Shape {
+                nics: vec![
+                    Nic::virtio("lan0"),
+                    Nic::at_cable("lan1", Path::new("/c"), end),
+                ],
+                ..Shape::default()
+            };
+            arguments(&shape, &Boot::Disk { secure: false })
+        };
+        for (end, part) in [
+            (0, "local.path=/c/0,remote.type=unix,remote.path=/c/1"),
+            (1, "local.path=/c/1,remote.type=unix,remote.path=/c/0"),
+            (0, "id=lan1,netdev=net-lan1,mac=52:54:00:52:51:02,"),
+            (1, "id=lan1,netdev=net-lan1,mac=52:54:00:52:52:02,"),
+            (1, "id=lan0,netdev=net-lan0,mac=52:54:00:52:50:01,"),
+        ] {
+            let line = line(end);
+            assert!(line.contains(part), "{part} is missing in {line}");
+            assert!(
+                !line.contains("net=10.0.3.0"),
+                "the host is not at the cable"
+            );
+        }
     }
 
     #[test]

@@ -19,8 +19,13 @@ pub(crate) async fn check(names: &impl Names, dns: &DomainDns) -> DomainCheck {
         let (verdict, why) = judge(names, dns, record).await;
         lines.push(line(&record.name, &record.kind, verdict, why));
     }
-    // Without a public address on this machine (a router in front has it), the host name must still have one, and that one its name.
-    if !dns.records.iter().any(|record| record.kind == "PTR") {
+    if !dns.host.contains('.') {
+        // Published as it is, the MX record leads every sender to its own `localhost`.
+        let why = "other servers cannot look up a name without a dot: set `server.name` to one that they can";
+        let (verdict, why) = (Verdict::Wrong, why.to_owned());
+        lines.push(line(&dns.host, "A, AAAA", verdict, why));
+    } else if !dns.records.iter().any(|record| record.kind == "PTR") {
+        // Without a public address on this machine (a router in front has it), the host name must still have one, and that one its name.
         let addresses = names.addresses(&dns.host).await;
         let (verdict, why) = judge_host(&addresses);
         lines.push(line(&dns.host, "A, AAAA", verdict, why));

@@ -13,13 +13,14 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::{Home, PASSWORD, bounded, said};
 use crate::ports::Ports;
+use crate::submission::traced;
 
 /// Where the receiving daemon is on that Internet.
 const MX: &str = "127.25.25.25";
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// A program that is stopped when the story is over.
-struct Program(Child);
+pub struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -51,7 +52,7 @@ fn start(command: &mut Command, ready: &'static str) -> Program {
     program
 }
 
-fn installed(name: &str) -> Option<PathBuf> {
+pub fn installed(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin")])
@@ -73,14 +74,14 @@ fn missing() -> Option<&'static str> {
 }
 
 /// Zones, their name server and the one that validates.
-struct Internet {
+pub struct Internet {
     folder: tempfile::TempDir,
     authority: Ports,
     validator: Ports,
 }
 
 impl Internet {
-    fn new() -> Internet {
+    pub fn new() -> Internet {
         Internet {
             folder: tempfile::tempdir().expect("a folder"),
             authority: Ports::one(),
@@ -92,8 +93,13 @@ impl Internet {
         self.folder.path()
     }
 
+    /// The name server to ask.
+    pub fn server(&self) -> SocketAddr {
+        self.validator.address()
+    }
+
     /// Serves `zones`, each with its records and whether it is signed.
-    fn serve(&self, zones: &[(&str, bool, &str)]) -> [Program; 2] {
+    pub fn serve(&self, zones: &[(&str, bool, &str)]) -> [Program; 2] {
         let folder = self.path().display();
         let at = |address: SocketAddr| format!("{}@{}", address.ip(), address.port());
         let mut knot = format!(
@@ -103,7 +109,8 @@ impl Internet {
         );
         let mut unbound = format!(
             "server:\n  interface: {}\n  port: {}\n  directory: {folder}\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n  use-syslog: no\n  \
-             do-daemonize: no\n  do-not-query-localhost: no\n  do-ip6: no\n  num-threads: 1\n  module-config: \"validator iterator\"\n",
+             do-daemonize: no\n  do-not-query-localhost: no\n  do-ip6: no\n  num-threads: 1\n  \
+             unblock-lan-zones: yes\n  insecure-lan-zones: yes\n  module-config: \"validator iterator\"\n",
             at(self.validator.address()),
             self.validator.address().port()
         );
@@ -313,6 +320,9 @@ fn mail_goes_over_mx_records_signed_checked_and_over_tls_that_dane_proves() {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(!there.ctl_ok(&["queue", "list"]).contains("wrong.example"));
+    let ways = traced(&home, &["--to", "carol@there.example"], 1, "delivered");
+    let delivered = ways[0].last().expect("an event");
+    assert_eq!(delivered["tls"], "DANE", "{delivered}");
 
     // Whoever writes as alice without her key is refused.
     let refused = forged("alice@here.example", "carol@there.example");

@@ -19,6 +19,7 @@ mod input;
 mod internet;
 mod ledger;
 mod legs;
+mod manual;
 mod metrics;
 mod operator;
 mod outage;

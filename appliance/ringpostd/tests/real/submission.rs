@@ -1,6 +1,7 @@
 //! Mail that people send: submitted by clients that we did not write, kept over kill -9, and delivered to another daemon.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::daemon::{ALICE, Home, PASSWORD, bounded, said};
@@ -141,13 +142,20 @@ fn a_message_waits_over_kill_9_and_reaches_a_mailbox_of_another_daemon() {
     for way in &ways {
         assert_eq!(way[0]["what"], "submitted", "{ways:?}");
         assert_eq!(way[0]["from"], "<alice@example.org>");
+        // TLS, and its certificate was not judged.
+        assert_eq!(way[way.len() - 1]["tls"], "opportunistic", "{ways:?}");
     }
     let id = ways[0][0]["message_id"].as_str().expect("a Message-ID");
     assert_eq!(traced(&home, &[id], 1, "delivered")[0], ways[0]);
 }
 
 /// What `ringpostctl trace` knows, once it is `count` messages that each end in `last`.
-fn traced(home: &Home, about: &[&str], count: usize, last: &str) -> Vec<Vec<serde_json::Value>> {
+pub fn traced(
+    home: &Home,
+    about: &[&str],
+    count: usize,
+    last: &str,
+) -> Vec<Vec<serde_json::Value>> {
     let begin = Instant::now();
     loop {
         // until all of it is written
@@ -255,6 +263,58 @@ fn a_refusal_comes_back_as_a_report_and_strangers_do_not_relay() {
         ways[0][0]["refusal"], "550 5.7.1 relaying denied",
         "{ways:?}"
     );
+}
+
+/// A message of Alice's to Bob by msmtp, as a script on a server sends it: from standard input, by settings that are arguments.
+fn by_msmtp(home: &Home, port: u16, starttls: &str, password: &str, subject: &str) -> Output {
+    let certificate = home.state().join("certificate.pem");
+    let letter = format!("From: {ALICE}\nTo: bob@example.org\nSubject: {subject}\n\n.\nhello\n");
+    let mut child = Command::new("msmtp")
+        .args(["--host=localhost", "--auth=plain", "--tls=on"])
+        .args([
+            format!("--port={}", home.port(port)),
+            format!("--tls-starttls={starttls}"),
+        ])
+        // The server's own certificate is the one authority: it is checked, name included.
+        .arg(format!("--tls-trust-file={}", certificate.display()))
+        .args([
+            format!("--user={ALICE}"),
+            format!("--passwordeval=echo {password}"),
+        ])
+        .args([format!("--from={ALICE}"), "bob@example.org".to_owned()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("`cargo xtask setup` installs msmtp");
+    let mut stdin = child.stdin.take().expect("asked for");
+    // A client that gives up early does not read it.
+    let _ = stdin.write_all(letter.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("our own child")
+}
+
+#[test]
+fn msmtp_submits_by_both_kinds_of_tls_and_a_wrong_password_sends_nothing() {
+    let home = Home::with_leg_size("128MiB");
+    let _daemon = home.start();
+    for (port, starttls) in [(587, "on"), (465, "off")] {
+        let subject = format!("on {port}");
+        let output = by_msmtp(&home, port, starttls, PASSWORD, &subject);
+        assert!(output.status.success(), "{}", said(&output));
+        let refused = by_msmtp(&home, port, starttls, "wrong", "refused");
+        assert!(!refused.status.success());
+        assert!(said(&refused).contains("535"), "{}", said(&refused));
+    }
+    let letters = inbox(&home, "bob@example.org", 2);
+    for subject in ["on 587", "on 465"] {
+        let letter = letters
+            .iter()
+            .find(|letter| letter.contains(&format!("Subject: {subject}")));
+        let letter = letter.unwrap_or_else(|| panic!("{subject}: {letters:?}"));
+        assert!(letter.contains("with ESMTPSA"), "{letter}");
+        assert!(letter.ends_with("\r\n\r\n.\r\nhello\r\n"), "{letter}");
+    }
 }
 
 /// What `ringpostctl` makes works at once, and over kill -9.

@@ -307,6 +307,7 @@ impl<C: Dialled> Line<C> {
             Some(reply) if reply.is_ok() && asked => {
                 let mut said = Said::by(&self.host, reply);
                 said.reports = self.offered.dsn;
+                said.tls = self.assured();
                 Verdict::Delivered(said)
             }
             // 2xx to DATA itself: it has seen nothing of the message.

@@ -18,7 +18,7 @@ use super::dane::{self, Demand};
 use super::destination::Candidate;
 use super::limits::*;
 use super::offered::Offered;
-use super::verdict::{Class, Said, Verdict};
+use super::verdict::{Assured, Class, Said, Verdict};
 
 /// What all connections of one sender share.
 #[derive(Clone)]
@@ -46,6 +46,8 @@ pub struct Line<C> {
     pub tls_failed: bool,
     /// The server showed a certificate that its domain publishes (DANE).
     pub proved: bool,
+    /// The server meets the policy of its domain (MTA-STS).
+    pub meets_policy: bool,
     /// Transactions so far.
     pub carried: u32,
 }
@@ -170,7 +172,7 @@ impl Caller {
     /// gets its mail; nothing was sent yet except EHLO.
     async fn judge<C: Dialled>(
         &self,
-        line: Line<C>,
+        mut line: Line<C>,
         candidate: &Candidate,
     ) -> Result<Line<C>, NoLine> {
         let Demand::Policy { is_named, .. } = candidate.demand else {
@@ -184,6 +186,7 @@ impl Caller {
             Some(authorities) => match authorities.judge(shown, &name, unix_s) {
                 Ok(()) => {
                     self.counters.policies_met.fetch_add(1, Relaxed);
+                    line.meets_policy = true;
                     return Ok(line);
                 }
                 Err(flaw) => flaw.words(),
@@ -251,6 +254,7 @@ impl Caller {
             host: candidate.host.clone(),
             tls_failed: false,
             proved: false,
+            meets_policy: false,
             carried: 0,
         };
         match line.step(self, GREETING + HELLO).await {
@@ -289,6 +293,16 @@ fn server_name(candidate: &Candidate) -> ServerName<'static> {
 impl<C: Dialled> Line<C> {
     pub fn is_secure(&self) -> bool {
         self.connection.tls().is_some()
+    }
+
+    /// How far TLS vouches for the server.
+    pub fn assured(&self) -> Assured {
+        match (self.proved, self.meets_policy) {
+            (true, _) => Assured::Dane,
+            (false, true) => Assured::Policy,
+            (false, false) if self.is_secure() => Assured::Opportunistic,
+            (false, false) => Assured::Clear,
+        }
     }
 
     /// STARTTLS, the handshake, and EHLO once more (RFC 3207).

@@ -82,7 +82,8 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let (host, text) = (said.host.as_str(), said.text.as_str());
         match state {
             RecipientState::Delivered => {
-                tracing::info!(target: MESSAGE, queue, from, to, host, text, "delivered")
+                let tls = said.tls.word();
+                tracing::info!(target: MESSAGE, queue, from, to, host, text, tls, "delivered")
             }
             RecipientState::Waiting(next) => {
                 tracing::info!(target: MESSAGE, queue, from, to, host, text, next = next.0, "to be tried again")

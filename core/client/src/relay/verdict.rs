@@ -44,6 +44,34 @@ pub struct Said {
     pub host: String,
     /// Reports about success are now the server's (RFC 3461 §5.2.2).
     pub reports: bool,
+    /// How the server was reached, for those who ask where a message is.
+    pub tls: Assured,
+}
+
+/// How far TLS vouched for the server that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Assured {
+    /// In clear, or there was no conversation.
+    #[default]
+    Clear,
+    /// Under TLS, with a certificate that was not judged.
+    Opportunistic,
+    /// Its certificate is valid, as the policy of its domain asks (MTA-STS).
+    Policy,
+    /// Its domain publishes its certificate (DANE).
+    Dane,
+}
+
+impl Assured {
+    /// As the trace has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Assured::Clear => "none",
+            Assured::Opportunistic => "opportunistic",
+            Assured::Policy => "MTA-STS",
+            Assured::Dane => "DANE",
+        }
+    }
 }
 
 impl Said {
@@ -60,7 +88,7 @@ impl Said {
         Said {
             text: bounded(&text, REPLY_BYTES_MAX),
             host: bounded(host, HOST_BYTES_MAX),
-            reports: false,
+            ..Said::default()
         }
     }
 

@@ -270,6 +270,27 @@ fn without_a_public_address_here_the_host_name_is_followed() {
     assert_eq!(line("A, AAAA"), Some(Verdict::Unknown));
 }
 
+/// As in trial mode: all of it is published, and mail still cannot come.
+#[test]
+fn a_host_name_that_others_cannot_look_up_is_wrong_whatever_is_published() {
+    let trial = crate::admin::domain_dns::Facts {
+        host: "localhost".into(),
+        addresses: Vec::new(),
+        ..facts()
+    };
+    let dns = records(&trial).expect("records");
+    let world = SimWorld::new(1);
+    let table = Table::new(&world.io().host, 1);
+    publish(&table, &dns);
+    table.set_addresses("localhost", &["192.0.2.7".parse().unwrap()]);
+    let result = world.block_on(async { check(&table, &dns).await });
+    assert!(!result.right);
+    let of_host = result.lines.iter().find(|line| line.kind == "A, AAAA");
+    let of_host = of_host.expect("a line about the host");
+    assert_eq!(of_host.verdict, Verdict::Wrong);
+    assert!(of_host.why.contains("`server.name`"), "{}", of_host.why);
+}
+
 #[test]
 fn a_policy_record_names_the_present_policy() {
     let (found, why) = verdict("TXT", "_mta-sts.", |table, _| {
