@@ -95,6 +95,24 @@ pub enum Request {
     QueueDrop {
         id: u64,
     },
+    /// Messages in quarantine, by number, after `after`.
+    QuarantineList {
+        #[serde(default)]
+        after: u32,
+        #[serde(default)]
+        count: Option<usize>,
+    },
+    QuarantineShow {
+        number: u32,
+    },
+    /// Delivers it to its recipients, once.
+    QuarantineRelease {
+        number: u32,
+    },
+    /// Takes it out for ever.
+    QuarantineDrop {
+        number: u32,
+    },
     /// Every DNS record to publish for a domain.
     DomainDns {
         domain: String,

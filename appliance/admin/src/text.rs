@@ -18,6 +18,7 @@ mod dkim;
 mod dns_records;
 mod network;
 mod profile;
+mod quarantine;
 mod queue;
 mod settings;
 mod spam;
@@ -37,6 +38,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::SpamShow { .. } => spam::show(&typed(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
+        Request::QuarantineList { .. } => quarantine::page(&typed(value)?),
+        Request::QuarantineShow { .. } => quarantine::detail(&typed(value)?),
         Request::Trace { .. } => trace::show(&typed(value)?),
         Request::DomainDns { .. } => dns_records::show(&typed(value)?),
         Request::DomainCheck { .. } => dns_records::check(&typed(value)?),
@@ -104,6 +107,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }
         | Request::QueueDrop { .. }
+        | Request::QuarantineRelease { .. }
+        | Request::QuarantineDrop { .. }
         | Request::DkimActivate { .. }
         | Request::DkimRetire { .. }
         | Request::DkimRemove { .. }

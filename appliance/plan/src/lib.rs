@@ -23,6 +23,7 @@ pub mod memory;
 pub mod place;
 pub mod plan;
 pub mod profile;
+pub mod quarantine;
 pub mod san;
 pub mod scan;
 pub mod settings;

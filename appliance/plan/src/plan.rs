@@ -13,6 +13,7 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
+use crate::quarantine::QuarantinePlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::spam::SpamPlan;
 
@@ -59,6 +60,9 @@ pub struct Plan {
     /// How it is judged; `None`: not at all.
     #[serde(default)]
     pub spam: Option<SpamPlan>,
+    /// What is kept apart.
+    #[serde(default)]
+    pub quarantine: QuarantinePlan,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -180,6 +184,7 @@ impl Plan {
             authentication: settings.inbound.authentication,
             policy: settings.inbound.policy,
             spam: settings.spam.plan(),
+            quarantine: settings.quarantine.plan(),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,

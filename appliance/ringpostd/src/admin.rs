@@ -38,6 +38,7 @@ pub mod open_legs;
 mod perform;
 mod policies;
 mod profile;
+mod quarantine;
 mod queue;
 mod remote;
 mod settings;

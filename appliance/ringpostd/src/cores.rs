@@ -19,6 +19,7 @@ use inbound::receive::{
 };
 use inbound::smtp::{self, Role};
 use mail::Address;
+use plan::quarantine::Verdict;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
     Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Gate, Listener, SessionHost,
@@ -58,6 +59,8 @@ pub struct Serving {
     pub proxies: Vec<Network>,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
+    /// What is kept apart, and where.
+    pub quarantine: Option<receive::Quarantine>,
     /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
     pub placed: receive::Placed,
     /// Where each core leaves its counters.
@@ -364,7 +367,13 @@ fn serve(core: &Core, go: Go) {
         Authentication::Off => None,
     };
     let (scan, found) = (&serving.scan, serving.metrics.scan());
-    let receiver = receiver.inspecting(scan::of_strangers(core, scan, found));
+    let keeps_viruses = serving.plan.quarantine.verdicts.contains(&Verdict::Virus);
+    let strangers = scan::of_strangers(core, scan, keeps_viruses, found);
+    let receiver = receiver.inspecting(strangers);
+    let receiver = match &serving.quarantine {
+        Some(quarantine) => receiver.quarantining(quarantine.clone()),
+        None => receiver,
+    };
     let receiver = match enforcement {
         Some(enforcement) => receiver.authenticating(Rc::new(Authenticator {
             names: names.clone(),

@@ -31,6 +31,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[scan]", "scan"),
     ("[[scan.milter]]", "scan.milter"),
     ("[spam]", "spam"),
+    ("[quarantine]", "quarantine"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

@@ -17,6 +17,7 @@ pub struct Metrics {
     shared: Arc<Mutex<Lists>>,
     /// One for all cores.
     scan: Arc<scan::Counters>,
+    quarantine: Arc<storage::quarantine::Counters>,
 }
 
 /// The counters of every core, as they were added.
@@ -79,6 +80,11 @@ impl Metrics {
     /// What scanners found, all cores together.
     pub fn scan(&self) -> &Arc<scan::Counters> {
         &self.scan
+    }
+
+    /// What left the quarantine.
+    pub fn quarantine(&self) -> &Arc<storage::quarantine::Counters> {
+        &self.quarantine
     }
 
     /// A listener on one core. A service has one on every core that serves it.
@@ -201,6 +207,13 @@ impl Metrics {
         let lists = self.lists();
         let each = lists.receivers.iter();
         each.map(|of| read(&of.junk_refused)).sum()
+    }
+
+    /// Messages put into quarantine, by their place in `Why::ALL`.
+    pub(crate) fn kept_apart(&self, at: usize) -> u64 {
+        let lists = self.lists();
+        let each = lists.receivers.iter();
+        each.map(|of| read(&of.kept_apart[at])).sum()
     }
 
     /// What submission received, all cores together.

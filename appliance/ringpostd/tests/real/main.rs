@@ -22,6 +22,7 @@ mod legs;
 mod metrics;
 mod operator;
 mod outage;
+mod quarantine;
 mod remote;
 mod scan;
 mod scarce;
