@@ -95,6 +95,18 @@ pub enum Request {
     QueueDrop {
         id: u64,
     },
+    /// Which way a message (its number in the queue), a domain or an address takes, and why.
+    QueueRoute {
+        of: String,
+    },
+    /// Sets a route for a domain, and tries what waits for it there now.
+    QueueReroute {
+        domain: String,
+        /// `HOST:PORT`.
+        host: String,
+        #[serde(default)]
+        needs_tls: bool,
+    },
     /// Messages in quarantine, by number, after `after`.
     QuarantineList {
         #[serde(default)]

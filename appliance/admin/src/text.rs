@@ -24,6 +24,7 @@ mod settings;
 mod spam;
 mod trace;
 pub mod update;
+mod ways;
 
 /// The text for one reply.
 pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
@@ -38,6 +39,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::SpamShow { .. } => spam::show(&typed(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
+        Request::QueueRoute { .. } => ways::show(&typed(value)?),
+        Request::QueueReroute { .. } => ways::rerouted(&typed(value)?),
         Request::QuarantineList { .. } => quarantine::page(&typed(value)?),
         Request::QuarantineShow { .. } => quarantine::detail(&typed(value)?),
         Request::Trace { .. } => trace::show(&typed(value)?),

@@ -48,3 +48,4 @@ mod spam;
 mod status;
 mod traces;
 mod volume;
+mod ways;

@@ -158,6 +158,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door,
         serving.memory.receiving.clone(),
         shown,
+        serving.route.clone(),
     );
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;

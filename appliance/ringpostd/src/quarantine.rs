@@ -9,8 +9,8 @@ use queue::UnixSeconds;
 use storage::owner::Owner;
 use storage::quarantine::{self, Counters, Why};
 
-/// What receivers do. A quarantine that cannot be set up now is no reason not to start: mail that belongs into it is deferred until the next
-/// start, which a note says.
+/// What receivers do. The daemon starts also where the quarantine cannot be set up now: mail that belongs into it is deferred until the next
+/// start, and a note says so.
 pub async fn settle(owner: &Owner, plan: &QuarantinePlan) -> (Option<Quarantine>, Option<String>) {
     if plan.verdicts.is_empty() {
         return (None, None);
