@@ -174,6 +174,10 @@ fn status(status: &Status) -> String {
         &["SERVICE", "OPEN", "ACCEPTED", "REFUSED", "ON"],
         &rows,
     ));
+    if !status.sources.is_empty() {
+        text.push('\n');
+        text.push_str(&sources(&status.sources));
+    }
     text.push('\n');
     text.push_str(&legs(&status.legs));
     if let Some(scrub) = &status.scrub {
@@ -187,6 +191,29 @@ fn status(status: &Status) -> String {
         text.push_str(&incidents(&status.incidents));
     }
     text
+}
+
+fn sources(sources: &[SourceLine]) -> String {
+    let rows: Vec<Vec<String>> = sources
+        .iter()
+        .map(|source| {
+            vec![
+                source.name.clone(),
+                source.conversations.to_string(),
+                source.refused.to_string(),
+                source.unavailable.to_string(),
+                source.resting.to_string(),
+            ]
+        })
+        .collect();
+    let head = [
+        "SOURCE",
+        "CONVERSATIONS",
+        "REFUSED",
+        "UNAVAILABLE",
+        "LEFT OUT FOR",
+    ];
+    table(&head, &rows)
 }
 
 /// When every byte was last read, and how far the scrub is that runs.

@@ -30,6 +30,7 @@ pub mod settings;
 pub mod shape;
 pub mod show;
 pub mod site;
+pub mod source;
 pub mod spam;
 pub mod units;
 

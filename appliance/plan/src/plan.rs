@@ -15,6 +15,7 @@ use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
 use crate::quarantine::QuarantinePlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
+use crate::source::Source;
 use crate::spam::SpamPlan;
 
 pub(crate) mod parts;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub validators: Vec<SocketAddr>,
     #[serde(default)]
     pub policies: bool,
+    #[serde(default)]
+    pub sources: Vec<Source>,
     pub plaintext_on_loopback: bool,
     /// What each person may submit.
     #[serde(default)]
@@ -174,6 +177,7 @@ impl Plan {
             send_bytes: allowance.send,
             validators: settings.outbound.validators.clone(),
             policies: settings.outbound.policies,
+            sources: settings.outbound.sources.clone(),
             sending: Sending {
                 messages_per_hour: settings.limits.messages_per_hour,
                 messages_per_day: settings.limits.messages_per_day,

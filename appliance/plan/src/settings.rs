@@ -13,6 +13,7 @@ use crate::quarantine::Quarantine;
 use crate::san::{self, Target};
 use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
+use crate::source;
 use crate::spam::Spam;
 use crate::units::Size;
 
@@ -255,6 +256,8 @@ pub struct Outbound {
     pub validators: Vec<SocketAddr>,
     /// Policies of domains about their servers (MTA-STS) are looked up and met.
     pub policies: bool,
+    /// Addresses and names that mail leaves from. Empty: the system chooses the address, and the name is `server.name`.
+    pub sources: Vec<source::Source>,
 }
 
 impl Default for Outbound {
@@ -262,6 +265,7 @@ impl Default for Outbound {
         Outbound {
             validators: Vec::new(),
             policies: true,
+            sources: Vec::new(),
         }
     }
 }
@@ -419,6 +423,7 @@ impl Settings {
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;
+        source::check(&self.outbound.sources).map_err(told)?;
         self.quarantine.check(message.get_ref().0).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();

@@ -340,6 +340,7 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
             authorities: relay::authorities::Authorities::of_web(),
             port: 443,
         }),
+        sources: serving.plan.sources.iter().map(source).collect(),
         connections_max,
         seed,
     };
@@ -350,6 +351,18 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
     serving.metrics.add_relay(sender.counters().clone());
     Some(tokio::task::spawn_local(async move { sender.run().await }))
+}
+
+/// As the sender wants it: names in lower case.
+fn source(of: &plan::source::Source) -> relay::Source {
+    let lower = |all: &[String]| all.iter().map(|one| one.to_lowercase()).collect();
+    relay::Source {
+        name: of.name.clone(),
+        ipv4: of.ipv4.map(Into::into),
+        ipv6: of.ipv6.map(Into::into),
+        senders: lower(&of.senders),
+        domains: lower(&of.domains),
+    }
 }
 
 /// Starts the listeners of this thread's zones.

@@ -21,6 +21,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[log]", "log"),
     ("[trace]", "trace"),
     ("[outbound]", "outbound"),
+    ("[[outbound.sources]]", "outbound.sources"),
     ("[time]", "time"),
     ("[network]", "network"),
     ("[[network.interface]]", "network.interface"),

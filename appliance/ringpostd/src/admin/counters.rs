@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use ::admin::reply::SourceLine;
 use base::Histogram;
 use client::imap;
 use client::relay;
@@ -116,6 +117,20 @@ impl Metrics {
     pub(crate) fn relay_sum(&self, counter: fn(&relay::Counters) -> u64) -> u64 {
         let lists = self.lists();
         lists.relay.iter().map(|counters| counter(counters)).sum()
+    }
+
+    /// Every source of mail on its way out; one sender has them.
+    pub(crate) fn sources(&self) -> Vec<SourceLine> {
+        let lists = self.lists();
+        let sources = lists.relay.iter().flat_map(|counters| &counters.sources);
+        let line = |of: &relay::counters::SourceCount| SourceLine {
+            name: of.name.clone(),
+            conversations: read(&of.conversations),
+            refused: read(&of.refused),
+            unavailable: read(&of.unavailable),
+            resting: of.resting.load(Relaxed) as u64,
+        };
+        sources.map(line).collect()
     }
 
     /// `name`: as the plan calls the core.
