@@ -109,7 +109,7 @@ pub struct Listen {
     pub imaps: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
-    /// HTTPS for strangers: the policies of our domains (MTA-STS), and nothing else.
+    /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
     pub policy: Vec<SocketAddr>,
 }
 

@@ -15,6 +15,7 @@
 mod accounts;
 mod addresses;
 mod appliance;
+mod autoconfig;
 mod bans;
 mod bundle;
 mod caller;

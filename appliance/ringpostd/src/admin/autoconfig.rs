@@ -123,7 +123,9 @@ fn config(plan: &Plan, domain: &str) -> Option<String> {
         )
     };
     let read = read.iter().map(|one| server("incomingServer", "imap", one));
-    let submit = submit.iter().map(|one| server("outgoingServer", "smtp", one));
+    let submit = submit
+        .iter()
+        .map(|one| server("outgoingServer", "smtp", one));
     let servers: String = read.chain(submit).collect();
     Some(format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"{domain}\">\n    <domain>{domain}</domain>\n    \
@@ -167,7 +169,7 @@ fn address_in(body: &[u8]) -> Option<Address> {
     let (_, rest) = text.split_once("EMailAddress>")?;
     let (address, _) = rest.split_once('<')?;
     let address = Address::from_path(address.trim())?;
-    // One that needs quotes is no login name that a program sends.
+    // A program sends a login name, which needs no quotes.
     let is_plain = |c: char| c.is_alphanumeric() || "@.-_+".contains(c);
     address.to_string().chars().all(is_plain).then_some(address)
 }
@@ -211,7 +213,11 @@ mod tests {
         let config = |of: &str| Some(Asked::Config(of.to_owned()));
         for (host, path, wanted) in [
             ("autoconfig.example.org", document, config("example.org")),
-            ("Autoconfig.Example.org:443", document, config("example.org")),
+            (
+                "Autoconfig.Example.org:443",
+                document,
+                config("example.org"),
+            ),
             ("example.org", known, config("example.org")),
             ("autoconfig.example.org", known, config("example.org")),
             ("example.org", document, None),
@@ -232,11 +238,22 @@ mod tests {
     #[test]
     fn an_address_is_found_in_a_request_and_nothing_else_is_taken() {
         let body = |address: &str| {
-            format!("<?xml version=\"1.0\"?><Autodiscover><Request><EMailAddress>{address}</EMailAddress></Request></Autodiscover>")
+            format!(
+                "<?xml version=\"1.0\"?><Autodiscover><Request><EMailAddress>{address}</EMailAddress></Request></Autodiscover>"
+            )
         };
         let found = |address: &str| address_in(body(address).as_bytes()).map(|one| one.to_string());
-        assert_eq!(found(" bob@example.org ").as_deref(), Some("bob@example.org"));
-        for bad in ["bob", "", "\"<x>\"@example.org", "b&amp;o@example.org", "a b@example.org"] {
+        assert_eq!(
+            found(" bob@example.org ").as_deref(),
+            Some("bob@example.org")
+        );
+        for bad in [
+            "bob",
+            "",
+            "\"<x>\"@example.org",
+            "b&amp;o@example.org",
+            "a b@example.org",
+        ] {
             assert_eq!(found(bad), None, "{bad}");
         }
         assert_eq!(address_in(b"<EMailAddress>bob@example.org"), None);
