@@ -9,8 +9,8 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mail::{Address, Flags, InternalDate};
-use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use mail::{Address, InternalDate};
+use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes};
 use store::BodyIn;
 
 use crate::addresses::{self, Meaning};
@@ -104,15 +104,8 @@ async fn resident(mailboxes: &Mailboxes, address: &Address) -> Result<Found, Mai
 pub async fn deliver(mailboxes: &Mailboxes, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
     let mut recipients = Vec::with_capacity(arrival.accounts.len());
     for account in arrival.accounts {
-        let mailbox = match arrival.junk.contains(&account) {
-            true => junk::folder(mailboxes, account).await,
-            false => junk::INBOX.to_owned(),
-        };
-        recipients.push(Recipient {
-            account,
-            mailbox,
-            flags: Flags::default(),
-        });
+        let is_junk = arrival.junk.contains(&account);
+        recipients.push(junk::place(mailboxes, account, is_junk).await);
     }
     let delivery = Delivery {
         body: arrival.body,

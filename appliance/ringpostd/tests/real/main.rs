@@ -27,6 +27,7 @@ mod remote;
 mod scan;
 mod scarce;
 mod sessions;
+mod spam;
 mod start;
 mod submission;
 mod thunderbird;
