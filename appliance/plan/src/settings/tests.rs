@@ -121,3 +121,17 @@ fn the_page_names_the_defaults_of_the_code() {
         );
     }
 }
+
+/// What an image is tried out with can be started, and people can send with it.
+#[test]
+fn the_example_of_the_image_is_right_and_takes_submissions() {
+    let text = include_str!("../../../../image/example.toml");
+    let settings = Settings::parse("example.toml", text).expect("right");
+    let ports = |addresses: &[SocketAddr]| {
+        let ports = addresses.iter().map(|address| address.port());
+        ports.collect::<Vec<u16>>()
+    };
+    assert_eq!(ports(&settings.listen.submission), [587]);
+    assert_eq!(ports(&settings.listen.submissions), [465]);
+    assert_eq!(settings.login.plaintext, Plaintext::Never);
+}
