@@ -24,6 +24,7 @@ mod operator;
 mod outage;
 mod quarantine;
 mod remote;
+mod route;
 mod scan;
 mod scarce;
 mod sessions;
