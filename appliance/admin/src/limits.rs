@@ -11,6 +11,12 @@ pub const REPLY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages in one page of the queue: the longest lines of so many fit a reply.
 pub const QUEUE_PAGE_MAX: usize = 1_000;
+/// Recipients of one message whose ways are shown: each takes look-ups of names.
+pub const WAYS_SHOWN_MAX: usize = 20;
+/// Messages in one page of the quarantine: each is read from a leg.
+pub const QUARANTINE_PAGE_MAX: usize = 200;
+/// Of a message in quarantine that is shown: its header as a rule, and the first lines.
+pub const QUARANTINE_TEXT_BYTES: usize = 16 * 1024;
 /// Findings that `fsck` names one by one.
 pub const FSCK_FINDINGS_MAX: usize = 1_000;
 /// Incidents in `status`; the support bundle has them all.

@@ -66,6 +66,9 @@ pub struct Status {
     /// What the operator should look at, in sentences: disks that report a failure, bonds that lost a member.
     #[serde(default)]
     pub alarms: Vec<String>,
+    /// Where mail leaves from (`outbound.sources`).
+    #[serde(default)]
+    pub sources: Vec<SourceLine>,
     /// Settings that wait for a confirmation.
     #[serde(default)]
     pub probation: Option<crate::settings::Told>,
@@ -81,6 +84,19 @@ pub struct ServiceLine {
     pub open: u64,
     pub accepted: u64,
     pub refused: u64,
+}
+
+/// One source of mail on its way out, since the start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceLine {
+    pub name: String,
+    pub conversations: u64,
+    /// Destinations that refused it.
+    pub refused: u64,
+    /// Its address could not be used.
+    pub unavailable: u64,
+    /// Destinations for which it is left out now.
+    pub resting: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -95,6 +95,36 @@ pub enum Request {
     QueueDrop {
         id: u64,
     },
+    /// Which way a message (its number in the queue), a domain or an address takes, and why.
+    QueueRoute {
+        of: String,
+    },
+    /// Sets a route for a domain, and tries what waits for it there now.
+    QueueReroute {
+        domain: String,
+        /// `HOST:PORT`.
+        host: String,
+        #[serde(default)]
+        needs_tls: bool,
+    },
+    /// Messages in quarantine, by number, after `after`.
+    QuarantineList {
+        #[serde(default)]
+        after: u32,
+        #[serde(default)]
+        count: Option<usize>,
+    },
+    QuarantineShow {
+        number: u32,
+    },
+    /// Delivers it to its recipients, once.
+    QuarantineRelease {
+        number: u32,
+    },
+    /// Takes it out for ever.
+    QuarantineDrop {
+        number: u32,
+    },
     /// Every DNS record to publish for a domain.
     DomainDns {
         domain: String,

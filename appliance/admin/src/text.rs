@@ -18,11 +18,13 @@ mod dkim;
 mod dns_records;
 mod network;
 mod profile;
+mod quarantine;
 mod queue;
 mod settings;
 mod spam;
 mod trace;
 pub mod update;
+mod ways;
 
 /// The text for one reply.
 pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
@@ -37,6 +39,10 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::SpamShow { .. } => spam::show(&typed(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
+        Request::QueueRoute { .. } => ways::show(&typed(value)?),
+        Request::QueueReroute { .. } => ways::rerouted(&typed(value)?),
+        Request::QuarantineList { .. } => quarantine::page(&typed(value)?),
+        Request::QuarantineShow { .. } => quarantine::detail(&typed(value)?),
         Request::Trace { .. } => trace::show(&typed(value)?),
         Request::DomainDns { .. } => dns_records::show(&typed(value)?),
         Request::DomainCheck { .. } => dns_records::check(&typed(value)?),
@@ -104,6 +110,8 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }
         | Request::QueueDrop { .. }
+        | Request::QuarantineRelease { .. }
+        | Request::QuarantineDrop { .. }
         | Request::DkimActivate { .. }
         | Request::DkimRetire { .. }
         | Request::DkimRemove { .. }
@@ -166,6 +174,10 @@ fn status(status: &Status) -> String {
         &["SERVICE", "OPEN", "ACCEPTED", "REFUSED", "ON"],
         &rows,
     ));
+    if !status.sources.is_empty() {
+        text.push('\n');
+        text.push_str(&sources(&status.sources));
+    }
     text.push('\n');
     text.push_str(&legs(&status.legs));
     if let Some(scrub) = &status.scrub {
@@ -179,6 +191,29 @@ fn status(status: &Status) -> String {
         text.push_str(&incidents(&status.incidents));
     }
     text
+}
+
+fn sources(sources: &[SourceLine]) -> String {
+    let rows: Vec<Vec<String>> = sources
+        .iter()
+        .map(|source| {
+            vec![
+                source.name.clone(),
+                source.conversations.to_string(),
+                source.refused.to_string(),
+                source.unavailable.to_string(),
+                source.resting.to_string(),
+            ]
+        })
+        .collect();
+    let head = [
+        "SOURCE",
+        "CONVERSATIONS",
+        "REFUSED",
+        "UNAVAILABLE",
+        "LEFT OUT FOR",
+    ];
+    table(&head, &rows)
 }
 
 /// When every byte was last read, and how far the scrub is that runs.

@@ -345,7 +345,8 @@ fn authority(talk: &mut dyn Talk) -> io::Result<Option<String>> {
     Err(io::Error::other("too many invalid answers"))
 }
 
-/// The settings that follow from the answers, as text, in the order of the reference.
+/// The settings that follow from the answers, as text, in the order of the reference. Submission listens from the start: the daemon has a
+/// certificate then, its own until an operator sets another one, and takes no password without TLS.
 fn compose(
     name: &str,
     network: &str,
@@ -359,7 +360,7 @@ fn compose(
         .unwrap_or_default();
     format!(
         "# Written by the set-up screen.\n[server]\nname = \"{name}\"\n\n[volume]\nlegs = {legs:?}\ncreate = true\n\n\
-         [listen]\nsmtp = [\"[::]:25\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\nhttps = [\"[::]:443\"]\n\n{admin}{network}\
+         [listen]\nsmtp = [\"[::]:25\"]\nsubmission = [\"[::]:587\"]\nsubmissions = [\"[::]:465\"]\nimap = [\"[::]:143\"]\nimaps = [\"[::]:993\"]\nhttps = [\"[::]:443\"]\n\n{admin}{network}\
          [[domain]]\nname = \"{domain}\"\n\n[[account]]\naddress = \"{account}@{domain}\"\npassword_hash = \"{hash}\"\n"
     )
 }
@@ -428,6 +429,16 @@ mod tests {
             Path::new("/dev/disk/by-id/virtio-leg-a")
         );
         assert_eq!(settings.accounts[0].address, "alice@example.org");
+        let ports = |addresses: &[std::net::SocketAddr]| {
+            let ports = addresses.iter().map(|address| address.port());
+            ports.collect::<Vec<u16>>()
+        };
+        let listen = &settings.listen;
+        assert_eq!(ports(&listen.submission), [587]);
+        assert_eq!(ports(&listen.submissions), [465]);
+        assert_eq!(ports(&listen.smtp), [25]);
+        assert_eq!(ports(&listen.imaps), [993]);
+        assert_eq!(settings.login.plaintext, plan::settings::Plaintext::Never);
         assert!(!text.contains("opensesame") && !said.contains("opensesame"));
         assert!(
             !said.contains("vdc"),

@@ -23,12 +23,14 @@ pub mod memory;
 pub mod place;
 pub mod plan;
 pub mod profile;
+pub mod quarantine;
 pub mod san;
 pub mod scan;
 pub mod settings;
 pub mod shape;
 pub mod show;
 pub mod site;
+pub mod source;
 pub mod spam;
 pub mod units;
 

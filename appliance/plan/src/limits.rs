@@ -16,6 +16,10 @@ pub const LANE_BYTES: u64 = 8 * MIB as u64;
 pub const PROCESS_BYTES: u64 = 64 * MIB as u64;
 /// Content of messages on its way out: a share of a quarter for one destination (`client::relay`).
 pub const SENDING_BYTES: u64 = 4 * MIB as u64;
+/// Sources of mail on its way out: each is a label of metrics. `client::relay::limits::SOURCE_RESTS_MAX` bounds what is remembered of them.
+pub const SOURCES_MAX: usize = 32;
+/// Senders and domains that one source is for.
+pub const SOURCE_NAMES_MAX: usize = 100;
 /// Name servers that are asked (`dns::limits::SERVERS_MAX`).
 pub const NAME_SERVERS_MAX: usize = 3;
 /// What a resolver keeps and holds (`dns::limits::RESOLVER_BYTES_MAX`).

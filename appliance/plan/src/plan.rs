@@ -13,7 +13,9 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
+use crate::quarantine::QuarantinePlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
+use crate::source::Source;
 use crate::spam::SpamPlan;
 
 pub(crate) mod parts;
@@ -46,6 +48,8 @@ pub struct Plan {
     pub validators: Vec<SocketAddr>,
     #[serde(default)]
     pub policies: bool,
+    #[serde(default)]
+    pub sources: Vec<Source>,
     pub plaintext_on_loopback: bool,
     /// What each person may submit.
     #[serde(default)]
@@ -59,6 +63,9 @@ pub struct Plan {
     /// How it is judged; `None`: not at all.
     #[serde(default)]
     pub spam: Option<SpamPlan>,
+    /// What is kept apart.
+    #[serde(default)]
+    pub quarantine: QuarantinePlan,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -170,6 +177,7 @@ impl Plan {
             send_bytes: allowance.send,
             validators: settings.outbound.validators.clone(),
             policies: settings.outbound.policies,
+            sources: settings.outbound.sources.clone(),
             sending: Sending {
                 messages_per_hour: settings.limits.messages_per_hour,
                 messages_per_day: settings.limits.messages_per_day,
@@ -180,6 +188,7 @@ impl Plan {
             authentication: settings.inbound.authentication,
             policy: settings.inbound.policy,
             spam: settings.spam.plan(),
+            quarantine: settings.quarantine.plan(),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,

@@ -9,9 +9,11 @@ use toml::Spanned;
 use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::quarantine::Quarantine;
 use crate::san::{self, Target};
 use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
+use crate::source;
 use crate::spam::Spam;
 use crate::units::Size;
 
@@ -60,6 +62,8 @@ pub struct Settings {
     pub scan: Scan,
     #[serde(default)]
     pub spam: Spam,
+    #[serde(default)]
+    pub quarantine: Quarantine,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -105,7 +109,7 @@ pub struct Listen {
     pub imaps: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
-    /// HTTPS for strangers: the policies of our domains (MTA-STS), and nothing else.
+    /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
     pub policy: Vec<SocketAddr>,
 }
 
@@ -252,6 +256,8 @@ pub struct Outbound {
     pub validators: Vec<SocketAddr>,
     /// Policies of domains about their servers (MTA-STS) are looked up and met.
     pub policies: bool,
+    /// Addresses and names that mail leaves from. Empty: the system chooses the address, and the name is `server.name`.
+    pub sources: Vec<source::Source>,
 }
 
 impl Default for Outbound {
@@ -259,6 +265,7 @@ impl Default for Outbound {
         Outbound {
             validators: Vec::new(),
             policies: true,
+            sources: Vec::new(),
         }
     }
 }
@@ -416,6 +423,8 @@ impl Settings {
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;
+        source::check(&self.outbound.sources).map_err(told)?;
+        self.quarantine.check(message.get_ref().0).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -479,6 +488,7 @@ impl Settings {
             door: Door::default(),
             scan: Scan::default(),
             spam: Spam::off(),
+            quarantine: Quarantine::default(),
             san: Vec::new(),
         })
     }

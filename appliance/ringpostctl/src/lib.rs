@@ -22,6 +22,7 @@ mod file;
 mod limits;
 mod maildir;
 mod profiles;
+mod quarantine;
 mod queue;
 mod salvage;
 mod selftest;

@@ -3,7 +3,7 @@
 use admin::request::Request;
 use clap::Subcommand;
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(crate) enum QueueVerb {
     /// List the messages that wait, by number, one page at a time
     List {
@@ -34,6 +34,17 @@ pub(crate) enum QueueVerb {
         /// Release the message with this number
         id: u64,
     },
+    /// Show which way mail takes and why, or send what waits for a domain to another server
+    Route {
+        /// Show the way of the message with this number, of this address or of this domain
+        of: String,
+        /// From now on send the domain's mail to HOST:PORT, and try what waits there now; `route remove` ends it
+        #[arg(long, value_name = "HOST:PORT")]
+        to: Option<String>,
+        /// With --to: let the message wait if the server offers no TLS
+        #[arg(long, requires = "to")]
+        tls: bool,
+    },
     /// Remove a message from the queue; its sender gets no report
     Drop {
         /// Remove the message with this number
@@ -43,12 +54,22 @@ pub(crate) enum QueueVerb {
 
 impl QueueVerb {
     pub(crate) fn request(&self) -> Request {
-        match *self {
+        match self.clone() {
             QueueVerb::List { after, count } => Request::QueueList { after, count },
             QueueVerb::Show { id } => Request::QueueShow { id },
             QueueVerb::Retry { id } => Request::QueueRetry { id },
             QueueVerb::Hold { id } => Request::QueueHold { id },
             QueueVerb::Release { id } => Request::QueueRelease { id },
+            QueueVerb::Route { of, to: None, .. } => Request::QueueRoute { of },
+            QueueVerb::Route {
+                of: domain,
+                to: Some(host),
+                tls: needs_tls,
+            } => Request::QueueReroute {
+                domain,
+                host,
+                needs_tls,
+            },
             QueueVerb::Drop { id } => Request::QueueDrop { id },
         }
     }

@@ -16,6 +16,7 @@ use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
 use crate::file;
+use crate::quarantine::QuarantineVerb;
 use crate::queue::QueueVerb;
 use crate::spam::SpamVerb;
 
@@ -49,6 +50,9 @@ pub(crate) enum Verb {
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Manage the mail that is kept apart until an administrator decides
+    #[command(subcommand)]
+    Quarantine(QuarantineVerb),
     /// Manage the DKIM keys that sign outgoing mail. To rotate a key: make a new one, publish its DNS record, activate it, then retire the old one
     #[command(subcommand)]
     Dkim(DkimVerb),
@@ -408,6 +412,7 @@ impl Verb {
             Verb::Ban(verb) => verb.request(),
             Verb::Spam(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),
+            Verb::Quarantine(verb) => verb.request(),
             Verb::Dkim(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,
             Verb::Volume(VolumeVerb::Show) => Request::VolumeShow,

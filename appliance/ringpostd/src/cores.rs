@@ -19,6 +19,7 @@ use inbound::receive::{
 };
 use inbound::smtp::{self, Role};
 use mail::Address;
+use plan::quarantine::Verdict;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
     Budget, Connection as _, Core, CoreHandle, CoreSettings, Counters, Gate, Listener, SessionHost,
@@ -58,6 +59,8 @@ pub struct Serving {
     pub proxies: Vec<Network>,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
+    /// What is kept apart, and where.
+    pub quarantine: Option<receive::Quarantine>,
     /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
     pub placed: receive::Placed,
     /// Where each core leaves its counters.
@@ -337,6 +340,7 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
             authorities: relay::authorities::Authorities::of_web(),
             port: 443,
         }),
+        sources: serving.plan.sources.iter().map(source).collect(),
         connections_max,
         seed,
     };
@@ -347,6 +351,18 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
     serving.metrics.add_relay(sender.counters().clone());
     Some(tokio::task::spawn_local(async move { sender.run().await }))
+}
+
+/// As the sender wants it: names in lower case.
+fn source(of: &plan::source::Source) -> relay::Source {
+    let lower = |all: &[String]| all.iter().map(|one| one.to_lowercase()).collect();
+    relay::Source {
+        name: of.name.clone(),
+        ipv4: of.ipv4.map(Into::into),
+        ipv6: of.ipv6.map(Into::into),
+        senders: lower(&of.senders),
+        domains: lower(&of.domains),
+    }
 }
 
 /// Starts the listeners of this thread's zones.
@@ -364,7 +380,13 @@ fn serve(core: &Core, go: Go) {
         Authentication::Off => None,
     };
     let (scan, found) = (&serving.scan, serving.metrics.scan());
-    let receiver = receiver.inspecting(scan::of_strangers(core, scan, found));
+    let keeps_viruses = serving.plan.quarantine.verdicts.contains(&Verdict::Virus);
+    let strangers = scan::of_strangers(core, scan, keeps_viruses, found);
+    let receiver = receiver.inspecting(strangers);
+    let receiver = match &serving.quarantine {
+        Some(quarantine) => receiver.quarantining(quarantine.clone()),
+        None => receiver,
+    };
     let receiver = match enforcement {
         Some(enforcement) => receiver.authenticating(Rc::new(Authenticator {
             names: names.clone(),

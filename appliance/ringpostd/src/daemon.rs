@@ -24,7 +24,7 @@ use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::storage::Opening;
 use crate::trial;
-use crate::{certificate, door, events, listen, notify, trace};
+use crate::{certificate, door, events, listen, notify, quarantine, trace};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -105,6 +105,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         first.settle(&owner).await?;
         trial::created(&state)?;
     }
+    let (quarantine, note) = quarantine::settle(&owner, &plan.quarantine).await;
+    if let Some(note) = note {
+        eprintln!("ringpostd: {note}");
+    }
     // Until here a signal ends us at once: nothing was accepted yet, and every step can be done again.
     let signals = |kind| {
         signal(kind).map_err(|error| Misfit::new(format!("cannot wait for signals: {error}")))
@@ -130,6 +134,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door: door.clone(),
         proxies,
         scan: Arc::new(settings.scan.clone()),
+        quarantine,
         placed: Placed::default(),
         metrics: metrics.clone(),
         postmaster: trial
@@ -140,6 +145,11 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     cores.serve(&serving, &bound)?;
     let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));
     tokio::task::spawn_local(certificate::look_after(shown.clone()));
+    tokio::task::spawn_local(quarantine::look_after(
+        owner.clone(),
+        plan.quarantine.days,
+        metrics.quarantine().clone(),
+    ));
     let ailing = owner.clone();
     let admin = Admin::new(
         plan.clone(),
@@ -148,6 +158,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door,
         serving.memory.receiving.clone(),
         shown,
+        serving.route.clone(),
     );
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;

@@ -22,6 +22,7 @@ mod listen;
 mod notes;
 mod notify;
 mod people;
+mod quarantine;
 mod scan;
 mod self_signed;
 mod settings;

@@ -9,8 +9,13 @@ use plan::scan::{OnSpam, Scan, WhenUnavailable};
 use runtime::{Core, Counters as Connections, SessionHost, TcpDial};
 use scan::{Counters, Filter, Pool, Scanners};
 
-/// Of mail from strangers: all scanners.
-pub fn of_strangers(core: &Core, settings: &Scan, counters: &Arc<Counters>) -> Rc<dyn Inspect> {
+/// Of mail from strangers: all scanners. `keeps_viruses`: they go to quarantine.
+pub fn of_strangers(
+    core: &Core,
+    settings: &Scan,
+    keeps_viruses: bool,
+    counters: &Arc<Counters>,
+) -> Rc<dyn Inspect> {
     let filters = settings.milters.iter().map(|milter| Filter {
         name: milter.name.clone(),
         defers: milter.when_unavailable == WhenUnavailable::Defer,
@@ -24,7 +29,10 @@ pub fn of_strangers(core: &Core, settings: &Scan, counters: &Arc<Counters>) -> R
     };
     Rc::new(Inspector {
         scanners,
-        policy: policy(settings),
+        policy: Policy {
+            keeps_viruses,
+            ..policy(settings)
+        },
     })
 }
 
@@ -50,6 +58,7 @@ fn policy(settings: &Scan) -> Policy {
         bytes_max: settings.message.0 as usize,
         refuses_spam: settings.spam == OnSpam::Refuse,
         defers: settings.when_unavailable == WhenUnavailable::Defer,
+        keeps_viruses: false,
     }
 }
 

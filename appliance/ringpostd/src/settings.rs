@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_plan_counts_what_sending_holds() {
-        use client::relay::limits::{CONNECTIONS_MAX, LETTERS_MAX, TRY_BYTES};
+        use client::relay::limits::{CONNECTIONS_MAX, LETTERS_MAX, SOURCE_RESTS_MAX, TRY_BYTES};
         let bytes = SENDING_BYTES as usize;
         assert!(bytes / 4 >= TRY_BYTES, "a destination's share holds a try");
         // A connection of its own fetches a policy meanwhile, and ends first.
@@ -183,7 +183,9 @@ mod tests {
             + runtime::limits::READ_BYTES_MAX
             + client::relay::limits::STS_UNCHARGED_BYTES;
         // A message's envelope in hand: mostly small.
-        let held = CONNECTIONS_MAX * each + LETTERS_MAX * 2_048;
+        // A site's name and its place in the table.
+        let resting = SOURCE_RESTS_MAX * 512;
+        let held = CONNECTIONS_MAX * each + LETTERS_MAX * 2_048 + resting;
         assert!(SENDING_CONNECTIONS_BYTES as usize >= held);
         assert_eq!(SENDING_CONNECTIONS_MAX as usize, CONNECTIONS_MAX);
     }

@@ -8,7 +8,7 @@
 //!
 //! - `schedule.rs`: when something is tried again, and when it is given up. `age.rs`: whether its age counts. `verdict.rs`: what a try came to.
 //! - `report.rs`: what senders hear. `destination.rs`: where mail for a domain goes. `offered.rs`: what a server can do.
-//! - `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes. `dane.rs`: whom the domain says it should.
+//! - `source.rs`: where it is begun from. `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes. `dane.rs`: whom the domain says it should.
 //! - `sts.rs`: the domain's policy about its servers (MTA-STS). `authorities.rs`: whose certificates count for it.
 //! - `sender.rs`: the loop. `site.rs`: what is known of a destination. `worker.rs`: one connection's life. `letter.rs`: a message in hand.
 //!   `settle.rs`: what came of it. `here.rs`: messages for our own mailboxes. `counters.rs`.
@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod sender;
 mod settle;
 mod site;
+mod source;
 pub mod sts;
 pub mod tls;
 pub mod verdict;
@@ -39,3 +40,4 @@ mod worker;
 pub use counters::Counters;
 pub use destination::{FixedServer, Route};
 pub use sender::{Sender, Settings};
+pub use source::Source;

@@ -41,13 +41,19 @@ impl Directory {
         {
             return Err(DirectoryFault::Refused("that is not a host and a port"));
         }
-        let inner = &self.inner;
-        inner.tenancy.room_for(Purpose::Keep, false, 1).await?;
-        let _locked = inner.locks.lock(name_lock(&name)).await;
-        check_count::<Route>(&inner.state.borrow(), &name)?;
-        let put = Entry::Route(Named::Put { name, row: route });
-        inner.commit(Purpose::Keep, vec![put], Vec::new()).await?;
-        Ok(())
+        let attempt = async || {
+            let inner = &self.inner;
+            let _locked = inner.locks.lock(name_lock(&name)).await;
+            check_count::<Route>(&inner.state.borrow(), &name)?;
+            let put = Entry::Route(Named::Put {
+                name: name.clone(),
+                row: route.clone(),
+            });
+            inner.commit(Purpose::Delete, vec![put], Vec::new()).await?;
+            Ok(())
+        };
+        // As a deletion: with a route an administrator empties a queue that fills the volume, and there are `ROUTES_MAX` of them at most.
+        self.inner.tenancy.deleting(1, attempt).await
     }
 
     pub async fn remove_route(&self, scope: &str) -> Result<(), DirectoryFault> {

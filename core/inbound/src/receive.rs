@@ -8,7 +8,7 @@
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
 //! 3. `authentic`, `judge`, `inspect` and `verdict`, at the end of mail data: whether a stranger's message is its author's; how much it looks like
 //!    junk; what scanners find in it; what a look at the whole of it says.
-//! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
+//! 4. `hand_off`, or `apart` for the quarantine: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
 //! What must hold:
@@ -19,6 +19,7 @@
 //!   share. When there is no more the peer is answered 452 and may come again; no buffer grows past the budget.
 //! - One message has one id, from its first trace field through the log lines of every zone to the text of its 250.
 
+mod apart;
 mod authentic;
 mod content;
 mod directory;
@@ -51,7 +52,9 @@ use runtime::{Accepted, Budget, ConnectionFault, SessionHost};
 use smtp::{Action, Message, Refusal, Role, Session};
 use storage::holder;
 use storage::owner::Owner;
+use storage::quarantine::{Held, Why};
 
+pub use apart::Quarantine;
 pub use authentic::{Authenticate, Authenticator, Enforcement, METHODS, Results};
 pub use content::{Contents, Ids, Incoming, charge};
 use directory::Directory;
@@ -96,6 +99,8 @@ pub struct Counters {
     pub judged: [AtomicU64; spam::Class::ALL.len()],
     /// Of them, messages refused.
     pub junk_refused: AtomicU64,
+    /// Messages in quarantine, in the order of `Why::ALL`.
+    pub kept_apart: [AtomicU64; Why::ALL.len()],
 }
 
 /// What all connections of one core share. Lives on that core.
@@ -111,6 +116,8 @@ pub struct Receiver<K = Owner> {
     inspect: Option<Rc<dyn Inspect>>,
     /// `None`: mail is not judged.
     judge: Option<Judge>,
+    /// `None`: nothing is kept apart.
+    quarantine: Option<Quarantine>,
     counters: Arc<Counters>,
 }
 
@@ -145,6 +152,7 @@ impl<K: Keeper> Receiver<K> {
             authenticate: None,
             inspect: None,
             judge: None,
+            quarantine: None,
             counters: Arc::default(),
         }
     }
@@ -164,6 +172,12 @@ impl<K: Keeper> Receiver<K> {
     /// The same, and SMTP from strangers is judged.
     pub fn judging(mut self, judge: Judge) -> Receiver<K> {
         self.judge = Some(judge);
+        self
+    }
+
+    /// The same, and some SMTP from strangers goes to quarantine.
+    pub fn quarantining(mut self, quarantine: Quarantine) -> Receiver<K> {
+        self.quarantine = Some(quarantine);
         self
     }
 
@@ -368,9 +382,14 @@ impl<K: Keeper> Receiver<K> {
             .judge(settings, &mut front, content, &mut incoming, recipients)
             .await;
 
+        let held = self.apart(front.apart.take(), &envelope, &content, &incoming);
+        let lines = held.as_ref().map_or(String::new(), Held::write);
+        if front.refusal.is_none() && !incoming.may_grow(lines.len()) {
+            front.refusal = Some(Refusal::StorageFull);
+        }
         let (refusal, trace_bytes, bytes) = (front.refusal, incoming.trace_bytes, content.len());
         let digest = move || {
-            let trace_bytes = front.put(&mut content, trace_bytes);
+            let trace_bytes = lines.len() + front.put(&mut content, trace_bytes, lines.as_bytes());
             let digest = Digest::of(&content, trace_bytes);
             (Bytes::from(content), trace_bytes, digest)
         };
@@ -379,9 +398,13 @@ impl<K: Keeper> Receiver<K> {
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
         let message_id = digest.message_id.clone();
-        let outcomes = match refusal.or(digest.refusal()) {
-            Some(refusal) => vec![Err(refusal); recipients.len()],
-            None => {
+        let outcomes = match (refusal.or(digest.refusal()), &held) {
+            (Some(refusal), _) => vec![Err(refusal); recipients.len()],
+            (None, Some(held)) => {
+                let kept = self.keep_apart(held, &raw, &incoming, digest, &envelope, &span);
+                vec![kept.await; recipients.len()]
+            }
+            (None, None) => {
                 self.hand_off(settings, &raw, &incoming, digest, &envelope, &span)
                     .await
             }

@@ -15,6 +15,7 @@
 //! Start reading with `model.rs`, the one durable noun; `record.rs` is how it changes.
 #![forbid(unsafe_code)]
 
+mod fair;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod limits;
@@ -36,6 +37,7 @@ use tenancy::{Locks, Part, Tenancy, Tenant};
 pub use model::{Kind, Lesson, Model, Whom};
 pub use tenant::share;
 
+use fair::Given;
 use limits::*;
 use record::{Change, OWNERS_MAX};
 use state::State;
@@ -65,6 +67,8 @@ struct Inner {
     state: RefCell<State>,
     /// Held from the look at a model to the durable change of it.
     locks: Locks,
+    /// What accounts taught their domains today.
+    given: RefCell<Given>,
     /// What replay read and has not applied, in log order.
     ahead: RefCell<VecDeque<(Lsn, Vec<Change>)>>,
 }
@@ -77,6 +81,7 @@ impl Lessons {
             tenancy: tenancy.clone(),
             state: RefCell::default(),
             locks: Locks::default(),
+            given: RefCell::default(),
             ahead: RefCell::default(),
         });
         Lessons { inner }
@@ -87,13 +92,14 @@ impl Lessons {
     }
 
     /// Teaches `lesson` to the models of `of`, which are made where they are missing; durable when it resolves. `false`: they know it
-    /// already, and nothing was written. Of several owners those that do not fit the bounds any more are left out; `Full`: none fits.
+    /// already, and nothing was written. A domain learns from each account `limits::DOMAIN_SHARE` messages of a kind a day. Of several owners those that do not fit the bounds any more are left out; `Full`: none fits.
     pub async fn learn(&self, of: &[Whom], lesson: Lesson) -> Result<bool, LessonFault> {
         check(of, &lesson)?;
         let inner = &self.inner;
         let rows = of.len() as u64 * MODEL_ROWS;
         inner.tenancy.room_for(Purpose::Keep, false, rows).await?;
         let _locked = inner.locks.lock(LOCK.to_owned()).await;
+        let giver = giver_of(of);
         let of: Vec<Whom> = {
             let state = inner.state.borrow();
             let knows = |whom: &&Whom| {
@@ -101,6 +107,10 @@ impl Lessons {
                 model.and_then(|model| model.kind_of(lesson.message)) == lesson.kind
             };
             let new: Vec<&Whom> = of.iter().filter(|whom| !knows(whom)).collect();
+            let new: Vec<&Whom> = new
+                .into_iter()
+                .filter(|whom| !inner.is_past_its_share(&state, of, whom, &lesson))
+                .collect();
             if new.is_empty() {
                 return Ok(false);
             }
@@ -124,8 +134,12 @@ impl Lessons {
         if of.is_empty() {
             return Err(LessonFault::Full);
         }
+        let counted = inner.counted(giver, &of, &lesson);
         let learn = Change::Learn { of, lesson };
         inner.commit(Purpose::Keep, learn).await?;
+        if let Some((account, kind)) = counted {
+            inner.given.borrow_mut().note(account, kind);
+        }
         Ok(true)
     }
 
@@ -187,6 +201,32 @@ impl Lessons {
 }
 
 impl Inner {
+    /// Whether `whom` is a domain to which the giver of the lesson, among `of`, adds no more messages today.
+    fn is_past_its_share(&self, state: &State, of: &[Whom], whom: &Whom, lesson: &Lesson) -> bool {
+        let (Some(account), Some(kind), Whom::Domain(_)) = (giver_of(of), lesson.kind, whom) else {
+            return false;
+        };
+        let model = state.models.get(whom);
+        // A correction adds none.
+        if model.is_some_and(|model| model.kind_of(lesson.message).is_some()) {
+            return false;
+        }
+        let now = self.tenancy.io().host.unix_seconds();
+        !self.given.borrow_mut().has_room(account, kind, now)
+    }
+
+    /// Against whose share the lesson counts, if it does.
+    fn counted(&self, giver: Option<u32>, of: &[Whom], lesson: &Lesson) -> Option<(u32, Kind)> {
+        let state = self.state.borrow();
+        let adds = |whom: &Whom| {
+            let model = state.models.get(whom);
+            let known = model.and_then(|model| model.kind_of(lesson.message));
+            matches!(whom, Whom::Domain(_)) && known.is_none()
+        };
+        let (account, kind) = giver.zip(lesson.kind)?;
+        of.iter().any(adds).then_some((account, kind))
+    }
+
     async fn commit(&self, purpose: Purpose, change: Change) -> Result<(), LessonFault> {
         let part = self.part(change);
         let committed = self.tenancy.commit(purpose, Vec::new(), vec![part]).await;
@@ -206,6 +246,14 @@ impl Inner {
             }),
         }
     }
+}
+
+/// The account among the owners of a lesson.
+fn giver_of(of: &[Whom]) -> Option<u32> {
+    of.iter().find_map(|whom| match whom {
+        Whom::Account(account) => Some(*account),
+        Whom::Domain(_) => None,
+    })
 }
 
 /// One record in a line, for people. `None`: this version cannot read it.

@@ -12,6 +12,11 @@ pub const WORDS_MAX: usize = 600_000;
 pub const MESSAGES_PER_MODEL_MAX: usize = 128;
 /// Messages of one kind; at this number the counts of that kind are halved, so that old lessons fade. It fits a byte.
 pub const LESSONS_MAX: u8 = 250;
+/// Messages of one kind that one account may add to its domain's model in a day: an eighth of what the model holds of a kind. One person alone in a
+/// domain still teaches it enough in a day.
+pub const DOMAIN_SHARE: u8 = LESSONS_MAX / 8;
+/// Accounts that teach their domains in one day. Past it the others teach their own models only.
+pub const GIVERS_MAX: usize = 8_192;
 /// Words of one message (`spam::limits::TOKENS_MAX`).
 pub const WORDS_PER_LESSON_MAX: usize = 512;
 /// A domain's name (RFC 1035 §2.3.4).
@@ -29,8 +34,12 @@ pub const MODEL_ROWS: u64 = 24;
 pub(crate) const WORD_BYTES: usize = 10;
 /// A model beside its words: its name, its messages, the maps that it is in.
 const MODEL_BYTES: usize = 400 + DOMAIN_BYTES_MAX + MESSAGES_PER_MODEL_MAX * 8;
+/// An account in the table of a day, with the table's free places.
+const GIVER_BYTES: usize = 24;
 /// All models in memory, and all of them as rows of one checkpoint: reclaim may touch every one before it.
-pub const BYTES_MAX: usize = 2 * (WORDS_MAX * WORD_BYTES + MODELS_MAX * MODEL_BYTES);
+/// Beside them what accounts gave their domains.
+pub const BYTES_MAX: usize =
+    2 * (WORDS_MAX * WORD_BYTES + MODELS_MAX * MODEL_BYTES) + GIVERS_MAX * GIVER_BYTES;
 /// A model as a row, or as a record.
 pub const ROW_BYTES_MAX: usize =
     64 + DOMAIN_BYTES_MAX + WORDS_PER_MODEL_MAX * WORD_BYTES + MESSAGES_PER_MODEL_MAX * 8;

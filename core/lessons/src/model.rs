@@ -54,7 +54,7 @@ pub struct Model {
 }
 
 impl Kind {
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Kind::Junk => 0,
             Kind::Good => 1,

@@ -1,5 +1,7 @@
 //! The lessons alone on their log, on the simulated machine; and one model by itself.
 
+mod fair;
+
 use device::DeviceIndex;
 use device::sim::{Halt, SimWorld};
 use store::Store;

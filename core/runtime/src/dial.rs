@@ -6,13 +6,14 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use tokio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::connection::Dialled;
 use crate::core::Core;
@@ -38,6 +39,9 @@ pub enum DialFault {
     /// Our own bound on connections is reached, or descriptors, ports or memory are spent: try again later.
     #[error("too many connections are open here")]
     Busy,
+    /// The address to dial from is not one of this machine, or of another family.
+    #[error("the source address is not one of this machine")]
+    NotHere,
     /// The appliance is stopping: no connection is begun.
     #[error("the appliance is stopping")]
     Stopping,
@@ -47,12 +51,23 @@ pub enum DialFault {
 pub trait Dial: Clone + 'static {
     type Connection: Dialled;
 
-    /// Connects to `to`; waits at most `within` for the answer. May be dropped at any await.
+    /// Connects to `to` from `from`, or, without, from the address that the system chooses; waits at most `within` for the answer. May be
+    /// dropped at any await.
+    fn dial_from(
+        &self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        within: Duration,
+    ) -> impl Future<Output = Result<Self::Connection, DialFault>>;
+
+    /// As `dial_from`, from the address that the system chooses.
     fn dial(
         &self,
         to: SocketAddr,
         within: Duration,
-    ) -> impl Future<Output = Result<Self::Connection, DialFault>>;
+    ) -> impl Future<Output = Result<Self::Connection, DialFault>> {
+        self.dial_from(None, to, within)
+    }
 }
 
 /// Dials from a core. A connection counts as a session of that core: `Core::drain` waits for it.
@@ -80,7 +95,12 @@ impl TcpDial {
 impl Dial for TcpDial {
     type Connection = TcpConnection;
 
-    async fn dial(&self, to: SocketAddr, within: Duration) -> Result<TcpConnection, DialFault> {
+    async fn dial_from(
+        &self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        within: Duration,
+    ) -> Result<TcpConnection, DialFault> {
         let stop = self.core.stop();
         if stop.is_requested() {
             return Err(DialFault::Stopping);
@@ -93,12 +113,20 @@ impl Dial for TcpDial {
         let connected = tokio::select! {
             biased;
             () = stop.requested() => return Err(DialFault::Stopping),
-            connected = tokio::time::timeout(within, TcpStream::connect(to)) => connected,
+            connected = tokio::time::timeout(within, connect(from, to)) => connected,
         };
         stall::arm();
         let Ok(connected) = connected else {
             self.counters.timed_out.fetch_add(1, Relaxed);
             return Err(DialFault::TimedOut);
+        };
+        let connected = match connected {
+            Err(Failed::Bind(error)) => {
+                tracing::debug!(?from, %to, %error, "cannot dial from there");
+                return Err(DialFault::NotHere);
+            }
+            Err(Failed::Connect(error)) => Err(error),
+            Ok(stream) => Ok(stream),
         };
         let taken = connected.and_then(|stream| {
             let stream = stream.into_std()?;
@@ -116,6 +144,33 @@ impl Dial for TcpDial {
             }
         }
     }
+}
+
+/// Which step failed.
+enum Failed {
+    Bind(io::Error),
+    Connect(io::Error),
+}
+
+async fn connect(from: Option<IpAddr>, to: SocketAddr) -> Result<TcpStream, Failed> {
+    let Some(from) = from else {
+        return TcpStream::connect(to).await.map_err(Failed::Connect);
+    };
+    if from.is_ipv4() != to.is_ipv4() {
+        return Err(Failed::Bind(io::ErrorKind::InvalidInput.into()));
+    }
+    let socket = match from {
+        IpAddr::V4(_) => TcpSocket::new_v4(),
+        IpAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    // Descriptors may be spent.
+    let socket = socket.map_err(Failed::Connect)?;
+    // The port is chosen at `connect`, so that it is free for one peer and not for all. Where that cannot be set ports are fewer, and no more.
+    let _ = setsockopt(&socket, sockopt::IpBindAddressNoPort, &true);
+    socket
+        .bind(SocketAddr::new(from, 0))
+        .map_err(Failed::Bind)?;
+    socket.connect(to).await.map_err(Failed::Connect)
 }
 
 /// What an error of `connect` to `to` means.

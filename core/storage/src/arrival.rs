@@ -9,12 +9,12 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mail::{Address, Flags, InternalDate};
-use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
+use mail::{Address, InternalDate};
+use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes};
 use store::BodyIn;
 
 use crate::addresses::{self, Meaning};
-use crate::junk;
+use crate::{junk, quarantine};
 
 /// What a look-up found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,13 @@ pub async fn look_up(mailboxes: &Mailboxes, address: &Address) -> Looked {
     let generation = mailboxes.directory_generation();
     // Read first: a change during the look-up makes the answer old, not the other way round.
     let at = generation.load(Ordering::Acquire);
+    if quarantine::is_reserved(address.domain()) {
+        return Looked {
+            found: Ok(Found::NotOurs),
+            generation,
+            at,
+        };
+    }
     let found = match addresses::meaning(mailboxes, address).await {
         Ok(Meaning::Account(..)) => resident(mailboxes, address).await,
         Ok(Meaning::NoMailbox) => Ok(Found::NoMailbox),
@@ -97,15 +104,8 @@ async fn resident(mailboxes: &Mailboxes, address: &Address) -> Result<Found, Mai
 pub async fn deliver(mailboxes: &Mailboxes, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
     let mut recipients = Vec::with_capacity(arrival.accounts.len());
     for account in arrival.accounts {
-        let mailbox = match arrival.junk.contains(&account) {
-            true => junk::folder(mailboxes, account).await,
-            false => junk::INBOX.to_owned(),
-        };
-        recipients.push(Recipient {
-            account,
-            mailbox,
-            flags: Flags::default(),
-        });
+        let is_junk = arrival.junk.contains(&account);
+        recipients.push(junk::place(mailboxes, account, is_junk).await);
     }
     let delivery = Delivery {
         body: arrival.body,

@@ -19,7 +19,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use lessons::Lessons;
-use mail::{Address, Flags, InternalDate};
+use mail::{Address, InternalDate};
 use mailbox::names::Route;
 use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes, Recipient};
 use queue::limits::ENTRY_ROWS;
@@ -167,7 +167,7 @@ impl Outgoing {
         for local in &mut here {
             let place = &mut local.place;
             if junk.contains(&place.account) {
-                place.mailbox = junk::folder(&self.mailboxes, place.account).await;
+                *place = junk::place(&self.mailboxes, place.account, true).await;
             }
         }
         let mut given = None;
@@ -345,18 +345,11 @@ impl Outgoing {
             }
             Err(fault) => return Ok(Placing::Later(fault)),
         };
-        let mailbox = match entry.terms.is_junk {
-            true => junk::folder(&self.mailboxes, account).await,
-            false => junk::INBOX.to_owned(),
-        };
+        let place = junk::place(&self.mailboxes, account, entry.terms.is_junk).await;
         let delivery = Delivery {
             body,
             internal_date: InternalDate::utc(at.0 as i64),
-            recipients: vec![Recipient {
-                account,
-                mailbox,
-                flags: Flags::default(),
-            }],
+            recipients: vec![place],
         };
         let outcome = Outcome {
             recipient,

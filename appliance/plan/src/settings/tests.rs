@@ -21,6 +21,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[log]", "log"),
     ("[trace]", "trace"),
     ("[outbound]", "outbound"),
+    ("[[outbound.sources]]", "outbound.sources"),
     ("[time]", "time"),
     ("[network]", "network"),
     ("[[network.interface]]", "network.interface"),
@@ -31,6 +32,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[scan]", "scan"),
     ("[[scan.milter]]", "scan.milter"),
     ("[spam]", "spam"),
+    ("[quarantine]", "quarantine"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),
@@ -118,4 +120,18 @@ fn the_page_names_the_defaults_of_the_code() {
             "{key}: the page says `{cell}`, the code {default}"
         );
     }
+}
+
+/// What an image is tried out with can be started, and people can send with it.
+#[test]
+fn the_example_of_the_image_is_right_and_takes_submissions() {
+    let text = include_str!("../../../../image/example.toml");
+    let settings = Settings::parse("example.toml", text).expect("right");
+    let ports = |addresses: &[SocketAddr]| {
+        let ports = addresses.iter().map(|address| address.port());
+        ports.collect::<Vec<u16>>()
+    };
+    assert_eq!(ports(&settings.listen.submission), [587]);
+    assert_eq!(ports(&settings.listen.submissions), [465]);
+    assert_eq!(settings.login.plaintext, Plaintext::Never);
 }

@@ -5,6 +5,7 @@ use ::admin::request::Request;
 use mail::{Address, spelling};
 use mailbox::{Account, MailboxFault, Mailboxes};
 use serde_json::Value;
+use storage::quarantine;
 
 use crate::admin::limits::ACCOUNTS_PAGE;
 use crate::admin::shared::{Admin, Refused, document};
@@ -102,6 +103,12 @@ where
     W: AsyncFnOnce(&Mailboxes, Account) -> Result<(), MailboxFault> + Send + 'static,
 {
     let address = parse_address(address)?;
+    if quarantine::is_reserved(address.domain()) {
+        return Err(
+            "this account has the quarantine: see `ringpostctl quarantine`; its size is a setting"
+                .into(),
+        );
+    }
     admin
         .mailboxes(async move |mailboxes| {
             let account = exactly(&mailboxes, &address).await?;

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 
+use ::admin::reply::SourceLine;
 use base::Histogram;
 use client::imap;
 use client::relay;
@@ -17,6 +18,7 @@ pub struct Metrics {
     shared: Arc<Mutex<Lists>>,
     /// One for all cores.
     scan: Arc<scan::Counters>,
+    quarantine: Arc<storage::quarantine::Counters>,
 }
 
 /// The counters of every core, as they were added.
@@ -81,6 +83,11 @@ impl Metrics {
         &self.scan
     }
 
+    /// What left the quarantine.
+    pub fn quarantine(&self) -> &Arc<storage::quarantine::Counters> {
+        &self.quarantine
+    }
+
     /// A listener on one core. A service has one on every core that serves it.
     pub fn add_listener(&self, service: Service, counters: Arc<Counters>) {
         self.lists().listeners.push((service, counters));
@@ -110,6 +117,20 @@ impl Metrics {
     pub(crate) fn relay_sum(&self, counter: fn(&relay::Counters) -> u64) -> u64 {
         let lists = self.lists();
         lists.relay.iter().map(|counters| counter(counters)).sum()
+    }
+
+    /// Every source of mail on its way out; one sender has them.
+    pub(crate) fn sources(&self) -> Vec<SourceLine> {
+        let lists = self.lists();
+        let sources = lists.relay.iter().flat_map(|counters| &counters.sources);
+        let line = |of: &relay::counters::SourceCount| SourceLine {
+            name: of.name.clone(),
+            conversations: read(&of.conversations),
+            refused: read(&of.refused),
+            unavailable: read(&of.unavailable),
+            resting: of.resting.load(Relaxed) as u64,
+        };
+        sources.map(line).collect()
     }
 
     /// `name`: as the plan calls the core.
@@ -201,6 +222,13 @@ impl Metrics {
         let lists = self.lists();
         let each = lists.receivers.iter();
         each.map(|of| read(&of.junk_refused)).sum()
+    }
+
+    /// Messages put into quarantine, by their place in `Why::ALL`.
+    pub(crate) fn kept_apart(&self, at: usize) -> u64 {
+        let lists = self.lists();
+        let each = lists.receivers.iter();
+        each.map(|of| read(&of.kept_apart[at])).sum()
     }
 
     /// What submission received, all cores together.

@@ -14,7 +14,7 @@ use mailbox::{DkimKey, DkimState};
 use plan::Service;
 
 use crate::admin::shared::{Admin, Refused};
-use crate::admin::{dkim, policies};
+use crate::admin::{autoconfig, dkim, policies};
 
 /// What the records are made of.
 pub(crate) struct Facts {
@@ -38,6 +38,8 @@ pub(crate) struct Facts {
     pub policy_listeners: Vec<SocketAddr>,
     /// The certificate that listeners show is for the name of the policy server too.
     pub names_policy_server: bool,
+    /// And for both names under which mail programs ask for their settings.
+    pub names_programs: bool,
 }
 
 /// Looks at what the daemon knows.
@@ -84,6 +86,10 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
             .chain()
             .first()
             .is_some_and(|der| authorities::names(der, &policy_server)),
+        names_programs: admin.certificate().chain().first().is_some_and(|der| {
+            let names = autoconfig::names(&ascii_domain(&domain));
+            names.iter().all(|name| authorities::names(der, name))
+        }),
         services: services.into_iter().filter_map(port).collect(),
         certificate: admin
             .certificate()
@@ -185,6 +191,20 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
         let why = "DANE: servers insist on TLS with the key of this appliance. Only where the zone of the host is signed (DNSSEC); publish the next key before a certificate with another key is installed.";
         put(&place, "TLSA", certificate, why);
     }
+    // Where there is something to tell programs.
+    if !facts.policy_listeners.is_empty() && !facts.services.is_empty() {
+        for name in autoconfig::names(domain) {
+            for address in &facts.addresses {
+                let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+                let why =
+                    "Mail programs fetch their settings from here when a person adds an account.";
+                put(&name, kind, &address.to_string(), why);
+            }
+        }
+        let why = "Outlook finds its settings at this host, whose name the certificate has.";
+        let data = format!("0 1 443 {host}.");
+        put(&format!("_autodiscover._tcp.{domain}"), "SRV", &data, why);
+    }
     for (service, port) in &facts.services {
         let Some((label, why)) = service_record(*service) else {
             continue;
@@ -197,8 +217,12 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
         let why = "The owner of the address (your provider) sets this. Many servers refuse mail from an address without it.";
         put(&reverse(*address), "PTR", &format!("{host}."), why);
     }
+    let [config, discover] = autoconfig::names(domain);
+    let service = format!("_autodiscover._tcp.{domain}");
     for record in &mut records {
-        record.optional = retired.contains(&record.name) || record.name == place;
+        let is_for_programs = [&config, &discover, &service].contains(&&record.name);
+        let is_unneeded = record.name == place || is_for_programs;
+        record.optional = retired.contains(&record.name) || is_unneeded;
     }
     Ok(DomainDns {
         domain: domain.clone(),
@@ -239,6 +263,10 @@ fn notes(facts: &Facts) -> Vec<String> {
         if is_served && !facts.names_policy_server {
             notes.push(format!("the certificate of this appliance is not for {server}: senders do not take the policy (MTA-STS) from it"));
         }
+    }
+    if !facts.policy_listeners.is_empty() && !facts.services.is_empty() && !facts.names_programs {
+        let [config, discover] = autoconfig::names(domain);
+        notes.push(format!("the certificate of this appliance is not for {config} and {discover}: most mail programs do not take their settings from it then"));
     }
     if !facts.has_postmaster {
         notes.push(format!("no account takes reports: add postmaster@{domain}, and this command shows where DMARC and TLS reports go"));
@@ -343,6 +371,7 @@ pub(crate) mod tests {
             .ok(),
             policy_listeners: vec!["0.0.0.0:443".parse().unwrap()],
             names_policy_server: true,
+            names_programs: true,
         }
     }
 
@@ -371,6 +400,9 @@ pub(crate) mod tests {
             "_25._tcp.mx.example.org. IN TLSA 3 1 1 abababababababababababababababababababababababababababababababab",
             "mta-sts.example.org. IN A 192.0.2.1",
             "mta-sts.example.org. IN AAAA 2001:db8::1",
+            "autoconfig.example.org. IN A 192.0.2.1",
+            "autodiscover.example.org. IN AAAA 2001:db8::1",
+            "_autodiscover._tcp.example.org. IN SRV 0 1 443 mx.example.org.",
             "_submissions._tcp.example.org. IN SRV 0 1 465 mx.example.org.",
             "_imap._tcp.example.org. IN SRV 1 1 143 mx.example.org.",
             "1.2.0.192.in-addr.arpa. IN PTR mx.example.org.",
@@ -382,7 +414,7 @@ pub(crate) mod tests {
             .iter()
             .filter(|line| line.starts_with("_mta-sts.example.org. IN TXT \"v=STSv1; id="));
         assert_eq!(policy.count(), 1);
-        assert_eq!(lines.len(), 17);
+        assert_eq!(lines.len(), 22);
         assert!(dns.records.iter().all(|record| record.why.ends_with('.')));
         assert_eq!(dns.notes, Vec::<String>::new());
     }
@@ -433,6 +465,12 @@ pub(crate) mod tests {
             assert_eq!(notes.len(), 1, "{notes:#?}");
             assert!(notes[0].contains(wanted), "{notes:#?}");
         }
+        let programs = Facts {
+            names_programs: false,
+            ..facts()
+        };
+        let notes = records(&programs).unwrap().notes;
+        assert!(notes[0].contains("autodiscover.example.org"), "{notes:#?}");
         let off = Facts {
             policy: None,
             ..facts()

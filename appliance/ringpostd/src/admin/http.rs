@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use ::admin::places::{ADMIN, UPLOAD};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::service::service_fn;
@@ -21,10 +21,11 @@ use tokio_rustls::TlsAcceptor;
 use crate::admin::caller::Caller;
 use crate::admin::limits::HTTP_IDLE;
 use crate::admin::shared::Admin;
-use crate::admin::{certificates, policies, remote};
+use crate::admin::{autoconfig, certificates, policies, remote};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
+const XML: &str = "text/xml; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Accepts until dropped.
@@ -100,7 +101,7 @@ async fn requests(
         let (admin, certified) = (admin.clone(), certified.clone());
         async move {
             Ok::<_, Infallible>(match of {
-                Service::Policy => policy(&admin, &request).await,
+                Service::Policy => fetched(&admin, request).await,
                 _ => respond(&admin, request, certified.as_deref()).await,
             })
         }
@@ -151,15 +152,27 @@ async fn respond(
     }
 }
 
-/// What strangers fetch: the policy of one of our domains (RFC 8461 §3.3).
-async fn policy(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let asked = policies::asked(request.method(), request.uri(), request.headers());
-    let text = match asked {
-        Some(domain) => policies::text(admin, domain).await,
-        None => Ok(None),
+/// What strangers fetch: the policy of one of our domains (RFC 8461 §3.3), or what a mail program is to be set up with.
+async fn fetched(admin: &Admin, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let server = &admin.plan().server_name;
+    let (text, kind) = if let Some(domain) = policies::asked(method, uri, headers) {
+        (policies::text(admin, domain).await, PLAIN)
+    } else if let Some(asked) = autoconfig::asked(method, uri, headers, server) {
+        let body = Limited::new(request.into_body(), autoconfig::BODY_BYTES_MAX).collect();
+        let body = match tokio::time::timeout(HTTP_IDLE, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) => {
+                return response(StatusCode::PAYLOAD_TOO_LARGE, PLAIN, "too large\n".into());
+            }
+            Err(_) => return response(StatusCode::REQUEST_TIMEOUT, PLAIN, "too slow\n".into()),
+        };
+        (autoconfig::answer(admin, asked, &body).await, XML)
+    } else {
+        (Ok(None), PLAIN)
     };
     match text {
-        Ok(Some(text)) => response(StatusCode::OK, PLAIN, text),
+        Ok(Some(text)) => response(StatusCode::OK, kind, text),
         Ok(None) => response(StatusCode::NOT_FOUND, PLAIN, "not here\n".into()),
         Err(_) => response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, "later\n".into()),
     }

@@ -6,6 +6,7 @@ mod cores;
 mod door;
 mod page;
 mod process;
+mod quarantine;
 mod scan;
 mod sending;
 mod storage;
@@ -70,6 +71,7 @@ impl Admin {
         if let Ok(storage) = storage {
             storage.write(&mut page);
         }
+        self.write_quarantine(&mut page).await;
         self.write_sending(&mut page).await;
         page.text()
     }

@@ -8,7 +8,7 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
-    machine, profile, queue, settings, spam, status, traces, volume,
+    machine, profile, quarantine, queue, settings, spam, status, traces, volume, ways,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -63,6 +63,13 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::QueueHold { .. }
         | Request::QueueRelease { .. }
         | Request::QueueDrop { .. } => queue::perform(admin, request).await,
+        Request::QueueRoute { .. } | Request::QueueReroute { .. } => {
+            ways::perform(admin, request).await
+        }
+        Request::QuarantineList { .. }
+        | Request::QuarantineShow { .. }
+        | Request::QuarantineRelease { .. }
+        | Request::QuarantineDrop { .. } => quarantine::perform(admin, request).await,
         Request::DkimMake { .. }
         | Request::DkimList { .. }
         | Request::DkimShow { .. }

@@ -43,15 +43,20 @@ pub(crate) fn id(policy: &Policy) -> String {
 
 /// The domain whose policy a request asks for. `None`: it asks for something else.
 pub(crate) fn asked<'r>(method: &Method, uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
-    let host = match uri.host() {
-        Some(host) => host,
-        None => headers.get(HOST)?.to_str().ok()?,
-    };
-    let host = host.split(':').next().unwrap_or_default();
+    let host = host_of(uri, headers)?;
     let is_read = matches!(*method, Method::GET | Method::HEAD);
     let begin = host.get(..BEGIN.len())?;
     let is_policy = begin.eq_ignore_ascii_case(BEGIN) && uri.path() == PATH && is_read;
     host.get(BEGIN.len()..).filter(|_| is_policy)
+}
+
+/// The host that a request names, without its port.
+pub(crate) fn host_of<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Option<&'r str> {
+    let host = match uri.host() {
+        Some(host) => host,
+        None => headers.get(HOST)?.to_str().ok()?,
+    };
+    host.split(':').next()
 }
 
 /// The policy of `domain`, in any spelling. `Ok(None)`: it is not ours, or has none.

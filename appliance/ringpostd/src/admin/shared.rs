@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use client::relay::Route;
 use door::Door;
 use mailbox::{MailboxFault, Mailboxes};
 use plan::Plan;
@@ -55,6 +56,8 @@ struct Shared {
     receive_memory: Budget,
     /// What TLS listeners show.
     certificate: Arc<dyn Certificate>,
+    /// How mail for elsewhere leaves; `None`: it waits.
+    leaves: Option<Route>,
     stopping: AtomicBool,
     began: Instant,
 }
@@ -68,6 +71,7 @@ impl Admin {
         door: Door,
         receive_memory: Budget,
         certificate: Arc<dyn Certificate>,
+        leaves: Option<Route>,
     ) -> Admin {
         let shared = Shared {
             plan,
@@ -76,6 +80,7 @@ impl Admin {
             door,
             receive_memory,
             certificate,
+            leaves,
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
@@ -116,6 +121,10 @@ impl Admin {
 
     pub(crate) fn certificate(&self) -> &dyn Certificate {
         &*self.shared.certificate
+    }
+
+    pub(crate) fn leaves(&self) -> Option<&Route> {
+        self.shared.leaves.as_ref()
     }
 
     /// Since the start of the daemon.

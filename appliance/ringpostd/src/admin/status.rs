@@ -64,6 +64,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             ));
             alarms
         },
+        sources: admin.metrics().sources(),
         probation,
         incidents: {
             let mut all = incident::list(&admin.plan().state);

@@ -260,6 +260,44 @@ fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
         let refused = get(host, path);
         assert!(refused.contains("404"), "{host}{path}: {refused}");
     }
+    // What mail programs are set up with says nothing of who is here.
+    let document = "/mail/config-v1.1.xml?emailaddress=someone%40example.org";
+    let served = get("autoconfig.example.org", document);
+    for wanted in [
+        "<hostname>mail.example.org</hostname>",
+        "<socketType>SSL</socketType>",
+        "%EMAILADDRESS%",
+        "200 text/xml",
+    ] {
+        assert!(served.contains(wanted), "{wanted} in {served}");
+    }
+    let refused = get("autoconfig.example.net", document);
+    assert!(refused.contains("404"), "{refused}");
+    let discover = |host: &str, body: &str| {
+        let url = format!("https://{}/autodiscover/autodiscover.xml", home.at(444));
+        let mut curl = Command::new("curl");
+        curl.args(["-sk", "--max-time", "20", "-w", "%{http_code}"]);
+        curl.args(["-H", &format!("Host: {host}"), "--data-binary", body, &url]);
+        said(&bounded(&mut curl))
+    };
+    let request = "<EMailAddress>someone@example.org</EMailAddress>";
+    let served = discover("autodiscover.example.org", request);
+    for wanted in [
+        "<LoginName>someone@example.org</LoginName>",
+        "<Port>",
+        "200",
+    ] {
+        assert!(served.contains(wanted), "{wanted} in {served}");
+    }
+    let long = "x".repeat(20_000);
+    for (host, body, wanted) in [
+        ("autodiscover.example.net", request, "404"),
+        ("autodiscover.example.org", "<EMailAddress>", "404"),
+        ("autodiscover.example.org", long.as_str(), "413"),
+    ] {
+        let refused = discover(host, body);
+        assert!(refused.ends_with(wanted), "{host}: {refused}");
+    }
     let url = format!("https://{}{policy}", home.at(444));
     let twice = bounded(
         Command::new("curl")

@@ -15,7 +15,7 @@ use store::BodyIn;
 use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
 use super::selected::Selected;
-use super::{Done, End, Imap, flush};
+use super::{Done, End, Imap, flush, teach};
 
 pub struct Store {
     pub uid: bool,
@@ -82,6 +82,7 @@ impl<K: Ask> Imap<K> {
     /// connection.
     pub(super) async fn on_store(
         &self,
+        account: AccountId,
         selected: &mut Selected,
         wanted: Store,
         out: &mut Vec<u8>,
@@ -118,6 +119,11 @@ impl<K: Ask> Imap<K> {
             if out.len() > OUTPUT_BYTES_MAX {
                 flush(out, connection).await?;
             }
+        }
+        if let Some(is_junk) = teach::said_by(change, &wanted.flags) {
+            // Durable by now, as after a MOVE.
+            let uids = targets.iter().map(|&(_, uid)| Uid(uid));
+            self.teach_marked(account, id, uids, is_junk);
         }
         Ok(Ok(Done::for_those_there(
             "Store completed",

@@ -139,7 +139,8 @@ impl<K: Ask> Imap<K> {
                     silent,
                     flags,
                 };
-                self.on_store(selected, wanted, out, connection).await?
+                self.on_store(account, selected, wanted, out, connection)
+                    .await?
             }
             Body::Copy { uid, set, mailbox } => {
                 let selected = client.selected.as_ref().expect("the session knows");

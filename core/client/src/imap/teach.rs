@@ -1,14 +1,14 @@
-//! A message that a person moves into the folder for junk, or out of it, teaches what junk is.
+//! A message that a person moves into the folder for junk, or out of it, or marks with `$Junk` or `$NotJunk`, teaches what junk is.
 //!
-//! What must hold: the COPY or MOVE was durable and is answered without waiting for this; the lessons under way on a core are bounded, and what
+//! What must hold: the COPY, MOVE or STORE was durable and is answered without waiting for this; the lessons under way on a core are bounded, and what
 //! does not fit is left out; a fault here is a line in the log. Of each message the first piece that is stored together is read, half a
 //! mebibyte at most, as the judge reads the first 256 KiB only.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
-use mail::Uid;
-use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, Message, SpecialUse};
+use mail::{Flags, Keyword, Uid};
+use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message, SpecialUse};
 use runtime::SessionHost;
 use spam::{Reading, Want};
 use storage::lessons::{Taught, teach};
@@ -18,6 +18,17 @@ use super::Imap;
 use super::limits::{LESSONS_TOGETHER_MAX, LESSONS_UNDER_WAY_MAX};
 
 impl<K: Ask> Imap<K> {
+    /// Begins a lesson about the newest of `uids` of `mailbox`, whose keywords say now what they are.
+    pub(super) fn teach_marked(
+        &self,
+        account: AccountId,
+        mailbox: MailboxId,
+        uids: impl ExactSizeIterator<Item = Uid>,
+        is_junk: bool,
+    ) {
+        self.begin_lesson(account, newest(uids), Why::Marked { mailbox, is_junk });
+    }
+
     /// Begins a lesson about the newest of `uids` of the folder `to`, which came there from `from`; whether one is due is found out beside the
     /// session.
     pub(super) fn teach(
@@ -27,7 +38,10 @@ impl<K: Ask> Imap<K> {
         to: String,
         uids: impl ExactSizeIterator<Item = Uid>,
     ) {
-        let uids = newest(uids);
+        self.begin_lesson(account, newest(uids), Why::Moved { from, to });
+    }
+
+    fn begin_lesson(&self, account: AccountId, uids: Vec<Uid>, why: Why) {
         if uids.is_empty() || self.teaching.get() >= LESSONS_UNDER_WAY_MAX {
             return;
         }
@@ -35,7 +49,7 @@ impl<K: Ask> Imap<K> {
         let (owner, host) = (self.owner.clone(), self.host.clone());
         self.host.spawn(Box::pin(async move {
             let _under_way = under_way;
-            if let Err(why) = take(&owner, &host, account, from, to, uids).await {
+            if let Err(why) = take(&owner, &host, account, why, uids).await {
                 tracing::debug!(account = account.0, why, "a move taught nothing");
             }
         }));
@@ -46,12 +60,18 @@ async fn take<K: Ask>(
     owner: &K,
     host: &SessionHost,
     account: AccountId,
-    from: MailboxId,
-    to: String,
+    why: Why,
     uids: Vec<Uid>,
 ) -> Result<(), String> {
-    let found = owner
-        .ask(move |mailboxes| async move { messages(&mailboxes, account, from, &to, &uids).await });
+    let found = owner.ask(move |mailboxes| async move {
+        match why {
+            Why::Moved { from, to } => messages(&mailboxes, account, from, &to, &uids).await,
+            Why::Marked { mailbox, is_junk } => {
+                let messages = mailboxes.messages(mailbox, &uids).await?;
+                Ok(Some((mailbox, is_junk, messages)))
+            }
+        }
+    });
     let found = found.await.map_err(|busy| busy.to_string())?;
     let Some((mailbox, is_junk, messages)) = found.map_err(|fault| fault.to_string())? else {
         return Ok(());
@@ -82,6 +102,24 @@ async fn take<K: Ask>(
         learned.map_err(|fault| fault.to_string())?;
     }
     Ok(())
+}
+
+/// What makes a lesson due.
+enum Why {
+    Moved { from: MailboxId, to: String },
+    Marked { mailbox: MailboxId, is_junk: bool },
+}
+
+/// What keywords say of a message (RFC 9051 §2.3.2): `Some(true)`: junk. Both together say nothing, and so does a change that removes.
+pub(super) fn said_by(change: FlagChange, flags: &Flags) -> Option<bool> {
+    let has = |text: &str| {
+        let keyword = Keyword::parse(text);
+        keyword.is_some_and(|keyword| flags.has_keyword(&keyword))
+    };
+    match (change, has("$Junk"), has("$NotJunk")) {
+        (FlagChange::Remove, ..) | (_, true, true) | (_, false, false) => None,
+        (_, is_junk, _) => Some(is_junk),
+    }
 }
 
 /// The folder `to`, whether what came there is junk, and the messages; `None`: nothing is to be learned. What goes from the
@@ -134,6 +172,28 @@ impl Drop for UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keywords_speak_when_they_are_set_alone() {
+        let flags = |words: &[&str]| Flags {
+            keywords: words
+                .iter()
+                .filter_map(|word| Keyword::parse(word))
+                .collect(),
+            ..Flags::default()
+        };
+        let (add, replace, remove) = (FlagChange::Add, FlagChange::Replace, FlagChange::Remove);
+        for (change, words, wanted) in [
+            (add, &["$junk"][..], Some(true)),
+            (replace, &["$NotJunk", "work"], Some(false)),
+            (add, &["$Junk", "$NotJunk"], None),
+            (remove, &["$Junk"], None),
+            (add, &["Junk"], None),
+            (replace, &[], None),
+        ] {
+            assert_eq!(said_by(change, &flags(words)), wanted, "{words:?}");
+        }
+    }
 
     #[test]
     fn of_a_large_move_only_what_teaches_is_held() {

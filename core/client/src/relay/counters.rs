@@ -2,8 +2,33 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
+/// One source of conversations.
+#[derive(Debug, Default)]
+pub struct SourceCount {
+    pub name: String,
+    /// Begun from it.
+    pub conversations: AtomicU64,
+    /// Sites that did not talk to it.
+    pub refused: AtomicU64,
+    /// Its address could not be used.
+    pub unavailable: AtomicU64,
+    /// Now: sites for which it comes last, and addresses of it that cannot be used.
+    pub resting: AtomicUsize,
+}
+
+impl SourceCount {
+    pub fn of(name: &str) -> SourceCount {
+        SourceCount {
+            name: name.to_owned(),
+            ..SourceCount::default()
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// In the order of `Settings::sources`.
+    pub sources: Vec<SourceCount>,
     /// Recipients whose server took the message.
     pub delivered: AtomicU64,
     /// Tries of recipients that are to be made again.

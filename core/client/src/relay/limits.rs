@@ -70,6 +70,12 @@ pub const ADDRESSES_PER_TRY: usize = 8;
 
 /// An answer to SYN takes a second; one that takes longer than this is lost.
 pub const CONNECT: Duration = Duration::from_secs(15);
+/// Sources tried for one address of a server.
+pub const SOURCES_PER_ADDRESS: usize = 3;
+/// A source that cannot be used, or that a site refused, comes last for so long.
+pub const SOURCE_RESTS: Duration = Duration::from_secs(15 * 60);
+/// Sites and addresses for which a source rests: some 100 bytes each. Past it the one that rests least longer is forgotten.
+pub const SOURCE_RESTS_MAX: usize = 1_000;
 /// RFC 5321 §4.5.3.2.1 to .6.
 pub const GREETING: Duration = Duration::from_secs(300);
 pub const HELLO: Duration = Duration::from_secs(300);

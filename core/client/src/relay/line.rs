@@ -3,6 +3,7 @@
 //! Every wait has a deadline for the step as a whole, so a server that sends a byte a minute holds nothing longer than one that is silent;
 //! and what is received before a line ends is bounded by `smtp::client`.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::dane::{self, Demand};
 use super::destination::Candidate;
 use super::limits::*;
 use super::offered::Offered;
+use super::source::{Chosen, Sources};
 use super::verdict::{Assured, Class, Said, Verdict};
 
 /// What all connections of one sender share.
@@ -26,6 +28,8 @@ pub struct Caller {
     pub host: SessionHost,
     /// Our name, for EHLO.
     pub hostname: String,
+    /// Where conversations come from.
+    pub sources: Rc<Sources>,
     /// For STARTTLS; `None`: it is not used.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Who vouches for servers where a policy demands it (MTA-STS).
@@ -48,6 +52,8 @@ pub struct Line<C> {
     pub proved: bool,
     /// The server meets the policy of its domain (MTA-STS).
     pub meets_policy: bool,
+    /// The source that it comes from; `None`: the system chose.
+    source: Option<usize>,
     /// Transactions so far.
     pub carried: u32,
 }
@@ -85,14 +91,33 @@ impl Caller {
         dial: &D,
         candidates: &[Candidate],
         needs_tls: bool,
+        (pool, site): (&[usize], &str),
     ) -> Result<Line<D::Connection>, NoLine> {
         let mut worst: Option<Verdict> = None;
         for candidate in candidates {
-            let verdict = match self.open_one(dial, candidate, needs_tls).await {
-                Ok(line) => return Ok(line),
-                Err(NoLine::Stopping) => return Err(NoLine::Stopping),
-                Err(NoLine::Because(verdict)) => verdict,
-            };
+            let now = self.host.now();
+            let is_ipv4 = candidate.address.is_ipv4();
+            let order = self.sources.order(pool, site, is_ipv4, now);
+            let mut from: Vec<Option<Chosen>> = order.into_iter().map(Some).collect();
+            if pool.is_empty() {
+                from.push(None);
+            }
+            let words = "no source address is of its family";
+            let mut verdict = Verdict::Later(Class::Connect, Said::ours("4.4.1", words));
+            for from in from {
+                let from = from.as_ref().map(|chosen| (chosen, site));
+                verdict = match self.open_one(dial, candidate, needs_tls, from).await {
+                    Ok(line) => return Ok(line),
+                    Err(NoLine::Stopping) => return Err(NoLine::Stopping),
+                    Err(NoLine::Because(verdict)) => verdict,
+                };
+                // Another source may do better only where this one was the reason.
+                let is_the_reason =
+                    from.is_some_and(|(chosen, site)| self.sources.rests(chosen, site, now));
+                if !is_the_reason {
+                    break;
+                }
+            }
             tracing::debug!(host = candidate.host, address = %candidate.address, said = verdict.said().text, "no conversation");
             // For good only where all say so: what may pass counts for more.
             match (&worst, &verdict) {
@@ -109,9 +134,10 @@ impl Caller {
         dial: &D,
         candidate: &Candidate,
         needs_tls: bool,
+        from: Option<(&Chosen, &str)>,
     ) -> Result<Line<D::Connection>, NoLine> {
         let is_demanded = candidate.demand.holds();
-        let mut line = match self.greet(dial, candidate).await {
+        let mut line = match self.greet(dial, candidate, from).await {
             // Before TLS whoever stands between can say so, and nothing of that is for good.
             Err(NoLine::Because(Verdict::Failed(said))) if is_demanded => {
                 let words = format!("before TLS it says {}", said.text);
@@ -163,7 +189,7 @@ impl Caller {
         self.unmet(candidate, &words);
         // RFC 7435: in clear is better than not at all, and it is told.
         tracing::warn!(host = candidate.host, address = %candidate.address, words, "mail goes in clear: TLS is offered and does not work");
-        let mut line = self.greet(dial, candidate).await?;
+        let mut line = self.greet(dial, candidate, from).await?;
         line.tls_failed = true;
         Ok(line)
     }
@@ -229,21 +255,32 @@ impl Caller {
         &self,
         dial: &D,
         candidate: &Candidate,
+        from: Option<(&Chosen, &str)>,
     ) -> Result<Line<D::Connection>, NoLine> {
-        let later = |class, status, words| {
+        let later = |class, status, words: &str| {
             let words = format!("{words} ({})", candidate.address);
             let said = Said::ours(status, words).with_host(&candidate.host);
             NoLine::Because(Verdict::Later(class, said))
         };
-        let connection = match dial.dial(candidate.address, CONNECT).await {
+        let address = from.map(|(chosen, _)| chosen.address);
+        let dialled = dial.dial_from(address, candidate.address, CONNECT).await;
+        let connection = match dialled {
             Ok(connection) => connection,
+            Err(fault @ DialFault::NotHere) => {
+                if let Some((chosen, _)) = from {
+                    self.sources.unavailable(chosen, self.host.now());
+                    tracing::warn!(source = chosen.name, address = %chosen.address, %fault, "a source is left out for a while");
+                }
+                return Err(later(Class::Ours, "4.3.0", &fault.to_string()));
+            }
             Err(DialFault::Stopping) => return Err(NoLine::Stopping),
             Err(DialFault::Busy) => {
                 return Err(later(Class::Ours, "4.3.2", "too many connections"));
             }
             Err(fault) => return Err(later(Class::Connect, "4.4.1", &fault.to_string())),
         };
-        let mut client = Client::new(Role::Smtp, &self.hostname, false);
+        let name = from.map_or(&self.hostname, |(chosen, _)| &chosen.name);
+        let mut client = Client::new(Role::Smtp, name, false);
         client.falls_back = true;
         let mut line = Line {
             connection,
@@ -255,15 +292,30 @@ impl Caller {
             tls_failed: false,
             proved: false,
             meets_policy: false,
+            source: from.map(|(chosen, _)| chosen.index),
             carried: 0,
         };
         match line.step(self, GREETING + HELLO).await {
             Ok(Event::Ready(hello)) => {
                 line.offered = Offered::of(&hello);
+                if let Some((chosen, site)) = from {
+                    self.sources.began(chosen, site);
+                }
                 Ok(line)
             }
             Err(Break::Fault(ConnectionFault::Stopping)) => Err(NoLine::Stopping),
-            Err(Break::Refused(reply)) => Err(NoLine::Because(refusal(&candidate.host, &reply))),
+            Err(Break::Refused(reply)) => {
+                if let Some((chosen, site)) = from {
+                    self.sources.refused(chosen, site, self.host.now());
+                    tracing::info!(
+                        source = chosen.name,
+                        site,
+                        code = reply.code,
+                        "a source is refused, and comes last for a while"
+                    );
+                }
+                Err(NoLine::Because(refusal(&candidate.host, &reply)))
+            }
             Ok(_) | Err(Break::Nonsense) => {
                 Err(later(Class::Broken, "4.5.0", "what it sends is not SMTP"))
             }
@@ -291,6 +343,14 @@ fn server_name(candidate: &Candidate) -> ServerName<'static> {
 }
 
 impl<C: Dialled> Line<C> {
+    /// Whether a message with these sources may go over it.
+    pub fn is_of(&self, pool: &[usize]) -> bool {
+        match self.source {
+            Some(source) => pool.contains(&source),
+            None => pool.is_empty(),
+        }
+    }
+
     pub fn is_secure(&self) -> bool {
         self.connection.tls().is_some()
     }

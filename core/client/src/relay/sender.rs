@@ -25,12 +25,13 @@ use storage::owner::Ask;
 use tokio::sync::Notify;
 
 use super::age::Age;
-use super::counters::Counters;
+use super::counters::{Counters, SourceCount};
 use super::destination::Route;
 use super::letter::{Count, Job, Letter};
 use super::limits::*;
 use super::line::Caller;
 use super::site::Site;
+use super::source::{Source, Sources};
 use super::sts;
 use super::verdict::{Class, Said, Verdict};
 use crate::signing::Signing;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// Policies of domains (MTA-STS); `None`: they are not looked up.
     pub sts: Option<sts::Settings>,
+    /// Where conversations come from; empty: from what the system chooses, under `hostname`.
+    pub sources: Vec<Source>,
     /// Connections at a time; at most `limits::CONNECTIONS_MAX`.
     pub connections_max: usize,
     /// The order of jitter and marks.
@@ -106,10 +109,16 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
         settings: Settings,
         stop: Stop,
     ) -> Sender<K, N, D> {
-        let counters: Arc<Counters> = Arc::default();
+        let each = settings.sources.iter();
+        let counters = Arc::new(Counters {
+            sources: each.map(|source| SourceCount::of(&source.name)).collect(),
+            ..Counters::default()
+        });
+        let sources = Sources::new(settings.sources, counters.clone());
         let caller = Caller {
             host,
             hostname: settings.hostname,
+            sources: Rc::new(sources),
             tls: settings.tls,
             authorities: settings.sts.as_ref().map(|sts| sts.authorities.clone()),
             counters: counters.clone(),

@@ -65,9 +65,14 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 }
                 continue;
             };
+            let pool = self.pool(name, &job);
+            // One of another pool is not for this message.
+            if let Some(other) = line.take_if(|line| !line.is_of(&pool)) {
+                other.bye(&self.caller).await;
+            }
             let (open, job) = match line.take() {
                 Some(line) => (line, job),
-                None => match self.open(name, job).await {
+                None => match self.open(name, job, &pool).await {
                     Some(both) => both,
                     None => break,
                 },
@@ -82,6 +87,15 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         if let Some(line) = line {
             line.bye(&self.caller).await;
         }
+    }
+
+    /// The sources that this message may come from.
+    fn pool(&self, name: &str, job: &Job) -> Vec<usize> {
+        let to = match destination::by_route(name) {
+            Some((Route::Fixed(server), _)) => server.host,
+            _ => name.to_owned(),
+        };
+        self.caller.sources.pool(&job.letter.entry().from, &to)
     }
 
     fn take_job(&self, name: &str) -> Option<Job> {
@@ -125,7 +139,12 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
     }
 
     /// A connection for `job`; without one, what is to become of it is settled.
-    async fn open(self: &Rc<Self>, name: &str, job: Job) -> Option<(Line<D::Connection>, Job)> {
+    async fn open(
+        self: &Rc<Self>,
+        name: &str,
+        job: Job,
+        pool: &[usize],
+    ) -> Option<(Line<D::Connection>, Job)> {
         let by_route = destination::by_route(name);
         let (route, by_route_tls) = match &by_route {
             Some((route, needs_tls)) => (route, *needs_tls),
@@ -142,7 +161,11 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             let candidates = route.candidates(&self.names, name, ours, found.demanded());
             let candidates = candidates.await.map_err(NoLine::Because);
             let opened = match candidates {
-                Ok(candidates) => self.caller.open(&self.dial, &candidates, needs_tls).await,
+                Ok(candidates) => {
+                    let from = (pool, name);
+                    let opened = self.caller.open(&self.dial, &candidates, needs_tls, from);
+                    opened.await
+                }
                 Err(none) => Err(none),
             };
             if let (Err(NoLine::Because(Verdict::Later(..))), Some(desk)) = (&opened, &self.sts)

@@ -201,6 +201,7 @@ fn inspector() -> Rc<dyn Inspect> {
             bytes_max: 1 << 20,
             refuses_spam: true,
             defers: true,
+            keeps_viruses: false,
         },
     })
 }

@@ -84,3 +84,28 @@ fn the_same_content_teaches_once_however_often_it_came() {
         assert_eq!(taught(&rig, (1, 0)).await, [Some((1, 0)); 2]);
     });
 }
+
+/// Clients with a button for junk set a keyword, and some move nothing.
+#[test]
+fn a_keyword_teaches_and_the_other_one_takes_it_back() {
+    run(|rig| async move {
+        rig.deliver("Subject: prize\r\n\r\nclaim your lottery prize today\r\n")
+            .await;
+        let mut session = rig.selected().await;
+        session.ok("STORE 1 +FLAGS ($Junk)").await;
+        for _ in 0..100 {
+            if rig.outgoing.lessons().expect("some").count().0 == 2 {
+                break;
+            }
+            sleep_us(&*rig.host, 10_000).await;
+        }
+        assert_eq!(taught(&rig, (1, 0)).await, [Some((1, 0)); 2]);
+        // Both say nothing; the other one alone takes the first one back.
+        session.ok("STORE 1 FLAGS ($Junk $NotJunk)").await;
+        session.ok("STORE 1 -FLAGS ($Junk)").await;
+        sleep_us(&*rig.host, 1_000_000).await;
+        assert_eq!(taught(&rig, (1, 0)).await, [Some((1, 0)); 2]);
+        session.ok("STORE 1 FLAGS ($NotJunk)").await;
+        assert_eq!(taught(&rig, (0, 1)).await, [Some((0, 1)); 2]);
+    });
+}

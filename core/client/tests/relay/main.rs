@@ -11,6 +11,7 @@ mod open;
 mod reports;
 mod rig;
 mod server;
+mod sources;
 mod stop;
 mod sts;
 mod tls;

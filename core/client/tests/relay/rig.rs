@@ -11,7 +11,7 @@ use base::host::oneshot;
 use base::{BodyName, Host};
 use bytes::Bytes;
 use client::relay::limits::TRY_BYTES;
-use client::relay::{Counters, Route, Sender, Settings, sts};
+use client::relay::{Counters, Route, Sender, Settings, Source, sts};
 use device::DeviceIndex;
 use device::sim::SimWorld;
 use dns::Table;
@@ -200,12 +200,22 @@ impl Rig {
 
     /// As `send`, with policies of domains (MTA-STS).
     pub fn send_with(&self, route: Route, sts: Option<sts::Settings>) -> Running {
+        self.begin(route, sts, Vec::new())
+    }
+
+    /// As `send`, from these sources.
+    pub fn send_from(&self, route: Route, sources: Vec<Source>) -> Running {
+        self.begin(route, None, sources)
+    }
+
+    fn begin(&self, route: Route, sts: Option<sts::Settings>, sources: Vec<Source>) -> Running {
         let memory = Budget::with_shares(16 * TRY_BYTES, 4 * TRY_BYTES);
         let settings = Settings {
             hostname: "mx.example.org".to_owned(),
             route,
             tls: Some(client::relay::tls::opportunistic()),
             sts,
+            sources,
             connections_max: client::relay::limits::CONNECTIONS_MAX,
             seed: 1,
         };

@@ -16,6 +16,7 @@ use runtime::SessionHost;
 use scan::{Edit, change};
 use smtp::{Refusal, ReversePath, Role};
 use spam::Proof;
+use storage::quarantine::Why;
 
 use super::content::Incoming;
 use super::inspect::Inspection;
@@ -76,6 +77,8 @@ pub(super) struct Front {
     pub(super) author: spam::Author,
     /// The domain of its author, or a scanner, wants it kept apart from other mail.
     pub(super) is_apart: bool,
+    /// Why it belongs into the quarantine, where there is one for that; the gravest reason.
+    pub(super) apart: Option<(Why, String)>,
 }
 
 impl<N: Names> Authenticate for Authenticator<N> {
@@ -176,6 +179,7 @@ pub(super) async fn front(
         refusal: None,
         author: spam::Author::default(),
         is_apart: false,
+        apart: None,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
     if settings.smtp.role == Role::Lmtp {
@@ -220,6 +224,8 @@ pub(super) async fn front(
         (Enforcement::Enforce, Disposition::Quarantine) => {
             counters.results.quarantined.fetch_add(1, Relaxed);
             front.is_apart = true;
+            let from = format!("header.from={}", dmarc.domain);
+            front.apart = Some((Why::Dmarc, from));
             let mark = format!("{MARK}: dmarc; header.from={}\r\n", dmarc.domain);
             front.fields.extend_from_slice(mark.as_bytes());
         }
@@ -241,6 +247,7 @@ impl Front {
             refusal,
             detail,
             junk,
+            virus,
             quarantine,
             fields,
             edits,
@@ -254,8 +261,15 @@ impl Front {
             let mark = format!("{MARK}: scan; {reason}\r\n");
             self.fields.extend_from_slice(mark.as_bytes());
         }
+        if let Some(name) = &virus {
+            let mark = format!("{MARK}: virus; {}\r\n", scan::text::word(name));
+            self.fields.extend_from_slice(mark.as_bytes());
+        }
         self.fields.extend_from_slice(&fields);
-        self.is_apart |= junk || quarantine.is_some();
+        self.is_apart |= junk || virus.is_some() || quarantine.is_some();
+        let virus = virus.map(|name| (Why::Virus, name));
+        let scanner = quarantine.map(|reason| (Why::Scanner, reason));
+        self.apart = virus.or(self.apart.take()).or(scanner);
         let more = self.fields.len() - before + change::growth(&edits);
         self.edits = edits;
         if !incoming.may_grow(more) {
@@ -295,12 +309,13 @@ impl Front {
         }
     }
 
-    /// Puts the fields in front of `content`, and takes out those of others that claim to be ours. Answers the bytes that are ours then.
-    pub(super) fn put(self, content: &mut Vec<u8>, trace_bytes: usize) -> usize {
+    /// Puts the fields in front of `content`, and `lines` in front of them; takes out those of others that claim to be ours. Answers the bytes
+    /// that are ours then, without `lines`.
+    pub(super) fn put(self, content: &mut Vec<u8>, trace_bytes: usize, lines: &[u8]) -> usize {
         Front::remove_forged(self.ours, content, trace_bytes);
-        content.reserve_exact(self.fields.len() + change::growth(&self.edits));
+        content.reserve_exact(lines.len() + self.fields.len() + change::growth(&self.edits));
         change::apply(content, trace_bytes, self.edits);
-        content.splice(0..0, self.fields.iter().copied());
+        content.splice(0..0, lines.iter().chain(&self.fields).copied());
         trace_bytes + self.fields.len()
     }
 }

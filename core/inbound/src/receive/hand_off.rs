@@ -156,7 +156,7 @@ impl<K: Keeper> Receiver<K> {
 }
 
 /// The address that a copy of ours stands for.
-fn named<'r>(recipient: &'r Recipient<Route>, to: &'r Option<Address>) -> &'r Address {
+pub(super) fn named<'r>(recipient: &'r Recipient<Route>, to: &'r Option<Address>) -> &'r Address {
     let named = match &recipient.path {
         ForwardPath::Address(address) => Some(address),
         ForwardPath::Postmaster => None,

@@ -45,6 +45,8 @@ pub struct Inspection {
     pub detail: String,
     /// It belongs into the junk folder.
     pub junk: bool,
+    /// It has a virus of this name, and is not refused for it (`Policy::keeps_viruses`).
+    pub virus: Option<String>,
     /// It is to be kept apart, and why.
     pub quarantine: Option<String>,
     /// Fields to be put in front, each with its line's end.
@@ -71,6 +73,7 @@ impl Inspection {
             self.refuse(refusal, other.detail);
         }
         self.junk |= other.junk;
+        self.virus = self.virus.or(other.virus);
         self.quarantine = self.quarantine.or(other.quarantine);
         self.fields.extend_from_slice(&other.fields);
         self.edits.extend(other.edits);
@@ -87,6 +90,8 @@ pub struct Policy {
     pub refuses_spam: bool,
     /// Mail is deferred while no clamd gives a verdict; else it is taken without one.
     pub defers: bool,
+    /// What has a virus is kept apart; else it is refused.
+    pub keeps_viruses: bool,
 }
 
 /// With `scanners`.
@@ -169,7 +174,11 @@ impl<D: Dial> Inspector<D> {
             Known::Gtube => (Refusal::Spam, "GTUBE test string"),
         };
         tracing::info!(id, found = name, "recognised");
-        if known == Known::Gtube && !self.policy.refuses_spam {
+        if known == Known::Eicar && self.policy.keeps_viruses {
+            self.count(Scanner::Own, Outcome::Quarantine);
+            field.add("own", "quarantine", name);
+            inspection.virus = Some(name.to_owned());
+        } else if known == Known::Gtube && !self.policy.refuses_spam {
             self.count(Scanner::Own, Outcome::Junk);
             field.add("own", "junk", name);
             inspection.junk = true;
@@ -217,8 +226,14 @@ impl<D: Dial> Inspector<D> {
             }
             Ok(clamd::Answer::Infected(name)) => {
                 tracing::info!(id, virus = name, "infected");
-                inspection.refuse(Refusal::Infected, name);
-                Outcome::Refused
+                if self.policy.keeps_viruses {
+                    field.add(NAME, "quarantine", &text::word(&name));
+                    inspection.virus.get_or_insert(name);
+                    Outcome::Quarantine
+                } else {
+                    inspection.refuse(Refusal::Infected, name);
+                    Outcome::Refused
+                }
             }
             // It would be so the next time: to defer it would only delay it.
             Ok(clamd::Answer::TooLarge) => {

@@ -1,6 +1,7 @@
 //! A core receives on loopback for a keeper that follows a script; the clients are blocking sockets on the test's own thread.
 
 mod again;
+mod apart;
 mod authentic;
 mod content;
 mod conversation;

@@ -3,8 +3,8 @@
 //! What must hold: what a sender sees is what it would see of a `TcpDial`. An address that is not in the table refuses.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -49,6 +49,10 @@ struct Shared {
     open: Rc<Cell<usize>>,
     dialled: Cell<u64>,
     places: RefCell<HashMap<SocketAddr, Place>>,
+    /// Addresses that are not of this machine.
+    absent: RefCell<HashSet<IpAddr>>,
+    /// Where the dials came from that reached an address of the table, in order.
+    sources: RefCell<Vec<Option<IpAddr>>>,
 }
 
 /// An address of the table.
@@ -77,6 +81,8 @@ impl MemoryDial {
                 open: Rc::default(),
                 dialled: Cell::new(0),
                 places: RefCell::default(),
+                absent: RefCell::default(),
+                sources: RefCell::default(),
             }),
         }
     }
@@ -99,6 +105,20 @@ impl MemoryDial {
         place.manner = manner;
     }
 
+    /// From now on there is no dialling from `address`, or there is again.
+    pub fn set_absent(&self, address: IpAddr, is_absent: bool) {
+        let mut absent = self.shared.absent.borrow_mut();
+        match is_absent {
+            true => absent.insert(address),
+            false => absent.remove(&address),
+        };
+    }
+
+    /// Where the dials came from that reached an address of the table, in order; `None`: the caller left it to the system.
+    pub fn sources(&self) -> Vec<Option<IpAddr>> {
+        self.shared.sources.borrow().clone()
+    }
+
     /// Connections that are open or being dialled.
     pub fn open(&self) -> usize {
         self.shared.open.get()
@@ -113,7 +133,12 @@ impl MemoryDial {
 impl Dial for MemoryDial {
     type Connection = MemoryConnection;
 
-    async fn dial(&self, to: SocketAddr, within: Duration) -> Result<MemoryConnection, DialFault> {
+    async fn dial_from(
+        &self,
+        from: Option<IpAddr>,
+        to: SocketAddr,
+        within: Duration,
+    ) -> Result<MemoryConnection, DialFault> {
         let shared = &*self.shared;
         if shared.stop.is_requested() {
             return Err(DialFault::Stopping);
@@ -121,12 +146,18 @@ impl Dial for MemoryDial {
         if shared.open.get() >= shared.connections_max {
             return Err(DialFault::Busy);
         }
+        if let Some(from) = from
+            && (from.is_ipv4() != to.is_ipv4() || shared.absent.borrow().contains(&from))
+        {
+            return Err(DialFault::NotHere);
+        }
         let slot = Slot::take(&shared.open);
         shared.dialled.set(shared.dialled.get() + 1);
         let place = shared.places.borrow().get(&to).cloned();
         let Some(place) = place else {
             return Err(DialFault::Refused);
         };
+        shared.sources.borrow_mut().push(from);
         let wait = match place.manner {
             Manner::Refuses => return Err(DialFault::Refused),
             Manner::Unreachable => return Err(DialFault::Unreachable),

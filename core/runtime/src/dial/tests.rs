@@ -310,3 +310,32 @@ fn an_end_is_complete_when_it_was_said_under_tls() {
     });
     peer.join().expect("no panic");
 }
+
+#[test]
+fn a_connection_comes_from_the_address_that_was_asked_for() {
+    let (socket, address) = server();
+    let peer = std::thread::spawn(move || {
+        let (_stream, from) = socket.accept().expect("a connection comes");
+        from.ip()
+    });
+    let ours: IpAddr = "127.0.0.7".parse().expect("an address");
+    on_a_core(1, move |dial, _, _| async move {
+        let connected = dial.dial_from(Some(ours), address, WITHIN).await;
+        drop(connected.expect("it listens"));
+    });
+    assert_eq!(peer.join().expect("it ended well"), ours);
+}
+
+#[test]
+fn an_address_of_another_machine_or_family_is_none_to_dial_from() {
+    let (_socket, address) = server();
+    on_a_core(1, move |dial, _, _| async move {
+        // RFC 5737: for documents, and on no machine.
+        for from in ["192.0.2.77", "::1"] {
+            let from: IpAddr = from.parse().expect("an address");
+            let fault = dial.dial_from(Some(from), address, WITHIN).await.err();
+            assert_eq!(fault, Some(DialFault::NotHere));
+        }
+        drop(dial.dial(address, WITHIN).await.expect("room for one"));
+    });
+}

@@ -194,6 +194,7 @@ impl PowerOn {
         let memory = Budget::with_shares(16 * TRY_BYTES, 4 * TRY_BYTES);
         let settings = Settings {
             sts: None,
+            sources: Vec::new(),
             hostname: "mx.example.org".to_owned(),
             route: Route::Exchangers { port: 25 },
             tls: None,

@@ -137,5 +137,17 @@ fn junk_goes_to_the_folder_for_junk_under_any_name_and_to_inbox_where_there_is_n
         assert_eq!(messages_in(&mailboxes, alice, "INBOX").await, 0);
         assert_eq!(messages_in(&mailboxes, bob, "Spam/Old").await, 1);
         assert_eq!(messages_in(&mailboxes, carol, "INBOX").await, 1);
+        // What is in the folder for junk says so; what had to go to INBOX is for the person to judge.
+        for (account, name, wanted) in [
+            (alice, "Junk", &["$Junk"][..]),
+            (bob, "Spam/Old", &["$Junk"]),
+            (carol, "INBOX", &[]),
+        ] {
+            let mailbox = mailboxes.find(account, name).await.expect("a mailbox");
+            let view = mailboxes.view(mailbox).await.expect("a view");
+            let keywords = view.messages[0].flags.keywords.iter();
+            let keywords: Vec<&str> = keywords.map(|keyword| keyword.as_str()).collect();
+            assert_eq!(keywords, wanted, "{name}");
+        }
     });
 }

@@ -21,7 +21,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 
-use mail::{Address, Flags, InternalDate};
+use mail::{Address, InternalDate};
 use mailbox::{AccountId, Delivery, MailboxFault, Recipient};
 use queue::limits::ENTRY_ROWS;
 use queue::{Addressee, DeliveryId, Envelope, Served};
@@ -183,15 +183,7 @@ impl Outgoing {
 
     /// INBOX, or the folder for junk.
     async fn first_place(&self, account: AccountId, is_junk: bool) -> Recipient {
-        let mailbox = match is_junk {
-            true => junk::folder(&self.mailboxes, account).await,
-            false => junk::INBOX.to_owned(),
-        };
-        Recipient {
-            account,
-            mailbox,
-            flags: Flags::default(),
-        }
+        junk::place(&self.mailboxes, account, is_junk).await
     }
 
     /// Copies for `here`, an entry in the queue for `elsewhere` and for those of `here` without room, and the id: one group.

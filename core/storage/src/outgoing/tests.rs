@@ -1,7 +1,7 @@
 //! How a message enters, who has it, and what came of it.
 
 use base::BodyName;
-use mail::Summary;
+use mail::{Flags, Summary};
 use mailbox::AccountId;
 use mailbox::names::Posters;
 use queue::Terms;

@@ -81,15 +81,22 @@ fn nothing_published_is_missing_and_no_answer_is_unknown() {
             table.remove(&record.name);
         }
     });
-    // A certificate need not be published.
-    let verdict_of = |kind: &str| match kind {
-        "TLSA" => Verdict::Right,
-        _ => Verdict::Missing,
+    // A certificate need not be published, and neither need the names under which mail programs ask.
+    let verdict_of = |kind: &str, name: &str| {
+        let is_for_programs = name.contains("autoconfig") || name.contains("autodiscover");
+        match kind == "TLSA" || is_for_programs {
+            true => Verdict::Right,
+            false => Verdict::Missing,
+        }
     };
-    assert!(
-        all.len() == 17 && all.iter().all(|line| line.2 == verdict_of(&line.0)),
-        "{all:?}"
-    );
+    let is_as_wanted =
+        |line: &(String, String, Verdict, String)| line.2 == verdict_of(&line.0, &line.1);
+    assert!(all.len() == 22 && all.iter().all(is_as_wanted), "{all:?}");
+    let (found, _) = verdict("A", "autoconfig", |table, _| {
+        let other = "198.51.100.9".parse().expect("an address");
+        table.set_addresses("autoconfig.example.org", &[other]);
+    });
+    assert_eq!(found, Verdict::Wrong);
     let all = checked(|table, dns| {
         for record in &dns.records {
             table.set_failing(&record.name, Some("SERVFAIL"));

@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use ::admin::reply::SourceLine;
 use client::relay::Counters;
 
 use super::page::Page;
@@ -92,6 +93,7 @@ impl Admin {
         for (name, help, of) in gauges {
             page.gauge(name, help, sum(of));
         }
+        self.write_sources(page);
         let queue = self.outgoing(async |outgoing| {
             let queue = outgoing.queue();
             Ok((queue.count(), queue.oldest()))
@@ -108,6 +110,44 @@ impl Admin {
             "ringpost_queue_oldest_timestamp_seconds",
             "Reports the time at which the oldest message of the queue arrived, or 0 if the queue is empty, in seconds since 1970.",
             oldest.map_or(0, |at| at.0),
+        );
+    }
+
+    /// One sample for each source, of which there are `plan::limits::SOURCES_MAX` at most.
+    fn write_sources(&self, page: &mut Page) {
+        let sources = self.metrics().sources();
+        type Field = fn(&SourceLine) -> u64;
+        let samples = |field: Field| {
+            let each = sources.iter();
+            each.map(move |one| (vec![("source", one.name.clone())], field(one)))
+        };
+        let counters: [(&str, &str, Field); 3] = [
+            (
+                "ringpost_outbound_source_conversations",
+                "Reports the conversations begun from each source (outbound.sources), in conversations.",
+                |one| one.conversations,
+            ),
+            (
+                "ringpost_outbound_source_refused",
+                "Reports how often a destination refused a source in its greeting, in times.",
+                |one| one.refused,
+            ),
+            (
+                "ringpost_outbound_source_unavailable",
+                "Reports how often the address of a source could not be used on this machine, in times.",
+                |one| one.unavailable,
+            ),
+        ];
+        if sources.is_empty() {
+            return;
+        }
+        for (name, help, field) in counters {
+            page.counters(name, help, samples(field));
+        }
+        page.gauges(
+            "ringpost_outbound_source_resting",
+            "Reports for how many destinations a source is left out for a while, with its addresses that cannot be used, in destinations.",
+            samples(|one| one.resting),
         );
     }
 }

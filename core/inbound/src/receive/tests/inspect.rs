@@ -14,17 +14,20 @@ use super::super::inspect::{Inspect, Inspector, Policy};
 use super::*;
 
 /// What a server says to a connection after it has read everything up to the end of the message.
-type Says = &'static [u8];
+pub(super) type Says = &'static [u8];
 
 #[derive(Clone, Copy)]
-struct Story {
-    role: Role,
-    content: &'static str,
-    clamd: Option<Says>,
-    rspamd: Option<Says>,
-    milter: Option<Says>,
-    policy: Policy,
-    filter_defers: bool,
+pub(super) struct Story {
+    pub(super) role: Role,
+    pub(super) content: &'static str,
+    pub(super) clamd: Option<Says>,
+    pub(super) rspamd: Option<Says>,
+    pub(super) milter: Option<Says>,
+    pub(super) policy: Policy,
+    pub(super) filter_defers: bool,
+    /// What goes to the quarantine, which is account 9 unless it could not be set up.
+    pub(super) keeps: &'static [Why],
+    pub(super) has_quarantine: bool,
 }
 
 impl Default for Story {
@@ -39,22 +42,28 @@ impl Default for Story {
                 bytes_max: 1 << 20,
                 refuses_spam: true,
                 defers: true,
+                keeps_viruses: false,
             },
             filter_defers: true,
+            keeps: &[],
+            has_quarantine: true,
         }
     }
 }
 
 /// What came of it.
-struct Told {
-    reply: String,
-    handed: Vec<String>,
-    counters: Arc<scan::Counters>,
+pub(super) struct Told {
+    pub(super) reply: String,
+    pub(super) handed: Vec<String>,
+    /// Of each.
+    pub(super) accounts: Vec<Vec<u32>>,
+    pub(super) received: Arc<Counters>,
+    pub(super) counters: Arc<scan::Counters>,
     /// What clamd and rspamd were sent.
     shown: String,
 }
 
-const HELLO: &str = "X-Ringpost-Scan: clamd=clean\r\nSubject: hello\r\n\r\nHello\r\n";
+pub(super) const HELLO: &str = "X-Ringpost-Scan: clamd=clean\r\nSubject: hello\r\n\r\nHello\r\n";
 /// Whose address answers nothing.
 const SILENT: Says = b"";
 
@@ -97,7 +106,7 @@ fn pool(
     Pool::new(host, dial, &[address], 4, deadline, counters.clone())
 }
 
-fn tell(story: Story) -> Told {
+pub(super) fn tell(story: Story) -> Told {
     let world = SimWorld::new(1);
     let host = world.io().host;
     let client = SocketAddr::from(([192, 0, 2, 1], 25));
@@ -127,6 +136,10 @@ fn tell(story: Story) -> Told {
         scanners,
         policy: story.policy,
     }));
+    let receiver = receiver.quarantining(Quarantine {
+        verdicts: story.keeps.to_vec(),
+        account: story.has_quarantine.then_some(AccountId(9)),
+    });
     let settings = Settings {
         smtp: Arc::new(smtp::Config {
             role: story.role,
@@ -169,12 +182,16 @@ fn tell(story: Story) -> Told {
     });
     assert_eq!(budget.used_bytes(), 0, "all memory is given back");
     let handed = std::mem::take(&mut *script.handed.lock().unwrap());
-    let handed = handed
+    let text = |raw: Vec<u8>| String::from_utf8(raw).expect("UTF-8");
+    let (handed, accounts) = handed
         .into_iter()
-        .map(|(raw, _)| String::from_utf8(raw).expect("UTF-8"));
+        .map(|(raw, accounts)| (text(raw), accounts))
+        .unzip();
     Told {
         reply,
-        handed: handed.collect(),
+        handed,
+        accounts,
+        received: receiver.counters().clone(),
         counters,
         shown: String::from_utf8_lossy(&shown.borrow()).into_owned(),
     }
@@ -190,7 +207,7 @@ fn taken(story: Story) -> String {
 }
 
 const OK: Says = b"stream: OK\0";
-const VIRUS: Says = b"stream: Win.Bad FOUND\0";
+pub(super) const VIRUS: Says = b"stream: Win.Bad FOUND\0";
 const SPAM: Says = b"HTTP/1.1 200 OK\r\n\r\n{\"action\":\"reject\",\"score\":20,\"required_score\":15,\"messages\":{\"smtp_message\":\"go away\"}}";
 const JUNK: Says = b"HTTP/1.1 200 OK\r\n\r\n{\"action\":\"add header\",\"score\":7,\"required_score\":15,\"symbols\":{\"BAD\":{\"score\":7}},\"milter\":{\"add_headers\":{\"X-Spam\":{\"value\":\"Yes\"}}}}";
 const LATER: Says =
@@ -323,7 +340,7 @@ fn a_virus_counts_whatever_became_of_the_others() {
 }
 
 /// The whole of what a filter says that wants nothing until the end of the body.
-const QUARANTINES: Says = b"\0\0\0\x0dO\0\0\0\x06\0\0\0\x31\0\0\x02\x7f\0\0\0\x06hX\0 y\0\0\0\0\x0fm\0\0\0\x01Subject\0z\0\0\0\0\x05qodd\0\0\0\0\x01a";
+pub(super) const QUARANTINES: Says = b"\0\0\0\x0dO\0\0\0\x06\0\0\0\x31\0\0\x02\x7f\0\0\0\x06hX\0 y\0\0\0\0\x0fm\0\0\0\x01Subject\0z\0\0\0\0\x05qodd\0\0\0\0\x01a";
 const REPLIES: Says = b"\0\0\0\x0dO\0\0\0\x06\0\0\0\0\0\0\x02\x7f\0\0\0\x11y554 5.7.1 no way\0";
 
 #[test]
