@@ -11,6 +11,7 @@
 //! - `junk.rs`: where junk goes.
 //! - `lessons.rs`: what people taught about junk.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
+//! - `recipients.rs`: the table of recipients, as a node without storage gets it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `gauges.rs`: what the owner's thread shows of itself.
 //! - `stop.rs`: a stop ends though the legs do not answer.
@@ -26,6 +27,7 @@ mod junk;
 pub mod lessons;
 pub mod outgoing;
 pub mod owner;
+pub mod recipients;
 #[cfg(test)]
 mod rig;
 pub mod stop;
