@@ -40,6 +40,17 @@ impl<K: Keeper> Receiver<K> {
         span: &tracing::Span,
     ) -> Vec<Result<(), Refusal>> {
         let recipients = &envelope.recipients[..];
+        if let Some(mark) = incoming.mark {
+            let body = BodyIn {
+                name: digest.name,
+                raw: raw.clone(),
+                summary: digest.summary,
+            };
+            let role = settings.smtp.role;
+            return self
+                .take_over(role, mark, body, incoming.unix_seconds, envelope, span)
+                .await;
+        }
         if recipients
             .iter()
             .any(|recipient| recipient.route.is_listed())
@@ -156,7 +167,7 @@ impl<K: Keeper> Receiver<K> {
 }
 
 /// The address that a copy of ours stands for.
-fn named<'r>(recipient: &'r Recipient<Route>, to: &'r Option<Address>) -> &'r Address {
+pub(super) fn named<'r>(recipient: &'r Recipient<Route>, to: &'r Option<Address>) -> &'r Address {
     let named = match &recipient.path {
         ForwardPath::Address(address) => Some(address),
         ForwardPath::Postmaster => None,
