@@ -31,6 +31,7 @@ pub mod show;
 pub mod site;
 pub mod spam;
 pub mod units;
+pub mod zones;
 
 pub use descriptors::sending_connections;
 pub use load::Misfit;

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod apart;
 mod certificate;
 mod cores;
 mod daemon;
@@ -21,9 +22,11 @@ mod events;
 mod listen;
 mod notes;
 mod notify;
+mod peers;
 mod people;
 mod scan;
 mod self_signed;
+mod serving;
 mod settings;
 mod state;
 mod storage;

@@ -96,6 +96,8 @@ fn daemon(messages: u64) -> Daemon {
             alarms: Vec::new(),
             probation: None,
             incidents: vec![],
+            storage_nodes: vec![],
+            recipients: None,
         },
         plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),
         volumes: vec![VolumeLine {

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use door::Door;
+use inbound::afar;
 use mailbox::{MailboxFault, Mailboxes};
-use plan::Plan;
+use plan::{Plan, Zone};
 use queue::QueueFault;
 use runtime::Budget;
 use serde::Serialize;
@@ -55,6 +56,8 @@ struct Shared {
     receive_memory: Budget,
     /// What TLS listeners show.
     certificate: Arc<dyn Certificate>,
+    /// Storage on other machines; `None`: it is here.
+    afar: Option<afar::Settings>,
     stopping: AtomicBool,
     began: Instant,
 }
@@ -68,6 +71,7 @@ impl Admin {
         door: Door,
         receive_memory: Budget,
         certificate: Arc<dyn Certificate>,
+        afar: Option<afar::Settings>,
     ) -> Admin {
         let shared = Shared {
             plan,
@@ -76,6 +80,7 @@ impl Admin {
             door,
             receive_memory,
             certificate,
+            afar,
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
@@ -118,6 +123,19 @@ impl Admin {
         &*self.shared.certificate
     }
 
+    /// `None`: storage is here.
+    pub(crate) fn afar(&self) -> Option<&afar::Settings> {
+        self.shared.afar.as_ref()
+    }
+
+    /// `Err`: this node has no storage, and what was asked is about it.
+    fn needs_storage(&self) -> Result<(), Refused> {
+        match self.plan().runs(Zone::Storage) {
+            true => Ok(()),
+            false => Err(NO_STORAGE.to_owned()),
+        }
+    }
+
     /// Since the start of the daemon.
     pub(crate) fn uptime(&self) -> Duration {
         self.shared.began.elapsed()
@@ -129,6 +147,7 @@ impl Admin {
         T: Send + 'static,
         W: AsyncFnOnce(Mailboxes) -> T + Send + 'static,
     {
+        self.needs_storage()?;
         let done = self
             .owner()
             .ask(move |mailboxes| async move { work(mailboxes).await })
@@ -142,6 +161,7 @@ impl Admin {
         T: Send + 'static,
         W: AsyncFnOnce(Outgoing) -> Result<T, QueueFault> + Send + 'static,
     {
+        self.needs_storage()?;
         let done = self
             .owner()
             .ask_outgoing(move |outgoing| async move { work(outgoing).await })
@@ -161,12 +181,21 @@ impl Admin {
 
     /// Why mail is not taken or not read: what the volume says now, or what the last probe saw.
     pub(crate) async fn trouble(&self) -> Result<Option<String>, Refused> {
+        if let Some(afar) = self.afar() {
+            let mut states = afar.targets.all().iter().map(|target| target.state());
+            let any_up = states.any(|state| state.is_up);
+            return Ok((!any_up).then(|| "no storage node works: mail is deferred".to_owned()));
+        }
         let refuses = self
             .ask(async |mailboxes| volume_of(&mailboxes).refuses())
             .await?;
         Ok(refuses.or_else(|| self.owner().gauges().health().trouble()))
     }
 }
+
+/// What verbs about mail, addresses and legs answer on a node without storage.
+const NO_STORAGE: &str =
+    "this node has no storage: run this on a storage node (`ringpostctl status` names them)";
 
 /// The volume that the mailboxes are on.
 pub(crate) fn volume_of(mailboxes: &Mailboxes) -> &Volume {
