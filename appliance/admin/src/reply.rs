@@ -75,6 +75,42 @@ pub struct Status {
     /// What went wrong with the box and the engine, the newest last; at most `limits::INCIDENTS_SHOWN`.
     #[serde(default)]
     pub incidents: Vec<Incident>,
+    /// On a node without storage: where its mail goes.
+    #[serde(default)]
+    pub storage_nodes: Vec<StorageNodeLine>,
+    /// On such a node: the table of recipients.
+    #[serde(default)]
+    pub recipients: Option<RecipientsLine>,
+}
+
+/// A storage node, as a node without storage sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StorageNodeLine {
+    pub address: String,
+    pub protocol: String,
+    pub name: String,
+    pub up: bool,
+    /// In a row.
+    pub failures: u32,
+    /// Of the last failure; empty while it works.
+    pub why: String,
+    pub messages_taken: u64,
+    pub messages_failed: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecipientsLine {
+    pub version: String,
+    pub addresses: u64,
+    pub domains: u64,
+    /// Since a storage node confirmed it; `None`: none did since the start.
+    pub age_s: Option<u64>,
+    /// Unknown addresses are refused; else they are deferred.
+    pub fresh: bool,
+    /// Why it cannot be fetched; empty while it can.
+    pub trouble: String,
+    /// Deliveries whose answer was lost.
+    pub in_doubt: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

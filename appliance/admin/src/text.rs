@@ -179,7 +179,14 @@ fn status(status: &Status) -> String {
         text.push_str(&sources(&status.sources));
     }
     text.push('\n');
-    text.push_str(&legs(&status.legs));
+    if status.storage_nodes.is_empty() {
+        text.push_str(&legs(&status.legs));
+    } else {
+        text.push_str(&storage_nodes(&status.storage_nodes));
+    }
+    if let Some(recipients) = &status.recipients {
+        text.push_str(&recipients_line(recipients));
+    }
     if let Some(scrub) = &status.scrub {
         text.push_str(&scrub_line(scrub));
     }
@@ -214,6 +221,47 @@ fn sources(sources: &[SourceLine]) -> String {
         "LEFT OUT FOR",
     ];
     table(&head, &rows)
+}
+
+fn storage_nodes(nodes: &[StorageNodeLine]) -> String {
+    let row = |node: &StorageNodeLine| {
+        let state = match node.up {
+            true => "works".to_owned(),
+            false => format!("failed {} times: {}", node.failures, node.why),
+        };
+        vec![
+            node.address.clone(),
+            node.protocol.clone(),
+            node.name.clone(),
+            node.messages_taken.to_string(),
+            node.messages_failed.to_string(),
+            state,
+        ]
+    };
+    let rows: Vec<Vec<String>> = nodes.iter().map(row).collect();
+    table(
+        &["STORAGE NODE", "BY", "NAME", "TAKEN", "FAILED", "STATE"],
+        &rows,
+    )
+}
+
+fn recipients_line(known: &RecipientsLine) -> String {
+    let age = match known.age_s {
+        Some(age_s) => format!("confirmed {} ago", span(age_s)),
+        None => "not confirmed since the start".to_owned(),
+    };
+    let unknown = match known.fresh {
+        true => "refused",
+        false => "deferred, because the table is too old to refuse by it",
+    };
+    let trouble = match &known.trouble[..] {
+        "" => String::new(),
+        why => format!("; it cannot be fetched: {why}"),
+    };
+    format!(
+        "table of recipients: {} addresses of {} domains, {age}; unknown addresses are {unknown}{trouble}\ndeliveries whose answer was lost: {}\n",
+        known.addresses, known.domains, known.in_doubt,
+    )
 }
 
 /// When every byte was last read, and how far the scrub is that runs.

@@ -48,6 +48,9 @@ pub(crate) fn legs(
     if !named.is_empty() {
         return Ok(named.iter().map(|leg| leg.display().to_string()).collect());
     }
+    if !settings.runs(plan::Zone::Storage) {
+        return Ok(Vec::new());
+    }
     if profile.mirror.legs.is_empty() {
         return Err(Misfit::new(format!(
             "the settings name no legs and profile {} has none to propose: write volume.legs = [\"/dev/disk/by-id/…\", \"/dev/disk/by-id/…\"]; here are {}",
@@ -92,7 +95,7 @@ pub(crate) fn daemon_text(
     legs: &[String],
     shape: &Shape,
 ) -> Result<String, Misfit> {
-    let own = settings.volume.legs.get_ref().is_empty();
+    let own = settings.volume.legs.get_ref().is_empty() && settings.runs(plan::Zone::Storage);
     let shipped = Profile::built_in(&profile.name).is_some();
     let reference = match (&settings.server.profile, shipped) {
         (Some(pinned), _) if pinned.contains('/') => pinned.clone(),

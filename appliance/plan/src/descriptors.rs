@@ -32,6 +32,9 @@ fn limit(service: Service, settings: &Settings) -> (&'static str, Option<usize>)
         Service::Http | Service::Https | Service::Policy => {
             ("limits.http_connections", limits.http_connections)
         }
+        Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
+            ("limits.zone_connections", limits.zone_connections)
+        }
     }
 }
 
@@ -81,6 +84,15 @@ pub(crate) fn looking_up(askers: u64) -> DescriptorLine {
     DescriptorLine {
         what: "names looked up".to_owned(),
         count: askers * RESOLVER_DESCRIPTORS,
+        lower: String::new(),
+    }
+}
+
+/// Connections of `threads` threads to storage nodes.
+pub(crate) fn handing(threads: u64) -> DescriptorLine {
+    DescriptorLine {
+        what: "mail on its way to storage nodes".to_owned(),
+        count: threads * HANDING_CONNECTIONS + 2 * STORAGE_NODES_MAX as u64,
         lower: String::new(),
     }
 }

@@ -33,6 +33,7 @@ pub mod site;
 pub mod source;
 pub mod spam;
 pub mod units;
+pub mod zones;
 
 pub use descriptors::sending_connections;
 pub use load::Misfit;

@@ -111,6 +111,20 @@ pub const MEMORY_BYTES_MIN: u64 = 416 * MIB as u64;
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
 /// LMTP peers are few and known.
 pub const LMTP_CONNECTIONS_DEFAULT: usize = 200;
+/// Connections of other zones' nodes: each has as many as it has conversations, and some that wait.
+pub const ZONE_CONNECTIONS_DEFAULT: usize = 400;
+/// Storage nodes that may be named, and names and networks of peers.
+pub const STORAGE_NODES_MAX: usize = 8;
+pub const PEER_NAMES_MAX: usize = 64;
+/// Connections of one thread to storage nodes (`inbound::afar::limits::CONNECTIONS_MAX`), those that fetch and probe not counted.
+pub const HANDING_CONNECTIONS: u64 = 64;
+/// One of them, with a piece of content on its way out.
+pub const HANDING_CONNECTION_BYTES: u64 = 384 * KIB as u64;
+/// A table of recipients (`storage::recipients::TABLE_BYTES_MAX`): four times on a node that keeps one, twice on one that serves it.
+pub const RECIPIENTS_BYTES: u64 = 16 * MIB as u64;
+/// How often it is asked for, and how old it may be for a refusal.
+pub const RECIPIENTS_EVERY_DEFAULT: Duration = Duration::from_secs(5);
+pub const RECIPIENTS_AGE_DEFAULT: Duration = Duration::from_secs(120);
 /// A mail program connects when its user sends something, and leaves.
 pub const SUBMISSION_CONNECTIONS_DEFAULT: usize = 500;
 /// Mostly idle: some KiB each (benches/PROMISES.md).

@@ -44,6 +44,34 @@ pub(crate) fn with_scanning(mut lines: Vec<MemoryLine>, scanning: &Scanning) -> 
     lines
 }
 
+/// What a node without storage has no use for: its people and its queue are on storage nodes.
+pub(crate) const ELSEWHERE: [&str; 5] = [
+    "mail on its way out",
+    "policies of other domains",
+    "lessons about junk",
+    "messages looked into",
+    "messages waiting for clients",
+];
+
+/// What it takes that zones are on several machines: `inbound` threads hand mail over; `serves`: other nodes fetch the table here.
+pub(crate) fn apart(inbound: Option<u64>, serves: bool) -> Vec<MemoryLine> {
+    let line = |what: &str, bytes: u64| MemoryLine {
+        what: what.to_owned(),
+        bytes,
+        lower: String::new(),
+    };
+    let mut lines = Vec::new();
+    if let Some(threads) = inbound {
+        let connections = threads * HANDING_CONNECTIONS * HANDING_CONNECTION_BYTES;
+        lines.push(line("mail to storage nodes", connections));
+        lines.push(line("table of recipients", 4 * RECIPIENTS_BYTES));
+    }
+    if serves {
+        lines.push(line("table of recipients served", 2 * RECIPIENTS_BYTES));
+    }
+    lines
+}
+
 /// How the memory is shared out: the operator's word where there is one, else a share of what there is.
 pub(crate) struct Allowance {
     pub total: u64,
@@ -58,6 +86,7 @@ pub(crate) struct Allowance {
     pub submission_connections: usize,
     pub imap_connections: usize,
     pub http_connections: usize,
+    pub zone_connections: usize,
 }
 
 impl Allowance {
@@ -67,6 +96,7 @@ impl Allowance {
         machine: &Machine,
         askers: u64,
         scanning: &Scanning,
+        apart: u64,
     ) -> Result<Allowance, Misfit> {
         let total = machine.memory_bytes / 100 * u64::from(profile.memory.percent);
         if total < MEMORY_BYTES_MIN {
@@ -91,7 +121,7 @@ impl Allowance {
                 Size(total),
             )));
         }
-        let fixed = fixed + scanning.bytes();
+        let fixed = fixed + scanning.bytes() + apart;
         let Some(free) = total.checked_sub(fixed + read + send) else {
             return Err(Misfit::new(format!(
                 "{askers} resolvers look names up, and {} is too little for them: give the machine (or its control group) more memory, or set inbound.authentication to \"off\"",
@@ -137,6 +167,9 @@ impl Allowance {
             }),
             imap_connections: limits.imap_connections.unwrap_or_else(|| {
                 fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
+            }),
+            zone_connections: limits.zone_connections.unwrap_or_else(|| {
+                fitting(ZONE_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
             }),
             http_connections: limits.http_connections.unwrap_or_else(|| {
                 fitting(HTTP_CONNECTIONS_DEFAULT, free / 64, HTTP_CONNECTION_BYTES)
@@ -221,11 +254,16 @@ pub(crate) fn lines(
             Service::Http | Service::Https | Service::Policy => {
                 (HTTP_CONNECTION_BYTES, "limits.http_connections")
             }
+            Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
+                (SMTP_CONNECTION_BYTES, "limits.zone_connections")
+            }
         };
         let count = listener.connections_max;
         let what = format!("{count} {} connections", listener.service.name());
         lines.push(line(what, (count as u64).saturating_mul(each), lower));
     }
+    // A node without storage has no line for it.
+    lines.retain(|line| line.bytes > 0);
     lines
 }
 

@@ -17,6 +17,7 @@ use crate::quarantine::QuarantinePlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::source::Source;
 use crate::spam::SpamPlan;
+use crate::zones::ZonesPlan;
 
 pub(crate) mod parts;
 
@@ -66,6 +67,9 @@ pub struct Plan {
     /// What is kept apart.
     #[serde(default)]
     pub quarantine: QuarantinePlan,
+    /// Zones on other machines.
+    #[serde(default)]
+    pub zones: ZonesPlan,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -120,12 +124,17 @@ impl Plan {
         }
         let placed = place(&profile.zones, machine)?;
         let housekeeping = placed.housekeeping.clone();
-        let cores = cores(&profile.zones, placed, machine)?;
+        let cores = cores(settings, &profile.zones, placed, machine)?;
+        let apart = apart(settings, &cores);
+        let apart_bytes = apart.iter().map(|line| line.bytes).sum();
         let askers = askers(settings, &cores);
         let scanning = scanning(settings, &cores);
-        let allowance = memory::Allowance::new(settings, profile, machine, askers, &scanning)?;
+        let allowance =
+            memory::Allowance::new(settings, profile, machine, askers, &scanning, apart_bytes)?;
         let mut listeners = listeners(settings, &allowance);
         let volume = &settings.volume;
+        let has_storage = settings.runs(Zone::Storage);
+        let of_storage = |bytes: u64| if has_storage { bytes } else { 0 };
         let storage = StoragePlan {
             legs: volume.legs.get_ref().clone(),
             leg_bytes: volume.leg_size.0,
@@ -133,11 +142,11 @@ impl Plan {
             segment_bytes: segment_bytes(volume.leg_size.0),
             hard_deadline_us: hard_deadline(settings, profile, machine).as_micros() as u64,
             batches_in_flight: profile.storage.batches_in_flight,
-            batch_buffers: profile.storage.batch_buffers,
+            batch_buffers: of_storage(profile.storage.batch_buffers as u64) as usize,
             ring: profile.ring.flags,
             compression: *volume.compression.get_ref(),
-            projection_cache_bytes: allowance.projection_cache,
-            mailbox_cache_bytes: allowance.mailbox_cache,
+            projection_cache_bytes: of_storage(allowance.projection_cache),
+            mailbox_cache_bytes: of_storage(allowance.mailbox_cache),
             checkpoint_groups: CHECKPOINT_GROUPS,
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_us: CHECKPOINT_US,
@@ -149,11 +158,18 @@ impl Plan {
         if scanning.calls > 0 {
             fixed.push(descriptors::scanning(scanning.calls));
         }
+        if !has_storage {
+            fixed.push(descriptors::handing(threads_of(&cores, Zone::Inbound)));
+        }
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
         let lines = memory::lines(&listeners, &storage, &allowance, askers);
-        let lines = memory::with_scanning(lines, &scanning);
+        let mut lines = memory::with_scanning(lines, &scanning);
+        if !has_storage {
+            lines.retain(|line| !memory::ELSEWHERE.contains(&line.what.as_str()));
+        }
+        lines.extend(apart);
         memory::check(&lines, allowance.total, machine, profile)?;
         if allowance.receive < message_bytes_max {
             return Err(Misfit::new(format!(
@@ -189,6 +205,7 @@ impl Plan {
             policy: settings.inbound.policy,
             spam: settings.spam.plan(),
             quarantine: settings.quarantine.plan(),
+            zones: settings.zones_plan(),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,
@@ -200,6 +217,11 @@ impl Plan {
         self.listeners
             .iter()
             .find(|listener| listener.service == service)
+    }
+
+    /// Whether this node runs `zone`.
+    pub fn runs(&self, zone: Zone) -> bool {
+        self.cores_of(zone).next().is_some()
     }
 
     /// Threads that run `zone`.
@@ -246,12 +268,21 @@ fn askers(settings: &Settings, cores: &[CorePlan]) -> u64 {
     }
 }
 
+fn threads_of(cores: &[CorePlan], zone: Zone) -> u64 {
+    let run = cores.iter().filter(|core| core.zones.contains(&zone));
+    run.count() as u64
+}
+
+/// What it takes that zones are on several machines.
+fn apart(settings: &Settings, cores: &[CorePlan]) -> Vec<memory::MemoryLine> {
+    let inbound = !settings.runs(Zone::Storage);
+    let threads = inbound.then(|| threads_of(cores, Zone::Inbound));
+    memory::apart(threads, !settings.listen.recipients.is_empty())
+}
+
 /// Calls to scanners at a time, and the threads that make them.
 fn scanning(settings: &Settings, cores: &[CorePlan]) -> Scanning {
-    let threads = |zone: Zone| {
-        let run = cores.iter().filter(|core| core.zones.contains(&zone));
-        run.count() as u64
-    };
+    let threads = |zone: Zone| threads_of(cores, zone);
     let calls = settings
         .scan
         .calls(threads(Zone::Inbound), threads(Zone::Client));
@@ -285,6 +316,26 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
         (Service::Http, &listen.http, allowance.http_connections),
         (Service::Https, &listen.https, allowance.http_connections),
         (Service::Policy, &listen.policy, allowance.http_connections),
+        (
+            Service::ZoneLmtp,
+            &listen.zone_lmtp,
+            allowance.zone_connections,
+        ),
+        (
+            Service::ZoneSmtp,
+            &listen.zone_smtp,
+            allowance.zone_connections,
+        ),
+        (
+            Service::ZoneQmqp,
+            &listen.zone_qmqp,
+            allowance.zone_connections,
+        ),
+        (
+            Service::Recipients,
+            &listen.recipients,
+            allowance.zone_connections,
+        ),
     ];
     every
         .into_iter()
@@ -298,14 +349,20 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
 }
 
 /// Which CPU runs which zones: as the profile says, else computed.
-fn cores(zones: &Zones, placed: Placement, machine: &Machine) -> Result<Vec<CorePlan>, Misfit> {
+fn cores(
+    settings: &Settings,
+    zones: &Zones,
+    placed: Placement,
+    machine: &Machine,
+) -> Result<Vec<CorePlan>, Misfit> {
     let chosen = [
         (Zone::Storage, placed.storage),
         (Zone::Inbound, placed.inbound),
         (Zone::Client, placed.client),
     ];
     let mut cores: Vec<CorePlan> = Vec::new();
-    for (zone, cpus) in &chosen {
+    // What a zone that is not run would have had stays free for everything else.
+    for (zone, cpus) in chosen.iter().filter(|(zone, _)| settings.runs(*zone)) {
         for cpu in cpus {
             if !machine.cpus.contains(cpu) {
                 return Err(Misfit::new(format!(

@@ -1,5 +1,7 @@
 //! `ringpost.toml`: what the operator wants.
 
+mod zones;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use toml::Spanned;
 use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::plan::parts::Zone;
 use crate::quarantine::Quarantine;
 use crate::san::{self, Target};
 use crate::scan::Scan;
@@ -16,14 +19,21 @@ use crate::site::{Account, Domain, Network, Time};
 use crate::source;
 use crate::spam::Spam;
 use crate::units::Size;
+use crate::zones::{Peers, Recipients, Run, StorageNode};
 
-/// The whole file, strict. Every key except `volume.legs` may be omitted.
+/// The whole file, strict. Every key except `volume.legs` may be omitted, and that one on a node without storage.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     #[serde(default)]
     pub server: Server,
+    /// Needed where the storage zone runs.
+    #[serde(default)]
     pub volume: Volume,
+    #[serde(default)]
+    pub zones: Run,
+    #[serde(default)]
+    pub peers: Peers,
     #[serde(default)]
     pub listen: Listen,
     #[serde(default)]
@@ -111,6 +121,11 @@ pub struct Listen {
     pub https: Vec<SocketAddr>,
     /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
     pub policy: Vec<SocketAddr>,
+    /// For nodes of the inbound zone, with a certificate of `[peers]`: mail by LMTP, SMTP and QMQP, and the table of recipients.
+    pub zone_lmtp: Vec<SocketAddr>,
+    pub zone_smtp: Vec<SocketAddr>,
+    pub zone_qmqp: Vec<SocketAddr>,
+    pub recipients: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -155,6 +170,9 @@ pub enum Authentication {
 pub struct Inbound {
     pub authentication: Authentication,
     pub policy: PolicyMode,
+    /// Where mail goes on a node without storage.
+    pub storage: Vec<StorageNode>,
+    pub recipients: Recipients,
 }
 
 /// What our domains ask of servers that send to them (MTA-STS, RFC 8461 §5).
@@ -189,6 +207,8 @@ pub struct Limits {
     pub submission_connections: Option<usize>,
     pub imap_connections: Option<usize>,
     pub http_connections: Option<usize>,
+    /// Of other zones' nodes, for each of the services `zone_…` and `recipients`.
+    pub zone_connections: Option<usize>,
     /// Of each person who submits mail; 0: no limit.
     pub messages_per_hour: u32,
     pub messages_per_day: u32,
@@ -260,6 +280,17 @@ pub struct Outbound {
     pub sources: Vec<source::Source>,
 }
 
+impl Default for Volume {
+    fn default() -> Volume {
+        Volume {
+            legs: no_legs(),
+            leg_size: leg_size_default(),
+            create: false,
+            compression: compression_default(),
+        }
+    }
+}
+
 impl Default for Outbound {
     fn default() -> Outbound {
         Outbound {
@@ -289,6 +320,7 @@ impl Default for Limits {
             submission_connections: None,
             imap_connections: None,
             http_connections: None,
+            zone_connections: None,
             messages_per_hour: 300,
             messages_per_day: 2_000,
             recipients_per_hour: 1_000,
@@ -341,7 +373,9 @@ impl Settings {
     /// Checks what depends on the file alone; `Plan::make` checks what needs the machine.
     pub fn parse(name: &str, text: &str) -> Result<Settings, Misfit> {
         let settings = Settings::parse_before_legs(name, text)?;
-        settings.check_legs(&Source { name, text })?;
+        if settings.runs(Zone::Storage) {
+            settings.check_legs(&Source { name, text })?;
+        }
         Ok(settings)
     }
 
@@ -425,6 +459,7 @@ impl Settings {
         self.spam.check().map_err(told)?;
         source::check(&self.outbound.sources).map_err(told)?;
         self.quarantine.check(message.get_ref().0).map_err(told)?;
+        self.check_zones().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -463,7 +498,7 @@ impl Settings {
                 imaps: at(993)?,
                 http: at(80)?,
                 https: at(443)?,
-                policy: Vec::new(),
+                ..Listen::default()
             },
             tls: Tls::default(),
             login: Login {
@@ -472,7 +507,7 @@ impl Settings {
             // The demo asks nobody, unless it is given name servers.
             inbound: Inbound {
                 authentication: Authentication::Off,
-                policy: PolicyMode::Off,
+                ..Inbound::default()
             },
             dns: Dns::default(),
             limits: Limits::default(),
@@ -480,6 +515,8 @@ impl Settings {
             log: Log::default(),
             trace: Trace::default(),
             outbound: Outbound::default(),
+            zones: Run::default(),
+            peers: Peers::default(),
             network: None,
             time: Time::default(),
             domains: Vec::new(),

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display};
 
 use crate::machine::show_cpus;
-use crate::plan::{Plan, Service};
+use crate::plan::{Plan, Service, Zone};
 use crate::units::Size;
 
 impl Display for Plan {
@@ -44,26 +44,10 @@ impl Display for Plan {
             )?;
         }
         writeln!(f)?;
-        writeln!(
-            f,
-            "{:<10} {}",
-            "LEGS",
-            if self.storage.legs.len() == 1 {
-                "(one leg is not a mirror)"
-            } else {
-                ""
-            }
-        )?;
-        for leg in &self.storage.legs {
-            writeln!(f, "           {}", leg.display())?;
+        match self.runs(Zone::Storage) {
+            true => self.show_legs(f)?,
+            false => self.show_storage_nodes(f)?,
         }
-        writeln!(
-            f,
-            "           segments of {}, {} batches in flight, a leg silent for {} s is ejected",
-            Size(self.storage.segment_bytes),
-            self.storage.batches_in_flight,
-            self.storage.hard_deadline_us / 1_000_000,
-        )?;
         writeln!(f)?;
         writeln!(f, "{:<28} {:>10}  lower it with", "MEMORY", "")?;
         for line in &self.memory {
@@ -95,6 +79,49 @@ impl Display for Plan {
             "largest message",
             Size(self.message_bytes_max).to_string()
         )
+    }
+}
+
+impl Plan {
+    fn show_legs(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<10} {}",
+            "LEGS",
+            if self.storage.legs.len() == 1 {
+                "(one leg is not a mirror)"
+            } else {
+                ""
+            }
+        )?;
+        for leg in &self.storage.legs {
+            writeln!(f, "           {}", leg.display())?;
+        }
+        writeln!(
+            f,
+            "           segments of {}, {} batches in flight, a leg silent for {} s is ejected",
+            Size(self.storage.segment_bytes),
+            self.storage.batches_in_flight,
+            self.storage.hard_deadline_us / 1_000_000,
+        )
+    }
+
+    /// In the place of legs, where storage is on other machines.
+    fn show_storage_nodes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<10} {:>8} {:>6}  at",
+            "STORAGE BY", "PRIORITY", "WEIGHT"
+        )?;
+        for node in &self.zones.storage {
+            let (by, priority, weight) = (node.protocol.name(), node.priority, node.weight);
+            writeln!(
+                f,
+                "{by:<10} {priority:>8} {weight:>6}  {} ({})",
+                node.address, node.name
+            )?;
+        }
+        Ok(())
     }
 }
 

@@ -6,19 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::Network;
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
-use client::login::Logins;
 use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Patience, Resolver, Servers};
-use door::Door;
 use inbound::receive::{
-    self, Authenticator, Doorway, Enforcement, Judge, Receiver as MailReceiver,
+    self, Authenticator, Doorway, Enforcement, Judge, Keeper, Receiver as MailReceiver,
 };
 use inbound::smtp::{self, Role};
-use mail::Address;
 use plan::quarantine::Verdict;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
@@ -26,50 +22,17 @@ use runtime::{
     Stop, TcpDial,
 };
 use spam::Points;
-use storage::owner::{Owner, OwnerEnd};
+use storage::owner::OwnerEnd;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::admin::counters::Metrics;
+use crate::apart::{self, ZoneDoors};
 use crate::scan;
+use crate::serving::Serving;
 use crate::storage::{Opening, open};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// What every serving thread gets once storage is open.
-#[derive(Clone)]
-pub struct Serving {
-    /// What was planned for this machine.
-    pub plan: Arc<Plan>,
-    /// The door to the storage thread.
-    pub owner: Owner,
-    /// Certificate and versions of TLS, the same for all services.
-    pub tls: Arc<rustls::ServerConfig>,
-    /// The memory of messages that all IMAP sessions share.
-    pub memory: imap::Memory,
-    /// Checks passwords, and remembers which failed.
-    pub logins: Logins,
-    /// What people sent lately.
-    pub spent: submit::Spent,
-    /// Passwords are taken without TLS from the loopback.
-    pub login_on_loopback: bool,
-    /// What strangers meet, and where connections begin with a header of the PROXY protocol.
-    pub door: Door,
-    pub proxies: Vec<Network>,
-    /// Who looks into messages.
-    pub scan: Arc<plan::scan::Scan>,
-    /// What is kept apart, and where.
-    pub quarantine: Option<receive::Quarantine>,
-    /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
-    pub placed: receive::Placed,
-    /// Where each core leaves its counters.
-    pub metrics: Metrics,
-    /// Where mail for postmaster goes (RFC 5321 §4.5.1).
-    pub postmaster: Option<Address>,
-    /// How mail for elsewhere leaves; `None`: it waits.
-    pub route: Option<relay::Route>,
-}
 
 /// A bound socket of a service that a zone serves.
 pub struct Bound {
@@ -97,18 +60,20 @@ struct Go {
     bound: Vec<Bound>,
     /// This thread sends what is in the queue.
     sends: bool,
+    /// This thread looks after storage nodes.
+    watches: bool,
 }
 
 impl Cores {
-    /// Starts every thread of the plan; when all of them run, opens storage on its own.
+    /// Starts every thread of the plan; when all of them run, opens storage on its own, where there is any.
     pub async fn start(
         plan: &Plan,
-        opening: Opening,
-        end: OwnerEnd,
+        opening: Option<(Opening, OwnerEnd)>,
     ) -> Result<(Cores, Outcome), Misfit> {
         let (told, opened) = oneshot();
         let (all_run, begin) = oneshot();
-        let mut storage = Some((opening, end, begin, told));
+        let has_storage = opening.is_some();
+        let mut storage = opening.map(|(opening, end)| (opening, end, begin, told));
         // At most one word from each thread.
         let (report, drained) = mpsc::unbounded_channel();
         let close = Stop::new();
@@ -140,6 +105,10 @@ impl Cores {
         }
         // Not earlier: a thread that cannot be had refuses the start, and then no leg has been made.
         all_run.send(());
+        if !has_storage {
+            let (notes, is_new) = (Vec::new(), false);
+            return Ok((cores, Outcome { notes, is_new }));
+        }
         let outcome = opened
             .await
             .unwrap_or_else(|| Err(Misfit::new("the storage thread ended")))?;
@@ -155,6 +124,7 @@ impl Cores {
         }
         serving.metrics.add_memory(serving.memory.clone());
         let mut is_sender_placed = serving.route.is_none();
+        let mut is_watch_placed = serving.afar.is_none();
         for (core, go) in serving.plan.cores.iter().zip(self.go.drain(..)) {
             let mut own = Vec::new();
             for listener in bound {
@@ -175,10 +145,13 @@ impl Cores {
             // One thread for all of it: half of sending is waiting.
             let sends = !is_sender_placed && core.zones.contains(&Zone::Client);
             is_sender_placed |= sends;
+            let watches = !is_watch_placed && core.zones.contains(&Zone::Inbound);
+            is_watch_placed |= watches;
             go.send(Go {
                 serving: serving.clone(),
                 bound: own,
                 sends,
+                watches,
             });
         }
         Ok(())
@@ -297,6 +270,9 @@ impl Given {
         let mut sending = None;
         if let Some(go) = self.go.await {
             sending = send(&core, &go);
+            if go.watches {
+                apart::watch(&core, &go.serving);
+            }
             serve(&core, go);
         }
         core.stop().requested().await;
@@ -369,8 +345,135 @@ fn source(of: &plan::source::Source) -> relay::Source {
 fn serve(core: &Core, go: Go) {
     let serving = go.serving;
     let names = names(&serving.plan);
-    let receiver = MailReceiver::new(
+    let strangers: Strangers = match apart::keeper(core, &serving) {
+        Some(afar) => strangers(core, &serving, names, afar),
+        None => strangers(core, &serving, names, serving.owner.clone()),
+    };
+    let zone_doors = ZoneDoors::new(&serving);
+    let (scan, found) = (&serving.scan, serving.metrics.scan());
+    let reader = Rc::new(Imap::new(
         serving.owner.clone(),
+        serving.memory.clone(),
+        serving.logins.clone(),
+    ));
+    serving.metrics.add_imap(reader.counters().clone());
+    let submitter = Submitter::new(
+        serving.owner.clone(),
+        serving.memory.receiving.clone(),
+        serving.logins.clone(),
+    );
+    let submitter = submitter.counting(serving.spent.clone());
+    let submitter = Rc::new(submitter.inspecting(scan::of_people(core, scan, found)));
+    serving.metrics.add_submitter(submitter.counters().clone());
+    let mut counted = BTreeMap::new();
+    for bound in go.bound {
+        let mut tls = matches!(bound.service, Service::Imaps | Service::Submissions)
+            .then(|| serving.tls.clone());
+        let serve: runtime::listener::Serve = match bound.service {
+            Service::Smtp => strangers(Role::Smtp),
+            Service::Lmtp => strangers(Role::Lmtp),
+            Service::Submission | Service::Submissions => submit(&serving, &submitter),
+            Service::Imap | Service::Imaps => read(&serving, &reader),
+            Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
+                let doors = zone_doors.as_ref();
+                let doors = doors.expect("the settings name [peers] where such a door is open");
+                let (serve, handshake) = doors.serve(&serving, bound.service);
+                tls = handshake;
+                serve
+            }
+            // The administration's thread serves these.
+            Service::Http | Service::Https | Service::Policy => continue,
+        };
+        // One for all addresses of a service: its bound is theirs together.
+        let counters = counted
+            .entry(bound.service.name())
+            .or_insert_with(|| {
+                let counters = Arc::new(Counters::default());
+                serving
+                    .metrics
+                    .add_listener(bound.service, counters.clone());
+                counters
+            })
+            .clone();
+        let listener = Listener {
+            name: bound.service.name(),
+            socket: bound.socket,
+            connections_max: connections_max(&serving.plan, bound.service),
+            refusal: refusal(bound.service),
+            tls,
+            gate: gate(&serving, bound.service),
+            counters,
+        };
+        if let Err(error) = core.serve(listener, serve) {
+            tracing::error!(service = bound.service.name(), %error, "cannot accept on this thread");
+        }
+    }
+}
+
+/// This thread's share of a service's connections.
+fn connections_max(plan: &Plan, service: Service) -> usize {
+    let threads = service.zone().map_or(1, |zone| plan.cores_of(zone).count());
+    plan.listener(service)
+        .map_or(0, |listener| listener.connections_max.div_ceil(threads))
+}
+
+/// Who comes in: for LMTP, whose peers are servers of the operator's, any peer that reaches it.
+fn gate(serving: &Serving, service: Service) -> Gate {
+    let door = serving.door.clone();
+    let refusal = match service {
+        Service::Lmtp
+        | Service::Http
+        | Service::Https
+        | Service::Policy
+        | Service::ZoneLmtp
+        | Service::ZoneSmtp
+        | Service::ZoneQmqp
+        | Service::Recipients => {
+            return Gate::default();
+        }
+        Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
+        Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
+        Service::Imaps | Service::Submissions => b"",
+    };
+    let lets_in = move |client| !door.is_banned(client, SessionHost::of_core().now());
+    Gate {
+        proxies: serving.proxies.clone(),
+        lets_in: Some(Arc::new(lets_in)),
+        refusal,
+    }
+}
+
+/// What a connection over the service's limit receives before it is closed (RFC 5321 §3.8, RFC 3501 §7.1.5).
+fn refusal(service: Service) -> &'static [u8] {
+    match service {
+        Service::Smtp | Service::Lmtp | Service::Submission => {
+            smtp::Refusal::TooManyConnections.line().as_bytes()
+        }
+        Service::Imap => b"* BYE Too many connections, try again later\r\n",
+        Service::Imaps
+        | Service::Submissions
+        | Service::Http
+        | Service::Https
+        | Service::Policy
+        | Service::ZoneLmtp
+        | Service::ZoneSmtp
+        | Service::ZoneQmqp
+        | Service::Recipients => b"",
+    }
+}
+
+/// What serves mail from other servers, by the protocol.
+type Strangers = Box<dyn Fn(Role) -> runtime::listener::Serve>;
+
+/// Reception of mail from other servers on this thread, for `keeper`.
+fn strangers<K: Keeper + 'static>(
+    core: &Core,
+    serving: &Serving,
+    names: Resolver,
+    keeper: K,
+) -> Strangers {
+    let receiver = MailReceiver::new(
+        keeper,
         serving.memory.receiving.clone(),
         serving.placed.clone(),
     );
@@ -403,102 +506,14 @@ fn serve(core: &Core, go: Go) {
     });
     let doorway = Doorway::new(serving.door.clone(), SessionHost::of_core(), names);
     serving.metrics.add_receiver(receiver.counters().clone());
-    let reader = Rc::new(Imap::new(
-        serving.owner.clone(),
-        serving.memory.clone(),
-        serving.logins.clone(),
-    ));
-    serving.metrics.add_imap(reader.counters().clone());
-    let submitter = Submitter::new(
-        serving.owner.clone(),
-        serving.memory.receiving.clone(),
-        serving.logins.clone(),
-    );
-    let submitter = submitter.counting(serving.spent.clone());
-    let submitter = Rc::new(submitter.inspecting(scan::of_people(core, scan, found)));
-    serving.metrics.add_submitter(submitter.counters().clone());
-    let mut counted = BTreeMap::new();
-    for bound in go.bound {
-        let serve: runtime::listener::Serve = match bound.service {
-            Service::Smtp => receive(&serving, &receiver, &doorway, Role::Smtp),
-            Service::Lmtp => receive(&serving, &receiver, &doorway, Role::Lmtp),
-            Service::Submission | Service::Submissions => submit(&serving, &submitter),
-            Service::Imap | Service::Imaps => read(&serving, &reader),
-            // The administration's thread serves these.
-            Service::Http | Service::Https | Service::Policy => continue,
-        };
-        // One for all addresses of a service: its bound is theirs together.
-        let counters = counted
-            .entry(bound.service.name())
-            .or_insert_with(|| {
-                let counters = Arc::new(Counters::default());
-                serving
-                    .metrics
-                    .add_listener(bound.service, counters.clone());
-                counters
-            })
-            .clone();
-        let listener = Listener {
-            name: bound.service.name(),
-            socket: bound.socket,
-            connections_max: connections_max(&serving.plan, bound.service),
-            refusal: refusal(bound.service),
-            tls: matches!(bound.service, Service::Imaps | Service::Submissions)
-                .then(|| serving.tls.clone()),
-            gate: gate(&serving, bound.service),
-            counters,
-        };
-        if let Err(error) = core.serve(listener, serve) {
-            tracing::error!(service = bound.service.name(), %error, "cannot accept on this thread");
-        }
-    }
-}
-
-/// This thread's share of a service's connections.
-fn connections_max(plan: &Plan, service: Service) -> usize {
-    let threads = service.zone().map_or(1, |zone| plan.cores_of(zone).count());
-    plan.listener(service)
-        .map_or(0, |listener| listener.connections_max.div_ceil(threads))
-}
-
-/// Who comes in: for LMTP, whose peers are servers of the operator's, any peer that reaches it.
-fn gate(serving: &Serving, service: Service) -> Gate {
-    let door = serving.door.clone();
-    let refusal = match service {
-        Service::Lmtp | Service::Http | Service::Https | Service::Policy => {
-            return Gate::default();
-        }
-        Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
-        Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
-        Service::Imaps | Service::Submissions => b"",
-    };
-    let lets_in = move |client| !door.is_banned(client, SessionHost::of_core().now());
-    Gate {
-        proxies: serving.proxies.clone(),
-        lets_in: Some(Arc::new(lets_in)),
-        refusal,
-    }
-}
-
-/// What a connection over the service's limit receives before it is closed (RFC 5321 §3.8, RFC 3501 §7.1.5).
-fn refusal(service: Service) -> &'static [u8] {
-    match service {
-        Service::Smtp | Service::Lmtp | Service::Submission => {
-            smtp::Refusal::TooManyConnections.line().as_bytes()
-        }
-        Service::Imap => b"* BYE Too many connections, try again later\r\n",
-        Service::Imaps
-        | Service::Submissions
-        | Service::Http
-        | Service::Https
-        | Service::Policy => b"",
-    }
+    let serving = serving.clone();
+    Box::new(move |role| receive(&serving, &receiver, &doorway, role))
 }
 
 /// What serves a connection of SMTP or LMTP.
-fn receive(
+fn receive<K: Keeper + 'static>(
     serving: &Serving,
-    receiver: &Rc<MailReceiver>,
+    receiver: &Rc<MailReceiver<K>>,
     doorway: &Doorway,
     role: Role,
 ) -> runtime::listener::Serve {

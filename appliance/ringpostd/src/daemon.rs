@@ -11,20 +11,21 @@ use client::login::Logins;
 use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
-use plan::{Misfit, Plan, Service};
+use plan::{Misfit, Plan, Service, Zone};
 use storage::owner::{Owner, owner};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
-use crate::cores::{Bound, Cores, Serving};
+use crate::cores::{Bound, Cores};
 use crate::people::People;
+use crate::serving::Serving;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::storage::Opening;
 use crate::trial;
-use crate::{certificate, door, events, listen, notify, quarantine, trace};
+use crate::{apart, certificate, door, events, listen, notify, peers, quarantine, trace};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -82,15 +83,25 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door::open(&settings.door)?,
         door::networks(&settings.door.proxy)?,
     );
-    let opening = Opening {
-        plan: plan.storage.clone(),
-        state: plan.state.clone(),
-        legs: trial::decide(&plan.storage, &state)?,
-        accept_moved: flags.accept_moved,
-        accept_damage: flags.accept_damage,
-    };
+    let has_storage = plan.runs(Zone::Storage);
+    let (peers, afar) = (
+        peers::open(&settings.peers)?,
+        apart::settings(&plan.zones, &plan.state)?,
+    );
     let (owner, end) = owner();
-    let (mut cores, outcome) = Cores::start(&plan, opening, end).await?;
+    // Without storage the end is dropped: whatever is asked of the owner is answered as busy at once.
+    let opening = match has_storage {
+        true => Some(Opening {
+            plan: plan.storage.clone(),
+            state: plan.state.clone(),
+            legs: trial::decide(&plan.storage, &state)?,
+            accept_moved: flags.accept_moved,
+            accept_damage: flags.accept_damage,
+        }),
+        false => None,
+    };
+    let opening = opening.map(|opening| (opening, end));
+    let (mut cores, outcome) = Cores::start(&plan, opening).await?;
     for note in moved.iter().chain(&outcome.notes) {
         eprintln!("ringpostd: {note}");
     }
@@ -105,7 +116,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         first.settle(&owner).await?;
         trial::created(&state)?;
     }
-    let (quarantine, note) = quarantine::settle(&owner, &plan.quarantine).await;
+    let (quarantine, note) = match has_storage {
+        true => quarantine::settle(&owner, &plan.quarantine).await,
+        false => (None, None),
+    };
     if let Some(note) = note {
         eprintln!("ringpostd: {note}");
     }
@@ -133,6 +147,8 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
         proxies,
+        afar: afar.clone(),
+        peers,
         scan: Arc::new(settings.scan.clone()),
         quarantine,
         placed: Placed::default(),
@@ -143,13 +159,15 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         route,
     };
     cores.serve(&serving, &bound)?;
-    let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));
+    let alive = tokio::task::spawn_local(notify::stay_alive(has_storage.then(|| owner.clone())));
     tokio::task::spawn_local(certificate::look_after(shown.clone()));
-    tokio::task::spawn_local(quarantine::look_after(
-        owner.clone(),
-        plan.quarantine.days,
-        metrics.quarantine().clone(),
-    ));
+    if has_storage {
+        tokio::task::spawn_local(quarantine::look_after(
+            owner.clone(),
+            plan.quarantine.days,
+            metrics.quarantine().clone(),
+        ));
+    }
     let ailing = owner.clone();
     let admin = Admin::new(
         plan.clone(),
@@ -159,6 +177,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         serving.memory.receiving.clone(),
         shown,
         serving.route.clone(),
+        afar,
     );
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;

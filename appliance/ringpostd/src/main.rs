@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod admin;
+mod apart;
 mod certificate;
 mod cores;
 mod daemon;
@@ -21,10 +22,12 @@ mod events;
 mod listen;
 mod notes;
 mod notify;
+mod peers;
 mod people;
 mod quarantine;
 mod scan;
 mod self_signed;
+mod serving;
 mod settings;
 mod state;
 mod storage;

@@ -30,10 +30,18 @@ pub fn tell(word: &str) {
     }
 }
 
-/// Until dropped: reports to systemd that this process is alive, as long as the volume's owner does work. Ends at once where no watchdog waits.
-pub async fn stay_alive(owner: Owner) {
+/// Until dropped: reports to systemd that this process is alive, as long as the volume's owner does work; without storage, as long as this
+/// thread does. Ends at once where no watchdog waits.
+pub async fn stay_alive(owner: Option<Owner>) {
     let Some(every) = interval(std::env::var("WATCHDOG_USEC").ok().as_deref()) else {
         return;
+    };
+    let Some(owner) = owner else {
+        loop {
+            // until the process stops
+            tell(ALIVE);
+            tokio::time::sleep(every).await;
+        }
     };
     let mut began = 0;
     loop {

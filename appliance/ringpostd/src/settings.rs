@@ -191,6 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn the_plan_counts_zones_on_several_machines() {
+        use inbound::afar::limits as afar;
+        assert_eq!(HANDING_CONNECTIONS as usize, afar::CONNECTIONS_MAX);
+        assert_eq!(STORAGE_NODES_MAX, afar::TARGETS_MAX);
+        let each = runtime::limits::DIALLED_BYTES
+            + runtime::limits::READ_BYTES_MAX
+            // A piece as it is, doubled dots, and under TLS.
+            + 3 * afar::PIECE_BYTES;
+        assert!(HANDING_CONNECTION_BYTES as usize >= each);
+        assert_eq!(
+            RECIPIENTS_BYTES as usize,
+            storage::recipients::TABLE_BYTES_MAX
+        );
+    }
+
+    #[test]
     fn the_plan_counts_policies_of_other_domains() {
         use client::relay::limits::*;
         use mailbox::names::{KEPT_POLICIES_BYTES_MAX, KEPT_POLICIES_MAX};

@@ -9,6 +9,7 @@ mod proxy;
 mod settings;
 mod smtp;
 mod summary;
+mod zones;
 
 /// See the crate.
 pub struct Target {
@@ -37,6 +38,20 @@ pub static TARGETS: &[Target] = &[
         seeds: smtp::client_seeds,
         words: smtp::CLIENT_WORDS,
         runs: 800_000,
+    },
+    Target {
+        name: "qmqp",
+        run: zones::request,
+        seeds: zones::request_seeds,
+        words: zones::WORDS,
+        runs: 400_000,
+    },
+    Target {
+        name: "recipients",
+        run: zones::table,
+        seeds: zones::table_seeds,
+        words: &[],
+        runs: 400_000,
     },
     Target {
         name: "proxy-header",

@@ -7,9 +7,11 @@
 //! is checked here (`core/ARCHITECTURE.md` has the row).
 //!
 //! - `spool.rs`: where a message waits when storage does not take it at once.
+//! - `afar.rs`: storage on other machines.
 //! - `receive.rs`: SMTP and LMTP, with a file for each stage of a message; the walk of one message starts there.
 #![forbid(unsafe_code)]
 
+pub mod afar;
 pub mod receive;
 pub mod spool;
 

@@ -30,9 +30,12 @@ mod judge;
 mod judged;
 mod keeper;
 pub mod leaving;
+mod mark;
 mod placed;
+mod qmqp;
 mod recipient;
 mod route;
+mod take_over;
 mod told;
 mod trace;
 mod verdict;
@@ -62,7 +65,8 @@ pub use door::Doorway;
 use door::Visit;
 pub use inspect::{Inspect, Inspection, Inspector};
 pub use judge::Judge;
-pub use keeper::{Keeper, OnBehalf, refusal_for, refusal_of};
+pub use keeper::{Handed, Keeper, OnBehalf, refusal_for, refusal_of};
+pub use mark::Mark;
 pub use placed::Placed;
 use route::Route;
 pub use told::Addressees;
@@ -186,7 +190,17 @@ impl<K: Keeper> Receiver<K> {
     }
 
     /// Serves `connection` to its end.
-    pub async fn serve(&self, settings: &Settings, mut connection: impl Accepted) {
+    pub async fn serve(&self, settings: &Settings, connection: impl Accepted) {
+        self.serve_peer(settings, connection, false).await;
+    }
+
+    /// As `serve`, for another zone of ours: its certificate was proved, and what it says of a delivery is trusted.
+    pub async fn serve_zone(&self, settings: &Settings, connection: impl Accepted) {
+        assert!(connection.tls().is_some(), "the handshake proves the peer");
+        self.serve_peer(settings, connection, true).await;
+    }
+
+    async fn serve_peer(&self, settings: &Settings, mut connection: impl Accepted, is_zone: bool) {
         assert_eq!(settings.smtp.service, smtp::Service::Exchange);
         connection.deadline(SILENCE_MAX);
         let (mut output, mut inbox) = (Vec::new(), Vec::new());
@@ -204,6 +218,9 @@ impl<K: Keeper> Receiver<K> {
             connection.tls().is_some(),
             &mut output,
         );
+        if is_zone {
+            session.trust_zone();
+        }
         if visit.is_trusted() {
             session.trust();
         }

@@ -100,6 +100,9 @@ pub enum MailboxFault {
     /// The peer asked for something that is not allowed (rename INBOX's child into itself, delete INBOX …).
     #[error("not allowed: {0}")]
     Refused(&'static str),
+    /// The address does not take mail of this sender. Only a storage node that is asked from afar says so.
+    #[error("the sender is not permitted")]
+    NotPermitted,
     /// A table's bound was reached.
     #[error("too many {0}")]
     TooMany(&'static str),

@@ -244,6 +244,14 @@ impl Client {
         self.state = State::Mail(Box::new(flight));
     }
 
+    /// The first refusal of a recipient in the transaction under way. At `Event::Content` all of them have been answered.
+    pub fn refused_recipient(&self) -> Option<&Reply> {
+        match &self.state {
+            State::Mail(flight) => flight.recipients.iter().find(|reply| !reply.is_ok()),
+            _ => None,
+        }
+    }
+
     /// Stops the process unless `Ready`.
     pub fn quit(&mut self, output: &mut Vec<u8>) {
         assert!(

@@ -3,7 +3,9 @@
 use sasl::Mechanism;
 
 use crate::envelope::{Body, Notify, Returned};
-use crate::limits::{ENVELOPE_ID_BYTES_MAX, HELLO_BYTES_MAX, ORIGINAL_RECIPIENT_BYTES_MAX};
+use crate::limits::{
+    DELIVERY_BYTES_MAX, ENVELOPE_ID_BYTES_MAX, HELLO_BYTES_MAX, ORIGINAL_RECIPIENT_BYTES_MAX,
+};
 use crate::path::{
     ForwardPath, ReversePath, is_address_literal, is_domain, parse_forward, parse_reverse,
 };
@@ -71,6 +73,8 @@ pub(crate) struct Mail {
     pub returned: Option<Returned>,
     /// The sender's own name for the transaction (RFC 3461 §4.4).
     pub envelope_id: Option<String>,
+    /// XDELIVERY, as it was given: which delivery this is, in the words of another zone of ours.
+    pub delivery: Option<String>,
     /// HELO does not offer extensions: then none may be given.
     pub has_parameters: bool,
 }
@@ -86,7 +90,7 @@ pub(crate) struct Rcpt {
 }
 
 /// `line` is without its CRLF. `submission`: the parameters of people's programs are known too (AUTH, RFC 4954 §5; RET and ENVID, RFC 3461).
-pub(crate) fn parse(line: &[u8], submission: bool) -> Result<Command<'_>, Refusal> {
+pub(crate) fn parse(line: &[u8], submission: bool, zone: bool) -> Result<Command<'_>, Refusal> {
     if line
         .iter()
         .any(|byte| byte.is_ascii_control() && *byte != b'\t')
@@ -115,7 +119,7 @@ pub(crate) fn parse(line: &[u8], submission: bool) -> Result<Command<'_>, Refusa
         }
     };
     match verb {
-        b"MAIL" => parse_mail(argument, submission).map(Command::Mail),
+        b"MAIL" => parse_mail(argument, submission, zone).map(Command::Mail),
         b"RCPT" => Ok(Command::Rcpt(argument)),
         b"DATA" => bare(Command::Data),
         b"BDAT" => parse_bdat(argument),
@@ -158,7 +162,8 @@ pub(crate) fn is_hello(name: &str) -> bool {
 }
 
 /// MAIL. A parameter that is given twice, or is not known, refuses the command.
-fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {
+/// Parameters of RFC 3461 and RFC 4954 are known on a port of `submission`, XDELIVERY to a peer that is a zone of ours.
+fn parse_mail(argument: &str, submission: bool, zone: bool) -> Result<Mail, Refusal> {
     let path = after_keyword(argument, "FROM:")?;
     let (reverse_path, rest) = parse_reverse(path, true)?;
     let mut mail = Mail {
@@ -168,6 +173,7 @@ fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {
         smtputf8: false,
         returned: None,
         envelope_id: None,
+        delivery: None,
         has_parameters: false,
     };
     let mut acting_for = false;
@@ -206,9 +212,13 @@ fn parse_mail(argument: &str, submission: bool) -> Result<Mail, Refusal> {
             // RFC 4954 §5: who first submitted the message, as the client has it. We pass nobody's word on: `<>` goes out.
             xtext(value.ok_or(Refusal::BadParameter)?)?;
             acting_for = true;
+        } else if zone && name.eq_ignore_ascii_case("XDELIVERY") && mail.delivery.is_none() {
+            let value = value.filter(|value| value.len() <= DELIVERY_BYTES_MAX);
+            mail.delivery = Some(value.ok_or(Refusal::BadParameter)?.to_owned());
         } else if ["SIZE", "BODY", "SMTPUTF8"]
             .iter()
             .chain(["RET", "ENVID", "AUTH"].iter().filter(|_| submission))
+            .chain(["XDELIVERY"].iter().filter(|_| zone))
             .any(|known| name.eq_ignore_ascii_case(known))
         {
             return Err(Refusal::BadParameter); // given twice

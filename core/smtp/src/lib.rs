@@ -19,7 +19,7 @@
 //!
 //! PIPELINING (2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531), CHUNKING (3030), ENHANCEDSTATUSCODES (2034), STARTTLS
 //! (3207). VRFY answers 252, EXPN 502. On a submission port (6409) also AUTH (4954) and DSN (3461).
-//! XCLIENT for peers that the caller trusts.
+//! XCLIENT for peers that the caller trusts, XDELIVERY for other zones of ours. `qmqp` is QMQP, which has no commands.
 //!
 //! # Where to start reading
 //!
@@ -32,6 +32,7 @@ mod content;
 pub mod envelope;
 pub mod limits;
 pub mod path;
+pub mod qmqp;
 pub mod reply;
 pub mod session;
 pub mod xclient;

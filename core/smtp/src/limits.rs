@@ -19,6 +19,12 @@ pub const ENVELOPE_ID_BYTES_MAX: usize = 100;
 /// An ORCPT, decoded, with its type. RFC 3461 §4.2 allows 500 bytes of xtext.
 pub const ORIGINAL_RECIPIENT_BYTES_MAX: usize = 500;
 
+/// The value of XDELIVERY: an id of 16 bytes in hexadecimal and a word or two.
+pub const DELIVERY_BYTES_MAX: usize = 64;
+
+/// Digits of the length of a netstring: a decimal number below 10^10, more than any message of ours.
+pub const NETSTRING_DIGITS_MAX: usize = 10;
+
 /// A value of XCLIENT, decoded: a domain name at most, with room for what is ignored.
 pub const XCLIENT_VALUE_BYTES_MAX: usize = 255;
 

@@ -8,6 +8,7 @@
 mod auth;
 mod commands;
 mod transfer;
+mod trust;
 
 use std::sync::Arc;
 
@@ -130,6 +131,8 @@ enum Next {
 struct Transaction<R> {
     /// Sender and recipients so far.
     envelope: Envelope<R>,
+    /// XDELIVERY of MAIL.
+    delivery: Option<Box<str>>,
     /// Content of the chunks so far.
     chunks: Option<Content>,
 }
@@ -147,6 +150,8 @@ pub struct Session<R> {
     logged_in: bool,
     /// May use XCLIENT.
     trusted: bool,
+    /// The peer is another zone of ours, with a proved certificate.
+    is_zone: bool,
     /// The HELO of XCLIENT.
     forwarded_hello: Option<Box<str>>,
     /// Since MAIL; `None`: no transaction is open.
@@ -182,6 +187,7 @@ impl<R> Session<R> {
             hello: None,
             logged_in: false,
             trusted: false,
+            is_zone: false,
             forwarded_hello: None,
             transaction: None,
             state: State::Command,
@@ -301,24 +307,6 @@ impl<R> Session<R> {
                 }
             }
         }
-    }
-
-    /// The peer may use XCLIENT from now on, for any number of clients.
-    pub fn trust(&mut self) {
-        self.trusted = true;
-    }
-
-    /// Answers `Action::Forwarded`: the conversation begins again, with the greeting. `hello` is the client's, if the proxy said it.
-    pub fn forwarded(&mut self, hello: Option<String>, output: &mut Vec<u8>) {
-        assert!(matches!(self.state, State::Forwarded), "no XCLIENT came");
-        self.state = State::Command;
-        self.hello = None;
-        self.logged_in = false;
-        self.forwarded_hello = hello.map(String::into_boxed_str);
-        self.login_failures = 0;
-        (self.errors, self.faults, self.refused_recipients) = (0, 0, 0);
-        (self.excess_recipients, self.idle_commands) = (0, 0);
-        greet(&self.config, output);
     }
 
     /// Commands refused since the greeting that no honest sender sends (`Refusal::is_fault`).

@@ -12,6 +12,7 @@
 //! - `lessons.rs`: what people taught about junk.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `quarantine.rs`: mail that is kept apart for an administrator.
+//! - `recipients.rs`: the table of recipients, as a node without storage gets it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `gauges.rs`: what the owner's thread shows of itself.
 //! - `stop.rs`: a stop ends though the legs do not answer.
@@ -28,6 +29,7 @@ pub mod lessons;
 pub mod outgoing;
 pub mod owner;
 pub mod quarantine;
+pub mod recipients;
 #[cfg(test)]
 mod rig;
 pub mod stop;

@@ -97,6 +97,8 @@ fn daemon(messages: u64) -> Daemon {
             sources: Vec::new(),
             probation: None,
             incidents: vec![],
+            storage_nodes: vec![],
+            recipients: None,
         },
         plan: Plan::make(&settings, &Profile::generic(), &machine).expect("it fits"),
         volumes: vec![VolumeLine {

@@ -26,7 +26,7 @@ pub struct CorePlan {
 
 /// What listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Service {
     Smtp,
     Lmtp,
@@ -37,6 +37,11 @@ pub enum Service {
     Http,
     Https,
     Policy,
+    /// For nodes of the inbound zone.
+    ZoneLmtp,
+    ZoneSmtp,
+    ZoneQmqp,
+    Recipients,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +73,7 @@ pub struct StoragePlan {
 }
 
 impl Service {
-    pub const ALL: [Service; 9] = [
+    pub const ALL: [Service; 13] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
@@ -78,6 +83,10 @@ impl Service {
         Service::Http,
         Service::Https,
         Service::Policy,
+        Service::ZoneLmtp,
+        Service::ZoneSmtp,
+        Service::ZoneQmqp,
+        Service::Recipients,
     ];
 
     pub fn name(self) -> &'static str {
@@ -91,6 +100,10 @@ impl Service {
             Service::Http => "http",
             Service::Https => "https",
             Service::Policy => "policy",
+            Service::ZoneLmtp => "zone_lmtp",
+            Service::ZoneSmtp => "zone_smtp",
+            Service::ZoneQmqp => "zone_qmqp",
+            Service::Recipients => "recipients",
         }
     }
 
@@ -102,6 +115,9 @@ impl Service {
             Service::Lmtp => Some(Zone::Inbound),
             Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => {
                 Some(Zone::Client)
+            }
+            Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
+                Some(Zone::Storage)
             }
             Service::Http | Service::Https | Service::Policy => None,
         }

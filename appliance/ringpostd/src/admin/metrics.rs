@@ -2,6 +2,7 @@
 //!
 //! Each core writes its own counters; nothing here is touched while mail flows. Asking adds them up into a `page`.
 
+mod afar;
 mod cores;
 mod door;
 mod page;
@@ -54,6 +55,7 @@ impl Admin {
         self.write_door(&mut page);
         self.write_scan(&mut page);
         self.write_imap(&mut page);
+        self.write_afar(&mut page);
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
         self.write_memory(&mut page);

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use client::relay::Route;
 use door::Door;
+use inbound::afar;
 use mailbox::{MailboxFault, Mailboxes};
-use plan::Plan;
+use plan::{Plan, Zone};
 use queue::QueueFault;
 use runtime::Budget;
 use serde::Serialize;
@@ -58,6 +59,8 @@ struct Shared {
     certificate: Arc<dyn Certificate>,
     /// How mail for elsewhere leaves; `None`: it waits.
     leaves: Option<Route>,
+    /// Storage on other machines; `None`: it is here.
+    afar: Option<afar::Settings>,
     stopping: AtomicBool,
     began: Instant,
 }
@@ -72,6 +75,7 @@ impl Admin {
         receive_memory: Budget,
         certificate: Arc<dyn Certificate>,
         leaves: Option<Route>,
+        afar: Option<afar::Settings>,
     ) -> Admin {
         let shared = Shared {
             plan,
@@ -81,6 +85,7 @@ impl Admin {
             receive_memory,
             certificate,
             leaves,
+            afar,
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
@@ -127,6 +132,19 @@ impl Admin {
         self.shared.leaves.as_ref()
     }
 
+    /// `None`: storage is here.
+    pub(crate) fn afar(&self) -> Option<&afar::Settings> {
+        self.shared.afar.as_ref()
+    }
+
+    /// `Err`: this node has no storage, and what was asked is about it.
+    fn needs_storage(&self) -> Result<(), Refused> {
+        match self.plan().runs(Zone::Storage) {
+            true => Ok(()),
+            false => Err(NO_STORAGE.to_owned()),
+        }
+    }
+
     /// Since the start of the daemon.
     pub(crate) fn uptime(&self) -> Duration {
         self.shared.began.elapsed()
@@ -138,6 +156,7 @@ impl Admin {
         T: Send + 'static,
         W: AsyncFnOnce(Mailboxes) -> T + Send + 'static,
     {
+        self.needs_storage()?;
         let done = self
             .owner()
             .ask(move |mailboxes| async move { work(mailboxes).await })
@@ -151,6 +170,7 @@ impl Admin {
         T: Send + 'static,
         W: AsyncFnOnce(Outgoing) -> Result<T, QueueFault> + Send + 'static,
     {
+        self.needs_storage()?;
         let done = self
             .owner()
             .ask_outgoing(move |outgoing| async move { work(outgoing).await })
@@ -170,12 +190,21 @@ impl Admin {
 
     /// Why mail is not taken or not read: what the volume says now, or what the last probe saw.
     pub(crate) async fn trouble(&self) -> Result<Option<String>, Refused> {
+        if let Some(afar) = self.afar() {
+            let mut states = afar.targets.all().iter().map(|target| target.state());
+            let any_up = states.any(|state| state.is_up);
+            return Ok((!any_up).then(|| "no storage node works: mail is deferred".to_owned()));
+        }
         let refuses = self
             .ask(async |mailboxes| volume_of(&mailboxes).refuses())
             .await?;
         Ok(refuses.or_else(|| self.owner().gauges().health().trouble()))
     }
 }
+
+/// What verbs about mail, addresses and legs answer on a node without storage.
+const NO_STORAGE: &str =
+    "this node has no storage: run this on a storage node (`ringpostctl status` names them)";
 
 /// The volume that the mailboxes are on.
 pub(crate) fn volume_of(mailboxes: &Mailboxes) -> &Volume {

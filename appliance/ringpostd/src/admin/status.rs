@@ -1,12 +1,16 @@
 //! `status`: what runs, whether it takes mail, and what should be looked at.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use ::admin::certificate;
 use ::admin::limits::INCIDENTS_SHOWN;
-use ::admin::reply::{ServiceLine, Status};
+use ::admin::reply::{RecipientsLine, ServiceLine, Status, StorageNodeLine};
 use hardware::incident;
+use inbound::afar;
 use plan::Service;
+use runtime::SessionHost;
 
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, machine, volume};
@@ -14,12 +18,16 @@ use crate::admin::{legs, machine, volume};
 /// Everything that `status` reports.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
     let refuses = admin.trouble().await?;
-    let (legs, scrub) = admin
-        .ask(async |mailboxes| {
-            let volume = volume_of(&mailboxes);
-            (legs::lines(volume), volume::scrub_line(volume))
-        })
-        .await?;
+    let (legs, scrub) = match admin.afar() {
+        Some(_) => (Vec::new(), None),
+        None => {
+            let look = admin.ask(async |mailboxes| {
+                let volume = volume_of(&mailboxes);
+                (legs::lines(volume), Some(volume::scrub_line(volume)))
+            });
+            look.await?
+        }
+    };
     let received = admin.metrics().received();
     let services = Service::ALL.iter().filter_map(|service| {
         let planned = admin.plan().listener(*service)?;
@@ -45,7 +53,9 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
         uptime_s: admin.uptime().as_secs(),
         services: services.collect(),
         legs,
-        scrub: Some(scrub),
+        scrub,
+        storage_nodes: admin.afar().map_or_else(Vec::new, storage_nodes),
+        recipients: admin.afar().map(recipients),
         messages_accepted: received.accepted,
         bytes_accepted: received.bytes,
         receive_memory_bytes: admin.receive_memory().used_bytes() as u64,
@@ -71,4 +81,35 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             all.split_off(all.len().saturating_sub(INCIDENTS_SHOWN))
         },
     })
+}
+
+fn storage_nodes(afar: &afar::Settings) -> Vec<StorageNodeLine> {
+    let read = |counter: &AtomicU64| counter.load(Relaxed);
+    let line = |target: &afar::Target| {
+        let state = target.state();
+        StorageNodeLine {
+            address: target.address.to_string(),
+            protocol: target.protocol.name().to_owned(),
+            name: target.name.to_str().into_owned(),
+            up: state.is_up,
+            failures: state.failures,
+            why: state.why,
+            messages_taken: read(&target.taken),
+            messages_failed: read(&target.failed),
+        }
+    };
+    afar.targets.all().iter().map(line).collect()
+}
+
+fn recipients(afar: &afar::Settings) -> RecipientsLine {
+    let state = afar.table.state(SessionHost::of_core().now());
+    RecipientsLine {
+        version: state.version,
+        addresses: state.addresses as u64,
+        domains: state.domains as u64,
+        age_s: state.age_s,
+        fresh: state.is_fresh,
+        trouble: state.trouble,
+        in_doubt: afar.doubts.count() as u64,
+    }
 }

@@ -121,6 +121,11 @@ impl Home {
         fs::write(self.configuration(), text).expect("written");
     }
 
+    /// These settings as they are, from the next start on.
+    pub fn configure_as(&self, text: &str) {
+        fs::write(self.configuration(), text).expect("written");
+    }
+
     fn configuration(&self) -> PathBuf {
         self.directory.path().join("ringpost.toml")
     }

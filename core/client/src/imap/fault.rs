@@ -46,6 +46,7 @@ impl Failure {
                 MailboxFault::Exists => (Status::No, "ALREADYEXISTS", "Mailbox already exists"),
                 MailboxFault::OverQuota => (Status::No, "OVERQUOTA", "Quota exceeded"),
                 MailboxFault::Refused(why) => (Status::No, "CANNOT", *why),
+                MailboxFault::NotPermitted => (Status::No, "CANNOT", "Not permitted"),
                 MailboxFault::TooMany(_) => (
                     Status::No,
                     "LIMIT",

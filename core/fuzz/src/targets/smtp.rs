@@ -43,6 +43,7 @@ pub const WORDS: &[&[u8]] = &[
     b" SIZE=",
     b" BODY=8BITMIME",
     b" SMTPUTF8",
+    b" XDELIVERY=00112233445566778899aabbccddeeff;junk",
     b"\"",
     b"\\",
     b"[IPv6:::1]",
@@ -148,6 +149,7 @@ fn converse(config: &Arc<Config>, trusted: bool, bytes: &[u8], size: usize) -> O
     let mut session = Session::new(config.clone(), false, &mut outcome.output);
     if trusted {
         session.trust();
+        session.trust_zone();
     }
     let mut inbox = Vec::new();
     for segment in bytes.chunks(size) {

@@ -182,7 +182,8 @@ pub(super) async fn front(
         apart: None,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
-    if settings.smtp.role == Role::Lmtp {
+    // So has another zone of ours.
+    if settings.smtp.role == Role::Lmtp || incoming.mark.is_some() {
         return (content, front);
     }
     let ours = &settings.smtp.hostname;

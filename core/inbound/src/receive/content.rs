@@ -11,6 +11,7 @@ use runtime::{Budget, Charge, Connection, Holder, SessionHost};
 use smtp::{Refusal, Session};
 
 use super::judged::Judged;
+use super::mark::Mark;
 use super::trace;
 
 /// What content is made of on one core: memory that all connections of the box share, ids, a clock.
@@ -38,32 +39,57 @@ impl Contents {
         output: &mut Vec<u8>,
     ) -> Result<Incoming, Refusal> {
         let room = session.content_reserve_bytes() + trace::TRACE_BYTES + fields.len();
-        let Some(charge) = self.budget.take_for(holder, room) else {
+        let mark = session.delivery().and_then(Mark::parse);
+        let charge = match &mark {
+            // One node brings the mail of many peers, and has no share.
+            Some(_) => self.budget.take(room),
+            None => self.budget.take_for(holder, room),
+        };
+        let Some(charge) = charge else {
             session.refuse_content(Refusal::StorageFull, output);
             return Err(Refusal::StorageFull);
         };
         let id = self.ids.next();
         let unix_seconds = self.host.unix_seconds();
         let mut prefix = Vec::with_capacity(room);
-        trace::write(
-            &mut prefix,
-            hostname,
-            session,
-            connection.peer().ip(),
-            connection.tls(),
-            &id,
-            unix_seconds,
-        );
-        prefix.extend_from_slice(fields);
+        // The zone that received the message has written them: it is stored as on a box with all zones.
+        if mark.is_none() {
+            trace::write(
+                &mut prefix,
+                hostname,
+                session,
+                connection.peer().ip(),
+                connection.tls(),
+                &id,
+                unix_seconds,
+            );
+            prefix.extend_from_slice(fields);
+        }
         let trace_bytes = prefix.len();
         session.begin_content(prefix, output);
         Ok(Incoming {
             id,
             unix_seconds,
             trace_bytes,
+            mark,
             peer: spam::Peer::default(),
             judged: Judged::default(),
             charge,
+        })
+    }
+}
+
+impl Contents {
+    /// Content that comes as a whole: so many bytes of memory, and an id. `None`: there is no room for it.
+    pub fn whole(&self, holder: Holder, bytes: usize) -> Option<Incoming> {
+        Some(Incoming {
+            charge: self.budget.take_for(holder, bytes)?,
+            id: self.ids.next(),
+            unix_seconds: self.host.unix_seconds(),
+            trace_bytes: 0,
+            mark: None,
+            peer: spam::Peer::default(),
+            judged: Judged::default(),
         })
     }
 }
@@ -89,6 +115,8 @@ pub struct Incoming {
     pub unix_seconds: i64,
     /// Bytes that we put in front.
     pub trace_bytes: usize,
+    /// Another zone of ours hands it over.
+    pub(super) mark: Option<Mark>,
     /// What counts for or against the peer that brings it.
     pub(super) peer: spam::Peer,
     /// For whom it looks like junk.

@@ -40,6 +40,17 @@ impl<K: Keeper> Receiver<K> {
         span: &tracing::Span,
     ) -> Vec<Result<(), Refusal>> {
         let recipients = &envelope.recipients[..];
+        if let Some(mark) = incoming.mark {
+            let body = BodyIn {
+                name: digest.name,
+                raw: raw.clone(),
+                summary: digest.summary,
+            };
+            let role = settings.smtp.role;
+            return self
+                .take_over(role, mark, body, incoming.unix_seconds, envelope, span)
+                .await;
+        }
         if recipients
             .iter()
             .any(|recipient| recipient.route.is_listed())

@@ -5,18 +5,32 @@ use std::future::Future;
 
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
-use queue::QueueId;
+use queue::{DeliveryId, Envelope, QueueId};
 use runtime::events::MESSAGE;
 use smtp::Refusal;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
 use storage::lessons::{self, Answer, Asked};
-use storage::outgoing::Submission;
+use storage::outgoing::{HandedOver, Submission};
 use storage::owner::{Ask, Busy};
+use store::BodyIn;
 use tracing::{Instrument, Span};
 
 /// The envelope of a message for some of its accounts: for a keeper that has it wait.
 pub type OnBehalf<'a> = &'a dyn Fn(&[AccountId]) -> queue::Envelope;
+
+/// A message that another zone of ours hands over, under the id that it gave. What has that id is placed once.
+#[derive(Debug, Clone)]
+pub enum Handed {
+    /// For accounts, each with its own result.
+    Each { id: DeliveryId, arrival: Arrival },
+    /// For all of its recipients or for none: what finds no room waits in the queue.
+    Whole {
+        id: DeliveryId,
+        body: BodyIn,
+        envelope: Envelope,
+    },
+}
 
 pub trait Keeper {
     /// The account of this address, if it is one of ours.
@@ -58,6 +72,16 @@ pub trait Keeper {
         span: &Span,
     ) -> impl Future<Output = Result<Result<(), MailboxFault>, Busy>> {
         let _ = (submission, span);
+        async { Err(Busy) }
+    }
+
+    /// Takes a message over from another zone: one result for each account, or one for all. `Busy` for ever where none hands over.
+    fn take_over(
+        &self,
+        handed: Handed,
+        span: &Span,
+    ) -> impl Future<Output = Result<Vec<Result<(), MailboxFault>>, Busy>> {
+        let _ = (handed, span);
         async { Err(Busy) }
     }
 
@@ -120,6 +144,27 @@ impl<A: Ask> Keeper for A {
         .await
     }
 
+    async fn take_over(
+        &self,
+        handed: Handed,
+        span: &Span,
+    ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
+        let work = span.clone();
+        self.ask_outgoing(move |outgoing| {
+            async move {
+                match handed {
+                    Handed::Each { id, arrival } => outgoing.deliver_once_as(id, arrival).await,
+                    Handed::Whole { id, body, envelope } => {
+                        let handed = outgoing.hand_over_as(id, body, envelope).await;
+                        vec![handed.and_then(settled)]
+                    }
+                }
+            }
+            .instrument(work)
+        })
+        .await
+    }
+
     async fn deliver(
         &self,
         arrival: Arrival,
@@ -131,6 +176,17 @@ impl<A: Ask> Keeper for A {
             async move { arrival::deliver(&mailboxes, arrival).await }.instrument(work)
         })
         .await
+    }
+}
+
+/// Whether all recipients have it.
+fn settled(handed: HandedOver) -> Result<(), MailboxFault> {
+    match handed {
+        HandedOver::Now | HandedOver::Before => Ok(()),
+        HandedOver::UnderWay => {
+            let why = "the same delivery is under way";
+            Err(MailboxFault::Unavailable(why.to_owned()))
+        }
     }
 }
 
@@ -148,6 +204,7 @@ pub fn refusal_of(refused: Refused) -> Refusal {
 pub fn refusal_for(fault: &MailboxFault) -> Refusal {
     match fault {
         MailboxFault::NoAccount => Refusal::UnknownRecipient,
+        MailboxFault::NotPermitted => Refusal::PostDenied,
         MailboxFault::OverQuota => Refusal::MailboxFull,
         MailboxFault::TooMany(_) => Refusal::MailboxFull,
         MailboxFault::Full => Refusal::StorageFull,

@@ -20,7 +20,7 @@ impl<K: Keeper> Receiver<K> {
         session: &Session<Route>,
     ) -> Result<Route, Refusal> {
         let (mut to, mut entry) = match session.recipient() {
-            ForwardPath::Address(address) => (Some(address), self.look_up(address).await?),
+            ForwardPath::Address(address) => (Some(address), self.find(address).await?),
             ForwardPath::Postmaster => (None, Found::NoMailbox),
         };
         let mut by_setting = None;
@@ -29,7 +29,7 @@ impl<K: Keeper> Receiver<K> {
             &settings.postmaster,
             is_postmaster(session.recipient()),
         ) {
-            entry = self.look_up(postmaster).await?;
+            entry = self.find(postmaster).await?;
             (to, by_setting) = (Some(postmaster), Some(postmaster.clone()));
         }
         let envelope = session.envelope();
@@ -55,7 +55,11 @@ impl<K: Keeper> Receiver<K> {
         }
     }
 
-    async fn admit(&self, to: &Address, sender: Option<&ReversePath>) -> Result<(), Refusal> {
+    pub(super) async fn admit(
+        &self,
+        to: &Address,
+        sender: Option<&ReversePath>,
+    ) -> Result<(), Refusal> {
         let sender = match sender {
             Some(ReversePath::Address(address)) => Some(address),
             Some(ReversePath::Null) | None => None,
@@ -69,7 +73,7 @@ impl<K: Keeper> Receiver<K> {
 
     /// From memory where it is known, else from the owner. `generation` keeps an answer that a change has overtaken out of the
     /// memory.
-    async fn look_up(&self, address: &Address) -> Result<Found, Refusal> {
+    pub(super) async fn find(&self, address: &Address) -> Result<Found, Refusal> {
         if let Some(resident) = self.directory.borrow().find(address, self.host.now()) {
             return Ok(Found::Account(resident));
         }

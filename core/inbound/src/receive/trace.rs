@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use runtime::TlsFacts;
-use smtp::Session;
+use smtp::{ForwardPath, ReversePath, Session};
 
 /// Room made for the trace fields. Longer ones grow the buffer; the bound is that of a path, a hello and our name.
 pub(super) const TRACE_BYTES: usize = 512;
@@ -20,15 +20,46 @@ pub(super) fn write<R>(
     unix_seconds: i64,
 ) {
     let envelope = session.envelope().expect("content has an envelope");
-    let hello = session
-        .hello()
-        .map_or("unknown", |hello| hello.name.as_str());
-    let with = session.with_protocol();
+    let hello = session.hello();
+    let recipients: Vec<&ForwardPath> = envelope.recipients.iter().map(|to| &to.path).collect();
+    let about = About {
+        hello: hello.map_or("unknown", |hello| hello.name.as_str()),
+        with: session.with_protocol(),
+        reverse_path: &envelope.reverse_path,
+        recipients: &recipients,
+    };
+    put(out, hostname, &about, peer, tls, id, unix_seconds);
+}
+
+/// What a transaction says for its trace fields.
+pub(super) struct About<'a> {
+    pub hello: &'a str,
+    /// The protocol, as RFC 3848 has it.
+    pub with: &'a str,
+    pub reverse_path: &'a ReversePath,
+    pub recipients: &'a [&'a ForwardPath],
+}
+
+/// As `write`, where there is no session.
+pub(super) fn put(
+    out: &mut Vec<u8>,
+    hostname: &str,
+    about: &About<'_>,
+    peer: IpAddr,
+    tls: Option<&TlsFacts>,
+    id: &str,
+    unix_seconds: i64,
+) {
+    let About {
+        hello,
+        with,
+        reverse_path,
+        recipients,
+    } = about;
     // Writing to a vector cannot fail.
     let _ = write!(
         out,
-        "Return-Path: {}\r\nReceived: from {hello} (",
-        envelope.reverse_path
+        "Return-Path: {reverse_path}\r\nReceived: from {hello} ("
     );
     let _ = match peer.to_canonical() {
         IpAddr::V4(address) => write!(out, "[{address}]"),
@@ -43,8 +74,8 @@ pub(super) fn write<R>(
     }
     let _ = write!(out, "\r\n\tid {id}");
     // RFC 5321 §4.4, §7.2: more than one would disclose recipients to each other.
-    if let [recipient] = envelope.recipients.as_slice() {
-        let _ = write!(out, "\r\n\tfor {}", recipient.path);
+    if let [recipient] = recipients {
+        let _ = write!(out, "\r\n\tfor {recipient}");
     }
     out.extend_from_slice(b"; ");
     out.extend_from_slice(mail::text::date(unix_seconds).as_bytes());

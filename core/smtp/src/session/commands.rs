@@ -13,7 +13,7 @@ impl<R> Session<R> {
         if matches!(self.state, State::Auth(_)) {
             return self.on_response(line, output);
         }
-        let command = match parse(line, self.is_submission()) {
+        let command = match parse(line, self.is_submission(), self.is_zone) {
             Ok(command) => command,
             Err(Refusal::Http) => {
                 self.close(Refusal::Http, output);
@@ -98,8 +98,13 @@ impl<R> Session<R> {
             ""
         };
         let xclient = if self.trusted { OFFER } else { "" };
+        let delivery = if self.is_zone {
+            "250-XDELIVERY\r\n"
+        } else {
+            ""
+        };
         output.extend_from_slice(
-            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}{auth}{dsn}{xclient}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
+            format!("250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {size}\r\n{tls}{auth}{dsn}{xclient}{delivery}250-8BITMIME\r\n250-SMTPUTF8\r\n250-CHUNKING\r\n250 ENHANCEDSTATUSCODES\r\n")
                 .as_bytes(),
         );
         None
@@ -142,6 +147,7 @@ impl<R> Session<R> {
             smtputf8,
             returned,
             envelope_id,
+            delivery,
             ..
         } = mail;
         let envelope = Envelope {
@@ -155,6 +161,7 @@ impl<R> Session<R> {
         };
         self.transaction = Some(Transaction {
             envelope,
+            delivery: delivery.map(String::into_boxed_str),
             chunks: None,
         });
         if self.is_submission() {

@@ -1,7 +1,7 @@
 //! Every file of `transcripts/` is one behaviour: its first line names the RFC section, then
 //!
 //! - `@ key value` sets the session up (`role lmtp`, `size N`, `recipients N`, `errors N`, `refused N`, `idle N`, `messages N`, `tls
-//!   offered`, `tls required`, `submission plain`: logins without TLS, `submission tls`: not without; `trusted yes`: XCLIENT is), before anything else;
+//!   offered`, `tls required`, `submission plain`: logins without TLS, `submission tls`: not without; `trusted yes`: XCLIENT is, `zone yes`: XDELIVERY is), before anything else;
 //! - `C: text` is a line from the client, CRLF appended; `C~ text` the same without CRLF; both know `\r \n \0 \t \\ \xNN` and `\*N{…}`, which
 //!   repeats what is in the braces;
 //! - `S: text` is a reply line; `M: text` the content of a message taken, in the same escapes;
@@ -15,6 +15,7 @@ use smtp::{Config, Role, Service};
 struct Transcript {
     config: Config,
     trusted: bool,
+    zone: bool,
     /// Client bytes up to a handshake or the end.
     flights: Vec<Vec<u8>>,
     replies: Vec<u8>,
@@ -82,6 +83,9 @@ fn run(transcript: &Transcript, cut: impl Fn(&'static [u8]) -> Vec<&'static [u8]
     if transcript.trusted {
         world.session.trust();
     }
+    if transcript.zone {
+        world.session.trust_zone();
+    }
     for (index, flight) in transcript.flights.iter().enumerate() {
         if index > 0 {
             assert!(world.handshake, "a handshake was agreed on");
@@ -100,6 +104,7 @@ fn parse(name: &str, text: &str) -> Transcript {
     let mut transcript = Transcript {
         config: config(Role::Smtp),
         trusted: false,
+        zone: false,
         flights: vec![Vec::new()],
         replies: Vec::new(),
         messages: Vec::new(),
@@ -113,6 +118,7 @@ fn parse(name: &str, text: &str) -> Transcript {
         let flight = transcript.flights.last_mut().unwrap();
         match kind {
             "@ " if rest == "trusted yes" => transcript.trusted = true,
+            "@ " if rest == "zone yes" => transcript.zone = true,
             "@ " => set(&mut transcript.config, rest),
             "C:" => {
                 flight.extend(unescape(rest));

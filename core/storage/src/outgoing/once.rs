@@ -71,8 +71,17 @@ impl Outgoing {
 
     /// As `arrival::deliver`, and a hand-over of the same bytes finds what was placed.
     pub async fn deliver_once(&self, arrival: Arrival) -> Vec<Result<(), MailboxFault>> {
-        let count = arrival.accounts.len();
         let id = DeliveryId::of(&arrival.body.name);
+        self.deliver_once_as(id, arrival).await
+    }
+
+    /// As `deliver_once`, under the id that another node gave: its next try of a message has other trace fields, and the same id.
+    pub async fn deliver_once_as(
+        &self,
+        id: DeliveryId,
+        arrival: Arrival,
+    ) -> Vec<Result<(), MailboxFault>> {
+        let count = arrival.accounts.len();
         let Some(_begun) = Begun::begin(&self.desk.once, id) else {
             return vec![Err(under_way()); count];
         };
@@ -147,6 +156,16 @@ impl Outgoing {
         envelope: Envelope,
     ) -> Result<HandedOver, MailboxFault> {
         let id = DeliveryId::of(&body.name);
+        self.hand_over_as(id, body, envelope).await
+    }
+
+    /// As `hand_over`, under the id that another node gave.
+    pub async fn hand_over_as(
+        &self,
+        id: DeliveryId,
+        body: BodyIn,
+        envelope: Envelope,
+    ) -> Result<HandedOver, MailboxFault> {
         let Some(_begun) = Begun::begin(&self.desk.once, id) else {
             return Ok(HandedOver::UnderWay);
         };

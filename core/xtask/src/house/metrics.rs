@@ -16,6 +16,12 @@ const ELSEWHERE: &[&str] = &[
     "ringpost_outbound_source_refused",
     "ringpost_outbound_source_resting",
     "ringpost_outbound_source_unavailable",
+    // Of a node without storage.
+    "ringpost_storage_node_up",
+    "ringpost_handed_over",
+    "ringpost_recipients_addresses",
+    "ringpost_recipients_fresh",
+    "ringpost_deliveries_in_doubt",
 ];
 
 pub fn inspect(tree: &Tree, findings: &mut Findings) {

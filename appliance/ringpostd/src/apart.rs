@@ -1,0 +1,234 @@
+//! Zones on several machines: the keeper of a node without storage, and the doors of a storage node for such nodes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use inbound::afar::pull::Keep;
+use inbound::afar::serve::Tables;
+use inbound::afar::{self, Afar, Caller, Protocol, Table, Target, Targets, pull};
+use inbound::receive::{self, Receiver};
+use inbound::smtp::{self, Role};
+use plan::zones::ZonesPlan;
+use plan::{Misfit, Service};
+use runtime::listener::Serve;
+use runtime::{Accepted as _, Connection as _, Core, Counters, SessionHost, TcpDial};
+use rustls::pki_types::ServerName;
+use storage::owner::Owner;
+use storage::recipients::{Recipients, TABLE_BYTES_MAX};
+
+use crate::peers::Peers;
+use crate::serving::Serving;
+
+/// The table of the last run, in the state directory.
+const TABLE_FILE: &str = "recipients";
+/// A peer that begins TLS has so long for it.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// What the cores of a node without storage share. The table of the last run is taken, where there is one.
+pub fn settings(zones: &ZonesPlan, state: &Path) -> Result<Option<afar::Settings>, Misfit> {
+    if zones.storage.is_empty() {
+        return Ok(None);
+    }
+    let targets = zones.storage.iter().map(|node| {
+        let name = ServerName::try_from(node.name.clone()).map_err(|_| {
+            Misfit::new(format!(
+                "inbound.storage.name: \"{}\" is not a host name",
+                node.name
+            ))
+        })?;
+        let protocol = match node.protocol {
+            plan::zones::Protocol::Lmtp => Protocol::Lmtp,
+            plan::zones::Protocol::Smtp => Protocol::Smtp,
+            plan::zones::Protocol::Qmqp => Protocol::Qmqp,
+        };
+        let (priority, weight) = (node.priority, node.weight);
+        let target = Target::new(
+            node.address,
+            protocol,
+            name,
+            priority,
+            weight,
+            node.recipients,
+        );
+        Ok(target)
+    });
+    let table = Table::new(Duration::from_micros(zones.recipients_age_us));
+    match last_table(&state.join(TABLE_FILE)) {
+        Ok(Some(last)) => table.remember(last),
+        Ok(None) => {}
+        Err(why) => tracing::warn!(why, "the table of recipients of the last run is of no use"),
+    }
+    Ok(Some(afar::Settings {
+        targets: Targets::new(targets.collect::<Result<_, Misfit>>()?),
+        table,
+        doubts: afar::Doubts::default(),
+    }))
+}
+
+fn last_table(path: &Path) -> Result<Option<Recipients>, String> {
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut bytes = Vec::new();
+    let read = file
+        .take(TABLE_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes);
+    read.map_err(|error| error.to_string())?;
+    let table = Recipients::decode(Bytes::from(bytes));
+    table.map(Some).map_err(|no| no.to_string())
+}
+
+fn caller(core: &Core, serving: &Serving, peers: &Peers, connections: usize) -> Caller<TcpDial> {
+    Caller {
+        host: SessionHost::of_core(),
+        dial: TcpDial::new(core, connections, Arc::new(Counters::default())),
+        hostname: serving.plan.server_name.clone(),
+        tls: peers.client.clone(),
+    }
+}
+
+/// The keeper of one core of a node without storage; `None` where storage is here.
+pub fn keeper(core: &Core, serving: &Serving) -> Option<Afar<TcpDial>> {
+    let (settings, peers) = (serving.afar.clone()?, serving.peers.as_ref()?);
+    let caller = caller(core, serving, peers, afar::limits::CONNECTIONS_MAX);
+    let afar = Afar::new(caller, settings);
+    tokio::task::spawn_local(afar.clone().look_after(core.stop().clone()));
+    Some(afar)
+}
+
+/// On one core of such a node: keeps the table fresh and probes storage nodes that failed.
+pub fn watch(core: &Core, serving: &Serving) {
+    let (Some(settings), Some(peers)) = (serving.afar.clone(), serving.peers.as_ref()) else {
+        return;
+    };
+    let afar::Settings { targets, table, .. } = settings;
+    let connections = 2 * targets.all().len();
+    let caller = caller(core, serving, peers, connections);
+    let every = Duration::from_micros(serving.plan.zones.recipients_every_us);
+    let stop = core.stop();
+    for index in 0..targets.all().len() {
+        let probe = pull::probe(caller.clone(), targets.clone(), index, stop.clone());
+        tokio::task::spawn_local(probe);
+    }
+    let keep = keep(serving.plan.state.join(TABLE_FILE));
+    let fetch = pull::fetch(caller, targets, table, every, keep, stop.clone());
+    tokio::task::spawn_local(fetch);
+}
+
+/// Writes each new table over the last one, beside the core.
+fn keep(path: PathBuf) -> Keep {
+    Rc::new(move |bytes| {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = files::replace(&path, &bytes, files::Mode::Private) {
+                tracing::warn!(%error, "the table of recipients cannot be kept for the next start");
+            }
+        });
+    })
+}
+
+/// What serves nodes of the inbound zone on a core of the storage zone.
+pub struct ZoneDoors {
+    receiver: Rc<Receiver<Owner>>,
+    tables: Rc<Tables<Owner>>,
+    peers: Peers,
+}
+
+impl ZoneDoors {
+    /// `None`: this node knows no others. Nothing is checked again that the node in front has checked.
+    pub fn new(serving: &Serving) -> Option<ZoneDoors> {
+        let peers = serving.peers.clone()?;
+        let receiver = Receiver::new(
+            serving.owner.clone(),
+            serving.memory.receiving.clone(),
+            serving.placed.clone(),
+        );
+        serving.metrics.add_receiver(receiver.counters().clone());
+        Some(ZoneDoors {
+            receiver: Rc::new(receiver),
+            tables: Rc::new(Tables::new(SessionHost::of_core(), serving.owner.clone())),
+            peers,
+        })
+    }
+
+    /// What serves a connection of `service`, and the handshake before it.
+    pub fn serve(
+        &self,
+        serving: &Serving,
+        service: Service,
+    ) -> (Serve, Option<Arc<rustls::ServerConfig>>) {
+        let tls = self.peers.server.clone();
+        let settings = |role| {
+            Rc::new(receive::Settings {
+                smtp: Arc::new(config(serving, role)),
+                tls: None,
+                postmaster: serving.postmaster.clone(),
+                door: None,
+            })
+        };
+        match service {
+            Service::Recipients => {
+                let tables = self.tables.clone();
+                let serve: Serve = Rc::new(move |connection| {
+                    let tables = tables.clone();
+                    Box::pin(async move { tables.serve(connection).await })
+                });
+                (serve, Some(tls))
+            }
+            Service::ZoneQmqp => {
+                let (receiver, networks) = (self.receiver.clone(), self.peers.networks.clone());
+                let settings = settings(Role::Lmtp);
+                let serve: Serve = Rc::new(move |mut connection| {
+                    let (receiver, settings, tls) =
+                        (receiver.clone(), settings.clone(), tls.clone());
+                    let peer = connection.peer().ip().to_canonical();
+                    let is_plain = networks.iter().any(|network| network.contains(peer));
+                    Box::pin(async move {
+                        connection.deadline(HANDSHAKE_MAX);
+                        if !is_plain && connection.start_tls(&tls).await.is_err() {
+                            return;
+                        }
+                        receiver.serve_qmqp(&settings, connection, !is_plain).await;
+                    })
+                });
+                (serve, None)
+            }
+            _ => {
+                let role = match service {
+                    Service::ZoneSmtp => Role::Smtp,
+                    _ => Role::Lmtp,
+                };
+                let (receiver, settings) = (self.receiver.clone(), settings(role));
+                let serve: Serve = Rc::new(move |connection| {
+                    let (receiver, settings) = (receiver.clone(), settings.clone());
+                    Box::pin(async move { receiver.serve_zone(&settings, connection).await })
+                });
+                (serve, Some(tls))
+            }
+        }
+    }
+}
+
+fn config(serving: &Serving, role: Role) -> smtp::Config {
+    smtp::Config {
+        role,
+        service: smtp::Service::Exchange,
+        hostname: serving.plan.server_name.clone(),
+        limits: smtp::Limits {
+            // The node in front has put its fields in front of a message of the greatest length.
+            message_bytes_max: serving.plan.message_bytes_max + FIELDS_BYTES_MAX,
+            ..smtp::Limits::default()
+        },
+        tls_available: false,
+        tls_required: true,
+    }
+}
+
+/// What an inbound node writes in front of a message: trace fields, results of checks, reasons of the judge.
+const FIELDS_BYTES_MAX: u64 = 64 * 1_024;

@@ -1,0 +1,53 @@
+//! What the threads share that serve.
+
+use std::sync::Arc;
+
+use base::Network;
+use client::login::Logins;
+use client::{imap, relay, submit};
+use door::Door;
+use inbound::{afar, receive};
+use mail::Address;
+use plan::Plan;
+use storage::owner::Owner;
+
+use crate::admin::counters::Metrics;
+use crate::peers::Peers;
+
+/// What every serving thread gets once storage is open.
+#[derive(Clone)]
+pub struct Serving {
+    /// What was planned for this machine.
+    pub plan: Arc<Plan>,
+    /// The door to the storage thread.
+    pub owner: Owner,
+    /// Certificate and versions of TLS, the same for all services.
+    pub tls: Arc<rustls::ServerConfig>,
+    /// The memory of messages that all IMAP sessions share.
+    pub memory: imap::Memory,
+    /// Checks passwords, and remembers which failed.
+    pub logins: Logins,
+    /// What people sent lately.
+    pub spent: submit::Spent,
+    /// Passwords are taken without TLS from the loopback.
+    pub login_on_loopback: bool,
+    /// What strangers meet, and where connections begin with a header of the PROXY protocol.
+    pub door: Door,
+    pub proxies: Vec<Network>,
+    /// Storage on other machines; `None`: it is here.
+    pub afar: Option<afar::Settings>,
+    /// How other nodes are proved; `None`: there are none.
+    pub peers: Option<Peers>,
+    /// Who looks into messages.
+    pub scan: Arc<plan::scan::Scan>,
+    /// What is kept apart, and where.
+    pub quarantine: Option<receive::Quarantine>,
+    /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
+    pub placed: receive::Placed,
+    /// Where each core leaves its counters.
+    pub metrics: Metrics,
+    /// Where mail for postmaster goes (RFC 5321 §4.5.1).
+    pub postmaster: Option<Address>,
+    /// How mail for elsewhere leaves; `None`: it waits.
+    pub route: Option<relay::Route>,
+}

@@ -1,0 +1,42 @@
+//! Storage on other machines: a node with the inbound zone alone hands its mail over to storage nodes, by LMTP, SMTP or QMQP over mutual TLS.
+//!
+//! - `keeper.rs`: the `Keeper` of such a node. Start reading there.
+//! - `talk.rs`: one conversation with a storage node; `pool.rs`: connections that wait for the next message.
+//! - `target.rs`: the storage nodes, which of them work, and which is asked next.
+//! - `doubt.rs`: deliveries whose answer was lost, so that the sender's next try makes no second copy.
+//! - `table.rs`: the table of recipients; `pull.rs`: how it is kept fresh. `serve.rs`: the storage node's side.
+//!
+//! # What must hold, and why it does
+//!
+//! **250 means durable.** A message is accepted when a storage node answered 250 to its content, and that node answers after its commit.
+//!
+//! **No doubles.** Each delivery has an id (`queue::DeliveryId`), which goes with it as XDELIVERY, and a storage node places an id once. An answer that was lost
+//! after the end of data leaves it unknown whether the message was placed: the sender gets 451, the id is remembered (`doubt.rs`), and the sender's next
+//! try goes out under the same id. No other storage node is asked meanwhile in the same try. The memory is bounded and is lost at a restart; that
+//! costs a second copy, never a message. A stop waits for answers that are owed.
+//!
+//! **Unknown is not absent.** An address that the table does not have is refused only while the table is younger than the age given to `Table::new`. An older table, or
+//! none, defers. An address that the table has is taken: the storage node decides again.
+//!
+//! **Bounds.** Conversations at a time (`limits::TALKS_MAX`), connections that wait (`limits::IDLE_MAX`), each step's time, the table's bytes, the doubts.
+//! A message is not copied: it goes out in pieces of `limits::PIECE_BYTES`.
+//!
+//! **A spool in front.** The keeper may be dropped at any await: the id of a message in doubt was noted before its end of data was sent.
+
+mod doubt;
+mod keeper;
+pub mod limits;
+mod pool;
+pub mod pull;
+pub mod serve;
+mod table;
+mod talk;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use doubt::Doubts;
+pub use keeper::{Afar, Settings};
+pub use table::{Table, TableState};
+pub use talk::Caller;
+pub use target::{Protocol, Target, TargetState, Targets};

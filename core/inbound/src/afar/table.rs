@@ -1,0 +1,146 @@
+//! The table of recipients that an inbound node has, for all of its cores.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base::Time;
+use mail::Address;
+use mailbox::MailboxFault;
+use storage::arrival::{Found, Looked};
+use storage::recipients::Recipients;
+
+/// Clones are the same.
+#[derive(Clone)]
+pub struct Table {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// Past this age what is not in it is not known.
+    age_max: Duration,
+    now: Mutex<Now>,
+    /// What cores remember of an older table is good for nothing.
+    generation: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Now {
+    table: Option<Arc<Recipients>>,
+    /// When a storage node last said that this is its table.
+    confirmed: Option<Time>,
+    /// Why it could not be fetched; empty while it can.
+    trouble: String,
+}
+
+/// What is shown of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableState {
+    pub version: String,
+    pub addresses: usize,
+    pub domains: usize,
+    pub bytes: usize,
+    /// Since a storage node confirmed it; `None`: none did since the start.
+    pub age_s: Option<u64>,
+    /// Young enough to refuse what is not in it.
+    pub is_fresh: bool,
+    pub trouble: String,
+}
+
+impl Table {
+    pub fn new(age_max: Duration) -> Table {
+        Table {
+            shared: Arc::new(Shared {
+                age_max,
+                now: Mutex::default(),
+                generation: Arc::default(),
+            }),
+        }
+    }
+
+    /// A table of an earlier run: what is in it is taken, and nothing is refused for not being in it.
+    pub fn remember(&self, table: Recipients) {
+        self.now().table = Some(Arc::new(table));
+        self.shared.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// A storage node sent this one at `now`.
+    pub fn replace(&self, table: Recipients, now: Time) {
+        let mut held = self.now();
+        held.table = Some(Arc::new(table));
+        held.confirmed = Some(now);
+        held.trouble.clear();
+        drop(held);
+        self.shared.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// A storage node said at `now` that ours is its own.
+    pub fn confirm(&self, now: Time) {
+        let mut held = self.now();
+        held.confirmed = Some(now);
+        held.trouble.clear();
+    }
+
+    pub fn trouble(&self, why: &str) {
+        let mut held = self.now();
+        if held.trouble != why {
+            tracing::warn!(why, "the table of recipients cannot be fetched");
+            why.clone_into(&mut held.trouble);
+        }
+    }
+
+    pub fn version(&self) -> Option<String> {
+        let table = self.now().table.clone()?;
+        Some(table.version().to_owned())
+    }
+
+    pub fn state(&self, now: Time) -> TableState {
+        let held = self.now();
+        let table = held.table.as_deref();
+        TableState {
+            version: table.map_or_else(String::new, |table| table.version().to_owned()),
+            addresses: table.map_or(0, Recipients::addresses),
+            domains: table.map_or(0, Recipients::domains),
+            bytes: table.map_or(0, |table| table.bytes().len()),
+            age_s: held.confirmed.map(|at| now.since_us(at) / 1_000_000),
+            is_fresh: self.is_fresh(&held, now),
+            trouble: held.trouble.clone(),
+        }
+    }
+
+    /// As `arrival::look_up`. What is not known is a fault, which defers.
+    pub(super) fn look_up(&self, address: &Address, now: Time) -> Looked {
+        // Read first: a table that comes meanwhile makes the answer old, not the other way round.
+        let at = self.shared.generation.load(Ordering::Acquire);
+        let held = self.now();
+        let found = match &held.table {
+            None => Err(unknown("there is no table of recipients yet")),
+            Some(table) => match table.find(address) {
+                Found::NoMailbox | Found::NotOurs if !self.is_fresh(&held, now) => Err(unknown(
+                    "the table of recipients is too old to refuse by it",
+                )),
+                found => Ok(found),
+            },
+        };
+        Looked {
+            found,
+            generation: self.shared.generation.clone(),
+            at,
+        }
+    }
+
+    fn is_fresh(&self, held: &Now, now: Time) -> bool {
+        let age_max = self.shared.age_max.as_micros() as u64;
+        held.confirmed.is_some_and(|at| now.since_us(at) <= age_max)
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        // A panic elsewhere leaves it whole: each change is one step.
+        let now = self.shared.now.lock();
+        now.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unknown(why: &str) -> MailboxFault {
+    MailboxFault::Unavailable(why.to_owned())
+}
