@@ -10,6 +10,7 @@
 //! - `addresses.rs`: what an address without a mailbox leads to.
 //! - `junk.rs`: where junk goes.
 //! - `lessons.rs`: what people taught about junk.
+//! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `gauges.rs`: what the owner's thread shows of itself.
@@ -29,4 +30,5 @@ pub mod owner;
 #[cfg(test)]
 mod rig;
 pub mod stop;
+pub mod tallies;
 pub mod upkeep;
