@@ -183,6 +183,7 @@ pub(crate) fn lines(
         line("names looked up".into(), askers * RESOLVER_BYTES, ""),
         line("decisions at the door".into(), allowance.door, ""),
         line("lessons about junk".into(), LESSONS_BYTES, ""),
+        line("counts for reports".into(), REPORTS_BYTES, ""),
         line("messages looked into".into(), allowance.read, "memory.read"),
         line(
             "messages waiting for clients".into(),

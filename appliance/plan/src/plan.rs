@@ -14,6 +14,7 @@ use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
+use crate::reports::ReportsPlan;
 use crate::spam::SpamPlan;
 
 pub(crate) mod parts;
@@ -59,6 +60,9 @@ pub struct Plan {
     /// How it is judged; `None`: not at all.
     #[serde(default)]
     pub spam: Option<SpamPlan>,
+    /// To other domains; `None`: nothing is reported.
+    #[serde(default)]
+    pub reports: Option<ReportsPlan>,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -180,6 +184,7 @@ impl Plan {
             authentication: settings.inbound.authentication,
             policy: settings.inbound.policy,
             spam: settings.spam.plan(),
+            reports: settings.reports.plan(&settings.server.name),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,

@@ -9,6 +9,7 @@ use toml::Spanned;
 use crate::door::Door;
 use crate::limits::*;
 use crate::load::{self, Misfit, Source};
+use crate::reports::Reports;
 use crate::san::{self, Target};
 use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
@@ -60,6 +61,8 @@ pub struct Settings {
     pub scan: Scan,
     #[serde(default)]
     pub spam: Spam,
+    #[serde(default)]
+    pub reports: Reports,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -416,6 +419,7 @@ impl Settings {
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;
+        self.reports.check().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -479,6 +483,7 @@ impl Settings {
             door: Door::default(),
             scan: Scan::default(),
             spam: Spam::off(),
+            reports: Reports::trial(),
             san: Vec::new(),
         })
     }

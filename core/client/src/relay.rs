@@ -10,6 +10,7 @@
 //! - `report.rs`: what senders hear. `destination.rs`: where mail for a domain goes. `offered.rs`: what a server can do.
 //! - `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes. `dane.rs`: whom the domain says it should.
 //! - `sts.rs`: the domain's policy about its servers (MTA-STS). `authorities.rs`: whose certificates count for it.
+//! - `seen.rs`: what conversations came to, counted for reports of TLS.
 //! - `sender.rs`: the loop. `site.rs`: what is known of a destination. `worker.rs`: one connection's life. `letter.rs`: a message in hand.
 //!   `settle.rs`: what came of it. `here.rs`: messages for our own mailboxes. `counters.rs`.
 //!
@@ -28,6 +29,7 @@ mod line;
 mod offered;
 pub mod report;
 pub mod schedule;
+mod seen;
 pub mod sender;
 mod settle;
 mod site;

@@ -8,6 +8,7 @@
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
 //! 3. `authentic`, `judge`, `inspect` and `verdict`, at the end of mail data: whether a stranger's message is its author's; how much it looks like
 //!    junk; what scanners find in it; what a look at the whole of it says.
+//!    `reported` counts what was found for reports to other domains, and reads the reports of others.
 //! 4. `hand_off`: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
@@ -31,6 +32,7 @@ mod keeper;
 pub mod leaving;
 mod placed;
 mod recipient;
+mod reported;
 mod route;
 mod told;
 mod trace;
@@ -61,6 +63,7 @@ pub use inspect::{Inspect, Inspection, Inspector};
 pub use judge::Judge;
 pub use keeper::{Keeper, OnBehalf, refusal_for, refusal_of};
 pub use placed::Placed;
+pub use reported::{Failures, Reporting};
 use route::Route;
 pub use told::Addressees;
 pub use verdict::Digest;
@@ -111,6 +114,8 @@ pub struct Receiver<K = Owner> {
     inspect: Option<Rc<dyn Inspect>>,
     /// `None`: mail is not judged.
     judge: Option<Judge>,
+    /// `None`: nothing is counted for reports.
+    reporting: Option<Reporting>,
     counters: Arc<Counters>,
 }
 
@@ -145,6 +150,7 @@ impl<K: Keeper> Receiver<K> {
             authenticate: None,
             inspect: None,
             judge: None,
+            reporting: None,
             counters: Arc::default(),
         }
     }
@@ -164,6 +170,12 @@ impl<K: Keeper> Receiver<K> {
     /// The same, and SMTP from strangers is judged.
     pub fn judging(mut self, judge: Judge) -> Receiver<K> {
         self.judge = Some(judge);
+        self
+    }
+
+    /// The same, and what is found is counted for reports.
+    pub fn reporting(mut self, reporting: Reporting) -> Receiver<K> {
+        self.reporting = Some(reporting);
         self
     }
 
@@ -351,6 +363,10 @@ impl<K: Keeper> Receiver<K> {
             &mut incoming,
         )
         .await;
+        let checked = front.checked.take();
+        if let Some(checked) = &checked {
+            self.count_for_report(checked, peer, &content[incoming.trace_bytes..]);
+        }
         let (content, detail) = match self.inspect.as_deref() {
             // A mail server of the operator's own is in front of LMTP.
             Some(inspect) if settings.smtp.role == Role::Smtp && front.refusal.is_none() => {
@@ -398,6 +414,9 @@ impl<K: Keeper> Receiver<K> {
             }
         }
         if outcomes.iter().any(Result::is_ok) {
+            let trace_bytes = incoming.trace_bytes;
+            self.hear(settings, checked.as_deref(), recipients, &raw, trace_bytes)
+                .await;
             self.counters.accepted.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(raw.len() as u64, Relaxed);
             let took_us = self.host.now().since_us(began);

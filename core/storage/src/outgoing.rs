@@ -159,9 +159,8 @@ impl Outgoing {
 
     /// Has reports made at once, and answers what came of them. `None`: nothing makes reports here, or it has too much to do.
     pub async fn want_reports(&self, wanted: WantedReports) -> Option<Vec<Done>> {
-        let (reports, tallies) = self.reports.as_ref()?;
         // What was counted just now belongs to them. What cannot be written stays out.
-        let _ = tallies.flush(reports).await;
+        let _ = self.flush_reports().await;
         let reporter = self.desk.reporter.borrow().clone()?;
         let (request, answer) = asked(wanted);
         {

@@ -41,6 +41,8 @@ pub struct Tallies {
 #[derive(Default)]
 struct Shared {
     gathered: Mutex<Gathered>,
+    /// Reports of others that wait for the next flush, and their bytes.
+    heard: Mutex<(Vec<Vec<Addition>>, usize)>,
     figures: Figures,
 }
 
@@ -147,8 +149,31 @@ impl Tallies {
         gathered.bytes += grown;
     }
 
+    /// The figures of a report of others, one addition for each domain. `false`: there is no room until the next flush.
+    pub fn hear(&self, additions: Vec<Addition>) -> bool {
+        let cost = |one: &Addition| {
+            let lines = one.lines.iter();
+            let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
+            bytes + SHEET_COST_BYTES + one.key.name.len() + one.head.len()
+        };
+        let bytes: usize = additions.iter().map(cost).sum();
+        let mut heard = self.heard();
+        if heard.1 + bytes > HEARD_BYTES_MAX {
+            self.shared.figures.lost.fetch_add(1, Relaxed);
+            return false;
+        }
+        heard.1 += bytes;
+        heard.0.push(additions);
+        true
+    }
+
+    fn heard(&self) -> MutexGuard<'_, (Vec<Vec<Addition>>, usize)> {
+        let heard = self.shared.heard.lock();
+        heard.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes down what was gathered. `Err`: the rest stays gathered.
-    pub async fn flush(&self, reports: &Reports) -> Result<(), ReportFault> {
+    async fn flush_gathered(&self, reports: &Reports) -> Result<(), ReportFault> {
         let all = std::mem::take(&mut *self.gathered());
         let mut rest = all.sheets.into_iter();
         loop {
@@ -263,8 +288,23 @@ impl Outgoing {
         Ok(is_sent)
     }
 
+    /// Writes down what was gathered and heard. `Err`: what was gathered stays so; what was heard is given up.
+    pub async fn flush_reports(&self) -> Result<(), ReportFault> {
+        let Some((reports, tallies)) = self.reports() else {
+            return Ok(());
+        };
+        let (heard, _) = std::mem::take(&mut *tallies.heard());
+        for additions in heard {
+            if let Err(fault) = self.hear_report(additions).await {
+                tallies.figures().lost.fetch_add(1, Relaxed);
+                tracing::warn!(%fault, "a report of others is not counted");
+            }
+        }
+        tallies.flush_gathered(reports).await
+    }
+
     /// Counts the figures of a report that came in, once, if they are about a domain of ours; whether they are.
-    pub async fn hear_report(&self, additions: Vec<Addition>) -> Result<bool, ReportFault> {
+    async fn hear_report(&self, additions: Vec<Addition>) -> Result<bool, ReportFault> {
         let Some((reports, tallies)) = self.reports() else {
             return Ok(false);
         };
@@ -301,16 +341,14 @@ pub(crate) fn asked(wanted: Wanted) -> (Asked, base::host::Receiver<Vec<Done>>) 
 }
 
 /// Runs on the owner's thread until the thread ends: writes down what was gathered, and forgets what is old.
-pub async fn watch(
-    host: Rc<dyn Host>,
-    unix_seconds: impl Fn() -> u64,
-    reports: Reports,
-    tallies: Tallies,
-) {
+pub async fn watch(host: Rc<dyn Host>, unix_seconds: impl Fn() -> u64, outgoing: Outgoing) {
+    let Some((reports, _)) = outgoing.reports() else {
+        return;
+    };
     loop {
         // until the thread ends
         sleep_us(&*host, FLUSH_EVERY_US).await;
-        if let Err(fault) = tallies.flush(&reports).await {
+        if let Err(fault) = outgoing.flush_reports().await {
             tracing::debug!(%fault, "counts for reports are written down later");
             continue;
         }
@@ -333,6 +371,8 @@ pub const KEPT_DAYS: [(Subject, u32); 4] = [
 ];
 
 const FLUSH_EVERY_US: u64 = 60_000_000;
+/// Figures of others that come in within a minute.
+const HEARD_BYTES_MAX: usize = 1 << 20;
 /// What is gathered of one minute.
 const GATHERED_BYTES_MAX: usize = 1 << 20;
 const LINE_COST_BYTES: usize = 80;
@@ -387,11 +427,11 @@ mod tests {
             }
             tallies.note(&of, b"p=reject", b"y");
             assert_eq!(reports.count().0, 0, "nothing was written yet");
-            tallies.flush(reports).await.expect("room");
+            tallies.flush_gathered(reports).await.expect("room");
             let sheet = reports.with(&of, Sheet::clone).expect("it is there");
             assert_eq!(sheet.head, b"p=reject");
             assert_eq!((sheet.lines[&b"x"[..]], sheet.lines[&b"y"[..]]), (10, 1));
-            tallies.flush(reports).await.expect("nothing");
+            tallies.flush_gathered(reports).await.expect("nothing");
             assert_eq!(reports.with(&of, Sheet::total), Some(11), "once");
         });
     }
@@ -417,7 +457,7 @@ mod tests {
             let (reports, tallies) = outgoing.reports().expect("the rig has some");
             let of = key(DMARC_SEEN, "a.example");
             tallies.note(&of, b"p=none", b"x");
-            tallies.flush(reports).await.expect("room");
+            tallies.flush_gathered(reports).await.expect("room");
             assert_eq!(outgoing.open_reports(), [of.clone()]);
             assert!(outgoing.report_sheet(&of).is_some());
             let two = || vec![letter("a@b.example"), letter("c@d.example")];
@@ -444,12 +484,13 @@ mod tests {
                     other: 0,
                 }]
             };
-            for _ in 0..2 {
-                let ours = outgoing.hear_report(figures("news.EXAMPLE.org")).await;
-                assert_eq!(ours, Ok(true));
+            let (reports, tallies) = outgoing.reports().expect("the rig has some");
+            for name in ["news.EXAMPLE.org", "a.example", "example.org"] {
+                assert!(tallies.hear(figures(name)));
             }
-            assert_eq!(outgoing.hear_report(figures("a.example")).await, Ok(false));
-            let (reports, _) = outgoing.reports().expect("the rig has some");
+            outgoing.flush_reports().await.expect("room");
+            assert_eq!(tallies.figures().heard.load(Relaxed), 2);
+            assert_eq!(reports.count().0, 1, "that of strangers is not kept");
             let of = key(DMARC_HEARD, "example.org");
             assert_eq!(reports.with(&of, |sheet| sheet.lines[&b"failed"[..]]), Some(3));
         });

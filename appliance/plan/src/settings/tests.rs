@@ -31,6 +31,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[scan]", "scan"),
     ("[[scan.milter]]", "scan.milter"),
     ("[spam]", "spam"),
+    ("[reports]", "reports"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

@@ -19,6 +19,7 @@ use spam::Proof;
 
 use super::content::Incoming;
 use super::inspect::Inspection;
+use super::reported::{Checked, results_of};
 use super::{Counters, Settings};
 
 /// How mail of strangers is authenticated.
@@ -76,6 +77,8 @@ pub(super) struct Front {
     pub(super) author: spam::Author,
     /// The domain of its author, or a scanner, wants it kept apart from other mail.
     pub(super) is_apart: bool,
+    /// What was found, for reports; `None`: it was not checked.
+    pub(super) checked: Option<Box<Checked>>,
 }
 
 impl<N: Names> Authenticate for Authenticator<N> {
@@ -176,6 +179,7 @@ pub(super) async fn front(
         refusal: None,
         author: spam::Author::default(),
         is_apart: false,
+        checked: None,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
     if settings.smtp.role == Role::Lmtp {
@@ -231,6 +235,13 @@ pub(super) async fn front(
     if front.refusal.is_none() && !incoming.may_grow(front.fields.len()) {
         front.refusal = Some(Refusal::StorageFull);
     }
+    let results = results_of(&verdict, ours, &envelope);
+    front.checked = Some(Box::new(Checked {
+        verdict,
+        is_enforced: authenticate.enforcement() == Enforcement::Enforce,
+        mail_from,
+        results,
+    }));
     (content, front)
 }
 
