@@ -20,6 +20,7 @@ mod network;
 mod profile;
 mod queue;
 mod settings;
+mod reports;
 mod spam;
 mod trace;
 pub mod update;
@@ -35,6 +36,9 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::SpamShow { .. } => spam::show(&typed(value)?),
+        Request::ReportList => reports::list(&typed::<Vec<_>>(value)?),
+        Request::ReportShow { .. } => reports::show(&typed(value)?),
+        Request::ReportSend { .. } => reports::sent(&typed::<Vec<_>>(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::Trace { .. } => trace::show(&typed(value)?),

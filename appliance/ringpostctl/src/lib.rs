@@ -25,5 +25,6 @@ mod profiles;
 mod queue;
 mod salvage;
 mod selftest;
+mod report;
 mod spam;
 mod verbs;

@@ -17,6 +17,7 @@ use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
 use crate::file;
 use crate::queue::QueueVerb;
+use crate::report::ReportVerb;
 use crate::spam::SpamVerb;
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +47,9 @@ pub(crate) enum Verb {
     /// Manage what people taught about junk
     #[command(subcommand)]
     Spam(SpamVerb),
+    /// Figures that other domains reported, and reports to them
+    #[command(subcommand)]
+    Report(ReportVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -407,6 +411,7 @@ impl Verb {
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Ban(verb) => verb.request(),
             Verb::Spam(verb) => verb.request(),
+            Verb::Report(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),
             Verb::Dkim(verb) => verb.request(),
             Verb::Volume(VolumeVerb::List) => Request::VolumeList,

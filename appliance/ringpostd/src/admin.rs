@@ -43,6 +43,7 @@ mod remote;
 mod settings;
 pub mod shared;
 mod socket;
+mod reports;
 mod spam;
 mod status;
 mod traces;

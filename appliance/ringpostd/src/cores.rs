@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::admin::counters::Metrics;
+use crate::reports::Reports;
 use crate::scan;
 use crate::storage::{Opening, open};
 
@@ -56,6 +57,8 @@ pub struct Serving {
     /// What strangers meet, and where connections begin with a header of the PROXY protocol.
     pub door: Door,
     pub proxies: Vec<Network>,
+    /// Counts for reports, and who makes them.
+    pub reports: Reports,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
     /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
@@ -66,6 +69,14 @@ pub struct Serving {
     pub postmaster: Option<Address>,
     /// How mail for elsewhere leaves; `None`: it waits.
     pub route: Option<relay::Route>,
+}
+
+impl Serving {
+    /// Whether mail leaves this server at all.
+    fn sends(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| *route != relay::Route::Nowhere)
+    }
 }
 
 /// A bound socket of a service that a zone serves.
@@ -260,6 +271,12 @@ impl Given {
                             lessons.clone(),
                         ));
                     }
+                    let clock = || SessionHost::of_core().unix_seconds().max(0) as u64;
+                    tokio::task::spawn_local(storage::tallies::watch(
+                        opened.io.host.clone(),
+                        clock,
+                        opened.outgoing.clone(),
+                    ));
                     let (outgoing, close) = (opened.outgoing, self.close.clone());
                     let mailboxes = outgoing.mailboxes().clone();
                     closing = Some(tokio::task::spawn_local(async move {
@@ -270,8 +287,12 @@ impl Given {
                             stops.requested().await;
                             storage::stop::abandon_unanswered(host, volume).await;
                         });
+                        let counted = outgoing.clone();
                         end.run(outgoing, async move { close.requested().await })
                             .await;
+                        if let Err(fault) = counted.flush_reports().await {
+                            tracing::warn!(%fault, "the counts for reports of the last minute are lost");
+                        }
                         if let Err(fault) = mailboxes.close().await {
                             tracing::error!(%fault, "the mailboxes were not closed cleanly; the next start replays the log");
                         }
@@ -291,9 +312,14 @@ impl Given {
                 }
             }
         }
-        let mut sending = None;
+        let (mut sending, mut reporting) = (None, None);
         if let Some(go) = self.go.await {
             sending = send(&core, &go);
+            let serving = &go.serving;
+            if sending.is_some() && serving.sends() {
+                let (plan, owner) = (&serving.plan, &serving.owner);
+                reporting = serving.reports.report(&core, plan, owner, names(plan));
+            }
             serve(&core, go);
         }
         core.stop().requested().await;
@@ -301,6 +327,9 @@ impl Given {
         if let Some(sending) = sending {
             // Before storage closes: it notes what just left. It ends by itself within seconds.
             let _ = tokio::time::timeout(DRAIN, sending).await;
+        }
+        if let Some(reporting) = reporting {
+            let _ = tokio::time::timeout(DRAIN, reporting).await;
         }
         let _ = self.report.send(left);
         if let Some(closing) = closing {
@@ -345,6 +374,10 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     let with = (serving.owner.clone(), names(&serving.plan), dial);
     let host = SessionHost::of_core();
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
+    let sender = match serving.reports.counts_tls(&serving.plan) {
+        true => sender.counting(serving.reports.tallies.clone()),
+        false => sender,
+    };
     serving.metrics.add_relay(sender.counters().clone());
     Some(tokio::task::spawn_local(async move { sender.run().await }))
 }
@@ -372,6 +405,9 @@ fn serve(core: &Core, go: Go) {
         })),
         None => receiver,
     };
+    let sends = serving.sends();
+    let reporting = serving.reports.of_receivers(&serving.plan, sends);
+    let receiver = receiver.reporting(reporting);
     let receiver = Rc::new(match serving.plan.spam {
         Some(spam) => {
             let refuse = spam.refuse_tenths.map(Points);

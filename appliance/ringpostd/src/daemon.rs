@@ -14,12 +14,14 @@ use mail::Address;
 use plan::{Misfit, Plan, Service};
 use storage::owner::{Owner, owner};
 use tokio::signal::unix::{SignalKind, signal};
+use storage::tallies::Tallies;
 
 use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores, Serving};
 use crate::people::People;
+use crate::reports::Reports;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::storage::Opening;
@@ -82,12 +84,14 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door::open(&settings.door)?,
         door::networks(&settings.door.proxy)?,
     );
+    let tallies = Tallies::default();
     let opening = Opening {
         plan: plan.storage.clone(),
         state: plan.state.clone(),
         legs: trial::decide(&plan.storage, &state)?,
         accept_moved: flags.accept_moved,
         accept_damage: flags.accept_damage,
+        tallies: tallies.clone(),
     };
     let (owner, end) = owner();
     let (mut cores, outcome) = Cores::start(&plan, opening, end).await?;
@@ -115,6 +119,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     );
     let plan = Arc::new(plan);
     let metrics = Metrics::new();
+    metrics.set_tallies(tallies.clone());
     let serving = Serving {
         plan: plan.clone(),
         owner: owner.clone(),
@@ -128,6 +133,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         logins: Logins::new().reporting(door::on_failure(&door)),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
+        reports: Reports::new(&plan, tallies),
         proxies,
         scan: Arc::new(settings.scan.clone()),
         placed: Placed::default(),

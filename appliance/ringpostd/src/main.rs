@@ -22,6 +22,7 @@ mod listen;
 mod notes;
 mod notify;
 mod people;
+mod reports;
 mod scan;
 mod self_signed;
 mod settings;

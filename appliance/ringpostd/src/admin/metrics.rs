@@ -6,6 +6,7 @@ mod cores;
 mod door;
 mod page;
 mod process;
+mod reports;
 mod scan;
 mod sending;
 mod storage;
@@ -52,6 +53,7 @@ impl Admin {
         self.write_messages(&mut page);
         self.write_door(&mut page);
         self.write_scan(&mut page);
+        self.write_reports(&mut page);
         self.write_imap(&mut page);
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
