@@ -13,8 +13,8 @@ use crate::machine::{Machine, show_cpus};
 use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
-use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::reports::ReportsPlan;
+use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::spam::SpamPlan;
 
 pub(crate) mod parts;

@@ -129,9 +129,15 @@ mod tests {
         let plan = reports.plan("mx.example.org").expect("it has a name");
         assert_eq!(plan.from, "postmaster@mx.example.org");
         assert_eq!(plan.organization, "mx.example.org");
-        assert_eq!((plan.dmarc, plan.tls, plan.failures_per_hour), (true, true, None));
+        assert_eq!(
+            (plan.dmarc, plan.tls, plan.failures_per_hour),
+            (true, true, None)
+        );
         let reports = parsed("from = \"a@b.example\"\nfailures = true\ntls = false\n");
-        let plan = reports.expect("right").plan("localhost").expect("by its address");
+        let plan = reports
+            .expect("right")
+            .plan("localhost")
+            .expect("by its address");
         assert_eq!((plan.tls, plan.failures_per_hour), (false, Some(10)));
         let off = parsed("dmarc = false\ntls = false\n").expect("right");
         assert_eq!(off.plan("mx.example.org"), None);

@@ -314,11 +314,13 @@ impl Given {
         }
         let (mut sending, mut reporting) = (None, None);
         if let Some(go) = self.go.await {
-            sending = send(&core, &go);
+            // The reporter looks up a little, one thing at a time: it shares what the sender knows.
+            let names = names(&go.serving.plan);
+            sending = send(&core, &go, names.clone());
             let serving = &go.serving;
             if sending.is_some() && serving.sends() {
                 let (plan, owner) = (&serving.plan, &serving.owner);
-                reporting = serving.reports.report(&core, plan, owner, names(plan));
+                reporting = serving.reports.report(&core, plan, owner, names);
             }
             serve(&core, go);
         }
@@ -352,7 +354,7 @@ pub(crate) fn names(plan: &Plan) -> Resolver {
 }
 
 /// Starts sending what is in the queue, if this thread does.
-fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
+fn send(core: &Core, go: &Go, names: Resolver) -> Option<JoinHandle<()>> {
     let serving = &go.serving;
     let route = serving.route.clone().filter(|_| go.sends)?;
     let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
@@ -371,7 +373,7 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     };
     let bytes = plan::limits::SENDING_BYTES as usize;
     let memory = Budget::with_shares(bytes, bytes / 4);
-    let with = (serving.owner.clone(), names(&serving.plan), dial);
+    let with = (serving.owner.clone(), names, dial);
     let host = SessionHost::of_core();
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
     let sender = match serving.reports.counts_tls(&serving.plan) {

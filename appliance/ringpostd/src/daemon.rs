@@ -13,8 +13,8 @@ use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service};
 use storage::owner::{Owner, owner};
-use tokio::signal::unix::{SignalKind, signal};
 use storage::tallies::Tallies;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;

@@ -2,8 +2,8 @@
 
 use client::relay::authorities::Authorities;
 use client::reporting::{Reporter, Settings};
-use inbound::receive::{Failures, Reporting};
 use dns::Resolver;
+use inbound::receive::{Failures, Reporting};
 use plan::Plan;
 use runtime::{Core, SessionHost, TcpDial};
 use storage::owner::Owner;
@@ -41,7 +41,7 @@ impl Reports {
         plan.reports.as_ref().is_some_and(|of| of.tls)
     }
 
-    /// Starts the reporter, on the thread that sends mail; `names` are its own.
+    /// Starts the reporter, on the thread that sends mail; `names` are the sender's.
     pub fn report(
         &self,
         core: &Core,

@@ -208,7 +208,11 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     let others = |tenancy: &_| {
         let queue = queue.insert(Queue::new(tenancy)).tenant();
         let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
-        vec![queue, lessons, reports.insert(Reports::new(tenancy)).tenant()]
+        vec![
+            queue,
+            lessons,
+            reports.insert(Reports::new(tenancy)).tenant(),
+        ]
     };
     let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others)
         .await

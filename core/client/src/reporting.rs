@@ -27,7 +27,7 @@ use feedback::{Destination, dmarc, package, tls};
 use inbound::receive::Failures;
 use mail::Summary;
 use queue::{Addressee, Envelope, Notify as Wants, Terms, UnixSeconds};
-use reports::{Day, Key, Sheet};
+use reports::{Key, Sheet};
 use runtime::{Dial, SessionHost, Stop};
 use storage::outgoing::lifetimes;
 use storage::owner::Ask;
@@ -253,9 +253,15 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
     /// The report of a sheet, as it goes out.
     async fn make(&self, key: &Key, sheet: &Sheet, end: u64) -> Result<Made, Not> {
         let is_dmarc = key.subject == DMARC_SEEN;
-        let is_on = if is_dmarc { self.settings.dmarc } else { self.settings.tls };
+        let is_on = if is_dmarc {
+            self.settings.dmarc
+        } else {
+            self.settings.tls
+        };
         if !is_on {
-            return Err(Not::Ever("reports of this kind are switched off".to_owned()));
+            return Err(Not::Ever(
+                "reports of this kind are switched off".to_owned(),
+            ));
         }
         let unread = || Not::Ever("its counts cannot be read".to_owned());
         let (domain, begin) = (&key.name[..], key.day.begin());
@@ -278,7 +284,9 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 rows: &rows,
                 other: sheet.other,
             };
-            let list = self.permitted(domain, &published.destinations, "rua").await?;
+            let list = self
+                .permitted(domain, &published.destinations, "rua")
+                .await?;
             (list, report.xml())
         } else {
             let published = tls::Published::decode(&sheet.head).ok_or_else(unread)?;
@@ -316,7 +324,8 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 Destination::Https { .. } if is_dmarc => {}
                 Destination::Https { host, path } => {
                     made.to.push(format!("https://{host}{path}"));
-                    made.posts.push((host.clone(), path.clone(), packed.clone()));
+                    made.posts
+                        .push((host.clone(), path.clone(), packed.clone()));
                 }
                 Destination::Mail { address, .. } => {
                     let letter = self.letter(kind, domain, address, &id, begin, end);
@@ -327,7 +336,9 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                     }
                     let Some(mail) = self.mail(raw, address, kind == Kind::Tls).await? else {
                         let submitter = self.submitter();
-                        made.why = format!("no DKIM key signs for {submitter}, and a report of TLS must be signed: ringpostctl dkim make");
+                        made.why = format!(
+                            "no DKIM key signs for {submitter}, and a report of TLS must be signed: ringpostctl dkim make"
+                        );
                         continue;
                     };
                     made.to.push(format!("mailto:{address}"));
@@ -342,7 +353,12 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
     }
 
     /// Those of a domain's list that may be used (RFC 9990 §4).
-    async fn permitted(&self, domain: &str, list: &str, tag: &str) -> Result<Vec<Destination>, Not> {
+    async fn permitted(
+        &self,
+        domain: &str,
+        list: &str,
+        tag: &str,
+    ) -> Result<Vec<Destination>, Not> {
         let now_us = || self.host.now().0;
         let ask = AuthAsk::new(&self.names, &now_us);
         let mut permitted = Vec::new();
@@ -357,9 +373,13 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                         permitted.extend(instead);
                     }
                 }
-                Permission::No => tracing::debug!(domain, host, "an address for reports does not want them"),
+                Permission::No => {
+                    tracing::debug!(domain, host, "an address for reports does not want them")
+                }
                 Permission::Unknown => {
-                    return Err(Not::Yet(format!("{host} cannot be asked now whether it wants reports")));
+                    return Err(Not::Yet(format!(
+                        "{host} cannot be asked now whether it wants reports"
+                    )));
                 }
             }
         }
@@ -368,7 +388,12 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
     }
 
     /// A signed message to `address` with its envelope. `None`: it must be signed, and no key signs.
-    async fn mail(&self, raw: Vec<u8>, address: &str, must_sign: bool) -> Result<Option<Mail>, Not> {
+    async fn mail(
+        &self,
+        raw: Vec<u8>,
+        address: &str,
+        must_sign: bool,
+    ) -> Result<Option<Mail>, Not> {
         let domain = dkim::ascii_domain(self.submitter());
         let bytes = raw.len();
         let signed = self.signing.sign(&self.owner, &self.host, &domain, raw, 0);
@@ -405,7 +430,11 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
 
     /// One message that failed, to whoever its domain names (RFC 9991).
     async fn report_failure(&self, failure: &Failure, list: &str) {
-        let redacted = self.settings.failures.as_ref().is_none_or(|(_, redacted)| *redacted);
+        let redacted = self
+            .settings
+            .failures
+            .as_ref()
+            .is_none_or(|(_, redacted)| *redacted);
         let destinations = match self.permitted(&failure.domain, list, "ruf").await {
             Ok(destinations) => destinations,
             Err(Not::Yet(why) | Not::Ever(why)) => {
@@ -420,7 +449,14 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 continue;
             };
             let arrived = failure.arrived;
-            let letter = self.letter(Kind::Dmarc, &failure.domain, &address, &id, arrived, arrived);
+            let letter = self.letter(
+                Kind::Dmarc,
+                &failure.domain,
+                &address,
+                &id,
+                arrived,
+                arrived,
+            );
             let raw = failure.write(&letter, redacted);
             let Ok(Some((body, envelope))) = self.mail(raw, &address, false).await else {
                 continue;
@@ -433,7 +469,11 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             match queued.await {
                 Ok(Ok(queue)) => {
                     self.tallies.figures().sent.fetch_add(1, Relaxed);
-                    tracing::info!(domain = failure.domain, queue = queue.0, "a failure is reported");
+                    tracing::info!(
+                        domain = failure.domain,
+                        queue = queue.0,
+                        "a failure is reported"
+                    );
                 }
                 Ok(Err(fault)) => tracing::info!(%fault, "a failure is not reported"),
                 Err(busy) => tracing::info!(%busy, "a failure is not reported"),
@@ -447,7 +487,12 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             Kind::Dmarc => "dmarc",
             Kind::Tls => "tls",
         };
-        format!("{kind}.{}.{}@{}", key.day.begin(), key.name, self.submitter())
+        format!(
+            "{kind}.{}.{}@{}",
+            key.day.begin(),
+            key.name,
+            self.submitter()
+        )
     }
 
     fn letter<'l>(
@@ -510,6 +555,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
+    use reports::Day;
+
     use super::*;
 
     fn key(name: &str) -> Key {
@@ -540,7 +587,10 @@ mod tests {
         };
         let one = key("xn--bcher-kva.example");
         assert!(is_wanted(&of(None, None), &one));
-        assert!(is_wanted(&of(Some(20_000), Some("B\u{dc}cher.example.")), &one));
+        assert!(is_wanted(
+            &of(Some(20_000), Some("B\u{dc}cher.example.")),
+            &one
+        ));
         assert!(!is_wanted(&of(Some(20_001), None), &one));
         assert!(!is_wanted(&of(None, Some("a.example")), &one));
     }

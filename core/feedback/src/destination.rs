@@ -23,7 +23,9 @@ impl Destination {
         if text.len() > DESTINATIONS_BYTES_MAX {
             return Vec::new();
         }
-        let each = text.split(',').filter_map(|uri| Destination::parse(uri.trim()));
+        let each = text
+            .split(',')
+            .filter_map(|uri| Destination::parse(uri.trim()));
         each.take(DESTINATIONS_MAX).collect()
     }
 
@@ -120,7 +122,9 @@ fn unescaped(text: &str) -> Option<String> {
 
 /// The list of a record of TLS reporting, `None` where there is not exactly one (RFC 8460 §3).
 pub fn of_tls_records(texts: &[Vec<u8>]) -> Option<String> {
-    let records = texts.iter().filter_map(|text| std::str::from_utf8(text).ok());
+    let records = texts
+        .iter()
+        .filter_map(|text| std::str::from_utf8(text).ok());
     let mut records = records.filter(|text| {
         let first = text.split(';').next().unwrap_or_default();
         let tag = first.split_once('=');
@@ -161,7 +165,10 @@ mod tests {
                 https("f.example", "/x?y=1"),
             ]
         );
-        assert_eq!(Destination::list("https://a.example?q"), [https("a.example", "/?q")]);
+        assert_eq!(
+            Destination::list("https://a.example?q"),
+            [https("a.example", "/?q")]
+        );
         assert!(Destination::list("mailto:a@b.example!x,mailto:%zz@b.example").is_empty());
         let many = "mailto:a@b.example,".repeat(20);
         assert_eq!(Destination::list(&many).len(), DESTINATIONS_MAX);

@@ -83,14 +83,25 @@ impl Published {
             &bounded(&self.failure_options, 64),
             &bounded(&self.destinations, 1_024),
         ];
-        fields.map(|text| bounded(text, 1_024)).join("\t").into_bytes()
+        fields
+            .map(|text| bounded(text, 1_024))
+            .join("\t")
+            .into_bytes()
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Published> {
         let text = std::str::from_utf8(bytes).ok()?;
         let fields: Vec<String> = text.split('\t').map(str::to_owned).collect();
-        let [policy, subdomains, absent, dkim, spf, testing, options, destinations] =
-            <[String; 8]>::try_from(fields).ok()?;
+        let [
+            policy,
+            subdomains,
+            absent,
+            dkim,
+            spf,
+            testing,
+            options,
+            destinations,
+        ] = <[String; 8]>::try_from(fields).ok()?;
         Some(Published {
             policy,
             subdomains,
@@ -159,7 +170,9 @@ impl Report<'_> {
     pub fn xml(&self) -> String {
         let mut out = String::with_capacity(1_024 + self.rows.len() * 700);
         out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-        out.push_str("<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">\n<version>1.0</version>\n");
+        out.push_str(
+            "<feedback xmlns=\"urn:ietf:params:xml:ns:dmarc-2.0\">\n<version>1.0</version>\n",
+        );
         let _ = write!(
             out,
             "<report_metadata>{}{}{}<date_range><begin>{}</begin><end>{}</end></date_range>",
@@ -204,7 +217,10 @@ impl Report<'_> {
         }
         out.push_str(&element("adkim", mode(published.strict_dkim)));
         out.push_str(&element("aspf", mode(published.strict_spf)));
-        out.push_str(&element("testing", if published.testing { "y" } else { "n" }));
+        out.push_str(&element(
+            "testing",
+            if published.testing { "y" } else { "n" },
+        ));
         out.push_str("</policy_published>\n");
     }
 }
@@ -340,7 +356,10 @@ pub(crate) mod tests {
             ..row()
         };
         assert!(wide.encode().len() <= 700, "{}", wide.encode().len());
-        assert_eq!(Row::decode(&wide.encode()).map(|row| row.signatures.len()), Some(3));
+        assert_eq!(
+            Row::decode(&wide.encode()).map(|row| row.signatures.len()),
+            Some(3)
+        );
         for bad in [&b""[..], b"1.2.3.4", b"\xff", b"a\tb\tc"] {
             assert_eq!(Row::decode(bad), None);
             assert_eq!(Published::decode(bad), None);

@@ -117,7 +117,11 @@ mod tests {
             assert!(tls::read(&plain).is_some());
             tls_report(&seed);
         }
-        assert!(messages()[..2].iter().all(|raw| heard::read(raw).len() == 1));
+        assert!(
+            messages()[..2]
+                .iter()
+                .all(|raw| heard::read(raw).len() == 1)
+        );
         messages().iter().for_each(|raw| message(raw));
     }
 }

@@ -68,10 +68,19 @@ pub fn read(raw: &[u8]) -> Vec<Figures> {
         let is_tls = is("application/tlsrpt+gzip")
             || is("application/tlsrpt+json")
             || [".json", ".json.gz"].iter().any(|end| name.ends_with(end));
-        let is_dmarc = ["application/gzip", "application/x-gzip", "application/zip", "application/x-zip-compressed", "text/xml", "application/xml"]
-            .iter()
-            .any(|kind| is(kind))
-            || [".xml", ".xml.gz", ".zip"].iter().any(|end| name.ends_with(end));
+        let is_dmarc = [
+            "application/gzip",
+            "application/x-gzip",
+            "application/zip",
+            "application/x-zip-compressed",
+            "text/xml",
+            "application/xml",
+        ]
+        .iter()
+        .any(|kind| is(kind))
+            || [".xml", ".xml.gz", ".zip"]
+                .iter()
+                .any(|end| name.ends_with(end));
         if !is_tls && !is_dmarc {
             continue;
         }
@@ -92,7 +101,9 @@ pub fn read(raw: &[u8]) -> Vec<Figures> {
 fn of_dmarc(feedback: dmarc::Feedback) -> Figures {
     let result = |is: bool| if is { "pass" } else { "fail" };
     let each = feedback.records.iter().map(|record| {
-        let source = record.source.map_or(String::new(), |source| source.to_string());
+        let source = record
+            .source
+            .map_or(String::new(), |source| source.to_string());
         let line = [
             source.as_str(),
             &record.disposition,
@@ -125,7 +136,10 @@ fn of_tls(heard: tls::Heard) -> Vec<Figures> {
             lines.push((format!("{word}\t{result}\t{host}"), *count));
         }
         // Failures without details.
-        lines.push((format!("{word}\tfailure\t"), policy.failed.saturating_sub(named)));
+        lines.push((
+            format!("{word}\tfailure\t"),
+            policy.failed.saturating_sub(named),
+        ));
     }
     let each = all.into_iter().map(|(domain, lines)| {
         let (lines, other) = summed(lines.into_iter().filter(|(_, count)| *count > 0));
@@ -181,7 +195,10 @@ mod tests {
         let [figures] = &read(&raw)[..] else {
             panic!("one report");
         };
-        assert_eq!((figures.kind, &figures.domain[..]), (Kind::Tls, "example.net"));
+        assert_eq!(
+            (figures.kind, &figures.domain[..]),
+            (Kind::Tls, "example.net")
+        );
         assert!(figures.lines.contains(&("sts\tsuccess\t".to_owned(), 40)));
         let failed = "sts\tcertificate-expired\tmx.example.net".to_owned();
         assert!(figures.lines.contains(&(failed, 3)), "{figures:?}");
@@ -193,7 +210,8 @@ mod tests {
         assert!(read(raw).is_empty() && !looks_like_report(raw));
         assert!(read(b"").is_empty());
         assert!(read(&vec![b'x'; MESSAGE_BYTES_MAX + 1]).is_empty());
-        let failure = letter::tests::failure().write(&letter::tests::letter(letter::Kind::Dmarc), true);
+        let failure =
+            letter::tests::failure().write(&letter::tests::letter(letter::Kind::Dmarc), true);
         assert!(looks_like_report(&failure) && read(&failure).is_empty());
     }
 }

@@ -46,7 +46,10 @@ impl Letter<'_> {
             Kind::Dmarc => self.end,
             Kind::Tls => self.end - 1,
         };
-        format!("{}!{}!{}!{end}.{extension}", self.submitter, self.domain, self.begin)
+        format!(
+            "{}!{}!{}!{end}.{extension}",
+            self.submitter, self.domain, self.begin
+        )
     }
 
     /// The message around `packed`.
@@ -65,7 +68,10 @@ impl Letter<'_> {
         );
         let what = match self.kind {
             Kind::Dmarc => {
-                let _ = write!(out, "Content-Type: multipart/mixed;\r\n\tboundary=\"{boundary}\"\r\n\r\n");
+                let _ = write!(
+                    out,
+                    "Content-Type: multipart/mixed;\r\n\tboundary=\"{boundary}\"\r\n\r\n"
+                );
                 "how mail that claims to be from the domain was authenticated (DMARC)"
             }
             Kind::Tls => {
@@ -189,7 +195,12 @@ fn redacted_header(header: &[u8]) -> String {
     let mut out = String::new();
     for (name, value) in fields(header) {
         let value = match &name.to_ascii_lowercase()[..] {
-            "date" | "mime-version" | "content-type" | "dkim-signature" | "authentication-results" | "list-id" => value,
+            "date"
+            | "mime-version"
+            | "content-type"
+            | "dkim-signature"
+            | "authentication-results"
+            | "list-id" => value,
             "from" | "sender" | "reply-to" | "return-path" | "message-id" => redact(&value),
             _ => REDACTED.to_owned(),
         };
@@ -218,7 +229,9 @@ fn fields(header: &[u8]) -> impl Iterator<Item = (String, String)> + '_ {
 fn redact(text: &str) -> String {
     let domains = text.split(|each: char| each.is_whitespace() || "<>,;\"()".contains(each));
     let domains = domains.filter_map(|word| word.rsplit_once('@'));
-    let each: Vec<String> = domains.map(|(_, domain)| format!("{REDACTED}@{domain}")).collect();
+    let each: Vec<String> = domains
+        .map(|(_, domain)| format!("{REDACTED}@{domain}"))
+        .collect();
     match each.is_empty() {
         true => REDACTED.to_owned(),
         false => each.join(", "),
@@ -325,7 +338,10 @@ pub(crate) mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
-        assert!(text.split("\r\n").all(|line| line.len() <= 100 && !line.contains('\n')));
+        assert!(
+            text.split("\r\n")
+                .all(|line| line.len() <= 100 && !line.contains('\n'))
+        );
     }
 
     #[test]

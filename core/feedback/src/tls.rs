@@ -192,10 +192,15 @@ impl Report<'_> {
     /// One member of `policies` for each type of policy (RFC 8460 §4.4).
     pub fn json(&self) -> String {
         let of_type = |of: PolicyType| -> Option<Policy> {
-            let sessions = || self.sessions.iter().filter(move |(one, _)| one.policy == of);
+            let sessions = || {
+                self.sessions
+                    .iter()
+                    .filter(move |(one, _)| one.policy == of)
+            };
             sessions().next()?;
             let count = |is_success: bool| {
-                let some = sessions().filter(move |(one, _)| (one.outcome == Outcome::Success) == is_success);
+                let some = sessions()
+                    .filter(move |(one, _)| (one.outcome == Outcome::Success) == is_success);
                 some.fold(0u64, |sum, (_, count)| sum.saturating_add(*count))
             };
             let described = self.published.policy.as_ref().filter(|(is, _)| *is == of);
@@ -285,7 +290,11 @@ pub fn read(json: &[u8]) -> Option<Heard> {
             failures: details
                 .map(|detail| {
                     let host = clean(&detail.receiving_mx_hostname);
-                    (clean(&detail.result_type), host, detail.failed_session_count)
+                    (
+                        clean(&detail.result_type),
+                        host,
+                        detail.failed_session_count,
+                    )
                 })
                 .collect(),
         })
@@ -324,7 +333,11 @@ struct DateRange {
 struct Policy {
     policy: PolicyWords,
     summary: Summary,
-    #[serde(rename = "failure-details", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        rename = "failure-details",
+        default,
+        skip_serializing_if = "Vec::is_empty"
+    )]
     details: Vec<Detail>,
 }
 
@@ -333,10 +346,18 @@ struct Policy {
 struct PolicyWords {
     policy_type: String,
     /// Some senders write one line without a list.
-    #[serde(default, deserialize_with = "any_texts", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "any_texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     policy_string: Vec<String>,
     policy_domain: String,
-    #[serde(default, deserialize_with = "any_texts", skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "any_texts",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     mx_host: Vec<String>,
 }
 
@@ -452,7 +473,10 @@ pub(crate) mod tests {
     fn a_report_is_what_the_rfc_shows_and_can_be_read() {
         let json = json();
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        assert_eq!(value["date-range"]["start-datetime"], "2016-04-01T00:00:00Z");
+        assert_eq!(
+            value["date-range"]["start-datetime"],
+            "2016-04-01T00:00:00Z"
+        );
         assert_eq!(value["organization-name"], "Here");
         let sts = &value["policies"][0];
         assert_eq!(sts["policy"]["policy-type"], "sts");
@@ -460,22 +484,43 @@ pub(crate) mod tests {
         assert_eq!(sts["policy"]["mx-host"][0], "*.example.net");
         assert_eq!(sts["summary"]["total-successful-session-count"], 40);
         assert_eq!(sts["summary"]["total-failure-session-count"], 3);
-        assert_eq!(sts["failure-details"][0]["result-type"], "certificate-expired");
+        assert_eq!(
+            sts["failure-details"][0]["result-type"],
+            "certificate-expired"
+        );
         assert_eq!(sts["failure-details"][0]["receiving-ip"], "192.0.2.1");
         let left_out = &sts["failure-details"][1]["failure-reason-code"];
         assert!(left_out.as_str().expect("words").starts_with("2 more"));
-        assert_eq!(value["policies"][1]["policy"]["policy-type"], "no-policy-found");
+        assert_eq!(
+            value["policies"][1]["policy"]["policy-type"],
+            "no-policy-found"
+        );
 
         let heard = read(json.as_bytes()).expect("ours");
-        assert_eq!((&heard.id[..], heard.begin), ("1@here.example", 1_459_468_800));
-        assert_eq!((heard.policies[0].successful, heard.policies[0].failed), (40, 3));
-        let failure = ("certificate-expired".to_owned(), "mx.example.net".to_owned(), 3);
+        assert_eq!(
+            (&heard.id[..], heard.begin),
+            ("1@here.example", 1_459_468_800)
+        );
+        assert_eq!(
+            (heard.policies[0].successful, heard.policies[0].failed),
+            (40, 3)
+        );
+        let failure = (
+            "certificate-expired".to_owned(),
+            "mx.example.net".to_owned(),
+            3,
+        );
         assert_eq!(heard.policies[0].failures[0], failure);
     }
 
     #[test]
     fn what_is_not_a_report_is_refused() {
-        for bad in ["", "{}", "[]", "{\"report-id\":\"1\",\"date-range\":{\"start-datetime\":\"\"},\"policies\":[]}"] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "{\"report-id\":\"1\",\"date-range\":{\"start-datetime\":\"\"},\"policies\":[]}",
+        ] {
             assert_eq!(read(bad.as_bytes()), None, "{bad}");
         }
         let deep = "[".repeat(100_000);

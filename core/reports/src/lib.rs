@@ -164,7 +164,10 @@ impl Reports {
     /// Calls `look` with each sheet, by subject, day and name.
     pub fn each(&self, mut look: impl FnMut(&Key, &Sheet)) {
         let state = self.inner.state.borrow();
-        state.sheets.iter().for_each(|(key, sheet)| look(key, sheet));
+        state
+            .sheets
+            .iter()
+            .for_each(|(key, sheet)| look(key, sheet));
     }
 
     /// Sheets, and what they cost in bytes.
@@ -214,7 +217,9 @@ fn check(additions: &[Addition]) -> Result<(), ReportFault> {
         return Err(ReportFault::Refused("a sheet is named twice"));
     }
     if !keys.iter().all(|key| key.is_valid()) {
-        return Err(ReportFault::Refused("the name of a sheet has 1 to 255 bytes"));
+        return Err(ReportFault::Refused(
+            "the name of a sheet has 1 to 255 bytes",
+        ));
     }
     let is_long = |addition: &Addition| {
         let once = addition.once.as_ref();

@@ -115,10 +115,7 @@ impl Change {
             }
             Change::Close(key) => format!("the counts for {} are closed", of(key)),
             Change::Floor { subject, day } => {
-                format!(
-                    "counts of kind {} before day {} are gone",
-                    subject.0, day.0
-                )
+                format!("counts of kind {} before day {} are gone", subject.0, day.0)
             }
             Change::Snapshot { key, sheet } => {
                 format!("counts for {}: {} lines", of(key), sheet.lines.len())

@@ -163,7 +163,10 @@ impl Sheet {
         put_bytes(out, &self.head);
         out.put_varint(self.other);
         out.put_varint(self.snapshot.0);
-        put_lines(out, self.lines.iter().map(|(line, count)| (&line[..], *count)));
+        put_lines(
+            out,
+            self.lines.iter().map(|(line, count)| (&line[..], *count)),
+        );
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Sheet, Broken> {
@@ -197,7 +200,10 @@ impl Addition {
         put_bytes(out, &self.head);
         put_bytes(out, self.once.as_deref().unwrap_or_default());
         out.put_varint(self.other);
-        put_lines(out, self.lines.iter().map(|(line, count)| (&line[..], *count)));
+        put_lines(
+            out,
+            self.lines.iter().map(|(line, count)| (&line[..], *count)),
+        );
     }
 
     pub(crate) fn decode(reader: &mut Reader<'_>) -> Result<Addition, Broken> {

@@ -66,7 +66,10 @@ impl State {
         if key.day < self.floor(key.subject) {
             return;
         }
-        let before = self.sheets.get(key).map_or(0, |sheet| sheet.cost(&key.name));
+        let before = self
+            .sheets
+            .get(key)
+            .map_or(0, |sheet| sheet.cost(&key.name));
         let sheet = self.sheets.entry(key.clone()).or_default();
         change(sheet);
         self.bytes = self.bytes - before + sheet.cost(&key.name);
@@ -87,7 +90,9 @@ impl State {
 
     /// The sheets of a subject before a day.
     pub fn before(&self, subject: Subject, day: Day) -> Vec<Key> {
-        let of = self.sheets.range(first(subject, Day(0))..first(subject, day));
+        let of = self
+            .sheets
+            .range(first(subject, Day(0))..first(subject, day));
         of.map(|(key, _)| key.clone()).collect()
     }
 

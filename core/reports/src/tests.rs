@@ -126,7 +126,9 @@ fn sheets(reports: &Reports) -> Vec<(Key, Sheet)> {
 }
 
 async fn close(reports: &Reports, key: &Key) -> Result<bool, ReportFault> {
-    reports.close_with(key, 0, Vec::new(), || Ok(Vec::new())).await
+    reports
+        .close_with(key, 0, Vec::new(), || Ok(Vec::new()))
+        .await
 }
 
 #[test]
@@ -144,7 +146,9 @@ fn every_record_comes_back_as_it_was_and_every_cut_is_refused() {
         }
         assert!(describe(&record).is_some());
     }
-    fuzzing::records().iter().for_each(|one| fuzzing::record(one));
+    fuzzing::records()
+        .iter()
+        .for_each(|one| fuzzing::record(one));
     fuzzing::rows().iter().for_each(|row| fuzzing::row(row));
 }
 
@@ -215,7 +219,9 @@ fn nothing_grows_past_its_bound_and_what_does_not_fit_is_counted() {
             .collect();
         let mut addition = counted(of.clone(), &[]);
         addition.lines = lines;
-        addition.lines.insert(0, (vec![b'x'; LINE_BYTES_MAX + 1], 5));
+        addition
+            .lines
+            .insert(0, (vec![b'x'; LINE_BYTES_MAX + 1], 5));
         assert_eq!(reports.add(vec![addition]).await, Ok(0));
         let found = reports.with(&of, |sheet| (sheet.lines.len(), sheet.other));
         assert_eq!(found, Some((LINES_PER_SHEET_MAX, 50 * 2 + 5)));

@@ -85,7 +85,11 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
             let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
-            vec![queue, lessons, reports.insert(Reports::new(tenancy)).tenant()]
+            vec![
+                queue,
+                lessons,
+                reports.insert(Reports::new(tenancy)).tenant(),
+            ]
         };
         let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
             .await

@@ -134,7 +134,8 @@ impl Tallies {
             return;
         };
         let mut grown = 0;
-        if sheet.head != head && head.len() <= sheet.head.len().max(reports::limits::HEAD_BYTES_MAX) {
+        if sheet.head != head && head.len() <= sheet.head.len().max(reports::limits::HEAD_BYTES_MAX)
+        {
             // Its own room was counted when the sheet came, or is little.
             sheet.head = head.to_vec();
         }
@@ -207,11 +208,13 @@ impl Tallies {
             let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
             gathered.bytes += more + bytes;
             match gathered.sheets.entry(one.key) {
-                Entry::Vacant(place) => _ = place.insert(Counts {
-                    head: one.head,
-                    lines: one.lines.into_iter().collect(),
-                    other: one.other,
-                }),
+                Entry::Vacant(place) => {
+                    _ = place.insert(Counts {
+                        head: one.head,
+                        lines: one.lines.into_iter().collect(),
+                        other: one.other,
+                    })
+                }
                 Entry::Occupied(mut there) => {
                     let there = there.get_mut();
                     there.other += one.other;
@@ -463,7 +466,12 @@ mod tests {
             let two = || vec![letter("a@b.example"), letter("c@d.example")];
             assert!(outgoing.send_report(&of, two()).await.expect("room"));
             assert_eq!(outgoing.queue().count(), 2);
-            assert!(outgoing.list(None, 9).iter().all(|entry| entry.terms.is_report));
+            assert!(
+                outgoing
+                    .list(None, 9)
+                    .iter()
+                    .all(|entry| entry.terms.is_report)
+            );
             assert!(!outgoing.send_report(&of, two()).await.expect("room"));
             assert_eq!(outgoing.queue().count(), 2, "once");
             assert!(outgoing.open_reports().is_empty());
@@ -492,7 +500,10 @@ mod tests {
             assert_eq!(tallies.figures().heard.load(Relaxed), 2);
             assert_eq!(reports.count().0, 1, "that of strangers is not kept");
             let of = key(DMARC_HEARD, "example.org");
-            assert_eq!(reports.with(&of, |sheet| sheet.lines[&b"failed"[..]]), Some(3));
+            assert_eq!(
+                reports.with(&of, |sheet| sheet.lines[&b"failed"[..]]),
+                Some(3)
+            );
         });
     }
 }

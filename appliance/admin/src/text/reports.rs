@@ -105,7 +105,10 @@ mod tests {
             last: "2026-11-30".into(),
         };
         let text = list(&[summary]);
-        assert!(text.contains("example.org  our mail elsewhere  2     3        40      1"), "{text}");
+        assert!(
+            text.contains("example.org  our mail elsewhere  2     3        40      1"),
+            "{text}"
+        );
         let detail = ReportDetail {
             domain: "example.org".into(),
             days: vec![ReportDay {
@@ -125,8 +128,16 @@ mod tests {
             }],
         };
         let text = show(&detail);
-        assert!(text.starts_with("2026-11-30: TLS to its servers, reported; 0 passed, 2 failed, 5 without details\n"), "{text}");
-        assert!(text.contains("2      failed  sts certificate-expired"), "{text}");
+        assert!(
+            text.starts_with(
+                "2026-11-30: TLS to its servers, reported; 0 passed, 2 failed, 5 without details\n"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains("2      failed  sts certificate-expired"),
+            "{text}"
+        );
         let sent = sent(&[ReportSent {
             kind: "dmarc".into(),
             day: "2026-11-30".into(),

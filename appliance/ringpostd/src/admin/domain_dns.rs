@@ -48,7 +48,10 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
     // An alias or a group takes them as well: they are read where they come in.
     let found = admin.mailboxes(async move |mailboxes| {
         let meaning = addresses::meaning(&mailboxes, &postmaster).await?;
-        Ok(!matches!(meaning, Meaning::NoMailbox | Meaning::NotOurs | Meaning::Routed))
+        Ok(!matches!(
+            meaning,
+            Meaning::NoMailbox | Meaning::NotOurs | Meaning::Routed
+        ))
     });
     let has_postmaster = found.await?;
     let plan = admin.plan();

@@ -23,6 +23,7 @@ mod metrics;
 mod operator;
 mod outage;
 mod remote;
+mod reports;
 mod scan;
 mod scarce;
 mod sessions;

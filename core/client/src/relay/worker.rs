@@ -159,9 +159,9 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                             .iter_mut()
                             .for_each(|one| one.demand = Demand::None);
                     }
-                    let opened =
-                        self.caller
-                            .open(&self.dial, &candidates, needs_tls, &mut seen);
+                    let opened = self
+                        .caller
+                        .open(&self.dial, &candidates, needs_tls, &mut seen);
                     opened.await
                 }
                 Err(none) => Err(none),

@@ -94,7 +94,9 @@ fn take(feedback: &mut Feedback, record: &mut Record, path: &[&str], text: &str)
     match path {
         ["feedback", "report_metadata", "org_name"] => feedback.organization = clean(text),
         ["feedback", "report_metadata", "report_id"] => feedback.id = clean(text),
-        ["feedback", "report_metadata", "date_range", "begin"] => feedback.begin = text.parse().ok()?,
+        ["feedback", "report_metadata", "date_range", "begin"] => {
+            feedback.begin = text.parse().ok()?
+        }
         ["feedback", "report_metadata", "date_range", "end"] => feedback.end = text.parse().ok()?,
         ["feedback", "policy_published", "domain"] => feedback.domain = domain(text)?,
         ["feedback", "record", "row", "source_ip"] => record.source = Some(text.parse().ok()?),
@@ -192,7 +194,10 @@ mod tests {
             assert_eq!(read(bad.as_bytes()), None, "{bad}");
         }
         let record = "<record><row><count>1</count></row></record>";
-        let many = format!("<feedback>{about}{}</feedback>", record.repeat(RECORDS_MAX + 3));
+        let many = format!(
+            "<feedback>{about}{}</feedback>",
+            record.repeat(RECORDS_MAX + 3)
+        );
         let read = read(many.as_bytes()).expect("a report");
         assert_eq!((read.records.len(), read.other), (RECORDS_MAX, 3));
     }

@@ -83,7 +83,9 @@ impl Failures {
         if is_full || taken.is_none() && domains >= DOMAINS_MAX || taken >= Some(self.per_hour) {
             return false;
         }
-        waiting.taken.insert(failure.domain.clone(), taken.unwrap_or(0) + 1);
+        waiting
+            .taken
+            .insert(failure.domain.clone(), taken.unwrap_or(0) + 1);
         waiting.queue.push_back((failure, to));
         drop(waiting);
         self.bell.notify_one();
@@ -131,7 +133,10 @@ impl<K: Keeper> Receiver<K> {
         {
             let failure = failure(checked, published, &row, unix_seconds, header);
             if !failures.offer(failure, published.failures_to.clone()) {
-                tracing::debug!(domain = published.domain, "a failure is not reported: too many");
+                tracing::debug!(
+                    domain = published.domain,
+                    "a failure is not reported: too many"
+                );
             }
         }
     }
@@ -152,7 +157,9 @@ impl<K: Keeper> Receiver<K> {
         // RFC 8460 §3, RFC 9990 §3.5.2: what its domain did not sign may be invented.
         let is_signed = checked.is_none_or(|checked| {
             let signatures = &checked.verdict.signatures.dkim;
-            let dkim = signatures.iter().any(|one| one.found.outcome == Outcome::Pass);
+            let dkim = signatures
+                .iter()
+                .any(|one| one.found.outcome == Outcome::Pass);
             dkim || checked.verdict.dmarc.found.outcome == Outcome::Pass
         });
         if !is_for_reports || !is_signed || raw.len() > feedback::limits::MESSAGE_BYTES_MAX {
@@ -199,7 +206,9 @@ fn addition(figures: Figures, today: reports::Day) -> reports::Addition {
         },
         head: Vec::new(),
         once: Some(format!("={}", figures.mark).into_bytes()),
-        lines: lines.map(|(line, count)| (line.into_bytes(), count)).collect(),
+        lines: lines
+            .map(|(line, count)| (line.into_bytes(), count))
+            .collect(),
         other: figures.other,
     }
 }
@@ -278,7 +287,12 @@ fn row(checked: &Checked, published: &Published, peer: IpAddr) -> Row {
 
 /// RFC 9989 §4.7, `fo=`: `0`, nothing speaks for the domain; `1`, something does not. RFC 9991 §2: a public suffix hears of none.
 fn wants_failure(published: &Published, dmarc: &auth::Dmarc) -> bool {
-    let has = |option: &str| published.failure_options.split(':').any(|one| one.trim() == option);
+    let has = |option: &str| {
+        published
+            .failure_options
+            .split(':')
+            .any(|one| one.trim() == option)
+    };
     let is_partial = !dmarc.dkim_aligned || !dmarc.spf_aligned;
     let wants = match dmarc.found.outcome {
         Outcome::Fail => has("0") || has("1"),
@@ -336,7 +350,13 @@ const WAITING_MAX: usize = 16;
 const DOMAINS_MAX: usize = 256;
 
 /// The field without its name.
-pub(super) fn results_of(verdict: &Verdict, hostname: &str, envelope: &auth::Envelope<'_>) -> String {
+pub(super) fn results_of(
+    verdict: &Verdict,
+    hostname: &str,
+    envelope: &auth::Envelope<'_>,
+) -> String {
     let field = verdict.field(hostname, envelope);
-    field.split_once(": ").map_or(String::new(), |(_, rest)| rest.trim().to_owned())
+    field
+        .split_once(": ")
+        .map_or(String::new(), |(_, rest)| rest.trim().to_owned())
 }
