@@ -226,6 +226,23 @@ impl Tallies {
         }
     }
 
+    /// What waits for the next flush, for tests: notes, then reports of others.
+    #[doc(hidden)]
+    pub fn waiting(&self) -> Vec<Addition> {
+        let gathered = self.gathered();
+        let notes = gathered.sheets.iter().map(|(key, sheet)| Addition {
+            key: key.clone(),
+            head: sheet.head.clone(),
+            once: None,
+            lines: sheet.lines.clone().into_iter().collect(),
+            other: sheet.other,
+        });
+        let mut all: Vec<Addition> = notes.collect();
+        drop(gathered);
+        all.extend(self.heard().0.iter().flatten().cloned());
+        all
+    }
+
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
         // Whoever panicked in there left counts, which are counts still.
         let gathered = self.shared.gathered.lock();
