@@ -272,7 +272,7 @@ impl Given {
                         ));
                     }
                     let clock = || SessionHost::of_core().unix_seconds().max(0) as u64;
-                    tokio::task::spawn_local(storage::tallies::watch(
+                    tokio::task::spawn_local(storage::outgoing::reporting::watch(
                         opened.io.host.clone(),
                         clock,
                         opened.outgoing.clone(),

@@ -1,7 +1,7 @@
 //! Reports to other domains: made once a day from what was counted, checked against what each domain wants, signed and queued.
 //!
 //! What must hold:
-//! - A domain hears of a day once: the mark is in the group that queues the report, and a day is marked before it is posted over HTTPS.
+//! - A day is reported to a domain once: the mark is in the group that queues the report, and a day is marked before it is posted over HTTPS.
 //! - A report goes only where the domain, or the host of the address, said that it wants it; what cannot be looked up is asked again later.
 //! - Reports carry the null reverse-path, so that nothing comes back about them, and are never reported on.
 //! - One report is made at a time, of at most `reports::limits::SHEET_BYTES_MAX`.
@@ -428,7 +428,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         Ok(Some((body, envelope)))
     }
 
-    /// One message that failed, to whoever its domain names (RFC 9991).
+    /// One message that failed, to the addresses that its domain names (RFC 9991).
     async fn report_failure(&self, failure: &Failure, list: &str) {
         let redacted = self
             .settings

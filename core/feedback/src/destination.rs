@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_list_has_addresses_with_sizes_and_web_servers() {
-        let list = "mailto:a@b.example!10m, MAILTO:c%2Bd@e.example,https://f.example/x?y=1,ftp://g.example,mailto:nobody,https://h.example:8443/,https://u@i.example/";
+        let list = "mailto:a@b.example!10m, MAILTO:c%2Bd@e.example,https://f.example/x?y=1,ftp://g.example,mailto:none,https://h.example:8443/,https://u@i.example/";
         let https = |host: &str, path: &str| Destination::Https {
             host: host.to_owned(),
             path: path.to_owned(),

@@ -39,5 +39,5 @@ const _: () = assert!(BYTES_MAX <= 8 << 20, "the plan counts 8 MiB");
 const _: () = assert!(SHEETS_MAX * SHEET_COST_BYTES < CONTENT_BYTES_MAX);
 const _: () = assert!(
     ADDITIONS_PER_GROUP_MAX * SHEET_BYTES_MAX <= store::limits::GROUP_FIXED_BYTES_MAX,
-    "an addition is no larger than its sheet"
+    "an addition is at most as large as its sheet"
 );

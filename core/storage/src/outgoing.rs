@@ -9,6 +9,7 @@
 
 mod lead;
 mod once;
+pub mod reporting;
 #[cfg(test)]
 mod tests;
 

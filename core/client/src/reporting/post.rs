@@ -14,7 +14,7 @@ use storage::owner::Ask;
 use super::Reporter;
 
 impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
-    /// With some more tries, if nobody waits for it: the mark that it was sent is written, and a restart ends them.
+    /// With some more tries, if no administrator waits for it: the mark that it was sent is written, and a restart ends them.
     pub(super) async fn post_patiently(
         &self,
         host: &str,

@@ -28,7 +28,7 @@ pub struct Reporting {
     pub tallies: Tallies,
     /// Whether other domains hear of their mail.
     pub counts: bool,
-    /// Single failures; `None`: no domain hears of them.
+    /// Single failures; `None`: none is reported.
     pub failures: Option<Failures>,
 }
 
@@ -285,7 +285,7 @@ fn row(checked: &Checked, published: &Published, peer: IpAddr) -> Row {
     }
 }
 
-/// RFC 9989 §4.7, `fo=`: `0`, nothing speaks for the domain; `1`, something does not. RFC 9991 §2: a public suffix hears of none.
+/// RFC 9989 §4.7, `fo=`: `0`, nothing speaks for the domain; `1`, something does not. RFC 9991 §2: to a public suffix none is reported.
 fn wants_failure(published: &Published, dmarc: &auth::Dmarc) -> bool {
     let has = |option: &str| {
         published

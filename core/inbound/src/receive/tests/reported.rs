@@ -1,5 +1,6 @@
 //! Stage 3, for reports: what is found is counted for the domain that asks for it, and what others report is read.
 
+use dns::Table;
 use feedback::dmarc::{Published, Row};
 use feedback::letter::{Kind, Letter};
 use reports::Addition;
