@@ -143,6 +143,12 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             () = self.stop.requested() => {}
             () = work => {}
         }
+        let ended = self.owner.ask_outgoing(|outgoing| async move {
+            outgoing.reporter_ends();
+        });
+        if let Err(busy) = ended.await {
+            tracing::debug!(%busy, "requests for reports are not answered");
+        }
     }
 
     /// What is due, what was asked for, and what failed.

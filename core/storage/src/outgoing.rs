@@ -175,6 +175,12 @@ impl Outgoing {
         answer.await
     }
 
+    /// Nothing makes reports any more: requests that wait get no answer, and no later one waits. Without it a stop would wait for them.
+    pub fn reporter_ends(&self) {
+        *self.desk.reporter.borrow_mut() = None;
+        drop(self.desk.reports_asked.take());
+    }
+
     /// The requests that wait.
     pub fn take_wanted_reports(&self) -> Vec<Asked> {
         self.desk.reports_asked.take()

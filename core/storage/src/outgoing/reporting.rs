@@ -229,6 +229,27 @@ mod tests {
     }
 
     #[test]
+    fn a_request_for_reports_ends_when_nothing_makes_them() {
+        let (world, outgoing) = rig::outgoing();
+        world.block_on(async {
+            let wanted = crate::tallies::Wanted::default;
+            assert_eq!(outgoing.want_reports(wanted()).await, None, "nothing does");
+            outgoing.wake_reporter_with(std::sync::Arc::default());
+            let end = async { outgoing.reporter_ends() };
+            let (answer, ()) = tokio::join!(outgoing.want_reports(wanted()), end);
+            assert_eq!(answer, None);
+            outgoing.wake_reporter_with(std::sync::Arc::default());
+            let answers = async {
+                for asked in outgoing.take_wanted_reports() {
+                    asked.answer.send(Vec::new());
+                }
+            };
+            let (answer, ()) = tokio::join!(outgoing.want_reports(wanted()), answers);
+            assert_eq!(answer, Some(Vec::new()));
+        });
+    }
+
+    #[test]
     fn figures_of_others_count_for_domains_of_ours_and_once() {
         let (world, outgoing) = rig::outgoing();
         world.block_on(async {
