@@ -170,14 +170,15 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             answer.send(done);
         }
         let now = self.unix_now();
-        let mut again = self.again.borrow_mut();
-        again.retain(|key, _| keys.contains(key));
-        let due = keys.iter().filter(|key| {
-            let is_late = again.get(*key).is_none_or(|at| *at <= now);
-            is_late && now >= due_at(key)
-        });
-        let due: Vec<Key> = due.cloned().collect();
-        drop(again);
+        let due: Vec<Key> = {
+            let mut again = self.again.borrow_mut();
+            again.retain(|key, _| keys.contains(key));
+            let is_due = |key: &&Key| {
+                let waits = again.get(*key).is_some_and(|at| now < *at);
+                !waits && now >= due_at(key)
+            };
+            keys.iter().filter(is_due).cloned().collect()
+        };
         for key in due {
             let done = self.report(&key, false).await;
             let Done { key, to, why } = done;
