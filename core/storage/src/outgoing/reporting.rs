@@ -210,7 +210,7 @@ mod tests {
             let of = key(DMARC_SEEN, "a.example");
             tallies.note(&of, b"p=none", b"x");
             tallies.flush_gathered(reports).await.expect("room");
-            assert_eq!(outgoing.open_reports(), [of.clone()]);
+            assert_eq!(outgoing.open_reports(), std::slice::from_ref(&of));
             assert!(outgoing.report_sheet(&of).is_some());
             let two = || vec![letter("a@b.example"), letter("c@d.example")];
             assert!(outgoing.send_report(&of, two()).await.expect("room"));
