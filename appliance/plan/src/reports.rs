@@ -85,7 +85,9 @@ impl Reports {
             let is_domain = domain.contains('.') && !domain.contains('@');
             !local.is_empty() && is_domain && self.from.chars().all(is_fit)
         });
-        if !self.from.is_empty() && !(is_address && self.from.len() <= FROM_BYTES_MAX) {
+        let is_short = self.from.len() <= FROM_BYTES_MAX;
+        let is_right = self.from.is_empty() || is_address && is_short;
+        if !is_right {
             return Err(
                 "reports.from: write an address, such as postmaster@example.org".to_owned(),
             );
