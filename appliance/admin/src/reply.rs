@@ -244,6 +244,67 @@ pub struct LessonsDetail {
     pub suffice: bool,
 }
 
+/// What is known of one domain by reports of one kind.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportSummary {
+    pub domain: String,
+    /// Others reported it to us; otherwise it is what we report to the domain.
+    pub received: bool,
+    /// `dmarc` or `tls`.
+    pub kind: String,
+    /// Days with figures, and the last of them.
+    pub days: u64,
+    pub last: String,
+    /// Reports of others that the figures come from.
+    pub reports: u64,
+    /// Messages that were authenticated and aligned, or conversations under TLS as it should be; and the others.
+    pub passed: u64,
+    pub failed: u64,
+}
+
+/// The figures of a domain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportDetail {
+    pub domain: String,
+    pub days: Vec<ReportDay>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportDay {
+    /// `2026-11-30`, in UTC.
+    pub day: String,
+    pub kind: String,
+    pub received: bool,
+    /// The domain has its report of it.
+    pub sent: bool,
+    /// Who reported, and what the report is called.
+    pub reports: Vec<String>,
+    pub passed: u64,
+    pub failed: u64,
+    /// Counted without details.
+    pub other: u64,
+    pub lines: Vec<ReportLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportLine {
+    pub count: u64,
+    pub passed: bool,
+    /// Of DMARC: address, disposition, DKIM and SPF aligned or not, domain in From and more. Of TLS: policy, result, host and more.
+    pub fields: Vec<String>,
+}
+
+/// What came of a report that was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReportSent {
+    pub domain: String,
+    pub kind: String,
+    pub day: String,
+    /// Empty: nowhere.
+    pub to: Vec<String>,
+    pub why: String,
+}
+
 /// A page of the queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct QueuePage {

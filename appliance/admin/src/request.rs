@@ -70,6 +70,18 @@ pub enum Request {
     SpamForget {
         of: String,
     },
+    /// What others reported of domains of ours, and what is counted for others.
+    ReportList,
+    ReportShow {
+        domain: String,
+    },
+    /// Makes reports that wait, of one day (`2026-11-30`) or domain, or all.
+    ReportSend {
+        #[serde(default)]
+        day: Option<String>,
+        #[serde(default)]
+        domain: Option<String>,
+    },
     /// Messages that must leave, by number, after `after`.
     QueueList {
         #[serde(default)]

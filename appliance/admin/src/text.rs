@@ -20,6 +20,7 @@ mod network;
 mod profile;
 mod quarantine;
 mod queue;
+mod reports;
 mod settings;
 mod spam;
 mod trace;
@@ -37,6 +38,9 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::SpamShow { .. } => spam::show(&typed(value)?),
+        Request::ReportList => reports::list(&typed::<Vec<_>>(value)?),
+        Request::ReportShow { .. } => reports::show(&typed(value)?),
+        Request::ReportSend { .. } => reports::sent(&typed::<Vec<_>>(value)?),
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::QueueRoute { .. } => ways::show(&typed(value)?),

@@ -34,6 +34,8 @@ pub const POLICIES_BYTES: u64 = 16 * MIB as u64;
 pub const DOOR_BYTES: u64 = 10 * MIB as u64;
 /// What people taught about junk (`lessons::limits::BYTES_MAX`), and the rows of a checkpoint.
 pub const LESSONS_BYTES: u64 = 16 * MIB as u64;
+/// Counts for reports (`reports::limits::BYTES_MAX`), those of the last minute and reports of others (`storage::tallies`), failures that wait.
+pub const REPORTS_BYTES: u64 = 12 * MIB as u64;
 /// Networks in one setting of the door: each connection is compared with all of them.
 pub const DOOR_NETWORKS_MAX: usize = 64;
 /// DNS lists that one connection is looked up in.

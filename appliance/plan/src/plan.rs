@@ -14,6 +14,7 @@ use crate::memory::{self, MemoryLine, Scanning};
 use crate::place::{Placement, place};
 use crate::profile::{Profile, Zones};
 use crate::quarantine::QuarantinePlan;
+use crate::reports::ReportsPlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::source::Source;
 use crate::spam::SpamPlan;
@@ -70,6 +71,9 @@ pub struct Plan {
     /// Zones on other machines.
     #[serde(default)]
     pub zones: ZonesPlan,
+    /// To other domains; `None`: nothing is reported.
+    #[serde(default)]
+    pub reports: Option<ReportsPlan>,
     /// Who is asked for names; empty: the servers of the box.
     #[serde(default)]
     pub name_servers: Vec<SocketAddr>,
@@ -206,6 +210,7 @@ impl Plan {
             spam: settings.spam.plan(),
             quarantine: settings.quarantine.plan(),
             zones: settings.zones_plan(),
+            reports: settings.reports.plan(&settings.server.name),
             name_servers: settings.dns.servers.clone(),
             memory_bytes: allowance.total,
             memory: lines,

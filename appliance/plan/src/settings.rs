@@ -13,6 +13,7 @@ use crate::limits::*;
 use crate::load::{self, Misfit, Source};
 use crate::plan::parts::Zone;
 use crate::quarantine::Quarantine;
+use crate::reports::Reports;
 use crate::san::{self, Target};
 use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
@@ -74,6 +75,8 @@ pub struct Settings {
     pub spam: Spam,
     #[serde(default)]
     pub quarantine: Quarantine,
+    #[serde(default)]
+    pub reports: Reports,
     /// Targets that hold legs: `ringpost-boot` and `ringpost-san` reach them.
     #[serde(default)]
     pub san: Vec<Spanned<Target>>,
@@ -460,6 +463,7 @@ impl Settings {
         source::check(&self.outbound.sources).map_err(told)?;
         self.quarantine.check(message.get_ref().0).map_err(told)?;
         self.check_zones().map_err(told)?;
+        self.reports.check().map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -526,6 +530,7 @@ impl Settings {
             scan: Scan::default(),
             spam: Spam::off(),
             quarantine: Quarantine::default(),
+            reports: Reports::trial(),
             san: Vec::new(),
         })
     }

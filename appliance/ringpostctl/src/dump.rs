@@ -55,6 +55,11 @@ fn describe(record: &store::Record) -> String {
     {
         return line;
     }
+    if reports::share().owns(record)
+        && let Some(line) = reports::describe(record)
+    {
+        return line;
+    }
     if lessons::share().owns(record)
         && let Some(line) = lessons::describe(record)
     {

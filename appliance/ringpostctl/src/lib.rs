@@ -24,6 +24,7 @@ mod maildir;
 mod profiles;
 mod quarantine;
 mod queue;
+mod report;
 mod salvage;
 mod selftest;
 mod spam;

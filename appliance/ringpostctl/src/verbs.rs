@@ -18,6 +18,7 @@ use crate::domain::DomainVerb;
 use crate::file;
 use crate::quarantine::QuarantineVerb;
 use crate::queue::QueueVerb;
+use crate::report::ReportVerb;
 use crate::spam::SpamVerb;
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +48,9 @@ pub(crate) enum Verb {
     /// Manage what people taught about junk
     #[command(subcommand)]
     Spam(SpamVerb),
+    /// Figures that other domains reported, and reports to them
+    #[command(subcommand)]
+    Report(ReportVerb),
     /// Manage the messages that wait for other servers
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -411,6 +415,7 @@ impl Verb {
             Verb::Route(verb) => Request::Addresses { ask: verb.ask() },
             Verb::Ban(verb) => verb.request(),
             Verb::Spam(verb) => verb.request(),
+            Verb::Report(verb) => verb.request(),
             Verb::Queue(verb) => verb.request(),
             Verb::Quarantine(verb) => verb.request(),
             Verb::Dkim(verb) => verb.request(),

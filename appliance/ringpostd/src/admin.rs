@@ -42,6 +42,7 @@ mod profile;
 mod quarantine;
 mod queue;
 mod remote;
+mod reports;
 mod settings;
 pub mod shared;
 mod socket;

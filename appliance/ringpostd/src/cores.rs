@@ -236,6 +236,12 @@ impl Given {
                             lessons.clone(),
                         ));
                     }
+                    let clock = || SessionHost::of_core().unix_seconds().max(0) as u64;
+                    tokio::task::spawn_local(storage::outgoing::reporting::watch(
+                        opened.io.host.clone(),
+                        clock,
+                        opened.outgoing.clone(),
+                    ));
                     let (outgoing, close) = (opened.outgoing, self.close.clone());
                     let mailboxes = outgoing.mailboxes().clone();
                     closing = Some(tokio::task::spawn_local(async move {
@@ -246,8 +252,12 @@ impl Given {
                             stops.requested().await;
                             storage::stop::abandon_unanswered(host, volume).await;
                         });
+                        let counted = outgoing.clone();
                         end.run(outgoing, async move { close.requested().await })
                             .await;
+                        if let Err(fault) = counted.flush_reports().await {
+                            tracing::warn!(%fault, "the counts for reports of the last minute are lost");
+                        }
                         if let Err(fault) = mailboxes.close().await {
                             tracing::error!(%fault, "the mailboxes were not closed cleanly; the next start replays the log");
                         }
@@ -267,9 +277,16 @@ impl Given {
                 }
             }
         }
-        let mut sending = None;
+        let (mut sending, mut reporting) = (None, None);
         if let Some(go) = self.go.await {
-            sending = send(&core, &go);
+            // The reporter looks up a little, one thing at a time: it shares what the sender knows.
+            let names = names(&go.serving.plan);
+            sending = send(&core, &go, names.clone());
+            let serving = &go.serving;
+            if sending.is_some() && serving.sends() {
+                let (plan, owner) = (&serving.plan, &serving.owner);
+                reporting = serving.reports.report(&core, plan, owner, names);
+            }
             if go.watches {
                 apart::watch(&core, &go.serving);
             }
@@ -280,6 +297,9 @@ impl Given {
         if let Some(sending) = sending {
             // Before storage closes: it notes what just left. It ends by itself within seconds.
             let _ = tokio::time::timeout(DRAIN, sending).await;
+        }
+        if let Some(reporting) = reporting {
+            let _ = tokio::time::timeout(DRAIN, reporting).await;
         }
         let _ = self.report.send(left);
         if let Some(closing) = closing {
@@ -302,7 +322,7 @@ pub(crate) fn names(plan: &Plan) -> Resolver {
 }
 
 /// Starts sending what is in the queue, if this thread does.
-fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
+fn send(core: &Core, go: &Go, names: Resolver) -> Option<JoinHandle<()>> {
     let serving = &go.serving;
     let route = serving.route.clone().filter(|_| go.sends)?;
     let (seed, counters) = (fastrand::u64(..), Arc::new(Counters::default()));
@@ -322,9 +342,13 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     };
     let bytes = plan::limits::SENDING_BYTES as usize;
     let memory = Budget::with_shares(bytes, bytes / 4);
-    let with = (serving.owner.clone(), names(&serving.plan), dial);
+    let with = (serving.owner.clone(), names, dial);
     let host = SessionHost::of_core();
     let sender = relay::Sender::new(host, with, memory, settings, core.stop().clone());
+    let sender = match serving.reports.counts_tls(&serving.plan) {
+        true => sender.counting(serving.reports.tallies.clone()),
+        false => sender,
+    };
     serving.metrics.add_relay(sender.counters().clone());
     Some(tokio::task::spawn_local(async move { sender.run().await }))
 }
@@ -496,6 +520,14 @@ fn strangers<K: Keeper + 'static>(
             enforcement,
         })),
         None => receiver,
+    };
+    // Counts are kept by storage: a node without it makes no reports.
+    let receiver = match serving.plan.runs(Zone::Storage) {
+        true => {
+            let reporting = serving.reports.of_receivers(&serving.plan, serving.sends());
+            receiver.reporting(reporting)
+        }
+        false => receiver,
     };
     let receiver = Rc::new(match serving.plan.spam {
         Some(spam) => {

@@ -13,6 +13,7 @@ use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
 use storage::owner::{Owner, owner};
+use storage::tallies::Tallies;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::counters::Metrics;
@@ -20,6 +21,7 @@ use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores};
 use crate::people::People;
+use crate::reports::Reports;
 use crate::serving::Serving;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
@@ -88,6 +90,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         peers::open(&settings.peers)?,
         apart::settings(&plan.zones, &plan.state)?,
     );
+    let tallies = Tallies::default();
     let (owner, end) = owner();
     // Without storage the end is dropped: whatever is asked of the owner is answered as busy at once.
     let opening = match has_storage {
@@ -97,6 +100,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             legs: trial::decide(&plan.storage, &state)?,
             accept_moved: flags.accept_moved,
             accept_damage: flags.accept_damage,
+            tallies: tallies.clone(),
         }),
         false => None,
     };
@@ -133,6 +137,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     );
     let plan = Arc::new(plan);
     let metrics = Metrics::new();
+    metrics.set_tallies(tallies.clone());
     let serving = Serving {
         plan: plan.clone(),
         owner: owner.clone(),
@@ -146,6 +151,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         logins: Logins::new().reporting(door::on_failure(&door)),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
+        reports: Reports::new(&plan, tallies),
         proxies,
         afar: afar.clone(),
         peers,

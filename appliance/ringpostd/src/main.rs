@@ -25,6 +25,7 @@ mod notify;
 mod peers;
 mod people;
 mod quarantine;
+mod reports;
 mod scan;
 mod self_signed;
 mod serving;

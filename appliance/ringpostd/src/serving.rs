@@ -13,6 +13,7 @@ use storage::owner::Owner;
 
 use crate::admin::counters::Metrics;
 use crate::peers::Peers;
+use crate::reports::Reports;
 
 /// What every serving thread gets once storage is open.
 #[derive(Clone)]
@@ -38,6 +39,8 @@ pub struct Serving {
     pub afar: Option<afar::Settings>,
     /// How other nodes are proved; `None`: there are none.
     pub peers: Option<Peers>,
+    /// Counts for reports, and who makes them.
+    pub reports: Reports,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
     /// What is kept apart, and where.
@@ -50,4 +53,12 @@ pub struct Serving {
     pub postmaster: Option<Address>,
     /// How mail for elsewhere leaves; `None`: it waits.
     pub route: Option<relay::Route>,
+}
+
+impl Serving {
+    /// Whether mail leaves this server at all.
+    pub fn sends(&self) -> bool {
+        let route = self.route.as_ref();
+        route.is_some_and(|route| *route != relay::Route::Nowhere)
+    }
 }

@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ::storage::outgoing::Outgoing;
+use ::storage::tallies::Tallies;
 use device::{Device, DeviceIndex, Io};
 use lessons::Lessons;
 use mailbox::Mailboxes;
 use plan::profile::RingFlags;
 use plan::{Misfit, StoragePlan};
 use queue::Queue;
+use reports::Reports;
 use runtime::CoreHost;
 use store::{Store, StoreFault};
 use tokio::io::unix::AsyncFd;
@@ -35,6 +37,8 @@ pub struct Opening {
     pub accept_moved: bool,
     /// Acknowledged batches that no leg has are given up.
     pub accept_damage: bool,
+    /// Where cores count for reports.
+    pub tallies: Tallies,
 }
 
 /// What it answers with, on its own thread.
@@ -200,15 +204,22 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
     };
     let mut queue = None;
     let mut lessons = None;
+    let mut reports = None;
     let others = |tenancy: &_| {
         let queue = queue.insert(Queue::new(tenancy)).tenant();
-        vec![queue, lessons.insert(Lessons::new(tenancy)).tenant()]
+        let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
+        vec![
+            queue,
+            lessons,
+            reports.insert(Reports::new(tenancy)).tenant(),
+        ]
     };
     let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others)
         .await
         .map_err(|fault| Misfit::new(format!("the mailboxes cannot be opened: {fault}")))?;
     let queue = queue.expect("opening makes the tenants");
     let lessons = lessons.expect("opening makes the tenants");
+    let reports = reports.expect("opening makes the tenants");
     let left_out = mailboxes.store().open_report().damaged_stretches;
     if left_out > 0 {
         notes.push(format!(
@@ -221,6 +232,7 @@ pub async fn open(opening: Opening) -> Result<Opened, Misfit> {
         ));
     }
     let outgoing = Outgoing::new(mailboxes, queue).with_lessons(lessons);
+    let outgoing = outgoing.with_reports(reports, opening.tallies.clone());
     outgoing.set_fresh_key(random()?);
     Ok(Opened {
         outgoing,

@@ -30,6 +30,32 @@ pub struct Dmarc {
     pub policy: Policy,
     /// What is to be done: other than `Deliver` only where the outcome is `Fail`.
     pub disposition: Disposition,
+    /// Whether SPF, and whether a signature of DKIM, passed and speaks for the domain.
+    pub spf_aligned: bool,
+    pub dkim_aligned: bool,
+    /// The record that was applied; `None`: there is none.
+    pub published: Option<Published>,
+}
+
+/// What a record says beside the policy that applies, for reports (RFC 9990 §3.1.1.6).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Where the record is.
+    pub domain: String,
+    /// As it is written there; the default where a tag is missing.
+    pub policy: Policy,
+    pub subdomains: Option<Policy>,
+    pub absent: Option<Policy>,
+    pub strict_spf: bool,
+    pub strict_dkim: bool,
+    pub testing: bool,
+    /// The domain is a public suffix: it hears nothing of single messages (RFC 9991 §2).
+    pub is_public_suffix: bool,
+    /// `fo=` (§4.7), `0` where it is missing.
+    pub failure_options: String,
+    /// Behind `rua=` and `ruf=`; empty where there is none.
+    pub aggregate_to: String,
+    pub failures_to: String,
 }
 
 /// What a domain asks for (§4.7).
@@ -45,7 +71,7 @@ pub enum Policy {
 
 /// A DMARC policy record (§4.7).
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Record {
+pub(crate) struct Record {
     /// `None`: it has no p= that can be read, and no address for reports.
     policy: Option<Policy>,
     /// `sp=`: for subdomains that exist.
@@ -60,6 +86,10 @@ struct Record {
     psd: Psd,
     /// `t=y`: the policy is tried out, and a weaker one applies.
     testing: bool,
+    /// `fo=`, `rua=` and `ruf=`, cut where they are longer than anything that is of use.
+    failure_options: String,
+    aggregate_to: String,
+    failures_to: String,
 }
 
 /// `psd=` (§4.7).
@@ -74,10 +104,10 @@ enum Psd {
 }
 
 /// Records on the way up, the longest name first.
-type Walk<'d> = Vec<(&'d str, Record)>;
+pub(crate) type Walk<'d> = Vec<(&'d str, Record)>;
 
 /// A look-up that had to be answered was not.
-struct Unknown;
+pub(crate) struct Unknown;
 
 impl Policy {
     /// As in records and results.
@@ -105,6 +135,9 @@ impl Dmarc {
             domain: domain.to_owned(),
             policy: Policy::None,
             disposition: Disposition::Deliver,
+            spf_aligned: false,
+            dkim_aligned: false,
+            published: None,
         };
         if signatures.more_authors {
             return Dmarc {
@@ -162,19 +195,22 @@ async fn evaluate<N: Names>(
     let organization = is_whole.then(|| organization(&walk, author));
     // Or the organization's, or the one of the public suffix above it.
     let chosen = at(author).or_else(|| at(organization?)).or(walk.last());
-    let with = |found, policy, disposition| Dmarc {
-        found,
+    let mut dmarc = Dmarc {
+        found: found(Outcome::None, ""),
         domain: author.to_owned(),
-        policy,
-        disposition,
+        policy: Policy::None,
+        disposition: Disposition::Deliver,
+        spf_aligned: false,
+        dkim_aligned: false,
+        published: None,
     };
-    let none = || with(found(Outcome::None, ""), Policy::None, Disposition::Deliver);
     let Some((of, record)) = chosen else {
-        return Ok(none());
+        return Ok(dmarc);
     };
     let Some(policy) = record.policy else {
-        return Ok(none());
+        return Ok(dmarc);
     };
+    dmarc.published = Some(record.published(of, policy));
     let subdomains = record.subdomains.unwrap_or(policy);
     let absent = record.absent.unwrap_or(subdomains);
     let policy = if *of == author {
@@ -185,41 +221,43 @@ async fn evaluate<N: Names>(
         subdomains
     };
 
+    dmarc.policy = policy;
     let mut unknown = false;
     let own = (spf.domain.as_str(), spf.found.outcome, record.strict_spf);
     let signed = signatures
         .dkim
         .iter()
         .map(|one| (one.domain.as_str(), one.found.outcome, record.strict_dkim));
-    for (domain, outcome, strict) in std::iter::once(own).chain(signed) {
-        if !matches!(outcome, Outcome::Pass | Outcome::TempError) {
+    for (at, (domain, outcome, strict)) in std::iter::once(own).chain(signed).enumerate() {
+        if at > 0 && dmarc.dkim_aligned || !matches!(outcome, Outcome::Pass | Outcome::TempError) {
             continue;
         }
         let aligned = is_aligned(ask, domain, author, organization, strict).await;
         match (aligned, outcome) {
-            (Ok(true), Outcome::Pass) => {
-                return Ok(with(found(Outcome::Pass, ""), policy, Disposition::Deliver));
-            }
+            (Ok(true), Outcome::Pass) if at == 0 => dmarc.spf_aligned = true,
+            (Ok(true), Outcome::Pass) => dmarc.dkim_aligned = true,
             (Ok(false), _) => {}
             // An identifier that would count if it could be looked up: the message has not failed.
             (Ok(true), _) | (Err(Unknown), _) => unknown = true,
         }
     }
+    if dmarc.spf_aligned || dmarc.dkim_aligned {
+        dmarc.found = found(Outcome::Pass, "");
+        return Ok(dmarc);
+    }
     if unknown {
         let why = "what speaks for the domain could not be looked up";
-        return Ok(with(
-            found(Outcome::TempError, why),
-            policy,
-            Disposition::Deliver,
-        ));
+        dmarc.found = found(Outcome::TempError, why);
+        return Ok(dmarc);
     }
     // §4.7, t=y: one step less.
-    let disposition = match (policy, record.testing) {
+    dmarc.disposition = match (policy, record.testing) {
         (Policy::Reject, false) => Disposition::Reject,
         (Policy::Reject, true) | (Policy::Quarantine, false) => Disposition::Quarantine,
         (Policy::Quarantine, true) | (Policy::None, _) => Disposition::Deliver,
     };
-    Ok(with(found(Outcome::Fail, ""), policy, disposition))
+    dmarc.found = found(Outcome::Fail, "");
+    Ok(dmarc)
 }
 
 /// §4.10.2: whether `domain` speaks for `author`, whose `organization` may be unknown.
@@ -257,7 +295,7 @@ async fn is_aligned<N: Names>(
 }
 
 /// §4.10: from `domain` up to the top, at most eight questions; and whether all of them were answered. It ends with the first that was not.
-async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> (Walk<'d>, bool) {
+pub(crate) async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> (Walk<'d>, bool) {
     let mut records = Vec::new();
     let mut name = domain;
     // A name of one label, and what is not a name, has no policy of its own.
@@ -290,7 +328,7 @@ async fn walk<'d, N: Names>(ask: &Ask<'_, N>, domain: &'d str) -> (Walk<'d>, boo
 }
 
 /// §4.10.2, of a walk that began at `start`.
-fn organization<'d>(walk: &Walk<'d>, start: &'d str) -> &'d str {
+pub(crate) fn organization<'d>(walk: &Walk<'d>, start: &'d str) -> &'d str {
     for (name, record) in walk {
         match record.psd {
             Psd::No => return name,
@@ -325,7 +363,7 @@ async fn record<N: Names>(ask: &Ask<'_, N>, name: &str) -> Result<Option<Record>
 }
 
 /// `v=DMARC1` stands first, as it is written (§4.7).
-fn begins_as_record(text: &[u8]) -> bool {
+pub(crate) fn begins_as_record(text: &[u8]) -> bool {
     let first = text.split(|byte| *byte == b';').next().unwrap_or_default();
     let equals = memchr::memchr(b'=', first);
     equals.is_some_and(|equals| {
@@ -334,6 +372,23 @@ fn begins_as_record(text: &[u8]) -> bool {
 }
 
 impl Record {
+    /// For reports: the record at `domain`, whose own policy is `policy`.
+    fn published(&self, domain: &str, policy: Policy) -> Published {
+        Published {
+            domain: domain.to_owned(),
+            policy,
+            subdomains: self.subdomains,
+            absent: self.absent,
+            strict_spf: self.strict_spf,
+            strict_dkim: self.strict_dkim,
+            testing: self.testing,
+            is_public_suffix: self.psd == Psd::Yes,
+            failure_options: self.failure_options.clone(),
+            aggregate_to: self.aggregate_to.clone(),
+            failures_to: self.failures_to.clone(),
+        }
+    }
+
     /// `None`: not a record at all, for tags that cannot be read.
     fn parse(text: &[u8]) -> Option<Record> {
         let tags = tags::parse(text)?;
@@ -344,6 +399,8 @@ impl Record {
             .into_iter()
             .flatten()
             .all(|policy| policy.is_some());
+        // A list that is longer is not read by anybody (`feedback::limits::DESTINATIONS_BYTES_MAX`).
+        let list = |name| value(name).filter(|list| list.len() <= LIST_BYTES_MAX);
         let reports = value("rua").is_some_and(|to| to.to_ascii_lowercase().contains("mailto:"));
         // §4.7: without a policy that can be read it is as p=none where reports are asked for, and is no record otherwise.
         let (own, subdomains, absent) = match (readable, policy("p").flatten()) {
@@ -363,9 +420,15 @@ impl Record {
                 _ => Psd::Unsaid,
             },
             testing: is("t", "y"),
+            failure_options: value("fo").unwrap_or("0").chars().take(16).collect(),
+            aggregate_to: list("rua").unwrap_or_default().to_owned(),
+            failures_to: list("ruf").unwrap_or_default().to_owned(),
         })
     }
 }
+
+/// Bytes of a list of addresses for reports that are kept.
+const LIST_BYTES_MAX: usize = 1_024;
 
 /// Whether `domain` is there at all (RFC 8020): NXDOMAIN says no, and any other answer yes.
 async fn exists<N: Names>(ask: &Ask<'_, N>, domain: &str) -> Result<bool, Unknown> {

@@ -15,5 +15,6 @@
 pub mod imap;
 pub mod login;
 pub mod relay;
+pub mod reporting;
 pub mod signing;
 pub mod submit;

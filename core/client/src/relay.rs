@@ -10,6 +10,7 @@
 //! - `report.rs`: what senders hear. `destination.rs`: where mail for a domain goes. `offered.rs`: what a server can do.
 //! - `source.rs`: where it is begun from. `line.rs`: one connection. `attempt.rs`: one transaction over it. `tls.rs`: whom TLS believes. `dane.rs`: whom the domain says it should.
 //! - `sts.rs`: the domain's policy about its servers (MTA-STS). `authorities.rs`: whose certificates count for it.
+//! - `seen.rs`: what a conversation came to; `tally.rs`: counted for reports of TLS.
 //! - `sender.rs`: the loop. `site.rs`: what is known of a destination. `worker.rs`: one connection's life. `letter.rs`: a message in hand.
 //!   `settle.rs`: what came of it. `here.rs`: messages for our own mailboxes. `counters.rs`.
 //!
@@ -28,11 +29,13 @@ mod line;
 mod offered;
 pub mod report;
 pub mod schedule;
+mod seen;
 pub mod sender;
 mod settle;
 mod site;
 mod source;
 pub mod sts;
+mod tally;
 pub mod tls;
 pub mod verdict;
 mod worker;

@@ -8,6 +8,7 @@
 //! 2. `content`, at DATA or BDAT: memory, an id, and the trace fields (`trace`) in front.
 //! 3. `authentic`, `judge`, `inspect` and `verdict`, at the end of mail data: whether a stranger's message is its author's; how much it looks like
 //!    junk; what scanners find in it; what a look at the whole of it says.
+//!    `reported` counts what was found for reports to other domains, and reads the reports of others.
 //! 4. `hand_off`, or `apart` for the quarantine: durable in the mailbox of each account, through the `keeper`, and in the queue where the address leads on (`leaving`); then the
 //!    answer.
 //!
@@ -34,6 +35,7 @@ mod mark;
 mod placed;
 mod qmqp;
 mod recipient;
+mod reported;
 mod route;
 mod take_over;
 mod told;
@@ -68,6 +70,7 @@ pub use judge::Judge;
 pub use keeper::{Handed, Keeper, OnBehalf, refusal_for, refusal_of};
 pub use mark::Mark;
 pub use placed::Placed;
+pub use reported::{Failures, Reporting};
 use route::Route;
 pub use told::Addressees;
 pub use verdict::Digest;
@@ -122,6 +125,8 @@ pub struct Receiver<K = Owner> {
     judge: Option<Judge>,
     /// `None`: nothing is kept apart.
     quarantine: Option<Quarantine>,
+    /// `None`: nothing is counted for reports.
+    reporting: Option<Reporting>,
     counters: Arc<Counters>,
 }
 
@@ -157,6 +162,7 @@ impl<K: Keeper> Receiver<K> {
             inspect: None,
             judge: None,
             quarantine: None,
+            reporting: None,
             counters: Arc::default(),
         }
     }
@@ -182,6 +188,12 @@ impl<K: Keeper> Receiver<K> {
     /// The same, and some SMTP from strangers goes to quarantine.
     pub fn quarantining(mut self, quarantine: Quarantine) -> Receiver<K> {
         self.quarantine = Some(quarantine);
+        self
+    }
+
+    /// The same, and what is found is counted for reports.
+    pub fn reporting(mut self, reporting: Reporting) -> Receiver<K> {
+        self.reporting = Some(reporting);
         self
     }
 
@@ -382,6 +394,10 @@ impl<K: Keeper> Receiver<K> {
             &mut incoming,
         )
         .await;
+        let checked = front.checked.take();
+        if let Some(checked) = &checked {
+            self.count_for_report(checked, peer, &content[incoming.trace_bytes..]);
+        }
         let (content, detail) = match self.inspect.as_deref() {
             // A mail server of the operator's own is in front of LMTP.
             Some(inspect) if settings.smtp.role == Role::Smtp && front.refusal.is_none() => {
@@ -438,6 +454,9 @@ impl<K: Keeper> Receiver<K> {
             }
         }
         if outcomes.iter().any(Result::is_ok) {
+            let trace_bytes = incoming.trace_bytes;
+            self.hear(settings, checked.as_deref(), recipients, &raw, trace_bytes)
+                .await;
             self.counters.accepted.fetch_add(1, Relaxed);
             self.counters.bytes.fetch_add(raw.len() as u64, Relaxed);
             let took_us = self.host.now().since_us(began);

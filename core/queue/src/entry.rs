@@ -104,6 +104,8 @@ pub struct Terms {
     pub needs_tls: bool,
     /// It looks like junk: copies for mailboxes of ours go where junk goes.
     pub is_junk: bool,
+    /// A report of ours about mail: what comes of it is not reported on, and no policy about TLS keeps it (RFC 8460 §5.3.1).
+    pub is_report: bool,
 }
 
 /// One recipient of a message that waits.
@@ -305,6 +307,7 @@ pub(crate) fn put_terms(out: &mut Vec<u8>, terms: &Terms) {
         terms.is_eight_bit,
         terms.needs_tls,
         terms.is_junk,
+        terms.is_report,
     ];
     let bits = flags
         .iter()
@@ -322,7 +325,7 @@ pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
         2 => Returned::Full,
         _ => return Err(Broken),
     };
-    if bits > 63 {
+    if bits > 127 {
         return Err(Broken);
     }
     Ok(Terms {
@@ -331,6 +334,7 @@ pub(crate) fn read_terms(reader: &mut Reader<'_>) -> Result<Terms, Broken> {
         is_eight_bit: bits & 8 != 0,
         needs_tls: bits & 16 != 0,
         is_junk: bits & 32 != 0,
+        is_report: bits & 64 != 0,
         envelope_id: read_text(reader)?,
     })
 }

@@ -109,6 +109,7 @@ fn terms() -> Terms {
         is_eight_bit: false,
         needs_tls: true,
         is_junk: true,
+        is_report: true,
     }
 }
 

@@ -10,6 +10,7 @@
 //! - `addresses.rs`: what an address without a mailbox leads to.
 //! - `junk.rs`: where junk goes.
 //! - `lessons.rs`: what people taught about junk.
+//! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
 //! - `quarantine.rs`: mail that is kept apart for an administrator.
 //! - `recipients.rs`: the table of recipients, as a node without storage gets it.
@@ -33,4 +34,5 @@ pub mod recipients;
 #[cfg(test)]
 mod rig;
 pub mod stop;
+pub mod tallies;
 pub mod upkeep;

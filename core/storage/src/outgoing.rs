@@ -9,6 +9,7 @@
 
 mod lead;
 mod once;
+pub mod reporting;
 #[cfg(test)]
 mod tests;
 
@@ -27,12 +28,14 @@ use queue::{
     Addressee, DeliveryId, Entry, Envelope, Note, Outcome, Queue, QueueFault, QueueId,
     RecipientState, Turn, UnixSeconds,
 };
+use reports::Reports;
 use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
 use crate::addresses::{self, Meaning};
 use crate::junk;
+use crate::tallies::{Asked, Done, Tallies, Wanted as WantedReports, asked};
 
 pub use lead::Leading;
 pub use once::{HandedOver, Seen};
@@ -44,6 +47,8 @@ pub struct Outgoing {
     queue: Queue,
     /// What people taught about junk; `None`: nothing is taught here.
     lessons: Option<Lessons>,
+    /// What is counted for reports; `None`: nothing is.
+    reports: Option<(Reports, Tallies)>,
     desk: Rc<Desk>,
 }
 
@@ -61,6 +66,9 @@ struct Desk {
     fresh_key: Cell<Option<[u8; 32]>>,
     /// Woken when something may have become due.
     sender: RefCell<Option<Arc<Notify>>>,
+    /// Woken when an administrator wants reports, and those requests.
+    reporter: RefCell<Option<Arc<Notify>>>,
+    reports_asked: RefCell<Vec<Asked>>,
 }
 
 /// A message of one of our people.
@@ -119,6 +127,7 @@ impl Outgoing {
             mailboxes,
             queue,
             lessons: None,
+            reports: None,
             desk: Rc::default(),
         }
     }
@@ -131,6 +140,50 @@ impl Outgoing {
 
     pub fn lessons(&self) -> Option<&Lessons> {
         self.lessons.as_ref()
+    }
+
+    /// The same, beside what is counted for reports.
+    pub fn with_reports(mut self, reports: Reports, tallies: Tallies) -> Outgoing {
+        self.reports = Some((reports, tallies));
+        self
+    }
+
+    pub fn reports(&self) -> Option<(&Reports, &Tallies)> {
+        let (reports, tallies) = self.reports.as_ref()?;
+        Some((reports, tallies))
+    }
+
+    /// From now on `reporter` is notified when reports are wanted at once.
+    pub fn wake_reporter_with(&self, reporter: Arc<Notify>) {
+        *self.desk.reporter.borrow_mut() = Some(reporter);
+    }
+
+    /// Has reports made at once, and answers what came of them. `None`: nothing makes reports here, or it has too much to do.
+    pub async fn want_reports(&self, wanted: WantedReports) -> Option<Vec<Done>> {
+        // What was counted just now belongs to them. What cannot be written stays out.
+        let _ = self.flush_reports().await;
+        let reporter = self.desk.reporter.borrow().clone()?;
+        let (request, answer) = asked(wanted);
+        {
+            let mut waiting = self.desk.reports_asked.borrow_mut();
+            if waiting.len() >= REPORTS_ASKED_MAX {
+                return None;
+            }
+            waiting.push(request);
+        }
+        reporter.notify_one();
+        answer.await
+    }
+
+    /// Nothing makes reports any more: requests that wait get no answer, and no later one waits. Without it a stop would wait for them.
+    pub fn reporter_ends(&self) {
+        *self.desk.reporter.borrow_mut() = None;
+        drop(self.desk.reports_asked.take());
+    }
+
+    /// The requests that wait.
+    pub fn take_wanted_reports(&self) -> Vec<Asked> {
+        self.desk.reports_asked.take()
     }
 
     pub fn mailboxes(&self) -> &Mailboxes {
@@ -461,6 +514,9 @@ pub fn lifetimes(now: UnixSeconds, is_null: bool) -> (UnixSeconds, UnixSeconds) 
         false => (after(WARN_AFTER_S), after(LIFE_S)),
     }
 }
+
+/// Requests for reports that wait at a time: of administrators.
+const REPORTS_ASKED_MAX: usize = 8;
 
 /// Reclaim moves a body once in a pass; passes take long.
 const STALE_READS_MAX: usize = 3;

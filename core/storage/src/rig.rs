@@ -7,10 +7,12 @@ use device::sim::SimWorld;
 use lessons::Lessons;
 use mailbox::Mailboxes;
 use queue::Queue;
+use reports::Reports;
 use store::Store;
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
 use crate::outgoing::Outgoing;
+use crate::tallies::Tallies;
 
 #[derive(Default)]
 struct Memory(RefCell<Option<WitnessRecord>>);
@@ -79,16 +81,23 @@ fn outgoing_of(seed: u64) -> (SimWorld, Outgoing) {
         };
         let mut queue = None;
         let mut lessons = None;
+        let mut reports = None;
         let others = |tenancy: &_| {
             let queue = queue.insert(Queue::new(tenancy)).tenant();
-            vec![queue, lessons.insert(Lessons::new(tenancy)).tenant()]
+            let lessons = lessons.insert(Lessons::new(tenancy)).tenant();
+            vec![
+                queue,
+                lessons,
+                reports.insert(Reports::new(tenancy)).tenant(),
+            ]
         };
         let mailboxes = Mailboxes::open_beside(io, store, replay, settings, others)
             .await
             .expect("new mailboxes");
         mailboxes.add_domain("example.org").await.expect("a domain");
         let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
-            .with_lessons(lessons.expect("made just now"));
+            .with_lessons(lessons.expect("made just now"))
+            .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         outgoing
     });

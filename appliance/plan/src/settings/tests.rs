@@ -37,6 +37,7 @@ const TABLES: &[(&str, &str)] = &[
     ("[[scan.milter]]", "scan.milter"),
     ("[spam]", "spam"),
     ("[quarantine]", "quarantine"),
+    ("[reports]", "reports"),
     ("[[san]]", "san"),
     ("[[domain]]", "domain"),
     ("[[account]]", "account"),

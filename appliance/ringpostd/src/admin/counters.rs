@@ -11,6 +11,7 @@ use client::relay;
 use inbound::receive;
 use plan::Service;
 use runtime::{Counters, Stalls};
+use storage::tallies::Tallies;
 
 /// Where cores leave their counters. Clones share one list.
 #[derive(Clone, Default)]
@@ -36,6 +37,8 @@ pub(crate) struct Lists {
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
     /// The memory of messages that all IMAP sessions share; `None` before the first core has it.
     pub(crate) memory: Option<imap::Memory>,
+    /// Counts for reports, and their figures.
+    tallies: Option<Tallies>,
 }
 
 /// One service, all cores together.
@@ -111,6 +114,15 @@ impl Metrics {
     /// The relay of one core.
     pub fn add_relay(&self, counters: Arc<relay::Counters>) {
         self.lists().relay.push(counters);
+    }
+
+    /// Where counts for reports are gathered.
+    pub fn set_tallies(&self, tallies: Tallies) {
+        self.lists().tallies = Some(tallies);
+    }
+
+    pub(crate) fn tallies(&self) -> Option<Tallies> {
+        self.lists().tallies.clone()
     }
 
     /// One counter of sending.

@@ -12,6 +12,7 @@ use client::relay::{authorities, dane};
 use mail::Address;
 use mailbox::{DkimKey, DkimState};
 use plan::Service;
+use storage::addresses::{self, Meaning};
 
 use crate::admin::shared::{Admin, Refused};
 use crate::admin::{autoconfig, dkim, policies};
@@ -30,7 +31,7 @@ pub(crate) struct Facts {
     pub services: Vec<(Service, u16)>,
     /// What a TLSA record says of the certificate that listeners show.
     pub certificate: Option<String>,
-    /// Whether there is an account that takes reports: postmaster@ the domain.
+    /// Whether reports are taken: postmaster@ the domain is an address here.
     pub has_postmaster: bool,
     /// The policy of our domains (MTA-STS).
     pub policy: Option<sts::Policy>,
@@ -46,8 +47,15 @@ pub(crate) struct Facts {
 pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refused> {
     let keys = dkim::keys(admin, domain.clone()).await?;
     let postmaster = Address::from_parts("postmaster", &domain).ok_or("not a domain")?;
-    let found = admin.mailboxes(async move |mailboxes| mailboxes.account(&postmaster).await);
-    let has_postmaster = found.await?.is_some();
+    // An alias or a group takes them as well: they are read where they come in.
+    let found = admin.mailboxes(async move |mailboxes| {
+        let meaning = addresses::meaning(&mailboxes, &postmaster).await?;
+        Ok(!matches!(
+            meaning,
+            Meaning::NoMailbox | Meaning::NotOurs | Meaning::Routed
+        ))
+    });
+    let has_postmaster = found.await?;
     let plan = admin.plan();
     let port = |service: Service| {
         let listener = plan.listener(service)?;
@@ -269,7 +277,7 @@ fn notes(facts: &Facts) -> Vec<String> {
         notes.push(format!("the certificate of this appliance is not for {config} and {discover}: most mail programs do not take their settings from it then"));
     }
     if !facts.has_postmaster {
-        notes.push(format!("no account takes reports: add postmaster@{domain}, and this command shows where DMARC and TLS reports go"));
+        notes.push(format!("no address takes reports: add the account or the alias postmaster@{domain}, and this command shows where DMARC and TLS reports go"));
     }
     notes
 }

@@ -8,6 +8,7 @@ mod door;
 mod page;
 mod process;
 mod quarantine;
+mod reports;
 mod scan;
 mod sending;
 mod storage;
@@ -54,6 +55,7 @@ impl Admin {
         self.write_messages(&mut page);
         self.write_door(&mut page);
         self.write_scan(&mut page);
+        self.write_reports(&mut page);
         self.write_imap(&mut page);
         self.write_afar(&mut page);
         self.write_incidents(&mut page);

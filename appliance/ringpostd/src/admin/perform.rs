@@ -8,7 +8,7 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
-    machine, profile, quarantine, queue, settings, spam, status, traces, volume, ways,
+    machine, profile, quarantine, queue, reports, settings, spam, status, traces, volume, ways,
 };
 
 /// Performs a request, and leaves a line of it in the log.
@@ -56,6 +56,9 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         }
         Request::SpamShow { .. } | Request::SpamForget { .. } => {
             spam::perform(admin, request).await
+        }
+        Request::ReportList | Request::ReportShow { .. } | Request::ReportSend { .. } => {
+            reports::perform(admin, request).await
         }
         Request::QueueList { .. }
         | Request::QueueShow { .. }

@@ -17,10 +17,10 @@ use crate::submission::traced;
 
 /// Where the receiving daemon is on that Internet.
 const MX: &str = "127.25.25.25";
-const WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const WITHIN: Duration = Duration::from_secs(60);
 
 /// A program that is stopped when the story is over.
-pub struct Program(Child);
+pub(crate) struct Program(Child);
 
 impl Drop for Program {
     fn drop(&mut self) {
@@ -61,27 +61,27 @@ pub fn installed(name: &str) -> Option<PathBuf> {
 }
 
 /// What the story needs of the machine, by name.
-fn missing() -> Option<&'static str> {
+pub(crate) fn missing(mx: &str) -> Option<&'static str> {
     for program in ["knotd", "keymgr", "unbound"] {
         if installed(program).is_none() {
             return Some("the packages knot and unbound");
         }
     }
-    match TcpListener::bind((MX, 25)) {
+    match TcpListener::bind((mx, 25)) {
         Ok(_) => None,
         Err(_) => Some("the right to listen on port 25"),
     }
 }
 
 /// Zones, their name server and the one that validates.
-pub struct Internet {
+pub(crate) struct Internet {
     folder: tempfile::TempDir,
     authority: Ports,
     validator: Ports,
 }
 
 impl Internet {
-    pub fn new() -> Internet {
+    pub(crate) fn new() -> Internet {
         Internet {
             folder: tempfile::tempdir().expect("a folder"),
             authority: Ports::one(),
@@ -94,12 +94,12 @@ impl Internet {
     }
 
     /// The name server to ask.
-    pub fn server(&self) -> SocketAddr {
+    pub(crate) fn server(&self) -> SocketAddr {
         self.validator.address()
     }
 
     /// Serves `zones`, each with its records and whether it is signed.
-    pub fn serve(&self, zones: &[(&str, bool, &str)]) -> [Program; 2] {
+    pub(crate) fn serve(&self, zones: &[(&str, bool, &str)]) -> [Program; 2] {
         let folder = self.path().display();
         let at = |address: SocketAddr| format!("{}@{}", address.ip(), address.port());
         let mut knot = format!(
@@ -152,7 +152,7 @@ impl Internet {
     }
 }
 
-fn configuration(home: &Home, internet: &Internet, name: &str, listen: &str) -> String {
+pub(crate) fn configuration(home: &Home, internet: &Internet, name: &str, listen: &str) -> String {
     let legs = ["leg-a", "leg-b"].map(|leg| home.directory.path().join(leg));
     let validator = internet.validator.address();
     format!(
@@ -166,7 +166,7 @@ fn configuration(home: &Home, internet: &Internet, name: &str, listen: &str) -> 
 }
 
 /// The one message in the INBOX of `user`, once it is there.
-fn letter(home: &Home, user: &str) -> String {
+pub(crate) fn letter(home: &Home, user: &str) -> String {
     let begin = Instant::now();
     let login = format!("{user}:{PASSWORD}");
     let url = format!("imap://{}/INBOX;MAILINDEX=1", home.imap());
@@ -182,9 +182,9 @@ fn letter(home: &Home, user: &str) -> String {
     }
 }
 
-/// What the daemon at `MX` says to a stranger's message, in the end.
-fn forged(from: &str, to: &str) -> String {
-    let stream = TcpStream::connect((MX, 25)).expect("it listens");
+/// What the daemon at `mx` says to a stranger's message, in the end.
+pub(crate) fn forged(mx: &str, from: &str, to: &str) -> String {
+    let stream = TcpStream::connect((mx, 25)).expect("it listens");
     stream.set_read_timeout(Some(WITHIN)).expect("a socket");
     let mut lines = BufReader::new(stream);
     let mut last = String::new();
@@ -212,9 +212,34 @@ fn forged(from: &str, to: &str) -> String {
     ))
 }
 
+/// Alice submits a message.
+pub(crate) fn submit(home: &Home, to: &str) {
+    let server = home.at(465).to_string();
+    let from = "alice@here.example";
+    let mut swaks = Command::new("swaks");
+    swaks.args(["--server", &server, "--tls-on-connect", "--auth", "PLAIN"]);
+    swaks.args(["--auth-user", from, "--auth-password", PASSWORD]);
+    swaks.args(["--from", from, "--to", to, "--header", "Subject: hello"]);
+    let output = bounded(&mut swaks);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+/// A record as `domain dns` prints it for a zone.
+pub(crate) fn record(home: &Home, domain: &str, kind: &str, of: &str) -> String {
+    let text = home.ctl_ok(&["--json", "domain", "dns", domain]);
+    let dns: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let records = dns["records"].as_array().expect("records");
+    let found = records.iter().find(|record| {
+        let name = record["name"].as_str().expect("a name");
+        record["kind"] == kind && name.starts_with(of)
+    });
+    let zone = found.unwrap_or_else(|| panic!("no {kind} of {of}: {text}"))["zone"].as_str();
+    zone.expect("a line").to_owned()
+}
+
 #[test]
 fn mail_goes_over_mx_records_signed_checked_and_over_tls_that_dane_proves() {
-    if let Some(what) = missing() {
+    if let Some(what) = missing(MX) {
         assert!(std::env::var_os("RINGPOST_CI").is_none(), "{what}: missing");
         eprintln!("skipped: {what}: missing");
         return;
@@ -254,17 +279,6 @@ fn mail_goes_over_mx_records_signed_checked_and_over_tls_that_dane_proves() {
     home.ctl_ok(&["dkim", "activate", "here.example", "k1"]);
 
     // What each says is to be published, is published.
-    let record = |home: &Home, domain: &str, kind: &str, of: &str| {
-        let text = home.ctl_ok(&["--json", "domain", "dns", domain]);
-        let dns: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let records = dns["records"].as_array().expect("records");
-        let found = records.iter().find(|record| {
-            let name = record["name"].as_str().expect("a name");
-            record["kind"] == kind && name.starts_with(of)
-        });
-        let zone = found.unwrap_or_else(|| panic!("no {kind} of {of}: {text}"))["zone"].as_str();
-        zone.expect("a line").to_owned()
-    };
     let key = record(&home, "here.example", "TXT", "k1._domainkey.");
     let certificate = record(&there, "there.example", "TLSA", "_25._tcp.mx.there.example");
     let other = "00".repeat(32);
@@ -287,18 +301,8 @@ fn mail_goes_over_mx_records_signed_checked_and_over_tls_that_dane_proves() {
             &format!("@ MX 10 mx\nmx A {MX}\n_25._tcp.mx TLSA 3 1 1 {other}"),
         ),
     ]);
-    let submit = |to: &str| {
-        let server = home.at(465).to_string();
-        let from = "alice@here.example";
-        let mut swaks = Command::new("swaks");
-        swaks.args(["--server", &server, "--tls-on-connect", "--auth", "PLAIN"]);
-        swaks.args(["--auth-user", from, "--auth-password", PASSWORD]);
-        swaks.args(["--from", from, "--to", to, "--header", "Subject: hello"]);
-        let output = bounded(&mut swaks);
-        assert!(output.status.success(), "{}", said(&output));
-    };
-    submit("carol@there.example");
-    submit("carol@wrong.example");
+    submit(&home, "carol@there.example");
+    submit(&home, "carol@wrong.example");
 
     let letter = letter(&there, "carol@there.example");
     for wanted in [
@@ -325,6 +329,6 @@ fn mail_goes_over_mx_records_signed_checked_and_over_tls_that_dane_proves() {
     assert_eq!(delivered["tls"], "DANE", "{delivered}");
 
     // Whoever writes as alice without her key is refused.
-    let refused = forged("alice@here.example", "carol@there.example");
+    let refused = forged(MX, "alice@here.example", "carol@there.example");
     assert!(refused.starts_with("550 5.7.1"), "{refused}");
 }

@@ -27,6 +27,7 @@ mod outage;
 mod ports;
 mod quarantine;
 mod remote;
+mod reports;
 mod route;
 mod scan;
 mod scarce;

@@ -96,6 +96,19 @@ impl Association {
         }
     }
 
+    /// As in a zone file, for reports.
+    pub fn text(&self) -> String {
+        let usage = if self.is_authority { 2 } else { 3 };
+        let matching = match self.matching {
+            Matching::Whole => 0,
+            Matching::Sha256 => 1,
+            Matching::Sha512 => 2,
+        };
+        let bytes = self.data.iter().take(64);
+        let hex: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+        format!("{usage} {} {matching} {hex}", u8::from(self.is_key))
+    }
+
     fn matches(&self, certificate: &CertificateDer<'_>) -> bool {
         let key;
         let bytes: &[u8] = match self.is_key {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use feedback::tls::Outcome;
 use runtime::{ConnectionFault, Dial, DialFault, Dialled, SessionHost};
 use rustls::pki_types::ServerName;
 use smtp::Role;
@@ -19,6 +20,7 @@ use super::dane::{self, Demand};
 use super::destination::Candidate;
 use super::limits::*;
 use super::offered::Offered;
+use super::seen::{Seen, outcome_of};
 use super::source::{Chosen, Sources};
 use super::verdict::{Assured, Class, Said, Verdict};
 
@@ -56,6 +58,8 @@ pub struct Line<C> {
     source: Option<usize>,
     /// Transactions so far.
     pub carried: u32,
+    /// It was made for a report, whatever the domain's policies about TLS say: no other message goes over it.
+    pub is_lax: bool,
 }
 
 /// Why a connection cannot be used any more.
@@ -92,6 +96,7 @@ impl Caller {
         candidates: &[Candidate],
         needs_tls: bool,
         (pool, site): (&[usize], &str),
+        seen: &mut Vec<Seen>,
     ) -> Result<Line<D::Connection>, NoLine> {
         let mut worst: Option<Verdict> = None;
         for candidate in candidates {
@@ -106,7 +111,7 @@ impl Caller {
             let mut verdict = Verdict::Later(Class::Connect, Said::ours("4.4.1", words));
             for from in from {
                 let from = from.as_ref().map(|chosen| (chosen, site));
-                verdict = match self.open_one(dial, candidate, needs_tls, from).await {
+                verdict = match self.open_one(dial, candidate, needs_tls, from, seen).await {
                     Ok(line) => return Ok(line),
                     Err(NoLine::Stopping) => return Err(NoLine::Stopping),
                     Err(NoLine::Because(verdict)) => verdict,
@@ -135,6 +140,7 @@ impl Caller {
         candidate: &Candidate,
         needs_tls: bool,
         from: Option<(&Chosen, &str)>,
+        seen: &mut Vec<Seen>,
     ) -> Result<Line<D::Connection>, NoLine> {
         let is_demanded = candidate.demand.holds();
         let mut line = match self.greet(dial, candidate, from).await {
@@ -147,6 +153,10 @@ impl Caller {
         };
         let Some(config) = self.tls.as_ref().filter(|_| line.offered.start_tls) else {
             let words = "it offers no TLS";
+            if self.tls.is_some() {
+                let outcome = Outcome::StartTlsNotSupported;
+                seen.push(Seen::of(candidate, outcome, words));
+            }
             if is_demanded {
                 return Err(self.unproved(candidate, words));
             }
@@ -164,11 +174,19 @@ impl Caller {
         let why = match line.secure(self, &config, name).await {
             Ok(()) => {
                 line.proved = matches!(candidate.demand, Demand::Dane { .. });
-                return self.judge(line, candidate).await;
+                return self.judge(line, candidate, seen).await;
             }
             Err(Break::Fault(ConnectionFault::Stopping)) => return Err(NoLine::Stopping),
             Err(why) => why,
         };
+        let trouble = line.connection.tls_trouble().unwrap_or("TLS failed");
+        seen.push(match &why {
+            Break::Refused(_) => {
+                let words = "STARTTLS was refused";
+                Seen::of(candidate, Outcome::StartTlsNotSupported, words)
+            }
+            _ => Seen::of(candidate, Outcome::ValidationFailure, trouble),
+        });
         drop(line);
         if is_demanded {
             let words = match &why {
@@ -200,24 +218,31 @@ impl Caller {
         &self,
         mut line: Line<C>,
         candidate: &Candidate,
+        seen: &mut Vec<Seen>,
     ) -> Result<Line<C>, NoLine> {
         let Demand::Policy { is_named, .. } = candidate.demand else {
+            seen.push(Seen::of(candidate, Outcome::Success, ""));
             return Ok(line);
         };
         let (shown, name) = (line.connection.certificates(), server_name(candidate));
         let unix_s = self.host.unix_seconds();
-        let words = match self.authorities.as_ref() {
-            None => "there are no authorities to judge it by",
-            Some(_) if !is_named => "the policy does not name it",
+        let (words, outcome) = match self.authorities.as_ref() {
+            None => {
+                let words = "there are no authorities to judge it by";
+                (words, Outcome::ValidationFailure)
+            }
+            Some(_) if !is_named => ("the policy does not name it", Outcome::ValidationFailure),
             Some(authorities) => match authorities.judge(shown, &name, unix_s) {
                 Ok(()) => {
                     self.counters.policies_met.fetch_add(1, Relaxed);
                     line.meets_policy = true;
+                    seen.push(Seen::of(candidate, Outcome::Success, ""));
                     return Ok(line);
                 }
-                Err(flaw) => flaw.words(),
+                Err(flaw) => (flaw.words(), outcome_of(flaw)),
             },
         };
+        seen.push(Seen::of(candidate, outcome, words));
         if candidate.demand.holds() {
             line.bye(self).await;
             return Err(self.unproved(candidate, words));
@@ -294,6 +319,7 @@ impl Caller {
             meets_policy: false,
             source: from.map(|(chosen, _)| chosen.index),
             carried: 0,
+            is_lax: false,
         };
         match line.step(self, GREETING + HELLO).await {
             Ok(Event::Ready(hello)) => {

@@ -8,7 +8,7 @@
 //!
 //! Start reading at `run`, then `worker.rs`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use queue::UnixSeconds;
 use runtime::{Budget, Dial, SessionHost, Stop};
 use storage::outgoing::{Lease, Wanted};
 use storage::owner::Ask;
+use storage::tallies::Tallies;
 use tokio::sync::Notify;
 
 use super::age::Age;
@@ -78,6 +79,8 @@ pub(super) struct Shared<K, N, D> {
     pub random: RefCell<fastrand::Rng>,
     pub signing: Signing,
     pub sts: Option<sts::Desk>,
+    /// Where conversations are counted for reports; empty: they are not.
+    pub tallies: OnceCell<Tallies>,
     pub state: RefCell<State>,
     pub letters: Count,
     /// Tasks that note something or deliver here.
@@ -140,6 +143,7 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 random: RefCell::new(fastrand::Rng::with_seed(settings.seed)),
                 signing: Signing::default(),
                 sts: settings.sts.map(sts::Desk::new),
+                tallies: OnceCell::new(),
                 state: RefCell::default(),
                 letters: Count::default(),
                 tasks: Rc::default(),
@@ -147,6 +151,13 @@ impl<K: Ask, N: Names, D: Dial> Sender<K, N, D> {
                 pressed: Bell::new(),
             }),
         }
+    }
+
+    /// The same, and conversations are counted for reports to the domains of the servers.
+    pub fn counting(self, tallies: Tallies) -> Sender<K, N, D> {
+        let is_first = self.shared.tallies.set(tallies).is_ok();
+        assert!(is_first, "a sender counts in one place");
+        self
     }
 
     pub fn counters(&self) -> &Arc<Counters> {

@@ -9,6 +9,7 @@ use runtime::{Dial, Holder};
 use storage::owner::Ask;
 
 use super::attempt::Tried;
+use super::dane::Demand;
 use super::destination::{self, Route};
 use super::letter::{Job, Letter};
 use super::limits::*;
@@ -65,6 +66,11 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
                 }
                 continue;
             };
+            if !job.letter.entry().terms.is_report
+                && let Some(lax) = line.take_if(|line| line.is_lax)
+            {
+                lax.bye(&self.caller).await;
+            }
             let pool = self.pool(name, &job);
             // One of another pool is not for this message.
             if let Some(other) = line.take_if(|line| !line.is_of(&pool)) {
@@ -151,29 +157,50 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
             None => (&self.route, false),
         };
         let needs_tls = by_route_tls || job.letter.entry().terms.needs_tls;
+        // RFC 8460 §5.3.1: a report about TLS must get through where TLS does not work as it should.
+        let is_lax = job.letter.entry().terms.is_report;
         let made = async {
             let ours = &self.caller.hostname;
             // A server that the operator names is the operator's to trust.
             let found = match route {
-                Route::Exchangers { .. } => self.policy(name).await.map_err(NoLine::Because)?,
-                Route::Fixed(_) | Route::Nowhere => Found::default(),
+                Route::Exchangers { .. } if !is_lax => {
+                    self.policy(name).await.map_err(NoLine::Because)?
+                }
+                Route::Exchangers { .. } | Route::Fixed(_) | Route::Nowhere => Found::default(),
             };
             let candidates = route.candidates(&self.names, name, ours, found.demanded());
             let candidates = candidates.await.map_err(NoLine::Because);
+            let mut seen = Vec::new();
             let opened = match candidates {
-                Ok(candidates) => {
+                Ok(mut candidates) => {
+                    if is_lax {
+                        candidates
+                            .iter_mut()
+                            .for_each(|one| one.demand = Demand::None);
+                    }
                     let from = (pool, name);
-                    let opened = self.caller.open(&self.dial, &candidates, needs_tls, from);
+                    let opened =
+                        self.caller
+                            .open(&self.dial, &candidates, needs_tls, from, &mut seen);
                     opened.await
                 }
                 Err(none) => Err(none),
             };
+            if matches!(route, Route::Exchangers { .. }) && !is_lax {
+                let unnamed = match &opened {
+                    Err(NoLine::Because(verdict)) => Some(verdict.said().text.as_str()),
+                    _ => None,
+                };
+                let unnamed = unnamed.filter(|said| said.starts_with("4.7.5"));
+                self.count_seen(name, &found, seen, unnamed);
+            }
             if let (Err(NoLine::Because(Verdict::Later(..))), Some(desk)) = (&opened, &self.sts)
                 && found.is_enforced()
             {
                 desk.doubt(name);
             }
-            let line = opened?;
+            let mut line = opened?;
+            line.is_lax = is_lax;
             if by_route_tls && !line.is_secure() {
                 line.bye(&self.caller).await;
                 let words = "the server offers no TLS, which the route requires";

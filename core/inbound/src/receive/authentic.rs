@@ -20,6 +20,7 @@ use storage::quarantine::Why;
 
 use super::content::Incoming;
 use super::inspect::Inspection;
+use super::reported::{Checked, results_of};
 use super::{Counters, Settings};
 
 /// How mail of strangers is authenticated.
@@ -79,6 +80,8 @@ pub(super) struct Front {
     pub(super) is_apart: bool,
     /// Why it belongs into the quarantine, where there is one for that; the gravest reason.
     pub(super) apart: Option<(Why, String)>,
+    /// What was found, for reports; `None`: it was not checked.
+    pub(super) checked: Option<Box<Checked>>,
 }
 
 impl<N: Names> Authenticate for Authenticator<N> {
@@ -180,6 +183,7 @@ pub(super) async fn front(
         author: spam::Author::default(),
         is_apart: false,
         apart: None,
+        checked: None,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
     // So has another zone of ours.
@@ -238,6 +242,13 @@ pub(super) async fn front(
     if front.refusal.is_none() && !incoming.may_grow(front.fields.len()) {
         front.refusal = Some(Refusal::StorageFull);
     }
+    let results = results_of(&verdict, ours, &envelope);
+    front.checked = Some(Box::new(Checked {
+        verdict,
+        is_enforced: authenticate.enforcement() == Enforcement::Enforce,
+        mail_from,
+        results,
+    }));
     (content, front)
 }
 

@@ -40,6 +40,7 @@ pub fn envelope<R>(
             is_eight_bit: envelope.body == Some(Body::EightBitMime) || !content.is_ascii(),
             needs_tls: false,
             is_junk: false,
+            is_report: false,
         },
     }
 }

@@ -10,6 +10,7 @@ mod hand_off;
 mod inspect;
 mod judge;
 mod recipient;
+mod reported;
 mod route;
 mod verdict;
 

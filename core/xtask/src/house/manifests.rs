@@ -19,6 +19,8 @@ const PURE: &[&str] = &[
     "mailbox",
     "queue",
     "lessons",
+    "reports",
+    "feedback",
     "mail",
     "smtp",
     "imap",

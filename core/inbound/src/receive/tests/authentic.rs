@@ -27,6 +27,8 @@ pub(super) struct Story<'a> {
     /// Score of junk, and of what is refused.
     pub judge: Option<(i32, Option<i32>)>,
     pub words: Option<Answer>,
+    pub reporting: Option<Reporting>,
+    pub to: [&'a str; 2],
     pub fill: &'a dyn Fn(&Table),
     /// One transaction each, to alice and bob.
     pub contents: Vec<String>,
@@ -42,6 +44,8 @@ impl Default for Story<'_> {
             enforcement: Some(Enforcement::Enforce),
             judge: None,
             words: None,
+            reporting: None,
+            to: ["alice", "bob"],
             fill: &rejecting,
             contents: vec![FROM_NET.to_owned()],
             mail_from: "sender@example.net",
@@ -93,6 +97,9 @@ pub(super) fn tell(story: Story) -> Told {
         let (junk, refuse) = (spam::Points(junk), refuse.map(spam::Points));
         receiver = receiver.judging(Judge::new(junk, refuse));
     }
+    if let Some(reporting) = &story.reporting {
+        receiver = receiver.reporting(reporting.clone());
+    }
     let settings = Settings {
         smtp: Arc::new(smtp::Config {
             role: story.role,
@@ -103,7 +110,7 @@ pub(super) fn tell(story: Story) -> Told {
             tls_required: false,
         }),
         tls: None,
-        postmaster: None,
+        postmaster: Address::from_parts("bob", "example.org"),
         door: None,
     };
     let counters = receiver.counters().clone();
@@ -112,8 +119,8 @@ pub(super) fn tell(story: Story) -> Told {
         Role::Lmtp => "LHLO client.example.net\r\n",
     };
     let to = format!(
-        "MAIL FROM:<{}>\r\nRCPT TO:<alice@example.org>\r\nRCPT TO:<bob@example.org>\r\nDATA\r\n",
-        story.mail_from
+        "MAIL FROM:<{}>\r\nRCPT TO:<{}@example.org>\r\nRCPT TO:<{}@example.org>\r\nDATA\r\n",
+        story.mail_from, story.to[0], story.to[1]
     );
     let replies = world.block_on(async {
         let conversation = async {

@@ -1,0 +1,299 @@
+//! Counts for reports: gathered in memory by the cores that see something, written down together, and read by what reports.
+//!
+//! What must hold:
+//! - Accepting or sending mail waits for nothing here: a note is a short look at a map, and one flush a minute takes all of them to the log.
+//!   A power cut loses the counts of that minute.
+//! - What is gathered is bounded; beyond it a count loses its line, and then itself, and both are counted.
+//!
+//! `outgoing/reporting.rs` puts reports into the queue and runs the flush.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base::host::{Sender, oneshot};
+use reports::limits::ADDITIONS_PER_GROUP_MAX;
+use reports::{Addition, Day, Key, ReportFault, Reports, Subject};
+
+/// How mail of a domain's authors was authenticated here, by the domain whose record was applied.
+pub const DMARC_SEEN: Subject = Subject(0);
+/// How connections to a domain's servers went.
+pub const TLS_SEEN: Subject = Subject(1);
+/// What others report of mail that claims to be from a domain of ours.
+pub const DMARC_HEARD: Subject = Subject(2);
+/// What others report of connections to our servers.
+pub const TLS_HEARD: Subject = Subject(3);
+
+/// Shared by all cores. Clones are the same.
+#[derive(Clone, Default)]
+pub struct Tallies {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    gathered: Mutex<Gathered>,
+    /// Reports of others that wait for the next flush, and their bytes.
+    heard: Mutex<(Vec<Vec<Addition>>, usize)>,
+    figures: Figures,
+}
+
+/// Any thread may read them.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Noted since start.
+    pub noted: AtomicU64,
+    /// Of them, those that found no room.
+    pub lost: AtomicU64,
+    /// Reports of others that were counted.
+    pub heard: AtomicU64,
+    /// Reports that entered the queue, or were posted.
+    pub sent: AtomicU64,
+    /// Reports that could not be made or went nowhere.
+    pub failed: AtomicU64,
+    /// Now: sheets on the volume, and what they cost in bytes.
+    pub sheets: AtomicU64,
+    pub bytes: AtomicU64,
+}
+
+/// What waits for the next flush.
+#[derive(Default)]
+struct Gathered {
+    sheets: BTreeMap<Key, Counts>,
+    bytes: usize,
+}
+
+/// Of one sheet.
+#[derive(Default)]
+struct Counts {
+    head: Vec<u8>,
+    lines: BTreeMap<Vec<u8>, u64>,
+    other: u64,
+}
+
+/// Which reports are wanted at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    pub day: Option<Day>,
+    pub domain: Option<String>,
+}
+
+/// A request for reports, and where to answer.
+pub struct Asked {
+    pub wanted: Wanted,
+    pub answer: Sender<Vec<Done>>,
+}
+
+/// What came of one sheet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    pub key: Key,
+    /// Where it goes; empty: nowhere.
+    pub to: Vec<String>,
+    /// Why not, for people.
+    pub why: String,
+}
+
+impl Tallies {
+    pub fn figures(&self) -> &Figures {
+        &self.shared.figures
+    }
+
+    /// One more of `line`. `head` is kept with the sheet; the last one counts.
+    pub fn note(&self, key: &Key, head: &[u8], line: &[u8]) {
+        self.shared.figures.noted.fetch_add(1, Relaxed);
+        let mut gathered = self.gathered();
+        let cost = line.len() + LINE_COST_BYTES;
+        let is_full = gathered.bytes + cost > GATHERED_BYTES_MAX;
+        if !gathered.sheets.contains_key(key) {
+            let more = SHEET_COST_BYTES + key.name.len() + head.len();
+            if is_full || gathered.bytes + more + cost > GATHERED_BYTES_MAX {
+                self.shared.figures.lost.fetch_add(1, Relaxed);
+                return;
+            }
+            gathered.bytes += more;
+            gathered.sheets.insert(key.clone(), Counts::default());
+        }
+        let Some(sheet) = gathered.sheets.get_mut(key) else {
+            return;
+        };
+        let mut grown = 0;
+        if sheet.head != head && head.len() <= sheet.head.len().max(reports::limits::HEAD_BYTES_MAX)
+        {
+            // Its own room was counted when the sheet came, or is little.
+            sheet.head = head.to_vec();
+        }
+        match sheet.lines.get_mut(line) {
+            Some(count) => *count += 1,
+            None if is_full => sheet.other += 1,
+            None => {
+                sheet.lines.insert(line.to_vec(), 1);
+                grown = cost;
+            }
+        }
+        gathered.bytes += grown;
+    }
+
+    /// The figures of a report of others, one addition for each domain. `false`: there is no room until the next flush.
+    pub fn hear(&self, additions: Vec<Addition>) -> bool {
+        let cost = |one: &Addition| {
+            let lines = one.lines.iter();
+            let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
+            bytes + SHEET_COST_BYTES + one.key.name.len() + one.head.len()
+        };
+        let bytes: usize = additions.iter().map(cost).sum();
+        let mut heard = self.heard();
+        if heard.1 + bytes > HEARD_BYTES_MAX {
+            self.shared.figures.lost.fetch_add(1, Relaxed);
+            return false;
+        }
+        heard.1 += bytes;
+        heard.0.push(additions);
+        true
+    }
+
+    /// What was heard, taken out.
+    pub(crate) fn take_heard(&self) -> Vec<Vec<Addition>> {
+        std::mem::take(&mut *self.heard()).0
+    }
+
+    fn heard(&self) -> MutexGuard<'_, (Vec<Vec<Addition>>, usize)> {
+        let heard = self.shared.heard.lock();
+        heard.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what was gathered. `Err`: the rest stays gathered.
+    pub(crate) async fn flush_gathered(&self, reports: &Reports) -> Result<(), ReportFault> {
+        let all = std::mem::take(&mut *self.gathered());
+        let mut rest = all.sheets.into_iter();
+        loop {
+            // until all is written
+            let some = rest.by_ref().take(ADDITIONS_PER_GROUP_MAX);
+            let additions: Vec<Addition> = some.map(|(key, sheet)| addition(key, sheet)).collect();
+            if additions.is_empty() {
+                break;
+            }
+            match reports.add(additions.clone()).await {
+                Ok(lost) => _ = self.shared.figures.lost.fetch_add(lost, Relaxed),
+                Err(fault) => {
+                    let rest = rest.map(|(key, sheet)| addition(key, sheet));
+                    self.put_back(additions.into_iter().chain(rest));
+                    return Err(fault);
+                }
+            }
+        }
+        let (sheets, bytes) = reports.count();
+        self.shared.figures.sheets.store(sheets as u64, Relaxed);
+        self.shared.figures.bytes.store(bytes as u64, Relaxed);
+        Ok(())
+    }
+
+    /// What could not be written waits again, beside what came meanwhile: twice the bound at most, for as long as the volume refuses.
+    fn put_back(&self, additions: impl Iterator<Item = Addition>) {
+        let mut gathered = self.gathered();
+        for one in additions {
+            let more = SHEET_COST_BYTES + one.key.name.len() + one.head.len();
+            let lines = one.lines.iter();
+            let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
+            gathered.bytes += more + bytes;
+            match gathered.sheets.entry(one.key) {
+                Entry::Vacant(place) => {
+                    _ = place.insert(Counts {
+                        head: one.head,
+                        lines: one.lines.into_iter().collect(),
+                        other: one.other,
+                    })
+                }
+                Entry::Occupied(mut there) => {
+                    let there = there.get_mut();
+                    there.other += one.other;
+                    for (line, count) in one.lines {
+                        *there.lines.entry(line).or_default() += count;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What waits for the next flush, for tests: notes, then reports of others.
+    #[doc(hidden)]
+    pub fn waiting(&self) -> Vec<Addition> {
+        let gathered = self.gathered();
+        let notes = gathered.sheets.iter().map(|(key, sheet)| Addition {
+            key: key.clone(),
+            head: sheet.head.clone(),
+            once: None,
+            lines: sheet.lines.clone().into_iter().collect(),
+            other: sheet.other,
+        });
+        let mut all: Vec<Addition> = notes.collect();
+        drop(gathered);
+        all.extend(self.heard().0.iter().flatten().cloned());
+        all
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
+        // Whoever panicked in there left counts, which are counts still.
+        let gathered = self.shared.gathered.lock();
+        gathered.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn addition(key: Key, sheet: Counts) -> Addition {
+    Addition {
+        key,
+        head: sheet.head,
+        once: None,
+        lines: sheet.lines.into_iter().collect(),
+        other: sheet.other,
+    }
+}
+
+/// A request and where its answer comes.
+pub(crate) fn asked(wanted: Wanted) -> (Asked, base::host::Receiver<Vec<Done>>) {
+    let (answer, receiver) = oneshot();
+    (Asked { wanted, answer }, receiver)
+}
+
+/// How long sheets stay. What was seen is reported the day after; a report that finds no way by the end of the third day is not made any more.
+pub const KEPT_DAYS: [(Subject, u32); 4] = [
+    (DMARC_SEEN, 4),
+    (TLS_SEEN, 4),
+    (DMARC_HEARD, 60),
+    (TLS_HEARD, 60),
+];
+
+/// Figures of others that come in within a minute.
+const HEARD_BYTES_MAX: usize = 1 << 20;
+/// What is gathered of one minute.
+const GATHERED_BYTES_MAX: usize = 1 << 20;
+const LINE_COST_BYTES: usize = 80;
+const SHEET_COST_BYTES: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(subject: Subject, name: &str) -> Key {
+        Key {
+            subject,
+            day: Day(20_000),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_gathered_is_bounded_and_what_is_lost_is_counted() {
+        let tallies = Tallies::default();
+        let of = key(TLS_SEEN, "a.example");
+        for line in 0..20_000u32 {
+            tallies.note(&of, b"", &line.to_be_bytes());
+        }
+        let other = tallies.gathered().sheets[&of].other;
+        assert!(other > 0, "the sheet is there, and its lines are too many");
+        assert!(tallies.gathered().bytes <= GATHERED_BYTES_MAX);
+        tallies.note(&key(TLS_SEEN, "b.example"), b"", b"x");
+        assert_eq!(tallies.figures().lost.load(Relaxed), 1);
+    }
+}
