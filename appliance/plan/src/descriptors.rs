@@ -8,6 +8,7 @@ use crate::load::Misfit;
 use crate::machine::Machine;
 use crate::plan::parts::{CorePlan, ListenerPlan, Service, StoragePlan};
 use crate::settings::Settings;
+use crate::spool::SpoolPlan;
 
 /// One line of the sum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +83,15 @@ pub(crate) fn looking_up(askers: u64) -> DescriptorLine {
         what: "names looked up".to_owned(),
         count: askers * RESOLVER_DESCRIPTORS,
         lower: String::new(),
+    }
+}
+
+/// The spool's thread and legs.
+pub(crate) fn spool(spool: &SpoolPlan) -> DescriptorLine {
+    DescriptorLine {
+        what: "spool".to_owned(),
+        count: CORE_DESCRIPTORS + spool.storage.legs.len() as u64 * LEG_DESCRIPTORS,
+        lower: "spool.legs".to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::san::{self, Target};
 use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
 use crate::spam::Spam;
+use crate::spool::Spool;
 use crate::units::Size;
 
 /// The whole file, strict. Every key except `volume.legs` may be omitted.
@@ -22,6 +23,9 @@ pub struct Settings {
     #[serde(default)]
     pub server: Server,
     pub volume: Volume,
+    /// Where mail waits that the volume does not take at once.
+    #[serde(default)]
+    pub spool: Spool,
     #[serde(default)]
     pub listen: Listen,
     #[serde(default)]
@@ -416,6 +420,8 @@ impl Settings {
         self.door.check().map_err(told)?;
         self.scan.check().map_err(told)?;
         self.spam.check().map_err(told)?;
+        let volume = self.volume.legs.get_ref();
+        self.spool.check(volume).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -445,6 +451,7 @@ impl Settings {
                 create: true,
                 compression: compression_default(),
             },
+            spool: Spool::trial(state),
             listen: Listen {
                 smtp: at(25)?,
                 lmtp: at(24)?,

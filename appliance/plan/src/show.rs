@@ -64,6 +64,23 @@ impl Display for Plan {
             self.storage.batches_in_flight,
             self.storage.hard_deadline_us / 1_000_000,
         )?;
+        match (&self.spool, &self.spool_left_out) {
+            (Some(spool), _) => {
+                writeln!(f, "SPOOL")?;
+                for leg in &spool.storage.legs {
+                    writeln!(f, "           {}", leg.display())?;
+                }
+                let hours = spool.keep_s / 3_600;
+                writeln!(
+                    f,
+                    "           copies are kept for {hours} h after storage took them over"
+                )?;
+            }
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("not planned");
+                writeln!(f, "SPOOL      none: {why}")?;
+            }
+        }
         writeln!(f)?;
         writeln!(f, "{:<28} {:>10}  lower it with", "MEMORY", "")?;
         for line in &self.memory {
