@@ -21,6 +21,7 @@ mod profile;
 mod queue;
 mod settings;
 mod spam;
+mod spool;
 mod trace;
 pub mod update;
 
@@ -35,6 +36,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::Addresses { ask } => addresses::show(ask, value)?,
         Request::BanList => bans::show(&typed::<Vec<BanLine>>(value)?),
         Request::SpamShow { .. } => spam::show(&typed(value)?),
+        Request::Spool { ask } => spool::show(ask, value)?,
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::Trace { .. } => trace::show(&typed(value)?),
@@ -170,6 +172,9 @@ fn status(status: &Status) -> String {
     text.push_str(&legs(&status.legs));
     if let Some(scrub) = &status.scrub {
         text.push_str(&scrub_line(scrub));
+    }
+    if let Some(spool) = &status.spool {
+        text.push_str(&spool::line(spool));
     }
     for alarm in &status.alarms {
         text.push_str(&format!("ALARM: {alarm}\n"));

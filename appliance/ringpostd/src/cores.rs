@@ -14,10 +14,9 @@ use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Patience, Resolver, Servers};
 use door::Door;
-use inbound::receive::{
-    self, Authenticator, Doorway, Enforcement, Judge, Receiver as MailReceiver,
-};
+use inbound::receive::{self, Authenticator, Doorway, Enforcement, Judge};
 use inbound::smtp::{self, Role};
+use inbound::spool::{SpoolLane, Spooled, Way};
 use mail::Address;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
@@ -30,8 +29,12 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::admin::counters::Metrics;
-use crate::scan;
-use crate::storage::{Opening, open};
+use crate::engine::Opening;
+use crate::storage::open;
+use crate::{scan, spool};
+
+type Towards = Way<Owner, SpoolLane>;
+type MailReceiver = receive::Receiver<Towards>;
 
 /// Sessions get this long to end after a stop; the process then ends without them.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -66,6 +69,10 @@ pub struct Serving {
     pub postmaster: Option<Address>,
     /// How mail for elsewhere leaves; `None`: it waits.
     pub route: Option<relay::Route>,
+    /// Where mail waits that storage does not take at once; `None`: it is deferred.
+    pub spool: Option<SpoolLane>,
+    /// Of messages on their way to storage or to the spool; shared by all cores.
+    pub credits: Budget,
 }
 
 /// A bound socket of a service that a zone serves.
@@ -85,6 +92,8 @@ pub struct Cores {
     drained: mpsc::UnboundedReceiver<usize>,
     /// Ends the storage thread, after all others.
     close: Stop,
+    /// Ends before storage does.
+    spool: Option<spool::Thread>,
 }
 
 /// What a thread gets once: serve these.
@@ -114,6 +123,7 @@ impl Cores {
             go: Vec::new(),
             drained,
             close: close.clone(),
+            spool: None,
         };
         for core in &plan.cores {
             let (go, gone) = oneshot();
@@ -141,6 +151,11 @@ impl Cores {
             .await
             .unwrap_or_else(|| Err(Misfit::new("the storage thread ended")))?;
         Ok((cores, outcome))
+    }
+
+    /// From now on the spool's thread is one of them.
+    pub fn join(&mut self, spool: Option<spool::Thread>) {
+        self.spool = spool;
     }
 
     /// Hands every thread the sockets of its zones. They accept from now on.
@@ -189,6 +204,9 @@ impl Cores {
         let mut cut = 0;
         for _ in 0..self.handles.len() {
             cut += self.drained.recv().await.unwrap_or(0);
+        }
+        if let Some(spool) = self.spool.take() {
+            spool.stop().await;
         }
         self.close.request();
         for handle in self.handles {
@@ -349,12 +367,23 @@ fn send(core: &Core, go: &Go) -> Option<JoinHandle<()>> {
     Some(tokio::task::spawn_local(async move { sender.run().await }))
 }
 
+/// Where what this thread receives goes: straight to storage, and to the spool where storage does not take it.
+fn way(serving: &Serving) -> Towards {
+    let (host, owner) = (SessionHost::of_core(), serving.owner.clone());
+    let Some(spool) = serving.spool.clone() else {
+        return Way::Straight(owner);
+    };
+    let spooled = Spooled::new(host, owner, spool, serving.credits.clone());
+    serving.metrics.add_spooled(spooled.counters().clone());
+    Way::Spooled(spooled)
+}
+
 /// Starts the listeners of this thread's zones.
 fn serve(core: &Core, go: Go) {
     let serving = go.serving;
     let names = names(&serving.plan);
     let receiver = MailReceiver::new(
-        serving.owner.clone(),
+        way(&serving),
         serving.memory.receiving.clone(),
         serving.placed.clone(),
     );

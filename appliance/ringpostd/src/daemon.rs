@@ -12,6 +12,7 @@ use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service};
+use runtime::Budget;
 use storage::owner::{Owner, owner};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -19,12 +20,12 @@ use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores, Serving};
+use crate::engine::{Opening, Whose};
 use crate::people::People;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
-use crate::storage::Opening;
 use crate::trial;
-use crate::{certificate, door, events, listen, notify, trace};
+use crate::{certificate, door, events, listen, notify, spool, trace};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -83,9 +84,10 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door::networks(&settings.door.proxy)?,
     );
     let opening = Opening {
+        whose: Whose::Mail,
         plan: plan.storage.clone(),
         state: plan.state.clone(),
-        legs: trial::decide(&plan.storage, &state)?,
+        legs: trial::decide(&plan.storage, &state.path, Whose::Mail.section())?,
         accept_moved: flags.accept_moved,
         accept_damage: flags.accept_damage,
     };
@@ -103,8 +105,18 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     })?;
     if outcome.is_new {
         first.settle(&owner).await?;
-        trial::created(&state)?;
+        trial::created(&state.path)?;
     }
+    let leave = spool::Leave {
+        accept_moved: flags.accept_moved,
+        accept_damage: flags.accept_damage,
+    };
+    let begun = spool::begin(&plan, leave, owner.clone()).await;
+    begun
+        .notes
+        .iter()
+        .for_each(|note| eprintln!("ringpostd: {note}"));
+    cores.join(begun.thread);
     // Until here a signal ends us at once: nothing was accepted yet, and every step can be done again.
     let signals = |kind| {
         signal(kind).map_err(|error| Misfit::new(format!("cannot wait for signals: {error}")))
@@ -136,6 +148,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             .then(|| Address::from_parts(trial::PEOPLE[0], trial::DOMAIN))
             .flatten(),
         route,
+        spool: begun.lane.as_ref().ok().cloned(),
+        credits: Budget::new(
+            plan.spool
+                .as_ref()
+                .map_or(0, |spool| spool.credit_bytes as usize),
+        ),
     };
     cores.serve(&serving, &bound)?;
     let alive = tokio::task::spawn_local(notify::stay_alive(owner.clone()));
@@ -145,6 +163,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         plan.clone(),
         owner,
         metrics,
+        (begun.lane, serving.credits.clone()),
         door,
         serving.memory.receiving.clone(),
         shown,

@@ -8,6 +8,7 @@ mod page;
 mod process;
 mod scan;
 mod sending;
+mod spool;
 mod storage;
 
 use std::path::Path;
@@ -56,6 +57,7 @@ impl Admin {
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
         self.write_memory(&mut page);
+        self.write_spool(&mut page);
         write_paths(&mut page).await;
         let read = async |mailboxes| storage::Storage::read(&mailboxes);
         let mut storage = self.ask(read).await;

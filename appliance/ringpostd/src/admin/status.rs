@@ -9,7 +9,7 @@ use hardware::incident;
 use plan::Service;
 
 use crate::admin::shared::{Admin, Refused, volume_of};
-use crate::admin::{legs, machine, volume};
+use crate::admin::{legs, machine, spool, volume};
 
 /// Everything that `status` reports.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
@@ -20,6 +20,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             (legs::lines(volume), volume::scrub_line(volume))
         })
         .await?;
+    let spool = spool::detail(admin).await;
     let received = admin.metrics().received();
     let services = Service::ALL.iter().filter_map(|service| {
         let planned = admin.plan().listener(*service)?;
@@ -57,6 +58,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             .load(std::sync::atomic::Ordering::Relaxed) as u64,
         alarms: {
             let mut alarms = machine::alarms().await;
+            alarms.extend(spool::alarms(&spool));
             alarms.extend(probation_alarm);
             alarms.extend(certificate::alarm(
                 &admin.certificate().chain(),
@@ -64,6 +66,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             ));
             alarms
         },
+        spool: Some(spool),
         probation,
         incidents: {
             let mut all = incident::list(&admin.plan().state);

@@ -26,6 +26,7 @@ mod remote;
 mod scan;
 mod scarce;
 mod sessions;
+mod spool;
 mod start;
 mod submission;
 mod thunderbird;
