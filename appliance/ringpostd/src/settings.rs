@@ -205,10 +205,10 @@ mod tests {
         assert!(SPOOL_ENGINE_BYTES >= buffers + SPOOL_PROJECTION_CACHE_BYTES + cached);
         let handed = inbound::spool::limits::HANDED_BYTES as u64;
         assert_eq!(SPOOL_HANDED_BYTES, handed);
-        assert!(SPOOL_MESSAGES_MAX < queue::limits::ENTRIES_MAX);
-        assert!(SPOOL_ADDRESSEES_MAX < queue::limits::ADDRESSEES_MAX);
+        const { assert!(SPOOL_MESSAGES_MAX < queue::limits::ENTRIES_MAX) };
+        const { assert!(SPOOL_ADDRESSEES_MAX < queue::limits::ADDRESSEES_MAX) };
         // One message with every recipient fits.
-        assert!(SPOOL_ADDRESSEES_MAX > queue::limits::RECIPIENTS_MAX);
+        const { assert!(SPOOL_ADDRESSEES_MAX > queue::limits::RECIPIENTS_MAX) };
     }
 
     #[test]
