@@ -94,6 +94,7 @@ fn daemon(messages: u64) -> Daemon {
             owner_waiting: 2,
             owner_under_way: 1,
             alarms: Vec::new(),
+            spool: None,
             probation: None,
             incidents: vec![],
         },
