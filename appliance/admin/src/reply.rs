@@ -63,6 +63,9 @@ pub struct Status {
     /// Work waiting in the lane of the volume's owner, and begun there.
     pub owner_waiting: u64,
     pub owner_under_way: u64,
+    /// Where mail waits that storage does not take at once; `None` of an older daemon.
+    #[serde(default)]
+    pub spool: Option<SpoolDetail>,
     /// What the operator should look at, in sentences: disks that report a failure, bonds that lost a member.
     #[serde(default)]
     pub alarms: Vec<String>,
@@ -410,4 +413,65 @@ pub struct Verdict {
 pub struct LegVerdict {
     pub leg: LegLine,
     pub verdict: String,
+}
+
+/// How the spool is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpoolDetail {
+    /// `empty`, `holding`, `full`, `away` or `none`.
+    pub state: String,
+    /// Why it is away, or there is none.
+    pub why: Option<String>,
+    /// Messages that wait, and their bytes; the most that may.
+    pub waiting: usize,
+    pub waiting_bytes: u64,
+    pub waiting_max: usize,
+    pub waiting_bytes_max: u64,
+    pub oldest_unix_s: Option<u64>,
+    /// Of them, messages that cannot be handed over.
+    pub stuck: usize,
+    /// Copies of messages that storage has.
+    pub kept: usize,
+    pub kept_bytes: u64,
+    pub keep_s: u64,
+    /// Since the start.
+    pub taken: u64,
+    pub handed: u64,
+    /// `None`: there is no spool, or its thread does not answer.
+    pub volume: Option<VolumeLine>,
+    pub legs: Vec<LegLine>,
+    pub scrub: Option<ScrubLine>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolPage {
+    /// Messages that wait, and copies.
+    pub waiting: usize,
+    pub kept: usize,
+    pub messages: Vec<SpoolLine>,
+    /// There are more.
+    pub more: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolLine {
+    pub id: u64,
+    /// `waiting` or `kept`.
+    pub state: String,
+    pub from: String,
+    /// The first recipient.
+    pub to: String,
+    pub recipients: usize,
+    pub bytes: u64,
+    pub arrived_unix_s: u64,
+    /// When storage took it over last; `None`: it has not.
+    pub handed_unix_s: Option<u64>,
+    /// How often storage took it over.
+    pub times: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redelivery {
+    /// Copies that wait for storage again.
+    pub messages: usize,
 }

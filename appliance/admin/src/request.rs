@@ -193,6 +193,10 @@ pub enum Request {
     LegRetire {
         leg: String,
     },
+    /// Mail that waits for storage, copies of what storage has, and the spool's own legs.
+    Spool {
+        ask: crate::spool::Ask,
+    },
     Fsck {
         full: bool,
     },

@@ -23,6 +23,7 @@ mod queue;
 mod reports;
 mod settings;
 mod spam;
+mod spool;
 mod trace;
 pub mod update;
 mod ways;
@@ -41,6 +42,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::ReportList => reports::list(&typed::<Vec<_>>(value)?),
         Request::ReportShow { .. } => reports::show(&typed(value)?),
         Request::ReportSend { .. } => reports::sent(&typed::<Vec<_>>(value)?),
+        Request::Spool { ask } => spool::show(ask, value)?,
         Request::QueueList { .. } => queue::page(&typed(value)?),
         Request::QueueShow { .. } => queue::detail(&typed(value)?),
         Request::QueueRoute { .. } => ways::show(&typed(value)?),
@@ -193,6 +195,9 @@ fn status(status: &Status) -> String {
     }
     if let Some(scrub) = &status.scrub {
         text.push_str(&scrub_line(scrub));
+    }
+    if let Some(spool) = &status.spool {
+        text.push_str(&spool::line(spool));
     }
     for alarm in &status.alarms {
         text.push_str(&format!("ALARM: {alarm}\n"));

@@ -88,7 +88,13 @@ fn rule(key: &str, was: Option<&String>, is: Option<&String>) -> Result<(Effect,
                     .into(),
             );
         }
-        ("login" | "volume" | "inbound" | "dns" | "door" | "outbound", _) => {
+        (_, "spool.leg_size") => {
+            return Err(
+                "spool.leg_size: existing legs keep their size: restore the previous value, and add a larger leg with `ringpostctl spool leg attach`"
+                    .into(),
+            );
+        }
+        ("login" | "volume" | "spool" | "inbound" | "dns" | "door" | "outbound", _) => {
             (Effect::NextRestart, false)
         }
         ("domain" | "account", _) if is.is_none() && was.is_some() => (Effect::NewVolume, false),

@@ -86,6 +86,23 @@ fn known_disks(shape: &Shape) -> String {
     }
 }
 
+/// The spool's legs that the profile names, where the settings name none and this machine has all of them. Without them there is no spool, and the
+/// plan says so: mail flows all the same.
+fn spool_legs(
+    settings: &Settings,
+    profile: &Profile,
+    legs: &[String],
+    shape: &Shape,
+) -> Option<Vec<String>> {
+    let patterns = &profile.mirror.spool;
+    if !settings.spool.legs.is_empty() || patterns.is_empty() {
+        return None;
+    }
+    let found = disks::legs(shape, patterns).ok()?;
+    let is_own = found.iter().all(|leg| !legs.contains(leg));
+    is_own.then_some(found)
+}
+
 /// The whole settings, held against the machine once more as the daemon will.
 pub(crate) fn daemon_text(
     root: &Path,
@@ -105,7 +122,8 @@ pub(crate) fn daemon_text(
             None => profile.name.clone(),
         },
     };
-    let text = settle::for_daemon(found, &reference, own.then_some(legs))?;
+    let spool = spool_legs(settings, profile, legs, shape);
+    let text = settle::for_daemon(found, &reference, own.then_some(legs), spool.as_deref())?;
     let whole = Settings::parse(&found.path.display().to_string(), &text)?;
     Plan::make(&whole, profile, &Machine::whole(shape))?;
     Ok(text)

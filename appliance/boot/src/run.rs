@@ -287,11 +287,12 @@ fn set_watchdog(world: &World, report: &mut Report, timeout: Duration) -> Result
 /// and `ringpost-san` waits for them.
 fn await_named(world: &World, settings: &Settings) {
     let begin = Instant::now();
-    let named = settings.volume.legs.get_ref();
+    let named = settings.volume.legs.get_ref().iter();
+    let named = named.chain(&settings.spool.legs);
     let absent = |leg: &&PathBuf| {
         leg.starts_with("/dev") && !san::holds(settings, leg) && !below(&world.root, leg).exists()
     };
-    while named.iter().any(|leg| absent(&leg)) && begin.elapsed() < world.wait {
+    while named.clone().any(|leg| absent(&leg)) && begin.elapsed() < world.wait {
         std::thread::sleep(LOOK_EVERY);
     }
 }

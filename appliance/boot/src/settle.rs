@@ -48,13 +48,28 @@ fn hash_of(path: &Path) -> Result<String, Misfit> {
 
 /// What the daemon reads: the settings with the chosen profile and, where they name none, the profile's legs;
 /// without a SAN's secrets.
-pub fn for_daemon(found: &Found, profile: &str, legs: Option<&[String]>) -> Result<String, Misfit> {
+pub fn for_daemon(
+    found: &Found,
+    profile: &str,
+    legs: Option<&[String]>,
+    spool: Option<&[String]>,
+) -> Result<String, Misfit> {
     let mut table = table(found)?;
     san::without_secrets(&mut table);
     section(&mut table, "server").insert("profile".into(), Value::String(profile.to_owned()));
     if let Some(legs) = legs {
         let legs = legs.iter().cloned().map(Value::String).collect();
         section(&mut table, "volume").insert("legs".into(), Value::Array(legs));
+    }
+    if let Some(legs) = spool {
+        // It is made when the volume is.
+        let create = section(&mut table, "volume").get("create").cloned();
+        let legs = legs.iter().cloned().map(Value::String).collect();
+        let spool = section(&mut table, "spool");
+        spool.insert("legs".into(), Value::Array(legs));
+        if let (Some(create), false) = (create, spool.contains_key("create")) {
+            spool.insert("create".into(), create);
+        }
     }
     Ok(format!(
         "# Written by ringpost-boot from {} ({}).\n{table}",

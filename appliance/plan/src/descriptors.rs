@@ -8,6 +8,7 @@ use crate::load::Misfit;
 use crate::machine::Machine;
 use crate::plan::parts::{CorePlan, ListenerPlan, Service, StoragePlan};
 use crate::settings::Settings;
+use crate::spool::SpoolPlan;
 
 /// One line of the sum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +95,15 @@ pub(crate) fn handing(threads: u64) -> DescriptorLine {
         what: "mail on its way to storage nodes".to_owned(),
         count: threads * HANDING_CONNECTIONS + 2 * STORAGE_NODES_MAX as u64,
         lower: String::new(),
+    }
+}
+
+/// The spool's thread and legs.
+pub(crate) fn spool(spool: &SpoolPlan) -> DescriptorLine {
+    DescriptorLine {
+        what: "spool".to_owned(),
+        count: CORE_DESCRIPTORS + spool.storage.legs.len() as u64 * LEG_DESCRIPTORS,
+        lower: "spool.legs".to_owned(),
     }
 }
 

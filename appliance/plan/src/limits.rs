@@ -90,6 +90,30 @@ pub const SEND_BYTES_MAX: u64 = 2 * 1024 * MIB as u64;
 pub const READ_SHARE: u64 = 16;
 pub const SEND_SHARE: u64 = 32;
 
+/// The spool's engine: its own batch buffers, the projection's pages, what reads and reclaim hold, its thread.
+pub const SPOOL_ENGINE_BYTES: u64 = 32 * MIB as u64;
+/// Batch buffers of it, and batches in flight: its mail comes while storage takes none, at a sender's pace.
+pub const SPOOL_BATCH_BUFFERS: usize = 6;
+pub const SPOOL_BATCHES_IN_FLIGHT: usize = 2;
+pub const SPOOL_PROJECTION_CACHE_BYTES: u64 = 4 * MIB as u64;
+/// Messages that wait in it or are kept; all of them are in memory, 500 bytes each and 250 for each recipient (`queue::limits`).
+pub const SPOOL_MESSAGES_MAX: usize = 20_000;
+pub const SPOOL_ADDRESSEES_MAX: usize = 40_000;
+pub const SPOOL_ENTRIES_BYTES: u64 = 20 * MIB as u64;
+const _: () =
+    assert!(SPOOL_MESSAGES_MAX * 500 + SPOOL_ADDRESSEES_MAX * 250 <= SPOOL_ENTRIES_BYTES as usize);
+/// A batch of messages that is handed over (`inbound::spool::limits::HANDED_BYTES`), or one message that is larger.
+pub const SPOOL_HANDED_BYTES: u64 = 4 * MIB as u64;
+/// With fewer open files trial mode does without a spool, so that its connections have them.
+pub const SPOOL_OPEN_FILES_MIN: u64 = 512;
+/// How long a copy is kept when the settings do not say, and at most.
+pub const SPOOL_KEEP_DEFAULT: Duration = Duration::from_secs(48 * 3_600);
+pub const SPOOL_KEEP_MAX: Duration = Duration::from_secs(31 * 24 * 3_600);
+/// A file leg of the spool that trial mode makes: quick to write at the first start.
+pub const SPOOL_LEG_BYTES_TRIAL: u64 = LEG_BYTES_MIN;
+/// … and one that the settings do not size.
+pub const SPOOL_LEG_BYTES_DEFAULT: u64 = 256 * MIB as u64;
+
 /// Open files wanted of the kernel: the connections below, and room. Each idle one costs nothing.
 pub const OPEN_FILES_WANTED: u64 = 65_536;
 /// Standard streams, lock, log, the legs' ring, a witness being replaced, `/proc` being read. (Some forty are seen in use, threads

@@ -8,6 +8,7 @@ use crate::machine::Machine;
 use crate::plan::parts::{ListenerPlan, Service, StoragePlan};
 use crate::profile::Profile;
 use crate::settings::Settings;
+use crate::spool::{self, SpoolPlan};
 use crate::units::Size;
 
 /// One line of the sum.
@@ -72,9 +73,32 @@ pub(crate) fn apart(inbound: Option<u64>, serves: bool) -> Vec<MemoryLine> {
     lines
 }
 
+/// `lines`, and what a spool takes where there is one.
+pub(crate) fn with_spool(
+    mut lines: Vec<MemoryLine>,
+    message_bytes_max: u64,
+    spool: Option<&SpoolPlan>,
+) -> Vec<MemoryLine> {
+    if let Some(spool) = spool {
+        let line = |what: &str, bytes: u64, lower: &str| MemoryLine {
+            what: what.to_owned(),
+            bytes,
+            lower: lower.to_owned(),
+        };
+        let bytes = spool::memory(message_bytes_max);
+        lines.push(line("mail in the spool", bytes, "spool.legs"));
+        // Those that no receiver waits for any more, whose memory for reception was given back.
+        let what = "messages on their way to storage";
+        lines.push(line(what, spool.credit_bytes, "memory.receive"));
+    }
+    lines
+}
+
 /// How the memory is shared out: the operator's word where there is one, else a share of what there is.
 pub(crate) struct Allowance {
     pub total: u64,
+    /// Whether there is a spool; `Err`: why not.
+    pub spool: Result<(), String>,
     pub receive: u64,
     pub read: u64,
     pub send: u64,
@@ -108,11 +132,15 @@ impl Allowance {
             )));
         }
         let (memory, limits) = (&settings.memory, &settings.limits);
+        let message = limits.message.get_ref().0;
+        let spool = spool::fits(&settings.spool, message, (total, machine.open_files))?;
         let read = (total / READ_SHARE).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         let send = (total / SEND_SHARE).clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
         let sending = SENDING_BYTES + SENDING_CONNECTIONS_BYTES + POLICIES_BYTES;
         let tables = DOOR_BYTES + LESSONS_BYTES + REPORTS_BYTES;
-        let fixed = PROCESS_BYTES + LANE_BYTES + sending + tables + askers * RESOLVER_BYTES;
+        let spooling = spool.as_ref().map_or(0, |()| spool::memory(message));
+        let fixed =
+            PROCESS_BYTES + LANE_BYTES + sending + tables + askers * RESOLVER_BYTES + spooling;
         if fixed + read + send + scanning.bytes() > total && scanning.calls > 0 {
             return Err(Misfit::new(format!(
                 "{} calls to scanners take {}, and {} is too little for them: give the machine (or its control group) more memory, or lower scan.connections",
@@ -134,15 +162,19 @@ impl Allowance {
         let fitting = |default: usize, share: u64, each: u64| {
             default.min((share / each) as usize).max(CONNECTIONS_MIN)
         };
+        // With a spool it is needed twice: while a message is received, and while it is on its way to storage.
+        let receive_share = if spool.is_ok() { 8 } else { 4 };
         Ok(Allowance {
             total,
+            spool,
             read,
             send,
             door: DOOR_BYTES,
             // At least one message: the other shares leave room for that on the smallest machine.
-            receive: memory
-                .receive
-                .map_or((free / 4).max(limits.message.get_ref().0), |size| size.0),
+            receive: memory.receive.map_or(
+                (free / receive_share).max(limits.message.get_ref().0),
+                |size| size.0,
+            ),
             mailbox_cache: memory.mailbox_cache.map_or(
                 (free / 8).clamp(MAILBOX_CACHE_BYTES_MIN, MAILBOX_CACHE_BYTES_MAX),
                 |size| size.0,

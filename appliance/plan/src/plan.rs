@@ -18,6 +18,7 @@ use crate::reports::ReportsPlan;
 use crate::settings::{Authentication, Plaintext, PolicyMode, Settings};
 use crate::source::Source;
 use crate::spam::SpamPlan;
+use crate::spool::{self, SpoolPlan};
 use crate::zones::ZonesPlan;
 
 pub(crate) mod parts;
@@ -37,6 +38,11 @@ pub struct Plan {
     pub cores: Vec<CorePlan>,
     pub listeners: Vec<ListenerPlan>,
     pub storage: StoragePlan,
+    /// `None`: mail that storage does not take is deferred; `spool_left_out` says why there is none.
+    #[serde(default)]
+    pub spool: Option<SpoolPlan>,
+    #[serde(default)]
+    pub spool_left_out: Option<String>,
     pub message_bytes_max: u64,
     /// Messages being received, all sessions together.
     pub receive_bytes: u64,
@@ -143,7 +149,7 @@ impl Plan {
             legs: volume.legs.get_ref().clone(),
             leg_bytes: volume.leg_size.0,
             create: volume.create,
-            segment_bytes: segment_bytes(volume.leg_size.0),
+            segment_bytes: parts::segment_bytes(volume.leg_size.0),
             hard_deadline_us: hard_deadline(settings, profile, machine).as_micros() as u64,
             batches_in_flight: profile.storage.batches_in_flight,
             batch_buffers: of_storage(profile.storage.batch_buffers as u64) as usize,
@@ -155,7 +161,15 @@ impl Plan {
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_us: CHECKPOINT_US,
         };
+        let (spool, spool_left_out) = match &allowance.spool {
+            Ok(()) => {
+                let spool = spool::plan(&settings.spool, &storage, allowance.receive);
+                (Some(spool), None)
+            }
+            Err(why) => (None, Some(why.clone())),
+        };
         let mut fixed = descriptors::fixed(&cores, &listeners, &storage, machine);
+        fixed.extend(spool.as_ref().map(descriptors::spool));
         if strangers_are_looked_up(settings) {
             fixed.push(descriptors::looking_up(askers));
         }
@@ -169,7 +183,8 @@ impl Plan {
         let descriptors = descriptors::lines(settings, &listeners, fixed);
         let message_bytes_max = settings.limits.message.get_ref().0;
         let lines = memory::lines(&listeners, &storage, &allowance, askers);
-        let mut lines = memory::with_scanning(lines, &scanning);
+        let lines = memory::with_scanning(lines, &scanning);
+        let mut lines = memory::with_spool(lines, message_bytes_max, spool.as_ref());
         if !has_storage {
             lines.retain(|line| !memory::ELSEWHERE.contains(&line.what.as_str()));
         }
@@ -191,6 +206,8 @@ impl Plan {
             cores,
             listeners,
             storage,
+            spool,
+            spool_left_out,
             message_bytes_max,
             receive_bytes: allowance.receive,
             read_bytes: allowance.read,
@@ -255,13 +272,6 @@ fn hard_deadline(settings: &Settings, profile: &Profile, machine: &Machine) -> D
     } else {
         DEADLINE_SAN
     }
-}
-
-/// Some sixty segments at least, so that reclaim has something to choose from and the reserve stays small; large legs
-/// have the usual 64 MiB (DESIGN.md A3).
-fn segment_bytes(leg_bytes: u64) -> u64 {
-    let part = (leg_bytes / 64).max(1);
-    (1 << part.ilog2()).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }
 
 /// Who looks names up: sending, and each thread that receives and authenticates, or asks lists about peers.

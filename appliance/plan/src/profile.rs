@@ -158,6 +158,8 @@ pub struct RingKeys {
 pub struct Mirror {
     /// One pattern for each leg, over names in `/dev/disk/by-id`; each must find exactly one disk.
     pub legs: Vec<String>,
+    /// The same for the spool's legs; a machine without such disks has no spool.
+    pub spool: Vec<String>,
 }
 
 /// The command line that the image boots with; compared at boot, written by the builder of the image.

@@ -19,6 +19,7 @@ use crate::scan::Scan;
 use crate::site::{Account, Domain, Network, Time};
 use crate::source;
 use crate::spam::Spam;
+use crate::spool::Spool;
 use crate::units::Size;
 use crate::zones::{Peers, Recipients, Run, StorageNode};
 
@@ -31,6 +32,9 @@ pub struct Settings {
     /// Needed where the storage zone runs.
     #[serde(default)]
     pub volume: Volume,
+    /// Where mail waits that the volume does not take at once.
+    #[serde(default)]
+    pub spool: Spool,
     #[serde(default)]
     pub zones: Run,
     #[serde(default)]
@@ -464,6 +468,8 @@ impl Settings {
         self.quarantine.check(message.get_ref().0).map_err(told)?;
         self.check_zones().map_err(told)?;
         self.reports.check().map_err(told)?;
+        let volume = self.volume.legs.get_ref();
+        self.spool.check(volume).map_err(told)?;
         let legs = self.volume.legs.get_ref().iter();
         let legs: Vec<String> = legs.map(|leg| leg.display().to_string()).collect();
         san::check(&self.san, &legs, source)?;
@@ -493,6 +499,7 @@ impl Settings {
                 create: true,
                 compression: compression_default(),
             },
+            spool: Spool::trial(state),
             listen: Listen {
                 smtp: at(25)?,
                 lmtp: at(24)?,

@@ -48,6 +48,9 @@ impl Display for Plan {
             true => self.show_legs(f)?,
             false => self.show_storage_nodes(f)?,
         }
+        if self.runs(Zone::Storage) {
+            self.show_spool(f)?;
+        }
         writeln!(f)?;
         writeln!(f, "{:<28} {:>10}  lower it with", "MEMORY", "")?;
         for line in &self.memory {
@@ -104,6 +107,26 @@ impl Plan {
             self.storage.batches_in_flight,
             self.storage.hard_deadline_us / 1_000_000,
         )
+    }
+
+    fn show_spool(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.spool, &self.spool_left_out) {
+            (Some(spool), _) => {
+                writeln!(f, "SPOOL")?;
+                for leg in &spool.storage.legs {
+                    writeln!(f, "           {}", leg.display())?;
+                }
+                let hours = spool.keep_s / 3_600;
+                writeln!(
+                    f,
+                    "           copies are kept for {hours} h after storage took them over"
+                )
+            }
+            (None, why) => {
+                let why = why.as_deref().unwrap_or("not planned");
+                writeln!(f, "SPOOL      none: {why}")
+            }
+        }
     }
 
     /// In the place of legs, where storage is on other machines.

@@ -16,10 +16,12 @@ use crate::ban::BanVerb;
 use crate::dkim::DkimVerb;
 use crate::domain::DomainVerb;
 use crate::file;
+use crate::leg::LegVerb;
 use crate::quarantine::QuarantineVerb;
 use crate::queue::QueueVerb;
 use crate::report::ReportVerb;
 use crate::spam::SpamVerb;
+use crate::spool::SpoolVerb;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -57,6 +59,9 @@ pub(crate) enum Verb {
     /// Manage the mail that is kept apart until an administrator decides
     #[command(subcommand)]
     Quarantine(QuarantineVerb),
+    /// Manage the spool: mail that waits for storage, and copies of what storage took over
+    #[command(subcommand)]
+    Spool(SpoolVerb),
     /// Manage the DKIM keys that sign outgoing mail. To rotate a key: make a new one, publish its DNS record, activate it, then retire the old one
     #[command(subcommand)]
     Dkim(DkimVerb),
@@ -337,35 +342,6 @@ pub(crate) enum VolumeVerb {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum LegVerb {
-    /// List every leg with its state and its device
-    List,
-    /// Add a leg to the mirror: one that returned, or a blank device
-    Attach {
-        /// Add the leg at this path
-        path: PathBuf,
-        /// First create a blank file of the right size at PATH
-        #[arg(long)]
-        fresh: bool,
-    },
-    /// Take a leg out of the mirror and close its device
-    Detach {
-        /// Name the leg by its number, path or id, as `leg list` shows them
-        leg: String,
-    },
-    /// Remove a leg that will not return from the membership
-    Retire {
-        /// Name the leg by its number, path or id, as `leg list` shows them
-        leg: String,
-    },
-    /// Mark a leg as failed and take it out of the mirror
-    Fail {
-        /// Name the leg by its number, path or id, as `leg list` shows them
-        leg: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(crate) enum ConfigVerb {
     /// Report the mistakes in a configuration file, or print the plan that follows from it
     Check {
@@ -425,18 +401,8 @@ impl Verb {
             Verb::Volume(VolumeVerb::AcceptDamage { yes }) => {
                 Request::VolumeAcceptDamage { yes: *yes }
             }
-            Verb::Leg(LegVerb::List) => Request::LegList,
-            Verb::Leg(LegVerb::Attach { path, fresh }) => {
-                // The daemon may have been started elsewhere.
-                let path = std::path::absolute(path).map_err(|error| error.to_string())?;
-                Request::LegAttach {
-                    path: path.display().to_string(),
-                    fresh: *fresh,
-                }
-            }
-            Verb::Leg(LegVerb::Detach { leg }) => Request::LegDetach { leg: leg.clone() },
-            Verb::Leg(LegVerb::Retire { leg }) => Request::LegRetire { leg: leg.clone() },
-            Verb::Leg(LegVerb::Fail { leg }) => Request::LegFail { leg: leg.clone() },
+            Verb::Leg(verb) => verb.request()?,
+            Verb::Spool(verb) => verb.request()?,
             Verb::Fsck { how } => Request::Fsck {
                 full: how == "full",
             },

@@ -47,6 +47,7 @@ mod settings;
 pub mod shared;
 mod socket;
 mod spam;
+mod spool;
 mod status;
 mod traces;
 mod volume;

@@ -15,6 +15,7 @@ use inbound::receive::{
     self, Authenticator, Doorway, Enforcement, Judge, Keeper, Receiver as MailReceiver,
 };
 use inbound::smtp::{self, Role};
+use inbound::spool::{SpoolLane, Spooled, Way};
 use plan::quarantine::Verdict;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
@@ -22,14 +23,16 @@ use runtime::{
     Stop, TcpDial,
 };
 use spam::Points;
-use storage::owner::OwnerEnd;
+use storage::owner::{Owner, OwnerEnd};
+use storage::tallies::Tallies;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::apart::{self, ZoneDoors};
-use crate::scan;
+use crate::engine::Opening;
 use crate::serving::Serving;
-use crate::storage::{Opening, open};
+use crate::storage::open;
+use crate::{scan, spool};
 
 /// Sessions get this long to end after a stop; the process then ends without them.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -51,7 +54,12 @@ pub struct Cores {
     drained: mpsc::UnboundedReceiver<usize>,
     /// Ends the storage thread, after all others.
     close: Stop,
+    /// Ends before storage does.
+    spool: Option<spool::Thread>,
 }
+
+/// What storage is opened with: the volume, where cores count for reports, and the end of `Owner`.
+pub type Mail = (Opening, Tallies, OwnerEnd);
 
 /// What a thread gets once: serve these.
 struct Go {
@@ -66,14 +74,11 @@ struct Go {
 
 impl Cores {
     /// Starts every thread of the plan; when all of them run, opens storage on its own, where there is any.
-    pub async fn start(
-        plan: &Plan,
-        opening: Option<(Opening, OwnerEnd)>,
-    ) -> Result<(Cores, Outcome), Misfit> {
+    pub async fn start(plan: &Plan, opening: Option<Mail>) -> Result<(Cores, Outcome), Misfit> {
         let (told, opened) = oneshot();
         let (all_run, begin) = oneshot();
         let has_storage = opening.is_some();
-        let mut storage = opening.map(|(opening, end)| (opening, end, begin, told));
+        let mut storage = opening.map(|mail| (mail, begin, told));
         // At most one word from each thread.
         let (report, drained) = mpsc::unbounded_channel();
         let close = Stop::new();
@@ -82,6 +87,7 @@ impl Cores {
             go: Vec::new(),
             drained,
             close: close.clone(),
+            spool: None,
         };
         for core in &plan.cores {
             let (go, gone) = oneshot();
@@ -113,6 +119,11 @@ impl Cores {
             .await
             .unwrap_or_else(|| Err(Misfit::new("the storage thread ended")))?;
         Ok((cores, outcome))
+    }
+
+    /// From now on the spool's thread is one of them.
+    pub fn join(&mut self, spool: Option<spool::Thread>) {
+        self.spool = spool;
     }
 
     /// Hands every thread the sockets of its zones. They accept from now on.
@@ -166,6 +177,9 @@ impl Cores {
         for _ in 0..self.handles.len() {
             cut += self.drained.recv().await.unwrap_or(0);
         }
+        if let Some(spool) = self.spool.take() {
+            spool.stop().await;
+        }
         self.close.request();
         for handle in self.handles {
             handle.join();
@@ -194,8 +208,8 @@ type Told = Result<Outcome, Misfit>;
 
 /// What one thread starts with.
 struct Given {
-    /// On the storage thread: what to open, the end of `Owner`, when to begin, and where the outcome goes.
-    storage: Option<(Opening, OwnerEnd, Receiver<()>, Sender<Told>)>,
+    /// On the storage thread: what to open, when to begin, and where the outcome goes.
+    storage: Option<(Mail, Receiver<()>, Sender<Told>)>,
     /// What to serve, once storage is open.
     go: Receiver<Go>,
     /// Where the thread reports that it has drained.
@@ -207,12 +221,12 @@ impl Given {
     /// The thread's whole life.
     async fn live(self, core: Core) {
         let mut closing = None;
-        if let Some((opening, end, begin, told)) = self.storage {
+        if let Some(((opening, tallies, end), begin, told)) = self.storage {
             if begin.await.is_none() {
                 return;
             }
             let legs_planned = opening.plan.legs.len();
-            match open(opening).await {
+            match open(opening, tallies).await {
                 Ok(opened) => {
                     crate::admin::legs::enter(
                         opened.legs.clone(),
@@ -365,13 +379,24 @@ fn source(of: &plan::source::Source) -> relay::Source {
     }
 }
 
+/// Where what this thread receives goes: straight to storage, and to the spool where storage does not take it.
+fn way(serving: &Serving) -> Way<Owner, SpoolLane> {
+    let (host, owner) = (SessionHost::of_core(), serving.owner.clone());
+    let Some(spool) = serving.spool.clone() else {
+        return Way::Straight(owner);
+    };
+    let spooled = Spooled::new(host, owner, spool, serving.credits.clone());
+    serving.metrics.add_spooled(spooled.counters().clone());
+    Way::Spooled(spooled)
+}
+
 /// Starts the listeners of this thread's zones.
 fn serve(core: &Core, go: Go) {
     let serving = go.serving;
     let names = names(&serving.plan);
     let strangers: Strangers = match apart::keeper(core, &serving) {
         Some(afar) => strangers(core, &serving, names, afar),
-        None => strangers(core, &serving, names, serving.owner.clone()),
+        None => strangers(core, &serving, names, way(&serving)),
     };
     let zone_doors = ZoneDoors::new(&serving);
     let (scan, found) = (&serving.scan, serving.metrics.scan());

@@ -12,6 +12,7 @@ use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
+use runtime::Budget;
 use storage::owner::{Owner, owner};
 use storage::tallies::Tallies;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,14 +21,14 @@ use crate::admin::counters::Metrics;
 use crate::admin::doors::Doors;
 use crate::admin::shared::Admin;
 use crate::cores::{Bound, Cores};
+use crate::engine::{Opening, Whose};
 use crate::people::People;
 use crate::reports::Reports;
 use crate::serving::Serving;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
-use crate::storage::Opening;
 use crate::trial;
-use crate::{apart, certificate, door, events, listen, notify, peers, quarantine, trace};
+use crate::{apart, certificate, door, events, listen, notify, peers, quarantine, spool, trace};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -95,16 +96,16 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     // Without storage the end is dropped: whatever is asked of the owner is answered as busy at once.
     let opening = match has_storage {
         true => Some(Opening {
+            whose: Whose::Mail,
             plan: plan.storage.clone(),
             state: plan.state.clone(),
-            legs: trial::decide(&plan.storage, &state)?,
+            legs: trial::decide(&plan.storage, &state.path, Whose::Mail.section())?,
             accept_moved: flags.accept_moved,
             accept_damage: flags.accept_damage,
-            tallies: tallies.clone(),
         }),
         false => None,
     };
-    let opening = opening.map(|opening| (opening, end));
+    let opening = opening.map(|opening| (opening, tallies.clone(), end));
     let (mut cores, outcome) = Cores::start(&plan, opening).await?;
     for note in moved.iter().chain(&outcome.notes) {
         eprintln!("ringpostd: {note}");
@@ -118,7 +119,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     })?;
     if outcome.is_new {
         first.settle(&owner).await?;
-        trial::created(&state)?;
+        trial::created(&state.path)?;
     }
     let (quarantine, note) = match has_storage {
         true => quarantine::settle(&owner, &plan.quarantine).await,
@@ -127,6 +128,16 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
     if let Some(note) = note {
         eprintln!("ringpostd: {note}");
     }
+    let leave = spool::Leave {
+        accept_moved: flags.accept_moved,
+        accept_damage: flags.accept_damage,
+    };
+    let begun = spool::begin(&plan, leave, owner.clone()).await;
+    begun
+        .notes
+        .iter()
+        .for_each(|note| eprintln!("ringpostd: {note}"));
+    cores.join(begun.thread);
     // Until here a signal ends us at once: nothing was accepted yet, and every step can be done again.
     let signals = |kind| {
         signal(kind).map_err(|error| Misfit::new(format!("cannot wait for signals: {error}")))
@@ -163,6 +174,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             .then(|| Address::from_parts(trial::PEOPLE[0], trial::DOMAIN))
             .flatten(),
         route,
+        spool: begun.lane.as_ref().ok().cloned(),
+        credits: Budget::new(
+            plan.spool
+                .as_ref()
+                .map_or(0, |spool| spool.credit_bytes as usize),
+        ),
     };
     cores.serve(&serving, &bound)?;
     let alive = tokio::task::spawn_local(notify::stay_alive(has_storage.then(|| owner.clone())));
@@ -179,6 +196,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         plan.clone(),
         owner,
         metrics,
+        (begun.lane, serving.credits.clone()),
         door,
         serving.memory.receiving.clone(),
         shown,

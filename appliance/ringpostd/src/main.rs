@@ -1,7 +1,7 @@
 //! The daemon: reads the plan, opens legs, pins cores, starts zones.
 //!
 //! `settings.rs` turns the command line into a checked plan; `state.rs` holds what lives beside the legs (lock, witness,
-//! certificate); `listen.rs` binds the sockets; `storage.rs` is the storage thread's opening; `cores.rs` starts the planned threads and stops them again;
+//! certificate); `listen.rs` binds the sockets; `engine.rs` opens a volume, `storage.rs` the mail's and `spool.rs` the spool's; `cores.rs` starts the planned threads and stops them again;
 //! `trial.rs` is the first start and trial mode's one screen, `people.rs` who is there from the beginning, `notify.rs` word to systemd. Called as `ringpostctl` this program is the operator's
 //! tool instead (the crate `ringpostctl`). `admin.rs` performs what administrators ask for.
 //!
@@ -18,6 +18,7 @@ mod certificate;
 mod cores;
 mod daemon;
 mod door;
+mod engine;
 mod events;
 mod listen;
 mod notes;
@@ -30,6 +31,7 @@ mod scan;
 mod self_signed;
 mod serving;
 mod settings;
+mod spool;
 mod state;
 mod storage;
 mod trace;

@@ -6,9 +6,11 @@ use base::Network;
 use client::login::Logins;
 use client::{imap, relay, submit};
 use door::Door;
+use inbound::spool::SpoolLane;
 use inbound::{afar, receive};
 use mail::Address;
 use plan::Plan;
+use runtime::Budget;
 use storage::owner::Owner;
 
 use crate::admin::counters::Metrics;
@@ -53,6 +55,10 @@ pub struct Serving {
     pub postmaster: Option<Address>,
     /// How mail for elsewhere leaves; `None`: it waits.
     pub route: Option<relay::Route>,
+    /// Where mail waits that storage does not take at once; `None`: it is deferred.
+    pub spool: Option<SpoolLane>,
+    /// Of messages on their way to storage or to the spool; shared by all cores.
+    pub credits: Budget,
 }
 
 impl Serving {

@@ -23,6 +23,14 @@ pub struct Flags {
     /// Make each of the two leg files this large at the first start
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     pub leg_size: Size,
+    /// Make each of the two files of the spool this large at the first start; 0 runs without a spool
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        conflicts_with = "config"
+    )]
+    pub spool_size: Size,
     /// Add this number to each standard port [default: 3000, or the next thousand whose ports are free]
     #[arg(long, value_name = "N", conflicts_with = "config")]
     pub port_base: Option<u16>,
@@ -77,7 +85,9 @@ impl Flags {
                     Some(_) => Ports::Asked,
                     None => Ports::FirstFree { base },
                 };
-                (Settings::trial(&state, self.leg_size, base)?, ports)
+                let mut settings = Settings::trial(&state, self.leg_size, base)?;
+                settings.spool.size_trial(self.spool_size)?;
+                (settings, ports)
             }
         };
         let trial = ports != Ports::Configured;
@@ -204,6 +214,19 @@ mod tests {
             RECIPIENTS_BYTES as usize,
             storage::recipients::TABLE_BYTES_MAX
         );
+    }
+
+    #[test]
+    fn the_plan_counts_what_a_spool_holds() {
+        let buffers = SPOOL_BATCH_BUFFERS as u64 * BATCH_BUFFER_BYTES;
+        let cached = volume::limits::READ_CACHE_BYTES_MAX as u64;
+        assert!(SPOOL_ENGINE_BYTES >= buffers + SPOOL_PROJECTION_CACHE_BYTES + cached);
+        let handed = inbound::spool::limits::HANDED_BYTES as u64;
+        assert_eq!(SPOOL_HANDED_BYTES, handed);
+        const { assert!(SPOOL_MESSAGES_MAX < queue::limits::ENTRIES_MAX) };
+        const { assert!(SPOOL_ADDRESSEES_MAX < queue::limits::ADDRESSEES_MAX) };
+        // One message with every recipient fits.
+        const { assert!(SPOOL_ADDRESSEES_MAX > queue::limits::RECIPIENTS_MAX) };
     }
 
     #[test]

@@ -9,7 +9,6 @@ use files::Mode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use plan::{Misfit, Plan, Service, Size, StoragePlan};
 
-use crate::state::State;
 use crate::witness::FileWitness;
 
 pub const DOMAIN: &str = "example.org";
@@ -37,15 +36,16 @@ pub enum Legs {
 
 /// Decides from what the state directory knows, and from which legs are here, what is to be done with them. Changes
 /// nothing: a start that is refused later leaves everything as it was.
-pub fn decide(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
+/// `state` is where the volume's record is kept, and `section` the table of the settings that names the legs.
+pub fn decide(storage: &StoragePlan, state: &Path, section: &str) -> Result<Legs, Misfit> {
     let marker = state.join(MARKER);
     // What cannot be looked at is not absent: with a mark that was read and a record that was not, mail would be formatted over.
     let unknown = |path: &Path, error: std::io::Error| {
         Misfit::new(format!("cannot look at {}: {error}", path.display()))
     };
-    let known = FileWitness::new(state.path.clone())
+    let known = FileWitness::new(state.to_owned())
         .knows_any()
-        .map_err(|error| unknown(&state.path, error))?;
+        .map_err(|error| unknown(state, error))?;
     let marked = marker
         .try_exists()
         .map_err(|error| unknown(&marker, error))?;
@@ -59,14 +59,14 @@ pub fn decide(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
         return Err(Misfit::new(format!(
             "no leg is left ({} are missing), and the volume recorded in {} stores its mail on them: reconnect one, or choose another directory with --state",
             shown(&storage.legs),
-            state.path.display(),
+            state.display(),
         )));
     }
     if known {
         return Ok(Legs::Open);
     }
     if !storage.create && all_missing {
-        return Err(no_volume(storage, &state.path));
+        return Err(no_volume(storage, state, section));
     }
     if !storage.create {
         return Ok(Legs::Adopt);
@@ -81,7 +81,7 @@ pub fn decide(storage: &StoragePlan, state: &State) -> Result<Legs, Misfit> {
     let device = |leg: &&PathBuf| is_missing(leg) && is_device_name(leg);
     if let Some(device) = storage.legs.iter().find(device) {
         return Err(Misfit::new(format!(
-            "{} was not found: connect it, or name another device in `volume.legs`",
+            "{} was not found: connect it, or name another device in `{section}.legs`",
             device.display()
         )));
     }
@@ -106,9 +106,9 @@ fn is_device_name(leg: &Path) -> bool {
     absolute.starts_with("/dev") && !absolute.starts_with("/dev/shm")
 }
 
-pub fn no_volume(storage: &StoragePlan, state: &Path) -> Misfit {
+pub fn no_volume(storage: &StoragePlan, state: &Path, section: &str) -> Misfit {
     Misfit::new(format!(
-        "{} has no record of a volume: set `volume.create = true` to create one on blank legs, or name the state directory of the volume on {}",
+        "{} has no record of a volume: set `{section}.create = true` to create one on blank legs, or name the state directory of the volume on {}",
         state.display(),
         shown(&storage.legs),
     ))
@@ -124,7 +124,7 @@ pub fn formatting(state: &Path, seed: u64) -> Result<(), Misfit> {
 }
 
 /// The first start is over: the volume stands, and its first accounts are there.
-pub fn created(state: &State) -> Result<(), Misfit> {
+pub fn created(state: &Path) -> Result<(), Misfit> {
     let marker = state.join(MARKER);
     // Synced: a mark that a power cut brings back must not outlive the first message by long.
     files::remove(&marker)
@@ -271,6 +271,7 @@ pub fn screen(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::State;
     use plan::{Machine, Plan, Profile, Settings};
 
     /// What `decide` says of legs with these paths, in an empty state directory that stays so.
@@ -285,7 +286,7 @@ mod tests {
             .storage;
         storage.legs = legs.map(PathBuf::from).to_vec();
         let before = fs::read_dir(directory.path()).expect("readable").count();
-        let decided = decide(&storage, &state);
+        let decided = decide(&storage, &state.path, "volume");
         let after = fs::read_dir(directory.path()).expect("readable").count();
         assert_eq!(before, after, "deciding changes nothing");
         decided

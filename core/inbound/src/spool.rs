@@ -3,6 +3,8 @@
 //!
 //! - `keeper.rs`: each message is tried directly first (cut-through) and spooled when storage is full, away, or silent for `limits::DIRECT_MAX`.
 //! - `drain.rs`: what waits is handed over, in order.
+//! - `lane.rs`: the way to a spool on a thread of its own, as the daemon has it.
+//! - `way.rs`: the keeper of a box that may have no spool.
 //!
 //! # What must hold, and why it does
 //!
@@ -27,36 +29,52 @@
 //! remembered, and new mail goes to storage directly again. One that some recipients have keeps all mail on the way through the spool. A message that storage
 //! defers alone (a damaged account, a full queue) waits aside, and only what is for the same addresses waits behind it. A full spool refuses with 452 4.3.1.
 //!
-//! **Bounds.** What is being received is bounded by the memory budget of messages, the owner's lane by its items, the spool by bytes and messages.
-//! A direct delivery that is not waited for any more keeps its bytes until it ends, although the receiver's memory is given back: at most once the
-//! budget of messages, because none begins while anything waits. The drain holds `limits::HANDED_BYTES` or one message, once.
-//! The lane's bound and `Busy` are the throttle between storage and inbound: a message over it goes to the spool, and a full spool answers 452.
+//! **A spool whose legs are away** (`SpoolHealth`) holds nothing up: mail goes straight to storage, past what waits there, and is deferred only where storage
+//! takes none either. For that time the argument about ids above does not hold: a doubtful delivery that waits in the spool meanwhile is doubled if more than
+//! `queue::ARRIVED_WINDOW` others come in before the legs return. A second copy is preferred to mail that does not flow.
+//!
+//! **Credits.** Every message on its way from a receiver to storage or to the spool has credits of its bytes, and they come back when the last of the
+//! two ways has ended, which may be long after the receiver stopped waiting. So a storage that is slow gets at most so many bytes, however many
+//! senders there are; past that a message is answered 451 at once. Beside them the owner's lane and the spool's are bounded by items, the spool by
+//! bytes, messages and recipients, and the drain holds `limits::HANDED_BYTES` or one message, once. `Busy` from storage is the signal to spool; a full
+//! spool answers 452.
 
 mod drain;
 mod keeper;
+mod lane;
 pub mod limits;
 #[cfg(test)]
 mod tests;
+mod way;
 
 use std::future::Future;
+use std::sync::Arc;
 
-use queue::Envelope;
+use base::host::oneshot;
+use queue::{Envelope, QueueId};
+use runtime::Charge;
 use spool::{Spool, SpoolFault};
 use store::BodyIn;
 
 pub use drain::{Drain, Round, drain};
 pub use keeper::{Counters, Spooled};
+pub use lane::{SpoolEnd, SpoolHealth, SpoolLane, spool_lane};
+pub use way::Way;
+
+/// Credits of a message under way. Given back when the last holder drops them.
+pub type Held = Arc<Charge>;
 
 /// The way to the spool, as receivers see it.
 ///
 /// What must hold: a `take` that began runs to its end, also when the wait for it is dropped.
 pub trait Spooling: Clone + 'static {
-    /// Durable when it resolves with `Ok`.
+    /// Durable when it resolves with `Ok`. `held` is dropped at the end of what was begun.
     fn take(
         &self,
         body: BodyIn,
         envelope: Envelope,
-    ) -> impl Future<Output = Result<(), SpoolFault>>;
+        held: Held,
+    ) -> impl Future<Output = Result<QueueId, SpoolFault>>;
 
     /// Whether anything is in the spool, or on its way into it, that is to go first (`spool::Gauges::waits`).
     fn waits(&self) -> bool;
@@ -67,8 +85,22 @@ pub trait Spooling: Clone + 'static {
 
 /// A spool on the receiver's own thread.
 impl Spooling for Spool {
-    async fn take(&self, body: BodyIn, envelope: Envelope) -> Result<(), SpoolFault> {
-        Spool::take(self, body, envelope).await.map(drop)
+    async fn take(
+        &self,
+        body: BodyIn,
+        envelope: Envelope,
+        held: Held,
+    ) -> Result<QueueId, SpoolFault> {
+        let (sender, receiver) = oneshot();
+        let spool = self.clone();
+        let host = self.tenancy().io().host.clone();
+        host.spawn(Box::pin(async move {
+            let taken = Spool::take(&spool, body, envelope).await;
+            drop(held);
+            sender.send(taken);
+        }));
+        let gone = || SpoolFault::Away("its thread ended".to_owned());
+        receiver.await.unwrap_or_else(|| Err(gone()))
     }
 
     fn waits(&self) -> bool {

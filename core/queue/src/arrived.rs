@@ -33,6 +33,18 @@ impl DeliveryId {
         id.copy_from_slice(&name.0[..16]);
         DeliveryId(id)
     }
+
+    /// Of the same bytes when they are delivered once more on purpose; `round` 0 is the first time.
+    pub fn again(name: &base::BodyName, round: u32) -> DeliveryId {
+        match round {
+            0 => DeliveryId::of(name),
+            _ => {
+                let mut bytes = name.0.to_vec();
+                bytes.extend_from_slice(&round.to_le_bytes());
+                DeliveryId::of(&base::BodyName::of(&bytes))
+            }
+        }
+    }
 }
 
 /// Who has what was delivered.

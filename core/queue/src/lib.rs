@@ -235,6 +235,12 @@ impl Queue {
         }
     }
 
+    /// Recipients of all messages, and of those on their way to the log: what counts against `limits::ADDRESSEES_MAX`.
+    pub fn addressees(&self) -> usize {
+        let state = self.inner.state.borrow();
+        state.addressees + state.addressees_arriving
+    }
+
     /// Messages that wait.
     pub fn count(&self) -> usize {
         self.inner.state.borrow().entries.len()

@@ -31,6 +31,8 @@ pub const RELOCATIONS_AT_ONCE: usize = 1_024;
 pub const ARRIVED_AT_ONCE: usize = 64;
 /// Messages taken out by one group.
 pub const REMOVED_AT_ONCE: usize = 64;
+/// Messages of a spool kept or released by one group.
+pub const KEPT_AT_ONCE: usize = 32;
 /// Numbers that one record about removed messages omits.
 pub const KEPT_IN_RECORD_MAX: usize = 16_384;
 /// Messages that may wait for a checkpoint before changes wait for it instead.

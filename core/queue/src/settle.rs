@@ -158,27 +158,71 @@ impl Queue {
 
     /// The same of several, in one durable step. What was taken out meanwhile is no fault.
     pub async fn remove_all(&self, ids: &[QueueId]) -> Result<(), QueueFault> {
+        self.change_all(ids, (REMOVED_AT_ONCE, 1), |entry| {
+            vec![Change::Remove { id: entry.id }]
+        })
+        .await
+    }
+
+    /// `changes` of those that are there, so many of each, in one durable step for every `at_once`; it goes on when the volume is full.
+    async fn change_all(
+        &self,
+        ids: &[QueueId],
+        (at_once, of_each): (usize, u64),
+        changes: impl Fn(&Entry) -> Vec<Change>,
+    ) -> Result<(), QueueFault> {
         let mut ids = ids.to_vec();
         ids.sort_unstable();
         ids.dedup();
-        for some in ids.chunks(REMOVED_AT_ONCE) {
+        for some in ids.chunks(at_once) {
             let attempt = async || {
                 // In the order of their numbers, so that two callers do not wait for each other.
                 let mut settling = Vec::with_capacity(some.len());
                 for id in some {
                     settling.push(self.settling(*id).await);
                 }
-                let there = some.iter().filter(|id| self.entry(**id).is_some());
-                let removals: Vec<Change> = there.map(|id| Change::Remove { id: *id }).collect();
-                if removals.is_empty() {
+                let there = some.iter().filter_map(|id| self.entry(*id));
+                let changes: Vec<Change> = there.flat_map(|entry| changes(&entry)).collect();
+                if changes.is_empty() {
                     return Ok(());
                 }
-                self.inner.commit(Purpose::Delete, removals).await
+                self.inner.commit(Purpose::Delete, changes).await
             };
-            let rows = some.len() as u64 * ENTRY_ROWS;
+            let rows = some.len() as u64 * of_each * ENTRY_ROWS;
             self.inner.tenancy.deleting(rows, attempt).await?;
         }
         Ok(())
+    }
+
+    /// Notes of each of these that it was tried at `at`, and has it wait until it is released, in one durable step for every `KEPT_AT_ONCE`. What was
+    /// taken out meanwhile is no fault. For a spool, whose entries are so after their hand-over.
+    pub async fn keep_all(&self, ids: &[QueueId], at: UnixSeconds) -> Result<(), QueueFault> {
+        self.change_all(ids, (KEPT_AT_ONCE, 2), |entry| {
+            let outcome = Outcome {
+                recipient: 0,
+                state: RecipientState::Waiting(entry.arrived),
+                reply: String::new(),
+                host: String::new(),
+            };
+            let (id, held) = (entry.id, true);
+            let tried = Change::Tried {
+                id,
+                at,
+                warned: false,
+                outcomes: vec![outcome],
+            };
+            vec![tried, Change::Hold { id, held }]
+        })
+        .await
+    }
+
+    /// Releases each of these, as `keep_all`.
+    pub async fn release_all(&self, ids: &[QueueId]) -> Result<(), QueueFault> {
+        self.change_all(ids, (KEPT_AT_ONCE, 1), |entry| {
+            let (id, held) = (entry.id, false);
+            vec![Change::Hold { id, held }]
+        })
+        .await
     }
 
     /// Has a message wait until it is released, or go on.

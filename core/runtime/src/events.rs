@@ -3,7 +3,7 @@
 /// The target of tracing events about a message: taken, refused, sent, tried again, given up. `ringpostctl trace` shows the events of this
 /// target and no others.
 ///
-/// Fields: `from`, `to` (addresses, with commas between them), `message_id`, `peer`, `host`, `queue` (number in the queue), `about` (of a
+/// Fields: `from`, `to` (addresses, with commas between them), `message_id`, `peer`, `host`, `queue` (number in the queue), `spool` (number in the spool), `about` (of a
 /// report: the number of the message that it reports on), `into` (numbers of the messages that take its place). The span `message` has
-/// the `id` that is in the message's Received field.
+/// the `id` that is in the message's Received field, or the number in the `spool` that a hand-over is about.
 pub const MESSAGE: &str = "message";

@@ -7,10 +7,12 @@
 //!
 //! The model: a message that was answered `Ok` is in the INBOX of each of its accounts, or in the spool, or was expunged there; no INBOX has any
 //! message twice, and none that was expunged; what one sender had accepted one behind the other is in that order. What was not answered, or
-//! refused, may be there once. In the end storage is well, and the spool empties by itself.
+//! refused, may be there once. In the end storage is well, and the spool empties by itself. In one story of two the spool keeps copies, and then the mail's volume
+//! is lost as a whole: `loss.rs`.
 
 mod house;
 mod lane;
+mod loss;
 mod model;
 
 use std::cell::RefCell;
@@ -42,8 +44,10 @@ pub fn run(seed: u64) -> Result<Told, String> {
         in_flight_max: rng.usize(1..9),
         clients: 1,
     };
-    let machine = Machine::create(seed, shape)?;
-    let legs = Legs::create(&machine, seed)?;
+    let mut machine = Machine::create(seed, shape)?;
+    // Drawn apart, so that a seed's story is as it was up to the loss.
+    let keeps = Rng::with_seed(seed ^ 0x6b65_6570).bool();
+    let legs = Legs::create(&machine, seed, if keeps { loss::KEEP_S } else { 0 })?;
     let model = Rc::new(RefCell::new(Model::default()));
     for round in 0..rng.u64(2..5) {
         let cut = rng.u8(..4) > 0;
@@ -72,11 +76,19 @@ pub fn run(seed: u64) -> Result<Told, String> {
     let ended = machine.world.run(async {
         let house = House::open(&machine, &legs).await?;
         house.check(&model).await?;
-        empties(&house, &model).await
+        empties(&house, &model).await?;
+        Ok::<_, String>(loss::expected(&house, &model.borrow()))
     });
-    ended
+    let kept = ended
         .map_err(|halt| halt.to_string())?
         .map_err(|text| format!("spool, at the end: {text}"))?;
+    if keeps {
+        machine.world.crash();
+        told.crashes += 1;
+        loss::lose_the_mail(&mut machine, seed ^ 1)
+            .and_then(|()| loss::bring_back(&machine, &legs, kept, &mut rng))
+            .map_err(|text| format!("spool, {text}"))?;
+    }
     told.acked = model.borrow().accepted;
     told.digest = machine.world.digest();
     machine.world.crash();

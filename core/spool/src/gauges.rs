@@ -14,6 +14,8 @@ pub struct Gauges {
     oldest: AtomicU64,
     taken: AtomicU64,
     handed: AtomicU64,
+    kept: AtomicUsize,
+    kept_bytes: AtomicU64,
     stuck: AtomicUsize,
     /// Of them, those that new mail does not wait for.
     aside: AtomicUsize,
@@ -29,6 +31,8 @@ impl Gauges {
             oldest: AtomicU64::default(),
             taken: AtomicU64::default(),
             handed: AtomicU64::default(),
+            kept: AtomicUsize::default(),
+            kept_bytes: AtomicU64::default(),
             stuck: AtomicUsize::default(),
             aside: AtomicUsize::default(),
         }
@@ -66,6 +70,20 @@ impl Gauges {
         self.handed.load(Ordering::Relaxed)
     }
 
+    /// The most that may wait, in messages and bytes.
+    pub fn max(&self) -> (usize, u64) {
+        (self.messages_max, self.bytes_max)
+    }
+
+    /// Copies of messages that storage has, and their bytes.
+    pub fn kept(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    pub fn kept_bytes(&self) -> u64 {
+        self.kept_bytes.load(Ordering::Relaxed)
+    }
+
     /// Messages among those that wait which cannot be handed over: damaged on every leg, or refused for good by storage. They are kept.
     pub fn stuck(&self) -> usize {
         self.stuck.load(Ordering::Relaxed)
@@ -95,6 +113,16 @@ impl Gauges {
     pub(crate) fn note_oldest(&self, oldest: Option<UnixSeconds>) {
         let oldest = oldest.map_or(0, |oldest| oldest.0.max(1));
         self.oldest.store(oldest, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keep(&self, bytes: u64) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        self.kept_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unkeep(&self, bytes: u64) {
+        self.kept.fetch_sub(1, Ordering::Relaxed);
+        self.kept_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn enter(&self, bytes: u64) {

@@ -1,37 +1,46 @@
-//! *The inbound spool*: messages that were accepted while storage was full, slow or away, until storage takes them.
+//! *The inbound spool*: messages that were accepted while storage was full, slow or away, until storage takes them, and for a while after that.
 //!
 //! The spool is a volume of its own, with the same engine below: what `take` accepted is durable on every leg that counts. Its one tenant is a
 //! `queue::Queue`, because an entry of the spool is what an entry of the queue is: bytes, an envelope with what the sender wants to hear, and a number
 //! that only grows. The two differ in where a message goes next. From here all of them go to the storage zone, in the order of their numbers;
 //! so no record, no row and no rule of reclaim had to be written again.
 //!
+//! A message **waits** (an entry that is not held) until storage has it. Then it is **kept** (held, with the time of the hand-over as its try) for
+//! `Settings::keep_s`, so that it can be handed over again after a loss: `redeliver` has it wait once more. The tries of an entry are its hand-overs so
+//! far, and name the round that the next one belongs to (`round`).
+//!
 //! What must hold between calls:
 //! - a message is in the spool from before it is accepted until after storage has it durably: `take` answers after the commit, and `done` is called
 //!   after the hand-over was answered. A crash in between hands over once more, and storage knows the delivery (`storage::outgoing`).
-//! - what waits is bounded in bytes and in messages. A full spool refuses, and nothing in it is dropped.
+//! - what waits is bounded in bytes, messages and recipients. A full spool refuses, and nothing that waits is dropped.
+//! - what is kept never takes room from new mail: the oldest copies are given up for it (`keeping.rs`).
 //! - `Gauges` never show less than what is durable: a message counts from when it is to be taken.
 //!
 //! Start reading here; who takes and hands over is `inbound::spool`.
 #![forbid(unsafe_code)]
 
 mod gauges;
+mod keeping;
 pub mod limits;
 #[doc(hidden)]
 pub mod rig;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use base::host::{Bell, BellWait, oneshot};
-use queue::{Entry, Envelope, Queue, QueueFault, QueueId};
+use queue::{Entry, Envelope, Queue, QueueFault, QueueId, UnixSeconds};
 use store::{BodyIn, ReadFault, Replay, Store, StoreFault};
 use tenancy::Tenancy;
 
 pub use gauges::Gauges;
 
-use limits::STALE_READS_MAX;
+use limits::{ROOM_TRIES, STALE_READS_MAX};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolFault {
@@ -48,9 +57,13 @@ pub enum SpoolFault {
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Of all messages that wait, as they were received.
+    /// Of all messages that wait, as they were received. A volume that has less room bounds it further (`limits::usable_bytes`).
     pub bytes_max: u64,
     pub messages_max: usize,
+    /// Recipients of all messages: their texts are most of the memory.
+    pub addressees_max: usize,
+    /// How long a message stays after its hand-over, in seconds, as far as room allows; 0: not at all.
+    pub keep_s: u64,
     pub checkpoints: tenancy::Settings,
 }
 
@@ -64,8 +77,16 @@ struct Inner {
     queue: Queue,
     settings: Settings,
     gauges: Arc<Gauges>,
+    waiting: RefCell<BTreeSet<QueueId>>,
+    /// What storage has, by the time of its hand-over.
+    kept: RefCell<BTreeSet<(UnixSeconds, QueueId)>>,
     /// Rung when something was taken.
     arrived: Bell,
+}
+
+/// Which hand-over of the message comes next: 0 is the first. Each has a delivery id of its own.
+pub fn round(entry: &Entry) -> u32 {
+    entry.recipients.first().map_or(0, |first| first.tries)
 }
 
 impl Spool {
@@ -74,22 +95,29 @@ impl Spool {
         io: device::Io,
         store: Store,
         replay: Replay,
-        settings: Settings,
+        mut settings: Settings,
     ) -> Result<Spool, StoreFault> {
         let tenancy = Tenancy::new(io, store, settings.checkpoints.clone());
         let queue = Queue::new(&tenancy);
         tenancy.open(replay, vec![queue.tenant()]).await?;
+        let room = tenancy.store().volume().room();
+        settings.bytes_max = settings.bytes_max.min(limits::usable_bytes(&room));
         let gauges = Gauges::new(settings.messages_max, settings.bytes_max);
-        for entry in queue.entries(None, usize::MAX) {
-            gauges.enter(u64::from(entry.body.raw_bytes));
-        }
-        gauges.note_oldest(queue.oldest());
         let inner = Inner {
             queue,
             settings,
             gauges: Arc::new(gauges),
+            waiting: RefCell::default(),
+            kept: RefCell::default(),
             arrived: Bell::new(),
         };
+        for entry in inner.queue.entries(None, usize::MAX) {
+            inner.place(&entry);
+            if !entry.held {
+                inner.gauges.enter(u64::from(entry.body.raw_bytes));
+            }
+        }
+        inner.note_oldest();
         Ok(Spool {
             inner: Rc::new(inner),
         })
@@ -109,10 +137,13 @@ impl Spool {
 
     /// Messages that wait, by number, after `after`, at most `count_max`.
     pub fn entries(&self, after: Option<QueueId>, count_max: usize) -> Vec<Entry> {
-        self.inner.queue.entries(after, count_max)
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let waiting = self.inner.waiting.borrow();
+        let ids = waiting.range((from, Bound::Unbounded)).take(count_max);
+        ids.filter_map(|id| self.inner.queue.entry(*id)).collect()
     }
 
-    /// The bytes of a message that waits, as they were taken. `None`: it does not wait any more.
+    /// The bytes of a message, as they were taken. `None`: it is not in the spool any more.
     pub async fn read(&self, id: QueueId) -> Option<Result<BodyIn, ReadFault>> {
         let store = self.inner.queue.tenancy().store();
         let mut read = Err(ReadFault::Damaged);
@@ -135,23 +166,6 @@ impl Spool {
             }
         }
         Some(read)
-    }
-
-    /// Storage has these durably: they leave the spool, in one durable step. Called by one task at a time.
-    pub async fn done(&self, entries: &[Entry]) -> Result<(), SpoolFault> {
-        let queue = &self.inner.queue;
-        let there = entries
-            .iter()
-            .filter(|entry| queue.entry(entry.id).is_some());
-        let there: Vec<&Entry> = there.collect();
-        let ids: Vec<QueueId> = there.iter().map(|entry| entry.id).collect();
-        queue.remove_all(&ids).await.map_err(spool_fault)?;
-        self.inner.gauges.note_handed(there.len());
-        for entry in there {
-            self.inner.gauges.leave(u64::from(entry.body.raw_bytes));
-        }
-        self.inner.gauges.note_oldest(queue.oldest());
-        Ok(())
     }
 
     /// Resolves when something is taken after this call.
@@ -180,20 +194,69 @@ impl Inner {
             return Err(SpoolFault::Full);
         }
         gauges.enter(bytes);
-        let taken = self.queue.enqueue(body, envelope).await;
+        let taken = self.enqueue(body, envelope).await;
         match taken {
             Ok(id) => {
+                self.waiting.borrow_mut().insert(id);
                 gauges.note_taken();
-                gauges.note_oldest(self.queue.oldest());
+                self.note_oldest();
                 self.arrived.ring();
                 Ok(id)
             }
             Err(fault) => {
                 gauges.leave(bytes);
-                Err(spool_fault(fault))
+                Err(fault)
             }
         }
     }
+
+    /// Kept copies go before new mail is refused.
+    async fn enqueue(&self, body: BodyIn, envelope: Envelope) -> Result<QueueId, SpoolFault> {
+        let addressees = envelope.recipients.len();
+        self.give_way(addressees).await;
+        if self.queue.addressees() + addressees > self.settings.addressees_max {
+            return Err(SpoolFault::Full);
+        }
+        for _ in 0..ROOM_TRIES {
+            let fault = match self.queue.enqueue(body.clone(), envelope.clone()).await {
+                Ok(id) => return Ok(id),
+                Err(fault) => spool_fault(fault),
+            };
+            // What the log holds of them comes back as room after a round of reclaim.
+            let eased = self.queue.tenancy().eased();
+            if fault != SpoolFault::Full || !self.give_up_half().await {
+                return Err(fault);
+            }
+            self.queue.tenancy().hurry();
+            eased.await;
+        }
+        let enqueued = self.queue.enqueue(body, envelope).await;
+        enqueued.map_err(spool_fault)
+    }
+
+    /// Into the list that the entry belongs to.
+    fn place(&self, entry: &Entry) {
+        let bytes = u64::from(entry.body.raw_bytes);
+        let is_new = match entry.held {
+            true => self.kept.borrow_mut().insert((since(entry), entry.id)),
+            false => self.waiting.borrow_mut().insert(entry.id),
+        };
+        if is_new && entry.held {
+            self.gauges.keep(bytes);
+        }
+    }
+
+    fn note_oldest(&self) {
+        let first = self.waiting.borrow().first().copied();
+        let oldest = first.and_then(|id| self.queue.entry(id));
+        self.gauges.note_oldest(oldest.map(|entry| entry.arrived));
+    }
+}
+
+/// When a kept entry was handed over.
+pub fn since(entry: &Entry) -> UnixSeconds {
+    let first = entry.recipients.first();
+    first.map_or(UnixSeconds(0), |first| first.tried)
 }
 
 fn spool_fault(fault: QueueFault) -> SpoolFault {

@@ -79,11 +79,24 @@ impl Disks {
         opened.expect("a store")
     }
 
+    /// One that keeps nothing behind a hand-over.
     pub async fn open(&self, world: &SimWorld, bytes_max: u64, messages_max: usize) -> Spool {
+        self.open_keeping(world, bytes_max, messages_max, 0).await
+    }
+
+    pub async fn open_keeping(
+        &self,
+        world: &SimWorld,
+        bytes_max: u64,
+        messages_max: usize,
+        keep_s: u64,
+    ) -> Spool {
         let (store, replay) = self.store(world).await;
         let settings = Settings {
             bytes_max,
             messages_max,
+            addressees_max: 10_000,
+            keep_s,
             checkpoints: tenancy::Settings {
                 checkpoint_groups: u64::MAX,
                 checkpoint_bytes: u64::MAX,

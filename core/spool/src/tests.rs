@@ -153,3 +153,134 @@ fn what_was_answered_survives_a_power_cut_at_any_boundary() {
     }
     assert!(seen.iter().all(|count| *count > 3), "{seen:?}");
 }
+
+const KEEP_S: u64 = 1_200;
+
+fn kept(spool: &Spool) -> Vec<u64> {
+    let entries = spool.kept(None, 99).into_iter();
+    entries.map(|entry| entry.arrived.0 - 1_000).collect()
+}
+
+impl Rig {
+    /// As `open`, and copies stay for twenty minutes.
+    async fn open_keeping(&self) -> Spool {
+        let opened = self.disks.open_keeping(&self.world, 100_000, 8, KEEP_S);
+        opened.await
+    }
+}
+
+#[test]
+fn what_was_handed_over_is_kept_and_waits_again_when_that_is_wanted() {
+    let rig = Rig::new(5);
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        for number in 0..3 {
+            let taken = spool.take(body(number, 3_000), envelope(number));
+            taken.await.unwrap();
+        }
+        spool.done(&spool.entries(None, 2)).await.unwrap();
+        assert_eq!((numbers(&spool), kept(&spool)), (vec![2], vec![0, 1]));
+        let gauges = spool.gauges();
+        assert_eq!((gauges.waiting(), gauges.bytes()), (1, 3_000));
+        assert_eq!((gauges.kept(), gauges.kept_bytes()), (2, 6_000));
+    });
+    rig.world.crash();
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        assert_eq!((numbers(&spool), kept(&spool)), (vec![2], vec![0, 1]));
+        let later = since(&spool.kept(None, 1)[0]).0 + 1;
+        assert_eq!(spool.redeliver(UnixSeconds(later)).await, Ok(0));
+        assert_eq!(spool.redeliver(UnixSeconds(0)).await, Ok(2));
+        assert_eq!((numbers(&spool), kept(&spool)), (vec![0, 1, 2], vec![]));
+        let rounds: Vec<u32> = spool.entries(None, 9).iter().map(round).collect();
+        assert_eq!(rounds, [1, 1, 0]);
+        assert_eq!(spool.gauges().waiting(), 3);
+    });
+    rig.world.crash();
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        let rounds: Vec<u32> = spool.entries(None, 9).iter().map(round).collect();
+        assert_eq!(rounds, [1, 1, 0], "the wish is durable");
+        spool.done(&spool.entries(None, 9)).await.unwrap();
+        assert_eq!(spool.redeliver(UnixSeconds(0)).await, Ok(3));
+        let rounds: Vec<u32> = spool.entries(None, 9).iter().map(round).collect();
+        assert_eq!(rounds, [2, 2, 1]);
+    });
+}
+
+#[test]
+fn copies_end_with_their_time_and_take_half_of_the_spool_at_most() {
+    let rig = Rig::new(6);
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        for number in 0..8 {
+            let taken = spool.take(body(number, 3_000), envelope(number));
+            taken.await.unwrap();
+        }
+        spool.done(&spool.entries(None, 3)).await.unwrap();
+        assert_eq!(kept(&spool), [0, 1, 2]);
+        spool.done(&spool.entries(None, 9)).await.unwrap();
+        assert!(spool.gauges().kept() <= 4, "{:?}", kept(&spool));
+        assert_eq!(numbers(&spool), []);
+    });
+    let rig = Rig::new(7);
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        spool.take(body(1, 3_000), envelope(1)).await.unwrap();
+        spool.done(&spool.entries(None, 9)).await.unwrap();
+        spool.trim().await;
+        assert_eq!(kept(&spool), [1]);
+        let host = rig.world.io().host;
+        base::host::sleep_us(&*host, (KEEP_S + 1) * 1_000_000).await;
+        spool.trim().await;
+        assert_eq!(kept(&spool), []);
+        assert_eq!(spool.gauges().kept_bytes(), 0);
+    });
+}
+
+#[test]
+fn new_mail_goes_before_copies_and_what_waits_is_never_given_up() {
+    let rig = Rig::new(8);
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        let take = |number, bytes| spool.take(body(number, bytes), envelope(number));
+        for number in 0..4 {
+            take(number, 10_000).await.unwrap();
+        }
+        spool.done(&spool.entries(None, 3)).await.unwrap();
+        assert_eq!(spool.gauges().kept(), 3);
+        for number in 4..8 {
+            take(number, 20_000).await.unwrap();
+        }
+        assert_eq!(kept(&spool), [], "bytes");
+        assert_eq!(numbers(&spool), [3, 4, 5, 6, 7]);
+        assert_eq!(take(8, 20_000).await, Err(SpoolFault::Full));
+        assert_eq!(numbers(&spool), [3, 4, 5, 6, 7]);
+    });
+}
+
+/// The volume is small and what it holds is not: copies are given up until the message fits, and the log is used over and over.
+#[test]
+fn a_small_volume_takes_mail_again_and_again_beside_its_copies() {
+    let rig = Rig::new(9);
+    rig.world.block_on(async {
+        let opened = rig
+            .disks
+            .open_keeping(&rig.world, u64::MAX, 1_000, 48 * KEEP_S);
+        let spool = opened.await;
+        let (_, bytes_max) = spool.gauges().max();
+        assert!(bytes_max < 40 << 20, "{bytes_max}");
+        for number in 0..400 {
+            let mut letter = body(number, 400_000);
+            let noise: Vec<u8> = (0..400_000).map(|_| rig.world.draw(0..256) as u8).collect();
+            letter.raw = Bytes::from(noise);
+            letter.name = BodyName::of(&letter.raw);
+            spool.take(letter, envelope(number)).await.unwrap();
+            if number % 8 == 7 {
+                spool.done(&spool.entries(None, 99)).await.unwrap();
+            }
+        }
+        assert!(spool.gauges().kept() > 8, "{}", spool.gauges().kept());
+        assert!(spool.gauges().kept_bytes() <= bytes_max / 2 + 400_000);
+    });
+}

@@ -11,6 +11,7 @@ use std::time::Instant;
 use base::Host;
 use base::host::{Time, sleep_us};
 use mailbox::Mailboxes;
+use store::Store;
 use volume::{LegState, Volume};
 
 use crate::gauges::{Gauges, Health};
@@ -43,7 +44,11 @@ pub struct CommitPath {
 
 /// One probe.
 pub async fn probe(host: &dyn Host, mailboxes: &Mailboxes, path: &mut CommitPath) -> Health {
-    let store = mailboxes.store();
+    probe_store(host, mailboxes.store(), path).await
+}
+
+/// The same of any store: a spool has one as well.
+pub async fn probe_store(host: &dyn Host, store: &Store, path: &mut CommitPath) -> Health {
     let volume = store.volume();
     volume.probe_legs().await;
     path.look(host, volume).await;

@@ -7,6 +7,7 @@
 //! What must hold: what `submit` accepted is durable, here or in a mailbox, for every recipient; a report enters the queue in the group
 //! that takes out what it is about; nothing is leased while the volume takes no writes, since what came of it could not be noted.
 
+mod again;
 mod lead;
 mod once;
 pub mod reporting;

@@ -224,7 +224,7 @@ pub async fn release(
         expires,
         terms: held.terms.clone(),
     };
-    let handed = outgoing.hand_over(body, envelope).await?;
+    let handed = outgoing.hand_over(body, envelope, 0).await?;
     if handed == HandedOver::UnderWay {
         return Ok(false);
     }

@@ -95,6 +95,7 @@ fn daemon(messages: u64) -> Daemon {
             owner_under_way: 1,
             alarms: Vec::new(),
             sources: Vec::new(),
+            spool: None,
             probation: None,
             incidents: vec![],
             storage_nodes: vec![],

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::profile::RingFlags;
 
 /// What a thread runs. The fourth zone of the design, intelligence, has no work yet and no thread.
@@ -142,4 +143,11 @@ impl CorePlan {
         let names: Vec<&str> = self.zones.iter().map(|zone| zone.name()).collect();
         names.join("+").chars().take(15).collect()
     }
+}
+
+/// Some sixty segments at least, so that reclaim has something to choose from and the reserve stays small; large legs
+/// have the usual 64 MiB (DESIGN.md A3).
+pub(crate) fn segment_bytes(leg_bytes: u64) -> u64 {
+    let part = (leg_bytes / 64).max(1);
+    (1 << part.ilog2()).clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX)
 }

@@ -1,3 +1,5 @@
+mod spool;
+
 use std::path::Path;
 
 use super::*;

@@ -10,6 +10,7 @@ const PAGE: &str = include_str!("../../../REFERENCE-SETTINGS.md");
 const TABLES: &[(&str, &str)] = &[
     ("[server]", "server"),
     ("[volume]", "volume"),
+    ("[spool]", "spool"),
     ("[listen]", "listen"),
     ("[tls]", "tls"),
     ("[login]", "login"),
@@ -108,6 +109,7 @@ fn the_page_names_the_defaults_of_the_code() {
             "volume.compression",
             compression_default().get_ref().to_string(),
         ),
+        ("spool.leg_size", Spool::default().leg_size.to_string()),
         ("limits.message", limits.message.get_ref().to_string()),
         ("limits.smtp_connections", number(SMTP_CONNECTIONS_DEFAULT)),
         ("limits.lmtp_connections", number(LMTP_CONNECTIONS_DEFAULT)),

@@ -83,6 +83,12 @@ impl Settings {
         if !self.volume.legs.get_ref().is_empty() {
             return Err("volume.legs: this node runs no storage: remove [volume], or add \"storage\" to zones.run".into());
         }
+        if !self.spool.legs.is_empty() {
+            return Err(
+                "spool.legs: a node without storage has no spool yet, and defers mail while no storage node takes it: remove [spool] here"
+                    .into(),
+            );
+        }
         if !self.quarantine.verdicts.is_empty() {
             return Err(
                 "quarantine.verdicts: the quarantine is kept by storage nodes: remove it here, and what a check finds is refused or filed as junk"
@@ -188,7 +194,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_one_sentence_with_the_fix() {
         let doors = "[listen]\nzone_lmtp = [\"127.0.0.1:2424\"]\n";
-        let cases: [(&[&str], &str); 15] = [
+        let cases: [(&[&str], &str); 16] = [
+            (
+                &[NODE, PEERS, "[spool]\nlegs = [\"a\", \"b\"]\n"],
+                "spool.legs",
+            ),
             (
                 &[NODE, PEERS, "[quarantine]\nverdicts = [\"virus\"]\n"],
                 "quarantine.verdicts",

@@ -1,6 +1,7 @@
 //! The support bundle: one JSON document with everything that a helper from afar asks for first.
 
 use ::admin::request::Request;
+use ::admin::spool::Ask;
 use serde_json::{Map, Value, json};
 
 use crate::admin::limits::LOG_LINES_MAX;
@@ -22,12 +23,13 @@ const TOLD: [&str; 9] = [
 const TOLD_BYTES_MAX: usize = 64 << 10;
 
 /// What is asked first; the answers are parts of the document.
-pub(crate) fn requests() -> [(&'static str, Request); 9] {
+pub(crate) fn requests() -> [(&'static str, Request); 10] {
     [
         ("status", Request::Status),
         ("plan", Request::Plan),
         ("volume", Request::VolumeShow),
         ("legs", Request::LegList),
+        ("spool", Request::Spool { ask: Ask::Show }),
         ("fsck", Request::Fsck { full: false }),
         ("disks", Request::Disks),
         ("network", Request::Network),

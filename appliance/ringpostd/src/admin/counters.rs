@@ -31,6 +31,8 @@ pub(crate) struct Lists {
     receivers: Vec<Arc<receive::Counters>>,
     /// Reception by submission.
     submitters: Vec<Arc<receive::Counters>>,
+    /// What receivers did with the spool.
+    spooled: Vec<Arc<inbound::spool::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
     relay: Vec<Arc<relay::Counters>>,
     /// How long tasks kept each core from others, by the core's name.
@@ -104,6 +106,18 @@ impl Metrics {
     /// A receiver of submission on one core.
     pub fn add_submitter(&self, counters: Arc<receive::Counters>) {
         self.lists().submitters.push(counters);
+    }
+
+    /// What a receiver on one core does with the spool.
+    pub fn add_spooled(&self, counters: Arc<inbound::spool::Counters>) {
+        self.lists().spooled.push(counters);
+    }
+
+    /// One counter of it, all cores together.
+    pub(crate) fn spooled_sum(&self, counter: fn(&inbound::spool::Counters) -> &AtomicU64) -> u64 {
+        let lists = self.lists();
+        let each = lists.spooled.iter();
+        each.map(|counters| read(counter(counters))).sum()
     }
 
     /// The IMAP server of one core.

@@ -10,30 +10,35 @@ use volume::{LegReport, LegState, Volume};
 
 use crate::admin::limits::{ASIDE_MAX, EJECT_WITHIN, LET_GO_PAUSE, LET_GO_TRIES};
 use crate::admin::open_legs;
-use crate::admin::shared::{Admin, Refused, document, volume_of};
+use crate::admin::shared::{Admin, Refused, document};
+use crate::engine::Whose;
 
-/// Performs a request about legs.
-pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
+/// Performs a request about legs of one of the volumes.
+pub(crate) async fn perform(
+    admin: &Admin,
+    whose: Whose,
+    request: Request,
+) -> Result<Value, Refused> {
     match request {
-        Request::LegList => document(&list(admin).await?),
-        Request::LegAttach { path, fresh } => document(&attach(admin, &path, fresh).await?),
+        Request::LegList => document(&list(admin, whose).await?),
+        Request::LegAttach { path, fresh } => document(&attach(admin, whose, &path, fresh).await?),
         Request::LegDetach { leg } => {
-            let work = async move |mailboxes| detach(volume_of(&mailboxes), &leg).await;
-            document(&admin.ask(work).await??)
+            let work = async move |volume| detach(&volume, &leg).await;
+            document(&admin.on_volume(whose, work).await??)
         }
         Request::LegFail { leg } => {
-            let work = async move |mailboxes| fail(volume_of(&mailboxes), &leg).await;
-            document(&admin.ask(work).await??)
+            let work = async move |volume| fail(&volume, &leg).await;
+            document(&admin.on_volume(whose, work).await??)
         }
         Request::LegRetire { leg } => {
-            let work = async move |mailboxes| retire(volume_of(&mailboxes), &leg).await;
-            document(&admin.ask(work).await??)
+            let work = async move |volume| retire(&volume, &leg).await;
+            document(&admin.on_volume(whose, work).await??)
         }
         _ => Err("not about legs".into()),
     }
 }
 
-/// Called on the storage thread once for each volume, before any request about the volume: the volume and the legs it is open on.
+/// Called once for each volume, on the thread that owns it, before any request about the volume: the volume and the legs it is open on.
 pub fn enter(legs: std::rc::Rc<dyn open_legs::Legs>, volume: &Volume) {
     open_legs::set(volume.id(), legs);
     // Looks at every leg once, so that one that leaves is known by its path.
@@ -50,11 +55,9 @@ pub fn lines(volume: &Volume) -> Vec<LegLine> {
     members.map(|leg| line(volume, &leg)).collect()
 }
 
-/// As `lines`, asked of the storage thread.
-pub(crate) async fn list(admin: &Admin) -> Result<Vec<LegLine>, Refused> {
-    admin
-        .ask(async |mailboxes| lines(volume_of(&mailboxes)))
-        .await
+/// As `lines`, asked of the volume's thread.
+pub(crate) async fn list(admin: &Admin, whose: Whose) -> Result<Vec<LegLine>, Refused> {
+    admin.on_volume(whose, async |volume| lines(&volume)).await
 }
 
 fn line(volume: &Volume, leg: &LegReport) -> LegLine {
@@ -229,18 +232,14 @@ async fn let_go(volume: &Volume, device: DeviceIndex) -> Result<(), Refused> {
 ///
 /// A blank file is made first when `fresh` says so, and also in the place of a planned leg whose file is gone or was cut
 /// short (what is left of that one is put aside, not thrown away).
-async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refused> {
+async fn attach(admin: &Admin, whose: Whose, path: &str, fresh: bool) -> Result<LegLine, Refused> {
     let path = PathBuf::from(path);
+    let plan = admin.storage_plan(whose).ok_or("there is no spool")?;
     let wanted = admin
-        .ask(async |mailboxes| largest(volume_of(&mailboxes)))
+        .on_volume(whose, async |volume| largest(&volume))
         .await?
-        .unwrap_or(admin.plan().storage.leg_bytes);
-    let planned = admin
-        .plan()
-        .storage
-        .legs
-        .iter()
-        .any(|leg| same_path(leg, &path));
+        .unwrap_or(plan.leg_bytes);
+    let planned = plan.legs.iter().any(|leg| same_path(leg, &path));
     let make = fresh || (planned && needs_making(&path, wanted)?);
     if make {
         let at = path.clone();
@@ -252,7 +251,7 @@ async fn attach(admin: &Admin, path: &str, fresh: bool) -> Result<LegLine, Refus
     }
     let made = path.clone();
     let admitted = admin
-        .ask(async move |mailboxes| admit(volume_of(&mailboxes), &path).await)
+        .on_volume(whose, async move |volume| admit(&volume, &path).await)
         .await?;
     if admitted.is_err() && make {
         let _ = std::fs::remove_file(made);

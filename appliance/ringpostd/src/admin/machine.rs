@@ -12,11 +12,18 @@ use serde_json::Value;
 
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{content, legs};
+use crate::engine::Whose;
 
 /// Performs a request about the machine.
 pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Refused> {
     match request {
-        Request::Disks => document(&disks(legs::list(admin).await?).await?),
+        Request::Disks => {
+            let mut legs = legs::list(admin, Whose::Mail).await?;
+            // A spool that does not answer leaves its disks without the name of their leg.
+            let of_spool = legs::list(admin, Whose::Spool).await;
+            legs.extend(of_spool.unwrap_or_default());
+            document(&disks(legs).await?)
+        }
         Request::Network => document(&network().await?),
         _ => Err("not about the machine".into()),
     }

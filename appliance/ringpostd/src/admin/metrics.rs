@@ -11,6 +11,7 @@ mod quarantine;
 mod reports;
 mod scan;
 mod sending;
+mod spool;
 mod storage;
 
 use std::path::Path;
@@ -61,6 +62,7 @@ impl Admin {
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
         self.write_memory(&mut page);
+        self.write_spool(&mut page);
         write_paths(&mut page).await;
         let read = async |mailboxes| storage::Storage::read(&mailboxes);
         let mut storage = self.ask(read).await;

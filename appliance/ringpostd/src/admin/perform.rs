@@ -8,8 +8,10 @@ use crate::admin::caller::Caller;
 use crate::admin::shared::{Admin, Refused, document};
 use crate::admin::{
     accounts, addresses, appliance, bans, bundle, certificates, dkim, domains, fsck, legs, logs,
-    machine, profile, quarantine, queue, reports, settings, spam, status, traces, volume, ways,
+    machine, profile, quarantine, queue, reports, settings, spam, spool, status, traces, volume,
+    ways,
 };
+use crate::engine::Whose;
 
 /// Performs a request, and leaves a line of it in the log.
 pub(crate) async fn answer_logged(admin: &Admin, request: Request, caller: &Caller) -> Reply {
@@ -87,7 +89,8 @@ async fn perform(admin: &Admin, request: Request, caller: &Caller) -> Result<Val
         | Request::LegAttach { .. }
         | Request::LegDetach { .. }
         | Request::LegFail { .. }
-        | Request::LegRetire { .. } => legs::perform(admin, request).await,
+        | Request::LegRetire { .. } => legs::perform(admin, Whose::Mail, request).await,
+        Request::Spool { ask } => spool::perform(admin, ask).await,
         Request::Fsck { full } => document(&fsck::check(admin, full).await?),
         Request::Trace { wanted } => traces::perform(admin, wanted).await,
         Request::Logs { lines } => document(&logs::last(lines)),

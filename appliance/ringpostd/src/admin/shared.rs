@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 use client::relay::Route;
 use door::Door;
 use inbound::afar;
+use inbound::spool::SpoolLane;
 use mailbox::{MailboxFault, Mailboxes};
-use plan::{Plan, Zone};
+use plan::{Plan, StoragePlan, Zone};
 use queue::QueueFault;
 use runtime::Budget;
 use serde::Serialize;
 use serde_json::Value;
+use spool::Spool;
 use storage::outgoing::Outgoing;
 use storage::owner::{Busy, Owner};
 use volume::Volume;
 
 use crate::admin::counters::Metrics;
+use crate::engine::Whose;
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -51,6 +54,10 @@ struct Shared {
     owner: Owner,
     /// Where cores leave their counters.
     metrics: Metrics,
+    /// The way to the spool's thread; `Err`: why there is none.
+    spool: Result<SpoolLane, String>,
+    /// Of messages on their way to storage or to the spool.
+    credits: Budget,
     /// Bans, rates and lists.
     door: Door,
     /// The memory of messages that are being received.
@@ -71,6 +78,7 @@ impl Admin {
         plan: Arc<Plan>,
         owner: Owner,
         metrics: Metrics,
+        (spool, credits): (Result<SpoolLane, String>, Budget),
         door: Door,
         receive_memory: Budget,
         certificate: Arc<dyn Certificate>,
@@ -81,6 +89,8 @@ impl Admin {
             plan,
             owner,
             metrics,
+            spool,
+            credits,
             door,
             receive_memory,
             certificate,
@@ -114,6 +124,15 @@ impl Admin {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    /// `Err`: why there is none, in words.
+    pub(crate) fn spool(&self) -> Result<&SpoolLane, &str> {
+        self.shared.spool.as_ref().map_err(String::as_str)
+    }
+
+    pub(crate) fn credits(&self) -> &Budget {
+        &self.shared.credits
     }
 
     pub(crate) fn door(&self) -> &Door {
@@ -162,6 +181,48 @@ impl Admin {
             .ask(move |mailboxes| async move { work(mailboxes).await })
             .await;
         done.map_err(|Busy| "storage is busy or stopping: try again".to_owned())
+    }
+
+    /// Runs `work` on the spool's thread.
+    pub(crate) async fn ask_spool<T, W>(&self, work: W) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce(Spool) -> T + Send + 'static,
+    {
+        let spool = self
+            .spool()
+            .map_err(|why| format!("there is no spool: {why}"))?;
+        let done = spool
+            .ask(move |spool| async move { work(spool).await })
+            .await;
+        done.map_err(|Busy| "the spool is busy or stopping: try again".to_owned())
+    }
+
+    /// Runs `work` on the thread that owns this volume.
+    pub(crate) async fn on_volume<T, W>(&self, whose: Whose, work: W) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        W: AsyncFnOnce(Volume) -> T + Send + 'static,
+    {
+        match whose {
+            Whose::Mail => {
+                let work = async move |mailboxes| work(volume_of(&mailboxes).clone()).await;
+                self.ask(work).await
+            }
+            Whose::Spool => {
+                let work =
+                    async move |spool: Spool| work(spool.tenancy().store().volume().clone()).await;
+                self.ask_spool(work).await
+            }
+        }
+    }
+
+    /// What is planned for it; `None`: there is no spool.
+    pub(crate) fn storage_plan(&self, whose: Whose) -> Option<&StoragePlan> {
+        match whose {
+            Whose::Mail => Some(&self.plan().storage),
+            Whose::Spool => self.plan().spool.as_ref().map(|spool| &spool.storage),
+        }
     }
 
     /// As `ask`, beside the queue.

@@ -13,7 +13,7 @@ use plan::Service;
 use runtime::SessionHost;
 
 use crate::admin::shared::{Admin, Refused, volume_of};
-use crate::admin::{legs, machine, volume};
+use crate::admin::{legs, machine, spool, volume};
 
 /// Everything that `status` reports.
 pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
@@ -27,6 +27,10 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             });
             look.await?
         }
+    };
+    let spool = match admin.afar() {
+        Some(_) => None,
+        None => Some(spool::detail(admin).await),
     };
     let received = admin.metrics().received();
     let services = Service::ALL.iter().filter_map(|service| {
@@ -67,6 +71,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             .load(std::sync::atomic::Ordering::Relaxed) as u64,
         alarms: {
             let mut alarms = machine::alarms().await;
+            alarms.extend(spool.iter().flat_map(spool::alarms));
             alarms.extend(probation_alarm);
             alarms.extend(certificate::alarm(
                 &admin.certificate().chain(),
@@ -75,6 +80,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             alarms
         },
         sources: admin.metrics().sources(),
+        spool,
         probation,
         incidents: {
             let mut all = incident::list(&admin.plan().state);

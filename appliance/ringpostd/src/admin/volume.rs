@@ -40,7 +40,11 @@ pub(crate) fn scrub_line(volume: &Volume) -> ScrubLine {
 }
 
 fn line(mailboxes: &Mailboxes) -> VolumeLine {
-    let volume = volume_of(mailboxes);
+    line_of(volume_of(mailboxes))
+}
+
+/// One volume: the mail's or the spool's.
+pub(crate) fn line_of(volume: &Volume) -> VolumeLine {
     let lines = legs::lines(volume);
     let in_sync = lines.iter().filter(|leg| leg.state == "in_sync").count();
     let segments = volume.segments();

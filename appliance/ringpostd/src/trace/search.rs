@@ -1,7 +1,7 @@
 //! Finds traces of messages in the files: once backwards, for the events that are wanted and what led to them, and once forwards, for all that
 //! came of them.
 //!
-//! Events of one message share the id of its Received field or its number in the queue. An event with two of them ties them together; so does
+//! Events of one message share the id of its Received field, its number in the queue or its number in the spool. An event with two of them ties them together; so does
 //! a message that takes the place of another one, or reports on it.
 
 use std::collections::HashMap;
@@ -63,6 +63,8 @@ enum Key {
     Id(String),
     /// In the queue.
     Queue(u64),
+    /// In the spool.
+    Spool(u64),
     /// A line by itself.
     Line(String),
 }
@@ -78,6 +80,7 @@ struct Line {
     message_id: String,
     queue: Option<u64>,
     about: Option<u64>,
+    spool: Option<u64>,
     /// `[7, 8]`.
     #[serde(default)]
     into: String,
@@ -88,6 +91,8 @@ struct Line {
 struct Span {
     #[serde(default)]
     id: String,
+    /// Of a hand-over.
+    spool: Option<u64>,
 }
 
 impl Line {
@@ -98,6 +103,8 @@ impl Line {
         let into = into.filter_map(|number| number.parse().ok());
         let numbers = self.queue.into_iter().chain(self.about).chain(into);
         let mut keys: Vec<Key> = numbers.map(Key::Queue).collect();
+        let of_span = self.span.as_ref().and_then(|span| span.spool);
+        keys.extend(self.spool.or(of_span).map(Key::Spool));
         keys.extend(id.map(|id| Key::Id(id.to_owned())));
         if keys.is_empty() {
             keys.push(Key::Line(text.to_owned()));
@@ -240,10 +247,12 @@ fn event(text: &str) -> Option<TraceEvent> {
         _ => String::new(),
     };
     let (at, what) = (text_of("timestamp"), text_of("message"));
-    if let Some(Value::Object(span)) = fields.remove("span")
-        && let Some(id) = span.get("id")
-    {
-        fields.insert("id".to_owned(), id.clone());
+    if let Some(Value::Object(span)) = fields.remove("span") {
+        for name in ["id", "spool"] {
+            if let Some(value) = span.get(name) {
+                fields.insert(name.to_owned(), value.clone());
+            }
+        }
     }
     Some(TraceEvent { at, what, fields })
 }
@@ -309,6 +318,34 @@ cut by a cra
         ] {
             assert_eq!(found(id, from, to), [WHOLE], "{id:?} {from:?} {to:?}");
         }
+    }
+
+    #[test]
+    fn what_went_through_the_spool_is_one_way() {
+        let place = tempfile::tempdir().expect("a directory");
+        let lines = r#"
+{"timestamp":"2026-11-30T02:00:00Z","message":"spooled until storage takes it","spool":4,"span":{"id":"a.0.9","name":"message"}}
+{"timestamp":"2026-11-30T02:00:01Z","message":"accepted","from":"<ann@far.example>","to":"<sales@one.example>","span":{"id":"a.0.9","name":"message"}}
+{"timestamp":"2026-11-30T02:00:02Z","message":"queued","queue":12,"span":{"spool":4,"name":"message"}}
+{"timestamp":"2026-11-30T02:00:03Z","message":"handed over from the spool","spool":4,"again":0}
+{"timestamp":"2026-11-30T02:00:04Z","message":"delivered","queue":12,"from":"ann@far.example","to":"carol@away.example"}
+{"timestamp":"2026-11-30T02:00:05Z","message":"handed over from the spool","spool":5,"again":0}
+"#;
+        fs::write(place.path().join("00000000000000000001.jsonl"), lines).unwrap();
+        let wanted = TraceWanted {
+            to: Some("carol@away.example".to_owned()),
+            ..TraceWanted::default()
+        };
+        let page = search(place.path(), &wanted).expect("it reads");
+        let events: Vec<&str> = page.messages[0].iter().map(|event| &*event.what).collect();
+        let way = [
+            "spooled until storage takes it",
+            "accepted",
+            "queued",
+            "handed over from the spool",
+            "delivered",
+        ];
+        assert_eq!((page.messages.len(), &events[..]), (1, &way[..]));
     }
 
     #[test]

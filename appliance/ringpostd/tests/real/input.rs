@@ -241,7 +241,9 @@ fn refusals_come_at_the_right_command() {
 /// The volume is filled to the brim: senders are deferred, what was taken is there, and after a crash too.
 #[test]
 fn a_full_volume_refuses_politely_and_keeps_what_it_took() {
-    let home = Home::new();
+    let mut home = Home::new();
+    // With a spool more is taken, and waits: `spool.rs`.
+    home.more.extend(["--spool-size", "0"].map(str::to_owned));
     let ledger = Ledger::of(ALICE);
     {
         let _daemon = home.start();

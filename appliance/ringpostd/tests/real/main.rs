@@ -33,6 +33,7 @@ mod scan;
 mod scarce;
 mod sessions;
 mod spam;
+mod spool;
 mod start;
 mod submission;
 mod thunderbird;

@@ -8,11 +8,13 @@ use std::task::Poll;
 use base::Time;
 use mailbox::MailboxFault;
 use queue::{DeliveryId, Entry, Envelope, QueueId};
+use runtime::events::MESSAGE;
 use runtime::{SessionHost, Stop};
 use spool::Spool;
 use storage::outgoing::{HandedOver, Outgoing, Seen};
 use storage::owner::Ask;
 use store::{BodyIn, ReadFault};
+use tracing::Instrument;
 
 use super::limits::*;
 
@@ -28,7 +30,8 @@ pub async fn drain<A: Ask>(host: SessionHost, spool: Spool, ask: A, stop: Stop) 
                 Round::Moved => pause = PAUSE_MIN,
                 Round::Nothing => {
                     pause = PAUSE_MIN;
-                    let _ = host.within(STUCK_FOR, arrival).await;
+                    let _ = host.within(TRIMMED_EVERY, arrival).await;
+                    spool.trim().await;
                 }
                 Round::Later => {
                     host.sleep(pause).await;
@@ -119,9 +122,18 @@ impl<A: Ask> Drain<A> {
             return Round::Later;
         }
         let both = damaged.iter().chain(&entries);
-        let ids: Vec<DeliveryId> = both.map(|entry| DeliveryId::of(&entry.body.name)).collect();
+        let id = |entry: &Entry| DeliveryId::again(&entry.body.name, spool::round(entry));
+        let ids: Vec<DeliveryId> = both.map(id).collect();
         let envelopes = entries.iter().map(envelope);
-        let messages: Vec<(BodyIn, Envelope)> = bodies.into_iter().zip(envelopes).collect();
+        let messages = bodies.into_iter().zip(envelopes).zip(&entries);
+        let messages: Vec<Message> = messages
+            .map(|((body, envelope), entry)| Message {
+                number: entry.id.0,
+                body,
+                envelope,
+                round: spool::round(entry),
+            })
+            .collect();
         let asked = self.ask.ask_outgoing(move |outgoing| async move {
             let results = hand_over_all(outgoing.clone(), messages).await;
             let seen: Vec<Seen> = ids.iter().map(|id| outgoing.seen(*id)).collect();
@@ -142,7 +154,11 @@ impl<A: Ask> Drain<A> {
         let aside_until = self.host.now().after_us(ASIDE_FOR.as_micros() as u64);
         for ((entry, result), seen) in entries.into_iter().zip(results).zip(seen) {
             match result {
-                Ok(HandedOver::Now | HandedOver::Before) => done.push(entry),
+                Ok(HandedOver::Now | HandedOver::Before) => {
+                    let (spool, again) = (entry.id.0, spool::round(&entry));
+                    tracing::info!(target: MESSAGE, spool, again, "handed over from the spool");
+                    done.push(entry);
+                }
                 Ok(HandedOver::UnderWay) => {}
                 Err(fault @ (MailboxFault::TooLarge | MailboxFault::Refused(_))) => {
                     done.extend(self.give_up(entry, *seen, &fault.to_string()));
@@ -266,16 +282,34 @@ fn envelope(entry: &Entry) -> Envelope {
     }
 }
 
+/// What is handed over.
+struct Message {
+    number: u64,
+    body: BodyIn,
+    envelope: Envelope,
+    /// Which of its hand-overs it is.
+    round: u32,
+}
+
 type Handed = Result<HandedOver, MailboxFault>;
 
 /// All at once, so that one batch of the log takes them. One result for each.
-async fn hand_over_all(outgoing: Outgoing, messages: Vec<(BodyIn, Envelope)>) -> Vec<Handed> {
+async fn hand_over_all(outgoing: Outgoing, messages: Vec<Message>) -> Vec<Handed> {
     type Work = Pin<Box<dyn Future<Output = Handed>>>;
     let mut work: Vec<Result<Handed, Work>> = messages
         .into_iter()
-        .map(|(body, envelope)| {
+        .map(|message| {
             let outgoing = outgoing.clone();
-            let hand_over = async move { outgoing.hand_over(body, envelope).await };
+            // What becomes of it in the queue is traced as part of it.
+            let span = tracing::info_span!(target: MESSAGE, "message", spool = message.number);
+            let Message {
+                body,
+                envelope,
+                round,
+                ..
+            } = message;
+            let hand_over = async move { outgoing.hand_over(body, envelope, round).await };
+            let hand_over = hand_over.instrument(span);
             Err(Box::pin(hand_over) as Work)
         })
         .collect();

@@ -8,18 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use base::Time;
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
-use queue::Envelope;
-use runtime::SessionHost;
+use queue::{Envelope, QueueId};
+use runtime::events::MESSAGE;
+use runtime::{Budget, SessionHost};
 use spool::SpoolFault;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
+use storage::lessons::{self, Answer, Asked};
 use storage::outgoing::Submission;
 use storage::owner::{Ask, Busy};
 use store::BodyIn;
 use tracing::{Instrument, Span};
 
-use super::Spooling;
 use super::limits::{DIRECT_MAX, LOOK_UP_MAX, SILENCE_NOTED, TAKE_MAX};
+use super::{Held, Spooling};
 use crate::receive::{Keeper, OnBehalf};
 
 /// What a core's receivers did with the spool since start.
@@ -31,6 +33,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Direct deliveries that were not answered in time.
     pub silent: AtomicU64,
+    /// Messages deferred because what is under way had all credits.
+    pub throttled: AtomicU64,
 }
 
 /// Storage behind a spool; for one core.
@@ -39,17 +43,20 @@ pub struct Spooled<A, S> {
     ask: A,
     spool: S,
     host: SessionHost,
+    /// Bytes of messages on their way to storage or to the spool; of all cores.
+    credits: Budget,
     /// Storage was silent, and is not waited for until then.
     silent_until: Rc<Cell<Time>>,
     counters: Arc<Counters>,
 }
 
 impl<A: Ask, S: Spooling> Spooled<A, S> {
-    pub fn new(host: SessionHost, ask: A, spool: S) -> Spooled<A, S> {
+    pub fn new(host: SessionHost, ask: A, spool: S, credits: Budget) -> Spooled<A, S> {
         Spooled {
             ask,
             spool,
             host,
+            credits,
             silent_until: Rc::default(),
             counters: Arc::default(),
         }
@@ -57,6 +64,17 @@ impl<A: Ask, S: Spooling> Spooled<A, S> {
 
     pub fn counters(&self) -> &Arc<Counters> {
         &self.counters
+    }
+
+    /// Credits of a message for as long as anything of it is under way. `Busy`: what is under way has all of them.
+    fn credit(&self, body: &BodyIn) -> Result<Held, Busy> {
+        // The largest message alone may be a little more: trace fields were added to it.
+        let bytes = body.raw.len().min(self.credits.bytes_max());
+        let Some(charge) = self.credits.take(bytes) else {
+            self.counters.throttled.fetch_add(1, Relaxed);
+            return Err(Busy);
+        };
+        Ok(Arc::new(charge))
     }
 
     /// Whether a message goes to storage first: nothing waits that it would overtake, and storage takes mail.
@@ -95,26 +113,31 @@ impl<A: Ask, S: Spooling> Spooled<A, S> {
         }
     }
 
-    /// `Ok` when it is durable in the spool.
+    /// `Ok` when it is durable in the spool. `straight`: what storage answered, which is the answer where there is no spool just now.
     async fn spool(
         &self,
         body: BodyIn,
         envelope: Envelope,
+        (held, straight): (Held, MailboxFault),
         span: &Span,
     ) -> Result<(), MailboxFault> {
-        let taken = self.spool.take(body, envelope).instrument(span.clone());
+        let taken = self
+            .spool
+            .take(body, envelope, held)
+            .instrument(span.clone());
         let taken = self.host.within(TAKE_MAX, taken).await;
         let counter = match taken {
-            Some(Ok(())) => &self.counters.spooled,
+            Some(Ok(_)) => &self.counters.spooled,
             _ => &self.counters.refused,
         };
         counter.fetch_add(1, Relaxed);
         match taken {
-            Some(Ok(())) => {
-                tracing::info!(parent: span, "spooled until storage takes it");
+            Some(Ok(QueueId(number))) => {
+                tracing::info!(target: MESSAGE, parent: span, spool = number, "spooled until storage takes it");
                 Ok(())
             }
             Some(Err(SpoolFault::Full)) => Err(MailboxFault::Full),
+            Some(Err(SpoolFault::Away(_))) => Err(straight),
             Some(Err(fault)) => Err(MailboxFault::Unavailable(fault.to_string())),
             None => Err(MailboxFault::Unavailable("the spool is silent".to_owned())),
         }
@@ -151,27 +174,43 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         self.look(asked).await
     }
 
+    async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
+        let asked = self.ask.ask_outgoing(move |outgoing| async move {
+            lessons::words(outgoing.mailboxes(), outgoing.lessons(), &asked)
+        });
+        self.look(asked).await
+    }
+
     async fn submit(
         &self,
         submission: Submission,
         span: &Span,
     ) -> Result<Result<(), MailboxFault>, Busy> {
+        let held = self.credit(&submission.body)?;
+        let mut straight = silent();
         let (body, mut envelope) = (submission.body.clone(), submission.elsewhere.clone());
         let here = submission.here.iter();
         let here = here.filter_map(|local| local.to.clone());
         envelope.recipients.extend(here);
         if self.is_direct() {
             let work = span.clone();
+            let credit = held.clone();
             let asked = self.ask.ask_outgoing(move |outgoing| {
-                async move { outgoing.submit_once(submission).await }.instrument(work)
+                async move {
+                    let submitted = outgoing.submit_once(submission).await;
+                    drop(credit);
+                    submitted
+                }
+                .instrument(work)
             });
             match self.direct(asked).await {
-                Some(Err(fault)) if is_deferred(&fault) => {}
+                Some(Err(fault)) if is_deferred(&fault) => straight = fault,
                 Some(result) => return Ok(result),
                 None => {}
             }
         }
-        Ok(self.spool(body, envelope, span).await)
+        let held = (held, straight);
+        Ok(self.spool(body, envelope, held, span).await)
     }
 
     async fn deliver(
@@ -180,17 +219,23 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         on_behalf: OnBehalf<'_>,
         span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
+        let held = self.credit(&arrival.body)?;
         let (body, accounts) = (arrival.body.clone(), arrival.accounts.clone());
         let mut results = None;
         if self.is_direct() {
             let work = span.clone();
+            let credit = held.clone();
             let asked = self.ask.ask_outgoing(move |outgoing| {
-                async move { outgoing.deliver_once(arrival).await }.instrument(work)
+                async move {
+                    let delivered = outgoing.deliver_once(arrival).await;
+                    drop(credit);
+                    delivered
+                }
+                .instrument(work)
             });
             results = self.direct(asked).await;
         }
-        let deferred = Err(MailboxFault::Unavailable("storage is silent".to_owned()));
-        let mut results = results.unwrap_or_else(|| vec![deferred; accounts.len()]);
+        let mut results = results.unwrap_or_else(|| vec![Err(silent()); accounts.len()]);
         assert_eq!(results.len(), accounts.len(), "one result for each account");
         // Those that were placed or refused have their answer; the others have none yet.
         let open: Vec<usize> = (0..accounts.len())
@@ -200,12 +245,18 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
             return Ok(results);
         }
         let whose: Vec<AccountId> = open.iter().map(|index| accounts[*index]).collect();
-        let spooled = self.spool(body, on_behalf(&whose), span).await;
+        let straight = results[open[0]].clone().err().unwrap_or_else(silent);
+        let held = (held, straight);
+        let spooled = self.spool(body, on_behalf(&whose), held, span).await;
         for index in open {
             results[index] = spooled.clone();
         }
         Ok(results)
     }
+}
+
+fn silent() -> MailboxFault {
+    MailboxFault::Unavailable("storage is silent".to_owned())
 }
 
 /// Storage may take the message later, for any recipient.

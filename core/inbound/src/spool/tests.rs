@@ -1,5 +1,8 @@
 //! The keeper with its spool and the drain, on virtual time, beside real mailboxes.
 
+mod again;
+mod credits;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,7 +14,7 @@ use device::sim::SimWorld;
 use mail::{Address, InternalDate, Summary};
 use mailbox::{AccountId, MailboxFault, Mailboxes};
 use queue::{Addressee, Envelope, Queue, Terms, UnixSeconds};
-use runtime::SessionHost;
+use runtime::{Budget, SessionHost};
 use spool::Spool;
 use spool::rig::Disks;
 use storage::arrival::{Arrival, Found};
@@ -92,6 +95,9 @@ impl Ask for Way {
     }
 }
 
+/// Bytes of messages under way.
+const CREDITS: usize = 64 << 10;
+
 struct House {
     world: SimWorld,
     way: Way,
@@ -100,6 +106,7 @@ struct House {
     alice: AccountId,
     host: SessionHost,
     disks: Disks,
+    credits: Budget,
 }
 
 /// Alice has room, and the spool has room for 6 messages.
@@ -108,6 +115,11 @@ fn house() -> House {
 }
 
 fn house_of(messages_max: usize) -> House {
+    house_keeping(messages_max, 0)
+}
+
+/// One whose spool keeps copies.
+fn house_keeping(messages_max: usize, keep_s: u64) -> House {
     let world = SimWorld::new(1);
     let (mail, disks) = (Disks::new(&world, 1), Disks::new(&world, 2));
     let io = world.io();
@@ -120,10 +132,12 @@ fn house_of(messages_max: usize) -> House {
     };
     let host = SessionHost::on(io.host.clone());
     let (spool, alice) = world.block_on(async {
-        let spool = disks.open(&world, 1 << 20, messages_max).await;
+        let spool = disks.open_keeping(&world, 1 << 20, messages_max, keep_s);
+        let spool = spool.await;
         (spool, account(&outgoing, "alice", 0).await)
     });
-    let keeper = Spooled::new(host.clone(), way.clone(), spool.clone());
+    let credits = Budget::new(CREDITS);
+    let keeper = Spooled::new(host.clone(), way.clone(), spool.clone(), credits.clone());
     House {
         world,
         way,
@@ -132,6 +146,7 @@ fn house_of(messages_max: usize) -> House {
         alice,
         host,
         disks,
+        credits,
     }
 }
 

@@ -15,7 +15,7 @@ use inbound::spool::{Spooled, drain};
 use mail::{Address, Flags, InternalDate, SystemFlags};
 use mailbox::{AccountId, FlagChange, MailboxFault, Mailboxes};
 use queue::{Addressee, Envelope, Queue, Terms, UnixSeconds};
-use runtime::{SessionHost, Stop};
+use runtime::{Budget, SessionHost, Stop};
 use spool::Spool;
 use storage::arrival::Arrival;
 use storage::outgoing::Outgoing;
@@ -32,15 +32,18 @@ use crate::witness::SimWitness;
 pub struct Legs {
     spool: Vec<DeviceIndex>,
     witness: Rc<SimWitness>,
+    /// Of copies.
+    keep_s: u64,
 }
 
 impl Legs {
-    pub fn create(machine: &Machine, seed: u64) -> Result<Legs, String> {
+    pub fn create(machine: &Machine, seed: u64, keep_s: u64) -> Result<Legs, String> {
         let bytes = machine.shape.leg_bytes;
         let spool = (0..2).map(|_| machine.world.add_disk(bytes)).collect();
         let legs = Legs {
             spool,
             witness: Rc::default(),
+            keep_s,
         };
         let (io, settings) = (machine.world.io(), settings(machine));
         let made = Volume::create(&io, &legs.spool, &settings, &*legs.witness, !seed);
@@ -59,7 +62,7 @@ impl Legs {
 }
 
 /// A leg that stalls is waited for: longer than a receiver waits.
-fn settings(machine: &Machine) -> volume::Settings {
+pub fn settings(machine: &Machine) -> volume::Settings {
     volume::Settings {
         segment_bytes: machine.shape.segment_bytes,
         batches_in_flight_max: machine.shape.in_flight_max,
@@ -99,6 +102,8 @@ impl House {
         let settings = spool::Settings {
             bytes_max: 1 << 20,
             messages_max: 1_000,
+            addressees_max: 10_000,
+            keep_s: legs.keep_s,
             checkpoints: tenancy::Settings {
                 checkpoint_groups: 40,
                 checkpoint_bytes: 1 << 20,
@@ -109,7 +114,7 @@ impl House {
         let spool = opened.map_err(|fault| format!("spool: {fault}"))?;
         let way = Way::new(io.host.clone(), outgoing);
         let host = SessionHost::on(io.host.clone());
-        let keeper = Spooled::new(host, way.clone(), spool.clone());
+        let keeper = Spooled::new(host, way.clone(), spool.clone(), Budget::new(64 << 20));
         Ok(House {
             io,
             way,
@@ -187,6 +192,16 @@ impl House {
         Ok(())
     }
 
+    /// Numbers in the INBOX of the account with this index.
+    pub async fn inbox_of(
+        &self,
+        model: &RefCell<Model>,
+        account: usize,
+    ) -> Result<Vec<u64>, String> {
+        let id = model.borrow().accounts[account];
+        inbox(self.mailboxes(), id).await
+    }
+
     /// Both volumes against the model.
     pub async fn check(&self, model: &RefCell<Model>) -> Result<(), String> {
         let accounts = model.borrow().accounts.clone();
@@ -227,7 +242,7 @@ async fn open(
     opened.map_err(|fault| format!("store: {fault}"))
 }
 
-fn path(account: usize) -> String {
+pub fn path(account: usize) -> String {
     format!("c{account}@example.org")
 }
 

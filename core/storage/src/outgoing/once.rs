@@ -13,21 +13,25 @@
 //!   until it is opened again (`volume::Volume::abandon`). A process that ends while the first is under way leaves no outcome either. In both
 //!   cases replay says at the next start which of the other two it was.
 //!
+//! A hand-over that is made once more on purpose, after a loss (`round` above 0), has an id of its own, and for mailboxes only what they lack is placed
+//! (`again.rs`).
+//!
 //! It makes no difference which of the two comes first: a direct delivery that waited in the lane for longer than the hand-over finds its id.
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashSet};
 
 use mail::{Address, InternalDate};
 use mailbox::{AccountId, Delivery, MailboxFault, Recipient};
 use queue::limits::ENTRY_ROWS;
-use queue::{Addressee, DeliveryId, Envelope, Served};
+use queue::{Addressee, DeliveryId, Envelope, QueueId, Served};
+use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose};
 
-use super::{Local, Outgoing, Submission, is_of_storage, mailbox_fault};
+use super::{Local, Outgoing, Submission, again, is_of_storage, mailbox_fault};
 use crate::addresses::{self, Meaning};
 use crate::arrival::Arrival;
 use crate::junk;
@@ -149,19 +153,30 @@ impl Outgoing {
 
     /// Takes a message over from a spool. Each recipient is looked up now: who has a mailbox with room gets it there, and all others are put
     /// in the queue, which leads them on, tries on or reports to the sender that it failed. All of it is one group. `Err`: nothing was done, and
-    /// storage is to be asked again.
+    /// storage is to be asked again. `round` above 0: it was handed over so often before, and who still has it gets no second copy.
     pub async fn hand_over(
         &self,
         body: BodyIn,
         envelope: Envelope,
+        round: u32,
     ) -> Result<HandedOver, MailboxFault> {
-        let id = DeliveryId::of(&body.name);
-        self.hand_over_as(id, body, envelope).await
+        let id = DeliveryId::again(&body.name, round);
+        self.hand_over_in(round, id, body, envelope).await
     }
 
     /// As `hand_over`, under the id that another node gave.
     pub async fn hand_over_as(
         &self,
+        id: DeliveryId,
+        body: BodyIn,
+        envelope: Envelope,
+    ) -> Result<HandedOver, MailboxFault> {
+        self.hand_over_in(0, id, body, envelope).await
+    }
+
+    async fn hand_over_in(
+        &self,
+        round: u32,
         id: DeliveryId,
         body: BodyIn,
         envelope: Envelope,
@@ -185,6 +200,8 @@ impl Outgoing {
                 Meaning::Account(account, _)
                     if served.as_ref().is_some_and(|served| served.has(account.0))
                         || !seen.insert(account) => {}
+                Meaning::Account(account, _)
+                    if round > 0 && again::has(&self.mailboxes, account, &body.name).await? => {}
                 Meaning::Account(account, _) => {
                     let is_junk = elsewhere.terms.is_junk;
                     here.push((self.first_place(account, is_junk).await, to));
@@ -214,6 +231,7 @@ impl Outgoing {
         here: Vec<(Recipient, Addressee)>,
         elsewhere: Envelope,
     ) -> Result<(), MailboxFault> {
+        let given = Cell::new(None);
         let with = |refused: Vec<Addressee>| {
             let mut envelope = elsewhere.clone();
             let known: HashSet<String> = envelope
@@ -229,8 +247,9 @@ impl Outgoing {
         let parts = |envelope: Envelope| {
             let mut parts = vec![self.queue.note_arrived(id, Served::All)];
             if !envelope.recipients.is_empty() {
-                let (_, part) = self.queue.put(envelope, 0).map_err(mailbox_fault)?;
+                let (queued, part) = self.queue.put(envelope, 0).map_err(mailbox_fault)?;
                 parts.push(part);
+                given.set(Some(queued));
             }
             Ok::<_, MailboxFault>(parts)
         };
@@ -261,6 +280,9 @@ impl Outgoing {
             let parts = parts(with(here.into_iter().map(|(_, to)| to).collect()))?;
             let committed = tenancy.commit(Purpose::Keep, vec![body], parts).await;
             committed.map_err(MailboxFault::from)?;
+        }
+        if let Some(QueueId(queue)) = given.get() {
+            tracing::info!(target: MESSAGE, queue, "queued");
         }
         self.wake();
         Ok(())

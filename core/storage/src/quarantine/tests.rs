@@ -102,7 +102,7 @@ fn released_mail_is_delivered_once_as_it_came_even_if_the_release_is_cut_off_and
             expires: NOW,
             terms: Terms::default(),
         };
-        let handed = outgoing.hand_over(one.clone(), envelope).await;
+        let handed = outgoing.hand_over(one.clone(), envelope, 0).await;
         assert_eq!(handed, Ok(HandedOver::Now));
         for _ in 0..2 {
             let released = release(&outgoing, number, &read, one.clone(), NOW, &counters);

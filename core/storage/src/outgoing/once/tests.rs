@@ -71,11 +71,11 @@ fn what_was_delivered_directly_is_not_placed_again() {
         let alice = account(&outgoing, "alice", 0).await;
         let direct = outgoing.deliver_once(arrival("one", &[alice])).await;
         assert_eq!(direct, [Ok(())]);
-        let handed = outgoing.hand_over(body("one"), envelope(&["alice@example.org"]));
+        let handed = outgoing.hand_over(body("one"), envelope(&["alice@example.org"]), 0);
         assert_eq!(handed.await, Ok(HandedOver::Before));
         assert_eq!(count(&outgoing, alice).await, 1);
         // Another message is another delivery.
-        let handed = outgoing.hand_over(body("two"), envelope(&["alice@example.org"]));
+        let handed = outgoing.hand_over(body("two"), envelope(&["alice@example.org"]), 0);
         assert_eq!(handed.await, Ok(HandedOver::Now));
         assert_eq!(count(&outgoing, alice).await, 2);
         // The direct one had waited in the lane all the time.
@@ -94,7 +94,7 @@ fn a_hand_over_waits_for_the_end_of_a_direct_delivery() {
         let mut direct = pin!(outgoing.deliver_once(arrival("one", &[alice])));
         let begun = poll_fn(|context| Poll::Ready(direct.as_mut().poll(context)));
         assert!(begun.await.is_pending(), "it is on its way to the log");
-        let hand_over = || outgoing.hand_over(body("one"), envelope(&["alice@example.org"]));
+        let hand_over = || outgoing.hand_over(body("one"), envelope(&["alice@example.org"]), 0);
         for _ in 0..3 {
             assert_eq!(hand_over().await, Ok(HandedOver::UnderWay));
         }
@@ -114,11 +114,11 @@ fn whom_the_direct_delivery_refused_is_served_by_the_hand_over() {
         let direct = outgoing.deliver_once(arrival("one", &[alice, full])).await;
         assert_eq!(direct, [Ok(()), Err(MailboxFault::OverQuota)]);
         let both = ["alice@example.org", "full@example.org"];
-        let handed = outgoing.hand_over(body("one"), envelope(&both)).await;
+        let handed = outgoing.hand_over(body("one"), envelope(&both), 0).await;
         assert_eq!(handed, Ok(HandedOver::Now));
         assert_eq!(count(&outgoing, alice).await, 1);
         assert_eq!(waiting(&outgoing), ["full@example.org"]);
-        let again = outgoing.hand_over(body("one"), envelope(&both)).await;
+        let again = outgoing.hand_over(body("one"), envelope(&both), 0).await;
         assert_eq!(again, Ok(HandedOver::Before));
         assert_eq!(waiting(&outgoing), ["full@example.org"]);
     });
@@ -134,7 +134,7 @@ fn whoever_has_no_mailbox_by_now_is_left_to_the_queue() {
             "alice@example.org",
             "alice+tag@example.org",
         ];
-        let handed = outgoing.hand_over(body("one"), envelope(&to)).await;
+        let handed = outgoing.hand_over(body("one"), envelope(&to), 0).await;
         assert_eq!(handed, Ok(HandedOver::Now));
         assert_eq!(
             count(&outgoing, alice).await,
@@ -143,10 +143,10 @@ fn whoever_has_no_mailbox_by_now_is_left_to_the_queue() {
         );
         assert_eq!(waiting(&outgoing), ["gone@example.org"]);
         // No recipient has one.
-        let handed = outgoing.hand_over(body("two"), envelope(&["away@example.org"]));
+        let handed = outgoing.hand_over(body("two"), envelope(&["away@example.org"]), 0);
         assert_eq!(handed.await, Ok(HandedOver::Now));
         assert_eq!(waiting(&outgoing), ["gone@example.org", "away@example.org"]);
-        let handed = outgoing.hand_over(body("two"), envelope(&["away@example.org"]));
+        let handed = outgoing.hand_over(body("two"), envelope(&["away@example.org"]), 0);
         assert_eq!(handed.await, Ok(HandedOver::Before));
     });
 }
@@ -164,7 +164,7 @@ fn mail_that_leads_on_is_submitted_once() {
         };
         assert_eq!(outgoing.submit_once(submission()).await, Ok(()));
         assert_eq!(outgoing.submit_once(submission()).await, Ok(()));
-        let handed = outgoing.hand_over(body("one"), envelope(&["sales@example.org"]));
+        let handed = outgoing.hand_over(body("one"), envelope(&["sales@example.org"]), 0);
         assert_eq!(handed.await, Ok(HandedOver::Before));
         assert_eq!(waiting(&outgoing), ["sales@example.org"]);
     });
