@@ -192,17 +192,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         ));
     }
     let ailing = owner.clone();
-    let admin = Admin::new(
-        plan.clone(),
-        owner,
-        metrics,
-        (begun.lane, serving.credits.clone()),
-        door,
-        serving.memory.receiving.clone(),
-        shown,
-        serving.route.clone(),
-        afar,
-    );
+    let admin = Admin::new(&serving, begun.lane, shown);
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;
     state.link_ringpostctl();

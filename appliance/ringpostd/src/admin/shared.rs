@@ -21,6 +21,7 @@ use volume::Volume;
 
 use crate::admin::counters::Metrics;
 use crate::engine::Whose;
+use crate::serving::Serving;
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -73,29 +74,23 @@ struct Shared {
 }
 
 impl Admin {
-    /// Administration of a daemon that is about to serve.
+    /// Administration of a daemon that is about to serve. `spool`: the way to its thread, or why there is none.
     pub fn new(
-        plan: Arc<Plan>,
-        owner: Owner,
-        metrics: Metrics,
-        (spool, credits): (Result<SpoolLane, String>, Budget),
-        door: Door,
-        receive_memory: Budget,
+        serving: &Serving,
+        spool: Result<SpoolLane, String>,
         certificate: Arc<dyn Certificate>,
-        leaves: Option<Route>,
-        afar: Option<afar::Settings>,
     ) -> Admin {
         let shared = Shared {
-            plan,
-            owner,
-            metrics,
+            plan: serving.plan.clone(),
+            owner: serving.owner.clone(),
+            metrics: serving.metrics.clone(),
             spool,
-            credits,
-            door,
-            receive_memory,
+            credits: serving.credits.clone(),
+            door: serving.door.clone(),
+            receive_memory: serving.memory.receiving.clone(),
             certificate,
-            leaves,
-            afar,
+            leaves: serving.route.clone(),
+            afar: serving.afar.clone(),
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
