@@ -141,6 +141,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door: door.clone(),
         proxies,
         afar: afar.clone(),
+        table: inbound::afar::serve::Made::default(),
         peers,
         scan: Arc::new(settings.scan.clone()),
         placed: Placed::default(),

@@ -38,6 +38,8 @@ pub struct Serving {
     pub afar: Option<afar::Settings>,
     /// How other nodes are proved; `None`: there are none.
     pub peers: Option<Peers>,
+    /// The table of recipients that was made last for nodes without storage.
+    pub table: afar::serve::Made,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
     /// What was placed lately, so that the next try of a deferred message makes no second copy. Shared by all cores.
