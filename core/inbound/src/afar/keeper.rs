@@ -137,7 +137,9 @@ impl<D: Dial> Afar<D> {
         let mut order = targets.order(begun.sent.map(|sent| sent.target), draw);
         let mut why = "no storage node works".to_owned();
         if let Some(sent) = begun.sent.filter(|sent| sent.holds(host.now())) {
-            order.retain(|index| *index == sent.target);
+            // Another door of the same node has the same name, and finds the id.
+            let all = targets.all();
+            order.retain(|index| all[*index].name == all[sent.target].name);
             let label = targets.all()[sent.target].label();
             why = format!("{label} may have it, and does not work");
         }

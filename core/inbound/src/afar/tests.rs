@@ -70,8 +70,16 @@ impl World {
     }
 
     fn keeper(&self, protocols: &[Protocol]) -> (Afar<MemoryDial>, Settings) {
+        self.keeper_for(protocols, |index| format!("storage{index}.example.org"))
+    }
+
+    fn keeper_for(
+        &self,
+        protocols: &[Protocol],
+        name: impl Fn(u8) -> String,
+    ) -> (Afar<MemoryDial>, Settings) {
         let target = |(index, protocol): (u8, &Protocol)| {
-            let name = ServerName::try_from("storage.example.org").expect("a name");
+            let name = ServerName::try_from(name(index)).expect("a name");
             let priority = u16::from(index);
             Target::new(address(index), *protocol, name, priority, 1, None)
         };

@@ -159,3 +159,18 @@ fn one_number_in_two_tables_is_two_accounts() {
         assert!(ann != bob && of_another_run != ann && of_another_run != bob);
     });
 }
+
+#[test]
+fn a_doubt_is_settled_by_another_door_of_the_same_node() {
+    let world = World::new();
+    let hung = world.node(0, Script::new(Protocol::Lmtp).hanging(Stage::End));
+    let other = world.node(1, Script::new(Protocol::Lmtp));
+    let protocols = [Protocol::Lmtp, Protocol::Lmtp];
+    let (keeper, _) = world.keeper_for(&protocols, |_| "storage.example.org".to_owned());
+    world.sim.block_on(async {
+        let results = deliver(&keeper, 1, &[1], &[]).await;
+        assert!(is_deferred(&results[0]), "{results:?}");
+        assert_eq!(deliver(&keeper, 2, &[1], &[]).await, [Ok(())]);
+    });
+    assert_eq!(hung.got()[0].mark, other.got()[0].mark);
+}
