@@ -162,7 +162,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         door,
         serving.memory.receiving.clone(),
         shown,
-        afar,
+        (afar, serving.peers.as_ref().map(|peers| peers.own.clone())),
     );
     let doors = Doors::open(&admin, &plan.state, (https, shown_to_all), http(bound))
         .map_err(|error| Misfit::new(error.to_string()))?;

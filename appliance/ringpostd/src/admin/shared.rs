@@ -17,6 +17,7 @@ use storage::owner::{Busy, Owner};
 use volume::Volume;
 
 use crate::admin::counters::Metrics;
+use crate::peers::Own;
 
 /// Why not, in one sentence for the operator.
 pub type Refused = String;
@@ -58,6 +59,8 @@ struct Shared {
     certificate: Arc<dyn Certificate>,
     /// Storage on other machines; `None`: it is here.
     afar: Option<afar::Settings>,
+    /// What other nodes are shown; `None`: there are none.
+    own: Option<Arc<Own>>,
     stopping: AtomicBool,
     began: Instant,
 }
@@ -71,7 +74,7 @@ impl Admin {
         door: Door,
         receive_memory: Budget,
         certificate: Arc<dyn Certificate>,
-        afar: Option<afar::Settings>,
+        (afar, own): (Option<afar::Settings>, Option<Arc<Own>>),
     ) -> Admin {
         let shared = Shared {
             plan,
@@ -81,6 +84,7 @@ impl Admin {
             receive_memory,
             certificate,
             afar,
+            own,
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
@@ -126,6 +130,11 @@ impl Admin {
     /// `None`: storage is here.
     pub(crate) fn afar(&self) -> Option<&afar::Settings> {
         self.shared.afar.as_ref()
+    }
+
+    /// The certificate that other nodes are shown; `None`: there are none.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.shared.own.as_deref()
     }
 
     /// `Err`: this node has no storage, and what was asked is about it.
