@@ -250,7 +250,7 @@ mod tests {
             ..plan::zones::Peers::default()
         };
         let peers = open(&settings).expect("it fits").expect("it is named");
-        assert_eq!(peers.own.chain(), [first.clone()]);
+        assert_eq!(peers.own.chain(), std::slice::from_ref(&first));
         // A key of another certificate changes nothing.
         let other = directory.path().join("other.pem");
         write(&other, &key);
