@@ -106,14 +106,26 @@ pub fn refused_by_clients(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
 /// What the operator should do about the chain that is shown; a sentence for alarms and the log.
 pub fn alarm(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
     const FIX: &str = "`ringpostctl certificate set` installs a new one (`certificate reload` if the settings name its files)";
+    alarm_with(chain, now_s, "clients", FIX)
+}
+
+/// As `alarm`, of the certificate that this node shows to other nodes.
+pub fn alarm_of_node(chain: &[Vec<u8>], now_s: i64) -> Option<String> {
+    const FIX: &str =
+        "replace the file and its key, then `ringpostctl certificate reload` reads them";
+    let alarm = alarm_with(chain, now_s, "other nodes", FIX)?;
+    Some(format!("peers.certificate: {alarm}"))
+}
+
+fn alarm_with(chain: &[Vec<u8>], now_s: i64, whom: &str, fix: &str) -> Option<String> {
     if let Some(why) = refused_by_clients(chain, now_s) {
-        return Some(format!("{why}, and clients refuse TLS with it: {FIX}"));
+        return Some(format!("{why}, and {whom} refuse TLS with it: {fix}"));
     }
     let ends = ends_s(chain)?;
     let days = (ends - now_s).div_euclid(DAY_S);
     (days < CERTIFICATE_SOON_DAYS).then(|| {
         format!(
-            "the certificate expires on {}, in {days} days: {FIX}",
+            "the certificate expires on {}, in {days} days: {fix}",
             plan::date(ends.max(0) as u64)
         )
     })

@@ -227,11 +227,18 @@ fn right_lines(view: &View) -> Vec<Line<'static>> {
         let name = path.rsplit('/').next().unwrap_or(path);
         lines.push(format!("leg {} {}{progress}  {name}", leg.index, leg.state));
     }
+    for node in &daemon.status.storage_nodes {
+        let works = if node.up { "works" } else { "failed" };
+        lines.push(format!("{} {works}  {}", node.name, node.address));
+    }
     for target in san_targets(&view.known.san) {
         lines.push(target);
     }
     lines.push(String::new());
     for zone in plan::Zone::ALL {
+        if !daemon.plan.runs(zone) {
+            continue;
+        }
         let cpus: Vec<usize> = daemon
             .plan
             .cores_of(zone)
@@ -306,4 +313,4 @@ fn draw_alarms(frame: &mut Frame<'_>, area: Rect, view: &View, look: Look) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

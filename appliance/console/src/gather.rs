@@ -11,6 +11,7 @@ use admin::reply::{Status, VolumeLine};
 use admin::request::Request;
 use boot::Report;
 use plan::{Plan, Shape};
+use serde_json::Value;
 
 use crate::limits::{ANSWER_WITHIN, LOGO_BYTES_MAX, LOGO_LINES_MAX};
 
@@ -166,11 +167,20 @@ impl Gatherer {
 
 /// `None`: no daemon answers, or one of another version.
 fn ask(socket: &Path) -> Option<Daemon> {
-    let one = |request| client::ask(socket, &request).ok();
+    ask_by(|request| client::ask(socket, &request).ok())
+}
+
+fn ask_by(one: impl Fn(Request) -> Option<Value>) -> Option<Daemon> {
+    let status: Status = serde_json::from_value(one(Request::Status)?).ok()?;
+    // A node with storage nodes has no volume, and refuses to speak of one.
+    let volumes = match status.storage_nodes.is_empty() {
+        true => serde_json::from_value(one(Request::VolumeList)?).ok()?,
+        false => Vec::new(),
+    };
     Some(Daemon {
-        status: serde_json::from_value(one(Request::Status)?).ok()?,
+        status,
         plan: serde_json::from_value(one(Request::Plan)?).ok()?,
-        volumes: serde_json::from_value(one(Request::VolumeList)?).ok()?,
+        volumes,
     })
 }
 
@@ -220,6 +230,37 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use admin::reply::StorageNodeLine;
+
+    #[test]
+    fn a_node_without_storage_is_not_asked_for_its_volumes() {
+        let shown = crate::draw::tests::daemon(3);
+        let mut status = shown.status.clone();
+        let plan = serde_json::to_value(&shown.plan).expect("a document");
+        let ask = |status: &Status| {
+            let status = serde_json::to_value(status).expect("a document");
+            ask_by(|request| match request {
+                Request::Status => Some(status.clone()),
+                Request::Plan => Some(plan.clone()),
+                _ => None,
+            })
+        };
+        assert!(
+            ask(&status).is_none(),
+            "where there is one it must be known"
+        );
+        status.storage_nodes.push(StorageNodeLine {
+            address: "192.0.2.7:2424".to_owned(),
+            protocol: "lmtp".to_owned(),
+            name: "storage1.example.org".to_owned(),
+            up: true,
+            failures: 0,
+            why: String::new(),
+            messages_taken: 1,
+            messages_failed: 0,
+        });
+        assert!(ask(&status).expect("all is known").volumes.is_empty());
+    }
 
     #[test]
     fn addresses_are_read_as_the_kernel_writes_them() {

@@ -114,6 +114,17 @@ fn alarms(known: &Known) -> Vec<String> {
                 "{faults} device errors since start: look at the disks"
             ));
         }
+        for node in daemon.status.storage_nodes.iter().filter(|node| !node.up) {
+            alarms.push(format!("storage node {} failed: {}", node.name, node.why));
+        }
+        if let Some(table) = &daemon.status.recipients
+            && !table.fresh
+        {
+            alarms.push(format!(
+                "the table of recipients is too old to refuse by it: {}",
+                table.trouble
+            ));
+        }
         // The box's own incidents are alarms of its boot.
         for incident in &daemon.status.incidents {
             if incident.kind.is_engines() && incident.at + INCIDENT_NEW_S > known.now {

@@ -146,7 +146,8 @@ pub const PEER_NAMES_MAX: usize = 64;
 pub const HANDING_CONNECTIONS: u64 = 64;
 /// One of them, with a piece of content on its way out.
 pub const HANDING_CONNECTION_BYTES: u64 = 384 * KIB as u64;
-/// A table of recipients (`storage::recipients::TABLE_BYTES_MAX`): four times on a node that keeps one, twice on one that serves it.
+/// A table of recipients (`storage::recipients::TABLE_BYTES_MAX`): four times on a node that keeps one, five times on one that serves it (the old one, the new one,
+/// and what it is made of).
 pub const RECIPIENTS_BYTES: u64 = 16 * MIB as u64;
 /// How often it is asked for, and how old it may be for a refusal.
 pub const RECIPIENTS_EVERY_DEFAULT: Duration = Duration::from_secs(5);

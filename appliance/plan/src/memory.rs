@@ -68,7 +68,7 @@ pub(crate) fn apart(inbound: Option<u64>, serves: bool) -> Vec<MemoryLine> {
         lines.push(line("table of recipients", 4 * RECIPIENTS_BYTES));
     }
     if serves {
-        lines.push(line("table of recipients served", 2 * RECIPIENTS_BYTES));
+        lines.push(line("table of recipients served", 5 * RECIPIENTS_BYTES));
     }
     lines
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -123,14 +123,51 @@ pub fn watch(core: &Core, serving: &Serving) {
 
 /// Writes each new table over the last one, beside the core.
 fn keep(path: PathBuf) -> Keep {
+    keep_by(move |bytes| {
+        if let Err(error) = files::replace(&path, bytes, files::Mode::Private) {
+            tracing::warn!(%error, "the table of recipients cannot be kept for the next start");
+        }
+    })
+}
+
+/// One write at a time, and one table that waits for it: a disk that hangs collects no tables, and an older one never replaces a newer one.
+fn keep_by(write: impl Fn(&[u8]) + Send + Sync + 'static) -> Keep {
+    let (write, lane) = (Arc::new(write), Arc::new(Mutex::new(Lane::default())));
     Rc::new(move |bytes| {
-        let path = path.clone();
+        {
+            let mut lane = locked(&lane);
+            lane.waiting = Some(bytes);
+            if std::mem::replace(&mut lane.is_written, true) {
+                return;
+            }
+        }
+        let (write, lane) = (write.clone(), lane.clone());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = files::replace(&path, &bytes, files::Mode::Private) {
-                tracing::warn!(%error, "the table of recipients cannot be kept for the next start");
+            loop {
+                // until no table waits
+                let mut held = locked(&lane);
+                let Some(bytes) = held.waiting.take() else {
+                    held.is_written = false;
+                    return;
+                };
+                drop(held);
+                write(&bytes);
             }
         });
     })
+}
+
+fn locked(lane: &Mutex<Lane>) -> MutexGuard<'_, Lane> {
+    // A panic elsewhere leaves it whole: each change is one step.
+    lane.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Default)]
+struct Lane {
+    /// The newest one; those before it are not written any more.
+    waiting: Option<Bytes>,
+    /// A thread writes one.
+    is_written: bool,
 }
 
 /// What serves nodes of the inbound zone on a core of the storage zone.
@@ -152,7 +189,11 @@ impl ZoneDoors {
         serving.metrics.add_receiver(receiver.counters().clone());
         Some(ZoneDoors {
             receiver: Rc::new(receiver),
-            tables: Rc::new(Tables::new(SessionHost::of_core(), serving.owner.clone())),
+            tables: Rc::new(Tables::new(
+                SessionHost::of_core(),
+                serving.owner.clone(),
+                serving.table.clone(),
+            )),
             peers,
         })
     }
@@ -232,3 +273,32 @@ fn config(serving: &Serving, role: Role) -> smtp::Config {
 
 /// What an inbound node writes in front of a message: trace fields, results of checks, reasons of the judge.
 const FIELDS_BYTES_MAX: u64 = 64 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_disk_that_hangs_collects_no_tables() {
+        let (begin, begun) = mpsc::channel();
+        let (go_on, hangs) = mpsc::channel::<()>();
+        let hangs = Mutex::new(hangs);
+        let keep = keep_by(move |bytes| {
+            begin.send(bytes.to_vec()).expect("the test waits");
+            let hangs = hangs.lock().expect("no holder panics");
+            hangs.recv().expect("the test lets it go on");
+        });
+        keep(Bytes::from_static(b"first"));
+        assert_eq!(begun.recv().expect("written"), b"first");
+        for later in [&b"second"[..], b"third"] {
+            keep(Bytes::from_static(later));
+        }
+        assert!(begun.try_recv().is_err(), "one at a time");
+        go_on.send(()).expect("it waits");
+        assert_eq!(begun.recv().expect("written"), b"third", "the newest");
+        go_on.send(()).expect("it waits");
+        assert!(begun.recv_timeout(Duration::from_millis(1)).is_err());
+    }
+}

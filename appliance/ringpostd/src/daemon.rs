@@ -165,6 +165,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         reports: Reports::new(&plan, tallies),
         proxies,
         afar: afar.clone(),
+        table: inbound::afar::serve::Made::default(),
         peers,
         scan: Arc::new(settings.scan.clone()),
         quarantine,

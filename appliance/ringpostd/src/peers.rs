@@ -4,17 +4,21 @@
 //! such a peer. The authority vouches for nodes alone: certificates of the web are not accepted, and ours is not shown to mail servers.
 
 use std::fs;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base::Network;
 use plan::Misfit;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::client::verify_server_name;
+use rustls::client::{ResolvesClientCert, Resumption, verify_server_name};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
+    WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
     ServerConfig, SignatureScheme,
@@ -29,9 +33,72 @@ pub struct Peers {
     pub client: Arc<ClientConfig>,
     /// Networks that QMQP is taken from without TLS.
     pub networks: Vec<Network>,
+    /// What both sides show.
+    pub own: Arc<Own>,
 }
 
-/// As the settings have it; `None`: this node knows no others. The files are read once, at the start.
+/// This node's own certificate. It can be changed while the node serves: connections from then on see the new one.
+#[derive(Debug)]
+pub struct Own {
+    current: RwLock<Arc<CertifiedKey>>,
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Own {
+    /// Reads the files again. `Err`: nothing changed.
+    pub fn reload(&self) -> Result<(), Misfit> {
+        let read = pair(&self.certificate, &self.key)?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(read);
+        Ok(())
+    }
+
+    /// DER, the node's own first.
+    pub fn chain(&self) -> Vec<Vec<u8>> {
+        let current = self.current();
+        current.cert.iter().map(|one| one.to_vec()).collect()
+    }
+
+    fn current(&self) -> Arc<CertifiedKey> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ResolvesServerCert for Own {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+}
+
+impl ResolvesClientCert for Own {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.current())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// The certificate and the key that belongs to it.
+fn pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
+    let chain = certificates("certificate", certificate)?;
+    let pem = read("key", key)?;
+    let own_key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        wrong(
+            "key",
+            key,
+            "it contains no PEM private key: write one, or name another file",
+        )
+    })?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    CertifiedKey::from_der(chain, own_key, &provider)
+        .map_err(|error| wrong("certificate", certificate, &fits(&error)))
+}
+
+/// As the settings have it; `None`: this node knows no others. The authority and the names are read once, at the start.
 pub fn open(settings: &plan::zones::Peers) -> Result<Option<Peers>, Misfit> {
     let (Some(authority), Some(certificate), Some(key)) =
         (&settings.authority, &settings.certificate, &settings.key)
@@ -44,19 +111,16 @@ pub fn open(settings: &plan::zones::Peers) -> Result<Option<Peers>, Misfit> {
         added.map_err(|error| wrong("authority", authority, &error.to_string()))?;
     }
     let roots = Arc::new(roots);
-    let own = certificates("certificate", certificate)?;
-    let pem = read("key", key)?;
-    let own_key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-        wrong(
-            "key",
-            key,
-            "it contains no PEM private key: write one, or name another file",
-        )
-    })?;
-    let client = ClientConfig::builder()
+    let own = Arc::new(Own {
+        current: RwLock::new(Arc::new(pair(certificate, key)?)),
+        certificate: certificate.clone(),
+        key: key.clone(),
+    });
+    let mut client = ClientConfig::builder()
         .with_root_certificates(roots.clone())
-        .with_client_auth_cert(own.clone(), own_key.clone_key())
-        .map_err(|error| wrong("certificate", certificate, &fits(&error)))?;
+        .with_client_cert_resolver(own.clone());
+    // A session that is taken up again would show nothing: each connection proves both sides.
+    client.resumption = Resumption::disabled();
     let chain = WebPkiClientVerifier::builder(roots).build();
     let chain = chain.map_err(|error| wrong("authority", authority, &error.to_string()))?;
     let names = settings.names.iter().map(|name| {
@@ -67,10 +131,11 @@ pub fn open(settings: &plan::zones::Peers) -> Result<Option<Peers>, Misfit> {
         chain,
         names: names.collect::<Result<_, _>>()?,
     };
-    let server = ServerConfig::builder()
+    let mut server = ServerConfig::builder()
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_single_cert(own, own_key)
-        .map_err(|error| wrong("certificate", certificate, &fits(&error)))?;
+        .with_cert_resolver(own.clone());
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
     let networks = settings.networks.iter().map(|text| {
         text.parse()
             .map_err(|fix| Misfit::new(format!("peers.networks: \"{text}\": {fix}")))
@@ -79,6 +144,7 @@ pub fn open(settings: &plan::zones::Peers) -> Result<Option<Peers>, Misfit> {
         server: Arc::new(server),
         client: Arc::new(client),
         networks: networks.collect::<Result<_, _>>()?,
+        own,
     }))
 }
 
@@ -156,5 +222,45 @@ impl ClientCertVerifier for Named {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A certificate of its own, in these files; its DER.
+    fn write(certificate: &Path, key: &Path) -> Vec<u8> {
+        let made = rcgen::generate_simple_self_signed(["n1.example.org".to_owned()]);
+        let made = made.expect("made");
+        fs::write(certificate, made.cert.pem()).expect("written");
+        fs::write(key, made.signing_key.serialize_pem()).expect("written");
+        made.cert.der().to_vec()
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_shown_without_a_restart() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [certificate, key] = ["n.pem", "n.key"].map(|name| directory.path().join(name));
+        let first = write(&certificate, &key);
+        let settings = plan::zones::Peers {
+            authority: Some(certificate.clone()),
+            certificate: Some(certificate.clone()),
+            key: Some(key.clone()),
+            ..plan::zones::Peers::default()
+        };
+        let peers = open(&settings).expect("it fits").expect("it is named");
+        assert_eq!(peers.own.chain(), std::slice::from_ref(&first));
+        // A key of another certificate changes nothing.
+        let other = directory.path().join("other.pem");
+        write(&other, &key);
+        let told = peers.own.reload().expect_err("no pair").to_string();
+        assert!(told.starts_with("peers.certificate"), "{told}");
+        assert_eq!(peers.own.chain(), [first]);
+        let second = write(&certificate, &key);
+        peers.own.reload().expect("a pair");
+        assert_eq!(peers.own.chain(), [second]);
+        let shown = peers.client.client_auth_cert_resolver.resolve(&[], &[]);
+        assert_eq!(shown.expect("one").cert, peers.own.current().cert);
     }
 }

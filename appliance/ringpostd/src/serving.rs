@@ -43,6 +43,8 @@ pub struct Serving {
     pub peers: Option<Peers>,
     /// Counts for reports, and who makes them.
     pub reports: Reports,
+    /// The table of recipients that was made last for nodes without storage.
+    pub table: afar::serve::Made,
     /// Who looks into messages.
     pub scan: Arc<plan::scan::Scan>,
     /// What is kept apart, and where.

@@ -12,8 +12,8 @@
 //!
 //! **No doubles.** Each delivery has an id (`queue::DeliveryId`), which goes with it as XDELIVERY, and a storage node places an id once. An answer that was lost
 //! after the end of data leaves it unknown whether the message was placed: the sender gets 451, the id is remembered (`doubt.rs`), and the sender's next
-//! try goes out under the same id. No other storage node is asked meanwhile in the same try. The memory is bounded and is lost at a restart; that
-//! costs a second copy, never a message. A stop waits for answers that are owed.
+//! try goes out under the same id. No other storage node is asked in the same try, nor in later ones for `limits::DOUBT_HOLDS_FOR`. The memory is bounded and
+//! is lost at a restart; that costs a second copy, never a message. Two inbound nodes do not know of each other's doubts. A stop waits for answers that are owed.
 //!
 //! **Unknown is not absent.** An address that the table does not have is refused only while the table is younger than the age given to `Table::new`. An older table, or
 //! none, defers. An address that the table has is taken: the storage node decides again.

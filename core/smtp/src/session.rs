@@ -385,14 +385,17 @@ impl<R> Session<R> {
         self.count_refused_recipient(refusal, detail, output);
     }
 
-    /// Counts a refused recipient, and ends the conversation at the bound.
+    /// Counts a refused recipient, and ends the conversation at the bound. Another zone of ours has none: it names the recipients of strangers, and a
+    /// conversation that ended would look to it as if this node had failed.
     fn count_refused_recipient(&mut self, refusal: Refusal, detail: &str, output: &mut Vec<u8>) {
         self.refused_recipients += 1;
         refusal.reply().write_with(output, detail);
         // RFC 5321 §3.8: after a 421 the connection ends.
         if refusal.reply().code == 421 {
             self.state = State::Closed;
-        } else if self.refused_recipients >= self.config.limits.refused_recipients_max {
+        } else if !self.is_zone
+            && self.refused_recipients >= self.config.limits.refused_recipients_max
+        {
             self.close(Refusal::TooManyErrors, output);
         }
     }

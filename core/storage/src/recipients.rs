@@ -12,7 +12,7 @@
 //! | … | count of domains (u32), then each: sign, name as a blob; count of addresses (u32), then each: key as a blob, sign, account (u32) |
 //!
 //! What must hold: a table is taken whole or not at all, and only where length and checksum agree; keys ascend, each once, so that a look-up is a
-//! binary search; no bytes make the reader panic, or hold more than the bytes and 4 for each address.
+//! binary search; no bytes make the reader panic, or hold more than the bytes, 4 for each address and `DOMAINS_MAX` domains.
 
 mod snapshot;
 #[cfg(test)]
@@ -31,8 +31,11 @@ use crate::arrival::{Found, Resident};
 pub use snapshot::snapshot;
 
 /// A whole table. Some 400,000 addresses of 40 bytes; the plan has room for four on a node that keeps one (the old one, the new one, what comes in and its
-/// index), and for two on a node that serves one.
+/// index), and for five on a node that serves one (the old one, the new one, and what it is made of).
 pub const TABLE_BYTES_MAX: usize = 16 << 20;
+
+/// Of a table; a directory has as many at most.
+pub const DOMAINS_MAX: usize = 100_000;
 
 const MAGIC: &[u8; 8] = b"RPRCPT01";
 /// In front of the payload.
@@ -86,14 +89,18 @@ impl Draft {
         // A stable sort: what was entered first stays first.
         self.addresses.sort_by(|a, b| a.0.cmp(&b.0));
         self.addresses.dedup_by(|later, first| later.0 == first.0);
-        let mut payload = Vec::new();
+        // One buffer: its head is filled in at the end. What was written is given back at once.
+        let mut payload = vec![0; HEAD_BYTES];
         payload.put_u32(self.domains.len() as u32);
         for (name, rest) in &self.domains {
             payload.put_u8(u8::from(rest.leads_on));
             payload.put_blob(name.as_bytes());
         }
         payload.put_u32(self.addresses.len() as u32);
-        for (key, sign) in &self.addresses {
+        for (key, sign) in self.addresses {
+            if payload.len() > TABLE_BYTES_MAX {
+                return Err(NoTable::TooLarge);
+            }
             payload.put_blob(key.as_bytes());
             let (sign, account) = match sign {
                 Sign::Account(account) => (ACCOUNT, account.0),
@@ -103,15 +110,15 @@ impl Draft {
             payload.put_u8(sign);
             payload.put_u32(account);
         }
-        if HEAD_BYTES + payload.len() > TABLE_BYTES_MAX {
+        if payload.len() > TABLE_BYTES_MAX {
             return Err(NoTable::TooLarge);
         }
-        let mut out = Vec::with_capacity(HEAD_BYTES + payload.len());
-        out.extend_from_slice(MAGIC);
-        out.put_u64(payload.len() as u64);
-        out.extend_from_slice(&BodyName::of(&payload).0);
-        out.append(&mut payload);
-        Ok(out)
+        let mut head = Vec::with_capacity(HEAD_BYTES);
+        head.extend_from_slice(MAGIC);
+        head.put_u64((payload.len() - HEAD_BYTES) as u64);
+        head.extend_from_slice(&BodyName::of(&payload[HEAD_BYTES..]).0);
+        payload[..HEAD_BYTES].copy_from_slice(&head);
+        Ok(payload)
     }
 }
 
@@ -146,7 +153,11 @@ impl Recipients {
         }
         let mut reader = Reader::new(payload);
         let mut domains = HashMap::new();
-        for _ in 0..reader.u32()? {
+        let count = reader.u32()?;
+        if count as usize > DOMAINS_MAX {
+            return Err(NoTable::TooLarge);
+        }
+        for _ in 0..count {
             // Ends with the bytes: each turn uses some up.
             let leads_on = reader.u8()? != 0;
             let domain = text(reader.blob()?)?;

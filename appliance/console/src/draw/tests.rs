@@ -60,7 +60,7 @@ fn leg(index: u8, state: &str) -> LegLine {
     }
 }
 
-fn daemon(messages: u64) -> Daemon {
+pub(crate) fn daemon(messages: u64) -> Daemon {
     let settings = Settings::parse(
         "f",
         "[volume]\nlegs = [\"/a\", \"/b\"]\n[listen]\nsmtp = [\"0.0.0.0:25\"]\n",
@@ -161,6 +161,48 @@ fn a_leg_that_is_gone_is_an_alarm_with_its_reason() {
     daemon.status.legs[1].why = Some("its device is gone".into());
     let screen = screen(known, None);
     assert_shows(&screen, &["1 alarm", "leg 1 is absent: its device is gone"]);
+}
+
+#[test]
+fn a_node_without_storage_shows_its_storage_nodes() {
+    let node = |name: &str, up: bool| admin::reply::StorageNodeLine {
+        address: "192.0.2.7:2424".into(),
+        protocol: "lmtp".into(),
+        name: name.into(),
+        up,
+        failures: u32::from(!up),
+        why: if up {
+            String::new()
+        } else {
+            "connection refused".into()
+        },
+        messages_taken: 1,
+        messages_failed: 0,
+    };
+    let mut known = serving(1, 1_000);
+    let daemon = known.daemon.as_mut().expect("it serves");
+    daemon.status.legs.clear();
+    daemon.volumes.clear();
+    daemon.status.storage_nodes = vec![node("storage1", true), node("storage2", false)];
+    daemon.status.recipients = Some(admin::reply::RecipientsLine {
+        version: String::new(),
+        addresses: 0,
+        domains: 0,
+        age_s: None,
+        fresh: false,
+        trouble: "no answer in time".into(),
+        in_doubt: 0,
+    });
+    let screen = screen(known, None);
+    assert_shows(
+        &screen,
+        &[
+            "storage1 works  192.0.2.7:2424",
+            "2 alarms",
+            "storage node storage2 failed: connection refused",
+            "too old to refuse by it: no answer in time",
+        ],
+    );
 }
 
 #[test]

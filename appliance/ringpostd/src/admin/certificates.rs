@@ -18,10 +18,19 @@ pub(crate) fn perform(admin: &Admin, request: Request) -> Result<Value, Refused>
     match request {
         Request::CertificateShow => {}
         Request::CertificateSet { chain, key, yes } => set(admin, &chain, &key, yes)?,
-        Request::CertificateReload => admin.certificate().reload()?,
+        Request::CertificateReload => reload(admin)?,
         _ => return Err("not about the certificate".into()),
     }
     document(&list(admin)?)
+}
+
+/// What clients are shown, and what other nodes are.
+fn reload(admin: &Admin) -> Result<(), Refused> {
+    admin.certificate().reload()?;
+    match admin.own() {
+        Some(own) => own.reload().map_err(|misfit| misfit.to_string()),
+        None => Ok(()),
+    }
 }
 
 /// Keeps and shows another certificate. One that clients refuse by its dates is taken only with `yes`.

@@ -21,6 +21,7 @@ use volume::Volume;
 
 use crate::admin::counters::Metrics;
 use crate::engine::Whose;
+use crate::peers::Own;
 use crate::serving::Serving;
 
 /// Why not, in one sentence for the operator.
@@ -69,6 +70,8 @@ struct Shared {
     leaves: Option<Route>,
     /// Storage on other machines; `None`: it is here.
     afar: Option<afar::Settings>,
+    /// What other nodes are shown; `None`: there are none.
+    own: Option<Arc<Own>>,
     stopping: AtomicBool,
     began: Instant,
 }
@@ -91,6 +94,7 @@ impl Admin {
             certificate,
             leaves: serving.route.clone(),
             afar: serving.afar.clone(),
+            own: serving.peers.as_ref().map(|peers| peers.own.clone()),
             stopping: AtomicBool::new(false),
             began: Instant::now(),
         };
@@ -149,6 +153,11 @@ impl Admin {
     /// `None`: storage is here.
     pub(crate) fn afar(&self) -> Option<&afar::Settings> {
         self.shared.afar.as_ref()
+    }
+
+    /// The certificate that other nodes are shown; `None`: there are none.
+    pub(crate) fn own(&self) -> Option<&Own> {
+        self.shared.own.as_deref()
     }
 
     /// `Err`: this node has no storage, and what was asked is about it.

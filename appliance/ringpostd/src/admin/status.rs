@@ -77,6 +77,10 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
                 &admin.certificate().chain(),
                 certificate::now_s(),
             ));
+            let of_node = admin.own().map(|own| own.chain());
+            alarms.extend(
+                of_node.and_then(|chain| certificate::alarm_of_node(&chain, certificate::now_s())),
+            );
             alarms
         },
         sources: admin.metrics().sources(),

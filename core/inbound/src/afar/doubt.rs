@@ -2,16 +2,18 @@
 //!
 //! A try is known again by its sender, its recipients and its content without the trace fields that we put in front, which are others at each try.
 //! A transaction is taken for the next try only while an earlier one is in doubt. So another message with the same bytes keeps its own copy, except in
-//! place of a next try that never comes.
+//! place of a next try that never comes. One that is under way is not in doubt yet: a second one meanwhile is another message, and has an id of its own.
+//!
+//! What must hold: only what is in doubt takes room here for longer than its try; past `DOUBTS_MAX` the oldest doubt is forgotten.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::{BodyName, Time};
 use mail::header;
 use queue::DeliveryId;
 
-use super::limits::{DOUBT_FOR, DOUBTS_MAX};
+use super::limits::{DOUBT_FOR, DOUBT_HOLDS_FOR, DOUBTS_MAX};
 
 /// Shared by the cores of a box, for the next try may come to any.
 #[derive(Clone, Default)]
@@ -21,27 +23,45 @@ pub struct Doubts {
 
 #[derive(Default)]
 struct Known {
-    doubtful: HashMap<Key, Doubt>,
-    /// Oldest first; may name what is settled.
-    order: VecDeque<(Key, Time)>,
+    /// Tries under way, and what is in doubt. Mostly one for each key: more where the same message came several times at once.
+    tries: HashMap<Key, Vec<Try>>,
+    /// What is in doubt, in the order in which that began.
+    doubtful: BTreeMap<u64, Key>,
+    /// The number of the next try.
+    next: u64,
 }
 
 /// One transaction, over its tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Key([u8; 32]);
 
-/// What may have been placed.
+#[derive(Debug, Clone, Copy)]
+struct Try {
+    number: u64,
+    id: DeliveryId,
+    /// The storage node that may have it, and since when; `None`: no end of data was sent under this id.
+    sent: Option<Sent>,
+    is_under_way: bool,
+}
+
+/// Which storage node may have a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Doubt {
-    pub id: DeliveryId,
-    /// Which storage node may have it: its index.
+pub(super) struct Sent {
+    /// Its index.
     pub target: usize,
     since: Time,
 }
 
+impl Sent {
+    /// No other storage node is asked yet.
+    pub fn holds(&self, now: Time) -> bool {
+        now.since_us(self.since) < DOUBT_HOLDS_FOR.as_micros() as u64
+    }
+}
+
 impl Key {
-    /// `part`: what else tells it from others of the same message.
-    pub fn of(raw: &[u8], from: &str, recipients: &[String], part: &[u8]) -> Key {
+    /// `is_whole`: for all of its recipients or for none, which tells it from others of the same message.
+    pub fn of(raw: &[u8], from: &str, recipients: &[String], is_whole: bool) -> Key {
         let mut paths: Vec<String> = recipients.iter().map(|to| to.to_lowercase()).collect();
         paths.sort_unstable();
         let mut text = BodyName::of(as_it_came(raw)).0.to_vec();
@@ -50,51 +70,44 @@ impl Key {
             // No path has it.
             text.push(0);
         }
-        text.extend_from_slice(part);
+        text.push(u8::from(is_whole));
         Key(BodyName::of(&text).0)
     }
 }
 
 impl Doubts {
-    pub(super) fn recall(&self, key: &Key, now: Time) -> Option<Doubt> {
-        let known = self.known();
-        let doubt = known.doubtful.get(key)?;
-        let is_young = now.since_us(doubt.since) <= DOUBT_FOR.as_micros() as u64;
-        is_young.then_some(*doubt)
-    }
-
-    /// The end of data is about to be sent.
-    pub(super) fn note(&self, key: Key, id: DeliveryId, target: usize, now: Time) {
+    /// Begins a try: under the id of one that is in doubt, or under `id`.
+    pub(super) fn begin(&self, key: Key, id: DeliveryId, now: Time) -> Begun {
         let mut known = self.known();
-        let doubt = Doubt {
-            id,
-            target,
-            since: now,
-        };
-        known.doubtful.insert(key, doubt);
-        known.order.push_back((key, now));
-        while known.order.len() > DOUBTS_MAX {
-            // Ends: each turn takes one out.
-            let Some((key, since)) = known.order.pop_front() else {
-                return;
-            };
-            // One that was noted again has a later place too.
-            if known
-                .doubtful
-                .get(&key)
-                .is_some_and(|doubt| doubt.since == since)
-            {
-                known.doubtful.remove(&key);
+        let is_young = |sent: &Sent| now.since_us(sent.since) <= DOUBT_FOR.as_micros() as u64;
+        let in_doubt =
+            |each: &&mut Try| !each.is_under_way && each.sent.as_ref().is_some_and(is_young);
+        let tries = known.tries.entry(key).or_default();
+        let begun = match tries.iter_mut().find(in_doubt) {
+            Some(earlier) => {
+                earlier.is_under_way = true;
+                *earlier
             }
-        }
-    }
-
-    /// It was answered for good.
-    pub(super) fn settle(&self, key: &Key) {
-        let mut known = self.known();
-        known.doubtful.remove(key);
-        if known.doubtful.is_empty() {
-            known.order.clear();
+            None => {
+                let number = known.next;
+                known.next += 1;
+                let new = Try {
+                    number,
+                    id,
+                    sent: None,
+                    is_under_way: true,
+                };
+                known.tries.entry(key).or_default().push(new);
+                new
+            }
+        };
+        known.doubtful.remove(&begun.number);
+        Begun {
+            doubts: self.clone(),
+            key,
+            number: begun.number,
+            id: begun.id,
+            sent: begun.sent,
         }
     }
 
@@ -106,6 +119,74 @@ impl Doubts {
     fn known(&self) -> MutexGuard<'_, Known> {
         // A panic elsewhere leaves it whole: each change is one step.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn of(&mut self, key: &Key, number: u64) -> Option<&mut Try> {
+        let mut tries = self.tries.get_mut(key)?.iter_mut();
+        tries.find(|each| each.number == number)
+    }
+
+    fn forget(&mut self, key: &Key, number: u64) {
+        self.doubtful.remove(&number);
+        if let Some(tries) = self.tries.get_mut(key) {
+            tries.retain(|each| each.number != number);
+            if tries.is_empty() {
+                self.tries.remove(key);
+            }
+        }
+    }
+}
+
+/// A try under way. Where it ends without `settle`, also because its caller gave it up, what was sent is in doubt from then on.
+pub(super) struct Begun {
+    doubts: Doubts,
+    key: Key,
+    number: u64,
+    pub id: DeliveryId,
+    /// Of earlier tries.
+    pub sent: Option<Sent>,
+}
+
+impl Begun {
+    /// The end of data is about to be sent.
+    pub fn note(&self, target: usize, now: Time) {
+        let mut known = self.doubts.known();
+        if let Some(own) = known.of(&self.key, self.number) {
+            let is_same = own.sent.is_some_and(|sent| sent.target == target);
+            if !is_same {
+                own.sent = Some(Sent { target, since: now });
+            }
+        }
+    }
+
+    /// It was answered for good.
+    pub fn settle(self) {
+        self.doubts.known().forget(&self.key, self.number);
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let mut known = self.doubts.known();
+        match known.of(&self.key, self.number) {
+            // It was settled.
+            None => return,
+            Some(own) if own.sent.is_none() => {
+                known.forget(&self.key, self.number);
+                return;
+            }
+            Some(own) => own.is_under_way = false,
+        }
+        known.doubtful.insert(self.number, self.key);
+        while known.doubtful.len() > DOUBTS_MAX {
+            // Ends: each turn takes one out.
+            let Some((number, key)) = known.doubtful.pop_first() else {
+                return;
+            };
+            known.forget(&key, number);
+        }
     }
 }
 

@@ -111,18 +111,17 @@ impl<D: Dial> Afar<D> {
             return Err(Busy);
         };
         let terms = &letter.envelope.terms;
-        let part = [u8::from(terms.is_junk), u8::from(letter.is_whole)];
-        let key = Key::of(letter.raw, &letter.envelope.from, &letter.recipients, &part);
-        let doubt = doubts.recall(&key, host.now());
-        let id = doubt.map_or(letter.id, |doubt| doubt.id);
+        let (from, recipients) = (&letter.envelope.from, &letter.recipients);
+        let key = Key::of(letter.raw, from, recipients, letter.is_whole);
+        let begun = doubts.begin(key, letter.id, host.now());
         let parcel = Parcel {
             raw: letter.raw,
             mark: Mark {
-                id,
+                id: begun.id,
                 is_junk: terms.is_junk,
             },
-            from: &letter.envelope.from,
-            recipients: &letter.recipients,
+            from,
+            recipients,
             is_eight_bit: terms.is_eight_bit,
             is_utf8: terms.is_utf8
                 || !letter.envelope.from.is_ascii()
@@ -135,11 +134,19 @@ impl<D: Dial> Afar<D> {
             shared.drawn.set(drawn.wrapping_add(1));
             base::hash::xxh3_64(&drawn.to_le_bytes(), 0)
         };
+        let mut order = targets.order(begun.sent.map(|sent| sent.target), draw);
         let mut why = "no storage node works".to_owned();
-        for index in targets.order(doubt.map(|doubt| doubt.target), draw) {
+        if let Some(sent) = begun.sent.filter(|sent| sent.holds(host.now())) {
+            // Another door of the same node has the same name, and finds the id.
+            let all = targets.all();
+            order.retain(|index| all[*index].name == all[sent.target].name);
+            let label = targets.all()[sent.target].label();
+            why = format!("{label} may have it, and does not work");
+        }
+        for index in order {
             let target = &targets.all()[index];
             let now = || host.now();
-            let note = || doubts.note(key, id, index, now());
+            let note = || begun.note(index, now());
             match self.send(index, &parcel, note).await {
                 Ok(answer) => {
                     target.works();
@@ -149,7 +156,7 @@ impl<D: Dial> Afar<D> {
                     };
                     // One that is deferred may be under way there since the first try: it stays in doubt.
                     if !results.iter().any(is_open) {
-                        doubts.settle(&key);
+                        begun.settle();
                     }
                     targets.count(index, results.iter().any(Result::is_ok));
                     tracing::info!(target: MESSAGE, storage = %target.address, id = %parcel.mark, "handed over");
@@ -282,11 +289,13 @@ impl<D: Dial> Keeper for Afar<D> {
             if accounts.is_empty() {
                 continue;
             }
-            let mut recipients = Vec::with_capacity(accounts.len());
+            // Every address, not one for each account: a table that came between two RCPT may mean others by the same numbers.
+            let (mut recipients, mut counts) = (Vec::new(), Vec::with_capacity(accounts.len()));
             for account in &accounts {
                 let theirs = on_behalf(&[*account]).recipients;
-                let first = theirs.into_iter().next();
-                recipients.push(first.expect("an account stands for a recipient").path);
+                assert!(!theirs.is_empty(), "an account stands for a recipient");
+                counts.push(theirs.len());
+                recipients.extend(theirs.into_iter().map(|to| to.path));
             }
             let envelope = on_behalf(&accounts);
             let is_split = accounts.len() < arrival.accounts.len();
@@ -306,8 +315,14 @@ impl<D: Dial> Keeper for Afar<D> {
             };
             let handed = self.hand(&letter).instrument(span.clone()).await;
             let busy = || unavailable("too many messages wait for a storage node");
-            let handed = handed.unwrap_or_else(|Busy| vec![Err(busy()); accounts.len()]);
-            results.extend(accounts.into_iter().zip(handed));
+            let paths = counts.iter().sum();
+            let handed = handed.unwrap_or_else(|Busy| vec![Err(busy()); paths]);
+            let mut handed = &handed[..];
+            for (account, count) in accounts.into_iter().zip(counts) {
+                let (own, rest) = handed.split_at(count);
+                results.push((account, for_account(own)));
+                handed = rest;
+            }
         }
         let result = |account: &AccountId| {
             let found = results.iter().find(|(each, _)| each == account);
@@ -319,6 +334,14 @@ impl<D: Dial> Keeper for Afar<D> {
 
 fn unavailable(why: &str) -> MailboxFault {
     MailboxFault::Unavailable(why.to_owned())
+}
+
+/// What its addresses came to, at least one. Where they do not agree the sender tries again, and the table is another one by then.
+fn for_account(own: &[Result<(), MailboxFault>]) -> Result<(), MailboxFault> {
+    match own.iter().all(|result| *result == own[0]) {
+        true => own[0].clone(),
+        false => Err(unavailable("addresses of one account got several answers")),
+    }
 }
 
 /// The next try would come to the same.
@@ -348,32 +371,32 @@ fn results(answer: Answer, count: usize) -> Results {
             vec![Err(unavailable(&text)); count]
         }
         Answer::All(Outcome::Never, text) => {
-            let is_size = text.contains("5.3.4");
-            tracing::info!(text, "a storage node refuses a message");
-            vec![
-                Err(match is_size {
-                    true => MailboxFault::TooLarge,
-                    false => MailboxFault::NoAccount,
-                });
-                count
-            ]
+            let (code, words) = text.split_once(' ').unwrap_or_default();
+            vec![Err(fault_by(code, words)); count]
         }
     }
 }
 
-/// What a storage node's refusal means: by its status (RFC 3463), which its table of replies gives each refusal.
+/// What a storage node's refusal means.
 fn fault_of(reply: &Reply) -> MailboxFault {
-    let text = reply.lines.first().map_or("", String::as_str);
-    let status = text.split(' ').next().unwrap_or("");
-    match (reply.code / 100, status) {
-        (5, "5.3.4") => MailboxFault::TooLarge,
-        (5, "5.7.2") => MailboxFault::NotPermitted,
-        (5, _) => {
-            tracing::info!(%reply, "a storage node refuses a recipient");
+    let words = reply.lines.first().map_or("", String::as_str);
+    fault_by(&reply.code.to_string(), words)
+}
+
+/// By its status (RFC 3463), which its table of replies gives each refusal. What is not about the message or its recipient is about our own nodes, and is
+/// no sender's fault: it defers.
+fn fault_by(code: &str, words: &str) -> MailboxFault {
+    let status = words.split(' ').next().unwrap_or("");
+    match (code.as_bytes().first(), status) {
+        (Some(b'5'), "5.3.4") => MailboxFault::TooLarge,
+        (Some(b'5'), "5.7.2") => MailboxFault::NotPermitted,
+        // No such user, no such domain; not a domain of ours.
+        (Some(b'5'), "5.1.1" | "5.1.2" | "5.7.1") => {
+            tracing::info!(code, words, "a storage node refuses a recipient");
             MailboxFault::NoAccount
         }
-        (4, "4.2.2") => MailboxFault::OverQuota,
-        (4, "4.3.1") => MailboxFault::Full,
-        _ => unavailable(&reply.to_string()),
+        (Some(b'4'), "4.2.2") => MailboxFault::OverQuota,
+        (Some(b'4'), "4.3.1") => MailboxFault::Full,
+        _ => unavailable(&format!("it says {code} {words}")),
     }
 }

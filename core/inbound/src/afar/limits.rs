@@ -38,6 +38,8 @@ pub const PROBE_LOOK: Duration = Duration::from_millis(500);
 pub const DOUBTS_MAX: usize = 4_096;
 /// RFC 5321 §4.5.4.1: a sender gives up after 4 to 5 days.
 pub const DOUBT_FOR: Duration = Duration::from_secs(5 * 24 * 60 * 60);
+/// So long only the storage node that may have the message is asked: by then it works again, or an operator has given it up.
+pub const DOUBT_HOLDS_FOR: Duration = Duration::from_secs(60 * 60);
 
 /// A line of the protocol of tables.
 pub const TABLE_LINE_BYTES_MAX: usize = 256;

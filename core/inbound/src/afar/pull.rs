@@ -24,20 +24,20 @@ pub async fn fetch<D: Dial>(
     keep: Keep,
     stop: Stop,
 ) {
-    let mut order: Vec<&Target> = targets.all().iter().collect();
-    order.retain(|target| target.recipients.is_some());
-    order.sort_by_key(|target| target.priority);
-    let mut open: Option<D::Connection> = None;
+    let mut order: Vec<(usize, &Target)> = targets.all().iter().enumerate().collect();
+    order.retain(|(_, target)| target.recipients.is_some());
+    order.sort_by_key(|(_, target)| target.priority);
+    let mut open: Option<(usize, D::Connection)> = None;
     loop {
         // until the stop
         let turn = async {
-            if let Some(mut connection) = open.take()
+            if let Some((index, mut connection)) = open.take()
                 && let Ok(fetched) = ask(&caller, &mut connection, &table).await
             {
-                settle(&caller, &table, fetched, &keep);
-                open = Some(connection);
+                settle(&caller, &table, index, fetched, &keep);
+                open = Some((index, connection));
             } else {
-                for target in &order {
+                for (index, target) in &order {
                     let address = target.recipients.expect("only those are asked");
                     let asked = async {
                         let mut connection = caller.connect(address, &target.name).await?;
@@ -46,8 +46,8 @@ pub async fn fetch<D: Dial>(
                     };
                     match asked.await {
                         Ok((connection, fetched)) => {
-                            settle(&caller, &table, fetched, &keep);
-                            open = Some(connection);
+                            settle(&caller, &table, *index, fetched, &keep);
+                            open = Some((*index, connection));
                             break;
                         }
                         Err(Broke::Before(why)) => {
@@ -74,7 +74,7 @@ enum Fetched {
     New(Recipients),
 }
 
-fn settle<D: Dial>(caller: &Caller<D>, table: &Table, fetched: Fetched, keep: &Keep) {
+fn settle<D: Dial>(caller: &Caller<D>, table: &Table, from: usize, fetched: Fetched, keep: &Keep) {
     let now = caller.host.now();
     match fetched {
         Fetched::Same => table.confirm(now),
@@ -82,7 +82,7 @@ fn settle<D: Dial>(caller: &Caller<D>, table: &Table, fetched: Fetched, keep: &K
             let (version, addresses) = (new.version(), new.addresses());
             tracing::info!(version, addresses, "a new table of recipients");
             keep(new.bytes().clone());
-            table.replace(new, now);
+            table.replace(new, from, now);
         }
     }
 }

@@ -3,7 +3,9 @@
 //! `HAVE version` (or `HAVE -`) is answered by `SAME` where that is the table's version, else by `TABLE bytes` and so many bytes, or by `LATER` and why.
 //! The connection stays for the next question.
 //!
-//! What must hold: only peers with a proved certificate get here; a table is made at most every `TABLE_FRESH_FOR`, one at a time.
+//! What must hold: only peers with a proved certificate get here; a node makes a table at most every `TABLE_FRESH_FOR`, one at a time, and keeps one.
+
+use std::sync::Arc;
 
 use base::Time;
 use bytes::Bytes;
@@ -14,21 +16,22 @@ use tokio::sync::Mutex;
 
 use super::limits::*;
 
-/// Tables for other nodes, made on one core.
+/// The table that was made last, of all cores. Clones are the same. Held while one is made, so that all who ask meanwhile get it.
+#[derive(Clone, Default)]
+pub struct Made {
+    shared: Arc<Mutex<Option<(Bytes, Time)>>>,
+}
+
+/// Tables for other nodes, served on one core.
 pub struct Tables<A> {
     host: SessionHost,
     ask: A,
-    /// Held while one is made, so that all who ask meanwhile get it.
-    made: Mutex<Option<(Bytes, Time)>>,
+    made: Made,
 }
 
 impl<A: Ask> Tables<A> {
-    pub fn new(host: SessionHost, ask: A) -> Tables<A> {
-        Tables {
-            host,
-            ask,
-            made: Mutex::new(None),
-        }
+    pub fn new(host: SessionHost, ask: A, made: Made) -> Tables<A> {
+        Tables { host, ask, made }
     }
 
     /// Serves `connection` to its end.
@@ -87,7 +90,7 @@ impl<A: Ask> Tables<A> {
 
     /// The one that was made a moment ago, or a new one.
     async fn table(&self) -> Result<Bytes, String> {
-        let mut made = self.made.lock().await;
+        let mut made = self.made.shared.lock().await;
         let now = self.host.now();
         if let Some((table, at)) = &*made
             && now.since_us(*at) < TABLE_FRESH_FOR.as_micros() as u64

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use base::Time;
 use mail::Address;
-use mailbox::MailboxFault;
-use storage::arrival::{Found, Looked};
+use mailbox::{AccountId, MailboxFault};
+use storage::arrival::{Found, Looked, Resident};
 use storage::recipients::Recipients;
+
+use super::limits::TARGETS_MAX;
 
 /// Clones are the same.
 #[derive(Clone)]
@@ -27,11 +29,37 @@ struct Shared {
 #[derive(Default)]
 struct Now {
     table: Option<Arc<Recipients>>,
+    /// Whose table it is.
+    origin: Origin,
     /// When a storage node last said that this is its table.
     confirmed: Option<Time>,
     /// Why it could not be fetched; empty while it can.
     trouble: String,
 }
+
+/// Storage nodes number their accounts on their own: one number may be two people's in two tables. So what is given out of a table has a mark of
+/// whose it is, and a transaction that goes on over a change of tables takes no two addresses for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Origin {
+    /// Of an earlier run: which storage node sent it is not known.
+    #[default]
+    Unknown,
+    /// The index of the storage node.
+    Node(usize),
+}
+
+impl Origin {
+    fn mark(self, account: AccountId) -> AccountId {
+        let origin = match self {
+            Origin::Unknown => 0,
+            Origin::Node(index) => index as u32 + 1,
+        };
+        // Numbers of a table are below that: it could not hold so many accounts.
+        AccountId(account.0 ^ (origin << 28))
+    }
+}
+
+const _: () = assert!(TARGETS_MAX < 16);
 
 /// What is shown of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,14 +88,18 @@ impl Table {
 
     /// A table of an earlier run: what is in it is taken, and nothing is refused for not being in it.
     pub fn remember(&self, table: Recipients) {
-        self.now().table = Some(Arc::new(table));
+        let mut held = self.now();
+        held.table = Some(Arc::new(table));
+        held.origin = Origin::Unknown;
+        drop(held);
         self.shared.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// A storage node sent this one at `now`.
-    pub fn replace(&self, table: Recipients, now: Time) {
+    /// The storage node of this index sent this one at `now`.
+    pub fn replace(&self, table: Recipients, from: usize, now: Time) {
         let mut held = self.now();
         held.table = Some(Arc::new(table));
+        held.origin = Origin::Node(from);
         held.confirmed = Some(now);
         held.trouble.clear();
         drop(held);
@@ -119,6 +151,10 @@ impl Table {
                 Found::NoMailbox | Found::NotOurs if !self.is_fresh(&held, now) => Err(unknown(
                     "the table of recipients is too old to refuse by it",
                 )),
+                Found::Account(resident) => Ok(Found::Account(Resident {
+                    account: held.origin.mark(resident.account),
+                    ..resident
+                })),
                 found => Ok(found),
             },
         };

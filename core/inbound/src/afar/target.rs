@@ -117,6 +117,10 @@ impl Target {
     /// It did not.
     pub(super) fn fails(&self, why: &str, now: Time) {
         let mut health = self.health();
+        // Conversations of one time break off together: that is one failure, and the next is a probe's.
+        if health.probed_at.is_some_and(|at| now < at) {
+            return;
+        }
         if health.probed_at.is_none() {
             tracing::warn!(target = %self.label(), why, "the storage node does not work: it gets no mail until a probe reaches it");
         }
@@ -228,6 +232,17 @@ mod tests {
         let targets = Targets::new(vec![target(1, 1), target(1, 3)]);
         let firsts = (0..4u64).map(|draw| targets.order(None, || draw)[0]);
         assert_eq!(firsts.collect::<Vec<_>>(), [0, 1, 1, 1]);
+    }
+
+    /// All conversations with it break off at once when it restarts.
+    #[test]
+    fn failures_at_one_time_are_one() {
+        let target = target(1, 1);
+        for _ in 0..32 {
+            target.fails("it closed", Time(5));
+        }
+        assert!(target.is_to_be_probed(Time(5).after_us(1_000_000)));
+        assert_eq!(target.state().failures, 1);
     }
 
     #[test]

@@ -89,15 +89,14 @@ impl Outgoing {
         let Some(_begun) = Begun::begin(&self.desk.once, id) else {
             return vec![Err(under_way()); count];
         };
-        if let Some(served) = self.queue.arrived(id) {
-            // The hand-over was first, and gave each recipient a place or the queue's patience.
-            let answer = |account: &AccountId| match served.has(account.0) {
-                true => Ok(()),
-                false => Err(under_way()),
-            };
-            return arrival.accounts.iter().map(answer).collect();
+        // Whom an earlier hand-over or try gave a place or the queue's patience has it; only the rest is placed.
+        let served = self.queue.arrived(id);
+        let has = |account: &AccountId| served.as_ref().is_some_and(|served| served.has(account.0));
+        let all = arrival.accounts;
+        let accounts: Vec<AccountId> = all.iter().copied().filter(|each| !has(each)).collect();
+        if accounts.is_empty() {
+            return vec![Ok(()); count];
         }
-        let accounts = arrival.accounts;
         let mut recipients = Vec::with_capacity(accounts.len());
         for account in &accounts {
             let is_junk = arrival.junk.contains(account);
@@ -109,6 +108,7 @@ impl Outgoing {
             recipients,
         };
         let placed = self.mailboxes.deliver_with(delivery, |placed| {
+            // With what was noted before it is all of them, too.
             let served = match placed.iter().all(Result::is_ok) {
                 true => Served::All,
                 false => {
@@ -120,8 +120,12 @@ impl Outgoing {
             };
             Ok(vec![self.queue.note_arrived(id, served)])
         });
-        let placed = placed.await;
-        placed.into_iter().map(|result| result.map(drop)).collect()
+        let mut placed = placed.await.into_iter().map(|result| result.map(drop));
+        let result = |account: &AccountId| match has(account) {
+            true => Ok(()),
+            false => placed.next().expect("one result for each that was placed"),
+        };
+        all.iter().map(result).collect()
     }
 
     /// As `submit`, for mail that arrives, in one group: a hand-over of the same bytes finds it.

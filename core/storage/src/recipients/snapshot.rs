@@ -6,12 +6,33 @@
 use mailbox::names::Route;
 use mailbox::{MailboxFault, Mailboxes};
 
-use super::{Draft, Rest, Sign};
+use super::{Draft, Rest, Sign, TABLE_BYTES_MAX};
 
 /// Everything that other nodes may know of our addresses.
 pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
+    snapshot_within(mailboxes, TABLE_BYTES_MAX).await
+}
+
+/// More than `bytes_max` are not collected: the plan has room for one table, not for a directory of any size.
+pub(super) async fn snapshot_within(
+    mailboxes: &Mailboxes,
+    bytes_max: usize,
+) -> Result<Draft, MailboxFault> {
     let directory = mailboxes.directory();
     let mut draft = Draft::default();
+    let mut counted = (0, 0);
+    let mut fits = |draft: &Draft| {
+        let new = &draft.addresses[counted.0..];
+        counted.1 += new
+            .iter()
+            .map(|(key, _)| key.len() + ENTRY_BYTES)
+            .sum::<usize>();
+        counted.0 = draft.addresses.len();
+        match counted.1 <= bytes_max {
+            true => Ok(()),
+            false => Err(MailboxFault::TooMany("addresses for a table of recipients")),
+        }
+    };
     for domain in directory.domains() {
         let routed = matches!(directory.route_of_domain(&domain), Some(Route::Host { .. }));
         let leads_on = routed || directory.catch_all(&domain).is_some();
@@ -30,6 +51,7 @@ pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
                 draft.addresses.push((scope, Sign::Listed));
             }
         }
+        fits(&draft)?;
         if is_last {
             break;
         }
@@ -44,6 +66,7 @@ pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
         let named = page.into_iter().filter(|(name, _)| !name.starts_with('@'));
         let listed = named.map(|(name, _)| (name, Sign::Listed));
         draft.addresses.extend(listed);
+        fits(&draft)?;
         if is_last {
             break;
         }
@@ -57,6 +80,7 @@ pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
         after = page.last().map(|(name, ..)| name.clone());
         let listed = page.into_iter().map(|(name, ..)| (name, Sign::Listed));
         draft.addresses.extend(listed);
+        fits(&draft)?;
         if is_last {
             break;
         }
@@ -76,6 +100,7 @@ pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
             };
             draft.addresses.push((account.address.key(), sign));
         }
+        fits(&draft)?;
         if is_last {
             return Ok(draft);
         }
@@ -83,5 +108,7 @@ pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
     }
 }
 
+/// Of an entry of a table beside its key.
+const ENTRY_BYTES: usize = 9;
 /// Entries read at a time.
 const PAGE: usize = 256;

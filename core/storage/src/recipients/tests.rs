@@ -4,6 +4,7 @@ use mail::Address;
 use mailbox::names::Route;
 use mailbox::{MailboxFault, Mailboxes};
 
+use super::snapshot::snapshot_within;
 use super::*;
 use crate::arrival;
 use crate::rig;
@@ -143,4 +144,35 @@ fn a_table_past_the_bound_is_not_made() {
         ..Draft::default()
     };
     assert_eq!(draft.encode(), Err(NoTable::TooLarge));
+}
+
+#[test]
+fn more_addresses_than_a_table_has_are_not_collected() {
+    let (world, mailboxes) = rig::mailboxes();
+    world.block_on(async move {
+        for local in ["alice", "bob"] {
+            let new = address(&format!("{local}@example.org"));
+            let added = mailboxes.add_account(&new, "$argon2id$x", 0).await;
+            added.expect("an account");
+        }
+        let bytes = "alice@example.orgbob@example.org".len() + 2 * 9;
+        assert!(snapshot_within(&mailboxes, bytes).await.is_ok());
+        let told = snapshot_within(&mailboxes, bytes - 1).await.err();
+        assert!(matches!(told, Some(MailboxFault::TooMany(_))), "{told:?}");
+    });
+}
+
+/// Each would take ten times its bytes in memory.
+#[test]
+fn a_table_with_too_many_domains_is_not_taken() {
+    let table = |count: usize| {
+        let domains = (0..count).map(|number| (number.to_string(), Rest::default()));
+        let draft = Draft {
+            domains: domains.collect(),
+            addresses: Vec::new(),
+        };
+        Recipients::decode(draft.encode().expect("it fits").into())
+    };
+    assert!(table(DOMAINS_MAX).is_ok());
+    assert_eq!(table(DOMAINS_MAX + 1).err(), Some(NoTable::TooLarge));
 }

@@ -251,7 +251,13 @@ impl Session {
             return None;
         }
         sleep_us(&*self.host, self.script.pause.as_micros() as u64).await;
-        let answer = qmqp::answer(Outcome::Taken, "ok");
+        let end = &self.script.ends[0];
+        let outcome = match end.as_bytes()[0] {
+            b'2' => Outcome::Taken,
+            b'4' => Outcome::Later,
+            _ => Outcome::Never,
+        };
+        let answer = qmqp::answer(outcome, end);
         self.peer.send(&answer).await.ok()
     }
 

@@ -169,3 +169,26 @@ fn mail_that_leads_on_is_submitted_once() {
         assert_eq!(waiting(&outgoing), ["sales@example.org"]);
     });
 }
+
+/// Another node brings a message again under its id, because an answer was lost: the first try had served some.
+#[test]
+fn the_next_try_under_an_id_serves_whom_the_first_refused() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let alice = account(&outgoing, "alice", 0).await;
+        let full = account(&outgoing, "full", 1).await;
+        let id = DeliveryId([7; 16]);
+        let first = outgoing.deliver_once_as(id, arrival("one", &[alice, full]));
+        assert_eq!(first.await, [Ok(()), Err(MailboxFault::OverQuota)]);
+        let next = outgoing.deliver_once_as(id, arrival("one again", &[alice, full]));
+        assert_eq!(next.await, [Ok(()), Err(MailboxFault::OverQuota)]);
+        let mailboxes = outgoing.mailboxes();
+        mailboxes.set_quota(full, 0).await.expect("an account");
+        for _ in 0..2 {
+            let next = outgoing.deliver_once_as(id, arrival("one again", &[alice, full]));
+            assert_eq!(next.await, [Ok(()), Ok(())]);
+            assert_eq!(count(&outgoing, alice).await, 1);
+            assert_eq!(count(&outgoing, full).await, 1);
+        }
+    });
+}
