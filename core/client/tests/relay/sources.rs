@@ -131,3 +131,29 @@ fn a_refusal_of_every_source_is_the_answer() {
         assert_eq!(refused, [1, 1]);
     });
 }
+
+/// Two sources, and the site says to one of them that it may come again: that may pass, whatever it says to the other one.
+#[test]
+fn a_refusal_for_good_of_one_source_is_no_answer_where_another_may_come_again() {
+    run(|rig| async move {
+        let script = Script::with(|line| {
+            let name = line.strip_prefix("EHLO ").or(line.strip_prefix("HELO "))?;
+            Some(Answer::Say(match name {
+                "out1.example.org" => "450 4.7.1 come again".to_owned(),
+                _ => "554 5.7.1 you are on a list".to_owned(),
+            }))
+        });
+        let _server = rig.server("a.example", 1, script);
+        let running = rig.send_from(MX, vec![source(1), source(2)]);
+        rig.alice().await;
+        let id = rig.put("hello", &["bob@a.example"]).await;
+        let both = || {
+            let all = running.counters.sources.iter();
+            all.filter(|one| one.refused.load(Relaxed) > 0).count() == 2
+        };
+        rig.until(30, "both were tried", both).await;
+        rig.until(30, "it is noted", || rig.reply(id).contains("come again"))
+            .await;
+        assert_eq!(running.counters.failed.load(Relaxed), 0);
+    });
+}
