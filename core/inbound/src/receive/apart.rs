@@ -33,19 +33,18 @@ pub struct Quarantine {
 }
 
 impl<K: Keeper> Receiver<K> {
-    /// What goes in front of a message that is kept apart for `reason`; `None`: it goes to its recipients.
+    /// What goes in front of a message that is kept apart for the first of `reasons` that the operator keeps mail apart for; `None`: it goes
+    /// to its recipients.
     pub(super) fn apart(
         &self,
-        reason: Option<(Why, String)>,
+        reasons: Vec<(Why, String)>,
         envelope: &Envelope<Route>,
         content: &[u8],
         incoming: &Incoming,
     ) -> Option<Held> {
-        let (why, detail) = reason?;
         let quarantine = self.quarantine.as_ref()?;
-        if !quarantine.verdicts.contains(&why) {
-            return None;
-        }
+        let mut reasons = reasons.into_iter();
+        let (why, detail) = reasons.find(|(why, _)| quarantine.verdicts.contains(why))?;
         let recipients = envelope.recipients.iter().map(|recipient| {
             let to = match &recipient.route {
                 Route::Local { to, .. } => named(recipient, to),
