@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use mail::InternalDate;
-use mailbox::AccountId;
+use mailbox::{AccountId, MailboxFault};
 use queue::{Addressee, UnixSeconds};
 use smtp::{Envelope, Refusal};
 use storage::arrival::Arrival;
@@ -104,12 +104,43 @@ impl<K: Keeper> Receiver<K> {
         let delivered = self.keeper.deliver(arrival, &on_behalf, span).await;
         let mut results = delivered.map_err(|_busy| Refusal::Busy)?;
         let result = results.pop().expect("one result for one account");
-        result.map_err(|fault| refusal_for(&fault))?;
+        result.map_err(|fault| refusal_of(&fault))?;
         let at = Why::ALL.iter().position(|why| *why == held.why);
         let at = at.expect("every reason is in the list");
         self.counters.kept_apart[at].fetch_add(1, Relaxed);
         let (why, detail) = (held.why.word(), held.detail.as_str());
         tracing::info!(target: runtime::events::MESSAGE, parent: span, why, detail, "quarantined");
         Ok(())
+    }
+}
+
+/// It is the quarantine's account that is missing then, and no recipient: the sender is to come again.
+fn refusal_of(fault: &MailboxFault) -> Refusal {
+    match fault {
+        MailboxFault::NoAccount => Refusal::StorageFault,
+        fault => refusal_for(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fault_of_the_quarantine_refuses_mail_for_good() {
+        let why = || "why".to_owned();
+        for fault in [
+            MailboxFault::NoAccount,
+            MailboxFault::NoMailbox,
+            MailboxFault::OverQuota,
+            MailboxFault::TooMany("why"),
+            MailboxFault::Full,
+            MailboxFault::Unavailable(why()),
+            MailboxFault::Exists,
+            MailboxFault::Refused("why"),
+            MailboxFault::Damaged,
+        ] {
+            assert!(refusal_of(&fault).is_temporary(), "{fault}");
+        }
     }
 }
