@@ -2,8 +2,8 @@
 //!
 //! It is the INBOX of an account of its own, `ADDRESS`, whose domain no other server can reach (RFC 2606 §2) and which no password opens. An
 //! account that the operator names was the other way. Then the operator makes it before the first message comes, a person may log in to it, and
-//! a stranger may write to it; this one is there when it is needed, and `arrival::look_up` keeps mail out of it that was not put there by
-//! `inbound`. Bounds, durability and reclaim are those of any account: its quota is the quarantine's size.
+//! a stranger may write to it; this one is there when it is needed, and `arrival::look_up` and `meaning` keep mail out of it that was not put
+//! there by `inbound`. Bounds, durability and reclaim are those of any account: its quota is the quarantine's size.
 //!
 //! A message has its envelope in front (`held`). What must hold:
 //!
@@ -23,6 +23,7 @@ use queue::{Envelope, UnixSeconds};
 use runtime::events::MESSAGE;
 use store::BodyIn;
 
+use crate::addresses::{self, Meaning};
 use crate::junk::INBOX;
 use crate::outgoing::{HandedOver, Outgoing, lifetimes};
 
@@ -83,11 +84,33 @@ pub fn is_reserved(domain: &str) -> bool {
     domain.eq_ignore_ascii_case(DOMAIN)
 }
 
+/// As `addresses::meaning`, for a message that begins with `raw`: the quarantine has a mailbox for what `inbound` put an envelope in front of,
+/// and for nothing else. So no alias, no person and no route leads into it or takes what belongs there elsewhere.
+pub(crate) async fn meaning(
+    mailboxes: &Mailboxes,
+    address: &Address,
+    raw: &[u8],
+) -> Result<Meaning, MailboxFault> {
+    let own = self::address();
+    if is_reserved(address.domain())
+        && address.local() == own.local()
+        && Held::read(raw).is_some()
+        && let Some(account) = mailboxes.account(&own).await?
+    {
+        return Ok(Meaning::Account(account.id, own));
+    }
+    addresses::meaning(mailboxes, address).await
+}
+
 /// The account, made where it is not there yet, with room for `bytes_max`.
 pub async fn settle(mailboxes: &Mailboxes, bytes_max: u64) -> Result<AccountId, MailboxFault> {
     if let Some(account) = mailboxes.account(&address()).await? {
         if account.quota_bytes != bytes_max {
             mailboxes.set_quota(account.id, bytes_max).await?;
+        }
+        // It was made before there was a quarantine.
+        if account.password_hash != NO_PASSWORD {
+            mailboxes.set_password_hash(account.id, NO_PASSWORD).await?;
         }
         return Ok(account.id);
     }

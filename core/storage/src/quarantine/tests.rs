@@ -3,11 +3,14 @@
 use base::BodyName;
 use bytes::Bytes;
 use mail::{InternalDate, Summary};
+use mailbox::names::Route;
 use mailbox::{Delivery, Recipient};
 use queue::{Addressee, Terms};
 
 use super::*;
+use crate::addresses::Refused;
 use crate::arrival::{self, Found};
+use crate::outgoing::Placing;
 use crate::rig;
 
 const NOW: UnixSeconds = UnixSeconds(1_000_000);
@@ -185,5 +188,66 @@ fn the_account_is_made_once_and_no_mail_from_outside_finds_it() {
             let looked = arrival::look_up(mailboxes, &address).await;
             assert_eq!(looked.found, Ok(Found::NotOurs));
         }
+    });
+}
+
+fn envelope(from: &str) -> Envelope {
+    Envelope {
+        from: from.to_owned(),
+        recipients: vec![Addressee::new(address().to_path())],
+        arrived: NOW,
+        warns: NOW,
+        expires: UnixSeconds(NOW.0 + 1_000),
+        terms: Terms::default(),
+    }
+}
+
+/// A person may send to any address, an operator may write an alias or a route for it.
+#[test]
+fn only_what_is_kept_apart_comes_in_and_no_route_leads_it_elsewhere() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let mailboxes = outgoing.mailboxes();
+        settle(mailboxes, 100_000).await.expect("room");
+        let away = Route::Host {
+            host: "192.0.2.7".to_owned(),
+            port: 25,
+            needs_tls: false,
+        };
+        let routed = mailboxes.directory().put_route(DOMAIN, away);
+        routed.await.expect("a route");
+        let alias = Address::from_parts("sales", "example.org").expect("plain words");
+        let targets = |_| Ok(vec![address()]);
+        let made = mailboxes
+            .directory()
+            .alter_alias("sales@example.org", targets);
+        made.await.expect("an alias");
+        let admitted = addresses::admit(mailboxes, &alias, None, NOW.0).await;
+        assert_eq!(admitted, Ok(Err(Refused::Unknown)));
+        // From the queue, and from a spool.
+        let letter = body(letter("one"));
+        let handed = outgoing.hand_over(letter.clone(), envelope("bob@example.org"));
+        assert_eq!(handed.await, Ok(HandedOver::Now));
+        let waits = outgoing.list(None, 9);
+        let placed = outgoing.deliver_here(waits[0].id, NOW, letter, 0).await;
+        assert_eq!(placed, Ok(Placing::NoMailbox));
+        assert_eq!(contents(mailboxes).await.expect("readable").messages, 0);
+        let apart = body(held(&["alice@example.org"]).write() + "Received: by mx\r\n\r\n");
+        let handed = outgoing.hand_over(apart, envelope("")).await;
+        assert_eq!(handed, Ok(HandedOver::Now));
+        assert_eq!(contents(mailboxes).await.expect("readable").messages, 1);
+    });
+}
+
+#[test]
+fn an_account_that_was_there_before_has_no_password_afterwards() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let mailboxes = outgoing.mailboxes();
+        mailboxes.add_domain(DOMAIN).await.expect("a domain");
+        let made = mailboxes.add_account(&address(), "$hash", 0).await;
+        assert_eq!(settle(mailboxes, 100).await, made);
+        let account = mailboxes.account(&address()).await.expect("readable");
+        assert_eq!(account.expect("it is there").password_hash, NO_PASSWORD);
     });
 }
