@@ -239,6 +239,37 @@ fn only_what_is_kept_apart_comes_in_and_no_route_leads_it_elsewhere() {
     });
 }
 
+/// A spool took it, the quarantine is full when it is handed over, and the queue delivers it once there is room.
+#[test]
+fn what_had_to_wait_for_room_can_still_be_released() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let mailboxes = outgoing.mailboxes();
+        let alice = person(&outgoing, "alice").await;
+        let to = held(&["alice@example.org"]);
+        let large = "x".repeat(20_000);
+        put(&outgoing, &to, &large, 7).await.expect("room");
+        let raw = to.write() + &letter(&large);
+        let handed = outgoing.hand_over(body(raw.clone()), envelope(""));
+        assert_eq!(handed.await, Ok(HandedOver::Now));
+        let waits = outgoing.list(None, 9);
+        assert_eq!(waits.len(), 1, "there is no room");
+        let (counters, (number, ..)) = (Counters::default(), first(&outgoing).await);
+        assert_eq!(take_out(mailboxes, number, &counters).await, Ok(true));
+        // As `client` makes it.
+        let waited = body(format!("Return-Path: <>\r\n{raw}"));
+        let placed = outgoing.deliver_here(waits[0].id, NOW, waited, 0).await;
+        assert_eq!(placed, Ok(Placing::Placed));
+        let page = page(mailboxes, 0, 1).await.expect("readable");
+        assert_eq!(page.lines[0].held, Some(to));
+        let (number, read, rest) = first(&outgoing).await;
+        let released = release(&outgoing, number, &read, rest, NOW, &counters);
+        assert_eq!(released.await, Ok(true));
+        let inbox = inbox_of(&outgoing, alice).await;
+        assert_eq!(inbox, [letter(&large)]);
+    });
+}
+
 #[test]
 fn an_account_that_was_there_before_has_no_password_afterwards() {
     let (world, outgoing) = rig::outgoing();
