@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use mail::{Address, Flags, SystemFlags, Uid};
+use mail::{Address, Flags, SystemFlags, Uid, spelling};
 use mailbox::{Account, AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
 use queue::{Envelope, UnixSeconds};
 use runtime::events::MESSAGE;
@@ -79,9 +79,9 @@ pub fn address() -> Address {
     Address::from_parts(LOCAL, DOMAIN).expect("plain words")
 }
 
-/// Whether mail for `domain` comes from `inbound` alone.
+/// Whether mail for `domain`, in any of its spellings, comes from `inbound` alone.
 pub fn is_reserved(domain: &str) -> bool {
-    domain.eq_ignore_ascii_case(DOMAIN)
+    spelling::domains(domain).iter().any(|name| name == DOMAIN)
 }
 
 /// As `addresses::meaning`, for a message that begins with `raw`: the quarantine has a mailbox for what `inbound` put an envelope in front of,

@@ -183,7 +183,9 @@ fn the_account_is_made_once_and_no_mail_from_outside_finds_it() {
         assert_eq!(settle(mailboxes, 200).await, Ok(made));
         let account = mailboxes.account(&address()).await.expect("readable");
         assert_eq!(account.map(|account| account.quota_bytes), Some(200));
-        for spelling in ["quarantine.invalid", "Quarantine.INVALID"] {
+        // The last one in letters of full width, which IDNA reads as those of ASCII.
+        let wide = "\u{ff51}uarantine.invalid";
+        for spelling in ["quarantine.invalid", "Quarantine.INVALID", wide] {
             let address = Address::from_parts("quarantine", spelling).expect("plain words");
             let looked = arrival::look_up(mailboxes, &address).await;
             assert_eq!(looked.found, Ok(Found::NotOurs));
