@@ -17,7 +17,7 @@ use mail::{Address, return_path, spelling};
 use mailbox::names::{Alias, Group, Listed, Posters, Route};
 use mailbox::{AccountId, MailboxFault, Mailboxes};
 
-use crate::quarantine;
+use crate::reserved;
 
 /// Aliases that lead to aliases or groups, one behind the other.
 pub const DEPTH_MAX: usize = 8;
@@ -72,8 +72,8 @@ pub async fn meaning(mailboxes: &Mailboxes, address: &Address) -> Result<Meaning
     if !directory.has_domain(address.domain()) {
         return Ok(Meaning::NotOurs);
     }
-    // Not for mail, whoever says so: `quarantine::meaning` is for what `inbound` keeps apart.
-    if quarantine::is_reserved(address.domain()) {
+    // Not for mail, whoever says so: `held::meaning` is for what `inbound` keeps apart.
+    if reserved::is_reserved(address.domain()) {
         return Ok(Meaning::NoMailbox);
     }
     if let Some(Route::Host { .. }) = directory.route_of_address(address) {

@@ -11,7 +11,7 @@
 //! - `junk.rs`: where junk goes.
 //! - `lessons.rs`: what people taught about junk.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
-//! - `quarantine.rs`: mail that is kept apart for an administrator.
+//! - `quarantine.rs`: mail that is kept apart for an administrator. `held.rs`: its envelopes. `reserved.rs`: its address.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `gauges.rs`: what the owner's thread shows of itself.
 //! - `stop.rs`: a stop ends though the legs do not answer.
@@ -22,12 +22,14 @@ pub mod addresses;
 pub mod arrival;
 pub mod gauges;
 pub mod health;
+mod held;
 pub mod holder;
 mod junk;
 pub mod lessons;
 pub mod outgoing;
 pub mod owner;
 pub mod quarantine;
+mod reserved;
 #[cfg(test)]
 mod rig;
 pub mod stop;

@@ -32,7 +32,7 @@ use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
 use crate::addresses::Meaning;
-use crate::{junk, quarantine};
+use crate::{held, junk};
 
 pub use lead::Leading;
 pub use once::{HandedOver, Seen};
@@ -327,7 +327,7 @@ impl Outgoing {
         let Some(address) = Address::from_path(&to.to.path) else {
             return Ok(Placing::NoMailbox);
         };
-        let account = match quarantine::meaning(&self.mailboxes, &address, &body.raw).await {
+        let account = match held::meaning(&self.mailboxes, &address, &body.raw).await {
             Ok(Meaning::Account(account, _)) => account,
             Ok(Meaning::NoMailbox | Meaning::NotOurs) => return Ok(Placing::NoMailbox),
             Ok(Meaning::Routed) => {

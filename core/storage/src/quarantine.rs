@@ -2,35 +2,32 @@
 //!
 //! It is the INBOX of an account of its own, `ADDRESS`, whose domain no other server can reach (RFC 2606 §2) and which no password opens. An
 //! account that the operator names was the other way. Then the operator makes it before the first message comes, a person may log in to it, and
-//! a stranger may write to it; this one is there when it is needed, and `arrival::look_up` and `meaning` keep mail out of it that was not put
+//! a stranger may write to it; this one is there when it is needed, and `arrival::look_up` and `held::meaning` keep mail out of it that was not put
 //! there by `inbound`. Bounds, durability and reclaim are those of any account: its quota is the quarantine's size.
 //!
-//! A message has its envelope in front (`held`). What must hold:
+//! A message has its envelope in front (`crate::held`). What must hold:
 //!
 //! - Released mail is delivered to its recipients once: the hand-over notes its id in the group that places it (`outgoing::once`), and the copy
 //!   in quarantine goes afterwards. A release that was cut off between the two is repeated, and finds the id.
 //! - What is older than the operator wants goes; what does not fit is deferred at the door, so a flood pushes nothing out.
 
-mod held;
-
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use mail::{Address, Flags, SystemFlags, Uid, spelling};
+use mail::{Flags, SystemFlags, Uid};
 use mailbox::{Account, AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
 use queue::{Envelope, UnixSeconds};
 use runtime::events::MESSAGE;
 use store::BodyIn;
 
-use crate::addresses::{self, Meaning};
 use crate::junk::INBOX;
 use crate::outgoing::{HandedOver, Outgoing, lifetimes};
+use crate::reserved::DOMAIN;
 
-pub use held::{DETAIL_BYTES_MAX, Held, Why};
+pub use crate::held::{DETAIL_BYTES_MAX, Held, Why};
+pub use crate::reserved::{address, is_reserved};
 
-const LOCAL: &str = "quarantine";
-const DOMAIN: &str = "quarantine.invalid";
 /// No password has this hash: it is not of the form of one.
 const NO_PASSWORD: &str = "!";
 /// Messages that one sweep takes out at once, so that mail goes on between.
@@ -72,34 +69,6 @@ pub struct Page {
     pub lines: Vec<Line>,
     /// There are more behind the last one.
     pub more: bool,
-}
-
-/// The account that has the quarantine.
-pub fn address() -> Address {
-    Address::from_parts(LOCAL, DOMAIN).expect("plain words")
-}
-
-/// Whether mail for `domain`, in any of its spellings, comes from `inbound` alone.
-pub fn is_reserved(domain: &str) -> bool {
-    spelling::domains(domain).iter().any(|name| name == DOMAIN)
-}
-
-/// As `addresses::meaning`, for a message that begins with `raw`: the quarantine has a mailbox for what `inbound` put an envelope in front of,
-/// and for nothing else. So no alias, no person and no route leads into it or takes what belongs there elsewhere.
-pub(crate) async fn meaning(
-    mailboxes: &Mailboxes,
-    address: &Address,
-    raw: &[u8],
-) -> Result<Meaning, MailboxFault> {
-    let own = self::address();
-    if is_reserved(address.domain())
-        && address.local() == own.local()
-        && Held::read(raw).is_some()
-        && let Some(account) = mailboxes.account(&own).await?
-    {
-        return Ok(Meaning::Account(account.id, own));
-    }
-    addresses::meaning(mailboxes, address).await
 }
 
 /// The account, made where it is not there yet, with room for `bytes_max`.

@@ -30,7 +30,7 @@ use store::{BodyIn, Purpose};
 use super::{Local, Outgoing, Submission, is_of_storage, mailbox_fault};
 use crate::addresses::Meaning;
 use crate::arrival::Arrival;
-use crate::{junk, quarantine};
+use crate::{held, junk};
 
 /// What a hand-over came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Outgoing {
         let (mut here, mut seen) = (Vec::new(), HashSet::new());
         for to in std::mem::take(&mut elsewhere.recipients) {
             let meaning = match Address::from_path(&to.path) {
-                Some(address) => quarantine::meaning(&self.mailboxes, &address, &body.raw).await?,
+                Some(address) => held::meaning(&self.mailboxes, &address, &body.raw).await?,
                 None => Meaning::NotOurs,
             };
             match meaning {

@@ -2,13 +2,13 @@
 
 use base::BodyName;
 use bytes::Bytes;
-use mail::{InternalDate, Summary};
+use mail::{Address, InternalDate, Summary};
 use mailbox::names::Route;
 use mailbox::{Delivery, Recipient};
 use queue::{Addressee, Terms};
 
 use super::*;
-use crate::addresses::Refused;
+use crate::addresses::{self, Refused};
 use crate::arrival::{self, Found};
 use crate::outgoing::Placing;
 use crate::rig;

@@ -17,7 +17,11 @@
 use std::fmt::Write as _;
 
 use mail::Address;
+use mailbox::{MailboxFault, Mailboxes};
 use queue::{Addressee, Notify, Returned, Terms};
+
+use crate::addresses::{self, Meaning};
+use crate::reserved;
 
 /// Why a message is in quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,6 +149,24 @@ impl Held {
         };
         Some((held, at))
     }
+}
+
+/// As `addresses::meaning`, for a message that begins with `raw`: the quarantine has a mailbox for what `inbound` put an envelope in front of,
+/// and for nothing else. So no alias, no person and no route leads into it or takes what belongs there elsewhere.
+pub(crate) async fn meaning(
+    mailboxes: &Mailboxes,
+    address: &Address,
+    raw: &[u8],
+) -> Result<Meaning, MailboxFault> {
+    let own = reserved::address();
+    if reserved::is_reserved(address.domain())
+        && address.local() == own.local()
+        && Held::read(raw).is_some()
+        && let Some(account) = mailboxes.account(&own).await?
+    {
+        return Ok(Meaning::Account(account.id, own));
+    }
+    addresses::meaning(mailboxes, address).await
 }
 
 /// The words of a scanner, which may be a sender's: as much as fits one line of printable ASCII.
