@@ -532,7 +532,9 @@ fn strangers<K: Keeper + 'static>(
         Authentication::Off => None,
     };
     let (scan, found) = (&serving.scan, serving.metrics.scan());
-    let keeps_viruses = serving.plan.quarantine.verdicts.contains(&Verdict::Virus);
+    // Only where there is a quarantine for them: else they are refused.
+    let keeps_viruses =
+        serving.quarantine.is_some() && serving.plan.quarantine.verdicts.contains(&Verdict::Virus);
     let strangers = scan::of_strangers(core, scan, keeps_viruses, found);
     let receiver = receiver.inspecting(strangers);
     let receiver = match &serving.quarantine {

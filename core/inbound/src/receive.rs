@@ -415,7 +415,12 @@ impl<K: Keeper> Receiver<K> {
             .judge(settings, &mut front, content, &mut incoming, recipients)
             .await;
 
-        let held = self.apart(front.apart.take(), &envelope, &content, &incoming);
+        let held = self.apart(
+            std::mem::take(&mut front.apart),
+            &envelope,
+            &content,
+            &incoming,
+        );
         let lines = held.as_ref().map_or(String::new(), Held::write);
         if front.refusal.is_none() && !incoming.may_grow(lines.len()) {
             front.refusal = Some(Refusal::StorageFull);

@@ -17,6 +17,8 @@ use mail::{Address, return_path, spelling};
 use mailbox::names::{Alias, Group, Listed, Posters, Route};
 use mailbox::{AccountId, MailboxFault, Mailboxes};
 
+use crate::reserved;
+
 /// Aliases that lead to aliases or groups, one behind the other.
 pub const DEPTH_MAX: usize = 8;
 /// Addresses that one address leads to in the end, in bytes: with them the records of one step fit one group of the log.
@@ -69,6 +71,10 @@ pub async fn meaning(mailboxes: &Mailboxes, address: &Address) -> Result<Meaning
     let directory = mailboxes.directory();
     if !directory.has_domain(address.domain()) {
         return Ok(Meaning::NotOurs);
+    }
+    // Not for mail, whoever says so: `held::meaning` is for what `inbound` keeps apart.
+    if reserved::is_reserved(address.domain()) {
+        return Ok(Meaning::NoMailbox);
     }
     if let Some(Route::Host { .. }) = directory.route_of_address(address) {
         return Ok(Meaning::Routed);

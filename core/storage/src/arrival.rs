@@ -14,7 +14,7 @@ use mailbox::{AccountId, Delivery, MailboxFault, Mailboxes};
 use store::BodyIn;
 
 use crate::addresses::{self, Meaning};
-use crate::{junk, quarantine};
+use crate::{junk, reserved};
 
 /// What a look-up found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub async fn look_up(mailboxes: &Mailboxes, address: &Address) -> Looked {
     let generation = mailboxes.directory_generation();
     // Read first: a change during the look-up makes the answer old, not the other way round.
     let at = generation.load(Ordering::Acquire);
-    if quarantine::is_reserved(address.domain()) {
+    if reserved::is_reserved(address.domain()) {
         return Looked {
             found: Ok(Found::NotOurs),
             generation,

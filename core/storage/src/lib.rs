@@ -12,7 +12,7 @@
 //! - `lessons.rs`: what people taught about junk.
 //! - `tallies.rs`: counts for reports, gathered and written down.
 //! - `outgoing.rs`: messages that must leave: in, on their way, and what came of it.
-//! - `quarantine.rs`: mail that is kept apart for an administrator.
+//! - `quarantine.rs`: mail that is kept apart for an administrator. `held.rs`: its envelopes. `reserved.rs`: its address.
 //! - `recipients.rs`: the table of recipients, as a node without storage gets it.
 //! - `upkeep.rs`: watches legs, scrubs. `health.rs`: whether mail is taken, by probes.
 //! - `gauges.rs`: what the owner's thread shows of itself.
@@ -24,6 +24,7 @@ pub mod addresses;
 pub mod arrival;
 pub mod gauges;
 pub mod health;
+mod held;
 pub mod holder;
 mod junk;
 pub mod lessons;
@@ -31,6 +32,7 @@ pub mod outgoing;
 pub mod owner;
 pub mod quarantine;
 pub mod recipients;
+mod reserved;
 #[cfg(test)]
 mod rig;
 pub mod stop;

@@ -34,9 +34,9 @@ use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose, ReadFault};
 use tokio::sync::Notify;
 
-use crate::addresses::{self, Meaning};
-use crate::junk;
+use crate::addresses::Meaning;
 use crate::tallies::{Asked, Done, Tallies, Wanted as WantedReports, asked};
+use crate::{held, junk};
 
 pub use lead::Leading;
 pub use once::{HandedOver, Seen};
@@ -381,7 +381,7 @@ impl Outgoing {
         let Some(address) = Address::from_path(&to.to.path) else {
             return Ok(Placing::NoMailbox);
         };
-        let account = match addresses::meaning(&self.mailboxes, &address).await {
+        let account = match held::meaning(&self.mailboxes, &address, &body.raw).await {
             Ok(Meaning::Account(account, _)) => account,
             Ok(Meaning::NoMailbox | Meaning::NotOurs) => return Ok(Placing::NoMailbox),
             Ok(Meaning::Routed) => {

@@ -2,22 +2,20 @@
 //!
 //! It is the INBOX of an account of its own, `ADDRESS`, whose domain no other server can reach (RFC 2606 §2) and which no password opens. An
 //! account that the operator names was the other way. Then the operator makes it before the first message comes, a person may log in to it, and
-//! a stranger may write to it; this one is there when it is needed, and `arrival::look_up` keeps mail out of it that was not put there by
-//! `inbound`. Bounds, durability and reclaim are those of any account: its quota is the quarantine's size.
+//! a stranger may write to it; this one is there when it is needed, and `arrival::look_up` and `held::meaning` keep mail out of it that was not put
+//! there by `inbound`. Bounds, durability and reclaim are those of any account: its quota is the quarantine's size.
 //!
-//! A message has its envelope in front (`held`). What must hold:
+//! A message has its envelope in front (`crate::held`). What must hold:
 //!
 //! - Released mail is delivered to its recipients once: the hand-over notes its id in the group that places it (`outgoing::once`), and the copy
 //!   in quarantine goes afterwards. A release that was cut off between the two is repeated, and finds the id.
 //! - What is older than the operator wants goes; what does not fit is deferred at the door, so a flood pushes nothing out.
 
-mod held;
-
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
-use mail::{Address, Flags, SystemFlags, Uid};
+use mail::{Flags, SystemFlags, Uid};
 use mailbox::{Account, AccountId, FlagChange, MailboxFault, MailboxId, Mailboxes, Message};
 use queue::{Envelope, UnixSeconds};
 use runtime::events::MESSAGE;
@@ -25,11 +23,11 @@ use store::BodyIn;
 
 use crate::junk::INBOX;
 use crate::outgoing::{HandedOver, Outgoing, lifetimes};
+use crate::reserved::DOMAIN;
 
-pub use held::{DETAIL_BYTES_MAX, Held, Why};
+pub use crate::held::{DETAIL_BYTES_MAX, Held, Why};
+pub use crate::reserved::{address, is_reserved};
 
-const LOCAL: &str = "quarantine";
-const DOMAIN: &str = "quarantine.invalid";
 /// No password has this hash: it is not of the form of one.
 const NO_PASSWORD: &str = "!";
 /// Messages that one sweep takes out at once, so that mail goes on between.
@@ -73,21 +71,15 @@ pub struct Page {
     pub more: bool,
 }
 
-/// The account that has the quarantine.
-pub fn address() -> Address {
-    Address::from_parts(LOCAL, DOMAIN).expect("plain words")
-}
-
-/// Whether mail for `domain` comes from `inbound` alone.
-pub fn is_reserved(domain: &str) -> bool {
-    domain.eq_ignore_ascii_case(DOMAIN)
-}
-
 /// The account, made where it is not there yet, with room for `bytes_max`.
 pub async fn settle(mailboxes: &Mailboxes, bytes_max: u64) -> Result<AccountId, MailboxFault> {
     if let Some(account) = mailboxes.account(&address()).await? {
         if account.quota_bytes != bytes_max {
             mailboxes.set_quota(account.id, bytes_max).await?;
+        }
+        // It was made before there was a quarantine.
+        if account.password_hash != NO_PASSWORD {
+            mailboxes.set_password_hash(account.id, NO_PASSWORD).await?;
         }
         return Ok(account.id);
     }

@@ -262,6 +262,39 @@ mod tests {
         assert_eq!(address_in(long.as_bytes()), None);
     }
 
+    /// Requests with some bytes changed, cut off or doubled: no panic, and whatever is taken can stand in a document as it is.
+    #[test]
+    fn hostile_bytes_are_refused_or_give_a_plain_address() {
+        const WHOLE: &[u8] = b"<a:EMailAddress>b.o+b@example.org</a:EMailAddress><EMailAddress>";
+        const ODD: &[u8] = b"<>&\"'@.\\ \r\n\0\x7f\x80\xc3\xa9\xff[]();:,";
+        let mut random = 1_u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005);
+            random = random.wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below
+        };
+        let mut taken = 0;
+        for _ in 0..20_000 {
+            let mut body = WHOLE.to_vec();
+            for _ in 0..next(4) {
+                let at = next(body.len());
+                match next(3) {
+                    0 => body[at] = ODD[next(ODD.len())],
+                    1 => body.insert(at, ODD[next(ODD.len())]),
+                    _ => body.truncate(at.max(1)),
+                }
+            }
+            let Some(address) = address_in(&body) else {
+                continue;
+            };
+            taken += 1;
+            let text = address.to_string();
+            assert_eq!(escaped(&text), text);
+            assert!(!text.chars().any(|c| c.is_control() || c.is_whitespace()));
+        }
+        assert!(taken > 1_000, "most of {taken} are as they were");
+    }
+
     #[test]
     fn what_is_written_is_xml() {
         assert_eq!(escaped("a<b>&\"c"), "a&lt;b&gt;&amp;&quot;c");

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ::admin::addresses::Ask;
 use ::admin::limits::{QUARANTINE_PAGE_MAX, QUARANTINE_TEXT_BYTES};
 use ::admin::quarantine::{QuarantineDetail, QuarantineLine, QuarantinePage};
 use ::admin::request::Request;
@@ -23,6 +24,33 @@ pub(crate) async fn perform(admin: &Admin, request: Request) -> Result<Value, Re
         Request::QuarantineRelease { number } => document(&release(admin, number).await?),
         Request::QuarantineDrop { number } => document(&take_out(admin, number).await?),
         _ => Err("not about the quarantine".into()),
+    }
+}
+
+/// Refuses what would make an address of the quarantine's domain, or lead its mail elsewhere. The domain cannot be removed, as its account stays.
+pub(crate) fn leave_alone(request: &Request) -> Result<(), Refused> {
+    let of = match request {
+        Request::AccountAdd { address, .. } => address,
+        Request::DomainAdd { domain }
+        | Request::DomainRemove { domain }
+        | Request::DkimMake { domain, .. }
+        | Request::QueueReroute { domain, .. } => domain,
+        Request::Addresses { ask } => match ask {
+            Ask::AliasAdd { name, .. } | Ask::GroupMake { name, .. } => name,
+            Ask::RouteSet { scope, .. } => scope,
+            Ask::Grant { account, .. } | Ask::Allowance { account, .. } => account,
+            _ => return Ok(()),
+        },
+        _ => return Ok(()),
+    };
+    let domain = of
+        .rsplit_once('@')
+        .map_or(of.as_str(), |(_, domain)| domain);
+    match quarantine::is_reserved(domain.trim_end_matches('.')) {
+        true => Err(format!(
+            "{domain} is the domain of the quarantine: see `ringpostctl quarantine`"
+        )),
+        false => Ok(()),
     }
 }
 
@@ -143,5 +171,53 @@ mod tests {
     fn nothing_of_a_message_steers_a_terminal() {
         let text = printable(b"Subject: \x1b[2J\xc3\xa9\r\n\tx\0\x07\n");
         assert_eq!(text, "Subject: ?[2J??\n\tx??\n");
+    }
+
+    #[test]
+    fn the_quarantine_s_domain_is_left_alone() {
+        let text = |of: &str| of.to_owned();
+        let own = "x@Quarantine.invalid";
+        for refused in [
+            Request::AccountAdd {
+                address: text(own),
+                password_hash: String::new(),
+                quota_bytes: 0,
+            },
+            Request::DomainAdd {
+                domain: text("quarantine.invalid"),
+            },
+            Request::DomainRemove {
+                domain: text("quarantine.invalid."),
+            },
+            Request::QueueReroute {
+                domain: text("quarantine.invalid"),
+                host: text("192.0.2.7:25"),
+                needs_tls: false,
+            },
+            Request::Addresses {
+                ask: Ask::AliasAdd {
+                    name: text("@quarantine.invalid"),
+                    targets: Vec::new(),
+                },
+            },
+            Request::Addresses {
+                ask: Ask::RouteSet {
+                    scope: text(own),
+                    host: None,
+                    needs_tls: false,
+                },
+            },
+        ] {
+            assert!(leave_alone(&refused).is_err(), "{refused:?}");
+        }
+        for taken in [
+            Request::QuarantineDrop { number: 1 },
+            Request::DomainAdd {
+                domain: text("example.org"),
+            },
+            Request::AccountShow { address: text(own) },
+        ] {
+            assert_eq!(leave_alone(&taken), Ok(()), "{taken:?}");
+        }
     }
 }

@@ -83,6 +83,11 @@ fn a_virus_is_kept_shown_and_released_once_to_all_its_recipients() {
     ] {
         assert!(metrics.contains(sample), "{sample} in {metrics}");
     }
-    let refused = home.ctl(&["account", "remove", "quarantine@quarantine.invalid"]);
-    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    for arguments in [
+        ["account", "remove", "quarantine@quarantine.invalid"],
+        ["domain", "remove", "quarantine.invalid"],
+    ] {
+        let refused = home.ctl(&arguments);
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    }
 }

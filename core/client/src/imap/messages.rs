@@ -13,7 +13,7 @@ use storage::owner::Ask;
 use store::BodyIn;
 
 use super::fault::Failure;
-use super::limits::{OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
+use super::limits::{LESSONS_TOGETHER_MAX, OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush, teach};
 
@@ -98,32 +98,44 @@ impl<K: Ask> Imap<K> {
             StoreChange::Add => FlagChange::Add,
             StoreChange::Remove => FlagChange::Remove,
         };
-        let mut some_gone = false;
+        let said = teach::said_by(change, &wanted.flags);
+        let (mut some_gone, mut newly) = (false, Vec::new());
         for turn in targets.chunks(STORED_TOGETHER_MAX) {
             let uids: Vec<Uid> = turn.iter().map(|&(_, uid)| Uid(uid)).collect();
             let flags = wanted.flags.clone();
             let flagged = self
                 .owner
                 .ask(move |mailboxes| async move {
-                    mailboxes.change_flags(id, &uids, change, &flags).await
+                    // What says it already is no news: a program that stores all flags again judges nothing.
+                    let unsaid = match said {
+                        Some(is_junk) => {
+                            let mut before = mailboxes.messages(id, &uids).await?;
+                            before.retain(|message| !teach::says(&message.flags, is_junk));
+                            before.iter().map(|message| message.uid).collect()
+                        }
+                        None => Vec::new(),
+                    };
+                    let flagged = mailboxes.change_flags(id, &uids, change, &flags).await?;
+                    Ok::<_, MailboxFault>((flagged, unsaid))
                 })
                 .await;
-            let flagged = match flagged {
-                Ok(Ok(flagged)) => flagged,
+            let (flagged, unsaid) = match flagged {
+                Ok(Ok(both)) => both,
                 Ok(Err(fault)) => return Ok(Err(fault.into())),
                 Err(busy) => return Ok(Err(busy.into())),
             };
             some_gone |= flagged.len() < turn.len();
+            newly.extend(unsaid);
+            newly.drain(..newly.len().saturating_sub(LESSONS_TOGETHER_MAX));
             selected.put_stored(&flagged, change, wanted.silent, out);
             drop(flagged);
             if out.len() > OUTPUT_BYTES_MAX {
                 flush(out, connection).await?;
             }
         }
-        if let Some(is_junk) = teach::said_by(change, &wanted.flags) {
+        if let Some(is_junk) = said {
             // Durable by now, as after a MOVE.
-            let uids = targets.iter().map(|&(_, uid)| Uid(uid));
-            self.teach_marked(account, id, uids, is_junk);
+            self.teach_marked(account, id, newly.into_iter(), is_junk);
         }
         Ok(Ok(Done::for_those_there(
             "Store completed",

@@ -110,6 +110,11 @@ enum Why {
     Marked { mailbox: MailboxId, is_junk: bool },
 }
 
+/// Whether the keywords of a message say so already.
+pub(super) fn says(flags: &Flags, is_junk: bool) -> bool {
+    said_by(FlagChange::Add, flags) == Some(is_junk)
+}
+
 /// What keywords say of a message (RFC 9051 §2.3.2): `Some(true)`: junk. Both together say nothing, and so does a change that removes.
 pub(super) fn said_by(change: FlagChange, flags: &Flags) -> Option<bool> {
     let has = |text: &str| {

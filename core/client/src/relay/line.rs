@@ -107,27 +107,26 @@ impl Caller {
             if pool.is_empty() {
                 from.push(None);
             }
-            let words = "no source address is of its family";
-            let mut verdict = Verdict::Later(Class::Connect, Said::ours("4.4.1", words));
+            if from.is_empty() {
+                let words = "no source address is of its family";
+                let none = Verdict::Later(Class::Connect, Said::ours("4.4.1", words));
+                worst = Some(graver(worst, none));
+            }
             for from in from {
                 let from = from.as_ref().map(|chosen| (chosen, site));
-                verdict = match self.open_one(dial, candidate, needs_tls, from, seen).await {
+                let verdict = match self.open_one(dial, candidate, needs_tls, from, seen).await {
                     Ok(line) => return Ok(line),
                     Err(NoLine::Stopping) => return Err(NoLine::Stopping),
                     Err(NoLine::Because(verdict)) => verdict,
                 };
+                tracing::debug!(host = candidate.host, address = %candidate.address, said = verdict.said().text, "no conversation");
+                worst = Some(graver(worst, verdict));
                 // Another source may do better only where this one was the reason.
                 let is_the_reason =
                     from.is_some_and(|(chosen, site)| self.sources.rests(chosen, site, now));
                 if !is_the_reason {
                     break;
                 }
-            }
-            tracing::debug!(host = candidate.host, address = %candidate.address, said = verdict.said().text, "no conversation");
-            // For good only where all say so: what may pass counts for more.
-            match (&worst, &verdict) {
-                (Some(Verdict::Later(..)), Verdict::Failed(_)) => {}
-                _ => worst = Some(verdict),
             }
         }
         let none = || Verdict::Later(Class::Names, Said::ours("4.4.3", "it has no address"));
@@ -352,6 +351,14 @@ impl Caller {
             )),
             Err(Break::Unread) => Err(later(Class::Ours, "4.3.0", "unread")),
         }
+    }
+}
+
+/// What two tries came to. For good only where all say so, every source at every address: what may pass counts for more.
+fn graver(before: Option<Verdict>, verdict: Verdict) -> Verdict {
+    match (before, &verdict) {
+        (Some(before @ Verdict::Later(..)), Verdict::Failed(_)) => before,
+        _ => verdict,
     }
 }
 

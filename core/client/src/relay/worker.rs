@@ -1,5 +1,6 @@
 //! One connection to one destination, from its first message to its last.
 
+use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -246,22 +247,31 @@ impl<K: Ask, N: Names, D: Dial> Shared<K, N, D> {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         if let Some(site) = state.sites.get_mut(name) {
+            // What is said to one pool of sources is not said to the others: their mail is tried on its own.
+            let waiting = site.jobs.drain(..);
+            let (same, others): (VecDeque<Job>, _) =
+                waiting.partition(|job| self.pool(name, job) == pool);
+            let is_said_to_all = others.is_empty();
+            site.jobs = others;
             match &verdict {
                 // About this message, or about us.
-                Verdict::Later(Class::Tls | Class::Ours, _) => {}
+                Verdict::Later(Class::Tls | Class::Ours, _) => site.jobs.extend(same),
                 Verdict::Later(Class::Closing, _) if site.workers > 1 => {
                     site.is_crowded();
-                    site.jobs.extend(jobs.drain(..));
-                    state.pending.insert(name.to_owned());
+                    site.jobs.extend(jobs.drain(..).chain(same));
                 }
-                Verdict::Later(..) => {
-                    // What else waits stays in the queue, untried.
+                // What else waits stays in the queue, untried.
+                Verdict::Later(..) if is_said_to_all => {
                     site.failed(verdict.clone(), true, now, jitter);
-                    site.jobs.clear();
                 }
+                Verdict::Later(..) => {}
                 // So it is with all that waits for this domain.
-                Verdict::Failed(_) | Verdict::Delivered(_) => jobs.extend(site.jobs.drain(..)),
+                Verdict::Failed(_) | Verdict::Delivered(_) => jobs.extend(same),
             }
+            match site.jobs.is_empty() {
+                true => state.pending.remove(name),
+                false => state.pending.insert(name.to_owned()),
+            };
         }
         for job in jobs {
             let verdicts = job.recipients.iter().map(|index| (*index, verdict.clone()));

@@ -105,7 +105,34 @@ fn a_keyword_teaches_and_the_other_one_takes_it_back() {
         session.ok("STORE 1 -FLAGS ($Junk)").await;
         sleep_us(&*rig.host, 1_000_000).await;
         assert_eq!(taught(&rig, (1, 0)).await, [Some((1, 0)); 2]);
+        session.ok("STORE 1 FLAGS ()").await;
         session.ok("STORE 1 FLAGS ($NotJunk)").await;
+        assert_eq!(taught(&rig, (0, 1)).await, [Some((0, 1)); 2]);
+    });
+}
+
+/// The box marks what it files in Junk by itself. A program that stores all flags of such a message again teaches nothing: the judge would
+/// learn from itself.
+#[test]
+fn a_keyword_that_is_there_teaches_nothing_when_it_is_stored_again() {
+    run(|rig| async move {
+        rig.deliver("Subject: prize\r\n\r\nclaim your lottery prize today\r\n")
+            .await;
+        let mut session = rig.selected().await;
+        // Marked, without a lesson: both words together say nothing.
+        session.ok("STORE 1 FLAGS ($Junk $NotJunk)").await;
+        session.ok("STORE 1 -FLAGS ($NotJunk)").await;
+        session.ok("STORE 1 FLAGS ($Junk \\Seen)").await;
+        session.ok("STORE 1 +FLAGS ($Junk)").await;
+        sleep_us(&*rig.host, 1_000_000).await;
+        assert_eq!(rig.outgoing.lessons().expect("some").count().0, 0);
+        session.ok("STORE 1 FLAGS ($NotJunk \\Seen)").await;
+        for _ in 0..100 {
+            if rig.outgoing.lessons().expect("some").count().0 == 2 {
+                break;
+            }
+            sleep_us(&*rig.host, 10_000).await;
+        }
         assert_eq!(taught(&rig, (0, 1)).await, [Some((0, 1)); 2]);
     });
 }

@@ -131,3 +131,57 @@ fn a_refusal_of_every_source_is_the_answer() {
         assert_eq!(refused, [1, 1]);
     });
 }
+
+/// Two sources, and the site says to one of them that it may come again: that may pass, whatever it says to the other one.
+#[test]
+fn a_refusal_for_good_of_one_source_is_no_answer_where_another_may_come_again() {
+    run(|rig| async move {
+        let script = Script::with(|line| {
+            let name = line.strip_prefix("EHLO ").or(line.strip_prefix("HELO "))?;
+            Some(Answer::Say(match name {
+                "out1.example.org" => "450 4.7.1 come again".to_owned(),
+                _ => "554 5.7.1 you are on a list".to_owned(),
+            }))
+        });
+        let _server = rig.server("a.example", 1, script);
+        let running = rig.send_from(MX, vec![source(1), source(2)]);
+        rig.alice().await;
+        let id = rig.put("hello", &["bob@a.example"]).await;
+        let both = || {
+            let all = running.counters.sources.iter();
+            all.filter(|one| one.refused.load(Relaxed) > 0).count() == 2
+        };
+        rig.until(30, "both were tried", both).await;
+        rig.until(30, "it is noted", || rig.reply(id).contains("come again"))
+            .await;
+        assert_eq!(running.counters.failed.load(Relaxed), 0);
+    });
+}
+
+/// The source of one sender is on a site's list. The mail of the others leaves from another one, and none of it fails or waits.
+#[test]
+fn what_a_site_says_to_one_pool_is_not_the_answer_to_another_one() {
+    for answer in ["554 5.7.1 you are on a list", "450 4.7.1 come again"] {
+        run(|rig| async move {
+            let (script, _) = script("out2.example.org", answer);
+            let server = rig.server("a.example", 1, script);
+            // With the first one the site answers, so that all others are given to it at once; the news come first of them.
+            let senders = ["alice", "news"].into_iter().chain(["alice"; 20]);
+            for from in senders {
+                let envelope = rig.envelope(&format!("{from}@example.org"), &["bob@a.example"]);
+                rig.submit("hello", envelope).await;
+            }
+            let news = Source {
+                senders: vec!["news@example.org".to_owned()],
+                ..source(2)
+            };
+            let running = rig.send_from(MX, vec![source(1), news]);
+            rig.until(30, "the others' mail arrives", || server.count() == 21)
+                .await;
+            assert!(running.counters.sources[1].refused.load(Relaxed) > 0);
+            // The news, and the report about them: their sender has no mailbox here.
+            let failed = running.counters.failed.load(Relaxed);
+            assert!(failed <= 2, "{failed} failed");
+        });
+    }
+}

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use mail::InternalDate;
-use mailbox::AccountId;
+use mailbox::{AccountId, MailboxFault};
 use queue::{Addressee, UnixSeconds};
 use smtp::{Envelope, Refusal};
 use storage::arrival::Arrival;
@@ -33,19 +33,18 @@ pub struct Quarantine {
 }
 
 impl<K: Keeper> Receiver<K> {
-    /// What goes in front of a message that is kept apart for `reason`; `None`: it goes to its recipients.
+    /// What goes in front of a message that is kept apart for the first of `reasons` that the operator keeps mail apart for; `None`: it goes
+    /// to its recipients.
     pub(super) fn apart(
         &self,
-        reason: Option<(Why, String)>,
+        reasons: Vec<(Why, String)>,
         envelope: &Envelope<Route>,
         content: &[u8],
         incoming: &Incoming,
     ) -> Option<Held> {
-        let (why, detail) = reason?;
         let quarantine = self.quarantine.as_ref()?;
-        if !quarantine.verdicts.contains(&why) {
-            return None;
-        }
+        let mut reasons = reasons.into_iter();
+        let (why, detail) = reasons.find(|(why, _)| quarantine.verdicts.contains(why))?;
         let recipients = envelope.recipients.iter().map(|recipient| {
             let to = match &recipient.route {
                 Route::Local { to, .. } => named(recipient, to),
@@ -105,12 +104,43 @@ impl<K: Keeper> Receiver<K> {
         let delivered = self.keeper.deliver(arrival, &on_behalf, span).await;
         let mut results = delivered.map_err(|_busy| Refusal::Busy)?;
         let result = results.pop().expect("one result for one account");
-        result.map_err(|fault| refusal_for(&fault))?;
+        result.map_err(|fault| refusal_of(&fault))?;
         let at = Why::ALL.iter().position(|why| *why == held.why);
         let at = at.expect("every reason is in the list");
         self.counters.kept_apart[at].fetch_add(1, Relaxed);
         let (why, detail) = (held.why.word(), held.detail.as_str());
         tracing::info!(target: runtime::events::MESSAGE, parent: span, why, detail, "quarantined");
         Ok(())
+    }
+}
+
+/// It is the quarantine's account that is missing then, and no recipient: the sender is to come again.
+fn refusal_of(fault: &MailboxFault) -> Refusal {
+    match fault {
+        MailboxFault::NoAccount => Refusal::StorageFault,
+        fault => refusal_for(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_fault_of_the_quarantine_refuses_mail_for_good() {
+        let why = || "why".to_owned();
+        for fault in [
+            MailboxFault::NoAccount,
+            MailboxFault::NoMailbox,
+            MailboxFault::OverQuota,
+            MailboxFault::TooMany("why"),
+            MailboxFault::Full,
+            MailboxFault::Unavailable(why()),
+            MailboxFault::Exists,
+            MailboxFault::Refused("why"),
+            MailboxFault::Damaged,
+        ] {
+            assert!(refusal_of(&fault).is_temporary(), "{fault}");
+        }
     }
 }

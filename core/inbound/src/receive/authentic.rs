@@ -78,8 +78,8 @@ pub(super) struct Front {
     pub(super) author: spam::Author,
     /// The domain of its author, or a scanner, wants it kept apart from other mail.
     pub(super) is_apart: bool,
-    /// Why it belongs into the quarantine, where there is one for that; the gravest reason.
-    pub(super) apart: Option<(Why, String)>,
+    /// Why it belongs into the quarantine, where there is one for that; the gravest reason first.
+    pub(super) apart: Vec<(Why, String)>,
     /// What was found, for reports; `None`: it was not checked.
     pub(super) checked: Option<Box<Checked>>,
 }
@@ -182,7 +182,7 @@ pub(super) async fn front(
         refusal: None,
         author: spam::Author::default(),
         is_apart: false,
-        apart: None,
+        apart: Vec::new(),
         checked: None,
     };
     // A mail server of the operator's own is in front of LMTP: it has checked, and its fields may have our name.
@@ -230,7 +230,7 @@ pub(super) async fn front(
             counters.results.quarantined.fetch_add(1, Relaxed);
             front.is_apart = true;
             let from = format!("header.from={}", dmarc.domain);
-            front.apart = Some((Why::Dmarc, from));
+            front.apart.push((Why::Dmarc, from));
             let mark = format!("{MARK}: dmarc; header.from={}\r\n", dmarc.domain);
             front.fields.extend_from_slice(mark.as_bytes());
         }
@@ -281,7 +281,8 @@ impl Front {
         self.is_apart |= junk || virus.is_some() || quarantine.is_some();
         let virus = virus.map(|name| (Why::Virus, name));
         let scanner = quarantine.map(|reason| (Why::Scanner, reason));
-        self.apart = virus.or(self.apart.take()).or(scanner);
+        self.apart.splice(0..0, virus);
+        self.apart.extend(scanner);
         let more = self.fields.len() - before + change::growth(&edits);
         self.edits = edits;
         if !incoming.may_grow(more) {

@@ -32,9 +32,9 @@ use runtime::events::MESSAGE;
 use store::{BodyIn, Purpose};
 
 use super::{Local, Outgoing, Submission, again, is_of_storage, mailbox_fault};
-use crate::addresses::{self, Meaning};
+use crate::addresses::Meaning;
 use crate::arrival::Arrival;
-use crate::junk;
+use crate::{held, junk};
 
 /// What a hand-over came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,7 +196,7 @@ impl Outgoing {
         let (mut here, mut seen) = (Vec::new(), HashSet::new());
         for to in std::mem::take(&mut elsewhere.recipients) {
             let meaning = match Address::from_path(&to.path) {
-                Some(address) => addresses::meaning(&self.mailboxes, &address).await?,
+                Some(address) => held::meaning(&self.mailboxes, &address, &body.raw).await?,
                 None => Meaning::NotOurs,
             };
             match meaning {

@@ -7,6 +7,7 @@ use mailbox::names::Posters;
 use queue::Terms;
 
 use super::*;
+use crate::addresses;
 use crate::rig;
 
 fn body(text: &str) -> BodyIn {

@@ -2,12 +2,15 @@
 
 use base::BodyName;
 use bytes::Bytes;
-use mail::{InternalDate, Summary};
+use mail::{Address, InternalDate, Summary};
+use mailbox::names::Route;
 use mailbox::{Delivery, Recipient};
 use queue::{Addressee, Terms};
 
 use super::*;
+use crate::addresses::{self, Refused};
 use crate::arrival::{self, Found};
+use crate::outgoing::Placing;
 use crate::rig;
 
 const NOW: UnixSeconds = UnixSeconds(1_000_000);
@@ -180,10 +183,104 @@ fn the_account_is_made_once_and_no_mail_from_outside_finds_it() {
         assert_eq!(settle(mailboxes, 200).await, Ok(made));
         let account = mailboxes.account(&address()).await.expect("readable");
         assert_eq!(account.map(|account| account.quota_bytes), Some(200));
-        for spelling in ["quarantine.invalid", "Quarantine.INVALID"] {
+        // The last one in letters of full width, which IDNA reads as those of ASCII.
+        let wide = "\u{ff51}uarantine.invalid";
+        for spelling in ["quarantine.invalid", "Quarantine.INVALID", wide] {
             let address = Address::from_parts("quarantine", spelling).expect("plain words");
             let looked = arrival::look_up(mailboxes, &address).await;
             assert_eq!(looked.found, Ok(Found::NotOurs));
         }
+    });
+}
+
+fn envelope(from: &str) -> Envelope {
+    Envelope {
+        from: from.to_owned(),
+        recipients: vec![Addressee::new(address().to_path())],
+        arrived: NOW,
+        warns: NOW,
+        expires: UnixSeconds(NOW.0 + 1_000),
+        terms: Terms::default(),
+    }
+}
+
+/// A person may send to any address, an operator may write an alias or a route for it.
+#[test]
+fn only_what_is_kept_apart_comes_in_and_no_route_leads_it_elsewhere() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let mailboxes = outgoing.mailboxes();
+        settle(mailboxes, 100_000).await.expect("room");
+        let away = Route::Host {
+            host: "192.0.2.7".to_owned(),
+            port: 25,
+            needs_tls: false,
+        };
+        let routed = mailboxes.directory().put_route(DOMAIN, away);
+        routed.await.expect("a route");
+        let alias = Address::from_parts("sales", "example.org").expect("plain words");
+        let targets = |_| Ok(vec![address()]);
+        let made = mailboxes
+            .directory()
+            .alter_alias("sales@example.org", targets);
+        made.await.expect("an alias");
+        let admitted = addresses::admit(mailboxes, &alias, None, NOW.0).await;
+        assert_eq!(admitted, Ok(Err(Refused::Unknown)));
+        // From the queue, and from a spool.
+        let letter = body(letter("one"));
+        let handed = outgoing.hand_over(letter.clone(), envelope("bob@example.org"), 0);
+        assert_eq!(handed.await, Ok(HandedOver::Now));
+        let waits = outgoing.list(None, 9);
+        let placed = outgoing.deliver_here(waits[0].id, NOW, letter, 0).await;
+        assert_eq!(placed, Ok(Placing::NoMailbox));
+        assert_eq!(contents(mailboxes).await.expect("readable").messages, 0);
+        let apart = body(held(&["alice@example.org"]).write() + "Received: by mx\r\n\r\n");
+        let handed = outgoing.hand_over(apart, envelope(""), 0).await;
+        assert_eq!(handed, Ok(HandedOver::Now));
+        assert_eq!(contents(mailboxes).await.expect("readable").messages, 1);
+    });
+}
+
+/// A spool took it, the quarantine is full when it is handed over, and the queue delivers it once there is room.
+#[test]
+fn what_had_to_wait_for_room_can_still_be_released() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let mailboxes = outgoing.mailboxes();
+        let alice = person(&outgoing, "alice").await;
+        let to = held(&["alice@example.org"]);
+        let large = "x".repeat(20_000);
+        put(&outgoing, &to, &large, 7).await.expect("room");
+        let raw = to.write() + &letter(&large);
+        let handed = outgoing.hand_over(body(raw.clone()), envelope(""), 0);
+        assert_eq!(handed.await, Ok(HandedOver::Now));
+        let waits = outgoing.list(None, 9);
+        assert_eq!(waits.len(), 1, "there is no room");
+        let (counters, (number, ..)) = (Counters::default(), first(&outgoing).await);
+        assert_eq!(take_out(mailboxes, number, &counters).await, Ok(true));
+        // As `client` makes it.
+        let waited = body(format!("Return-Path: <>\r\n{raw}"));
+        let placed = outgoing.deliver_here(waits[0].id, NOW, waited, 0).await;
+        assert_eq!(placed, Ok(Placing::Placed));
+        let page = page(mailboxes, 0, 1).await.expect("readable");
+        assert_eq!(page.lines[0].held, Some(to));
+        let (number, read, rest) = first(&outgoing).await;
+        let released = release(&outgoing, number, &read, rest, NOW, &counters);
+        assert_eq!(released.await, Ok(true));
+        let inbox = inbox_of(&outgoing, alice).await;
+        assert_eq!(inbox, [letter(&large)]);
+    });
+}
+
+#[test]
+fn an_account_that_was_there_before_has_no_password_afterwards() {
+    let (world, outgoing) = rig::outgoing();
+    world.block_on(async {
+        let mailboxes = outgoing.mailboxes();
+        mailboxes.add_domain(DOMAIN).await.expect("a domain");
+        let made = mailboxes.add_account(&address(), "$hash", 0).await;
+        assert_eq!(settle(mailboxes, 100).await, made);
+        let account = mailboxes.account(&address()).await.expect("readable");
+        assert_eq!(account.expect("it is there").password_hash, NO_PASSWORD);
     });
 }

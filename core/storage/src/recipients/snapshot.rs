@@ -7,6 +7,7 @@ use mailbox::names::Route;
 use mailbox::{MailboxFault, Mailboxes};
 
 use super::{Draft, Rest, Sign, TABLE_BYTES_MAX};
+use crate::reserved::is_reserved;
 
 /// Everything that other nodes may know of our addresses.
 pub async fn snapshot(mailboxes: &Mailboxes) -> Result<Draft, MailboxFault> {
@@ -34,6 +35,10 @@ pub(super) async fn snapshot_within(
         }
     };
     for domain in directory.domains() {
+        // The quarantine's: no mail from outside is for it.
+        if is_reserved(&domain) {
+            continue;
+        }
         let routed = matches!(directory.route_of_domain(&domain), Some(Route::Host { .. }));
         let leads_on = routed || directory.catch_all(&domain).is_some();
         draft.domains.push((domain, Rest { leads_on }));
@@ -93,6 +98,9 @@ pub(super) async fn snapshot_within(
         let is_last = page.len() < PAGE;
         after = page.last().map(|account| account.address.key());
         for account in page {
+            if is_reserved(account.address.domain()) {
+                continue;
+            }
             let is_full = account.quota_bytes > 0 && account.used_bytes >= account.quota_bytes;
             let sign = match is_full {
                 true => Sign::Full(account.id),

@@ -30,6 +30,18 @@ async fn table(mailboxes: &Mailboxes) -> Result<Recipients, MailboxFault> {
 }
 
 #[test]
+fn the_quarantine_is_in_no_table() {
+    let (world, mailboxes) = rig::mailboxes();
+    world.block_on(async move {
+        let settled = crate::quarantine::settle(&mailboxes, 1 << 20).await;
+        settled.expect("an account");
+        let table = table(&mailboxes).await.expect("readable");
+        let found = table.find(&crate::reserved::address());
+        assert_eq!(found, Found::NotOurs);
+    });
+}
+
+#[test]
 fn a_table_says_of_each_address_what_the_mailboxes_say() {
     let (world, mailboxes) = rig::mailboxes();
     world.block_on(async move {

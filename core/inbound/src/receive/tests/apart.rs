@@ -113,3 +113,24 @@ fn without_a_quarantine_to_put_it_into_bad_mail_is_deferred_and_not_delivered() 
     assert!(told.reply.starts_with("451 "), "{}", told.reply);
     assert_eq!(told.handed, [""; 0]);
 }
+
+/// Both ask for it, and the operator keeps mail apart for one of them.
+#[test]
+fn of_several_reasons_the_one_that_the_operator_wants_counts() {
+    let both = Story {
+        milter: Some(QUARANTINES),
+        domain_asks: true,
+        content: "From: a@example.net\r\nSubject: hello\r\n\r\nHello\r\n",
+        ..Story::default()
+    };
+    for (keeps, wanted) in [
+        (&[Why::Scanner][..], Why::Scanner),
+        (&[Why::Dmarc], Why::Dmarc),
+        (&Why::ALL, Why::Dmarc),
+    ] {
+        let told = keeping(keeps, both);
+        assert_eq!(kept(&told).0.why, wanted, "{keeps:?}");
+    }
+    let told = keeping(&[Why::Virus], both);
+    assert_eq!(told.accounts, [[1]], "alice");
+}

@@ -28,6 +28,8 @@ pub(super) struct Story {
     /// What goes to the quarantine, which is account 9 unless it could not be set up.
     pub(super) keeps: &'static [Why],
     pub(super) has_quarantine: bool,
+    /// The domain example.net asks for quarantine (DMARC).
+    pub(super) domain_asks: bool,
 }
 
 impl Default for Story {
@@ -47,6 +49,7 @@ impl Default for Story {
             filter_defers: true,
             keeps: &[],
             has_quarantine: true,
+            domain_asks: false,
         }
     }
 }
@@ -136,6 +139,14 @@ pub(super) fn tell(story: Story) -> Told {
         scanners,
         policy: story.policy,
     }));
+    let receiver = if story.domain_asks {
+        let names = dns::Table::new(&host, 1);
+        names.set_texts("_dmarc.example.net", &["v=DMARC1; p=quarantine"]);
+        let enforcement = Enforcement::Enforce;
+        receiver.authenticating(Rc::new(Authenticator { names, enforcement }))
+    } else {
+        receiver
+    };
     let receiver = receiver.quarantining(Quarantine {
         verdicts: story.keeps.to_vec(),
         account: story.has_quarantine.then_some(AccountId(9)),

@@ -17,7 +17,11 @@
 use std::fmt::Write as _;
 
 use mail::Address;
+use mailbox::{MailboxFault, Mailboxes};
 use queue::{Addressee, Notify, Returned, Terms};
+
+use crate::addresses::{self, Meaning};
+use crate::reserved;
 
 /// Why a message is in quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ impl Held {
 
     /// The envelope in front of `bytes`, which may end anywhere behind it, and how many bytes it has. `None`: there is none, or not all of it.
     pub fn read(bytes: &[u8]) -> Option<(Held, usize)> {
-        let mut at = 0;
+        let mut at = bytes.strip_prefix(RETURN).map_or(0, |_| RETURN.len());
         let mut line = |name: &str| {
             let rest = bytes.get(at..)?;
             let rest = rest.strip_prefix(name.as_bytes())?.strip_prefix(b": ")?;
@@ -147,6 +151,24 @@ impl Held {
     }
 }
 
+/// As `addresses::meaning`, for a message that begins with `raw`: the quarantine has a mailbox for what `inbound` put an envelope in front of,
+/// and for nothing else. So no alias, no person and no route leads into it or takes what belongs there elsewhere.
+pub(crate) async fn meaning(
+    mailboxes: &Mailboxes,
+    address: &Address,
+    raw: &[u8],
+) -> Result<Meaning, MailboxFault> {
+    let own = reserved::address();
+    if reserved::is_reserved(address.domain())
+        && address.local() == own.local()
+        && Held::read(raw).is_some()
+        && let Some(account) = mailboxes.account(&own).await?
+    {
+        return Ok(Meaning::Account(account.id, own));
+    }
+    addresses::meaning(mailboxes, address).await
+}
+
 /// The words of a scanner, which may be a sender's: as much as fits one line of printable ASCII.
 fn detail(text: &str) -> String {
     let printable = text.chars().map(|each| match each {
@@ -182,6 +204,9 @@ fn line_bytes(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair == b"\r\n")
 }
 
+/// A message that found no room waits in the queue, which puts this in front when it delivers. `inbound` writes a sender there that is empty for
+/// what is kept apart. Behind that field every other message has one of ours (Received), too.
+const RETURN: &[u8] = b"Return-Path: <>\r\n";
 const HELD: &str = "X-Ringpost-Held";
 const WHY: &str = "X-Ringpost-Held-Why";
 const FROM: &str = "X-Ringpost-Held-From";
@@ -228,7 +253,12 @@ mod tests {
         for held in [held(), report] {
             let text = held.write();
             let message = format!("{text}Received: by mx\r\n\r\n");
-            assert_eq!(Held::read(message.as_bytes()), Some((held, text.len())));
+            let read = Held::read(message.as_bytes());
+            assert_eq!(read, Some((held.clone(), text.len())));
+            // As the queue delivers it.
+            let waited = format!("Return-Path: <>\r\n{message}");
+            let read = Held::read(waited.as_bytes());
+            assert_eq!(read, Some((held, text.len() + RETURN.len())));
         }
     }
 
