@@ -65,8 +65,26 @@ impl<'s> Fitting<'s> {
             false => heads,
         };
         let mut count = sheet.lines.len();
+        // A sheet has room for the longest head from its beginning.
+        let spare = HEAD_BYTES_MAX
+            - sheet
+                .head
+                .len()
+                .max(addition.head.len())
+                .min(HEAD_BYTES_MAX);
+        let fits = |more: usize, count: usize| {
+            count < LINES_PER_SHEET_MAX
+                && before + more + spare <= SHEET_BYTES_MAX
+                && cost + more <= CONTENT_BYTES_MAX
+        };
         if let Some(once) = &addition.once {
-            (grown, count) = (grown + line_cost(once), count + 1);
+            let more = grown + line_cost(once);
+            if !fits(more, count) {
+                // Without its mark it would count again.
+                self.lost = self.lost.saturating_add(total);
+                return;
+            }
+            (grown, count) = (more, count + 1);
         }
         let mut other = addition.other;
         addition.lines.retain(|(line, counted)| {
@@ -74,15 +92,12 @@ impl<'s> Fitting<'s> {
                 return true;
             }
             let more = grown + line_cost(line);
-            let fits = line.len() <= LINE_BYTES_MAX
-                && count < LINES_PER_SHEET_MAX
-                && before + more <= SHEET_BYTES_MAX
-                && cost + more <= CONTENT_BYTES_MAX;
-            match fits {
+            let is_taken = line.len() <= LINE_BYTES_MAX && fits(more, count);
+            match is_taken {
                 true => (grown, count) = (more, count + 1),
                 false => other = other.saturating_add(*counted),
             }
-            fits
+            is_taken
         });
         addition.other = other;
         self.bytes += grown;

@@ -269,6 +269,40 @@ fn nothing_grows_past_its_bound_and_what_does_not_fit_is_counted() {
     });
 }
 
+/// A stranger can send as many reports as he likes, each with a mark of its own: past the bound a report is lost, and no sheet grows.
+#[test]
+fn marks_and_heads_are_within_the_bounds_of_a_sheet() {
+    let rig = Rig::new(5);
+    rig.world.block_on(async {
+        let reports = rig.open().await;
+        let of = key(HEARD, 5, "ours.example");
+        let mut lost = 0;
+        for turn in 0..200u32 {
+            let mut report = counted(of.clone(), &[("passed", 1)]);
+            report.once = Some(format!("{turn}{}", "m".repeat(600)).into_bytes());
+            report.head.clear();
+            lost += reports.add(vec![report]).await.expect("it is bounded");
+        }
+        assert!(lost > 0, "{lost}");
+        let passed = reports.with(&of, |sheet| sheet.lines[&b"passed"[..]]);
+        assert_eq!(passed, Some(200 - lost), "what is lost is not counted");
+        let mut report = counted(of.clone(), &[]);
+        report.head = vec![b'h'; HEAD_BYTES_MAX];
+        assert_eq!(reports.add(vec![report]).await, Ok(0));
+        let cost = reports.with(&of, |sheet| sheet.cost(&of.name));
+        assert!(cost <= Some(SHEET_BYTES_MAX), "{cost:?}");
+
+        let of = key(HEARD, 6, "ours.example");
+        for turn in 0..LINES_PER_SHEET_MAX as u64 + 50 {
+            let mut report = counted(of.clone(), &[("passed", 1)]);
+            report.once = Some(turn.to_be_bytes().to_vec());
+            reports.add(vec![report]).await.expect("it is bounded");
+        }
+        let lines = reports.with(&of, |sheet| sheet.lines.len());
+        assert_eq!(lines, Some(LINES_PER_SHEET_MAX));
+    });
+}
+
 #[test]
 fn a_count_is_there_after_its_answer_whenever_the_power_goes() {
     let mut seen = [0, 0];
