@@ -8,7 +8,7 @@
 //! * memory = f(log): `record::Change::apply` is the only writer of what is visible, live and in replay.
 //! * a sheet that was closed takes no more and is never open again: a report is sent once. What closes it is in the group that sends it.
 //! * sheets before the floor of their subject are gone and do not come back, also in a rebuild from a log of which reclaim took parts.
-//! * memory is bounded by `limits::BYTES_MAX`; what does not fit is counted without its line, or reported as lost, and nothing grows.
+//! * memory is bounded by `limits::BYTES_MAX`, and each subject has its share of it; what does not fit is counted without its line, or reported as lost, and nothing grows.
 //! * a full volume takes no counts, and nothing else depends on that.
 //!
 //! Start reading with `sheet.rs`, the one durable noun; `record.rs` is how it changes, `fit.rs` what is let in.
@@ -173,7 +173,7 @@ impl Reports {
     /// Sheets, and what they cost in bytes.
     pub fn count(&self) -> (usize, usize) {
         let state = self.inner.state.borrow();
-        (state.sheets.len(), state.bytes)
+        (state.sheets.len(), state.bytes())
     }
 }
 

@@ -260,6 +260,12 @@ fn nothing_grows_past_its_bound_and_what_does_not_fit_is_counted() {
             reports.each(|key, sheet| assert!(sheet.cost(&key.name) <= SHEET_BYTES_MAX));
         }
         assert!(lost > 0, "there were no sheets left");
+        let other = vec![counted(key(HEARD, 7, "ours.example"), &[("x", 1)])];
+        assert_eq!(
+            reports.add(other).await,
+            Ok(0),
+            "the room of another subject"
+        );
         reports.inner.state.borrow().check();
         let twice = vec![counted(of.clone(), &[]), counted(of, &[])];
         assert!(matches!(
