@@ -203,6 +203,23 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_no_volume_takes_keeps_no_other_waiting() {
+        let (world, outgoing) = rig::outgoing();
+        world.block_on(async {
+            let (reports, tallies) = outgoing.reports().expect("the rig has some");
+            tallies.note(&key(DMARC_SEEN, &"a".repeat(300)), b"", b"x");
+            let of = key(TLS_SEEN, "b.example");
+            (0..20).for_each(|each| {
+                let of = key(DMARC_SEEN, &format!("{each}.example"));
+                tallies.note(&of, b"", b"x");
+            });
+            tallies.note(&of, b"", b"x");
+            tallies.flush_gathered(reports).await.expect("room");
+            assert_eq!(reports.with(&of, Sheet::total), Some(1));
+        });
+    }
+
+    #[test]
     fn a_report_is_queued_once_with_its_mark() {
         let (world, outgoing) = rig::outgoing();
         world.block_on(async {
