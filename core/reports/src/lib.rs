@@ -138,7 +138,8 @@ impl Reports {
         Ok(true)
     }
 
-    /// Forgets the sheets of a subject before a day, and takes none of them any more. `false`: there is none.
+    /// Forgets the sheets of a subject before a day, and takes none of the last of their days or before any more. `false`: there is none.
+    /// A day that only a wrong clock names closes no day that comes: the floor is behind the last day that is forgotten.
     pub async fn forget_before(&self, subject: Subject, day: Day) -> Result<bool, ReportFault> {
         if subject.0 >= SUBJECTS_MAX {
             return Err(ReportFault::Refused("there is no such subject"));
@@ -146,9 +147,11 @@ impl Reports {
         let inner = &self.inner;
         let attempt = async || {
             let _locked = inner.locks.lock(LOCK.to_owned()).await;
-            if inner.state.borrow().before(subject, day).is_empty() {
+            let last = inner.state.borrow().before(subject, day).pop();
+            let Some(Key { day: last, .. }) = last else {
                 return Ok(false);
-            }
+            };
+            let day = Day(last.0.saturating_add(1)).min(day);
             let floor = Change::Floor { subject, day };
             inner.commit(Purpose::Delete, vec![floor]).await?;
             Ok(true)

@@ -191,6 +191,20 @@ fn what_was_counted_is_there_after_a_crash_with_a_checkpoint_and_without() {
 }
 
 #[test]
+fn a_clock_that_was_wrong_once_stops_no_counting() {
+    let rig = Rig::new(6);
+    rig.world.block_on(async {
+        let reports = rig.open().await;
+        let of = key(SEEN, 5, "a.example");
+        reports.add(vec![counted(of, &[("x", 1)])]).await.unwrap();
+        assert_eq!(reports.forget_before(SEEN, Day(9_000)).await, Ok(true));
+        assert_eq!(reports.count().0, 0);
+        let of = key(SEEN, 6, "a.example");
+        assert_eq!(reports.add(vec![counted(of, &[("x", 1)])]).await, Ok(0));
+    });
+}
+
+#[test]
 fn an_addition_with_a_mark_counts_once() {
     let rig = Rig::new(2);
     rig.world.block_on(async {
