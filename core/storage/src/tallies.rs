@@ -151,7 +151,8 @@ impl Tallies {
         let cost = |one: &Addition| {
             let lines = one.lines.iter();
             let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
-            bytes + SHEET_COST_BYTES + one.key.name.len() + one.head.len()
+            let mark = one.once.as_ref().map_or(0, Vec::len);
+            bytes + SHEET_COST_BYTES + one.key.name.len() + one.head.len() + mark
         };
         let bytes: usize = additions.iter().map(cost).sum();
         let mut heard = self.heard();
