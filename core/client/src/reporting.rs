@@ -390,8 +390,8 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 }
             }
         }
-        permitted.truncate(feedback::limits::DESTINATIONS_MAX);
-        Ok(permitted)
+        // Several addresses of one host may lead to the same others.
+        Ok(Destination::once(permitted))
     }
 
     /// A signed message to `address` with its envelope. `None`: it must be signed, and no key signs.
