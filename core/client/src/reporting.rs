@@ -405,18 +405,18 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         Ok(Destination::once(permitted))
     }
 
-    /// A signed message to `address` with its envelope. `None`: it must be signed, and no key signs.
+    /// A signed message to `address` with its envelope. `None`: it is about TLS and must be signed, and no key signs.
     async fn mail(
         &self,
         raw: Vec<u8>,
         address: &str,
-        must_sign: bool,
+        is_about_tls: bool,
     ) -> Result<Option<Mail>, Not> {
         let domain = dkim::ascii_domain(self.submitter());
         let bytes = raw.len();
         let signed = self.signing.sign(&self.owner, &self.host, &domain, raw, 0);
         let raw = match signed.await {
-            Ok(raw) if must_sign && raw.len() == bytes => return Ok(None),
+            Ok(raw) if is_about_tls && raw.len() == bytes => return Ok(None),
             Ok(raw) => Bytes::from(raw),
             Err((why, _)) => return Err(Not::Yet(format!("it cannot be signed now: {why:?}"))),
         };
@@ -434,7 +434,8 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             expires,
             terms: Terms {
                 is_utf8: !address.is_ascii(),
-                is_report: true,
+                // Others are held to the policies: of a single message they show a header.
+                is_report: is_about_tls,
                 ..Terms::default()
             },
         };

@@ -97,6 +97,19 @@ fn web_servers_that_take_no_report_keep_no_other_report_waiting() {
     assert_eq!(recipients(&waiting), ["d@b.example"]);
 }
 
+#[test]
+fn only_a_report_of_tls_passes_by_the_policies_about_tls() {
+    let waiting = waiting(async |rig| {
+        let head = dmarc_to("mailto:d@b.example");
+        count(rig, DMARC_SEEN, 1, "b.example", head).await;
+    });
+    let [report] = &waiting[..] else {
+        panic!("one report: {waiting:?}");
+    };
+    assert_eq!(report.from, "", "nothing comes back about it");
+    assert!(!report.terms.is_report);
+}
+
 /// The host of an address is asked before anything goes there.
 #[test]
 fn a_host_that_did_not_ask_for_reports_gets_none() {
