@@ -7,7 +7,8 @@ use queue::Entry;
 use reports::{Addition, Day, Key, Subject};
 use storage::tallies::{DMARC_SEEN, TLS_SEEN};
 
-use crate::rig::{Disks, Rig};
+use crate::rig::{Disks, MX, Rig, run};
+use crate::server::Script;
 
 /// Something was counted for `name`, so many days ago.
 async fn count(rig: &Rig, subject: Subject, days: u32, name: &str, head: Vec<u8>) {
@@ -125,4 +126,24 @@ fn a_host_that_did_not_ask_for_reports_gets_none() {
     });
     let to = recipients(&waiting);
     assert_eq!(to, ["d@there.example"], "once, where its host wants it");
+}
+
+/// The domain demands TLS that is proved, and its server has none: a report of that gets through, and nothing goes along with it.
+#[test]
+fn nothing_goes_over_a_connection_that_was_made_for_a_report() {
+    run(|rig| async move {
+        let server = rig.server("a.example", 1, Script::usual());
+        rig.publish("a.example", "_25._tcp.mx.a.example");
+        let mut report = rig.envelope("", &["r@a.example"]);
+        report.terms.is_report = true;
+        rig.submit("report", report).await;
+        let letter = rig.put("letter", &["x@a.example"]).await;
+        let _running = rig.send(MX);
+        rig.until(20, "the report", || server.count() == 1).await;
+        rig.sleep(600).await;
+        let got = server.got();
+        let recipients: Vec<&String> = got.iter().flat_map(|one| &one.recipients).collect();
+        assert_eq!(recipients, ["RCPT TO:<r@a.example>"]);
+        assert!(rig.entry(letter).is_some(), "it waits for TLS");
+    });
 }
