@@ -58,6 +58,13 @@ impl Rig {
     }
 
     async fn open(&self) -> Reports {
+        let reports = self.opened(true).await;
+        reports.inner.state.borrow().check();
+        reports
+    }
+
+    /// `is_tenant`: otherwise as a release opens it that has no reports.
+    async fn opened(&self, is_tenant: bool) -> Reports {
         let io = self.world.io();
         let settings = volume_settings();
         let opened = Volume::open(&io, &self.legs, &settings, self.witness.clone());
@@ -76,9 +83,9 @@ impl Rig {
         };
         let tenancy = Tenancy::new(io, store, never);
         let reports = Reports::new(&tenancy);
-        let tenants = vec![reports.tenant()];
-        tenancy.open(replay, tenants).await.expect("sheets");
-        reports.inner.state.borrow().check();
+        let tenants = is_tenant.then(|| reports.tenant()).into_iter();
+        let opened = tenancy.open(replay, tenants.collect());
+        opened.await.expect("sheets");
         reports
     }
 
@@ -187,6 +194,27 @@ fn what_was_counted_is_there_after_a_crash_with_a_checkpoint_and_without() {
     rig.reopened(async |reports| {
         assert_eq!(sheets(&reports).len(), 1);
         assert_eq!(reports.with(&two, |sheet| sheet.lines.len()), Some(1));
+    });
+}
+
+#[test]
+fn a_volume_of_a_release_without_reports_opens() {
+    let rig = Rig::new(7);
+    rig.world.block_on(async {
+        let older = rig.opened(false).await;
+        older.inner.tenancy.checkpoint().await.unwrap();
+    });
+    let of = key(SEEN, 5, "a.example");
+    rig.reopened(async |reports| {
+        assert_eq!(reports.count(), (0, 0));
+        reports
+            .add(vec![counted(of.clone(), &[("x", 1)])])
+            .await
+            .unwrap();
+        reports.inner.tenancy.checkpoint().await.unwrap();
+    });
+    rig.reopened(async |reports| {
+        assert_eq!(reports.with(&of, Sheet::total), Some(1));
     });
 }
 
