@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(tallies.figures().lost.load(Relaxed), 1);
     }
 
-    /// What is gathered, counted anew.
+    /// What is gathered, counted again.
     fn bytes(tallies: &Tallies) -> usize {
         let gathered = tallies.gathered();
         let of = |(key, sheet): (&Key, &Counts)| {

@@ -21,7 +21,7 @@ pub(super) fn due_at(key: &Key) -> u64 {
     key.day.end() + SETTLED_S + hasher.finish() % SPREAD_S
 }
 
-/// Whether one that waits until `at` waits still. A clock that was set back since is no reason to wait for longer.
+/// Whether one that waits until `at` waits still. A clock that was set back since does not make it wait longer.
 pub(super) fn waits(now: u64, at: u64) -> bool {
     (1..=AGAIN_S).contains(&at.saturating_sub(now))
 }

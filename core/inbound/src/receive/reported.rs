@@ -103,7 +103,7 @@ impl Failures {
 }
 
 impl<K: Keeper> Receiver<K> {
-    /// Counts what was found of a message, unless it is a report itself. Of what looks like one no single failure is reported, whoever wrote it.
+    /// Counts what was found of a message, unless it is a report itself. Of what looks like one no single failure is reported, forged or not.
     pub(super) fn count_for_report(&self, checked: &Checked, peer: IpAddr, theirs: &[u8]) {
         let Some(reporting) = self.reporting.as_ref().filter(|one| one.counts) else {
             return;
