@@ -112,6 +112,9 @@ pub struct Volume {
     /// zstd level of bodies; 0 stores them as they are.
     #[serde(default = "compression_default")]
     pub compression: Spanned<i32>,
+    /// The file has no such table: right on a node without storage only.
+    #[serde(skip)]
+    pub is_absent: bool,
 }
 
 /// Who listens where; an empty list switches a service off.
@@ -294,6 +297,7 @@ impl Default for Volume {
             leg_size: leg_size_default(),
             create: false,
             compression: compression_default(),
+            is_absent: true,
         }
     }
 }
@@ -498,6 +502,7 @@ impl Settings {
                 leg_size,
                 create: true,
                 compression: compression_default(),
+                is_absent: false,
             },
             spool: Spool::trial(state),
             listen: Listen {

@@ -125,7 +125,7 @@ fn master(address: &SocketAddr) -> String {
          verify unix - - n - 1 verify\nflush unix n - n 1000? 0 flush\nproxymap unix - - n - - proxymap\n\
          error unix - - n - - error\nretry unix - - n - - error\ndiscard unix - - n - - discard\n\
          lmtp unix - - n - - lmtp\nsmtp unix - - n - - smtp\nrelay unix - - n - - smtp\n\
-         policyd-spf unix - n n - 0 spawn user=nobody argv=/usr/bin/policyd-spf\nanvil unix - - n - 1 anvil\nscache unix - - n - 1 scache\n\
+         policyd-spf unix - n n - 0 spawn user=daemon argv=/usr/bin/policyd-spf\nanvil unix - - n - 1 anvil\nscache unix - - n - 1 scache\n\
          pickup unix n - n 60 1 pickup\nshowq unix n - n - - showq\n"
     )
 }

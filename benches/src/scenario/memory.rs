@@ -228,7 +228,9 @@ fn slow_sender(address: SocketAddr, begins: bool, to: &str) -> io::Result<TcpStr
             let read = stream.read(&mut said)?;
             text.push_str(&String::from_utf8_lossy(&said[..read]));
             if read == 0 || text.starts_with(['4', '5']) {
-                return Err(io::Error::other(format!("a slow sender was told {text}")));
+                return Err(io::Error::other(format!(
+                    "a slow sender got the answer {text}"
+                )));
             }
         }
     }

@@ -4,15 +4,15 @@
 //! - A day is reported to a domain once: the mark is in the group that queues the report, and a day is marked before it is posted over HTTPS.
 //! - A report goes only where the domain, or the host of the address, said that it wants it; what cannot be looked up is asked again later.
 //! - Reports carry the null reverse-path, so that nothing comes back about them, and are never reported on.
-//! - One report is made at a time, of at most `reports::limits::SHEET_BYTES_MAX`.
+//! - One report is made at a time, of at most `reports::limits::SHEET_BYTES_MAX`; no web server keeps the next one waiting.
 //!
 //! `reporting/post.rs` posts over HTTPS. Start reading at `Reporter::run`.
 
 mod post;
+mod when;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -31,12 +31,14 @@ use reports::{Key, Sheet};
 use runtime::{Dial, SessionHost, Stop};
 use storage::outgoing::lifetimes;
 use storage::owner::Ask;
-use storage::tallies::{Asked, DMARC_SEEN, Done, Tallies, Wanted};
+use storage::tallies::{Asked, DMARC_SEEN, Done, Tallies};
 use store::BodyIn;
 use tokio::sync::Notify;
 
 use crate::relay::authorities::Authorities;
 use crate::signing::Signing;
+use post::{Post, Posts};
+use when::{AGAIN_S, due_at, is_wanted, waits};
 
 /// Who reports, and on what.
 #[derive(Clone)]
@@ -68,6 +70,8 @@ pub struct Reporter<K, N, D> {
     random: RefCell<fastrand::Rng>,
     /// When a sheet that could not be reported is looked at again, in seconds since 1970.
     again: RefCell<BTreeMap<Key, u64>>,
+    /// What goes to web servers, beside everything else.
+    posts: Posts,
 }
 
 /// A message and its envelope.
@@ -109,6 +113,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             signing: Signing::default(),
             stop,
             again: RefCell::default(),
+            posts: Posts::default(),
         }
     }
 
@@ -142,6 +147,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             biased;
             () = self.stop.requested() => {}
             () = work => {}
+            () = self.post_all() => {}
         }
         let ended = self.owner.ask_outgoing(|outgoing| async move {
             outgoing.reporter_ends();
@@ -174,7 +180,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             let mut again = self.again.borrow_mut();
             again.retain(|key, _| keys.contains(key));
             let is_due = |key: &&Key| {
-                let waits = again.get(*key).is_some_and(|at| now < *at);
+                let waits = again.get(*key).is_some_and(|at| waits(now, *at));
                 !waits && now >= due_at(key)
             };
             keys.iter().filter(is_due).cloned().collect()
@@ -210,7 +216,7 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         };
         let now = self.unix_now();
         let end = match is_wanted && now < key.day.end() {
-            true => now,
+            true => now.max(key.day.begin() + 1),
             false => key.day.end(),
         };
         let made = match self.make(key, &sheet, end).await {
@@ -246,9 +252,14 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
         }
         let mut why = made.why;
         for (host, path, packed) in made.posts {
-            if let Err(fault) = self.post_patiently(&host, &path, &packed, is_wanted).await {
+            let post = Post::new(host, path, packed);
+            let posted = match is_wanted {
+                true => self.post(&post).await,
+                false => self.posts.put(post),
+            };
+            if let Err(fault) = posted {
                 self.tallies.figures().failed.fetch_add(1, Relaxed);
-                why = format!("https://{host}: {fault}");
+                why = fault;
             }
         }
         if !made.to.is_empty() {
@@ -390,22 +401,22 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
                 }
             }
         }
-        permitted.truncate(feedback::limits::DESTINATIONS_MAX);
-        Ok(permitted)
+        // Several addresses of one host may lead to the same others.
+        Ok(Destination::once(permitted))
     }
 
-    /// A signed message to `address` with its envelope. `None`: it must be signed, and no key signs.
+    /// A signed message to `address` with its envelope. `None`: it is about TLS and must be signed, and no key signs.
     async fn mail(
         &self,
         raw: Vec<u8>,
         address: &str,
-        must_sign: bool,
+        is_about_tls: bool,
     ) -> Result<Option<Mail>, Not> {
         let domain = dkim::ascii_domain(self.submitter());
         let bytes = raw.len();
         let signed = self.signing.sign(&self.owner, &self.host, &domain, raw, 0);
         let raw = match signed.await {
-            Ok(raw) if must_sign && raw.len() == bytes => return Ok(None),
+            Ok(raw) if is_about_tls && raw.len() == bytes => return Ok(None),
             Ok(raw) => Bytes::from(raw),
             Err((why, _)) => return Err(Not::Yet(format!("it cannot be signed now: {why:?}"))),
         };
@@ -423,7 +434,8 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
             expires,
             terms: Terms {
                 is_utf8: !address.is_ascii(),
-                is_report: true,
+                // Others are held to the policies: of a single message they show a header.
+                is_report: is_about_tls,
                 ..Terms::default()
             },
         };
@@ -537,68 +549,4 @@ impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
     }
 }
 
-fn is_wanted(wanted: &Wanted, key: &Key) -> bool {
-    let is_day = wanted.day.is_none_or(|day| day == key.day);
-    let is_domain = wanted.domain.as_ref().is_none_or(|domain| {
-        let domain = domain.trim_end_matches('.').to_lowercase();
-        domain == key.name || dkim::ascii_domain(&domain) == key.name
-    });
-    is_day && is_domain
-}
-
-/// After the day's end, each domain at a time of its own: a reporter does not send everything at midnight (RFC 8460 §5.4).
-fn due_at(key: &Key) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    key.day.end() + SETTLED_S + hasher.finish() % SPREAD_S
-}
-
-/// What was counted in the last minute of a day is written down by then.
-const SETTLED_S: u64 = 180;
-const SPREAD_S: u64 = 4 * 3_600;
-/// A look-up that had no answer is made again; after the third day the counts are gone (`storage::tallies::KEPT_DAYS`).
-const AGAIN_S: u64 = 3_600;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-
-#[cfg(test)]
-mod tests {
-    use reports::Day;
-
-    use super::*;
-
-    fn key(name: &str) -> Key {
-        Key {
-            subject: DMARC_SEEN,
-            day: Day(20_000),
-            name: name.to_owned(),
-        }
-    }
-
-    #[test]
-    fn reports_are_spread_over_the_hours_behind_the_day() {
-        let times: Vec<u64> = (0..100)
-            .map(|each| due_at(&key(&format!("{each}.example"))))
-            .collect();
-        let end = Day(20_000).end();
-        let hours = end + SETTLED_S..end + SETTLED_S + SPREAD_S;
-        assert!(times.iter().all(|at| hours.contains(at)));
-        let early = times.iter().filter(|at| **at < end + SPREAD_S / 2);
-        assert!((20..80).contains(&early.count()));
-    }
-
-    #[test]
-    fn a_wish_names_a_day_a_domain_or_neither() {
-        let of = |day: Option<u32>, domain: Option<&str>| Wanted {
-            day: day.map(Day),
-            domain: domain.map(str::to_owned),
-        };
-        let one = key("xn--bcher-kva.example");
-        assert!(is_wanted(&of(None, None), &one));
-        assert!(is_wanted(
-            &of(Some(20_000), Some("B\u{dc}cher.example.")),
-            &one
-        ));
-        assert!(!is_wanted(&of(Some(20_001), None), &one));
-        assert!(!is_wanted(&of(None, Some("a.example")), &one));
-    }
-}

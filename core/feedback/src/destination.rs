@@ -18,7 +18,7 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// The list of a record, in its order. What is not understood is left out, and so is what is beyond the bounds.
+    /// The list of a record, in its order. What is not understood is left out, and so is what is beyond the bounds or there already.
     pub fn list(text: &str) -> Vec<Destination> {
         if text.len() > DESTINATIONS_BYTES_MAX {
             return Vec::new();
@@ -26,7 +26,30 @@ impl Destination {
         let each = text
             .split(',')
             .filter_map(|uri| Destination::parse(uri.trim()));
-        each.take(DESTINATIONS_MAX).collect()
+        Destination::once(each)
+    }
+
+    /// The first of them, each once: an address that is named twice gets one report.
+    pub fn once(each: impl IntoIterator<Item = Destination>) -> Vec<Destination> {
+        let mut some: Vec<Destination> = Vec::new();
+        for one in each {
+            if some.len() >= DESTINATIONS_MAX {
+                break;
+            }
+            if !some.iter().any(|there| there.is_at(&one)) {
+                some.push(one);
+            }
+        }
+        some
+    }
+
+    fn is_at(&self, other: &Destination) -> bool {
+        match (self, other) {
+            (Destination::Mail { address, .. }, Destination::Mail { address: other, .. }) => {
+                address == other
+            }
+            _ => self == other,
+        }
     }
 
     fn parse(uri: &str) -> Option<Destination> {
@@ -170,9 +193,14 @@ mod tests {
             [https("a.example", "/?q")]
         );
         assert!(Destination::list("mailto:a@b.example!x,mailto:%zz@b.example").is_empty());
-        let many = "mailto:a@b.example,".repeat(20);
+        let many: String = (0..20)
+            .map(|at| format!("mailto:{at}@b.example,"))
+            .collect();
         assert_eq!(Destination::list(&many).len(), DESTINATIONS_MAX);
         assert!(Destination::list(&many.repeat(10)).is_empty());
+        let twice = "mailto:a@b.example!1k,mailto:a@B.example,https://c.example,https://c.example/";
+        let once = [mail("a@b.example", Some(1 << 10)), https("c.example", "/")];
+        assert_eq!(Destination::list(twice), once);
         let one = mail("a@b.example", Some(500 << 10));
         assert!(one.takes(500 << 10) && !one.takes((500 << 10) + 1));
         assert_eq!(one.host(), "b.example");

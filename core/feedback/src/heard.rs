@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 
-use crate::limits::{LINES_MAX, MESSAGE_BYTES_MAX, PARTS_MAX};
+use crate::limits::{LINES_MAX, MESSAGE_BYTES_MAX, PARTS_MAX, UNPACKED_MAX};
 use crate::{dmarc, package, tls};
 
 /// The figures of one report about one domain.
@@ -51,6 +51,7 @@ pub fn read(raw: &[u8]) -> Vec<Figures> {
     let Some(message) = MessageParser::default().parse(raw) else {
         return Vec::new();
     };
+    let mut unpacked = 0;
     for part in message.parts.iter().take(PARTS_MAX) {
         let name = part.attachment_name().unwrap_or_default().to_lowercase();
         let media_type = part.content_type();
@@ -83,6 +84,10 @@ pub fn read(raw: &[u8]) -> Vec<Figures> {
                 .any(|end| name.ends_with(end));
         if !is_tls && !is_dmarc {
             continue;
+        }
+        unpacked += 1;
+        if unpacked > UNPACKED_MAX {
+            break;
         }
         let Some(plain) = package::unpacked(bytes) else {
             continue;
@@ -202,6 +207,23 @@ mod tests {
         assert!(figures.lines.contains(&("sts\tsuccess\t".to_owned(), 40)));
         let failed = "sts\tcertificate-expired\tmx.example.net".to_owned();
         assert!(figures.lines.contains(&(failed, 3)), "{figures:?}");
+    }
+
+    /// Each of sixty parts may unpack to eight MiB.
+    #[test]
+    fn a_message_is_unpacked_a_few_times_only() {
+        let part = |xml: &str| {
+            let head = "--b\r\nContent-Type: text/xml\r\n\r\n";
+            format!("{head}{xml}\r\n")
+        };
+        let xml = dmarc::tests::xml();
+        for (before, is_read) in [(UNPACKED_MAX - 1, true), (UNPACKED_MAX, false)] {
+            let parts = part("<html/>").repeat(before) + &part(&xml);
+            let raw = format!(
+                "From: a@b.example\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n"
+            );
+            assert_eq!(read(raw.as_bytes()).len(), usize::from(is_read), "{before}");
+        }
     }
 
     #[test]

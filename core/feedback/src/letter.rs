@@ -131,7 +131,10 @@ impl Failure {
     pub fn write(&self, letter: &Letter<'_>, redacted: bool) -> Vec<u8> {
         let boundary = format!("=_{:016x}.failure", letter.mark);
         let date = mail::text::date(self.arrived as i64);
-        let results = one_line(&self.results);
+        let results = match redacted {
+            true => without_locals(&one_line(&self.results)),
+            false => one_line(&self.results),
+        };
         let mut out = String::new();
         let _ = write!(
             out,
@@ -195,12 +198,11 @@ fn redacted_header(header: &[u8]) -> String {
     let mut out = String::new();
     for (name, value) in fields(header) {
         let value = match &name.to_ascii_lowercase()[..] {
-            "date"
-            | "mime-version"
-            | "content-type"
-            | "dkim-signature"
-            | "authentication-results"
-            | "list-id" => value,
+            "date" | "mime-version" => value,
+            // Its parameters may name a file.
+            "content-type" => value.split(';').next().unwrap_or_default().to_owned(),
+            "dkim-signature" => signature(&value),
+            "authentication-results" | "list-id" => without_locals(&value),
             "from" | "sender" | "reply-to" | "return-path" | "message-id" => redact(&value),
             _ => REDACTED.to_owned(),
         };
@@ -223,6 +225,41 @@ fn fields(header: &[u8]) -> impl Iterator<Item = (String, String)> + '_ {
         let value = one_line(&String::from_utf8_lossy(field.value));
         (name, value)
     })
+}
+
+/// `z=` copies fields of the header, and `i=` may name a person (RFC 6376 §3.5).
+fn signature(value: &str) -> String {
+    let tags = value.split(';').filter(|tag| {
+        let name = tag.split('=').next().unwrap_or_default().trim();
+        !name.eq_ignore_ascii_case("z")
+    });
+    without_locals(&tags.collect::<Vec<_>>().join(";"))
+}
+
+/// The text, with the local parts of its addresses taken out: in quotes, or as far back as they may reach.
+fn without_locals(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut pieces = text.split('@').peekable();
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            out.push_str(piece);
+            break;
+        }
+        let local = match piece.strip_suffix('"') {
+            Some(quoted) => quoted.rfind('"'),
+            None => {
+                let ends = |each: char| each.is_whitespace() || "<>(),:;=\"[]".contains(each);
+                Some(piece.rfind(ends).map_or(0, |at| at + 1))
+            }
+        };
+        out.push_str(&piece[..local.unwrap_or(0)]);
+        // `i=@example.org` names nobody.
+        if local != Some(piece.len()) {
+            out.push_str(REDACTED);
+        }
+        out.push('@');
+    }
+    out
 }
 
 /// Of every address the local part is taken out, and every word without an address.
@@ -342,6 +379,33 @@ pub(crate) mod tests {
             text.split("\r\n")
                 .all(|line| line.len() <= 100 && !line.contains('\n'))
         );
+    }
+
+    #[test]
+    fn no_field_of_a_redacted_failure_report_names_a_person() {
+        let failure = Failure {
+            results: "mx.here.example;\r\n\tspf=fail\r\n\t smtp.mailfrom=bob@example.net;\r\n\tdkim=fail\r\n\t header.i=\"bob. w\"@example.net".to_owned(),
+            header: b"DKIM-Signature: v=1; i=alice@example.org;\r\n\tz=From:alice=20<alice@example.org>|Subject:secret; d=example.org; b=abc=\r\n\
+                Authentication-Results: relay.example; auth=pass smtp.auth=alice@example.org\r\n\
+                Content-Type: application/pdf; name=\"secret.pdf\"\r\nList-Id: Bob <bob@lists.example.org>\r\n\r\n".to_vec(),
+            ..failure()
+        };
+        let text = String::from_utf8(failure.write(&letter(Kind::Dmarc), true)).expect("ASCII");
+        for wanted in [
+            "smtp.mailfrom=redacted@example.net;",
+            "header.i=redacted@example.net",
+            "DKIM-Signature: v=1; i=redacted@example.org; d=example.org; b=abc=\r\n",
+            "smtp.auth=redacted@example.org",
+            "Content-Type: application/pdf\r\n",
+            "DKIM-Identity: @example.org\r\n",
+        ] {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
+        for secret in ["alice", "bob", "secret"] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+        assert_eq!(without_locals("i=@a.example"), "i=@a.example");
+        assert_eq!(without_locals("x\"@a.example"), "redacted@a.example");
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Reports of TLS (RFC 8460): what is counted, as lines; the JSON that goes out and comes in.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{POLICIES_MAX, RECORDS_MAX};
+use crate::limits::{DETAILS_MAX, POLICIES_MAX};
 use crate::text::{bounded, clean, date_time, domain, of_date_time};
 
 /// Which policy a conversation was held to (RFC 8460 §4.4).
@@ -279,9 +283,8 @@ pub struct HeardPolicy {
 /// `None`: it is not a report.
 pub fn read(json: &[u8]) -> Option<Heard> {
     let body: Body = serde_json::from_slice(json).ok()?;
-    let policies = body.policies.into_iter().take(POLICIES_MAX);
-    let policies = policies.filter_map(|one| {
-        let details = one.details.into_iter().take(RECORDS_MAX);
+    let policies = body.policies.into_iter().filter_map(|one| {
+        let details = one.details.into_iter();
         Some(HeardPolicy {
             domain: domain(&one.policy.policy_domain)?,
             policy: clean(&one.policy.policy_type),
@@ -317,6 +320,7 @@ struct Body {
     #[serde(default)]
     contact_info: String,
     report_id: String,
+    #[serde(deserialize_with = "first::<_, _, POLICIES_MAX>")]
     policies: Vec<Policy>,
 }
 
@@ -336,6 +340,7 @@ struct Policy {
     #[serde(
         rename = "failure-details",
         default,
+        deserialize_with = "first::<_, _, DETAILS_MAX>",
         skip_serializing_if = "Vec::is_empty"
     )]
     details: Vec<Detail>,
@@ -345,19 +350,11 @@ struct Policy {
 #[serde(rename_all = "kebab-case")]
 struct PolicyWords {
     policy_type: String,
-    /// Some senders write one line without a list.
-    #[serde(
-        default,
-        deserialize_with = "any_texts",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    /// Not read: some senders write one text without a list.
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
     policy_string: Vec<String>,
     policy_domain: String,
-    #[serde(
-        default,
-        deserialize_with = "any_texts",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(skip_deserializing, skip_serializing_if = "Vec::is_empty")]
     mx_host: Vec<String>,
 }
 
@@ -383,20 +380,32 @@ struct Detail {
     failure_reason_code: String,
 }
 
-/// A list of texts, or one text; what else there may be is not needed.
-fn any_texts<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Any {
-        Many(Vec<String>),
-        One(String),
-        Other(serde::de::IgnoredAny),
+/// The first `MOST` of a list; the others are passed over and take no memory: a list of eight MiB would take a hundred.
+fn first<'de, D, T, const MOST: usize>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct First<T, const MOST: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for First<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+            let mut some = Vec::new();
+            while some.len() < MOST
+                && let Some(one) = list.next_element()?
+            {
+                some.push(one);
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(some)
+        }
     }
-    Ok(match Any::deserialize(from)? {
-        Any::Many(texts) => texts,
-        Any::One(text) => vec![text],
-        Any::Other(_) => Vec::new(),
-    })
+    from.deserialize_seq(First::<T, MOST>(PhantomData))
 }
 
 /// Of a policy in a head.
@@ -514,7 +523,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_not_a_report_is_refused() {
+    fn what_is_not_a_report_is_refused_and_what_is_long_is_bounded_while_it_is_read() {
         for bad in [
             "",
             "{}",
@@ -523,6 +532,29 @@ pub(crate) mod tests {
         ] {
             assert_eq!(read(bad.as_bytes()), None, "{bad}");
         }
+        let detail = "{\"result-type\":\"x\",\"failed-session-count\":2},".repeat(DETAILS_MAX + 5);
+        let detail = detail.trim_end_matches(',');
+        let policy = format!(
+            "{{\"policy\":{{\"policy-type\":\"sts\",\"policy-string\":[[],{{}}],\"policy-domain\":\"a.example\",\"mx-host\":\"m\"}},\"summary\":{{}},\"failure-details\":[{detail}]}},"
+        );
+        let policies = policy.repeat(POLICIES_MAX + 5);
+        let policies = policies.trim_end_matches(',');
+        let long = format!(
+            "{{\"report-id\":\"1\",\"date-range\":{{\"start-datetime\":\"\"}},\"policies\":[{policies}]}}"
+        );
+        let body: Body = serde_json::from_str(&long).expect("a report");
+        let first = &body.policies[0];
+        assert_eq!(body.policies.len(), POLICIES_MAX);
+        assert_eq!(
+            first.details.len(),
+            DETAILS_MAX,
+            "the others take no memory"
+        );
+        assert!(first.policy.policy_string.is_empty(), "they are not read");
+        assert_eq!(
+            read(long.as_bytes()).expect("it").policies.len(),
+            POLICIES_MAX
+        );
         let deep = "[".repeat(100_000);
         assert_eq!(read(deep.as_bytes()), None);
     }

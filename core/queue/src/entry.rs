@@ -104,7 +104,7 @@ pub struct Terms {
     pub needs_tls: bool,
     /// It looks like junk: copies for mailboxes of ours go where junk goes.
     pub is_junk: bool,
-    /// A report of ours about mail: what comes of it is not reported on, and no policy about TLS keeps it (RFC 8460 §5.3.1).
+    /// A report of ours about TLS: what comes of it is not reported on, and no policy about TLS keeps it (RFC 8460 §5.3.1).
     pub is_report: bool,
 }
 

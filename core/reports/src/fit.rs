@@ -1,15 +1,16 @@
 //! What of an addition fits the bounds: decided before it is written, so that a record is applied as it is, live and in replay.
 
+use std::collections::BTreeMap;
+
 use crate::limits::*;
-use crate::sheet::{Addition, Sheet, line_cost};
+use crate::sheet::{Addition, Sheet, Subject, line_cost};
 use crate::state::State;
 
 /// Additions that fit, on top of a state and of each other.
 pub(crate) struct Fitting<'s> {
     state: &'s State,
-    /// What `fitted` cost more.
-    bytes: usize,
-    sheets: usize,
+    /// What `fitted` cost more, and how many sheets of it are new, by subject.
+    more: BTreeMap<Subject, (usize, usize)>,
     pub fitted: Vec<Addition>,
     /// What was counted and is not in any sheet.
     pub lost: u64,
@@ -19,8 +20,7 @@ impl<'s> Fitting<'s> {
     pub fn on(state: &'s State) -> Fitting<'s> {
         Fitting {
             state,
-            bytes: 0,
-            sheets: 0,
+            more: BTreeMap::new(),
             fitted: Vec::new(),
             lost: 0,
         }
@@ -37,14 +37,15 @@ impl<'s> Fitting<'s> {
         {
             return;
         }
-        let cost = self.state.bytes + self.bytes;
+        let (bytes, sheets) = self.more.get(&key.subject).copied().unwrap_or_default();
+        let cost = self.state.bytes_of(key.subject) + bytes;
         let is_new = there.is_none();
         let room = match there {
             Some(sheet) => !sheet.is_closed,
             None => {
-                let on_day = self.state.count_on(key.subject, key.day) + self.sheets;
+                let on_day = self.state.count_on(key.subject, key.day) + sheets;
                 let costs = SHEET_COST_BYTES + key.name.len() + HEAD_BYTES_MAX;
-                self.state.sheets.len() + self.sheets < SHEETS_MAX
+                self.state.count_of(key.subject) + sheets < SHEETS_MAX
                     && on_day < SHEETS_PER_DAY_MAX
                     && cost + costs <= CONTENT_BYTES_MAX
             }
@@ -65,8 +66,26 @@ impl<'s> Fitting<'s> {
             false => heads,
         };
         let mut count = sheet.lines.len();
+        // A sheet has room for the longest head from its beginning.
+        let spare = HEAD_BYTES_MAX
+            - sheet
+                .head
+                .len()
+                .max(addition.head.len())
+                .min(HEAD_BYTES_MAX);
+        let fits = |more: usize, count: usize| {
+            count < LINES_PER_SHEET_MAX
+                && before + more + spare <= SHEET_BYTES_MAX
+                && cost + more <= CONTENT_BYTES_MAX
+        };
         if let Some(once) = &addition.once {
-            (grown, count) = (grown + line_cost(once), count + 1);
+            let more = grown + line_cost(once);
+            if !fits(more, count) {
+                // Without its mark it would count again.
+                self.lost = self.lost.saturating_add(total);
+                return;
+            }
+            (grown, count) = (more, count + 1);
         }
         let mut other = addition.other;
         addition.lines.retain(|(line, counted)| {
@@ -74,19 +93,16 @@ impl<'s> Fitting<'s> {
                 return true;
             }
             let more = grown + line_cost(line);
-            let fits = line.len() <= LINE_BYTES_MAX
-                && count < LINES_PER_SHEET_MAX
-                && before + more <= SHEET_BYTES_MAX
-                && cost + more <= CONTENT_BYTES_MAX;
-            match fits {
+            let is_taken = line.len() <= LINE_BYTES_MAX && fits(more, count);
+            match is_taken {
                 true => (grown, count) = (more, count + 1),
                 false => other = other.saturating_add(*counted),
             }
-            fits
+            is_taken
         });
         addition.other = other;
-        self.bytes += grown;
-        self.sheets += usize::from(is_new);
+        let more = (bytes + grown, sheets + usize::from(is_new));
+        self.more.insert(addition.key.subject, more);
         self.fitted.push(addition);
     }
 }

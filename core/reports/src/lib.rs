@@ -8,7 +8,7 @@
 //! * memory = f(log): `record::Change::apply` is the only writer of what is visible, live and in replay.
 //! * a sheet that was closed takes no more and is never open again: a report is sent once. What closes it is in the group that sends it.
 //! * sheets before the floor of their subject are gone and do not come back, also in a rebuild from a log of which reclaim took parts.
-//! * memory is bounded by `limits::BYTES_MAX`; what does not fit is counted without its line, or reported as lost, and nothing grows.
+//! * memory is bounded by `limits::BYTES_MAX`, and each subject has its share of it; what does not fit is counted without its line, or reported as lost, and nothing grows.
 //! * a full volume takes no counts, and nothing else depends on that.
 //!
 //! Start reading with `sheet.rs`, the one durable noun; `record.rs` is how it changes, `fit.rs` what is let in.
@@ -138,7 +138,8 @@ impl Reports {
         Ok(true)
     }
 
-    /// Forgets the sheets of a subject before a day, and takes none of them any more. `false`: there is none.
+    /// Forgets the sheets of a subject before a day, and takes none of the last of their days or before any more. `false`: there is none.
+    /// A day that only a wrong clock names closes no day that comes: the floor is behind the last day that is forgotten.
     pub async fn forget_before(&self, subject: Subject, day: Day) -> Result<bool, ReportFault> {
         if subject.0 >= SUBJECTS_MAX {
             return Err(ReportFault::Refused("there is no such subject"));
@@ -146,9 +147,11 @@ impl Reports {
         let inner = &self.inner;
         let attempt = async || {
             let _locked = inner.locks.lock(LOCK.to_owned()).await;
-            if inner.state.borrow().before(subject, day).is_empty() {
+            let last = inner.state.borrow().before(subject, day).pop();
+            let Some(Key { day: last, .. }) = last else {
                 return Ok(false);
-            }
+            };
+            let day = Day(last.0.saturating_add(1)).min(day);
             let floor = Change::Floor { subject, day };
             inner.commit(Purpose::Delete, vec![floor]).await?;
             Ok(true)
@@ -173,7 +176,7 @@ impl Reports {
     /// Sheets, and what they cost in bytes.
     pub fn count(&self) -> (usize, usize) {
         let state = self.inner.state.borrow();
-        (state.sheets.len(), state.bytes)
+        (state.sheets.len(), state.bytes())
     }
 }
 

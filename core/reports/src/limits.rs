@@ -2,8 +2,10 @@
 
 /// Kinds of sheets. What each is for is the lintel's to say.
 pub const SUBJECTS_MAX: u8 = 8;
-/// Sheets of all days together.
-pub const SHEETS_MAX: usize = 6_000;
+/// Subjects that are in use. Each has the same share of all bounds, so that one that strangers fill takes nothing from the others.
+pub const SHARES: usize = 4;
+/// Sheets of one subject, of all days together.
+pub const SHEETS_MAX: usize = 2_500;
 /// Sheets of one subject and day: a domain more than these is not counted on that day.
 pub const SHEETS_PER_DAY_MAX: usize = 500;
 /// Different lines of one sheet; what would be another one is counted as `other`.
@@ -21,10 +23,10 @@ pub(crate) const LINE_COST_BYTES: usize = 80;
 pub(crate) const SHEET_COST_BYTES: usize = 240;
 /// One sheet, counted like that. It is one record and one row.
 pub const SHEET_BYTES_MAX: usize = 64 << 10;
-/// All sheets, counted like that.
-pub const CONTENT_BYTES_MAX: usize = 4 << 20;
+/// All sheets of one subject, counted like that.
+pub const CONTENT_BYTES_MAX: usize = 1 << 20;
 /// All sheets in memory, and all of them as rows of one checkpoint: reclaim may touch every one before it.
-pub const BYTES_MAX: usize = 2 * CONTENT_BYTES_MAX;
+pub const BYTES_MAX: usize = 2 * SHARES * CONTENT_BYTES_MAX;
 
 /// Additions of one group.
 pub const ADDITIONS_PER_GROUP_MAX: usize = 8;

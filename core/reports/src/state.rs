@@ -25,8 +25,8 @@ pub(crate) struct Floor {
 pub(crate) struct State {
     pub sheets: BTreeMap<Key, Sheet>,
     pub floors: BTreeMap<Subject, Floor>,
-    /// What all sheets cost.
-    pub bytes: usize,
+    /// What the sheets of each subject cost.
+    bytes: BTreeMap<Subject, usize>,
     /// Differ from the projection since the last `collect`, or gone from here.
     dirty: BTreeSet<Key>,
     floors_are_dirty: bool,
@@ -38,7 +38,7 @@ pub(crate) struct State {
 impl State {
     pub fn install(&mut self, key: &[u8], row: &[u8]) -> Result<(), Broken> {
         let (key, sheet) = (Key::of_row_key(key)?, read_row(row)?);
-        self.bytes += sheet.cost(&key.name);
+        *self.bytes.entry(key.subject).or_default() += sheet.cost(&key.name);
         self.sheets.insert(key, sheet);
         Ok(())
     }
@@ -72,7 +72,8 @@ impl State {
             .map_or(0, |sheet| sheet.cost(&key.name));
         let sheet = self.sheets.entry(key.clone()).or_default();
         change(sheet);
-        self.bytes = self.bytes - before + sheet.cost(&key.name);
+        let bytes = self.bytes.entry(key.subject).or_default();
+        *bytes = *bytes - before + sheet.cost(&key.name);
         self.dirty.insert(key.clone());
     }
 
@@ -82,7 +83,7 @@ impl State {
         self.floors_are_dirty = true;
         for key in self.before(subject, day) {
             if let Some(sheet) = self.sheets.remove(&key) {
-                self.bytes -= sheet.cost(&key.name);
+                *self.bytes.entry(subject).or_default() -= sheet.cost(&key.name);
             }
             self.dirty.insert(key);
         }
@@ -94,6 +95,25 @@ impl State {
             .sheets
             .range(first(subject, Day(0))..first(subject, day));
         of.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// What all sheets of a subject cost.
+    pub fn bytes_of(&self, subject: Subject) -> usize {
+        self.bytes.get(&subject).copied().unwrap_or(0)
+    }
+
+    /// What all sheets cost.
+    pub fn bytes(&self) -> usize {
+        self.bytes.values().sum()
+    }
+
+    /// How many sheets of a subject there are.
+    pub fn count_of(&self, subject: Subject) -> usize {
+        let next = Subject(subject.0.saturating_add(1));
+        let of = self
+            .sheets
+            .range(first(subject, Day(0))..first(next, Day(0)));
+        of.count()
     }
 
     /// How many sheets of a subject there are on a day.
@@ -171,7 +191,7 @@ impl State {
     pub fn check(&self) {
         let cost = |(key, sheet): (&Key, &Sheet)| sheet.cost(&key.name);
         let bytes: usize = self.sheets.iter().map(cost).sum();
-        assert_eq!(bytes, self.bytes);
+        assert_eq!(bytes, self.bytes());
         for key in self.sheets.keys() {
             assert!(key.day >= self.floor(key.subject), "{key:?} is gone");
         }

@@ -58,6 +58,13 @@ impl Rig {
     }
 
     async fn open(&self) -> Reports {
+        let reports = self.opened(true).await;
+        reports.inner.state.borrow().check();
+        reports
+    }
+
+    /// `is_tenant`: otherwise as a release opens it that has no reports.
+    async fn opened(&self, is_tenant: bool) -> Reports {
         let io = self.world.io();
         let settings = volume_settings();
         let opened = Volume::open(&io, &self.legs, &settings, self.witness.clone());
@@ -76,9 +83,9 @@ impl Rig {
         };
         let tenancy = Tenancy::new(io, store, never);
         let reports = Reports::new(&tenancy);
-        let tenants = vec![reports.tenant()];
-        tenancy.open(replay, tenants).await.expect("sheets");
-        reports.inner.state.borrow().check();
+        let tenants = is_tenant.then(|| reports.tenant()).into_iter();
+        let opened = tenancy.open(replay, tenants.collect());
+        opened.await.expect("sheets");
         reports
     }
 
@@ -191,6 +198,41 @@ fn what_was_counted_is_there_after_a_crash_with_a_checkpoint_and_without() {
 }
 
 #[test]
+fn a_volume_of_a_release_without_reports_opens() {
+    let rig = Rig::new(7);
+    rig.world.block_on(async {
+        let older = rig.opened(false).await;
+        older.inner.tenancy.checkpoint().await.unwrap();
+    });
+    let of = key(SEEN, 5, "a.example");
+    rig.reopened(async |reports| {
+        assert_eq!(reports.count(), (0, 0));
+        reports
+            .add(vec![counted(of.clone(), &[("x", 1)])])
+            .await
+            .unwrap();
+        reports.inner.tenancy.checkpoint().await.unwrap();
+    });
+    rig.reopened(async |reports| {
+        assert_eq!(reports.with(&of, Sheet::total), Some(1));
+    });
+}
+
+#[test]
+fn a_clock_that_was_wrong_once_stops_no_counting() {
+    let rig = Rig::new(6);
+    rig.world.block_on(async {
+        let reports = rig.open().await;
+        let of = key(SEEN, 5, "a.example");
+        reports.add(vec![counted(of, &[("x", 1)])]).await.unwrap();
+        assert_eq!(reports.forget_before(SEEN, Day(9_000)).await, Ok(true));
+        assert_eq!(reports.count().0, 0);
+        let of = key(SEEN, 6, "a.example");
+        assert_eq!(reports.add(vec![counted(of, &[("x", 1)])]).await, Ok(0));
+    });
+}
+
+#[test]
 fn an_addition_with_a_mark_counts_once() {
     let rig = Rig::new(2);
     rig.world.block_on(async {
@@ -260,12 +302,52 @@ fn nothing_grows_past_its_bound_and_what_does_not_fit_is_counted() {
             reports.each(|key, sheet| assert!(sheet.cost(&key.name) <= SHEET_BYTES_MAX));
         }
         assert!(lost > 0, "there were no sheets left");
+        let other = vec![counted(key(HEARD, 7, "ours.example"), &[("x", 1)])];
+        assert_eq!(
+            reports.add(other).await,
+            Ok(0),
+            "the room of another subject"
+        );
         reports.inner.state.borrow().check();
         let twice = vec![counted(of.clone(), &[]), counted(of, &[])];
         assert!(matches!(
             reports.add(twice).await,
             Err(ReportFault::Refused(_))
         ));
+    });
+}
+
+/// A stranger can send as many reports as he likes, each with a mark of its own: past the bound a report is lost, and no sheet grows.
+#[test]
+fn marks_and_heads_are_within_the_bounds_of_a_sheet() {
+    let rig = Rig::new(5);
+    rig.world.block_on(async {
+        let reports = rig.open().await;
+        let of = key(HEARD, 5, "ours.example");
+        let mut lost = 0;
+        for turn in 0..200u32 {
+            let mut report = counted(of.clone(), &[("passed", 1)]);
+            report.once = Some(format!("{turn}{}", "m".repeat(600)).into_bytes());
+            report.head.clear();
+            lost += reports.add(vec![report]).await.expect("it is bounded");
+        }
+        assert!(lost > 0, "{lost}");
+        let passed = reports.with(&of, |sheet| sheet.lines[&b"passed"[..]]);
+        assert_eq!(passed, Some(200 - lost), "what is lost is not counted");
+        let mut report = counted(of.clone(), &[]);
+        report.head = vec![b'h'; HEAD_BYTES_MAX];
+        assert_eq!(reports.add(vec![report]).await, Ok(0));
+        let cost = reports.with(&of, |sheet| sheet.cost(&of.name));
+        assert!(cost <= Some(SHEET_BYTES_MAX), "{cost:?}");
+
+        let of = key(HEARD, 6, "ours.example");
+        for turn in 0..LINES_PER_SHEET_MAX as u64 + 50 {
+            let mut report = counted(of.clone(), &[("passed", 1)]);
+            report.once = Some(turn.to_be_bytes().to_vec());
+            reports.add(vec![report]).await.expect("it is bounded");
+        }
+        let lines = reports.with(&of, |sheet| sheet.lines.len());
+        assert_eq!(lines, Some(LINES_PER_SHEET_MAX));
     });
 }
 

@@ -103,6 +103,11 @@ impl Tallies {
     /// One more of `line`. `head` is kept with the sheet; the last one counts.
     pub fn note(&self, key: &Key, head: &[u8], line: &[u8]) {
         self.shared.figures.noted.fetch_add(1, Relaxed);
+        // No sheet takes it: with it, its group would be refused.
+        if !key.is_valid() || head.len() > reports::limits::HEAD_BYTES_MAX {
+            self.shared.figures.lost.fetch_add(1, Relaxed);
+            return;
+        }
         let mut gathered = self.gathered();
         let cost = line.len() + LINE_COST_BYTES;
         let is_full = gathered.bytes + cost > GATHERED_BYTES_MAX;
@@ -113,23 +118,29 @@ impl Tallies {
                 return;
             }
             gathered.bytes += more;
-            gathered.sheets.insert(key.clone(), Counts::default());
+            let counts = Counts {
+                head: head.to_vec(),
+                ..Counts::default()
+            };
+            gathered.sheets.insert(key.clone(), counts);
         }
+        let room = GATHERED_BYTES_MAX.saturating_sub(gathered.bytes);
         let Some(sheet) = gathered.sheets.get_mut(key) else {
             return;
         };
         let mut grown = 0;
-        if sheet.head != head && head.len() <= sheet.head.len().max(reports::limits::HEAD_BYTES_MAX)
-        {
-            // Its own room was counted when the sheet came, or is little.
+        let longer = head.len().saturating_sub(sheet.head.len());
+        if sheet.head != head && longer <= room {
+            // A shorter one leaves its room counted until the flush.
             sheet.head = head.to_vec();
+            grown += longer;
         }
         match sheet.lines.get_mut(line) {
             Some(count) => *count += 1,
-            None if is_full => sheet.other += 1,
+            None if is_full || grown + cost > room => sheet.other += 1,
             None => {
                 sheet.lines.insert(line.to_vec(), 1);
-                grown = cost;
+                grown += cost;
             }
         }
         gathered.bytes += grown;
@@ -140,7 +151,8 @@ impl Tallies {
         let cost = |one: &Addition| {
             let lines = one.lines.iter();
             let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
-            bytes + SHEET_COST_BYTES + one.key.name.len() + one.head.len()
+            let mark = one.once.as_ref().map_or(0, Vec::len);
+            bytes + SHEET_COST_BYTES + one.key.name.len() + one.head.len() + mark
         };
         let bytes: usize = additions.iter().map(cost).sum();
         let mut heard = self.heard();
@@ -176,6 +188,12 @@ impl Tallies {
             }
             match reports.add(additions.clone()).await {
                 Ok(lost) => _ = self.shared.figures.lost.fetch_add(lost, Relaxed),
+                // They would be refused for ever, and keep the others waiting.
+                Err(fault @ ReportFault::Refused(_)) => {
+                    let lost = additions.len() as u64;
+                    self.shared.figures.lost.fetch_add(lost, Relaxed);
+                    tracing::warn!(%fault, "counts for reports are lost");
+                }
                 Err(fault) => {
                     let rest = rest.map(|(key, sheet)| addition(key, sheet));
                     self.put_back(additions.into_iter().chain(rest));
@@ -189,27 +207,41 @@ impl Tallies {
         Ok(())
     }
 
-    /// What could not be written waits again, beside what came meanwhile: twice the bound at most, for as long as the volume refuses.
+    /// What could not be written waits again, beside what came meanwhile and within the same bound: what has no room is a sum, or is lost.
     fn put_back(&self, additions: impl Iterator<Item = Addition>) {
         let mut gathered = self.gathered();
+        let Gathered { sheets, bytes } = &mut *gathered;
         for one in additions {
             let more = SHEET_COST_BYTES + one.key.name.len() + one.head.len();
-            let lines = one.lines.iter();
-            let bytes: usize = lines.map(|(line, _)| line.len() + LINE_COST_BYTES).sum();
-            gathered.bytes += more + bytes;
-            match gathered.sheets.entry(one.key) {
+            let sheet = match sheets.entry(one.key) {
+                Entry::Vacant(_) if *bytes + more > GATHERED_BYTES_MAX => {
+                    let lines = one.lines.iter();
+                    let lost = lines.fold(one.other, |sum, (_, count)| sum.saturating_add(*count));
+                    self.shared.figures.lost.fetch_add(lost, Relaxed);
+                    continue;
+                }
                 Entry::Vacant(place) => {
-                    _ = place.insert(Counts {
+                    *bytes += more;
+                    place.insert(Counts {
                         head: one.head,
-                        lines: one.lines.into_iter().collect(),
-                        other: one.other,
+                        ..Counts::default()
                     })
                 }
-                Entry::Occupied(mut there) => {
-                    let there = there.get_mut();
-                    there.other += one.other;
-                    for (line, count) in one.lines {
-                        *there.lines.entry(line).or_default() += count;
+                Entry::Occupied(there) => there.into_mut(),
+            };
+            sheet.other = sheet.other.saturating_add(one.other);
+            for (line, count) in one.lines {
+                let cost = line.len() + LINE_COST_BYTES;
+                match sheet.lines.entry(line) {
+                    Entry::Occupied(mut there) => {
+                        *there.get_mut() = there.get().saturating_add(count);
+                    }
+                    Entry::Vacant(_) if *bytes + cost > GATHERED_BYTES_MAX => {
+                        sheet.other = sheet.other.saturating_add(count);
+                    }
+                    Entry::Vacant(place) => {
+                        *bytes += cost;
+                        place.insert(count);
                     }
                 }
             }
@@ -295,5 +327,52 @@ mod tests {
         assert!(tallies.gathered().bytes <= GATHERED_BYTES_MAX);
         tallies.note(&key(TLS_SEEN, "b.example"), b"", b"x");
         assert_eq!(tallies.figures().lost.load(Relaxed), 1);
+    }
+
+    /// What is gathered, counted again.
+    fn bytes(tallies: &Tallies) -> usize {
+        let gathered = tallies.gathered();
+        let of = |(key, sheet): (&Key, &Counts)| {
+            let lines = sheet.lines.keys();
+            let lines: usize = lines.map(|line| line.len() + LINE_COST_BYTES).sum();
+            SHEET_COST_BYTES + key.name.len() + sheet.head.len() + lines
+        };
+        gathered.sheets.iter().map(of).sum()
+    }
+
+    /// A volume that refuses for hours, while strangers fill what is gathered between two flushes.
+    #[test]
+    fn what_waits_for_a_volume_that_refuses_is_bounded() {
+        let tallies = Tallies::default();
+        let mut noted = 0;
+        for turn in 0..8u32 {
+            let taken = std::mem::take(&mut *tallies.gathered());
+            for line in 0..12_000u32 {
+                let of = key(TLS_SEEN, &format!("{turn}.{}.example", line % 9));
+                tallies.note(&of, b"", &line.to_be_bytes());
+                noted += 1;
+            }
+            let rest = taken.sheets.into_iter();
+            tallies.put_back(rest.map(|(key, sheet)| addition(key, sheet)));
+            assert!(bytes(&tallies) <= GATHERED_BYTES_MAX, "{}", bytes(&tallies));
+        }
+        let gathered = tallies.gathered();
+        let kept = gathered.sheets.values();
+        let kept: u64 = kept
+            .map(|sheet| sheet.other + sheet.lines.values().sum::<u64>())
+            .sum();
+        assert_eq!(kept + tallies.figures().lost.load(Relaxed), noted);
+    }
+
+    #[test]
+    fn a_head_that_grows_is_within_the_bound() {
+        let tallies = Tallies::default();
+        for head in [1, 2_000] {
+            for domain in 0..4_000 {
+                let of = key(DMARC_SEEN, &format!("{domain}.example"));
+                tallies.note(&of, &vec![b'h'; head], b"x");
+            }
+        }
+        assert!(bytes(&tallies) <= GATHERED_BYTES_MAX, "{}", bytes(&tallies));
     }
 }

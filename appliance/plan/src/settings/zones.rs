@@ -69,6 +69,9 @@ impl Settings {
         without(Zone::Client, &people)?;
         without(Zone::Storage, &zones)?;
         if self.runs(Zone::Storage) {
+            if self.volume.is_absent {
+                return Err("[volume] is missing: it says where mail is kept; write it, or run = [\"inbound\"] in [zones] for a node without storage".into());
+            }
             if !self.inbound.storage.is_empty() {
                 return Err("[[inbound.storage]] is for a node without storage: remove it, or write run = [\"inbound\"] in [zones]".into());
             }
@@ -194,7 +197,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_one_sentence_with_the_fix() {
         let doors = "[listen]\nzone_lmtp = [\"127.0.0.1:2424\"]\n";
-        let cases: [(&[&str], &str); 16] = [
+        let cases: [(&[&str], &str); 17] = [
+            (&[""], "[volume] is missing"),
             (
                 &[NODE, PEERS, "[spool]\nlegs = [\"a\", \"b\"]\n"],
                 "spool.legs",

@@ -1,6 +1,6 @@
 //! What conversations with a domain's servers came to, counted for its report of TLS (RFC 8460).
 //!
-//! What must hold: nothing waits for it; a domain that wants no reports is not counted; conversations that carry reports are not either, or
+//! What must hold: nothing waits for it; a domain that wants no reports is not counted; conversations that carry reports of TLS are not either, or
 //! two servers would report on each other's reports for ever.
 
 use std::rc::Rc;

@@ -3,41 +3,106 @@
 //! A domain chooses the host; its addresses may be of this network. They get a TLS handshake at the port of HTTPS, and the report follows only
 //! when the certificate is one of the web for that host.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use dns::Names;
 use runtime::{Connection, ConnectionFault, Dial, Dialled};
 use rustls::pki_types::ServerName;
 use storage::owner::Ask;
+use tokio::sync::Notify;
 
-use super::Reporter;
+use super::{LOOK_EVERY, Reporter};
 
-impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
-    /// With some more tries, if no administrator waits for it: the mark that it was sent is written, and a restart ends them.
-    pub(super) async fn post_patiently(
-        &self,
-        host: &str,
-        path: &str,
-        packed: &[u8],
-        at_once: bool,
-    ) -> Result<(), String> {
-        let mut posted = self.post(host, path, packed).await;
-        for pause in PAUSES {
-            if posted.is_ok() || at_once {
-                break;
-            }
-            self.host.sleep(pause).await;
-            posted = self.post(host, path, packed).await;
+/// A report for a web server.
+pub(super) struct Post {
+    host: String,
+    path: String,
+    packed: Vec<u8>,
+    tries: usize,
+    /// When it is tried, on the clock that does not go back.
+    at_us: u64,
+}
+
+/// Those that wait.
+#[derive(Default)]
+pub(super) struct Posts {
+    waiting: RefCell<VecDeque<Post>>,
+    bell: Notify,
+}
+
+impl Post {
+    pub(super) fn new(host: String, path: String, packed: Vec<u8>) -> Post {
+        Post {
+            host,
+            path,
+            packed,
+            tries: 0,
+            at_us: 0,
         }
-        posted
+    }
+}
+
+impl Posts {
+    /// `Err`: why it does not wait.
+    pub(super) fn put(&self, post: Post) -> Result<(), String> {
+        let mut waiting = self.waiting.borrow_mut();
+        let bytes: usize = waiting.iter().map(|one| one.packed.len()).sum();
+        if waiting.len() >= POSTS_MAX || bytes + post.packed.len() > POSTS_BYTES_MAX {
+            return Err(format!("https://{}: too many reports wait", post.host));
+        }
+        waiting.push_back(post);
+        self.bell.notify_one();
+        Ok(())
     }
 
-    async fn post(&self, host: &str, path: &str, packed: &[u8]) -> Result<(), String> {
-        let posted = self.host.within(WITHIN, self.post_once(host, path, packed));
-        posted
+    fn due(&self, now_us: u64) -> Option<Post> {
+        let mut waiting = self.waiting.borrow_mut();
+        let at = waiting.iter().position(|post| post.at_us <= now_us)?;
+        waiting.remove(at)
+    }
+}
+
+impl<K: Ask, N: Names, D: Dial> Reporter<K, N, D> {
+    /// Posts what waits, one at a time, until the reporter ends. The mark that it was sent is written: a restart ends the tries.
+    pub(super) async fn post_all(&self) {
+        loop {
+            // until the stop
+            let Some(mut post) = self.posts.due(self.host.now().0) else {
+                tokio::select! {
+                    () = self.posts.bell.notified() => {}
+                    () = self.host.sleep(LOOK_EVERY) => {}
+                }
+                continue;
+            };
+            let Err(mut why) = self.post(&post).await else {
+                continue;
+            };
+            if let Some(pause) = PAUSES.get(post.tries) {
+                post.tries += 1;
+                post.at_us = self.host.now().0 + pause.as_micros() as u64;
+                match self.posts.put(post) {
+                    Ok(()) => continue,
+                    Err(full) => why = full,
+                }
+            }
+            self.tallies.figures().failed.fetch_add(1, Relaxed);
+            tracing::info!(why, "a report is not taken");
+        }
+    }
+
+    pub(super) async fn post(&self, post: &Post) -> Result<(), String> {
+        let Post { host, path, .. } = post;
+        let posted = self
+            .host
+            .within(WITHIN, self.post_once(host, path, &post.packed));
+        let posted = posted
             .await
-            .unwrap_or_else(|| Err("its server took longer than a minute".to_owned()))
+            .unwrap_or_else(|| Err("its server took longer than a minute".to_owned()));
+        posted.map_err(|fault| format!("https://{host}: {fault}"))
     }
 
     async fn post_once(&self, host: &str, path: &str, packed: &[u8]) -> Result<(), String> {
@@ -109,7 +174,10 @@ fn status(answer: &[u8]) -> Option<u16> {
 const ADDRESSES: usize = 4;
 const CONNECT: Duration = Duration::from_secs(20);
 const WITHIN: Duration = Duration::from_secs(60);
-/// RFC 8460 §5.5 asks for a day of tries; while these last no other report is made.
+/// Reports that wait for web servers. A stranger chooses how many there are, and servers that take a minute each: what is beyond is not posted.
+const POSTS_MAX: usize = 64;
+const POSTS_BYTES_MAX: usize = 512 << 10;
+/// RFC 8460 §5.5 asks for a day of tries; each takes a place among few.
 const PAUSES: [Duration; 3] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
@@ -120,6 +188,23 @@ const STATUS_BYTES_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn so_many_reports_wait_and_each_for_its_time() {
+        let post = |at_us: u64, bytes: usize| Post {
+            at_us,
+            ..Post::new("a.example".to_owned(), "/".to_owned(), vec![0; bytes])
+        };
+        let posts = Posts::default();
+        assert_eq!(posts.put(post(9, 1)), Ok(()));
+        assert_eq!(posts.put(post(5, POSTS_BYTES_MAX - 1)), Ok(()));
+        assert!(posts.put(post(0, 1)).is_err(), "bytes");
+        assert!(posts.due(4).is_none());
+        assert_eq!(posts.due(9).map(|post| post.at_us), Some(9));
+        assert_eq!(posts.due(9).map(|post| post.at_us), Some(5));
+        let taken = (0..POSTS_MAX + 3).filter(|_| posts.put(post(0, 1)).is_ok());
+        assert_eq!(taken.count(), POSTS_MAX);
+    }
 
     #[test]
     fn the_first_line_says_whether_a_report_was_taken() {

@@ -8,6 +8,7 @@ mod faults;
 mod lead;
 mod many;
 mod open;
+mod reporter;
 mod reports;
 mod rig;
 mod server;

@@ -18,9 +18,11 @@ use dns::Table;
 use mail::{Address, InternalDate, Summary};
 use mailbox::{AccountId, Mailboxes};
 use queue::{Addressee, Entry, Envelope, Queue, QueueId, Terms, UnixSeconds};
+use reports::Reports;
 use runtime::{Budget, MemoryDial, SessionHost, Stop};
 use storage::outgoing::{Outgoing, Submission, lifetimes};
 use storage::owner::{Ask, Busy};
+use storage::tallies::Tallies;
 use store::{BodyIn, Store};
 use volume::{Volume, VolumeId, Witness, WitnessFault, WitnessRecord};
 
@@ -136,7 +138,11 @@ impl Disks {
             checkpoint_us: 10_000_000,
         };
         let mut queue = None;
-        let others = |tenancy: &_| vec![queue.insert(Queue::new(tenancy)).tenant()];
+        let mut reports = None;
+        let others = |tenancy: &_| {
+            let queue = queue.insert(Queue::new(tenancy)).tenant();
+            vec![queue, reports.insert(Reports::new(tenancy)).tenant()]
+        };
         let mailboxes = Mailboxes::open_beside(io.clone(), store, replay, settings, others).await;
         let mailboxes = mailboxes.expect("mailboxes");
         if !mailboxes.has_domain("example.org") {
@@ -144,7 +150,8 @@ impl Disks {
         }
         let stop = Stop::new();
         let host = io.host.clone();
-        let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"));
+        let outgoing = Outgoing::new(mailboxes, queue.expect("made just now"))
+            .with_reports(reports.expect("made just now"), Tallies::default());
         outgoing.set_fresh_key([5; 32]);
         Rig {
             outgoing,

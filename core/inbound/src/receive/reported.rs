@@ -103,7 +103,7 @@ impl Failures {
 }
 
 impl<K: Keeper> Receiver<K> {
-    /// Counts what was found of a message, unless it is a report itself.
+    /// Counts what was found of a message, unless it is a report itself. Of what looks like one no single failure is reported, forged or not.
     pub(super) fn count_for_report(&self, checked: &Checked, peer: IpAddr, theirs: &[u8]) {
         let Some(reporting) = self.reporting.as_ref().filter(|one| one.counts) else {
             return;
@@ -114,7 +114,9 @@ impl<K: Keeper> Receiver<K> {
         };
         let header = &theirs[..auth::header::end(theirs)];
         let wants = !published.aggregate_to.is_empty() || !published.failures_to.is_empty();
-        if !wants || heard::looks_like_report(header) {
+        let is_report = heard::looks_like_report(header);
+        // A subject can be forged: what looks like a report and is not its author's is counted like other forged mail.
+        if !wants || is_report && dmarc.found.outcome == Outcome::Pass {
             return;
         }
         let unix_seconds = self.host.unix_seconds().max(0) as u64;
@@ -129,6 +131,7 @@ impl<K: Keeper> Receiver<K> {
             reporting.tallies.note(&key, &head, &line);
         }
         if let Some(failures) = &reporting.failures
+            && !is_report
             && wants_failure(published, dmarc)
         {
             let failure = failure(checked, published, &row, unix_seconds, header);

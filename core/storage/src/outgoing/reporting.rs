@@ -92,11 +92,23 @@ impl Outgoing {
         let Some((reports, tallies)) = self.reports() else {
             return Ok(false);
         };
-        let ours = additions.into_iter().filter_map(|mut one| {
-            one.key.name = our_domain(self.mailboxes(), &one.key.name)?;
-            Some(one)
-        });
-        let ours: Vec<Addition> = ours.take(ADDITIONS_PER_GROUP_MAX).collect();
+        let mut ours: Vec<Addition> = Vec::new();
+        for mut one in additions {
+            let Some(name) = our_domain(self.mailboxes(), &one.key.name) else {
+                continue;
+            };
+            one.key.name = name;
+            // Several names below one domain of ours are one sheet.
+            let count = ours.len();
+            match ours.iter_mut().find(|there| there.key == one.key) {
+                Some(there) => {
+                    there.lines.append(&mut one.lines);
+                    there.other = there.other.saturating_add(one.other);
+                }
+                None if count < ADDITIONS_PER_GROUP_MAX => ours.push(one),
+                None => {}
+            }
+        }
         if ours.is_empty() {
             return Ok(false);
         }
@@ -128,7 +140,6 @@ pub async fn watch(host: Rc<dyn Host>, unix_seconds: impl Fn() -> u64, outgoing:
         sleep_us(&*host, FLUSH_EVERY_US).await;
         if let Err(fault) = outgoing.flush_reports().await {
             tracing::debug!(%fault, "counts for reports are written down later");
-            continue;
         }
         let today = Day::of(unix_seconds());
         for (subject, days) in KEPT_DAYS {
@@ -203,6 +214,23 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_no_volume_takes_keeps_no_other_waiting() {
+        let (world, outgoing) = rig::outgoing();
+        world.block_on(async {
+            let (reports, tallies) = outgoing.reports().expect("the rig has some");
+            tallies.note(&key(DMARC_SEEN, &"a".repeat(300)), b"", b"x");
+            let of = key(TLS_SEEN, "b.example");
+            (0..20).for_each(|each| {
+                let of = key(DMARC_SEEN, &format!("{each}.example"));
+                tallies.note(&of, b"", b"x");
+            });
+            tallies.note(&of, b"", b"x");
+            tallies.flush_gathered(reports).await.expect("room");
+            assert_eq!(reports.with(&of, Sheet::total), Some(1));
+        });
+    }
+
+    #[test]
     fn a_report_is_queued_once_with_its_mark() {
         let (world, outgoing) = rig::outgoing();
         world.block_on(async {
@@ -266,13 +294,19 @@ mod tests {
             for name in ["news.EXAMPLE.org", "a.example", "example.org"] {
                 assert!(tallies.hear(figures(name)));
             }
+            // One report of TLS is about several names.
+            let mut two = figures("a.example.org");
+            two.extend(figures("b.example.org"));
+            two.iter_mut()
+                .for_each(|one| one.once = Some(b"org 2".to_vec()));
+            assert!(tallies.hear(two));
             outgoing.flush_reports().await.expect("room");
-            assert_eq!(tallies.figures().heard.load(Relaxed), 2);
+            assert_eq!(tallies.figures().heard.load(Relaxed), 3);
             assert_eq!(reports.count().0, 1, "that of strangers is not kept");
             let of = key(DMARC_HEARD, "example.org");
             assert_eq!(
                 reports.with(&of, |sheet| sheet.lines[&b"failed"[..]]),
-                Some(3)
+                Some(9)
             );
         });
     }
