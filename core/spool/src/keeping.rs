@@ -1,12 +1,13 @@
 //! What becomes of a message that storage has: it is kept for a while, and can be handed over again after a loss.
 //!
 //! What must hold: a copy that is kept never stands in the way of new mail. The oldest are given up when their time is over, when copies take more than half of
-//! the spool, and when a message needs their place. An entry that waits is never given up here.
+//! the spool, and when a message needs their place. An entry that waits is never given up here. And a copy is not made where the log has room for
+//! removals only.
 
 use queue::{Entry, QueueFault, QueueId, UnixSeconds};
 use store::StoreFault;
 
-use crate::limits::GIVEN_UP_AT_ONCE;
+use crate::limits::{GIVEN_UP_AT_ONCE, ROOM_TRIES};
 use crate::{Inner, Spool, SpoolFault, since, spool_fault};
 
 impl Spool {
@@ -22,7 +23,11 @@ impl Spool {
             matches!(result, Err(QueueFault::Store(StoreFault::Full)))
         };
         let mut left = Err(QueueFault::Store(StoreFault::Full));
-        if inner.settings.keep_s > 0 {
+        let has_room = inner.has_room();
+        if !has_room {
+            inner.queue.tenancy().hurry();
+        }
+        if inner.settings.keep_s > 0 && has_room {
             left = inner.queue.keep_all(&ids, self.now()).await;
         }
         if is_full(&left) {
@@ -76,6 +81,9 @@ impl Spool {
         };
         let mut count = 0;
         for some in wanted.chunks(GIVEN_UP_AT_ONCE) {
+            if !inner.room_comes().await {
+                return Err(SpoolFault::Full);
+            }
             // Those that were given up meanwhile are not there.
             let some = inner.out_of_kept(some);
             let ids: Vec<QueueId> = some.iter().map(|(_, id)| *id).collect();
@@ -115,6 +123,26 @@ impl Spool {
 }
 
 impl Inner {
+    /// Whether the log has room beyond what is reserved for removals. Keeping and releasing write and free nothing: out of that reserve they would end
+    /// in a full spool that cannot note a hand-over any more, and empties never.
+    fn has_room(&self) -> bool {
+        self.queue.tenancy().store().admits_bodies()
+    }
+
+    /// Waits for what was given up to come back as room. `false`: it does not.
+    async fn room_comes(&self) -> bool {
+        let tenancy = self.queue.tenancy();
+        for _ in 0..ROOM_TRIES {
+            if self.has_room() {
+                return true;
+            }
+            let eased = tenancy.eased();
+            tenancy.hurry();
+            eased.await;
+        }
+        self.has_room()
+    }
+
     /// Makes place for one more message, by numbers.
     pub(crate) async fn give_way(&self, addressees: usize) {
         loop {

@@ -314,3 +314,42 @@ fn a_small_volume_takes_mail_again_and_again_beside_its_copies() {
         assert!(spool.gauges().kept_bytes() <= bytes_max / 2 + 400_000);
     });
 }
+
+/// What waits fills the volume to its last place, again and again: each hand-over is still written down, and gives its place back.
+#[test]
+fn a_volume_full_of_what_waits_empties_and_is_filled_again() {
+    let rig = Rig::new(11);
+    rig.world.block_on(async {
+        let opened = rig
+            .disks
+            .open_keeping(&rig.world, u64::MAX, 20_000, 48 * KEEP_S);
+        let spool = opened.await;
+        let mut number = 0;
+        for round in 0..3 {
+            let fault = loop {
+                let mut letter = body(number, 40_000);
+                let noise = (0..40_000).map(|_| rig.world.draw(0..256) as u8);
+                letter.raw = Bytes::from_iter(noise);
+                letter.name = BodyName::of(&letter.raw);
+                match spool.take(letter, envelope(number)).await {
+                    Ok(_) => number += 1,
+                    Err(fault) => break fault,
+                }
+            };
+            assert_eq!(fault, SpoolFault::Full);
+            let waiting = spool.gauges().waiting();
+            assert!(waiting > 200, "round {round}: {waiting}");
+            while spool.gauges().waiting() > 0 {
+                let some = spool.entries(None, 64);
+                assert_eq!(spool.done(&some).await, Ok(()), "round {round}");
+            }
+            let kept = spool.gauges().kept();
+            assert_eq!(spool.redeliver(UnixSeconds(0)).await, Ok(kept));
+            while spool.gauges().waiting() > 0 {
+                let some = spool.entries(None, 64);
+                assert_eq!(spool.done(&some).await, Ok(()), "round {round}");
+            }
+        }
+        assert!(spool.gauges().kept() > 100, "{}", spool.gauges().kept());
+    });
+}
