@@ -418,9 +418,9 @@ pub struct LegVerdict {
 /// How the spool is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpoolDetail {
-    /// `empty`, `holding`, `full`, `away` or `none`.
+    /// `empty`, `holding`, `full`, `away`, `unopened` (it is planned, and could not be opened) or `none`.
     pub state: String,
-    /// Why it is away, or there is none.
+    /// Why it is away or unopened, or there is none.
     pub why: Option<String>,
     /// Messages that wait, and their bytes; the most that may.
     pub waiting: usize,

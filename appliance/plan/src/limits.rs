@@ -102,6 +102,8 @@ pub const SPOOL_ADDRESSEES_MAX: usize = 40_000;
 pub const SPOOL_ENTRIES_BYTES: u64 = 20 * MIB as u64;
 const _: () =
     assert!(SPOOL_MESSAGES_MAX * 500 + SPOOL_ADDRESSEES_MAX * 250 <= SPOOL_ENTRIES_BYTES as usize);
+/// Ids of deliveries, which storage remembers where there is a spool (`queue::ARRIVED_WINDOW`).
+pub const SPOOL_IDS_BYTES: u64 = 6 * MIB as u64;
 /// A batch of messages that is handed over (`inbound::spool::limits::HANDED_BYTES`), or one message that is larger.
 pub const SPOOL_HANDED_BYTES: u64 = 4 * MIB as u64;
 /// With fewer open files trial mode does without a spool, so that its connections have them.

@@ -108,9 +108,10 @@ impl Spool {
     }
 }
 
-/// The memory of a spool beside the credits: its engine, what it lists, and what is being handed over.
+/// The memory of a spool beside the credits: its engine, what it lists, ids of deliveries, and what is being handed over.
 pub(crate) fn memory(message_bytes_max: u64) -> u64 {
-    SPOOL_ENGINE_BYTES + SPOOL_ENTRIES_BYTES + SPOOL_HANDED_BYTES.max(message_bytes_max)
+    let lists = SPOOL_ENTRIES_BYTES + SPOOL_IDS_BYTES;
+    SPOOL_ENGINE_BYTES + lists + SPOOL_HANDED_BYTES.max(message_bytes_max)
 }
 
 /// The least that the plan must have to hand out for a box with a spool.

@@ -12,7 +12,6 @@ use client::submit::Spent;
 use inbound::receive::{self, Placed};
 use mail::Address;
 use plan::{Misfit, Plan, Service, Zone};
-use runtime::Budget;
 use storage::owner::{Owner, owner};
 use storage::tallies::Tallies;
 use tokio::signal::unix::{SignalKind, signal};
@@ -176,10 +175,11 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
             .flatten(),
         route,
         spool: begun.lane.as_ref().ok().cloned(),
-        credits: Budget::new(
+        credits: inbound::spool::credits(
             plan.spool
                 .as_ref()
                 .map_or(0, |spool| spool.credit_bytes as usize),
+            plan.message_bytes_max as usize,
         ),
     };
     cores.serve(&serving, &bound)?;

@@ -221,6 +221,9 @@ mod tests {
         let buffers = SPOOL_BATCH_BUFFERS as u64 * BATCH_BUFFER_BYTES;
         let cached = volume::limits::READ_CACHE_BYTES_MAX as u64;
         assert!(SPOOL_ENGINE_BYTES >= buffers + SPOOL_PROJECTION_CACHE_BYTES + cached);
+        // An id and who has it, by place and by id; and lists of those who have it where others were refused.
+        let ids = 2 * queue::ARRIVED_WINDOW as u64;
+        assert!(SPOOL_IDS_BYTES >= 2 * ids * (16 + 24 + 16 + 16 + 16));
         let handed = inbound::spool::limits::HANDED_BYTES as u64;
         assert_eq!(SPOOL_HANDED_BYTES, handed);
         const { assert!(SPOOL_MESSAGES_MAX < queue::limits::ENTRIES_MAX) };

@@ -33,8 +33,9 @@
 //! takes none either. For that time the argument about ids above does not hold: a doubtful delivery that waits in the spool meanwhile is doubled if more than
 //! `queue::ARRIVED_WINDOW` others come in before the legs return. A second copy is preferred to mail that does not flow.
 //!
-//! **Credits.** Every message on its way from a receiver to storage or to the spool has credits of its bytes, and they come back when the last of the
-//! two ways has ended, which may be long after the receiver stopped waiting. So a storage that is slow gets at most so many bytes, however many
+//! **Credits.** Every message on its way from a receiver to storage or to the spool has credits of its bytes, and they come back when the way that they are
+//! for has ended, which may be long after the receiver stopped waiting. Each way has at most half of them: a storage that stands still leaves the spool
+//! its half, and a spool that hangs leaves storage its half. So a storage that is slow gets at most so many bytes, however many
 //! senders there are; past that a message is answered 451 at once. Beside them the owner's lane and the spool's are bounded by items, the spool by
 //! bytes, messages and recipients, and the drain holds `limits::HANDED_BYTES` or one message, once. `Busy` from storage is the signal to spool; a full
 //! spool answers 452.
@@ -52,7 +53,7 @@ use std::sync::Arc;
 
 use base::host::oneshot;
 use queue::{Envelope, QueueId};
-use runtime::Charge;
+use runtime::{Budget, Charge};
 use spool::{Spool, SpoolFault};
 use store::BodyIn;
 
@@ -60,6 +61,11 @@ pub use drain::{Drain, Round, drain};
 pub use keeper::{Counters, Spooled};
 pub use lane::{SpoolEnd, SpoolHealth, SpoolLane, spool_lane};
 pub use way::Way;
+
+/// Credits for messages under way, `bytes` for all of them. A way has half of that, and at least one message of the largest size.
+pub fn credits(bytes: usize, message_bytes_max: usize) -> Budget {
+    Budget::with_shares(bytes, (bytes / 2).max(message_bytes_max))
+}
 
 /// Credits of a message under way. Given back when the last holder drops them.
 pub type Held = Arc<Charge>;

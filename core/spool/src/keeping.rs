@@ -1,13 +1,14 @@
 //! What becomes of a message that storage has: it is kept for a while, and can be handed over again after a loss.
 //!
 //! What must hold: a copy that is kept never stands in the way of new mail. The oldest are given up when their time is over, when copies take more than half of
-//! the spool, and when a message needs their place. An entry that waits is never given up here.
+//! the spool, and when a message needs their place. An entry that waits is never given up here. And a copy is not made where the log has room for
+//! removals only.
 
 use queue::{Entry, QueueFault, QueueId, UnixSeconds};
 use store::StoreFault;
 
-use crate::limits::GIVEN_UP_AT_ONCE;
-use crate::{Inner, Spool, SpoolFault, spool_fault};
+use crate::limits::{GIVEN_UP_AT_ONCE, ROOM_TRIES};
+use crate::{Inner, Spool, SpoolFault, since, spool_fault};
 
 impl Spool {
     /// Storage has these durably: they wait no more, in one durable step for every few of them, and are kept if copies are. Called by one task at a time.
@@ -22,7 +23,11 @@ impl Spool {
             matches!(result, Err(QueueFault::Store(StoreFault::Full)))
         };
         let mut left = Err(QueueFault::Store(StoreFault::Full));
-        if inner.settings.keep_s > 0 {
+        let has_room = inner.has_room();
+        if !has_room {
+            inner.queue.tenancy().hurry();
+        }
+        if inner.settings.keep_s > 0 && has_room {
             left = inner.queue.keep_all(&ids, self.now()).await;
         }
         if is_full(&left) {
@@ -54,10 +59,12 @@ impl Spool {
         loop {
             // until what is left may stay; each round gives one up at least, or ends it
             let gauges = &inner.gauges;
-            let is_much = gauges.kept_bytes() > settings.bytes_max / 2
-                || gauges.kept() > settings.messages_max / 2;
-            let old = inner.oldest_kept(GIVEN_UP_AT_ONCE, |since| {
-                is_much || now.0 >= since.0.saturating_add(settings.keep_s)
+            let (mut count, mut bytes) = (gauges.kept(), gauges.kept_bytes());
+            let old = inner.oldest_kept(|copy| {
+                let is_much = bytes > settings.bytes_max / 2 || count > settings.messages_max / 2;
+                count = count.saturating_sub(1);
+                bytes = bytes.saturating_sub(u64::from(copy.body.raw_bytes));
+                is_much || now.0 >= since(copy).0.saturating_add(settings.keep_s)
             });
             if old.is_empty() || !inner.give_up(&old).await {
                 return;
@@ -74,6 +81,9 @@ impl Spool {
         };
         let mut count = 0;
         for some in wanted.chunks(GIVEN_UP_AT_ONCE) {
+            if !inner.room_comes().await {
+                return Err(SpoolFault::Full);
+            }
             // Those that were given up meanwhile are not there.
             let some = inner.out_of_kept(some);
             let ids: Vec<QueueId> = some.iter().map(|(_, id)| *id).collect();
@@ -113,15 +123,43 @@ impl Spool {
 }
 
 impl Inner {
+    /// Whether the log has room beyond what is reserved for removals. Keeping and releasing write and free nothing: out of that reserve they would end
+    /// in a full spool that cannot note a hand-over any more, and empties never.
+    fn has_room(&self) -> bool {
+        self.queue.tenancy().store().admits_bodies()
+    }
+
+    /// Waits for what was given up to come back as room. `false`: it does not.
+    async fn room_comes(&self) -> bool {
+        let tenancy = self.queue.tenancy();
+        for _ in 0..ROOM_TRIES {
+            if self.has_room() {
+                return true;
+            }
+            let eased = tenancy.eased();
+            tenancy.hurry();
+            eased.await;
+        }
+        self.has_room()
+    }
+
     /// Makes place for one more message, by numbers.
     pub(crate) async fn give_way(&self, addressees: usize) {
         loop {
             // until it fits, or no copy is left
             let (gauges, settings) = (&self.gauges, &self.settings);
-            let fits = gauges.waiting() + gauges.kept() <= settings.messages_max
-                && gauges.bytes() + gauges.kept_bytes() <= settings.bytes_max
-                && self.queue.addressees() + addressees <= settings.addressees_max;
-            let old = self.oldest_kept(GIVEN_UP_AT_ONCE, |_| !fits);
+            let mut count = gauges.waiting() + gauges.kept();
+            let mut bytes = gauges.bytes() + gauges.kept_bytes();
+            let mut addressees = self.queue.addressees() + addressees;
+            let old = self.oldest_kept(|copy| {
+                let is_much = count > settings.messages_max
+                    || bytes > settings.bytes_max
+                    || addressees > settings.addressees_max;
+                count = count.saturating_sub(1);
+                bytes = bytes.saturating_sub(u64::from(copy.body.raw_bytes));
+                addressees = addressees.saturating_sub(copy.recipients.len());
+                is_much
+            });
             if old.is_empty() || !self.give_up(&old).await {
                 return;
             }
@@ -130,20 +168,21 @@ impl Inner {
 
     /// Gives up the older half of the copies. `false`: there is none.
     pub(crate) async fn give_up_half(&self) -> bool {
-        let count = self.kept.borrow().len().div_ceil(2);
-        let old = self.oldest_kept(count, |_| true);
+        let old: Vec<(UnixSeconds, QueueId)> = {
+            let kept = self.kept.borrow();
+            kept.iter().take(kept.len().div_ceil(2)).copied().collect()
+        };
         !old.is_empty() && self.give_up(&old).await
     }
 
-    /// The oldest copies for as long as `may_go`, at most `count_max`.
-    fn oldest_kept(
-        &self,
-        count_max: usize,
-        may_go: impl Fn(UnixSeconds) -> bool,
-    ) -> Vec<(UnixSeconds, QueueId)> {
+    /// The oldest copies for as long as `may_go`, one by one; at most `GIVEN_UP_AT_ONCE`.
+    fn oldest_kept(&self, mut may_go: impl FnMut(&Entry) -> bool) -> Vec<(UnixSeconds, QueueId)> {
         let kept = self.kept.borrow();
-        let old = kept.iter().take_while(|(since, _)| may_go(*since));
-        old.take(count_max).copied().collect()
+        let old = kept.iter().take_while(|(_, id)| {
+            let copy = self.queue.entry(*id);
+            copy.is_none_or(|copy| may_go(&copy))
+        });
+        old.take(GIVEN_UP_AT_ONCE).copied().collect()
     }
 
     /// Takes these copies out for ever. `false`: that is not possible now, and they stay.

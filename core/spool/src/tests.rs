@@ -250,12 +250,42 @@ fn new_mail_goes_before_copies_and_what_waits_is_never_given_up() {
         spool.done(&spool.entries(None, 3)).await.unwrap();
         assert_eq!(spool.gauges().kept(), 3);
         for number in 4..8 {
-            take(number, 20_000).await.unwrap();
+            take(number, 20_500).await.unwrap();
         }
         assert_eq!(kept(&spool), [], "bytes");
         assert_eq!(numbers(&spool), [3, 4, 5, 6, 7]);
         assert_eq!(take(8, 20_000).await, Err(SpoolFault::Full));
         assert_eq!(numbers(&spool), [3, 4, 5, 6, 7]);
+    });
+}
+
+/// Copies are not given up by the dozen where one is enough: on a small spool that would be all of them.
+#[test]
+fn no_more_copies_are_given_up_than_have_to_be() {
+    let rig = Rig::new(10);
+    rig.world.block_on(async {
+        let spool = rig.open_keeping().await;
+        let take = |number, bytes| spool.take(body(number, bytes), envelope(number));
+        for number in 0..8 {
+            take(number, 3_000).await.unwrap();
+        }
+        spool.done(&spool.entries(None, 9)).await.unwrap();
+        assert_eq!(kept(&spool), [4, 5, 6, 7], "half of the messages");
+        for number in 8..13 {
+            take(number, 3_000).await.unwrap();
+        }
+        assert_eq!(
+            kept(&spool),
+            [5, 6, 7],
+            "one message more than there are places"
+        );
+        take(13, 84_000).await.unwrap();
+        assert_eq!(kept(&spool), [], "none of them fits beside it");
+        spool.done(&spool.entries(None, 5)).await.unwrap();
+        assert_eq!(kept(&spool), [9, 10, 11, 12]);
+        // 84,000 wait and 12,000 are kept, of 100,000.
+        take(14, 6_000).await.unwrap();
+        assert_eq!(kept(&spool), [10, 11, 12], "bytes");
     });
 }
 
@@ -282,5 +312,44 @@ fn a_small_volume_takes_mail_again_and_again_beside_its_copies() {
         }
         assert!(spool.gauges().kept() > 8, "{}", spool.gauges().kept());
         assert!(spool.gauges().kept_bytes() <= bytes_max / 2 + 400_000);
+    });
+}
+
+/// What waits fills the volume to its last place, again and again: each hand-over is still written down, and gives its place back.
+#[test]
+fn a_volume_full_of_what_waits_empties_and_is_filled_again() {
+    let rig = Rig::new(11);
+    rig.world.block_on(async {
+        let opened = rig
+            .disks
+            .open_keeping(&rig.world, u64::MAX, 20_000, 48 * KEEP_S);
+        let spool = opened.await;
+        let mut number = 0;
+        for round in 0..3 {
+            let fault = loop {
+                let mut letter = body(number, 40_000);
+                let noise = (0..40_000).map(|_| rig.world.draw(0..256) as u8);
+                letter.raw = Bytes::from_iter(noise);
+                letter.name = BodyName::of(&letter.raw);
+                match spool.take(letter, envelope(number)).await {
+                    Ok(_) => number += 1,
+                    Err(fault) => break fault,
+                }
+            };
+            assert_eq!(fault, SpoolFault::Full);
+            let waiting = spool.gauges().waiting();
+            assert!(waiting > 200, "round {round}: {waiting}");
+            while spool.gauges().waiting() > 0 {
+                let some = spool.entries(None, 64);
+                assert_eq!(spool.done(&some).await, Ok(()), "round {round}");
+            }
+            let kept = spool.gauges().kept();
+            assert_eq!(spool.redeliver(UnixSeconds(0)).await, Ok(kept));
+            while spool.gauges().waiting() > 0 {
+                let some = spool.entries(None, 64);
+                assert_eq!(spool.done(&some).await, Ok(()), "round {round}");
+            }
+        }
+        assert!(spool.gauges().kept() > 100, "{}", spool.gauges().kept());
     });
 }

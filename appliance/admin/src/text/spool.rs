@@ -36,8 +36,8 @@ pub fn show(ask: &Ask, value: &Value) -> Result<String, String> {
 /// One line of `status`.
 pub fn line(detail: &SpoolDetail) -> String {
     match (detail.state.as_str(), &detail.why) {
-        ("none", why) => format!(
-            "spool: none ({})\n",
+        (state @ ("none" | "unopened"), why) => format!(
+            "spool: {state} ({})\n",
             why.as_deref().unwrap_or("none is planned")
         ),
         (state, _) => format!(
@@ -52,7 +52,7 @@ fn detail(detail: &SpoolDetail) -> String {
     if let Some(why) = &detail.why {
         text.push_str(&format!(": {why}"));
     }
-    if detail.state == "none" {
+    if matches!(detail.state.as_str(), "none" | "unopened") {
         return text;
     }
     text.push_str(&format!(
@@ -138,6 +138,16 @@ mod tests {
         };
         let text = detail(&none);
         assert_eq!(text, "state      none: the settings name no spool.legs");
+        // What is in it is not known, so no number is shown.
+        let unopened = SpoolDetail {
+            state: "unopened".into(),
+            ..none
+        };
+        assert_eq!(
+            line(&unopened),
+            "spool: unopened (the settings name no spool.legs)\n"
+        );
+        assert!(!detail(&unopened).contains("waiting"));
     }
 
     #[test]

@@ -39,13 +39,7 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
 pub(crate) async fn detail(admin: &Admin) -> SpoolDetail {
     let lane = match admin.spool() {
         Ok(lane) => lane,
-        Err(why) => {
-            return SpoolDetail {
-                state: "none".to_owned(),
-                why: Some(why.to_owned()),
-                ..SpoolDetail::default()
-            };
-        }
+        Err(why) => return absent(admin.plan().spool.is_some(), why),
     };
     let (gauges, trouble) = (lane.gauges(), lane.trouble());
     let look = async |volume: ::volume::Volume| {
@@ -88,12 +82,27 @@ pub(crate) async fn detail(admin: &Admin) -> SpoolDetail {
     }
 }
 
+/// No spool is open. One that was to be and is not may hold mail.
+fn absent(is_planned: bool, why: &str) -> SpoolDetail {
+    let state = if is_planned { "unopened" } else { "none" };
+    SpoolDetail {
+        state: state.to_owned(),
+        why: Some(why.to_owned()),
+        ..SpoolDetail::default()
+    }
+}
+
 /// What an operator should look at.
 pub(crate) fn alarms(detail: &SpoolDetail) -> Vec<String> {
     let mut alarms = Vec::new();
     if let Some(why) = detail.why.as_ref().filter(|_| detail.state == "away") {
         alarms.push(format!(
             "the spool takes nothing ({why}): mail goes straight to storage, and what waits in the spool waits on; `ringpostctl spool leg list` shows its legs"
+        ));
+    }
+    if let Some(why) = detail.why.as_ref().filter(|_| detail.state == "unopened") {
+        alarms.push(format!(
+            "there is no spool ({why}): mail that storage does not take is deferred, and what waits in the spool waits for a start that can open it; put its legs right and restart ringpostd"
         ));
     }
     let is_out = |leg: &&LegLine| leg.state != "in_sync";
@@ -165,4 +174,22 @@ async fn redeliver(admin: &Admin, since: UnixSeconds) -> Result<Redelivery, Refu
         "copies in the spool are handed over again"
     );
     Ok(Redelivery { messages })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Mail may wait in it: that is more than a line at a start.
+    #[test]
+    fn a_spool_that_cannot_be_opened_is_an_alarm_and_a_box_without_one_is_none() {
+        let why = "it could not be opened: no leg answers";
+        let alarms_of = |is_planned| alarms(&absent(is_planned, why));
+        assert_eq!(alarms_of(false), Vec::<String>::new());
+        let told = alarms_of(true);
+        assert!(
+            told.len() == 1 && told[0].contains("no leg answers"),
+            "{told:?}"
+        );
+    }
 }

@@ -278,7 +278,9 @@ fn mail_goes_straight_to_storage_when_the_spool_is_broken() {
         "{}",
         daemon.words()
     );
-    assert_eq!(spool(&home)["state"], "none");
+    assert_eq!(spool(&home)["state"], "unopened");
+    let status = home.ctl_ok(&["status"]);
+    assert!(status.contains("ALARM: there is no spool"), "{status}");
     assert_eq!(send(&home, BOB, "letter 2").code, 250);
     assert_eq!(inbox(&home), letters(3));
     assert_eq!(daemon.stop().code(), Some(0));

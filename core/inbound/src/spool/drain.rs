@@ -237,12 +237,22 @@ impl<A: Ask> Drain<A> {
         }
     }
 
-    /// What cannot be handed over is kept, unless storage has all of it: then it is answered.
+    /// What cannot be handed over stays, unless storage has or had all of it: then it is answered.
     fn give_up(&mut self, entry: Entry, seen: Seen, why: &str) -> Option<Entry> {
         match seen {
             Seen::Placed => return Some(entry),
             // Asked again when that has ended.
             Seen::UnderWay => return None,
+            // Storage had it: nothing is owed to its sender, and it stays a copy.
+            Seen::Nowhere if spool::round(&entry) > 0 => {
+                let number = entry.id.0;
+                tracing::error!(
+                    number,
+                    why,
+                    "a copy in the spool cannot be handed over again"
+                );
+                return Some(entry);
+            }
             Seen::Partly | Seen::Nowhere => {}
         }
         tracing::error!(

@@ -10,7 +10,7 @@ use mail::Address;
 use mailbox::{AccountId, MailboxFault};
 use queue::{Envelope, QueueId};
 use runtime::events::MESSAGE;
-use runtime::{Budget, SessionHost};
+use runtime::{Budget, Holder, SessionHost};
 use spool::SpoolFault;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
@@ -37,13 +37,17 @@ pub struct Counters {
     pub throttled: AtomicU64,
 }
 
+/// Whose share of the credits.
+const STRAIGHT: Holder = Holder(0);
+const TO_SPOOL: Holder = Holder(1);
+
 /// Storage behind a spool; for one core.
 #[derive(Clone)]
 pub struct Spooled<A, S> {
     ask: A,
     spool: S,
     host: SessionHost,
-    /// Bytes of messages on their way to storage or to the spool; of all cores.
+    /// Bytes of messages on their way to storage or to the spool, with a share for each way; of all cores.
     credits: Budget,
     /// Storage was silent, and is not waited for until then.
     silent_until: Rc<Cell<Time>>,
@@ -66,15 +70,28 @@ impl<A: Ask, S: Spooling> Spooled<A, S> {
         &self.counters
     }
 
-    /// Credits of a message for as long as anything of it is under way. `Busy`: what is under way has all of them.
-    fn credit(&self, body: &BodyIn) -> Result<Held, Busy> {
+    /// Credits of a message for as long as it is under way there. `None`: what is under way there has all of them.
+    fn credit(&self, way: Holder, body: &BodyIn) -> Option<Held> {
         // The largest message alone may be a little more: trace fields were added to it.
-        let bytes = body.raw.len().min(self.credits.bytes_max());
-        let Some(charge) = self.credits.take(bytes) else {
+        let bytes = body.raw.len().min(self.credits.share_bytes_max());
+        self.credits.take_for(way, bytes).map(Arc::new)
+    }
+
+    /// Those of the way to storage, where a message may go there first. Without them it goes to the spool, as when the lane to storage is full.
+    fn credit_straight(&self, body: &BodyIn) -> Option<Held> {
+        match self.is_direct() {
+            true => self.credit(STRAIGHT, body),
+            false => None,
+        }
+    }
+
+    /// Those of the way to the spool. A message that went to storage first is never refused for want of them: its own may serve for both.
+    fn credit_spool(&self, body: &BodyIn, straight: Option<Held>) -> Result<Held, Busy> {
+        let credit = self.credit(TO_SPOOL, body).or(straight);
+        credit.ok_or_else(|| {
             self.counters.throttled.fetch_add(1, Relaxed);
-            return Err(Busy);
-        };
-        Ok(Arc::new(charge))
+            Busy
+        })
     }
 
     /// Whether a message goes to storage first: nothing waits that it would overtake, and storage takes mail.
@@ -186,15 +203,14 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         submission: Submission,
         span: &Span,
     ) -> Result<Result<(), MailboxFault>, Busy> {
-        let held = self.credit(&submission.body)?;
+        let credit = self.credit_straight(&submission.body);
         let mut straight = silent();
         let (body, mut envelope) = (submission.body.clone(), submission.elsewhere.clone());
         let here = submission.here.iter();
         let here = here.filter_map(|local| local.to.clone());
         envelope.recipients.extend(here);
-        if self.is_direct() {
+        if let Some(credit) = credit.clone() {
             let work = span.clone();
-            let credit = held.clone();
             let asked = self.ask.ask_outgoing(move |outgoing| {
                 async move {
                     let submitted = outgoing.submit_once(submission).await;
@@ -209,7 +225,7 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
                 None => {}
             }
         }
-        let held = (held, straight);
+        let held = (self.credit_spool(&body, credit)?, straight);
         Ok(self.spool(body, envelope, held, span).await)
     }
 
@@ -219,12 +235,11 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         on_behalf: OnBehalf<'_>,
         span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
-        let held = self.credit(&arrival.body)?;
+        let credit = self.credit_straight(&arrival.body);
         let (body, accounts) = (arrival.body.clone(), arrival.accounts.clone());
         let mut results = None;
-        if self.is_direct() {
+        if let Some(credit) = credit.clone() {
             let work = span.clone();
-            let credit = held.clone();
             let asked = self.ask.ask_outgoing(move |outgoing| {
                 async move {
                     let delivered = outgoing.deliver_once(arrival).await;
@@ -246,7 +261,7 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         }
         let whose: Vec<AccountId> = open.iter().map(|index| accounts[*index]).collect();
         let straight = results[open[0]].clone().err().unwrap_or_else(silent);
-        let held = (held, straight);
+        let held = (self.credit_spool(&body, credit)?, straight);
         let spooled = self.spool(body, on_behalf(&whose), held, span).await;
         for index in open {
             results[index] = spooled.clone();

@@ -136,7 +136,7 @@ fn house_keeping(messages_max: usize, keep_s: u64) -> House {
         let spool = spool.await;
         (spool, account(&outgoing, "alice", 0).await)
     });
-    let credits = Budget::new(CREDITS);
+    let credits = super::credits(CREDITS, 8_000);
     let keeper = Spooled::new(host.clone(), way.clone(), spool.clone(), credits.clone());
     House {
         world,

@@ -47,3 +47,25 @@ fn a_redelivery_brings_back_what_is_lost_and_nothing_else() {
         assert_eq!(house.inbox().await, ["three", "one", "two"]);
     });
 }
+
+/// It would wait for ever, with an alarm that no operator can end.
+#[test]
+fn a_damaged_copy_that_is_asked_for_again_is_not_stuck() {
+    let house = house_keeping(6, 3_600);
+    house.world.block_on(async {
+        house.way.set(Lane::Full);
+        for text in ["one", "two"] {
+            assert_eq!(house.deliver(text).await, Ok(()));
+        }
+        house.way.set(Lane::Goes);
+        assert_eq!(house.drain().await, Round::Nothing);
+        house.disks.rot(&house.world, &body("one").raw);
+        let spool = &house.spool;
+        assert_eq!(spool.redeliver(UnixSeconds(0)).await, Ok(2));
+        assert_eq!(house.drain().await, Round::Nothing);
+        let gauges = spool.gauges();
+        assert_eq!((gauges.waiting(), gauges.stuck()), (0, 0));
+        assert_eq!(gauges.kept(), 2);
+        assert_eq!(house.inbox().await, ["one", "two"]);
+    });
+}

@@ -1,5 +1,8 @@
 //! What is under way between receivers and a storage that is slow.
 
+use std::cell::Cell;
+use std::future::pending;
+
 use super::*;
 
 /// Storage takes closures and does not begin them: messages that no receiver waits for any more still have their credits.
@@ -74,5 +77,99 @@ fn senders_at_once_are_refused_past_the_credits() {
         assert_eq!(house.drain().await, Round::Nothing);
         assert_eq!(house.inbox().await.len(), taken);
         assert_eq!(house.credits.used_bytes(), 0);
+    });
+}
+
+fn arrival(house: &House, text: &str) -> Arrival {
+    Arrival {
+        junk: Vec::new(),
+        body: body(text),
+        internal_date: InternalDate::utc(1_000),
+        accounts: vec![house.alice],
+    }
+}
+
+/// What is under way to a storage that stands still does not take the spool its credits: mail is spooled for as long as storage stands.
+#[test]
+fn a_storage_that_stands_leaves_the_spool_its_credits() {
+    let house = Rc::new(house_of(1_000));
+    house.world.block_on(async {
+        house.way.set(Lane::Stands);
+        for number in 0..40 {
+            let (house, host) = (house.clone(), house.host.clone());
+            host.spawn(Box::pin(async move {
+                let text = format!("{number} {}", "x".repeat(7_000));
+                let on_behalf = |_: &[AccountId]| envelope(&["alice@example.org"]);
+                let (arrival, span) = (arrival(&house, &text), Span::none());
+                let _ = house.keeper.deliver(arrival, &on_behalf, &span).await;
+            }));
+        }
+        house.host.sleep(2 * DIRECT_MAX).await;
+        assert!(house.credits.used_bytes() > 7_000, "some wait in the lane");
+        for number in 40..80 {
+            let text = format!("{number} {}", "x".repeat(7_000));
+            assert_eq!(house.deliver(&text).await, Ok(()), "spooled");
+        }
+        house.way.let_go();
+        house.host.sleep(Duration::from_secs(1)).await;
+        assert_eq!(house.drain().await, Round::Nothing);
+        assert_eq!(house.credits.used_bytes(), 0);
+    });
+}
+
+/// A spool whose legs are silent: what it was given never ends.
+#[derive(Clone, Default)]
+struct Hanging {
+    given: Rc<RefCell<Vec<super::super::Held>>>,
+    is_away: Rc<Cell<bool>>,
+}
+
+impl Spooling for Hanging {
+    async fn take(
+        &self,
+        _body: BodyIn,
+        _envelope: Envelope,
+        held: super::super::Held,
+    ) -> Result<QueueId, SpoolFault> {
+        self.given.borrow_mut().push(held);
+        pending().await
+    }
+
+    fn waits(&self) -> bool {
+        !self.given.borrow().is_empty() && !self.is_away.get()
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_away.get()
+    }
+}
+
+/// What hangs in the spool has its credits for ever, and storage is well again: mail goes straight to it.
+#[test]
+fn a_spool_that_hangs_leaves_storage_its_credits() {
+    let house = house();
+    let spool = Hanging::default();
+    let ways = (house.host.clone(), house.way.clone());
+    let keeper = Spooled::new(ways.0, ways.1, spool.clone(), house.credits.clone());
+    house.world.block_on(async {
+        house.way.set(Lane::Full);
+        let (on_behalf, span) = (
+            |_: &[AccountId]| envelope(&["alice@example.org"]),
+            Span::none(),
+        );
+        let large = |number: u32| format!("{number} {}", "x".repeat(7_000));
+        for number in 10..30 {
+            let refused = keeper.deliver(arrival(&house, &large(number)), &on_behalf, &span);
+            let refused = refused.await;
+            assert!(!matches!(refused.as_deref(), Ok([Ok(())])), "{refused:?}");
+        }
+        // The probes see it.
+        spool.is_away.set(true);
+        house.way.set(Lane::Goes);
+        for number in 30..40 {
+            let placed = keeper.deliver(arrival(&house, &large(number)), &on_behalf, &span);
+            assert_eq!(placed.await.as_deref(), Ok(&[Ok(())][..]));
+        }
+        assert_eq!(house.inbox().await.len(), 10);
     });
 }
