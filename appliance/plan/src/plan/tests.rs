@@ -138,7 +138,7 @@ fn a_wrong_file_is_refused_with_its_line_and_what_to_write() {
             "named twice",
         ),
         ("[volume\n".into(), ":1: ", "]"),
-        ("".into(), ":1: ", "volume"),
+        ("".into(), ": ", "[volume] is missing"),
         (with("[tls]\nkey = \"k\"\n"), "", "together"),
     ];
     for (text, line, what) in cases {
