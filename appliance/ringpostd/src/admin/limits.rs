@@ -14,8 +14,8 @@ pub const LOG_WRITE_BYTES: usize = 64 << 10;
 /// Lines waiting for the reader of standard error. Past it they are dropped and counted: a journal that stands still must not stop mail. Some
 /// 300 bytes each, so 2.5 MB at most.
 pub const LOG_LINES_WAITING_MAX: usize = 8_192;
-/// The same for lines of `ringpostctl trace`.
-pub const TRACE_LINES_WAITING_MAX: usize = 8_192;
+/// Bytes of lines of `ringpostctl trace` that wait to be written; some 400 each.
+pub const TRACE_WAITING_BYTES_MAX: usize = 3 << 20;
 /// Operators at once.
 pub const CLIENTS_MAX: usize = 16;
 /// HTTP requests on one connection are few and small; a silent one gives its place back.

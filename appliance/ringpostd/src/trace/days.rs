@@ -1,6 +1,6 @@
 //! The files: one for each day or part of a day, in the order of their names, the oldest removed first.
 //!
-//! What must hold: all files together are at most `bytes_max` and one part longer; none is older than `days`. A file is only appended to, so
+//! What must hold: all files together are at most `bytes_max` and one part and one buffer longer; none is older than `days`. A file is only appended to, so
 //! a reader may read it at any time; a line that was cut by a crash is the last of its file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -51,22 +51,14 @@ pub(super) fn unwritten() -> u64 {
     UNWRITTEN.load(Relaxed)
 }
 
-/// The end of the channel. It never fails: a writer that fails would end the thread's work.
-pub(super) struct Writer;
-
-impl Write for Writer {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut kept = KEPT.lock().expect("no holder of this lock panics");
-        if let Some(days) = &mut *kept
-            && !days.take(line, SystemTime::now())
-        {
-            UNWRITTEN.fetch_add(1, Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// Writes whole lines, where they are kept.
+pub(super) fn write(lines: &[u8]) {
+    let mut kept = KEPT.lock().expect("no holder of this lock panics");
+    if let Some(days) = &mut *kept
+        && !days.take(lines, SystemTime::now())
+    {
+        let count = lines.iter().filter(|byte| **byte == b'\n').count();
+        UNWRITTEN.fetch_add(count as u64, Relaxed);
     }
 }
 
@@ -86,9 +78,9 @@ struct Part {
 }
 
 impl Days {
-    /// Whether the line was written.
-    fn take(&mut self, line: &[u8], now: SystemTime) -> bool {
-        let written = self.append(line, now);
+    /// Whether the lines were written.
+    fn take(&mut self, lines: &[u8], now: SystemTime) -> bool {
+        let written = self.append(lines, now);
         match &written {
             Err(error) if !self.trouble => {
                 let place = self.directory.display();
@@ -100,7 +92,7 @@ impl Days {
         !self.trouble
     }
 
-    fn append(&mut self, line: &[u8], now: SystemTime) -> io::Result<()> {
+    fn append(&mut self, lines: &[u8], now: SystemTime) -> io::Result<()> {
         let (day, full) = (day(now), (self.bytes_max / PARTS).min(PART_BYTES_MAX));
         let fits = |part: &Part| part.day == day && part.bytes < full;
         if !self.open.as_ref().is_some_and(fits) {
@@ -109,8 +101,8 @@ impl Days {
             self.open = Some(self.part(day, full, now)?);
         }
         let part = self.open.as_mut().expect("it was just opened");
-        part.bytes += line.len() as u64;
-        part.file.write_all(line)
+        part.bytes += lines.len() as u64;
+        part.file.write_all(lines)
     }
 
     /// The newest file where it is of today and has room, else a new one: a daemon that starts again and again makes few files.

@@ -48,7 +48,7 @@ fn unix_seconds(file: &Kept) -> u64 {
     since.unwrap_or_default().as_secs()
 }
 
-/// One file whole: at most `days::PART_BYTES_MAX` and one line. One that was removed meanwhile is empty.
+/// One file whole: at most `days::PART_BYTES_MAX` and one buffer of lines. One that was removed meanwhile is empty.
 fn read(file: &Kept) -> io::Result<String> {
     match fs::read(&file.path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
