@@ -104,6 +104,8 @@ fn a_message_waits_over_kill_9_and_reaches_a_mailbox_of_another_daemon() {
     assert!(sent, "{words}");
     let waiting = home.ctl_ok(&["queue", "list"]);
     assert_eq!(waiting.matches(CAROL).count(), 2, "{waiting}");
+    // The trace gathers its lines for some milliseconds: a kill may cost those, and here they are looked at.
+    traced(&home, &["--to", CAROL], 2, "submitted");
     daemon.kill();
 
     home.more = vec!["--outbound-to".into(), there.smtp().to_string()];
