@@ -11,33 +11,33 @@ pub fn end(content: &[u8]) -> usize {
 
 /// The fields of `content` with this name, each with its line's end; `name` is in lower case.
 pub fn fields<'a>(content: &'a [u8], name: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+    all(content).filter(move |field| is_named(&content[field.clone()], name))
+}
+
+/// The fields of `content`, each with its line's end.
+fn all(content: &[u8]) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut lines = Lines { content, at: 0 }.peekable();
     std::iter::from_fn(move || {
-        loop {
-            // until the header ends; each turn takes one field
-            let mut field = lines.next()?;
-            while let Some(more) = lines.next_if(|line| is_folded(&content[line.clone()])) {
-                field.end = more.end;
-            }
-            if is_named(&content[field.clone()], name) {
-                return Some(field);
-            }
+        let mut field = lines.next()?;
+        while let Some(more) = lines.next_if(|line| is_folded(&content[line.clone()])) {
+            field.end = more.end;
         }
+        Some(field)
     })
 }
 
 /// The fields of a stranger that only we write: Authentication-Results in the name of `hostname`, the mark of quarantine, the marks of
 /// the door, what scanners found, and the judgement about junk.
 pub fn forged(content: &[u8], hostname: &str) -> Vec<Range<usize>> {
-    let mut forged: Vec<_> = fields(content, RESULTS)
-        .filter(|field| is_by(&content[field.clone()], hostname))
-        .collect();
-    forged.extend(fields(content, MARK));
-    forged.extend(fields(content, DOOR));
-    forged.extend(fields(content, SCAN));
-    forged.extend(fields(content, SPAM));
-    forged.sort_by_key(|field| field.start);
-    forged
+    let is_forged = |field: &Range<usize>| {
+        let field = &content[field.clone()];
+        match field.first() {
+            Some(b'a' | b'A') => is_named(field, RESULTS) && is_by(field, hostname),
+            Some(b'x' | b'X') => OURS.iter().any(|name| is_named(field, name)),
+            _ => false,
+        }
+    };
+    all(content).filter(is_forged).collect()
 }
 
 /// Removes `fields`, which are in ascending order, from `content`.
@@ -61,6 +61,7 @@ pub const SCAN: &str = "x-ringpost-scan";
 
 /// Name of the field that says how much a message looks like junk (`spam::FIELD`), in lower case.
 pub const SPAM: &str = "x-ringpost-spam";
+const OURS: [&str; 4] = [MARK, DOOR, SCAN, SPAM];
 const RESULTS: &str = "authentication-results";
 
 /// The lines of a header, to the empty line or the end.

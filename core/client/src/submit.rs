@@ -194,9 +194,9 @@ impl<A: Ask> Conversation<'_, A> {
                 }
             }
             charge(self.session, &mut self.content, output);
-            // Idle connections own no buffers.
+            // Idle connections own no buffers: `receive` takes an empty one for its read, or drops it.
             if at == inbox.len() {
-                inbox = Vec::new();
+                inbox.clear();
             } else {
                 inbox.drain(..at);
             }

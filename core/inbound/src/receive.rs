@@ -356,9 +356,9 @@ impl<K: Keeper> Receiver<K> {
             if visit.settle(session, output).await {
                 return connection.send(output).await;
             }
-            // Idle connections own no buffers.
+            // Idle connections own no buffers: `receive` takes an empty one for its read, or drops it.
             if at == inbox.len() {
-                inbox = Vec::new();
+                inbox.clear();
             } else {
                 inbox.drain(..at);
             }

@@ -117,7 +117,7 @@ pub(crate) fn read_id(reader: &mut Reader<'_>) -> Result<DeliveryId, Broken> {
 }
 
 pub(crate) fn put_id(out: &mut Vec<u8>, id: DeliveryId) {
-    id.0.iter().for_each(|byte| out.put_u8(*byte));
+    out.extend_from_slice(&id.0);
 }
 
 /// Ids that came in one behind the other.

@@ -58,7 +58,11 @@ impl Pipe {
     /// Moves at most `bytes_max` bytes to the end of `into`. Returns how many.
     fn take(&mut self, into: &mut Vec<u8>, bytes_max: usize) -> usize {
         let count = self.bytes.len().min(bytes_max);
-        into.extend(self.bytes.drain(..count));
+        let (front, back) = self.bytes.as_slices();
+        let from_front = count.min(front.len());
+        into.extend_from_slice(&front[..from_front]);
+        into.extend_from_slice(&back[..count - from_front]);
+        self.bytes.drain(..count);
         self.taken += count as u64;
         count
     }

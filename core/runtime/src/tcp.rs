@@ -338,9 +338,17 @@ impl Connection for TcpConnection {
                 return Ok(rest);
             }
         }
+        // The allocation of an empty buffer serves the next read, or is given back: an idle connection has one buffer.
+        if into.is_empty() {
+            let empty = std::mem::take(into);
+            let is_wanted = self.reading.is_none() && self.spare.is_none();
+            if is_wanted && empty.capacity() == self.read_bytes {
+                self.spare = Some(empty);
+            }
+        }
         loop {
             self.finish_write().await?;
-            let (bytes, buffer) = match self.next_read().await {
+            let (bytes, mut buffer) = match self.next_read().await {
                 Err(ConnectionFault::TimedOut) => {
                     self.counters.timed_out.fetch_add(1, Relaxed);
                     return Err(ConnectionFault::TimedOut);
@@ -348,6 +356,12 @@ impl Connection for TcpConnection {
                 read => read?,
             };
             let count = match &mut self.tls {
+                // The caller gets the buffer itself.
+                None if into.is_empty() => {
+                    buffer.truncate(bytes);
+                    std::mem::swap(into, &mut buffer);
+                    Ok(bytes)
+                }
                 None => {
                     into.extend_from_slice(&buffer[..bytes]);
                     Ok(bytes)

@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 
 use mail::Summary;
 use mail::summary::{Content, Part};
-use memchr::memmem::Finder;
 
 use crate::limits::PIECE_BYTES;
 
@@ -30,13 +29,27 @@ pub fn recognise(content: &[u8]) -> Option<Known> {
 }
 
 fn search(bytes: &[u8]) -> Option<Known> {
-    // Made once: what a search is prepared with costs as much as a short message.
-    static PREPARED: LazyLock<[(Known, Finder<'static>); 2]> = LazyLock::new(|| {
-        samples().map(|(known, text)| (known, Finder::new(text.as_bytes()).into_owned()))
+    // Each with the place of its first `RARE`.
+    static SAMPLES: LazyLock<[(Known, String, usize); 2]> = LazyLock::new(|| {
+        samples().map(|(known, text)| {
+            let at = text.find(char::from(RARE)).expect("it is in both");
+            (known, text, at)
+        })
     });
-    let found = PREPARED.iter().find(|(_, text)| text.find(bytes).is_some());
-    found.map(|(known, _)| *known)
+    let samples = &*SAMPLES;
+    let stands = |at: usize, text: &str, before: usize| {
+        let begin = at.checked_sub(before);
+        begin.is_some_and(|begin| bytes[begin..].starts_with(text.as_bytes()))
+    };
+    worst(memchr::memchr_iter(RARE, bytes).map(|at| {
+        let mut samples = samples.iter();
+        let found = samples.find(|(_, text, before)| stands(at, text, *before));
+        found.map(|(known, ..)| *known)
+    }))
 }
+
+/// Both strings have it and most mail has few: one search for a byte costs a fifth of two for the strings.
+const RARE: u8 = b'*';
 
 /// What is searched for. Written in pieces, so that a scanner that reads this program does not find it there.
 pub fn samples() -> [(Known, String); 2] {
@@ -50,16 +63,11 @@ pub fn samples() -> [(Known, String); 2] {
 
 /// Whether any part can be encoded: most mail has none, and is then not taken apart.
 fn may_have_encoded(content: &[u8]) -> bool {
-    let mut rest = content;
-    // Each turn goes on behind the dash that was found.
-    while let Some(at) = memchr::memchr(b'-', rest) {
-        rest = &rest[at + 1..];
-        let word = b"encoding";
-        if rest.len() >= word.len() && rest[..word.len()].eq_ignore_ascii_case(word) {
-            return true;
-        }
-    }
-    false
+    const WORD: &[u8] = b"-encoding";
+    memchr::memchr_iter(b'-', content).any(|at| {
+        let word = content.get(at..at + WORD.len());
+        word.is_some_and(|word| word.eq_ignore_ascii_case(WORD))
+    })
 }
 
 fn in_part(content: &[u8], part: &Part<'_>) -> Option<Known> {

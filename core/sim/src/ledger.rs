@@ -46,8 +46,19 @@ pub fn payload(token: u64, bytes_max: usize) -> Vec<u8> {
         _ => 8 + (dice >> 8) as usize % 20_000,
     };
     let mut payload = vec![0; bytes.min(bytes_max)];
-    fastrand::Rng::with_seed(dice).fill(&mut payload);
+    fill(&mut fastrand::Rng::with_seed(dice), &mut payload);
     payload
+}
+
+/// As `Rng::fill`, which calls a copy for each eight bytes: it was a tenth of a seed's time.
+pub fn fill(rng: &mut fastrand::Rng, bytes: &mut [u8]) {
+    let (words, rest) = bytes.as_chunks_mut::<8>();
+    for word in words {
+        *word = rng.u64(..).to_ne_bytes();
+    }
+    if !rest.is_empty() {
+        rest.copy_from_slice(&rng.u64(..).to_ne_bytes()[..rest.len()]);
+    }
 }
 
 impl Ledger {

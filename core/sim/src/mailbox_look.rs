@@ -7,6 +7,7 @@ use fastrand::Rng;
 use mail::{ModSeq, SystemFlags, Uid};
 use mailbox::{AccountId, Mailboxes, Message};
 
+use crate::ledger::fill;
 use crate::mailbox_model::{Folder, Letter, Marks, Picture, Whose};
 
 /// A letter with this bit in its number is larger than a batch of a small volume.
@@ -175,7 +176,7 @@ pub fn letter(number: u64) -> Bytes {
     };
     let mut raw = vec![b'x'; bytes];
     if rng.bool() {
-        rng.fill(&mut raw);
+        fill(&mut rng, &mut raw);
     }
     raw[..8].copy_from_slice(&number.to_le_bytes());
     raw.into()

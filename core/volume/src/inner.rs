@@ -155,7 +155,7 @@ impl Inner {
             |buffer: &Buffer| buffer.len() >= bytes && buffer.len() <= bytes.max(16 << 10) * 4;
         match cache.iter().position(fits) {
             Some(index) => cache.swap_remove(index),
-            None => Buffer::zeroed(bytes.next_power_of_two().max(device::BLOCK_BYTES)),
+            None => Buffer::for_read(bytes.next_power_of_two().max(device::BLOCK_BYTES)),
         }
     }
 

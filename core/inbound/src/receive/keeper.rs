@@ -6,7 +6,7 @@ use std::future::Future;
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
 use queue::{DeliveryId, Envelope, QueueId};
-use runtime::events::MESSAGE;
+use runtime::events::{MESSAGE, detail};
 use smtp::Refusal;
 use storage::addresses::{self, Refused};
 use storage::arrival::{self, Arrival, Looked};
@@ -171,7 +171,7 @@ impl<A: Ask> Keeper for A {
         _on_behalf: OnBehalf<'_>,
         span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
-        let work = span.clone();
+        let work = detail(span);
         self.ask(move |mailboxes| {
             async move { arrival::deliver(&mailboxes, arrival).await }.instrument(work)
         })

@@ -9,7 +9,7 @@ use base::Time;
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
 use queue::{Envelope, QueueId};
-use runtime::events::MESSAGE;
+use runtime::events::{MESSAGE, detail};
 use runtime::{Budget, Holder, SessionHost};
 use spool::SpoolFault;
 use storage::addresses::{self, Refused};
@@ -239,7 +239,7 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         let (body, accounts) = (arrival.body.clone(), arrival.accounts.clone());
         let mut results = None;
         if let Some(credit) = credit.clone() {
-            let work = span.clone();
+            let work = detail(span);
             let asked = self.ask.ask_outgoing(move |outgoing| {
                 async move {
                     let delivered = outgoing.deliver_once(arrival).await;
