@@ -131,7 +131,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         accept_moved: flags.accept_moved,
         accept_damage: flags.accept_damage,
     };
-    let begun = spool::begin(&plan, leave, owner.clone()).await;
+    let away = apart::Way::new(afar.as_ref(), peers.as_ref(), &plan.server_name);
+    let onward = match away {
+        Some(way) => spool::Onward::Away(way),
+        None => spool::Onward::Here(owner.clone()),
+    };
+    let begun = spool::begin(&plan, leave, onward).await;
     begun
         .notes
         .iter()

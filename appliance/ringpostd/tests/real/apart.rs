@@ -1,6 +1,7 @@
 //! Zones on several machines, as several processes on this one: a node with the inbound zone alone, and storage nodes behind it.
 
 mod relay;
+mod spooled;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -86,8 +87,9 @@ fn storage(authority: &Authority, more: &str) -> (Home, Daemon) {
     let home = Home::new();
     let at = |port| home.at(port);
     home.configure(&format!(
-        "zone_lmtp = [\"{}\"]\nzone_smtp = [\"{}\"]\nzone_qmqp = [\"{}\"]\nrecipients = [\"{}\"]\n\
-         [[domain]]\nname = \"example.com\"\n{}names = [\"{INBOUND}\"]\n{more}",
+        "imap = [\"{}\"]\nzone_lmtp = [\"{}\"]\nzone_smtp = [\"{}\"]\nzone_qmqp = [\"{}\"]\nrecipients = [\"{}\"]\n\
+         [login]\nplaintext = \"loopback\"\n[[domain]]\nname = \"example.com\"\n{}names = [\"{INBOUND}\"]\n{more}",
+        at(143),
         at(LMTP),
         at(SMTP),
         at(QMQP),
