@@ -1,5 +1,8 @@
 //! A spool of its own in front of storage nodes: mail is taken while they are away, and comes once and in order when one is back.
 
+use std::fs::{self, OpenOptions};
+use std::io::{Seek, SeekFrom, Write};
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -276,4 +279,65 @@ fn a_doubt_that_the_spool_took_survives_a_restart() {
         assert!(answer.starts_with("250 "), "{protocol}: {answer}");
         assert_eq!(messages(&storage, DORA), 2, "{protocol}: another message");
     }
+}
+
+/// A batch of the spool is bad on both of its legs: `spool fsck` says so, what it had is named and given up, and the rest comes.
+#[test]
+fn damage_on_both_legs_of_the_spool_is_found_named_and_given_up() {
+    let authority = Authority::new();
+    let (storage, daemon) = storage(&authority, "");
+    let node = node("lmtp", storage.at(LMTP), storage.at(TABLE));
+    let (front, running) = front_with_spool(&authority.peers(INBOUND), &node);
+    let mut sender = knows_dora(&front);
+    daemon.kill();
+    for number in 1..=3 {
+        let content = format!("Subject: letter-{number}\r\n\r\nx");
+        let answer = sender.message(DORA, &content);
+        assert!(answer.starts_with("250 "), "{answer}");
+    }
+    let clean = front.ctl_ok(&["spool", "fsck", "full"]);
+    assert!(clean.contains("3 messages proved"), "{clean}");
+    assert!(clean.contains("no errors found"), "{clean}");
+
+    running.kill();
+    for leg in ["spool-a", "spool-b"] {
+        let leg = front.directory.path().join(leg);
+        let content = fs::read(&leg).expect("our own file");
+        let wanted = b"Subject: letter-2";
+        let mut parts = content.windows(wanted.len());
+        let at = parts.position(|part| part == wanted);
+        let mut file = OpenOptions::new().write(true).open(&leg).expect("ours");
+        let at = at.expect("stored as it came") as u64;
+        let sought = file.seek(SeekFrom::Start(at));
+        sought
+            .and_then(|_| file.write_all(b"X"))
+            .expect("our own file");
+    }
+    let _running = front.start();
+    let quick = front.ctl(&["spool", "fsck"]);
+    assert_eq!(quick.status.code(), Some(1), "{}", said(&quick));
+    assert!(said(&quick).contains("takes no mail"), "{}", said(&quick));
+    let status = front.ctl_ok(&["status"]);
+    assert!(status.contains("the spool takes nothing"), "{status}");
+    let shown = front.ctl(&["spool", "accept-damage"]);
+    assert_eq!(shown.status.code(), Some(1), "{}", said(&shown));
+    assert!(said(&shown).contains("ann@example.net"), "{}", said(&shown));
+    assert!(
+        said(&shown).contains("spool accept-damage --yes"),
+        "{}",
+        said(&shown)
+    );
+    let given_up = front.ctl_ok(&["spool", "accept-damage", "--yes"]);
+    assert!(
+        given_up.contains("the spool accepts mail again"),
+        "{given_up}"
+    );
+    let full = said(&front.ctl(&["spool", "fsck", "full"]));
+    assert!(full.contains("2 messages proved"), "{full}");
+
+    let _daemon = storage.start();
+    until_empty(&front);
+    assert_eq!(inbox(&storage), ["letter-1", "letter-3"]);
+    let nothing = front.ctl(&["spool", "accept-damage"]);
+    assert!(said(&nothing).contains("nothing to give up"));
 }
