@@ -347,7 +347,7 @@ fn send(core: &Core, go: &Go, names: Resolver) -> Option<JoinHandle<()>> {
         route,
         tls: Some(relay::tls::opportunistic()),
         sts: serving.plan.policies.then(|| relay::sts::Settings {
-            authorities: relay::authorities::Authorities::of_web(),
+            authorities: serving.reports.authorities.clone(),
             port: 443,
         }),
         sources: serving.plan.sources.iter().map(source).collect(),

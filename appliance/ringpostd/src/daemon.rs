@@ -27,7 +27,9 @@ use crate::serving::Serving;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
-use crate::{apart, certificate, door, events, listen, notify, peers, quarantine, spool, trace};
+use crate::{
+    apart, certificate, door, events, listen, notify, peers, quarantine, reports, spool, trace,
+};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -90,6 +92,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         peers::open(&settings.peers)?,
         apart::settings(&plan.zones, &plan.state)?,
     );
+    let authorities = reports::authorities(settings.outbound.authorities.as_deref())?;
     let tallies = Tallies::default();
     let (owner, end) = owner();
     // Without storage the end is dropped: whatever is asked of the owner is answered as busy at once.
@@ -166,7 +169,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         logins: Logins::new().reporting(door::on_failure(&door)),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
-        reports: Reports::new(&plan, tallies),
+        reports: Reports::new(&plan, tallies, authorities),
         proxies,
         afar: afar.clone(),
         table: inbound::afar::serve::Made::default(),
