@@ -123,9 +123,17 @@ impl Doubts {
             return;
         };
         known.forget(&key, earlier.number);
-        let key = Key::of_spool(own);
-        known.tries.entry(key).or_default().push(earlier);
-        known.doubtful.insert(earlier.number, key);
+        known.put(Key::of_spool(own), earlier);
+    }
+
+    /// It did not: the doubt is that of the sender's next try again.
+    pub(super) fn stays_out(&self, key: Key, own: DeliveryId, now: Time) {
+        let mut known = self.known();
+        let of_spool = Key::of_spool(own);
+        if let Some(earlier) = known.in_doubt(&of_spool, now).copied() {
+            known.forget(&of_spool, earlier.number);
+            known.put(key, earlier);
+        }
     }
 
     /// How many there are.
@@ -143,6 +151,12 @@ impl Known {
     fn of(&mut self, key: &Key, number: u64) -> Option<&mut Try> {
         let mut tries = self.tries.get_mut(key)?.iter_mut();
         tries.find(|each| each.number == number)
+    }
+
+    /// What is in doubt, under another key.
+    fn put(&mut self, key: Key, doubt: Try) {
+        self.tries.entry(key).or_default().push(doubt);
+        self.doubtful.insert(doubt.number, key);
     }
 
     fn in_doubt(&mut self, key: &Key, now: Time) -> Option<&mut Try> {

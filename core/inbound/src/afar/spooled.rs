@@ -8,7 +8,7 @@
 
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
-use queue::{Entry, Envelope};
+use queue::{DeliveryId, Entry, Envelope};
 use runtime::Dial;
 use storage::arrival::Arrival;
 use storage::outgoing::{HandedOver, Seen, Submission};
@@ -50,24 +50,31 @@ impl<D: Dial + 'static> Storing for Afar<D> {
         keeper::parts(accounts, junk)
     }
 
-    /// Who may post to a group the storage node asks at RCPT of a direct delivery. From the spool nobody could be refused.
+    /// At RCPT of a direct delivery the storage node decides who may post to a group. It cannot refuse what comes from the spool.
     fn goes_to_spool(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) -> bool {
-        let shared = &self.shared;
-        let keeper::Settings { table, doubts, .. } = &shared.settings;
+        let table = &self.shared.settings.table;
         let mut recipients = tried.recipients.iter();
         let is_group = |path: &str| Address::from_path(path).is_some_and(|to| table.is_group(&to));
         if recipients.any(|to| is_group(&to.path)) {
             return false;
         }
-        // Mostly there is none, and then the bytes are not hashed again.
-        if doubts.count() > 0 {
-            let paths = tried.recipients.iter().map(|to| to.path.clone());
-            let paths: Vec<String> = paths.collect();
-            let key = Key::of(&body.raw, &tried.from, &paths, is_whole);
-            let id = keeper::delivery_id(&body.name, &tried.terms, 0);
-            doubts.goes_to_spool(key, id, shared.caller.host.now());
+        if let Some((key, id)) = self.doubt_of(body, tried, is_whole) {
+            let now = self.shared.caller.host.now();
+            self.shared.settings.doubts.goes_to_spool(key, id, now);
         }
         true
+    }
+
+    fn stays_out(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) {
+        if let Some((key, id)) = self.doubt_of(body, tried, is_whole) {
+            let now = self.shared.caller.host.now();
+            self.shared.settings.doubts.stays_out(key, id, now);
+        }
+    }
+
+    /// Recipients are looked up in the table, which is here.
+    fn looks_far(&self) -> bool {
+        false
     }
 
     /// Storage nodes are not asked what they have seen of a message: one that cannot be read is handed over late or never, and a second copy is preferred
@@ -90,6 +97,22 @@ impl<D: Dial + 'static> Storing for Afar<D> {
 }
 
 impl<D: Dial> Afar<D> {
+    /// As which try and under which id a doubt about it would be known. Mostly there is no doubt, and then the bytes are not hashed again.
+    fn doubt_of(
+        &self,
+        body: &BodyIn,
+        tried: &Envelope,
+        is_whole: bool,
+    ) -> Option<(Key, DeliveryId)> {
+        if self.shared.settings.doubts.count() == 0 {
+            return None;
+        }
+        let paths = tried.recipients.iter().map(|to| to.path.clone());
+        let paths: Vec<String> = paths.collect();
+        let key = Key::of(&body.raw, &tried.from, &paths, is_whole);
+        Some((key, keeper::delivery_id(&body.name, &tried.terms, 0)))
+    }
+
     async fn hand_spooled(&self, message: &Message) -> Handed {
         let Message {
             body,

@@ -118,7 +118,7 @@ impl<A: Storing, S: Spooling> Spooled<A, S> {
 
     /// A look-up, unless storage was silent just now.
     async fn look<T>(&self, wait: impl Future<Output = Result<T, Busy>>) -> Result<T, Busy> {
-        if self.host.now() < self.silent_until.get() {
+        if self.storage.looks_far() && self.host.now() < self.silent_until.get() {
             return Err(Busy);
         }
         match self.host.within(LOOK_UP_MAX, wait).await {
@@ -211,7 +211,12 @@ impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
             return Ok(Err(straight));
         }
         let held = (self.credit_spool(&body, credit)?, straight);
-        Ok(self.spool(body, envelope, held, span).await)
+        let spooled = self.spool(body.clone(), envelope.clone(), held, span);
+        let spooled = spooled.await;
+        if spooled.is_err() {
+            self.storage.stays_out(&body, &envelope, true);
+        }
+        Ok(spooled)
     }
 
     async fn deliver(
@@ -245,14 +250,17 @@ impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
             if open.is_empty() {
                 continue;
             }
-            let may_wait = self.storage.goes_to_spool(&body, &on_behalf(&part), false);
-            let spooled = match may_wait {
+            let tried = on_behalf(&part);
+            let spooled = match self.storage.goes_to_spool(&body, &tried, false) {
                 true => {
                     let held = (held.clone(), straight.clone());
                     self.spool(body.clone(), on_behalf(&open), held, span).await
                 }
                 false => Err(straight.clone()),
             };
+            if spooled.is_err() {
+                self.storage.stays_out(&body, &tried, false);
+            }
             for (account, result) in accounts.iter().zip(&mut results) {
                 if open.contains(account) {
                     result.clone_from(&spooled);

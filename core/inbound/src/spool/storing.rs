@@ -70,6 +70,16 @@ pub trait Storing: Keeper + Clone + 'static {
         true
     }
 
+    /// The spool did not take it after all: its sender comes again.
+    fn stays_out(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) {
+        let _ = (body, tried, is_whole);
+    }
+
+    /// Whether a look-up waits for storage. Where it does, none is begun just after storage was silent.
+    fn looks_far(&self) -> bool {
+        true
+    }
+
     /// Takes messages over from the spool, all at once. `damaged`: those that cannot be read, of which is asked only what storage has seen.
     fn hand_over(
         &self,

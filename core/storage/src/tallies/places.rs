@@ -1,6 +1,6 @@
 //! How many domains of a day one network of strangers may bring into the sheets of what was seen.
 //!
-//! A sheet is a place, and a day has `SHEETS_PER_DAY_MAX` of them. Whoever owns a zone can answer for any number of names in it, so a network that has brought its
+//! A sheet is a place, and a day has `SHEETS_PER_DAY_MAX` of them. The owner of a zone can answer for any number of names in it. So a network that has brought its
 //! share of new domains brings no more on that day; what it sends for domains that have a sheet is counted as ever.
 //!
 //! What must hold: what is remembered is bounded by the places of a day. A restart forgets who brought what, and not the sheets.

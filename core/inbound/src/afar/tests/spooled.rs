@@ -17,9 +17,14 @@ struct Place {
 
 impl Place {
     fn new() -> Place {
+        Place::of(100)
+    }
+
+    /// With room for so many messages.
+    fn of(messages_max: usize) -> Place {
         let world = World::new();
         let disks = Disks::new(&world.sim, 1);
-        let spool = disks.open(&world.sim, 1 << 20, 100);
+        let spool = disks.open(&world.sim, 1 << 20, messages_max);
         let spool = world.sim.block_on(spool);
         Place {
             world,
@@ -232,4 +237,29 @@ fn what_a_node_refuses_for_good_stays_and_holds_up_nothing() {
     assert_eq!((gauges.waiting(), gauges.stuck()), (1, 1));
     assert_eq!(node.got().len(), 1, "the other one");
     assert!(!gauges.waits(), "new mail goes straight to storage");
+}
+
+#[test]
+fn a_doubt_stays_with_the_sender_where_the_spool_is_full() {
+    let here = Place::of(1);
+    let hung = here
+        .world
+        .node(0, Script::new(Protocol::Lmtp).hanging(Stage::End));
+    let (afar, settings) = here.world.keeper(&[Protocol::Lmtp]);
+    let front = here.front(&afar);
+    here.world.sim.block_on(async {
+        let host = here.world.host();
+        let given_up = host.within(Duration::from_secs(2), deliver(&afar, 1, &[1], &[]));
+        assert_eq!(given_up.await, None);
+        // Another message fills the spool.
+        assert_eq!(deliver_to(&front, 2, &[2], &[]).await, [true]);
+        assert_eq!(settings.doubts.count(), 2);
+        assert_eq!(deliver_to(&front, 3, &[1], &[]).await, [false]);
+        let given_up = host.within(Duration::from_secs(2), deliver(&afar, 4, &[1], &[]));
+        assert_eq!(given_up.await, None);
+    });
+    let got = hung.got();
+    assert_eq!(got.len(), 3, "the first, the other one, and the last");
+    assert_eq!(got[0].mark, got[2].mark);
+    assert_ne!(got[0].mark, got[1].mark);
 }
