@@ -415,6 +415,21 @@ pub struct LegVerdict {
     pub verdict: String,
 }
 
+/// Outcome of `spool fsck`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolVerdict {
+    pub full: bool,
+    /// Nothing is lost and every leg is in sync.
+    pub clean: bool,
+    pub legs: Vec<LegVerdict>,
+    pub scrub: Option<Scrubbed>,
+    pub waiting: u64,
+    pub kept: u64,
+    pub messages_proved: u64,
+    /// At most `limits::FSCK_FINDINGS_MAX` sentences.
+    pub findings: Vec<String>,
+}
+
 /// How the spool is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SpoolDetail {

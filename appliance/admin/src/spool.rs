@@ -17,6 +17,14 @@ pub enum Ask {
         since_unix_s: Option<u64>,
     },
     Scrub,
+    /// Legs and known damage; `full`: also every live byte and every message.
+    Fsck {
+        full: bool,
+    },
+    /// What no leg has is named; `yes`: it is given up.
+    AcceptDamage {
+        yes: bool,
+    },
     LegList,
     LegAttach {
         path: String,

@@ -56,7 +56,7 @@ pub fn reply(request: &Request, value: &Value) -> Result<String, String> {
         Request::DkimList { .. } => dkim::list(&typed::<Vec<DkimLine>>(value)?),
         Request::VolumeList => volumes(&typed::<Vec<VolumeLine>>(value)?),
         Request::VolumeShow => volume(&typed(value)?),
-        Request::VolumeAcceptDamage { .. } => damage::show(&typed(value)?),
+        Request::VolumeAcceptDamage { .. } => damage::show(&typed(value)?, "volume"),
         Request::VolumeScrub => scrubbed(&typed(value)?),
         Request::LegList => legs(&typed::<Vec<LegLine>>(value)?),
         Request::LegAttach { path, .. } => {
@@ -431,14 +431,7 @@ fn scrubbed(scrub: &Scrubbed) -> String {
 }
 
 fn verdict(verdict: &Verdict) -> String {
-    let mut text = String::new();
-    for leg in &verdict.legs {
-        let path = leg.leg.path.as_deref().unwrap_or("-");
-        text.push_str(&format!(
-            "leg {} ({path}): {}\n",
-            leg.leg.index, leg.verdict
-        ));
-    }
+    let mut text = leg_verdicts(&verdict.legs);
     if let Some(scrub) = &verdict.scrub {
         text.push_str(&format!("legs: {}\n", scrubbed(scrub)));
         text.push_str(&format!(
@@ -446,13 +439,23 @@ fn verdict(verdict: &Verdict) -> String {
             verdict.accounts, verdict.mailboxes, verdict.messages, verdict.bodies_proved
         ));
     }
-    for finding in &verdict.findings {
-        text.push_str(&format!("found: {finding}\n"));
-    }
-    text.push_str(if verdict.clean {
-        "no errors found\n"
-    } else {
-        "errors found\n"
+    text + &found(&verdict.findings, verdict.clean)
+}
+
+fn leg_verdicts(legs: &[LegVerdict]) -> String {
+    let line = |leg: &LegVerdict| {
+        let path = leg.leg.path.as_deref().unwrap_or("-");
+        format!("leg {} ({path}): {}\n", leg.leg.index, leg.verdict)
+    };
+    legs.iter().map(line).collect()
+}
+
+fn found(findings: &[String], is_clean: bool) -> String {
+    let lines = findings.iter();
+    let mut text: String = lines.map(|one| format!("found: {one}\n")).collect();
+    text.push_str(match is_clean {
+        true => "no errors found\n",
+        false => "errors found\n",
     });
     text
 }

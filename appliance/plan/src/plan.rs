@@ -177,7 +177,7 @@ impl Plan {
             fixed.push(descriptors::scanning(scanning.calls));
         }
         if !has_storage {
-            fixed.push(descriptors::handing(threads_of(&cores, Zone::Inbound)));
+            fixed.push(descriptors::handing(handing_threads(settings, &cores)));
         }
         descriptors::fit(settings, &mut listeners, &fixed, machine.open_files)?;
         let descriptors = descriptors::lines(settings, &listeners, fixed);
@@ -259,12 +259,11 @@ fn hard_deadline(settings: &Settings, profile: &Profile, machine: &Machine) -> D
     if let Some(written) = profile.storage.hard_deadline {
         return written.0;
     }
-    let on_files = settings
-        .volume
-        .legs
-        .get_ref()
-        .iter()
-        .any(|leg| !leg.starts_with("/dev"));
+    let legs = match settings.runs(Zone::Storage) {
+        true => settings.volume.legs.get_ref(),
+        false => &settings.spool.legs,
+    };
+    let on_files = legs.iter().any(|leg| !leg.starts_with("/dev"));
     if on_files || machine.topology.turning_disks {
         DEADLINE_TURNING
     } else if settings.san.is_empty() {
@@ -288,10 +287,15 @@ fn threads_of(cores: &[CorePlan], zone: Zone) -> u64 {
     run.count() as u64
 }
 
+/// Threads that hand mail over to storage nodes: the spool's is one of them.
+fn handing_threads(settings: &Settings, cores: &[CorePlan]) -> u64 {
+    threads_of(cores, Zone::Inbound) + u64::from(!settings.spool.legs.is_empty())
+}
+
 /// What it takes that zones are on several machines.
 fn apart(settings: &Settings, cores: &[CorePlan]) -> Vec<memory::MemoryLine> {
     let inbound = !settings.runs(Zone::Storage);
-    let threads = inbound.then(|| threads_of(cores, Zone::Inbound));
+    let threads = inbound.then(|| handing_threads(settings, cores));
     memory::apart(threads, !settings.listen.recipients.is_empty())
 }
 

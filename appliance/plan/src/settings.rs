@@ -286,6 +286,8 @@ pub struct Outbound {
     pub validators: Vec<SocketAddr>,
     /// Policies of domains about their servers (MTA-STS) are looked up and met.
     pub policies: bool,
+    /// PEM: authorities that count beside those of the web, for servers under a policy and for reports that are posted.
+    pub authorities: Option<PathBuf>,
     /// Addresses and names that mail leaves from. Empty: the system chooses the address, and the name is `server.name`.
     pub sources: Vec<source::Source>,
 }
@@ -307,6 +309,7 @@ impl Default for Outbound {
         Outbound {
             validators: Vec::new(),
             policies: true,
+            authorities: None,
             sources: Vec::new(),
         }
     }

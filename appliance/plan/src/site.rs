@@ -232,6 +232,9 @@ fn check_mtu(what: &str, mtu: Option<u32>) -> Result<(), String> {
     }
 }
 
+/// The domain of the quarantine's account, which storage makes by itself.
+pub const QUARANTINE_DOMAIN: &str = "quarantine.invalid";
+
 /// Domains and accounts belong together. Whether an address is one, the daemon says.
 pub fn check_people(domains: &[Domain], accounts: &[Account]) -> Result<(), String> {
     if domains.len() > FIRST_PEOPLE_MAX || accounts.len() > FIRST_PEOPLE_MAX {
@@ -241,6 +244,13 @@ pub fn check_people(domains: &[Domain], accounts: &[Account]) -> Result<(), Stri
     }
     for domain in domains {
         check_host("domain.name", &domain.name)?;
+        // An address of it would be the quarantine's own, or look like it.
+        let name = domain.name.trim_end_matches('.');
+        if name.eq_ignore_ascii_case(QUARANTINE_DOMAIN) {
+            return Err(format!(
+                "domain.name: {QUARANTINE_DOMAIN} is the quarantine's own: remove this [[domain]] and its accounts"
+            ));
+        }
     }
     for account in accounts {
         let shown = account.address.escape_default();
@@ -329,6 +339,10 @@ mod tests {
             (
                 "[[network.vlan]]\nname = \"v\"\nid = 5000\non = \"eth0\"\n",
                 "1 to 4094",
+            ),
+            (
+                "[[domain]]\nname = \"Quarantine.invalid.\"\n",
+                "the quarantine's own",
             ),
             ("[time]\nntp = [\"a b\"]\n", "neither a host name"),
             ("[server]\nname = \"a\\r\\nb\"\n", "neither a host name"),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use admin::places::{Remote, SOCKET, uploads};
 use admin::request::Request;
+use admin::spool::Ask;
 use admin::{client, text};
 use clap::Parser;
 use plan::{Machine, Plan, Profile, Settings};
@@ -105,10 +106,16 @@ impl Command {
         self.print(&request, &value)?;
         // A verdict that is not clean is a refusal: scripts look at the exit status.
         let unclean = match request {
-            Request::Fsck { .. } => value["clean"] != Value::Bool(true),
+            Request::Fsck { .. }
+            | Request::Spool {
+                ask: Ask::Fsck { .. },
+            } => value["clean"] != Value::Bool(true),
             Request::ProfileApplied => value["differs"] != 0,
             Request::DomainCheck { .. } => value["right"] != Value::Bool(true),
-            Request::VolumeAcceptDamage { yes } => !yes && value["accepted"] != true,
+            Request::VolumeAcceptDamage { yes }
+            | Request::Spool {
+                ask: Ask::AcceptDamage { yes },
+            } => !yes && value["accepted"] != true,
             Request::SettingsCheck { .. } => value["mistakes"] != serde_json::json!([]),
             _ => false,
         };

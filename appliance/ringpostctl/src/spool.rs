@@ -27,6 +27,18 @@ pub(crate) enum SpoolVerb {
     },
     /// Read every live byte on every leg of the spool and repair what differs
     Scrub,
+    /// Check the spool's volume while mail is taken; the exit status is 1 if anything is wrong
+    Fsck {
+        /// Check membership and known damage (`quick`), or also read every live byte and verify every message (`full`)
+        #[arg(value_parser = ["quick", "full"], default_value = "quick")]
+        how: String,
+    },
+    /// Give up mail in the spool that is damaged on every leg, so that the spool takes mail again; without --yes, list what would be lost
+    AcceptDamage {
+        /// Confirm
+        #[arg(long)]
+        yes: bool,
+    },
     /// Manage the legs of the spool: the devices that each hold a full copy of it
     #[command(subcommand)]
     Leg(LegVerb),
@@ -54,6 +66,10 @@ impl SpoolVerb {
                 since_unix_s: *since,
             },
             SpoolVerb::Scrub => Ask::Scrub,
+            SpoolVerb::Fsck { how } => Ask::Fsck {
+                full: how == "full",
+            },
+            SpoolVerb::AcceptDamage { yes } => Ask::AcceptDamage { yes: *yes },
             SpoolVerb::Leg(verb) => match verb.request()? {
                 Request::LegAttach { path, fresh } => Ask::LegAttach { path, fresh },
                 Request::LegDetach { leg } => Ask::LegDetach { leg },

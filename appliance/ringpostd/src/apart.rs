@@ -84,32 +84,62 @@ fn last_table(path: &Path) -> Result<Option<Recipients>, String> {
     table.map(Some).map_err(|no| no.to_string())
 }
 
-fn caller(core: &Core, serving: &Serving, peers: &Peers, connections: usize) -> Caller<TcpDial> {
-    Caller {
-        host: SessionHost::of_core(),
-        dial: TcpDial::new(core, connections, Arc::new(Counters::default())),
-        hostname: serving.plan.server_name.clone(),
-        tls: peers.client.clone(),
+/// What a core needs to speak to storage nodes.
+#[derive(Clone)]
+pub struct Way {
+    settings: afar::Settings,
+    hostname: String,
+    tls: Arc<rustls::ClientConfig>,
+}
+
+impl Way {
+    /// `None`: storage is here.
+    pub fn new(
+        settings: Option<&afar::Settings>,
+        peers: Option<&Peers>,
+        hostname: &str,
+    ) -> Option<Way> {
+        Some(Way {
+            settings: settings?.clone(),
+            hostname: hostname.to_owned(),
+            tls: peers?.client.clone(),
+        })
+    }
+
+    fn of(serving: &Serving) -> Option<Way> {
+        let (settings, peers) = (serving.afar.as_ref(), serving.peers.as_ref());
+        Way::new(settings, peers, &serving.plan.server_name)
+    }
+
+    fn caller(&self, core: &Core, connections: usize) -> Caller<TcpDial> {
+        Caller {
+            host: SessionHost::of_core(),
+            dial: TcpDial::new(core, connections, Arc::new(Counters::default())),
+            hostname: self.hostname.clone(),
+            tls: self.tls.clone(),
+        }
+    }
+
+    /// The keeper of one core, which closes what waits at the core's stop.
+    pub fn keeper(self, core: &Core) -> Afar<TcpDial> {
+        let caller = self.caller(core, afar::limits::CONNECTIONS_MAX);
+        let afar = Afar::new(caller, self.settings);
+        tokio::task::spawn_local(afar.clone().look_after(core.stop().clone()));
+        afar
     }
 }
 
 /// The keeper of one core of a node without storage; `None` where storage is here.
 pub fn keeper(core: &Core, serving: &Serving) -> Option<Afar<TcpDial>> {
-    let (settings, peers) = (serving.afar.clone()?, serving.peers.as_ref()?);
-    let caller = caller(core, serving, peers, afar::limits::CONNECTIONS_MAX);
-    let afar = Afar::new(caller, settings);
-    tokio::task::spawn_local(afar.clone().look_after(core.stop().clone()));
-    Some(afar)
+    Way::of(serving).map(|way| way.keeper(core))
 }
 
 /// On one core of such a node: keeps the table fresh and probes storage nodes that failed.
 pub fn watch(core: &Core, serving: &Serving) {
-    let (Some(settings), Some(peers)) = (serving.afar.clone(), serving.peers.as_ref()) else {
-        return;
-    };
-    let afar::Settings { targets, table, .. } = settings;
-    let connections = 2 * targets.all().len();
-    let caller = caller(core, serving, peers, connections);
+    let Some(way) = Way::of(serving) else { return };
+    let connections = 2 * way.settings.targets.all().len();
+    let caller = way.caller(core, connections);
+    let afar::Settings { targets, table, .. } = way.settings;
     let every = Duration::from_micros(serving.plan.zones.recipients_every_us);
     let stop = core.stop();
     for index in 0..targets.all().len() {

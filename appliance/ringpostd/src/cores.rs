@@ -15,7 +15,7 @@ use inbound::receive::{
     self, Authenticator, Doorway, Enforcement, Judge, Keeper, Receiver as MailReceiver,
 };
 use inbound::smtp::{self, Role};
-use inbound::spool::{SpoolLane, Spooled, Way};
+use inbound::spool::{SpoolLane, Spooled, Storing, Way};
 use plan::quarantine::Verdict;
 use plan::{Authentication, Misfit, Plan, Service, Zone};
 use runtime::{
@@ -23,7 +23,7 @@ use runtime::{
     Stop, TcpDial,
 };
 use spam::Points;
-use storage::owner::{Owner, OwnerEnd};
+use storage::owner::OwnerEnd;
 use storage::tallies::Tallies;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -347,7 +347,7 @@ fn send(core: &Core, go: &Go, names: Resolver) -> Option<JoinHandle<()>> {
         route,
         tls: Some(relay::tls::opportunistic()),
         sts: serving.plan.policies.then(|| relay::sts::Settings {
-            authorities: relay::authorities::Authorities::of_web(),
+            authorities: serving.reports.authorities.clone(),
             port: 443,
         }),
         sources: serving.plan.sources.iter().map(source).collect(),
@@ -380,12 +380,12 @@ fn source(of: &plan::source::Source) -> relay::Source {
 }
 
 /// Where what this thread receives goes: straight to storage, and to the spool where storage does not take it.
-fn way(serving: &Serving) -> Way<Owner, SpoolLane> {
-    let (host, owner) = (SessionHost::of_core(), serving.owner.clone());
+fn way<A: Storing>(serving: &Serving, storage: A) -> Way<A, SpoolLane> {
     let Some(spool) = serving.spool.clone() else {
-        return Way::Straight(owner);
+        return Way::Straight(storage);
     };
-    let spooled = Spooled::new(host, owner, spool, serving.credits.clone());
+    let (host, credits) = (SessionHost::of_core(), serving.credits.clone());
+    let spooled = Spooled::new(host, storage, spool, credits);
     serving.metrics.add_spooled(spooled.counters().clone());
     Way::Spooled(spooled)
 }
@@ -395,8 +395,8 @@ fn serve(core: &Core, go: Go) {
     let serving = go.serving;
     let names = names(&serving.plan);
     let strangers: Strangers = match apart::keeper(core, &serving) {
-        Some(afar) => strangers(core, &serving, names, afar),
-        None => strangers(core, &serving, names, way(&serving)),
+        Some(afar) => strangers(core, &serving, names, way(&serving, afar)),
+        None => strangers(core, &serving, names, way(&serving, serving.owner.clone())),
     };
     let zone_doors = ZoneDoors::new(&serving);
     let (scan, found) = (&serving.scan, serving.metrics.scan());

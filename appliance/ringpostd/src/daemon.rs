@@ -27,7 +27,9 @@ use crate::serving::Serving;
 use crate::settings::{Chosen, Flags};
 use crate::state::{self, State};
 use crate::trial;
-use crate::{apart, certificate, door, events, listen, notify, peers, quarantine, spool, trace};
+use crate::{
+    apart, certificate, door, events, listen, notify, peers, quarantine, reports, spool, trace,
+};
 
 pub fn run() -> Result<(), Misfit> {
     let flags = Flags::parse();
@@ -90,6 +92,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         peers::open(&settings.peers)?,
         apart::settings(&plan.zones, &plan.state)?,
     );
+    let authorities = reports::authorities(settings.outbound.authorities.as_deref())?;
     let tallies = Tallies::default();
     let (owner, end) = owner();
     // Without storage the end is dropped: whatever is asked of the owner is answered as busy at once.
@@ -131,7 +134,12 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         accept_moved: flags.accept_moved,
         accept_damage: flags.accept_damage,
     };
-    let begun = spool::begin(&plan, leave, owner.clone()).await;
+    let away = apart::Way::new(afar.as_ref(), peers.as_ref(), &plan.server_name);
+    let onward = match away {
+        Some(way) => spool::Onward::Away(way),
+        None => spool::Onward::Here(owner.clone()),
+    };
+    let begun = spool::begin(&plan, leave, onward).await;
     begun
         .notes
         .iter()
@@ -161,7 +169,7 @@ async fn live(flags: &Flags, chosen: Chosen) -> Result<(), Misfit> {
         logins: Logins::new().reporting(door::on_failure(&door)),
         login_on_loopback: plan.plaintext_on_loopback,
         door: door.clone(),
-        reports: Reports::new(&plan, tallies),
+        reports: Reports::new(&plan, tallies, authorities),
         proxies,
         afar: afar.clone(),
         table: inbound::afar::serve::Made::default(),

@@ -405,7 +405,7 @@ fn told(volume: &Volume, whose: Whose) -> Vec<String> {
     if !report.damaged.is_empty() {
         let what = match whose {
             Whose::Mail => "`ringpostctl volume accept-damage` lists them",
-            Whose::Spool => "a start of ringpostd with --accept-damage gives them up",
+            Whose::Spool => "`ringpostctl spool accept-damage` lists them",
         };
         notes.push(format!(
             "{} acknowledged batches are damaged on every leg; {what}",

@@ -3,6 +3,8 @@
 //! What must hold: a handshake with a peer that has no certificate of that authority, or one with a name that is not let in, fails; so no service sees
 //! such a peer. The authority vouches for nodes alone: certificates of the web are not accepted, and ours is not shown to mail servers.
 
+mod trust;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,15 +16,14 @@ use rustls::client::{ResolvesClientCert, Resumption, verify_server_name};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{
-    ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert,
-    WebPkiClientVerifier,
-};
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
-    ServerConfig, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
+    SignatureScheme,
 };
+
+use trust::{Dialled, Trust};
 
 /// Both sides of TLS between nodes.
 #[derive(Clone)]
@@ -37,18 +38,20 @@ pub struct Peers {
     pub own: Arc<Own>,
 }
 
-/// This node's own certificate. It can be changed while the node serves: connections from then on see the new one.
+/// This node's own certificate, and the authority of all. They can be changed while the node serves: connections from then on see the new ones.
 #[derive(Debug)]
 pub struct Own {
     current: RwLock<Arc<CertifiedKey>>,
     certificate: PathBuf,
     key: PathBuf,
+    trust: Arc<Trust>,
 }
 
 impl Own {
-    /// Reads the files again. `Err`: nothing changed.
+    /// Reads the files again, and the authority's. `Err`: nothing changed.
     pub fn reload(&self) -> Result<(), Misfit> {
         let read = pair(&self.certificate, &self.key)?;
+        self.trust.replace(self.trust.read_again()?);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(read);
         Ok(())
@@ -98,37 +101,33 @@ fn pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Misfit> {
         .map_err(|error| wrong("certificate", certificate, &fits(&error)))
 }
 
-/// As the settings have it; `None`: this node knows no others. The authority and the names are read once, at the start.
+/// As the settings have it; `None`: this node knows no others. The names are read once, at the start.
 pub fn open(settings: &plan::zones::Peers) -> Result<Option<Peers>, Misfit> {
     let (Some(authority), Some(certificate), Some(key)) =
         (&settings.authority, &settings.certificate, &settings.key)
     else {
         return Ok(None);
     };
-    let mut roots = RootCertStore::empty();
-    for root in certificates("authority", authority)? {
-        let added = roots.add(root);
-        added.map_err(|error| wrong("authority", authority, &error.to_string()))?;
-    }
-    let roots = Arc::new(roots);
+    let trust = Arc::new(Trust::open(authority)?);
     let own = Arc::new(Own {
         current: RwLock::new(Arc::new(pair(certificate, key)?)),
         certificate: certificate.clone(),
         key: key.clone(),
+        trust: trust.clone(),
     });
     let mut client = ClientConfig::builder()
-        .with_root_certificates(roots.clone())
+        // Not less than webpki asks: `Dialled` is its verifier with the authority of the moment.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Dialled(trust.clone())))
         .with_client_cert_resolver(own.clone());
     // A session that is taken up again would show nothing: each connection proves both sides.
     client.resumption = Resumption::disabled();
-    let chain = WebPkiClientVerifier::builder(roots).build();
-    let chain = chain.map_err(|error| wrong("authority", authority, &error.to_string()))?;
     let names = settings.names.iter().map(|name| {
         ServerName::try_from(name.clone())
             .map_err(|_| Misfit::new(format!("peers.names: \"{name}\" is not a host name")))
     });
     let verifier = Named {
-        chain,
+        trust,
         names: names.collect::<Result<_, _>>()?,
     };
     let mut server = ServerConfig::builder()
@@ -176,13 +175,14 @@ fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, 
 /// A certificate of the authority, and one of these names in it (RFC 9525).
 #[derive(Debug)]
 struct Named {
-    chain: Arc<dyn ClientCertVerifier>,
+    trust: Arc<Trust>,
     names: Vec<ServerName<'static>>,
 }
 
 impl ClientCertVerifier for Named {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        // Nodes have one certificate and show it whatever the hints are; these could not change with the authority.
+        &[]
     }
 
     fn verify_client_cert(
@@ -191,9 +191,8 @@ impl ClientCertVerifier for Named {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
+        let chain = self.trust.current().of_clients;
+        let verified = chain.verify_client_cert(end_entity, intermediates, now)?;
         let shown = ParsedCertificate::try_from(end_entity)?;
         let is_named = |name: &ServerName<'_>| verify_server_name(&shown, name).is_ok();
         match self.names.iter().any(is_named) {
@@ -208,7 +207,8 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls12_signature(message, cert, dss)
+        let chain = self.trust.current().of_clients;
+        chain.verify_tls12_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -217,11 +217,12 @@ impl ClientCertVerifier for Named {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain.verify_tls13_signature(message, cert, dss)
+        let chain = self.trust.current().of_clients;
+        chain.verify_tls13_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.trust.current().of_clients.supported_verify_schemes()
     }
 }
 
@@ -258,7 +259,11 @@ mod tests {
         assert!(told.starts_with("peers.certificate"), "{told}");
         assert_eq!(peers.own.chain(), [first]);
         let second = write(&certificate, &key);
+        let before = std::sync::Arc::as_ptr(&peers.own.trust.current().of_clients);
         peers.own.reload().expect("a pair");
+        // It is its own authority here, which was read again with it.
+        let after = std::sync::Arc::as_ptr(&peers.own.trust.current().of_clients);
+        assert!(!std::ptr::addr_eq(before, after));
         assert_eq!(peers.own.chain(), [second]);
         let shown = peers.client.client_auth_cert_resolver.resolve(&[], &[]);
         assert_eq!(shown.expect("one").cert, peers.own.current().cert);

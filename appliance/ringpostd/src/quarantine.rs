@@ -65,3 +65,15 @@ pub async fn look_after(owner: Owner, days: u32, counters: Arc<Counters>) {
 const DAY_S: u64 = 86_400;
 /// A message stays an hour too long at most.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_settings_refuse_the_domain_that_storage_reserves() {
+        assert!(storage::quarantine::is_reserved(
+            plan::site::QUARANTINE_DOMAIN
+        ));
+        let own = storage::quarantine::address();
+        assert_eq!(own.domain(), plan::site::QUARANTINE_DOMAIN);
+    }
+}

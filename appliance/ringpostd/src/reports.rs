@@ -1,11 +1,15 @@
 //! What the plan says of reports, as receivers and the reporter want it.
 
+use std::path::Path;
+
 use client::relay::authorities::Authorities;
 use client::reporting::{Reporter, Settings};
 use dns::Resolver;
 use inbound::receive::{Failures, Reporting};
-use plan::Plan;
+use plan::{Misfit, Plan};
 use runtime::{Core, SessionHost, TcpDial};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use storage::owner::Owner;
 use storage::tallies::Tallies;
 use tokio::task::JoinHandle;
@@ -15,14 +19,17 @@ use tokio::task::JoinHandle;
 pub struct Reports {
     pub tallies: Tallies,
     failures: Option<Failures>,
+    /// Who vouches for servers that reports are posted to, and for those under a policy.
+    pub authorities: Authorities,
 }
 
 impl Reports {
-    pub fn new(plan: &Plan, tallies: Tallies) -> Reports {
+    pub fn new(plan: &Plan, tallies: Tallies, authorities: Authorities) -> Reports {
         let per_hour = plan.reports.as_ref().and_then(|of| of.failures_per_hour);
         Reports {
             tallies,
             failures: per_hour.map(Failures::new),
+            authorities,
         }
     }
 
@@ -60,7 +67,7 @@ impl Reports {
                 .failures
                 .clone()
                 .map(|failures| (failures, of.failures_redacted)),
-            authorities: Authorities::of_web(),
+            authorities: self.authorities.clone(),
             port: 443,
             seed: fastrand::u64(..),
         };
@@ -71,6 +78,24 @@ impl Reports {
             async move { reporter.run().await },
         ))
     }
+}
+
+/// Those of the web, and those of `outbound.authorities`.
+pub fn authorities(path: Option<&Path>) -> Result<Authorities, Misfit> {
+    let Some(path) = path else {
+        return Ok(Authorities::of_web());
+    };
+    let wrong = |why: &str| {
+        Misfit::new(format!(
+            "outbound.authorities: {}: {why}: write PEM certificates of authorities there, or name another file",
+            path.display()
+        ))
+    };
+    let pem = std::fs::read(path).map_err(|error| wrong(&error.to_string()))?;
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let all = all.ok().filter(|all| !all.is_empty());
+    let all = all.ok_or_else(|| wrong("it contains no PEM certificate"))?;
+    Authorities::of_web_and(&all).ok_or_else(|| wrong("one of them cannot be read"))
 }
 
 /// One report is posted at a time.

@@ -19,6 +19,7 @@ use storage::health::{CommitPath, PROBE_US, probe_store};
 use storage::owner::Owner;
 use tracing::Instrument;
 
+use crate::apart;
 use crate::engine::{self, Opening, Whose};
 use crate::trial;
 use crate::witness::FileWitness;
@@ -59,9 +60,16 @@ pub struct Leave {
     pub accept_damage: bool,
 }
 
-/// Opens the spool that the plan names; `owner` is where it hands over to.
-pub async fn begin(plan: &Plan, leave: Leave, owner: Owner) -> Begun {
-    match start(plan, leave, owner).await {
+/// Where the spool hands over to.
+pub enum Onward {
+    Here(Owner),
+    /// Storage nodes.
+    Away(apart::Way),
+}
+
+/// Opens the spool that the plan names.
+pub async fn begin(plan: &Plan, leave: Leave, onward: Onward) -> Begun {
+    match start(plan, leave, onward).await {
         Ok(Some((lane, notes, thread))) => Begun {
             lane: Ok(lane),
             notes: notes.iter().map(|note| format!("spool: {note}")).collect(),
@@ -102,7 +110,7 @@ pub async fn begin(plan: &Plan, leave: Leave, owner: Owner) -> Begun {
 
 type Started = (SpoolLane, Vec<String>, Thread);
 
-async fn start(plan: &Plan, leave: Leave, owner: Owner) -> Result<Option<Started>, Misfit> {
+async fn start(plan: &Plan, leave: Leave, onward: Onward) -> Result<Option<Started>, Misfit> {
     let Some(spool) = &plan.spool else {
         return Ok(None);
     };
@@ -135,7 +143,7 @@ async fn start(plan: &Plan, leave: Leave, owner: Owner) -> Result<Option<Started
     let given = Given {
         opening,
         settings,
-        owner,
+        onward,
         close: close.clone(),
         told,
     };
@@ -143,8 +151,8 @@ async fn start(plan: &Plan, leave: Leave, owner: Owner) -> Result<Option<Started
         name: "spool".to_owned(),
         cpu: None,
     };
-    let main = move |_core: Core| async move {
-        given.live().await;
+    let main = move |core: Core| async move {
+        given.live(core).await;
         over.send(());
     };
     let handle = Core::start(core, main).map_err(|fault| Misfit::new(fault.to_string()))?;
@@ -170,14 +178,14 @@ type Told = Result<(SpoolLane, Vec<String>), Misfit>;
 struct Given {
     opening: Opening,
     settings: Settings,
-    owner: Owner,
+    onward: Onward,
     close: Stop,
     told: Sender<Told>,
 }
 
 impl Given {
     /// The thread's whole life.
-    async fn live(self) {
+    async fn live(self, core: Core) {
         let opened = match open(&self.opening, self.settings).await {
             Ok(opened) => opened,
             Err(misfit) => return self.told.send(Err(misfit)),
@@ -192,8 +200,16 @@ impl Given {
         let watched = watch(host.clone(), store, end.health());
         tokio::task::spawn_local(watched.instrument(of_spool()));
         let (hands_over, stops) = (spool.clone(), close.clone());
-        let drained = drain(SessionHost::of_core(), hands_over, self.owner, stops);
-        let drained = tokio::task::spawn_local(drained);
+        let session_host = SessionHost::of_core();
+        let drained = match self.onward {
+            Onward::Here(owner) => {
+                tokio::task::spawn_local(drain(session_host, hands_over, owner, stops))
+            }
+            Onward::Away(way) => {
+                let afar = way.keeper(&core);
+                tokio::task::spawn_local(drain(session_host, hands_over, afar, stops))
+            }
+        };
         self.told.send(Ok((opened.lane, opened.notes)));
 
         let (stops, silent) = (close.clone(), volume.clone());

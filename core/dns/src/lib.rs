@@ -13,7 +13,7 @@
 //! SERVFAIL or REFUSED, cannot tell an endless chain of aliases or a referral from "no records" (which would make mail bounce), bounds its
 //! cache by count, runs tasks of its own, and cannot ask with AD=1, which DANE needs.
 //!
-//! Main path: `resolver.rs` looks into `cache.rs`, else asks one of `servers.rs` by `transport.rs`; `question.rs` is the wire. Start
+//! Main path: `resolver.rs` (`share.rs`: how much of it one stranger has) looks into `cache.rs`, else asks one of `servers.rs` by `transport.rs`; `question.rs` is the wire. Start
 //! reading at `Names`.
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ mod name;
 mod question;
 mod resolver;
 mod servers;
+mod share;
 mod table;
 mod transport;
 
@@ -74,6 +75,13 @@ pub trait Names: Clone + 'static {
         domain: &str,
     ) -> impl Future<Output = Result<(Exchangers, bool), NameFault>> {
         async move { Ok((self.exchangers(domain).await?, false)) }
+    }
+
+    /// The same names, asked on behalf of a stranger at `peer`, whose zones may be slow on purpose: its network has a share of the look-ups that may be
+    /// under way, and waits for its own.
+    fn on_behalf_of(&self, peer: IpAddr) -> Self {
+        let _ = peer;
+        self.clone()
     }
 
     /// The texts of `name`, one for each TXT record, its strings joined. As `records`.

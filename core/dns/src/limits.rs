@@ -25,6 +25,11 @@ pub const NAME_AS_WRITTEN_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
 pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(20);
 /// Look-ups of a core at a time; the others wait, within their deadline. Each has two sockets at most and a buffer for each.
 pub const LOOKUPS_MAX: usize = 64;
+/// … of them for strangers of one network. Look-ups of one message are a few at a time; a provider's many messages find most names kept.
+pub const LOOKUPS_PER_NETWORK_MAX: usize = 16;
+/// A network's bits, as providers give them out.
+pub const NETWORK_BITS_V4: u8 = 24;
+pub const NETWORK_BITS_V6: u8 = 48;
 /// How long a silent server is waited for, time after time (RFC 1123 §6.1.3.3: more patience each time). All servers silent, the first two
 /// rounds are over well before the deadline.
 pub const WAITS: [Duration; 3] = [
@@ -64,3 +69,4 @@ pub const ABSENCE_KEPT_MAX: Duration = Duration::from_secs(3_600);
 pub const FAILURE_KEPT: Duration = Duration::from_secs(10);
 
 const _: () = assert!(ADDRESSES_MAX.is_multiple_of(2));
+const _: () = assert!(LOOKUPS_PER_NETWORK_MAX * 4 <= LOOKUPS_MAX);

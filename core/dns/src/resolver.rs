@@ -14,6 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use base::Network;
 use hickory_proto::rr::Name as WireName;
 use tokio::sync::Semaphore;
 
@@ -22,6 +23,7 @@ use crate::limits::*;
 use crate::name::{self, Name};
 use crate::question::{Kind, Question, Reading, Value};
 use crate::servers::Servers;
+use crate::share::{self, Share, Shares};
 use crate::transport::{self, Trouble};
 use crate::{Exchangers, NameFault, Names};
 
@@ -29,6 +31,8 @@ use crate::{Exchangers, NameFault, Names};
 #[derive(Clone)]
 pub struct Resolver {
     shared: Rc<Shared>,
+    /// On whose behalf; `None`: our own.
+    network: Option<Network>,
 }
 
 /// What the clones share.
@@ -40,6 +44,8 @@ struct Shared {
     preferred: Cell<usize>,
     /// Bounds the look-ups that run at once; the others wait in turn.
     lookups: Semaphore,
+    /// … and those of one network of strangers.
+    shares: Shares,
     /// Shuffles exchangers of equal preference (RFC 5321 §5.1).
     random: RefCell<fastrand::Rng>,
     /// A secret key and a counter: together they give identifiers of questions that cannot be guessed.
@@ -112,6 +118,7 @@ impl Resolver {
                 patience,
                 preferred: Cell::new(0),
                 lookups: Semaphore::new(LOOKUPS_MAX),
+                shares: Shares::default(),
                 random: RefCell::new(fastrand::Rng::with_seed(seed)),
                 identifiers: (RandomState::new(), Cell::new(0)),
                 exchangers: RefCell::new(Cache::new(CACHE_BYTES_MAX / 4, weigh_exchangers)),
@@ -120,11 +127,19 @@ impl Resolver {
                 validators,
                 proved: RefCell::new(Cache::new(CACHE_BYTES_MAX / 8, weigh_proved)),
             }),
+            network: None,
         }
     }
 }
 
 impl Names for Resolver {
+    fn on_behalf_of(&self, peer: IpAddr) -> Resolver {
+        Resolver {
+            shared: self.shared.clone(),
+            network: Some(share::network_of(peer)),
+        }
+    }
+
     async fn exchangers(&self, domain: &str) -> Result<Exchangers, NameFault> {
         let shared = &*self.shared;
         let host = match asked(domain)? {
@@ -135,7 +150,9 @@ impl Names for Resolver {
         let outcome = match kept {
             Some(outcome) => outcome,
             None => {
-                let Answer { outcome, lives } = shared.bounded(shared.find_exchangers(&host)).await;
+                let Answer { outcome, lives } = shared
+                    .bounded(self.network, shared.find_exchangers(&host))
+                    .await;
                 let mut kept = shared.exchangers.borrow_mut();
                 kept.put(&host, &outcome, lives, Instant::now());
                 outcome
@@ -154,7 +171,9 @@ impl Names for Resolver {
         match kept {
             Some(outcome) => outcome,
             None => {
-                let Answer { outcome, lives } = shared.bounded(shared.find_addresses(&host)).await;
+                let Answer { outcome, lives } = shared
+                    .bounded(self.network, shared.find_addresses(&host))
+                    .await;
                 let mut kept = shared.addresses.borrow_mut();
                 kept.put(&host, &outcome, lives, Instant::now());
                 outcome
@@ -172,7 +191,7 @@ impl Names for Resolver {
             Some(outcome) => outcome,
             None => {
                 let finds = shared.find_records(&owner, kind);
-                let Answer { outcome, lives } = shared.bounded(finds).await;
+                let Answer { outcome, lives } = shared.bounded(self.network, finds).await;
                 let mut kept = shared.records.borrow_mut();
                 kept.put(&key, &outcome, lives, Instant::now());
                 outcome
@@ -199,7 +218,7 @@ impl Names for Resolver {
             Some(outcome) => outcome,
             None => {
                 let finds = shared.find_proved(validators, &owner, kind);
-                let Answer { outcome, lives } = shared.bounded(finds).await;
+                let Answer { outcome, lives } = shared.bounded(self.network, finds).await;
                 let mut kept = shared.proved.borrow_mut();
                 kept.put(&key, &outcome, lives, Instant::now());
                 outcome
@@ -209,9 +228,20 @@ impl Names for Resolver {
 }
 
 impl Shared {
-    /// A look-up with its bounds: so many at a time, and so long.
-    async fn bounded<T>(&self, finds: impl Future<Output = Answer<T>>) -> Answer<T> {
+    /// A look-up with its bounds: so many at a time, of them so many of one network of strangers, and so long.
+    async fn bounded<T>(
+        &self,
+        network: Option<Network>,
+        finds: impl Future<Output = Answer<T>>,
+    ) -> Answer<T> {
         let looked_up = async {
+            // Its own share first: what waits for that takes none of the places of all.
+            let share = network.map(|network| self.shares.of(network));
+            let places = share.as_ref().map(Share::places);
+            let _own = match places {
+                Some(places) => Some(places.acquire().await.expect("it is never closed")),
+                None => None,
+            };
             let _one = self.lookups.acquire().await.expect("it is never closed");
             finds.await
         };

@@ -1,6 +1,7 @@
 //! Storage on other machines: a node with the inbound zone alone hands its mail over to storage nodes, by LMTP, SMTP or QMQP over mutual TLS.
 //!
 //! - `keeper.rs`: the `Keeper` of such a node. Start reading there.
+//! - `spooled.rs`: the same behind a spool (`crate::spool`).
 //! - `talk.rs`: one conversation with a storage node; `pool.rs`: connections that wait for the next message.
 //! - `target.rs`: the storage nodes, which of them work, and which is asked next.
 //! - `doubt.rs`: deliveries whose answer was lost, so that the sender's next try makes no second copy.
@@ -21,7 +22,9 @@
 //! **Bounds.** Conversations at a time (`limits::TALKS_MAX`), connections that wait (`limits::IDLE_MAX`), each step's time, the table's bytes, the doubts.
 //! A message is not copied: it goes out in pieces of `limits::PIECE_BYTES`.
 //!
-//! **A spool in front.** The keeper may be dropped at any await: the id of a message in doubt was noted before its end of data was sent.
+//! **A spool in front** is the usual one (`spool::Spooled`). The keeper may be dropped at any await: the id of a message in doubt was noted before its end of data
+//! was sent. What the spool took goes over under the id of its bytes, which is in the spool, so such a doubt survives a restart. Not what is doubtful over several
+//! tries of a sender that the spool took none of, nor which of several storage nodes may have it.
 
 mod doubt;
 mod keeper;
@@ -29,6 +32,7 @@ pub mod limits;
 mod pool;
 pub mod pull;
 pub mod serve;
+mod spooled;
 mod table;
 mod talk;
 mod target;

@@ -3,6 +3,7 @@
 //!
 //! - `keeper.rs`: each message is tried directly first (cut-through) and spooled when storage is full, away, or silent for `limits::DIRECT_MAX`.
 //! - `drain.rs`: what waits is handed over, in order.
+//! - `storing.rs`: storage as both of them use it: on this box, or on other machines (`afar/spooled.rs`).
 //! - `lane.rs`: the way to a spool on a thread of its own, as the daemon has it.
 //! - `way.rs`: the keeper of a box that may have no spool.
 //!
@@ -44,6 +45,7 @@ mod drain;
 mod keeper;
 mod lane;
 pub mod limits;
+mod storing;
 #[cfg(test)]
 mod tests;
 mod way;
@@ -60,6 +62,8 @@ use store::BodyIn;
 pub use drain::{Drain, Round, drain};
 pub use keeper::{Counters, Spooled};
 pub use lane::{SpoolEnd, SpoolHealth, SpoolLane, spool_lane};
+pub use storing::{Handed, Message, Storing, Told};
+pub(crate) use storing::{all, span_of};
 pub use way::Way;
 
 /// Credits for messages under way, `bytes` for all of them. A way has half of that, and at least one message of the largest size.

@@ -19,6 +19,7 @@
 //! Start reading here; who takes and hands over is `inbound::spool`.
 #![forbid(unsafe_code)]
 
+mod damage;
 mod gauges;
 mod keeping;
 pub mod limits;
@@ -143,6 +144,12 @@ impl Spool {
         ids.filter_map(|id| self.inner.queue.entry(*id)).collect()
     }
 
+    /// Everything that is in it, by number, after `after`, at most `count_max`.
+    pub fn every(&self, after: Option<QueueId>, count_max: usize) -> Vec<QueueId> {
+        let page = self.inner.queue.entries(after, count_max);
+        page.iter().map(|entry| entry.id).collect()
+    }
+
     /// The bytes of a message, as they were taken. `None`: it is not in the spool any more.
     pub async fn read(&self, id: QueueId) -> Option<Result<BodyIn, ReadFault>> {
         let store = self.inner.queue.tenancy().store();
@@ -197,7 +204,10 @@ impl Inner {
         let taken = self.enqueue(body, envelope).await;
         match taken {
             Ok(id) => {
-                self.waiting.borrow_mut().insert(id);
+                // It may be in the list already, and counted, where damage was given up meanwhile.
+                if !self.waiting.borrow_mut().insert(id) {
+                    gauges.leave(bytes);
+                }
                 gauges.note_taken();
                 self.note_oldest();
                 self.arrived.ring();

@@ -353,3 +353,39 @@ fn a_volume_full_of_what_waits_empties_and_is_filled_again() {
         assert!(spool.gauges().kept() > 100, "{}", spool.gauges().kept());
     });
 }
+
+/// A batch that no leg has: the spool only reads until it is given up, and then its lists are what is left.
+#[test]
+fn damage_on_both_legs_is_given_up_and_the_rest_waits() {
+    let rig = Rig::new(9);
+    rig.world.block_on(async {
+        let spool = rig.open().await;
+        for number in 0..3 {
+            let taken = spool.take(body(number, 3_000), envelope(number)).await;
+            taken.unwrap();
+        }
+    });
+    rig.world.crash();
+    // The header of the message in the middle, which nothing else has.
+    rig.disks.rot(&rig.world, b"Subject: 1\r\n");
+    rig.world.block_on(async {
+        let spool = rig.open().await;
+        let refused = spool.take(body(7, 100), envelope(7)).await;
+        assert!(matches!(refused, Err(SpoolFault::Away(_))), "{refused:?}");
+        let volume = spool.tenancy().store().volume().clone();
+        assert_eq!(volume.would_give_up().map(|lost| lost.len()), Some(1));
+        spool.accept_damage().await.unwrap();
+        assert_eq!(volume.refuses(), None);
+        assert_eq!(numbers(&spool), [0, 2]);
+        let gauges = spool.gauges();
+        assert_eq!((gauges.waiting(), gauges.bytes()), (2, 6_000));
+        spool.take(body(7, 100), envelope(7)).await.unwrap();
+        spool.done(&spool.entries(None, 9)).await.unwrap();
+        assert_eq!((gauges.waiting(), gauges.bytes()), (0, 0));
+    });
+    rig.world.crash();
+    rig.world.block_on(async {
+        let spool = rig.open().await;
+        assert_eq!(numbers(&spool), [0; 0]);
+    });
+}

@@ -1,12 +1,12 @@
 //! The table of recipients: which addresses are ours, without a secret, for a node of the inbound zone that has no storage.
 //!
 //! One block of bytes, made by `snapshot.rs` beside the mailboxes and read by the other node. It answers what `arrival::look_up` answers: an account
-//! (and whether its quota is used up), an address that leads on, no mailbox, not our domain. What an address leads to, who may post, keys and
+//! (and whether its quota is used up), an address that leads on (and whether it is a group), no mailbox, not our domain. What an address leads to, who may post, keys and
 //! password hashes are not in it; the storage node decides about them when the mail comes.
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 8 | `RPRCPT01` |
+//! | 8 | `RPRCPT02` |
 //! | 8 | length of the payload, little-endian |
 //! | 32 | BLAKE3 of the payload; its first half, in hexadecimal, is the table's version |
 //! | … | count of domains (u32), then each: sign, name as a blob; count of addresses (u32), then each: key as a blob, sign, account (u32) |
@@ -37,7 +37,7 @@ pub const TABLE_BYTES_MAX: usize = 16 << 20;
 /// Of a table; a directory has as many at most.
 pub const DOMAINS_MAX: usize = 100_000;
 
-const MAGIC: &[u8; 8] = b"RPRCPT01";
+const MAGIC: &[u8; 8] = b"RPRCPT02";
 /// In front of the payload.
 pub const HEAD_BYTES: usize = 8 + 8 + 32;
 
@@ -64,8 +64,10 @@ pub enum Sign {
     Account(AccountId),
     /// An account whose quota is used up.
     Full(AccountId),
-    /// It leads on: an alias, a group, a route.
+    /// It leads on: an alias, a route.
     Listed,
+    /// It leads on, and the storage node asks who posts.
+    Group,
 }
 
 /// What is said of a whole domain.
@@ -106,6 +108,7 @@ impl Draft {
                 Sign::Account(account) => (ACCOUNT, account.0),
                 Sign::Full(account) => (FULL, account.0),
                 Sign::Listed => (LISTED, 0),
+                Sign::Group => (GROUP, 0),
             };
             payload.put_u8(sign);
             payload.put_u32(account);
@@ -125,6 +128,7 @@ impl Draft {
 const ACCOUNT: u8 = 1;
 const FULL: u8 = 2;
 const LISTED: u8 = 3;
+const GROUP: u8 = 4;
 
 /// A table that was read and checked.
 #[derive(Debug, Clone)]
@@ -226,6 +230,13 @@ impl Recipients {
         }
     }
 
+    /// Whether it is a group by itself. One that an alias leads to is not asked after anywhere.
+    pub fn is_group(&self, address: &Address) -> bool {
+        let own = self.sign(address);
+        let own = own.or_else(|| self.sign(&address.untagged()?));
+        own == Some(Sign::Group)
+    }
+
     fn sign(&self, address: &Address) -> Option<Sign> {
         let keys = spelling::keys(address);
         keys.iter().find_map(|key| self.sign_of(key))
@@ -251,7 +262,7 @@ fn found(sign: Sign) -> Found {
             account,
             left_bytes: Some(0),
         }),
-        Sign::Listed => Found::Listed,
+        Sign::Listed | Sign::Group => Found::Listed,
     }
 }
 
@@ -266,6 +277,7 @@ fn entry<'b>(reader: &mut Reader<'b>) -> Result<(&'b str, Sign), NoTable> {
         ACCOUNT => Ok((key, Sign::Account(account))),
         FULL => Ok((key, Sign::Full(account))),
         LISTED => Ok((key, Sign::Listed)),
+        GROUP => Ok((key, Sign::Group)),
         _ => Err(NoTable::Form),
     }
 }

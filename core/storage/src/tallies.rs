@@ -3,18 +3,23 @@
 //! What must hold:
 //! - Accepting or sending mail waits for nothing here: a note is a short look at a map, and one flush a minute takes all of them to the log.
 //!   A power cut loses the counts of that minute.
-//! - What is gathered is bounded; beyond it a count loses its line, and then itself, and both are counted.
+//! - What is gathered is bounded; beyond it a count loses its line, and then itself, and both are counted. `places.rs` bounds what one network brings.
 //!
 //! `outgoing/reporting.rs` puts reports into the queue and runs the flush.
 
+mod places;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base::host::{Sender, oneshot};
 use reports::limits::ADDITIONS_PER_GROUP_MAX;
 use reports::{Addition, Day, Key, ReportFault, Reports, Subject};
+
+use places::Places;
 
 /// How mail of a domain's authors was authenticated here, by the domain whose record was applied.
 pub const DMARC_SEEN: Subject = Subject(0);
@@ -34,6 +39,7 @@ pub struct Tallies {
 #[derive(Default)]
 struct Shared {
     gathered: Mutex<Gathered>,
+    places: Mutex<Places>,
     /// Reports of others that wait for the next flush, and their bytes.
     heard: Mutex<(Vec<Vec<Addition>>, usize)>,
     figures: Figures,
@@ -98,6 +104,20 @@ pub struct Done {
 impl Tallies {
     pub fn figures(&self) -> &Figures {
         &self.shared.figures
+    }
+
+    /// As `note`, of what a stranger at `peer` sent: its network brings so many new domains into a day.
+    pub fn note_from(&self, peer: IpAddr, key: &Key, head: &[u8], line: &[u8]) {
+        let places = self.shared.places.lock();
+        let mut places = places.unwrap_or_else(PoisonError::into_inner);
+        if !places.admits(key, peer) {
+            drop(places);
+            self.shared.figures.noted.fetch_add(1, Relaxed);
+            self.shared.figures.lost.fetch_add(1, Relaxed);
+            return;
+        }
+        drop(places);
+        self.note(key, head, line);
     }
 
     /// One more of `line`. `head` is kept with the sheet; the last one counts.

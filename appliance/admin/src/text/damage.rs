@@ -1,10 +1,11 @@
-//! `volume accept-damage` for people.
+//! `volume accept-damage` and `spool accept-damage` for people.
 
 use crate::reply::Damage;
 
-pub(super) fn show(damage: &Damage) -> String {
+/// `noun`: whose damage it is, as the verb calls it.
+pub(super) fn show(damage: &Damage, noun: &str) -> String {
     let mut text = match (damage.accepted, damage.unknown_end) {
-        (true, _) => "given up; the volume accepts mail again\n".to_owned(),
+        (true, _) => format!("given up; the {noun} accepts mail again\n"),
         (false, true) => {
             "the end of the log cannot be read on any leg: acknowledged mail may be stored there and would be lost\n".to_owned()
         }
@@ -21,7 +22,9 @@ pub(super) fn show(damage: &Damage) -> String {
         text += &format!("  {message}\n");
     }
     if !damage.accepted {
-        text += "Reattach missing legs first. To give up what is lost: `ringpostctl volume accept-damage --yes`\n";
+        text += &format!(
+            "Reattach missing legs first. To give up what is lost: `ringpostctl {noun} accept-damage --yes`\n"
+        );
     }
     text
 }

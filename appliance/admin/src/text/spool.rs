@@ -4,7 +4,7 @@ use plan::Size;
 use plan::units::date;
 use serde_json::Value;
 
-use crate::reply::{LegLine, Redelivery, SpoolDetail, SpoolLine, SpoolPage};
+use crate::reply::{LegLine, Redelivery, SpoolDetail, SpoolLine, SpoolPage, SpoolVerdict};
 use crate::spool::Ask;
 use crate::table::table;
 
@@ -21,6 +21,8 @@ pub fn show(ask: &Ask, value: &Value) -> Result<String, String> {
             )
         }
         Ask::Scrub => super::scrubbed(&typed(value)?),
+        Ask::Fsck { .. } => verdict(&typed(value)?),
+        Ask::AcceptDamage { .. } => super::damage::show(&typed(value)?, "spool"),
         Ask::LegList => super::legs(&typed::<Vec<_>>(value)?),
         Ask::LegAttach { path, .. } => {
             let leg: LegLine = typed(value)?;
@@ -31,6 +33,18 @@ pub fn show(ask: &Ask, value: &Value) -> Result<String, String> {
         }
         Ask::LegDetach { .. } | Ask::LegFail { .. } | Ask::LegRetire { .. } => "done".to_owned(),
     })
+}
+
+fn verdict(verdict: &SpoolVerdict) -> String {
+    let mut text = super::leg_verdicts(&verdict.legs);
+    if let Some(scrub) = &verdict.scrub {
+        text.push_str(&format!("legs: {}\n", super::scrubbed(scrub)));
+        text.push_str(&format!(
+            "spool: {} messages wait, {} copies are kept; {} messages proved\n",
+            verdict.waiting, verdict.kept, verdict.messages_proved
+        ));
+    }
+    text + &super::found(&verdict.findings, verdict.clean)
 }
 
 /// One line of `status`.

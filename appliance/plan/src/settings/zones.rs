@@ -86,12 +86,6 @@ impl Settings {
         if !self.volume.legs.get_ref().is_empty() {
             return Err("volume.legs: this node runs no storage: remove [volume], or add \"storage\" to zones.run".into());
         }
-        if !self.spool.legs.is_empty() {
-            return Err(
-                "spool.legs: a node without storage has no spool yet, and defers mail while no storage node takes it: remove [spool] here"
-                    .into(),
-            );
-        }
         if !self.quarantine.verdicts.is_empty() {
             return Err(
                 "quarantine.verdicts: the quarantine is kept by storage nodes: remove it here, and what a check finds is refused or filed as junk"
@@ -191,18 +185,17 @@ mod tests {
             (node.protocol, node.priority, node.weight),
             (Protocol::Lmtp, 1, 1)
         );
+        let spool = "[spool]\nlegs = [\"/a\", \"/b\"]\n";
+        let spooled = parse(&[NODE, PEERS, spool]).expect("a spool of its own");
+        assert_eq!(spooled.spool.legs.len(), 2);
         assert!(parse(&[VOLUME]).expect("all zones").runs(Zone::Client));
     }
 
     #[test]
     fn what_does_not_fit_together_is_one_sentence_with_the_fix() {
         let doors = "[listen]\nzone_lmtp = [\"127.0.0.1:2424\"]\n";
-        let cases: [(&[&str], &str); 17] = [
+        let cases: [(&[&str], &str); 16] = [
             (&[""], "[volume] is missing"),
-            (
-                &[NODE, PEERS, "[spool]\nlegs = [\"a\", \"b\"]\n"],
-                "spool.legs",
-            ),
             (
                 &[NODE, PEERS, "[quarantine]\nverdicts = [\"virus\"]\n"],
                 "quarantine.verdicts",

@@ -1,16 +1,18 @@
-//! `fsck`, online and beside the mail: the legs, the log, the mailboxes, and every body proved by its name.
+//! `fsck` and `spool fsck`, online and beside the mail: the legs, the log, the mailboxes, and every body proved by its name.
 
 use ::admin::limits::FSCK_FINDINGS_MAX;
-use ::admin::reply::{LegLine, LegVerdict, Verdict};
-use ::volume::LegState;
+use ::admin::reply::{LegLine, LegVerdict, SpoolVerdict, Verdict};
+use ::volume::{LegState, ScrubReport, Volume};
 use base::BodyName;
 use mailbox::{Account, MailboxFault, MailboxId, Mailboxes, View};
+use spool::Spool;
 use storage::upkeep::retire_replaced;
 
 use crate::admin::accounts::{self, parse_address};
 use crate::admin::limits::FSCK_BODIES_AT_ONCE;
 use crate::admin::shared::{Admin, Refused, volume_of};
 use crate::admin::{legs, volume};
+use crate::engine::Whose;
 
 /// `quick`: membership and what is known to be damaged. `full`: also reads every live byte of every leg, walks every mailbox
 /// and proves every body.
@@ -30,13 +32,7 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
         let report = admin
             .ask(async |mailboxes| volume_of(&mailboxes).scrub().await)
             .await?;
-        let damaged = report.damaged.iter().take(FSCK_FINDINGS_MAX);
-        verdict.findings.extend(damaged.map(|batch| {
-            format!(
-                "batch {} (segment {}) is damaged on every leg",
-                batch.lsn, batch.segment.0
-            )
-        }));
+        verdict.findings.extend(damaged(&report));
         verdict.scrub = Some(volume::scrubbed(&report));
         walk(admin, &mut verdict).await?;
     }
@@ -58,17 +54,104 @@ pub async fn check(admin: &Admin, full: bool) -> Result<Verdict, Refused> {
             "{damage} batches were found damaged on every leg: run `fsck full`"
         ));
     }
-    verdict.legs = lines
-        .into_iter()
-        .map(|leg| LegVerdict {
-            verdict: judge(&leg, full),
-            leg,
-        })
-        .collect();
-    let in_sync = legs::state_name(LegState::InSync);
-    verdict.clean =
-        verdict.findings.is_empty() && verdict.legs.iter().all(|leg| leg.leg.state == in_sync);
+    verdict.legs = judged(lines, full);
+    verdict.clean = verdict.findings.is_empty() && all_in_sync(&verdict.legs);
     Ok(verdict)
+}
+
+/// As `check`, of the spool: `full` also reads every message that waits or is kept, and proves it.
+pub async fn check_spool(admin: &Admin, full: bool) -> Result<SpoolVerdict, Refused> {
+    let mut findings = Vec::new();
+    let (mut scrub, mut messages_proved) = (None, 0);
+    if full {
+        let work = async |volume: Volume| volume.scrub().await;
+        let report = admin.on_volume(Whose::Spool, work).await?;
+        findings.extend(damaged(&report));
+        scrub = Some(volume::scrubbed(&report));
+        messages_proved = walk_spool(admin, &mut findings).await?;
+    }
+    let work = async |spool: Spool| {
+        let volume = spool.tenancy().store().volume().clone();
+        let (lines, damage) = (legs::lines(&volume), volume.damage().len());
+        let gauges = spool.gauges();
+        let counts = (gauges.waiting() as u64, gauges.kept() as u64);
+        (lines, volume.refuses(), damage, counts)
+    };
+    let (lines, refuses, damage, (waiting, kept)) = admin.ask_spool(work).await?;
+    if let Some(why) = refuses {
+        findings.push(format!("the spool takes no mail: {why}"));
+    }
+    if damage > 0 && !full {
+        findings.push(format!(
+            "{damage} batches were found damaged on every leg: run `spool fsck full`"
+        ));
+    }
+    let legs = judged(lines, full);
+    Ok(SpoolVerdict {
+        full,
+        clean: findings.is_empty() && all_in_sync(&legs),
+        legs,
+        scrub,
+        waiting,
+        kept,
+        messages_proved,
+        findings,
+    })
+}
+
+/// How many messages are what was taken; the others become findings. What leaves the spool meanwhile is neither.
+async fn walk_spool(admin: &Admin, findings: &mut Vec<String>) -> Result<u64, Refused> {
+    let (mut after, mut proved) = (None, 0);
+    loop {
+        // until a page is empty; each one is behind the last
+        let page = async move |spool: Spool| {
+            let mut wrong = Vec::new();
+            let mut proved = 0;
+            let ids = spool.every(after, FSCK_BODIES_AT_ONCE);
+            for id in &ids {
+                match spool.read(*id).await {
+                    Some(Ok(_)) => proved += 1,
+                    Some(Err(fault)) => {
+                        wrong.push(format!("message {} in the spool: {fault}", id.0))
+                    }
+                    None => {}
+                }
+            }
+            (ids.last().copied(), proved, wrong)
+        };
+        let (last, some, wrong) = admin.ask_spool(page).await?;
+        proved += some;
+        let left = FSCK_FINDINGS_MAX.saturating_sub(findings.len());
+        findings.extend(wrong.into_iter().take(left));
+        if last.is_none() {
+            return Ok(proved);
+        }
+        after = last;
+    }
+}
+
+fn damaged(report: &ScrubReport) -> Vec<String> {
+    let damaged = report.damaged.iter().take(FSCK_FINDINGS_MAX);
+    let sentence = damaged.map(|batch| {
+        format!(
+            "batch {} (segment {}) is damaged on every leg",
+            batch.lsn, batch.segment.0
+        )
+    });
+    sentence.collect()
+}
+
+fn judged(lines: Vec<LegLine>, full: bool) -> Vec<LegVerdict> {
+    let judged = lines.into_iter().map(|leg| LegVerdict {
+        verdict: judge(&leg, full),
+        leg,
+    });
+    judged.collect()
+}
+
+fn all_in_sync(legs: &[LegVerdict]) -> bool {
+    let in_sync = legs::state_name(LegState::InSync);
+    legs.iter().all(|leg| leg.leg.state == in_sync)
 }
 
 fn judge(leg: &LegLine, full: bool) -> String {

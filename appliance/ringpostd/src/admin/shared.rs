@@ -258,13 +258,20 @@ impl Admin {
         if let Some(afar) = self.afar() {
             let mut states = afar.targets.all().iter().map(|target| target.state());
             let any_up = states.any(|state| state.is_up);
-            return Ok((!any_up).then(|| "no storage node works: mail is deferred".to_owned()));
+            let waits = self.spool().is_ok_and(takes);
+            let is_away = !any_up && !waits;
+            return Ok(is_away.then(|| "no storage node works: mail is deferred".to_owned()));
         }
         let refuses = self
             .ask(async |mailboxes| volume_of(&mailboxes).refuses())
             .await?;
         Ok(refuses.or_else(|| self.owner().gauges().health().trouble()))
     }
+}
+
+/// Whether the spool takes mail that storage does not take.
+fn takes(lane: &SpoolLane) -> bool {
+    lane.trouble().is_none() && !lane.gauges().is_full()
 }
 
 /// What verbs about mail, addresses and legs answer on a node without storage.

@@ -9,7 +9,7 @@ use ::spool::Spool;
 use serde_json::Value;
 
 use crate::admin::shared::{Admin, Refused, document};
-use crate::admin::{legs, volume};
+use crate::admin::{damage, fsck, legs, volume};
 use crate::engine::Whose;
 
 /// Performs a request about the spool.
@@ -26,6 +26,8 @@ pub(crate) async fn perform(admin: &Admin, ask: Ask) -> Result<Value, Refused> {
             let report = admin.on_volume(Whose::Spool, work).await?;
             return document(&volume::scrubbed(&report));
         }
+        Ask::Fsck { full } => return document(&fsck::check_spool(admin, full).await?),
+        Ask::AcceptDamage { yes } => return document(&damage::accept_of_spool(admin, yes).await?),
         Ask::LegList => Request::LegList,
         Ask::LegAttach { path, fresh } => Request::LegAttach { path, fresh },
         Ask::LegDetach { leg } => Request::LegDetach { leg },

@@ -28,9 +28,10 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
             look.await?
         }
     };
-    let spool = match admin.afar() {
-        Some(_) => None,
-        None => Some(spool::detail(admin).await),
+    let spool = match (admin.afar(), admin.spool(), &admin.plan().spool) {
+        // A node without storage and without [spool] says nothing of one.
+        (Some(_), Err(_), None) => None,
+        _ => Some(spool::detail(admin).await),
     };
     let received = admin.metrics().received();
     let services = Service::ALL.iter().filter_map(|service| {
@@ -72,6 +73,7 @@ pub(crate) async fn status(admin: &Admin) -> Result<Status, Refused> {
         alarms: {
             let mut alarms = machine::alarms().await;
             alarms.extend(spool.iter().flat_map(spool::alarms));
+            alarms.extend(admin.afar().and_then(alarm_of_nodes));
             alarms.extend(probation_alarm);
             alarms.extend(certificate::alarm(
                 &admin.certificate().chain(),
@@ -109,6 +111,15 @@ fn storage_nodes(afar: &afar::Settings) -> Vec<StorageNodeLine> {
         }
     };
     afar.targets.all().iter().map(line).collect()
+}
+
+/// Senders notice nothing of it for as long as a spool takes their mail.
+fn alarm_of_nodes(afar: &afar::Settings) -> Option<String> {
+    let mut all = afar.targets.all().iter();
+    all.all(|target| !target.state().is_up).then(|| {
+        "no storage node works: mail waits in the spool, or is deferred where there is none; the lines of the storage nodes say why"
+            .to_owned()
+    })
 }
 
 fn recipients(afar: &afar::Settings) -> RecipientsLine {

@@ -1,6 +1,7 @@
 //! Zones on several machines, as several processes on this one: a node with the inbound zone alone, and storage nodes behind it.
 
 mod relay;
+mod spooled;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -86,8 +87,9 @@ fn storage(authority: &Authority, more: &str) -> (Home, Daemon) {
     let home = Home::new();
     let at = |port| home.at(port);
     home.configure(&format!(
-        "zone_lmtp = [\"{}\"]\nzone_smtp = [\"{}\"]\nzone_qmqp = [\"{}\"]\nrecipients = [\"{}\"]\n\
-         [[domain]]\nname = \"example.com\"\n{}names = [\"{INBOUND}\"]\n{more}",
+        "imap = [\"{}\"]\nzone_lmtp = [\"{}\"]\nzone_smtp = [\"{}\"]\nzone_qmqp = [\"{}\"]\nrecipients = [\"{}\"]\n\
+         [login]\nplaintext = \"loopback\"\n[[domain]]\nname = \"example.com\"\n{}names = [\"{INBOUND}\"]\n{more}",
+        at(143),
         at(LMTP),
         at(SMTP),
         at(QMQP),
@@ -378,6 +380,49 @@ fn without_a_proved_certificate_nothing_is_taken() {
     assert!(ask(b"x").contains(":D5"), "not a netstring");
     assert!(ask(b"9999999999:").contains(":D5"), "too large");
     assert_eq!(messages(&storage, DORA), 1);
+}
+
+/// Both nodes get certificates of another authority, and its own, in the place of the old files.
+#[test]
+fn another_authority_counts_after_a_reload_and_the_old_one_does_not() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let (storage, _storage) = storage(&old, "");
+    let relays = [LMTP, TABLE].map(|port| Relay::to(storage.at(port)));
+    let node = node("lmtp", relays[0].address(), relays[1].address());
+    let (front, _front) = inbound(&old.peers(INBOUND), &node);
+    let mut sender = knows_dora(&front);
+    let answer = sender.message(DORA, "Subject: before\r\n\r\nx");
+    assert!(answer.starts_with("250 "), "{answer}");
+    for name in [STORAGE, INBOUND] {
+        new.peers(name);
+    }
+    for name in [STORAGE, INBOUND] {
+        for end in ["pem", "key"] {
+            let file = format!("{name}.{end}");
+            fs::copy(new.path(&file), old.path(&file)).expect("copied");
+        }
+    }
+    fs::copy(new.path("ca.pem"), old.path("ca.pem")).expect("copied");
+    // The node in front alone: it trusts the new one, and is not trusted.
+    front.ctl_ok(&["certificate", "reload"]);
+    relays.iter().for_each(Relay::cut);
+    until(
+        "the table is not given any more",
+        || front.ctl_ok(&["status"]),
+        |status| status.contains("cannot be fetched"),
+    );
+    storage.ctl_ok(&["certificate", "reload"]);
+    let answer = until(
+        "both have it",
+        || sender.message(DORA, "Subject: after\r\n\r\nx"),
+        |answer| answer.starts_with("250 "),
+    );
+    assert!(answer.starts_with("250 "), "{answer}");
+    until(
+        "the table is fetched again",
+        || front.ctl_ok(&["metrics"]),
+        |metrics| metrics.contains("ringpost_recipients_fresh 1"),
+    );
 }
 
 #[test]

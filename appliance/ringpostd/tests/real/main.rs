@@ -25,6 +25,7 @@ mod metrics;
 mod operator;
 mod outage;
 mod ports;
+mod posted;
 mod quarantine;
 mod remote;
 mod reports;

@@ -49,6 +49,16 @@ impl Authorities {
         Authorities::with(roots).expect("there are some")
     }
 
+    /// As Mozilla trusts them, and these. `None`: one of these is not the certificate of an authority.
+    pub fn of_web_and(more: &[CertificateDer<'static>]) -> Option<Authorities> {
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        let (_, ignored) = roots.add_parsable_certificates(more.iter().cloned());
+        match ignored {
+            0 => Authorities::with(roots),
+            _ => None,
+        }
+    }
+
     /// `None`: none of them is the certificate of an authority.
     pub fn of(certificates: &[CertificateDer<'static>]) -> Option<Authorities> {
         let mut roots = RootCertStore::empty();

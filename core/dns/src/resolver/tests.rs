@@ -13,6 +13,7 @@ use super::*;
 
 mod proved;
 mod records;
+mod strangers;
 
 const PATIENCE: Patience = Patience {
     waits: [Duration::from_millis(100); 3],

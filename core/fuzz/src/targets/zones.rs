@@ -70,7 +70,7 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
 /// The payload of a table: length and checksum are made good first. A table that is taken answers about any address.
 pub fn table(payload: &[u8]) {
     let _ = Recipients::decode(payload.to_vec().into());
-    let mut bytes = b"RPRCPT01".to_vec();
+    let mut bytes = b"RPRCPT02".to_vec();
     bytes.put_u64(payload.len() as u64);
     bytes.extend_from_slice(&BodyName::of(payload).0);
     bytes.extend_from_slice(payload);

@@ -4,6 +4,10 @@
 //! A transaction is taken for the next try only while an earlier one is in doubt. So another message with the same bytes keeps its own copy, except in
 //! place of a next try that never comes. One that is under way is not in doubt yet: a second one meanwhile is another message, and has an id of its own.
 //!
+//! A message that the node's spool took is handed over from there under the id of its bytes (`delivery_id`). That is the id of its direct try, except where
+//! this try went on under the id of an earlier one: then the doubt goes with the message, and is that of its hand-over. It is lost at a restart, and the id
+//! of the bytes is not.
+//!
 //! What must hold: only what is in doubt takes room here for longer than its try; past `DOUBTS_MAX` the oldest doubt is forgotten.
 
 use std::collections::{BTreeMap, HashMap};
@@ -73,17 +77,18 @@ impl Key {
         text.push(u8::from(is_whole));
         Key(BodyName::of(&text).0)
     }
+
+    /// The hand-over of a message from the spool, which no sender tries again.
+    pub fn of_spool(id: DeliveryId) -> Key {
+        Key(BodyName::of(&[&b"spool"[..], &id.0].concat()).0)
+    }
 }
 
 impl Doubts {
     /// Begins a try: under the id of one that is in doubt, or under `id`.
     pub(super) fn begin(&self, key: Key, id: DeliveryId, now: Time) -> Begun {
         let mut known = self.known();
-        let is_young = |sent: &Sent| now.since_us(sent.since) <= DOUBT_FOR.as_micros() as u64;
-        let in_doubt =
-            |each: &&mut Try| !each.is_under_way && each.sent.as_ref().is_some_and(is_young);
-        let tries = known.tries.entry(key).or_default();
-        let begun = match tries.iter_mut().find(in_doubt) {
+        let begun = match known.in_doubt(&key, now) {
             Some(earlier) => {
                 earlier.is_under_way = true;
                 *earlier
@@ -111,6 +116,26 @@ impl Doubts {
         }
     }
 
+    /// The spool is about to take a message, whose hand-over has the id `own`. A doubt about it is that of this hand-over from now on, and of no next try.
+    pub(super) fn goes_to_spool(&self, key: Key, own: DeliveryId, now: Time) {
+        let mut known = self.known();
+        let Some(earlier) = known.in_doubt(&key, now).copied() else {
+            return;
+        };
+        known.forget(&key, earlier.number);
+        known.put(Key::of_spool(own), earlier);
+    }
+
+    /// It did not: the doubt is that of the sender's next try again.
+    pub(super) fn stays_out(&self, key: Key, own: DeliveryId, now: Time) {
+        let mut known = self.known();
+        let of_spool = Key::of_spool(own);
+        if let Some(earlier) = known.in_doubt(&of_spool, now).copied() {
+            known.forget(&of_spool, earlier.number);
+            known.put(key, earlier);
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.known().doubtful.len()
@@ -126,6 +151,18 @@ impl Known {
     fn of(&mut self, key: &Key, number: u64) -> Option<&mut Try> {
         let mut tries = self.tries.get_mut(key)?.iter_mut();
         tries.find(|each| each.number == number)
+    }
+
+    /// What is in doubt, under another key.
+    fn put(&mut self, key: Key, doubt: Try) {
+        self.tries.entry(key).or_default().push(doubt);
+        self.doubtful.insert(doubt.number, key);
+    }
+
+    fn in_doubt(&mut self, key: &Key, now: Time) -> Option<&mut Try> {
+        let is_young = |sent: &Sent| now.since_us(sent.since) <= DOUBT_FOR.as_micros() as u64;
+        let mut tries = self.tries.get_mut(key)?.iter_mut();
+        tries.find(|each| !each.is_under_way && each.sent.as_ref().is_some_and(is_young))
     }
 
     fn forget(&mut self, key: &Key, number: u64) {

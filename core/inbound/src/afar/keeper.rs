@@ -6,10 +6,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use base::BodyName;
 use bytes::Bytes;
 use mail::{Address, return_path};
 use mailbox::{AccountId, MailboxFault};
-use queue::{DeliveryId, Envelope};
+use queue::{DeliveryId, Envelope, Terms};
 use runtime::events::MESSAGE;
 use runtime::{Dial, Stop};
 use smtp::client::Reply;
@@ -39,7 +40,7 @@ pub struct Settings {
 
 /// Storage on other machines, for one core. Clones are the same.
 pub struct Afar<D: Dial> {
-    shared: Rc<Shared<D>>,
+    pub(super) shared: Rc<Shared<D>>,
 }
 
 impl<D: Dial> Clone for Afar<D> {
@@ -50,25 +51,39 @@ impl<D: Dial> Clone for Afar<D> {
     }
 }
 
-struct Shared<D: Dial> {
-    caller: Caller<D>,
-    settings: Settings,
+pub(super) struct Shared<D: Dial> {
+    pub caller: Caller<D>,
+    pub settings: Settings,
     pool: Pool<D::Connection>,
     turns: Semaphore,
     /// What chance is drawn from: one of the same weight after the other, without a pattern that senders could fall into.
     drawn: Cell<u64>,
 }
 
-type Results = Vec<Result<(), MailboxFault>>;
+pub(super) type Results = Vec<Result<(), MailboxFault>>;
 
 /// A message, and for whom.
-struct Letter<'l> {
-    raw: &'l Bytes,
-    envelope: &'l Envelope,
+#[derive(Clone)]
+pub(super) struct Letter<'l> {
+    pub raw: &'l Bytes,
+    pub envelope: &'l Envelope,
     /// A path for each result.
-    recipients: Vec<String>,
-    id: DeliveryId,
-    is_whole: bool,
+    pub recipients: Vec<String>,
+    pub id: DeliveryId,
+    /// For all of its recipients or for none.
+    pub is_whole: bool,
+    /// It waited in the spool.
+    pub is_spooled: bool,
+    /// … and was handed over from there before.
+    pub is_again: bool,
+}
+
+/// Why a letter has no results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotHanded {
+    Busy,
+    /// A node that has one answer for all refuses one of several, and took it for none.
+    OneOfSeveral,
 }
 
 impl<D: Dial> Afar<D> {
@@ -100,7 +115,7 @@ impl<D: Dial> Afar<D> {
     }
 
     /// One result for each recipient of the letter.
-    async fn hand(&self, letter: &Letter<'_>) -> Result<Results, Busy> {
+    pub(super) async fn hand(&self, letter: &Letter<'_>) -> Result<Results, NotHanded> {
         let shared = &*self.shared;
         let Settings {
             targets, doubts, ..
@@ -108,17 +123,22 @@ impl<D: Dial> Afar<D> {
         let host = &shared.caller.host;
         let turn = host.within(TURN_MAX, shared.turns.acquire()).await;
         let Some(Ok(_turn)) = turn else {
-            return Err(Busy);
+            return Err(NotHanded::Busy);
         };
         let terms = &letter.envelope.terms;
         let (from, recipients) = (&letter.envelope.from, &letter.recipients);
-        let key = Key::of(letter.raw, from, recipients, letter.is_whole);
+        let key = match letter.is_spooled {
+            true => Key::of_spool(letter.id),
+            false => Key::of(letter.raw, from, recipients, letter.is_whole),
+        };
         let begun = doubts.begin(key, letter.id, host.now());
         let parcel = Parcel {
             raw: letter.raw,
             mark: Mark {
                 id: begun.id,
                 is_junk: terms.is_junk,
+                is_spooled: letter.is_spooled,
+                is_again: letter.is_again,
             },
             from,
             recipients,
@@ -150,6 +170,18 @@ impl<D: Dial> Afar<D> {
             match self.send(index, &parcel, note).await {
                 Ok(answer) => {
                     target.works();
+                    if let Answer::All(Outcome::Never, text) = &answer
+                        && !letter.is_whole
+                        && recipients.len() > 1
+                        && is_about_one(&never(text))
+                    {
+                        tracing::info!(
+                            text,
+                            "a storage node refuses one of several recipients: each is handed over alone"
+                        );
+                        begun.settle();
+                        return Err(NotHanded::OneOfSeveral);
+                    }
                     let results = results(answer, parcel.recipients.len());
                     let is_open = |result: &Result<(), MailboxFault>| {
                         result.as_ref().is_err_and(|fault| !is_final(fault))
@@ -167,7 +199,7 @@ impl<D: Dial> Afar<D> {
                     targets.count(index, false);
                     return Ok(all(fault_of(&reply)));
                 }
-                Err(Broke::Busy) => return Err(Busy),
+                Err(Broke::Busy) => return Err(NotHanded::Busy),
                 Err(Broke::Stopping) => {
                     return Ok(all(unavailable("the appliance is stopping")));
                 }
@@ -188,6 +220,27 @@ impl<D: Dial> Afar<D> {
             }
         }
         Ok(all(unavailable(&why)))
+    }
+
+    /// As `hand`, where each recipient may have another result: one that a node with one answer for all refuses keeps nothing from the others.
+    async fn hand_each(&self, letter: &Letter<'_>) -> Results {
+        let busy = || unavailable("too many messages wait for a storage node");
+        match self.hand(letter).await {
+            Ok(results) => return results,
+            Err(NotHanded::Busy) => return vec![Err(busy()); letter.recipients.len()],
+            Err(NotHanded::OneOfSeveral) => {}
+        }
+        let mut results = Vec::with_capacity(letter.recipients.len());
+        for path in &letter.recipients {
+            let alone = Letter {
+                recipients: vec![path.clone()],
+                id: id_alone(letter.id, path),
+                ..letter.clone()
+            };
+            let handed = self.hand(&alone).await;
+            results.extend(handed.unwrap_or_else(|_| vec![Err(busy())]));
+        }
+        results
     }
 
     /// To one storage node, over a connection that waited or a fresh one.
@@ -266,11 +319,13 @@ impl<D: Dial> Keeper for Afar<D> {
                 .map(|to| to.path.clone())
                 .collect(),
             envelope: &envelope,
-            id: DeliveryId::of(&submission.body.name),
+            id: delivery_id(&submission.body.name, &envelope.terms, 0),
             is_whole: true,
+            is_spooled: false,
+            is_again: false,
         };
-        let results = self.hand(&letter).instrument(span.clone()).await?;
-        Ok(results.into_iter().collect())
+        let results = self.hand(&letter).instrument(span.clone()).await;
+        Ok(results.map_err(|_| Busy)?.into_iter().collect())
     }
 
     async fn deliver(
@@ -279,16 +334,8 @@ impl<D: Dial> Keeper for Afar<D> {
         on_behalf: OnBehalf<'_>,
         span: &Span,
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
-        let (junk, other): (Vec<AccountId>, Vec<AccountId>) = arrival
-            .accounts
-            .iter()
-            .partition(|account| arrival.junk.contains(account));
         let mut results: Vec<(AccountId, Result<(), MailboxFault>)> = Vec::new();
-        // Twice at most: a message is marked as junk for all of its recipients or for none.
-        for accounts in [other, junk] {
-            if accounts.is_empty() {
-                continue;
-            }
+        for accounts in parts(&arrival.accounts, &arrival.junk) {
             // Every address, not one for each account: a table that came between two RCPT may mean others by the same numbers.
             let (mut recipients, mut counts) = (Vec::new(), Vec::with_capacity(accounts.len()));
             for account in &accounts {
@@ -298,25 +345,16 @@ impl<D: Dial> Keeper for Afar<D> {
                 recipients.extend(theirs.into_iter().map(|to| to.path));
             }
             let envelope = on_behalf(&accounts);
-            let is_split = accounts.len() < arrival.accounts.len();
             let letter = Letter {
                 raw: &arrival.body.raw,
                 recipients,
-                id: match is_split && envelope.terms.is_junk {
-                    false => DeliveryId::of(&arrival.body.name),
-                    // The two parts are two deliveries.
-                    true => {
-                        let name = [&arrival.body.name.0[..], b"junk"].concat();
-                        DeliveryId::of(&base::BodyName::of(&name))
-                    }
-                },
+                id: delivery_id(&arrival.body.name, &envelope.terms, 0),
                 envelope: &envelope,
                 is_whole: false,
+                is_spooled: false,
+                is_again: false,
             };
-            let handed = self.hand(&letter).instrument(span.clone()).await;
-            let busy = || unavailable("too many messages wait for a storage node");
-            let paths = counts.iter().sum();
-            let handed = handed.unwrap_or_else(|Busy| vec![Err(busy()); paths]);
+            let handed = self.hand_each(&letter).instrument(span.clone()).await;
             let mut handed = &handed[..];
             for (account, count) in accounts.into_iter().zip(counts) {
                 let (own, rest) = handed.split_at(count);
@@ -332,7 +370,34 @@ impl<D: Dial> Keeper for Afar<D> {
     }
 }
 
-fn unavailable(why: &str) -> MailboxFault {
+/// A message is marked as junk for all of its recipients or for none: those for whom it is not, and those for whom it is. The two parts are two
+/// deliveries.
+pub(super) fn parts(accounts: &[AccountId], junk: &[AccountId]) -> Vec<Vec<AccountId>> {
+    let all = accounts.iter().copied();
+    let (junk, other): (Vec<_>, Vec<_>) = all.partition(|account| junk.contains(account));
+    let both = [other, junk].into_iter();
+    both.filter(|part| !part.is_empty()).collect()
+}
+
+/// The id of a part of a message. The spool's hand-over of it has the same one, so it comes from what the spool keeps, and from nothing else. `round`: how
+/// often it was handed over before.
+pub(super) fn delivery_id(name: &BodyName, terms: &Terms, round: u32) -> DeliveryId {
+    match terms.is_junk {
+        false => DeliveryId::again(name, round),
+        true => {
+            let name = [&name.0[..], b"junk"].concat();
+            DeliveryId::again(&BodyName::of(&name), round)
+        }
+    }
+}
+
+/// Of a message for several that goes to one of them alone.
+fn id_alone(id: DeliveryId, path: &str) -> DeliveryId {
+    let name = [&id.0[..], path.as_bytes()].concat();
+    DeliveryId::of(&BodyName::of(&name))
+}
+
+pub(super) fn unavailable(why: &str) -> MailboxFault {
     MailboxFault::Unavailable(why.to_owned())
 }
 
@@ -362,19 +427,19 @@ fn results(answer: Answer, count: usize) -> Results {
         }
         Answer::All(Outcome::Taken, _) => vec![Ok(()); count],
         Answer::All(Outcome::Later, text) => vec![Err(unavailable(&text)); count],
-        // One of several is meant, and it is not known which.
-        Answer::All(Outcome::Never, text) if count > 1 => {
-            tracing::warn!(
-                text,
-                "a storage node refuses a message for one of several recipients"
-            );
-            vec![Err(unavailable(&text)); count]
-        }
-        Answer::All(Outcome::Never, text) => {
-            let (code, words) = text.split_once(' ').unwrap_or_default();
-            vec![Err(fault_by(code, words)); count]
-        }
+        Answer::All(Outcome::Never, text) => vec![Err(never(&text)); count],
     }
+}
+
+/// What a refusal for good means.
+fn never(text: &str) -> MailboxFault {
+    let (code, words) = text.split_once(' ').unwrap_or_default();
+    fault_by(code, words)
+}
+
+/// It may be another one for the other recipients.
+fn is_about_one(fault: &MailboxFault) -> bool {
+    matches!(fault, MailboxFault::NoAccount | MailboxFault::NotPermitted)
 }
 
 /// What a storage node's refusal means.

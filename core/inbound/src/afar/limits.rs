@@ -26,6 +26,9 @@ pub const IDLE_FOR: Duration = Duration::from_secs(60);
 /// Messages over one connection.
 pub const CARRIED_MAX: u32 = 1_000;
 
+/// Messages from the spool at a time. More do not make a storage node faster, and receivers have the rest of its doors.
+pub const SPOOLED_AT_ONCE: usize = 8;
+
 /// Storage nodes that may be named.
 pub const TARGETS_MAX: usize = 8;
 /// A storage node that failed is asked again after so long, doubled with each failure up to the last.

@@ -165,6 +165,12 @@ impl Table {
         }
     }
 
+    /// Whether it is a group, as far as the table goes: who may post only the storage node knows.
+    pub(super) fn is_group(&self, address: &Address) -> bool {
+        let table = self.now().table.clone();
+        table.is_some_and(|table| table.is_group(address))
+    }
+
     fn is_fresh(&self, held: &Now, now: Time) -> bool {
         let age_max = self.shared.age_max.as_micros() as u64;
         held.confirmed.is_some_and(|at| now.since_us(at) <= age_max)

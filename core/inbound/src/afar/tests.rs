@@ -1,7 +1,9 @@
 //! The keeper of a node without storage, over storage nodes that follow a script, in memory and on virtual time.
 
+mod alone;
 mod faults;
 mod node;
+mod spooled;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -71,6 +73,17 @@ impl World {
 
     fn keeper(&self, protocols: &[Protocol]) -> (Afar<MemoryDial>, Settings) {
         self.keeper_for(protocols, |index| format!("storage{index}.example.org"))
+    }
+
+    /// Of another process, which knows the node 1 alone.
+    fn other_keeper(&self, protocol: Protocol) -> Afar<MemoryDial> {
+        let name = ServerName::try_from("storage1.example.org").expect("a name");
+        let settings = Settings {
+            targets: Targets::new(vec![Target::new(address(1), protocol, name, 1, 1, None)]),
+            table: Table::new(AGE),
+            doubts: Doubts::default(),
+        };
+        Afar::new(self.caller(), settings)
     }
 
     fn keeper_for(

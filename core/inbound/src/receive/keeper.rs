@@ -27,6 +27,8 @@ pub enum Handed {
     /// For all of its recipients or for none: what finds no room waits in the queue.
     Whole {
         id: DeliveryId,
+        /// It was handed over before: who still has it gets no second copy.
+        is_again: bool,
         body: BodyIn,
         envelope: Envelope,
     },
@@ -154,8 +156,13 @@ impl<A: Ask> Keeper for A {
             async move {
                 match handed {
                     Handed::Each { id, arrival } => outgoing.deliver_once_as(id, arrival).await,
-                    Handed::Whole { id, body, envelope } => {
-                        let handed = outgoing.hand_over_as(id, body, envelope).await;
+                    Handed::Whole {
+                        id,
+                        is_again,
+                        body,
+                        envelope,
+                    } => {
+                        let handed = outgoing.hand_over_as(id, is_again, body, envelope).await;
                         vec![handed.and_then(settled)]
                     }
                 }

@@ -174,9 +174,12 @@ impl<K: Keeper> Receiver<K> {
             reverse_path,
             recipients,
         } = request;
+        let mark = is_zone.then(|| Mark::take_line(&mut content)).flatten();
+        let is_spooled = mark.is_some_and(|mark| mark.is_spooled);
         let mut known = Vec::with_capacity(recipients.len());
         for to in recipients {
-            let to = self.known_recipient(settings, to, &reverse_path).await?;
+            let from = (&reverse_path, is_spooled);
+            let to = self.known_recipient(settings, to, from).await?;
             known.push(Recipient {
                 path: ForwardPath::Address(to),
                 notify: None,
@@ -184,7 +187,6 @@ impl<K: Keeper> Receiver<K> {
                 route: (),
             });
         }
-        let mark = is_zone.then(|| Mark::take_line(&mut content)).flatten();
         let mut trace_bytes = 0;
         if mark.is_none() {
             let mut fields = Vec::with_capacity(trace::TRACE_BYTES);
@@ -237,6 +239,7 @@ impl<K: Keeper> Receiver<K> {
         let span = tracing::info_span!("message", id);
         let handed = Handed::Whole {
             id: mark.map_or(DeliveryId::of(&body.name), |mark| mark.id),
+            is_again: mark.is_some_and(|mark| mark.is_again),
             body,
             envelope: queued,
         };
@@ -258,17 +261,18 @@ impl<K: Keeper> Receiver<K> {
         }
     }
 
-    /// A recipient of ours, or why the whole message is not taken.
+    /// A recipient of ours, or why the whole message is not taken. What waited in a spool has its 250: the hand-over says what becomes of it.
     async fn known_recipient(
         &self,
         settings: &Settings,
         to: Address,
-        from: &ReversePath,
+        (from, is_spooled): (&ReversePath, bool),
     ) -> Result<Address, No> {
         let path = ForwardPath::Address(to.clone());
         let found = self.find(&to).await.map_err(|no| No::about(no, &to))?;
         match found {
             Found::Account(_) => Ok(to),
+            Found::Listed | Found::NoMailbox if is_spooled => Ok(to),
             Found::Listed => {
                 let admitted = self.admit(&to, Some(from)).await;
                 admitted.map_err(|no| No::about(no, &to))?;

@@ -9,6 +9,7 @@ use smtp::{ForwardPath, Refusal, ReversePath, Session};
 use storage::arrival::Found;
 
 use super::keeper::{refusal_for, refusal_of};
+use super::mark::Mark;
 use super::route::Route;
 use super::{Keeper, Receiver, Settings};
 
@@ -34,9 +35,15 @@ impl<K: Keeper> Receiver<K> {
         }
         let envelope = session.envelope();
         let announced = envelope.and_then(|envelope| envelope.size_bytes);
+        let mark = session.delivery().and_then(Mark::parse);
+        let is_spooled = mark.is_some_and(|mark| mark.is_spooled);
         match (entry, to) {
             (Found::Account(_) | Found::Listed, _) if self.keeper.refuses() => {
                 Err(Refusal::StorageFault)
+            }
+            // Its sender has a 250: the queue says what becomes of it, and who may post was asked in front.
+            (Found::Account(_) | Found::Listed | Found::NoMailbox, Some(to)) if is_spooled => {
+                Ok(Route::Listed { to: to.clone() })
             }
             (Found::Account(entry), _) if entry.has_room(announced.unwrap_or(0)) => {
                 Ok(Route::Local {

@@ -128,7 +128,7 @@ impl<K: Keeper> Receiver<K> {
                 name: published.domain.clone(),
             };
             let (head, line) = (head(published).encode(), row.encode());
-            reporting.tallies.note(&key, &head, &line);
+            reporting.tallies.note_from(peer, &key, &head, &line);
         }
         if let Some(failures) = &reporting.failures
             && !is_report

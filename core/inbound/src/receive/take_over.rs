@@ -1,7 +1,8 @@
 //! Stage 4 for a message that another zone of ours hands over: nothing is checked again, and what has its id is placed once.
 //!
 //! LMTP has an answer for each recipient, so each account has its own result. SMTP and QMQP have one for all: the message is taken for all of them in
-//! one durable step, and what finds no room waits in the queue, which tries on and reports.
+//! one durable step, and what finds no room waits in the queue, which tries on and reports. So is what waited in the other zone's spool, by each of
+//! them: every recipient of it is `Listed` here, and the hand-over looks up what it is.
 //!
 //! What must hold: an outcome is `Ok` only where the message is durable; the recipients were looked up here, whatever the other zone thought of them.
 
@@ -59,6 +60,7 @@ impl<K: Keeper> Receiver<K> {
         queued.terms.is_junk = mark.is_junk;
         let handed = Handed::Whole {
             id: mark.id,
+            is_again: mark.is_again,
             body,
             envelope: queued,
         };

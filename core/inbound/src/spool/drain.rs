@@ -1,26 +1,22 @@
 //! From the spool to storage: what waits is handed over in order, as soon as storage takes it.
 
 use std::collections::{HashMap, HashSet};
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::Poll;
 
 use base::Time;
 use mailbox::MailboxFault;
-use queue::{DeliveryId, Entry, Envelope, QueueId};
+use queue::{Entry, Envelope, QueueId};
 use runtime::events::MESSAGE;
 use runtime::{SessionHost, Stop};
 use spool::Spool;
-use storage::outgoing::{HandedOver, Outgoing, Seen};
-use storage::owner::Ask;
+use storage::outgoing::{HandedOver, Seen};
 use store::{BodyIn, ReadFault};
-use tracing::Instrument;
 
 use super::limits::*;
+use super::storing::{Message, Storing, Told};
 
 /// Hands over until `stop`; on the spool's thread. What is not handed over by then waits for the next start.
-pub async fn drain<A: Ask>(host: SessionHost, spool: Spool, ask: A, stop: Stop) {
-    let mut drain = Drain::new(host.clone(), spool.clone(), ask);
+pub async fn drain<A: Storing>(host: SessionHost, spool: Spool, storage: A, stop: Stop) {
+    let mut drain = Drain::new(host.clone(), spool.clone(), storage);
     let mut pause = PAUSE_MIN;
     loop {
         // until the stop
@@ -62,7 +58,7 @@ pub enum Round {
 pub struct Drain<A> {
     host: SessionHost,
     spool: Spool,
-    ask: A,
+    storage: A,
     /// Not to be handed over: damaged, or refused for good. They are kept and tried again after `STUCK_FOR`.
     stuck: HashMap<QueueId, Seen>,
     stuck_since: Time,
@@ -79,13 +75,13 @@ struct Wave {
     damaged: Vec<Entry>,
 }
 
-impl<A: Ask> Drain<A> {
-    pub fn new(host: SessionHost, spool: Spool, ask: A) -> Drain<A> {
+impl<A: Storing> Drain<A> {
+    pub fn new(host: SessionHost, spool: Spool, storage: A) -> Drain<A> {
         Drain {
             stuck_since: host.now(),
             host,
             spool,
-            ask,
+            storage,
             stuck: HashMap::new(),
             aside: HashMap::new(),
         }
@@ -118,12 +114,9 @@ impl<A: Ask> Drain<A> {
                 false => Round::Later,
             };
         }
-        if self.ask.refuses_mail() {
+        if self.storage.refuses_mail() {
             return Round::Later;
         }
-        let both = damaged.iter().chain(&entries);
-        let id = |entry: &Entry| DeliveryId::again(&entry.body.name, spool::round(entry));
-        let ids: Vec<DeliveryId> = both.map(id).collect();
         let envelopes = entries.iter().map(envelope);
         let messages = bodies.into_iter().zip(envelopes).zip(&entries);
         let messages: Vec<Message> = messages
@@ -134,13 +127,7 @@ impl<A: Ask> Drain<A> {
                 round: spool::round(entry),
             })
             .collect();
-        let asked = self.ask.ask_outgoing(move |outgoing| async move {
-            let results = hand_over_all(outgoing.clone(), messages).await;
-            let seen: Vec<Seen> = ids.iter().map(|id| outgoing.seen(*id)).collect();
-            (results, seen)
-        });
-        // However long it takes: a second closure with the same bytes would wait behind the first, and a third behind both.
-        let Ok((results, seen)) = asked.await else {
+        let Ok(Told { results, seen }) = self.storage.hand_over(messages, &damaged).await else {
             return Round::Later;
         };
         assert_eq!(results.len(), entries.len(), "one result for each message");
@@ -290,59 +277,6 @@ fn envelope(entry: &Entry) -> Envelope {
         expires: entry.expires,
         terms: entry.terms.clone(),
     }
-}
-
-/// What is handed over.
-struct Message {
-    number: u64,
-    body: BodyIn,
-    envelope: Envelope,
-    /// Which of its hand-overs it is.
-    round: u32,
-}
-
-type Handed = Result<HandedOver, MailboxFault>;
-
-/// All at once, so that one batch of the log takes them. One result for each.
-async fn hand_over_all(outgoing: Outgoing, messages: Vec<Message>) -> Vec<Handed> {
-    type Work = Pin<Box<dyn Future<Output = Handed>>>;
-    let mut work: Vec<Result<Handed, Work>> = messages
-        .into_iter()
-        .map(|message| {
-            let outgoing = outgoing.clone();
-            // What becomes of it in the queue is traced as part of it.
-            let span = tracing::info_span!(target: MESSAGE, "message", spool = message.number);
-            let Message {
-                body,
-                envelope,
-                round,
-                ..
-            } = message;
-            let hand_over = async move { outgoing.hand_over(body, envelope, round).await };
-            let hand_over = hand_over.instrument(span);
-            Err(Box::pin(hand_over) as Work)
-        })
-        .collect();
-    poll_fn(|context| {
-        let mut is_over = true;
-        for each in &mut work {
-            let Err(pending) = each else { continue };
-            match pending.as_mut().poll(context) {
-                Poll::Ready(handed) => *each = Ok(handed),
-                Poll::Pending => is_over = false,
-            }
-        }
-        if is_over {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
-    let missing = || Err(MailboxFault::Unavailable("it did not end".to_owned()));
-    let work = work.into_iter();
-    work.map(|each| each.unwrap_or_else(|_| missing()))
-        .collect()
 }
 
 const _: () = assert!(PAUSE_MIN.as_micros() < PAUSE_MAX.as_micros());

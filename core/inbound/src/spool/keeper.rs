@@ -9,19 +9,19 @@ use base::Time;
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
 use queue::{Envelope, QueueId};
-use runtime::events::{MESSAGE, detail};
+use runtime::events::MESSAGE;
 use runtime::{Budget, Holder, SessionHost};
 use spool::SpoolFault;
-use storage::addresses::{self, Refused};
-use storage::arrival::{self, Arrival, Looked};
-use storage::lessons::{self, Answer, Asked};
+use storage::addresses::Refused;
+use storage::arrival::{Arrival, Looked};
+use storage::lessons::{Answer, Asked};
 use storage::outgoing::Submission;
-use storage::owner::{Ask, Busy};
+use storage::owner::Busy;
 use store::BodyIn;
 use tracing::{Instrument, Span};
 
 use super::limits::{DIRECT_MAX, LOOK_UP_MAX, SILENCE_NOTED, TAKE_MAX};
-use super::{Held, Spooling};
+use super::{Held, Spooling, Storing};
 use crate::receive::{Keeper, OnBehalf};
 
 /// What a core's receivers did with the spool since start.
@@ -44,7 +44,7 @@ const TO_SPOOL: Holder = Holder(1);
 /// Storage behind a spool; for one core.
 #[derive(Clone)]
 pub struct Spooled<A, S> {
-    ask: A,
+    storage: A,
     spool: S,
     host: SessionHost,
     /// Bytes of messages on their way to storage or to the spool, with a share for each way; of all cores.
@@ -54,10 +54,10 @@ pub struct Spooled<A, S> {
     counters: Arc<Counters>,
 }
 
-impl<A: Ask, S: Spooling> Spooled<A, S> {
-    pub fn new(host: SessionHost, ask: A, spool: S, credits: Budget) -> Spooled<A, S> {
+impl<A: Storing, S: Spooling> Spooled<A, S> {
+    pub fn new(host: SessionHost, storage: A, spool: S, credits: Budget) -> Spooled<A, S> {
         Spooled {
-            ask,
+            storage,
             spool,
             host,
             credits,
@@ -96,7 +96,7 @@ impl<A: Ask, S: Spooling> Spooled<A, S> {
 
     /// Whether a message goes to storage first: nothing waits that it would overtake, and storage takes mail.
     fn is_direct(&self) -> bool {
-        !self.spool.waits() && !self.ask.refuses_mail()
+        !self.spool.waits() && !self.storage.refuses_mail()
     }
 
     /// What `wait` answers; `None`: nothing in time, or it is not known what.
@@ -118,7 +118,7 @@ impl<A: Ask, S: Spooling> Spooled<A, S> {
 
     /// A look-up, unless storage was silent just now.
     async fn look<T>(&self, wait: impl Future<Output = Result<T, Busy>>) -> Result<T, Busy> {
-        if self.host.now() < self.silent_until.get() {
+        if self.storage.looks_far() && self.host.now() < self.silent_until.get() {
             return Err(Busy);
         }
         match self.host.within(LOOK_UP_MAX, wait).await {
@@ -161,17 +161,13 @@ impl<A: Ask, S: Spooling> Spooled<A, S> {
     }
 }
 
-impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
+impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
     async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
-        let wanted = address.clone();
-        let asked = self
-            .ask
-            .ask(move |mailboxes| async move { arrival::look_up(&mailboxes, &wanted).await });
-        self.look(asked).await
+        self.look(self.storage.look_up(address)).await
     }
 
     fn refuses(&self) -> bool {
-        self.ask.refuses_mail() && self.spool.is_full()
+        self.storage.refuses_mail() && self.spool.is_full()
     }
 
     fn takes_known(&self) -> bool {
@@ -184,18 +180,12 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         sender: Option<&Address>,
         unix_seconds: u64,
     ) -> Result<Result<Result<(), Refused>, MailboxFault>, Busy> {
-        let (address, sender) = (address.clone(), sender.cloned());
-        let asked = self.ask.ask(move |mailboxes| async move {
-            addresses::admit(&mailboxes, &address, sender.as_ref(), unix_seconds).await
-        });
+        let asked = self.storage.admit(address, sender, unix_seconds);
         self.look(asked).await
     }
 
     async fn words(&self, asked: Asked) -> Result<Answer, Busy> {
-        let asked = self.ask.ask_outgoing(move |outgoing| async move {
-            lessons::words(outgoing.mailboxes(), outgoing.lessons(), &asked)
-        });
-        self.look(asked).await
+        self.look(self.storage.words(asked)).await
     }
 
     async fn submit(
@@ -210,23 +200,23 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
         let here = here.filter_map(|local| local.to.clone());
         envelope.recipients.extend(here);
         if let Some(credit) = credit.clone() {
-            let work = span.clone();
-            let asked = self.ask.ask_outgoing(move |outgoing| {
-                async move {
-                    let submitted = outgoing.submit_once(submission).await;
-                    drop(credit);
-                    submitted
-                }
-                .instrument(work)
-            });
+            let asked = self.storage.submit_once(submission, credit, span);
             match self.direct(asked).await {
                 Some(Err(fault)) if is_deferred(&fault) => straight = fault,
                 Some(result) => return Ok(result),
                 None => {}
             }
         }
+        if !self.storage.goes_to_spool(&body, &envelope, true) {
+            return Ok(Err(straight));
+        }
         let held = (self.credit_spool(&body, credit)?, straight);
-        Ok(self.spool(body, envelope, held, span).await)
+        let spooled = self.spool(body.clone(), envelope.clone(), held, span);
+        let spooled = spooled.await;
+        if spooled.is_err() {
+            self.storage.stays_out(&body, &envelope, true);
+        }
+        Ok(spooled)
     }
 
     async fn deliver(
@@ -237,34 +227,45 @@ impl<A: Ask, S: Spooling> Keeper for Spooled<A, S> {
     ) -> Result<Vec<Result<(), MailboxFault>>, Busy> {
         let credit = self.credit_straight(&arrival.body);
         let (body, accounts) = (arrival.body.clone(), arrival.accounts.clone());
+        let junk = arrival.junk.clone();
         let mut results = None;
         if let Some(credit) = credit.clone() {
-            let work = detail(span);
-            let asked = self.ask.ask_outgoing(move |outgoing| {
-                async move {
-                    let delivered = outgoing.deliver_once(arrival).await;
-                    drop(credit);
-                    delivered
-                }
-                .instrument(work)
-            });
+            let storage = &self.storage;
+            let asked = storage.deliver_once(arrival, on_behalf, credit, span);
             results = self.direct(asked).await;
         }
         let mut results = results.unwrap_or_else(|| vec![Err(silent()); accounts.len()]);
         assert_eq!(results.len(), accounts.len(), "one result for each account");
         // Those that were placed or refused have their answer; the others have none yet.
-        let open: Vec<usize> = (0..accounts.len())
-            .filter(|index| results[*index].as_ref().is_err_and(is_deferred))
-            .collect();
-        if open.is_empty() {
+        let is_open = |result: &Result<(), MailboxFault>| result.as_ref().is_err_and(is_deferred);
+        let Some(first) = results.iter().find(|result| is_open(result)) else {
             return Ok(results);
-        }
-        let whose: Vec<AccountId> = open.iter().map(|index| accounts[*index]).collect();
-        let straight = results[open[0]].clone().err().unwrap_or_else(silent);
-        let held = (self.credit_spool(&body, credit)?, straight);
-        let spooled = self.spool(body, on_behalf(&whose), held, span).await;
-        for index in open {
-            results[index] = spooled.clone();
+        };
+        let straight = first.clone().err().unwrap_or_else(silent);
+        let held = self.credit_spool(&body, credit)?;
+        for part in self.storage.parts(&accounts, &junk) {
+            let each = || accounts.iter().zip(&results);
+            let open = each().filter(|(account, result)| part.contains(account) && is_open(result));
+            let open: Vec<AccountId> = open.map(|(account, _)| *account).collect();
+            if open.is_empty() {
+                continue;
+            }
+            let tried = on_behalf(&part);
+            let spooled = match self.storage.goes_to_spool(&body, &tried, false) {
+                true => {
+                    let held = (held.clone(), straight.clone());
+                    self.spool(body.clone(), on_behalf(&open), held, span).await
+                }
+                false => Err(straight.clone()),
+            };
+            if spooled.is_err() {
+                self.storage.stays_out(&body, &tried, false);
+            }
+            for (account, result) in accounts.iter().zip(&mut results) {
+                if open.contains(account) {
+                    result.clone_from(&spooled);
+                }
+            }
         }
         Ok(results)
     }

@@ -6,10 +6,10 @@ use storage::addresses::Refused;
 use storage::arrival::{Arrival, Looked};
 use storage::lessons::{Answer, Asked};
 use storage::outgoing::Submission;
-use storage::owner::{Ask, Busy};
+use storage::owner::Busy;
 use tracing::Span;
 
-use super::{Spooled, Spooling};
+use super::{Spooled, Spooling, Storing};
 use crate::receive::{Keeper, OnBehalf};
 
 /// Where a receiver's messages go.
@@ -20,7 +20,7 @@ pub enum Way<A, S> {
     Spooled(Spooled<A, S>),
 }
 
-impl<A: Ask, S: Spooling> Keeper for Way<A, S> {
+impl<A: Storing, S: Spooling> Keeper for Way<A, S> {
     async fn look_up(&self, address: &Address) -> Result<Looked, Busy> {
         match self {
             Way::Straight(ask) => ask.look_up(address).await,

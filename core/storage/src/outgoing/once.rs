@@ -165,22 +165,23 @@ impl Outgoing {
         round: u32,
     ) -> Result<HandedOver, MailboxFault> {
         let id = DeliveryId::again(&body.name, round);
-        self.hand_over_in(round, id, body, envelope).await
+        self.hand_over_in(round > 0, id, body, envelope).await
     }
 
-    /// As `hand_over`, under the id that another node gave.
+    /// As `hand_over`, under the id that another node gave. `is_again`: with a round above 0.
     pub async fn hand_over_as(
         &self,
         id: DeliveryId,
+        is_again: bool,
         body: BodyIn,
         envelope: Envelope,
     ) -> Result<HandedOver, MailboxFault> {
-        self.hand_over_in(0, id, body, envelope).await
+        self.hand_over_in(is_again, id, body, envelope).await
     }
 
     async fn hand_over_in(
         &self,
-        round: u32,
+        is_again: bool,
         id: DeliveryId,
         body: BodyIn,
         envelope: Envelope,
@@ -205,7 +206,7 @@ impl Outgoing {
                     if served.as_ref().is_some_and(|served| served.has(account.0))
                         || !seen.insert(account) => {}
                 Meaning::Account(account, _)
-                    if round > 0 && again::has(&self.mailboxes, account, &body.name).await? => {}
+                    if is_again && again::has(&self.mailboxes, account, &body.name).await? => {}
                 Meaning::Account(account, _) => {
                     let is_junk = elsewhere.terms.is_junk;
                     here.push((self.first_place(account, is_junk).await, to));

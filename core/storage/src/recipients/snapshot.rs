@@ -83,7 +83,7 @@ pub(super) async fn snapshot_within(
         let page = directory.groups(after.as_deref(), PAGE);
         let is_last = page.len() < PAGE;
         after = page.last().map(|(name, ..)| name.clone());
-        let listed = page.into_iter().map(|(name, ..)| (name, Sign::Listed));
+        let listed = page.into_iter().map(|(name, ..)| (name, Sign::Group));
         draft.addresses.extend(listed);
         fits(&draft)?;
         if is_last {

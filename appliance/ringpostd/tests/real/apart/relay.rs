@@ -1,10 +1,11 @@
-//! A relay of TCP between an inbound node and a storage node, which loses answers when it is asked to.
+//! A relay of TCP between an inbound node and a storage node, which loses answers or keeps them back when it is asked to.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// Lives as long as the test's process.
 pub struct Relay {
@@ -15,6 +16,8 @@ pub struct Relay {
 struct Shared {
     /// Of one connection: bytes to the server after which its answers are not passed on.
     silent_after: AtomicU64,
+    /// They wait then, and are not lost.
+    holds: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -24,6 +27,7 @@ impl Relay {
         let address = listener.local_addr().expect("bound");
         let shared = Arc::new(Shared {
             silent_after: AtomicU64::new(u64::MAX),
+            holds: AtomicBool::new(false),
             open: Mutex::default(),
         });
         let relay = shared.clone();
@@ -45,6 +49,12 @@ impl Relay {
     /// Answers are lost once a client has sent so many bytes over its connection.
     pub fn silence_after(&self, bytes: u64) {
         self.shared.silent_after.store(bytes, SeqCst);
+    }
+
+    /// Answers wait once a client has sent so many bytes over its connection, until `pass`.
+    pub fn hold_after(&self, bytes: u64) {
+        self.shared.holds.store(true, SeqCst);
+        self.silence_after(bytes);
     }
 
     /// Everything is passed on again.
@@ -77,11 +87,18 @@ impl Shared {
         });
         thread::spawn(move || {
             pass(server, client, |_| {
-                sent.load(SeqCst) < shared.silent_after.load(SeqCst)
+                let is_silent = || sent.load(SeqCst) >= shared.silent_after.load(SeqCst);
+                while shared.holds.load(SeqCst) && is_silent() {
+                    // until the test lets it pass, or ends
+                    thread::sleep(LOOK_EVERY);
+                }
+                !is_silent()
             });
         });
     }
 }
+
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Until either side ends; what `is_passed` refuses is lost.
 fn pass(mut from: TcpStream, mut to: TcpStream, is_passed: impl Fn(u64) -> bool) {

@@ -195,6 +195,10 @@ impl Session {
                 recipients.push(to.trim_end_matches('>').to_owned());
                 accepted += 1;
             }
+            if line == "DATA" && accepted == 0 {
+                self.say("503 5.5.1 no valid recipients").await?;
+                continue;
+            }
             if line == "DATA" {
                 if self.hangs(Stage::Data).await {
                     return None;
@@ -251,7 +255,15 @@ impl Session {
             return None;
         }
         sleep_us(&*self.host, self.script.pause.as_micros() as u64).await;
-        let end = &self.script.ends[0];
+        let mut answers = self.script.answers.iter();
+        let is_for = |to: &String| {
+            request
+                .recipients
+                .iter()
+                .any(|each| each.to_string() == *to)
+        };
+        let scripted = answers.find(|(to, _)| is_for(to));
+        let end = scripted.map_or(&self.script.ends[0], |(_, answer)| answer);
         let outcome = match end.as_bytes()[0] {
             b'2' => Outcome::Taken,
             b'4' => Outcome::Later,

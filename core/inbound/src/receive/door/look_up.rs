@@ -226,14 +226,16 @@ impl<N: Names> Shared<N> {
 
     /// Whether a name of `peer` has its address. `None`: some name could not be looked up, and none leads back.
     async fn points_back(&self, peer: IpAddr) -> Option<bool> {
-        let names = match self.names.names_of(peer).await {
+        // Its own reverse zone, and what that names.
+        let theirs = self.names.on_behalf_of(peer);
+        let names = match theirs.names_of(peer).await {
             Ok(names) => names,
             Err(NameFault::NoSuchDomain) => return Some(false),
             Err(NameFault::Unavailable(_)) => return None,
         };
         let mut is_known = true;
         for name in names.iter().take(REVERSE_NAMES_MAX) {
-            match self.names.addresses(name).await {
+            match theirs.addresses(name).await {
                 Ok(addresses) if addresses.contains(&peer.to_canonical()) => return Some(true),
                 Ok(_) | Err(NameFault::NoSuchDomain) => {}
                 Err(NameFault::Unavailable(_)) => is_known = false,
