@@ -99,7 +99,7 @@ struct Silences {
     logged_in: Duration,
 }
 
-/// Bytes of messages in memory, over all cores and services. All three have shares.
+/// Bytes of messages in memory, over all cores and services, POP3's too. All three have shares.
 #[derive(Clone)]
 pub struct Memory {
     /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.

@@ -38,6 +38,12 @@ use crate::login::Logins;
 use limits::*;
 use open::Measured;
 
+/// What a connection over the listener's limit gets, and one from an address that is banned; in place of the greeting.
+pub const TOO_MANY_CONNECTIONS: &[u8] =
+    b"-ERR [SYS/TEMP] Too many connections, try again later\r\n";
+pub const BANNED: &[u8] =
+    b"-ERR [SYS/TEMP] Too many failures from your address, try again later\r\n";
+
 /// How one listener serves. POP3S differs from POP3 only in that TLS was started before `serve`.
 #[derive(Clone)]
 pub struct Settings {

@@ -11,6 +11,8 @@ pub const LOGIN_FAILURE_DELAY: Duration = crate::imap::limits::LOGIN_FAILURE_DEL
 /// A maildrop of so many messages is listed in the connection's own memory, 16 KiB; `plan` counts it with the connection. A larger one
 /// takes from the account's share of what waits for clients.
 pub const LISTED_FREE_MAX: usize = 2_048;
+/// Bytes of that list.
+pub const LISTED_BYTES: usize = pop3::Maildrop::memory_bytes(LISTED_FREE_MAX);
 /// Bytes of a message that are made ready for the wire at once: with doubled dots twice as many.
 pub const WIRE_BYTES: usize = 16 * 1_024;
 /// What is ready is sent once it is this much.

@@ -11,6 +11,7 @@ use base::host::oneshot;
 use bytes::Bytes;
 use client::imap::{Imap, Memory, Settings};
 use client::login::{Logins, Permit, Verifier, Verifying};
+use client::pop3::{self, Pop3};
 use client::submit::{self, Submitter};
 use device::sim::SimWorld;
 use inbound::receive::inspect::Policy;
@@ -113,6 +114,7 @@ pub struct Rig {
     /// What is asked beside the mailboxes, and not beside the queue, is answered `Busy`.
     pub busy: Rc<Cell<bool>>,
     imap: Rc<Imap<Here>>,
+    pop3: Rc<Pop3<Here>>,
     submitter: Rc<Submitter<Here>>,
     alice: AccountId,
     /// Addresses of logins that failed.
@@ -185,6 +187,12 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
                 )
                 .inspecting(Some(inspector())),
             ),
+            pop3: Rc::new(Pop3::on(
+                host.clone(),
+                here.clone(),
+                memory.clone(),
+                logins.clone(),
+            )),
             imap: Rc::new(Imap::on(host, here, memory, logins)),
             alice: alice.expect("an account"),
             failed,
@@ -225,6 +233,34 @@ impl Rig {
             input: Vec::new(),
         };
         assert!(session.line().await.starts_with("* OK ["));
+        session
+    }
+
+    /// A POP3 client that has read the greeting.
+    pub async fn pop3(&self) -> Session {
+        let from = ([127, 0, 0, 1], 1024).into();
+        let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
+        let pop3 = self.pop3.clone();
+        self.host.spawn(Box::pin(async move {
+            let settings = pop3::Settings {
+                tls: None,
+                login_on_loopback: true,
+            };
+            pop3.serve(&settings, connection).await;
+        }));
+        let mut session = Session {
+            peer,
+            input: Vec::new(),
+        };
+        assert!(session.line().await.starts_with("+OK "));
+        session
+    }
+
+    /// Alice's INBOX is open by POP3.
+    pub async fn maildrop(&self) -> Session {
+        let mut session = self.pop3().await;
+        session.pop("USER alice").await;
+        assert_eq!(session.pop("PASS secret").await, "+OK Logged in");
         session
     }
 
@@ -363,6 +399,26 @@ impl Session {
         let last = self.ask(command).await.pop().expect("an answer");
         assert!(!last.starts_with("OK"), "{command}: {last}");
         last
+    }
+
+    /// POP3: one line, and one line of an answer.
+    pub async fn pop(&mut self, command: &str) -> String {
+        self.send(&format!("{command}\r\n")).await;
+        self.line().await
+    }
+
+    /// POP3: what is answered +OK and has lines behind it, up to the dot; as they came.
+    pub async fn pop_lines(&mut self, command: &str) -> Vec<String> {
+        let answer = self.pop(command).await;
+        assert!(answer.starts_with("+OK"), "{command}: {answer}");
+        let mut lines = Vec::new();
+        loop {
+            // until the dot
+            match self.line().await {
+                dot if dot == "." => return lines,
+                line => lines.push(line),
+            }
+        }
     }
 
     /// SMTP: sends lines, answers the last line of each reply that comes.
