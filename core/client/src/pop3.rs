@@ -300,3 +300,21 @@ async fn flush(out: &mut Vec<u8>, connection: &mut impl Connection) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are sent before there is a session.
+    #[test]
+    fn refusals_in_place_of_the_greeting_are_replies_of_the_page() {
+        for (bytes, reply) in [
+            (TOO_MANY_CONNECTIONS, Reply::TOO_MANY_CONNECTIONS),
+            (BANNED, Reply::BANNED),
+        ] {
+            let mut line = Vec::new();
+            reply.put(&mut line);
+            assert_eq!(bytes, line);
+        }
+    }
+}
