@@ -34,14 +34,13 @@ mod selected;
 mod teach;
 mod watch;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use base::{BodyName, SharedHistogram};
+use base::SharedHistogram;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
@@ -50,6 +49,7 @@ use storage::holder;
 use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
+use crate::pieces::Damages;
 
 use fault::Failure;
 use limits::*;
@@ -89,8 +89,7 @@ pub struct Imap<K = Owner> {
     counters: Arc<Counters>,
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
-    /// Messages that were found damaged while they were sent.
-    damaged: RefCell<VecDeque<BodyName>>,
+    damaged: Damages,
 }
 
 /// How long a client may say nothing (RFC 9051 §5.4).
@@ -169,7 +168,7 @@ impl<K: Ask> Imap<K> {
             },
             counters: Arc::default(),
             teaching: Rc::default(),
-            damaged: RefCell::default(),
+            damaged: Damages::default(),
         }
     }
 

@@ -4,6 +4,10 @@
 //! down to what every connection may hold anyway: it is read again for each cut, so that a slow client costs others nothing
 //! but some reads at its own slow pace.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use base::BodyName;
 use bytes::Bytes;
 use mailbox::{MailboxFault, MailboxId, Message};
 use runtime::{Holder, SessionHost};
@@ -11,7 +15,9 @@ use storage::owner::Ask;
 use store::Pieces;
 
 use crate::imap::Memory;
-use crate::imap::limits::{ASK_AGAIN_AFTER, ASK_AGAIN_MAX, LEAST_BYTES, WINDOW_BYTES};
+use crate::imap::limits::{
+    ASK_AGAIN_AFTER, ASK_AGAIN_MAX, DAMAGED_REMEMBERED_MAX, LEAST_BYTES, WINDOW_BYTES,
+};
 
 /// Why a piece could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +30,35 @@ pub enum Unread {
 impl From<MailboxFault> for Unread {
     fn from(fault: MailboxFault) -> Self {
         Unread::Mailbox(fault)
+    }
+}
+
+/// Messages that were found damaged while they were sent, of one core. A small memory: it forgets the oldest.
+#[derive(Default)]
+pub struct Damages(RefCell<VecDeque<BodyName>>);
+
+impl Damages {
+    /// Whether it was. A leg that came back may have repaired it since: all of it is to be read before anything is announced.
+    pub fn knows(&self, message: &Message) -> bool {
+        self.0.borrow().contains(&message.body.name)
+    }
+
+    /// It was read to its end.
+    pub fn forget(&self, message: &Message) {
+        let mut names = self.0.borrow_mut();
+        names.retain(|name| *name != message.body.name);
+    }
+
+    /// It could not be.
+    pub fn remember(&self, message: &Message) {
+        if self.knows(message) {
+            return;
+        }
+        let mut names = self.0.borrow_mut();
+        if names.len() >= DAMAGED_REMEMBERED_MAX {
+            names.pop_front();
+        }
+        names.push_back(message.body.name);
     }
 }
 

@@ -18,12 +18,10 @@ mod open;
 mod retrieve;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use base::BodyName;
 use mail::Uid;
 use mailbox::{AccountId, MailboxId};
 use pop3::{Event, Policy, Reply, Session, State};
@@ -34,6 +32,7 @@ use storage::owner::{Ask, Owner};
 use crate::imap::Memory;
 use crate::imap::limits::SILENCE_GRACE;
 use crate::login::Logins;
+use crate::pieces::Damages;
 
 use limits::*;
 use open::Measured;
@@ -72,8 +71,7 @@ pub struct Pop3<K = Owner> {
     logins: Logins,
     counters: Arc<Counters>,
     measured: RefCell<Measured>,
-    /// Messages that were found damaged while they were sent.
-    damaged: RefCell<VecDeque<BodyName>>,
+    damaged: Damages,
 }
 
 /// Ends the conversation.
@@ -122,7 +120,7 @@ impl<K: Ask> Pop3<K> {
             logins,
             counters: Arc::default(),
             measured: RefCell::default(),
-            damaged: RefCell::default(),
+            damaged: Damages::default(),
         }
     }
 

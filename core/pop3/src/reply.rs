@@ -60,7 +60,7 @@ macro_rules! replies {
 replies! {
     /// The greeting.
     READY = Reply::ok("Ringpost ready");
-    /// The answer to USER, whoever that is.
+    /// The answer to USER, for any name.
     SEND_PASSWORD = Reply::ok("Send the password");
     /// The maildrop is open.
     LOGGED_IN = Reply::ok("Logged in");

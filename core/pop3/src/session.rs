@@ -58,7 +58,7 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retrieval {
     pub uid: Uid,
-    /// Its size as the client was told.
+    /// Its size, as LIST has it.
     pub octets: u32,
     /// TOP: lines of its body. `None`: RETR, all of it.
     pub lines: Option<u32>,

@@ -392,13 +392,13 @@ impl<K: Ask> Imap<K> {
         let held = chunk.bodies.get(index).and_then(Option::as_ref);
         // A leg that came back may have repaired it: all of it is read before anything is announced.
         let doubted =
-            held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message);
+            held.is_none() && wanted.bodies == Bodies::Always && self.damaged.knows(message);
         let begin = out.len();
         let line_bytes_max = self.memory.sending.share_bytes_max();
         let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
             let whole = self.whole(reading, message).await?;
             if doubted && whole.0.is_ok() {
-                self.forget_damage(message);
+                self.damaged.forget(message);
             }
             let line = Large {
                 number: *number,

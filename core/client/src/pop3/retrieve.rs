@@ -15,7 +15,7 @@ use storage::owner::Ask;
 
 use super::limits::*;
 use super::{End, Opened, Pop3};
-use crate::imap::limits::{DAMAGED_REMEMBERED_MAX, WINDOW_BYTES};
+use crate::imap::limits::WINDOW_BYTES;
 use crate::pieces::{Reader, Reading, Unread};
 
 impl<K: Ask> Pop3<K> {
@@ -51,7 +51,7 @@ impl<K: Ask> Pop3<K> {
         };
         let end = message.size_bytes as usize;
         // Before it is announced: most of what can go wrong goes wrong here.
-        let first = match self.is_known_damaged(&message) {
+        let first = match self.damaged.knows(&message) {
             true => self.prove(&mut reader, &message).await,
             false => reader.read(0, end).await,
         };
@@ -75,7 +75,9 @@ impl<K: Ask> Pop3<K> {
             }
             Err(unread) => {
                 tracing::warn!(peer = %connection.peer(), ?unread, "a message cannot be read to its end; the connection is given up");
-                self.remember_damage(&message, &unread);
+                if unread == Unread::Mailbox(MailboxFault::Damaged) {
+                    self.damaged.remember(&message);
+                }
                 Err(End::CutOff)
             }
         }
@@ -101,26 +103,8 @@ impl<K: Ask> Pop3<K> {
         while at < end {
             at += reader.read(at, end).await?.len();
         }
-        let mut damaged = self.damaged.borrow_mut();
-        damaged.retain(|name| *name != message.body.name);
-        drop(damaged);
+        self.damaged.forget(message);
         reader.read(0, end).await
-    }
-
-    fn is_known_damaged(&self, message: &Message) -> bool {
-        self.damaged.borrow().contains(&message.body.name)
-    }
-
-    /// A small memory: it forgets the oldest.
-    fn remember_damage(&self, message: &Message, unread: &Unread) {
-        if *unread != Unread::Mailbox(MailboxFault::Damaged) {
-            return;
-        }
-        let mut damaged = self.damaged.borrow_mut();
-        if damaged.len() >= DAMAGED_REMEMBERED_MAX {
-            damaged.pop_front();
-        }
-        damaged.push_back(message.body.name);
     }
 }
 

@@ -8,7 +8,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use base::BodyName;
 use bytes::Bytes;
 use imap::respond::without_nul;
 use mailbox::{MailboxFault, Message};
@@ -78,7 +77,9 @@ impl<K: Ask> Imap<K> {
             };
             if let Err(failure) = done {
                 tracing::warn!(peer = %connection.peer(), ?failure, "a message cannot be read to its end; the connection is given up");
-                self.remember_damage(message, &failure);
+                if failure == Failure::Mailbox(MailboxFault::Damaged) {
+                    self.damaged.remember(message);
+                }
                 return Err(End::CutOff);
             }
         }
@@ -121,32 +122,6 @@ impl<K: Ask> Imap<K> {
             next,
             window,
         })
-    }
-
-    /// Whether the message was found damaged while it was sent. A small memory: it forgets the oldest.
-    pub(super) fn is_known_damaged(&self, message: &Message) -> bool {
-        self.damaged.borrow().contains(&message.body.name)
-    }
-
-    /// It was read to its end.
-    pub(super) fn forget_damage(&self, message: &Message) {
-        let mut damaged = self.damaged.borrow_mut();
-        damaged.retain(|name| *name != message.body.name);
-    }
-
-    fn remember_damage(&self, message: &Message, failure: &Failure) {
-        if *failure != Failure::Mailbox(MailboxFault::Damaged) {
-            return;
-        }
-        let mut damaged = self.damaged.borrow_mut();
-        if damaged.contains(&message.body.name) {
-            return;
-        }
-        if damaged.len() >= DAMAGED_REMEMBERED_MAX {
-            damaged.pop_front();
-        }
-        let name: BodyName = message.body.name;
-        damaged.push_back(name);
     }
 }
 
