@@ -202,7 +202,7 @@ impl Allowance {
                 fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
             }),
             pop3_connections: limits.pop3_connections.unwrap_or_else(|| {
-                fitting(POP3_CONNECTIONS_DEFAULT, free / 64, POP3_CONNECTION_BYTES)
+                fitting(POP3_CONNECTIONS_DEFAULT, free / 128, POP3_CONNECTION_BYTES)
             }),
             zone_connections: limits.zone_connections.unwrap_or_else(|| {
                 fitting(ZONE_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)

@@ -250,8 +250,8 @@ mod tests {
         assert!(SMTP_CONNECTION_BYTES >= at_work);
         assert!(IMAP_CONNECTION_BYTES >= at_work);
         assert!(IMAP_CONNECTION_BYTES >= at_rest + imap::OUTPUT_BYTES_MAX as u64);
-        // A piece on its way and the next one, ready bytes (a chunk with doubled dots beside what is full), replies, a list.
-        let pop3 = 2 * imap::LEAST_BYTES
+        // A piece, what is ready of it (a chunk with doubled dots beside what is full), a list.
+        let pop3 = imap::LEAST_BYTES
             + client::pop3::limits::OUTPUT_BYTES_MAX
             + 2 * client::pop3::limits::WIRE_BYTES
             + client::pop3::limits::LISTED_BYTES;

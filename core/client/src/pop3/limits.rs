@@ -14,7 +14,7 @@ pub const LISTED_FREE_MAX: usize = 2_048;
 /// Bytes of that list.
 pub const LISTED_BYTES: usize = pop3::Maildrop::memory_bytes(LISTED_FREE_MAX);
 /// Bytes of a message that are made ready for the wire at once: with doubled dots twice as many.
-pub const WIRE_BYTES: usize = 16 * 1_024;
+pub const WIRE_BYTES: usize = 8 * 1_024;
 /// What is ready is sent once it is this much.
 pub const OUTPUT_BYTES_MAX: usize = 32 * 1_024;
 /// Messages of which the line ends are looked up at once, and the bytes of their summaries.

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use client::pop3::limits::{LOGIN_FAILURE_DELAY, SILENCE_BEFORE_LOGIN_MAX, SILENCE_MAX};
+use client::pop3::limits::{
+    LISTED_FREE_MAX, LOGIN_FAILURE_DELAY, SILENCE_BEFORE_LOGIN_MAX, SILENCE_MAX,
+};
 
 use crate::rig::{Session, run};
 
@@ -231,5 +233,61 @@ fn a_whole_session_may_be_sent_at_once() {
         assert_eq!(session.line().await, "+OK Logging out");
         let mut session = rig.maildrop().await;
         assert_eq!(session.pop("STAT").await, "+OK 0 0");
+    });
+}
+
+/// Without room in the account's share a message goes in small pieces of the connection's own, and the list of a large maildrop has to wait.
+#[test]
+fn an_account_without_memory_is_served_slowly_and_its_large_maildrop_is_refused_for_now() {
+    run(|rig| async move {
+        let raw = format!("Subject: large\r\n\r\n{}", ".0123456789\r\n".repeat(30_000));
+        rig.deliver(&raw).await;
+        let mut session = rig.scarce_pop3().await;
+        session.pop("USER alice").await;
+        assert_eq!(session.pop("PASS secret").await, "+OK Logged in");
+        let sent = session.pop_lines("RETR 1").await;
+        assert_eq!((sent.len(), octets(&sent)), (30_002, raw.len()));
+        rig.deliver_some(LISTED_FREE_MAX).await;
+        let mut late = rig.scarce_pop3().await;
+        late.pop("USER alice").await;
+        let answer = late.pop("PASS secret").await;
+        let refused = "-ERR [SYS/TEMP] Too many large mailboxes are open, close other connections";
+        assert_eq!(answer, refused);
+        let mut other = rig.maildrop().await;
+        let listed = other.pop_lines("UIDL").await;
+        assert_eq!(listed.len(), LISTED_FREE_MAX + 1);
+    });
+}
+
+/// What was announced cannot be taken back: the connection ends. After that the message is refused by itself.
+#[test]
+fn a_damaged_message_breaks_off_once_and_is_refused_from_then_on() {
+    run(|rig| async move {
+        let mut random = fastrand::Rng::with_seed(7);
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(b' '..))
+            .take(1_500_000)
+            .collect();
+        let raw = [&b"Subject: noise\r\n\r\n"[..], &noise, b"\r\n"].concat();
+        rig.deliver_bytes(&raw).await;
+        rig.deliver_some(1).await;
+        let place = &noise[noise.len() - 1_000..];
+        rig.spoil(&place[..64]);
+        let mut session = rig.maildrop().await;
+        session.send("RETR 1\r\n").await;
+        assert_eq!(session.line().await, format!("+OK {} octets", raw.len()));
+        assert!(session.end().await > 500_000, "most of it came");
+        let mut session = rig.maildrop().await;
+        for _again in 0..2 {
+            let answer = session.pop("RETR 1").await;
+            assert_eq!(
+                answer,
+                "-ERR [SYS/PERM] Every stored copy of the message is damaged"
+            );
+        }
+        assert_eq!(session.pop_lines("RETR 2").await[0], "Subject: 1");
+        // Its beginning is good, and more is not asked for: but nothing of it is announced any more.
+        assert!(session.pop("TOP 1 0").await.starts_with("-ERR [SYS/PERM] "));
+        session.pop("DELE 1").await;
+        assert_eq!(session.pop("QUIT").await, "+OK Logging out");
     });
 }
