@@ -65,9 +65,9 @@ pub fn session(data: &[u8]) {
 fn converse(policy: Policy, bytes: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
     let mut session = Session::new(policy, false);
     let mut out = Vec::new();
-    let mut sent = Vec::new();
     let mut events = Vec::new();
     session.greet(&mut out);
+    let mut sent = std::mem::take(&mut out);
     for segment in bytes.chunks(size) {
         session.input().extend_from_slice(segment);
         loop {
