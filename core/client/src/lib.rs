@@ -14,7 +14,9 @@
 #![forbid(unsafe_code)]
 
 pub mod imap;
+pub mod limits;
 pub mod login;
+mod memory;
 mod pieces;
 pub mod pop3;
 pub mod relay;

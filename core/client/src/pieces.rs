@@ -14,10 +14,10 @@ use runtime::{Holder, SessionHost};
 use storage::owner::Ask;
 use store::Pieces;
 
-use crate::imap::Memory;
-use crate::imap::limits::{
+use crate::limits::{
     ASK_AGAIN_AFTER, ASK_AGAIN_MAX, DAMAGED_REMEMBERED_MAX, LEAST_BYTES, WINDOW_BYTES,
 };
+use crate::memory::Memory;
 
 /// Why a piece could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,9 +29,9 @@ use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use sasl::Credentials;
 use storage::owner::{Ask, Owner};
 
-use crate::imap::Memory;
-use crate::imap::limits::SILENCE_GRACE;
+use crate::limits::SILENCE_GRACE;
 use crate::login::Logins;
+use crate::memory::Memory;
 use crate::pieces::Damages;
 
 use limits::*;

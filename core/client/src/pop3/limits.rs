@@ -7,7 +7,7 @@ pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
 /// RFC 1939 §3: at least ten minutes. Then the connection is closed without a word, and nothing is deleted.
 pub const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
 /// A failed login is answered after this, so that guessing is slow on one connection.
-pub const LOGIN_FAILURE_DELAY: Duration = crate::imap::limits::LOGIN_FAILURE_DELAY;
+pub const LOGIN_FAILURE_DELAY: Duration = crate::limits::LOGIN_FAILURE_DELAY;
 /// A maildrop of so many messages is listed in the connection's own memory, 16 KiB; `plan` counts it with the connection. A larger one
 /// takes from the account's share of what waits for clients.
 pub const LISTED_FREE_MAX: usize = 2_048;
@@ -27,5 +27,5 @@ pub const RAGGED_MAX: usize = 256;
 /// The list of the largest maildrop fits the smallest share of an account.
 const _: () = assert!(
     pop3::Maildrop::memory_bytes(pop3::limits::MESSAGES_MAX)
-        <= crate::imap::limits::SENDING_SHARE_BYTES_MIN
+        <= crate::limits::SENDING_SHARE_BYTES_MIN
 );

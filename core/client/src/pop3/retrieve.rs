@@ -15,7 +15,7 @@ use storage::owner::Ask;
 
 use super::limits::*;
 use super::{End, Opened, Pop3};
-use crate::imap::limits::WINDOW_BYTES;
+use crate::limits::WINDOW_BYTES;
 use crate::pieces::{Reader, Reading, Unread};
 
 impl<K: Ask> Pop3<K> {
