@@ -47,10 +47,6 @@ const FOR_TESTS: &[Package] = &[
         proof: "mpop",
     },
     Package {
-        name: "getmail6",
-        proof: "getmail",
-    },
-    Package {
         name: "fetchmail",
         proof: "fetchmail",
     },

@@ -1,6 +1,8 @@
 //! POP3 clients that we did not write, each with a whole job: fetch and delete; leave on the server and fetch again over a restart, without doubles.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -237,47 +239,6 @@ fn mpop_leaves_mail_on_the_server_and_fetches_it_once_over_restarts() {
 }
 
 #[test]
-fn getmail_fetches_each_message_once_and_deletes_what_it_has() {
-    let home = Home::new();
-    let daemon = home.start();
-    let ledger = Ledger::of(ALICE);
-    ledger.fill(home.smtp(), 4, 2_000);
-    // It does not write a Maildir as root.
-    let near = home.directory.path().join("near");
-    fs::create_dir(&near).expect("our own folder");
-    let data = home.directory.path().join("getmail");
-    fs::create_dir(&data).expect("our own folder");
-    let fetch = |delete: &str| {
-        let text = format!(
-            "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = 127.0.0.1\nport = {}\nusername = {ALICE}\npassword = {PASSWORD}\n\
-             [destination]\ntype = MDA_external\npath = /bin/sh\narguments = (\"-c\", \"cat > $(mktemp -p {})\")\nallow_root_commands = true\n\
-             [options]\nread_all = false\ndelete = {delete}\ndelivered_to = false\nreceived = false\n",
-            home.port(POP3S),
-            near.display(),
-        );
-        let rc = settings(&home, "getmailrc", &text);
-        let mut command = Command::new("getmail");
-        command
-            .arg("--getmaildir")
-            .arg(&data)
-            .arg("--rcfile")
-            .arg(rc);
-        let output = bounded(&mut command);
-        assert!(output.status.success(), "getmail: {}", said(&output));
-    };
-    fetch("false");
-    ledger.check_files(&letters(&near));
-    assert!(daemon.stop().success());
-    let _daemon = home.start();
-    ledger.fill(home.smtp(), 1, 500);
-    fetch("false");
-    ledger.check_files(&letters(&near));
-    assert_eq!((letters(&near).len(), count(&home, ALICE)), (5, 5));
-    fetch("true");
-    assert_eq!((letters(&near).len(), count(&home, ALICE)), (5, 0));
-}
-
-#[test]
 fn fetchmail_fetches_new_mail_only_and_then_takes_all_away() {
     let home = Home::new();
     let daemon = home.start();
@@ -319,4 +280,33 @@ fn fetchmail_fetches_new_mail_only_and_then_takes_all_away() {
     assert_eq!((letters(&near).len(), count(&home, ALICE)), (5, 5));
     fetch("fetchall no keep", "ssl no sslcertck", POP3S, true);
     assert_eq!(count(&home, ALICE), 0);
+}
+
+/// Trial mode lets passwords pass on the loopback; with settings a box does not.
+#[test]
+fn passwords_wait_for_tls_outside_of_trial_mode() {
+    let home = Home::new();
+    // Of `ringpost`.
+    let hash = "$argon2id$v=19$m=8192,t=2,p=1$cmluZ3Bvc3RkZW1vc2FsdA$z1P81KpazftwCpNwX6vD7KVLomh5Sfp1dnSCjWMRNFU";
+    home.configure(&format!(
+        "pop3 = [\"{}\"]\n[[domain]]\nname = \"example.org\"\n[[account]]\naddress = \"{ALICE}\"\npassword_hash = \"{hash}\"\n",
+        home.at(POP3),
+    ));
+    let _daemon = home.start();
+    let ledger = Ledger::of(ALICE);
+    ledger.fill(home.smtp(), 1, 500);
+    let stream = TcpStream::connect(home.at(POP3)).expect("it listens");
+    let mut lines = BufReader::new(&stream).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    assert_eq!(next(), "+OK Ringpost ready");
+    for command in ["USER alice@example.org", "AUTH PLAIN AAA="] {
+        (&stream)
+            .write_all(format!("{command}\r\n").as_bytes())
+            .expect("it reads");
+        let refused = "-ERR Plaintext authentication is allowed only inside TLS";
+        assert_eq!(next(), refused);
+    }
+    let url = format!("pop3://{}/1", home.at(POP3));
+    let read = curl_ok(ALICE, &["--ssl-reqd", &url]);
+    ledger.check_files(&[read.into_bytes()]);
 }
