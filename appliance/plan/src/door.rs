@@ -21,7 +21,7 @@ pub enum Response {
 pub struct Door {
     /// Peers that no question is asked about.
     pub exempt: Vec<String>,
-    /// Balancers: connections from them begin with a header of the PROXY protocol, on the ports of SMTP, submission and IMAP.
+    /// Balancers: connections from them begin with a header of the PROXY protocol, on the ports of SMTP, submission, IMAP and POP3.
     pub proxy: Vec<String>,
     /// Peers that may use XCLIENT.
     pub xclient: Vec<String>,

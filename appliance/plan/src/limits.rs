@@ -8,6 +8,9 @@ use base::units::{KIB, MIB};
 pub const SMTP_CONNECTION_BYTES: u64 = (64 + 32) * KIB as u64;
 /// An IMAP session at work: read buffer, command, response being built, and TLS. (Idle it is a fifth of that.)
 pub const IMAP_CONNECTION_BYTES: u64 = 96 * KIB as u64;
+/// A POP3 session at work: read buffer, TLS, replies, a piece of a message made ready for the wire, and the list of a small maildrop. The list of a
+/// large one is of `memory.send`.
+pub const POP3_CONNECTION_BYTES: u64 = 128 * KIB as u64;
 /// A request, its headers and a page of metrics.
 pub const HTTP_CONNECTION_BYTES: u64 = 64 * KIB as u64;
 /// One waiting closure and its captures, in the owner's lane (`storage::owner::LANE_ITEMS_MAX` of them).
@@ -133,7 +136,7 @@ pub const RESERVE_DESCRIPTORS: u64 = 32;
 pub const CONNECTIONS_MIN: usize = 8;
 
 /// Below this the caches would be empty; the plan refuses instead.
-pub const MEMORY_BYTES_MIN: u64 = 416 * MIB as u64;
+pub const MEMORY_BYTES_MIN: u64 = 420 * MIB as u64;
 
 /// Open connections per listener. Senders queue elsewhere; a thousand at once keeps two legs busy many times over.
 pub const SMTP_CONNECTIONS_DEFAULT: usize = 1_000;
@@ -158,6 +161,8 @@ pub const RECIPIENTS_AGE_DEFAULT: Duration = Duration::from_secs(120);
 pub const SUBMISSION_CONNECTIONS_DEFAULT: usize = 500;
 /// Mostly idle: some KiB each (benches/PROMISES.md).
 pub const IMAP_CONNECTIONS_DEFAULT: usize = 10_000;
+/// A client connects every few minutes, and leaves.
+pub const POP3_CONNECTIONS_DEFAULT: usize = 1_000;
 /// Probes and scrapers.
 pub const HTTP_CONNECTIONS_DEFAULT: usize = 50;
 /// Largest message taken in. What most of the world sends at most.

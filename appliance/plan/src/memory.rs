@@ -109,6 +109,7 @@ pub(crate) struct Allowance {
     pub lmtp_connections: usize,
     pub submission_connections: usize,
     pub imap_connections: usize,
+    pub pop3_connections: usize,
     pub http_connections: usize,
     pub zone_connections: usize,
 }
@@ -189,7 +190,7 @@ impl Allowance {
             lmtp_connections: limits.lmtp_connections.unwrap_or_else(|| {
                 fitting(LMTP_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
             }),
-            // Counted twice, these and those of IMAP: with and without implicit TLS.
+            // Counted twice, these and those of IMAP and POP3: with and without implicit TLS.
             submission_connections: limits.submission_connections.unwrap_or_else(|| {
                 fitting(
                     SUBMISSION_CONNECTIONS_DEFAULT,
@@ -199,6 +200,9 @@ impl Allowance {
             }),
             imap_connections: limits.imap_connections.unwrap_or_else(|| {
                 fitting(IMAP_CONNECTIONS_DEFAULT, free / 16, IMAP_CONNECTION_BYTES)
+            }),
+            pop3_connections: limits.pop3_connections.unwrap_or_else(|| {
+                fitting(POP3_CONNECTIONS_DEFAULT, free / 128, POP3_CONNECTION_BYTES)
             }),
             zone_connections: limits.zone_connections.unwrap_or_else(|| {
                 fitting(ZONE_CONNECTIONS_DEFAULT, free / 32, SMTP_CONNECTION_BYTES)
@@ -284,6 +288,7 @@ pub(crate) fn lines(
                 (SMTP_CONNECTION_BYTES, "limits.submission_connections")
             }
             Service::Imap | Service::Imaps => (IMAP_CONNECTION_BYTES, "limits.imap_connections"),
+            Service::Pop3 | Service::Pop3s => (POP3_CONNECTION_BYTES, "limits.pop3_connections"),
             Service::Http | Service::Https | Service::Policy => {
                 (HTTP_CONNECTION_BYTES, "limits.http_connections")
             }

@@ -332,6 +332,8 @@ fn listeners(settings: &Settings, allowance: &memory::Allowance) -> Vec<Listener
         ),
         (Service::Imap, &listen.imap, allowance.imap_connections),
         (Service::Imaps, &listen.imaps, allowance.imap_connections),
+        (Service::Pop3, &listen.pop3, allowance.pop3_connections),
+        (Service::Pop3s, &listen.pop3s, allowance.pop3_connections),
         (Service::Http, &listen.http, allowance.http_connections),
         (Service::Https, &listen.https, allowance.http_connections),
         (Service::Policy, &listen.policy, allowance.http_connections),

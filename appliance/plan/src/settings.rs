@@ -127,6 +127,8 @@ pub struct Listen {
     pub submissions: Vec<SocketAddr>,
     pub imap: Vec<SocketAddr>,
     pub imaps: Vec<SocketAddr>,
+    pub pop3: Vec<SocketAddr>,
+    pub pop3s: Vec<SocketAddr>,
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
     /// HTTPS for strangers: the policies of our domains (MTA-STS), and what mail programs are set up with.
@@ -216,6 +218,7 @@ pub struct Limits {
     pub lmtp_connections: Option<usize>,
     pub submission_connections: Option<usize>,
     pub imap_connections: Option<usize>,
+    pub pop3_connections: Option<usize>,
     pub http_connections: Option<usize>,
     /// Of other zones' nodes, for each of the services `zone_…` and `recipients`.
     pub zone_connections: Option<usize>,
@@ -333,6 +336,7 @@ impl Default for Limits {
             lmtp_connections: None,
             submission_connections: None,
             imap_connections: None,
+            pop3_connections: None,
             http_connections: None,
             zone_connections: None,
             messages_per_hour: 300,
@@ -515,6 +519,8 @@ impl Settings {
                 submissions: at(465)?,
                 imap: at(143)?,
                 imaps: at(993)?,
+                pop3: at(110)?,
+                pop3s: at(995)?,
                 http: at(80)?,
                 https: at(443)?,
                 ..Listen::default()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base::host::{Receiver, Sender, oneshot};
 use client::imap::{self, Imap};
+use client::pop3::{self, Pop3};
 use client::relay;
 use client::submit::{self, Submitter};
 use dns::{Patience, Resolver, Servers};
@@ -406,6 +407,12 @@ fn serve(core: &Core, go: Go) {
         serving.logins.clone(),
     ));
     serving.metrics.add_imap(reader.counters().clone());
+    let fetcher = Rc::new(Pop3::new(
+        serving.owner.clone(),
+        serving.memory.clone(),
+        serving.logins.clone(),
+    ));
+    serving.metrics.add_pop3(fetcher.counters().clone());
     let submitter = Submitter::new(
         serving.owner.clone(),
         serving.memory.receiving.clone(),
@@ -416,13 +423,17 @@ fn serve(core: &Core, go: Go) {
     serving.metrics.add_submitter(submitter.counters().clone());
     let mut counted = BTreeMap::new();
     for bound in go.bound {
-        let mut tls = matches!(bound.service, Service::Imaps | Service::Submissions)
-            .then(|| serving.tls.clone());
+        let is_inside_tls = matches!(
+            bound.service,
+            Service::Imaps | Service::Pop3s | Service::Submissions
+        );
+        let mut tls = is_inside_tls.then(|| serving.tls.clone());
         let serve: runtime::listener::Serve = match bound.service {
             Service::Smtp => strangers(Role::Smtp),
             Service::Lmtp => strangers(Role::Lmtp),
             Service::Submission | Service::Submissions => submit(&serving, &submitter),
             Service::Imap | Service::Imaps => read(&serving, &reader),
+            Service::Pop3 | Service::Pop3s => fetch(&serving, &fetcher),
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 let doors = zone_doors.as_ref();
                 let doors = doors.expect("the settings name [peers] where such a door is open");
@@ -482,7 +493,8 @@ fn gate(serving: &Serving, service: Service) -> Gate {
         }
         Service::Smtp | Service::Submission => smtp::Refusal::Banned.line().as_bytes(),
         Service::Imap => b"* BYE Too many failures from your address, try again later\r\n",
-        Service::Imaps | Service::Submissions => b"",
+        Service::Pop3 => pop3::BANNED,
+        Service::Imaps | Service::Pop3s | Service::Submissions => b"",
     };
     let lets_in = move |client| !door.is_banned(client, SessionHost::of_core().now());
     Gate {
@@ -499,7 +511,9 @@ fn refusal(service: Service) -> &'static [u8] {
             smtp::Refusal::TooManyConnections.line().as_bytes()
         }
         Service::Imap => b"* BYE Too many connections, try again later\r\n",
+        Service::Pop3 => pop3::TOO_MANY_CONNECTIONS,
         Service::Imaps
+        | Service::Pop3s
         | Service::Submissions
         | Service::Http
         | Service::Https
@@ -649,5 +663,18 @@ fn read(serving: &Serving, reader: &Rc<Imap>) -> runtime::listener::Serve {
     Rc::new(move |connection| {
         let (reader, settings) = (reader.clone(), settings.clone());
         Box::pin(async move { reader.serve(&settings, connection).await })
+    })
+}
+
+/// What serves a connection of POP3.
+fn fetch(serving: &Serving, fetcher: &Rc<Pop3>) -> runtime::listener::Serve {
+    let settings = Rc::new(pop3::Settings {
+        tls: Some(serving.tls.clone()),
+        login_on_loopback: serving.login_on_loopback,
+    });
+    let fetcher = fetcher.clone();
+    Rc::new(move |connection| {
+        let (fetcher, settings) = (fetcher.clone(), settings.clone());
+        Box::pin(async move { fetcher.serve(&settings, connection).await })
     })
 }

@@ -44,7 +44,7 @@ fn policy(settings: &settings::Door) -> Result<Policy, Misfit> {
     })
 }
 
-/// What failed logins of IMAP and submission come to.
+/// What failed logins of IMAP, POP3 and submission come to.
 pub fn on_failure(door: &Door) -> Arc<OnFailure> {
     let door = door.clone();
     Arc::new(move |peer: IpAddr| {

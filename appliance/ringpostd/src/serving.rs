@@ -26,7 +26,7 @@ pub struct Serving {
     pub owner: Owner,
     /// Certificate and versions of TLS, the same for all services.
     pub tls: Arc<rustls::ServerConfig>,
-    /// The memory of messages that all IMAP sessions share.
+    /// The memory of messages that all IMAP and POP3 sessions share.
     pub memory: imap::Memory,
     /// Checks passwords, and remembers which failed.
     pub logins: Logins,

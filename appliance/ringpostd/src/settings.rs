@@ -10,7 +10,7 @@ use plan::{Authentication, Machine, Misfit, Plan, Profile, Settings, Size};
 
 use crate::listen::Ports;
 
-/// Receives mail over SMTP, stores it on mirrored devices before it answers 250, and serves it over IMAP.
+/// Receives mail over SMTP, stores it on mirrored devices before it answers 250, and serves it over IMAP and POP3.
 #[derive(Debug, Parser)]
 #[command(name = "ringpostd", version)]
 pub struct Flags {
@@ -250,6 +250,13 @@ mod tests {
         assert!(SMTP_CONNECTION_BYTES >= at_work);
         assert!(IMAP_CONNECTION_BYTES >= at_work);
         assert!(IMAP_CONNECTION_BYTES >= at_rest + imap::OUTPUT_BYTES_MAX as u64);
+        // A piece, what is ready of it (a chunk with doubled dots beside what is full), a list.
+        let pop3 = imap::LEAST_BYTES
+            + client::pop3::limits::OUTPUT_BYTES_MAX
+            + 2 * client::pop3::limits::WIRE_BYTES
+            + client::pop3::limits::LISTED_BYTES;
+        assert!(POP3_CONNECTION_BYTES >= at_rest + pop3 as u64);
+        assert!(POP3_CONNECTION_BYTES >= at_work + client::pop3::limits::LISTED_BYTES as u64);
         assert!(HTTP_CONNECTION_BYTES >= at_rest + READ_BYTES_MIN as u64);
     }
 }

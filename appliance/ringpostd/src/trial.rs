@@ -255,6 +255,11 @@ pub fn screen(plan: &Plan) -> String {
             "            mutt -f imap://alice%40{DOMAIN}:{PASSWORD}@{imap}/INBOX\n"
         ));
     }
+    if let Some(pop3) = at(Service::Pop3) {
+        text.push_str(&format!(
+            "            curl -u alice@{DOMAIN}:{PASSWORD} pop3://{pop3}/1\n"
+        ));
+    }
     text.push_str(&format!(
         "  look      {state}/ringpostctl leg list      (status, account list, fsck full, --help)\n"
     ));

@@ -34,22 +34,23 @@ mod selected;
 mod teach;
 mod watch;
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use base::{BodyName, SharedHistogram};
+use base::SharedHistogram;
 use imap::respond::{Status, put_reply};
 use imap::{Event, Policy, Session, State};
 use mailbox::AccountId;
-use runtime::{Accepted, Budget, Charge, Connection, ConnectionFault, SessionHost};
+use runtime::{Accepted, Charge, Connection, ConnectionFault, SessionHost};
 use storage::holder;
 use storage::owner::{Ask, Owner};
 
 use crate::login::Logins;
+pub use crate::memory::Memory;
+use crate::pieces::Damages;
 
 use fault::Failure;
 use limits::*;
@@ -89,38 +90,13 @@ pub struct Imap<K = Owner> {
     counters: Arc<Counters>,
     /// Lessons about junk under way on this core.
     teaching: Rc<Cell<usize>>,
-    /// Messages that were found damaged while they were sent.
-    damaged: RefCell<VecDeque<BodyName>>,
+    damaged: Damages,
 }
 
 /// How long a client may say nothing (RFC 9051 §5.4).
 struct Silences {
     before_login: Duration,
     logged_in: Duration,
-}
-
-/// Bytes of messages in memory, over all cores and services. All three have shares.
-#[derive(Clone)]
-pub struct Memory {
-    /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.
-    pub reading: Budget,
-    /// Bodies that wait for clients to take them.
-    pub sending: Budget,
-    /// APPENDs on their way in; shared with the receivers.
-    pub receiving: Budget,
-}
-
-impl Memory {
-    /// With the shares of `limits`; `receiving` is the receivers'.
-    pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
-        let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
-        let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
-        Memory {
-            reading: Budget::with_shares(reading_bytes, reading_share),
-            sending: Budget::with_shares(sending_bytes, sending_share),
-            receiving,
-        }
-    }
 }
 
 /// Ends the conversation.
@@ -169,7 +145,7 @@ impl<K: Ask> Imap<K> {
             },
             counters: Arc::default(),
             teaching: Rc::default(),
-            damaged: RefCell::default(),
+            damaged: Damages::default(),
         }
     }
 

@@ -117,7 +117,7 @@ impl Logins {
         }
     }
 
-    /// Every failed login of IMAP and submission is reported to `on_failure`.
+    /// Every failed login of IMAP, POP3 and submission is reported to `on_failure`.
     pub fn reporting(mut self, on_failure: Arc<OnFailure>) -> Logins {
         self.on_failure = Some(on_failure);
         self

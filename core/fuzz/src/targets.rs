@@ -5,6 +5,7 @@ mod directory;
 mod disk;
 mod imap;
 mod mailbox;
+mod pop3;
 mod proxy;
 mod settings;
 mod smtp;
@@ -80,6 +81,20 @@ pub static TARGETS: &[Target] = &[
         seeds: imap::response_seeds,
         words: imap::WORDS,
         runs: 300_000,
+    },
+    Target {
+        name: "pop3",
+        run: pop3::session,
+        seeds: pop3::seeds,
+        words: pop3::WORDS,
+        runs: 400_000,
+    },
+    Target {
+        name: "pop3-message",
+        run: pop3::message,
+        seeds: pop3::message_seeds,
+        words: &[b"\r\n", b"\n", b"\r", b".", b"\r\n.\r\n", b"\r\n\r\n"],
+        runs: 400_000,
     },
     Target {
         name: "summary",

@@ -21,6 +21,8 @@ pub struct Summary<'a> {
     pub header: Text<'a>,
     /// `header` holds every field of those names, and `root` says everything of every part. When not, answers need the body.
     pub complete: bool,
+    /// `line_ends_missing` of the message: POP3 lists sizes with every line ended.
+    pub line_ends_missing: u32,
     /// The message itself as a part; its header begins at 0.
     pub root: Part<'a>,
 }
@@ -128,6 +130,11 @@ impl<'a> Summary<'a> {
     /// Whether `bytes`, which `encode` wrote, are of a complete summary of this version. Looks at the first two only.
     pub fn is_complete(bytes: &[u8]) -> bool {
         codec::is_complete(bytes)
+    }
+
+    /// `line_ends_missing` of what `encode` wrote; of nearly every message the first two bytes say that it is 0.
+    pub fn line_ends_missing_in(bytes: &[u8]) -> Result<u32, SummaryFault> {
+        codec::line_ends_missing_in(bytes)
     }
 
     /// The digest as bytes; the pair of `decode`. The first byte is the version.

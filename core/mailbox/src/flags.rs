@@ -122,6 +122,22 @@ impl Mailboxes {
         mailbox: MailboxId,
         uids: &[Uid],
     ) -> Result<Vec<Uid>, MailboxFault> {
+        self.expunge_those(mailbox, uids, Those::Deleted).await
+    }
+
+    /// Removes `uids` whatever their flags are; answers which were there. All of them or none across a crash, up to what fits a record
+    /// and a full volume's reserve (`in_parts`): some 16,000 messages with segments of 64 MiB, and 1,000 with the smallest. Of more the
+    /// lowest UIDs go first.
+    pub async fn remove(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>, MailboxFault> {
+        self.expunge_those(mailbox, uids, Those::All).await
+    }
+
+    async fn expunge_those(
+        &self,
+        mailbox: MailboxId,
+        uids: &[Uid],
+        those: Those,
+    ) -> Result<Vec<Uid>, MailboxFault> {
         let mut answer = Vec::new();
         for uids in self.inner.in_parts(uids) {
             let (rows, depth) = (rows_of_part(&uids), Depth::From(uids[0]));
@@ -136,12 +152,12 @@ impl Mailboxes {
                     .mailboxes
                     .get_mut(&mailbox)
                     .ok_or(MailboxFault::NoMailbox)?;
-                let deleted = |uid: &Uid| {
-                    entry
-                        .find(*uid)
-                        .is_some_and(|message| message.flags.system.contains(SystemFlags::DELETED))
+                let goes = |uid: &Uid| {
+                    entry.find(*uid).is_some_and(|message| {
+                        those == Those::All || message.flags.system.contains(SystemFlags::DELETED)
+                    })
                 };
-                let uids: Vec<Uid> = uids.iter().copied().filter(deleted).collect();
+                let uids: Vec<Uid> = uids.iter().copied().filter(goes).collect();
                 if uids.is_empty() {
                     continue;
                 }
@@ -150,7 +166,7 @@ impl Mailboxes {
                     MessageEntry::Expunge {
                         mailbox,
                         modseq: entry.next_modseq(),
-                        deleted_only: true,
+                        deleted_only: those == Those::Deleted,
                         uids: uids.clone(),
                     },
                     uids,
@@ -170,6 +186,15 @@ impl Mailboxes {
         }
         Ok(answer)
     }
+}
+
+/// Which of the messages that are named go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Those {
+    /// IMAP: the \Deleted ones.
+    Deleted,
+    /// POP3, which has no flags.
+    All,
 }
 
 const TOO_MANY_KEYWORDS: MailboxFault = MailboxFault::TooMany("keywords on one message");

@@ -41,6 +41,15 @@ const FOR_TESTS: &[Package] = &[
         name: "isync",
         proof: "mbsync",
     },
+    // Clients of POP3.
+    Package {
+        name: "mpop",
+        proof: "mpop",
+    },
+    Package {
+        name: "fetchmail",
+        proof: "fetchmail",
+    },
     // swaks speaks TLS only with it; a recommendation, so not installed by itself. Brings Net::SSLeay.
     Package {
         name: "libio-socket-ssl-perl",

@@ -35,6 +35,8 @@ pub enum Service {
     Submissions,
     Imap,
     Imaps,
+    Pop3,
+    Pop3s,
     Http,
     Https,
     Policy,
@@ -74,13 +76,15 @@ pub struct StoragePlan {
 }
 
 impl Service {
-    pub const ALL: [Service; 13] = [
+    pub const ALL: [Service; 15] = [
         Service::Smtp,
         Service::Lmtp,
         Service::Submission,
         Service::Submissions,
         Service::Imap,
         Service::Imaps,
+        Service::Pop3,
+        Service::Pop3s,
         Service::Http,
         Service::Https,
         Service::Policy,
@@ -98,6 +102,8 @@ impl Service {
             Service::Submissions => "submissions",
             Service::Imap => "imap",
             Service::Imaps => "imaps",
+            Service::Pop3 => "pop3",
+            Service::Pop3s => "pop3s",
             Service::Http => "http",
             Service::Https => "https",
             Service::Policy => "policy",
@@ -114,9 +120,12 @@ impl Service {
             Service::Smtp => Some(Zone::Inbound),
             // LMTP is a door of the storage zone for other machines; its sessions run beside SMTP's.
             Service::Lmtp => Some(Zone::Inbound),
-            Service::Submission | Service::Submissions | Service::Imap | Service::Imaps => {
-                Some(Zone::Client)
-            }
+            Service::Submission
+            | Service::Submissions
+            | Service::Imap
+            | Service::Imaps
+            | Service::Pop3
+            | Service::Pop3s => Some(Zone::Client),
             Service::ZoneLmtp | Service::ZoneSmtp | Service::ZoneQmqp | Service::Recipients => {
                 Some(Zone::Storage)
             }

@@ -47,6 +47,8 @@ impl Settings {
             ("submissions", &listen.submissions),
             ("imap", &listen.imap),
             ("imaps", &listen.imaps),
+            ("pop3", &listen.pop3),
+            ("pop3s", &listen.pop3s),
             ("policy", &listen.policy),
         ];
         let zones = [

@@ -98,19 +98,23 @@ fn offers(plan: &Plan, services: [Service; 2]) -> Vec<Offer> {
         let listener = plan.listener(service)?;
         Some(Offer {
             port: listener.addresses.first()?.port(),
-            is_tls: matches!(service, Service::Imaps | Service::Submissions),
+            is_tls: matches!(
+                service,
+                Service::Imaps | Service::Pop3s | Service::Submissions
+            ),
         })
     };
     services.into_iter().filter_map(offer).collect()
 }
 
 const READ: [Service; 2] = [Service::Imaps, Service::Imap];
+const FETCH: [Service; 2] = [Service::Pop3s, Service::Pop3];
 const SUBMIT: [Service; 2] = [Service::Submissions, Service::Submission];
 
 /// Thunderbird's config-v1.1.
 fn config(plan: &Plan, domain: &str) -> Option<String> {
-    let (read, submit) = (offers(plan, READ), offers(plan, SUBMIT));
-    if read.is_empty() && submit.is_empty() {
+    let [read, fetch, submit] = [READ, FETCH, SUBMIT].map(|services| offers(plan, services));
+    if read.is_empty() && fetch.is_empty() && submit.is_empty() {
         return None;
     }
     let (domain, host) = (escaped(domain), escaped(&plan.server_name));
@@ -123,10 +127,14 @@ fn config(plan: &Plan, domain: &str) -> Option<String> {
         )
     };
     let read = read.iter().map(|one| server("incomingServer", "imap", one));
+    // Behind IMAP: a program takes the first that it can use.
+    let fetch = fetch
+        .iter()
+        .map(|one| server("incomingServer", "pop3", one));
     let submit = submit
         .iter()
         .map(|one| server("outgoingServer", "smtp", one));
-    let servers: String = read.chain(submit).collect();
+    let servers: String = read.chain(fetch).chain(submit).collect();
     Some(format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<clientConfig version=\"1.1\">\n  <emailProvider id=\"{domain}\">\n    <domain>{domain}</domain>\n    \
          <displayName>{domain}</displayName>\n    <displayShortName>{domain}</displayShortName>\n{servers}  </emailProvider>\n</clientConfig>\n"
@@ -150,11 +158,12 @@ fn discover(plan: &Plan, login: &Address) -> Option<String> {
             first.port
         ))
     };
-    let both = [
+    let all = [
         protocol("IMAP", offers(plan, READ)),
+        protocol("POP3", offers(plan, FETCH)),
         protocol("SMTP", offers(plan, SUBMIT)),
     ];
-    let protocols: String = both.into_iter().flatten().collect();
+    let protocols: String = all.into_iter().flatten().collect();
     (!protocols.is_empty()).then(|| {
         format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<Autodiscover xmlns=\"{RESPONSE}2006\">\n  <Response xmlns=\"{OUTLOOK}2006a\">\n    <Account>\n      \

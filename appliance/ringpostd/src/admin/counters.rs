@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use ::admin::reply::SourceLine;
 use base::Histogram;
 use client::imap;
+use client::pop3;
 use client::relay;
 use inbound::receive;
 use plan::Service;
@@ -34,6 +35,7 @@ pub(crate) struct Lists {
     /// What receivers did with the spool.
     spooled: Vec<Arc<inbound::spool::Counters>>,
     imap: Vec<Arc<imap::Counters>>,
+    pop3: Vec<Arc<pop3::Counters>>,
     relay: Vec<Arc<relay::Counters>>,
     /// How long tasks kept each core from others, by the core's name.
     pub(crate) cores: Vec<(String, Arc<Stalls>)>,
@@ -123,6 +125,18 @@ impl Metrics {
     /// The IMAP server of one core.
     pub fn add_imap(&self, counters: Arc<imap::Counters>) {
         self.lists().imap.push(counters);
+    }
+
+    /// The POP3 server of one core.
+    pub fn add_pop3(&self, counters: Arc<pop3::Counters>) {
+        self.lists().pop3.push(counters);
+    }
+
+    /// One POP3 counter, all cores together.
+    pub(crate) fn pop3_sum(&self, counter: fn(&pop3::Counters) -> &AtomicU64) -> u64 {
+        let lists = self.lists();
+        let each = lists.pop3.iter();
+        each.map(|counters| read(counter(counters))).sum()
     }
 
     /// The relay of one core.

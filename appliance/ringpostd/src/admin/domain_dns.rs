@@ -66,6 +66,8 @@ pub(crate) async fn gather(admin: &Admin, domain: String) -> Result<Facts, Refus
         Service::Imaps,
         Service::Submission,
         Service::Imap,
+        Service::Pop3s,
+        Service::Pop3,
     ];
     let policy_server = format!("mta-sts.{}", ascii_domain(&domain));
     let listeners = |service: Service| {
@@ -217,7 +219,13 @@ pub(crate) fn records(facts: &Facts) -> Result<DomainDns, Refused> {
         let Some((label, why)) = service_record(*service) else {
             continue;
         };
-        let priority = u8::from(matches!(service, Service::Submission | Service::Imap));
+        // RFC 6186 §3.4: IMAP before POP3; RFC 8314 §5.1: TLS from the start before STARTTLS.
+        let priority = match service {
+            Service::Submission | Service::Imap => 1,
+            Service::Pop3s => 10,
+            Service::Pop3 => 11,
+            _ => 0,
+        };
         let data = format!("{priority} 1 {port} {host}.");
         put(&format!("{label}._tcp.{domain}"), "SRV", &data, why);
     }
@@ -303,6 +311,14 @@ fn service_record(service: Service) -> Option<(&'static str, &'static str)> {
             "Mail programs find where to submit mail (STARTTLS).",
         ),
         Service::Imap => ("_imap", "Mail programs find where to read mail (STARTTLS)."),
+        Service::Pop3s => (
+            "_pop3s",
+            "Mail programs find where to fetch mail by POP3 (TLS from the start).",
+        ),
+        Service::Pop3 => (
+            "_pop3",
+            "Mail programs find where to fetch mail by POP3 (STLS).",
+        ),
         _ => return None,
     })
 }
@@ -370,7 +386,11 @@ pub(crate) mod tests {
             keys: vec![key("e1", DkimState::Active), key("e2", DkimState::Made)],
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             smtp: vec!["0.0.0.0:25".parse().unwrap()],
-            services: vec![(Service::Submissions, 465), (Service::Imap, 143)],
+            services: vec![
+                (Service::Submissions, 465),
+                (Service::Imap, 143),
+                (Service::Pop3s, 995),
+            ],
             certificate: Some(format!("3 1 1 {}", "ab".repeat(32))),
             has_postmaster: true,
             policy: sts::Policy::parse(
@@ -413,6 +433,7 @@ pub(crate) mod tests {
             "_autodiscover._tcp.example.org. IN SRV 0 1 443 mx.example.org.",
             "_submissions._tcp.example.org. IN SRV 0 1 465 mx.example.org.",
             "_imap._tcp.example.org. IN SRV 1 1 143 mx.example.org.",
+            "_pop3s._tcp.example.org. IN SRV 10 1 995 mx.example.org.",
             "1.2.0.192.in-addr.arpa. IN PTR mx.example.org.",
             "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa. IN PTR mx.example.org.",
         ] {
@@ -422,7 +443,7 @@ pub(crate) mod tests {
             .iter()
             .filter(|line| line.starts_with("_mta-sts.example.org. IN TXT \"v=STSv1; id="));
         assert_eq!(policy.count(), 1);
-        assert_eq!(lines.len(), 22);
+        assert_eq!(lines.len(), 23);
         assert!(dns.records.iter().all(|record| record.why.ends_with('.')));
         assert_eq!(dns.notes, Vec::<String>::new());
     }

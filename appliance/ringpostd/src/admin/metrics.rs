@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
 use client::imap;
+use client::pop3;
 
 use crate::admin::counters::ServiceCount;
 use crate::admin::machine;
@@ -58,6 +59,7 @@ impl Admin {
         self.write_scan(&mut page);
         self.write_reports(&mut page);
         self.write_imap(&mut page);
+        self.write_pop3(&mut page);
         self.write_afar(&mut page);
         self.write_incidents(&mut page);
         self.write_certificate(&mut page);
@@ -212,6 +214,35 @@ impl Admin {
             "Reports the size of accepted submissions, with the fields that the daemon adds, in bytes.",
             submitted.bytes,
         );
+    }
+
+    fn write_pop3(&self, page: &mut Page) {
+        type Counter = fn(&pop3::Counters) -> &AtomicU64;
+        let counters: [(&str, &str, Counter); 4] = [
+            (
+                "ringpost_pop3_logins",
+                "Reports the number of POP3 logins that succeeded.",
+                |of| &of.logins,
+            ),
+            (
+                "ringpost_pop3_logins_refused",
+                "Reports the number of POP3 logins refused because the user name or the password was wrong.",
+                |of| &of.logins_refused,
+            ),
+            (
+                "ringpost_pop3_retrieved",
+                "Reports the number of messages that RETR sent to their end.",
+                |of| &of.retrieved,
+            ),
+            (
+                "ringpost_pop3_deleted",
+                "Reports the number of messages that POP3 clients removed.",
+                |of| &of.deleted,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            page.counter(name, help, self.metrics().pop3_sum(counter));
+        }
     }
 
     fn write_imap(&self, page: &mut Page) {

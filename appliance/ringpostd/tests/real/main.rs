@@ -24,6 +24,7 @@ mod manual;
 mod metrics;
 mod operator;
 mod outage;
+mod pop3;
 mod ports;
 mod posted;
 mod quarantine;

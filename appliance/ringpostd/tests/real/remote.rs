@@ -225,7 +225,8 @@ fn a_new_certificate_is_shown_without_a_restart() {
 #[test]
 fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
     let home = Home::new();
-    home.configure(&format!("policy = [\"{}\"]\n", home.at(444)));
+    let (policy, pop3s) = (home.at(444), home.at(995));
+    home.configure(&format!("policy = [\"{policy}\"]\npop3s = [\"{pop3s}\"]\n"));
     let path = home.directory.path().join("ringpost.toml");
     let text = std::fs::read_to_string(&path).expect("written");
     let text = text.replace("[inbound]\n", "[inbound]\npolicy = \"enforce\"\n");
@@ -266,11 +267,14 @@ fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
     for wanted in [
         "<hostname>mail.example.org</hostname>",
         "<socketType>SSL</socketType>",
+        "<incomingServer type=\"pop3\">",
         "%EMAILADDRESS%",
         "200 text/xml",
     ] {
         assert!(served.contains(wanted), "{wanted} in {served}");
     }
+    let place = |kind: &str| served.find(&format!("type=\"{kind}\""));
+    assert!(place("imap") < place("pop3"), "{served}");
     let refused = get("autoconfig.example.net", document);
     assert!(refused.contains("404"), "{refused}");
     let discover = |host: &str, body: &str| {
@@ -284,6 +288,7 @@ fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
     let served = discover("autodiscover.example.org", request);
     for wanted in [
         "<LoginName>someone@example.org</LoginName>",
+        "<Type>POP3</Type>",
         "<Port>",
         "200",
     ] {
@@ -319,4 +324,9 @@ fn strangers_fetch_the_policy_of_our_domains_and_nothing_else() {
         dns.contains("_mta-sts.example.org. IN TXT \"v=STSv1; id="),
         "{dns}"
     );
+    let record = format!(
+        "_pop3s._tcp.example.org. IN SRV 10 1 {} mail.example.org.",
+        pop3s.port()
+    );
+    assert!(dns.contains(&record), "{dns}");
 }

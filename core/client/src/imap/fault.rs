@@ -4,6 +4,8 @@ use imap::respond::{Status, put_reply};
 use mailbox::MailboxFault;
 use storage::owner::Busy;
 
+use crate::pieces::Unread;
+
 /// Why a command was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -24,6 +26,15 @@ impl From<Busy> for Failure {
 impl From<MailboxFault> for Failure {
     fn from(fault: MailboxFault) -> Self {
         Failure::Mailbox(fault)
+    }
+}
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Mailbox(fault) => Failure::Mailbox(fault),
+            Unread::Busy => Failure::Busy,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use imap::fetch::{FetchItem, SectionText};
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
-use runtime::{Charge, Connection, Holder};
+use runtime::{Charge, Connection};
 use storage::holder;
 use storage::owner::Ask;
 use store::BodyRef;
@@ -37,6 +37,7 @@ use super::fault::Failure;
 use super::limits::*;
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
+use crate::pieces::Reading;
 use stream::Source;
 
 /// What a FETCH asks, and what answering it takes.
@@ -138,13 +139,6 @@ struct Chunk {
     bodies: Vec<Option<Result<Bytes, MailboxFault>>>,
     /// For all of it, until the client has taken it.
     charge: Option<Charge>,
-}
-
-/// Whose memory is used, and where the messages are.
-#[derive(Debug, Clone, Copy)]
-struct Reading {
-    holder: Holder,
-    mailbox: MailboxId,
 }
 
 /// What was wrong with some of the messages; the others are sent all the same.
@@ -398,13 +392,13 @@ impl<K: Ask> Imap<K> {
         let held = chunk.bodies.get(index).and_then(Option::as_ref);
         // A leg that came back may have repaired it: all of it is read before anything is announced.
         let doubted =
-            held.is_none() && wanted.bodies == Bodies::Always && self.is_known_damaged(message);
+            held.is_none() && wanted.bodies == Bodies::Always && self.damaged.knows(message);
         let begin = out.len();
         let line_bytes_max = self.memory.sending.share_bytes_max();
         let sources = if doubted || (held.is_none() && wanted.needs_all(summary)) {
             let whole = self.whole(reading, message).await?;
             if doubted && whole.0.is_ok() {
-                self.forget_damage(message);
+                self.damaged.forget(message);
             }
             let line = Large {
                 number: *number,

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+pub use crate::limits::*;
+
 /// Before login a client has this long for each line: it has the password at hand.
 pub const SILENCE_BEFORE_LOGIN_MAX: Duration = Duration::from_secs(60);
 /// RFC 9051 §5.4: at least 30 minutes; a little more, since clients renew IDLE every 29.
 pub const SILENCE_MAX: Duration = Duration::from_secs(31 * 60);
-/// A silent client is sent BYE; so much later the connection would break off by itself.
-pub const SILENCE_GRACE: Duration = Duration::from_secs(10);
-/// A failed login is answered after this, so that guessing is slow on one connection.
-pub const LOGIN_FAILURE_DELAY: Duration = Duration::from_millis(1_500);
 
 /// Replies are collected up to here before they are sent.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1_024;
@@ -21,25 +19,8 @@ pub const LINE_BYTES_FREE: usize = 64 * 1_024;
 /// lists a hundred fields, or takes every part and its size, stays far below it.
 pub const LINE_WORK_BYTES_MIN: usize = 1_024 * 1_024;
 pub const LINE_WORK_TIMES: usize = 32;
-/// Larger messages are sent in pieces; smaller ones are read with their neighbours.
-pub const HELD_BYTES_MAX: usize = 128 * 1_024;
-/// What a connection holds of messages while it sends a large one: the piece that is being sent and the next (chunks of 508 KiB).
-pub const WINDOW_BYTES: usize = 1_024 * 1_024;
-/// And what it holds when its account's share is spent: `plan` counts it with the connection.
-pub const LEAST_BYTES: usize = 32 * 1_024;
-/// One account's share of what waits for clients: an eighth, and at least a connection that reads ahead, or two that do not.
-pub const SENDING_SHARE: usize = 8;
-pub const SENDING_SHARE_BYTES_MIN: usize = 2 * (WINDOW_BYTES + HELD_BYTES_MAX);
-/// And of what we work on: a quarter, and at least the largest message there can be.
-pub const READING_SHARE: usize = 4;
-pub const READING_SHARE_BYTES_MIN: usize = store::limits::BODY_BYTES_MAX;
 /// Lines of quoted-printable that are decoded in pieces; RFC 2045 §6.7 allows 76.
 pub const DECODED_LINE_BYTES_MAX: usize = 16 * 1_024;
-/// In the middle of a literal a full lane is asked again so often, a minute in all.
-pub const ASK_AGAIN_MAX: usize = 1_200;
-pub const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// Messages remembered as damaged, of each core: 32 bytes each.
-pub const DAMAGED_REMEMBERED_MAX: usize = 1_024;
 /// Bodies read ahead at once by a FETCH: by count, and by size (one message at least).
 pub const BODIES_PER_READ_MAX: usize = 64;
 pub const BODY_BYTES_PER_READ_MAX: usize = 1_024 * 1_024;

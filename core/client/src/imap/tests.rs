@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 
-use runtime::{Core, CoreHandle, CoreSettings, Listener, bind};
+use runtime::{Budget, Core, CoreHandle, CoreSettings, Listener, bind};
 
 use super::*;
 

@@ -11,7 +11,9 @@ use base::host::oneshot;
 use bytes::Bytes;
 use client::imap::{Imap, Memory, Settings};
 use client::login::{Logins, Permit, Verifier, Verifying};
+use client::pop3::{self, Pop3};
 use client::submit::{self, Submitter};
+use device::DeviceIndex;
 use device::sim::SimWorld;
 use inbound::receive::inspect::Policy;
 use inbound::receive::{Ids, Inspect, Inspector};
@@ -108,11 +110,16 @@ impl Verifier for Secret {
 /// A running machine.
 pub struct Rig {
     pub host: Rc<dyn Host>,
+    world: SimWorld,
+    legs: [DeviceIndex; 2],
     pub mailboxes: Mailboxes,
     pub outgoing: Outgoing,
     /// What is asked beside the mailboxes, and not beside the queue, is answered `Busy`.
     pub busy: Rc<Cell<bool>>,
     imap: Rc<Imap<Here>>,
+    pop3: Rc<Pop3<Here>>,
+    /// As `pop3`, with next to no memory for what waits for clients.
+    scarce: Rc<Pop3<Here>>,
     submitter: Rc<Submitter<Here>>,
     alice: AccountId,
     /// Addresses of logins that failed.
@@ -171,6 +178,8 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
             reported.lock().expect("no holder panics").push(peer);
         }));
         let rig = Rig {
+            world: world.clone(),
+            legs,
             host: io.host.clone(),
             mailboxes,
             outgoing,
@@ -185,6 +194,18 @@ pub fn run<F: Future<Output = ()>>(story: impl FnOnce(Rig) -> F) {
                 )
                 .inspecting(Some(inspector())),
             ),
+            scarce: Rc::new(Pop3::on(
+                host.clone(),
+                here.clone(),
+                Memory::new(64 << 20, 4_096, Budget::new(1 << 20)),
+                logins.clone(),
+            )),
+            pop3: Rc::new(Pop3::on(
+                host.clone(),
+                here.clone(),
+                memory.clone(),
+                logins.clone(),
+            )),
             imap: Rc::new(Imap::on(host, here, memory, logins)),
             alice: alice.expect("an account"),
             failed,
@@ -226,6 +247,60 @@ impl Rig {
         };
         assert!(session.line().await.starts_with("* OK ["));
         session
+    }
+
+    /// A POP3 client that has read the greeting.
+    pub async fn pop3(&self) -> Session {
+        self.pop3_of(&self.pop3).await
+    }
+
+    /// The same where there is no memory.
+    pub async fn scarce_pop3(&self) -> Session {
+        self.pop3_of(&self.scarce).await
+    }
+
+    async fn pop3_of(&self, pop3: &Rc<Pop3<Here>>) -> Session {
+        let from = ([127, 0, 0, 1], 1024).into();
+        let (connection, peer) = connect(&self.host, &Stop::new(), from, 4_096);
+        let pop3 = pop3.clone();
+        self.host.spawn(Box::pin(async move {
+            let settings = pop3::Settings {
+                tls: None,
+                login_on_loopback: true,
+            };
+            pop3.serve(&settings, connection).await;
+        }));
+        let mut session = Session {
+            peer,
+            input: Vec::new(),
+        };
+        assert!(session.line().await.starts_with("+OK "));
+        session
+    }
+
+    /// Alice's INBOX is open by POP3.
+    pub async fn maildrop(&self) -> Session {
+        let mut session = self.pop3().await;
+        session.pop("USER alice").await;
+        assert_eq!(session.pop("PASS secret").await, "+OK Logged in");
+        session
+    }
+
+    /// Flips a bit on both legs where these bytes are stored.
+    pub fn spoil(&self, wanted: &[u8]) {
+        for leg in self.legs {
+            let found = self.world.with_disk(leg, |medium| {
+                let mut bytes = vec![0; 4_096];
+                medium.written_blocks().into_iter().find_map(|block| {
+                    medium.peek(block * 4_096, &mut bytes);
+                    let at = bytes
+                        .windows(wanted.len())
+                        .position(|part| part == wanted)?;
+                    Some(block * 4_096 + at as u64)
+                })
+            });
+            self.world.flip_bit(leg, found.expect("stored"), 2);
+        }
     }
 
     /// A mail program that has read the greeting of the submission port.
@@ -279,7 +354,11 @@ impl Rig {
 
     /// Places a message in Alice's INBOX, as a receiver does.
     pub async fn deliver(&self, raw: &str) {
-        let raw = Bytes::from(raw.to_owned());
+        self.deliver_bytes(raw.as_bytes()).await;
+    }
+
+    pub async fn deliver_bytes(&self, raw: &[u8]) {
+        let raw = Bytes::copy_from_slice(raw);
         let delivery = Delivery {
             body: BodyIn {
                 name: base::BodyName::of(&raw),
@@ -365,6 +444,26 @@ impl Session {
         last
     }
 
+    /// POP3: one line, and one line of an answer.
+    pub async fn pop(&mut self, command: &str) -> String {
+        self.send(&format!("{command}\r\n")).await;
+        self.line().await
+    }
+
+    /// POP3: what is answered +OK and has lines behind it, up to the dot; as they came.
+    pub async fn pop_lines(&mut self, command: &str) -> Vec<String> {
+        let answer = self.pop(command).await;
+        assert!(answer.starts_with("+OK"), "{command}: {answer}");
+        let mut lines = Vec::new();
+        loop {
+            // until the dot
+            match self.line().await {
+                dot if dot == "." => return lines,
+                line => lines.push(line),
+            }
+        }
+    }
+
     /// SMTP: sends lines, answers the last line of each reply that comes.
     pub async fn smtp(&mut self, lines: &str, replies: usize) -> Vec<String> {
         self.send(lines).await;
@@ -376,6 +475,19 @@ impl Session {
             }
         }
         answers
+    }
+
+    /// How many bytes come before the connection ends.
+    pub async fn end(&mut self) -> usize {
+        let mut count = self.input.len();
+        loop {
+            // until it ends
+            self.input.clear();
+            match self.peer.receive(&mut self.input, 65_536).await {
+                0 => return count,
+                more => count += more,
+            }
+        }
     }
 
     /// No byte follows any more.

@@ -13,6 +13,8 @@ use super::{Content, Disposition, Part, Summary};
 const VERSION: u8 = 2;
 /// The flag of `Summary::complete`.
 const COMPLETE: u8 = 1;
+/// `Summary::line_ends_missing` is behind all else. Without the flag it is 0, as it is of nearly every message.
+const RAGGED: u8 = 2;
 
 /// The bytes are not a summary of this version: the body must be scanned again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,15 +37,28 @@ impl From<Short> for SummaryFault {
 pub(super) fn encode(summary: &Summary<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(summary.header.len() + 128);
     out.put_u8(VERSION);
-    out.put_u8(if summary.complete { COMPLETE } else { 0 });
+    let complete = if summary.complete { COMPLETE } else { 0 };
+    let is_ragged = summary.line_ends_missing > 0;
+    out.put_u8(complete | if is_ragged { RAGGED } else { 0 });
     put_text(&mut out, &summary.header);
     put_part(&mut out, &summary.root);
+    if is_ragged {
+        out.put_varint(summary.line_ends_missing.into());
+    }
     out
 }
 
 /// By the first two bytes alone.
 pub(super) fn is_complete(bytes: &[u8]) -> bool {
     matches!(bytes, [VERSION, flags, ..] if flags & COMPLETE != 0)
+}
+
+/// By the first two bytes alone, except of a message that misses line ends.
+pub(super) fn line_ends_missing_in(bytes: &[u8]) -> Result<u32, SummaryFault> {
+    match bytes {
+        [VERSION, flags, ..] if flags & RAGGED == 0 => Ok(0),
+        _ => Ok(decode(bytes)?.line_ends_missing),
+    }
 }
 
 /// Reads the digest and borrows its texts. Depth and number of parts are bounded, so bytes that are damaged cost no
@@ -56,19 +71,32 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Summary<'_>, SummaryFault> {
     if reader.u8()? != VERSION {
         return Err(SummaryFault::Version);
     }
-    let complete = reader.u8()? & COMPLETE != 0;
+    let flags = reader.u8()?;
     let header = text(&mut reader)?;
     // Each multipart may hold the rest of its parts as one more.
     let mut parts_left = 2 * WHOLE_PARTS_MAX + 2;
     let root = part(&mut reader, DEPTH_MAX + 1, &mut parts_left)?;
+    let line_ends_missing = match flags & RAGGED {
+        0 => 0,
+        _ => line_ends_missing(&mut reader)?,
+    };
     if !reader.is_empty() {
         return Err(SummaryFault::Malformed);
     }
     Ok(Summary {
         header,
-        complete,
+        complete: flags & COMPLETE != 0,
+        line_ends_missing,
         root,
     })
+}
+
+fn line_ends_missing(reader: &mut Reader<'_>) -> Result<u32, SummaryFault> {
+    let count = u32::try_from(reader.varint()?).map_err(|_| SummaryFault::Malformed)?;
+    match count {
+        0 => Err(SummaryFault::Malformed),
+        count => Ok(count),
+    }
 }
 
 /// Length, then bytes.

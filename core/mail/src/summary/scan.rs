@@ -58,6 +58,7 @@ pub(super) fn summary(raw: &[u8], bounds: Bounds) -> Summary<'_> {
     Summary {
         header: Cow::Owned(header),
         complete: scanner.complete,
+        line_ends_missing: crate::line_ends_missing(raw),
         root,
     }
 }

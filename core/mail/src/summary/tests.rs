@@ -147,6 +147,25 @@ fn a_container_directly_before_a_delimiter_ends_before_its_line_end() {
 }
 
 #[test]
+fn line_ends_that_miss_are_kept_and_cost_nothing_where_none_does() {
+    let plain = Summary::of(b"Subject: x\r\n\r\nbody\r\n").encode();
+    assert_eq!(Summary::line_ends_missing_in(&plain), Ok(0));
+    for (raw, missing) in [
+        (&b"Subject: x\r\n\r\nbody"[..], 2),
+        (b"Subject: x\n\nbody\n", 3),
+        (&b"\n".repeat(70_000), 70_000),
+    ] {
+        let summary = Summary::of(raw);
+        assert_eq!(summary.line_ends_missing, missing);
+        let encoded = summary.encode();
+        assert_eq!(Summary::decode(&encoded), Ok(summary));
+        assert_eq!(Summary::line_ends_missing_in(&encoded), Ok(missing));
+        assert!(Summary::line_ends_missing_in(&encoded[..encoded.len() - 1]).is_err());
+    }
+    assert!(Summary::line_ends_missing_in(b"").is_err());
+}
+
+#[test]
 fn nesting_and_part_counts_are_bounded() {
     let mut deep = Vec::new();
     for level in 0..200 {

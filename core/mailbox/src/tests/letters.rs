@@ -182,6 +182,62 @@ fn only_deleted_messages_are_expunged() {
     });
 }
 
+/// What QUIT of POP3 asks for: a power cut at each moment leaves all of the messages or none.
+#[test]
+fn a_removal_is_all_or_nothing_across_a_power_cut() {
+    let mut outcomes = std::collections::BTreeSet::new();
+    for boundary in 1..12 {
+        let rig = Rig::new(41);
+        let inbox = rig.block_on(async {
+            let mailboxes = rig.open().await;
+            let ada = add(&mailboxes, "ada").await;
+            for number in 0..40 {
+                deliver(&mailboxes, number, ada).await;
+            }
+            mailboxes.find(ada, "INBOX").await.unwrap()
+        });
+        let removed = rig.world.run(async {
+            let mailboxes = rig.open().await;
+            rig.world.crash_at(rig.world.boundaries() + boundary);
+            let every_second: Vec<Uid> = (1..=20).map(|index| Uid(2 * index)).collect();
+            mailboxes.remove(inbox, &every_second).await
+        });
+        rig.crash();
+        rig.block_on(async {
+            let mailboxes = rig.open().await;
+            let left = uids(&mailboxes.view(inbox).await.unwrap());
+            let odd: Vec<u32> = (0..20).map(|index| 2 * index + 1).collect();
+            let all: Vec<u32> = (1..=40).collect();
+            assert!(
+                left == odd || (left == all && !matches!(removed, Ok(Ok(_)))),
+                "{left:?}"
+            );
+            outcomes.insert(left.len());
+        });
+    }
+    assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), [20, 40]);
+}
+
+#[test]
+fn a_removal_needs_no_flag_and_says_what_went() {
+    let rig = Rig::new(42);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        for number in 0..3 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let asked = [Uid(1), Uid(3), Uid(9)];
+        assert_eq!(
+            mailboxes.remove(inbox, &asked).await,
+            Ok(vec![Uid(1), Uid(3)])
+        );
+        assert_eq!(mailboxes.remove(inbox, &asked).await, Ok(vec![]));
+        assert_eq!(uids(&mailboxes.view(inbox).await.unwrap()), [2]);
+    });
+}
+
 #[test]
 fn a_copy_shares_the_body_and_a_move_leaves_nothing_behind() {
     let rig = Rig::new(5);

@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "mail",
     "smtp",
     "imap",
+    "pop3",
     "spam",
     "plan",
 ];

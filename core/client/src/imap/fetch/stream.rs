@@ -1,9 +1,5 @@
-//! Bodies on their way out in pieces: one is read from the store while the one before it is taken by the client, and no more than that is
-//! in memory, whatever the message's size and the client's pace.
-//!
-//! With room in the account's share of `Memory::sending` a piece is what the store keeps together, half a mebibyte. Without, a piece is cut
-//! down to what every connection may hold anyway: it is read again for each cut, so that a slow client costs others nothing
-//! but some reads at its own slow pace.
+//! Bodies on their way out in pieces (`crate::pieces`): one is read from the store while the one before it is taken by the client, and no
+//! more than that is in memory.
 //!
 //! A literal that was begun has to be ended. When the rest cannot be read any more (every copy is damaged; the message
 //! was expunged and its place used again) the connection is given up, and the next FETCH of a damaged message is refused
@@ -12,18 +8,17 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use base::BodyName;
 use bytes::Bytes;
 use imap::respond::without_nul;
 use mailbox::{MailboxFault, Message};
 use runtime::{Charge, Connection};
 use storage::owner::Ask;
-use store::Pieces;
+
+use crate::pieces::{Reader, Reading};
 
 use super::super::fault::Failure;
 use super::super::limits::*;
 use super::super::{End, Imap};
-use super::Reading;
 use super::decode::{Decoder, Encoding};
 
 /// Bytes of a message that are sent without being in the line that is put together.
@@ -39,16 +34,6 @@ pub(super) enum Source {
         encoding: Encoding,
         wanted: Range<usize>,
     },
-}
-
-/// Reads one message piece by piece.
-struct Reader<'i, K> {
-    imap: &'i Imap<K>,
-    reading: Reading,
-    message: &'i Message,
-    kept: Option<Pieces>,
-    /// There is a window to hold pieces in as they are stored.
-    large: bool,
 }
 
 /// A source whose first bytes are at hand.
@@ -92,7 +77,9 @@ impl<K: Ask> Imap<K> {
             };
             if let Err(failure) = done {
                 tracing::warn!(peer = %connection.peer(), ?failure, "a message cannot be read to its end; the connection is given up");
-                self.remember_damage(message, &failure);
+                if failure == Failure::Mailbox(MailboxFault::Damaged) {
+                    self.damaged.remember(message);
+                }
                 return Err(End::CutOff);
             }
         }
@@ -117,7 +104,9 @@ impl<K: Ask> Imap<K> {
         };
         let window = self.memory.sending.take_for(reading.holder, WINDOW_BYTES);
         let mut reader = Reader {
-            imap: self,
+            owner: &self.owner,
+            host: &self.host,
+            memory: &self.memory,
             reading,
             message,
             kept: None,
@@ -133,32 +122,6 @@ impl<K: Ask> Imap<K> {
             next,
             window,
         })
-    }
-
-    /// Whether the message was found damaged while it was sent. A small memory: it forgets the oldest.
-    pub(super) fn is_known_damaged(&self, message: &Message) -> bool {
-        self.damaged.borrow().contains(&message.body.name)
-    }
-
-    /// It was read to its end.
-    pub(super) fn forget_damage(&self, message: &Message) {
-        let mut damaged = self.damaged.borrow_mut();
-        damaged.retain(|name| *name != message.body.name);
-    }
-
-    fn remember_damage(&self, message: &Message, failure: &Failure) {
-        if *failure != Failure::Mailbox(MailboxFault::Damaged) {
-            return;
-        }
-        let mut damaged = self.damaged.borrow_mut();
-        if damaged.contains(&message.body.name) {
-            return;
-        }
-        if damaged.len() >= DAMAGED_REMEMBERED_MAX {
-            damaged.pop_front();
-        }
-        let name: BodyName = message.body.name;
-        damaged.push_back(name);
     }
 }
 
@@ -193,7 +156,7 @@ impl<K: Ask> Stream<'_, K> {
             };
             match next {
                 Ok(next) => self.next = next,
-                Err(failure) => return Ok(Err(failure)),
+                Err(unread) => return Ok(Err(unread.into())),
             }
         }
         Ok(Ok(()))
@@ -203,54 +166,10 @@ impl<K: Ask> Stream<'_, K> {
     fn widen(&mut self) {
         if self.window.is_none() {
             let reader = &mut self.reader;
-            let sending = &reader.imap.memory.sending;
+            let sending = &reader.memory.sending;
             self.window = sending.take_for(reader.reading.holder, WINDOW_BYTES);
             reader.large = self.window.is_some();
         }
-    }
-}
-
-impl<K: Ask> Reader<'_, K> {
-    /// Some bytes from `at` on, none past `end`; at least one before it. Without a window (`!large`) a copy of a few.
-    async fn read(&mut self, at: usize, end: usize) -> Result<Bytes, Failure> {
-        if at >= end {
-            return Ok(Bytes::new());
-        }
-        if self.large {
-            let piece = self.piece(at).await?;
-            return Ok(piece.slice(..piece.len().min(end - at)));
-        }
-        // Held while it is read and cut down, which no client can prolong.
-        let memory = &self.imap.memory.reading;
-        let _charge = memory.wait_for(self.reading.holder, WINDOW_BYTES).await;
-        let piece = self.piece(at).await?;
-        let bytes = piece.len().min(end - at).min(LEAST_BYTES);
-        Ok(Bytes::copy_from_slice(&piece[..bytes]))
-    }
-
-    async fn piece(&mut self, at: usize) -> Result<Bytes, Failure> {
-        let (mailbox, uid, at) = (self.reading.mailbox, self.message.uid, at as u32);
-        for _ in 0..ASK_AGAIN_MAX {
-            let (body, kept) = (self.message.body.clone(), self.kept.clone());
-            let asked = self
-                .imap
-                .owner
-                .ask(move |mailboxes| async move {
-                    mailboxes.piece(mailbox, uid, &body, kept, at).await
-                })
-                .await;
-            match asked {
-                Ok(Ok((bytes, pieces))) if !bytes.is_empty() => {
-                    self.kept = Some(pieces);
-                    return Ok(bytes);
-                }
-                Ok(Ok(_)) => return Err(MailboxFault::Damaged.into()),
-                Ok(Err(fault)) => return Err(fault.into()),
-                // The lane is full for a moment: no reason to cut a literal short.
-                Err(_) => self.imap.host.sleep(ASK_AGAIN_AFTER).await,
-            }
-        }
-        Err(Failure::Busy)
     }
 }
 

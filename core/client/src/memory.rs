@@ -1,0 +1,31 @@
+//! The memory for messages that all sessions of people share: shares for accounts, so that none makes another's reads fail.
+
+use runtime::Budget;
+
+use crate::limits::{
+    READING_SHARE, READING_SHARE_BYTES_MIN, SENDING_SHARE, SENDING_SHARE_BYTES_MIN,
+};
+
+/// Bytes of messages in memory, over all cores and services, POP3's too. All three have shares.
+#[derive(Clone)]
+pub struct Memory {
+    /// Bodies that we look into (SEARCH, parts that are decoded), held at our own pace. A share holds the largest message.
+    pub reading: Budget,
+    /// Bodies that wait for clients to take them.
+    pub sending: Budget,
+    /// APPENDs on their way in; shared with the receivers.
+    pub receiving: Budget,
+}
+
+impl Memory {
+    /// With the shares of `limits`; `receiving` is the receivers'.
+    pub fn new(reading_bytes: usize, sending_bytes: usize, receiving: Budget) -> Memory {
+        let reading_share = (reading_bytes / READING_SHARE).max(READING_SHARE_BYTES_MIN);
+        let sending_share = (sending_bytes / SENDING_SHARE).max(SENDING_SHARE_BYTES_MIN);
+        Memory {
+            reading: Budget::with_shares(reading_bytes, reading_share),
+            sending: Budget::with_shares(sending_bytes, sending_share),
+            receiving,
+        }
+    }
+}
