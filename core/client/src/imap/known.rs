@@ -44,6 +44,7 @@ impl Known {
             message,
             before,
             is_last,
+            ..
         } in flagged
         {
             // FLAGS names every flag there is now; +FLAGS and -FLAGS say nothing of the others.
@@ -82,6 +83,7 @@ mod tests {
             message: message(uid, now),
             before: before.map(ModSeq),
             is_last,
+            is_refused: false,
         }
     }
 

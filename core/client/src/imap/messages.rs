@@ -115,7 +115,7 @@ impl<K: Ask> Imap<K> {
                         }
                         None => Vec::new(),
                     };
-                    let flagged = mailboxes.change_flags(id, &uids, change, &flags).await?;
+                    let flagged = mailboxes.change_flags(id, &uids, change, &flags, None).await?;
                     Ok::<_, MailboxFault>((flagged, unsaid))
                 })
                 .await;
