@@ -32,7 +32,7 @@ pub const NAME_BYTES_MAX: usize = 1_000;
 pub const HISTORY_MAX: usize = 16_384;
 
 /// Runs of expunged UIDs that a mailbox keeps in its row for clients that come back: some 5 KiB of it at most, a third of that as a rule, and
-/// 24 bytes each in memory. A person who deletes messages one at a time makes one each; past it such a client is told of more than went.
+/// 24 bytes each in memory. A person who deletes messages one at a time makes one each; past it such a client gets more than went.
 pub const GONE_RUNS_MAX: usize = 1_024;
 
 /// Keywords of one mailbox that are listed when it is opened. Clients show a handful; RFC 9051 §7.3.5 lets others appear later.

@@ -1,6 +1,7 @@
 //! Whole sessions, of IMAP with a file for each command, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
 mod append;
+mod condstore;
 mod copy;
 mod create;
 mod delete;
@@ -11,6 +12,7 @@ mod idle;
 mod list;
 mod login;
 mod r#move;
+mod qresync;
 mod rename;
 mod rig;
 mod search;

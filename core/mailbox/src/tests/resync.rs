@@ -1,4 +1,4 @@
-//! Clients that come back: what they are told of changes and of messages that went, over power cuts, checkpoints, reclaim and a lost projection.
+//! Clients that come back: what is reported to them of changes and of messages that went, over power cuts, checkpoints, reclaim and a lost projection.
 
 use super::*;
 use mail::ModSeq;
@@ -195,9 +195,14 @@ fn what_is_forgotten_is_not_taken_for_known() {
         change.await.unwrap();
         mailboxes.expunge(inbox, &went).await.unwrap();
         model.look(&mailboxes, inbox, &went).await;
-        let mut state = mailboxes.inner.state.borrow_mut();
-        state.forget_gone(inbox, ModSeq(2));
-        drop(state);
+        let forget = || {
+            mailboxes
+                .inner
+                .state
+                .borrow_mut()
+                .forget_gone(inbox, ModSeq(2))
+        };
+        forget();
         let resync = mailboxes.resync(inbox, ModSeq(1), ALL, true).await.unwrap();
         assert!(!resync.exact);
         model.check(&mailboxes, inbox).await;
