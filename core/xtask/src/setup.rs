@@ -41,6 +41,10 @@ const FOR_TESTS: &[Package] = &[
         name: "isync",
         proof: "mbsync",
     },
+    Package {
+        name: "neomutt",
+        proof: "neomutt",
+    },
     // swaks speaks TLS only with it; a recommendation, so not installed by itself. Brings Net::SSLeay.
     Package {
         name: "libio-socket-ssl-perl",

@@ -28,6 +28,7 @@ mod ports;
 mod quarantine;
 mod remote;
 mod reports;
+mod resync;
 mod route;
 mod scan;
 mod scarce;
