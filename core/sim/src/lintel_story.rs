@@ -312,6 +312,7 @@ impl Town {
             quiet: quiet.clone(),
             rng,
             strict,
+            unknown: false,
         }
     }
 

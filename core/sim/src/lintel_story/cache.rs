@@ -35,6 +35,9 @@ pub struct News {
     pub fetched: BTreeMap<u32, Shown>,
     pub vanished: BTreeSet<u32>,
     pub earlier: BTreeSet<u32>,
+    /// How many EXISTS: of messages that came nothing but the number is known, and the client fetches them before it takes a new modification
+    /// sequence.
+    pub exists: usize,
 }
 
 impl News {
@@ -45,6 +48,10 @@ impl News {
         match values {
             [_, Value::Atom(_), Value::Atom(word), ..] if word == "EXPUNGE" => {
                 Err(format!("EXPUNGE where VANISHED was enabled: {text}"))
+            }
+            [_, Value::Atom(_), Value::Atom(word)] if word == "EXISTS" => {
+                self.exists += 1;
+                Ok(())
             }
             [_, Value::Atom(word), Value::Atom(set)] if word == "VANISHED" => {
                 for uid in uids(set) {

@@ -24,6 +24,8 @@ pub struct Returner {
     pub rng: Rng,
     /// Storage is never busy: a session has been told everything when a command is answered.
     pub strict: bool,
+    /// Of some messages in the open mailbox only the number is known.
+    pub unknown: bool,
 }
 
 impl Returner {
@@ -102,7 +104,7 @@ impl Returner {
             if self.rng.u8(..4) > 0 {
                 self.look(talk, name).await?;
             }
-            for _ in 0..self.rng.usize(..4) {
+            for _ in 0..self.rng.usize(..6) {
                 let host = &self.servers.host;
                 let span_us = self.rng.u64(..STAY_US_MAX);
                 host.sleep_until(host.now().after_us(span_us)).await;
@@ -112,8 +114,18 @@ impl Returner {
                 if self.caches.borrow()[name].messages.is_empty() && line != "NOOP" {
                     continue;
                 }
-                let (news, _) = self.ask(talk, name, line).await?;
-                self.cache(name, |cache| cache.learn(&news));
+                let (news, is_ok) = self.ask(talk, name, line).await?;
+                let fetched = is_ok && line != "NOOP";
+                self.unknown = (self.unknown && !fetched) || news.exists > 0;
+                let minded = self.cache(name, |cache| {
+                    cache.learn(&news);
+                    if self.unknown {
+                        Ok(())
+                    } else {
+                        cache.answered(&news)
+                    }
+                });
+                minded.map_err(|why| Trouble::Wrong(format!("{name}, {line}: {why}")))?;
             }
         }
         Ok(())
@@ -157,6 +169,8 @@ impl Returner {
             return Ok(false);
         }
         let wrong = |why: String| Trouble::Wrong(format!("{name}, {line}: {why}"));
+        // One tells how many there are.
+        self.unknown = news.exists > 1;
         let (Some(uid_validity), Some(_)) = (news.uid_validity, news.highest) else {
             return Err(wrong("no UIDVALIDITY, or no HIGHESTMODSEQ".into()));
         };
@@ -169,6 +183,7 @@ impl Returner {
             if !is_ok {
                 return Ok(false);
             }
+            self.unknown = all.exists > 0;
             self.cache(name, |cache| {
                 *cache = Cache {
                     uid_validity,
@@ -176,31 +191,28 @@ impl Returner {
                 };
                 cache.answered(&news)?;
                 cache.learn(&all);
-                cache.answered(&all)
+                if all.exists > 0 {
+                    Ok(())
+                } else {
+                    cache.answered(&all)
+                }
             })?;
             return Ok(true);
         }
-        let beyond = known.is_empty();
-        self.cache(name, |cache| {
-            cache.learn(&news);
-            cache.answered(&news)
-        })
-        .map_err(wrong)?;
-        if !beyond {
-            // What came since was not asked for.
+        self.cache(name, |cache| cache.learn(&news));
+        if !known.is_empty() {
+            // What came since was not asked for. Until it is known the old modification sequence stays.
             let last = kept.messages.keys().next_back().copied().unwrap_or(0);
             let line = format!("UID FETCH {}:* FLAGS", last + 1);
             let (more, is_ok) = self.ask(talk, name, &line).await?;
             if !is_ok {
-                // Without them the cache is not what the server has.
-                self.cache(name, |cache| cache.modseq = 0);
                 return Ok(false);
             }
-            self.cache(name, |cache| {
-                cache.learn(&more);
-                cache.answered(&more)
-            })?;
+            self.unknown |= more.exists > 0;
+            self.cache(name, |cache| cache.learn(&more));
         }
+        let minded = self.cache(name, |cache| cache.answered(&news));
+        minded.map_err(wrong)?;
         Ok(true)
     }
 
@@ -211,10 +223,15 @@ impl Returner {
             return Ok(());
         }
         let strict = self.strict;
+        self.unknown = all.exists > 0;
         let compared = self.cache(name, |cache| {
             cache.compare(&all, strict)?;
             cache.learn(&all);
-            cache.answered(&all)
+            if all.exists > 0 {
+                Ok(())
+            } else {
+                cache.answered(&all)
+            }
         });
         compared.map_err(|why| Trouble::Wrong(format!("{name}: {why}")))
     }
