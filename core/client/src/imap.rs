@@ -23,9 +23,11 @@ mod keywords;
 mod known;
 pub mod limits;
 mod messages;
+mod mode;
 mod numbering;
 mod perform;
 mod recent;
+mod resync;
 mod rows;
 #[cfg(test)]
 mod sample;
@@ -54,6 +56,7 @@ use crate::pieces::Damages;
 
 use fault::Failure;
 use limits::*;
+use mode::Mode;
 use selected::{Expunges, Gone, Selected, Told};
 
 /// How one listener serves. IMAPS differs from IMAP only in that TLS was started before `serve`.
@@ -325,6 +328,9 @@ impl<K: Ask> Imap<K> {
             Event::Idle => self.on_idle(client, connection).await,
             Event::IdleEnded { tag } => {
                 let told = self.tell(client, connection, Expunges::Now).await?;
+                if let Some(selected) = &mut client.selected {
+                    selected.put_ahead(&mut client.out);
+                }
                 // Without a tag the session has answered BAD already.
                 if !tag.is_empty() {
                     put_reply(&mut client.out, &tag, Status::Ok, "", "Idle completed");
@@ -436,7 +442,7 @@ impl<K: Ask> Imap<K> {
         let Some(selected) = &mut client.selected else {
             return Ok(Ok(()));
         };
-        selected.rev2 = client.session.is_rev2();
+        selected.mode = Mode::of(&client.session);
         loop {
             // until everything is reported
             match selected.tell(&self.owner, expunges, &mut client.out).await {

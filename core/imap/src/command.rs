@@ -1,6 +1,6 @@
 //! What a client can ask, as parsed. Text is what the client meant: literals and quotes are gone, mailbox names are UTF-8.
 
-use mail::{Flags, InternalDate};
+use mail::{Flags, InternalDate, ModSeq};
 
 use crate::fetch::FetchItem;
 use crate::search::SearchKey;
@@ -42,9 +42,12 @@ pub enum Body {
     /// RFC 2342. There are personal mailboxes only.
     Namespace,
     /// RFC 9051 §6.3.2; `read_only` is EXAMINE (§6.3.3).
+    /// `condstore` and `resync` are RFC 7162 §3.1.8 and §3.2.5.
     Select {
         mailbox: Box<str>,
         read_only: bool,
+        condstore: bool,
+        resync: Option<Box<Resync>>,
     },
     /// RFC 9051 §6.3.4; the special use is RFC 6154 §3.
     Create {
@@ -99,14 +102,16 @@ pub enum Body {
         uid: bool,
         set: SequenceSet,
         items: Vec<FetchItem>,
+        since: Option<ChangedSince>,
     },
-    /// RFC 9051 §6.4.6. `silent` omits the FETCH replies for the client's own change.
+    /// RFC 9051 §6.4.6. `silent` omits the FETCH replies for the client's own change. `unchanged_since` is RFC 7162 §3.1.3.
     Store {
         uid: bool,
         set: SequenceSet,
         change: StoreChange,
         silent: bool,
         flags: Flags,
+        unchanged_since: Option<ModSeq>,
     },
     /// RFC 9051 §6.4.7.
     Copy {
@@ -120,6 +125,28 @@ pub enum Body {
         set: SequenceSet,
         mailbox: Box<str>,
     },
+}
+
+/// What a client knows of a mailbox that it opens again (RFC 7162 §3.2.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resync {
+    /// With another UIDVALIDITY nothing of the rest is of use.
+    pub uid_validity: u32,
+    /// Not 0.
+    pub modseq: ModSeq,
+    /// The UIDs that it knows; `None`: all there ever were. No `*` and no `$`.
+    pub known: Option<SequenceSet>,
+    /// Message numbers and the UIDs that belong to them, as many of either, ascending (§3.2.5.2).
+    pub matches: Option<(SequenceSet, SequenceSet)>,
+}
+
+/// FETCH modifiers (RFC 7162 §3.1.4.1 and §3.2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChangedSince {
+    /// Only messages that changed after it.
+    pub modseq: ModSeq,
+    /// And which ones are gone; in UID FETCH only.
+    pub vanished: bool,
 }
 
 /// The message of an APPEND: its place in the command's bytes, so that fifty megabytes are not copied to be looked at.
@@ -262,6 +289,27 @@ pub struct SearchResults {
     pub count: bool,
     /// RFC 9051 §6.4.4.1: what is found becomes `$`.
     pub save: bool,
+}
+
+impl Body {
+    /// RFC 7162 §3.1: the commands from which on a client gets modification sequences. ENABLE is not among them.
+    pub fn enables_condstore(&self) -> bool {
+        match self {
+            Body::Select {
+                condstore, resync, ..
+            } => *condstore || resync.is_some(),
+            Body::Status { items, .. } => items.contains(&StatusItem::HighestModSeq),
+            Body::List(request) => request.return_status.contains(&StatusItem::HighestModSeq),
+            Body::Fetch { items, since, .. } => {
+                since.is_some() || items.contains(&FetchItem::ModSeq)
+            }
+            Body::Store {
+                unchanged_since, ..
+            } => unchanged_since.is_some(),
+            Body::Search(request) => request.key.names_modseq(),
+            _ => false,
+        }
+    }
 }
 
 impl SearchResults {

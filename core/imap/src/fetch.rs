@@ -13,6 +13,8 @@ pub enum FetchItem {
     Flags,
     InternalDate,
     Rfc822Size,
+    /// RFC 7162 §3.1.4.2.
+    ModSeq,
     Envelope,
     /// BODY without a section: BODYSTRUCTURE without extension data.
     BodyStructureBasic,
@@ -83,6 +85,7 @@ impl FetchItem {
                 | FetchItem::Flags
                 | FetchItem::InternalDate
                 | FetchItem::Rfc822Size
+                | FetchItem::ModSeq
                 | FetchItem::Rfc822
         ) && !self.is_whole_message()
     }
@@ -90,9 +93,11 @@ impl FetchItem {
     /// Whether the body must be read for a message of this summary. A list view answers `false` to all its items.
     pub fn needs_body(&self, summary: Option<&Summary<'_>>) -> bool {
         match self {
-            FetchItem::Uid | FetchItem::Flags | FetchItem::InternalDate | FetchItem::Rfc822Size => {
-                false
-            }
+            FetchItem::Uid
+            | FetchItem::Flags
+            | FetchItem::InternalDate
+            | FetchItem::Rfc822Size
+            | FetchItem::ModSeq => false,
             // RFC 9051 §7.5.2: NIL is for what is absent, not for what was not kept.
             FetchItem::Envelope | FetchItem::BodyStructureBasic | FetchItem::BodyStructure => {
                 summary.is_none_or(|summary| !summary.complete)

@@ -6,6 +6,7 @@
 mod fetch;
 mod list;
 mod search;
+mod select;
 mod words;
 
 use mail::{Flags, Keyword, SystemFlags};
@@ -114,11 +115,13 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "ID" => id(words)?,
         "NAMESPACE" => Body::Namespace,
         "SELECT" | "EXAMINE" => {
-            words.space()?;
-            let mailbox = words.mailbox()?;
+            let mailbox = spaced_mailbox(words)?;
+            let (condstore, resync) = select::parameters(words)?;
             Body::Select {
                 mailbox,
                 read_only: name == "EXAMINE",
+                condstore,
+                resync,
             }
         }
         "CREATE" => create(words)?,
@@ -165,10 +168,12 @@ fn body(words: &mut Words<'_>) -> Parsed<Body> {
         "FETCH" => {
             let set = spaced_set(words)?;
             words.space()?;
+            let items = fetch::items(words)?;
             Body::Fetch {
                 uid,
                 set,
-                items: fetch::items(words)?,
+                items,
+                since: fetch::since(words, uid)?,
             }
         }
         "STORE" => store(words, uid)?,
@@ -362,6 +367,7 @@ fn append(words: &mut Words<'_>) -> Parsed<Body> {
 fn store(words: &mut Words<'_>, uid: bool) -> Parsed<Body> {
     let set = spaced_set(words)?;
     words.space()?;
+    let unchanged_since = select::unchanged_since(words)?;
     let item = words
         .atom("Expected FLAGS, +FLAGS or -FLAGS")?
         .to_ascii_uppercase();
@@ -387,6 +393,7 @@ fn store(words: &mut Words<'_>, uid: bool) -> Parsed<Body> {
         change,
         silent,
         flags,
+        unchanged_since,
     })
 }
 

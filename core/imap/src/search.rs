@@ -8,7 +8,7 @@ mod needle;
 use std::cell::OnceCell;
 
 use mail::summary::{EnvelopeFields, Summary};
-use mail::{Flags, InternalDate, SystemFlags, header, text};
+use mail::{Flags, InternalDate, ModSeq, SystemFlags, header, text};
 
 use crate::date::internal_day;
 use crate::sequence::{self, SequenceSet};
@@ -52,6 +52,8 @@ pub enum SearchKey {
     Larger(u32),
     /// Fewer octets than this.
     Smaller(u32),
+    /// RFC 7162 §3.1.5: changed with it or after it. A message has one modification sequence for all its flags.
+    ModSeq(ModSeq),
     /// FROM, TO, CC, BCC, SUBJECT: the field of the ENVELOPE is there (empty text) or contains the text.
     Envelope {
         /// Which field.
@@ -73,6 +75,17 @@ pub enum SearchKey {
 }
 
 impl SearchKey {
+    /// Whether MODSEQ is among the keys: the answer then has the highest one (RFC 7162 §3.1.6).
+    pub fn names_modseq(&self) -> bool {
+        match self {
+            SearchKey::ModSeq(_) => true,
+            SearchKey::And(keys) => keys.iter().any(SearchKey::names_modseq),
+            SearchKey::Or(pair) => pair.0.names_modseq() || pair.1.names_modseq(),
+            SearchKey::Not(key) => key.names_modseq(),
+            _ => false,
+        }
+    }
+
     /// How many keys there are, all levels together: each is looked at for each message.
     pub fn count(&self) -> usize {
         match self {
@@ -131,6 +144,8 @@ pub struct Row<'a> {
     pub internal_date: InternalDate,
     /// RFC822.SIZE.
     pub size_bytes: u32,
+    /// RFC 7162.
+    pub modseq: ModSeq,
 }
 
 /// What was read of it so far.
@@ -326,6 +341,7 @@ fn plain_verdict(key: &SearchKey, row: Row<'_>, content: Content<'_>) -> Verdict
         SearchKey::SentSince(limit) => sent(content, |day| day >= *limit),
         SearchKey::Larger(bytes) => (row.size_bytes > *bytes).into(),
         SearchKey::Smaller(bytes) => (row.size_bytes < *bytes).into(),
+        SearchKey::ModSeq(least) => (row.modseq >= *least).into(),
         SearchKey::All
         | SearchKey::And(_)
         | SearchKey::Or(_)

@@ -30,6 +30,12 @@ impl SequenceSet {
         self.pieces.is_empty()
     }
 
+    /// Numbers only: neither `$` nor `*`.
+    pub fn is_plain(&self) -> bool {
+        let numbers = |pair: &(Bound, Bound)| pair.0.is_some() && pair.1.is_some();
+        !self.is_saved() && self.pieces.iter().all(numbers)
+    }
+
     /// `None` for no piece, a 0, or more than `SEQUENCE_PIECES_MAX` pieces.
     pub fn from_pieces(pieces: Vec<(Bound, Bound)>) -> Option<SequenceSet> {
         let usable = |pair: &(Bound, Bound)| pair.0 != Some(0) && pair.1 != Some(0);
@@ -112,6 +118,18 @@ impl SequenceSet {
 pub fn contains(ranges: &[(u32, u32)], number: u32) -> bool {
     let after = ranges.partition_point(|&(low, _)| low <= number);
     after > 0 && ranges[after - 1].1 >= number
+}
+
+/// Ascending numbers as ranges that do not touch each other.
+pub fn joined(numbers: impl IntoIterator<Item = u32>) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.1.checked_add(1) == Some(number) => last.1 = number,
+            _ => ranges.push((number, number)),
+        }
+    }
+    ranges
 }
 
 /// Ascending numbers as a compact set: `1:3,7`. Empty for no numbers.

@@ -103,6 +103,10 @@ pub struct Session {
     rev2: bool,
     /// ENABLE UTF8=ACCEPT was given (RFC 6855).
     utf8: bool,
+    /// The client gets modification sequences (RFC 7162 §3.1).
+    condstore: bool,
+    /// ENABLE QRESYNC was given (RFC 7162 §3.2.3).
+    qresync: bool,
     /// BAD replies so far; past `BAD_COMMANDS_MAX` the connection is closed.
     bad_commands: u32,
     /// Refused logins so far; at `LOGIN_FAILURES_MAX` the connection is closed.
@@ -122,6 +126,8 @@ impl Session {
             expect: Expect::Command,
             rev2: false,
             utf8: false,
+            condstore: false,
+            qresync: false,
             bad_commands: 0,
             login_failures: 0,
             saved_lost: false,
@@ -147,6 +153,16 @@ impl Session {
     /// IMAP4rev2 was enabled: ESEARCH instead of SEARCH, no RECENT.
     pub fn is_rev2(&self) -> bool {
         self.rev2
+    }
+
+    /// The client gets modification sequences: MODSEQ is in every FETCH response about flags.
+    pub fn is_condstore(&self) -> bool {
+        self.condstore
+    }
+
+    /// ENABLE QRESYNC was given: VANISHED instead of EXPUNGE.
+    pub fn is_qresync(&self) -> bool {
+        self.qresync
     }
 
     /// How mailbox names are read and written now.
@@ -199,7 +215,7 @@ impl Session {
         }
         words.push_str(
             " NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN LIST-EXTENDED LIST-STATUS SPECIAL-USE CREATE-SPECIAL-USE ESEARCH \
-             SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT APPENDLIMIT=",
+             SEARCHRES BINARY STATUS=SIZE UTF8=ACCEPT CONDSTORE QRESYNC APPENDLIMIT=",
         );
         words.push_str(&self.policy.append_bytes_max.to_string());
         words
@@ -349,11 +365,18 @@ impl Session {
             }
             B::Expunge { .. } | B::Store { .. } | B::Move { .. } => Needs::WritableMailbox,
         };
+        // RFC 7162 §3.2.3.
+        let resyncs = match &command.body {
+            B::Select { resync, .. } => resync.is_some(),
+            B::Fetch { since, .. } => since.is_some_and(|since| since.vanished),
+            _ => false,
+        };
         match (needs, self.state) {
             (_, State::Logout) => Err((Status::Bad, "", "Already logged out")),
             (Needs::NoLogin, State::NotAuthenticated) => Ok(()),
             (Needs::NoLogin, _) => Err((Status::Bad, "", "Already logged in")),
             (_, State::NotAuthenticated) => Err((Status::Bad, "", "Log in first")),
+            _ if resyncs && !self.qresync => Err((Status::Bad, "", "ENABLE QRESYNC first")),
             (Needs::Login, _) => Ok(()),
             (_, State::Authenticated) => Err((Status::Bad, "", "Select a mailbox first")),
             (Needs::WritableMailbox, State::Selected { read_only: true }) => {
@@ -391,10 +414,7 @@ impl Session {
                 put_reply(out, &tag, Status::Ok, "", "Namespace completed");
                 None
             }
-            Body::Enable(capabilities) => {
-                self.on_enable(&tag, &capabilities, out);
-                None
-            }
+            Body::Enable(capabilities) => self.on_enable(tag, capabilities, out),
             Body::StartTls => self.on_starttls(&tag, out),
             Body::Login { user, password } => {
                 if !self.may_log_in() {
@@ -421,10 +441,13 @@ impl Session {
                 self.expect = Expect::Done { tag };
                 Some(Event::Idle)
             }
-            body => Some(Event::Perform {
-                command: Command { tag, body },
-                bytes,
-            }),
+            body => {
+                self.condstore |= body.enables_condstore();
+                Some(Event::Perform {
+                    command: Command { tag, body },
+                    bytes,
+                })
+            }
         }
     }
 
@@ -437,13 +460,22 @@ impl Session {
     }
 
     /// ENABLE. What was enabled stays enabled until the connection ends.
-    fn on_enable(&mut self, tag: &str, capabilities: &[Box<str>], out: &mut Vec<u8>) {
+    /// With a mailbox open the caller answers it once CONDSTORE is newly enabled: it knows HIGHESTMODSEQ (RFC 7162 §3.1).
+    fn on_enable(
+        &mut self,
+        tag: Box<str>,
+        capabilities: Vec<Box<str>>,
+        out: &mut Vec<u8>,
+    ) -> Option<Event> {
+        let before = self.condstore;
         // RFC 5161 §3.1: what cannot be enabled is passed over in silence.
         let mut enabled = String::new();
-        for capability in capabilities {
+        for capability in &capabilities {
             let slot = match &capability[..] {
                 "IMAP4REV2" => &mut self.rev2,
                 "UTF8=ACCEPT" => &mut self.utf8,
+                "CONDSTORE" => &mut self.condstore,
+                "QRESYNC" => &mut self.qresync,
                 _ => continue,
             };
             if !std::mem::replace(slot, true) {
@@ -451,8 +483,18 @@ impl Session {
                 enabled.push_str(capability);
             }
         }
+        // RFC 7162 §3.2.3.
+        self.condstore |= self.qresync;
         put_untagged(out, &format!("ENABLED{enabled}"));
-        put_reply(out, tag, Status::Ok, "", "Enable completed");
+        if self.condstore && !before && matches!(self.state, State::Selected { .. }) {
+            let body = Body::Enable(capabilities);
+            return Some(Event::Perform {
+                command: Command { tag, body },
+                bytes: Vec::new(),
+            });
+        }
+        put_reply(out, &tag, Status::Ok, "", "Enable completed");
+        None
     }
 
     /// The caller has opened a mailbox and written its data.

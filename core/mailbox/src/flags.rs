@@ -21,7 +21,9 @@ impl Mailboxes {
         change: FlagChange,
         flags: &Flags,
     ) -> Result<Vec<Message>, MailboxFault> {
-        let flagged = self.change_flags(mailbox, uids, change, flags).await?;
+        let flagged = self
+            .change_flags(mailbox, uids, change, flags, None)
+            .await?;
         Ok(flagged.into_iter().map(|flagged| flagged.message).collect())
     }
 
@@ -30,12 +32,16 @@ impl Mailboxes {
     ///
     /// `TooMany` when a message would have more than `KEYWORDS_MAX` keywords; of at most `UIDS_PER_RECORD_MAX` messages none is
     /// changed then. Only where another change of the same messages was on its way to the log, the ones that had room are.
+    ///
+    /// With `unchanged_since` a message that changed after it stays as it is, and is answered with `is_refused`. That is decided in the order of
+    /// the log, so of two such changes at once one is refused.
     pub async fn change_flags(
         &self,
         mailbox: MailboxId,
         uids: &[Uid],
         change: FlagChange,
         flags: &Flags,
+        unchanged_since: Option<ModSeq>,
     ) -> Result<Vec<Flagged>, MailboxFault> {
         if flags.keywords.len() > KEYWORDS_MAX {
             return Err(TOO_MANY_KEYWORDS);
@@ -62,20 +68,28 @@ impl Mailboxes {
                     .ok_or(MailboxFault::NoMailbox)?;
                 let found = entry.indexes_of(&uids);
                 let found = found.into_iter().map(|index| &entry.messages[index]);
+                // What is refused now is refused when the record takes effect: modification sequences only grow.
+                let may_change = |message: &&Message| {
+                    unchanged_since.is_none_or(|since| message.modseq <= since)
+                };
                 if change == FlagChange::Add
                     && !found
                         .clone()
+                        .filter(may_change)
                         .all(|message| message.flags.has_room_for(flags))
                 {
                     return Err(TOO_MANY_KEYWORDS);
                 }
-                let mut before = Before::of(entry, found.clone());
+                let mut before = Before::of(entry, found.clone(), unchanged_since);
                 let idle = entry.pending.get() == 0
-                    && found.clone().all(|message| match change {
-                        FlagChange::Replace => message.flags == *flags,
-                        FlagChange::Add => message.flags.with(flags) == message.flags,
-                        FlagChange::Remove => message.flags.without(flags) == message.flags,
-                    });
+                    && found
+                        .clone()
+                        .filter(may_change)
+                        .all(|message| match change {
+                            FlagChange::Replace => message.flags == *flags,
+                            FlagChange::Add => message.flags.with(flags) == message.flags,
+                            FlagChange::Remove => message.flags.without(flags) == message.flags,
+                        });
                 let uids = found.map(|message| message.uid).collect();
                 if idle {
                     (None, before)
@@ -87,6 +101,7 @@ impl Mailboxes {
                         modseq: before.ours,
                         change,
                         flags: flags.clone(),
+                        unchanged_since,
                         uids,
                     };
                     (Some(entry), before)
@@ -208,10 +223,16 @@ struct Before {
     pending: bool,
     /// The change's own number; 0 when it changes nothing.
     ours: ModSeq,
+    /// What changed after it is refused.
+    unchanged_since: Option<ModSeq>,
 }
 
 impl Before {
-    fn of<'m>(entry: &MailboxEntry, messages: impl Iterator<Item = &'m Message>) -> Before {
+    fn of<'m>(
+        entry: &MailboxEntry,
+        messages: impl Iterator<Item = &'m Message>,
+        unchanged_since: Option<ModSeq>,
+    ) -> Before {
         Before {
             modseqs: messages
                 .map(|message| (message.uid, message.modseq))
@@ -219,6 +240,7 @@ impl Before {
             highest: entry.head.highest_modseq,
             pending: entry.pending.get() > 0,
             ours: ModSeq(0),
+            unchanged_since,
         }
     }
 
@@ -240,7 +262,12 @@ impl Before {
             let message = entry.messages[index].clone();
             let before = self.modseqs.get(&message.uid).copied();
             let before = before.filter(|_| !forgotten);
+            // Without memory of what was before, one that did not take the change counts as refused: its client asks again.
+            let is_refused = self.unchanged_since.is_some_and(|since| {
+                message.modseq != self.ours && before.is_none_or(|before| before > since)
+            });
             Flagged {
+                is_refused,
                 is_last: message.modseq == self.ours || Some(message.modseq) == before,
                 before,
                 message,

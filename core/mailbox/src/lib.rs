@@ -50,6 +50,7 @@ mod recent;
 mod record;
 mod remains;
 mod replay;
+mod resync;
 mod row;
 pub mod salvage;
 mod share;
@@ -75,6 +76,7 @@ pub mod names {
         Alias, Group, GroupChange, KeptPolicy, Listed, Posters, Route, parse_scope,
     };
 }
+pub use resync::{Resync, UidRanges};
 pub use watch::Watch;
 
 /// The identity of a mailbox within its volume. It stays when the mailbox is renamed, and is never used again after a
@@ -226,6 +228,8 @@ pub struct Flagged {
     pub before: Option<ModSeq>,
     /// The message was not changed after this change.
     pub is_last: bool,
+    /// The change was conditional and the message had changed: it stays as it was (RFC 7162 §3.1.3).
+    pub is_refused: bool,
 }
 
 /// What a session sees of a mailbox at one modification sequence. Messages ascend by UID.

@@ -31,6 +31,10 @@ pub const NAME_BYTES_MAX: usize = 1_000;
 /// Changes that a loaded mailbox remembers for `changes`: 16 bytes each. Past it a session takes a fresh view.
 pub const HISTORY_MAX: usize = 16_384;
 
+/// Runs of expunged UIDs that a mailbox keeps in its row for clients that come back: some 5 KiB of it at most, a third of that as a rule, and
+/// 24 bytes each in memory. A person who deletes messages one at a time makes one each; past it such a client gets more than went.
+pub const GONE_RUNS_MAX: usize = 1_024;
+
 /// Keywords of one mailbox that are listed when it is opened. Clients show a handful; RFC 9051 §7.3.5 lets others appear later.
 pub const KEYWORDS_NOTED_MAX: usize = 256;
 

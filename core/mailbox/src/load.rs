@@ -65,7 +65,7 @@ impl Inner {
     fn hold_loaded(&self, mailbox: MailboxId, depth: Depth) -> Option<(Hold, AccountId)> {
         let mut state = self.state.borrow_mut();
         let entry = state.mailbox_used(mailbox)?;
-        if wanted(entry, depth).is_some() {
+        if wanted(entry, depth).is_some() || wants_gone(entry, depth) {
             return None;
         }
         let mut hold = Hold::default();
@@ -239,12 +239,27 @@ impl Inner {
                 state.install_head(mailbox, &head).map_err(broken)?;
             }
         }
-        let (from, to) = {
+        let wants_gone = {
             let state = self.state.borrow();
             let Some(entry) = state.mailboxes.get(&mailbox) else {
                 return Err(MailboxFault::NoMailbox);
             };
             pin.pin(&entry.pins);
+            wants_gone(entry, depth)
+        };
+        if wants_gone {
+            let row = self.get(row::GONE, row::mailbox_key(mailbox)).await?;
+            let mut state = self.state.borrow_mut();
+            state
+                .install_gone(mailbox, row.as_deref())
+                .map_err(broken)?;
+            state.charge(mailbox);
+        }
+        let (from, to) = {
+            let state = self.state.borrow();
+            let Some(entry) = state.mailboxes.get(&mailbox) else {
+                return Err(MailboxFault::NoMailbox);
+            };
             let Some(from) = wanted(entry, depth) else {
                 return Ok(());
             };
@@ -322,6 +337,11 @@ pub fn wanted(entry: &MailboxEntry, depth: Depth) -> Option<Chunk> {
         Depth::All => Chunk(0),
     };
     (from < entry.loaded_from).then_some(from)
+}
+
+/// Whether what went must be read: messages may go wherever more than the tail is asked for.
+pub fn wants_gone(entry: &MailboxEntry, depth: Depth) -> bool {
+    entry.gone.is_none() && matches!(depth, Depth::From(_) | Depth::All)
 }
 
 struct Loading<'a> {

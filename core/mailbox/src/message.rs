@@ -7,6 +7,7 @@
 //! | 50 `Flag` | mailbox, MODSEQ, change, flags, UIDs |
 //! | 51 `Expunge` | protective magic, mailbox, MODSEQ, only \Deleted or all, UIDs |
 //! | 52 `Relocate` | mailbox, (UID, body) each |
+//! | 53 `Flag`, conditional | mailbox, MODSEQ, MODSEQ since which a message must be unchanged, change, flags, UIDs |
 //!
 //! Flag changes and expunges say what was asked, not what came of it; `apply` (`message/apply.rs`) works that out from the state it finds, live
 //! and in replay alike. So two sessions that change one message in one commit batch do not undo each other. What a COPY places is written
@@ -40,6 +41,7 @@ const PLACE: RecordKind = RecordKind(49);
 const FLAG: RecordKind = RecordKind(50);
 const EXPUNGE: RecordKind = RecordKind(51);
 const RELOCATE: RecordKind = RecordKind(52);
+const FLAG_UNCHANGED: RecordKind = RecordKind(53);
 
 /// What happened to messages, as one record of the log. The record's kind is in the table above.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub enum MessageEntry {
         change: FlagChange,
         /// The flags of the command.
         flags: Flags,
+        /// A message that changed after it when the record takes effect stays as it is (RFC 7162 §3.1.3).
+        unchanged_since: Option<ModSeq>,
         /// Which messages, ascending.
         uids: Vec<Uid>,
     },
@@ -135,10 +139,14 @@ impl Noun for MessageEntry {
                 modseq,
                 change,
                 flags,
+                unchanged_since,
                 uids,
             } => {
                 out.put_varint(mailbox.0);
                 out.put_varint(modseq.0);
+                if let Some(since) = unchanged_since {
+                    out.put_varint(since.0);
+                }
                 out.put_u8(match change {
                     FlagChange::Replace => 0,
                     FlagChange::Add => 1,
@@ -146,7 +154,10 @@ impl Noun for MessageEntry {
                 });
                 put_flags(out, flags);
                 put_uids(out, uids);
-                FLAG
+                match unchanged_since {
+                    Some(_) => FLAG_UNCHANGED,
+                    None => FLAG,
+                }
             }
             MessageEntry::Expunge {
                 mailbox,
@@ -189,9 +200,13 @@ impl Noun for MessageEntry {
                 read_messages(reader, &mut messages)?;
                 MessageEntry::Place { mailbox, messages }
             }
-            FLAG => MessageEntry::Flag {
+            FLAG | FLAG_UNCHANGED => MessageEntry::Flag {
                 mailbox: MailboxId(reader.varint()?),
                 modseq: ModSeq(reader.varint()?),
+                unchanged_since: match kind {
+                    FLAG_UNCHANGED => Some(ModSeq(reader.varint()?)),
+                    _ => None,
+                },
                 change: match reader.u8()? {
                     0 => FlagChange::Replace,
                     1 => FlagChange::Add,
@@ -249,7 +264,16 @@ impl Noun for MessageEntry {
                 mailbox,
                 modseq: ModSeq(6),
                 change: FlagChange::Add,
+                flags: flags.clone(),
+                unchanged_since: None,
+                uids: uids.clone(),
+            },
+            MessageEntry::Flag {
+                mailbox,
+                modseq: ModSeq(6),
+                change: FlagChange::Add,
                 flags,
+                unchanged_since: Some(ModSeq(5)),
                 uids: uids.clone(),
             },
             MessageEntry::Expunge {
@@ -303,10 +327,9 @@ impl Noun for MessageEntry {
             MessageEntry::Deliver { mailbox, uid, .. } => {
                 2 + state.rows_of_chunks(*mailbox, &[*uid])
             }
-            MessageEntry::Flag { mailbox, uids, .. }
-            | MessageEntry::Expunge { mailbox, uids, .. } => {
-                2 + state.rows_of_chunks(*mailbox, uids)
-            }
+            MessageEntry::Flag { mailbox, uids, .. } => 2 + state.rows_of_chunks(*mailbox, uids),
+            // And what went.
+            MessageEntry::Expunge { mailbox, uids, .. } => 3 + state.rows_of_chunks(*mailbox, uids),
             MessageEntry::Place { mailbox, messages } => {
                 let uids: Vec<Uid> = messages.iter().map(|message| message.uid).collect();
                 let bytes: usize = messages.iter().map(encoded_bytes_max).sum();
@@ -346,8 +369,9 @@ impl Noun for MessageEntry {
                 modseq,
                 change,
                 flags,
+                unchanged_since,
                 uids,
-            } => state.flag(*mailbox, *modseq, *change, flags, uids),
+            } => state.flag(*mailbox, *modseq, *change, flags, *unchanged_since, uids),
             MessageEntry::Expunge {
                 mailbox,
                 modseq,
@@ -384,14 +408,19 @@ impl Noun for MessageEntry {
             MessageEntry::Place { mailbox, messages } => remains.mailbox(*mailbox).put(messages),
             MessageEntry::Flag {
                 mailbox,
+                modseq,
                 change,
                 flags,
+                unchanged_since,
                 uids,
-                ..
             } => {
                 let messages = &mut remains.mailbox(*mailbox).messages;
                 for uid in uids {
-                    if let Some(message) = messages.get_mut(uid) {
+                    let unchanged = |message: &&mut Message| {
+                        unchanged_since.is_none_or(|since| message.modseq <= since)
+                    };
+                    if let Some(message) = messages.get_mut(uid).filter(unchanged) {
+                        message.modseq = *modseq;
                         let system = &mut message.flags.system;
                         match change {
                             FlagChange::Replace => *system = flags.system,
@@ -437,7 +466,8 @@ impl Noun for MessageEntry {
                 let bodies = bodies.len();
                 format!("Relocate {{ mailbox: {mailbox:?}, bodies: {bodies} }}")
             }
-            _ => format!("{self:?}"),
+            // As before there were conditions, unless there is one.
+            _ => format!("{self:?}").replace("unchanged_since: None, ", ""),
         }
     }
 }

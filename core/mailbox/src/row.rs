@@ -7,6 +7,7 @@
 //! | `USAGE` | account (u32 big-endian) | bytes used |
 //! | `HEADS` | mailbox (u64 big-endian) | numbers of the mailbox |
 //! | `CHUNKS` | mailbox (u64 big-endian), chunk (u32 big-endian) | up to `CHUNK_MESSAGES` messages |
+//! | `GONE` | mailbox (u64 big-endian) | UIDs that were expunged lately |
 //! | `CONDEMNED` | mailbox (u64 big-endian) | empty: deleted, its chunks are still to be cleared away |
 //!
 //! A message's chunk is its UID divided by `CHUNK_MESSAGES`: no row is ever split or merged, and the row to rewrite after
@@ -15,12 +16,14 @@
 //! Here are tables, keys and what all rows share; each kind of row has a file. Reading never panics on what the bytes say.
 
 mod counters;
+mod gone;
 mod head;
 mod left;
 mod message;
 mod tree;
 
 pub use counters::Counters;
+pub use gone::Gone;
 pub use head::Head;
 pub use left::NamesLeft;
 pub use message::{
@@ -49,6 +52,8 @@ pub const HEADS: Table = Table(35);
 pub const CHUNKS: Table = Table(36);
 /// By mailbox.
 pub const CONDEMNED: Table = Table(37);
+/// By mailbox.
+pub const GONE: Table = Table(38);
 
 /// Which chunk row holds a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

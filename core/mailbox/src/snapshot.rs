@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 43 | mailbox, head row, first UID, UID after the last, LSN of the first part or 0, last or not, messages |
 //!
-//! Rows: those of `folder` and `message`; a snapshot has none of its own.
+//! Rows: those of `folder` and `message`; a snapshot has none of its own. It forgets what went before it (`row/gone.rs`).
 //!
 //! A large mailbox is written in parts, each in a group of its own. Reclaim may free older records only when all parts
 //! are durable, so each part after the first names it.
@@ -143,7 +143,7 @@ impl Noun for MailboxSnapshot {
     }
 
     fn rows(&self, _state: &State) -> u64 {
-        2
+        3
     }
 
     /// In the running appliance this finds what it brings and only notes that older records may go.
@@ -203,6 +203,8 @@ impl Noun for MailboxSnapshot {
         entry.head.uid_validity = entry.head.uid_validity.max(head.uid_validity);
         entry.raise_modseq(head.highest_modseq);
         state.use_bytes(head.account, bytes);
+        // What the log says of expunges before it is not complete any more (`row/gone.rs`).
+        state.forget_gone(mailbox, head.highest_modseq);
         state.touch_messages(mailbox, changed);
         Effect::Applied
     }

@@ -12,9 +12,9 @@ use crate::noun::Depth;
 use crate::row::Chunk;
 use crate::{MailboxFault, MailboxId, Mailboxes};
 
-/// Rows that a change of `uids` (ascending) writes, about: their chunks, the head, the bytes used.
+/// Rows that a change of `uids` (ascending) writes, about: their chunks, the head, the bytes used, what went.
 pub fn rows_of_part(uids: &[Uid]) -> u64 {
-    2 + uids.chunk_by(|a, b| Chunk::of(*a) == Chunk::of(*b)).count() as u64
+    3 + uids.chunk_by(|a, b| Chunk::of(*a) == Chunk::of(*b)).count() as u64
 }
 
 impl Inner {

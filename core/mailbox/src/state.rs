@@ -195,6 +195,33 @@ impl State {
         self.charge(mailbox);
     }
 
+    /// The mailbox lost these messages with `modseq`, ascending; all that can go is loaded, and with it what went before.
+    pub fn note_gone(
+        &mut self,
+        mailbox: MailboxId,
+        modseq: ModSeq,
+        uids: impl Iterator<Item = Uid>,
+    ) {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return;
+        };
+        for uid in uids {
+            let gone = entry.gone.as_mut();
+            gone.expect("it is loaded with what can go")
+                .note(modseq, uid);
+            entry.gone_dirty = Some(self.epoch);
+        }
+    }
+
+    /// What the mailbox lost up to `modseq` is forgotten.
+    pub fn forget_gone(&mut self, mailbox: MailboxId, modseq: ModSeq) {
+        if let Some(entry) = self.mailboxes.get_mut(&mailbox) {
+            let gone = entry.gone.as_mut();
+            gone.expect("it is loaded with the messages").forget(modseq);
+            entry.gone_dirty = Some(self.epoch);
+        }
+    }
+
     /// The account's tree is written by the next checkpoint.
     pub fn touch_account(&mut self, account: AccountId) {
         if let Some(entry) = self.accounts.get_mut(&account) {
@@ -300,7 +327,7 @@ impl State {
         let of_mailboxes: usize = self
             .dirty_mailboxes
             .iter()
-            .map(|mailbox| 1 + chunks(mailbox))
+            .map(|mailbox| 2 + chunks(mailbox))
             .sum();
         (of_mailboxes + 2 * self.dirty_accounts.len() + self.condemned.len()) as u64
     }

@@ -9,6 +9,7 @@ mod full;
 mod letters;
 mod pieces;
 mod rest;
+mod resync;
 mod swarm;
 
 use std::cell::RefCell;

@@ -1,20 +1,23 @@
 //! One story of the lintel, from one seed: SMTP, mailboxes and IMAP together, as they are shipped, on virtual time.
 //!
 //! Senders deliver (in pieces, pipelined, to several recipients, and often the connection breaks), one or two persons work on the mailboxes of each
-//! account, watchers idle, and some clients say nothing for ever. Meanwhile checkpoints and reclaim run, every leg may refuse writes for a while,
+//! account, watchers idle, clients with QRESYNC come back, and some clients say nothing for ever. Meanwhile checkpoints and reclaim run, every leg may refuse writes for a while,
 //! one leg may be weak, storage is busy now and then, accounts reach their quota, the volume may fill to the last byte, the machine stops in peace
 //! or loses its power.
 //!
 //! What is checked: every letter that was answered 250 is there, once and whole, and one that was not answered at most once for each try; what a
 //! person was told by OK is so, and a command without an answer happened or did not; UIDs only grow, and numbers, EXISTS, EXPUNGE and flags fit
-//! each other in every session; a session that watched knows in the end what a new one is told; nothing waits for ever, and when the last
+//! each other in every session; a session that watched knows in the end what a new one is told; a client that was away has what the server has
+//! as soon as it is back, over power cuts too; nothing waits for ever, and when the last
 //! client is gone no session and no memory is left.
 //!
 //! What is not told here: STARTTLS and TLS from the start, because the simulator has no TLS (`runtime::memory` is a connection in clear).
 
+mod cache;
 mod landlord;
 mod model;
 mod person;
+mod returner;
 mod sender;
 mod servers;
 mod talk;
@@ -42,6 +45,7 @@ use crate::volume_story::Told;
 use landlord::Landlord;
 use model::{Account, Token};
 use person::Person;
+use returner::{Caches, Returner};
 use sender::Sender;
 use servers::Servers;
 use watcher::Watcher;
@@ -50,6 +54,8 @@ use watcher::Watcher;
 struct Town {
     mailbox_box: MailboxBox,
     accounts: Rc<Vec<RefCell<Account>>>,
+    /// What clients with QRESYNC keep, one for each of `accounts`.
+    caches: Vec<Rc<Caches>>,
     tokens: Rc<Cell<Token>>,
     acked: Rc<Cell<u64>>,
     broken: Rc<RefCell<Option<String>>>,
@@ -101,6 +107,7 @@ fn tell(seed: u64) -> Result<Told, String> {
     let accounts: Vec<_> = names.flat_map(account).collect();
     let town = Town {
         mailbox_box: MailboxBox::create(seed, shape, settings)?,
+        caches: accounts.iter().map(|_| Rc::default()).collect(),
         accounts: Rc::new(accounts),
         tokens: Rc::new(Cell::new(1)),
         acked: Rc::default(),
@@ -199,6 +206,10 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
         if town.accounts[index].borrow().is_first() && rng.u8(..3) > 0 {
             start(Box::pin(async move { watcher.run().await }), &watching);
         }
+        if town.accounts[index].borrow().is_first() && rng.u8(..2) == 0 {
+            let mut returner = town.returner(&servers, index, &quiet, rng.fork(), busy_share == 0);
+            start(Box::pin(async move { returner.run().await }), &watching);
+        }
     }
     for _ in 0..rng.usize(1..4) {
         let mut sender = Sender {
@@ -253,6 +264,9 @@ async fn work(town: &Town, io: &Io, mut rng: Rng, round: u64, last: bool) -> Res
         for index in 0..town.accounts.len() {
             let mut person = town.person(&servers, index, &mut rng, true);
             person.last_look().await?;
+            let rng = rng.fork();
+            let mut returner = town.returner(&servers, index, &quiet, rng, true);
+            returner.last_look().await?;
         }
         servers.at_rest().await?;
     }
@@ -280,6 +294,25 @@ impl Town {
             break_share: [0, 12, 60][rng.usize(..3)],
             rng: rng.fork(),
             strict,
+        }
+    }
+
+    fn returner(
+        &self,
+        servers: &Rc<Servers>,
+        index: usize,
+        quiet: &Rc<Cell<bool>>,
+        rng: Rng,
+        strict: bool,
+    ) -> Returner {
+        Returner {
+            servers: servers.clone(),
+            user: self.accounts[index].borrow().name.clone(),
+            caches: self.caches[index].clone(),
+            quiet: quiet.clone(),
+            rng,
+            strict,
+            unknown: false,
         }
     }
 

@@ -50,6 +50,10 @@ const FOR_TESTS: &[Package] = &[
         name: "fetchmail",
         proof: "fetchmail",
     },
+    Package {
+        name: "neomutt",
+        proof: "neomutt",
+    },
     // swaks speaks TLS only with it; a recommendation, so not installed by itself. Brings Net::SSLeay.
     Package {
         name: "libio-socket-ssl-perl",

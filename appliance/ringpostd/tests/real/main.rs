@@ -30,6 +30,7 @@ mod posted;
 mod quarantine;
 mod remote;
 mod reports;
+mod resync;
 mod route;
 mod scan;
 mod scarce;

@@ -21,10 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
+use imap::command::ChangedSince;
 use imap::fetch::{FetchItem, SectionText};
 use imap::sequence::SequenceSet;
 use mail::{Flags, Summary, SystemFlags, Uid};
-use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message};
+use mailbox::{AccountId, FlagChange, MailboxFault, MailboxId, Message, Resync};
 use runtime::{Charge, Connection};
 use storage::holder;
 use storage::owner::Ask;
@@ -34,7 +35,10 @@ use ahead::{Ahead, Scale};
 use line::{FetchLine, Read};
 
 use super::fault::Failure;
+use super::folders::put_vanished;
 use super::limits::*;
+use super::mode::Mode;
+use super::resync::{Vanished, known};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush};
 use crate::pieces::Reading;
@@ -49,6 +53,9 @@ pub struct Wanted {
     /// \Seen is set on what was sent.
     sets_seen: bool,
     flags_listed: bool,
+    modseq_listed: bool,
+    /// Only what changed since, and what is gone (RFC 7162 §3.1.4.1, §3.2.6).
+    since: Option<ChangedSince>,
     /// The client enabled IMAP4rev2.
     rev2: bool,
 }
@@ -66,10 +73,21 @@ enum Bodies {
 
 impl Wanted {
     /// What a FETCH of `items` needs. `read_only`: the mailbox was opened by EXAMINE, so that \Seen is not set (RFC 9051 §6.4.5).
-    pub fn new(uid: bool, mut items: Vec<FetchItem>, read_only: bool, rev2: bool) -> Wanted {
+    pub fn new(
+        uid: bool,
+        mut items: Vec<FetchItem>,
+        since: Option<ChangedSince>,
+        read_only: bool,
+        mode: Mode,
+    ) -> Wanted {
         // RFC 9051 §6.4.9: UID FETCH always says the UID.
         if uid && !items.contains(&FetchItem::Uid) {
             items.insert(0, FetchItem::Uid);
+        }
+        // RFC 7162 §3.1 and §3.1.4.1: with flags, to a client that keeps modification sequences, and with CHANGEDSINCE.
+        let with_flags = mode.condstore && items.contains(&FetchItem::Flags);
+        if (with_flags || since.is_some()) && !items.contains(&FetchItem::ModSeq) {
+            items.push(FetchItem::ModSeq);
         }
         let bodies = |item: &FetchItem| match item {
             item if !item.needs_body(None) => Bodies::Never,
@@ -87,7 +105,9 @@ impl Wanted {
             },
             sets_seen: !read_only && items.iter().any(FetchItem::sets_seen),
             flags_listed: items.contains(&FetchItem::Flags),
-            rev2,
+            modseq_listed: items.contains(&FetchItem::ModSeq),
+            since,
+            rev2: mode.rev2,
             items,
         }
     }
@@ -159,10 +179,28 @@ impl<K: Ask> Imap<K> {
         out: &mut Vec<u8>,
         connection: &mut impl Connection,
     ) -> Result<Result<Done, Failure>, End> {
-        let targets = match selected.targets(set, wanted.uid) {
+        let mut targets = match selected.targets(set, wanted.uid) {
             Ok(targets) => targets,
             Err(failure) => return Ok(Err(failure)),
         };
+        if let Some(since) = wanted.since {
+            let within = match wanted.uid && !set.is_saved() {
+                true => known(set),
+                false => vec![(Uid(1), Uid(u32::MAX))],
+            };
+            let happened = match self.happened(selected.id, since, within).await {
+                Ok(happened) => happened,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            let mut changed = happened.changed.iter().map(|uid| uid.0).peekable();
+            targets.retain(|(_, uid)| {
+                while changed.next_if(|other| other < uid).is_some() {}
+                changed.next_if_eq(uid).is_some()
+            });
+            // RFC 7162 §3.2.6: before any FETCH. What still has a number here is reported by VANISHED without EARLIER.
+            let gone = selected.numbering.without(&happened.vanished);
+            put_vanished(&mut Vanished::earlier(gone), out, connection).await?;
+        }
         let reading = Reading {
             holder: holder::of_account(account),
             mailbox: selected.id,
@@ -200,6 +238,20 @@ impl<K: Ask> Imap<K> {
                 troubles.gone && !wanted.uid,
             )),
         })
+    }
+
+    /// What happened to the messages `within`.
+    async fn happened(
+        &self,
+        id: MailboxId,
+        since: ChangedSince,
+        within: Vec<(Uid, Uid)>,
+    ) -> Result<Resync, Failure> {
+        let ChangedSince { modseq, vanished } = since;
+        let happened = self.owner.ask(move |mailboxes| async move {
+            mailboxes.resync(id, modseq, &within, vanished).await
+        });
+        Ok(happened.await??)
     }
 
     /// Reads what `wanted` needs of the next messages.
@@ -315,6 +367,9 @@ impl<K: Ask> Imap<K> {
                     // Only now: a message that could not be read sent no flags.
                     if wanted.flags_listed {
                         selected.known.sent(message);
+                    }
+                    if wanted.modseq_listed {
+                        selected.showed(message.modseq);
                     }
                     line
                 }

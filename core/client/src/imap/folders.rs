@@ -5,7 +5,7 @@ mod tree;
 use std::collections::HashSet;
 
 use imap::Names;
-use imap::command::{ListRequest, SpecialUse, StatusItem};
+use imap::command::{ListRequest, Resync, SpecialUse, StatusItem};
 use imap::list::{SEPARATOR, joined, matches};
 use imap::respond::{Status, put, put_mailbox, put_number, put_reply};
 use mail::spelling::composed;
@@ -16,6 +16,8 @@ use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::limits::{OUTPUT_BYTES_MAX, ROW_WORK_BYTES};
+use super::mode::Mode;
+use super::resync::{Asked, Vanished};
 use super::selected::Selected;
 use super::watch::Watching;
 use super::{Client, Done, End, Imap, flush};
@@ -28,36 +30,51 @@ pub struct Shown {
 }
 
 impl<K: Ask> Imap<K> {
-    /// RFC 9051 §6.3.2 and §6.3.3: a failure leaves no mailbox open.
+    /// RFC 9051 §6.3.2 and §6.3.3: a failure leaves no mailbox open. `resync` is what the client knows (RFC 7162 §3.2.5): VANISHED (EARLIER) is
+    /// sent here, the flags that changed by the `tell` before the answer.
     pub(super) async fn on_select(
         &self,
         client: &mut Client,
         account: AccountId,
         name: &str,
         read_only: bool,
-    ) -> Result<Done, Failure> {
+        resync: Option<Box<Resync>>,
+        connection: &mut impl Connection,
+    ) -> Result<Result<Done, Failure>, End> {
         // RFC 9051 §6.3.2: the mailbox that was open is closed, also when opening the next one fails.
         if client.selected.take().is_some() {
             client.session.unselected();
             let text = "Previous mailbox closed";
             put_reply(&mut client.out, "*", Status::Ok, "CLOSED", text);
         }
-        let begun = Watching::begin(&self.owner, &self.host, account, name, !read_only).await??;
-        let rev2 = client.session.is_rev2();
+        let asked = resync.as_deref().map(Asked::of);
+        let begun = Watching::begin(&self.owner, &self.host, account, name, !read_only, asked);
+        let mut begun = match begun.await {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(fault)) => return Ok(Err(fault.into())),
+            Err(busy) => return Ok(Err(busy.into())),
+        };
+        let mode = Mode::of(&client.session);
         let inbox_of = (name.strip_suffix(SEPARATOR).unwrap_or(name) == "INBOX").then_some(account);
-        let (selected, opening) = Selected::new(begun, inbox_of, read_only, rev2);
+        let happened = begun.resync.take();
+        let (mut selected, opening) = Selected::new(begun, inbox_of, read_only, mode);
         selected.put_opening(&opening, &mut client.out);
-        if rev2 {
+        if mode.rev2 {
             put(&mut client.out, "* LIST () \"/\" ");
             put_mailbox(&mut client.out, name, client.session.names());
             put(&mut client.out, "\r\n");
         }
+        if let Some(happened) = happened {
+            let matches = resync.as_deref().and_then(|resync| resync.matches.as_ref());
+            let mut vanished = selected.comes_back(happened, matches);
+            put_vanished(&mut vanished, &mut client.out, connection).await?;
+        }
         client.selected = Some(selected);
         client.session.selected(read_only);
-        Ok(Done {
+        Ok(Ok(Done {
             code: if read_only { "READ-ONLY" } else { "READ-WRITE" }.into(),
             text: "Mailbox selected",
-        })
+        }))
     }
 
     /// RFC 9051 §6.3.4. Missing parents are made too.
@@ -332,6 +349,20 @@ impl<K: Ask> Imap<K> {
         entries.sort_by(|one, other| one.info.name.cmp(&other.info.name));
         Ok(Tree { entries })
     }
+}
+
+/// All lines, sent as they become more than `out` should hold.
+pub(super) async fn put_vanished(
+    vanished: &mut Vanished,
+    out: &mut Vec<u8>,
+    connection: &mut impl Connection,
+) -> Result<(), End> {
+    while vanished.put_line(out) {
+        if out.len() > OUTPUT_BYTES_MAX {
+            flush(out, connection).await?;
+        }
+    }
+    Ok(())
 }
 
 /// See `Imap::listing`.

@@ -44,8 +44,12 @@ impl Known {
             message,
             before,
             is_last,
+            is_refused,
         } in flagged
         {
+            if *is_refused {
+                continue;
+            }
             // FLAGS names every flag there is now; +FLAGS and -FLAGS say nothing of the others.
             let knew_others = change == FlagChange::Replace
                 || before.is_some_and(|before| self.is_known(message.uid, before));
@@ -82,6 +86,7 @@ mod tests {
             message: message(uid, now),
             before: before.map(ModSeq),
             is_last,
+            is_refused: false,
         }
     }
 

@@ -36,6 +36,10 @@ pub const ROWS_BYTES_PER_TURN_MAX: usize = ROWS_PER_TURN_MAX * size_of::<mailbox
 pub const STORED_TOGETHER_MAX: usize = 4_096;
 /// EXPUNGE lines between two looks at the output: 60 KiB of them.
 pub const EXPUNGES_TOGETHER_MAX: usize = 4_096;
+/// Ranges in one VANISHED line: at most 22 KiB of them.
+pub const VANISHED_RANGES_PER_LINE_MAX: usize = 1_024;
+/// Messages of a conditional STORE: those that changed are named in its answer, 360 KB of them where every second one did.
+pub const CONDITIONAL_MAX: usize = 65_536;
 /// An APPEND waits this long for a share of the memory for messages that are received.
 pub const RECEIVING_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A command of at most so many bytes, literals included, is read without asking the shared memory: `plan` counts it with the

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use imap::command::StoreChange;
 use imap::respond::{Status, put_reply};
 use imap::sequence::{self, SequenceSet};
-use mail::{Flags, InternalDate, Summary, SystemFlags, Uid};
+use mail::{Flags, InternalDate, ModSeq, Summary, SystemFlags, Uid};
 use mailbox::{AccountId, Delivery, FlagChange, MailboxFault, MailboxId, Moved, Recipient};
 use runtime::Connection;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,7 +13,7 @@ use storage::owner::Ask;
 use store::BodyIn;
 
 use super::fault::Failure;
-use super::limits::{LESSONS_TOGETHER_MAX, OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
+use super::limits::{CONDITIONAL_MAX, LESSONS_TOGETHER_MAX, OUTPUT_BYTES_MAX, STORED_TOGETHER_MAX};
 use super::selected::Selected;
 use super::{Done, End, Imap, flush, teach};
 
@@ -23,6 +23,7 @@ pub struct Store {
     pub change: StoreChange,
     pub silent: bool,
     pub flags: Flags,
+    pub unchanged_since: Option<ModSeq>,
 }
 
 impl<K: Ask> Imap<K> {
@@ -92,6 +93,13 @@ impl<K: Ask> Imap<K> {
             Ok(targets) => targets,
             Err(failure) => return Ok(Err(failure)),
         };
+        let since = wanted.unchanged_since;
+        if since.is_some() && targets.len() > CONDITIONAL_MAX {
+            return Ok(Err(Failure::No(
+                "LIMIT",
+                "Too many messages for a conditional STORE",
+            )));
+        }
         let id = selected.id;
         let change = match wanted.change {
             StoreChange::Replace => FlagChange::Replace,
@@ -100,6 +108,7 @@ impl<K: Ask> Imap<K> {
         };
         let said = teach::said_by(change, &wanted.flags);
         let (mut some_gone, mut newly) = (false, Vec::new());
+        let mut refused: Vec<u32> = Vec::new();
         for turn in targets.chunks(STORED_TOGETHER_MAX) {
             let uids: Vec<Uid> = turn.iter().map(|&(_, uid)| Uid(uid)).collect();
             let flags = wanted.flags.clone();
@@ -115,7 +124,9 @@ impl<K: Ask> Imap<K> {
                         }
                         None => Vec::new(),
                     };
-                    let flagged = mailboxes.change_flags(id, &uids, change, &flags).await?;
+                    let flagged = mailboxes
+                        .change_flags(id, &uids, change, &flags, since)
+                        .await?;
                     Ok::<_, MailboxFault>((flagged, unsaid))
                 })
                 .await;
@@ -125,7 +136,11 @@ impl<K: Ask> Imap<K> {
                 Err(busy) => return Ok(Err(busy.into())),
             };
             some_gone |= flagged.len() < turn.len();
-            newly.extend(unsaid);
+            let before = refused.len();
+            let not_done = flagged.iter().filter(|flagged| flagged.is_refused);
+            refused.extend(not_done.map(|flagged| flagged.message.uid.0));
+            let is_done = |uid: &Uid| refused[before..].binary_search(&uid.0).is_err();
+            newly.extend(unsaid.into_iter().filter(is_done));
             newly.drain(..newly.len().saturating_sub(LESSONS_TOGETHER_MAX));
             selected.put_stored(&flagged, change, wanted.silent, out);
             drop(flagged);
@@ -136,6 +151,18 @@ impl<K: Ask> Imap<K> {
         if let Some(is_junk) = said {
             // Durable by now, as after a MOVE.
             self.teach_marked(account, id, newly.into_iter(), is_junk);
+        }
+        if !refused.is_empty() {
+            // RFC 7162 §3.1.3: numbers for STORE, UIDs for UID STORE. Both ascend.
+            let named = |uid: &u32| match wanted.uid {
+                true => Some(*uid),
+                false => selected.numbering.number_of(*uid),
+            };
+            let set = sequence::compact(refused.iter().filter_map(named));
+            return Ok(Ok(Done {
+                code: format!("MODIFIED {set}"),
+                text: "Conditional STORE failed for messages that changed",
+            }));
         }
         Ok(Ok(Done::for_those_there(
             "Store completed",

@@ -127,6 +127,30 @@ impl Numbering {
         found
     }
 
+    /// The UIDs of `runs` (ascending) that no message of this session has, in ranges.
+    pub fn without(&self, runs: &[UidRun]) -> Vec<(u32, u32)> {
+        let mut left = Vec::new();
+        for run in runs {
+            let (mut low, high) = (run.first.0, run.first.0 + (run.count - 1));
+            let from = self
+                .runs
+                .partition_point(|run| run.uid + (run.count - 1) < low);
+            let mut done = false;
+            for here in self.runs[from..].iter().take_while(|run| run.uid <= high) {
+                if low < here.uid {
+                    left.push((low, here.uid - 1));
+                }
+                let last = here.uid + (here.count - 1);
+                done = last >= high;
+                low = last.saturating_add(1);
+            }
+            if !done {
+                left.push((low, high));
+            }
+        }
+        left
+    }
+
     /// How many messages have UIDs in `ranges` (ascending).
     pub fn count_in_uids(&self, ranges: &[(u32, u32)]) -> u32 {
         let mut count = 0;
@@ -250,6 +274,22 @@ mod tests {
         assert_eq!((numbering.count(), numbering.highest_uid()), (6, 20));
         assert_eq!(numbering.number_of(1), None);
         assert_eq!(numbering.number_of(5), None);
+    }
+
+    #[test]
+    fn what_has_a_number_is_left_out() {
+        let numbering = Numbering::of([2, 3, 4, 8, 9, 20, u32::MAX]);
+        let run = |first, count| UidRun {
+            first: mail::Uid(first),
+            count,
+        };
+        assert_eq!(
+            numbering.without(&[run(1, 3), run(5, 2), run(7, 8), run(20, 1), run(21, 1)]),
+            [(1, 1), (5, 6), (7, 7), (10, 14), (21, 21)]
+        );
+        let end = [run(u32::MAX - 1, 2)];
+        assert_eq!(numbering.without(&end), [(u32::MAX - 1, u32::MAX - 1)]);
+        assert_eq!(Numbering::default().without(&[run(1, 9)]), [(1, 9)]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use runtime::Connection;
 use storage::owner::Ask;
 
 use super::fault::Failure;
-use super::selected::Expunges;
+use super::mode::Mode;
+use super::selected::{Expunges, Selected};
 use super::{Client, Done, End, Imap, fetch, folders, messages};
 
 impl<K: Ask> Imap<K> {
@@ -29,13 +30,43 @@ impl<K: Ask> Imap<K> {
         if let (true, Some(selected)) = (lost, &mut client.selected) {
             selected.saved = Vec::new();
         }
+        let mode = Mode::of(&client.session);
         if let Some(selected) = &mut client.selected {
-            selected.rev2 = client.session.is_rev2();
+            // RFC 7162 §3.1: from now on the client keeps modification sequences of this mailbox.
+            let newly = mode.condstore && !selected.mode.condstore;
+            selected.mode = mode;
+            if newly && !matches!(body, Body::Select { .. }) {
+                selected.put_highest(&mut client.out);
+            }
         }
+        let takes_out = matches!(body, Body::Expunge { .. } | Body::Move { .. });
+        let comes_back = matches!(
+            &body,
+            Body::Select {
+                resync: Some(_),
+                ..
+            }
+        );
         let listens = body == Body::Noop;
         let fetch_began = matches!(body, Body::Fetch { .. }).then(|| self.host.now());
-        let answer = self.answer(client, connection, &tag, body, bytes).await?;
+        let mut answer = self.answer(client, connection, &tag, body, bytes).await?;
         let told = self.tell(client, connection, expunges).await?;
+        let behind = client.selected.as_ref().is_some_and(Selected::is_behind);
+        if comes_back && answer.is_ok() && behind {
+            // It would take the HIGHESTMODSEQ that it was sent for what it knows.
+            client.selected = None;
+            client.session.unselected();
+            answer = Err(Failure::Busy);
+        }
+        if let Some(selected) = &mut client.selected {
+            // RFC 7162 §3.2.7, §3.2.9.
+            if let (true, true, true, Ok(done)) =
+                (takes_out, mode.qresync, selected.told_gone(), &mut answer)
+            {
+                done.code = format!("HIGHESTMODSEQ {}", selected.settled().0);
+            }
+            selected.put_ahead(&mut client.out);
+        }
         if let (true, Some(selected)) = (listens, &mut client.selected) {
             selected.was_listening();
         }
@@ -72,9 +103,17 @@ impl<K: Ask> Imap<K> {
         Ok(match body {
             Body::Noop => Ok(Done::plain("NOOP completed")),
             Body::Check => Ok(Done::plain("Check completed")),
-            Body::Select { mailbox, read_only } => {
-                self.on_select(client, account, &mailbox, read_only).await
+            Body::Select {
+                mailbox,
+                read_only,
+                resync,
+                ..
+            } => {
+                self.on_select(client, account, &mailbox, read_only, resync, connection)
+                    .await?
             }
+            // The session has enabled it, and HIGHESTMODSEQ is in `out`.
+            Body::Enable(_) => Ok(Done::plain("Enable completed")),
             Body::Close | Body::Unselect => {
                 let done = match body {
                     Body::Close => Done::plain("Close completed"),
@@ -130,6 +169,7 @@ impl<K: Ask> Imap<K> {
                 change,
                 silent,
                 flags,
+                unchanged_since,
             } => {
                 let selected = client.selected.as_mut().expect("the session knows");
                 let wanted = messages::Store {
@@ -138,6 +178,7 @@ impl<K: Ask> Imap<K> {
                     change,
                     silent,
                     flags,
+                    unchanged_since,
                 };
                 self.on_store(account, selected, wanted, out, connection)
                     .await?
@@ -166,11 +207,16 @@ impl<K: Ask> Imap<K> {
                 }
                 done
             }
-            Body::Fetch { uid, set, items } => {
+            Body::Fetch {
+                uid,
+                set,
+                items,
+                since,
+            } => {
                 let read_only = client.session.state() == State::Selected { read_only: true };
                 let selected = client.selected.as_mut().expect("the session knows");
-                let rev2 = client.session.is_rev2();
-                let wanted = fetch::Wanted::new(uid, items, read_only, rev2);
+                let mode = selected.mode;
+                let wanted = fetch::Wanted::new(uid, items, since, read_only, mode);
                 self.on_fetch(account, selected, &set, wanted, out, connection)
                     .await?
             }
@@ -179,7 +225,6 @@ impl<K: Ask> Imap<K> {
             | Body::StartTls
             | Body::Authenticate { .. }
             | Body::Login { .. }
-            | Body::Enable(_)
             | Body::Id(_)
             | Body::Namespace
             | Body::Idle => unreachable!("the session answers these itself"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imap::command::{SearchRequest, SearchResults};
 use imap::search::{Content, Matcher, Row, SearchKey, Verdict};
-use mail::Summary;
+use mail::{ModSeq, Summary};
 use mailbox::{AccountId, MailboxFault, Message};
 use runtime::{Connection, SessionHost};
 use storage::holder;
@@ -58,7 +58,8 @@ impl<K: Ask> Imap<K> {
             Ok(found) => found,
             Err(failure) => return Ok(Err(failure)),
         };
-        if let Some(mut results) = Results::new(tag, &found, request, rev2) {
+        let (found, modseq) = found;
+        if let Some(mut results) = Results::new(tag, &found, modseq, request, rev2) {
             while results.put_some(out) {
                 flush(out, connection).await?;
             }
@@ -66,13 +67,13 @@ impl<K: Ask> Imap<K> {
         Ok(Ok(Done::plain("Search completed")))
     }
 
-    /// Numbers or UIDs, ascending, as `request` wants them.
+    /// Numbers or UIDs, ascending, as `request` wants them; where it names MODSEQ, the highest one of what is returned.
     async fn search(
         &self,
         account: AccountId,
         selected: &mut Selected,
         request: &SearchRequest,
-    ) -> Result<Vec<u32>, Failure> {
+    ) -> Result<(Vec<u32>, Option<ModSeq>), Failure> {
         let id = selected.id;
         let view = self
             .owner
@@ -97,12 +98,13 @@ impl<K: Ask> Imap<K> {
                 "Search result has too many ranges to be saved",
             ))?;
         }
+        let modseq = highest(&found, &search.messages, request);
         let uid = request.uid;
         let named = |&(number, index): &Place| match uid {
             true => search.messages[index].uid.0,
             false => number,
         };
-        Ok(found.iter().map(named).collect())
+        Ok((found.iter().map(named).collect(), modseq))
     }
 
     /// Those of `open` that match, having read what it takes.
@@ -187,6 +189,7 @@ impl Search {
                 .is_some_and(|recent| recent.contains(message.uid)),
             internal_date: message.internal_date,
             size_bytes: message.size_bytes,
+            modseq: message.modseq,
         }
     }
 
@@ -287,6 +290,22 @@ fn refs(messages: &[Message], chosen: &[Place]) -> Vec<BodyRef> {
         .collect()
 }
 
+/// RFC 7162 §3.1.6 and RFC 4731 §3.2: the highest modification sequence of what is returned, when MODSEQ is asked for.
+fn highest(found: &[Place], messages: &[Message], request: &SearchRequest) -> Option<ModSeq> {
+    let modseq = |&(_, index): &Place| messages[index].modseq;
+    if !request.key.names_modseq() {
+        return None;
+    }
+    match request.results {
+        Some(results) if !(results.all || results.count) && (results.min || results.max) => {
+            let first = found.first().filter(|_| results.min);
+            let last = found.last().filter(|_| results.max);
+            first.into_iter().chain(last).map(modseq).max()
+        }
+        _ => found.iter().map(modseq).max(),
+    }
+}
+
 /// How many of `open` are read at once: one at least.
 fn body_chunk(messages: &[Message], open: &[Place]) -> usize {
     let mut bytes = 0;
@@ -329,7 +348,7 @@ fn saved(
 #[cfg(test)]
 mod tests {
     use imap::{Body, Names, parse};
-    use mail::{Flags, InternalDate, ModSeq, Uid};
+    use mail::{Flags, InternalDate, Uid};
 
     use super::*;
 

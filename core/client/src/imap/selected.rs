@@ -7,18 +7,22 @@ mod changed;
 
 use std::collections::VecDeque;
 
-use imap::respond::{put, put_flags_of_session, put_number, put_reply};
+use imap::respond::{Status, put, put_flags_of_session, put_number, put_reply};
 use imap::sequence::SequenceSet;
-use mail::Uid;
-use mailbox::{AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening};
+use mail::{ModSeq, Uid};
+use mailbox::{
+    AccountId, Changes, FlagChange, Flagged, MailboxFault, MailboxId, Message, Opening, Resync,
+};
 use storage::owner::Ask;
 
 use super::fault::Failure;
 use super::keywords::Keywords;
 use super::known::Known;
 use super::limits::{EXPUNGES_TOGETHER_MAX, OUTPUT_BYTES_MAX};
+use super::mode::Mode;
 use super::numbering::Numbering;
 use super::recent::Recent;
+use super::resync::{Vanished, matched};
 use super::watch::{Begun, Watching};
 use changed::Changed;
 
@@ -37,8 +41,14 @@ pub struct Selected {
     read_only: bool,
     /// Whose INBOX it is; `None` for any other mailbox.
     inbox_of: Option<AccountId>,
-    /// IMAP4rev2 is enabled, which has no \Recent.
-    pub rev2: bool,
+    /// What the client has enabled.
+    pub mode: Mode,
+    /// Everything that happened up to here was reported: the client may come back with it (RFC 7162 §6).
+    settled: ModSeq,
+    /// The greatest MODSEQ shown since the last tagged reply. A client takes it for what it may come back with, unless HIGHESTMODSEQ follows.
+    shown: ModSeq,
+    /// Messages were reported gone since the last tagged reply.
+    told_gone: bool,
     /// `$`: UIDs in ranges, ascending, as SEARCH RETURN (SAVE) left them. Those that are gone have no number and so are in
     /// no answer (RFC 9051 §6.4.4.1).
     pub saved: Vec<(u32, u32)>,
@@ -80,13 +90,14 @@ impl Selected {
         begun: Begun,
         inbox_of: Option<AccountId>,
         read_only: bool,
-        rev2: bool,
+        mode: Mode,
     ) -> (Selected, Opening) {
         let Begun {
             watching,
             id,
             opening,
             recent: found,
+            ..
         } = begun;
         let mut recent = Recent::default();
         recent.add(found);
@@ -103,7 +114,10 @@ impl Selected {
             recent,
             read_only,
             inbox_of,
-            rev2,
+            mode,
+            settled: opening.status.highest_modseq,
+            shown: ModSeq(0),
+            told_gone: false,
             told_beside: false,
         };
         (selected, opening)
@@ -111,13 +125,66 @@ impl Selected {
 
     /// What is \Recent, in a session that shows it.
     pub fn recent_shown(&self) -> Option<&Recent> {
-        (!self.rev2).then_some(&self.recent)
+        (!self.mode.rev2).then_some(&self.recent)
     }
 
     /// Whether \Recent is among the flags shown of the message.
     pub fn shows_recent(&self, uid: Uid) -> bool {
         self.recent_shown()
             .is_some_and(|recent| recent.contains(uid))
+    }
+
+    /// What SELECT (QRESYNC …) answers: the messages that changed are reported by the next `tell`, and the ranges are those of VANISHED
+    /// (EARLIER). `matches`: numbers that the client gave, with their UIDs.
+    pub fn comes_back(
+        &mut self,
+        resync: Resync,
+        matches: Option<&(SequenceSet, SequenceSet)>,
+    ) -> Vanished {
+        // Later changes among them are told as of now; messages that came since have no number yet.
+        self.changed.later = resync.changed.into_iter();
+        let mut ranges = self.numbering.without(&resync.vanished);
+        if let (false, Some(matches)) = (resync.exact, matches) {
+            let matched = matched(matches, &self.numbering);
+            ranges.retain(|(_, high)| *high > matched);
+        }
+        Vanished::earlier(ranges)
+    }
+
+    /// Something is known of that was not reported yet.
+    pub fn is_behind(&self) -> bool {
+        !self.changed.is_empty() || !self.expunged.is_empty()
+    }
+
+    /// MODSEQ was shown to the client.
+    pub fn showed(&mut self, modseq: ModSeq) {
+        self.shown = self.shown.max(modseq);
+    }
+
+    /// Everything up to here was reported.
+    pub fn settled(&self) -> ModSeq {
+        self.settled
+    }
+
+    /// RFC 7162 §3.1.2.1.
+    pub fn put_highest(&self, out: &mut Vec<u8>) {
+        let code = format!("HIGHESTMODSEQ {}", self.settled.0);
+        put_reply(out, "*", Status::Ok, &code, "Highest");
+    }
+
+    /// Before a tagged reply. RFC 7162 §6: without HIGHESTMODSEQ a client takes the greatest MODSEQ that it saw for what it knows. While
+    /// expunges with a lower one wait (§7.5.1 of RFC 9051), it would never hear of them after a reconnect.
+    pub fn put_ahead(&mut self, out: &mut Vec<u8>) {
+        if self.mode.qresync && self.shown > self.settled {
+            self.put_highest(out);
+        }
+        self.shown = ModSeq(0);
+        self.told_gone = false;
+    }
+
+    /// Whether messages were reported gone since the last tagged reply.
+    pub fn told_gone(&self) -> bool {
+        self.told_gone
     }
 
     /// Says EXISTS once more when the last report of messages that came or went was beside the answer to another command.
@@ -178,10 +245,13 @@ impl Selected {
         if self.tell_flags(owner, out).await == Told::Part {
             return Ok(Told::Part);
         }
-        match expunges {
-            Expunges::Now => Ok(self.tell_expunged(out)),
-            Expunges::Later => Ok(Told::All),
+        if expunges == Expunges::Now && self.tell_expunged(out) == Told::Part {
+            return Ok(Told::Part);
         }
+        if !self.is_behind() {
+            self.settled = self.known.up_to();
+        }
+        Ok(Told::All)
     }
 
     /// Learns what happened. `Told::Part`: something else must be reported before more can be learnt.
@@ -238,10 +308,10 @@ impl Selected {
             return Ok(Told::Part);
         }
         let host = self.watching.host().clone();
-        match Watching::begin(owner, &host, account, "INBOX", !self.read_only).await {
+        match Watching::begin(owner, &host, account, "INBOX", !self.read_only, None).await {
             Ok(Ok(begun)) if begun.id != self.id => {
                 let (inbox, opening) =
-                    Selected::new(begun, self.inbox_of, self.read_only, self.rev2);
+                    Selected::new(begun, self.inbox_of, self.read_only, self.mode);
                 *self = inbox;
                 // UIDVALIDITY is another one, and is among these lines.
                 self.put_opening(&opening, out);
@@ -369,12 +439,14 @@ impl Selected {
     /// `* 3 FETCH (UID 7 FLAGS (\Seen))`, unless the message has no number any more.
     fn put_flags_of(&mut self, message: &Message, out: &mut Vec<u8>) {
         if let Some(number) = self.numbering.number_of(message.uid.0) {
-            put_flags_line(out, number, message, self.shows_recent(message.uid));
+            let recent = self.shows_recent(message.uid);
+            put_flags_line(out, number, message, recent, self.mode.condstore);
+            self.showed(message.modseq);
             self.known.sent(message);
         }
     }
 
-    /// What STORE answers; a silent one shows new keywords only.
+    /// What STORE answers; a silent one shows new keywords, and to a client that keeps modification sequences the new ones.
     pub fn put_stored(
         &mut self,
         flagged: &[Flagged],
@@ -383,13 +455,20 @@ impl Selected {
         out: &mut Vec<u8>,
     ) {
         for batch in Keywords::batch(flagged) {
-            self.keywords
-                .announce(batch.iter().map(|flagged| &flagged.message), out);
-            match silent {
-                true => self.known.asked(batch, change),
-                false => batch
-                    .iter()
-                    .for_each(|flagged| self.put_flags_of(&flagged.message, out)),
+            let done = batch.iter().filter(|flagged| !flagged.is_refused);
+            let done = done.map(|flagged| &flagged.message);
+            self.keywords.announce(done.clone(), out);
+            if !silent {
+                done.for_each(|message| self.put_flags_of(message, out));
+                continue;
+            }
+            self.known.asked(batch, change);
+            // RFC 7162 §3.1.3, Example 3.
+            for message in done.filter(|_| self.mode.condstore) {
+                if let Some(number) = self.numbering.number_of(message.uid.0) {
+                    put_modseq_line(out, number, message);
+                    self.shown = self.shown.max(message.modseq);
+                }
             }
         }
     }
@@ -401,10 +480,17 @@ impl Selected {
                 return Told::Part;
             }
             let count = self.expunged.len().min(EXPUNGES_TOGETHER_MAX);
+            let mut gone: Vec<u32> = self.expunged.drain(..count).collect();
             // One that came and went between two looks never had a number.
-            for number in self.numbering.remove_all(self.expunged.drain(..count)) {
-                self.told_beside = true;
-                put_expunge(out, number);
+            gone.retain(|uid| self.numbering.number_of(*uid).is_some());
+            self.told_beside |= !gone.is_empty();
+            self.told_gone |= !gone.is_empty();
+            let numbers = self.numbering.remove_all(gone.iter().copied());
+            if self.mode.qresync {
+                let mut vanished = Vanished::now(gone.into_iter());
+                while vanished.put_line(out) {}
+            } else {
+                numbers.iter().for_each(|number| put_expunge(out, *number));
             }
         }
         Told::All
@@ -414,23 +500,24 @@ impl Selected {
     pub fn put_opening(&self, opening: &Opening, out: &mut Vec<u8>) {
         self.put_exists(out);
         self.put_recent(out);
-        if !self.rev2
+        if !self.mode.rev2
             && let Some(number) = opening.first_unseen
         {
             put_reply(
                 out,
                 "*",
-                imap::respond::Status::Ok,
+                Status::Ok,
                 &format!("UNSEEN {number}"),
                 "First unseen message",
             );
         }
         self.keywords.put(out);
-        let status = imap::respond::Status::Ok;
+        let status = Status::Ok;
         let validity = format!("UIDVALIDITY {}", opening.status.uid_validity.0);
         put_reply(out, "*", status, &validity, "UIDs valid");
         let next = format!("UIDNEXT {}", opening.status.uid_next.0);
         put_reply(out, "*", status, &next, "Predicted next UID");
+        self.put_highest(out);
     }
 }
 
@@ -441,130 +528,32 @@ fn put_expunge(out: &mut Vec<u8>, number: u32) {
     put(out, " EXPUNGE\r\n");
 }
 
-/// UID and FLAGS of one message.
-fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool) {
+/// UID and FLAGS of one message, and MODSEQ.
+fn put_flags_line(out: &mut Vec<u8>, number: u32, message: &Message, recent: bool, modseq: bool) {
     put(out, "* ");
     put_number(out, number);
     put(out, " FETCH (UID ");
     put_number(out, message.uid.0);
     put(out, " FLAGS ");
     put_flags_of_session(out, &message.flags, recent);
+    if modseq {
+        put(out, " MODSEQ (");
+        put_number(out, message.modseq.0);
+        put(out, ")");
+    }
     put(out, ")\r\n");
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::limits::ROWS_PER_TURN_MAX;
-    use super::super::rows::tests::large;
-    use super::super::sample::message;
-    use super::*;
-
-    fn selected(count: u32) -> Selected {
-        Selected {
-            id: MailboxId(1),
-            numbering: Numbering::of(1..=count),
-            known: Known::new(mail::ModSeq(1)),
-            keywords: Keywords::new(Vec::new(), false),
-            recent: Recent::default(),
-            read_only: false,
-            inbox_of: None,
-            rev2: false,
-            saved: Vec::new(),
-            watching: Watching::nothing(),
-            changed: Changed::default(),
-            expunged: VecDeque::new(),
-            told_beside: false,
-        }
-    }
-
-    /// What is reported, and how much of it was in memory at once.
-    fn told(selected: &mut Selected, expunges: Expunges) -> (String, usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let (owner, _end) = storage::owner::owner();
-        let (mut all, mut most) = (Vec::new(), 0);
-        runtime.unwrap().block_on(async {
-            loop {
-                // until all is reported
-                let mut out = Vec::new();
-                let told = selected.tell(&owner, expunges, &mut out).await;
-                most = most.max(out.len());
-                all.append(&mut out);
-                if told.expect("it is not gone") == Told::All {
-                    break;
-                }
-            }
-        });
-        (String::from_utf8(all).unwrap(), most)
-    }
-
-    #[test]
-    fn a_mailbox_that_is_emptied_is_told_in_pieces() {
-        let mut selected = selected(100_000);
-        selected.note_expunged((1..=100_000).filter(|uid| uid % 2 == 0));
-        selected.note_expunged(1..=100_000);
-        assert_eq!(told(&mut selected, Expunges::Later), (String::new(), 0));
-        let (lines, most) = told(&mut selected, Expunges::Now);
-        assert!(most <= 2 * OUTPUT_BYTES_MAX, "{most}");
-        assert_eq!(lines.lines().count(), 100_000);
-        assert!(lines.lines().all(|line| line == "* 1 EXPUNGE"));
-        assert_eq!(selected.numbering, Numbering::default());
-    }
-
-    #[test]
-    fn flags_of_many_messages_are_told_in_pieces() {
-        let mut selected = selected(20_000);
-        selected.changed.ready = (1..=20_000).map(|uid| message(uid, 1)).collect();
-        let (lines, most) = told(&mut selected, Expunges::Later);
-        assert!(most <= 2 * OUTPUT_BYTES_MAX, "{most}");
-        assert_eq!(lines.lines().count(), 20_000);
-        assert!(
-            lines.ends_with("* 20000 FETCH (UID 20000 FLAGS ())\r\n"),
-            "{:?}",
-            lines.lines().last()
-        );
-    }
-
-    #[test]
-    fn many_changes_are_noted_by_uid() {
-        let changes = |changed: Vec<Message>| Changes {
-            highest_modseq: mail::ModSeq(2),
-            uid_next: Uid(20_001),
-            changed,
-            expunged: Vec::new(),
-            too_old: false,
-            gone: false,
-        };
-        let mut many = selected(20_000);
-        let changed = (1..=16_384).map(|uid| message(uid, 2)).collect();
-        many.note_changes(changes(changed), &mut Vec::new());
-        assert!(many.changed.ready.len() <= ROWS_PER_TURN_MAX);
-        assert_eq!(many.changed.ready.len() + many.changed.later.len(), 16_384);
-        let mut large_ones = selected(20_000);
-        let changed = (1..=100).map(large).collect();
-        large_ones.note_changes(changes(changed), &mut Vec::new());
-        assert_eq!(large_ones.changed.ready.len(), 0);
-        assert_eq!(large_ones.changed.later.len(), 100);
-        let mut few = selected(20_000);
-        few.note_changes(changes(vec![message(3, 2)]), &mut Vec::new());
-        assert_eq!(
-            few.changed.ready.len(),
-            1,
-            "no second look for what is small"
-        );
-    }
-
-    /// The owner does not answer: the rest is reported another time.
-    #[test]
-    fn what_cannot_be_looked_at_now_is_kept() {
-        let mut selected = selected(9);
-        selected.changed.later = vec![Uid(3), Uid(4)].into_iter();
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let (owner, end) = storage::owner::owner();
-        drop(end);
-        let mut out = Vec::new();
-        let asked = selected.tell(&owner, Expunges::Later, &mut out);
-        assert_eq!(runtime.unwrap().block_on(asked), Ok(Told::All));
-        assert_eq!(selected.changed.later.len(), 2);
-        assert!(selected.watching.take());
-    }
+/// What a silent STORE shows.
+fn put_modseq_line(out: &mut Vec<u8>, number: u32, message: &Message) {
+    put(out, "* ");
+    put_number(out, number);
+    put(out, " FETCH (UID ");
+    put_number(out, message.uid.0);
+    put(out, " MODSEQ (");
+    put_number(out, message.modseq.0);
+    put(out, "))\r\n");
 }
+
+#[cfg(test)]
+mod tests;

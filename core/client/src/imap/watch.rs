@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base::{LocalTask, Time};
 use mail::Uid;
-use mailbox::{AccountId, MailboxFault, MailboxId, Opening};
+use mailbox::{AccountId, MailboxFault, MailboxId, Opening, Resync};
 use runtime::SessionHost;
 use storage::owner::{Ask, Busy};
 use tokio::sync::Notify;
 
 use super::limits::{ASK_AGAIN_AFTER, UNWATCH_TRIES_MAX};
+use super::resync::Asked;
 
 #[derive(Default)]
 struct Signal {
@@ -40,17 +41,20 @@ pub struct Begun {
     pub opening: Opening,
     /// First and last UID of the \Recent messages.
     pub recent: Option<(Uid, Uid)>,
+    /// What happened since the client was here, as of the opening or a moment later.
+    pub resync: Option<Resync>,
 }
 
 impl Watching {
     /// Watches the mailbox of that name and looks at it, in this order: no change is missed. `claims`: what is \Recent is this
-    /// session's from now on.
+    /// session's from now on. `asked`: what the client knew, if it was here before.
     pub async fn begin(
         owner: &impl Ask,
         host: &SessionHost,
         account: AccountId,
         name: &str,
         claims: bool,
+        asked: Option<Asked>,
     ) -> Result<Result<Begun, MailboxFault>, Busy> {
         static TICKETS: AtomicU64 = AtomicU64::new(0);
         let ticket = TICKETS.fetch_add(1, Ordering::Relaxed);
@@ -69,14 +73,22 @@ impl Watching {
             mailboxes.watch_under(ticket, mailbox, Box::new(bell));
             let opening = mailboxes.opening(mailbox).await?;
             let recent = mailboxes.recent(mailbox, opening.status.uid_next, claims);
-            Ok((mailbox, opening, recent))
+            let asked = asked.filter(|asked| asked.uid_validity == opening.status.uid_validity);
+            let resync = match asked {
+                Some(Asked { since, within, .. }) => {
+                    Some(mailboxes.resync(mailbox, since, &within, true).await?)
+                }
+                None => None,
+            };
+            Ok((mailbox, opening, recent, resync))
         });
         let found = opening.await?;
-        Ok(found.map(|(id, opening, recent)| Begun {
+        Ok(found.map(|(id, opening, recent, resync)| Begun {
             watching,
             id,
             opening,
             recent,
+            resync,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Whole sessions, of IMAP with a file for each command, of POP3, and of submission: the session that is shipped, on a connection in memory, over mailboxes on simulated disks.
 
 mod append;
+mod condstore;
 mod copy;
 mod create;
 mod delete;
@@ -12,6 +13,7 @@ mod list;
 mod login;
 mod r#move;
 mod pop3;
+mod qresync;
 mod rename;
 mod rig;
 mod search;

@@ -6,7 +6,7 @@ use ::imap::fetch::{self, FetchItem};
 use ::imap::respond::{put_body_structure, put_envelope};
 use ::imap::search::{Content, Matcher, Row};
 use ::imap::{Event, Names, Policy, Session, State, parse};
-use mail::{Flags, InternalDate, Summary};
+use mail::{Flags, InternalDate, ModSeq, Summary};
 
 pub const WORDS: &[&[u8]] = &[
     b"\r\n",
@@ -37,6 +37,11 @@ pub const WORDS: &[&[u8]] = &[
     b"a8 STORE 1 +FLAGS.SILENT ($a \\Deleted)\r\n",
     b"a9 AUTHENTICATE PLAIN AGEAYg==\r\n",
     b"ENABLE IMAP4rev2",
+    b" (QRESYNC (1 2 3:4 (1 3)))",
+    b" (CHANGEDSINCE 9 VANISHED)",
+    b"(UNCHANGEDSINCE 9) ",
+    b"MODSEQ ",
+    b"9223372036854775807",
     b"&AOQ-",
     b"&",
     b"BODY[1.2.MIME]",
@@ -54,7 +59,7 @@ pub const WORDS: &[&[u8]] = &[
 
 pub fn seeds() -> Vec<Vec<u8>> {
     let login = b"a1 LOGIN user pass\r\n";
-    let lines: [&[u8]; 9] = [
+    let lines: [&[u8]; 10] = [
         b"a CAPABILITY\r\nb NOOP\r\nc ID (\"name\" \"x\")\r\nd ENABLE IMAP4rev2 UTF8=ACCEPT\r\ne NAMESPACE\r\nf LOGOUT\r\n",
         b"a SELECT \"INBOX\"\r\nb FETCH 1:3,5:* (FLAGS UID INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE BODY[] BODY.PEEK[1.2.HEADER.FIELDS.NOT (A \"b\")]<1.2> BINARY.SIZE[1])\r\nc STORE 1 -FLAGS (\\Seen k)\r\nd CLOSE\r\n",
         b"a SELECT {5+}\r\nINBOX\r\nb UID SEARCH RETURN (MIN MAX COUNT) CHARSET UTF-8 NOT (OR ALL UNSEEN) HEADER X {1+}\r\ny BEFORE 1-Jan-2020 LARGER 5 UID 1:*\r\nc UID COPY 1 x\r\nd UID EXPUNGE 1:*\r\n",
@@ -62,6 +67,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         b"a IDLE\r\nDONE\r\nb CREATE \"a/b &AOQ-\" (USE (\\Junk))\r\nc RENAME a b\r\nd DELETE b\r\ne SUBSCRIBE q\r\n",
         b"a LIST (SUBSCRIBED REMOTE RECURSIVEMATCH) \"\" (\"a*\" %) RETURN (CHILDREN SPECIAL-USE STATUS (MESSAGES UIDNEXT))\r\nb LSUB \"\" *\r\nc STATUS x (UNSEEN SIZE)\r\n",
         b"a UNSELECT\r\nb EXAMINE x\r\nc CHECK\r\nd MOVE 1 y\r\ne SEARCH TEXT \"q\\\"r\"\r\n",
+        b"a ENABLE QRESYNC\r\nb SELECT x (CONDSTORE QRESYNC (7 8 1:9,11 (1,3 2,5)))\r\nc UID FETCH 1:* (FLAGS MODSEQ) (CHANGEDSINCE 5 VANISHED)\r\nd STORE 1 (UNCHANGEDSINCE 6) FLAGS.SILENT (k)\r\ne SEARCH MODSEQ \"/flags/k\" priv 7 NOT MODSEQ 8\r\n",
         b"",
         b"a AUTHENTICATE PLAIN\r\nAGEAYg==\r\nb STARTTLS\r\n",
     ];
@@ -218,7 +224,7 @@ pub fn ask_seeds() -> Vec<Vec<u8>> {
         b"a FETCH 1 (BODY[1.1.1.TEXT] BODY[1.HEADER] BODY[2.2])\r\n",
         b"a SEARCH OR TEXT x BODY y FROM a NOT TO b SUBJECT \"c d\"\r\n",
         b"a SEARCH HEADER Content-Type m SENTBEFORE 1-Jan-2030 SENTON 21-Nov-2026 1:* UID 7\r\n",
-        b"a SEARCH BCC q CC r LARGER 3 SMALLER 9 KEYWORD k UNDELETED ON 2-Feb-2020\r\n",
+        b"a SEARCH BCC q CC r MODSEQ 9 LARGER 3 SMALLER 9 KEYWORD k UNDELETED ON 2-Feb-2020\r\n",
     ];
     asks.iter()
         .flat_map(|ask| {
@@ -271,6 +277,7 @@ pub fn ask(data: &[u8]) {
                 recent: false,
                 internal_date: InternalDate::utc(0),
                 size_bytes: raw.len() as u32,
+                modseq: ModSeq(50),
             };
             matcher.verdict(row, Content::default());
             matcher.verdict(

@@ -1,8 +1,8 @@
 //! `Command` to bytes: what `parse::command` reads back as the same command. Literals are non-synchronising (RFC 7888).
 
-use mail::Flags;
+use mail::{Flags, ModSeq};
 
-use crate::command::{Body, Command, ListRequest, SearchRequest, StatusItem, StoreChange};
+use crate::command::{Body, Command, ListRequest, Resync, SearchRequest, StatusItem, StoreChange};
 use crate::date::{encode_date_time, encode_day};
 use crate::fetch::{FetchItem, Partial};
 use crate::parse::Names;
@@ -68,9 +68,23 @@ impl Line<'_> {
                 }
             }
             Body::Id(pairs) => self.id(pairs),
-            Body::Select { mailbox, read_only } => {
+            Body::Select {
+                mailbox,
+                read_only,
+                condstore,
+                resync,
+            } => {
                 self.word(if *read_only { "EXAMINE " } else { "SELECT " });
                 self.mailbox(mailbox);
+                match (condstore, resync) {
+                    (false, None) => {}
+                    (true, None) => self.word(" (CONDSTORE)"),
+                    (_, Some(resync)) => {
+                        self.word(if *condstore { " (CONDSTORE " } else { " (" });
+                        self.resync(resync);
+                        self.word(")");
+                    }
+                }
             }
             Body::Create {
                 mailbox,
@@ -138,7 +152,12 @@ impl Line<'_> {
                 None => self.word("EXPUNGE"),
             },
             Body::Search(request) => self.search(request),
-            Body::Fetch { uid, set, items } => {
+            Body::Fetch {
+                uid,
+                set,
+                items,
+                since,
+            } => {
                 self.with_set(*uid, "FETCH", set);
                 self.word(" (");
                 for (index, item) in items.iter().enumerate() {
@@ -148,6 +167,11 @@ impl Line<'_> {
                     self.fetch_item(item);
                 }
                 self.word(")");
+                if let Some(since) = since {
+                    self.word(" (CHANGEDSINCE ");
+                    put_number(self.out, since.modseq.0);
+                    self.word(if since.vanished { " VANISHED)" } else { ")" });
+                }
             }
             Body::Store {
                 uid,
@@ -155,7 +179,16 @@ impl Line<'_> {
                 change,
                 silent,
                 flags,
-            } => self.store(*uid, set, *change, *silent, flags),
+                unchanged_since,
+            } => {
+                self.with_set(*uid, "STORE", set);
+                if let Some(ModSeq(since)) = unchanged_since {
+                    self.word(" (UNCHANGEDSINCE ");
+                    put_number(self.out, *since);
+                    self.word(")");
+                }
+                self.store(*change, *silent, flags);
+            }
             Body::Copy { uid, set, mailbox } => {
                 self.with_set(*uid, "COPY", set);
                 self.word(" ");
@@ -376,6 +409,10 @@ impl Line<'_> {
                 self.word("SMALLER ");
                 put_number(self.out, *bytes);
             }
+            SearchKey::ModSeq(modseq) => {
+                self.word("MODSEQ ");
+                put_number(self.out, modseq.0);
+            }
             SearchKey::Envelope { field, text } => {
                 self.word(field.word());
                 self.word(" ");
@@ -410,6 +447,7 @@ impl Line<'_> {
             FetchItem::Flags => self.word("FLAGS"),
             FetchItem::InternalDate => self.word("INTERNALDATE"),
             FetchItem::Rfc822Size => self.word("RFC822.SIZE"),
+            FetchItem::ModSeq => self.word("MODSEQ"),
             FetchItem::Envelope => self.word("ENVELOPE"),
             FetchItem::BodyStructureBasic => self.word("BODY"),
             FetchItem::BodyStructure => self.word("BODYSTRUCTURE"),
@@ -451,16 +489,26 @@ impl Line<'_> {
         }
     }
 
-    /// STORE, with or without `.SILENT`.
-    fn store(
-        &mut self,
-        uid: bool,
-        set: &SequenceSet,
-        change: StoreChange,
-        silent: bool,
-        flags: &Flags,
-    ) {
-        self.with_set(uid, "STORE", set);
+    /// What a client knows of a mailbox (RFC 7162 §3.2.5).
+    fn resync(&mut self, resync: &Resync) {
+        let (validity, modseq) = (resync.uid_validity, resync.modseq.0);
+        self.word(&format!("QRESYNC ({validity} {modseq}"));
+        if let Some(known) = &resync.known {
+            self.word(" ");
+            known.encode(self.out);
+        }
+        if let Some((numbers, uids)) = &resync.matches {
+            self.word(" (");
+            numbers.encode(self.out);
+            self.word(" ");
+            uids.encode(self.out);
+            self.word(")");
+        }
+        self.word(")");
+    }
+
+    /// The item of STORE, with or without `.SILENT`, and the flags.
+    fn store(&mut self, change: StoreChange, silent: bool, flags: &Flags) {
         self.word(match change {
             StoreChange::Replace => " FLAGS",
             StoreChange::Add => " +FLAGS",

@@ -1,5 +1,6 @@
 //! FETCH items and sections (RFC 9051 §9 `fetch`).
 
+use crate::command::ChangedSince;
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
 use crate::limits::{FETCH_ITEMS_MAX, FIELD_NAMES_MAX, SECTION_DEPTH_MAX};
 use crate::sequence;
@@ -30,6 +31,38 @@ pub(super) fn items(words: &mut Words<'_>) -> Parsed<Vec<FetchItem>> {
     Ok(items)
 }
 
+/// RFC 7162 §7 fetch-modifier: `(CHANGEDSINCE 5 VANISHED)`, in any order. `None` at the end of the command.
+pub(super) fn since(words: &mut Words<'_>, uid: bool) -> Parsed<Option<ChangedSince>> {
+    if words.space().is_err() || words.at_end() {
+        return Ok(None);
+    }
+    words.expect(b'(')?;
+    let (mut modseq, mut vanished) = (None, false);
+    loop {
+        // each turn takes a word
+        match &words.item_name()[..] {
+            "CHANGEDSINCE" if modseq.is_none() => {
+                words.space()?;
+                modseq = Some(words.modseq()?);
+            }
+            "VANISHED" if !vanished => vanished = true,
+            _ => return Err(Refusal::Syntax("Expected CHANGEDSINCE or VANISHED")),
+        }
+        words.skip_spaces();
+        if words.accept(b')') {
+            break;
+        }
+    }
+    // RFC 7162 §3.2.6.
+    if vanished && !uid {
+        return Err(Refusal::Syntax("VANISHED is allowed in UID FETCH only"));
+    }
+    match modseq {
+        Some(modseq) => Ok(Some(ChangedSince { modseq, vanished })),
+        None => Err(Refusal::Syntax("VANISHED needs CHANGEDSINCE")),
+    }
+}
+
 /// Appends the item that begins here. A macro appends several.
 fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
     use FetchItem as I;
@@ -51,6 +84,7 @@ fn item(words: &mut Words<'_>, items: &mut Vec<FetchItem>) -> Parsed<()> {
         "FLAGS" => I::Flags,
         "INTERNALDATE" => I::InternalDate,
         "RFC822.SIZE" => I::Rfc822Size,
+        "MODSEQ" => I::ModSeq,
         "ENVELOPE" => I::Envelope,
         "BODYSTRUCTURE" => I::BodyStructure,
         "RFC822" => I::Rfc822,

@@ -147,6 +147,7 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
         "SENTSINCE" => Ok(K::SentSince(spaced_day(words)?)),
         "LARGER" => Ok(K::Larger(spaced_number(words)?)),
         "SMALLER" => Ok(K::Smaller(spaced_number(words)?)),
+        "MODSEQ" => modseq(words),
         "BCC" => envelope(EnvelopeField::Bcc, words),
         "CC" => envelope(EnvelopeField::Cc, words),
         "FROM" => envelope(EnvelopeField::From, words),
@@ -184,6 +185,25 @@ fn key(words: &mut Words<'_>, depth_left: usize, left: &mut Left) -> Parsed<Sear
 fn looked_for(words: &mut Words<'_>, left: &mut Left) -> Parsed<Box<str>> {
     take(&mut left.texts, "BODY and TEXT keys")?;
     spaced_text(words)
+}
+
+/// RFC 7162 §3.1.5. The name of a flag and whose it is are read and make no difference: a message has one modification sequence.
+fn modseq(words: &mut Words<'_>) -> Parsed<SearchKey> {
+    words.space()?;
+    if words.peek() == Some(b'"') {
+        if !words.string()?.starts_with(b"/flags/") {
+            return Err(Refusal::Syntax("Expected /flags/ and a flag"));
+        }
+        words.space()?;
+        if !["ALL", "PRIV", "SHARED"]
+            .iter()
+            .any(|word| words.keyword(word))
+        {
+            return Err(Refusal::Syntax("Expected all, priv or shared"));
+        }
+        words.space()?;
+    }
+    Ok(SearchKey::ModSeq(words.modseq()?))
 }
 
 fn envelope(field: EnvelopeField, words: &mut Words<'_>) -> Parsed<SearchKey> {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::client::{Responses, put_command};
-use crate::command::{ListRequest, SearchResults, StatusItem};
+use crate::command::{ChangedSince, ListRequest, SearchResults, StatusItem};
 use crate::fetch::{FetchItem, Partial, Section, SectionText};
 use crate::limits::SEARCH_TEXTS_MAX;
 use crate::search::SearchKey;
@@ -271,6 +271,7 @@ fn key() -> impl Strategy<Value = SearchKey> {
         day.prop_map(K::SentSince),
         any::<u32>().prop_map(K::Larger),
         any::<u32>().prop_map(K::Smaller),
+        super::select::tests::modseq().prop_map(K::ModSeq),
         (
             proptest::sample::select(crate::search::EnvelopeField::ALL.to_vec()),
             text()
@@ -318,6 +319,7 @@ fn item() -> impl Strategy<Value = FetchItem> {
             I::Flags,
             I::InternalDate,
             I::Rfc822Size,
+            I::ModSeq,
             I::Envelope,
             I::BodyStructureBasic,
             I::BodyStructure,
@@ -416,8 +418,7 @@ fn any_body() -> impl Strategy<Value = Body> {
             initial
         }),
         prop::collection::vec((bytes(), prop::option::of(bytes())), 0..3).prop_map(Body::Id),
-        (name(), any::<bool>())
-            .prop_map(|(mailbox, read_only)| Body::Select { mailbox, read_only }),
+        super::select::tests::any_select(name().boxed()),
         (
             name(),
             prop::option::of(prop::sample::select(SpecialUse::ALL.to_vec()))
@@ -438,17 +439,39 @@ fn any_body() -> impl Strategy<Value = Body> {
         prop::option::of(set()).prop_map(|uids| Body::Expunge { uids }),
         (any::<bool>(), results, key())
             .prop_map(|(uid, results, key)| Body::Search(SearchRequest { uid, results, key })),
-        (any::<bool>(), set(), prop::collection::vec(item(), 1..4))
-            .prop_map(|(uid, set, items)| Body::Fetch { uid, set, items }),
-        (any::<bool>(), set(), change, any::<bool>(), flags()).prop_map(
-            |(uid, set, change, silent, flags)| Body::Store {
+        (
+            any::<bool>(),
+            set(),
+            prop::collection::vec(item(), 1..4),
+            prop::option::of((super::select::tests::modseq(), any::<bool>()))
+        )
+            .prop_map(|(uid, set, items, since)| Body::Fetch {
                 uid,
                 set,
-                change,
-                silent,
-                flags
-            }
-        ),
+                items,
+                since: since.map(|(modseq, vanished)| ChangedSince {
+                    modseq,
+                    vanished: vanished && uid
+                }),
+            }),
+        (
+            any::<bool>(),
+            set(),
+            change,
+            any::<bool>(),
+            flags(),
+            prop::option::of(super::select::tests::modseq())
+        )
+            .prop_map(
+                |(uid, set, change, silent, flags, unchanged_since)| Body::Store {
+                    uid,
+                    set,
+                    change,
+                    silent,
+                    flags,
+                    unchanged_since
+                }
+            ),
         (any::<bool>(), set(), name()).prop_map(|(uid, set, mailbox)| Body::Move {
             uid,
             set,

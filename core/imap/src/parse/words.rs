@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use mail::ModSeq;
+
 use crate::limits::{LIST_WILDCARDS_MAX, MAILBOX_NAME_BYTES_MAX};
 use crate::sequence::{self, SequenceSet};
 use crate::utf7;
@@ -19,6 +21,9 @@ pub(super) struct Words<'a> {
     /// The command is a SEARCH RETURN (SAVE).
     pub saves: bool,
 }
+
+/// RFC 7162 §7: the greatest modification sequence.
+const MODSEQ_MAX: u64 = i64::MAX as u64;
 
 /// RFC 9051 §9 ATOM-CHAR: no space, no control, none of `(){%*"\]`.
 fn is_atom_char(byte: u8) -> bool {
@@ -167,6 +172,24 @@ impl<'a> Words<'a> {
     pub fn number(&mut self) -> Parsed<u32> {
         let digits = self.run(|byte| byte.is_ascii_digit());
         sequence::number(digits.as_bytes()).ok_or(Refusal::Syntax("Expected a number"))
+    }
+
+    /// RFC 7162 §7 mod-sequence-valzer: 63 bits.
+    pub fn modseq(&mut self) -> Parsed<ModSeq> {
+        let digits = self.run(|byte| byte.is_ascii_digit());
+        let number = digits.parse().ok().filter(|&number| number <= MODSEQ_MAX);
+        number
+            .map(ModSeq)
+            .ok_or(Refusal::Syntax("Expected a modification sequence"))
+    }
+
+    /// RFC 7162 §7 known-uids: neither `*` nor `$`.
+    pub fn known_set(&mut self) -> Parsed<SequenceSet> {
+        let set = self.sequence_set()?;
+        match set.is_plain() {
+            true => Ok(set),
+            false => Err(Refusal::Syntax("Expected a set without * and $")),
+        }
     }
 
     /// RFC 9051 §9 sequence-set, or `$`.

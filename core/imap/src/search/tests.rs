@@ -19,6 +19,7 @@ fn verdicts(key: &SearchKey) -> [Verdict; 3] {
         recent: false,
         internal_date: date,
         size_bytes: 100,
+        modseq: ModSeq(50),
     };
     let summary = Summary::of(RAW);
     let matcher = Matcher::new(key, 3, 9, &[(7, 8)]);
@@ -74,6 +75,7 @@ fn envelope_keys_see_the_envelope_and_not_the_field() {
         flags: &flags,
         internal_date: InternalDate::utc(0),
         size_bytes: 1,
+        modseq: ModSeq(1),
         recent: false,
     };
     let content = Content {

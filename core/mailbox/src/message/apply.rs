@@ -47,7 +47,7 @@ impl State {
         Effect::Applied
     }
 
-    /// Only messages that change get the new modification sequence. That of the mailbox rises in any case, because the record
+    /// Only messages that change get the new modification sequence; with `unchanged_since`, only those that did not change after it may. That of the mailbox rises in any case, because the record
     /// took it.
     pub(super) fn flag(
         &mut self,
@@ -55,6 +55,7 @@ impl State {
         modseq: ModSeq,
         change: FlagChange,
         flags: &Flags,
+        unchanged_since: Option<ModSeq>,
         uids: &[Uid],
     ) -> Effect {
         let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
@@ -64,7 +65,11 @@ impl State {
             .indexes_of(uids)
             .into_iter()
             .filter_map(|index| {
-                let before = &entry.messages[index].flags;
+                let message = &entry.messages[index];
+                if unchanged_since.is_some_and(|since| message.modseq > since) {
+                    return None;
+                }
+                let before = &message.flags;
                 let after = match change {
                     FlagChange::Replace => flags.clone(),
                     FlagChange::Add => before.with(flags),
@@ -141,6 +146,7 @@ impl State {
         entry.raise_modseq(modseq);
         let account = entry.head.account;
         self.use_bytes(account, -bytes);
+        self.note_gone(mailbox, modseq, gone.iter().map(|message| message.uid));
         self.touch_messages(mailbox, gone.iter().map(|message| message.uid));
         self.dropped
             .extend(gone.into_iter().map(|message| message.body));

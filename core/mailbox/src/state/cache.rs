@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::message::MessageEntry;
     use crate::row::Chunk;
-    use crate::row::{Head, chunk_key, put_messages};
+    use crate::row::{Gone, Head, chunk_key, put_messages};
     use crate::state::MailboxEntry;
     use crate::{AccountId, FlagChange, Message};
 
@@ -97,6 +97,7 @@ mod tests {
         let head = Head::new(AccountId(1), UidValidity(1));
         let mut entry = MailboxEntry::of(head);
         entry.loaded_from = Chunk(0);
+        entry.gone = Some(Gone::default());
         state.insert_mailbox(BOX, entry);
         state
     }
@@ -149,6 +150,7 @@ mod tests {
             modseq: ModSeq(modseq),
             change,
             flags,
+            unchanged_since: None,
             uids: uids.iter().copied().map(Uid).collect(),
         };
         let messages = vec![message(1, keywords()), message(2, Flags::default())];

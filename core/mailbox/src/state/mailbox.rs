@@ -10,7 +10,7 @@ use mail::{ModSeq, SystemFlags, Uid};
 use super::{Epoch, State};
 use crate::limits::HISTORY_MAX;
 use crate::outline::Outline;
-use crate::row::{Chunk, Head, Tree};
+use crate::row::{Chunk, Gone, Head, Tree};
 use crate::{MailboxId, Message};
 
 /// A mailbox with its newest messages, or with all of them.
@@ -26,6 +26,10 @@ pub struct MailboxEntry {
     pub history: VecDeque<(ModSeq, Uid)>,
     /// What happened up to here is not remembered.
     pub history_floor: ModSeq,
+    /// What went, for clients that come back. In memory whenever more than the last chunk is: only then can anything go.
+    pub gone: Option<Gone>,
+    /// The epoch of the last change of `gone`; `None` when the projection has it.
+    pub gone_dirty: Option<Epoch>,
     /// Only while all messages are in memory; `None`: no SELECT asked since some were taken out.
     pub outline: Option<Outline>,
     /// The epoch of the head's last change; `None` when the projection has it.
@@ -61,6 +65,8 @@ impl MailboxEntry {
             keyword_bytes: 0,
             history: VecDeque::new(),
             history_floor: head.highest_modseq,
+            gone: None,
+            gone_dirty: None,
             outline: None,
             head_dirty: None,
             dirty_chunks: BTreeMap::new(),
@@ -78,7 +84,7 @@ impl MailboxEntry {
     }
     /// Whether the next checkpoint writes a row of it.
     pub fn is_dirty(&self) -> bool {
-        self.head_dirty.is_some() || !self.dirty_chunks.is_empty()
+        self.head_dirty.is_some() || self.gone_dirty.is_some() || !self.dirty_chunks.is_empty()
     }
     /// Where in `messages` those of `uids` (ascending) are that exist.
     pub fn indexes_of(&self, uids: &[Uid]) -> Vec<usize> {
@@ -138,6 +144,7 @@ impl MailboxEntry {
             + self.messages.capacity() * size_of::<Message>()
             + self.keyword_bytes
             + self.history.capacity() * size_of::<(ModSeq, Uid)>()
+            + self.gone.as_ref().map_or(0, Gone::memory_bytes)
             + self.outline.as_ref().map_or(0, Outline::memory_bytes)
     }
 }
@@ -146,8 +153,9 @@ impl State {
     /// A mailbox without messages, which is complete in memory.
     pub fn new_mailbox(&mut self, mailbox: MailboxId, head: Head) {
         let mut entry = MailboxEntry::of(head);
-        // It has no messages, so all of them are in memory.
+        // It has no messages, so all of them are in memory, and none went yet.
         entry.loaded_from = Chunk(0);
+        entry.gone = Some(Gone::default());
         self.insert_mailbox(mailbox, entry);
         self.touch_head(mailbox);
     }

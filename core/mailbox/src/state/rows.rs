@@ -6,7 +6,7 @@ use store::Change;
 
 use super::{AccountEntry, Condemned, Epoch, MailboxEntry, State, of_chunk};
 use crate::limits::CHUNK_MESSAGES;
-use crate::row::{self, Broken, Chunk, Counters, Head, Tree};
+use crate::row::{self, Broken, Chunk, Counters, Gone, Head, Tree};
 use crate::{AccountId, MailboxId, Message};
 
 /// What one checkpoint writes.
@@ -77,6 +77,19 @@ impl State {
     pub fn install_head(&mut self, mailbox: MailboxId, bytes: &[u8]) -> Result<(), Broken> {
         let head = Head::decode(&mut base::cursor::Reader::new(bytes))?;
         self.insert_mailbox(mailbox, MailboxEntry::of(head));
+        Ok(())
+    }
+
+    /// What went from a mailbox in memory. Without a row nothing went, or an earlier release expunged: no client of it learnt a modification
+    /// sequence, so none asks from there on.
+    pub fn install_gone(&mut self, mailbox: MailboxId, row: Option<&[u8]>) -> Result<(), Broken> {
+        let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
+            return Ok(());
+        };
+        if entry.gone.is_none() {
+            let gone = row.map(|bytes| Gone::decode(&mut base::cursor::Reader::new(bytes)));
+            entry.gone = Some(gone.transpose()?.unwrap_or_default());
+        }
         Ok(())
     }
 
@@ -163,6 +176,13 @@ impl State {
                     Some(encoded(|out| entry.head.encode(out))),
                 );
             }
+            if let (Some(_), Some(gone)) = (entry.gone_dirty, &entry.gone) {
+                put(
+                    row::GONE,
+                    row::mailbox_key(*id),
+                    Some(encoded(|out| gone.encode(out))),
+                );
+            }
             for chunk in entry.dirty_chunks.keys() {
                 let messages = of_chunk(&entry.messages, *chunk);
                 let value =
@@ -178,6 +198,7 @@ impl State {
             .map(|(id, _)| id)
         {
             put(row::HEADS, row::mailbox_key(*id), None);
+            put(row::GONE, row::mailbox_key(*id), None);
             put(row::CONDEMNED, row::mailbox_key(*id), Some(Vec::new()));
         }
         self.epoch += 1;
@@ -214,6 +235,7 @@ impl State {
                 continue;
             };
             clear(&mut entry.head_dirty);
+            clear(&mut entry.gone_dirty);
             entry.dirty_chunks.retain(|_, stamp| *stamp > epoch);
             if !entry.is_dirty() {
                 self.dirty_mailboxes.remove(id);

@@ -23,14 +23,14 @@ fn the_answer_says_which_state_was_changed() {
         let [one, two] = [0, 1].map(|index| view.messages[index].modseq);
         let seen = flags(SystemFlags::SEEN);
         let flagged = mailboxes
-            .change_flags(inbox, &[Uid(2)], FlagChange::Add, &seen)
+            .change_flags(inbox, &[Uid(2)], FlagChange::Add, &seen, None)
             .await
             .unwrap();
         assert_eq!(facts(&flagged), [(2, Some(two), true)]);
         let two = flagged[0].message.modseq;
         // One message changes, the other one had the flag already.
         let flagged = mailboxes
-            .change_flags(inbox, &[Uid(1), Uid(2)], FlagChange::Add, &seen)
+            .change_flags(inbox, &[Uid(1), Uid(2)], FlagChange::Add, &seen, None)
             .await
             .unwrap();
         assert_eq!(
@@ -59,8 +59,8 @@ fn changes_that_overtake_each_other_say_so() {
             [SystemFlags::SEEN, SystemFlags::FLAGGED].map(flags),
         );
         let (first, second) = futures_of(
-            mailboxes.change_flags(inbox, &both[..1], FlagChange::Add, &one),
-            mailboxes.change_flags(inbox, &both, FlagChange::Add, &two),
+            mailboxes.change_flags(inbox, &both[..1], FlagChange::Add, &one, None),
+            mailboxes.change_flags(inbox, &both, FlagChange::Add, &two, None),
         )
         .await;
         let (first, second) = (first.unwrap(), second.unwrap());
@@ -167,7 +167,9 @@ fn no_keyword_is_lost_in_silence() {
         let both = [Uid(1), Uid(2)];
         let too_many = MailboxFault::TooMany("keywords on one message");
         let change = async |uids: &[Uid], change, flags: &Flags| {
-            let flagged = mailboxes.change_flags(inbox, uids, change, flags).await;
+            let flagged = mailboxes
+                .change_flags(inbox, uids, change, flags, None)
+                .await;
             flagged.map(|flagged| flagged.len())
         };
         let (add, replace) = (FlagChange::Add, FlagChange::Replace);
@@ -209,8 +211,8 @@ fn the_room_for_keywords_is_not_given_twice() {
         let (first, second) = (keywords(0..40), keywords(40..80));
         // Both look before either is durable.
         let (first, second) = futures_of(
-            mailboxes.change_flags(inbox, &one, FlagChange::Add, &first),
-            mailboxes.change_flags(inbox, &one, FlagChange::Add, &second),
+            mailboxes.change_flags(inbox, &one, FlagChange::Add, &first, None),
+            mailboxes.change_flags(inbox, &one, FlagChange::Add, &second, None),
         )
         .await;
         assert!(first.is_ok());
@@ -222,7 +224,10 @@ fn the_room_for_keywords_is_not_given_twice() {
 }
 
 /// Both at once on this thread, polled in this order.
-async fn futures_of<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> (A, B) {
+pub(super) async fn futures_of<A, B>(
+    one: impl Future<Output = A>,
+    other: impl Future<Output = B>,
+) -> (A, B) {
     use std::task::Poll;
     let (mut one, mut other) = (Box::pin(one), Box::pin(other));
     let (mut first, mut second) = (None, None);

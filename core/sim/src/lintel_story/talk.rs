@@ -418,7 +418,8 @@ impl Seen {
     }
 }
 
-fn flags(words: &[Value]) -> SystemFlags {
+/// As FETCH shows them.
+pub fn flags(words: &[Value]) -> SystemFlags {
     let mut flags = SystemFlags::default();
     for word in words {
         let Value::Atom(word) = word else { continue };

@@ -134,7 +134,13 @@ mod tests {
     /// 64 keywords of 64 bytes each.
     #[test]
     fn keywords_count_in_what_a_row_takes() {
-        let wanted = Wanted::new(false, vec![imap::fetch::FetchItem::Flags], false, false);
+        let wanted = Wanted::new(
+            false,
+            vec![imap::fetch::FetchItem::Flags],
+            None,
+            false,
+            Default::default(),
+        );
         let plain = Scale::FULL.cost(&wanted, &message(1, 1));
         let with_keywords = Scale::FULL.cost(&wanted, &large(1));
         assert!(with_keywords >= plain + 4_096, "{with_keywords}");

@@ -171,6 +171,11 @@ impl FetchLine<'_> {
                 put(self.out, "RFC822.SIZE ");
                 put_number(self.out, message.size_bytes);
             }
+            FetchItem::ModSeq => {
+                put(self.out, "MODSEQ (");
+                put_number(self.out, message.modseq.0);
+                put(self.out, ")");
+            }
             FetchItem::Envelope => {
                 put(self.out, "ENVELOPE ");
                 put_envelope(self.out, &all_known()?.envelope());
@@ -379,7 +384,7 @@ mod tests {
             recent: false,
         };
         let mut out = b"before".to_vec();
-        let wanted = Wanted::new(true, items, true, false);
+        let wanted = Wanted::new(true, items, None, true, Default::default());
         FetchLine::new(&mut out, bytes_max).put_message(1, &message, &read, &wanted)?;
         Ok(out.len())
     }

@@ -3,6 +3,8 @@
 use imap::command::{SearchRequest, SearchResults};
 use imap::respond::{put, put_number};
 
+use mail::ModSeq;
+
 use super::super::limits::OUTPUT_BYTES_MAX;
 
 /// The line, put into `out` bit by bit: it may name millions.
@@ -14,10 +16,11 @@ pub(super) struct Results<'f> {
 }
 
 impl<'f> Results<'f> {
-    /// `found` ascends. `None`: no line is to be sent.
+    /// `found` ascends; `modseq` is that of RFC 7162 §3.1.6. `None`: no line is to be sent.
     pub fn new(
         tag: &str,
         found: &'f [u32],
+        modseq: Option<ModSeq>,
         request: &SearchRequest,
         rev2: bool,
     ) -> Option<Results<'f>> {
@@ -34,7 +37,10 @@ impl<'f> Results<'f> {
                     head: "* SEARCH".into(),
                     rest: found,
                     in_ranges: false,
-                    tail: "\r\n".into(),
+                    tail: match modseq {
+                        Some(ModSeq(modseq)) => format!(" (MODSEQ {modseq})\r\n"),
+                        None => "\r\n".into(),
+                    },
                 });
             }
         };
@@ -62,9 +68,14 @@ impl<'f> Results<'f> {
                 results.rest = found;
             }
         }
+        let mut tail = String::new();
         if wanted.count {
-            results.tail = format!(" COUNT {}\r\n", found.len());
+            tail += &format!(" COUNT {}", found.len());
         }
+        if let Some(ModSeq(modseq)) = modseq {
+            tail += &format!(" MODSEQ {modseq}");
+        }
+        results.tail = tail + "\r\n";
         Some(results)
     }
 
@@ -103,8 +114,10 @@ mod tests {
         let Body::Search(request) = command.body else {
             panic!()
         };
+        let modseq = request.key.names_modseq().then_some(ModSeq(77));
+        let modseq = modseq.filter(|_| !found.is_empty());
         let mut out = Vec::new();
-        if let Some(mut results) = Results::new("t", found, &request, rev2) {
+        if let Some(mut results) = Results::new("t", found, modseq, &request, rev2) {
             let mut sent = Vec::new();
             while results.put_some(&mut out) {
                 assert!(out.len() < OUTPUT_BYTES_MAX + 64);
@@ -139,6 +152,15 @@ mod tests {
             results("SEARCH RETURN () ALL", &[], false),
             "* ESEARCH (TAG \"t\")\r\n"
         );
+    }
+
+    #[test]
+    fn the_highest_modseq_ends_the_line() {
+        let line = results("SEARCH MODSEQ 5", &[1, 2], false);
+        assert_eq!(line, "* SEARCH 1 2 (MODSEQ 77)\r\n");
+        assert_eq!(results("SEARCH MODSEQ 5", &[], false), "* SEARCH\r\n");
+        let line = results("SEARCH RETURN (ALL COUNT) MODSEQ 5", &[1, 2], false);
+        assert_eq!(line, "* ESEARCH (TAG \"t\") ALL 1:2 COUNT 2 MODSEQ 77\r\n");
     }
 
     #[test]

@@ -87,6 +87,7 @@ fn entries() -> Vec<Entry> {
             modseq: ModSeq(3),
             change: FlagChange::Remove,
             flags,
+            unchanged_since: None,
             uids: [1, 2, 3, 9, 11, 12].map(Uid).to_vec(),
         }
         .into(),

@@ -214,6 +214,7 @@ impl Life {
                             modseq,
                             change,
                             flags,
+                            unchanged_since: None,
                             uids,
                         }
                         .into(),

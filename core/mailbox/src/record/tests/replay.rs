@@ -8,7 +8,7 @@ use mail::{Flags, InternalDate, ModSeq, SystemFlags, Uid, UidValidity};
 use store::{Lsn, Record, Table};
 
 use super::life::{Group, Life, body, check};
-use crate::load::wanted;
+use crate::load::{wanted, wants_gone};
 use crate::message::MessageEntry;
 use crate::record::Entry;
 use crate::row::{self, Head};
@@ -56,6 +56,14 @@ fn load(state: &mut State, projection: &Projection, entry: &Entry) {
             && let Some(head) = projection.get(&(row::HEADS, key))
         {
             state.install_head(mailbox, head).unwrap();
+        }
+        if state
+            .mailboxes
+            .get(&mailbox)
+            .is_some_and(|entry| wants_gone(entry, depth))
+        {
+            let row = projection.get(&(row::GONE, row::mailbox_key(mailbox)));
+            state.install_gone(mailbox, row.map(Vec::as_slice)).unwrap();
         }
         if let Some(entry) = state.mailboxes.get(&mailbox) {
             accounts.push(entry.head.account);
@@ -230,6 +238,7 @@ fn two_flag_changes_in_one_batch_do_not_undo_each_other() {
             modseq: ModSeq(modseq),
             change: FlagChange::Add,
             flags: Flags::system(flag),
+            unchanged_since: None,
             uids: vec![Uid(1)],
         }
         .into();
