@@ -25,6 +25,7 @@ const PURE: &[&str] = &[
     "smtp",
     "imap",
     "spam",
+    "sieve",
     "plan",
 ];
 const SYSTEM_CALLS: &str = "libc";

@@ -1,0 +1,308 @@
+//! A compiled script: what a run walks through. `compile` makes it and `run` reads it; neither changes the other's work.
+
+use regex::Regex;
+
+use crate::matching::Matching;
+use crate::position::Position;
+use crate::template::{Slot, Template};
+
+/// A script that was checked and can run. It is never changed, and any number of runs may share it.
+#[derive(Debug)]
+pub struct Script {
+    pub(crate) commands: Block,
+    /// How many variables of its own it has.
+    pub(crate) locals_count: usize,
+    /// The names of the variables that it shares with other scripts, in lower case.
+    pub(crate) globals: Box<[Box<str>]>,
+    /// It needs to know what wildcards matched.
+    pub(crate) has_variables: bool,
+    pub(crate) includes: Box<[Wanted]>,
+    pub(crate) bytes: usize,
+}
+
+impl Script {
+    /// Bytes of memory that the script takes, for caches that are bounded. A regular expression counts with all that it may ever take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The scripts that this one may include, each once. A caller that reads them before the run spares a second run.
+    pub fn includes(&self) -> &[Wanted] {
+        &self.includes
+    }
+}
+
+/// A script that another one includes (RFC 6609 §3.2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Wanted {
+    pub location: Location,
+    pub name: Box<str>,
+}
+
+/// Whose scripts a name is looked up among.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Location {
+    /// The person whose mail it is.
+    Personal,
+    /// Those of the administrator.
+    Global,
+}
+
+pub(crate) type Block = Box<[Command]>;
+pub(crate) type Strings = Box<[Template]>;
+
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub at: Position,
+    pub action: Action,
+}
+
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// The first block whose test is true; then the last one.
+    If(Box<[(Test, Block)]>, Block),
+    Stop,
+    Discard,
+    Keep(Option<Strings>),
+    FileInto(Box<Filing>),
+    Redirect {
+        address: Template,
+        copies: bool,
+    },
+    Reject {
+        reason: Template,
+        extended: bool,
+    },
+    Set {
+        slot: Slot,
+        modifiers: Box<[Modifier]>,
+        value: Template,
+    },
+    Flags {
+        change: FlagChange,
+        variable: Option<Slot>,
+        flags: Strings,
+    },
+    Vacation(Box<Vacation>),
+    Notify(Box<Notify>),
+    Include {
+        wanted: Wanted,
+        once: bool,
+        optional: bool,
+    },
+    Return,
+    AddHeader {
+        name: Template,
+        value: Template,
+        last: bool,
+    },
+    DeleteHeader(Box<Deletion>),
+    /// `error` (RFC 5463 §5).
+    Error(Template),
+    /// Something of an extension that we lack, behind an `ihave` that is false: an error only if a run gets there.
+    Unsupported(Box<str>),
+}
+
+/// Where a copy goes: `fileinto` and `:fcc`.
+#[derive(Debug)]
+pub(crate) struct Filing {
+    pub mailbox: Template,
+    pub copies: bool,
+    pub create: bool,
+    pub flags: Option<Strings>,
+    pub id: Option<Template>,
+    pub special_use: Option<Template>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Vacation {
+    pub again_s: u64,
+    pub subject: Option<Template>,
+    pub from: Option<Template>,
+    pub addresses: Strings,
+    pub mime: bool,
+    pub handle: Option<Template>,
+    pub reason: Template,
+    pub fcc: Option<Filing>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Notify {
+    pub method: Template,
+    pub from: Option<Template>,
+    pub importance: Option<Template>,
+    pub options: Strings,
+    pub message: Option<Template>,
+    pub fcc: Option<Filing>,
+}
+
+/// `deleteheader` (RFC 5293 §5).
+#[derive(Debug)]
+pub(crate) struct Deletion {
+    pub name: Template,
+    pub index: Option<Index>,
+    pub matching: Matching,
+    /// `None`: fields of any value.
+    pub keys: Option<Keys>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlagChange {
+    Set,
+    Add,
+    Remove,
+}
+
+/// What `set` does to a value (RFC 5229 §4.1), in the order in which it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Modifier {
+    Lower,
+    Upper,
+    LowerFirst,
+    UpperFirst,
+    QuoteWildcard,
+    QuoteRegex,
+    EncodeUrl,
+    Length,
+}
+
+impl Modifier {
+    /// The higher one is done first; two of the same cannot stand together.
+    pub fn precedence(self) -> u8 {
+        match self {
+            Modifier::Lower | Modifier::Upper => 40,
+            Modifier::LowerFirst | Modifier::UpperFirst => 30,
+            Modifier::QuoteWildcard | Modifier::QuoteRegex => 20,
+            Modifier::EncodeUrl => 15,
+            Modifier::Length => 10,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) enum Test {
+    Constant(bool),
+    Not(Box<Test>),
+    All(Box<[Test]>),
+    Any(Box<[Test]>),
+    /// Values out of a message or elsewhere, against keys.
+    Match(Box<Match>),
+    Exists(Strings),
+    Size {
+        over: bool,
+        bytes: u64,
+    },
+    MailboxExists(Strings),
+    MailboxIdExists(Strings),
+    SpecialUseExists {
+        mailbox: Option<Template>,
+        uses: Strings,
+    },
+    Duplicate(Box<Duplicate>),
+    /// `false` for an extension that we lack.
+    Ihave(bool),
+    ValidNotifyMethod(Strings),
+    Unsupported(Position, Box<str>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Match {
+    pub at: Position,
+    pub source: Source,
+    pub matching: Matching,
+    pub keys: Keys,
+}
+
+/// What a value is compared with.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    pub texts: Strings,
+    /// For `:regex`: those that need not wait for a run.
+    pub patterns: Box<[Option<Regex>]>,
+}
+
+/// Where values come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Header {
+        names: Strings,
+        index: Option<Index>,
+    },
+    Address {
+        part: Part,
+        names: Strings,
+        index: Option<Index>,
+    },
+    Envelope {
+        part: Part,
+        fields: Strings,
+    },
+    Body(Transform),
+    Date {
+        /// `None`: now.
+        header: Option<Template>,
+        index: Option<Index>,
+        zone: Zone,
+        part: Box<str>,
+    },
+    Texts(Strings),
+    Flags(Box<[Slot]>),
+    Environment(Template),
+    Spam {
+        percent: bool,
+    },
+    Virus,
+    NotifyCapability {
+        method: Template,
+        capability: Template,
+    },
+}
+
+/// Of an address (RFC 5228 §2.7.4, RFC 5233 §4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    Local,
+    Domain,
+    User,
+    Detail,
+}
+
+/// The field of a name that counts (RFC 5260 §6); the first is 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub number: u64,
+    pub from_end: bool,
+}
+
+/// RFC 5173 §5.
+#[derive(Debug)]
+pub(crate) enum Transform {
+    Raw,
+    Content(Strings),
+    Text,
+}
+
+#[derive(Debug)]
+pub(crate) enum Zone {
+    /// The one of the appliance.
+    Local,
+    /// The one that the field names.
+    Original,
+    /// Minutes east of UTC.
+    Fixed(i32),
+}
+
+#[derive(Debug)]
+pub(crate) struct Duplicate {
+    pub handle: Option<Template>,
+    pub source: DuplicateSource,
+    pub kept_s: u64,
+    pub last: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum DuplicateSource {
+    Header(Template),
+    Unique(Template),
+}

@@ -1,0 +1,164 @@
+//! Values against keys.
+
+use std::borrow::Cow;
+
+use regex::Regex;
+
+use crate::matching::{Comparator, Globbed, Kind, Matching, Relation, glob, regex};
+use crate::program::{Keys, Match, Source};
+
+use super::{Frame, Halt, Run};
+
+/// Building a regular expression in a run costs some 100 µs.
+const STEPS_OF_REGEX: u64 = 100_000;
+
+/// Keys of a test in this run.
+pub(super) struct Ready<'k> {
+    texts: Vec<Cow<'k, str>>,
+    keys: &'k Keys,
+}
+
+impl Run<'_> {
+    pub(super) fn matches(&self, frame: &Frame<'_>, test: &Match) -> Result<bool, Halt> {
+        let mut keys = self.ready(frame, &test.keys)?;
+        if let Source::Flags(_) = test.source {
+            keys.split();
+        }
+        let counts = matches!(test.matching.kind, Kind::Count(_));
+        let values = self.values(frame, &test.source, counts)?;
+        if let Kind::Count(relation) = test.matching.kind {
+            let count = values.len().to_string();
+            return Ok(keys.counts(&count, test.matching.comparator, relation));
+        }
+        // RFC 5173 §6: a body leaves match variables as they are.
+        let captures = frame.script.has_variables && !matches!(test.source, Source::Body(_));
+        for value in values {
+            if self.value_matches(frame, &value, test.matching, &keys, captures)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn ready<'k>(&self, frame: &Frame<'_>, keys: &'k Keys) -> Result<Ready<'k>, Halt> {
+        let texts = self.texts(frame, &keys.texts)?;
+        Ok(Ready { texts, keys })
+    }
+
+    /// Whether one value matches one of the keys.
+    pub(super) fn value_matches(
+        &self,
+        frame: &Frame<'_>,
+        value: &str,
+        matching: Matching,
+        keys: &Ready<'_>,
+        captures: bool,
+    ) -> Result<bool, Halt> {
+        let comparator = matching.comparator;
+        for (index, key) in keys.texts.iter().enumerate() {
+            let matched = match matching.kind {
+                Kind::Is => {
+                    self.spend_bytes(key.len().min(value.len()))?;
+                    comparator.equal(value, key)
+                }
+                Kind::Contains => {
+                    self.spend_bytes(value.len())?;
+                    comparator.contains(value, key)
+                }
+                Kind::Value(relation) => {
+                    self.spend_bytes(value.len() + key.len())?;
+                    relation.holds(comparator.order(value, key))
+                }
+                Kind::Matches => self.globs(frame, comparator, key, value, captures)?,
+                Kind::Regex => {
+                    let pattern = keys.keys.patterns.get(index).and_then(Option::as_ref);
+                    self.regex_matches(frame, comparator, pattern, key, value, captures)?
+                }
+                // Values are not looked at one by one for it.
+                Kind::Count(_) => false,
+            };
+            if matched {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn globs(
+        &self,
+        frame: &Frame<'_>,
+        comparator: Comparator,
+        pattern: &str,
+        value: &str,
+        captures: bool,
+    ) -> Result<bool, Halt> {
+        let mut left = self.steps.get();
+        let globbed = glob(comparator, pattern, value, captures, &mut left);
+        self.spend(self.steps.get() - left)?;
+        match globbed {
+            Globbed::Not => Ok(false),
+            // Nothing is left to spend, so that this is the failure.
+            Globbed::TooLong => self.spend(1).map(|()| false),
+            Globbed::Matches(ranges) => {
+                if captures {
+                    self.spend_bytes(2 * value.len())?;
+                    let texts = ranges.into_iter().map(|(begin, end)| &value[begin..end]);
+                    frame
+                        .captures
+                        .borrow_mut()
+                        .set(std::iter::once(value).chain(texts));
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn regex_matches(
+        &self,
+        frame: &Frame<'_>,
+        comparator: Comparator,
+        pattern: Option<&Regex>,
+        key: &str,
+        value: &str,
+        captures: bool,
+    ) -> Result<bool, Halt> {
+        let built;
+        let pattern = match pattern {
+            Some(pattern) => pattern,
+            None => {
+                self.spend(STEPS_OF_REGEX)?;
+                built = regex(key, comparator).map_err(Halt::failure)?;
+                &built
+            }
+        };
+        // The engine is linear in the text, times the size of the pattern where it is at its worst.
+        let width = 1 + key.len() as u64 / 8;
+        self.spend((1 + value.len() as u64) * width)?;
+        if !captures {
+            return Ok(pattern.is_match(value));
+        }
+        let Some(found) = pattern.captures(value) else {
+            return Ok(false);
+        };
+        let texts = found.iter().map(|one| one.map_or("", |one| one.as_str()));
+        frame.captures.borrow_mut().set(texts);
+        Ok(true)
+    }
+}
+
+impl Ready<'_> {
+    /// RFC 5231 §5: whether the number of values is in the relation to one of the keys.
+    pub fn counts(&self, count: &str, comparator: Comparator, relation: Relation) -> bool {
+        let holds = |key: &Cow<'_, str>| relation.holds(comparator.order(count, key));
+        self.texts.iter().any(holds)
+    }
+
+    /// RFC 5232 §2: a string may hold several flags.
+    fn split(&mut self) {
+        let words = self
+            .texts
+            .iter()
+            .flat_map(|text| text.split_ascii_whitespace());
+        self.texts = words.map(|word| Cow::Owned(word.to_owned())).collect();
+    }
+}
