@@ -1,7 +1,5 @@
 //! Addresses in header fields and in the envelope, and their parts (RFC 5228 §2.7.4, RFC 5233).
 
-use std::borrow::Cow;
-
 use mail::Address;
 
 use crate::program::Part;
@@ -9,35 +7,35 @@ use crate::program::Part;
 /// An address as it stands somewhere; an empty domain means that there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
-    pub local: String,
-    pub domain: String,
+    /// `local@domain`, or the local part alone.
+    whole: String,
+    local_bytes: usize,
 }
 
 impl Found {
     pub fn of(address: &Address) -> Found {
         Found {
-            local: address.local().to_owned(),
-            domain: address.domain().to_owned(),
+            whole: address.to_string(),
+            local_bytes: address.local().len(),
         }
     }
 
+    pub fn local(&self) -> &str {
+        &self.whole[..self.local_bytes]
+    }
+
+    pub fn domain(&self) -> &str {
+        self.whole.get(self.local_bytes + 1..).unwrap_or_default()
+    }
+
     /// `None`: it has no such part, and a test does not see it.
-    pub fn part(&self, part: Part, separator: char) -> Option<Cow<'_, str>> {
-        let whole = Cow::Borrowed(&self.local[..]);
+    pub fn part(&self, part: Part, separator: char) -> Option<&str> {
         match part {
-            Part::All if self.domain.is_empty() => Some(whole),
-            Part::All => Some(Cow::Owned(format!("{}@{}", self.local, self.domain))),
-            Part::Local => Some(whole),
-            Part::Domain => Some(Cow::Borrowed(&self.domain)),
-            Part::User => Some(
-                self.local
-                    .split_once(separator)
-                    .map_or(whole, |(user, _)| user.into()),
-            ),
-            Part::Detail => self
-                .local
-                .split_once(separator)
-                .map(|(_, detail)| detail.into()),
+            Part::All => Some(&self.whole),
+            Part::Local => Some(self.local()),
+            Part::Domain => Some(self.domain()),
+            Part::User => self.local().split(separator).next(),
+            Part::Detail => self.local().split_once(separator).map(|(_, detail)| detail),
         }
     }
 }
@@ -47,9 +45,13 @@ pub(crate) fn all(value: &[u8]) -> impl Iterator<Item = Found> + '_ {
     mail::header::addresses(value).filter_map(|entry| {
         // Without a host it begins or ends a group.
         let (mailbox, host) = (entry.mailbox?, entry.host?);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (local, domain) = (text(&mailbox), text(&host));
-        (!local.is_empty()).then_some(Found { local, domain })
+        let mut whole = String::from_utf8_lossy(&mailbox).into_owned();
+        let local_bytes = whole.len();
+        if !host.is_empty() {
+            whole.push('@');
+            whole.push_str(&String::from_utf8_lossy(&host));
+        }
+        (local_bytes > 0).then_some(Found { whole, local_bytes })
     })
 }
 
@@ -61,7 +63,7 @@ pub(crate) fn single(text: &str) -> Option<Address> {
     let mut found = all(text.as_bytes());
     let first = found.next()?;
     match found.next() {
-        None => Address::from_parts(&first.local, &first.domain),
+        None => Address::from_parts(first.local(), first.domain()),
         Some(_) => None,
     }
 }
@@ -72,16 +74,13 @@ mod tests {
 
     #[test]
     fn parts_are_cut_at_the_separator() {
-        let address = Found {
-            local: "ann+shop+x".to_owned(),
-            domain: "example.org".to_owned(),
-        };
-        let part = |part| address.part(part, '+').map(Cow::into_owned);
-        assert_eq!(part(Part::All).as_deref(), Some("ann+shop+x@example.org"));
-        assert_eq!(part(Part::User).as_deref(), Some("ann"));
-        assert_eq!(part(Part::Detail).as_deref(), Some("shop+x"));
+        let address = all(b"ann+shop+x@example.org").next().expect("an address");
+        let part = |part| address.part(part, '+');
+        assert_eq!(part(Part::All), Some("ann+shop+x@example.org"));
+        assert_eq!(part(Part::User), Some("ann"));
+        assert_eq!(part(Part::Detail), Some("shop+x"));
         assert_eq!(address.part(Part::Detail, '-'), None);
-        assert_eq!(address.part(Part::User, '-').as_deref(), Some("ann+shop+x"));
+        assert_eq!(address.part(Part::User, '-'), Some("ann+shop+x"));
     }
 
     #[test]

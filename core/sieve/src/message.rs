@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
+use crate::addresses::{self, Found};
 use crate::encode;
 use crate::limits::{ADDED_BYTES_MAX, EDITIONS_COUNT_MAX, FIELDS_COUNT_MAX};
 
@@ -15,6 +16,7 @@ pub(crate) struct Field<'m> {
     /// With its line end.
     raw: Cow<'m, [u8]>,
     decoded: OnceCell<String>,
+    addresses: OnceCell<Vec<Found>>,
 }
 
 impl Field<'_> {
@@ -26,6 +28,11 @@ impl Field<'_> {
     pub fn decoded(&self) -> &str {
         self.decoded
             .get_or_init(|| mail::text::decoded_value(&self.value).into_owned())
+    }
+
+    pub fn addresses(&self) -> &[Found] {
+        self.addresses
+            .get_or_init(|| addresses::all(&self.value).collect())
     }
 }
 
@@ -54,6 +61,7 @@ impl<'m> View<'m> {
                 value: Cow::Borrowed(field.value),
                 raw: Cow::Borrowed(field.raw),
                 decoded: OnceCell::new(),
+                addresses: OnceCell::new(),
             });
         }
         let body_begin = match &raw[end..] {
@@ -110,6 +118,7 @@ impl<'m> View<'m> {
             value: Cow::Owned(value.into_bytes()),
             raw: Cow::Owned(raw),
             decoded: OnceCell::new(),
+            addresses: OnceCell::new(),
         };
         match last {
             true => self.fields.push(field),

@@ -36,7 +36,8 @@ impl Run<'_> {
                 matched.map_err(|halt| halt.located(test.at, &self.chain))
             }
             Test::Exists(names) => {
-                for name in self.texts(frame, names)? {
+                for name in names {
+                    let name = self.text(frame, name)?;
                     self.spend(self.view.fields_count() as u64)?;
                     if !self.view.has(&name) {
                         return Ok(false);

@@ -14,8 +14,9 @@ const STEPS_OF_REGEX: u64 = 100_000;
 
 /// Keys of a test in this run.
 pub(super) struct Ready<'k> {
-    texts: Vec<Cow<'k, str>>,
     keys: &'k Keys,
+    /// `None`: they are the same in every run.
+    texts: Option<Vec<Cow<'k, str>>>,
 }
 
 impl Run<'_> {
@@ -41,8 +42,12 @@ impl Run<'_> {
     }
 
     pub(super) fn ready<'k>(&self, frame: &Frame<'_>, keys: &'k Keys) -> Result<Ready<'k>, Halt> {
-        let texts = self.texts(frame, &keys.texts)?;
-        Ok(Ready { texts, keys })
+        let are_constant = keys.texts.iter().all(|text| text.constant().is_some());
+        let texts = match are_constant {
+            true => None,
+            false => Some(self.texts(frame, &keys.texts)?),
+        };
+        Ok(Ready { keys, texts })
     }
 
     /// Whether one value matches one of the keys.
@@ -55,7 +60,8 @@ impl Run<'_> {
         captures: bool,
     ) -> Result<bool, Halt> {
         let comparator = matching.comparator;
-        for (index, key) in keys.texts.iter().enumerate() {
+        for index in 0..keys.count() {
+            let key = keys.text(index);
             let matched = match matching.kind {
                 Kind::Is => {
                     self.spend_bytes(key.len().min(value.len()))?;
@@ -147,18 +153,30 @@ impl Run<'_> {
 }
 
 impl Ready<'_> {
+    fn count(&self) -> usize {
+        self.texts.as_ref().map_or(self.keys.texts.len(), Vec::len)
+    }
+
+    fn text(&self, index: usize) -> &str {
+        match &self.texts {
+            Some(texts) => &texts[index],
+            None => self.keys.texts[index].constant().unwrap_or_default(),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        (0..self.count()).map(|index| self.text(index))
+    }
+
     /// RFC 5231 §5: whether the number of values is in the relation to one of the keys.
     pub fn counts(&self, count: &str, comparator: Comparator, relation: Relation) -> bool {
-        let holds = |key: &Cow<'_, str>| relation.holds(comparator.order(count, key));
-        self.texts.iter().any(holds)
+        self.all()
+            .any(|key| relation.holds(comparator.order(count, key)))
     }
 
     /// RFC 5232 §2: a string may hold several flags.
     fn split(&mut self) {
-        let words = self
-            .texts
-            .iter()
-            .flat_map(|text| text.split_ascii_whitespace());
-        self.texts = words.map(|word| Cow::Owned(word.to_owned())).collect();
+        let words = self.all().flat_map(str::split_ascii_whitespace);
+        self.texts = Some(words.map(|word| Cow::Owned(word.to_owned())).collect());
     }
 }

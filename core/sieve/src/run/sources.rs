@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::addresses::{self, Found};
+use crate::addresses::Found;
 use crate::body;
 use crate::dates::{self, Moment};
 use crate::flags;
@@ -26,7 +26,8 @@ impl Run<'_> {
         let mut values = Vec::new();
         match source {
             Source::Header { names, index } => {
-                for name in self.texts(frame, names)? {
+                for name in names {
+                    let name = self.text(frame, name)?;
                     for field in self.fields(&name, *index)? {
                         self.spend_bytes(field.value.len())?;
                         values.push(Cow::Borrowed(field.decoded()));
@@ -34,12 +35,14 @@ impl Run<'_> {
                 }
             }
             Source::Address { part, names, index } => {
-                for name in self.texts(frame, names)? {
+                for name in names {
+                    let name = self.text(frame, name)?;
                     self.addresses(&name, *part, *index, &mut values)?;
                 }
             }
             Source::Envelope { part, fields } => {
-                for field in self.texts(frame, fields)? {
+                for field in fields {
+                    let field = self.text(frame, field)?;
                     let address = match &field.to_ascii_lowercase()[..] {
                         "from" => self.envelope.from,
                         "to" => Some(self.envelope.to),
@@ -52,7 +55,7 @@ impl Run<'_> {
                     };
                     let found = Found::of(address);
                     let part = found.part(*part, self.environment.separator);
-                    values.extend(part.map(|part| Cow::Owned(part.into_owned())));
+                    values.extend(part.map(|part| Cow::Owned(part.to_owned())));
                 }
             }
             Source::Body(transform) => self.body(frame, transform, &mut values)?,
@@ -155,9 +158,9 @@ impl Run<'_> {
     ) -> Result<(), Halt> {
         for field in self.fields(name, index)? {
             self.spend_bytes(4 * field.value.len())?;
-            for found in addresses::all(&field.value) {
+            for found in field.addresses() {
                 let part = found.part(part, self.environment.separator);
-                values.extend(part.map(|part| Cow::Owned(part.into_owned())));
+                values.extend(part.map(Cow::Borrowed));
             }
         }
         Ok(())

@@ -123,9 +123,9 @@ impl Run<'_> {
         for name in RECIPIENT_FIELDS {
             for field in self.view.named(name) {
                 self.spend_bytes(4 * field.value.len())?;
-                for found in addresses::all(&field.value) {
-                    let Some(address) = mail::Address::from_parts(&found.local, &found.domain)
-                    else {
+                for found in field.addresses() {
+                    let address = mail::Address::from_parts(found.local(), found.domain());
+                    let Some(address) = address else {
                         continue;
                     };
                     let key = address.key();
