@@ -1,5 +1,7 @@
 //! The body of a message as the test `body` sees it (RFC 5173): decoded parts with their types.
 
+use std::cell::OnceCell;
+
 use mail::Summary;
 use mail::summary::{Content, Part};
 use mail_parser::decoders::html::html_to_text;
@@ -12,6 +14,7 @@ pub(crate) struct BodyPart {
     /// Decoded; a container has the text that stands before its parts, an embedded message its header.
     pub text: String,
     is_leaf: bool,
+    readable: OnceCell<String>,
 }
 
 /// The parts of a message, outermost first. At most `BODY_BYTES_MAX` of their text are there.
@@ -48,6 +51,7 @@ fn walk(part: &Part<'_>, raw: &[u8], left: &mut usize, found: &mut Vec<BodyPart>
         media_type: format!("{}/{}", kind(&part.media_type), kind(&part.media_subtype)),
         text,
         is_leaf: matches!(part.content, Content::Leaf | Content::Unread),
+        readable: OnceCell::new(),
     });
     match &part.content {
         Content::Leaf | Content::Unread => {}
@@ -71,10 +75,12 @@ impl BodyPart {
     }
 
     /// RFC 5173 §5.3: what a person would read. HTML comes without its marks.
-    pub fn readable(&self) -> Option<String> {
+    pub fn readable(&self) -> Option<&str> {
         match self.is_leaf && self.has_type("text") {
-            true if self.has_type("text/html") => Some(html_to_text(&self.text)),
-            true => Some(self.text.clone()),
+            true if self.has_type("text/html") => {
+                Some(self.readable.get_or_init(|| html_to_text(&self.text)))
+            }
+            true => Some(&self.text),
             false => None,
         }
     }

@@ -31,6 +31,7 @@ mod matching;
 mod message;
 mod notify;
 mod outcome;
+mod pattern;
 mod position;
 mod program;
 mod reply;

@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use crate::addresses::{self, Found};
 use crate::encode;
-use crate::limits::{ADDED_BYTES_MAX, EDITIONS_COUNT_MAX, FIELDS_COUNT_MAX};
+use crate::limits::{ADDED_BYTES_MAX, EDITIONS_COUNT_MAX, FIELDS_COUNT_MAX, HEADER_BYTES_MAX};
 
 pub(crate) struct Field<'m> {
     name: Cow<'m, [u8]>,
@@ -47,15 +47,15 @@ pub(crate) struct View<'m> {
 }
 
 impl<'m> View<'m> {
-    /// `None`: more fields than scripts look at.
+    /// `None`: more fields, or more bytes of them, than scripts look at.
     pub fn of(raw: &'m [u8]) -> Option<View<'m>> {
         let mut fields = Vec::with_capacity(32);
         let mut end = 0;
         for field in mail::header::fields(raw) {
-            if fields.len() == FIELDS_COUNT_MAX {
+            end += field.raw.len();
+            if fields.len() == FIELDS_COUNT_MAX || end > HEADER_BYTES_MAX {
                 return None;
             }
-            end += field.raw.len();
             fields.push(Field {
                 name: Cow::Borrowed(field.name),
                 value: Cow::Borrowed(field.value),

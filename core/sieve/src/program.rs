@@ -1,8 +1,7 @@
 //! A compiled script: what a run walks through. `compile` makes it and `run` reads it; neither changes the other's work.
 
-use regex::Regex;
-
 use crate::matching::Matching;
+use crate::pattern::Pattern;
 use crate::position::Position;
 use crate::template::{Slot, Template};
 
@@ -218,7 +217,7 @@ pub(crate) struct Match {
 pub(crate) struct Keys {
     pub texts: Strings,
     /// For `:regex`: those that need not wait for a run.
-    pub patterns: Box<[Option<Regex>]>,
+    pub patterns: Box<[Option<Pattern>]>,
 }
 
 /// Where values come from.

@@ -19,9 +19,7 @@ use mail::Flags;
 
 use crate::body::BodyPart;
 use crate::host::{Answer, Envelope, Environment, Host, Included};
-use crate::limits::{
-    FIELDS_COUNT_MAX, INCLUDE_DEPTH_MAX, INCLUDES_COUNT_MAX, STEPS_COUNT_MAX, VARIABLES_COUNT_MAX,
-};
+use crate::limits::{INCLUDE_DEPTH_MAX, INCLUDES_COUNT_MAX, STEPS_COUNT_MAX, VARIABLES_COUNT_MAX};
 use crate::message::View;
 use crate::outcome::{Action as Done, Edition, Failure, Later, Outcome, Remember};
 use crate::position::{Position, quoted};
@@ -54,8 +52,7 @@ pub fn run(
 ) -> Result<Outcome, Later> {
     let mut outcome = Outcome::default();
     let Some(view) = View::of(message) else {
-        let text = format!("The message has more than {FIELDS_COUNT_MAX} header fields");
-        let halt = Halt::failure(text);
+        let halt = Halt::failure("The header of the message is too large for scripts");
         return outcome.failed(halt, 0, STEPS_COUNT_MAX);
     };
     let mut run = Run {

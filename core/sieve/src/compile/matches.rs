@@ -1,8 +1,8 @@
 //! What tests share: comparators, match types, address parts, indexes, keys.
 
 use crate::capability::Capability;
-use crate::limits::REGEX_BYTES_MAX;
-use crate::matching::{Comparator, Kind, Matching, Relation, regex};
+use crate::matching::{Comparator, Kind, Matching, Relation};
+use crate::pattern::Pattern;
 use crate::position::{CompileError, Position, quoted};
 use crate::program::{Index, Keys, Part};
 use crate::template::Template;
@@ -180,11 +180,10 @@ pub(super) fn keys(
         if matching.kind == Kind::Regex {
             let pattern = match &template {
                 Template::Text(text) => {
-                    compiler.charge_regex(at, 2 * REGEX_BYTES_MAX)?;
-                    Some(
-                        regex(text, matching.comparator)
-                            .map_err(|error| CompileError::new(at, error))?,
-                    )
+                    let pattern = Pattern::build(text, matching.comparator)
+                        .map_err(|error| CompileError::new(at, error))?;
+                    compiler.charge_regex(at, pattern.bytes())?;
+                    Some(pattern)
                 }
                 Template::Mixed(_) => None,
             };

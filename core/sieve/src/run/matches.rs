@@ -2,15 +2,14 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
-
-use crate::matching::{Comparator, Globbed, Kind, Matching, Relation, glob, regex};
+use crate::matching::{Comparator, Globbed, Kind, Matching, Relation, glob};
+use crate::pattern::Pattern;
 use crate::program::{Keys, Match, Source};
 
 use super::{Frame, Halt, Run};
 
-/// Building a regular expression in a run costs some 100 µs.
-const STEPS_OF_REGEX: u64 = 100_000;
+/// Building a regular expression in a run takes up to a millisecond or two.
+const STEPS_OF_REGEX: u64 = 400_000;
 
 /// Keys of a test in this run.
 pub(super) struct Ready<'k> {
@@ -68,7 +67,7 @@ impl Run<'_> {
                     comparator.equal(value, key)
                 }
                 Kind::Contains => {
-                    self.spend_bytes(value.len())?;
+                    self.spend_bytes(comparator.contains_bytes(value, key))?;
                     comparator.contains(value, key)
                 }
                 Kind::Value(relation) => {
@@ -123,7 +122,7 @@ impl Run<'_> {
         &self,
         frame: &Frame<'_>,
         comparator: Comparator,
-        pattern: Option<&Regex>,
+        pattern: Option<&Pattern>,
         key: &str,
         value: &str,
         captures: bool,
@@ -133,21 +132,18 @@ impl Run<'_> {
             Some(pattern) => pattern,
             None => {
                 self.spend(STEPS_OF_REGEX)?;
-                built = regex(key, comparator).map_err(Halt::failure)?;
+                built = Pattern::build(key, comparator).map_err(Halt::failure)?;
                 &built
             }
         };
-        // The engine is linear in the text, times the size of the pattern where it is at its worst.
-        let width = 1 + key.len() as u64 / 8;
-        self.spend((1 + value.len() as u64) * width)?;
+        self.spend(pattern.steps(value.len()))?;
         if !captures {
-            return Ok(pattern.is_match(value));
+            return Ok(pattern.matches(value));
         }
-        let Some(found) = pattern.captures(value) else {
+        let Some(groups) = pattern.groups(value) else {
             return Ok(false);
         };
-        let texts = found.iter().map(|one| one.map_or("", |one| one.as_str()));
-        frame.captures.borrow_mut().set(texts);
+        frame.captures.borrow_mut().set(groups.into_iter());
         Ok(true)
     }
 }

@@ -198,7 +198,7 @@ impl Run<'_> {
             Transform::Text => {
                 for part in parts {
                     self.spend_bytes(part.text.len())?;
-                    values.extend(part.readable().map(Cow::Owned));
+                    values.extend(part.readable().map(Cow::Borrowed));
                 }
             }
         }
