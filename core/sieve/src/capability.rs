@@ -72,7 +72,7 @@ impl Capabilities {
         self.0 & (1 << capability as u32) != 0
     }
 
-    /// With those that it includes: RFC 5235 §2.1 lets `spamtestplus` stand for `spamtest`, RFC 6131 §2 `vacation-seconds` for `vacation`.
+    /// With those that it includes: RFC 5235 lets `spamtestplus` stand for `spamtest`, RFC 6131 §2 `vacation-seconds` for `vacation`.
     pub fn add(&mut self, capability: Capability) {
         self.0 |= 1 << capability as u32;
         match capability {

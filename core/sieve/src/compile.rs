@@ -53,6 +53,7 @@ impl Script {
 
 #[derive(Default)]
 struct Compiler {
+    /// Required so far, or asked for with `ihave`.
     enabled: Capabilities,
     /// Of all that was made so far.
     bytes: usize,
@@ -60,9 +61,12 @@ struct Compiler {
     locals: HashMap<String, u16>,
     /// Names that `global` declared.
     declared: HashMap<String, u16>,
+    /// All names of shared variables, declared or written with their namespace.
     globals: Vec<Box<str>>,
+    /// What `Script::includes` will list.
     includes: Vec<Wanted>,
     regexes_count: usize,
+    /// Beside `bytes`: one large expression must not use up what commands may take.
     regex_bytes: usize,
     /// Inside an `if` that asks for an extension which we lack.
     doubtful: bool,
@@ -128,6 +132,7 @@ impl Compiler {
         }
     }
 
+    /// RFC 5228 §3.2. An extension that we lack is an error, since the script relies on it.
     fn require(&mut self, mut node: Node) -> Result<(), CompileError> {
         let mut arguments = Arguments::of(&mut node);
         for (at, name) in arguments.raw_strings("the names of extensions")? {
@@ -143,6 +148,8 @@ impl Compiler {
         plain_command(&node)
     }
 
+    /// An `if` with all that follows it. The `elsif` of an `ihave` is compiled as leniently as its block: which of them runs is not known
+    /// here.
     fn branches(&mut self, branches: Vec<Node>) -> Result<Action, CompileError> {
         let outer = self.doubtful;
         let mut tested = Vec::new();
@@ -202,6 +209,7 @@ impl Compiler {
         }
     }
 
+    /// Counts a regular expression and its memory.
     fn charge_regex(&mut self, at: Position, bytes: usize) -> Result<(), CompileError> {
         self.regexes_count += 1;
         if self.regexes_count > REGEXES_COUNT_MAX {
@@ -213,6 +221,7 @@ impl Compiler {
         Ok(())
     }
 
+    /// A string as a run needs it. Characters are decoded before variables are looked for (RFC 5229 §3).
     fn template(&mut self, at: Position, text: &str) -> Result<Template, CompileError> {
         let decoded = match self.enabled.has(Capability::EncodedCharacter) {
             true => template::decode(text, at)?,
@@ -226,6 +235,7 @@ impl Compiler {
         Ok(template)
     }
 
+    /// Where a reference leads. A variable that is only read exists too: it is empty until it is set (RFC 5229 §3).
     fn piece(&mut self, at: Position, reference: Reference<'_>) -> Result<Piece, CompileError> {
         Ok(match reference {
             Reference::Capture(index) => Piece::Capture(index),
@@ -249,6 +259,7 @@ impl Compiler {
         Ok(Slot::Local(index))
     }
 
+    /// A variable in a namespace; `global` is the only one (RFC 6609 §3.4.2).
     fn slot_in(&mut self, at: Position, space: &str, name: &str) -> Result<Slot, CompileError> {
         if !space.eq_ignore_ascii_case("global") || !template::is_identifier(name) {
             let text = format!(
@@ -263,6 +274,7 @@ impl Compiler {
         ))
     }
 
+    /// The number of a shared variable among this script's names of such.
     fn global_index(&mut self, at: Position, name: &str) -> Result<u16, CompileError> {
         let known = self.globals.iter().position(|global| **global == *name);
         if let Some(index) = known {
@@ -274,6 +286,7 @@ impl Compiler {
         Ok(self.globals.len() as u16 - 1)
     }
 
+    /// For a variable that is about to be made.
     fn check_name(&self, at: Position, name: &str) -> Result<(), CompileError> {
         if name.len() > VARIABLE_NAME_BYTES_MAX {
             let text = format!("A variable's name has at most {VARIABLE_NAME_BYTES_MAX} letters");

@@ -11,6 +11,7 @@ const SYSTEM: [(&str, SystemFlags); 5] = [
     ("\\Draft", SystemFlags::DRAFT),
 ];
 
+/// `\\Recent` is not among them: no client sets it (RFC 9051 §2.3.2).
 fn system(word: &str) -> Option<SystemFlags> {
     let same = SYSTEM
         .iter()
@@ -47,6 +48,7 @@ pub(crate) fn add_flags(list: &mut Vec<String>, flags: &Flags) {
         .for_each(|keyword| add(list, keyword.as_str()));
 }
 
+/// Removes those that are there.
 pub(crate) fn remove(list: &mut Vec<String>, text: &str) {
     for word in words(text) {
         list.retain(|one| !one.eq_ignore_ascii_case(word));

@@ -14,9 +14,9 @@ pub trait Host {
     fn script(&self, wanted: &Wanted) -> Answer<Included>;
     /// There is a mailbox of that name, and mail can be filed in it (RFC 5490 §3.1).
     fn has_mailbox(&self, name: &str) -> Answer<bool>;
-    /// There is a mailbox with that id (RFC 9042 §4).
+    /// There is a mailbox with that id (RFC 9042 §5).
     fn has_mailbox_with_id(&self, id: &str) -> Answer<bool>;
-    /// A mailbox, any one or the one of that name, has the special use, which begins with a backslash (RFC 8579 §3).
+    /// A mailbox, any one or the one of that name, has the special use, which begins with a backslash (RFC 8579).
     fn has_special_use(&self, mailbox: Option<&str>, special_use: &str) -> Answer<bool>;
     /// A delivery of the account remembered the key, and its time is not over (RFC 7352).
     fn is_remembered(&self, key: &Key) -> Answer<bool>;
@@ -94,6 +94,6 @@ pub struct Environment<'e> {
     pub separator: char,
     /// How likely the message is junk; `None`: nothing judged it.
     pub spam_percent: Option<u8>,
-    /// RFC 5235 §3.2: 1 is clean, 5 is a virus; `None`: no scanner looked.
+    /// RFC 5235: 1 is clean, 5 is a virus; `None`: no scanner looked.
     pub virus: Option<u8>,
 }

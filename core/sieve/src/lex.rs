@@ -31,6 +31,7 @@ impl Token<'_> {
 
 /// Gives out tokens until `Token::End`, which it repeats.
 pub(crate) struct Lexer<'s> {
+    /// Not read yet.
     rest: &'s str,
     at: Position,
 }
@@ -109,6 +110,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
+    /// Letters, digits and underscores, not a digit first; empty if there are none.
     fn identifier(&mut self) -> &'s str {
         let ends = |letter: char| !(letter.is_ascii_alphanumeric() || letter == '_');
         let end = self.rest.find(ends).unwrap_or(self.rest.len());
@@ -149,6 +151,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
+    /// RFC 5228 §2.4.2: up to the closing quote, over several lines too.
     fn quoted_string(&mut self) -> Result<String, CompileError> {
         let at = self.at;
         let mut text = String::new();
@@ -204,6 +207,7 @@ impl<'s> Lexer<'s> {
     }
 }
 
+/// Asked as a string grows, so that a long one takes no memory before it is refused.
 fn check_length(at: Position, text: &str) -> Result<(), CompileError> {
     match text.len() <= STRING_BYTES_MAX {
         true => Ok(()),

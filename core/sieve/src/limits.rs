@@ -5,7 +5,7 @@
 pub const SCRIPT_BYTES_MAX: usize = 256 * 1_024;
 /// Bytes that the compiled form of one script may take. A script of `SCRIPT_BYTES_MAX` that is one list of empty strings would take ten times its size.
 pub const COMPILED_BYTES_MAX: usize = 1_024 * 1_024;
-/// Blocks and tests inside each other. RFC 5228 §2.10.5 asks for 15 at least; each level is a frame of our stack.
+/// Blocks and tests inside each other. RFC 5228 §2.10.7 asks for 15 at least; each level is a frame of our stack.
 pub const NESTING_COUNT_MAX: usize = 24;
 /// Commands and tests of a script: 5,000 rules of an `if`, a test, and an action.
 pub const NODES_COUNT_MAX: usize = 16_384;
@@ -75,7 +75,7 @@ pub const DAY_S: u64 = 86_400;
 pub const REPLY_AGAIN_S: u64 = 7 * DAY_S;
 /// As long as a script may ask for; a longer time counts as this one.
 pub const REPLY_AGAIN_S_MAX: u64 = 90 * DAY_S;
-/// How long `duplicate` remembers if the script does not say (RFC 7352 §3.2).
+/// How long `duplicate` remembers if the script does not say (RFC 7352 §3.3).
 pub const DUPLICATE_S: u64 = 7 * DAY_S;
 /// As long as a script may ask for; a longer time counts as this one.
 pub const DUPLICATE_S_MAX: u64 = 90 * DAY_S;

@@ -40,6 +40,7 @@ pub(crate) enum Relation {
 }
 
 impl Relation {
+    /// RFC 5231 §4.
     pub fn by_name(name: &str) -> Option<Relation> {
         Some(match name {
             "gt" => Relation::Greater,
@@ -52,6 +53,7 @@ impl Relation {
         })
     }
 
+    /// Whether values in that order are in the relation.
     pub fn holds(self, order: Ordering) -> bool {
         match self {
             Relation::Greater => order.is_gt(),
@@ -65,6 +67,7 @@ impl Relation {
 }
 
 impl Comparator {
+    /// RFC 4790 §9: which of two texts comes first.
     pub fn order(self, left: &str, right: &str) -> Ordering {
         match self {
             Comparator::Octet => left.cmp(right),
@@ -80,6 +83,7 @@ impl Comparator {
         }
     }
 
+    /// As `order`, without a copy.
     pub fn equal(self, left: &str, right: &str) -> bool {
         match self {
             Comparator::Octet => left == right,
@@ -119,6 +123,7 @@ impl Comparator {
         }
     }
 
+    /// Two bytes, for patterns.
     fn same(self, left: u8, right: u8) -> bool {
         match self {
             Comparator::AsciiCasemap => left.eq_ignore_ascii_case(&right),

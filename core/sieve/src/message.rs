@@ -10,11 +10,13 @@ use crate::encode;
 use crate::limits::{ADDED_BYTES_MAX, EDITIONS_COUNT_MAX, FIELDS_COUNT_MAX, HEADER_BYTES_MAX};
 
 pub(crate) struct Field<'m> {
+    /// Empty for a line that is not a field; no test finds it, and it stays where it is.
     name: Cow<'m, [u8]>,
     /// Behind the colon, undecoded.
     pub value: Cow<'m, [u8]>,
     /// With its line end.
     raw: Cow<'m, [u8]>,
+    /// Made when the first test asks; most fields of a message no rule looks at.
     decoded: OnceCell<String>,
     addresses: OnceCell<Vec<Found>>,
 }
@@ -30,6 +32,7 @@ impl Field<'_> {
             .get_or_init(|| mail::text::decoded_value(&self.value).into_owned())
     }
 
+    /// Read once, since many rules ask for the same few fields.
     pub fn addresses(&self) -> &[Found] {
         self.addresses
             .get_or_init(|| addresses::all(&self.value).collect())
@@ -38,11 +41,13 @@ impl Field<'_> {
 
 pub(crate) struct View<'m> {
     raw: &'m [u8],
+    /// As they are now, in order.
     fields: Vec<Field<'m>>,
     body_begin: usize,
     added_bytes: usize,
     /// Changed since the last edition was kept.
     is_changed: bool,
+    /// Only those that an action used.
     editions: Vec<Vec<u8>>,
 }
 
@@ -79,6 +84,7 @@ impl<'m> View<'m> {
         })
     }
 
+    /// The message as it came.
     pub fn raw(&self) -> &'m [u8] {
         self.raw
     }
@@ -87,6 +93,7 @@ impl<'m> View<'m> {
         &self.raw[self.body_begin..]
     }
 
+    /// For counting steps: a look for a name passes all of them.
     pub fn fields_count(&self) -> usize {
         self.fields.len()
     }
@@ -96,6 +103,7 @@ impl<'m> View<'m> {
         self.fields.iter().filter(move |field| field.is(name))
     }
 
+    /// Whether there is a field of the name, empty or not.
     pub fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|field| field.is(name))
     }
@@ -159,6 +167,7 @@ impl<'m> View<'m> {
         self.editions
     }
 
+    /// The fields as they are now, and the empty line.
     fn header(&self) -> Vec<u8> {
         let mut header = Vec::with_capacity(self.body_begin + self.added_bytes);
         for field in &self.fields {

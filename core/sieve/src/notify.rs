@@ -4,9 +4,10 @@ use mail::Address;
 
 use crate::limits::{REASON_BYTES_MAX, REDIRECTS_COUNT_MAX};
 
-/// What of a URI we use. Other header fields that it names are omitted, which RFC 5436 §2.3 allows.
+/// What of a URI we use. Other header fields that it names are omitted, which RFC 5436 §2 allows.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mailto {
+    /// One at least.
     pub to: Vec<Address>,
     pub subject: Option<String>,
     pub body: Option<String>,
@@ -37,6 +38,7 @@ pub(crate) fn mailto(uri: &str) -> Option<Mailto> {
     (!found.to.is_empty()).then_some(found)
 }
 
+/// RFC 6068 §2: addresses between commas, each encoded for itself.
 fn addresses(list: &str, into: &mut Vec<Address>) -> Option<()> {
     for address in list.split(',').filter(|address| !address.is_empty()) {
         into.push(Address::from_path(&decoded(address)?)?);

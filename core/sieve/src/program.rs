@@ -8,6 +8,7 @@ use crate::template::{Slot, Template};
 /// A script that was checked and can run. It is never changed, and any number of runs may share it.
 #[derive(Debug)]
 pub struct Script {
+    /// What it does, from its first line on.
     pub(crate) commands: Block,
     /// How many variables of its own it has.
     pub(crate) locals_count: usize,
@@ -15,7 +16,9 @@ pub struct Script {
     pub(crate) globals: Box<[Box<str>]>,
     /// It needs to know what wildcards matched.
     pub(crate) has_variables: bool,
+    /// Each once, in the order in which they stand.
     pub(crate) includes: Box<[Wanted]>,
+    /// Counted while it was compiled: sizes of nodes, and the texts that they own.
     pub(crate) bytes: usize,
 }
 
@@ -50,28 +53,35 @@ pub enum Location {
 pub(crate) type Block = Box<[Command]>;
 pub(crate) type Strings = Box<[Template]>;
 
+/// A command with the place that its errors name.
 #[derive(Debug)]
 pub(crate) struct Command {
     pub at: Position,
     pub action: Action,
 }
 
+/// What a command does. Large ones are boxed: most commands of most scripts are small, and a cache holds them all.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// The first block whose test is true; then the last one.
     If(Box<[(Test, Block)]>, Block),
+    /// Ends all scripts that include each other; the implicit keep stays.
     Stop,
     Discard,
+    /// `None`: with the flags of the internal variable (RFC 5232 §5).
     Keep(Option<Strings>),
     FileInto(Box<Filing>),
+    /// With `copies` the implicit keep stays (RFC 3894).
     Redirect {
         address: Template,
         copies: bool,
     },
+    /// `extended`: it was written as `ereject`.
     Reject {
         reason: Template,
         extended: bool,
     },
+    /// Modifiers are sorted by precedence when the script is compiled.
     Set {
         slot: Slot,
         modifiers: Box<[Modifier]>,
@@ -89,6 +99,7 @@ pub(crate) enum Action {
         once: bool,
         optional: bool,
     },
+    /// Ends this script alone (RFC 6609 §3.3).
     Return,
     AddHeader {
         name: Template,
@@ -106,30 +117,41 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Filing {
     pub mailbox: Template,
+    /// The implicit keep stays (RFC 3894).
     pub copies: bool,
+    /// Makes the mailbox if it is not there (RFC 5490 §3.2).
     pub create: bool,
     pub flags: Option<Strings>,
+    /// RFC 9042; the name counts only if no mailbox has the id.
     pub id: Option<Template>,
+    /// RFC 8579; the name counts only if no mailbox has the use.
     pub special_use: Option<Template>,
 }
 
+/// `vacation` (RFC 5230).
 #[derive(Debug)]
 pub(crate) struct Vacation {
+    /// Within bounds already; what the script wrote is not kept.
     pub again_s: u64,
     pub subject: Option<Template>,
     pub from: Option<Template>,
+    /// More addresses of the owner, beside those that the caller knows.
     pub addresses: Strings,
+    /// The reason is a MIME entity (RFC 5230 §4.4).
     pub mime: bool,
     pub handle: Option<Template>,
     pub reason: Template,
     pub fcc: Option<Filing>,
 }
 
+/// `notify` (RFC 5435).
 #[derive(Debug)]
 pub(crate) struct Notify {
     pub method: Template,
     pub from: Option<Template>,
+    /// `None`: "2", which is normal.
     pub importance: Option<Template>,
+    /// They are expanded and mean nothing for mail.
     pub options: Strings,
     pub message: Option<Template>,
     pub fcc: Option<Filing>,
@@ -139,6 +161,7 @@ pub(crate) struct Notify {
 #[derive(Debug)]
 pub(crate) struct Deletion {
     pub name: Template,
+    /// Which of the fields of that name, counted before any is removed.
     pub index: Option<Index>,
     pub matching: Matching,
     /// `None`: fields of any value.
@@ -178,6 +201,7 @@ impl Modifier {
     }
 }
 
+/// What an `if` asks.
 #[derive(Debug)]
 pub(crate) enum Test {
     Constant(bool),
@@ -186,13 +210,17 @@ pub(crate) enum Test {
     Any(Box<[Test]>),
     /// Values out of a message or elsewhere, against keys.
     Match(Box<Match>),
+    /// All of the fields are there.
     Exists(Strings),
+    /// Of the message as it came, whatever scripts edited.
     Size {
         over: bool,
         bytes: u64,
     },
+    /// All of them, and mail can be filed there.
     MailboxExists(Strings),
     MailboxIdExists(Strings),
+    /// `None`: any mailbox of the account may have them.
     SpecialUseExists {
         mailbox: Option<Template>,
         uses: Strings,
@@ -204,6 +232,7 @@ pub(crate) enum Test {
     Unsupported(Position, Box<str>),
 }
 
+/// A comparison. Its place is kept, since errors in it happen in a run.
 #[derive(Debug)]
 pub(crate) struct Match {
     pub at: Position,
@@ -215,6 +244,7 @@ pub(crate) struct Match {
 /// What a value is compared with.
 #[derive(Debug)]
 pub(crate) struct Keys {
+    /// One of them has to match one of the values.
     pub texts: Strings,
     /// For `:regex`: those that need not wait for a run.
     pub patterns: Box<[Option<Pattern>]>,
@@ -236,6 +266,7 @@ pub(crate) enum Source {
         part: Part,
         fields: Strings,
     },
+    /// It never fills match variables (RFC 5173 §6).
     Body(Transform),
     Date {
         /// `None`: now.
@@ -244,13 +275,17 @@ pub(crate) enum Source {
         zone: Zone,
         part: Box<str>,
     },
+    /// `string`, which compares what the script itself says (RFC 5229 §5).
     Texts(Strings),
+    /// None: the internal variable.
     Flags(Box<[Slot]>),
+    /// An item by its name (RFC 5183).
     Environment(Template),
     Spam {
         percent: bool,
     },
     Virus,
+    /// RFC 5435 §5; of mail only whether the person is online can be asked.
     NotifyCapability {
         method: Template,
         capability: Template,
@@ -277,11 +312,15 @@ pub(crate) struct Index {
 /// RFC 5173 §5.
 #[derive(Debug)]
 pub(crate) enum Transform {
+    /// As it stands, boundaries and encodings too.
     Raw,
+    /// Decoded parts of these types.
     Content(Strings),
+    /// What a person would read.
     Text,
 }
 
+/// The time zone in which a date falls into its parts.
 #[derive(Debug)]
 pub(crate) enum Zone {
     /// The one of the appliance.
@@ -292,14 +331,19 @@ pub(crate) enum Zone {
     Fixed(i32),
 }
 
+/// `duplicate` (RFC 7352).
 #[derive(Debug)]
 pub(crate) struct Duplicate {
+    /// Tells several tests for the same id apart.
     pub handle: Option<Template>,
     pub source: DuplicateSource,
+    /// Within bounds already.
     pub kept_s: u64,
+    /// The time counts from the last delivery, not from the first.
     pub last: bool,
 }
 
+/// Both share one space of ids (RFC 7352 §3.1).
 #[derive(Debug)]
 pub(crate) enum DuplicateSource {
     Header(Template),

@@ -23,7 +23,7 @@ impl Reply {
         }
         out.push_str("Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
         match self.mime {
-            // It begins with MIME fields of its own (RFC 5230 §4.3). What else it has there is dropped: it is a reply, whatever it says.
+            // It begins with MIME fields of its own (RFC 5230 §4.4). What else it has there is dropped: it is a reply, whatever it says.
             true => mime_entity(&mut out, &self.reason),
             false => text_entity(&mut out, &self.reason),
         }
@@ -49,6 +49,7 @@ impl Notification {
     }
 }
 
+/// What every message has. All values are of one line: `field` folds, and `ascii` has no line ends.
 fn head(date: &str, message_id: &str, from: &str, to: &str, subject: &str) -> String {
     let mut out = String::with_capacity(1_024);
     for (name, value) in [
@@ -63,6 +64,7 @@ fn head(date: &str, message_id: &str, from: &str, to: &str, subject: &str) -> St
     out
 }
 
+/// Plain text as it stands if SMTP takes it so, else in base64: senders and relays of any age take that.
 fn text_entity(out: &mut String, text: &str) {
     let is_plain = text.is_ascii() && text.lines().all(|line| line.len() <= 78);
     let has_odd = text
@@ -83,6 +85,7 @@ fn text_entity(out: &mut String, text: &str) {
     }
 }
 
+/// Only fields that describe content are taken over: the reason cannot add a recipient or take `Auto-Submitted` away.
 fn mime_entity(out: &mut String, entity: &str) {
     let entity = entity.replace("\r\n", "\n").replace('\r', "\n");
     let (header, body) = match entity.strip_prefix('\n') {

@@ -129,6 +129,7 @@ enum Halt {
 }
 
 impl Halt {
+    /// Of a command or a test; `located` adds the place.
     fn failure(text: impl Into<String>) -> Halt {
         Halt::Failure {
             included: None,
@@ -169,11 +170,15 @@ struct Run<'r> {
     steps: Cell<u64>,
     /// Variables that scripts share (RFC 6609 §3.4), by name.
     globals: Vec<(Box<str>, String)>,
+    /// Of the values of all variables that can be reached now.
     variables_bytes: usize,
     /// RFC 5232 §2: the internal variable.
     flags: Vec<String>,
+    /// What scripts asked for so far.
     ledger: Ledger,
+    /// What tests leave behind; they have the run as `&self`, since they change nothing else.
     remember: RefCell<Vec<Remember>>,
+    /// Decoded when the first test of the body asks.
     bodies: OnceCell<Vec<BodyPart>>,
     /// Scripts that are being included, outermost first.
     chain: Vec<Wanted>,
@@ -185,6 +190,7 @@ struct Run<'r> {
 /// What belongs to one script of a run.
 struct Frame<'s> {
     script: &'s Script,
+    /// By the numbers that the compiler gave to names.
     locals: Vec<String>,
     /// For each of the script's global names its number among `Run::globals`.
     globals: Vec<usize>,
@@ -214,6 +220,7 @@ impl Run<'_> {
         self.spend(1 + bytes as u64 / 4)
     }
 
+    /// One script with variables of its own.
     fn script(&mut self, script: &Script) -> Result<Flow, Halt> {
         let mut globals = Vec::with_capacity(script.globals.len());
         for name in &script.globals {
@@ -239,6 +246,7 @@ impl Run<'_> {
         flow
     }
 
+    /// Commands until one ends the block. An error gets the place of the innermost command.
     fn block(&mut self, frame: &mut Frame<'_>, block: &Block) -> Result<Flow, Halt> {
         for command in block {
             let flow = self.command(frame, command);
@@ -250,6 +258,8 @@ impl Run<'_> {
         Ok(Flow::Next)
     }
 
+    /// One command, with those that it holds. Blocks in blocks and included scripts recurse here, at most `NESTING_COUNT_MAX` times
+    /// `INCLUDE_DEPTH_MAX` and the first script.
     fn command(&mut self, frame: &mut Frame<'_>, command: &Command) -> Result<Flow, Halt> {
         self.spend(STEPS_OF_ONE)?;
         match &command.action {

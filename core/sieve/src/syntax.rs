@@ -11,6 +11,7 @@ pub(crate) struct Node {
     pub name: String,
     pub at: Position,
     pub arguments: Vec<Argument>,
+    /// RFC 5228 §2.6.3 and §2.6.4: one test, or a list of them.
     pub tests: Vec<Node>,
     /// The tests stood in parentheses.
     pub in_list: bool,
@@ -48,6 +49,7 @@ struct Parser<'s> {
     /// Read, and not used yet.
     token: Token<'s>,
     at: Position,
+    /// Commands and tests so far.
     nodes_count: usize,
 }
 
@@ -63,12 +65,14 @@ impl<'s> Parser<'s> {
         })
     }
 
+    /// Hands out the token, and reads the next one.
     fn advance(&mut self) -> Result<Token<'s>, CompileError> {
         let (at, token) = self.lexer.token()?;
         self.at = at;
         Ok(std::mem::replace(&mut self.token, token))
     }
 
+    /// What should stand in place of the token.
     fn unexpected(&self, wanted: &str) -> CompileError {
         let text = format!("Expected {wanted}, found {}", self.token.shown());
         CompileError::new(self.at, text)
@@ -155,6 +159,7 @@ impl<'s> Parser<'s> {
         Ok(node)
     }
 
+    /// Tags, numbers, strings and lists, in any order; which order is right the compiler knows.
     fn arguments(&mut self) -> Result<Vec<Argument>, CompileError> {
         let mut arguments = Vec::new();
         loop {
@@ -194,6 +199,7 @@ impl<'s> Parser<'s> {
         }
     }
 
+    /// RFC 5228 §2.4.2.1; a list has one string at least.
     fn list(&mut self) -> Result<Vec<(Position, String)>, CompileError> {
         self.advance()?;
         let mut strings = Vec::new();

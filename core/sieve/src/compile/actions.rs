@@ -14,6 +14,7 @@ use super::matches::{Tags, keys};
 use super::{Compiler, plain_command};
 
 impl Compiler {
+    /// Any command but `require`, `if`, `elsif`, `else` and `global`, which the block itself handles.
     pub(super) fn action(&mut self, mut node: Node) -> Result<Action, CompileError> {
         let at = node.at;
         let mut arguments = Arguments::of(&mut node);
@@ -64,6 +65,7 @@ impl Compiler {
         Ok(action)
     }
 
+    /// RFC 5228 §4.3, with `:flags` of RFC 5232 §5.
     fn keep(&mut self, arguments: &mut Arguments) -> Result<Action, CompileError> {
         let mut flags = None;
         while let Some(tag) = arguments.tag()? {
@@ -106,6 +108,7 @@ impl Compiler {
         Ok(true)
     }
 
+    /// RFC 5228 §4.1. A constant name is checked here, so that its owner learns of a mistake while the script is written.
     fn file_into(&mut self, arguments: &mut Arguments) -> Result<Action, CompileError> {
         self.need(Capability::FileInto, arguments.place())?;
         let mut filing = empty_filing();
@@ -124,6 +127,7 @@ impl Compiler {
         Ok(Action::FileInto(Box::new(filing)))
     }
 
+    /// RFC 5228 §4.2; the address is checked now if it has no variables, and by each run if it has.
     fn redirect(&mut self, arguments: &mut Arguments) -> Result<Action, CompileError> {
         let mut copies = false;
         while let Some(tag) = arguments.tag()? {
@@ -141,6 +145,7 @@ impl Compiler {
         Ok(Action::Redirect { address, copies })
     }
 
+    /// RFC 5229 §4.
     fn set(&mut self, arguments: &mut Arguments) -> Result<Action, CompileError> {
         self.need(Capability::Variables, arguments.place())?;
         let mut modifiers: Vec<Modifier> = Vec::new();
@@ -202,6 +207,7 @@ impl Compiler {
         Ok(slot)
     }
 
+    /// RFC 5232 §3: one string means the flags of the internal variable, two mean a variable and its flags.
     fn flags(
         &mut self,
         arguments: &mut Arguments,
@@ -265,6 +271,7 @@ impl Compiler {
         })
     }
 
+    /// RFC 5293 §4.
     fn add_header(
         &mut self,
         arguments: &mut Arguments,
@@ -285,6 +292,7 @@ impl Compiler {
         Ok(Action::AddHeader { name, value, last })
     }
 
+    /// RFC 5293 §5. Without patterns every field of the name goes.
     fn delete_header(
         &mut self,
         arguments: &mut Arguments,
@@ -318,6 +326,7 @@ impl Compiler {
     }
 }
 
+/// Into nowhere yet: tags and the name are put in as they are read.
 pub(super) fn empty_filing() -> Filing {
     Filing {
         mailbox: Template::Text("".into()),
@@ -329,6 +338,7 @@ pub(super) fn empty_filing() -> Filing {
     }
 }
 
+/// Only what no mailbox can be called; whether there is one is for the delivery to find.
 pub(super) fn check_mailbox(at: Position, mailbox: &Template) -> Result<(), CompileError> {
     match mailbox.constant() {
         Some(name) if name.is_empty() || name.chars().any(char::is_control) => {
@@ -350,6 +360,7 @@ fn check_address(at: Position, address: &Template) -> Result<(), CompileError> {
     }
 }
 
+/// A colon or a blank in it would make another field, or none.
 fn check_field_name(at: Position, name: &Template) -> Result<(), CompileError> {
     match name.constant() {
         Some(text) if !crate::message::is_field_name(text) => {

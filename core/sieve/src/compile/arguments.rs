@@ -14,6 +14,7 @@ pub(super) struct Tag {
     pub at: Position,
 }
 
+/// What is left of them. A method that meets one of a wrong kind answers with the error that names the command and the place.
 pub(super) struct Arguments {
     /// The command's name.
     name: String,
@@ -59,6 +60,7 @@ impl Arguments {
         Ok(Some(Tag { name, at }))
     }
 
+    /// For a tag that the command does not have.
     pub fn unknown(&self, tag: &Tag) -> CompileError {
         let text = format!(
             "{} has no tag {}",
@@ -78,11 +80,13 @@ impl Arguments {
         self.left.len()
     }
 
+    /// For an argument that is not there, or is of another kind.
     fn missing(&self, wanted: &str) -> CompileError {
         let text = format!("{} needs {wanted} here", quoted(&self.name));
         CompileError::new(self.place(), text)
     }
 
+    /// A number; `wanted` is for the error.
     pub fn number(&mut self, wanted: &str) -> Result<u64, CompileError> {
         match self.left.front() {
             Some(Argument {
@@ -127,6 +131,7 @@ impl Arguments {
         }
     }
 
+    /// A string or a list, cut at its variables.
     pub fn strings(
         &mut self,
         compiler: &mut Compiler,
@@ -140,6 +145,7 @@ impl Arguments {
         Ok(templates.into())
     }
 
+    /// A single string, cut at its variables.
     pub fn string(
         &mut self,
         compiler: &mut Compiler,

@@ -45,6 +45,7 @@ const DATE_PARTS: [&str; 13] = [
 ];
 
 impl Compiler {
+    /// A test of any kind. RFC 5463 §4: behind an `ihave` that is false, one that is not known is kept and not refused.
     pub(super) fn test(&mut self, node: Node) -> Result<Test, CompileError> {
         let at = node.at;
         self.charge(at, size_of::<Test>())?;
@@ -56,6 +57,7 @@ impl Compiler {
         }
     }
 
+    /// The tests that hold others first: their arguments are tests, and all others have none.
     fn known_test(&mut self, mut node: Node) -> Result<Test, CompileError> {
         let at = node.at;
         if node.block.is_some() {
@@ -155,6 +157,7 @@ impl Compiler {
         })))
     }
 
+    /// RFC 5228 §5.7, with `:index` of RFC 5260 §6.
     fn header_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         let mut tags = Tags::default();
         while let Some(tag) = arguments.tag()? {
@@ -169,6 +172,7 @@ impl Compiler {
         self.matched(arguments, &tags, Source::Header { names, index })
     }
 
+    /// RFC 5228 §5.1. A field that holds no addresses is refused only if its name is constant: a run finds no address in it.
     fn address_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         let mut tags = Tags::default();
         while let Some(tag) = arguments.tag()? {
@@ -195,6 +199,7 @@ impl Compiler {
         self.matched(arguments, &tags, Source::Address { part, names, index })
     }
 
+    /// RFC 5228 §5.4.
     fn envelope_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::Envelope, arguments.place())?;
         let mut tags = Tags::default();
@@ -218,6 +223,7 @@ impl Compiler {
         self.matched(arguments, &tags, Source::Envelope { part, fields })
     }
 
+    /// RFC 5228 §5.9: the tag is not optional, and it takes the number with it.
     fn size_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         let place = arguments.place();
         let over = match arguments.tag()? {
@@ -235,6 +241,7 @@ impl Compiler {
         Ok(Test::Size { over, bytes })
     }
 
+    /// RFC 5229 §5.
     fn string_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::Variables, arguments.place())?;
         let mut tags = Tags::default();
@@ -247,6 +254,7 @@ impl Compiler {
         self.matched(arguments, &tags, Source::Texts(texts))
     }
 
+    /// RFC 5232 §4: one argument means the internal variable, two mean variables and flags.
     fn flags_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::Imap4Flags, arguments.place())?;
         let mut tags = Tags::default();
@@ -264,6 +272,7 @@ impl Compiler {
         self.matched(arguments, &tags, Source::Flags(variables.into()))
     }
 
+    /// RFC 5173 §4; without a transform it is `:text`.
     fn body_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::BodyTest, arguments.place())?;
         let mut tags = Tags::default();
@@ -287,6 +296,7 @@ impl Compiler {
         self.matched(arguments, &tags, Source::Body(transform))
     }
 
+    /// RFC 5260 §4 (`of_field`) and §5. The part is a constant, so that a part that does not exist is found now.
     fn date_test(
         &mut self,
         arguments: &mut Arguments,
@@ -335,6 +345,7 @@ impl Compiler {
         self.matched(arguments, &tags, source)
     }
 
+    /// RFC 5183 §4. A name that is not known is not an error: the test is false.
     fn environment_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::Environment, arguments.place())?;
         let mut tags = Tags::default();
@@ -371,6 +382,7 @@ impl Compiler {
         self.matched(arguments, &tags, source)
     }
 
+    /// RFC 7352 §3.
     fn duplicate_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::Duplicate, arguments.place())?;
         let mut duplicate = Duplicate {
@@ -427,6 +439,7 @@ impl Compiler {
         Ok(Test::Ihave(has_all))
     }
 
+    /// RFC 5435 §5.
     fn notify_capability_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
         self.need(Capability::Enotify, arguments.place())?;
         let mut tags = Tags::default();

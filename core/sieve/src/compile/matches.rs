@@ -13,9 +13,13 @@ use super::arguments::{Arguments, Tag};
 /// Collects the tags of one test.
 #[derive(Default)]
 pub(super) struct Tags {
+    /// `None`: i;ascii-casemap (RFC 5228 §2.7.3).
     comparator: Option<Comparator>,
+    /// `None`: `:is` (RFC 5228 §2.7.1).
     kind: Option<Kind>,
+    /// `None`: `:all` (RFC 5228 §2.7.4).
     part: Option<Part>,
+    /// RFC 5260 §6.
     index: Option<u64>,
     from_end: bool,
 }
@@ -102,10 +106,12 @@ impl Tags {
         Ok(true)
     }
 
+    /// The part that was named, or all of an address.
     pub fn part(&self) -> Part {
         self.part.unwrap_or(Part::All)
     }
 
+    /// `at`: where an error belongs. `:last` alone means nothing (RFC 5260 §6).
     pub fn index(&self, at: Position) -> Result<Option<Index>, CompileError> {
         match self.index {
             None if self.from_end => Err(CompileError::new(
@@ -120,6 +126,7 @@ impl Tags {
         }
     }
 
+    /// How the test compares. RFC 4790 §9.1.1: i;ascii-numeric has no substrings, so that some match types are refused with it.
     pub fn finish(&self, at: Position) -> Result<Matching, CompileError> {
         let matching = Matching {
             comparator: self.comparator.unwrap_or(Comparator::AsciiCasemap),
@@ -137,6 +144,7 @@ impl Tags {
     }
 }
 
+/// The name behind `:comparator`. The two that every implementation has need no `require` (RFC 5228 §2.7.3).
 fn comparator(
     compiler: &mut Compiler,
     arguments: &mut Arguments,
@@ -156,6 +164,7 @@ fn comparator(
     })
 }
 
+/// The word behind `:value` and `:count` (RFC 5231 §4).
 fn relation(compiler: &mut Compiler, arguments: &mut Arguments) -> Result<Relation, CompileError> {
     let (at, name) = arguments.constant(compiler, "a relation")?;
     Relation::by_name(&name.to_ascii_lowercase()).ok_or_else(|| {

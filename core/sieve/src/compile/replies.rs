@@ -71,6 +71,7 @@ impl Compiler {
         Ok(Action::Vacation(Box::new(vacation)))
     }
 
+    /// RFC 8580 §3: the mailbox; how it is filed, other tags say.
     fn fcc(&mut self, arguments: &mut Arguments, tag: &Tag) -> Result<Filing, CompileError> {
         self.need(Capability::Fcc, tag.at)?;
         let place = arguments.place();

@@ -90,7 +90,7 @@ impl Run<'_> {
         }
     }
 
-    /// Those that a command names, or the internal variable's (RFC 5232 §4).
+    /// Those that a command names, or the internal variable's (RFC 5232 §5).
     fn flags_of(&self, frame: &Frame<'_>, named: Option<&Strings>) -> Result<Flags, Halt> {
         let Some(named) = named else {
             return Ok(flags::flags(&self.flags));
@@ -103,6 +103,7 @@ impl Run<'_> {
         Ok(flags::flags(&list))
     }
 
+    /// RFC 5228 §4.1. Whether there is such a mailbox is for the delivery to find, which also knows what to do if not.
     pub(super) fn target(&self, frame: &Frame<'_>, filing: &Filing) -> Result<Target, Halt> {
         let mailbox = self.text(frame, &filing.mailbox)?;
         if mailbox.is_empty() || mailbox.chars().any(char::is_control) {
@@ -129,6 +130,7 @@ impl Run<'_> {
         address.ok_or_else(|| Halt::failure(format!("{} is not an address", quoted(&text))))
     }
 
+    /// RFC 5232 §3.
     fn change_flags(
         &mut self,
         frame: &mut Frame<'_>,
@@ -186,6 +188,7 @@ impl Run<'_> {
         })
     }
 
+    /// RFC 5436 §2. The notification is checked before its loop rule is, so that a mistake is an error for every message.
     fn notify(&mut self, frame: &Frame<'_>, notify: &Notify) -> Result<(), Halt> {
         let method = self.text(frame, &notify.method)?;
         self.spend_bytes(method.len())?;
@@ -203,7 +206,7 @@ impl Run<'_> {
             }
         };
         let message = self.optional_text(frame, &notify.message)?;
-        // RFC 5436 §2.4 and §2.7: the message is the subject; the body is the URI's.
+        // RFC 5436 §2: the message is the subject; the body is the URI's.
         let subject = match (message, found.subject) {
             (Some(message), _) => message.into_owned(),
             (None, Some(subject)) => subject,
@@ -227,8 +230,8 @@ impl Run<'_> {
                 .map(|fcc| self.target(frame, fcc))
                 .transpose()?,
         };
-        // RFC 5436 §2.6: what a program sent causes no message of another program.
-        match self.is_automatic() {
+        // RFC 5436 §2: what a program sent causes no message of another program.
+        match self.is_auto_submitted() {
             true => Ok(()),
             false => self.ledger.notify(notification),
         }

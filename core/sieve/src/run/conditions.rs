@@ -9,6 +9,7 @@ use crate::program::{Duplicate, DuplicateSource, Test};
 use super::{Frame, Halt, Run, STEPS_OF_ONE, asked};
 
 impl Run<'_> {
+    /// Whether it is so. The recursion is bounded by `NESTING_COUNT_MAX`, which the parser holds to.
     pub(super) fn test(&self, frame: &Frame<'_>, test: &Test) -> Result<bool, Halt> {
         self.spend(STEPS_OF_ONE)?;
         match test {

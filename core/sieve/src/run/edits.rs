@@ -12,6 +12,7 @@ use super::{Frame, Halt, Run};
 const KEPT_FIELDS: [&str; 2] = ["received", "auto-submitted"];
 
 impl Run<'_> {
+    /// RFC 5293 §4. What is not ASCII is encoded, and a line end in the value becomes a space: one field is added, and no second one.
     pub(super) fn add_header(
         &mut self,
         frame: &Frame<'_>,
@@ -28,6 +29,7 @@ impl Run<'_> {
         }
     }
 
+    /// RFC 5293 §5. All fields are looked at before the first one goes, since `:index` counts them as they are now.
     pub(super) fn delete_header(
         &mut self,
         frame: &Frame<'_>,
@@ -71,6 +73,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// With its variables put in, it may have become something else.
     fn field_name(&self, frame: &Frame<'_>, name: &Template) -> Result<String, Halt> {
         let name = self.text(frame, name)?;
         match is_field_name(&name) {

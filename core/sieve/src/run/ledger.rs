@@ -1,4 +1,4 @@
-//! The actions of a run, and the rules that hold between them (RFC 5228 §2.10, RFC 5429 §2.2, RFC 5230 §4.7).
+//! The actions of a run, and the rules that hold between them (RFC 5228 §2.10, RFC 5429 §2.4, RFC 5230 §4.7).
 
 use mail::Flags;
 
@@ -12,12 +12,15 @@ const REJECTED: &str = "A message that is rejected cannot be filed, sent or answ
 
 #[derive(Debug)]
 pub(super) struct Ledger {
+    /// In the order in which scripts asked for them.
     pub actions: Vec<Action>,
     /// No action said yet where the message goes (RFC 5228 §2.10.2).
     keeps_implicitly: bool,
+    /// For `reject`, which cannot stand beside it.
     is_discarded: bool,
     /// Which of the scripts runs now, and which of them replied.
     pub script_index: usize,
+    /// By its number, whether or not a reply went out.
     replied: Option<usize>,
 }
 
@@ -49,6 +52,7 @@ impl Ledger {
         self.keeps_implicitly
     }
 
+    /// RFC 5228 §4.4: it only ends the implicit keep; what other actions do with the message stays.
     pub fn discard(&mut self) -> Result<(), Halt> {
         self.check_rejected()?;
         self.is_discarded = true;
@@ -71,6 +75,7 @@ impl Ledger {
         }
     }
 
+    /// Whether the message would be kept if the scripts ended here.
     pub fn keeps_implicitly(&self) -> bool {
         self.keeps_implicitly
     }
@@ -133,6 +138,7 @@ impl Ledger {
         self.push(Action::FileInto { target, edition })
     }
 
+    /// RFC 5228 §4.2: to the same address once, without regard to case.
     pub fn redirect(
         &mut self,
         address: mail::Address,
@@ -158,7 +164,7 @@ impl Ledger {
         self.push(Action::Redirect { address, edition })
     }
 
-    /// RFC 5429 §2.2: nothing else can happen to a message that is rejected.
+    /// RFC 5429 §2.4: nothing else can happen to a message that is rejected.
     pub fn reject(&mut self, reason: String, extended: bool) -> Result<(), Halt> {
         self.check_rejected()?;
         if self.is_discarded || self.replied.is_some() || !self.actions.is_empty() {
@@ -183,6 +189,7 @@ impl Ledger {
         }
     }
 
+    /// Several may go out, to different addresses.
     pub fn notify(&mut self, notification: crate::outcome::Notification) -> Result<(), Halt> {
         let is_one = |action: &&Action| matches!(action, Action::Notify(_));
         if self.actions.iter().filter(is_one).count() == NOTIFICATIONS_COUNT_MAX {
@@ -193,6 +200,7 @@ impl Ledger {
         self.push(Action::Notify(Box::new(notification)))
     }
 
+    /// RFC 5228 §2.10.4.
     pub fn push(&mut self, action: Action) -> Result<(), Halt> {
         if self.actions.len() == ACTIONS_COUNT_MAX {
             let text = format!("A message causes at most {ACTIONS_COUNT_MAX} actions");
@@ -202,6 +210,7 @@ impl Ledger {
         Ok(())
     }
 
+    /// Asked by every action that says what else is to happen.
     fn check_rejected(&self) -> Result<(), Halt> {
         let is_one = |action: &Action| matches!(action, Action::Reject { .. });
         match self.actions.iter().any(is_one) {
@@ -211,6 +220,7 @@ impl Ledger {
     }
 }
 
+/// INBOX by its name, in any case (RFC 9051 §5.1).
 fn is_inbox(target: &Target) -> bool {
     target.id.is_none()
         && target.special_use.is_none()

@@ -19,6 +19,7 @@ pub(super) struct Ready<'k> {
 }
 
 impl Run<'_> {
+    /// One value that matches one key is enough (RFC 5228 §2.7.1).
     pub(super) fn matches(&self, frame: &Frame<'_>, test: &Match) -> Result<bool, Halt> {
         let mut keys = self.ready(frame, &test.keys)?;
         if let Source::Flags(_) = test.source {
@@ -40,6 +41,7 @@ impl Run<'_> {
         Ok(false)
     }
 
+    /// With variables put in. Keys without any are borrowed, and most have none: fifty rules would make as many lists.
     pub(super) fn ready<'k>(&self, frame: &Frame<'_>, keys: &'k Keys) -> Result<Ready<'k>, Halt> {
         let are_constant = keys.texts.iter().all(|text| text.constant().is_some());
         let texts = match are_constant {
@@ -89,6 +91,7 @@ impl Run<'_> {
         Ok(false)
     }
 
+    /// `:matches`. The steps are counted as they are taken, since a pattern may go back over the text again and again.
     fn globs(
         &self,
         frame: &Frame<'_>,
@@ -118,6 +121,7 @@ impl Run<'_> {
         }
     }
 
+    /// `:regex`. A pattern with variables is built by each run, and pays for it.
     fn regex_matches(
         &self,
         frame: &Frame<'_>,
@@ -164,7 +168,7 @@ impl Ready<'_> {
         (0..self.count()).map(|index| self.text(index))
     }
 
-    /// RFC 5231 §5: whether the number of values is in the relation to one of the keys.
+    /// RFC 5231 §4.2: whether the number of values is in the relation to one of the keys.
     pub fn counts(&self, count: &str, comparator: Comparator, relation: Relation) -> bool {
         self.all()
             .any(|key| relation.holds(comparator.order(count, key)))

@@ -102,7 +102,7 @@ impl Run<'_> {
                     .environment
                     .spam_percent
                     .map(|percent| percent.min(100));
-                // RFC 5235 §2.1: 0 is "not tested", 1 to 10 rise with the likelihood; §2.2 for the other scale.
+                // RFC 5235: 0 is "not tested", 1 to 10 rise with the likelihood; with `:percent` 0 to 100 do.
                 let score = match (judged, *percent) {
                     (Some(score), true) => Some(score),
                     (Some(score), false) => Some(1 + score / 11),
@@ -123,7 +123,7 @@ impl Run<'_> {
         Ok(values)
     }
 
-    /// RFC 5235 §2: what was not tested is 0, and does not count.
+    /// RFC 5235: what was not tested is 0, and does not count.
     fn scored<'v>(&self, score: Option<u8>, counts: bool, values: &mut Values<'v>) {
         match score {
             Some(score) => values.push(Cow::Owned(score.to_string())),
@@ -149,6 +149,7 @@ impl Run<'_> {
         })
     }
 
+    /// The parts of all addresses in the fields of a name. An address without such a part is not a value.
     fn addresses<'v>(
         &'v self,
         name: &str,
@@ -166,6 +167,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// RFC 5173 §5. Parts are decoded once in a run, when the first test asks for them.
     fn body<'v>(
         &'v self,
         frame: &Frame<'_>,
@@ -205,6 +207,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The moment that a field names; `None`: no field, or none that is a date.
     fn date(&self, name: &str, index: Option<Index>) -> Result<Option<Moment>, Halt> {
         // RFC 5260 §4: the first field, unless an index picks another one.
         let fields = self.fields(name, index)?;
@@ -215,6 +218,7 @@ impl Run<'_> {
         Ok(dates::parse(field.decoded()))
     }
 
+    /// RFC 5260 §4.1: the part as it is in the zone that the test wants.
     fn date_part(&self, moment: Moment, zone: &Zone, part: &str) -> Option<Cow<'static, str>> {
         let zone_minutes = match zone {
             Zone::Local => self.environment.zone_minutes,

@@ -35,6 +35,7 @@ const LIST_FIELDS: [&str; 7] = [
 const KEY_KIND: &str = "ringpost sieve vacation 1";
 
 impl Run<'_> {
+    /// Leaves a reply in the ledger, or nothing. The caller still asks its memory for `Reply::key` before it sends one.
     pub(super) fn vacation(&mut self, frame: &Frame<'_>, vacation: &Vacation) -> Result<(), Halt> {
         // The strings are made first: one that is wrong is an error for every message.
         let mut own = vec![self.envelope.to.key()];
@@ -99,26 +100,29 @@ impl Run<'_> {
     }
 
     /// RFC 3834 §2, RFC 5230 §4.6: a program or a list sent it.
-    pub(super) fn is_automatic(&self) -> bool {
+    fn is_automatic(&self) -> bool {
         let says = |name: &str, words: &[&str]| {
             self.view.named(name).any(|field| {
                 let mut found = field.decoded().split([';', ',', ' ', '(']);
                 found.any(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one)))
             })
         };
-        // The word comes first; behind it are comments and parameters.
-        let is_no = |value: &str| {
-            let word = value.split([';', ' ', '(']).next();
-            word.is_some_and(|word| word.eq_ignore_ascii_case("no"))
-        };
-        self.view
-            .named("Auto-Submitted")
-            .any(|field| !is_no(field.decoded()))
+        self.is_auto_submitted()
             || says("Precedence", &["bulk", "list", "junk"])
             || says("X-Auto-Response-Suppress", &["all", "oof", "autoreply"])
             || LIST_FIELDS.iter().any(|name| self.view.has(name))
     }
 
+    /// RFC 3834 §5: a program sent it, and a person did not. Of lists it says nothing.
+    pub(super) fn is_auto_submitted(&self) -> bool {
+        self.view.named("Auto-Submitted").any(|field| {
+            // The word comes first; behind it are comments and parameters.
+            let word = field.decoded().split([';', ' ', '(']).next();
+            !word.is_some_and(|word| word.eq_ignore_ascii_case("no"))
+        })
+    }
+
+    /// RFC 5230 §4.5: mail that does not name the person came through a list or as a blind copy.
     fn names_one_of(&self, own: &[String]) -> Result<bool, Halt> {
         for name in RECIPIENT_FIELDS {
             for field in self.view.named(name) {
@@ -171,6 +175,7 @@ impl Run<'_> {
     }
 }
 
+/// RFC 5230 §4.6: these answer, or return, what is sent to them.
 fn is_program(local: &str) -> bool {
     let local = local.to_ascii_lowercase();
     PROGRAMS.contains(&&local[..])

@@ -37,6 +37,7 @@ impl Run<'_> {
         Ok(Cow::Owned(out))
     }
 
+    /// All strings of a list, each with its variables put in.
     pub(super) fn texts<'t>(
         &self,
         frame: &Frame<'_>,
@@ -46,6 +47,7 @@ impl Run<'_> {
         texts.collect()
     }
 
+    /// The string behind a tag, if the tag is there.
     pub(super) fn optional_text<'t>(
         &self,
         frame: &Frame<'_>,
@@ -57,6 +59,7 @@ impl Run<'_> {
             .transpose()
     }
 
+    /// The value; empty until it is set.
     pub(super) fn variable<'v>(&'v self, frame: &'v Frame<'_>, slot: Slot) -> &'v str {
         match slot {
             Slot::Local(index) => &frame.locals[usize::from(index)],
@@ -99,6 +102,7 @@ impl Run<'_> {
     }
 }
 
+/// One modifier. Letters change their case by Unicode, which RFC 5229 §4.1.1 allows beyond ASCII.
 fn modify(value: String, modifier: Modifier) -> String {
     match modifier {
         Modifier::Lower => value.to_lowercase(),
@@ -121,6 +125,7 @@ fn modify(value: String, modifier: Modifier) -> String {
     }
 }
 
+/// The first letter changed, the others as they are.
 fn first(value: &str, change: impl Fn(char) -> String) -> String {
     let mut letters = value.chars();
     match letters.next() {

@@ -29,6 +29,10 @@ fn a_notification_goes_by_mail_and_leaves_the_keep() {
 
 #[test]
 fn what_a_program_sent_causes_no_notification() {
+    let notify = r#"require "enotify"; notify "mailto:bob@phone.example";"#;
+    let list = format!("List-Id: <sea.example.net>\n{LETTER}");
+    let to_bob = "notify bob@phone.example with 2: New message: the sea: ";
+    says(notify, &list, &[to_bob, "implicit keep"]);
     let letter = format!("Auto-Submitted: auto-replied\n{LETTER}");
     says(
         r#"require "enotify"; notify "mailto:bob@phone.example";"#,
@@ -96,7 +100,7 @@ fn what_makes_no_sense_is_refused() {
             "The importance is",
         ),
         (
-            r#"require "enotify"; notify :from "nobody at all" "mailto:a@b.c";"#,
+            r#"require "enotify"; notify :from "no address at all" "mailto:a@b.c";"#,
             "is not an address",
         ),
     ] {
