@@ -200,9 +200,9 @@ impl Compiler {
         }
     }
 
-    /// Counts memory that the script keeps.
+    /// Counts memory that the script keeps: a piece of it, and what the allocator adds to each.
     fn charge(&mut self, at: Position, bytes: usize) -> Result<(), CompileError> {
-        self.bytes += bytes;
+        self.bytes += bytes + ALLOCATION_BYTES;
         match self.bytes <= COMPILED_BYTES_MAX {
             true => Ok(()),
             false => Err(CompileError::new(at, "The script takes too much memory")),
@@ -325,6 +325,9 @@ impl Compiler {
         plain_command(node)
     }
 }
+
+/// What an allocation takes beside its contents.
+const ALLOCATION_BYTES: usize = 16;
 
 /// A command with neither tests nor a block.
 fn plain_command(node: &Node) -> Result<(), CompileError> {

@@ -155,6 +155,41 @@ fn the_deepest_script_runs() {
     says(&tests, LETTER, &["discard"]);
 }
 
+/// Included scripts recurse where blocks do. The process would end if the stack did.
+#[test]
+fn the_deepest_includes_fit_a_small_stack() {
+    let nested = |inner: &str| {
+        let blocks = NESTING_COUNT_MAX;
+        let head = "require [\"include\", \"fileinto\"]; ";
+        let begin = "if allof (true, not false) {".repeat(blocks - 3);
+        format!("{head}{begin}{inner}{}", "}".repeat(blocks - 3))
+    };
+    let run = move || {
+        let mut scripts = std::collections::HashMap::new();
+        for depth in 1..=INCLUDE_DEPTH_MAX {
+            let inner = match depth {
+                INCLUDE_DEPTH_MAX => "fileinto \"deep\";".to_owned(),
+                _ => format!("include \"{}\";", depth + 1),
+            };
+            let name: &'static str = format!("personal/{depth}").leak();
+            let source: &'static str = nested(&inner).leak();
+            scripts.insert(name, source);
+        }
+        let world = World {
+            scripts,
+            ..World::default()
+        };
+        world.says(&nested("include \"1\";"), LETTER, &["fileinto \"deep\""]);
+    };
+    let thread = std::thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(run);
+    thread.expect("a thread").join().expect("the run ends");
+}
+
+/// A quarter of what threads usually have.
+const STACK_BYTES: usize = 512 * 1_024;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
