@@ -273,6 +273,20 @@ pub static TARGETS: &[Target] = &[
         runs: 100_000,
     },
     Target {
+        name: "sieve-script",
+        run: sieve::fuzzing::script,
+        seeds: sieve::fuzzing::scripts,
+        words: sieve::fuzzing::WORDS,
+        runs: 150_000,
+    },
+    Target {
+        name: "sieve-run",
+        run: sieve::fuzzing::delivery,
+        seeds: sieve::fuzzing::deliveries,
+        words: sieve::fuzzing::WORDS,
+        runs: 60_000,
+    },
+    Target {
         name: "scan-milter",
         run: scan::fuzzing::milter,
         seeds: scan::fuzzing::milter_seeds,

@@ -262,6 +262,8 @@ const OTHER_TESTS: &[&str] = &[
     "--test",
     "replies_page",
     "--test",
+    "sieve",
+    "--test",
     "smoke",
     "--test",
     "transcripts",

@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "imap",
     "pop3",
     "spam",
+    "sieve",
     "plan",
 ];
 const SYSTEM_CALLS: &str = "libc";
