@@ -11,8 +11,8 @@ use crate::{house, licences, setup};
 
 /// Without arguments: what every change must pass, in at most 15 minutes on two cores once the crates are fetched.
 const STEPS: &[&str] = &["check", "unit", "sim", "fuzz", "real"];
-/// What `--all` adds: the bootable image, and guests that boot it.
-const STEPS_OF_ALL: &[&str] = &["image", "qemu"];
+/// What `--all` adds: as many seeds again, the bootable image, and guests that boot it.
+const STEPS_OF_ALL: &[&str] = &["seeds", "image", "qemu"];
 /// Runs only when it is named: it needs a desktop's packages.
 const STEP_BY_NAME: &str = "thunderbird";
 
@@ -44,7 +44,7 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     if wanted("check") {
         check_steps(root, &mut tally);
     }
-    if ["unit", "sim", "fuzz", "real", "qemu", STEP_BY_NAME]
+    if ["unit", "sim", "fuzz", "real", "seeds", "qemu", STEP_BY_NAME]
         .into_iter()
         .any(&wanted)
     {
@@ -61,7 +61,7 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
         tally.command("build", &mut cargo(root, &everything));
     }
     // Tests wait for each other now and then, real processes most of all, and seeds only compute: side by side, and seeds give way.
-    let mut seeds = wanted("sim").then(|| simulator(root, &["--seeds", "2000"]));
+    let mut seeds = wanted("sim").then(|| simulator(root, &["--seeds", "1000"]));
     let beside = match seeds.take_if(|_| wanted("unit") || wanted("real")) {
         Some(seeds) => tally.begin(root, &seeds),
         None => None,
@@ -89,6 +89,10 @@ pub fn test(root: &Path, all: bool, only: &[String]) -> Result<(), String> {
     }
     if let Some(beside) = beside {
         tally.timed(SEEDS_AFTER, || beside.end());
+    }
+    if wanted("seeds") {
+        let more = ["--from", "1000", "--seeds", "1000"];
+        tally.command("simulator: 1,000 seeds more", &mut simulator(root, &more));
     }
     if wanted(STEP_BY_NAME) {
         tally.timed("packages for Thunderbird", setup::for_thunderbird);
@@ -198,9 +202,9 @@ fn simulator(root: &Path, arguments: &[&str]) -> Command {
 }
 
 /// The name of the seeds in the table of costs.
-const SEEDS: &str = "simulator: 2,000 seeds";
+const SEEDS: &str = "simulator: 1,000 seeds";
 /// What is left of them when the steps that they ran beside are over.
-const SEEDS_AFTER: &str = "simulator: 2,000 seeds, the rest of them";
+const SEEDS_AFTER: &str = "simulator: 1,000 seeds, the rest of them";
 
 /// The test program that starts daemons.
 const REAL: &str = "real";
