@@ -291,3 +291,23 @@ fn a_damaged_message_breaks_off_once_and_is_refused_from_then_on() {
         assert_eq!(session.pop("QUIT").await, "+OK Logging out");
     });
 }
+
+/// What TOP does not send is no reason to give the connection up.
+#[test]
+fn top_of_a_message_that_is_damaged_further_on_is_sent() {
+    run(|rig| async move {
+        let mut random = fastrand::Rng::with_seed(8);
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(b' '..))
+            .take(1_500_000)
+            .collect();
+        let raw = [&b"Subject: noise\r\n\r\n"[..], &noise, b"\r\n"].concat();
+        rig.deliver_bytes(&raw).await;
+        // Of the second piece, which is read ahead.
+        rig.spoil(&noise[700_000..700_064]);
+        let mut session = rig.maildrop().await;
+        for _again in 0..2 {
+            assert_eq!(session.pop_lines("TOP 1 0").await, ["Subject: noise", ""]);
+        }
+        assert_eq!(session.pop("NOOP").await, "+OK NOOP completed");
+    });
+}
