@@ -292,7 +292,7 @@ fn a_damaged_message_breaks_off_once_and_is_refused_from_then_on() {
     });
 }
 
-/// What TOP does not send is no reason to give the connection up.
+/// The connection is not given up for what TOP does not send.
 #[test]
 fn top_of_a_message_that_is_damaged_further_on_is_sent() {
     run(|rig| async move {
