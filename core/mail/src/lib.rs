@@ -31,5 +31,5 @@ pub use address::Address;
 pub use flags::{Flags, Keyword, SystemFlags};
 pub use header::{HeaderAddress, Text};
 pub use ids::{InternalDate, ModSeq, Uid, UidValidity};
-pub use line_ends::line_ends_missing;
+pub use line_ends::{LineEnds, line_ends_missing};
 pub use summary::Summary;

@@ -13,7 +13,9 @@ pub struct Maildrop {
     messages: Vec<Entry>,
     /// A bit for each message: it is marked as deleted.
     deleted: Vec<u64>,
-    /// Messages that are not marked, and their octets.
+    /// All messages, and their octets.
+    all: Totals,
+    /// The same of those that are not marked.
     left: Totals,
 }
 
@@ -50,23 +52,20 @@ impl Maildrop {
             uid_validity,
             messages: Vec::with_capacity(expected.min(MESSAGES_MAX)),
             deleted: Vec::new(),
+            all: Totals::default(),
             left: Totals::default(),
         };
         for (uid, octets) in messages {
             if maildrop.messages.len() == MESSAGES_MAX {
                 return Err(TooMany);
             }
-            maildrop.left.messages += 1;
-            maildrop.left.octets += u64::from(octets);
+            maildrop.all.messages += 1;
+            maildrop.all.octets += u64::from(octets);
             maildrop.messages.push(Entry { uid, octets });
         }
+        maildrop.left = maildrop.all;
         maildrop.deleted = vec![0; maildrop.messages.len().div_ceil(64)];
         Ok(maildrop)
-    }
-
-    /// The highest number; numbers of messages that are marked count.
-    pub fn highest(&self) -> u32 {
-        self.messages.len() as u32
     }
 
     /// What is not marked as deleted.
@@ -79,6 +78,23 @@ impl Maildrop {
         let index = (number as usize).checked_sub(1)?;
         let entry = self.messages.get(index)?;
         (!self.is_deleted(index)).then_some((entry.uid, entry.octets))
+    }
+
+    /// The first message of `number` or a higher one that is not marked: its number, UID and octets. Marks are passed 64 at a time: many
+    /// lists of a large maildrop that is marked whole may be asked for in a few bytes.
+    pub fn next(&self, number: u32) -> Option<(u32, Uid, u32)> {
+        let mut index = (number as usize).max(1) - 1;
+        while let Some(marks) = self.deleted.get(index / 64) {
+            // Of what is behind the last message no bit is set: `get` says that there is none.
+            let unmarked = !marks >> (index % 64);
+            if unmarked != 0 {
+                index += unmarked.trailing_zeros() as usize;
+                let entry = self.messages.get(index)?;
+                return Some((index as u32 + 1, entry.uid, entry.octets));
+            }
+            index = (index / 64 + 1) * 64;
+        }
+        None
     }
 
     /// RFC 1939 §7 UIDL: 16 characters, which are the message's for good. UIDVALIDITY and UID are never given twice and outlast
@@ -102,14 +118,7 @@ impl Maildrop {
     /// Takes every mark away.
     pub fn reset(&mut self) {
         self.deleted.fill(0);
-        self.left = Totals {
-            messages: self.highest(),
-            octets: self
-                .messages
-                .iter()
-                .map(|entry| u64::from(entry.octets))
-                .sum(),
-        };
+        self.left = self.all;
     }
 
     /// UIDs of the messages that are marked, ascending.
@@ -148,9 +157,28 @@ mod tests {
             whole.octets - (1 + 64 + 65 + 128 + 130)
         );
         assert_eq!(maildrop.message(2), Some((Uid(6), 2)), "numbers stay");
+        let mut number = 1;
+        let listed = std::iter::from_fn(|| {
+            let next = maildrop.next(number)?;
+            number = next.0 + 1;
+            Some(next)
+        });
+        let unmarked = (1..=130).filter_map(|number| {
+            let (uid, octets) = maildrop.message(number)?;
+            Some((number, uid, octets))
+        });
+        assert!(listed.eq(unmarked));
         maildrop.reset();
         assert_eq!(maildrop.left(), whole);
         assert!(maildrop.deleted().is_empty());
+        assert!((1..=130).all(|number| maildrop.delete(number)));
+        assert_eq!(
+            (maildrop.next(1), maildrop.left()),
+            (None, Totals::default())
+        );
+        assert_eq!((maildrop.next(0), maildrop.next(u32::MAX)), (None, None));
+        maildrop.reset();
+        assert_eq!(maildrop.next(0), Some((1, Uid(3), 1)));
     }
 
     #[test]

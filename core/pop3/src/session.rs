@@ -291,26 +291,22 @@ impl Session {
     fn list_more(&mut self, listing: Listing, out: &mut Vec<u8>) -> Option<Event> {
         let maildrop = self.maildrop.as_ref();
         let maildrop = maildrop.expect("a list is of an open maildrop");
-        let mut number = listing.next;
-        while number <= maildrop.highest() && out.len() <= REPLIES_BYTES_MAX {
-            if let Some((uid, octets)) = maildrop.message(number) {
-                let line = match listing.of {
-                    Of::Sizes => format!("{number} {octets}\r\n"),
-                    Of::UniqueIds => format!("{number} {}\r\n", maildrop.unique_id(uid)),
-                };
-                put(out, &line);
+        let mut next = listing.next;
+        self.listing = loop {
+            // until there is enough to send, or no more to list
+            if out.len() > REPLIES_BYTES_MAX {
+                break Some(Listing { next, ..listing });
             }
-            number += 1;
-        }
-        self.listing = match number <= maildrop.highest() {
-            true => Some(Listing {
-                next: number,
-                ..listing
-            }),
-            false => {
+            let Some((number, uid, octets)) = maildrop.next(next) else {
                 put(out, ".\r\n");
-                None
-            }
+                break None;
+            };
+            let line = match listing.of {
+                Of::Sizes => format!("{number} {octets}\r\n"),
+                Of::UniqueIds => format!("{number} {}\r\n", maildrop.unique_id(uid)),
+            };
+            put(out, &line);
+            next = number + 1;
         };
         None
     }

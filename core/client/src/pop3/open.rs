@@ -1,18 +1,22 @@
 //! INBOX as the list of a session: UIDs, and sizes as RETR will send them.
 //!
-//! A message's size is that of its stored bytes, and what CRLF adds where lines end otherwise (`mail::line_ends_missing`). Its summary knows
-//! that, so no body is read. Summaries of an INBOX are looked up once for each core; after that only those of new messages are.
+//! A message's size is that of its stored bytes, and what CRLF adds where lines end otherwise (`mail::line_ends_missing`). Its summary says
+//! that; only where it cannot be read the body is counted. Summaries of an INBOX are looked up once for each core; after that only those of
+//! new messages are.
 
 use std::collections::HashMap;
 
-use mail::{Summary, Uid, UidValidity};
-use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes};
+use mail::{LineEnds, Summary, Uid, UidValidity};
+use mailbox::{AccountId, MailboxFault, MailboxId, Mailboxes, Message};
 use pop3::{Maildrop, Reply};
+use runtime::Holder;
 use storage::holder;
 use storage::owner::Ask;
 
 use super::limits::*;
 use super::{Opened, Pop3};
+use crate::limits::WINDOW_BYTES;
+use crate::pieces::{Reader, Reading, Unread};
 
 /// What a core knows of line ends. It saves reads, and decides nothing: a full table is emptied.
 #[derive(Default)]
@@ -24,6 +28,14 @@ struct Inbox {
     up_to: Option<Uid>,
     /// Those that miss line ends, and how many octets that is. UIDs ascend.
     ragged: Vec<(Uid, u32)>,
+}
+
+/// What the summaries of some messages say of line ends.
+#[derive(Default)]
+struct Looked {
+    ragged: Vec<(Uid, u32)>,
+    /// Their summaries cannot be read.
+    unknown: Vec<Message>,
 }
 
 /// A mailbox and how much there is to list.
@@ -49,11 +61,12 @@ impl<K: Ask> Pop3<K> {
                 Some(charge.ok_or(Reply::NO_MEMORY)?)
             }
         };
-        // The sizes once more, and the summaries that are looked at together.
-        let at_work = Maildrop::memory_bytes(found.messages) + MEASURED_TOGETHER_BYTES_MAX;
+        // The sizes once more, all of them ragged at worst in a list that doubled; summaries that are looked at together; a body's piece.
+        let lists = 3 * Maildrop::memory_bytes(found.messages);
+        let at_work = lists + MEASURED_TOGETHER_BYTES_MAX + WINDOW_BYTES;
         let _at_work = self.memory.reading.wait_for(holder, at_work).await;
         let sizes = self.sizes(&found).await?;
-        let ragged = self.measure(found.inbox, &sizes).await?;
+        let ragged = self.measure(holder, found.inbox, &sizes).await?;
         let mut ragged = ragged.into_iter().peekable();
         let messages = sizes.into_iter().map(|(uid, size)| {
             while ragged.next_if(|(other, _)| *other < uid).is_some() {}
@@ -102,39 +115,92 @@ impl<K: Ask> Pop3<K> {
     /// The messages of the list that miss line ends.
     async fn measure(
         &self,
+        holder: Holder,
         inbox: MailboxId,
         sizes: &[(Uid, u32)],
     ) -> Result<Vec<(Uid, u32)>, Reply> {
         let known = self.measured.borrow().0.get(&inbox).cloned();
         let mut known = known.unwrap_or_default();
+        // What was known before the first message that could not be counted: a later session looks at that one again.
+        let mut certain = None;
         let first = sizes.partition_point(|(uid, _)| Some(*uid) <= known.up_to);
         for part in sizes[first..].chunks(MEASURED_TOGETHER_MAX) {
             let uids: Vec<Uid> = part.iter().map(|(uid, _)| *uid).collect();
-            let ragged = self
+            let looked = self
                 .owner
-                .ask(move |mailboxes| async move { ragged(&mailboxes, inbox, &uids).await });
-            known.ragged.extend(outcome(ragged.await)?);
+                .ask(move |mailboxes| async move { look(&mailboxes, inbox, &uids).await });
+            let Looked {
+                mut ragged,
+                unknown,
+            } = outcome(looked.await)?;
+            let before = known.ragged.len();
+            for message in unknown {
+                match self
+                    .count(
+                        Reading {
+                            holder,
+                            mailbox: inbox,
+                        },
+                        &message,
+                    )
+                    .await
+                {
+                    Ok(0) => {}
+                    Ok(missing) => ragged.push((message.uid, missing)),
+                    // It cannot be sent either.
+                    Err(Unread::Mailbox(MailboxFault::Damaged)) => {}
+                    Err(_) => {
+                        certain.get_or_insert((known.up_to, before));
+                    }
+                }
+            }
+            ragged.sort_unstable_by_key(|(uid, _)| *uid);
+            known.ragged.extend(ragged);
             known.up_to = part.last().map(|(uid, _)| *uid);
         }
-        if known.ragged.len() <= RAGGED_MAX {
+        let (up_to, count) = certain.unwrap_or((known.up_to, known.ragged.len()));
+        if count <= RAGGED_MAX {
             let mut measured = self.measured.borrow_mut();
             if measured.0.len() >= MEASURED_MAX {
                 measured.0.clear();
             }
-            measured.0.insert(inbox, known.clone());
+            let ragged = known.ragged[..count].to_vec();
+            measured.0.insert(inbox, Inbox { up_to, ragged });
         }
         Ok(known.ragged)
     }
+
+    /// `mail::line_ends_missing` of a body, read piece by piece.
+    async fn count(&self, reading: Reading, message: &Message) -> Result<u32, Unread> {
+        let mut reader = Reader {
+            owner: &self.owner,
+            host: &self.host,
+            memory: &self.memory,
+            reading,
+            message,
+            kept: None,
+            large: true,
+        };
+        let end = message.size_bytes as usize;
+        let mut line_ends = LineEnds::default();
+        let mut at = 0;
+        while at < end {
+            let piece = reader.read(at, end).await?;
+            line_ends.put(&piece);
+            at += piece.len();
+        }
+        Ok(line_ends.missing())
+    }
 }
 
-/// Those of `uids` that miss line ends. A summary that cannot be read says nothing, and RETR will say why.
-async fn ragged(
+/// What the summaries of `uids` say.
+async fn look(
     mailboxes: &Mailboxes,
     inbox: MailboxId,
     uids: &[Uid],
-) -> Result<Vec<(Uid, u32)>, MailboxFault> {
+) -> Result<Looked, MailboxFault> {
     let messages = mailboxes.messages(inbox, uids).await?;
-    let mut ragged = Vec::new();
+    let mut looked = Looked::default();
     let mut rest = &messages[..];
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -147,14 +213,15 @@ async fn ragged(
         let bodies: Vec<_> = part.iter().map(|message| message.body.clone()).collect();
         let summaries = mailboxes.summaries(&bodies).await;
         for (message, summary) in std::iter::zip(part, summaries) {
-            let missing = summary.map_or(Ok(0), |summary| Summary::line_ends_missing_in(&summary));
-            match missing {
-                Ok(0) | Err(_) => {}
-                Ok(missing) => ragged.push((message.uid, missing)),
+            let summary = summary.ok();
+            match summary.map(|summary| Summary::line_ends_missing_in(&summary)) {
+                Some(Ok(0)) => {}
+                Some(Ok(missing)) => looked.ragged.push((message.uid, missing)),
+                Some(Err(_)) | None => looked.unknown.push(message.clone()),
             }
         }
     }
-    Ok(ragged)
+    Ok(looked)
 }
 
 /// What a question to the owner came to, in the protocol's words.

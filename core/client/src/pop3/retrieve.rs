@@ -132,11 +132,16 @@ async fn send<K: Ask>(
             false => {
                 sent.await?;
                 drop(piece);
-                reader.read(at, end).await
+                match wire.is_over() {
+                    true => break,
+                    false => reader.read(at, end).await,
+                }
             }
         };
         piece = match next {
             Ok(next) => next,
+            // TOP has its lines: what was read ahead is not wanted.
+            Err(_) if wire.is_over() => break,
             Err(unread) => return Ok(Err(unread)),
         };
     }

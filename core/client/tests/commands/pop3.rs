@@ -291,3 +291,47 @@ fn a_damaged_message_breaks_off_once_and_is_refused_from_then_on() {
         assert_eq!(session.pop("QUIT").await, "+OK Logging out");
     });
 }
+
+/// The connection is not given up for what TOP does not send.
+#[test]
+fn top_of_a_message_that_is_damaged_further_on_is_sent() {
+    run(|rig| async move {
+        let mut random = fastrand::Rng::with_seed(8);
+        let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(b' '..))
+            .take(1_500_000)
+            .collect();
+        let raw = [&b"Subject: noise\r\n\r\n"[..], &noise, b"\r\n"].concat();
+        rig.deliver_bytes(&raw).await;
+        // Of the second piece, which is read ahead.
+        rig.spoil(&noise[700_000..700_064]);
+        let mut session = rig.maildrop().await;
+        for _again in 0..2 {
+            assert_eq!(session.pop_lines("TOP 1 0").await, ["Subject: noise", ""]);
+        }
+        assert_eq!(session.pop("NOOP").await, "+OK NOOP completed");
+    });
+}
+
+/// A digest of another version, or a damaged one, is not one that says 0.
+#[test]
+fn a_size_is_exact_where_no_digest_says_it() {
+    run(|rig| async move {
+        let large = format!("Subject: large\n\n{}", "0123456789\n".repeat(100_000));
+        for raw in [
+            "Subject: lone\n\nfeeds\n",
+            "Subject: plain\r\n\r\nbody\r\n",
+            &large,
+        ] {
+            rig.deliver_with(raw.as_bytes(), b"\xff".to_vec()).await;
+        }
+        rig.deliver("Subject: no end\r\n\r\nbody").await;
+        for _again in 0..2 {
+            let mut session = rig.maildrop().await;
+            for number in 1..=4 {
+                let size = listed(&mut session, number).await;
+                let lines = session.pop_lines(&format!("RETR {number}")).await;
+                assert_eq!(octets(&lines), size, "{number}");
+            }
+        }
+    });
+}

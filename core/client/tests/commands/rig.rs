@@ -358,11 +358,16 @@ impl Rig {
     }
 
     pub async fn deliver_bytes(&self, raw: &[u8]) {
+        self.deliver_with(raw, Summary::of(raw).encode()).await;
+    }
+
+    /// The same with another digest than is the message's.
+    pub async fn deliver_with(&self, raw: &[u8], summary: Vec<u8>) {
         let raw = Bytes::copy_from_slice(raw);
         let delivery = Delivery {
             body: BodyIn {
                 name: base::BodyName::of(&raw),
-                summary: Bytes::from(Summary::of(&raw).encode()),
+                summary: Bytes::from(summary),
                 raw,
             },
             internal_date: InternalDate::utc(1_700_000_000),
