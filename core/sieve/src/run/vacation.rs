@@ -168,8 +168,14 @@ impl Run<'_> {
         }
         ids.extend(own.map(str::to_owned));
         let mut bytes: usize = ids.iter().map(|id| id.len() + 1).sum();
-        while bytes > REFERENCES_BYTES_MAX && ids.len() > 2 {
-            bytes -= ids.remove(1).len() + 1;
+        // Counted first and removed at once: the sender chooses how many there are.
+        let mut end = 1;
+        while bytes > REFERENCES_BYTES_MAX && end + 1 < ids.len() {
+            bytes -= ids[end].len() + 1;
+            end += 1;
+        }
+        if end > 1 {
+            ids.drain(1..end);
         }
         (!ids.is_empty()).then(|| ids.join(" "))
     }

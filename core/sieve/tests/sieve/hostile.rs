@@ -1,0 +1,23 @@
+//! Messages and scripts that are made to cost more than they look. Time is not measured: what a run does has to be in its steps.
+
+use sieve::Action;
+
+use crate::common::World;
+
+/// A header of a million bytes had a quarter of a million ids, which were removed one by one from the front of a list.
+#[test]
+fn a_reply_to_any_number_of_references_has_the_first_and_the_last() {
+    let ids: Vec<String> = (0..100_000).map(|id| format!("<{id}>")).collect();
+    let message = format!(
+        "To: bob@example.org\nMessage-ID: <own>\nReferences: {}\n\n",
+        ids.join(" ")
+    );
+    let outcome = World::default().run(&["require \"vacation\"; vacation \"x\";"], &message);
+    let actions = outcome.expect("an outcome").actions;
+    let Some(Action::Reply(reply)) = actions.first() else {
+        panic!("{actions:?}");
+    };
+    let references = reply.references.as_deref().expect("references");
+    assert!(references.starts_with("<0> <9") && references.ends_with("<99999> <own>"));
+    assert!(references.len() <= sieve::limits::REFERENCES_BYTES_MAX);
+}
