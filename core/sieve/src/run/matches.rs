@@ -65,7 +65,7 @@ impl Run<'_> {
             let key = keys.text(index);
             let matched = match matching.kind {
                 Kind::Is => {
-                    self.spend_bytes(key.len().min(value.len()))?;
+                    self.spend_bytes(comparator.equal_bytes(value, key))?;
                     comparator.equal(value, key)
                 }
                 Kind::Contains => {

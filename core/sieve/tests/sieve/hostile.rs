@@ -4,6 +4,14 @@ use sieve::Action;
 
 use crate::common::World;
 
+/// Steps of a run that does not fail.
+fn steps(script: &str, message: &str) -> u64 {
+    let outcome = World::default().run(&[script], message);
+    let outcome = outcome.expect("no question is open");
+    assert_eq!(outcome.failure, None);
+    outcome.steps
+}
+
 /// A header of a million bytes had a quarter of a million ids, which were removed one by one from the front of a list.
 #[test]
 fn a_reply_to_any_number_of_references_has_the_first_and_the_last() {
@@ -20,4 +28,12 @@ fn a_reply_to_any_number_of_references_has_the_first_and_the_last() {
     let references = reply.references.as_deref().expect("references");
     assert!(references.starts_with("<0> <9") && references.ends_with("<99999> <own>"));
     assert!(references.len() <= sieve::limits::REFERENCES_BYTES_MAX);
+}
+
+/// A value of many digits is looked at for each key, however short that is.
+#[test]
+fn a_number_costs_steps_for_all_its_digits() {
+    let test = "require \"comparator-i;ascii-numeric\"; if header :comparator \"i;ascii-numeric\" \"x\" \"2\" {}";
+    let message = format!("X: {}\n\n", "1".repeat(400_000));
+    assert!(steps(test, &message) > 2 * 100_000);
 }
