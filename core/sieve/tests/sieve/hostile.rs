@@ -37,3 +37,16 @@ fn a_number_costs_steps_for_all_its_digits() {
     let message = format!("X: {}\n\n", "1".repeat(400_000));
     assert!(steps(test, &message) > 2 * 100_000);
 }
+
+/// The number of fields is the same for each of them, and is compared once.
+#[test]
+fn counting_fields_to_remove_costs_steps_for_every_key() {
+    let head = "require [\"relational\", \"editheader\"]; deleteheader :count \"gt\" \"a\"";
+    let message = format!("{}\n", "a: b\n".repeat(1_000));
+    let one = steps(&format!("{head} \"9999\";"), &message);
+    let many = steps(
+        &format!("{head} [{}\"9999\"];", "\"9999\",".repeat(999)),
+        &message,
+    );
+    assert!(many - one > 1_000 && many - one < 10_000, "{one} {many}");
+}
