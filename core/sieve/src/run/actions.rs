@@ -206,13 +206,17 @@ impl Run<'_> {
             }
         };
         let message = self.optional_text(frame, &notify.message)?;
+        // Made up also where the loop rule drops it: the subject and that rule look through the fields.
+        self.spend_bytes(8 * self.view.fields_count() + REASON_BYTES_MAX)?;
         // RFC 5436 §2: the message is the subject; the body is the URI's.
         let subject = match (message, found.subject) {
             (Some(message), _) => message.into_owned(),
             (None, Some(subject)) => subject,
             (None, None) => {
                 let subject = self.view.first("Subject").unwrap_or_default();
-                format!("New message: {subject}")
+                // Cut before it is copied: a field may have a million bytes.
+                let end = subject.floor_char_boundary(REASON_BYTES_MAX);
+                format!("New message: {}", &subject[..end])
             }
         };
         let end = subject.floor_char_boundary(REASON_BYTES_MAX);

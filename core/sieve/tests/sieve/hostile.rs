@@ -50,3 +50,15 @@ fn counting_fields_to_remove_costs_steps_for_every_key() {
     );
     assert!(many - one > 1_000 && many - one < 10_000, "{one} {many}");
 }
+
+/// A notification that the loop rule drops has been made up before.
+#[test]
+fn a_notification_costs_steps_for_the_header() {
+    let message = format!(
+        "Auto-Submitted: auto-replied\nSubject: {}\n{}\n",
+        "x".repeat(100_000),
+        "a: b\n".repeat(2_000)
+    );
+    let one = "require \"enotify\"; notify \"mailto:a@b.c\";";
+    assert!(steps(one, &message) > 2 * 2_000);
+}
