@@ -97,7 +97,7 @@ impl Run<'_> {
         };
         let mut list = Vec::new();
         for text in self.texts(frame, named)? {
-            self.spend_bytes(text.len())?;
+            self.spend(flags::steps(&text))?;
             flags::add(&mut list, &text);
         }
         Ok(flags::flags(&list))
@@ -148,8 +148,7 @@ impl Run<'_> {
             }
         };
         for text in self.texts(frame, named)? {
-            // Each word is compared with those that are there.
-            self.spend_bytes(text.len() * (1 + list.len()))?;
+            self.spend(flags::steps(&text))?;
             match change {
                 FlagChange::Remove => flags::remove(&mut list, &text),
                 FlagChange::Set | FlagChange::Add => flags::add(&mut list, &text),

@@ -88,7 +88,7 @@ impl Run<'_> {
                 let mut list = Vec::new();
                 for slot in slots {
                     let text = self.variable(frame, *slot);
-                    self.spend_bytes(text.len())?;
+                    self.spend(flags::steps(text))?;
                     flags::add(&mut list, text);
                 }
                 values.extend(list.into_iter().map(Cow::Owned));

@@ -62,3 +62,11 @@ fn a_notification_costs_steps_for_the_header() {
     let one = "require \"enotify\"; notify \"mailto:a@b.c\";";
     assert!(steps(one, &message) > 2 * 2_000);
 }
+
+/// Each word is compared with all that are there.
+#[test]
+fn flags_cost_steps_for_what_they_are_compared_with() {
+    let flags = "a ".repeat(10_000);
+    let script = format!("require \"imap4flags\"; setflag \"{flags}\";");
+    assert!(steps(&script, "\n") > 8 * flags.len() as u64);
+}
