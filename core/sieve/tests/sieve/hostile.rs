@@ -70,3 +70,14 @@ fn flags_cost_steps_for_what_they_are_compared_with() {
     let script = format!("require \"imap4flags\"; setflag \"{flags}\";");
     assert!(steps(&script, "\n") > 8 * flags.len() as u64);
 }
+
+/// Values stay in memory while a test runs: fields times names.
+#[test]
+fn each_value_of_a_test_costs_steps() {
+    let names = "\"a\",".repeat(99);
+    let script = format!("if header [{names}\"a\"] \"x\" {{}}");
+    let message = format!("{}\n", "a: b\n".repeat(1_000));
+    assert!(steps(&script, &message) > 10 * 100 * 1_000);
+    let message = format!("to: {}\n\n", "a@b,".repeat(1_000));
+    assert!(steps("if address \"to\" \"x\" {}", &message) > 10 * 1_000);
+}
