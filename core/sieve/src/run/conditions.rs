@@ -6,7 +6,7 @@ use crate::notify::mailto;
 use crate::outcome::Remember;
 use crate::program::{Duplicate, DuplicateSource, Test};
 
-use super::{Frame, Halt, Run, STEPS_OF_ONE, asked};
+use super::{Frame, Halt, Run, STEPS_OF_ONE};
 
 impl Run<'_> {
     /// Whether it is so. The recursion is bounded by `NESTING_COUNT_MAX`, which the parser holds to.
@@ -52,7 +52,7 @@ impl Run<'_> {
             }
             Test::MailboxExists(names) => {
                 for name in self.texts(frame, names)? {
-                    if !asked(self.host.has_mailbox(&name))? {
+                    if !self.asked(|| self.host.has_mailbox(&name))? {
                         return Ok(false);
                     }
                 }
@@ -60,7 +60,7 @@ impl Run<'_> {
             }
             Test::MailboxIdExists(ids) => {
                 for id in self.texts(frame, ids)? {
-                    if !asked(self.host.has_mailbox_with_id(&id))? {
+                    if !self.asked(|| self.host.has_mailbox_with_id(&id))? {
                         return Ok(false);
                     }
                 }
@@ -69,7 +69,9 @@ impl Run<'_> {
             Test::SpecialUseExists { mailbox, uses } => {
                 let mailbox = self.optional_text(frame, mailbox)?;
                 for special_use in self.texts(frame, uses)? {
-                    if !asked(self.host.has_special_use(mailbox.as_deref(), &special_use))? {
+                    if !self
+                        .asked(|| self.host.has_special_use(mailbox.as_deref(), &special_use))?
+                    {
                         return Ok(false);
                     }
                 }
@@ -103,7 +105,7 @@ impl Run<'_> {
                 Key::of(KEY_KIND, &[handle, value])
             }
         };
-        let is_there = asked(self.host.is_remembered(&key))?;
+        let is_there = self.asked(|| self.host.is_remembered(&key))?;
         let mut remember = self.remember.borrow_mut();
         let is_new = !remember.iter().any(|other| other.key == key);
         if is_new && (!is_there || duplicate.last) {

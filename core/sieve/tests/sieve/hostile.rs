@@ -81,3 +81,13 @@ fn each_value_of_a_test_costs_steps() {
     let message = format!("to: {}\n\n", "a@b,".repeat(1_000));
     assert!(steps("if address \"to\" \"x\" {}", &message) > 10 * 1_000);
 }
+
+/// The host may have to look each one up, and then the run begins again.
+#[test]
+fn questions_to_the_host_are_bounded() {
+    let names = "\"INBOX\",".repeat(999);
+    let script = format!("require \"mailbox\"; if mailboxexists [{names}\"INBOX\"] {{}}");
+    let outcome = World::default().run(&[&script], "\n").expect("an outcome");
+    let failure = outcome.failure.expect("a failure").to_string();
+    assert!(failure.contains("takes too long"), "{failure}");
+}
