@@ -80,7 +80,9 @@ pub(crate) fn cut(
     while let Some(begin) = rest.find("${") {
         let (before, reference) = rest.split_at(begin);
         plain.push_str(before);
-        let name = reference[2..].find('}').map(|end| &reference[2..end + 2]);
+        let name = inside(reference, |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
+        });
         match name
             .map(|name| reference_of(name, at))
             .transpose()?
@@ -109,6 +111,14 @@ pub(crate) fn cut(
         pieces.push(Piece::Text(plain.into()));
     }
     Ok(Template::Mixed(pieces.into()))
+}
+
+/// What stands between the `${` that `text` begins with and a `}`, if there are only bytes between them that `may` be there. The first other
+/// byte ends the look: a string of nothing but `${` would be looked through as often as it has them.
+fn inside(text: &str, may: impl Fn(u8) -> bool) -> Option<&str> {
+    let inner = &text[2..];
+    let end = inner.bytes().position(|byte| !may(byte))?;
+    inner[end..].starts_with('}').then(|| &inner[..end])
 }
 
 /// What stands between `${` and `}`, if it is a reference.
@@ -155,7 +165,9 @@ pub(crate) fn decode(text: &str, at: Position) -> Result<Cow<'_, str>, CompileEr
     while let Some(begin) = rest.find("${") {
         out.extend_from_slice(&rest.as_bytes()[..begin]);
         let inner = &rest[begin + 2..];
-        let inside = inner.find('}').map(|end| &inner[..end]);
+        let inside = inside(&rest[begin..], |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b':' | b' ' | b'\t' | b'\r' | b'\n')
+        });
         let decoded = inside
             .map(|inside| encoded(inside, at))
             .transpose()?
@@ -250,6 +262,15 @@ mod tests {
         ] {
             assert!(decode(text, Position::START).is_err(), "{text}");
         }
+    }
+
+    /// Each of them once looked for its closing brace up to the end of the string.
+    #[test]
+    fn a_string_of_nothing_but_begins_stays() {
+        let text = "${".repeat(30_000);
+        assert_eq!(decode(&text, Position::START).expect("a text"), text);
+        let template = cut(&text, Position::START, &mut |_| Ok(Piece::Capture(0)));
+        assert_eq!(template.expect("a text"), Template::Text(text.into()));
     }
 
     #[test]
