@@ -38,6 +38,12 @@ impl Script {
             CompileError::new(at, "A script is written in UTF-8; this is something else")
         })?;
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
+        // RFC 5228 §8.1 has it in no string and no comment; from a string it would get into mail.
+        if let Some(nul) = source.find('\0') {
+            let mut at = Position::START;
+            at.advance(&source[..nul]);
+            return Err(CompileError::new(at, "A script has no NUL"));
+        }
         let mut compiler = Compiler::default();
         let commands = compiler.block(syntax::parse(source)?, true)?;
         Ok(Script {

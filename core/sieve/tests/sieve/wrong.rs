@@ -136,3 +136,14 @@ fn bytes_that_are_not_utf8_are_refused_where_they_are() {
     );
     assert!(sieve::Script::compile("\u{feff}keep;".as_bytes()).is_ok());
 }
+
+/// RFC 5228 §8.1 has NUL nowhere, and neither has mail.
+#[test]
+fn a_nul_is_refused_where_it_is() {
+    for script in ["keep;\n # \0", "keep;\n \"a\0\""] {
+        let column = script.len() - "keep;\n".len();
+        let column = column - usize::from(script.ends_with('"'));
+        let text = format!("line 2, column {column}: A script has no NUL");
+        assert_eq!(refusal(script), text);
+    }
+}
