@@ -147,3 +147,21 @@ fn a_nul_is_refused_where_it_is() {
         assert_eq!(refusal(script), text);
     }
 }
+
+/// Error texts go to the person who wrote the script, and into logs.
+#[test]
+fn an_error_text_is_short_whatever_the_script_is() {
+    let long = "x".repeat(5_000);
+    for script in [
+        format!("{long};"),
+        format!("stop :{long};"),
+        format!("keep :{long};"),
+        format!("if {long} {{}}"),
+        format!("if not true :{long} {{}}"),
+        format!("require \"variables\"; set \"{long}\" \"\";"),
+        format!("require \"regex\"; if header :regex \"a\" \"({}\" {{}}", &long[..900]),
+    ] {
+        let text = refusal(&script);
+        assert!(text.len() < 300, "{text}");
+    }
+}
