@@ -51,8 +51,8 @@ impl Compiler {
         self.charge(at, size_of::<Test>())?;
         let doubtful = self.doubtful;
         match self.known_test(node) {
-            // Behind an `ihave` that is false, also in the same test.
-            Err(error) if doubtful => Ok(Test::Unsupported(at, error.text.into())),
+            // Behind an `ihave` that is false, also in the same test; not the test around it.
+            Err(error) if doubtful => Ok(Test::Unsupported(at, self.unsupported(error)?)),
             other => other,
         }
     }
