@@ -49,6 +49,21 @@ impl Template {
         }
     }
 
+    /// The string with a name in place of each variable: it is the same in every run.
+    pub fn as_written(&self) -> Cow<'_, str> {
+        let pieces = match self {
+            Template::Text(text) => return Cow::Borrowed(text),
+            Template::Mixed(pieces) => pieces,
+        };
+        let written = pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => Cow::Borrowed(&text[..]),
+            Piece::Variable(Slot::Local(index)) => Cow::Owned(format!("${{local.{index}}}")),
+            Piece::Variable(Slot::Global(index)) => Cow::Owned(format!("${{global.{index}}}")),
+            Piece::Capture(index) => Cow::Owned(format!("${{{index}}}")),
+        });
+        Cow::Owned(written.collect())
+    }
+
     /// Bytes beside the `Template` itself.
     pub fn bytes(&self) -> usize {
         match self {

@@ -6,6 +6,7 @@ use crate::host::Key;
 use crate::limits::{REASON_BYTES_MAX, REFERENCES_BYTES_MAX, STRING_BYTES_MAX};
 use crate::outcome::{Action, Reply};
 use crate::program::Vacation;
+use crate::template::Template;
 
 use super::{Frame, Halt, Run};
 
@@ -68,11 +69,18 @@ impl Run<'_> {
         }
         let key = match &handle {
             Some(handle) => Key::of(KEY_KIND, &[&sender.key(), "handle", handle]),
-            // RFC 5230 §4.2: without a handle these tell replies apart.
+            // RFC 5230 §4.2: without a handle these tell replies apart, as the script has them. With variables put in, the sender could
+            // make each reply another one, and two programs that answer each other would never stop.
             None => {
                 let mime = if vacation.mime { "mime" } else { "text" };
-                let subject = subject.as_deref().unwrap_or_default();
-                Key::of(KEY_KIND, &[&sender.key(), mime, subject, &from, &reason])
+                let written = |text: &Option<Template>| match text {
+                    Some(text) => text.as_written().into_owned(),
+                    None => String::new(),
+                };
+                let (subject, from) = (written(&vacation.subject), written(&vacation.from));
+                let reason = vacation.reason.as_written();
+                let texts = [&sender.key()[..], &own_path, mime, &subject, &from, &reason];
+                Key::of(KEY_KIND, &texts)
             }
         };
         let subject = match subject {

@@ -161,6 +161,22 @@ fn the_key_stands_for_sender_and_reply() {
     );
 }
 
+/// The sender chooses the subject. If a reply that quotes it were another one each time, a program that answers replies would get an answer
+/// for each of its answers.
+#[test]
+fn a_reply_that_quotes_the_message_is_one_reply() {
+    let script = r#"if header :matches "subject" "*" { vacation :subject "Re: ${1}" "About ${1}: I am away."; }"#;
+    let world = World::default();
+    let one = reply(&world, script, LETTER).expect("a reply");
+    let other = reply(&world, script, &LETTER.replace("the sea", "the lake"));
+    let other = other.expect("a reply");
+    assert_ne!(one.reason, other.reason);
+    assert_eq!(one.key, other.key);
+    let script = script.replace("About", "Of");
+    let changed = reply(&world, &script, LETTER).expect("a reply");
+    assert_ne!(one.key, changed.key);
+}
+
 #[test]
 fn the_time_has_a_least_and_a_most() {
     let world = World::default();
