@@ -107,10 +107,10 @@ impl Run<'_> {
         self.ledger.push(Action::Reply(Box::new(reply)))
     }
 
-    /// RFC 3834 §2, RFC 5230 §4.6: a program or a list sent it.
+    /// RFC 3834 §2, RFC 5230 §4.6: a program or a list sent it. A script that removes those fields does not change that.
     fn is_automatic(&self) -> bool {
         let says = |name: &str, words: &[&str]| {
-            self.view.named(name).any(|field| {
+            self.view.ever_named(name).any(|field| {
                 let mut found = field.decoded().split([';', ',', ' ', '(']);
                 found.any(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one)))
             })
@@ -118,7 +118,9 @@ impl Run<'_> {
         self.is_auto_submitted()
             || says("Precedence", &["bulk", "list", "junk"])
             || says("X-Auto-Response-Suppress", &["all", "oof", "autoreply"])
-            || LIST_FIELDS.iter().any(|name| self.view.has(name))
+            || LIST_FIELDS
+                .iter()
+                .any(|name| self.view.ever_named(name).next().is_some())
     }
 
     /// RFC 3834 §5: a program sent it, and a person did not. Of lists it says nothing.

@@ -177,6 +177,23 @@ fn a_reply_that_quotes_the_message_is_one_reply() {
     assert_ne!(one.key, changed.key);
 }
 
+/// The loop rules are about the message as it came.
+#[test]
+fn a_script_cannot_hide_that_a_list_sent_the_message() {
+    for field in ["List-Id: <sea.example.net>", "Precedence: bulk"] {
+        let name = field.split(':').next().unwrap_or_default();
+        let script = format!(
+            "require [\"editheader\", \"vacation\"]; deleteheader \"{name}\"; vacation \"away\";"
+        );
+        let outcome = World::default().run(&[&script], &format!("{field}\n{LETTER}"));
+        assert_eq!(
+            shown(&outcome.expect("an outcome")),
+            ["implicit keep, edition 1"],
+            "{field}"
+        );
+    }
+}
+
 #[test]
 fn the_time_has_a_least_and_a_most() {
     let world = World::default();
