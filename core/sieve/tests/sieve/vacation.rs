@@ -263,6 +263,22 @@ fn the_reply_is_a_whole_message() {
     );
 }
 
+/// Some take a CR alone for a line end, and a line of a dot behind it for the end of the message. Both come out of an encoded word.
+#[test]
+fn a_reply_has_neither_a_cr_alone_nor_a_nul() {
+    let odd = "Subject: =?utf-8?q?a=0D.=0Db=00c?=";
+    let letter = LETTER.replace("Subject: the sea", odd);
+    for tag in ["", ":mime "] {
+        let script = format!(
+            "if header :matches \"subject\" \"*\" {{ vacation {tag}\"x: y\r\n\r\n${{1}}\r\n\"; }}"
+        );
+        let reply = reply(&World::default(), &script, &letter).expect("a reply");
+        let message = reply.message("Mon, 30 Nov 2026 10:00:00 +0000", "<2@example.org>");
+        let text = String::from_utf8(message).expect("text");
+        assert!(!text.replace("\r\n", "").contains(['\r', '\0']), "{text:?}");
+    }
+}
+
 #[test]
 fn a_subject_of_the_message_cannot_begin_a_field() {
     let letter = LETTER.replace("the sea", "=?utf-8?q?a=0D=0ABcc:_x@y.z?=");
