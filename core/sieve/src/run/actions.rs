@@ -179,7 +179,7 @@ impl Run<'_> {
         }
         // A name in other letters is encoded; an address stays as it is.
         Ok(match text.rsplit_once('<') {
-            Some((name, address)) if !text.is_ascii() => {
+            Some((name, address)) if !text.is_ascii() || encode::has_long_word(&text) => {
                 let name = encode::ascii(name.trim().trim_matches('"'));
                 format!("{name} <{address}")
             }

@@ -279,6 +279,16 @@ fn a_reply_has_neither_a_cr_alone_nor_a_nul() {
     }
 }
 
+/// RFC 5322 §2.1.1: relays refuse longer lines, or break them.
+#[test]
+fn a_subject_without_spaces_makes_no_long_line() {
+    let letter = LETTER.replace("the sea", &"x".repeat(5_000));
+    let reply = reply(&World::default(), "vacation \"x\";", &letter).expect("a reply");
+    let message = reply.message("Mon, 30 Nov 2026 10:00:00 +0000", "<2@example.org>");
+    let text = String::from_utf8(message).expect("text");
+    assert!(text.lines().all(|line| line.len() <= 998), "{text}");
+}
+
 #[test]
 fn a_subject_of_the_message_cannot_begin_a_field() {
     let letter = LETTER.replace("the sea", "=?utf-8?q?a=0D=0ABcc:_x@y.z?=");

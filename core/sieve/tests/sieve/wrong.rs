@@ -159,7 +159,10 @@ fn an_error_text_is_short_whatever_the_script_is() {
         format!("if {long} {{}}"),
         format!("if not true :{long} {{}}"),
         format!("require \"variables\"; set \"{long}\" \"\";"),
-        format!("require \"regex\"; if header :regex \"a\" \"({}\" {{}}", &long[..900]),
+        format!(
+            "require \"regex\"; if header :regex \"a\" \"({}\" {{}}",
+            &long[..900]
+        ),
     ] {
         let text = refusal(&script);
         assert!(text.len() < 300, "{text}");
