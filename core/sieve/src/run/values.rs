@@ -102,7 +102,7 @@ impl Run<'_> {
     }
 }
 
-/// One modifier. Letters change their case by Unicode, which RFC 5229 §4.1.1 allows beyond ASCII.
+/// One modifier. Letters change their case by Unicode, which RFC 5229 §4.1.3 allows beyond ASCII.
 fn modify(value: String, modifier: Modifier) -> String {
     match modifier {
         Modifier::Lower => value.to_lowercase(),
