@@ -56,6 +56,9 @@ pub enum Action {
         reason: String,
         /// `ereject`: by a reply of the protocol, if that is still possible, and never by a message to a forged sender.
         extended: bool,
+        /// A message may carry the reason to the sender. `false`: only a reply of the protocol may, since there is no sender, or a program or a
+        /// list sent it, and a message would begin a loop.
+        by_message: bool,
     },
     /// An answer to the sender, unless `Reply::key` is remembered.
     Reply(Box<Reply>),

@@ -37,7 +37,9 @@ impl Run<'_> {
             Action::Reject { reason, extended } => {
                 let reason = self.text(frame, reason)?;
                 let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-                self.ledger.reject(reason[..end].to_owned(), *extended)
+                let reason = reason[..end].to_owned();
+                let by_message = self.answerable(&self.own_addresses())?.is_some();
+                self.ledger.reject(reason, *extended, by_message)
             }
             Action::Set {
                 slot,

@@ -39,9 +39,7 @@ impl Run<'_> {
     /// Leaves a reply in the ledger, or nothing. The caller still asks its memory for `Reply::key` before it sends one.
     pub(super) fn vacation(&mut self, frame: &Frame<'_>, vacation: &Vacation) -> Result<(), Halt> {
         // The strings are made first: one that is wrong is an error for every message.
-        let mut own = vec![self.envelope.to.key()];
-        own.extend(self.envelope.to.untagged().map(|address| address.key()));
-        own.extend(self.environment.own_addresses.iter().cloned());
+        let mut own = self.own_addresses();
         for text in self.texts(frame, &vacation.addresses)? {
             own.extend(addresses::single(&text).map(|address| address.key()));
         }
@@ -58,13 +56,10 @@ impl Run<'_> {
         if !self.ledger.may_reply()? {
             return Ok(());
         }
-        let Some(sender) = self.envelope.from else {
+        let Some(sender) = self.answerable(&own)? else {
             return Ok(());
         };
-        self.spend(100 * self.view.fields_count() as u64)?;
-        let is_own = own.contains(&sender.key());
-        let is_quiet = is_own || is_program(sender.local()) || self.is_automatic();
-        if is_quiet || !self.names_one_of(&own)? {
+        if !self.names_one_of(&own)? {
             return Ok(());
         }
         let key = match &handle {
@@ -105,6 +100,23 @@ impl Run<'_> {
             copy_to,
         };
         self.ledger.push(Action::Reply(Box::new(reply)))
+    }
+
+    /// Keys of the addresses that the caller has for the account.
+    pub(super) fn own_addresses(&self) -> Vec<String> {
+        let mut own = vec![self.envelope.to.key()];
+        own.extend(self.envelope.to.untagged().map(|address| address.key()));
+        own.extend(self.environment.own_addresses.iter().cloned());
+        own
+    }
+
+    /// The sender, if a person sent it and a message to that address begins no loop.
+    pub(super) fn answerable(&self, own: &[String]) -> Result<Option<&mail::Address>, Halt> {
+        self.spend(100 * self.view.fields_count() as u64)?;
+        Ok(self.envelope.from.filter(|sender| {
+            let is_own = own.contains(&sender.key());
+            !is_own && !is_program(sender.local()) && !self.is_automatic()
+        }))
     }
 
     /// RFC 3834 §2, RFC 5230 §4.6: a program or a list sent it. A script that removes those fields does not change that.
