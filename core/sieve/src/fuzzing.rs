@@ -47,7 +47,7 @@ const DIVIDER: &[u8] = b"\0\n";
 pub fn script(bytes: &[u8]) {
     match Script::compile(bytes) {
         Ok(script) => {
-            let regexes_bytes = 2 * REGEX_BYTES_MAX * REGEXES_COUNT_MAX;
+            let regexes_bytes = 4 * REGEX_BYTES_MAX * REGEXES_COUNT_MAX;
             assert!(script.bytes() <= COMPILED_BYTES_MAX + regexes_bytes + size_of::<Script>());
             assert!(script.includes().len() <= INCLUDES_COUNT_MAX);
         }

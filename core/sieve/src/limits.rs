@@ -31,7 +31,7 @@ pub const CAPTURE_INDEX_MAX: usize = 9;
 /// Bytes of a string after its variables were put in.
 pub const EXPANDED_BYTES_MAX: usize = 128 * 1_024;
 
-/// Regular expressions of one script. Each one may take `REGEX_BYTES_MAX` twice.
+/// Regular expressions of one script. Each one may take `REGEX_BYTES_MAX` four times.
 pub const REGEXES_COUNT_MAX: usize = 32;
 /// Bytes of one compiled regular expression, and again of the states that it remembers while it runs.
 pub const REGEX_BYTES_MAX: usize = 64 * 1_024;
