@@ -83,7 +83,7 @@ pub struct Target {
 pub struct Reply {
     /// With this sender in the envelope: none (RFC 5230 §5.1).
     pub to: Address,
-    /// As the From field has it, in printable ASCII.
+    /// As the From field has it: one line, in ASCII unless the address itself is not.
     pub from: String,
     /// Decoded.
     pub subject: String,
@@ -105,7 +105,7 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     pub to: Vec<Address>,
-    /// As the From field has it, in printable ASCII; the script's, or the recipient's address.
+    /// As `Reply::from`; the script's, or the recipient's address.
     pub from: String,
     /// Decoded.
     pub subject: String,
