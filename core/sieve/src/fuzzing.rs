@@ -111,6 +111,7 @@ fn check(outcome: &Outcome, message: &[u8]) {
     assert!(outcome.editions.len() <= EDITIONS_COUNT_MAX);
     assert!(outcome.remember.len() <= DUPLICATES_COUNT_MAX);
     assert!(outcome.body_begin <= message.len());
+    // A failure keeps the message and leaves nothing of what was asked for before it.
     if let Some(failure) = &outcome.failure {
         assert!(matches!(
             outcome.actions[..],
@@ -121,6 +122,7 @@ fn check(outcome: &Outcome, message: &[u8]) {
             "{failure}"
         );
     }
+    // Fields are taken over as they stand, with a line end where one lacks it, and beside them only what was added.
     for header in &outcome.editions {
         assert!(header.len() <= 2 * message.len() + ADDED_BYTES_MAX + 2);
     }

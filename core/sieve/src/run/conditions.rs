@@ -89,6 +89,7 @@ impl Run<'_> {
     /// RFC 7352 §3. What this run remembers it does not see itself: only what is delivered counts.
     fn duplicate(&self, frame: &Frame<'_>, duplicate: &Duplicate) -> Result<bool, Halt> {
         let handle = self.optional_text(frame, &duplicate.handle)?;
+        // Without one all tests of the account share a space, which lets two scripts agree about a message.
         let handle = handle.as_deref().unwrap_or_default();
         let key = match &duplicate.source {
             DuplicateSource::Unique(value) => {
@@ -105,6 +106,7 @@ impl Run<'_> {
                 Key::of(KEY_KIND, &[handle, value])
             }
         };
+        // The host answers for earlier deliveries alone; what this run remembers is not among them.
         let is_there = self.asked(|| self.host.is_remembered(&key))?;
         let mut remember = self.remember.borrow_mut();
         let is_new = !remember.iter().any(|other| other.key == key);

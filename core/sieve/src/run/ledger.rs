@@ -164,7 +164,7 @@ impl Ledger {
         self.push(Action::Redirect { address, edition })
     }
 
-    /// RFC 5429 §2.4: nothing else can happen to a message that is rejected. That its owner is told is no action on it (RFC 5435 §7).
+    /// RFC 5429 §2.4: nothing else can happen to a message that is rejected. A notification does nothing with it and may go out (RFC 5435 §7).
     pub fn reject(&mut self, reason: String, extended: bool, by_message: bool) -> Result<(), Halt> {
         self.check_rejected()?;
         let is_other = |action: &Action| !matches!(action, Action::Notify(_));

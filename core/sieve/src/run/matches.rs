@@ -117,6 +117,7 @@ impl Run<'_> {
         value: &str,
         captures: bool,
     ) -> Result<bool, Halt> {
+        // It takes from what is left itself, since only it sees how often it goes back.
         let mut left = self.steps.get();
         let globbed = glob(comparator, pattern, value, captures, &mut left);
         self.spend(self.steps.get() - left)?;

@@ -20,6 +20,7 @@ impl Run<'_> {
             Template::Text(text) => return Ok(Cow::Borrowed(text)),
             Template::Mixed(pieces) => pieces,
         };
+        // Checked with each piece: doubling a variable in a script of some lines would fill the memory.
         let captures = frame.captures.borrow();
         let mut out = String::new();
         for piece in pieces {

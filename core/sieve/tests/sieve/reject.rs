@@ -60,7 +60,7 @@ fn its_owner_may_be_told() {
     }
 }
 
-/// RFC 5429 §2: a message to the sender could begin a loop, or go to nobody.
+/// RFC 5429 §2: a message to the sender could begin a loop, or has no address to go to.
 #[test]
 fn no_message_answers_a_program_or_the_null_sender() {
     let by_message = |world: &World, letter: &str| {

@@ -2,6 +2,7 @@
 
 use crate::common::refusal;
 
+/// A person fixes a script by these texts alone, most often in the form of a mail program.
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     for (script, text) in [
@@ -119,6 +120,7 @@ fn what_is_wrong_is_named_with_its_place() {
     }
 }
 
+/// Error texts are one line of printable letters.
 #[test]
 fn words_of_a_script_cannot_disturb_a_log() {
     let text = refusal("require \"a\nb\u{1b}[31m\";");
@@ -127,6 +129,7 @@ fn words_of_a_script_cannot_disturb_a_log() {
     assert!(long.contains('…') && long.len() < 200, "{long}");
 }
 
+/// Editors of other encodings write them; some write a mark in front, which is fine.
 #[test]
 fn bytes_that_are_not_utf8_are_refused_where_they_are() {
     let error = sieve::Script::compile(b"keep;\n# \xff").expect_err("not UTF-8");
