@@ -6,13 +6,21 @@ use data_encoding::BASE64;
 const WORD_BYTES_MAX: usize = 39;
 /// RFC 5322 §2.1.1.
 const LINE_BYTES_MAX: usize = 76;
+/// A longer word without spaces would make a line beyond the 998 of RFC 5322 §2.1.1, with the field's name before it.
+const PLAIN_WORD_BYTES_MAX: usize = 700;
+
+/// Has to be encoded, so that it can be folded.
+pub(crate) fn has_long_word(text: &str) -> bool {
+    text.split(' ')
+        .any(|word| word.len() > PLAIN_WORD_BYTES_MAX)
+}
 
 /// `text` in printable ASCII: as it stands, or in encoded words. Line ends and other control characters become spaces.
 pub(crate) fn ascii(text: &str) -> String {
     let blank = |letter: char| if letter.is_control() { ' ' } else { letter };
     let text: String = text.chars().map(blank).collect();
     let text = text.trim();
-    if text.is_ascii() && !text.contains("=?") {
+    if text.is_ascii() && !text.contains("=?") && !has_long_word(text) {
         return text.to_owned();
     }
     let mut words = Vec::new();

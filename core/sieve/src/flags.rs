@@ -25,6 +25,11 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| system(word).is_some() || Keyword::parse(word).is_some())
 }
 
+/// What adding or removing the flags of `text` costs: a word may have a single letter, and each is compared with `KEYWORDS_MAX` others.
+pub(crate) fn steps(text: &str) -> u64 {
+    10 + 8 * text.len() as u64
+}
+
 /// Adds the flags of `text` that are not there. What a message could not carry is omitted.
 pub(crate) fn add(list: &mut Vec<String>, text: &str) {
     for word in words(text) {

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use crate::program::{Script, Wanted};
 
-/// Answers questions about the account whose mail it is. What could not be looked up is `Later`, never "no".
+/// Answers questions about the account whose mail it is. What could not be looked up is `Later`, never "no". A run asks at most 800, so that
+/// this bounds how often the caller begins one again.
 pub trait Host {
     /// A script by its name (RFC 6609).
     fn script(&self, wanted: &Wanted) -> Answer<Included>;

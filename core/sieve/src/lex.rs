@@ -164,8 +164,13 @@ impl<'s> Lexer<'s> {
                     return Ok(text);
                 }
                 // RFC 5228 §2.4.2: before any other letter the backslash is as if it were not there.
-                '\\' => match letters.next() {
-                    Some((_, escaped)) => text.push(escaped),
+                '\\' => match self.rest[index + 1..].chars().next() {
+                    // It cannot take the meaning of a line end away, which is below.
+                    Some('\r' | '\n') => {}
+                    Some(escaped) => {
+                        text.push(escaped);
+                        letters.next();
+                    }
                     None => break,
                 },
                 '\n' if before != '\r' => text.push_str("\r\n"),
@@ -271,6 +276,8 @@ mod tests {
         for (source, text) in [
             (r#""a\"b\\c\d""#, "a\"b\\cd"),
             ("\"two\nlines\"", "two\r\nlines"),
+            ("\"two\\\nlines\"", "two\r\nlines"),
+            ("\"two\\\r\nlines\"", "two\r\nlines"),
             (
                 "text: # why\r\nHello\r\n..dot\r\n.\r\n",
                 "Hello\r\n.dot\r\n",

@@ -92,6 +92,14 @@ impl Comparator {
         }
     }
 
+    /// As many bytes as `equal` looks at, at its worst. A number has as many digits as its text, whatever it is compared with.
+    pub fn equal_bytes(self, left: &str, right: &str) -> usize {
+        match self {
+            Comparator::AsciiNumeric => left.len() + right.len(),
+            Comparator::Octet | Comparator::AsciiCasemap => left.len().min(right.len()),
+        }
+    }
+
     /// Whether `part` stands somewhere in `text`; see `contains_bytes` for what that costs.
     pub fn contains(self, text: &str, part: &str) -> bool {
         let (text, part) = (text.as_bytes(), part.as_bytes());

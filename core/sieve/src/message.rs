@@ -43,6 +43,8 @@ pub(crate) struct View<'m> {
     raw: &'m [u8],
     /// As they are now, in order.
     fields: Vec<Field<'m>>,
+    /// What scripts removed of them.
+    removed: Vec<Field<'m>>,
     body_begin: usize,
     added_bytes: usize,
     /// Changed since the last edition was kept.
@@ -77,6 +79,7 @@ impl<'m> View<'m> {
         Some(View {
             raw,
             fields,
+            removed: Vec::new(),
             body_begin,
             added_bytes: 0,
             is_changed: false,
@@ -101,6 +104,12 @@ impl<'m> View<'m> {
     /// The fields of a name, in order; case does not count.
     pub fn named(&self, name: &str) -> impl DoubleEndedIterator<Item = &Field<'m>> {
         self.fields.iter().filter(move |field| field.is(name))
+    }
+
+    /// As `named`, with those that scripts removed: for rules that no script can take away.
+    pub fn ever_named(&self, name: &str) -> impl Iterator<Item = &Field<'m>> {
+        let all = self.fields.iter().chain(&self.removed);
+        all.filter(move |field| field.is(name))
     }
 
     /// Whether there is a field of the name, empty or not.
@@ -140,13 +149,12 @@ impl<'m> View<'m> {
     pub fn delete(&mut self, name: &str, wanted: impl Fn(usize) -> bool) {
         let before = self.fields.len();
         let mut index = 0;
-        self.fields.retain(|field| {
-            if !field.is(name) {
-                return true;
-            }
-            index += 1;
-            !wanted(index - 1)
+        let removed = self.fields.extract_if(.., |field| {
+            let is_named = field.is(name);
+            index += usize::from(is_named);
+            is_named && wanted(index - 1)
         });
+        self.removed.extend(removed);
         self.is_changed |= self.fields.len() != before;
     }
 

@@ -56,6 +56,9 @@ pub enum Action {
         reason: String,
         /// `ereject`: by a reply of the protocol, if that is still possible, and never by a message to a forged sender.
         extended: bool,
+        /// A message may carry the reason to the sender. `false`: only a reply of the protocol may, since there is no sender, or a program or a
+        /// list sent it, and a message would begin a loop.
+        by_message: bool,
     },
     /// An answer to the sender, unless `Reply::key` is remembered.
     Reply(Box<Reply>),
@@ -80,7 +83,7 @@ pub struct Target {
 pub struct Reply {
     /// With this sender in the envelope: none (RFC 5230 §5.1).
     pub to: Address,
-    /// As the From field has it, in printable ASCII.
+    /// As the From field has it: one line, in ASCII unless the address itself is not.
     pub from: String,
     /// Decoded.
     pub subject: String,
@@ -102,7 +105,7 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     pub to: Vec<Address>,
-    /// As the From field has it, in printable ASCII; the script's, or the recipient's address.
+    /// As `Reply::from`; the script's, or the recipient's address.
     pub from: String,
     /// Decoded.
     pub subject: String,

@@ -53,9 +53,9 @@ impl Pattern {
         Err("The regular expression takes too much memory; make its repeats smaller".to_owned())
     }
 
-    /// Memory that it takes, with the table that it fills while it runs.
+    /// Memory that it takes: the expression forwards and backwards, and for both the table that the engine fills while it runs.
     pub fn bytes(&self) -> usize {
-        self.size_bytes + REGEX_BYTES_MAX
+        2 * (self.size_bytes + REGEX_BYTES_MAX)
     }
 
     /// What a text of some bytes costs.

@@ -23,7 +23,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// Bytes of memory that the script takes, for caches that are bounded. A regular expression counts with all that it may ever take.
+    /// Bytes of memory that the script takes, for caches that are bounded. A regular expression counts with what it takes while
+    /// one run uses it; each further run at the same time has a table of its own.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

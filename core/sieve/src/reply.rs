@@ -67,13 +67,14 @@ fn head(date: &str, message_id: &str, from: &str, to: &str, subject: &str) -> St
 /// Plain text as it stands if SMTP takes it so, else in base64: senders and relays of any age take that.
 fn text_entity(out: &mut String, text: &str) {
     let is_plain = text.is_ascii() && text.lines().all(|line| line.len() <= 78);
+    // `lines` takes the CR of a line end away; another CR is as odd as any control character, since some take it for a line end.
     let has_odd = text
-        .bytes()
-        .any(|byte| byte < b' ' && !matches!(byte, b'\r' | b'\n' | b'\t'));
+        .lines()
+        .any(|line| line.bytes().any(|byte| byte < b' ' && byte != b'\t'));
     let mut body = text.lines().collect::<Vec<&str>>().join("\r\n");
     body.push_str("\r\n");
     out.push_str("Content-Type: text/plain; charset=utf-8\r\n");
-    if is_plain && !has_odd && !text.contains('\r') | text.contains("\r\n") {
+    if is_plain && !has_odd {
         out.push_str("Content-Transfer-Encoding: 7bit\r\n\r\n");
         out.push_str(&body);
         return;
@@ -87,7 +88,8 @@ fn text_entity(out: &mut String, text: &str) {
 
 /// Only fields that describe content are taken over: the reason cannot add a recipient or take `Auto-Submitted` away.
 fn mime_entity(out: &mut String, entity: &str) {
-    let entity = entity.replace("\r\n", "\n").replace('\r', "\n");
+    // A CR alone or a NUL, which variables may bring, is in no message.
+    let entity = entity.replace("\r\n", "\n").replace(['\r', '\0'], " ");
     let (header, body) = match entity.strip_prefix('\n') {
         Some(body) => ("", body),
         None => entity.split_once("\n\n").unwrap_or((&entity, "")),

@@ -199,6 +199,8 @@ struct Frame<'s> {
 
 /// A command or a test, whatever it does.
 const STEPS_OF_ONE: u64 = 10;
+/// A run asks its host at most 800 times.
+const STEPS_OF_QUESTION: u64 = STEPS_COUNT_MAX / 800;
 
 impl Run<'_> {
     /// Takes steps, or ends the run if there are not so many.
@@ -212,6 +214,15 @@ impl Run<'_> {
                 self.steps.set(0);
                 Err(Halt::failure("The script takes too long for this message"))
             }
+        }
+    }
+
+    /// A question to the host. Every one that it has to look up costs a whole run, so that there can only be some hundred.
+    fn asked<T>(&self, answer: impl FnOnce() -> Answer<T>) -> Result<T, Halt> {
+        self.spend(STEPS_OF_QUESTION)?;
+        match answer() {
+            Answer::Is(answer) => Ok(answer),
+            Answer::Later => Err(Halt::Later),
         }
     }
 
@@ -300,14 +311,13 @@ impl Run<'_> {
             let text = format!("More than {INCLUDES_COUNT_MAX} scripts are included");
             return Err(Halt::failure(text));
         }
-        let script = match self.host.script(wanted) {
-            Answer::Later => return Err(Halt::Later),
-            Answer::Is(Included::Script(script)) => script,
-            Answer::Is(Included::Absent) if optional => return Ok(Flow::Next),
-            Answer::Is(Included::Absent) => {
+        let script = match self.asked(|| self.host.script(wanted))? {
+            Included::Script(script) => script,
+            Included::Absent if optional => return Ok(Flow::Next),
+            Included::Absent => {
                 return Err(Halt::failure(format!("There is no script {name}")));
             }
-            Answer::Is(Included::Broken(text)) => {
+            Included::Broken(text) => {
                 return Err(Halt::failure(format!("The script {name} is wrong: {text}")));
             }
         };
@@ -319,13 +329,5 @@ impl Run<'_> {
             Flow::Stop => Flow::Stop,
             Flow::Next | Flow::Return => Flow::Next,
         })
-    }
-}
-
-/// A question to the host.
-fn asked<T>(answer: Answer<T>) -> Result<T, Halt> {
-    match answer {
-        Answer::Is(answer) => Ok(answer),
-        Answer::Later => Err(Halt::Later),
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Node {
     pub name: String,
     pub at: Position,
     pub arguments: Vec<Argument>,
-    /// RFC 5228 §2.6.3 and §2.6.4: one test, or a list of them.
+    /// RFC 5228 §2.5 and §2.5.1: one test, or a list of them.
     pub tests: Vec<Node>,
     /// The tests stood in parentheses.
     pub in_list: bool,

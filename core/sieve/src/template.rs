@@ -49,6 +49,21 @@ impl Template {
         }
     }
 
+    /// The string with a name in place of each variable: it is the same in every run.
+    pub fn as_written(&self) -> Cow<'_, str> {
+        let pieces = match self {
+            Template::Text(text) => return Cow::Borrowed(text),
+            Template::Mixed(pieces) => pieces,
+        };
+        let written = pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => Cow::Borrowed(&text[..]),
+            Piece::Variable(Slot::Local(index)) => Cow::Owned(format!("${{local.{index}}}")),
+            Piece::Variable(Slot::Global(index)) => Cow::Owned(format!("${{global.{index}}}")),
+            Piece::Capture(index) => Cow::Owned(format!("${{{index}}}")),
+        });
+        Cow::Owned(written.collect())
+    }
+
     /// Bytes beside the `Template` itself.
     pub fn bytes(&self) -> usize {
         match self {
@@ -80,7 +95,9 @@ pub(crate) fn cut(
     while let Some(begin) = rest.find("${") {
         let (before, reference) = rest.split_at(begin);
         plain.push_str(before);
-        let name = reference[2..].find('}').map(|end| &reference[2..end + 2]);
+        let name = inside(reference, |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.')
+        });
         match name
             .map(|name| reference_of(name, at))
             .transpose()?
@@ -109,6 +126,14 @@ pub(crate) fn cut(
         pieces.push(Piece::Text(plain.into()));
     }
     Ok(Template::Mixed(pieces.into()))
+}
+
+/// What stands between the `${` that `text` begins with and a `}`, if there are only bytes between them that `may` be there. The first other
+/// byte ends the look: a string of nothing but `${` would be looked through as often as it has them.
+fn inside(text: &str, may: impl Fn(u8) -> bool) -> Option<&str> {
+    let inner = &text[2..];
+    let end = inner.bytes().position(|byte| !may(byte))?;
+    inner[end..].starts_with('}').then(|| &inner[..end])
 }
 
 /// What stands between `${` and `}`, if it is a reference.
@@ -155,7 +180,9 @@ pub(crate) fn decode(text: &str, at: Position) -> Result<Cow<'_, str>, CompileEr
     while let Some(begin) = rest.find("${") {
         out.extend_from_slice(&rest.as_bytes()[..begin]);
         let inner = &rest[begin + 2..];
-        let inside = inner.find('}').map(|end| &inner[..end]);
+        let inside = inside(&rest[begin..], |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b':' | b' ' | b'\t' | b'\r' | b'\n')
+        });
         let decoded = inside
             .map(|inside| encoded(inside, at))
             .transpose()?
@@ -250,6 +277,15 @@ mod tests {
         ] {
             assert!(decode(text, Position::START).is_err(), "{text}");
         }
+    }
+
+    /// Each of them once looked for its closing brace up to the end of the string.
+    #[test]
+    fn a_string_of_nothing_but_begins_stays() {
+        let text = "${".repeat(30_000);
+        assert_eq!(decode(&text, Position::START).expect("a text"), text);
+        let template = cut(&text, Position::START, &mut |_| Ok(Piece::Capture(0)));
+        assert_eq!(template.expect("a text"), Template::Text(text.into()));
     }
 
     #[test]

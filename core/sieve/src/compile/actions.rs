@@ -148,6 +148,7 @@ impl Compiler {
     /// RFC 5229 §4.
     fn set(&mut self, arguments: &mut Arguments) -> Result<Action, CompileError> {
         self.need(Capability::Variables, arguments.place())?;
+        // As many as there are precedences at most, since two of the same are refused.
         let mut modifiers: Vec<Modifier> = Vec::new();
         while let Some(tag) = arguments.tag()? {
             let modifier = match &tag.name[..] {
@@ -194,6 +195,7 @@ impl Compiler {
     /// A variable that is changed, by its name.
     pub(super) fn named_slot(&mut self, at: Position, name: &str) -> Result<Slot, CompileError> {
         self.need(Capability::Variables, at)?;
+        // `global.a` and `a` differ in a dot, and a name with two dots is neither.
         let slot = match name.split_once('.') {
             Some((space, name)) if template::is_identifier(space) => {
                 self.slot_in(at, space, name)?
@@ -256,6 +258,7 @@ impl Compiler {
             location: location.unwrap_or(Location::Personal),
             name: name.into(),
         };
+        // The caller may read them all before a run, so that each counts once however often it stands there.
         if !self.includes.contains(&wanted) {
             if self.includes.len() == INCLUDES_COUNT_MAX {
                 let text = format!("A script includes at most {INCLUDES_COUNT_MAX} others");

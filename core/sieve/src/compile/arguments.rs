@@ -179,7 +179,8 @@ impl Arguments {
                 at,
                 value: Value::Tag(name),
             }) => {
-                let text = format!("The tag \":{name}\" must stand before the other arguments");
+                let name = quoted(&format!(":{name}"));
+                let text = format!("The tag {name} must stand before the other arguments");
                 Err(CompileError::new(*at, text))
             }
             Some(argument) => {

@@ -51,8 +51,8 @@ impl Compiler {
         self.charge(at, size_of::<Test>())?;
         let doubtful = self.doubtful;
         match self.known_test(node) {
-            // Behind an `ihave` that is false, also in the same test.
-            Err(error) if doubtful => Ok(Test::Unsupported(at, error.text.into())),
+            // Behind an `ihave` that is false, also in the same test; not the test around it.
+            Err(error) if doubtful => Ok(Test::Unsupported(at, self.unsupported(error)?)),
             other => other,
         }
     }
@@ -225,6 +225,7 @@ impl Compiler {
 
     /// RFC 5228 §5.9: the tag is not optional, and it takes the number with it.
     fn size_test(&mut self, arguments: &mut Arguments) -> Result<Test, CompileError> {
+        // A missing tag is named where it should stand, and the number after it is then not the fault.
         let place = arguments.place();
         let over = match arguments.tag()? {
             Some(tag) if tag.name == "over" => true,
@@ -263,6 +264,7 @@ impl Compiler {
                 return Err(arguments.unknown(&tag));
             }
         }
+        // Which one the first argument is only their number says, so that it is asked before any is taken.
         let mut variables: Vec<Slot> = Vec::new();
         if arguments.count() > 1 {
             for (at, name) in arguments.raw_strings("the names of variables")? {
@@ -391,6 +393,7 @@ impl Compiler {
             kept_s: DUPLICATE_S,
             last: false,
         };
+        // The same tag twice is refused for all commands; these are two tags for one thing.
         let mut has_source = false;
         while let Some(tag) = arguments.tag()? {
             match &tag.name[..] {
@@ -428,6 +431,7 @@ impl Compiler {
             .iter()
             .map(|(_, name)| Capability::by_name(name))
             .collect();
+        // All or none: a script that asks for two uses both in its block.
         let has_all = known.iter().all(Option::is_some);
         match has_all {
             true => known
@@ -462,6 +466,7 @@ fn zone_minutes(text: &str) -> Option<i32> {
         b'-' => -1,
         _ => return None,
     };
+    // The sign is one byte, so that the slice ends between two letters.
     let digits = &text[1..];
     if digits.len() != 4 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

@@ -189,9 +189,11 @@ pub(super) fn keys(
         if matching.kind == Kind::Regex {
             let pattern = match &template {
                 Template::Text(text) => {
+                    compiler.count_regex(at)?;
                     let pattern = Pattern::build(text, matching.comparator)
                         .map_err(|error| CompileError::new(at, error))?;
-                    compiler.charge_regex(at, pattern.bytes())?;
+                    // Their memory has a bound of its own, the product of two limits.
+                    compiler.regex_bytes += pattern.bytes();
                     Some(pattern)
                 }
                 Template::Mixed(_) => None,

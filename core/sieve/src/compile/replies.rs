@@ -28,6 +28,7 @@ impl Compiler {
             reason: Template::Text("".into()),
             fcc: None,
         };
+        // Tags come in any order: those of `:fcc` are collected, and joined to it when all are there.
         let mut has_time = false;
         let mut filing = empty_filing();
         let mut filing_tags = None;

@@ -37,7 +37,9 @@ impl Run<'_> {
             Action::Reject { reason, extended } => {
                 let reason = self.text(frame, reason)?;
                 let end = reason.floor_char_boundary(REASON_BYTES_MAX);
-                self.ledger.reject(reason[..end].to_owned(), *extended)
+                let reason = reason[..end].to_owned();
+                let by_message = self.answerable(&self.own_addresses())?.is_some();
+                self.ledger.reject(reason, *extended, by_message)
             }
             Action::Set {
                 slot,
@@ -97,7 +99,7 @@ impl Run<'_> {
         };
         let mut list = Vec::new();
         for text in self.texts(frame, named)? {
-            self.spend_bytes(text.len())?;
+            self.spend(flags::steps(&text))?;
             flags::add(&mut list, &text);
         }
         Ok(flags::flags(&list))
@@ -148,8 +150,7 @@ impl Run<'_> {
             }
         };
         for text in self.texts(frame, named)? {
-            // Each word is compared with those that are there.
-            self.spend_bytes(text.len() * (1 + list.len()))?;
+            self.spend(flags::steps(&text))?;
             match change {
                 FlagChange::Remove => flags::remove(&mut list, &text),
                 FlagChange::Set | FlagChange::Add => flags::add(&mut list, &text),
@@ -180,7 +181,7 @@ impl Run<'_> {
         }
         // A name in other letters is encoded; an address stays as it is.
         Ok(match text.rsplit_once('<') {
-            Some((name, address)) if !text.is_ascii() => {
+            Some((name, address)) if !text.is_ascii() || encode::has_long_word(&text) => {
                 let name = encode::ascii(name.trim().trim_matches('"'));
                 format!("{name} <{address}")
             }
@@ -206,13 +207,17 @@ impl Run<'_> {
             }
         };
         let message = self.optional_text(frame, &notify.message)?;
+        // Made up also where the loop rule drops it: the subject and that rule look through the fields.
+        self.spend_bytes(8 * self.view.fields_count() + REASON_BYTES_MAX)?;
         // RFC 5436 §2: the message is the subject; the body is the URI's.
         let subject = match (message, found.subject) {
             (Some(message), _) => message.into_owned(),
             (None, Some(subject)) => subject,
             (None, None) => {
                 let subject = self.view.first("Subject").unwrap_or_default();
-                format!("New message: {subject}")
+                // Cut before it is copied: a field may have a million bytes.
+                let end = subject.floor_char_boundary(REASON_BYTES_MAX);
+                format!("New message: {}", &subject[..end])
             }
         };
         let end = subject.floor_char_boundary(REASON_BYTES_MAX);

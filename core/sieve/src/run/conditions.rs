@@ -6,7 +6,7 @@ use crate::notify::mailto;
 use crate::outcome::Remember;
 use crate::program::{Duplicate, DuplicateSource, Test};
 
-use super::{Frame, Halt, Run, STEPS_OF_ONE, asked};
+use super::{Frame, Halt, Run, STEPS_OF_ONE};
 
 impl Run<'_> {
     /// Whether it is so. The recursion is bounded by `NESTING_COUNT_MAX`, which the parser holds to.
@@ -52,7 +52,7 @@ impl Run<'_> {
             }
             Test::MailboxExists(names) => {
                 for name in self.texts(frame, names)? {
-                    if !asked(self.host.has_mailbox(&name))? {
+                    if !self.asked(|| self.host.has_mailbox(&name))? {
                         return Ok(false);
                     }
                 }
@@ -60,7 +60,7 @@ impl Run<'_> {
             }
             Test::MailboxIdExists(ids) => {
                 for id in self.texts(frame, ids)? {
-                    if !asked(self.host.has_mailbox_with_id(&id))? {
+                    if !self.asked(|| self.host.has_mailbox_with_id(&id))? {
                         return Ok(false);
                     }
                 }
@@ -69,7 +69,9 @@ impl Run<'_> {
             Test::SpecialUseExists { mailbox, uses } => {
                 let mailbox = self.optional_text(frame, mailbox)?;
                 for special_use in self.texts(frame, uses)? {
-                    if !asked(self.host.has_special_use(mailbox.as_deref(), &special_use))? {
+                    if !self
+                        .asked(|| self.host.has_special_use(mailbox.as_deref(), &special_use))?
+                    {
                         return Ok(false);
                     }
                 }
@@ -87,6 +89,7 @@ impl Run<'_> {
     /// RFC 7352 §3. What this run remembers it does not see itself: only what is delivered counts.
     fn duplicate(&self, frame: &Frame<'_>, duplicate: &Duplicate) -> Result<bool, Halt> {
         let handle = self.optional_text(frame, &duplicate.handle)?;
+        // Without one all tests of the account share a space, which lets two scripts agree about a message.
         let handle = handle.as_deref().unwrap_or_default();
         let key = match &duplicate.source {
             DuplicateSource::Unique(value) => {
@@ -103,7 +106,8 @@ impl Run<'_> {
                 Key::of(KEY_KIND, &[handle, value])
             }
         };
-        let is_there = asked(self.host.is_remembered(&key))?;
+        // The host answers for earlier deliveries alone; what this run remembers is not among them.
+        let is_there = self.asked(|| self.host.is_remembered(&key))?;
         let mut remember = self.remember.borrow_mut();
         let is_new = !remember.iter().any(|other| other.key == key);
         if is_new && (!is_there || duplicate.last) {

@@ -45,24 +45,25 @@ impl Run<'_> {
         };
         self.spend(self.view.fields_count() as u64)?;
         let count = self.view.named(&name).count();
+        // RFC 5293 §5: `:count` is about the number of fields of the name, which is the same for each of them.
+        let counts = match (&keys, deletion.matching.kind) {
+            (Some(keys), Kind::Count(relation)) => {
+                Some(self.counts(count, keys, deletion.matching.comparator, relation)?)
+            }
+            _ => None,
+        };
         let mut doomed = Vec::new();
         for (at, field) in self.view.named(&name).enumerate() {
             if deletion.index.is_some_and(|index| !is_at(index, at, count)) {
                 continue;
             }
-            let matched = match &keys {
-                None => true,
-                // RFC 5293 §5: `:count` is about the number of fields of the name.
-                Some(keys) => match deletion.matching.kind {
-                    Kind::Count(relation) => {
-                        let comparator = deletion.matching.comparator;
-                        keys.counts(&count.to_string(), comparator, relation)
-                    }
-                    _ => {
-                        self.spend_bytes(field.value.len())?;
-                        self.value_matches(frame, field.decoded(), deletion.matching, keys, false)?
-                    }
-                },
+            let matched = match (&keys, counts) {
+                (None, _) => true,
+                (Some(_), Some(counts)) => counts,
+                (Some(keys), None) => {
+                    self.spend_bytes(field.value.len())?;
+                    self.value_matches(frame, field.decoded(), deletion.matching, keys, false)?
+                }
             };
             if matched {
                 doomed.push(at);

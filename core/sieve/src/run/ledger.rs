@@ -164,14 +164,19 @@ impl Ledger {
         self.push(Action::Redirect { address, edition })
     }
 
-    /// RFC 5429 §2.4: nothing else can happen to a message that is rejected.
-    pub fn reject(&mut self, reason: String, extended: bool) -> Result<(), Halt> {
+    /// RFC 5429 §2.4: nothing else can happen to a message that is rejected. A notification does nothing with it and may go out (RFC 5435 §7).
+    pub fn reject(&mut self, reason: String, extended: bool, by_message: bool) -> Result<(), Halt> {
         self.check_rejected()?;
-        if self.is_discarded || self.replied.is_some() || !self.actions.is_empty() {
+        let is_other = |action: &Action| !matches!(action, Action::Notify(_));
+        if self.is_discarded || self.replied.is_some() || self.actions.iter().any(is_other) {
             return Err(Halt::failure(REJECTED));
         }
         self.keeps_implicitly = false;
-        self.push(Action::Reject { reason, extended })
+        self.push(Action::Reject {
+            reason,
+            extended,
+            by_message,
+        })
     }
 
     /// RFC 5230 §4.7: once in a script. Of several scripts the first one replies. Says whether it may; `note_reply` counts it.
@@ -189,14 +194,13 @@ impl Ledger {
         }
     }
 
-    /// Several may go out, to different addresses.
+    /// Several may go out, to different addresses, and beside any other action (RFC 5435 §7).
     pub fn notify(&mut self, notification: crate::outcome::Notification) -> Result<(), Halt> {
         let is_one = |action: &&Action| matches!(action, Action::Notify(_));
         if self.actions.iter().filter(is_one).count() == NOTIFICATIONS_COUNT_MAX {
             let text = format!("A message causes at most {NOTIFICATIONS_COUNT_MAX} notifications");
             return Err(Halt::failure(text));
         }
-        self.check_rejected()?;
         self.push(Action::Notify(Box::new(notification)))
     }
 

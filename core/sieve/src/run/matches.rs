@@ -28,13 +28,30 @@ impl Run<'_> {
         let counts = matches!(test.matching.kind, Kind::Count(_));
         let values = self.values(frame, &test.source, counts)?;
         if let Kind::Count(relation) = test.matching.kind {
-            let count = values.len().to_string();
-            return Ok(keys.counts(&count, test.matching.comparator, relation));
+            return self.counts(values.len(), &keys, test.matching.comparator, relation);
         }
         // RFC 5173 §6: a body leaves match variables as they are.
         let captures = frame.script.has_variables && !matches!(test.source, Source::Body(_));
         for value in values {
             if self.value_matches(frame, &value, test.matching, &keys, captures)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// RFC 5231 §4.2: whether the number of values is in the relation to one of the keys.
+    pub(super) fn counts(
+        &self,
+        values_count: usize,
+        keys: &Ready<'_>,
+        comparator: Comparator,
+        relation: Relation,
+    ) -> Result<bool, Halt> {
+        let count = values_count.to_string();
+        for key in keys.all() {
+            self.spend_bytes(count.len() + key.len())?;
+            if relation.holds(comparator.order(&count, key)) {
                 return Ok(true);
             }
         }
@@ -65,7 +82,7 @@ impl Run<'_> {
             let key = keys.text(index);
             let matched = match matching.kind {
                 Kind::Is => {
-                    self.spend_bytes(key.len().min(value.len()))?;
+                    self.spend_bytes(comparator.equal_bytes(value, key))?;
                     comparator.equal(value, key)
                 }
                 Kind::Contains => {
@@ -100,6 +117,7 @@ impl Run<'_> {
         value: &str,
         captures: bool,
     ) -> Result<bool, Halt> {
+        // It takes from what is left itself, since only it sees how often it goes back.
         let mut left = self.steps.get();
         let globbed = glob(comparator, pattern, value, captures, &mut left);
         self.spend(self.steps.get() - left)?;
@@ -166,12 +184,6 @@ impl Ready<'_> {
 
     fn all(&self) -> impl Iterator<Item = &str> {
         (0..self.count()).map(|index| self.text(index))
-    }
-
-    /// RFC 5231 §4.2: whether the number of values is in the relation to one of the keys.
-    pub fn counts(&self, count: &str, comparator: Comparator, relation: Relation) -> bool {
-        self.all()
-            .any(|key| relation.holds(comparator.order(count, key)))
     }
 
     /// RFC 5232 §2: a string may hold several flags.

@@ -15,6 +15,9 @@ use super::{Frame, Halt, Run};
 
 type Values<'v> = Vec<Cow<'v, str>>;
 
+/// Of each value of a message: all of them stay in memory while a test runs, and a script may name the same field again and again.
+const STEPS_OF_VALUE: u64 = 10;
+
 impl Run<'_> {
     /// All values of a source. `counts`: they are only counted.
     pub(super) fn values<'v>(
@@ -29,6 +32,7 @@ impl Run<'_> {
                 for name in names {
                     let name = self.text(frame, name)?;
                     for field in self.fields(&name, *index)? {
+                        self.spend(STEPS_OF_VALUE)?;
                         self.spend_bytes(field.value.len())?;
                         values.push(Cow::Borrowed(field.decoded()));
                     }
@@ -88,7 +92,7 @@ impl Run<'_> {
                 let mut list = Vec::new();
                 for slot in slots {
                     let text = self.variable(frame, *slot);
-                    self.spend_bytes(text.len())?;
+                    self.spend(flags::steps(text))?;
                     flags::add(&mut list, text);
                 }
                 values.extend(list.into_iter().map(Cow::Owned));
@@ -160,6 +164,7 @@ impl Run<'_> {
         for field in self.fields(name, index)? {
             self.spend_bytes(4 * field.value.len())?;
             for found in field.addresses() {
+                self.spend(STEPS_OF_VALUE)?;
                 let part = found.part(part, self.environment.separator);
                 values.extend(part.map(Cow::Borrowed));
             }

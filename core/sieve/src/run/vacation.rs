@@ -6,6 +6,7 @@ use crate::host::Key;
 use crate::limits::{REASON_BYTES_MAX, REFERENCES_BYTES_MAX, STRING_BYTES_MAX};
 use crate::outcome::{Action, Reply};
 use crate::program::Vacation;
+use crate::template::Template;
 
 use super::{Frame, Halt, Run};
 
@@ -38,9 +39,7 @@ impl Run<'_> {
     /// Leaves a reply in the ledger, or nothing. The caller still asks its memory for `Reply::key` before it sends one.
     pub(super) fn vacation(&mut self, frame: &Frame<'_>, vacation: &Vacation) -> Result<(), Halt> {
         // The strings are made first: one that is wrong is an error for every message.
-        let mut own = vec![self.envelope.to.key()];
-        own.extend(self.envelope.to.untagged().map(|address| address.key()));
-        own.extend(self.environment.own_addresses.iter().cloned());
+        let mut own = self.own_addresses();
         for text in self.texts(frame, &vacation.addresses)? {
             own.extend(addresses::single(&text).map(|address| address.key()));
         }
@@ -57,22 +56,26 @@ impl Run<'_> {
         if !self.ledger.may_reply()? {
             return Ok(());
         }
-        let Some(sender) = self.envelope.from else {
+        let Some(sender) = self.answerable(&own)? else {
             return Ok(());
         };
-        self.spend(100 * self.view.fields_count() as u64)?;
-        let is_own = own.contains(&sender.key());
-        let is_quiet = is_own || is_program(sender.local()) || self.is_automatic();
-        if is_quiet || !self.names_one_of(&own)? {
+        if !self.names_one_of(&own)? {
             return Ok(());
         }
         let key = match &handle {
             Some(handle) => Key::of(KEY_KIND, &[&sender.key(), "handle", handle]),
-            // RFC 5230 §4.2: without a handle these tell replies apart.
+            // RFC 5230 §4.2: without a handle these tell replies apart, as the script has them. With variables put in, the sender could
+            // make each reply another one, and two programs that answer each other would never stop.
             None => {
                 let mime = if vacation.mime { "mime" } else { "text" };
-                let subject = subject.as_deref().unwrap_or_default();
-                Key::of(KEY_KIND, &[&sender.key(), mime, subject, &from, &reason])
+                let written = |text: &Option<Template>| match text {
+                    Some(text) => text.as_written().into_owned(),
+                    None => String::new(),
+                };
+                let (subject, from) = (written(&vacation.subject), written(&vacation.from));
+                let reason = vacation.reason.as_written();
+                let texts = [&sender.key()[..], &own_path, mime, &subject, &from, &reason];
+                Key::of(KEY_KIND, &texts)
             }
         };
         let subject = match subject {
@@ -99,10 +102,27 @@ impl Run<'_> {
         self.ledger.push(Action::Reply(Box::new(reply)))
     }
 
-    /// RFC 3834 §2, RFC 5230 §4.6: a program or a list sent it.
+    /// Keys of the addresses that the caller has for the account.
+    pub(super) fn own_addresses(&self) -> Vec<String> {
+        let mut own = vec![self.envelope.to.key()];
+        own.extend(self.envelope.to.untagged().map(|address| address.key()));
+        own.extend(self.environment.own_addresses.iter().cloned());
+        own
+    }
+
+    /// The sender, if a person sent it and a message to that address begins no loop.
+    pub(super) fn answerable(&self, own: &[String]) -> Result<Option<&mail::Address>, Halt> {
+        self.spend(100 * self.view.fields_count() as u64)?;
+        Ok(self.envelope.from.filter(|sender| {
+            let is_own = own.contains(&sender.key());
+            !is_own && !is_program(sender.local()) && !self.is_automatic()
+        }))
+    }
+
+    /// RFC 3834 §2, RFC 5230 §4.6: a program or a list sent it. A script that removes those fields does not change that.
     fn is_automatic(&self) -> bool {
         let says = |name: &str, words: &[&str]| {
-            self.view.named(name).any(|field| {
+            self.view.ever_named(name).any(|field| {
                 let mut found = field.decoded().split([';', ',', ' ', '(']);
                 found.any(|word| words.iter().any(|one| word.eq_ignore_ascii_case(one)))
             })
@@ -110,7 +130,9 @@ impl Run<'_> {
         self.is_auto_submitted()
             || says("Precedence", &["bulk", "list", "junk"])
             || says("X-Auto-Response-Suppress", &["all", "oof", "autoreply"])
-            || LIST_FIELDS.iter().any(|name| self.view.has(name))
+            || LIST_FIELDS
+                .iter()
+                .any(|name| self.view.ever_named(name).next().is_some())
     }
 
     /// RFC 3834 §5: a program sent it, and a person did not. Of lists it says nothing.
@@ -168,8 +190,14 @@ impl Run<'_> {
         }
         ids.extend(own.map(str::to_owned));
         let mut bytes: usize = ids.iter().map(|id| id.len() + 1).sum();
-        while bytes > REFERENCES_BYTES_MAX && ids.len() > 2 {
-            bytes -= ids.remove(1).len() + 1;
+        // Counted first and removed at once: the sender chooses how many there are.
+        let mut end = 1;
+        while bytes > REFERENCES_BYTES_MAX && end + 1 < ids.len() {
+            bytes -= ids[end].len() + 1;
+            end += 1;
+        }
+        if end > 1 {
+            ids.drain(1..end);
         }
         (!ids.is_empty()).then(|| ids.join(" "))
     }

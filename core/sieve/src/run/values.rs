@@ -20,6 +20,7 @@ impl Run<'_> {
             Template::Text(text) => return Ok(Cow::Borrowed(text)),
             Template::Mixed(pieces) => pieces,
         };
+        // Checked with each piece: doubling a variable in a script of some lines would fill the memory.
         let captures = frame.captures.borrow();
         let mut out = String::new();
         for piece in pieces {
@@ -102,7 +103,7 @@ impl Run<'_> {
     }
 }
 
-/// One modifier. Letters change their case by Unicode, which RFC 5229 §4.1.1 allows beyond ASCII.
+/// One modifier. Letters change their case by Unicode, which RFC 5229 §4.1.3 allows beyond ASCII.
 fn modify(value: String, modifier: Modifier) -> String {
     match modifier {
         Modifier::Lower => value.to_lowercase(),

@@ -15,6 +15,7 @@ Hello Bob,
 the body.
 ";
 
+/// RFC 5228 §2.10.2: a script that forgets a case must not lose mail.
 #[test]
 fn without_a_word_about_it_mail_is_kept() {
     says("", LETTER, &["implicit keep"]);
@@ -23,6 +24,7 @@ fn without_a_word_about_it_mail_is_kept() {
     says("if false { discard; }", LETTER, &["implicit keep"]);
 }
 
+/// A discard ends the implicit keep alone: beside a keep the message stays.
 #[test]
 fn keep_and_discard_say_it() {
     says("keep;", LETTER, &["keep"]);
@@ -31,6 +33,7 @@ fn keep_and_discard_say_it() {
     says("keep; keep;", LETTER, &["keep"]);
 }
 
+/// RFC 5228 §2.10.2: else every filed message would be in INBOX too.
 #[test]
 fn filing_and_redirecting_end_the_implicit_keep() {
     says(
@@ -65,6 +68,7 @@ fn the_same_action_twice_is_one() {
     );
 }
 
+/// Later branches are not looked at, also when they would be true.
 #[test]
 fn the_first_true_branch_runs() {
     let script = r#"
@@ -84,6 +88,7 @@ fn stop_ends_the_script() {
     says("if true { stop; } discard;", LETTER, &["implicit keep"]);
 }
 
+/// RFC 5228 §2.7.2: people write what they see, and mail has encoded words and folds.
 #[test]
 fn header_looks_at_decoded_values_without_blanks_around_them() {
     for (test, wanted) in [
@@ -108,6 +113,7 @@ fn header_looks_at_decoded_values_without_blanks_around_them() {
     }
 }
 
+/// A sender chooses the name freely; a rule about an address must not match it.
 #[test]
 fn address_sees_addresses_and_not_names() {
     for (test, wanted) in [
@@ -130,6 +136,7 @@ fn address_sees_addresses_and_not_names() {
     assert!(refusal(r#"if address "subject" "a" {}"#).contains("\"subject\" holds no addresses"));
 }
 
+/// RFC 5228 §5.4: the null sender is an empty string, which a rule for bounces compares with.
 #[test]
 fn envelope_has_sender_and_recipient() {
     for (test, wanted) in [
@@ -157,6 +164,7 @@ fn exists_wants_all_of_the_fields() {
     assert!(!holds("", r#"exists ["from", "x-absent"]"#, LETTER));
 }
 
+/// RFC 5228 §5.9 says so, and both can be false.
 #[test]
 fn size_is_over_or_under_and_neither_when_equal() {
     let message = "Subject: x\n\n0123456789";
@@ -224,6 +232,7 @@ fn a_run_that_fails_keeps_the_message_and_names_the_place() {
     );
 }
 
+/// The administrator comes first; what that script filed away the person's does not see.
 #[test]
 fn scripts_of_several_places_run_in_a_row() {
     let world = World::default();

@@ -30,6 +30,7 @@ thing data
 --b--
 ";
 
+/// Marks of HTML would hide words, and base64 all of them.
 #[test]
 fn text_is_what_a_person_reads() {
     for (test, wanted) in [
@@ -45,6 +46,7 @@ fn text_is_what_a_person_reads() {
     }
 }
 
+/// RFC 5173 §5.2: a malformed type matches nothing, and an empty one everything.
 #[test]
 fn content_is_picked_by_type() {
     for (test, wanted) in [
@@ -72,6 +74,7 @@ fn content_is_picked_by_type() {
     }
 }
 
+/// The boundaries are in it: scripts that look for attachments use that.
 #[test]
 fn raw_is_undecoded() {
     for (test, wanted) in [

@@ -236,7 +236,9 @@ pub fn shown(outcome: &Outcome) -> Vec<String> {
                 address,
                 edition: header,
             } => format!("redirect {address}{}", edition(*header)),
-            Action::Reject { reason, extended } => {
+            Action::Reject {
+                reason, extended, ..
+            } => {
                 let extended = if *extended { "e" } else { "" };
                 format!("{extended}reject {reason}")
             }

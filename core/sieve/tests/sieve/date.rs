@@ -14,6 +14,7 @@ To: b@example.org
 
 ";
 
+/// Each part has a fixed form, so that texts compare as times do (RFC 5260 §4.2).
 #[test]
 fn parts_of_a_date_are_compared() {
     for (test, wanted) in [
@@ -44,6 +45,7 @@ fn parts_of_a_date_are_compared() {
     }
 }
 
+/// There is no clock here: the same run again must come to the same.
 #[test]
 fn the_current_date_is_the_environments() {
     let world = World {
@@ -68,6 +70,7 @@ fn the_current_date_is_the_environments() {
     }
 }
 
+/// Each relay adds a Received field in front; the last one is the sender's.
 #[test]
 fn an_index_picks_one_field() {
     for (test, wanted) in [

@@ -13,6 +13,7 @@ fn run(world: &World, script: &str) -> (Vec<String>, Vec<(Key, u64)>) {
     (shown(&outcome), remember.collect())
 }
 
+/// A run remembers nothing itself: a delivery that fails is made again and must not see its own trace.
 #[test]
 fn the_second_delivery_is_the_duplicate() {
     let world = World::default();
@@ -41,6 +42,7 @@ fn the_second_delivery_is_the_duplicate() {
     );
 }
 
+/// RFC 7352 §3.1: one space of ids for both ways to name one.
 #[test]
 fn the_key_is_what_the_script_chooses() {
     let key = |script: &str| {
@@ -56,6 +58,7 @@ fn the_key_is_what_the_script_chooses() {
     assert_eq!(key(r#"if duplicate :header "x-absent" {}"#), None);
 }
 
+/// Each is an entry that the account keeps.
 #[test]
 fn time_and_number_are_bounded() {
     let (_, remember) = run(&World::default(), "if duplicate :seconds 99999999999 {}");

@@ -26,6 +26,7 @@ fn edited(script: &str) -> (Vec<String>, Vec<String>) {
     (shown(&outcome), editions.collect())
 }
 
+/// In front is where trace fields stand, and where a new one is found first.
 #[test]
 fn fields_are_added_in_front_or_behind() {
     let (lines, editions) =
@@ -39,6 +40,7 @@ fn fields_are_added_in_front_or_behind() {
     );
 }
 
+/// RFC 5293 §5: numbers are those before anything goes.
 #[test]
 fn fields_are_deleted_by_place_and_value() {
     for (script, left) in [
@@ -66,6 +68,7 @@ fn fields_are_deleted_by_place_and_value() {
     }
 }
 
+/// A copy that was filed before an edit does not show it.
 #[test]
 fn each_action_gets_the_header_of_its_moment() {
     let (lines, editions) = edited(
@@ -85,6 +88,7 @@ fn each_action_gets_the_header_of_its_moment() {
     assert_eq!((lines, editions), (vec!["discard".to_owned()], vec![]));
 }
 
+/// RFC 5293 §4: a later rule may depend on a mark that an earlier one set.
 #[test]
 fn tests_see_what_was_edited() {
     let (lines, _) = edited(
@@ -94,12 +98,14 @@ fn tests_see_what_was_edited() {
     assert_eq!(lines, [r#"fileinto "seen", edition 1"#]);
 }
 
+/// RFC 5293 §6: mail that goes in circles is recognised by them.
 #[test]
 fn trace_fields_stay() {
     let (lines, _) = edited(r#"deleteheader "Received"; deleteheader "auto-submitted";"#);
     assert_eq!(lines, ["implicit keep"]);
 }
 
+/// Values come out of messages, and line ends out of encoded words.
 #[test]
 fn a_value_cannot_begin_another_field() {
     let (_, editions) = edited("addheader \"X-A\" \"1\r\nX-Evil: 2\";");
@@ -113,6 +119,7 @@ fn a_value_cannot_begin_another_field() {
     assert!(lines[1].contains("\"a b\" is not the name of a header field"));
 }
 
+/// Each edited header is stored with its copy.
 #[test]
 fn editing_is_bounded() {
     let much = r#"addheader "X-A" "1"; fileinto "a"; addheader "X-A" "1"; fileinto "b"; addheader "X-A" "1"; fileinto "c";

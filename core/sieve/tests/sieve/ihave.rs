@@ -1,5 +1,8 @@
 //! RFC 5463.
 
+use sieve::Script;
+use sieve::limits::REGEXES_COUNT_MAX;
+
 use crate::common::{refusal, says};
 
 const LETTER: &str = "Subject: x\n\n";
@@ -57,4 +60,28 @@ fn an_error_of_the_script_is_a_failure() {
             "failed: line 1, column 41: The script says \"No vnd.x here\"",
         ],
     );
+}
+
+/// Errors behind a missing extension are kept for the run, but not those of limits: thousands of expressions took half a minute to build.
+#[test]
+fn limits_hold_behind_a_missing_extension_too() {
+    let patterns = "\"a\",".repeat(REGEXES_COUNT_MAX);
+    let test = format!("if header :regex \"a\" [{patterns}\"a\"] {{ keep; }}");
+    let script =
+        format!("require [\"ihave\", \"regex\"]; if ihave \"vnd.x\" {{ {test} }} else {{ keep; }}");
+    assert!(refusal(&script).contains("at most 32 regular expressions"));
+}
+
+/// What is kept of them is a text for each, and a script says how much memory it takes.
+#[test]
+fn what_does_not_compile_takes_memory_too() {
+    let bytes = |count| {
+        let unknown = format!("fileinto \"{}\";", "\\\u{1}".repeat(40)).repeat(count);
+        let script =
+            format!("require [\"ihave\", \"fileinto\"]; if ihave \"vnd.x\" {{ {unknown} }}");
+        Script::compile(script.as_bytes())
+            .expect("a script")
+            .bytes()
+    };
+    assert!(bytes(101) - bytes(1) > 100 * 200);
 }

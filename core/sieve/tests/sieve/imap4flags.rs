@@ -4,6 +4,7 @@ use crate::common::{refusal, says};
 
 const LETTER: &str = "From: boss@example.com\nSubject: x\n\n";
 
+/// RFC 5232 §5: flags of an action replace it and are not added to it.
 #[test]
 fn the_internal_variable_is_for_actions_without_flags() {
     says(
@@ -33,6 +34,7 @@ fn the_internal_variable_is_for_actions_without_flags() {
     );
 }
 
+/// They are lists of words there, without doubles, so that a later rule can take one away.
 #[test]
 fn flags_live_in_variables_too() {
     says(
@@ -46,6 +48,7 @@ fn flags_live_in_variables_too() {
     );
 }
 
+/// Case does not count, and one string may hold several flags (RFC 5232 §2).
 #[test]
 fn hasflag_asks_for_them() {
     for (test, wanted) in [
@@ -74,6 +77,7 @@ fn hasflag_asks_for_them() {
     }
 }
 
+/// One copy is stored, and no rule may lose its flag by that.
 #[test]
 fn the_same_mailbox_gets_all_flags() {
     says(

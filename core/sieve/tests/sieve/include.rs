@@ -15,6 +15,7 @@ fn says(scripts: &[(&'static str, &'static str)], script: &str, lines: &[&str]) 
     assert_eq!(shown(&outcome), lines, "{script}");
 }
 
+/// Its actions are those of the outer script, in order.
 #[test]
 fn an_included_script_acts_where_it_stands() {
     says(
@@ -27,6 +28,7 @@ fn an_included_script_acts_where_it_stands() {
     );
 }
 
+/// RFC 6609 §3.3: a script of the administrator uses one for "go on" and the other for "enough".
 #[test]
 fn return_ends_one_script_and_stop_ends_all() {
     let scripts = [
@@ -50,6 +52,7 @@ fn return_ends_one_script_and_stop_ends_all() {
     );
 }
 
+/// A rule that is missing without an error would file mail wrongly for weeks.
 #[test]
 fn a_script_that_is_not_there_is_an_error_unless_it_is_optional() {
     says(
@@ -75,6 +78,7 @@ fn a_script_that_is_not_there_is_an_error_unless_it_is_optional() {
     );
 }
 
+/// RFC 6609 §3.2: it is about the name, whichever script includes it.
 #[test]
 fn once_is_once() {
     let scripts = [(
@@ -91,6 +95,7 @@ fn once_is_once() {
     says(&scripts, &script(""), &[r#"fileinto "xx""#]);
 }
 
+/// Else a script of the administrator could be disturbed by names that a person uses.
 #[test]
 fn variables_are_shared_only_if_both_say_so() {
     let scripts = [(
@@ -107,6 +112,7 @@ fn variables_are_shared_only_if_both_say_so() {
     assert!(refusal(late).contains("write \"global\" above"));
 }
 
+/// A script is compiled alone, so that circles are only seen in a run.
 #[test]
 fn a_circle_is_an_error_that_names_the_script() {
     says(
@@ -122,6 +128,7 @@ fn a_circle_is_an_error_that_names_the_script() {
     );
 }
 
+/// Each level is frames on the stack of the delivery.
 #[test]
 fn depth_is_bounded() {
     let names = [
@@ -152,6 +159,7 @@ fn depth_is_bounded() {
     says(&scripts, r#"require "include"; include "2";"#, &["discard"]);
 }
 
+/// The caller reads them before the run; a question in the run costs a second one.
 #[test]
 fn a_script_lists_what_it_includes() {
     let source =

@@ -24,6 +24,7 @@ fn mailboxes_are_asked_for() {
     }
 }
 
+/// Which of them exists is for the delivery to find, since it may make one.
 #[test]
 fn filing_names_a_mailbox_in_several_ways() {
     says(

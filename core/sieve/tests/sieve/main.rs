@@ -10,6 +10,7 @@ mod duplicate;
 mod editheader;
 mod encoded_character;
 mod environment;
+mod hostile;
 mod ihave;
 mod imap4flags;
 mod include;

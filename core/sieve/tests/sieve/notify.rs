@@ -6,6 +6,7 @@ use crate::common::{World, holds, refusal, says};
 
 const LETTER: &str = "From: ann@example.net\nTo: bob@example.org\nSubject: the sea\n\n";
 
+/// RFC 5435 §7: it is news of a message and not a place for it.
 #[test]
 fn a_notification_goes_by_mail_and_leaves_the_keep() {
     says(
@@ -27,6 +28,7 @@ fn a_notification_goes_by_mail_and_leaves_the_keep() {
     );
 }
 
+/// RFC 5436 §2: two notifications could cause each other.
 #[test]
 fn what_a_program_sent_causes_no_notification() {
     let notify = r#"require "enotify"; notify "mailto:bob@phone.example";"#;
@@ -41,6 +43,7 @@ fn what_a_program_sent_causes_no_notification() {
     );
 }
 
+/// A script asks before it notifies, since an unknown method would end the run.
 #[test]
 fn methods_can_be_asked_for() {
     for (test, wanted) in [
@@ -66,6 +69,7 @@ fn methods_can_be_asked_for() {
     }
 }
 
+/// The caller adds nothing but the date and the id; what stops loops is in it.
 #[test]
 fn the_message_is_whole() {
     let script = r#"require "enotify"; notify :importance "3" :message "Grüße" "mailto:bob@phone.example?body=Hi";"#;
@@ -109,6 +113,7 @@ fn what_makes_no_sense_is_refused() {
     }
 }
 
+/// A subject in a URI could else add parameters to it.
 #[test]
 fn a_url_is_encoded() {
     says(

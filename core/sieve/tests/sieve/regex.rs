@@ -79,3 +79,21 @@ fn a_pattern_that_blows_up_elsewhere_is_linear_here() {
         &letter
     ));
 }
+
+/// Other implementations have these, and scripts that come from them use them.
+#[test]
+fn classes_and_word_boundaries_have_their_short_names() {
+    for (pattern, matches) in [
+        (r"\\bcr\\w+\\b", true),
+        (r"\\bunch\\b", false),
+        (r"^\\d{3}\\s", false),
+        (r"\\W", true),
+    ] {
+        let test = format!("header :regex \"subject\" \"{pattern}\"");
+        assert_eq!(
+            holds("regex", &test, "Subject: the crunch\n\n"),
+            matches,
+            "{pattern}"
+        );
+    }
+}

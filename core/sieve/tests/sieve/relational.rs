@@ -13,6 +13,7 @@ X-Word: pear
 ";
 const NUMERIC: &str = "relational comparator-i;ascii-numeric";
 
+/// Empty texts and texts without digits have their place in the order (RFC 4790 §9.1).
 #[test]
 fn values_are_compared() {
     for (test, wanted) in [
@@ -59,6 +60,7 @@ fn values_are_compared() {
     }
 }
 
+/// RFC 5231 §4.2: what is counted are values, not fields: a To field has as many as addresses.
 #[test]
 fn values_are_counted() {
     for (test, wanted) in [

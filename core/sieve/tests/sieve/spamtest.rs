@@ -14,6 +14,7 @@ fn holds(spam_percent: Option<u8>, virus: Option<u8>, test: &str) -> bool {
     world.holds(ALL, test, LETTER)
 }
 
+/// RFC 5235: 0 is "not tested", so that a judged message begins with 1.
 #[test]
 fn the_likelihood_of_junk_is_a_number() {
     let spam = |percent, test: &str| holds(percent, None, test);
@@ -35,6 +36,7 @@ fn the_likelihood_of_junk_is_a_number() {
     assert!(spam(Some(38), percent) && !spam(Some(37), percent) && !spam(None, percent));
 }
 
+/// A rule for "was tested" asks by count.
 #[test]
 fn what_was_not_tested_does_not_count() {
     let untested = r#"spamtest :percent :count "eq" :comparator "i;ascii-numeric" "0""#;
@@ -48,6 +50,7 @@ fn a_virus_is_a_number_too() {
     assert!(holds(None, None, r#"virustest "0""#));
 }
 
+/// A script for 0 to 10 would else be read as percent, and file all mail as junk.
 #[test]
 fn percent_needs_its_extension() {
     let script = r#"require "spamtest"; if spamtest :percent "1" {}"#;

@@ -161,6 +161,39 @@ fn the_key_stands_for_sender_and_reply() {
     );
 }
 
+/// The sender chooses the subject. If a reply that quotes it were another one each time, a program that answers replies would get an answer
+/// for each of its answers.
+#[test]
+fn a_reply_that_quotes_the_message_is_one_reply() {
+    let script = r#"if header :matches "subject" "*" { vacation :subject "Re: ${1}" "About ${1}: I am away."; }"#;
+    let world = World::default();
+    let one = reply(&world, script, LETTER).expect("a reply");
+    let other = reply(&world, script, &LETTER.replace("the sea", "the lake"));
+    let other = other.expect("a reply");
+    assert_ne!(one.reason, other.reason);
+    assert_eq!(one.key, other.key);
+    let script = script.replace("About", "Of");
+    let changed = reply(&world, &script, LETTER).expect("a reply");
+    assert_ne!(one.key, changed.key);
+}
+
+/// The loop rules are about the message as it came.
+#[test]
+fn a_script_cannot_hide_that_a_list_sent_the_message() {
+    for field in ["List-Id: <sea.example.net>", "Precedence: bulk"] {
+        let name = field.split(':').next().unwrap_or_default();
+        let script = format!(
+            "require [\"editheader\", \"vacation\"]; deleteheader \"{name}\"; vacation \"away\";"
+        );
+        let outcome = World::default().run(&[&script], &format!("{field}\n{LETTER}"));
+        assert_eq!(
+            shown(&outcome.expect("an outcome")),
+            ["implicit keep, edition 1"],
+            "{field}"
+        );
+    }
+}
+
 #[test]
 fn the_time_has_a_least_and_a_most() {
     let world = World::default();
@@ -228,6 +261,32 @@ fn the_reply_is_a_whole_message() {
         mime.ends_with("MIME-Version: 1.0\nContent-Type: text/html\n\n<p>away</p>\n"),
         "{mime}"
     );
+}
+
+/// Some take a CR alone for a line end, and a line of a dot behind it for the end of the message. Both come out of an encoded word.
+#[test]
+fn a_reply_has_neither_a_cr_alone_nor_a_nul() {
+    let odd = "Subject: =?utf-8?q?a=0D.=0Db=00c?=";
+    let letter = LETTER.replace("Subject: the sea", odd);
+    for tag in ["", ":mime "] {
+        let script = format!(
+            "if header :matches \"subject\" \"*\" {{ vacation {tag}\"x: y\r\n\r\n${{1}}\r\n\"; }}"
+        );
+        let reply = reply(&World::default(), &script, &letter).expect("a reply");
+        let message = reply.message("Mon, 30 Nov 2026 10:00:00 +0000", "<2@example.org>");
+        let text = String::from_utf8(message).expect("text");
+        assert!(!text.replace("\r\n", "").contains(['\r', '\0']), "{text:?}");
+    }
+}
+
+/// RFC 5322 §2.1.1: relays refuse longer lines, or break them.
+#[test]
+fn a_subject_without_spaces_makes_no_long_line() {
+    let letter = LETTER.replace("the sea", &"x".repeat(5_000));
+    let reply = reply(&World::default(), "vacation \"x\";", &letter).expect("a reply");
+    let message = reply.message("Mon, 30 Nov 2026 10:00:00 +0000", "<2@example.org>");
+    let text = String::from_utf8(message).expect("text");
+    assert!(text.lines().all(|line| line.len() <= 998), "{text}");
 }
 
 #[test]

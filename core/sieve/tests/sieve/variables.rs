@@ -10,6 +10,7 @@ List-Id: Dave's friends <friends.example.net>
 
 ";
 
+/// RFC 5229 §3.2: the shortest text from the left, so that two implementations file alike.
 #[test]
 fn wildcards_fill_the_match_variables() {
     says(
@@ -27,6 +28,7 @@ fn wildcards_fill_the_match_variables() {
     );
 }
 
+/// A test that is false leaves them, since the script may use them in its next branch.
 #[test]
 fn match_variables_stay_until_the_next_match() {
     says(
@@ -43,6 +45,7 @@ fn match_variables_stay_until_the_next_match() {
     );
 }
 
+/// RFC 5229 §4.1: modifiers have an order of their own, whatever the order they are written in.
 #[test]
 fn set_keeps_a_value() {
     for (set, value) in [
@@ -73,6 +76,7 @@ fn set_keeps_a_value() {
     }
 }
 
+/// A sender who writes wildcards into a subject must not match more than that subject.
 #[test]
 fn a_quoted_value_matches_itself_alone() {
     let script = |value: &str| {
@@ -105,6 +109,7 @@ fn string_compares_any_texts() {
     ));
 }
 
+/// While the script is stored: a run would only find an empty string.
 #[test]
 fn what_is_not_a_variable_is_refused() {
     for (script, text) in [

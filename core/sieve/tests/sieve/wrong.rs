@@ -2,6 +2,7 @@
 
 use crate::common::refusal;
 
+/// A person fixes a script by these texts alone, most often in the form of a mail program.
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     for (script, text) in [
@@ -119,6 +120,7 @@ fn what_is_wrong_is_named_with_its_place() {
     }
 }
 
+/// Error texts are one line of printable letters.
 #[test]
 fn words_of_a_script_cannot_disturb_a_log() {
     let text = refusal("require \"a\nb\u{1b}[31m\";");
@@ -127,6 +129,7 @@ fn words_of_a_script_cannot_disturb_a_log() {
     assert!(long.contains('…') && long.len() < 200, "{long}");
 }
 
+/// Editors of other encodings write them; some write a mark in front, which is fine.
 #[test]
 fn bytes_that_are_not_utf8_are_refused_where_they_are() {
     let error = sieve::Script::compile(b"keep;\n# \xff").expect_err("not UTF-8");
@@ -135,4 +138,36 @@ fn bytes_that_are_not_utf8_are_refused_where_they_are() {
         "{error}"
     );
     assert!(sieve::Script::compile("\u{feff}keep;".as_bytes()).is_ok());
+}
+
+/// RFC 5228 §8.1 has NUL nowhere, and neither has mail.
+#[test]
+fn a_nul_is_refused_where_it_is() {
+    for script in ["keep;\n # \0", "keep;\n \"a\0\""] {
+        let column = script.len() - "keep;\n".len();
+        let column = column - usize::from(script.ends_with('"'));
+        let text = format!("line 2, column {column}: A script has no NUL");
+        assert_eq!(refusal(script), text);
+    }
+}
+
+/// Error texts go to the person who wrote the script, and into logs.
+#[test]
+fn an_error_text_is_short_whatever_the_script_is() {
+    let long = "x".repeat(5_000);
+    for script in [
+        format!("{long};"),
+        format!("stop :{long};"),
+        format!("keep :{long};"),
+        format!("if {long} {{}}"),
+        format!("if not true :{long} {{}}"),
+        format!("require \"variables\"; set \"{long}\" \"\";"),
+        format!(
+            "require \"regex\"; if header :regex \"a\" \"({}\" {{}}",
+            &long[..900]
+        ),
+    ] {
+        let text = refusal(&script);
+        assert!(text.len() < 300, "{text}");
+    }
 }
