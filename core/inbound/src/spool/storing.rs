@@ -26,6 +26,17 @@ pub struct Message {
     pub round: u32,
 }
 
+/// What of a message the spool takes.
+pub struct Part<'p> {
+    pub body: &'p BodyIn,
+    /// The envelope of the direct delivery, as it was or would have been.
+    pub tried: &'p Envelope,
+    /// Those of `tried` that have no answer.
+    pub waits: &'p Envelope,
+    /// For all of its recipients or for none.
+    pub is_whole: bool,
+}
+
 pub type Handed = Result<HandedOver, MailboxFault>;
 
 /// What a round of the drain came to: a result for each message, and what storage has seen of those that cannot be read and then of those.
@@ -63,16 +74,15 @@ pub trait Storing: Keeper + Clone + 'static {
         vec![accounts.to_vec()]
     }
 
-    /// The spool is about to take a message for those of `tried` that have no answer: the envelope of the direct delivery, as it was or would have been.
-    /// `false`: it may not wait there, for storage alone knows whether its sender may send it.
-    fn goes_to_spool(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) -> bool {
-        let _ = (body, tried, is_whole);
+    /// The spool is about to take a message. `false`: it may not wait there, for storage alone knows whether its sender may send it.
+    fn goes_to_spool(&self, part: &Part<'_>) -> bool {
+        let _ = part;
         true
     }
 
     /// The spool did not take it after all: its sender comes again.
-    fn stays_out(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) {
-        let _ = (body, tried, is_whole);
+    fn stays_out(&self, part: &Part<'_>) {
+        let _ = part;
     }
 
     /// Whether a look-up waits for storage. Where it does, none is begun just after storage was silent.

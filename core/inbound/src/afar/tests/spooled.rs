@@ -263,3 +263,39 @@ fn a_doubt_stays_with_the_sender_where_the_spool_is_full() {
     assert_eq!(got[0].mark, got[2].mark);
     assert_ne!(got[0].mark, got[1].mark);
 }
+
+/// What a node deferred at RCPT it does not have, and what it took under the same id is no answer for that one: storage would say that all of it is there.
+#[test]
+fn one_that_is_deferred_beside_others_that_were_taken_has_a_hand_over_of_its_own() {
+    for protocol in [Protocol::Lmtp, Protocol::Smtp] {
+        for stage in [None, Some(Stage::End)] {
+            let here = Place::new();
+            let busy = "451 4.3.2 busy";
+            let script = Script::new(protocol).answering("RCPT TO:<a2@example.org>", busy);
+            let script = stage.map_or(script.clone(), |stage| script.hanging(stage));
+            let node = here.world.node(0, script);
+            let (afar, settings) = here.world.keeper(&[protocol]);
+            let front = here.front(&afar);
+            let delivered = deliver_to(&front, 1, &[1, 2], &[]);
+            assert_eq!(here.world.sim.block_on(delivered), [true; 2]);
+            assert_eq!(here.waiting(), 1);
+            drop((front, settings));
+
+            let other = here.world.node(1, Script::new(protocol));
+            let later = here.world.other_keeper(protocol);
+            let mut drain = here.drain(&later);
+            assert_eq!(here.world.sim.block_on(drain.round()), Round::Moved);
+            let (direct, spooled) = (node.got(), other.got());
+            assert_eq!((direct.len(), spooled.len()), (1, 1));
+            assert_eq!(direct[0].recipients, ["a1@example.org"]);
+            // Without an answer it is for both, and one of them may have two copies.
+            let waited = match stage {
+                None => &["a2@example.org"][..],
+                Some(_) => &["a1@example.org", "a2@example.org"],
+            };
+            assert_eq!(spooled[0].recipients, waited);
+            let with_word = format!("{};spooled", direct[0].mark);
+            assert_ne!(spooled[0].mark, with_word, "{protocol:?} {stage:?}");
+        }
+    }
+}
