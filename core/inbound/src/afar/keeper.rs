@@ -187,7 +187,7 @@ impl<D: Dial> Afar<D> {
                     if let Answer::All(Outcome::Never, text) = &answer
                         && !letter.is_whole
                         && recipients.len() > 1
-                        && is_about_one(&never(text))
+                        && is_about_one(&never(text, false))
                     {
                         tracing::info!(
                             text,
@@ -196,7 +196,8 @@ impl<D: Dial> Afar<D> {
                         begun.settle();
                         return Err(NotHanded::OneOfSeveral);
                     }
-                    let results = results(answer, parcel.recipients.len());
+                    let count = parcel.recipients.len();
+                    let results = results(answer, count, letter.is_spooled);
                     let is_open = |result: &Result<(), MailboxFault>| {
                         result.as_ref().is_err_and(|fault| !is_final(fault))
                     };
@@ -211,7 +212,7 @@ impl<D: Dial> Afar<D> {
                 Err(Broke::Refused(reply)) => {
                     target.works();
                     targets.count(index, false);
-                    return Ok(all(fault_of(&reply)));
+                    return Ok(all(fault_of(&reply, letter.is_spooled)));
                 }
                 Err(Broke::SomeRefused(replies)) => {
                     target.works();
@@ -274,7 +275,7 @@ impl<D: Dial> Afar<D> {
             .get(index)
             .filter(|reply| !reply.is_ok())
         {
-            Some(reply) => Err(fault_of(reply)),
+            Some(reply) => Err(fault_of(reply, false)),
             None => handed.next().expect("one result for each that is left"),
         };
         each().map(result).collect()
@@ -456,29 +457,32 @@ fn for_account(own: &[Result<(), MailboxFault>]) -> Result<(), MailboxFault> {
 /// The next try would come to the same.
 fn is_final(fault: &MailboxFault) -> bool {
     use MailboxFault::*;
-    matches!(fault, NoAccount | NotPermitted | TooLarge | OverQuota)
+    matches!(
+        fault,
+        NoAccount | NotPermitted | TooLarge | OverQuota | Refused(_)
+    )
 }
 
-fn results(answer: Answer, count: usize) -> Results {
+fn results(answer: Answer, count: usize, is_spooled: bool) -> Results {
     match answer {
         Answer::Each(replies) => {
             let each = replies.iter();
             each.map(|reply| match reply.is_ok() {
                 true => Ok(()),
-                false => Err(fault_of(reply)),
+                false => Err(fault_of(reply, is_spooled)),
             })
             .collect()
         }
         Answer::All(Outcome::Taken, _) => vec![Ok(()); count],
         Answer::All(Outcome::Later, text) => vec![Err(unavailable(&text)); count],
-        Answer::All(Outcome::Never, text) => vec![Err(never(&text)); count],
+        Answer::All(Outcome::Never, text) => vec![Err(never(&text, is_spooled)); count],
     }
 }
 
 /// What a refusal for good means.
-fn never(text: &str) -> MailboxFault {
+fn never(text: &str, is_spooled: bool) -> MailboxFault {
     let (code, words) = text.split_once(' ').unwrap_or_default();
-    fault_by(code, words)
+    fault_by(code, words, is_spooled)
 }
 
 /// It may be another one for the other recipients.
@@ -487,14 +491,15 @@ fn is_about_one(fault: &MailboxFault) -> bool {
 }
 
 /// What a storage node's refusal means.
-fn fault_of(reply: &Reply) -> MailboxFault {
+fn fault_of(reply: &Reply, is_spooled: bool) -> MailboxFault {
     let words = reply.lines.first().map_or("", String::as_str);
-    fault_by(&reply.code.to_string(), words)
+    fault_by(&reply.code.to_string(), words, is_spooled)
 }
 
 /// By its status (RFC 3463), which its table of replies gives each refusal. What is not about the message or its recipient is about our own nodes, and is
-/// no sender's fault: it defers.
-fn fault_by(code: &str, words: &str) -> MailboxFault {
+/// no sender's fault: it defers. From the spool it would be deferred without end, and all for its recipients behind it: there what is refused for good is
+/// put aside (`Refused`).
+fn fault_by(code: &str, words: &str, is_spooled: bool) -> MailboxFault {
     let status = words.split(' ').next().unwrap_or("");
     match (code.as_bytes().first(), status) {
         (Some(b'5'), "5.3.4") => MailboxFault::TooLarge,
@@ -506,6 +511,10 @@ fn fault_by(code: &str, words: &str) -> MailboxFault {
         }
         (Some(b'4'), "4.2.2") => MailboxFault::OverQuota,
         (Some(b'4'), "4.3.1") => MailboxFault::Full,
+        (Some(b'5'), _) if is_spooled => {
+            tracing::warn!(code, words, "a storage node refuses a message of the spool");
+            MailboxFault::Refused("a storage node refuses it for good")
+        }
         _ => unavailable(&format!("it says {code} {words}")),
     }
 }

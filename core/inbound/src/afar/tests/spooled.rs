@@ -217,26 +217,38 @@ fn a_group_does_not_wait_for_who_may_post_is_not_known() {
     });
 }
 
+/// Whatever it is that the node says of it.
 #[test]
 fn what_a_node_refuses_for_good_stays_and_holds_up_nothing() {
-    let here = Place::new();
-    let (afar, settings) = here.world.keeper(&[Protocol::Lmtp]);
-    let front = here.front(&afar);
-    here.world.sim.block_on(async {
-        assert_eq!(deliver_to(&front, 1, &[1], &[]).await, [true]);
-        assert_eq!(deliver_to(&front, 2, &[2], &[]).await, [true]);
-    });
-    drop((front, settings));
-    let refusal = "550 5.7.1 relaying denied";
-    let script = Script::new(Protocol::Lmtp).answering("RCPT TO:<a1@example.org>", refusal);
-    let node = here.world.node(1, script);
-    let afar = here.world.other_keeper(Protocol::Lmtp);
-    let mut drain = here.drain(&afar);
-    assert_eq!(here.world.sim.block_on(drain.round()), Round::Moved);
-    let gauges = here.spool.gauges();
-    assert_eq!((gauges.waiting(), gauges.stuck()), (1, 1));
-    assert_eq!(node.got().len(), 1, "the other one");
-    assert!(!gauges.waits(), "new mail goes straight to storage");
+    let (to, lmtp, qmqp) = ("RCPT TO:<a1@example.org>", Protocol::Lmtp, Protocol::Qmqp);
+    for (protocol, script, refusal) in [
+        (lmtp, to, "550 5.7.1 relaying denied"),
+        (lmtp, to, "554 5.4.6 too many hops"),
+        (qmqp, "a1@example.org", "554 5.4.6 too many hops"),
+    ] {
+        let here = Place::new();
+        let (afar, settings) = here.world.keeper(&[protocol]);
+        let front = here.front(&afar);
+        here.world.sim.block_on(async {
+            assert_eq!(deliver_to(&front, 1, &[1], &[]).await, [true]);
+            assert_eq!(deliver_to(&front, 2, &[2], &[]).await, [true]);
+        });
+        drop((front, settings));
+        let script = Script::new(protocol).answering(script, refusal);
+        let node = here.world.node(1, script);
+        let afar = here.world.other_keeper(protocol);
+        let mut drain = here.drain(&afar);
+        assert_eq!(here.world.sim.block_on(drain.round()), Round::Moved);
+        let gauges = here.spool.gauges();
+        let counts = (gauges.waiting(), gauges.stuck());
+        assert_eq!(counts, (1, 1), "{refusal}");
+        let got = node.got();
+        let other = got
+            .iter()
+            .filter(|got| got.recipients == ["a2@example.org"]);
+        assert_eq!(other.count(), 1, "the other one");
+        assert!(!gauges.waits(), "new mail goes straight to storage");
+    }
 }
 
 #[test]
