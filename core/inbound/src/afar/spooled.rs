@@ -6,6 +6,8 @@
 //! What must hold: the hand-over has the id of the direct try (`keeper::delivery_id`, `Doubts::goes_to_spool`); what a storage node refuses for good stays in
 //! the spool.
 
+use std::time::Duration;
+
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
 use queue::{DeliveryId, Entry};
@@ -17,7 +19,7 @@ use tracing::{Instrument, Span};
 
 use super::doubt::Key;
 use super::keeper::{self, Afar, Letter, NotHanded, unavailable};
-use super::limits::SPOOLED_AT_ONCE;
+use super::limits::{LAST_ANSWERS_MAX, SPOOLED_AT_ONCE};
 use crate::receive::{Keeper, OnBehalf};
 use crate::spool::{self, Handed, Message, Part, Storing, Told};
 
@@ -74,6 +76,11 @@ impl<D: Dial + 'static> Storing for Afar<D> {
     /// Recipients are looked up in the table, which is here.
     fn looks_far(&self) -> bool {
         false
+    }
+
+    /// Another node may be asked at the next start, and does not know what the first one has.
+    fn answers_within(&self) -> Duration {
+        LAST_ANSWERS_MAX
     }
 
     /// Storage nodes are not asked what they have seen of a message: one that cannot be read is handed over late or never, and a second copy is preferred

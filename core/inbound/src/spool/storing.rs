@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use mailbox::{AccountId, MailboxFault};
 use queue::{DeliveryId, Entry, Envelope};
@@ -88,6 +89,11 @@ pub trait Storing: Keeper + Clone + 'static {
     /// Whether a look-up waits for storage. Where it does, none is begun just after storage was silent.
     fn looks_far(&self) -> bool {
         true
+    }
+
+    /// A stop waits so long for a hand-over that was begun. Zero: what becomes of it is told at the next start as well.
+    fn answers_within(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Takes messages over from the spool, all at once. `damaged`: those that cannot be read, of which is asked only what storage has seen.

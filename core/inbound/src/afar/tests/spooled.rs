@@ -311,3 +311,26 @@ fn one_that_is_deferred_beside_others_that_were_taken_has_a_hand_over_of_its_own
         }
     }
 }
+
+/// Another storage node may be asked first at the next start, and does not know the id.
+#[test]
+fn a_stop_waits_for_the_answer_to_what_is_handed_over() {
+    let here = Place::new();
+    let (afar, settings) = here.world.keeper(&[Protocol::Lmtp]);
+    let front = here.front(&afar);
+    here.world.sim.block_on(async {
+        assert_eq!(deliver_to(&front, 1, &[1], &[]).await, [true]);
+    });
+    drop((front, settings));
+    let script = Script::new(Protocol::Lmtp).pausing(Duration::from_secs(3));
+    let node = here.world.node(1, script);
+    let (afar, stop) = (here.world.other_keeper(Protocol::Lmtp), Stop::new());
+    let (host, spool) = (here.world.host(), here.spool.clone());
+    let drained = crate::spool::drain(host, spool, afar, stop.clone());
+    here.world.sim.io().host.spawn(Box::pin(drained));
+    here.wait_s(1);
+    assert_eq!((node.got().len(), here.waiting()), (1, 1));
+    stop.request();
+    here.wait_s(9);
+    assert_eq!((node.got().len(), here.waiting()), (1, 0));
+}
