@@ -91,7 +91,7 @@ pub trait Storing: Keeper + Clone + 'static {
         true
     }
 
-    /// A stop waits so long for a hand-over that was begun. Zero: what becomes of it is told at the next start as well.
+    /// A stop waits so long for a hand-over that was begun. Zero: the next start finds out what became of it.
     fn answers_within(&self) -> Duration {
         Duration::ZERO
     }

@@ -61,7 +61,7 @@ fn slow_zones_of_one_stranger_leave_the_others_their_look_ups() {
     });
 }
 
-/// A stranger that has used up its share asks for a name that others ask for as well: that it was not looked up is no answer for them.
+/// A stranger that has used up its share asks for a name that others ask for as well: that it was not looked up does not answer them.
 #[test]
 fn a_name_that_had_no_turn_is_not_kept_as_one_that_has_no_answer() {
     run(async {

@@ -276,7 +276,7 @@ fn a_doubt_stays_with_the_sender_where_the_spool_is_full() {
     assert_ne!(got[0].mark, got[1].mark);
 }
 
-/// What a node deferred at RCPT it does not have, and what it took under the same id is no answer for that one: storage would say that all of it is there.
+/// What a node deferred at RCPT it does not have, and what it took under the same id does not answer for that one: storage would say that all of it is there.
 #[test]
 fn one_that_is_deferred_beside_others_that_were_taken_has_a_hand_over_of_its_own() {
     for protocol in [Protocol::Lmtp, Protocol::Smtp] {
