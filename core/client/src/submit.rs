@@ -348,7 +348,7 @@ impl<A: Ask> Conversation<'_, A> {
         let digest = move || Digest::of(&digested, trace_bytes);
         let digest = submitter.host.work(raw.len(), digest).await;
         let message_id = digest.message_id.clone();
-        let outcome = match digest.refusal() {
+        let outcome = match digest.refusal(false) {
             Some(refusal) => Err(refusal),
             None => {
                 submitter

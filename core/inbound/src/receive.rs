@@ -436,7 +436,7 @@ impl<K: Keeper> Receiver<K> {
         let id = incoming.id.as_str();
         let span = tracing::info_span!("message", id);
         let message_id = digest.message_id.clone();
-        let outcomes = match (refusal.or(digest.refusal()), &held) {
+        let outcomes = match (refusal.or(digest.refusal(incoming.mark.is_some())), &held) {
             (Some(refusal), _) => vec![Err(refusal); recipients.len()],
             (None, Some(held)) => {
                 let kept = self.keep_apart(held, &raw, &incoming, digest, &envelope, &span);

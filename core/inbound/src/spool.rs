@@ -62,7 +62,7 @@ use store::BodyIn;
 pub use drain::{Drain, Round, drain};
 pub use keeper::{Counters, Spooled};
 pub use lane::{SpoolEnd, SpoolHealth, SpoolLane, spool_lane};
-pub use storing::{Handed, Message, Storing, Told};
+pub use storing::{Handed, Message, Part, Storing, Told};
 pub(crate) use storing::{all, span_of};
 pub use way::Way;
 

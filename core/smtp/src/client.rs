@@ -246,9 +246,14 @@ impl Client {
 
     /// The first refusal of a recipient in the transaction under way. At `Event::Content` all of them have been answered.
     pub fn refused_recipient(&self) -> Option<&Reply> {
+        self.recipients().iter().find(|reply| !reply.is_ok())
+    }
+
+    /// What was said to each recipient of the transaction under way.
+    pub fn recipients(&self) -> &[Reply] {
         match &self.state {
-            State::Mail(flight) => flight.recipients.iter().find(|reply| !reply.is_ok()),
-            _ => None,
+            State::Mail(flight) => &flight.recipients,
+            _ => &[],
         }
     }
 

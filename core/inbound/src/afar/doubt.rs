@@ -4,7 +4,7 @@
 //! A transaction is taken for the next try only while an earlier one is in doubt. So another message with the same bytes keeps its own copy, except in
 //! place of a next try that never comes. One that is under way is not in doubt yet: a second one meanwhile is another message, and has an id of its own.
 //!
-//! A message that the node's spool took is handed over from there under the id of its bytes (`delivery_id`). That is the id of its direct try, except where
+//! A message that the node's spool took is handed over from there under the id of its bytes and recipients (`delivery_id`). That is the id of its direct try, except where
 //! this try went on under the id of an earlier one: then the doubt goes with the message, and is that of its hand-over. It is lost at a restart, and the id
 //! of the bytes is not.
 //!

@@ -66,6 +66,7 @@ pub(super) type Results = Vec<Result<(), MailboxFault>>;
 #[derive(Clone)]
 pub(super) struct Letter<'l> {
     pub raw: &'l Bytes,
+    pub name: &'l BodyName,
     pub envelope: &'l Envelope,
     /// A path for each result.
     pub recipients: Vec<String>,
@@ -78,10 +79,23 @@ pub(super) struct Letter<'l> {
     pub is_again: bool,
 }
 
+impl Letter<'_> {
+    /// A delivery of its own, and the first hand-over of it.
+    fn for_some(&self, recipients: Vec<String>) -> Self {
+        Letter {
+            id: delivery_id(self.name, &self.envelope.terms, &recipients, 0),
+            recipients,
+            ..self.clone()
+        }
+    }
+}
+
 /// Why a letter has no results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NotHanded {
     Busy,
+    /// A node refuses some, and took it for none. What was said to each.
+    Some(Vec<Reply>),
     /// A node that has one answer for all refuses one of several, and took it for none.
     OneOfSeveral,
 }
@@ -173,7 +187,7 @@ impl<D: Dial> Afar<D> {
                     if let Answer::All(Outcome::Never, text) = &answer
                         && !letter.is_whole
                         && recipients.len() > 1
-                        && is_about_one(&never(text))
+                        && is_about_one(&never(text, false))
                     {
                         tracing::info!(
                             text,
@@ -182,7 +196,8 @@ impl<D: Dial> Afar<D> {
                         begun.settle();
                         return Err(NotHanded::OneOfSeveral);
                     }
-                    let results = results(answer, parcel.recipients.len());
+                    let count = parcel.recipients.len();
+                    let results = results(answer, count, letter.is_spooled);
                     let is_open = |result: &Result<(), MailboxFault>| {
                         result.as_ref().is_err_and(|fault| !is_final(fault))
                     };
@@ -197,7 +212,11 @@ impl<D: Dial> Afar<D> {
                 Err(Broke::Refused(reply)) => {
                     target.works();
                     targets.count(index, false);
-                    return Ok(all(fault_of(&reply)));
+                    return Ok(all(fault_of(&reply, letter.is_spooled)));
+                }
+                Err(Broke::SomeRefused(replies)) => {
+                    target.works();
+                    return Err(NotHanded::Some(replies));
                 }
                 Err(Broke::Busy) => return Err(NotHanded::Busy),
                 Err(Broke::Stopping) => {
@@ -228,19 +247,38 @@ impl<D: Dial> Afar<D> {
         match self.hand(letter).await {
             Ok(results) => return results,
             Err(NotHanded::Busy) => return vec![Err(busy()); letter.recipients.len()],
+            Err(NotHanded::Some(replies)) => return self.hand_to_rest(letter, &replies).await,
             Err(NotHanded::OneOfSeveral) => {}
         }
         let mut results = Vec::with_capacity(letter.recipients.len());
         for path in &letter.recipients {
-            let alone = Letter {
-                recipients: vec![path.clone()],
-                id: id_alone(letter.id, path),
-                ..letter.clone()
-            };
-            let handed = self.hand(&alone).await;
+            let handed = self.hand(&letter.for_some(vec![path.clone()])).await;
             results.extend(handed.unwrap_or_else(|_| vec![Err(busy())]));
         }
         results
+    }
+
+    /// To those whom a node does not refuse, as a delivery of their own.
+    async fn hand_to_rest(&self, letter: &Letter<'_>, replies: &[Reply]) -> Results {
+        let is_left = |index: usize| replies.get(index).is_none_or(Reply::is_ok);
+        let each = || letter.recipients.iter().enumerate();
+        let left = each().filter(|(index, _)| is_left(*index));
+        let left: Vec<String> = left.map(|(_, path)| path.clone()).collect();
+        let count = left.len();
+        let handed = self.hand(&letter.for_some(left)).await;
+        // Also where it refuses one of these, too: the next try begins with what it says then.
+        let again = || unavailable("the other recipients wait for the next try");
+        let mut handed = handed
+            .unwrap_or_else(|_| vec![Err(again()); count])
+            .into_iter();
+        let result = |(index, _): (usize, &String)| match replies
+            .get(index)
+            .filter(|reply| !reply.is_ok())
+        {
+            Some(reply) => Err(fault_of(reply, false)),
+            None => handed.next().expect("one result for each that is left"),
+        };
+        each().map(result).collect()
     }
 
     /// To one storage node, over a connection that waited or a fresh one.
@@ -311,15 +349,14 @@ impl<D: Dial> Keeper for Afar<D> {
         envelope
             .recipients
             .extend(here.filter_map(|local| local.to));
+        let recipients = paths(&envelope);
+        let name = &submission.body.name;
         let letter = Letter {
             raw: &submission.body.raw,
-            recipients: envelope
-                .recipients
-                .iter()
-                .map(|to| to.path.clone())
-                .collect(),
+            name,
+            id: delivery_id(name, &envelope.terms, &recipients, 0),
+            recipients,
             envelope: &envelope,
-            id: delivery_id(&submission.body.name, &envelope.terms, 0),
             is_whole: true,
             is_spooled: false,
             is_again: false,
@@ -347,8 +384,9 @@ impl<D: Dial> Keeper for Afar<D> {
             let envelope = on_behalf(&accounts);
             let letter = Letter {
                 raw: &arrival.body.raw,
+                name: &arrival.body.name,
+                id: delivery_id(&arrival.body.name, &envelope.terms, &recipients, 0),
                 recipients,
-                id: delivery_id(&arrival.body.name, &envelope.terms, 0),
                 envelope: &envelope,
                 is_whole: false,
                 is_spooled: false,
@@ -379,22 +417,29 @@ pub(super) fn parts(accounts: &[AccountId], junk: &[AccountId]) -> Vec<Vec<Accou
     both.filter(|part| !part.is_empty()).collect()
 }
 
-/// The id of a part of a message. The spool's hand-over of it has the same one, so it comes from what the spool keeps, and from nothing else. `round`: how
-/// often it was handed over before.
-pub(super) fn delivery_id(name: &BodyName, terms: &Terms, round: u32) -> DeliveryId {
-    match terms.is_junk {
-        false => DeliveryId::again(name, round),
-        true => {
-            let name = [&name.0[..], b"junk"].concat();
-            DeliveryId::again(&BodyName::of(&name), round)
-        }
-    }
+pub(super) fn paths(envelope: &Envelope) -> Vec<String> {
+    let recipients = envelope.recipients.iter();
+    recipients.map(|to| to.path.clone()).collect()
 }
 
-/// Of a message for several that goes to one of them alone.
-fn id_alone(id: DeliveryId, path: &str) -> DeliveryId {
-    let name = [&id.0[..], path.as_bytes()].concat();
-    DeliveryId::of(&BodyName::of(&name))
+/// The id of a part of a message: for whom it is belongs to it, because a storage node that has an id has it for all. The spool's hand-over of it has the
+/// same one, so it comes from what the spool keeps, and from nothing else. `round`: how often it was handed over before.
+pub(super) fn delivery_id(
+    name: &BodyName,
+    terms: &Terms,
+    recipients: &[String],
+    round: u32,
+) -> DeliveryId {
+    let mut paths: Vec<&str> = recipients.iter().map(String::as_str).collect();
+    paths.sort_unstable();
+    let mut text = name.0.to_vec();
+    text.push(u8::from(terms.is_junk));
+    for path in paths {
+        text.extend_from_slice(path.as_bytes());
+        // No path has it.
+        text.push(0);
+    }
+    DeliveryId::again(&BodyName::of(&text), round)
 }
 
 pub(super) fn unavailable(why: &str) -> MailboxFault {
@@ -412,29 +457,32 @@ fn for_account(own: &[Result<(), MailboxFault>]) -> Result<(), MailboxFault> {
 /// The next try would come to the same.
 fn is_final(fault: &MailboxFault) -> bool {
     use MailboxFault::*;
-    matches!(fault, NoAccount | NotPermitted | TooLarge | OverQuota)
+    matches!(
+        fault,
+        NoAccount | NotPermitted | TooLarge | OverQuota | Refused(_)
+    )
 }
 
-fn results(answer: Answer, count: usize) -> Results {
+fn results(answer: Answer, count: usize, is_spooled: bool) -> Results {
     match answer {
         Answer::Each(replies) => {
             let each = replies.iter();
             each.map(|reply| match reply.is_ok() {
                 true => Ok(()),
-                false => Err(fault_of(reply)),
+                false => Err(fault_of(reply, is_spooled)),
             })
             .collect()
         }
         Answer::All(Outcome::Taken, _) => vec![Ok(()); count],
         Answer::All(Outcome::Later, text) => vec![Err(unavailable(&text)); count],
-        Answer::All(Outcome::Never, text) => vec![Err(never(&text)); count],
+        Answer::All(Outcome::Never, text) => vec![Err(never(&text, is_spooled)); count],
     }
 }
 
 /// What a refusal for good means.
-fn never(text: &str) -> MailboxFault {
+fn never(text: &str, is_spooled: bool) -> MailboxFault {
     let (code, words) = text.split_once(' ').unwrap_or_default();
-    fault_by(code, words)
+    fault_by(code, words, is_spooled)
 }
 
 /// It may be another one for the other recipients.
@@ -443,14 +491,15 @@ fn is_about_one(fault: &MailboxFault) -> bool {
 }
 
 /// What a storage node's refusal means.
-fn fault_of(reply: &Reply) -> MailboxFault {
+fn fault_of(reply: &Reply, is_spooled: bool) -> MailboxFault {
     let words = reply.lines.first().map_or("", String::as_str);
-    fault_by(&reply.code.to_string(), words)
+    fault_by(&reply.code.to_string(), words, is_spooled)
 }
 
 /// By its status (RFC 3463), which its table of replies gives each refusal. What is not about the message or its recipient is about our own nodes, and is
-/// no sender's fault: it defers.
-fn fault_by(code: &str, words: &str) -> MailboxFault {
+/// no sender's fault: it defers. From the spool it would be deferred without end, and all for its recipients behind it: there what is refused for good is
+/// put aside (`Refused`).
+fn fault_by(code: &str, words: &str, is_spooled: bool) -> MailboxFault {
     let status = words.split(' ').next().unwrap_or("");
     match (code.as_bytes().first(), status) {
         (Some(b'5'), "5.3.4") => MailboxFault::TooLarge,
@@ -462,6 +511,10 @@ fn fault_by(code: &str, words: &str) -> MailboxFault {
         }
         (Some(b'4'), "4.2.2") => MailboxFault::OverQuota,
         (Some(b'4'), "4.3.1") => MailboxFault::Full,
+        (Some(b'5'), _) if is_spooled => {
+            tracing::warn!(code, words, "a storage node refuses a message of the spool");
+            MailboxFault::Refused("a storage node refuses it for good")
+        }
         _ => unavailable(&format!("it says {code} {words}")),
     }
 }

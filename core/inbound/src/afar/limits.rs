@@ -29,6 +29,9 @@ pub const CARRIED_MAX: u32 = 1_000;
 /// Messages from the spool at a time. More do not make a storage node faster, and receivers have the rest of its doors.
 pub const SPOOLED_AT_ONCE: usize = 8;
 
+/// A stop waits so long for answers to them. A node answers within a second as a rule.
+pub const LAST_ANSWERS_MAX: Duration = Duration::from_secs(10);
+
 /// Storage nodes that may be named.
 pub const TARGETS_MAX: usize = 8;
 /// A storage node that failed is asked again after so long, doubled with each failure up to the last.

@@ -6,21 +6,22 @@
 //! What must hold: the hand-over has the id of the direct try (`keeper::delivery_id`, `Doubts::goes_to_spool`); what a storage node refuses for good stays in
 //! the spool.
 
+use std::time::Duration;
+
 use mail::Address;
 use mailbox::{AccountId, MailboxFault};
-use queue::{DeliveryId, Entry, Envelope};
+use queue::{DeliveryId, Entry};
 use runtime::Dial;
 use storage::arrival::Arrival;
 use storage::outgoing::{HandedOver, Seen, Submission};
 use storage::owner::Busy;
-use store::BodyIn;
 use tracing::{Instrument, Span};
 
 use super::doubt::Key;
 use super::keeper::{self, Afar, Letter, NotHanded, unavailable};
-use super::limits::SPOOLED_AT_ONCE;
+use super::limits::{LAST_ANSWERS_MAX, SPOOLED_AT_ONCE};
 use crate::receive::{Keeper, OnBehalf};
-use crate::spool::{self, Handed, Message, Storing, Told};
+use crate::spool::{self, Handed, Message, Part, Storing, Told};
 
 impl<D: Dial + 'static> Storing for Afar<D> {
     fn refuses_mail(&self) -> bool {
@@ -51,22 +52,22 @@ impl<D: Dial + 'static> Storing for Afar<D> {
     }
 
     /// At RCPT of a direct delivery the storage node decides who may post to a group. It cannot refuse what comes from the spool.
-    fn goes_to_spool(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) -> bool {
+    fn goes_to_spool(&self, part: &Part<'_>) -> bool {
         let table = &self.shared.settings.table;
-        let mut recipients = tried.recipients.iter();
+        let mut recipients = part.tried.recipients.iter();
         let is_group = |path: &str| Address::from_path(path).is_some_and(|to| table.is_group(&to));
         if recipients.any(|to| is_group(&to.path)) {
             return false;
         }
-        if let Some((key, id)) = self.doubt_of(body, tried, is_whole) {
+        if let Some((key, id)) = self.doubt_of(part) {
             let now = self.shared.caller.host.now();
             self.shared.settings.doubts.goes_to_spool(key, id, now);
         }
         true
     }
 
-    fn stays_out(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) {
-        if let Some((key, id)) = self.doubt_of(body, tried, is_whole) {
+    fn stays_out(&self, part: &Part<'_>) {
+        if let Some((key, id)) = self.doubt_of(part) {
             let now = self.shared.caller.host.now();
             self.shared.settings.doubts.stays_out(key, id, now);
         }
@@ -75,6 +76,11 @@ impl<D: Dial + 'static> Storing for Afar<D> {
     /// Recipients are looked up in the table, which is here.
     fn looks_far(&self) -> bool {
         false
+    }
+
+    /// Another node may be asked at the next start, and does not know what the first one has.
+    fn answers_within(&self) -> Duration {
+        LAST_ANSWERS_MAX
     }
 
     /// Storage nodes are not asked what they have seen of a message: one that cannot be read is handed over late or never, and a second copy is preferred
@@ -97,20 +103,16 @@ impl<D: Dial + 'static> Storing for Afar<D> {
 }
 
 impl<D: Dial> Afar<D> {
-    /// As which try and under which id a doubt about it would be known. Mostly there is no doubt, and then the bytes are not hashed again.
-    fn doubt_of(
-        &self,
-        body: &BodyIn,
-        tried: &Envelope,
-        is_whole: bool,
-    ) -> Option<(Key, DeliveryId)> {
+    /// As which try a doubt about it would be known, and the id of its hand-over. Mostly there is no doubt, and then the bytes are not hashed again.
+    fn doubt_of(&self, part: &Part<'_>) -> Option<(Key, DeliveryId)> {
         if self.shared.settings.doubts.count() == 0 {
             return None;
         }
-        let paths = tried.recipients.iter().map(|to| to.path.clone());
-        let paths: Vec<String> = paths.collect();
-        let key = Key::of(&body.raw, &tried.from, &paths, is_whole);
-        Some((key, keeper::delivery_id(&body.name, &tried.terms, 0)))
+        let (body, tried, waits) = (part.body, part.tried, part.waits);
+        let key = Key::of(&body.raw, &tried.from, &keeper::paths(tried), part.is_whole);
+        let for_whom = keeper::paths(waits);
+        let id = keeper::delivery_id(&body.name, &waits.terms, &for_whom, 0);
+        Some((key, id))
     }
 
     async fn hand_spooled(&self, message: &Message) -> Handed {
@@ -120,19 +122,20 @@ impl<D: Dial> Afar<D> {
             round,
             ..
         } = message;
-        let recipients = envelope.recipients.iter().map(|to| to.path.clone());
+        let recipients = keeper::paths(envelope);
         let letter = Letter {
             raw: &body.raw,
-            recipients: recipients.collect(),
+            name: &body.name,
+            id: keeper::delivery_id(&body.name, &envelope.terms, &recipients, *round),
+            recipients,
             envelope,
-            id: keeper::delivery_id(&body.name, &envelope.terms, *round),
             is_whole: true,
             is_spooled: true,
             is_again: *round > 0,
         };
         let results = match self.hand(&letter).await {
             Ok(results) => results,
-            Err(NotHanded::Busy | NotHanded::OneOfSeveral) => {
+            Err(NotHanded::Busy | NotHanded::Some(_) | NotHanded::OneOfSeveral) => {
                 return Err(unavailable("too many messages wait for a storage node"));
             }
         };

@@ -43,6 +43,8 @@ pub enum Broke {
     InDoubt(String),
     /// A recipient of a message that is for all or none was refused; nothing was placed.
     Refused(Reply),
+    /// Some were refused, and the others are to be named alone; nothing was placed. What was said to each.
+    SomeRefused(Vec<Reply>),
     /// Our own bound on connections.
     Busy,
     Stopping,
@@ -264,10 +266,12 @@ impl<C: Dialled> Talk<C> {
             Event::Refused(reply) => return Err(Broke::Before(format!("it says {reply}"))),
             _ => return Err(Broke::Before("what it sends is not SMTP".to_owned())),
         }
-        if parcel.is_whole
-            && let Some(reply) = self.client.refused_recipient()
-        {
-            return Err(Broke::Refused(reply.clone()));
+        // An id stands for all of its recipients: what is placed under it for some would count as placed for the rest.
+        if let Some(reply) = self.client.refused_recipient() {
+            return Err(match parcel.is_whole {
+                true => Broke::Refused(reply.clone()),
+                false => Broke::SomeRefused(self.client.recipients().to_vec()),
+            });
         }
         let (mut stuffer, mut out) = (Stuffer::default(), Vec::new());
         for piece in parcel.raw.chunks(PIECE_BYTES) {

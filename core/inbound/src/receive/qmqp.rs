@@ -217,7 +217,7 @@ impl<K: Keeper> Receiver<K> {
         let work = raw.clone();
         let digest = move || Digest::of(&work, trace_bytes);
         let digest = self.host.work(bytes, digest).await;
-        if let Some(refusal) = digest.refusal() {
+        if let Some(refusal) = digest.refusal(mark.is_some()) {
             return Err(No::of(refusal));
         }
         let paths = envelope.recipients.iter();

@@ -32,9 +32,9 @@ impl Digest {
         }
     }
 
-    /// Why the message is refused for every recipient, if it is.
-    pub fn refusal(&self) -> Option<Refusal> {
-        (self.hops > HOPS_MAX).then_some(Refusal::Loop)
+    /// Why the message is refused for every recipient, if it is. What another zone of ours hands over was counted there, before our own field came in front.
+    pub fn refusal(&self, is_handed_over: bool) -> Option<Refusal> {
+        (!is_handed_over && self.hops > HOPS_MAX).then_some(Refusal::Loop)
     }
 }
 

@@ -14,15 +14,33 @@ use store::{BodyIn, ReadFault};
 use super::limits::*;
 use super::storing::{Message, Storing, Told};
 
-/// Hands over until `stop`; on the spool's thread. What is not handed over by then waits for the next start.
+/// Hands over until `stop`; on the spool's thread. What is not handed over by then waits for the next start. Storage that forgets at a restart what it was
+/// asked has a while to answer (`Storing::answers_within`).
 pub async fn drain<A: Storing>(host: SessionHost, spool: Spool, storage: A, stop: Stop) {
     let mut drain = Drain::new(host.clone(), spool.clone(), storage);
     let mut pause = PAUSE_MIN;
     loop {
         // until the stop
+        if stop.is_requested() {
+            return;
+        }
         let arrival = spool.arrival();
-        let turn = async {
-            match drain.round().await {
+        let answers_within = drain.storage.answers_within();
+        let came = {
+            let mut round = std::pin::pin!(drain.round());
+            tokio::select! {
+                biased;
+                () = stop.requested() => {
+                    if !answers_within.is_zero() {
+                        let _ = host.within(answers_within, round).await;
+                    }
+                    return;
+                }
+                came = &mut round => came,
+            }
+        };
+        let pauses = async {
+            match came {
                 Round::Moved => pause = PAUSE_MIN,
                 Round::Nothing => {
                     pause = PAUSE_MIN;
@@ -38,7 +56,7 @@ pub async fn drain<A: Storing>(host: SessionHost, spool: Spool, storage: A, stop
         tokio::select! {
             biased;
             () = stop.requested() => return,
-            () = turn => {}
+            () = pauses => {}
         }
     }
 }

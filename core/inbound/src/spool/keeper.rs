@@ -21,7 +21,7 @@ use store::BodyIn;
 use tracing::{Instrument, Span};
 
 use super::limits::{DIRECT_MAX, LOOK_UP_MAX, SILENCE_NOTED, TAKE_MAX};
-use super::{Held, Spooling, Storing};
+use super::{Held, Part, Spooling, Storing};
 use crate::receive::{Keeper, OnBehalf};
 
 /// What a core's receivers did with the spool since start.
@@ -207,14 +207,20 @@ impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
                 None => {}
             }
         }
-        if !self.storage.goes_to_spool(&body, &envelope, true) {
+        let part = Part {
+            body: &body,
+            tried: &envelope,
+            waits: &envelope,
+            is_whole: true,
+        };
+        if !self.storage.goes_to_spool(&part) {
             return Ok(Err(straight));
         }
         let held = (self.credit_spool(&body, credit)?, straight);
         let spooled = self.spool(body.clone(), envelope.clone(), held, span);
         let spooled = spooled.await;
         if spooled.is_err() {
-            self.storage.stays_out(&body, &envelope, true);
+            self.storage.stays_out(&part);
         }
         Ok(spooled)
     }
@@ -243,23 +249,29 @@ impl<A: Storing, S: Spooling> Keeper for Spooled<A, S> {
         };
         let straight = first.clone().err().unwrap_or_else(silent);
         let held = self.credit_spool(&body, credit)?;
-        for part in self.storage.parts(&accounts, &junk) {
+        for all in self.storage.parts(&accounts, &junk) {
             let each = || accounts.iter().zip(&results);
-            let open = each().filter(|(account, result)| part.contains(account) && is_open(result));
+            let open = each().filter(|(account, result)| all.contains(account) && is_open(result));
             let open: Vec<AccountId> = open.map(|(account, _)| *account).collect();
             if open.is_empty() {
                 continue;
             }
-            let tried = on_behalf(&part);
-            let spooled = match self.storage.goes_to_spool(&body, &tried, false) {
+            let (tried, waits) = (on_behalf(&all), on_behalf(&open));
+            let part = Part {
+                body: &body,
+                tried: &tried,
+                waits: &waits,
+                is_whole: false,
+            };
+            let spooled = match self.storage.goes_to_spool(&part) {
                 true => {
                     let held = (held.clone(), straight.clone());
-                    self.spool(body.clone(), on_behalf(&open), held, span).await
+                    self.spool(body.clone(), waits.clone(), held, span).await
                 }
                 false => Err(straight.clone()),
             };
             if spooled.is_err() {
-                self.storage.stays_out(&body, &tried, false);
+                self.storage.stays_out(&part);
             }
             for (account, result) in accounts.iter().zip(&mut results) {
                 if open.contains(account) {

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use mailbox::{AccountId, MailboxFault};
 use queue::{DeliveryId, Entry, Envelope};
@@ -24,6 +25,17 @@ pub struct Message {
     pub envelope: Envelope,
     /// Which of its hand-overs it is.
     pub round: u32,
+}
+
+/// What of a message the spool takes.
+pub struct Part<'p> {
+    pub body: &'p BodyIn,
+    /// The envelope of the direct delivery, as it was or would have been.
+    pub tried: &'p Envelope,
+    /// Those of `tried` that have no answer.
+    pub waits: &'p Envelope,
+    /// For all of its recipients or for none.
+    pub is_whole: bool,
 }
 
 pub type Handed = Result<HandedOver, MailboxFault>;
@@ -63,21 +75,25 @@ pub trait Storing: Keeper + Clone + 'static {
         vec![accounts.to_vec()]
     }
 
-    /// The spool is about to take a message for those of `tried` that have no answer: the envelope of the direct delivery, as it was or would have been.
-    /// `false`: it may not wait there, for storage alone knows whether its sender may send it.
-    fn goes_to_spool(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) -> bool {
-        let _ = (body, tried, is_whole);
+    /// The spool is about to take a message. `false`: it may not wait there, for storage alone knows whether its sender may send it.
+    fn goes_to_spool(&self, part: &Part<'_>) -> bool {
+        let _ = part;
         true
     }
 
     /// The spool did not take it after all: its sender comes again.
-    fn stays_out(&self, body: &BodyIn, tried: &Envelope, is_whole: bool) {
-        let _ = (body, tried, is_whole);
+    fn stays_out(&self, part: &Part<'_>) {
+        let _ = part;
     }
 
     /// Whether a look-up waits for storage. Where it does, none is begun just after storage was silent.
     fn looks_far(&self) -> bool {
         true
+    }
+
+    /// A stop waits so long for a hand-over that was begun. Zero: the next start finds out what became of it.
+    fn answers_within(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// Takes messages over from the spool, all at once. `damaged`: those that cannot be read, of which is asked only what storage has seen.

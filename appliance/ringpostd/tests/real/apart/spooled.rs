@@ -341,3 +341,22 @@ fn damage_on_both_legs_of_the_spool_is_found_named_and_given_up() {
     let nothing = front.ctl(&["spool", "accept-damage"]);
     assert!(said(&nothing).contains("nothing to give up"));
 }
+
+/// The node in front counts the hops that others wrote, and puts its own field in front. It may not be one too many behind it: the message would wait for ever,
+/// and later mail for its recipient behind it.
+#[test]
+fn a_message_after_a_hundred_hops_does_not_stay_between_nodes() {
+    let authority = Authority::new();
+    let (storage, _daemon) = storage(&authority, "");
+    for (protocol, port) in [("lmtp", LMTP), ("qmqp", QMQP)] {
+        let node = node(protocol, storage.at(port), storage.at(TABLE));
+        let (front, running) = front_with_spool(&authority.peers(INBOUND), &node);
+        let hops = "Received: from a by b; now\r\n".repeat(100);
+        let content = format!("{hops}Subject: by {protocol}\r\n\r\nx");
+        let answer = knows_dora(&front).message(DORA, &content);
+        assert!(answer.starts_with("250 "), "{protocol}: {answer}");
+        assert_eq!(waiting(&front), 0, "{protocol}");
+        running.kill();
+    }
+    assert_eq!(inbox(&storage), ["by lmtp", "by qmqp"]);
+}

@@ -60,3 +60,26 @@ fn slow_zones_of_one_stranger_leave_the_others_their_look_ups() {
             .await;
     });
 }
+
+/// A stranger that has used up its share asks for a name that others ask for as well: that it was not looked up does not answer them.
+#[test]
+fn a_name_that_had_no_turn_is_not_kept_as_one_that_has_no_answer() {
+    run(async {
+        let server = partly_silent();
+        let patience = Patience {
+            waits: [Duration::from_secs(60); 3],
+            deadline: Duration::from_millis(200),
+        };
+        let servers = Servers::fixed(vec![server.address]);
+        let names = Resolver::with_patience(servers, 1, patience);
+        let stranger = names.on_behalf_of(IpAddr::from([192, 0, 2, 1]));
+        let network = stranger.network.expect("a stranger's");
+        let share = names.shared.shares.of(network);
+        let all = share.places().acquire_many(LOOKUPS_PER_NETWORK_MAX as u32);
+        let all = all.await.expect("it is never closed");
+        unavailable(first_host(&stranger, "host.example").await);
+        assert!(first_host(&names, "host.example").await.is_ok());
+        drop(all);
+        assert!(first_host(&stranger, "host.example").await.is_ok());
+    });
+}

@@ -217,26 +217,38 @@ fn a_group_does_not_wait_for_who_may_post_is_not_known() {
     });
 }
 
+/// Whatever it is that the node says of it.
 #[test]
 fn what_a_node_refuses_for_good_stays_and_holds_up_nothing() {
-    let here = Place::new();
-    let (afar, settings) = here.world.keeper(&[Protocol::Lmtp]);
-    let front = here.front(&afar);
-    here.world.sim.block_on(async {
-        assert_eq!(deliver_to(&front, 1, &[1], &[]).await, [true]);
-        assert_eq!(deliver_to(&front, 2, &[2], &[]).await, [true]);
-    });
-    drop((front, settings));
-    let refusal = "550 5.7.1 relaying denied";
-    let script = Script::new(Protocol::Lmtp).answering("RCPT TO:<a1@example.org>", refusal);
-    let node = here.world.node(1, script);
-    let afar = here.world.other_keeper(Protocol::Lmtp);
-    let mut drain = here.drain(&afar);
-    assert_eq!(here.world.sim.block_on(drain.round()), Round::Moved);
-    let gauges = here.spool.gauges();
-    assert_eq!((gauges.waiting(), gauges.stuck()), (1, 1));
-    assert_eq!(node.got().len(), 1, "the other one");
-    assert!(!gauges.waits(), "new mail goes straight to storage");
+    let (to, lmtp, qmqp) = ("RCPT TO:<a1@example.org>", Protocol::Lmtp, Protocol::Qmqp);
+    for (protocol, script, refusal) in [
+        (lmtp, to, "550 5.7.1 relaying denied"),
+        (lmtp, to, "554 5.4.6 too many hops"),
+        (qmqp, "a1@example.org", "554 5.4.6 too many hops"),
+    ] {
+        let here = Place::new();
+        let (afar, settings) = here.world.keeper(&[protocol]);
+        let front = here.front(&afar);
+        here.world.sim.block_on(async {
+            assert_eq!(deliver_to(&front, 1, &[1], &[]).await, [true]);
+            assert_eq!(deliver_to(&front, 2, &[2], &[]).await, [true]);
+        });
+        drop((front, settings));
+        let script = Script::new(protocol).answering(script, refusal);
+        let node = here.world.node(1, script);
+        let afar = here.world.other_keeper(protocol);
+        let mut drain = here.drain(&afar);
+        assert_eq!(here.world.sim.block_on(drain.round()), Round::Moved);
+        let gauges = here.spool.gauges();
+        let counts = (gauges.waiting(), gauges.stuck());
+        assert_eq!(counts, (1, 1), "{refusal}");
+        let got = node.got();
+        let other = got
+            .iter()
+            .filter(|got| got.recipients == ["a2@example.org"]);
+        assert_eq!(other.count(), 1, "the other one");
+        assert!(!gauges.waits(), "new mail goes straight to storage");
+    }
 }
 
 #[test]
@@ -262,4 +274,63 @@ fn a_doubt_stays_with_the_sender_where_the_spool_is_full() {
     assert_eq!(got.len(), 3, "the first, the other one, and the last");
     assert_eq!(got[0].mark, got[2].mark);
     assert_ne!(got[0].mark, got[1].mark);
+}
+
+/// What a node deferred at RCPT it does not have, and what it took under the same id does not answer for that one: storage would say that all of it is there.
+#[test]
+fn one_that_is_deferred_beside_others_that_were_taken_has_a_hand_over_of_its_own() {
+    for protocol in [Protocol::Lmtp, Protocol::Smtp] {
+        for stage in [None, Some(Stage::End)] {
+            let here = Place::new();
+            let busy = "451 4.3.2 busy";
+            let script = Script::new(protocol).answering("RCPT TO:<a2@example.org>", busy);
+            let script = stage.map_or(script.clone(), |stage| script.hanging(stage));
+            let node = here.world.node(0, script);
+            let (afar, settings) = here.world.keeper(&[protocol]);
+            let front = here.front(&afar);
+            let delivered = deliver_to(&front, 1, &[1, 2], &[]);
+            assert_eq!(here.world.sim.block_on(delivered), [true; 2]);
+            assert_eq!(here.waiting(), 1);
+            drop((front, settings));
+
+            let other = here.world.node(1, Script::new(protocol));
+            let later = here.world.other_keeper(protocol);
+            let mut drain = here.drain(&later);
+            assert_eq!(here.world.sim.block_on(drain.round()), Round::Moved);
+            let (direct, spooled) = (node.got(), other.got());
+            assert_eq!((direct.len(), spooled.len()), (1, 1));
+            assert_eq!(direct[0].recipients, ["a1@example.org"]);
+            // Without an answer it is for both, and one of them may have two copies.
+            let waited = match stage {
+                None => &["a2@example.org"][..],
+                Some(_) => &["a1@example.org", "a2@example.org"],
+            };
+            assert_eq!(spooled[0].recipients, waited);
+            let with_word = format!("{};spooled", direct[0].mark);
+            assert_ne!(spooled[0].mark, with_word, "{protocol:?} {stage:?}");
+        }
+    }
+}
+
+/// Another storage node may be asked first at the next start, and does not know the id.
+#[test]
+fn a_stop_waits_for_the_answer_to_what_is_handed_over() {
+    let here = Place::new();
+    let (afar, settings) = here.world.keeper(&[Protocol::Lmtp]);
+    let front = here.front(&afar);
+    here.world.sim.block_on(async {
+        assert_eq!(deliver_to(&front, 1, &[1], &[]).await, [true]);
+    });
+    drop((front, settings));
+    let script = Script::new(Protocol::Lmtp).pausing(Duration::from_secs(3));
+    let node = here.world.node(1, script);
+    let (afar, stop) = (here.world.other_keeper(Protocol::Lmtp), Stop::new());
+    let (host, spool) = (here.world.host(), here.spool.clone());
+    let drained = crate::spool::drain(host, spool, afar, stop.clone());
+    here.world.sim.io().host.spawn(Box::pin(drained));
+    here.wait_s(1);
+    assert_eq!((node.got().len(), here.waiting()), (1, 1));
+    stop.request();
+    here.wait_s(9);
+    assert_eq!((node.got().len(), here.waiting()), (1, 0));
 }
