@@ -66,7 +66,8 @@ impl MailboxEntry {
         if !vanished {
             return resync;
         }
-        let absent = u64::from(self.head.uid_next.0.saturating_sub(1)).saturating_sub(self.messages.len() as u64);
+        let absent = u64::from(self.head.uid_next.0.saturating_sub(1))
+            .saturating_sub(self.messages.len() as u64);
         let gone = self.gone.as_ref();
         let gone = gone.filter(|gone| since >= self.head.highest_modseq || gone.is_whole(absent));
         let gone = gone.and_then(|gone| gone.since(since));
