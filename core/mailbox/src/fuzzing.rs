@@ -5,7 +5,7 @@ use bytes::Bytes;
 use store::{Record, RecordKind};
 
 use crate::record::Entry;
-use crate::row::{Counters, Head, Tree, read_messages};
+use crate::row::{Counters, Gone, Head, Tree, read_messages};
 
 /// Reads `bytes` as a record: the kind in the first byte, then the payload.
 pub fn record(bytes: &[u8]) {
@@ -41,6 +41,11 @@ pub fn row(bytes: &[u8]) {
         let mut again = Vec::new();
         tree.encode(&mut again);
         assert_eq!(Tree::decode(&mut Reader::new(&again)).as_ref(), Ok(&tree));
+    }
+    if let Ok(gone) = Gone::decode(&mut Reader::new(bytes)) {
+        let mut again = Vec::new();
+        gone.encode(&mut again);
+        assert_eq!(Gone::decode(&mut Reader::new(&again)).as_ref(), Ok(&gone));
     }
     let _ = Counters::decode(bytes);
 }

@@ -66,7 +66,11 @@ impl MailboxEntry {
         if !vanished {
             return resync;
         }
-        let gone = self.gone.as_ref().and_then(|gone| gone.since(since));
+        let absent = u64::from(self.head.uid_next.0.saturating_sub(1))
+            .saturating_sub(self.messages.len() as u64);
+        let gone = self.gone.as_ref();
+        let gone = gone.filter(|gone| since >= self.head.highest_modseq || gone.is_whole(absent));
+        let gone = gone.and_then(|gone| gone.since(since));
         resync.vanished = match gone {
             Some(gone) => {
                 let mut runs: Vec<UidRun> = gone.collect();

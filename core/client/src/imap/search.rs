@@ -99,6 +99,9 @@ impl<K: Ask> Imap<K> {
             ))?;
         }
         let modseq = highest(&found, &search.messages, request);
+        if let Some(modseq) = modseq {
+            selected.showed(modseq);
+        }
         let uid = request.uid;
         let named = |&(number, index): &Place| match uid {
             true => search.messages[index].uid.0,

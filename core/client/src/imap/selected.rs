@@ -173,9 +173,11 @@ impl Selected {
     }
 
     /// Before a tagged reply. RFC 7162 §6: without HIGHESTMODSEQ a client takes the greatest MODSEQ that it saw for what it knows. While
-    /// expunges with a lower one wait (§7.5.1 of RFC 9051), it would never hear of them after a reconnect.
+    /// expunges with a lower one wait (§7.5.1 of RFC 9051), it would never hear of them after a reconnect; nor of flags that storage could not
+    /// tell now, which concerns clients without QRESYNC too.
     pub fn put_ahead(&mut self, out: &mut Vec<u8>) {
-        if self.mode.qresync && self.shown > self.settled {
+        let concerned = self.mode.qresync || (self.mode.condstore && !self.changed.is_empty());
+        if concerned && self.shown > self.settled {
             self.put_highest(out);
         }
         self.shown = ModSeq(0);

@@ -180,6 +180,10 @@ fn while_expunges_wait_the_highest_that_was_told_is_repeated() {
         assert!(!lines.iter().any(|line| line.contains("VANISHED")));
         assert!(number_after(&lines, " MODSEQ (") > kept.modseq);
         assert_eq!(number_after(&lines, "* OK [HIGHESTMODSEQ "), kept.modseq);
+        // SEARCH names a modification sequence too (§3.1.6).
+        let lines = session.ok("SEARCH MODSEQ 1").await;
+        assert!(number_after(&lines, " (MODSEQ ") > kept.modseq);
+        assert_eq!(number_after(&lines, "* OK [HIGHESTMODSEQ "), kept.modseq);
         let lines = session.ok("NOOP").await;
         assert_eq!(lines, ["* VANISHED 2"]);
         let mut again = enabled(&rig).await;
@@ -246,5 +250,19 @@ fn enable_with_a_mailbox_open_tells_the_highest() {
         other.ok("EXPUNGE").await;
         let lines = session.ok("NOOP").await;
         assert_eq!(lines, ["* VANISHED 1"]);
+    });
+}
+
+/// RFC 7162 §7: no modification sequence is 0. What comes first into an empty mailbox is reported to the client that saw it empty.
+#[test]
+fn a_client_comes_back_to_a_mailbox_that_was_empty() {
+    run(|rig| async move {
+        let (mut session, kept) = seen(&rig).await;
+        session.ok("UNSELECT").await;
+        assert!(kept.modseq > 0);
+        rig.deliver_some(1).await;
+        let lines = news(session.ok(&kept.select("")).await);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].starts_with("* 1 FETCH (UID 1 FLAGS "), "{lines:?}");
     });
 }

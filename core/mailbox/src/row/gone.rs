@@ -74,6 +74,13 @@ impl Gone {
         self.runs.drain(..first_kept);
     }
 
+    /// Whether every expunge after the floor is here, in a mailbox that has no message for `absent` UIDs. An earlier release noted none: as long as
+    /// nothing was forgotten, what is here must explain all of them.
+    pub fn is_whole(&self, absent: u64) -> bool {
+        let counts = self.runs.iter().map(|run| u64::from(run.uids.count));
+        self.floor > ModSeq(0) || counts.sum::<u64>() == absent
+    }
+
     /// What went after `modseq`, in the order in which it went; `None`: not all of it is known.
     pub fn since(&self, modseq: ModSeq) -> Option<impl Iterator<Item = UidRun> + '_> {
         let first = self.runs.partition_point(|run| run.modseq <= modseq);

@@ -80,8 +80,8 @@ impl State {
         Ok(())
     }
 
-    /// What went from a mailbox in memory. Without a row nothing went, or an earlier release expunged: no client of it learnt a modification
-    /// sequence, so none asks from there on.
+    /// What went from a mailbox in memory. Without a row nothing went, or an earlier release expunged, whose STATUS told modification
+    /// sequences: `Gone::is_whole` finds that out.
     pub fn install_gone(&mut self, mailbox: MailboxId, row: Option<&[u8]>) -> Result<(), Broken> {
         let Some(entry) = self.mailboxes.get_mut(&mailbox) else {
             return Ok(());

@@ -297,3 +297,34 @@ fn of_two_conditional_changes_at_once_one_is_refused() {
         assert_eq!(view.messages[0].flags, seen);
     });
 }
+
+/// A mailbox out of which an earlier release took messages: the projection has no row about it, or one of later expunges only.
+#[test]
+fn what_went_before_there_was_a_memory_is_not_taken_for_there() {
+    let rig = Rig::new(980);
+    rig.block_on(async {
+        let mailboxes = rig.open().await;
+        let ada = add(&mailboxes, "ada").await;
+        for number in 0..5 {
+            deliver(&mailboxes, number, ada).await;
+        }
+        let inbox = mailboxes.find(ada, "INBOX").await.unwrap();
+        let since = mailboxes.status(inbox).await.unwrap().highest_modseq;
+        let deleted = flags(SystemFlags::DELETED);
+        let told = async |went: Uid, is_forgotten: bool| {
+            let uids = [went];
+            let change = mailboxes.flag(inbox, &uids, FlagChange::Add, &deleted);
+            change.await.unwrap();
+            mailboxes.expunge(inbox, &uids).await.unwrap();
+            if is_forgotten {
+                let mut state = mailboxes.inner.state.borrow_mut();
+                state.mailboxes.get_mut(&inbox).unwrap().gone = Some(Default::default());
+            }
+            let resync = mailboxes.resync(inbox, since, ALL, true).await.unwrap();
+            let uids: Vec<Uid> = resync.vanished.iter().flat_map(|run| run.uids()).collect();
+            (uids, resync.exact)
+        };
+        assert_eq!(told(Uid(2), true).await, (vec![Uid(2)], false));
+        assert_eq!(told(Uid(4), false).await, (vec![Uid(2), Uid(4)], false));
+    });
+}

@@ -116,3 +116,20 @@ fn what_cannot_be_looked_at_now_is_kept() {
     assert_eq!(selected.changed.later.len(), 2);
     assert!(selected.watching.take());
 }
+
+/// A client that keeps modification sequences would come back with 9, and never hear of the flags that are still to be told.
+#[test]
+fn while_flags_wait_the_highest_that_was_told_is_repeated() {
+    let mut selected = selected(9);
+    selected.mode.condstore = true;
+    selected.changed.later = vec![Uid(3)].into_iter();
+    selected.showed(mail::ModSeq(9));
+    let mut out = Vec::new();
+    selected.put_ahead(&mut out);
+    assert_eq!(out, b"* OK [HIGHESTMODSEQ 1] Highest\r\n");
+    selected.changed = Changed::default();
+    selected.showed(mail::ModSeq(9));
+    out.clear();
+    selected.put_ahead(&mut out);
+    assert_eq!(out, b"", "expunges concern clients with QRESYNC only");
+}
