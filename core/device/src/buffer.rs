@@ -99,7 +99,8 @@ struct Kept {
     bytes: usize,
 }
 
-/// Of the maps kept on one thread. Far fewer were dropped and mapped anew at each crash of a simulated machine, and nine of ten page faults were theirs.
+/// Of all maps kept on one thread. A count of 64 was too little: most maps were unmapped and mapped again at each crash of a simulated machine, which
+/// was nine of ten page faults.
 const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// From here on this thread keeps the maps of dropped buffers for later ones. For simulations.
